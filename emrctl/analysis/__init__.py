@@ -1,0 +1,1 @@
+"""Arithmetic over runs: records in, records out."""

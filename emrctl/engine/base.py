@@ -1,0 +1,99 @@
+"""What every engine takes and gives: stacks, plans, events, outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+Operation = Literal["create", "update", "replace", "delete", "same"]
+Program = Callable[[], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What happens to one resource; `keys` are the properties that differ."""
+
+    operation: Operation
+    type: str
+    name: str
+    id: str | None = None
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All changes of one stack in the order in which they would be made."""
+
+    stack: str
+    changes: tuple[Change, ...]
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing would change."""
+        return all(change.operation == "same" for change in self.changes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One step of one resource on its way, as it happens; `seconds` once it is done."""
+
+    operation: Operation
+    type: str
+    name: str
+    status: Literal["started", "done", "failed"]
+    seconds: float | None = None
+    message: str = ""
+
+
+Report = Callable[[Event], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a stack holds after `up` or `down`: its outputs and what was changed."""
+
+    stack: str
+    outputs: Mapping[str, Any]
+    changes: tuple[Change, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackState:
+    """What is known of a stack without asking AWS.
+
+    `identity` is the target's it was made on; `gone` says that this was an emulator that runs no
+    more, so that nothing of the stack exists.
+    """
+
+    stack: str
+    engine: str
+    identity: str
+    resources: int
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    gone: bool = False
+
+
+class Engine(Protocol):
+    """Evaluates a Pulumi program against the state of a stack.
+
+    `ProvisioningError` names the resource that failed; what was made before it stays in the
+    state, and the next `up` goes on from there. `StackLockedError` says who holds the stack.
+    """
+
+    name: str
+
+    def preview(self, stack: str, program: Program) -> Plan:
+        """What `up` would do; nothing is changed."""
+
+    def up(self, stack: str, program: Program, report: Report) -> Outcome:
+        """The stack is as the program says."""
+
+    def down(self, stack: str, report: Report) -> Outcome:
+        """Nothing of the stack is left; no error where there was nothing."""
+
+    def state(self, stack: str) -> StackState | None:
+        """What is known of the stack; None where it never was."""
+
+    def stacks(self) -> tuple[StackState, ...]:
+        """Every stack this engine has a state of."""

@@ -1,0 +1,1 @@
+"""What Spark and YARN say a run did, in one shape."""

@@ -1,0 +1,156 @@
+"""Which AWS answers: Amazon's, or the EMR on localhost.
+
+A `Target` renders itself three ways: a boto3 client, the Pulumi provider's settings, Spark's S3A
+settings. What else differs between the two is carried here too, so that no other module asks
+whether it is local.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from emrctl import home
+from emrctl.errors import CredentialsError, NotFoundError
+
+if TYPE_CHECKING:
+    from emrctl.specs import ProjectSpec
+
+AWS_POLL_S = 10.0
+LOCAL_POLL_S = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """One AWS: region, profile, endpoint, and how often it may be asked.
+
+    `identity` tells two emulators, or an emulator and an account, apart: a stack that was made
+    on another one is gone. `token` opens the emulator's own pages.
+    """
+
+    kind: Literal["aws", "local"]
+    region: str
+    profile: str | None = None
+    endpoint: str | None = None
+    credentials: Path | None = None
+    identity: str = "aws"
+    token_file: Path | None = None
+    poll_s: float = AWS_POLL_S
+
+    def client(self, service: str) -> Any:
+        """A boto3 client for `service` with adaptive retries."""
+        return _client(self, service)
+
+    def account(self) -> str:
+        """The account's number; `CredentialsError` where AWS does not know the caller."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            return str(self.client("sts").get_caller_identity()["Account"])
+        except (BotoCoreError, ClientError) as error:
+            hint = "Run `aws sso login`, or set AWS_PROFILE, or start with `target: local`."
+            raise CredentialsError(f"AWS does not know the caller: {error}", hint=hint) from error
+
+    def pulumi_settings(self) -> dict[str, Any]:
+        """Inputs of the AWS provider: the region and, on localhost, where everything answers."""
+        if self.endpoint is None:
+            found: dict[str, Any] = {"region": self.region}
+            return found | ({"profile": self.profile} if self.profile else {})
+        services = ("s3", "s3control", "emr", "ec2", "iam", "sts", "kms", "ssm")
+        return {
+            "region": self.region,
+            "shared_credentials_files": [str(self.credentials)],
+            "s3_use_path_style": True,
+            "skip_credentials_validation": True,
+            "skip_metadata_api_check": True,
+            "skip_region_validation": True,
+            "max_retries": 2,
+            "endpoints": [dict.fromkeys(services, self.endpoint)],
+        }
+
+    def spark_settings(self) -> dict[str, str]:
+        """Spark's settings for `s3://`: none on EMR, which has its own file system for it.
+
+        The emulator's nodes set their own as well: nothing need be said there either.
+        """
+        return {}
+
+
+def resolve(project: ProjectSpec) -> Target:
+    """The target that `project` names; `NotFoundError` where its emulator does not run."""
+    if project.target == "aws":
+        return Target(kind="aws", region=project.region, profile=project.profile)
+    return emulator(project.region)
+
+
+def emulator(region: str) -> Target:
+    """The EMR on localhost that runs now; `NotFoundError` where none does."""
+    state = emulator_state()
+    if state is None:
+        hint = "Start it with `emrctl local up`."
+        raise NotFoundError("no EMR runs on localhost", hint=hint)
+    return Target(
+        kind="local",
+        region=region,
+        endpoint=str(state["endpoint"]),
+        credentials=Path(str(state["credentials"])),
+        identity=str(state["id"]),
+        token_file=Path(str(state["token_file"])) if state.get("token_file") else None,
+        poll_s=LOCAL_POLL_S,
+    )
+
+
+def emulator_state() -> dict[str, Any] | None:
+    """What the running emulator wrote of itself; None where there is no such process."""
+    try:
+        state: dict[str, Any] = json.loads(home.emulator_file().read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return state if _alive(int(state["pid"])) else None
+
+
+def _alive(pid: int) -> bool:
+    import os
+
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+@functools.cache
+def _client(target: Target, service: str) -> Any:
+    from botocore.config import Config
+
+    config = Config(
+        retries={"mode": "adaptive", "max_attempts": 10},
+        s3={"addressing_style": "path" if target.endpoint else "auto"},
+        connect_timeout=10,
+        read_timeout=60,
+    )
+    session = _session(target)
+    return session.client(service, endpoint_url=target.endpoint, config=config)
+
+
+@functools.cache
+def _session(target: Target) -> Any:
+    import boto3
+
+    if target.credentials is None:
+        return boto3.Session(profile_name=target.profile, region_name=target.region)
+    import configparser
+
+    parser = configparser.ConfigParser()
+    parser.read(target.credentials)
+    keys = parser["default"]
+    return boto3.Session(
+        aws_access_key_id=keys["aws_access_key_id"],
+        aws_secret_access_key=keys["aws_secret_access_key"],
+        region_name=target.region,
+    )
