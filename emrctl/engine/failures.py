@@ -1,0 +1,71 @@
+"""What AWS answers when it does not, in the words of `emrctl.errors`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from emrctl.errors import CredentialsError, EmrctlError, ProvisioningError
+
+_WHO = frozenset(
+    {
+        "AccessDenied",
+        "AccessDeniedException",
+        "AuthFailure",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "SignatureDoesNotMatch",
+        "UnauthorizedOperation",
+        "UnrecognizedClientException",
+    }
+)
+_LOGIN = "Run `aws sso login`, or set AWS_PROFILE, or start with `target: local`."
+_AGAIN = "Run the same command again: it goes on where it stopped."
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """boto's errors leave as ours, and say what was being done."""
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        EndpointConnectionError,
+        NoCredentialsError,
+        PartialCredentialsError,
+    )
+
+    try:
+        yield
+    except ClientError as error:
+        raise _refused(doing, error.response.get("Error", {})) from error
+    except (NoCredentialsError, PartialCredentialsError) as error:
+        raise CredentialsError(f"{doing}: {error}", hint=_LOGIN) from error
+    except EndpointConnectionError as error:
+        hint = "Is the emulator up? `emrctl local status` says; `emrctl local up` starts it."
+        raise ProvisioningError(f"{doing}: {error}", hint=hint) from error
+    except BotoCoreError as error:
+        raise ProvisioningError(f"{doing}: {error}", hint=_AGAIN) from error
+    except NotImplementedError as error:
+        hint = "Take it out of the spec, or use `target: aws`."
+        msg = f"{doing}: the local AWS has not got it: {error}"
+        raise ProvisioningError(msg, hint=hint) from error
+
+
+def _refused(doing: str, answer: Mapping[str, Any]) -> EmrctlError:
+    code = str(answer.get("Code", "Unknown"))
+    message = f"{doing}: {answer.get('Message') or code} ({code})"
+    if code in _WHO:
+        return CredentialsError(message, hint=_LOGIN)
+    return ProvisioningError(message, hint=_hint(code))
+
+
+def _hint(code: str) -> str:
+    if "AlreadyExists" in code or code in {"BucketAlreadyOwnedByYou", "InvalidGroup.Duplicate"}:
+        return "Another project has that name, or its state was lost: choose another name."
+    if "Throttl" in code or code in {"RequestLimitExceeded", "SlowDown"}:
+        return f"AWS asks for patience. {_AGAIN}"
+    return _AGAIN
