@@ -1,0 +1,221 @@
+"""Every figure that Spark's own history server has for the same logs."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emrctl.metrics import eventlog, redact
+from emrctl.metrics.model import RunMetrics, StageMetrics
+from emrctl.metrics.tallies import quantile
+
+DATA = Path(__file__).parents[3] / "shared" / "data" / "eventlogs"
+CORE = DATA / "apache-spark-core"
+GOLDENS = DATA / "apache-spark-rest-goldens"
+CASES: dict[str, str] = json.loads((GOLDENS / "CASES.json").read_text())
+LOGS = sorted(path for path in DATA.glob("*/*") if path.parent != GOLDENS)
+# The history server knows these by application id and attempt, not by file name.
+FILES = {
+    ("local-1426533911241", "1"): "local-1426533911241",
+    ("local-1426533911241", "2"): "local-1426633911242",
+    ("local-1430917381535", "1"): "local-1430917381535_1",
+    ("local-1430917381535", "2"): "local-1430917381535_2",
+}
+
+
+@functools.cache
+def read(name: str) -> RunMetrics:
+    return eventlog.read_path(CORE / name)
+
+
+def millis(text: str) -> int:
+    moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fGMT").replace(tzinfo=UTC)
+    return round(moment.timestamp() * 1000)
+
+
+def cases(pattern: str) -> list[tuple[str, str]]:
+    """Golden file and application path of each case whose endpoint matches `pattern`."""
+    found = []
+    for golden, endpoint in CASES.items():
+        path, _, _ = endpoint.removeprefix("/api/v1/applications/").partition("?")
+        if re.fullmatch(pattern, path.rstrip("/")):
+            found.append((golden, path.rstrip("/")))
+    return found
+
+
+def load(golden: str) -> Any:
+    return json.loads((GOLDENS / golden).read_text())
+
+
+def log_of(path: str) -> RunMetrics:
+    app, _, rest = path.partition("/")
+    attempt = rest.partition("/")[0]
+    return read(FILES.get((app, attempt), app))
+
+
+@pytest.mark.parametrize("path", LOGS, ids=lambda path: path.name)
+def test_every_log_is_read_without_a_bad_line(path: Path) -> None:
+    run = eventlog.read_path(path)
+    assert run.bad_lines == 0
+    assert run.app_id
+    assert run.complete == (path.name != "application_1713000000000_0001_1.zstd"), run.notes
+    assert RunMetrics.from_json(json.loads(json.dumps(run.to_json()))) == run
+
+
+@pytest.mark.parametrize(
+    "app", load("application_list_json_expectation.json"), ids=lambda a: a["id"]
+)
+def test_applications(app: dict[str, Any]) -> None:
+    for attempt in app["attempts"]:
+        number = attempt.get("attemptId")
+        run = read(FILES.get((app["id"], number or ""), app["id"]))
+        assert (run.app_id, run.app_attempt, run.app_name) == (app["id"], number, app["name"])
+        assert (run.spark_version or "") == attempt["appSparkVersion"]
+        assert run.start_ms == attempt["startTimeEpoch"]
+        assert run.end_ms == attempt["endTimeEpoch"]
+        assert run.duration_ms == attempt["duration"]
+
+
+EXECUTOR_FIELDS = {
+    "isActive": "active",
+    "rddBlocks": "rdd_blocks",
+    "memoryUsed": "storage_used_bytes",
+    "maxMemory": "storage_total_bytes",
+    "diskUsed": "disk_used_bytes",
+    "totalCores": "cores",
+    "activeTasks": "active_tasks",
+    "failedTasks": "failed_tasks",
+    "completedTasks": "complete_tasks",
+    "totalTasks": "total_tasks",
+    "totalDuration": "task_time_ms",
+    "totalGCTime": "gc_time_ms",
+    "totalInputBytes": "input_bytes",
+    "totalShuffleRead": "shuffle_read_bytes",
+    "totalShuffleWrite": "shuffle_write_bytes",
+    "isExcluded": "excluded",
+}
+
+
+@pytest.mark.parametrize(("golden", "path"), cases(r"[^/]+/executors"))
+def test_executors(golden: str, path: str) -> None:
+    run = log_of(path)
+    rows = {row.id: row for row in run.executors}
+    for theirs in load(golden):
+        ours = rows[theirs["id"]]
+        # In the driver's row Spark shows the application's age for a task time.
+        skipped = {"totalDuration", "totalGCTime"} if ours.is_driver else set()
+        for key, name in EXECUTOR_FIELDS.items():
+            if key not in skipped:
+                assert getattr(ours, name) == theirs[key], (ours.id, name)
+        assert ours.host == theirs["hostPort"].partition(":")[0]
+        assert ours.added_ms == millis(theirs["addTime"])
+        peaks = {k: v for k, v in theirs.get("peakMemoryMetrics", {}).items() if v}
+        assert dict(ours.peak_memory) == peaks
+
+
+STAGE_FIELDS = {
+    "stageId": "id",
+    "attemptId": "attempt",
+    "status": "status",
+    "name": "name",
+    "numTasks": "tasks",
+    "numCompleteTasks": "tasks_ok",
+    "numFailedTasks": "tasks_failed",
+    "numKilledTasks": "tasks_killed",
+    "executorRunTime": "executor_run_time_ms",
+    "executorCpuTime": "executor_cpu_time_ns",
+    "jvmGcTime": "jvm_gc_time_ms",
+    "inputBytes": "input_bytes",
+    "outputBytes": "output_bytes",
+    "shuffleReadBytes": "shuffle_read_bytes",
+    "shuffleWriteBytes": "shuffle_write_bytes",
+    "shuffleFetchWaitTime": "fetch_wait_time_ms",
+    "memoryBytesSpilled": "memory_spilled_bytes",
+    "diskBytesSpilled": "disk_spilled_bytes",
+}
+
+
+def check_stage(ours: StageMetrics, theirs: dict[str, Any]) -> None:
+    for key, name in STAGE_FIELDS.items():
+        assert getattr(ours, name) == theirs[key], (ours.id, name)
+    for key, name in (
+        ("submissionTime", "submitted_ms"),
+        ("completionTime", "completed_ms"),
+        ("firstTaskLaunchedTime", "first_task_ms"),
+    ):
+        assert getattr(ours, name) == millis(theirs[key]), (ours.id, name)
+
+
+@pytest.mark.parametrize(("golden", "path"), cases(r"[^/]+(/\d+)?/stages(/\d+)*"))
+def test_stages(golden: str, path: str) -> None:
+    stages = {(stage.id, stage.attempt): stage for stage in log_of(path).stages}
+    document = load(golden)
+    rows = document if isinstance(document, list) else [document]
+    for theirs in rows:
+        check_stage(stages[theirs["stageId"], theirs["attemptId"]], theirs)
+    if CASES[golden].endswith("/stages"):
+        assert len(rows) == len(stages)
+
+
+@pytest.mark.parametrize(("golden", "path"), cases(r"[^/]+(/\d+)?/jobs(/\d+)?"))
+def test_jobs(golden: str, path: str) -> None:
+    run = log_of(path)
+    document = load(golden)
+    if not isinstance(document, list) or "?status=succeeded" in CASES[golden]:
+        return
+    states = [job["status"] for job in document]
+    assert run.jobs == len(states)
+    assert run.jobs_succeeded == states.count("SUCCEEDED")
+    assert run.jobs_failed == states.count("FAILED")
+    assert run.tasks_ok == sum(job["numCompletedTasks"] for job in document)
+
+
+def test_quantiles_are_those_of_sparks_task_summary() -> None:
+    stages = {stage.id: stage for stage in read("local-1430917381534").stages}
+    theirs = load("stage_task_summary_w_shuffle_read_expectation.json")
+    found = stages[1].duration_ms_quantiles
+    assert found is not None
+    assert [found.p25, found.median, found.p75] == theirs["duration"][1:4]
+    reads = stages[1].shuffle_read_bytes_quantiles
+    assert reads is not None
+    assert [reads.p25, reads.median] == theirs["shuffleReadMetrics"]["readBytes"][1:3]
+    theirs = load("stage_task_summary_w_shuffle_write_expectation.json")
+    writes = stages[0].shuffle_write_bytes_quantiles
+    assert writes is not None
+    assert [writes.p25, writes.median, writes.p75] == theirs["shuffleWriteMetrics"]["writeBytes"][
+        1:4
+    ]
+    custom = load("stage_task_summary_w__custom_quantiles_expectation.json")
+    middle = stages[0].duration_ms_quantiles
+    assert middle is not None
+    assert middle.median == custom["duration"][1]
+
+
+def test_a_quantile_is_a_value_and_never_one_in_between() -> None:
+    row = [10, 20, 30, 40]
+    assert [quantile(row, share) for share in (0.0, 0.25, 0.5, 0.75, 1.0)] == [10, 20, 30, 40, 40]
+
+
+@pytest.mark.parametrize(("golden", "path"), cases(r"[^/]+/environment"))
+def test_environment(golden: str, path: str) -> None:
+    ours = log_of(path).environment
+    for key, value in load(golden)["sparkProperties"]:
+        if ours[key] != redact.REDACTED:
+            assert ours[key] == value
+
+
+def test_resubmitted_adds_failures_and_nothing_to_the_sums() -> None:
+    run = eventlog.read_path(
+        DATA / "spark-rapids-tools" / "tasks_executors_fail_compressed_eventlog.zstd"
+    )
+    assert (run.tasks_ok, run.tasks_failed, run.tasks_killed) == (8577, 53, 0)
+    assert (run.jobs, run.jobs_succeeded) == (75, 74)
+    assert (run.stages_completed, run.stages_failed, run.peak_executors) == (134, 1, 8)
+    assert sum(row.total_tasks for row in run.executors) == 8580
+    assert all(row.active_tasks == 0 for row in run.executors)
