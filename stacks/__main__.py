@@ -36,18 +36,18 @@ def _spec() -> tuple[ProjectSpec, Path]:
     raise FileNotFoundError(msg)
 
 
-def _object(bucket: str, key: str, source: Path | None) -> str:
-    """An object in the bucket; empty where there is no file to fill it."""
+def _object(bucket: str, key: str, source: Path | None) -> pulumi.Output[str]:
+    """The address of an object in the bucket once it is there; empty without a file."""
     content: dict[str, Any] = {"content": ""}
     if source is not None:
         content = {"source": pulumi.FileAsset(str(source))}
-    aws.s3.BucketObjectv2(key, bucket=bucket, key=key, **content)
-    return f"s3://{bucket}/{key}"
+    made = aws.s3.BucketObjectv2(key, bucket=bucket, key=key, **content)
+    return pulumi.Output.format("s3://{0}/{1}", bucket, made.key)
 
 
-def _scripts(project: ProjectSpec, root: Path, bucket: str) -> dict[str, str]:
+def _scripts(project: ProjectSpec, root: Path, bucket: str) -> dict[str, pulumi.Input[str]]:
     """Each bootstrap script of the spec lies in the bucket under its content's hash."""
-    found: dict[str, str] = {}
+    found: dict[str, pulumi.Input[str]] = {}
     for script in {action.script for action in project.cluster.bootstrap}:
         if script.startswith("s3://"):
             found[script] = script

@@ -29,7 +29,7 @@ class Surroundings:
     network: Network
     roles: Roles
     bucket: str
-    scripts: Mapping[str, str]
+    scripts: Mapping[str, pulumi.Input[str]]
 
 
 def cluster(project: ProjectSpec, around: Surroundings) -> emr.Cluster:
@@ -100,7 +100,7 @@ def _group(spec: GroupSpec) -> dict[str, Any]:
     return {"instance_type": spec.type, "instance_count": spec.count, "ebs_configs": [disk]}
 
 
-def _bootstrap(action: BootstrapSpec, scripts: Mapping[str, str]) -> dict[str, Any]:
+def _bootstrap(action: BootstrapSpec, scripts: Mapping[str, pulumi.Input[str]]) -> dict[str, Any]:
     return {
         "name": action.name or PurePosixPath(action.script).stem,
         "path": scripts[action.script],

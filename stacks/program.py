@@ -27,7 +27,7 @@ def cluster(
     project: ProjectSpec,
     settings: Mapping[str, str],
     stored: Mapping[str, Any],
-    scripts: Mapping[str, str],
+    scripts: Mapping[str, pulumi.Input[str]],
 ) -> None:
     """Declare the cluster with its network and roles, and export how to reach it.
 

@@ -150,7 +150,7 @@ def _declared(request: Any, urn: str) -> Declared:
 
 def _plain(struct: Any) -> Properties:
     """A protobuf struct as Python's own types; whole numbers as int, which boto3 insists on."""
-    from google.protobuf import json_format  # type: ignore[import-untyped]
+    from google.protobuf import json_format
 
     found: Properties = _whole(json_format.MessageToDict(struct))
     return found
