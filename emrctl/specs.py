@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from emrctl import catalog
 from emrctl.errors import SpecError
@@ -20,6 +20,25 @@ DeployMode = Literal["client", "cluster"]
 
 _MEMORY = re.compile(r"([1-9][0-9]*)([mMgG])")
 _EMR_LABEL = re.compile(r"emr-(\d+)\.(\d+)\.(\d+)")
+
+
+def _text(value: Any) -> Any:
+    """What YAML read as a number or a truth value, as the text that EMR and Spark take."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float) else value
+
+
+def _texts(value: Any) -> Any:
+    return [_text(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _text_values(value: Any) -> Any:
+    return {k: _text(item) for k, item in value.items()} if isinstance(value, dict) else value
+
+
+Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
+Properties = Annotated[dict[str, str], BeforeValidator(_text_values)]
 
 
 def memory_mb(text: str) -> int:
@@ -77,7 +96,7 @@ class BootstrapSpec(Spec):
     """
 
     script: str
-    args: tuple[str, ...] = ()
+    args: Texts = ()
     name: str | None = None
 
 
@@ -85,15 +104,8 @@ class Classification(Spec):
     """One of EMR's configuration classifications; values are strings on the wire."""
 
     classification: str
-    properties: dict[str, str] = {}
+    properties: Properties = {}
     configurations: tuple[Classification, ...] = ()
-
-    @field_validator("properties", mode="before")
-    @classmethod
-    def _strings(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        return {key: _property(item) for key, item in value.items()}
 
     def as_emr(self) -> dict[str, Any]:
         """The form that EMR's API and `configurations_json` take."""
@@ -104,12 +116,6 @@ class Classification(Spec):
         if self.configurations:
             document["Configurations"] = [inner.as_emr() for inner in self.configurations]
         return document
-
-
-def _property(value: Any) -> Any:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value) if isinstance(value, int | float) else value
 
 
 class ClusterSpec(Spec):
@@ -126,7 +132,7 @@ class ClusterSpec(Spec):
     idle_timeout_s: Annotated[int, Field(ge=60, le=604_800)] = 3600
     termination_protection: bool = False
     network: NetworkSpec = NetworkSpec()
-    tags: dict[str, str] = {}
+    tags: Properties = {}
 
     @field_validator("bootstrap", mode="before")
     @classmethod
@@ -163,14 +169,7 @@ class SparkSettings(Spec):
     min_executors: Annotated[int, Field(ge=0)] | None = None
     max_executors: Count | None = None
     deploy_mode: DeployMode | None = None
-    conf: dict[str, str] = {}
-
-    @field_validator("conf", mode="before")
-    @classmethod
-    def _strings(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        return {key: _property(item) for key, item in value.items()}
+    conf: Properties = {}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -198,18 +197,11 @@ class JobSpec(Spec):
     """A named job: a program of `jobs/` or the user's own, with arguments and settings."""
 
     script: str
-    args: tuple[str, ...] = ()
+    args: Texts = ()
     py_files: tuple[str, ...] = ()
-    env: dict[str, str] = {}
+    env: Properties = {}
     settings: SparkSettings = SparkSettings()
-    tags: dict[str, str] = {}
-
-    @field_validator("args", mode="before")
-    @classmethod
-    def _strings(cls, value: Any) -> Any:
-        if not isinstance(value, list | tuple):
-            return value
-        return [_property(item) for item in value]
+    tags: Properties = {}
 
 
 class ExperimentSpec(Spec):
@@ -221,19 +213,12 @@ class ExperimentSpec(Spec):
 
     name: Name
     job: str
-    args: tuple[str, ...] = ()
+    args: Texts = ()
     settings: SparkSettings = SparkSettings()
     factors: dict[str, tuple[Any, ...]] = {}
     configurations: dict[str, SparkSettings] = {}
     repeats: Count = 1
     description: str = ""
-
-    @field_validator("args", mode="before")
-    @classmethod
-    def _strings(cls, value: Any) -> Any:
-        if not isinstance(value, list | tuple):
-            return value
-        return [_property(item) for item in value]
 
     @model_validator(mode="after")
     def _one_design(self) -> Self:
@@ -260,7 +245,7 @@ class ProjectSpec(Spec):
     cluster: ClusterSpec = ClusterSpec()
     jobs: dict[str, JobSpec] = {}
     experiments: dict[str, ExperimentSpec] = {}
-    tags: dict[str, str] = {}
+    tags: Properties = {}
 
     @property
     def storage_stack(self) -> str:

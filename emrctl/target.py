@@ -1,8 +1,8 @@
 """Which AWS answers: Amazon's, or the EMR on localhost.
 
-A `Target` renders itself three ways: a boto3 client, the Pulumi provider's settings, Spark's S3A
-settings. What else differs between the two is carried here too, so that no other module asks
-whether it is local.
+A `Target` renders itself as a boto3 client, as the Pulumi provider's settings and as the addresses
+of a cluster's pages; nodes know by themselves how to reach S3. What else differs between the two
+is carried here too, so that no other module asks whether it is local.
 """
 
 from __future__ import annotations
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 
 AWS_POLL_S = 10.0
 LOCAL_POLL_S = 0.2
+# EMR pushes logs to S3 every five minutes and at a step's end; the emulator before it ends.
+AWS_LOGS_S = 360.0
+LOCAL_LOGS_S = 2.0
+PAGE_TIMEOUT_S = 3.0
+
+Page = Literal["yarn", "proxy", "history"]
+_PAGE_PORTS: dict[Page, int] = {"yarn": 8088, "proxy": 20888, "history": 18080}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +46,7 @@ class Target:
     identity: str = "aws"
     token_file: Path | None = None
     poll_s: float = AWS_POLL_S
+    logs_s: float = AWS_LOGS_S
 
     def client(self, service: str) -> Any:
         """A boto3 client for `service` with adaptive retries."""
@@ -53,6 +61,27 @@ class Target:
         except (BotoCoreError, ClientError) as error:
             hint = "Run `aws sso login`, or set AWS_PROFILE, or start with `target: local`."
             raise CredentialsError(f"AWS does not know the caller: {error}", hint=hint) from error
+
+    def page(self, cluster_id: str, primary_dns: str, name: Page) -> str:
+        """Address of one of a cluster's web pages, for programs: YARN's REST, Spark's REST."""
+        if self.endpoint is None:
+            suffix = "/proxy" if name == "proxy" else ""
+            return f"http://{primary_dns}:{_PAGE_PORTS[name]}{suffix}"
+        return f"{self.endpoint}/emrctl/clusters/{cluster_id}/{name}"
+
+    def fetch(self, url: str) -> Any:
+        """The JSON document at `url`; OSError where it cannot be reached, ValueError where none."""
+        import urllib.request
+
+        headers = {"Accept": "application/json"}
+        if self.token_file is not None:
+            headers["X-Emrctl-Token"] = self.token_file.read_text().strip()
+        if not url.startswith("http://"):
+            raise ValueError(f"{url} is no page of a cluster")
+        request = urllib.request.Request(url, headers=headers)  # noqa: S310 - checked just above
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=PAGE_TIMEOUT_S) as answer:
+            return json.load(answer)
 
     def pulumi_settings(self) -> dict[str, Any]:
         """Inputs of the AWS provider: the region and, on localhost, where everything answers."""
@@ -70,13 +99,6 @@ class Target:
             "max_retries": 2,
             "endpoints": [dict.fromkeys(services, self.endpoint)],
         }
-
-    def spark_settings(self) -> dict[str, str]:
-        """Spark's settings for `s3://`: none on EMR, which has its own file system for it.
-
-        The emulator's nodes set their own as well: nothing need be said there either.
-        """
-        return {}
 
 
 def resolve(project: ProjectSpec) -> Target:
@@ -100,6 +122,7 @@ def emulator(region: str) -> Target:
         identity=str(state["id"]),
         token_file=Path(str(state["token_file"])) if state.get("token_file") else None,
         poll_s=LOCAL_POLL_S,
+        logs_s=LOCAL_LOGS_S,
     )
 
 

@@ -1,0 +1,45 @@
+# The two commands of the README set up all they need: Python 3.11 and make are enough.
+.DEFAULT_GOAL := help
+SHELL := bash
+VENV := .venv
+BIN := $(VENV)/bin
+EXTRAS := --extra local --extra analysis --extra jobs
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+STAMP := $(VENV)/.synced
+
+.PHONY: help setup quickstart check test test-unit test-yarn bench clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t16
+
+setup: $(STAMP) ## make the virtual environment from the lock file
+
+$(STAMP): pyproject.toml uv.lock
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet uv
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv sync --quiet --frozen --inexact $(EXTRAS)
+	@touch $@
+
+quickstart: $(STAMP) ## the main job on the embedded default, start to end
+	@$(BIN)/python examples/quickstart.py
+
+check: $(STAMP) ## lint, format and types
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --quiet --check .
+	$(BIN)/mypy --no-error-summary
+	$(BIN)/shellcheck bootstrap/*.sh .ci/run
+
+test: check ## everything that needs neither AWS nor a GPU
+	$(BIN)/pytest -q
+
+test-unit: $(STAMP) ## the tests that need no Java
+	$(BIN)/pytest -q -m "not yarn and not spark and not engine"
+
+test-yarn: $(STAMP) ## the tests against the emulator with a real YARN
+	$(BIN)/pytest -q -m yarn
+
+bench: $(STAMP) ## our speed beside our peers', ratios printed
+	@for file in bench/bench_*.py; do $(BIN)/python $$file || exit 1; done
+
+clean: ## take the virtual environment and caches away
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

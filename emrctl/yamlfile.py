@@ -1,0 +1,149 @@
+"""YAML that remembers on which line every key stands, and models that complain with it."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from emrctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from pydantic import BaseModel, ValidationError
+    from pydantic_core import ErrorDetails
+
+KeyPath = tuple[str | int, ...]
+Model = TypeVar("Model", bound="BaseModel")
+
+
+@dataclass(frozen=True)
+class Document:
+    """A YAML file's value and the line of each key in it, counted from 1."""
+
+    file: str
+    value: dict[str, Any]
+    lines: Mapping[KeyPath, int]
+
+    def where(self, path: KeyPath) -> str:
+        """`file:line` of the key at `path`, or of its nearest parent that is written."""
+        for length in range(len(path), 0, -1):
+            if path[:length] in self.lines:
+                return f"{self.file}:{self.lines[path[:length]]}"
+        return self.file
+
+
+def read(path: Path) -> Document:
+    """The mapping in the file at `path`; `UsageError` with its line where it is no YAML."""
+    import yaml
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        value = yaml.safe_load(text)
+    except OSError as error:
+        raise UsageError(f"{path.name}: {error.strerror}", hint=f"Look at {path}.") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path.name}: is not UTF-8 text ({error.reason})") from error
+    except yaml.YAMLError as error:
+        raise UsageError(_syntax(path.name, error), hint="Mind indentation and quotes.") from error
+    lines: dict[KeyPath, int] = {}
+    _walk(node, (), lines, path.name)
+    if not isinstance(value, dict):
+        raise UsageError(
+            f"{path.name}: holds no keys", hint="`emrctl init` writes one to start with."
+        )
+    return Document(file=path.name, value=value, lines=lines)
+
+
+def check(model: type[Model], document: Document, value: Mapping[str, Any] | None = None) -> Model:
+    """`value` (by default all of the document) as a `model`.
+
+    `UsageError` names every fault: file, line, path to the key and the nearest known key.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return model.model_validate(document.value if value is None else value)
+    except ValidationError as error:
+        faults = _faults(model, document, error)
+        raise UsageError(
+            "\n".join(faults), hint="`emrctl config --schema` has every key."
+        ) from None
+
+
+def _faults(model: type[BaseModel], document: Document, error: ValidationError) -> list[str]:
+    return [_fault(model, document, detail) for detail in error.errors()]
+
+
+def _fault(model: type[BaseModel], document: Document, detail: ErrorDetails) -> str:
+    path: KeyPath = detail["loc"]
+    dotted = ".".join(str(part) for part in path)
+    where = document.where(path)
+    if detail["type"] == "extra_forbidden":
+        return f"{where}: {dotted}: unknown key{_nearest(model, path)}"
+    if detail["type"] == "missing":
+        return f"{where}: {dotted}: is required"
+    message = detail["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    given = detail["input"]
+    shown = f", not {given!r}" if isinstance(given, str | int | float | bool) else ""
+    return f"{where}: {dotted + ': ' if dotted else ''}{message}{shown}"
+
+
+def _nearest(model: type[BaseModel], path: KeyPath) -> str:
+    known = _fields(model, path[:-1])
+    near = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.5)
+    if near:
+        return f"; did you mean '{near[0]}'?"
+    return f"; known here: {', '.join(known)}" if known else ""
+
+
+def _fields(model: type[BaseModel], path: KeyPath) -> list[str]:
+    """Names of the fields of the model that `path` leads to, looking through containers."""
+    current: Any = model
+    for part in path:
+        fields = getattr(current, "model_fields", None)
+        if fields is not None and isinstance(part, str) and part in fields:
+            current = _inner_model(fields[part].annotation)
+    return list(getattr(current, "model_fields", {}))
+
+
+def _inner_model(annotation: Any) -> Any:
+    from typing import get_args
+
+    if hasattr(annotation, "model_fields"):
+        return annotation
+    for argument in get_args(annotation):
+        found = _inner_model(argument)
+        if found is not None:
+            return found
+    return None
+
+
+def _walk(node: Any, path: KeyPath, lines: dict[KeyPath, int], file: str) -> None:
+    import yaml
+
+    if isinstance(node, yaml.MappingNode):
+        for key, inner in node.value:
+            here = (*path, str(key.value))
+            line = key.start_mark.line + 1
+            if here in lines:
+                dotted = ".".join(map(str, here))
+                raise UsageError(
+                    f"{file}:{line}: {dotted}: is given twice (first on line {lines[here]})"
+                )
+            lines[here] = line
+            _walk(inner, here, lines, file)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, inner in enumerate(node.value):
+            lines[(*path, index)] = inner.start_mark.line + 1
+            _walk(inner, (*path, index), lines, file)
+
+
+def _syntax(file: str, error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    where = f"{file}:{mark.line + 1}" if mark else file
+    return f"{where}: {getattr(error, 'problem', None) or error}"

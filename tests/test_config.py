@@ -1,0 +1,140 @@
+"""Configuration: one complaint for every fault, with its place; every value with its source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from emrctl import config
+from emrctl.errors import UsageError
+
+PATTERN = "^[a-z][a-z0-9-]{0,30}[a-z0-9]$"
+YAML = """\
+project: pets
+region: eu-central-1
+cluster:
+  core: {type: m5.xlarge, count: 3}
+  bootstrap:
+    - python.sh
+    - script: mine.sh
+      args: [a, 2]
+  configurations:
+    - classification: spark-defaults
+      properties: {spark.dynamicAllocation.enabled: false}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "emrctl.yaml"
+    path.write_text(YAML)
+    for name in ("EMRCTL_CONFIG", "EMRCTL_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    return path
+
+
+def _complaint(path: Path, text: str) -> str:
+    path.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        config.load(path)
+    return str(caught.value)
+
+
+def test_the_nearest_file_above_is_taken(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    below = project.parent / "a" / "b"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    found = config.load()
+    assert found.project.project == "pets"
+    assert found.root == project.parent
+
+
+def test_without_a_file_init_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"no emrctl\.yaml") as caught:
+        config.load()
+    assert "emrctl init" in caught.value.hint
+
+
+def test_short_forms_and_numbers_become_what_emr_takes(project: Path) -> None:
+    cluster = config.load(project).project.cluster
+    assert [item.script for item in cluster.bootstrap] == ["python.sh", "mine.sh"]
+    assert cluster.bootstrap[1].args == ("a", "2")
+    assert cluster.configurations[0].as_emr() == {
+        "Classification": "spark-defaults",
+        "Properties": {"spark.dynamicAllocation.enabled": "false"},
+    }
+
+
+def test_flags_stand_over_the_environment_and_that_over_the_file(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMRCTL_REGION", "us-west-2")
+    monkeypatch.setenv("EMRCTL_CLUSTER__CORE__COUNT", "5")
+    found = config.load(project, {"region": "us-east-1", "target": None})
+    assert found.project.region == "us-east-1"
+    assert found.project.cluster.core.count == 5
+    sources = {item.key: item.source for item in found.values()}
+    assert sources["region"] == "--region"
+    assert sources["cluster.core.count"] == "$EMRCTL_CLUSTER__CORE__COUNT"
+    assert sources["cluster.core.type"] == "emrctl.yaml:4"
+    assert sources["cluster.release"] == "default"
+    assert sources["cluster.bootstrap.0.script"] == "emrctl.yaml:6"
+
+
+def test_an_unknown_key_is_told_with_line_path_and_the_nearest_known_one(tmp_path: Path) -> None:
+    said = _complaint(tmp_path / "e.yaml", "project: pets\ncluster:\n  core:\n    cout: 3\n")
+    assert said == "e.yaml:4: cluster.core.cout: unknown key; did you mean 'count'?"
+
+
+def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
+    said = _complaint(tmp_path / "e.yaml", "project: Pets!\nregoin: x\ncluster: {release: 7}\n")
+    assert said.splitlines() == [
+        f"e.yaml:1: project: string should match pattern '{PATTERN}', not 'Pets!'",
+        "e.yaml:3: cluster.release: input should be a valid string, not 7",
+        "e.yaml:2: regoin: unknown key; did you mean 'region'?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("project: a\nproject: b\n", "e.yaml:2: project: is given twice (first on line 1)"),
+        ("project: [\n", "e.yaml:2: "),
+        ("- a\n", "e.yaml: holds no keys"),
+        ("cluster: {}\n", "e.yaml: project: is required"),
+        ("project: pets\ncluster: {core: {type: m5.xlrge}}", "Did you mean m5.xlarge"),
+        ("project: pets\ncluster: {primary: {count: 2}}", "a cluster has 1 primary node"),
+        ("project: pets\ncluster: {name: storage}", "name of the bucket's stack"),
+    ],
+)
+def test_what_cannot_be_is_told_with_its_place(tmp_path: Path, text: str, said: str) -> None:
+    assert said in _complaint(tmp_path / "e.yaml", text)
+
+
+def test_a_variable_that_sets_nothing_is_refused(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMRCTL_REGOIN", "x")
+    with pytest.raises(UsageError, match=r"\$EMRCTL_REGOIN") as caught:
+        config.load(project)
+    assert "EMRCTL_REGION" in caught.value.hint
+
+
+def test_a_bad_variable_is_named_instead_of_a_line(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMRCTL_CLUSTER__CORE__COUNT", "many")
+    with pytest.raises(UsageError, match=r"\$EMRCTL_CLUSTER__CORE__COUNT: cluster\.core\.count"):
+        config.load(project)
+
+
+def test_the_template_that_init_writes_is_valid(tmp_path: Path) -> None:
+    from emrctl.cli import project as command
+
+    command.init(tmp_path / "My Pets", None)
+    found = config.load(tmp_path / "My Pets" / "emrctl.yaml")
+    assert found.project.project == "my-pets"
+    with pytest.raises(UsageError, match="exists already"):
+        command.init(tmp_path / "My Pets", None)

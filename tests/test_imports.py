@@ -1,0 +1,157 @@
+"""Who may import whom: arrows point down only, and heavy libraries have one door each."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "emrctl"
+
+# From the top down; a module may import its own layer's modules and those below.
+LAYERS: tuple[tuple[str, ...], ...] = (
+    ("emrctl.cli",),
+    ("emrctl.comparing",),
+    ("emrctl.experiments",),
+    ("emrctl.runs", "emrctl.pull", "emrctl.progress", "emrctl.workspace", "emrctl.data"),
+    ("emrctl.provision",),
+    ("emrctl.staging", "emrctl.capacity", "emrctl.analysis"),
+    ("emrctl.store", "emrctl.metrics", "emrctl.backends", "emrctl.engine"),
+    ("stacks",),
+    ("emrctl.target", "emrctl.config", "emrctl.bundled"),
+    ("emrctl.yamlfile", "emrctl.emulator"),
+    ("emrctl.specs",),
+    ("emrctl.catalog",),
+    ("emrctl.errors", "emrctl.home"),
+)
+# A library, and the modules that may import it.
+DOORS = {
+    "boto3": ("emrctl.target", "emrctl.emulator"),
+    "pulumi": ("emrctl.engine", "stacks"),
+    "pulumi_aws": ("emrctl.engine", "stacks"),
+    "moto": ("emrctl.emulator",),
+    "pyspark": ("emrctl.emulator",),
+    "paramiko": ("emrctl.backends.ec2",),
+    "typer": ("emrctl.cli",),
+    "rich": ("emrctl.cli",),
+}
+
+
+def _modules() -> Iterator[tuple[str, Path]]:
+    for folder in (PACKAGE, ROOT / "stacks"):
+        for path in sorted(folder.rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            yield ".".join(parts).removesuffix(".__init__"), path
+
+
+def _imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """Every imported module, and whether that happens as soon as this one is imported."""
+    tree = ast.parse(path.read_text())
+    lazy = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or _is_type_checking(node)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, id(node) not in lazy
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}", id(node) not in lazy
+
+
+def _is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def _layer(module: str) -> int | None:
+    for index, names in enumerate(LAYERS):
+        if any(module == name or module.startswith(f"{name}.") for name in names):
+            return index
+    return None
+
+
+MODULES = dict(_modules())
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_arrows_point_down_only(module: str) -> None:
+    own = _layer(module)
+    for imported, _ in _imports(MODULES[module]):
+        below = _layer(imported)
+        if own is not None and below is not None:
+            assert below >= own, f"{module} imports {imported}, which stands above it"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_has_a_layer(module: str) -> None:
+    assert module == "emrctl" or _layer(module) is not None
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_heavy_libraries_come_through_their_doors(module: str) -> None:
+    for imported, _ in _imports(MODULES[module]):
+        allowed = DOORS.get(imported.split(".")[0])
+        if allowed is not None:
+            assert any(module == door or module.startswith(f"{door}.") for door in allowed), (
+                f"{module} imports {imported}"
+            )
+
+
+def test_the_emulator_is_imported_by_the_local_commands_only() -> None:
+    users = {
+        module
+        for module, path in MODULES.items()
+        if any(name.startswith("emrctl.emulator") for name, _ in _imports(path))
+        and not module.startswith("emrctl.emulator")
+    }
+    assert users <= {"emrctl.cli.local"}
+
+
+def test_jobs_import_nothing_of_ours() -> None:
+    for path in (ROOT / "jobs").glob("*.py"):
+        for imported, _ in _imports(path):
+            assert not imported.startswith(("emrctl", "stacks")), f"{path.name} imports {imported}"
+
+
+def test_no_import_cycles() -> None:
+    graph = {
+        module: {
+            found
+            for name, _ in _imports(path)
+            for found in (name, name.rpartition(".")[0])
+            if found in MODULES and found != module
+        }
+        for module, path in MODULES.items()
+    }
+    seen: set[str] = set()
+
+    def visit(module: str, trail: tuple[str, ...]) -> None:
+        assert module not in trail, " → ".join((*trail, module))
+        if module not in seen:
+            for inner in graph[module]:
+                visit(inner, (*trail, module))
+            seen.add(module)
+
+    for module in graph:
+        visit(module, ())
+
+
+@pytest.mark.parametrize("argument", ["--help", "--version"])
+def test_nothing_heavy_at_start_up(argument: str) -> None:
+    code = (
+        "import sys; from emrctl.cli.__main__ import main; main(sys.argv[1:]); "
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, argument], capture_output=True, text=True, check=True
+    )
+    heavy = {"typer", "rich", "pydantic", "boto3", "pulumi", "moto", "yaml", "numpy"}
+    assert heavy.isdisjoint(done.stderr.split())
