@@ -1,0 +1,84 @@
+"""The one line of a step's logs that explains its failure, and the file it stands in.
+
+As mrjob's users asked for: among all errors the one that caused the others. A Python traceback
+of the driver's comes first, then YARN's word on a killed container, then Java's innermost cause.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from emrctl.backends.base import LogFile
+
+_LONGEST = 400
+_PYTHON_ERROR = re.compile(r"^(?:[A-Za-z_][\w.]*)(?:Error|Exception|Interrupt|Exit|Warning)\b.*")
+_JAVA_WRAPPERS = ("Py4JJavaError", "py4j.protocol")
+_YARN = re.compile(
+    r".*(?:Container killed|killed by YARN|Container .* exited|ExecutorLostFailure|"
+    r"is above the max threshold|OutOfMemoryError|No space left).*"
+)
+_CAUSE = re.compile(r"^\s*Caused by: (.*)")
+_EXCEPTION = re.compile(r"(?:^|\s)((?:[a-z]\w*\.)+[A-Z]\w*(?:Exception|Error)\b.*)")
+_USAGE = re.compile(r"^\S+(?:\.py)?: error: .*")
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A line and the address of the log that it stands in."""
+
+    line: str
+    log: str
+
+
+def explain(logs: Sequence[LogFile]) -> Explanation | None:
+    """The line that explains the failure best; None where no log holds one."""
+    ordered = sorted(logs, key=_rank)
+    for finder in (_python, _usage, _yarn, _cause, _exception):
+        for log in ordered:
+            line = finder(log.text.decode(errors="replace").splitlines())
+            if line:
+                return Explanation(line.strip()[:_LONGEST], log.uri)
+    return None
+
+
+def _rank(log: LogFile) -> tuple[int, str]:
+    """The step's own output, then the driver's container (the first), then the others."""
+    if log.name.startswith("step/"):
+        return (1 if log.name.endswith("controller") else 0, log.name)
+    return (2 if "_000001/" in log.name else 3, log.name)
+
+
+def _python(lines: list[str]) -> str | None:
+    """The last line of the first traceback; Spark's wrapping of a worker's is looked through."""
+    inside = False
+    found = None
+    for line in lines:
+        text = line.strip()
+        if "Traceback (most recent call last)" in text:
+            inside = True
+        elif inside and _PYTHON_ERROR.match(text) and not line.startswith((" ", "\t")):
+            found = text
+            inside = False
+            if not any(wrapper in text for wrapper in _JAVA_WRAPPERS):
+                return found
+    return found if found and not any(w in found for w in _JAVA_WRAPPERS) else None
+
+
+def _usage(lines: list[str]) -> str | None:
+    return next((line for line in reversed(lines) if _USAGE.match(line)), None)
+
+
+def _yarn(lines: list[str]) -> str | None:
+    return next((line for line in lines if _YARN.match(line)), None)
+
+
+def _cause(lines: list[str]) -> str | None:
+    found = [match[1] for line in lines if (match := _CAUSE.match(line))]
+    return found[-1] if found else None
+
+
+def _exception(lines: list[str]) -> str | None:
+    found = (match[1] for line in lines if (match := _EXCEPTION.search(line)))
+    return next(found, None)

@@ -1,0 +1,180 @@
+"""What a finished step left behind, brought into the store: logs, event log, account, result.
+
+All of it is written before the run is marked as finished, so that an interrupted pull is simply
+done again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emrctl import staging
+from emrctl.backends import failure
+from emrctl.backends.base import LogFile, Step
+
+if TYPE_CHECKING:
+    from emrctl.metrics.model import RunMetrics
+    from emrctl.store import Run
+    from emrctl.workspace import Workspace
+
+_APPLICATION = re.compile(rb"\bapplication_\d+_\d+\b")
+
+
+def finish(workspace: Workspace, run: Run, step: Step) -> Run:
+    """The run as it ended, with everything it left in the store beside it."""
+    run = replace(run, state=step.state, ended=_iso(step.ended) or _now())
+    logs = _step_logs(workspace, run)
+    run = replace(run, application_id=_application_id(logs) or run.application_id)
+    yarn = _yarn(workspace, run)
+    logs = _with_containers(workspace, run, logs)
+    for log in logs:
+        workspace.store.put(run.id, f"logs/{log.name}", log.text)
+    _save_result(workspace, run)
+    _save_metrics(workspace, run, yarn)
+    if step.state != "COMPLETED":
+        run = _explained(run, step, logs)
+    workspace.store.save(run)
+    return run
+
+
+def again(workspace: Workspace, run: Run) -> None:
+    """Logs, result and metrics of a finished run are read anew from where they lie."""
+    for log in _with_containers(workspace, run, _logs(workspace, run, None)):
+        workspace.store.put(run.id, f"logs/{log.name}", log.text)
+    _save_result(workspace, run)
+    _save_metrics(workspace, run, _yarn(workspace, run))
+
+
+def _explained(run: Run, step: Step, logs: Sequence[LogFile]) -> Run:
+    found = failure.explain(logs)
+    if found is None:
+        return replace(run, failure=step.reason or f"the step is {step.state}")
+    return replace(run, failure=found.line, failure_log=found.log)
+
+
+def _step_logs(workspace: Workspace, run: Run) -> list[LogFile]:
+    """The step's own logs; on AWS they can take minutes to arrive."""
+    end = time.monotonic() + workspace.target.logs_s
+    while True:
+        logs = _logs(workspace, run, None)
+        if any(log.name == "step/stderr" for log in logs) or time.monotonic() > end:
+            return logs
+        time.sleep(workspace.target.poll_s)
+
+
+def _with_containers(workspace: Workspace, run: Run, logs: list[LogFile]) -> list[LogFile]:
+    if run.application_id is None:
+        return logs
+    return _logs(workspace, run, run.application_id)
+
+
+def _logs(workspace: Workspace, run: Run, application_id: str | None) -> list[LogFile]:
+    backend = workspace.backend(run.cluster.id, run.cluster.log_uri)
+    return list(backend.logs(str(run.step_id), application_id))
+
+
+def _application_id(logs: Sequence[LogFile]) -> str | None:
+    for log in logs:
+        if log.name.startswith("step/") and (found := _APPLICATION.search(log.text)):
+            return found[0].decode()
+    return None
+
+
+def _yarn(workspace: Workspace, run: Run) -> dict[str, Any]:
+    """YARN's account of the application and the cluster, before the resource manager forgets.
+
+    What was read at the first pull is kept: the cluster may be gone at the second.
+    """
+    known = workspace.store.get_json(run.id, "yarn.json")
+    if known is not None or run.application_id is None:
+        return known or {}
+    from emrctl.metrics import yarn
+
+    target = workspace.target
+    base = target.page(run.cluster.id, run.cluster.primary_dns, "yarn")
+
+    def fetch(path: str) -> Any:
+        return target.fetch(f"{base}{path}")
+
+    application = yarn.application(fetch, run.application_id)
+    cluster = yarn.cluster(fetch)
+    if application is None or cluster is None:
+        return {}
+    found = {"application": application.to_json(), "cluster": cluster.to_json()}
+    workspace.store.put(run.id, "yarn.json", json.dumps(found).encode())
+    return found
+
+
+def _save_result(workspace: Workspace, run: Run) -> None:
+    """What the job says of itself: `result.json` under the run's output, where it wrote one."""
+    from botocore.exceptions import ClientError
+
+    bucket, key = staging.split_uri(f"{run.prefix}/output/result.json")
+    try:
+        answer = workspace.target.client("s3").get_object(Bucket=bucket, Key=key)
+    except ClientError:
+        return
+    workspace.store.put(run.id, "result.json", answer["Body"].read())
+
+
+def _save_metrics(workspace: Workspace, run: Run, yarn: dict[str, Any]) -> None:
+    if run.application_id is None:
+        return
+    with tempfile.TemporaryDirectory(prefix="emrctl-") as folder:
+        place = _event_log(workspace, run, Path(folder))
+        if place is None:
+            return
+        for path in sorted(item for item in place.rglob("*") if item.is_file()):
+            name = path.relative_to(folder).as_posix()
+            workspace.store.put(run.id, f"eventlog/{name}", path.read_bytes())
+        metrics = _metrics(place, yarn)
+    document = json.dumps(metrics.to_json(), ensure_ascii=False)
+    workspace.store.put(run.id, "metrics.json", document.encode())
+
+
+def _metrics(place: Path, yarn: dict[str, Any]) -> RunMetrics:
+    from emrctl.metrics import eventlog
+    from emrctl.metrics.model import ClusterAccount, YarnAccount
+
+    metrics = eventlog.read_path(place)
+    if not yarn:
+        return metrics
+    return replace(
+        metrics,
+        yarn=YarnAccount.from_json(yarn["application"]),
+        cluster=ClusterAccount.from_json(yarn["cluster"]),
+    )
+
+
+def _event_log(workspace: Workspace, run: Run, folder: Path) -> Path | None:
+    """The run's event log, copied below `folder`; None where Spark wrote none."""
+    s3 = workspace.target.client("s3")
+    names: set[str] = set()
+    for start in (f"eventlog_v2_{run.application_id}", str(run.application_id)):
+        pages = s3.get_paginator("list_objects_v2").paginate(
+            Bucket=run.bucket, Prefix=staging.EVENT_LOG_PREFIX + start
+        )
+        for key in (item["Key"] for page in pages for item in page.get("Contents", ())):
+            name = key.removeprefix(staging.EVENT_LOG_PREFIX)
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(s3.get_object(Bucket=run.bucket, Key=key)["Body"].read())
+            names.add(name.split("/", maxsplit=1)[0])
+    # The last attempt is the one that counts.
+    return folder / max(names) if names else None
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="milliseconds")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

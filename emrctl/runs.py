@@ -1,0 +1,260 @@
+"""A run from submission to metrics: submit, refresh, wait, cancel.
+
+Every step is written to the store before the next is taken: a killed client loses nothing, and
+the next command that looks at the run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from emrctl import capacity, pull, staging, store
+from emrctl.backends import spark
+from emrctl.backends.base import Step, StepSpec
+from emrctl.errors import NotFoundError, UsageError, WaitTimeoutError
+from emrctl.progress import Progress, Watcher
+from emrctl.specs import SparkSettings
+from emrctl.store import ClusterFacts, Run, TrialFacts
+
+if TYPE_CHECKING:
+    from emrctl.provision import Cluster
+    from emrctl.workspace import Workspace
+
+RUN_PLACEHOLDER = "{run}"
+REDACTED = "*********(redacted)"
+_SECRET = re.compile(
+    r"secret|password|passwd|token|credential|access[._-]?key|api[._-]?key", re.IGNORECASE
+)
+# How long a lost submission is looked for before the run counts as lost.
+_ORPHAN_S = 120.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is to be submitted: a job's name, its arguments and what stands around them."""
+
+    job: str
+    arguments: Sequence[str] = ()
+    settings: SparkSettings = field(default_factory=SparkSettings)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    py_files: Sequence[str] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    trial: TrialFacts | None = None
+
+
+def submit(workspace: Workspace, order: Order, cluster: Cluster | None = None) -> Run:
+    """The order's step waits or runs on the cluster, and the store has its run.
+
+    `UsageError` where one container is larger than any node; more executors than there is room
+    for are a warning on the run.
+    """
+    place = cluster or workspace.cluster()
+    job = staging.find_job(order.job, workspace.config)
+    settings = job.spec.settings.merged(order.settings)
+    fit = capacity.check(place.spec, settings)
+    staged = staging.stage_job(workspace.target, place.bucket, job, order.py_files)
+    environment = {**job.spec.env, **order.environment}
+    run = _new_run(workspace, order, place, job)
+    arguments = _arguments(job, order.arguments, run)
+    program = spark.Program(
+        script=staged.script,
+        py_files=staged.py_files,
+        arguments=arguments,
+        environment=environment,
+    )
+    run = replace(
+        run,
+        arguments=arguments,
+        environment=redacted(environment),
+        code=(staged.script, *staged.py_files),
+        warnings=(fit.warning,) if fit.warning else (),
+    )
+    return _add_step(workspace, place, run, spark.command(program, settings, _conf(place, run)))
+
+
+def refresh(workspace: Workspace, run: Run) -> Run:
+    """The run as it is now; pulled and finished in the store once its step has ended."""
+    if run.finished:
+        return run
+    target = workspace.target_or_none
+    if target is None or target.identity != run.identity:
+        return _lost(workspace, run, "the emulator that ran it is gone")
+    if run.step_id is None:
+        return _adopt(workspace, run)
+    step = _step(workspace, run)
+    if step is None:
+        return _lost(workspace, run, "its cluster does not know the step")
+    if step.finished:
+        return pull.finish(workspace, replace(run, started=_iso(step.started)), step)
+    started = _iso(step.started)
+    if (run.state, run.started) != (step.state, started):
+        run = replace(run, state=step.state, started=started)
+        workspace.store.save(run)
+    return run
+
+
+def refresh_all(workspace: Workspace) -> list[Run]:
+    """Every run of the store, oldest first, those that had not finished looked after."""
+    return [refresh(workspace, run) for run in workspace.store.all()]
+
+
+def wait(
+    workspace: Workspace,
+    run: Run,
+    report: Callable[[Run, Progress], None],
+    timeout_s: float | None = None,
+) -> Run:
+    """The run once it has finished; `WaitTimeoutError` after `timeout_s` seconds."""
+    end = None if timeout_s is None else time.monotonic() + timeout_s
+    watcher = Watcher(workspace)
+    while not (run := refresh(workspace, run)).finished:
+        report(run, watcher.look(run))
+        if end is not None and time.monotonic() > end:
+            raise WaitTimeoutError(
+                f"run {run.id} is {run.state} after {timeout_s:.0f} s",
+                hint=f"Go on waiting with `emrctl wait {run.id}`.",
+            )
+        time.sleep(workspace.target.poll_s)
+    return run
+
+
+def cancel(workspace: Workspace, run: Run) -> Run:
+    """The run's step is asked to end; the run as it is then."""
+    run = refresh(workspace, run)
+    if run.finished:
+        return run
+    if run.step_id is None:
+        raise NotFoundError(f"run {run.id} has no step yet", hint="Try again in a moment.")
+    workspace.backend(run.cluster.id, None).cancel(run.step_id)
+    return refresh(workspace, run)
+
+
+def shown_settings(job: staging.Job, order: Order) -> dict[str, Any]:
+    """The settings in force for the order, as a run's record shows them: secrets left out."""
+    shown = job.spec.settings.merged(order.settings).as_dict()
+    return shown | {"conf": redacted(shown["conf"])} if "conf" in shown else shown
+
+
+def redacted(values: Mapping[str, str]) -> dict[str, str]:
+    """`values` with those whose key names a secret left out."""
+    return {key: REDACTED if _SECRET.search(key) else value for key, value in values.items()}
+
+
+def _new_run(workspace: Workspace, order: Order, place: Cluster, job: staging.Job) -> Run:
+    return Run(
+        id=store.new_id(job.name),
+        job=job.name,
+        project=workspace.project.project,
+        target=workspace.target.kind,
+        identity=workspace.target.identity,
+        bucket=place.bucket,
+        cluster=_facts(place),
+        created=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        settings=shown_settings(job, order),
+        tags={**job.spec.tags, **order.tags},
+        trial=order.trial,
+    )
+
+
+def _facts(place: Cluster) -> ClusterFacts:
+    return ClusterFacts(
+        name=place.name,
+        id=place.id,
+        release=place.spec.release,
+        primary_type=place.spec.primary.type,
+        core_type=place.spec.core.type,
+        core_count=place.spec.core.count,
+        hourly_usd=place.spec.hourly_usd,
+        primary_dns=place.primary_dns,
+        log_uri=place.log_uri,
+    )
+
+
+def _arguments(job: staging.Job, given: Sequence[str], run: Run) -> tuple[str, ...]:
+    found = [*job.spec.args, *given]
+    if job.gallery and not any(_is_output(item) for item in found):
+        found += ["--output", f"{RUN_PLACEHOLDER}/output"]
+    return tuple(item.replace(RUN_PLACEHOLDER, run.prefix) for item in found)
+
+
+def _is_output(argument: str) -> bool:
+    return argument == "--output" or argument.startswith("--output=")
+
+
+def _conf(place: Cluster, run: Run) -> dict[str, str]:
+    """Emrctl's own settings: where the event log goes, and how the application is found again."""
+    directory = f"s3://{place.bucket}/{staging.EVENT_LOG_PREFIX}"
+    return {
+        **spark.EVENT_LOG,
+        "spark.eventLog.dir": directory,
+        "spark.app.name": run.job,
+        "spark.yarn.tags": application_tag(run),
+    }
+
+
+def application_tag(run: Run) -> str:
+    """The tag that the run's YARN application carries."""
+    return f"emrctl-{run.id}"
+
+
+def step_name(run: Run) -> str:
+    """The name of the run's step: EMR's steps carry no tags, so the name holds the run's id."""
+    return f"{run.job} [{run.id}]"
+
+
+def _add_step(workspace: Workspace, place: Cluster, run: Run, command: tuple[str, ...]) -> Run:
+    staging.prepare_event_logs(workspace.target, place.bucket)
+    workspace.store.save(run)
+    backend = workspace.backend(place.id, None)
+    try:
+        step_id = backend.submit(StepSpec(name=step_name(run), arguments=command))
+    except UsageError as error:
+        workspace.store.save(replace(run, state="FAILED", failure=error.message))
+        raise
+    run = replace(run, state="PENDING", step_id=step_id)
+    workspace.store.save(run)
+    return run
+
+
+def _adopt(workspace: Workspace, run: Run) -> Run:
+    """A run whose client died between the record and EMR's answer finds its step by name."""
+    step = workspace.backend(run.cluster.id, None).find(step_name(run))
+    if step is not None:
+        run = replace(run, step_id=step.id, state=step.state)
+        workspace.store.save(run)
+        return refresh(workspace, run) if step.finished else run
+    age = datetime.now(UTC) - datetime.fromisoformat(run.created)
+    if age.total_seconds() < _ORPHAN_S:
+        return run
+    return _lost(workspace, run, "its step never reached the cluster")
+
+
+def _step(workspace: Workspace, run: Run) -> Step | None:
+    try:
+        return workspace.backend(run.cluster.id, None).step(str(run.step_id))
+    except NotFoundError:
+        return None
+
+
+def _lost(workspace: Workspace, run: Run, why: str) -> Run:
+    lost = replace(run, state="LOST", failure=why)
+    workspace.store.save(lost)
+    return lost
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="milliseconds")
+
+
+def describe(workspace: Workspace, run: Run) -> dict[str, Any]:
+    """A run with its metrics and its job's result, as one JSON document."""
+    found = asdict(run) | {"duration_s": run.duration_s, "cost_usd": run.cost_usd}
+    found["location"] = workspace.store.location(run.id)
+    for name in ("metrics", "result"):
+        found[name] = workspace.store.get_json(run.id, f"{name}.json")
+    return found

@@ -1,0 +1,66 @@
+"""A project opened for work: its configuration, its target, its store of runs."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from emrctl import store
+from emrctl.backends.emr import EmrBackend
+from emrctl.errors import NotFoundError
+from emrctl.target import Target, resolve
+
+if TYPE_CHECKING:
+    from emrctl.config import Config
+    from emrctl.provision import Cluster
+    from emrctl.specs import ProjectSpec
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """What every verb about runs needs; the target is asked for only when something needs it."""
+
+    config: Config
+
+    @property
+    def project(self) -> ProjectSpec:
+        """The project's spec."""
+        return self.config.project
+
+    @functools.cached_property
+    def target(self) -> Target:
+        """The target; `NotFoundError` where the emulator does not run."""
+        return resolve(self.project)
+
+    @property
+    def target_or_none(self) -> Target | None:
+        """The target, or None where the emulator does not run."""
+        try:
+            return self.target
+        except NotFoundError:
+            return None
+
+    @functools.cached_property
+    def store(self) -> store.Store:
+        """The project's runs.
+
+        Locally a folder of the project, so that runs outlive the emulator and its buckets; on AWS
+        the project's bucket, so that a second laptop sees them.
+        """
+        if self.project.target == "local":
+            return store.Store(store.Folder(self.config.state_folder / "runs"))
+        from emrctl import provision
+
+        bucket = provision.bucket_name(self.project, self.target)
+        return store.Store(store.Bucket(self.target.client("s3"), bucket))
+
+    def backend(self, cluster_id: str, log_uri: str | None) -> EmrBackend:
+        """Steps of the cluster called `cluster_id`."""
+        return EmrBackend(self.target, cluster_id, log_uri)
+
+    def cluster(self, name: str | None = None) -> Cluster:
+        """The running cluster called `name`, by default the spec's; `NotFoundError` where none."""
+        from emrctl import provision
+
+        return provision.find_cluster(self.project, self.target, name)

@@ -1,0 +1,43 @@
+"""SparkSettings as spark-submit's arguments."""
+
+from __future__ import annotations
+
+from emrctl.backends import spark
+from emrctl.specs import SparkSettings
+
+PROGRAM = spark.Program(
+    script="s3://b/svm.py", py_files=("s3://b/c.py",), arguments=("--one", "a b")
+)
+
+
+def test_what_is_not_set_is_left_to_emr() -> None:
+    assert spark.command(PROGRAM, SparkSettings(), {}) == (
+        *("spark-submit", "--master", "yarn", "--deploy-mode", "client"),
+        *("--py-files", "s3://b/c.py", "s3://b/svm.py", "--one", "a b"),
+    )
+
+
+def test_the_lectures_settings() -> None:
+    settings = SparkSettings(executors=5, partitions=24, dynamic_allocation=False)
+    found = spark.command(PROGRAM, settings, {})
+    assert found[5:7] == ("--num-executors", "5")
+    assert "spark.dynamicAllocation.enabled=false" in found
+    assert "spark.default.parallelism=24" in found
+    assert "spark.sql.shuffle.partitions=24" in found
+
+
+def test_the_users_conf_stands_over_ours() -> None:
+    settings = SparkSettings(conf={"spark.eventLog.enabled": "false"})
+    found = spark.command(PROGRAM, settings, spark.EVENT_LOG)
+    assert "spark.eventLog.enabled=false" in found
+    assert "spark.eventLog.enabled=true" not in found
+
+
+def test_environment_reaches_driver_and_executors() -> None:
+    program = spark.Program(script="a.py", environment={"K": "v w"})
+    client = spark.command(program, SparkSettings(), {})
+    assert client[:3] == ("env", "K=v w", "spark-submit")
+    assert "spark.executorEnv.K=v w" in client
+    cluster = spark.command(program, SparkSettings(deploy_mode="cluster"), {})
+    assert cluster[0] == "spark-submit"
+    assert "spark.yarn.appMasterEnv.K=v w" in cluster

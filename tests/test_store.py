@@ -1,0 +1,103 @@
+"""The store: whole or not at all, finished runs untouched, runs found by a part of their id."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from emrctl.errors import EmrctlError, NotFoundError
+from emrctl.store import ClusterFacts, Folder, Run, Store, TrialFacts, new_id
+
+FACTS = ClusterFacts(
+    name="main",
+    id="j-1",
+    release="emr-7.5.0",
+    primary_type="m5.xlarge",
+    core_type="m5.xlarge",
+    core_count=2,
+    hourly_usd=0.72,
+)
+
+
+def a_run(run_id: str = "20261120-101502-svm-3f9a", **changes: object) -> Run:
+    run = Run(
+        id=run_id,
+        job="svm",
+        project="pets",
+        target="local",
+        identity="e-1",
+        bucket="b",
+        cluster=FACTS,
+        created="2026-11-20T10:15:02.000+00:00",
+        settings={"executors": 5},
+        arguments=("--one", "a b"),
+        trial=TrialFacts(experiment="x", cell="c", repeat=1),
+    )
+    return replace(run, **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(Folder(tmp_path / "runs"))
+
+
+def test_a_run_comes_back_as_it_was(store: Store) -> None:
+    store.save(a_run())
+    assert store.load(a_run().id) == a_run()
+    assert store.all() == [a_run()]
+
+
+def test_a_finished_run_is_never_changed_but_by_tags(store: Store) -> None:
+    done = a_run(state="COMPLETED")
+    store.save(done)
+    store.save(replace(done, state="FAILED"))
+    assert store.load(done.id).state == "COMPLETED"
+    assert store.tag(done.id, {"author": "me", "x": "1"}).tags == {"author": "me", "x": "1"}
+    assert store.tag(done.id, {"x": ""}).tags == {"author": "me"}
+    assert store.load(done.id).tags == {"author": "me"}
+
+
+def test_a_part_of_the_id_is_enough(store: Store) -> None:
+    store.save(a_run("20261120-1-svm-aaaa"))
+    store.save(a_run("20261120-2-svm-bbbb"))
+    assert store.load("bbbb").id == "20261120-2-svm-bbbb"
+    assert store.load("latest").id == "20261120-2-svm-bbbb"
+    with pytest.raises(NotFoundError, match="fits 2 runs"):
+        store.load("svm")
+    with pytest.raises(NotFoundError, match="no run is called 'cccc'") as caught:
+        store.load("cccc")
+    assert "svm-bbbb" in caught.value.hint
+
+
+def test_a_killed_writer_leaves_the_old_file(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.save(a_run())
+
+    def killed(self: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(EmrctlError, match="No space left"):
+        store.save(a_run(state="RUNNING"))
+    monkeypatch.undo()
+    assert store.load(a_run().id).state == "SUBMITTING"
+
+
+def test_damaged_records_are_no_runs(store: Store, tmp_path: Path) -> None:
+    store.save(a_run())
+    store.put("20261120-9-bad-0000", "run.json", b"{")
+    assert [run.id for run in store.all()] == [a_run().id]
+
+
+def test_duration_and_cost_follow_from_the_times() -> None:
+    run = a_run(started="2026-11-20T10:00:00.000+00:00", ended="2026-11-20T10:30:00.000+00:00")
+    assert run.duration_s == 1800
+    assert run.cost_usd == pytest.approx(0.36)
+    assert a_run().cost_usd is None
+
+
+def test_ids_sort_by_time_and_tell_the_job() -> None:
+    made = new_id("My Job.py", datetime(2026, 11, 20, 10, 15, 2, tzinfo=UTC))
+    assert made.startswith("20261120-101502-my-job-py-")
