@@ -1,0 +1,42 @@
+"""`emrctl compare`: runs side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from emrctl import comparing
+from emrctl.cli import options, render
+
+app = options.new_app()
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="RUN RUN...", help="Runs; the first is the reference."),
+    ] = None,
+    experiment: Annotated[
+        str | None, typer.Option(help="All completed runs of this experiment.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write one self-contained page.")] = None,
+    style: Annotated[
+        comparing.Style, typer.Option("--format", help="How to print it.")
+    ] = comparing.Style.table,
+    config: options.ConfigOption = None,
+    target: options.TargetOption = None,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Compare runs: only what differs in settings, and what came of it.
+
+    Runs of the same settings count as repeats of one configuration: mean, spread and ratio.
+    """
+    workspace = options.open_workspace(config, target=target)
+    found = comparing.compare(workspace, runs or [], experiment)
+    render.comparison(found, comparing.Style.json if as_json else style)
+    if html is not None:
+        comparing.write_page(found, html, experiment)
+        render.note(f"Wrote {html}")

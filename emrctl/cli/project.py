@@ -1,0 +1,105 @@
+"""`emrctl init` and `emrctl config`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from emrctl.cli import options, render
+from emrctl.errors import UsageError
+
+app = options.new_app()
+
+_TEMPLATE = """\
+# What emrctl brings up, runs and compares. Every key but `project` may be left out;
+# `emrctl config` shows each value in force and where it is from.
+project: {project}
+
+# local: an EMR on localhost (`emrctl local up`). aws: Amazon's, through Pulumi.
+target: local
+region: us-east-1
+# profile: my-sso-profile
+
+# The bucket for code, data, logs, event logs and runs. It outlives every cluster.
+storage:
+  # bucket: a-name-of-your-own
+  versioning: true
+  expire_logs_days: 30
+
+cluster:
+  name: main
+  release: emr-7.5.0
+  primary: {{type: m5.xlarge}}
+  core: {{type: m5.xlarge, count: 2}}
+  # Scripts that every node runs first: names of bootstrap/, your own files, or s3:// addresses.
+  bootstrap:
+    - script: python.sh
+      args: [python3, boto3]
+  # EMR ends a cluster that has had nothing to do for this long.
+  idle_timeout_s: 3600
+  # configurations:
+  #   - classification: spark-defaults
+  #     properties: {{spark.dynamicAllocation.enabled: false}}
+
+# Jobs by name: a program of emrctl's (features, svm, wordcount) or your own file.
+jobs:
+  count:
+    script: wordcount
+    settings: {{executors: 2}}
+  # pets:
+  #   script: my_job.py
+  #   args: [--input, "s3://bucket/data/"]
+  #   settings: {{executors: 5, partitions: 24, dynamic_allocation: false}}
+
+# Runs of one job under several settings: `emrctl experiment run NAME`.
+# experiments:
+#   allocation:
+#     name: allocation
+#     job: pets
+#     repeats: 3
+#     factors: {{executors: [2, 4], partitions: [8, 24]}}
+"""
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where to write it.")] = Path(),
+    project: Annotated[str | None, typer.Option(help="The project's name.")] = None,
+) -> None:
+    """Write a commented emrctl.yaml into FOLDER."""
+    place = folder / "emrctl.yaml"
+    if place.exists():
+        raise UsageError(f"{place} exists already", hint="Edit it, or name another folder.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        place.write_text(_TEMPLATE.format(project=project or _project_name(folder)))
+    except OSError as error:
+        raise UsageError(f"cannot write {place}: {error.strerror}") from error
+    typer.echo(f"Wrote {place}. Next: emrctl local up && emrctl up")
+
+
+@app.command("config")
+def show_config(
+    config: options.ConfigOption = None,
+    target: options.TargetOption = None,
+    region: options.RegionOption = None,
+    schema: Annotated[bool, typer.Option(help="Print the file's JSON schema instead.")] = False,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Show every value in force and where it is from."""
+    if schema:
+        from emrctl.specs import ProjectSpec
+
+        typer.echo(json.dumps(ProjectSpec.model_json_schema(), indent=1))
+        return
+    workspace = options.open_workspace(config, target=target, region=region)
+    render.configuration(workspace.config, as_json=as_json)
+
+
+def _project_name(folder: Path) -> str:
+    word = "".join(char if char.isalnum() else "-" for char in folder.absolute().name.lower())
+    word = word.lstrip("-0123456789")[:20].strip("-")
+    return word if len(word) > 1 else "pets"

@@ -1,0 +1,77 @@
+"""Stored runs as the records that a comparison takes, and the comparison as a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emrctl import experiments, runs
+from emrctl.analysis.records import RunRecord
+from emrctl.errors import UsageError
+from emrctl.metrics.model import RunMetrics
+
+if TYPE_CHECKING:
+    from emrctl.analysis.compare import Comparison
+    from emrctl.store import Run
+    from emrctl.workspace import Workspace
+
+
+class Style(StrEnum):
+    """How a comparison is printed."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+    markdown = "markdown"
+
+
+def compare(workspace: Workspace, names: Sequence[str], experiment: str | None) -> Comparison:
+    """The runs called `names`, or the completed ones of `experiment`, beside the first of them."""
+    from emrctl.analysis import compare as comparing
+
+    if bool(names) == (experiment is not None):
+        raise UsageError(
+            "compare takes either runs or --experiment",
+            hint="For example `emrctl compare RUN RUN`; `emrctl runs` lists them.",
+        )
+    if experiment is not None:
+        found = experiments.results(workspace, experiment)
+    else:
+        found = [runs.refresh(workspace, workspace.store.load(name)) for name in names]
+    return comparing.compare([record(workspace, item) for item in found])
+
+
+def record(workspace: Workspace, run: Run) -> RunRecord:
+    """A stored run as a comparison sees it; arguments without the run's own prefix."""
+    metrics = workspace.store.get_json(run.id, "metrics.json")
+    return RunRecord(
+        id=run.id,
+        label=run.trial.cell if run.trial else "",
+        job=run.job,
+        arguments=tuple(item.replace(run.prefix, runs.RUN_PLACEHOLDER) for item in run.arguments),
+        settings=run.settings,
+        state=run.state,
+        duration_s=run.duration_s,
+        metrics=RunMetrics.from_json(metrics) if metrics else None,
+        result=workspace.store.get_json(run.id, "result.json"),
+        tags=run.tags,
+        cost_usd=run.cost_usd,
+        local=run.target == "local",
+    )
+
+
+def write_page(comparison: Comparison, path: Path, title: str | None) -> None:
+    """One self-contained page with the comparison lies at `path`; written aside and renamed."""
+    from emrctl.analysis import report
+
+    aside = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_text(report.html(comparison, title or "Comparison of runs"), encoding="utf-8")
+        aside.replace(path)
+    except OSError as error:
+        raise UsageError(
+            f"--html {path}: {error.strerror}", hint="Name a file elsewhere."
+        ) from error
