@@ -1,0 +1,211 @@
+"""The charts of a comparison's page, as plotly's figures in plain JSON values.
+
+They name no colour for text or background: the page gives those, so that they follow its theme.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from emrctl.analysis.compare import Comparison, Configuration
+from emrctl.analysis.figures import last_known_ms
+from emrctl.analysis.records import RunRecord
+from emrctl.metrics.model import ExecutorMetrics, RunMetrics, StageMetrics
+
+Chart = dict[str, Any]
+# Okabe and Ito's colours, told apart by colour-blind readers too, on light and on dark.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#999999")
+FAILED_COLOUR = "#D55E00"
+MAX_BARS = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """A bar of a timeline; `hover` is HTML, the other texts are plain."""
+
+    name: str
+    start_s: float
+    length_s: float
+    colour: str
+    text: str
+    hover: str
+
+
+def duration(comparison: Comparison) -> Chart | None:
+    """A bar for each configuration, its range over the repeats, and each run as a dot."""
+    row = comparison.row("duration_s")
+    if row is None:
+        return None
+    places = list(range(len(row.measures)))
+    bars = {
+        "type": "bar",
+        "orientation": "h",
+        "y": places,
+        "x": [found and found.mean for found in row.measures],
+        "marker": {"color": [COLOURS[n % len(COLOURS)] for n in places]},
+        "text": [f"{found.mean:.1f} s" if found else "" for found in row.measures],
+        "textposition": "inside",
+        "insidetextanchor": "start",
+        "error_x": _ranges(row.measures),
+        "hovertemplate": "%{x:.2f} s<extra></extra>",
+    }
+    chart = _chart([bars, _dots(comparison)], "seconds", height=90 + 52 * len(places))
+    return _named(chart, [item.label for item in comparison.configurations])
+
+
+def _ranges(measures: Iterable[Any]) -> Chart:
+    """From the least to the most of the repeats; nothing where one run stands alone."""
+    up = [found.maximum - found.mean if found else 0 for found in measures]
+    down = [found.mean - found.minimum if found else 0 for found in measures]
+    return {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "thickness": 2}
+
+
+def _dots(comparison: Comparison) -> Chart:
+    runs = [
+        (place, record)
+        for place, item in enumerate(comparison.configurations)
+        for record in item.counted
+        if len(item.counted) > 1
+    ]
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "y": [place for place, _ in runs],
+        "x": [record.duration_s for _, record in runs],
+        "text": [escaped(record.id) for _, record in runs],
+        "marker": {"color": "#fff", "size": 8, "line": {"color": "#444", "width": 2}},
+        "hovertemplate": "%{text}: %{x:.2f} s<extra></extra>",
+    }
+
+
+def shown_run(item: Configuration) -> RunRecord | None:
+    """The run that stands for the configuration in timelines: its first with an event log."""
+    candidates = (*item.counted, *item.records)
+    return next((record for record in candidates if record.metrics is not None), None)
+
+
+def executors(run: RunMetrics) -> Chart | None:
+    """A bar for each executor from added to removed, with how busy it was and what it did."""
+    start, end = run.start_ms, last_known_ms(run)
+    rows = [row for row in run.busy_rows if row.added_ms is not None][:MAX_BARS]
+    if start is None or end is None or not rows:
+        return None
+    return _bars([_executor_bar(row, start, end) for row in rows], (end - start) / 1000)
+
+
+def _executor_bar(row: ExecutorMetrics, start_ms: int, end_ms: int) -> Bar:
+    added = start_ms if row.added_ms is None else row.added_ms
+    length_s = max(0, (end_ms if row.removed_ms is None else row.removed_ms) - added) / 1000
+    held_s = row.cores * length_s
+    busy = 100 * row.task_time_ms / 1000 / held_s if held_s else 0.0
+    name = f"{row.id} on {row.host}" if row.host else row.id
+    note = f"{counted(row.complete_tasks, 'task')}, {counted(row.cores, 'core')}, {busy:.0f} % busy"
+    ended = f"<br>removed: {escaped(row.remove_reason or '')}" if row.removed_ms else ""
+    return Bar(
+        name=name,
+        start_s=(added - start_ms) / 1000,
+        length_s=length_s,
+        colour=_busy_colour(busy),
+        text=note,
+        hover=f"{escaped(name)}<br>{note}{ended}",
+    )
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 task`, `2 tasks`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _busy_colour(busy_percent: float) -> str:
+    """One blue, the fuller the busier."""
+    return f"rgba(0,114,178,{0.3 + 0.7 * min(100.0, max(0.0, busy_percent)) / 100:.2f})"
+
+
+def stages(run: RunMetrics) -> Chart | None:
+    """A bar for each stage attempt that ran, from submission to completion; failed ones red."""
+    start, end = run.start_ms, last_known_ms(run)
+    ran = [stage for stage in run.stages if stage.submitted_ms is not None]
+    if start is None or end is None or not ran:
+        return None
+    # The longest are those to look at, where there are too many to show.
+    kept = sorted(ran, key=lambda stage: _stage_s(stage, end), reverse=True)[:MAX_BARS]
+    kept.sort(key=lambda stage: (stage.submitted_ms or 0, stage.id))
+    return _bars([_stage_bar(stage, start, end) for stage in kept], (end - start) / 1000)
+
+
+def _stage_bar(stage: StageMetrics, start_ms: int, end_ms: int) -> Bar:
+    length_s = _stage_s(stage, end_ms)
+    attempt = f".{stage.attempt}" if stage.attempt else ""
+    return Bar(
+        name=f"{stage.id}{attempt} {stage.name}",
+        start_s=((stage.submitted_ms or start_ms) - start_ms) / 1000,
+        length_s=length_s,
+        colour=FAILED_COLOUR if stage.status == "FAILED" else COLOURS[2],
+        text=f"{length_s:.1f} s, {counted(stage.tasks, 'task')}",
+        hover=_stage_note(stage, length_s),
+    )
+
+
+def _stage_s(stage: StageMetrics, end_ms: int) -> float:
+    return max(0, (stage.completed_ms or end_ms) - (stage.submitted_ms or end_ms)) / 1000
+
+
+def _stage_note(stage: StageMetrics, length_s: float) -> str:
+    spread = stage.duration_ms_quantiles
+    tasks = f"{stage.tasks_ok} of {stage.tasks} tasks, {stage.tasks_failed} failed"
+    times = f"<br>task median {spread.median} ms, longest {spread.max} ms" if spread else ""
+    return f"{escaped(stage.name)}<br>{stage.status}, {length_s:.2f} s<br>{tasks}{times}"
+
+
+def _bars(bars: list[Bar], until_s: float) -> Chart:
+    """Bars on lines of their own, the time from the application's begin to `until_s`."""
+    trace = {
+        "type": "bar",
+        "orientation": "h",
+        "y": list(range(len(bars))),
+        "base": [bar.start_s for bar in bars],
+        "x": [bar.length_s for bar in bars],
+        "marker": {"color": [bar.colour for bar in bars]},
+        "text": [bar.text for bar in bars],
+        "textposition": "auto",
+        "insidetextanchor": "start",
+        "hovertext": [bar.hover for bar in bars],
+        "hoverinfo": "text",
+        "constraintext": "none",
+    }
+    chart = _chart([trace], "seconds since the application began", height=80 + 24 * len(bars))
+    # Room at the right for texts that do not fit into a short bar near the end.
+    chart["layout"]["xaxis"]["range"] = [0, max(until_s, 0.001) * 1.12]
+    return _named(chart, [bar.name for bar in bars])
+
+
+def _named(chart: Chart, names: list[str]) -> Chart:
+    """The chart with `names` down its left side, by place: equal names stay apart."""
+    ticks = {"tickmode": "array", "tickvals": list(range(len(names)))}
+    chart["layout"]["yaxis"] |= {**ticks, "ticktext": [_short(name) for name in names]}
+    return chart
+
+
+def _short(name: str) -> str:
+    return escaped(name if len(name) <= 44 else name[:43] + "…")
+
+
+def _chart(traces: list[Chart], x_title: str, *, height: int) -> Chart:
+    layout = {
+        "height": height,
+        "margin": {"l": 10, "r": 24, "t": 10, "b": 40},
+        "showlegend": False,
+        "bargap": 0.25,
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "xaxis": {"title": {"text": x_title}, "rangemode": "tozero", "automargin": True},
+        "yaxis": {"autorange": "reversed", "automargin": True},
+    }
+    return {"data": traces, "layout": layout}
+
+
+def escaped(text: str) -> str:
+    """`text` as plotly shows it letter by letter: it reads a few tags of HTML elsewhere."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

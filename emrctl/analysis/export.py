@@ -1,0 +1,170 @@
+"""A comparison as JSON, CSV, Markdown and plain cells, all from the same rows."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from collections.abc import Iterable
+from typing import Any
+
+from emrctl.analysis.compare import TIMES, Comparison, Configuration, FigureRow, Measure
+
+_BYTES = ("B", "KB", "MB", "GB", "TB", "PB")
+
+
+def to_json(comparison: Comparison) -> dict[str, Any]:
+    """Plain values, with every number as it was measured; None where a run has no figure."""
+    return {
+        "reference": comparison.configurations[comparison.reference].label,
+        "configurations": [
+            _configuration(item, verdict)
+            for item, verdict in zip(comparison.configurations, comparison.verdicts, strict=True)
+        ],
+        "settings": [dataclasses.asdict(row) for row in comparison.settings],
+        "figures": [dataclasses.asdict(row) for row in comparison.figures],
+        "notes": list(comparison.notes),
+    }
+
+
+def _configuration(item: Configuration, verdict: str) -> dict[str, Any]:
+    return {
+        "label": item.label,
+        "runs": [record.id for record in item.records],
+        "state": item.state,
+        "local": item.local,
+        "settings": item.records[0].traits(),
+        "verdict": verdict,
+    }
+
+
+def to_csv(comparison: Comparison) -> str:
+    """One line for each figure of each configuration, and a header that names the columns."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(_CSV_HEADER)
+    labels = [item.label for item in comparison.configurations]
+    for setting in comparison.settings:
+        for label, value in zip(labels, setting.values, strict=True):
+            writer.writerow([label, "setting", setting.name, "", value, *[None] * 6])
+    for row in comparison.figures:
+        for label, *found in zip(labels, row.measures, row.ratios, strict=True):
+            writer.writerow([label, "figure", row.key, row.unit, *_csv_cells(*found)])
+    return out.getvalue()
+
+
+_CSV_HEADER = (
+    "configuration",
+    "kind",
+    "name",
+    "unit",
+    "value",
+    "stddev",
+    "minimum",
+    "maximum",
+    "runs",
+    "ratio",
+    "ratio_stddev",
+)
+
+
+def _csv_cells(measure: Any, ratio: Any) -> list[Any]:
+    cells: list[Any] = [None] * 7
+    if measure is not None:
+        cells[:5] = [
+            measure.mean,
+            measure.stddev,
+            measure.minimum,
+            measure.maximum,
+            measure.count,
+        ]
+    if ratio is not None:
+        cells[5:] = [ratio.value, ratio.stddev]
+    return cells
+
+
+def table(comparison: Comparison) -> list[list[str]]:
+    """Rows of text cells: a header with the labels, the differing settings, then the figures."""
+    rows = [["", *(item.label for item in comparison.configurations)]]
+    rows.append(["runs", *(_runs(item) for item in comparison.configurations)])
+    rows += [
+        [setting.name, *(value if value is not None else "(default)" for value in setting.values)]
+        for setting in comparison.settings
+    ]
+    for row in comparison.figures:
+        rows.append([row.label, *(cell(found, row.unit) for found in row.measures)])
+        if row.key == "duration_s":
+            rows.append(["ratio to the reference", *_ratios(row)])
+    return rows
+
+
+def _runs(item: Configuration) -> str:
+    count = len(item.records)
+    mark = ", localhost" if item.local else ""
+    return f"{count} {TIMES} {item.state}{mark}" if count > 1 else f"{item.state}{mark}"
+
+
+def _ratios(row: FigureRow) -> Iterable[str]:
+    for found in row.ratios:
+        if found is None:
+            yield "-"
+        else:
+            yield f"{found.value:.2f}" + ("" if found.stddev is None else f" ± {found.stddev:.2f}")
+
+
+def cell(measure: Measure | None, unit: str) -> str:
+    """Mean ± deviation and range in the unit that reads best; one run has its value alone."""
+    if measure is None:
+        return "-"
+    value = amount(measure.mean, unit)
+    if measure.stddev is None:
+        return value
+    spread = amount(measure.stddev, unit)
+    low, high = amount(measure.minimum, unit), amount(measure.maximum, unit)
+    return f"{value} ± {spread} ({low} … {high})" if measure.stddev else value
+
+
+def amount(value: float, unit: str) -> str:
+    """`value` as a reader likes it: bytes by thousands, seconds to a tenth, dollars to the cent."""
+    if unit == "B":
+        return _size(value)
+    if unit == "USD":
+        return f"${value:.4f}" if abs(value) < 1 else f"${value:,.2f}"
+    text = f"{value:,.1f}" if unit in {"s", "%"} else _plain(value)
+    return f"{text} {TIMES if unit == 'x' else unit}".rstrip()
+
+
+def _plain(value: float) -> str:
+    if value == int(value):
+        return f"{int(value):,}"
+    return f"{value:,.2f}" if abs(value) >= 1 else f"{value:.4g}"
+
+
+def _size(value: float) -> str:
+    """Bytes with decimal prefixes, three figures."""
+    at = 0
+    while abs(value) >= 1000 and at < len(_BYTES) - 1:
+        value /= 1000
+        at += 1
+    return f"{value:.0f} B" if at == 0 else f"{value:.3g} {_BYTES[at]}"
+
+
+def to_markdown(comparison: Comparison) -> str:
+    """A table of Markdown, the verdicts and the notes below it."""
+    head, *body = table(comparison)
+    lines = [_line(head), "|" + " --- |" * len(head), *map(_line, body), ""]
+    for item, verdict in zip(comparison.configurations, comparison.verdicts, strict=True):
+        lines.append(f"- **{_escaped(item.label)}**: {_escaped(verdict)}")
+    if comparison.notes:
+        lines += ["", *(f"> {_escaped(note)}  " for note in comparison.notes)]
+    return "\n".join(lines) + "\n"
+
+
+def _line(cells: list[str]) -> str:
+    return "| " + " | ".join(map(_escaped, cells)) + " |"
+
+
+def _escaped(text: str) -> str:
+    for mark in ("\\", "|", "<", "*", "_", "`"):
+        text = text.replace(mark, f"\\{mark}")
+    return " ".join(text.split())

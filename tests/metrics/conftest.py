@@ -1,0 +1,49 @@
+"""Real logs, and the writers of Spark's framings."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from emrctl.metrics import eventlog
+from emrctl.metrics.model import RunMetrics
+
+HERE = Path(__file__).parent
+LOG = (
+    HERE.parents[2] / "shared" / "data" / "eventlogs" / "apache-spark-core" / "local-1642039451826"
+)
+
+
+def _framings() -> dict[str, Callable[[bytes], bytes]]:
+    # Under --import-mode=importlib the folder of a test is not on sys.path.
+    spec = importlib.util.spec_from_file_location("framings", HERE / "framings.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: dict[str, Callable[[bytes], bytes]] = module.FRAMINGS
+    return found
+
+
+FRAMINGS = _framings()
+
+
+@pytest.fixture(params=sorted(FRAMINGS))
+def framing(request: pytest.FixtureRequest) -> Callable[[bytes], bytes]:
+    """One of Spark's framings after the other."""
+    return FRAMINGS[request.param]
+
+
+@pytest.fixture(scope="session")
+def log() -> bytes:
+    """A real log of Spark 3.3 with SQL, six jobs and lines of several kilobytes."""
+    return LOG.read_bytes()
+
+
+@pytest.fixture(scope="session")
+def whole() -> RunMetrics:
+    """What that log says."""
+    return eventlog.read_path(LOG)

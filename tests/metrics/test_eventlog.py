@@ -1,0 +1,395 @@
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pytest
+
+from emrctl.errors import NotFoundError, UsageError
+from emrctl.metrics import codecs, eventlog
+from emrctl.metrics.eventlog import Part
+from emrctl.metrics.model import RunMetrics
+
+Framing = Callable[[bytes], bytes]
+
+
+def part(name: str, data: bytes) -> Part:
+    return Part(name, lambda: io.BytesIO(data))
+
+
+def read(*events: dict[str, Any]) -> RunMetrics:
+    data = b"\n".join(json.dumps(event).encode() for event in events)
+    return eventlog.read_parts([part("app-1", data)])
+
+
+def split(data: bytes, pieces: int) -> list[bytes]:
+    lines = data.splitlines(keepends=True)
+    size = len(lines) // pieces + 1
+    return [b"".join(lines[at : at + size]) for at in range(0, len(lines), size)]
+
+
+# Framings
+
+
+def test_every_framing_gives_the_same_figures(
+    framing: Framing, log: bytes, whole: RunMetrics, tmp_path: Path
+) -> None:
+    path = tmp_path / "a-name-that-says-nothing"
+    path.write_bytes(framing(log))
+    assert eventlog.read_path(path) == whole
+
+
+def test_every_framing_decodes_to_the_byte(framing: Framing, log: bytes) -> None:
+    assert b"".join(codecs.blocks(io.BytesIO(framing(log)))) == log
+
+
+def test_a_cut_log_keeps_what_came_before(framing: Framing, log: bytes) -> None:
+    packed = framing(log)
+    run = eventlog.read_parts([part("app.inprogress", packed[: len(packed) * 3 // 4])])
+    assert not run.complete
+    assert run.app_id == "local-1642039451826"
+    assert run.duration_ms is None
+    assert "the application's end is not in the log" in run.notes
+
+
+def test_a_stream_that_gives_few_bytes_at_a_time_is_read_whole(
+    framing: Framing, log: bytes, whole: RunMetrics
+) -> None:
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            return super().read(min(size or 0, 777))
+
+    assert eventlog.read_parts([Part("s3-object", lambda: Slow(framing(log)))]) == whole
+
+
+def test_damaged_bytes_never_raise_and_never_pass_for_whole(framing: Framing, log: bytes) -> None:
+    packed = framing(log)
+    dice = random.Random(7)  # noqa: S311
+    for _ in range(12):
+        damaged = bytearray(packed)
+        at = dice.randrange(len(damaged) // 8, len(damaged) - 64)
+        damaged[at : at + 24] = bytes(24)
+        run = eventlog.read_parts([part("app", bytes(damaged))])
+        assert run.bad_lines or not run.complete
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        b"ZV\x01\x00\x02\x00\x09\xff\xff",
+        b"ZV\x01\x00\x03\x00\x09\x20\x00\x00",
+        b"ZV\x01\x00\x02\x00\x09\x00a",
+        b"LZ4Block\x25\x05\x00\x00\x00\xff\xff\xff\x7f\x00\x00\x00\x00abcde",
+        b"LZ4Block\x25\x05\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00abcde",
+        b"LZ4Block\x25",
+        b"\x82SNAPPY\x00\x00\x00\x00\x01\x00\x00\x00\x01\x7f\xff\xff\xff",
+        b"\x82SNAPPY\x00\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x06\xff\xff\xff\xff\x0fa",
+        b"\x82SNAPPY\x00\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00",
+        b"\x28\xb5\x2f\xfdrubbish",
+        b"\x1f\x8brubbish",
+        b"\x1f\x8b",
+    ],
+)
+def test_a_damaged_block_is_a_cut(packed: bytes) -> None:
+    with pytest.raises(codecs.CutError):
+        list(codecs.blocks(io.BytesIO(packed)))
+
+
+# Layouts
+
+
+def test_rolling_parts_come_in_the_order_of_their_numbers(log: bytes, whole: RunMetrics) -> None:
+    pieces = split(log, 12)
+    parts = [part(f"events_{n}_local-1", data) for n, data in enumerate(pieces, 1)]
+    parts.sort(key=lambda p: p.name)  # 10 before 2
+    parts.append(part("appstatus_local-1", b""))
+    assert eventlog.read_parts(parts) == whole
+
+
+def test_a_rolling_folder_may_mix_framings(
+    log: bytes, whole: RunMetrics, tmp_path: Path, framing: Framing
+) -> None:
+    folder = tmp_path / "eventlog_v2_local-1"
+    folder.mkdir()
+    first, second = split(log, 2)
+    (folder / "events_1_local-1.zstd").write_bytes(framing(first))
+    (folder / "events_2_local-1").write_bytes(second)
+    (folder / "appstatus_local-1").touch()
+    assert eventlog.read_path(folder) == whole
+
+
+def test_a_compact_file_stands_for_all_up_to_its_number(log: bytes, whole: RunMetrics) -> None:
+    one, two, three, four = split(log, 4)
+    run = eventlog.read_parts(
+        [
+            part("events_1_a", b"to be deleted"),
+            part("events_3_a", three),
+            part("events_3_a.compact", one + two + three),
+            part("events_4_a", four),
+        ]
+    )
+    assert run.notes == ("events_3 is compacted: figures of finished jobs may be missing",)
+    assert dataclasses.replace(run, notes=()) == whole
+
+
+def test_a_gap_in_the_numbers_is_told(log: bytes) -> None:
+    pieces = split(log, 4)
+    parts = [part(f"events_{n}_a", pieces[n - 1]) for n in (1, 2, 4)]
+    run = eventlog.read_parts(parts)
+    assert not run.complete
+    assert run.notes[0] == "events_3 is missing"
+    assert "events_1 is missing" in eventlog.read_parts(parts[1:]).notes
+
+
+def test_databricks_parts_end_with_the_plain_one(log: bytes, whole: RunMetrics) -> None:
+    one, two, three = split(log, 3)
+    parts = [
+        part("eventlog", three),
+        part("eventlog-2024-03-02--11-00.gz", two),
+        part("eventlog-2024-03-02--10-30.gz", one),
+    ]
+    assert eventlog.read_parts(parts) == whole
+
+
+def test_spark_1_2s_folder_says_its_version_by_name(log: bytes, whole: RunMetrics) -> None:
+    start, _, rest = log.partition(b"\n")
+    assert b"LogStart" in start
+    parts = [part("APPLICATION_COMPLETE", b""), part("SPARK_VERSION_1.2.0", b"")]
+    run = eventlog.read_parts([*parts, part("EVENT_LOG_1", rest)])
+    assert run == dataclasses.replace(whole, spark_version="1.2.0")
+
+
+def test_attempts_are_kept_apart(tmp_path: Path, log: bytes) -> None:
+    start = b'{"Event":"SparkListenerApplicationStart","App Name":"x","App ID":"app",'
+    for attempt in (b"10", b"2"):
+        text = start + b'"Timestamp":1,"User":"u","App Attempt ID":"' + attempt + b'"}\n'
+        (tmp_path / f"app_{attempt.decode()}").write_bytes(text)
+    (tmp_path / "eventlog_v2_z").mkdir()
+    (tmp_path / "eventlog_v2_z" / "events_1_z").write_bytes(log)
+    (tmp_path / ".app.crc").write_bytes(b"crc")
+    found = eventlog.read_folder(tmp_path)
+    assert [run.app_attempt for run in found] == ["2", "10", None]
+    with pytest.raises(UsageError, match="2 files are not one event log: app_10, app_2"):
+        eventlog.read_path(tmp_path)
+
+
+def test_two_applications_in_one_file_are_not_whole(log: bytes) -> None:
+    other = log.replace(b"local-1642039451826", b"local-2")
+    run = eventlog.read_parts([part("both", log + other)])
+    assert not run.complete
+    assert "the log holds a second application or attempt" in run.notes
+
+
+# What is amiss
+
+
+def test_a_log_cut_to_nothing_is_zeros(tmp_path: Path) -> None:
+    path = tmp_path / "app.inprogress"
+    path.touch()
+    run = eventlog.read_path(path)
+    assert run == RunMetrics(notes=("the application's end is not in the log",))
+
+
+def test_lines_without_an_event_are_counted(log: bytes, whole: RunMetrics) -> None:
+    lines = log.splitlines(keepends=True)
+    lines[3:3] = [b"[1,2]\n", b'{"no":"event"}\n', b"\n", b"  \n", b'{"Event":\n', b"\xff\xfe\n"]
+    run = eventlog.read_parts([part("app", b"".join(lines))])
+    assert run.bad_lines == 4
+    assert not run.complete
+    assert dataclasses.replace(run, bad_lines=0, complete=True) == whole
+
+
+def test_foreign_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("hello\nworld\n")
+    with pytest.raises(UsageError, match=r"'notes.txt' is no Spark event log"):
+        eventlog.read_path(path)
+    with pytest.raises(NotFoundError, match="no event log at"):
+        eventlog.read_path(tmp_path / "absent")
+    with pytest.raises(UsageError, match="there is no event log among the files"):
+        eventlog.read_parts([part("appstatus_app.inprogress", b"")])
+
+
+def test_one_line_of_many_megabytes_is_one_line() -> None:
+    event = {"Event": "SparkListenerApplicationStart", "App Name": "x" * 9_000_000, "Timestamp": 1}
+    run = read(event, {"Event": "SparkListenerApplicationEnd", "Timestamp": 5})
+    assert run.app_name == event["App Name"]
+    assert (run.duration_ms, run.complete) == (4, True)
+
+
+def test_events_that_lack_their_fields_are_told_and_not_raised() -> None:
+    run = read(
+        {"Event": "SparkListenerTaskEnd"},
+        {"Event": ["no", "name"]},
+        {"Event": "SparkListenerJobStart", "Job ID": {}},
+        {"Event": "SparkListenerSomethingNew", "x": 1},
+    )
+    assert run.bad_lines == 0
+    assert "3 events lack what their kind has" in run.notes
+
+
+def test_what_orjson_refuses_and_jackson_writes_is_read() -> None:
+    data = (
+        b'{"Event":"SparkListenerApplicationStart","App Name":"\\ud800 \xe9","Timestamp":1,"x":NaN}'
+    )
+    run = eventlog.read_parts([part("app", data)])
+    assert run.bad_lines == 0
+    assert run.app_name is not None
+    assert run.app_name.endswith("\N{REPLACEMENT CHARACTER}")
+
+
+def test_a_lost_task_end_shows(log: bytes) -> None:
+    lines = log.splitlines(keepends=True)
+    lost = next(n for n, line in enumerate(lines) if b"SparkListenerTaskEnd" in line)
+    del lines[lost]
+    run = eventlog.read_parts([part("app", b"".join(lines))])
+    assert not run.complete
+    assert run.notes == ("stage 0: 8 tasks declared, 7 seen to succeed",)
+
+
+def test_mutated_lines_never_raise(log: bytes) -> None:
+    dice = random.Random(3)  # noqa: S311
+    lines = log.splitlines(keepends=True)
+    for _ in range(40):
+        mutated = bytearray(b"".join(dice.sample(lines, 40)))
+        for _ in range(60):
+            mutated[dice.randrange(len(mutated))] = dice.choice(b'{}[]":,0x\n')
+        run = eventlog.read_parts([part("app", bytes(mutated))])
+        assert RunMetrics.from_json(run.to_json()) == run
+
+
+# Meanings
+
+
+def task_end(reason: str, **metrics: object) -> dict[str, Any]:
+    info = {"Task ID": 1, "Executor ID": "1", "Launch Time": 10, "Finish Time": 15, "Host": "h"}
+    return {
+        "Event": "SparkListenerTaskEnd",
+        "Stage ID": 0,
+        "Task End Reason": {"Reason": reason},
+        "Task Info": info,
+        "Task Metrics": metrics or None,
+    }
+
+
+def test_how_tasks_end() -> None:
+    run = read(
+        task_end("Success", **{"Executor Run Time": 4}),
+        task_end("ExceptionFailure", **{"Executor Run Time": 2}),
+        task_end("ExecutorLostFailure"),
+        task_end("Resubmitted", **{"Executor Run Time": 100}),
+        task_end("TaskKilled", **{"Executor Run Time": 1}),
+        task_end("TaskCommitDenied"),
+    )
+    assert (run.tasks_ok, run.tasks_failed, run.tasks_killed) == (1, 3, 2)
+    assert run.executor_run_time_ms == 7
+    assert run.task_time_ms == 30
+    quantiles = run.stages[0].duration_ms_quantiles
+    assert quantiles is not None
+    assert quantiles.max == 5
+
+
+def executor(kind: str, executor_id: str, time: int) -> dict[str, Any]:
+    event = {"Event": f"SparkListenerExecutor{kind}", "Timestamp": time, "Executor ID": executor_id}
+    info = {"Host": "h", "Total Cores": 4}
+    return event | ({"Executor Info": info} if kind == "Added" else {"Removed Reason": "idle"})
+
+
+def test_peak_executors_is_how_many_lived_at_once_without_the_driver() -> None:
+    run = read(
+        executor("Added", "driver", 1),
+        executor("Added", "1", 1),
+        executor("Added", "2", 2),
+        executor("Removed", "1", 3),
+        executor("Added", "3", 4),
+        executor("Removed", "9", 5),
+    )
+    assert run.peak_executors == 2
+    rows = {row.id: row for row in run.executors}
+    assert (rows["1"].active, rows["1"].removed_ms, rows["1"].remove_reason) == (False, 3, "idle")
+    assert [row.id for row in run.busy_rows] == ["1", "2", "3"]
+
+
+def block(name: str, memory: int, *, kept: bool = True) -> dict[str, Any]:
+    return {
+        "Event": "SparkListenerBlockUpdated",
+        "Block Updated Info": {
+            "Block Manager ID": {"Executor ID": "1", "Host": "h", "Port": 1},
+            "Block ID": name,
+            "Storage Level": {"Use Disk": False, "Use Memory": kept},
+            "Memory Size": memory,
+            "Disk Size": 0,
+        },
+    }
+
+
+def test_cached_blocks_are_held_by_their_executor() -> None:
+    events = [
+        executor("Added", "1", 1),
+        block("rdd_7_0", 100),
+        block("rdd_7_1", 50),
+        block("rdd_8_0", 5),
+        block("broadcast_1", 9),
+        block("rdd_7_1", 0, kept=False),
+    ]
+    row = read(*events).executors[0]
+    assert (row.rdd_blocks, row.storage_used_bytes) == (2, 105)
+    unpersisted = read(*events, {"Event": "SparkListenerUnpersistRDD", "RDD ID": 7}).executors[0]
+    assert (unpersisted.rdd_blocks, unpersisted.storage_used_bytes) == (1, 5)
+
+
+def test_secrets_are_unreadable() -> None:
+    run = read(
+        {
+            "Event": "SparkListenerEnvironmentUpdate",
+            "Spark Properties": {
+                "spark.hadoop.fs.s3a.secret.key": "hush",
+                "spark.executorEnv.DB_PASSWORD": "hush",
+                "spark.driver.extraJavaOptions": "-Ddb.password=hush -Xmx1g",
+                "spark.jars.repositories": "https://me:hush@repo.example/maven",
+                "spark.hadoop.x": "AKIAABCDEFGHIJKLMNOP",
+                "spark.executor.memory": "4g",
+            },
+        }
+    )
+    assert [key for key, value in run.environment.items() if "redacted" not in value] == [
+        "spark.executor.memory"
+    ]
+    assert "hush" not in json.dumps(run.to_json())
+
+
+def test_sql_ends_as_its_jobs_do() -> None:
+    sql = "org.apache.spark.sql.execution.ui.SparkListenerSQLExecution"
+    run = read(
+        {"Event": f"{sql}Start", "executionId": 0, "description": "count", "time": 1},
+        {"Event": f"{sql}Start", "executionId": 1, "description": "bad", "time": 1},
+        {"Event": f"{sql}Start", "executionId": 2, "description": "open", "time": 1},
+        {
+            "Event": "SparkListenerJobStart",
+            "Job ID": 0,
+            "Properties": {"spark.sql.execution.id": "1"},
+        },
+        {"Event": "SparkListenerJobEnd", "Job ID": 0, "Job Result": {"Result": "JobFailed"}},
+        {"Event": "SparkListenerJobEnd", "Job ID": 5, "Job Result": {"Result": "JobSucceeded"}},
+        {"Event": f"{sql}End", "executionId": 0, "time": 3, "errorMessage": ""},
+        {"Event": f"{sql}End", "executionId": 1, "time": 4},
+        {"Event": f"{sql}End", "executionId": 9, "time": 4},
+    )
+    assert [item.status for item in run.sql] == ["COMPLETED", "FAILED", "RUNNING"]
+    assert (run.jobs, run.jobs_succeeded, run.jobs_failed) == (1, 0, 1)
+
+
+def test_the_stream_is_closed(log: bytes) -> None:
+    opened: list[BinaryIO] = []
+
+    def opener() -> BinaryIO:
+        opened.append(io.BytesIO(log))
+        return opened[-1]
+
+    eventlog.read_parts([Part("app", opener)])
+    assert [stream.closed for stream in opened] == [True]
