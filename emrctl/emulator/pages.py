@@ -1,0 +1,141 @@
+"""The emulator's own pages, under `/emrctl/`: what runs, and the way in to YARN's and Spark's.
+
+Programs show the token in `X-Emrctl-Token`. A browser is sent to `/emrctl/ui` with it once and is
+given a cookie that YARN's own pages ask for; from then on it speaks to YARN directly.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from emrctl.emulator.guard import (
+    Application,
+    Environ,
+    RefusedError,
+    StartResponse,
+    check_origin,
+    refuse,
+)
+
+PREFIX = "/emrctl/"
+
+
+class Doors(Protocol):
+    """The web servers of the clusters, as far as these pages need to know them."""
+
+    def status(self) -> dict[str, Any]:
+        """What runs, as JSON can hold it."""
+
+    def address(self, cluster_id: str, kind: str) -> str | None:
+        """Where the cluster's `yarn`, `proxy` or `history` answers; None where it does not."""
+
+    def cookie(self, address: str) -> str | None:
+        """The cookie that opens the server at that address; None where it is not one of ours."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pages:
+    """A WSGI application that answers under `/emrctl/` and hands all else to `inner`."""
+
+    inner: Application
+    doors: Doors
+    token: str
+    port: int
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """The page, or the inner application's answer."""
+        path = environ.get("PATH_INFO", "")
+        if not path.startswith(PREFIX):
+            return self.inner(environ, start_response)
+        try:
+            check_origin(environ, self.port)
+            answer = self._page(path[len(PREFIX) :], environ)
+        except RefusedError as refusal:
+            return refuse(environ, start_response, refusal)
+        start_response(answer.status, [*answer.headers.items()])
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
+
+    def _page(self, path: str, environ: Environ) -> Answer:
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            raise RefusedError("MethodNotAllowed", "These pages are read only.", 405)
+        query = dict(urllib.parse.parse_qsl(environ.get("QUERY_STRING", "")))
+        if path == "ui":
+            self._check_token(query.get("token", ""))
+            return self._let_in(query.get("to", ""))
+        self._check_token(environ.get("HTTP_X_EMRCTL_TOKEN", ""))
+        if path == "status":
+            return _json(self.doors.status())
+        parts = path.split("/", 3)
+        if len(parts) >= 3 and parts[0] == "clusters":
+            rest = parts[3] if len(parts) == 4 else ""
+            return self._forward(parts[1], parts[2], _with_query(rest, environ))
+        raise RefusedError("NotFound", f"There is no page {PREFIX}{path}.", 404)
+
+    def _check_token(self, shown: str) -> None:
+        if not hmac.compare_digest(shown.encode(), self.token.encode()):
+            raise RefusedError("AccessDenied", "The emulator's token is missing or wrong.")
+
+    def _let_in(self, to: str) -> Answer:
+        cookie = self.doors.cookie(to)
+        if cookie is None:
+            raise RefusedError("AccessDenied", f"'{to}' is no page of a cluster of this emulator.")
+        headers = {
+            "Location": to,
+            "Set-Cookie": f"{cookie}; Path=/; HttpOnly; SameSite=Lax",
+            "Cache-Control": "no-store",
+            "Referrer-Policy": "no-referrer",
+        }
+        return Answer("302 Found", headers, b"")
+
+    def _forward(self, cluster_id: str, kind: str, rest: str) -> Answer:
+        address = self.doors.address(cluster_id, kind)
+        if address is None:
+            raise RefusedError("NotFound", f"Cluster {cluster_id} has no '{kind}' now.", 404)
+        return fetch(f"{address}/{rest}", self.doors.cookie(address))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What goes back to the caller."""
+
+    status: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class _KeepOn(urllib.request.HTTPRedirectHandler):
+    """YARN's proxy redirects to an application's address, which may leave nothing else."""
+
+
+def fetch(url: str, cookie: str | None, *, timeout_s: float = 20.0) -> Answer:
+    """What the server at `url`, on loopback, answers; 502 where it answers nothing."""
+    headers = {"Cookie": cookie} if cookie else {}
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _KeepOn())
+    try:
+        with opener.open(request, timeout=timeout_s) as answer:
+            kind = answer.headers.get("Content-Type", "application/octet-stream")
+            return Answer(f"{answer.status} OK", {"Content-Type": kind}, answer.read())
+    except urllib.error.HTTPError as error:
+        kind = error.headers.get("Content-Type", "text/plain")
+        return Answer(f"{error.code} {error.reason}", {"Content-Type": kind}, error.read())
+    except OSError as error:
+        raise RefusedError("BadGateway", f"{url} does not answer: {error}", 502) from error
+
+
+def _with_query(rest: str, environ: Environ) -> str:
+    query = environ.get("QUERY_STRING", "")
+    quoted = urllib.parse.quote(rest)
+    return f"{quoted}?{query}" if query else quoted
+
+
+def _json(value: object) -> Answer:
+    body = json.dumps(value, indent=2).encode()
+    return Answer("200 OK", {"Content-Type": "application/json"}, body)

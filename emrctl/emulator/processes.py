@@ -1,0 +1,148 @@
+"""Processes that belong to the emulator, found again by marks in their environment.
+
+A process group is not enough: daemons leave it. A parent is not enough: it dies first. What a
+process inherits and hardly ever drops is its environment, so every child carries the emulator's
+id there, and whatever runs inside a cluster, a node's bootstrap or a step carries that as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+EMULATOR_MARK = "EMRCTL_EMULATOR"
+CLUSTER_MARK = "EMRCTL_CLUSTER"
+SCOPE_MARK = "EMRCTL_SCOPE"
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """A program, where it runs, and the files its output goes to."""
+
+    argv: Sequence[str]
+    cwd: Path
+    env: Mapping[str, str]
+    stdout: Path
+    stderr: Path
+
+
+def start(program: Program) -> subprocess.Popen[bytes]:
+    """The program runs in a session of its own, with no terminal and no input."""
+    with program.stdout.open("ab") as out, program.stderr.open("ab") as err:
+        return subprocess.Popen(
+            list(program.argv),
+            cwd=program.cwd,
+            env=dict(program.env),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
+        )
+
+
+def adopt_orphans() -> None:
+    """On Linux, a grandchild whose parent dies becomes ours rather than init's."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def signal_group(process: subprocess.Popen[bytes], signum: int) -> None:
+    """The signal has reached every process of the group, where it still exists."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signum)
+
+
+def marked(mark: str, value: str) -> list[psutil.Process]:
+    """Every process but this one whose environment says `mark=value`."""
+    own = os.getpid()
+    found = []
+    for process in psutil.process_iter():
+        if process.pid == own:
+            continue
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(mark) == value:
+                found.append(process)
+    return found
+
+
+def kill_marked(mark: str, value: str, *, grace_s: float = 0.0) -> int:
+    """No process carries the mark any more; how many were killed.
+
+    Killing is repeated: what is killed may have started something in between.
+    """
+    killed = 0
+    if grace_s:
+        victims = marked(mark, value)
+        _send(victims, signal.SIGTERM)
+        psutil.wait_procs(victims, timeout=grace_s)
+    for _ in range(20):
+        victims = marked(mark, value)
+        if not victims:
+            break
+        killed += len(victims)
+        _send(victims, signal.SIGKILL)
+        psutil.wait_procs(victims, timeout=1.0)
+        reap()
+    return killed
+
+
+def _send(processes: Iterable[psutil.Process], signum: int) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.Error, OSError):
+            process.send_signal(signum)
+
+
+def reap() -> None:
+    """Adopted orphans that have ended leave no zombie; our own children are left to their owner."""
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error, OSError):
+            if child.status() == psutil.STATUS_ZOMBIE and child.pid not in _waited:
+                os.waitpid(child.pid, os.WNOHANG)
+
+
+# Children that a Popen of ours waits for: reaping those here would lose their exit code.
+_waited: set[int] = set()
+
+
+@contextlib.contextmanager
+def waited(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """While inside, `reap` leaves the process to its Popen."""
+    _waited.add(process.pid)
+    try:
+        yield
+    finally:
+        _waited.discard(process.pid)
+
+
+def created(pid: int) -> float | None:
+    """When the process of that id began, None where there is none (a zombie is none)."""
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        return process.create_time()
+    except psutil.Error:
+        return None
+
+
+def wait_gone(pid: int, *, timeout_s: float) -> bool:
+    """Whether the process has gone within that time."""
+    deadline = time.monotonic() + timeout_s
+    while created(pid) is not None:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
