@@ -22,7 +22,7 @@ _HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(_HERE.parent))  # else `import stacks` finds nothing: we stand inside it
 
 from emrctl.specs import ProjectSpec  # noqa: E402
-from stacks import emr, program, storage  # noqa: E402
+from stacks import emr, names, program  # noqa: E402
 
 
 def _spec() -> tuple[ProjectSpec, Path]:
@@ -71,7 +71,7 @@ def main() -> None:
         program.storage(project, settings)
         return
     named = project.with_cluster(stack.removeprefix(f"{project.project}-"))
-    bucket = storage.bucket_name(project, settings)
+    bucket = names.bucket(project, settings)
     _object(bucket, f"{emr.EVENT_LOGS}.keep", None)
     program.cluster(named, settings, {"bucket": bucket}, _scripts(named, root, bucket))
 

@@ -13,7 +13,7 @@ import pulumi
 from pulumi_aws import emr
 
 from emrctl.specs import BootstrapSpec, GroupSpec, ProjectSpec
-from stacks import tags
+from stacks import names
 from stacks.iam import Roles
 from stacks.network import Network
 
@@ -35,7 +35,7 @@ class Surroundings:
 def cluster(project: ProjectSpec, around: Surroundings) -> emr.Cluster:
     """One primary node and the core nodes that the spec asks for; they outlive their steps."""
     spec = project.cluster
-    marks = tags.of(project, project.cluster_stack)
+    marks = names.tags(project, project.cluster_stack)
     return emr.Cluster(
         "cluster",
         name=project.cluster_stack,
@@ -54,7 +54,7 @@ def cluster(project: ProjectSpec, around: Surroundings) -> emr.Cluster:
         termination_protection=spec.termination_protection,
         keep_job_flow_alive_when_no_steps=True,
         visible_to_all_users=True,
-        tags=marks | {"Name": project.cluster_stack, "emrctl:spec-hash": tags.spec_hash(project)},
+        tags=marks | {"Name": project.cluster_stack, "emrctl:spec-hash": names.spec_hash(project)},
         opts=_options(around),
     )
 

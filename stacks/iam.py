@@ -11,7 +11,7 @@ import pulumi
 from pulumi_aws import iam
 
 from emrctl.specs import ProjectSpec
-from stacks import tags
+from stacks import names
 
 SERVICE_POLICY = "arn:aws:iam::aws:policy/service-role/AmazonEMRServicePolicy_v2"
 
@@ -29,7 +29,7 @@ class Roles:
 
 def roles(project: ProjectSpec, settings: Mapping[str, str], bucket: str) -> Roles:
     """A role for EMR itself and one for its nodes, each with no more than it needs."""
-    marks = tags.of(project, project.cluster_stack)
+    marks = names.tags(project, project.cluster_stack)
     nodes = _node_role(project, marks)
     service = iam.Role(
         "service-role",

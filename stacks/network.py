@@ -11,7 +11,7 @@ from pulumi_aws import ec2, vpc
 
 from emrctl.errors import SpecError
 from emrctl.specs import ProjectSpec
-from stacks import tags
+from stacks import names
 
 NODES_BITS = 20
 
@@ -29,7 +29,7 @@ class Network:
 
 def network(project: ProjectSpec, settings: Mapping[str, str]) -> Network:
     """A VPC with one public subnet, S3 reached inside AWS, and groups that can be torn down."""
-    marks = tags.of(project, project.cluster_stack)
+    marks = names.tags(project, project.cluster_stack)
     own = ec2.Vpc(
         "vpc",
         cidr_block=project.cluster.network.cidr,

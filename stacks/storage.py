@@ -10,22 +10,15 @@ import pulumi
 from pulumi_aws import s3
 
 from emrctl.specs import ProjectSpec, StorageSpec
-from stacks import tags
-
-
-def bucket_name(project: ProjectSpec, settings: Mapping[str, str]) -> str:
-    """The name that the spec gives, else one that no other account or region has."""
-    if project.storage.bucket is not None:
-        return project.storage.bucket
-    return f"{project.project}-emrctl-{settings['account']}-{settings['region']}"
+from stacks import names
 
 
 def bucket(project: ProjectSpec, settings: Mapping[str, str]) -> s3.Bucket:
     """A bucket that is private, encrypted, reached over TLS alone, and hard to delete."""
     made = s3.Bucket(
         "bucket",
-        bucket=bucket_name(project, settings),
-        tags=tags.of(project, project.storage_stack),
+        bucket=names.bucket(project, settings),
+        tags=names.tags(project, project.storage_stack),
         opts=pulumi.ResourceOptions(protect=True),
     )
     access = _private(made)

@@ -23,10 +23,15 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All changes of one stack in the order in which they would be made."""
+    """All changes of one stack in the order in which they would be made.
+
+    What the stack costs an hour on AWS stands apart for EC2 and for EMR's fee, in US dollars.
+    """
 
     stack: str
     changes: tuple[Change, ...]
+    ec2_usd: float = 0.0
+    emr_usd: float = 0.0
 
     @property
     def empty(self) -> bool:
@@ -89,8 +94,11 @@ class Engine(Protocol):
     def up(self, stack: str, program: Program, report: Report) -> Outcome:
         """The stack is as the program says."""
 
-    def down(self, stack: str, report: Report) -> Outcome:
-        """Nothing of the stack is left; no error where there was nothing."""
+    def down(self, stack: str, report: Report, *, force: bool = False) -> Outcome:
+        """Nothing of the stack is left; what is protected goes only with `force`.
+
+        No error where there was nothing.
+        """
 
     def state(self, stack: str) -> StackState | None:
         """What is known of the stack; None where it never was."""

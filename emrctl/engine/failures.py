@@ -12,6 +12,7 @@ _WHO = frozenset(
     {
         "AccessDenied",
         "AccessDeniedException",
+        "403",
         "AuthFailure",
         "ExpiredToken",
         "ExpiredTokenException",
@@ -25,6 +26,10 @@ _WHO = frozenset(
 )
 _LOGIN = "Run `aws sso login`, or set AWS_PROFILE, or start with `target: local`."
 _AGAIN = "Run the same command again: it goes on where it stopped."
+
+
+class RefusedError(ProvisioningError):
+    """AWS said no: what was asked for was not begun."""
 
 
 @contextmanager
@@ -41,7 +46,7 @@ def translated(doing: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        raise _refused(doing, error.response.get("Error", {})) from error
+        raise _refused(doing, error.response) from error
     except (NoCredentialsError, PartialCredentialsError) as error:
         raise CredentialsError(f"{doing}: {error}", hint=_LOGIN) from error
     except EndpointConnectionError as error:
@@ -55,12 +60,16 @@ def translated(doing: str) -> Iterator[None]:
         raise ProvisioningError(msg, hint=hint) from error
 
 
-def _refused(doing: str, answer: Mapping[str, Any]) -> EmrctlError:
+def _refused(doing: str, response: Any) -> EmrctlError:
+    answer: Mapping[str, Any] = response.get("Error", {})
     code = str(answer.get("Code", "Unknown"))
     message = f"{doing}: {answer.get('Message') or code} ({code})"
     if code in _WHO:
         return CredentialsError(message, hint=_LOGIN)
-    return ProvisioningError(message, hint=_hint(code))
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+    # After a 5xx nobody knows whether it was done.
+    family = RefusedError if status < 500 else ProvisioningError
+    return family(message, hint=_hint(code))
 
 
 def _hint(code: str) -> str:

@@ -62,7 +62,7 @@ def _read_policy(aws: Aws, id_: str, _inputs: Inputs) -> Outputs | None:
     return None if found is None else {}
 
 
-def _update_policy(aws: Aws, _id_: str, inputs: Inputs, _keys: frozenset[str]) -> None:
+def _update_policy(aws: Aws, _id: str, inputs: Inputs, _keys: frozenset[str]) -> None:
     _put_policy(aws, inputs)
 
 

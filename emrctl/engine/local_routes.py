@@ -61,11 +61,11 @@ def _find_route(aws: Aws, inputs: Inputs) -> str | None:
     return f"{table}_{cidr}" if there else None
 
 
-def _read_route(aws: Aws, _id_: str, inputs: Inputs) -> Outputs | None:
+def _read_route(aws: Aws, _id: str, inputs: Inputs) -> Outputs | None:
     return None if _find_route(aws, inputs) is None else {"state": "active"}
 
 
-def _update_route(aws: Aws, _id_: str, inputs: Inputs, _keys: frozenset[str]) -> None:
+def _update_route(aws: Aws, _id: str, inputs: Inputs, _keys: frozenset[str]) -> None:
     aws.client("ec2").replace_route(
         RouteTableId=inputs["routeTableId"],
         DestinationCidrBlock=inputs["destinationCidrBlock"],
@@ -97,7 +97,7 @@ def _find_link(aws: Aws, inputs: Inputs) -> str | None:
     return None
 
 
-def _read_link(aws: Aws, _id_: str, inputs: Inputs) -> Outputs | None:
+def _read_link(aws: Aws, _id: str, inputs: Inputs) -> Outputs | None:
     return None if _find_link(aws, inputs) is None else {}
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from emrctl.engine.failures import RefusedError
 from emrctl.engine.kind import Aws, Inputs, Kind, Outputs, absent, pairs
-from emrctl.errors import ProvisioningError
 
 _GONE = ("404", "NoSuchBucket")
 
@@ -19,7 +19,7 @@ def _create(aws: Aws, inputs: Inputs) -> str:
     if _find(aws, inputs) is not None:
         # In us-east-1 creating one's own bucket again succeeds: `down` would delete the user's.
         msg = f"the bucket '{name}' exists, and no stack here made it"
-        raise ProvisioningError(msg, hint="Name another one in emrctl.yaml: storage.bucket.")
+        raise RefusedError(msg, hint="Name another one in emrctl.yaml: storage.bucket.")
     extra = {}
     if aws.target.region != "us-east-1":
         extra = {"CreateBucketConfiguration": {"LocationConstraint": aws.target.region}}

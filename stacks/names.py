@@ -1,15 +1,23 @@
-"""The tags by which everything that emrctl made is found again."""
+"""Names and tags: by them everything that emrctl made is found again. No Pulumi in here."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 from emrctl.specs import ProjectSpec
 
 MANAGED_POLICIES = "for-use-with-amazon-emr-managed-policies"
 
 
-def of(project: ProjectSpec, stack: str) -> dict[str, str]:
+def bucket(project: ProjectSpec, settings: Mapping[str, str]) -> str:
+    """The bucket's name that the spec gives, else one that no other account or region has."""
+    if project.storage.bucket is not None:
+        return project.storage.bucket
+    return f"{project.project}-emrctl-{settings['account']}-{settings['region']}"
+
+
+def tags(project: ProjectSpec, stack: str) -> dict[str, str]:
     """The user's tags and emrctl's own, which win.
 
     AmazonEMRServicePolicy_v2 touches only what carries its `for-use-with-…` tag.
