@@ -1,0 +1,321 @@
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+
+from emrctl.analysis import export, figures
+from emrctl.analysis.compare import LOCAL_NOTE, ONE_RUN_EACH, compare, measure, ratio
+from emrctl.analysis.records import RunRecord
+from emrctl.errors import UsageError
+from emrctl.metrics.model import ExecutorMetrics, RunMetrics, YarnAccount
+
+
+def record(name: str, duration_s: float | None, **more: Any) -> RunRecord:
+    return RunRecord(id=name, duration_s=duration_s, **more)
+
+
+def worker(name: str, **more: Any) -> ExecutorMetrics:
+    return ExecutorMetrics(id=name, **({"cores": 4, "added_ms": 0} | more))
+
+
+def metrics(*rows: ExecutorMetrics, **more: Any) -> RunMetrics:
+    fields = {"start_ms": 0, "end_ms": 10_000, "duration_ms": 10_000, "complete": True}
+    return RunMetrics(executors=rows, **(fields | more))
+
+
+ONE = record("one", 30.0, settings={"executors": 1})
+TWO = record("two", 24.0, settings={"executors": 2})
+
+
+# Grouping and settings
+
+
+def test_only_what_differs_is_a_setting_row() -> None:
+    a = record("a", 1.0, job="svm", settings={"executors": 1, "conf": {"spark.x": "1"}})
+    b = record("b", 1.0, job="svm", settings={"executors": 1, "dynamic_allocation": False})
+    found = {row.name: row.values for row in compare([a, b]).settings}
+    assert found == {"conf.spark.x": ("1", None), "dynamic_allocation": (None, "false")}
+
+
+def test_repeats_of_the_same_settings_are_one_configuration() -> None:
+    again = dataclasses.replace(ONE, id="again", duration_s=34.0)
+    found = compare([ONE, TWO, again])
+    assert [[r.id for r in item.records] for item in found.configurations] == [
+        ["one", "again"],
+        ["two"],
+    ]
+    row = found.row("duration_s")
+    assert row is not None
+    assert row.measures[0] is not None
+    assert row.measures[0].mean == 32.0
+    assert row.measures[0].stddev == pytest.approx(2.8284271247)
+    assert row.measures[1] is not None
+    assert row.measures[1].stddev is None
+
+
+def test_runs_of_one_setting_alone_are_compared_with_each_other() -> None:
+    found = compare([record("a", 10.0), record("b", 20.0)])
+    assert [item.label for item in found.configurations] == ["a", "b"]
+    assert found.verdicts[1] == f"2.00 × slower than a ({ONE_RUN_EACH})"  # noqa: RUF001
+
+
+def test_a_local_run_is_no_repeat_of_one_on_aws() -> None:
+    found = compare([ONE, dataclasses.replace(ONE, id="here", local=True)])
+    assert [row.name for row in found.settings] == ["target"]
+    assert found.notes[0] == LOCAL_NOTE
+
+
+def test_equal_labels_are_told_apart_by_their_run() -> None:
+    found = compare([dataclasses.replace(ONE, label="x"), dataclasses.replace(TWO, label="x")])
+    assert [item.label for item in found.configurations] == ["x (one)", "x (two)"]
+
+
+def test_the_reference_is_the_group_of_the_named_run() -> None:
+    found = compare([ONE, TWO], reference=1)
+    assert found.reference == 1
+    assert found.verdicts == (
+        f"1.25 × slower than two ({ONE_RUN_EACH})",  # noqa: RUF001
+        "the reference: 24.0 s, one run",
+    )
+    with pytest.raises(UsageError, match="reference 2 is none of 2 runs"):
+        compare([ONE, TWO], reference=2)
+    with pytest.raises(UsageError, match="no runs to compare"):
+        compare([])
+
+
+# Arithmetic
+
+
+def test_a_measure_has_the_samples_deviation() -> None:
+    found = measure([1.0, None, 2.0, 4.0, float("nan")])
+    assert found is not None
+    assert (found.mean, found.minimum, found.maximum, found.count) == (7 / 3, 1.0, 4.0, 3)
+    assert found.stddev == pytest.approx(1.5275252317)
+    assert measure([None]) is None
+
+
+def test_a_ratio_carries_both_deviations() -> None:
+    ours, theirs = measure([30.0, 34.0]), measure([15.0, 17.0])
+    found = ratio(ours, theirs)
+    assert found is not None
+    assert found.value == 2.0
+    # 2 x sqrt((2.828/32)^2 + (1.414/16)^2)
+    assert found.stddev == pytest.approx(0.25)
+    assert ratio(ours, measure([0.0])) is None
+    assert ratio(None, theirs) is None
+    single = ratio(measure([8.0]), theirs)
+    assert single is not None
+    assert (single.value, single.stddev) == (0.5, None)
+
+
+def verdict(ours: list[float], theirs: list[float]) -> str:
+    records = [record(f"r{n}", value, label="ref") for n, value in enumerate(theirs)]
+    records += [
+        record(f"o{n}", value, label="own", settings={"partitions": 8})
+        for n, value in enumerate(ours)
+    ]
+    return compare(records).verdicts[1]
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "said"),
+    [
+        ([20.0], [10.0], f"2.00 × slower than ref ({ONE_RUN_EACH})"),  # noqa: RUF001
+        ([5.0], [10.0], f"2.00 × faster than ref ({ONE_RUN_EACH})"),  # noqa: RUF001
+        ([10.01], [10.0], f"as fast as ref ({ONE_RUN_EACH})"),
+        ([20.0, 22.0], [10.0], "2.10 × slower than ref (one side ran once: a difference may be noise)"),  # noqa: E501, RUF001
+        ([9.0, 13.0], [10.0, 10.0], "1.10 ± 0.28 × slower than ref (the ranges overlap: may be noise)"),  # noqa: E501, RUF001
+        ([20.0, 20.0], [10.0, 10.0], "2.00 ± 0.00 × slower than ref (every one of 2 and 2 runs)"),  # noqa: RUF001
+    ],
+)  # fmt: skip
+def test_verdicts_are_honest_about_few_runs(
+    ours: list[float], theirs: list[float], said: str
+) -> None:
+    assert verdict(ours, theirs) == said
+
+
+def test_a_faster_ones_deviation_is_that_of_the_inverse() -> None:
+    # ratio 0.5, relative deviation sqrt(2) x 0.1 / sqrt(2) ...: 10 % of 2.00
+    assert verdict([5.0, 5.0], [9.0, 11.0]).startswith("2.00 ± 0.28 × faster")  # noqa: RUF001
+
+
+def test_failed_runs_are_shown_and_not_counted() -> None:
+    failed = record("bad", 2.0, settings={"executors": 2}, state="FAILED")
+    found = compare([ONE, failed])
+    assert found.verdicts[1] == "FAILED: no figure to compare"
+    row = found.row("duration_s")
+    assert row is not None
+    assert row.measures[1] is None
+    mixed = compare([ONE, TWO, dataclasses.replace(failed, id="worse")])
+    assert mixed.configurations[1].state == "1 of 2 COMPLETED"
+    assert mixed.verdicts[1].startswith("1.25 × faster")  # noqa: RUF001
+    backwards = compare([failed, ONE])
+    assert backwards.verdicts[1] == "30.0 s; bad has no duration to compare with"
+
+
+# Figures of a run
+
+
+def value(name: str, run: RunMetrics, **more: Any) -> float | None:
+    figure = next(figure for figure in figures.FIGURES if figure.key == name)
+    return figure.of(record("r", 1.0, metrics=run, **more))
+
+
+def test_busy_share_is_task_time_over_cores_held() -> None:
+    # 4 cores x 10 s and 4 cores x 5 s are 60 core seconds, of which 15 were used.
+    run = metrics(
+        worker("driver", cores=0, task_time_ms=0),
+        worker("1", task_time_ms=9_000),
+        worker("2", added_ms=1_000, removed_ms=6_000, task_time_ms=6_000),
+    )
+    assert figures.core_seconds(run) == 60.0
+    assert value("busy_percent", run) == 25.0
+    assert value("task_time_s", run) == 15.0
+    assert value("cores", run) == 8
+
+
+def test_peak_cores_counts_those_alive_at_once() -> None:
+    run = metrics(worker("1", removed_ms=2_000), worker("2", added_ms=2_000))
+    assert value("cores", run) == 4
+
+
+def test_local_mode_counts_the_drivers_own_cores() -> None:
+    run = metrics(worker("driver", cores=2, task_time_ms=5_000))
+    assert value("busy_percent", run) == 25.0
+
+
+def test_a_run_without_an_end_lasts_to_the_last_that_is_known() -> None:
+    run = metrics(worker("1", task_time_ms=2_000), worker("2", removed_ms=5_000), end_ms=None)
+    assert figures.last_known_ms(run) == 5_000
+    assert value("busy_percent", run) == 5.0
+    assert value("busy_percent", metrics(worker("1"), end_ms=None)) is None
+
+
+def test_imbalance_is_most_over_mean() -> None:
+    one_works = metrics(worker("1", complete_tasks=12), worker("2"), worker("3"), worker("4"))
+    assert value("imbalance", one_works) == 4.0
+    assert value("imbalance", metrics(worker("1"))) is None
+
+
+def test_yarns_containers_are_its_own_count_or_executors_and_master() -> None:
+    account = YarnAccount(application_id="a", state="FINISHED", vcore_seconds=40)
+    run = metrics(worker("driver"), worker("1"), worker("2"), yarn=account)
+    assert value("yarn_containers", run) == 3
+    assert value("yarn_vcore_s", run) == 40
+    assert value("yarn_memory_mb_s", run) is None
+    told = dataclasses.replace(run, yarn=dataclasses.replace(account, containers=7))
+    assert value("yarn_containers", told) == 7
+    label = next(figure.label for figure in figures.FIGURES if figure.key == "yarn_vcore_s")
+    assert "1 per container" in label
+    assert "no CPU use" in label
+
+
+def test_gc_share_is_of_executor_run_time() -> None:
+    run = metrics(jvm_gc_time_ms=500, executor_run_time_ms=10_000)
+    assert value("gc_percent", run) == 5.0
+    assert value("gc_percent", metrics()) is None
+
+
+def test_numbers_of_the_result_are_figures() -> None:
+    result = {"accuracy": 0.5, "best": {"n": 3, "name": "x", "ok": True}, "list": [1]}
+    found = compare([dataclasses.replace(ONE, result=result), TWO])
+    assert [row.key for row in found.figures if row.key.startswith("result.")] == [
+        "result.accuracy",
+        "result.best.n",
+    ]
+
+
+def test_remarks_name_what_stands_out() -> None:
+    idle = metrics(worker("1", task_time_ms=1_000, complete_tasks=9), worker("2"), tasks_failed=3)
+    busy = metrics(worker("1", task_time_ms=30_000, complete_tasks=9))
+    found = compare(
+        [
+            dataclasses.replace(ONE, metrics=busy, cost_usd=0.1),
+            dataclasses.replace(TWO, metrics=idle, cost_usd=0.15),
+        ]
+    )
+    assert found.verdicts[1].split("; ")[1:] == [
+        "cores 1 % busy against 75 %",
+        "tasks badly spread: 2.0 × the mean on one executor",  # noqa: RUF001
+        "3 failed tasks",
+        "1.50 × the cost",  # noqa: RUF001
+    ]
+
+
+def test_notes_say_what_is_missing() -> None:
+    cut = dataclasses.replace(TWO, metrics=metrics(complete=False))
+    assert compare([ONE, cut]).notes == (
+        ONE_RUN_EACH,
+        "one: no event log was pulled, so Spark's figures are missing",
+        "two: the event log is not whole, its figures are lower bounds",
+    )
+
+
+# Exports
+
+
+def test_json_keeps_every_digit_and_survives_json() -> None:
+    document = export.to_json(compare([ONE, TWO]))
+    assert json.loads(json.dumps(document))["figures"][0] == {
+        "key": "duration_s",
+        "label": "duration",
+        "unit": "s",
+        "measures": [
+            {"mean": 30.0, "minimum": 30.0, "maximum": 30.0, "count": 1, "stddev": None},
+            {"mean": 24.0, "minimum": 24.0, "maximum": 24.0, "count": 1, "stddev": None},
+        ],
+        "ratios": [{"value": 1.0, "stddev": None}, {"value": 0.8, "stddev": None}],
+    }
+    assert document["reference"] == "one"
+    assert document["configurations"][1]["settings"] == {"executors": "2", "target": "AWS"}
+
+
+def test_csv_has_a_line_for_each_figure_of_each_configuration() -> None:
+    rows = list(csv.DictReader(export.to_csv(compare([ONE, TWO])).splitlines()))
+    assert [(row["configuration"], row["name"], row["value"], row["ratio"]) for row in rows] == [
+        ("one", "executors", "1", ""),
+        ("two", "executors", "2", ""),
+        ("one", "duration_s", "30.0", "1.0"),
+        ("two", "duration_s", "24.0", "0.8"),
+    ]
+
+
+def test_markdown_is_a_table_that_no_label_breaks() -> None:
+    text = export.to_markdown(compare([dataclasses.replace(ONE, label="a|b\n<i>"), TWO]))
+    assert text.splitlines()[:6] == [
+        "|  | a\\|b \\<i> | two |",
+        "| --- | --- | --- |",
+        "| runs | COMPLETED | COMPLETED |",
+        "| executors | 1 | 2 |",
+        "| duration | 30.0 s | 24.0 s |",
+        "| ratio to the reference | 1.00 | 0.80 |",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("number", "unit", "text"),
+    [
+        (0, "B", "0 B"),
+        (999, "B", "999 B"),
+        (43_500, "B", "43.5 KB"),
+        (1.5e18, "B", "1.5e+03 PB"),
+        (1234.56, "s", "1,234.6 s"),
+        (0.01234, "USD", "$0.0123"),
+        (12.5, "USD", "$12.50"),
+        (8577, "", "8,577"),
+        (0.98127, "", "0.9813"),
+        (2.5, "x", "2.50 ×"),  # noqa: RUF001
+    ],
+)
+def test_amounts_read_well(number: float, unit: str, text: str) -> None:
+    assert export.amount(number, unit) == text
+
+
+def test_repeats_show_their_spread() -> None:
+    assert export.cell(measure([1.0, 3.0]), "s") == "2.0 s ± 1.4 s (1.0 s … 3.0 s)"
+    assert export.cell(measure([2.0, 2.0]), "s") == "2.0 s"
+    assert export.cell(None, "s") == "-"
