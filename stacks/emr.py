@@ -10,12 +10,12 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import pulumi
-from pulumi_aws import emr
 
 from emrctl.specs import BootstrapSpec, GroupSpec, ProjectSpec
 from stacks import names
 from stacks.iam import Roles
 from stacks.network import Network
+from stacks.sdk import emr
 
 APPLICATIONS = ["Hadoop", "Spark"]
 LOGS = "logs/"

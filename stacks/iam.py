@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pulumi
-from pulumi_aws import iam
 
 from emrctl.specs import ProjectSpec
 from stacks import names
+from stacks.sdk import iam
 
 SERVICE_POLICY = "arn:aws:iam::aws:policy/service-role/AmazonEMRServicePolicy_v2"
 

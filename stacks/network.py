@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pulumi
-from pulumi_aws import ec2, vpc
 
 from emrctl.errors import SpecError
 from emrctl.specs import ProjectSpec
 from stacks import names
+from stacks.sdk import ec2, vpc
 
 NODES_BITS = 20
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import pulumi
-from pulumi_aws import s3
 
 from emrctl.specs import ProjectSpec, StorageSpec
 from stacks import names
+from stacks.sdk import s3
 
 
 def bucket(project: ProjectSpec, settings: Mapping[str, str]) -> s3.Bucket:
