@@ -51,7 +51,7 @@ def record(workspace: Workspace, run: Run) -> RunRecord:
         label=run.trial.cell if run.trial else "",
         job=run.job,
         arguments=tuple(item.replace(run.prefix, runs.RUN_PLACEHOLDER) for item in run.arguments),
-        settings=run.settings,
+        settings={**run.settings, "cluster": _shape(run)},
         state=run.state,
         duration_s=run.duration_s,
         metrics=RunMetrics.from_json(metrics) if metrics else None,
@@ -60,6 +60,16 @@ def record(workspace: Workspace, run: Run) -> RunRecord:
         cost_usd=run.cost_usd,
         local=run.target == "local",
     )
+
+
+def _shape(run: Run) -> dict[str, str]:
+    """What the cluster was made of: runs on other clusters are no repeats of each other."""
+    cluster = run.cluster
+    return {
+        "release": cluster.release,
+        "primary": cluster.primary_type,
+        "core": f"{cluster.core_count} {cluster.core_type}",
+    }
 
 
 def write_page(comparison: Comparison, path: Path, title: str | None) -> None:

@@ -109,10 +109,9 @@ def _earlier(
 
 def _asks_the_same(workspace: Workspace, item: Run, wanted: runs.Order) -> bool:
     job = staging.find_job(wanted.job, workspace.config)
-    given = tuple(item.prefix.join(part.split(runs.RUN_PLACEHOLDER)) for part in wanted.arguments)
     return (
         item.job == job.name
-        and _contains(item.arguments, given)
+        and _contains(item.arguments, runs.expanded(wanted.arguments, item))
         and dict(item.settings) == runs.shown_settings(job, wanted)
     )
 

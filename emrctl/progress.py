@@ -51,11 +51,9 @@ class Watcher:
         return self._seen
 
     def _read(self, run: Run) -> Progress:
-        from emrctl import runs
-
         target = self._workspace.target
         yarn = target.page(run.cluster.id, run.cluster.primary_dns, "yarn")
-        tag = runs.application_tag(run).lower()
+        tag = run.application_tag.lower()
         apps = target.fetch(f"{yarn}/ws/v1/cluster/apps?applicationTags={tag}")["apps"] or {}
         found = apps.get("app") or []
         if not found:

@@ -6,6 +6,7 @@ the next command that looks at the run goes on where it stopped.
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from emrctl.provision import Cluster
     from emrctl.workspace import Workspace
 
-RUN_PLACEHOLDER = "{run}"
+RUN_PLACEHOLDER, BUCKET_PLACEHOLDER = "{run}", "{bucket}"
 REDACTED = "*********(redacted)"
 _SECRET = re.compile(
     r"secret|password|passwd|token|credential|access[._-]?key|api[._-]?key", re.IGNORECASE
@@ -140,6 +141,15 @@ def shown_settings(job: staging.Job, order: Order) -> dict[str, Any]:
     return shown | {"conf": redacted(shown["conf"])} if "conf" in shown else shown
 
 
+def expanded(arguments: Sequence[str], run: Run) -> tuple[str, ...]:
+    """`arguments` with `{run}` as the run's own prefix and `{bucket}` as its bucket's name."""
+    places = {RUN_PLACEHOLDER: run.prefix, BUCKET_PLACEHOLDER: run.bucket}
+    return tuple(
+        functools.reduce(lambda text, name: text.replace(name, places[name]), places, item)
+        for item in arguments
+    )
+
+
 def redacted(values: Mapping[str, str]) -> dict[str, str]:
     """`values` with those whose key names a secret left out."""
     return {key: REDACTED if _SECRET.search(key) else value for key, value in values.items()}
@@ -179,7 +189,7 @@ def _arguments(job: staging.Job, given: Sequence[str], run: Run) -> tuple[str, .
     found = [*job.spec.args, *given]
     if job.gallery and not any(_is_output(item) for item in found):
         found += ["--output", f"{RUN_PLACEHOLDER}/output"]
-    return tuple(item.replace(RUN_PLACEHOLDER, run.prefix) for item in found)
+    return expanded(found, run)
 
 
 def _is_output(argument: str) -> bool:
@@ -193,18 +203,8 @@ def _conf(place: Cluster, run: Run) -> dict[str, str]:
         **spark.EVENT_LOG,
         "spark.eventLog.dir": directory,
         "spark.app.name": run.job,
-        "spark.yarn.tags": application_tag(run),
+        "spark.yarn.tags": run.application_tag,
     }
-
-
-def application_tag(run: Run) -> str:
-    """The tag that the run's YARN application carries."""
-    return f"emrctl-{run.id}"
-
-
-def step_name(run: Run) -> str:
-    """The name of the run's step: EMR's steps carry no tags, so the name holds the run's id."""
-    return f"{run.job} [{run.id}]"
 
 
 def _add_step(workspace: Workspace, place: Cluster, run: Run, command: tuple[str, ...]) -> Run:
@@ -212,7 +212,7 @@ def _add_step(workspace: Workspace, place: Cluster, run: Run, command: tuple[str
     workspace.store.save(run)
     backend = workspace.backend(place.id, None)
     try:
-        step_id = backend.submit(StepSpec(name=step_name(run), arguments=command))
+        step_id = backend.submit(StepSpec(name=run.step_name, arguments=command))
     except UsageError as error:
         workspace.store.save(replace(run, state="FAILED", failure=error.message))
         raise
@@ -223,7 +223,7 @@ def _add_step(workspace: Workspace, place: Cluster, run: Run, command: tuple[str
 
 def _adopt(workspace: Workspace, run: Run) -> Run:
     """A run whose client died between the record and EMR's answer finds its step by name."""
-    step = workspace.backend(run.cluster.id, None).find(step_name(run))
+    step = workspace.backend(run.cluster.id, None).find(run.step_name)
     if step is not None:
         run = replace(run, step_id=step.id, state=step.state)
         workspace.store.save(run)

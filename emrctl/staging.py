@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 CODE_PREFIX = "code/"
 EVENT_LOG_PREFIX = "eventlogs/"
-_COMMON = "_common.py"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -74,7 +73,7 @@ def stage_job(target: Target, bucket: str, job: Job, py_files: Sequence[str]) ->
     """The job's program and Python files are in the bucket."""
     extra = [*job.spec.py_files, *py_files]
     if job.gallery:
-        extra.append(str(Path(job.script).with_name(_COMMON)))
+        extra += map(str, sorted(Path(job.script).parent.glob("_*.py")))
     return StagedJob(
         script=put_file(target, bucket, job.script),
         py_files=tuple(put_file(target, bucket, item) for item in extra),

@@ -83,6 +83,16 @@ class Run:
         return f"s3://{self.bucket}/{RUNS_PREFIX}{self.id}"
 
     @property
+    def step_name(self) -> str:
+        """The name of the step: EMR's steps carry no tags, so the name holds the run's id."""
+        return f"{self.job} [{self.id}]"
+
+    @property
+    def application_tag(self) -> str:
+        """The tag of the run's YARN application, by which it is found while it runs."""
+        return f"emrctl-{self.id}"
+
+    @property
     def finished(self) -> bool:
         """Whether nothing about this run can change any more."""
         return self.state in FINAL_STATES

@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from emrctl import experiments, runs
+from emrctl import experiments
 from emrctl.cli import follow, options, render
-from emrctl.store import Run
 
 app = options.new_app()
 experiment_app = typer.Typer(
@@ -33,20 +32,10 @@ def run(
     """Run every trial of FILE, one after another; what completed before is not run again."""
     workspace = options.open_workspace(config, target=target)
     spec = experiments.load(workspace, experiment)
-    place = workspace.cluster(cluster)
-
-    def one(trial: experiments.Trial, unfinished: Run | None) -> Run:
-        render.trial(trial)
-        if unfinished is None:
-            unfinished = runs.submit(workspace, experiments.order(spec, trial), place)
-            render.submitted(workspace, unfinished)
-        return follow.wait(workspace, unfinished)
-
-    found = experiments.run(workspace, spec, one, fresh=not resume)
+    runner = follow.trials(workspace, spec, workspace.cluster(cluster))
+    found = experiments.run(workspace, spec, runner, fresh=not resume)
     render.runs(workspace, found, as_json=as_json)
-    failed = sum(item.state != "COMPLETED" for item in found)
-    if failed:
-        raise follow.experiment_failure(experiment, failed, len(found))
+    follow.exit_with_experiment(experiment, found)
     render.next_step(f"emrctl compare --experiment {spec.name}")
 
 

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from emrctl import runs
+from emrctl import experiments, runs
 from emrctl.cli import options, render
-from emrctl.errors import EmrctlError, StepFailedError
+from emrctl.errors import StepFailedError
 
 if TYPE_CHECKING:
     from rich.status import Status
 
     from emrctl.progress import Progress
+    from emrctl.provision import Cluster
+    from emrctl.specs import ExperimentSpec
     from emrctl.store import Run
     from emrctl.workspace import Workspace
 
@@ -113,10 +115,24 @@ def _display() -> Iterator[Display]:
         yield Display(status)
 
 
-def experiment_failure(name: str, failed: int, total: int) -> EmrctlError:
-    """The error for an experiment of which some trials failed."""
-    return StepFailedError(
-        f"experiment '{name}': {failed} of {total} trials did not complete",
-        hint=f"See why with `emrctl runs`, then run it again: finished trials are kept "
-        f"(`emrctl experiment run {name}`).",
-    )
+def trials(workspace: Workspace, spec: ExperimentSpec, place: Cluster) -> experiments.Runner:
+    """What runs a trial of `spec` on `place`, told as it goes."""
+
+    def run(trial: experiments.Trial, unfinished: Run | None) -> Run:
+        render.trial(trial)
+        if unfinished is None:
+            unfinished = runs.submit(workspace, experiments.order(spec, trial), place)
+            render.submitted(workspace, unfinished)
+        return wait(workspace, unfinished)
+
+    return run
+
+
+def exit_with_experiment(name: str, found: Sequence[Run]) -> None:
+    """Nothing where every trial went well; `StepFailedError` counts those that did not."""
+    failed = sum(item.state != "COMPLETED" for item in found)
+    if failed:
+        raise StepFailedError(
+            f"experiment '{name}': {failed} of {len(found)} trials did not complete",
+            hint=f"Why: `emrctl runs`. `emrctl experiment run {name}` keeps what completed.",
+        )

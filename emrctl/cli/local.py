@@ -8,6 +8,7 @@ import typer
 
 from emrctl.cli import options, render
 from emrctl.errors import NotFoundError
+from emrctl.target import Target
 
 app = options.new_app()
 local_app = typer.Typer(
@@ -63,3 +64,13 @@ def down(as_json: options.JsonOption = False) -> None:
         render.json_document({"ended": ended})
     else:
         typer.echo("The EMR on localhost has ended." if ended else "No EMR ran on localhost.")
+
+
+def tell_once(target: Target) -> None:
+    """Once for each home: that on localhost scripts run with the user's own rights."""
+    if target.kind == "local":
+        from emrctl.emulator import consent
+
+        text = consent.tell_once()
+        if text:
+            render.note(text)

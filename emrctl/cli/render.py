@@ -265,7 +265,9 @@ def comparison(found: Comparison, style: str) -> None:
     else:
         head, *rows = export.table(found)
         table(*head, rows=rows, right=head[1:])
-        for line in (*found.verdicts, *found.notes):
+        for item, verdict in zip(found.configurations, found.verdicts, strict=True):
+            typer.echo(f"{item.label}: {verdict}")
+        for line in found.notes:
             typer.echo(line)
 
 

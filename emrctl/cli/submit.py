@@ -35,7 +35,10 @@ def submit(
     ],
     args: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ARGS]...", help="The job's own; {run} is the run's s3:// prefix."),
+        typer.Argument(
+            metavar="[ARGS]...",
+            help="The job's own; {run} is the run's s3:// prefix, {bucket} the bucket.",
+        ),
     ] = None,
     config: options.ConfigOption = None,
     target: options.TargetOption = None,

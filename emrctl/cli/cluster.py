@@ -1,0 +1,110 @@
+"""`emrctl up`, `preview`, `down`, `show` and `list`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from emrctl import provision
+from emrctl.cli import local, options
+from emrctl.cli import render_stacks as render
+
+app = options.new_app()
+
+EngineOption = Annotated[
+    str | None,
+    typer.Option("--engine", help="embedded (localhost's default), or pulumi."),
+]
+
+
+@app.command()
+def preview(
+    config: options.ConfigOption = None,
+    target: options.TargetOption = None,
+    region: options.RegionOption = None,
+    cluster: options.ClusterOption = None,
+    engine: EngineOption = None,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Show what `up` would create, change, replace and delete, and what it costs an hour on AWS."""
+    workspace = options.open_workspace(config, target=target, region=region, cluster=cluster)
+    root = workspace.config.root
+    plans = provision.preview(workspace.project, workspace.target, root, engine=engine)
+    render.plans(plans, as_json=as_json)
+
+
+@app.command()
+def up(
+    config: options.ConfigOption = None,
+    target: options.TargetOption = None,
+    region: options.RegionOption = None,
+    cluster: options.ClusterOption = None,
+    engine: EngineOption = None,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Bring the bucket and the cluster up, or to what the spec says now.
+
+    A second one changes nothing; a changed core count resizes in place; an interrupted one goes
+    on where it stopped.
+    """
+    workspace = options.open_workspace(config, target=target, region=region, cluster=cluster)
+    local.tell_once(workspace.target)
+    with render.events() as report:
+        found = provision.up(
+            workspace.project, workspace.target, workspace.config.root, report=report, engine=engine
+        )
+    render.cluster(found, as_json=as_json)
+
+
+@app.command()
+def down(
+    config: options.ConfigOption = None,
+    target: options.TargetOption = None,
+    region: options.RegionOption = None,
+    cluster: options.ClusterOption = None,
+    storage: Annotated[
+        bool, typer.Option("--storage", help="The bucket instead, with all that is in it.")
+    ] = False,
+    yes: options.YesOption = False,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Take the cluster down; the bucket stays, unless --storage names it instead."""
+    workspace = options.open_workspace(config, target=target, region=region, cluster=cluster)
+    project = workspace.project
+    what = "bucket and everything in it" if storage else f"cluster '{project.cluster.name}'"
+    options.confirm(f"Take down the {what} of project {project.project}?", yes=yes)
+    with render.events() as report:
+        found = provision.down(
+            project, workspace.target, workspace.config.root, storage=storage, report=report
+        )
+    render.outcome(found, as_json=as_json)
+
+
+@app.command()
+def show(
+    name: Annotated[str | None, typer.Argument(help="The cluster; by default the spec's.")] = None,
+    config: options.ConfigOption = None,
+    target: options.TargetOption = None,
+    region: options.RegionOption = None,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Show the cluster: its state, nodes and the addresses of the YARN, Spark and history pages."""
+    workspace = options.open_workspace(config, target=target, region=region)
+    found = provision.show(workspace.project, workspace.target, name)
+    render.cluster(found, as_json=as_json)
+
+
+@app.command("list")
+def list_all(
+    config: options.ConfigOption = None,
+    target: options.TargetOption = None,
+    region: options.RegionOption = None,
+    ended: Annotated[bool, typer.Option("--ended", help="Clusters that are no more, too.")] = False,
+    as_json: options.JsonOption = False,
+) -> None:
+    """List the project's clusters as AWS has them, and its stacks."""
+    workspace = options.open_workspace(config, target=target, region=region)
+    clusters = provision.list_clusters(workspace.project, workspace.target, ended=ended)
+    stacks = provision.stacks(workspace.project, workspace.target, workspace.config.root)
+    render.clusters(clusters, stacks, as_json=as_json)

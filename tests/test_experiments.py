@@ -1,0 +1,160 @@
+"""Experiments: which trials there are, and which of them need not be run again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from emrctl import experiments
+from emrctl.config import Config
+from emrctl.errors import NotFoundError, UsageError
+from emrctl.experiments import Trial
+from emrctl.specs import ExperimentSpec, ProjectSpec
+from emrctl.store import ClusterFacts, Run
+from emrctl.workspace import Workspace
+
+GRID = ExperimentSpec.model_validate(
+    {
+        "name": "grid",
+        "job": "svm",
+        "args": ["--features", "s3://{bucket}/f", "--seed", 1],
+        "factors": {"executors": [2, 4], "partitions": [8, 24]},
+        "repeats": 2,
+    }
+)
+FACTS = ClusterFacts(
+    name="main",
+    id="j-1",
+    release="emr-7.5.0",
+    primary_type="m5.xlarge",
+    core_type="m5.xlarge",
+    core_count=2,
+    hourly_usd=0.72,
+)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    project = ProjectSpec(project="pets", experiments={"grid": GRID})
+    return Workspace(Config(project, tmp_path, {}))
+
+
+class Runner:
+    """Runs trials in no time; the trials that `fails` names fail."""
+
+    def __init__(self, workspace: Workspace, fails: tuple[int, ...] = ()) -> None:
+        self.workspace, self.fails = workspace, fails
+        self.ran: list[int] = []
+
+    def __call__(self, trial: Trial, unfinished: Run | None) -> Run:
+        self.ran.append(trial.number)
+        state = "FAILED" if trial.number in self.fails else "COMPLETED"
+        run = Run(
+            id=f"20261120-{len(self.workspace.store.ids()):04d}-svm",
+            job="svm",
+            project="pets",
+            target="local",
+            identity="e",
+            bucket="b",
+            cluster=FACTS,
+            created=f"2026-11-20T10:00:{trial.number:02d}",
+            state=state,
+            settings=trial.settings.as_dict(),
+            arguments=("--features", "s3://b/f", "--seed", "1", "--output", "s3://b/x"),
+            trial=trial.facts,
+        )
+        self.workspace.store.save(run)
+        return run
+
+
+def test_every_cell_comes_once_before_any_is_repeated() -> None:
+    found = experiments.trials(GRID)
+    assert [trial.facts.repeat for trial in found] == [1] * 4 + [2] * 4
+    assert found[0].facts.cell == "executors=2, partitions=8"
+    assert found[0].settings.as_dict() == {"executors": 2, "partitions": 8}
+    assert (found[-1].number, found[-1].total) == (8, 8)
+
+
+def test_finished_trials_are_not_run_again(workspace: Workspace) -> None:
+    first = Runner(workspace, fails=(3,))
+    experiments.run(workspace, GRID, first)
+    second = Runner(workspace)
+    found = experiments.run(workspace, GRID, second)
+    assert first.ran == list(range(1, 9))
+    assert second.ran == [3]
+    assert [run.state for run in found] == ["COMPLETED"] * 8
+
+
+def test_fresh_runs_everything_again(workspace: Workspace) -> None:
+    experiments.run(workspace, GRID, Runner(workspace))
+    again = Runner(workspace)
+    experiments.run(workspace, GRID, again, fresh=True)
+    assert again.ran == list(range(1, 9))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"args": ("--seed", "2")}, {"settings": {"executor_cores": 2}}],
+)
+def test_other_arguments_or_settings_are_other_trials(
+    workspace: Workspace, change: dict[str, object]
+) -> None:
+    experiments.run(workspace, GRID, Runner(workspace))
+    changed = ExperimentSpec.model_validate({**GRID.model_dump(), **change})
+    again = Runner(workspace)
+    experiments.run(workspace, changed, again)
+    assert len(again.ran) == 8
+
+
+def test_results_are_the_last_completed_run_of_each_trial(workspace: Workspace) -> None:
+    found = experiments.run(workspace, GRID, Runner(workspace))
+    assert experiments.results(workspace, "grid") == found
+    with pytest.raises(NotFoundError, match="no completed run") as caught:
+        experiments.results(workspace, "gird")
+    assert "grid" in caught.value.hint
+
+
+def test_an_experiment_is_a_file_or_a_name(workspace: Workspace, tmp_path: Path) -> None:
+    assert experiments.load(workspace, "grid") == GRID
+    with pytest.raises(NotFoundError, match="no experiment is called 'x'"):
+        experiments.load(workspace, "x")
+    path = tmp_path / "e.yaml"
+    path.write_text("name: e1\njob: svm\nfactors:\n  executers: [1]\n")
+    with pytest.raises(UsageError, match="factor 'executers' is no Spark setting"):
+        experiments.load(workspace, str(path))
+
+
+def test_named_configurations_stand_over_common_settings() -> None:
+    spec = replace_settings({"partitions": 24}, {"none": {}, "five": {"executors": 5}})
+    assert [trial.settings.as_dict() for trial in experiments.trials(spec)] == [
+        {"partitions": 24},
+        {"executors": 5, "partitions": 24},
+    ]
+
+
+def replace_settings(
+    settings: dict[str, int], configurations: dict[str, dict[str, int]]
+) -> ExperimentSpec:
+    return ExperimentSpec.model_validate(
+        {"name": "e1", "job": "svm", "settings": settings, "configurations": configurations}
+    )
+
+
+def test_a_run_that_a_killed_client_left_is_handed_on(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = Runner(workspace)
+    done = runner(experiments.trials(GRID)[0], None)
+    left = replace(done, id="20261120-9999-svm", state="RUNNING")
+    workspace.store.save(left)
+    monkeypatch.setattr("emrctl.runs.refresh", lambda _workspace, run: run)
+    handed: list[Run | None] = []
+
+    def note(trial: Trial, unfinished: Run | None) -> Run:
+        handed.append(unfinished)
+        return runner(trial, unfinished)
+
+    experiments.run(workspace, GRID, note)
+    assert handed[0] == left

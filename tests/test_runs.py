@@ -1,0 +1,238 @@
+"""A run from submission to metrics, on moto's AWS with steps that end as they are told."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from emrctl import runs
+from emrctl.config import Config
+from emrctl.emulator import api
+from emrctl.emulator.fake import FakeLife
+from emrctl.errors import NotFoundError, UsageError, WaitTimeoutError
+from emrctl.progress import Progress
+from emrctl.specs import JobSpec, ProjectSpec, SparkSettings
+from emrctl.store import Run
+from emrctl.target import Target
+from emrctl.workspace import Workspace
+
+APPLICATION = "application_1700000000000_0001"
+TRACEBACK = f"""Submitted application {APPLICATION}
+Traceback (most recent call last):
+  File "mine.py", line 1, in <module>
+ValueError: no pictures
+"""
+
+
+class Desk(Workspace):
+    """A workspace whose target is given."""
+
+    def __init__(self, config: Config, target: Target) -> None:
+        super().__init__(config)
+        object.__setattr__(self, "target", target)
+
+
+@pytest.fixture
+def life(mocked: Target) -> Iterator[FakeLife]:
+    life = FakeLife()
+    with api.install(life):
+        yield life
+
+
+@pytest.fixture
+def desk(mocked: Target, life: FakeLife, tmp_path: Path) -> Desk:
+    (tmp_path / "mine.py").write_text("print(1)")
+    job = JobSpec(script="mine.py", settings=SparkSettings(partitions=24), tags={"kind": "test"})
+    project = ProjectSpec(project="pets", jobs={"mine": job})
+    _bring_up(mocked)
+    return Desk(Config(project, tmp_path, {}), mocked)
+
+
+def _bring_up(target: Target) -> None:
+    """A bucket and a cluster as the stacks make them, in a tenth of the time."""
+    bucket = "pets-emrctl-123456789012-us-east-1"
+    target.client("s3").create_bucket(Bucket=bucket)
+    groups = [
+        {"InstanceRole": role, "InstanceType": "m5.xlarge", "InstanceCount": count}
+        for role, count in (("MASTER", 1), ("CORE", 2))
+    ]
+    emr = target.client("emr")
+    made = emr.run_job_flow(
+        Name="pets-main",
+        ReleaseLabel="emr-7.5.0",
+        LogUri=f"s3://{bucket}/logs/",
+        Instances={"InstanceGroups": groups, "KeepJobFlowAliveWhenNoSteps": True},
+        Tags=[{"Key": "emrctl:project", "Value": "pets"}],
+    )
+    while (
+        emr.describe_cluster(ClusterId=made["JobFlowId"])["Cluster"]["Status"]["State"] != "WAITING"
+    ):
+        time.sleep(0.01)
+
+
+def _watch(_run: Run, _progress: Progress) -> None:
+    """Nobody looks."""
+
+
+def _event_log(desk: Desk, bucket: str) -> None:
+    lines = [
+        {"Event": "SparkListenerLogStart", "Spark Version": "3.5.6"},
+        {
+            "Event": "SparkListenerApplicationStart",
+            "App Name": "mine",
+            "App ID": APPLICATION,
+            "Timestamp": 1000,
+            "User": "hadoop",
+        },
+        {"Event": "SparkListenerApplicationEnd", "Timestamp": 5000},
+    ]
+    body = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    key = f"eventlogs/eventlog_v2_{APPLICATION}/events_1_{APPLICATION}"
+    desk.target.client("s3").put_object(Bucket=bucket, Key=key, Body=body)
+
+
+def test_a_run_that_goes_well_leaves_all_its_figures(desk: Desk, life: FakeLife) -> None:
+    bucket = desk.cluster().bucket
+    _event_log(desk, bucket)
+    life.on_step = lambda _args: (0, "done\n", f"Submitted application {APPLICATION}\n")
+    order = runs.Order(
+        job="mine",
+        arguments=("--at", "{run}/x", "s3://{bucket}/y"),
+        settings=SparkSettings(executors=2),
+        environment={"MY_TOKEN": "s3cret", "LEVEL": "1"},
+    )
+    run = runs.submit(desk, order)
+    assert desk.store.load(run.id).step_id == run.step_id
+    desk.target.client("s3").put_object(
+        Bucket=bucket, Key=f"runs/{run.id}/output/result.json", Body=b'{"accuracy": 0.9}'
+    )
+    run = runs.wait(desk, run, _watch)
+    assert run.state == "COMPLETED"
+    assert run.application_id == APPLICATION
+    assert run.arguments == ("--at", f"s3://{bucket}/runs/{run.id}/x", f"s3://{bucket}/y")
+    assert run.settings == {"executors": 2, "partitions": 24}
+    assert run.tags == {"kind": "test"}
+    assert desk.store.get(run.id, "logs/step/stdout") == b"done\n"
+    found = runs.describe(desk, run)
+    assert found["metrics"]["duration_ms"] == 4000
+    assert found["result"] == {"accuracy": 0.9}
+    assert desk.store.load(run.id) == run
+
+
+def test_no_secret_reaches_the_store(desk: Desk) -> None:
+    order = runs.Order(
+        job="mine",
+        settings=SparkSettings(conf={"spark.my.password": "s3cret"}),
+        environment={"MY_TOKEN": "s3cret"},
+    )
+    run = runs.wait(desk, runs.submit(desk, order), _watch)
+    folder = desk.config.state_folder / "runs" / run.id
+    record = (folder / "run.json").read_text()
+    assert "s3cret" not in record
+    assert runs.REDACTED in record
+
+
+def test_the_steps_command_line_is_spark_submits(desk: Desk, life: FakeLife) -> None:
+    run = runs.wait(desk, runs.submit(desk, runs.Order(job="mine", arguments=("a b",))), _watch)
+    [args] = life.seen
+    assert args[:5] == ["spark-submit", "--master", "yarn", "--deploy-mode", "client"]
+    assert "spark.default.parallelism=24" in args
+    assert f"spark.yarn.tags={run.application_tag}" in args
+    assert args[-2:] == [run.code[0], "a b"]
+
+
+def test_gallery_jobs_get_an_output_and_what_they_share(desk: Desk, life: FakeLife) -> None:
+    run = runs.submit(desk, runs.Order(job="wordcount", arguments=("--input", "s3://b/x")))
+    assert run.arguments[-2:] == ("--output", f"{run.prefix}/output")
+    given = runs.submit(desk, runs.Order(job="wordcount", arguments=("--output=s3://b/y",)))
+    assert given.arguments == ("--output=s3://b/y",)
+
+
+def test_a_failure_is_explained_by_one_line(desk: Desk, life: FakeLife) -> None:
+    life.on_step = lambda _args: (1, "", TRACEBACK)
+    run = runs.wait(desk, runs.submit(desk, runs.Order(job="mine")), _watch)
+    assert run.state == "FAILED"
+    assert run.failure == "ValueError: no pictures"
+    assert run.failure_log is not None
+    assert run.failure_log.endswith("stderr.gz")
+
+
+def test_more_executors_than_there_is_room_for_are_warned_of(desk: Desk) -> None:
+    run = runs.submit(desk, runs.Order(job="mine", settings=SparkSettings(executors=5)))
+    assert "asked 5 executors, room for 2" in run.warnings[0]
+
+
+def test_a_container_larger_than_a_node_submits_nothing(desk: Desk, life: FakeLife) -> None:
+    with pytest.raises(UsageError, match="12288 MB"):
+        runs.submit(desk, runs.Order(job="mine", settings=SparkSettings(executor_memory="64g")))
+    assert desk.store.ids() == []
+    assert life.seen == []
+
+
+def test_a_command_line_too_long_for_emr_is_told_before(desk: Desk) -> None:
+    with pytest.raises(UsageError, match="characters; EMR takes 10,240"):
+        runs.submit(desk, runs.Order(job="mine", arguments=("x" * 11_000,)))
+    assert [run.state for run in desk.store.all()] == ["FAILED"]
+
+
+def test_a_run_whose_client_died_before_emr_answered_is_found_by_its_name(desk: Desk) -> None:
+    run = runs.submit(desk, runs.Order(job="mine"))
+    orphan = replace(run, state="SUBMITTING", step_id=None)
+    desk.store.save(orphan)
+    found = runs.wait(desk, orphan, _watch)
+    assert (found.state, found.step_id) == ("COMPLETED", run.step_id)
+
+
+def test_a_step_that_never_reached_the_cluster_is_lost_after_a_while(desk: Desk) -> None:
+    run = runs.submit(desk, runs.Order(job="mine"))
+    ghost = replace(run, id="20261120-000000-mine-0000", step_id=None, state="SUBMITTING")
+    assert runs.refresh(desk, ghost).state == "SUBMITTING"
+    old = replace(ghost, created="2026-01-01T00:00:00.000+00:00")
+    assert runs.refresh(desk, old).state == "LOST"
+
+
+def test_runs_of_an_emulator_that_is_gone_are_lost(desk: Desk, life: FakeLife) -> None:
+    life.pause = True
+    run = runs.submit(desk, runs.Order(job="mine"))
+    other = Desk(desk.config, replace(desk.target, identity="another"))
+    [found] = runs.refresh_all(other)
+    assert (found.id, found.state) == (run.id, "LOST")
+    assert "gone" in str(found.failure)
+
+
+def test_cancelling_ends_the_step(desk: Desk, life: FakeLife) -> None:
+    life.pause = True
+    run = runs.submit(desk, runs.Order(job="mine"))
+    while runs.refresh(desk, run).state != "RUNNING":
+        pass
+    run = runs.wait(desk, runs.cancel(desk, run), _watch)
+    assert run.state == "CANCELLED"
+    assert runs.cancel(desk, run) == run
+
+
+def test_waiting_has_an_end(desk: Desk, life: FakeLife) -> None:
+    life.pause = True
+    run = runs.submit(desk, runs.Order(job="mine"))
+    with pytest.raises(WaitTimeoutError) as caught:
+        runs.wait(desk, run, _watch, timeout_s=0.05)
+    assert f"emrctl wait {run.id}" in caught.value.hint
+
+
+def test_a_step_of_a_cluster_that_died_is_not_waited_for(desk: Desk, life: FakeLife) -> None:
+    life.pause = True
+    run = runs.submit(desk, runs.Order(job="mine"))
+    desk.target.client("emr").terminate_job_flows(JobFlowIds=[run.cluster.id])
+    run = runs.wait(desk, run, _watch, timeout_s=20)
+    assert run.state in {"CANCELLED", "INTERRUPTED", "FAILED"}
+
+
+def test_without_a_cluster_up_is_named(mocked: Target, life: FakeLife, tmp_path: Path) -> None:
+    desk = Desk(Config(ProjectSpec(project="pets"), tmp_path, {}), mocked)
+    with pytest.raises(NotFoundError, match="no cluster 'main'") as caught:
+        runs.submit(desk, runs.Order(job="wordcount"))
+    assert "emrctl up" in caught.value.hint

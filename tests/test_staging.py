@@ -1,0 +1,104 @@
+"""Staging: code under its content's hash, jobs found by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from emrctl import staging
+from emrctl.config import Config
+from emrctl.errors import NotFoundError, UsageError
+from emrctl.specs import JobSpec, ProjectSpec
+from emrctl.target import Target
+
+BUCKET = "pets-bucket"
+
+
+@pytest.fixture
+def target(mocked: Target) -> Target:
+    mocked.client("s3").create_bucket(Bucket=BUCKET)
+    return mocked
+
+
+def _config(root: Path, **jobs: JobSpec) -> Config:
+    return Config(ProjectSpec(project="pets", jobs=jobs), root, {})
+
+
+def _keys(target: Target) -> list[str]:
+    listed = target.client("s3").list_objects_v2(Bucket=BUCKET)
+    return [item["Key"] for item in listed.get("Contents", ())]
+
+
+def test_the_same_content_is_sent_once(target: Target, tmp_path: Path) -> None:
+    (tmp_path / "job.py").write_text("print(1)")
+    first = staging.put_file(target, BUCKET, tmp_path / "job.py")
+    assert staging.put_file(target, BUCKET, tmp_path / "job.py") == first
+    (tmp_path / "job.py").write_text("print(2)")
+    assert staging.put_file(target, BUCKET, tmp_path / "job.py") != first
+    assert len(_keys(target)) == 2
+    assert all(key.startswith("code/") and key.endswith("/job.py") for key in _keys(target))
+
+
+def test_a_folder_becomes_the_same_zip_each_time(target: Target, tmp_path: Path) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "a.py").write_text("x = 1")
+    (tmp_path / "lib" / "__pycache__").mkdir()
+    (tmp_path / "lib" / "__pycache__" / "a.pyc").write_bytes(b"1")
+    first = staging.put_file(target, BUCKET, tmp_path / "lib")
+    (tmp_path / "lib" / "__pycache__" / "a.pyc").write_bytes(b"2")
+    (tmp_path / "lib" / "a.py").touch()
+    assert staging.put_file(target, BUCKET, tmp_path / "lib") == first
+    assert first.endswith("/lib.zip")
+
+
+def test_what_is_on_s3_stays_where_it_is(target: Target) -> None:
+    assert staging.put_file(target, BUCKET, "s3://other/x.py") == "s3://other/x.py"
+
+
+def test_gallery_jobs_bring_what_they_share(target: Target, tmp_path: Path) -> None:
+    job = staging.find_job("svm", _config(tmp_path))
+    staged = staging.stage_job(target, BUCKET, job, ())
+    assert job.gallery
+    assert staged.script.endswith("/svm.py")
+    assert any(uri.endswith("/_common.py") for uri in staged.py_files)
+
+
+def test_jobs_of_the_spec_are_found_by_name(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("")
+    spec = JobSpec(script="mine.py")
+    found = staging.find_job("train", _config(tmp_path, train=spec))
+    assert (found.name, found.script, found.gallery) == ("train", str(tmp_path / "mine.py"), False)
+    named = staging.find_job("words", _config(tmp_path, words=JobSpec(script="wordcount")))
+    assert named.gallery
+
+
+def test_an_unknown_job_is_told_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="job 'svn'") as caught:
+        staging.find_job("svn", _config(tmp_path))
+    assert "Did you mean 'svm'?" in caught.value.hint
+
+
+def test_a_file_that_cannot_be_read_is_told(target: Target, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="No such file"):
+        staging.put_file(target, BUCKET, tmp_path / "absent.zip")
+
+
+def test_event_logs_get_an_object_beforehand(target: Target) -> None:
+    uri = staging.prepare_event_logs(target, BUCKET)
+    assert uri == f"s3://{BUCKET}/eventlogs/"
+    assert _keys(target) == ["eventlogs/.keep"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "parts"),
+    [("s3://b/k/x", ("b", "k/x")), ("s3n://b/", ("b", "")), ("s3a://b", ("b", ""))],
+)
+def test_addresses_are_split(uri: str, parts: tuple[str, str]) -> None:
+    assert staging.split_uri(uri) == parts
+
+
+@pytest.mark.parametrize("uri", ["/some/file", "s3://", "http://b/k"])
+def test_other_addresses_are_refused(uri: str) -> None:
+    with pytest.raises(UsageError, match="no S3 address"):
+        staging.split_uri(uri)
