@@ -151,18 +151,20 @@ class Files:
         system, wanted = self._open(path)
         return bool(system.exists(wanted))
 
-    def names(self, path: str) -> Iterator[str]:
-        """Qualified names of all files below a folder (or of the file itself), but hidden ones.
+    def listed(self, path: str) -> Iterator[tuple[str, int]]:
+        """Qualified name and bytes of each file below a folder (or of the file itself).
 
-        Hidden is what Spark does not read either: a part below `path` begins with `_` or `.`.
+        Hidden ones, which Spark does not read either, are left out: those below `path` with a part
+        that begins with `_` or `.`.
         """
         system, wanted = self._open(path)
         base = str(wanted.toString())
         found = system.listFiles(wanted, True)
         while found.hasNext():
-            name = str(found.next().getPath().toString())
+            status = found.next()
+            name = str(status.getPath().toString())
             if not any(part[:1] in "._" for part in relative(base, name).split("/")):
-                yield name
+                yield name, int(status.getLen())
 
     def write(self, path: str, content: bytes) -> None:
         """Write a file, over one of that name; folders are made."""

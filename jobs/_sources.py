@@ -38,10 +38,14 @@ def find(spark: SparkSession, files: Files, path: str, partitions: int) -> Sourc
         raise JobError(f"--features {path}: no such file or folder")
     inner = join(path, "features")
     folder = inner if files.exists(inner) else path
-    names = list(files.names(folder))
+    sizes = dict(files.listed(folder))
+    names = list(sizes)
     if any(name.endswith(".parquet") for name in names):
         found = from_parquet(spark, folder)
     elif any(name.endswith(".json") for name in names):
+        empty = [name for name, size in sizes.items() if name.endswith(".json") and not size]
+        if empty:  # Spark would pass over it in silence
+            raise JobError(f"{empty[0]}: an empty file")
         found = from_json(spark, files.qualified(folder), names, partitions)
     else:
         raise JobError(f"--features {path}: no Parquet and no JSON features there")

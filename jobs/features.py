@@ -116,15 +116,23 @@ def opened(tables: Table) -> Table:
             yield from unpacked(path, content)
 
 
-def find(files: Files, path: str) -> list[str]:
-    """Names of the pictures and archives below a path; none is the user's mistake."""
+class Found(NamedTuple):
+    """Pictures and archives below the input, and those of them that are empty files."""
+
+    names: list[str]
+    empty: list[str]
+
+
+def find(files: Files, path: str) -> Found:
+    """The pictures and archives below a path; none is the user's mistake."""
     if not files.exists(path):
         raise JobError(f"--input {path}: no such file or folder")
-    found = [name for name in files.names(path) if is_kind(name, PICTURES + ARCHIVES)]
+    listed = list(files.listed(path))
+    found = [(name, size) for name, size in listed if is_kind(name, PICTURES + ARCHIVES)]
     if not found:
         endings = ", ".join(PICTURES + ARCHIVES)
         raise JobError(f"--input {path}: no pictures or archives there ({endings})")
-    return found
+    return Found([name for name, _ in found], [name for name, size in found if not size])
 
 
 def root_of(base: str, found: list[str]) -> str:
@@ -132,7 +140,17 @@ def root_of(base: str, found: list[str]) -> str:
     return base.rpartition("/")[0] if found == [base] else base
 
 
-def read(spark: SparkSession, path: str, found: list[str], partitions: int) -> DataFrame:
+def read(spark: SparkSession, path: str, found: Found, partitions: int) -> DataFrame:
+    """Pictures below a path as RAW, in `partitions` partitions, and one more for empty files."""
+    full = read_full(spark, path, found.names, partitions)
+    if not found.empty:
+        return full
+    # Spark passes over them in silence; here every file is accounted for.
+    rows = [(name, None, "empty file") for name in found.empty]
+    return full.union(spark.createDataFrame(rows, RAW).coalesce(1))
+
+
+def read_full(spark: SparkSession, path: str, names: list[str], partitions: int) -> DataFrame:
     """Pictures below a path as RAW, in `partitions` partitions."""
     reader = spark.read.format("binaryFile").option("recursiveFileLookup", "true")
     source = reader.option("pathGlobFilter", glob_of(PICTURES + ARCHIVES)).load(path)
@@ -140,7 +158,7 @@ def read(spark: SparkSession, path: str, found: list[str], partitions: int) -> D
     # Spark packs at most 32 small files into a partition (4 MB of "open cost" each), so there are
     # mostly more partitions than asked for: those are joined without moving a byte. Archives, and
     # files too few for that, are dealt out.
-    if any(is_kind(name, ARCHIVES) for name in found):
+    if any(is_kind(name, ARCHIVES) for name in names):
         return raw.mapInPandas(opened, RAW).repartition(partitions)
     if source.rdd.getNumPartitions() >= partitions:
         return raw.coalesce(partitions)
@@ -276,12 +294,12 @@ def work(args: argparse.Namespace, spark: SparkSession, steps: Steps) -> None:
     with steps.step("list"):
         found = find(files, args.input)
         raw = read(spark, args.input, found, partitions)
-    root = root_of(files.qualified(args.input), found)
+    root = root_of(files.qualified(args.input), found.names)
     results = raw.mapInPandas(extraction(extractor, args.labels, root), VECTORS)
     results = results.persist(StorageLevel.MEMORY_AND_DISK)  # several readers, one extraction
     figures = export(args, files, results, steps)
     results.unpersist()
-    figures.update(files=len(found), partitions=partitions, extractor=extractor.settings())
+    figures.update(files=len(found.names), partitions=partitions, extractor=extractor.settings())
     counts = f"{figures['features']} of {figures['pictures']} pictures, {figures['broken']} broken"
     steps.say(counts)
     steps.finish(files, args, figures)

@@ -1,0 +1,179 @@
+"""jobs/features.py: pictures in, vectors out, whatever is wrong with some of them."""
+
+import io
+import json
+import tarfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import features
+import numpy as np
+import pandas as pd
+import pytest
+from _extractors import EXTRACTORS, Hog
+from PIL import Image
+
+pytestmark = pytest.mark.spark
+
+
+def png(shade: int = 90) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (9, 7), (shade, 10, 10)).save(buffer, "png")
+    return buffer.getvalue()
+
+
+def result(output: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((output / "result.json").read_text())
+    return loaded
+
+
+def run(source: Path, output: Path, *more: str) -> int:
+    arguments = ["--input", str(source), "--output", str(output), "--size", "16", *more]
+    return features.main(arguments)
+
+
+def paths(output: Path) -> list[str]:
+    return sorted(pd.read_parquet(output / "features")["path"])
+
+
+def test_every_picture_has_its_vector(vectors: Path, digits: Path) -> None:
+    table = pd.read_parquet(vectors / "features")
+    assert list(table.columns) == ["path", "label", "features"]
+    assert sorted(table["path"]) == sorted(path.name for path in digits.iterdir())
+    assert set(table["label"]) == {"1", "3", "8"}
+    assert all(vector.dtype == np.float32 and vector.shape == (36,) for vector in table["features"])
+    one = table[table["path"] == "3_1.png"]["features"].iloc[0]
+    hog = Hog(16)
+    direct = hog.features(hog.prepare((digits / "3_1.png").read_bytes())[None])[0]
+    np.testing.assert_array_equal(one, direct)
+
+
+def test_the_result_says_what_was_done(vectors: Path) -> None:
+    told = result(vectors)
+    assert told["job"] == "features"
+    assert told["figures"]["features"] == told["figures"]["pictures"] == 120
+    assert told["figures"]["classes"] == {"1": 40, "3": 40, "8": 40}
+    assert told["figures"]["dimension"] == 36
+    assert told["figures"]["extractor"]["name"] == "hog"
+    assert told["figures"]["extractor"]["size"] == 16
+    assert set(told["steps_s"]) == {"list", "extract and export", "account"}
+    assert not (vectors / "broken").exists()
+
+
+def test_broken_pictures_are_set_aside(spark: Any, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    (source / "cat").mkdir(parents=True)
+    (source / "cat" / "sleeping.PNG").write_bytes(png())
+    (source / "dog_1.png").write_bytes(png())
+    (source / "dog_2.jpg").write_text("no picture")
+    (source / "dog_3.png").write_bytes(png()[:40])
+    (source / "dog_4.png").write_bytes(b"")
+    (source / "nameless.png").write_bytes(png())
+    (source / "manifest.csv").write_text("not read")
+    assert run(source, tmp_path / "out", "--partitions", "3") == 0
+    assert paths(tmp_path / "out") == ["cat/sleeping.PNG", "dog_1.png"]
+    figures = result(tmp_path / "out")["figures"]
+    assert (figures["pictures"], figures["features"], figures["broken"]) == (6, 2, 4)
+    parts = (tmp_path / "out" / "broken").glob("*.json")
+    lines = [json.loads(line) for part in parts for line in part.read_text().splitlines()]
+    reasons = {line["path"]: line["reason"] for line in lines}
+    assert reasons["dog_2.jpg"] == "UnidentifiedImageError: cannot identify image file"
+    assert reasons["dog_4.png"] == "empty file"
+    assert reasons["nameless.png"].startswith("no class in its name")
+    assert set(reasons) == {"dog_2.jpg", "dog_3.png", "dog_4.png", "nameless.png"}
+    assert [row["path"] for row in figures["first_broken"]] == sorted(reasons)
+
+
+def test_archives_are_read_as_if_unpacked(spark: Any, digits: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in" / "sub"
+    source.mkdir(parents=True)
+    with tarfile.open(source / "a.tgz", "w:gz") as archive:
+        archive.add(digits / "1_1.png", "1_1.png")
+        archive.add(digits / "1_2.png", "more/1_2.png")
+        archive.add(digits / "1_3.png", "._1_3.png")
+    with zipfile.ZipFile(source / "b.ZIP", "w") as zipped:
+        zipped.write(digits / "3_1.png", "3/first.png")
+        zipped.writestr("manifest.csv", "not read")
+    (source / "c.tar").write_text("no archive")
+    (source / "8_1.png").write_bytes((digits / "8_1.png").read_bytes())
+    assert run(tmp_path / "in", tmp_path / "out") == 0
+    wanted = ["sub/1_1.png", "sub/3/first.png", "sub/8_1.png", "sub/more/1_2.png"]
+    assert paths(tmp_path / "out") == wanted
+    figures = result(tmp_path / "out")["figures"]
+    assert figures["first_broken"][0]["path"] == "sub/c.tar"
+    assert figures["first_broken"][0]["reason"].startswith("archive: ")
+    # One archive as the input itself: paths are told from where it lies.
+    assert run(source / "a.tgz", tmp_path / "one") == 0
+    assert paths(tmp_path / "one") == ["1_1.png", "more/1_2.png"]
+
+
+def test_json_is_written_as_the_lecture_had_it(
+    spark: Any, digits: Path, vectors: Path, tmp_path: Path
+) -> None:
+    assert run(digits, tmp_path / "out", "--format", "json") == 0
+    table = pd.read_parquet(vectors / "features").set_index("path")
+    files = sorted((tmp_path / "out" / "features").iterdir())
+    assert [path.name for path in files] == [f"{name}.json" for name in sorted(table.index)]
+    first = json.loads(files[0].read_text())
+    np.testing.assert_array_equal(np.float32(first), table.loc["1_1.png", "features"])
+
+
+def test_a_second_run_replaces_the_first(spark: Any, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "a_1.png").write_bytes(png())
+    (source / "b_1.png").write_text("broken")
+    assert run(source, tmp_path / "out") == 0
+    (source / "b_1.png").write_bytes(png())
+    (source / "a_1.png").unlink()
+    assert run(source, tmp_path / "out") == 0
+    assert paths(tmp_path / "out") == ["b_1.png"]
+    assert not (tmp_path / "out" / "broken").exists()
+
+
+def test_folders_name_the_class_where_that_is_asked(spark: Any, tmp_path: Path) -> None:
+    (tmp_path / "in" / "cat").mkdir(parents=True)
+    (tmp_path / "in" / "cat" / "IMG_1.png").write_bytes(png())
+    assert run(tmp_path / "in", tmp_path / "out", "--labels", "folder") == 0
+    assert result(tmp_path / "out")["figures"]["classes"] == {"cat": 1}
+
+
+def test_nothing_to_read_is_told(
+    spark: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path / "none", tmp_path / "out") == 2
+    assert "none: no such file or folder" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert run(tmp_path / "empty", tmp_path / "out") == 2
+    assert "no pictures or archives there" in capsys.readouterr().err
+    (tmp_path / "empty" / "a_1.png").write_text("broken")
+    assert run(tmp_path / "empty", tmp_path / "out") == 2
+    assert "no picture could be read; a_1.png: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--size", "8"], "hog takes 16 to 1024 pixels"),
+        (["--size", "big"], "not a whole number"),
+        (["--extractor", "vgg"], "invalid choice: 'vgg'"),
+        (["--partitions", "0"], "at least 1"),
+    ],
+)
+def test_wrong_arguments_are_told(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        features.main(["--input", "in", "--output", "out", *arguments])
+    assert caught.value.code == 2
+    assert told in capsys.readouterr().err
+
+
+def test_extractors_take_batches() -> None:
+    for extractor in (made(16) for made in EXTRACTORS.values()):
+        batch = np.stack([extractor.prepare(png(90)), extractor.prepare(png(200))])
+        got = extractor.features(batch)
+        assert got.dtype == np.float32
+        assert got.shape[0] == 2
+        assert extractor.settings()["name"]
