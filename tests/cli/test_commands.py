@@ -1,0 +1,209 @@
+"""The commands, typed as a user types them, on moto's AWS with steps that end as they are told."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emrctl.cli.__main__ import COMMANDS, main
+from emrctl.emulator import api
+from emrctl.emulator.fake import FakeLife
+from emrctl.target import Target
+
+Emrctl = Callable[..., tuple[int, str, str]]
+
+YAML = """\
+project: pets
+cluster: {core: {count: 2}, bootstrap: [python.sh]}
+jobs:
+  mine: {script: mine.py}
+experiments:
+  grid: {name: grid, job: mine, factors: {executors: [1, 2]}}
+"""
+
+
+@pytest.fixture
+def life(mocked: Target) -> Iterator[FakeLife]:
+    life = FakeLife()
+    with api.install(life):
+        yield life
+
+
+@pytest.fixture
+def emrctl(
+    life: FakeLife,
+    mocked: Target,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Emrctl:
+    """Types a command in a project's folder: exit code, stdout, stderr."""
+    (tmp_path / "emrctl.yaml").write_text(YAML)
+    (tmp_path / "mine.py").write_text("print(1)")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("emrctl.target.emulator", lambda _region: mocked)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = 0
+        try:
+            main(arguments)
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+def _json(answer: tuple[int, str, str]) -> Any:
+    code, out, err = answer
+    assert code == 0, err
+    return json.loads(out)
+
+
+def test_a_day_with_emrctl(emrctl: Emrctl) -> None:
+    [storage, cluster] = _json(emrctl("preview", "--json"))
+    assert not storage["empty"]
+    assert not cluster["empty"]
+    up = _json(emrctl("up", "--json"))
+    assert up["state"] == "WAITING"
+    assert all(plan["empty"] for plan in _json(emrctl("preview", "--json")))
+    [first] = _json(
+        emrctl("submit", "--executors", "1", "--tag", "a=b", "--json", "mine", "--x", "-v")
+    )
+    assert first["state"] == "COMPLETED"
+    assert first["arguments"] == ["--x", "-v"]
+    [second] = _json(emrctl("submit", "--json", "mine"))
+    listed = _json(emrctl("runs", "--json"))
+    assert [run["id"] for run in listed] == [first["id"], second["id"]]
+    assert [run["id"] for run in _json(emrctl("runs", "--tag", "a=b", "--json"))] == [first["id"]]
+    compared = _json(emrctl("compare", first["id"], second["id"], "--json"))
+    assert len(compared["configurations"]) == 2
+    assert _json(emrctl("down", "--yes", "--json"))["deleted"]
+    code, _, err = emrctl("submit", "mine")
+    assert code == 3
+    assert "emrctl up" in err
+    assert _json(emrctl("down", "--storage", "--yes", "--json"))["deleted"]
+    assert len(_json(emrctl("runs", "--json"))) == 2
+
+
+def test_a_failed_step_ends_with_six_and_its_cause(emrctl: Emrctl, life: FakeLife) -> None:
+    emrctl("up")
+    life.on_step = lambda _args: (1, "", "Traceback (most recent call last):\nKeyError: 'dog'\n")
+    code, out, err = emrctl("submit", "mine")
+    assert code == 6
+    assert "FAILED" in out
+    assert "KeyError: 'dog'" in err
+    run_id = re.findall(r"emrctl logs (\S+)`", err)[0]
+    code, out, _ = emrctl("logs", run_id)
+    assert (code, out.count("KeyError")) == (0, 1)
+    code, _, err = emrctl("logs", run_id, "nothing")
+    assert (code, "step/stderr" in err) == (3, True)
+
+
+def test_an_experiment_is_resumed_and_compared(
+    emrctl: Emrctl, life: FakeLife, tmp_path: Path
+) -> None:
+    emrctl("up")
+    life.on_step = lambda args: (int("2" in args), "", "ValueError: two\n")
+    code, _, err = emrctl("experiment", "run", "grid")
+    assert code == 6
+    assert "1 of 2 trials" in err
+    life.on_step = lambda _args: (0, "", "")
+    found = _json(emrctl("experiment", "run", "grid", "--json"))
+    assert [run["state"] for run in found] == ["COMPLETED", "COMPLETED"]
+    assert len(_json(emrctl("runs", "--json"))) == 3
+    page = tmp_path / "page" / "x.html"
+    code, out, _ = emrctl("compare", "--experiment", "grid", "--html", str(page))
+    assert code == 0
+    assert "executors" in out
+    assert page.read_text().startswith("<!")
+    code, out, _ = emrctl("compare", "--experiment", "grid", "--format", "csv")
+    assert (code, out.count("\n") > 2) == (0, True)
+
+
+def test_detached_runs_are_waited_for_later(emrctl: Emrctl, life: FakeLife) -> None:
+    emrctl("up")
+    life.pause = True
+    [run] = _json(emrctl("submit", "--detach", "--json", "mine"))
+    assert run["state"] == "PENDING"
+    code, _, err = emrctl("wait", "--timeout", "0.1", run["id"])
+    assert (code, f"emrctl wait {run['id']}" in err) == (7, True)
+    life.pause = False
+    assert _json(emrctl("wait", "latest", "--json"))[0]["state"] == "COMPLETED"
+    assert _json(emrctl("runs", "tag", "latest", "good=yes", "--json"))[0]["tags"] == {
+        "good": "yes"
+    }
+    assert emrctl("runs", "show", "latest")[0] == 0
+    assert emrctl("pull", "latest")[0] == 0
+
+
+def test_ctrl_c_stops_watching_and_leaves_the_step(
+    emrctl: Emrctl, life: FakeLife, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emrctl("up")
+
+    def interrupt(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("emrctl.runs.wait", interrupt)
+    code, _, err = emrctl("submit", "mine")
+    assert code == 130
+    assert "emrctl wait" in err
+    assert "emrctl cancel" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["submit", "mien"], 3, "Did you mean 'mine'?"),
+        (["submit", "--executor-memory", "4 gigs", "mine"], 2, "--executor-memory"),
+        (["submit", "--executors", "0", "mine"], 2, "--executors"),
+        (["submit", "--conf", "nothing", "mine"], 2, "--conf nothing"),
+        (["submit", "--executor-memory", "40g", "mine"], 2, "12288 MB"),
+        (["submit", "--cluster", "other", "mine"], 3, "no cluster 'other'"),
+        (["submit", "--min-executors", "3", "--max-executors", "2", "mine"], 2, "max_executors"),
+        (["runs", "show", "nothing"], 3, "no run is called 'nothing'"),
+        (["compare"], 2, "either runs or --experiment"),
+        (["experiment", "run", "gird"], 3, "grid"),
+        (["down"], 2, "--yes"),
+        (["metrics", "nothing"], 3, "no run is called"),
+        (["config", "--target", "azure"], 2, "--target"),
+        (["config", "--config", "absent.yaml"], 2, "absent.yaml"),
+        (["nonsense"], 2, "no command"),
+        (["runz"], 2, "emrctl runs"),
+    ],
+)
+def test_bad_input_is_answered_with_what_to_do(
+    emrctl: Emrctl, arguments: list[str], code: int, said: str
+) -> None:
+    if arguments[0] == "submit":
+        emrctl("up")
+    found, out, err = emrctl(*arguments)
+    assert found == code, err
+    assert said in err + out
+    assert "Traceback" not in err
+
+
+def test_every_command_is_in_the_table_with_its_own_words(emrctl: Emrctl) -> None:
+    import importlib
+
+    for module in {command.module for command in COMMANDS.values()}:
+        app = importlib.import_module(f"emrctl.cli.{module}").app
+        named = {item.name or item.callback.__name__ for item in app.registered_commands}
+        named |= {item.name for item in app.registered_groups}
+        assert named == {name for name, item in COMMANDS.items() if item.module == module}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_and_stands_in_the_readme(emrctl: Emrctl, command: str) -> None:
+    code, out, _ = emrctl(command, "--help")
+    assert code == 0
+    assert "Usage: emrctl" in out
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    assert f"emrctl {command}" in readme
