@@ -1,0 +1,50 @@
+"""The emulator's process: `python -m emrctl.emulator --home DIR`. `control.up` starts it."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import secrets
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from emrctl.emulator import processes, server, state
+from emrctl.errors import EmrctlError
+
+
+def main() -> int:
+    """The emulator has run until it was told to end; 0, or an error's exit code."""
+    request = _parse()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    os.umask(0o077)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        state.prepare_home(request.home)
+        server.serve(request, stop)
+    except EmrctlError as error:
+        print(f"{error} {error.hint}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    except OSError as error:
+        print(f"The emulator cannot start: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    return 0
+
+
+def _parse() -> server.Request:
+    parser = argparse.ArgumentParser(prog="python -m emrctl.emulator")
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--region", default="us-east-1")
+    parser.add_argument("--port", type=int, default=0)
+    found = parser.parse_args()
+    own = os.environ.setdefault(processes.EMULATOR_MARK, secrets.token_hex(8))
+    return server.Request(home=found.home.absolute(), region=found.region, port=found.port, id=own)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,194 @@
+"""The emulator's server: one port of loopback, and behind it pages, guard, and moto's AWS."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import re
+import shutil
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emrctl.emulator import api, model, processes, state
+from emrctl.emulator.differences import DIFFERENCES
+from emrctl.emulator.guard import (
+    Application,
+    Environ,
+    Guard,
+    RefusedError,
+    StartResponse,
+    refuse,
+)
+from emrctl.emulator.local import LocalLife
+from emrctl.emulator.nodes import Place
+from emrctl.emulator.pages import Pages
+from emrctl.emulator.service import Service
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the server is started with."""
+
+    home: Path
+    region: str
+    port: int
+    id: str
+
+
+@dataclass(frozen=True)
+class Errors:
+    """A WSGI application that turns what `inner` raises into AWS's errors.
+
+    SDKs take HTTP's 500 for a fault that passes, and repeat the request for minutes.
+    """
+
+    inner: Application
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """The inner application's answer, or AWS's error."""
+        try:
+            return list(self.inner(environ, start_response))
+        except NotImplementedError as error:
+            what = f"The local AWS cannot do this: {error}"
+            return refuse(environ, start_response, RefusedError("NotImplemented", what, 400))
+        except Exception as error:  # noqa: BLE001
+            _log.exception("%s %s", environ["REQUEST_METHOD"], environ.get("PATH_INFO"))
+            what = f"The local AWS failed: {error!r}"
+            return refuse(environ, start_response, RefusedError("InternalError", what, 400))
+
+
+@dataclass(frozen=True)
+class Doors:
+    """What the emulator's pages need to know, from the service and its life."""
+
+    service: Service
+    life: LocalLife
+
+    def status(self) -> dict[str, Any]:
+        """Clusters, differences from EMR, and warnings."""
+        clusters = sorted(self.service.clusters.values(), key=lambda one: one.times.created)
+        return {
+            "clusters": [self._cluster(one) for one in clusters],
+            "differences": list(DIFFERENCES),
+            "warnings": [w for one in clusters if one.alive for w in one.warnings],
+        }
+
+    def _cluster(self, cluster: model.Cluster) -> dict[str, Any]:
+        return {
+            "id": cluster.id,
+            "name": cluster.name,
+            "state": cluster.state,
+            "message": cluster.message,
+            "created": dt.datetime.fromtimestamp(cluster.times.created, dt.UTC).isoformat(),
+            "urls": self.life.urls(cluster.id),
+            "steps": [{"id": s.id, "name": s.name, "state": s.state} for s in cluster.steps],
+        }
+
+    def address(self, cluster_id: str, kind: str) -> str | None:
+        """Where the cluster's pages of that kind answer."""
+        return self.life.address(cluster_id, kind)
+
+    def cookie(self, address: str) -> str | None:
+        """The cookie that opens the pages at that address."""
+        return self.life.cookie(address)
+
+
+def serve(asked: Request, stop: threading.Event) -> None:
+    """The emulator has answered from its port until `stop` was set; nothing of it is left."""
+    from moto.moto_server.werkzeug_app import (
+        DomainDispatcherApplication,
+        MotoRequestHandler,
+        create_backend_app,
+    )
+    from werkzeug.serving import make_server
+
+    processes.adopt_orphans()
+    shutil.rmtree(asked.home / "clusters", ignore_errors=True)
+    secrets = state.new_secrets()
+    credentials, token_file = state.write_secrets(asked.home, secrets)
+    server = make_server(
+        "127.0.0.1", asked.port, _nothing, threaded=True, request_handler=_quiet(MotoRequestHandler)
+    )
+    endpoint = f"http://127.0.0.1:{server.server_port}"
+    place = Place(home=asked.home, emulator_id=asked.id, endpoint=endpoint, credentials=credentials)
+    life = LocalLife(place)
+    with api.install(life) as service:
+        guard = Guard(
+            inner=Errors(_forbid_moto_api(DomainDispatcherApplication(create_backend_app))),
+            access_key=secrets.access_key,
+            secret_key=secrets.secret_key,
+            port=server.server_port,
+        )
+        server.app = Pages(
+            inner=guard, doors=Doors(service, life), token=secrets.token, port=server.server_port
+        )
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        _warm_up()
+        state.write(_info(asked, endpoint, credentials, token_file))
+        _wait(stop)
+        _log.info("Ending.")
+    server.shutdown()
+    processes.kill_marked(processes.EMULATOR_MARK, asked.id)
+    state.forget(asked.home)
+
+
+def _info(asked: Request, endpoint: str, credentials: Path, token_file: Path) -> state.EmulatorInfo:
+    import os
+
+    return state.EmulatorInfo(
+        id=asked.id,
+        endpoint=endpoint,
+        region=asked.region,
+        pid=os.getpid(),
+        started=processes.created(os.getpid()) or time.time(),
+        home=str(asked.home),
+        credentials=str(credentials),
+        token_file=str(token_file),
+    )
+
+
+def _wait(stop: threading.Event) -> None:
+    while not stop.wait(5.0):
+        processes.reap()
+
+
+def _warm_up() -> None:
+    """The first request to a service would wait for its import: S3 and EMR are always used."""
+    import moto.backends
+
+    for name in ("s3", "emr", "ec2", "iam", "sts"):
+        moto.backends.get_backend(name)
+
+
+def _quiet(handler: Any) -> Any:
+    """The handler without a line for each request: a Spark job makes thousands."""
+
+    class Quiet(handler):  # type: ignore[misc]
+        def log_request(self, *arguments: object) -> None:
+            """Say nothing."""
+
+    return Quiet
+
+
+def _nothing(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Until everything is in place, nothing is answered."""
+    return refuse(environ, start_response, RefusedError("ServiceUnavailable", "Starting.", 503))
+
+
+def _forbid_moto_api(inner: Application) -> Application:
+    """moto's own pages (reset, recordings) are for tests of others, not for an emulator."""
+
+    def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        if re.match(r"/+moto-api|/latest/", environ.get("PATH_INFO", "")):
+            gone = RefusedError("NotFound", "There is no such page.", 404)
+            return refuse(environ, start_response, gone)
+        return inner(environ, start_response)
+
+    return application
