@@ -217,7 +217,7 @@ class TestInput:
     ) -> None:
         rows = []
         for name, values in {"a b:c_1": [1, 0], "a b:c_2": [2, 0], "d_1": [0, 1]}.items():
-            rows.append((f"{name}.jpg", name.rpartition("_")[0], np.float32(values)))
+            rows.append((f"{name}.jpg", name.rpartition("_")[0], [float(x) for x in values]))
         source = tmp_path / "in.parquet"
         pd.DataFrame(rows, columns=["path", "label", "features"]).to_parquet(source)
         # d has one row, at u = 0.5: at share 0.3 it cannot train, at 0.6 it cannot test.
