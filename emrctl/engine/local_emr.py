@@ -171,13 +171,17 @@ def _update(aws: Aws, id_: str, inputs: Inputs, keys: frozenset[str]) -> None:
     if "stepConcurrencyLevel" in keys:
         level = inputs.get("stepConcurrencyLevel", 1)
         emr.modify_cluster(ClusterId=id_, StepConcurrencyLevel=level)
-    if keys & {"autoTerminationPolicy", "autoTerminationPolicy.idleTimeout"}:
-        policy = {"IdleTimeout": inputs["autoTerminationPolicy"]["idleTimeout"]}
-        emr.put_auto_termination_policy(ClusterId=id_, AutoTerminationPolicy=policy)
+    if "autoTerminationPolicy" in keys:
+        _put_auto_termination(aws, id_, int(inputs["autoTerminationPolicy"]["idleTimeout"]))
     if "tags" in keys:
         _retag(aws, id_, inputs)
     if "coreInstanceGroup.instanceCount" in keys:
         _resize(aws, id_, int(inputs["coreInstanceGroup"]["instanceCount"]))
+
+
+def _put_auto_termination(aws: Aws, id_: str, idle_s: int) -> None:
+    policy = {"IdleTimeout": idle_s}
+    aws.client("emr").put_auto_termination_policy(ClusterId=id_, AutoTerminationPolicy=policy)
 
 
 def _retag(aws: Aws, id_: str, inputs: Inputs) -> None:

@@ -112,16 +112,14 @@ def up(
     calling again goes on from there.
     """
     chosen = engine_for(project, target, root, engine)
+    files = {script: _local(root, script) for script in _scripts(project)}
     storage = _storage(project, target)
     if not _stands(chosen, project.storage_stack, storage):
         chosen.up(project.storage_stack, storage, report)
     bucket = bucket_name(project, target)
     with translated(f"staging bootstrap scripts in {bucket}"):
         staging.prepare_event_logs(target, bucket)
-        scripts = {
-            script: staging.put_file(target, bucket, _local(root, script))
-            for script in _scripts(project)
-        }
+        scripts = {name: staging.put_file(target, bucket, file) for name, file in files.items()}
     chosen.up(project.cluster_stack, _cluster(project, target, bucket, scripts), report)
     return find_cluster(project, target)
 

@@ -1,0 +1,149 @@
+"""An engine, an AWS to work on, and programs to bring up.
+
+The suite speaks to the engine through its interface and to AWS through boto3: a second engine
+joins by its name in `ENGINES`.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emrctl.engine.base import Engine, Event, Outcome, Plan
+from emrctl.engine.embedded import EmbeddedEngine
+from emrctl.specs import ProjectSpec
+from emrctl.target import Target
+
+ENGINES = ("embedded",)
+SETTINGS = {"account": "123456789012", "region": "us-east-1"}
+SCRIPTS = {"python.sh": "s3://pets/python.sh"}
+STACK = "pets-main"
+
+
+@dataclass
+class Work:
+    """One stack of the engine under test, and what it reported."""
+
+    engine: Engine
+    target: Target
+    folder: Path
+    events: list[Event] = field(default_factory=list)
+
+    def up(self, **cluster: Any) -> Outcome:
+        self.events.clear()
+        return self.engine.up(STACK, program(**cluster), self.events.append)
+
+    def preview(self, **cluster: Any) -> Plan:
+        return self.engine.preview(STACK, program(**cluster))
+
+    def down(self) -> Outcome:
+        self.events.clear()
+        return self.engine.down(STACK, self.events.append)
+
+    def clusters(self, *states: str) -> list[str]:
+        """Ids of the clusters that AWS has in these states, by default alive."""
+        wanted = list(states or ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING"))
+        found = self.target.client("emr").list_clusters(ClusterStates=wanted)
+        return [item["Id"] for item in found["Clusters"]]
+
+
+def project(**cluster: Any) -> ProjectSpec:
+    return ProjectSpec.model_validate({"project": "pets", "cluster": cluster})
+
+
+def program(**cluster: Any) -> Callable[[], None]:
+    """The cluster's program, with a spec of these values."""
+    from stacks import program as declared
+
+    spec = project(**cluster)
+    return lambda: declared.cluster(spec, SETTINGS, {"bucket": "pets"}, SCRIPTS)
+
+
+def made(outcome: Outcome | Plan) -> dict[str, str]:
+    """What was done to each resource, what stays left out."""
+    return {c.name: c.operation for c in outcome.changes if c.operation != "same"}
+
+
+@contextmanager
+def quick_aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
+    """moto's AWS without what costs a second for each test: clients anew, 1,400 policies."""
+    from moto import mock_aws
+    from moto.iam import models
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
+    monkeypatch.setattr(models, "aws_managed_policies_data", _one_policy())
+    with mock_aws():
+        yield Target(kind="local", region="us-east-1", identity="quick", poll_s=0.01, logs_s=0.1)
+
+
+@functools.cache
+def _one_policy() -> str:
+    from moto.iam import aws_managed_policies
+
+    name = "AmazonEMRServicePolicy_v2"
+    every = json.loads(aws_managed_policies.aws_managed_policies_data)
+    return json.dumps({name: every[name]})
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
+    with quick_aws(monkeypatch) as target:
+        yield target
+
+
+@pytest.fixture(params=ENGINES)
+def work(request: pytest.FixtureRequest, aws: Target, tmp_path: Path) -> Work:
+    folder = tmp_path / "stacks"
+    engines = {"embedded": EmbeddedEngine}
+    return Work(engine=engines[request.param](aws, folder), target=aws, folder=folder)
+
+
+@pytest.fixture
+def never_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """New clusters stay in STARTING."""
+    monkeypatch.setattr("moto.emr.models.Cluster.run_bootstrap_actions", lambda _cluster: None)
+
+
+def model(id_: str) -> Any:
+    """moto's own record of a cluster, to be changed behind everybody's back."""
+    from moto.emr.models import emr_backends
+
+    return emr_backends["123456789012"]["us-east-1"].clusters[id_]
+
+
+def when_starting(work: Work, act: Callable[[str], None]) -> threading.Thread:
+    """`act` is called with the id of a cluster that starts, as soon as there is one."""
+
+    def wait() -> None:
+        for _ in range(1000):
+            found = work.clusters("STARTING")
+            if found:
+                time.sleep(0.05)  # the engine is in its wait by now
+                act(found[0])
+                return
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
+@contextmanager
+def interrupted(work: Work) -> Iterator[None]:
+    """Ctrl-C is pressed while a cluster starts."""
+    thread = when_starting(work, lambda _id: os.kill(os.getpid(), signal.SIGINT))
+    yield
+    thread.join()

@@ -1,0 +1,220 @@
+"""What is the embedded engine's own: its state file, its lock, and emulators that are gone."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emrctl.engine.embedded import EmbeddedEngine
+from emrctl.engine.statefile import StateFolder
+from emrctl.errors import ProvisioningError, StackLockedError
+from emrctl.target import Target
+from tests.engine.conftest import STACK, Work, made, program
+
+
+def _document(work: Work) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((work.folder / f"{STACK}.json").read_text())
+    return found
+
+
+def _cut_off(work: Work, name: str) -> None:
+    """The state as a process leaves it that died between its request and AWS's answer."""
+    document = _document(work)
+    for entry in document["entries"].values():
+        if entry["name"] == name:
+            entry.update(id=None, status="creating", outputs={})
+    (work.folder / f"{STACK}.json").write_text(json.dumps(document))
+
+
+def test_only_the_user_may_read_the_state(work: Work) -> None:
+    work.up()
+    path = work.folder / f"{STACK}.json"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(work.folder.stat().st_mode) == 0o700
+    assert sorted(item.name for item in work.folder.iterdir()) == [
+        f"{STACK}.json",
+        f"{STACK}.lock",
+    ]
+
+
+def test_the_state_holds_no_key(work: Work) -> None:
+    work.up()
+    text = (work.folder / f"{STACK}.json").read_text().lower()
+    assert os.environ["AWS_SECRET_ACCESS_KEY"] not in text
+    assert "secret" not in text
+
+
+CUT_OFF = (
+    *("vpc", "subnet", "gateway", "routes", "default-route", "subnet-routes", "s3", "core"),
+    *("core-from-primary", "core-out", "node-role", "node-data", "service-policy"),
+    *("instance-profile", "security", "cluster"),
+)
+
+
+def test_a_create_that_was_cut_off_is_found_again(work: Work) -> None:
+    outputs = work.up().outputs
+    before = {e["name"]: e["id"] for e in _document(work)["entries"].values()}
+    for name in CUT_OFF:
+        _cut_off(work, name)
+        assert made(work.up()) == {name: "create"}
+    assert {e["name"]: e["id"] for e in _document(work)["entries"].values()} == before
+    assert work.clusters() == [outputs["cluster_id"]]
+
+
+def test_down_finds_what_a_create_that_was_cut_off_left(work: Work) -> None:
+    work.up()
+    _cut_off(work, "cluster")
+    _cut_off(work, "vpc")
+    work.down()
+    assert work.clusters() == []
+    filters = [{"Name": "isDefault", "Values": ["false"]}]
+    assert work.target.client("ec2").describe_vpcs(Filters=filters)["Vpcs"] == []
+
+
+def test_an_update_that_was_cut_off_is_made_whole(work: Work) -> None:
+    id_ = work.up(core={"count": 2}).outputs["cluster_id"]
+    document = _document(work)
+    for entry in document["entries"].values():
+        if entry["name"] == "cluster":
+            entry["status"] = "updating"
+    (work.folder / f"{STACK}.json").write_text(json.dumps(document))
+    group = work.target.client("emr").list_instance_groups(ClusterId=id_)["InstanceGroups"][1]
+    work.target.client("emr").modify_instance_groups(
+        InstanceGroups=[{"InstanceGroupId": group["Id"], "InstanceCount": 9}]
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        # moto has no auto-termination; the emulator has.
+        patch.setattr("emrctl.engine.local_emr._put_auto_termination", lambda *_: None)
+        assert made(work.up(core={"count": 2})) == {"cluster": "update"}
+    group = work.target.client("emr").list_instance_groups(ClusterId=id_)["InstanceGroups"][1]
+    assert group["RequestedInstanceCount"] == 2
+
+
+def test_stacks_of_an_emulator_that_is_gone_count_as_gone(work: Work, aws: Target) -> None:
+    work.up()
+    later = EmbeddedEngine(dataclasses.replace(aws, identity="another"), work.folder)
+    (state,) = later.stacks()
+    assert state.gone
+    assert set(made(later.preview(STACK, program())).values()) == {"create"}
+    assert later.down(STACK, work.events.append).changes == ()
+    assert later.state(STACK) is None
+
+
+def test_up_on_another_emulator_begins_anew_and_says_so(work: Work, aws: Target) -> None:
+    work.up()
+    work.events.clear()
+    _remove_everything()
+    later = EmbeddedEngine(dataclasses.replace(aws, identity="another"), work.folder)
+    later.up(STACK, program(), work.events.append)
+    assert "runs no more" in work.events[0].message
+    state = later.state(STACK)
+    assert state is not None
+    assert not state.gone
+
+
+def _remove_everything() -> None:
+    from moto.backends import get_backend
+
+    for service in ("emr", "iam", "ec2"):
+        get_backend(service).reset()
+
+
+def test_a_stack_stays_with_the_engine_that_began_it(work: Work) -> None:
+    work.up()
+    document = _document(work) | {"engine": "pulumi"}
+    (work.folder / f"{STACK}.json").write_text(json.dumps(document))
+    with pytest.raises(ProvisioningError, match="begun by the engine 'pulumi'") as caught:
+        work.up()
+    assert "--engine pulumi" in caught.value.hint
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"version": 1}'])
+def test_a_broken_state_is_told_with_its_path(work: Work, text: str) -> None:
+    work.up()
+    (work.folder / f"{STACK}.json").write_text(text)
+    with pytest.raises(ProvisioningError, match="is no state of a stack") as caught:
+        work.up()
+    assert str(work.folder) in caught.value.hint
+
+
+def test_a_state_of_another_version_is_left_alone(work: Work) -> None:
+    work.up()
+    path = work.folder / f"{STACK}.json"
+    path.write_text(json.dumps(_document(work) | {"version": 99}))
+    with pytest.raises(ProvisioningError, match="has version 99"):
+        work.up()
+    assert json.loads(path.read_text())["version"] == 99
+
+
+def test_a_dead_holder_s_lock_is_free(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; "
+        "from emrctl.engine.statefile import StateFolder\n"
+        "with StateFolder(Path(sys.argv[1])).held('s'):\n"
+        "    print('held', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(StackLockedError, match=f"process {holder.pid}"):
+            StateFolder(tmp_path).held("s").__enter__()
+        holder.kill()
+    with StateFolder(tmp_path).held("s"):
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_told(aws: Target, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    engine = EmbeddedEngine(aws, tmp_path / "file" / "stacks")
+    with pytest.raises(ProvisioningError, match="cannot make") as caught:
+        engine.up(STACK, program(), lambda _event: None)
+    assert "writable" in caught.value.hint
+
+
+def test_what_the_local_target_has_not_got_is_refused_by_name(work: Work) -> None:
+    from stacks.sdk import emr
+
+    def fleet() -> None:
+        emr.Cluster("cluster", release_label="emr-7.5.0", service_role="r", core_instance_fleet={})
+
+    with pytest.raises(ProvisioningError, match=r"emr\.Cluster 'cluster': coreInstanceFleet"):
+        work.engine.preview(STACK, fleet)
+
+
+def test_a_type_that_the_local_target_has_not_got_is_refused_by_name(work: Work) -> None:
+    from stacks.sdk import s3
+
+    with pytest.raises(ProvisioningError, match=r"the local target has no s3\.BucketAcl"):
+        work.engine.up(STACK, lambda: _ignore(s3.BucketAcl("a", bucket="b")), print)
+
+
+def _ignore(_made: object) -> None:
+    """A program declares; what it makes is nobody's."""
+
+
+def test_a_bug_in_a_program_keeps_its_own_face(work: Work) -> None:
+    def broken() -> None:
+        msg = "mine"
+        raise ZeroDivisionError(msg)
+
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        work.engine.up(STACK, broken, work.events.append)
+
+
+def test_evaluating_is_quick(work: Work) -> None:
+    work.up()
+    began = time.perf_counter()
+    assert work.preview().empty
+    assert time.perf_counter() - began < 0.5

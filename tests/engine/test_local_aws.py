@@ -1,0 +1,141 @@
+"""The provider's own answers, as the engine's provider protocol asks for them."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from emrctl.engine.kind import StoppedError
+from emrctl.engine.local_aws import KINDS, Provider, short
+from emrctl.errors import CredentialsError, ProvisioningError
+from emrctl.target import Target
+
+ROLE = "aws:iam/role:Role"
+GROUP = "aws:ec2/securityGroup:SecurityGroup"
+CLUSTER = "aws:emr/cluster:Cluster"
+BUCKET = "aws:s3/bucket:Bucket"
+
+
+@pytest.fixture
+def provider(aws: Target) -> Provider:
+    return Provider(aws, threading.Event())
+
+
+def test_check_names_every_input_that_is_not_known(provider: Provider) -> None:
+    inputs = {"name": "n", "kerberosAttributes": {}, "coreInstanceFleet": {}}
+    failures = provider.check(CLUSTER, inputs)
+    assert [key for key, _ in failures] == ["coreInstanceFleet", "kerberosAttributes"]
+    assert "local target" in failures[0][1]
+
+
+def test_diff_tells_an_update_from_a_replacement(provider: Provider) -> None:
+    old = {"coreInstanceGroup": {"instanceCount": 2, "instanceType": "a"}, "logUri": "s3://a/"}
+    more = old | {"coreInstanceGroup": {"instanceCount": 3, "instanceType": "a"}}
+    found = provider.diff(CLUSTER, old, more)
+    assert (found.keys, found.replaces) == (("coreInstanceGroup.instanceCount",), ())
+    other = more | {"logUri": "s3://b/"}
+    assert provider.diff(CLUSTER, old, other).replaces == ("logUri",)
+    assert provider.diff(CLUSTER, old, dict(old)).keys == ()
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["releaseLabel", "configurationsJson", "ec2Attributes", "securityConfiguration"]  # noqa: RUF005
+    + ["bootstrapActions", "applications", "serviceRole", "masterInstanceGroup"],
+)
+def test_what_aws_cannot_change_replaces_the_cluster(provider: Provider, key: str) -> None:
+    assert provider.diff(CLUSTER, {key: "a"}, {key: "b"}).replaces == (key,)
+
+
+def test_the_old_goes_first_where_the_name_is_taken(provider: Provider) -> None:
+    old = {"name": "g", "vpcId": "vpc-1", "description": "a"}
+    assert provider.diff(GROUP, old, old | {"description": "b"}).delete_first
+    assert not provider.diff(GROUP, old, old | {"vpcId": "vpc-2"}).delete_first
+    assert not provider.diff(GROUP, old, old | {"name": "h"}).delete_first
+
+
+def test_a_resource_s_life(provider: Provider) -> None:
+    inputs = {"name": "r", "assumeRolePolicy": "{}"}
+    id_ = provider.create(ROLE, inputs)
+    outputs = provider.settle(ROLE, id_, inputs)
+    assert outputs["arn"].endswith(":role/r")
+    assert provider.find(ROLE, inputs) == id_
+    changed = inputs | {"description": "new"}
+    provider.update(ROLE, id_, changed, frozenset({"description"}))
+    assert provider.read(ROLE, id_, changed) is not None
+    provider.delete(ROLE, id_, changed)
+    assert provider.read(ROLE, id_, changed) is None
+    provider.delete(ROLE, id_, changed)
+
+
+def test_every_type_that_is_gone_is_deleted_without_an_error(provider: Provider) -> None:
+    ids = {
+        "aws:iam/rolePolicy:RolePolicy": "r:p",
+        "aws:iam/rolePolicyAttachment:RolePolicyAttachment": "r/arn:aws:iam::aws:policy/p",
+        "aws:ec2/vpc:Vpc": "vpc-1",
+        "aws:ec2/subnet:Subnet": "subnet-1",
+        "aws:ec2/internetGateway:InternetGateway": "igw-1",
+        "aws:ec2/routeTable:RouteTable": "rtb-1",
+        "aws:ec2/route:Route": "rtb-1_0.0.0.0/0",
+        "aws:ec2/routeTableAssociation:RouteTableAssociation": "rtbassoc-1",
+        "aws:ec2/vpcEndpoint:VpcEndpoint": "vpce-1",
+        GROUP: "sg-1",
+        CLUSTER: "j-1",
+    }
+    for token in KINDS:
+        provider.delete(token, ids.get(token, "nothing-here"), {"securityGroupId": "sg-1"})
+
+
+def test_somebody_s_bucket_is_not_taken_over(provider: Provider, aws: Target) -> None:
+    aws.client("s3").create_bucket(Bucket="mine")
+    with pytest.raises(ProvisioningError, match="'mine' exists") as caught:
+        provider.create(BUCKET, {"bucket": "mine"})
+    assert "storage.bucket" in caught.value.hint
+
+
+def test_a_wait_ends_when_it_is_told_to(
+    provider: Provider, aws: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = threading.Event()
+    stop.set()
+    monkeypatch.setattr("emrctl.engine.local_emr.describe", lambda *_: _starting())
+    with pytest.raises(StoppedError):
+        Provider(aws, stop).settle(CLUSTER, "j-1", {})
+
+
+def _starting() -> dict[str, object]:
+    return {"Status": {"State": "STARTING"}}
+
+
+@pytest.mark.parametrize(
+    ("code", "family"),
+    [
+        ("ExpiredToken", CredentialsError),
+        ("AccessDenied", CredentialsError),
+        ("ThrottlingException", ProvisioningError),
+        ("ValidationException", ProvisioningError),
+    ],
+)
+def test_aws_s_errors_leave_as_ours(
+    provider: Provider,
+    monkeypatch: pytest.MonkeyPatch,
+    code: str,
+    family: type[Exception],
+) -> None:
+    from botocore.exceptions import ClientError
+
+    def refuse(*_: object) -> None:
+        raise ClientError({"Error": {"Code": code, "Message": "no"}}, "CreateRole")
+
+    monkeypatch.setattr("emrctl.engine.local_iam.pairs", refuse)
+    with pytest.raises(family, match=rf"creating iam\.Role: no \({code}\)") as caught:
+        provider.create(ROLE, {"name": "r", "assumeRolePolicy": "{}"})
+    assert getattr(caught.value, "hint", "")
+
+
+def test_short_names() -> None:
+    assert short(CLUSTER) == "emr.Cluster"
+    assert short("aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule") == (
+        "vpc.SecurityGroupEgressRule"
+    )

@@ -1,0 +1,278 @@
+"""The verbs of provisioning, on moto's AWS in this process."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emrctl import provision
+from emrctl.engine.base import Event, Plan
+from emrctl.errors import CredentialsError, NotFoundError, ProvisioningError
+from emrctl.provision import Cluster
+from emrctl.specs import ProjectSpec
+from emrctl.target import Target
+from tests.engine.conftest import quick_aws
+
+BUCKET = "pets-emrctl-123456789012-us-east-1"
+
+
+@dataclass
+class Home:
+    """A project's folder and the AWS that its verbs work on."""
+
+    target: Target
+    root: Path
+    events: list[Event] = field(default_factory=list)
+
+    def up(self, **cluster: Any) -> Cluster:
+        return provision.up(pets(**cluster), self.target, self.root, report=self.events.append)
+
+    def preview(self, **cluster: Any) -> tuple[Plan, Plan]:
+        return provision.preview(pets(**cluster), self.target, self.root)
+
+    def down(self, *, storage: bool = False, **cluster: Any) -> None:
+        provision.down(pets(**cluster), self.target, self.root, storage=storage)
+
+
+def pets(**cluster: Any) -> ProjectSpec:
+    bootstrap = cluster.pop("bootstrap", ["setup.sh"])
+    document = {"project": "pets", "cluster": {"bootstrap": bootstrap, **cluster}}
+    return ProjectSpec.model_validate(document)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    from moto.iam.access_control import PermissionResult
+
+    # moto reads no conditions: the policy that wants TLS would deny everything.
+    permission = "moto.s3.models.FakeBucket.get_permission"
+    monkeypatch.setattr(permission, lambda *_: PermissionResult.NEUTRAL)
+    (tmp_path / "setup.sh").write_text("#!/bin/bash\ntrue\n")
+    with quick_aws(monkeypatch) as target:
+        yield Home(target=target, root=tmp_path)
+
+
+def _keys(target: Target) -> list[str]:
+    found = target.client("s3").list_objects_v2(Bucket=BUCKET).get("Contents", [])
+    return [item["Key"] for item in found]
+
+
+def test_up_makes_bucket_and_cluster_and_shows_what_is_there(home: Home) -> None:
+    found = home.up(core={"count": 3})
+    assert (found.name, found.stack, found.state) == ("main", "pets-main", "WAITING")
+    assert (found.bucket, found.log_uri) == (BUCKET, f"s3://{BUCKET}/logs/")
+    assert found.event_log_uri == f"s3://{BUCKET}/eventlogs/"
+    assert [node.role for node in found.nodes] == ["primary", "core", "core", "core"]
+    assert found.spec.core.count == 3
+    assert found.hourly_usd == pytest.approx(0.96)
+    assert set(found.urls) == {"yarn", "spark", "history"}
+    assert not found.ended
+
+
+def test_up_stages_scripts_and_prepares_the_event_logs(home: Home) -> None:
+    found = home.up()
+    keys = _keys(home.target)
+    assert "eventlogs/.keep" in keys
+    (script,) = [key for key in keys if key.startswith("code/")]
+    actions = home.target.client("emr").list_bootstrap_actions(ClusterId=found.id)
+    assert actions["BootstrapActions"][0]["ScriptPath"] == f"s3://{BUCKET}/{script}"
+
+
+def test_a_second_up_changes_nothing(home: Home) -> None:
+    first = home.up()
+    home.events.clear()
+    assert home.up() == first
+    assert home.events == []
+    assert all(plan.empty for plan in home.preview())
+
+
+def test_preview_before_the_bucket_is_there(home: Home) -> None:
+    storage, cluster = home.preview(core={"count": 4})
+    assert (storage.stack, cluster.stack) == ("pets-storage", "pets-main")
+    for plan in (storage, cluster):
+        assert {change.operation for change in plan.changes} == {"create"}
+    assert cluster.ec2_usd == pytest.approx(0.192 * 5)
+    assert cluster.emr_usd == pytest.approx(0.048 * 5)
+    assert (storage.ec2_usd, storage.emr_usd) == (0, 0)
+    assert home.target.client("s3").list_buckets()["Buckets"] == []
+
+
+def test_a_changed_script_replaces_the_cluster(home: Home) -> None:
+    before = home.up().id
+    (home.root / "setup.sh").write_text("#!/bin/bash\nfalse\n")
+    (change,) = [c for c in home.preview()[1].changes if c.operation != "same"]
+    assert (change.operation, change.keys) == ("replace", ("bootstrapActions",))
+    assert home.up().id != before
+
+
+def test_scripts_come_from_emrctl_from_the_project_or_from_s3(home: Home) -> None:
+    (home.root / "own").mkdir()
+    (home.root / "own" / "mine.sh").write_text("true")
+    found = home.up(bootstrap=["python.sh", "own/mine.sh", "s3://elsewhere/x.sh"])
+    actions = home.target.client("emr").list_bootstrap_actions(ClusterId=found.id)
+    paths = [item["ScriptPath"].rpartition("/")[2] for item in actions["BootstrapActions"]]
+    assert paths == ["python.sh", "mine.sh", "x.sh"]
+
+
+def test_a_script_that_is_nowhere_is_told_before_anything_is_made(home: Home) -> None:
+    with pytest.raises(NotFoundError, match=r"no bootstrap script 'pyton\.sh'") as caught:
+        home.up(bootstrap=["pyton.sh"])
+    assert "python.sh" in caught.value.hint
+    assert home.target.client("s3").list_buckets()["Buckets"] == []
+
+
+def test_a_resize_is_seen(home: Home) -> None:
+    before = home.up(core={"count": 2})
+    after = home.up(core={"count": 4})
+    assert (after.id, after.spec.core.count) == (before.id, 4)
+
+
+def test_a_changed_bucket_is_brought_to_the_spec(home: Home) -> None:
+    home.up()
+    changed = ProjectSpec.model_validate(
+        {**pets().model_dump(exclude_unset=True), "storage": {"versioning": False}}
+    )
+    provision.up(changed, home.target, home.root)
+    found = home.target.client("s3").get_bucket_versioning(Bucket=BUCKET)
+    assert found["Status"] == "Suspended"
+
+
+def test_down_takes_the_cluster_and_leaves_the_bucket(home: Home) -> None:
+    home.up()
+    home.down()
+    assert provision.list_clusters(pets(), home.target) == ()
+    assert provision.find_bucket(pets(), home.target) == BUCKET
+    assert [state.stack for state in provision.stacks(pets(), home.target, home.root)] == [
+        "pets-storage"
+    ]
+
+
+def test_down_storage_refuses_while_a_cluster_stands_and_names_it(home: Home) -> None:
+    home.up(name="big")
+    with pytest.raises(ProvisioningError, match="in use by cluster big") as caught:
+        home.down(storage=True)
+    assert "--cluster big" in caught.value.hint
+    assert "eventlogs/.keep" in _keys(home.target)
+
+
+def test_down_storage_sees_clusters_of_another_laptop(home: Home, tmp_path: Path) -> None:
+    home.up()
+    other = Home(target=home.target, root=tmp_path / "elsewhere")
+    with pytest.raises(ProvisioningError, match="in use by cluster main"):
+        other.down(storage=True)
+
+
+def test_down_storage_empties_versions_and_markers(home: Home) -> None:
+    home.up()
+    home.down()
+    s3 = home.target.client("s3")
+    for body in (b"1", b"2"):
+        s3.put_object(Bucket=BUCKET, Key="data/x", Body=body)
+    s3.delete_object(Bucket=BUCKET, Key="data/x")
+    home.down(storage=True)
+    assert s3.list_buckets()["Buckets"] == []
+    assert provision.stacks(pets(), home.target, home.root) == ()
+    home.down(storage=True)
+
+
+def test_two_clusters_of_one_project_share_the_bucket(home: Home) -> None:
+    home.up()
+    home.up(name="big")
+    names = {cluster.name for cluster in provision.list_clusters(pets(), home.target)}
+    assert names == {"main", "big"}
+    home.down(name="big")
+    assert provision.find_cluster(pets(), home.target).name == "main"
+
+
+def test_no_cluster_of_that_name(home: Home) -> None:
+    with pytest.raises(NotFoundError, match="no cluster 'main' of pets runs") as caught:
+        provision.find_cluster(pets(), home.target)
+    assert "emrctl up" in caught.value.hint
+    home.up()
+    with pytest.raises(NotFoundError, match="no cluster 'huge'") as caught:
+        provision.find_cluster(pets(), home.target, "huge")
+    assert caught.value.hint == "Running: main."
+
+
+def test_another_project_s_clusters_are_not_ours(home: Home) -> None:
+    home.up()
+    home.target.client("emr").run_job_flow(
+        Name="pets-other", Instances={"KeepJobFlowAliveWhenNoSteps": True}
+    )
+    assert [c.name for c in provision.list_clusters(pets(), home.target)] == ["main"]
+
+
+def test_show_says_how_a_cluster_ended_and_up_makes_another(home: Home) -> None:
+    before = home.up()
+    home.target.client("emr").terminate_job_flows(JobFlowIds=[before.id])
+    shown = provision.show(pets(), home.target)
+    assert (shown.id, shown.state, shown.ended) == (before.id, "TERMINATED", True)
+    assert (shown.hourly_usd, shown.nodes) == (0, ())
+    (change,) = [c for c in home.preview()[1].changes if c.operation != "same"]
+    assert (change.operation, change.keys, change.id) == ("create", ("state",), before.id)
+    assert home.up().id != before.id
+
+
+def test_show_without_any_cluster(home: Home) -> None:
+    with pytest.raises(NotFoundError, match="no cluster 'main'"):
+        provision.show(pets(), home.target)
+
+
+def test_stacks_of_an_emulator_that_is_gone(home: Home) -> None:
+    home.up()
+    later = dataclasses.replace(home.target, identity="later")
+    states = provision.stacks(pets(), later, home.root)
+    assert [state.gone for state in states] == [True, True]
+    plans = provision.preview(pets(), later, home.root)
+    assert {change.operation for plan in plans for change in plan.changes} == {"create"}
+
+
+def test_no_bucket_yet(home: Home) -> None:
+    with pytest.raises(NotFoundError, match="has no bucket yet") as caught:
+        provision.find_bucket(pets(), home.target)
+    assert "emrctl up" in caught.value.hint
+
+
+def test_a_bucket_of_somebody_else_stops_up(home: Home) -> None:
+    home.target.client("s3").create_bucket(Bucket=BUCKET)
+    with pytest.raises(ProvisioningError, match="no stack here made it"):
+        home.up()
+
+
+def test_pages_are_the_emulator_s(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = home.up()
+    answer = {"clusters": [{"id": found.id, "urls": {"yarn": "http://127.0.0.1:1/"}}]}
+    monkeypatch.setattr(Target, "fetch", lambda _self, _url: answer)
+    local = dataclasses.replace(home.target, endpoint="http://127.0.0.1:9")
+    from emrctl.provision import observed
+
+    assert observed._urls(local, found.id, "") == {"yarn": "http://127.0.0.1:1/"}
+    assert observed._urls(local, "j-OTHER", "") == {}
+
+
+def test_aws_has_no_engine_here_yet(home: Home) -> None:
+    target = dataclasses.replace(home.target, kind="aws")
+    with pytest.raises(ProvisioningError, match="has not got an engine for AWS") as caught:
+        provision.up(pets(), target, home.root)
+    assert "target: local" in caught.value.hint
+
+
+def test_nobody_who_is_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    nobody = Target(kind="local", region="us-east-1", identity="nobody")
+    with pytest.raises(CredentialsError) as caught:
+        provision.up(pets(), nobody, tmp_path)
+    assert caught.value.hint
+
+
+def test_importing_it_loads_nothing_heavy() -> None:
+    code = "import sys, emrctl.provision; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert {"pulumi", "pulumi_aws", "boto3", "botocore", "moto"}.isdisjoint(done.stdout.split())
