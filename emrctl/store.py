@@ -114,10 +114,10 @@ class Run:
 
 
 def new_id(job: str, now: datetime | None = None) -> str:
-    """An id that sorts by time and tells the job: `20261120-101502-svm-3f9a`."""
+    """An id that sorts by time and tells the job: `20261120-101502123-svm-3f9a`."""
     moment = now or datetime.now(UTC)
     word = "".join(char if char.isalnum() else "-" for char in job.lower()).strip("-")[:24]
-    return f"{moment:%Y%m%d-%H%M%S}-{word}-{secrets.token_hex(2)}"
+    return f"{moment:%Y%m%d-%H%M%S}{moment.microsecond // 1000:03d}-{word}-{secrets.token_hex(2)}"
 
 
 class Files(Protocol):

@@ -69,6 +69,15 @@ class Target:
             return f"http://{primary_dns}:{_PAGE_PORTS[name]}{suffix}"
         return f"{self.endpoint}/emrctl/clusters/{cluster_id}/{name}"
 
+    def browser_url(self, url: str) -> str:
+        """`url` as a browser can open it: on localhost by way of the emulator, which lets it in."""
+        if self.token_file is None:
+            return url
+        import urllib.parse
+
+        query = urllib.parse.urlencode({"token": self.token_file.read_text().strip(), "to": url})
+        return f"{self.endpoint}/emrctl/ui?{query}"
+
     def fetch(self, url: str) -> Any:
         """The JSON document at `url`; OSError where it cannot be reached, ValueError where none."""
         import urllib.request

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from emrctl import target as targets
+from emrctl.emulator import api
+from emrctl.emulator.fake import FakeLife
 from emrctl.target import Target
 
 # The user's downloads are shared by all tests: Hadoop is fetched once for a machine.
@@ -30,6 +34,18 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "aws-config"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _few_managed_policies() -> Iterator[None]:
+    """Moto parses 1,500 managed policies for each region it makes: ours are enough, in a tenth."""
+    from moto.iam import models
+
+    every = json.loads(models.aws_managed_policies_data)
+    ours = {name: item for name, item in every.items() if "EMR" in name or "SSM" in name}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models, "aws_managed_policies_data", json.dumps(ours))
+        yield
+
+
 @pytest.fixture
 def mocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
     """moto's AWS in this process, and a target that reaches it."""
@@ -44,3 +60,34 @@ def mocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
         yield Target(kind="local", region="us-east-1", identity="mocked", poll_s=0.01, logs_s=0.1)
     targets._client.cache_clear()
     targets._session.cache_clear()
+
+
+@pytest.fixture
+def life(mocked: Target) -> Iterator[FakeLife]:
+    """EMR as the emulator plays it, in this process; steps end as the test tells them to."""
+    life = FakeLife()
+    with api.install(life):
+        yield life
+
+
+@pytest.fixture
+def standing(mocked: Target, life: FakeLife) -> str:
+    """Bucket and cluster `main` of the project `pets`, without the rest of the stack; its id."""
+    bucket = "pets-emrctl-123456789012-us-east-1"
+    mocked.client("s3").create_bucket(Bucket=bucket)
+    groups = [
+        {"InstanceRole": role, "InstanceType": "m5.xlarge", "InstanceCount": count}
+        for role, count in (("MASTER", 1), ("CORE", 2))
+    ]
+    emr = mocked.client("emr")
+    made = emr.run_job_flow(
+        Name="pets-main",
+        ReleaseLabel="emr-7.5.0",
+        LogUri=f"s3://{bucket}/logs/",
+        Instances={"InstanceGroups": groups, "KeepJobFlowAliveWhenNoSteps": True},
+        Tags=[{"Key": "emrctl:project", "Value": "pets"}],
+    )
+    found = str(made["JobFlowId"])
+    while emr.describe_cluster(ClusterId=found)["Cluster"]["Status"]["State"] != "WAITING":
+        time.sleep(0.01)
+    return found

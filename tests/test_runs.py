@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +10,6 @@ import pytest
 
 from emrctl import runs
 from emrctl.config import Config
-from emrctl.emulator import api
 from emrctl.emulator.fake import FakeLife
 from emrctl.errors import NotFoundError, UsageError, WaitTimeoutError
 from emrctl.progress import Progress
@@ -38,41 +35,11 @@ class Desk(Workspace):
 
 
 @pytest.fixture
-def life(mocked: Target) -> Iterator[FakeLife]:
-    life = FakeLife()
-    with api.install(life):
-        yield life
-
-
-@pytest.fixture
-def desk(mocked: Target, life: FakeLife, tmp_path: Path) -> Desk:
+def desk(mocked: Target, standing: str, tmp_path: Path) -> Desk:
     (tmp_path / "mine.py").write_text("print(1)")
     job = JobSpec(script="mine.py", settings=SparkSettings(partitions=24), tags={"kind": "test"})
     project = ProjectSpec(project="pets", jobs={"mine": job})
-    _bring_up(mocked)
     return Desk(Config(project, tmp_path, {}), mocked)
-
-
-def _bring_up(target: Target) -> None:
-    """A bucket and a cluster as the stacks make them, in a tenth of the time."""
-    bucket = "pets-emrctl-123456789012-us-east-1"
-    target.client("s3").create_bucket(Bucket=bucket)
-    groups = [
-        {"InstanceRole": role, "InstanceType": "m5.xlarge", "InstanceCount": count}
-        for role, count in (("MASTER", 1), ("CORE", 2))
-    ]
-    emr = target.client("emr")
-    made = emr.run_job_flow(
-        Name="pets-main",
-        ReleaseLabel="emr-7.5.0",
-        LogUri=f"s3://{bucket}/logs/",
-        Instances={"InstanceGroups": groups, "KeepJobFlowAliveWhenNoSteps": True},
-        Tags=[{"Key": "emrctl:project", "Value": "pets"}],
-    )
-    while (
-        emr.describe_cluster(ClusterId=made["JobFlowId"])["Cluster"]["Status"]["State"] != "WAITING"
-    ):
-        time.sleep(0.01)
 
 
 def _watch(_run: Run, _progress: Progress) -> None:

@@ -99,5 +99,5 @@ def test_duration_and_cost_follow_from_the_times() -> None:
 
 
 def test_ids_sort_by_time_and_tell_the_job() -> None:
-    made = new_id("My Job.py", datetime(2026, 11, 20, 10, 15, 2, tzinfo=UTC))
-    assert made.startswith("20261120-101502-my-job-py-")
+    made = new_id("My Job.py", datetime(2026, 11, 20, 10, 15, 2, 123456, tzinfo=UTC))
+    assert made.startswith("20261120-101502123-my-job-py-")

@@ -54,7 +54,7 @@ def up(
         found = provision.up(
             workspace.project, workspace.target, workspace.config.root, report=report, engine=engine
         )
-    render.cluster(found, as_json=as_json)
+    render.cluster(found, workspace.target, as_json=as_json)
 
 
 @app.command()
@@ -92,7 +92,7 @@ def show(
     """Show the cluster: its state, nodes and the addresses of the YARN, Spark and history pages."""
     workspace = options.open_workspace(config, target=target, region=region)
     found = provision.show(workspace.project, workspace.target, name)
-    render.cluster(found, as_json=as_json)
+    render.cluster(found, workspace.target, as_json=as_json)
 
 
 @app.command("list")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -29,7 +30,7 @@ def up(
     from emrctl.emulator import control
 
     info = control.up(region=region, port=port, report=render.note)
-    render.emulator(info, as_json=as_json)
+    render.emulator(asdict(info), as_json=as_json)
 
 
 @local_app.command()
@@ -40,7 +41,7 @@ def status(as_json: options.JsonOption = False) -> None:
     info = control.status()
     if info is None:
         raise NotFoundError("no EMR runs on localhost", hint="Start it with `emrctl local up`.")
-    render.emulator(info, as_json=as_json, overview=control.overview(info))
+    render.emulator(asdict(info), as_json=as_json, overview=control.overview(info))
 
 
 @local_app.command()
@@ -71,6 +72,6 @@ def tell_once(target: Target) -> None:
     if target.kind == "local":
         from emrctl.emulator import consent
 
-        text = consent.tell_once()
-        if text:
-            render.note(text)
+        if not consent.was_shown():
+            render.note(consent.TEXT)
+            consent.remember()

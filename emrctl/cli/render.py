@@ -186,14 +186,15 @@ def data_set(found: DataSet, *, as_json: bool) -> None:
     typer.echo(found.uri)
 
 
-def emulator(info: Any, *, as_json: bool, overview: Mapping[str, Any] | None = None) -> None:
+def emulator(
+    shown: Mapping[str, Any], *, as_json: bool, overview: Mapping[str, Any] | None = None
+) -> None:
     """Where the EMR on localhost is, and what runs on it."""
-    document = {**info.to_json(), **(overview or {})}
+    document = {**shown, **(overview or {})}
     if as_json:
         json_document(document)
         return
-    shown = ("endpoint", "region", "pid", "home", "credentials")
-    table("EMR on localhost", "", rows=[(key, str(document[key])) for key in shown])
+    table("EMR on localhost", "", rows=[(key, str(value)) for key, value in shown.items()])
     for cluster in document.get("clusters", ()):
         typer.echo(f"  {cluster['id']}  {cluster['state']}  {cluster['name']}")
     for warning in document.get("warnings", ()):

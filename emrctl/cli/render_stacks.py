@@ -15,6 +15,7 @@ from emrctl.cli.render import errors, json_document, note, table
 if TYPE_CHECKING:
     from emrctl.engine.base import Event, Outcome, Plan, Report, StackState
     from emrctl.provision import Cluster
+    from emrctl.target import Target
 
 
 def plans(found: Sequence[Plan], *, as_json: bool) -> None:
@@ -35,16 +36,18 @@ def plans(found: Sequence[Plan], *, as_json: bool) -> None:
     )
 
 
-def cluster(found: Cluster, *, as_json: bool) -> None:
-    """A cluster as AWS has it."""
+def cluster(found: Cluster, target: Target, *, as_json: bool) -> None:
+    """A cluster as AWS has it; its pages as a browser can open them."""
+    urls = {name: target.browser_url(url) for name, url in found.urls.items()}
     if as_json:
         json_document(
-            asdict(found) | {"spec": found.spec.model_dump(), "hourly_usd": found.hourly_usd}
+            asdict(found)
+            | {"spec": found.spec.model_dump(), "hourly_usd": found.hourly_usd, "urls": urls}
         )
         return
     rows = [("id", found.id), ("state", found.state), ("reason", found.reason)]
     rows += [("release", found.spec.release), ("bucket", found.bucket)]
-    rows += [(f"{name} page", url) for name, url in found.urls.items()]
+    rows += [(f"{name} page", url) for name, url in urls.items()]
     rows += [(node.role, f"{node.id}  {node.type}  {node.state}") for node in found.nodes]
     rows.append(("on AWS", f"{found.hourly_usd:.3f} USD an hour"))
     table("cluster", found.name, rows=[row for row in rows if row[1]])

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from emrctl.cli.__main__ import COMMANDS, main
-from emrctl.emulator import api
 from emrctl.emulator.fake import FakeLife
 from emrctl.target import Target
 
@@ -25,13 +24,6 @@ jobs:
 experiments:
   grid: {name: grid, job: mine, factors: {executors: [1, 2]}}
 """
-
-
-@pytest.fixture
-def life(mocked: Target) -> Iterator[FakeLife]:
-    life = FakeLife()
-    with api.install(life):
-        yield life
 
 
 @pytest.fixture
@@ -92,8 +84,9 @@ def test_a_day_with_emrctl(emrctl: Emrctl) -> None:
     assert len(_json(emrctl("runs", "--json"))) == 2
 
 
-def test_a_failed_step_ends_with_six_and_its_cause(emrctl: Emrctl, life: FakeLife) -> None:
-    emrctl("up")
+def test_a_failed_step_ends_with_six_and_its_cause(
+    emrctl: Emrctl, standing: str, life: FakeLife
+) -> None:
     life.on_step = lambda _args: (1, "", "Traceback (most recent call last):\nKeyError: 'dog'\n")
     code, out, err = emrctl("submit", "mine")
     assert code == 6
@@ -107,9 +100,8 @@ def test_a_failed_step_ends_with_six_and_its_cause(emrctl: Emrctl, life: FakeLif
 
 
 def test_an_experiment_is_resumed_and_compared(
-    emrctl: Emrctl, life: FakeLife, tmp_path: Path
+    emrctl: Emrctl, standing: str, life: FakeLife, tmp_path: Path
 ) -> None:
-    emrctl("up")
     life.on_step = lambda args: (int("2" in args), "", "ValueError: two\n")
     code, _, err = emrctl("experiment", "run", "grid")
     assert code == 6
@@ -127,8 +119,7 @@ def test_an_experiment_is_resumed_and_compared(
     assert (code, out.count("\n") > 2) == (0, True)
 
 
-def test_detached_runs_are_waited_for_later(emrctl: Emrctl, life: FakeLife) -> None:
-    emrctl("up")
+def test_detached_runs_are_waited_for_later(emrctl: Emrctl, standing: str, life: FakeLife) -> None:
     life.pause = True
     [run] = _json(emrctl("submit", "--detach", "--json", "mine"))
     assert run["state"] == "PENDING"
@@ -144,9 +135,8 @@ def test_detached_runs_are_waited_for_later(emrctl: Emrctl, life: FakeLife) -> N
 
 
 def test_ctrl_c_stops_watching_and_leaves_the_step(
-    emrctl: Emrctl, life: FakeLife, monkeypatch: pytest.MonkeyPatch
+    emrctl: Emrctl, standing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    emrctl("up")
 
     def interrupt(*_arguments: object) -> None:
         raise KeyboardInterrupt
@@ -180,10 +170,8 @@ def test_ctrl_c_stops_watching_and_leaves_the_step(
     ],
 )
 def test_bad_input_is_answered_with_what_to_do(
-    emrctl: Emrctl, arguments: list[str], code: int, said: str
+    emrctl: Emrctl, standing: str, arguments: list[str], code: int, said: str
 ) -> None:
-    if arguments[0] == "submit":
-        emrctl("up")
     found, out, err = emrctl(*arguments)
     assert found == code, err
     assert said in err + out
