@@ -30,6 +30,7 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 import _common
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 PICTURES = ("jpg", "jpeg", "png", "gif", "bmp", "webp", "tif", "tiff", "ppm")
 ARCHIVES = ("tar", "tar.gz", "tgz", "zip")
+WRITERS = 8  # JSON files on their way at once: an object store's time is waiting
 BATCH = 64  # pictures given to an extractor at once
 RAW = "path string, content binary, reason string"
 VECTORS = "path string, label string, features array<float>, reason string"
@@ -242,8 +244,15 @@ def write_features(files: Files, good: DataFrame, folder: str, form: str) -> Non
     if form == "parquet":
         good.write.mode("overwrite").parquet(folder)
         return
-    for row in good.toLocalIterator(prefetchPartitions=True):
+
+    def write(row: Any) -> None:
         files.write(join(folder, f"{row['path']}.json"), json.dumps(row["features"]).encode())
+
+    rows = good.toLocalIterator(prefetchPartitions=True)
+    with ThreadPoolExecutor(WRITERS) as pool:
+        # In chunks: a pool given everything would hold every vector on the driver at once.
+        for chunk in iter(lambda: list(itertools.islice(rows, WRITERS * 16)), []):
+            list(pool.map(write, chunk))
 
 
 def write_broken(files: Files, results: DataFrame, folder: str) -> list[dict[str, str]]:
@@ -330,6 +339,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     problem = EXTRACTORS[args.extractor].problem(args.size)
     if problem:
         parser.error(f"--size {args.size}: {problem}")
+    if args.format == "json" and args.labels == "folder":
+        parser.error("--labels folder: JSON features carry their class in the file's name alone")
     return args
 
 

@@ -159,6 +159,7 @@ def test_nothing_to_read_is_told(
         (["--size", "big"], "not a whole number"),
         (["--extractor", "vgg"], "invalid choice: 'vgg'"),
         (["--partitions", "0"], "at least 1"),
+        (["--format", "json", "--labels", "folder"], "in the file's name alone"),
     ],
 )
 def test_wrong_arguments_are_told(
