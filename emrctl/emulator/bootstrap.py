@@ -88,12 +88,11 @@ def finish(program: processes.Program, scope: str, *, timeout_s: float | None) -
         with program.stderr.open("a", encoding="utf-8") as file:
             file.write(f"{program.argv[0]}: {error.strerror}\n")
         return 126
-    with processes.waited(process):
-        try:
-            code = process.wait(timeout=timeout_s)
-        except subprocess.TimeoutExpired:
-            processes.signal_group(process, signal.SIGKILL)
-            code = process.wait()
+    try:
+        code = process.wait(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        processes.signal_group(process, signal.SIGKILL)
+        code = process.wait()
     processes.signal_group(process, signal.SIGKILL)
     processes.kill_marked(processes.SCOPE_MARK, scope)
     # A shell would say 128 + n of a program that signal n ended; so does EMR.

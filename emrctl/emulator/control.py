@@ -24,6 +24,7 @@ from emrctl.errors import EmrctlError, ProvisioningError, UsageError, WaitTimeou
 Report = Callable[[str], None]
 
 _STOP_TIMEOUT_S = 20.0
+_TICKET_S = 60
 
 
 def up(*, region: str, port: int = 0, timeout_s: float = 60.0, report: Report) -> EmulatorInfo:
@@ -89,8 +90,15 @@ def overview(info: EmulatorInfo) -> dict[str, object]:
 
 
 def browser_url(info: EmulatorInfo, url: str) -> str:
-    """An address that lets a browser in and takes it on to `url`, a page of YARN or Spark."""
-    query = urllib.parse.urlencode({"token": info.token, "to": url})
+    """An address that lets a browser in and takes it on to `url`, a page of YARN or Spark.
+
+    It is good for a minute, so that nothing of worth stays in the browser's history.
+    """
+    from emrctl.emulator.pages import ticket
+
+    until = str(int(time.time()) + _TICKET_S)
+    parts = {"to": url, "until": until, "ticket": ticket(info.token, url, until)}
+    query = urllib.parse.urlencode(parts)
     return f"{info.endpoint}/emrctl/ui?{query}"
 
 

@@ -112,12 +112,19 @@ class Guard:
         return signed
 
 
-def check_origin(environ: Environ, port: int) -> None:
-    """`RefusedError` where another host is named, or a page of another origin asks."""
+def check_host(environ: Environ, port: int) -> None:
+    """`RefusedError` where the request names another host: some name may lead here."""
     host = environ.get("HTTP_HOST", "")
+    # SDKs put the account before the host when they speak to S3's control.
     ours = rf"(\d{{12}}\.)?(127\.0\.0\.1|localhost):{port}"
     if not re.fullmatch(ours, host):
         raise RefusedError("AccessDenied", f"'{host}' is not this emulator.")
+
+
+def check_origin(environ: Environ, port: int) -> None:
+    """`RefusedError` where another host is named, or a page of another origin asks."""
+    check_host(environ, port)
+    host = environ.get("HTTP_HOST", "")
     origin = environ.get("HTTP_ORIGIN")
     if origin is not None and origin != f"http://{host}":
         raise RefusedError("AccessDenied", "Web pages of another origin may not ask.")

@@ -25,7 +25,7 @@ _CALCULATOR = "org.apache.hadoop.yarn.util.resource.DefaultResourceCalculator"
 
 # What containers may see of a NodeManager's environment.
 _WHITELIST = (
-    *("JAVA_HOME", "PATH", "LANG", "LC_ALL", "TZ", "SPARK_LOCAL_IP", "SPARK_HOME", "TMPDIR"),
+    *("JAVA_HOME", "LANG", "LC_ALL", "TZ", "SPARK_LOCAL_IP", "SPARK_HOME", "TMPDIR"),
     *("HOME", "no_proxy", "NO_PROXY", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"),
     *("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"),
     *("AWS_CREDENTIAL_PROFILES_FILE", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION"),
@@ -124,7 +124,7 @@ def policy() -> dict[str, str]:
     }
 
 
-def yarn_site(cluster: Cluster, ports: Ports) -> dict[str, str]:
+def yarn_site(cluster: Cluster, ports: Ports, folder: Path) -> dict[str, str]:
     """yarn-site.xml of the cluster; what keeps others out is not the user's to change."""
     sizes = [catalog.instance_type(node.group.instance_type) for node in cluster.workers]
     sizes = sizes or [catalog.instance_type(cluster.primary.group.instance_type)]
@@ -136,6 +136,8 @@ def yarn_site(cluster: Cluster, ports: Ports) -> dict[str, str]:
         "yarn.nodemanager.container-monitor.interval-ms": "500",
         "yarn.resourcemanager.nodemanagers.heartbeat-interval-ms": "200",
         "yarn.nodemanager.sleep-delay-before-sigkill.ms": "5000",
+        "yarn.node-labels.fs-store.root-dir": f"file://{folder / 'node-labels'}",
+        "yarn.node-attribute.fs-store.root-dir": f"file://{folder / 'node-attributes'}",
     }
     return emr | classification(cluster, "yarn-site") | _addresses(ports) | _closed()
 
@@ -172,7 +174,9 @@ def _closed() -> dict[str, str]:
     }
 
 
-def node_manager(yarn: Mapping[str, str], root: Path, instance_type: str) -> dict[str, str]:
+def node_manager(
+    yarn: Mapping[str, str], root: Path, instance_type: str, path: str
+) -> dict[str, str]:
     """yarn-site.xml of the NodeManager in that folder, as big as EMR makes it."""
     size = catalog.instance_type(instance_type)
     here = "127.0.0.1:0"
@@ -193,6 +197,8 @@ def node_manager(yarn: Mapping[str, str], root: Path, instance_type: str) -> dic
         "yarn.nodemanager.log-dirs": str(root / "containers"),
         "yarn.nodemanager.user-home-dir": str(root / "home"),
         "yarn.nodemanager.env-whitelist": ",".join(_WHITELIST),
+        # A whitelisted variable gives way to one that is set, and bash sets a PATH of its own.
+        "yarn.nodemanager.admin-env": f"MALLOC_ARENA_MAX=$MALLOC_ARENA_MAX,PATH={path}",
         "yarn.nodemanager.log.retain-seconds": "604800",
         "yarn.nodemanager.disk-health-checker.max-disk-utilization-per-disk-percentage": "100",
     }

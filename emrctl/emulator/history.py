@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import threading
 import time
@@ -25,6 +26,7 @@ class History:
 
     yarn: Yarn
     process: subprocess.Popen[bytes] | None = None
+    directory: str = ""
     port: int | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -35,11 +37,32 @@ class History:
         return f"http://127.0.0.1:{self.port}" if alive and self.port else None
 
     def address(self) -> str:
-        """Where it answers; it runs from now on."""
+        """Where it answers; it runs from now on, over the event logs that steps write now."""
         with self.lock:
-            if self.running is None:
+            if self.running is None or self.directory != self.events():
+                self._stop()
                 self._start()
         return f"http://127.0.0.1:{self.port}"
+
+    def events(self) -> str:
+        """Where event logs are: where the newest step that says so writes, else the default."""
+        for step in reversed(self.yarn.cluster.steps):
+            for text in step.args:
+                if text.startswith("spark.eventLog.dir="):
+                    return text.partition("=")[2]
+        defaults = self._defaults()
+        chosen = defaults["spark.history.fs.logDirectory"]
+        return defaults["spark.eventLog.dir"] if chosen.startswith("file:") else chosen
+
+    def _defaults(self) -> dict[str, str]:
+        text = (self.yarn.folder / "conf/spark-defaults.conf").read_text(encoding="utf-8")
+        return dict(line.split(" ", 1) for line in text.splitlines())
+
+    def _stop(self) -> None:
+        if self.process is not None:
+            processes.signal_group(self.process, signal.SIGKILL)
+            self.process.wait()
+        self.process = self.port = None
 
     def _start(self) -> None:
         primary = self.yarn.cluster.primary
@@ -48,14 +71,13 @@ class History:
         log = folder / "spark-history-server.log"
         log.unlink(missing_ok=True)
         settings = self._properties(folder)
-        spark = java.spark_home()
         program = processes.Program(
             argv=[
                 str(java.java_home() / "bin" / "java"),
                 *java.JVM_OPTIONS,
                 *_opens(),
                 "-Xmx512m",
-                *("-cp", f"{self.yarn.folder / 'conf'}:{spark}/jars/*:{self.yarn.hadoop.s3a}"),
+                *("-cp", self._class_path()),
                 *(_MAIN, "--properties-file", str(settings)),
             ],
             cwd=folder,
@@ -66,18 +88,21 @@ class History:
         self.process = processes.start(program)
         self.port = self._await_port(log)
 
-    def _properties(self, folder: Path) -> Path:
-        """spark-defaults.conf's words, with the door before the pages.
+    def _class_path(self) -> str:
+        """Spark's, with Hadoop's own filter before the one in Spark's shaded Hadoop.
 
-        Event logs are where the cluster's Spark writes them, unless the user says otherwise.
+        The shaded one wants a shaded servlet API, which Spark's server does not speak.
         """
-        text = (self.yarn.folder / "conf/spark-defaults.conf").read_text(encoding="utf-8")
-        found = dict(line.split(" ", 1) for line in text.splitlines())
-        events = found["spark.eventLog.dir"]
-        if found["spark.history.fs.logDirectory"].startswith("file:"):
-            found["spark.history.fs.logDirectory"] = events
+        auth = next((self.yarn.hadoop.folder / "yarn").glob("hadoop-auth-*.jar"))
+        conf = self.yarn.folder / "conf"
+        return f"{conf}:{auth}:{java.spark_home()}/jars/*:{self.yarn.hadoop.s3a}"
+
+    def _properties(self, folder: Path) -> Path:
+        """spark-defaults.conf's words, with the door before the pages."""
+        self.directory = self.events()
         filters = door.settings(self.yarn.secrets.signing, f"spark.{_FILTER}.param.")
-        found |= {
+        found = self._defaults() | {
+            "spark.history.fs.logDirectory": self.directory,
             "spark.history.ui.port": "0",
             "spark.history.fs.update.interval": "2s",
             "spark.ui.filters": _FILTER,

@@ -123,7 +123,8 @@ class LocalLife:
 
     def cookie(self, address: str) -> str | None:
         """The cookie for the cluster whose pages lie at that address."""
-        for cluster_id, running in self.yarns.items():
+        address = address.replace("//localhost:", "//127.0.0.1:")
+        for cluster_id, running in list(self.yarns.items()):
             known = [running.address, self.histories[cluster_id].running]
             known += [f"http://{one}" for one in running.web_nodes()]
             if any(one and (address + "/").startswith(one + "/") for one in known):

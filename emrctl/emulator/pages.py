@@ -1,13 +1,16 @@
 """The emulator's own pages, under `/emrctl/`: what runs, and the way in to YARN's and Spark's.
 
-Programs show the token in `X-Emrctl-Token`. A browser is sent to `/emrctl/ui` with it once and is
-given a cookie that YARN's own pages ask for; from then on it speaks to YARN directly.
+Programs show the token in `X-Emrctl-Token`. A browser is sent to `/emrctl/ui` with a ticket that is
+good for a minute, and is given a cookie that YARN's own pages ask for; from then on it speaks to
+YARN directly.
 """
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import json
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -20,6 +23,7 @@ from emrctl.emulator.guard import (
     Environ,
     RefusedError,
     StartResponse,
+    check_host,
     check_origin,
     refuse,
 )
@@ -55,7 +59,6 @@ class Pages:
         if not path.startswith(PREFIX):
             return self.inner(environ, start_response)
         try:
-            check_origin(environ, self.port)
             answer = self._page(path[len(PREFIX) :], environ)
         except RefusedError as refusal:
             return refuse(environ, start_response, refusal)
@@ -67,8 +70,11 @@ class Pages:
             raise RefusedError("MethodNotAllowed", "These pages are read only.", 405)
         query = dict(urllib.parse.parse_qsl(environ.get("QUERY_STRING", "")))
         if path == "ui":
-            self._check_token(query.get("token", ""))
-            return self._let_in(query.get("to", ""))
+            # A browser comes here from anywhere: what counts is that we signed the address.
+            check_host(environ, self.port)
+            self._check_ticket(query)
+            return self._let_in(query, environ["HTTP_HOST"])
+        check_origin(environ, self.port)
         self._check_token(environ.get("HTTP_X_EMRCTL_TOKEN", ""))
         if path == "status":
             return _json(self.doors.status())
@@ -82,12 +88,26 @@ class Pages:
         if not hmac.compare_digest(shown.encode(), self.token.encode()):
             raise RefusedError("AccessDenied", "The emulator's token is missing or wrong.")
 
-    def _let_in(self, to: str) -> Answer:
+    def _check_ticket(self, query: Mapping[str, str]) -> None:
+        to, until = query.get("to", ""), query.get("until", "")
+        good = hmac.compare_digest(ticket(self.token, to, until), query.get("ticket", ""))
+        if not (good and until.isdigit() and time.time() <= int(until)):
+            raise RefusedError("AccessDenied", "The address has expired. Ask emrctl for another.")
+
+    def _let_in(self, query: Mapping[str, str], host: str) -> Answer:
+        """The cookie, then on to where the browser wants to be.
+
+        YARN's pages link to this machine by either of its names, and a cookie is for one.
+        """
+        to = query.get("to", "")
         cookie = self.doors.cookie(to)
+        onward = to
+        if host.startswith("127.0.0.1"):
+            onward = f"http://localhost:{self.port}{PREFIX}ui?{urllib.parse.urlencode(query)}"
         if cookie is None:
             raise RefusedError("AccessDenied", f"'{to}' is no page of a cluster of this emulator.")
         headers = {
-            "Location": to,
+            "Location": onward,
             "Set-Cookie": f"{cookie}; Path=/; HttpOnly; SameSite=Lax",
             "Cache-Control": "no-store",
             "Referrer-Policy": "no-referrer",
@@ -101,6 +121,11 @@ class Pages:
         return fetch(f"{address}/{rest}", self.doors.cookie(address))
 
 
+def ticket(token: str, to: str, until: str) -> str:
+    """What lets a browser in, to that address and until that second, without the token itself."""
+    return hmac.new(token.encode(), f"{until} {to}".encode(), hashlib.sha256).hexdigest()
+
+
 @dataclass(frozen=True)
 class Answer:
     """What goes back to the caller."""
@@ -110,15 +135,22 @@ class Answer:
     body: bytes
 
 
-class _KeepOn(urllib.request.HTTPRedirectHandler):
-    """YARN's proxy redirects to an application's address, which may leave nothing else."""
+class _StayThere(urllib.request.HTTPRedirectHandler):
+    """Follows a redirect to the same server only: the cookie is for no other."""
+
+    def redirect_request(self, *arguments: Any, **options: Any) -> Any:
+        """The request to go on with, None where the redirect leads elsewhere."""
+        request, *_, new_url = arguments
+        if urllib.parse.urlsplit(new_url).netloc != request.host:
+            return None
+        return super().redirect_request(*arguments, **options)
 
 
 def fetch(url: str, cookie: str | None, *, timeout_s: float = 20.0) -> Answer:
     """What the server at `url`, on loopback, answers; 502 where it answers nothing."""
     headers = {"Cookie": cookie} if cookie else {}
     request = urllib.request.Request(url, headers=headers)  # noqa: S310
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _KeepOn())
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _StayThere())
     try:
         with opener.open(request, timeout=timeout_s) as answer:
             kind = answer.headers.get("Content-Type", "application/octet-stream")

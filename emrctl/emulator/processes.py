@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +41,7 @@ class Program:
 def start(program: Program) -> subprocess.Popen[bytes]:
     """The program runs in a session of its own, with no terminal and no input."""
     with program.stdout.open("ab") as out, program.stderr.open("ab") as err:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             list(program.argv),
             cwd=program.cwd,
             env=dict(program.env),
@@ -50,6 +50,8 @@ def start(program: Program) -> subprocess.Popen[bytes]:
             stderr=err,
             start_new_session=True,
         )
+    _ours.add(process.pid)
+    return process
 
 
 def adopt_orphans() -> None:
@@ -109,22 +111,12 @@ def reap() -> None:
     """Adopted orphans that have ended leave no zombie; our own children are left to their owner."""
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.Error, OSError):
-            if child.status() == psutil.STATUS_ZOMBIE and child.pid not in _waited:
+            if child.status() == psutil.STATUS_ZOMBIE and child.pid not in _ours:
                 os.waitpid(child.pid, os.WNOHANG)
 
 
-# Children that a Popen of ours waits for: reaping those here would lose their exit code.
-_waited: set[int] = set()
-
-
-@contextlib.contextmanager
-def waited(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """While inside, `reap` leaves the process to its Popen."""
-    _waited.add(process.pid)
-    try:
-        yield
-    finally:
-        _waited.discard(process.pid)
+# Children that a Popen of ours waits for: reaping those would lose their exit codes.
+_ours: set[int] = set()
 
 
 def created(pid: int) -> float | None:

@@ -27,6 +27,7 @@ from emrctl.emulator.local import LocalLife
 from emrctl.emulator.nodes import Place
 from emrctl.emulator.pages import Pages
 from emrctl.emulator.service import Service
+from emrctl.errors import EmrctlError
 
 _log = logging.getLogger(__name__)
 
@@ -92,7 +93,10 @@ class Doors:
 
     def address(self, cluster_id: str, kind: str) -> str | None:
         """Where the cluster's pages of that kind answer."""
-        return self.life.address(cluster_id, kind)
+        try:
+            return self.life.address(cluster_id, kind)
+        except EmrctlError as error:
+            raise RefusedError("BadGateway", error.message, 502) from error
 
     def cookie(self, address: str) -> str | None:
         """The cookie that opens the pages at that address."""

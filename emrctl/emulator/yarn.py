@@ -54,6 +54,7 @@ class Yarn:
     def environment(self, node: Node) -> dict[str, str]:
         """The node's environment with Spark and YARN in it, and the name that YARN serves."""
         conf = str(self.folder / "conf")
+        root = self.place.node(self.cluster, node)
         return nodes.environment(self.place, self.cluster, node) | {
             "SPARK_HOME": str(java.spark_home()),
             "SPARK_CONF_DIR": conf,
@@ -62,12 +63,15 @@ class Yarn:
             "SPARK_DIST_CLASSPATH": self.hadoop.s3a,
             "HADOOP_USER_NAME": self.secrets.name,
             "PYSPARK_PYTHON": "python3",
+            # Java does not read TMPDIR. The compiler is for the JVMs that only submit.
+            "SPARK_SUBMIT_OPTS": f"-Djava.io.tmpdir={root / 'tmp'} -XX:TieredStopAtLevel=1",
+            "SPARK_LAUNCHER_OPTS": " ".join(java.JVM_OPTIONS),
         }
 
     def write_conf(self) -> None:
         """The clients' configuration, and the ResourceManager's."""
         core = hadoopconf.core_site(self.cluster, self.place.endpoint, self.folder)
-        yarn = hadoopconf.yarn_site(self.cluster, self.ports)
+        yarn = hadoopconf.yarn_site(self.cluster, self.ports, self.folder)
         hadoopconf.write(self.folder / "conf", [("core-site.xml", core), ("yarn-site.xml", yarn)])
         self._write_daemon_conf(self.folder / "conf-rm", yarn)
 
@@ -92,31 +96,35 @@ class Yarn:
     def join(self, joining: Sequence[Node]) -> None:
         """The nodes' NodeManagers have registered."""
         before = len(self._node_managers())
-        yarn = hadoopconf.yarn_site(self.cluster, self.ports)
+        yarn = hadoopconf.yarn_site(self.cluster, self.ports, self.folder)
         for node in joining:
             root = self.place.node(self.cluster, node)
             conf = root / "conf"
-            own = hadoopconf.node_manager(yarn, root, node.group.instance_type)
+            path = nodes.environment(self.place, self.cluster, node)["PATH"]
+            own = hadoopconf.node_manager(yarn, root, node.group.instance_type, path)
             self._write_daemon_conf(conf, own)
             self._start_daemon(node, _NODE_MANAGER, conf)
         self._await_nodes(before + len(joining))
 
     def leave(self, leaving: Sequence[Node]) -> None:
         """The nodes' NodeManagers and what they ran have gone."""
-        for node in leaving:
-            daemon = self.daemons.pop(_key(node, _NODE_MANAGER), None)
-            if daemon is not None:
-                processes.signal_group(daemon, signal.SIGTERM)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    daemon.wait(timeout=10)
-                processes.signal_group(daemon, signal.SIGKILL)
-                daemon.wait()
+        popped = [self.daemons.pop(_key(node, _NODE_MANAGER), None) for node in leaving]
+        gone = [daemon for daemon in popped if daemon is not None]
+        for daemon in gone:
+            processes.signal_group(daemon, signal.SIGTERM)
+        deadline = time.monotonic() + 10
+        while any(daemon.poll() is None for daemon in gone) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for daemon in gone:
+            processes.signal_group(daemon, signal.SIGKILL)
+            daemon.wait()
 
     def _node_managers(self) -> list[str]:
         return [key for key in self.daemons if key.endswith(_NODE_MANAGER)]
 
     def _start_daemon(self, node: Node, main: str, conf: Path) -> None:
-        log = self.place.node(self.cluster, node) / "mnt/var/log/hadoop-yarn"
+        root = self.place.node(self.cluster, node)
+        log = root / "mnt/var/log/hadoop-yarn"
         log.mkdir(parents=True, exist_ok=True)
         heap = "512m" if main == _RESOURCE_MANAGER else "256m"
         program = processes.Program(
@@ -126,6 +134,8 @@ class Yarn:
                 *java.open_modules(),
                 f"-Xmx{heap}",
                 "-Xss512k",
+                "-XX:-UsePerfData",
+                f"-Djava.io.tmpdir={root / 'tmp'}",
                 f"-Dhadoop.log.dir={log}",
                 *("-cp", f"{conf}:{self.hadoop.yarn}", main),
             ],
@@ -169,7 +179,8 @@ class Yarn:
         """Hosts and ports of the NodeManagers' pages."""
         with contextlib.suppress(OSError, ValueError):
             found = self.ask("/ws/v1/cluster/nodes")["nodes"] or {}
-            return [one.get("nodeHTTPAddress", "") for one in found.get("node", [])]
+            hosts = [one.get("nodeHTTPAddress", "") for one in found.get("node", [])]
+            return [host.replace("localhost:", "127.0.0.1:") for host in hosts]
         return []
 
     def applications(self) -> list[str]:
