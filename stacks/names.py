@@ -18,12 +18,13 @@ def bucket(project: ProjectSpec, settings: Mapping[str, str]) -> str:
 
 
 def tags(project: ProjectSpec, stack: str) -> dict[str, str]:
-    """The user's tags and emrctl's own, which win.
+    """The user's tags and emrctl's own, which win; a cluster's own tags stay off the bucket.
 
     AmazonEMRServicePolicy_v2 touches only what carries its `for-use-with-…` tag.
     """
     own = {"emrctl:project": project.project, "emrctl:stack": stack, MANAGED_POLICIES: "true"}
-    return {**project.tags, **project.cluster.tags, **own}
+    cluster = {} if stack == project.storage_stack else project.cluster.tags
+    return {**project.tags, **cluster, **own}
 
 
 def spec_hash(project: ProjectSpec) -> str:

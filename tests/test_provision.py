@@ -268,7 +268,7 @@ def test_nobody_who_is_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     nobody = Target(kind="local", region="us-east-1", identity="nobody")
     with pytest.raises(CredentialsError) as caught:
-        provision.up(pets(), nobody, tmp_path)
+        provision.up(pets(bootstrap=[]), nobody, tmp_path)
     assert caught.value.hint
 
 

@@ -72,6 +72,7 @@ class Planner:
     def _compare(self, declared: Declared, entry: Entry, inputs: dict[str, Any]) -> Decision:
         found = self._provider.diff(declared.type, entry.inputs, inputs)
         if found.replaces:
+            refuse_protected(entry, f"{found.replaces[0]} cannot be changed in place")
             first = declared.delete_first or found.delete_first
             keys = found.replaces
             return Decision(operation="replace", inputs=inputs, keys=keys, delete_first=first)
@@ -139,7 +140,10 @@ class Deployment:
 
     def sweep(self) -> None:
         """What is no longer declared, or was replaced, is deleted."""
-        for entry in self._plan.surplus():
+        surplus = self._plan.surplus()
+        for entry in surplus:
+            refuse_protected(entry, "it is no longer declared")
+        for entry in surplus:
             self.remove(entry)
 
     def clear(self) -> None:
@@ -265,6 +269,13 @@ class Deployment:
     def _tell(self, event: Event) -> None:
         with self._lock:
             self._desk.report(event)
+
+
+def refuse_protected(entry: Entry, why: str) -> None:
+    """`ProvisioningError` where `entry` is protected: `why` would have deleted it."""
+    if entry.protect:
+        msg = f"{short(entry.type)} {entry.id} is protected: {why}"
+        raise ProvisioningError(msg, hint="`emrctl down --storage` deletes it.")
 
 
 def _ended(event: Event, status: Any, seconds: float, message: str) -> Event:

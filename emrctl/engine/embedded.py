@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from emrctl.engine.base import Event, Outcome, Plan, Program, Report, StackState
-from emrctl.engine.deployment import Deployment, Desk, Planner
+from emrctl.engine.deployment import Deployment, Desk, Planner, refuse_protected
 from emrctl.engine.kind import StoppedError
 from emrctl.engine.local_aws import Provider, short
 from emrctl.engine.monitor import evaluate
@@ -75,7 +75,8 @@ class EmbeddedEngine:
                 self._files.remove(stack)
                 return Outcome(stack=stack, outputs={})
             if not force:
-                _refuse_protected(state)
+                for entry in state.all():
+                    refuse_protected(entry, f"the stack {stack} would be deleted")
             stop = threading.Event()
             desk = Desk(state=state, save=self._files.save, report=report, stop=stop)
             work = Deployment(Provider(self._target, stop), desk)
@@ -193,10 +194,3 @@ def _standing(state: State) -> str:
     clusters = [str(entry.id) for entry in entries if short(entry.type) == "emr.Cluster"]
     names = f", cluster {', '.join(clusters)} among them" if clusters else ""
     return f"{len(entries)} of its resources stand{names}"
-
-
-def _refuse_protected(state: State) -> None:
-    for entry in state.all():
-        if entry.protect:
-            msg = f"stack {state.stack}: {short(entry.type)} {entry.id} is protected"
-            raise ProvisioningError(msg, hint="`emrctl down --storage` deletes it.")

@@ -87,16 +87,19 @@ def test_an_update_that_was_cut_off_is_made_whole(work: Work) -> None:
         if entry["name"] == "cluster":
             entry["status"] = "updating"
     (work.folder / f"{STACK}.json").write_text(json.dumps(document))
-    group = work.target.client("emr").list_instance_groups(ClusterId=id_)["InstanceGroups"][1]
     work.target.client("emr").modify_instance_groups(
-        InstanceGroups=[{"InstanceGroupId": group["Id"], "InstanceCount": 9}]
+        InstanceGroups=[{"InstanceGroupId": _core(work, id_)["Id"], "InstanceCount": 9}]
     )
     with pytest.MonkeyPatch.context() as patch:
         # moto has no auto-termination; the emulator has.
         patch.setattr("emrctl.engine.local_emr._put_auto_termination", lambda *_: None)
         assert made(work.up(core={"count": 2})) == {"cluster": "update"}
-    group = work.target.client("emr").list_instance_groups(ClusterId=id_)["InstanceGroups"][1]
-    assert group["RequestedInstanceCount"] == 2
+    assert _core(work, id_)["RequestedInstanceCount"] == 2
+
+
+def _core(work: Work, id_: str) -> Any:
+    groups = work.target.client("emr").list_instance_groups(ClusterId=id_)["InstanceGroups"]
+    return next(group for group in groups if group["InstanceGroupType"] == "CORE")
 
 
 def test_stacks_of_an_emulator_that_is_gone_count_as_gone(work: Work, aws: Target) -> None:

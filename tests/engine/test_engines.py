@@ -255,5 +255,8 @@ def test_what_is_protected_needs_force(work: Work) -> None:
     with pytest.raises(ProvisioningError, match=r"s3\.Bucket .* is protected") as caught:
         work.engine.down("pets-storage", work.events.append)
     assert "--storage" in caught.value.hint
+    other = ProjectSpec.model_validate({"project": "pets", "storage": {"bucket": "another"}})
+    with pytest.raises(ProvisioningError, match="is protected: bucket cannot be changed"):
+        work.engine.up("pets-storage", lambda: program.storage(other, settings), work.events.append)
     work.engine.down("pets-storage", work.events.append, force=True)
     assert work.target.client("s3").list_buckets()["Buckets"] == []
