@@ -84,6 +84,7 @@ def quick_aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
+    monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
     monkeypatch.setattr(models, "aws_managed_policies_data", _one_policy())
     with mock_aws():
         yield Target(kind="local", region="us-east-1", identity="quick", poll_s=0.01, logs_s=0.1)
