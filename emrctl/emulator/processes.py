@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ CLUSTER_MARK = "EMRCTL_CLUSTER"
 SCOPE_MARK = "EMRCTL_SCOPE"
 
 _PR_SET_CHILD_SUBREAPER = 36
+_adopting = threading.Event()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,7 @@ def adopt_orphans() -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+            _adopting.set()
 
 
 def signal_group(process: subprocess.Popen[bytes], signum: int) -> None:
@@ -89,14 +92,14 @@ def kill_marked(mark: str, value: str, *, grace_s: float = 0.0) -> int:
     if grace_s:
         victims = marked(mark, value)
         _send(victims, signal.SIGTERM)
-        psutil.wait_procs(victims, timeout=grace_s)
+        _await_end(victims, timeout_s=grace_s)
     for _ in range(20):
         victims = marked(mark, value)
         if not victims:
             break
         killed += len(victims)
         _send(victims, signal.SIGKILL)
-        psutil.wait_procs(victims, timeout=1.0)
+        _await_end(victims, timeout_s=1.0)
         reap()
     return killed
 
@@ -107,8 +110,27 @@ def _send(processes: Iterable[psutil.Process], signum: int) -> None:
             process.send_signal(signum)
 
 
+def _await_end(processes: Iterable[psutil.Process], *, timeout_s: float) -> None:
+    """The processes have ended, if only as zombies that others have yet to reap, or time is up."""
+    deadline = time.monotonic() + timeout_s
+    while any(created(one.pid) == _began(one) for one in processes):
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.01)
+
+
+def _began(process: psutil.Process) -> float:
+    # psutil keeps what it once read: this asks nobody about a process that has gone.
+    return process.create_time()
+
+
 def reap() -> None:
-    """Adopted orphans that have ended leave no zombie; our own children are left to their owner."""
+    """Adopted orphans that have ended leave no zombie; our own children are left to their owner.
+
+    Where nobody asked to adopt any, children are somebody else's business.
+    """
+    if not _adopting.is_set():
+        return
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.Error, OSError):
             if child.status() == psutil.STATUS_ZOMBIE and child.pid not in _ours:

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from botocore.exceptions import ClientError
+
+from emrctl.emulator.fake import FakeLife
+from emrctl.target import Target
+
+
+def test_a_new_bucket_is_as_aws_makes_it(mocked: Target, life: FakeLife) -> None:
+    s3 = mocked.client("s3")
+    tags = [{"Key": "team", "Value": "cats & dogs"}, {"Key": "empty", "Value": ""}]
+    s3.create_bucket(Bucket="pets", CreateBucketConfiguration={"Tags": tags})
+    assert s3.get_bucket_tagging(Bucket="pets")["TagSet"] == tags
+    rules = s3.get_bucket_encryption(Bucket="pets")["ServerSideEncryptionConfiguration"]["Rules"]
+    assert rules[0]["ApplyServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    block = s3.get_public_access_block(Bucket="pets")["PublicAccessBlockConfiguration"]
+    assert all(block.values())
+
+
+def test_a_policy_that_demands_tls_does_not_lock_everybody_out(
+    mocked: Target, life: FakeLife
+) -> None:
+    s3 = mocked.client("s3")
+    s3.create_bucket(Bucket="pets")
+    statement = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": ["arn:aws:s3:::pets", "arn:aws:s3:::pets/*"],
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    s3.put_bucket_policy(Bucket="pets", Policy=json.dumps(policy))
+    s3.put_object(Bucket="pets", Key="a", Body=b"x")
+    assert s3.get_object(Bucket="pets", Key="a")["Body"].read() == b"x"
+    del statement["Condition"]
+    s3.put_bucket_policy(Bucket="pets", Policy=json.dumps(policy))
+    with pytest.raises(ClientError, match=r"403|AccessDenied"):
+        s3.get_object(Bucket="pets", Key="a")
+
+
+def test_managed_policies_can_be_attached(mocked: Target, life: FakeLife) -> None:
+    iam = mocked.client("iam")
+    iam.create_role(RoleName="emr", AssumeRolePolicyDocument="{}")
+    arn = "arn:aws:iam::aws:policy/service-role/AmazonEMRServicePolicy_v2"
+    iam.attach_role_policy(RoleName="emr", PolicyArn=arn)
+
+
+def test_moto_is_as_it_came_afterwards() -> None:
+    import moto.backends
+    from moto.emr.responses import ElasticMapReduceResponse
+
+    from emrctl.emulator import api
+
+    before = (moto.backends.list_of_moto_modules, ElasticMapReduceResponse._dispatch)
+    with api.install(FakeLife()):
+        assert moto.backends.list_of_moto_modules is not before[0]
+    assert (moto.backends.list_of_moto_modules, ElasticMapReduceResponse._dispatch) == before
