@@ -39,7 +39,8 @@ STEPS: tuple[tuple[str, str], ...] = (
     ("What came of them, side by side.", f"compare --experiment allocation --html {PAGE}"),
 )
 CLEAN_UP: tuple[tuple[str, str], ...] = (
-    ("The cluster goes, and with --storage the bucket too.", "down --storage --yes"),
+    ("The cluster goes.", "down --yes"),
+    ("The bucket goes, with all that is in it.", "down --storage --yes"),
     ("The EMR on localhost ends; nothing of it is left running.", "local down"),
 )
 
