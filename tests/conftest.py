@@ -13,6 +13,7 @@ import pytest
 from emrctl import target as targets
 from emrctl.emulator import api
 from emrctl.emulator.fake import FakeLife
+from emrctl.emulator.state import EmulatorInfo
 from emrctl.target import Target
 
 # The user's downloads are shared by all tests: Hadoop is fetched once for a machine.
@@ -90,4 +91,61 @@ def standing(mocked: Target, life: FakeLife) -> str:
     found = str(made["JobFlowId"])
     while emr.describe_cluster(ClusterId=found)["Cluster"]["Status"]["State"] != "WAITING":
         time.sleep(0.01)
+    return found
+
+
+@pytest.fixture(scope="session")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorInfo]:
+    """A running emulator, one for all tests; its home is `Path(info.home).parent`."""
+    from emrctl.emulator import control
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EMRCTL_HOME", str(tmp_path_factory.mktemp("emulator")))
+        patch.setenv("EMRCTL_CACHE", CACHE)
+        info = control.up(region="us-east-1", report=lambda _: None)
+    yield info
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EMRCTL_HOME", str(Path(info.home).parent))
+        control.down(lambda _: None)
+
+
+@pytest.fixture(scope="session")
+def local(emulator: EmulatorInfo) -> Target:
+    """A target that reaches the session's emulator, whatever the home of a single test."""
+    return Target(
+        kind="local",
+        region=emulator.region,
+        endpoint=emulator.endpoint,
+        credentials=Path(emulator.credentials),
+        identity=emulator.id,
+        token_file=Path(emulator.token_file),
+        poll_s=0.1,
+    )
+
+
+@pytest.fixture(scope="session")
+def yarn_cluster(local: Target) -> str:
+    """A cluster of one primary and two core nodes that is WAITING; logs on s3://yarn-logs/."""
+    local.client("s3").create_bucket(Bucket="yarn-logs")
+    groups = [
+        {"InstanceRole": role, "InstanceType": "m5.xlarge", "InstanceCount": count}
+        for role, count in (("MASTER", 1), ("CORE", 2))
+    ]
+    emr = local.client("emr")
+    made = emr.run_job_flow(
+        Name="yarn",
+        ReleaseLabel="emr-7.5.0",
+        LogUri="s3://yarn-logs/",
+        Applications=[{"Name": "Spark"}],
+        Instances={"InstanceGroups": groups, "KeepJobFlowAliveWhenNoSteps": True},
+    )
+    found = str(made["JobFlowId"])
+    deadline = time.monotonic() + 120
+    while (state := emr.describe_cluster(ClusterId=found)["Cluster"]["Status"])["State"] not in (
+        "WAITING",
+        "TERMINATED_WITH_ERRORS",
+    ):
+        assert time.monotonic() < deadline, state
+        time.sleep(0.05)
+    assert state["State"] == "WAITING", state
     return found

@@ -13,6 +13,7 @@ from emrctl.emulator.life import Outcome
 from emrctl.emulator.model import Cluster, Step
 
 _EXCERPT = 2000
+_TRACE = b"Traceback (most recent call last)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,9 @@ def step(cluster: Cluster, one: Step, texts: StepLogs) -> Outcome:
     kept = put(cluster, f"{folder}/stderr", texts.stderr)
     if texts.exit_code == 0:
         return Outcome(exit_code=0)
-    message = explain(texts.stderr.decode(errors="replace"))
+    # In client mode, spark-submit sends all that Python prints to its standard output.
+    text = texts.stderr if _TRACE in texts.stderr or _TRACE not in texts.stdout else texts.stdout
+    message = explain(text.decode(errors="replace"))
     return Outcome(
         exit_code=texts.exit_code,
         reason=_reason(message),
@@ -82,7 +85,7 @@ def stamp() -> str:
 
 def explain(stderr: str) -> str:
     """The lines that say what went wrong: a Python traceback's, else the last exception's."""
-    trace = stderr.rfind("Traceback (most recent call last)")
+    trace = stderr.rfind(_TRACE.decode())
     if trace >= 0:
         return _traceback(stderr[trace:])
     causes = re.findall(r"^.*(?:Exception|Error)\b.*$", stderr, flags=re.MULTILINE)

@@ -67,6 +67,9 @@ def prepare(place: Place, cluster: Cluster, node: Node) -> None:
     root = place.node(cluster, node)
     for name in ("home", "tmp", "mnt/var/lib/info", "mnt/var/log", "containers", "conf", "bin"):
         (root / name).mkdir(parents=True, exist_ok=True)
+    # Not the user's own: Java's SDK would look there, whatever HOME says.
+    config = f"[default]\nregion = {cluster.region}\n"
+    (root / "aws-config").write_text(config, encoding="utf-8")
     _write_shims(root / "bin")
     _make_python(root / "venv")
     _write_facts(cluster, node, root / "mnt/var/lib/info")
@@ -155,7 +158,7 @@ def environment(place: Place, cluster: Cluster, node: Node) -> dict[str, str]:
         "NO_PROXY": "127.0.0.1,localhost",
         "AWS_SHARED_CREDENTIALS_FILE": str(place.credentials),
         "AWS_CREDENTIAL_PROFILES_FILE": str(place.credentials),
-        "AWS_CONFIG_FILE": "/dev/null",
+        "AWS_CONFIG_FILE": str(root / "aws-config"),
         "AWS_ENDPOINT_URL": place.endpoint,
         "AWS_REGION": cluster.region,
         "AWS_DEFAULT_REGION": cluster.region,

@@ -128,6 +128,10 @@ def _log4j2(cluster: Cluster) -> str:
         "appender.console.target": "SYSTEM_ERR",
         "appender.console.layout.type": "PatternLayout",
         "appender.console.layout.pattern": "%d{yy/MM/dd HH:mm:ss} %p %c{1}: %m%n%ex",
+        "logger.jetty.name": "org.sparkproject.jetty",
+        "logger.jetty.level": "warn",
+        "logger.parquet.name": "org.apache.parquet",
+        "logger.parquet.level": "error",
     }
     wanted = ours | hadoopconf.classification(cluster, "spark-log4j2")
     return "".join(f"{key} = {value}\n" for key, value in wanted.items())

@@ -63,8 +63,11 @@ class Yarn:
             "SPARK_DIST_CLASSPATH": self.hadoop.s3a,
             "HADOOP_USER_NAME": self.secrets.name,
             "PYSPARK_PYTHON": "python3",
-            # Java does not read TMPDIR. The compiler is for the JVMs that only submit.
-            "SPARK_SUBMIT_OPTS": f"-Djava.io.tmpdir={root / 'tmp'} -XX:TieredStopAtLevel=1",
+            # Java reads neither TMPDIR nor HOME.
+            "SPARK_SUBMIT_OPTS": (
+                f"-Djava.io.tmpdir={root / 'tmp'} -Duser.home={root / 'home'} "
+                "-XX:TieredStopAtLevel=1"
+            ),
             "SPARK_LAUNCHER_OPTS": " ".join(java.JVM_OPTIONS),
         }
 
