@@ -11,11 +11,18 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import BinaryIO, Literal, cast
+from typing import BinaryIO, Literal
 
 Codec = Literal["plain", "zstd", "gzip", "lz4", "snappy", "lzf"]
 
+SPARKS: frozenset[Codec] = frozenset({"zstd", "lz4", "snappy", "lzf"})
+"""The framings that are Spark's own."""
+
 BLOCK_BYTES = 1 << 20
+# Packed bytes taken at once: what comes of them stays small though they be packed a hundredfold.
+_ZSTD_BYTES = 1 << 15
+# lz4-java's: what it hashes with, and the bits of it that it writes.
+_LZ4_SEED, _LZ4_MASK = 0x9747B28C, 0x0FFFFFFF
 _SNAPPY_MAGIC = b"\x82SNAPPY\x00"
 _LZ4_MAGIC = b"LZ4Block"
 _MAGICS: tuple[tuple[bytes, Codec], ...] = (
@@ -35,31 +42,55 @@ class CutError(Exception):
 
 
 def sniff(head: bytes) -> Codec:
-    """The codec whose magic `head`, the first 8 bytes or more, begins with."""
-    return next((codec for magic, codec in _MAGICS if head.startswith(magic)), "plain")
+    """The codec whose magic `head`, the first 8 bytes, begins with; a cut magic counts too."""
+    for magic, codec in _MAGICS:
+        if head and (head.startswith(magic) or magic.startswith(head)):
+            return codec
+    return "plain"
 
 
 def blocks(stream: BinaryIO) -> Iterator[bytes]:
     """The decoded bytes of `stream`, in order; `CutError` after the last that could be decoded."""
-    head = stream.read(len(_SNAPPY_MAGIC))
-    return _DECODERS[sniff(head)](_Source(stream, head))
+    return Decoded(stream).blocks()
 
 
-class _Source:
-    """A stream whose first bytes were read already."""
+class Decoded:
+    """A stream with its framing undone.
 
-    def __init__(self, stream: BinaryIO, head: bytes) -> None:
+    `damage` says what was amiss in it though it could be decoded; `unended` that its framing has
+    an end mark and it has none, as while the application writes it. Both hold after the last of
+    `blocks`.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        head = Source(stream).read(len(_SNAPPY_MAGIC))
+        self.codec = sniff(head)
+        self.damage: list[str] = []
+        self.unended = False
+        self._source = Source(stream, head)
+
+    def blocks(self) -> Iterator[bytes]:
+        """The decoded bytes, in order; `CutError` after the last that could be decoded."""
+        return _DECODERS[self.codec](self, self._source)
+
+
+class Source:
+    """A stream of which the first bytes may have been read already."""
+
+    def __init__(self, stream: BinaryIO, head: bytes = b"") -> None:
         self._stream = stream
         self._head = head
 
     def read(self, size: int = -1) -> bytes:
-        """`size` bytes, or fewer at the end only."""
+        """`size` bytes, or fewer at the end only; all that are left where it is negative."""
+        if size < 0:
+            found, self._head = self._head, b""
+            return found + self._stream.read()
         found, self._head = self._head[:size], self._head[size:]
-        if len(found) == size:
-            return found
-        pieces = [found]
-        missing = size - len(found)
+        pieces, missing = [found], size - len(found)
         while missing and (piece := self._stream.read(missing)):
+            if len(piece) == size:
+                return piece
             pieces.append(piece)
             missing -= len(piece)
         return b"".join(pieces)
@@ -74,26 +105,33 @@ class _Source:
         return found
 
 
-def _plain(source: _Source) -> Iterator[bytes]:
+def _plain(_: Decoded, source: Source) -> Iterator[bytes]:
     while block := source.read(BLOCK_BYTES):
         yield block
 
 
-def _zstd(source: _Source) -> Iterator[bytes]:
+def _zstd(_: Decoded, source: Source) -> Iterator[bytes]:
     import zstandard
 
-    # Spark closes a frame at each flush, so a log has many; a last one without its end is
-    # usual while the application runs, and gives what was flushed.
+    # Spark closes a frame at each flush, so a log has many.
     unpacker = zstandard.ZstdDecompressor()
-    reader = unpacker.stream_reader(cast("BinaryIO", source), read_across_frames=True)
+    frame, begun = unpacker.decompressobj(), False
     try:
-        while block := reader.read(BLOCK_BYTES):
-            yield block
+        while data := source.read(_ZSTD_BYTES):
+            while data:
+                if frame.eof:
+                    frame = unpacker.decompressobj()
+                if block := frame.decompress(data):
+                    yield block
+                data = frame.unused_data
+            begun = not frame.eof
     except zstandard.ZstdError as error:
         raise CutError(f"damaged zstd: {error}") from error
+    if begun:
+        raise CutError("the log ends inside a zstd frame")
 
 
-def _gzip(source: _Source) -> Iterator[bytes]:
+def _gzip(_: Decoded, source: Source) -> Iterator[bytes]:
     inflater = zlib.decompressobj(wbits=31)
     data = b""
     try:
@@ -109,25 +147,32 @@ def _gzip(source: _Source) -> Iterator[bytes]:
         raise CutError("the log ends inside a gzip member")
 
 
-def _lz4(source: _Source) -> Iterator[bytes]:
+def _lz4(log: Decoded, source: Source) -> Iterator[bytes]:
     """LZ4BlockOutputStream: magic, token, packed and true length and checksum, then the data."""
     import cramjam
+    from xxhash import xxh32_intdigest
 
+    wrong = 0
+    log.unended = True
     while head := source.read(21):
         if len(head) < 21 or not head.startswith(_LZ4_MAGIC):
             raise CutError("damaged lz4: no block header where one is due")
-        token, packed, length, _checksum = struct.unpack("<BiiI", head[8:])
+        token, packed, length, checksum = struct.unpack("<BiiI", head[8:])
+        log.unended = bool(length)
         if not length:
             continue
-        data = source.exactly(packed)
-        if token & 0xF0 == 0x10:
-            yield data
-        else:
+        data = block = source.exactly(packed)
+        if token & 0xF0 != 0x10:
             _bounded(length)
-            yield _unpacked(partial(cramjam.lz4.decompress_block, data, output_len=length))
+            block = _unpacked(partial(cramjam.lz4.decompress_block, data, output_len=length))
+        # Writers that are not Java's leave the checksum out.
+        if checksum and xxh32_intdigest(block, _LZ4_SEED) & _LZ4_MASK != checksum:
+            wrong += 1
+            log.damage = [f"lz4: the checksum of {wrong} blocks does not hold"]
+        yield block
 
 
-def _snappy(source: _Source) -> Iterator[bytes]:
+def _snappy(_: Decoded, source: Source) -> Iterator[bytes]:
     """SnappyOutputStream: a header of 16 bytes, then blocks behind their length."""
     source.exactly(16)
     while head := source.read(4):
@@ -148,7 +193,7 @@ def _unsnappy(data: bytes) -> object:
     return cramjam.snappy.decompress_raw(data)
 
 
-def _lzf(source: _Source) -> Iterator[bytes]:
+def _lzf(_: Decoded, source: Source) -> Iterator[bytes]:
     """compress-lzf: chunks of at most 64 KB behind `ZV`, their type and their length."""
     while head := source.read(5):
         if len(head) < 5 or not head.startswith(b"ZV") or head[2] > 1:
@@ -208,7 +253,7 @@ def _unpacked(decode: Callable[[], object]) -> bytes:
         raise CutError(f"a damaged block: {error}") from error
 
 
-_DECODERS: dict[Codec, Callable[[_Source], Iterator[bytes]]] = {
+_DECODERS: dict[Codec, Callable[[Decoded, Source], Iterator[bytes]]] = {
     "plain": _plain,
     "zstd": _zstd,
     "gzip": _gzip,

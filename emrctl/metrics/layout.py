@@ -12,22 +12,37 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import BinaryIO
 
 from emrctl.errors import NotFoundError, UsageError
+from emrctl.metrics import redact
 
-_EVENTS = re.compile(r"events_(\d+)_.+")
+_EVENTS = re.compile(r"events_(\d+)_(.+)")
 _DATABRICKS = re.compile(r"eventlog(-\d{4}-\d\d-\d\d--\d\d-\d\d)?(\.\w+)?")
 _OLD_EVENTS = re.compile(r"EVENT_LOG_(\d+)")
 _OLD_VERSION = re.compile(r"SPARK_VERSION_(.+)")
+# What may follow an application's name: the framing, and what Spark does with the file.
+_ENDINGS = re.compile(r"(\.(zstd?|lz4|lzf|snappy|gz|compact|inprogress))+$")
+# Of these the events are elsewhere, or not yet whole.
+_ASIDE = re.compile(r"[._].*|appstatus_.*|APPLICATION_COMPLETE|.*\.compact\.inprogress")
 
 
 @dataclass(frozen=True)
 class Part:
-    """One file of an event log: its name without folder, and what opens its bytes."""
+    """One file of an event log: its name, with the folders above it, and what opens its bytes."""
 
     name: str
     open: Callable[[], BinaryIO]
+
+    @property
+    def folder(self) -> str:
+        """The folders above it; empty where there are none."""
+        return self.name.rpartition("/")[0]
+
+    @property
+    def base(self) -> str:
+        """Its name without them."""
+        return self.name.rpartition("/")[2]
 
 
 @dataclass(frozen=True)
@@ -44,29 +59,79 @@ class Layout:
 
 
 def of_path(path: Path) -> tuple[Part, ...]:
-    """The files at `path`: itself, or what lies in the folder that it is."""
+    """The files at `path`: itself, or all that lie in the folder that it is."""
     if not path.exists():
-        raise NotFoundError(f"no event log at {path}")
-    found = [path] if path.is_file() else sorted(item for item in path.iterdir() if item.is_file())
-    return tuple(Part(item.name, functools.partial(_open, item)) for item in found)
+        raise NotFoundError(f"no event log at {redact.text(str(path))}")
+    if not path.is_dir():
+        return (Part(path.name, functools.partial(_open, path)),)
+    found = sorted(item for item in path.rglob("*") if item.is_file())
+    return tuple(
+        Part(item.relative_to(path).as_posix(), functools.partial(_open, item)) for item in found
+    )
 
 
 def _open(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
+def logs(parts: Iterable[Part]) -> tuple[tuple[Part, ...], ...]:
+    """`parts` as the event logs that they are, in the order of their names.
+
+    Several attempts of one application are several logs, also where their files lie together.
+    """
+    folders: dict[str, list[Part]] = {}
+    for part in parts:
+        folders.setdefault(part.folder, []).append(part)
+    return tuple(log for name in sorted(folders) for log in _of_folder(folders[name]))
+
+
+def _of_folder(parts: list[Part]) -> list[tuple[Part, ...]]:
+    rolling: dict[str, list[Part]] = {}
+    dated, old, single = [], [], []
+    version = any(_OLD_EVENTS.fullmatch(part.base) for part in parts)
+    for part in parts:
+        if found := _EVENTS.fullmatch(part.base):
+            if not _ASIDE.fullmatch(part.base):
+                rolling.setdefault(_ENDINGS.sub("", found[2]), []).append(part)
+        elif _OLD_EVENTS.fullmatch(part.base) or (version and _OLD_VERSION.fullmatch(part.base)):
+            old.append(part)
+        elif _ASIDE.fullmatch(part.base):
+            continue
+        elif _DATABRICKS.fullmatch(part.base):
+            dated.append(part)
+        else:
+            single.append(part)
+    together = [tuple(group) for group in (*rolling.values(), dated, old) if group]
+    return together + [(part,) for part in single]
+
+
+def only_log(parts: Iterable[Part]) -> tuple[Part, ...]:
+    """The parts of the one log among `parts`; `UsageError` where they are several or none."""
+    found = logs(parts)
+    if len(found) == 1:
+        return found[0]
+    raise _several(found) if found else nothing()
+
+
+def nothing() -> UsageError:
+    """That there is no event log."""
+    return UsageError("there is no event log among the files", hint="Name a log or its folder.")
+
+
+def _several(found: tuple[tuple[Part, ...], ...]) -> UsageError:
+    names = ", ".join(redact.text(log[0].name) for log in found[:4])
+    return UsageError(
+        f"{len(found)} event logs are here, not one: {names}", hint="Name one of them."
+    )
+
+
 def ordered(parts: Iterable[Part]) -> Layout:
-    """`parts` as one log; `UsageError` where they are several logs or none."""
-    seen = [part for part in parts if not part.name.startswith((".", "_"))]
-    rolling = [part for part in seen if _EVENTS.fullmatch(part.name)]
-    old = [part for part in seen if _OLD_EVENTS.fullmatch(part.name)]
-    dated = len(seen) > 1 and all(_DATABRICKS.fullmatch(part.name) for part in seen)
-    if rolling:
-        return _rolling(rolling)
-    if old:
-        return _old(old, seen)
-    if not dated and (len(seen) != 1 or seen[0].name.startswith("appstatus_")):
-        _refuse(seen)
+    """The parts of one log in the order of their events."""
+    seen = list(parts)
+    if all(_EVENTS.fullmatch(part.base) for part in seen):
+        return _rolling(seen)
+    if any(_OLD_EVENTS.fullmatch(part.base) for part in seen):
+        return _old(seen)
     return Layout(tuple(sorted(seen, key=_databricks_key)))
 
 
@@ -80,7 +145,8 @@ def _rolling(parts: list[Part]) -> Layout:
     kept = sorted(kept, key=_index)
     first = 1 if last_compact is None else last_compact
     present = {_index(part) for part in kept}
-    absent = [n for n in range(first, max(present) + 1) if n not in present]
+    # A number that is damage must not be counted up to.
+    absent = [n for n in range(first, max(present) + 1)[: len(kept) + 100] if n not in present]
     missing = tuple(f"events_{n}" for n in absent)
     return Layout(tuple(kept), missing=missing, notes=note)
 
@@ -91,50 +157,21 @@ def _stands_after(part: Part, compact: int) -> bool:
 
 
 def _index(part: Part) -> int:
-    found = _EVENTS.fullmatch(part.name)
+    found = _EVENTS.fullmatch(part.base)
     return int(found[1]) if found else 0
 
 
 def _is_compact(part: Part) -> bool:
-    return part.name.endswith(".compact")
+    return part.base.endswith(".compact")
 
 
-def _old(parts: list[Part], seen: list[Part]) -> Layout:
-    version = next((found[1] for p in seen if (found := _OLD_VERSION.fullmatch(p.name))), None)
-    numbered = sorted(parts, key=lambda part: int(part.name.rpartition("_")[2]))
+def _old(parts: list[Part]) -> Layout:
+    version = next((found[1] for p in parts if (found := _OLD_VERSION.fullmatch(p.base))), None)
+    events = [part for part in parts if _OLD_EVENTS.fullmatch(part.base)]
+    numbered = sorted(events, key=lambda part: int(part.base.rpartition("_")[2]))
     return Layout(tuple(numbered), spark_version=version)
 
 
 def _databricks_key(part: Part) -> tuple[bool, str]:
-    dated = part.name.startswith("eventlog-")
-    return (not dated, part.name)
-
-
-def _refuse(parts: list[Part]) -> NoReturn:
-    if not parts or all(part.name.startswith("appstatus_") for part in parts):
-        raise UsageError("there is no event log among the files", hint="Name a log or its folder.")
-    names = ", ".join(part.name for part in parts[:4])
-    raise UsageError(
-        f"{len(parts)} files are not one event log: {names}",
-        hint="Name one of them, or a folder eventlog_v2_*.",
-    )
-
-
-def logs_below(folder: Path) -> tuple[Path, ...]:
-    """Every event log in `folder`: single files, and rolling folders as one log each, sorted."""
-    found = []
-    for item in sorted(folder.iterdir()):
-        if item.name.startswith((".", "_")):
-            continue
-        if item.is_file() or is_log_folder(item):
-            found.append(item)
-    return tuple(found)
-
-
-def is_log_folder(folder: Path) -> bool:
-    """Whether the files in `folder` make up one log rather than one each."""
-    names = [item.name for item in folder.iterdir() if item.is_file()]
-    patterns = (_EVENTS, _OLD_EVENTS)
-    rolled = any(pattern.fullmatch(name) for pattern in patterns for name in names)
-    dated = any(name.startswith("eventlog-") for name in names)
-    return rolled or (dated and all(_DATABRICKS.fullmatch(name) for name in names))
+    dated = part.base.startswith("eventlog-")
+    return (not dated, part.base)

@@ -158,6 +158,36 @@ class SqlMetrics(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TaskMetrics(Record):
+    """One end of one task; `status` is SUCCESS, FAILED or KILLED, `reason` Spark's own word."""
+
+    stage: int
+    stage_attempt: int = 0
+    id: int
+    index: int = 0
+    attempt: int = 0
+    executor: str = ""
+    host: str = ""
+    locality: str = ""
+    speculative: bool = False
+    status: str = "SUCCESS"
+    reason: str = "Success"
+    launched_ms: int
+    finished_ms: int
+    duration_ms: int
+    executor_run_time_ms: int = 0
+    executor_cpu_time_ns: int = 0
+    jvm_gc_time_ms: int = 0
+    input_bytes: int = 0
+    output_bytes: int = 0
+    shuffle_read_bytes: int = 0
+    shuffle_write_bytes: int = 0
+    memory_spilled_bytes: int = 0
+    disk_spilled_bytes: int = 0
+    fetch_wait_time_ms: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class YarnAccount(Record):
     """What YARN booked for one application.
 

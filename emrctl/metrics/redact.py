@@ -1,30 +1,105 @@
-"""Secrets among Spark's properties, made unreadable before anything is kept."""
+"""Secrets in properties, names and paths, made unreadable before anything is kept or shown."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import re
 from collections.abc import Mapping
+from typing import Any, TypeVar, cast
 
+T = TypeVar("T")
 REDACTED = "*********(redacted)"
 
+_WORDS = (
+    r"secret|passw(?:or)?d|passphrase|passcode|token|credentials?|access[._-]?key(?:[._-]?id)?"
+    r"|api[._-]?key|account[._-]?key|private[._-]?key|signature|\bpwd|\bsas|\bsig"
+)
 # Spark's own spark.redaction.regex, and what it lets through.
 _SENSITIVE = re.compile(
-    r"secret|passw(?:or)?d|passphrase|token|credential|access[.]?key|api[._-]?key|private[._-]?key",
+    r"secret|passw(?:or)?d|passphrase|passcode|token|credential|access[._-]?key|api[._-]?key"
+    r"|account[._-]?key|private[._-]?key|\bpwd\b",
     re.IGNORECASE,
 )
-_SENSITIVE_VALUE = re.compile(
-    r"(?:secret|passw(?:or)?d|passphrase|token|access[._]?key|api[._-]?key)[\w.\-]*\s*[=:]"
-    r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|://[^/\s:@]+:[^/\s@]+@",
+# A word for a secret, what joins it to its value, and the value, which alone is hidden.
+_ASSIGNED = re.compile(
+    rf"((?:{_WORDS})[\w.\-]*[\"']?(?:\s*(?:=|:(?!//)|=>)\s*|\s+(?=[\"']?\S*[\d!#$%+/=]))[\"']?)"
+    r"([^\s\"'&;,)}\]]+)",
     re.IGNORECASE,
 )
+_USER = re.compile(r"(://)[^/\s@\"']+@")
+_BEARER = re.compile(r"\b((?:Bearer|Basic)\s+)[\w.~+/\-]{8,}=*", re.IGNORECASE)
+_SHAPES = re.compile(
+    r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"  # AWS
+    r"|\bgh[pousr]_\w{20,}|\bglpat-[\w\-]{16,}|\bxox[abprs]-[\w\-]{10,}|\bdapi[0-9a-f]{32}"
+    r"|\beyJ[\w\-]{8,}\.[\w\-]{8,}\.[\w\-]*"  # a JSON web token
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)",
+    re.DOTALL,
+)
+_SHORTEST = 6
 
 
 def redacted(properties: Mapping[str, str]) -> dict[str, str]:
     """`properties` with the value of each that looks like a secret replaced, sorted by key."""
-    return {key: redacted_value(key, properties[key]) for key in sorted(properties)}
+    return {text(key): redacted_value(key, properties[key]) for key in sorted(properties)}
 
 
 def redacted_value(key: str, value: str) -> str:
     """`value`, or Spark's own mark where key or value look like a secret."""
-    hidden = _SENSITIVE.search(key) or _SENSITIVE_VALUE.search(value)
-    return REDACTED if hidden else value
+    return REDACTED if _SENSITIVE.search(key) or text(value) != value else value
+
+
+@functools.lru_cache(maxsize=4096)
+def text(value: str) -> str:
+    """`value`, whatever sort of text, with the secrets in it replaced and the rest as it was."""
+    found = _USER.sub(rf"\1{REDACTED}@", value)
+    found = _ASSIGNED.sub(rf"\1{REDACTED}", found)
+    return _SHAPES.sub(REDACTED, _BEARER.sub(rf"\1{REDACTED}", found))
+
+
+class Secrets:
+    """Values of properties that were secrets: hidden wherever else they stand."""
+
+    def __init__(self) -> None:
+        self._values: set[str] = set()
+
+    def learn(self, properties: Mapping[Any, Any]) -> None:
+        """Remember the values of the properties whose names say that they are secrets."""
+        for key, value in properties.items():
+            # Short ones, flags and numbers stand in many places that have nothing to do with it.
+            if (
+                isinstance(value, str)
+                and len(value) >= _SHORTEST
+                and not value.isdecimal()
+                and value != REDACTED
+                and _SENSITIVE.search(str(key))
+                and not re.fullmatch(r"[\w$]+(?:\.[\w$]+){2,}", value)  # a class
+            ):
+                self._values.add(value)
+
+    def hidden(self, value: str) -> str:
+        """`value` without secrets, those that were learned and those that look like one."""
+        found = value
+        for secret in self._values:
+            found = found.replace(secret, REDACTED)
+        return text(found)
+
+    def hidden_in(self, record: T) -> T:
+        """`record` with every text in it, at any depth, hidden."""
+        changed = {}
+        for item in dataclasses.fields(cast("Any", record)):
+            value = getattr(record, item.name)
+            if (hidden := self._walk(value)) != value:
+                changed[item.name] = hidden
+        if not changed:
+            return record
+        return cast("T", dataclasses.replace(cast("Any", record), **changed))
+
+    def _walk(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self.hidden(value)
+        if isinstance(value, tuple):
+            return tuple(self._walk(item) for item in value)
+        if isinstance(value, Mapping):
+            return {self._walk(key): self._walk(item) for key, item in value.items()}
+        return self.hidden_in(value) if dataclasses.is_dataclass(value) else value

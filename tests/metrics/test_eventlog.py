@@ -174,7 +174,7 @@ def test_attempts_are_kept_apart(tmp_path: Path, log: bytes) -> None:
     (tmp_path / ".app.crc").write_bytes(b"crc")
     found = eventlog.read_folder(tmp_path)
     assert [run.app_attempt for run in found] == ["2", "10", None]
-    with pytest.raises(UsageError, match="2 files are not one event log: app_10, app_2"):
+    with pytest.raises(UsageError, match="3 event logs are here, not one: app_10, app_2"):
         eventlog.read_path(tmp_path)
 
 
@@ -249,7 +249,10 @@ def test_a_lost_task_end_shows(log: bytes) -> None:
     del lines[lost]
     run = eventlog.read_parts([part("app", b"".join(lines))])
     assert not run.complete
-    assert run.notes == ("stage 0: 8 tasks declared, 7 seen to succeed",)
+    assert run.notes == (
+        "stage 0: 8 tasks declared, 7 seen to succeed",
+        "1 tasks began and have no end",
+    )
 
 
 def test_mutated_lines_never_raise(log: bytes) -> None:
