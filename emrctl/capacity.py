@@ -44,7 +44,8 @@ class Fit:
 
 def check(cluster: ClusterSpec, settings: SparkSettings) -> Fit:
     """What fits; `UsageError` with the numbers where one container is larger than any node."""
-    kind = catalog.instance_type(cluster.core.type)
+    core = cluster.core_group
+    kind = catalog.instance_type(core.type)
     executor = _executor_mb(kind, settings)
     first, first_mb = _first_container(settings)
     for what, size, flag in (
@@ -57,13 +58,13 @@ def check(cluster: ClusterSpec, settings: SparkSettings) -> Fit:
                 f"{kind.name} node gives YARN {kind.yarn_mb} MB",
                 hint=f"Ask for {largest_memory_mb(kind.yarn_mb)}m at most with {flag}.",
             )
-    room = _room(cluster.core.count, kind.yarn_mb, executor, first_mb)
+    room = _room(core.count, kind.yarn_mb, executor, first_mb)
     return Fit(
         executor_mb=executor,
         first=first,
         first_mb=first_mb,
         node_mb=kind.yarn_mb,
-        nodes=cluster.core.count,
+        nodes=core.count,
         room=room,
         asked=settings.executors,
     )

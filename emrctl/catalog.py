@@ -1,23 +1,31 @@
-"""Instance types: their size, what EMR gives YARN on them, and what they cost.
+"""Instance types: their size, what EMR gives YARN on them, and what they cost in one region.
 
-Sources: the EMR release guide's task configuration tables for YARN memory; AWS's public
-on-demand price list for us-east-1, Linux, as of `PRICES_AS_OF`.
+Sources: the EMR release guide's task configuration tables for YARN's memory; where they name no
+type, the rule that fits all which they name (`yarn_derived` says so). Prices are those of the
+shipped table (`tables/prices.json`) for `PRICES_REGION`; `emrctl.prices` knows the other regions.
 """
 
 from __future__ import annotations
 
+import functools
+import json
 import math
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from emrctl.errors import SpecError
 
 PRICES_AS_OF = "2026-11-20"
 PRICES_REGION = "us-east-1"
+SHIPPED = Path(__file__).parent / "tables" / "prices.json"
 
 # EMR raises Spark's own 0.10: Python workers live in the overhead.
 MEMORY_OVERHEAD_FACTOR = 0.1875
 MINIMUM_OVERHEAD_MB = 384
 YARN_MINIMUM_ALLOCATION_MB = 32
+# EMR's fee where no list has it: a quarter of EC2's price, and no more than this an hour.
+FEE_SHARE, FEE_AT_MOST_USD = 0.25, 0.27
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +36,24 @@ class InstanceType:
     vcpus: int
     memory_gib: float
     yarn_mb: int
-    ec2_usd: float
-    emr_usd: float
+    yarn_derived: bool
+    arch: str
+
+    @property
+    def family(self) -> str:
+        """`m5` of m5.xlarge."""
+        return self.name.partition(".")[0]
+
+    @property
+    def ec2_usd(self) -> float:
+        """EC2's price on demand in `PRICES_REGION`, by the shipped table."""
+        return float(shipped()["regions"][PRICES_REGION]["ec2"][self.name])
+
+    @property
+    def emr_usd(self) -> float:
+        """EMR's fee, likewise."""
+        listed = shipped()["regions"][PRICES_REGION]["emr"].get(self.name)
+        return emr_fee(self.ec2_usd) if listed is None else float(listed)
 
     @property
     def hourly_usd(self) -> float:
@@ -57,6 +81,18 @@ class InstanceType:
         return math.ceil(share * 11 / 12 / (1 + MEMORY_OVERHEAD_FACTOR))
 
 
+@functools.cache
+def shipped() -> dict[str, Any]:
+    """The table of prices that comes with the package."""
+    found: dict[str, Any] = json.loads(SHIPPED.read_text(encoding="utf-8"))
+    return found
+
+
+def emr_fee(ec2_usd: float) -> float:
+    """EMR's fee by the rule that its list follows, for what no list names."""
+    return min(FEE_SHARE * ec2_usd, FEE_AT_MOST_USD)
+
+
 def container_mb(memory_mb: int, overhead_mb: int | None = None) -> int:
     """Size of the YARN container that holds a heap of `memory_mb`, as YARN rounds it up."""
     factor_mb = int(memory_mb * MEMORY_OVERHEAD_FACTOR)
@@ -65,35 +101,83 @@ def container_mb(memory_mb: int, overhead_mb: int | None = None) -> int:
     return units * YARN_MINIMUM_ALLOCATION_MB
 
 
-# name, vCPUs, GiB, YARN MB, EC2 and EMR in USD an hour
-_ROWS: tuple[tuple[str, int, float, int, float, float], ...] = (
-    ("m4.large", 2, 8, 6144, 0.100, 0.030),
-    ("m4.xlarge", 4, 16, 12288, 0.200, 0.060),
-    ("m5.xlarge", 4, 16, 12288, 0.192, 0.048),
-    ("m5.2xlarge", 8, 32, 24576, 0.384, 0.096),
-    ("m5.4xlarge", 16, 64, 57344, 0.768, 0.192),
-    ("m6i.xlarge", 4, 16, 12288, 0.192, 0.048),
-    ("m6g.xlarge", 4, 16, 11712, 0.154, 0.0385),
-    ("m7g.xlarge", 4, 16, 11712, 0.1632, 0.0408),
-    ("c4.xlarge", 4, 7.5, 5632, 0.199, 0.052),
-    ("c5.xlarge", 4, 8, 6144, 0.170, 0.043),
-    ("c5.2xlarge", 8, 16, 12288, 0.340, 0.085),
-    ("c6g.xlarge", 4, 8, 5632, 0.136, 0.034),
-    ("r4.xlarge", 4, 30.5, 23424, 0.266, 0.067),
-    ("r5.xlarge", 4, 32, 24576, 0.252, 0.063),
-    ("r5.2xlarge", 8, 64, 57344, 0.504, 0.126),
-    ("r5.4xlarge", 16, 128, 122880, 1.008, 0.252),
-    ("r6g.xlarge", 4, 32, 23424, 0.2016, 0.0504),
-    ("i3.xlarge", 4, 30.5, 23424, 0.312, 0.078),
-    ("g4dn.xlarge", 4, 16, 12288, 0.526, 0.132),
-    ("p3.2xlarge", 8, 61, 54272, 3.06, 0.27),
-)
+_UP_TO_24 = "xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge 24xlarge"
+_UP_TO_16 = "xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge"
+_C5 = "xlarge 2xlarge 4xlarge 9xlarge 12xlarge 18xlarge 24xlarge"
+_OLD = "xlarge 2xlarge 4xlarge 8xlarge 16xlarge"
+# GiB for each vCPU, and the sizes; `xlarge` has 4 vCPUs, `nxlarge` n times as many.
+_FAMILIES: dict[str, tuple[float, str]] = {
+    "m4": (4, "large xlarge 2xlarge 4xlarge 16xlarge"),
+    **dict.fromkeys(("m5", "m5a", "m5d", "m6i", "m6a", "m7i"), (4, _UP_TO_24)),
+    **dict.fromkeys(("m6g", "m7g"), (4, _UP_TO_16)),
+    "c4": (1.875, "xlarge 2xlarge 4xlarge"),
+    "c5": (2, _C5),
+    "c6i": (2, _UP_TO_24),
+    **dict.fromkeys(("c6g", "c7g"), (2, _UP_TO_16)),
+    "r4": (7.625, _OLD),
+    **dict.fromkeys(("r5", "r6i"), (8, _UP_TO_24)),
+    **dict.fromkeys(("r6g", "r7g"), (8, _UP_TO_16)),
+    "i3": (7.625, _OLD),
+    "i4i": (8, _OLD),
+    **dict.fromkeys(("g4dn", "g5"), (4, _UP_TO_16)),
+    "p3": (7.625, "2xlarge 8xlarge 16xlarge"),
+}
+_ARM = frozenset({"m6g", "m7g", "c6g", "c7g", "r6g", "r7g"})
+# YARN's memory in MB where the release guide's tables name the type.
+_LISTED_MB = {
+    "m4.large": 6144,
+    "m4.xlarge": 12288,
+    "m4.2xlarge": 24576,
+    "m5.xlarge": 12288,
+    "m5.2xlarge": 24576,
+    "m5.4xlarge": 57344,
+    "m5.12xlarge": 188416,
+    "m5a.xlarge": 12288,
+    "g4dn.xlarge": 12288,
+    "m6g.xlarge": 11712,
+    "m6g.2xlarge": 23424,
+    "c4.xlarge": 5632,
+    "c4.2xlarge": 11520,
+    "c4.4xlarge": 23040,
+    "c5.xlarge": 6144,
+    "c5.2xlarge": 12288,
+    "c5.9xlarge": 65536,
+    "c6g.xlarge": 5632,
+    "r4.xlarge": 23424,
+    "r5.xlarge": 24576,
+    "r5.2xlarge": 57344,
+    "r5.4xlarge": 122880,
+    "r6g.xlarge": 23424,
+    "i3.xlarge": 23424,
+    "p3.2xlarge": 54272,
+}
+
+
+def _yarn_mb(memory_gib: float, *, arm: bool) -> int:
+    """Three quarters of the memory; of more than 32 GiB all but 8. Graviton shows 61 of 64 GiB."""
+    gib = memory_gib * 61 / 64 if arm else memory_gib
+    return int((0.75 * gib if gib <= 32 else gib - 8) * 1024)
+
+
+def _type(family: str, size: str) -> InstanceType:
+    per_vcpu, _ = _FAMILIES[family]
+    vcpus = 2 if size == "large" else 4 * int(size.removesuffix("xlarge") or 1)
+    name, gib = f"{family}.{size}", per_vcpu * vcpus
+    listed = _LISTED_MB.get(name)
+    return InstanceType(
+        name=name,
+        vcpus=vcpus,
+        memory_gib=gib,
+        yarn_mb=listed or _yarn_mb(gib, arm=family in _ARM),
+        yarn_derived=listed is None,
+        arch="arm64" if family in _ARM else "x86_64",
+    )
+
 
 INSTANCE_TYPES = {
-    name: InstanceType(
-        name=name, vcpus=vcpus, memory_gib=gib, yarn_mb=yarn_mb, ec2_usd=ec2, emr_usd=emr
-    )
-    for name, vcpus, gib, yarn_mb, ec2, emr in _ROWS
+    item.name: item
+    for family, (_, sizes) in _FAMILIES.items()
+    for item in (_type(family, size) for size in sizes.split())
 }
 
 
@@ -104,9 +188,7 @@ def instance_type(name: str) -> InstanceType:
         import difflib
 
         near = difflib.get_close_matches(name, INSTANCE_TYPES, n=3, cutoff=0.4)
-        hint = (
-            f"Did you mean {' or '.join(near)}?" if near else "See emrctl/catalog.py for the list."
-        )
+        hint = f"Did you mean {' or '.join(near)}?" if near else "`emrctl prices` lists them."
         msg = f"instance type '{name}' is not in emrctl's catalog"
         raise SpecError(msg, hint=hint)
     return found

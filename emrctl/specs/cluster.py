@@ -1,0 +1,171 @@
+"""An EMR cluster as it is wanted."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from emrctl import catalog
+from emrctl.specs.base import Name, Properties, Spec, Texts, Usd
+from emrctl.specs.nodes import FleetSpec, FleetsSpec, GroupSpec, ScalingSpec, TaskSpec
+from emrctl.specs.place import (
+    BucketSpec,
+    NetworkSpec,
+    RolesSpec,
+    SecuritySpec,
+    without_kerberos,
+)
+
+_EMR_LABEL = r"emr-(\d+)\.(\d+)\.(\d+)"
+_PRIMARIES = (1, 3)
+
+
+class BootstrapSpec(Spec):
+    """A script that every node runs before applications are installed.
+
+    `script` is a name in `bootstrap/`, a local path or an `s3://` address.
+    """
+
+    script: str
+    args: Texts = ()
+    name: str | None = None
+
+
+class Classification(Spec):
+    """One of EMR's configuration classifications; values are strings on the wire."""
+
+    classification: str
+    properties: Properties = Field(default_factory=dict)
+    configurations: tuple[Classification, ...] = ()
+
+    def as_emr(self) -> dict[str, Any]:
+        """The form that EMR's API and `configurations_json` take."""
+        document: dict[str, Any] = {
+            "Classification": self.classification,
+            "Properties": dict(self.properties),
+        }
+        if self.configurations:
+            document["Configurations"] = [inner.as_emr() for inner in self.configurations]
+        return document
+
+
+class ClusterSpec(Spec):
+    """An EMR cluster: one primary, core nodes, what they run first and how long they live.
+
+    `fleets` stand in place of `primary`, `core` and `task`. `placement` spreads or gathers three
+    primaries. A cluster that could cost more than `max_hourly_cost` dollars is not made.
+    """
+
+    name: Name = "main"
+    kind: Literal["emr"] = "emr"
+    release: Annotated[str, Field(pattern=_EMR_LABEL)] = "emr-7.5.0"
+    primary: GroupSpec = GroupSpec()
+    core: GroupSpec = GroupSpec(count=2)
+    task: tuple[TaskSpec, ...] = ()
+    fleets: FleetsSpec | None = None
+    scaling: ScalingSpec | None = None
+    bootstrap: tuple[BootstrapSpec, ...] = (BootstrapSpec(script="python.sh", args=("boto3",)),)
+    configurations: tuple[Classification, ...] = ()
+    step_concurrency: Annotated[int, Field(ge=1, le=256)] = 1
+    idle_timeout_s: Annotated[int, Field(ge=60, le=604_800)] = 3600
+    termination_protection: bool = False
+    ami: Annotated[str, Field(pattern=r"^ami-[0-9a-f]+$")] | None = None
+    root_volume_gb: Annotated[int, Field(ge=15, le=100)] | None = None
+    key_pair: str | None = None
+    placement: Literal["spread", "partition", "cluster", "none"] | None = None
+    network: NetworkSpec = NetworkSpec()
+    roles: RolesSpec = RolesSpec()
+    security: SecuritySpec = SecuritySpec()
+    buckets: tuple[BucketSpec, ...] = ()
+    max_hourly_cost: Usd | None = None
+    tags: Properties = Field(default_factory=dict)
+
+    @field_validator("bootstrap", mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            return value
+        return [{"script": item} if isinstance(item, str) else item for item in value]
+
+    @field_validator("buckets", mode="before")
+    @classmethod
+    def _bucket_names(cls, value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            return value
+        return [{"name": item} if isinstance(item, str) else item for item in value]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_kerberos(cls, value: Any) -> Any:
+        return without_kerberos(value)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.primary.count not in _PRIMARIES:
+            raise ValueError(
+                f"primary.count is {self.primary.count}: a cluster has 1 primary node, or 3"
+            )
+        if self.primary.count == 3 and not self.termination_protection:
+            raise ValueError(
+                "three primaries are always protected: set termination_protection: true"
+            )
+        if len(self.bootstrap) > 16:
+            raise ValueError(f"{len(self.bootstrap)} bootstrap actions: EMR takes 16 at most")
+        if self.placement is not None and self.primary.count == 1:
+            raise ValueError("placement is about three primaries: set primary.count: 3")
+        return self
+
+    @model_validator(mode="after")
+    def _nodes_fit_together(self) -> Self:
+        names = [group.name for group in self.task]
+        if len(set(names)) < len(names):
+            raise ValueError("task groups need names of their own")
+        both = {"primary", "core", "task"} & self.model_fields_set
+        if self.fleets is not None and both:
+            raise ValueError(f"fleets stand in place of groups: take {', '.join(sorted(both))} out")
+        unit = self.scaling and self.scaling.unit
+        if unit == "fleet_units" and self.fleets is None:
+            raise ValueError("scaling.unit is fleet_units, and the cluster has no fleets")
+        if unit == "instances" and self.fleets is not None:
+            raise ValueError(
+                "scaling.unit is instances: fleets are counted in fleet_units or vcpus"
+            )
+        return self
+
+    @property
+    def core_group(self) -> GroupSpec:
+        """The core nodes as a group; of a fleet its type with the least memory for YARN."""
+        if self.fleets is None:
+            return self.core
+        return _as_group(self.fleets.core)
+
+    @property
+    def primary_group(self) -> GroupSpec:
+        """The primary nodes as a group; of a fleet its first type."""
+        if self.fleets is None:
+            return self.primary
+        return GroupSpec(type=self.fleets.primary.types[0].type)
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """Every instance type that the cluster may take, each once, the primary's first."""
+        groups = [self.primary.type, self.core.type, *(group.type for group in self.task)]
+        if self.fleets is not None:
+            every = (self.fleets.primary, self.fleets.core, self.fleets.task)
+            groups = [item.type for fleet in every if fleet is not None for item in fleet.types]
+        return tuple(dict.fromkeys(groups))
+
+    @property
+    def hourly_usd(self) -> float:
+        """What the instances cost an hour on AWS, EMR's fee included, if all were on demand.
+
+        In us-east-1, by the shipped table: `emrctl.prices` knows regions, spot and disks.
+        """
+        groups = (self.primary_group, self.core_group, *self.task)
+        return sum(g.count * catalog.instance_type(g.type).hourly_usd for g in groups)
+
+
+def _as_group(fleet: FleetSpec) -> GroupSpec:
+    least = min(fleet.types, key=lambda item: catalog.instance_type(item.type).yarn_mb)
+    return GroupSpec(type=least.type, count=fleet.instances(least, fleet.units))

@@ -1,0 +1,62 @@
+"""What the EMR on localhost has not got, refused by name before anything is made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from emrctl.errors import SpecError
+
+if TYPE_CHECKING:
+    from emrctl.specs.project import ProjectSpec
+
+# Dotted keys; what differs from its default here needs AWS.
+AWS_ALONE = (
+    "cluster.primary.count",
+    "cluster.primary.bid_usd",
+    "cluster.core.bid_usd",
+    "cluster.task",
+    "cluster.fleets",
+    "cluster.scaling",
+    "cluster.ami",
+    "cluster.root_volume_gb",
+    "cluster.key_pair",
+    "cluster.placement",
+    "cluster.network.private",
+    "cluster.network.nat",
+    "cluster.network.endpoints",
+    "cluster.network.close_default_group",
+    "cluster.network.vpc",
+    "cluster.network.subnets",
+    "cluster.roles.service",
+    "cluster.roles.instance_profile",
+    "cluster.roles.permissions_boundary",
+    "cluster.roles.ssm",
+    "cluster.security.at_rest",
+    "cluster.security.disk_key",
+    "cluster.security.in_transit",
+    "cluster.security.log_key",
+    "cluster.security.configuration",
+    "storage.access_logs",
+)
+
+
+def aws_alone(project: ProjectSpec) -> tuple[str, ...]:
+    """The keys of the spec that ask for what the EMR on localhost has not got."""
+    bare = type(project)(project=project.project)
+    return tuple(key for key in AWS_ALONE if _at(project, key) != _at(bare, key))
+
+
+def refuse_local(project: ProjectSpec) -> None:
+    """The spec asks for nothing that only AWS has; `SpecError` lists the keys that do."""
+    keys = aws_alone(project)
+    if keys:
+        verb = "is" if len(keys) == 1 else "are"
+        msg = f"{', '.join(keys)} {verb} not to be had on localhost"
+        raise SpecError(msg, hint="Take them out of emrctl.yaml, or set `target: aws`.")
+
+
+def _at(project: ProjectSpec, key: str) -> Any:
+    value: Any = project
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
