@@ -34,6 +34,7 @@ class Keeper:
         self.life = life
         self.release = release
         self.running: list[threading.Thread] = []
+        self.leaving = threading.Event()
         self.thread = threading.Thread(target=self._live, name=cluster.id, daemon=True)
 
     def start(self) -> None:
@@ -43,7 +44,13 @@ class Keeper:
     def terminate(self, ending: Ending) -> None:
         """The cluster is TERMINATING, and what runs for it is being ended."""
         self.cluster.end(ending)
-        threading.Thread(target=self.life.halt, args=(self.cluster,), daemon=True).start()
+        threading.Thread(target=self._halt, daemon=True).start()
+
+    def _halt(self) -> None:
+        """What runs is ended, and what starts at this very moment as well."""
+        while not self.leaving.is_set():
+            self.life.halt(self.cluster)
+            self.leaving.wait(0.5)
 
     def cancel(self, step: Step, *, kill: bool) -> None:
         """A pending step is CANCELLED, a running one CANCEL_PENDING and told to end."""
@@ -252,6 +259,7 @@ class Keeper:
             for step in cluster.steps:
                 if step.state == model.PENDING:
                     _finish(step, model.CANCELLED, "The cluster ended before the step ran")
+        self.leaving.set()
         self.life.halt(cluster)
         for thread in self.running:
             thread.join(timeout=30)

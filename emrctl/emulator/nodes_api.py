@@ -44,6 +44,8 @@ def add_instance_groups(service: Service, region: str, ask: dict[str, Any]) -> d
             check_type(group.instance_type)
             if group.role != "TASK" and any(g.role == group.role for g in cluster.groups):
                 raise ApiError(f"The cluster has a {group.role} instance group already.")
+        if cluster.state not in (model.RUNNING, model.WAITING):
+            raise ApiError(f"Instance groups cannot be added while it is {cluster.state}.")
         cluster.groups += groups
     for group in groups:
         service.resize(cluster, group, group.count)

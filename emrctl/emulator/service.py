@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from emrctl.emulator import records
+from emrctl.emulator import model, records
 from emrctl.emulator.life import Life
 from emrctl.emulator.lifecycle import Keeper
 from emrctl.emulator.model import Cluster, Ending, Group, Node
@@ -78,6 +78,10 @@ class Service:
         with cluster.changed:
             if not cluster.alive:
                 raise ApiError(CLOSED)
+            if cluster.state not in (model.RUNNING, model.WAITING):
+                raise ApiError(
+                    f"Instance groups cannot be resized while the cluster is {cluster.state}."
+                )
             present = [node for node in cluster.live_nodes if node.group is group]
             group.count = count
             if count == len(present):
