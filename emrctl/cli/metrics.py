@@ -2,46 +2,92 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emrctl.cli import options, render
+from emrctl.cli import logs_at, options, render, render_metrics
+from emrctl.cli.render_metrics import Wanted
 from emrctl.errors import NotFoundError
-from emrctl.metrics.model import RunMetrics
+
+if TYPE_CHECKING:
+    from emrctl.errors import UsageError
+    from emrctl.metrics.layout import Part
+    from emrctl.metrics.model import RunMetrics, TaskMetrics
+    from emrctl.workspace import Workspace
 
 app = options.new_app()
+_SOURCE_HELP = "An event log's file, folder or archive, s3://…, - for stdin; or a run."
 
 
 @app.command()
 def metrics(
-    source: Annotated[
-        str, typer.Argument(metavar="PATH|RUN", help="An event log's file or folder, or a run.")
-    ],
+    source: Annotated[str, typer.Argument(metavar="PATH|RUN", help=_SOURCE_HELP)],
     stages: Annotated[bool, typer.Option("--stages", help="Stages too.")] = False,
     executors: Annotated[bool, typer.Option("--executors", help="Executors too.")] = False,
+    tasks: Annotated[bool, typer.Option("--tasks", help="A row of each task too.")] = False,
+    export: Annotated[
+        Path | None,
+        typer.Option("--export", help="Write .parquet or .csv: runs, or what else is asked for."),
+    ] = None,
     config: options.ConfigOption = None,
     target: options.TargetOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
     """Print the metrics of a run, or of any Spark event log: no Spark and no Java needed."""
-    found = _metrics(source, config, target)
-    render.metrics(found, stages=stages, executors=executors, as_json=as_json)
+    wanted = Wanted(stages=stages, executors=executors, tasks=tasks, as_json=as_json)
+    with render_metrics.output_to(export, wanted) as out:
+        out.finish(_read(source, config, target, out.task if tasks else None))
 
 
-def _metrics(source: str, config: Path | None, target: str | None) -> RunMetrics:
-    path = Path(source).expanduser()
-    if path.exists():
-        from emrctl.metrics import eventlog
+def _read(
+    source: str,
+    config: Path | None,
+    target: str | None,
+    on_task: Callable[[TaskMetrics], None] | None,
+) -> tuple[RunMetrics, ...]:
+    """Every log at `source`; the rows of tasks are those of one log, and go by as it is read."""
+    from emrctl.metrics import layout
 
-        return eventlog.read_path(path)
-    workspace = options.open_workspace(config, target=target)
-    run = workspace.store.load(source)
+    if source == "-":
+        return _of_parts(logs_at.stdin(), on_task)
+    if source.startswith(("s3://", "s3a://", "s3n://")):
+        s3 = options.open_workspace(config, target=target).target.client("s3")
+        return _of_parts(logs_at.on_s3(s3, source), on_task)
+    path = logs_at.path_or_none(source)
+    if path is not None:
+        return _of_parts(layout.of_path(path), on_task)
+    return (_of_run(options.open_workspace(config, target=target), source, on_task),)
+
+
+def _of_parts(
+    parts: tuple[Part, ...], on_task: Callable[[TaskMetrics], None] | None
+) -> tuple[RunMetrics, ...]:
+    from emrctl.metrics import eventlog
+
+    if on_task is not None:
+        return (eventlog.read_parts(parts, on_task=on_task),)
+    return eventlog.read_all(parts, on_refused=_note)
+
+
+def _note(error: UsageError) -> None:
+    render.note(f"passed over: {error}")
+
+
+def _of_run(
+    workspace: Workspace, name: str, on_task: Callable[[TaskMetrics], None] | None
+) -> RunMetrics:
+    from emrctl.metrics.model import RunMetrics
+
+    run = workspace.store.load(name)
     document = workspace.store.get_json(run.id, "metrics.json")
     if document is None:
         raise NotFoundError(
             f"run {run.id} has no metrics: Spark wrote no event log, or it is {run.state}",
             hint=f"`emrctl pull {run.id}` looks again.",
         )
+    if on_task is not None:
+        _of_parts(logs_at.of_run(workspace.store, run.id), on_task)
     return RunMetrics.from_json(document)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from emrctl.config import Config
     from emrctl.data import DataSet
     from emrctl.experiments import Trial
-    from emrctl.metrics.model import RunMetrics
     from emrctl.progress import Progress
     from emrctl.store import Run
     from emrctl.workspace import Workspace
@@ -238,21 +237,6 @@ def _usd(found: Run) -> str:
     return "" if found.cost_usd is None else f"{found.cost_usd:.4f}"
 
 
-def metrics(found: RunMetrics, *, stages: bool, executors: bool, as_json: bool) -> None:
-    """An application's figures; its stages and executors where asked for."""
-    document = found.to_json()
-    if as_json:
-        json_document(document)
-        return
-    figures = {key: value for key, value in document.items() if not isinstance(value, list | dict)}
-    table("metric", "", rows=[(key, _cell(value)) for key, value in figures.items()])
-    for wanted, name in ((stages, "stages"), (executors, "executors")):
-        if wanted and document[name]:
-            columns = [key for key, value in document[name][0].items() if not _nested(value)]
-            rows = [[_cell(item[key]) for key in columns] for item in document[name]]
-            table(*columns, rows=rows)
-
-
 def comparison(found: Comparison, style: str) -> None:
     """A comparison, printed as `style` says."""
     from emrctl.analysis import export
@@ -270,7 +254,3 @@ def comparison(found: Comparison, style: str) -> None:
             typer.echo(f"{item.label}: {verdict}")
         for line in found.notes:
             typer.echo(line)
-
-
-def _nested(value: Any) -> bool:
-    return isinstance(value, list | dict)

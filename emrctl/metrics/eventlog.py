@@ -46,7 +46,6 @@ def read_folder(folder: Path) -> tuple[RunMetrics, ...]:
 def read_all(
     parts: Iterable[Part],
     *,
-    on_task: OnTask | None = None,
     on_refused: Callable[[UsageError], None] | None = None,
 ) -> tuple[RunMetrics, ...]:
     """Every event log among `parts`, by application id and attempt.
@@ -59,7 +58,7 @@ def read_all(
     with archives.opened(parts) as unpacked:
         for log in layout.logs(unpacked.parts):
             try:
-                found.append(_read(log, unpacked.damage, on_task))
+                found.append(_read(log, unpacked.damage))
             except UsageError as error:
                 refused.append(error)
     if not found:
@@ -75,10 +74,13 @@ def _attempt(run: RunMetrics) -> tuple[int, str]:
     return (int(attempt) if attempt.isdecimal() else 0, attempt)
 
 
-def read_parts(parts: Iterable[Part]) -> RunMetrics:
-    """The one log that is in `parts`, wherever they lie; they may come in any order."""
+def read_parts(parts: Iterable[Part], *, on_task: OnTask | None = None) -> RunMetrics:
+    """The one log that is in `parts`, wherever they lie; they may come in any order.
+
+    `on_task` is called with a row of each task as its end goes by.
+    """
     with archives.opened(parts) as unpacked:
-        return _read(layout.only_log(unpacked.parts), unpacked.damage)
+        return _read(layout.only_log(unpacked.parts), unpacked.damage, on_task)
 
 
 def _read(
@@ -130,7 +132,10 @@ class _Reader:
             except codecs.CutError as error:
                 self.cuts.append(f"{part.name}: {error}")
         # What a cut leaves of a line is a line too: a bad one, unless it is whole.
-        self._feed([b"".join(self._pieces)])
+        tail = b"".join(self._pieces)
+        # A log that was cut in its first line is a log.
+        self.traces += bool(tail) and _EVENT.startswith(tail)
+        self._feed([tail])
         self._pieces = []
 
     def _split(self, block: bytes) -> None:
@@ -171,8 +176,7 @@ class _Reader:
             self.replay.feed(event)
         elif text := line.strip():
             self.bad_lines += 1
-            # A log that was cut in its first line is a log.
-            self.traces += text.startswith(_EVENT) or _EVENT.startswith(text)
+            self.traces += text.startswith(_EVENT)
 
 
 def _joined(blocks: Iterator[bytes]) -> Iterator[bytes]:
