@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from emrctl import home as places
-from emrctl.emulator import processes, state
+from emrctl.emulator import java, processes, state
 from emrctl.emulator.state import EmulatorInfo
 from emrctl.errors import EmrctlError, ProvisioningError, UsageError, WaitTimeoutError
 
@@ -27,10 +27,18 @@ _STOP_TIMEOUT_S = 20.0
 _TICKET_S = 60
 
 
-def up(*, region: str, port: int = 0, timeout_s: float = 60.0, report: Report) -> EmulatorInfo:
-    """The emulator of this home runs and answers; one that ran already is returned as it is."""
+def up(
+    *, region: str, report: Report, port: int = 0, timeout_s: float = 60.0, jars: bool = True
+) -> EmulatorInfo:
+    """The emulator of this home runs and answers; one that ran already is returned as it is.
+
+    Hadoop's jars are fetched first, where the cache lacks them, so that the wait is seen; without
+    `jars` the first cluster fetches them.
+    """
     home = places.emulator_home()
     state.prepare_home(home)
+    if jars:
+        java.hadoop(report)
     with state.locked(home, timeout_s=timeout_s):
         running = state.read(home)
         if running is not None and running.alive:

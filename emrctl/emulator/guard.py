@@ -243,16 +243,25 @@ def refuse(
         text = {"__type": refusal.code, "message": refusal.message, "Message": refusal.message}
         body, kind = json.dumps(text).encode(), "application/x-amz-json-1.1"
     else:
-        body = (
-            '<?xml version="1.0" encoding="UTF-8"?>\n'
-            f"<Error><Code>{escape(refusal.code)}</Code>"
-            f"<Message>{escape(refusal.message)}</Message><RequestId>local</RequestId></Error>"
-        ).encode()
-        kind = "application/xml"
+        body, kind = _xml(environ, refusal).encode(), "application/xml"
     reason = "Forbidden" if refusal.status == 403 else "Error"
     headers = [("Content-Type", kind), ("Content-Length", str(len(body)))]
     start_response(f"{refusal.status} {reason}", headers)
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+
+def _xml(environ: Environ, refusal: RefusedError) -> str:
+    """The error as S3 has it, as EC2 has it, or as the other services do."""
+    code, message = escape(refusal.code), escape(refusal.message)
+    error = f"<Code>{code}</Code><Message>{message}</Message>"
+    service = environ.get("HTTP_AUTHORIZATION", "").partition("/aws4_request")[0].split("/")[-1]
+    if service == "ec2":
+        inner = f"<Response><Errors><Error>{error}</Error></Errors></Response>"
+    elif service in ("", "s3"):
+        inner = f"<Error>{error}<RequestId>local</RequestId></Error>"
+    else:
+        inner = f"<ErrorResponse><Error><Type>Sender</Type>{error}</Error></ErrorResponse>"
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{inner}'
 
 
 def drain(environ: Environ) -> None:

@@ -88,6 +88,7 @@ class Doors:
             "message": cluster.message,
             "created": dt.datetime.fromtimestamp(cluster.times.created, dt.UTC).isoformat(),
             "urls": self.life.urls(cluster.id),
+            "folder": str(self.life.place.cluster(cluster)),
             "steps": [{"id": s.id, "name": s.name, "state": s.state} for s in cluster.steps],
         }
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
+from botocore.exceptions import ClientError
 
 from emrctl import target as targets
 from emrctl.emulator import control, processes, state
@@ -23,6 +24,10 @@ from emrctl.errors import UsageError
 
 def say(line: str) -> None:
     assert line
+
+
+def start(region: str = "us-east-1", port: int = 0) -> state.EmulatorInfo:
+    return control.up(region=region, port=port, report=say, jars=False)
 
 
 @pytest.fixture
@@ -34,7 +39,7 @@ def short_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 @pytest.fixture
 def running(short_home: Path) -> Iterator[state.EmulatorInfo]:
-    info = control.up(region="us-east-1", report=say)
+    info = start()
     yield info
     control.down(say)
     assert processes.marked(processes.EMULATOR_MARK, info.id) == []
@@ -50,7 +55,7 @@ def bare(url: str, **headers: str) -> int:
         return error.code
 
 
-def target_of_v4(info: state.EmulatorInfo) -> Any:
+def client_of(service: str, info: state.EmulatorInfo, **config: Any) -> Any:
     """A client that presigns as the emulator wants it: boto3's default is still version 2."""
     import configparser
 
@@ -60,10 +65,10 @@ def target_of_v4(info: state.EmulatorInfo) -> Any:
     keys = configparser.ConfigParser(interpolation=None)
     keys.read(info.credentials)
     return Session().create_client(
-        "s3",
+        service,
         region_name=info.region,
         endpoint_url=info.endpoint,
-        config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
+        config=Config(signature_version="s3v4", s3={"addressing_style": "path"}, **config),
         aws_access_key_id=keys["default"]["aws_access_key_id"],
         aws_secret_access_key=keys["default"]["aws_secret_access_key"],
     )
@@ -71,9 +76,9 @@ def target_of_v4(info: state.EmulatorInfo) -> Any:
 
 def test_an_emulator_from_up_to_down(running: state.EmulatorInfo) -> None:
     assert control.status() == running
-    assert control.up(region="us-east-1", report=say) == running
+    assert start() == running
     with pytest.raises(UsageError, match="already runs in us-east-1"):
-        control.up(region="eu-west-1", report=say)
+        start("eu-west-1")
     assert control.overview(running)["clusters"] == []
     target = targets.emulator("us-east-1")
     s3 = target.client("s3")
@@ -83,13 +88,24 @@ def test_an_emulator_from_up_to_down(running: state.EmulatorInfo) -> None:
         assert s3.get_object(Bucket="pets", Key=key)["Body"].read() == key.encode()
     listed = [one["Key"] for one in s3.list_objects_v2(Bucket="pets", Prefix="a b/")["Contents"]]
     assert listed == ["a b/ä+c~d=e&f"]
-    signer = target_of_v4(running)
+    signer = client_of("s3", running)
     url = signer.generate_presigned_url("get_object", Params={"Bucket": "pets", "Key": "plain"})
     assert bare(url) == 200
     assert bare(url + "x") == 403
     assert target.client("sts").get_caller_identity()["Account"] == "123456789012"
     assert target.client("iam").list_roles()["Roles"] == []
     assert target.client("emr").list_clusters()["Clusters"] == []
+    with pytest.raises(ClientError, match="cannot do this") as caught:
+        target.client("ec2").create_placement_group(GroupName="a", Strategy="cluster")
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+    tags = [{"Key": "team", "Value": "cats"}]
+    s3.put_bucket_tagging(Bucket="pets", Tagging={"TagSet": tags})
+    # Its SDKs put the account before the host, a name that only a proxy can find.
+    control_client = client_of("s3control", running, proxies={"http": running.endpoint})
+    answer = control_client.list_tags_for_resource(
+        AccountId="123456789012", ResourceArn="arn:aws:s3:::pets"
+    )
+    assert answer["Tags"] == tags
 
 
 def test_strangers_get_nothing(running: state.EmulatorInfo) -> None:
@@ -122,14 +138,14 @@ def test_a_killed_emulator_s_leftovers_are_cleared_away(running: state.EmulatorI
     os.kill(running.pid, signal.SIGKILL)
     assert processes.wait_gone(running.pid, timeout_s=5)
     assert control.status() is None
-    again = control.up(region="us-east-1", report=say)
+    again = start()
     assert again.id != running.id
     assert leftover.wait(timeout=5) == -signal.SIGKILL
 
 
 def test_two_ups_at_once_start_one_emulator(short_home: Path) -> None:
     with ThreadPoolExecutor() as pool:
-        calls = [pool.submit(control.up, region="us-east-1", report=say) for _ in range(2)]
+        calls = [pool.submit(start) for _ in range(2)]
         first, second = (call.result() for call in calls)
     assert first == second
     assert control.down(say)
@@ -144,5 +160,5 @@ def test_a_taken_port_is_a_usage_error(short_home: Path) -> None:
         other.listen()
         port = other.getsockname()[1]
         with pytest.raises(UsageError, match=f"port {port}"):
-            control.up(region="us-east-1", port=port, report=say)
+            start(port=port)
     assert control.status() is None
