@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emrctl import experiments, runs
 from emrctl.analysis.records import RunRecord
@@ -55,11 +55,18 @@ def record(workspace: Workspace, run: Run) -> RunRecord:
         state=run.state,
         duration_s=run.duration_s,
         metrics=RunMetrics.from_json(metrics) if metrics else None,
-        result=workspace.store.get_json(run.id, "result.json"),
+        result=_figures(workspace.store.get_json(run.id, "result.json")),
         tags=run.tags,
         cost_usd=run.cost_usd,
         local=run.target == "local",
     )
+
+
+def _figures(result: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What the job reported, without the arguments that it was given."""
+    if result is None:
+        return None
+    return {key: value for key, value in result.items() if key != "arguments"}
 
 
 def _shape(run: Run) -> dict[str, str]:

@@ -134,11 +134,16 @@ FIGURES: tuple[Figure, ...] = (
 
 
 def result_figures(records: tuple[RunRecord, ...]) -> tuple[Figure, ...]:
-    """The numbers that the jobs themselves reported, by dotted name, in the order of appearance."""
-    names: dict[str, None] = {}
-    for record in records:
-        names |= dict.fromkeys(name for name, _ in _numbers(record.result or {}))
-    return tuple(_result_figure(name) for name in list(names)[:MAX_RESULT_FIGURES])
+    """The numbers that the jobs themselves reported, by dotted name, in the order of appearance.
+
+    Only what differs between the runs, and accuracies always: that they are equal is an answer.
+    """
+    values: dict[str, list[float | None]] = {}
+    reported = [dict(_numbers(record.result or {})) for record in records]
+    for numbers in reported:
+        values |= {name: [other.get(name) for other in reported] for name in numbers}
+    shown = [name for name, seen in values.items() if "accuracy" in name or len(set(seen)) > 1]
+    return tuple(_result_figure(name) for name in shown[:MAX_RESULT_FIGURES])
 
 
 def _result_figure(name: str) -> Figure:

@@ -1,0 +1,204 @@
+"""The main job end to end: real pictures, real Spark on a real YARN, typed as a user types it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import tarfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from emrctl.target import Target
+
+if TYPE_CHECKING:
+    from tests.e2e.conftest import Shell
+
+pytestmark = [pytest.mark.yarn, pytest.mark.timeout(600)]
+
+PETS = Path(__file__).parents[3] / "shared" / "data" / "pets-small.tgz"
+SMALL = ("--executor-memory", "1g", "--driver-memory", "1g")
+
+
+def _table(local: Target, uri: str) -> Any:
+    """The Parquet file, or the files below, at an `s3://` address."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+    s3 = local.client("s3")
+    listed = s3.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]
+    bodies = [
+        s3.get_object(Bucket=bucket, Key=item["Key"])["Body"].read()
+        for item in listed
+        if item["Key"].endswith(".parquet")
+    ]
+    return pa.concat_tables([pq.read_table(io.BytesIO(body)) for body in bodies])
+
+
+def _pictures(folder: Path) -> tuple[str, ...]:
+    """The arguments of `emrctl data`: 12 pictures of 3 breeds, or digits where there are none."""
+    if not PETS.is_file():
+        return ("digits", "--per-class", "12")
+    with tarfile.open(PETS) as archive:
+        for member in archive:
+            name = Path(member.name).name
+            if name.startswith(("Abyssinian_", "pug_", "samoyed_")) and name.endswith(".jpg"):
+                member.name = name
+                archive.extract(member, folder, filter="data")
+    return ("folder", str(folder), "--name", "digits", "--per-class", "12")
+
+
+@pytest.fixture(scope="session")
+def features(shell: Shell, local: Target, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Features of real pictures on the bucket; their address."""
+    sent = shell.json("data", *_pictures(tmp_path_factory.mktemp("pictures")))
+    assert set(sent["classes"].values()) == {12}
+    [run], _ = _submit(
+        shell,
+        *(*SMALL, "--executors", "2", "--partitions", "4", "features", "--input", sent["uri"]),
+        *("--output", "s3://{bucket}/features/pictures", "--size", "32"),
+    )
+    assert run["state"] == "COMPLETED"
+    return f"s3://{run['bucket']}/features/pictures/features"
+
+
+def _submit(shell: Shell, *arguments: str, code: int = 0) -> tuple[list[dict[str, Any]], str]:
+    out, err = shell.run("submit", "--json", *arguments, code=code)
+    return json.loads(out), err
+
+
+def test_a_second_up_changes_nothing(shell: Shell) -> None:
+    first = shell.json("show")
+    assert first["state"] == "WAITING"
+    assert "yarn" in first["urls"]
+    assert all(plan["empty"] for plan in shell.json("preview"))
+    assert shell.json("up")["id"] == first["id"]
+
+
+def test_bootstrap_actions_ran_once_on_every_node(shell: Shell) -> None:
+    cluster = shell.json("show")
+    nodes = [
+        shell.home / "local/clusters" / cluster["id"] / "nodes" / n["id"] for n in cluster["nodes"]
+    ]
+    assert len(nodes) == 3
+    for node in nodes:
+        assert (node / "home" / "marked").read_text() == "two words\n"
+
+
+def test_features_are_one_vector_for_each_picture(features: str, local: Target) -> None:
+    table = _table(local, features + "/")
+    assert table.column_names == ["path", "label", "features"]
+    assert table.num_rows % 12 == 0
+    assert len({len(vector) for vector in table["features"].to_pylist()}) == 1
+
+
+@pytest.mark.parametrize("mode", ["client", "cluster"])
+def test_an_svm_job_leaves_models_metrics_and_accounts(
+    shell: Shell, features: str, local: Target, mode: str
+) -> None:
+    classes = sorted(set(_table(local, features + "/")["label"].to_pylist()))[:2]
+    [run], _ = _submit(
+        shell,
+        *("--deploy-mode", mode, *SMALL, "--executors", "2", "--partitions", "4"),
+        *("--no-dynamic-allocation", "--env", "GREETING=grüß dich", "svm"),
+        *("--features", features, "--task", "pairs", "--classes", ",".join(classes)),
+        *("--shares", "0.5", "--seed", "1", "--iterations", "5"),
+    )
+    assert run["state"] == "COMPLETED"
+    output = f"{run['bucket']}/runs/{run['id']}/output"
+    accuracies = _table(local, f"s3://{output}/accuracies.parquet").to_pylist()
+    assert [row["n_train"] for row in accuracies] == [12]
+    assert accuracies[0]["accuracy"] == accuracies[0]["n_correct"] / accuracies[0]["n_test"]
+    name = f"{classes[0]}_VS_{classes[1]}"
+    local.client("s3").head_object(
+        Bucket=run["bucket"],
+        Key=f"runs/{run['id']}/output/models/{name}/share=0.5/weights.npy",
+    )
+    metrics = run["metrics"]
+    assert metrics["complete"]
+    assert metrics["peak_executors"] == 2
+    assert metrics["tasks_ok"] > 0
+    assert metrics["yarn"]["final_status"] == "SUCCEEDED"
+    assert metrics["yarn"]["memory_mb_seconds"] > 0
+    assert metrics["cluster"]["memory_total_mb"] == 2 * 12288
+    assert run["result"]["job"] == "svm"
+
+
+def test_a_job_that_raises_is_explained(shell: Shell) -> None:
+    (shell.folder / "raises.py").write_text(
+        "from pyspark.sql import SparkSession\n"
+        "SparkSession.builder.getOrCreate()\n"
+        "raise LookupError('no pictures of düdel')\n"
+    )
+    for mode in ("client", "cluster"):
+        [run], err = _submit(shell, "--deploy-mode", mode, *SMALL, "raises.py", code=6)
+        assert run["state"] == "FAILED"
+        assert run["failure"] == "LookupError: no pictures of düdel"
+        assert run["failure"] in err
+        assert run["failure_log"].startswith("s3://")
+
+
+def test_runs_are_compared_as_a_table_and_as_a_page(shell: Shell, features: str) -> None:
+    done = [
+        run for run in shell.json("runs") if run["state"] == "COMPLETED" and run["job"] == "svm"
+    ]
+    ids = [run["id"] for run in done]
+    assert len(ids) == 2
+    found = shell.json("compare", *ids)
+    assert [row["name"] for row in found["settings"]] == ["deploy_mode"]
+    shell.run("compare", *ids, "--html", "page.html")
+    page = (shell.folder / "page.html").read_text()
+    assert "deploy_mode" in page
+    assert "localhost" in page
+
+
+def test_what_a_killed_client_left_is_finished_by_the_next_command(shell: Shell) -> None:
+    (shell.folder / "sleeps.py").write_text("import time\ntime.sleep(4)\n")
+    process = shell.start("submit", *SMALL, "sleeps.py")
+    deadline = time.monotonic() + 60
+    while not any(r["job"] == "sleeps" and r["step_id"] for r in _records(shell)):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    [run] = shell.json("wait", "latest")
+    assert (run["job"], run["state"]) == ("sleeps", "COMPLETED")
+
+
+def test_ctrl_c_leaves_the_step_and_cancel_ends_it(shell: Shell) -> None:
+    (shell.folder / "sleeps.py").write_text("import time\ntime.sleep(300)\n")
+    before = {record["id"] for record in _records(shell)}
+    process = shell.start("submit", *SMALL, "sleeps.py")
+    deadline = time.monotonic() + 60
+    while not [r for r in _records(shell) if r["id"] not in before and r["state"] == "RUNNING"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "emrctl cancel" in err
+    [run] = shell.json("cancel", "latest")
+    assert run["state"] == "CANCELLED"
+
+
+def test_a_changed_core_count_resizes_in_place(shell: Shell) -> None:
+    before = shell.json("show")
+    shell.resize(3)
+    [_, plan] = shell.json("preview")
+    changed = [change for change in plan["changes"] if change["operation"] != "same"]
+    assert [change["operation"] for change in changed] == ["update"]
+    after = shell.json("up")
+    assert (after["id"], len(after["nodes"])) == (before["id"], 4)
+    shell.resize(2)
+    assert len(shell.json("up")["nodes"]) == 3
+
+
+def _records(shell: Shell) -> list[dict[str, Any]]:
+    """The runs' records as they lie in the store, without a command that looks after them."""
+    found = (shell.folder / ".emrctl" / "runs").glob("*/run.json")
+    return [json.loads(path.read_text()) for path in sorted(found)]
