@@ -38,6 +38,11 @@ def _nothing(*_: Any) -> None:
     """No wait, no way to be found again: the default of a type that needs neither."""
 
 
+def _as_it_was(_aws: Aws, _id: str, _inputs: Inputs) -> Outputs:
+    """Nothing is asked: the inputs count as they were written down."""
+    return {}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Kind:
     """How one resource type is created, read, updated and deleted, under Pulumi's input names.
@@ -47,6 +52,7 @@ class Kind:
     `update` puts the inputs named in its last argument in place, whatever stood there before.
     `find` gives the id that a resource with these inputs has, were it made before: a create that
     was cut off is taken up by it. No two of the type may share all that `unique` names.
+    `observe` gives those inputs that AWS can be asked for, as they are there now.
     """
 
     create: Callable[[Aws, Inputs], str]
@@ -55,6 +61,7 @@ class Kind:
     update: Callable[[Aws, str, Inputs, frozenset[str]], None] = _nothing
     settle: Callable[[Aws, str, Inputs], None] = _nothing
     find: Callable[[Aws, Inputs], str | None] = _nothing
+    observe: Callable[[Aws, str, Inputs], Outputs] = _as_it_was
     updates: frozenset[str] = frozenset()
     replaces: frozenset[str] = frozenset()
     unique: tuple[str, ...] = ()

@@ -84,6 +84,18 @@ class Provider:
             found = self._kind(token).read(self._aws, id_, inputs)
         return None if found is None else {**inputs, **found}
 
+    def observe(self, token: str, id_: str, inputs: Inputs) -> tuple[Outputs, Outputs] | None:
+        """Inputs and outputs as AWS has them now; None where the resource is gone.
+
+        What AWS is not asked for stays as `inputs` say.
+        """
+        with translated(f"reading {short(token)} {id_}"):
+            found = self._kind(token).read(self._aws, id_, inputs)
+            if found is None:
+                return None
+            now = {**inputs, **self._kind(token).observe(self._aws, id_, inputs)}
+        return now, {**now, **found}
+
     def update(self, token: str, id_: str, inputs: Inputs, keys: frozenset[str]) -> Outputs:
         """The outputs, after the inputs named by `keys` were put in place."""
         with translated(f"updating {short(token)} {id_}"):

@@ -11,14 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from emrctl.engine.wire import Properties, has_unknown, plain
+
 if TYPE_CHECKING:
     from emrctl.engine.base import Program
 
 PROJECT = "emrctl"
-# What Pulumi's SDK sends for an output that is not known yet.
-UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
-
-Properties = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,15 +47,6 @@ class Made:
 
 
 Handle = Callable[[Declared], Made | None]
-
-
-def has_unknown(value: Any) -> bool:
-    """Whether `value` is or holds something that is not known yet."""
-    if isinstance(value, Mapping):
-        return any(has_unknown(item) for item in value.values())
-    if isinstance(value, list):
-        return any(has_unknown(item) for item in value)
-    return bool(value == UNKNOWN)
 
 
 def evaluate(program: Program, stack: str, handle: Handle, *, preview: bool) -> Properties:
@@ -117,7 +106,7 @@ def _monitor(handle: Handle) -> Any:
 
         def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802
             if "pulumi:pulumi:Stack" in request.urn:
-                self.outputs = _known(_plain(request.outputs))
+                self.outputs = _known(plain(request.outputs))
             return empty_pb2.Empty()
 
     return Monitor(_Refuse.mocks(Mocks))
@@ -140,28 +129,12 @@ def _declared(request: Any, urn: str) -> Declared:
         urn=urn,
         type=request.type,
         name=request.name,
-        inputs=_plain(request.object),
+        inputs=plain(request.object),
         dependencies=frozenset(request.dependencies),
         protect=request.protect,
         ignore_changes=frozenset(request.ignoreChanges),
         delete_first=request.deleteBeforeReplace,
     )
-
-
-def _plain(struct: Any) -> Properties:
-    """A protobuf struct as Python's own types; whole numbers as int, which boto3 insists on."""
-    from google.protobuf import json_format
-
-    found: Properties = _whole(json_format.MessageToDict(struct))
-    return found
-
-
-def _whole(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _whole(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_whole(item) for item in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _known(outputs: Properties) -> Properties:
