@@ -97,7 +97,9 @@ def _traceback(text: str) -> str:
     lines = text.splitlines()
     for number, line in enumerate(lines[1:], start=1):
         if line and not line.startswith(" "):
-            return "\n".join(lines[: number + 1])[-_EXCERPT:]
+            # Py4J puts what Java said on the next line, after a colon.
+            java = number + 1 < len(lines) and lines[number + 1].startswith(": ")
+            return "\n".join(lines[: number + 1 + java])[-_EXCERPT:]
     return text[:_EXCERPT]
 
 

@@ -31,6 +31,8 @@ from emrctl.errors import EmrctlError
 
 _log = logging.getLogger(__name__)
 
+_LOOK_ROUND_S = 5.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
@@ -137,11 +139,13 @@ def serve(asked: Request, stop: threading.Event) -> None:
         thread.start()
         _warm_up()
         state.write(_info(asked, endpoint, credentials, token_file))
-        _wait(stop)
+        _wait(stop, asked)
         _log.info("Ending.")
     server.shutdown()
     processes.kill_marked(processes.EMULATOR_MARK, asked.id)
-    state.forget(asked.home)
+    last = state.read(asked.home)
+    if last is None or last.id == asked.id:
+        state.forget(asked.home)
 
 
 def _info(asked: Request, endpoint: str, credentials: Path, token_file: Path) -> state.EmulatorInfo:
@@ -159,9 +163,13 @@ def _info(asked: Request, endpoint: str, credentials: Path, token_file: Path) ->
     )
 
 
-def _wait(stop: threading.Event) -> None:
-    while not stop.wait(5.0):
+def _wait(stop: threading.Event, asked: Request) -> None:
+    """Until `stop` is set, or nobody can find this emulator any more: its home was removed."""
+    missed = 0
+    while missed < 2 and not stop.wait(_LOOK_ROUND_S):
         processes.reap()
+        found = state.read(asked.home)
+        missed = 0 if found is not None and found.id == asked.id else missed + 1
 
 
 def _warm_up() -> None:

@@ -204,6 +204,10 @@ def test_commands_are_what_emr_would_run(tmp_path: Path) -> None:
         ("Traceback (most recent call last):\n  File\nKeyError: 'a'\nlater", "KeyError: 'a'"),
         ("INFO a\norg.x.FileAlreadyExistsException: Output\n\tat b\n", "FileAlreadyExists"),
         ("one\ntwo\n", "one\ntwo"),
+        (
+            "Traceback (most recent call last):\n  F\nPy4JJavaError: x\n: a.B: no\n\tat c",
+            ": a.B: no",
+        ),
         ("", ""),
     ],
 )

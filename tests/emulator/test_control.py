@@ -162,3 +162,9 @@ def test_a_taken_port_is_a_usage_error(short_home: Path) -> None:
         with pytest.raises(UsageError, match=f"port {port}"):
             start(port=port)
     assert control.status() is None
+
+
+def test_an_emulator_that_nobody_can_find_any_more_ends(running: state.EmulatorInfo) -> None:
+    state.forget(Path(running.home))
+    assert control.status() is None
+    assert processes.wait_gone(running.pid, timeout_s=30)

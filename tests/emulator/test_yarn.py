@@ -129,7 +129,7 @@ def test_a_cluster_mode_step(
 def test_a_client_mode_step_and_its_failure(
     local: Target, yarn_cluster: str, submit: Submit
 ) -> None:
-    step = submit("spark-submit", *SMALL, "s3://yarn-logs/code/main.py", "s3://not-a-bucket/")
+    step = submit("spark-submit", *SMALL, "s3://yarn-logs/code/main.py", "s3://not-a-bucket/x")
     found = wait(local, yarn_cluster, step)
     assert found["State"] == "FAILED"
     assert "Traceback" in found["FailureDetails"]["Message"]
