@@ -5,6 +5,7 @@ Every model refuses unknown keys. The models' field names are the keys of `emrct
 
 from emrctl.specs.base import Count, Memory, Name, Properties, Spec, Texts, memory_mb
 from emrctl.specs.cluster import BootstrapSpec, Classification, ClusterSpec
+from emrctl.specs.engine import EngineSpec
 from emrctl.specs.jobs import DeployMode, ExperimentSpec, JobSpec, SparkSettings
 from emrctl.specs.local import aws_alone, refuse_local
 from emrctl.specs.nodes import (
@@ -25,6 +26,7 @@ __all__ = [
     "ClusterSpec",
     "Count",
     "DeployMode",
+    "EngineSpec",
     "ExperimentSpec",
     "FleetSpec",
     "FleetTypeSpec",

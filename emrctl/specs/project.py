@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from emrctl.specs.base import Name, Properties, Spec
 from emrctl.specs.cluster import ClusterSpec
+from emrctl.specs.engine import EngineSpec
 from emrctl.specs.jobs import ExperimentSpec, JobSpec
 from emrctl.specs.place import StorageSpec
 
@@ -25,6 +26,7 @@ class ProjectSpec(Spec):
     profile: str | None = None
     storage: StorageSpec = StorageSpec()
     cluster: ClusterSpec = ClusterSpec()
+    engine: EngineSpec = EngineSpec()
     jobs: dict[str, JobSpec] = Field(default_factory=dict)
     experiments: dict[str, ExperimentSpec] = Field(default_factory=dict)
     tags: Properties = Field(default_factory=dict)
