@@ -24,7 +24,6 @@ from emrctl.errors import EmrctlError, ProvisioningError, UsageError, WaitTimeou
 Report = Callable[[str], None]
 
 _STOP_TIMEOUT_S = 20.0
-_TICKET_S = 60
 
 
 def up(
@@ -98,16 +97,11 @@ def overview(info: EmulatorInfo) -> dict[str, object]:
 
 
 def browser_url(info: EmulatorInfo, url: str) -> str:
-    """An address that lets a browser in and takes it on to `url`, a page of YARN or Spark.
+    """An address that lets a browser in and takes it on to `url`, a page of YARN or Spark."""
+    from emrctl.emulator import pages
 
-    It is good for a minute, so that nothing of worth stays in the browser's history.
-    """
-    from emrctl.emulator.pages import ticket
-
-    until = str(int(time.time()) + _TICKET_S)
-    parts = {"to": url, "until": until, "ticket": ticket(info.token, url, until)}
-    query = urllib.parse.urlencode(parts)
-    return f"{info.endpoint}/emrctl/ui?{query}"
+    port = urllib.parse.urlsplit(info.endpoint).port
+    return pages.browser_url(int(port or 0), info.token, url)
 
 
 def _same(running: EmulatorInfo, region: str, port: int) -> EmulatorInfo:

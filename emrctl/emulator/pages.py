@@ -1,7 +1,7 @@
 """The emulator's own pages, under `/emrctl/`: what runs, and the way in to YARN's and Spark's.
 
 Programs show the token in `X-Emrctl-Token`. A browser is sent to `/emrctl/ui` with a ticket that is
-good for a minute, and is given a cookie that YARN's own pages ask for; from then on it speaks to
+good for a few minutes, and is given a cookie that YARN's own pages ask for; from then on it speaks to
 YARN directly.
 """
 
@@ -29,6 +29,8 @@ from emrctl.emulator.guard import (
 )
 
 PREFIX = "/emrctl/"
+# Long enough to read `emrctl show` and click.
+_TICKET_S = 600
 
 
 class Doors(Protocol):
@@ -76,6 +78,8 @@ class Pages:
             return self._let_in(query, environ["HTTP_HOST"])
         check_origin(environ, self.port)
         self._check_token(environ.get("HTTP_X_EMRCTL_TOKEN", ""))
+        if path == "ticket":
+            return _json({"url": browser_url(self.port, self.token, query.get("to", ""))})
         if path == "status":
             return _json(self.doors.status())
         parts = path.split("/", 3)
@@ -119,6 +123,16 @@ class Pages:
         if address is None:
             raise RefusedError("NotFound", f"Cluster {cluster_id} has no '{kind}' now.", 404)
         return fetch(f"{address}/{rest}", self.doors.cookie(address))
+
+
+def browser_url(port: int, token: str, to: str) -> str:
+    """An address that lets a browser in and takes it on to `to`, a page of YARN or Spark.
+
+    It is good for a few minutes, so that nothing of worth stays in the browser's history.
+    """
+    until = str(int(time.time()) + _TICKET_S)
+    query = urllib.parse.urlencode({"to": to, "until": until, "ticket": ticket(token, to, until)})
+    return f"http://127.0.0.1:{port}{PREFIX}ui?{query}"
 
 
 def ticket(token: str, to: str, until: str) -> str:

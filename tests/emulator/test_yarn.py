@@ -122,8 +122,11 @@ def test_a_cluster_mode_step(
     key = objects["Contents"][0]["Key"]
     event_log = local.client("s3").get_object(Bucket="yarn-logs", Key=key)["Body"].read()
     assert b"SparkListenerApplicationEnd" in event_log
+    rules = (nodes.parent / "conf-rm/core-site.xml").read_text()
+    served = rules.split("RULE:[1:$1@$0](")[1].split(")")[0]
     for text in (*texts.values(), *containers.values(), event_log.decode()):
         assert secret not in text
+        assert served not in text
 
 
 def test_a_client_mode_step_and_its_failure(
