@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from emrctl.metrics.replay import Replay
 
 _SHOWN = 5
+_DRIVERS = frozenset({"driver", "<driver>"})
 
 
 class Doubt(NamedTuple):
@@ -101,6 +102,8 @@ def _unmatched(replay: Replay) -> Iterator[Doubt]:
     for name, count in replay.unmatched.items():
         if count:
             yield Doubt(f"{count} {name} ended that never began", harms=False)
+    if replay.twice["executors"]:
+        yield Doubt(f"{replay.twice['executors']} executors came twice", harms=False)
     if replay.end_ms is not None:
         yield from _unended(replay)
 
@@ -120,10 +123,13 @@ def _unended(replay: Replay) -> Iterator[Doubt]:
 
 def _executors(replay: Replay) -> Iterator[Doubt]:
     """Executors that never came, and an order of theirs that is not that of their times."""
-    workers = [row for row in replay.executors.values() if row.id not in {"driver", "<driver>"}]
+    workers = [row for row in replay.executors.values() if row.id not in _DRIVERS]
     strange = sum(not row.added for row in workers)
     if strange and _adds_executors(replay):
         yield Doubt(f"{strange} executors ran that were never added")
+    stayed = sum(row.forsaken and row.removed_ms is None for row in workers)
+    if stayed:
+        yield Doubt(f"{stayed} executors lost their block manager and have no end", harms=False)
     alive = most = 0
     for _, change in sorted(replay.comings):
         alive += change
@@ -151,6 +157,7 @@ def _absent(replay: Replay) -> Iterator[Doubt]:
         "no line says Spark's version": replay.spark_version is None,
         "no line tells of the environment": not replay.environment,
         "no line tells of the application's start": replay.start_ms is None,
+        "no line tells of the driver": not _DRIVERS & replay.executors.keys(),
         f"{unclaimed} stages belong to no job of the log": unclaimed,
         f"{undescribed} stages are told of by their tasks alone": undescribed,
         f"{skipped} jobs before the last are not in the log": skipped > 0,

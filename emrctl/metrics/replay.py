@@ -66,7 +66,7 @@ class Replay:
         self.notes: list[str] = []
         self.comings: list[tuple[int, int]] = []
         self.unmatched = {"jobs": 0, "queries": 0, "executors": 0}
-        self.twice = {"jobs": 0, "queries": 0}
+        self.twice = {"jobs": 0, "queries": 0, "executors": 0}
         self.decode = events.decode if on_task is None else events.decode_placed
         self._on_task = on_task
         self._live: set[str] = set()
@@ -105,6 +105,7 @@ class Replay:
             "ExecutorAdded": self._executor_added,
             "ExecutorRemoved": self._executor_removed,
             "BlockManagerAdded": self._block_manager,
+            "BlockManagerRemoved": self._block_manager_removed,
             "BlockUpdated": self._block,
             "UnpersistRDD": self._unpersist,
             "StageExecutorMetrics": self._executor_peaks,
@@ -174,18 +175,27 @@ class Replay:
         found = self.executors.get(executor_id)
         if found is None:
             found = self.executors[executor_id] = ExecutorTally(executor_id, time_ms)
+        elif time_ms is not None and not found.added:
+            found.added_ms = min(time_ms, found.added_ms or time_ms)
         return found
 
     def _executor_added(self, event: Event) -> None:
-        executor_id, info = event["Executor ID"], event["Executor Info"]
-        executor = self._executor(executor_id, int(event["Timestamp"]))
-        executor.host = str(info["Host"])
-        executor.cores = int(info["Total Cores"])
+        executor_id, info, time_ms = (
+            event["Executor ID"],
+            event["Executor Info"],
+            event["Timestamp"],
+        )
+        host, cores = str(info["Host"]), int(info["Total Cores"])
+        executor = self._executor(executor_id, int(time_ms))
+        if executor.added:
+            self.twice["executors"] += 1
+        else:
+            executor.added_ms = int(time_ms)
+        executor.host, executor.cores, executor.added = host, cores, True
         executor.removed_ms = executor.reason = None
-        executor.added = True
         if executor_id not in _DRIVERS:
             if executor_id not in self._live:
-                self.comings.append((int(event["Timestamp"]), 1))
+                self.comings.append((int(time_ms), 1))
             self._live.add(executor_id)
             self.peak_executors = max(self.peak_executors, len(self._live))
 
@@ -203,11 +213,19 @@ class Replay:
             executor.blocks.clear()
 
     def _block_manager(self, event: Event) -> None:
-        manager = event["Block Manager ID"]
-        executor = self._executor(manager["Executor ID"], event.get("Timestamp"))
-        executor.host = executor.host or str(manager["Host"])
-        executor.storage_total_bytes = int(event["Maximum Memory"])
+        manager, memory = event["Block Manager ID"], int(event["Maximum Memory"])
+        host, time_ms = str(manager["Host"]), event.get("Timestamp")
+        # Spark before 1.4 wrote no time.
+        time_ms = None if time_ms is None else int(time_ms)
+        executor = self._executor(manager["Executor ID"], time_ms)
+        executor.host = executor.host or host
+        executor.storage_total_bytes = memory
         executor.managed = True
+
+    def _block_manager_removed(self, event: Event) -> None:
+        executor = self.executors.get(event["Block Manager ID"]["Executor ID"])
+        if executor is not None:
+            executor.forsaken = True
 
     def _block(self, event: Event) -> None:
         info = event["Block Updated Info"]
@@ -404,7 +422,9 @@ class Replay:
             complete=duration_ms is not None and whole and unharmed,
             notes=said,
             stages=tuple(self.stages[key].record() for key in sorted(self.stages)),
-            executors=tuple(executor.record() for executor in self.executors.values()),
+            executors=tuple(
+                self.executors[name].record() for name in sorted(self.executors, key=_natural)
+            ),
             sql=tuple(self.sql[key] for key in sorted(self.sql)),
             environment=self.environment,
         )
@@ -446,6 +466,12 @@ def _grouped(found: list[T], key: Callable[[T], Any]) -> Iterable[tuple[Any, lis
     for at, event in zip(map(key, found), found, strict=True):
         groups[at].append(event)
     return groups.items()
+
+
+def _natural(executor_id: str) -> tuple[bool, int, str]:
+    """The driver, then numbers by their size, then words."""
+    number = int(executor_id) if executor_id.isdecimal() and len(executor_id) < 19 else 1 << 62
+    return (executor_id not in _DRIVERS, number, executor_id)
 
 
 def _durations(ended: Iterable[events.AnyTaskEnd]) -> list[int]:

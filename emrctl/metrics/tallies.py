@@ -155,7 +155,7 @@ class StageTally:
         if self.failure is not None:
             self.status = "FAILED"
         else:
-            self.status = "SKIPPED" if self.submitted_ms is None else "COMPLETE"
+            self.status = "SKIPPED" if info.submitted_ms is UNSET else "COMPLETE"
 
     def begin(self, launched: Sequence[int]) -> None:
         """Count tasks that began at these moments."""
@@ -237,6 +237,7 @@ class ExecutorTally:
         self.excluded = False
         self.added = False
         self.managed = False
+        self.forsaken = False
         self.started = 0
         self.running = 0
         self.ended = [0, 0, 0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,18 +18,35 @@ LOG = (
 )
 
 
-def _framings() -> dict[str, Callable[[bytes], bytes]]:
+def _module(name: str) -> Any:
     # Under --import-mode=importlib the folder of a test is not on sys.path.
-    spec = importlib.util.spec_from_file_location("framings", HERE / "framings.py")
+    spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    found: dict[str, Callable[[bytes], bytes]] = module.FRAMINGS
-    return found
+    return module
 
 
-FRAMINGS = _framings()
+FRAMINGS: dict[str, Callable[[bytes], bytes]] = _module("framings").FRAMINGS
+
+
+@pytest.fixture(scope="session")
+def framings() -> dict[str, Callable[[bytes], bytes]]:
+    """Writers of all of Spark's framings, by name."""
+    return FRAMINGS
+
+
+@pytest.fixture(scope="session")
+def reference() -> Callable[[bytes], dict[str, Any]]:
+    """The figures of a log's text, by a second reader."""
+    reader = _module("reference").Reference
+
+    def read(text: bytes) -> dict[str, Any]:
+        found: dict[str, Any] = reader().read(text)
+        return found
+
+    return read
 
 
 @pytest.fixture(params=sorted(FRAMINGS))

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import cramjam
 import zstandard
+from xxhash import xxh32_intdigest
 
 BLOCK = 32 * 1024
 
@@ -21,7 +22,8 @@ def lz4(data: bytes) -> bytes:
     for number, piece in enumerate(_pieces(data)):
         packed = bytes(cramjam.lz4.compress_block(piece, store_size=False))
         token, body = (0x10, piece) if number % 5 == 4 else (0x20, packed)
-        out += b"LZ4Block" + struct.pack("<BiiI", token | 5, len(body), len(piece), 0) + body
+        checksum = xxh32_intdigest(piece, 0x9747B28C) & 0x0FFFFFFF
+        out += b"LZ4Block" + struct.pack("<BiiI", token | 5, len(body), len(piece), checksum) + body
     return out + b"LZ4Block" + struct.pack("<BiiI", 0x15, 0, 0, 0)
 
 
