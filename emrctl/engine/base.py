@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-Operation = Literal["create", "update", "replace", "delete", "same"]
+Operation = Literal["create", "update", "replace", "delete", "import", "same"]
 Program = Callable[[], None]
 
 
@@ -79,6 +79,29 @@ class StackState:
     gone: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class Adopted:
+    """A resource that exists on AWS, under the type and name by which the program declares it."""
+
+    type: str
+    name: str
+    id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Past:
+    """One change of a stack that is over: what was done, when, and how it ended.
+
+    Times are as ISO 8601 has them, in UTC; `ended` is None where it was cut off.
+    """
+
+    kind: str
+    result: str
+    started: str
+    ended: str | None
+    changes: Mapping[str, int]
+
+
 class Engine(Protocol):
     """Evaluates a Pulumi program against the state of a stack.
 
@@ -105,3 +128,18 @@ class Engine(Protocol):
 
     def stacks(self) -> tuple[StackState, ...]:
         """Every stack this engine has a state of."""
+
+    def drift(self, stack: str) -> Plan:
+        """Where AWS is no longer as the state says: `update` differs, `delete` is gone."""
+
+    def refresh(self, stack: str, report: Report) -> Outcome:
+        """The state is as AWS is; the next `up` brings AWS back to the program."""
+
+    def history(self, stack: str) -> tuple[Past, ...]:
+        """All that was done to the stack, the last first."""
+
+    def adopt(self, stack: str, found: Adopted, report: Report) -> Outcome:
+        """The stack holds a resource that exists, protected, as if it had made it."""
+
+    def export(self, stack: str) -> dict[str, Any]:
+        """The stack's whole state as a document."""

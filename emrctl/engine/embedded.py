@@ -1,35 +1,35 @@
 """The embedded engine: a Pulumi program brought up in this process, for the local target.
 
 It previews, updates or replaces what differs, goes on after a failure, and deletes in reverse
-order. It looks for no drift, imports nothing and keeps no history: the real engine does.
+order. It looks for no drift, imports nothing and keeps no history: the real engine does, and the
+embedded one says so.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, NoReturn
 
-from emrctl.engine.base import Event, Outcome, Plan, Program, Report, StackState
+from emrctl.engine.base import (
+    Adopted,
+    Event,
+    Outcome,
+    Past,
+    Plan,
+    Program,
+    Report,
+    StackState,
+)
 from emrctl.engine.deployment import Deployment, Desk, Planner, refuse_protected
 from emrctl.engine.kind import StoppedError
-from emrctl.engine.local_aws import Provider, short
+from emrctl.engine.local_aws import Provider
 from emrctl.engine.monitor import evaluate
+from emrctl.engine.outcomes import failed, interrupted, interruptible, other_engine
 from emrctl.engine.statefile import State, StateFolder
-from emrctl.errors import EmrctlError, ProvisioningError
+from emrctl.errors import ProvisioningError
 from emrctl.target import Target
-
-T = TypeVar("T")
-
-_AGAIN = "Run the same command again: it goes on where it stopped. `emrctl down` takes it down."
-
-
-class StackInterruptedError(ProvisioningError):
-    """Somebody pressed Ctrl-C; the message says what stands."""
-
-    exit_code = 130
 
 
 class EmbeddedEngine:
@@ -53,7 +53,7 @@ class EmbeddedEngine:
                 planner.note("delete", entry, entry.id, ())
             return Plan(stack=stack, changes=tuple(planner.changes))
 
-        return _interruptible(plan, stop)
+        return interruptible(plan, stop.set)
 
     def up(self, stack: str, program: Program, report: Report) -> Outcome:
         """The stack is as the program says; what was no longer declared is gone."""
@@ -101,6 +101,26 @@ class EmbeddedEngine:
         found = [self.state(stack) for stack in self._files.stacks()]
         return tuple(state for state in found if state is not None)
 
+    def drift(self, stack: str) -> Plan:
+        """It does not look for drift."""
+        _refuse(stack, "looks for no drift")
+
+    def refresh(self, stack: str, _report: Report) -> Outcome:
+        """It takes nothing over from AWS."""
+        _refuse(stack, "refreshes no state")
+
+    def history(self, stack: str) -> tuple[Past, ...]:
+        """It keeps no history."""
+        _refuse(stack, "keeps no history")
+
+    def adopt(self, stack: str, _found: Adopted, _report: Report) -> Outcome:
+        """It takes over nothing that it has not made."""
+        _refuse(stack, "imports nothing")
+
+    def export(self, stack: str) -> dict[str, Any]:
+        """Its state is no document of Pulumi's."""
+        _refuse(stack, "exports no state")
+
     def _new(self, stack: str) -> State:
         return State(stack=stack, identity=self._target.identity, engine=self.name)
 
@@ -110,8 +130,7 @@ class EmbeddedEngine:
         if found is None or found.identity != self._target.identity:
             return None
         if found.engine != self.name:
-            msg = f"stack {stack} was begun by the engine '{found.engine}'"
-            raise ProvisioningError(msg, hint=f"Go on with it: `--engine {found.engine}`.")
+            raise other_engine(stack, found.engine)
         return found
 
     def _say_gone(self, stack: str, report: Report) -> None:
@@ -125,7 +144,7 @@ class EmbeddedEngine:
         state = desk.state
         outputs = evaluate(program, state.stack, work.handle, preview=False)
         if work.errors:
-            raise _failed(state, work.errors)
+            raise failed(state.stack, work.errors, state.all())
         if desk.stop.is_set():
             raise StoppedError
         work.sweep()
@@ -140,57 +159,15 @@ class EmbeddedEngine:
 
     def _finish(self, work: Deployment, desk: Desk, run: Callable[[], Outcome]) -> Outcome:
         try:
-            return _interruptible(run, desk.stop)
+            return interruptible(run, desk.stop.set)
         except (StoppedError, KeyboardInterrupt) as error:
-            raise _interrupted(desk.state) from error
+            raise interrupted(desk.state.stack, desk.state.all()) from error
         finally:
             # The serials that an unfinished run gave belong to the next deletion's order.
             if desk.state.all() or work.errors:
                 self._files.save(desk.state)
 
 
-def _interruptible(work: Callable[[], T], stop: threading.Event) -> T:
-    """What `work` gives, in a thread: Ctrl-C raises the flag and lets it end in order.
-
-    In this thread Ctrl-C could strike between AWS's answer and its being written down.
-    """
-    result: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            result.set_result(work())
-        except BaseException as error:  # noqa: BLE001  # raised again where it is waited for
-            result.set_exception(error)
-
-    thread = threading.Thread(target=run, name="emrctl-stack", daemon=True)
-    thread.start()
-    try:
-        thread.join()
-    except KeyboardInterrupt:
-        stop.set()
-        thread.join()
-        if result.exception() is None:
-            raise
-    return result.result()
-
-
-def _failed(state: State, errors: list[EmrctlError]) -> EmrctlError:
-    """The first failure with the stack's name; the others are counted."""
-    first = errors[0]
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    first.message = f"stack {state.stack}: {first.message}{more}; {_standing(state)}"
-    first.args = (first.message,)
-    first.hint = first.hint or _AGAIN
-    return first
-
-
-def _interrupted(state: State) -> StackInterruptedError:
-    message = f"stack {state.stack}: interrupted; {_standing(state)}"
-    return StackInterruptedError(message, hint=_AGAIN)
-
-
-def _standing(state: State) -> str:
-    entries = [entry for entry in state.all() if entry.id is not None]
-    clusters = [str(entry.id) for entry in entries if short(entry.type) == "emr.Cluster"]
-    names = f", cluster {', '.join(clusters)} among them" if clusters else ""
-    return f"{len(entries)} of its resources stand{names}"
+def _refuse(stack: str, what: str) -> NoReturn:
+    hint = "The real one does. A stack stays with its engine: `down`, then `up --engine pulumi`."
+    raise ProvisioningError(f"stack {stack}: the embedded engine {what}", hint=hint)
