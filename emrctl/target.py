@@ -71,12 +71,12 @@ class Target:
 
     def browser_url(self, url: str) -> str:
         """`url` as a browser can open it: on localhost by way of the emulator, which lets it in."""
-        if self.token_file is None:
+        if self.endpoint is None:
             return url
         import urllib.parse
 
-        query = urllib.parse.urlencode({"token": self.token_file.read_text().strip(), "to": url})
-        return f"{self.endpoint}/emrctl/ui?{query}"
+        query = urllib.parse.urlencode({"to": url})
+        return str(self.fetch(f"{self.endpoint}/emrctl/ticket?{query}")["url"])
 
     def fetch(self, url: str) -> Any:
         """The JSON document at `url`; OSError where it cannot be reached, ValueError where none."""

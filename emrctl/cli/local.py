@@ -27,10 +27,8 @@ def up(
     as_json: options.JsonOption = False,
 ) -> None:
     """Start the EMR on localhost, or find the one that runs."""
-    from emrctl.emulator import control, java
+    from emrctl.emulator import control
 
-    # Here, where somebody watches, and not when the first cluster needs it.
-    java.hadoop(render.note)
     info = control.up(region=region, port=port, report=render.note)
     render.emulator(asdict(info), as_json=as_json)
 

@@ -1,8 +1,8 @@
 """The emulator's own pages, under `/emrctl/`: what runs, and the way in to YARN's and Spark's.
 
 Programs show the token in `X-Emrctl-Token`. A browser is sent to `/emrctl/ui` with a ticket that is
-good for a few minutes, and is given a cookie that YARN's own pages ask for; from then on it speaks to
-YARN directly.
+good for a few minutes, and is given a cookie that YARN's own pages ask for; from then on it speaks
+to YARN directly.
 """
 
 from __future__ import annotations
