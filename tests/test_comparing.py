@@ -1,0 +1,94 @@
+"""Stored runs as a comparison takes them, and the comparison as a page."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from emrctl import comparing
+from emrctl.config import Config
+from emrctl.errors import NotFoundError, UsageError
+from emrctl.specs import ProjectSpec
+from emrctl.store import ClusterFacts, Run
+from emrctl.workspace import Workspace
+
+FACTS = ClusterFacts(
+    name="main",
+    id="j-1",
+    release="emr-7.5.0",
+    primary_type="m5.xlarge",
+    core_type="m5.xlarge",
+    core_count=2,
+    hourly_usd=0.72,
+)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(Config(ProjectSpec(project="pets"), tmp_path, {}))
+
+
+def _stored(workspace: Workspace, run_id: str, seconds: int, **changes: object) -> Run:
+    run = Run(
+        id=run_id,
+        job="svm",
+        project="pets",
+        target="local",
+        identity="e",
+        bucket="b",
+        cluster=FACTS,
+        created=f"2026-11-20T10:00:00.{seconds:03d}+00:00",
+        state="COMPLETED",
+        started="2026-11-20T10:00:00.000+00:00",
+        ended=f"2026-11-20T10:00:{seconds:02d}.000+00:00",
+        arguments=("--output", f"s3://b/runs/{run_id}/output"),
+    )
+    run = replace(run, **changes)  # type: ignore[arg-type]
+    workspace.store.save(run)
+    result = {"arguments": {"x": seconds}, "accuracy": 0.9, "rows": 80}
+    workspace.store.put(run.id, "result.json", json.dumps(result).encode())
+    return run
+
+
+def test_only_what_differs_is_shown(workspace: Workspace) -> None:
+    _stored(workspace, "run-a", 20)
+    _stored(workspace, "run-b", 30, settings={"executors": 5})
+    found = comparing.compare(workspace, ["run-a", "run-b"], None)
+    assert [row.name for row in found.settings] == ["executors"]
+    keys = {row.key for row in found.figures}
+    assert "result.accuracy" in keys
+    assert not {"result.rows", "result.arguments.x"} & keys
+    row = found.row("duration_s")
+    assert row is not None
+    assert row.ratios[1] is not None
+    assert row.ratios[1].value == pytest.approx(1.5)
+
+
+def test_runs_on_other_clusters_are_no_repeats(workspace: Workspace) -> None:
+    _stored(workspace, "run-a", 20)
+    _stored(workspace, "run-b", 30, cluster=replace(FACTS, core_count=4))
+    found = comparing.compare(workspace, ["run-a", "run-b"], None)
+    assert [row.name for row in found.settings] == ["cluster.core"]
+
+
+def test_runs_or_an_experiment_but_not_both(workspace: Workspace) -> None:
+    for names, experiment in (([], None), (["run-a"], "grid")):
+        with pytest.raises(UsageError, match="either runs or --experiment"):
+            comparing.compare(workspace, names, experiment)
+    with pytest.raises(NotFoundError):
+        comparing.compare(workspace, [], "grid")
+
+
+def test_the_page_is_written_whole_or_not_at_all(workspace: Workspace, tmp_path: Path) -> None:
+    _stored(workspace, "run-a", 20)
+    _stored(workspace, "run-b", 30)
+    found = comparing.compare(workspace, ["run-a", "run-b"], None)
+    page = tmp_path / "deep" / "page.html"
+    comparing.write_page(found, page, "A <title>")
+    assert "A &lt;title&gt;" in page.read_text()
+    assert [path.name for path in page.parent.iterdir()] == ["page.html"]
+    with pytest.raises(UsageError, match="--html"):
+        comparing.write_page(found, Path("/proc/nope/page.html"), None)
