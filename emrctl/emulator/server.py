@@ -31,7 +31,7 @@ from emrctl.errors import EmrctlError
 
 _log = logging.getLogger(__name__)
 
-_LOOK_ROUND_S = 5.0
+_LOOK_ROUND_S = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,10 +31,13 @@ def start(region: str = "us-east-1", port: int = 0) -> state.EmulatorInfo:
 
 
 @pytest.fixture
-def short_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def short_home(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
     home = tmp_path_factory.mktemp("e")
     monkeypatch.setenv("EMRCTL_HOME", str(home))
-    return home
+    yield home
+    control.down(say)
 
 
 @pytest.fixture
