@@ -67,7 +67,7 @@ def prepare_home(home: Path) -> None:
     try:
         home.mkdir(parents=True, exist_ok=True)
         home.chmod(0o700)
-        probe = home / f".probe-{os.getpid()}"
+        probe = home / f".probe-{secrets.token_hex(8)}"
         probe.touch()
         probe.unlink()
     except OSError as error:
