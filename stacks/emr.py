@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,8 +10,8 @@ from typing import Any
 
 import pulumi
 
-from emrctl.specs import BootstrapSpec, GroupSpec, ProjectSpec
-from stacks import names
+from emrctl.specs import BootstrapSpec, ClusterSpec, ProjectSpec
+from stacks import names, nodes, security
 from stacks.iam import Roles
 from stacks.network import Network
 from stacks.sdk import emr
@@ -33,40 +32,51 @@ class Surroundings:
 
 
 def cluster(project: ProjectSpec, around: Surroundings) -> emr.Cluster:
-    """One primary node and the core nodes that the spec asks for; they outlive their steps."""
+    """Primary and worker nodes as the spec asks for them; they outlive their steps."""
     spec = project.cluster
     marks = names.tags(project, project.cluster_stack)
-    return emr.Cluster(
+    made = emr.Cluster(
         "cluster",
         name=project.cluster_stack,
         release_label=spec.release,
         applications=APPLICATIONS,
-        service_role=around.roles.service.arn,
-        ec2_attributes=_ec2_attributes(around),
-        security_configuration=_security(project).name,
-        master_instance_group=_group(spec.primary),
-        core_instance_group=_group(spec.core),
+        service_role=around.roles.service,
+        ec2_attributes=_ec2_attributes(spec, around),
+        security_configuration=security.configuration(project),
         bootstrap_actions=[_bootstrap(action, around.scripts) for action in spec.bootstrap],
         configurations_json=json.dumps(configurations(project, around.bucket)),
+        custom_ami_id=spec.ami,
+        ebs_root_volume_size=spec.root_volume_gb,
         log_uri=f"s3://{around.bucket}/{LOGS}",
+        log_encryption_kms_key_id=spec.security.log_key,
         step_concurrency_level=spec.step_concurrency,
         auto_termination_policy={"idle_timeout": spec.idle_timeout_s},
         termination_protection=spec.termination_protection,
         keep_job_flow_alive_when_no_steps=True,
         visible_to_all_users=True,
+        placement_group_configs=_placement(spec),
         tags=marks | {"Name": project.cluster_stack, "emrctl:spec-hash": names.spec_hash(project)},
-        opts=_options(around),
+        opts=_options(spec, around),
+        **nodes.of_cluster(spec),
     )
+    nodes.beside(spec, made)
+    return made
 
 
-def _options(around: Surroundings) -> pulumi.ResourceOptions:
+def _options(spec: ClusterSpec, around: Surroundings) -> pulumi.ResourceOptions:
     return pulumi.ResourceOptions(
         # Steps come over EMR's API; as a property they would replace the cluster.
-        ignore_changes=["steps"],
+        ignore_changes=["steps", *nodes.scaled_by_emr(spec)],
         # Two clusters at once would cost twice, and share one name.
         delete_before_replace=True,
         depends_on=[*around.network.ready, *around.roles.ready],
     )
+
+
+def _placement(spec: ClusterSpec) -> list[dict[str, str]] | None:
+    if spec.placement is None:
+        return None
+    return [{"instance_role": "MASTER", "placement_strategy": spec.placement.upper()}]
 
 
 def configurations(project: ProjectSpec, bucket: str) -> list[dict[str, Any]]:
@@ -95,11 +105,6 @@ def _event_log(uri: str) -> dict[str, str]:
     }
 
 
-def _group(spec: GroupSpec) -> dict[str, Any]:
-    disk = {"size": spec.volume_gb, "type": "gp3", "volumes_per_instance": 1}
-    return {"instance_type": spec.type, "instance_count": spec.count, "ebs_configs": [disk]}
-
-
 def _bootstrap(action: BootstrapSpec, scripts: Mapping[str, pulumi.Input[str]]) -> dict[str, Any]:
     return {
         "name": action.name or PurePosixPath(action.script).stem,
@@ -108,24 +113,19 @@ def _bootstrap(action: BootstrapSpec, scripts: Mapping[str, pulumi.Input[str]]) 
     }
 
 
-def _ec2_attributes(around: Surroundings) -> dict[str, Any]:
-    return {
-        "subnet_id": around.network.subnet.id,
-        "instance_profile": around.roles.profile.arn,
-        "emr_managed_master_security_group": around.network.primary.id,
-        "emr_managed_slave_security_group": around.network.core.id,
+def _ec2_attributes(spec: ClusterSpec, around: Surroundings) -> dict[str, Any]:
+    place = around.network
+    found: dict[str, Any] = {
+        "instance_profile": around.roles.profile,
+        "emr_managed_master_security_group": place.primary.id,
+        "emr_managed_slave_security_group": place.core.id,
     }
-
-
-def _security(project: ProjectSpec) -> emr.SecurityConfiguration:
-    """Nodes answer the metadata service's second version alone.
-
-    The name holds a hash: EMR changes no security configuration in place, and a new name
-    replaces the cluster that used the old one.
-    """
-    metadata = {"MinimumInstanceMetadataServiceVersion": 2, "HttpPutResponseHopLimit": 1}
-    document = json.dumps({"InstanceMetadataServiceConfiguration": metadata})
-    digest = hashlib.sha256(document.encode()).hexdigest()[:8]
-    return emr.SecurityConfiguration(
-        "security", name=f"{project.cluster_stack}-{digest}", configuration=document
-    )
+    if spec.fleets is None:
+        found["subnet_id"] = place.subnet_ids[0]
+    else:  # EMR chooses the one with the most to offer
+        found["subnet_ids"] = list(place.subnet_ids)
+    if place.service_access is not None:
+        found["service_access_security_group"] = place.service_access.id
+    if spec.key_pair is not None:
+        found["key_name"] = spec.key_pair
+    return found

@@ -2,134 +2,115 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import pulumi
 
 from emrctl.specs import ProjectSpec
-from stacks import names
+from stacks import names, policies
 from stacks.sdk import iam
 
-SERVICE_POLICY = "arn:aws:iam::aws:policy/service-role/AmazonEMRServicePolicy_v2"
-
-Statement = dict[str, Any]
+_AWS = "arn:aws:iam::aws:policy"
+SERVICE_POLICY = f"{_AWS}/service-role/AmazonEMRServicePolicy_v2"
+PLACEMENT_POLICY = f"{_AWS}/AmazonElasticMapReducePlacementGroupPolicy"
+SESSION_POLICY = f"{_AWS}/AmazonSSMManagedInstanceCore"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Roles:
-    """What the cluster acts as; `ready` is what gives the roles their rights."""
+    """What the cluster acts as; `ready` is what gives the roles their rights.
 
-    service: iam.Role
-    profile: iam.InstanceProfile
+    `service` and `profile` are names where they exist already, else addresses.
+    """
+
+    service: pulumi.Input[str]
+    profile: pulumi.Input[str]
+    profile_name: pulumi.Input[str]
     ready: tuple[pulumi.Resource, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Nodes:
+    profile: pulumi.Input[str]
+    name: pulumi.Input[str]
+    role_arn: pulumi.Output[str]
+    ready: tuple[pulumi.Resource, ...] = ()
 
 
 def roles(project: ProjectSpec, settings: Mapping[str, str], bucket: str) -> Roles:
     """A role for EMR itself and one for its nodes, each with no more than it needs."""
     marks = names.tags(project, project.cluster_stack)
-    nodes = _node_role(project, marks)
-    service = iam.Role(
-        "service-role",
-        name=f"{project.cluster_stack}-service",
-        description=f"emrctl: EMR itself, for {project.cluster_stack}",
-        assume_role_policy=_trust("elasticmapreduce.amazonaws.com", settings["account"]),
-        tags=marks,
-    )
-    profile = iam.InstanceProfile("instance-profile", name=nodes.name, role=nodes.name, tags=marks)
-    data = iam.RolePolicy(
-        "node-data",
-        role=nodes.name,
-        name="bucket",
-        policy=_document(_data_statements(project, settings, bucket)),
-    )
-    return Roles(service=service, profile=profile, ready=(data, *_service_rights(service, nodes)))
+    spec = project.cluster.roles
+    if spec.instance_profile is not None:
+        # EMR takes an instance profile only under the name of its role.
+        arn = f"arn:aws:iam::{settings['account']}:role/{spec.instance_profile}"
+        name = spec.instance_profile
+        nodes = _Nodes(profile=name, name=name, role_arn=pulumi.Output.from_input(arn))
+    else:
+        nodes = _nodes(project, settings, bucket, marks)
+    if spec.service is not None:
+        service, ready = spec.service, nodes.ready
+    else:
+        made = _service(project, settings, marks)
+        service, ready = made.arn, (*nodes.ready, *_service_rights(project, made, nodes))
+    return Roles(service=service, profile=nodes.profile, profile_name=nodes.name, ready=ready)
 
 
-def _node_role(project: ProjectSpec, marks: dict[str, str]) -> iam.Role:
-    """EMR takes an instance profile only under the name of its role: both are called this."""
-    return iam.Role(
+def _nodes(
+    project: ProjectSpec, settings: Mapping[str, str], bucket: str, marks: dict[str, str]
+) -> _Nodes:
+    """EMR takes an instance profile only under the name of its role: both are called the same."""
+    role = iam.Role(
         "node-role",
         name=f"{project.cluster_stack}-nodes",
         description=f"emrctl: the nodes of {project.cluster_stack}",
-        assume_role_policy=_trust("ec2.amazonaws.com", None),
+        assume_role_policy=policies.trust("ec2.amazonaws.com", None),
+        permissions_boundary=project.cluster.roles.permissions_boundary,
+        tags=marks,
+    )
+    profile = iam.InstanceProfile("instance-profile", name=role.name, role=role.name, tags=marks)
+    data = iam.RolePolicy(
+        "node-data",
+        role=role.name,
+        name="bucket",
+        policy=policies.document(policies.nodes(project, settings, bucket)),
+    )
+    ready: tuple[pulumi.Resource, ...] = (data,)
+    if project.cluster.roles.ssm:
+        ready = (data, _attached("node-sessions", role, SESSION_POLICY))
+    return _Nodes(profile=profile.arn, name=profile.name, role_arn=role.arn, ready=ready)
+
+
+def _service(project: ProjectSpec, settings: Mapping[str, str], marks: dict[str, str]) -> iam.Role:
+    return iam.Role(
+        "service-role",
+        name=f"{project.cluster_stack}-service",
+        description=f"emrctl: EMR itself, for {project.cluster_stack}",
+        assume_role_policy=policies.trust("elasticmapreduce.amazonaws.com", settings["account"]),
+        permissions_boundary=project.cluster.roles.permissions_boundary,
         tags=marks,
     )
 
 
-def _service_rights(service: iam.Role, nodes: iam.Role) -> tuple[pulumi.Resource, ...]:
-    managed = iam.RolePolicyAttachment(
-        "service-policy", role=service.name, policy_arn=SERVICE_POLICY
-    )
+def _service_rights(
+    project: ProjectSpec, service: iam.Role, nodes: _Nodes
+) -> tuple[pulumi.Resource, ...]:
     passing = iam.RolePolicy(
         "pass-role",
         role=service.name,
         name="pass-role",
-        policy=nodes.arn.apply(lambda arn: _document([_pass_role(arn)])),
+        policy=nodes.role_arn.apply(lambda arn: policies.document([policies.pass_role(arn)])),
     )
-    return managed, passing
+    found: list[pulumi.Resource] = [_attached("service-policy", service, SERVICE_POLICY), passing]
+    if project.cluster.placement is not None:
+        found.append(_attached("placement-policy", service, PLACEMENT_POLICY))
+    keys = policies.service_keys(project)
+    if keys:
+        text = policies.document(keys)
+        found.append(iam.RolePolicy("service-keys", role=service.name, name="keys", policy=text))
+    return tuple(found)
 
 
-def _pass_role(arn: str) -> Statement:
-    """The managed policy passes `EMR_EC2_DefaultRole` alone: ours must be named."""
-    return {
-        "Sid": "PassNodeRole",
-        "Effect": "Allow",
-        "Action": "iam:PassRole",
-        "Resource": arn,
-        "Condition": {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}},
-    }
-
-
-def _trust(service: str, account: str | None) -> str:
-    statement: Statement = {
-        "Effect": "Allow",
-        "Principal": {"Service": service},
-        "Action": "sts:AssumeRole",
-    }
-    if account is not None:
-        # Else EMR could be led to use this role for a cluster of another account.
-        statement["Condition"] = {"StringEquals": {"aws:SourceAccount": account}}
-    return _document([statement])
-
-
-def _data_statements(
-    project: ProjectSpec, settings: Mapping[str, str], bucket: str
-) -> list[Statement]:
-    arn = f"arn:aws:s3:::{bucket}"
-    list_actions = ["ListBucket", "GetBucketLocation", "ListBucketMultipartUploads"]
-    object_actions = [
-        "GetObject",
-        "PutObject",
-        "DeleteObject",
-        "AbortMultipartUpload",
-        "ListMultipartUploadParts",
-    ]
-    statements = [
-        _allow("Bucket", [f"s3:{action}" for action in list_actions], arn),
-        _allow("Objects", [f"s3:{action}" for action in object_actions], f"{arn}/*"),
-    ]
-    key = project.storage.kms_key
-    return statements if key is None else [*statements, _key_statement(key, settings)]
-
-
-def _key_statement(key: str, settings: Mapping[str, str]) -> Statement:
-    """The one key of the bucket; an alias is no resource, so it stands in a condition."""
-    keys = f"arn:aws:kms:{settings['region']}:{settings['account']}:key"
-    actions = ["kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey"]
-    alias = key.rpartition(":")[2]
-    if not alias.startswith("alias/"):
-        return _allow("Key", actions, key if key.startswith("arn:") else f"{keys}/{key}")
-    statement = _allow("Key", actions, f"{keys}/*")
-    statement["Condition"] = {"ForAnyValue:StringEquals": {"kms:ResourceAliases": alias}}
-    return statement
-
-
-def _allow(sid: str, actions: list[str], resource: str) -> Statement:
-    return {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resource}
-
-
-def _document(statements: list[Statement]) -> str:
-    return json.dumps({"Version": "2012-10-17", "Statement": statements})
+def _attached(name: str, role: iam.Role, policy: str) -> iam.RolePolicyAttachment:
+    return iam.RolePolicyAttachment(name, role=role.name, policy_arn=policy)

@@ -1,136 +1,166 @@
-"""The VPC that a cluster gets of its own, and who may talk to whom inside it."""
+"""Where the nodes stand: in a VPC of their own, or in subnets that exist already."""
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
 
 from emrctl.errors import SpecError
-from emrctl.specs import ProjectSpec
-from stacks import names
-from stacks.sdk import ec2, vpc
+from emrctl.specs import NetworkSpec, ProjectSpec
+from stacks import endpoints, groups, names
+from stacks.sdk import ec2
 
 NODES_BITS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """Where the nodes stand; `ready` is what must exist before they start."""
+    """Where the nodes stand; `ready` is what must exist before they start.
 
-    vpc: ec2.Vpc
-    subnet: ec2.Subnet
+    `service_access` is the group through which EMR reaches nodes in private subnets.
+    """
+
+    vpc_id: pulumi.Input[str]
+    subnet_ids: Sequence[pulumi.Input[str]]
     primary: ec2.SecurityGroup
     core: ec2.SecurityGroup
+    service_access: ec2.SecurityGroup | None
     ready: tuple[pulumi.Resource, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    vpc_id: pulumi.Input[str]
+    subnet_ids: Sequence[pulumi.Input[str]]
+    storage: ec2.VpcEndpoint | None = None
+    ready: tuple[pulumi.Resource, ...] = ()
+
+
 def network(project: ProjectSpec, settings: Mapping[str, str]) -> Network:
-    """A VPC with one public subnet, S3 reached inside AWS, and groups that can be torn down."""
+    """Subnets, the ways out of them, and groups that can be torn down."""
+    spec = project.cluster.network
     marks = names.tags(project, project.cluster_stack)
+    place = _existing(spec) if spec.existing else _own(project, settings["region"], marks)
+    made = groups.groups(project, place.vpc_id, marks)
+    rules = groups.rules(spec, made, place.storage, marks)
+    reached: list[pulumi.Resource] = []
+    if "endpoints" in made:
+        subnet, group = place.subnet_ids[0], made["endpoints"]
+        where = endpoints.Where(vpc_id=place.vpc_id, subnet_id=subnet, group_id=group.id)
+        reached = endpoints.interfaces(project, settings["region"], where, marks)
+    return Network(
+        vpc_id=place.vpc_id,
+        subnet_ids=place.subnet_ids,
+        primary=made["primary"],
+        core=made["core"],
+        service_access=made.get("service-access"),
+        ready=(*place.ready, *rules, *reached),
+    )
+
+
+def _existing(spec: NetworkSpec) -> _Place:
+    if not isinstance(spec.subnets, tuple) or not isinstance(spec.vpc, str):
+        msg = "network.subnets and network.vpc are tags that nobody has looked up"
+        raise SpecError(msg, hint="Give their ids, or run `emrctl up`, which looks them up.")
+    return _Place(vpc_id=spec.vpc, subnet_ids=spec.subnets)
+
+
+def _own(project: ProjectSpec, region: str, marks: dict[str, str]) -> _Place:
+    """A VPC with one subnet for the nodes, from which S3 is reached inside AWS."""
+    spec = project.cluster.network
     own = ec2.Vpc(
         "vpc",
-        cidr_block=project.cluster.network.cidr,
+        cidr_block=spec.cidr,
         enable_dns_hostnames=True,  # EMR's daemons find one another by name
         enable_dns_support=True,
         tags=marks | {"Name": project.cluster_stack},
     )
-    subnet = ec2.Subnet(
-        "subnet",
+    subnet = _subnet("subnet", project, own, marks)
+    table, joined = _table("", own, subnet, marks)
+    if spec.private:
+        out = _nat(project, own, table, marks) if spec.nat else []
+    else:
+        out = [_to_internet("", own, table, marks)]
+    storage = endpoints.storage(own, region, table, marks)
+    if spec.close_default_group:
+        # Adopted, not made: AWS gives every VPC one that lets its members talk.
+        ec2.DefaultSecurityGroup("default-group", vpc_id=own.id, tags=marks)
+    ready = (*out, joined, storage)
+    return _Place(vpc_id=own.id, subnet_ids=(subnet.id,), storage=storage, ready=ready)
+
+
+def _subnet(
+    name: str, project: ProjectSpec, own: ec2.Vpc, marks: dict[str, str], index: int = 0
+) -> ec2.Subnet:
+    spec = project.cluster.network
+    return ec2.Subnet(
+        name,
         vpc_id=own.id,
-        cidr_block=_subnet_cidr(project.cluster.network.cidr),
-        availability_zone=project.cluster.network.zone,
-        map_public_ip_on_launch=True,
+        cidr_block=_subnet_cidr(spec.cidr, index),
+        availability_zone=spec.zone,
+        map_public_ip_on_launch=not spec.private,
         tags=marks | {"Name": project.cluster_stack},
     )
-    routes = _routes(own, subnet, settings["region"], marks)
-    groups = {role: _group(project, role, own, marks) for role in ("primary", "core")}
-    return Network(
-        vpc=own,
-        subnet=subnet,
-        primary=groups["primary"],
-        core=groups["core"],
-        ready=(*routes, *_rules(groups, marks)),
-    )
 
 
-def _subnet_cidr(cidr: str) -> str:
-    """The first subnet of the VPC's range, of at most 4,096 addresses."""
+def _subnet_cidr(cidr: str, index: int) -> str:
+    """A subnet of the VPC's range, of at most 4,096 addresses."""
     try:
         whole = ipaddress.ip_network(cidr)
     except ValueError as error:
         hint = "Write network.cidr as 10.42.0.0/16."
         raise SpecError(f"'{cidr}' is no range of addresses: {error}", hint=hint) from error
-    return str(next(whole.subnets(new_prefix=max(NODES_BITS, whole.prefixlen))))
+    found = list(whole.subnets(new_prefix=max(NODES_BITS, whole.prefixlen)))
+    if index >= len(found):
+        msg = f"network.cidr {cidr} has no room for a second subnet, which network.nat needs"
+        raise SpecError(msg, hint=f"Take a larger one: 10.42.0.0/16, at most /{NODES_BITS - 1}.")
+    return str(found[index])
 
 
-def _routes(
-    own: ec2.Vpc, subnet: ec2.Subnet, region: str, marks: dict[str, str]
-) -> tuple[pulumi.Resource, ...]:
-    """Everything goes through the internet gateway, but S3 stays inside AWS."""
+def _table(
+    prefix: str, own: ec2.Vpc, subnet: ec2.Subnet, marks: dict[str, str]
+) -> tuple[ec2.RouteTable, ec2.RouteTableAssociation]:
+    table = ec2.RouteTable(f"{prefix}routes", vpc_id=own.id, tags=marks)
+    joined = ec2.RouteTableAssociation(
+        f"{prefix}subnet-routes", subnet_id=subnet.id, route_table_id=table.id
+    )
+    return table, joined
+
+
+def _to_internet(
+    prefix: str, own: ec2.Vpc, table: ec2.RouteTable, marks: dict[str, str]
+) -> ec2.Route:
     gateway = ec2.InternetGateway("gateway", vpc_id=own.id, tags=marks)
-    table = ec2.RouteTable("routes", vpc_id=own.id, tags=marks)
-    default = ec2.Route(
-        "default-route",
+    return ec2.Route(
+        f"{prefix}default-route",
         route_table_id=table.id,
         destination_cidr_block="0.0.0.0/0",
         gateway_id=gateway.id,
     )
-    joined = ec2.RouteTableAssociation(
-        "subnet-routes", subnet_id=subnet.id, route_table_id=table.id
-    )
-    endpoint = ec2.VpcEndpoint(
-        "s3",
-        vpc_id=own.id,
-        service_name=f"com.amazonaws.{region}.s3",
-        vpc_endpoint_type="Gateway",
-        route_table_ids=[table.id],
+
+
+def _nat(
+    project: ProjectSpec, own: ec2.Vpc, table: ec2.RouteTable, marks: dict[str, str]
+) -> list[pulumi.Resource]:
+    """A way out that is no way in: package repositories are reached, nodes are not."""
+    outside = _subnet("public-subnet", project, own, marks, index=1)
+    public, joined = _table("public-", own, outside, marks)
+    way = _to_internet("public-", own, public, marks)
+    address = ec2.Eip("nat-address", domain="vpc", tags=marks)
+    nat = ec2.NatGateway(
+        "nat",
+        allocation_id=address.id,
+        subnet_id=outside.id,
         tags=marks,
+        opts=pulumi.ResourceOptions(depends_on=[way]),
     )
-    return default, joined, endpoint
-
-
-def _group(
-    project: ProjectSpec, role: str, own: ec2.Vpc, marks: dict[str, str]
-) -> ec2.SecurityGroup:
-    name = f"{project.cluster_stack}-{role}"
-    return ec2.SecurityGroup(
-        role,
-        name=name,
-        description=f"emrctl: {role} nodes of {project.cluster_stack}",
-        vpc_id=own.id,
-        # The two groups name each other, and EMR adds rules: neither could be deleted first.
-        revoke_rules_on_delete=True,
-        tags=marks | {"Name": name},
+    route = ec2.Route(
+        "default-route",
+        route_table_id=table.id,
+        destination_cidr_block="0.0.0.0/0",
+        nat_gateway_id=nat.id,
     )
-
-
-def _rules(groups: Mapping[str, ec2.SecurityGroup], marks: dict[str, str]) -> list[pulumi.Resource]:
-    """The nodes reach one another and the outside; nobody outside reaches them."""
-    rules: list[pulumi.Resource] = [
-        vpc.SecurityGroupIngressRule(
-            f"{target}-from-{source}",
-            security_group_id=groups[target].id,
-            referenced_security_group_id=groups[source].id,
-            ip_protocol="-1",
-            description=f"All traffic from {source} nodes",
-            tags=marks,
-        )
-        for target in groups
-        for source in groups
-    ]
-    rules += [
-        vpc.SecurityGroupEgressRule(
-            f"{role}-out",
-            security_group_id=group.id,
-            cidr_ipv4="0.0.0.0/0",
-            ip_protocol="-1",
-            # EMR's service and package repositories have no fixed addresses to name instead.
-            description="All traffic out: EMR, package repositories, S3",
-            tags=marks,
-        )
-        for role, group in groups.items()
-    ]
-    return rules
+    return [joined, way, route]

@@ -10,6 +10,7 @@ from typing import Any
 
 import pulumi
 
+from emrctl import costs
 from emrctl.specs import ProjectSpec
 from stacks import emr, iam, network
 from stacks.storage import bucket
@@ -39,6 +40,7 @@ def cluster(
     roles = iam.roles(project, settings, name)
     around = emr.Surroundings(network=place, roles=roles, bucket=name, scripts=scripts)
     made = emr.cluster(project, around)
+    cost = costs.estimate(project)
     outputs = {
         "bucket": name,
         "cluster_id": made.id,
@@ -46,10 +48,10 @@ def cluster(
         "primary_dns": made.master_public_dns,
         "log_uri": made.log_uri,
         "event_log_uri": f"s3://{name}/{emr.EVENT_LOGS}",
-        "vpc_id": place.vpc.id,
-        "subnet_id": place.subnet.id,
-        "instance_profile": roles.profile.name,
-        "hourly_usd": round(project.cluster.hourly_usd, 4),
+        "vpc_id": place.vpc_id,
+        "subnet_id": place.subnet_ids[0],
+        "instance_profile": roles.profile_name,
+        "hourly_usd": round(cost.ec2_usd + cost.emr_usd, 4),
     }
     for key, value in outputs.items():
         pulumi.export(key, value)

@@ -31,6 +31,13 @@ def bucket(project: ProjectSpec, settings: Mapping[str, str]) -> s3.Bucket:
         opts=pulumi.ResourceOptions(depends_on=access),
     )
     _kept(made, project.storage)
+    if project.storage.access_logs is not None:
+        s3.BucketLogging(
+            "access-logs",
+            bucket=made.bucket,
+            target_bucket=project.storage.access_logs,
+            target_prefix=f"{project.project}/",
+        )
     return made
 
 

@@ -20,13 +20,16 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("emrctl.experiments",),
     ("emrctl.runs", "emrctl.pull", "emrctl.progress", "emrctl.workspace", "emrctl.data"),
     ("emrctl.provision",),
+    ("emrctl.preflight", "emrctl.certificates"),
     ("emrctl.staging", "emrctl.capacity", "emrctl.analysis"),
     ("emrctl.store", "emrctl.metrics", "emrctl.backends", "emrctl.engine"),
     ("stacks",),
-    ("emrctl.target", "emrctl.config", "emrctl.bundled"),
+    ("emrctl.costs", "emrctl.places"),
+    ("emrctl.target", "emrctl.config", "emrctl.bundled", "emrctl.prices"),
     ("emrctl.yamlfile", "emrctl.emulator"),
     ("emrctl.specs",),
     ("emrctl.catalog",),
+    ("emrctl.awserrors",),
     ("emrctl.errors", "emrctl.home"),
 )
 # A library, and the modules that may import it.

@@ -124,6 +124,8 @@ class ClusterSpec(Spec):
         both = {"primary", "core", "task"} & self.model_fields_set
         if self.fleets is not None and both:
             raise ValueError(f"fleets stand in place of groups: take {', '.join(sorted(both))} out")
+        if self.fleets is None and len(self.network.subnets) > 1 and self._by_ids:
+            raise ValueError("groups stand in one subnet: give one of network.subnets, or fleets")
         unit = self.scaling and self.scaling.unit
         if unit == "fleet_units" and self.fleets is None:
             raise ValueError("scaling.unit is fleet_units, and the cluster has no fleets")
@@ -132,6 +134,10 @@ class ClusterSpec(Spec):
                 "scaling.unit is instances: fleets are counted in fleet_units or vcpus"
             )
         return self
+
+    @property
+    def _by_ids(self) -> bool:
+        return isinstance(self.network.subnets, tuple)
 
     @property
     def core_group(self) -> GroupSpec:

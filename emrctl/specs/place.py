@@ -141,7 +141,7 @@ def without_kerberos(value: Any) -> Any:
     """`value`; refused where it asks for Kerberos, with what there is instead."""
     if isinstance(value, dict) and "kerberos" in value:
         raise ValueError(
-            "kerberos is left out: emrctl keeps no key distribution centre. IAM and security groups "
+            "kerberos is left out: emrctl keeps no key distribution centre. IAM and groups "
             "say who may do what, and security.in_transit encrypts traffic"
         )
     return value

@@ -42,6 +42,19 @@ class ProjectSpec(Spec):
         """Name of the stack that holds the cluster."""
         return f"{self.project}-{self.cluster.name}"
 
+    @property
+    def endpoint_services(self) -> tuple[str, ...]:
+        """AWS's services that nodes without a public address reach by endpoints, S3 left out.
+
+        A node asks EMR about its own cluster, and STS who it is.
+        """
+        spec = self.cluster
+        if spec.network.endpoints is not None:
+            return spec.network.endpoints
+        keys = (self.storage.kms_key, spec.security.disk_key, spec.security.log_key)
+        sessions = ("ssm", "ssmmessages", "ec2messages") if spec.roles.ssm else ()
+        return ("elasticmapreduce", "sts", *(("kms",) if any(keys) else ()), *sessions)
+
     @model_validator(mode="after")
     def _distinct(self) -> Self:
         if self.cluster.name == "storage":

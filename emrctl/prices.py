@@ -1,0 +1,168 @@
+"""What instances cost an hour: a dated table, refreshed from AWS, EC2 and EMR's fee apart.
+
+The table that comes with the package holds on-demand prices of a few regions. `refresh` reads
+AWS's own into emrctl's home, where they win. What no table has is said, never made up silently.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emrctl import catalog, home
+from emrctl.errors import SpecError
+
+_SPOT_DAYS = 1
+Client = Callable[[str], Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """Prices of one instance type in US dollars an hour, and where they are from.
+
+    `spot_usd` is the cheapest zone's latest, where it was asked for. `region` is another than the
+    one wanted where no table has that. `fee_derived`: EMR's fee follows the rule, not a list.
+    """
+
+    type: str
+    region: str
+    as_of: str
+    ec2_usd: float
+    emr_usd: float
+    spot_usd: float | None = None
+    fee_derived: bool = False
+
+
+def rate(name: str, region: str) -> Rate:
+    """Prices of an instance type: of emrctl's home, else shipped, else another region's."""
+    catalog.instance_type(name)
+    for document in (_own(), catalog.shipped()):
+        found = _rate(document, name, region, region)
+        if found is not None:
+            return found
+    fallback = _rate(catalog.shipped(), name, catalog.PRICES_REGION, catalog.PRICES_REGION)
+    if fallback is None:
+        hint = "Fetch it with `emrctl prices refresh`."
+        raise SpecError(f"no table has a price of {name}", hint=hint)
+    return fallback
+
+
+def rates(region: str) -> tuple[Rate, ...]:
+    """Every type of the catalog with its prices in `region`."""
+    return tuple(rate(name, region) for name in catalog.INSTANCE_TYPES)
+
+
+def _rate(document: dict[str, Any], name: str, region: str, said: str) -> Rate | None:
+    table = document.get("regions", {}).get(region)
+    if table is None:
+        return None
+    if "same_as" in table:
+        return _rate(document, name, table["same_as"], said)
+    if name not in table["ec2"]:
+        return None
+    ec2, fee = float(table["ec2"][name]), table["emr"].get(name)
+    return Rate(
+        type=name,
+        region=said,
+        as_of=table["as_of"],
+        ec2_usd=ec2,
+        emr_usd=catalog.emr_fee(ec2) if fee is None else float(fee),
+        spot_usd=table.get("spot", {}).get(name),
+        fee_derived=fee is None,
+    )
+
+
+def file() -> Path:
+    """Where refreshed prices lie; it need not exist yet."""
+    return home.home() / "prices.json"
+
+
+def _own() -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(file().read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+    return found
+
+
+def refresh(pricing: Client, ec2: Client, region: str) -> Path:
+    """The prices of `region` as AWS has them now are in emrctl's home.
+
+    `pricing` gives clients of us-east-1, the only region with that API of the price list; `ec2`
+    those of `region`.
+    """
+    client = pricing("pricing")
+    table = {
+        "as_of": dt.datetime.now(dt.UTC).date().isoformat(),
+        "ec2": _listed(client, "AmazonEC2", region, _EC2),
+        "emr": _listed(client, "ElasticMapReduce", region, _EMR),
+        "spot": _spot(ec2("ec2")),
+    }
+    if not table["ec2"]:
+        hint = "Look at the region's name."
+        raise SpecError(f"AWS lists no prices of {region}", hint=hint)
+    document = _own() or {"regions": {}}
+    document["regions"][region] = table
+    path = file()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_suffix(".new")
+    aside.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    aside.replace(path)
+    return path
+
+
+_EC2 = {
+    "operatingSystem": "Linux",
+    "tenancy": "Shared",
+    "preInstalledSw": "NA",
+    "capacitystatus": "Used",
+}
+_EMR = {"softwareType": "EMR"}
+
+
+def _listed(client: Any, service: str, region: str, more: dict[str, str]) -> dict[str, float]:
+    wanted = {"regionCode": region, **more}
+    filters = [{"Type": "TERM_MATCH", "Field": key, "Value": item} for key, item in wanted.items()]
+    found: dict[str, float] = {}
+    pages = client.get_paginator("get_products").paginate(ServiceCode=service, Filters=filters)
+    for page in pages:
+        for text in page["PriceList"]:
+            product = json.loads(text)
+            name = product["product"]["attributes"].get("instanceType", "")
+            price = _on_demand(product)
+            if name in catalog.INSTANCE_TYPES and price:
+                found[name] = price
+    return dict(sorted(found.items()))
+
+
+def _on_demand(product: dict[str, Any]) -> float:
+    """The price of an hour; 0 where the list has none."""
+    for term in product.get("terms", {}).get("OnDemand", {}).values():
+        for dimension in term["priceDimensions"].values():
+            if dimension.get("unit", "Hrs").lower() in {"hrs", "hours"}:
+                return float(dimension["pricePerUnit"].get("USD", 0))
+    return 0.0
+
+
+def _spot(client: Any) -> dict[str, float]:
+    """The latest price of each type in its cheapest zone."""
+    since = dt.datetime.now(dt.UTC) - dt.timedelta(days=_SPOT_DAYS)
+    latest: dict[tuple[str, str], tuple[Any, float]] = {}
+    pages = client.get_paginator("describe_spot_price_history").paginate(
+        InstanceTypes=list(catalog.INSTANCE_TYPES),
+        ProductDescriptions=["Linux/UNIX"],
+        StartTime=since,
+    )
+    for page in pages:
+        for item in page["SpotPriceHistory"]:
+            key, when = (item["InstanceType"], item["AvailabilityZone"]), item["Timestamp"]
+            if key not in latest or when > latest[key][0]:
+                latest[key] = (when, float(item["SpotPrice"]))
+    found: dict[str, float] = {}
+    for (name, _), (_, price) in latest.items():
+        found[name] = min(price, found.get(name, price))
+    return dict(sorted(found.items()))
