@@ -21,11 +21,12 @@ _SENSITIVE = re.compile(
     r"|account[._-]?key|private[._-]?key|\bpwd\b",
     re.IGNORECASE,
 )
-# A word for a secret, what joins it to its value, and the value, which alone is hidden.
+# A word for a secret, what joins it to its value, and the value, which alone is hidden: neither
+# `Tokenizer: x`, nor the line of a file, as in `Token.scala:23`.
 _ASSIGNED = re.compile(
-    rf"((?:{_WORDS})[\w.\-]*[\"']?(?:\s*(?:=|:(?!//)|=>)\s*|\s+(?=[\"']?\S*[\d!#$%+/=]))[\"']?)"
-    r"([^\s\"'&;,)}\]]+)",
-    re.IGNORECASE,
+    rf"((?i:{_WORDS})s?(?:[A-Z]\w*|[._\-][\w.\-]*)?[\"']?"
+    r"(?:\s*(?:=>?|:(?!//|\d{1,6}\b))\s*|\s+(?=[\"']?\S*[\d!#$%+/=]))[\"']?)"
+    r"([^\s\"'&;,)}\]]+)"
 )
 _USER = re.compile(r"(://)[^/\s@\"']+@")
 _BEARER = re.compile(r"\b((?:Bearer|Basic)\s+)[\w.~+/\-]{8,}=*", re.IGNORECASE)

@@ -8,11 +8,12 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 
-from emrctl.metrics import eventlog, redact
-from emrctl.metrics.model import RunMetrics, StageMetrics
+from emrctl.metrics import eventlog, layout, redact
+from emrctl.metrics.model import RunMetrics, StageMetrics, TaskMetrics
 from emrctl.metrics.tallies import quantile
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "eventlogs"
@@ -152,28 +153,105 @@ def check_stage(ours: StageMetrics, theirs: dict[str, Any]) -> None:
         assert getattr(ours, name) == millis(theirs[key]), (ours.id, name)
 
 
+def filters(golden: str) -> dict[str, list[str]]:
+    return parse_qs(CASES[golden].partition("?")[2])
+
+
 @pytest.mark.parametrize(("golden", "path"), cases(r"[^/]+(/\d+)?/stages(/\d+)*"))
 def test_stages(golden: str, path: str) -> None:
-    stages = {(stage.id, stage.attempt): stage for stage in log_of(path).stages}
+    run = log_of(path)
+    stages = {(stage.id, stage.attempt): stage for stage in run.stages}
     document = load(golden)
     rows = document if isinstance(document, list) else [document]
     for theirs in rows:
         check_stage(stages[theirs["stageId"], theirs["attemptId"]], theirs)
-    if CASES[golden].endswith("/stages"):
-        assert len(rows) == len(stages)
+    if path.endswith("/stages"):
+        totals = {"complete": run.stages_completed, "failed": run.stages_failed}
+        asked = filters(golden).get("status")
+        assert len(rows) == (totals[asked[0]] if asked else len(stages))
 
 
-@pytest.mark.parametrize(("golden", "path"), cases(r"[^/]+(/\d+)?/jobs(/\d+)?"))
+@pytest.mark.parametrize(("golden", "path"), cases(r"[^/]+(/\d+)?/jobs"))
 def test_jobs(golden: str, path: str) -> None:
     run = log_of(path)
     document = load(golden)
-    if not isinstance(document, list) or "?status=succeeded" in CASES[golden]:
-        return
     states = [job["status"] for job in document]
-    assert run.jobs == len(states)
-    assert run.jobs_succeeded == states.count("SUCCEEDED")
-    assert run.jobs_failed == states.count("FAILED")
-    assert run.tasks_ok == sum(job["numCompletedTasks"] for job in document)
+    asked = filters(golden).get("status", ["succeeded", "failed"])
+    expected = {"SUCCEEDED": run.jobs_succeeded, "FAILED": run.jobs_failed}
+    for status, count in expected.items():
+        assert states.count(status) == (count if status.lower() in asked else 0)
+    if "status" not in filters(golden):
+        assert run.jobs == len(states)
+        assert run.tasks_ok == sum(job["numCompletedTasks"] for job in document)
+        assert run.tasks_failed == sum(job["numFailedTasks"] for job in document)
+        assert run.tasks_killed == sum(job["numKilledTasks"] for job in document)
+        assert run.stages_completed == sum(job["numCompletedStages"] for job in document)
+        assert run.stages_failed == sum(job["numFailedStages"] for job in document)
+
+
+@pytest.mark.parametrize("golden", [name for name, _ in cases(r"[^/]+(/\d+)?/jobs(/\d+)?")])
+def test_the_stages_of_each_job(golden: str) -> None:
+    path = CASES[golden].removeprefix("/api/v1/applications/").partition("?")[0]
+    document = load(golden)
+    stages = log_of(path).stages
+    for job in document if isinstance(document, list) else [document]:
+        ours = [stage for stage in stages if stage.id in job["stageIds"]]
+        assert sum(stage.tasks_ok for stage in ours) == job["numCompletedTasks"]
+        assert sum(stage.tasks_failed for stage in ours) == job["numFailedTasks"]
+        done = [stage for stage in ours if stage.status == "COMPLETE"]
+        assert len(done) == job["numCompletedStages"]
+
+
+TASK_FIELDS = {
+    "index": "index",
+    "attempt": "attempt",
+    "executorId": "executor",
+    "host": "host",
+    "taskLocality": "locality",
+    "speculative": "speculative",
+    "status": "status",
+    "duration": "duration_ms",
+}
+TASK_METRICS = {
+    "executorRunTime": "executor_run_time_ms",
+    "executorCpuTime": "executor_cpu_time_ns",
+    "jvmGcTime": "jvm_gc_time_ms",
+    "memoryBytesSpilled": "memory_spilled_bytes",
+    "diskBytesSpilled": "disk_spilled_bytes",
+}
+
+
+@functools.cache
+def tasks(name: str) -> dict[int, TaskMetrics]:
+    found: dict[int, TaskMetrics] = {}
+    eventlog.read_parts(
+        layout.of_path(CORE / name), on_task=lambda row: found.update({row.id: row})
+    )
+    return found
+
+
+@pytest.mark.parametrize(("golden", "path"), cases(r"[^/]+(/\d+)?/stages/\d+/\d+/taskList"))
+def test_tasks(golden: str, path: str) -> None:
+    app, _, rest = path.partition("/")
+    rows = tasks(FILES.get((app, rest.partition("/")[0]), app))
+    for theirs in load(golden):
+        ours = rows[theirs["taskId"]]
+        for key, name in TASK_FIELDS.items():
+            assert getattr(ours, name) == theirs[key], (ours.id, name)
+        assert ours.launched_ms == millis(theirs["launchTime"])
+        if metrics := theirs.get("taskMetrics"):
+            check_task(ours, metrics)
+
+
+def check_task(ours: TaskMetrics, theirs: dict[str, Any]) -> None:
+    for key, name in TASK_METRICS.items():
+        assert getattr(ours, name) == theirs[key], (ours.id, name)
+    read = theirs["shuffleReadMetrics"]
+    assert ours.shuffle_read_bytes == read["localBytesRead"] + read["remoteBytesRead"]
+    assert ours.fetch_wait_time_ms == read["fetchWaitTime"]
+    assert ours.shuffle_write_bytes == theirs["shuffleWriteMetrics"]["bytesWritten"]
+    assert ours.input_bytes == theirs["inputMetrics"]["bytesRead"]
+    assert ours.output_bytes == theirs["outputMetrics"]["bytesWritten"]
 
 
 def test_quantiles_are_those_of_sparks_task_summary() -> None:

@@ -1,0 +1,196 @@
+"""Secrets planted wherever a log can hold text: none of them comes out anywhere."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emrctl.cli.__main__ import main
+from emrctl.metrics import eventlog, redact
+
+SQL = "org.apache.spark.sql.execution.ui.SparkListenerSQLExecution"
+LEARNED = "Zq9-Correct.Horse.Battery"
+PLANTED = {
+    "spark.hadoop.fs.s3a.secret.key": "PLANTED0aaaa",
+    "spark.executorEnv.DB_PASSWORD": "PLANTED1aaaa",
+    "spark.driver.extraJavaOptions": "-Xmx1g -Ddb.password=PLANTED2aaaa -Dx=1",
+    "spark.jars.repositories": "https://me:PLANTED3aaaa@repo.example/maven",
+    "spark.app.args": "--api-key PLANTED4aaaa1 --input s3://b/k",
+    "spark.a": "AKIAPLANTED5AAAAAAAA",
+    "spark.b": "Authorization: Bearer PLANTED6aaaa",
+    "spark.c": "https://x.example/o?X-Amz-Signature=PLANTED7aaaa&y=1",
+    "spark.d": "jdbc:postgresql://h/db?user=u&password=PLANTED8aaaa&ssl=true",
+    "spark.e": "DefaultEndpointsProtocol=https;AccountKey=PLANTED9aaaa==;x=y",
+    "spark.f": 'x={"token": "PLANTEDbaaaa"}',
+    "spark.my.credential.name": LEARNED,
+}
+TEXTS = (
+    "load password=PLANTEDtaaaa now",
+    "save to s3a://AKIAPLANTEDTAAAAAAA:PLANTEDuaaaa@bucket/x",
+    f"uses {LEARNED} in its name",
+)
+
+
+def events() -> list[dict[str, Any]]:
+    text = "; ".join(TEXTS)
+    stage = {"Stage ID": 0, "Stage Name": text, "Number of Tasks": 1, "Failure Reason": text}
+    place = {"Executor ID": "1", "Host": "h", "Port": 1}
+    info = {"Task ID": 0, "Executor ID": "1", "Launch Time": 1, "Finish Time": 2, "Host": "h"}
+    reason = {"Reason": "ExceptionFailure", "Description": text}
+    return [
+        {"Event": "SparkListenerLogStart", "Spark Version": "3.5.0"},
+        {
+            "Event": "SparkListenerEnvironmentUpdate",
+            "Spark Properties": {**PLANTED, "spark.executor.memory": "4g"},
+            "System Properties": {"sun.java.command": "x --password PLANTEDsaaaa"},
+        },
+        {
+            "Event": "SparkListenerApplicationStart",
+            "App Name": f"<b>{text}</b>",
+            "App ID": "app-1",
+            "Timestamp": 1,
+        },
+        {
+            "Event": "SparkListenerExecutorAdded",
+            "Timestamp": 1,
+            "Executor ID": "1",
+            "Executor Info": {"Host": "h", "Total Cores": 1, "Log Urls": {"out": text}},
+        },
+        {"Event": "SparkListenerBlockManagerAdded", "Block Manager ID": place, "Maximum Memory": 1},
+        {"Event": f"{SQL}Start", "executionId": 0, "description": text, "time": 1},
+        {
+            "Event": "SparkListenerJobStart",
+            "Job ID": 0,
+            "Stage IDs": [0],
+            "Properties": dict(PLANTED),
+        },
+        {"Event": "SparkListenerStageSubmitted", "Stage Info": stage},
+        {"Event": "SparkListenerTaskStart", "Stage ID": 0, "Task Info": info},
+        {
+            "Event": "SparkListenerTaskEnd",
+            "Stage ID": 0,
+            "Task Info": info,
+            "Task End Reason": reason,
+        },
+        {"Event": "SparkListenerStageCompleted", "Stage Info": stage},
+        {
+            "Event": "SparkListenerExecutorRemoved",
+            "Timestamp": 2,
+            "Executor ID": "1",
+            "Removed Reason": text,
+        },
+        {"Event": "SparkListenerApplicationEnd", "Timestamp": 5},
+    ]
+
+
+def secrets_in(text: str) -> bool:
+    return "PLANTED" in text or LEARNED in text
+
+
+@pytest.fixture
+def planted(tmp_path: Path) -> Path:
+    folder = tmp_path / "eventlog_v2_app"
+    folder.mkdir()
+    text = "\n".join(map(json.dumps, events())).encode()
+    (folder / "events_1_app-token=PLANTEDpaaaa").write_bytes(text)
+    (folder / "events_3_app-token=PLANTEDpaaaa").write_bytes(b"\x28\xb5\x2f\xfdrubbish")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        [],
+        ["--json"],
+        ["--stages", "--executors"],
+        ["--tasks"],
+        ["--tasks", "--json"],
+    ],
+    ids=" ".join,
+)
+def test_no_output_has_a_secret(
+    flags: list[str], planted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _main(["metrics", str(planted), *flags])
+    out, err = capsys.readouterr()
+    assert out
+    assert not secrets_in(out + err)
+
+
+def _main(arguments: list[str]) -> None:
+    with contextlib.suppress(SystemExit):
+        main(arguments)
+
+
+def test_no_table_has_a_secret(planted: Path, tmp_path: Path) -> None:
+    for flags in ([], ["--stages", "--executors", "--tasks"]):
+        _main(["metrics", str(planted), *flags, "--export", str(tmp_path / "x.csv")])
+    files = list(tmp_path.glob("x*.csv"))
+    assert len(files) == 4
+    for file in files:
+        text = file.read_text()
+        assert not secrets_in(text)
+        assert list(csv.reader(text.splitlines()))[1:]
+
+
+def test_no_error_has_a_secret(tmp_path: Path) -> None:
+    file = tmp_path / "password=PLANTED.txt"
+    file.write_text("hello\n")
+    for source in (str(file), f"{tmp_path}/token=PLANTED/none", "s3://b/password=PLANTED"):
+        done = subprocess.run(
+            [sys.executable, "-m", "emrctl.cli", "metrics", source],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+        )
+        assert done.returncode in {2, 3}
+        assert "Traceback" not in done.stderr
+        assert "PLANTED" not in done.stdout + done.stderr
+
+
+def test_what_is_no_secret_stays(planted: Path) -> None:
+    run = eventlog.read_path(planted)
+    assert run.environment["spark.executor.memory"] == "4g"
+    assert run.environment["spark.driver.extraJavaOptions"] == redact.REDACTED
+    assert run.app_name is not None
+    assert run.app_name.startswith(f"<b>load password={redact.REDACTED} now; save to s3a://")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "count at Tokenizer.scala:23",
+        "map at Token.scala:23",
+        "parquet at SecretSanta.java:9",
+        "spark.hadoop.yarn.timeline-service.enabled",
+        "select token from words where secret > 3",
+        "s3://bucket/key/part-0000",
+        "http://host:8088/proxy/application_1_2",
+        "collect password list",
+    ],
+)
+def test_ordinary_text_is_left_alone(text: str) -> None:
+    assert redact.text(text) == text
+
+
+def test_markup_in_a_name_is_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = "<script>alert(1)</script>[bold red]x[/bold red]\x1b[31m"
+    start = {"Event": "SparkListenerApplicationStart", "App Name": name, "Timestamp": 1}
+    log = tmp_path / "app"
+    log.write_text(json.dumps(start) + "\n")
+    _main(["metrics", str(log)])
+    out = capsys.readouterr().out
+    assert "<script>alert(1)</script>[bold red]x[/bold red]\N{REPLACEMENT CHARACTER}[31m" in out
+    assert "\x1b" not in out
+    _main(["metrics", str(log), "--json"])
+    out = capsys.readouterr().out
+    assert json.loads(out)["app_name"] == name
+    assert "\x1b" not in out

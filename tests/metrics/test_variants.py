@@ -1,0 +1,224 @@
+"""The same log in another framing, layout or archive has the same figures; for every real log."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import gzip
+import io
+import tarfile
+import zipfile
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import pytest
+import zstandard
+
+from emrctl.errors import UsageError
+from emrctl.metrics import codecs, eventlog, layout
+from emrctl.metrics.eventlog import Part
+from emrctl.metrics.model import RunMetrics
+
+Framing = Callable[[bytes], bytes]
+Files = dict[str, bytes]
+
+DATA = Path(__file__).parents[3] / "shared" / "data" / "eventlogs"
+# The largest is 36 MB of text: its goldens are enough.
+LOGS = sorted(
+    path
+    for path in DATA.glob("*/*")
+    if "goldens" not in path.parent.name and path.stat().st_size < 500_000
+)
+EVERY_LOG = pytest.mark.parametrize("path", LOGS, ids=lambda path: path.name)
+
+
+@functools.cache
+def text_of(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return b"".join(codecs.blocks(stream))
+
+
+@functools.cache
+def whole(path: Path) -> RunMetrics:
+    return eventlog.read_path(path)
+
+
+def parts(files: Files) -> list[Part]:
+    return [Part(name, functools.partial(io.BytesIO, data)) for name, data in files.items()]
+
+
+def pieces(text: bytes, count: int) -> list[bytes]:
+    lines = text.splitlines(keepends=True)
+    size = len(lines) // count + 1
+    return [b"".join(lines[at : at + size]) for at in range(0, len(lines), size)]
+
+
+@EVERY_LOG
+def test_framings(path: Path, framings: dict[str, Framing]) -> None:
+    for name, pack in framings.items():
+        run = eventlog.read_parts(parts({"app": pack(text_of(path))}))
+        assert run == whole(path), name
+
+
+@EVERY_LOG
+def test_rolling(path: Path, framings: dict[str, Framing]) -> None:
+    packs = list(framings.values())
+    rolled = {
+        f"eventlog_v2_a/events_{n}_a.{n % 3}": packs[n % len(packs)](piece)
+        for n, piece in enumerate(pieces(text_of(path), 11), 1)
+    }
+    rolled = {name[:-2]: data for name, data in rolled.items()}
+    assert eventlog.read_parts(parts({"eventlog_v2_a/appstatus_a": b""} | rolled)) == whole(path)
+
+
+@EVERY_LOG
+def test_databricks(path: Path) -> None:
+    *older, last = pieces(text_of(path), 3)
+    rolled = {f"x/eventlog-2024-03-02--1{n}-00.gz": gzip.compress(p) for n, p in enumerate(older)}
+    assert eventlog.read_parts(parts({"x/eventlog": last} | rolled)) == whole(path)
+
+
+@EVERY_LOG
+def test_archives(path: Path) -> None:
+    files = {
+        f"eventlog_v2_a/events_{n}_a": piece for n, piece in enumerate(pieces(text_of(path), 3), 1)
+    }
+    for pack in (zipped, tarred, lambda f: gzip.compress(tarred(f))):
+        assert eventlog.read_parts(parts({"an.archive": pack(files)})) == whole(path)
+
+
+@EVERY_LOG
+def test_cuts(path: Path, framings: dict[str, Framing]) -> None:
+    """What is cut at the end of a line is the same cut in every framing."""
+    text = text_of(path)
+    cut = text[: text.rindex(b"\n", 0, len(text) * 3 // 5) + 1]
+    expected = eventlog.read_parts(parts({"app.inprogress": cut}))
+    assert not expected.complete
+    assert (expected.bad_lines, expected.duration_ms) == (0, None)
+    for name, pack in framings.items():
+        assert eventlog.read_parts(parts({"app.inprogress": pack(cut)})) == expected, name
+    torn = eventlog.read_parts(parts({"app.inprogress": cut + b'{"Event":"SparkLi'}))
+    assert dataclasses.replace(torn, bad_lines=0) == expected
+    assert torn.bad_lines == 1
+
+
+# Archives
+
+
+def zipped(files: Files) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return out.getvalue()
+
+
+def tarred(files: Files) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name, data in files.items():
+            member = tarfile.TarInfo(f"./{name}")
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return out.getvalue()
+
+
+class Pipe(io.RawIOBase):
+    """A stream that can be read once, a little at a time."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = io.BytesIO(data)
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        return self._data.read(min(size, 5000) if size >= 0 else -1)
+
+
+def piped(data: bytes) -> list[Part]:
+    return [Part("stdin", lambda: nullcontext(cast("BinaryIO", Pipe(data))))]
+
+
+@pytest.mark.parametrize("pack", [zipped, tarred], ids=["zip", "tar"])
+def test_what_cannot_be_sought_is_read_too(
+    pack: Callable[[Files], bytes], framing: Framing, log: bytes
+) -> None:
+    expected = eventlog.read_parts(parts({"app": log}))
+    packed = pack({"a/app.zstd": framing(log)})
+    assert eventlog.read_parts(piped(packed)) == expected
+    assert eventlog.read_parts(piped(log)) == expected
+    if pack is tarred:
+        small = zstandard.ZstdCompressor().compress(packed)
+        assert eventlog.read_parts(piped(small)) == expected
+
+
+def test_attempts_in_one_archive_are_kept_apart() -> None:
+    files = {
+        name: text_of(DATA / "apache-spark-core" / name)
+        for name in ("local-1430917381535_2", "local-1430917381535_1")
+    }
+    packed = parts({"eventLogs-local-1430917381535.zip": zipped(files)})
+    assert [run.app_attempt for run in eventlog.read_all(packed)] == ["1", "2"]
+    with pytest.raises(UsageError, match="2 event logs are here"):
+        eventlog.read_parts(packed)
+
+
+def test_attempts_in_one_folder_are_kept_apart(log: bytes) -> None:
+    one, two = pieces(log, 2)
+    rolled = {
+        "events_1_app_1.zstd": one,
+        "events_2_app_1.zstd.compact": one,
+        "events_1_app_2": one,
+        "events_2_app_2": two,
+    }
+    found = eventlog.read_all(parts(rolled))
+    assert [run.complete for run in found] == [False, True]
+
+
+def test_a_folder_of_archives_and_logs_is_read_whole(tmp_path: Path, log: bytes) -> None:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "deep" / "er" / "app.zip").write_bytes(zipped({"in": log}))
+    (tmp_path / "app").write_bytes(log)
+    (tmp_path / "README.md").write_text("nothing\n")
+    (tmp_path / "_SUCCESS").touch()
+    refused: list[UsageError] = []
+    found = eventlog.read_all(layout.of_path(tmp_path), on_refused=refused.append)
+    assert len(found) == 2
+    assert found[0] == found[1]
+    assert [str(error).split("'")[1] for error in refused] == ["README.md"]
+
+
+@pytest.mark.parametrize("pack", [zipped, tarred], ids=["zip", "tar"])
+def test_a_damaged_archive_is_told(pack: Callable[[Files], bytes], log: bytes) -> None:
+    packed = pack({"app": log})
+    for at in range(200, len(packed), len(packed) // 40):
+        damaged = packed[:at] + bytes(64) + packed[at + 64 :]
+        try:
+            run = eventlog.read_parts(parts({"a": damaged}))
+        except UsageError:
+            continue
+        assert run.bad_lines or not run.complete or run == eventlog.read_parts(parts({"a": packed}))
+    for size in (0, 3, 30, 300, len(packed) // 2):
+        try:
+            run = eventlog.read_parts(parts({"a": packed[:size]}))
+        except UsageError:
+            continue
+        assert not run.complete
+
+
+def test_a_foreign_archive_is_refused() -> None:
+    with pytest.raises(UsageError, match="no Spark event log"):
+        eventlog.read_parts(parts({"a.zip": zipped({"a": b"hello\n"})}))
+    with pytest.raises(UsageError, match="there is no event log among the files"):
+        eventlog.read_parts(parts({"a.zip": zipped({})}))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7])
+def test_a_log_cut_in_its_magic_is_zeros(size: int, framing: Framing, log: bytes) -> None:
+    run = eventlog.read_parts(parts({"app.inprogress": framing(log)[:size]}))
+    assert not run.complete
+    assert run.app_id is None
+    assert run.tasks_ok == 0
