@@ -63,10 +63,15 @@ def translated(doing: str) -> Iterator[None]:
 def _refused(doing: str, response: Any) -> EmrctlError:
     answer: Mapping[str, Any] = response.get("Error", {})
     code = str(answer.get("Code", "Unknown"))
-    message = f"{doing}: {answer.get('Message') or code} ({code})"
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+    return refusal(doing, code, str(answer.get("Message") or code), status)
+
+
+def refusal(doing: str, code: str, words: str, status: int) -> EmrctlError:
+    """What AWS refused, in its words, with what to do about it."""
+    message = f"{doing}: {words} ({code})"
     if code in _WHO:
         return CredentialsError(message, hint=_LOGIN)
-    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
     # After a 5xx nobody knows whether it was done.
     family = RefusedError if status < 500 else ProvisioningError
     return family(message, hint=_hint(code))

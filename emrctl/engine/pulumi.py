@@ -1,0 +1,314 @@
+"""Pulumi's own engine, by its Automation API and an inline program: no language host is needed.
+
+On AWS it works through the AWS plugin; on localhost the local provider stands in for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from emrctl.engine.base import (
+    Adopted,
+    Change,
+    Event,
+    Outcome,
+    Past,
+    Plan,
+    Program,
+    Report,
+    StackState,
+)
+from emrctl.engine.deployment import ENDED, refuse_protected
+from emrctl.engine.kind import StoppedError
+from emrctl.engine.listening import Listener, drift
+from emrctl.engine.local_aws import KINDS, Provider
+from emrctl.engine.outcomes import interrupted, interruptible, other_engine
+from emrctl.engine.pending import adopted, touched
+from emrctl.engine.place import Place, make_safe
+from emrctl.engine.session import Session
+from emrctl.engine.snapshot import ROOT, Snapshot
+from emrctl.engine.statefile import State, StateFolder
+from emrctl.errors import NotFoundError
+from emrctl.target import Target
+
+
+def _nobody(_event: Event) -> None:
+    """A report that tells nobody."""
+
+
+class PulumiEngine:
+    """An `Engine` whose states lie in `place`.
+
+    `records` is a folder of the project: there lie who holds a stack on this machine, and for
+    every stack on localhost which engine began it and on which emulator.
+    """
+
+    name = "pulumi"
+
+    def __init__(self, target: Target, place: Place, records: Path) -> None:
+        self._target = target
+        self._place = place
+        self._files = StateFolder(records)
+
+    def preview(self, stack: str, program: Program) -> Plan:
+        """What `up` would do; nothing is changed, and no lock is taken."""
+        with self._looked_at(stack) as session:
+            heard = Listener(_nobody)
+            ended = self._ended(session.snapshot())
+
+            def plan() -> Plan:
+                session.operate("preview", heard, program, **({"refresh": True} if ended else {}))
+                return Plan(stack=stack, changes=_named_as_ended(heard.planned, ended))
+
+            return interruptible(plan, session.cancel)
+
+    def up(self, stack: str, program: Program, report: Report) -> Outcome:
+        """The stack is as the program says; what was no longer declared is gone."""
+        with self._files.held(stack):
+            session = self._begun(stack, report)
+            return self._finish(session, lambda: self._bring_up(session, program, report))
+
+    def down(self, stack: str, report: Report, *, force: bool = False) -> Outcome:
+        """Nothing of the stack is left; what is protected goes only with `force`."""
+        with self._files.held(stack):
+            session = self._known(stack)
+            if session is None:
+                self._files.remove(stack)
+                return Outcome(stack=stack, outputs={})
+            if not force:
+                for entry in session.snapshot().entries:
+                    refuse_protected(entry, f"the stack {stack} would be deleted")
+            return self._finish(session, lambda: self._take_down(session, report))
+
+    def drift(self, stack: str) -> Plan:
+        """Where AWS is no longer as the state says; the state stays as it is."""
+        with self._opened(stack) as session:
+            heard = Listener(_nobody)
+
+            def look() -> Plan:
+                session.operate("preview_refresh", heard, run_program=False)
+                return Plan(stack=stack, changes=drift(heard.changes))
+
+            return interruptible(look, session.cancel)
+
+    def refresh(self, stack: str, report: Report) -> Outcome:
+        """The state is as AWS is; nothing on AWS is changed."""
+        with self._files.held(stack), self._opened(stack) as session:
+            heard = Listener(report)
+
+            def run() -> tuple[Change, ...]:
+                self._settled(session, report)
+                session.operate("refresh", heard, run_program=False)
+                return drift(heard.changes)
+
+            return self._finish(session, run)
+
+    def history(self, stack: str) -> tuple[Past, ...]:
+        """All that was done to the stack, the last first."""
+        with self._opened(stack) as session:
+            return tuple(_past(item) for item in session.history())
+
+    def adopt(self, stack: str, found: Adopted, report: Report) -> Outcome:
+        """The stack holds a resource that exists, protected, as if it had made it."""
+        with self._files.held(stack):
+            session = self._begun(stack, report)
+            return self._finish(session, lambda: self._import(session, found, report))
+
+    def export(self, stack: str) -> dict[str, Any]:
+        """The stack's deployment, as `pulumi stack import` takes it back."""
+        with self._opened(stack) as session:
+            return {"version": 3, "deployment": session.snapshot().document}
+
+    def state(self, stack: str) -> StackState | None:
+        """What is known of the stack; None where it never was."""
+        record = self._files.load(stack)
+        if record is not None and (record.engine != self.name or self._gone(record)):
+            return _state(record, gone=self._gone(record))
+        if self._target.kind == "local":
+            return None if record is None else _state(record, gone=False)
+        session = Session(self._target, self._place, stack)
+        if not session.exists():
+            return None
+        return _state(self._record(stack, session.snapshot()), gone=False)
+
+    def stacks(self) -> tuple[StackState, ...]:
+        """Every stack that has a state, by name."""
+        names = self._files.stacks()
+        if self._target.kind == "aws":
+            names = Session(self._target, self._place, "").names()
+        found = [self.state(stack) for stack in names]
+        return tuple(state for state in found if state is not None)
+
+    @contextlib.contextmanager
+    def _looked_at(self, stack: str) -> Iterator[Session]:
+        """The stack, or an empty one of its name that nobody will see."""
+        session = self._known(stack)
+        if session is not None:
+            yield session
+            return
+        with tempfile.TemporaryDirectory(prefix="emrctl-preview-") as folder:
+            place = dataclasses.replace(
+                self._place, url=f"file://{folder}", work=Path(folder) / "work"
+            )
+            session = Session(self._target, place, stack)
+            session.create()
+            yield session
+
+    @contextlib.contextmanager
+    def _opened(self, stack: str) -> Iterator[Session]:
+        session = self._known(stack)
+        if session is None:
+            raise NotFoundError(f"there is no stack {stack}", hint="Make it with `emrctl up`.")
+        yield session
+
+    def _known(self, stack: str) -> Session | None:
+        """The stack, where it is this engine's and the AWS it was made on still is."""
+        record = self._files.load(stack)
+        if record is not None:
+            if self._gone(record):
+                return None
+            if record.engine != self.name:
+                raise other_engine(stack, record.engine)
+        session = Session(self._target, self._place, stack)
+        return session if session.exists() else None
+
+    def _begun(self, stack: str, report: Report) -> Session:
+        """The stack, made where it was not, and anew where its emulator runs no more."""
+        for words in make_safe(self._target, self._place.url):
+            message = f"the bucket of the engine's state: {words}"
+            report(Event(operation="update", type=ROOT, name=stack, status="done", message=message))
+        record = self._files.load(stack)
+        if record is not None and self._gone(record):
+            self._forget_gone(stack, report)
+        session = self._known(stack)
+        if session is None:
+            session = Session(self._target, self._place, stack)
+            session.create()
+            self._files.save(self._record(stack, Snapshot({})))
+        return session
+
+    def _forget_gone(self, stack: str, report: Report) -> None:
+        session = Session(self._target, self._place, stack)
+        if session.exists():
+            session.forget(force=True)
+        self._files.remove(stack)
+        message = "it was made on an emulator that runs no more, and is begun anew"
+        report(Event(operation="delete", type=ROOT, name=stack, status="done", message=message))
+
+    def _bring_up(self, session: Session, program: Program, report: Report) -> tuple[Change, ...]:
+        ended = self._ended(self._settled(session, report))
+        if ended:
+            # What ended by itself is taken out of the state: the program makes it anew.
+            options: dict[str, Any] = {"target": list(ended), "run_program": False}
+            session.operate("refresh", Listener(_nobody), **options)
+        heard = Listener(report)
+        session.operate("up", heard, program)
+        return _named_as_ended(heard.changes, ended)
+
+    def _take_down(self, session: Session, report: Report) -> tuple[Change, ...]:
+        if any(entry.protect for entry in self._settled(session, report).entries):
+            session.ask("state", "unprotect", "--all", "--yes")
+        heard = Listener(report)
+        session.operate("destroy", heard, run_program=False)
+        session.forget()
+        return tuple(heard.changes)
+
+    def _import(self, session: Session, found: Adopted, report: Report) -> tuple[Change, ...]:
+        resource = {"type": found.type, "name": found.name, "id": found.id}
+        options: dict[str, Any] = {"resources": [resource], "protect": True, "generate_code": False}
+        session.operate("import_resources", Listener(report), **options)
+        report(Event(operation="import", type=found.type, name=found.name, status="done"))
+        return (Change(operation="import", type=found.type, name=found.name, id=found.id),)
+
+    def _settled(self, session: Session, report: Report) -> Snapshot:
+        """The state, once what a killed engine had begun is found on AWS or was never made."""
+        snapshot = session.snapshot()
+        if not snapshot.pending:
+            return snapshot
+        provider = Provider(self._target, session.cancelled)
+        made = adopted(snapshot, provider, report)
+        session.restore(snapshot.settled(made))
+        urns = [*touched(snapshot), *(str(item["urn"]) for item in made)]
+        if urns:
+            session.operate("refresh", Listener(report), target=urns, run_program=False)
+        return session.snapshot()
+
+    def _ended(self, snapshot: Snapshot) -> dict[str, str]:
+        """What ended by itself: the URN and the id of each."""
+        provider = Provider(self._target, threading.Event())
+        return {
+            entry.urn: str(entry.id)
+            for entry in snapshot.entries
+            if entry.id and entry.type in KINDS
+            if provider.ended(entry.type, entry.id, entry.inputs)
+        }
+
+    def _finish(self, session: Session, run: Callable[[], tuple[Change, ...]]) -> Outcome:
+        """What `run` did; whatever happened, the record is then what the state says."""
+        try:
+            changes = interruptible(run, session.cancel)
+        except (StoppedError, KeyboardInterrupt) as error:
+            raise interrupted(session.name, self._saved(session).entries) from error
+        except BaseException:
+            self._saved(session)
+            raise
+        return Outcome(stack=session.name, outputs=self._saved(session).outputs, changes=changes)
+
+    def _saved(self, session: Session) -> Snapshot:
+        if session.forgotten:
+            self._files.remove(session.name)
+            return Snapshot({})
+        snapshot = session.snapshot()
+        self._files.save(self._record(session.name, snapshot))
+        return snapshot
+
+    def _record(self, stack: str, snapshot: Snapshot) -> State:
+        entries = {entry.urn: entry for entry in snapshot.entries}
+        return State(
+            stack=stack,
+            identity=self._target.identity,
+            engine=self.name,
+            entries=entries,
+            outputs=snapshot.outputs,
+        )
+
+    def _gone(self, record: State) -> bool:
+        return record.identity != self._target.identity
+
+
+def _state(record: State, *, gone: bool) -> StackState:
+    return StackState(
+        stack=record.stack,
+        engine=record.engine,
+        identity=record.identity,
+        resources=len(record.all()),
+        outputs=record.outputs,
+        gone=gone,
+    )
+
+
+def _named_as_ended(changes: list[Change], ended: dict[str, str]) -> tuple[Change, ...]:
+    """What is made anew because it ended by itself says so."""
+    names = {urn.rpartition("::")[2]: id_ for urn, id_ in ended.items()}
+    return tuple(
+        dataclasses.replace(change, keys=(ENDED,), id=names[change.name])
+        if change.operation == "create" and change.name in names
+        else change
+        for change in changes
+    )
+
+
+def _past(item: dict[str, Any]) -> Past:
+    return Past(
+        kind=item["kind"],
+        result=item["result"],
+        started=item["startTime"],
+        ended=item.get("endTime"),
+        changes=item.get("resourceChanges") or {},
+    )

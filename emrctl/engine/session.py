@@ -1,0 +1,249 @@
+"""One stack in the hands of the real engine, from the first command to the last."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pulumi.automation as auto
+
+from emrctl.engine import command, diagnosis
+from emrctl.engine.base import Program
+from emrctl.engine.kind import StoppedError
+from emrctl.engine.listening import Listener
+from emrctl.engine.monitor import PROJECT
+from emrctl.engine.outcomes import failed, interrupted
+from emrctl.engine.place import Place
+from emrctl.engine.served import PACKAGE, served
+from emrctl.engine.snapshot import Snapshot
+from emrctl.errors import EmrctlError
+from emrctl.target import Target
+
+_ATTACHED = "PULUMI_DEBUG_PROVIDERS"
+
+
+class _Stack(auto.Stack):
+    """A stack that asks the engine for nothing after an operation: the snapshot tells it all."""
+
+    def outputs(self) -> Any:
+        """Nothing: they are read from the snapshot."""
+        return {}
+
+    def info(self, show_secrets: bool = True) -> Any:  # noqa: ARG002  # the API's signature
+        """Nothing, but not None."""
+        return ()
+
+
+class _Watched:
+    """A program that keeps what it raised: the engine would tell it as text."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self.error: BaseException | None = None
+
+    def __call__(self) -> None:
+        try:
+            self._program()
+        except BaseException as error:
+            self.error = error
+            raise
+
+
+class Session:
+    """Runs the engine's operations on one stack; its errors leave as ours.
+
+    `cancel` may be called from another thread: it raises the flag `cancelled`, the operation ends
+    in order, and `StackInterruptedError` says what stands.
+    """
+
+    def __init__(self, target: Target, place: Place, stack: str) -> None:
+        self._target = target
+        self.name = stack
+        self._place = place.made()
+        self._engine = command.find()
+        self._command = command.Command(self._engine)
+        self.cancelled = threading.Event()
+        self._waits = threading.Event()
+        self._workspace = auto.LocalWorkspace(
+            work_dir=str(place.work),
+            env_vars=place.environment(),
+            secrets_provider=place.secrets_provider,
+            project_settings=_project(place.work),
+            pulumi_command=self._command,
+        )
+        self._stack: _Stack | None = None
+
+    def cancel(self) -> None:
+        """What runs ends in order."""
+        self.cancelled.set()
+        self._waits.set()
+        self._command.interrupt()
+
+    def exists(self) -> bool:
+        """Whether the place knows the stack; it is selected then."""
+        try:
+            self._stack = self._plainly(lambda: _Stack.select(self.name, self._workspace))
+        except auto.StackNotFoundError:
+            return False
+        return True
+
+    def create(self) -> None:
+        """The place knows the stack, which holds nothing."""
+        self._configure()
+        self._stack = self._plainly(lambda: _Stack.create(self.name, self._workspace))
+
+    def snapshot(self) -> Snapshot:
+        """What the state says of the stack."""
+        stack = self._opened
+        return Snapshot(self._plainly(stack.export_stack).deployment)
+
+    def restore(self, document: dict[str, Any]) -> None:
+        """The state says `document`."""
+        deployment = auto.Deployment(version=3, deployment=document)
+        self._plainly(lambda: self._opened.import_stack(deployment))
+
+    def ask(self, *arguments: str) -> str:
+        """What the engine answers to a command on the stack."""
+        words = [*arguments, "--stack", self.name]
+        place = self._workspace
+        found = self._plainly(
+            lambda: self._command.run(words, place.work_dir, dict(place.env_vars))
+        )
+        return str(found.stdout)
+
+    def history(self) -> list[dict[str, Any]]:
+        """The place's record of all that was done to the stack, the last first."""
+        found: list[dict[str, Any]] = json.loads(self.ask("stack", "history", "--json") or "[]")
+        return found
+
+    def names(self) -> list[str]:
+        """Every stack of the project that the place knows."""
+        found = self._plainly(self._workspace.list_stacks)
+        return sorted(item.name.rpartition("/")[2] for item in found)
+
+    def forget(self, *, force: bool = False) -> None:
+        """The place does not know the stack any more."""
+        self._plainly(lambda: self._workspace.remove_stack(self.name, force=force))
+        self._stack = None
+
+    @property
+    def forgotten(self) -> bool:
+        """Whether the place does not know the stack."""
+        return self._stack is None
+
+    def operate(
+        self,
+        verb: str,
+        heard: Listener,
+        program: Program | None = None,
+        **options: Any,
+    ) -> None:
+        """`verb` of the Automation API has run to its end."""
+        if self.cancelled.is_set():
+            raise StoppedError
+        watched = None if program is None else _Watched(program)
+        if watched is not None:
+            options["program"] = watched
+        if verb != "import_resources":  # which knows neither
+            options |= {"on_event": heard.hear, "color": "never"}
+        self._configure()
+        with self._provider() as failures:
+            try:
+                self._unlocked(lambda: getattr(self._opened, verb)(**options))
+            except auto.CommandError as error:
+                raise self._explained(error, heard, failures, watched) from error
+
+    def _unlocked(self, run: Callable[[], Any]) -> None:
+        """`run`, again where the lock's holder was killed: nobody else would take it away."""
+        try:
+            run()
+        except auto.ConcurrentUpdateError as error:
+            who = diagnosis.holder(str(error))
+            if who is None or not who.dead:
+                raise
+            self._opened.cancel()
+            run()
+
+    def _explained(
+        self,
+        error: Exception,
+        heard: Listener,
+        failures: list[EmrctlError],
+        watched: _Watched | None,
+    ) -> BaseException:
+        """Why the engine failed, and what stands."""
+        said = str(error)
+        if isinstance(error, auto.ConcurrentUpdateError):
+            return diagnosis.locked(self.name, said)
+        standing = self.snapshot().entries
+        if self.cancelled.is_set():
+            return interrupted(self.name, standing)
+        if watched is not None and watched.error is not None:
+            return watched.error
+        errors = list(failures) or diagnosis.told(heard) or [diagnosis.of_engine(said)]
+        return failed(self.name, errors, standing)
+
+    @contextlib.contextmanager
+    def _provider(self) -> Iterator[list[EmrctlError]]:
+        """Something answers for AWS: the local provider, one that is attached, or the plugin."""
+        if self._target.kind == "local":
+            # One for each operation: at the end of it the engine raises the provider's flag.
+            self._waits = threading.Event()
+            if self.cancelled.is_set():
+                self._waits.set()
+            with served(self._target, self._waits) as found:
+                attached = {_ATTACHED: found.attached}
+                self._workspace.env_vars = {**self._workspace.env_vars, **attached}
+                yield found.failures
+            return
+        if f"{PACKAGE}:" not in os.environ.get(_ATTACHED, ""):
+            self._require_plugin()
+        yield []
+
+    def _require_plugin(self) -> None:
+        if not command.has_plugin(self._engine):
+            msg = f"the engine has no AWS plugin of version {command.plugin_version()}"
+            hint = "Type `emrctl engine install`: it asks, and fetches about 700 MB once."
+            raise command.EngineMissingError(msg, hint=hint)
+
+    def _configure(self) -> None:
+        """The stack's own settings are the place's; what Pulumi wrote there stays."""
+        try:
+            settings = self._workspace.stack_settings(self.name)
+        except FileNotFoundError:
+            settings = auto.StackSettings()
+        config = {**(settings.config or {}), **self._place.config}
+        if config and config != settings.config:
+            settings.config = config
+            self._workspace.save_stack_settings(self.name, settings)
+
+    @property
+    def _opened(self) -> _Stack:
+        if self._stack is None:
+            msg = f"stack {self.name} was neither selected nor created"
+            raise LookupError(msg)
+        return self._stack
+
+    def _plainly(self, run: Callable[[], Any]) -> Any:
+        """A command that touches the state alone."""
+        try:
+            return run()
+        except (auto.StackNotFoundError, auto.ConcurrentUpdateError):
+            raise
+        except auto.CommandError as error:
+            found = diagnosis.of_engine(str(error))
+            found.message = f"stack {self.name}: {found.message}"
+            found.args = (found.message,)
+            raise found from error
+
+
+def _project(work: Path) -> auto.ProjectSettings | None:
+    """The project's settings where they are not written yet: two processes may start at once."""
+    if (work / "Pulumi.yaml").exists():
+        return None
+    return auto.ProjectSettings(name=PROJECT, runtime="python")
