@@ -132,12 +132,15 @@ class LocalLife:
         return None
 
     def urls(self, cluster_id: str) -> dict[str, str]:
-        """The cluster's pages that answer now."""
+        """The cluster's pages; the history server starts when its own is first opened."""
         running = self.yarns.get(cluster_id)
         if running is None:
             return {}
-        spark = self.histories[cluster_id].running
-        return {"yarn": running.address} | ({"spark_history": spark} if spark else {})
+        return {
+            "yarn": running.address,
+            "spark": f"{running.address}/cluster/apps/RUNNING",
+            "history": f"{self.place.endpoint}/emrctl/clusters/{cluster_id}/history",
+        }
 
 
 def _warn_of_memory(cluster: Cluster) -> None:

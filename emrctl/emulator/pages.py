@@ -103,7 +103,7 @@ class Pages:
 
         YARN's pages link to this machine by either of its names, and a cookie is for one.
         """
-        to = query.get("to", "")
+        to = self._resolved(query.get("to", ""))
         cookie = self.doors.cookie(to)
         onward = to
         if host.startswith("127.0.0.1"):
@@ -117,6 +117,14 @@ class Pages:
             "Referrer-Policy": "no-referrer",
         }
         return Answer("302 Found", headers, b"")
+
+    def _resolved(self, to: str) -> str:
+        """An address below our own pages stands for the server behind it, which starts for it."""
+        own = f"http://127.0.0.1:{self.port}{PREFIX}clusters/"
+        if not to.startswith(own):
+            return to
+        cluster_id, _, kind = to.removeprefix(own).partition("/")
+        return self.doors.address(cluster_id, kind.strip("/")) or to
 
     def _forward(self, cluster_id: str, kind: str, rest: str) -> Answer:
         address = self.doors.address(cluster_id, kind)

@@ -112,6 +112,12 @@ def test_a_ticket_gives_a_browser_the_cookie_under_both_names_of_this_machine() 
     assert ui(to, HTTP_HOST="localhost:5555")[1]["Location"] == to
 
 
+def test_a_cluster_s_page_stands_for_the_server_behind_it() -> None:
+    here = "http://127.0.0.1:5555/emrctl/clusters/j-1/yarn"
+    assert ui(here, HTTP_HOST="localhost:5555")[1]["Location"] == "http://127.0.0.1:9"
+    assert ui(f"{here}x", HTTP_HOST="localhost:5555")[0] == "403 Forbidden"
+
+
 def test_tickets_expire_and_cannot_be_made_up() -> None:
     to = "http://127.0.0.1:9/cluster"
     assert ui(to, until=int(time.time()) - 1)[0] == "403 Forbidden"

@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
+import requests
 
 from emrctl.emulator import control, processes, state
 from emrctl.target import Target
@@ -203,7 +204,11 @@ def test_the_history_server_shows_what_ran(emulator: state.EmulatorInfo, yarn_cl
     assert isinstance(json.loads(control.page(emulator, path, timeout_s=60)), list)
     clusters: Any = control.overview(emulator)["clusters"]
     mine = next(one for one in clusters if one["id"] == yarn_cluster)
-    assert set(mine["urls"]) == {"yarn", "spark_history"}
+    assert set(mine["urls"]) == {"yarn", "spark", "history"}
+    with requests.Session() as browser:
+        for name, said in (("yarn", "All Applications"), ("history", "History Server")):
+            page = browser.get(control.browser_url(emulator, mine["urls"][name]), timeout=60)
+            assert (page.status_code, said in page.text) == (200, True)
 
 
 def test_an_idle_cluster_is_small(emulator: state.EmulatorInfo, yarn_cluster: str) -> None:
