@@ -1,0 +1,138 @@
+"""The EMR on localhost: `emrctl up` to WAITING, and a step beside a bare spark-submit on its YARN.
+
+EMR itself takes 5 to 10 minutes to WAITING. The bare spark-submit runs on the primary node too,
+with the same settings, in turn with ours; both are timed from outside. Everything lies in a
+temporary folder and is taken down again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+PAIRS = 3
+JOB = "from pyspark.sql import SparkSession\nSparkSession.builder.getOrCreate().range(9).count()\n"
+PROBE = """import json, os, pathlib
+pathlib.Path(os.environ["HOME"], "environment").write_text(json.dumps(dict(os.environ)))
+"""
+CONF = ("--executor-memory", "1g", "--executors", "1", "--no-dynamic-allocation")
+BARE = (
+    "spark-submit --master yarn --executor-memory 1g --num-executors 1 "
+    "--conf spark.dynamicAllocation.enabled=false job.py"
+)
+
+
+class Desk:
+    """A project in a folder of its own, with a home of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        """Lay the project's files."""
+        self.folder = folder
+        self.home = folder / "home"
+        (folder / "emrctl.yaml").write_text("project: bench\ncluster: {core: {count: 2}}\n")
+        (folder / "job.py").write_text(JOB)
+
+    def emrctl(self, *arguments: str) -> str:
+        """What the command printed."""
+        usual = Path(os.environ.get("EMRCTL_HOME", Path.home() / ".emrctl"))
+        cache = os.environ.get("EMRCTL_CACHE", str(usual / "cache"))
+        done = subprocess.run(
+            [sys.executable, "-m", "emrctl.cli", *arguments],
+            cwd=self.folder,
+            env={**os.environ, "EMRCTL_HOME": str(self.home), "EMRCTL_CACHE": cache},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout
+
+
+def main() -> None:
+    """Print seconds to WAITING, memory of the idle cluster, and a step's overhead."""
+    with tempfile.TemporaryDirectory(prefix="emrctl-bench-") as folder:
+        desk = Desk(Path(folder))
+        desk.emrctl("local", "up")
+        try:
+            measure(desk)
+        finally:
+            desk.emrctl("local", "down")
+
+
+def measure(desk: Desk) -> None:
+    """The figures, on an emulator that runs."""
+    began = time.perf_counter()
+    up = json.loads(desk.emrctl("up", "--json"))
+    print(
+        f"emrctl up, bucket and 1 + 2 m5.xlarge to WAITING: {time.perf_counter() - began:.1f} s"
+        "  (bar: 8 s; EMR: 5 to 10 min)"
+    )
+    print(f"memory of the idle cluster with the emulator: {memory_gb(desk):.2f} GB  (bar: 1.5 GB)")
+    node = primary(desk, up)
+    (node / "home" / "job.py").write_text(JOB)
+    ours, bare = [], []
+    for _ in range(PAIRS):
+        ours.append(timed(lambda: desk.emrctl("submit", *CONF, "job.py")))
+        bare.append(timed(lambda: spark_submit(desk, node)))
+    difference = median(a - b for a, b in zip(ours, bare, strict=True))
+    print(
+        f"emrctl submit {median(ours):.1f} s, bare spark-submit {median(bare):.1f} s, "
+        f"median difference {difference:+.2f} s over {PAIRS} pairs  (bar: 1.5 s)"
+    )
+
+
+def primary(desk: Desk, up: dict[str, Any]) -> Path:
+    """The primary node's folder."""
+    [node] = [item["id"] for item in up["nodes"] if item["role"] == "primary"]
+    return desk.home / "local" / "clusters" / up["id"] / "nodes" / node
+
+
+def spark_submit(desk: Desk, node: Path) -> None:
+    """A bare spark-submit on the primary node, with the environment that its steps get."""
+    subprocess.run(
+        ["bash", "-c", BARE],
+        cwd=node / "home",
+        env=environment(desk, node),
+        check=True,
+        capture_output=True,
+    )
+
+
+def environment(desk: Desk, node: Path) -> dict[str, str]:
+    """What a step sees, taken from a step that prints it."""
+    wanted = node / "home" / "environment"
+    if not wanted.exists():
+        probe = desk.folder / "environment.py"
+        probe.write_text(PROBE)
+        desk.emrctl("submit", *CONF, str(probe))
+    kept = json.loads(wanted.read_text())
+    # spark-submit's own additions would make the second one believe it is already inside.
+    return {
+        k: v for k, v in kept.items() if not k.startswith(("SPARK_ENV", "PYSPARK_GATEWAY", "_"))
+    }
+
+
+def memory_gb(desk: Desk) -> float:
+    """Resident memory of the emulator and all that it started."""
+    import psutil
+
+    state = json.loads((desk.home / "local" / "emulator.json").read_text())
+    root = psutil.Process(state["pid"])
+    return sum(p.memory_info().rss for p in (root, *root.children(recursive=True))) / 2**30
+
+
+def timed(work: Any) -> float:
+    """Wall seconds of `work`."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()
