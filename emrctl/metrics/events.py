@@ -70,6 +70,8 @@ class TaskReason(Struct, gc=False):
     """Why a task ended: `Success`, or the kind of its failure."""
 
     kind: str = field(name="Reason")
+    class_name: str = field(name="Class Name", default="")
+    kill: str = field(name="Kill Reason", default="")
 
 
 class TaskStart(Struct, gc=False, tag_field="Event", tag="SparkListenerTaskStart"):
@@ -138,6 +140,7 @@ class StageInfo(Struct, gc=False):
     completed_ms: Whole | UnsetType = field(name="Completion Time", default=UNSET)
     failure: str | None = field(name="Failure Reason", default=None)
     account: list[Accumulable] = field(name="Accumulables", default_factory=list)
+    rdds: Raw = field(name="RDD Info", default=Raw(b"[]"))
 
 
 class StageSubmitted(Struct, gc=False, tag_field="Event", tag="SparkListenerStageSubmitted"):
@@ -153,15 +156,18 @@ class StageCompleted(Struct, gc=False, tag_field="Event", tag="SparkListenerStag
 
 
 class SqlStart(Struct, gc=False, tag_field="Event", tag=f"{_SQL}SQLExecutionStart"):
-    """A query begins; its plan is not kept."""
+    """A query begins; of its plan only the numbers of some figures are kept."""
 
     id: Whole = field(name="executionId")
     time_ms: Whole = field(name="time")
     description: str | None = None
+    plan: Raw = field(name="sparkPlanInfo", default=Raw(b"{}"))
 
 
 class SqlPlanChanged(Struct, gc=False, tag_field="Event", tag=f"{_SQL}SQLAdaptiveExecutionUpdate"):
-    """A query's plan changed while it ran; nothing of it is kept."""
+    """A query's plan changed while it ran."""
+
+    plan: Raw = field(name="sparkPlanInfo", default=Raw(b"{}"))
 
 
 class SqlMetricsChanged(
@@ -171,7 +177,10 @@ class SqlMetricsChanged(
 
 
 class DriverAccumulables(Struct, gc=False, tag_field="Event", tag=f"{_SQL}DriverAccumUpdates"):
-    """Sums of a query that the driver made; nothing of it is kept."""
+    """Sums of a query that the driver made."""
+
+    id: Whole = field(name="executionId", default=-1)
+    updates: Raw = field(name="accumUpdates", default=Raw(b"[]"))
 
 
 Rest = (

@@ -77,8 +77,27 @@ class Quantiles(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Straggler(Record):
+    """A successful task that took much longer than the others of its stage."""
+
+    task: int
+    executor: str = ""
+    duration_ms: int = 0
+    run_time_ms: int = 0
+    cpu_time_ms: int = 0
+    gc_time_ms: int = 0
+    fetch_wait_time_ms: int = 0
+    read_bytes: int = 0
+    written_bytes: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class StageMetrics(Record):
-    """One attempt of one stage; sums over every task of it that ended, the failed ones too."""
+    """One attempt of one stage; sums over every task of it that ended, the failed ones too.
+
+    `task_time_ms` sums the tasks' time from launch to finish, `failed_time_ms` and
+    `killed_time_ms` the part of it that came to nothing; `failures` counts its ends by cause.
+    """
 
     id: int
     attempt: int = 0
@@ -101,7 +120,12 @@ class StageMetrics(Record):
     fetch_wait_time_ms: int = 0
     memory_spilled_bytes: int = 0
     disk_spilled_bytes: int = 0
+    task_time_ms: int = 0
+    failed_time_ms: int = 0
+    killed_time_ms: int = 0
+    failures: Mapping[str, int] = field(default_factory=dict)
     failure_reason: str | None = None
+    stragglers: tuple[Straggler, ...] = ()
     duration_ms_quantiles: Quantiles | None = None
     input_bytes_quantiles: Quantiles | None = None
     shuffle_read_bytes_quantiles: Quantiles | None = None
@@ -148,13 +172,39 @@ class ExecutorMetrics(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class SqlMetrics(Record):
-    """One SQL execution; `status` is COMPLETED, FAILED or RUNNING."""
+    """One SQL execution; `status` is COMPLETED, FAILED or RUNNING.
+
+    Files and broadcasts are those that its plan counted.
+    """
 
     id: int
     description: str = ""
     start_ms: int | None = None
     end_ms: int | None = None
     status: str = "RUNNING"
+    largest_broadcast_bytes: int = 0
+    files_read: int = 0
+    files_read_bytes: int = 0
+    files_written: int = 0
+    files_written_bytes: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reuse(Record):
+    """An RDD that `times` stages computed, each for itself, for it was not persisted.
+
+    What was repeated is told at its most: what two stages share is no more than the lesser of
+    them. `is_source` says that it is made of no other RDD; `names` are those of the stages.
+    """
+
+    rdd: int
+    name: str = ""
+    is_source: bool = False
+    stages: tuple[int, ...] = ()
+    times: int = 0
+    names: tuple[str, ...] = ()
+    repeated_input_bytes: int = 0
+    repeated_time_ms: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -301,6 +351,7 @@ class RunMetrics(Record):
     stages: tuple[StageMetrics, ...] = ()
     executors: tuple[ExecutorMetrics, ...] = ()
     sql: tuple[SqlMetrics, ...] = ()
+    reuses: tuple[Reuse, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     yarn: YarnAccount | None = None
     cluster: ClusterAccount | None = None

@@ -10,8 +10,10 @@ from msgspec import UNSET
 
 from emrctl.metrics.events import Accumulable, StageInfo, TaskFigures
 from emrctl.metrics.model import ExecutorMetrics, Quantiles, StageMetrics
+from emrctl.metrics.slowest import Slowest
 
 OK, FAILED, KILLED = 0, 1, 2
+_CAUSES = 20
 
 
 class Columns(NamedTuple):
@@ -52,6 +54,19 @@ class Columns(NamedTuple):
         )
 
 
+# The columns' sums in a record; a run has all but the last.
+SUMS = (
+    "executor_run_time_ms",
+    "executor_cpu_time_ns",
+    "jvm_gc_time_ms",
+    "input_bytes",
+    "output_bytes",
+    "shuffle_read_bytes",
+    "shuffle_write_bytes",
+    "memory_spilled_bytes",
+    "disk_spilled_bytes",
+    "fetch_wait_time_ms",
+)
 # The columns' names in the stage's own account, which Spark writes when it has ended.
 _ACCOUNT: dict[str, str] = {
     "executorRunTime": "run_ms",
@@ -119,6 +134,9 @@ class StageTally:
         self.tasks = 0
         self.begun = 0
         self.ended = [0, 0, 0]
+        self.time_ms = [0, 0, 0]
+        self.causes: dict[str, int] = {}
+        self.slowest = Slowest()
         self.resubmitted = 0
         self.sums: list[int] = [0] * len(Columns._fields)
         self.failure: str | None = None
@@ -168,6 +186,11 @@ class StageTally:
         """Add the sums over some ended tasks."""
         self.sums = [had + more for had, more in zip(self.sums, sums, strict=True)]
 
+    def fail(self, cause: str) -> None:
+        """Count one more end of that cause; those beyond so many kinds are one."""
+        known = cause if cause in self.causes or len(self.causes) < _CAUSES else "other"
+        self.causes[known] = self.causes.get(known, 0) + 1
+
     def sample(self, durations: Sequence[int], tasks: Columns) -> None:
         """Keep successful tasks for the quantiles."""
         if self.samples is None:
@@ -182,6 +205,7 @@ class StageTally:
         if self.samples is not None and not self.running:
             self.quantiles = self._summaries()
             self.samples = None
+            self.slowest.close(self.quantiles[0])
 
     def _summaries(self) -> tuple[Quantiles | None, ...]:
         if self.samples is None:
@@ -214,6 +238,11 @@ class StageTally:
             fetch_wait_time_ms=wait,
             memory_spilled_bytes=spilled,
             disk_spilled_bytes=disk,
+            task_time_ms=sum(self.time_ms),
+            failed_time_ms=self.time_ms[FAILED],
+            killed_time_ms=self.time_ms[KILLED],
+            failures=dict(sorted(self.causes.items())),
+            stragglers=self.slowest.record(five[0]),
             failure_reason=self.failure,
             duration_ms_quantiles=five[0],
             input_bytes_quantiles=five[1],

@@ -1,0 +1,233 @@
+"""`emrctl metrics` as it is typed: paths, pipes, S3 and runs; JSON, tables and files."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet
+import pytest
+
+from emrctl.cli import logs_at
+from emrctl.cli.__main__ import main
+from emrctl.errors import EmrctlError, NotFoundError
+from emrctl.metrics import eventlog
+from emrctl.metrics.model import RunMetrics
+from emrctl.store import Folder, Store
+from emrctl.target import Target
+
+HERE = Path(__file__).parent
+DATA = HERE.parents[2] / "shared" / "data" / "eventlogs"
+LOG = DATA / "apache-spark-core" / "local-1642039451826"
+# The names that others' programs rely on, in their order.
+TOP = """app_id app_attempt app_name spark_version start_ms end_ms duration_ms jobs jobs_succeeded
+jobs_failed stages_completed stages_failed tasks_ok tasks_failed tasks_killed executor_run_time_ms
+executor_cpu_time_ns jvm_gc_time_ms input_bytes output_bytes shuffle_read_bytes
+shuffle_write_bytes memory_spilled_bytes disk_spilled_bytes peak_executors bad_lines complete
+notes stages executors sql environment"""
+
+Emrctl = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def emrctl(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Emrctl:
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = 0
+        try:
+            main(["metrics", *arguments])
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+def test_the_names_of_the_figures(emrctl: Emrctl) -> None:
+    code, out, err = emrctl(str(LOG), "--json")
+    document = json.loads(out)
+    assert (code, err) == (0, "")
+    assert " ".join(document).startswith(" ".join(TOP.split()))
+    assert document["tasks_ok"] == 35
+    stage = document["stages"][0]
+    for name in ("id", "attempt", "status", "name", "submitted_ms", "completed_ms", "tasks"):
+        assert name in stage
+    assert set(stage["duration_ms_quantiles"]) == {"min", "p25", "median", "p75", "max"}
+
+
+def test_tasks_are_rows_before_all_else(emrctl: Emrctl) -> None:
+    document = json.loads(emrctl(str(LOG), "--json", "--tasks")[1])
+    assert list(document)[:2] == ["tasks", "app_id"]
+    assert len(document["tasks"]) == 35
+    run_ms = sum(row["executor_run_time_ms"] for row in document["tasks"])
+    assert run_ms == document["executor_run_time_ms"]
+    lines = emrctl(str(LOG), "--tasks")[1].splitlines()
+    rows = list(csv.DictReader(lines[:36], delimiter="\t"))
+    assert sum(int(row["executor_run_time_ms"]) for row in rows) == run_ms
+
+
+def test_no_tasks_are_an_empty_list(emrctl: Emrctl) -> None:
+    empty = LOG.with_name("application_1555004656427_0144")
+    assert json.loads(emrctl(str(empty), "--json", "--tasks")[1])["tasks"] == []
+
+
+def test_several_logs_are_a_list_and_have_no_tasks(emrctl: Emrctl) -> None:
+    folder = DATA / "mcp-spark-history-server-e2e"
+    found = json.loads(emrctl(str(folder), "--json")[1])
+    assert [run["app_attempt"] for run in found] == ["1", "2", None, None]
+    code, _, err = emrctl(str(folder), "--tasks")
+    assert code == 2
+    assert "4 event logs are here, not one" in err
+
+
+def test_a_pipe(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "emrctl.cli", "metrics", "-", "--json"]
+    with LOG.open("rb") as stream:
+        done = subprocess.run(command, stdin=stream, capture_output=True, check=True, cwd=tmp_path)
+    assert json.loads(done.stdout)["app_id"] == "local-1642039451826"
+
+
+def test_tables_are_shown(emrctl: Emrctl) -> None:
+    code, out, _ = emrctl(str(LOG), "--stages", "--executors")
+    assert code == 0
+    assert "count at <console>:23" in out
+    assert "366.3 MiB" in out
+
+
+@pytest.mark.parametrize("end", ["csv", "parquet"])
+def test_exports(end: str, emrctl: Emrctl, tmp_path: Path) -> None:
+    whole = eventlog.read_path(LOG)
+    code, out, err = emrctl(
+        str(LOG), "--stages", "--executors", "--tasks", "--export", f"{tmp_path}/x.{end}"
+    )
+    assert (code, out) == (0, "")
+    assert err.count("rows in") == 3
+    assert rows(tmp_path / f"x.tasks.{end}", "executor_run_time_ms") == whole.executor_run_time_ms
+    assert rows(tmp_path / f"x.stages.{end}", "tasks_ok") == whole.tasks_ok
+    assert rows(tmp_path / f"x.executors.{end}", "complete_tasks") == whole.tasks_ok
+    assert emrctl(str(LOG), "--export", f"{tmp_path}/y.{end}")[0] == 0
+    assert rows(tmp_path / f"y.{end}", "jobs") == whole.jobs
+
+
+def rows(path: Path, column: str) -> int:
+    if path.suffix == ".csv":
+        with path.open(newline="") as stream:
+            return sum(int(row[column]) for row in csv.DictReader(stream))
+    table = pyarrow.parquet.read_table(path)
+    return sum(table.column(column).to_pylist())
+
+
+def test_an_export_that_fails_leaves_no_file(emrctl: Emrctl, tmp_path: Path) -> None:
+    foreign = tmp_path / "foreign"
+    foreign.write_text("hello\n")
+    assert emrctl(str(foreign), "--export", "x.csv")[0] == 2
+    assert emrctl(str(LOG), "--export", "x.xlsx")[0] == 2
+    assert emrctl(str(LOG), "--export", "no/x.csv")[0] == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["foreign"]
+
+
+def test_what_is_not_there(emrctl: Emrctl) -> None:
+    code, _, err = emrctl("no/such/log")
+    assert (code, err) == (3, "error: no event log at no/such/log\n")
+
+
+# S3
+
+
+def test_logs_on_s3(mocked: Target, log: bytes, whole: RunMetrics) -> None:
+    s3 = mocked.client("s3")
+    s3.create_bucket(Bucket="pets-logs")
+    half = log.index(b"\n", len(log) // 2) + 1
+    keys = {
+        "spark/eventlog_v2_a/events_1_a": log[:half],
+        "spark/eventlog_v2_a/events_2_a": log[half:],
+        "spark/eventlog_v2_a/appstatus_a": b"",
+        "spark/eventlog_v2_ab/events_1_ab": b"another's",
+        "one": log,
+    }
+    for key, body in keys.items():
+        s3.put_object(Bucket="pets-logs", Key=key, Body=body)
+    for address in ("s3://pets-logs/one", "s3a://pets-logs/spark/eventlog_v2_a"):
+        assert eventlog.read_parts(logs_at.on_s3(s3, address)) == whole
+    with pytest.raises(NotFoundError, match="no event log at s3://pets-logs/none"):
+        logs_at.on_s3(s3, "s3://pets-logs/none")
+    with pytest.raises(NotFoundError, match="cannot list s3://absent/x"):
+        logs_at.on_s3(s3, "s3://absent/x")
+
+
+class Breaking:
+    """An S3 whose connections break after some bytes."""
+
+    def __init__(self, data: bytes, after: int) -> None:
+        self.data = data
+        self.after = after
+        self.asked: list[str] = []
+
+    def get_object(self, **wanted: str) -> dict[str, Any]:
+        span = wanted.get("Range", "bytes=0-")
+        self.asked.append(span)
+        at = int(span.removeprefix("bytes=").rstrip("-"))
+        return {"Body": Broken(self.data[at:], self.after)}
+
+
+class Broken(io.BytesIO):
+    def __init__(self, data: bytes, after: int) -> None:
+        super().__init__(data)
+        self.after = after
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.tell() >= self.after:
+            raise ConnectionResetError("gone")
+        return super().read(min(size or 0, self.after))
+
+
+def test_a_connection_that_breaks_is_taken_up_again(log: bytes) -> None:
+    s3 = Breaking(log, 100_000)
+    with logs_at._Object(s3, "b", "k") as stream:
+        got = b"".join(iter(lambda: stream.read(1 << 16), b""))
+    assert got == log
+    assert len(s3.asked) > 3
+    with logs_at._Object(Breaking(log, 0), "b", "k") as stream, pytest.raises(EmrctlError):
+        stream.read(10)
+
+
+# Runs
+
+
+def test_the_tasks_of_a_run(tmp_path: Path, log: bytes, whole: RunMetrics) -> None:
+    store = Store(Folder(tmp_path))
+    store.put("run-1", "eventlog/eventlog_v2_a/events_1_a", log)
+    seen: list[int] = []
+    parts = logs_at.of_run(store, "run-1")
+    assert eventlog.read_parts(parts, on_task=lambda row: seen.append(row.id)) == whole
+    assert len(seen) == 35
+    with pytest.raises(NotFoundError, match="run run-2 has no event log in the store"):
+        logs_at.of_run(store, "run-2")
+
+
+# Memory
+
+
+def test_memory_does_not_grow_with_the_log(tmp_path: Path) -> None:
+    bench = HERE.parents[1] / "bench" / "bench_eventlog.py"
+    spec = importlib.util.spec_from_file_location("bench_eventlog", bench)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    plain, packed = module.logs(tmp_path, module.SOURCE, 120)
+    for name, log in (("ours, plain", plain), ("ours, zstd", packed)):
+        command = [sys.executable, str(bench), "--reader", name, "--log", str(log)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        assert float(done.stdout.split()[1]) < 80
