@@ -351,8 +351,8 @@ class RunMetrics(Record):
     stages: tuple[StageMetrics, ...] = ()
     executors: tuple[ExecutorMetrics, ...] = ()
     sql: tuple[SqlMetrics, ...] = ()
-    reuses: tuple[Reuse, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    reuses: tuple[Reuse, ...] = ()
     yarn: YarnAccount | None = None
     cluster: ClusterAccount | None = None
 
