@@ -178,6 +178,10 @@ def measure(name: str, log: Path) -> None:
     """Print seconds and the process's peak of memory; on one core where that can be chosen."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    import orjson  # noqa: F401 - so that no reader is charged for its imports
+
+    from emrctl.metrics import eventlog  # noqa: F401
+
     began = time.perf_counter()
     READERS[name](log)
     seconds = time.perf_counter() - began

@@ -114,12 +114,18 @@ class PlacedTaskEnd(Struct, gc=False, tag_field="Event", tag="SparkListenerTaskE
     peaks: Raw = field(name="Task Executor Metrics", default=Raw(b"{}"))
 
 
+class JobProperties(Struct, gc=False):
+    """What a job's properties say of the query that it works for, of a hundred things."""
+
+    query: str | None = field(name="spark.sql.execution.id", default=None)
+
+
 class JobStart(Struct, gc=False, tag_field="Event", tag="SparkListenerJobStart"):
     """A job begins; `Stage Infos` repeat what the stages' own events say."""
 
     job: Whole = field(name="Job ID")
     stages: list[Whole] = field(name="Stage IDs", default_factory=list)
-    properties: dict[str, Any] | None = field(name="Properties", default=None)
+    properties: JobProperties | None = field(name="Properties", default=None)
 
 
 class Accumulable(Struct, gc=False):

@@ -8,7 +8,16 @@ import re
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
+from emrctl.metrics.model import ExecutorMetrics, RunMetrics, SqlMetrics, StageMetrics
+
 T = TypeVar("T")
+# Fields that hold text of the application's; others hold words of Spark's or of ours.
+TEXTS: dict[type, tuple[str, ...]] = {
+    RunMetrics: ("app_id", "app_attempt", "app_name", "spark_version"),
+    StageMetrics: ("name", "failure_reason"),
+    ExecutorMetrics: ("id", "host", "remove_reason"),
+    SqlMetrics: ("description",),
+}
 REDACTED = "*********(redacted)"
 
 _WORDS = (
@@ -63,6 +72,7 @@ class Secrets:
 
     def __init__(self) -> None:
         self._values: set[str] = set()
+        self._seen: dict[str, str] = {}
 
     def learn(self, properties: Mapping[Any, Any]) -> None:
         """Remember the values of the properties whose names say that they are secrets."""
@@ -77,30 +87,35 @@ class Secrets:
                 and not re.fullmatch(r"[\w$]+(?:\.[\w$]+){2,}", value)  # a class
             ):
                 self._values.add(value)
+                self._seen.clear()
 
     def hidden(self, value: str) -> str:
         """`value` without secrets, those that were learned and those that look like one."""
-        found = value
-        for secret in self._values:
-            found = found.replace(secret, REDACTED)
-        return text(found)
+        found = self._seen.get(value)
+        if found is None:
+            found = value
+            for secret in self._values:
+                found = found.replace(secret, REDACTED)
+            found = self._seen[value] = text(found)
+        return found
 
-    def hidden_in(self, record: T) -> T:
-        """`record` with every text in it, at any depth, hidden."""
+    def hidden_in(self, run: RunMetrics) -> RunMetrics:
+        """`run` with every text in it hidden."""
+        return dataclasses.replace(
+            self._hidden_record(run),
+            notes=tuple(self.hidden(note) for note in run.notes),
+            environment={self.hidden(k): self.hidden(v) for k, v in run.environment.items()},
+            stages=tuple(self._hidden_record(stage) for stage in run.stages),
+            executors=tuple(self._hidden_record(row) for row in run.executors),
+            sql=tuple(self._hidden_record(query) for query in run.sql),
+        )
+
+    def _hidden_record(self, record: T) -> T:
         changed = {}
-        for item in dataclasses.fields(cast("Any", record)):
-            value = getattr(record, item.name)
-            if (hidden := self._walk(value)) != value:
-                changed[item.name] = hidden
+        for name in TEXTS[type(record)]:
+            value = getattr(record, name)
+            if isinstance(value, str) and (hidden := self.hidden(value)) != value:
+                changed[name] = hidden
         if not changed:
             return record
         return cast("T", dataclasses.replace(cast("Any", record), **changed))
-
-    def _walk(self, value: Any) -> Any:
-        if isinstance(value, str):
-            return self.hidden(value)
-        if isinstance(value, tuple):
-            return tuple(self._walk(item) for item in value)
-        if isinstance(value, Mapping):
-            return {self._walk(key): self._walk(item) for key, item in value.items()}
-        return self.hidden_in(value) if dataclasses.is_dataclass(value) else value

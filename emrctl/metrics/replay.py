@@ -20,7 +20,6 @@ from emrctl.metrics.state import DRIVERS, State
 from emrctl.metrics.taskbatch import TaskBatch
 
 Event = dict[str, Any]
-_SQL_ID = "spark.sql.execution.id"
 _OF_EXECUTORS = frozenset(
     f"SparkListener{name}"
     for name in ("ExecutorAdded", "ExecutorRemoved", "BlockManagerAdded", "StageExecutorMetrics")
@@ -227,9 +226,9 @@ class Replay(State):
             self.twice["jobs"] += 1
             return
         self.jobs[event.job] = "RUNNING"
-        execution = (event.properties or {}).get(_SQL_ID)
-        if isinstance(execution, str) and execution.isdecimal():
-            self._job_sql[event.job] = int(execution)
+        query = event.properties.query if event.properties else None
+        if query is not None and query.isdecimal():
+            self._job_sql[event.job] = int(query)
 
     def _job_end(self, event: Event) -> None:
         job = event["Job ID"]

@@ -7,6 +7,7 @@ import csv
 import json
 import subprocess
 import sys
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -194,3 +195,10 @@ def test_markup_in_a_name_is_text(tmp_path: Path, capsys: pytest.CaptureFixture[
     out = capsys.readouterr().out
     assert json.loads(out)["app_name"] == name
     assert "\x1b" not in out
+
+
+def test_every_field_of_text_is_looked_at() -> None:
+    for record, names in redact.TEXTS.items():
+        hints = typing.get_type_hints(record)
+        texts = {name for name, hint in hints.items() if hint in {str, str | None}}
+        assert texts == {*names} | ({"status"} & texts)
