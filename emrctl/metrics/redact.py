@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import operator
 import re
+import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
-from emrctl.metrics.model import ExecutorMetrics, RunMetrics, SqlMetrics, StageMetrics
+from emrctl.metrics.model import Record
 
 T = TypeVar("T")
-# Fields that hold text of the application's; others hold words of Spark's or of ours.
-TEXTS: dict[type, tuple[str, ...]] = {
-    RunMetrics: ("app_id", "app_attempt", "app_name", "spark_version"),
-    StageMetrics: ("name", "failure_reason"),
-    ExecutorMetrics: ("id", "host", "remove_reason"),
-    SqlMetrics: ("description",),
-}
 REDACTED = "*********(redacted)"
 
 _WORDS = (
@@ -99,23 +94,40 @@ class Secrets:
             found = self._seen[value] = text(found)
         return found
 
-    def hidden_in(self, run: RunMetrics) -> RunMetrics:
-        """`run` with every text in it hidden."""
-        return dataclasses.replace(
-            self._hidden_record(run),
-            notes=tuple(self.hidden(note) for note in run.notes),
-            environment={self.hidden(k): self.hidden(v) for k, v in run.environment.items()},
-            stages=tuple(self._hidden_record(stage) for stage in run.stages),
-            executors=tuple(self._hidden_record(row) for row in run.executors),
-            sql=tuple(self._hidden_record(query) for query in run.sql),
-        )
-
-    def _hidden_record(self, record: T) -> T:
+    def hidden_in(self, record: T) -> T:
+        """`record` with every text in it hidden, at any depth."""
         changed = {}
-        for name in TEXTS[type(record)]:
+        for name in _texts_of(cast("Any", type(record))):
             value = getattr(record, name)
-            if isinstance(value, str) and (hidden := self.hidden(value)) != value:
+            if (hidden := self._hide(value)) is not value:
                 changed[name] = hidden
         if not changed:
             return record
         return cast("T", dataclasses.replace(cast("Any", record), **changed))
+
+    def _hide(self, value: Any) -> Any:
+        """The same object where there is nothing to hide in it."""
+        if isinstance(value, str):
+            return value if (hidden := self.hidden(value)) == value else hidden
+        if isinstance(value, tuple):
+            items = tuple(self._hide(item) for item in value)
+            return value if all(map(operator.is_, items, value)) else items
+        if isinstance(value, dict):
+            found = {self.hidden(key): self._hide(item) for key, item in value.items()}
+            return value if found == value else found
+        return self.hidden_in(value) if isinstance(value, Record) else value
+
+
+@functools.cache
+def _texts_of(kind: Any) -> tuple[str, ...]:
+    """Names of the fields that can hold text, also deep inside; a status is Spark's own word."""
+    hints = typing.get_type_hints(kind)
+    return tuple(name for name, hint in hints.items() if name != "status" and _holds_text(hint))
+
+
+def _holds_text(hint: Any) -> bool:
+    if hint is str:
+        return True
+    if isinstance(hint, type) and issubclass(hint, Record):
+        return bool(_texts_of(hint))
+    return any(_holds_text(option) for option in typing.get_args(hint))

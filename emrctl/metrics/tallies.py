@@ -68,20 +68,22 @@ SUMS = (
     "fetch_wait_time_ms",
 )
 # The columns' names in the stage's own account, which Spark writes when it has ended.
-_ACCOUNT: dict[str, str] = {
-    "executorRunTime": "run_ms",
-    "executorCpuTime": "cpu_ns",
-    "jvmGCTime": "gc_ms",
-    "input.bytesRead": "input",
-    "output.bytesWritten": "output",
-    "shuffle.read.localBytesRead": "shuffle_read",
-    "shuffle.read.remoteBytesRead": "shuffle_read",
-    "shuffle.write.bytesWritten": "shuffle_write",
-    "memoryBytesSpilled": "memory_spilled",
-    "diskBytesSpilled": "disk_spilled",
-    "shuffle.read.fetchWaitTime": "wait_ms",
+_ACCOUNT: dict[str | None, str] = {
+    f"internal.metrics.{name}": column
+    for name, column in {
+        "executorRunTime": "run_ms",
+        "executorCpuTime": "cpu_ns",
+        "jvmGCTime": "gc_ms",
+        "input.bytesRead": "input",
+        "output.bytesWritten": "output",
+        "shuffle.read.localBytesRead": "shuffle_read",
+        "shuffle.read.remoteBytesRead": "shuffle_read",
+        "shuffle.write.bytesWritten": "shuffle_write",
+        "memoryBytesSpilled": "memory_spilled",
+        "diskBytesSpilled": "disk_spilled",
+        "shuffle.read.fetchWaitTime": "wait_ms",
+    }.items()
 }
-_INTERNAL = "internal.metrics."
 
 
 def account(items: Iterable[Accumulable]) -> dict[str, int] | None:
@@ -90,18 +92,16 @@ def account(items: Iterable[Accumulable]) -> dict[str, int] | None:
     A sum that stayed 0 is not written. One that stands there twice holds tasks of two attempts.
     """
     found: dict[str, int] = {}
-    seen: set[str] = set()
+    seen: set[str | None] = set()
     for item in items:
-        name = item.name or ""
-        if not name.startswith(_INTERNAL):
+        column = _ACCOUNT.get(item.name)
+        if column is None:
             continue
-        column = _ACCOUNT.get(name.removeprefix(_INTERNAL))
-        if name in seen or not isinstance(item.value, int):
+        if item.name in seen or not isinstance(item.value, int):
             return None
-        seen.add(name)
-        if column is not None:
-            found[column] = found.get(column, 0) + item.value
-    return found if seen else None
+        seen.add(item.name)
+        found[column] = found.get(column, 0) + item.value
+    return found or None
 
 
 def quantile(ordered: list[int], share: float) -> int:
@@ -109,14 +109,17 @@ def quantile(ordered: list[int], share: float) -> int:
     return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
 
 
+_ZEROS = Quantiles(min=0, p25=0, median=0, p75=0, max=0)
+
+
 def quantiles(values: array[int]) -> Quantiles | None:
     """Spark's five quantiles of `values`; None of none."""
     if not values:
         return None
     if not any(values):
-        return Quantiles(min=0, p25=0, median=0, p75=0, max=0)
+        return _ZEROS
     row = sorted(values)
-    low, p25, median, p75, high = (quantile(row, share) for share in (0.0, 0.25, 0.5, 0.75, 1.0))
+    low, p25, median, p75, high = [quantile(row, share) for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
     return Quantiles(min=low, p25=p25, median=median, p75=p75, max=high)
 
 

@@ -7,7 +7,6 @@ import csv
 import json
 import subprocess
 import sys
-import typing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 
 from emrctl.cli.__main__ import main
 from emrctl.metrics import eventlog, redact
+from emrctl.metrics.model import ExecutorMetrics, Reuse, RunMetrics, SqlMetrics, StageMetrics
 
 SQL = "org.apache.spark.sql.execution.ui.SparkListenerSQLExecution"
 LEARNED = "Zq9-Correct.Horse.Battery"
@@ -197,8 +197,20 @@ def test_markup_in_a_name_is_text(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "\x1b" not in out
 
 
-def test_every_field_of_text_is_looked_at() -> None:
-    for record, names in redact.TEXTS.items():
-        hints = typing.get_type_hints(record)
-        texts = {name for name, hint in hints.items() if hint in {str, str | None}}
-        assert texts == {*names} | ({"status"} & texts)
+def test_texts_are_found_at_any_depth() -> None:
+    secrets = redact.Secrets()
+    secrets.learn({"my.password": "hush-hush"})
+    text = "so hush-hush it is"
+    run = RunMetrics(
+        app_name=text,
+        notes=(text,),
+        environment={text: text},
+        stages=(StageMetrics(id=1, name=text, failures={text: 3}), StageMetrics(id=2, name="x")),
+        reuses=(Reuse(rdd=1, names=("y", text)),),
+        sql=(SqlMetrics(id=0, description=text),),
+        executors=(ExecutorMetrics(id="1", host=text),),
+    )
+    hidden = secrets.hidden_in(run)
+    assert "hush" not in json.dumps(hidden.to_json())
+    assert hidden.stages[1] is run.stages[1]
+    assert hidden.stages[0].failures == {f"so {redact.REDACTED} it is": 3}
