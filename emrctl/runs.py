@@ -6,6 +6,7 @@ the next command that looks at the run goes on where it stopped.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 import time
@@ -16,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from emrctl import capacity, pull, staging, store
 from emrctl.backends import spark
-from emrctl.backends.base import Step, StepSpec
+from emrctl.backends.base import SilenceError, Step, StepSpec
+from emrctl.backends.pace import Pace
 from emrctl.errors import NotFoundError, UsageError, WaitTimeoutError
 from emrctl.progress import Progress, Watcher
 from emrctl.specs import SparkSettings
@@ -87,21 +89,18 @@ def refresh(workspace: Workspace, run: Run) -> Run:
         return _lost(workspace, run, "the emulator that ran it is gone")
     if run.step_id is None:
         return _adopt(workspace, run)
-    step = _step(workspace, run)
-    if step is None:
-        return _lost(workspace, run, "its cluster does not know the step")
-    if step.finished:
-        return pull.finish(workspace, replace(run, started=_iso(step.started)), step)
-    started = _iso(step.started)
-    if (run.state, run.started) != (step.state, started):
-        run = replace(run, state=step.state, started=started)
-        workspace.store.save(run)
-    return run
+    return _taken(workspace, run, _step(workspace, run))
 
 
 def refresh_all(workspace: Workspace) -> list[Run]:
-    """Every run of the store, oldest first, those that had not finished looked after."""
-    return [refresh(workspace, run) for run in workspace.store.all()]
+    """Every run of the store, oldest first, those that had not finished looked after.
+
+    A cluster is asked once for all of its runs; where it cannot be asked now they stay as they
+    are.
+    """
+    found = list(workspace.store.all())
+    seen = _steps_seen(workspace, [run for run in found if not run.finished])
+    return [_looked_after(workspace, run, seen) for run in found]
 
 
 def wait(
@@ -110,17 +109,20 @@ def wait(
     report: Callable[[Run, Progress], None],
     timeout_s: float | None = None,
 ) -> Run:
-    """The run once it has finished; `WaitTimeoutError` after `timeout_s` seconds."""
+    """The run once it has finished; `WaitTimeoutError` after `timeout_s` seconds.
+
+    Throttling and a network that is away for minutes do not end it.
+    """
     end = None if timeout_s is None else time.monotonic() + timeout_s
-    watcher = Watcher(workspace)
-    while not (run := refresh(workspace, run)).finished:
+    watcher, pace = Watcher(workspace), Pace(workspace.target.poll_s)
+    while not (run := _looked_at(workspace, run, pace)).finished:
         report(run, watcher.look(run))
         if end is not None and time.monotonic() > end:
             raise WaitTimeoutError(
                 f"run {run.id} is {run.state} after {timeout_s:.0f} s",
                 hint=f"Go on waiting with `emrctl wait {run.id}`.",
             )
-        time.sleep(workspace.target.poll_s)
+        pace.rest()
     return run
 
 
@@ -232,6 +234,63 @@ def _adopt(workspace: Workspace, run: Run) -> Run:
     if age.total_seconds() < _ORPHAN_S:
         return run
     return _lost(workspace, run, "its step never reached the cluster")
+
+
+def _looked_at(workspace: Workspace, run: Run, pace: Pace) -> Run:
+    """The run as it is now; as it was where nobody could say, as long as that may pass."""
+    try:
+        seen = refresh(workspace, run)
+    except SilenceError as error:
+        error.hint = f"The step goes on. Wait again with `emrctl wait {run.id}`."
+        pace.refused(error)
+        return run
+    pace.saw(changed=seen.state != run.state)
+    return seen
+
+
+def _taken(workspace: Workspace, run: Run, step: Step | None) -> Run:
+    """The run as its step says; pulled and finished in the store where that has ended."""
+    if step is None:
+        return _lost(workspace, run, "its cluster does not know the step")
+    if step.finished:
+        return pull.finish(workspace, replace(run, started=_iso(step.started)), step)
+    started = _iso(step.started)
+    if (run.state, run.started) != (step.state, started):
+        run = replace(run, state=step.state, started=started)
+        workspace.store.save(run)
+    return run
+
+
+_Steps = Mapping[str, Mapping[str, Step] | None]
+
+
+def _steps_seen(workspace: Workspace, found: Sequence[Run]) -> _Steps:
+    """The steps of these runs by cluster: none where it is not known, None where nobody says."""
+    target = workspace.target_or_none
+    wanted: dict[str, list[str]] = {}
+    for run in found:
+        if target is not None and run.identity == target.identity and run.step_id is not None:
+            wanted.setdefault(run.cluster.id, []).append(run.step_id)
+    seen: dict[str, Mapping[str, Step] | None] = {}
+    for cluster_id, step_ids in wanted.items():
+        try:
+            seen[cluster_id] = workspace.backend(cluster_id, None).steps(step_ids)
+        except NotFoundError:
+            seen[cluster_id] = {}
+        except SilenceError:
+            seen[cluster_id] = None
+    return seen
+
+
+def _looked_after(workspace: Workspace, run: Run, seen: _Steps) -> Run:
+    if run.finished:
+        return run
+    if run.step_id is None or run.cluster.id not in seen:
+        with contextlib.suppress(SilenceError):
+            return refresh(workspace, run)
+        return run
+    steps = seen[run.cluster.id]
+    return run if steps is None else _taken(workspace, run, steps.get(run.step_id))
 
 
 def _step(workspace: Workspace, run: Run) -> Step | None:

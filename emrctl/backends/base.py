@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
+
+from emrctl.errors import ProvisioningError
 
 StepState = Literal[
     "PENDING", "RUNNING", "CANCEL_PENDING", "COMPLETED", "FAILED", "CANCELLED", "INTERRUPTED"
 ]
 FINAL_STEP_STATES = frozenset({"COMPLETED", "FAILED", "CANCELLED", "INTERRUPTED"})
+
+
+class SilenceError(ProvisioningError):
+    """Nobody said how it is: AWS asked for fewer calls, or was not reached. It may be well."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +60,13 @@ class Backend(Protocol):
         """The step waits or runs; its id."""
 
     def step(self, step_id: str) -> Step:
-        """The step as it is now; a step of a dead cluster that did not end is INTERRUPTED."""
+        """The step as it is now; a step of a dead cluster that did not end is INTERRUPTED.
+
+        `SilenceError` where nobody can say at the moment.
+        """
+
+    def steps(self, step_ids: Sequence[str]) -> Mapping[str, Step]:
+        """The steps that the cluster knows of these, as they are now, by their ids."""
 
     def find(self, name: str) -> Step | None:
         """The step called `name`, if the cluster has it."""

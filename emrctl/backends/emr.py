@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from emrctl.backends.base import LogFile, Step, StepSpec
-from emrctl.errors import NotFoundError, ProvisioningError, UsageError
+from emrctl import awserrors
+from emrctl.backends import death
+from emrctl.backends.base import LogFile, SilenceError, Step, StepSpec
+from emrctl.errors import EmrctlError, NotFoundError, ProvisioningError, UsageError
 from emrctl.target import Target
 
 # All strings of one HadoopJarStep together, by EMR's API.
 MAXIMUM_STEP_CHARACTERS = 10_240
 _RUNNER = "command-runner.jar"
-_DEAD = frozenset({"TERMINATING", "TERMINATED", "TERMINATED_WITH_ERRORS"})
+_DEAD = frozenset({"TERMINATED", "TERMINATED_WITH_ERRORS"})
+# What EMR's messages hold where the cluster or the step is not there, or no more.
+_UNKNOWN = ("is not valid", "not valid.", "does not exist")
 _GZIP = b"\x1f\x8b"
 
 
@@ -49,16 +53,25 @@ class EmrBackend:
         if not answer.get("Step"):
             raise NotFoundError(f"cluster {self.cluster_id} knows no step {step_id}")
         step = _step(answer["Step"])
-        return step if step.finished else self._interrupted(step)
+        return step if step.finished else _interrupted(step, self._status())
+
+    def steps(self, step_ids: Sequence[str]) -> dict[str, Step]:
+        """The steps that the cluster knows of these, by id: one call for fifty of its newest."""
+        missing, found = set(step_ids), dict[str, Step]()
+        for item in self._listed():
+            if item["Id"] in missing:
+                found[item["Id"]] = _step(item)
+                missing.discard(item["Id"])
+            if not missing:
+                break
+        if all(step.finished for step in found.values()):
+            return found
+        status = self._status()
+        return {id_: _interrupted(step, status) for id_, step in found.items()}
 
     def find(self, name: str) -> Step | None:
         """The step called `name`, if the cluster has it."""
-        pages = self.target.client("emr").get_paginator("list_steps")
-        for page in pages.paginate(ClusterId=self.cluster_id):
-            for item in page["Steps"]:
-                if item["Name"] == name:
-                    return _step(item)
-        return None
+        return next((_step(item) for item in self._listed() if item["Name"] == name), None)
 
     def cancel(self, step_id: str) -> None:
         """The step is asked to end; `ProvisioningError` with EMR's reason where it refuses."""
@@ -79,47 +92,77 @@ class EmrBackend:
             yield from self._below(bucket, f"{root}/containers/{application_id}/", "containers")
 
     def _below(self, bucket: str, prefix: str, folder: str) -> Iterator[LogFile]:
-        s3 = self.target.client("s3")
-        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-            for item in page.get("Contents", ()):
-                body = s3.get_object(Bucket=bucket, Key=item["Key"])["Body"].read()
-                # The suffix can be missing or wrong: the bytes tell.
-                text = gzip.decompress(body) if body.startswith(_GZIP) else body
-                name = item["Key"].removeprefix(prefix).removesuffix(".gz")
-                yield LogFile(
-                    name=f"{folder}/{name}", uri=f"s3://{bucket}/{item['Key']}", text=text
-                )
+        for key, body in self._objects(bucket, prefix):
+            # The suffix can be missing or wrong: the bytes tell.
+            text = gzip.decompress(body) if body.startswith(_GZIP) else body
+            name = key.removeprefix(prefix).removesuffix(".gz")
+            yield LogFile(name=f"{folder}/{name}", uri=f"s3://{bucket}/{key}", text=text)
 
-    def _interrupted(self, step: Step) -> Step:
-        cluster = self._call("describe_cluster", ClusterId=self.cluster_id)["Cluster"]
-        status = cluster["Status"]
-        if status["State"] not in _DEAD or status["State"] == "TERMINATING":
-            return step
-        reason = status.get("StateChangeReason", {}).get("Message", "")
-        said = f"the cluster is {status['State']}: {reason}".rstrip(": ")
-        return Step(
-            id=step.id,
-            name=step.name,
-            state="INTERRUPTED",
-            started=step.started,
-            ended=status.get("Timeline", {}).get("EndDateTime"),
-            reason=said,
-        )
+    def _objects(self, bucket: str, prefix: str) -> Iterator[tuple[str, bytes]]:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        s3 = self.target.client("s3")
+        try:
+            for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+                for item in page.get("Contents", ()):
+                    body = s3.get_object(Bucket=bucket, Key=item["Key"])["Body"].read()
+                    yield item["Key"], body
+        except (BotoCoreError, ClientError) as error:
+            raise _explained(error, f"reading s3://{bucket}/{prefix}") from error
+
+    def _listed(self) -> Iterator[dict[str, Any]]:
+        """Every step of the cluster, the newest first."""
+        more: dict[str, str] = {}
+        while True:
+            answer = self._call("list_steps", ClusterId=self.cluster_id, **more)
+            yield from answer["Steps"]
+            if not answer.get("Marker"):
+                return
+            more = {"Marker": answer["Marker"]}
+
+    def _status(self) -> dict[str, Any]:
+        found = self._call("describe_cluster", ClusterId=self.cluster_id)
+        status: dict[str, Any] = found["Cluster"]["Status"]
+        return status
 
     def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
-        from botocore.exceptions import ClientError
+        from botocore.exceptions import BotoCoreError, ClientError
 
         try:
             found: dict[str, Any] = getattr(self.target.client("emr"), operation)(**arguments)
-        except ClientError as error:
-            said = error.response["Error"]
-            message = f"EMR refused {operation} on {self.cluster_id}: {said.get('Message')}"
-            if "not valid" in str(said.get("Message")):
-                raise NotFoundError(message, hint="`emrctl list` shows the clusters.") from error
-            raise ProvisioningError(
-                message, hint="`emrctl show` says how the cluster is."
-            ) from error
+        except (BotoCoreError, ClientError) as error:
+            raise _explained(error, f"{operation} on {self.cluster_id}") from error
         return found
+
+
+def _explained(error: Exception, doing: str) -> EmrctlError:
+    """Our error for boto's: whether there is no such thing, nobody answered, or EMR refused."""
+    answer = awserrors.answered(error) or {}
+    said = str(answer.get("Message", ""))
+    if any(words in said for words in _UNKNOWN):
+        hint = "`emrctl list` shows the clusters."
+        return NotFoundError(f"EMR refused {doing}: {said}", hint=hint)
+    if awserrors.passing(error):
+        told = awserrors.explain(error, doing)
+        return SilenceError(told.message, hint=told.hint)
+    if answer and awserrors.cause_of(error) is None:
+        hint = "`emrctl show` says how the cluster is."
+        return ProvisioningError(f"EMR refused {doing}: {said}", hint=hint)
+    return awserrors.explain(error, doing)
+
+
+def _interrupted(step: Step, status: dict[str, Any]) -> Step:
+    """The step; where its cluster is dead and it had not ended, INTERRUPTED with the reason."""
+    if step.finished or status["State"] not in _DEAD:
+        return step
+    found = death.of_cluster(status)
+    said = found or status.get("StateChangeReason", {}).get("Message", "")
+    return replace(
+        step,
+        state="INTERRUPTED",
+        ended=status.get("Timeline", {}).get("EndDateTime"),
+        reason=f"the cluster is {status['State']}: {said}".rstrip(": "),
+    )
 
 
 def _step(item: dict[str, Any]) -> Step:

@@ -1,0 +1,64 @@
+"""AWS's refusals as they come over the wire, put in front of moto's answers."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
+from moto.core.botocore_stubber import BotocoreStubber, MockRawResponse
+
+Choose = Callable[[str], tuple[str, str] | None]
+RATE_EXCEEDED = ("ThrottlingException", "Rate exceeded")
+
+
+@dataclass
+class Wire:
+    """What was asked of a service, by operation, and how often it was refused."""
+
+    asked: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+
+
+@contextmanager
+def refusing(choose: Choose, service: str = "emr") -> Iterator[Wire]:
+    """While inside, `choose(operation)` gives code and message of AWS's refusal, or None.
+
+    What is refused never reaches moto.
+    """
+    wire, answered = Wire(), BotocoreStubber.__call__
+
+    def answer(self: Any, event_name: str, request: Any, **more: Any) -> Any:
+        if not event_name.startswith(f"before-send.{service}."):
+            return answered(self, event_name, request, **more)
+        operation = event_name.rsplit(".", maxsplit=1)[-1]
+        wire.asked[operation] += 1
+        refusal = choose(operation)
+        if refusal is None:
+            return answered(self, event_name, request, **more)
+        wire.refused[operation] += 1
+        return _refused(request.url, *refusal)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BotocoreStubber, "__call__", answer)
+        yield wire
+
+
+def _refused(url: str, code: str, message: str) -> AWSResponse:
+    body = json.dumps({"__type": code, "message": message, "Message": message}).encode()
+    headers = HTTPHeaders()
+    headers["x-amzn-errortype"] = code
+    return AWSResponse(url, 400, headers, MockRawResponse(body))
+
+
+def share(part: float, seed: int = 1) -> Choose:
+    """That part of all calls is throttled, by chance and always the same ones."""
+    dice = random.Random(seed)  # noqa: S311
+    return lambda _operation: RATE_EXCEEDED if dice.random() < part else None
