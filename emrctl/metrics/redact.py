@@ -129,5 +129,5 @@ def _holds_text(hint: Any) -> bool:
     if hint is str:
         return True
     if isinstance(hint, type) and issubclass(hint, Record):
-        return bool(_texts_of(hint))
+        return bool(_texts_of(cast("Any", hint)))
     return any(_holds_text(option) for option in typing.get_args(hint))
