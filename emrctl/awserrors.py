@@ -8,7 +8,8 @@ reads the third.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,12 +142,12 @@ _EXCEPTIONS: dict[str, Cause] = {
 def explain(error: Exception, doing: str) -> EmrctlError:
     """Our error for one of boto's: what was done, what it means, what AWS said, what to do."""
     cause = cause_of(error)
-    said = _said(error)
+    words = said(error)
     if cause is None:
-        return ProvisioningError(f"{doing}: {said}", hint=_AGAIN)
-    action = _ACTION.search(said)
+        return ProvisioningError(f"{doing}: {words}", hint=_AGAIN)
+    action = _ACTION.search(words)
     meaning = f"{cause.meaning} ({action[1]})" if action and cause is _DENIED else cause.meaning
-    return cause.family(f"{doing}: {meaning}. AWS said: {said}", hint=cause.hint)
+    return cause.family(f"{doing}: {meaning}. AWS said: {words}", hint=cause.hint)
 
 
 def cause_of(error: Exception) -> Cause | None:
@@ -165,6 +166,13 @@ def denied(error: Exception) -> bool:
     return cause_of(error) is _DENIED
 
 
+def passing(error: Exception) -> bool:
+    """Whether the same question may be answered in a minute: throttling, a fault, no network."""
+    response = getattr(error, "response", None) or {}
+    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode") or 400)
+    return status >= 500 or cause_of(error) in (_THROTTLED, _BUSY, _NO_WAY)
+
+
 def answered(error: Exception) -> Mapping[str, Any] | None:
     """Code and message of AWS's answer; None where no answer came."""
     response = getattr(error, "response", None)
@@ -172,7 +180,19 @@ def answered(error: Exception) -> Mapping[str, Any] | None:
     return found
 
 
-def _said(error: Exception) -> str:
+@contextmanager
+def explained(doing: str) -> Iterator[None]:
+    """boto's errors leave as ours, and say what was being done."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise explain(error, doing) from error
+
+
+def said(error: Exception) -> str:
+    """AWS's own words and its code; botocore's where no answer came."""
     answer = answered(error)
     if answer is None:
         return str(error)

@@ -43,6 +43,11 @@ class Cost:
     notes: tuple[str, ...] = ()
 
     @property
+    def source(self) -> str:
+        """Of where and when the prices are, and what is to be known of them."""
+        return "; ".join((f"prices of {self.region}, {self.as_of}", *self.notes))
+
+    @property
     def ec2_usd(self) -> float:
         """The instances, without EMR's fee."""
         return sum(line.ec2_usd for line in self.lines if line.emr_usd)

@@ -17,6 +17,8 @@ from emrctl import catalog, home
 from emrctl.errors import SpecError
 
 _SPOT_DAYS = 1
+# The price list is answered in a few regions only; this is one.
+LIST_REGION = "us-east-1"
 Client = Callable[[str], Any]
 
 
@@ -92,8 +94,7 @@ def _own() -> dict[str, Any]:
 def refresh(pricing: Client, ec2: Client, region: str) -> Path:
     """The prices of `region` as AWS has them now are in emrctl's home.
 
-    `pricing` gives clients of us-east-1, the only region with that API of the price list; `ec2`
-    those of `region`.
+    `pricing` gives clients of `LIST_REGION`, `ec2` those of `region`.
     """
     client = pricing("pricing")
     table = {

@@ -46,6 +46,8 @@ COMMANDS: dict[str, Command] = {
     "init": Command("project", SETUP, "Write a commented emrctl.yaml."),
     "config": Command("project", SETUP, "Show every value in force and where it is from."),
     "data": Command("data", SETUP, "Put pictures on the bucket: digits, or a folder of your own."),
+    "prices": Command("prices", SETUP, "What instances cost an hour; `refresh` asks AWS."),
+    "certificates": Command("certificates", SETUP, "Make the nodes' certificates, on the bucket."),
     "local": Command("local", SETUP, "The EMR on localhost: up, status, logs, down."),
 }
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from emrctl import catalog
 from emrctl.cli.render import errors, json_document, note, table
 
 if TYPE_CHECKING:
@@ -29,10 +28,13 @@ def plans(found: Sequence[Plan], *, as_json: bool) -> None:
         rows = [(item.operation, item.type, item.name, ", ".join(item.keys)) for item in changed]
         if rows:
             table("what", "type", "name", "because of", rows=rows)
-    ec2, emr = (sum(getattr(plan, key) or 0 for plan in found) for key in ("ec2_usd", "emr_usd"))
+    ec2, emr, other = (
+        sum(getattr(plan, f"{key}_usd") for plan in found) for key in ("ec2", "emr", "other")
+    )
     typer.echo(
-        f"On AWS the cluster costs {ec2 + emr:.3f} USD an hour: EC2 {ec2:.3f}, EMR {emr:.3f} "
-        f"(on demand, {catalog.PRICES_REGION}, prices of {catalog.PRICES_AS_OF})."
+        f"On AWS the cluster costs {ec2 + emr + other:.3f} USD an hour: EC2 {ec2:.3f}, "
+        f"EMR {emr:.3f}, disks and addresses {other:.3f} "
+        f"({'; '.join(plan.prices for plan in found if plan.prices)})."
     )
 
 

@@ -25,13 +25,16 @@ class Change:
 class Plan:
     """All changes of one stack in the order in which they would be made.
 
-    What the stack costs an hour on AWS stands apart for EC2 and for EMR's fee, in US dollars.
+    What the stack costs an hour on AWS, in US dollars, stands apart for instances, for EMR's fee
+    and for disks and addresses; `prices` says of where and when the prices are.
     """
 
     stack: str
     changes: tuple[Change, ...]
     ec2_usd: float = 0.0
     emr_usd: float = 0.0
+    other_usd: float = 0.0
+    prices: str = ""
 
     @property
     def empty(self) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emrctl import bundled, catalog, staging
+from emrctl import bundled, costs, preflight, staging
 from emrctl.engine.base import Engine, Event, Outcome, Plan, Report, StackState
 from emrctl.engine.failures import translated
 from emrctl.errors import NotFoundError, ProvisioningError
@@ -83,17 +83,19 @@ def preview(
     A cluster that ended by itself is a `create` whose keys are `("state",)`.
     """
     chosen = engine_for(project, target, root, engine)
+    project = preflight.ready(project, target)
     bucket = bucket_name(project, target)
     scripts = {script: _address(root, bucket, script) for script in _scripts(project)}
     storage = chosen.preview(project.storage_stack, _storage(project, target))
     program = _cluster(project, target, bucket, scripts)
     cluster = chosen.preview(project.cluster_stack, program)
-    groups = (project.cluster.primary, project.cluster.core)
-    types = [(group.count, catalog.instance_type(group.type)) for group in groups]
+    cost = costs.estimate(project)
     priced = dataclasses.replace(
         cluster,
-        ec2_usd=sum(count * kind.ec2_usd for count, kind in types),
-        emr_usd=sum(count * kind.emr_usd for count, kind in types),
+        ec2_usd=cost.ec2_usd,
+        emr_usd=cost.emr_usd,
+        other_usd=cost.other_usd,
+        prices=cost.source,
     )
     return storage, priced
 
@@ -112,6 +114,7 @@ def up(
     calling again goes on from there.
     """
     chosen = engine_for(project, target, root, engine)
+    project = preflight.ready(project, target)
     files = {script: _local(root, script) for script in _scripts(project)}
     storage = _storage(project, target)
     if not _stands(chosen, project.storage_stack, storage):

@@ -1,0 +1,101 @@
+"""`emrctl prices`: what instances cost, by the table in force; `refresh` asks AWS."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from emrctl import awserrors, catalog, prices
+from emrctl.cli import options, render
+from emrctl.config import load
+from emrctl.errors import UsageError
+from emrctl.target import Target
+
+app = options.new_app()
+prices_app = typer.Typer(
+    cls=options.Group,
+    invoke_without_command=True,
+    help="What instances cost an hour; `refresh` asks AWS.",
+)
+app.add_typer(prices_app, name="prices")
+
+ProfileOption = Annotated[str | None, typer.Option(help="The AWS profile to ask with.")]
+
+
+@prices_app.callback()
+def show(
+    context: typer.Context,
+    config: options.ConfigOption = None,
+    region: options.RegionOption = None,
+    family: Annotated[str, typer.Option(help="Only types that begin so: m5, r.")] = "",
+    as_json: options.JsonOption = False,
+) -> None:
+    """Show what instances cost an hour on demand and on spot, with EMR's fee and YARN's memory."""
+    if context.invoked_subcommand is not None:
+        return
+    found = [item for item in prices.rates(_place(config, region)) if item.type.startswith(family)]
+    if as_json:
+        render.json_document([asdict(item) | _size(item.type) for item in found])
+    else:
+        _table(found)
+
+
+@prices_app.command()
+def refresh(
+    config: options.ConfigOption = None,
+    region: options.RegionOption = None,
+    profile: ProfileOption = None,
+) -> None:
+    """Read a region's prices from AWS's price list and spot history into emrctl's home."""
+    asked = Target(kind="aws", region=_place(config, region), profile=profile)
+    listing = dataclasses.replace(asked, region=prices.LIST_REGION)
+    with awserrors.explained(f"reading the prices of {asked.region}"):
+        path = prices.refresh(listing.client, asked.client, asked.region)
+    typer.echo(f"Prices of {asked.region} are in {path}.")
+
+
+def _place(config: Path | None, region: str | None) -> str:
+    """The region that was typed, else the project's, else the one that the shipped table is of."""
+    if region is not None:
+        return region
+    try:
+        return load(config).project.region
+    except UsageError:
+        if config is not None:
+            raise
+        return catalog.PRICES_REGION
+
+
+def _size(name: str) -> dict[str, object]:
+    size = catalog.instance_type(name)
+    return {
+        "vcpus": size.vcpus,
+        "memory_gib": size.memory_gib,
+        "yarn_mb": size.yarn_mb,
+        "yarn_derived": size.yarn_derived,
+    }
+
+
+def _table(found: list[prices.Rate]) -> None:
+    head = ("type", "vCPUs", "GiB", "YARN MB", "EC2", "spot", "EMR", "sum")
+    render.table(*head, rows=[_row(item) for item in found], right=head[1:])
+    for region, as_of in sorted({(item.region, item.as_of) for item in found}):
+        render.note(f"US dollars an hour in {region} as of {as_of}; ~ follows a rule, no list.")
+
+
+def _row(item: prices.Rate) -> tuple[str, ...]:
+    size = catalog.instance_type(item.type)
+    return (
+        item.type,
+        str(size.vcpus),
+        f"{size.memory_gib:g}",
+        f"{size.yarn_mb}{'~' if size.yarn_derived else ''}",
+        f"{item.ec2_usd:.4f}",
+        "" if item.spot_usd is None else f"{item.spot_usd:.4f}",
+        f"{item.emr_usd:.4f}{'~' if item.fee_derived else ''}",
+        f"{item.ec2_usd + item.emr_usd:.4f}",
+    )

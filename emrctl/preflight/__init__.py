@@ -1,0 +1,85 @@
+"""What of an account would make a cluster fail, found before anything is made or paid.
+
+Each finding says what to do. What the caller may not look at is a warning: AWS itself will say.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from emrctl import awserrors, costs, places
+from emrctl.errors import ProvisioningError
+from emrctl.preflight import account, capacity, declared, identity, network, storage
+from emrctl.preflight.finding import Finding, Look, Topic, looked
+from emrctl.specs import ProjectSpec, refuse_local
+
+if TYPE_CHECKING:
+    from emrctl.target import Target
+
+__all__ = ["Finding", "check", "ready", "refuse"]
+
+TOPICS: tuple[Topic, ...] = (
+    *account.TOPICS,
+    *capacity.TOPICS,
+    *network.TOPICS,
+    *identity.TOPICS,
+    *storage.TOPICS,
+    *declared.TOPICS,
+)
+_AT_ONCE = 8
+_log = logging.getLogger(__name__)
+
+
+def check(project: ProjectSpec, target: Target) -> list[Finding]:
+    """Everything that would fail or surprise on this account, errors first.
+
+    `CredentialsError` where AWS does not know the caller; other errors of AWS's as ours.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    who = _caller(target)
+    # Here and not in a thread of the pool: Pulumi's SDK evaluates one program at a time.
+    wanted = declared.resources(project, who, target.region)
+    look = Look(project=project, target=target, account=who, resources=wanted)
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        found = [
+            item for part in pool.map(lambda topic: looked(topic, look), TOPICS) for item in part
+        ]
+    return sorted(found, key=lambda item: item.severity != "error")
+
+
+def refuse(findings: Sequence[Finding]) -> None:
+    """Nothing of them is an error; `ProvisioningError` says each that is, and what to do."""
+    errors = [item for item in findings if item.severity == "error"]
+    if not errors:
+        return
+    lines = [f"{item.what}. {item.hint}" for item in errors[1:]]
+    more = "".join(f"\n  also: {line}" for line in lines)
+    raise ProvisioningError(f"nothing was made: {errors[0].what}{more}", hint=errors[0].hint)
+
+
+def ready(project: ProjectSpec, target: Target) -> ProjectSpec:
+    """The project with what it names by tags found, once nothing stands in its way.
+
+    On localhost that is only what the emulator has not got; on AWS the account is looked at too,
+    and its warnings are logged.
+    """
+    costs.refuse_costly(project)
+    if target.kind == "local":
+        refuse_local(project)
+        return project
+    with awserrors.explained("looking up the network"):
+        found = places.resolved(project, target)
+    findings = check(found, target)
+    for item in findings:
+        if item.severity == "warning":
+            _log.warning("warning: %s. %s", item.what, item.hint)
+    refuse(findings)
+    return found
+
+
+def _caller(target: Target) -> str:
+    with awserrors.explained("asking AWS who is calling"):
+        return str(target.client("sts").get_caller_identity()["Account"])

@@ -1,0 +1,107 @@
+"""What preflight says, and how it looks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from emrctl import awserrors
+from emrctl.specs import ProjectSpec
+
+if TYPE_CHECKING:
+    from emrctl.engine.monitor import Declared
+    from emrctl.specs import ClusterSpec
+    from emrctl.target import Target
+
+ROOM_FOR_ADDRESSES = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that would fail (error) or may surprise (warning), and what to do about it."""
+
+    about: str
+    severity: Literal["error", "warning"]
+    what: str
+    hint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What is wanted, the resources that it comes to, and the account that is looked at."""
+
+    project: ProjectSpec
+    target: Target
+    account: str
+    resources: tuple[Declared, ...]
+
+    @property
+    def cluster(self) -> ClusterSpec:
+        """The cluster that is wanted."""
+        return self.project.cluster
+
+    def client(self, service: str) -> Any:
+        """A boto3 client for `service`."""
+        return self.target.client(service)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Topic:
+    """Something to look at, and the function that does."""
+
+    about: str
+    check: Callable[[Look], Iterator[Finding]]
+
+
+def looked(topic: Topic, look: Look) -> list[Finding]:
+    """What a topic's check finds; a warning where the caller may not look."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    found: list[Finding] = []
+    try:
+        found.extend(topic.check(look))
+    except (ClientError, BotoCoreError) as error:
+        if not awserrors.denied(error):
+            raise awserrors.explain(error, f"looking at the {topic.about}") from error
+        found.append(
+            Finding(
+                about=topic.about,
+                severity="warning",
+                what=f"the {topic.about} could not be looked at: {awserrors.said(error)}",
+                hint="Let the caller read it, or go on: AWS will say if something is wrong.",
+            )
+        )
+    return found
+
+
+def error(about: str, what: str, hint: str) -> Finding:
+    """A finding that ends the matter."""
+    return Finding(about=about, severity="error", what=what, hint=hint)
+
+
+def warning(about: str, what: str, hint: str) -> Finding:
+    """A finding to know of."""
+    return Finding(about=about, severity="warning", what=what, hint=hint)
+
+
+def absent(call: Callable[[], Any], *codes: str) -> Any:
+    """What `call` gives; None where AWS answers with one of `codes`: there is no such thing."""
+    from botocore.exceptions import ClientError
+
+    try:
+        return call()
+    except ClientError as failure:
+        if code(failure) in codes:
+            return None
+        raise
+
+
+def code(failure: Exception) -> str:
+    """AWS's code of an error; empty where none came."""
+    return str((awserrors.answered(failure) or {}).get("Code", ""))
+
+
+def tags(item: Mapping[str, Any], key: str = "Tags") -> dict[str, str]:
+    """AWS's list of tags as a mapping."""
+    return {tag["Key"]: tag["Value"] for tag in item.get(key) or ()}
