@@ -7,7 +7,7 @@ EXTRAS := --extra local --extra analysis --extra jobs
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 STAMP := $(VENV)/.synced
 
-.PHONY: help setup quickstart check test test-unit test-yarn bench clean
+.PHONY: help setup quickstart check engine test test-unit test-yarn test-engine bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t16
@@ -29,7 +29,10 @@ check: $(STAMP) ## lint, format and types
 	$(BIN)/mypy --no-error-summary
 	$(BIN)/shellcheck bootstrap/*.sh .ci/run
 
-test: check ## everything that needs neither AWS nor a GPU
+engine: $(STAMP) ## the real Pulumi engine for the tests: pulumi on PATH, else built once by go
+	@$(BIN)/python -m tests.engine.build
+
+test: check engine ## everything that needs neither AWS nor a GPU
 	$(BIN)/pytest -q
 
 test-unit: $(STAMP) ## the tests that need no Java
@@ -37,6 +40,9 @@ test-unit: $(STAMP) ## the tests that need no Java
 
 test-yarn: $(STAMP) ## the tests against the emulator with a real YARN
 	$(BIN)/pytest -q -m yarn
+
+test-engine: engine ## what the real Pulumi engine does; fails where it did not run
+	$(BIN)/pytest -q -m engine tests/engine tests/test_provision.py
 
 bench: $(STAMP) ## our speed beside our peers', ratios printed
 	@for file in bench/bench_*.py; do $(BIN)/python $$file || exit 1; done

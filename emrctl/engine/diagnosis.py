@@ -83,7 +83,9 @@ def _of_resource(urn: str, said: str) -> EmrctlError:
         words = " ".join(found["words"].split())
         return refusal(doing, found["code"], words, int(found["status"] or 400))
     if _PROTECTED.search(said):
-        msg = f"{what} is protected: {said.splitlines()[0]}"
+        replaced = "replace" in said
+        why = "the program would replace it" if replaced else "the program has it no more"
+        msg = f"{what} is protected: {why}"
         return ProvisioningError(msg, hint="`emrctl down --storage` deletes it.")
     return ProvisioningError(f"{what}: {' '.join(said.split())}")
 

@@ -14,6 +14,7 @@ import pulumi.automation as auto
 
 from emrctl.engine import command, diagnosis
 from emrctl.engine.base import Program
+from emrctl.engine.host import Host, hosted
 from emrctl.engine.kind import StoppedError
 from emrctl.engine.listening import Listener
 from emrctl.engine.monitor import PROJECT
@@ -28,7 +29,14 @@ _ATTACHED = "PULUMI_DEBUG_PROVIDERS"
 
 
 class _Stack(auto.Stack):
-    """A stack that asks the engine for nothing after an operation: the snapshot tells it all."""
+    """A stack that asks the engine for nothing besides: each question is another process.
+
+    The snapshot tells whether it exists, its outputs and what an operation did.
+    """
+
+    def __init__(self, name: str, workspace: auto.LocalWorkspace) -> None:
+        self.name = name
+        self.workspace = workspace
 
     def outputs(self) -> Any:
         """Nothing: they are read from the snapshot."""
@@ -39,19 +47,14 @@ class _Stack(auto.Stack):
         return ()
 
 
-class _Watched:
-    """A program that keeps what it raised: the engine would tell it as text."""
+class _Workspace(auto.LocalWorkspace):
+    """A workspace whose operations run the program of `client`, an address, where there is one."""
 
-    def __init__(self, program: Program) -> None:
-        self._program = program
-        self.error: BaseException | None = None
+    client: str | None = None
 
-    def __call__(self) -> None:
-        try:
-            self._program()
-        except BaseException as error:
-            self.error = error
-            raise
+    def serialize_args_for_op(self, stack_name: str) -> list[str]:  # noqa: ARG002  # the API's
+        """What every operation's command gets besides."""
+        return [f"--client={self.client}"] if self.client else []
 
 
 class Session:
@@ -69,14 +72,16 @@ class Session:
         self._command = command.Command(self._engine)
         self.cancelled = threading.Event()
         self._waits = threading.Event()
-        self._workspace = auto.LocalWorkspace(
+        self._workspace = _Workspace(
             work_dir=str(place.work),
             env_vars=place.environment(),
             secrets_provider=place.secrets_provider,
             project_settings=_project(place.work),
             pulumi_command=self._command,
         )
-        self._stack: _Stack | None = None
+        self._stack = _Stack(stack, self._workspace)
+        self._seen: Snapshot | None = None
+        self.forgotten = False
 
     def cancel(self) -> None:
         """What runs ends in order."""
@@ -85,9 +90,9 @@ class Session:
         self._command.interrupt()
 
     def exists(self) -> bool:
-        """Whether the place knows the stack; it is selected then."""
+        """Whether the place knows the stack."""
         try:
-            self._stack = self._plainly(lambda: _Stack.select(self.name, self._workspace))
+            self.snapshot()
         except auto.StackNotFoundError:
             return False
         return True
@@ -95,20 +100,24 @@ class Session:
     def create(self) -> None:
         """The place knows the stack, which holds nothing."""
         self._configure()
-        self._stack = self._plainly(lambda: _Stack.create(self.name, self._workspace))
+        self._plainly(lambda: self._workspace.create_stack(self.name))
+        self._seen = Snapshot({})
 
     def snapshot(self) -> Snapshot:
         """What the state says of the stack."""
-        stack = self._opened
-        return Snapshot(self._plainly(stack.export_stack).deployment)
+        if self._seen is None:
+            self._seen = Snapshot(self._plainly(self._stack.export_stack).deployment)
+        return self._seen
 
     def restore(self, document: dict[str, Any]) -> None:
         """The state says `document`."""
         deployment = auto.Deployment(version=3, deployment=document)
-        self._plainly(lambda: self._opened.import_stack(deployment))
+        self._seen = None
+        self._plainly(lambda: self._stack.import_stack(deployment))
 
     def ask(self, *arguments: str) -> str:
         """What the engine answers to a command on the stack."""
+        self._seen = None
         words = [*arguments, "--stack", self.name]
         place = self._workspace
         found = self._plainly(
@@ -129,12 +138,7 @@ class Session:
     def forget(self, *, force: bool = False) -> None:
         """The place does not know the stack any more."""
         self._plainly(lambda: self._workspace.remove_stack(self.name, force=force))
-        self._stack = None
-
-    @property
-    def forgotten(self) -> bool:
-        """Whether the place does not know the stack."""
-        return self._stack is None
+        self.forgotten = True
 
     def operate(
         self,
@@ -146,17 +150,17 @@ class Session:
         """`verb` of the Automation API has run to its end."""
         if self.cancelled.is_set():
             raise StoppedError
-        watched = None if program is None else _Watched(program)
-        if watched is not None:
-            options["program"] = watched
         if verb != "import_resources":  # which knows neither
             options |= {"on_event": heard.hear, "color": "never"}
         self._configure()
-        with self._provider() as failures:
+        self._seen = None
+        with self._provider() as failures, self._hosted(program) as host:
             try:
-                self._unlocked(lambda: getattr(self._opened, verb)(**options))
+                self._unlocked(lambda: getattr(self._stack, verb)(**options))
             except auto.CommandError as error:
-                raise self._explained(error, heard, failures, watched) from error
+                if host is not None and host.error is not None:
+                    raise host.error from error
+                raise self._explained(error, heard, failures) from error
 
     def _unlocked(self, run: Callable[[], Any]) -> None:
         """`run`, again where the lock's holder was killed: nobody else would take it away."""
@@ -166,16 +170,24 @@ class Session:
             who = diagnosis.holder(str(error))
             if who is None or not who.dead:
                 raise
-            self._opened.cancel()
+            self._stack.cancel()
             run()
 
+    @contextlib.contextmanager
+    def _hosted(self, program: Program | None) -> Iterator[Host | None]:
+        if program is None:
+            yield None
+            return
+        with hosted(program) as (host, address):
+            self._workspace.client = address
+            try:
+                yield host
+            finally:
+                self._workspace.client = None
+
     def _explained(
-        self,
-        error: Exception,
-        heard: Listener,
-        failures: list[EmrctlError],
-        watched: _Watched | None,
-    ) -> BaseException:
+        self, error: Exception, heard: Listener, failures: list[EmrctlError]
+    ) -> EmrctlError:
         """Why the engine failed, and what stands."""
         said = str(error)
         if isinstance(error, auto.ConcurrentUpdateError):
@@ -183,8 +195,6 @@ class Session:
         standing = self.snapshot().entries
         if self.cancelled.is_set():
             return interrupted(self.name, standing)
-        if watched is not None and watched.error is not None:
-            return watched.error
         errors = list(failures) or diagnosis.told(heard) or [diagnosis.of_engine(said)]
         return failed(self.name, errors, standing)
 
@@ -214,20 +224,13 @@ class Session:
     def _configure(self) -> None:
         """The stack's own settings are the place's; what Pulumi wrote there stays."""
         try:
-            settings = self._workspace.stack_settings(self.name)
+            found = self._workspace.stack_settings(self.name)
         except FileNotFoundError:
-            settings = auto.StackSettings()
-        config = {**(settings.config or {}), **self._place.config}
-        if config and config != settings.config:
-            settings.config = config
-            self._workspace.save_stack_settings(self.name, settings)
-
-    @property
-    def _opened(self) -> _Stack:
-        if self._stack is None:
-            msg = f"stack {self.name} was neither selected nor created"
-            raise LookupError(msg)
-        return self._stack
+            found = auto.StackSettings()
+        config = {**(found.config or {}), **self._place.config}
+        if config and config != found.config:
+            found.config = config
+            self._workspace.save_stack_settings(self.name, found)
 
     def _plainly(self, run: Callable[[], Any]) -> Any:
         """A command that touches the state alone."""

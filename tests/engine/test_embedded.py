@@ -21,6 +21,12 @@ from emrctl.target import Target
 from tests.engine.conftest import STACK, Work, made, program
 
 
+@pytest.fixture
+def work(aws: Target, tmp_path: Path) -> Work:
+    folder = tmp_path / "stacks"
+    return Work(engine=EmbeddedEngine(aws, folder), target=aws, folder=folder)
+
+
 def _document(work: Work) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((work.folder / f"{STACK}.json").read_text())
     return found

@@ -256,7 +256,7 @@ def test_what_is_protected_needs_force(work: Work) -> None:
         work.engine.down("pets-storage", work.events.append)
     assert "--storage" in caught.value.hint
     other = ProjectSpec.model_validate({"project": "pets", "storage": {"bucket": "another"}})
-    with pytest.raises(ProvisioningError, match="is protected: bucket cannot be changed"):
+    with pytest.raises(ProvisioningError, match=r"is protected: .*(cannot be changed|replace)"):
         work.engine.up("pets-storage", lambda: program.storage(other, settings), work.events.append)
     work.engine.down("pets-storage", work.events.append, force=True)
     assert work.target.client("s3").list_buckets()["Buckets"] == []
