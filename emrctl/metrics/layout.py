@@ -25,6 +25,7 @@ _OLD_VERSION = re.compile(r"SPARK_VERSION_(.+)")
 # What may follow an application's name: the framing, and what Spark does with the file.
 _ENDINGS = re.compile(r"(\.(zstd?|lz4|lzf|snappy|gz|compact|inprogress))+$")
 # Of these the events are elsewhere, or not yet whole.
+_STATUS = "appstatus_"
 _ASIDE = re.compile(r"[._].*|appstatus_.*|APPLICATION_COMPLETE|.*\.compact\.inprogress")
 
 
@@ -88,7 +89,7 @@ def logs(parts: Iterable[Part]) -> tuple[tuple[Part, ...], ...]:
 
 def _of_folder(parts: list[Part]) -> list[tuple[Part, ...]]:
     rolling: dict[str, list[Part]] = {}
-    dated, old, single = [], [], []
+    dated, old, single, status = [], [], [], []
     version = any(_OLD_EVENTS.fullmatch(part.base) for part in parts)
     for part in parts:
         if found := _EVENTS.fullmatch(part.base):
@@ -97,12 +98,14 @@ def _of_folder(parts: list[Part]) -> list[tuple[Part, ...]]:
         elif _OLD_EVENTS.fullmatch(part.base) or (version and _OLD_VERSION.fullmatch(part.base)):
             old.append(part)
         elif _ASIDE.fullmatch(part.base):
-            continue
+            status += [part] if part.base.startswith(_STATUS) else []
         elif _DATABRICKS.fullmatch(part.base):
             dated.append(part)
         else:
             single.append(part)
-    together = [tuple(group) for group in (*rolling.values(), dated, old) if group]
+    # A rolling folder whose event files are all gone is a log that was cut to nothing.
+    empty = [] if rolling else status
+    together = [tuple(group) for group in (*rolling.values(), dated, old, empty) if group]
     return together + [(part,) for part in single]
 
 
@@ -129,6 +132,8 @@ def _several(found: tuple[tuple[Part, ...], ...]) -> UsageError:
 def ordered(parts: Iterable[Part]) -> Layout:
     """The parts of one log in the order of their events."""
     seen = list(parts)
+    if all(part.base.startswith(_STATUS) for part in seen):
+        return Layout((), missing=("every file of events",))
     if all(_EVENTS.fullmatch(part.base) for part in seen):
         return _rolling(seen)
     if any(_OLD_EVENTS.fullmatch(part.base) for part in seen):

@@ -212,7 +212,13 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="no event log at"):
         eventlog.read_path(tmp_path / "absent")
     with pytest.raises(UsageError, match="there is no event log among the files"):
-        eventlog.read_parts([part("appstatus_app.inprogress", b"")])
+        eventlog.read_parts([part("_SUCCESS", b""), part(".app.crc", b"crc")])
+
+
+def test_a_rolling_folder_without_events_is_zeros() -> None:
+    run = eventlog.read_parts([part("eventlog_v2_app/appstatus_app.inprogress", b"")])
+    notes = ("every file of events is missing", "the application's end is not in the log")
+    assert run == RunMetrics(notes=notes)
 
 
 def test_one_line_of_many_megabytes_is_one_line() -> None:
