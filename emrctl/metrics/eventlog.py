@@ -6,6 +6,7 @@ A log that is cut, damaged or foreign in places is never an error: `bad_lines`, 
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -140,15 +141,21 @@ class _Reader:
 
     def _split(self, block: bytes) -> None:
         """Feed the block's lines; what follows the last end of a line waits for the next block."""
-        lines = block.split(b"\n")
-        if len(lines) > 1:
+        # Much faster than bytes.split, which looks at one byte after the other.
+        lines = io.BytesIO(block).readlines()
+        if not lines:
+            return
+        if lines[0].endswith(b"\n") and self._pieces:
             lines[0] = b"".join((*self._pieces, lines[0]))
-            self._pieces = [lines.pop()]
-            self._feed(lines)
-        elif sum(map(len, self._pieces)) > _LONGEST_LINE_BYTES:
+            self._pieces = []
+        if not lines[-1].endswith(b"\n"):
+            self._hold(lines.pop())
+        self._feed(lines)
+
+    def _hold(self, piece: bytes) -> None:
+        if sum(map(len, self._pieces)) > _LONGEST_LINE_BYTES:
             self._pieces = [b"a line that is too long"]
-        else:
-            self._pieces.append(block)
+        self._pieces.append(piece)
 
     def _feed(self, lines: list[bytes]) -> None:
         decode, typed = self.replay.decode, self.replay.typed
