@@ -18,7 +18,7 @@ Codec = Literal["plain", "zstd", "gzip", "lz4", "snappy", "lzf"]
 SPARKS: frozenset[Codec] = frozenset({"zstd", "lz4", "snappy", "lzf"})
 """The framings that are Spark's own."""
 
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 19
 # Packed bytes taken at once: what comes of them stays small though they be packed a hundredfold.
 _ZSTD_BYTES = 1 << 15
 # lz4-java's: what it hashes with, and the bits of it that it writes.

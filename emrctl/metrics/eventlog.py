@@ -25,11 +25,11 @@ __all__ = ["Part", "read_all", "read_folder", "read_parts", "read_path"]
 
 OnTask = Callable[[TaskMetrics], None]
 # Decoded bytes that are split into lines at once: more than some of the framings' blocks hold.
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 19
 # A longer line is no event of Spark's, and must not fill the memory.
 _LONGEST_LINE_BYTES = 256 << 20
 # Tasks whose figures are added up at once.
-_BATCH = 2048
+_BATCH = 512
 _EVENT = b'{"Event"'
 _REFUSED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
