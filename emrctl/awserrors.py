@@ -141,13 +141,13 @@ _EXCEPTIONS: dict[str, Cause] = {
 
 def explain(error: Exception, doing: str) -> EmrctlError:
     """Our error for one of boto's: what was done, what it means, what AWS said, what to do."""
-    cause = cause_of(error)
+    found = cause_of(error)
     words = said(error)
-    if cause is None:
+    if found is None:
         return ProvisioningError(f"{doing}: {words}", hint=_AGAIN)
     action = _ACTION.search(words)
-    meaning = f"{cause.meaning} ({action[1]})" if action and cause is _DENIED else cause.meaning
-    return cause.family(f"{doing}: {meaning}. AWS said: {words}", hint=cause.hint)
+    meaning = f"{found.meaning} ({action[1]})" if action and found is _DENIED else found.meaning
+    return found.family(f"{doing}: {meaning}. AWS said: {words}", hint=found.hint)
 
 
 def cause_of(error: Exception) -> Cause | None:
@@ -156,9 +156,13 @@ def cause_of(error: Exception) -> Cause | None:
     if answer is None:
         names = (kind.__name__ for kind in type(error).__mro__)
         return next((_EXCEPTIONS[name] for name in names if name in _EXCEPTIONS), None)
-    if _MFA_WORDS.search(str(answer.get("Message", ""))):
-        return _MFA
-    return _CODES.get(str(answer.get("Code", "")).removeprefix("Client."))
+    return cause(str(answer.get("Code", "")), str(answer.get("Message") or ""))
+
+
+def cause(code: str, words: str = "") -> Cause | None:
+    """What the table says of a code and the words beside it; None where it says nothing."""
+    found = _CODES.get(code.removeprefix("Client."))
+    return _MFA if _MFA_WORDS.search(words) and (found is None or found is _DENIED) else found
 
 
 def denied(error: Exception) -> bool:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from emrctl import home
-from emrctl.errors import CredentialsError, NotFoundError
+from emrctl import awserrors, home
+from emrctl.errors import NotFoundError
 
 if TYPE_CHECKING:
     from emrctl.specs import ProjectSpec
@@ -54,13 +54,8 @@ class Target:
 
     def account(self) -> str:
         """The account's number; `CredentialsError` where AWS does not know the caller."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        try:
+        with awserrors.explained("asking AWS who is calling"):
             return str(self.client("sts").get_caller_identity()["Account"])
-        except (BotoCoreError, ClientError) as error:
-            hint = "Run `aws sso login`, or set AWS_PROFILE, or start with `target: local`."
-            raise CredentialsError(f"AWS does not know the caller: {error}", hint=hint) from error
 
     def page(self, cluster_id: str, primary_dns: str, name: Page) -> str:
         """Address of one of a cluster's web pages, for programs: YARN's REST, Spark's REST."""

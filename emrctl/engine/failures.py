@@ -6,25 +6,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from emrctl import awserrors
 from emrctl.errors import CredentialsError, EmrctlError, ProvisioningError
 
-_WHO = frozenset(
-    {
-        "AccessDenied",
-        "AccessDeniedException",
-        "403",
-        "AuthFailure",
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "InvalidAccessKeyId",
-        "InvalidClientTokenId",
-        "InvalidSignatureException",
-        "SignatureDoesNotMatch",
-        "UnauthorizedOperation",
-        "UnrecognizedClientException",
-    }
-)
-_LOGIN = "Run `aws sso login`, or set AWS_PROFILE, or start with `target: local`."
 _AGAIN = "Run the same command again: it goes on where it stopped."
 
 
@@ -39,21 +23,17 @@ def translated(doing: str) -> Iterator[None]:
         BotoCoreError,
         ClientError,
         EndpointConnectionError,
-        NoCredentialsError,
-        PartialCredentialsError,
     )
 
     try:
         yield
     except ClientError as error:
         raise _refused(doing, error.response) from error
-    except (NoCredentialsError, PartialCredentialsError) as error:
-        raise CredentialsError(f"{doing}: {error}", hint=_LOGIN) from error
     except EndpointConnectionError as error:
         hint = "Is the emulator up? `emrctl local status` says; `emrctl local up` starts it."
         raise ProvisioningError(f"{doing}: {error}", hint=hint) from error
     except BotoCoreError as error:
-        raise ProvisioningError(f"{doing}: {error}", hint=_AGAIN) from error
+        raise awserrors.explain(error, doing) from error
     except NotImplementedError as error:
         hint = "Take it out of the spec, or use `target: aws`."
         msg = f"{doing}: the local AWS has not got it: {error}"
@@ -70,16 +50,15 @@ def _refused(doing: str, response: Any) -> EmrctlError:
 def refusal(doing: str, code: str, words: str, status: int) -> EmrctlError:
     """What AWS refused, in its words, with what to do about it."""
     message = f"{doing}: {words} ({code})"
-    if code in _WHO:
-        return CredentialsError(message, hint=_LOGIN)
+    cause = awserrors.cause(code, words)
+    if cause is not None and cause.family is CredentialsError:
+        return CredentialsError(message, hint=cause.hint)
     # After a 5xx nobody knows whether it was done.
     family = RefusedError if status < 500 else ProvisioningError
-    return family(message, hint=_hint(code))
+    return family(message, hint=cause.hint if cause is not None else _hint(code))
 
 
 def _hint(code: str) -> str:
     if "AlreadyExists" in code or code in {"BucketAlreadyOwnedByYou", "InvalidGroup.Duplicate"}:
         return "Another project has that name, or its state was lost: choose another name."
-    if "Throttl" in code or code in {"RequestLimitExceeded", "SlowDown"}:
-        return f"AWS asks for patience. {_AGAIN}"
     return _AGAIN
