@@ -1,0 +1,225 @@
+"""`emrctl gc`, and what a failed `up` says of what it leaves."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from emrctl import config as configuration
+from emrctl import forgotten, provision
+from emrctl.cli import options, render
+from emrctl.errors import EmrctlError, ProvisioningError, UsageError
+from emrctl.forgotten import money, stacks
+from emrctl.specs import ProjectSpec
+from emrctl.target import Target, resolve
+from emrctl.workspace import Workspace
+
+app = options.new_app()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Wanted:
+    all_regions: bool
+    project: str | None
+    buckets: bool
+
+
+@app.command()
+def gc(
+    config: options.ConfigOption = None,
+    target: options.TargetOption = None,
+    region: options.RegionOption = None,
+    all_regions: Annotated[
+        bool, typer.Option("--all-regions", help="Look in every region of the account.")
+    ] = False,
+    project: Annotated[str | None, typer.Option(help="Only what this project made.")] = None,
+    buckets: Annotated[
+        bool, typer.Option("--buckets", help="End buckets of projects without a cluster, too.")
+    ] = False,
+    yes: options.YesOption = False,
+    as_json: options.JsonOption = False,
+) -> None:
+    """List what emrctl made on the account and what that costs; end what nobody needs any more.
+
+    What has expired, and what its cluster left behind, ends after a yes. It works by tags: also
+    on a laptop that made none of it, and without an emrctl.yaml.
+    """
+    workspace = _workspace(config, target, region)
+    place = workspace.target if workspace else _target(target, region)
+    wanted = _Wanted(all_regions=all_regions, project=project, buckets=buckets)
+    things, notes = _seen(place, wanted)
+    if not as_json:
+        _list(things, notes)
+    chosen = [one for one in things if one.endable]
+    ended = _end(workspace, place, chosen) if _agreed(chosen, yes=yes, ask=not as_json) else None
+    if as_json:
+        _document(things, notes, ended)
+    _exit_with(ended)
+
+
+def _workspace(file: Path | None, target: str | None, region: str | None) -> Workspace | None:
+    """The project here; None where there is none, and none was asked for."""
+    if file is None:
+        try:
+            configuration.find()
+        except UsageError:
+            return None
+    return options.open_workspace(file, target=target, region=region)
+
+
+def _target(kind: str | None, region: str | None) -> Target:
+    """The account that the environment names."""
+    named = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    asked = {"target": kind or "aws", "region": region or named or "us-east-1"}
+    return resolve(ProjectSpec.model_validate({"project": "any", **asked}))
+
+
+def _seen(target: Target, wanted: _Wanted) -> tuple[tuple[forgotten.Thing, ...], tuple[str, ...]]:
+    regions = forgotten.all_regions(target) if wanted.all_regions else ()
+    found = forgotten.look(target, regions)
+    scope = forgotten.Scope(
+        now=datetime.now(UTC),
+        complete=wanted.all_regions or target.endpoint is not None,
+        blind=found.blind,
+        buckets=wanted.buckets,
+    )
+    judged = forgotten.judge(found.things, scope)
+    mine = tuple(one for one in judged if wanted.project in {None, one.project})
+    return mine, found.notes
+
+
+def _list(things: Sequence[forgotten.Thing], notes: Sequence[str]) -> None:
+    for note in notes:
+        render.note(f"not looked at: {note}")
+    if not things:
+        typer.echo("emrctl made nothing here that still stands.")
+        return
+    rows = [
+        (
+            one.verdict,
+            one.kind,
+            one.id,
+            one.stack,
+            one.region,
+            _moment(one.expires),
+            _usd(one.hourly_usd),
+        )
+        for one in things
+    ]
+    columns = ("", "what", "id", "stack", "region", "expires", "USD/h")
+    render.table(*columns, rows=rows, right=("USD/h",))
+    running = [one.hourly_usd for one in things if one.kind != "bucket"]
+    needless = [one.hourly_usd for one in things if one.endable and one.kind != "bucket"]
+    typer.echo(
+        f"All of it costs {_usd(money.total(running))} USD an hour, what nobody needs "
+        f"{_usd(money.total(needless))} (buckets by what they hold)."
+    )
+
+
+def _moment(moment: datetime | None) -> str:
+    return "" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _usd(cost: float | None) -> str:
+    return "?" if cost is None else f"{cost:.3f}"
+
+
+def _agreed(chosen: Sequence[forgotten.Thing], *, yes: bool, ask: bool) -> bool:
+    """Whether to end them; where nobody can be asked, the flag is named and nothing ends."""
+    if not chosen or yes:
+        return bool(chosen)
+    if not ask or not sys.stdin.isatty():
+        render.note(f"{len(chosen)} things that nobody needs: `emrctl gc --yes` ends them.")
+        return False
+    return typer.confirm(f"End the {len(chosen)} things that nobody needs?")
+
+
+def _end(
+    workspace: Workspace | None, target: Target, chosen: Sequence[forgotten.Thing]
+) -> forgotten.End:
+    """First each stack by the engine whose state is here, then the rest by its tags."""
+    rest: Sequence[forgotten.Thing] = chosen
+    if workspace is not None:
+        root = workspace.config.root
+        rest = stacks.by_engine(workspace.project, target, root, chosen, render.note)
+    ended = forgotten.end(target, rest, render.note)
+    by_engine = tuple(one for one in chosen if one not in rest)
+    return forgotten.End(gone=by_engine + ended.gone, stay=ended.stay)
+
+
+def _document(
+    things: Sequence[forgotten.Thing], notes: Sequence[str], ended: forgotten.End | None
+) -> None:
+    found = {"things": [asdict(one) for one in things], "notes": list(notes), "ended": None}
+    if ended is not None:
+        stay = [{"id": one.id, "why": why} for one, why in ended.stay]
+        found["ended"] = {"gone": [one.id for one in ended.gone], "stay": stay}
+    render.json_document(found)
+
+
+def _exit_with(ended: forgotten.End | None) -> None:
+    """Nothing where all is gone; `ProvisioningError` with the first that is not."""
+    if ended is None:
+        return
+    render.note(f"{len(ended.gone)} ended.")
+    if ended.stay:
+        one, why = ended.stay[0]
+        raise ProvisioningError(
+            f"{len(ended.stay)} stay, the first of them {one.kind} {one.id}: {why}",
+            hint="Run `emrctl gc` again; `aws emr modify-cluster-attributes "
+            "--no-termination-protected` lifts a protection.",
+        )
+
+
+# --- a failed `up` --------------------------------------------------------------------------------
+
+
+@contextmanager
+def offering(workspace: Workspace) -> Iterator[None]:
+    """Where what is inside fails or is interrupted: what exists, what it costs, how to end it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _tell(workspace)
+        raise
+    except ProvisioningError as error:
+        if _is_ours(error):
+            _tell(workspace)
+        raise
+
+
+def _is_ours(error: ProvisioningError) -> bool:
+    """Whether it may be ended: not while somebody else is at work on the stack."""
+    from emrctl.errors import StackLockedError
+
+    return not isinstance(error, StackLockedError)
+
+
+def _tell(workspace: Workspace) -> None:
+    project = workspace.project
+    try:
+        found = stacks.standing(project, workspace.target)
+    except EmrctlError as error:
+        render.note(f"What exists could not be seen ({error.message}): `emrctl gc` lists it.")
+        return
+    if found.death is not None:
+        render.note(f"EMR gave the cluster up: {found.death}\n  {found.death.hint}")
+    if not found.things:
+        return
+    render.note(f"Of {project.cluster_stack} there are now {found}.")
+    if sys.stdin.isatty() and typer.confirm("Take it down? (no: `emrctl up` goes on from here)"):
+        provision.down(project, workspace.target, workspace.config.root)
+        render.note("It is gone.")
+        return
+    name = project.cluster.name
+    render.note(
+        f"Go on with `emrctl up`, or take it down with `emrctl down --cluster {name} --yes`."
+    )

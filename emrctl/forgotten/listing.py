@@ -1,0 +1,261 @@
+"""What of emrctl's stands on an account, asked of EMR, EC2, IAM and S3."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from emrctl.engine.failures import translated
+from emrctl.errors import EmrctlError
+from emrctl.forgotten import money, networks
+from emrctl.forgotten.things import (
+    BUCKET,
+    CLUSTER,
+    EVERYWHERE,
+    PROJECT,
+    ROLE,
+    STACK,
+    Thing,
+    expiry,
+)
+
+if TYPE_CHECKING:
+    from emrctl.target import Target
+
+LIVING = ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING")
+_AT_WORK = ["AWAITING_FULFILLMENT", "PROVISIONING", "BOOTSTRAPPING", "RUNNING"]
+_OURS = "emrctl: "
+_AT_ONCE = 8
+_SERVICES = ("emr", "ec2")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """All that was seen, and in words what could not be looked at.
+
+    `blind` are the regions whose clusters could not be listed: nobody knows what is used there.
+    """
+
+    things: tuple[Thing, ...]
+    notes: tuple[str, ...] = ()
+    blind: frozenset[str] = frozenset()
+
+    def __add__(self, other: Look) -> Look:
+        """Both together."""
+        return Look(
+            things=self.things + other.things,
+            notes=self.notes + other.notes,
+            blind=self.blind | other.blind,
+        )
+
+
+def all_regions(target: Target) -> tuple[str, ...]:
+    """Every region that the account has switched on, the target's own first."""
+    with translated("listing the account's regions"):
+        found = target.client("ec2").describe_regions()["Regions"]
+    names = sorted(str(item["RegionName"]) for item in found)
+    return (target.region, *(name for name in names if name != target.region))
+
+
+def look(target: Target, regions: Sequence[str] = ()) -> Look:
+    """Everything with emrctl's tags in these regions, by default the target's own.
+
+    What the caller may not list is left out and noted; `CredentialsError` where AWS does not
+    know the caller at all.
+    """
+    target.account()
+    places = [replace(target, region=name) for name in regions or (target.region,)]
+    for place in places:  # boto3 makes clients in one thread at a time only
+        for service in _SERVICES:
+            place.client(service)
+    with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+        found = list(pool.map(_region, places))
+    whole = Look(things=())
+    for part in (*found, _asked(target, EVERYWHERE, _roles), _asked(target, EVERYWHERE, _buckets)):
+        whole += part
+    return _with_configurations(places, whole)
+
+
+_Lister = Callable[["Target"], Iterable[Thing]]
+
+
+def _region(target: Target) -> Look:
+    return _asked(target, target.region, _at_work) + _asked(target, target.region, networks.listed)
+
+
+def _asked(target: Target, where: str, lister: _Lister) -> Look:
+    things: list[Thing] = []
+    doing = f"listing {_NAMES[lister]} ({where})"
+    try:
+        with translated(doing):
+            things += lister(target)
+    except EmrctlError as error:
+        blind = frozenset({where} if lister is _at_work else ())
+        return Look(things=tuple(things), notes=(error.message,), blind=blind)
+    return Look(things=tuple(things))
+
+
+# --- clusters and what runs -----------------------------------------------------------------------
+
+
+def _at_work(target: Target) -> Iterator[Thing]:
+    """Living clusters with the cost of their nodes, then instances that belong to none."""
+    disks, volumes = _volumes(target)
+    clusters = {item["Id"]: item for item in _clusters(target)}
+    for item in clusters.values():
+        yield _cluster(target, item, disks)
+    for one in _instances(target):
+        tags = tags_of(one)
+        if tags.get("aws:elasticmapreduce:job-flow-id") not in clusters:
+            cost = money.instance(one["InstanceType"], target.region, emr=False)
+            own = _thing(target, "instance", one["InstanceId"], tags)
+            yield replace(
+                own,
+                state=one["State"]["Name"],
+                created=one.get("LaunchTime"),
+                expires=expiry(tags, one.get("LaunchTime")),
+                hourly_usd=money.total([cost, disks.get(one["InstanceId"], 0.0)]),
+            )
+    yield from volumes
+
+
+def _clusters(target: Target) -> Iterator[dict[str, Any]]:
+    emr = target.client("emr")
+    for page in emr.get_paginator("list_clusters").paginate(ClusterStates=list(LIVING)):
+        for item in page["Clusters"]:
+            found: dict[str, Any] = emr.describe_cluster(ClusterId=item["Id"])["Cluster"]
+            if PROJECT in tags_of(found):
+                yield found
+
+
+def _cluster(target: Target, item: dict[str, Any], disks: dict[str, float]) -> Thing:
+    created = item["Status"].get("Timeline", {}).get("CreationDateTime")
+    pages = target.client("emr").get_paginator("list_instances")
+    nodes = [
+        node
+        for page in pages.paginate(ClusterId=item["Id"], InstanceStates=_AT_WORK)
+        for node in page["Instances"]
+    ]
+    costs = [_node_usd(node, target.region) for node in nodes]
+    costs += [disks.get(str(node.get("Ec2InstanceId")), 0.0) for node in nodes]
+    tags = tags_of(item)
+    # Clusters of the first emrctl carry no stack: it is their name.
+    own = _thing(target, CLUSTER, item["Id"], {STACK: item["Name"], **tags})
+    return replace(
+        own,
+        name=item["Name"],
+        state=item["Status"]["State"],
+        created=created,
+        expires=expiry(tags, created),
+        hourly_usd=money.total(costs),
+        protected=bool(item.get("TerminationProtected")),
+    )
+
+
+def _node_usd(node: dict[str, Any], region: str) -> float | None:
+    spot = node.get("Market") == "SPOT"
+    return money.instance(str(node.get("InstanceType", "")), region, emr=True, spot=spot)
+
+
+def _instances(target: Target) -> Iterator[dict[str, Any]]:
+    alive = ["pending", "running", "stopping", "stopped"]
+    filters = [networks.TAGGED, {"Name": "instance-state-name", "Values": alive}]
+    for page in target.client("ec2").get_paginator("describe_instances").paginate(Filters=filters):
+        for reservation in page["Reservations"]:
+            yield from reservation["Instances"]
+
+
+def _volumes(target: Target) -> tuple[dict[str, float], list[Thing]]:
+    """What the disks of each instance cost, and the disks that hang on none."""
+    disks: dict[str, float] = {}
+    loose: list[Thing] = []
+    pages = target.client("ec2").get_paginator("describe_volumes")
+    for page in pages.paginate(Filters=[networks.TAGGED]):
+        for item in page["Volumes"]:
+            cost = money.volume(item.get("VolumeType", "gp3"), item["Size"])
+            for holder in item.get("Attachments", ()):
+                disks[holder["InstanceId"]] = disks.get(holder["InstanceId"], 0.0) + cost
+            if not item.get("Attachments"):
+                own = _thing(target, "volume", item["VolumeId"], tags_of(item))
+                made = item.get("CreateTime")
+                loose.append(replace(own, created=made, hourly_usd=cost, state=item["State"]))
+    return disks, loose
+
+
+# --- what has no region ---------------------------------------------------------------------------
+
+
+def _roles(target: Target) -> Iterator[Thing]:
+    """Roles whose description and tags are emrctl's; an instance profile goes with its role."""
+    iam = target.client("iam")
+    for page in iam.get_paginator("list_roles").paginate():
+        for item in page["Roles"]:
+            if not str(item.get("Description", "")).startswith(_OURS):
+                continue
+            answer = iam.list_role_tags(RoleName=item["RoleName"])
+            tags = tags_of(answer)
+            if PROJECT in tags:
+                own = _thing(target, ROLE, item["RoleName"], tags)
+                yield replace(own, region=EVERYWHERE, created=item.get("CreateDate"))
+
+
+def _buckets(target: Target) -> Iterator[Thing]:
+    from emrctl.engine.kind import absent
+
+    s3 = target.client("s3")
+    for item in s3.list_buckets()["Buckets"]:
+        name = item["Name"]
+
+        def asked(name: str = name) -> Any:
+            return s3.get_bucket_tagging(Bucket=name)
+
+        # Others' buckets answer as they like; only those with our tags are ours.
+        answer = absent(asked, "NoSuchTagSet", "NoSuchBucket", "AccessDenied", "PermanentRedirect")
+        tags = tags_of({"Tags": (answer or {}).get("TagSet", [])})
+        if PROJECT in tags:
+            own = _thing(target, BUCKET, name, tags)
+            made = item.get("CreationDate")
+            yield replace(own, region=EVERYWHERE, created=made, hourly_usd=None)
+
+
+def _with_configurations(places: Sequence[Target], seen: Look) -> Look:
+    """Security configurations carry no tags: those whose names begin with a stack's are its own."""
+    stacks = {one.stack: one.project for one in seen.things}
+    for place in places:
+        here = [*_configurations(place, stacks)]
+        seen += Look(things=tuple(here))
+    return seen
+
+
+def _configurations(target: Target, stacks: dict[str, str]) -> Iterator[Thing]:
+    from botocore.exceptions import ClientError
+
+    try:
+        pages = target.client("emr").get_paginator("list_security_configurations").paginate()
+        names = [item["Name"] for page in pages for item in page["SecurityConfigurations"]]
+    except (ClientError, NotImplementedError):
+        return  # they cost nothing, and the local EMR cannot list them
+    for name in names:
+        stack, _, digest = name.rpartition("-")
+        if stack in stacks and len(digest) == len("0123abcd"):
+            tags = {PROJECT: stacks[stack], STACK: stack}
+            yield _thing(target, "security configuration", name, tags)
+
+
+def tags_of(item: dict[str, Any]) -> dict[str, str]:
+    """An answer's tags as a mapping."""
+    return {tag["Key"]: tag.get("Value", "") for tag in item.get("Tags", ())}
+
+
+def _thing(target: Target, kind: str, id_: str, tags: dict[str, str]) -> Thing:
+    return networks.thing(target, kind, id_, tags)
+
+
+_NAMES: dict[_Lister, str] = {
+    _at_work: "clusters, instances and disks",
+    networks.listed: "networks",
+    _roles: "roles",
+    _buckets: "buckets",
+}
