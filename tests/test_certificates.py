@@ -1,0 +1,75 @@
+"""Certificates for traffic between nodes: made on request, kept on S3 alone."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from emrctl import certificates
+from emrctl.cli.__main__ import main
+from emrctl.errors import ProvisioningError
+from emrctl.target import Target
+
+BUCKET = "pets-emrctl-123456789012-us-east-1"
+
+
+@pytest.mark.parametrize(
+    ("region", "name"),
+    [("us-east-1", "*.ec2.internal"), ("eu-west-1", "*.eu-west-1.compute.internal")],
+)
+def test_the_archive_is_what_emr_reads(region: str, name: str) -> None:
+    packed = zipfile.ZipFile(io.BytesIO(certificates.build(region, days=30)))
+    assert sorted(packed.namelist()) == [
+        "certificateChain.pem",
+        "privateKey.pem",
+        "trustedCertificates.pem",
+    ]
+    key = serialization.load_pem_private_key(packed.read("privateKey.pem"), password=None)
+    chain = x509.load_pem_x509_certificate(packed.read("certificateChain.pem"))
+    assert chain.public_key() == key.public_key()
+    names = chain.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == [name]
+    assert 29 <= (chain.not_valid_after_utc - chain.not_valid_before_utc).days <= 30
+    trusted = x509.load_pem_x509_certificate(packed.read("trustedCertificates.pem"))
+    chain.verify_directly_issued_by(trusted)
+
+
+def test_it_goes_to_the_bucket_and_nowhere_else(mocked: Target, tmp_path: Path) -> None:
+    mocked.client("s3").create_bucket(Bucket=BUCKET)
+    uri = certificates.make(mocked, BUCKET)
+    assert uri.startswith(f"s3://{BUCKET}/certificates/")
+    body = mocked.client("s3").get_object(Bucket=BUCKET, Key=uri.split("/", 3)[3])["Body"].read()
+    assert zipfile.ZipFile(io.BytesIO(body)).testzip() is None
+    assert certificates.make(mocked, BUCKET) != uri  # another key each time
+    assert not list(tmp_path.rglob("*.pem")) + list(tmp_path.rglob("*.zip"))
+
+
+def test_a_bucket_that_is_not_there_is_told(mocked: Target) -> None:
+    with pytest.raises(ProvisioningError, match="putting certificates into nowhere"):
+        certificates.make(mocked, "nowhere")
+
+
+def test_the_command_prints_the_address(
+    mocked: Target,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    mocked.client("s3").create_bucket(Bucket=BUCKET)
+    (tmp_path / "emrctl.yaml").write_text("project: pets\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("emrctl.target.emulator", lambda _region: mocked)
+    for arguments in (["certificates", "--json", "--days", "9"], ["certificates"]):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == 0
+        out, err = capsys.readouterr()
+        uri = json.loads(out)["uri"] if "--json" in arguments else out.strip()
+        assert uri.startswith(f"s3://{BUCKET}/certificates/")
+    assert "in_transit" in err

@@ -1,0 +1,289 @@
+"""The catalog's sizes, the tables of prices, and what a cluster costs by them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import Any
+
+import pytest
+
+from emrctl import catalog, costs, prices
+from emrctl import target as targets
+from emrctl.cli.__main__ import main
+from emrctl.errors import SpecError
+from emrctl.specs import ProjectSpec
+from emrctl.target import Target
+from tests.recorded import Recorded, refused
+
+
+def _project(region: str = "us-east-1", **cluster: Any) -> ProjectSpec:
+    document = {"project": "pets", "region": region, "cluster": cluster}
+    return ProjectSpec.model_validate(document)
+
+
+# --- sizes ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "vcpus", "gib", "yarn_mb", "derived"),
+    [
+        ("m5.xlarge", 4, 16, 12288, False),
+        ("m5.12xlarge", 48, 192, 188416, False),
+        ("c5.9xlarge", 36, 72, 65536, False),
+        ("m4.large", 2, 8, 6144, False),
+        ("p3.2xlarge", 8, 61, 54272, False),
+        ("m6i.4xlarge", 16, 64, 57344, True),
+        ("i3.4xlarge", 16, 122, 116736, True),
+        ("m7g.2xlarge", 8, 32, 23424, True),
+    ],
+)
+def test_a_type_s_size_and_what_yarn_gets_of_it(
+    name: str, vcpus: int, gib: float, yarn_mb: int, *, derived: bool
+) -> None:
+    found = catalog.instance_type(name)
+    assert (found.vcpus, found.memory_gib, found.yarn_mb) == (vcpus, gib, yarn_mb)
+    assert found.yarn_derived == derived
+
+
+def test_the_rule_for_yarn_gives_what_the_tables_list() -> None:
+    for name, listed in catalog._LISTED_MB.items():
+        kind = catalog.instance_type(name)
+        derived = catalog._yarn_mb(kind.memory_gib, arm=kind.arch == "arm64")
+        assert abs(derived - listed) <= 256, name
+
+
+def test_sizes_are_those_that_aws_describes() -> None:
+    """moto carries what DescribeInstanceTypes says."""
+    import gzip
+    from importlib import resources
+
+    text = resources.files("moto.ec2.resources").joinpath("instance_types.json.gz").read_bytes()
+    known = json.loads(gzip.decompress(text))
+    assert len(set(known) & set(catalog.INSTANCE_TYPES)) > 120
+    for name in set(known) & set(catalog.INSTANCE_TYPES):
+        ours, theirs = catalog.INSTANCE_TYPES[name], known[name]
+        assert ours.vcpus == theirs["VCpuInfo"]["DefaultVCpus"], name
+        assert ours.memory_gib == theirs["MemoryInfo"]["SizeInMiB"] / 1024, name
+        assert ours.arch in theirs["ProcessorInfo"]["SupportedArchitectures"], name
+
+
+# --- tables --------------------------------------------------------------------------------------
+
+
+def test_the_shipped_table_has_a_price_for_every_type() -> None:
+    table = catalog.shipped()
+    assert table["as_of"] == catalog.PRICES_AS_OF
+    own = table["regions"][catalog.PRICES_REGION]
+    assert set(own["ec2"]) == set(catalog.INSTANCE_TYPES)
+    assert set(own["emr"]) < set(own["ec2"])
+    for name, fee in own["emr"].items():
+        assert fee == pytest.approx(catalog.emr_fee(own["ec2"][name]), rel=0.25), name
+
+
+def test_a_rate_says_where_it_is_from() -> None:
+    own = prices.rate("m5.xlarge", "us-east-1")
+    assert (own.ec2_usd, own.emr_usd, own.fee_derived) == (0.192, 0.048, False)
+    same = prices.rate("m5.xlarge", "us-west-2")
+    assert (same.region, same.ec2_usd) == ("us-west-2", 0.192)
+    elsewhere = prices.rate("m5.xlarge", "eu-north-1")
+    assert elsewhere.region == "us-east-1"
+    derived = prices.rate("r6i.16xlarge", "us-east-1")
+    assert (derived.emr_usd, derived.fee_derived) == (0.27, True)
+    with pytest.raises(SpecError, match="not in emrctl's catalog"):
+        prices.rate("t3.micro", "us-east-1")
+
+
+# --- what a cluster costs ------------------------------------------------------------------------
+
+
+def test_a_cluster_s_hour_by_its_parts() -> None:
+    cost = costs.estimate(_project())
+    assert cost.ec2_usd == pytest.approx(0.576)
+    assert cost.emr_usd == pytest.approx(0.144)
+    assert cost.other_usd == pytest.approx(3 * 64 * 0.08 / 730 + 3 * 0.005)
+    assert cost.most_usd == pytest.approx(cost.hourly_usd)
+    assert cost.source == "prices of us-east-1, 2026-11-20"
+
+
+def test_a_region_without_prices_is_told() -> None:
+    cost = costs.estimate(_project("eu-north-1", core={"type": "m6a.xlarge"}))
+    assert any("no prices of eu-north-1" in note for note in cost.notes)
+    assert any("EMR's fee of m6a.xlarge" in note for note in cost.notes)
+
+
+def test_spot_is_paid_at_its_price_and_at_most_at_its_bid() -> None:
+    cost = costs.estimate(_project(core={"count": 10, "bid_usd": 0.1}))
+    (line,) = [line for line in cost.lines if "spot" in line.what]
+    assert (line.ec2_usd, line.emr_usd) == (pytest.approx(1.0), pytest.approx(0.48))
+    dear = costs.estimate(_project(core={"count": 10, "bid_usd": 9.0}))
+    (line,) = [line for line in dear.lines if "spot" in line.what]
+    assert line.most_usd == pytest.approx(2.4)  # nobody pays more than on demand
+
+
+FLEET: dict[str, Any] = {
+    "types": [{"type": "m5.xlarge"}, {"type": "r5.2xlarge", "weight": 2}],
+    "spot": 4,
+    "on_demand": 1,
+}
+
+
+def test_a_fleet_is_told_by_its_dearest_choice() -> None:
+    cost = costs.estimate(_project(fleets={"core": FLEET}))
+    spot, fixed = (
+        next(line for line in cost.lines if line.what == what)
+        for what in ("core r5.2xlarge spot", "core r5.2xlarge")
+    )
+    assert (spot.count, fixed.count) == (2, 1)
+    assert spot.most_usd == pytest.approx(2 * 0.63)
+    ends = {**FLEET, "on_timeout": "terminate", "types": [{"bid_percent": 50}]}
+    capped = costs.estimate(_project(fleets={"core": ends, "task": {**FLEET, "spot": 0}}))
+    (line,) = [line for line in capped.lines if line.what == "core m5.xlarge spot"]
+    assert line.most_usd == pytest.approx(4 * (0.096 + 0.048))
+    assert any(line.what.startswith("task") for line in capped.lines)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "more", "usd"),
+    [
+        ({"scaling": {"maximum": 12}}, 10, 2.4),
+        ({"scaling": {"maximum": 80, "unit": "vcpus"}}, 72, 72 * 0.06),
+        ({"scaling": {"maximum": 9}, "fleets": {"core": FLEET}}, 4, 4 * 0.315),
+        ({"scaling": {"maximum": 2}}, 0, 0),
+    ],
+)
+def test_scaling_counts_up_to_its_limit(cluster: dict[str, Any], more: int, usd: float) -> None:
+    cost = costs.estimate(_project(**cluster))
+    (line,) = [line for line in cost.lines if line.what.startswith("scaling")]
+    assert (line.count, line.usd) == (more, 0)
+    assert line.most_usd == pytest.approx(usd)
+
+
+def test_ways_out_cost_too() -> None:
+    private = costs.estimate(_project(network={"private": True, "nat": True}))
+    beside = {line.what: line.usd for line in private.lines}
+    assert (beside["endpoints"], beside["NAT gateway"]) == (0.02, pytest.approx(0.05))
+    assert "public addresses" not in beside
+    theirs = costs.estimate(_project(network={"subnets": ["subnet-1"]}))
+    assert not {line.what for line in theirs.lines} & {"public addresses", "endpoints"}
+
+
+def test_a_limit_refuses_with_the_numbers() -> None:
+    costs.refuse_costly(_project(max_hourly_cost=0.76))
+    costs.refuse_costly(_project())
+    with pytest.raises(SpecError) as caught:
+        costs.refuse_costly(_project(max_hourly_cost=0.5, core={"type": "m5.2xlarge", "count": 2}))
+    said = str(caught.value)
+    assert "can cost 1.236 USD an hour, and max_hourly_cost is 0.500" in said
+    assert "core m5.2xlarge 0.960" in said
+    assert "max_hourly_cost" in caught.value.hint
+
+
+# --- AWS's own -----------------------------------------------------------------------------------
+
+
+def _product(name: str, usd: str, unit: str = "Hrs") -> str:
+    terms = {
+        "OnDemand": {"x": {"priceDimensions": {"y": {"unit": unit, "pricePerUnit": {"USD": usd}}}}}
+    }
+    return json.dumps({"product": {"attributes": {"instanceType": name}}, "terms": terms})
+
+
+def _listed(asked: Any) -> Any:
+    wanted = {item["Field"]: item["Value"] for item in asked["Filters"]}
+    assert wanted["regionCode"] == "eu-west-1"
+    if asked["ServiceCode"] == "ElasticMapReduce":
+        return {"PriceList": [_product("m5.xlarge", "0.048")]}
+    assert (wanted["operatingSystem"], wanted["tenancy"]) == ("Linux", "Shared")
+    if "NextToken" not in asked:
+        return {"PriceList": [_product("m5.xlarge", "0.214")], "NextToken": "more"}
+    return {
+        "PriceList": [
+            _product("t3.micro", "0.01"),
+            _product("r5.xlarge", "0.282"),
+            _product("c5.xlarge", "9", "GB"),
+        ]
+    }
+
+
+def _spot(name: str, zone: str, price: str, minute: int) -> dict[str, Any]:
+    when = dt.datetime(2026, 11, 20, 10, minute, tzinfo=dt.UTC)
+    return {"InstanceType": name, "AvailabilityZone": zone, "SpotPrice": price, "Timestamp": when}
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Recorded:
+    """AWS's price list and spot history."""
+    targets._client.cache_clear()
+    targets._session.cache_clear()
+    history = [
+        _spot("m5.xlarge", "a", "0.09", 1),
+        _spot("m5.xlarge", "a", "0.11", 5),
+        _spot("m5.xlarge", "b", "0.10", 3),
+    ]
+    found = Recorded(
+        {"GetProducts": _listed, "DescribeSpotPriceHistory": {"SpotPriceHistory": history}}
+    )
+    monkeypatch.setattr("botocore.client.BaseClient._make_api_call", found.answer)
+    return found
+
+
+def test_refreshed_prices_win(aws: Recorded, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["prices", "refresh", "--region", "eu-west-1"])
+    assert ended.value.code == 0
+    assert str(prices.file()) in capsys.readouterr().out
+    found = prices.rate("m5.xlarge", "eu-west-1")
+    assert (found.region, found.ec2_usd, found.emr_usd) == ("eu-west-1", 0.214, 0.048)
+    assert found.spot_usd == 0.10  # the cheapest zone's latest
+    assert found.as_of == dt.datetime.now(dt.UTC).date().isoformat()
+    assert prices.rate("r5.xlarge", "eu-west-1").fee_derived
+    assert prices.rate("c5.xlarge", "eu-west-1").region == "us-east-1"
+    assert "t3.micro" not in prices.file().read_text()
+    spot = costs.estimate(_project("eu-west-1", core={"bid_usd": 0.2}))
+    (line,) = [line for line in spot.lines if "spot" in line.what]
+    assert (line.ec2_usd, line.most_usd) == (pytest.approx(0.1), pytest.approx(0.248))
+
+
+def test_the_price_list_is_asked_where_it_is_answered(aws: Recorded) -> None:
+    regions: list[str] = []
+
+    def client(service: str) -> Any:
+        regions.append(service)
+        return Target(kind="aws", region=prices.LIST_REGION).client(service)
+
+    prices.refresh(client, Target(kind="aws", region="eu-west-1").client, "eu-west-1")
+    assert regions == ["pricing"]
+    assert {operation for operation, _ in aws.calls} == {"GetProducts", "DescribeSpotPriceHistory"}
+
+
+def test_a_region_without_a_list_leaves_the_tables_alone(aws: Recorded) -> None:
+    aws.answers["GetProducts"] = {"PriceList": []}
+    with pytest.raises(SpecError, match="no prices of us-east-9"):
+        prices.refresh(*_clients(), "us-east-9")
+    assert not prices.file().exists()
+
+
+def _clients() -> tuple[Any, Any]:
+    asked = Target(kind="aws", region="us-east-1")
+    return asked.client, asked.client
+
+
+def test_a_caller_who_may_not_is_told(aws: Recorded, capsys: pytest.CaptureFixture[str]) -> None:
+    aws.answers["GetProducts"] = refused("ExpiredTokenException")
+    with pytest.raises(SystemExit) as ended:
+        main(["prices", "refresh", "--region", "eu-west-1"])
+    assert ended.value.code == 4
+    assert "the session has expired" in capsys.readouterr().err
+
+
+def test_prices_are_shown_and_printed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["prices", "--region", "us-east-1", "--family", "m5.x", "--json"])
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["type"], found["ec2_usd"], found["yarn_mb"]) == ("m5.xlarge", 0.192, 12288)
+    with pytest.raises(SystemExit):
+        main(["prices", "--family", "r6i"])
+    shown = capsys.readouterr()
+    assert "r6i.24xlarge" in shown.out
+    assert "us-east-1 as of 2026-11-20" in shown.err

@@ -1,0 +1,211 @@
+"""What a spec may ask for, what it may not, and what of it localhost has not got."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from emrctl.errors import SpecError
+from emrctl.specs import ClusterSpec, ProjectSpec, aws_alone, memory_mb, refuse_local
+from emrctl.specs.local import AWS_ALONE
+
+FLEETS: dict[str, Any] = {
+    "core": {"types": [{"type": "r5.xlarge"}, {"type": "m5.2xlarge", "weight": 2}], "spot": 5}
+}
+
+
+def _project(**other: Any) -> ProjectSpec:
+    return ProjectSpec.model_validate({"project": "pets", **other})
+
+
+def test_a_default_project_runs_on_localhost() -> None:
+    project = ProjectSpec(project="pets")
+    refuse_local(project)
+    assert project.cluster.primary.count + project.cluster.core.count == 3
+    assert project.cluster.types == ("m5.xlarge",)
+
+
+# A value that asks for AWS, for every key that is refused on localhost.
+AWS_VALUES: dict[str, Any] = {
+    "cluster.primary.count": 3,
+    "cluster.primary.bid_usd": 0.1,
+    "cluster.core.bid_usd": 0.1,
+    "cluster.task": [{"count": 1}],
+    "cluster.fleets": FLEETS,
+    "cluster.scaling": {"maximum": 4},
+    "cluster.ami": "ami-0a",
+    "cluster.root_volume_gb": 30,
+    "cluster.key_pair": "mine",
+    "cluster.placement": "spread",
+    "cluster.network.private": True,
+    "cluster.network.nat": True,
+    "cluster.network.endpoints": ["ec2"],
+    "cluster.network.close_default_group": True,
+    "cluster.network.vpc": "vpc-1",
+    "cluster.network.subnets": ["subnet-1"],
+    "cluster.roles.service": "EMR_DefaultRole",
+    "cluster.roles.instance_profile": "EMR_EC2_DefaultRole",
+    "cluster.roles.permissions_boundary": "arn:aws:iam::1:policy/limit",
+    "cluster.roles.ssm": True,
+    "cluster.security.at_rest": True,
+    "cluster.security.disk_key": "arn:aws:kms:us-east-1:1:key/k",
+    "cluster.security.in_transit": "s3://pets/c.zip",
+    "cluster.security.log_key": "arn:aws:kms:us-east-1:1:key/k",
+    "cluster.security.configuration": "theirs",
+    "storage.access_logs": "the-logs",
+}
+# What a key cannot be without.
+NEEDED: dict[str, dict[str, Any]] = {
+    "cluster.primary.count": {"cluster.termination_protection": True},
+    "cluster.placement": {"cluster.primary.count": 3, "cluster.termination_protection": True},
+    "cluster.network.nat": {"cluster.network.private": True},
+    "cluster.network.endpoints": {"cluster.network.private": True},
+    "cluster.network.vpc": {"cluster.network.subnets": ["subnet-1"]},
+    "cluster.security.disk_key": {"cluster.security.at_rest": True},
+}
+
+
+def _with(values: dict[str, Any]) -> ProjectSpec:
+    document: dict[str, Any] = {}
+    for key, value in values.items():
+        place = document
+        *path, last = key.split(".")
+        for part in path:
+            place = place.setdefault(part, {})
+        place[last] = value
+    return _project(**document)
+
+
+@pytest.mark.parametrize("key", AWS_ALONE)
+def test_what_localhost_has_not_got_is_refused_by_name(key: str) -> None:
+    project = _with({**NEEDED.get(key, {}), key: AWS_VALUES[key]})
+    assert key in aws_alone(project)
+    with pytest.raises(SpecError, match=key) as caught:
+        refuse_local(project)
+    assert "target: aws" in caught.value.hint
+
+
+def test_all_of_them_are_named_at_once() -> None:
+    with pytest.raises(SpecError) as caught:
+        refuse_local(_with({"cluster.key_pair": "mine", "cluster.roles.ssm": True}))
+    said = "cluster.key_pair, cluster.roles.ssm are not to be had on localhost"
+    assert str(caught.value) == said
+
+
+IMPOSSIBLE: dict[str, tuple[dict[str, Any], str]] = {
+    "two primaries": ({"primary": {"count": 2}}, "1 primary node, or 3"),
+    "three unprotected": ({"primary": {"count": 3}}, "termination_protection: true"),
+    "placement of one": ({"placement": "spread"}, "primary.count: 3"),
+    "groups and fleets": ({"fleets": FLEETS, "core": {"count": 3}}, "take core out"),
+    "an empty fleet": ({"fleets": {"core": {"types": [{}]}}}, "needs units"),
+    "a type twice": ({"fleets": {"core": {"types": [{}, {}], "spot": 1}}}, "m5.xlarge twice"),
+    "no types": ({"fleets": {"core": {"types": [], "spot": 1}}}, "at least 1 item"),
+    "two bids": (
+        {"fleets": {"core": {"types": [{"bid_usd": 1, "bid_percent": 50}], "spot": 1}}},
+        "a bid_usd and a bid_percent",
+    ),
+    "a fleet of primaries": (
+        {"fleets": {**FLEETS, "primary": {"types": [{}], "on_demand": 2}}},
+        "fleets.primary is one node",
+    ),
+    "limits upside down": ({"scaling": {"minimum": 5, "maximum": 4}}, "scaling.minimum is 5"),
+    "more core than all": ({"scaling": {"maximum": 4, "max_core": 9}}, "scaling.max_core is 9"),
+    "units without fleets": ({"scaling": {"maximum": 4, "unit": "fleet_units"}}, "no fleets"),
+    "instances of fleets": (
+        {"fleets": FLEETS, "scaling": {"maximum": 9, "unit": "instances"}},
+        "fleets are counted in fleet_units",
+    ),
+    "two task groups of one name": ({"task": [{}, {}]}, "names of their own"),
+    "a VPC alone": ({"network": {"vpc": "vpc-1"}}, "needs network.subnets"),
+    "NAT in public": ({"network": {"nat": True}}, "private: true"),
+    "endpoints in public": ({"network": {"endpoints": ["ec2"]}}, "private: true"),
+    "changes in subnets of others": (
+        {"network": {"subnets": ["subnet-1"], "zone": "us-east-1a"}},
+        "network.zone: emrctl changes nothing",
+    ),
+    "groups in two subnets": ({"network": {"subnets": ["subnet-1", "subnet-2"]}}, "one subnet"),
+    "a VPC by its name": ({"network": {"vpc": "main", "subnets": ["subnet-1"]}}, "pattern"),
+    "sessions on a foreign profile": (
+        {"roles": {"ssm": True, "instance_profile": "mine"}},
+        "attach AmazonSSMManagedInstanceCore",
+    ),
+    "a limit on no role": (
+        {
+            "roles": {
+                "service": "a",
+                "instance_profile": "b",
+                "permissions_boundary": "arn:aws:iam::1:policy/x",
+            }
+        },
+        "roles that emrctl makes",
+    ),
+    "disks without rest": ({"security": {"disk_key": "arn:aws:kms:a:1:key/k"}}, "at_rest: true"),
+    "a configuration twice": (
+        {"security": {"configuration": "mine", "at_rest": True}},
+        "names one that exists",
+    ),
+    "certificates of nowhere": ({"security": {"in_transit": "certs.zip"}}, "pattern"),
+    "Kerberos": ({"kerberos": {"realm": "X"}}, "kerberos is left out"),
+    "Kerberos as security": ({"security": {"kerberos": True}}, "kerberos is left out"),
+    "a type that is none": ({"core": {"type": "m5.xlrage"}}, "Did you mean m5.xlarge"),
+    "a free cluster": ({"max_hourly_cost": 0}, "greater than 0"),
+    "seventeen scripts": ({"bootstrap": ["python.sh"] * 17}, "EMR takes 16 at most"),
+}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_what_no_cluster_can_be_is_refused_with_why(name: str) -> None:
+    document, words = IMPOSSIBLE[name]
+    with pytest.raises(ValidationError) as caught:
+        ClusterSpec.model_validate(document)
+    assert words in str(caught.value)
+
+
+def test_a_waiver_needs_a_sentence() -> None:
+    with pytest.raises(ValidationError, match="waiver of CKV_AWS_18: say in a sentence"):
+        _project(waivers={"CKV_AWS_18": "no"})
+
+
+def test_short_forms() -> None:
+    spec = ClusterSpec.model_validate(
+        {"buckets": ["open-data"], "bootstrap": ["x.sh"], "network": {"subnets": "subnet-1"}}
+    )
+    assert (spec.buckets[0].name, spec.buckets[0].access) == ("open-data", "read")
+    assert spec.bootstrap[0].script == "x.sh"
+    assert spec.network.subnets == ("subnet-1",)
+    assert spec.network.existing
+
+
+def test_a_fleet_counts_as_the_group_that_it_might_be() -> None:
+    spec = ClusterSpec.model_validate({"fleets": FLEETS})
+    assert (spec.core_group.type, spec.core_group.count) == ("r5.xlarge", 5)
+    assert spec.primary_group.type == "m5.xlarge"
+    assert spec.types == ("m5.xlarge", "r5.xlarge", "m5.2xlarge")
+    heavy = {"core": {"types": [{"type": "m5.xlarge", "weight": 2}], "on_demand": 5}}
+    assert ClusterSpec.model_validate({"fleets": heavy}).core_group.count == 3
+
+
+def test_another_name_changes_nothing_else() -> None:
+    project = _project(cluster={"fleets": FLEETS, "network": {"subnets": {"tier": "data"}}})
+    other = project.with_cluster("big")
+    assert other.cluster.name == "big"
+    assert other.cluster.fleets == project.cluster.fleets
+    assert other.cluster.network == project.cluster.network
+    assert project.with_cluster(None) is project
+
+
+def test_endpoints_are_those_that_the_spec_needs() -> None:
+    assert _project().endpoint_services == ("elasticmapreduce", "sts")
+    more = _project(storage={"kms_key": "k"}, cluster={"roles": {"ssm": True}})
+    assert more.endpoint_services[2:] == ("kms", "ssm", "ssmmessages", "ec2messages")
+    chosen = {"network": {"private": True, "endpoints": ["ec2"]}}
+    assert _project(cluster=chosen).endpoint_services == ("ec2",)
+
+
+@pytest.mark.parametrize(("text", "mb"), [("512m", 512), ("4g", 4096), ("2G", 2048)])
+def test_memory(text: str, mb: int) -> None:
+    assert memory_mb(text) == mb
+    with pytest.raises(SpecError, match="no memory size"):
+        memory_mb("4 gigs")
