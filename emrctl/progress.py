@@ -1,4 +1,8 @@
-"""What a run is doing now, from YARN's and Spark's REST; silence of either is no fault."""
+"""What a run is doing now, from YARN's and Spark's REST; silence of either is no fault.
+
+While a run is watched, samples of the cluster's nodes go into the store with it: YARN itself keeps
+none.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from emrctl.metrics.live import Live, Places, Watch
+    from emrctl.metrics.nodes import Samples
+    from emrctl.metrics.rest import Fetch
     from emrctl.store import Run
     from emrctl.workspace import Workspace
 
-# A page that does not answer is left alone for a while: each try costs a time-out.
-_SILENCE_S = 20.0
 # Pages are asked at most this often, however often the step's state is.
 _INTERVAL_S = 1.0
+# Nodes are sampled no more often than that, and on AWS not at every look either.
+_SAMPLE_S = 2.0
+NODES = "nodes.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +45,8 @@ class Watcher:
         self._workspace = workspace
         self._seen = Progress()
         self._not_before = 0.0
+        self._watch: Watch | None = None
+        self._samples: Samples | None = None
 
     def look(self, run: Run) -> Progress:
         """What is known now; what was known before where nothing new could be read."""
@@ -44,46 +54,69 @@ class Watcher:
         if run.state != "RUNNING" or now < self._not_before:
             return self._seen
         self._not_before = now + _INTERVAL_S
-        try:
-            self._seen = self._read(run)
-        except (OSError, ValueError, KeyError, TypeError):
-            self._not_before = now + _SILENCE_S
+        watch = self._watching(run)
+        application = watch.application()
+        if application is None:
+            return self._seen
+        spark = watch.spark() if application.state == "RUNNING" else None
+        seen = spark.progress if spark is not None else None
+        self._sample(run)
+        self._seen = Progress(
+            application_id=application.application_id,
+            application_state=application.state,
+            containers=application.running_containers or 0,
+            executors=seen.executors if seen else None,
+            stages_done=seen.stages_done if seen else None,
+            stages_total=seen.stages_total if seen else None,
+            tasks_done=seen.tasks_done if seen else None,
+            tasks_total=seen.tasks_total if seen else None,
+        )
         return self._seen
 
-    def _read(self, run: Run) -> Progress:
-        target = self._workspace.target
-        yarn = target.page(run.cluster.id, run.cluster.primary_dns, "yarn")
-        tag = run.application_tag.lower()
-        apps = target.fetch(f"{yarn}/ws/v1/cluster/apps?applicationTags={tag}")["apps"] or {}
-        found = apps.get("app") or []
-        if not found:
-            return self._seen
-        app = max(found, key=lambda item: item["startedTime"])
-        spark = self._spark(run, str(app["id"])) if app["state"] == "RUNNING" else {}
-        return Progress(
-            application_id=str(app["id"]),
-            application_state=str(app["state"]),
-            containers=max(0, int(app["runningContainers"])),
-            **spark,
-        )
+    def whole(self, run: Run) -> Live:
+        """Everything that EMR, YARN and Spark tell of the run; a sample of it is stored."""
+        found = self._watching(run).look(run.id, run.state)
+        if found.cluster is not None and not run.finished:
+            self._sample(run)
+        return found
 
-    def _spark(self, run: Run, application_id: str) -> dict[str, Any]:
-        from emrctl.metrics import sparkui
+    def _watching(self, run: Run) -> Watch:
+        if self._watch is None:
+            from emrctl.metrics.live import Watch
 
-        target = self._workspace.target
-        base = target.page(run.cluster.id, run.cluster.primary_dns, "proxy")
-        try:
-            seen = sparkui.progress(
-                lambda path: target.fetch(f"{base}/{application_id}{path}"), application_id
-            )
-        except (OSError, ValueError, KeyError, TypeError):
-            return {}
-        if seen is None:
-            return {}
-        return {
-            "executors": seen.executors,
-            "stages_done": seen.stages_done,
-            "stages_total": seen.stages_total,
-            "tasks_done": seen.tasks_done,
-            "tasks_total": seen.tasks_total,
-        }
+            self._watch = Watch(places(self._workspace, run), run.application_tag)
+        return self._watch
+
+    def _sample(self, run: Run) -> None:
+        """The nodes' state goes into the store, where the last sample is old enough."""
+        from emrctl.metrics import nodes
+
+        at_ms = int(time.time() * 1000)
+        if self._samples is not None and not self._samples.due(at_ms):
+            return
+        account = self._watching(run).cluster()
+        if account is None or not account.nodes:
+            return
+        store = self._workspace.store
+        if self._samples is None:
+            interval_s = max(_SAMPLE_S, self._workspace.target.poll_s)
+            known = nodes.read(store.get(run.id, NODES))
+            self._samples = nodes.Samples(round(interval_s * 1000), known)
+        self._samples.add(nodes.sample(at_ms, account))
+        store.put(run.id, NODES, self._samples.lines())
+
+
+def places(workspace: Workspace, run: Run) -> Places:
+    """Where the run's cluster answers."""
+    from emrctl.metrics.live import Places
+
+    target, cluster = workspace.target, run.cluster
+    proxy = target.page(cluster.id, cluster.primary_dns, "proxy")
+    return Places(
+        yarn=_below(target, target.page(cluster.id, cluster.primary_dns, "yarn")),
+        spark=lambda application_id: _below(target, f"{proxy}/{application_id}"),
+    )
+
+
+def _below(target: Any, base: str) -> Fetch:
+    return lambda path: target.fetch(f"{base}{path}")

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from emrctl.analysis.compare import Comparison, Configuration
-from emrctl.analysis.figures import last_known_ms
 from emrctl.analysis.records import RunRecord
 from emrctl.metrics.model import ExecutorMetrics, RunMetrics, StageMetrics
+from emrctl.metrics.timeline import last_known_ms
 
 Chart = dict[str, Any]
 # Okabe and Ito's colours, told apart by colour-blind readers too, on light and on dark.

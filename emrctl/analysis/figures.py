@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from emrctl.analysis.records import RunRecord
-from emrctl.metrics.model import ExecutorMetrics, RunMetrics
+from emrctl.metrics.model import RunMetrics
+from emrctl.metrics.timeline import core_seconds, peak_cores
 
 MAX_RESULT_FIGURES = 24
 
@@ -22,46 +23,10 @@ class Figure:
     of: Callable[[RunRecord], float | None]
 
 
-def lifetime_s(row: ExecutorMetrics, run: RunMetrics) -> float:
-    """Seconds that the executor was there: until it was removed, or the last that is known."""
-    last = row.removed_ms if row.removed_ms is not None else last_known_ms(run)
-    if row.added_ms is None or last is None:
-        return 0.0
-    return max(0, last - row.added_ms) / 1000
-
-
-def last_known_ms(run: RunMetrics) -> int | None:
-    """The application's end; where it is not known, the last moment that the log tells of."""
-    if run.end_ms is not None:
-        return run.end_ms
-    moments = [stage.completed_ms for stage in run.stages if stage.completed_ms is not None]
-    moments += [row.removed_ms for row in run.executors if row.removed_ms is not None]
-    return max(moments, default=None)
-
-
-def core_seconds(run: RunMetrics) -> float:
-    """Cores x lifetime over the executors: what the run held, used or not."""
-    return sum(row.cores * lifetime_s(row, run) for row in run.busy_rows)
-
-
 def busy_percent(run: RunMetrics) -> float | None:
     """Share of the executors' core time in which tasks ran: task time / (cores x lifetime)."""
     held = core_seconds(run)
     return 100 * run.task_time_ms / 1000 / held if held else None
-
-
-def peak_cores(run: RunMetrics) -> int:
-    """Most executor cores alive at one time."""
-    changes = []
-    for row in run.busy_rows:
-        changes.append((row.added_ms or 0, row.cores))
-        if row.removed_ms is not None:
-            changes.append((row.removed_ms, -row.cores))
-    alive = peak = 0
-    for _, change in sorted(changes):
-        alive += change
-        peak = max(peak, alive)
-    return peak
 
 
 def imbalance(run: RunMetrics) -> float | None:

@@ -6,11 +6,11 @@ The driver's own, the same through YARN's proxy, or the history server's.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from emrctl.metrics.model import Record
-from emrctl.metrics.rest import Fetch, ask, rows
+from emrctl.metrics.model import ExecutorMetrics, Record
+from emrctl.metrics.rest import Fetch, ask, rows, section
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +57,114 @@ def progress(fetch: Fetch, app_id: str) -> Progress | None:
         executors=sum(row.get("id") != "driver" and row.get("isActive", True) for row in executors),
         stages_running=tuple(str(stage.get("name", "")) for stage in stages),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveStage(Record):
+    """A stage at work; `median_ms` is of the tasks that are done, `longest_ms` of all.
+
+    `slowest_on` is the executor of the longest that is still at work.
+    """
+
+    id: int
+    attempt: int = 0
+    name: str = ""
+    tasks: int = 0
+    done: int = 0
+    active: int = 0
+    failed: int = 0
+    median_ms: int | None = None
+    longest_ms: int | None = None
+    slowest_on: str | None = None
+
+    @property
+    def skew(self) -> float | None:
+        """How many times the median task the longest takes so far."""
+        if not self.median_ms or self.longest_ms is None:
+            return None
+        return self.longest_ms / self.median_ms
+
+
+@dataclass(frozen=True, kw_only=True)
+class State(Record):
+    """All that Spark's pages tell of an application at work."""
+
+    progress: Progress = field(default_factory=Progress)
+    stages: tuple[LiveStage, ...] = ()
+    executors: tuple[ExecutorMetrics, ...] = ()
+
+
+def state(fetch: Fetch, app_id: str) -> State | None:
+    """The application as its pages show it; None where Spark does not answer."""
+    counted = progress(fetch, app_id)
+    if counted is None:
+        return None
+    root = _root(fetch, app_id)
+    stages = rows(ask(fetch, f"{root}/stages?status=active"))
+    executors = rows(ask(fetch, f"{root}/allexecutors"))
+    return State(
+        progress=counted,
+        stages=tuple(_live_stage(fetch, root, stage) for stage in stages[:_STAGES]),
+        executors=tuple(map(_executor, executors)),
+    )
+
+
+def _live_stage(fetch: Fetch, root: str, stage: dict[str, Any]) -> LiveStage:
+    path = f"{root}/stages/{stage.get('stageId')}/{stage.get('attemptId', 0)}"
+    summary = section(ask(fetch, f"{path}/taskSummary?quantiles=0.5,1.0"))
+    times = summary.get("duration") or summary.get("executorRunTime") or [None, None]
+    median, longest = _whole(times[0]), _whole(times[-1])
+    running = rows(ask(fetch, f"{path}/taskList?status=running&sortBy=-runtime&length=1"))
+    slowest = running[0] if running else {}
+    both = [item for item in (longest, _whole(slowest.get("duration"))) if item is not None]
+    return LiveStage(
+        id=int(stage.get("stageId") or 0),
+        attempt=int(stage.get("attemptId") or 0),
+        name=str(stage.get("name", "")),
+        tasks=int(stage.get("numTasks") or 0),
+        done=int(stage.get("numCompleteTasks") or 0),
+        active=int(stage.get("numActiveTasks") or 0),
+        failed=int(stage.get("numFailedTasks") or 0),
+        median_ms=median,
+        longest_ms=max(both, default=None),
+        slowest_on=str(slowest["executorId"]) if slowest.get("executorId") else None,
+    )
+
+
+def _executor(row: dict[str, Any]) -> ExecutorMetrics:
+    peaks = section(row, "peakMemoryMetrics")
+    figures: dict[str, Any] = {ours: int(row.get(key) or 0) for ours, key in _EXECUTOR.items()}
+    return ExecutorMetrics(
+        id=str(row.get("id", "")),
+        host=str(row.get("hostPort", "")).rpartition(":")[0],
+        active=bool(row.get("isActive", True)),
+        excluded=bool(row.get("isExcluded", False)),
+        peak_memory={name: value for name, value in peaks.items() if isinstance(value, int)},
+        **figures,
+    )
+
+
+_STAGES = 5
+_EXECUTOR = {
+    "rdd_blocks": "rddBlocks",
+    "storage_used_bytes": "memoryUsed",
+    "storage_total_bytes": "maxMemory",
+    "disk_used_bytes": "diskUsed",
+    "cores": "totalCores",
+    "active_tasks": "activeTasks",
+    "failed_tasks": "failedTasks",
+    "complete_tasks": "completedTasks",
+    "total_tasks": "totalTasks",
+    "task_time_ms": "totalDuration",
+    "gc_time_ms": "totalGCTime",
+    "input_bytes": "totalInputBytes",
+    "shuffle_read_bytes": "totalShuffleRead",
+    "shuffle_write_bytes": "totalShuffleWrite",
+}
+
+
+def _whole(value: Any) -> int | None:
+    return int(value) if isinstance(value, int | float) else None
 
 
 def _root(fetch: Fetch, app_id: str) -> str:

@@ -84,14 +84,14 @@ class TaskBatch:
     ) -> None:
         outcome = _OUTCOMES.get(reason, FAILED)
         stage.ended[outcome] += len(ended)
+        if outcome != OK:
+            for event in ended:
+                stage.fail(_cause(event.reason))
         if reason == _RESUBMITTED:
             stage.resubmitted += len(ended)
             return
         self._state.tasks.end([event.info.id for event in ended])
         stage.time_ms[outcome] += sum(_durations(ended))
-        if outcome != OK:
-            for event in ended:
-                stage.fail(_cause(event.reason))
         measured = [event for event in ended if event.figures is not None]
         if measured:
             columns = Columns.of([cast("events.TaskFigures", e.figures) for e in measured])

@@ -25,6 +25,10 @@ def application(fetch: Fetch, app_id: str) -> YarnAccount | None:
     if not app.get("id"):
         return None
     attempts = rows(ask(fetch, f"{_ROOT}/apps/{app_id}/appattempts"), "appAttempts", "appAttempt")
+    return _account(app, len(attempts) or None)
+
+
+def _account(app: dict[str, Any], attempts: int | None) -> YarnAccount:
     return YarnAccount(
         application_id=str(app["id"]),
         state=str(app.get("state", "UNKNOWN")),
@@ -37,10 +41,21 @@ def application(fetch: Fetch, app_id: str) -> YarnAccount | None:
         containers=_known(app.get("totalAllocatedContainers")),
         running_containers=_known(app.get("runningContainers")),
         preempted=_preempted(app),
-        attempts=len(attempts) or None,
+        attempts=attempts,
         diagnostics=str(app.get("diagnostics") or "").strip(),
         am_host=str(app.get("amHostHttpAddress") or "").partition(":")[0],
     )
+
+
+def tagged(fetch: Fetch, tag: str) -> YarnAccount | None:
+    """YARN's account of the newest application that carries `tag`; None where there is none yet.
+
+    Where nobody answers, what `fetch` raises goes on: silence is not an empty list.
+    """
+    listed = rows(fetch(f"{_ROOT}/apps?applicationTags={tag}"), "apps", "app")
+    if not listed:
+        return None
+    return _account(max(listed, key=lambda app: app.get("startedTime") or 0), None)
 
 
 def _known(value: Any) -> int | None:

@@ -11,6 +11,7 @@ from emrctl.analysis import export, figures
 from emrctl.analysis.compare import LOCAL_NOTE, ONE_RUN_EACH, compare, measure, ratio
 from emrctl.analysis.records import RunRecord
 from emrctl.errors import UsageError
+from emrctl.metrics import timeline
 from emrctl.metrics.model import ExecutorMetrics, RunMetrics, YarnAccount
 
 
@@ -172,7 +173,7 @@ def test_busy_share_is_task_time_over_cores_held() -> None:
         worker("1", task_time_ms=9_000),
         worker("2", added_ms=1_000, removed_ms=6_000, task_time_ms=6_000),
     )
-    assert figures.core_seconds(run) == 60.0
+    assert timeline.core_seconds(run) == 60.0
     assert value("busy_percent", run) == 25.0
     assert value("task_time_s", run) == 15.0
     assert value("cores", run) == 8
@@ -190,7 +191,7 @@ def test_local_mode_counts_the_drivers_own_cores() -> None:
 
 def test_a_run_without_an_end_lasts_to_the_last_that_is_known() -> None:
     run = metrics(worker("1", task_time_ms=2_000), worker("2", removed_ms=5_000), end_ms=None)
-    assert figures.last_known_ms(run) == 5_000
+    assert timeline.last_known_ms(run) == 5_000
     assert value("busy_percent", run) == 5.0
     assert value("busy_percent", metrics(worker("1"), end_ms=None)) is None
 

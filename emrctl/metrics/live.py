@@ -1,0 +1,134 @@
+"""One picture of a run at work: EMR's step, YARN's application and queue, Spark's own pages.
+
+Any of them may be away: it is then left alone for a while, and what it said last stands with its
+age.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from emrctl.errors import EmrctlError
+from emrctl.metrics import sparkui, yarn
+from emrctl.metrics.model import ClusterAccount, Record, YarnAccount
+from emrctl.metrics.rest import Fetch
+
+T = TypeVar("T")
+# A page that does not answer is left alone for a while: each try costs a time-out. Spark's are
+# away for a few seconds at the start of every application.
+SILENCE_S, SPARK_SILENCE_S = 20.0, 3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Live(Record):
+    """What is known at one moment; `ages_s` says how long ago each source told it.
+
+    A source that never answered is not among them. `state` is the step's.
+    """
+
+    run: str
+    state: str
+    at_ms: int = 0
+    application: YarnAccount | None = None
+    cluster: ClusterAccount | None = None
+    spark: sparkui.State | None = None
+    ages_s: Mapping[str, float] = field(default_factory=dict)
+
+
+class Source(Generic[T]):
+    """Something that may be away; what it said last, and when."""
+
+    def __init__(
+        self, silence_s: float = SILENCE_S, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.said: T | None = None
+        self._silence_s = silence_s
+        self._clock = clock
+        self._at: float | None = None
+        self._not_before = 0.0
+
+    def ask(self, question: Callable[[], T | None]) -> T | None:
+        """A new answer; the last one where none comes, or none is waited for."""
+        now = self._clock()
+        if now < self._not_before:
+            return self.said
+        try:
+            answer = question()
+        except (OSError, ValueError, KeyError, TypeError, EmrctlError):
+            self._not_before = self._clock() + self._silence_s
+            return self.said
+        if answer is not None:
+            self.said, self._at = answer, now
+        return self.said
+
+    @property
+    def age_s(self) -> float | None:
+        """Seconds since the last answer; None of a source that never answered."""
+        return None if self._at is None else max(0.0, self._clock() - self._at)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where to ask: YARN's pages, and Spark's through YARN's proxy by application id."""
+
+    yarn: Fetch
+    spark: Callable[[str], Fetch]
+
+
+def _said(answer: T | None) -> T:
+    """The answer; `ValueError` where there is none."""
+    if answer is None:
+        raise ValueError("no answer")
+    return answer
+
+
+class Watch:
+    """Looks at one run's application again and again."""
+
+    def __init__(self, places: Places, tag: str) -> None:
+        self._places = places
+        self._tag = tag.lower()
+        self._application: Source[YarnAccount] = Source()
+        self._cluster: Source[ClusterAccount] = Source()
+        self._spark: Source[sparkui.State] = Source(SPARK_SILENCE_S)
+
+    def application(self) -> YarnAccount | None:
+        """YARN's account of the run's newest application."""
+        return self._application.ask(lambda: yarn.tagged(self._places.yarn, self._tag))
+
+    def cluster(self) -> ClusterAccount | None:
+        """The cluster's account, its nodes and queues."""
+        return self._cluster.ask(lambda: _said(yarn.cluster(self._places.yarn)))
+
+    def spark(self) -> sparkui.State | None:
+        """Spark's own pages; asked only while the application runs."""
+        app = self._application.said
+        if app is None or app.state != "RUNNING":
+            return self._spark.said
+        fetch = self._places.spark(app.application_id)
+        return self._spark.ask(lambda: _said(sparkui.state(fetch, app.application_id)))
+
+    def look(self, run: str, state: str) -> Live:
+        """All of it."""
+        application = self.application()
+        cluster, spark = self.cluster(), self.spark()
+        return Live(
+            run=run,
+            state=state,
+            at_ms=int(time.time() * 1000),
+            application=application,
+            cluster=cluster,
+            spark=spark,
+            ages_s=self._ages(),
+        )
+
+    def _ages(self) -> dict[str, float]:
+        ages = {
+            "yarn": self._application.age_s,
+            "cluster": self._cluster.age_s,
+            "spark": self._spark.age_s,
+        }
+        return {name: round(age, 1) for name, age in ages.items() if age is not None}

@@ -1,0 +1,116 @@
+"""A cluster's nodes over time: samples taken while a run is watched, few enough to keep.
+
+Memory is what YARN gave away, CPU what the machines really used: on EMR the scheduler books one
+vcore to a container whatever it was asked for, so that vcores say nothing of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from emrctl.metrics.model import ClusterAccount, NodeAccount, QueueAccount, Record
+
+# Twice as many samples are never kept: every second one goes, and the next come half as often.
+_MOST = 256
+_GONE = frozenset({"LOST", "UNHEALTHY", "SHUTDOWN", "DECOMMISSIONED", "REBOOTED"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample(Record):
+    """The nodes and queues at one moment."""
+
+    at_ms: int
+    containers_pending: int = 0
+    nodes: tuple[NodeAccount, ...] = ()
+    queues: tuple[QueueAccount, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeUse(Record):
+    """One node over the samples; means and peaks, None where nobody measured."""
+
+    id: str
+    samples: int = 0
+    memory_total_mb: int = 0
+    memory_used_mb_mean: float = 0.0
+    memory_used_mb_peak: int = 0
+    physical_memory_mb_peak: int | None = None
+    cpu_cores_mean: float | None = None
+    cpu_cores_peak: float | None = None
+    lost_ms: int | None = None
+
+
+def sample(at_ms: int, account: ClusterAccount) -> Sample:
+    """The cluster's account as a sample."""
+    return Sample(
+        at_ms=at_ms,
+        containers_pending=account.containers_pending,
+        nodes=account.nodes,
+        queues=account.queues,
+    )
+
+
+class Samples:
+    """Samples in the order of their times, of even distances, never too many."""
+
+    def __init__(self, interval_ms: int, known: Iterable[Sample] = ()) -> None:
+        self.taken = list(known)
+        self._interval_ms = interval_ms
+        self._thin()
+
+    def due(self, at_ms: int) -> bool:
+        """Whether the last one is old enough for another."""
+        return not self.taken or at_ms - self.taken[-1].at_ms >= self._interval_ms
+
+    def add(self, found: Sample) -> None:
+        """One more."""
+        self.taken.append(found)
+        self._thin()
+
+    def _thin(self) -> None:
+        while len(self.taken) > 2 * _MOST:
+            self.taken = self.taken[::2]
+            self._interval_ms *= 2
+
+    def lines(self) -> bytes:
+        """A line of JSON for each sample."""
+        return b"".join(json.dumps(item.to_json()).encode() + b"\n" for item in self.taken)
+
+
+def read(lines: bytes | None) -> list[Sample]:
+    """The samples that `Samples.lines` wrote; a line that was cut is passed over."""
+    found = []
+    for line in (lines or b"").splitlines():
+        try:
+            found.append(Sample.from_json(json.loads(line)))
+        except (ValueError, TypeError, KeyError, AttributeError):
+            continue
+    return found
+
+
+def use(samples: Sequence[Sample]) -> tuple[NodeUse, ...]:
+    """What each node was used for, over all samples."""
+    by_node: dict[str, list[tuple[int, NodeAccount]]] = {}
+    for item in samples:
+        for node in item.nodes:
+            by_node.setdefault(node.id, []).append((item.at_ms, node))
+    return tuple(_use(name, by_node[name]) for name in sorted(by_node))
+
+
+def _use(name: str, seen: list[tuple[int, NodeAccount]]) -> NodeUse:
+    nodes = [node for _, node in seen]
+    cpu = [node.cpu_used_cores for node in nodes if node.cpu_used_cores is not None]
+    physical = [n.physical_memory_used_mb for n in nodes if n.physical_memory_used_mb is not None]
+    return NodeUse(
+        id=name,
+        samples=len(nodes),
+        memory_total_mb=max(node.memory_used_mb + node.memory_available_mb for node in nodes),
+        memory_used_mb_mean=round(sum(node.memory_used_mb for node in nodes) / len(nodes), 1),
+        memory_used_mb_peak=max(node.memory_used_mb for node in nodes),
+        physical_memory_mb_peak=max(physical, default=None),
+        cpu_cores_mean=round(sum(cpu) / len(cpu), 3) if cpu else None,
+        cpu_cores_peak=max(cpu, default=None),
+        lost_ms=next((at for at, node in seen if node.state in _GONE), None),
+    )
