@@ -21,7 +21,9 @@ import yaml
 _HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(_HERE.parent))  # else `import stacks` finds nothing: we stand inside it
 
+from emrctl import places  # noqa: E402
 from emrctl.specs import ProjectSpec  # noqa: E402
+from emrctl.target import Target  # noqa: E402
 from stacks import emr, names, program  # noqa: E402
 
 
@@ -71,6 +73,8 @@ def main() -> None:
         program.storage(project, settings)
         return
     named = project.with_cluster(stack.removeprefix(f"{project.project}-"))
+    region = settings["region"]
+    named = places.resolved(named, Target(kind="aws", region=region, profile=project.profile))
     bucket = names.bucket(project, settings)
     _object(bucket, f"{emr.EVENT_LOGS}.keep", None)
     program.cluster(named, settings, {"bucket": bucket}, _scripts(named, root, bucket))

@@ -573,7 +573,7 @@ ENDS: dict[str, tuple[Exception, type[Exception], str, str]] = {
         "HTTPS_PROXY",
     ),
     "proxy": (
-        boto.SSLError(endpoint_url="https://sts", error="self-signed"),
+        boto.SSLError(endpoint_url="https://sts", error=OSError("self-signed")),
         ProvisioningError,
         "certificate",
         "AWS_CA_BUNDLE",

@@ -121,7 +121,7 @@ def _short(project: ProjectSpec, stack: str) -> str:
 
 def _observed(project: ProjectSpec, target: Target, found: dict[str, Any]) -> Cluster:
     name, state = _short(project, found["Name"]), found["Status"]["State"]
-    groups = target.client("emr").list_instance_groups(ClusterId=found["Id"])["InstanceGroups"]
+    groups = _groups(target, found)
     log_uri = re.sub(r"^s3n:", "s3:", found.get("LogUri") or "")
     bucket = log_uri.removeprefix("s3://").partition("/")[0]
     dns = found.get("MasterPublicDnsName") or ""
@@ -143,6 +143,16 @@ def _observed(project: ProjectSpec, target: Target, found: dict[str, Any]) -> Cl
     )
 
 
+def _groups(target: Target, found: dict[str, Any]) -> list[dict[str, Any]]:
+    """The cluster's groups; fleets in the form of groups, but with neither one type nor a count."""
+    emr, id_ = target.client("emr"), found["Id"]
+    if found.get("InstanceCollectionType") != "INSTANCE_FLEET":
+        groups: list[dict[str, Any]] = emr.list_instance_groups(ClusterId=id_)["InstanceGroups"]
+        return groups
+    fleets = emr.list_instance_fleets(ClusterId=id_)["InstanceFleets"]
+    return [{"Id": item["Id"], "InstanceGroupType": item["InstanceFleetType"]} for item in fleets]
+
+
 def _reason(found: dict[str, Any]) -> str:
     reason = found["Status"].get("StateChangeReason", {})
     words = (reason.get("Code", ""), reason.get("Message", ""))
@@ -154,7 +164,7 @@ def _spec(wanted: ClusterSpec, release: str, groups: list[dict[str, Any]]) -> Cl
     seen: dict[str, Any] = {"release": release}
     for group in groups:
         role = _ROLES[group["InstanceGroupType"]]
-        if role in {"primary", "core"}:
+        if role in {"primary", "core"} and "InstanceType" in group:
             real = {"type": group["InstanceType"], "count": group["RequestedInstanceCount"]}
             seen[role] = getattr(wanted, role).model_copy(update=real)
     return wanted.model_copy(update=seen)
@@ -171,7 +181,7 @@ def _nodes(target: Target, id_: str, groups: list[dict[str, Any]]) -> tuple[Node
 def _node(item: dict[str, Any], roles: Mapping[str, str]) -> Node:
     return Node(
         id=item["Ec2InstanceId"],
-        role=roles.get(item["InstanceGroupId"], "task"),
+        role=roles.get(str(item.get("InstanceGroupId") or item.get("InstanceFleetId")), "task"),
         type=item.get("InstanceType", ""),
         state=item["Status"]["State"],
         private_dns=item.get("PrivateDnsName", ""),

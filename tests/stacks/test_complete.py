@@ -301,7 +301,7 @@ def test_who_used_the_bucket_is_logged_elsewhere(storage: Evaluate) -> None:
 
 
 def test_everything_that_takes_tags_has_them(cluster: Evaluate) -> None:
-    every = {
+    every: dict[str, Any] = {
         "network": {"private": True, "nat": True, "close_default_group": True},
         "roles": {"ssm": True},
         "task": [{}],

@@ -1,0 +1,62 @@
+"""A cluster as AWS describes it, where that is not in groups."""
+
+from __future__ import annotations
+
+import pytest
+
+from emrctl import provision
+from emrctl import target as targets
+from emrctl.specs import ProjectSpec
+from emrctl.target import Target
+from tests.recorded import Recorded
+
+FLEETS = {"core": {"types": [{"type": "m5.xlarge"}], "spot": 2}}
+TARGET = Target(kind="aws", region="us-east-1")
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Recorded:
+    """A cluster of fleets that runs."""
+    targets._client.cache_clear()
+    targets._session.cache_clear()
+    cluster = {
+        "Id": "j-1",
+        "Name": "pets-main",
+        "ReleaseLabel": "emr-7.6.0",
+        "InstanceCollectionType": "INSTANCE_FLEET",
+        "LogUri": "s3n://the-bucket/logs/",
+        "MasterPublicDnsName": "primary.example",
+        "Status": {"State": "WAITING"},
+        "Tags": [{"Key": "emrctl:project", "Value": "pets"}],
+    }
+    fleets = [
+        {"Id": "if-1", "InstanceFleetType": "MASTER"},
+        {"Id": "if-2", "InstanceFleetType": "CORE"},
+    ]
+    nodes = [
+        {"Ec2InstanceId": f"i-{number}", "InstanceFleetId": fleet, "Status": {"State": "RUNNING"}}
+        for number, fleet in enumerate(("if-2", "if-1", "if-2"))
+    ]
+    found = Recorded(
+        {
+            "ListClusters": {"Clusters": [{"Id": "j-1", "Name": "pets-main"}]},
+            "DescribeCluster": {"Cluster": cluster},
+            "ListInstanceFleets": {"InstanceFleets": fleets},
+            "ListInstances": {"Instances": nodes},
+        }
+    )
+    monkeypatch.setattr("botocore.client.BaseClient._make_api_call", found.answer)
+    return found
+
+
+def test_a_cluster_of_fleets_is_shown(aws: Recorded) -> None:
+    project = ProjectSpec.model_validate({"project": "pets", "cluster": {"fleets": FLEETS}})
+    found = provision.find_cluster(project, TARGET)
+    assert [(node.id, node.role) for node in found.nodes] == [
+        ("i-1", "primary"),
+        ("i-0", "core"),
+        ("i-2", "core"),
+    ]
+    assert found.spec.release == "emr-7.6.0"
+    assert found.spec.core_group.count == 2
+    assert "ListInstanceGroups" not in {operation for operation, _ in aws.calls}
