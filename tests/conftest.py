@@ -16,6 +16,8 @@ from emrctl.emulator.fake import FakeLife
 from emrctl.emulator.state import EmulatorInfo
 from emrctl.target import Target
 
+pytest_plugins = ("tests.engine.real",)
+
 # The user's downloads are shared by all tests: Hadoop is fetched once for a machine.
 CACHE = os.environ.get("EMRCTL_CACHE", str(Path.home() / ".emrctl" / "cache"))
 CREDENTIALS = {

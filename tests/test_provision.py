@@ -14,7 +14,7 @@ import pytest
 
 from emrctl import provision
 from emrctl.engine.base import Event, Plan
-from emrctl.errors import CredentialsError, NotFoundError, ProvisioningError
+from emrctl.errors import CredentialsError, NotFoundError, ProvisioningError, UsageError
 from emrctl.provision import Cluster
 from emrctl.specs import ProjectSpec
 from emrctl.target import Target
@@ -257,11 +257,80 @@ def test_pages_are_the_emulator_s(home: Home, monkeypatch: pytest.MonkeyPatch) -
     assert observed._urls(local, "j-OTHER", "") == {}
 
 
-def test_aws_has_no_engine_here_yet(home: Home) -> None:
+def test_the_embedded_engine_is_for_localhost_alone(home: Home) -> None:
     target = dataclasses.replace(home.target, kind="aws")
-    with pytest.raises(ProvisioningError, match="has not got an engine for AWS") as caught:
-        provision.up(pets(), target, home.root)
-    assert "target: local" in caught.value.hint
+    with pytest.raises(UsageError, match="localhost alone") as caught:
+        provision.preview(pets(), target, home.root, engine="embedded")
+    assert "pulumi" in caught.value.hint
+
+
+def test_an_engine_that_nobody_knows(home: Home) -> None:
+    with pytest.raises(UsageError, match="no engine is called 'terraform'") as caught:
+        provision.preview(pets(), home.target, home.root, engine="terraform")
+    assert "embedded or pulumi" in caught.value.hint
+
+
+@pytest.mark.parametrize("verb", [provision.drift, provision.history, provision.export])
+def test_what_the_embedded_engine_does_not_do_is_refused_with_the_way_out(
+    home: Home, verb: Any
+) -> None:
+    with pytest.raises(NotFoundError, match="no stack pets-main stands"):
+        verb(pets(), home.target, home.root)
+    home.up()
+    with pytest.raises(ProvisioningError, match="the embedded engine") as caught:
+        verb(pets(), home.target, home.root)
+    assert "--engine pulumi" in caught.value.hint
+
+
+def test_a_bucket_that_exists_is_taken_over_by_the_real_engine_alone(home: Home) -> None:
+    with pytest.raises(NotFoundError, match="has no bucket yet"):
+        provision.adopt(pets(), home.target, home.root)
+    home.target.client("s3").create_bucket(Bucket=BUCKET)
+    with pytest.raises(ProvisioningError, match="imports nothing"):
+        provision.adopt(pets(), home.target, home.root)
+
+
+def test_outputs_of_both_stacks(home: Home) -> None:
+    found = home.up()
+    assert provision.outputs(pets(), home.target, home.root)["cluster_id"] == found.id
+    assert provision.outputs(pets(), home.target, home.root, storage=True)["bucket"] == BUCKET
+
+
+@pytest.mark.engine
+@pytest.mark.usefixtures("real_engine")
+def test_the_whole_way_with_the_real_engine(home: Home) -> None:
+    """As the README has it: up, an edit, preview, up, down."""
+    first = provision.up(pets(core={"count": 2}), home.target, home.root, engine="pulumi")
+    plans = home.preview(core={"count": 4})
+    assert [c.operation for p in plans for c in p.changes if c.operation != "same"] == ["update"]
+    assert home.up(core={"count": 4}).id == first.id
+    assert {state.engine for state in provision.stacks(pets(), home.target, home.root)} == {
+        "pulumi"
+    }
+    with pytest.raises(ProvisioningError, match="begun by the engine 'pulumi'"):
+        provision.up(pets(), home.target, home.root, engine="embedded")
+    home.down()
+    home.down(storage=True)
+    assert home.target.client("s3").list_buckets()["Buckets"] == []
+    assert provision.stacks(pets(), home.target, home.root) == ()
+
+
+@pytest.mark.engine
+@pytest.mark.usefixtures("real_engine")
+def test_a_bucket_that_exists_is_taken_over_and_brought_to_the_spec(home: Home) -> None:
+    s3 = home.target.client("s3")
+    s3.create_bucket(Bucket=BUCKET)
+    s3.put_object(Bucket=BUCKET, Key="data/mine", Body=b"1")
+    done = provision.adopt(pets(), home.target, home.root, engine="pulumi")
+    assert [(c.operation, c.id) for c in done.changes] == [("import", BUCKET)]
+    storage, _ = home.preview()
+    assert {c.name: c.operation for c in storage.changes}["bucket"] == "update"
+    home.up()
+    assert s3.get_bucket_versioning(Bucket=BUCKET)["Status"] == "Enabled"
+    assert "data/mine" in _keys(home.target)
+    home.down()
+    with pytest.raises(ProvisioningError, match="protected"):
+        provision.engine_for(pets(), home.target, home.root, "pulumi").down("pets-storage", print)
 
 
 def test_nobody_who_is_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

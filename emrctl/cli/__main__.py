@@ -24,7 +24,8 @@ class Command(NamedTuple):
 
 
 _TAGLINE = "Spark clusters on AWS as code, and a record of what every run on them did."
-DAILY, RUNS, SETUP = "Daily commands", "Runs and what they tell", "Setting up"
+DAILY, STACKS = "Daily commands", "Stacks and Pulumi's engine"
+RUNS, SETUP = "Runs and what they tell", "Setting up"
 
 COMMANDS: dict[str, Command] = {
     "up": Command(
@@ -35,6 +36,16 @@ COMMANDS: dict[str, Command] = {
     "preview": Command("cluster", DAILY, "Show what `up` would change, and what it costs an hour."),
     "show": Command("cluster", DAILY, "Show the cluster and the addresses of its pages."),
     "list": Command("cluster", DAILY, "List the project's stacks and clusters."),
+    "ui": Command("reach", DAILY, "Open YARN's, Spark's or HDFS's page of the cluster."),
+    "ssh": Command("reach", DAILY, "Log in to a node, or run a command there."),
+    "gc": Command("gc", DAILY, "List what emrctl made on the account; end what nobody needs."),
+    "outputs": Command("engine", STACKS, "Print what a stack's program exported."),
+    "drift": Command("engine", STACKS, "Show where AWS is no longer as a stack's state says."),
+    "refresh": Command("engine", STACKS, "Bring a stack's state to what AWS has now."),
+    "history": Command("engine", STACKS, "Show all that was done to a stack."),
+    "import": Command("engine", STACKS, "Take over a bucket that exists."),
+    "export": Command("engine", STACKS, "Print a stack's whole state as JSON."),
+    "engine": Command("engine", STACKS, "Pulumi's engine: show and install it."),
     "runs": Command("runs", RUNS, "List runs; `show` and `tag` one."),
     "wait": Command("runs", RUNS, "Wait for a run that was submitted before."),
     "logs": Command("runs", RUNS, "Print what a run's step and containers wrote."),
@@ -48,6 +59,7 @@ COMMANDS: dict[str, Command] = {
     "data": Command("data", SETUP, "Put pictures on the bucket: digits, or a folder of your own."),
     "prices": Command("prices", SETUP, "What instances cost an hour; `refresh` asks AWS."),
     "certificates": Command("certificates", SETUP, "Make the nodes' certificates, on the bucket."),
+    "doctor": Command("doctor", SETUP, "Say what is missing on this machine, and what to do."),
     "local": Command("local", SETUP, "The EMR on localhost: up, status, logs, down."),
 }
 
@@ -73,7 +85,7 @@ def overview() -> str:
     """The text of `emrctl --help`."""
     lines = ["Usage: emrctl COMMAND [OPTIONS] [ARGS]...", "", _TAGLINE, ""]
     width = max(map(len, COMMANDS)) + 2
-    for group in (DAILY, RUNS, SETUP):
+    for group in (DAILY, RUNS, STACKS, SETUP):
         lines.append(f"{group}:")
         lines += [
             f"  {name:<{width}}{command.help}"

@@ -50,7 +50,7 @@ def up(
     """
     workspace = options.open_workspace(config, target=target, region=region, cluster=cluster)
     local.tell_once(workspace.target)
-    with render.events() as report:
+    with render.events(as_json=as_json) as report:
         found = provision.up(
             workspace.project, workspace.target, workspace.config.root, report=report, engine=engine
         )
@@ -74,7 +74,7 @@ def down(
     project = workspace.project
     what = "bucket and everything in it" if storage else f"cluster '{project.cluster.name}'"
     options.confirm(f"Take down the {what} of project {project.project}?", yes=yes)
-    with render.events() as report:
+    with render.events(as_json=as_json) as report:
         found = provision.down(
             project, workspace.target, workspace.config.root, storage=storage, report=report
         )

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from emrctl.cli.render import errors, json_document, note, table
+from emrctl.cli.render import errors, json_document, next_step, note, table
 
 if TYPE_CHECKING:
-    from emrctl.engine.base import Event, Outcome, Plan, Report, StackState
+    from rich.text import Text
+
+    from emrctl.engine.base import Event, Outcome, Past, Plan, Report, StackState
+    from emrctl.engine.report import EngineReport
     from emrctl.provision import Cluster
     from emrctl.target import Target
 
@@ -88,21 +94,135 @@ def outcome(found: Outcome, *, as_json: bool) -> None:
         typer.echo(f"{found.stack}: there was nothing to delete.")
 
 
+def engine(found: EngineReport, *, as_json: bool) -> None:
+    """Which engines there are, and the one that is used."""
+    if as_json:
+        json_document(asdict(found))
+        return
+    used = {True: "used", False: ""}
+    rows = [
+        (str(item.path), item.version, "yes" if item.fits else "no", used[item == found.used])
+        for item in found.engines
+    ]
+    table("engine", "version", "fits", "", rows=rows)
+    typer.echo(f"Versions that fit: {found.wanted}")
+    there = "installed" if found.plugin else "not installed"
+    typer.echo(f"AWS plugin {found.plugin_version}: {there} (localhost does not need it)")
+    if found.used is None or not found.plugin:
+        next_step("emrctl engine install")
+
+
+def drifted(found: Plan, *, as_json: bool) -> None:
+    """Where AWS is no longer as a stack's state says."""
+    if as_json:
+        json_document(asdict(found) | {"empty": found.empty})
+        return
+    if not found.changes:
+        typer.echo(f"{found.stack}: AWS is as the state says.")
+        return
+    told = {"update": "differs", "delete": "is gone"}
+    rows = [(told[c.operation], c.type, c.name, ", ".join(c.keys)) for c in found.changes]
+    table("what", "type", "name", "in", rows=rows)
+
+
+def refreshed(found: Outcome, *, as_json: bool) -> None:
+    """What a stack's state took over from AWS."""
+    if as_json:
+        json_document({"stack": found.stack, "changes": [asdict(c) for c in found.changes]})
+    elif found.changes:
+        names = ", ".join(change.name for change in found.changes)
+        typer.echo(f"{found.stack}: the state is as AWS is now ({names}).")
+    else:
+        typer.echo(f"{found.stack}: the state was as AWS is.")
+
+
+def imported(found: Outcome, *, as_json: bool) -> None:
+    """What a stack took over."""
+    if as_json:
+        json_document({"stack": found.stack, "changes": [asdict(c) for c in found.changes]})
+        return
+    typer.echo(
+        f"{found.stack}: holds {', '.join(str(c.id) for c in found.changes)} now, protected."
+    )
+    next_step("emrctl preview")
+
+
+def outputs(found: Mapping[str, Any], *, as_json: bool) -> None:
+    """What a stack's program exported."""
+    if as_json:
+        json_document(dict(found))
+    else:
+        table("output", "value", rows=[(key, str(value)) for key, value in found.items()])
+
+
+def history(found: Sequence[Past], *, as_json: bool) -> None:
+    """All that was done to a stack."""
+    if as_json:
+        json_document([asdict(past) for past in found])
+        return
+    rows = [
+        (past.started, past.kind, past.result, ", ".join(f"{n} {k}" for k, n in _done(past)))
+        for past in found
+    ]
+    table("when", "what", "how it ended", "changes", rows=rows)
+
+
+def _done(past: Past) -> list[tuple[str, int]]:
+    return [(what, count) for what, count in past.changes.items() if what != "same"]
+
+
 @contextmanager
-def events() -> Iterator[Report]:
-    """Tells an engine's events on stderr: one live line on a terminal, lines of text elsewhere."""
+def events(*, as_json: bool = False) -> Iterator[Report]:
+    """Tells an engine's events on stderr, a line for each resource with its seconds.
+
+    On a terminal what is under way stands below them, with its seconds so far; `as_json` gives
+    one JSON document a line instead.
+    """
+    if as_json:
+        yield lambda event: note(json.dumps(asdict(event)))
+        return
     if not errors().is_terminal:
         yield _say_event
         return
-    with errors().status("looking at the stacks") as status:
+    from rich.live import Live
+
+    board, console = _Board(), errors()
+    with Live(board, console=console, refresh_per_second=4, transient=True):
 
         def show(event: Event) -> None:
-            if event.status == "started":
-                status.update(f"{_DOING[event.operation]} {event.type} {event.name}")
-            elif event.operation != "same":
-                errors().print(_event_line(event), markup=False)
+            board.note(event)
+            if event.status != "started" and event.operation != "same":
+                console.print(_event_line(event), markup=False)
 
         yield show
+
+
+class _Board:
+    """What is under way, as a terminal shows it."""
+
+    def __init__(self) -> None:
+        self._began: dict[tuple[str, str, str], float] = {}
+        self._lock = threading.Lock()
+
+    def note(self, event: Event) -> None:
+        """An event begins or ends something."""
+        key = (event.operation, event.type, event.name)
+        with self._lock:
+            if event.status == "started":
+                self._began[key] = time.monotonic()
+            else:
+                self._began.pop(key, None)
+
+    def __rich__(self) -> Text:
+        from rich.text import Text
+
+        now = time.monotonic()
+        with self._lock:
+            lines = [
+                f"  {_DOING[operation]} {type_} {name}  {now - began:.0f} s"
+                for (operation, type_, name), began in self._began.items()
+            ]
+        return Text("\n".join(lines) or "  looking at the stacks")
 
 
 _DOING = {
@@ -110,6 +230,7 @@ _DOING = {
     "update": "updating",
     "replace": "replacing",
     "delete": "deleting",
+    "import": "importing",
     "same": "keeping",
 }
 
@@ -121,8 +242,9 @@ def _say_event(event: Event) -> None:
 
 def _event_line(event: Event) -> str:
     seconds = "" if event.seconds is None else f"  {event.seconds:.1f} s"
-    failed = f"  FAILED: {event.message}" if event.status == "failed" else ""
-    return f"  {event.operation} {event.type} {event.name}{seconds}{failed}"
+    failed = event.status == "failed"
+    said = f"  {'FAILED: ' if failed else ''}{event.message}" if event.message else ""
+    return f"  {event.operation} {event.type} {event.name}{seconds}{said}"
 
 
 def _counts(plan: Plan) -> str:

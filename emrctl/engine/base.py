@@ -141,8 +141,11 @@ class Engine(Protocol):
     def history(self, stack: str) -> tuple[Past, ...]:
         """All that was done to the stack, the last first."""
 
-    def adopt(self, stack: str, found: Adopted, report: Report) -> Outcome:
-        """The stack holds a resource that exists, protected, as if it had made it."""
+    def adopt(self, stack: str, program: Program, found: Adopted, report: Report) -> Outcome:
+        """The stack holds a resource that exists and that its program declares.
+
+        What differs from the program stays as it is until the next `up`.
+        """
 
     def export(self, stack: str) -> dict[str, Any]:
         """The stack's whole state as a document."""

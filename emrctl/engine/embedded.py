@@ -113,7 +113,7 @@ class EmbeddedEngine:
         """It keeps no history."""
         _refuse(stack, "keeps no history")
 
-    def adopt(self, stack: str, _found: Adopted, _report: Report) -> Outcome:
+    def adopt(self, stack: str, _program: Program, _found: Adopted, _report: Report) -> Outcome:
         """It takes over nothing that it has not made."""
         _refuse(stack, "imports nothing")
 

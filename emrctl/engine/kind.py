@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +73,20 @@ class Kind:
 def pairs(tags: Mapping[str, str] | None) -> list[dict[str, str]]:
     """Tags as most of AWS takes them."""
     return [{"Key": key, "Value": value} for key, value in (tags or {}).items()]
+
+
+def tags_of(found: Sequence[Mapping[str, str]] | None) -> dict[str, str]:
+    """Tags as Pulumi takes them, without AWS's own."""
+    return {tag["Key"]: tag["Value"] for tag in found or [] if not tag["Key"].startswith("aws:")}
+
+
+def document(now: Any, was: Any) -> str:
+    """A policy as AWS has it now; in the words of `was` where it says the same."""
+    found = json.loads(now) if isinstance(now, str) else now
+    try:
+        return str(was) if json.loads(str(was)) == found else json.dumps(found)
+    except json.JSONDecodeError:
+        return json.dumps(found)
 
 
 def code_of(error: Any) -> str:

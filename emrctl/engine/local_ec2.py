@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from emrctl.engine.kind import Aws, Inputs, Kind, Outputs, absent, pairs
+from emrctl.engine.kind import Aws, Inputs, Kind, Outputs, absent, pairs, tags_of
 
 STACK_TAG = "emrctl:stack"
 
@@ -24,6 +24,12 @@ def retag(aws: Aws, id_: str, inputs: Inputs) -> None:
         ec2.delete_tags(Resources=[id_], Tags=[{"Key": key} for key in sorted(old - set(tags))])
     if tags:
         ec2.create_tags(Resources=[id_], Tags=pairs(tags))
+
+
+def observe_tags(aws: Aws, id_: str, _inputs: Inputs) -> Outputs:
+    """The resource's tags as they are now."""
+    filters = [{"Name": "resource-id", "Values": [id_]}]
+    return {"tags": tags_of(aws.client("ec2").describe_tags(Filters=filters)["Tags"])}
 
 
 def ours(inputs: Inputs) -> list[dict[str, Any]] | None:
@@ -206,6 +212,7 @@ KINDS = {
         delete=_delete_vpc,
         settle=_settle_vpc,
         find=_find_vpc,
+        observe=observe_tags,
         updates=frozenset({"enableDnsSupport", "enableDnsHostnames", "tags"}),
         replaces=frozenset({"cidrBlock"}),
     ),
@@ -216,6 +223,7 @@ KINDS = {
         delete=_delete_subnet,
         settle=_settle_subnet,
         find=_find_subnet,
+        observe=observe_tags,
         updates=frozenset({"mapPublicIpOnLaunch", "tags"}),
         replaces=frozenset({"vpcId", "cidrBlock", "availabilityZone"}),
         # Two subnets of one VPC cannot share addresses.
@@ -228,6 +236,7 @@ KINDS = {
         delete=_delete_gateway,
         settle=_settle_gateway,
         find=_find_gateway,
+        observe=observe_tags,
         updates=frozenset({"tags"}),
         replaces=frozenset({"vpcId"}),
     ),
@@ -237,6 +246,7 @@ KINDS = {
         update=_retag,
         delete=_delete_endpoint,
         find=_find_endpoint,
+        observe=observe_tags,
         updates=frozenset({"tags"}),
         replaces=frozenset({"vpcId", "serviceName", "vpcEndpointType", "routeTableIds"}),
     ),

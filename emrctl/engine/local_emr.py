@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from emrctl.engine.kind import Aws, Inputs, Kind, Outputs, absent, pairs
+from emrctl.engine.kind import Aws, Inputs, Kind, Outputs, absent, pairs, tags_of
 from emrctl.errors import ProvisioningError
 
 ACTIVE = ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING")
@@ -163,6 +163,18 @@ def _read(aws: Aws, id_: str, _inputs: Inputs) -> Outputs | None:
     }
 
 
+def _observe(aws: Aws, id_: str, inputs: Inputs) -> Outputs:
+    """What an update can change, as it is now."""
+    cluster = describe(aws, id_) or {}
+    count = _core(aws, id_)["RequestedInstanceCount"]
+    return {
+        "coreInstanceGroup": {**inputs.get("coreInstanceGroup", {}), "instanceCount": count},
+        "stepConcurrencyLevel": cluster.get("StepConcurrencyLevel", 1),
+        "terminationProtection": cluster.get("TerminationProtected", False),
+        "tags": tags_of(cluster.get("Tags")),
+    }
+
+
 def _update(aws: Aws, id_: str, inputs: Inputs, keys: frozenset[str]) -> None:
     emr = aws.client("emr")
     if "terminationProtection" in keys:
@@ -270,6 +282,7 @@ KINDS = {
         delete=_delete,
         settle=_settle,
         find=_find,
+        observe=_observe,
         mortal=True,
         updates=frozenset(
             {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from emrctl.engine.kind import Aws, Inputs, Kind, Outputs, absent
-from emrctl.engine.local_ec2 import marked, retag
+from emrctl.engine.local_ec2 import marked, observe_tags, retag
 
 _NO_GROUP = "InvalidGroup.NotFound"
 _NO_RULE = "InvalidSecurityGroupRuleId.NotFound"
@@ -171,6 +171,7 @@ KINDS = {
         update=_update_group,
         delete=_delete_group,
         find=_find_group,
+        observe=observe_tags,
         updates=frozenset({"tags", "revokeRulesOnDelete"}),
         replaces=frozenset({"name", "description", "vpcId"}),
         unique=("name", "vpcId"),

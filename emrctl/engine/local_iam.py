@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from emrctl.engine.kind import Aws, Inputs, Kind, Outputs, absent, pairs
+from emrctl.engine.kind import Aws, Inputs, Kind, Outputs, absent, document, pairs, tags_of
 
 _GONE = "NoSuchEntity"
 
@@ -31,6 +31,17 @@ def _find_role(aws: Aws, inputs: Inputs) -> str | None:
 def _read_role(aws: Aws, name: str, _inputs: Inputs) -> Outputs | None:
     role = _role(aws, name)
     return None if role is None else {"arn": role["Arn"], "uniqueId": role["RoleId"]}
+
+
+def _observe_role(aws: Aws, name: str, inputs: Inputs) -> Outputs:
+    role = _role(aws, name) or {}
+    return {
+        "assumeRolePolicy": document(
+            role["AssumeRolePolicyDocument"], inputs.get("assumeRolePolicy")
+        ),
+        "description": role.get("Description", ""),
+        "tags": tags_of(aws.client("iam").list_role_tags(RoleName=name)["Tags"]),
+    }
 
 
 def _update_role(aws: Aws, name: str, inputs: Inputs, keys: frozenset[str]) -> None:
@@ -60,6 +71,12 @@ def _read_policy(aws: Aws, id_: str, _inputs: Inputs) -> Outputs | None:
     role, _, name = id_.partition(":")
     found = absent(lambda: aws.client("iam").get_role_policy(RoleName=role, PolicyName=name), _GONE)
     return None if found is None else {}
+
+
+def _observe_policy(aws: Aws, id_: str, inputs: Inputs) -> Outputs:
+    role, _, name = id_.partition(":")
+    found = aws.client("iam").get_role_policy(RoleName=role, PolicyName=name)
+    return {"policy": document(found["PolicyDocument"], inputs.get("policy"))}
 
 
 def _update_policy(aws: Aws, _id: str, inputs: Inputs, _keys: frozenset[str]) -> None:
@@ -143,6 +160,7 @@ KINDS = {
         update=_update_role,
         delete=_delete_role,
         find=_find_role,
+        observe=_observe_role,
         updates=frozenset({"assumeRolePolicy", "description", "tags"}),
         replaces=frozenset({"name"}),
         unique=("name",),
@@ -152,6 +170,7 @@ KINDS = {
         read=_read_policy,
         update=_update_policy,
         delete=_delete_policy,
+        observe=_observe_policy,
         updates=frozenset({"policy"}),
         replaces=frozenset({"role", "name"}),
     ),

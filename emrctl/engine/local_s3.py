@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from emrctl.engine.failures import RefusedError
-from emrctl.engine.kind import Aws, Inputs, Kind, Outputs, absent, pairs
+from emrctl.engine.kind import Aws, Inputs, Kind, Outputs, absent, pairs, tags_of
 
 _GONE = ("404", "NoSuchBucket")
 
@@ -19,7 +19,8 @@ def _create(aws: Aws, inputs: Inputs) -> str:
     if _find(aws, inputs) is not None:
         # In us-east-1 creating one's own bucket again succeeds: `down` would delete the user's.
         msg = f"the bucket '{name}' exists, and no stack here made it"
-        raise RefusedError(msg, hint="Name another one in emrctl.yaml: storage.bucket.")
+        hint = "Name another in emrctl.yaml (storage.bucket), or take it over: `emrctl import`."
+        raise RefusedError(msg, hint=hint)
     extra = {}
     if aws.target.region != "us-east-1":
         extra = {"CreateBucketConfiguration": {"LocationConstraint": aws.target.region}}
@@ -46,6 +47,11 @@ def _read(aws: Aws, name: str, _inputs: Inputs) -> Outputs | None:
     }
 
 
+def _observe(aws: Aws, name: str, _inputs: Inputs) -> Outputs:
+    found = absent(lambda: aws.client("s3").get_bucket_tagging(Bucket=name), "NoSuchTagSet")
+    return {"bucket": name, "tags": tags_of((found or {}).get("TagSet"))}
+
+
 def _update(aws: Aws, name: str, inputs: Inputs, keys: frozenset[str]) -> None:
     if "tags" in keys:
         _tag(aws, name, inputs)
@@ -69,6 +75,7 @@ class Setting:
     get: str
     drop: str | None
     missing: str = ""
+    give: Callable[[dict[str, Any]], Outputs] | None = None
 
 
 def _put(setting: Setting, aws: Aws, inputs: Inputs) -> str:
@@ -86,6 +93,12 @@ def _get(setting: Setting, aws: Aws, name: str, _inputs: Inputs) -> Outputs | No
     return None if absent(call, *_GONE, setting.missing) is None else {}
 
 
+def _look(setting: Setting, aws: Aws, name: str, _inputs: Inputs) -> Outputs:
+    if setting.give is None:
+        return {}
+    return setting.give(getattr(aws.client("s3"), setting.get)(Bucket=name))
+
+
 def _drop(setting: Setting, aws: Aws, name: str, _inputs: Inputs) -> None:
     if setting.drop is not None:
         call = functools.partial(getattr(aws.client("s3"), setting.drop), Bucket=name)
@@ -98,6 +111,7 @@ def _set_on_bucket(setting: Setting, *keys: str) -> Kind:
         read=functools.partial(_get, setting),
         update=functools.partial(_replace, setting),
         delete=functools.partial(_drop, setting),
+        observe=functools.partial(_look, setting),
         # Putting it once more is all that an interrupted create needs.
         find=lambda aws, inputs: _put(setting, aws, inputs),
         updates=frozenset(keys),
@@ -124,6 +138,15 @@ _BLOCKS = ("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrict
 
 def _versioning(inputs: Inputs) -> dict[str, Any]:
     return {"VersioningConfiguration": _pascal(inputs["versioningConfiguration"])}
+
+
+def _versioned(found: dict[str, Any]) -> Outputs:
+    return {"versioningConfiguration": {"status": found.get("Status", "Disabled")}}
+
+
+def _blocked(found: dict[str, Any]) -> Outputs:
+    now = found["PublicAccessBlockConfiguration"]
+    return {key: now.get(key[:1].upper() + key[1:], False) for key in _BLOCKS}
 
 
 def _encryption(inputs: Inputs) -> dict[str, Any]:
@@ -155,6 +178,7 @@ KINDS = {
         update=_update,
         delete=_delete,
         find=_find,
+        observe=_observe,
         updates=frozenset({"tags", "forceDestroy"}),
         replaces=frozenset({"bucket"}),
         unique=("bucket",),
@@ -162,7 +186,11 @@ KINDS = {
     "aws:s3/bucketVersioning:BucketVersioning": _set_on_bucket(
         # Versioning cannot be taken away again; it goes with the bucket.
         Setting(
-            put="put_bucket_versioning", take=_versioning, get="get_bucket_versioning", drop=None
+            put="put_bucket_versioning",
+            take=_versioning,
+            get="get_bucket_versioning",
+            drop=None,
+            give=_versioned,
         ),
         "versioningConfiguration",
     ),
@@ -185,6 +213,7 @@ KINDS = {
             get="get_public_access_block",
             drop="delete_public_access_block",
             missing="NoSuchPublicAccessBlockConfiguration",
+            give=_blocked,
         ),
         *_BLOCKS,
     ),

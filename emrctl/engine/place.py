@@ -101,6 +101,15 @@ def passphrase_file() -> Path:
     return path
 
 
+def is_there(target: Target, url: str) -> bool:
+    """Whether the place can be asked: the bucket of an `s3://` one is made by the first `up`."""
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme != "s3":
+        return True
+    with translated(f"looking for the bucket {parts.netloc} of the engine's state"):
+        return _there(target.client("s3"), parts.netloc)
+
+
 def make_safe(target: Target, url: str) -> list[str]:
     """What was done so that the bucket of an `s3://` place is there, private and versioned."""
     parts = urllib.parse.urlsplit(url)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from emrctl.engine.adopting import taking_over
 from emrctl.engine.base import (
     Adopted,
     Change,
@@ -24,13 +25,15 @@ from emrctl.engine.base import (
     Report,
     StackState,
 )
+from emrctl.engine.command import EngineMissingError
 from emrctl.engine.deployment import ENDED, refuse_protected
 from emrctl.engine.kind import StoppedError
 from emrctl.engine.listening import Listener, drift
 from emrctl.engine.local_aws import KINDS, Provider
+from emrctl.engine.monitor import PROJECT
 from emrctl.engine.outcomes import interrupted, interruptible, other_engine
 from emrctl.engine.pending import adopted, touched
-from emrctl.engine.place import Place, make_safe
+from emrctl.engine.place import Place, is_there, make_safe
 from emrctl.engine.session import Session
 from emrctl.engine.snapshot import ROOT, Snapshot
 from emrctl.engine.statefile import State, StateFolder
@@ -114,11 +117,19 @@ class PulumiEngine:
         with self._opened(stack) as session:
             return tuple(_past(item) for item in session.history())
 
-    def adopt(self, stack: str, found: Adopted, report: Report) -> Outcome:
-        """The stack holds a resource that exists, protected, as if it had made it."""
+    def adopt(self, stack: str, program: Program, found: Adopted, report: Report) -> Outcome:
+        """The stack holds a resource that exists and that its program declares."""
         with self._files.held(stack):
             session = self._begun(stack, report)
-            return self._finish(session, lambda: self._import(session, found, report))
+            heard = Listener(report)
+
+            def run() -> tuple[Change, ...]:
+                self._settled(session, report)
+                urn = f"urn:pulumi:{stack}::{PROJECT}::{found.type}::{found.name}"
+                session.operate("up", heard, taking_over(program, found), target=[urn])
+                return tuple(change for change in heard.changes if change.operation != "same")
+
+            return self._finish(session, run)
 
     def export(self, stack: str) -> dict[str, Any]:
         """The stack's deployment, as `pulumi stack import` takes it back."""
@@ -132,8 +143,12 @@ class PulumiEngine:
             return _state(record, gone=self._gone(record))
         if self._target.kind == "local":
             return None if record is None else _state(record, gone=False)
-        session = Session(self._target, self._place, stack)
-        if not session.exists():
+        try:
+            session = Session(self._target, self._place, stack)
+        except EngineMissingError:
+            # What was last seen from here is better than nothing: `list` needs no engine.
+            return None if record is None else _state(record, gone=False)
+        if not is_there(self._target, self._place.url) or not session.exists():
             return None
         return _state(self._record(stack, session.snapshot()), gone=False)
 
@@ -141,7 +156,9 @@ class PulumiEngine:
         """Every stack that has a state, by name."""
         names = self._files.stacks()
         if self._target.kind == "aws":
-            names = Session(self._target, self._place, "").names()
+            with contextlib.suppress(EngineMissingError):
+                session = Session(self._target, self._place, "")
+                names = session.names() if is_there(self._target, self._place.url) else []
         found = [self.state(stack) for stack in names]
         return tuple(state for state in found if state is not None)
 
@@ -175,6 +192,8 @@ class PulumiEngine:
                 return None
             if record.engine != self.name:
                 raise other_engine(stack, record.engine)
+        if not is_there(self._target, self._place.url):
+            return None
         session = Session(self._target, self._place, stack)
         return session if session.exists() else None
 
@@ -218,13 +237,6 @@ class PulumiEngine:
         session.operate("destroy", heard, run_program=False)
         session.forget()
         return tuple(heard.changes)
-
-    def _import(self, session: Session, found: Adopted, report: Report) -> tuple[Change, ...]:
-        resource = {"type": found.type, "name": found.name, "id": found.id}
-        options: dict[str, Any] = {"resources": [resource], "protect": True, "generate_code": False}
-        session.operate("import_resources", Listener(report), **options)
-        report(Event(operation="import", type=found.type, name=found.name, status="done"))
-        return (Change(operation="import", type=found.type, name=found.name, id=found.id),)
 
     def _settled(self, session: Session, report: Report) -> Snapshot:
         """The state, once what a killed engine had begun is found on AWS or was never made."""

@@ -150,8 +150,7 @@ class Session:
         """`verb` of the Automation API has run to its end."""
         if self.cancelled.is_set():
             raise StoppedError
-        if verb != "import_resources":  # which knows neither
-            options |= {"on_event": heard.hear, "color": "never"}
+        options |= {"on_event": heard.hear, "color": "never"}
         self._configure()
         self._seen = None
         with self._provider() as failures, self._hosted(program) as host:

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emrctl import bundled, costs, preflight, staging
-from emrctl.engine.base import Engine, Event, Outcome, Plan, Report, StackState
+from emrctl.engine.base import Engine, Event, Outcome, Plan, Report
 from emrctl.engine.failures import translated
 from emrctl.errors import NotFoundError, ProvisioningError
+from emrctl.provision.bucket import bucket_name, empty, find_bucket
+from emrctl.provision.engines import engine_for, stacks
 from emrctl.provision.observed import Cluster, Node, find_cluster, list_clusters, show
+from emrctl.provision.programs import cluster_program, storage_program
+from emrctl.provision.standing import adopt, drift, export, history, outputs, refresh
 from emrctl.specs import ProjectSpec
 
 if TYPE_CHECKING:
@@ -26,53 +29,28 @@ if TYPE_CHECKING:
 __all__ = [
     "Cluster",
     "Node",
+    "adopt",
     "bucket_name",
     "down",
+    "drift",
     "engine_for",
+    "export",
     "find_bucket",
     "find_cluster",
+    "history",
     "list_clusters",
+    "outputs",
     "preview",
     "quiet",
+    "refresh",
     "show",
     "stacks",
     "up",
 ]
 
-STATES = Path(".emrctl") / "stacks"
-_DELETE_AT_ONCE = 1000
-
 
 def quiet(_event: Event) -> None:
     """A report that tells nobody."""
-
-
-def engine_for(project: ProjectSpec, target: Target, root: Path, name: str | None = None) -> Engine:
-    """The engine called `name`, by default the target's own; its states lie below `root`."""
-    if target.kind == "local" and name in {None, "embedded"}:
-        from emrctl.engine.embedded import EmbeddedEngine
-
-        return EmbeddedEngine(target, root / STATES)
-    what = f"the engine '{name}'" if name else "an engine for AWS"
-    hint = "Set `target: local` in emrctl.yaml: its engine is 'embedded'."
-    raise ProvisioningError(f"{project.project}: this emrctl has not got {what}", hint=hint)
-
-
-def bucket_name(project: ProjectSpec, target: Target) -> str:
-    """The name that the project's bucket has, or will have."""
-    bundled.import_stacks()
-    from stacks import names
-
-    return names.bucket(project, _settings(target))
-
-
-def find_bucket(project: ProjectSpec, target: Target) -> str:
-    """The name of the project's bucket; `NotFoundError` where it is not there."""
-    name = bucket_name(project, target)
-    if _bucket_exists(target, name):
-        return name
-    hint = "Make it with `emrctl up`."
-    raise NotFoundError(f"project {project.project} has no bucket yet ({name})", hint=hint)
 
 
 def preview(
@@ -82,13 +60,13 @@ def preview(
 
     A cluster that ended by itself is a `create` whose keys are `("state",)`.
     """
-    chosen = engine_for(project, target, root, engine)
+    below, above = _engines(project, target, root, engine)
     project = preflight.ready(project, target)
     bucket = bucket_name(project, target)
     scripts = {script: _address(root, bucket, script) for script in _scripts(project)}
-    storage = chosen.preview(project.storage_stack, _storage(project, target))
-    program = _cluster(project, target, bucket, scripts)
-    cluster = chosen.preview(project.cluster_stack, program)
+    storage = below.preview(project.storage_stack, storage_program(project, target))
+    program = cluster_program(project, target, bucket, scripts)
+    cluster = above.preview(project.cluster_stack, program)
     cost = costs.estimate(project)
     priced = dataclasses.replace(
         cluster,
@@ -113,17 +91,17 @@ def up(
     Nothing is done where nothing differs. `ProvisioningError` says what failed and what stands;
     calling again goes on from there.
     """
-    chosen = engine_for(project, target, root, engine)
+    below, above = _engines(project, target, root, engine)
     project = preflight.ready(project, target)
     files = {script: _local(root, script) for script in _scripts(project)}
-    storage = _storage(project, target)
-    if not _stands(chosen, project.storage_stack, storage):
-        chosen.up(project.storage_stack, storage, report)
+    storage = storage_program(project, target)
+    if not _stands(below, project.storage_stack, storage):
+        below.up(project.storage_stack, storage, report)
     bucket = bucket_name(project, target)
     with translated(f"staging bootstrap scripts in {bucket}"):
         staging.prepare_event_logs(target, bucket)
         scripts = {name: staging.put_file(target, bucket, file) for name, file in files.items()}
-    chosen.up(project.cluster_stack, _cluster(project, target, bucket, scripts), report)
+    above.up(project.cluster_stack, cluster_program(project, target, bucket, scripts), report)
     return find_cluster(project, target)
 
 
@@ -139,48 +117,24 @@ def down(
 
     The bucket stays as long as a cluster works on it: `ProvisioningError` names them.
     """
-    chosen = engine_for(project, target, root)
+    stack = project.storage_stack if storage else project.cluster_stack
+    chosen = engine_for(project, target, root, None, stack)
     if not storage:
         return chosen.down(project.cluster_stack, report)
     _refuse_in_use(project, target, chosen)
     state = chosen.state(project.storage_stack)
     if state is not None and not state.gone:
-        _empty(target, str(state.outputs.get("bucket") or bucket_name(project, target)))
+        empty(target, str(state.outputs.get("bucket") or bucket_name(project, target)))
     return chosen.down(project.storage_stack, report, force=True)
 
 
-def stacks(project: ProjectSpec, target: Target, root: Path) -> tuple[StackState, ...]:
-    """The project's stacks that have a state here; those of an emulator that ended are `gone`."""
-    every = engine_for(project, target, root).stacks()
-    return tuple(state for state in every if state.stack.startswith(f"{project.project}-"))
-
-
-def _settings(target: Target) -> dict[str, str]:
-    return {"account": target.account(), "region": target.region}
-
-
-def _storage(project: ProjectSpec, target: Target) -> Any:
-    bundled.import_stacks()
-    settings = _settings(target)
-
-    def program() -> None:
-        from stacks import program as declared
-
-        declared.storage(project, settings)
-
-    return program
-
-
-def _cluster(project: ProjectSpec, target: Target, bucket: str, scripts: Mapping[str, str]) -> Any:
-    bundled.import_stacks()
-    settings = _settings(target)
-
-    def program() -> None:
-        from stacks import program as declared
-
-        declared.cluster(project, settings, {"bucket": bucket}, scripts)
-
-    return program
+def _engines(
+    project: ProjectSpec, target: Target, root: Path, name: str | None
+) -> tuple[Engine, Engine]:
+    """Who works on the storage stack, and who on the cluster's."""
+    stacks_of = (project.storage_stack, project.cluster_stack)
+    below, above = (engine_for(project, target, root, name, stack) for stack in stacks_of)
+    return below, above
 
 
 def _stands(engine: Engine, stack: str, program: Any) -> bool:
@@ -232,29 +186,3 @@ def _refuse_in_use(project: ProjectSpec, target: Target, engine: Engine) -> None
         names = ", ".join(stack.removeprefix(prefix) for stack in users)
         hint = f"Take it down first: `emrctl down --cluster {users[0].removeprefix(prefix)}`."
         raise ProvisioningError(f"the bucket is in use by cluster {names}", hint=hint)
-
-
-def _bucket_exists(target: Target, name: str) -> bool:
-    from emrctl.engine.kind import absent
-
-    with translated(f"looking for the bucket {name}"):
-        s3 = target.client("s3")
-        return absent(lambda: s3.head_bucket(Bucket=name), "404", "NoSuchBucket") is not None
-
-
-def _empty(target: Target, bucket: str) -> None:
-    """No object, version or delete marker is left in the bucket."""
-    if not _bucket_exists(target, bucket):
-        return
-    s3 = target.client("s3")
-    with translated(f"emptying {bucket}"):
-        for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
-            items = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
-            keys = [{"Key": item["Key"], "VersionId": item["VersionId"]} for item in items]
-            for start in range(0, len(keys), _DELETE_AT_ONCE):
-                part = {"Objects": keys[start : start + _DELETE_AT_ONCE], "Quiet": True}
-                refused = s3.delete_objects(Bucket=bucket, Delete=part).get("Errors", [])
-                if refused:
-                    first = f"{refused[0].get('Key')}: {refused[0].get('Message')}"
-                    msg = f"{len(refused)} objects of {bucket} stay ({first})"
-                    raise ProvisioningError(msg, hint="Run `emrctl down --storage` again.")

@@ -65,7 +65,16 @@ def _build(place: Path) -> None:
     say(f"building pulumi {version()} (about five minutes of processor time, once)")
     began, aside = time.monotonic(), place.with_name(f".pulumi-{os.getpid()}")
     flags = f"-s -w -X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version={version()}"
-    command = ["go", "build", "-buildvcs=false", "-ldflags", flags, "-o", str(aside), f"{PACKAGE}/cmd/pulumi"]
+    command = [
+        "go",
+        "build",
+        "-buildvcs=false",
+        "-ldflags",
+        flags,
+        "-o",
+        str(aside),
+        f"{PACKAGE}/cmd/pulumi",
+    ]
     with subprocess.Popen(command, cwd=GO, stdout=sys.stderr, stderr=sys.stderr) as process:
         while process.poll() is None:
             try:

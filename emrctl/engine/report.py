@@ -1,0 +1,59 @@
+"""What there is of the real engine on this machine, and what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+
+from emrctl.engine import command
+from emrctl.engine.command import EngineMissingError, Installed
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineReport:
+    """Engines found, the one that is used, and the AWS plugin that belongs to it."""
+
+    engines: tuple[Installed, ...]
+    used: Installed | None
+    wanted: str
+    plugin_version: str
+    plugin: bool
+
+
+def installed() -> EngineReport:
+    """What there is."""
+    try:
+        used = command.find()
+    except EngineMissingError:
+        used = None
+    return EngineReport(
+        engines=command.candidates(),
+        used=used,
+        wanted=f">={command.OLDEST},<{command.TOO_NEW}",
+        plugin_version=command.plugin_version(),
+        plugin=used is not None and command.has_plugin(used),
+    )
+
+
+def missing(*, plugin: bool) -> list[str]:
+    """What `install` would fetch, with where it goes and how large it is."""
+    found = installed()
+    engine = f"Pulumi {metadata.version('pulumi')} into {command.own_root()} (about 100 MB)"
+    aws = f"its AWS plugin {found.plugin_version} (about 700 MB)"
+    return [
+        *([engine] if found.used is None else []),
+        *([aws] if plugin and not found.plugin else []),
+    ]
+
+
+def install(*, plugin: bool, tell: Callable[[str], None]) -> None:
+    """An engine that fits is there, with `plugin` also its AWS plugin."""
+    try:
+        engine = command.find()
+    except EngineMissingError:
+        tell("installing the engine")
+        engine = command.install()
+    if plugin and not command.has_plugin(engine):
+        tell("installing the AWS plugin")
+        command.install_plugin(engine)

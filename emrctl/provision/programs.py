@@ -1,0 +1,42 @@
+"""The two programs of a project, ready for an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from emrctl import bundled
+from emrctl.engine.base import Program
+from emrctl.provision.bucket import settings
+from emrctl.specs import ProjectSpec
+
+if TYPE_CHECKING:
+    from emrctl.target import Target
+
+
+def storage_program(project: ProjectSpec, target: Target) -> Program:
+    """What declares the bucket."""
+    bundled.import_stacks()
+    known = settings(target)
+
+    def program() -> None:
+        from stacks import program as declared
+
+        declared.storage(project, known)
+
+    return program
+
+
+def cluster_program(
+    project: ProjectSpec, target: Target, bucket: str, scripts: Mapping[str, str]
+) -> Program:
+    """What declares the cluster and all that it stands in."""
+    bundled.import_stacks()
+    known = settings(target)
+
+    def program() -> None:
+        from stacks import program as declared
+
+        declared.cluster(project, known, {"bucket": bucket}, scripts)
+
+    return program

@@ -1,0 +1,64 @@
+"""The real engine for any test that is marked `engine`: built before, counted while it runs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emrctl.engine.command import Command
+from tests.engine import build
+
+
+class _Real:
+    """The real engine of this session, and how often it was run."""
+
+    path: Path | None = None
+    runs = 0
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """The engine is built before the first test: no test's time is enough for that."""
+    wanted = any(item.get_closest_marker("engine") for item in session.items)
+    if not wanted or session.config.option.collectonly:
+        return
+    capture = session.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        try:
+            _Real.path = build.ensure()
+        except build.EngineNotBuiltError as error:
+            pytest.exit(str(error), returncode=pytest.ExitCode.TESTS_FAILED)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if _Real.path is not None:
+        terminalreporter.line(f"the real engine, {_Real.path}, was run {_Real.runs} times")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A session that wanted the real engine, and in which it never ran, has shown nothing."""
+    if _Real.path is not None and not _Real.runs and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def pulumi_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("pulumi-home")
+
+
+@pytest.fixture
+def real_engine(pulumi_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The real engine is the first pulumi on PATH, and leaves the user's own settings alone."""
+    assert _Real.path is not None, "a test with this fixture needs the marker `engine`"
+    monkeypatch.setenv("PATH", f"{_Real.path.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PULUMI_HOME", str(pulumi_home))
+    run = Command.run
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        _Real.runs += 1
+        return run(*args, **kwargs)
+
+    monkeypatch.setattr(Command, "run", counted)
+    return _Real.path
