@@ -50,7 +50,7 @@ def _object(bucket: str, key: str, source: Path | None) -> pulumi.Output[str]:
 def _scripts(project: ProjectSpec, root: Path, bucket: str) -> dict[str, pulumi.Input[str]]:
     """Each bootstrap script of the spec lies in the bucket under its content's hash."""
     found: dict[str, pulumi.Input[str]] = {}
-    for script in {action.script for action in project.cluster.bootstrap}:
+    for script in {action.script for action in project.bootstrap_actions}:
         if script.startswith("s3://"):
             found[script] = script
             continue

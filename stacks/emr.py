@@ -43,7 +43,9 @@ def cluster(project: ProjectSpec, around: Surroundings) -> emr.Cluster:
         service_role=around.roles.service,
         ec2_attributes=_ec2_attributes(spec, around),
         security_configuration=security.configuration(project),
-        bootstrap_actions=[_bootstrap(action, around.scripts) for action in spec.bootstrap],
+        bootstrap_actions=[
+            _bootstrap(action, around.scripts) for action in project.bootstrap_actions
+        ],
         configurations_json=json.dumps(configurations(project, around.bucket)),
         custom_ami_id=spec.ami,
         ebs_root_volume_size=spec.root_volume_gb,
@@ -55,12 +57,21 @@ def cluster(project: ProjectSpec, around: Surroundings) -> emr.Cluster:
         keep_job_flow_alive_when_no_steps=True,
         visible_to_all_users=True,
         placement_group_configs=_placement(spec),
-        tags=marks | {"Name": project.cluster_stack, "emrctl:spec-hash": names.spec_hash(project)},
+        tags=marks | _marks(project),
         opts=_options(spec, around),
         **nodes.of_cluster(spec),
     )
     nodes.beside(spec, made)
     return made
+
+
+def _marks(project: ProjectSpec) -> dict[str, str]:
+    """Tags of the cluster alone; EMR gives them to its instances and volumes too."""
+    found = {"Name": project.cluster_stack, "emrctl:spec-hash": names.spec_hash(project)}
+    if project.cluster.limited:
+        # Seconds from the cluster's own beginning: a moment would differ with every evaluation.
+        found["emrctl:ttl-s"] = str(project.cluster.ttl_s)
+    return found
 
 
 def _options(spec: ClusterSpec, around: Surroundings) -> pulumi.ResourceOptions:

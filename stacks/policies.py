@@ -75,7 +75,18 @@ def nodes(project: ProjectSpec, settings: Settings, bucket: str) -> list[Stateme
     elsewhere = _objects_elsewhere(project, bucket)
     if elsewhere:
         found.append(_allow("ScriptsAndCertificates", ["s3:GetObject"], elsewhere))
+    if project.cluster.limited:
+        found.append(_end_itself(project, settings))
     return [*found, *_node_keys(project, settings)]
+
+
+def _end_itself(project: ProjectSpec, settings: Settings) -> Statement:
+    """A cluster's id is not known before it is there: its stack's tag names it."""
+    clusters = f"arn:aws:elasticmapreduce:{settings['region']}:{settings['account']}:cluster/*"
+    statement = _allow("EndItself", ["elasticmapreduce:TerminateJobFlows"], clusters)
+    tag = "aws:ResourceTag/emrctl:stack"
+    statement["Condition"] = {"StringEquals": {tag: project.cluster_stack}}
+    return statement
 
 
 def _bucket(sid: str, item: BucketSpec) -> list[Statement]:

@@ -40,6 +40,8 @@ cluster:
       args: [python3, boto3]
   # EMR ends a cluster that has had nothing to do for this long.
   idle_timeout_s: 3600
+  # And any cluster after this long, whatever it does (0: never).
+  ttl_s: 14400
   # What it may cost an hour at the most, in US dollars; dearer ones are not made.
   # max_hourly_cost: 5
   # configurations:

@@ -22,7 +22,7 @@ def resources(project: ProjectSpec, account: str, region: str) -> tuple[Declared
 
     settings = {"account": account, "region": region}
     stored = {"bucket": names.bucket(project, settings)}
-    scripts = {item.script: f"s3://scripts/{item.script}" for item in project.cluster.bootstrap}
+    scripts = {item.script: f"s3://scripts/{item.script}" for item in project.bootstrap_actions}
     found = _collected(lambda: program.storage(project, settings), project.storage_stack)
     found += _collected(
         lambda: program.cluster(project, settings, stored, scripts), project.cluster_stack

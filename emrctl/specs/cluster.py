@@ -54,7 +54,8 @@ class ClusterSpec(Spec):
     """An EMR cluster: one primary, core nodes, what they run first and how long they live.
 
     `fleets` stand in place of `primary`, `core` and `task`. `placement` spreads or gathers three
-    primaries. A cluster that could cost more than `max_hourly_cost` dollars is not made.
+    primaries. A cluster that could cost more than `max_hourly_cost` dollars is not made, and one
+    that is made ends after `ttl_s` (0: never), unless it is protected.
     """
 
     name: Name = "main"
@@ -69,6 +70,7 @@ class ClusterSpec(Spec):
     configurations: tuple[Classification, ...] = ()
     step_concurrency: Annotated[int, Field(ge=1, le=256)] = 1
     idle_timeout_s: Annotated[int, Field(ge=60, le=604_800)] = 3600
+    ttl_s: Annotated[int, Field(ge=0)] = 4 * 3600
     termination_protection: bool = False
     ami: Annotated[str, Field(pattern=r"^ami-[0-9a-f]+$")] | None = None
     root_volume_gb: Annotated[int, Field(ge=15, le=100)] | None = None
@@ -110,8 +112,10 @@ class ClusterSpec(Spec):
             raise ValueError(
                 "three primaries are always protected: set termination_protection: true"
             )
-        if len(self.bootstrap) > 16:
-            raise ValueError(f"{len(self.bootstrap)} bootstrap actions: EMR takes 16 at most")
+        actions = len(self.bootstrap) + self.limited
+        if actions > 16:
+            own = ", the one of ttl_s among them" if self.limited else ""
+            raise ValueError(f"{actions} bootstrap actions{own}: EMR takes 16 at most")
         if self.placement is not None and self.primary.count == 1:
             raise ValueError("placement is about three primaries: set primary.count: 3")
         return self
@@ -134,6 +138,11 @@ class ClusterSpec(Spec):
                 "scaling.unit is instances: fleets are counted in fleet_units or vcpus"
             )
         return self
+
+    @property
+    def limited(self) -> bool:
+        """Whether the cluster ends by itself after `ttl_s`; a protected one cannot."""
+        return self.ttl_s > 0 and not self.termination_protection
 
     @property
     def _by_ids(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from emrctl.specs.base import Name, Properties, Spec
-from emrctl.specs.cluster import ClusterSpec
+from emrctl.specs.cluster import BootstrapSpec, ClusterSpec
 from emrctl.specs.engine import EngineSpec
 from emrctl.specs.jobs import ExperimentSpec, JobSpec
 from emrctl.specs.place import StorageSpec
@@ -41,6 +41,13 @@ class ProjectSpec(Spec):
     def cluster_stack(self) -> str:
         """Name of the stack that holds the cluster."""
         return f"{self.project}-{self.cluster.name}"
+
+    @property
+    def bootstrap_actions(self) -> tuple[BootstrapSpec, ...]:
+        """The spec's own, and the one that ends the cluster after its time."""
+        spec = self.cluster
+        limit = BootstrapSpec(script="ttl.sh", args=(str(spec.ttl_s), self.region))
+        return (*spec.bootstrap, limit) if spec.limited else spec.bootstrap
 
     @property
     def endpoint_services(self) -> tuple[str, ...]:

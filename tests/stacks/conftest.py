@@ -52,7 +52,7 @@ def storage() -> Evaluate:
 def cluster() -> Evaluate:
     def run(project: ProjectSpec) -> Resources:
         scripts = {
-            action.script: f"s3://pets/{action.script}" for action in project.cluster.bootstrap
+            action.script: f"s3://pets/{action.script}" for action in project.bootstrap_actions
         }
         stored = {"bucket": "pets"}
         return _collect(

@@ -99,7 +99,8 @@ def test_no_policy_has_a_star_for_an_action_or_a_resource(cluster: Evaluate) -> 
 def test_nodes_reach_their_project_s_bucket_alone(cluster: Evaluate) -> None:
     policy = json.loads(cluster(PETS)["node-data"].inputs["policy"])
     resources = [statement["Resource"] for statement in policy["Statement"]]
-    assert resources == ["arn:aws:s3:::pets", "arn:aws:s3:::pets/*"]
+    assert resources[:2] == ["arn:aws:s3:::pets", "arn:aws:s3:::pets/*"]
+    assert [item["Sid"] for item in policy["Statement"][2:]] == ["EndItself"]
 
 
 @pytest.mark.parametrize(
@@ -117,6 +118,27 @@ def test_nodes_use_the_bucket_s_key_alone(cluster: Evaluate, key: str, resource:
     if key.startswith("alias/"):  # which names no key: the condition does
         aliases = statement["Condition"]["ForAnyValue:StringEquals"]
         assert aliases == {"kms:ResourceAliases": "alias/pets"}
+
+
+def test_the_primary_may_end_its_own_cluster_alone(cluster: Evaluate) -> None:
+    policy = json.loads(cluster(PETS)["node-data"].inputs["policy"])["Statement"]
+    (statement,) = [item for item in policy if item["Sid"] == "EndItself"]
+    assert statement["Action"] == ["elasticmapreduce:TerminateJobFlows"]
+    tag = {"aws:ResourceTag/emrctl:stack": "pets-main"}
+    assert statement["Condition"] == {"StringEquals": tag}
+
+
+def test_a_cluster_s_time_is_a_tag_and_a_bootstrap_action(cluster: Evaluate) -> None:
+    inputs = cluster(_with(ttl_s=7200))["cluster"].inputs
+    assert inputs["tags"]["emrctl:ttl-s"] == "7200"
+    last = inputs["bootstrapActions"][-1]
+    assert (last["name"], last["args"]) == ("ttl", ["7200", "us-east-1"])
+    assert cluster(PETS)["cluster"].inputs["tags"]["emrctl:ttl-s"] == "14400"
+    for endless in (_with(ttl_s=0), _with(termination_protection=True)):
+        found = cluster(endless)
+        assert "emrctl:ttl-s" not in found["cluster"].inputs["tags"]
+        assert len(found["cluster"].inputs["bootstrapActions"]) == 1
+        assert "TerminateJobFlows" not in found["node-data"].inputs["policy"]
 
 
 def test_emr_acts_for_this_account_and_passes_one_role_to_ec2(cluster: Evaluate) -> None:

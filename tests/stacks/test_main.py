@@ -17,7 +17,9 @@ MAIN = Path(__file__).parents[2] / "stacks" / "__main__.py"
 def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project's file, and a Pulumi that was told where it is."""
     path = tmp_path / "emrctl.yaml"
-    path.write_text("project: pets\ncluster:\n  bootstrap: [setup.sh, 's3://elsewhere/x.sh']\n")
+    path.write_text(
+        "project: pets\ncluster:\n  ttl_s: 0\n  bootstrap: [setup.sh, 's3://elsewhere/x.sh']\n"
+    )
     (tmp_path / "setup.sh").write_text("true")
     monkeypatch.setattr("pulumi.Config.get", lambda _self, _key: str(path))
     import pulumi_aws

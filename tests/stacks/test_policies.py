@@ -60,6 +60,7 @@ EVERYTHING = {
 }
 # A resource that ends in a wildcard and is no bucket's own objects, and why it must.
 WILDCARDS = {
+    "EndItself": "a cluster's id is not known beforehand: the tag in the condition names it",
     "Key": "an alias names no resource: kms:ResourceAliases in the condition names the key",
 }
 
