@@ -43,7 +43,7 @@ class Home:
 
 def pets(**cluster: Any) -> ProjectSpec:
     bootstrap = cluster.pop("bootstrap", ["setup.sh"])
-    document = {"project": "pets", "cluster": {"bootstrap": bootstrap, **cluster}}
+    document = {"project": "pets", "cluster": {"bootstrap": bootstrap, "ttl_s": 0, **cluster}}
     return ProjectSpec.model_validate(document)
 
 

@@ -147,7 +147,7 @@ def _stands(engine: Engine, stack: str, program: Any) -> bool:
 
 
 def _scripts(project: ProjectSpec) -> list[str]:
-    return sorted({action.script for action in project.cluster.bootstrap})
+    return sorted({action.script for action in project.bootstrap_actions})
 
 
 def _local(root: Path, script: str) -> str:
