@@ -1,0 +1,188 @@
+"""`emrctl ui` and `emrctl ssh`: a cluster's pages and nodes, by whichever way is open."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from typer.core import TyperCommand
+
+from emrctl import provision
+from emrctl.cli import options, render
+from emrctl.provision import Cluster, Node
+from emrctl.reach import nodes, pages, sessions
+from emrctl.reach.trouble import UnreachableError
+from emrctl.target import Target
+
+app = options.new_app()
+
+Page = Literal["yarn", "spark", "history", "namenode"]
+Way = Literal["ssh", "ssm", "emr"]
+_AFTER = "emrctl.after"
+
+WayOption = Annotated[
+    Way | None, typer.Option("--by", help="Only this way; else each in turn: ssh, ssm, emr.")
+]
+IdentityOption = Annotated[
+    Path | None, typer.Option("--identity", help="The private half of the cluster's key pair.")
+]
+FingerprintOption = Annotated[
+    str | None, typer.Option("--fingerprint", help="The host key's SHA256:…, read elsewhere.")
+]
+
+
+class _WithCommand(TyperCommand):
+    """Keeps what stands after `--` apart: it is the node's command and no argument of ours."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse what stands before `--`; the rest waits in the context."""
+        own, found = args, []
+        if "--" in args:
+            place = args.index("--")
+            own, found = args[:place], args[place + 1 :]
+        ctx.meta[_AFTER] = found
+        return super().parse_args(ctx, own)
+
+
+@app.command()
+def ui(
+    page: Annotated[Page, typer.Argument(help="yarn, spark, history or namenode.")],
+    config: options.ConfigOption = None,
+    target: options.TargetOption = None,
+    cluster: options.ClusterOption = None,
+    application: Annotated[
+        str | None, typer.Option(help="Spark's application; by default the newest that runs.")
+    ] = None,
+    by: WayOption = None,
+    identity: IdentityOption = None,
+    fingerprint: FingerprintOption = None,
+    only_print: Annotated[
+        bool, typer.Option("--print", help="Print the address, open no browser.")
+    ] = False,
+) -> None:
+    """Open a page of the cluster: a tunnel on loopback until Ctrl-C, or an address EMR signs.
+
+    Ways in turn: SSH (host key checked), Session Manager, EMR's presigned addresses.
+    """
+    workspace = options.open_workspace(config, target=target, cluster=cluster)
+    visit = pages.Visit(
+        cluster=provision.find_cluster(workspace.project, workspace.target),
+        page=page,
+        ways=(by,) if by else pages.WAYS,
+        login=nodes.Login(identity=identity, fingerprint=fingerprint),
+        application_id=application,
+        report=render.note,
+    )
+    _show(pages.opened(workspace.target, visit), browse=not only_print)
+
+
+def _show(opened: pages.Opened, *, browse: bool) -> None:
+    typer.echo(opened.url)
+    if browse:
+        import webbrowser
+
+        webbrowser.open(opened.url)
+    if opened.held is None:
+        return
+    render.note(f"Open by {opened.way} until Ctrl-C.")
+    try:
+        opened.held.keep(threading.Event())
+    except KeyboardInterrupt:
+        render.note("closed")
+
+
+@app.command(cls=_WithCommand)
+def ssh(
+    context: typer.Context,
+    node: Annotated[
+        str, typer.Argument(help="primary, core-1, task-2, an id or a private name.")
+    ] = nodes.PRIMARY,
+    config: options.ConfigOption = None,
+    target: options.TargetOption = None,
+    cluster: options.ClusterOption = None,
+    by: WayOption = None,
+    identity: IdentityOption = None,
+    fingerprint: FingerprintOption = None,
+) -> None:
+    """Log in to a node, or run there what stands after `--`; its exit code is the command's.
+
+    By SSH, with the host key checked against the node's console, else by Session Manager.
+    """
+    workspace = options.open_workspace(config, target=target, cluster=cluster)
+    _refuse_local(workspace.target)
+    found = provision.find_cluster(workspace.project, workspace.target)
+    way = _Login(
+        target=workspace.target,
+        cluster=found,
+        node=nodes.find(found, node),
+        login=nodes.Login(identity=identity, fingerprint=fingerprint),
+    )
+    raise typer.Exit(_logged_in(way, by, context.meta[_AFTER]))
+
+
+def _refuse_local(target: Target) -> None:
+    if target.endpoint is not None:
+        raise UnreachableError(
+            "the EMR on localhost has no SSH server yet: its nodes are folders of this machine",
+            hint="`emrctl ui yarn` and `emrctl logs RUN` show what is there. An SSH server for "
+            "each node comes with clusters on plain EC2.",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Login:
+    target: Target
+    cluster: Cluster
+    node: Node
+    login: nodes.Login
+
+
+def _logged_in(way: _Login, by: Way | None, command: list[str]) -> int:
+    """The shell's or the command's exit code, by the first way that leads to the node."""
+    ways = (by,) if by else ("ssh", "ssm")
+    why = []
+    for name in ways:
+        try:
+            return _BY[name](way, shlex.join(command) if command else None)
+        except UnreachableError as error:
+            why.append(error)
+            render.note(f"{name}: {error.message}")
+    raise pages.none_left(ways, why, f"node {way.node.id}")
+
+
+def _by_ssh(way: _Login, command: str | None) -> int:
+    line = nodes.line(way.target, way.cluster, way.node, way.login, render.note)
+    try:
+        line.transport()  # whom one speaks to is known from here on
+        if command is not None:
+            return line.run(command, sys.stdout.buffer, sys.stderr.buffer)
+    finally:
+        line.close()
+    if shutil.which("ssh") is None:
+        hint = "Install OpenSSH's client, or give a command after --."
+        raise UnreachableError("a shell needs OpenSSH's `ssh` on PATH", hint=hint)
+    return subprocess.call(nodes.shell_command(line))
+
+
+def _by_session(way: _Login, command: str | None) -> int:
+    sessions.available(way.target, way.node.id)
+    return sessions.run(way.target, way.node.id, command)
+
+
+def _by_emr(_way: _Login, _command: str | None) -> int:
+    raise UnreachableError("EMR signs addresses of pages, not of nodes", hint="Use ssh or ssm.")
+
+
+_BY: dict[str, Callable[[_Login, str | None], int]] = {
+    "ssh": _by_ssh,
+    "ssm": _by_session,
+    "emr": _by_emr,
+}

@@ -1,0 +1,161 @@
+"""Session Manager: no open port and no key; AWS's own plugin carries what is said.
+
+EC2's agent on the node dials out to AWS, and AWS says who may speak to it. The session's token
+reaches the plugin through its environment: a process list shows it to nobody.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from emrctl.engine.failures import translated
+from emrctl.reach.trouble import UnreachableError
+from emrctl.reach.tunnel import LOOPBACK
+
+if TYPE_CHECKING:
+    from emrctl.target import Target
+
+PLUGIN = "session-manager-plugin"
+FORWARD, COMMAND = "AWS-StartPortForwardingSession", "AWS-StartInteractiveCommand"
+_VARIABLE = "AWS_SSM_START_SESSION_RESPONSE"
+_OLDEST = (1, 2, 497)
+_ANSWERS_S = 30.0
+_LOOK_S, _AGAIN_S = 0.2, 1.0
+
+
+def available(target: Target, node: str) -> None:
+    """A session can be begun; `UnreachableError` says what is missing, here or on the node."""
+    if shutil.which(PLUGIN) is None:
+        hint = "Install AWS's Session Manager plugin for the AWS CLI; it needs no CLI."
+        raise UnreachableError(f"{PLUGIN} is not on PATH", hint=hint)
+    with translated(f"asking whether {node} takes sessions"):
+        filters = [{"Key": "InstanceIds", "Values": [node]}]
+        found = target.client("ssm").describe_instance_information(Filters=filters)
+    states = [item.get("PingStatus") for item in found["InstanceInformationList"]]
+    if states != ["Online"]:
+        hint = "Set roles.ssm: true; a private network needs the endpoints of SSM as well."
+        said = states[0] if states else "unknown to SSM"
+        raise UnreachableError(f"the agent of {node} is {said}", hint=hint)
+
+
+def run(target: Target, node: str, command: str | None) -> int:
+    """A shell on the node, or the command, has ended; the plugin's exit code."""
+    document = {"DocumentName": COMMAND, "Parameters": {"command": [command]}} if command else {}
+    process = _begun(target, {"Target": node, **document})
+    # Ctrl-C is for whatever runs on the node: the plugin passes it on.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return process.wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
+        _ended(process)
+
+
+@dataclass(eq=False)
+class Forward:
+    """A port on loopback that leads to a port of the node, as long as its plugin runs."""
+
+    target: Target
+    node: str
+    remote_port: int
+    report: Callable[[str], None] = lambda _line: None
+    port: int = 0
+    _process: subprocess.Popen[bytes] | None = None
+
+    def open(self) -> int:
+        """The port answers; `UnreachableError` where the plugin ended before."""
+        self.port = self.port or _free_port(self.remote_port)
+        ports = {"portNumber": [str(self.remote_port)], "localPortNumber": [str(self.port)]}
+        asked = {"Target": self.node, "DocumentName": FORWARD, "Parameters": ports}
+        self._process = _begun(self.target, asked, quiet=True)
+        until = time.monotonic() + _ANSWERS_S
+        while not _answers(self.port):
+            if self._process.poll() is not None or time.monotonic() > until:
+                self.close()
+                raise UnreachableError(f"the session to {self.node} did not come about")
+            time.sleep(_LOOK_S)
+        return self.port
+
+    def keep(self, until: threading.Event) -> None:
+        """The session stands, begun again whenever it ends, until the event."""
+        try:
+            while not until.wait(_LOOK_S):
+                if self._process is not None and self._process.poll() is not None:
+                    self.report(f"the session to {self.node} ended: beginning another")
+                    until.wait(_AGAIN_S)
+                    self.open()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """The plugin has ended."""
+        if self._process is not None:
+            _ended(self._process)
+
+
+def _begun(
+    target: Target, asked: Mapping[str, Any], *, quiet: bool = False
+) -> subprocess.Popen[bytes]:
+    with translated(f"beginning a session with {asked['Target']}"):
+        answer = target.client("ssm").start_session(**asked)
+    answer.pop("ResponseMetadata", None)
+    endpoint = target.client("ssm").meta.endpoint_url
+    arguments = (_VARIABLE, target.region, "StartSession", target.profile or "")
+    _refuse_old()
+    return subprocess.Popen(
+        [PLUGIN, *arguments, json.dumps(dict(asked)), endpoint],
+        env={**os.environ, _VARIABLE: json.dumps(answer)},
+        stdout=subprocess.DEVNULL if quiet else None,
+    )
+
+
+def _refuse_old() -> None:
+    """Older plugins take the token as an argument only, where every user could read it."""
+    done = subprocess.run([PLUGIN, "--version"], capture_output=True, text=True, check=False)
+    said = done.stdout.strip()
+    numbers = tuple(int(part) for part in said.split(".")[:3] if part.isdigit())
+    if numbers < _OLDEST:
+        oldest = ".".join(map(str, _OLDEST))
+        raise UnreachableError(
+            f"{PLUGIN} is {said or 'of no known version'}",
+            hint=f"Take {oldest}.0 or newer: older ones show the session's token to all users.",
+        )
+
+
+def _ended(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection((LOOPBACK, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _free_port(wanted: int) -> int:
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    return 0

@@ -1,0 +1,241 @@
+"""SSH to a node: whom one speaks to, what runs there, tunnels that come back."""
+
+from __future__ import annotations
+
+import io
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from emrctl.reach import hostkeys
+from emrctl.reach.hostkeys import HostKey
+from emrctl.reach.line import Host, Line
+from emrctl.reach.trouble import HostKeyError, UnreachableError
+from emrctl.reach.tunnel import Tunnel
+from tests.reach.sshd import Sshd
+
+NODE = "i-0123456789abcdef0"
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def _line(sshd: Sshd, console: str | None = None, said: list[str] | None = None) -> Line:
+    def check(shown: HostKey) -> None:
+        hostkeys.check(NODE, shown, lambda: sshd.console if console is None else console)
+
+    return Line(
+        host=Host(node=NODE, address="127.0.0.1", port=sshd.port),
+        identities=[sshd.client_key],
+        check=check,
+        report=(said if said is not None else []).append,
+        again_s=0.05,
+    )
+
+
+def _read(port: int, path: str = "/x") -> str:
+    with _OPENER.open(f"http://127.0.0.1:{port}{path}", timeout=20) as answer:
+        return str(answer.read().decode())
+
+
+@contextmanager
+def _open(tunnel: Tunnel) -> Iterator[int]:
+    until = threading.Event()
+    port = tunnel.open()
+    keeper = threading.Thread(target=tunnel.keep, args=(until,))
+    keeper.start()
+    try:
+        yield port
+    finally:
+        until.set()
+        keeper.join(timeout=20)
+        assert not keeper.is_alive()
+
+
+def _until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_key_that_the_console_vouches_for_is_taken_and_remembered(sshd: Sshd) -> None:
+    line = _line(sshd)
+    out, err = io.BytesIO(), io.BytesIO()
+    assert line.run("hostname", out, err) == 0
+    line.close()
+    assert out.getvalue() == b"out of hostname\n"
+    assert err.getvalue() == b"a word aside\n"
+    assert hostkeys.known(NODE) == (sshd.host_key,)
+    assert hostkeys.file().stat().st_mode & 0o777 == 0o600
+    again = _line(sshd, console="")  # remembered: the console is not needed any more
+    assert again.run("fail", io.BytesIO(), io.BytesIO()) == 3
+    again.close()
+    assert len(hostkeys.file().read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("kind", ["ssh-rsa", "ecdsa-sha2-nistp256"])
+def test_keys_of_every_kind_are_known_again(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    server = Sshd(tmp_path, kind)
+    for console in (None, ""):
+        line = _line(server, console)
+        assert line.run("true", io.BytesIO(), io.BytesIO()) == 0
+        line.close()
+    server.end()
+
+
+def test_a_changed_key_is_refused_before_anything_is_sent(sshd: Sshd, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    before = Sshd(other)
+    hostkeys.remember(NODE, before.host_key)
+    before.end()
+    with pytest.raises(HostKeyError, match="has changed") as caught:
+        _line(sshd).transport()
+    assert before.host_key.fingerprint in caught.value.message
+    assert sshd.commands == []
+    assert hostkeys.known(NODE) == (before.host_key,)
+
+
+def test_a_key_that_the_console_does_not_name_is_refused(sshd: Sshd, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    node = Sshd(other)
+    with pytest.raises(HostKeyError, match="its console names others"):
+        _line(sshd, node.console).transport()
+    node.end()
+    assert hostkeys.known(NODE) == ()
+
+
+def test_a_mute_console_is_no_yes(sshd: Sshd) -> None:
+    with pytest.raises(HostKeyError, match="nobody vouches") as caught:
+        _line(sshd, "booting\n").transport()
+    assert "--fingerprint" in caught.value.hint
+
+
+def test_fingerprints_on_the_console_are_enough() -> None:
+    key = HostKey(type="ssh-ed25519", text="AAAAC3NzaC1lZDI1NTE5AAAAI" + "B" * 43)
+    console = (
+        "ec2: -----BEGIN SSH HOST KEY FINGERPRINTS-----\n"
+        f"ec2: 256 {key.fingerprint} root@ip (ED25519)\n"
+        "ec2: -----END SSH HOST KEY FINGERPRINTS-----\n"
+    )
+    hostkeys.check(NODE, key, lambda: console)
+    assert hostkeys.known(NODE) == (key,)
+
+
+def test_a_fingerprint_that_the_user_gives_is_held_to(sshd: Sshd) -> None:
+    hostkeys.check("i-1", sshd.host_key, lambda: "", given=sshd.host_key.fingerprint)
+    with pytest.raises(HostKeyError, match="--fingerprint says"):
+        hostkeys.check("i-2", sshd.host_key, lambda: sshd.console, given="SHA256:other")
+
+
+def test_a_fingerprint_outside_the_consoles_section_vouches_for_nothing(sshd: Sshd) -> None:
+    loose = f"{sshd.host_key.type} {sshd.host_key.text}\n{sshd.host_key.fingerprint}\n"
+    with pytest.raises(HostKeyError, match="nobody vouches"):
+        hostkeys.check(NODE, sshd.host_key, lambda: loose)
+
+
+def test_a_key_that_the_node_does_not_take_is_named(sshd: Sshd, tmp_path: Path) -> None:
+    import asyncssh
+
+    wrong = tmp_path / "wrong.pem"
+    asyncssh.generate_private_key("ssh-ed25519").write_private_key(wrong)
+    line = _line(sshd)
+    line.identities = [wrong]
+    with pytest.raises(UnreachableError, match=r"takes none of the keys for hadoop: .*wrong\.pem"):
+        line.transport()
+
+
+def test_a_port_that_does_not_answer_is_told(sshd: Sshd) -> None:
+    sshd.stop()
+    with pytest.raises(UnreachableError, match="does not answer") as caught:
+        _line(sshd).transport()
+    assert "security group" in caught.value.hint
+    sshd.start()
+
+
+def test_whoever_speaks_no_ssh_is_told(page: int, sshd: Sshd) -> None:
+    line = _line(sshd)
+    line.host = Host(node=NODE, address="127.0.0.1", port=page)
+    with pytest.raises(UnreachableError, match="speaks no SSH"):
+        line.transport()
+
+
+def test_a_tunnel_forwards_on_loopback_and_ends(sshd: Sshd, page: int) -> None:
+    with _open(Tunnel(_line(sshd), ("127.0.0.1", page))) as port:
+        assert port != page  # the page's own port is taken, here by the page
+        assert _read(port, "/cluster").startswith("the page /cluster")
+        assert len(_read(port)) > 200_000
+        names = socket.gethostbyname_ex(socket.gethostname())[2]
+        for address in set(names) - {"127.0.0.1", "127.0.1.1"}:
+            with pytest.raises(OSError), socket.create_connection((address, port), timeout=2):  # noqa: PT011
+                pass
+    with pytest.raises(urllib.error.URLError):
+        _read(port)
+
+
+def test_a_tunnel_comes_back_after_its_connection_was_cut(sshd: Sshd, page: int) -> None:
+    said: list[str] = []
+    with _open(Tunnel(_line(sshd, said=said), ("127.0.0.1", page))) as port:
+        assert "the page" in _read(port)
+        sshd.cut()
+        _until(lambda: bool(said))
+        assert "the page" in _read(port)
+    assert any("connecting again" in line for line in said)
+
+
+def test_a_tunnel_comes_back_after_the_server_was_away(sshd: Sshd, page: int) -> None:
+    with _open(Tunnel(_line(sshd), ("127.0.0.1", page))) as port:
+        sshd.stop()
+        threading.Timer(0.5, sshd.start).start()
+        _until(lambda: len(sshd.connections) > 0)
+        assert "the page" in _read(port)
+
+
+def test_a_changed_key_ends_a_tunnel_that_comes_back(sshd: Sshd, page: int, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    line = _line(sshd)
+    tunnel = Tunnel(line, ("127.0.0.1", page))
+    tunnel.open()
+    imposter = Sshd(other)
+    line.host = Host(node=NODE, address="127.0.0.1", port=imposter.port)
+    sshd.cut()
+    with pytest.raises(HostKeyError, match="has changed"):
+        tunnel.keep(threading.Event())
+    imposter.end()
+
+
+def test_a_page_that_the_node_does_not_serve_is_told(sshd: Sshd) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    tunnel = Tunnel(_line(sshd), ("127.0.0.1", port))
+    with pytest.raises(UnreachableError, match="does not reach"):
+        tunnel.open()
+    tunnel.close()
+
+
+def test_a_node_behind_another_is_reached_through_it(sshd: Sshd, tmp_path: Path) -> None:
+    folder = tmp_path / "core"
+    folder.mkdir()
+    core = Sshd(folder)
+    line = Line(
+        host=Host(node="i-core", address="127.0.0.1", port=core.port),
+        identities=[core.client_key],
+        check=lambda shown: hostkeys.check("i-core", shown, lambda: core.console),
+        through=_line(sshd),
+    )
+    assert line.run("true", io.BytesIO(), io.BytesIO()) == 0
+    line.close()
+    core.end()
+    assert {node for node in ("i-core", NODE) if hostkeys.known(node)} == {"i-core", NODE}
