@@ -90,7 +90,7 @@ def measure(desk: Desk) -> None:
 def primary(desk: Desk, up: dict[str, Any]) -> Path:
     """The primary node's folder."""
     [node] = [item["id"] for item in up["nodes"] if item["role"] == "primary"]
-    return desk.home / "local" / "clusters" / up["id"] / "nodes" / node
+    return desk.home / "local" / "clusters" / str(up["id"]) / "nodes" / str(node)
 
 
 def spark_submit(desk: Desk, node: Path) -> None:
