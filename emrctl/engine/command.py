@@ -169,6 +169,8 @@ class Command(auto.PulumiCommand):
         self._running = None
         _pass_on(out, on_output)
         _pass_on(err, on_error)
+        if process.returncode < 0:
+            err += f"\nerror: it was ended by signal {-process.returncode}"
         result = CommandResult(stdout=out.rstrip(), stderr=err.rstrip(), code=process.returncode)
         if process.returncode != 0:
             raise create_command_error(result)

@@ -37,9 +37,9 @@ class Place:
 
     def made(self) -> Place:
         """The same place, once its folders are there and nobody else may read them."""
-        folder = self.url.removeprefix("file://")
+        states = [Path(self.url.removeprefix("file://"))] if self.url.startswith("file:") else []
         try:
-            for path in {self.work, Path(folder) if folder != self.url else self.work}:
+            for path in (*states, self.work):
                 path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             hint = "Make the project's folder writable: the stacks' states lie in it."

@@ -21,6 +21,7 @@ from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc, status_pb2
 
 from emrctl.engine.failures import RefusedError
+from emrctl.engine.journal import Journal
 from emrctl.engine.kind import Inputs, StoppedError
 from emrctl.engine.local_aws import Difference, Provider, short
 from emrctl.engine.wire import packed, plain
@@ -46,23 +47,31 @@ class Served:
 
 
 @contextlib.contextmanager
-def served(target: Target, stop: threading.Event) -> Iterator[Served]:
-    """A provider for `target` that answers the engine; `stop` ends its waits."""
+def served(target: Target, stop: threading.Event, journal: Journal) -> Iterator[Served]:
+    """A provider for `target` that answers the engine; `stop` ends its waits, as the end does."""
     server = grpc.server(futures.ThreadPoolExecutor(_THREADS), options=_GRPC_CHANNEL_OPTIONS)
     found = Served(port=server.add_insecure_port("127.0.0.1:0"))
-    answers = Servicer(Answers(target, stop, found.failures))
+    answers = Servicer(Answers(target, stop, journal, found.failures))
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(answers, server)
     server.start()
     try:
         yield found
     finally:
+        stop.set()
         server.stop(grace=None).wait()
 
 
 class Answers:
     """What the protocol asks of a provider; errors are kept before the engine hears of them."""
 
-    def __init__(self, target: Target, stop: threading.Event, failures: list[EmrctlError]) -> None:
+    def __init__(
+        self,
+        target: Target,
+        stop: threading.Event,
+        journal: Journal,
+        failures: list[EmrctlError],
+    ) -> None:
+        self._journal = journal
         self.target = target
         self.stop = stop
         self.provider = Provider(target, stop)
@@ -77,11 +86,15 @@ class Answers:
             self._failures.append(ProvisioningError(msg, hint=hint))
         return found
 
-    def made(self, token: str, inputs: Inputs) -> str:
-        """The id of a new resource; where AWS gave no clear answer, of what it made all the same.
+    def made(self, urn: str, token: str, inputs: Inputs) -> str:
+        """The id of a new resource, or of the one that an earlier, killed create of it made.
 
-        Without it nobody would know of it: the engine keeps no record of a create that failed.
+        Where AWS gives no clear answer it is looked for too: the engine keeps no record of a
+        create that failed, and nobody would know of it.
         """
+        found = self.provider.find(token, inputs) if self._journal.begun(urn) else None
+        if found is not None:
+            return found
         try:
             return self.provider.create(token, inputs)
         except RefusedError:
@@ -91,6 +104,10 @@ class Answers:
             if found is None:
                 raise
             return found
+
+    def over(self, urn: str) -> None:
+        """The engine knows how the resource's creation ended."""
+        self._journal.ended(urn)
 
     def gone(self, token: str, id_: str, inputs: Inputs) -> bool:
         """Whether what could not be used has ended: then there is nothing to keep a record of."""
@@ -149,11 +166,17 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
         return _difference(self._provider.diff(request.type, old, new))
 
     def Create(self, request: Any, context: Any) -> Any:
-        inputs = plain(request.properties)
         if request.preview:
             return provider_pb2.CreateResponse(properties=request.properties)
+        try:
+            return self._created(request, context)
+        finally:
+            self._answers.over(request.urn)
+
+    def _created(self, request: Any, context: Any) -> Any:
+        inputs = plain(request.properties)
         with _told(self._answers, context):
-            id_ = self._answers.made(request.type, inputs)
+            id_ = self._answers.made(request.urn, request.type, inputs)
         try:
             outputs = self._provider.settle(request.type, id_, inputs)
         except (EmrctlError, StoppedError) as error:

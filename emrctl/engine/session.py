@@ -15,6 +15,7 @@ import pulumi.automation as auto
 from emrctl.engine import command, diagnosis
 from emrctl.engine.base import Program
 from emrctl.engine.host import Host, hosted
+from emrctl.engine.journal import Journal
 from emrctl.engine.kind import StoppedError
 from emrctl.engine.listening import Listener
 from emrctl.engine.monitor import PROJECT
@@ -161,16 +162,16 @@ class Session:
                     raise host.error from error
                 raise self._explained(error, heard, failures) from error
 
-    def _unlocked(self, run: Callable[[], Any]) -> None:
+    def _unlocked(self, run: Callable[[], Any]) -> Any:
         """`run`, again where the lock's holder was killed: nobody else would take it away."""
         try:
-            run()
+            return run()
         except auto.ConcurrentUpdateError as error:
             who = diagnosis.holder(str(error))
             if who is None or not who.dead:
                 raise
             self._stack.cancel()
-            run()
+            return run()
 
     @contextlib.contextmanager
     def _hosted(self, program: Program | None) -> Iterator[Host | None]:
@@ -205,7 +206,8 @@ class Session:
             self._waits = threading.Event()
             if self.cancelled.is_set():
                 self._waits.set()
-            with served(self._target, self._waits) as found:
+            journal = Journal(self._place.work / f"{self.name}.begun")
+            with served(self._target, self._waits, journal) as found:
                 attached = {_ATTACHED: found.attached}
                 self._workspace.env_vars = {**self._workspace.env_vars, **attached}
                 yield found.failures
@@ -234,9 +236,11 @@ class Session:
     def _plainly(self, run: Callable[[], Any]) -> Any:
         """A command that touches the state alone."""
         try:
-            return run()
-        except (auto.StackNotFoundError, auto.ConcurrentUpdateError):
+            return self._unlocked(run)
+        except auto.StackNotFoundError:
             raise
+        except auto.ConcurrentUpdateError as error:
+            raise diagnosis.locked(self.name, str(error)) from error
         except auto.CommandError as error:
             found = diagnosis.of_engine(str(error))
             found.message = f"stack {self.name}: {found.message}"

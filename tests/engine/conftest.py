@@ -29,7 +29,6 @@ from emrctl.target import Target
 
 ENGINES = ("embedded", pytest.param("pulumi", marks=pytest.mark.engine))
 SETTINGS = {"account": "123456789012", "region": "us-east-1"}
-SCRIPTS = {"python.sh": "s3://pets/python.sh"}
 STACK = "pets-main"
 
 
@@ -69,7 +68,8 @@ def program(**cluster: Any) -> Callable[[], None]:
     from stacks import program as declared
 
     spec = project(**cluster)
-    return lambda: declared.cluster(spec, SETTINGS, {"bucket": "pets"}, SCRIPTS)
+    scripts = {action.script: f"s3://pets/{action.script}" for action in spec.bootstrap_actions}
+    return lambda: declared.cluster(spec, SETTINGS, {"bucket": "pets"}, scripts)
 
 
 def made(outcome: Outcome | Plan) -> dict[str, str]:

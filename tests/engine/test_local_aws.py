@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 
+from emrctl.engine.journal import Journal
 from emrctl.engine.kind import StoppedError
 from emrctl.engine.local_aws import KINDS, Provider, short
+from emrctl.engine.served import Answers
 from emrctl.errors import CredentialsError, ProvisioningError
 from emrctl.target import Target
 
@@ -139,3 +142,31 @@ def test_short_names() -> None:
     assert short("aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule") == (
         "vpc.SecurityGroupEgressRule"
     )
+
+
+def test_a_create_that_was_killed_with_its_provider_is_not_made_twice(
+    provider: Provider, aws: Target, tmp_path: Path
+) -> None:
+    urn, inputs = "urn:role", {"name": "r", "assumeRolePolicy": "{}"}
+    Journal(tmp_path / "begun").begun(urn)
+    id_ = provider.create(ROLE, inputs)
+    later = Answers(aws, threading.Event(), Journal(tmp_path / "begun"), [])
+    assert later.made(urn, ROLE, inputs) == id_
+    later.over(urn)
+    with pytest.raises(ProvisioningError, match="already exists"):
+        later.made(urn, ROLE, inputs)
+
+
+def test_a_create_without_a_clear_answer_is_looked_for(
+    aws: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = Answers(aws, threading.Event(), Journal(tmp_path / "begun"), [])
+    inputs = {"name": "r", "assumeRolePolicy": "{}"}
+    create = answers.provider.create
+
+    def cut_off(token: str, given: dict[str, str]) -> str:
+        create(token, given)
+        raise ProvisioningError("no answer")
+
+    monkeypatch.setattr(answers.provider, "create", cut_off)
+    assert answers.made("urn:role", ROLE, inputs) == "r"
