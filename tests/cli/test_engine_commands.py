@@ -1,0 +1,129 @@
+"""The real engine's commands, typed as the README types them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emrctl.cli.__main__ import main
+from emrctl.emulator.fake import FakeLife
+from emrctl.target import Target
+
+Emrctl = Callable[..., tuple[int, str, str]]
+
+YAML = """\
+project: pets
+cluster: {core: {count: COUNT}, bootstrap: [python.sh]}
+"""
+
+
+@pytest.fixture
+def emrctl(
+    life: FakeLife,
+    mocked: Target,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Emrctl:
+    """Types a command in a project's folder: exit code, stdout, stderr."""
+    (tmp_path / "emrctl.yaml").write_text(YAML.replace("COUNT", "2"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("emrctl.target.emulator", lambda _region: mocked)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = 0
+        try:
+            main(arguments)
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+def _json(answer: tuple[int, str, str]) -> Any:
+    code, out, err = answer
+    assert code == 0, err
+    return json.loads(out)
+
+
+@pytest.mark.engine
+@pytest.mark.usefixtures("real_engine")
+def test_up_an_edit_preview_up_drift_down(emrctl: Emrctl, tmp_path: Path, mocked: Target) -> None:
+    code, out, err = emrctl("up", "--engine", "pulumi")
+    assert code == 0, err
+    assert "WAITING" in out
+    assert "create aws:emr/cluster:Cluster cluster" in err
+    (tmp_path / "emrctl.yaml").write_text(YAML.replace("COUNT", "3"))
+    _, out, _ = emrctl("preview")
+    assert "1 to update" in out
+    assert "coreInstanceGroup.instanceCount" in out
+    _, _, err = emrctl("up", "--json")
+    events = [json.loads(line) for line in err.splitlines() if line.startswith("{")]
+    assert {(e["name"], e["status"]) for e in events} == {
+        ("cluster", "started"),
+        ("cluster", "done"),
+    }
+    found = _json(emrctl("outputs", "--json"))
+    assert emrctl("drift")[1].strip() == "pets-main: AWS is as the state says."
+    mocked.client("iam").delete_role_policy(RoleName="pets-main-nodes", PolicyName="bucket")
+    assert "is gone" in emrctl("drift")[1]
+    assert "node-data" in emrctl("refresh")[1]
+    assert _json(emrctl("up", "--json"))["id"] == found["cluster_id"]
+    assert _json(emrctl("history", "--json"))[0]["kind"] == "update"
+    assert found["cluster_id"] in emrctl("export")[1]
+    assert "resources deleted" in emrctl("down", "--yes")[1]
+    assert emrctl("drift")[0] == 3
+
+
+@pytest.mark.engine
+@pytest.mark.usefixtures("real_engine")
+def test_a_bucket_that_exists_is_imported(emrctl: Emrctl, mocked: Target) -> None:
+    bucket = "pets-emrctl-123456789012-us-east-1"
+    assert emrctl("import", "--engine", "pulumi")[0] == 3
+    mocked.client("s3").create_bucket(Bucket=bucket)
+    code, out, err = emrctl("import", "--engine", "pulumi")
+    assert code == 0, err
+    assert f"holds {bucket} now, protected" in out
+    assert "emrctl preview" in err
+    assert _json(emrctl("outputs", "--storage", "--json"))["bucket"] == bucket
+
+
+def test_the_embedded_engine_says_what_it_does_not_do(emrctl: Emrctl) -> None:
+    assert emrctl("up")[0] == 0
+    for verb in ("drift", "refresh", "history", "export"):
+        code, _, err = emrctl(verb)
+        assert code == 5
+        assert "embedded engine" in err
+        assert "--engine pulumi" in err
+    assert _json(emrctl("outputs", "--json"))["bucket"].startswith("pets-emrctl-")
+
+
+@pytest.fixture
+def no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+
+
+@pytest.mark.usefixtures("no_engine")
+def test_nothing_is_installed_without_a_yes(emrctl: Emrctl) -> None:
+    shown = _json(emrctl("engine", "show", "--json"))
+    assert (shown["engines"], shown["used"], shown["plugin"]) == ([], None, False)
+    assert "emrctl engine install" in emrctl("engine", "show")[2]
+    code, _, err = emrctl("engine", "install")
+    assert code == 2
+    assert "about 700 MB" in err
+    assert "--yes" in err
+
+
+@pytest.mark.usefixtures("no_engine")
+def test_the_real_engine_where_there_is_none(emrctl: Emrctl) -> None:
+    code, _, err = emrctl("preview", "--engine", "pulumi")
+    assert code == 5
+    assert "neither on PATH nor in" in err
+    assert "emrctl engine install" in err
