@@ -74,11 +74,29 @@ class Watcher:
         return self._seen
 
     def whole(self, run: Run) -> Live:
-        """Everything that EMR, YARN and Spark tell of the run; a sample of it is stored."""
+        """Everything that EMR, YARN and Spark tell of the run; a sample of it is stored.
+
+        Of a finished run what was stored of YARN's account is all that there is.
+        """
+        if run.finished:
+            return self._ended(run)
         found = self._watching(run).look(run.id, run.state)
-        if found.cluster is not None and not run.finished:
+        if found.cluster is not None:
             self._sample(run)
         return found
+
+    def _ended(self, run: Run) -> Live:
+        from emrctl.metrics.live import Live
+        from emrctl.metrics.model import YarnAccount
+
+        known = self._workspace.store.get_json(run.id, "yarn.json") or {}
+        account = known.get("application")
+        return Live(
+            run=run.id,
+            state=run.state,
+            at_ms=int(time.time() * 1000),
+            application=YarnAccount.from_json(account) if account else None,
+        )
 
     def _watching(self, run: Run) -> Watch:
         if self._watch is None:

@@ -16,9 +16,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emrctl import staging
+from emrctl import accounts, staging
 from emrctl.backends import failure
 from emrctl.backends.base import LogFile, Step
+from emrctl.errors import UsageError
+from emrctl.store import IMPORTED
 
 if TYPE_CHECKING:
     from emrctl.metrics.model import RunMetrics
@@ -33,7 +35,8 @@ def finish(workspace: Workspace, run: Run, step: Step) -> Run:
     run = replace(run, state=step.state, ended=_iso(step.ended) or _now())
     logs = _step_logs(workspace, run)
     run = replace(run, application_id=_application_id(logs) or run.application_id)
-    yarn = _yarn(workspace, run)
+    yarn = accounts.collect_yarn(workspace, run)
+    run = replace(run, instances_usd=accounts.collect_instances(workspace, run))
     logs = _with_containers(workspace, run, logs)
     for log in logs:
         workspace.store.put(run.id, f"logs/{log.name}", log.text)
@@ -47,10 +50,13 @@ def finish(workspace: Workspace, run: Run, step: Step) -> Run:
 
 def again(workspace: Workspace, run: Run) -> None:
     """Logs, result and metrics of a finished run are read anew from where they lie."""
+    if run.target == IMPORTED:
+        hint = "`emrctl runs import` takes its event log again."
+        raise UsageError(f"run {run.id} was imported: there is no cluster to ask", hint=hint)
     for log in _with_containers(workspace, run, _logs(workspace, run, None)):
         workspace.store.put(run.id, f"logs/{log.name}", log.text)
     _save_result(workspace, run)
-    _save_metrics(workspace, run, _yarn(workspace, run))
+    _save_metrics(workspace, run, accounts.collect_yarn(workspace, run))
 
 
 def _explained(run: Run, step: Step, logs: Sequence[LogFile]) -> Run:
@@ -86,31 +92,6 @@ def _application_id(logs: Sequence[LogFile]) -> str | None:
         if log.name.startswith("step/") and (found := _APPLICATION.search(log.text)):
             return found[0].decode()
     return None
-
-
-def _yarn(workspace: Workspace, run: Run) -> dict[str, Any]:
-    """YARN's account of the application and the cluster, before the resource manager forgets.
-
-    What was read at the first pull is kept: the cluster may be gone at the second.
-    """
-    known = workspace.store.get_json(run.id, "yarn.json")
-    if known is not None or run.application_id is None:
-        return known or {}
-    from emrctl.metrics import yarn
-
-    target = workspace.target
-    base = target.page(run.cluster.id, run.cluster.primary_dns, "yarn")
-
-    def fetch(path: str) -> Any:
-        return target.fetch(f"{base}{path}")
-
-    application = yarn.application(fetch, run.application_id)
-    cluster = yarn.cluster(fetch)
-    if application is None or cluster is None:
-        return {}
-    found = {"application": application.to_json(), "cluster": cluster.to_json()}
-    workspace.store.put(run.id, "yarn.json", json.dumps(found).encode())
-    return found
 
 
 def _save_result(workspace: Workspace, run: Run) -> None:

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from emrctl import capacity, pull, staging, store
+from emrctl import accounts, capacity, pull, staging, store
 from emrctl.backends import spark
 from emrctl.backends.base import SilenceError, Step, StepSpec
 from emrctl.backends.pace import Pace
@@ -316,4 +316,15 @@ def describe(workspace: Workspace, run: Run) -> dict[str, Any]:
     found["location"] = workspace.store.location(run.id)
     for name in ("metrics", "result"):
         found[name] = workspace.store.get_json(run.id, f"{name}.json")
+    found["nodes"] = accounts.nodes_used(workspace, run)
+    found["findings"] = _findings(found["metrics"])
     return found
+
+
+def _findings(metrics: dict[str, Any] | None) -> list[dict[str, Any]]:
+    if metrics is None:
+        return []
+    from emrctl.metrics import findings
+    from emrctl.metrics.model import RunMetrics
+
+    return [item.to_json() for item in findings.of(RunMetrics.from_json(metrics))]

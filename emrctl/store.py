@@ -18,6 +18,8 @@ from typing import Any, Protocol
 from emrctl.errors import EmrctlError, NotFoundError
 
 RUNS_PREFIX = "runs/"
+# The target of runs whose event log somebody else made.
+IMPORTED = "imported"
 FINAL_STATES = frozenset({"COMPLETED", "FAILED", "CANCELLED", "INTERRUPTED", "LOST"})
 
 
@@ -76,6 +78,7 @@ class Run:
     ended: str | None = None
     failure: str | None = None
     failure_log: str | None = None
+    instances_usd: float | None = None
 
     @property
     def prefix(self) -> str:
@@ -108,9 +111,14 @@ class Run:
 
     @property
     def cost_usd(self) -> float | None:
-        """What the cluster's instances cost on AWS for as long as the step took."""
-        seconds = self.duration_s
-        return None if seconds is None else self.cluster.hourly_usd * seconds / 3600
+        """What the cluster's instances cost on AWS for as long as the step took.
+
+        By their real lives where those are known, else by the cluster's hourly price.
+        """
+        if self.instances_usd is not None:
+            return self.instances_usd
+        seconds, hourly_usd = self.duration_s, self.cluster.hourly_usd
+        return hourly_usd * seconds / 3600 if seconds is not None and hourly_usd else None
 
 
 def new_id(job: str, now: datetime | None = None) -> str:

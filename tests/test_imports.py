@@ -18,7 +18,12 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("emrctl.cli",),
     ("emrctl.comparing",),
     ("emrctl.experiments",),
-    ("emrctl.runs", "emrctl.pull", "emrctl.progress", "emrctl.workspace", "emrctl.data"),
+    (
+        *("emrctl.runs", "emrctl.pull", "emrctl.progress", "emrctl.workspace", "emrctl.data"),
+        *("emrctl.accounts", "emrctl.querying", "emrctl.importing"),
+    ),
+    ("emrctl.doctor",),
+    ("emrctl.forgotten", "emrctl.reach"),
     ("emrctl.provision",),
     ("emrctl.preflight", "emrctl.certificates"),
     ("emrctl.staging", "emrctl.capacity", "emrctl.analysis"),
@@ -39,7 +44,7 @@ DOORS = {
     "pulumi_aws": ("emrctl.engine", "stacks"),
     "moto": ("emrctl.emulator",),
     "pyspark": ("emrctl.emulator",),
-    "paramiko": ("emrctl.backends.ec2",),
+    "paramiko": ("emrctl.backends.ec2", "emrctl.reach"),
     "typer": ("emrctl.cli",),
     "rich": ("emrctl.cli",),
 }

@@ -10,6 +10,8 @@ from typing import Any
 from emrctl.analysis import charts, export
 from emrctl.analysis.compare import Comparison, Configuration
 from emrctl.analysis.page import SCRIPT, STYLE
+from emrctl.analysis.records import RunRecord
+from emrctl.metrics import findings
 
 
 def html(comparison: Comparison, title: str) -> str:
@@ -21,6 +23,7 @@ def html(comparison: Comparison, title: str) -> str:
             _verdicts(comparison),
             _figure(shown, "Duration of the step", charts.duration(comparison)),
             _table(comparison),
+            _findings(comparison),
             *(_timelines(shown, item) for item in comparison.configurations),
         )
     )
@@ -91,6 +94,25 @@ def _cells(row: Iterable[str]) -> str:
     first, *rest = row
     cells = "".join(f"<td>{escape(text)}</td>" for text in rest)
     return f'<th scope="row">{escape(first)}</th>{cells}'
+
+
+def _findings(comparison: Comparison) -> str:
+    """What each run's figures mean, one short list for each; nothing where none has any."""
+    records = [record for item in comparison.configurations for record in item.records]
+    lists = "".join(map(_run_findings, records))
+    return f"<h2>Findings</h2>{lists}" if lists else ""
+
+
+def _run_findings(record: RunRecord) -> str:
+    found = findings.of(record.metrics) if record.metrics is not None else ()
+    items = "".join(
+        f"<li><b>{escape(item.kind)}</b> ({escape(item.severity)}"
+        f"{f', up to {item.seconds:,.1f} s' if item.seconds >= 0.05 else ''}): "
+        f"{escape(item.evidence)}<br>{escape(item.advice)}</li>"
+        for item in found
+    )
+    name = escape(record.label or record.id)
+    return f"<details open><summary>{name}</summary><ul>{items}</ul></details>" if items else ""
 
 
 def _timelines(shown: list[tuple[str, charts.Chart]], item: Configuration) -> str:

@@ -28,6 +28,9 @@ def metrics(
     stages: Annotated[bool, typer.Option("--stages", help="Stages too.")] = False,
     executors: Annotated[bool, typer.Option("--executors", help="Executors too.")] = False,
     tasks: Annotated[bool, typer.Option("--tasks", help="A row of each task too.")] = False,
+    findings: Annotated[
+        bool, typer.Option("--findings", help="What the figures mean, and what to change.")
+    ] = False,
     export: Annotated[
         Path | None,
         typer.Option("--export", help="Write .parquet or .csv: runs, or what else is asked for."),
@@ -37,7 +40,8 @@ def metrics(
     as_json: options.JsonOption = False,
 ) -> None:
     """Print the metrics of a run, or of any Spark event log: no Spark and no Java needed."""
-    wanted = Wanted(stages=stages, executors=executors, tasks=tasks, as_json=as_json)
+    asked = {"stages": stages, "executors": executors, "tasks": tasks, "findings": findings}
+    wanted = Wanted(**asked, as_json=as_json)
     with render_metrics.output_to(export, wanted) as out:
         out.finish(_read(source, config, target, out.task if tasks else None))
 

@@ -121,6 +121,7 @@ def run(workspace: Workspace, found: Run, *, as_json: bool) -> None:
     if as_json:
         json_document(document)
         return
+    found_out, nodes = document.pop("findings"), document.pop("nodes")
     metrics = document.pop("metrics") or {}
     result = document.pop("result") or {}
     figures = {key: value for key, value in metrics.items() if not isinstance(value, list | dict)}
@@ -130,6 +131,28 @@ def run(workspace: Workspace, found: Run, *, as_json: bool) -> None:
         ]
         if rows:
             table(title, "", rows=rows)
+    if nodes:
+        table("node", *_NODE, rows=[_node(item) for item in nodes], right=tuple(_NODE))
+    if metrics:
+        from emrctl.cli import render_findings
+        from emrctl.metrics.findings import Finding
+
+        render_findings.show(output(), [Finding.from_json(item) for item in found_out])
+
+
+# Peaks over the run, and their names in the record.
+_NODE = {
+    "YARN MB": "memory_used_mb_peak",
+    "of": "memory_total_mb",
+    "in use MB": "physical_memory_mb_peak",
+    "CPU cores": "cpu_cores_peak",
+    "on average": "cpu_cores_mean",
+}
+
+
+def _node(item: Mapping[str, Any]) -> tuple[str, ...]:
+    values = (item[name] for name in _NODE.values())
+    return (item["id"], *("" if value is None else _cell(value) for value in values))
 
 
 def submitted(workspace: Workspace, found: Run) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 
-from emrctl.cli import render
+from emrctl.cli import render, render_findings
 
 if TYPE_CHECKING:
     from emrctl.metrics.model import RunMetrics, TaskMetrics
@@ -66,6 +66,7 @@ class Wanted:
     stages: bool = False
     executors: bool = False
     tasks: bool = False
+    findings: bool = False
     as_json: bool = False
 
     @property
@@ -116,13 +117,18 @@ class _Json:
 
     def finish(self, runs: Sequence[RunMetrics]) -> None:
         """The rest of the document."""
-        documents = [run.to_json() for run in runs]
+        documents = [self._document(run) for run in runs]
         if not self._wanted.tasks:
             render.json_document(documents[0] if len(documents) == 1 else documents)
             return
         rest = json.dumps(documents[0], indent=1, ensure_ascii=False).removeprefix("{")
         start = "\n ]," if self._rows else '{\n "tasks": [],'
         typer.echo(start + rest)
+
+    def _document(self, run: RunMetrics) -> dict[str, Any]:
+        if not self._wanted.findings:
+            return run.to_json()
+        return run.to_json() | {"findings": render_findings.of_run(run)}
 
 
 class _Text:
@@ -157,6 +163,10 @@ class _Text:
         ):
             if wanted and document[name]:
                 _table(name, document[name])
+        if self._wanted.findings:
+            from emrctl.metrics import findings
+
+            render_findings.show(render.output(), findings.of(run))
 
 
 def _table(name: str, items: list[dict[str, Any]]) -> None:

@@ -9,13 +9,16 @@ import typer
 
 from emrctl import pull as pulling
 from emrctl import runs
-from emrctl.cli import follow, options, render
+from emrctl.cli import follow, options, query, render
 from emrctl.errors import NotFoundError, UsageError
 
 app = options.new_app()
 runs_app = typer.Typer(
-    cls=options.Group, invoke_without_command=True, help="List runs; `show` and `tag` one."
+    cls=options.Group,
+    invoke_without_command=True,
+    help="List runs; `show`, `tag`, `query` in SQL, `import` logs.",
 )
+runs_app.registered_commands += query.app.registered_commands
 app.add_typer(runs_app, name="runs")
 
 

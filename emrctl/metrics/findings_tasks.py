@@ -104,12 +104,11 @@ def _skewed(view: View, kind: str, cases: list[_Case], seconds: float) -> Findin
     median = times.median if times else 0
     found = f"stage {worst.id} ({worst.name}): the slowest of {worst.tasks_ok} tasks took "
     found += f"{slowest.duration_ms / 1000:.1f} s, the median {median / 1000:.1f} s"
-    others = f"; {len(cases) - 1} more stages wait likewise" if len(cases) > 1 else ""
     advice = _ADVICE[kind](view, worst)
     return Finding(
         kind=kind,
         severity=view.severity(seconds),
-        evidence=f"{found}; {_clue(kind, worst, slowest)}{others}",
+        evidence=f"{found}; {_clue(kind, worst, slowest)}{_likewise(cases)}",
         advice=advice.text,
         seconds=seconds,
         stages=ids(case.stage for case in cases),
@@ -215,13 +214,17 @@ def few_partitions(view: View) -> Iterator[Finding]:
         kind="few_partitions",
         severity=view.severity(total),
         evidence=f"stage {worst.id} ({worst.name}) had {worst.tasks} tasks for {cores} cores and "
-        f"took {view.wall_s(worst):.1f} s; {named(case.stage for case in cases)} left cores idle",
+        f"took {view.wall_s(worst):.1f} s{_likewise(cases)}",
         advice=advice.text,
         seconds=total,
         stages=ids(case.stage for case in cases),
         figures={"tasks": worst.tasks, "cores": cores},
         settings=advice.settings,
     )
+
+
+def _likewise(cases: list[_Case]) -> str:
+    return f"; {len(cases) - 1} more stages likewise" if len(cases) > 1 else ""
 
 
 def _unfilled_s(view: View, stage: StageMetrics) -> float:

@@ -44,6 +44,11 @@ class Lineage:
         self._first: dict[int, int] = {}
         self._again: dict[int, list[int]] = {}
         self._about: dict[int, tuple[str, bool]] = {}
+        self._query: dict[int, int] = {}
+
+    def query(self, execution: int, stages: Iterable[int]) -> None:
+        """These stages are of one query: what it does twice it does so by its own plan."""
+        self._query.update(dict.fromkeys(stages, execution))
 
     def stage(self, stage_id: int, infos: bytes) -> None:
         """Take over the first attempt of a stage; `infos` is its `RDD Info`."""
@@ -64,12 +69,16 @@ class Lineage:
         """The costliest RDDs that several stages computed, each the last one they share."""
         groups: dict[tuple[int, ...], int] = {}
         for rdd, shared in self._again.items():
-            key = tuple(stage for stage in shared if stage in stages)
+            key = tuple(stage for stage in self._apart(shared) if stage in stages)
             if len(key) > 1:
                 groups[key] = max(rdd, groups.get(key, rdd))
         found = [self._reuse(rdd, [stages[stage] for stage in key]) for key, rdd in groups.items()]
         found.sort(key=lambda reuse: (-reuse.repeated_time_ms, reuse.rdd))
         return tuple(found[:_GROUPS])
+
+    def _apart(self, shared: Iterable[int]) -> Iterable[int]:
+        """One stage of each query, and all that are of none."""
+        return {("query", self._query[s]) if s in self._query else s: s for s in shared}.values()
 
     def _reuse(self, rdd: int, stages: list[StageMetrics]) -> Reuse:
         name, source = self._about[rdd]

@@ -229,6 +229,7 @@ class Replay(State):
         query = event.properties.query if event.properties else None
         if query is not None and query.isdecimal():
             self._job_sql[event.job] = int(query)
+            self.lineage.query(int(query), event.stages)
 
     def _job_end(self, event: Event) -> None:
         job = event["Job ID"]

@@ -113,14 +113,15 @@ def _scalar(hint: Any) -> Any:
 
 def _rows(run: RunMetrics, name: str) -> Iterator[Row]:
     if name == "runs":
-        yield _flat(run.to_json())
+        yield flat(run.to_json())
     elif name != "tasks":
         for record in getattr(run, name):
             owner = {"app_id": run.app_id, "app_attempt": run.app_attempt}
-            yield owner | _flat(record.to_json())
+            yield owner | flat(record.to_json())
 
 
-def _flat(document: Mapping[str, Any]) -> Row:
+def flat(document: Mapping[str, Any]) -> Row:
+    """The record as one row of plain values: quantiles as columns, lists and objects as JSON."""
     found: Row = {}
     for key, value in document.items():
         if key.endswith("_quantiles"):

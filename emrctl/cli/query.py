@@ -1,0 +1,97 @@
+"""`emrctl runs query` and `emrctl runs import`: the store as tables, and logs of others in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from emrctl.cli import logs_at, options, render
+from emrctl.errors import NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from emrctl.importing import Taken
+    from emrctl.metrics.layout import Part
+    from emrctl.querying import Answer
+    from emrctl.workspace import Workspace
+
+app = typer.Typer()
+_SQL_HELP = "One SELECT over the tables runs, stages, executors and findings (DuckDB's SQL)."
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(metavar="SQL", help=_SQL_HELP)],
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    config: options.ConfigOption = None,
+    target: options.TargetOption = None,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Ask the store of runs in SQL; it is only read."""
+    from emrctl import querying
+
+    answer = querying.ask(options.open_workspace(config, target=target).store, sql)
+    if as_json:
+        render.json_document(querying.to_json(answer))
+    elif as_csv:
+        typer.echo(querying.to_csv(answer), nl=False)
+    else:
+        _table(answer)
+
+
+@app.command("import")
+def import_(
+    source: Annotated[
+        str, typer.Argument(metavar="PATH", help="An event log, a folder of them, or s3://….")
+    ],
+    config: options.ConfigOption = None,
+    target: options.TargetOption = None,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Take event logs that emrctl did not make into the store, as finished runs."""
+    from emrctl import importing
+
+    workspace = options.open_workspace(config, target=target)
+    parts, remote = _parts(workspace, source)
+    found = list(map(_told, importing.take(workspace, parts, remote=remote)))
+    taken = [item.run for item in found if item.run is not None]
+    if not taken:
+        raise UsageError(f"no event log in {source} can be taken: {found[0].reason}")
+    render.runs(workspace, taken, as_json=as_json)
+
+
+def _parts(workspace: Workspace, source: str) -> tuple[tuple[Part, ...], bool]:
+    from emrctl.metrics import layout
+
+    if source.startswith(("s3://", "s3a://", "s3n://")):
+        return logs_at.on_s3(workspace.target.client("s3"), source), True
+    path: Path | None = logs_at.path_or_none(source)
+    if path is None:
+        raise NotFoundError(f"no event log at {source}")
+    parts = layout.of_path(path)
+    if not parts:
+        raise layout.nothing()
+    return parts, False
+
+
+def _told(item: Taken) -> Taken:
+    if item.run is None:
+        render.note(f"passed over: {item.reason}")
+    elif item.known:
+        render.note(f"{item.name} is run {item.run.id} already")
+    return item
+
+
+def _table(answer: Answer) -> None:
+    from emrctl import querying
+
+    rows = querying.cells(answer.rows)
+    numbers = {
+        name
+        for at, name in enumerate(answer.columns)
+        if any(isinstance(row[at], int | float) for row in answer.rows)
+    }
+    render.table(*answer.columns, rows=rows, right=tuple(numbers))
+    render.note(f"{len(rows)} rows")

@@ -1,0 +1,59 @@
+"""`emrctl top`: a run at work, its executors, stages and nodes, again and again."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from emrctl import runs
+from emrctl.cli import options, render_top
+from emrctl.progress import Watcher
+
+if TYPE_CHECKING:
+    from emrctl.metrics.live import Live
+    from emrctl.workspace import Workspace
+
+app = options.new_app()
+
+
+@app.command()
+def top(
+    run: options.RunArgument = "latest",
+    once: Annotated[bool, typer.Option("--once", help="Look once; so it is in pipes.")] = False,
+    interval: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks.")] = 2.0,
+    config: options.ConfigOption = None,
+    target: options.TargetOption = None,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Watch a run at work: stages and their skew, executors, nodes, queue.
+
+    With --json a line of JSON for each look. It ends when the run does.
+    """
+    workspace = options.open_workspace(config, target=target)
+    looks = _looks(workspace, run, interval)
+    if once or not (as_json or sys.stdout.isatty()):
+        render_top.once(next(looks), as_json=as_json)
+    elif as_json:
+        render_top.lines(looks)
+    else:
+        render_top.screen(looks)
+
+
+def _looks(workspace: Workspace, name: str, interval_s: float) -> Iterator[Live]:
+    """What is known of the run every `interval_s` seconds, until it has finished.
+
+    EMR's own API is asked no more often than it may be.
+    """
+    watcher = Watcher(workspace)
+    run = runs.refresh(workspace, workspace.store.load(name))
+    asked = time.monotonic()
+    yield watcher.whole(run)
+    while not run.finished:
+        time.sleep(interval_s)
+        if time.monotonic() - asked >= workspace.target.poll_s:
+            run, asked = runs.refresh(workspace, run), time.monotonic()
+        yield watcher.whole(run)
