@@ -55,7 +55,7 @@ class ClusterSpec(Spec):
 
     `fleets` stand in place of `primary`, `core` and `task`. `placement` spreads or gathers three
     primaries. A cluster that could cost more than `max_hourly_cost` dollars is not made, and one
-    that is made ends after `ttl_s` (0: never), unless it is protected.
+    that is made ends after `ttl_s` (0: never), unless it is protected then.
     """
 
     name: Name = "main"
@@ -141,8 +141,12 @@ class ClusterSpec(Spec):
 
     @property
     def limited(self) -> bool:
-        """Whether the cluster ends by itself after `ttl_s`; a protected one cannot."""
-        return self.ttl_s > 0 and not self.termination_protection
+        """Whether the cluster is to end by itself after `ttl_s`.
+
+        Protection against termination changes nothing of that, for it is put in place while the
+        cluster runs, and what nodes run first is not.
+        """
+        return self.ttl_s > 0
 
     @property
     def _by_ids(self) -> bool:

@@ -134,11 +134,16 @@ def test_a_cluster_s_time_is_a_tag_and_a_bootstrap_action(cluster: Evaluate) -> 
     last = inputs["bootstrapActions"][-1]
     assert (last["name"], last["args"]) == ("ttl", ["7200", "us-east-1"])
     assert cluster(PETS)["cluster"].inputs["tags"]["emrctl:ttl-s"] == "14400"
-    for endless in (_with(ttl_s=0), _with(termination_protection=True)):
-        found = cluster(endless)
-        assert "emrctl:ttl-s" not in found["cluster"].inputs["tags"]
-        assert len(found["cluster"].inputs["bootstrapActions"]) == 1
-        assert "TerminateJobFlows" not in found["node-data"].inputs["policy"]
+    endless = cluster(_with(ttl_s=0))
+    assert "emrctl:ttl-s" not in endless["cluster"].inputs["tags"]
+    assert len(endless["cluster"].inputs["bootstrapActions"]) == 1
+    assert "TerminateJobFlows" not in endless["node-data"].inputs["policy"]
+
+
+def test_protection_is_no_reason_to_replace_a_cluster(cluster: Evaluate) -> None:
+    plain, kept = (cluster(_with(termination_protection=on))["cluster"] for on in (False, True))
+    differing = {key for key in plain.inputs if plain.inputs[key] != kept.inputs[key]}
+    assert differing == {"terminationProtection", "tags"}  # the spec's hash is a tag
 
 
 def test_emr_acts_for_this_account_and_passes_one_role_to_ec2(cluster: Evaluate) -> None:
