@@ -9,6 +9,7 @@ import typer
 from emrctl import provision
 from emrctl.cli import local, options
 from emrctl.cli import render_stacks as render
+from emrctl.cli.gc import offering
 
 app = options.new_app()
 
@@ -46,11 +47,11 @@ def up(
     """Bring the bucket and the cluster up, or to what the spec says now.
 
     A second one changes nothing; a changed core count resizes in place; an interrupted one goes
-    on where it stopped.
+    on where it stopped. One that fails says what stands, what that costs, and offers to end it.
     """
     workspace = options.open_workspace(config, target=target, region=region, cluster=cluster)
     local.tell_once(workspace.target)
-    with render.events(as_json=as_json) as report:
+    with offering(workspace), render.events(as_json=as_json) as report:
         found = provision.up(
             workspace.project, workspace.target, workspace.config.root, report=report, engine=engine
         )

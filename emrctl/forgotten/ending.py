@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from emrctl.backends.pace import Pace
 from emrctl.engine.failures import translated
 from emrctl.errors import EmrctlError
-from emrctl.forgotten import endings
+from emrctl.forgotten.endings import ORDER, How
 from emrctl.forgotten.things import EVERYWHERE, Thing
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def end(target: Target, things: Sequence[Thing], report: Report) -> End:
     stay = [(one, "it is protected against termination") for one in things if one.protected]
     gone: list[Thing] = []
     held = {one.stack for one, _ in stay}
-    for kind, how in endings.ORDER.items():
+    for kind, how in ORDER.items():
         chosen = [one for one in things if one.kind == kind and one.stack not in held]
         for region in sorted({one.region for one in chosen}):
             here = [one for one in chosen if one.region == region]
@@ -58,7 +58,7 @@ def _at(target: Target, region: str) -> Target:
 
 
 def _ended(
-    target: Target, how: endings.How, things: Sequence[Thing], report: Report
+    target: Target, how: How, things: Sequence[Thing], report: Report
 ) -> list[tuple[Thing, str]]:
     """Those of the things that are not gone, with the reason."""
     failed: list[tuple[Thing, str]] = []

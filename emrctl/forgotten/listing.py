@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from emrctl.engine.failures import translated
 from emrctl.errors import EmrctlError
-from emrctl.forgotten import money, networks
+from emrctl.forgotten.money import instance, total, volume
+from emrctl.forgotten.networks import TAGGED, thing
+from emrctl.forgotten.networks import listed as network_parts
 from emrctl.forgotten.things import (
     BUCKET,
     CLUSTER,
@@ -82,7 +84,7 @@ _Lister = Callable[["Target"], Iterable[Thing]]
 
 
 def _region(target: Target) -> Look:
-    return _asked(target, target.region, _at_work) + _asked(target, target.region, networks.listed)
+    return _asked(target, target.region, _at_work) + _asked(target, target.region, network_parts)
 
 
 def _asked(target: Target, where: str, lister: _Lister) -> Look:
@@ -109,14 +111,14 @@ def _at_work(target: Target) -> Iterator[Thing]:
     for one in _instances(target):
         tags = tags_of(one)
         if tags.get("aws:elasticmapreduce:job-flow-id") not in clusters:
-            cost = money.instance(one["InstanceType"], target.region, emr=False)
-            own = _thing(target, "instance", one["InstanceId"], tags)
+            cost = instance(one["InstanceType"], target.region, emr=False)
+            own = thing(target, "instance", one["InstanceId"], tags)
             yield replace(
                 own,
                 state=one["State"]["Name"],
                 created=one.get("LaunchTime"),
                 expires=expiry(tags, one.get("LaunchTime")),
-                hourly_usd=money.total([cost, disks.get(one["InstanceId"], 0.0)]),
+                hourly_usd=total([cost, disks.get(one["InstanceId"], 0.0)]),
             )
     yield from volumes
 
@@ -142,26 +144,26 @@ def _cluster(target: Target, item: dict[str, Any], disks: dict[str, float]) -> T
     costs += [disks.get(str(node.get("Ec2InstanceId")), 0.0) for node in nodes]
     tags = tags_of(item)
     # Clusters of the first emrctl carry no stack: it is their name.
-    own = _thing(target, CLUSTER, item["Id"], {STACK: item["Name"], **tags})
+    own = thing(target, CLUSTER, item["Id"], {STACK: item["Name"], **tags})
     return replace(
         own,
         name=item["Name"],
         state=item["Status"]["State"],
         created=created,
         expires=expiry(tags, created),
-        hourly_usd=money.total(costs),
+        hourly_usd=total(costs),
         protected=bool(item.get("TerminationProtected")),
     )
 
 
 def _node_usd(node: dict[str, Any], region: str) -> float | None:
     spot = node.get("Market") == "SPOT"
-    return money.instance(str(node.get("InstanceType", "")), region, emr=True, spot=spot)
+    return instance(str(node.get("InstanceType", "")), region, emr=True, spot=spot)
 
 
 def _instances(target: Target) -> Iterator[dict[str, Any]]:
     alive = ["pending", "running", "stopping", "stopped"]
-    filters = [networks.TAGGED, {"Name": "instance-state-name", "Values": alive}]
+    filters = [TAGGED, {"Name": "instance-state-name", "Values": alive}]
     for page in target.client("ec2").get_paginator("describe_instances").paginate(Filters=filters):
         for reservation in page["Reservations"]:
             yield from reservation["Instances"]
@@ -172,13 +174,13 @@ def _volumes(target: Target) -> tuple[dict[str, float], list[Thing]]:
     disks: dict[str, float] = {}
     loose: list[Thing] = []
     pages = target.client("ec2").get_paginator("describe_volumes")
-    for page in pages.paginate(Filters=[networks.TAGGED]):
+    for page in pages.paginate(Filters=[TAGGED]):
         for item in page["Volumes"]:
-            cost = money.volume(item.get("VolumeType", "gp3"), item["Size"])
+            cost = volume(item.get("VolumeType", "gp3"), item["Size"])
             for holder in item.get("Attachments", ()):
                 disks[holder["InstanceId"]] = disks.get(holder["InstanceId"], 0.0) + cost
             if not item.get("Attachments"):
-                own = _thing(target, "volume", item["VolumeId"], tags_of(item))
+                own = thing(target, "volume", item["VolumeId"], tags_of(item))
                 made = item.get("CreateTime")
                 loose.append(replace(own, created=made, hourly_usd=cost, state=item["State"]))
     return disks, loose
@@ -197,7 +199,7 @@ def _roles(target: Target) -> Iterator[Thing]:
             answer = iam.list_role_tags(RoleName=item["RoleName"])
             tags = tags_of(answer)
             if PROJECT in tags:
-                own = _thing(target, ROLE, item["RoleName"], tags)
+                own = thing(target, ROLE, item["RoleName"], tags)
                 yield replace(own, region=EVERYWHERE, created=item.get("CreateDate"))
 
 
@@ -215,7 +217,7 @@ def _buckets(target: Target) -> Iterator[Thing]:
         answer = absent(asked, "NoSuchTagSet", "NoSuchBucket", "AccessDenied", "PermanentRedirect")
         tags = tags_of({"Tags": (answer or {}).get("TagSet", [])})
         if PROJECT in tags:
-            own = _thing(target, BUCKET, name, tags)
+            own = thing(target, BUCKET, name, tags)
             made = item.get("CreationDate")
             yield replace(own, region=EVERYWHERE, created=made, hourly_usd=None)
 
@@ -241,7 +243,7 @@ def _configurations(target: Target, stacks: dict[str, str]) -> Iterator[Thing]:
         stack, _, digest = name.rpartition("-")
         if stack in stacks and len(digest) == len("0123abcd"):
             tags = {PROJECT: stacks[stack], STACK: stack}
-            yield _thing(target, "security configuration", name, tags)
+            yield thing(target, "security configuration", name, tags)
 
 
 def tags_of(item: dict[str, Any]) -> dict[str, str]:
@@ -249,13 +251,9 @@ def tags_of(item: dict[str, Any]) -> dict[str, str]:
     return {tag["Key"]: tag.get("Value", "") for tag in item.get("Tags", ())}
 
 
-def _thing(target: Target, kind: str, id_: str, tags: dict[str, str]) -> Thing:
-    return networks.thing(target, kind, id_, tags)
-
-
 _NAMES: dict[_Lister, str] = {
     _at_work: "clusters, instances and disks",
-    networks.listed: "networks",
+    network_parts: "networks",
     _roles: "roles",
     _buckets: "buckets",
 }

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from emrctl.forgotten import money
+from emrctl.forgotten.money import beside
 from emrctl.forgotten.things import PROJECT, STACK, Thing
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def _found(target: Target, kind: _Kind, item: dict[str, Any]) -> Thing:
         name=str(item.get("GroupName") or own.name),
         state=str(item.get("State", "")),
         created=item.get(kind.created) if kind.created else None,
-        hourly_usd=0.0 if free else money.beside(kind.extra),
+        hourly_usd=0.0 if free else beside(kind.extra),
     )
 
 

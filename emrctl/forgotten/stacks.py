@@ -13,8 +13,8 @@ from emrctl import provision
 from emrctl.backends import death
 from emrctl.engine.failures import translated
 from emrctl.errors import EmrctlError
-from emrctl.forgotten import money
 from emrctl.forgotten.listing import look
+from emrctl.forgotten.money import total
 from emrctl.forgotten.things import BUCKET, CLUSTER, Thing
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Standing:
     @property
     def hourly_usd(self) -> float | None:
         """What it costs an hour now; None where a price is not known."""
-        return money.total(one.hourly_usd for one in self.things)
+        return total(one.hourly_usd for one in self.things)
 
     def __str__(self) -> str:
         """What exists, counted by kind, and its cost, in a sentence or two."""
