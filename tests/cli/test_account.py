@@ -1,0 +1,266 @@
+"""gc, ui, ssh, doctor and a failed `up`, typed as a user types them, on moto's AWS."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emrctl import doctor, provision
+from emrctl.cli.__main__ import main
+from emrctl.emulator.fake import FakeLife
+from emrctl.target import Target
+
+Emrctl = Callable[..., tuple[int, str, str]]
+YAML = "project: pets\ncluster: {core: {count: 2}, bootstrap: [python.sh]}\n"
+
+
+@pytest.fixture
+def emrctl(
+    life: FakeLife,
+    mocked: Target,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Emrctl:
+    """Types a command in a project's folder: exit code, stdout, stderr."""
+    (tmp_path / "emrctl.yaml").write_text(YAML)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("emrctl.target.emulator", lambda _region: mocked)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = 0
+        try:
+            main(arguments)
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+def _answered(monkeypatch: pytest.MonkeyPatch, answer: bool) -> list[str]:
+    """Somebody sits at the terminal and answers every question so; the questions."""
+    asked: list[str] = []
+
+    def confirm(question: str, **_: Any) -> bool:
+        asked.append(question)
+        return answer
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("typer.confirm", confirm)
+    return asked
+
+
+def _expire(target: Target) -> str:
+    emr = target.client("emr")
+    [cluster] = emr.list_clusters(ClusterStates=["WAITING"])["Clusters"]
+    past = (datetime.now(UTC) - timedelta(minutes=1)).isoformat()
+    tags = [{"Key": "emrctl:expires", "Value": past}]
+    emr.add_tags(ResourceId=cluster["Id"], Tags=tags)
+    return str(cluster["Id"])
+
+
+def test_gc_lists_with_costs_and_ends_what_has_expired_after_asking(
+    emrctl: Emrctl, mocked: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert emrctl("up", "--json")[0] == 0
+    code, out, _ = emrctl("gc")
+    assert code == 0
+    assert "in use" in out
+    assert "All of it costs 0.7" in out
+    _expire(mocked)
+    code, out, err = emrctl("gc")
+    assert (code, "expired" in out, "`emrctl gc --yes`" in err) == (0, True, True)
+    asked = _answered(monkeypatch, False)
+    assert emrctl("gc")[0] == 0
+    assert len(asked) == 1
+    found = json.loads(emrctl("gc", "--json", "--yes")[1])
+    assert found["ended"]["stay"] == []
+    left = json.loads(emrctl("gc", "--json")[1])
+    assert [one["kind"] for one in left["things"]] == ["bucket"]
+    assert left["things"][0]["verdict"] == "kept"
+    assert left["ended"] is None
+    # The state of this folder is true: `up` makes all anew.
+    assert json.loads(emrctl("up", "--json")[1])["state"] == "WAITING"
+
+
+def test_a_second_laptop_without_a_project_sees_and_ends_all(
+    emrctl: Emrctl, mocked: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert emrctl("up", "--json")[0] == 0
+    _expire(mocked)
+    elsewhere = tmp_path / "elsewhere" / "deep"
+    elsewhere.mkdir(parents=True)
+    (tmp_path / "emrctl.yaml").unlink()
+    monkeypatch.chdir(elsewhere)
+    code, out, err = emrctl("gc", "--target", "local", "--yes")
+    assert code == 0, err
+    assert "pets-main" in out
+    assert "ending cluster" in err
+    assert "ending VPC" in err
+    left = json.loads(emrctl("gc", "--target", "local", "--json")[1])
+    assert [one["kind"] for one in left["things"]] == ["bucket"]
+    code, out, _ = emrctl("gc", "--target", "local", "--buckets", "--yes")
+    assert (code, "bucket" in out) == (0, True)
+    assert "made nothing here" in emrctl("gc", "--target", "local")[1]
+
+
+def test_gc_of_one_project_leaves_the_others_alone(emrctl: Emrctl, mocked: Target) -> None:
+    assert emrctl("up", "--json")[0] == 0
+    _expire(mocked)
+    assert json.loads(emrctl("gc", "--project", "birds", "--json", "--yes")[1])["things"] == []
+    assert len(mocked.client("emr").list_clusters(ClusterStates=["WAITING"])["Clusters"]) == 1
+
+
+def test_what_is_protected_stays_and_gc_says_so(emrctl: Emrctl, mocked: Target) -> None:
+    assert emrctl("up", "--json")[0] == 0
+    id_ = _expire(mocked)
+    emr = mocked.client("emr")
+    emr.set_termination_protection(JobFlowIds=[id_], TerminationProtected=True)
+    code, _, err = emrctl("gc", "--yes")
+    assert code == 5
+    assert "protected" in err
+
+
+def test_a_failed_up_says_what_stands_and_how_to_go_on(emrctl: Emrctl, life: FakeLife) -> None:
+    life.failing_bootstrap = 1
+    code, _, err = emrctl("up")
+    assert code == 5
+    assert "a bootstrap script failed" in err
+    assert "Of pets-main there are now" in err
+    assert "USD an hour" in err
+    assert "emrctl down --cluster main --yes" in err
+
+
+def test_a_failed_up_offers_to_take_down_what_it_made(
+    emrctl: Emrctl, life: FakeLife, mocked: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = _answered(monkeypatch, True)
+    life.failing_bootstrap = 1
+    code, _, err = emrctl("up")
+    assert code == 5
+    assert any("Take it down?" in question for question in asked)
+    assert "It is gone." in err
+    assert json.loads(emrctl("gc", "--json")[1])["things"][0]["kind"] == "bucket"
+
+
+def test_an_interrupted_up_says_what_stands(
+    emrctl: Emrctl, mocked: Target, standing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> provision.Cluster:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(provision, "up", interrupted)
+    code, _, err = emrctl("up")
+    assert code == 130
+    assert "1 cluster, for 0.720 USD an hour" in err
+
+
+def test_an_up_that_never_began_says_nothing_of_what_stands(
+    emrctl: Emrctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from emrctl.errors import StackLockedError
+
+    def locked(*_: Any, **__: Any) -> provision.Cluster:
+        raise StackLockedError("stack pets-main is held by process 1")
+
+    monkeypatch.setattr(provision, "up", locked)
+    code, _, err = emrctl("up")
+    assert (code, "there are now" in err) == (5, False)
+
+
+def test_on_localhost_ssh_says_that_it_comes_later(
+    emrctl: Emrctl, mocked: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    object.__setattr__(mocked, "endpoint", "http://127.0.0.1:1")
+    code, _, err = emrctl("ssh", "core-1", "--", "ls", "-l")
+    assert code == 5
+    assert "no SSH server yet" in err
+    assert "emrctl ui yarn" in err
+
+
+def test_what_stands_after_the_dashes_is_the_nodes_command(
+    emrctl: Emrctl, standing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from emrctl.cli import reach
+
+    seen: list[tuple[str, str | None]] = []
+
+    def way(login: Any, command: str | None) -> int:
+        seen.append((login.node.role, command))
+        return 3
+
+    monkeypatch.setitem(reach._BY, "ssh", way)
+    assert emrctl("ssh", "--", "ls", "-l", "a b")[0] == 3
+    assert emrctl("ssh", "core-2")[0] == 3
+    assert seen == [("primary", "ls -l 'a b'"), ("core", None)]
+    code, _, err = emrctl("ssh", "task-9")
+    assert (code, "core-2" in err) == (3, True)
+
+
+def test_where_no_way_leads_to_a_node_each_says_why(
+    emrctl: Emrctl, standing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    code, _, err = emrctl("ssh", "--", "true")
+    assert code == 5
+    assert "without a key pair" in err
+    assert "session-manager-plugin is not on PATH" in err
+    code, _, err = emrctl("ui", "yarn", "--print", "--by", "ssm")
+    assert (code, "no way leads to the yarn page" in err) == (5, True)
+
+
+def test_ui_prints_or_opens_the_address_and_ends_with_ctrl_c(
+    emrctl: Emrctl, standing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from emrctl.reach import pages
+
+    closed: list[bool] = []
+
+    class Held:
+        def keep(self, _until: object) -> None:
+            try:
+                raise KeyboardInterrupt
+            finally:
+                self.close()
+
+        def close(self) -> None:
+            closed.append(True)
+
+    def opened(_target: Target, _visit: pages.Visit) -> pages.Opened:
+        return pages.Opened(url="http://127.0.0.1:8088/cluster", way="ssh", held=Held())
+
+    browsed: list[str] = []
+    monkeypatch.setattr(pages, "opened", opened)
+    monkeypatch.setattr("webbrowser.open", browsed.append)
+    code, out, err = emrctl("ui", "yarn", "--print")
+    assert (code, out.strip(), browsed) == (0, "http://127.0.0.1:8088/cluster", [])
+    assert "until Ctrl-C" in err
+    assert emrctl("ui", "yarn")[0] == 0
+    assert browsed == ["http://127.0.0.1:8088/cluster"]
+    assert closed == [True, True]
+    assert emrctl("ui", "nonsense")[0] == 2
+
+
+def test_doctors_exit_code_says_whether_anything_is_missing(
+    emrctl: Emrctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    well = doctor.Finding(name="Python", status="ok", said="3.11")
+    warned = doctor.Finding(name="memory", status="warning", said="little", hint="Buy some.")
+    missing = doctor.Finding(name="Java", status="missing", said="none", hint="Install it.")
+    monkeypatch.setattr(doctor, "examine", lambda _patient: (well, warned))
+    code, out, _ = emrctl("doctor")
+    assert (code, "memory: Buy some." in out) == (0, True)
+    monkeypatch.setattr(doctor, "examine", lambda _patient: (well, missing))
+    code, out, _ = emrctl("doctor", "--json")
+    assert code == 1
+    assert [one["status"] for one in json.loads(out)] == ["ok", "missing"]
+    (tmp_path / "emrctl.yaml").unlink()
+    code, _, err = emrctl("doctor", "--target", "local")
+    assert (code, "emrctl init" in err) == (1, True)
