@@ -19,7 +19,9 @@ from emrctl.target import Target
 from tests.backends.troubles import refusing
 
 LATER = datetime.now(UTC) + timedelta(days=1)
-SPEC = ProjectSpec.model_validate({"project": "pets", "cluster": {"core": {"count": 2}}})
+SPEC = ProjectSpec.model_validate(
+    {"project": "pets", "cluster": {"core": {"count": 2}, "ttl_s": 172_800}}
+)
 
 
 def _say(_line: str) -> None:
