@@ -14,7 +14,9 @@ import json
 import re
 import sys
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +25,7 @@ from typing import Any, Callable
 from pyspark.sql import SparkSession
 
 USAGE_EXIT = 2
+WRITERS = 8  # files on their way at once: an object store's time is waiting
 _NUMBERED = re.compile(r"(?P<label>.+)_\d+")
 
 
@@ -166,6 +169,21 @@ class Files:
             if not any(part[:1] in "._" for part in relative(base, name).split("/")):
                 yield name, int(status.getLen())
 
+    def times(self, path: str) -> dict[str, int]:
+        """When each file below a folder (or the file itself) was last written, in milliseconds."""
+        system, wanted = self._open(path)
+        found = system.listFiles(wanted, True)
+        times = {}
+        while found.hasNext():
+            status = found.next()
+            times[str(status.getPath().toString())] = int(status.getModificationTime())
+        return times
+
+    def modified(self, path: str) -> int:
+        """When a file was last written, in milliseconds."""
+        system, wanted = self._open(path)
+        return int(system.getFileStatus(wanted).getModificationTime())
+
     def write(self, path: str, content: bytes) -> None:
         """Write a file, over one of that name; folders are made."""
         system, wanted = self._open(path)
@@ -180,6 +198,10 @@ class Files:
         finally:
             stream.close()
 
+    def folder(self, path: str) -> Folder:
+        """A folder that many files will be written to."""
+        return Folder(self, path, self._local(self._open(path)[1]))
+
     def read(self, path: str) -> bytes:
         """The bytes of a file."""
         system, wanted = self._open(path)
@@ -193,6 +215,43 @@ class Files:
         """Delete a file or a folder with what is in it; nothing happens when it is absent."""
         system, wanted = self._open(path)
         system.delete(wanted, True)
+
+
+class Folder:
+    """Many files below one folder: several at a time where each is mostly waiting.
+
+    A context manager: at its end all files are there, or the first failure is raised.
+    """
+
+    def __init__(self, files: Files, path: str, local: Path | None) -> None:
+        self._files = files
+        self._path = path
+        self._local = local
+        self._pool = None if local else ThreadPoolExecutor(WRITERS)
+        self._begun: deque[Future[None]] = deque()
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file, its name relative to the folder; maybe later."""
+        if self._local:
+            path = self._local / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        elif self._pool:
+            self._begun.append(
+                self._pool.submit(self._files.write, join(self._path, name), content)
+            )
+            while len(self._begun) > 4 * WRITERS:  # what waits is held in memory
+                self._begun.popleft().result()
+
+    def __enter__(self) -> Folder:  # noqa: PYI034 - Self is Python 3.11's
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._pool:
+            self._pool.shutdown(wait=True)
+        if error[0] is None:
+            for written in self._begun:
+                written.result()
 
 
 def join(folder: str, *names: str) -> str:

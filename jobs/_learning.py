@@ -1,9 +1,9 @@
-"""What the SVM study is made of, whatever solves it: classes and splits, data in blocks, scores.
+"""What the SVM study is made of, whatever solves it: classes and splits, data in blocks.
 
 A block is (label, u, x): the rows of one class in one partition, u their position in the split
-(float64 [k]) and x their features (float32 or float64 [k, d]). Rows go to partitions by the hash of
-their path and are ordered by path in a block, so that the same data give the same sums, bit by bit,
-however many files they came in and in whatever order.
+(float64 [k]) and x their features (float32 or float64 [k, d]), ordered by path. Solvers that sum
+over partitions have rows go there by the hash of their path, so that the same data give the same
+sums, bit by bit, however many files they came in and in whatever order.
 """
 
 from __future__ import annotations
@@ -12,15 +12,12 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple
+from typing import Any, Callable, NamedTuple, Optional
 from urllib.parse import quote
 
 import numpy as np
+from _sources import Source
 from pyspark import StorageLevel
-from pyspark.sql import DataFrame
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Array = np.ndarray[Any, Any]
 Block = tuple[str, Array, Array]
@@ -133,47 +130,92 @@ class Splits(NamedTuple):
 # ---- data ----------------------------------------------------------------------------------------
 
 
-def to_blocks(u: Any, double: bool) -> Callable[[Any], Iterator[pd.DataFrame]]:
-    """For mapInPandas: rows (path, label, features) to blocks.
+Packed = tuple[Block, Optional[str]]
+
+
+def to_blocks(u: Any, double: bool, scale: str) -> Callable[[Any], Iterator[Packed]]:
+    """Arrow batches (path, label, features) to blocks; no row becomes a Python object.
 
     Args:
         u: Broadcast of the splits' u by class and path.
         double: Keep float64; else float32, which is what Parquet features mostly are.
+        scale: `rows` makes each row's length 1; else they stay as they are.
 
-    A row without features, or with NaN or infinity in them, is named in `bad`: raising here would
-    show the user a failed task instead.
+    Beside each block stands the path of a row without features, or with NaN or infinity in them:
+    raising here would show the user a failed task instead.
     """
 
-    def made(tables: Any) -> Iterator[pd.DataFrame]:
-        for table in tables:
-            rows: dict[tuple[str, int], list[tuple[str, Any]]] = {}
-            for path, label, features in table.itertuples(index=False, name=None):
-                width = 0 if features is None else len(features)
-                rows.setdefault((label, width), []).append((path, features))
-            for (label, width), members in sorted(rows.items()):
-                yield block(label, width, sorted(members, key=lambda member: member[0]))
+    def made(batches: Any) -> Iterator[Packed]:
+        for batch in batches:
+            paths, labels = (np.array(batch.column(n).to_pylist(), dtype=object) for n in (0, 1))
+            widths, values = flat(batch.column(2), np.float64 if double else np.float32)
+            order = np.lexsort((paths, widths, labels)) if len(paths) else np.empty(0, np.int64)
+            for rows in runs(order, labels, widths):
+                x = scaled(taken(values, widths, rows), scale)
+                yield block(labels[rows[0]], paths[rows], x)
 
-    def block(label: str, width: int, members: list[tuple[str, Any]]) -> pd.DataFrame:
-        import pandas as pd
-
-        kind = np.float64 if double else np.float32
-        x = np.array([row for _, row in members], dtype=kind) if width else np.empty((0, 0), kind)
-        wrong = ~np.isfinite(x).all(axis=1) if width else np.ones(len(members), dtype=bool)
-        bad = members[int(wrong.argmax())][0] if wrong.any() else None
+    def block(label: str, paths: Array, x: Array) -> Packed:
+        wrong = ~np.isfinite(x).all(axis=1) if x.shape[1] else np.ones(len(x), dtype=bool)
+        bad = paths[int(wrong.argmax())] if wrong.any() else None
         known = u.value[label]
-        places = np.array([known[path] for path, _ in members])
-        columns = {"label": label, "u": [places], "width": width, "x": [x.tobytes()], "bad": bad}
-        return pd.DataFrame(columns)
+        return (label, np.array([known[path] for path in paths]), x), bad
 
     return made
 
 
-def from_row(double: bool) -> Callable[[Any], tuple[Block, str | None]]:
+def to_rows(packed: Callable[[Any], Iterator[Packed]]) -> Callable[[Any], Iterator[Any]]:
+    """For mapInArrow: blocks as rows of BLOCKS."""
+
+    def made(batches: Any) -> Iterator[Any]:
+        import pyarrow as pa
+
+        kinds = [pa.string(), pa.list_(pa.float64()), pa.int32(), pa.binary(), pa.string()]
+        for (label, u, x), bad in packed(batches):
+            cells = [label, u, x.shape[1], x.tobytes(), bad]
+            arrays = [pa.array([cell], kind) for cell, kind in zip(cells, kinds)]
+            yield pa.RecordBatch.from_arrays(arrays, ["label", "u", "width", "x", "bad"])
+
+    return made
+
+
+def flat(column: Any, kind: Any) -> tuple[Array, Array]:
+    """Lengths of an Arrow column of lists (0 for null), and all their numbers one after another."""
+    widths = np.array(column.value_lengths().fill_null(0))
+    numbers = column.flatten()  # a null inside becomes NaN, and is refused as such
+    return widths, numbers.to_numpy(zero_copy_only=False).astype(kind, copy=False)
+
+
+def runs(order: Array, labels: Array, widths: Array) -> Iterator[Array]:
+    """The order, cut where the class or the width changes."""
+    if len(order):
+        changed = (labels[order][1:] != labels[order][:-1]) | (np.diff(widths[order]) != 0)
+        yield from np.split(order, np.flatnonzero(changed) + 1)
+
+
+def taken(values: Array, widths: Array, rows: Array) -> Array:
+    """The numbers of some rows, all of one width: [rows, width]."""
+    width = int(widths[rows[0]])
+    if width and (widths == width).all():
+        return values.reshape(-1, width)[rows]
+    starts = (np.cumsum(widths) - widths)[rows]  # rows of several widths: they will be refused
+    picked: Array = values[starts[:, None] + np.arange(width)]
+    return picked
+
+
+def scaled(x: Array, scale: str) -> Array:
+    """Rows as they are, or each divided by its length; one of zeros stays."""
+    if scale != "rows":
+        return x
+    lengths = np.sqrt(np.einsum("nd,nd->n", x, x, dtype=np.float64))[:, None]
+    return (x / np.where(lengths > 0, lengths, 1)).astype(x.dtype)
+
+
+def from_row(double: bool) -> Callable[[Any], Packed]:
     """A row of BLOCKS as a block, and the path of a bad row in it."""
     kind = np.float64 if double else np.float32
 
-    def made(row: Any) -> tuple[Block, str | None]:
-        x = np.frombuffer(bytes(row["x"]), dtype=kind)
+    def made(row: Any) -> Packed:
+        x = np.frombuffer(row["x"], dtype=kind)
         places = np.array(row["u"])
         return (row["label"], places, x.reshape(-1, row["width"] or 1)), row["bad"]
 
@@ -187,6 +229,8 @@ class Data:
     blocks: Any
     splits: Splits
     dimension: int
+    factors: Array | None = None  # what each column was multiplied by, [d]
+    extractor: dict[str, Any] | None = None  # what made the features, where that is known
     _cut: tuple[Group, Any] | None = field(default=None, repr=False)
 
     def of(self, group: Group) -> Any:
@@ -200,6 +244,10 @@ class Data:
         self._cut = (group, cut.persist(StorageLevel.MEMORY_AND_DISK))
         return self._cut[1]
 
+    def unscaled(self, weights: Array) -> Array:
+        """Weights for features as they came: what scaling did to the columns goes into them."""
+        return weights if self.factors is None else weights * self.factors
+
     def release(self) -> None:
         """Let go of the last group's rows."""
         if self._cut:
@@ -207,22 +255,18 @@ class Data:
             self._cut = None
 
 
-def load(frame: DataFrame, splits: Splits, partitions: int) -> tuple[Data, list[str]]:
+def load(source: Source, splits: Splits, layout: Layout) -> tuple[Data, list[str]]:
     """Read the features once, into persisted blocks.
 
     Args:
-        frame: path, label, features (array of float or double), of the asked classes only.
-        splits: Where each of its rows stands.
-        partitions: Of the blocks, whatever the files were.
+        source: The features, of more classes maybe.
+        splits: Where each row of the asked classes stands.
+        layout: How rows are laid out and scaled.
 
     Returns:
         The data, and sentences on what is wrong with them (none when all is well).
     """
-    double = "array<double>" in dict(frame.dtypes)["features"]
-    u = frame.sparkSession.sparkContext.broadcast(splits.u)
-    spread = frame.select("path", "label", "features").repartition(partitions, "path")
-    rows = spread.mapInPandas(to_blocks(u, double), BLOCKS).rdd.map(from_row(double))
-    kept = rows.persist(StorageLevel.MEMORY_AND_DISK)
+    kept = layout.blocks(source, splits).persist(StorageLevel.MEMORY_AND_DISK)
     # One job reads everything: it fills the cache and tells the widths and the bad rows.
     seen = kept.map(lambda row: (row[0][2].shape[1], row[0][0], row[1])).collect()
     bad = sorted(path for _, _, path in seen if path)
@@ -234,57 +278,69 @@ def load(frame: DataFrame, splits: Splits, partitions: int) -> tuple[Data, list[
     return Data(kept.map(lambda row: row[0]), splits, max(widths, default=0)), problems
 
 
-# ---- scores --------------------------------------------------------------------------------------
+class Layout(NamedTuple):
+    """How rows are laid out over tasks, and scaled.
 
-
-def score(blocks: Any, group: Group, shares: Sequence[float], weights: Array) -> Array:
-    """Count right answers on the rows that did not train, one pass for all shares.
-
-    Args:
-        blocks: RDD of the group's blocks.
-        group: Which class is positive.
-        shares: Training shares, [s].
-        weights: A column for each share, float64 [d, s]. A margin above 0 says positive.
-
-    Returns:
-        int64 [s, 4]: positives, those found, negatives, those found.
+    Attributes:
+        partitions: Of the blocks, where `fixed`.
+        fixed: Rows go to partitions by their path, whatever the files were, so that sums over
+            partitions come out the same to the bit; else they stay where they were read.
+        scale: `none`, `rows` (each of length 1) or `columns` (see `by_columns`).
     """
-    carried = blocks.context.broadcast(weights)
-    limits, positive = np.asarray(shares), group.positive
 
-    def counted(rows: Iterable[Block]) -> Iterator[Array]:
-        total = np.zeros((len(limits), 4), dtype=np.int64)
-        for label, u, x in rows:
-            tests = u[:, None] >= limits
-            says = x.astype(np.float64) @ carried.value > 0
-            column = 0 if label == positive else 2
-            right = says if label == positive else ~says
-            total[:, column] += tests.sum(axis=0)
-            total[:, column + 1] += (tests & right).sum(axis=0)
+    partitions: int
+    fixed: bool
+    scale: str
+
+    def blocks(self, source: Source, splits: Splits) -> Any:
+        """RDD of blocks, each with the path of a bad row in it."""
+        classes = list(splits.u)
+        raw = source.raw(classes)
+        u = raw.sparkSession.sparkContext.broadcast(splits.u)
+        packed = to_blocks(u, source.double, self.scale)
+        if self.fixed:
+            moved = source.frame(classes).repartition(self.partitions, "path")
+            return moved.mapInArrow(to_rows(packed), BLOCKS).rdd.map(from_row(source.double))
+        read = source.batches(frozenset(classes))
+        if source.whole:
+            # Whole files go straight into Python, and nothing comes back through the JVM's rows.
+            return raw.rdd.mapPartitions(lambda rows: packed(read(whole_files(rows))))
+        rows = raw.mapInArrow(to_rows(lambda batches: packed(read(batches))), BLOCKS)
+        return rows.rdd.map(from_row(source.double))
+
+
+def whole_files(rows: Iterable[Any]) -> Iterator[Any]:
+    """Rows (path, content) as Arrow batches, one for each file."""
+    import pyarrow as pa
+
+    for path, content in rows:
+        yield pa.RecordBatch.from_arrays(
+            [pa.array([path]), pa.array([content])], ["path", "content"]
+        )
+
+
+def by_columns(data: Data, share: float) -> Data:
+    """Columns divided by their standard deviation over the rows with u < share, not centred.
+
+    With the smallest share those rows train every model that sees their class, so that no row that
+    tests has a say. As MLlib's StandardScaler(withMean=False): the sample's deviation, and a column
+    that does not vary becomes 0.
+    """
+    dimension = data.dimension  # the function goes to the executors, and `data` cannot
+
+    def sums(blocks: Iterable[Block]) -> Iterator[Array]:
+        total = np.zeros((3, dimension))
+        for _, u, x in blocks:
+            rows = x[u < share].astype(np.float64)
+            total += np.stack([np.full(x.shape[1], len(rows)), rows.sum(0), (rows**2).sum(0)])
         yield total
 
-    counts: Array = blocks.mapPartitions(counted).reduce(lambda left, right: left + right)
-    carried.unpersist()
-    return counts
-
-
-def figures(counts: Sequence[int]) -> dict[str, Any]:
-    """Accuracy, balanced accuracy and the majority baseline of one test.
-
-    Args:
-        counts: positives, those found, negatives, those found.
-
-    Returns:
-        n_test, n_correct, accuracy, balanced_accuracy (the mean of both classes' recalls; None when
-        one class has no rows), majority_baseline (always saying the larger class). None: no test.
-    """
-    positives, hits, negatives, passes = (int(count) for count in counts)
-    n_test, n_correct = positives + negatives, hits + passes
-    both = positives and negatives
-    return {
-        "n_test": n_test,
-        "n_correct": n_correct,
-        "accuracy": n_correct / n_test if n_test else None,
-        "balanced_accuracy": (hits / positives + passes / negatives) / 2 if both else None,
-        "majority_baseline": max(positives, negatives) / n_test if n_test else None,
-    }
+    count, first, second = data.blocks.mapPartitions(sums).treeReduce(lambda a, b: a + b)
+    variance = (second - first**2 / np.maximum(count, 1)) / np.maximum(count - 1, 1)
+    steady = variance <= 1e-12 * second / np.maximum(count, 1)  # what rounding leaves of nothing
+    factors = np.where(steady, 0.0, 1 / np.sqrt(np.where(steady, 1.0, variance)))
+    carried = data.blocks.context.broadcast(factors)
+    blocks = data.blocks.map(
+        lambda row: (row[0], row[1], (row[2] * carried.value).astype(row[2].dtype))
+    )
+    return Data(blocks.persist(StorageLevel.MEMORY_AND_DISK), data.splits, data.dimension, factors)

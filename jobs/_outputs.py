@@ -1,15 +1,21 @@
-"""What the SVM study leaves: tables, models and the plot of accuracy against training share."""
+"""What the SVM study leaves: tables, models, answers, pictures and the page."""
 
 from __future__ import annotations
 
 import importlib.util
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import _plots
+import _report
 import numpy as np
-from _common import Files, join, to_json
-from _learning import Array, Group, Splits
+from _common import Files, Folder, join, to_json
+from _descent import Array
+from _learning import Group, Splits
+from _report import Report
+from _scores import Row
+from _solvers import Fit, Task
 
 ACCURACIES = {
     "task": "string",
@@ -26,47 +32,132 @@ ACCURACIES = {
     "majority_baseline": "float64",
     "iterations_run": "int64",
     "train_s": "float64",
+    "roc_auc": "float64",
+    "f1": "float64",
+    "tp": "int64",
+    "fn": "int64",
+    "fp": "int64",
+    "tn": "int64",
 }
 SPLITS = {"path": "string", "label": "string", "seed": "int64", "u": "float64"}
-NAMED_CURVES = 12  # more names than that hide the picture
-Row = dict[str, Any]
+MULTICLASS = {
+    "method": "string",
+    "share": "float64",
+    "seed": "int64",
+    "solver": "string",
+    "n_test": "int64",
+    "n_correct": "int64",
+    "accuracy": "float64",
+    "balanced_accuracy": "float64",
+    "macro_f1": "float64",
+    "majority_baseline": "float64",
+}
+CONFUSION = {
+    "method": "string",
+    "share": "float64",
+    "label": "string",
+    "said": "string",
+    "n": "int64",
+}
+MODEL = {"task": "string", "positive": "string", "negative": "string", "share": "float64"}
+PREDICTIONS = {**MODEL, "says": "binary"}
+MCNEMAR = {
+    **MODEL,
+    "n_test": "int64",
+    "n_correct": "int64",
+    "n_correct_against": "int64",
+    "only_this": "int64",
+    "only_against": "int64",
+    "p": "float64",
+}
+FOLDERS = ("models", "predictions")
+PART_BYTES = 32 << 20  # of answers held before they are written
 
 
 class Writer:
     """Writes the study's files below one folder."""
 
     def __init__(self, files: Files, output: str) -> None:
-        self._files = files
-        self._output = output
+        self.files = files
+        self.output = output
+        self.folder = files.folder(output)
+        self._answers: list[Row] = []
+        self._bytes = 0
+        self._parts = 0
 
-    def clear_models(self) -> None:
-        """Remove an earlier run's models: in the same folder they would pass for this one's."""
-        self._files.delete(join(self._output, "models"))
+    def clear(self) -> None:
+        """Remove an earlier run's models and answers: they would pass for this one's."""
+        for folder in FOLDERS:
+            self.files.delete(join(self.output, folder))
 
     def weights(self, group: Group, share: float, weights: Array) -> None:
         """Write models/<a>_VS_<b>/share=<s>/weights.npy."""
         place = join("models", group.folder, f"share={share:g}", "weights.npy")
-        self._files.write(join(self._output, place), npy(weights))
+        self.folder.write(place, npy(weights))
 
     def best(self, group: Group, weights: Array, meta: Row) -> None:
         """Write the best model of a pair beside its shares, with what it is."""
-        folder = join(self._output, "models", group.folder)
-        self._files.write(join(folder, "weights.npy"), npy(weights))
-        self._files.write(join(folder, "meta.json"), to_json(meta))
+        folder = join("models", group.folder)
+        self.folder.write(join(folder, "weights.npy"), npy(weights))
+        self.folder.write(join(folder, "meta.json"), to_json(meta))
+
+    def says(self, task: Task, fits: Iterable[Fit]) -> None:
+        """Take the answers of one group; some MB of them make a file of predictions/."""
+        for share, fit in zip(task.shares, fits):
+            row = {**task.group._asdict(), "share": share, "says": fit.scores.says}
+            self._answers.append(row)
+            self._bytes += len(fit.scores.says) + 100
+        if self._bytes > PART_BYTES:
+            self.end_answers()
+
+    def end_answers(self) -> None:
+        """Write what answers are held."""
+        if self._answers:
+            self._table(join("predictions", f"part-{self._parts:05}"), self._answers, PREDICTIONS)
+            self._answers, self._bytes, self._parts = [], 0, self._parts + 1
 
     def splits(self, splits: Splits) -> None:
         """Write splits.parquet."""
         columns = list(zip(*splits.rows()))
         table = table_of(dict(zip(SPLITS, columns)), SPLITS)
-        self._files.write(join(self._output, "splits.parquet"), parquet(table))
+        self.folder.write("splits.parquet", parquet(table))
 
     def accuracies(self, rows: Sequence[Row]) -> None:
-        """Write accuracies.parquet, accuracies.csv and accuracy.png."""
-        table = table_of({name: [row[name] for row in rows] for name in ACCURACIES}, ACCURACIES)
-        self._files.write(join(self._output, "accuracies.parquet"), parquet(table))
-        self._files.write(join(self._output, "accuracies.csv"), csv(table))
-        if importlib.util.find_spec("matplotlib"):
-            self._files.write(join(self._output, "accuracy.png"), plot(rows))
+        """Write accuracies.parquet and accuracies.csv."""
+        table = self._table("accuracies", rows, ACCURACIES)
+        self.folder.write("accuracies.csv", csv(table))
+
+    def classes(self, rows: Sequence[Row], cells: Sequence[Row]) -> None:
+        """Write multiclass.parquet and confusion.parquet."""
+        self._table("multiclass", rows, MULTICLASS)
+        self._table("confusion", cells, CONFUSION)
+
+    def report(self, report: Report) -> None:
+        """Write report.html, and accuracy.png and heatmap.png where matplotlib is there."""
+        self.folder.write("report.html", _report.page(report).encode())
+        if not importlib.util.find_spec("matplotlib"):
+            return
+        self.folder.write("accuracy.png", _plots.curves(report.rows))
+        heat = _report.Heat.of(report.rows)
+        if heat:
+            self.folder.write("heatmap.png", _plots.heatmap(heat))
+
+    def _table(self, name: str, rows: Sequence[Row], kinds: Mapping[str, str]) -> Any:
+        table = table_of({column: [row[column] for row in rows] for column in kinds}, kinds)
+        self.folder.write(f"{name}.parquet", parquet(table))
+        return table
+
+
+def write_mcnemar(folder: Folder, rows: Sequence[Row]) -> str:
+    """Write mcnemar.parquet; what it comes to."""
+    table = table_of({column: [row[column] for row in rows] for column in MCNEMAR}, MCNEMAR)
+    folder.write("mcnemar.parquet", parquet(table))
+    apart = sum(row["p"] < 0.05 for row in rows)
+    ahead = sum(row["p"] < 0.05 and row["only_this"] > row["only_against"] for row in rows)
+    return (
+        f"McNemar: {apart} of {len(rows)} models differ at p < 0.05 (5 % would by chance), "
+        f"{ahead} of them for the better"
+    )
 
 
 def npy(weights: Array) -> bytes:
@@ -76,7 +167,7 @@ def npy(weights: Array) -> bytes:
     return buffer.getvalue()
 
 
-def table_of(columns: dict[str, Any], kinds: dict[str, str]) -> Any:
+def table_of(columns: Mapping[str, Any], kinds: Mapping[str, str]) -> Any:
     """An Arrow table with exactly these columns and types; None is null."""
     import pyarrow as pa
 
@@ -100,49 +191,3 @@ def csv(table: Any) -> bytes:
     buffer = io.BytesIO()
     write_csv(table, buffer)
     return buffer.getvalue()
-
-
-# ---- the plot ------------------------------------------------------------------------------------
-
-
-def plot(rows: Sequence[Row]) -> bytes:
-    """Accuracy against training share, a panel for each task, the majority baseline dashed."""
-    # The figure is made without pyplot: that keeps no state and asks for no display.
-    from matplotlib.figure import Figure
-
-    tasks = sorted({row["task"] for row in rows})
-    figure = Figure(figsize=(7 * max(len(tasks), 1), 5), layout="constrained")
-    for panel, task in enumerate(tasks):
-        axes = figure.add_subplot(1, len(tasks), panel + 1)
-        draw(axes, [row for row in rows if row["task"] == task])
-        axes.set(title=task, xlabel="share that trains", ylabel="accuracy on the rest")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    return buffer.getvalue()
-
-
-def draw(axes: Any, rows: Sequence[Row]) -> None:
-    """One curve for each pair, named while they are few, and the means of all."""
-    curves: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        if row["accuracy"] is not None:
-            curves.setdefault((row["positive"], row["negative"]), []).append(row)
-    few = len(curves) <= NAMED_CURVES
-    for (positive, negative), points in curves.items():
-        label = f"{positive} VS {negative}" if few else None
-        xs = [point["share"] for point in points]
-        ys = [point["accuracy"] for point in points]
-        axes.plot(xs, ys, marker="o", alpha=1.0 if few else 0.2, label=label, markersize=4)
-    drawn = [point for points in curves.values() for point in points]
-    for name, style in (("accuracy", "k-"), ("majority_baseline", "k--")):
-        xs, ys = means(drawn, name)
-        axes.plot(xs, ys, style, linewidth=2, label=f"mean {name.replace('_', ' ')}")
-    axes.grid(visible=True, alpha=0.3)
-    axes.legend(fontsize=8)
-
-
-def means(rows: Sequence[Row], name: str) -> tuple[list[float], list[float]]:
-    """Shares, and the mean of a column at each."""
-    shares = sorted({row["share"] for row in rows})
-    by_share = [[row[name] for row in rows if row["share"] == share] for share in shares]
-    return shares, [sum(values) / len(values) for values in by_share]

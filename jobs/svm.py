@@ -1,18 +1,27 @@
 """Linear SVMs on feature vectors: one class against another, and one against all the others.
 
 svm.py --features PATH --output PATH --task pairs|one-vs-all|both [--classes a,b,c | all]
-       [--one NAME] --shares 0.1,0.2 [--seed N] [--solver mllib] [--iterations 100] [--step 1.0]
-       [--reg 0.01] [--keep best|all|none] [--partitions N]
+       [--one NAME] --shares 0.1,0.2 [--seed N] [--solver mllib|gram] [--iterations 100]
+       [--step 1.0] [--reg 0.01] [--keep best|all|none] [--partitions N]
+       [--loss hinge|logistic] [--class-weights none|balanced] [--scale none|rows|columns]
+       [--average] [--precision float64|float32] [--predictions] [--against PATH]
 
 PATH is what the features job wrote (its --output, or the folder `features` in it): Parquet with
 path, label and features, or one JSON list of numbers for each picture (`<class>_<n>.jpg.json`).
 
+`mllib` is Spark MLlib's SVMWithSGD, model after model: the lecture's way, and the measure of all
+others. `gram` makes the same models (to 1e-9 of MLlib's weights) hundreds of times faster.
+
 Writes, below --output:
   accuracies.parquet, accuracies.csv  a row for each model (columns: `ACCURACIES`)
+  multiclass.parquet, confusion.parquet     which of all classes: by one-vs-all, by pairwise voting
   splits.parquet                      path, label, seed, u: a row trains when u < share
   models/<a>_VS_<b>/share=<s>/weights.npy   float64, no intercept; b is `all` for one-vs-all
   models/<a>_VS_<b>/weights.npy, meta.json  the best of the pair: highest accuracy, then least data
-  accuracy.png, log.txt, result.json
+  predictions/                        with --predictions: every model's answers, in bits
+  mcnemar.parquet                     with --against: this run's models beside that one's
+  accuracy.png, heatmap.png, report.html, log.txt, result.json
+`_models.py` loads models into numpy, scikit-learn and MLlib.
 A model that cannot be trained (its share leaves a class without rows) keeps its row, with no
 accuracy, and its reason is in result.json.
 """
@@ -20,92 +29,33 @@ accuracy, and its reason is in result.json.
 from __future__ import annotations
 
 import argparse
-import math
 import sys
-from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
+import _arguments
 import _common
+import _descent
+import _gram
 import _learning
+import _mcnemar
+import _multiclass
 import _outputs
+import _plan
+import _report
+import _scores
 import _solvers
 import _sources
-import numpy as np
+import _spread
 from _common import Files, JobError, Steps
 from _learning import Data, Group, Splits
 from _outputs import Writer
-from _solvers import SOLVERS, Fit, Settings, Task
+from _scores import Row, best_of, mean
+from _solvers import Fit, Mllib, Solver, Task, Wanted
 from pyspark.sql import SparkSession
 
-Row = dict[str, Any]
-
-
-# ---- arguments -----------------------------------------------------------------------------------
-
-
-def shares(text: str) -> tuple[float, ...]:
-    """An argparse type: training shares, rising, each once."""
-    try:
-        values = sorted({float(part) for part in text.split(",")})
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a list like 0.1,0.2") from None
-    wrong = [value for value in values if not 0 < value < 1]
-    if wrong:
-        raise argparse.ArgumentTypeError(f"share {wrong[0]:g} is not between 0 and 1")
-    return tuple(values)
-
-
-def number_above(least: float, *, itself: bool) -> Any:
-    """An argparse type: a finite number above `least`, or at least that."""
-
-    def number(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"'{text}' is not a number") from None
-        if not math.isfinite(value) or value < least or (value == least and not itself):
-            bound = "at least" if itself else "above"
-            raise argparse.ArgumentTypeError(f"{text} is not {bound} {least:g}")
-        return value
-
-    return number
-
-
-def parse(argv: list[str] | None) -> argparse.Namespace:
-    """The arguments, checked as far as that goes without the data."""
-    parser = _common.parser("svm", "Linear SVMs: class against class, and one against all.")
-    add = parser.add_argument
-    add("--features", required=True, metavar="PATH", help="Parquet or JSON features")
-    add("--task", required=True, choices=("pairs", "one-vs-all", "both"))
-    add("--classes", default="all", metavar="a,b,c|all", help="classes that take part")
-    add("--one", metavar="NAME", help="only this class: against each other, and against all")
-    add("--shares", required=True, type=shares, metavar="0.1,0.2", help="shares that train")
-    add("--seed", type=int, default=0, metavar="N", help="of the splits (default: 0)")
-    add("--solver", choices=sorted(SOLVERS), default="mllib")
-    add("--iterations", type=_common.positive_int, default=100, metavar="N")
-    add("--step", type=number_above(0, itself=False), default=1.0, metavar="X")
-    add("--reg", type=number_above(0, itself=True), default=0.01, metavar="X", help="L2 weight")
-    add("--keep", choices=("best", "all", "none"), default="best", help="models to write")
-    return parser.parse_args(argv)
-
-
-def chosen(known: list[str], asked: str, one: str | None) -> list[str]:
-    """The classes that take part: those of --classes, with --one added, all of them known.
-
-    Raises:
-        JobError: A name is not among the data's, or fewer than two classes are left.
-    """
-    names = known if asked == "all" else [name.strip() for name in asked.split(",") if name.strip()]
-    wanted = sorted({*names, *([one] if one else [])})
-    for name in wanted:
-        if name not in known:
-            few = ", ".join(known[:10]) + (", …" if len(known) > 10 else "")
-            near = _common.nearest(name, known)
-            raise JobError(f"no class '{name}' among the {len(known)} there ({few}){near}")
-    if len(wanted) < 2:
-        raise JobError(f"one class alone ({', '.join(wanted)}) leaves nothing to learn")
-    return wanted
-
+SOLVERS: dict[str, type[Solver]] = {"gram": _gram.Gram, "mllib": Mllib}
+TALKATIVE = 500  # models: with more, the log has a line for a group instead of one for each
 
 # ---- the study -----------------------------------------------------------------------------------
 
@@ -120,6 +70,8 @@ class Study:
         self._writer = writer
         self.rows: dict[tuple[Group, float], Row] = {}
         self.notes: list[Row] = []
+        self.confusions: dict[tuple[str, float], Any] = {}
+        self.hardest = _report.Hardest(data.splits)
 
     def plan(self, groups: list[Group]) -> list[Task]:
         """Tasks with the shares that can train; a row, and maybe a note, for every model."""
@@ -149,75 +101,114 @@ class Study:
         self._steps.say(f"{group} share={share:g}: {text}")
 
     def run(self, groups: list[Group]) -> None:
-        """Train, predict and write, group after group."""
-        args = self._args
-        settings = Settings(args.iterations, args.step, args.reg)
-        solved = SOLVERS[args.solver]().solve(self._data, self.plan(groups), settings)
+        """Train and score, write as they come, then let all models say a class together."""
+        with self._steps.step("plan"):
+            tasks = self.plan(groups)
+        ballot = self._ballot(tasks)
+        solved = self._solver(bool(ballot.names)).solve(
+            self._data, tasks, _arguments.settings_of(self._args)
+        )
         while True:
             with self._steps.step("train", tell=False):
                 done = next(solved, None)
             if done is None:
-                return
-            task, fits = done
-            with self._steps.step("predict", tell=False):
-                self._score(task, fits)
-            with self._steps.step("export", tell=False):
-                self._keep(task, fits)
+                break
+            self._take(*done)
+            ballot.add(*done)
+        with self._steps.step("predict", tell=False):
+            self.confusions = ballot.confusions(self._data)
+            self._tell_classes()
 
-    def _score(self, task: Task, fits: list[Fit]) -> None:
-        weights = np.stack([fit.weights for fit in fits], axis=1)
-        blocks = self._data.of(task.group)
-        counts = _learning.score(blocks, task.group, task.shares, weights)
-        for share, fit, count in zip(task.shares, fits, counts):
+    def _solver(self, voters: bool) -> Solver:
+        memory = self._args.python_memory_mb
+        wanted = Wanted(
+            keep=self._args.keep,
+            voters=voters,
+            says=self._args.predictions,
+            memory_bytes=memory << 20 if memory else None,
+        )
+        return SOLVERS[self._args.solver](wanted, self._steps.say)
+
+    def _ballot(self, tasks: list[Task]) -> _multiclass.Ballot:
+        classes = list(self._data.splits.u)
+        reasons = _multiclass.wanted(tasks, len(classes), self._data.dimension)
+        for name, reason in reasons.items():
+            if reason:
+                self._steps.say(f"{name}: no class said of all: {reason}")
+        return _multiclass.Ballot(classes, [name for name in reasons if not reasons[name]])
+
+    def _take(self, task: Task, fits: list[Fit]) -> None:
+        with self._steps.step("predict", tell=False):
+            self._record(task, fits)
+        with self._steps.step("export", tell=False):
+            self._keep(task, fits)
+
+    def _record(self, task: Task, fits: list[Fit]) -> None:
+        for share, fit in zip(task.shares, fits):
             row = self.rows[task.group, share]
-            row.update(_learning.figures(count))
+            row.update(_scores.figures(fit.scores.counts, fit.scores.auc))
             row.update(iterations_run=fit.iterations_run, train_s=fit.train_s)
-            told = "no test" if row["accuracy"] is None else f"accuracy {row['accuracy']:.4f}"
-            times = f"{fit.iterations_run} iterations in {fit.train_s:.3f} s"
-            self._steps.say(f"{task.group} share={share:g}: {told}, {times}")
+            if len(self.rows) <= TALKATIVE:
+                told = "no test" if row["accuracy"] is None else f"accuracy {row['accuracy']:.4f}"
+                times = f"{fit.iterations_run} iterations in {fit.train_s:.3f} s"
+                self._steps.say(f"{task.group} share={share:g}: {told}, {times}")
+        best = best_of(self.rows[task.group, share] for share in task.shares)
+        if best:
+            self.hardest.add(task, fits, best)
+            if len(self.rows) > TALKATIVE:
+                told = f"best accuracy {best['accuracy']:.4f} at share={best['share']:g}"
+                took = sum(fit.train_s for fit in fits)
+                self._steps.say(f"{task.group}: {len(fits)} models in {took:.3f} s, {told}")
 
     def _keep(self, task: Task, fits: list[Fit]) -> None:
+        if self._args.predictions:
+            self._writer.says(task, fits)
         if self._args.keep == "none":
             return
-        weights = {share: fit.weights for share, fit in zip(task.shares, fits)}
         best = best_of([self.rows[task.group, share] for share in task.shares])
-        for share in task.shares:
-            if self._args.keep == "all" or (best and share == best["share"]):
-                self._writer.weights(task.group, share, weights[share])
-        if best:
-            names = ("iterations", "step", "reg")
-            settings = {name: getattr(self._args, name) for name in names}
-            meta = {**best, "dimension": self._data.dimension, "settings": settings}
-            self._writer.best(task.group, weights[best["share"]], meta)
+        for share, fit in zip(task.shares, fits):
+            is_best = best is not None and share == best["share"]
+            if fit.weights is None or not (is_best or self._args.keep == "all"):
+                continue
+            weights = self._data.unscaled(fit.weights)
+            self._writer.weights(task.group, share, weights)
+            if best and is_best:
+                self._writer.best(task.group, weights, self._meta(best))
+
+    def _meta(self, best: Row) -> Row:
+        names = ("iterations", "step", "reg", "loss", "class_weights", "scale", "average")
+        settings = {name: getattr(self._args, name) for name in names}
+        return {**best, "dimension": self._data.dimension, "settings": settings}
+
+    def _tell_classes(self) -> None:
+        classes = len(self._data.splits.u)
+        for row in self.multiclass():
+            told = f"accuracy {row['accuracy']:.4f}, majority {row['majority_baseline']:.4f}"
+            self._steps.say(f"{classes} classes by {row['method']} share={row['share']:g}: {told}")
+
+    def multiclass(self) -> list[Row]:
+        """Rows of multiclass.parquet: those shares that leave something to test."""
+        rows = _multiclass.rows_of(self.confusions, self._args.seed, self._args.solver)
+        return [row for row in rows if row["accuracy"] is not None]
 
 
-def best_of(rows: Iterable[Row]) -> Row | None:
-    """The row of highest accuracy, of equals the one with least data; None: nothing was tested."""
+def task_figures(rows: list[Row]) -> Row:
+    """Headline figures of the models of one task."""
     tested = [row for row in rows if row["accuracy"] is not None]
-    return max(tested, key=lambda row: (row["accuracy"], -row["share"]), default=None)
-
-
-def mean(rows: Iterable[Row], name: str) -> float | None:
-    """Mean of a column over the rows that have it."""
-    values = [row[name] for row in rows if row[name] is not None]
-    return sum(values) / len(values) if values else None
+    names = ("accuracy", "balanced_accuracy", "majority_baseline", "roc_auc", "f1")
+    return {
+        "models": sum(row["train_s"] is not None for row in rows),
+        **{f"mean_{name}": mean(rows, name) for name in names},
+        "n_correct": sum(row["n_correct"] for row in tested),
+        "n_test": sum(row["n_test"] for row in tested),
+    }
 
 
 def figures_of(study: Study, data: Data, partitions: int) -> dict[str, Any]:
     """Headline figures of result.json, over all models and by task."""
     rows = list(study.rows.values())
-    tasks = {}
-    for task in sorted({row["task"] for row in rows}):
-        mine = [row for row in rows if row["task"] == task]
-        tested = [row for row in mine if row["accuracy"] is not None]
-        tasks[task] = {
-            "models": sum(row["train_s"] is not None for row in mine),
-            "mean_accuracy": mean(mine, "accuracy"),
-            "mean_balanced_accuracy": mean(mine, "balanced_accuracy"),
-            "mean_majority_baseline": mean(mine, "majority_baseline"),
-            "n_correct": sum(row["n_correct"] for row in tested),
-            "n_test": sum(row["n_test"] for row in tested),
-        }
+    names = sorted({row["task"] for row in rows})
+    tasks = {name: task_figures([row for row in rows if row["task"] == name]) for name in names}
     return {
         "classes": {label: len(paths) for label, paths in data.splits.u.items()},
         "rows": sum(map(len, data.splits.u.values())),
@@ -226,8 +217,10 @@ def figures_of(study: Study, data: Data, partitions: int) -> dict[str, Any]:
         "models": sum(task["models"] for task in tasks.values()),
         "mean_accuracy": mean(rows, "accuracy"),
         "tasks": tasks,
+        "multiclass": study.multiclass(),
         "best": best_of(rows),
         "notes": study.notes,
+        "extractor": data.extractor,
     }
 
 
@@ -236,41 +229,64 @@ def prepare(args: argparse.Namespace, spark: SparkSession, files: Files, steps: 
     partitions = _common.partitions(spark, args.partitions)
     with steps.step("find"):
         source = _sources.find(spark, files, args.features, partitions)
-        classes = chosen(source.classes(), args.classes, args.one)
+        extractor = _sources.extractor_of(files, args.features)
+        classes = _arguments.chosen(source.classes(), args.classes, args.one)
     with steps.step("split"):
         splits = Splits.of((row for row in source.rows if row[1] in classes), args.seed)
     with steps.step("load"):
-        data, problems = _learning.load(source.read(classes), splits, partitions)
+        layout = _learning.Layout(partitions, SOLVERS[args.solver].fixed, args.scale)
+        data, problems = _learning.load(source, splits, layout)
+        if not problems and args.scale == "columns":
+            data = _learning.by_columns(data, min(args.shares))
     if problems:
         raise JobError(f"--features {args.features}: {problems[0]}")
-    return data
+    return replace(data, extractor=extractor)
 
 
 def work(args: argparse.Namespace, spark: SparkSession, steps: Steps) -> None:
     """Load, train, predict, write, report."""
-    _common.ship(spark, _common, _learning, _solvers, _sources)
+    modules = (_common, _descent, _gram, _learning, _multiclass, _plan, _scores, _solvers)
+    _common.ship(spark, *modules, _sources, _spread)
     files = Files(spark)
+    earlier = _mcnemar.Earlier(files, args.against) if args.against else None
     data = prepare(args, spark, files, steps)
+    if earlier:
+        earlier.check(data.splits)
     writer = Writer(files, args.output)
-    writer.clear_models()
     study = Study(args, data, steps, writer)
-    study.run(_learning.groups(list(data.splits.u), args.task, args.one))
-    data.release()
-    with steps.step("export", tell=False):
-        writer.splits(data.splits)
-        writer.accuracies(list(study.rows.values()))
+    with writer.folder:
+        writer.clear()
+        study.run(_learning.groups(list(data.splits.u), args.task, args.one))
+        data.release()
+        with steps.step("export", tell=False):
+            export(study, data, writer)
+    if earlier:
+        with steps.step("compare"), files.folder(args.output) as folder:
+            rows = earlier.compared(args.output, data.splits)
+            steps.say(_outputs.write_mcnemar(folder, rows))
     figures = figures_of(study, data, data.blocks.getNumPartitions())
     steps.say(f"{figures['models']} models, mean accuracy {figures['mean_accuracy']}")
     steps.finish(files, args, figures, log=True)
 
 
+def export(study: Study, data: Data, writer: Writer) -> None:
+    """Everything but the models and the log."""
+    rows = list(study.rows.values())
+    multiclass = study.multiclass()
+    writer.end_answers()
+    writer.splits(data.splits)
+    writer.accuracies(rows)
+    writer.classes(multiclass, _multiclass.cells_of(study.confusions, list(data.splits.u)))
+    writer.report(_report.Report(rows, multiclass, study.hardest.told()))
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the job; 0, or 2 when its arguments or its input are at fault."""
-    args = parse(argv)
+    args = _arguments.parse(argv)
     steps = Steps("svm")
 
     def body() -> None:
-        _common.require("numpy", "pandas", "pyarrow")
+        _common.require("numpy", "pandas", "pyarrow", "threadpoolctl")
         with _common.session() as spark:
             work(args, spark, steps)
 

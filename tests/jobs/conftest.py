@@ -74,7 +74,12 @@ def spark(java_home: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         builder = builder.config(key, value)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
-    for program in ("features.py", "svm.py", "wordcount.py"):  # here they are no __main__
+    for program in (
+        "classify.py",
+        "features.py",
+        "svm.py",
+        "wordcount.py",
+    ):  # here they are no __main__
         session.sparkContext.addPyFile(str(JOBS / program))
     yield session
     session.stop()

@@ -1,7 +1,7 @@
-"""jobs/_learning.py: splits, groups, names and scores, without Spark."""
+"""jobs/_learning.py: splits, groups and names, without Spark."""
 
 import pytest
-from _learning import Group, Splits, figures, file_name, groups, positions
+from _learning import Group, Splits, file_name, groups, positions
 
 ROWS = [(f"{label}_{n}.jpg", label) for label in ("cat", "dog", "pug") for n in range(23)]
 
@@ -70,14 +70,3 @@ def test_a_models_folder() -> None:
     assert Group("pairs", "cat", "dog").folder == "cat_VS_dog"
     assert Group("one-vs-all", "cat", "all").folder == "cat_VS_all"
     assert Group("pairs", "cat", "all").folder == "cat_VS_%61ll"
-
-
-def test_figures_of_a_test() -> None:
-    told = figures([10, 8, 90, 81])
-    assert told["n_test"] == 100
-    assert told["n_correct"] == 89
-    assert told["accuracy"] == 0.89
-    assert told["balanced_accuracy"] == pytest.approx(0.85)
-    assert told["majority_baseline"] == 0.9
-    assert figures([0, 0, 4, 4])["balanced_accuracy"] is None
-    assert figures([0, 0, 0, 0])["accuracy"] is None

@@ -33,6 +33,7 @@ COLUMNS = [
     "iterations_run",
     "train_s",
 ]
+MORE = ["roc_auc", "f1", "tp", "fn", "fp", "tn"]
 
 
 def run(source: Path, output: Path, *more: str) -> int:
@@ -80,12 +81,12 @@ def weights_of(study: Path, row: Any) -> Any:
 class TestFiles:
     def test_accuracies_have_exactly_these_columns(self, study: Path) -> None:
         schema = pq.read_schema(study / "accuracies.parquet")
-        assert schema.names == COLUMNS
+        assert schema.names == COLUMNS + MORE
         kinds = {name: schema.field(name).type for name in COLUMNS}
         assert {str(kinds[name]) for name in ("share", "accuracy", "train_s")} == {"double"}
         whole = ("seed", "n_train", "n_test", "n_correct", "iterations_run")
         assert {kinds[name] for name in whole} == {pa.int64()}
-        assert list(pd.read_csv(study / "accuracies.csv").columns) == COLUMNS
+        assert list(pd.read_csv(study / "accuracies.csv").columns) == COLUMNS + MORE
 
     def test_there_is_a_row_for_every_model(self, study: Path) -> None:
         table = accuracies(study)
@@ -112,7 +113,9 @@ class TestFiles:
             best = folder / f"share={meta['share']:g}" / "weights.npy"
             assert (folder / "weights.npy").read_bytes() == best.read_bytes()
             assert meta["accuracy"] >= row.accuracy
-            assert meta["settings"] == {"iterations": 5, "step": 1.0, "reg": 0.01}
+            settings = meta["settings"]
+            assert (settings["iterations"], settings["step"], settings["reg"]) == (5, 1.0, 0.01)
+            assert (settings["loss"], settings["scale"]) == ("hinge", "none")
 
     def test_the_plot_is_a_picture_and_the_log_has_the_times(self, study: Path) -> None:
         assert (study / "accuracy.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
@@ -124,7 +127,8 @@ class TestFiles:
     def test_the_result_has_times_and_headlines(self, study: Path) -> None:
         told = result(study)
         table = accuracies(study)
-        assert set(told["steps_s"]) == {"find", "split", "load", "train", "predict", "export"}
+        steps = {"find", "split", "load", "plan", "train", "predict", "export"}
+        assert set(told["steps_s"]) == steps
         assert told["figures"]["models"] == 12
         assert told["figures"]["mean_accuracy"] == pytest.approx(table["accuracy"].mean())
         assert told["figures"]["best"]["accuracy"] == table["accuracy"].max()
@@ -312,6 +316,8 @@ class TestInput:
             (("--shares", "0.5", "--reg", "-1"), "is not at least 0"),
             (("--shares", "0.5", "--iterations", "0"), "at least 1"),
             (("--shares", "0.5", "--solver", "magic"), "invalid choice: 'magic'"),
+            (("--shares", "0.5", "--average"), "--average: MLlib has no such thing"),
+            (("--shares", "0.5", "--class-weights", "balanced"), "--class-weights: MLlib"),
             ((), "required: --shares"),
         ],
     )

@@ -1,0 +1,204 @@
+"""MLlib's gradient descent without MLlib: many models over the same rows at once, in plain numpy.
+
+What is followed, term by term, is Spark 3.5's GradientDescent.runMiniBatchSGD with every row in
+every batch, SquaredL2Updater and HingeGradient (or LogisticGradient), from weights of zero:
+
+    w_t = w_(t-1) * (1 - eta_t * reg) - eta_t * g_t,   eta_t = step / sqrt(t),   t = 1, 2, …
+    g_t = the mean over the rows of -y * slope(y * margin) * x,   y = ±1,   margin = w_(t-1) . x
+
+    hinge     slope(z) = 1 where z < 1, else 0
+    logistic  slope(z) = 1 / (1 + exp(z))
+
+and it ends with the first t >= 2 for which ||w_t - w_(t-1)|| < 0.001 * max(||w_t||, 1).
+
+Every g_t is a sum of rows, so w = a X for some a: `Span` never forms w. Margins are a K with the
+Gram matrix K = X X', squared norms are a . (a K), and K serves every model that is trained on those
+rows. `Primal` keeps w itself. Models are rows throughout: BLAS is faster on [models, n] @ [n, n]
+than on [n, n] @ [n, models] when models are few.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+TOLERANCE = 0.001  # convergenceTol: PySpark's SVMWithSGD.train and MLlib's default
+
+
+class Settings(NamedTuple):
+    """Of the (sub)gradient descent.
+
+    Attributes:
+        iterations: Steps at most.
+        step: Size of the first step; step t is step / sqrt(t).
+        reg: Weight of the squared L2 norm of w, halved.
+        loss: `hinge` or `logistic`.
+        balance: Rows weigh n / (2 * n of their class), so that both classes weigh the same.
+        average: The mean of the last half of the iterates instead of the last one (suffix
+            averaging: Rakhlin, Shamir, Sridharan, ICML 2012).
+        precision: `float64` or `float32`, of everything that is multiplied.
+    """
+
+    iterations: int
+    step: float
+    reg: float
+    loss: str = "hinge"
+    balance: bool = False
+    average: bool = False
+    precision: str = "float64"
+
+
+class Problem(NamedTuple):
+    """Models over the same n rows.
+
+    Attributes:
+        signs: ±1 for each model and row, [models, n].
+        pulls: signs times the row's part in the mean (they sum to 1); 0: it does not train.
+    """
+
+    signs: Array
+    pulls: Array
+
+    @classmethod
+    def of(cls, positive: Array, trains: Array, settings: Settings) -> Problem:
+        """The problem of models that see these rows.
+
+        Args:
+            positive: Whether a row is of a model's positive class, bool [models, n].
+            trains: Whether a model trains on a row, bool [models, n].
+            settings: Of which `balance` and `precision` are used.
+        """
+        signs = np.where(positive, 1.0, -1.0)
+        total = trains.sum(axis=1, keepdims=True)
+        parts = trains / np.maximum(total, 1)
+        if settings.balance:
+            ones = (trains & positive).sum(axis=1, keepdims=True)
+            class_rows = np.where(positive, ones, total - ones)
+            parts *= total / (2.0 * np.maximum(class_rows, 1))
+        kind = np.dtype(settings.precision)
+        return cls(signs.astype(kind), (signs * parts).astype(kind))
+
+
+def slope(margins: Array, loss: str) -> Array:
+    """Minus the loss's derivative at signed margins: what each row still pulls, 0 … 1."""
+    if loss == "hinge":
+        return margins < 1
+    with np.errstate(over="ignore"):  # exp(800) is inf, and 1 / inf is the right answer
+        return 1 / (1 + np.exp(margins))
+
+
+def squares(left: Array, right: Array) -> Array:
+    """Dot products of the rows of two arrays, [m, k] and [m, k] to [m], summed in float64."""
+    dots: Array = np.einsum("mk,mk->m", left, right, dtype=np.float64)
+    return dots
+
+
+class Space(Protocol):
+    """Where models are kept while they descend: in the span of the rows, or as weights."""
+
+    state: Array
+
+    def pull(self, loss: str) -> Array:
+        """Minus the loss's gradient at the state, in the space's own coordinates."""
+
+    def move(self, change: Array) -> tuple[Array, Array]:
+        """Add the change; squared norms, as of weights, of the change and of the new state."""
+
+
+class Span:
+    """States a [models, n] that stand for weights a X, moved by the Gram matrix alone."""
+
+    def __init__(self, gram: Array, problem: Problem) -> None:
+        self._gram = gram
+        self._problem = problem
+        self.state = np.zeros_like(problem.pulls)
+        self._margins = np.zeros_like(problem.pulls)
+
+    def pull(self, loss: str) -> Array:
+        """A row's coordinate is how much it pulls: 2 * models * n operations."""
+        return self._problem.pulls * slope(self._problem.signs * self._margins, loss)
+
+    def move(self, change: Array) -> tuple[Array, Array]:
+        """One product with the Gram matrix gives both norms and the next margins."""
+        self.state += change
+        margins = self.state @ self._gram
+        moved = squares(change, margins - self._margins)
+        self._margins = margins
+        return moved, squares(self.state, margins)
+
+
+class Primal:
+    """States are the weights themselves [models, d]: two products with the rows for each step."""
+
+    def __init__(self, rows: Array, problem: Problem) -> None:
+        self._rows = rows
+        self._problem = problem
+        self.state = np.zeros((len(problem.pulls), rows.shape[1]), dtype=rows.dtype)
+
+    def pull(self, loss: str) -> Array:
+        """Margins of all rows, then the rows summed by how much they pull."""
+        return pulled(self._rows, self.state, self._problem, loss)
+
+    def move(self, change: Array) -> tuple[Array, Array]:
+        """Add the change; the norms are plain."""
+        self.state += change
+        return squares(change, change), squares(self.state, self.state)
+
+
+def pulled(rows: Array, weights: Array, problem: Problem, loss: str) -> Array:
+    """Sum of the rows [n, d] by how much each pulls weights [models, d]: [models, d]."""
+    pulls = problem.pulls * slope(problem.signs * (weights @ rows.T), loss)
+    return pulls @ rows
+
+
+def descend(space: Space, settings: Settings) -> Array:
+    """Move all models of a space to their end; how many steps each took, int64 [models].
+
+    A model that has converged stands still while the others go on.
+    """
+    ran = np.zeros(len(space.state), dtype=np.int64)
+    live = np.ones(len(space.state), dtype=bool)
+    mean = Suffix(settings) if settings.average else None
+    for t in range(1, settings.iterations + 1):
+        change = space.pull(settings.loss) - settings.reg * space.state
+        change *= settings.step / np.sqrt(t)
+        change[~live] = 0
+        moved, size = space.move(change)
+        ran[live] = t
+        if t > 1:  # MLlib compares two sets of weights that it made: never with the zeros
+            live &= moved >= (TOLERANCE * np.maximum(np.sqrt(np.maximum(size, 0)), 1)) ** 2
+        if mean:
+            mean.add(t, space.state)
+        if not live.any():
+            break
+    if mean:
+        space.state = mean.value()
+    return ran
+
+
+class Suffix:
+    """The mean of the iterates of the last half of all steps that were asked for.
+
+    One that converged before counts as standing where it ended.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._first = settings.iterations // 2 + 1
+        self._sum: Array | None = None
+        self._count = 0
+        self._last: Array | None = None
+
+    def add(self, t: int, state: Array) -> None:
+        """Take the state after step t in."""
+        if t >= self._first:
+            self._sum = state.copy() if self._sum is None else self._sum + state
+            self._count += 1
+        self._last = state
+
+    def value(self) -> Array:
+        """The mean; the last state where all models converged before the last half."""
+        if self._sum is None:
+            return np.array(self._last)
+        return self._sum / self._count

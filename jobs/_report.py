@@ -1,0 +1,236 @@
+"""report.html: the whole study on one page that needs nothing beside itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Any, NamedTuple
+
+import numpy as np
+from _learning import Splits
+from _plots import by_pair, means
+from _scores import Row, mean
+from _solvers import Fit, Task
+
+HARDEST = 12
+PICTURES = 24  # of one pair that are named
+WIDTH, HEIGHT, MARGIN = 640, 360, 44  # of the curves, in px
+STYLE = """
+body{font:14px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;
+color:#1b1f24;background:#fff}
+table{border-collapse:collapse;margin:.5rem 0 1.5rem}td,th{padding:.2rem .6rem;text-align:right}
+th{font-weight:600;border-bottom:1px solid #999}td:first-child,th:first-child{text-align:left}
+.heat td{padding:0;width:1.1rem;height:1.1rem;border:1px solid #fff}
+.heat th{font-weight:400;font-size:.7rem;border:0;padding:0 .3rem}
+.heat .turned{writing-mode:vertical-rl;transform:rotate(180deg)}
+code{font-size:.85rem}svg{max-width:100%;height:auto}svg text{font-size:12px;fill:#555}
+polyline{fill:none;stroke:#2667b0;stroke-opacity:.18}polyline:hover{stroke:#c2410c;stroke-opacity:1;
+stroke-width:3}.mean{stroke:#000;stroke-opacity:1;stroke-width:2}.base{stroke-dasharray:6 4}
+"""
+
+
+class Report(NamedTuple):
+    """What the page shows: rows of accuracies and multiclass, and the hardest pairs."""
+
+    rows: list[Row]
+    multiclass: list[Row]
+    hardest: list[Row]
+
+
+class Hardest:
+    """The pairs whose best model is worst, and the pictures that it takes for the other class."""
+
+    def __init__(self, splits: Splits) -> None:
+        self._splits = splits
+        self._held: list[tuple[float, str, Row, bytes]] = []
+
+    def add(self, task: Task, fits: Sequence[Fit], best: Row) -> None:
+        """Take a group with the row of its best model; only the hardest stay."""
+        if task.group.task != "pairs":
+            return
+        says = fits[task.shares.index(best["share"])].scores.says
+        self._held.append((best["accuracy"], str(task.group), dict(best), says))
+        self._held = sorted(self._held, key=lambda item: item[:2])[:HARDEST]
+
+    def told(self) -> list[Row]:
+        """Rows of accuracies with `pictures`: paths of what was told wrong, in the test part."""
+        return [{**row, "pictures": self._wrong(row, says)} for _, _, row, says in self._held]
+
+    def _wrong(self, row: Row, says: bytes) -> list[str]:
+        rows = rows_of(self._splits, row)
+        said = np.unpackbits(np.frombuffer(says, dtype=np.uint8), count=len(rows)).astype(bool)
+        return [
+            path
+            for (path, label, u), positive in zip(rows, said)
+            if u >= row["share"] and positive != (label == row["positive"])
+        ]
+
+
+def rows_of(splits: Splits, model: Row) -> list[tuple[str, str, float]]:
+    """(path, label, u) of the rows of a model's classes, in the order of its answers."""
+    whole = model["task"] != "pairs"
+    labels = [
+        label for label in splits.u if whole or label in (model["positive"], model["negative"])
+    ]
+    return [
+        (path, label, u)
+        for label in sorted(labels)
+        for path, u in sorted(splits.u[label].items(), key=lambda item: item[1])
+    ]
+
+
+class Heat(NamedTuple):
+    """Accuracy of each pair at one share, symmetric; None where there is no such pair."""
+
+    share: float
+    classes: list[str]
+    cells: list[list[float | None]]
+    least: float
+
+    @classmethod
+    def of(cls, rows: Iterable[Row]) -> Heat | None:
+        """At the share whose pairs are best on the whole; None when no pair was tested."""
+        tested = [row for row in rows if row["task"] == "pairs" and row["accuracy"] is not None]
+        if not tested:
+            return None
+        shares, accuracy = means(tested, "accuracy")
+        share = shares[int(np.argmax(accuracy))]
+        found: dict[tuple[str, str], float] = {}
+        for row in tested:
+            if row["share"] == share:
+                found[row["positive"], row["negative"]] = row["accuracy"]
+                found[row["negative"], row["positive"]] = row["accuracy"]
+        classes = sorted({name for pair in found for name in pair})
+        cells = [[found.get((one, other)) for other in classes] for one in classes]
+        return cls(share, classes, cells, min(found.values()))
+
+
+# ---- the page ------------------------------------------------------------------------------------
+
+
+def page(report: Report) -> str:
+    """The page as HTML."""
+    tasks = sorted({row["task"] for row in report.rows})
+    parts = [section(task, [row for row in report.rows if row["task"] == task]) for task in tasks]
+    parts += [classes_section(report.multiclass), heat_section(Heat.of(report.rows))]
+    parts.append(hardest_section(report.hardest))
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>SVM study</title>'
+        f"<style>{STYLE}</style><h1>SVM study</h1>{''.join(parts)}</html>\n"
+    )
+
+
+def section(task: str, rows: list[Row]) -> str:
+    """Curves and means by share of one task."""
+    tested = [row for row in rows if row["accuracy"] is not None]
+    heading = f"<h2>{escape(task)}: {len(rows)} models</h2>"
+    if not tested:
+        return heading + "<p>Nothing was tested.</p>"
+    names = ("accuracy", "majority_baseline", "balanced_accuracy", "roc_auc", "f1")
+    lines = []
+    for share in sorted({row["share"] for row in tested}):
+        mine = [row for row in tested if row["share"] == share]
+        lines.append([f"{share:g}", len(mine), *(mean(mine, name) for name in names)])
+    columns = ["share", "models", *(f"mean {name.replace('_', ' ')}" for name in names)]
+    return heading + svg(tested) + table(columns, lines)
+
+
+def table(columns: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
+    """A table; fractions with four digits, what is missing as a dash."""
+
+    def cell(value: Any) -> str:
+        if value is None:
+            return "-"
+        return f"{value:.4f}" if isinstance(value, float) else escape(str(value))
+
+    head = "".join(f"<th>{escape(name)}</th>" for name in columns)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{cell(value)}</td>" for value in line) + "</tr>" for line in lines
+    )
+    return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def svg(rows: list[Row]) -> str:
+    """Accuracy against share: a line for each pair, named when pointed at, and the means."""
+    least = min(min(row["accuracy"], row["majority_baseline"]) for row in rows)
+
+    def points(xs: Sequence[float], ys: Sequence[float]) -> str:
+        wide, high = WIDTH - 2 * MARGIN, HEIGHT - 2 * MARGIN
+        scale = max(1 - least, 1e-9)
+        return " ".join(
+            f"{MARGIN + wide * x:.1f},{HEIGHT - MARGIN - high * (y - least) / scale:.1f}"
+            for x, y in zip(xs, ys)
+        )
+
+    lines = [
+        f'<polyline points="{points([p["share"] for p in mine], [p["accuracy"] for p in mine])}">'
+        f"<title>{escape(' VS '.join(pair))}</title></polyline>"
+        for pair, mine in by_pair(rows).items()
+    ]
+    for name, kind in (("accuracy", "mean"), ("majority_baseline", "mean base")):
+        title = f"<title>mean {name.replace('_', ' ')}</title>"
+        lines.append(
+            f'<polyline class="{kind}" points="{points(*means(rows, name))}">{title}</polyline>'
+        )
+    texts = [
+        f'<text x="4" y="{MARGIN}">1</text><text x="4" y="{HEIGHT - MARGIN}">{least:.3f}</text>',
+        f'<text x="{WIDTH / 2}" y="{HEIGHT - 10}">share that trains; dashed: majority</text>',
+    ]
+    box = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
+    label = 'role="img" aria-label="accuracy against the share that trains"'
+    return f"<svg {box} {label}>{''.join(lines + texts)}</svg>"
+
+
+def classes_section(rows: list[Row]) -> str:
+    """Which of all classes, by both methods."""
+    if not rows:
+        return ""
+    names = ["method", "share", "n_test", "accuracy", "balanced_accuracy", "macro_f1"]
+    names.append("majority_baseline")
+    lines = [[row[name] for name in names] for row in rows]
+    heads = [name.replace("_", " ") for name in names]
+    return "<h2>Which of all classes</h2>" + table(heads, lines)
+
+
+def heat_section(heat: Heat | None) -> str:
+    """A square for each pair of classes, its accuracy when pointed at."""
+    if heat is None:
+        return ""
+    lines = []
+    for one, line in zip(heat.classes, heat.cells):
+        cells = "".join(
+            heat_cell(f"{one} VS {other}", value, heat.least)
+            for other, value in zip(heat.classes, line)
+        )
+        lines.append(f"<tr><th>{escape(one)}</th>{cells}</tr>")
+    feet = "".join(f'<th class="turned">{escape(name)}</th>' for name in heat.classes)
+    told = f"share={heat.share:g}; dark is {heat.least:.4f}, light is 1"
+    return (
+        f"<h2>Accuracy of each pair</h2><p>{told}</p>"
+        f'<table class="heat">{"".join(lines)}<tr><td></td>{feet}</tr></table>'
+    )
+
+
+def heat_cell(title: str, value: float | None, least: float) -> str:
+    """One square of the heat map."""
+    if value is None:
+        return "<td></td>"
+    light = 25 + 70 * (value - least) / max(1 - least, 1e-9)
+    colour = f"background:hsl(212 60% {light:.0f}%)"
+    return f'<td title="{escape(title)}: {value:.4f}" style="{colour}"></td>'
+
+
+def hardest_section(rows: list[Row]) -> str:
+    """The hardest pairs, and what was taken for the other class."""
+    if not rows:
+        return ""
+    parts = []
+    for row in rows:
+        names = row["pictures"]
+        listed = ", ".join(f"<code>{escape(name)}</code>" for name in names[:PICTURES])
+        more = f" and {len(names) - PICTURES} more" if len(names) > PICTURES else ""
+        title = f"{escape(row['positive'])} VS {escape(row['negative'])}"
+        told = f"{row['accuracy']:.4f} at share {row['share']:g}, majority "
+        told += f"{row['majority_baseline']:.4f}"
+        parts.append(f"<h3>{title}: {told}</h3><p>Told wrong: {listed or 'none'}{more}</p>")
+    return f"<h2>The hardest pairs, each at its best share</h2>{''.join(parts)}"
