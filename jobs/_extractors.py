@@ -7,20 +7,29 @@ worker.
 
 from __future__ import annotations
 
+import argparse
 import io
 from typing import Any, Protocol
 
+import _common
+import _networks
 import numpy as np
+from _common import Files, JobError
+from _networks import Network, Weights, digest_of
+from pyspark import SparkFiles
+from pyspark.sql import SparkSession
 
 
 class Extractor(Protocol):
-    """Pictures in, vectors out, in two steps so that a network can take a batch at a time."""
+    """Pictures in, vectors out, in two steps so that a network can take a batch at a time.
 
-    def __init__(self, size: int) -> None: ...
+    Attributes:
+        batch: How many prepared pictures to give at once.
+        threads: How many it may use: what Spark gives to a task.
+    """
 
-    @staticmethod
-    def problem(size: int) -> str:
-        """Why pictures of `size` x `size` pixels will not do; nothing when they will."""
+    batch: int
+    threads: int
 
     def settings(self) -> dict[str, Any]:
         """What the vectors depend on, for result.json."""
@@ -40,9 +49,11 @@ class Hog:
     """
 
     cell, block, orientations = 8, 2, 9
+    batch = 64
 
     def __init__(self, size: int) -> None:
         self.size = size
+        self.threads = 1
 
     @staticmethod
     def problem(size: int) -> str:
@@ -79,4 +90,68 @@ class Hog:
         return np.stack(rows).astype(np.float32)
 
 
-EXTRACTORS: dict[str, type[Extractor]] = {"hog": Hog}
+NAMES = ("hog", *_networks.NAMES)
+
+
+def default_size(name: str) -> int:
+    """Pixels of a side, where none are asked for."""
+    return 64 if name == "hog" else 224
+
+
+def problem(name: str, size: int) -> str:
+    """Why pictures of `size` x `size` pixels will not do; nothing when they will."""
+    if name == "hog":
+        return Hog.problem(size)
+    return "" if 32 <= size <= 1024 else f"{name} takes 32 to 1024 pixels"
+
+
+def modules(name: str) -> tuple[str, ...]:
+    """What every node's Python must have."""
+    return ("PIL", "skimage") if name == "hog" else ("PIL", "keras", "tensorflow")
+
+
+def make(spark: SparkSession, settings: dict[str, Any]) -> Extractor:
+    """The extractor that these settings are of (name, size; for a network layer and weights)."""
+    made: Extractor
+    if settings["name"] == "hog":
+        made = Hog(settings["size"])
+    else:
+        weights = ship_weights(spark, settings["weights"])
+        layer = settings.get("layer") or ""
+        made = Network(settings["name"], settings["size"], layer, weights)
+    made.threads = int(spark.sparkContext.getConf().get("spark.task.cpus", "1"))
+    return made
+
+
+def ship_weights(spark: SparkSession, source: str) -> Weights:
+    """Weights by name, by seed, or as a file on any path, that Spark brings to each node once.
+
+    Raises:
+        JobError: The seed is no number, or the file cannot be read.
+    """
+    if source == "imagenet":
+        return Weights(source, "", "imagenet")
+    kind, _, seed = source.partition(":")
+    if kind == "random":
+        if not seed.isdigit():
+            raise JobError(f"--weights {source}: random: and a whole number")
+        return Weights(source, "", source)
+    if not Files(spark).exists(source):
+        raise JobError(f"--weights {source}: no such file; or imagenet, or random:SEED")
+    spark.sparkContext.addFile(source)
+    name = source.rstrip("/").rpartition("/")[2]
+    return Weights(source, name, digest_of(SparkFiles.get(name)))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What makes the vectors."""
+    add = parser.add_argument
+    add("--extractor", choices=NAMES, default="hog", metavar="hog|vgg16|resnet50|…")
+    add("--size", type=_common.positive_int, metavar="PIXELS", help="default: hog 64, networks 224")
+    add("--layer", metavar="NAME", help="of a network (default: fc2 of vgg16, else avg_pool)")
+    add(
+        "--weights",
+        default="imagenet",
+        metavar="imagenet|random:SEED|PATH",
+        help="of a network; a file, s3:// too, is brought to each node once",
+    )
