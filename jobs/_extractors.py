@@ -148,7 +148,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--extractor", choices=NAMES, default="hog", metavar="hog|vgg16|resnet50|…")
     add("--size", type=_common.positive_int, metavar="PIXELS", help="default: hog 64, networks 224")
-    add("--layer", metavar="NAME", help="of a network (default: fc2 of vgg16, else avg_pool)")
+    add(
+        "--layer",
+        metavar="NAME",
+        help="of a network (default: fc2 of vgg16 and vgg19, else the pooled last)",
+    )
     add(
         "--weights",
         default="imagenet",

@@ -26,7 +26,8 @@ NAMES = (
     "mobilenetv3small", "nasnetlarge", "nasnetmobile", "resnet101", "resnet101v2", "resnet152",
     "resnet152v2", "resnet50", "resnet50v2", "vgg16", "vgg19", "xception",
 )  # fmt: skip
-LAYERS = {"vgg16": "fc2", "vgg19": "fc2"}  # the default layer where it is not the pooled last one
+POOLED = "pooled"  # the last global average pooling, whatever the network calls it
+LAYERS = {"vgg16": "fc2", "vgg19": "fc2"}  # they have none
 _MODELS: dict[tuple[str, ...], Any] = {}  # of this Python worker, by everything they depend on
 
 
@@ -74,7 +75,7 @@ class Network:
     def __init__(self, name: str, size: int, layer: str, weights: Weights) -> None:
         self.name = name
         self.size = size
-        self.layer = layer or LAYERS.get(name, "avg_pool")
+        self.layer = layer or LAYERS.get(name, POOLED)
         self.weights = weights
         self.threads = 1
 
@@ -89,9 +90,10 @@ class Network:
         }
 
     def prepare(self, content: bytes) -> Array:
-        """Red, green and blue in 0 … 255 (uint8, [size, size, 3]), resized as Keras does.
+        """Red, green and blue in 0 … 255 (uint8, [size, size, 3]).
 
-        keras.utils.load_img takes the nearest pixel; JPEG is decoded no smaller than needed.
+        Resized with bilinear weights over all pixels that fall on one (keras.utils.load_img takes
+        the nearest); JPEG is decoded no larger than needed.
         """
         from PIL import Image
 
@@ -152,11 +154,29 @@ def built(network: Network) -> tuple[Any, Any]:
     whole = make(weights=given, include_top=True, **shape_of(network))
     if given is None and not source.startswith("random:"):
         whole.load_weights(network.weights.path())
+    return keras.Model(whole.inputs, layer_of(whole, network).output), preprocess
+
+
+def layer_of(whole: Any, network: Network) -> Any:
+    """The network's layer, by its name or as `pooled`.
+
+    Raises:
+        ValueError: There is none.
+    """
     names = [layer.name for layer in whole.layers]
-    if network.layer not in names:
-        raise ValueError(f"{network.name} has no layer '{network.layer}' among {', '.join(names)}")
-    cut = keras.Model(whole.inputs, whole.get_layer(network.layer).output)
-    return cut, preprocess
+    if network.layer == POOLED:
+        kinds = [type(layer).__name__ for layer in whole.layers]
+        pooled = [name for name, kind in zip(names, kinds) if kind == "GlobalAveragePooling2D"]
+        names = pooled[-1:]
+    elif network.layer in names:
+        names = [network.layer]
+    else:
+        names = names[-8:]  # the last ones are those that are asked for
+        told = ", ".join(names)
+        raise ValueError(f"{network.name} has no layer '{network.layer}'; the last are {told}")
+    if not names:
+        raise ValueError(f"{network.name} has no pooled layer: name one")
+    return whole.get_layer(names[0])
 
 
 def shape_of(network: Network) -> dict[str, Any]:

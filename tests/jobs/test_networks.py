@@ -128,8 +128,10 @@ def test_weights_by_seed_and_by_file(keras: list[FakeModel], tmp_path: Path) -> 
 
 def test_a_layer_or_network_that_is_not_there(keras: list[FakeModel]) -> None:
     batch = np.zeros((1, 32, 32, 3), dtype=np.uint8)
-    with pytest.raises(ValueError, match="no layer 'fc9' among pool, fc2"):
+    with pytest.raises(ValueError, match="no layer 'fc9'; the last are pool, fc2"):
         network("fc9").features(batch)
+    with pytest.raises(ValueError, match="no pooled layer: name one"):
+        network("pooled").features(batch)
     with pytest.raises(ValueError, match="no network 'vgg99'"):
         Network("vgg99", 32, "", Weights("random:1", "", "")).features(batch)
 
@@ -138,7 +140,7 @@ def test_settings_name_the_weights() -> None:
     told = Network("vgg16", 224, "", Weights("s3://b/w.h5", "w.h5", "abc")).settings()
     assert told["layer"] == "fc2"
     assert told["weights_sha256"] == "abc"
-    assert Network("resnet50", 224, "", Weights("imagenet", "", "")).layer == "avg_pool"
+    assert Network("resnet50", 224, "", Weights("imagenet", "", "")).layer == "pooled"
 
 
 @pytest.mark.spark
