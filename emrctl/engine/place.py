@@ -46,6 +46,13 @@ class Place:
             raise ProvisioningError(f"cannot make {error.filename}: {error}", hint=hint) from error
         return self
 
+    def checkpoint(self, project: str, stack: str) -> Path | None:
+        """The file with a stack's state, where the place is a folder."""
+        folder = self.url.removeprefix("file://")
+        if folder == self.url:
+            return None
+        return Path(folder) / ".pulumi" / "stacks" / project / f"{stack}.json"
+
     def environment(self) -> dict[str, str]:
         """What the engine must be told: where its states lie, and how to read their secrets."""
         found = {**self.env, "PULUMI_BACKEND_URL": self.url}

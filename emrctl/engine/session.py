@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from emrctl.errors import EmrctlError
 from emrctl.target import Target
 
 _ATTACHED = "PULUMI_DEBUG_PROVIDERS"
+# The version of a folder's state files that is read here; any other is the engine's to read.
+_CHECKPOINT = 3
 
 
 class _Stack(auto.Stack):
@@ -107,8 +109,24 @@ class Session:
     def snapshot(self) -> Snapshot:
         """What the state says of the stack."""
         if self._seen is None:
-            self._seen = Snapshot(self._plainly(self._stack.export_stack).deployment)
+            found = self._read()
+            if found is None:
+                found = self._plainly(self._stack.export_stack).deployment
+            self._seen = Snapshot(found)
         return self._seen
+
+    def _read(self) -> Mapping[str, Any] | None:
+        """The deployment from a folder's own file, which saves a process; None where it cannot."""
+        path = self._place.checkpoint(PROJECT, self.name)
+        if path is None:
+            return None
+        try:
+            document = json.loads(path.read_text())
+            if document["version"] == _CHECKPOINT:
+                return document["checkpoint"].get("latest") or {}
+        except (OSError, json.JSONDecodeError, KeyError, AttributeError):
+            pass  # `export` knows what to make of it
+        return None
 
     def restore(self, document: dict[str, Any]) -> None:
         """The state says `document`."""

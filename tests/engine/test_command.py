@@ -100,8 +100,8 @@ SAID = (
         ROLE,
         (
             "creating IAM Role (pets-main-service): operation error IAM: CreateRole, "
-            "https response error StatusCode: 409, RequestID: 1f0c, EntityAlreadyExists: Role with name "
-            "pets-main-service already exists."
+            "https response error StatusCode: 409, RequestID: 1f0c, "
+            "EntityAlreadyExists: Role with name pets-main-service already exists."
         ),
         (
             "iam.Role 'service-role': CreateRole: Role with name pets-main-service already exists. "
@@ -114,8 +114,8 @@ SAID = (
         CLUSTER,
         (
             "running EMR Job Flow (pets-main): operation error EMR: RunJobFlow, "
-            "https response error StatusCode: 400, RequestID: 9, api error ExpiredTokenException: The security token "
-            "included in the request is expired"
+            "https response error StatusCode: 400, RequestID: 9, "
+            "api error ExpiredTokenException: The security token included in the request is expired"
         ),
         (
             "emr.Cluster 'cluster': RunJobFlow: The security token included in the request "
