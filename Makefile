@@ -7,7 +7,7 @@ EXTRAS := --extra local --extra analysis --extra jobs
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 STAMP := $(VENV)/.synced
 
-.PHONY: help setup quickstart check engine test test-unit test-yarn test-engine bench clean
+.PHONY: help setup quickstart check engine test test-unit test-yarn test-engine finding-logs bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t16
@@ -43,6 +43,9 @@ test-yarn: $(STAMP) ## the tests against the emulator with a real YARN
 
 test-engine: engine ## what the real Pulumi engine does; fails where it did not run
 	$(BIN)/pytest -q -m engine
+
+finding-logs: $(STAMP) ## record the logs that the findings' tests replay; KINDS="gc spill" for some
+	$(BIN)/python tests/metrics/findings/record.py $(KINDS)
 
 bench: $(STAMP) ## our speed beside our peers', ratios printed
 	@for file in bench/bench_*.py; do $(BIN)/python $$file || exit 1; done

@@ -93,13 +93,23 @@ class View:
         return timeline.merged(span for span in found if span is not None)
 
     @functools.cached_property
+    def _held(self) -> timeline.Area:
+        return timeline.cores_held(self.run)
+
+    @functools.cached_property
+    def _work(self) -> timeline.Area:
+        return timeline.work_done(self.run)
+
+    @functools.cached_property
     def cores(self) -> float:
         """Executor cores while tasks ran, on average."""
         total = sum(end - begin for begin, end in self.spans)
-        held = sum(
-            timeline.cores_within(self.run, span) * (span[1] - span[0]) for span in self.spans
-        )
-        return held / total if total else 0.0
+        return sum(map(self._held.within, self.spans)) / total if total else 0.0
+
+    def cores_within(self, span: timeline.Span) -> float:
+        """Executor cores that were there in `span`, on average over it."""
+        length = span[1] - span[0]
+        return self._held.within(span) / length if length > 0 else 0.0
 
     @functools.cached_property
     def task_time_s(self) -> float:
@@ -114,7 +124,7 @@ class View:
     def cores_of(self, stage: StageMetrics) -> float:
         """Executor cores that were there while the stage's tasks ran, on average."""
         span = timeline.working(stage)
-        return timeline.cores_within(self.run, span) if span else 0.0
+        return self.cores_within(span) if span else 0.0
 
     def wall_s(self, stage: StageMetrics) -> float:
         """Seconds from the stage's first task to its end."""
@@ -126,7 +136,7 @@ class View:
         span, cores = timeline.working(stage), self.cores_of(stage)
         if span is None or cores <= 0:
             return 0.0
-        free = cores * (span[1] - span[0]) - timeline.work_ms_within(self.run, span)
+        free = cores * (span[1] - span[0]) - self._work.within(span)
         return max(0.0, free / cores / 1000)
 
     def worth(self, seconds: float) -> bool:
@@ -156,6 +166,11 @@ def named(stages: Iterable[StageMetrics], most: int = 5) -> str:
     shown = ", ".join(map(str, found[:most]))
     more = f" and {len(found) - most} more" if len(found) > most else ""
     return f"stage{'s' if len(found) > 1 else ''} {shown}{more}"
+
+
+def many(number: int, what: str) -> str:
+    """`1 task`, `2 tasks`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def size(value: float) -> str:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from emrctl.metrics import timeline
-from emrctl.metrics.findings_base import Advice, Finding, View, ids, memory, named
+from emrctl.metrics.findings_base import Advice, Finding, View, ids, many, memory, named
 from emrctl.metrics.findings_limits import limit
 from emrctl.metrics.model import ExecutorMetrics
 
@@ -72,8 +72,8 @@ def _spread(view: View, executors: int) -> Advice:
     cores = round(view.cores)
     if most < cores:
         return Advice(
-            text=f"No stage has more than {most} tasks for {cores} cores: make {2 * cores} "
-            f"partitions of the data, or ask for fewer than {executors} executors."
+            text=f"No stage has more than {many(most, 'task')} for {cores} cores: make "
+            f"{2 * cores} partitions of the data, or ask for fewer than {executors} executors."
         )
     text = "There are tasks enough: they stay where their data is cached or was read. "
     wait = view.settings.text("spark.locality.wait", "3s")
@@ -121,7 +121,7 @@ def _start_up_s(view: View, back: list[ExecutorMetrics]) -> float:
             continue
         late = [row.added_ms or 0 for row in back if begin < (row.added_ms or 0) < span[1]]
         if late:
-            lacking = 1 - timeline.cores_within(view.run, (begin, max(late))) / peak
+            lacking = 1 - view.cores_within((begin, max(late))) / peak
             found += max(0.0, lacking) * (max(late) - begin) / 1000
     return found
 

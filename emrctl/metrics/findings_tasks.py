@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from emrctl.metrics.findings_base import Advice, Finding, View, ids, named, size
+from emrctl.metrics.findings_base import Advice, Finding, View, ids, many, named, size
 from emrctl.metrics.findings_limits import limit
 from emrctl.metrics.model import StageMetrics, Straggler
 
@@ -132,8 +132,8 @@ def _clue(kind: str, stage: StageMetrics, task: Straggler) -> str:
             f"it handled {size(max(task.read_bytes, task.written_bytes))}, {ratio:.0f} x the median"
         )
     if kind == "slow_host":
-        name, count = Counter(item.executor for item in stage.stragglers).most_common(1)[0]
-        return f"{count} of the {len(stage.stragglers)} slowest ran on executor {name}"
+        name, most = Counter(item.executor for item in stage.stragglers).most_common(1)[0]
+        return f"{most} of the {len(stage.stragglers)} slowest ran on executor {name}"
     busy = task.cpu_time_ms / task.run_time_ms if task.run_time_ms else 0.0
     return (
         f"its data, GC and fetch wait are like the others'; the JVM was on a CPU {busy:.0%} of it"
@@ -213,8 +213,8 @@ def few_partitions(view: View) -> Iterator[Finding]:
     yield Finding(
         kind="few_partitions",
         severity=view.severity(total),
-        evidence=f"stage {worst.id} ({worst.name}) had {worst.tasks} tasks for {cores} cores and "
-        f"took {view.wall_s(worst):.1f} s{_likewise(cases)}",
+        evidence=f"stage {worst.id} ({worst.name}) had {many(worst.tasks, 'task')} for {cores} "
+        f"cores and took {view.wall_s(worst):.1f} s{_likewise(cases)}",
         advice=advice.text,
         seconds=total,
         stages=ids(case.stage for case in cases),
@@ -224,7 +224,7 @@ def few_partitions(view: View) -> Iterator[Finding]:
 
 
 def _likewise(cases: list[_Case]) -> str:
-    return f"; {len(cases) - 1} more stages likewise" if len(cases) > 1 else ""
+    return f"; {many(len(cases) - 1, 'more stage')} likewise" if len(cases) > 1 else ""
 
 
 def _unfilled_s(view: View, stage: StageMetrics) -> float:
@@ -258,7 +258,7 @@ def _more_tasks(view: View, stage: StageMetrics, cores: int) -> Advice:
     settings = view.settings.differs({key: wanted})
     if not settings:
         return Advice(
-            text=f"{key} is {wanted}, yet the stage has {stage.tasks} tasks: look for a "
+            text=f"{key} is {wanted}, yet the stage has {many(stage.tasks, 'task')}: look for a "
             "number of partitions, or a coalesce(), in the code."
         )
     return Advice(text=f"Set {key}={wanted}, a multiple of the {cores} cores.", settings=settings)

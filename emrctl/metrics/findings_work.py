@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from emrctl.metrics import timeline
-from emrctl.metrics.findings_base import Finding, View, ids, memory, named, size
+from emrctl.metrics.findings_base import Finding, View, ids, many, memory, named, size
 from emrctl.metrics.findings_limits import limit
 from emrctl.metrics.findings_tasks import PARALLELISM, PARTITIONS
 from emrctl.metrics.model import Reuse, SqlMetrics, StageMetrics
@@ -49,8 +49,10 @@ def _ready_ms(view: View) -> int:
 
 def _gaps(view: View) -> list[timeline.Span]:
     """Pauses between stages, the first and the last of the run among them."""
-    ends = [view.start_ms or view.spans[0][0], *(end for _, end in view.spans)]
-    begins = [*(begin for begin, _ in view.spans), view.run.end_ms or view.spans[-1][1]]
+    first = view.spans[0][0] if view.start_ms is None else view.start_ms
+    last = view.spans[-1][1] if view.run.end_ms is None else view.run.end_ms
+    ends = [first, *(end for _, end in view.spans)]
+    begins = [*(begin for begin, _ in view.spans), last]
     return [(end, begin) for end, begin in zip(ends, begins, strict=True) if begin > end]
 
 
@@ -108,7 +110,8 @@ def spill(view: View) -> Iterator[Finding]:
         kind="spill",
         severity=view.severity(seconds),
         evidence=f"{size(run.disk_spilled_bytes)} went to disk, {size(run.memory_spilled_bytes)} "
-        f"as it was in memory, most in stage {worst.id} ({worst.name}) of {worst.tasks} tasks",
+        f"as it was in memory, most in stage {worst.id} ({worst.name}), "
+        f"{many(worst.tasks, 'task')}",
         advice=text,
         seconds=seconds,
         stages=ids(stages),
@@ -168,7 +171,9 @@ def _files(
     seconds = files * limit("file_open_s") / max(1.0, view.cores)
     wanted = max(1, round(taken / (128 * 2**20)))
     if way == "read":
-        advice = f"Write them as about {wanted} files of 128 MB (Parquet) once, and read those."
+        advice = (
+            f"Write them as {many(wanted, 'file')} of about 128 MB (Parquet) once, and read those."
+        )
     else:
         advice = f"coalesce({wanted}) before writing, or repartition by the columns of partitionBy."
     return Finding(

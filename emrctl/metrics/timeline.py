@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
+from itertools import accumulate, pairwise
 
 from emrctl.metrics.model import ExecutorMetrics, RunMetrics, StageMetrics
 
@@ -51,23 +53,45 @@ def peak_cores(run: RunMetrics) -> int:
     return peak
 
 
-def cores_within(run: RunMetrics, span: Span) -> float:
-    """Executor cores that were there in `span`, on average over it."""
-    length = span[1] - span[0]
-    if length <= 0:
-        return 0.0
-    spans = ((row.cores, span_of(row, run)) for row in run.busy_rows)
-    return sum(cores * overlap(span, own) for cores, own in spans if own is not None) / length
+class Area:
+    """What pieces of time hold, each as high as it says, summed over any span in little time."""
+
+    def __init__(self, pieces: Iterable[tuple[Span, float]]) -> None:
+        steps: dict[int, float] = {}
+        for (begin, end), height in pieces:
+            steps[begin] = steps.get(begin, 0.0) + height
+            steps[end] = steps.get(end, 0.0) - height
+        self._times = sorted(steps)
+        self._heights = list(accumulate(steps[at] for at in self._times))
+        widths = (later - at for at, later in pairwise(self._times))
+        areas = (width * height for width, height in zip(widths, self._heights, strict=False))
+        self._areas = [0.0, *accumulate(areas)]
+
+    def within(self, span: Span) -> float:
+        """Height x milliseconds in `span`."""
+        return self._until(span[1]) - self._until(span[0]) if span[1] > span[0] else 0.0
+
+    def _until(self, moment: int) -> float:
+        at = bisect_right(self._times, moment) - 1
+        if at < 0:
+            return 0.0
+        return self._areas[at] + (moment - self._times[at]) * self._heights[at]
 
 
-def work_ms_within(run: RunMetrics, span: Span) -> float:
-    """Task time in `span`, as if each stage's were spread evenly over the stage."""
-    found = 0.0
-    for stage in run.stages:
-        own = working(stage)
-        if own is not None and own[1] > own[0]:
-            found += stage.task_time_ms * overlap(span, own) / (own[1] - own[0])
-    return found
+def cores_held(run: RunMetrics) -> Area:
+    """Executor cores that were there, over the time."""
+    spans = ((span_of(row, run), row.cores) for row in run.busy_rows)
+    return Area((span, cores) for span, cores in spans if span is not None)
+
+
+def work_done(run: RunMetrics) -> Area:
+    """Tasks at work over the time, as if each stage's were spread evenly over it."""
+    spans = ((working(stage), stage.task_time_ms) for stage in run.stages)
+    return Area(
+        (span, work / (span[1] - span[0]))
+        for span, work in spans
+        if span is not None and span[1] > span[0]
+    )
 
 
 def working(stage: StageMetrics) -> Span | None:

@@ -150,3 +150,26 @@ def test_runs_without_figures_have_a_page_too() -> None:
     assert "its duration is not known" in page.text
     empty = compare([RunRecord(id="r1", metrics=RunMetrics())])
     assert "Executors" not in parsed(report.html(empty, "t")).text
+
+
+def test_findings_are_lists_and_text_in_them_is_text() -> None:
+    stage = StageMetrics(
+        id=0,
+        status="COMPLETE",
+        name="<img src=x onerror=alert(3)>",
+        first_task_ms=20_000,
+        completed_ms=60_000,
+        tasks=1,
+        tasks_ok=1,
+        task_time_ms=40_000,
+        duration_ms_quantiles=Quantiles(
+            min=40_000, p25=40_000, median=40_000, p75=40_000, max=40_000
+        ),
+    )
+    worker = ExecutorMetrics(id="1", cores=4, added_ms=0)
+    found = RunMetrics(start_ms=0, end_ms=61_000, stages=(stage,), executors=(worker,))
+    page = report.html(compare([RunRecord(id="r1", metrics=found)]), "t")
+    text = parsed(page).text
+    assert "few_partitions" in text
+    assert "1 task for 4 cores" in text
+    assert "<img" not in page

@@ -1,0 +1,107 @@
+"""Nodes over time, EMR's instances and what CloudWatch kept."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from emrctl.errors import SpecError
+from emrctl.metrics import cloudwatch, instances, nodes
+from emrctl.metrics.instances import Instance
+from emrctl.metrics.model import ClusterAccount, NodeAccount
+from emrctl.metrics.nodes import Sample, Samples
+from emrctl.target import Target
+
+HOUR = 3_600_000
+
+
+def sample(at_ms: int, used: int = 0, state: str = "RUNNING", cpu: float | None = 1.0) -> Sample:
+    node = NodeAccount(
+        id="n1",
+        state=state,
+        memory_used_mb=used,
+        memory_available_mb=1000 - used,
+        cpu_used_cores=cpu,
+    )
+    return nodes.sample(at_ms, ClusterAccount(nodes=(node,), containers_pending=2))
+
+
+def test_samples_come_back_as_they_were_and_a_cut_line_is_passed_over() -> None:
+    samples = Samples(1000)
+    samples.add(sample(1))
+    samples.add(sample(2, used=500))
+    assert nodes.read(samples.lines()) == samples.taken
+    assert nodes.read(samples.lines()[:-9]) == samples.taken[:1]
+    assert nodes.read(None) == []
+
+
+def test_samples_are_never_too_many_and_reach_from_the_first_to_the_last() -> None:
+    samples = Samples(1000)
+    for second in range(5_000):
+        if samples.due(second * 1000):
+            samples.add(sample(second * 1000))
+    assert 128 <= len(samples.taken) <= 512
+    assert samples.taken[0].at_ms == 0
+    assert samples.taken[-1].at_ms >= 4_900_000
+
+
+def test_what_a_node_was_used_for() -> None:
+    seen = [sample(0, 200), sample(1, 600, cpu=None), sample(2, 100, state="LOST", cpu=3.0)]
+    [found] = nodes.use(seen)
+    assert (found.memory_total_mb, found.memory_used_mb_peak, found.memory_used_mb_mean) == (
+        1000,
+        600,
+        300.0,
+    )
+    assert (found.cpu_cores_peak, found.cpu_cores_mean, found.lost_ms) == (3.0, 2.0, 2)
+    assert nodes.use([]) == ()
+
+
+def price(name: str, spot: bool) -> float:
+    if name == "odd":
+        raise SpecError("no price")
+    return 0.5 if spot else 1.0
+
+
+def test_instances_cost_for_as_long_as_they_were_there() -> None:
+    fleet = (
+        Instance(id="1", type="m5.xlarge", ready_ms=0),
+        Instance(id="2", type="m5.xlarge", spot=True, ready_ms=HOUR, ended_ms=2 * HOUR),
+        Instance(id="3", type="m5.xlarge", ready_ms=9 * HOUR),
+        Instance(id="4", type="odd", ready_ms=9 * HOUR),
+    )
+    assert instances.cost_usd(fleet, (0, 4 * HOUR), price) == pytest.approx(4.5)
+    assert instances.cost_usd(fleet, (0, 10 * HOUR), price) is None
+    assert instances.cost_usd((), (0, HOUR), price) is None
+    assert instances.hours(Instance(id="5"), (0, HOUR)) == 0.0
+
+
+def test_instances_are_read_from_emr(mocked: Target, standing: str) -> None:
+    found = instances.read(mocked.client("emr"), standing)
+    assert [item.type for item in found] == ["m5.xlarge"] * 3
+    assert all(item.created_ms and item.ended_ms is None for item in found)
+
+
+def test_cloudwatch_has_figures_of_clusters_that_are_gone(mocked: Target) -> None:
+    client: Any = mocked.client("cloudwatch")
+    start = datetime(2026, 11, 20, 10, tzinfo=UTC)
+    client.put_metric_data(
+        Namespace="AWS/ElasticMapReduce",
+        MetricData=[
+            {
+                "MetricName": "ContainerAllocated",
+                "Dimensions": [{"Name": "JobFlowId", "Value": "j-1"}],
+                "Timestamp": start + timedelta(minutes=at),
+                "Value": float(at),
+            }
+            for at in (0, 5, 10)
+        ],
+    )
+    begin = round(start.timestamp() * 1000)
+    [found] = cloudwatch.series(client, "j-1", (begin, begin + 600_000))
+    assert (found.name, found.statistic) == ("ContainerAllocated", "Maximum")
+    assert found.values == (0.0, 5.0, 10.0)
+    assert found.at_ms[0] == begin
+    assert cloudwatch.series(client, "j-2", (begin, begin + 600_000)) == ()

@@ -1,0 +1,188 @@
+"""The store in SQL, and event logs of others in the store."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from emrctl import importing, pull, querying, runs
+from emrctl.cli.__main__ import main
+from emrctl.config import Config
+from emrctl.errors import UsageError
+from emrctl.metrics import layout
+from emrctl.specs import ProjectSpec
+from emrctl.workspace import Workspace
+
+DATA = Path(__file__).parents[2] / "shared" / "data" / "eventlogs"
+CORE = DATA / "apache-spark-core"
+WELL, ILL = "local-1642039451826", "application_1628109047826_1317105"
+Emrctl = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(Config(ProjectSpec(project="pets"), tmp_path, {}))
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Path:
+    """Two real logs and a file that is none."""
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    for name in (WELL, ILL):
+        shutil.copy(CORE / name, folder / name)
+    (folder / "notes.txt").write_text("no log\n")
+    return folder
+
+
+@pytest.fixture
+def filled(workspace: Workspace, logs: Path) -> Workspace:
+    list(importing.take(workspace, layout.of_path(logs), remote=False))
+    return workspace
+
+
+def test_logs_become_finished_runs_once(workspace: Workspace, logs: Path) -> None:
+    first = list(importing.take(workspace, layout.of_path(logs), remote=False))
+    assert [item.known for item in first] == [False, False, False]
+    assert [item.name for item in first if item.run is None] == ["notes.txt"]
+    assert "no line has an Event key" in next(item.reason for item in first if not item.run)
+    again = list(importing.take(workspace, layout.of_path(logs), remote=True))
+    assert [item.known for item in again if item.run] == [True, True]
+    stored = workspace.store.all()
+    assert [run.application_id for run in stored] == [ILL, WELL]
+    assert {(run.target, run.state, run.cost_usd) for run in stored} == {
+        ("imported", "COMPLETED", None)
+    }
+    assert stored[0].settings["executors"] == "10"
+    assert stored[0].duration_s == pytest.approx(274.875, abs=1)
+    assert workspace.store.names(stored[1].id, "eventlog/") == [f"eventlog/{WELL}"]
+    assert runs.refresh(workspace, stored[0]) == stored[0]
+
+
+def test_the_record_is_that_of_the_log(filled: Workspace) -> None:
+    run = filled.store.load(filled.store.ids()[0])
+    found = runs.describe(filled, run)
+    assert found["metrics"]["app_id"] == ILL
+    assert {item["kind"] for item in found["findings"]} >= {"few_partitions"}
+    assert found["nodes"] == []
+    with pytest.raises(UsageError, match="was imported"):
+        pull.again(filled, run)
+
+
+def test_a_log_without_an_end_or_with_failed_jobs_is_a_failed_run(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    cut = tmp_path / WELL
+    cut.write_bytes((CORE / WELL).read_bytes()[:400_000])
+    failed = CORE / "local-1422981780767"
+    for path in (cut, failed):
+        list(importing.take(workspace, layout.of_path(path), remote=False))
+    first, second = workspace.store.all()
+    assert (first.state, second.state) == ("FAILED", "FAILED")
+    assert str(first.failure).startswith("1 of 3 jobs failed: Job aborted due to stage failure")
+    assert second.failure == "the application's end is not in the log"
+
+
+def test_names_of_parts_lead_nowhere_else() -> None:
+    assert importing._safe("../../etc/./passwd") == "etc/passwd"
+
+
+def test_all_tables_answer(filled: Workspace) -> None:
+    answer = querying.ask(filled.store, "select state, tasks_ok from runs order by tasks_ok")
+    assert answer.columns == ("state", "tasks_ok")
+    assert answer.rows == (("COMPLETED", 4), ("COMPLETED", 35))
+    joined = querying.ask(
+        filled.store,
+        "select count(*), sum(s.tasks_ok) from stages s join runs r using (run) "
+        "where r.application_id = 'local-1642039451826'",
+    )
+    assert joined.rows == ((6, 35),)
+    rows = querying.ask(filled.store, "select id, lifetime_s > 0 from executors where cores > 0")
+    assert (("10", True)) in rows.rows
+    kinds = querying.ask(filled.store, "select kind from findings where severity <> 'low'").rows
+    assert ("few_partitions",) in kinds
+    settings = querying.ask(filled.store, "select settings->>'executors' from runs").rows
+    assert ("10",) in settings
+
+
+def test_an_empty_store_has_its_tables(workspace: Workspace) -> None:
+    assert querying.ask(workspace.store, "select count(*) from findings").rows == ((0,),)
+    assert querying.ask(workspace.store, "describe stages").rows
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("drop table runs", "one SELECT"),
+        ("select 1; select 2", "one SELECT"),
+        ("insert into runs (run) values ('x')", "one SELECT"),
+        ("attach '/tmp/x.db'", "one SELECT"),
+        ("", "one SELECT"),
+        ("select * from read_csv('/etc/passwd')", "disabled"),
+        ("select * from '/etc/passwd'", "disabled|does not exist"),
+        ("selec 1", "syntax error"),
+        ("select nothing from runs", "not found"),
+    ],
+)
+def test_the_store_is_only_read(workspace: Workspace, sql: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        querying.ask(workspace.store, sql)
+
+
+@pytest.fixture
+def emrctl(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Emrctl:
+    (tmp_path / "emrctl.yaml").write_text("project: pets\n")
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = 0
+        try:
+            main(arguments)
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+def test_import_and_query_as_typed(emrctl: Emrctl, logs: Path) -> None:
+    code, out, err = emrctl("runs", "import", str(logs), "--json")
+    assert code == 0
+    assert len(json.loads(out)) == 2
+    assert "notes.txt" in err
+    sql = "select state, count(*) as runs from runs group by state"
+    assert json.loads(emrctl("runs", "query", sql, "--json")[1]) == [
+        {"state": "COMPLETED", "runs": 2}
+    ]
+    assert emrctl("runs", "query", sql, "--csv")[1] == "state,runs\nCOMPLETED,2\n"
+    assert "COMPLETED" in emrctl("runs", "query", sql)[1]
+    assert emrctl("runs", "query", "delete from runs")[0] == 2
+    code, out, _ = emrctl("runs", "show", "1317105", "--json")
+    assert code == 3
+    code, out, _ = emrctl("runs", "show", "latest")
+    assert (code, "No findings." in out) == (0, True)
+    code, out, _ = emrctl("top", "latest", "--once")
+    assert (code, "COMPLETED" in out) == (0, True)
+    code, _, err = emrctl("runs", "import", str(logs / "notes.txt"))
+    assert (code, "no event log" in err) == (2, True)
+    assert emrctl("runs", "import", "nothing")[0] == 3
+
+
+def test_findings_as_typed(emrctl: Emrctl) -> None:
+    code, out, _ = emrctl("metrics", str(CORE / ILL), "--findings")
+    assert code == 0
+    assert "few_partitions" in out
+    found = json.loads(emrctl("metrics", str(CORE / ILL), "--findings", "--json")[1])["findings"]
+    assert {item["kind"] for item in found} == {
+        "few_partitions",
+        "idle_executors",
+        "memory_unused",
+    }
+    assert "No findings." in emrctl("metrics", str(CORE / WELL), "--findings")[1]
