@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -93,6 +94,8 @@ def _show(opened: pages.Opened, *, browse: bool) -> None:
     if opened.held is None:
         return
     render.note(f"Open by {opened.way} until Ctrl-C.")
+    for number in (signal.SIGTERM, signal.SIGHUP):  # a plugin must not outlive the command
+        signal.signal(number, signal.default_int_handler)
     try:
         opened.held.keep(threading.Event())
     except KeyboardInterrupt:

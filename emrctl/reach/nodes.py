@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -108,13 +109,13 @@ def shell_command(line_: Line) -> list[str]:
     command = ["ssh", "-tt", *_options(line_)]
     if via is not None:
         hop = ["ssh", *_options(via), "-W", "%h:%p", f"{via.host.user}@{via.host.address}"]
-        command += ["-o", f"ProxyCommand={' '.join(hop)}"]
+        command += ["-o", f"ProxyCommand={shlex.join(hop)}"]
     return [*command, f"{host.user}@{host.address}"]
 
 
 def _options(line_: Line) -> list[str]:
     options = {
-        "UserKnownHostsFile": str(hostkeys.file()),
+        "UserKnownHostsFile": f'"{hostkeys.file()}"',
         "GlobalKnownHostsFile": "none",
         "StrictHostKeyChecking": "yes",
         "HostKeyAlias": line_.host.node,

@@ -84,7 +84,8 @@ class Tunnel:
         _pump(taken, channel)
         back.join()
         taken.close()
-        channel.close()
+        with contextlib.suppress(OSError, EOFError):  # the line may be cut at this very moment
+            channel.close()
 
 
 def _bound(port: int) -> socket.socket:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from emrctl.backends.base import SilenceError
@@ -69,3 +71,11 @@ def test_silence_is_borne_for_a_quarter_of_an_hour_and_then_told() -> None:
     with pytest.raises(SilenceError, match="nobody answers"):
         wait_for_ever()
     assert PATIENCE_S < clock.now < PATIENCE_S + 300
+
+
+def test_no_waiter_of_botocores_is_used_anywhere() -> None:
+    """They give up after half an hour, and know no INTERRUPTED."""
+    root = Path(__file__).parents[2]
+    for folder in ("emrctl", "stacks"):
+        for path in (root / folder).rglob("*.py"):
+            assert "get_waiter" not in path.read_text(), path

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -246,6 +249,35 @@ def test_ui_prints_or_opens_the_address_and_ends_with_ctrl_c(
     assert browsed == ["http://127.0.0.1:8088/cluster"]
     assert closed == [True, True]
     assert emrctl("ui", "nonsense")[0] == 2
+
+
+def test_a_tunnel_does_not_outlive_a_command_that_is_told_to_end(
+    emrctl: Emrctl, standing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from emrctl.reach import pages
+
+    closed: list[bool] = []
+
+    class Held:
+        def keep(self, _until: object) -> None:
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(20)
+            finally:
+                self.close()
+
+        def close(self) -> None:
+            closed.append(True)
+
+    def opened(_target: Target, _visit: pages.Visit) -> pages.Opened:
+        return pages.Opened(url="http://127.0.0.1:1", way="ssm", held=Held())
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    monkeypatch.setattr(pages, "opened", opened)
+    code, _, err = emrctl("ui", "yarn", "--print")
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    assert (code, closed, "closed" in err) == (0, [True], True)
 
 
 def test_doctors_exit_code_says_whether_anything_is_missing(

@@ -32,6 +32,7 @@ class Sshd:
         self.client_key = folder / "client.pem"
         key = asyncssh.generate_private_key("ssh-ed25519")
         key.write_private_key(self.client_key)
+        self.client_key.chmod(0o600)  # OpenSSH takes no other
         self._authorized = folder / "authorized"
         key.write_public_key(self._authorized)
         self._host_key = asyncssh.generate_private_key(kind)
@@ -94,7 +95,8 @@ class Sshd:
         )
 
     async def _process(self, process: Any) -> None:
-        self.commands.append(process.command)
-        process.stdout.write(b"out of " + process.command.encode() + b"\n")
+        command = process.command or "a shell"
+        self.commands.append(command)
+        process.stdout.write(f"out of {command}\n".encode())
         process.stderr.write(b"a word aside\n")
-        process.exit(3 if "fail" in process.command else 0)
+        process.exit(3 if "fail" in command else 0)

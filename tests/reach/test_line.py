@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import shutil
 import socket
+import subprocess
 import threading
 import time
 import urllib.error
@@ -14,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from emrctl.reach import hostkeys
+from emrctl.reach import hostkeys, nodes
 from emrctl.reach.hostkeys import HostKey
 from emrctl.reach.line import Host, Line
 from emrctl.reach.trouble import HostKeyError, UnreachableError
@@ -239,3 +241,40 @@ def test_a_node_behind_another_is_reached_through_it(sshd: Sshd, tmp_path: Path)
     line.close()
     core.end()
     assert {node for node in ("i-core", NODE) if hostkeys.known(node)} == {"i-core", NODE}
+
+
+@pytest.mark.skipif(shutil.which("ssh") is None, reason="OpenSSH's client is not on PATH")
+def test_openssh_takes_the_key_that_was_checked_and_no_other(sshd: Sshd, tmp_path: Path) -> None:
+    line = _line(sshd)
+    line.transport()
+    line.close()
+    shell = nodes.shell_command(line)
+    done = subprocess.run(shell, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, "out of a shell" in done.stdout) == (0, True), done.stderr
+    other = tmp_path / "other"
+    other.mkdir()
+    imposter = Sshd(other)
+    line.host = Host(node=NODE, address="127.0.0.1", port=imposter.port)
+    shell = nodes.shell_command(line)
+    done = subprocess.run(shell, capture_output=True, text=True, timeout=60, check=False)
+    imposter.end()
+    assert done.returncode == 255
+    assert imposter.commands == []
+
+
+@pytest.mark.skipif(shutil.which("ssh") is None, reason="OpenSSH's client is not on PATH")
+def test_openssh_goes_by_way_of_the_primary(sshd: Sshd, tmp_path: Path) -> None:
+    folder = tmp_path / "core"
+    folder.mkdir()
+    core = Sshd(folder)
+    hostkeys.remember("i-core", core.host_key)
+    hostkeys.remember(NODE, sshd.host_key)
+    keys = [sshd.client_key, core.client_key]
+    way = _line(sshd)
+    way.identities = keys
+    host = Host(node="i-core", address="127.0.0.1", port=core.port)
+    line = Line(host=host, identities=keys, check=lambda _: None, through=way)
+    shell = nodes.shell_command(line)
+    done = subprocess.run(shell, capture_output=True, text=True, timeout=60, check=False)
+    core.end()
+    assert (done.returncode, core.commands) == (0, ["a shell"]), done.stderr

@@ -133,7 +133,7 @@ def test_the_shell_is_strict_about_the_key_that_was_checked(tmp_path: Path) -> N
     assert command[-1] == "hadoop@10.0.0.2"
     assert "StrictHostKeyChecking=yes" in command
     assert "HostKeyAlias=i-2" in command
-    assert f"UserKnownHostsFile={hostkeys.file()}" in command
+    assert f'UserKnownHostsFile="{hostkeys.file()}"' in command
     [proxy] = [part for part in command if part.startswith("ProxyCommand=")]
     assert "HostKeyAlias=i-1" in proxy
     assert proxy.endswith("-W %h:%p hadoop@1.2.3.4")

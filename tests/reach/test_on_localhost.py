@@ -1,0 +1,48 @@
+"""Pages of a cluster on the EMR on localhost, as a browser opens them."""
+
+from __future__ import annotations
+
+import http.cookiejar
+import urllib.request
+
+import pytest
+
+from emrctl.provision import Cluster
+from emrctl.reach import pages
+from emrctl.specs import ClusterSpec
+from emrctl.target import Target
+
+pytestmark = pytest.mark.yarn
+
+
+def _browsed(url: str) -> str:
+    """What a browser shows that knows nothing before."""
+    jar = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
+    browser = urllib.request.build_opener(urllib.request.ProxyHandler({}), jar)
+    with browser.open(url, timeout=60) as answer:
+        return str(answer.read().decode())
+
+
+@pytest.mark.parametrize(
+    ("page", "shows"),
+    [("yarn", "Cluster Metrics"), ("history", "History Server"), ("spark", "History Server")],
+)
+def test_a_page_opens_in_a_browser(
+    local: Target, yarn_cluster: str, page: pages.Page, shows: str
+) -> None:
+    clusters = local.fetch(f"{local.endpoint}/emrctl/status")["clusters"]
+    [found] = [item for item in clusters if item["id"] == yarn_cluster]
+    cluster = Cluster(
+        name="yarn",
+        stack="yarn",
+        id=yarn_cluster,
+        arn="",
+        state="WAITING",
+        spec=ClusterSpec(),
+        bucket="yarn-logs",
+        created="",
+        urls=found["urls"],
+    )
+    opened = pages.opened(local, pages.Visit(cluster=cluster, page=page))
+    assert (opened.way, opened.held) == ("local", None)
+    assert shows in _browsed(opened.url)
