@@ -91,13 +91,15 @@ class TaskBatch:
             stage.resubmitted += len(ended)
             return
         self._state.tasks.end([event.info.id for event in ended])
-        stage.time_ms[outcome] += sum(_durations(ended))
+        durations = _durations(ended)
+        stage.time_ms[outcome] += sum(durations)
         measured = [event for event in ended if event.figures is not None]
         if measured:
             columns = Columns.of([cast("events.TaskFigures", e.figures) for e in measured])
             stage.add([sum(column) for column in columns])
             if outcome == OK:
-                durations = _durations(measured)
+                if len(measured) < len(ended):
+                    durations = _durations(measured)
                 stage.sample(durations, columns)
                 stage.slowest.add(durations, measured)
 
