@@ -48,11 +48,19 @@ def _ready_ms(view: View) -> int:
 
 
 def _gaps(view: View) -> list[timeline.Span]:
-    """Pauses between stages, the first and the last of the run among them."""
-    first = view.spans[0][0] if view.start_ms is None else view.start_ms
-    last = view.spans[-1][1] if view.run.end_ms is None else view.run.end_ms
-    ends = [first, *(end for _, end in view.spans)]
-    begins = [*(begin for begin, _ in view.spans), last]
+    """Pauses between stages, the first and the last of the run among them.
+
+    A stage that was submitted and has no task yet waits for executors, not for the driver.
+    """
+    spans = timeline.merged(
+        (min(span[0], stage.submitted_ms or span[0]), span[1])
+        for stage in view.run.stages
+        if (span := timeline.working(stage)) is not None
+    )
+    first = spans[0][0] if view.start_ms is None else view.start_ms
+    last = spans[-1][1] if view.run.end_ms is None else view.run.end_ms
+    ends = [first, *(end for _, end in spans)]
+    begins = [*(begin for begin, _ in spans), last]
     return [(end, begin) for end, begin in zip(ends, begins, strict=True) if begin > end]
 
 

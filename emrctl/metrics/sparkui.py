@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from emrctl.metrics import redact
 from emrctl.metrics.model import ExecutorMetrics, Record
 from emrctl.metrics.rest import Fetch, ask, rows, section
 
@@ -55,7 +56,7 @@ def progress(fetch: Fetch, app_id: str) -> Progress | None:
         tasks_active=_total(known, ("numActiveTasks",)),
         tasks_failed=_total(known, ("numFailedTasks",)),
         executors=sum(row.get("id") != "driver" and row.get("isActive", True) for row in executors),
-        stages_running=tuple(str(stage.get("name", "")) for stage in stages),
+        stages_running=tuple(redact.text(str(stage.get("name", ""))) for stage in stages),
     )
 
 
@@ -120,7 +121,7 @@ def _live_stage(fetch: Fetch, root: str, stage: dict[str, Any]) -> LiveStage:
     return LiveStage(
         id=int(stage.get("stageId") or 0),
         attempt=int(stage.get("attemptId") or 0),
-        name=str(stage.get("name", "")),
+        name=redact.text(str(stage.get("name", ""))),
         tasks=int(stage.get("numTasks") or 0),
         done=int(stage.get("numCompleteTasks") or 0),
         active=int(stage.get("numActiveTasks") or 0),

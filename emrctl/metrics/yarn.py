@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from emrctl.metrics import redact
 from emrctl.metrics.model import ClusterAccount, NodeAccount, QueueAccount, YarnAccount
 from emrctl.metrics.rest import Fetch, ask, rows, section
 
@@ -42,7 +43,7 @@ def _account(app: dict[str, Any], attempts: int | None) -> YarnAccount:
         running_containers=_known(app.get("runningContainers")),
         preempted=_preempted(app),
         attempts=attempts,
-        diagnostics=str(app.get("diagnostics") or "").strip(),
+        diagnostics=redact.text(str(app.get("diagnostics") or "").strip()),
         am_host=str(app.get("amHostHttpAddress") or "").partition(":")[0],
     )
 

@@ -27,7 +27,13 @@ SPARK: dict[str, Any] = {
     ROOT: {"id": APP, "attempts": []},
     f"{ROOT}/jobs": [{"status": "RUNNING", "stageIds": [3], "numTasks": 8}],
     f"{ROOT}/stages?status=active": [
-        {"stageId": 3, "attemptId": 0, "name": "count", "numTasks": 8, "numActiveTasks": 2}
+        {
+            "stageId": 3,
+            "attemptId": 0,
+            "name": "count at s3://b/x?token=s3cr3t",
+            "numTasks": 8,
+            "numActiveTasks": 2,
+        }
     ],
     f"{ROOT}/stages/3/0/taskSummary?quantiles=0.5,1.0": {"duration": [1_000.0, 2_000.0]},
     f"{ROOT}/stages/3/0/taskList?status=running&sortBy=-runtime&length=1": [
@@ -70,6 +76,7 @@ def test_everything_is_merged() -> None:
     [stage] = found.spark.stages
     assert (stage.median_ms, stage.longest_ms, stage.slowest_on) == (1_000, 9_000, "2")
     assert stage.skew == pytest.approx(9)
+    assert "s3cr3t" not in str(found.to_json())
     assert found.spark.executors[0].host == "h1"
     assert set(found.ages_s) == {"yarn", "cluster", "spark"}
     assert Live.from_json(found.to_json()) == found
