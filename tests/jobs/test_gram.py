@@ -222,20 +222,18 @@ def test_an_executor_lost_on_the_way_changes_nothing(
         "SPARK_WORKER_DIR": str(tmp_path / "work"),
     }
     killed: list[int] = []
-    with (tmp_path / "stderr").open("w") as told:
-        begun = subprocess.Popen(
-            [str(submit), *conf, str(Path(svm.__file__)), *asked],
-            cwd=tmp_path,
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=told,
-            text=True,
-        )
+    command = [str(submit), *conf, str(Path(svm.__file__)), *asked]
+    with (
+        (tmp_path / "stderr").open("w") as told,
+        subprocess.Popen(
+            command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=told, text=True
+        ) as begun,
+    ):
         for line in begun.stdout or []:
             if "tiles of K" in line and not killed:
                 killed.append(kill_an_executor(begun.pid))
     errors = (tmp_path / "stderr").read_text()
-    assert begun.wait() == 0, errors[-3000:]
+    assert begun.returncode == 0, errors[-3000:]
     assert killed
     assert "LostExecutor" in errors or "Lost executor" in errors
     assert apart(by_gram, tmp_path / "out") < 1e-12
@@ -245,7 +243,11 @@ def test_an_executor_lost_on_the_way_changes_nothing(
 def kill_an_executor(submitted: int) -> int:
     """End one executor of our own spark-submit at once; its process id."""
     for child in psutil.Process(submitted).children(recursive=True):
-        if "CoarseGrainedExecutorBackend" in " ".join(child.cmdline()):
+        try:
+            told = " ".join(child.cmdline())
+        except psutil.Error:  # it has just ended
+            continue
+        if "CoarseGrainedExecutorBackend" in told:
             child.kill()
             return int(child.pid)
     raise AssertionError("no executor to kill")
