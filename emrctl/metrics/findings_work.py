@@ -14,7 +14,8 @@ from emrctl.metrics.model import Reuse, SqlMetrics, StageMetrics
 
 # Where somebody types, or a server waits for queries, silence is not the driver's work.
 _INTERACTIVE = re.compile(r"shell|thrift|zeppelin|livy|notebook|jupyter|databricks", re.IGNORECASE)
-_LOST_RACE = "TaskKilled another attempt succeeded"
+# The second where it was the stage's last task.
+_LOST_RACE = ("TaskKilled another attempt succeeded", "TaskKilled Stage finished")
 
 
 def driver_bound(view: View) -> Iterator[Finding]:
@@ -333,8 +334,8 @@ def _keep_shuffles(view: View) -> tuple[str, dict[str, str]]:
 
 def speculation_waste(view: View) -> Iterator[Finding]:
     """Copies of tasks that lost their race."""
-    hit = [stage for stage in view.run.stages if stage.failures.get(_LOST_RACE)]
-    count = sum(stage.failures[_LOST_RACE] for stage in hit)
+    hit = [stage for stage in view.completed if _lost_races(stage)]
+    count = sum(map(_lost_races, hit))
     lost_ms = sum(stage.killed_time_ms for stage in hit)
     share = lost_ms / 1000 / view.task_time_s if view.task_time_s else 0.0
     if count < limit("speculation_least") or share < limit("speculation_share"):
@@ -352,3 +353,7 @@ def speculation_waste(view: View) -> Iterator[Finding]:
         stages=ids(hit),
         figures={"killed": count, "share": round(share, 3)},
     )
+
+
+def _lost_races(stage: StageMetrics) -> int:
+    return sum(stage.failures.get(cause, 0) for cause in _LOST_RACE)

@@ -1,0 +1,257 @@
+"""Small jobs on real Spark whose event logs have each finding, and others that must not.
+
+`python tests/metrics/findings/record.py [KIND...]` records the logs anew that the tests replay.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import zstandard
+
+from emrctl.emulator import java
+
+HERE = Path(__file__).resolve().parent
+JOBS, LOGS = HERE / "jobs", HERE / "logs"
+ROOT = HERE.parents[2]
+LARGEST_BYTES = 60_000
+_FOLDER = re.compile(re.escape(tempfile.gettempdir()).encode() + rb"/tmp[a-z0-9_]+")
+TWO = "local-cluster[2,1,1024]"
+HOSTS = "two hosts"
+_EVERY = {
+    "spark.ui.enabled": "false",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.eventLog.enabled": "true",
+    "spark.eventLog.rolling.enabled": "false",
+    "spark.eventLog.compress": "false",
+    "spark.sql.shuffle.partitions": "2",
+    "spark.default.parallelism": "2",
+    "spark.executor.extraJavaOptions": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
+    "spark.driver.extraJavaOptions": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
+}
+
+
+# The longer ones first: some lie in others.
+_PLACES = {
+    str(HERE): "/findings",
+    sys.prefix: "/venv",
+    sys.base_prefix: "/python",
+    str(ROOT): "/emrctl",
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """How the job of one finding is run: what both variants have, and each alone."""
+
+    master: str = "local[2]"
+    both: Mapping[str, str] = field(default_factory=dict)
+    ill: Mapping[str, str] = field(default_factory=dict)
+    well: Mapping[str, str] = field(default_factory=dict)
+    ill_master: str | None = None
+
+    def settings(self, variant: str) -> dict[str, str]:
+        """Spark's settings of that variant."""
+        own = self.ill if variant == "ill" else self.well
+        master = self.ill_master if variant == "ill" and self.ill_master else self.master
+        return {**_EVERY, "spark.master": master, **self.both, **own}
+
+
+_ALLOCATION = {
+    "spark.dynamicAllocation.enabled": "true",
+    "spark.dynamicAllocation.shuffleTracking.enabled": "true",
+    "spark.dynamicAllocation.schedulerBacklogTimeout": "1s",
+}
+CASES: dict[str, Case] = {
+    "data_skew": Case(),
+    "gc_straggler": Case(both={"spark.driver.memory": "512m"}),
+    "fetch_straggler": Case(
+        "local-cluster[3,1,1024]",
+        both={"spark.shuffle.readHostLocalDisk": "false", "spark.locality.wait": "0s"},
+    ),
+    "slow_host": Case(TWO),
+    "straggler": Case(),
+    "few_partitions": Case(),
+    "many_partitions": Case(
+        both={"spark.sql.adaptive.enabled": "false"},
+        ill={"spark.sql.shuffle.partitions": "180"},
+        well={"spark.sql.shuffle.partitions": "4"},
+    ),
+    "small_tasks": Case(),
+    "idle_executors": Case(TWO),
+    "allocation_churn": Case(
+        TWO,
+        both={**_ALLOCATION, "spark.dynamicAllocation.minExecutors": "0"},
+        ill={"spark.dynamicAllocation.executorIdleTimeout": "1s"},
+        well={"spark.dynamicAllocation.executorIdleTimeout": "60s"},
+    ),
+    "missing_executors": Case(
+        "local-cluster[1,1,1024]",
+        both=_ALLOCATION,
+        ill={"spark.dynamicAllocation.minExecutors": "3"},
+        well={"spark.dynamicAllocation.minExecutors": "1"},
+    ),
+    "driver_bound": Case(),
+    "gc": Case(both={"spark.driver.memory": "512m"}),
+    "spill": Case(both={"spark.memory.fraction": "0.1", "spark.driver.memory": "1g"}),
+    "memory_unused": Case(
+        "local-cluster[1,1,1024]",
+        both={"spark.executor.metrics.pollingInterval": "500ms"},
+        ill={"spark.executor.memory": "4g"},
+        ill_master="local-cluster[1,1,4096]",
+    ),
+    "memory_short": Case(
+        "local-cluster[1,1,512]",
+        both={"spark.executor.memory": "512m", "spark.task.maxFailures": "2"},
+    ),
+    "container_killed": Case(TWO),
+    "small_files": Case(),
+    "wide_broadcast": Case(
+        "local-cluster[1,1,1024]",
+        both={"spark.executor.memory": "1g", "spark.driver.memory": "2g"},
+    ),
+    "uncached_reuse": Case(),
+    "failed_work": Case("local[2,4]"),
+    "fetch_failures": Case("local[2,4]"),
+    "speculation_waste": Case(
+        HOSTS,  # a copy of a task runs on another host, or not at all
+        both={"spark.speculation.interval": "100ms", "spark.speculation.quantile": "0.5"},
+        ill={"spark.speculation": "true"},
+        well={"spark.speculation": "false"},
+    ),
+}
+VARIANTS = ("ill", "well")
+
+
+def run(kind: str, variant: str, folder: Path) -> Path:
+    """The event log of that job, plain, below `folder`."""
+    logs = folder / "logs"
+    logs.mkdir(parents=True)
+    conf = CASES[kind].settings(variant) | {
+        "spark.app.name": f"{kind}, {variant}",
+        "spark.eventLog.dir": logs.as_uri(),
+        "spark.local.dir": str(folder / "local"),
+        "spark.sql.warehouse.dir": str(folder / "warehouse"),
+        "spark.pyspark.python": sys.executable,
+    }
+    flags = [item for key, value in conf.items() for item in ("--conf", f"{key}={value}")]
+    job = [str(JOBS / f"{kind}.py"), variant]
+    with _hosts(folder, conf):
+        flags = [item for key, value in conf.items() for item in ("--conf", f"{key}={value}")]
+        done = subprocess.run(
+            [str(java.spark_home() / "bin" / "spark-submit"), *flags, *job],
+            cwd=folder,
+            env=_environment("127.0.0.1"),
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+    if done.returncode:
+        raise RuntimeError(f"{kind}, {variant}: {done.stderr[-3000:]}")
+    [log] = [path for path in logs.iterdir() if not path.name.startswith(".")]
+    return log
+
+
+def _environment(host: str) -> dict[str, str]:
+    return {
+        **os.environ,
+        "SPARK_HOME": str(java.spark_home()),
+        "JAVA_HOME": str(java.java_home()),
+        "SPARK_LOCAL_IP": host,
+        "PYTHONHASHSEED": "0",
+    }
+
+
+@contextmanager
+def _hosts(folder: Path, conf: dict[str, str]) -> Iterator[None]:
+    """A cluster of two hosts is there where `conf` asks for one: Linux has many loopbacks."""
+    if conf["spark.master"] != HOSTS:
+        yield
+        return
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    conf["spark.master"] = f"spark://127.0.0.1:{port}"
+    deploy = "org.apache.spark.deploy"
+    master = (f"{deploy}.master.Master", "--port", str(port))
+    worker = (f"{deploy}.worker.Worker", conf["spark.master"], "--cores", "2", "--memory", "1g")
+    with ExitStack() as running:
+        for host, words in (("127.0.0.1", master), ("127.0.0.1", worker), ("127.0.0.2", worker)):
+            running.enter_context(_daemon(folder / words[0].rpartition(".")[2] / host, host, words))
+        yield
+
+
+@contextmanager
+def _daemon(folder: Path, host: str, words: tuple[str, ...]) -> Iterator[None]:
+    folder.mkdir(parents=True)
+    start = [str(java.spark_home() / "bin" / "spark-class"), *words]
+    process = subprocess.Popen(
+        [*start, "--host", host, "--webui-port", "0"],
+        cwd=folder,
+        env=_environment(host) | {"SPARK_WORKER_DIR": str(folder)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def cleaned(log: bytes) -> bytes:
+    """The log without what it tells of the machine that it was recorded on."""
+    lines = [_cleaned_line(line) for line in log.splitlines()]
+    found = b"\n".join((*lines, b""))
+    for path, name in _PLACES.items():
+        found = found.replace(path.encode(), name.encode())
+    return _FOLDER.sub(b"/tmp/recorded", found)
+
+
+def _cleaned_line(line: bytes) -> bytes:
+    if not line.startswith(b'{"Event":"SparkListenerEnvironmentUpdate"'):
+        return line
+    event = json.loads(line)
+    kept = {name: event[name] for name in ("Event", "Spark Properties")}
+    return json.dumps(kept, separators=(",", ":")).encode()
+
+
+def packed(log: Path) -> bytes:
+    """The log as the tests keep it; `RuntimeError` where it is too large for that."""
+    body = zstandard.ZstdCompressor(level=22).compress(cleaned(log.read_bytes()))
+    if len(body) > LARGEST_BYTES:
+        raise RuntimeError(f"{log.name}: {len(body)} bytes are more than {LARGEST_BYTES}")
+    return body
+
+
+def record(kind: str, variant: str) -> Path:
+    """The log of that job, recorded anew among those that the tests replay."""
+    with tempfile.TemporaryDirectory() as folder:
+        body = packed(run(kind, variant, Path(folder)))
+    place = LOGS / f"{kind}.{variant}.zstd"
+    place.write_bytes(body)
+    return place
+
+
+def main(kinds: list[str]) -> None:
+    """Record the logs of `kinds`, or of all findings."""
+    LOGS.mkdir(exist_ok=True)
+    for kind in kinds or CASES:
+        for variant in VARIANTS:
+            place = record(kind, variant)
+            sys.stderr.write(f"{place.name}: {place.stat().st_size} bytes\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

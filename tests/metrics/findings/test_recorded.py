@@ -1,0 +1,141 @@
+"""Every finding on real Spark: a job that must have it, and one that must not."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emrctl.metrics import eventlog, findings
+from emrctl.metrics.findings import Finding
+from emrctl.metrics.findings_base import View
+from emrctl.metrics.findings_limits import LIMITS
+from emrctl.metrics.model import RunMetrics
+from emrctl.metrics.settings import Settings
+
+HERE = Path(__file__).parent
+DATA = HERE.parents[3] / "shared" / "data" / "eventlogs"
+REAL = sorted(path for path in DATA.glob("*/*") if "goldens" not in path.parent.name)
+
+
+def _module(name: str) -> Any:
+    # Under --import-mode=importlib the folder of a test is not on sys.path.
+    spec = importlib.util.spec_from_file_location(f"findings_{name}", HERE / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+record = _module("record")
+LOGS = sorted((HERE / "logs").glob("*.zstd"))
+# What the real logs have, each looked at by a person; those that are not named have nothing.
+EXPECTED = {
+    "app-20161115172038-0000": {"failed_work"},
+    "app-20161116163331-0000": {"failed_work"},
+    "app-20180109111548-0000": {"failed_work"},
+    "application_1516285256255_0012": {"failed_work", "missing_executors"},
+    "application_1553914137147_0018": {"few_partitions", "memory_unused"},
+    "application_1628109047826_1317105": {"few_partitions", "idle_executors", "memory_unused"},
+    "local-1422981780767": {"failed_work"},
+    "application_1713000000000_0001_1.zstd": {"failed_work"},
+    "application_1713000000000_0001_2.zstd": {"failed_work"},
+    "local-1776286786993.zstd": {"failed_work", "spill"},
+    "local-1776286804625.zstd": {"failed_work"},
+    "tasks_executors_fail_compressed_eventlog.zstd": {
+        "failed_work",
+        "fetch_failures",
+        "memory_unused",
+    },
+}
+
+
+@functools.cache
+def read(path: Path) -> RunMetrics:
+    return eventlog.read_path(path)
+
+
+def found(path: Path) -> tuple[Finding, ...]:
+    return findings.of(read(path))
+
+
+def kinds(path: Path) -> set[str]:
+    return {item.kind for item in found(path)}
+
+
+def test_every_finding_has_its_jobs_and_their_logs() -> None:
+    assert set(record.CASES) == set(findings.KINDS)
+    assert {path.stem for path in record.JOBS.glob("*.py")} == set(findings.KINDS)
+    wanted = {f"{kind}.{way}.zstd" for kind in findings.KINDS for way in record.VARIANTS}
+    assert {path.name for path in LOGS} == wanted
+    assert all(path.stat().st_size <= record.LARGEST_BYTES for path in LOGS)
+
+
+@pytest.mark.parametrize("kind", findings.KINDS)
+def test_a_job_that_is_ill_has_its_finding_and_one_that_is_well_has_not(kind: str) -> None:
+    ill, well = (HERE / "logs" / f"{kind}.{way}.zstd" for way in record.VARIANTS)
+    assert kind in kinds(ill)
+    assert kind not in kinds(well)
+
+
+@pytest.mark.parametrize("path", [p for p in LOGS if ".well." in p.name], ids=lambda p: p.name)
+def test_jobs_that_are_well_have_no_grave_findings_at_all(path: Path) -> None:
+    assert [item for item in found(path) if item.severity == "high"] == []
+
+
+@pytest.mark.parametrize("path", REAL, ids=lambda path: path.name)
+def test_real_logs_have_what_a_person_sees_in_them(path: Path) -> None:
+    assert kinds(path) == EXPECTED.get(path.name, set())
+
+
+@pytest.mark.parametrize("path", [*LOGS, *REAL], ids=lambda path: path.name)
+def test_every_finding_can_be_relied_on(path: Path) -> None:
+    run = read(path)
+    settings = Settings(run.environment, run.spark_version)
+    known = {stage.id for stage in run.stages}
+    length_s = View(run).duration_s
+    for item in found(path):
+        assert item.kind in findings.KINDS
+        assert item.severity in findings.SEVERITIES
+        assert item.evidence
+        assert item.advice
+        assert 0 <= item.seconds <= length_s + 0.001 or item.kind == "wide_broadcast"
+        assert set(item.stages) <= known
+        assert settings.differs(item.settings) == dict(item.settings), "it is so already"
+        assert all(f"{key}=" in item.advice for key in item.settings)
+        assert Finding.from_json(json.loads(json.dumps(item.to_json()))) == item
+
+
+def test_logs_tell_nothing_of_the_machine_that_made_them() -> None:
+    for path in LOGS:
+        text = str(read(path).to_json())
+        assert str(record.ROOT) not in text
+        assert "/home/" not in text
+
+
+def test_thresholds_stand_in_one_table_with_their_sources() -> None:
+    sources = [item.source for item in LIMITS.values()]
+    assert all(sources)
+    code = "".join(path.read_text() for path in _sources())
+    unused = [name for name in LIMITS if f'limit("{name}")' not in code]
+    assert unused == []
+
+
+def _sources() -> list[Path]:
+    assert findings.__file__ is not None
+    return sorted(Path(findings.__file__).parent.glob("findings*.py"))
+
+
+@pytest.mark.spark
+@pytest.mark.parametrize("kind", ["failed_work", "few_partitions"])
+def test_findings_appear_on_spark_as_it_is_now(kind: str, tmp_path: Path) -> None:
+    log = record.run(kind, "ill", tmp_path)
+    assert kind in {item.kind for item in findings.of(eventlog.read_path(log))}
+    assert len(record.packed(log)) <= record.LARGEST_BYTES

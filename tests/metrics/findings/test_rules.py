@@ -1,0 +1,266 @@
+"""The rules at their edges, on records made by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from emrctl.metrics import findings, timeline
+from emrctl.metrics.findings import Finding
+from emrctl.metrics.findings_base import View
+from emrctl.metrics.model import (
+    ClusterAccount,
+    ExecutorMetrics,
+    NodeAccount,
+    Quantiles,
+    Reuse,
+    RunMetrics,
+    SqlMetrics,
+    StageMetrics,
+    Straggler,
+    YarnAccount,
+)
+from emrctl.metrics.settings import Settings
+
+MB = 2**20
+
+
+def even(value: int) -> Quantiles:
+    return Quantiles(min=value, p25=value, median=value, p75=value, max=value)
+
+
+def stage(number: int = 0, **more: Any) -> StageMetrics:
+    """A stage of 40 tasks of 2 s that kept 8 cores busy for 10 s."""
+    fields: dict[str, Any] = {
+        "id": number,
+        "status": "COMPLETE",
+        "name": "count at job.py:1",
+        "submitted_ms": 10_000,
+        "first_task_ms": 10_000,
+        "completed_ms": 20_000,
+        "tasks": 40,
+        "tasks_ok": 40,
+        "task_time_ms": 80_000,
+        "executor_run_time_ms": 78_000,
+        "duration_ms_quantiles": even(2_000),
+    }
+    return StageMetrics(**(fields | more))
+
+
+def worker(name: str, **more: Any) -> ExecutorMetrics:
+    fields: dict[str, Any] = {
+        "host": f"h{name}",
+        "cores": 4,
+        "added_ms": 0,
+        "task_time_ms": 40_000,
+        "complete_tasks": 20,
+    }
+    return ExecutorMetrics(id=name, **(fields | more))
+
+
+def run(*stages: StageMetrics, **more: Any) -> RunMetrics:
+    """A run of 30 s on two executors of four cores."""
+    given = stages or (stage(),)
+    fields: dict[str, Any] = {
+        "start_ms": 0,
+        "end_ms": 22_000,
+        "duration_ms": 22_000,
+        "complete": True,
+        "stages": given,
+        "executors": (worker("1"), worker("2")),
+        "peak_executors": 2,
+        "tasks_ok": sum(item.tasks_ok for item in given),
+        "executor_run_time_ms": sum(item.executor_run_time_ms for item in given),
+        "spark_version": "3.5.6",
+    }
+    return RunMetrics(**(fields | more))
+
+
+def only(found: tuple[Finding, ...], kind: str) -> Finding:
+    [item] = [item for item in found if item.kind == kind]
+    return item
+
+
+def kinds(record: RunMetrics) -> set[str]:
+    return {item.kind for item in findings.of(record)}
+
+
+def test_a_run_that_is_well_has_no_findings() -> None:
+    assert findings.of(run()) == ()
+
+
+def test_a_record_of_nothing_has_no_findings() -> None:
+    assert findings.of(RunMetrics()) == ()
+
+
+def slow(**more: Any) -> StageMetrics:
+    """A stage that waits 8 s for one task, or for the tasks that are given."""
+    tasks = more.pop("tasks_slow", None) or (Straggler(task=9, executor="1", **more.pop("of", {})),)
+    times = Quantiles(min=900, p25=1_000, median=1_000, p75=1_000, max=9_000)
+    return stage(
+        completed_ms=19_000,
+        task_time_ms=30_000,
+        duration_ms_quantiles=times,
+        stragglers=tasks,
+        **more,
+    )
+
+
+LONG = {"duration_ms": 9_000, "run_time_ms": 8_900}
+
+
+@pytest.mark.parametrize(
+    ("figures", "kind"),
+    [
+        ({"gc_time_ms": 5_000}, "gc_straggler"),
+        ({"fetch_wait_time_ms": 5_000}, "fetch_straggler"),
+        ({"read_bytes": 400 * MB}, "data_skew"),
+        ({"written_bytes": 400 * MB}, "data_skew"),
+        ({"read_bytes": 110 * MB}, "straggler"),
+        ({}, "straggler"),
+    ],
+)
+def test_stragglers_are_told_apart(figures: dict[str, int], kind: str) -> None:
+    data = {"shuffle_read_bytes_quantiles": even(100 * MB)}
+    data["shuffle_write_bytes_quantiles"] = even(100 * MB)
+    record = run(slow(of=LONG | figures, shuffle_read_bytes=4_000 * MB, **data))
+    assert only(findings.of(record), kind).stages == (0,)
+
+
+def test_slow_tasks_of_one_executor_are_a_slow_host() -> None:
+    slowest = tuple(Straggler(task=n, executor="2", **LONG) for n in range(4))
+    found = only(findings.of(run(slow(tasks_slow=slowest))), "slow_host")
+    assert "executor 2" in found.evidence
+    assert found.settings == {"spark.speculation": "true"}
+    there = run(slow(tasks_slow=slowest), environment={"spark.speculation": "true"})
+    assert only(findings.of(there), "slow_host").settings == {}
+
+
+def test_a_long_task_that_nobody_waited_for_is_no_straggler() -> None:
+    busy = dataclasses.replace(slow(of=LONG), task_time_ms=71_000)
+    assert "straggler" not in kinds(run(busy))
+
+
+def few(**more: Any) -> StageMetrics:
+    fields: dict[str, Any] = {"tasks": 2, "tasks_ok": 2, "task_time_ms": 20_000}
+    return stage(**(fields | {"duration_ms_quantiles": even(10_000)} | more))
+
+
+@pytest.mark.parametrize(
+    ("environment", "wanted"),
+    [
+        ({}, {"spark.default.parallelism": "16"}),
+        ({"spark.default.parallelism": "16"}, {}),
+    ],
+)
+def test_more_partitions_are_asked_for_unless_they_are(
+    environment: dict[str, str], wanted: dict[str, str]
+) -> None:
+    record = run(few(shuffle_read_bytes=MB), environment=environment)
+    found = only(findings.of(record), "few_partitions")
+    assert found.settings == wanted
+    assert found.seconds == pytest.approx(7.5)
+
+
+def test_in_sql_it_is_the_shuffles_own_setting() -> None:
+    sql = (SqlMetrics(id=0),)
+    environment = {"spark.sql.adaptive.enabled": "false", "spark.sql.shuffle.partitions": "2"}
+    record = run(few(shuffle_read_bytes=MB), sql=sql, environment=environment)
+    found = only(findings.of(record), "few_partitions")
+    assert found.settings == {"spark.sql.shuffle.partitions": "16"}
+    adaptive = run(few(shuffle_read_bytes=MB), sql=sql)
+    assert "Adaptive" in only(findings.of(adaptive), "few_partitions").advice
+
+
+def test_a_last_wave_of_few_tasks() -> None:
+    wave = stage(tasks=9, tasks_ok=9, task_time_ms=45_000, duration_ms_quantiles=even(5_000))
+    assert only(findings.of(run(wave)), "few_partitions").figures == {"tasks": 9, "cores": 8}
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        ("Container killed by YARN for exceeding physical memory limits.", "container_killed"),
+        ("Container from a bad node. Exit status: 137. Diagnostics:", "container_killed"),
+        ("Command exited with code 52", "memory_short"),
+        ("Command exited with code 143", None),
+    ],
+)
+def test_how_an_executor_ended_says_why(reason: str, kind: str | None) -> None:
+    gone = worker("2", removed_ms=15_000, remove_reason=reason)
+    found = kinds(run(executors=(worker("1"), gone)))
+    assert found == ({kind} if kind else set())
+
+
+def test_yarns_diagnostics_tell_of_a_killed_driver() -> None:
+    said = "Container [pid=1] is running beyond physical memory limits. exit code 137"
+    account = YarnAccount(application_id="a", state="FINISHED", diagnostics=said)
+    assert "the driver's" in only(findings.of(run(yarn=account)), "container_killed").evidence
+
+
+def test_absent_executors_are_counted_against_the_room() -> None:
+    nodes = tuple(NodeAccount(id=f"n{n}", state="RUNNING") for n in range(2))
+    cluster = ClusterAccount(memory_total_mb=24_576, nodes=nodes)
+    environment = {"spark.executor.instances": "5", "spark.executor.memory": "9486M"}
+    found = only(findings.of(run(environment=environment, cluster=cluster)), "missing_executors")
+    assert found.severity == "high"
+    assert "11264 MB" in found.advice
+    assert "24576 MB on 2 nodes" in found.advice
+
+
+def test_executors_that_look_on() -> None:
+    rows = (worker("1", task_time_ms=79_000), worker("2", task_time_ms=1_000))
+    found = only(findings.of(run(executors=rows)), "idle_executors")
+    assert found.figures["busiest_share"] == pytest.approx(0.988)
+    assert "cached" in found.advice
+
+
+def test_dynamic_allocation_may_have_idle_ones_for_a_while() -> None:
+    rows = (worker("1", task_time_ms=79_000), worker("2", added_ms=11_000, task_time_ms=1_000))
+    environment = {"spark.dynamicAllocation.enabled": "true"}
+    assert "idle_executors" not in kinds(run(executors=rows, environment=environment))
+
+
+def test_a_shell_waits_for_its_user() -> None:
+    late = run(stage(submitted_ms=60_000, first_task_ms=60_000, completed_ms=70_000), end_ms=90_000)
+    assert kinds(late) == {"driver_bound"}
+    assert kinds(dataclasses.replace(late, app_name="Spark shell")) == set()
+
+
+def test_what_is_read_again_is_worth_keeping_and_a_list_is_not() -> None:
+    again = Reuse(rdd=1, is_source=True, times=3, names=("sum",), repeated_time_ms=40_000)
+    assert "uncached_reuse" not in kinds(run(reuses=(again,)))
+    read = dataclasses.replace(again, repeated_input_bytes=5 * MB)
+    assert only(findings.of(run(reuses=(read,))), "uncached_reuse").seconds == pytest.approx(5.0)
+
+
+def test_small_files_by_what_the_plan_counted() -> None:
+    query = SqlMetrics(id=0, files_written=500, files_written_bytes=500 * MB)
+    found = only(findings.of(run(sql=(query,))), "small_files")
+    assert "coalesce(4)" in found.advice
+    large = SqlMetrics(id=0, files_written=500, files_written_bytes=5_000 * MB)
+    assert kinds(run(sql=(large,))) == set()
+
+
+def test_settings_are_read_as_spark_reads_them() -> None:
+    found = Settings({"a": "2g", "b": "512", "c": "nonsense", "d": " 1024K "}, "3.5.6-amzn-1")
+    assert [found.mb(key, "1g") for key in "abcde"] == [2048, 512, 1024, 1, 1024]
+    assert found.version == (3, 5)
+    assert found.adaptive
+    assert not Settings({}, None).adaptive
+
+
+def test_time_without_overlaps() -> None:
+    assert timeline.merged([(5, 9), (0, 2), (1, 3), (9, 10)]) == [(0, 3), (5, 10)]
+    area = timeline.Area([((0, 10), 2.0), ((5, 15), 1.0), ((20, 30), 4.0)])
+    assert [area.within(span) for span in ((-5, 5), (0, 15), (12, 22), (40, 50), (5, 5))] == [
+        10.0,
+        30.0,
+        11.0,
+        0.0,
+        0.0,
+    ]
+    assert timeline.Area([]).within((0, 9)) == 0
+    assert View(run()).cores_within((0, 10_000)) == 8
