@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import _common
 import _extractors
 import _networks
 import numpy as np
@@ -149,6 +150,7 @@ def test_weights_are_shipped_once(spark: Any, tmp_path: Path) -> None:
     shipped = _extractors.ship_weights(spark, str(tmp_path / "vgg.weights.h5"))
     assert Path(shipped.path()).read_bytes() == b"weights"
     assert shipped.digest == _networks.digest_of(tmp_path / "vgg.weights.h5")
+    _common.ship(spark, _networks)
     paths = spark.sparkContext.parallelize([0, 1], 2).map(lambda _: shipped.path()).collect()
     assert len(set(paths)) == 1
     assert _extractors.ship_weights(spark, "imagenet").shipped == ""
