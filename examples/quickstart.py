@@ -31,8 +31,8 @@ STEPS: tuple[tuple[str, str], ...] = (
     (BRING_UP, "up"),
     ("Where its YARN and Spark pages are.", "show"),
     (
-        "Real pictures: 40 handwritten digits of each class (of 1,797 that there are).",
-        "data digits --per-class 40",
+        "Real pictures: 25 handwritten digits of each class (of 1,797 that there are).",
+        "data digits --per-class 25",
     ),
     ("Pictures to feature vectors on Spark.", "submit digits-features"),
     (SETTINGS, "experiment run allocation.yaml"),

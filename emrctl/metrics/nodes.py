@@ -91,12 +91,16 @@ def read(lines: bytes | None) -> list[Sample]:
 
 
 def use(samples: Sequence[Sample]) -> tuple[NodeUse, ...]:
-    """What each node was used for, over all samples."""
+    """What each node was used for, over all samples; not those that were gone before the first.
+
+    YARN goes on listing what has left the cluster.
+    """
     by_node: dict[str, list[tuple[int, NodeAccount]]] = {}
     for item in samples:
         for node in item.nodes:
             by_node.setdefault(node.id, []).append((item.at_ms, node))
-    return tuple(_use(name, by_node[name]) for name in sorted(by_node))
+    present = {name: seen for name, seen in by_node.items() if seen[0][1].state not in _GONE}
+    return tuple(_use(name, present[name]) for name in sorted(present))
 
 
 def _use(name: str, seen: list[tuple[int, NodeAccount]]) -> NodeUse:

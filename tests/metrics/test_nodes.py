@@ -57,6 +57,7 @@ def test_what_a_node_was_used_for() -> None:
     )
     assert (found.cpu_cores_peak, found.cpu_cores_mean, found.lost_ms) == (3.0, 2.0, 2)
     assert nodes.use([]) == ()
+    assert nodes.use([sample(0, 0, state="SHUTDOWN")]) == ()
 
 
 def price(name: str, spot: bool) -> float:
