@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from emrctl import store
+from emrctl.backends.base import Backend
 from emrctl.backends.emr import EmrBackend
 from emrctl.errors import NotFoundError
 from emrctl.target import Target, resolve
@@ -55,7 +56,7 @@ class Workspace:
         bucket = provision.bucket_name(self.project, self.target)
         return store.Store(store.Bucket(self.target.client("s3"), bucket))
 
-    def backend(self, cluster_id: str, log_uri: str | None) -> EmrBackend:
+    def backend(self, cluster_id: str, log_uri: str | None) -> Backend:
         """Steps of the cluster called `cluster_id`."""
         return EmrBackend(self.target, cluster_id, log_uri)
 

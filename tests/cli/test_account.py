@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from emrctl import doctor, provision
-from emrctl.cli.__main__ import main
 from emrctl.emulator.fake import FakeLife
 from emrctl.target import Target
 
@@ -23,28 +22,10 @@ YAML = "project: pets\ncluster: {core: {count: 2}, bootstrap: [python.sh]}\n"
 
 
 @pytest.fixture
-def emrctl(
-    life: FakeLife,
-    mocked: Target,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Emrctl:
+def emrctl(typed: Emrctl, tmp_path: Path) -> Emrctl:
     """Types a command in a project's folder: exit code, stdout, stderr."""
     (tmp_path / "emrctl.yaml").write_text(YAML)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("emrctl.target.emulator", lambda _region: mocked)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        code = 0
-        try:
-            main(arguments)
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
+    return typed
 
 
 def _answered(monkeypatch: pytest.MonkeyPatch, answer: bool) -> list[str]:

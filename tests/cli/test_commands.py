@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from emrctl.cli.__main__ import COMMANDS, main
+from emrctl.cli.__main__ import COMMANDS
 from emrctl.emulator.fake import FakeLife
-from emrctl.target import Target
 
 Emrctl = Callable[..., tuple[int, str, str]]
 
@@ -27,29 +26,11 @@ experiments:
 
 
 @pytest.fixture
-def emrctl(
-    life: FakeLife,
-    mocked: Target,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Emrctl:
+def emrctl(typed: Emrctl, tmp_path: Path) -> Emrctl:
     """Types a command in a project's folder: exit code, stdout, stderr."""
     (tmp_path / "emrctl.yaml").write_text(YAML)
     (tmp_path / "mine.py").write_text("print(1)")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("emrctl.target.emulator", lambda _region: mocked)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        code = 0
-        try:
-            main(arguments)
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
+    return typed
 
 
 def _json(answer: tuple[int, str, str]) -> Any:

@@ -1,0 +1,36 @@
+"""`emrctl` typed in a project's folder, in this process, on moto's AWS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from emrctl.cli.__main__ import main
+from emrctl.emulator.fake import FakeLife
+from emrctl.target import Target
+
+
+@pytest.fixture
+def typed(
+    life: FakeLife,
+    mocked: Target,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Callable[..., tuple[int, str, str]]:
+    """Types a command in the test's folder: exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("emrctl.target.emulator", lambda _region: mocked)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = 0
+        try:
+            main(arguments)
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
