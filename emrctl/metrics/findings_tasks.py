@@ -86,8 +86,11 @@ def _data_ratio(stage: StageMetrics, task: Straggler) -> float:
 def _one_place(view: View, stage: StageMetrics) -> bool:
     """Whether most of the slow tasks ran on one of several executors, or on one of the hosts.
 
-    Not all of them: the first task of any executor is slow.
+    Not all of them: the first task of any executor is slow. And not where one task lost most of
+    the time: what made that one slow is not what it shares with the others.
     """
+    if _one_task(stage):
+        return False
     hosts = {row.id: row.host for row in view.run.busy_rows}
     ways = [{name: name for name in hosts}]
     if len(set(hosts.values())) > 1:
@@ -96,6 +99,13 @@ def _one_place(view: View, stage: StageMetrics) -> bool:
     most = max((count for found in counts for _, count in found), default=0)
     enough = max(limit("slow_host_least"), limit("slow_host_share") * len(stage.stragglers))
     return len(hosts) > 1 and most >= enough
+
+
+def _one_task(stage: StageMetrics) -> bool:
+    times = stage.duration_ms_quantiles
+    median = times.median if times else 0
+    excess = [task.duration_ms - median for task in stage.stragglers]
+    return excess[0] > limit("cause_share") * sum(excess)
 
 
 def _skewed(view: View, kind: str, cases: list[_Case], seconds: float) -> Finding:

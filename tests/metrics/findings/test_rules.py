@@ -138,6 +138,14 @@ def test_slow_tasks_of_one_executor_are_a_slow_host() -> None:
     assert only(findings.of(there), "slow_host").settings == {}
 
 
+def test_one_very_slow_task_among_a_few_a_little_slow_is_no_slow_host() -> None:
+    """The first tasks of a cold executor are slow too: they are not what the stage waited for."""
+    cold = tuple(Straggler(task=n, executor="2", duration_ms=1_600) for n in range(3))
+    slowest = (Straggler(task=9, executor="2", **LONG), *cold)
+    assert kinds(run(slow(tasks_slow=slowest))) >= {"straggler"}
+    assert "slow_host" not in kinds(run(slow(tasks_slow=slowest)))
+
+
 def test_a_long_task_that_nobody_waited_for_is_no_straggler() -> None:
     busy = dataclasses.replace(slow(of=LONG), task_time_ms=71_000)
     assert "straggler" not in kinds(run(busy))
