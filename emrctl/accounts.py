@@ -32,11 +32,8 @@ def collect_yarn(workspace: Workspace, run: Run) -> dict[str, Any]:
     known = workspace.store.get_json(run.id, YARN)
     if known is not None or run.application_id is None:
         return known or {}
-    from emrctl.metrics import yarn
-
-    fetch = places(workspace, run).yarn
-    application = yarn.application(fetch, run.application_id)
-    cluster = yarn.cluster(fetch)
+    manager = places(workspace, run).manager
+    application, cluster = manager.application(run.application_id), manager.cluster()
     if application is None or cluster is None:
         _collect_cloudwatch(workspace, run)
         return {}

@@ -87,7 +87,7 @@ class Watcher:
 
     def _ended(self, run: Run) -> Live:
         from emrctl.metrics.live import Live
-        from emrctl.metrics.model import YarnAccount
+        from emrctl.metrics.model import ApplicationAccount
 
         known = self._workspace.store.get_json(run.id, "yarn.json") or {}
         account = known.get("application")
@@ -95,7 +95,7 @@ class Watcher:
             run=run.id,
             state=run.state,
             at_ms=int(time.time() * 1000),
-            application=YarnAccount.from_json(account) if account else None,
+            application=ApplicationAccount.from_json(account) if account else None,
         )
 
     def _watching(self, run: Run) -> Watch:
@@ -127,11 +127,13 @@ class Watcher:
 def places(workspace: Workspace, run: Run) -> Places:
     """Where the run's cluster answers."""
     from emrctl.metrics.live import Places
+    from emrctl.metrics.yarn import ResourceManager
 
     target, cluster = workspace.target, run.cluster
+    yarn = target.page(cluster.id, cluster.primary_dns, "yarn")
     proxy = target.page(cluster.id, cluster.primary_dns, "proxy")
     return Places(
-        yarn=_below(target, target.page(cluster.id, cluster.primary_dns, "yarn")),
+        manager=ResourceManager(_below(target, yarn)),
         spark=lambda application_id: _below(target, f"{proxy}/{application_id}"),
     )
 

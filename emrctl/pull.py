@@ -123,14 +123,14 @@ def _save_metrics(workspace: Workspace, run: Run, yarn: dict[str, Any]) -> None:
 
 def _metrics(place: Path, yarn: dict[str, Any]) -> RunMetrics:
     from emrctl.metrics import eventlog
-    from emrctl.metrics.model import ClusterAccount, YarnAccount
+    from emrctl.metrics.model import ApplicationAccount, ClusterAccount
 
     metrics = eventlog.read_path(place)
     if not yarn:
         return metrics
     return replace(
         metrics,
-        yarn=YarnAccount.from_json(yarn["application"]),
+        yarn=ApplicationAccount.from_json(yarn["application"]),
         cluster=ClusterAccount.from_json(yarn["cluster"]),
     )
 

@@ -1,4 +1,4 @@
-"""One picture of a run at work: EMR's step, YARN's application and queue, Spark's own pages.
+"""One picture of a run at work: its step, its application and queue, Spark's own pages.
 
 Any of them may be away: it is then left alone for a while, and what it said last stands with its
 age.
@@ -9,11 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from emrctl.errors import EmrctlError
-from emrctl.metrics import sparkui, yarn
-from emrctl.metrics.model import ClusterAccount, Record, YarnAccount
+from emrctl.metrics import sparkui
+from emrctl.metrics.model import ApplicationAccount, ClusterAccount, Record
 from emrctl.metrics.rest import Fetch
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ class Live(Record):
     run: str
     state: str
     at_ms: int = 0
-    application: YarnAccount | None = None
+    application: ApplicationAccount | None = None
     cluster: ClusterAccount | None = None
     spark: sparkui.State | None = None
     ages_s: Mapping[str, float] = field(default_factory=dict)
@@ -70,11 +70,24 @@ class Source(Generic[T]):
         return None if self._at is None else max(0.0, self._clock() - self._at)
 
 
+class Manager(Protocol):
+    """Who gives applications their executors: YARN's resource manager, or a standalone master."""
+
+    def application(self, app_id: str) -> ApplicationAccount | None:
+        """The account of that application; None where nobody answers or it is forgotten."""
+
+    def tagged(self, tag: str) -> ApplicationAccount | None:
+        """The account of the newest application of that tag; raises where nobody answers."""
+
+    def cluster(self) -> ClusterAccount | None:
+        """The cluster's account, its nodes and queues; None where nobody answers."""
+
+
 @dataclass(frozen=True)
 class Places:
-    """Where to ask: YARN's pages, and Spark's through YARN's proxy by application id."""
+    """Whom to ask: the cluster's manager, and Spark's pages by application id."""
 
-    yarn: Fetch
+    manager: Manager
     spark: Callable[[str], Fetch]
 
 
@@ -91,17 +104,17 @@ class Watch:
     def __init__(self, places: Places, tag: str) -> None:
         self._places = places
         self._tag = tag.lower()
-        self._application: Source[YarnAccount] = Source()
+        self._application: Source[ApplicationAccount] = Source()
         self._cluster: Source[ClusterAccount] = Source()
         self._spark: Source[sparkui.State] = Source(SPARK_SILENCE_S)
 
-    def application(self) -> YarnAccount | None:
-        """YARN's account of the run's newest application."""
-        return self._application.ask(lambda: yarn.tagged(self._places.yarn, self._tag))
+    def application(self) -> ApplicationAccount | None:
+        """The manager's account of the run's newest application."""
+        return self._application.ask(lambda: self._places.manager.tagged(self._tag))
 
     def cluster(self) -> ClusterAccount | None:
         """The cluster's account, its nodes and queues."""
-        return self._cluster.ask(lambda: _said(yarn.cluster(self._places.yarn)))
+        return self._cluster.ask(lambda: _said(self._places.manager.cluster()))
 
     def spark(self) -> sparkui.State | None:
         """Spark's own pages; asked only while the application runs."""

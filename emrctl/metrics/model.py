@@ -238,12 +238,13 @@ class TaskMetrics(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class YarnAccount(Record):
-    """What YARN booked for one application.
+class ApplicationAccount(Record):
+    """What YARN, or Spark's standalone master, booked for one application.
 
-    `vcore_seconds` and `containers` count containers under EMR's default scheduling by memory
-    alone (one vcore each, whatever was asked): they say nothing of CPU use. `containers` are
-    those allocated over the application's life where YARN tells; `running_containers` now.
+    The master knows state, user and duration only. `vcore_seconds` and `containers` count
+    containers under EMR's default scheduling by memory alone (one vcore each, whatever was asked):
+    they say nothing of CPU use. `containers` are those allocated over the application's life where
+    YARN tells; `running_containers` now.
     """
 
     application_id: str
@@ -264,7 +265,7 @@ class YarnAccount(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class NodeAccount(Record):
-    """One NodeManager as the resource manager sees it; None where it did not measure."""
+    """One NodeManager or standalone worker as its manager sees it; None where nobody measured."""
 
     id: str
     state: str
@@ -291,7 +292,7 @@ class QueueAccount(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterAccount(Record):
-    """The resource manager's first page: applications, memory, vcores and nodes."""
+    """The first page of YARN's resource manager, or of a standalone master."""
 
     apps_submitted: int = 0
     apps_pending: int = 0
@@ -353,7 +354,7 @@ class RunMetrics(Record):
     sql: tuple[SqlMetrics, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     reuses: tuple[Reuse, ...] = ()
-    yarn: YarnAccount | None = None
+    yarn: ApplicationAccount | None = None
     cluster: ClusterAccount | None = None
 
     @property

@@ -8,16 +8,36 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from emrctl.metrics import redact
-from emrctl.metrics.model import ClusterAccount, NodeAccount, QueueAccount, YarnAccount
+from emrctl.metrics.model import ApplicationAccount, ClusterAccount, NodeAccount, QueueAccount
 from emrctl.metrics.rest import Fetch, ask, rows, section
 
 _ROOT = "/ws/v1/cluster"
 
 
-def application(fetch: Fetch, app_id: str) -> YarnAccount | None:
+@dataclass(frozen=True)
+class ResourceManager:
+    """YARN's pages as a `live.Manager`; `fetch` takes paths below them."""
+
+    fetch: Fetch
+
+    def application(self, app_id: str) -> ApplicationAccount | None:
+        """See `application`."""
+        return application(self.fetch, app_id)
+
+    def tagged(self, tag: str) -> ApplicationAccount | None:
+        """See `tagged`."""
+        return tagged(self.fetch, tag)
+
+    def cluster(self) -> ClusterAccount | None:
+        """See `cluster`."""
+        return cluster(self.fetch)
+
+
+def application(fetch: Fetch, app_id: str) -> ApplicationAccount | None:
     """YARN's account of application `app_id`; None where nobody answers or it is forgotten.
 
     The resource manager forgets finished applications, at the latest when it restarts: ask soon.
@@ -29,8 +49,8 @@ def application(fetch: Fetch, app_id: str) -> YarnAccount | None:
     return _account(app, len(attempts) or None)
 
 
-def _account(app: dict[str, Any], attempts: int | None) -> YarnAccount:
-    return YarnAccount(
+def _account(app: dict[str, Any], attempts: int | None) -> ApplicationAccount:
+    return ApplicationAccount(
         application_id=str(app["id"]),
         state=str(app.get("state", "UNKNOWN")),
         final_status=str(app.get("finalStatus", "UNDEFINED")),
@@ -48,7 +68,7 @@ def _account(app: dict[str, Any], attempts: int | None) -> YarnAccount:
     )
 
 
-def tagged(fetch: Fetch, tag: str) -> YarnAccount | None:
+def tagged(fetch: Fetch, tag: str) -> ApplicationAccount | None:
     """YARN's account of the newest application that carries `tag`; None where there is none yet.
 
     Where nobody answers, what `fetch` raises goes on: silence is not an empty list.

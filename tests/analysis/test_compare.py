@@ -12,7 +12,7 @@ from emrctl.analysis.compare import LOCAL_NOTE, ONE_RUN_EACH, compare, measure, 
 from emrctl.analysis.records import RunRecord
 from emrctl.errors import UsageError
 from emrctl.metrics import timeline
-from emrctl.metrics.model import ExecutorMetrics, RunMetrics, YarnAccount
+from emrctl.metrics.model import ApplicationAccount, ExecutorMetrics, RunMetrics
 
 
 def record(name: str, duration_s: float | None, **more: Any) -> RunRecord:
@@ -203,7 +203,7 @@ def test_imbalance_is_most_over_mean() -> None:
 
 
 def test_yarns_containers_are_its_own_count_or_executors_and_master() -> None:
-    account = YarnAccount(application_id="a", state="FINISHED", vcore_seconds=40)
+    account = ApplicationAccount(application_id="a", state="FINISHED", vcore_seconds=40)
     run = metrics(worker("driver"), worker("1"), worker("2"), yarn=account)
     assert value("yarn_containers", run) == 3
     assert value("yarn_vcore_s", run) == 40

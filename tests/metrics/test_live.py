@@ -8,6 +8,7 @@ import pytest
 
 from emrctl.metrics import sparkui
 from emrctl.metrics.live import Live, Places, Source, Watch
+from emrctl.metrics.yarn import ResourceManager
 
 APP = "application_1_0001"
 ROOT = f"/api/v1/applications/{APP}"
@@ -54,7 +55,9 @@ class Pages:
         self.spark = dict(SPARK)
 
     def places(self) -> Places:
-        return Places(yarn=self._of("yarn"), spark=lambda _app: self._of("spark"))
+        return Places(
+            manager=ResourceManager(self._of("yarn")), spark=lambda _app: self._of("spark")
+        )
 
     def _of(self, name: str) -> Any:
         def fetch(path: str) -> Any:

@@ -12,7 +12,7 @@ import pytest
 
 from emrctl.errors import NotFoundError
 from emrctl.metrics import rest, sparkui, yarn
-from emrctl.metrics.model import ClusterAccount, QueueAccount, YarnAccount
+from emrctl.metrics.model import ApplicationAccount, ClusterAccount, QueueAccount
 
 APP = "application_1700000000000_0001"
 ANSWERS: dict[str, Any] = {
@@ -121,7 +121,7 @@ def away(path: str) -> Any:
 
 
 def test_an_applications_account() -> None:
-    assert yarn.application(fetch, APP) == YarnAccount(
+    assert yarn.application(fetch, APP) == ApplicationAccount(
         application_id=APP,
         state="FINISHED",
         final_status="SUCCEEDED",

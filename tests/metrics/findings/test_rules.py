@@ -11,6 +11,7 @@ from emrctl.metrics import findings, timeline
 from emrctl.metrics.findings import Finding
 from emrctl.metrics.findings_base import View
 from emrctl.metrics.model import (
+    ApplicationAccount,
     ClusterAccount,
     ExecutorMetrics,
     NodeAccount,
@@ -20,7 +21,6 @@ from emrctl.metrics.model import (
     SqlMetrics,
     StageMetrics,
     Straggler,
-    YarnAccount,
 )
 from emrctl.metrics.settings import Settings
 
@@ -204,7 +204,7 @@ def test_how_an_executor_ended_says_why(reason: str, kind: str | None) -> None:
 
 def test_yarns_diagnostics_tell_of_a_killed_driver() -> None:
     said = "Container [pid=1] is running beyond physical memory limits. exit code 137"
-    account = YarnAccount(application_id="a", state="FINISHED", diagnostics=said)
+    account = ApplicationAccount(application_id="a", state="FINISHED", diagnostics=said)
     assert "the driver's" in only(findings.of(run(yarn=account)), "container_killed").evidence
 
 
