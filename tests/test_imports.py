@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("emrctl.forgotten", "emrctl.reach"),
     ("emrctl.provision",),
     ("emrctl.preflight", "emrctl.certificates"),
-    ("emrctl.staging", "emrctl.capacity", "emrctl.analysis"),
+    ("emrctl.staging", "emrctl.capacity", "emrctl.executors", "emrctl.analysis"),
     ("emrctl.store", "emrctl.metrics", "emrctl.backends", "emrctl.engine"),
     ("stacks",),
     ("emrctl.costs", "emrctl.places"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from emrctl.errors import UsageError
 from emrctl.specs import SparkSettings
 
 EVENT_LOG = {
@@ -13,6 +14,8 @@ EVENT_LOG = {
     "spark.eventLog.compression.codec": "zstd",
     "spark.eventLog.rolling.enabled": "true",
 }
+YARN = "yarn"
+_YARN_ALONE = frozenset({"--num-executors"})
 _OPTIONS = (
     ("--num-executors", "executors"),
     ("--executor-cores", "executor_cores"),
@@ -39,16 +42,25 @@ class Program:
     environment: Mapping[str, str] | None = None
 
 
-def command(program: Program, settings: SparkSettings, conf: Mapping[str, str]) -> tuple[str, ...]:
-    """The command line of a step; `conf` is emrctl's own and gives way to the user's."""
+def command(
+    program: Program, settings: SparkSettings, conf: Mapping[str, str], master: str = YARN
+) -> tuple[str, ...]:
+    """The command line of a step; `conf` is emrctl's own and gives way to the user's.
+
+    A standalone master takes numbers of executors from `conf` alone, and no driver written in
+    Python: `UsageError` where that is asked for.
+    """
     mode = settings.deploy_mode or "client"
+    if master != YARN and mode == "cluster":
+        hint = "Leave --deploy-mode out: the driver runs on the primary."
+        raise UsageError("a standalone master takes no Python program in cluster mode", hint=hint)
     environment = program.environment or {}
     merged = {**conf, **_environment_conf(environment), **dict(_conf(settings)), **settings.conf}
     return (
         *_driver_environment(environment, mode),
         "spark-submit",
-        *("--master", "yarn", "--deploy-mode", mode),
-        *_options(settings),
+        *("--master", master, "--deploy-mode", mode),
+        *_options(settings, master),
         *(part for key, value in merged.items() for part in ("--conf", f"{key}={value}")),
         *(("--py-files", ",".join(program.py_files)) if program.py_files else ()),
         program.script,
@@ -68,10 +80,10 @@ def _environment_conf(environment: Mapping[str, str]) -> dict[str, str]:
     return {f"{prefix}.{key}": value for prefix in prefixes for key, value in environment.items()}
 
 
-def _options(settings: SparkSettings) -> Iterator[str]:
+def _options(settings: SparkSettings, master: str) -> Iterator[str]:
     for flag, name in _OPTIONS:
         value = getattr(settings, name)
-        if value is not None:
+        if value is not None and (master == YARN or flag not in _YARN_ALONE):
             yield from (flag, str(value))
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from emrctl.backends import spark
+from emrctl.errors import UsageError
 from emrctl.specs import SparkSettings
 
 PROGRAM = spark.Program(
@@ -31,6 +34,19 @@ def test_the_users_conf_stands_over_ours() -> None:
     found = spark.command(PROGRAM, settings, spark.EVENT_LOG)
     assert "spark.eventLog.enabled=false" in found
     assert "spark.eventLog.enabled=true" not in found
+
+
+def test_a_standalone_master_has_no_number_of_executors() -> None:
+    settings = SparkSettings(executors=5, executor_cores=1)
+    conf = {"spark.cores.max": "5"}
+    found = spark.command(PROGRAM, settings, conf, "spark://10.0.0.1:7077")
+    assert found[:5] == (
+        *("spark-submit", "--master", "spark://10.0.0.1:7077", "--deploy-mode", "client"),
+    )
+    assert "--num-executors" not in found
+    assert "spark.cores.max=5" in found
+    with pytest.raises(UsageError, match="cluster mode"):
+        spark.command(PROGRAM, SparkSettings(deploy_mode="cluster"), {}, "spark://10.0.0.1:7077")
 
 
 def test_environment_reaches_driver_and_executors() -> None:
