@@ -59,6 +59,8 @@ def record(workspace: Workspace, run: Run) -> RunRecord:
         tags=run.tags,
         cost_usd=run.cost_usd,
         local=run.target == "local",
+        published_s=run.trial.published_s if run.trial else None,
+        published_by=run.trial.published_by if run.trial else "",
     )
 
 

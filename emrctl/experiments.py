@@ -45,7 +45,7 @@ def load(workspace: Workspace, name: str) -> ExperimentSpec:
 def trials(spec: ExperimentSpec) -> list[Trial]:
     """Every trial, each cell once before any is repeated: a machine's drift meets all alike."""
     found = [
-        (TrialFacts(experiment=spec.name, cell=cell, repeat=repeat), settings)
+        (_facts(spec, cell, repeat), settings)
         for repeat in range(1, spec.repeats + 1)
         for cell, settings in _cells(spec)
     ]
@@ -53,6 +53,18 @@ def trials(spec: ExperimentSpec) -> list[Trial]:
         Trial(facts=facts, settings=settings, number=number, total=len(found))
         for number, (facts, settings) in enumerate(found, start=1)
     ]
+
+
+def _facts(spec: ExperimentSpec, cell: str, repeat: int) -> TrialFacts:
+    known = spec.published
+    minutes = known.minutes.get(cell) if known else None
+    return TrialFacts(
+        experiment=spec.name,
+        cell=cell,
+        repeat=repeat,
+        published_s=None if minutes is None else 60 * minutes,
+        published_by=known.by if known else "",
+    )
 
 
 def order(spec: ExperimentSpec, trial: Trial) -> runs.Order:

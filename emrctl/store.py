@@ -40,11 +40,16 @@ class ClusterFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialFacts:
-    """Which trial of which experiment a run is."""
+    """Which trial of which experiment a run is.
+
+    `published_s` is how long the same cell took whom `published_by` names, on the same data.
+    """
 
     experiment: str
     cell: str
     repeat: int
+    published_s: float | None = field(default=None, compare=False)
+    published_by: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from emrctl import experiments
+from emrctl import experiments, staging
 from emrctl.config import Config
 from emrctl.errors import NotFoundError, UsageError
 from emrctl.experiments import Trial
@@ -15,6 +17,9 @@ from emrctl.specs import ExperimentSpec, ProjectSpec
 from emrctl.store import ClusterFacts, Run
 from emrctl.workspace import Workspace
 
+EXAMPLES = Path(__file__).parents[1] / "examples"
+# In a process of its own: jobs' modules stand at the top of sys.path there.
+_PARSED = "import sys, _arguments; _arguments.parse(sys.argv[1:])"
 GRID = ExperimentSpec.model_validate(
     {
         "name": "grid",
@@ -132,6 +137,35 @@ def test_named_configurations_stand_over_common_settings() -> None:
         {"partitions": 24},
         {"executors": 5, "partitions": 24},
     ]
+
+
+def test_what_others_published_goes_with_the_trial(workspace: Workspace) -> None:
+    document = replace_settings({}, {"none": {}, "five": {"executors": 5}}).model_dump()
+    published = {"by": "the lecture", "minutes": {"five": 26}}
+    spec = ExperimentSpec.model_validate({**document, "published": published})
+    none, five = experiments.trials(spec)
+    assert none.facts.published_s is None
+    assert (five.facts.published_s, five.facts.published_by) == (1560.0, "the lecture")
+    # A corrected figure makes no other trial of it.
+    bare = ExperimentSpec.model_validate(document)
+    assert [trial.facts for trial in experiments.trials(bare)] == [none.facts, five.facts]
+    with pytest.raises(ValueError, match="no configuration is called 'six'"):
+        ExperimentSpec.model_validate({**document, "published": {"by": "x", "minutes": {"six": 1}}})
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.name)
+def test_every_example_can_be_run(workspace: Workspace, path: Path) -> None:
+    spec = experiments.load(workspace, str(path))
+    assert staging.find_job(spec.job, workspace.config).gallery
+    assert experiments.trials(spec)
+    taken = subprocess.run(
+        [sys.executable, "-c", _PARSED, *spec.args, "--output", "o"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=EXAMPLES.parent / "jobs",
+    )
+    assert taken.returncode == 0, taken.stderr
 
 
 def replace_settings(

@@ -20,7 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("emrctl.experiments",),
     (
         *("emrctl.runs", "emrctl.pull", "emrctl.progress", "emrctl.workspace", "emrctl.data"),
-        *("emrctl.accounts", "emrctl.querying", "emrctl.importing"),
+        *("emrctl.accounts", "emrctl.querying", "emrctl.importing", "emrctl.pets"),
     ),
     ("emrctl.doctor",),
     ("emrctl.forgotten", "emrctl.reach"),

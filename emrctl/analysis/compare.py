@@ -272,6 +272,9 @@ def _notes(configurations: tuple[Configuration, ...]) -> Iterable[str]:
         yield LOCAL_NOTE
     if len(configurations) > 1 and all(len(item.records) == 1 for item in configurations):
         yield ONE_RUN_EACH
+    told = {record.published_by for item in configurations for record in item.records}
+    for source in sorted(told - {""}):
+        yield f"published durations are from {source}: on other machines, only ratios compare"
     for item in configurations:
         for record in item.records:
             if record.metrics is None:

@@ -83,6 +83,12 @@ def _csv_cells(measure: Any, ratio: Any) -> list[Any]:
     return cells
 
 
+_TIMES = {
+    "duration_s": "ratio to the reference",
+    "published_s": "published ratio to the reference",
+}
+
+
 def table(comparison: Comparison) -> list[list[str]]:
     """Rows of text cells: a header with the labels, the differing settings, then the figures."""
     rows = [["", *(item.label for item in comparison.configurations)]]
@@ -93,8 +99,8 @@ def table(comparison: Comparison) -> list[list[str]]:
     ]
     for row in comparison.figures:
         rows.append([row.label, *(cell(found, row.unit) for found in row.measures)])
-        if row.key == "duration_s":
-            rows.append(["ratio to the reference", *_ratios(row)])
+        if row.key in _TIMES:
+            rows.append([_TIMES[row.key], *_ratios(row)])
     return rows
 
 

@@ -68,6 +68,7 @@ def _app_s(run: RunMetrics) -> float | None:
 
 FIGURES: tuple[Figure, ...] = (
     Figure("duration_s", "duration", "s", lambda record: record.duration_s),
+    Figure("published_s", "published duration", "s", lambda record: record.published_s),
     Figure("application_s", "Spark application", "s", _of(_app_s)),
     Figure("executors", "executors (peak)", "", _of(lambda run: run.peak_executors)),
     Figure("cores", "executor cores (peak)", "", _of(peak_cores)),

@@ -17,6 +17,7 @@ class RunRecord:
 
     `duration_s` is the step's time on the cluster; `cost_usd` what that time costs on AWS by the
     hourly price of the whole cluster; `local` says that an emulator on localhost ran it.
+    `published_s` is how long the same took whom `published_by` names.
     """
 
     id: str
@@ -31,6 +32,8 @@ class RunRecord:
     tags: Mapping[str, str] = field(default_factory=dict)
     cost_usd: float | None = None
     local: bool = False
+    published_s: float | None = None
+    published_by: str = ""
 
     @property
     def counted(self) -> bool:

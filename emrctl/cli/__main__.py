@@ -57,7 +57,9 @@ COMMANDS: dict[str, Command] = {
     "experiment": Command("experiment", RUNS, "Run a job over a grid of settings, resumably."),
     "init": Command("project", SETUP, "Write a commented emrctl.yaml."),
     "config": Command("project", SETUP, "Show every value in force and where it is from."),
-    "data": Command("data", SETUP, "Put pictures on the bucket: digits, or a folder of your own."),
+    "data": Command(
+        "data", SETUP, "Put pictures on the bucket: digits, pets, or a folder of your own."
+    ),
     "prices": Command("prices", SETUP, "What instances cost an hour; `refresh` asks AWS."),
     "certificates": Command("certificates", SETUP, "Make the nodes' certificates, on the bucket."),
     "doctor": Command("doctor", SETUP, "Say what is missing on this machine, and what to do."),

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from emrctl import data as pictures
+from emrctl import pets as oxford
 from emrctl.cli import options, render
 from emrctl.workspace import Workspace
 
@@ -15,7 +16,7 @@ app = options.new_app()
 data_app = typer.Typer(
     cls=options.Group,
     no_args_is_help=True,
-    help="Put pictures on the bucket: digits, or a folder of your own.",
+    help="Put pictures on the bucket: digits, pets, or a folder of your own.",
 )
 app.add_typer(data_app, name="data")
 
@@ -51,6 +52,34 @@ def folder(
     found = pictures.folder(path, per_class)
     chosen = name or path.absolute().name.lower()
     _upload(options.open_workspace(config, target=target), chosen, found, as_json)
+
+
+@data_app.command()
+def pets(
+    source: Annotated[
+        Path | None,
+        typer.Argument(help="Your copy, a folder or images.tar.gz; without it, Oxford's."),
+    ] = None,
+    per_class: PerClassOption = None,
+    name: Annotated[str, typer.Option(help="The data set's name below data/.")] = "pets",
+    yes: options.YesOption = False,
+    config: options.ConfigOption = None,
+    target: options.TargetOption = None,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Put the 7,390 photographs of 37 breeds on the bucket, downloaded once (792 MB) if need be."""
+    workspace = options.open_workspace(config, target=target)
+    with oxford.opened(source or _downloaded(yes=yes), per_class) as found:
+        _upload(workspace, name, found, as_json)
+
+
+def _downloaded(*, yes: bool) -> Path:
+    """The archive of the data set's authors, in emrctl's cache."""
+    if not oxford.archive().is_file():
+        mb = oxford.OXFORD.bytes // 1_000_000
+        options.confirm(f"Download the Oxford-IIIT Pet Dataset ({mb} MB)?", yes=yes)
+    with render.counter("images.tar.gz: bytes", oxford.OXFORD.bytes) as report:
+        return oxford.download(report)
 
 
 def _upload(workspace: Workspace, name: str, found: list[pictures.Picture], as_json: bool) -> None:

@@ -59,11 +59,19 @@ class JobSpec(Spec):
     tags: Properties = Field(default_factory=dict)
 
 
+class PublishedSpec(Spec):
+    """How long cells of an experiment took somebody else on the same data, in minutes."""
+
+    by: Annotated[str, Field(min_length=1)]
+    minutes: dict[str, Annotated[float, Field(gt=0)]]
+
+
 class ExperimentSpec(Spec):
     """Runs of one job that differ in declared factors.
 
     `factors` spans a grid: each factor maps its levels to settings or arguments. `configurations`
-    names the cells one by one instead. A trial is one cell and one repeat of it.
+    names the cells one by one instead. A trial is one cell and one repeat of it. `published` times
+    are shown beside ours.
     """
 
     name: Name
@@ -74,6 +82,7 @@ class ExperimentSpec(Spec):
     configurations: dict[str, SparkSettings] = Field(default_factory=dict)
     repeats: Count = 1
     description: str = ""
+    published: PublishedSpec | None = None
 
     @model_validator(mode="after")
     def _one_design(self) -> Self:
@@ -82,6 +91,14 @@ class ExperimentSpec(Spec):
         for name in self.factors:
             if name not in SparkSettings.model_fields:
                 raise ValueError(f"factor '{name}' is no Spark setting; {_known_factors()}")
+        return self
+
+    @model_validator(mode="after")
+    def _published_of_its_own(self) -> Self:
+        """Cells are known by their names only where they are named one by one."""
+        strange = set(self.published.minutes) - set(self.configurations) if self.published else ()
+        if strange:
+            raise ValueError(f"published.minutes: no configuration is called '{min(strange)}'")
         return self
 
 

@@ -259,6 +259,18 @@ def test_notes_say_what_is_missing() -> None:
 # Exports
 
 
+def test_what_others_published_stands_beside_ours() -> None:
+    a = dataclasses.replace(ONE, published_s=1_260.0, published_by="the lecture")
+    b = dataclasses.replace(TWO, published_s=1_560.0, published_by="the lecture")
+    found = compare([a, b])
+    rows = {name: values for name, *values in export.table(found)}
+    assert rows["published duration"] == ["1,260.0 s", "1,560.0 s"]
+    assert rows["published ratio to the reference"] == ["1.00", "1.24"]
+    assert rows["ratio to the reference"] == ["1.00", "0.80"]
+    assert [note for note in found.notes if "from the lecture" in note]
+    assert compare([ONE, TWO]).row("published_s") is None
+
+
 def test_json_keeps_every_digit_and_survives_json() -> None:
     document = export.to_json(compare([ONE, TWO]))
     assert json.loads(json.dumps(document))["figures"][0] == {

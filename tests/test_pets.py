@@ -1,0 +1,158 @@
+"""The pets: from a folder, from an archive, and down from a server that breaks off."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import io
+import socket
+import tarfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from emrctl import pets
+from emrctl.errors import EmrctlError, NotFoundError, UsageError
+
+NAMES = ("Abyssinian_1.jpg", "Abyssinian_2.jpg", "pug_7.jpg")
+
+
+def packed(names: tuple[str, ...] = NAMES) -> bytes:
+    """An archive in the shape of the authors': pictures, and files that are none."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as archive:
+        for name in (*names, "Abyssinian_1.mat"):
+            entry = tarfile.TarInfo(f"images/{name}")
+            entry.size = len(name)
+            archive.addfile(entry, io.BytesIO(name.encode()))
+    return out.getvalue()
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    path = tmp_path / "images.tar.gz"
+    path.write_bytes(packed())
+    return path
+
+
+def test_an_archives_pictures_are_there_while_it_is_open(archive: Path) -> None:
+    with pets.opened(archive) as found:
+        assert {picture.label for picture in found} == {"Abyssinian", "pug"}
+        assert [picture.read() for picture in found] == [name.encode() for name in NAMES]
+    assert [path.name for path in archive.parent.iterdir()] == ["images.tar.gz"]
+    with pets.opened(archive, per_class=1) as found:
+        assert len(found) == 2
+
+
+def test_a_folder_is_taken_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "pug_1.jpg").write_bytes(b"x")
+    with pets.opened(tmp_path) as found:
+        assert [picture.name for picture in found] == ["pug_1.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("images.zip", b"PK", "no archive that emrctl knows"),
+        ("images.tgz", b"<html>", "cannot be unpacked"),
+        ("images.tar.gz", packed()[:100], "cannot be unpacked"),
+        ("images.tar.gz", packed(()), "holds no pictures"),
+    ],
+)
+def test_what_is_no_archive_of_pictures_is_refused(
+    tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UsageError, match=said), pets.opened(tmp_path / name):
+        pass
+
+
+def test_no_file_of_an_archive_lands_outside(tmp_path: Path) -> None:
+    (tmp_path / "images.tgz").write_bytes(packed(("../../../outside_1.jpg",)))
+    with pytest.raises(UsageError, match="outside"), pets.opened(tmp_path / "images.tgz"):
+        pass
+    assert not list(tmp_path.parent.rglob("outside_1.jpg"))
+
+
+class Server:
+    """Serves one file on loopback; `cut` bytes at most in one answer, ranges if it knows them."""
+
+    def __init__(self, content: bytes, *, cut: int | None = None, ranges: bool = True) -> None:
+        self.asked: list[str | None] = []
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                asked = self.headers.get("Range")
+                outer.asked.append(asked)
+                start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and ranges else 0
+                self.send_response(206 if start else 200)
+                self.end_headers()
+                rest = content[start:]
+                self.wfile.write(rest if cut is None else rest[:cut])
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self.source = pets.Source(
+            url=f"http://127.0.0.1:{self._server.server_port}/images.tar.gz",
+            bytes=len(content),
+            md5=hashlib.md5(content, usedforsecurity=False).hexdigest(),
+        )
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def serving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Server]]:
+    monkeypatch.setenv("EMRCTL_CACHE", str(tmp_path))
+    servers: list[Server] = []
+    yield servers
+    for server in servers:
+        server.close()
+
+
+def test_a_download_is_whole_and_made_once(serving: list[Server]) -> None:
+    serving.append(Server(packed()))
+    seen: list[int] = []
+    path = pets.download(seen.append, serving[0].source)
+    assert path.read_bytes() == packed()
+    assert seen[-1] == len(packed())
+    assert pets.download(seen.append, serving[0].source) == path
+    assert len(serving[0].asked) == 1
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_download_that_was_cut_off_goes_on(serving: list[Server], *, ranges: bool) -> None:
+    serving.append(Server(packed(), cut=100))
+    with pytest.raises(EmrctlError, match="ended after 100 of"):
+        pets.download(lambda _done: None, serving[0].source)
+    serving.append(Server(packed(), ranges=ranges))
+    assert pets.download(lambda _done: None, serving[1].source).read_bytes() == packed()
+    assert serving[1].asked == ["bytes=100-"]
+
+
+def test_another_file_is_not_kept(serving: list[Server]) -> None:
+    serving.append(Server(b"x" * len(packed())))
+    source = pets.Source(url=serving[0].source.url, bytes=len(packed()), md5="0")
+    with pytest.raises(EmrctlError, match="another file"):
+        pets.download(lambda _done: None, source)
+    assert not list(pets.archive().parent.iterdir())
+
+
+def test_a_silent_server_is_named_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMRCTL_CACHE", str(tmp_path))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    nobody = pets.Source(url=f"http://127.0.0.1:{port}/images.tar.gz")
+    with pytest.raises(NotFoundError, match="does not answer") as caught:
+        pets.download(lambda _done: None, nobody)
+    assert "emrctl data pets PATH" in caught.value.hint
