@@ -1,0 +1,199 @@
+#!/usr/bin/env bash
+# Spark standalone on a node: its configuration, and its master or worker kept running.
+#
+#   standalone.sh ROLE --master=ADDRESS [--address=ADDRESS] [--cores=N] [--memory-mb=N]
+#                 [--region=REGION] [--event-log=URI] [--conf=KEY=VALUE…]
+#
+#   ROLE         primary runs the master, worker a worker
+#   --master     the primary's address, as the nodes among themselves reach it
+#   --address    this node's own (default: SPARK_LOCAL_IP, else the first that `hostname -I` says)
+#   --cores      of a worker (default: all)          --memory-mb  likewise (default: all but a tenth)
+#   --region     AWS's, for S3A and for programs (default: AWS_REGION)
+#   --event-log  where applications write their event log, s3://…
+#   --conf       more lines of spark-defaults.conf
+#
+# Needs what spark.sh left (spark.env), and the cluster's secret in the file `secret` of mode 600:
+# whoever has not that secret can neither give the cluster work nor join it. Run twice, it changes
+# nothing the second time; where an address or a setting is another, the daemon begins anew.
+# Ports: master 7077 and 8080, worker 7078 and 8081, drivers 7100, 7200 and 4040, executors 7300, each
+# and those that follow where one node has several.
+# EMRCTL_NODE: the folder of all this (default ~/emrctl).
+set -euo pipefail
+
+say() { echo "standalone.sh: $*"; }
+die() {
+  echo "standalone.sh: error: $*" >&2
+  exit 1
+}
+
+# --- arguments ------------------------------------------------------------------------------------
+
+usage="usage: standalone.sh primary|worker --master=ADDRESS [OPTION…]"
+role=${1:-}
+[[ $role == primary || $role == worker ]] || die "$usage"
+shift
+master=
+address=${SPARK_LOCAL_IP:-}
+cores=$(nproc)
+memory=
+region=${AWS_REGION:-}
+events=
+more=()
+for argument in "$@"; do
+  case $argument in
+    --master=*) master=${argument#*=} ;;
+    --address=*) address=${argument#*=} ;;
+    --cores=*) cores=${argument#*=} ;;
+    --memory-mb=*) memory=${argument#*=} ;;
+    --region=*) region=${argument#*=} ;;
+    --event-log=*) events=${argument#*=} ;;
+    --conf=?*=*) more+=("${argument#--conf=}") ;;
+    *) die "$usage" ;;
+  esac
+done
+[[ -n $master ]] || die "$usage"
+[[ -n $address ]] || address=$(hostname -I | awk '{ print $1 }')
+if [[ -z $memory ]]; then # what the system and Python beside Spark need is left to them
+  memory=$(awk '/^MemTotal/ { m = $2 / 1024; k = m / 10; print int(m - (k > 1024 ? k : 1024)) }' /proc/meminfo)
+fi
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+node=${EMRCTL_NODE:-$HOME/emrctl}
+[[ -r $node/spark.env ]] || die "there is no Spark here: run spark.sh first"
+[[ -s $node/secret ]] || die "there is no secret here: $node/secret"
+# shellcheck disable=SC1091 # written by spark.sh
+. "$node/spark.env"
+umask 077
+mkdir -p "$node/conf" "$node/work" "$node/recovery" "$node/bin"
+
+# --- configuration --------------------------------------------------------------------------------
+
+changed=0
+put() { # FILE: takes stdin; says by `changed` whether it is another than before
+  cat >"$1.new"
+  if cmp -s "$1.new" "$1"; then
+    rm "$1.new"
+  else
+    mv "$1.new" "$1"
+    changed=1
+  fi
+}
+
+s3a() {
+  local filesystem=org.apache.hadoop.fs.s3a.S3AFileSystem scheme profiles
+  for scheme in s3 s3n s3a; do echo "spark.hadoop.fs.$scheme.impl $filesystem"; done
+  echo "spark.hadoop.fs.AbstractFileSystem.s3.impl org.apache.hadoop.fs.s3a.S3A"
+  echo "spark.hadoop.fs.s3a.fast.upload.buffer bytebuffer"
+  [[ -z $region ]] || echo "spark.hadoop.fs.s3a.endpoint.region $region"
+  # Without these, the instance profile and the region's own endpoint are found by themselves.
+  if [[ -n ${AWS_ENDPOINT_URL:-} ]]; then
+    echo "spark.hadoop.fs.s3a.endpoint $AWS_ENDPOINT_URL"
+    echo "spark.hadoop.fs.s3a.path.style.access true"
+    [[ $AWS_ENDPOINT_URL == https* ]] || echo "spark.hadoop.fs.s3a.connection.ssl.enabled false"
+  fi
+  if [[ -n ${AWS_SHARED_CREDENTIALS_FILE:-} ]]; then
+    profiles=com.amazonaws.auth.profile.ProfileCredentialsProvider
+    [[ $EMRCTL_HADOOP == 3.3.* ]] || profiles=software.amazon.awssdk.auth.credentials.ProfileCredentialsProvider
+    echo "spark.hadoop.fs.s3a.aws.credentials.provider $profiles"
+  fi
+}
+
+defaults() {
+  cat <<CONF
+spark.master spark://$master:7077
+spark.authenticate true
+spark.authenticate.secret $(cat "$node/secret")
+spark.driver.extraClassPath $node/jars/*
+spark.executor.extraClassPath $node/jars/*
+spark.driver.port 7100
+spark.driver.blockManager.port 7200
+spark.blockManager.port 7300
+spark.port.maxRetries 64
+spark.ui.killEnabled false
+spark.decommission.enabled true
+spark.storage.decommission.enabled true
+spark.storage.decommission.rddBlocks.enabled true
+spark.storage.decommission.shuffleBlocks.enabled true
+spark.dynamicAllocation.shuffleTracking.enabled true
+spark.hadoop.mapreduce.fileoutputcommitter.algorithm.version 2
+spark.deploy.recoveryMode FILESYSTEM
+spark.deploy.recoveryDirectory $node/recovery
+spark.worker.cleanup.enabled true
+CONF
+  [[ -z $events ]] || printf 'spark.eventLog.enabled true\nspark.eventLog.dir %s\n' "$events"
+  s3a
+  if [[ -n ${EMRCTL_JAVA_OPTIONS:-} ]]; then
+    printf "spark.%s.extraJavaOptions $EMRCTL_JAVA_OPTIONS\n" driver executor
+  fi
+  if [[ ${#more[@]} -gt 0 ]]; then
+    local line
+    for line in "${more[@]}"; do echo "${line%%=*} ${line#*=}"; done
+  fi
+}
+
+environment() { # for daemons, steps and whoever logs in: `. ~/emrctl/env.sh`
+  local python
+  python=$(dirname "$EMRCTL_PYTHON")
+  cat <<ENV
+export SPARK_HOME=$(printf %q "$SPARK_HOME") JAVA_HOME=$(printf %q "$JAVA_HOME")
+export SPARK_CONF_DIR=$(printf %q "$node/conf") SPARK_LOG_DIR=$(printf %q "$node/log")
+export SPARK_LOCAL_IP=$address SPARK_LOCAL_HOSTNAME=$address
+export PYSPARK_PYTHON=python3 PYSPARK_DRIVER_PYTHON=python3
+export SPARK_DAEMON_MEMORY=512m
+# Small and quick to start: they only keep the books.
+export SPARK_DAEMON_JAVA_OPTS="-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
+# Without these, Java's and Python's arguments lose what is not ASCII.
+export LANG=C.UTF-8 LC_ALL=C.UTF-8
+${region:+export AWS_REGION=$region AWS_DEFAULT_REGION=$region}
+# A name and no path, so that each node has its own.
+export PATH=$(printf %q "$python:$SPARK_HOME/bin:$JAVA_HOME/bin"):\$PATH
+ENV
+}
+
+log4j() {
+  cat <<'LOG'
+rootLogger.level = info
+rootLogger.appenderRef.stderr.ref = console
+appender.console.type = Console
+appender.console.name = console
+appender.console.target = SYSTEM_ERR
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d{yy/MM/dd HH:mm:ss} %p %c{1}: %m%n%ex
+logger.jetty.name = org.sparkproject.jetty
+logger.jetty.level = warn
+logger.parquet.name = org.apache.parquet
+logger.parquet.level = error
+LOG
+}
+
+program() { # what daemon.sh keeps running
+  local class=master options="--host $address --port 7077 --webui-port 8080"
+  if [[ $role == worker ]]; then
+    class=worker
+    options="--host $address --port 7078 --webui-port 8081 --cores $cores --memory ${memory}m"
+    options="$options --work-dir $(printf %q "$node/work") spark://$master:7077"
+  fi
+  echo ". $(printf %q "$node/env.sh")"
+  # A worker that finds no master asks again only after ten seconds.
+  [[ $role == primary ]] || echo "for _ in {1..300}; do (: </dev/tcp/$master/7077) 2>/dev/null && break; sleep 0.2; done"
+  echo "exec spark-class org.apache.spark.deploy.$class.${class^} $options"
+}
+
+defaults | put "$node/conf/spark-defaults.conf"
+log4j | put "$node/conf/log4j2.properties"
+environment | put "$node/env.sh"
+daemon=master
+[[ $role == primary ]] || daemon=worker
+program | put "$node/bin/$daemon.sh"
+if [[ $role == primary ]]; then
+  printf '. %q && exec %q %q "$@"\n' "$node/env.sh" "$EMRCTL_PYTHON" "$here/step.py" >"$node/bin/step"
+fi
+
+# --- daemon ---------------------------------------------------------------------------------------
+
+if [[ $changed -eq 0 ]] && bash "$here/daemon.sh" status "$daemon"; then
+  say "the $daemon runs already"
+else
+  bash "$here/daemon.sh" restart "$daemon" "$node/bin/$daemon.sh"
+  say "the $daemon begins on $address"
+fi
