@@ -35,7 +35,8 @@ class Target:
     """One AWS: region, profile, endpoint, and how often it may be asked.
 
     `identity` tells two emulators, or an emulator and an account, apart: a stack that was made
-    on another one is gone. `token` opens the emulator's own pages.
+    on another one is gone. `token` opens the emulator's own pages. `ssh_port` is where EC2
+    instances' SSH servers answer.
     """
 
     kind: Literal["aws", "local"]
@@ -47,6 +48,7 @@ class Target:
     token_file: Path | None = None
     poll_s: float = AWS_POLL_S
     logs_s: float = AWS_LOGS_S
+    ssh_port: int = 22
 
     def client(self, service: str) -> Any:
         """A boto3 client for `service` with adaptive retries."""
@@ -127,6 +129,7 @@ def emulator(region: str) -> Target:
         token_file=Path(str(state["token_file"])) if state.get("token_file") else None,
         poll_s=LOCAL_POLL_S,
         logs_s=LOCAL_LOGS_S,
+        ssh_port=int(state.get("ssh_port", 22)),
     )
 
 

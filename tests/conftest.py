@@ -114,6 +114,29 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorInfo]
 @pytest.fixture(scope="session")
 def local(emulator: EmulatorInfo) -> Target:
     """A target that reaches the session's emulator, whatever the home of a single test."""
+    return target_of(emulator)
+
+
+@pytest.fixture(scope="session")
+def instances(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    """A target that reaches an emulator whose EC2 instances run: SSH servers, but no Java.
+
+    A process of its own, up within two seconds; an instance in it takes a fraction of one.
+    """
+    from emrctl.emulator import control
+
+    home = tmp_path_factory.mktemp("instances")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EMRCTL_HOME", str(home))
+        patch.setenv("EMRCTL_CACHE", CACHE)
+        info = control.up(region="us-east-1", report=lambda _: None, jars=False)
+    yield target_of(info)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EMRCTL_HOME", str(home))
+        control.down(lambda _: None)
+
+
+def target_of(emulator: EmulatorInfo) -> Target:
     return Target(
         kind="local",
         region=emulator.region,
@@ -122,6 +145,7 @@ def local(emulator: EmulatorInfo) -> Target:
         identity=emulator.id,
         token_file=Path(emulator.token_file),
         poll_s=0.1,
+        ssh_port=emulator.ssh_port,
     )
 
 

@@ -21,7 +21,8 @@ def repaired() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _replaced(owner: Any, name: str, wrap: Callable[[Any], Any]) -> Iterator[None]:
+def replaced(owner: Any, name: str, wrap: Callable[[Any], Any]) -> Iterator[None]:
+    """While inside, `owner` has under that name what `wrap` made of what it had."""
     original = getattr(owner, name)
     setattr(owner, name, wrap(original))
     try:
@@ -38,7 +39,7 @@ def _fast_dispatch() -> contextlib.AbstractContextManager[None]:
         modules = frozenset(original())
         return lambda: modules
 
-    return _replaced(moto.backends, "list_of_moto_modules", wrap)
+    return replaced(moto.backends, "list_of_moto_modules", wrap)
 
 
 def _policies() -> contextlib.AbstractContextManager[None]:
@@ -70,7 +71,7 @@ def _policies() -> contextlib.AbstractContextManager[None]:
 
         return get_permission
 
-    return _replaced(FakeBucket, "get_permission", wrap)
+    return replaced(FakeBucket, "get_permission", wrap)
 
 
 def _headers() -> dict[str, str]:
@@ -97,7 +98,7 @@ def _new_buckets() -> contextlib.AbstractContextManager[None]:
 
         return create_bucket
 
-    return _replaced(S3Backend, "create_bucket", wrap)
+    return replaced(S3Backend, "create_bucket", wrap)
 
 
 def _bucket_tags() -> contextlib.AbstractContextManager[None]:
@@ -114,7 +115,7 @@ def _bucket_tags() -> contextlib.AbstractContextManager[None]:
 
         return put
 
-    return _replaced(S3Response, "_bucket_response_put", wrap)
+    return replaced(S3Response, "_bucket_response_put", wrap)
 
 
 def _tags(body: bytes | str) -> dict[str, str]:

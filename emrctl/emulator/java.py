@@ -122,14 +122,23 @@ def spark_home() -> Path:
     return Path(found.origin).parent
 
 
+def cached() -> Hadoop | None:
+    """Hadoop's jars where the cache has them already."""
+    folder = _folder()
+    return Hadoop(folder) if folder.is_dir() else None
+
+
+def _folder() -> Path:
+    digest = hashlib.sha256(lock_file().read_bytes()).hexdigest()[:16]
+    return places.cache() / "hadoop" / digest
+
+
 def hadoop(report: Report) -> Hadoop:
     """Hadoop's jars lie in the cache, each with the checksum that jars.lock has for it."""
-    digest = hashlib.sha256(lock_file().read_bytes()).hexdigest()[:16]
-    root = places.cache() / "hadoop"
-    folder = root / digest
+    folder = _folder()
     if folder.is_dir():
         return Hadoop(folder)
-    with _one_at_a_time(root):
+    with _one_at_a_time(folder.parent):
         if not folder.is_dir():
             _fetch_all(folder, report)
     return Hadoop(folder)

@@ -61,23 +61,33 @@ class Place:
         """The node's folder."""
         return self.cluster(cluster) / "nodes" / node.ec2_id
 
+    def instance(self, instance_id: str) -> Path:
+        """The folder of an EC2 instance that is no cluster's node."""
+        return self.home / "instances" / instance_id
+
 
 def prepare(place: Place, cluster: Cluster, node: Node) -> None:
     """The node's folder has a home, room for logs, a Python, shims, and says whose node it is."""
     root = place.node(cluster, node)
-    for name in ("home", "tmp", "mnt/var/lib/info", "mnt/var/log", "containers", "conf", "bin"):
+    for name in ("mnt/var/lib/info", "mnt/var/log", "containers", "conf"):
         (root / name).mkdir(parents=True, exist_ok=True)
-    # Not the user's own: Java's SDK would look there, whatever HOME says.
-    config = f"[default]\nregion = {cluster.region}\n"
-    (root / "aws-config").write_text(config, encoding="utf-8")
-    _write_shims(root / "bin")
-    _make_python(root / "venv")
+    furnish(root, cluster.region, SHIMS)
     _write_facts(cluster, node, root / "mnt/var/lib/info")
 
 
-def _write_shims(folder: Path) -> None:
+def furnish(root: Path, region: str, shims: Mapping[str, tuple[str, ...]]) -> None:
+    """The folder has a home, a Python and these shims, whatever kind of node it is."""
+    for name in ("home", "tmp", "bin"):
+        (root / name).mkdir(parents=True, exist_ok=True)
+    # Not the user's own: Java's SDK would look there, whatever HOME says.
+    (root / "aws-config").write_text(f"[default]\nregion = {region}\n", encoding="utf-8")
+    _write_shims(root / "bin", shims)
+    _make_python(root / "venv")
+
+
+def _write_shims(folder: Path, shims: Mapping[str, tuple[str, ...]]) -> None:
     source = Path(__file__).with_name("shims")
-    for shim, names in SHIMS.items():
+    for shim, names in shims.items():
         for name in names:
             target = folder / name
             shutil.copyfile(source / shim, target)
@@ -138,35 +148,52 @@ def _write_facts(cluster: Cluster, node: Node, folder: Path) -> None:
 
 def environment(place: Place, cluster: Cluster, node: Node) -> dict[str, str]:
     """The environment of whatever runs on the node. No secret is in it, only where they lie."""
-    root = place.node(cluster, node)
-    home = java.java_home()
+    seat = Seat(root=place.node(cluster, node), user="hadoop", region=cluster.region)
+    return common_environment(place, seat) | {
+        "EMR_CLUSTER_ID": cluster.id,
+        processes.CLUSTER_MARK: cluster.id,
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seat:
+    """Where programs sit: a node's folder, the user they see, their region and address."""
+
+    root: Path
+    user: str
+    region: str
+    address: str = "127.0.0.1"
+
+
+def common_environment(place: Place, seat: Seat) -> dict[str, str]:
+    """What programs find in their environment on any node, EMR's or a plain EC2 instance."""
+    root, home = seat.root, java.java_home()
     path = f"{root / 'bin'}:{root / 'venv/bin'}:{root / 'home/.local/bin'}"
+    direct = ",".join(dict.fromkeys(("127.0.0.1", "localhost", seat.address)))
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     return kept | {
         "PATH": f"{path}:{home / 'bin'}:{_SYSTEM_PATH}",
         "HOME": str(root / "home"),
-        "USER": "hadoop",
-        "LOGNAME": "hadoop",
+        "USER": seat.user,
+        "LOGNAME": seat.user,
         "SHELL": "/bin/bash",
         "TMPDIR": str(root / "tmp"),
         # Without these, Java's and Python's arguments lose what is not ASCII.
         "LANG": "C.UTF-8",
         "LC_ALL": "C.UTF-8",
         "JAVA_HOME": str(home),
-        "SPARK_LOCAL_IP": "127.0.0.1",
-        "no_proxy": "127.0.0.1,localhost",
-        "NO_PROXY": "127.0.0.1,localhost",
+        "SPARK_LOCAL_IP": seat.address,
+        "no_proxy": direct,
+        "NO_PROXY": direct,
         "AWS_SHARED_CREDENTIALS_FILE": str(place.credentials),
         "AWS_CREDENTIAL_PROFILES_FILE": str(place.credentials),
         "AWS_CONFIG_FILE": str(root / "aws-config"),
         "AWS_ENDPOINT_URL": place.endpoint,
-        "AWS_REGION": cluster.region,
-        "AWS_DEFAULT_REGION": cluster.region,
+        "AWS_REGION": seat.region,
+        "AWS_DEFAULT_REGION": seat.region,
         "AWS_EC2_METADATA_DISABLED": "true",
         "EMRCTL_NODE_ROOT": str(root),
-        "EMR_CLUSTER_ID": cluster.id,
         processes.EMULATOR_MARK: place.emulator_id,
-        processes.CLUSTER_MARK: cluster.id,
     }
 
 

@@ -18,12 +18,14 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 EMULATOR_MARK = "EMRCTL_EMULATOR"
 CLUSTER_MARK = "EMRCTL_CLUSTER"
 SCOPE_MARK = "EMRCTL_SCOPE"
+INSTANCE_MARK = "EMRCTL_INSTANCE"
 
 _PR_SET_CHILD_SUBREAPER = 36
 _adopting = threading.Event()
@@ -43,17 +45,28 @@ class Program:
 def start(program: Program) -> subprocess.Popen[bytes]:
     """The program runs in a session of its own, with no terminal and no input."""
     with program.stdout.open("ab") as out, program.stderr.open("ab") as err:
-        process = subprocess.Popen(
-            list(program.argv),
+        return spawn(
+            program.argv,
             cwd=program.cwd,
             env=dict(program.env),
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,
-            start_new_session=True,
         )
-    _ours.add(process.pid)
+
+
+def spawn(argv: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+    """The command runs in a session of its own; its exit code is ours to ask for."""
+    # Between fork and note, a child that ended at once would look like an orphan.
+    with _births:
+        process = subprocess.Popen(list(argv), start_new_session=True, **options)
+        _ours.add(process.pid)
     return process
+
+
+def forget(process: subprocess.Popen[bytes]) -> None:
+    """The child has been waited for: its number may become another's."""
+    _ours.discard(process.pid)
 
 
 def adopt_orphans() -> None:
@@ -132,13 +145,14 @@ def reap() -> None:
     if not _adopting.is_set():
         return
     for child in psutil.Process().children():
-        with contextlib.suppress(psutil.Error, OSError):
+        with contextlib.suppress(psutil.Error, OSError), _births:
             if child.status() == psutil.STATUS_ZOMBIE and child.pid not in _ours:
                 os.waitpid(child.pid, os.WNOHANG)
 
 
 # Children that a Popen of ours waits for: reaping those would lose their exit codes.
 _ours: set[int] = set()
+_births = threading.Lock()
 
 
 def created(pid: int) -> float | None:

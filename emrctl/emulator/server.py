@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emrctl.emulator import api, model, processes, state
+from emrctl.emulator import addresses, api, ec2, model, processes, state
 from emrctl.emulator.differences import DIFFERENCES
 from emrctl.emulator.guard import (
     Application,
@@ -23,6 +23,7 @@ from emrctl.emulator.guard import (
     StartResponse,
     refuse,
 )
+from emrctl.emulator.instances import Instances
 from emrctl.emulator.local import LocalLife
 from emrctl.emulator.nodes import Place
 from emrctl.emulator.pages import Pages
@@ -116,7 +117,8 @@ def serve(asked: Request, stop: threading.Event) -> None:
     from werkzeug.serving import make_server
 
     processes.adopt_orphans()
-    shutil.rmtree(asked.home / "clusters", ignore_errors=True)
+    for old in ("clusters", "instances"):
+        shutil.rmtree(asked.home / old, ignore_errors=True)
     secrets = state.new_secrets()
     credentials, token_file = state.write_secrets(asked.home, secrets)
     server = make_server(
@@ -124,8 +126,8 @@ def serve(asked: Request, stop: threading.Event) -> None:
     )
     endpoint = f"http://127.0.0.1:{server.server_port}"
     place = Place(home=asked.home, emulator_id=asked.id, endpoint=endpoint, credentials=credentials)
-    life = LocalLife(place)
-    with api.install(life) as service:
+    life, instances = LocalLife(place), Instances(place, addresses.ssh_port())
+    with api.install(life) as service, ec2.install(instances):
         guard = Guard(
             inner=Errors(_forbid_moto_api(DomainDispatcherApplication(create_backend_app))),
             access_key=secrets.access_key,
@@ -138,7 +140,7 @@ def serve(asked: Request, stop: threading.Event) -> None:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         _warm_up()
-        state.write(_info(asked, endpoint, credentials, token_file))
+        state.write(_info(asked, place, token_file, instances.ssh_port))
         _wait(stop, asked)
         _log.info("Ending.")
     server.shutdown()
@@ -148,18 +150,19 @@ def serve(asked: Request, stop: threading.Event) -> None:
         state.forget(asked.home)
 
 
-def _info(asked: Request, endpoint: str, credentials: Path, token_file: Path) -> state.EmulatorInfo:
+def _info(asked: Request, place: Place, token_file: Path, ssh_port: int) -> state.EmulatorInfo:
     import os
 
     return state.EmulatorInfo(
         id=asked.id,
-        endpoint=endpoint,
+        endpoint=place.endpoint,
         region=asked.region,
         pid=os.getpid(),
         started=processes.created(os.getpid()) or time.time(),
         home=str(asked.home),
-        credentials=str(credentials),
+        credentials=str(place.credentials),
         token_file=str(token_file),
+        ssh_port=ssh_port,
     )
 
 

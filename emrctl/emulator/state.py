@@ -39,6 +39,7 @@ class EmulatorInfo:
     home: str
     credentials: str
     token_file: str
+    ssh_port: int = 22
 
     @property
     def alive(self) -> bool:

@@ -1,0 +1,149 @@
+"""An EC2 instance as it is here: a folder, programs in it, and what its console shows.
+
+As with EMR's nodes nothing is isolated: the folder sees to it that one instance's files are not
+another's, and a mark in the environment that whatever runs there is found again.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import logging
+import subprocess
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from emrctl.emulator import java, nodes, processes
+from emrctl.emulator.nodes import Place
+
+_log = logging.getLogger(__name__)
+
+USER = "ec2-user"
+# What an instance has of Amazon Linux; Spark and Hadoop come with whoever installs them.
+SHIMS: Mapping[str, tuple[str, ...]] = {
+    name: nodes.SHIMS[name] for name in ("sudo", "refuse", "unavailable")
+}
+_STOP_GRACE_S = 2.0
+_CONSOLE_BYTES = 64 * 1024
+
+
+@dataclass(kw_only=True, eq=False)
+class Machine:
+    """One instance: who it is, who may log in, and its addresses, of which `public` changes."""
+
+    place: Place
+    id: str
+    region: str
+    private: str
+    public: str | None = None
+    public_key: str | None = None
+    user_data: bytes = b""
+    running: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def root(self) -> Path:
+        """The instance's folder."""
+        return self.place.instance(self.id)
+
+    @property
+    def home(self) -> Path:
+        """The user's home."""
+        return self.root / "home"
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where the instance answers."""
+        return (self.private,) if self.public is None else (self.private, self.public)
+
+    @cached_property
+    def host_keys(self) -> tuple[Any, ...]:
+        """The SSH server's private keys, made with the instance and kept as long as it."""
+        import asyncssh
+
+        kinds = ("ssh-ed25519", "ecdsa-sha2-nistp256")
+        return tuple(asyncssh.generate_private_key(kind, self.comment) for kind in kinds)
+
+    @property
+    def comment(self) -> str:
+        """What the instance calls itself in its host keys."""
+        return f"root@ip-{self.private.replace('.', '-')}"
+
+    def prepare(self) -> None:
+        """The folder has a home, a Python and programs; files that were there are left alone."""
+        nodes.furnish(self.root, self.region, SHIMS)
+        (self.root / "var/log").mkdir(parents=True, exist_ok=True)
+        profile = self.home / ".bash_profile"
+        if not profile.exists():
+            # /etc/profile, which login shells read first, sets a PATH of its own.
+            profile.write_text('export PATH="$EMRCTL_NODE_PATH"\n. ~/.bashrc\n', encoding="utf-8")
+            (self.home / ".bashrc").touch()
+
+    def environment(self) -> dict[str, str]:
+        """The environment of whatever runs on the instance; no secret is in it."""
+        seat = nodes.Seat(root=self.root, user=USER, region=self.region, address=self.private)
+        found = nodes.common_environment(self.place, seat)
+        jars = java.cached()
+        return (
+            found
+            | {"EMRCTL_NODE_PATH": found["PATH"], processes.INSTANCE_MARK: self.id}
+            | ({"EMRCTL_JARS": str(jars.folder / "s3a")} if jars else {})
+        )
+
+    def first_boot(self) -> None:
+        """User data that is a script begins to run, as cloud-init has it."""
+        if not self.user_data.startswith(b"#!"):
+            return
+        script = self.root / "var/user-data"
+        script.write_bytes(self.user_data)
+        script.chmod(0o700)
+        log = self.root / "var/log/cloud-init-output.log"
+        program = processes.Program(
+            argv=[str(script)], cwd=self.root, env=self.environment(), stdout=log, stderr=log
+        )
+        try:
+            process = processes.start(program)
+        except OSError as error:
+            log.write_text(f"user data: {error.strerror}\n", encoding="utf-8")
+            return
+        threading.Thread(target=_await, args=(process, log), daemon=True).start()
+
+    def halt(self) -> None:
+        """Nothing runs on the instance: programs have been asked to end, then made to."""
+        processes.kill_marked(processes.INSTANCE_MARK, self.id, grace_s=_STOP_GRACE_S)
+
+    def discard(self) -> None:
+        """The instance's bulk is off the disk; its logs are left to be looked at."""
+        for bulk in ("home", "tmp", "venv", "bin"):
+            java.remove_quietly(self.root / bulk)
+
+    def console(self) -> str:
+        """What the instance has printed: user data's output, and host keys as cloud-init does."""
+        said = b""
+        with contextlib.suppress(FileNotFoundError):
+            said = (self.root / "var/log/cloud-init-output.log").read_bytes()
+        lines = [f"cloud-init: {self.id} is up (local)", said.decode(errors="replace").rstrip("\n")]
+        text = "\n".join([*lines, _told_keys(self.host_keys), f"{self.comment[5:]} login: "])
+        return text[-_CONSOLE_BYTES:]
+
+
+def _await(process: subprocess.Popen[bytes], log: Path) -> None:
+    code = process.wait()
+    processes.forget(process)
+    with contextlib.suppress(OSError), log.open("a", encoding="utf-8") as file:
+        file.write(f"cloud-init: user data ended with exit code {code}\n")
+
+
+def _told_keys(keys: tuple[Any, ...]) -> str:
+    public = [key.export_public_key().decode().strip() for key in keys]
+    return "\n".join(
+        ["-----BEGIN SSH HOST KEY KEYS-----", *public, "-----END SSH HOST KEY KEYS-----"]
+    )
+
+
+def decoded(user_data: str | None) -> bytes:
+    """User data as EC2 keeps it, base64, in bytes."""
+    return base64.b64decode(user_data) if user_data else b""
