@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from emrctl import catalog
 from emrctl.errors import UsageError
-from emrctl.specs import ClusterSpec, SparkSettings, memory_mb
+from emrctl.specs import AnyClusterSpec, SparkSettings, memory_mb
 
 DEFAULT_DRIVER_MB = 2048
 # spark.yarn.am.memory: all that a client-mode application asks for its master.
@@ -42,7 +42,7 @@ class Fit:
         )
 
 
-def check(cluster: ClusterSpec, settings: SparkSettings) -> Fit:
+def check(cluster: AnyClusterSpec, settings: SparkSettings) -> Fit:
     """What fits; `UsageError` with the numbers where one container is larger than any node."""
     core = cluster.core_group
     kind = catalog.instance_type(core.type)

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from emrctl import catalog
 from emrctl.errors import SpecError
 from emrctl.prices import Rate, rate
-from emrctl.specs import ClusterSpec, FleetSpec, FleetTypeSpec, GroupSpec, ProjectSpec, ScalingSpec
+from emrctl.specs import (
+    AnyClusterSpec,
+    ClusterSpec,
+    FleetSpec,
+    FleetTypeSpec,
+    GroupSpec,
+    ProjectSpec,
+    ScalingSpec,
+)
 from emrctl.specs.nodes import VolumesSpec
 
 HOURS_A_MONTH = 730
@@ -18,7 +27,8 @@ HOURS_A_MONTH = 730
 class Line:
     """One part of a cluster: how many of what, and what all of them cost an hour.
 
-    `most_usd` is what they can come to: spot at its bid, scaling at its maximum.
+    `most_usd` is what they can come to: spot at its bid, scaling at its maximum. `beside` are
+    disks, addresses and endpoints: what instances need.
     """
 
     what: str
@@ -26,6 +36,7 @@ class Line:
     ec2_usd: float
     emr_usd: float
     most_usd: float
+    beside: bool = False
 
     @property
     def usd(self) -> float:
@@ -50,7 +61,7 @@ class Cost:
     @property
     def ec2_usd(self) -> float:
         """The instances, without EMR's fee."""
-        return sum(line.ec2_usd for line in self.lines if line.emr_usd)
+        return sum(line.ec2_usd for line in self.lines if not line.beside)
 
     @property
     def emr_usd(self) -> float:
@@ -60,7 +71,12 @@ class Cost:
     @property
     def other_usd(self) -> float:
         """Disks, addresses and endpoints."""
-        return sum(line.ec2_usd for line in self.lines if not line.emr_usd)
+        return sum(line.ec2_usd for line in self.lines if line.beside)
+
+    @property
+    def instances_usd(self) -> float:
+        """The instances, EMR's fee included where it takes one."""
+        return self.ec2_usd + self.emr_usd
 
     @property
     def hourly_usd(self) -> float:
@@ -104,6 +120,12 @@ def refuse_costly(project: ProjectSpec) -> None:
 
 def _lines(project: ProjectSpec) -> Iterator[Line]:
     spec, region = project.cluster, project.region
+    if spec.kind == "ec2":
+        for role, group in (("primary", spec.primary_group), ("worker", spec.core_group)):
+            yield _group(role, group, dataclasses.replace(rate(group.type, region), emr_usd=0.0))
+            yield _disks(role, group, group.count)
+        yield from _beside(project)
+        return
     if spec.fleets is None:
         groups = [("primary", spec.primary), ("core", spec.core)]
         groups += [(f"task {group.name}", group) for group in spec.task]
@@ -210,22 +232,22 @@ def _beside(project: ProjectSpec) -> Iterator[Line]:
         services = project.endpoint_services
         yield _beside_line("endpoints", len(services), extras["endpoint"])
     else:
-        nodes = spec.primary_group.count + spec.core_group.count + sum(g.count for g in spec.task)
-        yield _beside_line("public addresses", nodes, extras["public_ipv4"])
+        yield _beside_line("public addresses", spec.nodes, extras["public_ipv4"])
     if spec.network.nat:
         yield _beside_line("NAT gateway", 1, extras["nat"] + extras["public_ipv4"])
 
 
 def _beside_line(what: str, count: int, each: float) -> Line:
-    return Line(what=what, count=count, ec2_usd=count * each, emr_usd=0.0, most_usd=count * each)
+    all_ = count * each
+    return Line(what=what, count=count, ec2_usd=all_, emr_usd=0.0, most_usd=all_, beside=True)
 
 
-def _notes(spec: ClusterSpec, region: str, seen: Iterable[Rate]) -> Iterator[str]:
+def _notes(spec: AnyClusterSpec, region: str, seen: Iterable[Rate]) -> Iterator[str]:
     elsewhere = sorted({item.region for item in seen} - {region})
     if elsewhere:
         yield f"no prices of {region}: those of {', '.join(elsewhere)} stand in"
     derived = sorted(item.type for item in seen if item.fee_derived)
-    if derived:
+    if derived and spec.kind == "emr":
         yield f"EMR's fee of {', '.join(derived)} follows the rule of its list"
-    if spec.fleets is not None:
+    if spec.kind == "emr" and spec.fleets is not None:
         yield "fleets: EMR chooses among types, the dearest is shown"

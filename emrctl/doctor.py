@@ -228,7 +228,7 @@ def _answering(patient: Patient, endpoint: str) -> Finding:
 def _memory(patient: Patient) -> Iterator[Finding]:
     """YARN decides by what EMR gives the types; the machine has to hold it."""
     spec = patient.project.cluster
-    groups = (spec.core_group, *spec.task)
+    groups = (spec.core_group, *(spec.task if spec.kind == "emr" else ()))
     claimed = sum(group.count * catalog.instance_type(group.type).yarn_mb for group in groups)
     here = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
     said = f"the nodes offer {claimed:,} MB, this machine has {here:,} MB"

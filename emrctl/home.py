@@ -18,6 +18,11 @@ def cache() -> Path:
     return Path(chosen).expanduser().absolute() if chosen else home() / "cache"
 
 
+def key_file(stack: str) -> Path:
+    """The private key of a stack's own key pair; it is there once emrctl has made one."""
+    return home() / "keys" / f"{stack}.pem"
+
+
 def emulator_home() -> Path:
     """The folder of the EMR on localhost: its state file, its credentials, its clusters."""
     return home() / "local"

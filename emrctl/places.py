@@ -26,9 +26,10 @@ def resolved(project: ProjectSpec, target: Target) -> ProjectSpec:
         raise SpecError(f"network.subnets lie in several VPCs: {', '.join(vpcs)}", hint=hint)
     # Sorted: the same subnets in the same order, whatever order AWS names them in.
     ids = tuple(sorted(str(item["SubnetId"]) for item in found))
-    if len(ids) > 1 and project.cluster.fleets is None:
-        msg = f"network.subnets are {len(ids)} subnets ({', '.join(ids)}), and groups stand in one"
-        raise SpecError(msg, hint="Give one of the ids, or fleets, which take any of several.")
+    if len(ids) > 1 and project.cluster.one_subnet:
+        msg = f"network.subnets are {len(ids)} subnets ({', '.join(ids)}), and nodes stand in one"
+        fleets = ", or fleets, which take any of several" if project.cluster.kind == "emr" else ""
+        raise SpecError(msg, hint=f"Give one of the ids{fleets}.")
     place = network.model_copy(update={"subnets": ids, "vpc": vpcs[0]})
     cluster = project.cluster.model_copy(update={"network": place})
     return project.model_copy(update={"cluster": cluster})

@@ -33,7 +33,7 @@ class Surroundings:
 
 def cluster(project: ProjectSpec, around: Surroundings) -> emr.Cluster:
     """Primary and worker nodes as the spec asks for them; they outlive their steps."""
-    spec = project.cluster
+    spec = project.emr
     marks = names.tags(project, project.cluster_stack)
     made = emr.Cluster(
         "cluster",
@@ -92,7 +92,7 @@ def _placement(spec: ClusterSpec) -> list[dict[str, str]] | None:
 
 def configurations(project: ProjectSpec, bucket: str) -> list[dict[str, Any]]:
     """EMR's classifications: event logs on S3, and on top what the user sets."""
-    given = [item.as_emr() for item in project.cluster.configurations]
+    given = [item.as_emr() for item in project.emr.configurations]
     defaults: dict[str, Any] = {
         "Classification": "spark-defaults",
         "Properties": _event_log(f"s3://{bucket}/{EVENT_LOGS}"),
@@ -128,15 +128,15 @@ def _ec2_attributes(spec: ClusterSpec, around: Surroundings) -> dict[str, Any]:
     place = around.network
     found: dict[str, Any] = {
         "instance_profile": around.roles.profile,
-        "emr_managed_master_security_group": place.primary.id,
-        "emr_managed_slave_security_group": place.core.id,
+        "emr_managed_master_security_group": place.groups["primary"].id,
+        "emr_managed_slave_security_group": place.groups["core"].id,
     }
     if spec.fleets is None:
         found["subnet_id"] = place.subnet_ids[0]
     else:  # EMR chooses the one with the most to offer
         found["subnet_ids"] = list(place.subnet_ids)
-    if place.service_access is not None:
-        found["service_access_security_group"] = place.service_access.id
+    if "service-access" in place.groups:
+        found["service_access_security_group"] = place.groups["service-access"].id
     if spec.key_pair is not None:
         found["key_name"] = spec.key_pair
     return found

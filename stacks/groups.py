@@ -10,9 +10,10 @@ import pulumi
 from emrctl.specs import NetworkSpec, ProjectSpec
 from stacks.sdk import ec2, vpc
 
-NODES = ("primary", "core")
+# The nodes of a cluster by its kind: EMR wants a group for each role.
+NODES = {"emr": ("primary", "core"), "ec2": ("nodes",)}
 ANYWHERE = "0.0.0.0/0"
-_HTTPS, _TO_NODES, _TO_SERVICE = 443, 8443, 9443
+_SSH, _HTTPS, _TO_NODES, _TO_SERVICE = 22, 443, 8443, 9443
 
 Groups = Mapping[str, ec2.SecurityGroup]
 
@@ -20,13 +21,13 @@ Groups = Mapping[str, ec2.SecurityGroup]
 def groups(
     project: ProjectSpec, vpc_id: pulumi.Input[str], marks: dict[str, str]
 ) -> dict[str, ec2.SecurityGroup]:
-    """A group for primaries and one for workers; in private subnets one for EMR's own access.
+    """EMR's primaries and workers each have a group; in private subnets EMR's own access too.
 
-    Endpoints have a group where emrctl makes them.
+    EC2 instances share one. Endpoints have a group where emrctl makes them.
     """
-    spec = project.cluster.network
-    wanted = {role: f"{role} nodes of" for role in NODES}
-    if spec.private:
+    spec, kind = project.cluster.network, project.cluster.kind
+    wanted = {role: "nodes of" if role == "nodes" else f"{role} nodes of" for role in NODES[kind]}
+    if spec.private and kind == "emr":
         wanted["service-access"] = "EMR's own access to"
     if spec.private and not spec.existing:
         wanted["endpoints"] = "endpoints of"
@@ -56,20 +57,38 @@ def rules(
     spec: NetworkSpec, made: Groups, storage: ec2.VpcEndpoint | None, marks: dict[str, str]
 ) -> list[pulumi.Resource]:
     """The nodes reach one another and the outside; nobody outside reaches them."""
+    nodes = _nodes(made)
     found: list[pulumi.Resource] = [
         _in(f"{target}-from-{source}", made, (target, source), marks)
-        for target in NODES
-        for source in NODES
+        for target in nodes
+        for source in nodes
     ]
     if "service-access" in made:
         found += _service_access(made, marks)
     if "endpoints" in made:
         found += [
             _in(f"endpoints-from-{role}", made, ("endpoints", role), marks, _HTTPS)
-            for role in NODES
+            for role in nodes
         ]
     closed = spec.private and not spec.nat and storage is not None
     return found + (_inside(made, storage, marks) if closed else _outside(made, marks))
+
+
+def ssh(made: Groups, source: str, marks: dict[str, str]) -> pulumi.Resource:
+    """Whoever is in the range `source` may log in to the nodes, and do nothing else."""
+    rule: pulumi.Resource = vpc.SecurityGroupIngressRule(
+        "nodes-ssh",
+        security_group_id=made["nodes"].id,
+        cidr_ipv4=source,
+        description="SSH from where emrctl runs",
+        tags=marks,
+        **_ports(_SSH),
+    )
+    return rule
+
+
+def _nodes(made: Groups) -> tuple[str, ...]:
+    return tuple(role for role in made if role in {"primary", "core", "nodes"})
 
 
 def _service_access(made: Groups, marks: dict[str, str]) -> list[pulumi.Resource]:
@@ -77,8 +96,14 @@ def _service_access(made: Groups, marks: dict[str, str]) -> list[pulumi.Resource
     access = "service-access"
     return [
         _in(f"{access}-from-primary", made, (access, "primary"), marks, _TO_SERVICE),
-        *(_in(f"{role}-from-{access}", made, (role, access), marks, _TO_NODES) for role in NODES),
-        *(_out(f"{access}-to-{role}", made, (access, role), marks, _TO_NODES) for role in NODES),
+        *(
+            _in(f"{role}-from-{access}", made, (role, access), marks, _TO_NODES)
+            for role in _nodes(made)
+        ),
+        *(
+            _out(f"{access}-to-{role}", made, (access, role), marks, _TO_NODES)
+            for role in _nodes(made)
+        ),
     ]
 
 
@@ -90,10 +115,14 @@ def _outside(made: Groups, marks: dict[str, str]) -> list[pulumi.Resource]:
             cidr_ipv4=ANYWHERE,
             ip_protocol="-1",
             # EMR's service and package repositories have no fixed addresses to name instead.
-            description="All traffic out: EMR, package repositories, S3",
+            description=(
+                "All traffic out: package repositories, S3"
+                if role == "nodes"
+                else "All traffic out: EMR, package repositories, S3"
+            ),
             tags=marks,
         )
-        for role in NODES
+        for role in _nodes(made)
     ]
 
 
@@ -101,11 +130,12 @@ def _inside(
     made: Groups, storage: ec2.VpcEndpoint | None, marks: dict[str, str]
 ) -> list[pulumi.Resource]:
     """Out goes what AWS's own endpoints take, and nothing else."""
-    found: list[pulumi.Resource] = [
-        _out("primary-to-service-access", made, ("primary", "service-access"), marks, _TO_SERVICE)
-    ]
-    for role in NODES:
-        found += [_out(f"{role}-to-{other}", made, (role, other), marks) for other in NODES]
+    found: list[pulumi.Resource] = []
+    if "service-access" in made:
+        pair = ("primary", "service-access")
+        found.append(_out("primary-to-service-access", made, pair, marks, _TO_SERVICE))
+    for role in _nodes(made):
+        found += [_out(f"{role}-to-{other}", made, (role, other), marks) for other in _nodes(made)]
         found.append(_out(f"{role}-to-endpoints", made, (role, "endpoints"), marks, _HTTPS))
         if storage is not None:
             found.append(
@@ -162,4 +192,4 @@ def _what(port: int | None) -> str:
 
 
 def _who(role: str) -> str:
-    return f"{role} nodes" if role in NODES else role.replace("-", " ")
+    return f"{role} nodes" if role in NODES["emr"] else role.replace("-", " ")

@@ -42,19 +42,31 @@ def roles(project: ProjectSpec, settings: Mapping[str, str], bucket: str) -> Rol
     """A role for EMR itself and one for its nodes, each with no more than it needs."""
     marks = names.tags(project, project.cluster_stack)
     spec = project.cluster.roles
-    if spec.instance_profile is not None:
-        # EMR takes an instance profile only under the name of its role.
-        arn = f"arn:aws:iam::{settings['account']}:role/{spec.instance_profile}"
-        name = spec.instance_profile
-        nodes = _Nodes(profile=name, name=name, role_arn=pulumi.Output.from_input(arn))
-    else:
-        nodes = _nodes(project, settings, bucket, marks)
+    nodes = _of_nodes(project, settings, bucket)
     if spec.service is not None:
         service, ready = spec.service, nodes.ready
     else:
         made = _service(project, settings, marks)
         service, ready = made.arn, (*nodes.ready, *_service_rights(project, made, nodes))
     return Roles(service=service, profile=nodes.profile, profile_name=nodes.name, ready=ready)
+
+
+def of_nodes(
+    project: ProjectSpec, settings: Mapping[str, str], bucket: str
+) -> tuple[pulumi.Input[str], tuple[pulumi.Resource, ...]]:
+    """The instance profile of nodes by its name, and what gives it its rights."""
+    found = _of_nodes(project, settings, bucket)
+    return found.name, found.ready
+
+
+def _of_nodes(project: ProjectSpec, settings: Mapping[str, str], bucket: str) -> _Nodes:
+    name = project.cluster.roles.instance_profile
+    if name is None:
+        marks = names.tags(project, project.cluster_stack)
+        return _nodes(project, settings, bucket, marks)
+    # EMR takes an instance profile only under the name of its role.
+    arn = f"arn:aws:iam::{settings['account']}:role/{name}"
+    return _Nodes(profile=name, name=name, role_arn=pulumi.Output.from_input(arn))
 
 
 def _nodes(

@@ -22,9 +22,12 @@ def tags(project: ProjectSpec, stack: str) -> dict[str, str]:
 
     AmazonEMRServicePolicy_v2 touches only what carries its `for-use-with-…` tag.
     """
-    own = {"emrctl:project": project.project, "emrctl:stack": stack, MANAGED_POLICIES: "true"}
-    cluster = {} if stack == project.storage_stack else project.cluster.tags
-    return {**project.tags, **cluster, **own}
+    own = {"emrctl:project": project.project, "emrctl:stack": stack}
+    if stack == project.storage_stack:
+        return {**project.tags, **own, MANAGED_POLICIES: "true"}
+    if project.cluster.kind == "emr":
+        own[MANAGED_POLICIES] = "true"
+    return {**project.tags, **project.cluster.tags, **own}
 
 
 def spec_hash(project: ProjectSpec) -> str:

@@ -20,14 +20,13 @@ NODES_BITS = 20
 class Network:
     """Where the nodes stand; `ready` is what must exist before they start.
 
-    `service_access` is the group through which EMR reaches nodes in private subnets.
+    `groups` are those of the nodes by their role, and the one through which EMR reaches them in
+    private subnets, `service-access`.
     """
 
     vpc_id: pulumi.Input[str]
     subnet_ids: Sequence[pulumi.Input[str]]
-    primary: ec2.SecurityGroup
-    core: ec2.SecurityGroup
-    service_access: ec2.SecurityGroup | None
+    groups: Mapping[str, ec2.SecurityGroup]
     ready: tuple[pulumi.Resource, ...]
 
 
@@ -46,6 +45,8 @@ def network(project: ProjectSpec, settings: Mapping[str, str]) -> Network:
     place = _existing(spec) if spec.existing else _own(project, settings["region"], marks)
     made = groups.groups(project, place.vpc_id, marks)
     rules = groups.rules(spec, made, place.storage, marks)
+    if "nodes" in made and settings.get("ssh_from"):
+        rules.append(groups.ssh(made, settings["ssh_from"], marks))
     reached: list[pulumi.Resource] = []
     if "endpoints" in made:
         subnet, group = place.subnet_ids[0], made["endpoints"]
@@ -54,9 +55,7 @@ def network(project: ProjectSpec, settings: Mapping[str, str]) -> Network:
     return Network(
         vpc_id=place.vpc_id,
         subnet_ids=place.subnet_ids,
-        primary=made["primary"],
-        core=made["core"],
-        service_access=made.get("service-access"),
+        groups=made,
         ready=(*place.ready, *rules, *reached),
     )
 

@@ -76,17 +76,28 @@ def nodes(project: ProjectSpec, settings: Settings, bucket: str) -> list[Stateme
     if elsewhere:
         found.append(_allow("ScriptsAndCertificates", ["s3:GetObject"], elsewhere))
     if project.cluster.limited:
-        found.append(_end_itself(project, settings))
+        found += _end_itself(project, settings)
     return [*found, *_node_keys(project, settings)]
 
 
-def _end_itself(project: ProjectSpec, settings: Settings) -> Statement:
+def _end_itself(project: ProjectSpec, settings: Settings) -> list[Statement]:
     """A cluster's id is not known before it is there: its stack's tag names it."""
-    clusters = f"arn:aws:elasticmapreduce:{settings['region']}:{settings['account']}:cluster/*"
-    statement = _allow("EndItself", ["elasticmapreduce:TerminateJobFlows"], clusters)
-    tag = "aws:ResourceTag/emrctl:stack"
-    statement["Condition"] = {"StringEquals": {tag: project.cluster_stack}}
-    return statement
+    where = f"{settings['region']}:{settings['account']}"
+    if project.cluster.kind == "emr":
+        clusters = f"arn:aws:elasticmapreduce:{where}:cluster/*"
+        end = _allow("EndItself", ["elasticmapreduce:TerminateJobFlows"], clusters)
+        end["Condition"] = _of_the_stack("aws:ResourceTag", project)
+        return [end]
+    end = _allow("EndItself", ["ec2:TerminateInstances"], f"arn:aws:ec2:{where}:instance/*")
+    end["Condition"] = _of_the_stack("ec2:ResourceTag", project)
+    # EC2 lets no listing be limited to instances; it can be to the region.
+    look = _allow("FindItself", ["ec2:DescribeInstances"], "*")
+    look["Condition"] = {"StringEquals": {"ec2:Region": settings["region"]}}
+    return [end, look]
+
+
+def _of_the_stack(tag: str, project: ProjectSpec) -> Statement:
+    return {"StringEquals": {f"{tag}/emrctl:stack": project.cluster_stack}}
 
 
 def _bucket(sid: str, item: BucketSpec) -> list[Statement]:
@@ -111,7 +122,10 @@ def _objects_elsewhere(project: ProjectSpec, bucket: str) -> list[str]:
     """Objects outside the project's bucket that the spec names one by one."""
     spec = project.cluster
     uris = [action.script for action in spec.bootstrap if action.script.startswith("s3://")]
-    uris += [spec.security.in_transit] if spec.security.in_transit else []
+    if spec.kind == "emr":
+        uris += [spec.security.in_transit] if spec.security.in_transit else []
+    elif spec.wheelhouse is not None:
+        uris.append(f"{spec.wheelhouse.rstrip('/')}/*")
     paths = dict.fromkeys(uri.removeprefix("s3://") for uri in uris)
     return [f"arn:aws:s3:::{path}" for path in paths if not path.startswith(f"{bucket}/")]
 
@@ -126,7 +140,7 @@ def _node_keys(project: ProjectSpec, settings: Settings) -> list[Statement]:
             found.append(_key(f"Bucket{index}Key", item.kms_key, settings))
     if spec.security.disk_key is not None:
         found.append(_allow("DiskKey", list(_DISK_KEY), spec.security.disk_key))
-    if spec.security.log_key is not None:
+    if spec.kind == "emr" and spec.security.log_key is not None:
         actions = ["kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"]
         found.append(_allow("LogKey", actions, spec.security.log_key))
     return found
@@ -134,7 +148,7 @@ def _node_keys(project: ProjectSpec, settings: Settings) -> list[Statement]:
 
 def service_keys(project: ProjectSpec) -> list[Statement]:
     """What EMR itself may do with the keys of disks and logs."""
-    spec = project.cluster.security
+    spec = project.emr.security
     found: list[Statement] = []
     if spec.disk_key is not None:
         grant = _allow("DiskKeyGrant", ["kms:CreateGrant"], spec.disk_key)

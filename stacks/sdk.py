@@ -12,6 +12,6 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     from pulumi_aws import ec2, emr, iam, s3, vpc
 
-    LOADED = (ec2.Vpc, emr.Cluster, iam.Role, s3.Bucket, vpc.SecurityGroupIngressRule)
+    LOADED = (ec2.Vpc, ec2.Instance, emr.Cluster, iam.Role, s3.Bucket, vpc.SecurityGroupIngressRule)
 
 __all__ = ["ec2", "emr", "iam", "s3", "vpc"]

@@ -18,7 +18,7 @@ def configuration(project: ProjectSpec) -> pulumi.Input[str]:
     The name holds a hash: EMR changes no security configuration in place, and a new name
     replaces the cluster that used the old one.
     """
-    existing = project.cluster.security.configuration
+    existing = project.emr.security.configuration
     if existing is not None:
         return existing
     text = json.dumps(document(project))
@@ -38,7 +38,7 @@ def document(project: ProjectSpec) -> dict[str, Any]:
             "HttpPutResponseHopLimit": 1,
         }
     }
-    spec = project.cluster.security
+    spec = project.emr.security
     if spec.at_rest or spec.in_transit:
         found["EncryptionConfiguration"] = {
             "EnableAtRestEncryption": spec.at_rest,
@@ -54,7 +54,7 @@ def document(project: ProjectSpec) -> dict[str, Any]:
 
 
 def _at_rest(project: ProjectSpec) -> dict[str, Any]:
-    key, disk = project.storage.kms_key, project.cluster.security.disk_key
+    key, disk = project.storage.kms_key, project.emr.security.disk_key
     objects: dict[str, Any] = {"EncryptionMode": "SSE-S3"}
     if key is not None:
         objects = {"EncryptionMode": "SSE-KMS", "AwsKmsKey": key}
@@ -71,6 +71,6 @@ def _at_rest(project: ProjectSpec) -> dict[str, Any]:
 def _in_transit(project: ProjectSpec) -> dict[str, Any]:
     provider = {
         "CertificateProviderType": "PEM",
-        "S3Object": project.cluster.security.in_transit,
+        "S3Object": project.emr.security.in_transit,
     }
     return {"TLSCertificateConfiguration": provider}

@@ -58,7 +58,7 @@ def test_without_a_file_init_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_short_forms_and_numbers_become_what_emr_takes(project: Path) -> None:
-    cluster = config.load(project).project.cluster
+    cluster = config.load(project).project.emr
     assert [item.script for item in cluster.bootstrap] == ["python.sh", "mine.sh"]
     assert cluster.bootstrap[1].args == ("a", "2")
     assert cluster.configurations[0].as_emr() == {
@@ -74,7 +74,7 @@ def test_flags_stand_over_the_environment_and_that_over_the_file(
     monkeypatch.setenv("EMRCTL_CLUSTER__CORE__COUNT", "5")
     found = config.load(project, {"region": "us-east-1", "target": None})
     assert found.project.region == "us-east-1"
-    assert found.project.cluster.core.count == 5
+    assert found.project.emr.core.count == 5
     sources = {item.key: item.source for item in found.values()}
     assert sources["region"] == "--region"
     assert sources["cluster.core.count"] == "$EMRCTL_CLUSTER__CORE__COUNT"

@@ -29,7 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("emrctl.staging", "emrctl.capacity", "emrctl.executors", "emrctl.analysis"),
     ("emrctl.store", "emrctl.metrics", "emrctl.backends", "emrctl.engine"),
     ("stacks",),
-    ("emrctl.costs", "emrctl.places"),
+    ("emrctl.costs", "emrctl.places", "emrctl.launching"),
     ("emrctl.target", "emrctl.config", "emrctl.bundled", "emrctl.prices"),
     ("emrctl.yamlfile", "emrctl.emulator"),
     ("emrctl.specs",),

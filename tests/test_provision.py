@@ -70,7 +70,7 @@ def test_up_makes_bucket_and_cluster_and_shows_what_is_there(home: Home) -> None
     assert (found.bucket, found.log_uri) == (BUCKET, f"s3://{BUCKET}/logs/")
     assert found.event_log_uri == f"s3://{BUCKET}/eventlogs/"
     assert [node.role for node in found.nodes] == ["primary", "core", "core", "core"]
-    assert found.spec.core.count == 3
+    assert found.spec.core_group.count == 3
     assert found.hourly_usd == pytest.approx(0.96)
     assert set(found.urls) == {"yarn", "spark", "history"}
     assert not found.ended
@@ -131,7 +131,7 @@ def test_a_script_that_is_nowhere_is_told_before_anything_is_made(home: Home) ->
 def test_a_resize_is_seen(home: Home) -> None:
     before = home.up(core={"count": 2})
     after = home.up(core={"count": 4})
-    assert (after.id, after.spec.core.count) == (before.id, 4)
+    assert (after.id, after.spec.core_group.count) == (before.id, 4)
 
 
 def test_a_changed_bucket_is_brought_to_the_spec(home: Home) -> None:
@@ -251,10 +251,10 @@ def test_pages_are_the_emulator_s(home: Home, monkeypatch: pytest.MonkeyPatch) -
     answer = {"clusters": [{"id": found.id, "urls": {"yarn": "http://127.0.0.1:1/"}}]}
     monkeypatch.setattr(Target, "fetch", lambda _self, _url: answer)
     local = dataclasses.replace(home.target, endpoint="http://127.0.0.1:9")
-    from emrctl.provision import observed
+    from emrctl.provision import flows
 
-    assert observed._urls(local, found.id, "") == {"yarn": "http://127.0.0.1:1/"}
-    assert observed._urls(local, "j-OTHER", "") == {}
+    assert flows._urls(local, found.id, "") == {"yarn": "http://127.0.0.1:1/"}
+    assert flows._urls(local, "j-OTHER", "") == {}
 
 
 def test_the_embedded_engine_is_for_localhost_alone(home: Home) -> None:

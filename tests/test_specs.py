@@ -23,7 +23,7 @@ def _project(**other: Any) -> ProjectSpec:
 def test_a_default_project_runs_on_localhost() -> None:
     project = ProjectSpec(project="pets")
     refuse_local(project)
-    assert project.cluster.primary.count + project.cluster.core.count == 3
+    assert project.emr.primary.count + project.emr.core.count == 3
     assert project.cluster.types == ("m5.xlarge",)
 
 
@@ -191,7 +191,7 @@ def test_another_name_changes_nothing_else() -> None:
     project = _project(cluster={"fleets": FLEETS, "network": {"subnets": {"tier": "data"}}})
     other = project.with_cluster("big")
     assert other.cluster.name == "big"
-    assert other.cluster.fleets == project.cluster.fleets
+    assert other.emr.fleets == project.emr.fleets
     assert other.cluster.network == project.cluster.network
     assert project.with_cluster(None) is project
 

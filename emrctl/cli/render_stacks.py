@@ -72,7 +72,7 @@ def clusters(found: Sequence[Cluster], stacks: Sequence[StackState], *, as_json:
             item.name,
             item.id,
             item.state,
-            f"1 + {item.spec.core.count} {item.spec.core.type}",
+            f"1 + {item.spec.core_group.count} {item.spec.core_group.type}",
             item.created,
         )
         for item in found

@@ -11,7 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from emrctl.engine import local_ec2, local_emr, local_groups, local_iam, local_routes, local_s3
+from emrctl.engine import (
+    local_ec2,
+    local_emr,
+    local_groups,
+    local_iam,
+    local_instances,
+    local_routes,
+    local_s3,
+)
 from emrctl.engine.failures import translated
 from emrctl.engine.kind import Aws, Inputs, Kind, Outputs
 from emrctl.errors import ProvisioningError
@@ -23,6 +31,7 @@ KINDS: Mapping[str, Kind] = {
     **local_ec2.KINDS,
     **local_routes.KINDS,
     **local_groups.KINDS,
+    **local_instances.KINDS,
     **local_emr.KINDS,
 }
 

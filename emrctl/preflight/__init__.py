@@ -43,9 +43,10 @@ def check(project: ProjectSpec, target: Target) -> list[Finding]:
     # Here and not in a thread of the pool: Pulumi's SDK evaluates one program at a time.
     wanted = declared.resources(project, who, target.region)
     look = Look(project=project, target=target, account=who, resources=wanted)
+    topics = [topic for topic in TOPICS if topic.concerns(look)]
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
         found = [
-            item for part in pool.map(lambda topic: looked(topic, look), TOPICS) for item in part
+            item for part in pool.map(lambda topic: looked(topic, look), topics) for item in part
         ]
     return sorted(found, key=lambda item: item.severity != "error")
 

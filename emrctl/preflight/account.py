@@ -7,7 +7,7 @@ from functools import partial
 
 from emrctl import catalog
 from emrctl.preflight.finding import Finding, Look, Topic, absent, error, tags, warning
-from emrctl.specs import ClusterSpec
+from emrctl.specs import AnyClusterSpec
 
 # Letters of a family, and the quotas of vCPUs that count it: on demand, spot.
 _QUOTAS = {
@@ -64,7 +64,7 @@ def _limit(look: Look, service: str, quota_code: str) -> float | None:
     return None
 
 
-def vcpus(spec: ClusterSpec) -> dict[tuple[str, bool], int]:
+def vcpus(spec: AnyClusterSpec) -> dict[tuple[str, bool], int]:
     """vCPUs that the cluster takes, by the quota that counts them: kind of family, spot or not.
 
     Of a fleet those of its largest choice.
@@ -75,8 +75,9 @@ def vcpus(spec: ClusterSpec) -> dict[tuple[str, bool], int]:
         key = (quota_family(name), spot)
         found[key] = found.get(key, 0) + count * catalog.instance_type(name).vcpus
 
-    if spec.fleets is None:
-        for group in (spec.primary, spec.core, *spec.task):
+    if spec.kind == "ec2" or spec.fleets is None:
+        groups = (spec.primary_group, spec.core_group, *(spec.task if spec.kind == "emr" else ()))
+        for group in groups:
             add(group.type, group.count, spot=group.bid_usd is not None)
         return found
     for fleet in (spec.fleets.primary, spec.fleets.core, spec.fleets.task):
@@ -137,7 +138,7 @@ def _block(look: Look) -> Iterator[Finding]:
 
 
 def _linked_roles(look: Look) -> Iterator[Finding]:
-    wanted = {_CLEANUP: "elasticmapreduce.amazonaws.com"}
+    wanted = {_CLEANUP: "elasticmapreduce.amazonaws.com"} if look.cluster.kind == "emr" else {}
     if any(spot for _, spot in vcpus(look.cluster)):
         wanted[_SPOT] = "spot.amazonaws.com"
     for name, service in wanted.items():
@@ -156,6 +157,6 @@ TOPICS = (
     Topic(about="region", check=_region),
     Topic(about="quotas", check=_quotas),
     Topic(about="VPCs", check=_vpcs),
-    Topic(about="block of public access", check=_block),
+    Topic(about="block of public access", check=_block, kind="emr"),
     Topic(about="service-linked roles", check=_linked_roles),
 )

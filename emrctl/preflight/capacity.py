@@ -78,7 +78,7 @@ def _instead(look: Look, name: str) -> str:
 
 
 def _release(look: Look) -> Iterator[Finding]:
-    emr, release = look.client("emr"), look.cluster.release
+    emr, release = look.client("emr"), look.emr.release
     labels: list[str] = []
     asked = {"Filters": {"Prefix": release.partition(".")[0]}}
     while True:
@@ -96,7 +96,7 @@ def _release(look: Look) -> Iterator[Finding]:
 
 
 def _supported(look: Look) -> Iterator[Finding]:
-    emr, release = look.client("emr"), look.cluster.release
+    emr, release = look.client("emr"), look.emr.release
     known: set[str] = set()
     asked = {"ReleaseLabel": release}
     while True:
@@ -113,7 +113,7 @@ def _supported(look: Look) -> Iterator[Finding]:
 
 
 def _image(look: Look) -> Iterator[Finding]:
-    image = look.cluster.ami
+    image = look.emr.ami
     if image is None:
         return
     missing = ("InvalidAMIID.NotFound", "InvalidAMIID.Unavailable")
@@ -131,7 +131,7 @@ def _image(look: Look) -> Iterator[Finding]:
 
 
 def _configuration(look: Look) -> Iterator[Finding]:
-    name = look.cluster.security.configuration
+    name = look.emr.security.configuration
     if name is None:
         return
     emr = look.client("emr")
@@ -149,7 +149,7 @@ def _configuration(look: Look) -> Iterator[Finding]:
 
 TOPICS = (
     Topic(about="instance types", check=_offered),
-    Topic(about="release", check=_release),
-    Topic(about="machine image", check=_image),
-    Topic(about="security configuration", check=_configuration),
+    Topic(about="release", check=_release, kind="emr"),
+    Topic(about="machine image", check=_image, kind="emr"),
+    Topic(about="security configuration", check=_configuration, kind="emr"),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from emrctl import bundled
+from emrctl import bundled, launching
 from emrctl.engine.monitor import Declared, Made, evaluate
 from emrctl.preflight.finding import Finding, Look, Topic, error, warning
 from emrctl.specs import ProjectSpec
@@ -20,7 +20,7 @@ def resources(project: ProjectSpec, account: str, region: str) -> tuple[Declared
     bundled.import_stacks()
     from stacks import names, program
 
-    settings = {"account": account, "region": region}
+    settings = {"account": account, "region": region, **launching.stand_in(project)}
     stored = {"bucket": names.bucket(project, settings)}
     scripts = {item.script: f"s3://scripts/{item.script}" for item in project.bootstrap_actions}
     found = _collected(lambda: program.storage(project, settings), project.storage_stack)
@@ -82,5 +82,5 @@ def _permitted(inputs: dict[str, Any], ranges: list[tuple[int, int]]) -> bool:
 
 TOPICS = (
     Topic(about="rules", check=_rules),
-    Topic(about="security groups", check=_open_groups),
+    Topic(about="security groups", check=_open_groups, kind="emr"),
 )

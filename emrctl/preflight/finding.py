@@ -11,7 +11,7 @@ from emrctl.specs import ProjectSpec
 
 if TYPE_CHECKING:
     from emrctl.engine.monitor import Declared
-    from emrctl.specs import ClusterSpec
+    from emrctl.specs import AnyClusterSpec, ClusterSpec, Ec2ClusterSpec
     from emrctl.target import Target
 
 ROOM_FOR_ADDRESSES = 5
@@ -37,9 +37,19 @@ class Look:
     resources: tuple[Declared, ...]
 
     @property
-    def cluster(self) -> ClusterSpec:
+    def cluster(self) -> AnyClusterSpec:
         """The cluster that is wanted."""
         return self.project.cluster
+
+    @property
+    def emr(self) -> ClusterSpec:
+        """The same where a topic is about EMR's alone."""
+        return self.project.emr
+
+    @property
+    def ec2(self) -> Ec2ClusterSpec:
+        """The same where a topic is about EC2 instances alone."""
+        return self.project.ec2
 
     def client(self, service: str) -> Any:
         """A boto3 client for `service`."""
@@ -48,10 +58,15 @@ class Look:
 
 @dataclass(frozen=True, kw_only=True)
 class Topic:
-    """Something to look at, and the function that does."""
+    """Something to look at, the function that does, and the kind of cluster that it is about."""
 
     about: str
     check: Callable[[Look], Iterator[Finding]]
+    kind: Literal["emr", "ec2", "any"] = "any"
+
+    def concerns(self, look: Look) -> bool:
+        """Whether it is about a cluster of the wanted one's kind."""
+        return self.kind in {"any", look.cluster.kind}
 
 
 def looked(topic: Topic, look: Look) -> list[Finding]:

@@ -25,7 +25,7 @@ def _key_pair(look: Look) -> Iterator[Finding]:
 
 
 def _service_role(look: Look) -> Iterator[Finding]:
-    name = look.cluster.roles.service
+    name = look.emr.roles.service
     if name is None:
         yield from _free(look, f"{look.project.cluster_stack}-service")
         return
@@ -48,6 +48,8 @@ def _profile(look: Look) -> Iterator[Finding]:
     if found is None:
         hint = "`aws iam list-instance-profiles` names them; or leave roles.instance_profile out."
         yield error("instance profile", f"there is no instance profile '{name}'", hint)
+        return
+    if look.cluster.kind == "ec2":
         return
     roles = [role["RoleName"] for role in found["InstanceProfile"]["Roles"]]
     if roles != [name]:
@@ -89,7 +91,7 @@ def _administrator(look: Look) -> Iterator[Finding]:
 
 TOPICS = (
     Topic(about="key pair", check=_key_pair),
-    Topic(about="roles", check=_service_role),
+    Topic(about="roles", check=_service_role, kind="emr"),
     Topic(about="instance profile", check=_profile),
     Topic(about="permissions boundary", check=_boundary),
     Topic(about="caller", check=_administrator),

@@ -35,7 +35,8 @@ def _subnets(look: Look) -> Iterator[Finding]:
         return
     for item in found["Subnets"]:
         yield from _subnet(look, item)
-    yield from _names(look, str(spec.vpc))
+    if look.cluster.kind == "emr":
+        yield from _names(look, str(spec.vpc))
 
 
 def _subnet(look: Look, item: Mapping[str, Any]) -> Iterator[Finding]:
@@ -43,8 +44,7 @@ def _subnet(look: Look, item: Mapping[str, Any]) -> Iterator[Finding]:
     if item["VpcId"] != spec.network.vpc:
         what = f"{name} is in {item['VpcId']}, not in {spec.network.vpc}"
         yield error("subnets", what, "Look at network.vpc; it may be left out.")
-    nodes = spec.primary_group.count + spec.core_group.count + sum(g.count for g in spec.task)
-    nodes = max(nodes, spec.scaling.maximum + 1 if spec.scaling else 0)
+    nodes = spec.nodes_at_most
     free = item["AvailableIpAddressCount"]
     if free < nodes:
         what = f"{name} has {free} free addresses, and the cluster may take {nodes}"
@@ -52,7 +52,8 @@ def _subnet(look: Look, item: Mapping[str, Any]) -> Iterator[Finding]:
     elif free < nodes + ROOM_FOR_ADDRESSES:
         what = f"{name} has {free} free addresses for up to {nodes} nodes"
         yield warning("subnets", what, "Nodes that are replaced need addresses for a while.")
-    if spec.roles.service is None and tags(item).get(MANAGED) != "true":
+    managed = spec.kind == "emr" and spec.roles.service is None
+    if managed and tags(item).get(MANAGED) != "true":
         hint = f"`aws ec2 create-tags --resources {name} --tags Key={MANAGED},Value=true`."
         yield error("subnets", f"{name} lacks the tag that EMR's role looks for", hint)
     yield from _routes(look, item)

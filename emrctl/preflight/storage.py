@@ -77,7 +77,7 @@ def _objects(look: Look) -> Iterator[Finding]:
     """Scripts and certificates that lie on S3 already."""
     spec = look.cluster
     uris = {item.script: "bootstrap script" for item in spec.bootstrap}
-    if spec.security.in_transit:
+    if spec.kind == "emr" and spec.security.in_transit:
         uris[spec.security.in_transit] = "archive of certificates"
     s3 = look.client("s3")
     for uri, what in uris.items():
@@ -92,11 +92,11 @@ def _objects(look: Look) -> Iterator[Finding]:
 
 def _keys(look: Look) -> Iterator[Finding]:
     """Keys that encrypt are there and enabled."""
-    security = look.cluster.security
+    spec = look.cluster
     wanted = {
         "storage.kms_key": look.project.storage.kms_key,
-        "security.disk_key": security.disk_key,
-        "security.log_key": security.log_key,
+        "security.disk_key": spec.security.disk_key,
+        "security.log_key": spec.security.log_key if spec.kind == "emr" else None,
         **{f"the key of bucket {item.name}": item.kms_key for item in look.cluster.buckets},
     }
     for where, key in wanted.items():

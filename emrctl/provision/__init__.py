@@ -12,11 +12,11 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emrctl import bundled, costs, preflight, staging
+from emrctl import bundled, costs, launching, preflight, staging
 from emrctl.engine.base import Engine, Event, Outcome, Plan, Report
 from emrctl.engine.failures import translated
 from emrctl.errors import NotFoundError, ProvisioningError
-from emrctl.provision.bucket import bucket_name, empty, find_bucket
+from emrctl.provision.bucket import bucket_name, empty, find_bucket, settings
 from emrctl.provision.engines import engine_for, stacks
 from emrctl.provision.observed import Cluster, Node, find_cluster, list_clusters, show
 from emrctl.provision.programs import cluster_program, storage_program
@@ -65,7 +65,8 @@ def preview(
     bucket = bucket_name(project, target)
     scripts = {script: _address(root, bucket, script) for script in _scripts(project)}
     storage = below.preview(project.storage_stack, storage_program(project, target))
-    program = cluster_program(project, target, bucket, scripts)
+    known = settings(target) | launching.settings(project, target, make=False)
+    program = cluster_program(project, known, bucket, scripts)
     cluster = above.preview(project.cluster_stack, program)
     cost = costs.estimate(project)
     priced = dataclasses.replace(
@@ -101,7 +102,8 @@ def up(
     with translated(f"staging bootstrap scripts in {bucket}"):
         staging.prepare_event_logs(target, bucket)
         scripts = {name: staging.put_file(target, bucket, file) for name, file in files.items()}
-    above.up(project.cluster_stack, cluster_program(project, target, bucket, scripts), report)
+    known = settings(target) | launching.settings(project, target)
+    above.up(project.cluster_stack, cluster_program(project, known, bucket, scripts), report)
     return find_cluster(project, target)
 
 
@@ -147,6 +149,9 @@ def _stands(engine: Engine, stack: str, program: Any) -> bool:
 
 
 def _scripts(project: ProjectSpec) -> list[str]:
+    """What EMR fetches from S3; EC2 instances get theirs over SSH."""
+    if project.cluster.kind == "ec2":
+        return []
     return sorted({action.script for action in project.bootstrap_actions})
 
 

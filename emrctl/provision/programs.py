@@ -28,11 +28,11 @@ def storage_program(project: ProjectSpec, target: Target) -> Program:
 
 
 def cluster_program(
-    project: ProjectSpec, target: Target, bucket: str, scripts: Mapping[str, str]
+    project: ProjectSpec, found: Mapping[str, str], bucket: str, scripts: Mapping[str, str]
 ) -> Program:
-    """What declares the cluster and all that it stands in."""
+    """What declares the cluster and all that it stands in; `found` are the program's settings."""
     bundled.import_stacks()
-    known = settings(target)
+    known = dict(found)
 
     def program() -> None:
         from stacks import program as declared

@@ -5,6 +5,8 @@ Every model refuses unknown keys. The models' field names are the keys of `emrct
 
 from emrctl.specs.base import Count, Memory, Name, Properties, Spec, Texts, memory_mb
 from emrctl.specs.cluster import BootstrapSpec, Classification, ClusterSpec
+from emrctl.specs.clusters import AnyClusterSpec
+from emrctl.specs.ec2 import DisksSpec, Ec2ClusterSpec, MachineSpec, WorkersSpec
 from emrctl.specs.engine import EngineSpec
 from emrctl.specs.jobs import DeployMode, ExperimentSpec, JobSpec, SparkSettings
 from emrctl.specs.local import aws_alone, refuse_local
@@ -20,12 +22,15 @@ from emrctl.specs.place import BucketSpec, NetworkSpec, RolesSpec, SecuritySpec,
 from emrctl.specs.project import ProjectSpec
 
 __all__ = [
+    "AnyClusterSpec",
     "BootstrapSpec",
     "BucketSpec",
     "Classification",
     "ClusterSpec",
     "Count",
     "DeployMode",
+    "DisksSpec",
+    "Ec2ClusterSpec",
     "EngineSpec",
     "ExperimentSpec",
     "FleetSpec",
@@ -33,6 +38,7 @@ __all__ = [
     "FleetsSpec",
     "GroupSpec",
     "JobSpec",
+    "MachineSpec",
     "Memory",
     "Name",
     "NetworkSpec",
@@ -46,6 +52,7 @@ __all__ = [
     "StorageSpec",
     "TaskSpec",
     "Texts",
+    "WorkersSpec",
     "aws_alone",
     "memory_mb",
     "refuse_local",

@@ -86,16 +86,12 @@ class ClusterSpec(Spec):
     @field_validator("bootstrap", mode="before")
     @classmethod
     def _short_form(cls, value: Any) -> Any:
-        if not isinstance(value, list | tuple):
-            return value
-        return [{"script": item} if isinstance(item, str) else item for item in value]
+        return short_scripts(value)
 
     @field_validator("buckets", mode="before")
     @classmethod
     def _bucket_names(cls, value: Any) -> Any:
-        if not isinstance(value, list | tuple):
-            return value
-        return [{"name": item} if isinstance(item, str) else item for item in value]
+        return bucket_names(value)
 
     @model_validator(mode="before")
     @classmethod
@@ -149,6 +145,11 @@ class ClusterSpec(Spec):
         return self.ttl_s > 0
 
     @property
+    def one_subnet(self) -> bool:
+        """Groups stand in one subnet; fleets take any of several."""
+        return self.fleets is None
+
+    @property
     def _by_ids(self) -> bool:
         return isinstance(self.network.subnets, tuple)
 
@@ -167,6 +168,17 @@ class ClusterSpec(Spec):
         return GroupSpec(type=self.fleets.primary.types[0].type)
 
     @property
+    def nodes(self) -> int:
+        """How many instances are asked for."""
+        tasks = sum(group.count for group in self.task)
+        return self.primary_group.count + self.core_group.count + tasks
+
+    @property
+    def nodes_at_most(self) -> int:
+        """How many instances it may come to."""
+        return max(self.nodes, self.scaling.maximum + 1 if self.scaling else 0)
+
+    @property
     def types(self) -> tuple[str, ...]:
         """Every instance type that the cluster may take, each once, the primary's first."""
         groups = [self.primary.type, self.core.type, *(group.type for group in self.task)]
@@ -183,6 +195,22 @@ class ClusterSpec(Spec):
         """
         groups = (self.primary_group, self.core_group, *self.task)
         return sum(g.count * catalog.instance_type(g.type).hourly_usd for g in groups)
+
+
+def short_scripts(value: Any) -> Any:
+    """Bootstrap scripts, of which each may be given by its name alone."""
+    return _named(value, "script")
+
+
+def bucket_names(value: Any) -> Any:
+    """Further buckets, of which each may be given by its name alone."""
+    return _named(value, "name")
+
+
+def _named(value: Any, key: str) -> Any:
+    if not isinstance(value, list | tuple):
+        return value
+    return [{key: item} if isinstance(item, str) else item for item in value]
 
 
 def _as_group(fleet: FleetSpec) -> GroupSpec:

@@ -1,4 +1,4 @@
-"""What the EMR on localhost has not got, refused by name before anything is made."""
+"""What the AWS on localhost has not got, refused by name before anything is made."""
 
 from __future__ import annotations
 
@@ -10,6 +10,20 @@ if TYPE_CHECKING:
     from emrctl.specs.project import ProjectSpec
 
 # Dotted keys; what differs from its default here needs AWS.
+_BOTH = (
+    "cluster.placement",
+    "cluster.network.private",
+    "cluster.network.nat",
+    "cluster.network.endpoints",
+    "cluster.network.close_default_group",
+    "cluster.network.vpc",
+    "cluster.network.subnets",
+    "cluster.roles.instance_profile",
+    "cluster.roles.permissions_boundary",
+    "cluster.roles.ssm",
+    "cluster.security.disk_key",
+    "storage.access_logs",
+)
 AWS_ALONE = (
     "cluster.primary.count",
     "cluster.primary.bid_usd",
@@ -20,30 +34,23 @@ AWS_ALONE = (
     "cluster.ami",
     "cluster.root_volume_gb",
     "cluster.key_pair",
-    "cluster.placement",
-    "cluster.network.private",
-    "cluster.network.nat",
-    "cluster.network.endpoints",
-    "cluster.network.close_default_group",
-    "cluster.network.vpc",
-    "cluster.network.subnets",
     "cluster.roles.service",
-    "cluster.roles.instance_profile",
-    "cluster.roles.permissions_boundary",
-    "cluster.roles.ssm",
     "cluster.security.at_rest",
-    "cluster.security.disk_key",
     "cluster.security.in_transit",
     "cluster.security.log_key",
     "cluster.security.configuration",
-    "storage.access_logs",
+    *_BOTH,
 )
+# Instances are reached over SSH there, at addresses of this machine.
+AWS_ALONE_EC2 = ("cluster.ssh", "cluster.wheelhouse", *_BOTH)
 
 
 def aws_alone(project: ProjectSpec) -> tuple[str, ...]:
-    """The keys of the spec that ask for what the EMR on localhost has not got."""
-    bare = type(project)(project=project.project)
-    return tuple(key for key in AWS_ALONE if _at(project, key) != _at(bare, key))
+    """The keys of the spec that ask for what the AWS on localhost has not got."""
+    kind = project.cluster.kind
+    bare = type(project).model_validate({"project": project.project, "cluster": {"kind": kind}})
+    keys = AWS_ALONE if kind == "emr" else AWS_ALONE_EC2
+    return tuple(key for key in keys if _at(project, key) != _at(bare, key))
 
 
 def refuse_local(project: ProjectSpec) -> None:

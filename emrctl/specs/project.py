@@ -6,8 +6,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from emrctl.errors import SpecError
 from emrctl.specs.base import Name, Properties, Spec
 from emrctl.specs.cluster import BootstrapSpec, ClusterSpec
+from emrctl.specs.clusters import ClusterField
+from emrctl.specs.ec2 import Ec2ClusterSpec
 from emrctl.specs.engine import EngineSpec
 from emrctl.specs.jobs import ExperimentSpec, JobSpec
 from emrctl.specs.place import StorageSpec
@@ -25,7 +28,7 @@ class ProjectSpec(Spec):
     region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")] = "us-east-1"
     profile: str | None = None
     storage: StorageSpec = StorageSpec()
-    cluster: ClusterSpec = ClusterSpec()
+    cluster: ClusterField = ClusterSpec()
     engine: EngineSpec = EngineSpec()
     jobs: dict[str, JobSpec] = Field(default_factory=dict)
     experiments: dict[str, ExperimentSpec] = Field(default_factory=dict)
@@ -43,9 +46,28 @@ class ProjectSpec(Spec):
         return f"{self.project}-{self.cluster.name}"
 
     @property
+    def emr(self) -> ClusterSpec:
+        """The cluster, which is EMR's; `SpecError` where it is of another kind."""
+        if isinstance(self.cluster, ClusterSpec):
+            return self.cluster
+        raise _other_kind(self.cluster.name, "emr", self.cluster.kind)
+
+    @property
+    def ec2(self) -> Ec2ClusterSpec:
+        """The cluster, which is of EC2 instances; `SpecError` where it is of another kind."""
+        if isinstance(self.cluster, Ec2ClusterSpec):
+            return self.cluster
+        raise _other_kind(self.cluster.name, "ec2", self.cluster.kind)
+
+    @property
     def bootstrap_actions(self) -> tuple[BootstrapSpec, ...]:
-        """The spec's own, and the one that ends the cluster after its time."""
+        """What EMR runs on every node: the spec's own, and what ends the cluster after its time.
+
+        On EC2 instances only the spec's own: all else comes over SSH.
+        """
         spec = self.cluster
+        if spec.kind == "ec2":
+            return spec.bootstrap
         limit = BootstrapSpec(script="ttl.sh", args=(str(spec.ttl_s), self.region))
         return (*spec.bootstrap, limit) if spec.limited else spec.bootstrap
 
@@ -53,14 +75,16 @@ class ProjectSpec(Spec):
     def endpoint_services(self) -> tuple[str, ...]:
         """AWS's services that nodes without a public address reach by endpoints, S3 left out.
 
-        A node asks EMR about its own cluster, and STS who it is.
+        A node asks about its own cluster, and STS who it is.
         """
         spec = self.cluster
         if spec.network.endpoints is not None:
             return spec.network.endpoints
-        keys = (self.storage.kms_key, spec.security.disk_key, spec.security.log_key)
+        keys = [self.storage.kms_key, spec.security.disk_key]
+        keys += [spec.security.log_key] if spec.kind == "emr" else []
+        own = "elasticmapreduce" if spec.kind == "emr" else "ec2"
         sessions = ("ssm", "ssmmessages", "ec2messages") if spec.roles.ssm else ()
-        return ("elasticmapreduce", "sts", *(("kms",) if any(keys) else ()), *sessions)
+        return (own, "sts", *(("kms",) if any(keys) else ()), *sessions)
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -82,7 +106,13 @@ class ProjectSpec(Spec):
         """The same project with its cluster called `name`; itself where `name` is None."""
         if name is None or name == self.cluster.name:
             return self
-        cluster = {**self.cluster.model_dump(exclude_unset=True), "name": name}
+        given = self.cluster.model_dump(exclude_unset=True)
+        cluster = {**given, "name": name, "kind": self.cluster.kind}
         return ProjectSpec.model_validate(
             {**self.model_dump(exclude_unset=True), "cluster": cluster}
         )
+
+
+def _other_kind(name: str, wanted: str, kind: str) -> SpecError:
+    msg = f"cluster '{name}' is of kind {kind}, and this is about one of kind {wanted}"
+    return SpecError(msg, hint=f"Set `cluster.kind: {wanted}`, or name another cluster.")

@@ -1,0 +1,152 @@
+"""A project's clusters of EC2 instances: the instances' tags are the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from emrctl.provision.cluster import ENDED, EVENT_LOGS, Cluster, Node
+from emrctl.specs import AnyClusterSpec, Ec2ClusterSpec, ProjectSpec
+
+if TYPE_CHECKING:
+    from emrctl.target import Target
+
+LOGS = "logs/"
+PAGES = {"master": 8080, "spark": 4040, "history": 18080}
+_STATES = {
+    "pending": "STARTING",
+    "running": "RUNNING",
+    "stopping": "STOPPING",
+    "stopped": "STOPPED",
+    "shutting-down": "TERMINATING",
+    "terminated": "TERMINATED",
+}
+_STANDING = ("pending", "running", "stopping", "stopped")
+
+Described = dict[str, Any]
+
+
+def clusters(
+    project: ProjectSpec, target: Target, *, leaving: bool = False, ended: bool = False
+) -> Iterator[Cluster]:
+    """Those whose primary stands, newest first; with `leaving` and `ended` also the others."""
+    states = _STANDING + (("shutting-down",) if leaving else ())
+    states += ("terminated",) if ended else ()
+    every = list(described(project, target, states))
+    primaries = [item for item in every if tags(item).get("emrctl:role") == "primary"]
+    for primary in sorted(primaries, key=lambda item: item["LaunchTime"], reverse=True):
+        yield _observed(project, target, primary, every)
+
+
+def described(project: ProjectSpec, target: Target, states: Sequence[str]) -> Iterator[Described]:
+    """EC2's description of the project's instances in these states."""
+    filters = [
+        {"Name": "tag:emrctl:project", "Values": [project.project]},
+        {"Name": "tag-key", "Values": ["emrctl:role"]},
+        {"Name": "instance-state-name", "Values": list(states)},
+    ]
+    for page in target.client("ec2").get_paginator("describe_instances").paginate(Filters=filters):
+        for reservation in page["Reservations"]:
+            for item in reservation["Instances"]:
+                yield {"OwnerId": reservation.get("OwnerId", ""), **item}
+
+
+def tags(item: Described) -> dict[str, str]:
+    """An instance's tags as a mapping."""
+    return {tag["Key"]: tag["Value"] for tag in item.get("Tags", ())}
+
+
+def _observed(
+    project: ProjectSpec, target: Target, primary: Described, every: Sequence[Described]
+) -> Cluster:
+    marks = tags(primary)
+    stack, bucket = marks.get("emrctl:stack", ""), marks.get("emrctl:bucket", "")
+    name = stack.removeprefix(f"{project.project}-")
+    state = _STATES[primary["State"]["Name"]]
+    nodes = () if state in ENDED else _nodes(stack, primary, every)
+    where = f"arn:aws:ec2:{target.region}:{primary['OwnerId']}"
+    dns = _reached_at(primary)
+    return Cluster(
+        name=name,
+        stack=stack,
+        id=primary["InstanceId"],
+        arn=f"{where}:instance/{primary['InstanceId']}",
+        state=state,
+        reason=_reason(primary),
+        spec=_spec(project.with_cluster(name or None).cluster, primary, nodes),
+        bucket=bucket,
+        created=str(_made(primary)),
+        primary_dns=dns,
+        log_uri=f"s3://{bucket}/{LOGS}",
+        event_log_uri=f"s3://{bucket}/{EVENT_LOGS}",
+        nodes=nodes,
+        urls={page: f"http://{dns}:{port}" for page, port in PAGES.items()} if dns else {},
+    )
+
+
+def _nodes(stack: str, primary: Described, every: Sequence[Described]) -> tuple[Node, ...]:
+    """The primary, then workers by their number; those of an earlier cluster are not among them."""
+    workers = [
+        item
+        for item in every
+        if tags(item).get("emrctl:stack") == stack
+        and tags(item).get("emrctl:role") == "worker"
+        and item["State"]["Name"] in _STANDING
+    ]
+    return tuple(_node(item) for item in (primary, *sorted(workers, key=_number)))
+
+
+def _number(item: Described) -> tuple[int, str]:
+    digits = tags(item).get("emrctl:node", "").rpartition("-")[2]
+    return (int(digits) if digits.isdigit() else 0, str(item["InstanceId"]))
+
+
+def _node(item: Described) -> Node:
+    marks = tags(item)
+    return Node(
+        id=item["InstanceId"],
+        role=marks["emrctl:role"],
+        type=item["InstanceType"],
+        state=str(item["State"]["Name"]).upper(),
+        private_dns=item.get("PrivateDnsName", ""),
+        public_dns=item.get("PublicDnsName", ""),
+        private_ip=item.get("PrivateIpAddress", ""),
+        public_ip=item.get("PublicIpAddress", ""),
+        name=marks.get("emrctl:node", ""),
+    )
+
+
+def _reached_at(primary: Described) -> str:
+    """Its public name; in a private network the private one. Nothing while it stands still."""
+    if primary["State"]["Name"] not in {"pending", "running"}:
+        return ""
+    return primary.get("PublicDnsName") or primary.get("PrivateDnsName") or ""
+
+
+def _reason(primary: Described) -> str:
+    if primary["State"]["Name"] in {"pending", "running"}:
+        return ""
+    return str(primary.get("StateReason", {}).get("Message") or "")
+
+
+def _made(item: Described) -> Any:
+    """When it was made: the time of its launch is that of its last start."""
+    interfaces = item.get("NetworkInterfaces") or ()
+    joined = [one.get("Attachment", {}).get("AttachTime") for one in interfaces]
+    return min([when for when in joined if when is not None] + [item["LaunchTime"]])
+
+
+def _spec(wanted: AnyClusterSpec, primary: Described, nodes: Sequence[Node]) -> Ec2ClusterSpec:
+    """The spec with the version, types and count that the cluster really has."""
+    if not isinstance(wanted, Ec2ClusterSpec):
+        wanted = Ec2ClusterSpec(name=wanted.name, tags=wanted.tags)
+    workers = [node for node in nodes if node.role == "worker"]
+    seen: dict[str, Any] = {
+        "spark": tags(primary).get("emrctl:spark", wanted.spark),
+        "primary": wanted.primary.model_copy(update={"type": primary["InstanceType"]}),
+    }
+    if nodes:
+        type_ = workers[0].type if workers else wanted.worker.type
+        real = {"type": type_, "count": len(workers)}
+        seen["worker"] = wanted.worker.model_copy(update=real)
+    return wanted.model_copy(update=seen)

@@ -1,0 +1,35 @@
+"""A cluster of any kind, told apart by its `kind`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, ValidationError
+from pydantic_core import InitErrorDetails
+
+from emrctl.specs.cluster import ClusterSpec
+from emrctl.specs.ec2 import Ec2ClusterSpec
+
+KINDS: dict[str, type[ClusterSpec | Ec2ClusterSpec]] = {
+    "emr": ClusterSpec,
+    "ec2": Ec2ClusterSpec,
+}
+
+
+def _of_its_kind(value: Any) -> Any:
+    """What was written, as a cluster of the kind that it names; EMR's where it names none.
+
+    Chosen here and not by pydantic, whose errors would name every kind's faults.
+    """
+    if not isinstance(value, dict):
+        return value
+    kind = value.get("kind", "emr")
+    if kind not in KINDS:
+        expected = {"expected": " or ".join(f"'{name}'" for name in KINDS)}
+        fault = InitErrorDetails(type="literal_error", loc=("kind",), input=kind, ctx=expected)
+        raise ValidationError.from_exception_data("cluster", [fault])
+    return KINDS[kind].model_validate(value)
+
+
+AnyClusterSpec = ClusterSpec | Ec2ClusterSpec
+ClusterField = Annotated[ClusterSpec | Ec2ClusterSpec, BeforeValidator(_of_its_kind)]
