@@ -11,7 +11,8 @@ import pytest
 
 from emrctl import home as places
 from emrctl import provision
-from emrctl.errors import NotFoundError
+from emrctl.emulator.fake import FakeLife
+from emrctl.errors import NotFoundError, ProvisioningError
 from emrctl.provision import Cluster
 from emrctl.specs import ProjectSpec
 from emrctl.target import Target
@@ -90,3 +91,137 @@ def test_down_leaves_nothing_but_the_reason(home: Home) -> None:
     assert "User initiated" in ended.reason
     with pytest.raises(NotFoundError):
         provision.find_cluster(pets(), home.target)
+
+
+FIRM = {"worker": {"count": 2, "spot": False}}
+
+
+def test_stop_and_start_keep_the_instances(home: Home) -> None:
+    made = home.up(**FIRM)
+    project = pets(**FIRM)
+    still = provision.stop(project, home.target)
+    assert (still.id, still.state, still.stopped) == (made.id, "STOPPED", True)
+    assert {node.state for node in still.nodes} == {"STOPPED"}
+    assert (still.hourly_usd, still.primary_dns, still.urls) == (0.0, "", {})
+    assert provision.stop(project, home.target) == still
+    running = provision.start(project, home.target)
+    assert [node.id for node in running.nodes] == [node.id for node in made.nodes]
+    assert (running.state, running.created) == ("RUNNING", made.created)
+    assert provision.start(project, home.target) == running
+
+
+def test_up_starts_what_was_stopped(home: Home) -> None:
+    home.up(**FIRM)
+    provision.stop(pets(**FIRM), home.target)
+    assert home.changes(**FIRM) == {}
+    found = home.up(worker={"count": 3, "spot": False})
+    assert {node.state for node in found.nodes} == {"RUNNING"}
+    assert len(found.nodes) == 4
+
+
+def test_spot_instances_are_not_stopped_and_named(home: Home) -> None:
+    home.up()
+    with pytest.raises(ProvisioningError, match="worker-1, worker-2 of 'main' are spot") as caught:
+        provision.stop(pets(), home.target)
+    assert "worker.spot: false" in caught.value.hint
+    assert provision.find_cluster(pets(), home.target).state == "RUNNING"
+
+
+def test_a_worker_that_ended_is_made_again_and_the_others_stay(home: Home) -> None:
+    before = home.up()
+    home.target.client("ec2").terminate_instances(InstanceIds=[before.nodes[1].id])
+    seen = provision.find_cluster(pets(), home.target)
+    assert [node.name for node in seen.nodes] == ["primary", "worker-2"]
+    assert home.changes() == {"worker-1": ("create", "state")}
+    after = home.up()
+    assert after.nodes[1].id != before.nodes[1].id
+    assert (after.id, after.nodes[2].id) == (before.id, before.nodes[2].id)
+
+
+def test_a_cluster_whose_workers_are_all_gone_is_shown(home: Home) -> None:
+    found = home.up()
+    home.target.client("ec2").terminate_instances(InstanceIds=[node.id for node in found.nodes[1:]])
+    seen = provision.find_cluster(pets(), home.target)
+    assert (seen.spec.core_group.count, len(seen.nodes)) == (0, 1)
+
+
+def test_the_image_is_kept_while_the_cluster_stands(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.up()
+    kept = _images(home)
+    monkeypatch.setattr("emrctl.launching._looked_up", lambda *_: "ami-0123456789abcdef0")
+    assert home.changes(worker={"count": 3}) == {"worker-3": ("create",)}
+    home.up(worker={"count": 3})
+    assert _images(home) == kept
+    provision.down(pets(), home.target, home.root)
+    home.up()
+    assert _images(home) == {"ami-0123456789abcdef0"}
+
+
+def test_another_image_in_the_spec_replaces_the_instances(home: Home) -> None:
+    home.up()
+    changes = home.changes(ami="ami-0123456789abcdef0")
+    assert changes["primary"] == ("replace", "ami")
+    home.up(ami="ami-0123456789abcdef0")
+    assert _images(home) == {"ami-0123456789abcdef0"}
+
+
+def _images(home: Home) -> set[str]:
+    filters = [{"Name": "instance-state-name", "Values": ["running"]}]
+    answer = home.target.client("ec2").describe_instances(Filters=filters)
+    return {item["ImageId"] for group in answer["Reservations"] for item in group["Instances"]}
+
+
+def test_a_lost_key_is_told_while_the_cluster_stands(home: Home) -> None:
+    home.up()
+    places.key_file("pets-main").unlink()
+    with pytest.raises(NotFoundError, match="the key of pets-main, which stands") as caught:
+        home.up(worker={"count": 3})
+    assert "Copy it" in caught.value.hint
+    provision.down(pets(), home.target, home.root)
+    assert home.up().state == "RUNNING"
+
+
+def test_preview_makes_no_key(home: Home) -> None:
+    assert home.changes()["key"] == ("create",)
+    assert not places.key_file("pets-main").exists()
+
+
+def test_a_key_pair_of_the_user_s_own(home: Home) -> None:
+    home.target.client("ec2").create_key_pair(KeyName="mine")
+    found = home.up(key_pair="mine")
+    assert not places.key_file("pets-main").exists()
+    answer = home.target.client("ec2").describe_instances(InstanceIds=[found.id])
+    assert answer["Reservations"][0]["Instances"][0]["KeyName"] == "mine"
+
+
+def test_clusters_of_both_kinds_stand_side_by_side(home: Home, life: FakeLife) -> None:
+    plain = home.up()
+    emr = ProjectSpec.model_validate({"project": "pets", "cluster": {"name": "big"}})
+    big = provision.up(emr, home.target, home.root)
+    assert {found.id for found in provision.list_clusters(emr, home.target)} == {plain.id, big.id}
+    assert provision.find_cluster(emr, home.target, "main").spec.kind == "ec2"
+    assert provision.find_cluster(pets(), home.target, "big").spec.kind == "emr"
+    with pytest.raises(ProvisioningError, match="is EMR's"):
+        provision.stop(pets(), home.target, "big")
+
+
+def test_what_it_costs_is_previewed_without_emr_s_fee(home: Home) -> None:
+    _, plan = provision.preview(pets(worker={"spot": False}), home.target, home.root)
+    assert plan.ec2_usd == pytest.approx(3 * 0.192)
+    assert (plan.emr_usd, plan.other_usd > 0) == (0.0, True)
+
+
+def test_a_group_lets_in_the_caller_alone(home: Home) -> None:
+    found = home.up()
+    instance = home.target.client("ec2").describe_instances(InstanceIds=[found.id])
+    [group] = instance["Reservations"][0]["Instances"][0]["NetworkInterfaces"][0]["Groups"]
+    rules = home.target.client("ec2").describe_security_group_rules(
+        Filters=[{"Name": "group-id", "Values": [group["GroupId"]]}]
+    )["SecurityGroupRules"]
+    inside = [rule for rule in rules if not rule["IsEgress"]]
+    [ssh] = [rule for rule in inside if rule.get("CidrIpv4")]
+    assert (ssh["CidrIpv4"], ssh["FromPort"], ssh["ToPort"]) == ("127.0.0.1/32", 22, 22)
+    [own] = [rule for rule in inside if not rule.get("CidrIpv4")]
+    assert own["ReferencedGroupInfo"]["GroupId"] == group["GroupId"]

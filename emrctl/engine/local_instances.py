@@ -140,7 +140,8 @@ def _read(aws: Aws, id_: str, _inputs: Inputs) -> Outputs | None:
 def _observe(aws: Aws, id_: str, inputs: Inputs) -> Outputs:
     """What an update can change, as it is now."""
     found = _described(aws, id_) or {}
-    groups = [item["GroupId"] for item in found.get("SecurityGroups", ())]
+    interfaces = found.get("NetworkInterfaces") or [{}]
+    groups = [item["GroupId"] for item in interfaces[0].get("Groups", ())]
     same = sorted(groups) == sorted(inputs.get("vpcSecurityGroupIds", ()))
     return {
         "tags": tags_of(found.get("Tags")),

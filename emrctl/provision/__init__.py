@@ -1,4 +1,4 @@
-"""Bucket and clusters of a project: wanted, brought about, observed.
+"""Bucket and clusters of a project: wanted, brought about, stopped and started, observed.
 
 A project has two kinds of stack: `<project>-storage` with the bucket, which outlives clusters,
 and one `<project>-<cluster>` for each cluster. What stands is asked of AWS, where tags are the
@@ -19,6 +19,7 @@ from emrctl.errors import NotFoundError, ProvisioningError
 from emrctl.provision.bucket import bucket_name, empty, find_bucket, settings
 from emrctl.provision.engines import engine_for, stacks
 from emrctl.provision.observed import Cluster, Node, find_cluster, list_clusters, show
+from emrctl.provision.power import start, stop
 from emrctl.provision.programs import cluster_program, storage_program
 from emrctl.provision.standing import adopt, drift, export, history, outputs, refresh
 from emrctl.specs import ProjectSpec
@@ -45,6 +46,8 @@ __all__ = [
     "refresh",
     "show",
     "stacks",
+    "start",
+    "stop",
     "up",
 ]
 
@@ -89,8 +92,9 @@ def up(
 ) -> Cluster:
     """Bucket and cluster are as the spec says, and the cluster takes steps.
 
-    Nothing is done where nothing differs. `ProvisioningError` says what failed and what stands;
-    calling again goes on from there.
+    EC2 instances run then, and nothing on them: what they are for comes over SSH. Stopped ones
+    are started. Nothing is done where nothing differs. `ProvisioningError` says what failed and
+    what stands; calling again goes on from there.
     """
     below, above = _engines(project, target, root, engine)
     project = preflight.ready(project, target)
@@ -104,7 +108,8 @@ def up(
         scripts = {name: staging.put_file(target, bucket, file) for name, file in files.items()}
     known = settings(target) | launching.settings(project, target)
     above.up(project.cluster_stack, cluster_program(project, known, bucket, scripts), report)
-    return find_cluster(project, target)
+    found = find_cluster(project, target)
+    return start(project, target) if found.stopped else found
 
 
 def down(

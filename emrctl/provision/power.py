@@ -1,0 +1,118 @@
+"""Clusters of EC2 instances that stand still for a while: disks stay, and only they cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from emrctl.engine.failures import translated
+from emrctl.errors import ProvisioningError, WaitTimeoutError
+from emrctl.provision.cluster import Cluster
+from emrctl.provision.machines import described, tags
+from emrctl.provision.observed import find_cluster
+from emrctl.specs import ProjectSpec
+
+if TYPE_CHECKING:
+    from emrctl.target import Target
+
+Say = Callable[[str], None]
+
+_STANDING = ("pending", "running", "stopping", "stopped")
+# EC2 itself gives up on a stop after some minutes, and forces it.
+_PATIENCE_S = 1200.0
+
+
+def _quiet(_line: str) -> None:
+    """A report that tells nobody."""
+
+
+def stop(
+    project: ProjectSpec, target: Target, name: str | None = None, *, report: Say = _quiet
+) -> Cluster:
+    """The cluster's instances stand still, as EC2 says; nothing is done where they do already.
+
+    `ProvisioningError` where one of them is a spot instance, which EC2 does not stop.
+    """
+    cluster = _ours(project, target, name)
+    with translated(f"stopping {cluster.stack}"):
+        nodes = _instances(project, target, cluster.stack)
+        _refuse_spot(cluster, nodes)
+        # EC2 refuses to stop what still starts.
+        nodes = _until(project, target, cluster.stack, nodes, ("running", "stopping", "stopped"))
+        ids = _in_state(nodes, "running")
+        if ids:
+            report(f"stopping {len(ids)} instances")
+            target.client("ec2").stop_instances(InstanceIds=ids)
+        _until(project, target, cluster.stack, nodes, ("stopped",))
+    return find_cluster(project, target, name)
+
+
+def start(
+    project: ProjectSpec, target: Target, name: str | None = None, *, report: Say = _quiet
+) -> Cluster:
+    """The cluster's instances run, as EC2 says, at new addresses; what they ran does not yet."""
+    cluster = _ours(project, target, name)
+    with translated(f"starting {cluster.stack}"):
+        nodes = _instances(project, target, cluster.stack)
+        nodes = _until(project, target, cluster.stack, nodes, ("pending", "running", "stopped"))
+        ids = _in_state(nodes, "stopped")
+        if ids:
+            report(f"starting {len(ids)} instances")
+            target.client("ec2").start_instances(InstanceIds=ids)
+        _until(project, target, cluster.stack, nodes, ("running",))
+    return find_cluster(project, target, name)
+
+
+def _ours(project: ProjectSpec, target: Target, name: str | None) -> Cluster:
+    found = find_cluster(project, target, name)
+    if found.spec.kind != "ec2":
+        hint = "Take it down: `emrctl down`. The bucket and all runs stay."
+        raise ProvisioningError(f"cluster '{found.name}' is EMR's, which stops none", hint=hint)
+    return found
+
+
+def _instances(project: ProjectSpec, target: Target, stack: str) -> list[dict[str, Any]]:
+    every = described(project, target, _STANDING)
+    return [item for item in every if tags(item).get("emrctl:stack") == stack]
+
+
+def _refuse_spot(cluster: Cluster, nodes: Sequence[dict[str, Any]]) -> None:
+    spot = sorted(
+        tags(item).get("emrctl:node", item["InstanceId"])
+        for item in nodes
+        if item.get("InstanceLifecycle") == "spot"
+    )
+    if spot:
+        verb = "is a spot instance" if len(spot) == 1 else "are spot instances"
+        hint = (
+            "Set cluster.worker.spot: false before the cluster is made, or take it down: the "
+            "bucket and all runs stay."
+        )
+        msg = f"{', '.join(spot)} of '{cluster.name}' {verb}, which EC2 does not stop"
+        raise ProvisioningError(msg, hint=hint)
+
+
+def _in_state(nodes: Sequence[dict[str, Any]], state: str) -> list[str]:
+    return [item["InstanceId"] for item in nodes if item["State"]["Name"] == state]
+
+
+def _until(
+    project: ProjectSpec,
+    target: Target,
+    stack: str,
+    nodes: Sequence[dict[str, Any]],
+    states: Sequence[str],
+) -> list[dict[str, Any]]:
+    """The instances, once each of them is in one of `states`; those that ended are left out."""
+    wanted = {item["InstanceId"] for item in nodes}
+    until = time.monotonic() + _PATIENCE_S
+    while True:
+        now = [item for item in _instances(project, target, stack) if item["InstanceId"] in wanted]
+        if all(item["State"]["Name"] in states for item in now):
+            return now
+        if time.monotonic() > until:
+            late = [item["InstanceId"] for item in now if item["State"]["Name"] not in states]
+            msg = f"{', '.join(late)}: not {' or '.join(states)} after {_PATIENCE_S / 60:.0f} min"
+            raise WaitTimeoutError(msg, hint="Run the same command again.")
+        time.sleep(target.poll_s)
