@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from emrctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from pydantic import BaseModel, ValidationError
+    from pydantic import BaseModel
     from pydantic_core import ErrorDetails
 
 KeyPath = tuple[str | int, ...]
@@ -65,25 +65,22 @@ def check(model: type[Model], document: Document, value: Mapping[str, Any] | Non
     """
     from pydantic import ValidationError
 
+    given = document.value if value is None else value
     try:
-        return model.model_validate(document.value if value is None else value)
+        return model.model_validate(given)
     except ValidationError as error:
-        faults = _faults(model, document, error)
+        faults = [_fault((model, given), document, detail) for detail in error.errors()]
         raise UsageError(
             "\n".join(faults), hint="`emrctl config --schema` has every key."
         ) from None
 
 
-def _faults(model: type[BaseModel], document: Document, error: ValidationError) -> list[str]:
-    return [_fault(model, document, detail) for detail in error.errors()]
-
-
-def _fault(model: type[BaseModel], document: Document, detail: ErrorDetails) -> str:
+def _fault(wanted: tuple[type[BaseModel], Any], document: Document, detail: ErrorDetails) -> str:
     path: KeyPath = detail["loc"]
     dotted = ".".join(str(part) for part in path)
     where = document.where(path)
     if detail["type"] == "extra_forbidden":
-        return f"{where}: {dotted}: unknown key{_nearest(model, path)}"
+        return f"{where}: {dotted}: unknown key{_nearest(*wanted, path)}"
     if detail["type"] == "missing":
         return f"{where}: {dotted}: is required"
     message = detail["msg"].removeprefix("Value error, ")
@@ -93,34 +90,52 @@ def _fault(model: type[BaseModel], document: Document, detail: ErrorDetails) -> 
     return f"{where}: {dotted + ': ' if dotted else ''}{message}{shown}"
 
 
-def _nearest(model: type[BaseModel], path: KeyPath) -> str:
-    known = _fields(model, path[:-1])
+def _nearest(model: type[BaseModel], given: Any, path: KeyPath) -> str:
+    known = _fields(model, given, path[:-1])
     near = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.5)
     if near:
         return f"; did you mean '{near[0]}'?"
     return f"; known here: {', '.join(known)}" if known else ""
 
 
-def _fields(model: type[BaseModel], path: KeyPath) -> list[str]:
+def _fields(model: type[BaseModel], given: Any, path: KeyPath) -> list[str]:
     """Names of the fields of the model that `path` leads to, looking through containers."""
     current: Any = model
     for part in path:
+        given = _inside(given, part)
         fields = getattr(current, "model_fields", None)
         if fields is not None and isinstance(part, str) and part in fields:
-            current = _inner_model(fields[part].annotation)
+            current = _inner_model(fields[part].annotation, given)
     return list(getattr(current, "model_fields", {}))
 
 
-def _inner_model(annotation: Any) -> Any:
+def _inside(given: Any, part: str | int) -> Any:
+    try:
+        return given[part]
+    except (KeyError, IndexError, TypeError):
+        return None
+
+
+def _inner_model(annotation: Any, given: Any) -> Any:
+    """The model in an annotation; of several the one whose kind was given, else the first."""
+    found = list(_models(annotation))
+    chosen = [model for model in found if _is_kind(model, given)]
+    return next(iter(chosen or found), None)
+
+
+def _models(annotation: Any) -> Iterator[Any]:
     from typing import get_args
 
     if hasattr(annotation, "model_fields"):
-        return annotation
+        yield annotation
+        return
     for argument in get_args(annotation):
-        found = _inner_model(argument)
-        if found is not None:
-            return found
-    return None
+        yield from _models(argument)
+
+
+def _is_kind(model: Any, given: Any) -> bool:
+    field = model.model_fields.get("kind")
+    return field is not None and isinstance(given, dict) and given.get("kind") == field.default
 
 
 def _walk(node: Any, path: KeyPath, lines: dict[KeyPath, int], file: str) -> None:

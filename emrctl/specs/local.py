@@ -41,8 +41,7 @@ AWS_ALONE = (
     "cluster.security.configuration",
     *_BOTH,
 )
-# Instances are reached over SSH there, at addresses of this machine.
-AWS_ALONE_EC2 = ("cluster.ssh", "cluster.wheelhouse", *_BOTH)
+AWS_ALONE_EC2 = _BOTH
 
 
 def aws_alone(project: ProjectSpec) -> tuple[str, ...]:

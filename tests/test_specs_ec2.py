@@ -1,0 +1,187 @@
+"""What a cluster of EC2 instances may ask for, what it may not, and how the two kinds differ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from emrctl import config
+from emrctl.errors import SpecError, UsageError
+from emrctl.specs import Ec2ClusterSpec, ProjectSpec, aws_alone, refuse_local
+from emrctl.specs.local import AWS_ALONE_EC2
+
+DISK_KEY = "arn:aws:kms:us-east-1:1:key/k"
+
+
+def _project(**cluster: Any) -> ProjectSpec:
+    return ProjectSpec.model_validate({"project": "pets", "cluster": {"kind": "ec2", **cluster}})
+
+
+def test_the_kind_chooses_what_a_cluster_is() -> None:
+    assert ProjectSpec(project="pets").cluster.kind == "emr"
+    project = _project(worker={"count": 3})
+    assert project.cluster == project.ec2
+    assert project.ec2.worker.count == 3
+    with pytest.raises(SpecError, match="'main' is of kind ec2") as caught:
+        _ = project.emr
+    assert "cluster.kind: emr" in caught.value.hint
+    with pytest.raises(SpecError, match="of kind emr"):
+        _ = ProjectSpec(project="pets").ec2
+
+
+def test_a_default_one_runs_on_localhost() -> None:
+    project = _project()
+    refuse_local(project)
+    assert project.ec2.nodes == 3
+    assert project.ec2.release == "spark-3.5.9"
+    assert (project.ec2.primary.spot, project.ec2.worker.spot) == (False, True)
+
+
+def test_another_name_keeps_the_kind_however_it_was_made() -> None:
+    project = ProjectSpec(project="pets", cluster=Ec2ClusterSpec(spark="4.0.1"))
+    other = project.with_cluster("big")
+    assert (other.cluster.name, other.ec2.spark) == ("big", "4.0.1")
+
+
+def test_it_speaks_of_its_nodes_as_emr_s_does() -> None:
+    spec = _project(
+        primary={"type": "m6g.xlarge"},
+        worker={"type": "r5.xlarge", "count": 4, "root_gb": 200, "bid_usd": 0.1},
+    ).ec2
+    assert spec.types == ("m6g.xlarge", "r5.xlarge")
+    assert (spec.primary_group.count, spec.primary_group.bid_usd) == (1, None)
+    assert (spec.core_group.count, spec.core_group.bid_usd) == (4, 0.1)
+    assert spec.core_group.total_gb == 200
+    assert (spec.nodes, spec.nodes_at_most, spec.one_subnet) == (5, 5, True)
+    assert spec.hourly_usd == pytest.approx(0.154 + 4 * 0.252)
+
+
+def test_spot_without_a_bid_costs_what_it_does_on_demand_at_most() -> None:
+    assert Ec2ClusterSpec().core_group.bid_usd == pytest.approx(0.192)
+
+
+def test_the_image_is_the_node_s_own() -> None:
+    spec = Ec2ClusterSpec()
+    assert spec.image("m5.xlarge").endswith("-x86_64")
+    assert spec.image("m6g.xlarge").endswith("-arm64")
+    assert Ec2ClusterSpec(ami="ami-0a").image("m5.xlarge") == "ami-0a"
+
+
+def test_only_the_spec_s_own_scripts_are_declared() -> None:
+    assert [action.script for action in _project().bootstrap_actions] == ["python.sh"]
+
+
+def test_endpoints_are_of_the_services_that_nodes_ask() -> None:
+    private = {"private": True, "nat": True}
+    project = _project(network=private, ssh="10.0.0.0/8", roles={"ssm": True})
+    assert project.endpoint_services == ("ec2", "sts", "ssm", "ssmmessages", "ec2messages")
+    keyed = _project(network=private, ssh="10.0.0.0/8", security={"disk_key": DISK_KEY})
+    assert keyed.endpoint_services == ("ec2", "sts", "kms")
+
+
+AWS_VALUES: dict[str, dict[str, Any]] = {
+    "cluster.placement": {"placement": "cluster"},
+    "cluster.network.private": {"network": {"private": True, "nat": True}, "ssh": "10.0.0.0/8"},
+    "cluster.network.nat": {"network": {"private": True, "nat": True}, "ssh": "10.0.0.0/8"},
+    "cluster.network.endpoints": {
+        "network": {"private": True, "nat": True, "endpoints": ["ec2"]},
+        "ssh": "10.0.0.0/8",
+    },
+    "cluster.network.close_default_group": {"network": {"close_default_group": True}},
+    "cluster.network.vpc": {"network": {"vpc": "vpc-1", "subnets": ["subnet-1"]}},
+    "cluster.network.subnets": {"network": {"subnets": ["subnet-1"]}},
+    "cluster.roles.instance_profile": {"roles": {"instance_profile": "mine"}},
+    "cluster.roles.permissions_boundary": {
+        "roles": {"permissions_boundary": "arn:aws:iam::1:policy/limit"}
+    },
+    "cluster.roles.ssm": {"roles": {"ssm": True}},
+    "cluster.security.disk_key": {"security": {"disk_key": DISK_KEY}},
+}
+
+
+@pytest.mark.parametrize("key", [key for key in AWS_ALONE_EC2 if key.startswith("cluster.")])
+def test_what_localhost_has_not_got_is_refused_by_name(key: str) -> None:
+    project = _project(**AWS_VALUES[key])
+    assert key in aws_alone(project)
+    with pytest.raises(SpecError, match=key):
+        refuse_local(project)
+
+
+IMPOSSIBLE: dict[str, tuple[dict[str, Any], str]] = {
+    "a bid on demand": ({"primary": {"bid_usd": 0.1}}, "spot: true as well"),
+    "no workers": ({"worker": {"count": 0}}, "greater than or equal to 1"),
+    "a disk too small": ({"worker": {"root_gb": 4}}, "greater than or equal to 10"),
+    "SSH from everywhere": ({"ssh": "0.0.0.0/0"}, "the whole world may not come in"),
+    "SSH from a name": ({"ssh": "office"}, "neither caller nor none nor a range"),
+    "SSH from a host's bits": ({"ssh": "203.0.113.7/24"}, "neither caller nor none nor a range"),
+    "nobody in at all": ({"ssh": "none"}, "roles.ssm: true"),
+    "the caller in a private network": (
+        {"network": {"private": True, "nat": True}},
+        "range of your VPN",
+    ),
+    "no way to packages": (
+        {"network": {"private": True}, "ssh": "10.0.0.0/8"},
+        "set wheelhouse",
+    ),
+    "EMR's role": ({"roles": {"service": "EMR_DefaultRole"}}, "roles.service is EMR's"),
+    "two subnets": ({"network": {"subnets": ["subnet-1", "subnet-2"]}}, "one subnet"),
+    "one image for two kinds": (
+        {"ami": "ami-0a", "primary": {"type": "m6g.xlarge"}},
+        "no image is for arm64 and x86_64",
+    ),
+    "an image by its name": ({"ami": "amazon-linux"}, "pattern"),
+    "a version that is none": ({"spark": "3.5"}, "pattern"),
+    "too many spread": ({"placement": "spread", "worker": {"count": 7}}, "7 instances in a zone"),
+    "a wheelhouse on the web": ({"wheelhouse": "https://example.org/"}, "pattern"),
+}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_what_no_cluster_can_be_is_refused_with_why(name: str) -> None:
+    document, words = IMPOSSIBLE[name]
+    with pytest.raises(ValidationError, match=words):
+        _project(**document)
+
+
+COMPLAINTS = {
+    "kind: ec2\n  worker: {cout: 3}": (
+        "e.yaml:4: cluster.worker.cout: unknown key; did you mean 'count'?"
+    ),
+    "kind: ec2\n  workers: {count: 3}": (
+        "e.yaml:4: cluster.workers: unknown key; did you mean 'worker'?"
+    ),
+    "kind: emr\n  cor: {count: 3}": "e.yaml:4: cluster.cor: unknown key; did you mean 'core'?",
+    "kind: ecs": "e.yaml:3: cluster.kind: input should be 'emr' or 'ec2', not 'ecs'",
+    "kind: ec2\n  worker: {count: 0}": (
+        "e.yaml:4: cluster.worker.count: input should be greater than or equal to 1, not 0"
+    ),
+}
+
+
+@pytest.mark.parametrize("text", COMPLAINTS)
+def test_complaints_are_about_the_kind_that_was_meant(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "e.yaml"
+    path.write_text(f"project: pets\ncluster:\n  {text}\n")
+    with pytest.raises(UsageError) as caught:
+        config.load(path)
+    assert str(caught.value) == COMPLAINTS[text]
+
+
+def test_the_environment_may_choose_the_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "e.yaml"
+    path.write_text("project: pets\n")
+    monkeypatch.setenv("EMRCTL_CLUSTER__KIND", "ec2")
+    monkeypatch.setenv("EMRCTL_CLUSTER__WORKER__COUNT", "5")
+    assert config.load(path).project.ec2.worker.count == 5
+
+
+def test_the_schema_has_both_kinds() -> None:
+    schema = ProjectSpec.model_json_schema()
+    both = {item["$ref"].rpartition("/")[2] for item in schema["properties"]["cluster"]["anyOf"]}
+    assert both == {"ClusterSpec", "Ec2ClusterSpec"}
+    assert schema["$defs"]["Ec2ClusterSpec"]["properties"]["kind"]["const"] == "ec2"
