@@ -9,6 +9,7 @@
 #
 # With systemd it is the unit emrctl-NAME, enabled: it comes back after a reboot, a stop and a start.
 # EMRCTL_NODE: where logs and process ids are kept (default ~/emrctl).
+# DAEMON_SH_UNITS: where units are put (default /etc/systemd/system, where systemd runs).
 # DAEMON_SH_PAUSE_S: seconds before it is begun again (default 2).
 set -euo pipefail
 
@@ -27,7 +28,9 @@ unit=emrctl-$name
 self=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/$(basename "${BASH_SOURCE[0]}")
 mkdir -p "$node/log" "$node/run"
 
-systemd() { [[ -d /run/systemd/system || -n ${DAEMON_SH_SYSTEM:-} ]] && command -v systemctl >/dev/null; }
+systemd() { # an emulated node has none of its own, whatever the machine has
+  [[ -n ${DAEMON_SH_UNITS:-} ]] || [[ -d /run/systemd/system && -z ${EMRCTL_NODE_ROOT:-} ]]
+}
 as_root() { if [[ $EUID -eq 0 ]]; then "$@"; else sudo -n "$@"; fi; }
 
 # --- by systemd -----------------------------------------------------------------------------------

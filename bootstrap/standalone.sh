@@ -186,7 +186,9 @@ daemon=master
 [[ $role == primary ]] || daemon=worker
 program | put "$node/bin/$daemon.sh"
 if [[ $role == primary ]]; then
-  printf '. %q && exec %q %q "$@"\n' "$node/env.sh" "$EMRCTL_PYTHON" "$here/step.py" >"$node/bin/step"
+  for tool in step master; do
+    printf '. %q && exec %q %q "$@"\n' "$node/env.sh" "$EMRCTL_PYTHON" "$here/$tool.py" >"$node/bin/$tool"
+  done
 fi
 
 # --- daemon ---------------------------------------------------------------------------------------

@@ -20,9 +20,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("emrctl.experiments",),
     (
         *("emrctl.runs", "emrctl.pull", "emrctl.progress", "emrctl.workspace", "emrctl.data"),
-        *("emrctl.accounts", "emrctl.querying", "emrctl.importing", "emrctl.pets"),
+        *("emrctl.accounts", "emrctl.querying", "emrctl.importing", "emrctl.pets", "emrctl.asking"),
+        *("emrctl.pages",),
     ),
     ("emrctl.doctor",),
+    ("emrctl.standalone",),
     ("emrctl.forgotten", "emrctl.reach"),
     ("emrctl.provision",),
     ("emrctl.preflight", "emrctl.certificates"),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from emrctl import awserrors
-from emrctl.backends import death
+from emrctl.backends import death, logs
 from emrctl.backends.base import LogFile, SilenceError, Step, StepSpec
 from emrctl.errors import EmrctlError, NotFoundError, ProvisioningError, UsageError
 from emrctl.target import Target
@@ -19,7 +18,6 @@ _RUNNER = "command-runner.jar"
 _DEAD = frozenset({"TERMINATED", "TERMINATED_WITH_ERRORS"})
 # What EMR's messages hold where the cluster or the step is not there, or no more.
 _UNKNOWN = ("is not valid", "not valid.", "does not exist")
-_GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True)
@@ -84,29 +82,16 @@ class EmrBackend:
         """What the step and its application's containers wrote, as far as it has arrived."""
         if self.log_uri is None:
             return
-        _, _, rest = self.log_uri.partition("://")
-        bucket, _, prefix = rest.partition("/")
-        root = f"{prefix.rstrip('/')}/{self.cluster_id}".lstrip("/")
+        bucket, root = logs.root_of(self.log_uri, self.cluster_id)
         yield from self._below(bucket, f"{root}/steps/{step_id}/", "step")
         if application_id:
             yield from self._below(bucket, f"{root}/containers/{application_id}/", "containers")
 
     def _below(self, bucket: str, prefix: str, folder: str) -> Iterator[LogFile]:
-        for key, body in self._objects(bucket, prefix):
-            # The suffix can be missing or wrong: the bytes tell.
-            text = gzip.decompress(body) if body.startswith(_GZIP) else body
-            name = key.removeprefix(prefix).removesuffix(".gz")
-            yield LogFile(name=f"{folder}/{name}", uri=f"s3://{bucket}/{key}", text=text)
-
-    def _objects(self, bucket: str, prefix: str) -> Iterator[tuple[str, bytes]]:
         from botocore.exceptions import BotoCoreError, ClientError
 
-        s3 = self.target.client("s3")
         try:
-            for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-                for item in page.get("Contents", ()):
-                    body = s3.get_object(Bucket=bucket, Key=item["Key"])["Body"].read()
-                    yield item["Key"], body
+            yield from logs.below(self.target, (bucket, prefix), folder)
         except (BotoCoreError, ClientError) as error:
             raise _explained(error, f"reading s3://{bucket}/{prefix}") from error
 

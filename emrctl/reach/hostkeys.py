@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from emrctl import home
 from emrctl.engine.failures import translated
-from emrctl.reach.trouble import HostKeyError
+from emrctl.reach.trouble import HostKeyError, SilentConsoleError
 
 if TYPE_CHECKING:
     from emrctl.target import Target
@@ -107,7 +107,7 @@ def _vouched(node: str, shown: HostKey, console: str, given: str | None) -> None
         msg = (
             f"nobody vouches for the host key of {node} ({shown.fingerprint}): its console is mute"
         )
-        raise HostKeyError(msg, hint=hint)
+        raise SilentConsoleError(msg, hint=hint)
     if shown not in keys and shown.fingerprint not in prints:
         msg = f"{node} shows the host key {shown.fingerprint}, and its console names others"
         raise HostKeyError(msg, hint="Somebody may listen in between; do not go on.")

@@ -8,21 +8,35 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, Protocol
 
 from emrctl.backends.pace import Pace
 from emrctl.reach.hostkeys import HostKey, known
 from emrctl.reach.trouble import HostKeyError, UnreachableError
 
 if TYPE_CHECKING:
-    from paramiko import Channel, PKey, Transport
+    from paramiko import Channel, PKey, SFTPClient, Transport
 
 _CONNECT_S, _HANDSHAKE_S = 10.0, 20.0
 _KEEPALIVE_S = 15
+# How long what was sent may stay unanswered before the connection counts as cut.
+_UNANSWERED_MS = 60_000
+# What a shell and OpenSSH's client make of a command that a signal ended.
+_BY_SIGNAL = 255
 _AGAIN_S, _TRIES = 1.0, 8
 _CHUNK = 32_768
 
 Check = Callable[[HostKey], None]
+
+
+class Sink(Protocol):
+    """Takes what a command writes, as it writes it."""
+
+    def write(self, text: bytes, /) -> object:
+        """It has the text."""
+
+    def flush(self) -> object:
+        """Nothing of it is held back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,16 +90,56 @@ class Line:
         if self.through is not None:
             self.through.close()
 
-    def run(self, command: str, out: BinaryIO, err: BinaryIO) -> int:
-        """The command has run on the node; its exit code."""
-        channel = self.transport().open_session()
+    def run(self, command: str, out: Sink, err: Sink, stdin: bytes = b"") -> int:
+        """The command has run on the node with that input; its exit code.
+
+        `UnreachableError` where the connection was cut before anybody knew how it ended.
+        """
+        try:
+            return self._run(self._session(), command, (out, err), stdin)
+        except (EOFError, OSError) as error:
+            raise self._cut() from error
+
+    def _run(self, channel: Channel, command: str, sinks: tuple[Sink, Sink], stdin: bytes) -> int:
         channel.exec_command(command)
-        channel.shutdown_write()
-        errors = threading.Thread(target=_copy, args=(channel.recv_stderr, err), daemon=True)
-        errors.start()
-        _copy(channel.recv, out)
-        errors.join()
-        return channel.recv_exit_status()
+        errors = threading.Thread(target=_copy, args=(channel.recv_stderr, sinks[1]), daemon=True)
+        pumps = (errors, threading.Thread(target=_feed, args=(channel, stdin), daemon=True))
+        for pump in pumps:
+            pump.start()
+        _copy(channel.recv, sinks[0])
+        for pump in pumps:
+            pump.join()
+        code = channel.recv_exit_status()
+        if code < 0 and not self.alive:
+            raise self._cut()
+        return code if code >= 0 else _BY_SIGNAL
+
+    def _session(self) -> Channel:
+        import paramiko
+
+        try:
+            return self.transport().open_session(timeout=_HANDSHAKE_S)
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            if self.alive:
+                raise UnreachableError(f"{self.host.node} opens no session: {error}") from error
+        return self.transport().open_session(timeout=_HANDSHAKE_S)
+
+    def files(self) -> SFTPClient:
+        """The node's files over SFTP; relative paths begin in the user's home."""
+        import paramiko
+
+        try:
+            found = paramiko.SFTPClient.from_transport(self.transport())
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            raise UnreachableError(f"{self.host.node} has no SFTP: {error}") from error
+        assert found is not None  # noqa: S101 - only of a transport that is not authenticated
+        return found
+
+    def _cut(self) -> UnreachableError:
+        return UnreachableError(
+            f"the connection to {self.host.node} was cut",
+            hint="What runs there detached goes on. Try the same command again.",
+        )
 
     def _patiently(self) -> Transport:
         pace = Pace(self.again_s)
@@ -119,7 +173,7 @@ class Line:
         if self.through is not None:
             return _channel(self.through.transport(), where)
         try:
-            return socket.create_connection(where, timeout=_CONNECT_S)
+            return _noticing(socket.create_connection(where, timeout=_CONNECT_S))
         except OSError as error:
             msg = f"port {where[1]} of {where[0]} does not answer ({error})"
             hint = "Its security group lets nobody in, or it has no address that you can reach."
@@ -189,10 +243,24 @@ def _channel(transport: Transport, where: tuple[str, int]) -> Channel:
         ) from error
 
 
-def _copy(read: Callable[[int], bytes], out: BinaryIO) -> None:
+def _noticing(found: socket.socket) -> socket.socket:
+    """The socket, which notices when the other side has gone without a word."""
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNANSWERED_MS)
+    return found
+
+
+def _copy(read: Callable[[int], bytes], out: Sink) -> None:
     while chunk := read(_CHUNK):
         out.write(chunk)
         out.flush()
+
+
+def _feed(channel: Channel, stdin: bytes) -> None:
+    """All of the input has been sent, and its end, unless the command had ended before."""
+    with contextlib.suppress(OSError, EOFError):
+        channel.sendall(stdin)
+        channel.shutdown_write()
 
 
 def channel(line: Line, where: tuple[str, int]) -> Channel:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emrctl import home
 from emrctl.engine.failures import translated
 from emrctl.errors import NotFoundError
 from emrctl.reach import hostkeys
 from emrctl.reach.line import Host, Line
-from emrctl.reach.trouble import UnreachableError
+from emrctl.reach.trouble import NoKeyError, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from emrctl.target import Target
 
 PRIMARY = "primary"
+EC2_USER = "ec2-user"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,12 @@ def find(cluster: Cluster, name: str = PRIMARY) -> Node:
 
 
 def _names(nodes: Sequence[Node]) -> list[tuple[str, Node]]:
-    """Each node under its role and number; the first of a role under the role alone, too."""
+    """Each node under its role and number; the first of a role under the role alone, too.
+
+    Nodes of EC2 clusters keep the names that they were made with.
+    """
+    if all(node.name for node in nodes):
+        return [(node.name, node) for node in nodes]
     found: list[tuple[str, Node]] = []
     counts: dict[str, int] = {}
     for node in nodes:
@@ -64,15 +71,33 @@ def identities(target: Target, cluster: Cluster, login: Login) -> tuple[Path, ..
     """
     if login.identity is not None:
         return (login.identity.expanduser(),)
+    if cluster.id.startswith("i-"):
+        return own_keys(cluster.stack, getattr(cluster.spec, "key_pair", None))
     with translated(f"asking for the key pair of {cluster.id}"):
         found = target.client("emr").describe_cluster(ClusterId=cluster.id)["Cluster"]
     name = found.get("Ec2InstanceAttributes", {}).get("Ec2KeyName")
     if not name:
         hint = "Set cluster.key_pair, then `emrctl up` makes the cluster anew."
         raise UnreachableError("the cluster was made without a key pair", hint=hint)
+    return _in_ssh_folder(name)
+
+
+def own_keys(stack: str, name: str | None) -> tuple[Path, ...]:
+    """Files that may hold the key of the stack's instances: emrctl's own, or the pair's `name`.
+
+    `NoKeyError` says where the key is that emrctl made, which only one machine has.
+    """
+    found = _in_ssh_folder(name) if name else ()
+    own = home.key_file(stack)
+    if name is None and not own.is_file():
+        hint = f"Copy it from the machine that ran `emrctl up` to {own} (mode 600)."
+        raise NoKeyError(f"the key of '{stack}' is not on this machine", hint=hint)
+    return (own, *found) if own.is_file() else found
+
+
+def _in_ssh_folder(name: str) -> tuple[Path, ...]:
     folder = Path.home() / ".ssh"
-    places = (folder / f"{name}.pem", folder / name)
-    return tuple(path for path in places if path.is_file())
+    return tuple(path for path in (folder / f"{name}.pem", folder / name) if path.is_file())
 
 
 def line(
@@ -81,26 +106,40 @@ def line(
     """A line to the node; to those that have no public address by way of the primary."""
     keys = identities(target, cluster, login)
     primary = find(cluster)
-    if node == primary:
-        found = _line(target, primary, _address(primary), login)
+    if direct(node, primary):
+        found = to(target, node, login)
     else:
         # A fingerprint that the user gives is that of the node they name.
-        way = _line(target, primary, _address(primary), Login(identity=login.identity))
+        way = to(target, primary, Login(identity=login.identity))
         way.identities = keys
-        found = replace(_line(target, node, node.private_dns, login), through=way)
+        found = replace(to(target, node, login), through=way)
+        found.host = inside(found.host, node)
     found.identities, found.report = keys, report
     return found
 
 
-def _address(node: Node) -> str:
-    return node.public_dns or node.private_dns
+def inside(host: Host, node: Node) -> Host:
+    """The node as the others of its cluster reach it."""
+    return replace(host, address=node.private_ip or node.private_dns)
 
 
-def _line(target: Target, node: Node, address: str, login: Login) -> Line:
+def direct(node: Node, primary: Node) -> bool:
+    """Whether nodes like this one are reached without the primary between."""
+    # EMR lets SSH in to the primary alone, whatever addresses the others have.
+    return node == primary or bool(node.name and (node.public_ip or not primary.public_ip))
+
+
+def to(target: Target, node: Node, login: Login) -> Line:
+    """A line to the node's own address, with no keys yet; its host key will be checked."""
+
     def check(shown: hostkeys.HostKey) -> None:
         hostkeys.check(node.id, shown, lambda: hostkeys.console(target, node.id), login.fingerprint)
 
-    return Line(host=Host(node=node.id, address=address), identities=(), check=check)
+    address = node.public_ip or node.public_dns or node.private_ip or node.private_dns
+    host = Host(node=node.id, address=address)
+    if node.name:
+        host = replace(host, port=target.ssh_port, user=EC2_USER)
+    return Line(host=host, identities=(), check=check)
 
 
 def shell_command(line_: Line) -> list[str]:

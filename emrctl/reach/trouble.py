@@ -9,5 +9,13 @@ class UnreachableError(ProvisioningError):
     """This way does not lead to the node; another may."""
 
 
+class NoKeyError(UnreachableError):
+    """No key is here that the node would take: waiting does not help."""
+
+
 class HostKeyError(CredentialsError):
     """Whoever answers cannot show to be the node: no other way is tried silently."""
+
+
+class SilentConsoleError(HostKeyError):
+    """The node's console has not named its keys yet: on a node that boots, it may in a while."""

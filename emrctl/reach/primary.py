@@ -1,0 +1,96 @@
+"""The way to the primary of an EC2 cluster, for whoever knows its id alone."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from emrctl.backends.base import SilenceError
+from emrctl.backends.ec2 import Answer
+from emrctl.engine.failures import translated
+from emrctl.reach import nodes
+from emrctl.reach.nodes import Login
+from emrctl.reach.trouble import NoKeyError, UnreachableError
+
+if TYPE_CHECKING:
+    from emrctl.reach.line import Line
+    from emrctl.target import Target
+
+
+@dataclass(eq=False)
+class Primary:
+    """Runs commands on the primary called `id`, over one line that is kept."""
+
+    target: Target
+    id: str
+    login: Login = field(default_factory=Login)
+    _line: Line | None = None
+
+    def run(self, command: str, stdin: bytes = b"") -> Answer:
+        """The command has run on the primary; `SilenceError` where it does not answer now.
+
+        `NoKeyError` where no key is here, now or later.
+        """
+        out, err = io.BytesIO(), io.BytesIO()
+        try:
+            code = self.line().run(command, out, err, stdin)
+        except NoKeyError:
+            raise
+        except UnreachableError as error:
+            self.close()  # its address may have changed
+            raise SilenceError(error.message, hint=error.hint) from error
+        return Answer(code=code, out=out.getvalue(), err=err.getvalue())
+
+    def line(self) -> Line:
+        """The line to it; `UnreachableError` where it has no address, or no key is here."""
+        if self._line is None:
+            self._line = _line(self.target, self.id, self.login)
+        return self._line
+
+    def close(self) -> None:
+        """The line is gone; the next command makes another."""
+        if self._line is not None:
+            self._line.close()
+            self._line = None
+
+
+def _line(target: Target, id_: str, login: Login) -> Line:
+    from emrctl.provision.cluster import Node
+
+    found = _described(target, id_)
+    tags = {tag["Key"]: tag["Value"] for tag in found.get("Tags", ())}
+    state = found["State"]["Name"]
+    if state != "running":
+        raise UnreachableError(f"the primary {id_} is {state}")
+    node = Node(
+        id=id_,
+        role=nodes.PRIMARY,
+        name=nodes.PRIMARY,
+        type=found["InstanceType"],
+        state=state.upper(),
+        private_dns=found.get("PrivateDnsName", ""),
+        public_dns=found.get("PublicDnsName", ""),
+        private_ip=found.get("PrivateIpAddress", ""),
+        public_ip=found.get("PublicIpAddress", ""),
+    )
+    line = nodes.to(target, node, login)
+    if login.identity is not None:
+        line.identities = (login.identity.expanduser(),)
+    else:
+        line.identities = nodes.own_keys(tags.get("emrctl:stack", ""), found.get("KeyName"))
+    return line
+
+
+def _described(target: Target, id_: str) -> dict[str, Any]:
+    from botocore.exceptions import ClientError
+
+    with translated(f"asking for the address of {id_}"):
+        try:
+            answer = target.client("ec2").describe_instances(InstanceIds=[id_])
+        except ClientError as error:
+            if error.response["Error"]["Code"].startswith("InvalidInstanceID"):
+                raise UnreachableError(f"there is no instance {id_} any more") from error
+            raise
+    found: dict[str, Any] = answer["Reservations"][0]["Instances"][0]
+    return found

@@ -1,0 +1,9 @@
+"""Spark standalone on EC2 instances: nodes brought up, kept in step with the spec, spoken to."""
+
+from __future__ import annotations
+
+from emrctl.standalone.bringing import bring_up
+from emrctl.standalone.crew import Crew
+from emrctl.standalone.trouble import NodesFailedError
+
+__all__ = ["Crew", "NodesFailedError", "bring_up"]

@@ -1,0 +1,191 @@
+"""The nodes of a cluster, reached side by side: what is done on one is done on all at once."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from emrctl.errors import EmrctlError
+from emrctl.reach import nodes
+from emrctl.reach.nodes import Login
+from emrctl.reach.trouble import NoKeyError, SilentConsoleError, UnreachableError
+from emrctl.standalone.trouble import ScriptFailedError, gathered
+
+if TYPE_CHECKING:
+    from emrctl.provision import Cluster, Node
+    from emrctl.reach.line import Line
+    from emrctl.target import Target
+
+T = TypeVar("T")
+Report = Callable[[str, str], None]
+# An instance's SSH server answers within a minute or two of its start.
+BOOT_S = 300.0
+_AGAIN_S = 3.0
+_LAST_LINES = 20
+
+
+@dataclass(eq=False)
+class Member:
+    """A node with a line to it; what it says goes to `report` line by line."""
+
+    node: Node
+    line: Line
+    report: Report
+
+    @property
+    def name(self) -> str:
+        """`primary`, `worker-1`."""
+        return self.node.name
+
+    def ran(self, what: str, command: str, stdin: bytes = b"") -> str:
+        """What the command wrote to its output, once it has ended well.
+
+        `ScriptFailedError` calls it `what` where it has not.
+        """
+        said = _Lines(lambda line: self.report(self.name, line))
+        out, err = _Lines(said.add), _Lines(said.add)
+        code = self.line.run(command, out, err, stdin)
+        out.end()
+        err.end()
+        if code:
+            raise ScriptFailedError(what, code, said.last)
+        return "\n".join(out.all)
+
+    def asked(self, command: str, stdin: bytes = b"") -> str:
+        """Likewise, and nobody hears of it while it runs."""
+        return Member(self.node, self.line, lambda _name, _line: None).ran(
+            command.split(maxsplit=1)[0], command, stdin
+        )
+
+
+@dataclass(eq=False)
+class _Lines:
+    """Takes bytes, passes on lines, keeps the last; all of them where `whole`."""
+
+    tell: Callable[[str], None]
+    last: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_LINES))
+    all: list[str] = field(default_factory=list)
+    _rest: bytes = b""
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def write(self, text: bytes) -> None:
+        *lines, self._rest = (self._rest + text).replace(b"\r", b"\n").split(b"\n")
+        for line in lines:
+            self.all.append(line.decode(errors="replace"))
+            self.tell(self.all[-1])
+
+    def flush(self) -> None:
+        """Lines are passed on as soon as they are whole."""
+
+    def end(self) -> None:
+        if self._rest:
+            self.write(b"\n")
+
+    def add(self, line: str) -> None:
+        with self._lock:
+            self.last.append(line)
+            self.tell(line)
+
+
+@dataclass(eq=False)
+class Crew:
+    """A cluster's nodes; `boot_s` is how long a node may take until it answers."""
+
+    target: Target
+    cluster: Cluster
+    report: Report = lambda _node, _line: None
+    login: Login = field(default_factory=Login)
+    boot_s: float = BOOT_S
+    members: tuple[Member, ...] = ()
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __enter__(self) -> Self:
+        """Nodes are known; each is reached when it is first needed."""
+        keys = nodes.identities(self.target, self.cluster, self.login)
+        primary = nodes.find(self.cluster)
+        lines = {node.id: nodes.to(self.target, node, self.login) for node in self.cluster.nodes}
+        members = []
+        for node in self.cluster.nodes:
+            line = lines[node.id]
+            line.identities = keys
+            line.report = functools.partial(self._tell, node.name)
+            if not nodes.direct(node, primary):
+                line.host = nodes.inside(line.host, node)
+                line.through = lines[primary.id]
+            members.append(Member(node, line, self._tell))
+        self.members = tuple(members)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """No line is left; whatever still waits for a node ends."""
+        for member in self.members:
+            member.line.close()
+
+    def member(self, name: str) -> Member:
+        """The node of that name or id; `NotFoundError` names those that there are."""
+        node = nodes.find(self.cluster, name)
+        return next(member for member in self.members if member.node == node)
+
+    def each(
+        self, doing: str, work: Callable[[Member], T], members: Sequence[Member] | None = None
+    ) -> dict[str, T]:
+        """What the work came to on each node, all side by side.
+
+        Every node's work is let come to its end; then `NodesFailedError` names those where it
+        failed, or `HostKeyError` the one that is not who it should be.
+        """
+        wanted = self.members if members is None else members
+        ended: SimpleQueue[tuple[Member, T | BaseException]] = SimpleQueue()
+        for member in wanted:
+            arguments = (member, work, ended)
+            threading.Thread(target=_one, args=arguments, name=member.name, daemon=True).start()
+        found = [ended.get() for _ in wanted]
+        errors = {}
+        for member, result in found:
+            if isinstance(result, EmrctlError):
+                errors[member.name, member.node.id] = result
+            elif isinstance(result, BaseException):
+                raise result
+        if errors:
+            order = {member.name: number for number, member in enumerate(self.members)}
+            raise gathered(doing, dict(sorted(errors.items(), key=lambda one: order[one[0][0]])))
+        return {member.name: result for member, result in found}  # type: ignore[misc]
+
+    def reached(self, member: Member) -> None:
+        """The node's SSH server answers; `UnreachableError` where it does not within `boot_s`."""
+        end, told = time.monotonic() + self.boot_s, False
+        while True:
+            try:
+                member.line.transport()
+            except NoKeyError:
+                raise
+            except (UnreachableError, SilentConsoleError) as error:
+                if time.monotonic() > end:
+                    raise
+                if not told:
+                    self._tell(member.name, f"waiting until it answers: {error.message}")
+                told = True
+                time.sleep(min(_AGAIN_S, max(self.target.poll_s, 0.1)))
+            else:
+                return
+
+    def _tell(self, node: str, line: str) -> None:
+        with self._lock:
+            self.report(node, line)
+
+
+def _one(
+    member: Member,
+    work: Callable[[Member], T],
+    ended: SimpleQueue[tuple[Member, T | BaseException]],
+) -> None:
+    try:
+        ended.put((member, work(member)))
+    except BaseException as error:  # noqa: BLE001 - whoever waits for the thread raises it
+        ended.put((member, error))

@@ -1,0 +1,92 @@
+"""Instances of the emulator with the tags of a cluster, as a stack would have made them."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from emrctl import home, provision
+from emrctl.backends.ec2 import Ec2Backend
+from emrctl.provision import Cluster
+from emrctl.reach.primary import Primary
+from emrctl.specs import ProjectSpec
+from emrctl.target import Target
+from tests.emulator.ec2nodes import Ec2Nodes
+
+BUCKET = "pets-emrctl-123456789012-us-east-1"
+# A script of the user's own that needs no network, no Java and no time.
+LIGHT = {"script": "light.sh", "args": ["a word"]}
+
+
+@dataclass
+class Standing:
+    """A cluster that stands, and what it has said."""
+
+    nodes: Ec2Nodes
+    workers: int
+    name: str = "main"
+    spec: dict[str, Any] = field(default_factory=dict)
+    said: list[tuple[str, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for role, name in [("primary", "primary")] + [("worker", n) for n in self.names()]:
+            self.launch(role, name)
+        key = home.key_file(self.stack)
+        key.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(self.nodes.identity, key)
+
+    @property
+    def target(self) -> Target:
+        return self.nodes.target
+
+    @property
+    def project(self) -> ProjectSpec:
+        spec = {"kind": "ec2", "name": self.name, "bootstrap": [], **self.spec}
+        return ProjectSpec.model_validate({"project": "pets", "cluster": spec})
+
+    @property
+    def stack(self) -> str:
+        return self.project.cluster_stack
+
+    @property
+    def cluster(self) -> Cluster:
+        return provision.find_cluster(self.project, self.target)
+
+    @property
+    def backend(self) -> Ec2Backend:
+        cluster = self.cluster
+        way = Primary(self.target, cluster.id)
+        return Ec2Backend(self.target, cluster.id, cluster.log_uri, way)
+
+    def names(self) -> list[str]:
+        return [f"worker-{number}" for number in range(1, self.workers + 1)]
+
+    def launch(self, role: str, name: str) -> str:
+        marks = {
+            "emrctl:project": "pets",
+            "emrctl:stack": self.stack,
+            "emrctl:role": role,
+            "emrctl:node": name,
+            "emrctl:bucket": BUCKET,
+            "emrctl:spark": self.project.ec2.spark,
+        }
+        tags = [{"Key": key, "Value": value} for key, value in marks.items()]
+        return self.nodes.launch(
+            TagSpecifications=[{"ResourceType": "instance", "Tags": tags}], InstanceType="m5.xlarge"
+        )
+
+    def hear(self, node: str, line: str) -> None:
+        self.said.append((node, line))
+
+    def lines(self, node: str) -> list[str]:
+        return [line for name, line in self.said if name == node]
+
+    def root(self, name: str) -> Path:
+        """The node's home, as this machine has it."""
+        node = next(one for one in self.cluster.nodes if one.name == name)
+        credentials = self.target.credentials
+        assert credentials is not None
+        [found] = credentials.parent.rglob(f"{node.id}/home")
+        return found
