@@ -24,6 +24,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 Array = np.ndarray[Any, Any]
+ALONE = 8  # how many times as long a number takes in a product with one row as in one with many
 TOLERANCE = 0.001  # convergenceTol: PySpark's SVMWithSGD.train and MLlib's default
 
 
@@ -100,36 +101,102 @@ class Space(Protocol):
 
     state: Array
 
-    def pull(self, loss: str) -> Array:
-        """Minus the loss's gradient at the state, in the space's own coordinates."""
+    def step(self, rate: Array, settings: Settings) -> tuple[Array, Array]:
+        """One step of every model, `rate` [models] long (0: it stands still).
 
-    def move(self, change: Array) -> tuple[Array, Array]:
-        """Add the change; squared norms, as of weights, of the change and of the new state."""
+        Returns:
+            Squared norms, as of weights, of the change and of the new state.
+        """
 
 
 class Span:
-    """States a [models, n] that stand for weights a X, moved by the Gram matrix alone."""
+    """States a [models, n] that stand for weights a X, moved by the Gram matrix alone.
+
+    With hinge loss most rows soon pull no more, or as before, so margins are not made anew in each
+    step: as w' = w * (1 - rate * reg) + rate * p X for the pulls p, so margins' = margins *
+    (1 - rate * reg) + rate * p K, and p K follows p by the rows alone whose pull has changed.
+    """
 
     def __init__(self, gram: Array, problem: Problem) -> None:
         self._gram = gram
-        self._problem = problem
+        self._parts = problem.pulls
+        self._signs = np.sign(problem.pulls)  # 0 where a row does not train: its slope is nobody's
         self.state = np.zeros_like(problem.pulls)
         self._margins = np.zeros_like(problem.pulls)
+        self._slope: Array | None = None
+        self._pulls = np.zeros_like(problem.pulls)
+        self._pulled = np.zeros_like(problem.pulls)  # p K
+        self._own = np.zeros(len(problem.pulls))  # p . p K
+        self._size = np.zeros(len(problem.pulls))  # a . a K
+
+    def step(self, rate: Array, settings: Settings) -> tuple[Array, Array]:
+        """Norms come of three dot products: a . a K, p . a K and p . p K."""
+        now = slope(self._signs * self._margins, settings.loss)
+        if self._slope is None or not np.array_equal(now, self._slope):
+            self._slope = now
+            self._follow(self._parts * now)
+        cross, reg = squares(self._pulls, self._margins), settings.reg
+        moved = rate**2 * (self._own - 2 * reg * cross + reg**2 * self._size)
+        keep = 1 - rate * reg
+        self._size = keep**2 * self._size + 2 * keep * rate * cross + rate**2 * self._own
+        each, left = (part[:, None].astype(self.state.dtype) for part in (rate, keep))
+        for mine, pull in ((self.state, self._pulls), (self._margins, self._pulled)):
+            mine *= left
+            mine += each * pull
+        return moved, self._size
+
+    def _follow(self, pulls: Array) -> None:
+        """Take new pulls, and what the Gram matrix makes of them: of their change if that is less.
+
+        Then also the norm is made anew, so that no rounding adds up.
+        """
+        change = pulls - self._pulls
+        fresh = np.count_nonzero(pulls, axis=1) <= np.count_nonzero(change, axis=1)
+        change[fresh] = pulls[fresh]
+        self._pulled[fresh] = 0
+        moved = np.flatnonzero(change.any(axis=1))
+        if len(moved):
+            self._pulled[moved] += product(change[moved], self._gram)
+        self._pulls = pulls
+        self._own = squares(pulls, self._pulled)
+        self._size = squares(self.state, self._margins)
+
+
+def product(left: Array, gram: Array) -> Array:
+    """left [m, n] @ gram [n, n] (symmetric), without the columns of `left` that are all zeros.
+
+    Rows with few numbers each that share few columns are multiplied one by one.
+    """
+    columns = np.flatnonzero(left.any(axis=0))
+    if ALONE * np.count_nonzero(left) < len(left) * len(columns):
+        made = np.empty_like(left)
+        for row, mine in zip(left, made):
+            there = np.flatnonzero(row)
+            mine[:] = row[there] @ gram[there]
+        return made
+    if 2 * len(columns) < len(gram):
+        return np.asarray(left[:, columns] @ gram[columns])
+    return np.asarray(left @ gram)
+
+
+class Weights:
+    """A `Space` that keeps weights [models, d]."""
+
+    state: Array
 
     def pull(self, loss: str) -> Array:
-        """A row's coordinate is how much it pulls: 2 * models * n operations."""
-        return self._problem.pulls * slope(self._problem.signs * self._margins, loss)
+        """Minus the loss's gradient at the weights."""
+        raise NotImplementedError
 
-    def move(self, change: Array) -> tuple[Array, Array]:
-        """One product with the Gram matrix gives both norms and the next margins."""
-        self.state += change
-        margins = self.state @ self._gram
-        moved = squares(change, margins - self._margins)
-        self._margins = margins
-        return moved, squares(self.state, margins)
+    def step(self, rate: Array, settings: Settings) -> tuple[Array, Array]:
+        """Of plain weights the norms are plain."""
+        change = self.pull(settings.loss) - settings.reg * self.state
+        change *= rate[:, None].astype(change.dtype)
+        self.state = self.state + change  # a new one: the old may still be on its way to tasks
+        return squares(change, change), squares(self.state, self.state)
 
 
-class Primal:
+class Primal(Weights):
     """States are the weights themselves [models, d]: two products with the rows for each step."""
 
     def __init__(self, rows: Array, problem: Problem) -> None:
@@ -140,11 +207,6 @@ class Primal:
     def pull(self, loss: str) -> Array:
         """Margins of all rows, then the rows summed by how much they pull."""
         return pulled(self._rows, self.state, self._problem, loss)
-
-    def move(self, change: Array) -> tuple[Array, Array]:
-        """Add the change; the norms are plain."""
-        self.state += change
-        return squares(change, change), squares(self.state, self.state)
 
 
 def pulled(rows: Array, weights: Array, problem: Problem, loss: str) -> Array:
@@ -162,10 +224,7 @@ def descend(space: Space, settings: Settings) -> Array:
     live = np.ones(len(space.state), dtype=bool)
     mean = Suffix(settings) if settings.average else None
     for t in range(1, settings.iterations + 1):
-        change = space.pull(settings.loss) - settings.reg * space.state
-        change *= settings.step / np.sqrt(t)
-        change[~live] = 0
-        moved, size = space.move(change)
+        moved, size = space.step(live * (settings.step / np.sqrt(t)), settings)
         ran[live] = t
         if t > 1:  # MLlib compares two sets of weights that it made: never with the zeros
             live &= moved >= (TOLERANCE * np.maximum(np.sqrt(np.maximum(size, 0)), 1)) ** 2

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from _descent import Array, Problem, Settings, descend, pulled, squares
+from _descent import Array, Problem, Settings, Weights, descend, pulled
 from _learning import Block, Data, Splits
 from _solvers import Fit, Solved, Task, scored
 
@@ -49,8 +49,8 @@ class Models(NamedTuple):
         return Problem(signs.astype(kind), (signs * part * trains).astype(kind))
 
 
-class Spread:
-    """A `Space` whose pulls are Spark jobs; its state is the weights, [models, d]."""
+class Spread(Weights):
+    """Weights [models, d] whose pulls are Spark jobs."""
 
     def __init__(self, data: Data, models: Models, precision: str) -> None:
         self._blocks = data.blocks
@@ -73,11 +73,6 @@ class Spread:
         whole: Array = self._blocks.mapPartitions(summed).treeReduce(np.add)
         carried.destroy()
         return whole
-
-    def move(self, change: Array) -> tuple[Array, Array]:
-        """Add the change; the norms are plain."""
-        self.state = self.state + change  # a new one: the old may still be on its way
-        return squares(change, change), squares(self.state, self.state)
 
 
 def spread(data: Data, tasks: Sequence[Task], settings: Settings) -> Solved:
