@@ -20,5 +20,13 @@ DIFFERENCES = (
     "Hive, Pig, Tez, Flink, s3-dist-cp and the like are not available.",
     "Managed and automatic scaling policies are kept and answered, not acted upon.",
     "Requests over loopback count as aws:SecureTransport=true in bucket policies.",
+    (
+        "An EC2 instance is a folder with an SSH server on loopback addresses of its own, on the "
+        "port that emrctl names rather than 22: the system, /tmp and all hardware are this "
+        "machine's, and security groups keep nobody out."
+    ),
+    "DNS names of EC2 instances are their addresses.",
+    "User data of EC2 instances runs where it is a script, and not as root; cloud-config is kept.",
+    "Spot instances are never interrupted and never wait for capacity.",
     "spark.authenticate=true, and YARN serves nobody but the emulator's user.",
 )

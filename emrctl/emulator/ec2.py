@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from emrctl.emulator import machine
@@ -13,21 +15,20 @@ from emrctl.emulator.instances import Instance, Instances
 # Nodes of EMR's clusters are instances to EC2, and EMR's to run.
 _EMR_TAG = "aws:elasticmapreduce:job-flow-id"
 
+Replacements = Iterator[contextlib.AbstractContextManager[None]]
+
 
 @contextlib.contextmanager
 def install(instances: Instances) -> Iterator[Instances]:
     """While inside, instances that EC2 is asked for run; all of them end with it."""
     with contextlib.ExitStack() as stack:
-        for repair in (_launching, _changing, _console, _names):
+        for repair in (_launching, _asking, _changing, _console, _names):
             for replacement in repair(instances):
                 stack.enter_context(replacement)
         try:
             yield instances
         finally:
             instances.close()
-
-
-Replacements = Iterator[contextlib.AbstractContextManager[None]]
 
 
 def _launching(instances: Instances) -> Replacements:
@@ -53,33 +54,86 @@ def _public_key(backend: Any, name: str | None) -> str | None:
     return found.public_key if found is not None else None
 
 
+def _asking(instances: Instances) -> Replacements:
+    """What RunInstances is asked for and moto does not look at."""
+    from moto.ec2.responses.instances import InstanceResponse
+
+    def wrap(original: Any) -> Any:
+        def run_instances(self: Any) -> Any:
+            answer = original(self)
+            market = "InstanceMarketOptions.SpotOptions.SpotInstanceType"
+            lasting = self._get_param(market) == "persistent"
+            for record in answer.result.instances:
+                if record.id in instances.kept:
+                    instances.kept[record.id].once = record.lifecycle == "spot" and not lasting
+            return answer
+
+        return run_instances
+
+    yield replaced(InstanceResponse, "run_instances", wrap)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What may be asked of instances: from which states, and in which it is so already."""
+
+    begin: Callable[[Instance], None]
+    states: Sequence[str]
+    already: Sequence[str]
+    participle: str
+
+
 def _changing(instances: Instances) -> Replacements:
     from moto.ec2.models.instances import InstanceBackend
 
-    changes: dict[str, Callable[[Instance], None]] = {
-        "start_instances": instances.start,
-        "stop_instances": instances.stop,
-        "reboot_instances": instances.reboot,
-        "terminate_instances": instances.terminate,
+    here = ("pending", "running", "stopping", "stopped")
+    changes = {
+        "start": Change(instances.start, ("stopped",), ("pending", "running"), "started"),
+        "stop": Change(instances.stop, ("running",), ("stopping", "stopped"), "stopped"),
+        "reboot": Change(instances.reboot, ("running",), (), "rebooted"),
+        "terminate": Change(instances.terminate, here, ("shutting-down", "terminated"), "ended"),
     }
     for name, change in changes.items():
-        yield replaced(InstanceBackend, name, _followed(instances, change))
+        yield replaced(InstanceBackend, f"{name}_instances", _followed(instances, change))
 
 
-def _followed(instances: Instances, change: Callable[[Instance], None]) -> Callable[[Any], Any]:
+def _followed(instances: Instances, change: Change) -> Callable[[Any], Any]:
     """What wraps moto's change of instances so that the same happens to those that run."""
 
     def wrap(original: Any) -> Any:
         def changed(self: Any, instance_ids: list[str]) -> Any:
-            answer = original(self, instance_ids)
-            for one in dict.fromkeys(instance_ids):
-                if one in instances.kept:
-                    change(instances.kept[one])
-            return answer
+            records = self.get_multi_instances_by_id(list(dict.fromkeys(instance_ids)))
+            ours = {one.id: instances.kept[one.id] for one in records if one.id in instances.kept}
+            idle = [one for one in ours.values() if one.state in change.already]
+            for one in ours.values():
+                _refuse(one, change)
+            asked = [one.id for one in records if ours.get(one.id) not in idle]
+            answer = list(original(self, asked)) if asked else []
+            for one in asked:
+                if one in ours:
+                    change.begin(ours[one])
+            return answer + [(one.record, copy.copy(one.record.instance_state)) for one in idle]
 
         return changed
 
     return wrap
+
+
+def _refuse(one: Instance, change: Change) -> None:
+    """EC2's error where that cannot be asked of the instance as it is."""
+    from moto.ec2.exceptions import EC2ClientError
+
+    name = one.record.id
+    if one.state not in (*change.states, *change.already):
+        what = f"The instance '{name}' is not in a state from which it can be {change.participle}."
+        raise EC2ClientError("IncorrectInstanceState", what)
+    if change.participle == "stopped" and one.once:
+        what = (
+            f"You can't stop the Spot Instance '{name}' because it is associated with a one-time "
+            "Spot Instance request. You can only stop Spot Instances associated with persistent "
+            "Spot Instance requests."
+        )
+        raise EC2ClientError("UnsupportedOperation", what)
 
 
 def _console(instances: Instances) -> Replacements:

@@ -7,13 +7,14 @@ asks waits; EC2's answers show it pending, stopping or shutting down meanwhile.
 from __future__ import annotations
 
 import logging
+import subprocess
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from emrctl.emulator import addresses
+from emrctl.emulator import addresses, warden
 from emrctl.emulator.machine import Machine
 from emrctl.emulator.nodes import Place
 
@@ -34,12 +35,16 @@ _CODES = {
 
 @dataclass(eq=False)
 class Instance:
-    """An instance's record in moto, what runs of it, and its queue."""
+    """An instance's record in moto, what runs of it, and its queue.
+
+    `once` says that it is a spot instance which EC2 was asked for once: it cannot be stopped.
+    """
 
     record: Any
     machine: Machine
     queue: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(max_workers=1))
     booted: bool = False
+    once: bool = False
 
     @property
     def state(self) -> str:
@@ -67,13 +72,22 @@ class Instances:
     place: Place
     ssh_port: int
     kept: dict[str, Instance] = field(default_factory=dict)
+    _sshd: Sshd | None = None
+    _warden: subprocess.Popen[bytes] | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    @cached_property
-    def sshd(self) -> Sshd:
-        """The SSH servers; asyncssh is loaded with the first of them."""
-        from emrctl.emulator.sshd import Sshd
+    def serving(self) -> Sshd:
+        """The SSH servers, and with them a warden for what a killed emulator would leave behind.
 
-        return Sshd(self.ssh_port)
+        asyncssh is loaded with it: most emulators never have an instance.
+        """
+        with self._lock:
+            if self._sshd is None:
+                from emrctl.emulator.sshd import Sshd
+
+                self._warden = warden.start(self.place.home, self.place.emulator_id)
+                self._sshd = Sshd(self.ssh_port)
+            return self._sshd
 
     def launch(self, record: Any, public_key: str | None, user_data: bytes) -> None:
         """The record's instance is pending, has its addresses, and in a while it runs."""
@@ -94,7 +108,7 @@ class Instances:
 
     def start(self, made: Instance) -> None:
         """The stopped instance runs in a while, with another public address."""
-        if made.record.public_ip:
+        if made.record.public_ip:  # moto has made up another one
             made.machine.public = self._address()
         made.show_addresses()
         self._begin(made, "pending", self._boot)
@@ -112,18 +126,34 @@ class Instances:
         """In a while nothing of the instance runs, and its bulk is gone."""
         self._begin(made, "shutting-down", self._end)
 
+    def told(self) -> list[dict[str, str]]:
+        """Every instance, as JSON can hold it."""
+        return [
+            {
+                "id": one.machine.id,
+                "name": next((t["value"] for t in one.record.get_tags() if t["key"] == "Name"), ""),
+                "state": one.state,
+                "address": one.machine.public or one.machine.private,
+                "folder": str(one.machine.root),
+            }
+            for one in list(self.kept.values())
+        ]
+
     def close(self) -> None:
         """Every instance has ended, and so have the SSH servers."""
         ends = [self._begin(one, "shutting-down", self._end) for one in self.kept.values()]
         wait([one for one in ends if one is not None], timeout=15)
-        if "sshd" in self.__dict__:
-            self.sshd.end()
+        if self._sshd is not None:
+            self._sshd.end()
+        if self._warden is not None:
+            self._warden.kill()
+            self._warden.communicate()
 
     # -- in the instance's own thread
 
     def _boot(self, made: Instance) -> None:
         made.machine.prepare()
-        self.sshd.open(made.machine)
+        self.serving().open(made.machine)
         if not made.booted:
             made.booted = True
             made.machine.first_boot()
@@ -131,21 +161,30 @@ class Instances:
             made.show("running")
 
     def _halt(self, made: Instance) -> None:
-        self.sshd.close(made.machine)
+        self.serving().close(made.machine)
         made.machine.halt()
         made.show("stopped")
 
     def _again(self, made: Instance) -> None:
-        self.sshd.close(made.machine)
+        self.serving().close(made.machine)
         made.machine.halt()
-        self.sshd.open(made.machine)
+        self.serving().open(made.machine)
 
     def _end(self, made: Instance) -> None:
-        self.sshd.close(made.machine)
+        self.serving().close(made.machine)
         made.machine.halt()
         made.machine.discard()
         made.show("terminated")
         made.queue.shutdown(wait=False)
+
+    def _fail(self, made: Instance, error: Exception) -> None:
+        from moto.ec2.models.instances import StateReason
+
+        _log.error("instance %s: %s", made.machine.id, error, exc_info=error)
+        made.record.state_reason = StateReason(
+            f"Server.InternalError: {error} (local)", "Server.InternalError"
+        )
+        self._end(made)
 
     # -- helpers
 
@@ -162,11 +201,8 @@ class Instances:
     def _done(self, made: Instance, work: Callable[[Instance], None]) -> None:
         try:
             work(made)
-        except Exception:  # noqa: BLE001
-            _log.exception("instance %s", made.machine.id)
-            self.sshd.close(made.machine)
-            made.machine.halt()
-            made.show("terminated")
+        except Exception as error:  # noqa: BLE001
+            self._fail(made, error)
 
     def _address(self) -> str:
         taken = {address for one in self.kept.values() for address in one.machine.addresses}

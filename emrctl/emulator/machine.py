@@ -80,7 +80,8 @@ class Machine:
         if not profile.exists():
             # /etc/profile, which login shells read first, sets a PATH of its own.
             profile.write_text('export PATH="$EMRCTL_NODE_PATH"\n. ~/.bashrc\n', encoding="utf-8")
-            (self.home / ".bashrc").touch()
+            prompt = f"PS1='[{USER}@{self.comment[5:]} \\W]\\$ '\n"
+            (self.home / ".bashrc").write_text(prompt, encoding="utf-8")
 
     def environment(self) -> dict[str, str]:
         """The environment of whatever runs on the instance; no secret is in it."""
@@ -95,12 +96,14 @@ class Machine:
 
     def first_boot(self) -> None:
         """User data that is a script begins to run, as cloud-init has it."""
+        log = self.root / "var/log/cloud-init-output.log"
         if not self.user_data.startswith(b"#!"):
+            if self.user_data:
+                log.write_text("cloud-init: user data is no script: not run\n", encoding="utf-8")
             return
         script = self.root / "var/user-data"
         script.write_bytes(self.user_data)
         script.chmod(0o700)
-        log = self.root / "var/log/cloud-init-output.log"
         program = processes.Program(
             argv=[str(script)], cwd=self.root, env=self.environment(), stdout=log, stderr=log
         )

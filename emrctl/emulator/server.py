@@ -73,12 +73,14 @@ class Doors:
 
     service: Service
     life: LocalLife
+    instances: Instances
 
     def status(self) -> dict[str, Any]:
-        """Clusters, differences from EMR, and warnings."""
+        """Clusters, EC2 instances that are nobody's nodes, differences from AWS, and warnings."""
         clusters = sorted(self.service.clusters.values(), key=lambda one: one.times.created)
         return {
             "clusters": [self._cluster(one) for one in clusters],
+            "instances": self.instances.told(),
             "differences": list(DIFFERENCES),
             "warnings": [w for one in clusters if one.alive for w in one.warnings],
         }
@@ -135,7 +137,10 @@ def serve(asked: Request, stop: threading.Event) -> None:
             port=server.server_port,
         )
         server.app = Pages(
-            inner=guard, doors=Doors(service, life), token=secrets.token, port=server.server_port
+            inner=guard,
+            doors=Doors(service, life, instances),
+            token=secrets.token,
+            port=server.server_port,
         )
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()

@@ -7,6 +7,7 @@ instance's key pair, as ec2-user; there is no password and no other way.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 from collections.abc import Coroutine
@@ -17,6 +18,9 @@ import asyncssh
 
 from emrctl.emulator import sessions
 from emrctl.emulator.machine import USER, Machine
+
+# What it says of every session would fill the log, commands and all.
+logging.getLogger("asyncssh").setLevel(logging.WARNING)
 
 _ANSWER_S = 20.0
 _HERE = ("localhost", "127.0.0.1", "::1")
@@ -32,7 +36,8 @@ class Sshd:
 
     def __post_init__(self) -> None:
         """The thread waits for the first instance."""
-        threading.Thread(target=self._loop.run_forever, name="sshd", daemon=True).start()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="sshd", daemon=True)
+        self._thread.start()
 
     def open(self, machine: Machine) -> None:
         """The instance's server answers."""
@@ -50,6 +55,8 @@ class Sshd:
             self._do(door.shut())
         self._open.clear()
         self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_ANSWER_S)
+        self._loop.close()
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(_ANSWER_S)
@@ -150,3 +157,7 @@ class Files(asyncssh.SFTPServer):  # type: ignore[misc, unused-ignore]
     def map_path(self, path: bytes) -> bytes:
         """The file of that name."""
         return os.path.join(self._home, path)  # noqa: PTH118 - bytes
+
+    def exit(self) -> None:
+        """The client is told that all went well, as OpenSSH's own server does: scp asks for it."""
+        self.channel.exit(0)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from emrctl.emulator.fake import FakeLife
 from emrctl.target import Target
+from tests.emulator.ec2nodes import Ec2Nodes
 
 Emr = Any
 Await = Callable[..., Any]
@@ -63,3 +64,11 @@ def waiting(emr: Emr, mocked: Target, request_body: dict[str, Any], until: Await
 
 def state(emr: Emr, cluster_id: str) -> str:
     return str(emr.describe_cluster(ClusterId=cluster_id)["Cluster"]["Status"]["State"])
+
+
+@pytest.fixture(scope="module")
+def ec2nodes(instances: Target, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ec2Nodes]:
+    """Launches EC2 instances that run, and ends them."""
+    made = Ec2Nodes(instances, tmp_path_factory.mktemp("ec2nodes"))
+    yield made
+    made.end()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import asyncssh
 import paramiko
+import psutil
 
 from emrctl.reach import hostkeys
 from emrctl.target import Target
@@ -27,14 +29,10 @@ class Ec2Nodes:
     def __init__(self, target: Target, folder: Path) -> None:
         self.target = target
         self.ec2 = target.client("ec2")
-        self.identity = folder / "identity.pem"
-        key = asyncssh.generate_private_key("ssh-ed25519")
-        key.write_private_key(self.identity)
-        self.identity.chmod(0o600)
+        self.identity = new_key(folder / "identity.pem")
         self.key_name = f"key-{time.monotonic_ns()}"
-        self.ec2.import_key_pair(
-            KeyName=self.key_name, PublicKeyMaterial=key.export_public_key("openssh")
-        )
+        public = asyncssh.read_private_key(self.identity).export_public_key("openssh")
+        self.ec2.import_key_pair(KeyName=self.key_name, PublicKeyMaterial=public)
         self.launched: list[str] = []
 
     def launch(self, **options: Any) -> str:
@@ -59,12 +57,15 @@ class Ec2Nodes:
             time.sleep(0.02)
         return time.monotonic() - began
 
+    def address(self, node: str) -> str:
+        return str(self.described(node)["PublicIpAddress"])
+
     def client(self, node: str, user: str = "ec2-user", key: Path | None = None) -> Any:
-        """A paramiko client that has logged in."""
+        """A paramiko client that has logged in, once the node's console vouched for its key."""
         client = paramiko.SSHClient()
         client.set_missing_host_key_policy(_AsItsConsoleSays(self.target, node))
         client.connect(
-            self.described(node)["PublicIpAddress"],
+            self.address(node),
             port=self.target.ssh_port,
             username=user,
             pkey=paramiko.PKey.from_path(key or self.identity),
@@ -76,10 +77,15 @@ class Ec2Nodes:
 
     def ssh(self, node: str, *options: str) -> list[str]:
         """OpenSSH's client, as far as the command to run."""
-        address = self.described(node)["PublicIpAddress"]
         quiet = ("-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR")
         where = ("-o", "UserKnownHostsFile=/dev/null", "-p", str(self.target.ssh_port))
-        return ["ssh", *quiet, *where, "-i", str(self.identity), *options, f"ec2-user@{address}"]
+        who = f"ec2-user@{self.address(node)}"
+        return ["ssh", *quiet, *where, "-i", str(self.identity), *options, who]
+
+    def run(self, node: str, command: str, *options: str) -> subprocess.CompletedProcess[str]:
+        """What OpenSSH's client came to with that command."""
+        argv = [*self.ssh(node, *options), command]
+        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
 
     def end(self) -> None:
         if self.launched:
@@ -87,3 +93,28 @@ class Ec2Nodes:
         for node in self.launched:
             self.until(node, "terminated")
         self.ec2.delete_key_pair(KeyName=self.key_name)
+
+
+def new_key(path: Path) -> Path:
+    """A file with a private key that nobody else has."""
+    asyncssh.generate_private_key("ssh-ed25519").write_private_key(path)
+    path.chmod(0o600)
+    return path
+
+
+def alive(pid: str) -> bool:
+    """Whether that process runs; one that ended and was not collected yet does not."""
+    try:
+        return psutil.Process(int(pid)).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def gone(pid: str, timeout_s: float = 5.0) -> bool:
+    """Whether the process ends within that time."""
+    deadline = time.monotonic() + timeout_s
+    while alive(pid):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
