@@ -122,14 +122,15 @@ def _hardened() -> dict[str, Any]:
 
 
 def _disk(cluster: Ec2ClusterSpec, spec: MachineSpec, marks: dict[str, str]) -> dict[str, Any]:
-    return {
+    found: dict[str, Any] = {
         "volume_size": spec.root_gb,
         "volume_type": spec.root_type,
         "encrypted": True,
-        "kms_key_id": cluster.security.disk_key,
         "delete_on_termination": True,
         "tags": marks,
     }
+    key = cluster.security.disk_key
+    return found if key is None else found | {"kms_key_id": key}
 
 
 def _market(spec: MachineSpec) -> dict[str, Any] | None:

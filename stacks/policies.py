@@ -72,6 +72,7 @@ def nodes(project: ProjectSpec, settings: Settings, bucket: str) -> list[Stateme
     ]
     for index, item in enumerate(project.cluster.buckets):
         found += _bucket(f"Bucket{index}", item)
+    found += _wheelhouse(project, bucket)
     elsewhere = _objects_elsewhere(project, bucket)
     if elsewhere:
         found.append(_allow("ScriptsAndCertificates", ["s3:GetObject"], elsewhere))
@@ -116,6 +117,18 @@ def _bucket(sid: str, item: BucketSpec) -> list[Statement]:
         found.append(_allow(f"{sid}Location", rest, arn))
     objects = [f"s3:{action}" for action in (_WRITE if writes else _READ)]
     return [*found, _allow(f"{sid}Objects", objects, f"{arn}/{below}")]
+
+
+def _wheelhouse(project: ProjectSpec, bucket: str) -> list[Statement]:
+    """What lies in a wheelhouse may be listed; reading it is a matter of objects."""
+    place = project.cluster.wheelhouse if project.cluster.kind == "ec2" else None
+    if place is None or place.removeprefix("s3://").partition("/")[0] == bucket:
+        return []
+    name, _, prefix = place.removeprefix("s3://").rstrip("/").partition("/")
+    statement = _allow("Wheelhouse", ["s3:ListBucket"], f"arn:aws:s3:::{name}")
+    if prefix:
+        statement["Condition"] = {"StringLike": {"s3:prefix": [prefix, f"{prefix}/*"]}}
+    return [statement]
 
 
 def _objects_elsewhere(project: ProjectSpec, bucket: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Rules of the EMR cluster."""
+"""Rules of the EMR cluster, some of which hold for instances too."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from stacks import rules_instances
 from stacks.rules import Resources, rule
 
 
@@ -57,6 +58,7 @@ def _disks(found: Resources) -> Iterator[str]:
 def _volumes(found: Resources) -> Iterator[str]:
     if found.of("Cluster") and not _disk(found).get("EnableEbsEncryption"):
         yield "they are not"
+    yield from rules_instances.unencrypted(found)
 
 
 @rule("nodes answer IMDSv2 alone", "EC2.8", "CKV_AWS_79")
@@ -67,6 +69,7 @@ def _metadata(found: Resources) -> Iterator[str]:
         version = document.get("InstanceMetadataServiceConfiguration", {})
         if version.get("MinimumInstanceMetadataServiceVersion") != 2:
             yield f"{item.name}: the first version is answered too"
+    yield from rules_instances.untokened(found)
 
 
 @rule("Kerberos names its realm", "CKV_AWS_114")

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 
 from stacks.rules import Resources, documents, listed, rule
 
+# What IAM lets nobody limit to resources; the rules of others do not count them either.
+_UNLIMITED = {"ec2:DescribeInstances"}
+
 
 @rule("no action of a whole service", "CKV_AWS_62", "CKV_AWS_63", "IAM.1", "IAM.21")
 def _actions(found: Resources) -> Iterator[str]:
@@ -19,7 +22,8 @@ def _actions(found: Resources) -> Iterator[str]:
 @rule("no resource is everything", "CKV_AWS_355", "CKV_AWS_289", "CKV_AWS_290")
 def _resources(found: Resources) -> Iterator[str]:
     for name, statement in documents(found):
-        if "*" in listed(statement["Resource"]):
+        actions = set(listed(statement["Action"])) - _UNLIMITED
+        if actions and "*" in listed(statement["Resource"]):
             yield f"{name}: {statement.get('Sid', statement['Action'])} on *"
 
 

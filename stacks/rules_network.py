@@ -92,6 +92,8 @@ def _endpoint(found: Resources) -> Iterator[str]:
 def _attached(found: Resources) -> Iterator[str]:
     place = found.inputs("Cluster").get("ec2Attributes", {})
     used = {value for value in place.values() if isinstance(value, str)}
+    for item in found.of("Instance"):
+        used |= set(item.inputs.get("vpcSecurityGroupIds") or ())
     for item in found.of("VpcEndpoint"):
         used |= set(item.inputs.get("securityGroupIds") or ())
     for item in found.of("SecurityGroup"):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from stacks import rules_cluster, rules_iam, rules_network, rules_storage
+from stacks import rules_cluster, rules_iam, rules_instances, rules_network, rules_storage
 from stacks.rules import Resource, Resources, registered
 
 # A module's rules are known once it is imported.
-MODULES = (rules_storage, rules_network, rules_cluster, rules_iam)
+MODULES = (rules_storage, rules_network, rules_cluster, rules_instances, rules_iam)
 
 
 @dataclass(frozen=True, kw_only=True)

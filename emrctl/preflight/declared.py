@@ -8,8 +8,7 @@ from typing import Any
 from emrctl import bundled, launching
 from emrctl.engine.monitor import Declared, Made, evaluate
 from emrctl.preflight.finding import Finding, Look, Topic, error, warning
-from emrctl.specs import ProjectSpec
-from emrctl.specs.waivers import DEFAULTS
+from emrctl.specs import ProjectSpec, waivers
 
 _EVERY_PORT = (0, 65_535)
 _WORLD = ("0.0.0.0/0", "::/0")
@@ -45,7 +44,7 @@ def _rules(look: Look) -> Iterator[Finding]:
     """Rules that neither hold nor are waived."""
     from stacks import ruleset
 
-    waived = {**DEFAULTS, **look.project.waivers}
+    waived = {**waivers.of_kind(look.cluster.kind), **look.project.waivers}
     unknown = sorted(set(look.project.waivers) - set(ruleset.every()))
     if unknown:
         hint = f"Known are {', '.join(sorted(ruleset.every()))}."

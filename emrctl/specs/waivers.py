@@ -35,3 +35,26 @@ DEFAULTS = {
     "EC2.10": "nodes ask EC2 nothing; network.endpoints: [ec2, …] adds the endpoint",
     "SSM.1": "nothing on the nodes is reached through Session Manager unless roles.ssm is set",
 }
+
+# What speaks of EMR's own settings, or is held by a cluster of EC2 instances.
+_OF_EMR_ALONE = frozenset(
+    {"EMR.3", "EMR.4", "CKV_AWS_171", "CKV_AWS_349", "CKV_AWS_350", "CKV_AWS_351", "EC2.3"}
+)
+_OF_INSTANCES = {
+    "CKV_AWS_88": "as CKV_AWS_130: network.private: true holds it, with the way in that ssh or "
+    "roles.ssm gives",
+    "CKV_AWS_126": "what runs on the nodes is seen through Spark; a metric each minute costs extra",
+    "CKV_AWS_382": "package repositories have no fixed addresses to name; network.private: true "
+    "without nat holds it, with a wheelhouse on S3",
+    "EC2.10": "nodes ask EC2 once, to end themselves; network.endpoints: [ec2, …] adds the "
+    "endpoint in a private network",
+    "SSM.1": "nodes are reached over SSH from one address; roles.ssm holds it",
+}
+
+
+def of_kind(kind: str) -> dict[str, str]:
+    """The rules that a default cluster of that kind does not hold, each with its reason."""
+    if kind == "emr":
+        return DEFAULTS
+    kept = {rule: reason for rule, reason in DEFAULTS.items() if rule not in _OF_EMR_ALONE}
+    return {**kept, **_OF_INSTANCES}

@@ -11,7 +11,14 @@ from emrctl.engine.monitor import Declared, Made, evaluate
 from emrctl.specs import ProjectSpec
 from stacks import program
 
-SETTINGS = {"account": "123456789012", "region": "eu-central-1"}
+SETTINGS = {
+    "account": "123456789012",
+    "region": "eu-central-1",
+    "image_primary": "ami-0a",
+    "image_worker": "ami-0b",
+    "public_key": "ssh-ed25519 AAAA",
+    "ssh_from": "203.0.113.7/32",
+}
 SCRIPTS = {"python.sh": "s3://pets/code/abc/python.sh"}
 
 
@@ -34,6 +41,7 @@ def _collect(declare: Callable[[], None], stack: str) -> Resources:
     def handle(item: Declared) -> Made:
         found[item.name] = item
         outputs = item.inputs | {"arn": f"arn:{item.name}", "masterPublicDns": "primary.example"}
+        outputs |= {"publicDns": f"{item.name}.example", "privateDns": f"{item.name}.internal"}
         return Made(id=f"id-{item.name}", outputs=outputs)
 
     found.outputs = evaluate(declare, stack, handle, preview=False)

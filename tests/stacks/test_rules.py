@@ -11,7 +11,7 @@ import pytest
 
 from emrctl.engine.monitor import Declared
 from emrctl.specs import ProjectSpec
-from emrctl.specs.waivers import DEFAULTS
+from emrctl.specs.waivers import DEFAULTS, of_kind
 from stacks import ruleset
 
 Evaluate = Callable[[ProjectSpec], Any]
@@ -24,6 +24,7 @@ APPLY = {
     *("EC2.19", "SSM.1", "IAM.1", "IAM.21", "KMS.1", "KMS.2"),
     *(f"CKV_AWS_{n}" for n in (171, 349, 350, 351, 114, 53, 54, 55, 56, 18, 19, 20, 21, 144, 145)),
     *(f"CKV_AWS_{n}" for n in (300, 70, 379, 79, 46, 23, 24, 25, 260, 277, 382, 130, 60, 61, 62)),
+    *("CKV_AWS_8", "CKV_AWS_88", "CKV_AWS_126", "CKV_AWS_135", "CKV2_AWS_41"),
     *(f"CKV_AWS_{n}" for n in (63, 286, 287, 288, 289, 290, 355)),
     *(f"CKV2_AWS_{n}" for n in (55, 6, 61, 62, 65, 5, 12)),
 }
@@ -35,12 +36,7 @@ NOT_OURS = {
     "EC2.7": "of the account and region",
     "KMS.4": "the keys are the user's",
     "CKV_AWS_3": "volumes are EMR's: CKV_AWS_350 speaks of them",
-    "CKV_AWS_8": "instances are EMR's",
-    "CKV_AWS_88": "instances are EMR's: CKV_AWS_130 speaks of their subnet",
-    "CKV_AWS_126": "instances are EMR's, and EMR reports their metrics",
-    "CKV_AWS_135": "instances are EMR's",
     "CKV_AWS_189": "volumes are EMR's: CKV_AWS_350 speaks of them",
-    "CKV2_AWS_41": "instances are EMR's, and have its profile",
 }
 HARD = {
     "project": "pets",
@@ -61,6 +57,16 @@ HARD = {
             "in_transit": "s3://pets/certificates/c.zip",
         },
     },
+}
+HARD_EC2 = HARD | {
+    "cluster": {
+        "kind": "ec2",
+        "ssh": "none",
+        "wheelhouse": "s3://wheels/",
+        "network": {"private": True, "close_default_group": True},
+        "roles": {"ssm": True},
+        "security": {"disk_key": KEY},
+    }
 }
 # What even that does not hold: nothing that a cluster's stack should have.
 NEVER = {"CKV_AWS_144", "CKV2_AWS_62", "EC2.6", "CKV2_AWS_11"}
@@ -86,6 +92,19 @@ def test_a_default_project_holds_every_rule_or_says_why_not(
     broken: Callable[[ProjectSpec], set[str]],
 ) -> None:
     assert broken(ProjectSpec(project="pets")) == set(DEFAULTS)  # none too many, none too few
+
+
+def test_a_default_cluster_of_instances_holds_every_rule_or_says_why_not(
+    broken: Callable[[ProjectSpec], set[str]],
+) -> None:
+    project = ProjectSpec.model_validate({"project": "pets", "cluster": {"kind": "ec2"}})
+    assert broken(project) == set(of_kind("ec2"))
+
+
+def test_one_that_wants_everything_holds_nearly_all_of_them(
+    broken: Callable[[ProjectSpec], set[str]],
+) -> None:
+    assert broken(ProjectSpec.model_validate(HARD_EC2)) == NEVER | {"CKV_AWS_126"}
 
 
 def test_a_project_that_wants_everything_holds_nearly_all(
@@ -140,6 +159,14 @@ SPOILED: tuple[tuple[str, dict[str, Any], set[str]], ...] = (
     ("default-group", {"ingress": [{"protocol": "-1"}]}, {"EC2.2"}),
     ("encryption", {"bucket": "another"}, {"CKV_AWS_19", "S3.4"}),
 )
+SPOILED_EC2: tuple[tuple[str, dict[str, Any], set[str]], ...] = (
+    ("primary", {"rootBlockDevice": {"encrypted": False}}, {"CKV_AWS_8", "EC2.3"}),
+    ("worker-1", {"associatePublicIpAddress": True}, {"CKV_AWS_88"}),
+    ("worker-1", {"metadataOptions": {"httpTokens": "optional"}}, {"EC2.8", "CKV_AWS_79"}),
+    ("primary", {"ebsOptimized": False}, {"CKV_AWS_135"}),
+    ("primary", {"iamInstanceProfile": None}, {"CKV2_AWS_41"}),
+    ("nodes-from-nodes", {"cidrIpv4": "0.0.0.0/0"}, {"CKV_AWS_24", "EC2.13"}),
+)
 
 
 @pytest.mark.parametrize(("name", "change", "ids"), SPOILED)
@@ -147,6 +174,16 @@ def test_each_rule_sees_what_it_is_for(
     storage: Evaluate, cluster: Evaluate, name: str, change: dict[str, Any], ids: set[str]
 ) -> None:
     project = ProjectSpec.model_validate(HARD)
+    items = {**storage(project), **cluster(project)}
+    items[name] = _changed(items[name], change)
+    assert {item.rule for item in ruleset.broken(items.values())} >= ids
+
+
+@pytest.mark.parametrize(("name", "change", "ids"), SPOILED_EC2)
+def test_each_rule_sees_what_it_is_for_on_instances(
+    storage: Evaluate, cluster: Evaluate, name: str, change: dict[str, Any], ids: set[str]
+) -> None:
+    project = ProjectSpec.model_validate(HARD_EC2)
     items = {**storage(project), **cluster(project)}
     items[name] = _changed(items[name], change)
     assert {item.rule for item in ruleset.broken(items.values())} >= ids
