@@ -11,6 +11,7 @@ from typing import Any
 from emrctl.emulator import machine
 from emrctl.emulator.aws import replaced
 from emrctl.emulator.instances import Instance, Instances
+from emrctl.errors import EmrctlError
 
 # Nodes of EMR's clusters are instances to EC2, and EMR's to run.
 _EMR_TAG = "aws:elasticmapreduce:job-flow-id"
@@ -36,17 +37,28 @@ def _launching(instances: Instances) -> Replacements:
 
     def wrap(original: Any) -> Any:
         def run_instances(self: Any, *arguments: Any, **options: Any) -> Any:
+            ours = _EMR_TAG not in options.get("tags", {}).get("instance", {})
+            if ours:
+                _check(instances)
             reservation = original(self, *arguments, **options)
-            if _EMR_TAG not in options.get("tags", {}).get("instance", {}):
-                for record in reservation.instances:
-                    data = getattr(record.user_data, "_encoded_string", None)
-                    key = _public_key(self, record.key_name)
-                    instances.launch(record, key, machine.decoded(data))
+            for record in reservation.instances if ours else ():
+                data = getattr(record.user_data, "_encoded_string", None)
+                key = _public_key(self, record.key_name)
+                instances.launch(record, key, machine.decoded(data))
             return reservation
 
         return run_instances
 
     yield replaced(InstanceBackend, "run_instances", wrap)
+
+
+def _check(instances: Instances) -> None:
+    from moto.ec2.exceptions import EC2ClientError
+
+    try:
+        instances.check()
+    except EmrctlError as error:
+        raise EC2ClientError("Unsupported", f"{error.message}. {error.hint}") from error
 
 
 def _public_key(backend: Any, name: str | None) -> str | None:

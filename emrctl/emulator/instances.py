@@ -89,6 +89,10 @@ class Instances:
                 self._sshd = Sshd(self.ssh_port)
             return self._sshd
 
+    def check(self) -> None:
+        """`EmrctlError` where this machine has no address for one more."""
+        self._address()
+
     def launch(self, record: Any, public_key: str | None, user_data: bytes) -> None:
         """The record's instance is pending, has its addresses, and in a while it runs."""
         machine = Machine(
@@ -152,10 +156,11 @@ class Instances:
     # -- in the instance's own thread
 
     def _boot(self, made: Instance) -> None:
-        made.machine.prepare()
+        first, made.booted = not made.booted, True
+        if first:
+            made.machine.prepare()
         self.serving().open(made.machine)
-        if not made.booted:
-            made.booted = True
+        if first:
             made.machine.first_boot()
         if made.state == "pending":  # and has not been told to end meanwhile
             made.show("running")

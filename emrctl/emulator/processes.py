@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -75,6 +76,19 @@ def adopt_orphans() -> None:
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
             _adopting.set()
+
+
+def wake_on_ends() -> socket.socket:
+    """What can be read from whenever a child has ended. Only the main thread may ask for it.
+
+    A program that asks whether another has ended is told that it runs, as long as nobody reaps it.
+    """
+    ours, theirs = socket.socketpair()
+    for end in (ours, theirs):
+        end.setblocking(False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(theirs.detach(), warn_on_full_buffer=False)
+    return ours
 
 
 def signal_group(process: subprocess.Popen[bytes], signum: int) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import re
+import select
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Iterable
@@ -33,6 +35,7 @@ from emrctl.errors import EmrctlError
 _log = logging.getLogger(__name__)
 
 _LOOK_ROUND_S = 2.0
+_TOGETHER_S = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,11 +176,17 @@ def _info(asked: Request, place: Place, token_file: Path, ssh_port: int) -> stat
 
 def _wait(stop: threading.Event, asked: Request) -> None:
     """Until `stop` is set, or nobody can find this emulator any more: its home was removed."""
-    missed = 0
-    while missed < 2 and not stop.wait(_LOOK_ROUND_S):
+    missed, looked, ends = 0, time.monotonic(), processes.wake_on_ends()
+    while missed < 2 and not stop.is_set():
+        if select.select([ends], [], [], _LOOK_ROUND_S)[0]:
+            stop.wait(_TOGETHER_S)  # one look for all that end at about the same time
+            ends.recv(4096)
         processes.reap()
-        found = state.read(asked.home)
-        missed = 0 if found is not None and found.id == asked.id else missed + 1
+        if time.monotonic() - looked >= _LOOK_ROUND_S:
+            looked, found = time.monotonic(), state.read(asked.home)
+            missed = 0 if found is not None and found.id == asked.id else missed + 1
+    signal.set_wakeup_fd(-1)
+    ends.close()
 
 
 def _warm_up() -> None:

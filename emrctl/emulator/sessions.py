@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import logging
 import os
 import signal
 import struct
@@ -20,6 +21,8 @@ from typing import IO, Any
 
 from emrctl.emulator import processes
 from emrctl.emulator.machine import Machine
+
+_log = logging.getLogger(__name__)
 
 _CHUNK = 32_768
 # sshd's AcceptEnv on Amazon Linux.
@@ -57,7 +60,12 @@ async def serve(session: Any, machine: Machine) -> None:
         session.stderr.write(b"There is no such subsystem.\n")
         session.exit(1)
         return
-    running = _start(session, machine)
+    try:
+        running = _start(session, machine)
+    except OSError as error:
+        session.stderr.write(f"This instance cannot start a program: {error}\n".encode())
+        session.exit(1)
+        return
     # The channel's own callbacks: through the stream they would wait behind unread input.
     session.signal_received = running.send
     session.terminal_size_changed = running.resize
@@ -69,7 +77,9 @@ async def serve(session: Any, machine: Machine) -> None:
     finally:
         work.cancel()
         gone.cancel()
-        await asyncio.gather(work, gone, return_exceptions=True)
+        for found in await asyncio.gather(work, gone, return_exceptions=True):
+            if isinstance(found, Exception):
+                _log.error("a session on %s: %r", machine.id, found)
 
 
 def _start(session: Any, machine: Machine) -> Running:

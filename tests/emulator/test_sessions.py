@@ -32,6 +32,15 @@ def client(ec2nodes: Ec2Nodes, node: str) -> paramiko.SSHClient:
     return found
 
 
+def server_of(ec2nodes: Ec2Nodes) -> psutil.Process:
+    """The emulator's process."""
+    credentials = ec2nodes.target.credentials
+    assert credentials is not None
+    info = state.read(credentials.parent)
+    assert info is not None
+    return psutil.Process(info.pid)
+
+
 def said(client: paramiko.SSHClient, command: str) -> str:
     _, out, err = client.exec_command(command, timeout=20)
     text = out.read().decode()
@@ -144,8 +153,9 @@ def test_control_c_interrupts_what_runs_on_a_terminal(client: paramiko.SSHClient
     _until(channel, "[ec2-user@ip-127-")
     channel.sendall(b"echo it s'leeps'; sleep 300; echo went on $?\n")
     _until(channel, "it sleeps")
-    channel.sendall(b"\x03echo after; exit 4\n")
-    assert "went on" not in _until(channel, "logout").split("it sleeps")[-1]
+    channel.sendall(b"\x03")
+    assert "went on" not in _until(channel, "[ec2-user@ip-127-")
+    channel.sendall(b"exit 4\n")
     assert channel.recv_exit_status() == 4
 
 
@@ -179,6 +189,44 @@ def test_what_writes_to_a_client_that_has_gone_ends(ec2nodes: Ec2Nodes, node: st
     client.wait()
     client.stdout.close()
     assert gone(writer)
+
+
+def test_what_ended_is_seen_to_have_ended_at_once(client: paramiko.SSHClient) -> None:
+    """Its parent is gone as well: nobody on the node reaps it."""
+    orphan = said(client, "(setsid sleep 0.1 >/dev/null 2>&1 </dev/null & echo $!)")
+    began = time.monotonic()
+    said(client, f"while kill -0 {orphan} 2>/dev/null; do sleep 0.01; done")
+    assert time.monotonic() - began < 1.0
+
+
+def test_a_session_leaves_nothing_open(ec2nodes: Ec2Nodes, node: str, until: Await) -> None:
+    process = server_of(ec2nodes)
+
+    def clutter() -> tuple[int, int]:
+        return process.num_fds(), process.num_threads()
+
+    with ec2nodes.client(node) as client:
+        said(client, "true")
+        time.sleep(0.1)
+        before = clutter()
+        for _ in range(20):
+            said(client, "echo")
+            channel = client.get_transport().open_session()
+            channel.get_pty()
+            channel.exec_command("echo on a terminal")
+            _until(channel, "terminal")
+            channel.recv_exit_status()
+        until(
+            lambda: all(now <= then + 4 for now, then in zip(clutter(), before, strict=True)), True
+        )
+
+
+def test_a_node_whose_disk_is_lost_says_so(ec2nodes: Ec2Nodes) -> None:
+    node = ec2nodes.launch()
+    shutil.rmtree(ec2nodes.run(node, "pwd").stdout.strip())
+    done = ec2nodes.run(node, "true")
+    assert done.returncode == 1
+    assert "cannot start a program" in done.stderr
 
 
 def test_files_by_sftp(client: paramiko.SSHClient, tmp_path: Path) -> None:
@@ -271,6 +319,16 @@ def test_nobody_else_comes_in(ec2nodes: Ec2Nodes, node: str, tmp_path: Path) -> 
             transport.auth_none("ec2-user")
 
 
+def test_a_key_that_ec2_made_logs_in(ec2nodes: Ec2Nodes, tmp_path: Path) -> None:
+    name = f"made-{tmp_path.name}"
+    made = ec2nodes.ec2.create_key_pair(KeyName=name, KeyType="rsa")
+    identity = tmp_path / "made.pem"
+    identity.write_text(made["KeyMaterial"])
+    node = ec2nodes.launch(KeyName=name)
+    with ec2nodes.client(node, key=identity) as client:
+        assert said(client, "echo $USER") == "ec2-user"
+
+
 def test_an_instance_without_a_key_lets_nobody_in(ec2nodes: Ec2Nodes) -> None:
     made = ec2nodes.ec2.run_instances(ImageId="ami-1", MinCount=1, MaxCount=1)["Instances"][0]
     ec2nodes.until(made["InstanceId"], "running")
@@ -292,11 +350,7 @@ def test_a_key_opens_its_own_instances_only(ec2nodes: Ec2Nodes, node: str, tmp_p
 def test_everything_listens_on_loopback_and_an_idle_instance_costs_nothing(
     ec2nodes: Ec2Nodes, node: str, until: Await
 ) -> None:
-    found = ec2nodes.target.credentials
-    assert found is not None
-    info = state.read(found.parent)
-    assert info is not None
-    process = psutil.Process(info.pid)
+    process = server_of(ec2nodes)
     listening = [c.laddr.ip for c in process.net_connections() if c.status == "LISTEN"]
     assert ec2nodes.address(node) in listening
     assert all(address.startswith("127.") for address in listening)
