@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 _PATIENCE_S = 300.0
 _OVER_S = 1800.0
 _BUSY = frozenset(
-    {"DependencyViolation", "InvalidIPAddress.InUse", "VolumeInUse", "DeleteConflict"}
+    {
+        "DependencyViolation",
+        "InvalidIPAddress.InUse",
+        "InvalidPlacementGroup.InUse",
+        "VolumeInUse",
+        "DeleteConflict",
+    }
 )
 _OBJECTS_AT_ONCE = 1000
 
@@ -65,6 +71,9 @@ class How:
             pace.rest()
 
 
+_NOT_OVER = ["pending", "running", "shutting-down", "stopping", "stopped"]
+
+
 def _ids(things: Sequence[Thing]) -> list[str]:
     return [one.id for one in things]
 
@@ -73,15 +82,28 @@ def _ids(things: Sequence[Thing]) -> list[str]:
 
 
 def _end_cluster(target: Target, id_: str) -> None:
+    if _is_instance(id_):
+        _end_instance(target, id_)
+        return
     target.client("emr").terminate_job_flows(JobFlowIds=[id_])
 
 
 def _clusters_over(target: Target, things: Sequence[Thing]) -> bool:
-    """One listing tells of all: what still lives is in it."""
-    wanted = set(_ids(things))
+    """One listing of each kind tells of all: what still lives is in it."""
+    plain = [one for one in things if _is_instance(one.id)]
+    wanted = set(_ids(things)) - set(_ids(plain))
+    if plain and not _instances_over(target, plain):
+        return False
+    if not wanted:
+        return True
     states = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING"]
     pages = target.client("emr").get_paginator("list_clusters").paginate(ClusterStates=states)
     return not any(item["Id"] in wanted for page in pages for item in page["Clusters"])
+
+
+def _is_instance(id_: str) -> bool:
+    """Whether a cluster is one of plain instances: its id is its primary's."""
+    return id_.startswith("i-")
 
 
 def _end_instance(target: Target, id_: str) -> None:
@@ -92,7 +114,7 @@ def _end_instance(target: Target, id_: str) -> None:
 def _instances_over(target: Target, things: Sequence[Thing]) -> bool:
     filters = [
         {"Name": "instance-id", "Values": _ids(things)},
-        {"Name": "instance-state-name", "Values": ["running", "shutting-down", "stopping"]},
+        {"Name": "instance-state-name", "Values": _NOT_OVER},
     ]
     return not target.client("ec2").describe_instances(Filters=filters)["Reservations"]
 
@@ -192,7 +214,12 @@ def _end_vpc(target: Target, id_: str) -> None:
 
 
 def _end_key_pair(target: Target, id_: str) -> None:
-    target.client("ec2").delete_key_pair(KeyPairId=id_)
+    target.client("ec2").delete_key_pair(KeyName=id_)
+
+
+def _end_placement(target: Target, id_: str) -> None:
+    ec2 = target.client("ec2")
+    absent(lambda: ec2.delete_placement_group(GroupName=id_), "InvalidPlacementGroup.Unknown")
 
 
 # --- who and where --------------------------------------------------------------------------------
@@ -246,6 +273,7 @@ ORDER: dict[str, How] = {
     "route table": How(end=_end_table),
     "VPC": How(end=_end_vpc),
     "key pair": How(end=_end_key_pair),
+    "placement group": How(end=_end_placement),
     "security configuration": How(end=_end_configuration),
     ROLE: How(end=_end_role),
     BUCKET: How(end=_end_bucket),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from emrctl.engine.failures import translated
 from emrctl.errors import EmrctlError
+from emrctl.forgotten.machines import ROLE_TAG, machine, tags_of
 from emrctl.forgotten.money import instance, total, volume
 from emrctl.forgotten.networks import TAGGED, thing
 from emrctl.forgotten.networks import listed as network_parts
@@ -103,24 +104,23 @@ def _asked(target: Target, where: str, lister: _Lister) -> Look:
 
 
 def _at_work(target: Target) -> Iterator[Thing]:
-    """Living clusters with the cost of their nodes, then instances that belong to none."""
+    """Living clusters with the cost of their nodes, then instances that belong to none.
+
+    First those of plain instances: an account may have no right to ask EMR for the others.
+    """
     disks, volumes = _volumes(target)
+    every = list(_instances(target))
+    own = [one for one in every if ROLE_TAG in tags_of(one)]
+    for one in sorted(own, key=lambda item: tags_of(item)[ROLE_TAG]):
+        yield machine(target, one, disks)
+    yield from volumes
     clusters = {item["Id"]: item for item in _clusters(target)}
     for item in clusters.values():
         yield _cluster(target, item, disks)
-    for one in _instances(target):
+    for one in every:
         tags = tags_of(one)
-        if tags.get("aws:elasticmapreduce:job-flow-id") not in clusters:
-            cost = instance(one["InstanceType"], target.region, emr=False)
-            own = thing(target, "instance", one["InstanceId"], tags)
-            yield replace(
-                own,
-                state=one["State"]["Name"],
-                created=one.get("LaunchTime"),
-                expires=expiry(tags, one.get("LaunchTime")),
-                hourly_usd=total([cost, disks.get(one["InstanceId"], 0.0)]),
-            )
-    yield from volumes
+        if ROLE_TAG not in tags and tags.get("aws:elasticmapreduce:job-flow-id") not in clusters:
+            yield machine(target, one, disks)
 
 
 def _clusters(target: Target) -> Iterator[dict[str, Any]]:
@@ -244,11 +244,6 @@ def _configurations(target: Target, stacks: dict[str, str]) -> Iterator[Thing]:
         if stack in stacks and len(digest) == len("0123abcd"):
             tags = {PROJECT: stacks[stack], STACK: stack}
             yield thing(target, "security configuration", name, tags)
-
-
-def tags_of(item: dict[str, Any]) -> dict[str, str]:
-    """An answer's tags as a mapping."""
-    return {tag["Key"]: tag.get("Value", "") for tag in item.get("Tags", ())}
 
 
 _NAMES: dict[_Lister, str] = {

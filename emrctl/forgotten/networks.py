@@ -20,7 +20,10 @@ _EMR_GROUPS = "ElasticMapReduce-"
 
 @dataclass(frozen=True, kw_only=True)
 class _Kind:
-    """How EC2 lists one kind of thing: operation, list in the answer, id, creation, price."""
+    """How EC2 lists one kind of thing: operation, list in the answer, id, creation, price.
+
+    What is `aws_alone` is not to be had on localhost, and cannot be listed there.
+    """
 
     kind: str
     operation: str
@@ -29,6 +32,7 @@ class _Kind:
     created: str = ""
     extra: str = ""
     filters: str = "Filters"
+    aws_alone: bool = False
 
 
 _KINDS = (
@@ -80,8 +84,15 @@ _KINDS = (
         kind="key pair",
         operation="describe_key_pairs",
         items="KeyPairs",
-        id="KeyPairId",
+        id="KeyName",
         created="CreateTime",
+    ),
+    _Kind(
+        kind="placement group",
+        operation="describe_placement_groups",
+        items="PlacementGroups",
+        id="GroupName",
+        aws_alone=True,
     ),
 )
 
@@ -89,7 +100,7 @@ _KINDS = (
 def listed(target: Target) -> Iterator[Thing]:
     """Networks with emrctl's tags, part by part, and EMR's leftovers in them."""
     vpcs: dict[str, Thing] = {}
-    for kind in _KINDS:
+    for kind in (one for one in _KINDS if target.kind == "aws" or not one.aws_alone):
         for item in _items(target, kind, [TAGGED]):
             found = _found(target, kind, item)
             # AWS keeps a VPC's default group as long as the VPC: neither can be had alone.

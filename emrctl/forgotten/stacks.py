@@ -58,13 +58,16 @@ def standing(project: ProjectSpec, target: Target) -> Standing:
     waits = any(one.kind == CLUSTER and not one.hourly_usd for one in things)
     return Standing(
         things=things,
-        death=None if any(one.kind == CLUSTER for one in things) else _last_death(stack, target),
+        death=None if any(one.kind == CLUSTER for one in things) else _last_death(project, target),
         coming_usd=project.cluster.hourly_usd if waits else 0.0,
     )
 
 
-def _last_death(stack: str, target: Target) -> death.Death | None:
-    """Why the stack's newest cluster gave up, if that was lately."""
+def _last_death(project: ProjectSpec, target: Target) -> death.Death | None:
+    """Why the stack's newest cluster gave up, if that was lately; instances do not give up."""
+    if project.cluster.kind != "emr":
+        return None
+    stack = project.cluster_stack
     emr = target.client("emr")
     with translated("asking why the cluster ended"):
         answer = emr.list_clusters(

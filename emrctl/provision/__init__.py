@@ -44,6 +44,7 @@ __all__ = [
     "preview",
     "quiet",
     "refresh",
+    "scripts_of",
     "show",
     "stacks",
     "start",
@@ -158,6 +159,12 @@ def _scripts(project: ProjectSpec) -> list[str]:
     if project.cluster.kind == "ec2":
         return []
     return sorted({action.script for action in project.bootstrap_actions})
+
+
+def scripts_of(project: ProjectSpec, root: Path) -> dict[str, str]:
+    """Where each bootstrap script of the spec lies now, by its name there: a file, or on S3."""
+    names = {action.script for action in project.bootstrap_actions}
+    return {name: _local(root, name) for name in sorted(names)}
 
 
 def _local(root: Path, script: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from emrctl.provision.cluster import ENDED, EVENT_LOGS, Cluster, Node
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from emrctl.target import Target
 
 LOGS = "logs/"
-PAGES = {"master": 8080, "spark": 4040, "history": 18080}
+PAGES = {"master": 8080, "spark": 4040}
 _STATES = {
     "pending": "STARTING",
     "running": "RUNNING",
@@ -66,6 +66,8 @@ def _observed(
     nodes = () if state in ENDED else _nodes(stack, primary, every)
     where = f"arn:aws:ec2:{target.region}:{primary['OwnerId']}"
     dns = _reached_at(primary)
+    # On localhost a page is seen where it is served; on AWS its public name leads there.
+    pages = dns if target.endpoint is None else primary.get("PrivateIpAddress", "") if dns else ""
     return Cluster(
         name=name,
         stack=stack,
@@ -75,12 +77,12 @@ def _observed(
         reason=_reason(primary),
         spec=_spec(project.with_cluster(name or None).cluster, primary, nodes),
         bucket=bucket,
-        created=str(_made(primary)),
+        created=str(first_made(primary)),
         primary_dns=dns,
         log_uri=f"s3://{bucket}/{LOGS}",
         event_log_uri=f"s3://{bucket}/{EVENT_LOGS}",
         nodes=nodes,
-        urls={page: f"http://{dns}:{port}" for page, port in PAGES.items()} if dns else {},
+        urls={page: f"http://{pages}:{port}" for page, port in PAGES.items()} if pages else {},
     )
 
 
@@ -129,11 +131,11 @@ def _reason(primary: Described) -> str:
     return str(primary.get("StateReason", {}).get("Message") or "")
 
 
-def _made(item: Described) -> Any:
-    """When it was made: the time of its launch is that of its last start."""
+def first_made(item: Mapping[str, Any]) -> Any:
+    """When an instance was made; a launch is also each start after a stop."""
     interfaces = item.get("NetworkInterfaces") or ()
     joined = [one.get("Attachment", {}).get("AttachTime") for one in interfaces]
-    return min([when for when in joined if when is not None] + [item["LaunchTime"]])
+    return min([when for when in (*joined, item.get("LaunchTime")) if when], default=None)
 
 
 def _spec(wanted: AnyClusterSpec, primary: Described, nodes: Sequence[Node]) -> Ec2ClusterSpec:

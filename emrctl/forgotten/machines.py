@@ -1,0 +1,43 @@
+"""EC2 instances as things: primaries stand for their clusters, and workers beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from emrctl.forgotten.money import instance, total
+from emrctl.forgotten.networks import thing
+from emrctl.forgotten.things import CLUSTER, Thing, expiry
+from emrctl.provision.machines import first_made
+
+if TYPE_CHECKING:
+    from emrctl.target import Target
+
+ROLE_TAG = "emrctl:role"
+INSTANCE = "instance"
+
+
+def machine(target: Target, item: dict[str, Any], disks: Mapping[str, float]) -> Thing:
+    """An instance; one that stands still costs no more than its disks."""
+    tags, state = tags_of(item), item["State"]["Name"]
+    cost: float | None = 0.0
+    if state not in {"stopping", "stopped"}:
+        spot = item.get("InstanceLifecycle") == "spot"
+        cost = instance(item["InstanceType"], target.region, emr=False, spot=spot)
+    primary = tags.get(ROLE_TAG) == "primary"
+    own = thing(target, CLUSTER if primary else INSTANCE, item["InstanceId"], tags)
+    made = first_made(item)
+    return replace(
+        own,
+        name=own.stack if primary else own.name,
+        state=state,
+        created=made,
+        expires=expiry(tags, made),
+        hourly_usd=total([cost, disks.get(item["InstanceId"], 0.0)]),
+    )
+
+
+def tags_of(item: Mapping[str, Any]) -> dict[str, str]:
+    """An answer's tags as a mapping."""
+    return {tag["Key"]: tag.get("Value", "") for tag in item.get("Tags", ())}
