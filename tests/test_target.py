@@ -29,6 +29,7 @@ def _state(tmp_path: Path, pid: int) -> None:
         "endpoint": "http://127.0.0.1:9",
         "pid": pid,
         "credentials": str(credentials),
+        "ssh_port": 2222,
     }
     file.write_text(json.dumps(state))
 
@@ -48,6 +49,7 @@ def test_the_running_emulator_is_found_with_its_own_keys(tmp_path: Path) -> None
     _state(tmp_path, os.getpid())
     found = target.resolve(ProjectSpec(project="pets"))
     assert (found.kind, found.identity, found.poll_s) == ("local", "e-1", 0.2)
+    assert found.ssh_port == 2222
     client = found.client("s3")
     assert client.meta.endpoint_url == "http://127.0.0.1:9"
     assert client._request_signer._credentials.access_key == "AKIDKEY"
@@ -59,6 +61,7 @@ def test_amazons_is_asked_at_its_own_address() -> None:
     spec = ProjectSpec(project="pets", target="aws", region="eu-central-1", profile="mine")
     found = target.resolve(spec)
     assert found.pulumi_settings() == {"region": "eu-central-1", "profile": "mine"}
+    assert found.ssh_port == 22
     assert found.page("j-1", "ip-1", "yarn") == "http://ip-1:8088"
     assert found.page("j-1", "ip-1", "proxy") == "http://ip-1:20888/proxy"
     assert found.browser_url("http://ip-1:8088") == "http://ip-1:8088"

@@ -25,7 +25,9 @@ _log = logging.getLogger(__name__)
 USER = "ec2-user"
 # What an instance has of Amazon Linux; Spark and Hadoop come with whoever installs them.
 SHIMS: Mapping[str, tuple[str, ...]] = {
-    name: nodes.SHIMS[name] for name in ("sudo", "refuse", "unavailable")
+    "sudo": nodes.SHIMS["sudo"],
+    "unavailable": nodes.SHIMS["unavailable"],
+    "power": nodes.SHIMS["refuse"],
 }
 _STOP_GRACE_S = 2.0
 _CONSOLE_BYTES = 64 * 1024

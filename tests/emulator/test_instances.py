@@ -146,6 +146,29 @@ def test_a_node_may_end_itself(ec2nodes: Ec2Nodes) -> None:
     ec2nodes.until(node, "terminated")
 
 
+@pytest.mark.parametrize(
+    ("behavior", "command", "state"),
+    [
+        ("stop", "sudo shutdown -h now", "stopped"),
+        ("terminate", "sudo poweroff", "terminated"),
+    ],
+)
+def test_a_node_that_is_shut_down_from_within(
+    ec2nodes: Ec2Nodes, behavior: str, command: str, state: str
+) -> None:
+    node = ec2nodes.launch(InstanceInitiatedShutdownBehavior=behavior)
+    late = ec2nodes.run(node, "sudo shutdown -h +30")
+    assert (late.returncode, "only 'now' is known" in late.stderr) == (1, True)
+    ec2nodes.run(node, command)
+    ec2nodes.until(node, state)
+
+
+def test_what_a_node_has_not_got_says_so(ec2nodes: Ec2Nodes) -> None:
+    done = ec2nodes.run(ec2nodes.launch(), "sudo dnf install git")
+    assert done.returncode == 127
+    assert "'dnf' is not available on the local EC2" in done.stderr
+
+
 def test_the_emulator_tells_of_its_instances(ec2nodes: Ec2Nodes) -> None:
     tags = [{"Key": "Name", "Value": "pets-main-worker-1"}]
     node = ec2nodes.launch(TagSpecifications=[{"ResourceType": "instance", "Tags": tags}])
