@@ -178,11 +178,11 @@ def ssh_from(spec: Ec2ClusterSpec, target: Target) -> str:
         return ""
     if spec.ssh != CALLER:
         return spec.ssh
-    return _LOOPBACK if target.kind == "local" else f"{_address()}/32"
+    return _LOOPBACK if target.kind == "local" else f"{address()}/32"
 
 
-def _address() -> str:
-    """This machine's address as AWS sees it."""
+def address() -> str:
+    """This machine's address as AWS sees it; `ProvisioningError` where nobody says."""
     import urllib.request
 
     try:

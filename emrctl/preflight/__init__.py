@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from emrctl import awserrors, costs, places
 from emrctl.errors import ProvisioningError
-from emrctl.preflight import account, capacity, declared, identity, network, storage
+from emrctl.preflight import account, capacity, declared, identity, instances, network, storage
 from emrctl.preflight.finding import Finding, Look, Topic, looked
 from emrctl.specs import ProjectSpec, refuse_local
 
@@ -26,6 +26,7 @@ TOPICS: tuple[Topic, ...] = (
     *network.TOPICS,
     *identity.TOPICS,
     *storage.TOPICS,
+    *instances.TOPICS,
     *declared.TOPICS,
 )
 _AT_ONCE = 8

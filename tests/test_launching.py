@@ -1,0 +1,139 @@
+"""What is looked up before instances are launched: images, keys, the caller's address."""
+
+from __future__ import annotations
+
+import io
+import stat
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from emrctl import home, launching
+from emrctl.errors import NotFoundError, ProvisioningError
+from emrctl.specs import ProjectSpec
+from emrctl.target import Target
+from tests.engine.conftest import quick_aws
+
+AWS = Target(kind="aws", region="us-east-1")
+
+
+def _project(**cluster: Any) -> ProjectSpec:
+    return ProjectSpec.model_validate({"project": "pets", "cluster": {"kind": "ec2", **cluster}})
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
+    with quick_aws(monkeypatch) as target:
+        yield target
+
+
+def _answering(monkeypatch: pytest.MonkeyPatch, answer: bytes | Exception) -> None:
+    def opened(*_: Any, **__: Any) -> io.BytesIO:
+        if isinstance(answer, Exception):
+            raise answer
+        return io.BytesIO(answer)
+
+    monkeypatch.setattr("urllib.request.urlopen", opened)
+
+
+def test_a_cluster_of_emr_needs_none_of_it(aws: Target) -> None:
+    assert launching.settings(ProjectSpec(project="pets"), aws) == {}
+    assert launching.stand_in(ProjectSpec(project="pets")) == {}
+
+
+def test_each_role_gets_the_image_of_its_architecture(aws: Target) -> None:
+    found = launching.settings(_project(primary={"type": "m6g.xlarge"}), aws)
+    assert found["image_primary"].startswith("ami-")
+    assert found["image_worker"].startswith("ami-")
+    assert found["image_primary"] != found["image_worker"]
+
+
+def test_what_looking_gives_is_what_looking_would_stand_for(aws: Target) -> None:
+    project = _project()
+    assert set(launching.settings(project, aws)) == set(launching.stand_in(project))
+
+
+def test_an_image_that_is_given_is_not_looked_up() -> None:
+    found = launching.images(_project(ami="ami-0a").ec2, AWS)
+    assert found == {"image_primary": "ami-0a", "image_worker": "ami-0a"}
+
+
+def test_a_parameter_that_is_not_there_is_told(aws: Target) -> None:
+    with pytest.raises(NotFoundError, match="no parameter /mine/image in us-east-1") as caught:
+        launching.settings(_project(ami="/mine/image"), aws)
+    assert "cluster.ami" in caught.value.hint
+
+
+def test_a_parameter_that_names_no_image_is_told(aws: Target) -> None:
+    aws.client("ssm").put_parameter(Name="/mine/image", Value="linux", Type="String")
+    with pytest.raises(ProvisioningError, match="/mine/image names no image: linux"):
+        launching.settings(_project(ami="/mine/image"), aws)
+
+
+def test_a_parameter_of_the_user_s_own(aws: Target) -> None:
+    aws.client("ssm").put_parameter(Name="/mine/x86_64", Value="ami-0b", Type="String")
+    found = launching.settings(_project(ami="/mine/{arch}"), aws)
+    assert found["image_primary"] == "ami-0b"
+
+
+def test_the_key_is_made_once(aws: Target) -> None:
+    first = launching.settings(_project(), aws)["public_key"]
+    assert first.startswith("ssh-ed25519 ")
+    assert launching.settings(_project(), aws)["public_key"] == first
+    file = home.key_file("pets-main")
+    assert file.read_text().startswith("-----BEGIN OPENSSH PRIVATE KEY-----")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [path.name for path in file.parent.iterdir()] == ["pets-main.pem"]
+
+
+def test_two_that_start_together_have_one_key(aws: Target) -> None:
+    found: list[str] = []
+
+    def make() -> None:
+        found.append(launching._made(home.key_file("pets-main")))
+
+    threads = [threading.Thread(target=make) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(found)) == 1
+
+
+def test_a_file_that_holds_no_key_is_told_and_stays(aws: Target) -> None:
+    file = home.key_file("pets-main")
+    file.parent.mkdir(parents=True)
+    file.write_text("nonsense")
+    with pytest.raises(ProvisioningError, match="holds no private key") as caught:
+        launching.settings(_project(), aws)
+    assert "move the file away" in caught.value.hint
+    assert file.read_text() == "nonsense"
+
+
+def test_the_caller_comes_in_from_where_aws_sees_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    _answering(monkeypatch, b"198.51.100.7\n")
+    assert launching.ssh_from(_project().ec2, AWS) == "198.51.100.7/32"
+
+
+@pytest.mark.parametrize("answer", [b"<html>sign in</html>", b"", OSError("no route")])
+def test_an_address_that_nobody_says_is_told(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes | Exception
+) -> None:
+    _answering(monkeypatch, answer)
+    with pytest.raises(ProvisioningError, match="from which address") as caught:
+        launching.ssh_from(_project().ec2, AWS)
+    assert "cluster.ssh" in caught.value.hint
+
+
+def test_a_range_and_nobody_are_taken_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    _answering(monkeypatch, OSError("nobody asks"))
+    assert launching.ssh_from(_project(ssh="10.0.0.0/8").ec2, AWS) == "10.0.0.0/8"
+    closed = _project(ssh="none", roles={"ssm": True})
+    assert launching.ssh_from(closed.ec2, AWS) == ""
+    assert launching.stand_in(closed)["ssh_from"] == ""
+
+
+def test_on_localhost_only_the_machine_itself_comes_in(aws: Target) -> None:
+    assert launching.settings(_project(), aws)["ssh_from"] == "127.0.0.1/32"

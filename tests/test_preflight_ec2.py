@@ -1,0 +1,188 @@
+"""Preflight for clusters of EC2 instances, on accounts of recorded answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from emrctl import launching, preflight
+from emrctl.errors import ProvisioningError
+from emrctl.preflight import Finding
+from emrctl.specs import ProjectSpec
+from tests.recorded import Answer, Recorded, refused
+from tests.test_preflight import HEALTHY, TARGET, _clients, _instances
+
+__all__ = ["_clients"]  # a fixture
+
+
+def _image(**other: Any) -> Any:
+    image = {
+        "ImageId": "ami-0a",
+        "Architecture": "x86_64",
+        "RootDeviceType": "ebs",
+        "RootDeviceName": "/dev/xvda",
+        "BlockDeviceMappings": [{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 8}}],
+    }
+    return {"Images": [image | other]}
+
+
+OWN: dict[str, Answer] = {
+    "GetParameter": {"Parameter": {"Value": "ami-0a"}},
+    "DescribeImages": _image(),
+}
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch, _clients: None) -> Recorded:
+    """A healthy account, whose answers a test may change, and a caller of 198.51.100.7."""
+    found = Recorded(HEALTHY | OWN)
+    monkeypatch.setattr("botocore.client.BaseClient._make_api_call", found.answer)
+    monkeypatch.setattr(launching, "address", lambda: "198.51.100.7")
+    return found
+
+
+def _project(**cluster: Any) -> ProjectSpec:
+    document = {"project": "pets", "target": "aws", "cluster": {"kind": "ec2", **cluster}}
+    return ProjectSpec.model_validate(document)
+
+
+def _findings(**cluster: Any) -> list[Finding]:
+    return preflight.check(_project(**cluster), TARGET)
+
+
+def test_a_healthy_account_has_nothing_to_say(aws: Recorded) -> None:
+    assert _findings() == []
+    assert preflight.ready(_project(), TARGET) == _project()
+
+
+def test_emr_is_not_asked_at_all(aws: Recorded) -> None:
+    _findings()
+    asked = {operation for operation, _ in aws.calls}
+    emr = {
+        "ListReleaseLabels",
+        "ListSupportedInstanceTypes",
+        "GetBlockPublicAccessConfiguration",
+        "DescribeSecurityConfiguration",
+    }
+    assert not asked & emr
+
+
+WRONG: dict[str, tuple[dict[str, Any], dict[str, Answer], str, str]] = {
+    "no such image": (
+        {"ami": "ami-0f"},
+        {"DescribeImages": refused("InvalidAMIID.NotFound")},
+        "there is no ami-0f in us-east-1",
+        "cluster.ami",
+    ),
+    "an image for others": (
+        {"ami": "ami-0a"},
+        {"DescribeImages": _image(Architecture="arm64")},
+        "ami-0a is for arm64, and m5.xlarge is x86_64",
+        "Take an image for x86_64",
+    ),
+    "a disk too small": (
+        {"worker": {"root_gb": 10}},
+        {
+            "DescribeImages": _image(
+                BlockDeviceMappings=[{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 30}}]
+            )
+        },
+        "needs a disk of 30 GB, and worker.root_gb is 10",
+        "cluster.worker.root_gb: 30",
+    ),
+    "no disk of its own": (
+        {},
+        {"DescribeImages": _image(RootDeviceType="instance-store")},
+        "no disk that could be encrypted",
+        "EBS volume",
+    ),
+    "no such parameter": (
+        {"ami": "/mine/image"},
+        {"GetParameter": refused("ParameterNotFound")},
+        "no parameter /mine/image",
+        "cluster.ami",
+    ),
+    "quota of spot": (
+        {"worker": {"count": 20}},
+        {},
+        "80 vCPUs of standard instances spot are wanted",
+        "L-34B43A08",
+    ),
+    "quota on demand": (
+        {"worker": {"spot": False, "count": 2}},
+        {"DescribeInstances": _instances(4)},
+        "12 vCPUs of standard instances on demand are wanted, and 0",
+        "L-1216C47A",
+    ),
+    "key pair": (
+        {"key_pair": "other"},
+        {
+            "DescribeKeyPairs": lambda asked: (
+                refused("InvalidKeyPair.NotFound")
+                if "KeyNames" in asked
+                else {"KeyPairs": [{"KeyName": "mine"}]}
+            )
+        },
+        "there is no key pair 'other'",
+        "There are mine",
+    ),
+    "an empty wheelhouse": (
+        {"wheelhouse": "s3://wheels/3.5/"},
+        {"ListObjectsV2": {"KeyCount": 0}},
+        "nothing lies in s3://wheels/3.5/",
+        "Put the wheels there",
+    ),
+    "no such wheelhouse": (
+        {"wheelhouse": "s3://wheels"},
+        {"ListObjectsV2": refused("NoSuchBucket")},
+        "nothing lies in s3://wheels",
+        "Put the wheels there",
+    ),
+    "no room in the subnet": (
+        {"network": {"subnets": ["subnet-1"], "vpc": "vpc-1"}, "worker": {"count": 12}},
+        {"DescribeSubnets": lambda _asked: {"Subnets": [_subnet(AvailableIpAddressCount=9)]}},
+        "9 free addresses, and the cluster may take 13",
+        "larger subnet",
+    ),
+}
+
+
+def _subnet(**other: Any) -> Mapping[str, Any]:
+    """Without the tag that EMR's role looks for: nobody needs it here."""
+    base = {"SubnetId": "subnet-1", "VpcId": "vpc-1", "AvailabilityZone": "us-east-1a"}
+    return base | other
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_would_fail_is_said_with_what_to_do(aws: Recorded, name: str) -> None:
+    cluster, answers, what, hint = WRONG[name]
+    aws.answers |= answers
+    errors = [item for item in _findings(**cluster) if item.severity == "error"]
+    assert any(what in item.what and hint in item.hint for item in errors), errors
+    with pytest.raises(ProvisioningError, match="nothing was made"):
+        preflight.ready(_project(**cluster), TARGET)
+
+
+def test_a_subnet_needs_no_tag_of_emr_s(aws: Recorded) -> None:
+    aws.answers["DescribeSubnets"] = {"Subnets": [_subnet(AvailableIpAddressCount=200)]}
+    assert _findings(network={"subnets": ["subnet-1"], "vpc": "vpc-1"}) == []
+
+
+def test_a_caller_outside_the_range_is_warned(aws: Recorded) -> None:
+    [finding] = _findings(ssh="52.94.76.0/24")
+    assert (finding.about, finding.severity) == ("SSH", "warning")
+    assert "comes from 198.51.100.7, outside cluster.ssh" in finding.what
+    assert _findings(ssh="198.51.100.0/24") == []
+    assert _findings(ssh="10.0.0.0/8") == []
+
+
+def test_a_caller_whose_address_nobody_says(aws: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> str:
+        raise ProvisioningError("nobody says from where", hint="Set cluster.ssh.")
+
+    monkeypatch.setattr(launching, "address", nobody)
+    [finding] = _findings()
+    assert (finding.about, finding.severity) == ("SSH", "error")
+    assert _findings(ssh="52.94.76.0/24") == []
