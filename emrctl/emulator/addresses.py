@@ -18,12 +18,9 @@ _TRIES = 50
 def ssh_port() -> int:
     """The port of every instance's SSH server: 2222 unless somebody listens on it everywhere."""
     for wanted in (SSH_PORT, 0):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", wanted))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
+        port = _bound("127.0.0.1", wanted)
+        if port is not None:
+            return port
     raise EmrctlError("no port of 127.0.0.1 is free", hint="Close some programs, then try again.")
 
 
@@ -37,7 +34,7 @@ def fresh(port: int, taken: frozenset[str]) -> str:
             secrets.randbelow(254),
         )
         address = f"127.{one}.{two}.{three + 1}"
-        if address not in taken and _free(address, port):
+        if address not in taken and _bound(address, port) is not None:
             return address
     raise EmrctlError(
         "this machine has no loopback address for an EC2 instance",
@@ -45,11 +42,13 @@ def fresh(port: int, taken: frozenset[str]) -> str:
     )
 
 
-def _free(address: str, port: int) -> bool:
+def _bound(address: str, port: int) -> int | None:
+    """The port, or any for 0, where one may listen on it; None where one may not."""
     with socket.socket() as probe:
+        # As servers do: connections that were closed a minute ago are not in the way.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))
         except OSError:
-            return False
-    return True
+            return None
+        return int(probe.getsockname()[1])

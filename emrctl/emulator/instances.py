@@ -145,7 +145,8 @@ class Instances:
 
     def close(self) -> None:
         """Every instance has ended, and so have the SSH servers."""
-        ends = [self._begin(one, "shutting-down", self._end) for one in self.kept.values()]
+        every = list(self.kept.values())
+        ends = [self._begin(one, "shutting-down", self._end) for one in every]
         wait([one for one in ends if one is not None], timeout=15)
         if self._sshd is not None:
             self._sshd.end()
@@ -166,18 +167,16 @@ class Instances:
             made.show("running")
 
     def _halt(self, made: Instance) -> None:
-        self.serving().close(made.machine)
-        made.machine.halt()
-        made.show("stopped")
+        self._shut(made)
+        if made.state == "stopping":
+            made.show("stopped")
 
     def _again(self, made: Instance) -> None:
-        self.serving().close(made.machine)
-        made.machine.halt()
+        self._shut(made)
         self.serving().open(made.machine)
 
     def _end(self, made: Instance) -> None:
-        self.serving().close(made.machine)
-        made.machine.halt()
+        self._shut(made)
         made.machine.discard()
         made.show("terminated")
         made.queue.shutdown(wait=False)
@@ -189,9 +188,18 @@ class Instances:
         made.record.state_reason = StateReason(
             f"Server.InternalError: {error} (local)", "Server.InternalError"
         )
-        self._end(made)
+        try:
+            self._end(made)
+        except Exception:  # noqa: BLE001
+            _log.exception("ending instance %s", made.machine.id)
+            made.show("terminated")
 
     # -- helpers
+
+    def _shut(self, made: Instance) -> None:
+        if self._sshd is not None:
+            self._sshd.close(made.machine)
+        made.machine.halt()
 
     def _begin(
         self, made: Instance, state: str, work: Callable[[Instance], None]
@@ -210,5 +218,6 @@ class Instances:
             self._fail(made, error)
 
     def _address(self) -> str:
-        taken = {address for one in self.kept.values() for address in one.machine.addresses}
+        kept = list(self.kept.values())
+        taken = {address for one in kept for address in one.machine.addresses}
         return addresses.fresh(self.ssh_port, frozenset(taken))

@@ -225,3 +225,16 @@ def test_an_instance_that_cannot_boot_ends_and_says_why(
 
         until(lambda: described()["State"]["Name"], "terminated")
         assert "No space left on device" in described()["StateReason"]["Message"]
+
+
+def test_a_machine_without_addresses_is_told_at_once(
+    mocked: Target, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("emrctl.emulator.addresses._bound", lambda *_: None)
+    client = mocked.client("ec2")
+    with (
+        ec2.install(Instances(place, 2222)),
+        pytest.raises(ClientError, match="no loopback address"),
+    ):
+        client.run_instances(ImageId="ami-1", MinCount=1, MaxCount=1)
+    assert client.describe_instances()["Reservations"] == []
