@@ -4,7 +4,8 @@
     pulumi stack init <project>-<cluster>
 
 The stack's name chooses which of the two is meant. The spec is looked for upward from here;
-`pulumi config set spec PATH` names another. `aws:region` is the spec's unless it is set.
+`pulumi config set spec PATH` names another. `aws:region` is the spec's unless it is set. Of a
+cluster of EC2 instances only the instances are made: what they run is brought over SSH.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import yaml
 _HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(_HERE.parent))  # else `import stacks` finds nothing: we stand inside it
 
-from emrctl import places  # noqa: E402
+from emrctl import launching, places  # noqa: E402
 from emrctl.specs import ProjectSpec  # noqa: E402
 from emrctl.target import Target  # noqa: E402
 from stacks import emr, names, program  # noqa: E402
@@ -74,10 +75,13 @@ def main() -> None:
         return
     named = project.with_cluster(stack.removeprefix(f"{project.project}-"))
     region = settings["region"]
-    named = places.resolved(named, Target(kind="aws", region=region, profile=project.profile))
+    target = Target(kind="aws", region=region, profile=project.profile)
+    named = places.resolved(named, target)
+    settings |= launching.settings(named, target, make=not pulumi.runtime.is_dry_run())
     bucket = names.bucket(project, settings)
     _object(bucket, f"{emr.EVENT_LOGS}.keep", None)
-    program.cluster(named, settings, {"bucket": bucket}, _scripts(named, root, bucket))
+    scripts = _scripts(named, root, bucket) if named.cluster.kind == "emr" else {}
+    program.cluster(named, settings, {"bucket": bucket}, scripts)
 
 
 main()

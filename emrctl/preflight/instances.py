@@ -45,8 +45,8 @@ def _fits(image: Mapping[str, Any], role: str, spec: MachineSpec) -> Iterator[Fi
         hint = "Take an image whose root device is an EBS volume."
         yield error("machine image", f"{name} has no disk that could be encrypted", hint)
     disks = image.get("BlockDeviceMappings", ())
-    root = next((d for d in disks if d.get("DeviceName") == image.get("RootDeviceName")), {})
-    least = int(root.get("Ebs", {}).get("VolumeSize", 0))
+    roots = [one for one in disks if one.get("DeviceName") == image.get("RootDeviceName")]
+    least = max((int(one.get("Ebs", {}).get("VolumeSize", 0)) for one in roots), default=0)
     if spec.root_gb < least:
         what = f"{name} needs a disk of {least} GB, and {role}.root_gb is {spec.root_gb}"
         yield error("machine image", what, f"Set cluster.{role}.root_gb: {least}.")

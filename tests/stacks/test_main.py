@@ -8,7 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from emrctl import launching
 from emrctl.engine.monitor import Declared, Made, evaluate
+from emrctl.specs import ProjectSpec
+from emrctl.target import Target
 
 MAIN = Path(__file__).parents[2] / "stacks" / "__main__.py"
 
@@ -62,3 +65,21 @@ def test_or_a_cluster_whose_scripts_are_uploaded_first() -> None:
     paths = [action["path"] for action in cluster["bootstrapActions"]]
     assert paths == [f"s3://{bucket}/{key}", "s3://elsewhere/x.sh"]
     assert "eventlogs/.keep" in found
+
+
+def test_or_instances_with_what_is_looked_up_for_them(
+    spec: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec.write_text("project: pets\ncluster: {kind: ec2}\n")
+    asked = []
+
+    def settings(project: ProjectSpec, _target: Target, *, make: bool) -> dict[str, str]:
+        asked.append((project.cluster_stack, make))
+        return {**launching.stand_in(project), "image_primary": "ami-0a"}
+
+    monkeypatch.setattr(launching, "settings", settings)
+    found = _declared("pets-big")
+    assert asked == [("pets-big", True)]
+    assert found["primary"].inputs["ami"] == "ami-0a"
+    assert found["primary"].inputs["tags"]["emrctl:bucket"] == "pets-emrctl-1-us-east-1"
+    assert not [name for name in found if name.startswith("code/")]
