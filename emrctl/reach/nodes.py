@@ -87,9 +87,10 @@ def own_keys(stack: str, name: str | None) -> tuple[Path, ...]:
 
     `NoKeyError` says where the key is that emrctl made, which only one machine has.
     """
-    found = _in_ssh_folder(name) if name else ()
     own = home.key_file(stack)
-    if name is None and not own.is_file():
+    found = _in_ssh_folder(name) if name else ()
+    # The pair that emrctl makes is called as the stack; an agent may hold the key of another.
+    if name in {None, stack} and not own.is_file():
         hint = f"Copy it from the machine that ran `emrctl up` to {own} (mode 600)."
         raise NoKeyError(f"the key of '{stack}' is not on this machine", hint=hint)
     return (own, *found) if own.is_file() else found

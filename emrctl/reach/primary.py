@@ -14,6 +14,7 @@ from emrctl.reach.nodes import Login
 from emrctl.reach.trouble import NoKeyError, UnreachableError
 
 if TYPE_CHECKING:
+    from emrctl.provision import Node
     from emrctl.reach.line import Line
     from emrctl.target import Target
 
@@ -26,6 +27,7 @@ class Primary:
     id: str
     login: Login = field(default_factory=Login)
     _line: Line | None = None
+    _node: Node | None = None
 
     def run(self, command: str, stdin: bytes = b"") -> Answer:
         """The command has run on the primary; `SilenceError` where it does not answer now.
@@ -45,8 +47,16 @@ class Primary:
     def line(self) -> Line:
         """The line to it; `UnreachableError` where it has no address, or no key is here."""
         if self._line is None:
-            self._line = _line(self.target, self.id, self.login)
+            found = _described(self.target, self.id)
+            self._node = _node(found)
+            self._line = _line(self.target, self._node, found, self.login)
         return self._line
+
+    @property
+    def private_ip(self) -> str:
+        """Its address among the nodes, where the pages of master and drivers answer."""
+        self.line()
+        return self._node.private_ip if self._node is not None else ""
 
     def close(self) -> None:
         """The line is gone; the next command makes another."""
@@ -55,16 +65,14 @@ class Primary:
             self._line = None
 
 
-def _line(target: Target, id_: str, login: Login) -> Line:
-    from emrctl.provision.cluster import Node
+def _node(found: dict[str, Any]) -> Node:
+    from emrctl.provision import Node
 
-    found = _described(target, id_)
-    tags = {tag["Key"]: tag["Value"] for tag in found.get("Tags", ())}
     state = found["State"]["Name"]
     if state != "running":
-        raise UnreachableError(f"the primary {id_} is {state}")
-    node = Node(
-        id=id_,
+        raise UnreachableError(f"the primary {found['InstanceId']} is {state}")
+    return Node(
+        id=found["InstanceId"],
         role=nodes.PRIMARY,
         name=nodes.PRIMARY,
         type=found["InstanceType"],
@@ -74,10 +82,14 @@ def _line(target: Target, id_: str, login: Login) -> Line:
         private_ip=found.get("PrivateIpAddress", ""),
         public_ip=found.get("PublicIpAddress", ""),
     )
+
+
+def _line(target: Target, node: Node, found: dict[str, Any], login: Login) -> Line:
     line = nodes.to(target, node, login)
     if login.identity is not None:
         line.identities = (login.identity.expanduser(),)
     else:
+        tags = {tag["Key"]: tag["Value"] for tag in found.get("Tags", ())}
         line.identities = nodes.own_keys(tags.get("emrctl:stack", ""), found.get("KeyName"))
     return line
 

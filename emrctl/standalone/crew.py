@@ -44,35 +44,58 @@ class Member:
         return self.node.name
 
     def ran(self, what: str, command: str, stdin: bytes = b"") -> str:
-        """What the command wrote to its output, once it has ended well.
+        """What the command wrote to its output, once it has ended well; its lines are reported.
 
         `ScriptFailedError` calls it `what` where it has not.
         """
-        said = _Lines(lambda line: self.report(self.name, line))
-        out, err = _Lines(said.add), _Lines(said.add)
-        code = self.line.run(command, out, err, stdin)
-        out.end()
-        err.end()
+        said = Said(functools.partial(self.report, self.name))
+        code = said.by(self.line, command, stdin)
         if code:
-            raise ScriptFailedError(what, code, said.last)
-        return "\n".join(out.all)
+            raise ScriptFailedError(what, code, tuple(said.last))
+        return said.out
 
     def asked(self, command: str, stdin: bytes = b"") -> str:
         """Likewise, and nobody hears of it while it runs."""
-        return Member(self.node, self.line, lambda _name, _line: None).ran(
-            command.split(maxsplit=1)[0], command, stdin
-        )
+        quiet = Member(self.node, self.line, lambda _name, _line: None)
+        return quiet.ran(command.split(maxsplit=1)[0], command, stdin)
+
+    def code_of(self, command: str) -> int:
+        """The command's exit code; its lines are reported."""
+        return Said(functools.partial(self.report, self.name)).by(self.line, command)
+
+
+class Said:
+    """What a command said: its output, and the last lines of output and errors together."""
+
+    def __init__(self, tell: Callable[[str], None] = lambda _line: None) -> None:
+        """Pass whole lines on to `tell` as they come."""
+        self.last: deque[str] = deque(maxlen=_LAST_LINES)
+        self.out = ""
+        self._tell = tell
+        self._lock = threading.Lock()
+
+    def by(self, line: Line, command: str, stdin: bytes = b"") -> int:
+        """The command's exit code, once it has run over the line and said all."""
+        out, err = _Lines(self._add), _Lines(self._add)
+        code = line.run(command, out, err, stdin)
+        out.end()
+        err.end()
+        self.out = "\n".join(out.all)
+        return code
+
+    def _add(self, line: str) -> None:
+        with self._lock:
+            self.last.append(line)
+            self._tell(line)
 
 
 @dataclass(eq=False)
 class _Lines:
-    """Takes bytes, passes on lines, keeps the last; all of them where `whole`."""
+    """Takes bytes, passes on whole lines and keeps them."""
 
     tell: Callable[[str], None]
-    last: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_LINES))
     all: list[str] = field(default_factory=list)
     _rest: bytes = b""
-    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def write(self, text: bytes) -> None:
         *lines, self._rest = (self._rest + text).replace(b"\r", b"\n").split(b"\n")
@@ -86,11 +109,6 @@ class _Lines:
     def end(self) -> None:
         if self._rest:
             self.write(b"\n")
-
-    def add(self, line: str) -> None:
-        with self._lock:
-            self.last.append(line)
-            self.tell(line)
 
 
 @dataclass(eq=False)

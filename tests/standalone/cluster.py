@@ -29,8 +29,11 @@ class Standing:
     name: str = "main"
     spec: dict[str, Any] = field(default_factory=dict)
     said: list[tuple[str, str]] = field(default_factory=list)
+    launched: bool = True
 
     def __post_init__(self) -> None:
+        if not self.launched:
+            return
         for role, name in [("primary", "primary")] + [("worker", n) for n in self.names()]:
             self.launch(role, name)
         key = home.key_file(self.stack)
