@@ -1,7 +1,7 @@
-"""What YARN, EMR and CloudWatch booked for a run, stored with it before they forget.
+"""What YARN or a standalone master, EMR and CloudWatch booked for a run, before they forget.
 
-The resource manager forgets applications, and all of it ends with its cluster; EMR keeps a
-cluster's instances for two months, CloudWatch its figures for longer.
+Managers forget applications, and all of it ends with their cluster; EMR keeps a cluster's
+instances for two months, EC2 for an hour, CloudWatch its figures for longer.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from emrctl import prices
-from emrctl.progress import NODES, places
+from emrctl.pages import places
+from emrctl.progress import NODES
 
 if TYPE_CHECKING:
+    from emrctl.metrics.instances import Instance
     from emrctl.metrics.model import ClusterAccount
     from emrctl.metrics.timeline import Span
     from emrctl.store import Run
@@ -24,10 +26,10 @@ YARN, INSTANCES, CLOUDWATCH = "yarn.json", "instances.json", "cloudwatch.json"
 
 
 def collect_yarn(workspace: Workspace, run: Run) -> dict[str, Any]:
-    """YARN's account of the application and the cluster, before the resource manager forgets.
+    """The manager's account of the application and the cluster, before it forgets.
 
-    What was read at the first pull is kept: the cluster may be gone at the second. Where YARN does
-    not answer any more, what CloudWatch kept of the cluster is stored instead.
+    What was read at the first pull is kept: the cluster may be gone at the second. Where nobody
+    answers any more, what CloudWatch kept of an EMR cluster is stored instead.
     """
     known = workspace.store.get_json(run.id, YARN)
     if known is not None or run.application_id is None:
@@ -35,7 +37,8 @@ def collect_yarn(workspace: Workspace, run: Run) -> dict[str, Any]:
     manager = places(workspace, run).manager
     application, cluster = manager.application(run.application_id), manager.cluster()
     if application is None or cluster is None:
-        _collect_cloudwatch(workspace, run)
+        if run.cluster.kind == "emr":
+            _collect_cloudwatch(workspace, run)
         return {}
     found = {"application": application.to_json(), "cluster": cluster.to_json()}
     workspace.store.put(run.id, YARN, json.dumps(found).encode())
@@ -71,7 +74,7 @@ def _collect_cloudwatch(workspace: Workspace, run: Run) -> None:
 
 
 def collect_instances(workspace: Workspace, run: Run) -> float | None:
-    """EMR's instances are stored with the run; what its time of them cost, where that is known.
+    """The cluster's instances are stored with the run; what its time of them cost, where known.
 
     By their real lives: nodes that came late, or went, count for as long as they were there.
     """
@@ -83,22 +86,32 @@ def collect_instances(workspace: Workspace, run: Run) -> float | None:
     if span is None:
         return None
     try:
-        found = instances.read(workspace.target.client("emr"), run.cluster.id)
+        found = _instances(workspace, run)
     except (BotoCoreError, ClientError, KeyError, NotImplementedError):
         return None
     if not found:
         return None
     region = workspace.target.region
-    usd = instances.cost_usd(found, span, lambda name, spot: _hourly_usd(name, region, spot=spot))
+    fee = run.cluster.kind == "emr"
+    usd = instances.cost_usd(found, span, lambda name, spot: _hourly_usd(name, region, spot, fee))
     document = {"instances": [item.to_json() for item in found], "cost_usd": usd}
     workspace.store.put(run.id, INSTANCES, json.dumps(document).encode())
     return usd
 
 
-def _hourly_usd(name: str, region: str, *, spot: bool) -> float:
+def _hourly_usd(name: str, region: str, spot: bool, fee: bool) -> float:
     own = prices.rate(name, region)
     ec2 = own.spot_usd if spot and own.spot_usd is not None else own.ec2_usd
-    return ec2 + own.emr_usd
+    return ec2 + (own.emr_usd if fee else 0.0)
+
+
+def _instances(workspace: Workspace, run: Run) -> tuple[Instance, ...]:
+    from emrctl.metrics import instances
+
+    target, cluster_id = workspace.target, run.cluster.id
+    if run.cluster.kind == "ec2":
+        return instances.read_machines(target.client("ec2"), cluster_id)
+    return instances.read(target.client("emr"), cluster_id)
 
 
 def _span(run: Run) -> Span | None:

@@ -1,4 +1,4 @@
-"""What a run is doing now, from YARN's and Spark's REST; silence of either is no fault.
+"""What a run is doing now, from its manager's and Spark's REST; silence of either is no fault.
 
 While a run is watched, samples of the cluster's nodes go into the store with it: YARN itself keeps
 none.
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from emrctl.pages import places
 
 if TYPE_CHECKING:
-    from emrctl.metrics.live import Live, Places, Watch
+    from emrctl.metrics.live import Live, Watch
     from emrctl.metrics.nodes import Samples
-    from emrctl.metrics.rest import Fetch
     from emrctl.store import Run
     from emrctl.workspace import Workspace
 
@@ -122,21 +123,3 @@ class Watcher:
             self._samples = nodes.Samples(round(interval_s * 1000), known)
         self._samples.add(nodes.sample(at_ms, account))
         store.put(run.id, NODES, self._samples.lines())
-
-
-def places(workspace: Workspace, run: Run) -> Places:
-    """Where the run's cluster answers."""
-    from emrctl.metrics.live import Places
-    from emrctl.metrics.yarn import ResourceManager
-
-    target, cluster = workspace.target, run.cluster
-    yarn = target.page(cluster.id, cluster.primary_dns, "yarn")
-    proxy = target.page(cluster.id, cluster.primary_dns, "proxy")
-    return Places(
-        manager=ResourceManager(_below(target, yarn)),
-        spark=lambda application_id: _below(target, f"{proxy}/{application_id}"),
-    )
-
-
-def _below(target: Any, base: str) -> Fetch:
-    return lambda path: target.fetch(f"{base}{path}")

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from emrctl.store import Run
     from emrctl.workspace import Workspace
 
-_APPLICATION = re.compile(rb"\bapplication_\d+_\d+\b")
+# YARN's ids, and a standalone master's.
+_APPLICATION = re.compile(rb"\b(?:application_\d+|app-\d{14})[_-]\d+\b")
 
 
 def finish(workspace: Workspace, run: Run, step: Step) -> Run:

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from emrctl import accounts, capacity, pull, staging, store
+from emrctl import accounts, asking, pull, staging, store
 from emrctl.backends import spark
 from emrctl.backends.base import SilenceError, Step, StepSpec
 from emrctl.backends.pace import Pace
@@ -53,13 +53,13 @@ class Order:
 def submit(workspace: Workspace, order: Order, cluster: Cluster | None = None) -> Run:
     """The order's step waits or runs on the cluster, and the store has its run.
 
-    `UsageError` where one container is larger than any node; more executors than there is room
+    `UsageError` where one executor is larger than any node; more executors than there is room
     for are a warning on the run.
     """
     place = cluster or workspace.cluster()
     job = staging.find_job(order.job, workspace.config)
     settings = job.spec.settings.merged(order.settings)
-    fit = capacity.check(place.spec, settings)
+    asked = asking.request(place, settings)
     staged = staging.stage_job(workspace.target, place.bucket, job, order.py_files)
     environment = {**job.spec.env, **order.environment}
     run = _new_run(workspace, order, place, job)
@@ -75,9 +75,11 @@ def submit(workspace: Workspace, order: Order, cluster: Cluster | None = None) -
         arguments=arguments,
         environment=redacted(environment),
         code=(staged.script, *staged.py_files),
-        warnings=(fit.warning,) if fit.warning else (),
+        warnings=(asked.warning,) if asked.warning else (),
     )
-    return _add_step(workspace, place, run, spark.command(program, settings, _conf(place, run)))
+    conf = {**asking.own_conf(place, run), **asked.conf}
+    command = spark.command(program, settings, conf, asked.master)
+    return _add_step(workspace, place, run, command)
 
 
 def refresh(workspace: Workspace, run: Run) -> Run:
@@ -133,7 +135,7 @@ def cancel(workspace: Workspace, run: Run) -> Run:
         return run
     if run.step_id is None:
         raise NotFoundError(f"run {run.id} has no step yet", hint="Try again in a moment.")
-    workspace.backend(run.cluster.id, None).cancel(run.step_id)
+    workspace.backend(run.cluster.id, run.cluster.log_uri).cancel(run.step_id)
     return refresh(workspace, run)
 
 
@@ -198,21 +200,10 @@ def _is_output(argument: str) -> bool:
     return argument == "--output" or argument.startswith("--output=")
 
 
-def _conf(place: Cluster, run: Run) -> dict[str, str]:
-    """Emrctl's own settings: where the event log goes, and how the application is found again."""
-    directory = f"s3://{place.bucket}/{staging.EVENT_LOG_PREFIX}"
-    return {
-        **spark.EVENT_LOG,
-        "spark.eventLog.dir": directory,
-        "spark.app.name": run.job,
-        "spark.yarn.tags": run.application_tag,
-    }
-
-
 def _add_step(workspace: Workspace, place: Cluster, run: Run, command: tuple[str, ...]) -> Run:
     staging.prepare_event_logs(workspace.target, place.bucket)
     workspace.store.save(run)
-    backend = workspace.backend(place.id, None)
+    backend = workspace.backend(place.id, place.log_uri)
     try:
         step_id = backend.submit(StepSpec(name=run.step_name, arguments=command))
     except UsageError as error:
@@ -225,7 +216,7 @@ def _add_step(workspace: Workspace, place: Cluster, run: Run, command: tuple[str
 
 def _adopt(workspace: Workspace, run: Run) -> Run:
     """A run whose client died between the record and EMR's answer finds its step by name."""
-    step = workspace.backend(run.cluster.id, None).find(run.step_name)
+    step = workspace.backend(run.cluster.id, run.cluster.log_uri).find(run.step_name)
     if step is not None:
         run = replace(run, step_id=step.id, state=step.state)
         workspace.store.save(run)
@@ -268,13 +259,15 @@ def _steps_seen(workspace: Workspace, found: Sequence[Run]) -> _Steps:
     """The steps of these runs by cluster: none where it is not known, None where nobody says."""
     target = workspace.target_or_none
     wanted: dict[str, list[str]] = {}
+    logs: dict[str, str | None] = {}
     for run in found:
         if target is not None and run.identity == target.identity and run.step_id is not None:
             wanted.setdefault(run.cluster.id, []).append(run.step_id)
+            logs[run.cluster.id] = run.cluster.log_uri
     seen: dict[str, Mapping[str, Step] | None] = {}
     for cluster_id, step_ids in wanted.items():
         try:
-            seen[cluster_id] = workspace.backend(cluster_id, None).steps(step_ids)
+            seen[cluster_id] = workspace.backend(cluster_id, logs[cluster_id]).steps(step_ids)
         except NotFoundError:
             seen[cluster_id] = {}
         except SilenceError:
@@ -295,7 +288,7 @@ def _looked_after(workspace: Workspace, run: Run, seen: _Steps) -> Run:
 
 def _step(workspace: Workspace, run: Run) -> Step | None:
     try:
-        return workspace.backend(run.cluster.id, None).step(str(run.step_id))
+        return workspace.backend(run.cluster.id, run.cluster.log_uri).step(str(run.step_id))
     except NotFoundError:
         return None
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from emrctl.errors import EmrctlError, NotFoundError
 
@@ -21,6 +21,12 @@ RUNS_PREFIX = "runs/"
 # The target of runs whose event log somebody else made.
 IMPORTED = "imported"
 FINAL_STATES = frozenset({"COMPLETED", "FAILED", "CANCELLED", "INTERRUPTED", "LOST"})
+Kind = Literal["emr", "ec2"]
+
+
+def kind_of(cluster_id: str) -> Kind:
+    """Clusters of EC2 instances go by their primary's id; EMR gives its own ids."""
+    return "ec2" if cluster_id.startswith("i-") else "emr"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +42,11 @@ class ClusterFacts:
     hourly_usd: float
     primary_dns: str = ""
     log_uri: str | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """Whether it is EMR's, or of EC2 instances."""
+        return kind_of(self.id)
 
 
 @dataclass(frozen=True, kw_only=True)

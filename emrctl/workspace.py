@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from emrctl import store
 from emrctl.backends.base import Backend
+from emrctl.backends.ec2 import Ec2Backend
 from emrctl.backends.emr import EmrBackend
 from emrctl.errors import NotFoundError
 from emrctl.target import Target, resolve
@@ -15,6 +16,7 @@ from emrctl.target import Target, resolve
 if TYPE_CHECKING:
     from emrctl.config import Config
     from emrctl.provision import Cluster
+    from emrctl.reach.primary import Primary
     from emrctl.specs import ProjectSpec
 
 
@@ -57,8 +59,23 @@ class Workspace:
         return store.Store(store.Bucket(self.target.client("s3"), bucket))
 
     def backend(self, cluster_id: str, log_uri: str | None) -> Backend:
-        """Steps of the cluster called `cluster_id`."""
+        """Steps of the cluster with that id, whose logs go to `log_uri`."""
+        if store.kind_of(cluster_id) == "ec2":
+            primary = self.primary(cluster_id)
+            return Ec2Backend(self.target, cluster_id, log_uri or "", primary)
         return EmrBackend(self.target, cluster_id, log_uri)
+
+    def primary(self, cluster_id: str) -> Primary:
+        """The way to the primary of a cluster of EC2 instances: one connection for all uses."""
+        from emrctl.reach.primary import Primary
+
+        if cluster_id not in self._primaries:
+            self._primaries[cluster_id] = Primary(self.target, cluster_id)
+        return self._primaries[cluster_id]
+
+    @functools.cached_property
+    def _primaries(self) -> dict[str, Primary]:
+        return {}
 
     def cluster(self, name: str | None = None) -> Cluster:
         """The running cluster called `name`, by default the spec's; `NotFoundError` where none."""

@@ -12,7 +12,7 @@ import pytest
 from emrctl import home as places
 from emrctl import provision
 from emrctl.emulator.fake import FakeLife
-from emrctl.errors import NotFoundError, ProvisioningError
+from emrctl.errors import NotFoundError, ProvisioningError, SpecError
 from emrctl.provision import Cluster
 from emrctl.specs import ProjectSpec
 from emrctl.target import Target
@@ -57,7 +57,7 @@ def test_up_makes_instances_that_are_found_again(home: Home) -> None:
     assert found.id == found.nodes[0].id
     assert found.bucket == "pets-emrctl-123456789012-us-east-1"
     assert found.log_uri == f"s3://{found.bucket}/logs/"
-    assert set(found.urls) == {"master", "spark", "history"}
+    assert set(found.urls) == {"master", "spark"}
     assert provision.list_clusters(pets(), home.target) == (found,)
 
 
@@ -225,3 +225,40 @@ def test_a_group_lets_in_the_caller_alone(home: Home) -> None:
     assert (ssh["CidrIpv4"], ssh["FromPort"], ssh["ToPort"]) == ("127.0.0.1/32", 22, 22)
     [own] = [rule for rule in inside if not rule.get("CidrIpv4")]
     assert own["ReferencedGroupInfo"]["GroupId"] == group["GroupId"]
+
+
+def test_what_ec2_has_not_got_is_told_and_up_goes_on_from_there(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from moto.ec2.exceptions import EC2ClientError
+    from moto.ec2.models import EC2Backend
+
+    launch = EC2Backend.run_instances
+
+    def scarce(self: Any, *given: Any, **more: Any) -> Any:
+        if more["instance_type"] == "r5.xlarge":
+            raise EC2ClientError("InsufficientInstanceCapacity", "We have no capacity.")
+        return launch(self, *given, **more)
+
+    wanted = {"worker": {"type": "r5.xlarge"}}
+    with monkeypatch.context() as patch:
+        patch.setattr(EC2Backend, "run_instances", scarce)
+        with pytest.raises(ProvisioningError, match="no capacity") as caught:
+            home.up(**wanted)
+    assert "worker-1" in caught.value.message or "worker-2" in caught.value.message
+    assert "another network.zone or type" in caught.value.hint
+    standing = provision.find_cluster(pets(**wanted), home.target)
+    found = home.up(**wanted)
+    assert (found.id, len(found.nodes)) == (standing.id, 3)
+
+
+def test_preview_of_a_type_says_what_would_be_replaced(home: Home) -> None:
+    home.up()
+    changes = home.changes(primary={"type": "m5.2xlarge"})
+    assert changes["primary"] == ("replace", "instanceType")
+    assert not {"worker-1", "worker-2"} & set(changes)
+
+
+def test_a_cluster_that_could_cost_too_much_is_not_made(home: Home) -> None:
+    with pytest.raises(SpecError, match="worker m5.xlarge spot 1.920"):
+        home.up(worker={"count": 10}, max_hourly_cost=1.0)

@@ -1,4 +1,4 @@
-"""`emrctl up`, `preview`, `down`, `show` and `list`."""
+"""`emrctl up`, `preview`, `stop`, `start`, `down`, `show` and `list`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from emrctl import provision
+from emrctl import clusters, provision
 from emrctl.cli import local, options
 from emrctl.cli import render_stacks as render
 from emrctl.cli.gc import offering
@@ -52,9 +52,39 @@ def up(
     workspace = options.open_workspace(config, target=target, region=region, cluster=cluster)
     local.tell_once(workspace.target)
     with offering(workspace), render.events(as_json=as_json) as report:
-        found = provision.up(
-            workspace.project, workspace.target, workspace.config.root, report=report, engine=engine
-        )
+        tell = render.node_lines(as_json=as_json)
+        found = clusters.up(workspace, tell, report=report, engine=engine)
+    render.cluster(found, workspace.target, as_json=as_json)
+
+
+@app.command()
+def stop(
+    config: options.ConfigOption = None,
+    target: options.TargetOption = None,
+    region: options.RegionOption = None,
+    cluster: options.ClusterOption = None,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Stop a cluster of EC2 instances: disks stay, and only they cost; running steps end.
+
+    EC2 stops no spot instances; EMR's clusters are taken down instead.
+    """
+    workspace = options.open_workspace(config, target=target, region=region, cluster=cluster)
+    found = clusters.stop(workspace, render.node_lines(as_json=as_json))
+    render.cluster(found, workspace.target, as_json=as_json)
+
+
+@app.command()
+def start(
+    config: options.ConfigOption = None,
+    target: options.TargetOption = None,
+    region: options.RegionOption = None,
+    cluster: options.ClusterOption = None,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Start a cluster that was stopped: its nodes come back, at other addresses, and take steps."""
+    workspace = options.open_workspace(config, target=target, region=region, cluster=cluster)
+    found = clusters.start(workspace, render.node_lines(as_json=as_json))
     render.cluster(found, workspace.target, as_json=as_json)
 
 

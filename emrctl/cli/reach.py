@@ -25,9 +25,9 @@ from emrctl.target import Target
 
 app = options.new_app()
 
-Page = Literal["yarn", "spark", "history", "namenode"]
+Page = Literal["yarn", "master", "spark", "history", "namenode"]
 Way = Literal["ssh", "ssm", "emr"]
-_AFTER = "emrctl.after"
+AFTER = "emrctl.after"
 
 WayOption = Annotated[
     Way | None, typer.Option("--by", help="Only this way; else each in turn: ssh, ssm, emr.")
@@ -40,7 +40,7 @@ FingerprintOption = Annotated[
 ]
 
 
-class _WithCommand(TyperCommand):
+class WithCommand(TyperCommand):
     """Keeps what stands after `--` apart: it is the node's command and no argument of ours."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -49,13 +49,13 @@ class _WithCommand(TyperCommand):
         if "--" in args:
             place = args.index("--")
             own, found = args[:place], args[place + 1 :]
-        ctx.meta[_AFTER] = found
+        ctx.meta[AFTER] = found
         return super().parse_args(ctx, own)
 
 
 @app.command()
 def ui(
-    page: Annotated[Page, typer.Argument(help="yarn, spark, history or namenode.")],
+    page: Annotated[Page, typer.Argument(help="yarn, master, spark, history or namenode.")],
     config: options.ConfigOption = None,
     target: options.TargetOption = None,
     cluster: options.ClusterOption = None,
@@ -102,7 +102,7 @@ def _show(opened: pages.Opened, *, browse: bool) -> None:
         render.note("closed")
 
 
-@app.command(cls=_WithCommand)
+@app.command(cls=WithCommand)
 def ssh(
     context: typer.Context,
     node: Annotated[
@@ -120,23 +120,23 @@ def ssh(
     By SSH, with the host key checked against the node's console, else by Session Manager.
     """
     workspace = options.open_workspace(config, target=target, cluster=cluster)
-    _refuse_local(workspace.target)
     found = provision.find_cluster(workspace.project, workspace.target)
+    _refuse_folders(workspace.target, found)
     way = _Login(
         target=workspace.target,
         cluster=found,
         node=nodes.find(found, node),
         login=nodes.Login(identity=identity, fingerprint=fingerprint),
     )
-    raise typer.Exit(_logged_in(way, by, context.meta[_AFTER]))
+    raise typer.Exit(_logged_in(way, by, context.meta[AFTER]))
 
 
-def _refuse_local(target: Target) -> None:
-    if target.endpoint is not None:
+def _refuse_folders(target: Target, cluster: Cluster) -> None:
+    if target.endpoint is not None and cluster.spec.kind == "emr":
         raise UnreachableError(
-            "the EMR on localhost has no SSH server yet: its nodes are folders of this machine",
-            hint="`emrctl ui yarn` and `emrctl logs RUN` show what is there. An SSH server for "
-            "each node comes with clusters on plain EC2.",
+            "the EMR on localhost has no SSH server: its nodes are folders of this machine",
+            hint="`emrctl ui yarn` and `emrctl logs RUN` show what is there. Instances of a "
+            "cluster of `kind: ec2` have one each, on localhost too.",
         )
 
 

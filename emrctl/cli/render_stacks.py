@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -195,6 +195,13 @@ def events(*, as_json: bool = False) -> Iterator[Report]:
                 console.print(_event_line(event), markup=False)
 
         yield show
+
+
+def node_lines(*, as_json: bool = False) -> Callable[[str, str], None]:
+    """Tells on stderr what nodes say, line by line with the node's name; one JSON document each."""
+    if as_json:
+        return lambda node, line: note(json.dumps({"node": node, "line": line}))
+    return lambda node, line: note(f"{node:<10}{line}")
 
 
 class _Board:

@@ -1,10 +1,11 @@
-"""EMR's instances and their lives: which were there when, and what a run's time of them cost."""
+"""A cluster's instances and their lives: which were there when, what a run's time of them cost."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from emrctl.metrics.model import Record
@@ -12,6 +13,9 @@ from emrctl.metrics.timeline import Span, overlap
 
 Price = Callable[[str, bool], float]
 """US dollars an hour of an instance type, with EMR's fee; True for spot."""
+
+
+_MOMENT = re.compile(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?:GMT|UTC)\)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +41,52 @@ def read(emr: Any, cluster_id: str) -> tuple[Instance, ...]:
     pages = emr.get_paginator("list_instances").paginate(ClusterId=cluster_id)
     found = (_instance(item) for page in pages for item in page["Instances"])
     return tuple(sorted(found, key=lambda item: (item.created_ms or 0, item.id)))
+
+
+def read_machines(ec2: Any, primary_id: str) -> tuple[Instance, ...]:
+    """The instances of a cluster of EC2 instances, those of its stack; `ec2` is a boto3 client.
+
+    EC2 forgets an instance an hour after its end. One that was stopped counts from its last start.
+    """
+    [primary] = _described(ec2, InstanceIds=[primary_id])
+    stack = {"Name": "tag:emrctl:stack", "Values": [_tags(primary)["emrctl:stack"]]}
+    found = map(_machine, _described(ec2, Filters=[stack]))
+    return tuple(sorted(found, key=lambda item: (item.created_ms or 0, item.id)))
+
+
+def _described(ec2: Any, **arguments: Any) -> list[dict[str, Any]]:
+    pages = ec2.get_paginator("describe_instances").paginate(**arguments)
+    return [item for page in pages for one in page["Reservations"] for item in one["Instances"]]
+
+
+def _tags(item: dict[str, Any]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in item.get("Tags", ())}
+
+
+def _machine(item: dict[str, Any]) -> Instance:
+    launched = _ms(item.get("LaunchTime"))
+    return Instance(
+        id=str(item["InstanceId"]),
+        ec2_id=str(item["InstanceId"]),
+        type=str(item.get("InstanceType", "")),
+        spot=item.get("InstanceLifecycle") == "spot",
+        group=_tags(item).get("emrctl:role", ""),
+        state=str(item["State"]["Name"]).upper(),
+        created_ms=launched,
+        ready_ms=launched,
+        ended_ms=_ended_ms(item),
+    )
+
+
+def _ended_ms(item: dict[str, Any]) -> int | None:
+    """When it was stopped or ended: EC2 says so only in words, `… (2026-11-20 13:05:10 GMT)`."""
+    if item["State"]["Name"] in {"pending", "running"}:
+        return None
+    found = _MOMENT.search(item.get("StateTransitionReason", ""))
+    if found is None:
+        return None
+    moment = datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+    return _ms(moment)
 
 
 def _instance(item: dict[str, Any]) -> Instance:

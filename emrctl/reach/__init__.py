@@ -7,3 +7,8 @@ Whichever the account allows, tried in this order:
 2. `ssm`: Session Manager, where its plugin is on PATH and the node's agent is online.
 3. `emr`: an address that EMR signs, for pages only; nothing runs on this machine.
 """
+
+import logging
+
+# What paramiko has to say comes as an exception as well, and is told in our words.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from emrctl.provision import Cluster
     from emrctl.target import Target
 
-Page = Literal["yarn", "spark", "history", "namenode"]
+Page = Literal["yarn", "master", "spark", "history", "namenode"]
 Way = Literal["ssh", "ssm", "emr"]
 WAYS: tuple[Way, ...] = ("ssh", "ssm", "emr")
 # HDFS's page moved with Hadoop 3; EMR 5 has Hadoop 2.
 PORTS: dict[Page, int] = {"yarn": 8088, "spark": 20888, "history": 18080, "namenode": 9870}
+# A standalone cluster has these two: the newest driver's is the first free port's.
+_STANDALONE: dict[Page, int] = {"master": 8080, "spark": 4040}
 _OLD_NAMENODE = 50070
 _YARN_S = 10.0
 
@@ -61,7 +63,8 @@ class Visit:
 
 def opened(target: Target, visit: Visit) -> Opened:
     """The page can be opened at its `url`; `UnreachableError` says of each way why it is none."""
-    if target.endpoint is not None:
+    _refuse_absent(visit)
+    if target.endpoint is not None and visit.cluster.spec.kind == "emr":
         return _local(target, visit)
     why: list[UnreachableError] = []
     for way in visit.ways:
@@ -80,8 +83,18 @@ def none_left(ways: Sequence[str], why: Sequence[UnreachableError], what: str) -
     return UnreachableError(f"no way leads to {what} ({reasons})", hint=" ".join(hints))
 
 
+def _refuse_absent(visit: Visit) -> None:
+    kind = visit.cluster.spec.kind
+    known = _STANDALONE if kind == "ec2" else PORTS
+    if visit.page not in known:
+        hint = f"It has {', '.join(known)}."
+        raise NotFoundError(f"'{visit.cluster.name}' has no {visit.page} page", hint=hint)
+
+
 def port(cluster: Cluster, page: Page) -> int:
     """Where the page answers on the primary."""
+    if cluster.spec.kind == "ec2":
+        return _STANDALONE[page]
     old = page == "namenode" and re.match(r"emr-[1-5]\.", cluster.spec.release)
     return _OLD_NAMENODE if old else PORTS[page]
 
@@ -91,11 +104,13 @@ def _by_ssh(target: Target, visit: Visit) -> Opened:
     line = nodes.line(target, visit.cluster, primary, visit.login, visit.report)
 
     def tunnel(page: Page) -> Tunnel:
-        return Tunnel(line, (primary.private_dns, port(visit.cluster, page)), visit.report)
+        inside = primary.private_ip or primary.private_dns
+        return Tunnel(line, (inside, port(visit.cluster, page)), visit.report)
 
     try:
-        yarn = tunnel("yarn")
-        visit = _with_application(visit, yarn.open, yarn.release)
+        if visit.cluster.spec.kind == "emr":
+            yarn = tunnel("yarn")
+            visit = _with_application(visit, yarn.open, yarn.release)
         held = tunnel(visit.page)
         return Opened(url=_at(held.open(), visit), way="ssh", held=held)
     except BaseException:
@@ -111,8 +126,9 @@ def _by_session(target: Target, visit: Visit) -> Opened:
         remote = port(visit.cluster, page)
         return sessions.Forward(target, primary.id, remote, visit.report)
 
-    yarn = forward("yarn")
-    visit = _with_application(visit, yarn.open, yarn.close)
+    if visit.cluster.spec.kind == "emr":
+        yarn = forward("yarn")
+        visit = _with_application(visit, yarn.open, yarn.close)
     held = forward(visit.page)
     return Opened(url=_at(held.open(), visit), way="ssm", held=held)
 
@@ -150,6 +166,8 @@ def _fetched(url: str) -> Any:
 
 
 def _by_emr(target: Target, visit: Visit) -> Opened:
+    if visit.cluster.spec.kind == "ec2":
+        raise UnreachableError("EMR signs no addresses of a cluster that is not its own")
     found = presigned.url(target, visit.cluster, visit.page, visit.application_id)
     return Opened(url=found, way="emr")
 
@@ -164,7 +182,7 @@ _BY: dict[Way, Callable[[Target, Visit], Opened]] = {
 def _at(own: int, visit: Visit) -> str:
     base = f"http://{LOOPBACK}:{own}"
     paths = {"yarn": "/cluster", "spark": f"/proxy/{visit.application_id}/"}
-    return base + paths.get(visit.page, "/")
+    return base + (paths.get(visit.page, "/") if visit.cluster.spec.kind == "emr" else "/")
 
 
 def _local(target: Target, visit: Visit) -> Opened:

@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from emrctl import doctor, provision
 from emrctl.emulator.fake import FakeLife
+from emrctl.specs import ClusterSpec
 from emrctl.target import Target
 
 Emrctl = Callable[..., tuple[int, str, str]]
@@ -159,13 +161,15 @@ def test_an_up_that_never_began_says_nothing_of_what_stands(
     assert (code, "there are now" in err) == (5, False)
 
 
-def test_on_localhost_ssh_says_that_it_comes_later(
+def test_on_localhost_ssh_says_what_nodes_of_emr_are(
     emrctl: Emrctl, mocked: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    of_emr = SimpleNamespace(spec=ClusterSpec())
+    monkeypatch.setattr(provision, "find_cluster", lambda *_: of_emr)
     object.__setattr__(mocked, "endpoint", "http://127.0.0.1:1")
     code, _, err = emrctl("ssh", "core-1", "--", "ls", "-l")
     assert code == 5
-    assert "no SSH server yet" in err
+    assert "no SSH server: its nodes are folders" in err
     assert "emrctl ui yarn" in err
 
 

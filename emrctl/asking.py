@@ -1,0 +1,61 @@
+"""What a step asks its cluster for: YARN for containers, a standalone master for cores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from emrctl import capacity, executors, staging
+from emrctl.backends import spark
+from emrctl.errors import ProvisioningError
+from emrctl.specs import ClusterSpec, SparkSettings
+
+if TYPE_CHECKING:
+    from emrctl.provision import Cluster
+    from emrctl.store import Run
+
+_MASTER_PORT = 7077
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """Who is asked, with which settings beside the user's; `warning` where it cannot be had."""
+
+    master: str = spark.YARN
+    conf: Mapping[str, str] = field(default_factory=dict)
+    warning: str | None = None
+
+
+def request(place: Cluster, settings: SparkSettings) -> Request:
+    """What the settings ask of the cluster; `UsageError` where one executor fits nowhere."""
+    spec = place.spec
+    if isinstance(spec, ClusterSpec):
+        return Request(warning=capacity.check(spec, settings).warning)
+    lent = executors.Workers.of(spec.worker.type, spec.worker.count)
+    found = executors.allot(lent, settings)
+    return Request(
+        master=f"spark://{_primary(place)}:{_MASTER_PORT}",
+        conf=executors.conf(found, settings),
+        warning=found.warning,
+    )
+
+
+def own_conf(place: Cluster, run: Run) -> dict[str, str]:
+    """Emrctl's own settings: where the event log goes, and how the application is found again."""
+    found = {
+        **spark.EVENT_LOG,
+        "spark.eventLog.dir": f"s3://{place.bucket}/{staging.EVENT_LOG_PREFIX}",
+    }
+    if place.spec.kind == "emr":
+        return found | {"spark.app.name": run.job, "spark.yarn.tags": run.application_tag}
+    # A standalone master knows no tags.
+    return found | {"spark.app.name": f"{run.job} {run.application_tag}"}
+
+
+def _primary(place: Cluster) -> str:
+    for node in place.nodes:
+        if node.role == "primary" and node.state == "RUNNING":
+            return node.private_ip
+    hint = "`emrctl start` brings a stopped cluster back."
+    raise ProvisioningError(f"the primary of '{place.name}' does not run", hint=hint)

@@ -1,0 +1,91 @@
+"""What a step asks of either kind of cluster."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from emrctl import asking
+from emrctl.errors import ProvisioningError, UsageError
+from emrctl.provision import Cluster, Node
+from emrctl.specs import ClusterSpec, Ec2ClusterSpec, SparkSettings
+from emrctl.store import ClusterFacts, Run
+
+ON_EMR = Cluster(
+    name="main",
+    stack="pets-main",
+    id="j-1",
+    arn="",
+    state="WAITING",
+    spec=ClusterSpec(),
+    bucket="b",
+    created="",
+)
+PRIMARY = Node(
+    id="i-1",
+    role="primary",
+    name="primary",
+    type="m5.xlarge",
+    state="RUNNING",
+    private_dns="ip-10-0-0-7.ec2.internal",
+    public_dns="",
+    private_ip="10.0.0.7",
+)
+ON_EC2 = replace(ON_EMR, id="i-1", state="RUNNING", spec=Ec2ClusterSpec(), nodes=(PRIMARY,))
+FIVE = SparkSettings(executors=5, executor_cores=2, executor_memory="4743M")
+
+
+def run_on(place: Cluster) -> Run:
+    facts = ClusterFacts(
+        name="main",
+        id=place.id,
+        release=place.spec.release,
+        primary_type="m5.xlarge",
+        core_type="m5.xlarge",
+        core_count=2,
+        hourly_usd=0.72,
+    )
+    return Run(
+        id="r1",
+        job="svm",
+        project="pets",
+        target="local",
+        identity="e",
+        bucket="b",
+        cluster=facts,
+        created="",
+    )
+
+
+def test_yarn_is_asked_for_containers() -> None:
+    found = asking.request(ON_EMR, FIVE)
+    assert (found.master, found.conf) == ("yarn", {})
+    assert found.warning is not None
+    assert "room for 4" in found.warning
+    conf = asking.own_conf(ON_EMR, run_on(ON_EMR))
+    assert (conf["spark.app.name"], conf["spark.yarn.tags"]) == ("svm", "emrctl-r1")
+
+
+def test_a_standalone_master_is_asked_for_cores_by_its_private_address() -> None:
+    found = asking.request(ON_EC2, FIVE)
+    assert found.master == "spark://10.0.0.7:7077"
+    assert found.conf["spark.cores.max"] == "10"
+    assert found.warning is not None
+    conf = asking.own_conf(ON_EC2, run_on(ON_EC2))
+    assert conf["spark.app.name"] == "svm emrctl-r1"
+    assert "spark.yarn.tags" not in conf
+    assert conf["spark.eventLog.dir"] == "s3://b/eventlogs/"
+
+
+@pytest.mark.parametrize("place", [ON_EMR, ON_EC2], ids=["emr", "ec2"])
+def test_an_executor_that_fits_nowhere_is_refused(place: Cluster) -> None:
+    with pytest.raises(UsageError, match="executor needs"):
+        asking.request(place, SparkSettings(executor_memory="64g"))
+
+
+def test_a_stopped_cluster_takes_no_steps() -> None:
+    still = replace(ON_EC2, nodes=(replace(PRIMARY, state="STOPPED"),))
+    with pytest.raises(ProvisioningError, match="does not run") as caught:
+        asking.request(still, SparkSettings())
+    assert "emrctl start" in caught.value.hint
