@@ -23,7 +23,11 @@ DIFFERENCES = (
     (
         "An EC2 instance is a folder with an SSH server on loopback addresses of its own, on the "
         "port that emrctl names rather than 22: the system, /tmp and all hardware are this "
-        "machine's, and security groups keep nobody out."
+        "machine's."
+    ),
+    (
+        "Of security groups only the way in by SSH is minded, from 127.0.0.1, and refused rather "
+        "than left unanswered; a VPC's default group lets this machine in."
     ),
     "DNS names of EC2 instances are their addresses.",
     "User data of EC2 instances runs where it is a script, and not as root; cloud-config is kept.",

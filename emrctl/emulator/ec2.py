@@ -23,7 +23,7 @@ Replacements = Iterator[contextlib.AbstractContextManager[None]]
 def install(instances: Instances) -> Iterator[Instances]:
     """While inside, instances that EC2 is asked for run; all of them end with it."""
     with contextlib.ExitStack() as stack:
-        for repair in (_launching, _asking, _changing, _console, _names):
+        for repair in (_launching, _asking, _changing, _guarding, _console, _names):
             for replacement in repair(instances):
                 stack.enter_context(replacement)
         try:
@@ -146,6 +146,27 @@ def _refuse(one: Instance, change: Change) -> None:
             "Spot Instance requests."
         )
         raise EC2ClientError("UnsupportedOperation", what)
+
+
+def _guarding(instances: Instances) -> Replacements:
+    """Security groups that change let in and keep out at once."""
+    from moto.ec2.models import EC2Backend
+
+    def wrap(original: Any) -> Any:
+        def changed(*arguments: Any, **options: Any) -> Any:
+            answer = original(*arguments, **options)
+            instances.review()
+            return answer
+
+        return changed
+
+    for name in (
+        *("authorize_security_group_ingress", "revoke_security_group_ingress"),
+        *("modify_security_group_rules", "modify_instance_security_groups"),
+        "modify_network_interface_attribute",
+    ):
+        owner = next(one for one in EC2Backend.__mro__ if name in one.__dict__)
+        yield replaced(owner, name, wrap)
 
 
 def _console(instances: Instances) -> Replacements:

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from emrctl.emulator import addresses, warden
+from emrctl.emulator import addresses, firewall, warden
 from emrctl.emulator.machine import Machine
 from emrctl.emulator.nodes import Place
 
@@ -143,6 +143,12 @@ class Instances:
             for one in list(self.kept.values())
         ]
 
+    def review(self) -> None:
+        """In a while SSH servers answer where security groups let this machine in, as they are."""
+        for one in list(self.kept.values()):
+            if one.state == "running":
+                self._begin(one, "running", self._guard)
+
     def close(self) -> None:
         """Every instance has ended, and so have the SSH servers."""
         every = list(self.kept.values())
@@ -160,7 +166,7 @@ class Instances:
         first, made.booted = not made.booted, True
         if first:
             made.machine.prepare()
-        self.serving().open(made.machine)
+        self._guard(made)
         if first:
             made.machine.first_boot()
         if made.state == "pending":  # and has not been told to end meanwhile
@@ -173,7 +179,7 @@ class Instances:
 
     def _again(self, made: Instance) -> None:
         self._shut(made)
-        self.serving().open(made.machine)
+        self._guard(made)
 
     def _end(self, made: Instance) -> None:
         self._shut(made)
@@ -195,6 +201,13 @@ class Instances:
             made.show("terminated")
 
     # -- helpers
+
+    def _guard(self, made: Instance) -> None:
+        """The instance's SSH server answers if a security group lets this machine in."""
+        if firewall.admits(made.record):
+            self.serving().open(made.machine)
+        else:
+            self.serving().bar(made.machine)
 
     def _shut(self, made: Instance) -> None:
         if self._sshd is not None:

@@ -43,6 +43,12 @@ class Sshd:
         """The instance's server answers."""
         self._do(self._listen(machine))
 
+    def bar(self, machine: Machine) -> None:
+        """Nobody else comes in to the instance; who is in stays."""
+        door = self._open.get(machine.id)
+        if door is not None:
+            self._do(door.bar())
+
     def close(self, machine: Machine) -> None:
         """The instance's server is gone, and so is every connection to it."""
         door = self._open.pop(machine.id, None)
@@ -62,9 +68,8 @@ class Sshd:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(_ANSWER_S)
 
     async def _listen(self, machine: Machine) -> None:
-        door = _Door(machine)
-        self._open[machine.id] = door
-        for address in machine.addresses:
+        door = self._open.setdefault(machine.id, _Door(machine))
+        for address in machine.addresses if not door.listeners else ():
             door.listeners.append(
                 await asyncssh.listen(
                     address,
@@ -92,13 +97,15 @@ class _Door:
     listeners: list[Any] = field(default_factory=list)
     inside: set[Any] = field(default_factory=set)
 
-    async def shut(self) -> None:
+    async def bar(self) -> None:
         for listener in self.listeners:
             listener.close()
+        self.listeners.clear()
+
+    async def shut(self) -> None:
+        await self.bar()
         for connection in list(self.inside):
             connection.abort()
-        for listener in self.listeners:
-            await listener.wait_closed()
 
 
 class _Server(asyncssh.SSHServer):  # type: ignore[misc, unused-ignore]
