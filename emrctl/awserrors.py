@@ -72,6 +72,31 @@ _QUOTA = Cause(
     meaning="a quota of the account is used up",
     hint="Ask for more in Service Quotas, or take smaller or fewer nodes.",
 )
+_CAPACITY = Cause(
+    family=ProvisioningError,
+    meaning="AWS has no such instances left in that zone just now",
+    hint="Run the same command again later, or take another network.zone or type, or spot: false.",
+)
+_SPOT_PRICE = Cause(
+    family=ProvisioningError,
+    meaning="the bid is below what spot instances cost now",
+    hint="Raise bid_usd, or leave it out: no more than the price on demand is paid.",
+)
+_SPOT_QUOTA = Cause(
+    family=ProvisioningError,
+    meaning="the account's quota of spot instances is used up",
+    hint="Ask for more in Service Quotas (L-34B43A08), take fewer workers, or spot: false.",
+)
+_TYPE = Cause(
+    family=ProvisioningError,
+    meaning="the zone, the image or the placement has not got that instance type",
+    hint="Take another type or network.zone: `emrctl preview` checks both.",
+)
+_ADDRESSES = Cause(
+    family=ProvisioningError,
+    meaning="the subnet has too few free addresses",
+    hint="Take another subnet, or a larger network.cidr.",
+)
 
 _CODES: dict[str, Cause] = {
     **dict.fromkeys(("ExpiredToken", "ExpiredTokenException", "RequestExpired"), _EXPIRED),
@@ -91,6 +116,11 @@ _CODES: dict[str, Cause] = {
     **dict.fromkeys(("ServiceUnavailable", "Unavailable", "InternalServerException"), _BUSY),
     **dict.fromkeys(("LimitExceeded", "LimitExceededException", "VcpuLimitExceeded"), _QUOTA),
     **dict.fromkeys(("VpcLimitExceeded", "AddressLimitExceeded", "TooManyBuckets"), _QUOTA),
+    **dict.fromkeys(("InsufficientInstanceCapacity", "InsufficientHostCapacity"), _CAPACITY),
+    "SpotMaxPriceTooLow": _SPOT_PRICE,
+    "MaxSpotInstanceCountExceeded": _SPOT_QUOTA,
+    "Unsupported": _TYPE,
+    "InsufficientFreeAddressesInSubnet": _ADDRESSES,
 }
 _MFA_WORDS = re.compile(r"MultiFactorAuth|\bMFA\b", re.IGNORECASE)
 _ACTION = re.compile(r"not authorized to perform:? ([a-z0-9-]+:[A-Za-z0-9]+)")

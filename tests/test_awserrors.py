@@ -41,6 +41,25 @@ GAVE_UP: dict[str, tuple[str, str]] = {
 }
 
 
+LAUNCH = {
+    "InsufficientInstanceCapacity": ("no such instances left", "network.zone"),
+    "SpotMaxPriceTooLow": ("below what spot instances cost", "bid_usd"),
+    "MaxSpotInstanceCountExceeded": ("quota of spot instances", "L-34B43A08"),
+    "Unsupported": ("has not got that instance type", "another type"),
+    "InsufficientFreeAddressesInSubnet": ("too few free addresses", "network.cidr"),
+    "VcpuLimitExceeded": ("a quota of the account", "Service Quotas"),
+}
+
+
+@pytest.mark.parametrize("code", LAUNCH)
+def test_instances_that_are_not_launched_have_a_cause_and_a_next_step(code: str) -> None:
+    found = awserrors.explain(refused(code, "AWS's own words"), "launching worker-1")
+    cause, hint = LAUNCH[code]
+    assert cause in found.message
+    assert "AWS's own words" in found.message
+    assert hint in found.hint
+
+
 @pytest.mark.parametrize("said", GAVE_UP)
 def test_a_cluster_s_last_words_have_a_cause_and_a_next_step(said: str) -> None:
     found = awserrors.cluster_failure(said)

@@ -245,7 +245,6 @@ def test_what_ec2_has_not_got_is_told_and_up_goes_on_from_there(
         patch.setattr(EC2Backend, "run_instances", scarce)
         with pytest.raises(ProvisioningError, match="no capacity") as caught:
             home.up(**wanted)
-    assert "worker-1" in caught.value.message or "worker-2" in caught.value.message
     assert "another network.zone or type" in caught.value.hint
     standing = provision.find_cluster(pets(**wanted), home.target)
     found = home.up(**wanted)
@@ -260,5 +259,5 @@ def test_preview_of_a_type_says_what_would_be_replaced(home: Home) -> None:
 
 
 def test_a_cluster_that_could_cost_too_much_is_not_made(home: Home) -> None:
-    with pytest.raises(SpecError, match="worker m5.xlarge spot 1.920"):
+    with pytest.raises(SpecError, match=r"worker m5\.xlarge spot 1\.920"):
         home.up(worker={"count": 10}, max_hourly_cost=1.0)
