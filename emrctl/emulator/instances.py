@@ -7,14 +7,13 @@ asks waits; EC2's answers show it pending, stopping or shutting down meanwhile.
 from __future__ import annotations
 
 import logging
-import subprocess
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from emrctl.emulator import addresses, firewall, warden
+from emrctl.emulator import addresses, firewall
 from emrctl.emulator.machine import Machine
 from emrctl.emulator.nodes import Place
 
@@ -73,19 +72,14 @@ class Instances:
     ssh_port: int
     kept: dict[str, Instance] = field(default_factory=dict)
     _sshd: Sshd | None = None
-    _warden: subprocess.Popen[bytes] | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def serving(self) -> Sshd:
-        """The SSH servers, and with them a warden for what a killed emulator would leave behind.
-
-        asyncssh is loaded with it: most emulators never have an instance.
-        """
+        """The SSH servers; asyncssh comes with them: most emulators never have an instance."""
         with self._lock:
             if self._sshd is None:
                 from emrctl.emulator.sshd import Sshd
 
-                self._warden = warden.start(self.place.home, self.place.emulator_id)
                 self._sshd = Sshd(self.ssh_port)
             return self._sshd
 
@@ -156,9 +150,6 @@ class Instances:
         wait([one for one in ends if one is not None], timeout=15)
         if self._sshd is not None:
             self._sshd.end()
-        if self._warden is not None:
-            self._warden.kill()
-            self._warden.communicate()
 
     # -- in the instance's own thread
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emrctl.emulator import addresses, api, ec2, model, processes, state
+from emrctl.emulator import addresses, api, ec2, model, processes, state, warden
 from emrctl.emulator.differences import DIFFERENCES
 from emrctl.emulator.guard import (
     Application,
@@ -132,7 +132,8 @@ def serve(asked: Request, stop: threading.Event) -> None:
     endpoint = f"http://127.0.0.1:{server.server_port}"
     place = Place(home=asked.home, emulator_id=asked.id, endpoint=endpoint, credentials=credentials)
     life, instances = LocalLife(place), Instances(place, addresses.ssh_port())
-    with api.install(life) as service, ec2.install(instances):
+    watch = warden.watching(asked.home, asked.id)
+    with watch, api.install(life) as service, ec2.install(instances):
         guard = Guard(
             inner=Errors(_forbid_moto_api(DomainDispatcherApplication(create_backend_app))),
             access_key=secrets.access_key,

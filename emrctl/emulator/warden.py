@@ -5,22 +5,30 @@ It sleeps until its input ends, which is when the emulator has, however that hap
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from emrctl.emulator import processes
 
 
-def start(home: Path, emulator_id: str) -> subprocess.Popen[bytes]:
-    """A warden watches this process. Its other end must stay ours: keep what is returned."""
+@contextlib.contextmanager
+def watching(home: Path, emulator_id: str) -> Iterator[subprocess.Popen[bytes]]:
+    """While inside, a warden watches this process; it has nothing to do where one comes out."""
     with (home / "emulator.log").open("ab") as log:
-        return processes.spawn(
+        made = processes.spawn(
             [sys.executable, "-m", "emrctl.emulator.warden", emulator_id],
-            stdin=subprocess.PIPE,
+            stdin=subprocess.PIPE,  # ours to the end: that it closes is what the warden waits for
             stdout=log,
             stderr=log,
         )
+    try:
+        yield made
+    finally:
+        made.kill()
+        made.communicate()
 
 
 def main() -> int:

@@ -57,7 +57,13 @@ def test_a_warden_sleeps_until_its_emulator_ends(tmp_path: Path) -> None:
     files = {"stdout": tmp_path / "out", "stderr": tmp_path / "err"}
     program = processes.Program(argv=["sleep", "300"], cwd=tmp_path, env=environment, **files)
     watched = processes.start(program)
-    watching = warden.start(tmp_path, "test-warden")
-    assert watched.poll() is watching.poll() is None
-    watching.communicate(timeout=10)
+    with warden.watching(tmp_path, "test-warden") as watching:
+        assert watched.poll() is watching.poll() is None
+        watching.communicate(timeout=10)
     assert watched.wait(timeout=1) == -signal.SIGKILL
+
+
+def test_a_warden_that_is_not_needed_ends(tmp_path: Path) -> None:
+    with warden.watching(tmp_path, "test-warden") as watching:
+        assert watching.poll() is None
+    assert watching.returncode == -signal.SIGKILL
