@@ -128,6 +128,12 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Answer], str, str]] = {
         "there is no key pair 'other'",
         "There are mine",
     ),
+    "a key pair of that name": (
+        {},
+        {"DescribeKeyPairs": {"KeyPairs": [{"KeyName": "pets-main"}]}},
+        "the key pair 'pets-main' exists already",
+        "cluster.key_pair",
+    ),
     "an empty wheelhouse": (
         {"wheelhouse": "s3://wheels/3.5/"},
         {"ListObjectsV2": {"KeyCount": 0}},
@@ -163,6 +169,12 @@ def test_what_would_fail_is_said_with_what_to_do(aws: Recorded, name: str) -> No
     assert any(what in item.what and hint in item.hint for item in errors), errors
     with pytest.raises(ProvisioningError, match="nothing was made"):
         preflight.ready(_project(**cluster), TARGET)
+
+
+def test_the_key_pair_of_a_cluster_that_stands_is_its_own(aws: Recorded) -> None:
+    own = {"KeyName": "pets-main", "Tags": [{"Key": "emrctl:stack", "Value": "pets-main"}]}
+    aws.answers["DescribeKeyPairs"] = {"KeyPairs": [own]}
+    assert _findings() == []
 
 
 def test_a_subnet_needs_no_tag_of_emr_s(aws: Recorded) -> None:

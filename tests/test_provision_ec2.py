@@ -261,3 +261,21 @@ def test_preview_of_a_type_says_what_would_be_replaced(home: Home) -> None:
 def test_a_cluster_that_could_cost_too_much_is_not_made(home: Home) -> None:
     with pytest.raises(SpecError, match=r"worker m5\.xlarge spot 1\.920"):
         home.up(worker={"count": 10}, max_hourly_cost=1.0)
+
+
+def test_another_kind_under_the_same_name_takes_the_place_of_the_first(
+    home: Home, life: FakeLife
+) -> None:
+    emr = ProjectSpec.model_validate({"project": "pets"})
+    first = provision.up(emr, home.target, home.root)
+    changes = home.changes()
+    assert (changes["cluster"], changes["worker-1"]) == (("delete",), ("create",))
+    found = home.up()
+    assert (found.spec.kind, found.name) == ("ec2", "main")
+    every = {cluster.id: cluster.state for cluster in provision.list_clusters(emr, home.target)}
+    assert every == {found.id: "RUNNING"}
+    state = home.target.client("emr").describe_cluster(ClusterId=first.id)["Cluster"]["Status"]
+    assert state["State"] == "TERMINATED"
+    back = provision.up(emr, home.target, home.root)
+    assert back.spec.kind == "emr"
+    assert [cluster.id for cluster in provision.list_clusters(emr, home.target)] == [back.id]

@@ -9,6 +9,14 @@ from typing import Any
 from emrctl import awserrors
 from emrctl.errors import CredentialsError, EmrctlError, ProvisioningError
 
+_TAKEN = frozenset(
+    {
+        "BucketAlreadyOwnedByYou",
+        "InvalidGroup.Duplicate",
+        "InvalidKeyPair.Duplicate",
+        "InvalidPlacementGroup.Duplicate",
+    }
+)
 _AGAIN = "Run the same command again: it goes on where it stopped."
 
 
@@ -59,6 +67,6 @@ def refusal(doing: str, code: str, words: str, status: int) -> EmrctlError:
 
 
 def _hint(code: str) -> str:
-    if "AlreadyExists" in code or code in {"BucketAlreadyOwnedByYou", "InvalidGroup.Duplicate"}:
+    if "AlreadyExists" in code or code in _TAKEN:
         return "Another project has that name, or its state was lost: choose another name."
     return _AGAIN

@@ -14,6 +14,7 @@ _EMR = "elasticmapreduce.amazonaws.com"
 def _key_pair(look: Look) -> Iterator[Finding]:
     name = look.cluster.key_pair
     if name is None:
+        yield from _free_key(look)
         return
     ec2, missing = look.client("ec2"), "InvalidKeyPair.NotFound"
     if absent(lambda: ec2.describe_key_pairs(KeyNames=[name]), missing) is not None:
@@ -22,6 +23,19 @@ def _key_pair(look: Look) -> Iterator[Finding]:
     there = f"There are {', '.join(known[:5])}" if known else "There is none"
     hint = f"{there}; `aws ec2 create-key-pair --key-name {name}` makes one."
     yield error("key pair", f"there is no key pair '{name}' in {look.target.region}", hint)
+
+
+def _free_key(look: Look) -> Iterator[Finding]:
+    """A key pair that emrctl makes for instances has a name that nobody else's has."""
+    if look.cluster.kind != "ec2":
+        return
+    stack = look.project.cluster_stack
+    asked = {"Filters": [{"Name": "key-name", "Values": [stack]}]}
+    for item in look.client("ec2").describe_key_pairs(**asked)["KeyPairs"]:
+        if item["KeyName"] == stack and tags(item).get("emrctl:stack") != stack:
+            hint = "Take another `project` or cluster.name, or give cluster.key_pair."
+            what = f"the key pair '{stack}' exists already, and is not emrctl's"
+            yield error("key pair", what, hint)
 
 
 def _service_role(look: Look) -> Iterator[Finding]:
