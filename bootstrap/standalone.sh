@@ -68,14 +68,15 @@ mkdir -p "$node/conf" "$node/work" "$node/recovery" "$node/bin"
 
 # --- configuration --------------------------------------------------------------------------------
 
-changed=0
-put() { # FILE: takes stdin; says by `changed` whether it is another than before
+# Kept until the daemon has begun anew: who is cut off in between must not forget it.
+changed=$node/conf/changed
+put() { # FILE: takes stdin
   cat >"$1.new"
   if cmp -s "$1.new" "$1"; then
     rm "$1.new"
   else
+    touch "$changed"
     mv "$1.new" "$1"
-    changed=1
   fi
 }
 
@@ -193,9 +194,10 @@ fi
 
 # --- daemon ---------------------------------------------------------------------------------------
 
-if [[ $changed -eq 0 ]] && bash "$here/daemon.sh" status "$daemon"; then
+if [[ ! -e $changed ]] && bash "$here/daemon.sh" status "$daemon"; then
   say "the $daemon runs already"
 else
   bash "$here/daemon.sh" restart "$daemon" "$node/bin/$daemon.sh"
+  rm -f "$changed"
   say "the $daemon begins on $address"
 fi

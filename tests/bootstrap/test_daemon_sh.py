@@ -53,7 +53,6 @@ class Node:
         except FileNotFoundError:
             return []
 
-    @property
     def kept(self) -> bool:
         return self.run("status", "demo").returncode == 0
 
@@ -78,16 +77,16 @@ def node(tmp_path: Path) -> Iterator[Node]:
 
 
 def test_a_program_runs_until_it_is_stopped(node: Node) -> None:
-    assert not node.kept
+    assert not node.kept()
     node.start()
     until(lambda: len(node.begun) == 1)
-    assert node.kept
+    assert node.kept()
     node.start()  # it runs already
     assert len(node.begun) == 1
     [pid] = node.begun
     assert os.getsid(pid) != os.getsid(0)
     assert node.run("stop", "demo").returncode == 0
-    assert not node.kept
+    assert not node.kept()
     assert not lives(pid)
     assert node.run("stop", "demo").returncode == 0
 
@@ -97,7 +96,7 @@ def test_a_program_that_ends_begins_again(node: Node) -> None:
     until(lambda: len(node.begun) == 1)
     os.kill(node.begun[0], signal.SIGKILL)
     until(lambda: len(node.begun) == 2)
-    assert node.kept
+    assert node.kept()
     log = (node.folder / "node/log/demo.log").read_text()
     assert "demo ended at" in log
 
@@ -121,7 +120,7 @@ def test_what_a_program_started_ends_with_it(node: Node) -> None:
 def test_a_number_that_another_process_has_got_is_not_the_program(node: Node) -> None:
     (node.folder / "node/run").mkdir(parents=True)
     (node.folder / "node/run/demo.pid").write_text(f"{os.getpid()}\n")
-    assert not node.kept
+    assert not node.kept()
     node.start()
     until(lambda: len(node.begun) == 1)
 

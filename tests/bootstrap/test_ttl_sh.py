@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -117,3 +119,61 @@ def test_systemd_keeps_the_time_where_there_is_one(node: Node) -> None:
 def test_bad_arguments_are_told(node: Node, arguments: tuple[str, ...]) -> None:
     done = node.run(*arguments)
     assert (done.returncode, "usage: ttl.sh SECONDS REGION" in done.stderr) == (1, True)
+
+
+# --- EC2 instances ---
+
+
+@pytest.fixture
+def primary(tmp_path: Path) -> Iterator[Node]:
+    """A primary of EC2 instances, with a program in place of the one that asks EC2."""
+    node = Node(tmp_path)
+    scripts = tmp_path / "bootstrap"
+    scripts.mkdir()
+    for name in ("ttl.sh", "daemon.sh"):
+        shutil.copy(SCRIPT.with_name(name), scripts)
+    (scripts / "terminate.py").write_text(
+        f"import sys; open({str(node.calls)!r}, 'a').write(' '.join(sys.argv[1:]) + '\\n')"
+    )
+    yield node
+    stack(node, "stop")
+
+
+def stack(node: Node, *arguments: str) -> Done:
+    scripts = node.folder / "bootstrap"
+    command = [str(scripts / "ttl.sh"), *arguments]
+    if arguments == ("stop",):
+        command = [str(scripts / "daemon.sh"), "stop", "ttl"]
+    environment = {
+        "PATH": os.environ["PATH"],
+        "EMRCTL_NODE": str(node.folder / "emrctl"),
+        "EMRCTL_NODE_ROOT": str(node.folder),
+        "TTL_SH_PAUSE_S": "1",
+    }
+    return subprocess.run(
+        ["bash", *command], capture_output=True, text=True, check=False, env=environment
+    )
+
+
+def test_a_stack_of_instances_ends_when_its_time_is_over(primary: Node) -> None:
+    done = stack(primary, "1", "eu-west-1", "pets-main")
+    assert done.returncode == 0, done.stderr
+    assert "pets-main ends at 20" in done.stdout
+    assert primary.said().splitlines()[0] == "eu-west-1 pets-main"
+    for _ in range(100):  # it asks again as long as it lives
+        if primary.said().count("pets-main") > 1:
+            break
+        time.sleep(0.1)
+    assert primary.said().count("pets-main") > 1
+
+
+def test_the_time_of_a_stack_counts_from_its_beginning(primary: Node) -> None:
+    first = stack(primary, "3600", "eu-west-1", "pets-main").stdout
+    assert stack(primary, "3600", "eu-west-1", "pets-main").stdout == first
+    stack(primary, "stop")  # the instances were stopped
+    began = primary.folder / "emrctl/ttl/began"
+    began.write_text(str(int(began.read_text()) - 3000))
+    assert stack(primary, "3600", "eu-west-1", "pets-main").stdout < first
+    assert not primary.calls.exists()
+    stack(primary, "2000", "eu-west-1", "pets-main")  # a shorter time, and over
+    assert "pets-main" in primary.said()
