@@ -16,6 +16,7 @@ from emrctl.errors import NotFoundError, ProvisioningError, SpecError
 from emrctl.provision import Cluster
 from emrctl.specs import ProjectSpec
 from emrctl.target import Target
+from tests.backends.troubles import refusing
 from tests.engine.conftest import quick_aws
 
 
@@ -279,3 +280,21 @@ def test_another_kind_under_the_same_name_takes_the_place_of_the_first(
     back = provision.up(emr, home.target, home.root)
     assert back.spec.kind == "emr"
     assert [cluster.id for cluster in provision.list_clusters(emr, home.target)] == [back.id]
+
+
+def test_who_may_not_ask_emr_sees_instances_all_the_same(home: Home) -> None:
+    made = home.up()
+    with refusing(lambda _operation: ("AccessDeniedException", "not you")):
+        assert provision.list_clusters(pets(), home.target) == (made,)
+        assert provision.find_cluster(pets(), home.target) == made
+        with pytest.raises(NotFoundError):
+            provision.find_cluster(pets(), home.target, "other")
+
+
+def test_a_fault_of_the_other_registry_is_no_empty_answer(home: Home) -> None:
+    home.up()
+    with (
+        refusing(lambda _operation: ("InternalFailure", "wait")),
+        pytest.raises(ProvisioningError, match="listing clusters"),
+    ):
+        provision.list_clusters(pets(), home.target)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from emrctl.engine.failures import translated
-from emrctl.errors import EmrctlError, NotFoundError
+from emrctl.errors import CredentialsError, NotFoundError
 from emrctl.provision.cluster import Cluster, Node
 from emrctl.provision.flows import clusters as of_emr
 from emrctl.provision.machines import clusters as of_instances
@@ -67,6 +67,6 @@ def _clusters(
         try:
             with translated("listing clusters"):
                 yield from clusters(project, target, leaving=leaving, ended=ended)
-        except EmrctlError:
+        except CredentialsError:
             if kind == own:
                 raise
