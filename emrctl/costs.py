@@ -227,6 +227,9 @@ def _beside(project: ProjectSpec) -> Iterator[Line]:
     """Addresses, endpoints and the way out, where they are the cluster's own."""
     extras, spec = catalog.shipped()["extras"], project.cluster
     if spec.network.existing:
+        # EMR's nodes have what the subnet gives; instances ask for an address.
+        if spec.kind == "ec2" and not spec.network.private:
+            yield _beside_line("public addresses", spec.nodes, extras["public_ipv4"])
         return
     if spec.network.private:
         services = project.endpoint_services

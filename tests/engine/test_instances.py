@@ -105,8 +105,8 @@ def test_an_instance_that_ended_is_made_again(work: Work) -> None:
     _up(work)
     before = _running(work)
     work.target.client("ec2").terminate_instances(InstanceIds=[before["worker-1"]])
-    if work.engine.name == "pulumi":
-        work.engine.refresh(STACK, work.events.append)
+    [change] = [c for c in _preview(work).changes if c.operation != "same"]
+    assert (change.operation, change.name, change.keys) == ("create", "worker-1", ("state",))
     assert made(_up(work)) == {"worker-1": "create"}
     after = _running(work)
     assert (after["primary"], after["worker-2"]) == (before["primary"], before["worker-2"])

@@ -1,0 +1,84 @@
+"""What a cluster of EC2 instances costs an hour, and the most that it can come to."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from emrctl import catalog, costs, prices
+from emrctl.errors import SpecError
+from emrctl.specs import ProjectSpec
+
+GB_MONTH, ADDRESS = 0.08, 0.005
+
+
+def _cost(**cluster: Any) -> costs.Cost:
+    document = {"project": "pets", "cluster": {"kind": "ec2", **cluster}}
+    return costs.estimate(ProjectSpec.model_validate(document))
+
+
+def _lines(cost: costs.Cost) -> dict[str, costs.Line]:
+    return {line.what: line for line in cost.lines}
+
+
+def test_instances_disks_and_addresses_without_emr_s_fee() -> None:
+    found = _cost(worker={"count": 4, "type": "r5.xlarge", "spot": False, "root_gb": 100})
+    assert found.ec2_usd == pytest.approx(0.192 + 4 * 0.252)
+    assert (found.emr_usd, found.instances_usd) == (0.0, found.ec2_usd)
+    disks = (64 + 4 * 100) * GB_MONTH / costs.HOURS_A_MONTH
+    assert found.other_usd == pytest.approx(disks + 5 * ADDRESS)
+    assert found.hourly_usd == pytest.approx(found.most_usd)
+
+
+def test_it_is_emr_s_price_less_the_fee() -> None:
+    emr = costs.estimate(ProjectSpec(project="pets"))
+    assert _cost(worker={"spot": False}).ec2_usd == pytest.approx(emr.ec2_usd)
+    assert emr.emr_usd > 0
+
+
+def test_spot_costs_its_latest_price_and_at_most_the_bid() -> None:
+    table = json.loads(json.dumps(catalog.shipped()["regions"]["us-east-1"]))
+    table["spot"] = {"m5.xlarge": 0.07}
+    prices.file().parent.mkdir(parents=True)
+    prices.file().write_text(json.dumps({"regions": {"us-east-1": table}}))
+    free = _lines(_cost(worker={"count": 2}))["worker m5.xlarge spot"]
+    assert free.usd == pytest.approx(0.14)
+    assert free.most_usd == pytest.approx(2 * 0.192)
+    bid = _lines(_cost(worker={"count": 2, "bid_usd": 0.05}))["worker m5.xlarge spot"]
+    assert bid.usd == pytest.approx(0.1)
+    assert bid.most_usd == pytest.approx(0.1)
+
+
+def test_a_private_network_costs_its_endpoints() -> None:
+    network = {"private": True, "nat": True}
+    found = _lines(_cost(network=network, ssh="10.0.0.0/8"))
+    assert found["endpoints"].count == 2
+    assert "public addresses" not in found
+    assert found["NAT gateway"].usd > 0
+
+
+def test_in_a_network_that_exists_only_what_is_the_cluster_s_own() -> None:
+    theirs = {"vpc": "vpc-1", "subnets": ["subnet-1"]}
+    found = _lines(_cost(network=theirs))
+    assert not {"endpoints", "NAT gateway"} & set(found)
+    assert found["public addresses"].count == 3
+    private = _lines(_cost(network={**theirs, "private": True}, ssh="10.0.0.0/8"))
+    assert "public addresses" not in private
+
+
+def test_the_limit_is_held_against_the_most() -> None:
+    document = {"kind": "ec2", "worker": {"bid_usd": 0.05}, "max_hourly_cost": 0.4}
+    fits = ProjectSpec.model_validate({"project": "pets", "cluster": document})
+    costs.refuse_costly(fits)
+    dear = ProjectSpec.model_validate(
+        {"project": "pets", "cluster": {**document, "worker": {"bid_usd": 0.15}}}
+    )
+    with pytest.raises(SpecError, match=r"max_hourly_cost is 0\.400"):
+        costs.refuse_costly(dear)
+
+
+def test_no_note_speaks_of_emr_s_fee() -> None:
+    derived = _cost(primary={"type": "i4i.xlarge"}, worker={"type": "i4i.xlarge"})
+    assert "fee" not in derived.source
