@@ -130,9 +130,16 @@ pip_install() { # PACKAGE…: three attempts, as an index, or the way to it, may
   done
 }
 
+made=
 make_venv() {
+  [[ -z $made ]] || return 0 # the Python is that environment's own by now
+  made=1
   [[ -x $node/venv/bin/python3 ]] || "$python" -m venv --system-site-packages "$node/venv" \
     || die "$python makes no virtual environment"
+  # Whatever places the Python has packages in, a distribution's own ones and another environment's.
+  "$python" -c 'import sys; print("\n".join(p for p in sys.path if p.endswith("-packages")))' \
+    >"$node/tmp/base.pth"
+  mv "$node/tmp/base.pth" "$("$node/venv/bin/python3" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/emrctl-base.pth"
 }
 
 # --- Spark ----------------------------------------------------------------------------------------

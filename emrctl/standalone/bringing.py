@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from emrctl.reach import nodes
-from emrctl.standalone.crew import Crew, Member, Report
+from emrctl.standalone.crew import BOOT_S, Crew, Member, Report
 from emrctl.standalone.plan import NODE, Files, Plan, Stage, read_scripts
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def bring_up(
     `scripts` are files or `s3://` addresses of the spec's own. What was done before is not done
     again. `NodesFailedError` names the nodes where something failed; calling again goes on there.
     """
-    with Crew(target, cluster, report) as crew:
+    with Crew(target, cluster, report, answer_s=BOOT_S) as crew:
         brought_up(crew, project, scripts)
 
 
@@ -99,8 +99,18 @@ def _put(member: Member, name: str, text: bytes) -> None:
 def _run(member: Member, stage: Stage, done: frozenset[str]) -> None:
     if stage.mark and stage.mark in done:
         return
-    # Whoever was cut off before may still be at it. The lock is not for what the script leaves
-    # running: a daemon would hold it for ever.
-    guarded = f"flock -o {NODE}/lock timeout {_SCRIPT_S} {stage.command}"
-    mark = f" && touch {NODE}/done/{stage.mark}" if stage.mark else ""
-    member.ran(stage.name, guarded + mark)
+    member.ran(stage.name, _alone(stage))
+
+
+def _alone(stage: Stage) -> str:
+    """The stage's command, once nobody else is at work on the node.
+
+    A client that was killed may have left its script behind; what that ends is not done again.
+    """
+    lock = "flock -n 9 || { echo 'waiting for whoever is at work here'; flock 9; }"
+    # What a script leaves running must not hold the lock for ever.
+    command = f"timeout {_SCRIPT_S} {stage.command} 9>&-"
+    if stage.mark:
+        mark = f"{NODE}/done/{stage.mark}"
+        command = f"[ -e {mark} ] || {{ {command} && touch {mark}; }}"
+    return f"( {lock}; {command} ) 9>{NODE}/lock"

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Report = Callable[[str, str], None]
-# An instance's SSH server answers within a minute or two of its start.
-BOOT_S = 300.0
+# A node that runs answers at once; one that boots, within a minute or two.
+ANSWER_S, BOOT_S = 30.0, 300.0
 _AGAIN_S = 3.0
 _LAST_LINES = 20
 
@@ -113,15 +113,16 @@ class _Lines:
 
 @dataclass(eq=False)
 class Crew:
-    """A cluster's nodes; `boot_s` is how long a node may take until it answers."""
+    """A cluster's nodes; `answer_s` is how long a node may take until it answers."""
 
     target: Target
     cluster: Cluster
     report: Report = lambda _node, _line: None
     login: Login = field(default_factory=Login)
-    boot_s: float = BOOT_S
+    answer_s: float = ANSWER_S
     members: tuple[Member, ...] = ()
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _over: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> Self:
         """Nodes are known; each is reached when it is first needed."""
@@ -142,6 +143,7 @@ class Crew:
 
     def __exit__(self, *_: object) -> None:
         """No line is left; whatever still waits for a node ends."""
+        self._over.set()
         for member in self.members:
             member.line.close()
 
@@ -176,20 +178,20 @@ class Crew:
         return {member.name: result for member, result in found}  # type: ignore[misc]
 
     def reached(self, member: Member) -> None:
-        """The node's SSH server answers; `UnreachableError` where it does not within `boot_s`."""
-        end, told = time.monotonic() + self.boot_s, False
+        """The node's SSH server answers; `UnreachableError` where it does not within `answer_s`."""
+        end, told = time.monotonic() + self.answer_s, False
         while True:
             try:
                 member.line.transport()
             except NoKeyError:
                 raise
             except (UnreachableError, SilentConsoleError) as error:
-                if time.monotonic() > end:
+                if time.monotonic() > end or self._over.is_set():
                     raise
                 if not told:
                     self._tell(member.name, f"waiting until it answers: {error.message}")
                 told = True
-                time.sleep(min(_AGAIN_S, max(self.target.poll_s, 0.1)))
+                self._over.wait(min(_AGAIN_S, max(self.target.poll_s, 0.1)))
             else:
                 return
 

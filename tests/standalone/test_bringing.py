@@ -137,7 +137,7 @@ def test_a_port_that_does_not_answer_is_told_with_its_node(make: Make) -> None:
     cluster = replace(one.cluster, nodes=nodes)
     with (
         pytest.raises(NodesFailedError) as caught,
-        Crew(one.target, cluster, one.hear, boot_s=0.5) as crew,
+        Crew(one.target, cluster, one.hear, answer_s=0.5) as crew,
     ):
         brought_up(crew, one.project, {})
     assert list(caught.value.failures) == ["worker-1"]
