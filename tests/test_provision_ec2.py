@@ -298,3 +298,33 @@ def test_a_fault_of_the_other_registry_is_no_empty_answer(home: Home) -> None:
         pytest.raises(ProvisioningError, match="listing clusters"),
     ):
         provision.list_clusters(pets(), home.target)
+
+
+@pytest.mark.parametrize("tagged", [True, False])
+def test_a_network_that_exists_is_stood_in_and_left_as_it_was(home: Home, tagged: bool) -> None:
+    ec2 = home.target.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.1.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(
+        VpcId=vpc,
+        CidrBlock="10.1.0.0/24",
+        TagSpecifications=[{"ResourceType": "subnet", "Tags": [{"Key": "tier", "Value": "data"}]}],
+    )["Subnet"]["SubnetId"]
+    before = len(ec2.describe_vpcs()["Vpcs"])
+    network = {"subnets": {"tier": "data"} if tagged else [subnet]}
+    found = home.up(network=network)
+    assert len(ec2.describe_vpcs()["Vpcs"]) == before
+    instance = ec2.describe_instances(InstanceIds=[found.id])["Reservations"][0]["Instances"][0]
+    assert (instance["SubnetId"], instance["VpcId"]) == (subnet, vpc)
+    assert home.changes(network=network) == {}
+    provision.down(pets(network=network), home.target, home.root)
+    assert ec2.describe_subnets(SubnetIds=[subnet])["Subnets"]
+
+
+def test_a_profile_that_exists_is_taken(home: Home) -> None:
+    iam = home.target.client("iam")
+    iam.create_instance_profile(InstanceProfileName="theirs")
+    found = home.up(roles={"instance_profile": "theirs"})
+    assert iam.list_roles()["Roles"] == []
+    answer = home.target.client("ec2").describe_instances(InstanceIds=[found.id])
+    profile = answer["Reservations"][0]["Instances"][0]["IamInstanceProfile"]["Arn"]
+    assert profile.endswith("/theirs")

@@ -91,9 +91,6 @@ AWS_VALUES: dict[str, dict[str, Any]] = {
         "ssh": "10.0.0.0/8",
     },
     "cluster.network.close_default_group": {"network": {"close_default_group": True}},
-    "cluster.network.vpc": {"network": {"vpc": "vpc-1", "subnets": ["subnet-1"]}},
-    "cluster.network.subnets": {"network": {"subnets": ["subnet-1"]}},
-    "cluster.roles.instance_profile": {"roles": {"instance_profile": "mine"}},
     "cluster.roles.permissions_boundary": {
         "roles": {"permissions_boundary": "arn:aws:iam::1:policy/limit"}
     },

@@ -71,9 +71,10 @@ def ready(project: ProjectSpec, target: Target) -> ProjectSpec:
     costs.refuse_costly(project)
     if target.kind == "local":
         refuse_local(project)
-        return project
     with awserrors.explained("looking up the network"):
         found = places.resolved(project, target)
+    if target.kind == "local":
+        return found
     findings = check(found, target)
     for item in findings:
         if item.severity == "warning":

@@ -16,9 +16,6 @@ _BOTH = (
     "cluster.network.nat",
     "cluster.network.endpoints",
     "cluster.network.close_default_group",
-    "cluster.network.vpc",
-    "cluster.network.subnets",
-    "cluster.roles.instance_profile",
     "cluster.roles.permissions_boundary",
     "cluster.roles.ssm",
     "cluster.security.disk_key",
@@ -34,13 +31,17 @@ AWS_ALONE = (
     "cluster.ami",
     "cluster.root_volume_gb",
     "cluster.key_pair",
+    "cluster.network.vpc",
+    "cluster.network.subnets",
     "cluster.roles.service",
+    "cluster.roles.instance_profile",
     "cluster.security.at_rest",
     "cluster.security.in_transit",
     "cluster.security.log_key",
     "cluster.security.configuration",
     *_BOTH,
 )
+# Instances stand there in networks and under profiles that exist, as on AWS.
 AWS_ALONE_EC2 = _BOTH
 
 
