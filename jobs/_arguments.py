@@ -106,6 +106,14 @@ def settings_of(args: argparse.Namespace) -> Settings:
     )
 
 
+def asked(classes: str, one: str | None) -> frozenset[str]:
+    """The classes named by --classes and --one; empty: all there are."""
+    if classes == "all":
+        return frozenset()
+    names = {name.strip() for name in classes.split(",") if name.strip()}
+    return frozenset({*names, *([one] if one else [])})
+
+
 def chosen(known: list[str], asked: str, one: str | None) -> list[str]:
     """The classes that take part: those of --classes, with --one added, all of them known.
 

@@ -115,35 +115,80 @@ class Span:
     With hinge loss most rows soon pull no more, or as before, so margins are not made anew in each
     step: as w' = w * (1 - rate * reg) + rate * p X for the pulls p, so margins' = margins *
     (1 - rate * reg) + rate * p K, and p K follows p by the rows alone whose pull has changed.
+    Where no row pulls any model, all only shrink, and that is kept as a factor.
     """
 
     def __init__(self, gram: Array, problem: Problem) -> None:
         self._gram = gram
         self._parts = problem.pulls
         self._signs = np.sign(problem.pulls)  # 0 where a row does not train: its slope is nobody's
-        self.state = np.zeros_like(problem.pulls)
+        self._state = np.zeros_like(problem.pulls)
         self._margins = np.zeros_like(problem.pulls)
         self._slope: Array | None = None
         self._pulls = np.zeros_like(problem.pulls)
         self._pulled = np.zeros_like(problem.pulls)  # p K
         self._own = np.zeros(len(problem.pulls))  # p . p K
         self._size = np.zeros(len(problem.pulls))  # a . a K
+        self._least: Array | None = None  # signed margin of each model, while no row pulls
+        self._factor = np.ones(len(problem.pulls))  # what state and margins are yet to shrink by
+
+    @property
+    def state(self) -> Array:
+        """The coordinates as they are now."""
+        self._settle()
+        return self._state
+
+    @state.setter
+    def state(self, state: Array) -> None:
+        self._settle()
+        self._state = state
+        self._margins = state @ self._gram
+
+    @property
+    def margins(self) -> Array:
+        """Of all rows, those that do not train too."""
+        self._settle()
+        return self._margins
 
     def step(self, rate: Array, settings: Settings) -> tuple[Array, Array]:
         """Norms come of three dot products: a . a K, p . a K and p . p K."""
+        reg = settings.reg
+        keep = 1 - rate * reg
+        if self._least is not None and (self._least * self._factor >= 1).all():
+            moved = (rate * reg) ** 2 * self._size
+            self._size = keep**2 * self._size
+            self._factor = self._factor * keep
+            return moved, self._size
+        self._settle()
         now = slope(self._signs * self._margins, settings.loss)
         if self._slope is None or not np.array_equal(now, self._slope):
             self._slope = now
             self._follow(self._parts * now)
-        cross, reg = squares(self._pulls, self._margins), settings.reg
+        cross = squares(self._pulls, self._margins)
         moved = rate**2 * (self._own - 2 * reg * cross + reg**2 * self._size)
-        keep = 1 - rate * reg
         self._size = keep**2 * self._size + 2 * keep * rate * cross + rate**2 * self._own
-        each, left = (part[:, None].astype(self.state.dtype) for part in (rate, keep))
-        for mine, pull in ((self.state, self._pulls), (self._margins, self._pulled)):
-            mine *= left
-            mine += each * pull
+        self._move(rate, keep)
+        if settings.loss == "hinge" and not self._pulls.any():
+            signed = np.where(self._signs == 0, np.inf, self._signs * self._margins)
+            self._least = signed.min(axis=1)
         return moved, self._size
+
+    def _move(self, rate: Array, keep: Array) -> None:
+        kind = self._state.dtype
+        each, left = rate[:, None].astype(kind), keep[:, None].astype(kind)
+        self._state *= left
+        self._state += each * self._pulls
+        self._margins *= left
+        self._margins += each * self._pulled
+
+    def _settle(self) -> None:
+        """Shrink what is yet to shrink."""
+        if self._least is not None:
+            factor = self._factor[:, None].astype(self._state.dtype)
+            self._state *= factor
+            self._margins *= factor
+            self._factor = np.ones_like(self._factor)
+            self._least = None
 
     def _follow(self, pulls: Array) -> None:
         """Take new pulls, and what the Gram matrix makes of them: of their change if that is less.
@@ -159,7 +204,7 @@ class Span:
             self._pulled[moved] += product(change[moved], self._gram)
         self._pulls = pulls
         self._own = squares(pulls, self._pulled)
-        self._size = squares(self.state, self._margins)
+        self._size = squares(self._state, self._margins)
 
 
 def product(left: Array, gram: Array) -> Array:

@@ -20,7 +20,7 @@ from typing import Any, Callable, NamedTuple
 
 import _plan
 import numpy as np
-from _descent import Array, Primal, Problem, Settings, Space, Span, descend
+from _descent import Array, Primal, Problem, Settings, Span, descend
 from _learning import Block, Data, Group
 from _plan import Node, Part, Sizes, Tiling, Way
 from _scores import best_of, figures, scores_of
@@ -54,6 +54,7 @@ class Gram:
         rows = {label: len(paths) for label, paths in data.splits.u.items()}
         models = max(len(task.shares) for task in tasks)
         sizes = Sizes(sum(rows.values()), (), data.dimension, models, settings.iterations)
+        sizes = sizes._replace(busy=_plan.busy(settings.loss))
         cut = _plan.tiling(rows, sizes, node, np.dtype(settings.precision).itemsize)
         number = len(cut.tiles)
         work = Work(settings, self._wanted, node.threads(number))
@@ -66,7 +67,7 @@ class Gram:
         yield from streamed(solved)
 
     def _ones(self, data: Data, tasks: list[Task], settings: Settings, node: Node) -> Solved:
-        ones = Ones.of(tasks, data, settings.iterations)
+        ones = Ones.of(tasks, data, settings)
         way = _plan.way_of(ones.sizes, node, np.dtype(settings.precision).itemsize)
         work = Work(settings, self._wanted, min(node.threads(way.tasks), node.cores))
         self._say(f"one-vs-all: {way.told()}, {work.threads} BLAS threads each")
@@ -96,12 +97,13 @@ class Ones(NamedTuple):
     sizes: Sizes
 
     @classmethod
-    def of(cls, tasks: list[Task], data: Data, iterations: int) -> Ones:
+    def of(cls, tasks: list[Task], data: Data, settings: Settings) -> Ones:
         """Counted from the splits."""
         shares = sorted({share for task in tasks for share in task.shares})
         u = np.sort(np.concatenate([list(paths.values()) for paths in data.splits.u.values()]))
         trained = tuple(int(np.searchsorted(u, share)) for share in shares)
-        return cls(tasks, shares, Sizes(len(u), trained, data.dimension, len(tasks), iterations))
+        sizes = Sizes(len(u), trained, data.dimension, len(tasks), settings.iterations)
+        return cls(tasks, shares, sizes._replace(busy=_plan.busy(settings.loss)))
 
     def models(self, part: Part) -> list[Task]:
         """The tasks that a part trains; a class may lack rows at a small share."""
@@ -153,46 +155,35 @@ class limited:  # noqa: N801 - a context manager, named as what it does
 # ---- rows in a task ------------------------------------------------------------------------------
 
 
-class Rows(NamedTuple):
-    """Rows of some classes: x [n, d] and u [n], each class in one piece, by u."""
+class Rows:
+    """Rows of some classes as they came, float32 mostly; one class at a time is multiplied."""
 
-    u: Array
-    x: Array
-    slices: dict[str, slice]
-
-    @classmethod
-    def of(cls, blocks: Iterable[Block], order: Callable[[str], Any], precision: str) -> Rows:
-        """Blocks put together, the classes by `order`, each class's rows by u."""
-        by_label: dict[str, list[Block]] = {}
+    def __init__(self, blocks: Iterable[Block], precision: str) -> None:
+        self._parts: dict[str, list[Block]] = {}
         for block in blocks:
-            by_label.setdefault(block[0], []).append(block)
-        labels = sorted(by_label, key=lambda label: (order(label), label))
-        total = sum(len(u) for parts in by_label.values() for _, u, _ in parts)
-        width = next(iter(by_label.values()))[0][2].shape[1] if by_label else 0
-        rows = cls(np.empty(total), np.empty((total, width), dtype=precision), {})
+            self._parts.setdefault(block[0], []).append(block)
+        self.u = {
+            label: np.sort(np.concatenate([u for _, u, _ in parts]))
+            for label, parts in self._parts.items()
+        }
+        self._kind = np.dtype(precision)
+        self._most = max(map(len, self.u.values()), default=0)
+
+    def room(self) -> Array:
+        """Memory for the rows of any one class: fresh memory costs more than what is done in it."""
+        width = next(iter(self._parts.values()))[0][2].shape[1] if self._parts else 0
+        return np.empty((self._most, width), dtype=self._kind)
+
+    def of(self, label: str, room: Array) -> Array:
+        """The rows of a class by u, as they are multiplied, in that memory."""
+        parts = self._parts[label]
+        places = np.empty(len(self.u[label]), dtype=np.int64)
+        places[np.argsort(np.concatenate([u for _, u, _ in parts]))] = np.arange(len(places))
         begin = 0
-        for label in labels:
-            parts = by_label.pop(label)  # memory goes as it is copied
-            begin = rows.put(label, parts, begin)
-        return rows
-
-    def put(self, label: str, parts: list[Block], begin: int) -> int:
-        """Copy a class in, by u; where the next one begins."""
-        u = np.concatenate([block[1] for block in parts])
-        places = np.empty(len(u), dtype=np.int64)
-        places[np.argsort(u)] = np.arange(len(u))
-        done = 0
-        for _, part, x in parts:
-            self.x[begin + places[done : done + len(part)]] = x
-            done += len(part)
-        self.u[begin : begin + len(u)] = np.sort(u)
-        self.slices[label] = slice(begin, begin + len(u))
-        return begin + len(u)
-
-    def of_label(self, label: str) -> tuple[Array, Array]:
-        """u and x of a class, by u; views."""
-        where = self.slices[label]
-        return self.u[where], self.x[where]
+        for _, u, x in parts:
+            room[places[begin : begin + len(u)]] = x
+            begin += len(u)
+        return room[:begin]
 
 
 # ---- pairs ---------------------------------------------------------------------------------------
@@ -204,10 +195,10 @@ def tile_solver(
     """For mapPartitionsWithIndex: a tile's rows in, the fits of its pairs out."""
 
     def solved(number: int, records: Iterable[Keyed]) -> Iterator[tuple[Task, list[Fit]]]:
-        group_of, tile = cut.group_of, cut.tiles[number]
-        blocks = (block for _, block in records)
-        rows = Rows.of(blocks, lambda label: group_of[label] == tile.right, work.settings.precision)
-        crossing = Crossing(rows)
+        group_of, right = cut.group_of, cut.tiles[number].right
+        rows = Rows((block for _, block in records), work.settings.precision)
+        labels = sorted(rows.u, key=lambda label: (group_of[label] == right, label))
+        crossing = Crossing(rows, labels)
         with limited(work.threads):
             for task in sorted(by_tile[number], key=crossing.row_then_column):
                 yield task, pair_fits(task, crossing, work)
@@ -216,16 +207,18 @@ def tile_solver(
 
 
 class Crossing:
-    """Blocks of K between the classes of a tile, a strip of them for one class at a time."""
+    """Blocks of K between the classes of a tile, in memory for two classes at a time."""
 
-    def __init__(self, rows: Rows) -> None:
-        self.rows = rows
-        self._place = {label: number for number, label in enumerate(rows.slices)}
+    def __init__(self, rows: Rows, labels: Sequence[str]) -> None:
+        self.u = rows.u
+        self._rows = rows
+        self._place = {label: number for number, label in enumerate(labels)}
         self._own: dict[str, Array] = {}
-        self._strip: tuple[str, int, Array] | None = None
+        self._rooms = (rows.room(), rows.room())
+        self._held: list[tuple[str, Array] | None] = [None, None]
 
     def row_then_column(self, task: Task) -> tuple[int, int]:
-        """Pairs in the order in which a strip serves all of its own."""
+        """Pairs in the order in which a class that is held serves all of its own."""
         first, second = self.ends(task)
         return self._place[first], self._place[second]
 
@@ -236,31 +229,33 @@ class Crossing:
         )
         return first, second
 
-    def own(self, label: str) -> Array:
+    def rows(self, ends: tuple[str, str]) -> tuple[Array, Array]:
+        """Rows of both classes, by u; they hold until the next pair's are asked for."""
+        first, second = (self._hold(side, label) for side, label in enumerate(ends))
+        return first, second
+
+    def _hold(self, side: int, label: str) -> Array:
+        held = self._held[side]
+        if held is None or held[0] != label:
+            held = label, self._rows.of(label, self._rooms[side])
+            self._held[side] = held
+        return held[1]
+
+    def own(self, label: str, x: Array) -> Array:
         """K of a class with itself."""
         if label not in self._own:
-            x = self.rows.of_label(label)[1]
             self._own[label] = x @ x.T
         return self._own[label]
 
-    def between(self, first: str, second: str) -> Array:
-        """K of a class with a later one: cut from the strip of the first with all from there on."""
-        where = self.rows.slices[second]
-        if self._strip is None or self._strip[0] != first or where.start < self._strip[1]:
-            x = self.rows.of_label(first)[1]
-            self._strip = (first, where.start, x @ self.rows.x[where.start :].T)
-        begin = self._strip[1]
-        return self._strip[2][:, where.start - begin : where.stop - begin]
-
-    def square(self, ends: tuple[str, str], sizes: tuple[int, int]) -> Array:
-        """K of the first so many rows of both classes, [n, n]."""
-        first, second = sizes
-        cross = self.between(*ends)[:first, :second]
-        whole = np.empty((first + second, first + second), dtype=self.rows.x.dtype)
-        whole[:first, :first] = self.own(ends[0])[:first, :first]
-        whole[:first, first:] = cross
-        whole[first:, :first] = cross.T
-        whole[first:, first:] = self.own(ends[1])[:second, :second]
+    def square(self, ends: tuple[str, str]) -> Array:
+        """K of all rows of both classes, [n, n]."""
+        one, other = self.rows(ends)
+        first = len(one)
+        whole = np.empty((first + len(other), first + len(other)), dtype=one.dtype)
+        whole[:first, :first] = self.own(ends[0], one)
+        np.matmul(one, other.T, out=whole[:first, first:])
+        whole[first:, :first] = whole[:first, first:].T
+        whole[first:, first:] = self.own(ends[1], other)
         return whole
 
 
@@ -268,32 +263,33 @@ def pair_fits(task: Task, crossing: Crossing, work: Work) -> list[Fit]:
     """All shares of one pair."""
     began = time.perf_counter()
     ends = crossing.ends(task)
-    (u1, x1), (u2, x2) = map(crossing.rows.of_label, ends)
+    x1, x2 = crossing.rows(ends)
+    u1, u2 = (crossing.u[label] for label in ends)
     shares = np.asarray(task.shares)
-    sizes = tuple(int(np.searchsorted(u, shares[-1])) for u in (u1, u2))
-    u = np.concatenate([u1[: sizes[0]], u2[: sizes[1]]])
-    positive = np.repeat([label == task.group.positive for label in ends], sizes)[None]
-    problem = Problem.of(positive, u < shares[:, None], work.settings)
-    counted = Sizes(len(u), (len(u),), x1.shape[1], len(shares), work.settings.iterations)
-    space: Space
-    if _plan.cheaper(counted) == "span":
-        space = Span(crossing.square(ends, (sizes[0], sizes[1])), problem)
-        ran = descend(space, work.settings)
-        state = space.state
-        weights = state[:, : sizes[0]] @ x1[: sizes[0]] + state[:, sizes[0] :] @ x2[: sizes[1]]
+    u = np.concatenate([u1, u2])
+    positive = np.repeat([label == task.group.positive for label in ends], (len(u1), len(u2)))
+    problem = Problem.of(positive[None], u < shares[:, None], work.settings)
+    sizes = Sizes(
+        len(u), (int((u < shares[-1]).sum()),), x1.shape[1], len(shares), work.settings.iterations
+    )
+    if _plan.cheaper(sizes._replace(busy=_plan.busy(work.settings.loss))) == "span":
+        span = Span(crossing.square(ends), problem)
+        ran = descend(span, work.settings)
+        state, margins = span.state, span.margins
+        last1, last2 = (int(np.searchsorted(places, shares[-1])) for places in (u1, u2))
+        weights = state[:, :last1] @ x1[:last1]
+        weights += state[:, len(u1) : len(u1) + last2] @ x2[:last2]
     else:
-        space = Primal(np.concatenate([x1[: sizes[0]], x2[: sizes[1]]]), problem)
-        ran = descend(space, work.settings)
-        weights = space.state
+        primal = Primal(np.concatenate([x1, x2]), problem)
+        ran = descend(primal, work.settings)
+        weights = primal.state
+        margins = np.concatenate([weights @ x1.T, weights @ x2.T], axis=1)
     took = (time.perf_counter() - began) / len(shares)
-    margins = np.concatenate([weights @ x1.T, weights @ x2.T], axis=1)
-    places = np.concatenate([u1, u2])
-    of_positive = np.repeat([label == task.group.positive for label in ends], (len(u1), len(u2)))
     by_name = slice(None)
     if ends[0] > ends[1]:  # answers are told in the order of label and u
-        by_name = np.r_[len(u1) : len(places), : len(u1)]
-    tests = places[by_name] >= shares[:, None]
-    scores = scores_of(margins[:, by_name], of_positive[by_name], tests)
+        by_name = np.r_[len(u1) : len(u), : len(u1)]
+    tests = u[by_name] >= shares[:, None]
+    scores = scores_of(margins[:, by_name], positive[by_name], tests)
     fits = [Fit(weights[m], int(ran[m]), took, scores[m]) for m in range(len(shares))]
     return only_wanted(task, fits, work.wanted)
 
@@ -336,9 +332,10 @@ def ones_solver(
 
     def solved(number: int, records: Iterable[Keyed]) -> Iterator[tuple[Task, list[Fit]]]:
         parts = hands[number]
-        rows = Rows.of((block for _, block in records), str, work.settings.precision)
         with limited(work.threads):
-            every = All(rows, ones.shares[max(part.share for part in parts)], way)
+            every = All([block for _, block in records], work.settings.precision)
+            if way == "span":
+                every.cross(ones.shares[max(part.share for part in parts)])
             for part in parts:
                 tasks, share = ones.models(part), ones.shares[part.share]
                 for task, fit in zip(tasks, every.fits(tasks, share, work) if tasks else []):
@@ -350,18 +347,26 @@ def ones_solver(
 class All:
     """All rows of a task by u, and what the models of its shares have in common."""
 
-    def __init__(self, rows: Rows, largest: float, way: str) -> None:
-        self._order = np.argsort(rows.u, kind="stable")
-        names = np.empty(len(rows.u), dtype=object)
-        for label, where in rows.slices.items():
-            names[where] = label
-        self._names = names[self._order]
-        self._u = rows.u[self._order]
-        self._x = rows.x[self._order]
-        self._gram = None
-        if way == "span":
-            x = self._x[: np.searchsorted(self._u, largest)]
-            self._gram = x @ x.T
+    def __init__(self, blocks: list[Block], precision: str) -> None:
+        u = np.concatenate([places for _, places, _ in blocks])
+        names = np.concatenate([np.full(len(places), name, object) for name, places, _ in blocks])
+        order = np.lexsort((names, u))
+        self._names, self._u = names[order], u[order]
+        self._told = np.lexsort((self._u, self._names))
+        self._x = np.empty((len(u), blocks[0][2].shape[1]), dtype=precision)
+        self._gram: Array | None = None
+        place = np.empty(len(u), dtype=np.int64)
+        place[order] = np.arange(len(u))
+        end = len(u)
+        while blocks:  # memory goes as it is copied
+            _, _, x = blocks.pop()
+            self._x[place[end - len(x) : end]] = x
+            end -= len(x)
+
+    def cross(self, largest: float) -> None:
+        """Make the Gram matrix of the rows that train at the largest share."""
+        x = self._x[: np.searchsorted(self._u, largest)]
+        self._gram = x @ x.T
 
     def fits(self, tasks: list[Task], share: float, work: Work) -> list[Fit]:
         """Models of one share, one for each task."""
@@ -378,11 +383,7 @@ class All:
             ran = descend(primal, work.settings)
             weights = primal.state
         took = (time.perf_counter() - began) / len(tasks)
-        margins = np.empty((len(tasks), len(self._u)), dtype=weights.dtype)
-        margins[:, self._order] = weights @ self._x.T  # told in the order of label and u
-        tests = np.empty((1, len(self._u)), dtype=bool)
-        tests[:, self._order] = self._u >= share
-        original = np.empty_like(positive)
-        original[:, self._order] = positive
+        margins = (weights @ self._x.T)[:, self._told]  # in the order of label and u
+        tests, original = (self._u >= share)[None, self._told], positive[:, self._told]
         scores = [scores_of(margins[m : m + 1], original[m], tests)[0] for m in range(len(tasks))]
         return [Fit(weights[m], int(ran[m]), took, scores[m]) for m in range(len(tasks))]

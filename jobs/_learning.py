@@ -1,9 +1,7 @@
 """What the SVM study is made of, whatever solves it: classes and splits, data in blocks.
 
 A block is (label, u, x): the rows of one class in one partition, u their position in the split
-(float64 [k]) and x their features (float32 or float64 [k, d]), ordered by path. Solvers that sum
-over partitions have rows go there by the hash of their path, so that the same data give the same
-sums, bit by bit, however many files they came in and in whatever order.
+(float64 [k]) and x their features (float32 or float64 [k, d]), ordered by path.
 """
 
 from __future__ import annotations
@@ -12,17 +10,18 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
+import _pieces
 import numpy as np
+from _pieces import Piece, Read, Seen
 from _sources import Source
 from pyspark import StorageLevel
 
 Array = np.ndarray[Any, Any]
 Block = tuple[str, Array, Array]
 ALL = "all"
-BLOCKS = "label string, u array<double>, width int, x binary, bad string"
 
 
 # ---- what is to be learnt ------------------------------------------------------------------------
@@ -130,98 +129,6 @@ class Splits(NamedTuple):
 # ---- data ----------------------------------------------------------------------------------------
 
 
-Packed = tuple[Block, Optional[str]]
-
-
-def to_blocks(u: Any, double: bool, scale: str) -> Callable[[Any], Iterator[Packed]]:
-    """Arrow batches (path, label, features) to blocks; no row becomes a Python object.
-
-    Args:
-        u: Broadcast of the splits' u by class and path.
-        double: Keep float64; else float32, which is what Parquet features mostly are.
-        scale: `rows` makes each row's length 1; else they stay as they are.
-
-    Beside each block stands the path of a row without features, or with NaN or infinity in them:
-    raising here would show the user a failed task instead.
-    """
-
-    def made(batches: Any) -> Iterator[Packed]:
-        for batch in batches:
-            paths, labels = (np.array(batch.column(n).to_pylist(), dtype=object) for n in (0, 1))
-            widths, values = flat(batch.column(2), np.float64 if double else np.float32)
-            order = np.lexsort((paths, widths, labels)) if len(paths) else np.empty(0, np.int64)
-            for rows in runs(order, labels, widths):
-                x = scaled(taken(values, widths, rows), scale)
-                yield block(labels[rows[0]], paths[rows], x)
-
-    def block(label: str, paths: Array, x: Array) -> Packed:
-        wrong = ~np.isfinite(x).all(axis=1) if x.shape[1] else np.ones(len(x), dtype=bool)
-        bad = paths[int(wrong.argmax())] if wrong.any() else None
-        known = u.value[label]
-        return (label, np.array([known[path] for path in paths]), x), bad
-
-    return made
-
-
-def to_rows(packed: Callable[[Any], Iterator[Packed]]) -> Callable[[Any], Iterator[Any]]:
-    """For mapInArrow: blocks as rows of BLOCKS."""
-
-    def made(batches: Any) -> Iterator[Any]:
-        import pyarrow as pa
-
-        kinds = [pa.string(), pa.list_(pa.float64()), pa.int32(), pa.binary(), pa.string()]
-        for (label, u, x), bad in packed(batches):
-            cells = [label, u, x.shape[1], x.tobytes(), bad]
-            arrays = [pa.array([cell], kind) for cell, kind in zip(cells, kinds)]
-            yield pa.RecordBatch.from_arrays(arrays, ["label", "u", "width", "x", "bad"])
-
-    return made
-
-
-def flat(column: Any, kind: Any) -> tuple[Array, Array]:
-    """Lengths of an Arrow column of lists (0 for null), and all their numbers one after another."""
-    widths = np.array(column.value_lengths().fill_null(0))
-    numbers = column.flatten()  # a null inside becomes NaN, and is refused as such
-    return widths, numbers.to_numpy(zero_copy_only=False).astype(kind, copy=False)
-
-
-def runs(order: Array, labels: Array, widths: Array) -> Iterator[Array]:
-    """The order, cut where the class or the width changes."""
-    if len(order):
-        changed = (labels[order][1:] != labels[order][:-1]) | (np.diff(widths[order]) != 0)
-        yield from np.split(order, np.flatnonzero(changed) + 1)
-
-
-def taken(values: Array, widths: Array, rows: Array) -> Array:
-    """The numbers of some rows, all of one width: [rows, width]."""
-    width = int(widths[rows[0]])
-    if width and (widths == width).all():
-        return values.reshape(-1, width)[rows]
-    starts = (np.cumsum(widths) - widths)[rows]  # rows of several widths: they will be refused
-    picked: Array = values[starts[:, None] + np.arange(width)]
-    return picked
-
-
-def scaled(x: Array, scale: str) -> Array:
-    """Rows as they are, or each divided by its length; one of zeros stays."""
-    if scale != "rows":
-        return x
-    lengths = np.sqrt(np.einsum("nd,nd->n", x, x, dtype=np.float64))[:, None]
-    return (x / np.where(lengths > 0, lengths, 1)).astype(x.dtype)
-
-
-def from_row(double: bool) -> Callable[[Any], Packed]:
-    """A row of BLOCKS as a block, and the path of a bad row in it."""
-    kind = np.float64 if double else np.float32
-
-    def made(row: Any) -> Packed:
-        x = np.frombuffer(row["x"], dtype=kind)
-        places = np.array(row["u"])
-        return (row["label"], places, x.reshape(-1, row["width"] or 1)), row["bad"]
-
-    return made
-
-
 @dataclass
 class Data:
     """Blocks on the executors, persisted, and what the driver knows of them."""
@@ -255,27 +162,61 @@ class Data:
             self._cut = None
 
 
-def load(source: Source, splits: Splits, layout: Layout) -> tuple[Data, list[str]]:
-    """Read the features once, into persisted blocks.
+class Loaded(NamedTuple):
+    """Features on the executors, persisted, before anyone knows who trains.
 
-    Args:
-        source: The features, of more classes maybe.
-        splits: Where each row of the asked classes stands.
-        layout: How rows are laid out and scaled.
-
-    Returns:
-        The data, and sentences on what is wrong with them (none when all is well).
+    Attributes:
+        read: RDD of pieces, each with what was seen of it.
+        seen: The same, on the driver.
     """
-    kept = layout.blocks(source, splits).persist(StorageLevel.MEMORY_AND_DISK)
-    # One job reads everything: it fills the cache and tells the widths and the bad rows.
-    seen = kept.map(lambda row: (row[0][2].shape[1], row[0][0], row[1])).collect()
-    bad = sorted(path for _, _, path in seen if path)
-    widths = {width: label for width, label, _ in seen}
-    problems = [f"{path}: no features, or NaN or infinity in them" for path in bad[:1]]
-    if len(widths) > 1 and not bad:
-        told = ", ".join(f"{width} (in {label})" for width, label in sorted(widths.items()))
-        problems.append(f"features of different lengths: {told}")
-    return Data(kept.map(lambda row: row[0]), splits, max(widths, default=0)), problems
+
+    read: Any
+    seen: list[Seen]
+
+    @classmethod
+    def of(cls, source: Source, asked: frozenset[str], layout: Layout) -> Loaded:
+        """Read the features once: one job fills the cache and tells what is there.
+
+        Args:
+            source: The features.
+            asked: Classes whose features are wanted; empty: all.
+            layout: How rows are laid out and scaled.
+        """
+        read = source.raw.mapPartitions(_pieces.reader(source.batches, asked, layout.scale))
+        if layout.fixed:
+            read = _pieces.by_path(read, layout.partitions)
+        kept = read.persist(StorageLevel.MEMORY_AND_DISK)
+        return cls(kept, kept.map(lambda record: record[1]).collect())
+
+    def rows(self) -> list[tuple[str, str]]:
+        """(path, label) of all that was read."""
+        return [(path, seen.label) for seen in self.seen for path in seen.paths]
+
+    def problems(self, classes: Iterable[str]) -> list[str]:
+        """Sentences on what is wrong with the features of these classes."""
+        mine = [seen for seen in self.seen if seen.label in classes and seen.width is not None]
+        bad = sorted(seen.bad for seen in mine if seen.bad)
+        problems = [f"{path}: no features, or NaN or infinity in them" for path in bad[:1]]
+        widths = {seen.width: seen.label for seen in mine}
+        if len(widths) > 1 and not bad:
+            told = ", ".join(
+                f"{width} (in {widths[width]})" for width in sorted(w or 0 for w in widths)
+            )
+            problems.append(f"features of different lengths: {told}")
+        return problems
+
+    def data(self, splits: Splits) -> Data:
+        """Blocks of the classes that take part."""
+        carried = self.read.context.broadcast(splits.u)
+
+        def block(record: Read) -> Iterator[Block]:
+            piece = record[0]
+            if isinstance(piece, Piece) and piece.x is not None and piece.label in carried.value:
+                known = carried.value[piece.label]
+                yield piece.label, np.array([known[path] for path in piece.paths]), piece.x
+
+        dimension = max((seen.width or 0 for seen in self.seen), default=0)
+        return Data(self.read.flatMap(block), splits, dimension)
 
 
 class Layout(NamedTuple):
@@ -291,32 +232,6 @@ class Layout(NamedTuple):
     partitions: int
     fixed: bool
     scale: str
-
-    def blocks(self, source: Source, splits: Splits) -> Any:
-        """RDD of blocks, each with the path of a bad row in it."""
-        classes = list(splits.u)
-        raw = source.raw(classes)
-        u = raw.sparkSession.sparkContext.broadcast(splits.u)
-        packed = to_blocks(u, source.double, self.scale)
-        if self.fixed:
-            moved = source.frame(classes).repartition(self.partitions, "path")
-            return moved.mapInArrow(to_rows(packed), BLOCKS).rdd.map(from_row(source.double))
-        read = source.batches(frozenset(classes))
-        if source.whole:
-            # Whole files go straight into Python, and nothing comes back through the JVM's rows.
-            return raw.rdd.mapPartitions(lambda rows: packed(read(whole_files(rows))))
-        rows = raw.mapInArrow(to_rows(lambda batches: packed(read(batches))), BLOCKS)
-        return rows.rdd.map(from_row(source.double))
-
-
-def whole_files(rows: Iterable[Any]) -> Iterator[Any]:
-    """Rows (path, content) as Arrow batches, one for each file."""
-    import pyarrow as pa
-
-    for path, content in rows:
-        yield pa.RecordBatch.from_arrays(
-            [pa.array([path]), pa.array([content])], ["path", "content"]
-        )
 
 
 def by_columns(data: Data, share: float) -> Data:

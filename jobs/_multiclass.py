@@ -12,6 +12,7 @@ from _learning import Block, Data, Group
 from _scores import Row, class_figures, votes
 from _solvers import Fit, Task
 
+TOGETHER = 1000  # rows
 LIMIT_BYTES = (
     512 << 20
 )  # of weights on the driver: half of Spark's default spark.driver.maxResultSize
@@ -48,7 +49,8 @@ class Ballot:
     def __init__(self, classes: Sequence[str], names: Iterable[str]) -> None:
         self._classes = list(classes)
         self.names = set(names)
-        self._weights: dict[tuple[str, float], list[Array]] = {}
+        self._whole = {"pairs": len(classes) * (len(classes) - 1) // 2}
+        self._weights: dict[tuple[str, float], Array] = {}
         self._ends: dict[tuple[str, float], list[tuple[int, int]]] = {}
 
     def add(self, task: Task, fits: Sequence[Fit]) -> None:
@@ -61,35 +63,71 @@ class Ballot:
         for share, fit in zip(task.shares, fits):
             if fit.weights is not None:
                 key = (group.task, share)
-                self._weights.setdefault(key, []).append(fit.weights.astype(np.float32))
-                self._ends.setdefault(key, []).append(ends)
+                self._place(key, len(fit.weights))[:] = fit.weights
+                self._ends[key].append(ends)
+
+    def _place(self, key: tuple[str, float], dimension: int) -> Array:
+        """Where the next model's weights go: all of a share lie together, in float32."""
+        if key not in self._weights:
+            size = self._whole.get(key[0], len(self._classes))
+            self._weights[key] = np.empty((size, dimension), dtype=np.float32)
+            self._ends[key] = []
+        place: Array = self._weights[key][len(self._ends[key])]
+        return place
 
     def confusions(self, data: Data) -> dict[tuple[str, float], Array]:
         """Confusion matrices [classes that are, classes said] by task and share."""
-        whole = {"pairs": len(self._classes) * (len(self._classes) - 1) // 2}
         keys = [
             key
             for key, models in sorted(self._weights.items())
-            if len(models) == whole.get(key[0], len(self._classes))
+            if len(self._ends[key]) == len(models)
         ]
         if not keys:
             return {}
-        models = {key: (np.stack(self._weights[key]), np.array(self._ends[key])) for key in keys}
+        models = {key: (self._weights[key], np.array(self._ends[key])) for key in keys}
         carried = data.blocks.context.broadcast(models)
         classes = self._classes
 
         def counted(blocks: Iterable[Block]) -> Iterator[Array]:
             total = np.zeros((len(keys), len(classes), len(classes)), dtype=np.int64)
-            for label, u, x in blocks:
+            for actual, u, x in together(blocks, classes):
                 for place, key in enumerate(keys):
-                    rows = x[u >= key[1]].astype(np.float32)
-                    said = answers(rows, carried.value[key], len(classes))
-                    total[place, classes.index(label)] += np.bincount(said, minlength=len(classes))
+                    first = int(np.searchsorted(u, key[1]))
+                    said = answers(x[first:], carried.value[key], len(classes))
+                    np.add.at(total[place], (actual[first:], said), 1)
             yield total
 
         totals = data.blocks.mapPartitions(counted).reduce(np.add)
         carried.destroy()
         return dict(zip(keys, totals))
+
+
+def together(
+    blocks: Iterable[Block], classes: Sequence[str]
+) -> Iterator[tuple[Array, Array, Array]]:
+    """Numbers of the classes, u and x (float32) of some thousand rows at a time, by u.
+
+    A product with all models' weights is many times slower for the few rows of a block.
+    """
+    held: list[Block] = []
+    for block in blocks:
+        held.append(block)
+        if sum(len(u) for _, u, _ in held) >= TOGETHER:
+            yield stacked(held, classes)
+            held = []
+    if held:
+        yield stacked(held, classes)
+
+
+def stacked(blocks: list[Block], classes: Sequence[str]) -> tuple[Array, Array, Array]:
+    """Some blocks as one, by u."""
+    labels = np.repeat(
+        [classes.index(label) for label, _, _ in blocks], [len(b[1]) for b in blocks]
+    )
+    u = np.concatenate([places for _, places, _ in blocks])
+    order = np.argsort(u, kind="stable")
+    x = np.concatenate([x for _, _, x in blocks])[order]
+    return labels[order], u[order], x.astype(np.float32, copy=False)
 
 
 def answers(rows: Array, models: tuple[Array, Array], classes: int) -> Array:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Callable, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Protocol
 
 import numpy as np
 from _descent import Array, Settings
 from _learning import Block, Data, Group
 from _scores import Scores, scores_of
-from pyspark.mllib.classification import LogisticRegressionWithSGD, SVMWithSGD
-from pyspark.mllib.regression import LabeledPoint
+
+if TYPE_CHECKING:
+    from pyspark.mllib.regression import LabeledPoint
 
 
 class Fit(NamedTuple):
@@ -95,6 +96,9 @@ class Mllib:
     def _fit(
         self, data: Data, group: Group, share: float, settings: Settings
     ) -> tuple[Array, int | None, float]:
+        # Imported where it is used: with pyspark.ml and SciPy it takes each process a second.
+        from pyspark.mllib.classification import LogisticRegressionWithSGD, SVMWithSGD
+
         began = time.perf_counter()
         blocks = data.of(group)
         rows = blocks.mapPartitions(points(group.positive, share))
@@ -130,6 +134,8 @@ def points(positive: str, share: float) -> Callable[[Iterable[Block]], Iterator[
     """
 
     def made(blocks: Iterable[Block]) -> Iterator[LabeledPoint]:
+        from pyspark.mllib.regression import LabeledPoint
+
         for label, u, x in list(blocks):
             for row in x[u < share].astype(np.float64):
                 yield LabeledPoint(float(label == positive), row)

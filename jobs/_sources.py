@@ -3,46 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from typing import Any, Callable, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Callable, NamedTuple, Union
 
 import _common
 import numpy as np
 from _common import Files, JobError, join
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.functions import col
 
 WHOLE_BYTES = 128 << 20  # of a Parquet file that one task takes in one piece
+COLUMNS = ["path", "label", "features"]
 Array = np.ndarray[Any, Any]
-Batches = Callable[[Any], Iterator[Any]]
+Batches = Iterator[Union[Any, str]]
 
 
 class Source(NamedTuple):
-    """Features found: (path, label) of each row, and how to read those of some classes.
+    """Features found, not yet read.
 
     Attributes:
-        rows: (path, label).
-        double: Whether the numbers are float64; else float32.
-        whole: Whether Spark reads whole files (path, content); else path, label, features.
-        raw: What Spark reads, of some classes or of all.
-        batches: For mapInArrow, with the classes: what Spark read to path, label, features.
+        raw: RDD of whole files (name, content), or of batches that Spark has read.
+        batches: In a task, what `raw` holds to Arrow batches of path, label and features (a list,
+            null where there is none), or a sentence on why it is none.
     """
 
-    rows: list[tuple[str, str]]
-    double: bool
-    whole: bool
-    raw: Callable[[Sequence[str]], DataFrame]
-    batches: Callable[[frozenset[str]], Batches]
-
-    def classes(self) -> list[str]:
-        """The classes there are, in the order of their names."""
-        return sorted({label for _, label in self.rows})
-
-    def frame(self, classes: Sequence[str]) -> DataFrame:
-        """path, label and features as a DataFrame, whose rows Spark can move."""
-        kind = "double" if self.double else "float"
-        schema = f"path string, label string, features array<{kind}>"
-        return self.raw(classes).mapInArrow(self.batches(frozenset(classes)), schema)
+    raw: Any
+    batches: Callable[[Iterable[Any]], Batches]
 
 
 def find(spark: SparkSession, files: Files, path: str, partitions: int) -> Source:
@@ -56,18 +41,16 @@ def find(spark: SparkSession, files: Files, path: str, partitions: int) -> Sourc
     inner = join(path, "features")
     folder = inner if files.exists(inner) else path
     sizes = dict(files.listed(folder))
-    names = list(sizes)
-    if any(name.endswith(".parquet") for name in names):
-        found = from_parquet(spark, folder, max(sizes.values()))
-    elif any(name.endswith(".json") for name in names):
-        empty = [name for name, size in sizes.items() if name.endswith(".json") and not size]
-        if empty:  # Spark would pass over it in silence
-            raise JobError(f"{empty[0]}: an empty file")
-        found = from_json(spark, files.qualified(folder), names, partitions)
-    else:
+    tables = {name: size for name, size in sizes.items() if name.endswith(".parquet")}
+    lists = [name for name in sizes if name.endswith(".json")]
+    if tables:
+        return from_parquet(spark, folder, tables, partitions)
+    if not lists:
         raise JobError(f"--features {path}: no Parquet and no JSON features there")
-    check(path, found)
-    return found
+    empty = [name for name in lists if not sizes[name]]
+    if empty:  # Spark would pass over it in silence
+        raise JobError(f"{empty[0]}: an empty file")
+    return from_json(spark, files.qualified(folder), lists, partitions)
 
 
 def extractor_of(files: Files, path: str) -> dict[str, Any] | None:
@@ -82,12 +65,20 @@ def extractor_of(files: Files, path: str) -> dict[str, Any] | None:
     return None
 
 
-def check(path: str, source: Source) -> None:
-    """Rows there are, each with a class, none twice: a twin in the test part would be known."""
-    if not source.rows:
+def check(path: str, rows: Sequence[tuple[str, str]]) -> None:
+    """Rows there are, each with a class, none twice: a twin in the test part would be known.
+
+    Args:
+        path: What the user gave.
+        rows: (path, label) of all that was read.
+
+    Raises:
+        JobError: One of these is not so.
+    """
+    if not rows:
         raise JobError(f"--features {path}: no rows")
     seen: set[tuple[str, str]] = set()
-    for row in source.rows:
+    for row in rows:
         if None in row:
             raise JobError(f"--features {path}: {row[0]} has no class")
         if row in seen:
@@ -95,67 +86,112 @@ def check(path: str, source: Source) -> None:
         seen.add(row)
 
 
-def from_parquet(spark: SparkSession, folder: str, largest: int) -> Source:
+def contents(spark: SparkSession, paths: str, names: Sequence[str], partitions: int) -> Any:
+    """RDD of (name, content) of whole files.
+
+    Not by way of a DataFrame: to start Spark SQL took longer than to read the files.
+
+    Args:
+        spark: The session.
+        paths: Where Spark is to look, as Hadoop has it: patterns, a comma between.
+        names: The files meant: patterns may find more.
+        partitions: At least, where there are as many files.
+    """
+    wanted = frozenset(names)
+    return spark.sparkContext.binaryFiles(paths, partitions).filter(lambda file: file[0] in wanted)
+
+
+def pattern(name: str) -> str:
+    """A name as a pattern of Hadoop's that finds it: what it would misread is `?`."""
+    return "".join("?" if sign in ",{}[]*?\\^" else sign for sign in name)
+
+
+def from_parquet(
+    spark: SparkSession, folder: str, sizes: dict[str, int], partitions: int
+) -> Source:
     """path, label and features of Parquet files, wherever they came from.
 
     Files of a usual size go to Python whole, and Arrow reads them there: Spark's own way, number by
     number into rows and back into columns, took five times as long.
     """
-    frame = spark.read.option("recursiveFileLookup", "true").parquet(folder)
-    kinds = dict(frame.dtypes)
-    missing = [name for name in ("path", "label", "features") if name not in kinds]
+    if max(sizes.values()) > WHOLE_BYTES:
+        frame = spark.read.option("recursiveFileLookup", "true").parquet(folder)
+        wrong = unfit(frame.columns, dict(frame.dtypes).get("features", ""))
+        if wrong:
+            raise JobError(f"{folder}: {wrong}")
+        return Source(sealed(frame.select(COLUMNS)), unsealed)
+    dealt = [list(sizes)[place::partitions] for place in range(min(partitions, len(sizes)))]
+    parts = [contents(spark, ",".join(map(pattern, names)), names, 1) for names in dealt]
+    return Source(spark.sparkContext.union(parts), opened)
+
+
+def unfit(columns: Sequence[str], kind: str) -> str:
+    """Why a table has no features, or nothing."""
+    missing = [name for name in COLUMNS if name not in columns]
     if missing:
-        raise JobError(f"{folder}: no column {', '.join(missing)} among {', '.join(kinds)}")
-    if kinds["features"] not in ("array<float>", "array<double>"):
-        raise JobError(f"{folder}: features are {kinds['features']}, not a list of float or double")
-    rows = frame.selectExpr("path", "cast(label as string) as label", "features")
-    named = [(row["path"], row["label"]) for row in rows.select("path", "label").collect()]
-    double = kinds["features"] == "array<double>"
-    if largest > WHOLE_BYTES:
-        return Source(
-            named,
-            double,
-            False,
-            lambda some: rows.where(col("label").isin(list(some))),
-            lambda _: as_read,
-        )
-    files = spark.read.format("binaryFile").option("recursiveFileLookup", "true")
-    whole = files.option("pathGlobFilter", "*.parquet").load(folder).select("path", "content")
-    return Source(named, double, True, lambda _: whole, opened)
+        return f"no column {', '.join(missing)} among {', '.join(columns)}"
+    if kind not in ("array<float>", "array<double>"):
+        return f"features are {kind}, not a list of float or double"
+    return ""
 
 
-def as_read(batches: Any) -> Iterator[Any]:
-    """For mapInArrow: path, label, features as Spark read them."""
-    yield from batches
-
-
-def opened(classes: frozenset[str]) -> Batches:
-    """For mapInArrow: whole Parquet files to path, label, features of some classes."""
+def sealed(frame: DataFrame) -> Any:
+    """RDD of Arrow batches, each as bytes: no row becomes an object of Java's or Python's."""
 
     def made(batches: Any) -> Iterator[Any]:
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         for batch in batches:
-            for content in batch.column(1):
-                file = pq.ParquetFile(pa.BufferReader(content.as_buffer()))
-                for part in file.iter_batches(4096, columns=["path", "label", "features"]):
-                    yield of_classes(part.select(["path", "label", "features"]), classes)
+            sink = pa.BufferOutputStream()
+            with pa.ipc.new_stream(sink, batch.schema) as stream:
+                stream.write_batch(batch)
+            yield pa.RecordBatch.from_arrays([pa.array([sink.getvalue().to_pybytes()])], ["batch"])
 
-    return made
+    return frame.mapInArrow(made, "batch binary").rdd.map(lambda row: bytes(row[0]))
 
 
-def of_classes(batch: Any, classes: frozenset[str]) -> Any:
-    """The rows of some classes, the label as a string and the lists as plain lists."""
+def unsealed(records: Iterable[bytes]) -> Batches:
+    """What was sealed."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    label = batch.column(1).cast(pa.string())
-    features = batch.column(2)
-    columns = [batch.column(0).cast(pa.string()), label, features]
-    made = pa.RecordBatch.from_arrays(columns, ["path", "label", "features"])
-    keep = pc.is_in(label, value_set=pa.array(sorted(classes)))
-    return made if keep.true_count == len(label) else made.filter(keep)
+    for record in records:
+        for batch in pa.ipc.open_stream(record):
+            yield plain(batch)
+
+
+def opened(records: Iterable[tuple[str, bytes]]) -> Batches:
+    """Whole Parquet files."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for name, content in records:
+        file = pq.ParquetFile(pa.BufferReader(content))
+        schema = file.schema_arrow
+        known = "features" in schema.names
+        wrong = unfit(schema.names, told(schema.field("features").type) if known else "")
+        if wrong:
+            yield f"{name}: {wrong}"
+            continue
+        for batch in file.iter_batches(1024, columns=COLUMNS):
+            yield plain(batch.select(COLUMNS))
+
+
+def told(kind: Any) -> str:
+    """An Arrow type in Spark's words."""
+    import pyarrow as pa
+
+    words = {"int64": "bigint", "int32": "int", "halffloat": "half"}
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return f"array<{told(kind.value_type)}>"
+    return words.get(str(kind), str(kind))
+
+
+def plain(batch: Any) -> Any:
+    """Path and label as strings."""
+    import pyarrow as pa
+
+    strings = [batch.column(place).cast(pa.string()) for place in (0, 1)]
+    return pa.RecordBatch.from_arrays([*strings, batch.column(2)], COLUMNS)
 
 
 def named(base: str, name: str) -> tuple[str, str]:
@@ -169,31 +205,25 @@ def named(base: str, name: str) -> tuple[str, str]:
 
 def from_json(spark: SparkSession, base: str, names: list[str], partitions: int) -> Source:
     """A list of numbers for each picture, in `<class>_<n>.jpg.json`, as the lecture had it."""
-    rows = [named(base, name) for name in names if name.endswith(".json")]
-
-    def read(_: Sequence[str]) -> DataFrame:
-        source = spark.read.format("binaryFile").option("recursiveFileLookup", "true")
-        listed = source.option("pathGlobFilter", "*.json").load(base).select("path", "content")
-        # Thousands of small files: Spark's own cut gives a task for every 32, whatever was asked.
-        return listed.coalesce(partitions) if listed.rdd.getNumPartitions() > partitions else listed
-
-    return Source(rows, True, True, read, lambda classes: parsed(base, classes))
+    for name in names:
+        named(base, name)
+    folders = sorted({name.rpartition("/")[0] for name in names})
+    paths = ",".join(f"{pattern(folder)}/*.json" for folder in folders)
+    return Source(contents(spark, paths, names, partitions), parsed(base))
 
 
-def parsed(base: str, classes: frozenset[str]) -> Batches:
-    """For mapInArrow: path, content to path, label, features (null: no list of numbers)."""
+def parsed(base: str) -> Callable[[Iterable[tuple[str, bytes]]], Batches]:
+    """Whole JSON files, some hundred in a batch."""
 
-    def made(batches: Any) -> Iterator[Any]:
+    def made(records: Iterable[tuple[str, bytes]]) -> Batches:
         rows = []
-        for batch in batches:
-            for name, content in zip(batch.column(0), batch.column(1)):
-                path, label = named(base, name.as_py())
-                if label in classes:
-                    rows.append((path, label, numbers(content.as_py())))
-                if len(rows) == 512:
-                    yield lists(rows)
-                    rows = []
-        yield lists(rows)
+        for name, content in records:
+            rows.append((*named(base, name), numbers(content)))
+            if len(rows) == 512:
+                yield lists(rows)
+                rows = []
+        if rows:
+            yield lists(rows)
 
     return made
 

@@ -29,6 +29,7 @@ import _models
 import _multiclass
 import _networks
 import _pictures
+import _pieces
 import _scores
 import _solvers
 import _sources
@@ -122,7 +123,7 @@ def figures_of(results: DataFrame, classes: Sequence[str]) -> dict[str, Any]:
 def work(args: argparse.Namespace, spark: SparkSession, steps: Steps) -> None:
     """Load the models, let them say, write, report."""
     modules = (_common, _descent, _extractors, _learning, _models, _multiclass, _networks)
-    _common.ship(spark, *modules, _pictures, _scores, _solvers, _sources)
+    _common.ship(spark, *modules, _pictures, _pieces, _scores, _solvers, _sources)
     files = Files(spark)
     with steps.step("models"):
         settings = settings_of(files, args)

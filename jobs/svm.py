@@ -41,6 +41,7 @@ import _learning
 import _mcnemar
 import _multiclass
 import _outputs
+import _pieces
 import _plan
 import _report
 import _scores
@@ -48,7 +49,7 @@ import _solvers
 import _sources
 import _spread
 from _common import Files, JobError, Steps
-from _learning import Data, Group, Splits
+from _learning import Data, Group, Loaded, Splits
 from _outputs import Writer
 from _scores import Row, best_of, mean
 from _solvers import Fit, Mllib, Solver, Task, Wanted
@@ -230,23 +231,41 @@ def prepare(args: argparse.Namespace, spark: SparkSession, files: Files, steps: 
     with steps.step("find"):
         source = _sources.find(spark, files, args.features, partitions)
         extractor = _sources.extractor_of(files, args.features)
-        classes = _arguments.chosen(source.classes(), args.classes, args.one)
-    with steps.step("split"):
-        splits = Splits.of((row for row in source.rows if row[1] in classes), args.seed)
     with steps.step("load"):
         layout = _learning.Layout(partitions, SOLVERS[args.solver].fixed, args.scale)
-        data, problems = _learning.load(source, splits, layout)
-        if not problems and args.scale == "columns":
+        loaded = _learning.Loaded.of(source, _arguments.asked(args.classes, args.one), layout)
+    with steps.step("split"):
+        splits = split(args, loaded)
+    data = loaded.data(splits)
+    if args.scale == "columns":
+        with steps.step("scale"):
             data = _learning.by_columns(data, min(args.shares))
+    return replace(data, extractor=extractor)
+
+
+def split(args: argparse.Namespace, loaded: Loaded) -> Splits:
+    """Where each row of the classes that take part stands.
+
+    Raises:
+        JobError: What was read will not do.
+    """
+    wrong = [seen.wrong for seen in loaded.seen if seen.wrong]
+    if wrong:
+        raise JobError(min(wrong))
+    rows = loaded.rows()
+    _sources.check(args.features, rows)
+    known = sorted({label for _, label in rows})
+    classes = _arguments.chosen(known, args.classes, args.one)
+    problems = loaded.problems(classes)
     if problems:
         raise JobError(f"--features {args.features}: {problems[0]}")
-    return replace(data, extractor=extractor)
+    return Splits.of((row for row in rows if row[1] in classes), args.seed)
 
 
 def work(args: argparse.Namespace, spark: SparkSession, steps: Steps) -> None:
     """Load, train, predict, write, report."""
-    modules = (_common, _descent, _gram, _learning, _multiclass, _plan, _scores, _solvers)
-    _common.ship(spark, *modules, _sources, _spread)
+    modules = (_common, _descent, _gram, _learning, _multiclass, _pieces, _plan, _scores)
+    _common.ship(spark, *modules, _solvers, _sources, _spread)
     files = Files(spark)
     earlier = _mcnemar.Earlier(files, args.against) if args.against else None
     data = prepare(args, spark, files, steps)

@@ -2,13 +2,17 @@
 
 import gc
 import os
+import shutil
+import subprocess
 import sys
 import tarfile
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 HERE = Path(__file__).resolve().parent
@@ -127,3 +131,65 @@ def pets(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> tuple[Path, 
             if source:
                 (folder / name).write_bytes(source.read())
     return folder, breeds
+
+
+@pytest.fixture
+def losing(java_home: str, tmp_path: Path) -> Callable[[str, list[str], str], None]:
+    """Runs a job on two executors of their own processes, and kills one when the job says a word.
+
+    The job must end well, and Spark must have noticed.
+    """
+    import pyspark
+
+    home = Path(pyspark.__file__).parent
+    conf = ["--master", "local-cluster[2,1,1024]", "--conf", "spark.ui.enabled=false"]
+    conf += ["--conf", "spark.executor.extraJavaOptions=-XX:TieredStopAtLevel=1"]
+    # Spark's little cluster wants a home to start its workers from.
+    env = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "JAVA_HOME": java_home,
+        "PYSPARK_PYTHON": sys.executable,
+        "SPARK_HOME": str(home),
+        "SPARK_LOCAL_IP": "127.0.0.1",
+    }
+
+    def run(job: str, arguments: list[str], word: str) -> None:
+        command = [str(home / "bin" / "spark-submit"), *conf, str(JOBS / job), *arguments]
+        killed: list[int] = []
+        with (
+            (tmp_path / "stderr").open("w") as told,
+            subprocess.Popen(
+                command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=told, text=True
+            ) as begun,
+        ):
+            for line in begun.stdout or []:
+                if word in line and not killed:
+                    killed.append(kill_an_executor(begun.pid))
+        # Spark's little cluster keeps its workers' folders there, and no setting moves them.
+        shutil.rmtree(home / "work", ignore_errors=True)
+        errors = (tmp_path / "stderr").read_text()
+        assert begun.returncode == 0, errors[-3000:]
+        assert killed
+        assert "LostExecutor" in errors or "Lost executor" in errors
+
+    return run
+
+
+def kill_an_executor(submitted: int) -> int:
+    """End one executor of our own spark-submit that is at work in Python; its process id."""
+    for _ in range(300):
+        for child in psutil.Process(submitted).children(recursive=True):
+            try:
+                if "CoarseGrainedExecutorBackend" in " ".join(child.cmdline()) and working(child):
+                    child.kill()
+                    return int(child.pid)
+            except psutil.Error:  # it has just ended
+                continue
+        time.sleep(0.1)
+    raise AssertionError("no executor at work")
+
+
+def working(executor: psutil.Process) -> bool:
+    """Whether it has started Python."""
+    return any("pyspark" in " ".join(child.cmdline()) for child in executor.children())

@@ -2,8 +2,10 @@
 
 import io
 import json
+import shutil
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +145,26 @@ def test_a_rerun_does_what_is_missing(spark: Any, tmp_path: Path) -> None:
     assert result(tmp_path / "out")["figures"]["kept"] == 0
     assert run(source, tmp_path / "out", "--anew") == 0
     assert result(tmp_path / "out")["figures"]["kept"] == 0
+
+
+def test_an_executor_lost_on_the_way_changes_nothing(
+    losing: Callable[[str, list[str], str], None], digits: Path, vectors: Path, tmp_path: Path
+) -> None:
+    """One is killed as soon as it is at work on its pictures."""
+    (tmp_path / "in").mkdir()
+    for path in digits.iterdir():
+        shutil.copy(path, tmp_path / "in")
+    (tmp_path / "in" / "1_99.png").write_text("broken")
+    asked = ["--input", f"{tmp_path}/in", "--output", f"{tmp_path}/out", "--size", "16"]
+    losing("features.py", [*asked, "--partitions", "8"], "time of list")
+    ours, whole = (
+        pd.read_parquet(path / "features").sort_values("path")
+        for path in (tmp_path / "out", vectors)
+    )
+    assert list(ours["path"]) == list(whole["path"])
+    np.testing.assert_array_equal(np.stack(ours["features"]), np.stack(whole["features"]))
+    figures = result(tmp_path / "out")["figures"]
+    assert (figures["pictures"], figures["features"], figures["broken"]) == (121, 120, 1)
 
 
 def test_the_metadata_says_what_made_the_vectors(vectors: Path) -> None:

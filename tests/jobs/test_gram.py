@@ -1,21 +1,18 @@
 """Solver `gram`: MLlib's models whichever way they are made, and what can be asked beyond them."""
 
 import json
-import os
-import shutil
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import psutil
 import pytest
 import svm
 
 pytestmark = pytest.mark.spark
 BOTH = ("--task", "both", "--shares", "0.5,0.2")
+Losing = Callable[[str, list[str], str], None]
 FAST = ("--iterations", "5", "--seed", "3")
 
 
@@ -105,9 +102,7 @@ def test_random_rows_and_settings(
         assert accuracies(tmp_path / "gram")["iterations_run"].max() < 60
 
 
-def test_memory_changes_the_way_and_not_the_models(
-    vectors: Path, by_gram: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_memory_changes_the_way_and_not_the_models(vectors: Path, tmp_path: Path) -> None:
     """With 1 MB for Python: small tiles, and one-vs-all step by step over the blocks."""
     tight = ("--python-memory-mb", "1", "--keep", "all", "--solver", "gram")
     many = tmp_path / "many.parquet"
@@ -119,10 +114,18 @@ def test_memory_changes_the_way_and_not_the_models(
     log = (tmp_path / "tight" / "log.txt").read_text()
     assert "one-vs-all: spread" in log
     assert "one-vs-all: span" in (tmp_path / "wide" / "log.txt").read_text()
-    assert "one-vs-all: primal" in (by_gram / "log.txt").read_text()
     assert "pairs: 6 tiles" in log
     assert apart(tmp_path / "wide", tmp_path / "tight") < 1e-9
     same_answers(tmp_path / "wide", tmp_path / "tight")
+
+
+def test_few_steps_are_made_on_the_weights_themselves(vectors: Path, tmp_path: Path) -> None:
+    asked = ("--task", "one-vs-all", "--shares", "0.5", "--iterations", "2", "--keep", "all")
+    for solver in ("mllib", "gram"):
+        assert run(vectors, tmp_path / solver, *asked, "--solver", solver) == 0
+    assert "one-vs-all: primal" in (tmp_path / "gram" / "log.txt").read_text()
+    assert apart(tmp_path / "mllib", tmp_path / "gram") < 1e-12
+    same_answers(tmp_path / "mllib", tmp_path / "gram")
 
 
 def test_one_class_and_best_models_only(vectors: Path, by_gram: Path, tmp_path: Path) -> None:
@@ -202,54 +205,11 @@ def test_the_page_and_the_pictures(by_gram: Path) -> None:
 
 
 def test_an_executor_lost_on_the_way_changes_nothing(
-    java_home: str, vectors: Path, by_gram: Path, tmp_path: Path
+    losing: Losing, vectors: Path, by_gram: Path, tmp_path: Path
 ) -> None:
-    """Two executors of their own processes; one is killed as soon as training has begun."""
-    import pyspark
-
-    submit = Path(pyspark.__file__).parent / "bin" / "spark-submit"
-    conf = ["--master", "local-cluster[2,1,1024]", "--conf", "spark.ui.enabled=false"]
-    conf += ["--conf", "spark.executor.extraJavaOptions=-XX:TieredStopAtLevel=1"]
+    """One is killed as soon as training has begun."""
     more = (*BOTH, "--seed", "3", "--iterations", "5", "--keep", "all", "--solver", "gram")
     asked = ["--features", str(vectors), "--output", str(tmp_path / "out"), *more]
-    # Spark's little cluster wants a home to start its workers from.
-    env = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path),
-        "JAVA_HOME": java_home,
-        "PYSPARK_PYTHON": sys.executable,
-        "SPARK_HOME": str(Path(pyspark.__file__).parent),
-        "SPARK_LOCAL_IP": "127.0.0.1",
-    }
-    killed: list[int] = []
-    command = [str(submit), *conf, str(Path(svm.__file__)), *asked]
-    with (
-        (tmp_path / "stderr").open("w") as told,
-        subprocess.Popen(
-            command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=told, text=True
-        ) as begun,
-    ):
-        for line in begun.stdout or []:
-            if "tiles of K" in line and not killed:
-                killed.append(kill_an_executor(begun.pid))
-    # Spark's little cluster keeps its workers' folders there, and no setting moves them.
-    shutil.rmtree(Path(pyspark.__file__).parent / "work", ignore_errors=True)
-    errors = (tmp_path / "stderr").read_text()
-    assert begun.returncode == 0, errors[-3000:]
-    assert killed
-    assert "LostExecutor" in errors or "Lost executor" in errors
+    losing("svm.py", asked, "tiles of K")
     assert apart(by_gram, tmp_path / "out") < 1e-12
     same_answers(by_gram, tmp_path / "out")
-
-
-def kill_an_executor(submitted: int) -> int:
-    """End one executor of our own spark-submit at once; its process id."""
-    for child in psutil.Process(submitted).children(recursive=True):
-        try:
-            told = " ".join(child.cmdline())
-        except psutil.Error:  # it has just ended
-            continue
-        if "CoarseGrainedExecutorBackend" in told:
-            child.kill()
-            return int(child.pid)
-    raise AssertionError("no executor to kill")
