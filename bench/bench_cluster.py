@@ -8,17 +8,15 @@ temporary folder and is taken down again.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
-import tempfile
 import time
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import _desk  # type: ignore[import-not-found,unused-ignore]
+
 PAIRS = 3
-JOB = "from pyspark.sql import SparkSession\nSparkSession.builder.getOrCreate().range(9).count()\n"
 PROBE = """import json, os, pathlib
 pathlib.Path(os.environ["HOME"], "environment").write_text(json.dumps(dict(os.environ)))
 """
@@ -29,43 +27,13 @@ BARE = (
 )
 
 
-class Desk:
-    """A project in a folder of its own, with a home of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        """Lay the project's files."""
-        self.folder = folder
-        self.home = folder / "home"
-        (folder / "emrctl.yaml").write_text("project: bench\ncluster: {core: {count: 2}}\n")
-        (folder / "job.py").write_text(JOB)
-
-    def emrctl(self, *arguments: str) -> str:
-        """What the command printed."""
-        usual = Path(os.environ.get("EMRCTL_HOME", Path.home() / ".emrctl"))
-        cache = os.environ.get("EMRCTL_CACHE", str(usual / "cache"))
-        done = subprocess.run(
-            [sys.executable, "-m", "emrctl.cli", *arguments],
-            cwd=self.folder,
-            env={**os.environ, "EMRCTL_HOME": str(self.home), "EMRCTL_CACHE": cache},
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        return done.stdout
-
-
 def main() -> None:
     """Print seconds to WAITING, memory of the idle cluster, and a step's overhead."""
-    with tempfile.TemporaryDirectory(prefix="emrctl-bench-") as folder:
-        desk = Desk(Path(folder))
-        desk.emrctl("local", "up")
-        try:
-            measure(desk)
-        finally:
-            desk.emrctl("local", "down")
+    with _desk.desk("{core: {count: 2}}") as desk:
+        measure(desk)
 
 
-def measure(desk: Desk) -> None:
+def measure(desk: Any) -> None:
     """The figures, on an emulator that runs."""
     began = time.perf_counter()
     up = json.loads(desk.emrctl("up", "--json"))
@@ -73,13 +41,14 @@ def measure(desk: Desk) -> None:
         f"emrctl up, bucket and 1 + 2 m5.xlarge to WAITING: {time.perf_counter() - began:.1f} s"
         "  (bar: 8 s; EMR: 5 to 10 min)"
     )
-    print(f"memory of the idle cluster with the emulator: {memory_gb(desk):.2f} GB  (bar: 1.5 GB)")
+    memory_gb = _desk.memory_gb(desk)
+    print(f"memory of the idle cluster with the emulator: {memory_gb:.2f} GB  (bar: 1.5 GB)")
     node = primary(desk, up)
-    (node / "home" / "job.py").write_text(JOB)
+    (node / "home" / "job.py").write_text(_desk.JOB)
     ours, bare = [], []
     for _ in range(PAIRS):
-        ours.append(timed(lambda: desk.emrctl("submit", *CONF, "job.py")))
-        bare.append(timed(lambda: spark_submit(desk, node)))
+        ours.append(_desk.timed(lambda: desk.emrctl("submit", *CONF, "job.py")))
+        bare.append(_desk.timed(lambda: spark_submit(desk, node)))
     difference = median(a - b for a, b in zip(ours, bare, strict=True))
     print(
         f"emrctl submit {median(ours):.1f} s, bare spark-submit {median(bare):.1f} s, "
@@ -87,13 +56,13 @@ def measure(desk: Desk) -> None:
     )
 
 
-def primary(desk: Desk, up: dict[str, Any]) -> Path:
+def primary(desk: Any, up: dict[str, Any]) -> Path:
     """The primary node's folder."""
     [node] = [item["id"] for item in up["nodes"] if item["role"] == "primary"]
-    return desk.home / "local" / "clusters" / str(up["id"]) / "nodes" / str(node)
+    return Path(desk.home) / "local" / "clusters" / str(up["id"]) / "nodes" / str(node)
 
 
-def spark_submit(desk: Desk, node: Path) -> None:
+def spark_submit(desk: Any, node: Path) -> None:
     """A bare spark-submit on the primary node, with the environment that its steps get."""
     subprocess.run(
         ["bash", "-c", BARE],
@@ -104,7 +73,7 @@ def spark_submit(desk: Desk, node: Path) -> None:
     )
 
 
-def environment(desk: Desk, node: Path) -> dict[str, str]:
+def environment(desk: Any, node: Path) -> dict[str, str]:
     """What a step sees, taken from a step that prints it."""
     wanted = node / "home" / "environment"
     if not wanted.exists():
@@ -116,22 +85,6 @@ def environment(desk: Desk, node: Path) -> dict[str, str]:
     return {
         k: v for k, v in kept.items() if not k.startswith(("SPARK_ENV", "PYSPARK_GATEWAY", "_"))
     }
-
-
-def memory_gb(desk: Desk) -> float:
-    """Resident memory of the emulator and all that it started."""
-    import psutil
-
-    state = json.loads((desk.home / "local" / "emulator.json").read_text())
-    root = psutil.Process(state["pid"])
-    return sum(p.memory_info().rss for p in (root, *root.children(recursive=True))) / 2**30
-
-
-def timed(work: Any) -> float:
-    """Wall seconds of `work`."""
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
 
 
 if __name__ == "__main__":

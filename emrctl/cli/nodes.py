@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +10,7 @@ import typer
 
 from emrctl import clusters
 from emrctl.cli import options, render
-from emrctl.cli.reach import AFTER, IdentityOption, WithCommand
+from emrctl.cli.reach import AFTER, IdentityOption, WithCommand, shell_line
 from emrctl.errors import UsageError
 from emrctl.reach.nodes import Login
 from emrctl.workspace import Workspace
@@ -35,7 +35,10 @@ def run_on_all(
     cluster: options.ClusterOption = None,
     identity: IdentityOption = None,
 ) -> None:
-    """Run what stands after `--` on every node; the exit code is the highest of theirs."""
+    """Run what stands after `--` on every node; the exit code is the highest of theirs.
+
+    One word is a line of the node's shell (`emrctl exec -- 'df -h | tail -1'`), several a command.
+    """
     from emrctl import standalone
 
     command = context.meta[AFTER]
@@ -43,7 +46,7 @@ def run_on_all(
         raise UsageError("there is no command", hint="emrctl exec -- uptime")
     workspace = options.open_workspace(config, target=target, cluster=cluster)
     with _crew(workspace, identity) as crew:
-        codes = standalone.exec_on(crew, shlex.join(command), node or ())
+        codes = standalone.exec_on(crew, shell_line(command), node or ())
     raise typer.Exit(max(codes.values(), default=0))
 
 
@@ -77,4 +80,5 @@ def _crew(workspace: Workspace, identity: Path | None) -> Crew:
 
 
 def _say(node: str, line: str) -> None:
-    typer.echo(f"{node}: {line}")
+    with contextlib.suppress(BrokenPipeError):  # `| head` has seen enough; the nodes go on
+        typer.echo(f"{node}: {line}")

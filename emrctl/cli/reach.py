@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -140,6 +140,11 @@ def _refuse_folders(target: Target, cluster: Cluster) -> None:
         )
 
 
+def shell_line(command: Sequence[str]) -> str:
+    """The words as a line of the node's shell; a single one is such a line already."""
+    return command[0] if len(command) == 1 else shlex.join(command)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Login:
     target: Target
@@ -154,7 +159,7 @@ def _logged_in(way: _Login, by: Way | None, command: list[str]) -> int:
     why = []
     for name in ways:
         try:
-            return _BY[name](way, shlex.join(command) if command else None)
+            return _BY[name](way, shell_line(command) if command else None)
         except UnreachableError as error:
             why.append(error)
             render.note(f"{name}: {error.message}")

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ import pytest
 
 from emrctl.emulator.state import EmulatorInfo
 
+PETS = Path(__file__).parents[3] / "shared" / "data" / "pets-small.tgz"
+SMALL = ("--executor-memory", "1g", "--driver-memory", "1g")
 CACHE = os.environ.get("EMRCTL_CACHE", str(Path.home() / ".emrctl" / "cache"))
 YAML = """\
 project: e2e
@@ -68,6 +71,16 @@ class Shell:
         """The JSON document that the command printed."""
         return json.loads(self.run(*arguments, "--json", code=code)[0])
 
+    def submit(self, *arguments: str, code: int = 0) -> tuple[list[dict[str, Any]], str]:
+        """The runs that were submitted, and what was said meanwhile; options come first."""
+        out, err = self.run("submit", "--json", *arguments, code=code)
+        return json.loads(out), err
+
+    def records(self) -> list[dict[str, Any]]:
+        """The runs' records as they lie in the store, without a command that looks after them."""
+        found = (self.folder / ".emrctl" / "runs").glob("*/run.json")
+        return [json.loads(path.read_text()) for path in sorted(found)]
+
     def resize(self, count: int) -> None:
         """The spec asks for so many core nodes."""
         (self.folder / "emrctl.yaml").write_text(YAML.format(count=count))
@@ -83,3 +96,29 @@ def shell(emulator: EmulatorInfo, tmp_path_factory: pytest.TempPathFactory) -> I
     yield shell
     shell.run("down", "--yes")
     shell.run("down", "--storage", "--yes")
+
+
+def _pictures(folder: Path) -> tuple[str, ...]:
+    """The arguments of `emrctl data`: 12 pictures of 3 breeds, or digits where there are none."""
+    if not PETS.is_file():
+        return ("digits", "--per-class", "12")
+    with tarfile.open(PETS) as archive:
+        for member in archive:
+            name = Path(member.name).name
+            if name.startswith(("Abyssinian_", "pug_", "samoyed_")) and name.endswith(".jpg"):
+                member.name = name
+                archive.extract(member, folder, filter="data")
+    return ("folder", str(folder), "--name", "digits", "--per-class", "12")
+
+
+@pytest.fixture(scope="session")
+def features(shell: Shell, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Features of real pictures on the bucket; their address."""
+    sent = shell.json("data", *_pictures(tmp_path_factory.mktemp("pictures")))
+    assert set(sent["classes"].values()) == {12}
+    [run], _ = shell.submit(
+        *(*SMALL, "--executors", "2", "--partitions", "4", "features", "--input", sent["uri"]),
+        *("--output", "s3://{bucket}/features/pictures", "--size", "32"),
+    )
+    assert run["state"] == "COMPLETED"
+    return f"s3://{run['bucket']}/features/pictures/features"

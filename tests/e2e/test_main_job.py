@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import signal
-import tarfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from emrctl.target import Target
+from tests.e2e.conftest import SMALL
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Shell
 
 pytestmark = [pytest.mark.yarn, pytest.mark.timeout(600)]
-
-PETS = Path(__file__).parents[3] / "shared" / "data" / "pets-small.tgz"
-SMALL = ("--executor-memory", "1g", "--driver-memory", "1g")
 
 
 def _table(local: Target, uri: str) -> Any:
@@ -38,38 +33,6 @@ def _table(local: Target, uri: str) -> Any:
         if item["Key"].endswith(".parquet")
     ]
     return pa.concat_tables([pq.read_table(io.BytesIO(body)) for body in bodies])
-
-
-def _pictures(folder: Path) -> tuple[str, ...]:
-    """The arguments of `emrctl data`: 12 pictures of 3 breeds, or digits where there are none."""
-    if not PETS.is_file():
-        return ("digits", "--per-class", "12")
-    with tarfile.open(PETS) as archive:
-        for member in archive:
-            name = Path(member.name).name
-            if name.startswith(("Abyssinian_", "pug_", "samoyed_")) and name.endswith(".jpg"):
-                member.name = name
-                archive.extract(member, folder, filter="data")
-    return ("folder", str(folder), "--name", "digits", "--per-class", "12")
-
-
-@pytest.fixture(scope="session")
-def features(shell: Shell, local: Target, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Features of real pictures on the bucket; their address."""
-    sent = shell.json("data", *_pictures(tmp_path_factory.mktemp("pictures")))
-    assert set(sent["classes"].values()) == {12}
-    [run], _ = _submit(
-        shell,
-        *(*SMALL, "--executors", "2", "--partitions", "4", "features", "--input", sent["uri"]),
-        *("--output", "s3://{bucket}/features/pictures", "--size", "32"),
-    )
-    assert run["state"] == "COMPLETED"
-    return f"s3://{run['bucket']}/features/pictures/features"
-
-
-def _submit(shell: Shell, *arguments: str, code: int = 0) -> tuple[list[dict[str, Any]], str]:
-    out, err = shell.run("submit", "--json", *arguments, code=code)
-    return json.loads(out), err
 
 
 def test_a_second_up_changes_nothing(shell: Shell) -> None:
@@ -102,8 +65,7 @@ def test_an_svm_job_leaves_models_metrics_and_accounts(
     shell: Shell, features: str, local: Target, mode: str
 ) -> None:
     classes = sorted(set(_table(local, features + "/")["label"].to_pylist()))[:2]
-    [run], _ = _submit(
-        shell,
+    [run], _ = shell.submit(
         *("--deploy-mode", mode, *SMALL, "--executors", "2", "--partitions", "4"),
         *("--no-dynamic-allocation", "--env", "GREETING=grüß dich", "svm"),
         *("--features", features, "--task", "pairs", "--classes", ",".join(classes)),
@@ -136,7 +98,7 @@ def test_a_job_that_raises_is_explained(shell: Shell) -> None:
         "raise LookupError('no pictures of düdel')\n"
     )
     for mode in ("client", "cluster"):
-        [run], err = _submit(shell, "--deploy-mode", mode, *SMALL, "raises.py", code=6)
+        [run], err = shell.submit("--deploy-mode", mode, *SMALL, "raises.py", code=6)
         assert run["state"] == "FAILED"
         assert run["failure"] == "LookupError: no pictures of düdel"
         assert run["failure"] in err
@@ -161,7 +123,7 @@ def test_what_a_killed_client_left_is_finished_by_the_next_command(shell: Shell)
     (shell.folder / "sleeps.py").write_text("import time\ntime.sleep(4)\n")
     process = shell.start("submit", *SMALL, "sleeps.py")
     deadline = time.monotonic() + 60
-    while not any(r["job"] == "sleeps" and r["step_id"] for r in _records(shell)):
+    while not any(r["job"] == "sleeps" and r["step_id"] for r in shell.records()):
         assert time.monotonic() < deadline
         time.sleep(0.2)
     os.killpg(process.pid, signal.SIGKILL)
@@ -172,10 +134,10 @@ def test_what_a_killed_client_left_is_finished_by_the_next_command(shell: Shell)
 
 def test_ctrl_c_leaves_the_step_and_cancel_ends_it(shell: Shell) -> None:
     (shell.folder / "sleeps.py").write_text("import time\ntime.sleep(300)\n")
-    before = {record["id"] for record in _records(shell)}
+    before = {record["id"] for record in shell.records()}
     process = shell.start("submit", *SMALL, "sleeps.py")
     deadline = time.monotonic() + 60
-    while not [r for r in _records(shell) if r["id"] not in before and r["state"] == "RUNNING"]:
+    while not [r for r in shell.records() if r["id"] not in before and r["state"] == "RUNNING"]:
         assert time.monotonic() < deadline
         time.sleep(0.2)
     os.killpg(process.pid, signal.SIGINT)
@@ -196,9 +158,3 @@ def test_a_changed_core_count_resizes_in_place(shell: Shell) -> None:
     assert (after["id"], len(after["nodes"])) == (before["id"], 4)
     shell.resize(2)
     assert len(shell.json("up")["nodes"]) == 3
-
-
-def _records(shell: Shell) -> list[dict[str, Any]]:
-    """The runs' records as they lie in the store, without a command that looks after them."""
-    found = (shell.folder / ".emrctl" / "runs").glob("*/run.json")
-    return [json.loads(path.read_text()) for path in sorted(found)]

@@ -85,6 +85,34 @@ def test_instances_are_read_from_emr(mocked: Target, standing: str) -> None:
     assert all(item.created_ms and item.ended_ms is None for item in found)
 
 
+def test_machines_of_a_stack_are_read_from_ec2_the_ended_ones_too(mocked: Target) -> None:
+    ec2 = mocked.client("ec2")
+    [image] = ec2.describe_images(Owners=["amazon"])["Images"][:1]
+    ids = []
+    for stack, role in (("pets-main", "primary"), ("pets-main", "worker"), ("other", "worker")):
+        tags = [{"Key": "emrctl:stack", "Value": stack}, {"Key": "emrctl:role", "Value": role}]
+        made = ec2.run_instances(
+            ImageId=image["ImageId"],
+            InstanceType="m5.xlarge",
+            MinCount=1,
+            MaxCount=1,
+            TagSpecifications=[{"ResourceType": "instance", "Tags": tags}],
+        )
+        ids.append(made["Instances"][0]["InstanceId"])
+    ec2.terminate_instances(InstanceIds=ids[1:2])
+    found = {item.group: item for item in instances.read_machines(ec2, ids[0])}
+    assert {name: item.id for name, item in found.items()} == {
+        "primary": ids[0],
+        "worker": ids[1],
+    }
+    assert found["primary"].ended_ms is None
+    worker = found["worker"]
+    assert worker.created_ms is not None
+    assert worker.ended_ms is not None
+    # EC2 tells the end in whole seconds.
+    assert worker.ended_ms >= worker.created_ms - 1000
+
+
 def test_cloudwatch_has_figures_of_clusters_that_are_gone(mocked: Target) -> None:
     client: Any = mocked.client("cloudwatch")
     start = datetime(2026, 11, 20, 10, tzinfo=UTC)
