@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import logging
 import subprocess
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from emrctl.emulator import java, nodes, processes
 from emrctl.emulator.nodes import Place
-
-_log = logging.getLogger(__name__)
 
 USER = "ec2-user"
 # What an instance has of Amazon Linux; Spark and Hadoop come with whoever installs them.
@@ -44,7 +40,7 @@ class Machine:
     public: str | None = None
     public_key: str | None = None
     user_data: bytes = b""
-    running: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    host_keys: tuple[Any, ...] = ()
 
     @property
     def root(self) -> Path:
@@ -61,29 +57,24 @@ class Machine:
         """Where the instance answers."""
         return (self.private,) if self.public is None else (self.private, self.public)
 
-    @cached_property
-    def host_keys(self) -> tuple[Any, ...]:
-        """The SSH server's private keys, made with the instance and kept as long as it."""
-        import asyncssh
-
-        kinds = ("ssh-ed25519", "ecdsa-sha2-nistp256")
-        return tuple(asyncssh.generate_private_key(kind, self.comment) for kind in kinds)
-
     @property
     def comment(self) -> str:
         """What the instance calls itself in its host keys."""
         return f"root@ip-{self.private.replace('.', '-')}"
 
     def prepare(self) -> None:
-        """The folder has a home, a Python and programs; files that were there are left alone."""
+        """The folder has a home, a Python and programs, and the SSH server its keys."""
+        import asyncssh
+
+        kinds = ("ssh-ed25519", "ecdsa-sha2-nistp256")
+        self.host_keys = tuple(asyncssh.generate_private_key(k, self.comment) for k in kinds)
         nodes.furnish(self.root, self.region, SHIMS)
         (self.root / "var/log").mkdir(parents=True, exist_ok=True)
-        profile = self.home / ".bash_profile"
-        if not profile.exists():
-            # /etc/profile, which login shells read first, sets a PATH of its own.
-            profile.write_text('export PATH="$EMRCTL_NODE_PATH"\n. ~/.bashrc\n', encoding="utf-8")
-            prompt = f"PS1='[{USER}@{self.comment[5:]} \\W]\\$ '\n"
-            (self.home / ".bashrc").write_text(prompt, encoding="utf-8")
+        # /etc/profile, which login shells read first, sets a PATH of its own.
+        profile = 'export PATH="$EMRCTL_NODE_PATH"\n. ~/.bashrc\n'
+        (self.home / ".bash_profile").write_text(profile, encoding="utf-8")
+        prompt = f"PS1='[{USER}@{self.comment[5:]} \\W]\\$ '\n"
+        (self.home / ".bashrc").write_text(prompt, encoding="utf-8")
 
     def environment(self) -> dict[str, str]:
         """The environment of whatever runs on the instance; no secret is in it."""
@@ -143,6 +134,8 @@ def _await(process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def _told_keys(keys: tuple[Any, ...]) -> str:
+    if not keys:
+        return ""
     public = [key.export_public_key().decode().strip() for key in keys]
     return "\n".join(
         ["-----BEGIN SSH HOST KEY KEYS-----", *public, "-----END SSH HOST KEY KEYS-----"]
