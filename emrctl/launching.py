@@ -42,7 +42,8 @@ def settings(project: ProjectSpec, target: Target, *, make: bool = True) -> dict
         alive = list(instances(project, target))
         found = images(spec, target, alive)
         if spec.key_pair is None:
-            found["public_key"] = _public_key(project, target, make=make, alive=bool(alive))
+            opened = any(item.get("KeyName") == project.cluster_stack for item in alive)
+            found["public_key"] = _public_key(project, target, make=make, opened=opened)
     found["ssh_from"] = ssh_from(spec, target)
     return found
 
@@ -108,16 +109,16 @@ def _looked_up(path: str, target: Target) -> str:
 # --- the key --------------------------------------------------------------------------------------
 
 
-def _public_key(project: ProjectSpec, target: Target, *, make: bool, alive: bool) -> str:
+def _public_key(project: ProjectSpec, target: Target, *, make: bool, opened: bool) -> str:
     """The public half of the key in emrctl's home, which is made where there is none.
 
-    Nobody else has the private half: without it a cluster that stands could not be reached.
+    Nobody else has the private half: without it instances that it `opened` could not be reached.
     """
     stack = project.cluster_stack
     file = home.key_file(stack)
-    there = _known_key(target, stack) if alive else None
     ours = _public_half(file) if file.exists() else None
-    if there is not None and there != ours:
+    there = _known_key(target, stack) if opened else None
+    if opened and (ours is None or there not in {None, ours}):
         msg = f"the key of {stack}, which stands, is not in {file}"
         hint = "Copy it from where the cluster was made, or take the cluster down first."
         raise NotFoundError(msg, hint=hint)

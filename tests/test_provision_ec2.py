@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from emrctl import home as places
-from emrctl import provision
+from emrctl import launching, provision
 from emrctl.emulator.fake import FakeLife
-from emrctl.errors import NotFoundError, ProvisioningError, SpecError
-from emrctl.provision import Cluster
+from emrctl.errors import NotFoundError, ProvisioningError, SpecError, WaitTimeoutError
+from emrctl.provision import Cluster, power
 from emrctl.specs import ProjectSpec
 from emrctl.target import Target
 from tests.backends.troubles import refusing
@@ -184,6 +184,32 @@ def test_a_lost_key_is_told_while_the_cluster_stands(home: Home) -> None:
     assert home.up().state == "RUNNING"
 
 
+def test_a_lost_key_is_told_even_where_ec2_has_forgotten_it_too(home: Home) -> None:
+    home.up()
+    home.target.client("ec2").delete_key_pair(KeyName="pets-main")
+    home.up(worker={"count": 3})
+    places.key_file("pets-main").unlink()
+    with pytest.raises(NotFoundError, match="the key of pets-main, which stands"):
+        home.changes()
+
+
+def test_another_key_than_the_cluster_s_is_told(home: Home) -> None:
+    home.up()
+    other = places.key_file("pets-main")
+    other.unlink()
+    launching._made(other)
+    with pytest.raises(NotFoundError, match="the key of pets-main, which stands"):
+        home.changes()
+
+
+def test_a_key_of_the_user_s_is_given_up_for_one_of_our_own(home: Home) -> None:
+    home.target.client("ec2").create_key_pair(KeyName="mine")
+    home.up(key_pair="mine")
+    changes = home.changes()
+    assert (changes["key"], changes["primary"]) == (("create",), ("replace", "keyName"))
+    assert home.up().state == "RUNNING"
+
+
 def test_preview_makes_no_key(home: Home) -> None:
     assert home.changes()["key"] == ("create",)
     assert not places.key_file("pets-main").exists()
@@ -328,3 +354,20 @@ def test_a_profile_that_exists_is_taken(home: Home) -> None:
     answer = home.target.client("ec2").describe_instances(InstanceIds=[found.id])
     profile = answer["Reservations"][0]["Instances"][0]["IamInstanceProfile"]["Arn"]
     assert profile.endswith("/theirs")
+
+
+def test_an_instance_that_never_stops_is_not_waited_for_forever(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.up(**FIRM)
+    seen = power._instances
+
+    def stuck(*asked: Any) -> list[dict[str, Any]]:
+        found = seen(*asked)
+        return [item | {"State": {"Name": "stopping"}} for item in found]
+
+    monkeypatch.setattr(power, "_instances", stuck)
+    monkeypatch.setattr(power, "_PATIENCE_S", 0.05)
+    with pytest.raises(WaitTimeoutError, match="not stopped after") as caught:
+        provision.stop(pets(**FIRM), home.target)
+    assert "again" in caught.value.hint

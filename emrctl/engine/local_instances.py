@@ -152,7 +152,10 @@ def _observe(aws: Aws, id_: str, inputs: Inputs) -> Outputs:
 def _update(aws: Aws, id_: str, inputs: Inputs, keys: frozenset[str]) -> None:
     ec2 = aws.client("ec2")
     if "vpcSecurityGroupIds" in keys:
-        ec2.modify_instance_attribute(InstanceId=id_, Groups=list(inputs["vpcSecurityGroupIds"]))
+        groups = list(inputs["vpcSecurityGroupIds"])
+        for one in (_described(aws, id_) or {}).get("NetworkInterfaces", ()):
+            interface = one["NetworkInterfaceId"]
+            ec2.modify_network_interface_attribute(NetworkInterfaceId=interface, Groups=groups)
     if "tags" in keys:
         retag(aws, id_, inputs)
     if "rootBlockDevice.tags" in keys:
