@@ -160,6 +160,13 @@ def test_the_image_is_kept_while_the_cluster_stands(
     assert _images(home) == {"ami-0123456789abcdef0"}
 
 
+def test_each_architecture_keeps_its_own_image(home: Home) -> None:
+    mixed = {"primary": {"type": "m6g.xlarge"}}
+    home.up(**mixed)
+    assert len(_images(home)) == 2
+    assert home.changes(**mixed) == {}
+
+
 def test_another_image_in_the_spec_replaces_the_instances(home: Home) -> None:
     home.up()
     changes = home.changes(ami="ami-0123456789abcdef0")
