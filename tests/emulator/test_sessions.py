@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import asyncssh
 import paramiko
 import psutil
 import pytest
@@ -83,6 +85,27 @@ def test_a_signal_that_ended_a_command_is_told(ec2nodes: Ec2Nodes, node: str) ->
     assert ec2nodes.run(node, "kill -9 $$").returncode == 255
     assert ec2nodes.run(node, "bash -c 'kill -9 $$'; exit $?").returncode == 128 + 9
     assert ec2nodes.run(node, "nonsense-command").returncode == 127
+
+
+def test_a_signal_that_the_client_sends_reaches_the_command(ec2nodes: Ec2Nodes, node: str) -> None:
+    """Neither paramiko nor OpenSSH sends any, so asyncssh does."""
+    script = "trap 'echo got it; exit 9' USR1; echo up; while :; do sleep 0.05; done"
+
+    async def ask() -> tuple[str, int]:
+        async with asyncssh.connect(
+            ec2nodes.address(node),
+            ec2nodes.target.ssh_port,
+            username="ec2-user",
+            client_keys=[str(ec2nodes.identity)],
+            known_hosts=None,
+        ) as connection:
+            process = await connection.create_process(script)
+            await process.stdout.readline()
+            process.send_signal("USR1")
+            done = await process.wait(timeout=20)
+            return str(done.stdout), int(done.exit_status)
+
+    assert asyncio.run(ask()) == ("got it\n", 9)
 
 
 def test_the_node_s_environment(client: paramiko.SSHClient, ec2nodes: Ec2Nodes, node: str) -> None:
@@ -347,16 +370,22 @@ def test_a_key_opens_its_own_instances_only(ec2nodes: Ec2Nodes, node: str, tmp_p
     others.end()
 
 
-def test_everything_listens_on_loopback_and_an_idle_instance_costs_nothing(
-    ec2nodes: Ec2Nodes, node: str, until: Await
-) -> None:
-    process = server_of(ec2nodes)
-    listening = [c.laddr.ip for c in process.net_connections() if c.status == "LISTEN"]
+def test_everything_listens_on_loopback(ec2nodes: Ec2Nodes, node: str) -> None:
+    found = server_of(ec2nodes).net_connections()
+    listening = [one.laddr.ip for one in found if one.status == "LISTEN"]
     assert ec2nodes.address(node) in listening
     assert all(address.startswith("127.") for address in listening)
-    switches = process.num_ctx_switches()
-    before = sum(process.cpu_times()[:2])
-    time.sleep(1.0)
-    after = process.num_ctx_switches()
-    assert sum(process.cpu_times()[:2]) - before < 0.1
-    assert after.voluntary - switches.voluntary < 50
+
+
+def test_an_idle_instance_costs_nothing(ec2nodes: Ec2Nodes, node: str, until: Await) -> None:
+    process = server_of(ec2nodes)
+
+    def quiet() -> bool:
+        cpu, switches = sum(process.cpu_times()[:2]), process.num_ctx_switches().voluntary
+        time.sleep(1.0)
+        return (
+            sum(process.cpu_times()[:2]) - cpu < 0.1
+            and process.num_ctx_switches().voluntary - switches < 50
+        )
+
+    until(quiet, True)  # what the tests before left to do is done soon
