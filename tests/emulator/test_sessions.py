@@ -174,7 +174,8 @@ def test_control_c_interrupts_what_runs_on_a_terminal(client: paramiko.SSHClient
     channel = client.invoke_shell()
     channel.settimeout(10)
     _until(channel, "[ec2-user@ip-127-")
-    channel.sendall(b"echo it s'leeps'; sleep 300; echo went on $?\n")
+    # What says so has the terminal already: a shell between two commands might miss the key.
+    channel.sendall(b"bash -c \"echo it s'leeps'; exec sleep 300\"; echo went on $?\n")
     _until(channel, "it sleeps")
     channel.sendall(b"\x03")
     assert "went on" not in _until(channel, "[ec2-user@ip-127-")
