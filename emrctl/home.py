@@ -19,7 +19,7 @@ def cache() -> Path:
 
 
 def key_file(stack: str) -> Path:
-    """The private key of a stack's own key pair; it is there once emrctl has made one."""
+    """The private key of a stack's own key pair, once emrctl has made it; it outlives the stack."""
     return home() / "keys" / f"{stack}.pem"
 
 

@@ -378,3 +378,18 @@ def test_an_instance_that_never_stops_is_not_waited_for_forever(
     with pytest.raises(WaitTimeoutError, match="not stopped after") as caught:
         provision.stop(pets(**FIRM), home.target)
     assert "again" in caught.value.hint
+
+
+def test_a_cluster_that_ended_itself_is_told_and_made_again(home: Home) -> None:
+    first = home.up()
+    home.target.client("ec2").terminate_instances(InstanceIds=[node.id for node in first.nodes])
+    assert provision.show(pets(), home.target).state == "TERMINATED"
+    changes = home.changes()
+    assert set(changes) == {"primary", "worker-1", "worker-2"}
+    assert set(changes.values()) == {("create", "state")}
+    second = home.up()
+    assert second.id != first.id
+    assert len(second.nodes) == 3
+    states = [found.state for found in provision.list_clusters(pets(), home.target, ended=True)]
+    assert states == ["RUNNING", "TERMINATED"]
+    provision.down(pets(), home.target, home.root)

@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 from emrctl import forgotten, provision
-from emrctl.forgotten import stacks
+from emrctl import target as targets
+from emrctl.forgotten import networks, stacks
 from emrctl.specs import ProjectSpec
 from emrctl.target import Target
 from tests.backends.troubles import refusing
 from tests.engine.conftest import quick_aws
+from tests.recorded import Recorded, refused
 
 SPEC = ProjectSpec.model_validate(
     {"project": "pets", "cluster": {"kind": "ec2", "worker": {"spot": False}, "ttl_s": 7200}}
@@ -128,3 +130,42 @@ def test_another_region_is_not_touched(aws: Target, made: provision.Cluster) -> 
     elsewhere = dataclasses.replace(aws, region="eu-central-1")
     kinds = _kinds(forgotten.look(elsewhere).things)
     assert "instance" not in kinds
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorded]:
+    """An AWS of recorded answers, which has a placement group and nothing else of ours."""
+    caches = (targets._client, targets._session)
+    for cache in caches:
+        cache.cache_clear()
+    tags = [{"Key": "emrctl:project", "Value": "pets"}, {"Key": "emrctl:stack", "Value": "pets-x"}]
+    groups = [{"GroupName": "pets-x", "State": "available", "Tags": tags}]
+    found = Recorded(
+        {
+            "DescribeNatGateways": {"NatGateways": []},
+            "DescribeVpcEndpoints": {"VpcEndpoints": []},
+            "DescribeAddresses": {"Addresses": []},
+            "DescribeSecurityGroups": {"SecurityGroups": []},
+            "DescribeInternetGateways": {"InternetGateways": []},
+            "DescribeSubnets": {"Subnets": []},
+            "DescribeRouteTables": {"RouteTables": []},
+            "DescribeVpcs": {"Vpcs": []},
+            "DescribeKeyPairs": {"KeyPairs": []},
+            "DescribePlacementGroups": {"PlacementGroups": groups},
+            "DeletePlacementGroup": {},
+        }
+    )
+    monkeypatch.setattr("botocore.client.BaseClient._make_api_call", found.answer)
+    yield found
+    for cache in caches:
+        cache.cache_clear()
+
+
+def test_a_placement_group_on_aws_goes_too(recorded: Recorded) -> None:
+    target = Target(kind="aws", region="us-east-1", poll_s=0.01)
+    [group] = networks.listed(target)
+    assert (group.kind, group.id, group.stack) == ("placement group", "pets-x", "pets-x")
+    assert _end(target, [group]).gone == (group,)
+    assert recorded.calls[-1] == ("DeletePlacementGroup", {"GroupName": "pets-x"})
+    recorded.answers["DeletePlacementGroup"] = refused("InvalidPlacementGroup.Unknown")
+    assert _end(target, [group]).gone == (group,)
