@@ -60,6 +60,7 @@ def test_a_folder_is_taken_as_it_is(tmp_path: Path) -> None:
         ("images.tar.gz", packed()[:100], "cannot be unpacked"),
         ("images.tar.gz", packed(()), "holds no pictures"),
     ],
+    ids=["another kind", "no archive", "cut off", "empty"],
 )
 def test_what_is_no_archive_of_pictures_is_refused(
     tmp_path: Path, name: str, content: bytes, said: str

@@ -173,7 +173,7 @@ class Line:
         if self.through is not None:
             return _channel(self.through.transport(), where)
         try:
-            return _noticing(socket.create_connection(where, timeout=_CONNECT_S))
+            return _prompt(socket.create_connection(where, timeout=_CONNECT_S))
         except OSError as error:
             msg = f"port {where[1]} of {where[0]} does not answer ({error})"
             hint = "Its security group lets nobody in, or it has no address that you can reach."
@@ -243,8 +243,10 @@ def _channel(transport: Transport, where: tuple[str, int]) -> Channel:
         ) from error
 
 
-def _noticing(found: socket.socket) -> socket.socket:
-    """The socket, which notices when the other side has gone without a word."""
+def _prompt(found: socket.socket) -> socket.socket:
+    """The socket, which sends at once and notices when the other side has gone without a word."""
+    # A channel opens with several small messages, which would wait for one another.
+    found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNANSWERED_MS)
     return found
