@@ -114,7 +114,8 @@ def test_stop_and_start_keep_the_instances(home: Home) -> None:
 def test_up_starts_what_was_stopped(home: Home) -> None:
     home.up(**FIRM)
     provision.stop(pets(**FIRM), home.target)
-    assert home.changes(**FIRM) == {}
+    wakes = ("update", "state")
+    assert home.changes(**FIRM) == dict.fromkeys(("primary", "worker-1", "worker-2"), wakes)
     found = home.up(worker={"count": 3, "spot": False})
     assert {node.state for node in found.nodes} == {"RUNNING"}
     assert len(found.nodes) == 4

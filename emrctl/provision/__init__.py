@@ -19,7 +19,7 @@ from emrctl.errors import NotFoundError, ProvisioningError
 from emrctl.provision.bucket import bucket_name, empty, find_bucket, settings
 from emrctl.provision.engines import engine_for, stacks
 from emrctl.provision.observed import Cluster, Node, find_cluster, list_clusters, show
-from emrctl.provision.power import start, stop
+from emrctl.provision.power import start, stop, woken
 from emrctl.provision.programs import cluster_program, storage_program
 from emrctl.provision.standing import adopt, drift, export, history, outputs, refresh
 from emrctl.specs import ProjectSpec
@@ -62,7 +62,8 @@ def preview(
 ) -> tuple[Plan, Plan]:
     """What `up` would do to the storage stack and to the cluster's, with what the latter costs.
 
-    A cluster that ended by itself is a `create` whose keys are `("state",)`.
+    What ended by itself is a `create` whose keys are `("state",)`, what stands still and would be
+    started an `update` with the same.
     """
     below, above = _engines(project, target, root, engine)
     project = preflight.ready(project, target)
@@ -71,7 +72,7 @@ def preview(
     storage = below.preview(project.storage_stack, storage_program(project, target))
     known = settings(target) | launching.settings(project, target, make=False)
     program = cluster_program(project, known, bucket, scripts)
-    cluster = above.preview(project.cluster_stack, program)
+    cluster = woken(project, target, above.preview(project.cluster_stack, program))
     cost = costs.estimate(project)
     priced = dataclasses.replace(
         cluster,

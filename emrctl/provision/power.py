@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from emrctl.engine.base import Plan
 from emrctl.engine.failures import translated
 from emrctl.errors import ProvisioningError, WaitTimeoutError
 from emrctl.provision.cluster import Cluster
@@ -62,6 +64,22 @@ def start(
             target.client("ec2").start_instances(InstanceIds=ids)
         _until(project, target, cluster.stack, nodes, ("running",))
     return find_cluster(project, target, name)
+
+
+def woken(project: ProjectSpec, target: Target, plan: Plan) -> Plan:
+    """The plan of `up`, in which instances that stand still are started: an `update` of `state`."""
+    if project.cluster.kind != "ec2":
+        return plan
+    with translated(f"looking at the instances of {plan.stack}"):
+        nodes = _instances(project, target, plan.stack)
+    still = {item["InstanceId"] for item in nodes if item["State"]["Name"].startswith("stop")}
+    changes = tuple(
+        replace(change, operation="update", keys=("state",))
+        if change.id in still and change.operation == "same"
+        else change
+        for change in plan.changes
+    )
+    return replace(plan, changes=changes)
 
 
 def _ours(project: ProjectSpec, target: Target, name: str | None) -> Cluster:
