@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emrctl import awserrors, catalog, home
+from emrctl import awserrors, home
 from emrctl.errors import NotFoundError, ProvisioningError
 from emrctl.specs import Ec2ClusterSpec, ProjectSpec
 from emrctl.specs.ec2 import CALLER, NOBODY
@@ -71,15 +71,14 @@ def images(
     kept = {}
     for item in alive or ():
         tags = {tag["Key"]: tag["Value"] for tag in item.get("Tags", ())}
-        known = catalog.INSTANCE_TYPES.get(str(item["InstanceType"]))
-        if known is not None and tags.get("emrctl:image") == spec.ami:
-            kept[known.arch] = str(item["ImageId"])
+        kept[tags.get("emrctl:image")] = str(item["ImageId"])
     found = {}
     for role, type_ in (("primary", spec.primary.type), ("worker", spec.worker.type)):
-        named, arch = spec.image(type_), catalog.instance_type(type_).arch
-        found[f"image_{role}"] = (
-            named if named.startswith("ami-") else kept.get(arch) or _looked_up(named, target)
-        )
+        named = spec.image(type_)
+        if named.startswith("ami-"):
+            found[f"image_{role}"] = named
+        else:
+            found[f"image_{role}"] = kept.get(named) or _looked_up(named, target)
     return found
 
 

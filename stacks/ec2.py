@@ -1,4 +1,4 @@
-"""A cluster of plain EC2 instances: one primary and its workers, which find each other by tags."""
+"""A cluster of plain EC2 instances: one primary and its workers."""
 
 from __future__ import annotations
 
@@ -60,13 +60,15 @@ def _instance(
 ) -> ec2.Instance:
     marks = names.tags(project, project.cluster_stack) | {"Name": f"{project.cluster_stack}-{name}"}
     role = PRIMARY if name == PRIMARY else WORKER
+    # By it the next `up` knows that the image is still the one that was asked for.
+    image = project.ec2.image(spec.type)
     return ec2.Instance(
         name,
         ami=ground.settings[f"image_{role}"],
         instance_type=spec.type,
         root_block_device=_disk(project.ec2, spec, marks),
         instance_market_options=_market(spec),
-        tags=marks | _marks(project, ground, name, role),
+        tags=marks | _marks(project, ground, name, role) | {"emrctl:image": image},
         opts=pulumi.ResourceOptions(
             # Two at once would cost twice; and a new type in place would want a stop, which no
             # spot instance takes.
@@ -82,7 +84,7 @@ def _instance(
 def _marks(project: ProjectSpec, ground: Ground, name: str, role: str) -> dict[str, str]:
     """What an instance says of itself to those who ask AWS."""
     spec = project.ec2
-    found = {"emrctl:role": role, "emrctl:node": name, "emrctl:image": spec.ami}
+    found = {"emrctl:role": role, "emrctl:node": name}
     if spec.limited:
         # Seconds from the beginning: a moment would differ with every evaluation.
         found["emrctl:ttl-s"] = str(spec.ttl_s)

@@ -45,7 +45,7 @@ def test_what_an_instance_says_of_itself(cluster: Evaluate) -> None:
         "emrctl:stack": "pets-main",
         "emrctl:role": "worker",
         "emrctl:node": "worker-2",
-        "emrctl:image": "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{arch}",
+        "emrctl:image": "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64",
         "emrctl:ttl-s": "14400",
     }
     tags = found["primary"].inputs["tags"]
