@@ -78,7 +78,7 @@ with_systemd() {
 kept() { # the loop's process id, where it runs: another process may have got its number since
   local pid
   pid=$(cat "$own" 2>/dev/null) && [[ -n $pid ]] \
-    && tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -qF "$self loop $name " && echo "$pid"
+    && { tr '\0' ' ' <"/proc/$pid/cmdline"; } 2>/dev/null | grep -qF "$self loop $name " && echo "$pid"
 }
 
 keep() { # PROGRAM: until TERM

@@ -21,16 +21,20 @@ from typing import Any
 LOOK_S, PAGE_S = 0.2, 5.0
 
 
-def document() -> dict[str, Any]:
-    """The master's own account; empty where it does not answer yet."""
-    url = f"http://{os.environ['SPARK_LOCAL_IP']}:8080/json/"
+def page(url: str) -> dict[str, Any]:
+    """What a daemon says of itself; empty where it does not answer."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(url, timeout=PAGE_S) as answer:
+        with opener.open(f"{url}/json/", timeout=PAGE_S) as answer:
             found: dict[str, Any] = json.load(answer)
     except (OSError, ValueError):
         return {}
     return found
+
+
+def document() -> dict[str, Any]:
+    """The master's own account."""
+    return page(f"http://{os.environ['SPARK_LOCAL_IP']}:8080")
 
 
 def workers(*states: str) -> list[dict[str, Any]]:
@@ -56,12 +60,14 @@ def drained(address: str, seconds: float) -> str:
     end = time.monotonic() + seconds
     while True:
         here = [one for one in workers("ALIVE", "DECOMMISSIONED") if one["host"] == address]
-        busy = sum(one["coresused"] for one in here)
         waiting = any(one["state"] == "ALIVE" for one in here)
+        # The master counts a decommissioned worker's cores for ever; the worker itself knows.
+        pages = {one["webuiaddress"] for one in here}
+        busy = sum(len(page(url).get("executors", ())) for url in sorted(pages))
         if not busy and not waiting:
             return f"nothing runs on {address} any more"
         if time.monotonic() > end:
-            sys.exit(f"{busy} cores of {address} are still busy after {seconds:.0f} s")
+            sys.exit(f"{busy} executors of {address} still run after {seconds:.0f} s")
         time.sleep(LOOK_S)
 
 

@@ -175,8 +175,14 @@ program() { # what daemon.sh keeps running
     options="$options --work-dir $(printf %q "$node/work") spark://$master:7077"
   fi
   echo ". $(printf %q "$node/env.sh")"
-  # A worker that finds no master asks again only after ten seconds.
-  [[ $role == primary ]] || echo "for _ in {1..300}; do (: </dev/tcp/$master/7077) 2>/dev/null && break; sleep 0.2; done"
+  if [[ $role == primary ]]; then
+    # What it knew of before is worth keeping for drivers that still run. A driver that is gone,
+    # after a stop or a crash, would hold up new ones of its address until it is given up.
+    printf 'bash %q running || rm -rf %q/*\n' "$node/bin/step" "$node/recovery"
+  else
+    # A worker that finds no master asks again only after ten seconds.
+    echo "for _ in {1..300}; do (: </dev/tcp/$master/7077) 2>/dev/null && break; sleep 0.2; done"
+  fi
   echo "exec spark-class org.apache.spark.deploy.$class.${class^} $options"
 }
 

@@ -6,6 +6,7 @@
     step.py find NAME          the step of that name, or null
     step.py cancel ID          the step is asked to end
     step.py logs ID            its logs as a tar file
+    step.py running            exit code 0 where any step runs
     step.py run ID             (what `submit` leaves running)
 
 A step is a folder `steps/<id>` below EMRCTL_NODE (default ~/emrctl): state.json, stdout, stderr,
@@ -54,6 +55,7 @@ APPLICATION = re.compile(rb"Connected to Spark cluster with app ID (app-\d{14}-\
 SECRET = re.compile(
     r"secret|password|passwd|token|credential|access[._-]?key|api[._-]?key", re.IGNORECASE
 )
+STOPPED = "the primary was stopped, or the step's runner was ended"
 PR_SET_PDEATHSIG = 1
 
 Doc = dict[str, Any]
@@ -71,6 +73,8 @@ def main(verb: str, *given: str) -> int:
         return Runner(given[0]).run()
     if verb == "logs":
         return sent_logs(given[0])
+    if verb == "running":
+        return int(not running())
     found = VERBS[verb](*given)
     print(json.dumps(found))
     return 3 if found is None else 0
@@ -181,7 +185,7 @@ def checked(state: Doc) -> Doc:
     state = read(state["id"]) or state  # it may just have ended
     if state["state"] in FINAL:
         return state
-    return ended(state, "INTERRUPTED", "the primary was stopped, or the step's runner was killed")
+    return ended(state, "INTERRUPTED", STOPPED)
 
 
 def ended(state: Doc, final: str, reason: str) -> Doc:
@@ -245,7 +249,7 @@ class Runner:
         self.state: Doc = read(id_) or {}
         self.uploads = Uploads(id_)
         self.child: subprocess.Popen[bytes] | None = None
-        self.asked_to_end = 0.0
+        self.asked_to_end, self.told_to_end = 0.0, False
 
     def run(self) -> int:
         """The step has ended, and S3 has what it left."""
@@ -257,10 +261,7 @@ class Runner:
             signal.signal(signal.SIGTERM, self.end_soon)
             self.note(runner=os.getpid())
             self.uploads.all(self.state)
-            final, reason = ("CANCELLED", "cancelled before it began")
-            if self.waited():
-                final, reason = self.ran()
-            self.conclude(final, reason)
+            self.conclude(*(self.ran() if self.waited() else self.broken_off()))
         return 0
 
     def note(self, **changes: Any) -> None:
@@ -273,13 +274,19 @@ class Runner:
             file.write(f"{now()} INFO {text}\n")
 
     def end_soon(self, *_: object) -> None:
-        """Somebody ends this process: its step is cancelled, not forgotten."""
-        (self.folder / "cancel").touch()
+        """This process is to end, as when its node is stopped: its step ends with it."""
+        self.told_to_end = True
 
     @property
     def cancelled(self) -> bool:
-        """Whether somebody asked for the step's end."""
-        return (self.folder / "cancel").exists()
+        """Whether the step is to end before it is done."""
+        return self.told_to_end or (self.folder / "cancel").exists()
+
+    def broken_off(self) -> tuple[str, str]:
+        """What a step is that was ended before it was done."""
+        if (self.folder / "cancel").exists():
+            return "CANCELLED", "cancelled" if self.child else "cancelled before it began"
+        return "INTERRUPTED", STOPPED
 
     def waited(self) -> bool:
         """Whether it is the step's turn; False where it was cancelled before."""
@@ -311,7 +318,7 @@ class Runner:
         self.note(exit_code=code)
         self.log(f"waitProcessCompletion ended with exit code {code}")
         if self.cancelled:
-            return "CANCELLED", "cancelled"
+            return self.broken_off()
         return ("COMPLETED", "") if code == 0 else ("FAILED", f"exit code {code}")
 
     def watched(self, child: subprocess.Popen[bytes]) -> int:
@@ -328,7 +335,7 @@ class Runner:
         """The program is asked to end, and made to once it had time for its event log."""
         first = not self.asked_to_end
         self.asked_to_end = self.asked_to_end or time.monotonic()
-        if first:
+        if first and not self.told_to_end:
             self.note(state="CANCEL_PENDING")
         late = time.monotonic() - self.asked_to_end > GRACE_S
         if first or late:
@@ -362,6 +369,12 @@ def queue() -> list[str]:
         else:
             found.append(id_)
     return found
+
+
+def running() -> bool:
+    """Whether any step runs now; nothing is written and nobody is asked."""
+    ids = [path.name.partition("-")[2] for path in QUEUE.iterdir()]
+    return any((read(id_) or {}).get("state") == "RUNNING" and alive(id_) for id_ in ids)
 
 
 def hidden(arguments: list[str]) -> list[str]:
@@ -482,6 +495,6 @@ def page(url: str) -> bytes:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2 or sys.argv[1] not in {*VERBS, "run", "logs"}:
-        sys.exit("usage: step.py submit|show|find|cancel|logs|run [ID…]")
+    if len(sys.argv) < 2 or sys.argv[1] not in {*VERBS, "run", "logs", "running"}:
+        sys.exit("usage: step.py submit|show|find|cancel|logs|running|run [ID…]")
     sys.exit(main(*sys.argv[1:]))

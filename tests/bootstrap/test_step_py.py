@@ -57,18 +57,23 @@ def test_how_a_program_ends_is_how_its_step_does(node: Node) -> None:
 
 
 def test_steps_run_in_their_order_and_no_more_than_may(node: Node) -> None:
-    ids = [node.run(f"n{number}", f"sleep 0.3; echo {number} >>~/order") for number in range(3)]
-    states = [node.state(id_)["state"] for id_ in ids]
-    assert states.count("RUNNING") <= 1
-    assert states[2] == "PENDING"
+    wait = "while [[ ! -e ~/go ]]; do sleep 0.05; done"
+    ids = [node.run(f"n{number}", f"{wait}; echo {number} >>~/order") for number in range(3)]
+    node.until(ids[0], "RUNNING")
+    assert node.call("running").returncode == 0
+    assert [node.state(id_)["state"] for id_ in ids] == ["RUNNING", "PENDING", "PENDING"]
+    (node.folder / "go").touch()
     for id_ in ids:
         node.until(id_, "COMPLETED")
     assert (node.folder / "order").read_text() == "0\n1\n2\n"
+    assert node.call("running").returncode == 1
+    (node.folder / "go").unlink()
     node.know(step_concurrency=2)
-    ids = [node.run(f"m{number}", "sleep 1.5") for number in range(3)]
+    ids = [node.run(f"m{number}", wait) for number in range(3)]
     node.until(ids[1], "RUNNING")
     assert [node.state(id_)["state"] for id_ in ids] == ["RUNNING", "RUNNING", "PENDING"]
     assert [state["id"] for state in node.ask("show")][:3] == ids[::-1]
+    (node.folder / "go").touch()
 
 
 def test_a_step_is_found_by_its_name(node: Node) -> None:
@@ -119,6 +124,16 @@ def test_a_killed_runner_makes_its_step_interrupted_and_lets_the_next_begin(node
     while Path(f"/proc/{pid}").exists():  # its program has gone with it
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def test_a_node_that_stops_interrupts_its_steps(node: Node) -> None:
+    first, second = node.run("first", "sleep 60"), node.run("second", "sleep 60")
+    node.until(first, "RUNNING")
+    for id_ in (first, second):
+        os.kill(node.state(id_)["runner"], signal.SIGTERM)
+    for id_ in (first, second):
+        found = node.until(id_, *FINAL)
+        assert (found["state"], "was stopped" in found["reason"]) == ("INTERRUPTED", True)
 
 
 def test_whoever_submits_may_go(node: Node) -> None:
