@@ -56,11 +56,6 @@ class InstanceType:
         return emr_fee(self.ec2_usd) if listed is None else float(listed)
 
     @property
-    def hourly_usd(self) -> float:
-        """EC2 on demand and EMR's fee together."""
-        return self.ec2_usd + self.emr_usd
-
-    @property
     def executors(self) -> int:
         """How many default executors EMR plans for a node: one for each four vCPUs."""
         return max(1, self.vcpus // 4)

@@ -183,7 +183,7 @@ def _facts(place: Cluster) -> ClusterFacts:
         primary_type=place.spec.primary_group.type,
         core_type=place.spec.core_group.type,
         core_count=place.spec.core_group.count,
-        hourly_usd=place.spec.hourly_usd,
+        hourly_usd=place.hourly_usd,
         primary_dns=place.primary_dns,
         log_uri=place.log_uri,
     )

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emrctl import provision
+from emrctl import costs, provision
 from emrctl.backends import death
 from emrctl.engine.failures import translated
 from emrctl.errors import EmrctlError
@@ -59,7 +59,7 @@ def standing(project: ProjectSpec, target: Target) -> Standing:
     return Standing(
         things=things,
         death=None if any(one.kind == CLUSTER for one in things) else _last_death(project, target),
-        coming_usd=project.cluster.hourly_usd if waits else 0.0,
+        coming_usd=costs.estimate(project).instances_usd if waits else 0.0,
     )
 
 

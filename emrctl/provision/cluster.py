@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from emrctl.specs import AnyClusterSpec
+from emrctl import costs
+from emrctl.specs import AnyClusterSpec, ProjectSpec
 
 ENDED = ("TERMINATED", "TERMINATED_WITH_ERRORS")
 STILL = ("STOPPING", "STOPPED")
@@ -36,6 +37,7 @@ class Cluster:
 
     `urls` are the addresses of the YARN or master, Spark and history pages. `reason` says why it
     ended. The id of a cluster of EC2 instances is that of its primary, and stays over a stop.
+    `hourly_usd` is for its instances, EMR's fee included: as preview has it, without disks.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Cluster:
     primary_dns: str = ""
     log_uri: str = ""
     event_log_uri: str = ""
+    hourly_usd: float = 0.0
     nodes: tuple[Node, ...] = ()
     urls: Mapping[str, str] = field(default_factory=dict)
 
@@ -63,7 +66,9 @@ class Cluster:
         """Whether its instances stand still, or are about to: only `start` brings them back."""
         return self.state in STILL
 
-    @property
-    def hourly_usd(self) -> float:
-        """What its instances cost an hour on AWS, EMR's fee included; stopped ones nothing."""
-        return 0.0 if self.ended or self.stopped else self.spec.hourly_usd
+
+def hourly_usd(project: ProjectSpec, spec: AnyClusterSpec, state: str) -> float:
+    """What the instances of a cluster cost an hour now: nothing where they stand still."""
+    if state in ENDED + STILL:
+        return 0.0
+    return costs.estimate(project.model_copy(update={"cluster": spec})).instances_usd

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from emrctl.errors import EmrctlError
-from emrctl.provision.cluster import ENDED, EVENT_LOGS, Cluster, Node
+from emrctl.provision.cluster import ENDED, EVENT_LOGS, Cluster, Node, hourly_usd
 from emrctl.specs import AnyClusterSpec, ClusterSpec, ProjectSpec
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def _observed(project: ProjectSpec, target: Target, found: dict[str, Any]) -> Cl
     log_uri = re.sub(r"^s3n:", "s3:", found.get("LogUri") or "")
     bucket = log_uri.removeprefix("s3://").partition("/")[0]
     dns = found.get("MasterPublicDnsName") or ""
+    spec = _spec(wanted, found["ReleaseLabel"], groups)
     return Cluster(
         name=name,
         stack=found["Name"],
@@ -54,7 +55,8 @@ def _observed(project: ProjectSpec, target: Target, found: dict[str, Any]) -> Cl
         arn=found.get("ClusterArn", ""),
         state=state,
         reason=_reason(found),
-        spec=_spec(wanted, found["ReleaseLabel"], groups),
+        spec=spec,
+        hourly_usd=hourly_usd(project, spec, state),
         bucket=bucket,
         created=str(found["Status"].get("Timeline", {}).get("CreationDateTime", "")),
         primary_dns=dns,

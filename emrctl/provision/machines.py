@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from emrctl.provision.cluster import ENDED, EVENT_LOGS, Cluster, Node
+from emrctl.provision.cluster import ENDED, EVENT_LOGS, Cluster, Node, hourly_usd
 from emrctl.specs import AnyClusterSpec, Ec2ClusterSpec, ProjectSpec
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def _observed(
     dns = _reached_at(primary)
     # On localhost a page is seen where it is served; on AWS its public name leads there.
     pages = dns if target.endpoint is None else primary.get("PrivateIpAddress", "") if dns else ""
+    spec = _spec(project.with_cluster(name or None).cluster, primary, nodes)
     return Cluster(
         name=name,
         stack=stack,
@@ -75,7 +76,8 @@ def _observed(
         arn=f"{where}:instance/{primary['InstanceId']}",
         state=state,
         reason=_reason(primary),
-        spec=_spec(project.with_cluster(name or None).cluster, primary, nodes),
+        spec=spec,
+        hourly_usd=hourly_usd(project, spec, state),
         bucket=bucket,
         created=str(first_made(primary)),
         primary_dns=dns,

@@ -187,15 +187,6 @@ class ClusterSpec(Spec):
             groups = [item.type for fleet in every if fleet is not None for item in fleet.types]
         return tuple(dict.fromkeys(groups))
 
-    @property
-    def hourly_usd(self) -> float:
-        """What the instances cost an hour on AWS, EMR's fee included, if all were on demand.
-
-        In us-east-1, by the shipped table: `emrctl.prices` knows regions, spot and disks.
-        """
-        groups = (self.primary_group, self.core_group, *self.task)
-        return sum(g.count * catalog.instance_type(g.type).hourly_usd for g in groups)
-
 
 def short_scripts(value: Any) -> Any:
     """Bootstrap scripts, of which each may be given by its name alone."""

@@ -177,15 +177,6 @@ class Ec2ClusterSpec(Spec):
         """Every instance type that it takes, each once, the primary's first."""
         return tuple(dict.fromkeys((self.primary.type, self.worker.type)))
 
-    @property
-    def hourly_usd(self) -> float:
-        """What the instances cost an hour on AWS if all were on demand.
-
-        In us-east-1, by the shipped table: `emrctl.prices` knows regions, spot and disks.
-        """
-        groups = (self.primary_group, self.core_group)
-        return sum(g.count * catalog.instance_type(g.type).ec2_usd for g in groups)
-
     def image(self, type_: str) -> str:
         """The image, or the path of the parameter that names it, for nodes of this type."""
         return self.ami.replace("{arch}", catalog.instance_type(type_).arch)
