@@ -48,6 +48,7 @@ import _scores
 import _solvers
 import _sources
 import _spread
+import _tiles
 from _common import Files, JobError, Steps
 from _learning import Data, Group, Loaded, Splits
 from _outputs import Writer
@@ -265,7 +266,7 @@ def split(args: argparse.Namespace, loaded: Loaded) -> Splits:
 def work(args: argparse.Namespace, spark: SparkSession, steps: Steps) -> None:
     """Load, train, predict, write, report."""
     modules = (_common, _descent, _gram, _learning, _multiclass, _pieces, _plan, _scores)
-    _common.ship(spark, *modules, _solvers, _sources, _spread)
+    _common.ship(spark, *modules, _solvers, _sources, _spread, _tiles)
     files = Files(spark)
     earlier = _mcnemar.Earlier(files, args.against) if args.against else None
     data = prepare(args, spark, files, steps)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from _descent import Primal, Problem, Settings, Span, descend, slope
+from _descent import Primal, Problem, Settings, Span, descend, product, slope
 
 
 def mllib(x: Any, y: Any, settings: Settings) -> tuple[Any, int]:
@@ -61,6 +61,30 @@ def test_it_is_mllibs_loop(space: Any, settings: Settings, n: int, d: int) -> No
             wanted, steps = mllib(x[trains[m]], y[trains[m]], settings)
             assert ran[m] == steps
             np.testing.assert_allclose(weights[m], wanted, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("there", [1.0, 0.2, 0.004, 0.0])
+def test_products_leave_zeros_out(there: float) -> None:
+    """Dense, with few columns, row by row, or nothing at all: the same numbers."""
+    made = np.random.default_rng(4)
+    x = made.standard_normal((500, 30))
+    left = made.standard_normal((40, 500)) * (made.random((40, 500)) < there)
+    np.testing.assert_allclose(product(left, x @ x.T), left @ (x @ x.T), rtol=0, atol=1e-10)
+    few = left * (np.arange(500) < 9)
+    np.testing.assert_allclose(product(few, x @ x.T), few @ (x @ x.T), rtol=0, atol=1e-10)
+
+
+def test_models_that_only_shrink_begin_to_learn_again() -> None:
+    """Steps so large that no row pulls for a while: what was left out comes back in time."""
+    x, y, trains = data(2, 30, 60)
+    settings = Settings(400, 5.0, 0.02)
+    span = Span(x @ x.T, Problem.of(y[None], trains, settings))
+    ran = descend(span, settings)
+    for m in range(3):
+        wanted, steps = mllib(x[trains[m]], y[trains[m]], settings)
+        assert ran[m] == steps
+        np.testing.assert_allclose(span.state[m] @ x, wanted, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(span.margins, span.state @ (x @ x.T), rtol=0, atol=1e-10)
 
 
 def test_models_converge_at_their_own_time() -> None:

@@ -7,6 +7,7 @@ from _plan import (
     Node,
     Sizes,
     Way,
+    busy,
     cheaper,
     free_memory,
     hands_of,
@@ -37,6 +38,14 @@ def test_operations_are_counted() -> None:
     sizes = Sizes(10, (4, 8), 3, 2, 5)
     assert span_operations(sizes) == 8 * 8 * 3 + 2 * 5 * 2 * (16 + 64)
     assert primal_operations(sizes) == 4 * 5 * 2 * 3 * 12
+
+
+def test_hinge_loss_makes_the_steps_of_the_gram_matrix_cheap() -> None:
+    assert busy("logistic") == 1
+    sizes = study(14_000)
+    quick = sizes._replace(busy=busy("hinge"))
+    assert (cheaper(sizes), cheaper(quick)) == ("primal", "span")
+    assert way_of(study(7_400)._replace(busy=busy("hinge")), LAPTOP, 8).tasks == 1
 
 
 def test_what_fits_nowhere_is_spread_over_the_tasks() -> None:

@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import _sources
 import features
 import numpy as np
 import pandas as pd
@@ -204,6 +206,26 @@ class TestInput:
             np.testing.assert_allclose(
                 weights_of(tmp_path / "out", mine), weights_of(study, other), rtol=0, atol=1e-12
             )
+
+    def test_large_tables_and_odd_names(
+        self,
+        vectors: Path,
+        study: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Spark reads what is too large for a task in one piece; a folder's name is no pattern."""
+        folder = tmp_path / "a,b {1}[x] 100%"
+        shutil.copytree(vectors / "features", folder)
+        more = ("--task", "pairs", "--classes", "1,8", "--shares", "0.2,0.5", "--keep", "all")
+        assert run(folder, tmp_path / "odd", *more) == 0
+        monkeypatch.setattr(_sources, "WHOLE_BYTES", 1)
+        assert run(vectors, tmp_path / "large", *more) == 0
+        whole = accuracies(study)
+        same = whole[(whole["positive"] == "1") & (whole["negative"] == "8")]
+        for output in (tmp_path / "odd", tmp_path / "large"):
+            for mine, other in zip(accuracies(output).itertuples(), same.itertuples(), strict=True):
+                np.testing.assert_array_equal(weights_of(output, mine), weights_of(study, other))
 
     def test_one_class_against_each_and_all(
         self, spark: Any, vectors: Path, study: Path, tmp_path: Path
