@@ -6,7 +6,7 @@ SSH once they stand, and a worker that is to go is emptied before it goes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from emrctl import provision
@@ -22,13 +22,21 @@ Tell = Callable[[str, str], None]
 
 
 def up(
-    workspace: Workspace, tell: Tell, *, report: Report = quiet, engine: str | None = None
+    workspace: Workspace,
+    tell: Tell,
+    *,
+    report: Report = quiet,
+    engine: str | None = None,
+    replace: Sequence[str] = (),
 ) -> Cluster:
     """Bucket and cluster are as the spec says, and the cluster takes steps.
 
-    Where anything fails, or is interrupted, calling again goes on from there.
+    Workers named in `replace` are ended first, and others come in their place. Where anything
+    fails, or is interrupted, calling again goes on from there.
     """
     project, target, root = workspace.project, workspace.target, workspace.config.root
+    if replace:
+        provision.end_workers(project, target, replace, report=_of_cluster(workspace, tell))
     if project.cluster.kind == "ec2":
         _empty_leaving(workspace, tell)
     found = provision.up(project, target, root, report=report, engine=engine)

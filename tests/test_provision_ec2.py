@@ -121,6 +121,20 @@ def test_up_starts_what_was_stopped(home: Home) -> None:
     assert len(found.nodes) == 4
 
 
+def test_a_worker_that_is_ended_is_made_anew(home: Home) -> None:
+    made = home.up()
+    provision.end_workers(pets(), home.target, ["worker-1"])
+    assert home.changes() == {"worker-1": ("create", "state")}
+    found = home.up()
+    primary, first, second = (node.id for node in found.nodes)
+    assert (primary, second) == (made.nodes[0].id, made.nodes[2].id)
+    assert first != made.nodes[1].id
+    with pytest.raises(NotFoundError, match="has no worker primary") as caught:
+        provision.end_workers(pets(), home.target, ["worker-2", "primary"])
+    assert "worker-1, worker-2" in caught.value.hint
+    assert len(provision.find_cluster(pets(), home.target).nodes) == 3
+
+
 def test_spot_instances_are_not_stopped_and_named(home: Home) -> None:
     home.up()
     with pytest.raises(ProvisioningError, match="worker-1, worker-2 of 'main' are spot") as caught:

@@ -42,6 +42,10 @@ def up(
     region: options.RegionOption = None,
     cluster: options.ClusterOption = None,
     engine: EngineOption = None,
+    replace: Annotated[
+        list[str] | None,
+        typer.Option(help="Make this worker of EC2 instances anew (worker-2); may be repeated."),
+    ] = None,
     as_json: options.JsonOption = False,
 ) -> None:
     """Bring the bucket and the cluster up, or to what the spec says now.
@@ -53,7 +57,7 @@ def up(
     local.tell_once(workspace.target)
     with offering(workspace), render.events(as_json=as_json) as report:
         tell = render.node_lines(as_json=as_json)
-        found = clusters.up(workspace, tell, report=report, engine=engine)
+        found = clusters.up(workspace, tell, report=report, engine=engine, replace=replace or ())
     render.cluster(found, workspace.target, as_json=as_json)
 
 

@@ -219,6 +219,8 @@ def emulator(
     table("EMR on localhost", "", rows=[(key, str(value)) for key, value in shown.items()])
     for cluster in document.get("clusters", ()):
         typer.echo(f"  {cluster['id']}  {cluster['state']}  {cluster['name']}")
+    for instance in document.get("instances", ()):
+        typer.echo(f"  {instance['id']}  {instance['state'].upper()}  {instance['name']}")
     for warning in document.get("warnings", ()):
         note(f"warning: {warning}")
     if overview is None:

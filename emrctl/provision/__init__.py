@@ -19,7 +19,7 @@ from emrctl.errors import NotFoundError, ProvisioningError
 from emrctl.provision.bucket import bucket_name, empty, find_bucket, settings
 from emrctl.provision.engines import engine_for, stacks
 from emrctl.provision.observed import Cluster, Node, find_cluster, list_clusters, show
-from emrctl.provision.power import start, stop, woken
+from emrctl.provision.power import end_workers, start, stop, woken
 from emrctl.provision.programs import cluster_program, storage_program
 from emrctl.provision.standing import adopt, drift, export, history, outputs, refresh
 from emrctl.specs import ProjectSpec
@@ -34,6 +34,7 @@ __all__ = [
     "bucket_name",
     "down",
     "drift",
+    "end_workers",
     "engine_for",
     "export",
     "find_bucket",

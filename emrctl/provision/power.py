@@ -1,4 +1,4 @@
-"""Clusters of EC2 instances that stand still for a while: disks stay, and only they cost."""
+"""Clusters of EC2 instances that stand still for a while, and workers that are to be others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from emrctl.engine.base import Plan
 from emrctl.engine.failures import translated
-from emrctl.errors import ProvisioningError, WaitTimeoutError
+from emrctl.errors import NotFoundError, ProvisioningError, WaitTimeoutError
 from emrctl.provision.cluster import Cluster
 from emrctl.provision.machines import described, tags
 from emrctl.provision.observed import find_cluster
@@ -80,6 +80,25 @@ def woken(project: ProjectSpec, target: Target, plan: Plan) -> Plan:
         for change in plan.changes
     )
     return replace(plan, changes=changes)
+
+
+def end_workers(
+    project: ProjectSpec, target: Target, names: Sequence[str], *, report: Say = _quiet
+) -> None:
+    """These workers are terminated, as EC2 says: the next `up` makes others in their place."""
+    cluster = _ours(project, target, None)
+    known = {node.name: node.id for node in cluster.nodes if node.role == "worker"}
+    strange = sorted(set(names) - set(known))
+    if strange:
+        hint = f"It has {', '.join(known) or 'none'}; the primary is the cluster itself."
+        raise NotFoundError(f"'{cluster.name}' has no worker {strange[0]}", hint=hint)
+    ids = [known[name] for name in dict.fromkeys(names)]
+    with translated(f"ending {', '.join(names)} of {cluster.stack}"):
+        report(f"ending {', '.join(names)}")
+        ec2 = target.client("ec2")
+        ec2.terminate_instances(InstanceIds=ids)
+        often = {"Delay": target.poll_s, "MaxAttempts": round(_PATIENCE_S / target.poll_s)}
+        ec2.get_waiter("instance_terminated").wait(InstanceIds=ids, WaiterConfig=often)
 
 
 def _ours(project: ProjectSpec, target: Target, name: str | None) -> Cluster:

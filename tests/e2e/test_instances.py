@@ -61,11 +61,13 @@ def plain(shell: Shell) -> Iterator[Plain]:
     made.run("down", "--yes")
 
 
-def test_a_second_up_changes_nothing(plain: Plain) -> None:
+def test_a_second_up_changes_nothing(plain: Plain, shell: Shell) -> None:
     first = plain.json("show")
     assert [node["name"] for node in first["nodes"]] == ["primary", "worker-1", "worker-2"]
     assert all(plan["empty"] for plan in plain.json("preview"))
     assert plain.json("up")["id"] == first["id"]
+    running, _ = shell.run("local", "status")
+    assert "RUNNING  e2e-plain-worker-2" in running
 
 
 def test_it_gives_emrs_results_and_is_compared_with_it(
