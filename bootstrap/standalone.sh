@@ -2,7 +2,7 @@
 # Spark standalone on a node: its configuration, and its master or worker kept running.
 #
 #   standalone.sh ROLE --master=ADDRESS [--address=ADDRESS] [--cores=N] [--memory-mb=N]
-#                 [--region=REGION] [--event-log=URI] [--conf=KEY=VALUE…]
+#                 [--region=REGION] [--event-log=URI] [--spot] [--conf=KEY=VALUE…]
 #
 #   ROLE         primary runs the master, worker a worker
 #   --master     the primary's address, as the nodes among themselves reach it
@@ -10,6 +10,7 @@
 #   --cores      of a worker (default: all)          --memory-mb  likewise (default: all but a tenth)
 #   --region     AWS's, for S3A and for programs (default: AWS_REGION)
 #   --event-log  where applications write their event log, s3://…
+#   --spot       of a worker: its work goes to others as soon as EC2 says that it takes it away
 #   --conf       more lines of spark-defaults.conf
 #
 # Needs what spark.sh left (spark.env), and the cluster's secret in the file `secret` of mode 600:
@@ -38,6 +39,7 @@ cores=$(nproc)
 memory=
 region=${AWS_REGION:-}
 events=
+spot=
 more=()
 for argument in "$@"; do
   case $argument in
@@ -47,6 +49,7 @@ for argument in "$@"; do
     --memory-mb=*) memory=${argument#*=} ;;
     --region=*) region=${argument#*=} ;;
     --event-log=*) events=${argument#*=} ;;
+    --spot) spot=1 ;;
     --conf=?*=*) more+=("${argument#--conf=}") ;;
     *) die "$usage" ;;
   esac
@@ -206,4 +209,10 @@ else
   bash "$here/daemon.sh" restart "$daemon" "$node/bin/$daemon.sh"
   rm -f "$changed"
   say "the $daemon begins on $address"
+fi
+
+if [[ $role == worker && -n $spot ]]; then
+  printf 'exec %q %q bash %q signal worker PWR\n' "$EMRCTL_PYTHON" "$here/spot.py" "$here/daemon.sh" \
+    >"$node/bin/spot.sh"
+  bash "$here/daemon.sh" start spot "$node/bin/spot.sh"
 fi

@@ -38,7 +38,7 @@ import tarfile
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -235,7 +235,12 @@ def sent_logs(id_: str) -> int:
     return 0
 
 
-VERBS = {"submit": submit, "show": show, "find": find, "cancel": cancel}
+VERBS: dict[str, Callable[..., Any]] = {
+    "submit": submit,
+    "show": show,
+    "find": find,
+    "cancel": cancel,
+}
 
 
 # ---- running one ---------------------------------------------------------------------------------

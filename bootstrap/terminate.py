@@ -9,6 +9,7 @@ What belongs to the stack is what has its tag `emrctl:stack`. Exit code 1 where 
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 STANDING = ["pending", "running", "stopping", "stopped"]
 
@@ -18,7 +19,7 @@ def main(region: str, stack: str) -> None:
     import boto3
 
     ec2 = boto3.client("ec2", region_name=region)
-    filters = [
+    filters: Any = [
         {"Name": "tag:emrctl:stack", "Values": [stack]},
         {"Name": "instance-state-name", "Values": STANDING},
     ]

@@ -116,6 +116,8 @@ class Plan:
             "event-log": self.cluster.event_log_uri,
         }
         flags = [f"--{key}={value}" for key, value in options.items()]
+        if role == "worker" and self.project.ec2.worker.spot:
+            flags.append("--spot")
         return Stage(
             name="standalone.sh",
             command=shlex.join(["bash", f"{_OURS}/standalone.sh", role, *flags]),

@@ -246,6 +246,16 @@ def test_a_worker_on_aws_finds_credentials_by_itself(ready: Node) -> None:
     assert "AWS_REGION=eu-west-1" in environment
 
 
+def test_a_spot_worker_looks_out_for_its_end(ready: Node) -> None:
+    options = ("--master=10.0.0.1", "--address=10.0.0.2")
+    ready.run("standalone.sh", "worker", *options)
+    assert not (ready.node / "bin/spot.sh").exists()
+    done = ready.run("standalone.sh", "worker", *options, "--spot")
+    assert done.returncode == 0, done.stderr
+    assert "spot.py bash" in (ready.node / "bin/spot.sh").read_text()
+    assert "start spot" in (ready.folder / "daemons").read_text()
+
+
 def test_where_an_endpoint_is_given_s3a_has_it_too(ready: Node) -> None:
     local = {
         "SPARK_LOCAL_IP": "127.0.1.1",
