@@ -1,0 +1,65 @@
+"""Files of this machine brought to a node."""
+
+from __future__ import annotations
+
+import posixpath
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emrctl.reach.trouble import UnreachableError
+
+if TYPE_CHECKING:
+    from paramiko import SFTPClient
+
+    from emrctl.reach.line import Line
+
+
+def put(line: Line, source: Path, destination: str) -> int:
+    """The file, or the folder with all that is in it, lies on the node; how many files it got.
+
+    A destination that ends in a slash, or is a folder there, gets it under its own name; a
+    relative one counts from the user's home. `UnreachableError` where it cannot be written.
+    """
+    try:
+        with line.files() as files:
+            return _put(files, source, destination)
+    except (OSError, EOFError) as error:
+        hint = f"Is there room, and may {line.host.user} write there?"
+        msg = f"{destination} could not be written: {error}"
+        raise UnreachableError(msg, hint=hint) from error
+
+
+def _put(files: SFTPClient, source: Path, destination: str) -> int:
+    if destination.endswith("/") or _is_folder(files, destination):
+        destination = posixpath.join(destination, source.name)
+    count = 0
+    for path, name in _files(source, destination):
+        _make_folder(files, posixpath.dirname(name))
+        files.put(str(path), name)
+        files.chmod(name, stat.S_IMODE(path.stat().st_mode))
+        count += 1
+    return count
+
+
+def _files(source: Path, destination: str) -> Iterator[tuple[Path, str]]:
+    if source.is_file():
+        yield source, destination
+        return
+    for path in sorted(source.rglob("*")):
+        if path.is_file():
+            yield path, posixpath.join(destination, path.relative_to(source).as_posix())
+
+
+def _is_folder(files: SFTPClient, name: str) -> bool:
+    try:
+        return stat.S_ISDIR(files.stat(name).st_mode or 0)
+    except FileNotFoundError:
+        return False
+
+
+def _make_folder(files: SFTPClient, name: str) -> None:
+    if name and not _is_folder(files, name):
+        _make_folder(files, posixpath.dirname(name))
+        files.mkdir(name)
