@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from emrctl.reach import nodes
+from emrctl.reach.trouble import UnreachableError
 from emrctl.standalone.bringing import bring_up
 from emrctl.standalone.crew import Crew, Member, Report, Said
 from emrctl.standalone.plan import NODE
@@ -47,16 +48,20 @@ def drain(crew: Crew, worker: Member, within_s: int = DRAIN_S) -> None:
     A worker that runs no more, or whose executors do not end in time, is not waited for.
     """
     daemon = f"bash {NODE}/bootstrap/daemon.sh"
-    crew.reached(worker)
+    try:
+        crew.reached(worker)
+    except UnreachableError as error:
+        worker.report(worker.name, f"not drained: {error.message}")
+        return
     if Said().by(worker.line, f"{daemon} status worker"):
         return
     worker.report(worker.name, "taking no more work")
-    worker.asked(f"{daemon} signal worker PWR")
+    Said().by(worker.line, f"{daemon} signal worker PWR")
     primary = crew.member(nodes.PRIMARY)
     waiting = f"bash {NODE}/bin/master drained {worker.node.private_ip} {within_s}"
     said = Said(functools.partial(worker.report, worker.name))
     said.by(primary.line, waiting)
-    worker.asked(f"{daemon} stop worker")
+    Said().by(worker.line, f"{daemon} stop worker")
 
 
 def restarted(

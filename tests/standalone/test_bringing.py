@@ -17,6 +17,7 @@ import pytest
 from emrctl import bundled, home, standalone
 from emrctl.reach import hostkeys
 from emrctl.reach.trouble import HostKeyError, NoKeyError
+from emrctl.specs.ec2 import WorkersSpec
 from emrctl.standalone.bringing import brought_up
 from emrctl.standalone.crew import Crew
 from emrctl.standalone.trouble import NodesFailedError
@@ -144,6 +145,21 @@ def test_a_port_that_does_not_answer_is_told_with_its_node(make: Make) -> None:
     assert f"port {one.target.ssh_port} of 127.9.9.9 does not answer" in caught.value.message
     assert "security group" in caught.value.hint
     assert any("waiting until it answers" in line for line in one.lines("worker-1"))
+
+
+def test_a_worker_that_is_gone_holds_up_nobody_who_drains_it(make: Make) -> None:
+    one = make(2)
+    fewer = one.project.model_copy(
+        update={"cluster": one.project.ec2.model_copy(update={"worker": WorkersSpec(count=1)})}
+    )
+    assert standalone.leaving(fewer, one.cluster) == ("worker-2",)
+    nodes = (*one.cluster.nodes[:2], replace(one.cluster.nodes[2], public_ip="127.9.9.9"))
+    cluster = replace(one.cluster, nodes=nodes)
+    with Crew(one.target, cluster, one.hear, answer_s=0.2) as crew:
+        standalone.drain(crew, crew.member("worker-2"))
+        standalone.drain(crew, crew.member("worker-1"))  # where no worker runs
+    assert any("not drained: port" in line for line in one.lines("worker-2"))
+    assert one.lines("worker-1") == []
 
 
 def test_a_host_key_that_changed_is_refused(make: Make) -> None:
