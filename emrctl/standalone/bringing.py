@@ -68,9 +68,9 @@ def brought_up(crew: Crew, project: ProjectSpec, scripts: Mapping[str, str]) -> 
 
 def await_workers(crew: Crew, count: int) -> None:
     """The master has that many workers alive."""
-    primary = crew.member(nodes.PRIMARY)
     command = f"bash {NODE}/bin/master await {count} {_WORKERS_S}"
-    primary.report(primary.name, primary.asked(command))
+    primary = crew.member(nodes.PRIMARY)
+    crew.each("waiting for workers", lambda one: one.ran("the master", command), [primary])
 
 
 def _secret(primary: Member) -> bytes:

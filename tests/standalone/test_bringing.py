@@ -147,6 +147,16 @@ def test_a_port_that_does_not_answer_is_told_with_its_node(make: Make) -> None:
     assert any("waiting until it answers" in line for line in one.lines("worker-1"))
 
 
+def test_workers_that_do_not_come_are_told_in_the_masters_words(make: Make, light: Path) -> None:
+    one = make(1)
+    text = (light / "standalone.sh").read_text()
+    bad = text.replace('echo "the master has $2 workers"', 'echo "0 of $2 workers came"; exit 1')
+    (light / "standalone.sh").write_text(bad)
+    with pytest.raises(NodesFailedError, match="waiting for workers failed on primary") as caught:
+        up(one)
+    assert "0 of 1 workers came" in caught.value.message
+
+
 def test_a_worker_that_is_gone_holds_up_nobody_who_drains_it(make: Make) -> None:
     one = make(2)
     fewer = one.project.model_copy(
