@@ -32,15 +32,15 @@ check: $(STAMP) ## lint, format and types
 engine: $(STAMP) ## the real Pulumi engine for the tests: pulumi on PATH, else built once by go
 	@$(BIN)/python -m tests.engine.build
 
-# One process for each kind: a YARN, a SparkSession and the real engine never share a machine's memory.
+# One run for each kind: a YARN, a SparkSession and the real engine never share a machine's memory.
 test: check engine ## everything that needs neither AWS nor a GPU
-	$(BIN)/pytest -q -m "not yarn and not spark and not engine"
+	$(BIN)/pytest -q -n logical --dist loadfile -m "not yarn and not spark and not engine"
 	$(BIN)/pytest -q -m engine
 	$(BIN)/pytest -q -m spark
 	$(BIN)/pytest -q -m yarn
 
 test-unit: $(STAMP) ## the tests that need no Java
-	$(BIN)/pytest -q -m "not yarn and not spark and not engine"
+	$(BIN)/pytest -q -n logical --dist loadfile -m "not yarn and not spark and not engine"
 
 test-yarn: $(STAMP) ## the tests against the emulator with a real YARN
 	$(BIN)/pytest -q -m yarn

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,6 +47,22 @@ def _few_managed_policies() -> Iterator[None]:
     ours = {name: item for name, item in every.items() if "EMR" in name or "SSM" in name}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(models, "aws_managed_policies_data", json.dumps(ours))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_images() -> Iterator[None]:
+    """Moto makes 850 images for each test that asks EC2: a few, and Amazon Linux's, are enough."""
+    from moto.ec2.models import amis
+
+    load = amis.load_resource
+
+    def few(name: str) -> Any:
+        return [] if "optimized_amis" in name else load(name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(amis, "AMIS", amis.AMIS[:3])
+        patch.setattr(amis, "load_resource", few)
         yield
 
 

@@ -28,7 +28,9 @@ def list_clusters(
     Those of another kind than the spec's are left out where the caller may not list them.
     """
     found = _clusters(project, target, leaving=True, ended=ended)
-    return tuple(sorted(found, key=lambda cluster: cluster.created, reverse=True))
+    # EC2 tells whole seconds: of two of one second the one that stands is the newer.
+    by_age = sorted(found, key=lambda cluster: (cluster.created, not cluster.ended), reverse=True)
+    return tuple(by_age)
 
 
 def find_cluster(project: ProjectSpec, target: Target, name: str | None = None) -> Cluster:
