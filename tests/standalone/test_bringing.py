@@ -96,7 +96,7 @@ def test_the_node_that_fails_is_named_with_its_own_last_lines_and_up_goes_on(
     make: Make, tmp_path: Path
 ) -> None:
     body = """
-        echo "on $EMRCTL_INSTANCE"
+        echo "on $EMRCTL_INSTANCE" >&2  # one stream: two arrive in whichever order
         if [[ -e ~/bad ]]; then echo "out of luck" >&2; exit 4; fi
         echo well >>~/times
     """
