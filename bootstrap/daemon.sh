@@ -96,12 +96,23 @@ keep() { # PROGRAM: until TERM
   done
 }
 
+lives() { # GROUP: whether any of its processes does; what nobody has waited for yet does not
+  local file stat state group
+  for file in /proc/[0-9]*/stat; do
+    { read -r stat <"$file"; } 2>/dev/null || continue
+    # After the name, in which there may be anything: state, parent, group.
+    read -r state _ group _ <<<"${stat##*) }"
+    [[ $group != "$1" || $state == Z ]] || return 0
+  done
+  return 1
+}
+
 end() {
   local pid
   pid=$(kept) || return 0
-  kill -TERM "$pid" 2>/dev/null || true
+  kill -TERM -- "-$pid" 2>/dev/null || true # a script's own commands hear nothing of its end
   for _ in $(seq 100); do
-    kill -0 -- "-$pid" 2>/dev/null || break
+    lives "$pid" || break
     sleep 0.1
   done
   kill -KILL -- "-$pid" 2>/dev/null || true

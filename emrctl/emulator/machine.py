@@ -84,6 +84,7 @@ class Machine:
         return (
             found
             | {"EMRCTL_NODE_PATH": found["PATH"], processes.INSTANCE_MARK: self.id}
+            | {"EMRCTL_JAVA_OPTIONS": " ".join(java.JVM_OPTIONS)}
             | ({"EMRCTL_JARS": str(jars.folder / "s3a")} if jars else {})
         )
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 _STANDING = ("pending", "running", "stopping", "stopped")
+_LEAVING = (*_STANDING, "shutting-down")
 # EC2 itself gives up on a stop after some minutes, and forces it.
 _PATIENCE_S = 1200.0
 
@@ -95,10 +96,9 @@ def end_workers(
     ids = [known[name] for name in dict.fromkeys(names)]
     with translated(f"ending {', '.join(names)} of {cluster.stack}"):
         report(f"ending {', '.join(names)}")
-        ec2 = target.client("ec2")
-        ec2.terminate_instances(InstanceIds=ids)
-        often = {"Delay": target.poll_s, "MaxAttempts": round(_PATIENCE_S / target.poll_s)}
-        ec2.get_waiter("instance_terminated").wait(InstanceIds=ids, WaiterConfig=often)
+        target.client("ec2").terminate_instances(InstanceIds=ids)
+        while any(item["InstanceId"] in ids for item in described(project, target, _LEAVING)):
+            time.sleep(target.poll_s)
 
 
 def _ours(project: ProjectSpec, target: Target, name: str | None) -> Cluster:
