@@ -10,7 +10,7 @@ from emrctl import asking
 from emrctl.errors import ProvisioningError, UsageError
 from emrctl.provision import Cluster, Node
 from emrctl.specs import ClusterSpec, Ec2ClusterSpec, SparkSettings
-from emrctl.store import ClusterFacts, Run
+from tests.facts import run_on
 
 ON_EMR = Cluster(
     name="main",
@@ -36,34 +36,12 @@ ON_EC2 = replace(ON_EMR, id="i-1", state="RUNNING", spec=Ec2ClusterSpec(), nodes
 FIVE = SparkSettings(executors=5, executor_cores=2, executor_memory="4743M")
 
 
-def run_on(place: Cluster) -> Run:
-    facts = ClusterFacts(
-        name="main",
-        id=place.id,
-        release=place.spec.release,
-        primary_type="m5.xlarge",
-        core_type="m5.xlarge",
-        core_count=2,
-        hourly_usd=0.72,
-    )
-    return Run(
-        id="r1",
-        job="svm",
-        project="pets",
-        target="local",
-        identity="e",
-        bucket="b",
-        cluster=facts,
-        created="",
-    )
-
-
 def test_yarn_is_asked_for_containers() -> None:
     found = asking.request(ON_EMR, FIVE)
     assert (found.master, found.conf) == ("yarn", {})
     assert found.warning is not None
     assert "room for 4" in found.warning
-    conf = asking.own_conf(ON_EMR, run_on(ON_EMR))
+    conf = asking.own_conf(ON_EMR, run_on(ON_EMR.id))
     assert (conf["spark.app.name"], conf["spark.yarn.tags"]) == ("svm", "emrctl-r1")
 
 
@@ -72,7 +50,7 @@ def test_a_standalone_master_is_asked_for_cores_by_its_private_address() -> None
     assert found.master == "spark://10.0.0.7:7077"
     assert found.conf["spark.cores.max"] == "10"
     assert found.warning is not None
-    conf = asking.own_conf(ON_EC2, run_on(ON_EC2))
+    conf = asking.own_conf(ON_EC2, run_on(ON_EC2.id))
     assert conf["spark.app.name"] == "svm emrctl-r1"
     assert "spark.yarn.tags" not in conf
     assert conf["spark.eventLog.dir"] == "s3://b/eventlogs/"

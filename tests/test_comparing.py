@@ -12,18 +12,9 @@ from emrctl import comparing
 from emrctl.config import Config
 from emrctl.errors import NotFoundError, UsageError
 from emrctl.specs import ProjectSpec
-from emrctl.store import ClusterFacts, Run
+from emrctl.store import Run
 from emrctl.workspace import Workspace
-
-FACTS = ClusterFacts(
-    name="main",
-    id="j-1",
-    release="emr-7.5.0",
-    primary_type="m5.xlarge",
-    core_type="m5.xlarge",
-    core_count=2,
-    hourly_usd=0.72,
-)
+from tests.facts import FACTS
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ from emrctl.config import Config
 from emrctl.errors import NotFoundError, UsageError
 from emrctl.experiments import Trial
 from emrctl.specs import ExperimentSpec, ProjectSpec
-from emrctl.store import ClusterFacts, Run
+from emrctl.store import Run
 from emrctl.workspace import Workspace
+from tests.facts import FACTS
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 # In a process of its own: jobs' modules stand at the top of sys.path there.
@@ -28,15 +29,6 @@ GRID = ExperimentSpec.model_validate(
         "factors": {"executors": [2, 4], "partitions": [8, 24]},
         "repeats": 2,
     }
-)
-FACTS = ClusterFacts(
-    name="main",
-    id="j-1",
-    release="emr-7.5.0",
-    primary_type="m5.xlarge",
-    core_type="m5.xlarge",
-    core_count=2,
-    hourly_usd=0.72,
 )
 
 

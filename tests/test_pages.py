@@ -14,33 +14,10 @@ from emrctl.metrics.standalone import Master
 from emrctl.metrics.yarn import ResourceManager
 from emrctl.reach import fetching
 from emrctl.reach.trouble import UnreachableError
-from emrctl.store import ClusterFacts, Run
 from emrctl.workspace import Workspace
+from tests.facts import run_on
 
 APP = "app-20261120130410-0001"
-
-
-def run_on(cluster_id: str) -> Run:
-    facts = ClusterFacts(
-        name="main",
-        id=cluster_id,
-        release="x",
-        primary_type="m5.xlarge",
-        core_type="m5.xlarge",
-        core_count=2,
-        hourly_usd=0.72,
-        primary_dns="primary",
-    )
-    return Run(
-        id="r1",
-        job="svm",
-        project="pets",
-        target="local",
-        identity="e",
-        bucket="b",
-        cluster=facts,
-        created="",
-    )
 
 
 class Network:
@@ -65,7 +42,7 @@ def workspace(fetch: Callable[[str], Any] | None = None) -> Workspace:
 
 
 def test_a_run_on_emr_asks_yarn_and_its_proxy() -> None:
-    found = pages.places(workspace(lambda url: {"at": url}), run_on("j-1"))
+    found = pages.places(workspace(lambda url: {"at": url}), run_on("j-1", primary_dns="primary"))
     assert isinstance(found.manager, ResourceManager)
     assert found.manager.fetch("/ws") == {"at": "http://primary/yarn/ws"}
     assert found.spark("application_1_1")("/api") == {

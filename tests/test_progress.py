@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from emrctl import progress
-from emrctl.store import ClusterFacts, Run
+from tests import facts
 
-FACTS = ClusterFacts(
-    name="main",
-    id="j-1",
-    release="emr-7.5.0",
-    primary_type="m5.xlarge",
-    core_type="m5.xlarge",
-    core_count=2,
-    hourly_usd=0.72,
-)
-RUN = Run(
-    id="r1",
-    job="svm",
-    project="pets",
-    target="local",
-    identity="e",
-    bucket="b",
-    cluster=FACTS,
-    created="2026-11-20T10:00:00+00:00",
-    state="RUNNING",
-)
+RUN = dataclasses.replace(facts.RUN, state="RUNNING")
 APP = {"id": "application_1_0001", "state": "RUNNING", "startedTime": 5, "runningContainers": 3}
 
 

@@ -9,28 +9,15 @@ from pathlib import Path
 import pytest
 
 from emrctl.errors import EmrctlError, NotFoundError
-from emrctl.store import ClusterFacts, Folder, Run, Store, TrialFacts, new_id
-
-FACTS = ClusterFacts(
-    name="main",
-    id="j-1",
-    release="emr-7.5.0",
-    primary_type="m5.xlarge",
-    core_type="m5.xlarge",
-    core_count=2,
-    hourly_usd=0.72,
-)
+from emrctl.store import Folder, Run, Store, TrialFacts, new_id
+from tests import facts
 
 
 def a_run(run_id: str = "20261120-101502-svm-3f9a", **changes: object) -> Run:
-    run = Run(
+    run = replace(
+        facts.RUN,
         id=run_id,
-        job="svm",
-        project="pets",
-        target="local",
         identity="e-1",
-        bucket="b",
-        cluster=FACTS,
         created="2026-11-20T10:15:02.000+00:00",
         settings={"executors": 5},
         arguments=("--one", "a b"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from emrctl.standalone.bringing import bring_up
 from emrctl.standalone.crew import Crew
-from emrctl.standalone.life import drain, leaving, resized, restarted
+from emrctl.standalone.life import drain, leaving, resized
 from emrctl.standalone.trouble import NodesFailedError
 from emrctl.standalone.visiting import copy, exec_on
 
@@ -17,5 +17,4 @@ __all__ = [
     "exec_on",
     "leaving",
     "resized",
-    "restarted",
 ]

@@ -1,14 +1,12 @@
-"""A cluster that changes: workers that leave, instances that were stopped and started."""
+"""A cluster that shrinks: workers that leave are emptied first."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from emrctl.reach import nodes
 from emrctl.reach.trouble import UnreachableError
-from emrctl.standalone.bringing import bring_up
 from emrctl.standalone.crew import Crew, Member, Report, Said
 from emrctl.standalone.plan import NODE
 
@@ -62,18 +60,3 @@ def drain(crew: Crew, worker: Member, within_s: int = DRAIN_S) -> None:
     said = Said(functools.partial(worker.report, worker.name))
     said.by(primary.line, waiting)
     Said().by(worker.line, f"{daemon} stop worker")
-
-
-def restarted(
-    project: ProjectSpec,
-    target: Target,
-    cluster: Cluster,
-    scripts: Mapping[str, str],
-    report: Report,
-) -> None:
-    """The instances of a cluster that was stopped, and started again, are a cluster again.
-
-    Addresses may be others than before: what depends on them is written anew, and master and
-    workers begin again where they do not run already.
-    """
-    bring_up(project, target, cluster, scripts, report)

@@ -214,7 +214,7 @@ def test_a_stopped_cluster_comes_back_and_knows_what_was_interrupted(
     one.nodes.ec2.start_instances(InstanceIds=ids)
     for node in ids:
         one.nodes.until(node, "running")
-    standalone.restarted(one.project, one.target, one.cluster, {}, one.hear)
+    standalone.bring_up(one.project, one.target, one.cluster, {}, one.hear)
     assert one.lines("primary")[-1] == "the master has 1 workers with 4 cores"
     assert one.backend.step(id_).state == "INTERRUPTED"
     backend, id_ = submit(one, 0.0, "second")

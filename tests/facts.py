@@ -1,0 +1,33 @@
+"""A run and its cluster as a store has them, for whoever needs some run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from emrctl.store import ClusterFacts, Run
+
+FACTS = ClusterFacts(
+    name="main",
+    id="j-1",
+    release="emr-7.5.0",
+    primary_type="m5.xlarge",
+    core_type="m5.xlarge",
+    core_count=2,
+    hourly_usd=0.72,
+)
+RUN = Run(
+    id="r1",
+    job="svm",
+    project="pets",
+    target="local",
+    identity="e",
+    bucket="b",
+    cluster=FACTS,
+    created="2026-11-20T10:00:00.000+00:00",
+)
+
+
+def run_on(cluster_id: str, **facts: Any) -> Run:
+    """The run, on the cluster with that id."""
+    return replace(RUN, cluster=replace(FACTS, id=cluster_id, **facts))
