@@ -11,10 +11,8 @@ from emrctl import launching, preflight
 from emrctl.errors import ProvisioningError
 from emrctl.preflight import Finding
 from emrctl.specs import ProjectSpec
+from tests.preflight.accounts import HEALTHY, TARGET, instances
 from tests.recorded import Answer, Recorded, refused
-from tests.test_preflight import HEALTHY, TARGET, _clients, _instances
-
-__all__ = ["_clients"]  # a fixture
 
 
 def _image(**other: Any) -> Any:
@@ -112,7 +110,7 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Answer], str, str]] = {
     ),
     "quota on demand": (
         {"worker": {"spot": False, "count": 2}},
-        {"DescribeInstances": _instances(4)},
+        {"DescribeInstances": instances(4)},
         "12 vCPUs of standard instances on demand are wanted, and 0",
         "L-1216C47A",
     ),

@@ -1,0 +1,30 @@
+"""A healthy account, whose answers a test may change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from emrctl import target as targets
+from tests.preflight.accounts import HEALTHY
+from tests.recorded import Recorded
+
+
+@pytest.fixture(scope="module")
+def _clients() -> Iterator[None]:
+    """boto3's clients are made once for all tests here, and for these alone."""
+    for cache in (targets._client, targets._session):
+        cache.cache_clear()
+    yield
+    for cache in (targets._client, targets._session):
+        cache.cache_clear()
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch, _clients: None) -> Recorded:
+    """A healthy account, whose answers a test may change."""
+    found = Recorded(HEALTHY)
+    # A function, and so a method: an object that can be called would not get the client.
+    monkeypatch.setattr("botocore.client.BaseClient._make_api_call", found.answer)
+    return found

@@ -1,0 +1,123 @@
+"""An AWS that denies, or does not answer at all."""
+
+from __future__ import annotations
+
+import pytest
+from botocore import exceptions as boto
+
+from emrctl import preflight
+from emrctl.errors import CredentialsError, ProvisioningError
+from tests.preflight.accounts import HEALTHY, TARGET, pets
+from tests.recorded import Recorded, refused
+
+DENIED = refused("UnauthorizedOperation", "not authorized to perform: ec2:DescribeVpcs on it", 403)
+
+
+@pytest.mark.parametrize("operation", sorted(set(HEALTHY) - {"GetCallerIdentity", "HeadBucket"}))
+def test_what_may_not_be_looked_at_is_a_warning(aws: Recorded, operation: str) -> None:
+    cluster = {"network": {"subnets": ["subnet-1"], "vpc": "vpc-1"}, "key_pair": "mine"}
+    cluster |= {"bootstrap": ["s3://elsewhere/x.sh"]}
+    for wanted in ({}, cluster):
+        aws.answers[operation] = DENIED
+        found = preflight.check(pets(**wanted), TARGET)
+        assert {item.severity for item in found} <= {"warning"}
+        aws.answers[operation] = HEALTHY[operation]
+
+
+# What ends everything: AWS's error, our family, words of the message and of the hint.
+ENDS: dict[str, tuple[Exception, type[Exception], str, str]] = {
+    "expired": (
+        refused("ExpiredToken", "The security token included in the request is expired"),
+        CredentialsError,
+        "the session has expired",
+        "aws sso login",
+    ),
+    "unknown key": (
+        refused("InvalidClientTokenId"),
+        CredentialsError,
+        "does not know these keys",
+        "AWS_PROFILE",
+    ),
+    "clock": (refused("SignatureDoesNotMatch"), CredentialsError, "clock is off", "date -u"),
+    "second factor": (
+        refused("AccessDenied", "explicit deny: aws:MultiFactorAuthPresent"),
+        CredentialsError,
+        "second factor (MFA)",
+        "get-session-token",
+    ),
+    "wrong second factor": (
+        refused("AccessDenied", "MultiFactorAuthentication failed with invalid MFA one time pass"),
+        CredentialsError,
+        "second factor (MFA)",
+        "mfa_serial",
+    ),
+    "single sign-on over": (
+        boto.UnauthorizedSSOTokenError(),
+        CredentialsError,
+        "single sign-on session is missing or over",
+        "aws sso login",
+    ),
+    "single sign-on token": (
+        boto.TokenRetrievalError(provider="sso", error_msg="expired"),
+        CredentialsError,
+        "single sign-on",
+        "aws sso login",
+    ),
+    "nobody": (boto.NoCredentialsError(), CredentialsError, "no AWS credentials", "target: local"),
+    "no profile": (
+        boto.ProfileNotFound(profile="pets"),
+        CredentialsError,
+        "no such profile",
+        "list-profiles",
+    ),
+    "role": (
+        boto.CredentialRetrievalError(provider="assume-role", error_msg="no"),
+        CredentialsError,
+        "could not be had",
+        "role_arn",
+    ),
+    "throttled": (
+        refused("ThrottlingException", "Rate exceeded"),
+        ProvisioningError,
+        "asks for fewer calls",
+        "Wait a minute",
+    ),
+    "no network": (
+        boto.EndpointConnectionError(endpoint_url="https://sts"),
+        ProvisioningError,
+        "cannot be reached",
+        "HTTPS_PROXY",
+    ),
+    "proxy": (
+        boto.SSLError(endpoint_url="https://sts", error=OSError("self-signed")),
+        ProvisioningError,
+        "certificate",
+        "AWS_CA_BUNDLE",
+    ),
+    "AWS is down": (
+        refused("ServiceUnavailable", status=503),
+        ProvisioningError,
+        "failed on its side",
+        "Wait a moment",
+    ),
+    "region is off": (refused("OptInRequired"), Exception, "not switched this region", "`region`"),
+}
+
+
+@pytest.mark.parametrize("operation", ["GetCallerIdentity", "DescribeInstances"])
+@pytest.mark.parametrize("name", ENDS)
+def test_an_aws_that_does_not_answer_is_explained(aws: Recorded, name: str, operation: str) -> None:
+    failure, family, what, hint = ENDS[name]
+    aws.answers[operation] = failure
+    with pytest.raises(family) as caught:
+        preflight.ready(pets(), TARGET)
+    assert what in str(caught.value)
+    assert hint in str(getattr(caught.value, "hint", ""))
+
+
+def test_a_denied_caller_is_told_what_was_denied(aws: Recorded) -> None:
+    aws.answers["GetCallerIdentity"] = refused(
+        "AccessDenied", "User: x is not authorized to perform: sts:GetCallerIdentity"
+    )
+    with pytest.raises(CredentialsError, match=r"may not do that \(sts:GetCallerIdentity\)"):
+        preflight.check(pets(), TARGET)

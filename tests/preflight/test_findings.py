@@ -1,0 +1,111 @@
+"""Preflight on accounts of recorded answers: a healthy one, and each thing that can be wrong."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from emrctl import preflight
+from emrctl.errors import ProvisioningError
+from emrctl.preflight import Finding
+from tests.preflight.accounts import (
+    HARD,
+    TARGET,
+    all_there,
+    blocked,
+    errors,
+    instances,
+    named,
+    pets,
+)
+from tests.preflight.wrong import WARNED, WRONG
+from tests.recorded import Recorded
+
+
+def test_a_healthy_account_has_nothing_to_say(aws: Recorded) -> None:
+    assert preflight.check(pets(), TARGET) == []
+    assert preflight.ready(pets(), TARGET) == pets()
+
+
+def test_all_that_a_spec_may_name_is_looked_up(aws: Recorded) -> None:
+    all_there(aws)
+    assert preflight.check(pets(**HARD), TARGET) == []
+    seen = {operation for operation, _ in aws.calls}
+    assert seen >= {"DescribeKey", "DescribeImages", "GetInstanceProfile", "HeadObject"}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_would_fail_is_found_with_what_to_do(aws: Recorded, name: str) -> None:
+    cluster, answers, what, hint = WRONG[name]
+    aws.answers |= answers
+    found = errors(**cluster)
+    assert any(what in item.what and hint in item.hint for item in found), found
+    with pytest.raises(ProvisioningError, match="nothing was made"):
+        preflight.ready(pets(**cluster), TARGET)
+
+
+def test_our_own_things_are_no_obstacle(aws: Recorded) -> None:
+    mine = [
+        {"Key": "emrctl:project", "Value": "pets"},
+        {"Key": "emrctl:stack", "Value": "pets-main"},
+    ]
+    aws.answers |= {
+        "DescribeInstances": instances(9, Tags=mine),
+        "DescribeVpcs": {"Vpcs": [{"VpcId": f"vpc-{n}", "Tags": mine} for n in range(64)]},
+        "GetRole": lambda asked: {"Role": named(asked["RoleName"], Tags=mine)},
+        "HeadBucket": {"BucketRegion": "us-east-1"},
+        "GetBucketTagging": {"TagSet": mine},
+    }
+    assert preflight.check(pets(), TARGET) == []
+
+
+@pytest.mark.parametrize("name", WARNED)
+def test_what_may_surprise_is_a_warning(
+    aws: Recorded, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster, answers, words = WARNED[name]
+    aws.answers |= answers
+    found = preflight.check(pets(**cluster), TARGET)
+    assert {item.severity for item in found} == {"warning"}
+    assert any(words in item.what and item.hint for item in found)
+    with caplog.at_level(logging.WARNING):
+        preflight.ready(pets(**cluster), TARGET)
+    assert words in caplog.text
+
+
+def test_rules_that_nobody_waived_are_named(aws: Recorded) -> None:
+    project = pets(storage={"versioning": False})
+    found = {item.what: item.hint for item in preflight.check(project, TARGET)}
+    assert any(
+        "CKV_AWS_21" in what and "waivers: {CKV_AWS_21" in hint for what, hint in found.items()
+    )
+    reasons = {"CKV_AWS_21": "runs are never written twice", "S3.14": "as for CKV_AWS_21 above"}
+    waived = project.model_copy(update={"waivers": reasons})
+    assert preflight.check(waived, TARGET) == []
+    odd = pets().model_copy(update={"waivers": {"CKV_NONE": "there is no such rule"}})
+    (warned,) = preflight.check(odd, TARGET)
+    assert "CKV_NONE" in warned.what
+
+
+def test_a_group_that_emr_would_refuse_is_named(
+    aws: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("emrctl.preflight.declared._WORLD", (None, "0.0.0.0/0"))  # all rules open
+    found = {item.what for item in errors()}
+    assert any("refuses primary-from-core" in what for what in found)
+    aws.answers["GetBlockPublicAccessConfiguration"] = blocked(ranges=((0, 65535),))
+    assert errors() == []
+
+
+def test_errors_come_first_and_are_told_together() -> None:
+    findings = [
+        Finding(about="a", severity="error", what="no key", hint="Make one."),
+        Finding(about="b", severity="error", what="no role", hint="Make it."),
+        Finding(about="c", severity="warning", what="odd", hint="Mind."),
+    ]
+    with pytest.raises(ProvisioningError) as caught:
+        preflight.refuse(findings)
+    assert str(caught.value) == "nothing was made: no key\n  also: no role. Make it."
+    assert caught.value.hint == "Make one."
+    preflight.refuse(findings[2:])
