@@ -78,7 +78,7 @@ def test_history_tells_what_was_done(work: Work) -> None:
     assert (last.kind, last.result) == ("update", "succeeded")
     assert last.changes["update"] == 1
     assert first.changes["create"] > 20
-    assert first.started < last.started
+    assert first.started <= last.started  # in whole seconds: an update may take less
 
 
 def test_export_is_what_pulumi_takes_back_and_holds_no_key(work: Work, tmp_path: Path) -> None:
