@@ -71,6 +71,11 @@ class Line:
         """Whether it stands now."""
         return self._transport is not None and self._transport.is_active()
 
+    @property
+    def cut(self) -> bool:
+        """Whether it stood once and does not any more."""
+        return self._transport is not None and not self._transport.is_active()
+
     def transport(self) -> Transport:
         """The connection; `UnreachableError` where there is none to be had."""
         with self._lock:

@@ -46,6 +46,9 @@ class Primary:
 
     def line(self) -> Line:
         """The line to it; `UnreachableError` where it has no address, or no key is here."""
+        if self._line is not None and self._line.cut:
+            # What was cut may be gone, or elsewhere: EC2 says so at once, a dead address never.
+            self.close()
         if self._line is None:
             found = _described(self.target, self.id)
             self._node = _node(found)

@@ -236,7 +236,7 @@ def test_a_running_step_is_cancelled_and_leaves_its_event_log(
 ) -> None:
     one = make(1)
     up(one)
-    backend, id_ = submit(one, 60.0)
+    backend, id_ = submit(one, 10.0)
     at_work(one, id_, "worker-1")
     backend.cancel(id_)
     assert finished(backend, id_, 40).state == "CANCELLED"
