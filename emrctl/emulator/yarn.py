@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import secrets
 import signal
@@ -27,6 +28,9 @@ _SERVER = "org.apache.hadoop.yarn.server"
 _RESOURCE_MANAGER = f"{_SERVER}.resourcemanager.ResourceManager"
 _NODE_MANAGER = f"{_SERVER}.nodemanager.NodeManager"
 _START_TIMEOUT_S = 60.0
+# Below those that systems give to outgoing connections: such a one took a port that had been free
+# a moment before.
+_PORTS = range(20_000, 32_768)
 _UNFINISHED = "NEW,NEW_SAVING,SUBMITTED,ACCEPTED,RUNNING"
 
 
@@ -235,15 +239,19 @@ def _opener() -> urllib.request.OpenerDirector:
 
 
 def new_ports() -> Ports:
-    """Five ports of loopback that nobody has now."""
-    with contextlib.ExitStack() as stack:
-        taken = []
-        for _ in range(5):
-            probe = stack.enter_context(socket.socket())
-            probe.bind(("127.0.0.1", 0))
-            taken.append(probe.getsockname()[1])
-    client, scheduler, tracker, admin, web = taken
+    """Five ports of loopback that nobody has now, and no outgoing connection will be given."""
+    candidates = secrets.SystemRandom().sample(_PORTS, len(_PORTS))
+    client, scheduler, tracker, admin, web = itertools.islice(filter(_free, candidates), 5)
     return Ports(client=client, scheduler=scheduler, tracker=tracker, admin=admin, web=web)
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def new_secrets(folder: Path) -> Secrets:
