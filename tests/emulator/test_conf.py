@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from emrctl.emulator import consent, door, hadoopconf, java, logs, runner, sparkconf
+from emrctl.emulator import consent, door, hadoopconf, java, logs, runner, sparkconf, yarn
 from emrctl.emulator.differences import DIFFERENCES
 from emrctl.emulator.java import Hadoop
 from emrctl.emulator.model import Cluster, Group, Node, Step
@@ -227,3 +227,10 @@ def test_consent_is_remembered() -> None:
     assert consent.was_shown()
     assert "your own" in consent.TEXT
     assert all(DIFFERENCES)
+
+
+def test_daemons_get_ports_that_no_outgoing_connection_is_given() -> None:
+    ports = yarn.new_ports()
+    taken = {ports.client, ports.scheduler, ports.tracker, ports.admin, ports.web}
+    assert len(taken) == 5
+    assert taken < set(range(20_000, 32_768))
