@@ -43,6 +43,10 @@ class Watcher:
     """Looks at one run's application, not too often, and keeps what it saw last."""
 
     def __init__(self, workspace: Workspace) -> None:
+        # Now, and not at the first look: a Ctrl-C in the middle of an import that makes dataclasses
+        # ends Python by the signal, whatever exit code is asked for.
+        from emrctl.metrics import live, nodes, standalone, yarn  # noqa: F401
+
         self._workspace = workspace
         self._seen = Progress()
         self._not_before = 0.0
