@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emrctl import awserrors, home
+from emrctl import awserrors, awsitems, home
+from emrctl.awsitems import tags
 from emrctl.errors import NotFoundError, ProvisioningError
 from emrctl.specs import Ec2ClusterSpec, ProjectSpec
 from emrctl.specs.ec2 import CALLER, NOBODY
@@ -55,9 +56,7 @@ def instances(project: ProjectSpec, target: Target) -> Iterator[dict[str, Any]]:
         {"Name": "tag-key", "Values": ["emrctl:role"]},
         {"Name": "instance-state-name", "Values": _ALIVE},
     ]
-    for page in target.client("ec2").get_paginator("describe_instances").paginate(Filters=filters):
-        for reservation in page["Reservations"]:
-            yield from reservation["Instances"]
+    return awsitems.instances(target.client("ec2"), Filters=filters)
 
 
 def images(
@@ -70,8 +69,7 @@ def images(
     """
     kept = {}
     for item in alive or ():
-        tags = {tag["Key"]: tag["Value"] for tag in item.get("Tags", ())}
-        kept[tags.get("emrctl:image")] = str(item["ImageId"])
+        kept[tags(item).get("emrctl:image")] = str(item["ImageId"])
     found = {}
     for role, type_ in (("primary", spec.primary.type), ("worker", spec.worker.type)):
         named = spec.image(type_)

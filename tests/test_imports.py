@@ -36,7 +36,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("emrctl.yamlfile", "emrctl.emulator"),
     ("emrctl.specs",),
     ("emrctl.catalog",),
-    ("emrctl.awserrors",),
+    ("emrctl.awserrors", "emrctl.awsitems"),
     ("emrctl.errors", "emrctl.home"),
 )
 # A library, and the modules that may import it.

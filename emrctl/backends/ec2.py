@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from emrctl import awserrors
+from emrctl.awsitems import instances
 from emrctl.backends import logs
 from emrctl.backends.base import LogFile, SilenceError, Step, StepSpec
 from emrctl.errors import EmrctlError, NotFoundError, ProvisioningError
@@ -155,17 +156,16 @@ class Ec2Backend:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            found = self.target.client("ec2").describe_instances(InstanceIds=[self.cluster_id])
+            found = list(instances(self.target.client("ec2"), InstanceIds=[self.cluster_id]))
         except (BotoCoreError, ClientError) as error:
             code = (awserrors.answered(error) or {}).get("Code", "")
             if str(code).startswith("InvalidInstanceID"):
                 return f"the primary {self.cluster_id} is no more"
             raise _explained(error, f"asking how {self.cluster_id} is") from error
-        instances = [item for one in found["Reservations"] for item in one["Instances"]]
-        if not instances:
+        if not found:
             return f"the primary {self.cluster_id} is no more"
-        state = instances[0]["State"]["Name"]
-        why = instances[0].get("StateReason", {}).get("Message", "")
+        state = found[0]["State"]["Name"]
+        why = found[0].get("StateReason", {}).get("Message", "")
         return f"the primary is {state}: {why}".rstrip(": ") if state in _GONE else ""
 
     def _kept(self, step_id: str) -> Step | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from emrctl.awsitems import instances
 from emrctl.engine.kind import Aws, Inputs, Kind, Outputs, absent, tags_of
 from emrctl.engine.local_ec2 import marked, observe_tags, ours, retag
 from emrctl.errors import ProvisioningError
@@ -82,12 +83,17 @@ def _market(inputs: Inputs | None) -> dict[str, Any]:
     return {"InstanceMarketOptions": {"MarketType": inputs["marketType"], "SpotOptions": options}}
 
 
+def _known(aws: Aws, id_: str) -> dict[str, Any] | None:
+    """What EC2 says of an instance; None where it knows none."""
+    asked = instances(aws.client("ec2"), InstanceIds=[id_])
+    found: dict[str, Any] | None = absent(lambda: next(asked, None), *_NO_INSTANCE)
+    return found
+
+
 def _described(aws: Aws, id_: str) -> dict[str, Any] | None:
     """What EC2 says of an instance; None where it is gone, or on its way."""
-    ec2 = aws.client("ec2")
-    found = absent(lambda: ec2.describe_instances(InstanceIds=[id_]), *_NO_INSTANCE)
-    items = [item for group in (found or {}).get("Reservations", ()) for item in group["Instances"]]
-    return items[0] if items and items[0]["State"]["Name"] not in _GONE else None
+    found = _known(aws, id_)
+    return found if found and found["State"]["Name"] not in _GONE else None
 
 
 def _find(aws: Aws, inputs: Inputs) -> str | None:
@@ -99,18 +105,14 @@ def _find(aws: Aws, inputs: Inputs) -> str | None:
         {"Name": f"tag:{_NODE_TAG}", "Values": [node]},
         {"Name": "instance-state-name", "Values": ["pending", *_USABLE]},
     ]
-    groups = aws.client("ec2").describe_instances(Filters=filters)["Reservations"]
-    found = [str(item["InstanceId"]) for group in groups for item in group["Instances"]]
+    found = [str(item["InstanceId"]) for item in instances(aws.client("ec2"), Filters=filters)]
     return found[-1] if found else None
 
 
 def _settle(aws: Aws, id_: str, _inputs: Inputs) -> None:
     """The instance runs, or stands still; `ProvisioningError` says why where it ended instead."""
-    ec2 = aws.client("ec2")
     while True:
-        answer = absent(lambda: ec2.describe_instances(InstanceIds=[id_]), *_NO_INSTANCE)
-        groups = (answer or {}).get("Reservations", ())
-        found = next((item for group in groups for item in group["Instances"]), None)
+        found = _known(aws, id_)
         # EC2 may not know an id yet that it has just given.
         state = found["State"]["Name"] if found else "pending"
         if state in _USABLE:
@@ -169,12 +171,7 @@ def _delete(aws: Aws, id_: str, _inputs: Inputs) -> None:
     ec2 = aws.client("ec2")
     if absent(lambda: ec2.terminate_instances(InstanceIds=[id_]), *_NO_INSTANCE) is None:
         return
-    while True:
-        found = absent(lambda: ec2.describe_instances(InstanceIds=[id_]), *_NO_INSTANCE)
-        groups = (found or {}).get("Reservations", ())
-        states = [item["State"]["Name"] for group in groups for item in group["Instances"]]
-        if all(state == "terminated" for state in states):
-            return
+    while (found := _known(aws, id_)) and found["State"]["Name"] != "terminated":
         aws.pause()
 
 

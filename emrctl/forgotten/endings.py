@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from emrctl.awsitems import instances
 from emrctl.backends.pace import Pace
 from emrctl.engine.kind import absent, code_of
 from emrctl.errors import WaitTimeoutError
@@ -116,7 +117,7 @@ def _instances_over(target: Target, things: Sequence[Thing]) -> bool:
         {"Name": "instance-id", "Values": _ids(things)},
         {"Name": "instance-state-name", "Values": _NOT_OVER},
     ]
-    return not target.client("ec2").describe_instances(Filters=filters)["Reservations"]
+    return not any(instances(target.client("ec2"), Filters=filters))
 
 
 def _end_volume(target: Target, id_: str) -> None:

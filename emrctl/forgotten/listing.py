@@ -7,9 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from emrctl import awsitems
+from emrctl.awsitems import tags
 from emrctl.engine.failures import translated
 from emrctl.errors import EmrctlError
-from emrctl.forgotten.machines import ROLE_TAG, machine, tags_of
+from emrctl.forgotten.machines import ROLE_TAG, machine
 from emrctl.forgotten.money import instance, total, volume
 from emrctl.forgotten.networks import TAGGED, thing
 from emrctl.forgotten.networks import listed as network_parts
@@ -110,16 +112,16 @@ def _at_work(target: Target) -> Iterator[Thing]:
     """
     disks, volumes = _volumes(target)
     every = list(_instances(target))
-    own = [one for one in every if ROLE_TAG in tags_of(one)]
-    for one in sorted(own, key=lambda item: tags_of(item)[ROLE_TAG]):
+    own = [one for one in every if ROLE_TAG in tags(one)]
+    for one in sorted(own, key=lambda item: tags(item)[ROLE_TAG]):
         yield machine(target, one, disks)
     yield from volumes
     clusters = {item["Id"]: item for item in _clusters(target)}
     for item in clusters.values():
         yield _cluster(target, item, disks)
     for one in every:
-        tags = tags_of(one)
-        if ROLE_TAG not in tags and tags.get("aws:elasticmapreduce:job-flow-id") not in clusters:
+        marks = tags(one)
+        if ROLE_TAG not in marks and marks.get("aws:elasticmapreduce:job-flow-id") not in clusters:
             yield machine(target, one, disks)
 
 
@@ -128,7 +130,7 @@ def _clusters(target: Target) -> Iterator[dict[str, Any]]:
     for page in emr.get_paginator("list_clusters").paginate(ClusterStates=list(LIVING)):
         for item in page["Clusters"]:
             found: dict[str, Any] = emr.describe_cluster(ClusterId=item["Id"])["Cluster"]
-            if PROJECT in tags_of(found):
+            if PROJECT in tags(found):
                 yield found
 
 
@@ -142,15 +144,15 @@ def _cluster(target: Target, item: dict[str, Any], disks: dict[str, float]) -> T
     ]
     costs = [_node_usd(node, target.region) for node in nodes]
     costs += [disks.get(str(node.get("Ec2InstanceId")), 0.0) for node in nodes]
-    tags = tags_of(item)
+    marks = tags(item)
     # Clusters of the first emrctl carry no stack: it is their name.
-    own = thing(target, CLUSTER, item["Id"], {STACK: item["Name"], **tags})
+    own = thing(target, CLUSTER, item["Id"], {STACK: item["Name"], **marks})
     return replace(
         own,
         name=item["Name"],
         state=item["Status"]["State"],
         created=created,
-        expires=expiry(tags, created),
+        expires=expiry(marks, created),
         hourly_usd=total(costs),
         protected=bool(item.get("TerminationProtected")),
     )
@@ -164,9 +166,7 @@ def _node_usd(node: dict[str, Any], region: str) -> float | None:
 def _instances(target: Target) -> Iterator[dict[str, Any]]:
     alive = ["pending", "running", "stopping", "stopped"]
     filters = [TAGGED, {"Name": "instance-state-name", "Values": alive}]
-    for page in target.client("ec2").get_paginator("describe_instances").paginate(Filters=filters):
-        for reservation in page["Reservations"]:
-            yield from reservation["Instances"]
+    return awsitems.instances(target.client("ec2"), Filters=filters)
 
 
 def _volumes(target: Target) -> tuple[dict[str, float], list[Thing]]:
@@ -180,7 +180,7 @@ def _volumes(target: Target) -> tuple[dict[str, float], list[Thing]]:
             for holder in item.get("Attachments", ()):
                 disks[holder["InstanceId"]] = disks.get(holder["InstanceId"], 0.0) + cost
             if not item.get("Attachments"):
-                own = thing(target, "volume", item["VolumeId"], tags_of(item))
+                own = thing(target, "volume", item["VolumeId"], tags(item))
                 made = item.get("CreateTime")
                 loose.append(replace(own, created=made, hourly_usd=cost, state=item["State"]))
     return disks, loose
@@ -197,9 +197,9 @@ def _roles(target: Target) -> Iterator[Thing]:
             if not str(item.get("Description", "")).startswith(_OURS):
                 continue
             answer = iam.list_role_tags(RoleName=item["RoleName"])
-            tags = tags_of(answer)
-            if PROJECT in tags:
-                own = thing(target, ROLE, item["RoleName"], tags)
+            marks = tags(answer)
+            if PROJECT in marks:
+                own = thing(target, ROLE, item["RoleName"], marks)
                 yield replace(own, region=EVERYWHERE, created=item.get("CreateDate"))
 
 
@@ -215,9 +215,9 @@ def _buckets(target: Target) -> Iterator[Thing]:
 
         # Others' buckets answer as they like; only those with our tags are ours.
         answer = absent(asked, "NoSuchTagSet", "NoSuchBucket", "AccessDenied", "PermanentRedirect")
-        tags = tags_of({"Tags": (answer or {}).get("TagSet", [])})
-        if PROJECT in tags:
-            own = thing(target, BUCKET, name, tags)
+        marks = tags(answer or {}, "TagSet")
+        if PROJECT in marks:
+            own = thing(target, BUCKET, name, marks)
             made = item.get("CreationDate")
             yield replace(own, region=EVERYWHERE, created=made, hourly_usd=None)
 
@@ -242,8 +242,8 @@ def _configurations(target: Target, stacks: dict[str, str]) -> Iterator[Thing]:
     for name in names:
         stack, _, digest = name.rpartition("-")
         if stack in stacks and len(digest) == len("0123abcd"):
-            tags = {PROJECT: stacks[stack], STACK: stack}
-            yield thing(target, "security configuration", name, tags)
+            marks = {PROJECT: stacks[stack], STACK: stack}
+            yield thing(target, "security configuration", name, marks)
 
 
 _NAMES: dict[_Lister, str] = {

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from emrctl.awsitems import tags
 from emrctl.forgotten.money import instance, total
 from emrctl.forgotten.networks import thing
 from emrctl.forgotten.things import CLUSTER, Thing, expiry
@@ -20,24 +21,19 @@ INSTANCE = "instance"
 
 def machine(target: Target, item: dict[str, Any], disks: Mapping[str, float]) -> Thing:
     """An instance; one that stands still costs no more than its disks."""
-    tags, state = tags_of(item), item["State"]["Name"]
+    marks, state = tags(item), item["State"]["Name"]
     cost: float | None = 0.0
     if state not in {"stopping", "stopped"}:
         spot = item.get("InstanceLifecycle") == "spot"
         cost = instance(item["InstanceType"], target.region, emr=False, spot=spot)
-    primary = tags.get(ROLE_TAG) == "primary"
-    own = thing(target, CLUSTER if primary else INSTANCE, item["InstanceId"], tags)
+    primary = marks.get(ROLE_TAG) == "primary"
+    own = thing(target, CLUSTER if primary else INSTANCE, item["InstanceId"], marks)
     made = first_made(item)
     return replace(
         own,
         name=own.stack if primary else own.name,
         state=state,
         created=made,
-        expires=expiry(tags, made),
+        expires=expiry(marks, made),
         hourly_usd=total([cost, disks.get(item["InstanceId"], 0.0)]),
     )
-
-
-def tags_of(item: Mapping[str, Any]) -> dict[str, str]:
-    """An answer's tags as a mapping."""
-    return {tag["Key"]: tag.get("Value", "") for tag in item.get("Tags", ())}

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from emrctl.awsitems import tags
 from emrctl.forgotten.money import beside
 from emrctl.forgotten.things import PROJECT, STACK, Thing
 
@@ -118,7 +119,7 @@ def _leftovers(target: Target, vpcs: dict[str, Thing]) -> Iterator[Thing]:
     here = {"Name": "vpc-id", "Values": sorted(vpcs)}
     groups = next(kind for kind in _KINDS if kind.kind == "security group")
     for item in _items(target, groups, [here]):
-        tagged = any(tag["Key"] == PROJECT for tag in item.get("Tags", ()))
+        tagged = PROJECT in tags(item)
         if item["GroupName"].startswith(_EMR_GROUPS) and not tagged:
             yield replace(_found(target, groups, item), **_belongs(vpcs[item["VpcId"]]))
     loose = {"Name": "status", "Values": ["available"]}
@@ -150,8 +151,7 @@ def _there(items: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _found(target: Target, kind: _Kind, item: dict[str, Any]) -> Thing:
-    tags = {tag["Key"]: tag.get("Value", "") for tag in item.get("Tags", ())}
-    own = thing(target, kind.kind, str(item[kind.id]), tags)
+    own = thing(target, kind.kind, str(item[kind.id]), tags(item))
     free = not kind.extra or item.get("VpcEndpointType") == "Gateway"
     return replace(
         own,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from emrctl.awsitems import instances, tags
 from emrctl.metrics.model import Record
 from emrctl.metrics.timeline import Span, overlap
 
@@ -48,19 +49,10 @@ def read_machines(ec2: Any, primary_id: str) -> tuple[Instance, ...]:
 
     EC2 forgets an instance an hour after its end. One that was stopped counts from its last start.
     """
-    [primary] = _described(ec2, InstanceIds=[primary_id])
-    stack = {"Name": "tag:emrctl:stack", "Values": [_tags(primary)["emrctl:stack"]]}
-    found = map(_machine, _described(ec2, Filters=[stack]))
+    [primary] = instances(ec2, InstanceIds=[primary_id])
+    stack = {"Name": "tag:emrctl:stack", "Values": [tags(primary)["emrctl:stack"]]}
+    found = map(_machine, instances(ec2, Filters=[stack]))
     return tuple(sorted(found, key=lambda item: (item.created_ms or 0, item.id)))
-
-
-def _described(ec2: Any, **arguments: Any) -> list[dict[str, Any]]:
-    pages = ec2.get_paginator("describe_instances").paginate(**arguments)
-    return [item for page in pages for one in page["Reservations"] for item in one["Instances"]]
-
-
-def _tags(item: dict[str, Any]) -> dict[str, str]:
-    return {tag["Key"]: tag["Value"] for tag in item.get("Tags", ())}
 
 
 def _machine(item: dict[str, Any]) -> Instance:
@@ -70,7 +62,7 @@ def _machine(item: dict[str, Any]) -> Instance:
         ec2_id=str(item["InstanceId"]),
         type=str(item.get("InstanceType", "")),
         spot=item.get("InstanceLifecycle") == "spot",
-        group=_tags(item).get("emrctl:role", ""),
+        group=tags(item).get("emrctl:role", ""),
         state=str(item["State"]["Name"]).upper(),
         created_ms=launched,
         ready_ms=launched,

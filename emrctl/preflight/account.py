@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from functools import partial
 
 from emrctl import catalog
-from emrctl.preflight.finding import Finding, Look, Topic, absent, error, tags, warning
+from emrctl.awsitems import instances, tags
+from emrctl.preflight.finding import Finding, Look, Topic, absent, error, warning
 from emrctl.specs import AnyClusterSpec
 
 # Letters of a family, and the quotas of vCPUs that count it: on demand, spot.
@@ -98,14 +99,13 @@ def quota_family(name: str) -> str:
 def _used(look: Look) -> dict[tuple[str, bool], int]:
     states = [{"Name": "instance-state-name", "Values": ["pending", "running"]}]
     found: dict[tuple[str, bool], int] = {}
-    for page in look.client("ec2").get_paginator("describe_instances").paginate(Filters=states):
-        for item in (each for group in page["Reservations"] for each in group["Instances"]):
-            if tags(item).get("emrctl:stack") == look.project.cluster_stack:
-                continue
-            cpu = item.get("CpuOptions", {})
-            count = cpu.get("CoreCount", 1) * cpu.get("ThreadsPerCore", 1)
-            key = (quota_family(item["InstanceType"]), item.get("InstanceLifecycle") == "spot")
-            found[key] = found.get(key, 0) + count
+    for item in instances(look.client("ec2"), Filters=states):
+        if tags(item).get("emrctl:stack") == look.project.cluster_stack:
+            continue
+        cpu = item.get("CpuOptions", {})
+        count = cpu.get("CoreCount", 1) * cpu.get("ThreadsPerCore", 1)
+        key = (quota_family(item["InstanceType"]), item.get("InstanceLifecycle") == "spot")
+        found[key] = found.get(key, 0) + count
     return found
 
 

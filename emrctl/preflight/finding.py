@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -115,8 +115,3 @@ def absent(call: Callable[[], Any], *codes: str) -> Any:
 def code(failure: Exception) -> str:
     """AWS's code of an error; empty where none came."""
     return str((awserrors.answered(failure) or {}).get("Code", ""))
-
-
-def tags(item: Mapping[str, Any], key: str = "Tags") -> dict[str, str]:
-    """AWS's list of tags as a mapping."""
-    return {tag["Key"]: tag["Value"] for tag in item.get(key) or ()}

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from emrctl.awsitems import tags
 from emrctl.preflight.finding import (
     ROOM_FOR_ADDRESSES,
     Finding,
@@ -13,7 +14,6 @@ from emrctl.preflight.finding import (
     Topic,
     absent,
     error,
-    tags,
     warning,
 )
 

@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any
 
 from emrctl import bundled
-from emrctl.preflight.finding import Finding, Look, Topic, absent, code, error, tags, warning
+from emrctl.awsitems import tags
+from emrctl.preflight.finding import Finding, Look, Topic, absent, code, error, warning
 
 _GONE = ("404", "NoSuchBucket", "NoSuchKey", "NotFound")
 _NOT_MINE = ("403", "AccessDenied", "Forbidden")

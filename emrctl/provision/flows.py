@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from emrctl.awsitems import tags
 from emrctl.errors import EmrctlError
 from emrctl.provision.cluster import ENDED, EVENT_LOGS, Cluster, Node, hourly_usd
 from emrctl.specs import AnyClusterSpec, ClusterSpec, ProjectSpec
@@ -35,8 +36,7 @@ def _ours(
             if not item["Name"].startswith(f"{project.project}-"):
                 continue
             found: dict[str, Any] = emr.describe_cluster(ClusterId=item["Id"])["Cluster"]
-            tags = {tag["Key"]: tag["Value"] for tag in found.get("Tags", [])}
-            if tags.get("emrctl:project") == project.project:
+            if tags(found).get("emrctl:project") == project.project:
                 yield found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from emrctl.awsitems import instances, tags
 from emrctl.provision.cluster import ENDED, EVENT_LOGS, Cluster, Node, hourly_usd
 from emrctl.specs import AnyClusterSpec, Ec2ClusterSpec, ProjectSpec
 
@@ -45,15 +46,7 @@ def described(project: ProjectSpec, target: Target, states: Sequence[str]) -> It
         {"Name": "tag-key", "Values": ["emrctl:role"]},
         {"Name": "instance-state-name", "Values": list(states)},
     ]
-    for page in target.client("ec2").get_paginator("describe_instances").paginate(Filters=filters):
-        for reservation in page["Reservations"]:
-            for item in reservation["Instances"]:
-                yield {"OwnerId": reservation.get("OwnerId", ""), **item}
-
-
-def tags(item: Described) -> dict[str, str]:
-    """An instance's tags as a mapping."""
-    return {tag["Key"]: tag["Value"] for tag in item.get("Tags", ())}
+    return instances(target.client("ec2"), Filters=filters)
 
 
 def _observed(

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from emrctl.awsitems import tags
 from emrctl.engine.base import Plan
 from emrctl.engine.failures import translated
 from emrctl.errors import NotFoundError, ProvisioningError, WaitTimeoutError
 from emrctl.provision.cluster import Cluster
-from emrctl.provision.machines import described, tags
+from emrctl.provision.machines import described
 from emrctl.provision.observed import find_cluster
 from emrctl.specs import ProjectSpec
 

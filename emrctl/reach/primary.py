@@ -6,6 +6,7 @@ import io
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from emrctl.awsitems import instances, tags
 from emrctl.backends.base import SilenceError
 from emrctl.backends.ec2 import Answer
 from emrctl.engine.failures import translated
@@ -92,8 +93,8 @@ def _line(target: Target, node: Node, found: dict[str, Any], login: Login) -> Li
     if login.identity is not None:
         line.identities = (login.identity.expanduser(),)
     else:
-        tags = {tag["Key"]: tag["Value"] for tag in found.get("Tags", ())}
-        line.identities = nodes.own_keys(tags.get("emrctl:stack", ""), found.get("KeyName"))
+        stack = tags(found).get("emrctl:stack", "")
+        line.identities = nodes.own_keys(stack, found.get("KeyName"))
     return line
 
 
@@ -102,10 +103,9 @@ def _described(target: Target, id_: str) -> dict[str, Any]:
 
     with translated(f"asking for the address of {id_}"):
         try:
-            answer = target.client("ec2").describe_instances(InstanceIds=[id_])
+            [found] = instances(target.client("ec2"), InstanceIds=[id_])
         except ClientError as error:
             if error.response["Error"]["Code"].startswith("InvalidInstanceID"):
                 raise UnreachableError(f"there is no instance {id_} any more") from error
             raise
-    found: dict[str, Any] = answer["Reservations"][0]["Instances"][0]
     return found

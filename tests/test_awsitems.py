@@ -1,0 +1,47 @@
+"""AWS's lists as they are worked with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from emrctl import awsitems
+
+
+class _Ec2:
+    """EC2 with two pages of reservations; keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: dict[str, Any] = {}
+
+    def get_paginator(self, operation: str) -> _Ec2:
+        assert operation == "describe_instances"
+        return self
+
+    def paginate(self, **asked: Any) -> list[dict[str, Any]]:
+        self.asked = asked
+        one = {"OwnerId": "1", "Instances": [{"InstanceId": "i-1"}, {"InstanceId": "i-2"}]}
+        return [{"Reservations": [one]}, {"Reservations": [{"Instances": [{"InstanceId": "i-3"}]}]}]
+
+
+def test_tags_are_a_mapping() -> None:
+    item = {"Tags": [{"Key": "a", "Value": "1"}, {"Key": "b"}]}
+    assert awsitems.tags(item) == {"a": "1", "b": ""}
+
+
+def test_an_item_may_have_no_tags() -> None:
+    assert awsitems.tags({}) == awsitems.tags({"Tags": None}) == {}
+
+
+def test_some_services_call_them_otherwise() -> None:
+    assert awsitems.tags({"TagSet": [{"Key": "a", "Value": "1"}]}, "TagSet") == {"a": "1"}
+
+
+def test_instances_come_from_every_page_with_their_account() -> None:
+    ec2 = _Ec2()
+    found = list(awsitems.instances(ec2, InstanceIds=["i-1"]))
+    assert [(item["InstanceId"], item["OwnerId"]) for item in found] == [
+        ("i-1", "1"),
+        ("i-2", "1"),
+        ("i-3", ""),
+    ]
+    assert ec2.asked == {"InstanceIds": ["i-1"]}
