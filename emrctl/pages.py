@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from emrctl.reach import fetching
+from emrctl.reach import addresses, fetching
 
 if TYPE_CHECKING:
     from emrctl.metrics.live import Places
@@ -12,10 +12,6 @@ if TYPE_CHECKING:
     from emrctl.reach.primary import Primary
     from emrctl.store import Run
     from emrctl.workspace import Workspace
-
-_MASTER_PORT = 8080
-# Spark takes the first that is free: with several steps at a time, each driver has its own.
-_DRIVER_PORTS = range(4040, 4048)
 
 
 def places(workspace: Workspace, run: Run) -> Places:
@@ -47,7 +43,7 @@ def _standalone(primary: Primary) -> Places:
     from emrctl.metrics.standalone import Master
 
     return Places(
-        manager=Master(_at(primary, _MASTER_PORT)),
+        manager=Master(_at(primary, addresses.STANDALONE["master"])),
         spark=lambda application_id: _driver(primary, application_id),
     )
 
@@ -64,21 +60,12 @@ def _driver(primary: Primary, application_id: str) -> Fetch:
     """The pages of that application's driver, whichever port it has; looked for at first use."""
     found: list[Fetch] = []
 
+    def ask(port: int, path: str) -> Any:
+        return _at(primary, port)(path)
+
     def fetch(path: str) -> Any:
         if not found:
-            found.append(_searched(primary, application_id))
+            found.append(_at(primary, addresses.driver_port(ask, application_id)))
         return found[0](path)
 
     return fetch
-
-
-def _searched(primary: Primary, application_id: str) -> Fetch:
-    from emrctl.metrics.rest import rows
-
-    for port in _DRIVER_PORTS:
-        candidate = _at(primary, port)
-        # Where nobody listens there is no driver on a later port either: what is raised goes on.
-        known = rows(candidate("/api/v1/applications"))
-        if any(item.get("id") == application_id for item in known):
-            return candidate
-    raise ConnectionError(f"no driver of {application_id} answers on the primary")

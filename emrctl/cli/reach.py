@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -19,14 +19,13 @@ from typer.core import TyperCommand
 from emrctl import provision
 from emrctl.cli import options, render
 from emrctl.provision import Cluster, Node
-from emrctl.reach import nodes, pages, sessions
+from emrctl.reach import addresses, nodes, pages, sessions
+from emrctl.reach.addresses import Page, Way
 from emrctl.reach.trouble import UnreachableError
 from emrctl.target import Target
 
 app = options.new_app()
 
-Page = Literal["yarn", "master", "spark", "history", "namenode"]
-Way = Literal["ssh", "ssm", "emr"]
 AFTER = "emrctl.after"
 
 WayOption = Annotated[
@@ -74,10 +73,10 @@ def ui(
     Ways in turn: SSH (host key checked), Session Manager, EMR's presigned addresses.
     """
     workspace = options.open_workspace(config, target=target, cluster=cluster)
-    visit = pages.Visit(
+    visit = addresses.Visit(
         cluster=provision.find_cluster(workspace.project, workspace.target),
         page=page,
-        ways=(by,) if by else pages.WAYS,
+        ways=(by,) if by else addresses.WAYS,
         login=nodes.Login(identity=identity, fingerprint=fingerprint),
         application_id=application,
         report=render.note,

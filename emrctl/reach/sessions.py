@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from emrctl.target import Target
 
 PLUGIN = "session-manager-plugin"
-FORWARD, COMMAND = "AWS-StartPortForwardingSession", "AWS-StartInteractiveCommand"
+# To the node's own private address: Spark's pages listen there, and not on its loopback.
+FORWARD = "AWS-StartPortForwardingSessionToRemoteHost"
+COMMAND = "AWS-StartInteractiveCommand"
 _VARIABLE = "AWS_SSM_START_SESSION_RESPONSE"
 _OLDEST = (1, 2, 497)
 _ANSWERS_S = 30.0
@@ -63,20 +65,22 @@ def run(target: Target, node: str, command: str | None) -> int:
 
 @dataclass(eq=False)
 class Forward:
-    """A port on loopback that leads to a port of the node, as long as its plugin runs."""
+    """A port on loopback that leads to `remote` as the node sees it, as long as its plugin runs."""
 
     target: Target
     node: str
-    remote_port: int
+    remote: tuple[str, int]
     report: Callable[[str], None] = lambda _line: None
     port: int = 0
     _process: subprocess.Popen[bytes] | None = None
 
     def open(self) -> int:
         """The port answers; `UnreachableError` where the plugin ended before."""
-        self.port = self.port or _free_port(self.remote_port)
-        ports = {"portNumber": [str(self.remote_port)], "localPortNumber": [str(self.port)]}
-        asked = {"Target": self.node, "DocumentName": FORWARD, "Parameters": ports}
+        host, port = self.remote
+        self.port = self.port or _free_port(port)
+        ports = {"portNumber": [str(port)], "localPortNumber": [str(self.port)]}
+        where = {"host": [host], **ports}
+        asked = {"Target": self.node, "DocumentName": FORWARD, "Parameters": where}
         self._process = _begun(self.target, asked, quiet=True)
         until = time.monotonic() + _ANSWERS_S
         while not _answers(self.port):
@@ -101,6 +105,8 @@ class Forward:
         """The plugin has ended."""
         if self._process is not None:
             _ended(self._process)
+
+    release = close
 
 
 def _begun(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -117,6 +119,20 @@ def test_commands_and_files_reach_every_node(plain: Plain, shell: Shell) -> None
     ]
     assert "worker-1" not in plain.run("exec", "--node", "primary", "--", "false", code=1)
     assert plain.run("ssh", "worker-1", "--", "cat", "notes/note.txt") == "for all\n"
+
+
+def test_the_masters_page_opens_until_the_command_is_ended(plain: Plain, shell: Shell) -> None:
+    process = shell.start("ui", "--config", "ec2.yaml", "master", "--print")
+    assert process.stdout is not None
+    url = process.stdout.readline().strip()
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(f"{url}json/", timeout=30) as answer:
+        assert json.load(answer)["aliveworkers"] == 2
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 0, said
+    with pytest.raises(OSError, match="refused"):
+        opener.open(url, timeout=5)
 
 
 def test_workers_leave_and_a_stop_keeps_what_there_is(plain: Plain) -> None:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import http.server
+import os
+import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from emrctl.reach import addresses, hostkeys, nodes
+from emrctl.reach.line import Host
 from tests.reach.sshd import Sshd
+from tests.reach.ways import CLUSTER, PLUGIN
 
 
 @pytest.fixture
@@ -40,3 +46,28 @@ def page() -> Iterator[int]:
         thread.start()
         yield server.server_port
         server.shutdown()
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """AWS's plugin as far as it is needed; the file in which it says how it was called."""
+    folder, log = tmp_path / "bin", tmp_path / "plugin.log"
+    folder.mkdir()
+    program = folder / "session-manager-plugin"
+    program.write_text(PLUGIN.format(python=sys.executable, log=str(log)))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    return log
+
+
+@pytest.fixture
+def reached(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> addresses.Visit:
+    """A visit to a cluster whose primary is the SSH server on loopback."""
+    monkeypatch.setattr(hostkeys, "console", lambda _target, _node: sshd.console)
+    monkeypatch.setattr(
+        nodes, "Host", lambda node, address: Host(node=node, address=address, port=sshd.port)
+    )
+    primary = replace(CLUSTER.nodes[0], private_dns="127.0.0.1")
+    cluster = replace(CLUSTER, nodes=(primary,))
+    login = nodes.Login(identity=sshd.client_key)
+    return addresses.Visit(cluster=cluster, page="yarn", login=login)

@@ -1,0 +1,108 @@
+"""Nodes by their names, and the keys that open them."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from botocore.stub import Stubber
+
+from emrctl.emulator.fake import FakeLife
+from emrctl.errors import NotFoundError
+from emrctl.reach import addresses, hostkeys, nodes
+from emrctl.reach.line import Host, Line
+from emrctl.reach.trouble import UnreachableError
+from emrctl.target import Target
+from tests.reach.sshd import Sshd
+from tests.reach.ways import CLUSTER
+
+
+@pytest.mark.parametrize(
+    ("name", "id_"),
+    [
+        ("primary", "i-1"),
+        ("core", "i-2"),
+        ("core-1", "i-2"),
+        ("core-2", "i-3"),
+        ("i-3", "i-3"),
+        ("ip-10-0-0-2", "i-2"),
+        ("ip-10-0-0-2.ec2.internal", "i-2"),
+    ],
+)
+def test_nodes_are_found_by_role_number_id_and_name(name: str, id_: str) -> None:
+    assert nodes.find(CLUSTER, name).id == id_
+
+
+def test_a_node_that_is_not_there_names_those_that_are() -> None:
+    with pytest.raises(NotFoundError, match="no node 'task-1'") as caught:
+        nodes.find(CLUSTER, "task-1")
+    assert "core-2 (i-3)" in caught.value.hint
+
+
+def test_the_shell_is_strict_about_the_key_that_was_checked(tmp_path: Path) -> None:
+    key = tmp_path / "k.pem"
+    hop = Line(host=Host(node="i-1", address="1.2.3.4"), identities=[key], check=lambda _: None)
+    line = Line(
+        host=Host(node="i-2", address="10.0.0.2"),
+        identities=[key],
+        check=lambda _: None,
+        through=hop,
+    )
+    command = nodes.shell_command(line)
+    assert command[-1] == "hadoop@10.0.0.2"
+    assert "StrictHostKeyChecking=yes" in command
+    assert "HostKeyAlias=i-2" in command
+    assert f'UserKnownHostsFile="{hostkeys.file()}"' in command
+    [proxy] = [part for part in command if part.startswith("ProxyCommand=")]
+    assert "HostKeyAlias=i-1" in proxy
+    assert proxy.endswith("-W %h:%p hadoop@1.2.3.4")
+
+
+def test_a_cluster_without_a_key_pair_cannot_be_logged_in_to(mocked: Target, standing: str) -> None:
+    with pytest.raises(UnreachableError, match="without a key pair") as caught:
+        nodes.identities(mocked, replace(CLUSTER, id=standing), nodes.Login())
+    assert "cluster.key_pair" in caught.value.hint
+
+
+def test_the_key_of_the_clusters_pair_is_looked_for_where_keys_lie(
+    mocked: Target, life: FakeLife, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh" / "mine.pem").write_text("x")
+    group = {"InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": 1}
+    made = mocked.client("emr").run_job_flow(
+        Name="x",
+        ReleaseLabel="emr-7.5.0",
+        Instances={
+            "InstanceGroups": [group],
+            "Ec2KeyName": "mine",
+            "KeepJobFlowAliveWhenNoSteps": True,
+        },
+    )
+    found = nodes.identities(mocked, replace(CLUSTER, id=made["JobFlowId"]), nodes.Login())
+    assert found == (tmp_path / ".ssh" / "mine.pem",)
+    given = nodes.Login(identity=Path("~/k.pem"))
+    assert nodes.identities(mocked, CLUSTER, given) == (tmp_path / "k.pem",)
+
+
+def test_the_console_is_read_over_ec2(mocked: Target) -> None:
+    ec2 = mocked.client("ec2")
+    [made] = ec2.run_instances(MinCount=1, MaxCount=1)["Instances"]
+    assert "Linux" in hostkeys.console(mocked, made["InstanceId"])
+    with Stubber(ec2) as stub:
+        stub.add_client_error("get_console_output", "UnsupportedOperation")
+        stub.add_response("get_console_output", {"Output": "b2xk"})
+        assert hostkeys.console(mocked, "i-1") == "old"
+
+
+def test_a_command_runs_on_the_primary(
+    mocked: Target, reached: addresses.Visit, sshd: Sshd
+) -> None:
+    line = nodes.line(mocked, reached.cluster, reached.cluster.nodes[0], reached.login, print)
+    out = io.BytesIO()
+    assert line.run("ls '/a b'", out, io.BytesIO()) == 0
+    line.close()
+    assert sshd.commands == ["ls '/a b'"]

@@ -1,0 +1,217 @@
+"""Which way leads to a page: tried in order, each with its reason where it does not."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emrctl.errors import NotFoundError
+from emrctl.provision import machines
+from emrctl.reach import addresses, hostkeys, pages
+from emrctl.reach.trouble import HostKeyError, UnreachableError
+from emrctl.specs import Ec2ClusterSpec
+from emrctl.target import Target
+from tests.reach.sshd import Sshd
+from tests.reach.ways import CLUSTER, OPENER, ssm
+
+
+class _Yarn(http.server.BaseHTTPRequestHandler):
+    apps: Any = None
+
+    def do_GET(self) -> None:
+        body = json.dumps({"apps": self.apps}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nobody reads."""
+
+
+@pytest.fixture
+def yarn(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_Yarn]]:
+    """YARN's REST on the primary, and every page of it on the same port."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Yarn) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for page in ("yarn", "spark", "history", "namenode"):
+            monkeypatch.setitem(addresses.EMR, page, server.server_port)
+        yield _Yarn
+        server.shutdown()
+    _Yarn.apps = None
+
+
+def _closed(opened: pages.Opened) -> None:
+    assert opened.held is not None
+    opened.held.close()
+
+
+def test_ssh_comes_first(mocked: Target, reached: addresses.Visit, yarn: type[_Yarn]) -> None:
+    opened = pages.opened(mocked, reached)
+    assert opened.way == "ssh"
+    assert opened.url.startswith("http://127.0.0.1:")
+    with OPENER.open(opened.url, timeout=10) as answer:
+        assert json.load(answer) == {"apps": None}
+    _closed(opened)
+
+
+def test_sparks_page_is_that_of_the_newest_application(
+    mocked: Target, reached: addresses.Visit, yarn: type[_Yarn]
+) -> None:
+    yarn.apps = {
+        "app": [
+            {"id": "application_1", "startedTime": 1},
+            {"id": "application_2", "startedTime": 2},
+        ]
+    }
+    opened = pages.opened(mocked, replace(reached, page="spark"))
+    assert opened.url.endswith("/proxy/application_2/")
+    _closed(opened)
+
+
+def test_without_a_running_application_the_history_is_shown(
+    mocked: Target, reached: addresses.Visit, yarn: type[_Yarn]
+) -> None:
+    said: list[str] = []
+    opened = pages.opened(mocked, replace(reached, page="spark", report=said.append))
+    assert "proxy" not in opened.url
+    assert any("history" in line for line in said)
+    _closed(opened)
+
+
+def test_a_changed_host_key_is_no_reason_to_take_another_way(
+    mocked: Target, reached: addresses.Visit, yarn: type[_Yarn], sshd: Sshd
+) -> None:
+    wrong = hostkeys.HostKey(type=sshd.host_key.type, text=sshd.host_key.text[:-4] + "AAAA")
+    hostkeys.remember("i-1", wrong)
+    with pytest.raises(HostKeyError, match="has changed"):
+        pages.opened(mocked, reached)
+
+
+def test_session_manager_is_taken_where_ssh_is_closed(
+    mocked: Target, standing: str, plugin: Path
+) -> None:
+    visit = addresses.Visit(cluster=replace(CLUSTER, id=standing), page="yarn")
+    with ssm(mocked):
+        opened = pages.opened(mocked, visit)
+    assert opened.way == "ssm"
+    with OPENER.open(opened.url, timeout=10) as answer:
+        assert answer.read() == b"over the session"
+    _closed(opened)
+
+
+def test_where_no_way_is_open_each_says_why(
+    mocked: Target, standing: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    visit = addresses.Visit(cluster=replace(CLUSTER, id=standing), page="yarn")
+    with pytest.raises(UnreachableError) as caught:
+        pages.opened(mocked, visit)
+    for words in ("ssh: the cluster was made without", "ssm: session-manager-plugin", "emr: "):
+        assert words in caught.value.message
+    assert "cluster.key_pair" in caught.value.hint
+
+
+# --- a standalone cluster's -----------------------------------------------------------------------
+
+
+class _Standalone(http.server.BaseHTTPRequestHandler):
+    """The master and one driver, on one port."""
+
+    def do_GET(self) -> None:
+        answers: dict[str, Any] = {
+            "/json/": {"activeapps": [{"id": "app-1", "starttime": 1}]},
+            "/api/v1/applications": [{"id": "app-1"}],
+            "/": "the page",
+        }
+        body = json.dumps(answers[self.path]).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nobody reads."""
+
+
+@pytest.fixture
+def standalone(
+    reached: addresses.Visit, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[addresses.Visit]:
+    """A visit to a standalone cluster whose master and driver answer on the primary."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Standalone) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setitem(machines.PAGES, "master", server.server_port)
+        monkeypatch.setattr(addresses, "_DRIVERS", [server.server_port])
+        yield replace(reached, cluster=replace(reached.cluster, spec=Ec2ClusterSpec()))
+        server.shutdown()
+
+
+@pytest.mark.parametrize("page", ["master", "spark"])
+def test_a_standalone_clusters_pages_come_over_ssh(
+    mocked: Target, standalone: addresses.Visit, page: addresses.Page
+) -> None:
+    opened = pages.opened(mocked, replace(standalone, page=page))
+    assert opened.way == "ssh"
+    with OPENER.open(opened.url, timeout=10) as answer:
+        assert json.load(answer) == "the page"
+    _closed(opened)
+
+
+def test_emr_signs_no_address_of_a_standalone_cluster(
+    mocked: Target, standalone: addresses.Visit
+) -> None:
+    with pytest.raises(UnreachableError, match="emr: EMR signs no addresses"):
+        pages.opened(mocked, replace(standalone, page="master", ways=("emr",)))
+
+
+# --- on localhost ---------------------------------------------------------------------------------
+
+
+class _Local:
+    """The emulator's target as far as pages ask it."""
+
+    endpoint = "http://127.0.0.1:1"
+
+    def __init__(self, apps: Any) -> None:
+        self._apps = apps
+
+    def page(self, cluster_id: str, _dns: str, name: str) -> str:
+        return f"{self.endpoint}/emrctl/clusters/{cluster_id}/{name}"
+
+    def fetch(self, url: str) -> Any:
+        assert "/yarn/ws/v1/cluster/apps" in url
+        return {"apps": self._apps}
+
+    def browser_url(self, url: str) -> str:
+        return f"let-in:{url}"
+
+
+@pytest.mark.parametrize(
+    ("page", "apps", "url"),
+    [
+        ("yarn", None, "let-in:http://y"),
+        ("history", None, "let-in:http://127.0.0.1:1/emrctl/clusters/j-1/history"),
+        ("spark", {"app": [{"id": "a_1", "startedTime": 1}]}, "let-in:http://y/proxy/a_1/"),
+        ("spark", None, "let-in:http://127.0.0.1:1/emrctl/clusters/j-1/history"),
+    ],
+)
+def test_on_localhost_the_emulator_lets_the_browser_in(
+    page: addresses.Page, apps: Any, url: str
+) -> None:
+    visit = addresses.Visit(cluster=replace(CLUSTER, urls={"yarn": "http://y"}), page=page)
+    opened = pages.opened(_Local(apps), visit)  # type: ignore[arg-type]
+    assert (opened.url, opened.way, opened.held) == (url, "local", None)
+
+
+def test_on_localhost_there_is_no_hdfs() -> None:
+    visit = addresses.Visit(cluster=replace(CLUSTER, urls={"yarn": "http://y"}), page="namenode")
+    with pytest.raises(NotFoundError, match="has no HDFS"):
+        pages.opened(_Local(None), visit)  # type: ignore[arg-type]

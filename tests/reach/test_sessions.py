@@ -1,0 +1,81 @@
+"""Session Manager: its plugin, its tokens, its ports."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from emrctl.reach import sessions
+from emrctl.reach.trouble import UnreachableError
+from emrctl.target import Target
+from tests.reach.ways import ssm
+
+
+def test_without_the_plugin_there_are_no_sessions(
+    mocked: Target, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UnreachableError, match="session-manager-plugin is not on PATH"):
+        sessions.available(mocked, "i-1")
+
+
+def test_a_node_that_ssm_does_not_know_takes_no_sessions(mocked: Target, plugin: Path) -> None:
+    with (
+        ssm(mocked, online=False, sessions_=0),
+        pytest.raises(UnreachableError, match="unknown to SSM") as caught,
+    ):
+        sessions.available(mocked, "i-1")
+    assert "roles.ssm" in caught.value.hint
+
+
+def test_a_command_runs_over_a_session_whose_token_no_process_list_shows(
+    mocked: Target, plugin: Path
+) -> None:
+    with ssm(mocked):
+        sessions.available(mocked, "i-1")
+        assert sessions.run(mocked, "i-1", "uptime") == 7
+    arguments, environment = json.loads(plugin.read_text())
+    assert "sesame" not in json.dumps(arguments)
+    assert json.loads(environment)["TokenValue"] == "sesame"
+    assert json.loads(arguments[4])["Parameters"] == {"command": ["uptime"]}
+
+
+def test_a_plugin_that_takes_the_token_as_an_argument_is_refused(
+    mocked: Target, plugin: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLUGIN_VERSION", "1.2.100.0")
+    with ssm(mocked):
+        sessions.available(mocked, "i-1")
+        with pytest.raises(UnreachableError, match=r"is 1\.2\.100\.0") as caught:
+            sessions.run(mocked, "i-1", None)
+    assert "token" in caught.value.hint
+    assert not plugin.exists()
+
+
+def test_a_forwarded_session_is_begun_again_when_it_ends(mocked: Target, plugin: Path) -> None:
+    said: list[str] = []
+    forward = sessions.Forward(mocked, "i-1", ("10.0.0.7", 8088), said.append)
+    until = threading.Event()
+    with ssm(mocked, sessions_=2):
+        sessions.available(mocked, "i-1")
+        port = forward.open()
+        keeper = threading.Thread(target=forward.keep, args=(until,))
+        keeper.start()
+        assert forward._process is not None
+        forward._process.kill()
+        deadline = time.monotonic() + 20
+        while len(plugin.read_text().splitlines()) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        while not sessions._answers(port):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    until.set()
+    keeper.join(timeout=20)
+    assert forward._process.poll() is not None
+    assert any("beginning another" in line for line in said)
+    assert not sessions._answers(port)
