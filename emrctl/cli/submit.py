@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from emrctl import runs
-from emrctl.cli import follow, options, render
+from emrctl.cli import follow, options, render, submit_options
 from emrctl.errors import UsageError
 from emrctl.specs import SparkSettings
 
@@ -16,69 +14,32 @@ app = options.new_app()
 
 # What stands after JOB is the job's own, also where it looks like a flag of ours.
 _UNTOUCHED = {"allow_interspersed_args": False, "ignore_unknown_options": False}
-_PARTITIONS = (
-    "Sets spark.default.parallelism and spark.sql.shuffle.partitions. emrctl's own jobs pass it on "
-    "where Spark would not; your own must do so too: sc.wholeTextFiles and sc.binaryFiles "
-    "stay at 2 unless they get minPartitions=sc.defaultParallelism."
-)
 
 
 @app.command(context_settings=_UNTOUCHED)
 def submit(
-    job: Annotated[
-        str,
-        typer.Argument(
-            metavar="JOB",
-            help="A name of emrctl.yaml or jobs/, a .py file, or s3://…",
-            show_default=False,
-        ),
-    ],
-    args: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[ARGS]...",
-            help="The job's own; {run} is the run's s3:// prefix, {bucket} the bucket.",
-        ),
-    ] = None,
+    job: submit_options.JobArgument,
+    args: submit_options.ArgumentsArgument = None,
     config: options.ConfigOption = None,
     target: options.TargetOption = None,
     cluster: options.ClusterOption = None,
-    executors: Annotated[int | None, typer.Option(min=1, help="--num-executors.")] = None,
-    executor_cores: Annotated[int | None, typer.Option(min=1, help="Cores of each.")] = None,
-    executor_memory: Annotated[str | None, typer.Option(help="Heap of each: 4g, 4743M.")] = None,
-    memory_overhead: Annotated[str | None, typer.Option(help="Memory beside it: 1g.")] = None,
-    driver_memory: Annotated[str | None, typer.Option(help="Heap of the driver: 2g.")] = None,
-    partitions: Annotated[int | None, typer.Option(min=1, help=_PARTITIONS)] = None,
-    dynamic_allocation: Annotated[
-        bool | None,
-        typer.Option("--dynamic-allocation/--no-dynamic-allocation", help="EMR's default is on."),
-    ] = None,
-    min_executors: Annotated[
-        int | None, typer.Option(min=0, help="With dynamic allocation.")
-    ] = None,
-    max_executors: Annotated[
-        int | None, typer.Option(min=1, help="With dynamic allocation.")
-    ] = None,
-    deploy_mode: Annotated[
-        str | None,
-        typer.Option(help="client (EMR's default: the driver on the primary) or cluster."),
-    ] = None,
-    conf: Annotated[list[str] | None, typer.Option(help="A Spark setting, KEY=VALUE.")] = None,
-    env: Annotated[
-        list[str] | None,
-        typer.Option(help="A variable of driver and executors, KEY=VALUE. No place for secrets."),
-    ] = None,
-    py_files: Annotated[
-        list[str] | None, typer.Option(help="Python files, zips or folders beside the job.")
-    ] = None,
-    tag: Annotated[list[str] | None, typer.Option(help="A tag of the run, KEY=VALUE.")] = None,
-    repeat: Annotated[
-        int, typer.Option(min=1, help="Run it so many times, one after another.")
-    ] = 1,
-    timeout: Annotated[
-        float | None, typer.Option(help="Stop waiting after so many seconds.")
-    ] = None,
-    detach: Annotated[bool, typer.Option(help="Do not wait; `emrctl wait` does it later.")] = False,
+    executors: submit_options.ExecutorsOption = None,
+    executor_cores: submit_options.ExecutorCoresOption = None,
+    executor_memory: submit_options.ExecutorMemoryOption = None,
+    memory_overhead: submit_options.MemoryOverheadOption = None,
+    driver_memory: submit_options.DriverMemoryOption = None,
+    partitions: submit_options.PartitionsOption = None,
+    dynamic_allocation: submit_options.DynamicAllocationOption = None,
+    min_executors: submit_options.MinExecutorsOption = None,
+    max_executors: submit_options.MaxExecutorsOption = None,
+    deploy_mode: submit_options.DeployModeOption = None,
+    conf: submit_options.ConfOption = None,
+    env: submit_options.EnvOption = None,
+    py_files: submit_options.PyFilesOption = None,
+    tag: submit_options.TagOption = None,
+    repeat: submit_options.RepeatOption = 1,
+    timeout: submit_options.TimeoutOption = None,
+    detach: submit_options.DetachOption = False,
     as_json: options.JsonOption = False,
 ) -> None:
     """Run JOB on the cluster and wait for it; exit code 6 where it failed.
