@@ -2,52 +2,16 @@
 
 from __future__ import annotations
 
-import stat
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from emrctl import home as places
-from emrctl import launching, provision
+from emrctl import provision
 from emrctl.emulator.fake import FakeLife
-from emrctl.errors import NotFoundError, ProvisioningError, SpecError, WaitTimeoutError
-from emrctl.provision import Cluster, power
+from emrctl.errors import NotFoundError, ProvisioningError, SpecError
 from emrctl.specs import ProjectSpec
-from emrctl.target import Target
 from tests.backends.troubles import refusing
-from tests.engine.conftest import quick_aws
-
-
-class Home:
-    """A project's folder and the AWS that its verbs work on."""
-
-    def __init__(self, target: Target, root: Path) -> None:
-        self.target = target
-        self.root = root
-
-    def up(self, **cluster: Any) -> Cluster:
-        return provision.up(pets(**cluster), self.target, self.root)
-
-    def changes(self, **cluster: Any) -> dict[str, tuple[str, ...]]:
-        _, plan = provision.preview(pets(**cluster), self.target, self.root)
-        return {c.name: (c.operation, *c.keys) for c in plan.changes if c.operation != "same"}
-
-
-def pets(**cluster: Any) -> ProjectSpec:
-    return ProjectSpec.model_validate({"project": "pets", "cluster": {"kind": "ec2", **cluster}})
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
-    from moto.iam.access_control import PermissionResult
-
-    # moto reads no conditions: the policy that wants TLS would deny everything.
-    permission = "moto.s3.models.FakeBucket.get_permission"
-    monkeypatch.setattr(permission, lambda *_: PermissionResult.NEUTRAL)
-    with quick_aws(monkeypatch) as target:
-        yield Home(target, tmp_path)
+from tests.provision.homes import Home, pets
 
 
 def test_up_makes_instances_that_are_found_again(home: Home) -> None:
@@ -60,13 +24,6 @@ def test_up_makes_instances_that_are_found_again(home: Home) -> None:
     assert found.log_uri == f"s3://{found.bucket}/logs/"
     assert set(found.urls) == {"master", "spark"}
     assert provision.list_clusters(pets(), home.target) == (found,)
-
-
-def test_the_private_key_is_the_user_s_alone(home: Home) -> None:
-    home.up()
-    file = places.key_file("pets-main")
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
 
 
 def test_a_second_up_changes_nothing(home: Home) -> None:
@@ -94,55 +51,6 @@ def test_down_leaves_nothing_but_the_reason(home: Home) -> None:
         provision.find_cluster(pets(), home.target)
 
 
-FIRM = {"worker": {"count": 2, "spot": False}}
-
-
-def test_stop_and_start_keep_the_instances(home: Home) -> None:
-    made = home.up(**FIRM)
-    project = pets(**FIRM)
-    still = provision.stop(project, home.target)
-    assert (still.id, still.state, still.stopped) == (made.id, "STOPPED", True)
-    assert {node.state for node in still.nodes} == {"STOPPED"}
-    assert (still.hourly_usd, still.primary_dns, still.urls) == (0.0, "", {})
-    assert provision.stop(project, home.target) == still
-    running = provision.start(project, home.target)
-    assert [node.id for node in running.nodes] == [node.id for node in made.nodes]
-    assert (running.state, running.created) == ("RUNNING", made.created)
-    assert provision.start(project, home.target) == running
-
-
-def test_up_starts_what_was_stopped(home: Home) -> None:
-    home.up(**FIRM)
-    provision.stop(pets(**FIRM), home.target)
-    wakes = ("update", "state")
-    assert home.changes(**FIRM) == dict.fromkeys(("primary", "worker-1", "worker-2"), wakes)
-    found = home.up(worker={"count": 3, "spot": False})
-    assert {node.state for node in found.nodes} == {"RUNNING"}
-    assert len(found.nodes) == 4
-
-
-def test_a_worker_that_is_ended_is_made_anew(home: Home) -> None:
-    made = home.up()
-    provision.end_workers(pets(), home.target, ["worker-1"])
-    assert home.changes() == {"worker-1": ("create", "state")}
-    found = home.up()
-    primary, first, second = (node.id for node in found.nodes)
-    assert (primary, second) == (made.nodes[0].id, made.nodes[2].id)
-    assert first != made.nodes[1].id
-    with pytest.raises(NotFoundError, match="has no worker primary") as caught:
-        provision.end_workers(pets(), home.target, ["worker-2", "primary"])
-    assert "worker-1, worker-2" in caught.value.hint
-    assert len(provision.find_cluster(pets(), home.target).nodes) == 3
-
-
-def test_spot_instances_are_not_stopped_and_named(home: Home) -> None:
-    home.up()
-    with pytest.raises(ProvisioningError, match="worker-1, worker-2 of 'main' are spot") as caught:
-        provision.stop(pets(), home.target)
-    assert "worker.spot: false" in caught.value.hint
-    assert provision.find_cluster(pets(), home.target).state == "RUNNING"
-
-
 def test_a_worker_that_ended_is_made_again_and_the_others_stay(home: Home) -> None:
     before = home.up()
     home.target.client("ec2").terminate_instances(InstanceIds=[before.nodes[1].id])
@@ -159,90 +67,6 @@ def test_a_cluster_whose_workers_are_all_gone_is_shown(home: Home) -> None:
     home.target.client("ec2").terminate_instances(InstanceIds=[node.id for node in found.nodes[1:]])
     seen = provision.find_cluster(pets(), home.target)
     assert (seen.spec.core_group.count, len(seen.nodes)) == (0, 1)
-
-
-def test_the_image_is_kept_while_the_cluster_stands(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    home.up()
-    kept = _images(home)
-    monkeypatch.setattr("emrctl.launching._looked_up", lambda *_: "ami-0123456789abcdef0")
-    assert home.changes(worker={"count": 3}) == {"worker-3": ("create",)}
-    home.up(worker={"count": 3})
-    assert _images(home) == kept
-    provision.down(pets(), home.target, home.root)
-    home.up()
-    assert _images(home) == {"ami-0123456789abcdef0"}
-
-
-def test_each_architecture_keeps_its_own_image(home: Home) -> None:
-    mixed = {"primary": {"type": "m6g.xlarge"}}
-    home.up(**mixed)
-    assert len(_images(home)) == 2
-    assert home.changes(**mixed) == {}
-
-
-def test_another_image_in_the_spec_replaces_the_instances(home: Home) -> None:
-    home.up()
-    changes = home.changes(ami="ami-0123456789abcdef0")
-    assert changes["primary"] == ("replace", "ami")
-    home.up(ami="ami-0123456789abcdef0")
-    assert _images(home) == {"ami-0123456789abcdef0"}
-
-
-def _images(home: Home) -> set[str]:
-    filters = [{"Name": "instance-state-name", "Values": ["running"]}]
-    answer = home.target.client("ec2").describe_instances(Filters=filters)
-    return {item["ImageId"] for group in answer["Reservations"] for item in group["Instances"]}
-
-
-def test_a_lost_key_is_told_while_the_cluster_stands(home: Home) -> None:
-    home.up()
-    places.key_file("pets-main").unlink()
-    with pytest.raises(NotFoundError, match="the key of pets-main, which stands") as caught:
-        home.up(worker={"count": 3})
-    assert "Copy it" in caught.value.hint
-    provision.down(pets(), home.target, home.root)
-    assert home.up().state == "RUNNING"
-
-
-def test_a_lost_key_is_told_even_where_ec2_has_forgotten_it_too(home: Home) -> None:
-    home.up()
-    home.target.client("ec2").delete_key_pair(KeyName="pets-main")
-    home.up(worker={"count": 3})
-    places.key_file("pets-main").unlink()
-    with pytest.raises(NotFoundError, match="the key of pets-main, which stands"):
-        home.changes()
-
-
-def test_another_key_than_the_cluster_s_is_told(home: Home) -> None:
-    home.up()
-    other = places.key_file("pets-main")
-    other.unlink()
-    launching._made(other)
-    with pytest.raises(NotFoundError, match="the key of pets-main, which stands"):
-        home.changes()
-
-
-def test_a_key_of_the_user_s_is_given_up_for_one_of_our_own(home: Home) -> None:
-    home.target.client("ec2").create_key_pair(KeyName="mine")
-    home.up(key_pair="mine")
-    changes = home.changes()
-    assert (changes["key"], changes["primary"]) == (("create",), ("replace", "keyName"))
-    assert home.up().state == "RUNNING"
-
-
-def test_preview_makes_no_key(home: Home) -> None:
-    assert home.changes()["key"] == ("create",)
-    assert not places.key_file("pets-main").exists()
-
-
-def test_a_key_pair_of_the_user_s_own(home: Home) -> None:
-    home.target.client("ec2").create_key_pair(KeyName="mine")
-    found = home.up(key_pair="mine")
-    assert not places.key_file("pets-main").exists()
-    answer = home.target.client("ec2").describe_instances(InstanceIds=[found.id])
-    assert answer["Reservations"][0]["Instances"][0]["KeyName"] == "mine"
 
 
 def test_clusters_of_both_kinds_stand_side_by_side(home: Home, life: FakeLife) -> None:
@@ -376,23 +200,6 @@ def test_a_profile_that_exists_is_taken(home: Home) -> None:
     answer = home.target.client("ec2").describe_instances(InstanceIds=[found.id])
     profile = answer["Reservations"][0]["Instances"][0]["IamInstanceProfile"]["Arn"]
     assert profile.endswith("/theirs")
-
-
-def test_an_instance_that_never_stops_is_not_waited_for_forever(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    home.up(**FIRM)
-    seen = power._instances
-
-    def stuck(*asked: Any) -> list[dict[str, Any]]:
-        found = seen(*asked)
-        return [item | {"State": {"Name": "stopping"}} for item in found]
-
-    monkeypatch.setattr(power, "_instances", stuck)
-    monkeypatch.setattr(power, "_PATIENCE_S", 0.05)
-    with pytest.raises(WaitTimeoutError, match="not stopped after") as caught:
-        provision.stop(pets(**FIRM), home.target)
-    assert "again" in caught.value.hint
 
 
 def test_a_cluster_that_ended_itself_is_told_and_made_again(home: Home) -> None:

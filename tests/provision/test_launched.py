@@ -1,0 +1,103 @@
+"""The image and the key that instances are launched with, as long as a cluster stands."""
+
+from __future__ import annotations
+
+import stat
+
+import pytest
+
+from emrctl import home as places
+from emrctl import launching, provision
+from emrctl.errors import NotFoundError
+from tests.provision.homes import Home, pets
+
+
+def test_the_private_key_is_the_user_s_alone(home: Home) -> None:
+    home.up()
+    file = places.key_file("pets-main")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+
+
+def test_the_image_is_kept_while_the_cluster_stands(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.up()
+    kept = _images(home)
+    monkeypatch.setattr("emrctl.launching._looked_up", lambda *_: "ami-0123456789abcdef0")
+    assert home.changes(worker={"count": 3}) == {"worker-3": ("create",)}
+    home.up(worker={"count": 3})
+    assert _images(home) == kept
+    provision.down(pets(), home.target, home.root)
+    home.up()
+    assert _images(home) == {"ami-0123456789abcdef0"}
+
+
+def test_each_architecture_keeps_its_own_image(home: Home) -> None:
+    mixed = {"primary": {"type": "m6g.xlarge"}}
+    home.up(**mixed)
+    assert len(_images(home)) == 2
+    assert home.changes(**mixed) == {}
+
+
+def test_another_image_in_the_spec_replaces_the_instances(home: Home) -> None:
+    home.up()
+    changes = home.changes(ami="ami-0123456789abcdef0")
+    assert changes["primary"] == ("replace", "ami")
+    home.up(ami="ami-0123456789abcdef0")
+    assert _images(home) == {"ami-0123456789abcdef0"}
+
+
+def _images(home: Home) -> set[str]:
+    filters = [{"Name": "instance-state-name", "Values": ["running"]}]
+    answer = home.target.client("ec2").describe_instances(Filters=filters)
+    return {item["ImageId"] for group in answer["Reservations"] for item in group["Instances"]}
+
+
+def test_a_lost_key_is_told_while_the_cluster_stands(home: Home) -> None:
+    home.up()
+    places.key_file("pets-main").unlink()
+    with pytest.raises(NotFoundError, match="the key of pets-main, which stands") as caught:
+        home.up(worker={"count": 3})
+    assert "Copy it" in caught.value.hint
+    provision.down(pets(), home.target, home.root)
+    assert home.up().state == "RUNNING"
+
+
+def test_a_lost_key_is_told_even_where_ec2_has_forgotten_it_too(home: Home) -> None:
+    home.up()
+    home.target.client("ec2").delete_key_pair(KeyName="pets-main")
+    home.up(worker={"count": 3})
+    places.key_file("pets-main").unlink()
+    with pytest.raises(NotFoundError, match="the key of pets-main, which stands"):
+        home.changes()
+
+
+def test_another_key_than_the_cluster_s_is_told(home: Home) -> None:
+    home.up()
+    other = places.key_file("pets-main")
+    other.unlink()
+    launching._made(other)
+    with pytest.raises(NotFoundError, match="the key of pets-main, which stands"):
+        home.changes()
+
+
+def test_a_key_of_the_user_s_is_given_up_for_one_of_our_own(home: Home) -> None:
+    home.target.client("ec2").create_key_pair(KeyName="mine")
+    home.up(key_pair="mine")
+    changes = home.changes()
+    assert (changes["key"], changes["primary"]) == (("create",), ("replace", "keyName"))
+    assert home.up().state == "RUNNING"
+
+
+def test_preview_makes_no_key(home: Home) -> None:
+    assert home.changes()["key"] == ("create",)
+    assert not places.key_file("pets-main").exists()
+
+
+def test_a_key_pair_of_the_user_s_own(home: Home) -> None:
+    home.target.client("ec2").create_key_pair(KeyName="mine")
+    found = home.up(key_pair="mine")
+    assert not places.key_file("pets-main").exists()
+    answer = home.target.client("ec2").describe_instances(InstanceIds=[found.id])
+    assert answer["Reservations"][0]["Instances"][0]["KeyName"] == "mine"

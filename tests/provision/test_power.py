@@ -1,0 +1,77 @@
+"""Instances that stand still for a while, and workers that are to be others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from emrctl import provision
+from emrctl.errors import NotFoundError, ProvisioningError, WaitTimeoutError
+from emrctl.provision import power
+from tests.provision.homes import Home, pets
+
+FIRM = {"worker": {"count": 2, "spot": False}}
+
+
+def test_stop_and_start_keep_the_instances(home: Home) -> None:
+    made = home.up(**FIRM)
+    project = pets(**FIRM)
+    still = provision.stop(project, home.target)
+    assert (still.id, still.state, still.stopped) == (made.id, "STOPPED", True)
+    assert {node.state for node in still.nodes} == {"STOPPED"}
+    assert (still.hourly_usd, still.primary_dns, still.urls) == (0.0, "", {})
+    assert provision.stop(project, home.target) == still
+    running = provision.start(project, home.target)
+    assert [node.id for node in running.nodes] == [node.id for node in made.nodes]
+    assert (running.state, running.created) == ("RUNNING", made.created)
+    assert provision.start(project, home.target) == running
+
+
+def test_up_starts_what_was_stopped(home: Home) -> None:
+    home.up(**FIRM)
+    provision.stop(pets(**FIRM), home.target)
+    wakes = ("update", "state")
+    assert home.changes(**FIRM) == dict.fromkeys(("primary", "worker-1", "worker-2"), wakes)
+    found = home.up(worker={"count": 3, "spot": False})
+    assert {node.state for node in found.nodes} == {"RUNNING"}
+    assert len(found.nodes) == 4
+
+
+def test_a_worker_that_is_ended_is_made_anew(home: Home) -> None:
+    made = home.up()
+    provision.end_workers(pets(), home.target, ["worker-1"])
+    assert home.changes() == {"worker-1": ("create", "state")}
+    found = home.up()
+    primary, first, second = (node.id for node in found.nodes)
+    assert (primary, second) == (made.nodes[0].id, made.nodes[2].id)
+    assert first != made.nodes[1].id
+    with pytest.raises(NotFoundError, match="has no worker primary") as caught:
+        provision.end_workers(pets(), home.target, ["worker-2", "primary"])
+    assert "worker-1, worker-2" in caught.value.hint
+    assert len(provision.find_cluster(pets(), home.target).nodes) == 3
+
+
+def test_spot_instances_are_not_stopped_and_named(home: Home) -> None:
+    home.up()
+    with pytest.raises(ProvisioningError, match="worker-1, worker-2 of 'main' are spot") as caught:
+        provision.stop(pets(), home.target)
+    assert "worker.spot: false" in caught.value.hint
+    assert provision.find_cluster(pets(), home.target).state == "RUNNING"
+
+
+def test_an_instance_that_never_stops_is_not_waited_for_forever(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.up(**FIRM)
+    seen = power._instances
+
+    def stuck(*asked: Any) -> list[dict[str, Any]]:
+        found = seen(*asked)
+        return [item | {"State": {"Name": "stopping"}} for item in found]
+
+    monkeypatch.setattr(power, "_instances", stuck)
+    monkeypatch.setattr(power, "_PATIENCE_S", 0.05)
+    with pytest.raises(WaitTimeoutError, match="not stopped after") as caught:
+        provision.stop(pets(**FIRM), home.target)
+    assert "again" in caught.value.hint
