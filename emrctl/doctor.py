@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from emrctl import catalog, home
+from emrctl import catalog, home, launching
 from emrctl import target as targets
 from emrctl.errors import EmrctlError
 from emrctl.specs import ProjectSpec
@@ -309,7 +309,7 @@ def _reach(_patient: Patient) -> Iterator[Finding]:
     """Neither is needed to work: each opens one more way to a cluster's nodes and pages."""
     for name, program, hint in (
         ("SSH", "ssh", "OpenSSH's client gives `emrctl ssh` a shell."),
-        ("sessions", "session-manager-plugin", "AWS's plugin needs no open port and no key."),
+        ("sessions", launching.SESSION_PLUGIN, "AWS's plugin needs no open port and no key."),
     ):
         path = shutil.which(program)
         yield _ok(name, path) if path else _warning(name, f"{program} is not on PATH", hint)

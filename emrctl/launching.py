@@ -23,6 +23,8 @@ from emrctl.specs.ec2 import CALLER, NOBODY
 if TYPE_CHECKING:
     from emrctl.target import Target
 
+# AWS's own program; without SSH nothing else leads to a node.
+SESSION_PLUGIN = "session-manager-plugin"
 _WHERE = "https://checkip.amazonaws.com"
 _TIMEOUT_S = 5.0
 _ALIVE = ["pending", "running", "stopping", "stopped"]

@@ -9,6 +9,7 @@ from typing import Any
 import pulumi
 
 from emrctl.specs import Ec2ClusterSpec, MachineSpec, ProjectSpec
+from emrctl.specs.ec2 import NOBODY
 from stacks import names
 from stacks.network import Network
 from stacks.sdk import ec2
@@ -88,6 +89,9 @@ def _marks(project: ProjectSpec, ground: Ground, name: str, role: str) -> dict[s
     if spec.limited:
         # Seconds from the beginning: a moment would differ with every evaluation.
         found["emrctl:ttl-s"] = str(spec.ttl_s)
+    if spec.ssh == NOBODY:
+        # Whoever knows the instance alone would wait for a port that nobody may reach.
+        found["emrctl:ssh"] = NOBODY
     if role == PRIMARY:
         found |= {"emrctl:bucket": ground.bucket, "emrctl:spark": spec.spark}
     return found

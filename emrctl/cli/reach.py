@@ -166,6 +166,8 @@ def _logged_in(way: _Login, by: Way | None, command: list[str]) -> int:
 
 
 def _by_ssh(way: _Login, command: str | None) -> int:
+    if way.node.session and command is None:
+        raise UnreachableError(f"no port of {way.node.id} is open: a session gives a shell")
     line = nodes.line(way.target, way.cluster, way.node, way.login, render.note)
     try:
         line.transport()  # whom one speaks to is known from here on

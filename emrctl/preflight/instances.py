@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import shutil
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -56,6 +57,7 @@ def _way_in(look: Look) -> Iterator[Finding]:
     """Whoever runs emrctl comes from an address that is let in."""
     given = look.ec2.ssh
     if given == NOBODY:
+        yield from _plugin()
         return
     try:
         here = ipaddress.IPv4Address(launching.address())
@@ -70,6 +72,13 @@ def _way_in(look: Look) -> Iterator[Finding]:
     if here not in inside and not inside.is_private:
         hint = f"Set cluster.ssh: {CALLER}, or to a range that holds {here}."
         yield warning("SSH", f"this machine comes from {here}, outside cluster.ssh {given}", hint)
+
+
+def _plugin() -> Iterator[Finding]:
+    if shutil.which(launching.SESSION_PLUGIN) is None:
+        hint = "Install AWS's Session Manager plugin for the AWS CLI, or set cluster.ssh."
+        what = f"cluster.ssh is {NOBODY}, and {launching.SESSION_PLUGIN} is not on PATH"
+        yield error("SSH", what, hint)
 
 
 def _wheelhouse(look: Look) -> Iterator[Finding]:

@@ -17,7 +17,8 @@ EVENT_LOGS = "eventlogs/"
 class Node:
     """One instance of a cluster; `id` is EC2's.
 
-    Nodes of EC2 clusters have a `name` (`primary`, `worker-1`), and EC2's own states.
+    Nodes of EC2 clusters have a `name` (`primary`, `worker-1`), and EC2's own states. To one with
+    `session` only Session Manager leads.
     """
 
     id: str
@@ -29,6 +30,7 @@ class Node:
     private_ip: str = ""
     public_ip: str = ""
     name: str = ""
+    session: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

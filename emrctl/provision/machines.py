@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from emrctl.awsitems import instances, tags
 from emrctl.provision.cluster import ENDED, EVENT_LOGS, Cluster, Node, hourly_usd
 from emrctl.specs import AnyClusterSpec, Ec2ClusterSpec, ProjectSpec
+from emrctl.specs.ec2 import NOBODY
 
 if TYPE_CHECKING:
     from emrctl.target import Target
@@ -90,7 +91,7 @@ def _nodes(stack: str, primary: Described, every: Sequence[Described]) -> tuple[
         and tags(item).get("emrctl:role") == "worker"
         and item["State"]["Name"] in _STANDING
     ]
-    return tuple(_node(item) for item in (primary, *sorted(workers, key=_number)))
+    return tuple(node(item) for item in (primary, *sorted(workers, key=_number)))
 
 
 def _number(item: Described) -> tuple[int, str]:
@@ -98,7 +99,8 @@ def _number(item: Described) -> tuple[int, str]:
     return (int(digits) if digits.isdigit() else 0, str(item["InstanceId"]))
 
 
-def _node(item: Described) -> Node:
+def node(item: Described) -> Node:
+    """An instance as a node, by its tags."""
     marks = tags(item)
     return Node(
         id=item["InstanceId"],
@@ -110,6 +112,7 @@ def _node(item: Described) -> Node:
         private_ip=item.get("PrivateIpAddress", ""),
         public_ip=item.get("PublicIpAddress", ""),
         name=marks.get("emrctl:node", ""),
+        session=marks.get("emrctl:ssh") == NOBODY,
     )
 
 

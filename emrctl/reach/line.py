@@ -17,6 +17,7 @@ from emrctl.reach.trouble import HostKeyError, UnreachableError
 if TYPE_CHECKING:
     from paramiko import Channel, PKey, SFTPClient, Transport
 
+_LOOPBACK = "127.0.0.1"
 _CONNECT_S, _HANDSHAKE_S = 10.0, 20.0
 _KEEPALIVE_S = 15
 # How long what was sent may stay unanswered before the connection counts as cut.
@@ -39,6 +40,16 @@ class Sink(Protocol):
         """Nothing of it is held back."""
 
 
+class Door(Protocol):
+    """Leads from a port of this machine's loopback to the node's SSH server."""
+
+    def open(self) -> int:
+        """The port, which answers; `UnreachableError` where it does not come about."""
+
+    def close(self) -> None:
+        """Nothing is left of it; it may be opened again."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Host:
     """A node: its id, where its SSH server answers, and who one is there."""
@@ -53,13 +64,15 @@ class Host:
 class Line:
     """A connection to `host`, made when it is first needed and again whenever it was cut.
 
-    `through` is a line to a host on the way. `check` raises where the host key is not the node's.
+    `through` is a line to a host on the way, `door` what leads there where no port of the node is
+    open to this machine. `check` raises where the host key is not the node's.
     """
 
     host: Host
     identities: Sequence[Path]
     check: Check
     through: Line | None = None
+    door: Door | None = None
     report: Callable[[str], None] = lambda _line: None
     again_s: float = _AGAIN_S
     _transport: Transport | None = None
@@ -94,6 +107,8 @@ class Line:
             self._transport.close()
         if self.through is not None:
             self.through.close()
+        if self.door is not None:
+            self.door.close()
 
     def run(self, command: str, out: Sink, err: Sink, stdin: bytes = b"") -> int:
         """The command has run on the node with that input; its exit code.
@@ -177,6 +192,9 @@ class Line:
         where = (self.host.address, self.host.port)
         if self.through is not None:
             return _channel(self.through.transport(), where)
+        if self.door is not None:
+            self.door.close()  # what led there before, if anything did, is cut
+            where = (_LOOPBACK, self.door.open())
         try:
             return _prompt(socket.create_connection(where, timeout=_CONNECT_S))
         except OSError as error:
@@ -241,7 +259,7 @@ def _channel(transport: Transport, where: tuple[str, int]) -> Channel:
     import paramiko
 
     try:
-        return transport.open_channel("direct-tcpip", where, ("127.0.0.1", 0), timeout=_CONNECT_S)
+        return transport.open_channel("direct-tcpip", where, (_LOOPBACK, 0), timeout=_CONNECT_S)
     except (paramiko.SSHException, EOFError, OSError) as error:
         raise UnreachableError(
             f"the node does not reach {where[0]}:{where[1]} ({error})"

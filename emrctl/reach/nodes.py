@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from emrctl import home
 from emrctl.engine.failures import translated
 from emrctl.errors import NotFoundError
-from emrctl.reach import hostkeys
+from emrctl.reach import hostkeys, sessions
 from emrctl.reach.line import Host, Line
 from emrctl.reach.trouble import NoKeyError, UnreachableError
 
@@ -127,7 +127,8 @@ def inside(host: Host, node: Node) -> Host:
 def direct(node: Node, primary: Node) -> bool:
     """Whether nodes like this one are reached without the primary between."""
     # EMR lets SSH in to the primary alone, whatever addresses the others have.
-    return node == primary or bool(node.name and (node.public_ip or not primary.public_ip))
+    own_way = node == primary or node.session
+    return own_way or bool(node.name and (node.public_ip or not primary.public_ip))
 
 
 def to(target: Target, node: Node, login: Login) -> Line:
@@ -140,7 +141,8 @@ def to(target: Target, node: Node, login: Login) -> Line:
     host = Host(node=node.id, address=address)
     if node.name:
         host = replace(host, port=target.ssh_port, user=EC2_USER)
-    return Line(host=host, identities=(), check=check)
+    door = sessions.Door(target, node.id, (node.private_ip, host.port)) if node.session else None
+    return Line(host=host, identities=(), check=check, door=door)
 
 
 def shell_command(line_: Line) -> list[str]:

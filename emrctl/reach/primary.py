@@ -12,7 +12,7 @@ from emrctl.backends.ec2 import Answer
 from emrctl.engine.failures import translated
 from emrctl.reach import nodes
 from emrctl.reach.nodes import Login
-from emrctl.reach.trouble import NoKeyError, UnreachableError
+from emrctl.reach.trouble import HopelessError, UnreachableError
 
 if TYPE_CHECKING:
     from emrctl.provision import Node
@@ -33,12 +33,12 @@ class Primary:
     def run(self, command: str, stdin: bytes = b"") -> Answer:
         """The command has run on the primary; `SilenceError` where it does not answer now.
 
-        `NoKeyError` where no key is here, now or later.
+        `HopelessError` where this machine lacks what it takes, now and later.
         """
         out, err = io.BytesIO(), io.BytesIO()
         try:
             code = self.line().run(command, out, err, stdin)
-        except NoKeyError:
+        except HopelessError:
             raise
         except UnreachableError as error:
             self.close()  # its address may have changed
@@ -70,22 +70,12 @@ class Primary:
 
 
 def _node(found: dict[str, Any]) -> Node:
-    from emrctl.provision import Node
+    from emrctl.provision import machines
 
     state = found["State"]["Name"]
     if state != "running":
         raise UnreachableError(f"the primary {found['InstanceId']} is {state}")
-    return Node(
-        id=found["InstanceId"],
-        role=nodes.PRIMARY,
-        name=nodes.PRIMARY,
-        type=found["InstanceType"],
-        state=state.upper(),
-        private_dns=found.get("PrivateDnsName", ""),
-        public_dns=found.get("PublicDnsName", ""),
-        private_ip=found.get("PrivateIpAddress", ""),
-        public_ip=found.get("PublicIpAddress", ""),
-    )
+    return machines.node(found)
 
 
 def _line(target: Target, node: Node, found: dict[str, Any], login: Login) -> Line:

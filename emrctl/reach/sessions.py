@@ -19,18 +19,28 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from emrctl.engine.failures import translated
-from emrctl.reach.trouble import UnreachableError
+from emrctl.launching import SESSION_PLUGIN as PLUGIN
+from emrctl.reach.trouble import HopelessError, UnreachableError
 from emrctl.reach.tunnel import LOOPBACK
 
 if TYPE_CHECKING:
     from emrctl.target import Target
 
-PLUGIN = "session-manager-plugin"
 # To the node's own private address: Spark's pages listen there, and not on its loopback.
 FORWARD = "AWS-StartPortForwardingSessionToRemoteHost"
 COMMAND = "AWS-StartInteractiveCommand"
 _VARIABLE = "AWS_SSM_START_SESSION_RESPONSE"
 _OLDEST = (1, 2, 497)
+# However emrctl ends, its end of the pipe closes: then the plugin is ended, and its port with it.
+_NO_LONGER_THAN_ITS_PIPE = """
+exec 3<&0 4>&2 2>/dev/null
+"$@" </dev/null 2>&4 3<&- 4>&- & plugin=$!
+(read -r _ <&3; kill $plugin) & watch=$!
+exec 3<&-
+wait $plugin; code=$?
+kill $watch
+exit $code
+"""
 _ANSWERS_S = 30.0
 _LOOK_S, _AGAIN_S = 0.2, 1.0
 
@@ -39,7 +49,7 @@ def available(target: Target, node: str) -> None:
     """A session can be begun; `UnreachableError` says what is missing, here or on the node."""
     if shutil.which(PLUGIN) is None:
         hint = "Install AWS's Session Manager plugin for the AWS CLI; it needs no CLI."
-        raise UnreachableError(f"{PLUGIN} is not on PATH", hint=hint)
+        raise HopelessError(f"{PLUGIN} is not on PATH", hint=hint)
     with translated(f"asking whether {node} takes sessions"):
         filters = [{"Key": "InstanceIds", "Values": [node]}]
         found = target.client("ssm").describe_instance_information(Filters=filters)
@@ -81,7 +91,7 @@ class Forward:
         ports = {"portNumber": [str(port)], "localPortNumber": [str(self.port)]}
         where = {"host": [host], **ports}
         asked = {"Target": self.node, "DocumentName": FORWARD, "Parameters": where}
-        self._process = _begun(self.target, asked, quiet=True)
+        self._process = _begun(self.target, asked, aside=True)
         until = time.monotonic() + _ANSWERS_S
         while not _answers(self.port):
             if self._process.poll() is not None or time.monotonic() > until:
@@ -96,6 +106,7 @@ class Forward:
             while not until.wait(_LOOK_S):
                 if self._process is not None and self._process.poll() is not None:
                     self.report(f"the session to {self.node} ended: beginning another")
+                    self.close()
                     until.wait(_AGAIN_S)
                     self.open()
         finally:
@@ -103,25 +114,43 @@ class Forward:
 
     def close(self) -> None:
         """The plugin has ended."""
-        if self._process is not None:
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
             _ended(self._process)
 
     release = close
 
 
+@dataclass(eq=False)
+class Door(Forward):
+    """Likewise; the node is asked first whether it takes sessions: one that boots does not yet."""
+
+    def open(self) -> int:
+        """The port answers; `UnreachableError` where the node takes no session now."""
+        available(self.target, self.node)
+        return super().open()
+
+
 def _begun(
-    target: Target, asked: Mapping[str, Any], *, quiet: bool = False
+    target: Target, asked: Mapping[str, Any], *, aside: bool = False
 ) -> subprocess.Popen[bytes]:
+    """The plugin runs; `aside` from the terminal, and no longer than the pipe to it is open."""
     with translated(f"beginning a session with {asked['Target']}"):
         answer = target.client("ssm").start_session(**asked)
     answer.pop("ResponseMetadata", None)
     endpoint = target.client("ssm").meta.endpoint_url
     arguments = (_VARIABLE, target.region, "StartSession", target.profile or "")
     _refuse_old()
+    command = [PLUGIN, *arguments, json.dumps(dict(asked)), endpoint]
+    environment = {**os.environ, _VARIABLE: json.dumps(answer)}
+    if not aside:
+        return subprocess.Popen(command, env=environment)
     return subprocess.Popen(
-        [PLUGIN, *arguments, json.dumps(dict(asked)), endpoint],
-        env={**os.environ, _VARIABLE: json.dumps(answer)},
-        stdout=subprocess.DEVNULL if quiet else None,
+        ["/bin/sh", "-c", _NO_LONGER_THAN_ITS_PIPE, "sh", *command],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
     )
 
 
@@ -132,7 +161,7 @@ def _refuse_old() -> None:
     numbers = tuple(int(part) for part in said.split(".")[:3] if part.isdigit())
     if numbers < _OLDEST:
         oldest = ".".join(map(str, _OLDEST))
-        raise UnreachableError(
+        raise HopelessError(
             f"{PLUGIN} is {said or 'of no known version'}",
             hint=f"Take {oldest}.0 or newer: older ones show the session's token to all users.",
         )
@@ -140,7 +169,8 @@ def _refuse_old() -> None:
 
 def _ended(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
-        process.terminate()
+        if process.stdin is None:
+            process.terminate()
         try:
             process.wait(timeout=5)
         except subprocess.TimeoutExpired:

@@ -9,8 +9,12 @@ class UnreachableError(ProvisioningError):
     """This way does not lead to the node; another may."""
 
 
-class NoKeyError(UnreachableError):
-    """No key is here that the node would take: waiting does not help."""
+class HopelessError(UnreachableError):
+    """This machine lacks what it takes: waiting does not help."""
+
+
+class NoKeyError(HopelessError):
+    """No key is here that the node would take."""
 
 
 class HostKeyError(CredentialsError):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from emrctl.errors import EmrctlError
 from emrctl.reach import nodes
 from emrctl.reach.nodes import Login
-from emrctl.reach.trouble import NoKeyError, SilentConsoleError, UnreachableError
+from emrctl.reach.trouble import HopelessError, SilentConsoleError, UnreachableError
 from emrctl.standalone.trouble import ScriptFailedError, gathered
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ class Crew:
         while True:
             try:
                 member.line.transport()
-            except NoKeyError:
+            except HopelessError:
                 raise
             except (UnreachableError, SilentConsoleError) as error:
                 if time.monotonic() > end or self._over.is_set():

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -190,6 +191,19 @@ def test_what_stands_after_the_dashes_is_the_nodes_command(
     assert seen == [("primary", "ls -l 'a b'"), ("core", None)]
     code, _, err = emrctl("ssh", "task-9")
     assert (code, "core-2" in err) == (3, True)
+
+
+def test_where_no_port_is_open_a_session_gives_the_shell(
+    emrctl: Emrctl, standing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from emrctl.cli import reach
+    from emrctl.reach import nodes
+
+    found = nodes.find
+    monkeypatch.setattr(nodes, "find", lambda *of: replace(found(*of), session=True))
+    monkeypatch.setitem(reach._BY, "ssm", lambda _way, _command: 4)
+    code, _, err = emrctl("ssh")
+    assert (code, "no port of" in err) == (4, True)
 
 
 def test_where_no_way_leads_to_a_node_each_says_why(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -196,3 +197,14 @@ def test_a_caller_whose_address_nobody_says(aws: Recorded, monkeypatch: pytest.M
     [finding] = _findings()
     assert (finding.about, finding.severity) == ("SSH", "error")
     assert _findings(ssh="52.94.76.0/24") == []
+
+
+def test_without_ssh_sessions_need_their_plugin(
+    aws: Recorded, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    closed = {"ssh": "none", "roles": {"ssm": True}}
+    [finding] = _findings(**closed)
+    assert finding.what == "cluster.ssh is none, and session-manager-plugin is not on PATH"
+    (tmp_path / "session-manager-plugin").touch(mode=0o755)
+    assert _findings(**closed) == []

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import http.server
-import os
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,8 +12,9 @@ import pytest
 
 from emrctl.reach import addresses, hostkeys, nodes
 from emrctl.reach.line import Host
+from tests.reach import ways
 from tests.reach.sshd import Sshd
-from tests.reach.ways import CLUSTER, PLUGIN
+from tests.reach.ways import CLUSTER
 
 
 @pytest.fixture
@@ -50,14 +49,7 @@ def page() -> Iterator[int]:
 
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """AWS's plugin as far as it is needed; the file in which it says how it was called."""
-    folder, log = tmp_path / "bin", tmp_path / "plugin.log"
-    folder.mkdir()
-    program = folder / "session-manager-plugin"
-    program.write_text(PLUGIN.format(python=sys.executable, log=str(log)))
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-    return log
+    return ways.plugin(tmp_path, monkeypatch)
 
 
 @pytest.fixture

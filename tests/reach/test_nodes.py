@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +13,13 @@ from botocore.stub import Stubber
 
 from emrctl.emulator.fake import FakeLife
 from emrctl.errors import NotFoundError
+from emrctl.provision import Node
 from emrctl.reach import addresses, hostkeys, nodes
 from emrctl.reach.line import Host, Line
-from emrctl.reach.trouble import UnreachableError
+from emrctl.reach.trouble import HopelessError, UnreachableError
 from emrctl.target import Target
 from tests.reach.sshd import Sshd
-from tests.reach.ways import CLUSTER
+from tests.reach.ways import CLUSTER, ssm
 
 
 @pytest.mark.parametrize(
@@ -106,3 +109,55 @@ def test_a_command_runs_on_the_primary(
     assert line.run("ls '/a b'", out, io.BytesIO()) == 0
     line.close()
     assert sshd.commands == ["ls '/a b'"]
+
+
+# --- where no port is open ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def behind(mocked: Target, sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> Target:
+    """The AWS of a node that only Session Manager leads to: the SSH server on loopback."""
+    monkeypatch.setenv("PLUGIN_LEADS_THERE", "1")
+    monkeypatch.setattr(hostkeys, "console", lambda _target, _node: sshd.console)
+    return replace(mocked, ssh_port=sshd.port)
+
+
+def _closed(sshd: Sshd) -> tuple[Node, nodes.Login]:
+    node = replace(CLUSTER.nodes[0], name="primary", private_ip="127.0.0.1", session=True)
+    return node, nodes.Login(identity=sshd.client_key)
+
+
+def test_a_node_without_an_open_port_is_reached_by_sessions(
+    behind: Target, sshd: Sshd, plugin: Path
+) -> None:
+    node, login = _closed(sshd)
+    cluster = replace(CLUSTER, nodes=(node,))
+    line = nodes.line(behind, cluster, node, login, print)
+    for number in (1, 2):
+        with ssm(behind):
+            assert line.run("true", io.BytesIO(), io.BytesIO()) == 0
+        called = plugin.read_text().splitlines()
+        assert len(called) == number
+        assert line.door is not None
+        line.door.close()  # as a session ends: the line is cut, and made again
+        deadline = time.monotonic() + 10
+        while line.alive:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    line.close()
+    asked = json.loads(json.loads(called[0])[0][4])["Parameters"]
+    assert (asked["host"], asked["portNumber"]) == (["127.0.0.1"], [str(sshd.port)])
+
+
+def test_without_the_plugin_nobody_waits_for_such_a_node(
+    behind: Target, sshd: Sshd, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(HopelessError, match="session-manager-plugin is not on PATH"):
+        nodes.to(behind, *_closed(sshd)).transport()
+
+
+def test_all_such_nodes_are_reached_by_themselves() -> None:
+    primary = replace(CLUSTER.nodes[0], name="primary", session=True)
+    worker = replace(CLUSTER.nodes[1], name="worker-1", session=True)
+    assert nodes.direct(worker, primary)

@@ -32,7 +32,8 @@ def nodes(instances: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def launch(nodes: Ec2Nodes) -> str:
-    tags = [{"Key": "emrctl:stack", "Value": STACK}, {"Key": "emrctl:role", "Value": "primary"}]
+    marks = {"emrctl:stack": STACK, "emrctl:role": "primary", "emrctl:node": "primary"}
+    tags = [{"Key": key, "Value": value} for key, value in marks.items()]
     return nodes.launch(TagSpecifications=[{"ResourceType": "instance", "Tags": tags}])
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -38,7 +42,7 @@ def test_a_command_runs_over_a_session_whose_token_no_process_list_shows(
     with ssm(mocked):
         sessions.available(mocked, "i-1")
         assert sessions.run(mocked, "i-1", "uptime") == 7
-    arguments, environment = json.loads(plugin.read_text())
+    arguments, environment, _ = json.loads(plugin.read_text())
     assert "sesame" not in json.dumps(arguments)
     assert json.loads(environment)["TokenValue"] == "sesame"
     assert json.loads(arguments[4])["Parameters"] == {"command": ["uptime"]}
@@ -65,8 +69,7 @@ def test_a_forwarded_session_is_begun_again_when_it_ends(mocked: Target, plugin:
         port = forward.open()
         keeper = threading.Thread(target=forward.keep, args=(until,))
         keeper.start()
-        assert forward._process is not None
-        forward._process.kill()
+        os.kill(json.loads(plugin.read_text())[2], signal.SIGKILL)
         deadline = time.monotonic() + 20
         while len(plugin.read_text().splitlines()) < 2:
             assert time.monotonic() < deadline
@@ -76,6 +79,30 @@ def test_a_forwarded_session_is_begun_again_when_it_ends(mocked: Target, plugin:
             time.sleep(0.05)
     until.set()
     keeper.join(timeout=20)
+    assert forward._process is not None
     assert forward._process.poll() is not None
     assert any("beginning another" in line for line in said)
     assert not sessions._answers(port)
+
+
+def test_the_plugin_ends_with_whoever_began_it(plugin: Path) -> None:
+    """However that ends: here it is killed."""
+    client = """
+import sys, time
+from types import SimpleNamespace as Any
+from emrctl.reach import sessions
+ssm = Any(start_session=lambda **_: {"TokenValue": "sesame"}, meta=Any(endpoint_url="https://x"))
+target = Any(client=lambda _: ssm, region="us-east-1", profile=None)
+print(sessions.Forward(target, "i-1", ("10.0.0.7", 8088)).open(), flush=True)
+time.sleep(60)
+"""
+    process = subprocess.Popen([sys.executable, "-c", client], stdout=subprocess.PIPE, text=True)
+    with process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        assert sessions._answers(port)
+        process.kill()
+    deadline = time.monotonic() + 10
+    while sessions._answers(port):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

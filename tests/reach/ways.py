@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+import pytest
 from botocore.stub import Stubber
 
 from emrctl.provision import Cluster, Node
@@ -15,23 +19,53 @@ from emrctl.target import Target
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 PLUGIN = """#!{python}
-import json, os, socketserver, sys, time
+import json, os, socket, socketserver, sys, threading
 if sys.argv[1:] == ["--version"]:
     print(os.environ.get("PLUGIN_VERSION", "1.2.707.0"))
     raise SystemExit
 with open({log!r}, "a") as log:
-    log.write(json.dumps([sys.argv[1:], os.environ[sys.argv[1]]]) + "\\n")
+    log.write(json.dumps([sys.argv[1:], os.environ[sys.argv[1]], os.getpid()]) + "\\n")
 asked = json.loads(sys.argv[5])
 if asked.get("DocumentName") != "AWS-StartPortForwardingSessionToRemoteHost":
     raise SystemExit(7)
+asked = {{key: value for key, [value] in asked["Parameters"].items()}}
 class Hello(socketserver.StreamRequestHandler):
     def handle(self):
         self.rfile.readline()
         self.wfile.write(b"HTTP/1.0 200 OK\\r\\n\\r\\nover the session")
+def copied(source, sink):
+    try:
+        while chunk := source.recv(65536):
+            sink.sendall(chunk)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+class Through(socketserver.BaseRequestHandler):
+    def handle(self):
+        there = socket.create_connection((asked["host"], int(asked["portNumber"])))
+        back = threading.Thread(target=copied, args=(there, self.request), daemon=True)
+        back.start()
+        copied(self.request, there)
+        back.join()
 socketserver.TCPServer.allow_reuse_address = True
-port = int(asked["Parameters"]["localPortNumber"][0])
-socketserver.ThreadingTCPServer(("127.0.0.1", port), Hello).serve_forever()
+socketserver.ThreadingTCPServer.daemon_threads = True
+handler = Through if os.environ.get("PLUGIN_LEADS_THERE") else Hello
+port = int(asked["localPortNumber"])
+socketserver.ThreadingTCPServer(("127.0.0.1", port), handler).serve_forever()
 """
+
+
+def plugin(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The plugin is on PATH; the file in which it says how it was called.
+
+    What it forwards answers by itself; with PLUGIN_LEADS_THERE it is what is asked for.
+    """
+    program, log = folder / "bin" / "session-manager-plugin", folder / "plugin.log"
+    program.parent.mkdir()
+    program.write_text(PLUGIN.format(python=sys.executable, log=str(log)))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    return log
 
 
 def _node(role: str, id_: str, public: str = "") -> Node:

@@ -55,6 +55,12 @@ def test_what_an_instance_says_of_itself(cluster: Evaluate) -> None:
     assert (disk["emrctl:stack"], disk["Name"]) == ("pets-main", "pets-main-worker-2")
 
 
+def test_an_instance_whose_ports_are_closed_says_so(cluster: Evaluate) -> None:
+    closed = cluster(_project(ssh="none", roles={"ssm": True}))
+    assert closed["worker-1"].inputs["tags"]["emrctl:ssh"] == "none"
+    assert "emrctl:ssh" not in cluster(_project())["worker-1"].inputs["tags"]
+
+
 def test_emr_s_managed_role_may_touch_none_of_it(cluster: Evaluate) -> None:
     found = cluster(_project())
     managed = "for-use-with-amazon-emr-managed-policies"

@@ -12,6 +12,7 @@ from emrctl.backends.ec2 import Ec2Backend
 from emrctl.provision import Cluster
 from emrctl.reach.primary import Primary
 from emrctl.specs import ProjectSpec
+from emrctl.specs.ec2 import NOBODY
 from emrctl.target import Target
 from tests.emulator.ec2nodes import Ec2Nodes
 
@@ -75,6 +76,8 @@ class Standing:
             "emrctl:bucket": BUCKET,
             "emrctl:spark": self.project.ec2.spark,
         }
+        if self.project.ec2.ssh == NOBODY:
+            marks["emrctl:ssh"] = NOBODY
         tags = [{"Key": key, "Value": value} for key, value in marks.items()]
         return self.nodes.launch(
             TagSpecifications=[{"ResourceType": "instance", "Tags": tags}], InstanceType="m5.xlarge"

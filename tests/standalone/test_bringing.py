@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import shutil
 import subprocess
@@ -11,16 +12,21 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from emrctl import bundled, home, standalone
 from emrctl.reach import hostkeys
+from emrctl.reach.primary import Primary
 from emrctl.reach.trouble import HostKeyError, NoKeyError
 from emrctl.specs.ec2 import WorkersSpec
 from emrctl.standalone.bringing import brought_up
 from emrctl.standalone.crew import Crew
 from emrctl.standalone.trouble import NodesFailedError
+from emrctl.target import Target
+from tests.reach import ways
 from tests.standalone.cluster import Standing
 
 Make = Callable[..., Standing]
@@ -190,6 +196,38 @@ def test_a_key_that_is_on_another_machine_is_told(make: Make) -> None:
     with pytest.raises(NoKeyError, match="the key of 'pets-main' is not on this machine") as caught:
         up(one)
     assert str(home.key_file(one.stack)) in caught.value.hint
+
+
+class _Ssm:
+    """Session Manager, for which every node is there; it gives tokens to nobody's use."""
+
+    meta = SimpleNamespace(endpoint_url="https://ssm")
+
+    def describe_instance_information(self, **_: Any) -> dict[str, Any]:
+        return {"InstanceInformationList": [{"PingStatus": "Online"}]}
+
+    def start_session(self, **_: Any) -> dict[str, Any]:
+        return {"SessionId": "s", "TokenValue": "sesame", "StreamUrl": "wss://x"}
+
+
+def test_nodes_whose_ports_are_closed_come_up_by_sessions(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called = ways.plugin(tmp_path, monkeypatch)
+    monkeypatch.setenv("PLUGIN_LEADS_THERE", "1")
+    of = Target.client
+    clients = lambda target, name: _Ssm() if name == "ssm" else of(target, name)  # noqa: E731
+    monkeypatch.setattr(Target, "client", clients)
+    one = make(2, ssh="none", roles={"ssm": True})
+    up(one)
+    assert [one.lines(name)[-1] for name in one.names()] == ["standalone.sh: worker"] * 2
+    primary = Primary(one.target, one.cluster.id)
+    assert primary.run("true").code == 0
+    primary.close()
+    asked = [json.loads(json.loads(line)[0][4]) for line in called.read_text().splitlines()]
+    nodes = [*one.cluster.nodes, one.cluster.nodes[0]]  # once by the crew, once by itself
+    assert sorted(item["Target"] for item in asked) == sorted(node.id for node in nodes)
+    assert {item["Parameters"]["host"][0] for item in asked} == {n.private_ip for n in nodes}
 
 
 CLIENT = """
