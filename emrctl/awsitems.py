@@ -1,4 +1,4 @@
-"""AWS's lists as they are worked with: tags as a mapping, EC2's instances of all pages."""
+"""AWS's lists as they are worked with: tags as a mapping, instances and objects of all pages."""
 
 from __future__ import annotations
 
@@ -20,3 +20,13 @@ def instances(ec2: Any, **asked: Any) -> Iterator[dict[str, Any]]:
         for reservation in page["Reservations"]:
             for item in reservation["Instances"]:
                 yield {"OwnerId": reservation.get("OwnerId", ""), **item}
+
+
+def objects(s3: Any, bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
+    """S3's description of each object below the prefix, which need not end in a slash.
+
+    The empty ones that stand for folders are left out: S3's console makes them, and Hadoop's S3A
+    keeps its own since 3.4. `s3` is a boto3 client.
+    """
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        yield from (item for item in page.get("Contents", ()) if not item["Key"].endswith("/"))

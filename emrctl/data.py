@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emrctl.awsitems import objects
 from emrctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -128,10 +129,8 @@ def known_name(text: str) -> str:
 
 
 def _present(target: Target, bucket: str, prefix: str) -> Iterator[tuple[str, str]]:
-    pages = target.client("s3").get_paginator("list_objects_v2")
-    for page in pages.paginate(Bucket=bucket, Prefix=prefix):
-        for item in page.get("Contents", ()):
-            yield item["Key"], item["ETag"].strip('"')
+    for item in objects(target.client("s3"), bucket, prefix):
+        yield item["Key"], item["ETag"].strip('"')
 
 
 def _label(file: Path, root: Path) -> str:

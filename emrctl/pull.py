@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emrctl import accounts, staging
+from emrctl.awsitems import objects
 from emrctl.backends import failure
 from emrctl.backends.base import LogFile, Step
 from emrctl.errors import UsageError
@@ -141,10 +142,8 @@ def _event_log(workspace: Workspace, run: Run, folder: Path) -> Path | None:
     s3 = workspace.target.client("s3")
     names: set[str] = set()
     for start in (f"eventlog_v2_{run.application_id}", str(run.application_id)):
-        pages = s3.get_paginator("list_objects_v2").paginate(
-            Bucket=run.bucket, Prefix=staging.EVENT_LOG_PREFIX + start
-        )
-        for key in (item["Key"] for page in pages for item in page.get("Contents", ())):
+        for item in objects(s3, run.bucket, staging.EVENT_LOG_PREFIX + start):
+            key = item["Key"]
             name = key.removeprefix(staging.EVENT_LOG_PREFIX)
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from emrctl.awsitems import objects
 from emrctl.errors import EmrctlError, NotFoundError
 
 RUNS_PREFIX = "runs/"
@@ -224,11 +225,8 @@ class Bucket:
 
     def keys(self, prefix: str) -> list[str]:
         """All keys below `prefix`, sorted."""
-        pages = self.s3.get_paginator("list_objects_v2").paginate(
-            Bucket=self.bucket, Prefix=self.prefix + prefix
-        )
-        found = (item["Key"] for page in pages for item in page.get("Contents", ()))
-        return sorted(key.removeprefix(self.prefix) for key in found)
+        found = objects(self.s3, self.bucket, self.prefix + prefix)
+        return sorted(item["Key"].removeprefix(self.prefix) for item in found)
 
     def location(self, key: str) -> str:
         """`key` as an `s3://` address."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from emrctl import awsitems
+from emrctl.target import Target
 
 
 class _Ec2:
@@ -45,3 +46,15 @@ def test_instances_come_from_every_page_with_their_account() -> None:
         ("i-3", ""),
     ]
     assert ec2.asked == {"InstanceIds": ["i-1"]}
+
+
+def test_objects_that_stand_for_folders_are_left_out(mocked: Target) -> None:
+    s3 = mocked.client("s3")
+    s3.create_bucket(Bucket="pets")
+    for key in ("logs/", "logs/a/", "logs/a/stderr", "logs/b", "other"):
+        s3.put_object(Bucket="pets", Key=key, Body=b"x")
+    assert [item["Key"] for item in awsitems.objects(s3, "pets", "logs/")] == [
+        "logs/a/stderr",
+        "logs/b",
+    ]
+    assert list(awsitems.objects(s3, "pets", "none")) == []

@@ -6,6 +6,7 @@ import gzip
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from emrctl.awsitems import objects
 from emrctl.backends.base import LogFile
 
 if TYPE_CHECKING:
@@ -25,11 +26,10 @@ def below(target: Target, place: tuple[str, str], folder: str) -> Iterator[LogFi
     """Every log below the bucket's prefix, which ends in a slash, under names in `folder`."""
     bucket, prefix = place
     s3 = target.client("s3")
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-        for item in page.get("Contents", ()):
-            key = item["Key"]
-            body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-            # The suffix can be missing or wrong: the bytes tell.
-            text = gzip.decompress(body) if body.startswith(_GZIP) else body
-            name = key.removeprefix(prefix).removesuffix(".gz")
-            yield LogFile(name=f"{folder}/{name}", uri=f"s3://{bucket}/{key}", text=text)
+    for item in objects(s3, bucket, prefix):
+        key = item["Key"]
+        body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        # The suffix can be missing or wrong: the bytes tell.
+        text = gzip.decompress(body) if body.startswith(_GZIP) else body
+        name = key.removeprefix(prefix).removesuffix(".gz")
+        yield LogFile(name=f"{folder}/{name}", uri=f"s3://{bucket}/{key}", text=text)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
 
 from emrctl import staging
+from emrctl.awsitems import objects
 from emrctl.errors import EmrctlError, NotFoundError
 
 if TYPE_CHECKING:
@@ -65,8 +66,7 @@ def on_s3(s3: Any, address: str) -> tuple[Part, ...]:
 
     bucket, key = staging.split_uri(address)
     try:
-        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key)
-        keys = [item["Key"] for page in pages for item in page.get("Contents", ())]
+        keys = [item["Key"] for item in objects(s3, bucket, key)]
     except (BotoCoreError, ClientError) as error:
         raise NotFoundError(f"cannot list {redact.text(address)}: {error}") from error
     if key in keys:
@@ -74,7 +74,7 @@ def on_s3(s3: Any, address: str) -> tuple[Part, ...]:
     else:
         folder = key.rstrip("/")
     above = f"{folder}/" if folder else ""
-    found = [name for name in keys if name.startswith(above) and not name.endswith("/")]
+    found = [name for name in keys if name.startswith(above)]
     if not found:
         raise NotFoundError(f"no event log at {redact.text(address)}")
     return tuple(

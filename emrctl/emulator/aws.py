@@ -15,7 +15,7 @@ def repaired() -> Iterator[None]:
     """While inside, moto does as AWS does; afterwards it is as it came."""
     os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
     with contextlib.ExitStack() as stack:
-        for repair in (_fast_dispatch, _policies, _new_buckets, _bucket_tags):
+        for repair in (_fast_dispatch, _fast_lists, _policies, _new_buckets, _bucket_tags):
             stack.enter_context(repair())
         yield
 
@@ -40,6 +40,30 @@ def _fast_dispatch() -> contextlib.AbstractContextManager[None]:
         return lambda: modules
 
     return replaced(moto.backends, "list_of_moto_modules", wrap)
+
+
+def _fast_lists() -> contextlib.AbstractContextManager[None]:
+    """moto looks at all of a bucket for every list, S3A lists before every file that it writes."""
+    from moto.s3.models import FakeBucket, S3Backend
+
+    def wrap(original: Any) -> Any:
+        def listed(self: Any, bucket: Any, prefix: str | None, *rest: Any, **more: Any) -> Any:
+            if prefix and type(bucket) is FakeBucket:
+                bucket = _Below(bucket.keys, prefix)
+            return original(self, bucket, prefix, *rest, **more)
+
+        return listed
+
+    return replaced(S3Backend, "list_objects", wrap)
+
+
+class _Below:
+    """A bucket as far as it is listed: the objects whose keys begin with `prefix`."""
+
+    def __init__(self, stored: Any, prefix: str) -> None:
+        # A copy, as others write meanwhile; `list` makes it without looking at a single object.
+        names = [name for name in list(stored) if name.startswith(prefix)]
+        self.keys = {name: found for name in names if (found := stored.get(name)) is not None}
 
 
 def _policies() -> contextlib.AbstractContextManager[None]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -40,6 +41,32 @@ def test_a_policy_that_demands_tls_does_not_lock_everybody_out(
     s3.put_bucket_policy(Bucket="pets", Policy=json.dumps(policy))
     with pytest.raises(ClientError, match=r"403|AccessDenied"):
         s3.get_object(Bucket="pets", Key="a")
+
+
+def test_lists_are_those_of_a_bucket_looked_at_whole(mocked: Target, life: FakeLife) -> None:
+    s3 = mocked.client("s3")
+    s3.create_bucket(Bucket="pets")
+    for key in ("a", "runs/1/x", "runs/1/y", "runs/2/x", "runs/gone", "runs.txt"):
+        s3.put_object(Bucket="pets", Key=key)
+    s3.delete_object(Bucket="pets", Key="runs/gone")
+
+    def listed(**asked: Any) -> list[str]:
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket="pets", **asked)
+        return [
+            found
+            for page in pages
+            for found in (
+                *(item["Key"] for item in page.get("Contents", ())),
+                *(item["Prefix"] for item in page.get("CommonPrefixes", ())),
+            )
+        ]
+
+    assert listed(Prefix="runs/") == ["runs/1/x", "runs/1/y", "runs/2/x"]
+    assert listed(Prefix="runs/", PaginationConfig={"PageSize": 1}) == listed(Prefix="runs/")
+    assert listed(Prefix="runs/", Delimiter="/") == ["runs/1/", "runs/2/"]
+    assert listed(Prefix="runs/1/x", StartAfter="runs/1/x") == []
+    assert listed(Prefix="none") == []
+    assert len(listed()) == 5
 
 
 def test_managed_policies_can_be_attached(mocked: Target, life: FakeLife) -> None:
