@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emrctl import accounts, staging
+from emrctl import accounts, outputs, staging
 from emrctl.awsitems import objects
 from emrctl.backends import failure
 from emrctl.backends.base import LogFile, Step
@@ -97,10 +97,15 @@ def _application_id(logs: Sequence[LogFile]) -> str | None:
 
 
 def _save_result(workspace: Workspace, run: Run) -> None:
-    """What the job says of itself: `result.json` under the run's output, where it wrote one."""
+    """What the job says of itself: `result.json` in its output, where it wrote one.
+
+    Elsewhere than below the run's own prefix an earlier run may have left one: that of a run
+    which came to no good end is nobody's.
+    """
     from botocore.exceptions import ClientError
 
-    bucket, key = staging.split_uri(f"{run.prefix}/output/result.json")
+    place = outputs.place_of(run) if run.state == "COMPLETED" else f"{run.prefix}/output"
+    bucket, key = staging.split_uri(f"{place}/result.json")
     try:
         answer = workspace.target.client("s3").get_object(Bucket=bucket, Key=key)
     except ClientError:

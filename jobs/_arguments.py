@@ -84,6 +84,7 @@ def add_better(parser: argparse.ArgumentParser) -> None:
     add("--average", action="store_true", help="mean of the last half of the steps; gram only")
     add("--precision", choices=("float64", "float32"), default="float64", help="gram only")
     add("--predictions", action="store_true", help="write every model's answers too")
+    add("--pictures", metavar="PATH", help="for the page (default: what the features job read)")
     add("--against", metavar="PATH", help="an earlier --output with --predictions: McNemar's test")
     add(
         "--python-memory-mb",

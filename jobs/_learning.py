@@ -138,6 +138,7 @@ class Data:
     dimension: int
     factors: Array | None = None  # what each column was multiplied by, [d]
     extractor: dict[str, Any] | None = None  # what made the features, where that is known
+    pictures: str | None = None  # and of which
     _cut: tuple[Group, Any] | None = field(default=None, repr=False)
 
     def of(self, group: Group) -> Any:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
 import numpy as np
+from _drawing import svg
 from _learning import Splits
-from _plots import by_pair, means
+from _plots import means
 from _scores import Row, mean
 from _solvers import Fit, Task
 
 HARDEST = 12
-PICTURES = 24  # of one pair that are named
-WIDTH, HEIGHT, MARGIN = 640, 360, 44  # of the curves, in px
+SHOWN, NAMED = 8, 12  # pictures of one class that were told wrong, with a copy and without
 STYLE = """
 body{font:14px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;
 color:#1b1f24;background:#fff}
@@ -24,17 +24,25 @@ th{font-weight:600;border-bottom:1px solid #999}td:first-child,th:first-child{te
 .heat th{font-weight:400;font-size:.7rem;border:0;padding:0 .3rem}
 .heat .turned{writing-mode:vertical-rl;transform:rotate(180deg)}
 code{font-size:.85rem}svg{max-width:100%;height:auto}svg text{font-size:12px;fill:#555}
+svg .x{text-anchor:middle}svg line{stroke:#ddd}
+dl{display:grid;grid-template-columns:max-content 1fr;gap:.1rem 1rem}dd{margin:0}dt{color:#555}
+p img{height:64px;margin:0 .3rem .3rem 0;vertical-align:middle}
 polyline{fill:none;stroke:#2667b0;stroke-opacity:.18}polyline:hover{stroke:#c2410c;stroke-opacity:1;
 stroke-width:3}.mean{stroke:#000;stroke-opacity:1;stroke-width:2}.base{stroke-dasharray:6 4}
 """
 
 
 class Report(NamedTuple):
-    """What the page shows: rows of accuracies and multiclass, and the hardest pairs."""
+    """What the page shows: what it is about, rows of accuracies and multiclass, the hardest pairs.
 
+    `copies` has a data: address for some of the pictures that the hardest pairs name.
+    """
+
+    about: list[tuple[str, str]]
     rows: list[Row]
     multiclass: list[Row]
     hardest: list[Row]
+    copies: Mapping[str, str]
 
 
 class Hardest:
@@ -53,14 +61,14 @@ class Hardest:
         self._held = sorted(self._held, key=lambda item: item[:2])[:HARDEST]
 
     def told(self) -> list[Row]:
-        """Rows of accuracies with `pictures`: paths of what was told wrong, in the test part."""
+        """Rows of accuracies with `pictures`: (path, label) of what was told wrong in the test."""
         return [{**row, "pictures": self._wrong(row, says)} for _, _, row, says in self._held]
 
-    def _wrong(self, row: Row, says: bytes) -> list[str]:
+    def _wrong(self, row: Row, says: bytes) -> list[tuple[str, str]]:
         rows = rows_of(self._splits, row)
         said = np.unpackbits(np.frombuffer(says, dtype=np.uint8), count=len(rows)).astype(bool)
         return [
-            path
+            (path, label)
             for (path, label, u), positive in zip(rows, said)
             if u >= row["share"] and positive != (label == row["positive"])
         ]
@@ -113,11 +121,19 @@ def page(report: Report) -> str:
     tasks = sorted({row["task"] for row in report.rows})
     parts = [section(task, [row for row in report.rows if row["task"] == task]) for task in tasks]
     parts += [classes_section(report.multiclass), heat_section(Heat.of(report.rows))]
-    parts.append(hardest_section(report.hardest))
+    parts.append(hardest_section(report.hardest, report.copies))
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>SVM study</title>'
-        f"<style>{STYLE}</style><h1>SVM study</h1>{''.join(parts)}</html>\n"
+        f"<style>{STYLE}</style><h1>SVM study</h1>{about(report.about)}{''.join(parts)}</html>\n"
     )
+
+
+def about(facts: Sequence[tuple[str, str]]) -> str:
+    """What the study is of."""
+    told = "".join(
+        f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in facts if text
+    )
+    return f"<dl>{told}</dl>"
 
 
 def section(task: str, rows: list[Row]) -> str:
@@ -148,37 +164,6 @@ def table(columns: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
         "<tr>" + "".join(f"<td>{cell(value)}</td>" for value in line) + "</tr>" for line in lines
     )
     return f"<table><tr>{head}</tr>{body}</table>"
-
-
-def svg(rows: list[Row]) -> str:
-    """Accuracy against share: a line for each pair, named when pointed at, and the means."""
-    least = min(min(row["accuracy"], row["majority_baseline"]) for row in rows)
-
-    def points(xs: Sequence[float], ys: Sequence[float]) -> str:
-        wide, high = WIDTH - 2 * MARGIN, HEIGHT - 2 * MARGIN
-        scale = max(1 - least, 1e-9)
-        return " ".join(
-            f"{MARGIN + wide * x:.1f},{HEIGHT - MARGIN - high * (y - least) / scale:.1f}"
-            for x, y in zip(xs, ys)
-        )
-
-    lines = [
-        f'<polyline points="{points([p["share"] for p in mine], [p["accuracy"] for p in mine])}">'
-        f"<title>{escape(' VS '.join(pair))}</title></polyline>"
-        for pair, mine in by_pair(rows).items()
-    ]
-    for name, kind in (("accuracy", "mean"), ("majority_baseline", "mean base")):
-        title = f"<title>mean {name.replace('_', ' ')}</title>"
-        lines.append(
-            f'<polyline class="{kind}" points="{points(*means(rows, name))}">{title}</polyline>'
-        )
-    texts = [
-        f'<text x="4" y="{MARGIN}">1</text><text x="4" y="{HEIGHT - MARGIN}">{least:.3f}</text>',
-        f'<text x="{WIDTH / 2}" y="{HEIGHT - 10}">share that trains; dashed: majority</text>',
-    ]
-    box = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
-    label = 'role="img" aria-label="accuracy against the share that trains"'
-    return f"<svg {box} {label}>{''.join(lines + texts)}</svg>"
 
 
 def classes_section(rows: list[Row]) -> str:
@@ -220,17 +205,42 @@ def heat_cell(title: str, value: float | None, least: float) -> str:
     return f'<td title="{escape(title)}: {value:.4f}" style="{colour}"></td>'
 
 
-def hardest_section(rows: list[Row]) -> str:
+def shown(row: Row) -> list[str]:
+    """Of a hardest pair, the pictures of either class that the page shows."""
+    return [path for _, paths in by_class(row) for path in paths[:SHOWN]]
+
+
+def by_class(row: Row) -> list[tuple[str, list[str]]]:
+    """Of a hardest pair, each class with its pictures that were told wrong."""
+    return [
+        (label, [path for path, its in row["pictures"] if its == label])
+        for label in (row["positive"], row["negative"])
+    ]
+
+
+def hardest_section(rows: list[Row], copies: Mapping[str, str]) -> str:
     """The hardest pairs, and what was taken for the other class."""
     if not rows:
         return ""
     parts = []
     for row in rows:
-        names = row["pictures"]
-        listed = ", ".join(f"<code>{escape(name)}</code>" for name in names[:PICTURES])
-        more = f" and {len(names) - PICTURES} more" if len(names) > PICTURES else ""
         title = f"{escape(row['positive'])} VS {escape(row['negative'])}"
         told = f"{row['accuracy']:.4f} at share {row['share']:g}, majority "
         told += f"{row['majority_baseline']:.4f}"
-        parts.append(f"<h3>{title}: {told}</h3><p>Told wrong: {listed or 'none'}{more}</p>")
+        parts.append(f"<h3>{title}: {told}</h3>")
+        parts += [mistaken(label, paths, copies) for label, paths in by_class(row)]
     return f"<h2>The hardest pairs, each at its best share</h2>{''.join(parts)}"
+
+
+def mistaken(label: str, paths: Sequence[str], copies: Mapping[str, str]) -> str:
+    """The pictures of a class that were taken for the other's; those without a copy by name."""
+    seen = [path for path in paths[:SHOWN] if path in copies]
+    pictures = "".join(
+        f'<img src="{escape(copies[path])}" alt="{escape(path)}" title="{escape(path)}">'
+        for path in seen
+    )
+    named = [] if seen else paths[:NAMED]
+    names = ", ".join(f"<code>{escape(name)}</code>" for name in named)
+    more = len(paths) - len(seen or named)
+    told = f"{len(paths)} of {escape(label)} told wrong" + (": " if paths else "")
+    return f"<p>{told}{names}{pictures}{f' and {more} more' if more else ''}</p>"

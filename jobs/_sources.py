@@ -53,15 +53,14 @@ def find(spark: SparkSession, files: Files, path: str, partitions: int) -> Sourc
     return from_json(spark, files.qualified(folder), lists, partitions)
 
 
-def extractor_of(files: Files, path: str) -> dict[str, Any] | None:
-    """The extractor's settings, from the features job's result.json beside or above; None."""
+def made_by(files: Files, path: str) -> dict[str, Any] | None:
+    """What the features job says of itself, from its result.json beside or above; None."""
     above = path.rstrip("/").rpartition("/")[0] or "."
     for folder in (path, above):
         name = join(folder, "result.json")
         if files.exists(name):
             told: dict[str, Any] = json.loads(files.read(name))
-            made = told.get("figures", {}).get("extractor")
-            return dict(made) if made and told.get("job") == "features" else None
+            return told if told.get("job") == "features" else None
     return None
 
 

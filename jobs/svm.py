@@ -5,6 +5,7 @@ svm.py --features PATH --output PATH --task pairs|one-vs-all|both [--classes a,b
        [--step 1.0] [--reg 0.01] [--keep best|all|none] [--partitions N]
        [--loss hinge|logistic] [--class-weights none|balanced] [--scale none|rows|columns]
        [--average] [--precision float64|float32] [--predictions] [--against PATH]
+       [--pictures PATH]
 
 PATH is what the features job wrote (its --output, or the folder `features` in it): Parquet with
 path, label and features, or one JSON list of numbers for each picture (`<class>_<n>.jpg.json`).
@@ -33,6 +34,7 @@ import sys
 from dataclasses import replace
 from typing import Any
 
+import _album
 import _arguments
 import _common
 import _descent
@@ -120,6 +122,21 @@ class Study:
         with self._steps.step("predict", tell=False):
             self.confusions = ballot.confusions(self._data)
             self._tell_classes()
+
+    def about(self) -> list[tuple[str, str]]:
+        """What the study is of, in words."""
+        args, paths = self._args, self._data.splits.u
+        made = self._data.extractor or {}
+        better = ("loss", "class_weights", "scale", "average", "precision")
+        return [
+            ("features", args.features),
+            ("made by", ", ".join(f"{name} {value}" for name, value in made.items())),
+            ("rows", f"{sum(map(len, paths.values()))} of {len(paths)} classes"),
+            ("dimension", str(self._data.dimension)),
+            ("solver", f"{args.solver}, {', '.join(f'{n} {getattr(args, n)}' for n in better)}"),
+            ("descent", f"{args.iterations} iterations, step {args.step}, reg {args.reg}"),
+            ("splits", f"by seed {args.seed}; what does not train is tested"),
+        ]
 
     def _solver(self, voters: bool) -> Solver:
         memory = self._args.python_memory_mb
@@ -231,7 +248,7 @@ def prepare(args: argparse.Namespace, spark: SparkSession, files: Files, steps: 
     partitions = _common.partitions(spark, args.partitions)
     with steps.step("find"):
         source = _sources.find(spark, files, args.features, partitions)
-        extractor = _sources.extractor_of(files, args.features)
+        made = _sources.made_by(files, args.features) or {}
     with steps.step("load"):
         layout = _learning.Layout(partitions, SOLVERS[args.solver].fixed, args.scale)
         loaded = _learning.Loaded.of(source, _arguments.asked(args.classes, args.one), layout)
@@ -241,7 +258,8 @@ def prepare(args: argparse.Namespace, spark: SparkSession, files: Files, steps: 
     if args.scale == "columns":
         with steps.step("scale"):
             data = _learning.by_columns(data, min(args.shares))
-    return replace(data, extractor=extractor)
+    pictures = args.pictures or made.get("arguments", {}).get("input")
+    return replace(data, extractor=made.get("figures", {}).get("extractor"), pictures=pictures)
 
 
 def split(args: argparse.Namespace, loaded: Loaded) -> Splits:
@@ -279,7 +297,7 @@ def work(args: argparse.Namespace, spark: SparkSession, steps: Steps) -> None:
         study.run(_learning.groups(list(data.splits.u), args.task, args.one))
         data.release()
         with steps.step("export", tell=False):
-            export(study, data, writer)
+            export(study, data, writer, _album.Album(files, data.pictures))
     if earlier:
         with steps.step("compare"), files.folder(args.output) as folder:
             rows = earlier.compared(args.output, data.splits)
@@ -289,15 +307,17 @@ def work(args: argparse.Namespace, spark: SparkSession, steps: Steps) -> None:
     steps.finish(files, args, figures, log=True)
 
 
-def export(study: Study, data: Data, writer: Writer) -> None:
+def export(study: Study, data: Data, writer: Writer, album: _album.Album) -> None:
     """Everything but the models and the log."""
     rows = list(study.rows.values())
+    hardest = study.hardest.told()
+    copies = album.copies([path for row in hardest for path in _report.shown(row)])
     multiclass = study.multiclass()
     writer.end_answers()
     writer.splits(data.splits)
     writer.accuracies(rows)
     writer.classes(multiclass, _multiclass.cells_of(study.confusions, list(data.splits.u)))
-    writer.report(_report.Report(rows, multiclass, study.hardest.told()))
+    writer.report(_report.Report(study.about(), rows, multiclass, hardest, copies))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         *("emrctl.runs", "emrctl.pull", "emrctl.progress", "emrctl.workspace", "emrctl.data"),
         *("emrctl.accounts", "emrctl.querying", "emrctl.importing", "emrctl.pets", "emrctl.asking"),
-        *("emrctl.pages", "emrctl.clusters"),
+        *("emrctl.pages", "emrctl.clusters", "emrctl.outputs"),
     ),
     ("emrctl.doctor",),
     ("emrctl.standalone",),

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
     from rich.table import Table
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from emrctl.config import Config
     from emrctl.data import DataSet
     from emrctl.experiments import Trial
+    from emrctl.outputs import Brought
     from emrctl.progress import Progress
     from emrctl.store import Run
     from emrctl.workspace import Workspace
@@ -51,6 +54,15 @@ def json_document(document: Any) -> None:
 def note(text: str) -> None:
     """A line of progress on stderr."""
     typer.echo(text, err=True)
+
+
+def brought(found: Brought, folder: Path) -> None:
+    """How much lies in the folder now, and the page among it that one would open."""
+    many = "file" if len(found.files) == 1 else "files"
+    note(f"{len(found.files)} {many}, {found.size_bytes / 1e6:.1f} MB in {folder}")
+    pages = [path for path in found.files if path.suffix == ".html"]
+    if pages:
+        next_step(f"open {min(pages, key=lambda path: (len(path.parts), path))} in a browser")
 
 
 def next_step(command: str) -> None:

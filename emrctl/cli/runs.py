@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from emrctl import outputs, runs
 from emrctl import pull as pulling
-from emrctl import runs
 from emrctl.cli import follow, options, query, render
 from emrctl.errors import NotFoundError, UsageError
 
@@ -103,9 +104,15 @@ def pull(
     run: options.RunArgument,
     config: options.ConfigOption = None,
     target: options.TargetOption = None,
+    output: Annotated[
+        Path | None, typer.Option(help="A folder for what the job wrote: tables, models, pages.")
+    ] = None,
+    only: Annotated[
+        str, typer.Option(help="With --output: files of that name, as '*.html' or 'models/*'.")
+    ] = "*",
     as_json: options.JsonOption = False,
 ) -> None:
-    """Read a finished run's logs, event log and result from S3 anew."""
+    """Read a finished run's logs, event log and result from S3 anew; its job's files on request."""
     workspace = options.open_workspace(config, target=target)
     found = runs.refresh(workspace, workspace.store.load(run))
     if not found.finished:
@@ -113,6 +120,8 @@ def pull(
             f"run {found.id} is {found.state}", hint=f"`emrctl wait {found.id}` first."
         )
     pulling.again(workspace, found)
+    if output is not None:
+        render.brought(outputs.bring(workspace, found, output, only), output)
     render.run(workspace, found, as_json=as_json)
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from emrctl.cli.__main__ import COMMANDS
 from emrctl.emulator.fake import FakeLife
+from emrctl.target import Target
 
 Emrctl = Callable[..., tuple[int, str, str]]
 
@@ -113,6 +114,20 @@ def test_detached_runs_are_waited_for_later(emrctl: Emrctl, standing: str, life:
     }
     assert emrctl("runs", "show", "latest")[0] == 0
     assert emrctl("pull", "latest")[0] == 0
+
+
+def test_what_the_job_wrote_is_brought_on_request(
+    emrctl: Emrctl, standing: str, life: FakeLife, mocked: Target, tmp_path: Path
+) -> None:
+    [run] = _json(emrctl("submit", "--json", "mine"))
+    output = f"runs/{run['id']}/output/"
+    for name in ("report.html", "accuracies.csv"):
+        mocked.client("s3").put_object(Bucket=run["bucket"], Key=output + name, Body=b"x")
+    folder = tmp_path / "study"
+    code, _, err = emrctl("pull", "latest", "--output", str(folder))
+    assert (code, "2 files, 0.0 MB in" in err, "report.html in a browser" in err) == (0, True, True)
+    code, _, err = emrctl("pull", "latest", "--output", str(folder), "--only", "*.pdf")
+    assert (code, "no output '*.pdf'" in err) == (3, True)
 
 
 def test_ctrl_c_stops_watching_and_leaves_the_step(

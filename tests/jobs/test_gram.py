@@ -1,6 +1,7 @@
 """Solver `gram`: MLlib's models whichever way they are made, and what can be asked beyond them."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -200,8 +201,9 @@ def test_the_page_and_the_pictures(by_gram: Path) -> None:
     best = pairs.sort_values(["accuracy", "share"], ascending=[False, True])
     hard = best.groupby(["positive", "negative"]).head(1).sort_values("accuracy").iloc[0]
     title = f"{hard.positive} VS {hard.negative}: {hard.accuracy:.4f}"
-    told = page.partition(title)[2].partition("</p>")[0]
-    assert told.count("<code>") == hard.n_test - hard.n_correct
+    told = re.findall(r"<p>(\d+) of (\w+) told wrong", page.partition(title)[2])[:2]
+    assert [label for _, label in told] == [hard.positive, hard.negative]
+    assert sum(int(number) for number, _ in told) == hard.n_test - hard.n_correct
 
 
 def test_an_executor_lost_on_the_way_changes_nothing(

@@ -1,0 +1,71 @@
+"""What a run's job wrote, where it lies and how it comes to this machine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from emrctl import outputs
+from emrctl.errors import NotFoundError
+from emrctl.target import Target
+from emrctl.workspace import Workspace
+from tests.facts import run_on
+
+RUN = replace(run_on("j-1"), bucket="pets")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "place"),
+    [
+        ((), "{own}"),
+        (("--output", "s3://pets/features/"), "s3://pets/features"),
+        (("--output=s3://pets/features", "--x", "1"), "s3://pets/features"),
+        (("--output", "s3://a/b", "--output", "s3://c/d"), "s3://c/d"),
+        (("--output", "hdfs:///x"), "{own}"),
+        (("--output",), "{own}"),
+    ],
+)
+def test_a_job_writes_where_it_was_told(arguments: tuple[str, ...], place: str) -> None:
+    found = outputs.place_of(replace(RUN, arguments=arguments))
+    assert found == place.format(own=f"{RUN.prefix}/output")
+
+
+@pytest.fixture
+def workspace(mocked: Target) -> Workspace:
+    """A project whose run wrote a page, two models and a key that leads elsewhere."""
+    s3 = mocked.client("s3")
+    s3.create_bucket(Bucket="pets")
+    below = f"runs/{RUN.id}/output/"
+    for name in ("report.html", "models/", "models/a/w.npy", "models/b/w.npy", "../../../evil"):
+        s3.put_object(Bucket="pets", Key=below + name, Body=name.encode())
+    return cast("Workspace", SimpleNamespace(target=mocked))
+
+
+def test_all_of_it_lies_in_the_folder(workspace: Workspace, tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    (folder / "models").mkdir(parents=True)
+    (folder / "report.html").write_text("of yesterday")
+    found = outputs.bring(workspace, RUN, folder)
+    names = ["models/a/w.npy", "models/b/w.npy", "report.html"]
+    assert sorted(str(path.relative_to(folder)) for path in found.files) == names
+    assert found.size_bytes == sum(map(len, names))
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(found.files)
+    assert (folder / "report.html").read_text() == "report.html"
+
+
+def test_only_what_is_asked_for(workspace: Workspace, tmp_path: Path) -> None:
+    assert [path.name for path in outputs.bring(workspace, RUN, tmp_path, "*.html").files] == [
+        "report.html"
+    ]
+    assert len(outputs.bring(workspace, RUN, tmp_path, "models/*").files) == 2
+
+
+def test_a_run_without_such_output_is_told(workspace: Workspace, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match=r"has no output '\*\.png'") as caught:
+        outputs.bring(workspace, RUN, tmp_path / "none", "*.png")
+    assert "aws s3 ls s3://pets/runs/" in caught.value.hint
+    assert not (tmp_path / "none").exists()
