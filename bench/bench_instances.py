@@ -6,6 +6,9 @@ On AWS what takes longest is EC2's own: flintrock, the best of its kind, publish
 launch, most of them boot and downloads. Here is what is ours: from SSH that answers to a master
 with all workers, side by side and beside it node after node; a second time, which finds all done;
 a command on all nodes; and a step beside a bare spark-submit on the same master.
+
+All nodes are this machine's here: what the masters and workers of one cluster do side by side is
+bound by its cores, where on EC2 each has its own. What waits for a network shows in `exec`.
 """
 
 from __future__ import annotations
