@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import itertools
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -55,10 +55,17 @@ def bring(workspace: Workspace, run: Run, folder: Path, only: str = "*") -> Brou
         if not wanted:
             hint = f"`aws s3 ls {place_of(run)}/` lists what is there."
             raise NotFoundError(f"run {run.id} has no output '{only}'", hint=hint)
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            sizes = pool.map(lambda key: _fetched(s3, bucket, key, folder / wanted[key]), wanted)
-            total = sum(sizes)
-    return Brought(files=tuple(folder / name for name in wanted.values()), size_bytes=total)
+        size = _all_fetched(lambda key: _fetched(s3, bucket, key, folder / wanted[key]), wanted)
+    return Brought(files=tuple(folder / name for name in wanted.values()), size_bytes=size)
+
+
+def _all_fetched(fetch: Callable[[str], int], keys: Iterable[str]) -> int:
+    """Bytes of all together; where one fails, or the user ends it, those not begun are left."""
+    pool = ThreadPoolExecutor(_AT_ONCE)
+    try:
+        return sum(pool.map(fetch, keys))
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _named(s3: Any, bucket: str, prefix: str, only: str) -> Iterator[tuple[str, PurePosixPath]]:

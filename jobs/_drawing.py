@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from _plots import by_pair, means
+from _gathered import by_pair, means
 
 if TYPE_CHECKING:
     from _scores import Row

@@ -12,6 +12,7 @@ import _report
 import numpy as np
 from _common import Files, Folder, join, to_json
 from _descent import Array
+from _gathered import Heat
 from _learning import Group, Splits
 from _report import Report
 from _scores import Row
@@ -138,7 +139,7 @@ class Writer:
         if not importlib.util.find_spec("matplotlib"):
             return
         self.folder.write("accuracy.png", _plots.curves(report.rows))
-        heat = _report.Heat.of(report.rows)
+        heat = Heat.of(report.rows)
         if heat:
             self.folder.write("heatmap.png", _plots.heatmap(heat))
 

@@ -6,8 +6,9 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from _gathered import Heat, by_pair, means
+
 if TYPE_CHECKING:
-    from _report import Heat
     from _scores import Row
 
 NAMED_CURVES = 12  # more names than that hide the picture
@@ -55,24 +56,6 @@ def draw(axes: Any, rows: Sequence[Row]) -> None:
         axes.plot(xs, ys, style, linewidth=2, label=f"mean {name.replace('_', ' ')}")
     axes.grid(visible=True, alpha=0.3)
     axes.legend(fontsize=8)
-
-
-def by_pair(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
-    """The tested rows of each pair, in the order of their shares."""
-    lines: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        if row["accuracy"] is not None:
-            lines.setdefault((row["positive"], row["negative"]), []).append(row)
-    return lines
-
-
-def means(rows: Sequence[Row], name: str) -> tuple[list[float], list[float]]:
-    """Shares, and the mean of a column at each."""
-    by_share: dict[float, list[float]] = {}
-    for row in rows:
-        by_share.setdefault(row["share"], []).append(row[name])
-    shares = sorted(by_share)
-    return shares, [sum(by_share[share]) / len(by_share[share]) for share in shares]
 
 
 def heatmap(heat: Heat) -> bytes:

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from _drawing import svg
+from _gathered import Heat
 from _learning import Splits
-from _plots import means
 from _scores import Row, mean
 from _solvers import Fit, Task
 
@@ -85,32 +85,6 @@ def rows_of(splits: Splits, model: Row) -> list[tuple[str, str, float]]:
         for label in sorted(labels)
         for path, u in sorted(splits.u[label].items(), key=lambda item: item[1])
     ]
-
-
-class Heat(NamedTuple):
-    """Accuracy of each pair at one share, symmetric; None where there is no such pair."""
-
-    share: float
-    classes: list[str]
-    cells: list[list[float | None]]
-    least: float
-
-    @classmethod
-    def of(cls, rows: Iterable[Row]) -> Heat | None:
-        """At the share whose pairs are best on the whole; None when no pair was tested."""
-        tested = [row for row in rows if row["task"] == "pairs" and row["accuracy"] is not None]
-        if not tested:
-            return None
-        shares, accuracy = means(tested, "accuracy")
-        share = shares[int(np.argmax(accuracy))]
-        found: dict[tuple[str, str], float] = {}
-        for row in tested:
-            if row["share"] == share:
-                found[row["positive"], row["negative"]] = row["accuracy"]
-                found[row["negative"], row["positive"]] = row["accuracy"]
-        classes = sorted({name for pair in found for name in pair})
-        cells = [[found.get((one, other)) for other in classes] for one in classes]
-        return cls(share, classes, cells, min(found.values()))
 
 
 # ---- the page ------------------------------------------------------------------------------------

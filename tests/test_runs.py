@@ -92,6 +92,19 @@ def test_a_run_that_goes_well_leaves_all_its_figures(desk: Desk, life: FakeLife)
     assert desk.store.load(run.id) == run
 
 
+@pytest.mark.parametrize(("code", "result"), [(0, {"rows": 9}), (1, None)])
+def test_a_result_lies_where_the_job_was_told_to_write(
+    desk: Desk, life: FakeLife, code: int, result: object
+) -> None:
+    """That of a run which failed would be an earlier one's."""
+    life.on_step = lambda _args: (code, "", "")
+    bucket, order = desk.cluster().bucket, ("--output", "s3://{bucket}/features")
+    body, key = b'{"rows": 9}', "features/result.json"
+    desk.target.client("s3").put_object(Bucket=bucket, Key=key, Body=body)
+    run = runs.wait(desk, runs.submit(desk, runs.Order(job="mine", arguments=order)), _watch)
+    assert runs.describe(desk, run).get("result") == result
+
+
 def test_no_secret_reaches_the_store(desk: Desk) -> None:
     order = runs.Order(
         job="mine",

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,33 +17,27 @@ from emrctl.reach.trouble import HostKeyError, UnreachableError
 from emrctl.specs import Ec2ClusterSpec
 from emrctl.target import Target
 from tests.reach.sshd import Sshd
-from tests.reach.ways import CLUSTER, OPENER, ssm
+from tests.reach.ways import CLUSTER, OPENER, served, ssm
 
 
-class _Yarn(http.server.BaseHTTPRequestHandler):
+@dataclass
+class Yarn:
+    """What YARN says of its applications."""
+
     apps: Any = None
 
-    def do_GET(self) -> None:
-        body = json.dumps({"apps": self.apps}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Nobody reads."""
+    def answer(self, _path: str) -> bytes:
+        return json.dumps({"apps": self.apps}).encode()
 
 
 @pytest.fixture
-def yarn(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_Yarn]]:
+def yarn(monkeypatch: pytest.MonkeyPatch) -> Iterator[Yarn]:
     """YARN's REST on the primary, and every page of it on the same port."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Yarn) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    found = Yarn()
+    with served(found.answer) as port:
         for page in ("yarn", "spark", "history", "namenode"):
-            monkeypatch.setitem(addresses.EMR, page, server.server_port)
-        yield _Yarn
-        server.shutdown()
-    _Yarn.apps = None
+            monkeypatch.setitem(addresses.EMR, page, port)
+        yield found
 
 
 def _closed(opened: pages.Opened) -> None:
@@ -53,7 +45,7 @@ def _closed(opened: pages.Opened) -> None:
     opened.held.close()
 
 
-def test_ssh_comes_first(mocked: Target, reached: addresses.Visit, yarn: type[_Yarn]) -> None:
+def test_ssh_comes_first(mocked: Target, reached: addresses.Visit, yarn: Yarn) -> None:
     opened = pages.opened(mocked, reached)
     assert opened.way == "ssh"
     assert opened.url.startswith("http://127.0.0.1:")
@@ -63,7 +55,7 @@ def test_ssh_comes_first(mocked: Target, reached: addresses.Visit, yarn: type[_Y
 
 
 def test_sparks_page_is_that_of_the_newest_application(
-    mocked: Target, reached: addresses.Visit, yarn: type[_Yarn]
+    mocked: Target, reached: addresses.Visit, yarn: Yarn
 ) -> None:
     yarn.apps = {
         "app": [
@@ -77,7 +69,7 @@ def test_sparks_page_is_that_of_the_newest_application(
 
 
 def test_without_a_running_application_the_history_is_shown(
-    mocked: Target, reached: addresses.Visit, yarn: type[_Yarn]
+    mocked: Target, reached: addresses.Visit, yarn: Yarn
 ) -> None:
     said: list[str] = []
     opened = pages.opened(mocked, replace(reached, page="spark", report=said.append))
@@ -87,7 +79,7 @@ def test_without_a_running_application_the_history_is_shown(
 
 
 def test_a_changed_host_key_is_no_reason_to_take_another_way(
-    mocked: Target, reached: addresses.Visit, yarn: type[_Yarn], sshd: Sshd
+    mocked: Target, reached: addresses.Visit, yarn: Yarn, sshd: Sshd
 ) -> None:
     wrong = hostkeys.HostKey(type=sshd.host_key.type, text=sshd.host_key.text[:-4] + "AAAA")
     hostkeys.remember("i-1", wrong)
@@ -122,36 +114,20 @@ def test_where_no_way_is_open_each_says_why(
 # --- a standalone cluster's -----------------------------------------------------------------------
 
 
-class _Standalone(http.server.BaseHTTPRequestHandler):
-    """The master and one driver, on one port."""
-
-    def do_GET(self) -> None:
-        answers: dict[str, Any] = {
-            "/json/": {"activeapps": [{"id": "app-1", "starttime": 1}]},
-            "/api/v1/applications": [{"id": "app-1"}],
-            "/": "the page",
-        }
-        body = json.dumps(answers[self.path]).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Nobody reads."""
-
-
 @pytest.fixture
 def standalone(
     reached: addresses.Visit, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[addresses.Visit]:
-    """A visit to a standalone cluster whose master and driver answer on the primary."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Standalone) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setitem(machines.PAGES, "master", server.server_port)
-        monkeypatch.setattr(addresses, "_DRIVERS", [server.server_port])
+    """A visit to a standalone cluster whose master and driver have one port."""
+    answers: dict[str, Any] = {
+        "/json/": {"activeapps": [{"id": "app-1", "starttime": 1}]},
+        "/api/v1/applications": [{"id": "app-1"}],
+        "/": "the page",
+    }
+    with served(lambda path: json.dumps(answers[path]).encode()) as port:
+        monkeypatch.setitem(machines.PAGES, "master", port)
+        monkeypatch.setattr(addresses, "_DRIVERS", [port])
         yield replace(reached, cluster=replace(reached.cluster, spec=Ec2ClusterSpec()))
-        server.shutdown()
 
 
 @pytest.mark.parametrize("page", ["master", "spark"])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import http.server
 import os
 import sys
+import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -98,3 +100,24 @@ def ssm(target: Target, *, online: bool = True, sessions_: int = 1) -> Iterator[
             answer = {"SessionId": f"s-{number}", "TokenValue": "sesame", "StreamUrl": "wss://x"}
             stub.add_response("start_session", answer)
         yield
+
+
+@contextmanager
+def served(answer: Callable[[str], bytes]) -> Iterator[int]:
+    """A port of loopback where pages answer as `answer` says for their paths."""
+
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = answer(self.path)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Nobody reads."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
