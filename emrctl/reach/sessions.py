@@ -41,7 +41,7 @@ wait $plugin; code=$?
 kill $watch
 exit $code
 """
-_ANSWERS_S = 30.0
+_ANSWERS_S, _ENDS_S = 30.0, 5.0
 _LOOK_S, _AGAIN_S = 0.2, 1.0
 
 
@@ -168,14 +168,16 @@ def _refuse_old() -> None:
 
 
 def _ended(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        if process.stdin is None:
-            process.terminate()
-        try:
-            process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    if process.poll() is not None:
+        return
+    aside = process.stdin is not None  # its pipe is closed: that ends it, unless it does not listen
+    if not aside:
+        process.terminate()
+    try:
+        process.wait(timeout=_ENDS_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL) if aside else process.kill()
+        process.wait()
 
 
 def _answers(port: int) -> bool:

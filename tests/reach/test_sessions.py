@@ -106,3 +106,16 @@ time.sleep(60)
     while sessions._answers(port):
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_a_plugin_that_does_not_listen_is_killed(
+    mocked: Target, plugin: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "_ENDS_S", 0.2)
+    monkeypatch.setenv("PLUGIN_IS_DEAF", "1")
+    forward = sessions.Forward(mocked, "i-1", ("10.0.0.7", 8088))
+    with ssm(mocked):
+        sessions.available(mocked, "i-1")
+        port = forward.open()
+    forward.close()
+    assert not sessions._answers(port)

@@ -21,7 +21,7 @@ from emrctl.target import Target
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 PLUGIN = """#!{python}
-import json, os, socket, socketserver, sys, threading
+import json, os, signal, socket, socketserver, sys, threading
 if sys.argv[1:] == ["--version"]:
     print(os.environ.get("PLUGIN_VERSION", "1.2.707.0"))
     raise SystemExit
@@ -51,6 +51,8 @@ class Through(socketserver.BaseRequestHandler):
         back.join()
 socketserver.TCPServer.allow_reuse_address = True
 socketserver.ThreadingTCPServer.daemon_threads = True
+if os.environ.get("PLUGIN_IS_DEAF"):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 handler = Through if os.environ.get("PLUGIN_LEADS_THERE") else Hello
 port = int(asked["localPortNumber"])
 socketserver.ThreadingTCPServer(("127.0.0.1", port), handler).serve_forever()
