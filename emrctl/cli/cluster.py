@@ -46,6 +46,9 @@ def up(
         list[str] | None,
         typer.Option(help="Make this worker of EC2 instances anew (worker-2); may be repeated."),
     ] = None,
+    give_up: Annotated[
+        bool, typer.Option("--give-up", help="End workers of EC2 that fail; go on with the others.")
+    ] = False,
     as_json: options.JsonOption = False,
 ) -> None:
     """Bring the bucket and the cluster up, or to what the spec says now.
@@ -57,7 +60,8 @@ def up(
     local.tell_once(workspace.target)
     with offering(workspace), render.events(as_json=as_json) as report:
         tell = render.node_lines(as_json=as_json)
-        found = clusters.up(workspace, tell, report=report, engine=engine, replace=replace or ())
+        mending = clusters.Mending(replace=replace or (), give_up=give_up)
+        found = clusters.up(workspace, tell, report=report, engine=engine, mending=mending)
     render.cluster(found, workspace.target, as_json=as_json)
 
 

@@ -65,7 +65,10 @@ def gathered(doing: str, errors: Mapping[tuple[str, str], EmrctlError]) -> Emrct
     for (name, _), error in errors.items():
         if isinstance(error, HostKeyError):
             return HostKeyError(f"{name}: {error.message}", hint=error.hint)
-    again = "`emrctl up` goes on where it stopped."
+    again = (
+        "`emrctl up` goes on where it stopped; with --replace NAME it makes a worker anew, with "
+        "--give-up it ends those that fail."
+    )
     if all(isinstance(error, UnreachableError) for error in errors.values()):
         again = "Once they answer, `emrctl up` goes on where it stopped."
     return NodesFailedError(doing, failures, hint=again)

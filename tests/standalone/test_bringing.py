@@ -13,11 +13,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from emrctl import bundled, home, standalone
+from emrctl import bundled, clusters, home, standalone
+from emrctl.provision import Cluster
 from emrctl.reach import hostkeys
 from emrctl.reach.primary import Primary
 from emrctl.reach.trouble import HostKeyError, NoKeyError
@@ -26,6 +27,7 @@ from emrctl.standalone.bringing import brought_up
 from emrctl.standalone.crew import Crew
 from emrctl.standalone.trouble import NodesFailedError
 from emrctl.target import Target
+from emrctl.workspace import Workspace
 from tests.reach import ways
 from tests.standalone.cluster import Standing
 
@@ -124,6 +126,33 @@ def test_the_node_that_fails_is_named_with_its_own_last_lines_and_up_goes_on(
     up(one, own)
     for name in ("primary", "worker-1", "worker-2"):
         assert (one.root(name) / "times").read_text() == "well\n"
+
+
+def test_a_worker_is_given_up_on_request_and_nothing_of_it_is_paid(
+    make: Make, tmp_path: Path
+) -> None:
+    one = make(2, bootstrap=[{"script": "own.sh"}])
+    script(tmp_path, "own.sh", "if [[ -e ~/bad ]]; then exit 4; fi")
+    (one.root("worker-1") / "bad").touch()
+    before = one.cluster
+
+    def at_work(*, give_up: bool) -> Cluster:
+        config = SimpleNamespace(root=tmp_path)
+        desk = SimpleNamespace(project=one.project, target=one.target, config=config)
+        return clusters._at_work(cast("Workspace", desk), one.cluster, one.hear, give_up=give_up)
+
+    with pytest.raises(NodesFailedError) as caught:
+        at_work(give_up=False)
+    assert "--give-up" in caught.value.hint
+    after = at_work(give_up=True)
+    assert [node.name for node in after.nodes] == ["primary", "worker-2"]
+    assert one.lines("worker-1")[-1].startswith("given up: own.sh ended with exit code 4")
+    assert one.nodes.described(before.nodes[1].id)["State"]["Name"] == "terminated"
+    (one.root("worker-2") / "bad").touch()
+    one.spec["bootstrap"] = [{"script": "own.sh", "args": ["again"]}]
+    with pytest.raises(NodesFailedError, match="worker-2"):  # the last one stays
+        at_work(give_up=True)
+    assert [node.name for node in one.cluster.nodes] == ["primary", "worker-2"]
 
 
 def test_a_full_disk_is_called_so(make: Make, tmp_path: Path) -> None:
