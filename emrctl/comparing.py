@@ -43,6 +43,14 @@ def compare(workspace: Workspace, names: Sequence[str], experiment: str | None) 
     return comparing.compare([record(workspace, item) for item in found])
 
 
+def check(comparison: Comparison, wanted: Sequence[str]) -> None:
+    """The comparison keeps to all of these, `FIGURE:PERCENT` each; else `GateError`."""
+    from emrctl.analysis import gates
+
+    if wanted:
+        gates.check(comparison, [gates.parse(text) for text in wanted])
+
+
 def record(workspace: Workspace, run: Run) -> RunRecord:
     """A stored run as a comparison sees it; arguments without the run's own prefix."""
     metrics = workspace.store.get_json(run.id, "metrics.json")

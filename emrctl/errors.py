@@ -8,7 +8,8 @@ EmrctlError                    1   (a bug, where it is raised bare)
 ├── ProvisioningError          5   a stack could not be brought up or down
 │   └── StackLockedError           somebody else is at work on the same stack
 ├── StepFailedError            6   the step ended, but not in COMPLETED
-└── WaitTimeoutError           7   it did not end in the time that was given
+├── WaitTimeoutError           7   it did not end in the time that was given
+└── GateError                  8   a comparison is worse than it may be
 """
 
 from __future__ import annotations
@@ -68,3 +69,9 @@ class WaitTimeoutError(EmrctlError):
     """It did not end in the time that was given."""
 
     exit_code = 7
+
+
+class GateError(EmrctlError):
+    """A comparison is worse than it may be."""
+
+    exit_code = 8

@@ -239,9 +239,14 @@ def _doubt(mine: Measure, theirs: Measure) -> str:
         return f" ({ONE_RUN_EACH})"
     if mine.count == 1 or theirs.count == 1:
         return " (one side ran once: a difference may be noise)"
-    if mine.minimum <= theirs.maximum and theirs.minimum <= mine.maximum:
+    if overlap(mine, theirs):
         return " (the ranges overlap: may be noise)"
     return f" (every one of {mine.count} and {theirs.count} runs)"
+
+
+def overlap(mine: Measure, theirs: Measure) -> bool:
+    """Whether some run of either is among the other's: then a difference may be noise."""
+    return mine.minimum <= theirs.maximum and theirs.minimum <= mine.maximum
 
 
 def _remarks(rows: dict[str, FigureRow], n: int, at: int) -> list[str]:

@@ -112,6 +112,11 @@ def result_figures(records: tuple[RunRecord, ...]) -> tuple[Figure, ...]:
     return tuple(_result_figure(name) for name in shown[:MAX_RESULT_FIGURES])
 
 
+def has_result(record: RunRecord, name: str) -> bool:
+    """Whether the run's job reported a number of that dotted name."""
+    return any(name == key for key, _ in _numbers(record.result or {}))
+
+
 def _result_figure(name: str) -> Figure:
     return Figure(
         f"result.{name}", name, "", lambda record: dict(_numbers(record.result or {})).get(name)

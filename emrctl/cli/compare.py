@@ -23,6 +23,13 @@ def compare(
         str | None, typer.Option(help="All completed runs of this experiment.")
     ] = None,
     html: Annotated[Path | None, typer.Option(help="Write one self-contained page.")] = None,
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="FIGURE:PERCENT, as duration_s:10% (more than that slower than the reference) or "
+            "mean_accuracy:-1% (below it by more): then the exit code is 8. May be repeated."
+        ),
+    ] = None,
     style: Annotated[
         comparing.Style, typer.Option("--format", help="How to print it.")
     ] = comparing.Style.table,
@@ -32,7 +39,8 @@ def compare(
 ) -> None:
     """Compare runs: only what differs in settings, and what came of it.
 
-    Runs of the same settings count as repeats of one configuration: mean, spread and ratio.
+    Runs of the same settings count as repeats of one configuration: mean, spread and ratio. With
+    --fail-if it is a gate for CI.
     """
     workspace = options.open_workspace(config, target=target)
     found = comparing.compare(workspace, runs or [], experiment)
@@ -40,3 +48,4 @@ def compare(
     if html is not None:
         comparing.write_page(found, html, experiment)
         render.note(f"Wrote {html}")
+    comparing.check(found, fail_if or [])

@@ -57,6 +57,7 @@ def test_a_day_with_emrctl(emrctl: Emrctl) -> None:
     assert [run["id"] for run in listed] == [first["id"], second["id"]]
     assert [run["id"] for run in _json(emrctl("runs", "--tag", "a=b", "--json"))] == [first["id"]]
     compared = _json(emrctl("compare", first["id"], second["id"], "--json"))
+    assert emrctl("compare", first["id"], second["id"], "--fail-if", "duration_s:99999%")[0] == 0
     assert len(compared["configurations"]) == 2
     assert _json(emrctl("down", "--yes", "--json"))["deleted"]
     code, _, err = emrctl("submit", "mine")
@@ -114,6 +115,16 @@ def test_detached_runs_are_waited_for_later(emrctl: Emrctl, standing: str, life:
     }
     assert emrctl("runs", "show", "latest")[0] == 0
     assert emrctl("pull", "latest")[0] == 0
+
+
+def test_a_comparison_is_a_gate_for_ci(emrctl: Emrctl, standing: str, life: FakeLife) -> None:
+    [good] = _json(emrctl("submit", "--json", "mine"))
+    life.on_step = lambda _args: (1, "", "")
+    emrctl("submit", "--executors", "3", "mine")
+    code, out, err = emrctl("compare", good["id"], "latest", "--fail-if", "duration_s:10%")
+    assert (code, "executors" in out, "duration_s:+10%: " in err) == (8, True, True)
+    code, _, err = emrctl("compare", good["id"], "latest", "--fail-if", "10%")
+    assert (code, "--fail-if 10%" in err) == (2, True)
 
 
 def test_what_the_job_wrote_is_brought_on_request(

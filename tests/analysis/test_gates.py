@@ -1,0 +1,128 @@
+"""A comparison as a gate: what breaks it, by how much, and what may be noise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from emrctl.analysis.compare import Comparison, compare
+from emrctl.analysis.gates import Gate, check, parse
+from emrctl.analysis.records import RunRecord
+from emrctl.errors import GateError, NotFoundError, UsageError
+
+
+def runs(name: str, *durations: float, **more: Any) -> list[RunRecord]:
+    """Repeats of one configuration."""
+    settings = {"executors": len(name)}
+    return [
+        RunRecord(id=f"{name}{n}", label=name, duration_s=took, settings=settings, **more)
+        for n, took in enumerate(durations)
+    ]
+
+
+def of(*groups: list[RunRecord]) -> Comparison:
+    return compare([record for group in groups for record in group])
+
+
+@pytest.mark.parametrize(
+    ("text", "gate"),
+    [
+        ("duration_s:10%", Gate("duration_s", 10)),
+        ("duration_s:+2.5", Gate("duration_s", 2.5)),
+        ("figures.tasks.one-vs-all.f1:-1%", Gate("figures.tasks.one-vs-all.f1", -1)),
+    ],
+)
+def test_a_gate_is_a_figure_and_a_percentage(text: str, gate: Gate) -> None:
+    assert parse(text) == gate
+    assert parse(str(gate)) == gate
+
+
+@pytest.mark.parametrize("text", ["", "duration_s", "duration_s:", ":10%", "duration_s:10x"])
+def test_what_is_none_is_told(text: str) -> None:
+    with pytest.raises(UsageError, match="--fail-if"):
+        parse(text)
+
+
+@pytest.mark.parametrize(
+    ("took", "most", "broken"),
+    [(109, 10, False), (111, 10, True), (50, 10, False), (91, -10, False), (89, -10, True)],
+)
+def test_further_than_it_may_be_breaks_it(took: float, most: float, broken: bool) -> None:
+    found, gates = of(runs("a", 100), runs("bb", took)), [Gate("duration_s", most)]
+    if not broken:
+        check(found, gates)
+        return
+    with pytest.raises(GateError, match=rf"duration of bb is .*from 100 to {took} s") as caught:
+        check(found, gates)
+    assert caught.value.exit_code == 8
+
+
+def test_every_configuration_that_breaks_one_is_named() -> None:
+    found = of(runs("a", 100), runs("bb", 150), runs("ccc", 90), runs("dddd", 200))
+    with pytest.raises(GateError) as caught:
+        check(found, [Gate("duration_s", 10), Gate("duration_s", 60)])
+    assert [line.split(" is ")[0] for line in caught.value.message.splitlines()] == [
+        "duration_s:+10%: duration of bb",
+        "duration_s:+10%: duration of dddd",
+        "duration_s:+60%: duration of dddd",
+    ]
+
+
+@pytest.mark.parametrize(("theirs", "broken"), [((115, 130), False), ((121, 130), True)])
+def test_repeats_that_overlap_may_be_noise(theirs: tuple[float, ...], broken: bool) -> None:
+    found = of(runs("a", 100, 120), runs("bb", *theirs))
+    if broken:
+        with pytest.raises(GateError):
+            check(found, [Gate("duration_s", 10)])
+    else:
+        check(found, [Gate("duration_s", 10)])
+
+
+def test_what_failed_keeps_to_nothing() -> None:
+    for first, second in (("COMPLETED", "FAILED"), ("FAILED", "COMPLETED")):
+        found = of(runs("a", 100, state=first), runs("bb", 90, state=second))
+        with pytest.raises(GateError, match="is FAILED"):
+            check(found, [Gate("duration_s", 10)])
+
+
+def test_what_the_job_reported_is_a_figure_with_and_without_its_prefix() -> None:
+    def reported(*accuracies: float) -> Comparison:
+        each = zip("ab", accuracies, strict=True)
+        groups = (
+            runs(name * (at + 1), 9, result={"rows": 5, "accuracy": value})
+            for at, (name, value) in enumerate(each)
+        )
+        return of(*groups)
+
+    for name in ("accuracy", "result.accuracy"):
+        check(reported(0.90, 0.895), [Gate(name, -1)])
+        with pytest.raises(GateError, match=r"accuracy of bb is -2\.2 %"):
+            check(reported(0.90, 0.88), [Gate(name, -1)])
+    check(reported(0.9, 0.9), [Gate("rows", 0)])  # the same in all runs: no row of its own
+
+
+def test_out_of_nothing_is_more_than_any_percentage() -> None:
+    def failing(*tasks: float) -> Comparison:
+        groups = (runs("a" * (at + 1), 9, result={"broken": n}) for at, n in enumerate(tasks))
+        return of(*groups)
+
+    with pytest.raises(GateError, match=r"broken of aa is \+inf %"):
+        check(failing(0, 1), [Gate("broken", 500)])
+
+
+def test_one_side_without_the_figure_keeps_to_nothing() -> None:
+    found = of(runs("a", 9, result={"accuracy": 0.9}), runs("bb", 9))
+    with pytest.raises(GateError, match="bb has no accuracy"):
+        check(found, [Gate("accuracy", -1)])
+
+
+def test_a_figure_that_nobody_has_is_told_with_those_there_are() -> None:
+    with pytest.raises(NotFoundError, match="no figure 'speed'") as caught:
+        check(of(runs("a", 1), runs("bb", 1)), [Gate("speed", 1)])
+    assert "duration_s" in caught.value.hint
+
+
+def test_one_configuration_alone_is_no_comparison() -> None:
+    with pytest.raises(UsageError, match="beside the reference"):
+        check(of(runs("a", 1)), [Gate("duration_s", 1)])
