@@ -85,6 +85,13 @@ def test_a_forwarded_session_is_begun_again_when_it_ends(mocked: Target, plugin:
     assert not sessions._answers(port)
 
 
+def _falls_silent(port: int) -> None:
+    deadline = time.monotonic() + 10
+    while sessions._answers(port):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def test_the_plugin_ends_with_whoever_began_it(plugin: Path) -> None:
     """However that ends: here it is killed."""
     client = """
@@ -102,10 +109,7 @@ time.sleep(60)
         port = int(process.stdout.readline())
         assert sessions._answers(port)
         process.kill()
-    deadline = time.monotonic() + 10
-    while sessions._answers(port):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    _falls_silent(port)
 
 
 def test_a_plugin_that_does_not_listen_is_killed(
@@ -118,4 +122,4 @@ def test_a_plugin_that_does_not_listen_is_killed(
         sessions.available(mocked, "i-1")
         port = forward.open()
     forward.close()
-    assert not sessions._answers(port)
+    _falls_silent(port)
