@@ -30,7 +30,10 @@ FEE_SHARE, FEE_AT_MOST_USD = 0.25, 0.27
 
 @dataclass(frozen=True, kw_only=True)
 class InstanceType:
-    """One EC2 instance type as EMR sees it; prices in US dollars an hour."""
+    """One EC2 instance type as EMR sees it; prices in US dollars an hour.
+
+    Without `emr` EMR refuses it: it is for clusters of plain EC2 instances, has no YARN and no fee.
+    """
 
     name: str
     vcpus: int
@@ -38,6 +41,7 @@ class InstanceType:
     yarn_mb: int
     yarn_derived: bool
     arch: str
+    emr: bool = True
 
     @property
     def family(self) -> str:
@@ -51,7 +55,9 @@ class InstanceType:
 
     @property
     def emr_usd(self) -> float:
-        """EMR's fee, likewise."""
+        """EMR's fee, likewise; none where EMR does not take it."""
+        if not self.emr:
+            return 0.0
         listed = shipped()["regions"][PRICES_REGION]["emr"].get(self.name)
         return emr_fee(self.ec2_usd) if listed is None else float(listed)
 
@@ -117,7 +123,14 @@ _FAMILIES: dict[str, tuple[float, str]] = {
     **dict.fromkeys(("g4dn", "g5"), (4, _UP_TO_16)),
     "p3": (7.625, "2xlarge 8xlarge 16xlarge"),
 }
-_ARM = frozenset({"m6g", "m7g", "c6g", "c7g", "r6g", "r7g"})
+# Those that EMR does not take: small ones, on which Spark alone runs.
+_EC2_ALONE: dict[str, tuple[float, str]] = {
+    **dict.fromkeys(("t3", "t3a", "t4g"), (4, "medium large xlarge 2xlarge")),
+    **dict.fromkeys(("m5", "m5a", "m5d", "m6i", "m6a", "m7i", "m6g", "m7g"), (4, "large")),
+    **dict.fromkeys(("c5", "c6i", "c6g", "c7g"), (2, "large")),
+    **dict.fromkeys(("r5", "r6i", "r6g", "r7g"), (8, "large")),
+}
+_ARM = frozenset({"t4g", "m6g", "m7g", "c6g", "c7g", "r6g", "r7g"})
 # YARN's memory in MB where the release guide's tables name the type.
 _LISTED_MB = {
     "m4.large": 6144,
@@ -154,10 +167,10 @@ def _yarn_mb(memory_gib: float, *, arm: bool) -> int:
     return int((0.75 * gib if gib <= 32 else gib - 8) * 1024)
 
 
-def _type(family: str, size: str) -> InstanceType:
-    per_vcpu, _ = _FAMILIES[family]
-    vcpus = 2 if size == "large" else 4 * int(size.removesuffix("xlarge") or 1)
-    name, gib = f"{family}.{size}", per_vcpu * vcpus
+def _type(family: str, size: str, per_vcpu: float, *, emr: bool) -> InstanceType:
+    small = size in {"medium", "large"}
+    vcpus = 2 if small else 4 * int(size.removesuffix("xlarge") or 1)
+    name, gib = f"{family}.{size}", per_vcpu * vcpus / (2 if size == "medium" else 1)
     listed = _LISTED_MB.get(name)
     return InstanceType(
         name=name,
@@ -166,13 +179,15 @@ def _type(family: str, size: str) -> InstanceType:
         yarn_mb=listed or _yarn_mb(gib, arm=family in _ARM),
         yarn_derived=listed is None,
         arch="arm64" if family in _ARM else "x86_64",
+        emr=emr,
     )
 
 
 INSTANCE_TYPES = {
     item.name: item
-    for family, (_, sizes) in _FAMILIES.items()
-    for item in (_type(family, size) for size in sizes.split())
+    for families, emr in ((_FAMILIES, True), (_EC2_ALONE, False))
+    for family, (per_vcpu, sizes) in families.items()
+    for item in (_type(family, size, per_vcpu, emr=emr) for size in sizes.split())
 }
 
 
@@ -186,4 +201,15 @@ def instance_type(name: str) -> InstanceType:
         hint = f"Did you mean {' or '.join(near)}?" if near else "`emrctl prices` lists them."
         msg = f"instance type '{name}' is not in emrctl's catalog"
         raise SpecError(msg, hint=hint)
+    return found
+
+
+def emr_type(name: str) -> InstanceType:
+    """Likewise, and EMR takes it: `SpecError` names its larger sizes where it does not."""
+    found = instance_type(name)
+    if not found.emr:
+        near = (item for item in INSTANCE_TYPES.values() if item.emr and item.arch == found.arch)
+        same = next((item.name for item in near if item.family == found.family), "m5.xlarge")
+        hint = f"Take {same}, or `kind: ec2`."
+        raise SpecError(f"EMR does not take the instance type '{name}'", hint=hint)
     return found

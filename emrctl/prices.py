@@ -67,6 +67,8 @@ def _rate(document: dict[str, Any], name: str, region: str, said: str) -> Rate |
     if name not in table["ec2"]:
         return None
     ec2, fee = float(table["ec2"][name]), table["emr"].get(name)
+    if not catalog.instance_type(name).emr:
+        fee = 0.0
     return Rate(
         type=name,
         region=said,

@@ -46,6 +46,43 @@ def test_a_type_s_size_and_what_yarn_gets_of_it(
     assert found.yarn_derived == derived
 
 
+@pytest.mark.parametrize(
+    ("name", "vcpus", "gib", "arch"),
+    [
+        ("t3.medium", 2, 4, "x86_64"),
+        ("t3.large", 2, 8, "x86_64"),
+        ("t4g.2xlarge", 8, 32, "arm64"),
+        ("c6g.large", 2, 4, "arm64"),
+        ("r5.large", 2, 16, "x86_64"),
+    ],
+)
+def test_small_types_are_there_for_plain_instances(
+    name: str, vcpus: int, gib: float, arch: str
+) -> None:
+    found = catalog.instance_type(name)
+    assert (found.vcpus, found.memory_gib, found.arch) == (vcpus, gib, arch)
+    assert (found.emr, found.emr_usd) == (False, 0.0)
+    rate = prices.rate(name, "us-west-2")
+    assert (rate.emr_usd, rate.fee_derived) == (0.0, False)
+    with pytest.raises(SpecError, match=f"EMR does not take the instance type '{name}'"):
+        catalog.emr_type(name)
+
+
+@pytest.mark.parametrize(("name", "hint"), [("r6g.large", "r6g.xlarge"), ("t3.large", "m5.xlarge")])
+def test_emr_is_offered_the_least_of_the_family_that_it_takes(name: str, hint: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        catalog.emr_type(name)
+    assert caught.value.hint == f"Take {hint}, or `kind: ec2`."
+
+
+def test_a_large_one_costs_half_of_an_xlarge() -> None:
+    table = catalog.shipped()["regions"][catalog.PRICES_REGION]["ec2"]
+    larges = [name for name in table if name.endswith(".large")]
+    assert len(larges) > 15
+    for name in larges:
+        assert table[name] == pytest.approx(table[name.replace(".large", ".xlarge")] / 2), name
+
+
 def test_the_rule_for_yarn_gives_what_the_tables_list() -> None:
     for name, listed in catalog._LISTED_MB.items():
         kind = catalog.instance_type(name)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from emrctl import config
 from emrctl.errors import SpecError, UsageError
-from emrctl.specs import Ec2ClusterSpec, ProjectSpec, aws_alone, refuse_local
+from emrctl.specs import ClusterSpec, Ec2ClusterSpec, ProjectSpec, aws_alone, refuse_local
 from emrctl.specs.local import AWS_ALONE_EC2
 
 DISK_KEY = "arn:aws:kms:us-east-1:1:key/k"
@@ -56,6 +56,16 @@ def test_it_speaks_of_its_nodes_as_emr_s_does() -> None:
     assert (spec.core_group.count, spec.core_group.bid_usd) == (4, 0.1)
     assert spec.core_group.total_gb == 200
     assert (spec.nodes, spec.nodes_at_most, spec.one_subnet) == (5, 5, True)
+
+
+def test_small_types_are_for_plain_instances_alone() -> None:
+    small = {"primary": {"type": "t3.large"}, "worker": {"type": "t3.large", "count": 3}}
+    spec = Ec2ClusterSpec.model_validate(small)
+    assert (spec.core_group.type, spec.core_group.count) == ("t3.large", 3)
+    assert spec.core_group.bid_usd == pytest.approx(0.0832)
+    hint = r"EMR does not take .* Take m5\.xlarge, or `kind: ec2`"
+    with pytest.raises(ValidationError, match=hint):
+        ClusterSpec.model_validate({"core": {"type": "t3.large"}})
 
 
 def test_spot_without_a_bid_costs_what_it_does_on_demand_at_most() -> None:
@@ -113,6 +123,10 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], str]] = {
     "SSH from everywhere": ({"ssh": "0.0.0.0/0"}, "the whole world may not come in"),
     "SSH from a name": ({"ssh": "office"}, "neither caller nor none nor a range"),
     "SSH from a host's bits": ({"ssh": "203.0.113.7/24"}, "neither caller nor none nor a range"),
+    "burstable ones packed": (
+        {"placement": "cluster", "worker": {"type": "t3.large"}},
+        "packs no t3.large",
+    ),
     "nobody in at all": ({"ssh": "none"}, "roles.ssm: true"),
     "the caller in a private network": (
         {"network": {"private": True, "nat": True}},

@@ -82,6 +82,7 @@ def alternatives(name: str) -> tuple[str, ...]:
         if item.family != own.family
         and item.vcpus == own.vcpus
         and item.memory_gib >= own.memory_gib
+        and item.emr >= own.emr
         # A bootstrap script's wheels and a custom image are of one architecture.
         and item.arch == own.arch
         and item.name in catalog.shipped()["regions"][catalog.PRICES_REGION]["ec2"]

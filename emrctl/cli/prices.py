@@ -77,6 +77,7 @@ def _size(name: str) -> dict[str, object]:
         "memory_gib": size.memory_gib,
         "yarn_mb": size.yarn_mb,
         "yarn_derived": size.yarn_derived,
+        "emr": size.emr,
     }
 
 
@@ -84,7 +85,8 @@ def _table(found: list[prices.Rate]) -> None:
     head = ("type", "vCPUs", "GiB", "YARN MB", "EC2", "spot", "EMR", "sum")
     render.table(*head, rows=[_row(item) for item in found], right=head[1:])
     for region, as_of in sorted({(item.region, item.as_of) for item in found}):
-        render.note(f"US dollars an hour in {region} as of {as_of}; ~ follows a rule, no list.")
+        told = "~ follows a rule, no list; - EMR does not take it"
+        render.note(f"US dollars an hour in {region} as of {as_of}; {told}.")
 
 
 def _row(item: prices.Rate) -> tuple[str, ...]:
@@ -93,9 +95,9 @@ def _row(item: prices.Rate) -> tuple[str, ...]:
         item.type,
         str(size.vcpus),
         f"{size.memory_gib:g}",
-        f"{size.yarn_mb}{'~' if size.yarn_derived else ''}",
+        f"{size.yarn_mb}{'~' if size.yarn_derived else ''}" if size.emr else "-",
         f"{item.ec2_usd:.4f}",
         "" if item.spot_usd is None else f"{item.spot_usd:.4f}",
-        f"{item.emr_usd:.4f}{'~' if item.fee_derived else ''}",
+        f"{item.emr_usd:.4f}{'~' if item.fee_derived else ''}" if size.emr else "-",
         f"{item.ec2_usd + item.emr_usd:.4f}",
     )

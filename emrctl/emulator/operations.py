@@ -111,9 +111,9 @@ def _validate(cluster: Cluster) -> None:
 def check_type(name: str) -> None:
     """EMR's error unless the local EMR knows what YARN gets on that type."""
     try:
-        catalog.instance_type(name)
+        catalog.emr_type(name)
     except SpecError as error:
-        raise ApiError(f"The local EMR does not know {error.message}. {error.hint}") from error
+        raise ApiError(f"The local EMR: {error.message}. {error.hint}") from error
 
 
 def describe_cluster(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:

@@ -71,6 +71,7 @@ def _instead(look: Look, name: str) -> str:
         if item.vcpus == wanted.vcpus
         and item.arch == wanted.arch
         and item.memory_gib >= wanted.memory_gib
+        and item.emr >= wanted.emr
         and item.name != name
     )
     offered = [other for other, zones in _zones(look, near).items() if zones][:3]

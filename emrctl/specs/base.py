@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -28,9 +29,17 @@ def _text_values(value: Any) -> Any:
     return {k: _text(item) for k, item in value.items()} if isinstance(value, dict) else value
 
 
-def _known_type(value: str) -> str:
+def _emr_type(value: str) -> str:
+    return _in_catalog(value, catalog.emr_type)
+
+
+def _ec2_type(value: str) -> str:
+    return _in_catalog(value, catalog.instance_type)
+
+
+def _in_catalog(value: str, look: Callable[[str], object]) -> str:
     try:
-        catalog.instance_type(value)
+        look(value)
     except SpecError as error:
         raise ValueError(f"{error}. {error.hint}") from error
     return value
@@ -42,7 +51,8 @@ Count = Annotated[int, Field(ge=1)]
 Usd = Annotated[float, Field(gt=0)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
 Properties = Annotated[dict[str, str], BeforeValidator(_text_values)]
-InstanceTypeName = Annotated[str, AfterValidator(_known_type)]
+InstanceTypeName = Annotated[str, AfterValidator(_emr_type)]
+Ec2TypeName = Annotated[str, AfterValidator(_ec2_type)]
 BucketName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
 
 

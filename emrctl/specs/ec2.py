@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from emrctl import catalog
-from emrctl.specs.base import Count, InstanceTypeName, Name, Properties, Spec, Usd
+from emrctl.specs.base import Count, Ec2TypeName, Name, Properties, Spec, Usd
 from emrctl.specs.cluster import BootstrapSpec, bucket_names, short_scripts
 from emrctl.specs.nodes import GroupSpec
 from emrctl.specs.place import Arn, BucketSpec, NetworkSpec, RolesSpec
@@ -27,7 +27,7 @@ class MachineSpec(Spec):
     paid for one an hour, by default the price on demand.
     """
 
-    type: InstanceTypeName = "m5.xlarge"
+    type: Ec2TypeName = "m5.xlarge"
     root_gb: Annotated[int, Field(ge=10, le=16_384)] = 64
     root_type: Literal["gp3", "gp2", "io1", "io2"] = "gp3"
     spot: bool = False
@@ -133,6 +133,9 @@ class Ec2ClusterSpec(Spec):
         kinds = {catalog.instance_type(name).arch for name in self.types}
         if self.ami.startswith("ami-") and len(kinds) > 1:
             raise ValueError(f"no image is for {' and '.join(sorted(kinds))}: leave ami out")
+        burst = next((name for name in self.types if name.startswith("t")), None)
+        if self.placement == "cluster" and burst is not None:
+            raise ValueError(f"EC2 packs no {burst} into a placement group: take another type")
         if self.placement == "spread" and self.worker.count > 6:
             raise ValueError("placement: spread holds 7 instances in a zone, the primary included")
         return self
@@ -184,8 +187,6 @@ class Ec2ClusterSpec(Spec):
 
 def _group(spec: MachineSpec, count: int) -> GroupSpec:
     bid = (spec.bid_usd or catalog.instance_type(spec.type).ec2_usd) if spec.spot else None
-    group = GroupSpec(
-        type=spec.type, bid_usd=bid, volume_gb=spec.root_gb, volume_type=spec.root_type
-    )
-    # Observed, all workers may be gone: that is no group that could be asked for.
-    return group.model_copy(update={"count": count})
+    group = GroupSpec(bid_usd=bid, volume_gb=spec.root_gb, volume_type=spec.root_type)
+    # EMR may not take that type. And observed, all workers may be gone: no group to ask for.
+    return group.model_copy(update={"type": spec.type, "count": count})

@@ -151,3 +151,4 @@ def test_what_stands_in_for_a_type_is_as_large_and_of_its_kind(name: str) -> Non
         assert (other.vcpus, other.arch) == (own.vcpus, own.arch)
         assert other.memory_gib >= own.memory_gib
         assert other.family != own.family
+        assert other.emr >= own.emr
