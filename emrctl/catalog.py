@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,11 +56,14 @@ class InstanceType:
 
     @property
     def emr_usd(self) -> float:
-        """EMR's fee, likewise; none where EMR does not take it."""
+        """EMR's fee, likewise."""
+        return self.fee_usd(self.ec2_usd, shipped()["regions"][PRICES_REGION]["emr"].get(self.name))
+
+    def fee_usd(self, ec2_usd: float, listed: float | None) -> float:
+        """EMR's fee as a list has it, else by its rule; none where EMR does not take the type."""
         if not self.emr:
             return 0.0
-        listed = shipped()["regions"][PRICES_REGION]["emr"].get(self.name)
-        return emr_fee(self.ec2_usd) if listed is None else float(listed)
+        return emr_fee(ec2_usd) if listed is None else float(listed)
 
     @property
     def executors(self) -> int:
@@ -205,7 +209,7 @@ def instance_type(name: str) -> InstanceType:
 
 
 def emr_type(name: str) -> InstanceType:
-    """Likewise, and EMR takes it: `SpecError` names its larger sizes where it does not."""
+    """Likewise, and EMR takes it: `SpecError` names what to take where it does not."""
     found = instance_type(name)
     if not found.emr:
         near = (item for item in INSTANCE_TYPES.values() if item.emr and item.arch == found.arch)
@@ -213,3 +217,13 @@ def emr_type(name: str) -> InstanceType:
         hint = f"Take {same}, or `kind: ec2`."
         raise SpecError(f"EMR does not take the instance type '{name}'", hint=hint)
     return found
+
+
+def no_smaller(name: str) -> Iterator[InstanceType]:
+    """Others with as many cores and no less memory, for the same programs and the same service."""
+    own = instance_type(name)
+    for item in INSTANCE_TYPES.values():
+        # A bootstrap script's wheels and a custom image are of one architecture.
+        same = item.vcpus == own.vcpus and item.arch == own.arch and item.emr >= own.emr
+        if same and item.memory_gib >= own.memory_gib and item.name != name:
+            yield item

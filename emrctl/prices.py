@@ -67,16 +67,15 @@ def _rate(document: dict[str, Any], name: str, region: str, said: str) -> Rate |
     if name not in table["ec2"]:
         return None
     ec2, fee = float(table["ec2"][name]), table["emr"].get(name)
-    if not catalog.instance_type(name).emr:
-        fee = 0.0
+    kind = catalog.instance_type(name)
     return Rate(
         type=name,
         region=said,
         as_of=table["as_of"],
         ec2_usd=ec2,
-        emr_usd=catalog.emr_fee(ec2) if fee is None else float(fee),
+        emr_usd=kind.fee_usd(ec2, fee),
         spot_usd=table.get("spot", {}).get(name),
-        fee_derived=fee is None,
+        fee_derived=kind.emr and fee is None,
     )
 
 

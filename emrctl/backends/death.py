@@ -78,13 +78,8 @@ def alternatives(name: str) -> tuple[str, ...]:
     own = catalog.instance_type(name)
     fitting = [
         item
-        for item in catalog.INSTANCE_TYPES.values()
+        for item in catalog.no_smaller(name)
         if item.family != own.family
-        and item.vcpus == own.vcpus
-        and item.memory_gib >= own.memory_gib
-        and item.emr >= own.emr
-        # A bootstrap script's wheels and a custom image are of one architecture.
-        and item.arch == own.arch
         and item.name in catalog.shipped()["regions"][catalog.PRICES_REGION]["ec2"]
     ]
     return tuple(item.name for item in sorted(fitting, key=lambda one: one.ec2_usd)[:_SUGGESTED])

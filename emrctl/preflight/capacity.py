@@ -64,16 +64,7 @@ def wanted_zones(look: Look) -> set[str]:
 
 def _instead(look: Look, name: str) -> str:
     """Other types of the same size that the region has."""
-    wanted = catalog.instance_type(name)
-    near = tuple(
-        item.name
-        for item in catalog.INSTANCE_TYPES.values()
-        if item.vcpus == wanted.vcpus
-        and item.arch == wanted.arch
-        and item.memory_gib >= wanted.memory_gib
-        and item.emr >= wanted.emr
-        and item.name != name
-    )
+    near = tuple(item.name for item in catalog.no_smaller(name))
     offered = [other for other, zones in _zones(look, near).items() if zones][:3]
     return f": {', '.join(offered)}" if offered else ""
 
