@@ -32,7 +32,7 @@ class Gate:
 
 
 def parse(text: str) -> Gate:
-    """`duration_s:10%` may be 10 % more than the reference's, `mean_accuracy:-1%` 1 % less."""
+    """`duration_s:10%` may be 10 % above the reference's, `figures.mean_accuracy:-1%` 1 % below."""
     found = _FORM.fullmatch(text)
     if found is None:
         hint = "Write it as duration_s:10% or result.figures.mean_accuracy:-1%."

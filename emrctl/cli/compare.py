@@ -27,7 +27,7 @@ def compare(
         list[str] | None,
         typer.Option(
             help="FIGURE:PERCENT, as duration_s:10% (more than that slower than the reference) or "
-            "mean_accuracy:-1% (below it by more): then the exit code is 8. May be repeated."
+            "figures.mean_accuracy:-1% (below it by more): then exit code 8. May be repeated."
         ),
     ] = None,
     style: Annotated[

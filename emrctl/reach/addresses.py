@@ -127,7 +127,7 @@ def driver_port(ask: Ask, application_id: str) -> int:
         known = rows(ask(port, "/api/v1/applications"))
         if any(item.get("id") == application_id for item in known):
             return port
-    hint = "`emrctl show` tells of a run that has ended."
+    hint = "`emrctl runs show` tells of a run that has ended."
     raise UnreachableError(f"no driver of {application_id} answers on the primary", hint=hint)
 
 

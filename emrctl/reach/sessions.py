@@ -176,7 +176,10 @@ def _ended(process: subprocess.Popen[bytes]) -> None:
     try:
         process.wait(timeout=_ENDS_S)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL) if aside else process.kill()
+        if aside:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
         process.wait()
 
 

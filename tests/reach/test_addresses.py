@@ -107,7 +107,7 @@ def test_a_driver_that_is_no_more_is_named() -> None:
     visit = addresses.Visit(cluster=STANDALONE, page="spark", application_id="app-9")
     with pytest.raises(UnreachableError, match="no driver of app-9") as caught:
         addresses.address(visit, Primary(drivers))
-    assert "emrctl show" in caught.value.hint
+    assert "emrctl runs show" in caught.value.hint
 
 
 def test_nobody_looks_further_than_the_first_closed_port() -> None:
