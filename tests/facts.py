@@ -1,12 +1,24 @@
-"""A run and its cluster as a store has them, for whoever needs some run."""
+"""A cluster, a run on it and what a store has of both, for whoever needs some."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
 
+from emrctl.provision import Cluster
+from emrctl.specs import ClusterSpec
 from emrctl.store import ClusterFacts, Run
 
+CLUSTER = Cluster(
+    name="main",
+    stack="pets-main",
+    id="j-1",
+    arn="",
+    state="WAITING",
+    spec=ClusterSpec(),
+    bucket="b",
+    created="",
+)
 FACTS = ClusterFacts(
     name="main",
     id="j-1",

@@ -9,19 +9,10 @@ import pytest
 from emrctl import asking
 from emrctl.errors import ProvisioningError, UsageError
 from emrctl.provision import Cluster, Node
-from emrctl.specs import ClusterSpec, Ec2ClusterSpec, SparkSettings
+from emrctl.specs import Ec2ClusterSpec, SparkSettings
+from tests.facts import CLUSTER as ON_EMR
 from tests.facts import run_on
 
-ON_EMR = Cluster(
-    name="main",
-    stack="pets-main",
-    id="j-1",
-    arn="",
-    state="WAITING",
-    spec=ClusterSpec(),
-    bucket="b",
-    created="",
-)
 PRIMARY = Node(
     id="i-1",
     role="primary",

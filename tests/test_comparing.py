@@ -14,7 +14,7 @@ from emrctl.errors import NotFoundError, UsageError
 from emrctl.specs import ProjectSpec
 from emrctl.store import Run
 from emrctl.workspace import Workspace
-from tests.facts import FACTS
+from tests.facts import FACTS, RUN
 
 
 @pytest.fixture
@@ -23,14 +23,9 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 def _stored(workspace: Workspace, run_id: str, seconds: int, **changes: object) -> Run:
-    run = Run(
+    run = replace(
+        RUN,
         id=run_id,
-        job="svm",
-        project="pets",
-        target="local",
-        identity="e",
-        bucket="b",
-        cluster=FACTS,
         created=f"2026-11-20T10:00:00.{seconds:03d}+00:00",
         state="COMPLETED",
         started="2026-11-20T10:00:00.000+00:00",

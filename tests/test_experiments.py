@@ -16,7 +16,7 @@ from emrctl.experiments import Trial
 from emrctl.specs import ExperimentSpec, ProjectSpec
 from emrctl.store import Run
 from emrctl.workspace import Workspace
-from tests.facts import FACTS
+from tests.facts import RUN
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 # In a process of its own: jobs' modules stand at the top of sys.path there.
@@ -48,14 +48,9 @@ class Runner:
     def __call__(self, trial: Trial, unfinished: Run | None) -> Run:
         self.ran.append(trial.number)
         state = "FAILED" if trial.number in self.fails else "COMPLETED"
-        run = Run(
+        run = replace(
+            RUN,
             id=f"20261120-{len(self.workspace.store.ids()):04d}-svm",
-            job="svm",
-            project="pets",
-            target="local",
-            identity="e",
-            bucket="b",
-            cluster=FACTS,
             created=f"2026-11-20T10:00:{trial.number:02d}",
             state=state,
             settings=trial.settings.as_dict(),

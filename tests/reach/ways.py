@@ -9,14 +9,15 @@ import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from botocore.stub import Stubber
 
-from emrctl.provision import Cluster, Node
-from emrctl.specs import ClusterSpec
+from emrctl.provision import Node
 from emrctl.target import Target
+from tests import facts
 
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -79,15 +80,9 @@ def _node(role: str, id_: str, public: str = "") -> Node:
     )
 
 
-CLUSTER = Cluster(
-    name="main",
-    stack="pets-main",
-    id="j-1",
+CLUSTER = replace(
+    facts.CLUSTER,
     arn="arn:aws:elasticmapreduce:us-east-1:123456789012:cluster/j-1",
-    state="WAITING",
-    spec=ClusterSpec(),
-    bucket="b",
-    created="",
     primary_dns="ec2-1-2-3-4.compute-1.amazonaws.com",
     nodes=(_node("primary", "i-1", "127.0.0.1"), _node("core", "i-2"), _node("core", "i-3")),
 )
