@@ -13,6 +13,7 @@ import pytest
 
 from emrctl import target as targets
 from emrctl.emulator import api
+from emrctl.emulator.aws import one_at_a_time
 from emrctl.emulator.fake import FakeLife
 from emrctl.emulator.state import EmulatorInfo
 from emrctl.target import Target
@@ -76,7 +77,7 @@ def mocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
     monkeypatch.setenv("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
     targets._client.cache_clear()
     targets._session.cache_clear()
-    with mock_aws():
+    with mock_aws(), one_at_a_time():
         yield Target(kind="local", region="us-east-1", identity="mocked", poll_s=0.01, logs_s=0.1)
     targets._client.cache_clear()
     targets._session.cache_clear()

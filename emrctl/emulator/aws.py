@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,8 +16,9 @@ from emrctl.emulator import policy
 def repaired() -> Iterator[None]:
     """While inside, moto does as AWS does; afterwards it is as it came."""
     os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
+    repairs = (_fast_dispatch, _fast_lists, _policies, _new_buckets, _bucket_tags, one_at_a_time)
     with contextlib.ExitStack() as stack:
-        for repair in (_fast_dispatch, _fast_lists, _policies, _new_buckets, _bucket_tags):
+        for repair in repairs:
             stack.enter_context(repair())
         yield
 
@@ -29,6 +32,27 @@ def replaced(owner: Any, name: str, wrap: Callable[[Any], Any]) -> Iterator[None
         yield
     finally:
         setattr(owner, name, original)
+
+
+def one_at_a_time() -> contextlib.AbstractContextManager[None]:
+    """While inside, requests to all services but S3 wait for each other, a millisecond each.
+
+    moto's models are not made for threads: EC2 fails to list the tags of what is tagged meanwhile.
+    S3's lists are made of copies (`_fast_lists`), and its objects are too large to wait for.
+    """
+    from moto.core.responses import BaseResponse
+
+    lock = threading.RLock()  # again by the same thread: EMR asks EC2 for its nodes
+
+    def wrap(original: Any) -> Any:
+        @functools.wraps(original)
+        def call_action(self: Any) -> Any:
+            with lock:
+                return original(self)
+
+        return call_action
+
+    return replaced(BaseResponse, "call_action", wrap)
 
 
 def _fast_dispatch() -> contextlib.AbstractContextManager[None]:
@@ -48,8 +72,8 @@ def _fast_lists() -> contextlib.AbstractContextManager[None]:
 
     def wrap(original: Any) -> Any:
         def listed(self: Any, bucket: Any, prefix: str | None, *rest: Any, **more: Any) -> Any:
-            if prefix and type(bucket) is FakeBucket:
-                bucket = _Below(bucket.keys, prefix)
+            if type(bucket) is FakeBucket:
+                bucket = _Below(bucket.keys, prefix or "")
             return original(self, bucket, prefix, *rest, **more)
 
         return listed

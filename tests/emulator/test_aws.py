@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -67,6 +70,29 @@ def test_lists_are_those_of_a_bucket_looked_at_whole(mocked: Target, life: FakeL
     assert listed(Prefix="runs/1/x", StartAfter="runs/1/x") == []
     assert listed(Prefix="none") == []
     assert len(listed()) == 5
+
+
+def test_tags_are_not_written_while_others_read_them(mocked: Target, life: FakeLife) -> None:
+    from moto.ec2.models import ec2_backends
+
+    reading = threading.Event()
+
+    class Slow(dict[str, str]):
+        def items(self) -> Any:
+            for item in super().items():
+                reading.set()
+                time.sleep(0.05)  # in which moto's own EC2 writes, and this one fails
+                yield item
+
+    ec2 = mocked.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    ec2_backends["123456789012"]["us-east-1"].tags[vpc] = Slow(a="1", b="2")
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(ec2.describe_tags)
+        assert reading.wait(timeout=5)
+        ec2.create_tags(Resources=[vpc], Tags=[{"Key": "c", "Value": "3"}])
+        tags = {one["Key"] for one in read.result()["Tags"] if one["ResourceId"] == vpc}
+    assert tags == {"a", "b"}
 
 
 def test_managed_policies_can_be_attached(mocked: Target, life: FakeLife) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from emrctl.emulator.aws import one_at_a_time
 from emrctl.engine.base import Engine, Event, Outcome, Plan
 from emrctl.engine.embedded import EmbeddedEngine
 from emrctl.engine.place import local_place
@@ -88,7 +89,7 @@ def quick_aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
     monkeypatch.setenv("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
     monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
     monkeypatch.setattr(models, "aws_managed_policies_data", _one_policy())
-    with mock_aws():
+    with mock_aws(), one_at_a_time():
         yield Target(kind="local", region="us-east-1", identity="quick", poll_s=0.01, logs_s=0.1)
 
 
