@@ -37,7 +37,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("emrctl.specs",),
     ("emrctl.catalog",),
     ("emrctl.awserrors", "emrctl.awsitems"),
-    ("emrctl.errors", "emrctl.home"),
+    ("emrctl.errors", "emrctl.home", "emrctl.ports"),
 )
 # A library, and the modules that may import it.
 DOORS = {

@@ -7,7 +7,6 @@ import itertools
 import json
 import secrets
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from emrctl import ports
 from emrctl.emulator import door, hadoopconf, java, nodes, processes
 from emrctl.emulator.hadoopconf import Ports, Secrets
 from emrctl.emulator.java import Hadoop
@@ -241,17 +241,8 @@ def _opener() -> urllib.request.OpenerDirector:
 def new_ports() -> Ports:
     """Five ports of loopback that nobody has now, and no outgoing connection will be given."""
     candidates = secrets.SystemRandom().sample(_PORTS, len(_PORTS))
-    client, scheduler, tracker, admin, web = itertools.islice(filter(_free, candidates), 5)
+    client, scheduler, tracker, admin, web = itertools.islice(filter(ports.free, candidates), 5)
     return Ports(client=client, scheduler=scheduler, tracker=tracker, admin=admin, web=web)
-
-
-def _free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def new_secrets(folder: Path) -> Secrets:

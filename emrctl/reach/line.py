@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from emrctl.backends.pace import Pace
+from emrctl.ports import LOOPBACK
 from emrctl.reach.hostkeys import HostKey, known
 from emrctl.reach.trouble import HostKeyError, UnreachableError
 
 if TYPE_CHECKING:
     from paramiko import Channel, PKey, SFTPClient, Transport
 
-_LOOPBACK = "127.0.0.1"
 _CONNECT_S, _HANDSHAKE_S = 10.0, 20.0
 _KEEPALIVE_S = 15
 # How long what was sent may stay unanswered before the connection counts as cut.
@@ -194,7 +194,7 @@ class Line:
             return _channel(self.through.transport(), where)
         if self.door is not None:
             self.door.close()  # what led there before, if anything did, is cut
-            where = (_LOOPBACK, self.door.open())
+            where = (LOOPBACK, self.door.open())
         try:
             return _prompt(socket.create_connection(where, timeout=_CONNECT_S))
         except OSError as error:
@@ -259,7 +259,7 @@ def _channel(transport: Transport, where: tuple[str, int]) -> Channel:
     import paramiko
 
     try:
-        return transport.open_channel("direct-tcpip", where, (_LOOPBACK, 0), timeout=_CONNECT_S)
+        return transport.open_channel("direct-tcpip", where, (LOOPBACK, 0), timeout=_CONNECT_S)
     except (paramiko.SSHException, EOFError, OSError) as error:
         raise UnreachableError(
             f"the node does not reach {where[0]}:{where[1]} ({error})"

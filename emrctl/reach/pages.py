@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from emrctl.errors import NotFoundError
+from emrctl.ports import LOOPBACK
 from emrctl.reach import addresses, nodes, presigned, sessions
 from emrctl.reach.addresses import Address, Visit, Way
 from emrctl.reach.trouble import UnreachableError
-from emrctl.reach.tunnel import LOOPBACK, Tunnel
+from emrctl.reach.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from emrctl.target import Target

@@ -18,10 +18,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from emrctl import ports
 from emrctl.engine.failures import translated
 from emrctl.launching import SESSION_PLUGIN as PLUGIN
 from emrctl.reach.trouble import HopelessError, UnreachableError
-from emrctl.reach.tunnel import LOOPBACK
 
 if TYPE_CHECKING:
     from emrctl.target import Target
@@ -87,9 +87,12 @@ class Forward:
     def open(self) -> int:
         """The port answers; `UnreachableError` where the plugin ended before."""
         host, port = self.remote
-        self.port = self.port or _free_port(port)
-        ports = {"portNumber": [str(port)], "localPortNumber": [str(self.port)]}
-        where = {"host": [host], **ports}
+        self.port = self.port or ports.preferred(port)
+        where = {
+            "host": [host],
+            "portNumber": [str(port)],
+            "localPortNumber": [str(self.port)],
+        }
         asked = {"Target": self.node, "DocumentName": FORWARD, "Parameters": where}
         self._process = _begun(self.target, asked, aside=True)
         until = time.monotonic() + _ANSWERS_S
@@ -185,18 +188,7 @@ def _ended(process: subprocess.Popen[bytes]) -> None:
 
 def _answers(port: int) -> bool:
     try:
-        socket.create_connection((LOOPBACK, port), timeout=1).close()
+        socket.create_connection((ports.LOOPBACK, port), timeout=1).close()
     except OSError:
         return False
     return True
-
-
-def _free_port(wanted: int) -> int:
-    for port in (wanted, 0):
-        with socket.socket() as probe:
-            try:
-                probe.bind((LOOPBACK, port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    return 0

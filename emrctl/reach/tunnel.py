@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from emrctl.errors import EmrctlError
+from emrctl.ports import LOOPBACK
 from emrctl.reach import line as lines
 from emrctl.reach.line import Line
 
-LOOPBACK = "127.0.0.1"
 _CHUNK = 32_768
 _LOOK_S = 1.0
 

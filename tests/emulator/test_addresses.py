@@ -5,6 +5,7 @@ import socket
 
 import pytest
 
+from emrctl import ports
 from emrctl.emulator import addresses
 from emrctl.errors import EmrctlError
 
@@ -29,7 +30,7 @@ def test_where_somebody_listens_is_passed_over(monkeypatch: pytest.MonkeyPatch) 
 def test_a_machine_with_one_loopback_address_has_none_to_give(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(addresses, "_bound", lambda *_: None)
+    monkeypatch.setattr(ports, "free", lambda *_: None)
     with pytest.raises(EmrctlError, match="no loopback address") as caught:
         addresses.fresh(2222, frozenset())
     assert "Linux" in caught.value.hint

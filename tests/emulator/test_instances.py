@@ -230,7 +230,7 @@ def test_an_instance_that_cannot_boot_ends_and_says_why(
 def test_a_machine_without_addresses_is_told_at_once(
     mocked: Target, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("emrctl.emulator.addresses._bound", lambda *_: None)
+    monkeypatch.setattr("emrctl.ports.free", lambda *_: None)
     client = mocked.client("ec2")
     with (
         ec2.install(Instances(place, 2222)),

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import itertools
+import socket
+
+import pytest
+
+from emrctl import ports
+from emrctl.errors import EmrctlError
+
+
+def test_a_port_is_free_until_somebody_listens_on_it() -> None:
+    with socket.create_server((ports.LOOPBACK, 0)) as taken:
+        port = taken.getsockname()[1]
+        assert ports.free(port) is None
+        assert ports.preferred(port) not in {port, 0}
+    assert ports.free(port) == ports.preferred(port) == port
+
+
+def test_an_address_has_its_own_ports() -> None:
+    with socket.create_server((ports.LOOPBACK, 0)) as taken:
+        port = taken.getsockname()[1]
+        assert ports.free(port, "127.0.0.2") == port
+
+
+def test_where_none_is_free_it_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = itertools.repeat(None)
+    monkeypatch.setattr(ports, "free", lambda _port: next(answers))
+    with pytest.raises(EmrctlError, match="no port"):
+        ports.preferred(8088)
