@@ -44,12 +44,11 @@ class Visit:
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """A page as the primary has it; `application_id` is whose it is, where it is one's."""
+    """A page as the primary has it."""
 
     page: Page
     port: int
     path: str = "/"
-    application_id: str | None = None
 
 
 def address(visit: Visit, ask: Ask) -> Address:
@@ -86,7 +85,7 @@ def sparks(visit: Visit, yarn: Callable[[str], Any]) -> Address:
     if id_ is None:
         visit.report("no application runs now: this is Spark's history")
         return Address(page="history", port=EMR["history"])
-    return Address(page="spark", port=EMR["spark"], path=f"/proxy/{id_}/", application_id=id_)
+    return Address(page="spark", port=EMR["spark"], path=f"/proxy/{id_}/")
 
 
 def _newest_of_yarn(yarn: Callable[[str], Any]) -> str | None:
@@ -105,8 +104,7 @@ def _standalones(visit: Visit, ask: Ask) -> Address:
     if visit.page == "spark":
         id_ = visit.application_id or _newest_of_master(ask)
         if id_ is not None:
-            port = driver_port(ask, id_)
-            return Address(page="spark", port=port, application_id=id_)
+            return Address(page="spark", port=driver_port(ask, id_))
         visit.report("no application runs now: this is the master's page")
     return Address(page="master", port=STANDALONE["master"])
 

@@ -92,7 +92,7 @@ def test_sparks_page_is_that_of_the_newest_driver_whichever_port_it_has() -> Non
     drivers = {(4040, APPS): [{"id": "app-0"}], (4041, APPS): [{"id": "app-1"}]}
     visit = addresses.Visit(cluster=STANDALONE, page="spark")
     found = addresses.address(visit, Primary(_active("app-0", "app-1") | drivers))
-    assert found == Address(page="spark", port=4041, application_id="app-1")
+    assert found == Address(page="spark", port=4041)
 
 
 def test_where_nothing_runs_the_master_is_shown() -> None:
