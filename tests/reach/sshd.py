@@ -62,9 +62,7 @@ class Sshd:
 
     def cut(self) -> None:
         """Every connection that stands is gone at once."""
-        for connection in self.connections:
-            self._loop.call_soon_threadsafe(connection.abort)
-        self.connections.clear()
+        self._do(self._abort())
 
     def stop(self) -> None:
         self.cut()
@@ -78,6 +76,13 @@ class Sshd:
 
     def _do(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
+
+    async def _abort(self) -> None:
+        # What a connection is asked for while it goes would be left behind half begun.
+        while self.connections:
+            connection = self.connections.pop()
+            connection.abort()
+            await connection.wait_closed()
 
     async def _close(self) -> None:
         self._listener.close()

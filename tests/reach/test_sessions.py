@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from emrctl import ports
 from emrctl.reach import sessions
 from emrctl.reach.trouble import UnreachableError
 from emrctl.target import Target
@@ -62,7 +63,7 @@ def test_a_plugin_that_takes_the_token_as_an_argument_is_refused(
 
 def test_a_forwarded_session_is_begun_again_when_it_ends(mocked: Target, plugin: Path) -> None:
     said: list[str] = []
-    forward = sessions.Forward(mocked, "i-1", ("10.0.0.7", 8088), said.append)
+    forward = sessions.Forward(mocked, "i-1", ("10.0.0.7", ports.preferred(0)), said.append)
     until = threading.Event()
     with ssm(mocked, sessions_=2):
         sessions.available(mocked, "i-1")
@@ -117,7 +118,7 @@ def test_a_plugin_that_does_not_listen_is_killed(
 ) -> None:
     monkeypatch.setattr(sessions, "_ENDS_S", 0.2)
     monkeypatch.setenv("PLUGIN_IS_DEAF", "1")
-    forward = sessions.Forward(mocked, "i-1", ("10.0.0.7", 8088))
+    forward = sessions.Forward(mocked, "i-1", ("10.0.0.7", ports.preferred(0)))
     with ssm(mocked):
         sessions.available(mocked, "i-1")
         port = forward.open()
