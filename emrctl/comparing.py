@@ -14,6 +14,7 @@ from emrctl.metrics.model import RunMetrics
 
 if TYPE_CHECKING:
     from emrctl.analysis.compare import Comparison
+    from emrctl.analysis.gates import Gate
     from emrctl.store import Run
     from emrctl.workspace import Workspace
 
@@ -43,12 +44,19 @@ def compare(workspace: Workspace, names: Sequence[str], experiment: str | None) 
     return comparing.compare([record(workspace, item) for item in found])
 
 
-def check(comparison: Comparison, wanted: Sequence[str]) -> None:
-    """The comparison keeps to all of these, `FIGURE:PERCENT` each; else `GateError`."""
-    from emrctl.analysis import gates
+def gates(wanted: Sequence[str]) -> list[Gate]:
+    """What `FIGURE:PERCENT` each mean; `UsageError` where one means nothing."""
+    from emrctl.analysis.gates import parse
+
+    return [parse(text) for text in wanted]
+
+
+def check(comparison: Comparison, wanted: Sequence[Gate]) -> None:
+    """The comparison keeps to all of these; else `GateError`."""
+    from emrctl.analysis.gates import check as hold
 
     if wanted:
-        gates.check(comparison, [gates.parse(text) for text in wanted])
+        hold(comparison, wanted)
 
 
 def record(workspace: Workspace, run: Run) -> RunRecord:

@@ -42,10 +42,11 @@ def compare(
     Runs of the same settings count as repeats of one configuration: mean, spread and ratio. With
     --fail-if it is a gate for CI.
     """
+    gates = comparing.gates(fail_if or [])
     workspace = options.open_workspace(config, target=target)
     found = comparing.compare(workspace, runs or [], experiment)
     render.comparison(found, comparing.Style.json if as_json else style)
     if html is not None:
         comparing.write_page(found, html, experiment)
         render.note(f"Wrote {html}")
-    comparing.check(found, fail_if or [])
+    comparing.check(found, gates)
