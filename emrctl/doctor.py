@@ -6,11 +6,13 @@ bug and shows itself as one.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 import re
 import shutil
 import sys
+import sysconfig
 import tempfile
 import time
 import urllib.error
@@ -23,10 +25,10 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from emrctl import catalog, home, launching
+from emrctl import catalog, executors, home, launching
 from emrctl import target as targets
 from emrctl.errors import EmrctlError
-from emrctl.specs import ProjectSpec
+from emrctl.specs import AnyClusterSpec, ProjectSpec
 
 Status = Literal["ok", "warning", "missing"]
 _GIB = 1 << 30
@@ -80,6 +82,19 @@ def _python(_patient: Patient) -> Iterator[Finding]:
         yield _missing("Python", said, "Make the virtual environment with Python 3.11 or newer.")
     else:
         yield _ok("Python", said)
+
+
+def _bytecode(_patient: Patient) -> Iterator[Finding]:
+    """Pulumi's AWS package is large: compiled anew, it costs every `up` seconds."""
+    found = importlib.util.find_spec("pulumi_aws")
+    kept = found is not None and found.cached is not None and Path(found.cached).exists()
+    if not sys.dont_write_bytecode or kept:
+        yield _ok("bytecode", "kept")
+    else:
+        said = "PYTHONDONTWRITEBYTECODE is set: every command compiles anew all that it imports"
+        site = sysconfig.get_path("purelib")
+        hint = f"Unset it, or: env -u PYTHONDONTWRITEBYTECODE python -m compileall -q {site}"
+        yield _warning("bytecode", said, hint)
 
 
 def _extras(patient: Patient) -> Iterator[Finding]:
@@ -226,10 +241,8 @@ def _answering(patient: Patient, endpoint: str) -> Finding:
 
 
 def _memory(patient: Patient) -> Iterator[Finding]:
-    """YARN decides by what EMR gives the types; the machine has to hold it."""
-    spec = patient.project.cluster
-    groups = (spec.core_group, *(spec.task if spec.kind == "emr" else ()))
-    claimed = sum(group.count * catalog.instance_type(group.type).yarn_mb for group in groups)
+    """Executors are allotted by what AWS's types have; this machine has to hold them."""
+    claimed = _offered_mb(patient.project.cluster)
     here = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
     said = f"the nodes offer {claimed:,} MB, this machine has {here:,} MB"
     if claimed > here:
@@ -237,6 +250,15 @@ def _memory(patient: Patient) -> Iterator[Finding]:
         yield _warning("memory", said, hint)
     else:
         yield _ok("memory", said)
+
+
+def _offered_mb(spec: AnyClusterSpec) -> int:
+    """What YARN, or the standalone workers, lend to executors on all nodes together."""
+    if spec.kind == "ec2":
+        workers = executors.Workers.of(spec.core_group.type, spec.core_group.count)
+        return workers.count * workers.memory_mb
+    groups = (spec.core_group, *spec.task)
+    return sum(group.count * catalog.instance_type(group.type).yarn_mb for group in groups)
 
 
 # --- AWS ------------------------------------------------------------------------------------------
@@ -315,7 +337,7 @@ def _reach(_patient: Patient) -> Iterator[Finding]:
         yield _ok(name, path) if path else _warning(name, f"{program} is not on PATH", hint)
 
 
-_ALWAYS: tuple[Check, ...] = (_python, _extras, _places, _prices)
+_ALWAYS: tuple[Check, ...] = (_python, _bytecode, _extras, _places, _prices)
 _LOCAL: tuple[Check, ...] = (_java, _hadoop, _emulator, _memory)
 _AWS: tuple[Check, ...] = (_engine, _credentials, _network, _reach)
 

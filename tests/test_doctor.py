@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http.server
+import importlib.util
 import json
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -45,6 +47,35 @@ def test_whatever_is_not_well_says_what_to_do(local_one: Patient) -> None:
     assert {"Python", "Java", "Hadoop", "memory", "cache", "extra local"} <= set(found)
     assert "credentials" not in found  # the local target needs no account
     assert all(one.hint for one in found.values() if one.status != "ok")
+
+
+@pytest.mark.parametrize(
+    ("refused", "kept", "status"),
+    [(True, False, "warning"), (True, True, "ok"), (False, False, "ok")],
+)
+def test_compiling_anew_is_warned_of(
+    local_one: Patient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    refused: bool,
+    kept: bool,
+    status: str,
+) -> None:
+    for folder in ("pulumi_aws", "kept"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "pulumi_aws" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "pulumi_aws", raising=False)
+    monkeypatch.setattr(sys, "pycache_prefix", str(tmp_path / "kept"))
+    monkeypatch.setattr(sys, "dont_write_bytecode", refused)
+    if kept:
+        compiled = Path(importlib.util.cache_from_source(str(tmp_path / "pulumi_aws/__init__.py")))
+        compiled.parent.mkdir(parents=True)
+        compiled.touch()
+    [found] = doctor._bytecode(local_one)
+    assert found.status == status
+    assert ("compileall" in found.hint) is (status == "warning")
 
 
 def test_the_local_target_cannot_do_without_its_extra(
@@ -139,6 +170,13 @@ def test_more_memory_than_the_machine_has_is_warned_of(tmp_path: Path) -> None:
     )
     [found] = doctor._memory(Patient(project=small, root=tmp_path))
     assert "5,632 MB" in found.said
+
+
+def test_workers_of_plain_instances_lend_all_but_one_gib(tmp_path: Path) -> None:
+    spec = {"kind": "ec2", "worker": {"type": "m5.xlarge", "count": 3}}
+    project = ProjectSpec.model_validate({"project": "pets", "cluster": spec})
+    [found] = doctor._memory(Patient(project=project, root=tmp_path))
+    assert f"offer {3 * 15 * 1024:,} MB" in found.said
 
 
 def test_an_emulator_that_died_is_told_from_one_that_never_ran(local_one: Patient) -> None:
