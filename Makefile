@@ -6,6 +6,10 @@ BIN := $(VENV)/bin
 EXTRAS := --extra local --extra analysis --extra jobs
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 STAMP := $(VENV)/.synced
+# Images of containers like to set it, and then every emrctl compiles all that it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
+# One more than there are cores: many tests wait for a process that they have begun.
+WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 
 .PHONY: help setup quickstart check engine test test-unit test-yarn test-engine finding-logs bench clean
 
@@ -34,13 +38,13 @@ engine: $(STAMP) ## the real Pulumi engine for the tests: pulumi on PATH, else b
 
 # One run for each kind: a YARN, a SparkSession and the real engine never share a machine's memory.
 test: check engine ## everything that needs neither AWS nor a GPU
-	$(BIN)/pytest -q -n logical --dist loadfile -m "not yarn and not spark and not engine"
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile -m "not yarn and not spark and not engine"
 	$(BIN)/pytest -q -m engine
 	$(BIN)/pytest -q -m spark
 	$(BIN)/pytest -q -m yarn
 
 test-unit: $(STAMP) ## the tests that need no Java
-	$(BIN)/pytest -q -n logical --dist loadfile -m "not yarn and not spark and not engine"
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile -m "not yarn and not spark and not engine"
 
 test-yarn: $(STAMP) ## the tests against the emulator with a real YARN
 	$(BIN)/pytest -q -m yarn
