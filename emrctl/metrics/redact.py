@@ -51,7 +51,13 @@ def redacted(properties: Mapping[str, str]) -> dict[str, str]:
 
 def redacted_value(key: str, value: str) -> str:
     """`value`, or Spark's own mark where key or value look like a secret."""
-    return REDACTED if _SENSITIVE.search(key) or text(value) != value else value
+    return REDACTED if _sensitive(key) or text(value) != value else value
+
+
+@functools.lru_cache(maxsize=4096)
+def _sensitive(key: str) -> bool:
+    """Whether the name says that the value is a secret; every job tells the same names again."""
+    return _SENSITIVE.search(key) is not None
 
 
 @functools.lru_cache(maxsize=4096)
@@ -78,7 +84,7 @@ class Secrets:
                 and len(value) >= _SHORTEST
                 and not value.isdecimal()
                 and value != REDACTED
-                and _SENSITIVE.search(str(key))
+                and _sensitive(str(key))
                 and not re.fullmatch(r"[\w$]+(?:\.[\w$]+){2,}", value)  # a class
             ):
                 self._values.add(value)
