@@ -23,6 +23,12 @@ pytest_plugins = ("tests.engine.real",)
 
 # The user's downloads are shared by all tests: Hadoop is fetched once for a machine.
 CACHE = os.environ.get("EMRCTL_CACHE", str(Path.home() / ".emrctl" / "cache"))
+# Those that `stacks` attaches to its roles.
+POLICIES = (
+    "AmazonEMRServicePolicy_v2",
+    "AmazonElasticMapReducePlacementGroupPolicy",
+    "AmazonSSMManagedInstanceCore",
+)
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "testing",
@@ -42,11 +48,11 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _few_managed_policies() -> Iterator[None]:
-    """Moto parses 1,500 managed policies for each region it makes: ours are enough, in a tenth."""
+    """Moto parses 1,500 managed policies for each test that asks IAM: ours are enough."""
     from moto.iam import models
 
     every = json.loads(models.aws_managed_policies_data)
-    ours = {name: item for name, item in every.items() if "EMR" in name or "SSM" in name}
+    ours = {name: every[name] for name in POLICIES}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(models, "aws_managed_policies_data", json.dumps(ours))
         yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -59,9 +60,13 @@ def _modules() -> Iterator[tuple[str, Path]]:
             yield ".".join(parts).removesuffix(".__init__"), path
 
 
-def _imports(path: Path) -> Iterator[tuple[str, bool]]:
+@functools.cache
+def _imports(path: Path) -> tuple[tuple[str, bool], ...]:
     """Every imported module, and whether that happens as soon as this one is imported."""
-    tree = ast.parse(path.read_text())
+    return tuple(_each_import(ast.parse(path.read_text())))
+
+
+def _each_import(tree: ast.Module) -> Iterator[tuple[str, bool]]:
     lazy = {
         id(inner)
         for node in ast.walk(tree)
