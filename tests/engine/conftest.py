@@ -6,8 +6,6 @@ joins by its name in `ENGINES`.
 
 from __future__ import annotations
 
-import functools
-import json
 import os
 import signal
 import threading
@@ -80,26 +78,15 @@ def made(outcome: Outcome | Plan) -> dict[str, str]:
 
 @contextmanager
 def quick_aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
-    """moto's AWS without what costs a second for each test: clients anew, 1,400 policies."""
+    """moto's AWS without what costs a second for each test: clients anew, hundreds of images."""
     from moto import mock_aws
-    from moto.iam import models
 
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
     monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
-    monkeypatch.setattr(models, "aws_managed_policies_data", _one_policy())
     with mock_aws(), one_at_a_time():
         yield Target(kind="local", region="us-east-1", identity="quick", poll_s=0.01, logs_s=0.1)
-
-
-@functools.cache
-def _one_policy() -> str:
-    from moto.iam import aws_managed_policies
-
-    name = "AmazonEMRServicePolicy_v2"
-    every = json.loads(aws_managed_policies.aws_managed_policies_data)
-    return json.dumps({name: every[name]})
 
 
 @pytest.fixture
