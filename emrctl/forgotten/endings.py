@@ -12,6 +12,7 @@ from emrctl.backends.pace import Pace
 from emrctl.engine.kind import absent, code_of
 from emrctl.errors import WaitTimeoutError
 from emrctl.forgotten.things import BUCKET, CLUSTER, ROLE, Thing
+from emrctl.provision.bucket import delete_objects
 
 if TYPE_CHECKING:
     from emrctl.target import Target
@@ -28,7 +29,6 @@ _BUSY = frozenset(
         "DeleteConflict",
     }
 )
-_OBJECTS_AT_ONCE = 1000
 
 
 def _nothing(_target: Target, _things: Sequence[Thing]) -> None:
@@ -251,12 +251,7 @@ def _pages(iam: Any, operation: str, items: str, role: str) -> list[Any]:
 
 def _end_bucket(target: Target, id_: str) -> None:
     s3 = target.client("s3")
-    for page in s3.get_paginator("list_object_versions").paginate(Bucket=id_):
-        items = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
-        keys = [{"Key": item["Key"], "VersionId": item["VersionId"]} for item in items]
-        for start in range(0, len(keys), _OBJECTS_AT_ONCE):
-            part = {"Objects": keys[start : start + _OBJECTS_AT_ONCE], "Quiet": True}
-            s3.delete_objects(Bucket=id_, Delete=part)
+    delete_objects(s3, id_)
     s3.delete_bucket(Bucket=id_)
 
 

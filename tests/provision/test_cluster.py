@@ -182,6 +182,19 @@ def test_down_storage_empties_versions_and_markers(home: Home) -> None:
     home.down(storage=True)
 
 
+def test_down_storage_empties_more_than_is_listed_at_once(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.up()
+    home.down()
+    s3 = home.target.client("s3")
+    for at in range(5):
+        s3.put_object(Bucket=BUCKET, Key=f"data/{at}", Body=b"1")
+    monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "2")
+    home.down(storage=True)
+    assert s3.list_buckets()["Buckets"] == []
+
+
 def test_two_clusters_of_one_project_share_the_bucket(home: Home) -> None:
     home.up()
     home.up(name="big")
