@@ -43,7 +43,7 @@ def desk(cluster: str) -> Iterator[Desk]:
     """A desk whose emulator runs, in this process too; nothing of it is left afterwards."""
     usual = Path(os.environ.get("EMRCTL_HOME", Path.home() / ".emrctl"))
     os.environ.setdefault("EMRCTL_CACHE", str(usual / "cache"))
-    # What people have: without it every emrctl compiles anew all that it imports.
+    # People's Python keeps bytecode: where it may not, every emrctl compiles all that it imports.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryDirectory(prefix="emrctl-bench-") as folder:
         made = Desk(Path(folder), cluster)

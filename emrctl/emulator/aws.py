@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -45,7 +44,6 @@ def one_at_a_time() -> contextlib.AbstractContextManager[None]:
     lock = threading.RLock()  # again by the same thread: EMR asks EC2 for its nodes
 
     def wrap(original: Any) -> Any:
-        @functools.wraps(original)
         def call_action(self: Any) -> Any:
             with lock:
                 return original(self)
