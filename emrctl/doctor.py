@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from emrctl import catalog, executors, home, launching
+from emrctl import catalog, executors, launching, paths
 from emrctl import target as targets
 from emrctl.errors import EmrctlError
 from emrctl.specs import AnyClusterSpec, ProjectSpec
@@ -128,8 +128,8 @@ def _installed(name: str) -> bool:
 def _places(patient: Patient) -> Iterator[Finding]:
     """emrctl's home, its cache and the project's folder can be written to and have room."""
     places = (
-        ("home", home.home(), "EMRCTL_HOME"),
-        ("cache", home.cache(), "EMRCTL_CACHE"),
+        ("home", paths.home(), "EMRCTL_HOME"),
+        ("cache", paths.cache(), "EMRCTL_CACHE"),
         ("project's folder", patient.root, ""),
     )
     for name, path, variable in places:
@@ -207,7 +207,7 @@ def _java_version(folder: Path) -> str | None:
 
 
 def _hadoop(_patient: Patient) -> Iterator[Finding]:
-    folder = home.cache() / "hadoop"
+    folder = paths.cache() / "hadoop"
     if any((path / "yarn").is_dir() for path in folder.glob("*") if path.is_dir()):
         yield _ok("Hadoop", f"in {folder}")
         return
@@ -222,8 +222,8 @@ def _hadoop(_patient: Patient) -> Iterator[Finding]:
 
 def _emulator(patient: Patient) -> Iterator[Finding]:
     state = targets.emulator_state()
-    if state is None and home.emulator_file().exists():
-        said = f"it ended without a word; {home.emulator_file()} is all that is left"
+    if state is None and paths.emulator_file().exists():
+        said = f"it ended without a word; {paths.emulator_file()} is all that is left"
         yield _warning("EMR on localhost", said, "`emrctl local up` clears up and starts anew.")
     elif state is None:
         yield _warning("EMR on localhost", "does not run", "Start it with `emrctl local up`.")

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emrctl import awserrors, awsitems, home
+from emrctl import awserrors, awsitems, paths
 from emrctl.awsitems import tags
 from emrctl.errors import NotFoundError, ProvisioningError
 from emrctl.specs import Ec2ClusterSpec, ProjectSpec
@@ -108,7 +108,7 @@ def _public_key(project: ProjectSpec, target: Target, *, make: bool, opened: boo
     Nobody else has the private half: without it instances that it `opened` could not be reached.
     """
     stack = project.cluster_stack
-    file = home.key_file(stack)
+    file = paths.key_file(stack)
     ours = _public_half(file) if file.exists() else None
     there = _known_key(target, stack) if opened else None
     if opened and (ours is None or there not in {None, ours}):

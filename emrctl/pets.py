@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emrctl import data, home
+from emrctl import data, paths
 from emrctl.errors import EmrctlError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ OXFORD = Source()
 
 def archive() -> Path:
     """Where the downloaded archive is kept; it need not be there."""
-    return home.cache() / "pets" / "images.tar.gz"
+    return paths.cache() / "pets" / "images.tar.gz"
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emrctl import catalog, home
+from emrctl import catalog, paths
 from emrctl.errors import SpecError
 
 _SPOT_DAYS = 1
@@ -81,7 +81,7 @@ def _rate(document: dict[str, Any], name: str, region: str, said: str) -> Rate |
 
 def file() -> Path:
     """Where refreshed prices lie; it need not exist yet."""
-    return home.home() / "prices.json"
+    return paths.home() / "prices.json"
 
 
 def _own() -> dict[str, Any]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from emrctl import awserrors, home
+from emrctl import awserrors, paths
 from emrctl.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def emulator(region: str) -> Target:
 def emulator_state() -> dict[str, Any] | None:
     """What the running emulator wrote of itself; None where there is no such process."""
     try:
-        state: dict[str, Any] = json.loads(home.emulator_file().read_text())
+        state: dict[str, Any] = json.loads(paths.emulator_file().read_text())
     except (FileNotFoundError, json.JSONDecodeError):
         return None
     return state if _alive(int(state["pid"])) else None

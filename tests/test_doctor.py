@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from emrctl import doctor, home
+from emrctl import doctor, paths
 from emrctl import target as targets
 from emrctl.doctor import Finding, Patient
 from emrctl.emulator.state import EmulatorInfo
@@ -126,7 +126,7 @@ def test_a_cache_that_cannot_be_written_to_is_missing(
     local_one: Patient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        doctor, "_unwritable", lambda path: "Permission denied" if path == home.cache() else ""
+        doctor, "_unwritable", lambda path: "Permission denied" if path == paths.cache() else ""
     )
     found = {one.name: one for one in doctor._places(local_one)}
     assert found["cache"].status == "missing"
@@ -182,8 +182,8 @@ def test_workers_of_plain_instances_lend_all_but_one_gib(tmp_path: Path) -> None
 def test_an_emulator_that_died_is_told_from_one_that_never_ran(local_one: Patient) -> None:
     [found] = doctor._emulator(local_one)
     assert found.said == "does not run"
-    home.emulator_home().mkdir(parents=True)
-    home.emulator_file().write_text(json.dumps({"pid": 2**22 + 1}))
+    paths.emulator_home().mkdir(parents=True)
+    paths.emulator_file().write_text(json.dumps({"pid": 2**22 + 1}))
     [found] = doctor._emulator(local_one)
     assert "ended without a word" in found.said
 
@@ -191,14 +191,14 @@ def test_an_emulator_that_died_is_told_from_one_that_never_ran(local_one: Patien
 def test_an_emulator_that_hangs_is_missing(local_one: Patient, tmp_path: Path) -> None:
     import os
 
-    home.emulator_home().mkdir(parents=True)
+    paths.emulator_home().mkdir(parents=True)
     document = {
         "pid": os.getpid(),
         "endpoint": "http://127.0.0.1:1",
         "id": "x",
         "credentials": str(tmp_path / "credentials"),
     }
-    home.emulator_file().write_text(json.dumps(document))
+    paths.emulator_file().write_text(json.dumps(document))
     [found] = doctor._emulator(local_one)
     assert (found.status, "emrctl local logs" in found.hint) == ("missing", True)
 

@@ -38,7 +38,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("emrctl.specs",),
     ("emrctl.catalog",),
     ("emrctl.awserrors", "emrctl.awsitems"),
-    ("emrctl.errors", "emrctl.home", "emrctl.ports"),
+    ("emrctl.errors", "emrctl.paths", "emrctl.ports"),
 )
 # A library, and the modules that may import it.
 DOORS = {

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from emrctl import home, launching
+from emrctl import launching, paths
 from emrctl.errors import NotFoundError, ProvisioningError
 from emrctl.specs import ProjectSpec
 from emrctl.target import Target
@@ -82,7 +82,7 @@ def test_the_key_is_made_once(aws: Target) -> None:
     first = launching.settings(_project(), aws)["public_key"]
     assert first.startswith("ssh-ed25519 ")
     assert launching.settings(_project(), aws)["public_key"] == first
-    file = home.key_file("pets-main")
+    file = paths.key_file("pets-main")
     assert file.read_text().startswith("-----BEGIN OPENSSH PRIVATE KEY-----")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert [path.name for path in file.parent.iterdir()] == ["pets-main.pem"]
@@ -92,7 +92,7 @@ def test_two_that_start_together_have_one_key(aws: Target) -> None:
     found: list[str] = []
 
     def make() -> None:
-        found.append(launching._made(home.key_file("pets-main")))
+        found.append(launching._made(paths.key_file("pets-main")))
 
     threads = [threading.Thread(target=make) for _ in range(8)]
     for thread in threads:
@@ -103,7 +103,7 @@ def test_two_that_start_together_have_one_key(aws: Target) -> None:
 
 
 def test_a_file_that_holds_no_key_is_told_and_stays(aws: Target) -> None:
-    file = home.key_file("pets-main")
+    file = paths.key_file("pets-main")
     file.parent.mkdir(parents=True)
     file.write_text("nonsense")
     with pytest.raises(ProvisioningError, match="holds no private key") as caught:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from emrctl import home, target
+from emrctl import paths, target
 from emrctl.errors import CredentialsError, NotFoundError
 from emrctl.specs import ProjectSpec
 from emrctl.target import Target
@@ -22,7 +22,7 @@ def _state(tmp_path: Path, pid: int) -> None:
     credentials.write_text(
         "[default]\naws_access_key_id = AKIDKEY\naws_secret_access_key = s3cret\n"
     )
-    file = home.emulator_file()
+    file = paths.emulator_file()
     file.parent.mkdir(parents=True)
     state = {
         "id": "e-1",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from emrctl import home as places
+from emrctl import paths as places
 
 TEXT = """\
 The EMR on localhost runs bootstrap actions and steps on this machine, with your own rights.

@@ -16,7 +16,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from emrctl import home as places
+from emrctl import paths as places
 from emrctl.emulator import java, processes, state
 from emrctl.emulator.state import EmulatorInfo
 from emrctl.errors import EmrctlError, ProvisioningError, UsageError, WaitTimeoutError

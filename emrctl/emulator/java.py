@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
-from emrctl import home as places
+from emrctl import paths as places
 from emrctl.errors import EmrctlError
 
 Report = Callable[[str], None]

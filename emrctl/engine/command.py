@@ -19,7 +19,7 @@ from pulumi.automation._cmd import CommandResult, OnOutput
 from pulumi.automation.errors import create_command_error
 from semver import VersionInfo
 
-from emrctl import home
+from emrctl import paths as emrctl_paths
 from emrctl.errors import ProvisioningError
 
 OLDEST = "3.250.0"
@@ -51,7 +51,7 @@ class Installed:
 
 def own_root() -> Path:
     """Where emrctl puts an engine of its own."""
-    return home.home() / "engine"
+    return emrctl_paths.home() / "engine"
 
 
 def candidates() -> tuple[Installed, ...]:

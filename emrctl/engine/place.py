@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from emrctl import home
+from emrctl import paths
 from emrctl.engine.failures import translated
 from emrctl.engine.kind import absent
 from emrctl.errors import CredentialsError, ProvisioningError
@@ -91,7 +91,7 @@ def _url(spec: EngineSpec, target: Target, root: Path) -> str:
 
 def passphrase_file() -> Path:
     """The file with the passphrase that encrypts secrets, made once; for its user alone."""
-    path = home.home() / "passphrase"
+    path = paths.home() / "passphrase"
     if path.exists():
         return path
     aside = path.with_name(f".passphrase-{os.getpid()}")

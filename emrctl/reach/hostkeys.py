@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emrctl import home
+from emrctl import paths
 from emrctl.engine.failures import translated
 from emrctl.reach.trouble import HostKeyError, SilentConsoleError
 
@@ -45,7 +45,7 @@ class HostKey:
 
 def file() -> Path:
     """emrctl's own known_hosts; the user's is left alone."""
-    return home.home() / "known_hosts"
+    return paths.home() / "known_hosts"
 
 
 def known(node: str) -> tuple[HostKey, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emrctl import home
+from emrctl import paths
 from emrctl.engine.failures import translated
 from emrctl.errors import NotFoundError
 from emrctl.reach import hostkeys, sessions
@@ -87,7 +87,7 @@ def own_keys(stack: str, name: str | None) -> tuple[Path, ...]:
 
     `NoKeyError` says where the key is that emrctl made, which only one machine has.
     """
-    own = home.key_file(stack)
+    own = paths.key_file(stack)
     found = _in_ssh_folder(name) if name else ()
     # The pair that emrctl makes is called as the stack; an agent may hold the key of another.
     if name in {None, stack} and not own.is_file():

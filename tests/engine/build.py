@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-from emrctl import home
+from emrctl import paths
 
 GO = Path(__file__).parent / "go"
 PACKAGE = "github.com/pulumi/pulumi/pkg/v3"
@@ -39,7 +39,7 @@ def ensure() -> Path:
     found = shutil.which("pulumi")
     if found is not None and _fits(Path(found)):
         return Path(found)
-    place = home.cache() / "pulumi" / version() / "pulumi"
+    place = paths.cache() / "pulumi" / version() / "pulumi"
     place.parent.mkdir(parents=True, exist_ok=True)
     with (place.parent / ".lock").open("w") as lock:
         # Two test runs at once build it once.

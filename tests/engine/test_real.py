@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from emrctl import home
+from emrctl import paths
 from emrctl.engine.embedded import EmbeddedEngine
 from emrctl.engine.listening import Listener
 from emrctl.engine.place import local_place
@@ -102,7 +102,7 @@ def test_a_stack_that_never_was(work: Work, verb: str) -> None:
 
 def test_the_state_and_the_passphrase_are_the_user_s_alone(work: Work) -> None:
     work.up()
-    assert stat.S_IMODE((home.home() / "passphrase").stat().st_mode) == 0o600
+    assert stat.S_IMODE((paths.home() / "passphrase").stat().st_mode) == 0o600
     assert stat.S_IMODE((work.folder / "pulumi").stat().st_mode) == 0o700
 
 

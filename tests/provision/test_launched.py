@@ -6,8 +6,8 @@ import stat
 
 import pytest
 
-from emrctl import home as places
 from emrctl import launching, provision
+from emrctl import paths as places
 from emrctl.errors import NotFoundError
 from tests.provision.homes import Home, pets
 

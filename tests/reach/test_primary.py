@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from emrctl import home
+from emrctl import paths
 from emrctl.backends.base import SilenceError
 from emrctl.reach.nodes import Login
 from emrctl.reach.primary import Primary
@@ -25,8 +25,8 @@ def nodes(instances: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     folder = tmp_path / "keys"
     folder.mkdir()
     found = Ec2Nodes(instances, folder)
-    home.key_file(STACK).parent.mkdir(parents=True)
-    shutil.copy(found.identity, home.key_file(STACK))
+    paths.key_file(STACK).parent.mkdir(parents=True)
+    shutil.copy(found.identity, paths.key_file(STACK))
     yield found
     found.end()
 
@@ -75,7 +75,7 @@ def test_what_is_no_instance_is_silent(instances: Target) -> None:
 
 def test_without_its_key_nobody_waits(nodes: Ec2Nodes) -> None:
     node = launch(nodes)
-    home.key_file(STACK).unlink()
+    paths.key_file(STACK).unlink()
     with pytest.raises((NoKeyError, SilenceError), match=r"no key here|not on this machine"):
         Primary(nodes.target, node).run("true")
     given = Primary(nodes.target, node, Login(identity=nodes.identity))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from emrctl import home, provision
+from emrctl import paths, provision
 from emrctl.backends.ec2 import Ec2Backend
 from emrctl.provision import Cluster
 from emrctl.reach.primary import Primary
@@ -37,7 +37,7 @@ class Standing:
             return
         for role, name in [("primary", "primary")] + [("worker", n) for n in self.names()]:
             self.launch(role, name)
-        key = home.key_file(self.stack)
+        key = paths.key_file(self.stack)
         key.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(self.nodes.identity, key)
 

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import pytest
 
-from emrctl import bundled, clusters, home, standalone
+from emrctl import bundled, clusters, paths, standalone
 from emrctl.provision import Cluster
 from emrctl.reach import hostkeys
 from emrctl.reach.primary import Primary
@@ -221,10 +221,10 @@ def test_a_host_key_that_changed_is_refused(make: Make) -> None:
 
 def test_a_key_that_is_on_another_machine_is_told(make: Make) -> None:
     one = make(1)
-    home.key_file(one.stack).unlink()
+    paths.key_file(one.stack).unlink()
     with pytest.raises(NoKeyError, match="the key of 'pets-main' is not on this machine") as caught:
         up(one)
-    assert str(home.key_file(one.stack)) in caught.value.hint
+    assert str(paths.key_file(one.stack)) in caught.value.hint
 
 
 class _Ssm:
