@@ -11,7 +11,7 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from emrctl import prices
+from emrctl.aws import prices
 from emrctl.pages import places
 from emrctl.progress import NODES
 

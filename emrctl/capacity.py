@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from emrctl import catalog
+from emrctl.aws import instance_types
 from emrctl.errors import UsageError
 from emrctl.specs import AnyClusterSpec, SparkSettings, memory_mb
 
@@ -45,7 +45,7 @@ class Fit:
 def check(cluster: AnyClusterSpec, settings: SparkSettings) -> Fit:
     """What fits; `UsageError` with the numbers where one container is larger than any node."""
     core = cluster.core_group
-    kind = catalog.instance_type(core.type)
+    kind = instance_types.instance_type(core.type)
     executor = _executor_mb(kind, settings)
     first, first_mb = _first_container(settings)
     for what, size, flag in (
@@ -72,27 +72,27 @@ def check(cluster: AnyClusterSpec, settings: SparkSettings) -> Fit:
 
 def largest_memory_mb(yarn_mb: int) -> int:
     """The largest heap whose container fits into `yarn_mb`."""
-    heap = int(yarn_mb / (1 + catalog.MEMORY_OVERHEAD_FACTOR))
-    heap = min(heap, yarn_mb - catalog.MINIMUM_OVERHEAD_MB)
-    while catalog.container_mb(heap) > yarn_mb:
+    heap = int(yarn_mb / (1 + instance_types.MEMORY_OVERHEAD_FACTOR))
+    heap = min(heap, yarn_mb - instance_types.MINIMUM_OVERHEAD_MB)
+    while instance_types.container_mb(heap) > yarn_mb:
         heap -= 1
     return heap
 
 
-def _executor_mb(kind: catalog.InstanceType, settings: SparkSettings) -> int:
+def _executor_mb(kind: instance_types.InstanceType, settings: SparkSettings) -> int:
     conf = settings.conf
     wanted = settings.executor_memory or conf.get("spark.executor.memory")
     heap = memory_mb(wanted) if wanted else kind.executor_memory_mb
     overhead = settings.memory_overhead
-    return catalog.container_mb(heap, memory_mb(overhead) if overhead else None)
+    return instance_types.container_mb(heap, memory_mb(overhead) if overhead else None)
 
 
 def _first_container(settings: SparkSettings) -> tuple[str, int]:
     if settings.deploy_mode != "cluster":
-        mb = catalog.container_mb(CLIENT_MASTER_MB, catalog.MINIMUM_OVERHEAD_MB)
+        mb = instance_types.container_mb(CLIENT_MASTER_MB, instance_types.MINIMUM_OVERHEAD_MB)
         return "application master", mb
     wanted = settings.driver_memory or settings.conf.get("spark.driver.memory")
-    return "driver", catalog.container_mb(memory_mb(wanted) if wanted else DEFAULT_DRIVER_MB)
+    return "driver", instance_types.container_mb(memory_mb(wanted) if wanted else DEFAULT_DRIVER_MB)
 
 
 def _room(nodes: int, node_mb: int, executor_mb: int, first_mb: int) -> int:

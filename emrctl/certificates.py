@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-    from emrctl.target import Target
+    from emrctl.aws.target import Target
 
 PREFIX = "certificates/"
 _DAYS = 825
@@ -24,11 +24,11 @@ def make(target: Target, bucket: str, *, days: int = _DAYS) -> str:
     The key exists there and nowhere else: not on this machine, not in a stack's state. A cluster
     that uses them reads them once, when its nodes start.
     """
-    from emrctl import awserrors
+    from emrctl.aws import errors
 
     archive = build(target.region, days)
     key = f"{PREFIX}{hashlib.sha256(archive).hexdigest()[:16]}.zip"
-    with awserrors.explained(f"putting certificates into {bucket}"):
+    with errors.explained(f"putting certificates into {bucket}"):
         target.client("s3").put_object(
             Bucket=bucket, Key=key, Body=archive, ContentType="application/zip"
         )

@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from emrctl import catalog
+from emrctl.aws import instance_types
+from emrctl.aws.prices import Rate, rate
 from emrctl.errors import SpecError
-from emrctl.prices import Rate, rate
 from emrctl.specs import (
     AnyClusterSpec,
     ClusterSpec,
@@ -160,7 +160,7 @@ def _line(what: str, count: int, own: Rate, now: float, most: float) -> Line:
 
 def _disks(role: str, volumes: VolumesSpec, count: int) -> Line:
     gigabytes = count * volumes.total_gb
-    month = catalog.shipped()["extras"]["volume_gb_month"][volumes.volume_type]
+    month = instance_types.shipped()["extras"]["volume_gb_month"][volumes.volume_type]
     what = f"{role} disks, {gigabytes} GB {volumes.volume_type}"
     return _beside_line(what, count, volumes.total_gb * month / HOURS_A_MONTH)
 
@@ -197,7 +197,8 @@ def _scaled(spec: ClusterSpec, scaling: ScalingSpec, region: str) -> Line:
     each, asked = 0.0, 0
     for types, units in _workers(spec):
         sizes = {
-            name: catalog.instance_type(name).vcpus if vcpus else weight for name, weight in types
+            name: instance_types.instance_type(name).vcpus if vcpus else weight
+            for name, weight in types
         }
         each = max(each, *(_both(name, region) / size for name, size in sizes.items()))
         weights = dict(types)
@@ -225,7 +226,7 @@ def _both(name: str, region: str) -> float:
 
 def _beside(project: ProjectSpec) -> Iterator[Line]:
     """Addresses, endpoints and the way out, where they are the cluster's own."""
-    extras, spec = catalog.shipped()["extras"], project.cluster
+    extras, spec = instance_types.shipped()["extras"], project.cluster
     if spec.network.existing:
         # EMR's nodes have what the subnet gives; instances ask for an address.
         if spec.kind == "ec2" and not spec.network.private:

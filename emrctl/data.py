@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emrctl.awsitems import objects
+from emrctl.aws.listing import objects
 from emrctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from emrctl.target import Target
+    from emrctl.aws.target import Target
 
 DATA_PREFIX = "data/"
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})

@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from emrctl import catalog, executors, launching, paths
-from emrctl import target as targets
+from emrctl import executors, launching, paths
+from emrctl.aws import instance_types
+from emrctl.aws import target as targets
 from emrctl.errors import EmrctlError
 from emrctl.specs import AnyClusterSpec, ProjectSpec
 
@@ -171,14 +172,14 @@ def _size(path: Path) -> int:
 def _prices(_patient: Patient) -> Iterator[Finding]:
     from datetime import UTC, date, datetime
 
-    from emrctl import prices
+    from emrctl.aws import prices
 
-    age = (datetime.now(UTC).date() - date.fromisoformat(catalog.PRICES_AS_OF)).days
+    age = (datetime.now(UTC).date() - date.fromisoformat(instance_types.PRICES_AS_OF)).days
     if age > _PRICES_DAYS and not prices.file().exists():
         said = f"the shipped table is {age} days old"
         yield _warning("prices", said, "`emrctl prices refresh` asks AWS for today's.")
     else:
-        yield _ok("prices", f"shipped {catalog.PRICES_AS_OF}")
+        yield _ok("prices", f"shipped {instance_types.PRICES_AS_OF}")
 
 
 # --- the EMR on localhost -------------------------------------------------------------------------
@@ -258,7 +259,7 @@ def _offered_mb(spec: AnyClusterSpec) -> int:
         workers = executors.Workers.of(spec.core_group.type, spec.core_group.count)
         return workers.count * workers.memory_mb
     groups = (spec.core_group, *spec.task)
-    return sum(group.count * catalog.instance_type(group.type).yarn_mb for group in groups)
+    return sum(group.count * instance_types.instance_type(group.type).yarn_mb for group in groups)
 
 
 # --- AWS ------------------------------------------------------------------------------------------
@@ -275,9 +276,14 @@ def _engine(_patient: Patient) -> Iterator[Finding]:
         yield _ok("Pulumi's engine", f"{found.version} at {found.path}")
 
 
+def _target(patient: Patient) -> targets.Target:
+    project = patient.project
+    return targets.resolve(project.target, project.region, project.profile)
+
+
 def _credentials(patient: Patient) -> Iterator[Finding]:
     try:
-        account = targets.resolve(patient.project).account()
+        account = _target(patient).account()
     except EmrctlError as error:
         yield _missing("credentials", error.message, error.hint)
     else:
@@ -289,7 +295,7 @@ def _network(patient: Patient) -> Iterator[Finding]:
     """The services answer, whoever asks; and by their clock this machine's is right."""
     for service in ("sts", "emr", "ec2", "s3"):
         try:
-            url = str(targets.resolve(patient.project).client(service).meta.endpoint_url)
+            url = str(_target(patient).client(service).meta.endpoint_url)
         except EmrctlError as error:
             yield _missing(f"way to {service}", error.message, error.hint)
             continue

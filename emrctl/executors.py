@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from emrctl import catalog
+from emrctl.aws import instance_types
 from emrctl.errors import UsageError
 from emrctl.specs import SparkSettings, memory_mb
 
@@ -30,7 +30,7 @@ class Workers:
     @classmethod
     def of(cls, type_: str, count: int) -> Workers:
         """`count` workers on instances of that type."""
-        kind = catalog.instance_type(type_)
+        kind = instance_types.instance_type(type_)
         return cls(count=count, cores=kind.vcpus, memory_mb=int(kind.memory_gib * 1024) - KEPT_MB)
 
 
@@ -99,7 +99,7 @@ def _shared_cores(workers: Workers, executors: int | None) -> int:
 def _shared_memory_mb(workers: Workers, cores: int) -> int:
     """The cores' share of a worker's memory, less what Python workers and the like need beside."""
     executors = max(1, workers.cores // cores)
-    return int(workers.memory_mb / executors / (1 + catalog.MEMORY_OVERHEAD_FACTOR))
+    return int(workers.memory_mb / executors / (1 + instance_types.MEMORY_OVERHEAD_FACTOR))
 
 
 def _refuse_too_large(workers: Workers, cores: int, heap_mb: int) -> None:

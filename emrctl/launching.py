@@ -14,14 +14,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emrctl import awserrors, awsitems, paths
-from emrctl.awsitems import tags
+from emrctl import paths
+from emrctl.aws import errors, listing
+from emrctl.aws.listing import tags
 from emrctl.errors import NotFoundError, ProvisioningError
 from emrctl.specs import Ec2ClusterSpec, ProjectSpec
 from emrctl.specs.ec2 import CALLER, NOBODY
 
 if TYPE_CHECKING:
-    from emrctl.target import Target
+    from emrctl.aws.target import Target
 
 # AWS's own program; without SSH nothing else leads to a node.
 SESSION_PLUGIN = "session-manager-plugin"
@@ -41,7 +42,7 @@ def settings(project: ProjectSpec, target: Target, *, make: bool = True) -> dict
     if project.cluster.kind != "ec2":
         return {}
     spec = project.ec2
-    with awserrors.explained("looking up what the instances need"):
+    with errors.explained("looking up what the instances need"):
         alive = list(instances(project, target))
         found = images(spec, target, alive)
         if spec.key_pair is None:
@@ -58,7 +59,7 @@ def instances(project: ProjectSpec, target: Target) -> Iterator[dict[str, Any]]:
         {"Name": "tag-key", "Values": ["emrctl:role"]},
         {"Name": "instance-state-name", "Values": _ALIVE},
     ]
-    return awsitems.instances(target.client("ec2"), Filters=filters)
+    return listing.instances(target.client("ec2"), Filters=filters)
 
 
 def images(
@@ -88,7 +89,7 @@ def _looked_up(path: str, target: Target) -> str:
     try:
         found = target.client("ssm").get_parameter(Name=path)["Parameter"]["Value"]
     except ClientError as error:
-        if (awserrors.answered(error) or {}).get("Code") != "ParameterNotFound":
+        if (errors.answered(error) or {}).get("Code") != "ParameterNotFound":
             raise
         hint = "Look at cluster.ami: an image's id, or the path of a parameter that names one."
         msg = f"SSM has no parameter {path} in {target.region}"

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from emrctl import awserrors, staging
-from emrctl.awsitems import objects
+from emrctl import staging
+from emrctl.aws import errors
+from emrctl.aws.listing import objects
 from emrctl.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def bring(workspace: Workspace, run: Run, folder: Path, only: str = "*") -> Brou
     """
     s3 = workspace.target.client("s3")
     bucket, prefix = staging.split_uri(f"{place_of(run)}/")
-    with awserrors.explained(f"reading the output of {run.id}"):
+    with errors.explained(f"reading the output of {run.id}"):
         wanted = dict(_named(s3, bucket, prefix, only))
         if not wanted:
             hint = f"`aws s3 ls {place_of(run)}/` lists what is there."

@@ -8,7 +8,7 @@ from emrctl.errors import NotFoundError, SpecError
 from emrctl.specs import NetworkSpec, ProjectSpec
 
 if TYPE_CHECKING:
-    from emrctl.target import Target
+    from emrctl.aws.target import Target
 
 
 def resolved(project: ProjectSpec, target: Target) -> ProjectSpec:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emrctl import accounts, outputs, staging
-from emrctl.awsitems import objects
+from emrctl.aws.listing import objects
 from emrctl.backends import failure
 from emrctl.backends.base import LogFile, Step
 from emrctl.errors import UsageError

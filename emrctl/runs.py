@@ -16,9 +16,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from emrctl import accounts, asking, pull, staging, store
+from emrctl.aws.polling import Pace
 from emrctl.backends import spark
 from emrctl.backends.base import SilenceError, Step, StepSpec
-from emrctl.backends.pace import Pace
 from emrctl.errors import NotFoundError, UsageError, WaitTimeoutError
 from emrctl.progress import Progress, Watcher
 from emrctl.specs import SparkSettings

@@ -21,8 +21,8 @@ from emrctl.specs import JobSpec
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from emrctl.aws.target import Target
     from emrctl.config import Config
-    from emrctl.target import Target
 
 CODE_PREFIX = "code/"
 EVENT_LOG_PREFIX = "eventlogs/"

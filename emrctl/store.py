@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from emrctl.awsitems import objects
+from emrctl.aws.listing import objects
 from emrctl.errors import EmrctlError, NotFoundError
 
 RUNS_PREFIX = "runs/"

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from emrctl import store
+from emrctl.aws.target import Target, resolve
 from emrctl.backends.base import Backend
 from emrctl.backends.ec2 import Ec2Backend
 from emrctl.backends.emr import EmrBackend
 from emrctl.errors import NotFoundError
-from emrctl.target import Target, resolve
 
 if TYPE_CHECKING:
     from emrctl.config import Config
@@ -34,7 +34,7 @@ class Workspace:
     @functools.cached_property
     def target(self) -> Target:
         """The target; `NotFoundError` where the emulator does not run."""
-        return resolve(self.project)
+        return resolve(self.project.target, self.project.region, self.project.profile)
 
     @property
     def target_or_none(self) -> Target | None:

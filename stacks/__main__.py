@@ -23,8 +23,8 @@ _HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(_HERE.parent))  # else `import stacks` finds nothing: we stand inside it
 
 from emrctl import launching, places  # noqa: E402
+from emrctl.aws.target import Target  # noqa: E402
 from emrctl.specs import ProjectSpec  # noqa: E402
-from emrctl.target import Target  # noqa: E402
 from stacks import emr, names, program  # noqa: E402
 
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from emrctl import target as targets
+from emrctl.aws import target as targets
+from emrctl.aws.target import Target
 from emrctl.emulator import api
 from emrctl.emulator.aws import one_at_a_time
 from emrctl.emulator.fake import FakeLife
 from emrctl.emulator.state import EmulatorInfo
-from emrctl.target import Target
 
 pytest_plugins = ("tests.engine.real",)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from emrctl import capacity, catalog
+from emrctl import capacity
+from emrctl.aws import instance_types
 from emrctl.errors import UsageError
 from emrctl.specs import ClusterSpec, GroupSpec, SparkSettings
 
@@ -40,7 +41,7 @@ def test_a_container_larger_than_any_node_is_refused_with_the_numbers() -> None:
 
 def test_the_hint_names_the_largest_heap_that_fits() -> None:
     largest = capacity.largest_memory_mb(12288)
-    assert catalog.container_mb(largest) <= 12288 < catalog.container_mb(largest + 32)
+    assert instance_types.container_mb(largest) <= 12288 < instance_types.container_mb(largest + 32)
 
 
 def test_a_driver_too_large_is_refused_in_cluster_mode_only() -> None:
@@ -55,4 +56,4 @@ def test_a_driver_too_large_is_refused_in_cluster_mode_only() -> None:
     [("m5.xlarge", 9486), ("r5.xlarge", 18971), ("m4.large", 4743)],
 )
 def test_default_executors_are_the_ones_emr_publishes(name: str, memory_mb: int) -> None:
-    assert catalog.instance_type(name).executor_memory_mb == memory_mb
+    assert instance_types.instance_type(name).executor_memory_mb == memory_mb

@@ -12,9 +12,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from emrctl import certificates
+from emrctl.aws.target import Target
 from emrctl.cli.__main__ import main
 from emrctl.errors import ProvisioningError
-from emrctl.target import Target
 
 BUCKET = "pets-emrctl-123456789012-us-east-1"
 
@@ -64,7 +64,7 @@ def test_the_command_prints_the_address(
     mocked.client("s3").create_bucket(Bucket=BUCKET)
     (tmp_path / "emrctl.yaml").write_text("project: pets\n")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("emrctl.target.emulator", lambda _region: mocked)
+    monkeypatch.setattr("emrctl.aws.target.emulator", lambda _region: mocked)
     for arguments in (["certificates", "--json", "--days", "9"], ["certificates"]):
         with pytest.raises(SystemExit) as ended:
             main(arguments)

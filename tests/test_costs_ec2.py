@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from emrctl import catalog, costs, prices
+from emrctl import costs
+from emrctl.aws import instance_types, prices
 from emrctl.errors import SpecError
 from emrctl.specs import ProjectSpec
 
@@ -39,7 +40,7 @@ def test_it_is_emr_s_price_less_the_fee() -> None:
 
 
 def test_spot_costs_its_latest_price_and_at_most_the_bid() -> None:
-    table = json.loads(json.dumps(catalog.shipped()["regions"]["us-east-1"]))
+    table = json.loads(json.dumps(instance_types.shipped()["regions"]["us-east-1"]))
     table["spot"] = {"m5.xlarge": 0.07}
     prices.file().parent.mkdir(parents=True)
     prices.file().write_text(json.dumps({"regions": {"us-east-1": table}}))

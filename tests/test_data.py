@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from emrctl import data
+from emrctl.aws.target import Target
 from emrctl.errors import UsageError
-from emrctl.target import Target
 
 
 @pytest.fixture

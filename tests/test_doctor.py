@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 
 from emrctl import doctor, paths
-from emrctl import target as targets
+from emrctl.aws import target as targets
+from emrctl.aws.target import Target
 from emrctl.doctor import Finding, Patient
 from emrctl.emulator.state import EmulatorInfo
 from emrctl.errors import CredentialsError
 from emrctl.specs import ProjectSpec
-from emrctl.target import Target
 
 LOCAL = ProjectSpec(project="pets")
 AWS = ProjectSpec(project="pets", target="aws")
@@ -306,7 +306,7 @@ def test_programs_that_open_further_ways_are_no_must(
 
 
 def test_an_old_table_of_prices_is_told(aws_one: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("emrctl.catalog.PRICES_AS_OF", "2020-01-01")
+    monkeypatch.setattr("emrctl.aws.instance_types.PRICES_AS_OF", "2020-01-01")
     [found] = doctor._prices(aws_one)
     assert (found.status, "prices refresh" in found.hint) == ("warning", True)
 

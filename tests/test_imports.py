@@ -33,16 +33,16 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("emrctl.store", "emrctl.metrics", "emrctl.backends", "emrctl.engine"),
     ("stacks",),
     ("emrctl.costs", "emrctl.places", "emrctl.launching"),
-    ("emrctl.target", "emrctl.config", "emrctl.bundled", "emrctl.prices"),
+    ("emrctl.aws.target", "emrctl.config", "emrctl.bundled", "emrctl.aws.prices"),
     ("emrctl.yamlfile", "emrctl.emulator"),
     ("emrctl.specs",),
-    ("emrctl.catalog",),
-    ("emrctl.awserrors", "emrctl.awsitems"),
+    ("emrctl.aws.instance_types",),
+    ("emrctl.aws",),
     ("emrctl.errors", "emrctl.paths", "emrctl.ports"),
 )
 # A library, and the modules that may import it.
 DOORS = {
-    "boto3": ("emrctl.target", "emrctl.emulator"),
+    "boto3": ("emrctl.aws.target", "emrctl.emulator"),
     "pulumi": ("emrctl.engine", "stacks"),
     "pulumi_aws": ("emrctl.engine", "stacks"),
     "moto": ("emrctl.emulator",),

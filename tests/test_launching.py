@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from emrctl import launching, paths
+from emrctl.aws.target import Target
 from emrctl.errors import NotFoundError, ProvisioningError
 from emrctl.specs import ProjectSpec
-from emrctl.target import Target
 from tests.engine.conftest import quick_aws
 
 AWS = Target(kind="aws", region="us-east-1")

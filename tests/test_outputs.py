@@ -10,8 +10,8 @@ from typing import cast
 import pytest
 
 from emrctl import outputs
+from emrctl.aws.target import Target
 from emrctl.errors import NotFoundError
-from emrctl.target import Target
 from emrctl.workspace import Workspace
 from tests.facts import run_on
 

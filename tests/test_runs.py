@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from emrctl import runs
+from emrctl.aws.target import Target
 from emrctl.config import Config
 from emrctl.emulator.fake import FakeLife
 from emrctl.errors import NotFoundError, UsageError, WaitTimeoutError
 from emrctl.progress import Progress
 from emrctl.specs import JobSpec, ProjectSpec, SparkSettings
 from emrctl.store import Run
-from emrctl.target import Target
 from emrctl.workspace import Workspace
 
 APPLICATION = "application_1700000000000_0001"

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from emrctl import staging
+from emrctl.aws.target import Target
 from emrctl.config import Config
 from emrctl.errors import NotFoundError, UsageError
 from emrctl.specs import JobSpec, ProjectSpec
-from emrctl.target import Target
 
 BUCKET = "pets-bucket"
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from emrctl import awserrors, catalog
+from emrctl.aws import errors, instance_types
 
 _SUGGESTED = 3
 _NO_ROOM = ("CAPACITY", "NOT_SUPPORTED", "out of capacity", "not supported")
@@ -47,7 +47,7 @@ def of_cluster(status: Mapping[str, Any]) -> Death | None:
     if details:
         code = str(details[0].get("ErrorCode") or code)
         message = str(details[0].get("ErrorMessage") or message)
-    found = awserrors.cluster_failure(code) or awserrors.cluster_failure(message)
+    found = errors.cluster_failure(code) or errors.cluster_failure(message)
     cause, hint = found or ("", "Run `emrctl up` again: it makes a new cluster.")
     return Death(code=code, message=message, cause=cause, hint=_named(hint, code, message, details))
 
@@ -61,7 +61,9 @@ def _named(hint: str, code: str, message: str, details: list[dict[str, Any]]) ->
         for key, value in one.items()
     }
     name = str(facts.get("instance-type", "")) or _type_in(message)
-    if name not in catalog.INSTANCE_TYPES or not any(word in code + message for word in _NO_ROOM):
+    if name not in instance_types.INSTANCE_TYPES or not any(
+        word in code + message for word in _NO_ROOM
+    ):
         return hint
     zone = facts.get("availability-zone")
     where = f" in place of {name} in {zone}" if zone else f" in place of {name}"
@@ -70,16 +72,16 @@ def _named(hint: str, code: str, message: str, details: list[dict[str, Any]]) ->
 
 def _type_in(message: str) -> str:
     words = (word.strip(".,'\"()[]") for word in message.split())
-    return next((word for word in words if word in catalog.INSTANCE_TYPES), "")
+    return next((word for word in words if word in instance_types.INSTANCE_TYPES), "")
 
 
 def alternatives(name: str) -> tuple[str, ...]:
     """Types of other families with as many cores and no less memory, the cheapest first."""
-    own = catalog.instance_type(name)
+    own = instance_types.instance_type(name)
     fitting = [
         item
-        for item in catalog.no_smaller(name)
+        for item in instance_types.no_smaller(name)
         if item.family != own.family
-        and item.name in catalog.shipped()["regions"][catalog.PRICES_REGION]["ec2"]
+        and item.name in instance_types.shipped()["regions"][instance_types.PRICES_REGION]["ec2"]
     ]
     return tuple(item.name for item in sorted(fitting, key=lambda one: one.ec2_usd)[:_SUGGESTED])

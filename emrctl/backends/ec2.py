@@ -15,14 +15,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
-from emrctl import awserrors
-from emrctl.awsitems import instances
+from emrctl.aws import errors
+from emrctl.aws.listing import instances
 from emrctl.backends import logs
 from emrctl.backends.base import LogFile, SilenceError, Step, StepSpec
 from emrctl.errors import EmrctlError, NotFoundError, ProvisioningError
 
 if TYPE_CHECKING:
-    from emrctl.target import Target
+    from emrctl.aws.target import Target
 
 _PROGRAM = "emrctl/bin/step"
 _UNKNOWN = 3
@@ -158,7 +158,7 @@ class Ec2Backend:
         try:
             found = list(instances(self.target.client("ec2"), InstanceIds=[self.cluster_id]))
         except (BotoCoreError, ClientError) as error:
-            code = (awserrors.answered(error) or {}).get("Code", "")
+            code = (errors.answered(error) or {}).get("Code", "")
             if str(code).startswith("InvalidInstanceID"):
                 return f"the primary {self.cluster_id} is no more"
             raise _explained(error, f"asking how {self.cluster_id} is") from error
@@ -177,15 +177,15 @@ class Ec2Backend:
         try:
             body = self.target.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
         except (BotoCoreError, ClientError) as error:
-            if (awserrors.answered(error) or {}).get("Code") in {"NoSuchKey", "NoSuchBucket"}:
+            if (errors.answered(error) or {}).get("Code") in {"NoSuchKey", "NoSuchBucket"}:
                 return None
             raise _explained(error, f"reading s3://{bucket}/{key}") from error
         return _step(json.loads(body))
 
 
 def _explained(error: Exception, doing: str) -> EmrctlError:
-    told = awserrors.explain(error, doing)
-    return SilenceError(told.message, hint=told.hint) if awserrors.passing(error) else told
+    told = errors.explain(error, doing)
+    return SilenceError(told.message, hint=told.hint) if errors.passing(error) else told
 
 
 def _is_log(log: LogFile) -> bool:

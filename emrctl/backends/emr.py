@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from emrctl import awserrors
+from emrctl.aws import errors
+from emrctl.aws.target import Target
 from emrctl.backends import death, logs
 from emrctl.backends.base import LogFile, SilenceError, Step, StepSpec
 from emrctl.errors import EmrctlError, NotFoundError, ProvisioningError, UsageError
-from emrctl.target import Target
 
 # All strings of one HadoopJarStep together, by EMR's API.
 MAXIMUM_STEP_CHARACTERS = 10_240
@@ -122,18 +122,18 @@ class EmrBackend:
 
 def _explained(error: Exception, doing: str) -> EmrctlError:
     """Our error for boto's: whether there is no such thing, nobody answered, or EMR refused."""
-    answer = awserrors.answered(error) or {}
+    answer = errors.answered(error) or {}
     said = str(answer.get("Message", ""))
     if any(words in said for words in _UNKNOWN):
         hint = "`emrctl list` shows the clusters."
         return NotFoundError(f"EMR refused {doing}: {said}", hint=hint)
-    if awserrors.passing(error):
-        told = awserrors.explain(error, doing)
+    if errors.passing(error):
+        told = errors.explain(error, doing)
         return SilenceError(told.message, hint=told.hint)
-    if answer and awserrors.cause_of(error) is None:
+    if answer and errors.cause_of(error) is None:
         hint = "`emrctl show` says how the cluster is."
         return ProvisioningError(f"EMR refused {doing}: {said}", hint=hint)
-    return awserrors.explain(error, doing)
+    return errors.explain(error, doing)
 
 
 def _interrupted(step: Step, status: dict[str, Any]) -> Step:

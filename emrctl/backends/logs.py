@@ -6,11 +6,11 @@ import gzip
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from emrctl.awsitems import objects
+from emrctl.aws.listing import objects
 from emrctl.backends.base import LogFile
 
 if TYPE_CHECKING:
-    from emrctl.target import Target
+    from emrctl.aws.target import Target
 
 _GZIP = b"\x1f\x8b"
 

@@ -15,11 +15,11 @@ import typer
 
 from emrctl import config as configuration
 from emrctl import forgotten, provision
+from emrctl.aws.target import Target, resolve
 from emrctl.cli import options, render
 from emrctl.errors import EmrctlError, ProvisioningError, UsageError
 from emrctl.forgotten import money, stacks
 from emrctl.specs import ProjectSpec
-from emrctl.target import Target, resolve
 from emrctl.workspace import Workspace
 
 app = options.new_app()
@@ -79,7 +79,8 @@ def _target(kind: str | None, region: str | None) -> Target:
     """The account that the environment names."""
     named = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     asked = {"target": kind or "aws", "region": region or named or "us-east-1"}
-    return resolve(ProjectSpec.model_validate({"project": "any", **asked}))
+    project = ProjectSpec.model_validate({"project": "any", **asked})
+    return resolve(project.target, project.region, project.profile)
 
 
 def _seen(target: Target, wanted: _Wanted) -> tuple[tuple[forgotten.Thing, ...], tuple[str, ...]]:

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from emrctl.aws.target import Target
 from emrctl.cli import options, render
 from emrctl.errors import NotFoundError
-from emrctl.target import Target
 
 app = options.new_app()
 local_app = typer.Typer(

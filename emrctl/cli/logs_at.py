@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
 
 from emrctl import staging
-from emrctl.awsitems import objects
+from emrctl.aws.listing import objects
 from emrctl.errors import EmrctlError, NotFoundError
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
-from emrctl import awserrors, catalog, prices
+from emrctl.aws import errors, instance_types, prices
+from emrctl.aws.target import Target
 from emrctl.cli import options, render
 from emrctl.config import load
 from emrctl.errors import UsageError
-from emrctl.target import Target
 
 app = options.new_app()
 prices_app = typer.Typer(
@@ -53,7 +53,7 @@ def refresh(
     """Read a region's prices from AWS's price list and spot history into emrctl's home."""
     asked = Target(kind="aws", region=_place(config, region), profile=profile)
     listing = dataclasses.replace(asked, region=prices.LIST_REGION)
-    with awserrors.explained(f"reading the prices of {asked.region}"):
+    with errors.explained(f"reading the prices of {asked.region}"):
         path = prices.refresh(listing.client, asked.client, asked.region)
     typer.echo(f"Prices of {asked.region} are in {path}.")
 
@@ -67,11 +67,11 @@ def _place(config: Path | None, region: str | None) -> str:
     except UsageError:
         if config is not None:
             raise
-        return catalog.PRICES_REGION
+        return instance_types.PRICES_REGION
 
 
 def _size(name: str) -> dict[str, object]:
-    size = catalog.instance_type(name)
+    size = instance_types.instance_type(name)
     return {
         "vcpus": size.vcpus,
         "memory_gib": size.memory_gib,
@@ -90,7 +90,7 @@ def _table(found: list[prices.Rate]) -> None:
 
 
 def _row(item: prices.Rate) -> tuple[str, ...]:
-    size = catalog.instance_type(item.type)
+    size = instance_types.instance_type(item.type)
     return (
         item.type,
         str(size.vcpus),

@@ -17,12 +17,12 @@ import typer
 from typer.core import TyperCommand
 
 from emrctl import provision
+from emrctl.aws.target import Target
 from emrctl.cli import options, render
 from emrctl.provision import Cluster, Node
 from emrctl.reach import addresses, nodes, pages, sessions
 from emrctl.reach.addresses import Page, Way
 from emrctl.reach.trouble import UnreachableError
-from emrctl.target import Target
 
 app = options.new_app()
 

@@ -17,10 +17,10 @@ from emrctl.cli.render import errors, json_document, next_step, note, table
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from emrctl.aws.target import Target
     from emrctl.engine.base import Event, Outcome, Past, Plan, Report, StackState
     from emrctl.engine.report import EngineReport
     from emrctl.provision import Cluster
-    from emrctl.target import Target
 
 
 def plans(found: Sequence[Plan], *, as_json: bool) -> None:

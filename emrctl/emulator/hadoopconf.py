@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from emrctl import catalog
+from emrctl.aws import instance_types
 from emrctl.emulator import door
 from emrctl.emulator.model import Cluster
 
@@ -126,10 +126,10 @@ def policy() -> dict[str, str]:
 
 def yarn_site(cluster: Cluster, ports: Ports, folder: Path) -> dict[str, str]:
     """yarn-site.xml of the cluster; what keeps others out is not the user's to change."""
-    sizes = [catalog.instance_type(node.group.instance_type) for node in cluster.workers]
-    sizes = sizes or [catalog.instance_type(cluster.primary.group.instance_type)]
+    sizes = [instance_types.instance_type(node.group.instance_type) for node in cluster.workers]
+    sizes = sizes or [instance_types.instance_type(cluster.primary.group.instance_type)]
     emr = {
-        "yarn.scheduler.minimum-allocation-mb": str(catalog.YARN_MINIMUM_ALLOCATION_MB),
+        "yarn.scheduler.minimum-allocation-mb": str(instance_types.YARN_MINIMUM_ALLOCATION_MB),
         "yarn.scheduler.maximum-allocation-mb": str(max(size.yarn_mb for size in sizes)),
         "yarn.scheduler.maximum-allocation-vcores": "128",
         "yarn.nodemanager.vmem-check-enabled": "false",
@@ -178,7 +178,7 @@ def node_manager(
     yarn: Mapping[str, str], root: Path, instance_type: str, path: str
 ) -> dict[str, str]:
     """yarn-site.xml of the NodeManager in that folder, as big as EMR makes it."""
-    size = catalog.instance_type(instance_type)
+    size = instance_types.instance_type(instance_type)
     here = "127.0.0.1:0"
     defaults = {
         "yarn.nodemanager.resource.memory-mb": str(size.yarn_mb),

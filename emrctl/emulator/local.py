@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import psutil
 
-from emrctl import catalog
+from emrctl.aws import instance_types
 from emrctl.emulator import (
     bootstrap,
     door,
@@ -144,7 +144,9 @@ class LocalLife:
 
 
 def _warn_of_memory(cluster: Cluster) -> None:
-    claimed = sum(catalog.instance_type(n.group.instance_type).yarn_mb for n in cluster.workers)
+    claimed = sum(
+        instance_types.instance_type(n.group.instance_type).yarn_mb for n in cluster.workers
+    )
     here = psutil.virtual_memory().total // (1 << 20)
     if claimed > here:
         warning = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from emrctl import catalog
+from emrctl.aws import instance_types
 from emrctl.emulator import model, records, render
 from emrctl.emulator.model import Cluster, Ending, Group
 from emrctl.emulator.service import ApiError, Operation, Service, find, invalid, page
@@ -111,7 +111,7 @@ def _validate(cluster: Cluster) -> None:
 def check_type(name: str) -> None:
     """EMR's error unless the local EMR knows what YARN gets on that type."""
     try:
-        catalog.emr_type(name)
+        instance_types.emr_type(name)
     except SpecError as error:
         raise ApiError(f"The local EMR: {error.message}. {error.hint}") from error
 

@@ -122,12 +122,12 @@ def _ec2_attributes(cluster: Cluster) -> dict[str, Any]:
 
 def normalized_hours(cluster: Cluster) -> int:
     """EMR's unit of size and time: 8 for each hour of an xlarge, hours rounded up."""
-    from emrctl import catalog
+    from emrctl.aws import instance_types
 
     total = 0
     for node in cluster.nodes:
         with contextlib.suppress(SpecError):
-            size = catalog.instance_type(node.group.instance_type)
+            size = instance_types.instance_type(node.group.instance_type)
             began = node.times.ready
             if began is not None:
                 seconds = (node.times.ended or _now()) - began

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from emrctl import catalog
+from emrctl.aws import instance_types
 from emrctl.emulator import door, hadoopconf, java, nodes
 from emrctl.emulator.java import Hadoop
 from emrctl.emulator.model import Cluster
@@ -21,12 +21,14 @@ def defaults(cluster: Cluster, folder: Path, hadoop: Hadoop) -> dict[str, str]:
 
 
 def _emr(cluster: Cluster) -> dict[str, str]:
-    size = catalog.instance_type((cluster.workers or [cluster.primary])[0].group.instance_type)
+    size = instance_types.instance_type(
+        (cluster.workers or [cluster.primary])[0].group.instance_type
+    )
     return {
         "spark.dynamicAllocation.enabled": "true",
         "spark.executor.cores": str(size.executor_cores),
         "spark.executor.memory": f"{size.executor_memory_mb}M",
-        "spark.executor.memoryOverheadFactor": str(catalog.MEMORY_OVERHEAD_FACTOR),
+        "spark.executor.memoryOverheadFactor": str(instance_types.MEMORY_OVERHEAD_FACTOR),
         "spark.driver.memory": "2048M",
         "spark.eventLog.enabled": "true",
         "spark.stage.attempt.ignoreOnDecommissionFetchFailure": "true",
@@ -63,8 +65,8 @@ def _maximized(cluster: Cluster, user: Mapping[str, str]) -> dict[str, str]:
     asked = hadoopconf.classification(cluster, "spark").get("maximizeResourceAllocation", "")
     if asked.lower() != "true" or not cluster.workers:
         return {}
-    size = catalog.instance_type(cluster.workers[0].group.instance_type)
-    memory_mb = int(size.yarn_mb * 11 / 12 / (1 + catalog.MEMORY_OVERHEAD_FACTOR))
+    size = instance_types.instance_type(cluster.workers[0].group.instance_type)
+    memory_mb = int(size.yarn_mb * 11 / 12 / (1 + instance_types.MEMORY_OVERHEAD_FACTOR))
     count = len(cluster.workers)
     found = {
         "spark.executor.cores": str(size.vcpus),

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from emrctl.aws.translate import RefusedError
 from emrctl.engine.base import Change, Event, Operation, Report
-from emrctl.engine.failures import RefusedError
 from emrctl.engine.kind import StoppedError
 from emrctl.engine.local_aws import Provider, short
 from emrctl.engine.monitor import Declared, Made

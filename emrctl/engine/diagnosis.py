@@ -7,7 +7,7 @@ import re
 import socket
 from dataclasses import dataclass
 
-from emrctl.engine.failures import refusal
+from emrctl.aws.translate import refusal
 from emrctl.engine.listening import Listener, label
 from emrctl.engine.snapshot import name_of
 from emrctl.errors import CredentialsError, EmrctlError, ProvisioningError, StackLockedError

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from emrctl.aws.target import Target
 from emrctl.engine.base import (
     Adopted,
     Event,
@@ -29,7 +30,6 @@ from emrctl.engine.monitor import evaluate
 from emrctl.engine.outcomes import failed, interrupted, interruptible, other_engine
 from emrctl.engine.statefile import State, StateFolder
 from emrctl.errors import ProvisioningError
-from emrctl.target import Target
 
 
 class EmbeddedEngine:

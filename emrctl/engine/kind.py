@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from emrctl.target import Target
+from emrctl.aws.target import Target
 
 Inputs = Mapping[str, Any]
 Outputs = dict[str, Any]

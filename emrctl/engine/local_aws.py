@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from emrctl.aws.target import Target
+from emrctl.aws.translate import translated
 from emrctl.engine import (
     local_ec2,
     local_emr,
@@ -20,10 +22,8 @@ from emrctl.engine import (
     local_routes,
     local_s3,
 )
-from emrctl.engine.failures import translated
 from emrctl.engine.kind import Aws, Inputs, Kind, Outputs
 from emrctl.errors import ProvisioningError
-from emrctl.target import Target
 
 KINDS: Mapping[str, Kind] = {
     **local_s3.KINDS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from emrctl.awsitems import instances
+from emrctl.aws.listing import instances
 from emrctl.engine.kind import Aws, Inputs, Kind, Outputs, absent, tags_of
 from emrctl.engine.local_ec2 import marked, observe_tags, ours, retag
 from emrctl.errors import ProvisioningError

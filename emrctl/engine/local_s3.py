@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from emrctl.engine.failures import RefusedError
+from emrctl.aws.translate import RefusedError
 from emrctl.engine.kind import Aws, Inputs, Kind, Outputs, absent, pairs, tags_of
 
 _GONE = ("404", "NoSuchBucket")

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from emrctl import paths
-from emrctl.engine.failures import translated
+from emrctl.aws.target import Target
+from emrctl.aws.translate import translated
 from emrctl.engine.kind import absent
 from emrctl.errors import CredentialsError, ProvisioningError
 from emrctl.specs import EngineSpec
-from emrctl.target import Target
 
 CLOUD_URL = "https://api.pulumi.com"
 _GIVEN = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from emrctl.aws.target import Target
 from emrctl.engine.adopting import taking_over
 from emrctl.engine.base import (
     Adopted,
@@ -38,7 +39,6 @@ from emrctl.engine.session import Session
 from emrctl.engine.snapshot import ROOT, Snapshot
 from emrctl.engine.statefile import State, StateFolder
 from emrctl.errors import NotFoundError
-from emrctl.target import Target
 
 
 def _nobody(_event: Event) -> None:

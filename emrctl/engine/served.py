@@ -20,13 +20,13 @@ from google.protobuf import empty_pb2  # type: ignore[import-untyped]
 from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc, status_pb2
 
-from emrctl.engine.failures import RefusedError
+from emrctl.aws.target import Target
+from emrctl.aws.translate import RefusedError
 from emrctl.engine.journal import Journal
 from emrctl.engine.kind import Inputs, StoppedError
 from emrctl.engine.local_aws import Difference, Provider, short
 from emrctl.engine.wire import packed, plain
 from emrctl.errors import EmrctlError, ProvisioningError
-from emrctl.target import Target
 
 PACKAGE = "aws"
 # As many as the engine may ask at once: one that waits for a cluster keeps its thread.

@@ -12,6 +12,7 @@ from typing import Any
 
 import pulumi.automation as auto
 
+from emrctl.aws.target import Target
 from emrctl.engine import command, diagnosis
 from emrctl.engine.base import Program
 from emrctl.engine.host import Host, hosted
@@ -24,7 +25,6 @@ from emrctl.engine.place import Place
 from emrctl.engine.served import PACKAGE, served
 from emrctl.engine.snapshot import Snapshot
 from emrctl.errors import EmrctlError
-from emrctl.target import Target
 
 _ATTACHED = "PULUMI_DEBUG_PROVIDERS"
 # The version of a folder's state files that is read here; any other is the engine's to read.

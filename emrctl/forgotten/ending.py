@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from emrctl.backends.pace import Pace
-from emrctl.engine.failures import translated
+from emrctl.aws.polling import Pace
+from emrctl.aws.translate import translated
 from emrctl.errors import EmrctlError
 from emrctl.forgotten.endings import ORDER, How
 from emrctl.forgotten.things import EVERYWHERE, Thing
 
 if TYPE_CHECKING:
-    from emrctl.target import Target
+    from emrctl.aws.target import Target
 
 Report = Callable[[str], None]
 

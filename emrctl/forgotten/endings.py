@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from emrctl.awsitems import instances
-from emrctl.backends.pace import Pace
+from emrctl.aws.listing import instances
+from emrctl.aws.polling import Pace
 from emrctl.engine.kind import absent, code_of
 from emrctl.errors import WaitTimeoutError
 from emrctl.forgotten.things import BUCKET, CLUSTER, ROLE, Thing
 from emrctl.provision.bucket import delete_objects
 
 if TYPE_CHECKING:
-    from emrctl.target import Target
+    from emrctl.aws.target import Target
 
 # Interfaces of endpoints and load balancers go minutes after their owners.
 _PATIENCE_S = 300.0

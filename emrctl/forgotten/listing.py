@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from emrctl import awsitems
-from emrctl.awsitems import tags
-from emrctl.engine.failures import translated
+from emrctl.aws import listing
+from emrctl.aws.listing import tags
+from emrctl.aws.translate import translated
 from emrctl.errors import EmrctlError
 from emrctl.forgotten.machines import ROLE_TAG, machine
 from emrctl.forgotten.money import instance, total, volume
@@ -27,7 +27,7 @@ from emrctl.forgotten.things import (
 )
 
 if TYPE_CHECKING:
-    from emrctl.target import Target
+    from emrctl.aws.target import Target
 
 LIVING = ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING")
 _AT_WORK = ["AWAITING_FULFILLMENT", "PROVISIONING", "BOOTSTRAPPING", "RUNNING"]
@@ -166,7 +166,7 @@ def _node_usd(node: dict[str, Any], region: str) -> float | None:
 def _instances(target: Target) -> Iterator[dict[str, Any]]:
     alive = ["pending", "running", "stopping", "stopped"]
     filters = [TAGGED, {"Name": "instance-state-name", "Values": alive}]
-    return awsitems.instances(target.client("ec2"), Filters=filters)
+    return listing.instances(target.client("ec2"), Filters=filters)
 
 
 def _volumes(target: Target) -> tuple[dict[str, float], list[Thing]]:

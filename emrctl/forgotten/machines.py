@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from emrctl.awsitems import tags
+from emrctl.aws.listing import tags
 from emrctl.forgotten.money import instance, total
 from emrctl.forgotten.networks import thing
 from emrctl.forgotten.things import CLUSTER, Thing, expiry
 from emrctl.provision.machines import first_made
 
 if TYPE_CHECKING:
-    from emrctl.target import Target
+    from emrctl.aws.target import Target
 
 ROLE_TAG = "emrctl:role"
 INSTANCE = "instance"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from emrctl import catalog, prices
+from emrctl.aws import instance_types, prices
 from emrctl.errors import SpecError
 
 HOURS_A_MONTH = 730
@@ -22,13 +22,13 @@ def instance(type_: str, region: str, *, emr: bool, spot: bool = False) -> float
 
 def volume(kind: str, gigabytes: int) -> float:
     """A disk of that size."""
-    month = catalog.shipped()["extras"]["volume_gb_month"]
+    month = instance_types.shipped()["extras"]["volume_gb_month"]
     return gigabytes * float(month.get(kind, month["gp3"])) / HOURS_A_MONTH
 
 
 def beside(name: str) -> float:
     """A public address, an interface endpoint, a NAT gateway."""
-    return float(catalog.shipped()["extras"][name])
+    return float(instance_types.shipped()["extras"][name])
 
 
 def total(costs: Iterable[float | None]) -> float | None:

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from emrctl.awsitems import tags
+from emrctl.aws.listing import tags
 from emrctl.forgotten.money import beside
 from emrctl.forgotten.things import PROJECT, STACK, Thing
 
 if TYPE_CHECKING:
-    from emrctl.target import Target
+    from emrctl.aws.target import Target
 
 TAGGED = {"Name": "tag-key", "Values": [PROJECT]}
 _GONE = frozenset({"deleted", "deleting", "failed"})

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emrctl import costs, provision
+from emrctl.aws.translate import translated
 from emrctl.backends import death
-from emrctl.engine.failures import translated
 from emrctl.errors import EmrctlError
 from emrctl.forgotten.listing import look
 from emrctl.forgotten.money import total
 from emrctl.forgotten.things import BUCKET, CLUSTER, Thing
 
 if TYPE_CHECKING:
+    from emrctl.aws.target import Target
     from emrctl.specs import ProjectSpec
-    from emrctl.target import Target
 
 _LATELY = timedelta(hours=2)
 

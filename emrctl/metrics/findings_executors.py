@@ -150,11 +150,11 @@ def missing_executors(view: View) -> Iterator[Finding]:
 
 
 def _room(view: View, asked: int, came: int) -> str:
-    from emrctl import catalog
+    from emrctl.aws import instance_types
 
     heap = view.settings.heap_mb
     overhead = view.settings.number("spark.executor.memoryOverhead")
-    each = catalog.container_mb(heap, overhead)
+    each = instance_types.container_mb(heap, overhead)
     cluster = view.run.cluster
     if cluster is not None and cluster.memory_total_mb:
         total = f"{cluster.memory_total_mb} MB on {len(cluster.nodes)} nodes"

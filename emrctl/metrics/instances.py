@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from emrctl.awsitems import instances, tags
+from emrctl.aws.listing import instances, tags
 from emrctl.metrics.model import Record
 from emrctl.metrics.timeline import Span, overlap
 

@@ -9,14 +9,15 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from emrctl import awserrors, costs, places
+from emrctl import costs, places
+from emrctl.aws import errors as aws_errors
 from emrctl.errors import ProvisioningError
 from emrctl.preflight import account, capacity, declared, identity, instances, network, storage
 from emrctl.preflight.finding import Finding, Look, Topic, looked
 from emrctl.specs import ProjectSpec, refuse_local
 
 if TYPE_CHECKING:
-    from emrctl.target import Target
+    from emrctl.aws.target import Target
 
 __all__ = ["Finding", "check", "ready", "refuse"]
 
@@ -71,7 +72,7 @@ def ready(project: ProjectSpec, target: Target) -> ProjectSpec:
     costs.refuse_costly(project)
     if target.kind == "local":
         refuse_local(project)
-    with awserrors.explained("looking up the network"):
+    with aws_errors.explained("looking up the network"):
         found = places.resolved(project, target)
     if target.kind == "local":
         return found
@@ -84,5 +85,5 @@ def ready(project: ProjectSpec, target: Target) -> ProjectSpec:
 
 
 def _caller(target: Target) -> str:
-    with awserrors.explained("asking AWS who is calling"):
+    with aws_errors.explained("asking AWS who is calling"):
         return str(target.client("sts").get_caller_identity()["Account"])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from emrctl import catalog
-from emrctl.awsitems import instances, tags
+from emrctl.aws import instance_types
+from emrctl.aws.listing import instances, tags
 from emrctl.preflight.finding import Finding, Look, Topic, absent, error, warning
 from emrctl.specs import AnyClusterSpec
 
@@ -74,7 +74,7 @@ def vcpus(spec: AnyClusterSpec) -> dict[tuple[str, bool], int]:
 
     def add(name: str, count: int, *, spot: bool) -> None:
         key = (quota_family(name), spot)
-        found[key] = found.get(key, 0) + count * catalog.instance_type(name).vcpus
+        found[key] = found.get(key, 0) + count * instance_types.instance_type(name).vcpus
 
     if spec.kind == "ec2" or spec.fleets is None:
         groups = (spec.primary_group, spec.core_group, *(spec.task if spec.kind == "emr" else ()))
@@ -84,7 +84,9 @@ def vcpus(spec: AnyClusterSpec) -> dict[tuple[str, bool], int]:
     for fleet in (spec.fleets.primary, spec.fleets.core, spec.fleets.task):
         for spot, units in ((False, fleet.on_demand), (True, fleet.spot)) if fleet else ():
             if fleet is not None and units:
-                sizes = {item: catalog.instance_type(item.type).vcpus for item in fleet.types}
+                sizes = {
+                    item: instance_types.instance_type(item.type).vcpus for item in fleet.types
+                }
                 item = max(sizes, key=lambda one: sizes[one] * fleet.instances(one, units))
                 add(item.type, fleet.instances(item, units), spot=spot)
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 
-from emrctl import catalog
+from emrctl.aws import instance_types
 from emrctl.preflight.finding import Finding, Look, Topic, absent, code, error, warning
 
 
@@ -64,7 +64,7 @@ def wanted_zones(look: Look) -> set[str]:
 
 def _instead(look: Look, name: str) -> str:
     """Other types of the same size that the region has."""
-    near = tuple(item.name for item in catalog.no_smaller(name))
+    near = tuple(item.name for item in instance_types.no_smaller(name))
     offered = [other for other, zones in _zones(look, near).items() if zones][:3]
     return f": {', '.join(offered)}" if offered else ""
 
@@ -116,7 +116,7 @@ def _image(look: Look) -> Iterator[Finding]:
         return
     arch = str(answer["Images"][0].get("Architecture", ""))
     for name in look.cluster.types:
-        wanted = catalog.instance_type(name).arch
+        wanted = instance_types.instance_type(name).arch
         if arch and arch != wanted:
             hint = f"Take an image for {wanted}, or types of {arch}."
             yield error("machine image", f"{image} is for {arch}, and {name} is {wanted}", hint)

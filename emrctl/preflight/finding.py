@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from emrctl import awserrors
+from emrctl.aws import errors
 from emrctl.specs import ProjectSpec
 
 if TYPE_CHECKING:
+    from emrctl.aws.target import Target
     from emrctl.engine.monitor import Declared
     from emrctl.specs import AnyClusterSpec, ClusterSpec, Ec2ClusterSpec
-    from emrctl.target import Target
 
 ROOM_FOR_ADDRESSES = 5
 
@@ -77,13 +77,13 @@ def looked(topic: Topic, look: Look) -> list[Finding]:
     try:
         found.extend(topic.check(look))
     except (ClientError, BotoCoreError) as error:
-        if not awserrors.denied(error):
-            raise awserrors.explain(error, f"looking at the {topic.about}") from error
+        if not errors.denied(error):
+            raise errors.explain(error, f"looking at the {topic.about}") from error
         found.append(
             Finding(
                 about=topic.about,
                 severity="warning",
-                what=f"the {topic.about} could not be looked at: {awserrors.said(error)}",
+                what=f"the {topic.about} could not be looked at: {errors.said(error)}",
                 hint="Let the caller read it, or go on: AWS will say if something is wrong.",
             )
         )
@@ -114,4 +114,4 @@ def absent(call: Callable[[], Any], *codes: str) -> Any:
 
 def code(failure: Exception) -> str:
     """AWS's code of an error; empty where none came."""
-    return str((awserrors.answered(failure) or {}).get("Code", ""))
+    return str((errors.answered(failure) or {}).get("Code", ""))

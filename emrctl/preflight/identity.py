@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from emrctl.awsitems import tags
+from emrctl.aws.listing import tags
 from emrctl.preflight.finding import Finding, Look, Topic, absent, error, warning
 
 _EMR = "elasticmapreduce.amazonaws.com"

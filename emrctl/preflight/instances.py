@@ -7,7 +7,8 @@ import shutil
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from emrctl import catalog, launching
+from emrctl import launching
+from emrctl.aws import instance_types
 from emrctl.errors import EmrctlError
 from emrctl.preflight.finding import Finding, Look, Topic, absent, error, warning
 from emrctl.specs import MachineSpec
@@ -38,7 +39,7 @@ def _images(look: Look) -> Iterator[Finding]:
 
 def _fits(image: Mapping[str, Any], role: str, spec: MachineSpec) -> Iterator[Finding]:
     name, arch = image["ImageId"], str(image.get("Architecture", ""))
-    wanted = catalog.instance_type(spec.type).arch
+    wanted = instance_types.instance_type(spec.type).arch
     if arch and arch != wanted:
         hint = f"Take an image for {wanted}, or types of {arch}."
         yield error("machine image", f"{name} is for {arch}, and {spec.type} is {wanted}", hint)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from emrctl.awsitems import tags
+from emrctl.aws.listing import tags
 from emrctl.preflight.finding import (
     ROOM_FOR_ADDRESSES,
     Finding,

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from emrctl import bundled
-from emrctl.awsitems import tags
+from emrctl.aws.listing import tags
 from emrctl.preflight.finding import Finding, Look, Topic, absent, code, error, warning
 
 _GONE = ("404", "NoSuchBucket", "NoSuchKey", "NotFound")

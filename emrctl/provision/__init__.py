@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emrctl import bundled, costs, launching, preflight, staging
+from emrctl.aws.translate import translated
 from emrctl.engine.base import Engine, Event, Outcome, Plan, Report
-from emrctl.engine.failures import translated
 from emrctl.errors import NotFoundError, ProvisioningError
 from emrctl.provision.bucket import bucket_name, empty, find_bucket, settings
 from emrctl.provision.engines import engine_for, stacks
@@ -25,7 +25,7 @@ from emrctl.provision.standing import adopt, drift, export, history, outputs, re
 from emrctl.specs import ProjectSpec
 
 if TYPE_CHECKING:
-    from emrctl.target import Target
+    from emrctl.aws.target import Target
 
 __all__ = [
     "Cluster",

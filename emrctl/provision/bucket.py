@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from emrctl import bundled
-from emrctl.engine.failures import translated
+from emrctl.aws.translate import translated
 from emrctl.engine.kind import absent
 from emrctl.errors import NotFoundError, ProvisioningError
 from emrctl.specs import ProjectSpec
 
 if TYPE_CHECKING:
-    from emrctl.target import Target
+    from emrctl.aws.target import Target
 
 
 def bucket_name(project: ProjectSpec, target: Target) -> str:

@@ -10,7 +10,7 @@ from emrctl.errors import UsageError
 from emrctl.specs import ProjectSpec
 
 if TYPE_CHECKING:
-    from emrctl.target import Target
+    from emrctl.aws.target import Target
 
 STATES = Path(".emrctl") / "stacks"
 # Stacks on AWS keep their records apart: another target's emulator is not their end.

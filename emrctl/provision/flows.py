@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from emrctl.awsitems import tags
+from emrctl.aws.listing import tags
 from emrctl.errors import EmrctlError
 from emrctl.provision.cluster import ENDED, EVENT_LOGS, Cluster, Node, hourly_usd
 from emrctl.specs import AnyClusterSpec, ClusterSpec, ProjectSpec
 
 if TYPE_CHECKING:
-    from emrctl.target import Target
+    from emrctl.aws.target import Target
 
 ACTIVE = ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING")
 _ROLES = {"MASTER": "primary", "CORE": "core", "TASK": "task"}

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from emrctl.awsitems import instances, tags
+from emrctl.aws.listing import instances, tags
 from emrctl.provision.cluster import ENDED, EVENT_LOGS, Cluster, Node, hourly_usd
 from emrctl.specs import AnyClusterSpec, Ec2ClusterSpec, ProjectSpec
 from emrctl.specs.ec2 import NOBODY
 
 if TYPE_CHECKING:
-    from emrctl.target import Target
+    from emrctl.aws.target import Target
 
 LOGS = "logs/"
 PAGES = {"master": 8080, "spark": 4040}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from emrctl.engine.failures import translated
+from emrctl.aws.translate import translated
 from emrctl.errors import CredentialsError, NotFoundError
 from emrctl.provision.cluster import Cluster, Node
 from emrctl.provision.flows import clusters as of_emr
@@ -13,7 +13,7 @@ from emrctl.provision.machines import clusters as of_instances
 from emrctl.specs import ProjectSpec
 
 if TYPE_CHECKING:
-    from emrctl.target import Target
+    from emrctl.aws.target import Target
 
 __all__ = ["Cluster", "Node", "find_cluster", "list_clusters", "show"]
 

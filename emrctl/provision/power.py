@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from emrctl.awsitems import tags
+from emrctl.aws.listing import tags
+from emrctl.aws.translate import translated
 from emrctl.engine.base import Plan
-from emrctl.engine.failures import translated
 from emrctl.errors import NotFoundError, ProvisioningError, WaitTimeoutError
 from emrctl.provision.cluster import Cluster
 from emrctl.provision.machines import described
@@ -17,7 +17,7 @@ from emrctl.provision.observed import find_cluster
 from emrctl.specs import ProjectSpec
 
 if TYPE_CHECKING:
-    from emrctl.target import Target
+    from emrctl.aws.target import Target
 
 Say = Callable[[str], None]
 

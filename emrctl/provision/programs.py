@@ -11,7 +11,7 @@ from emrctl.provision.bucket import settings
 from emrctl.specs import ProjectSpec
 
 if TYPE_CHECKING:
-    from emrctl.target import Target
+    from emrctl.aws.target import Target
 
 
 def storage_program(project: ProjectSpec, target: Target) -> Program:

@@ -14,7 +14,7 @@ from emrctl.provision.programs import storage_program
 from emrctl.specs import ProjectSpec
 
 if TYPE_CHECKING:
-    from emrctl.target import Target
+    from emrctl.aws.target import Target
 
 BUCKET = "aws:s3/bucket:Bucket"
 

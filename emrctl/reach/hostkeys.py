@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emrctl import paths
-from emrctl.engine.failures import translated
+from emrctl.aws.translate import translated
 from emrctl.reach.trouble import HostKeyError, SilentConsoleError
 
 if TYPE_CHECKING:
-    from emrctl.target import Target
+    from emrctl.aws.target import Target
 
 _SECTION = re.compile(
     r"-----BEGIN SSH HOST KEY (KEYS|FINGERPRINTS)-----(.*?)-----END SSH HOST KEY \1-----", re.DOTALL

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from emrctl.backends.pace import Pace
+from emrctl.aws.polling import Pace
 from emrctl.ports import LOOPBACK
 from emrctl.reach.hostkeys import HostKey, known
 from emrctl.reach.trouble import HostKeyError, UnreachableError

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emrctl import paths
-from emrctl.engine.failures import translated
+from emrctl.aws.translate import translated
 from emrctl.errors import NotFoundError
 from emrctl.reach import hostkeys, sessions
 from emrctl.reach.line import Host, Line
@@ -18,8 +18,8 @@ from emrctl.reach.trouble import NoKeyError, UnreachableError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from emrctl.aws.target import Target
     from emrctl.provision import Cluster, Node
-    from emrctl.target import Target
 
 PRIMARY = "primary"
 EC2_USER = "ec2-user"

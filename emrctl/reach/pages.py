@@ -18,7 +18,7 @@ from emrctl.reach.trouble import UnreachableError
 from emrctl.reach.tunnel import Tunnel
 
 if TYPE_CHECKING:
-    from emrctl.target import Target
+    from emrctl.aws.target import Target
 
 _ANSWER_S = 10.0
 

@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from emrctl import awserrors
-from emrctl.backends.pace import Pace
+from emrctl.aws import errors
+from emrctl.aws.polling import Pace
 from emrctl.reach.trouble import UnreachableError
 
 if TYPE_CHECKING:
+    from emrctl.aws.target import Target
     from emrctl.provision import Cluster
-    from emrctl.target import Target
 
 _READY_S = 120.0
 _TYPES = {"yarn": "ResourceManager", "history": "SparkHistoryServer", "spark": "ApplicationMaster"}
@@ -69,5 +69,5 @@ def _asked(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     try:
         return ask()
     except (BotoCoreError, ClientError) as error:
-        told = awserrors.explain(error, "asking EMR for an address")
+        told = errors.explain(error, "asking EMR for an address")
         raise UnreachableError(told.message, hint=told.hint) from error

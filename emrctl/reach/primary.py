@@ -6,18 +6,18 @@ import io
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from emrctl.awsitems import instances, tags
+from emrctl.aws.listing import instances, tags
+from emrctl.aws.translate import translated
 from emrctl.backends.base import SilenceError
 from emrctl.backends.ec2 import Answer
-from emrctl.engine.failures import translated
 from emrctl.reach import nodes
 from emrctl.reach.nodes import Login
 from emrctl.reach.trouble import HopelessError, UnreachableError
 
 if TYPE_CHECKING:
+    from emrctl.aws.target import Target
     from emrctl.provision import Node
     from emrctl.reach.line import Line
-    from emrctl.target import Target
 
 
 @dataclass(eq=False)

@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from emrctl import ports
-from emrctl.engine.failures import translated
+from emrctl.aws.translate import translated
 from emrctl.launching import SESSION_PLUGIN as PLUGIN
 from emrctl.reach.trouble import HopelessError, UnreachableError
 
 if TYPE_CHECKING:
-    from emrctl.target import Target
+    from emrctl.aws.target import Target
 
 # To the node's own private address: Spark's pages listen there, and not on its loopback.
 FORWARD = "AWS-StartPortForwardingSessionToRemoteHost"

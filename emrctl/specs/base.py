@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from emrctl import catalog
+from emrctl.aws import instance_types
 from emrctl.errors import SpecError
 
 _MEMORY = re.compile(r"([1-9][0-9]*)([mMgG])")
@@ -30,11 +30,11 @@ def _text_values(value: Any) -> Any:
 
 
 def _emr_type(value: str) -> str:
-    return _in_catalog(value, catalog.emr_type)
+    return _in_catalog(value, instance_types.emr_type)
 
 
 def _ec2_type(value: str) -> str:
-    return _in_catalog(value, catalog.instance_type)
+    return _in_catalog(value, instance_types.instance_type)
 
 
 def _in_catalog(value: str, look: Callable[[str], object]) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from emrctl import catalog
+from emrctl.aws import instance_types
 from emrctl.specs.base import Name, Properties, Spec, Texts, Usd
 from emrctl.specs.nodes import FleetSpec, FleetsSpec, GroupSpec, ScalingSpec, TaskSpec
 from emrctl.specs.place import (
@@ -205,5 +205,5 @@ def _named(value: Any, key: str) -> Any:
 
 
 def _as_group(fleet: FleetSpec) -> GroupSpec:
-    least = min(fleet.types, key=lambda item: catalog.instance_type(item.type).yarn_mb)
+    least = min(fleet.types, key=lambda item: instance_types.instance_type(item.type).yarn_mb)
     return GroupSpec(type=least.type, count=fleet.instances(least, fleet.units))

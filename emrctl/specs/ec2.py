@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from emrctl import catalog
+from emrctl.aws import instance_types
 from emrctl.specs.base import Count, Ec2TypeName, Name, Properties, Spec, Usd
 from emrctl.specs.cluster import BootstrapSpec, bucket_names, short_scripts
 from emrctl.specs.nodes import GroupSpec
@@ -130,7 +130,7 @@ class Ec2ClusterSpec(Spec):
             raise ValueError("roles.service is EMR's: a cluster of EC2 instances has none")
         if isinstance(self.network.subnets, tuple) and len(self.network.subnets) > 1:
             raise ValueError("the instances stand in one subnet: give one of network.subnets")
-        kinds = {catalog.instance_type(name).arch for name in self.types}
+        kinds = {instance_types.instance_type(name).arch for name in self.types}
         if self.ami.startswith("ami-") and len(kinds) > 1:
             raise ValueError(f"no image is for {' and '.join(sorted(kinds))}: leave ami out")
         burst = next((name for name in self.types if name.startswith("t")), None)
@@ -182,11 +182,11 @@ class Ec2ClusterSpec(Spec):
 
     def image(self, type_: str) -> str:
         """The image, or the path of the parameter that names it, for nodes of this type."""
-        return self.ami.replace("{arch}", catalog.instance_type(type_).arch)
+        return self.ami.replace("{arch}", instance_types.instance_type(type_).arch)
 
 
 def _group(spec: MachineSpec, count: int) -> GroupSpec:
-    bid = (spec.bid_usd or catalog.instance_type(spec.type).ec2_usd) if spec.spot else None
+    bid = (spec.bid_usd or instance_types.instance_type(spec.type).ec2_usd) if spec.spot else None
     group = GroupSpec(bid_usd=bid, volume_gb=spec.root_gb, volume_type=spec.root_type)
     # EMR may not take that type. And observed, all workers may be gone: no group to ask for.
     return group.model_copy(update={"type": spec.type, "count": count})

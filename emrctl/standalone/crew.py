@@ -18,9 +18,9 @@ from emrctl.reach.trouble import HopelessError, SilentConsoleError, UnreachableE
 from emrctl.standalone.trouble import ScriptFailedError, gathered
 
 if TYPE_CHECKING:
+    from emrctl.aws.target import Target
     from emrctl.provision import Cluster, Node
     from emrctl.reach.line import Line
-    from emrctl.target import Target
 
 T = TypeVar("T")
 Report = Callable[[str, str], None]

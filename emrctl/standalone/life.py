@@ -11,9 +11,9 @@ from emrctl.standalone.crew import Crew, Member, Report, Said
 from emrctl.standalone.plan import NODE
 
 if TYPE_CHECKING:
+    from emrctl.aws.target import Target
     from emrctl.provision import Cluster
     from emrctl.specs import ProjectSpec
-    from emrctl.target import Target
 
 # What moves shuffle and cached blocks to other workers is let finish, within reason.
 DRAIN_S = 300

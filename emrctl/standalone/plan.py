@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 from emrctl import bundled, executors, staging
 
 if TYPE_CHECKING:
+    from emrctl.aws.target import Target
     from emrctl.provision import Cluster, Node
     from emrctl.specs import ProjectSpec
-    from emrctl.target import Target
 
 NODE = "emrctl"
 _OURS = f"{NODE}/bootstrap"

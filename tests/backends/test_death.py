@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from emrctl import catalog
+from emrctl.aws import instance_types
 from emrctl.backends import death
 
 
@@ -144,10 +144,10 @@ def test_what_no_table_knows_is_told_in_emrs_words() -> None:
     assert "emrctl up" in found.hint
 
 
-@pytest.mark.parametrize("name", catalog.INSTANCE_TYPES)
+@pytest.mark.parametrize("name", instance_types.INSTANCE_TYPES)
 def test_what_stands_in_for_a_type_is_as_large_and_of_its_kind(name: str) -> None:
-    own = catalog.instance_type(name)
-    for other in map(catalog.instance_type, death.alternatives(name)):
+    own = instance_types.instance_type(name)
+    for other in map(instance_types.instance_type, death.alternatives(name)):
         assert (other.vcpus, other.arch) == (own.vcpus, own.arch)
         assert other.memory_gib >= own.memory_gib
         assert other.family != own.family

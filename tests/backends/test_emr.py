@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from emrctl import runs
+from emrctl.aws.target import Target
 from emrctl.backends.base import SilenceError, Step, StepSpec
 from emrctl.backends.emr import EmrBackend, _interrupted
 from emrctl.config import Config
@@ -18,7 +19,6 @@ from emrctl.errors import CredentialsError, EmrctlError, NotFoundError, Provisio
 from emrctl.progress import Progress
 from emrctl.specs import JobSpec, ProjectSpec
 from emrctl.store import Run
-from emrctl.target import Target
 from emrctl.workspace import Workspace
 from tests.backends.troubles import RATE_EXCEEDED, refusing, share
 
@@ -81,7 +81,7 @@ def test_waiting_survives_calls_that_stay_throttled_after_all_of_botocores_tries
 def test_silence_without_end_is_told_with_how_to_go_on(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, hasty: None
 ) -> None:
-    monkeypatch.setattr("emrctl.backends.pace.PATIENCE_S", 0.0)
+    monkeypatch.setattr("emrctl.aws.polling.PATIENCE_S", 0.0)
     run = runs.submit(desk, runs.Order(job="mine"))
     with (
         refusing(lambda _operation: RATE_EXCEEDED),

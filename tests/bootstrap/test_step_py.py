@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from emrctl.target import Target
+from emrctl.aws.target import Target
 from tests.bootstrap.primary import FINAL, Node
 
 

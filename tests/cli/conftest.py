@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from emrctl.aws.target import Target
 from emrctl.cli.__main__ import main
 from emrctl.emulator.fake import FakeLife
-from emrctl.target import Target
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def typed(
 ) -> Callable[..., tuple[int, str, str]]:
     """Types a command in the test's folder: exit code, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("emrctl.target.emulator", lambda _region: mocked)
+    monkeypatch.setattr("emrctl.aws.target.emulator", lambda _region: mocked)
 
     def run(*arguments: str) -> tuple[int, str, str]:
         code = 0

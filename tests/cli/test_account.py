@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from emrctl import doctor, provision
+from emrctl.aws.target import Target
 from emrctl.emulator.fake import FakeLife
 from emrctl.specs import ClusterSpec
-from emrctl.target import Target
 
 Emrctl = Callable[..., tuple[int, str, str]]
 YAML = "project: pets\ncluster: {core: {count: 2}, bootstrap: [python.sh]}\n"

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from emrctl.aws.target import Target
 from emrctl.cli.__main__ import COMMANDS
 from emrctl.emulator.fake import FakeLife
-from emrctl.target import Target
 
 Emrctl = Callable[..., tuple[int, str, str]]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from emrctl.target import Target
+from emrctl.aws.target import Target
 
 Typed = Callable[..., tuple[int, str, str]]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from emrctl.target import Target
+from emrctl.aws.target import Target
 
 Emrctl = Callable[..., tuple[int, str, str]]
 

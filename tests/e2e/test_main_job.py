@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from emrctl.target import Target
+from emrctl.aws.target import Target
 from tests.e2e.conftest import SMALL
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from emrctl.aws.target import Target
 from emrctl.emulator.fake import FakeLife
-from emrctl.target import Target
 from tests.emulator.ec2nodes import Ec2Nodes
 
 Emr = Any

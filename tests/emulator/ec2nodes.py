@@ -11,8 +11,8 @@ import asyncssh
 import paramiko
 import psutil
 
+from emrctl.aws.target import Target
 from emrctl.reach import hostkeys
-from emrctl.target import Target
 
 
 class _AsItsConsoleSays(paramiko.MissingHostKeyPolicy):

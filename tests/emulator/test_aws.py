@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from emrctl.aws.target import Target
 from emrctl.emulator.fake import FakeLife
-from emrctl.target import Target
 
 
 def test_a_new_bucket_is_as_aws_makes_it(mocked: Target, life: FakeLife) -> None:

@@ -17,7 +17,7 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
-from emrctl import target as targets
+from emrctl.aws import target as targets
 from emrctl.emulator import control, processes, state
 from emrctl.errors import UsageError
 

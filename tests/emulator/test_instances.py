@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from emrctl.aws.target import Target
 from emrctl.emulator import ec2
 from emrctl.emulator.fake import FakeLife
 from emrctl.emulator.instances import Instances
 from emrctl.emulator.nodes import Place
 from emrctl.reach import hostkeys
-from emrctl.target import Target
 from tests.emulator.conftest import Await
 from tests.emulator.ec2nodes import Ec2Nodes, alive, gone
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from emrctl.aws.target import Target
 from emrctl.emulator import api, nodes, processes
 from emrctl.emulator.life import BootstrapFailedError
 from emrctl.emulator.local import LocalLife
 from emrctl.emulator.model import Cluster, Group, Node
 from emrctl.emulator.nodes import Place
-from emrctl.target import Target
 
 
 def node(role: str, number: int) -> Node:

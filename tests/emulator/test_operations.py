@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from emrctl.aws.target import Target
 from emrctl.emulator.fake import FakeLife
-from emrctl.target import Target
 
 from .conftest import Await, Emr, state
 

@@ -13,8 +13,8 @@ import psutil
 import pytest
 import requests
 
+from emrctl.aws.target import Target
 from emrctl.emulator import control, processes, state
-from emrctl.target import Target
 
 pytestmark = pytest.mark.yarn
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from emrctl.aws.target import Target
 from emrctl.emulator import control, processes, state
-from emrctl.target import Target
 
 pytestmark = pytest.mark.yarn
 

@@ -18,13 +18,13 @@ from typing import Any
 
 import pytest
 
+from emrctl.aws.target import Target
 from emrctl.emulator.aws import one_at_a_time
 from emrctl.engine.base import Engine, Event, Outcome, Plan
 from emrctl.engine.embedded import EmbeddedEngine
 from emrctl.engine.place import local_place
 from emrctl.engine.pulumi import PulumiEngine
 from emrctl.specs import ProjectSpec
-from emrctl.target import Target
 
 ENGINES = ("embedded", pytest.param("pulumi", marks=pytest.mark.engine))
 SETTINGS = {"account": "123456789012", "region": "us-east-1"}

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
+from emrctl.aws.target import Target
 from emrctl.engine.embedded import EmbeddedEngine
 from emrctl.engine.statefile import StateFolder
 from emrctl.errors import ProvisioningError, StackLockedError
-from emrctl.target import Target
 from tests.engine.conftest import STACK, Work, made, program
 
 

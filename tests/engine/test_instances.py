@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from emrctl.aws.target import Target
 from emrctl.engine import local_aws
 from emrctl.engine.base import Outcome, Plan
 from emrctl.engine.local_aws import KINDS
 from emrctl.errors import ProvisioningError
 from emrctl.specs import ProjectSpec
-from emrctl.target import Target
 from tests.engine.conftest import SETTINGS, STACK, Work, made, pulumi_engine
 
 IMAGES = {"image_primary": "ami-0a", "image_worker": "ami-0a"}

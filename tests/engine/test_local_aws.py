@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from emrctl.aws.target import Target
 from emrctl.engine.journal import Journal
 from emrctl.engine.kind import StoppedError
 from emrctl.engine.local_aws import KINDS, Provider, short
 from emrctl.engine.served import Answers
 from emrctl.errors import CredentialsError, ProvisioningError
-from emrctl.target import Target
 
 ROLE = "aws:iam/role:Role"
 GROUP = "aws:ec2/securityGroup:SecurityGroup"

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from emrctl.aws.target import Target
 from emrctl.engine.kind import StoppedError
 from emrctl.engine.local_aws import Provider
 from emrctl.errors import ProvisioningError
-from emrctl.target import Target
 
 INSTANCE, KEY = "aws:ec2/instance:Instance", "aws:ec2/keyPair:KeyPair"
 

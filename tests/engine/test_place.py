@@ -11,7 +11,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from emrctl import provision
-from emrctl import target as targets
+from emrctl.aws import target as targets
+from emrctl.aws.target import Target
 from emrctl.engine.base import Event
 from emrctl.engine.command import EngineMissingError
 from emrctl.engine.journal import Journal
@@ -21,7 +22,6 @@ from emrctl.engine.served import served
 from emrctl.errors import CredentialsError, ProvisioningError
 from emrctl.provision.programs import storage_program
 from emrctl.specs import EngineSpec, ProjectSpec
-from emrctl.target import Target
 
 AWS = Target(kind="aws", region="eu-west-1")
 

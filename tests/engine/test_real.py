@@ -14,12 +14,12 @@ import psutil
 import pytest
 
 from emrctl import paths
+from emrctl.aws.target import Target
 from emrctl.engine.embedded import EmbeddedEngine
 from emrctl.engine.listening import Listener
 from emrctl.engine.place import local_place
 from emrctl.engine.session import Session
 from emrctl.errors import NotFoundError, ProvisioningError, StackLockedError
-from emrctl.target import Target
 from tests.engine.conftest import (
     STACK,
     Work,

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from emrctl import forgotten, provision
+from emrctl.aws.target import Target
 from emrctl.emulator.fake import FakeLife
 from emrctl.errors import ProvisioningError
 from emrctl.forgotten import stacks
 from emrctl.specs import ProjectSpec
-from emrctl.target import Target
 from tests.backends.troubles import refusing
 
 LATER = datetime.now(UTC) + timedelta(days=1)

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from emrctl import forgotten, provision
-from emrctl import target as targets
+from emrctl.aws import target as targets
+from emrctl.aws.target import Target
 from emrctl.forgotten import networks, stacks
 from emrctl.specs import ProjectSpec
-from emrctl.target import Target
 from tests.backends.troubles import refusing
 from tests.engine.conftest import quick_aws
 from tests.recorded import Recorded, refused

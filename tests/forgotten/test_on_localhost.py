@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emrctl import forgotten
-from emrctl.target import Target
+from emrctl.aws.target import Target
 
 pytestmark = pytest.mark.yarn
 

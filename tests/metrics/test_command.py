@@ -15,13 +15,13 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
+from emrctl.aws.target import Target
 from emrctl.cli import logs_at
 from emrctl.cli.__main__ import main
 from emrctl.errors import EmrctlError, NotFoundError
 from emrctl.metrics import eventlog
 from emrctl.metrics.model import RunMetrics
 from emrctl.store import Folder, Store
-from emrctl.target import Target
 
 HERE = Path(__file__).parent
 DATA = HERE.parents[2] / "shared" / "data" / "eventlogs"

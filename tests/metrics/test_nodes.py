@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from emrctl.aws.target import Target
 from emrctl.errors import SpecError
 from emrctl.metrics import cloudwatch, instances, nodes
 from emrctl.metrics.instances import Instance
 from emrctl.metrics.model import ClusterAccount, NodeAccount
 from emrctl.metrics.nodes import Sample, Samples
-from emrctl.target import Target
 
 HOUR = 3_600_000
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from emrctl import target as targets
+from emrctl.aws import target as targets
 from tests.preflight.accounts import HEALTHY
 from tests.recorded import Recorded
 

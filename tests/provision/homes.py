@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from emrctl import provision
+from emrctl.aws.target import Target
 from emrctl.provision import Cluster
 from emrctl.specs import ProjectSpec
-from emrctl.target import Target
 
 
 class Home:

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from emrctl import provision
+from emrctl.aws.target import Target
 from emrctl.engine.base import Event, Plan
 from emrctl.errors import CredentialsError, NotFoundError, ProvisioningError, UsageError
 from emrctl.provision import Cluster
 from emrctl.specs import ProjectSpec
-from emrctl.target import Target
 from tests.engine.conftest import quick_aws
 
 BUCKET = "pets-emrctl-123456789012-us-east-1"

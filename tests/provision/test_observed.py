@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from emrctl import provision
-from emrctl import target as targets
+from emrctl.aws import target as targets
+from emrctl.aws.target import Target
 from emrctl.specs import ProjectSpec
-from emrctl.target import Target
 from tests.recorded import Recorded
 
 FLEETS = {"core": {"types": [{"type": "m5.xlarge"}], "spot": 2}}

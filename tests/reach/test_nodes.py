@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from botocore.stub import Stubber
 
+from emrctl.aws.target import Target
 from emrctl.emulator.fake import FakeLife
 from emrctl.errors import NotFoundError
 from emrctl.provision import Node
 from emrctl.reach import addresses, hostkeys, nodes
 from emrctl.reach.line import Host, Line
 from emrctl.reach.trouble import HopelessError, UnreachableError
-from emrctl.target import Target
 from tests.reach.sshd import Sshd
 from tests.reach.ways import CLUSTER, ssm
 

@@ -7,10 +7,10 @@ import urllib.request
 
 import pytest
 
+from emrctl.aws.target import Target
 from emrctl.provision import Cluster
 from emrctl.reach import addresses, pages
 from emrctl.specs import ClusterSpec
-from emrctl.target import Target
 
 pytestmark = pytest.mark.yarn
 

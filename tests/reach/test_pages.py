@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from emrctl.aws.target import Target
 from emrctl.errors import NotFoundError
 from emrctl.provision import machines
 from emrctl.reach import addresses, hostkeys, pages
 from emrctl.reach.trouble import HostKeyError, UnreachableError
 from emrctl.specs import Ec2ClusterSpec
-from emrctl.target import Target
 from tests.reach.sshd import Sshd
 from tests.reach.ways import CLUSTER, OPENER, served, ssm
 

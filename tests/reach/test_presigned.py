@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from botocore.stub import Stubber
 
+from emrctl.aws.target import Target
 from emrctl.reach import presigned
 from emrctl.reach.trouble import UnreachableError
-from emrctl.target import Target
 from tests.reach.ways import CLUSTER
 
 

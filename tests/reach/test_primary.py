@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from emrctl import paths
+from emrctl.aws.target import Target
 from emrctl.backends.base import SilenceError
 from emrctl.reach.nodes import Login
 from emrctl.reach.primary import Primary
 from emrctl.reach.trouble import NoKeyError
-from emrctl.target import Target
 from tests.emulator.ec2nodes import Ec2Nodes
 
 STACK = "pets-main"

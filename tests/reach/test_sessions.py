@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from emrctl import ports
+from emrctl.aws.target import Target
 from emrctl.reach import sessions
 from emrctl.reach.trouble import UnreachableError
-from emrctl.target import Target
 from tests.reach.ways import ssm
 
 

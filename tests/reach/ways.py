@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from botocore.stub import Stubber
 
+from emrctl.aws.target import Target
 from emrctl.provision import Node
-from emrctl.target import Target
 from tests import facts
 
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))

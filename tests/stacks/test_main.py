@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from emrctl import launching
+from emrctl.aws.target import Target
 from emrctl.engine.monitor import Declared, Made, evaluate
 from emrctl.specs import ProjectSpec
-from emrctl.target import Target
 
 MAIN = Path(__file__).parents[2] / "stacks" / "__main__.py"
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from emrctl import paths, provision
+from emrctl.aws.target import Target
 from emrctl.backends.ec2 import Ec2Backend
 from emrctl.provision import Cluster
 from emrctl.reach.primary import Primary
 from emrctl.specs import ProjectSpec
 from emrctl.specs.ec2 import NOBODY
-from emrctl.target import Target
 from tests.emulator.ec2nodes import Ec2Nodes
 
 BUCKET = "pets-emrctl-123456789012-us-east-1"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from emrctl.target import Target
+from emrctl.aws.target import Target
 from tests.emulator.ec2nodes import Ec2Nodes
 from tests.standalone.cluster import BUCKET, Standing
 

@@ -18,6 +18,7 @@ from typing import Any, cast
 import pytest
 
 from emrctl import bundled, clusters, paths, standalone
+from emrctl.aws.target import Target
 from emrctl.provision import Cluster
 from emrctl.reach import hostkeys
 from emrctl.reach.primary import Primary
@@ -26,7 +27,6 @@ from emrctl.specs.ec2 import WorkersSpec
 from emrctl.standalone.bringing import brought_up
 from emrctl.standalone.crew import Crew
 from emrctl.standalone.trouble import NodesFailedError
-from emrctl.target import Target
 from emrctl.workspace import Workspace
 from tests.reach import ways
 from tests.standalone.cluster import Standing

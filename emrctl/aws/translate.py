@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from emrctl import awserrors
+from emrctl.aws import errors
 from emrctl.errors import CredentialsError, EmrctlError, ProvisioningError
 
 _TAKEN = frozenset(
@@ -41,7 +41,7 @@ def translated(doing: str) -> Iterator[None]:
         hint = "Is the emulator up? `emrctl local status` says; `emrctl local up` starts it."
         raise ProvisioningError(f"{doing}: {error}", hint=hint) from error
     except BotoCoreError as error:
-        raise awserrors.explain(error, doing) from error
+        raise errors.explain(error, doing) from error
     except NotImplementedError as error:
         hint = "Take it out of the spec, or use `target: aws`."
         msg = f"{doing}: the local AWS has not got it: {error}"
@@ -58,7 +58,7 @@ def _refused(doing: str, response: Any) -> EmrctlError:
 def refusal(doing: str, code: str, words: str, status: int) -> EmrctlError:
     """What AWS refused, in its words, with what to do about it."""
     message = f"{doing}: {words} ({code})"
-    cause = awserrors.cause(code, words)
+    cause = errors.cause(code, words)
     if cause is not None and cause.family is CredentialsError:
         return CredentialsError(message, hint=cause.hint)
     # After a 5xx nobody knows whether it was done.

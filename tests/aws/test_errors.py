@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emrctl import awserrors
+from emrctl.aws import errors
 from emrctl.errors import CredentialsError, ProvisioningError
 from tests.recorded import refused
 
@@ -53,7 +53,7 @@ LAUNCH = {
 
 @pytest.mark.parametrize("code", LAUNCH)
 def test_instances_that_are_not_launched_have_a_cause_and_a_next_step(code: str) -> None:
-    found = awserrors.explain(refused(code, "AWS's own words"), "launching worker-1")
+    found = errors.explain(refused(code, "AWS's own words"), "launching worker-1")
     cause, hint = LAUNCH[code]
     assert cause in found.message
     assert "AWS's own words" in found.message
@@ -62,7 +62,7 @@ def test_instances_that_are_not_launched_have_a_cause_and_a_next_step(code: str)
 
 @pytest.mark.parametrize("said", GAVE_UP)
 def test_a_cluster_s_last_words_have_a_cause_and_a_next_step(said: str) -> None:
-    found = awserrors.cluster_failure(said)
+    found = errors.cluster_failure(said)
     assert found is not None
     cause, hint = GAVE_UP[said]
     assert cause in found[0]
@@ -70,7 +70,7 @@ def test_a_cluster_s_last_words_have_a_cause_and_a_next_step(said: str) -> None:
 
 
 def test_words_that_nobody_knows_are_left_as_they_are() -> None:
-    assert awserrors.cluster_failure("Terminated by user request") is None
+    assert errors.cluster_failure("Terminated by user request") is None
 
 
 @pytest.mark.parametrize(
@@ -85,24 +85,24 @@ def test_words_that_nobody_knows_are_left_as_they_are() -> None:
 def test_whatever_aws_answers_becomes_one_of_ours(
     code: str, family: type[ProvisioningError]
 ) -> None:
-    error = awserrors.explain(refused(code, "its words"), "looking")
+    error = errors.explain(refused(code, "its words"), "looking")
     assert type(error) is family
     assert "its words" in str(error)
     assert error.hint
 
 
 def test_an_answer_without_words_is_told_by_its_code() -> None:
-    assert awserrors.said(refused("Odd", "")) == "Odd"
+    assert errors.said(refused("Odd", "")) == "Odd"
 
 
 def test_what_is_denied_is_not_who_is_unknown() -> None:
-    assert awserrors.denied(refused("AccessDenied"))
-    assert not awserrors.denied(refused("ExpiredToken"))
-    assert not awserrors.denied(refused("AccessDenied", "MultiFactorAuthPresent is false"))
-    assert not awserrors.denied(ValueError("none of AWS's"))
+    assert errors.denied(refused("AccessDenied"))
+    assert not errors.denied(refused("ExpiredToken"))
+    assert not errors.denied(refused("AccessDenied", "MultiFactorAuthPresent is false"))
+    assert not errors.denied(ValueError("none of AWS's"))
 
 
 def test_errors_on_the_way_leave_as_ours() -> None:
     said = "doing this: AWS asks for fewer calls"
-    with pytest.raises(ProvisioningError, match=said), awserrors.explained("doing this"):
+    with pytest.raises(ProvisioningError, match=said), errors.explained("doing this"):
         raise refused("SlowDown")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from emrctl.aws.polling import PATIENCE_S, Pace
 from emrctl.backends.base import SilenceError
-from emrctl.backends.pace import PATIENCE_S, Pace
 
 
 class Clock:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emrctl import catalog, paths
+from emrctl import paths
+from emrctl.aws import instance_types
 from emrctl.errors import SpecError
 
 _SPOT_DAYS = 1
@@ -41,12 +42,14 @@ class Rate:
 
 def rate(name: str, region: str) -> Rate:
     """Prices of an instance type: of emrctl's home, else shipped, else another region's."""
-    catalog.instance_type(name)
-    for document in (_own(), catalog.shipped()):
+    instance_types.instance_type(name)
+    for document in (_own(), instance_types.shipped()):
         found = _rate(document, name, region, region)
         if found is not None:
             return found
-    fallback = _rate(catalog.shipped(), name, catalog.PRICES_REGION, catalog.PRICES_REGION)
+    fallback = _rate(
+        instance_types.shipped(), name, instance_types.PRICES_REGION, instance_types.PRICES_REGION
+    )
     if fallback is None:
         hint = "Fetch it with `emrctl prices refresh`."
         raise SpecError(f"no table has a price of {name}", hint=hint)
@@ -55,7 +58,7 @@ def rate(name: str, region: str) -> Rate:
 
 def rates(region: str) -> tuple[Rate, ...]:
     """Every type of the catalog with its prices in `region`."""
-    return tuple(rate(name, region) for name in catalog.INSTANCE_TYPES)
+    return tuple(rate(name, region) for name in instance_types.INSTANCE_TYPES)
 
 
 def _rate(document: dict[str, Any], name: str, region: str, said: str) -> Rate | None:
@@ -67,7 +70,7 @@ def _rate(document: dict[str, Any], name: str, region: str, said: str) -> Rate |
     if name not in table["ec2"]:
         return None
     ec2, fee = float(table["ec2"][name]), table["emr"].get(name)
-    kind = catalog.instance_type(name)
+    kind = instance_types.instance_type(name)
     return Rate(
         type=name,
         region=said,
@@ -136,7 +139,7 @@ def _listed(client: Any, service: str, region: str, more: dict[str, str]) -> dic
             product = json.loads(text)
             name = product["product"]["attributes"].get("instanceType", "")
             price = _on_demand(product)
-            if name in catalog.INSTANCE_TYPES and price:
+            if name in instance_types.INSTANCE_TYPES and price:
                 found[name] = price
     return dict(sorted(found.items()))
 
@@ -155,7 +158,7 @@ def _spot(client: Any) -> dict[str, float]:
     since = dt.datetime.now(dt.UTC) - dt.timedelta(days=_SPOT_DAYS)
     latest: dict[tuple[str, str], tuple[Any, float]] = {}
     pages = client.get_paginator("describe_spot_price_history").paginate(
-        InstanceTypes=list(catalog.INSTANCE_TYPES),
+        InstanceTypes=list(instance_types.INSTANCE_TYPES),
         ProductDescriptions=["Linux/UNIX"],
         StartTime=since,
     )

@@ -11,13 +11,11 @@ import functools
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from emrctl import awserrors, paths
+from emrctl import paths
+from emrctl.aws import errors
 from emrctl.errors import NotFoundError
-
-if TYPE_CHECKING:
-    from emrctl.specs import ProjectSpec
 
 AWS_POLL_S = 10.0
 LOCAL_POLL_S = 0.2
@@ -56,7 +54,7 @@ class Target:
 
     def account(self) -> str:
         """The account's number; `CredentialsError` where AWS does not know the caller."""
-        with awserrors.explained("asking AWS who is calling"):
+        with errors.explained("asking AWS who is calling"):
             return str(self.client("sts").get_caller_identity()["Account"])
 
     def page(self, cluster_id: str, primary_dns: str, name: Page) -> str:
@@ -107,11 +105,11 @@ class Target:
         }
 
 
-def resolve(project: ProjectSpec) -> Target:
-    """The target that `project` names; `NotFoundError` where its emulator does not run."""
-    if project.target == "aws":
-        return Target(kind="aws", region=project.region, profile=project.profile)
-    return emulator(project.region)
+def resolve(kind: Literal["aws", "local"], region: str, profile: str | None = None) -> Target:
+    """Return the target of that kind; `NotFoundError` if it is local and no emulator is running."""
+    if kind == "aws":
+        return Target(kind="aws", region=region, profile=profile)
+    return emulator(region)
 
 
 def emulator(region: str) -> Target:

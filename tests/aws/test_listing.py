@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from emrctl import awsitems
-from emrctl.target import Target
+from emrctl.aws import listing
+from emrctl.aws.target import Target
 
 
 class _Ec2:
@@ -26,20 +26,20 @@ class _Ec2:
 
 def test_tags_are_a_mapping() -> None:
     item = {"Tags": [{"Key": "a", "Value": "1"}, {"Key": "b"}]}
-    assert awsitems.tags(item) == {"a": "1", "b": ""}
+    assert listing.tags(item) == {"a": "1", "b": ""}
 
 
 def test_an_item_may_have_no_tags() -> None:
-    assert awsitems.tags({}) == awsitems.tags({"Tags": None}) == {}
+    assert listing.tags({}) == listing.tags({"Tags": None}) == {}
 
 
 def test_some_services_call_them_otherwise() -> None:
-    assert awsitems.tags({"TagSet": [{"Key": "a", "Value": "1"}]}, "TagSet") == {"a": "1"}
+    assert listing.tags({"TagSet": [{"Key": "a", "Value": "1"}]}, "TagSet") == {"a": "1"}
 
 
 def test_instances_come_from_every_page_with_their_account() -> None:
     ec2 = _Ec2()
-    found = list(awsitems.instances(ec2, InstanceIds=["i-1"]))
+    found = list(listing.instances(ec2, InstanceIds=["i-1"]))
     assert [(item["InstanceId"], item["OwnerId"]) for item in found] == [
         ("i-1", "1"),
         ("i-2", "1"),
@@ -53,8 +53,8 @@ def test_objects_that_stand_for_folders_are_left_out(mocked: Target) -> None:
     s3.create_bucket(Bucket="pets")
     for key in ("logs/", "logs/a/", "logs/a/stderr", "logs/b", "other"):
         s3.put_object(Bucket="pets", Key=key, Body=b"x")
-    assert [item["Key"] for item in awsitems.objects(s3, "pets", "logs/")] == [
+    assert [item["Key"] for item in listing.objects(s3, "pets", "logs/")] == [
         "logs/a/stderr",
         "logs/b",
     ]
-    assert list(awsitems.objects(s3, "pets", "none")) == []
+    assert list(listing.objects(s3, "pets", "none")) == []

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from emrctl import paths, target
+from emrctl import paths
+from emrctl.aws import target
+from emrctl.aws.target import Target
 from emrctl.errors import CredentialsError, NotFoundError
-from emrctl.specs import ProjectSpec
-from emrctl.target import Target
 
 
 def _state(tmp_path: Path, pid: int) -> None:
@@ -36,7 +36,7 @@ def _state(tmp_path: Path, pid: int) -> None:
 
 def test_without_an_emulator_the_command_that_starts_one_is_named() -> None:
     with pytest.raises(NotFoundError) as caught:
-        target.resolve(ProjectSpec(project="pets"))
+        target.resolve("local", "us-east-1")
     assert "emrctl local up" in caught.value.hint
 
 
@@ -47,7 +47,7 @@ def test_an_emulator_that_died_is_none(tmp_path: Path) -> None:
 
 def test_the_running_emulator_is_found_with_its_own_keys(tmp_path: Path) -> None:
     _state(tmp_path, os.getpid())
-    found = target.resolve(ProjectSpec(project="pets"))
+    found = target.resolve("local", "us-east-1")
     assert (found.kind, found.identity, found.poll_s) == ("local", "e-1", 0.2)
     assert found.ssh_port == 2222
     client = found.client("s3")
@@ -58,8 +58,7 @@ def test_the_running_emulator_is_found_with_its_own_keys(tmp_path: Path) -> None
 
 
 def test_amazons_is_asked_at_its_own_address() -> None:
-    spec = ProjectSpec(project="pets", target="aws", region="eu-central-1", profile="mine")
-    found = target.resolve(spec)
+    found = target.resolve("aws", "eu-central-1", "mine")
     assert found.pulumi_settings() == {"region": "eu-central-1", "profile": "mine"}
     assert found.ssh_port == 22
     assert found.page("j-1", "ip-1", "yarn") == "http://ip-1:8088"

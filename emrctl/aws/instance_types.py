@@ -2,7 +2,7 @@
 
 Sources: the EMR release guide's task configuration tables for YARN's memory; where they name no
 type, the rule that fits all which they name (`yarn_derived` says so). Prices are those of the
-shipped table (`tables/prices.json`) for `PRICES_REGION`; `emrctl.prices` knows the other regions.
+shipped table (`prices.json`) for `PRICES_REGION`; `emrctl.aws.prices` covers the other regions.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from emrctl.errors import SpecError
 
 PRICES_AS_OF = "2026-11-20"
 PRICES_REGION = "us-east-1"
-SHIPPED = Path(__file__).parent / "tables" / "prices.json"
+SHIPPED = Path(__file__).parent / "prices.json"
 
 # EMR raises Spark's own 0.10: Python workers live in the overhead.
 MEMORY_OVERHEAD_FACTOR = 0.1875

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from emrctl import catalog, costs, prices
-from emrctl import target as targets
+from emrctl import costs
+from emrctl.aws import instance_types, prices
+from emrctl.aws import target as targets
+from emrctl.aws.target import Target
 from emrctl.cli.__main__ import main
 from emrctl.errors import SpecError
 from emrctl.specs import ProjectSpec
-from emrctl.target import Target
 from tests.recorded import Recorded, refused
 
 
@@ -41,7 +42,7 @@ def _project(region: str = "us-east-1", **cluster: Any) -> ProjectSpec:
 def test_a_type_s_size_and_what_yarn_gets_of_it(
     name: str, vcpus: int, gib: float, yarn_mb: int, *, derived: bool
 ) -> None:
-    found = catalog.instance_type(name)
+    found = instance_types.instance_type(name)
     assert (found.vcpus, found.memory_gib, found.yarn_mb) == (vcpus, gib, yarn_mb)
     assert found.yarn_derived == derived
 
@@ -59,24 +60,24 @@ def test_a_type_s_size_and_what_yarn_gets_of_it(
 def test_small_types_are_there_for_plain_instances(
     name: str, vcpus: int, gib: float, arch: str
 ) -> None:
-    found = catalog.instance_type(name)
+    found = instance_types.instance_type(name)
     assert (found.vcpus, found.memory_gib, found.arch) == (vcpus, gib, arch)
     assert (found.emr, found.emr_usd) == (False, 0.0)
     rate = prices.rate(name, "us-west-2")
     assert (rate.emr_usd, rate.fee_derived) == (0.0, False)
     with pytest.raises(SpecError, match=f"EMR does not take the instance type '{name}'"):
-        catalog.emr_type(name)
+        instance_types.emr_type(name)
 
 
 @pytest.mark.parametrize(("name", "hint"), [("r6g.large", "r6g.xlarge"), ("t3.large", "m5.xlarge")])
 def test_emr_is_offered_the_least_of_the_family_that_it_takes(name: str, hint: str) -> None:
     with pytest.raises(SpecError) as caught:
-        catalog.emr_type(name)
+        instance_types.emr_type(name)
     assert caught.value.hint == f"Take {hint}, or `kind: ec2`."
 
 
 def test_a_large_one_costs_half_of_an_xlarge() -> None:
-    table = catalog.shipped()["regions"][catalog.PRICES_REGION]["ec2"]
+    table = instance_types.shipped()["regions"][instance_types.PRICES_REGION]["ec2"]
     larges = [name for name in table if name.endswith(".large")]
     assert len(larges) > 15
     for name in larges:
@@ -84,9 +85,9 @@ def test_a_large_one_costs_half_of_an_xlarge() -> None:
 
 
 def test_the_rule_for_yarn_gives_what_the_tables_list() -> None:
-    for name, listed in catalog._LISTED_MB.items():
-        kind = catalog.instance_type(name)
-        derived = catalog._yarn_mb(kind.memory_gib, arm=kind.arch == "arm64")
+    for name, listed in instance_types._LISTED_MB.items():
+        kind = instance_types.instance_type(name)
+        derived = instance_types._yarn_mb(kind.memory_gib, arm=kind.arch == "arm64")
         assert abs(derived - listed) <= 256, name
 
 
@@ -97,9 +98,9 @@ def test_sizes_are_those_that_aws_describes() -> None:
 
     text = resources.files("moto.ec2.resources").joinpath("instance_types.json.gz").read_bytes()
     known = json.loads(gzip.decompress(text))
-    assert len(set(known) & set(catalog.INSTANCE_TYPES)) > 120
-    for name in set(known) & set(catalog.INSTANCE_TYPES):
-        ours, theirs = catalog.INSTANCE_TYPES[name], known[name]
+    assert len(set(known) & set(instance_types.INSTANCE_TYPES)) > 120
+    for name in set(known) & set(instance_types.INSTANCE_TYPES):
+        ours, theirs = instance_types.INSTANCE_TYPES[name], known[name]
         assert ours.vcpus == theirs["VCpuInfo"]["DefaultVCpus"], name
         assert ours.memory_gib == theirs["MemoryInfo"]["SizeInMiB"] / 1024, name
         assert ours.arch in theirs["ProcessorInfo"]["SupportedArchitectures"], name
@@ -109,13 +110,13 @@ def test_sizes_are_those_that_aws_describes() -> None:
 
 
 def test_the_shipped_table_has_a_price_for_every_type() -> None:
-    table = catalog.shipped()
-    assert table["as_of"] == catalog.PRICES_AS_OF
-    own = table["regions"][catalog.PRICES_REGION]
-    assert set(own["ec2"]) == set(catalog.INSTANCE_TYPES)
+    table = instance_types.shipped()
+    assert table["as_of"] == instance_types.PRICES_AS_OF
+    own = table["regions"][instance_types.PRICES_REGION]
+    assert set(own["ec2"]) == set(instance_types.INSTANCE_TYPES)
     assert set(own["emr"]) < set(own["ec2"])
     for name, fee in own["emr"].items():
-        assert fee == pytest.approx(catalog.emr_fee(own["ec2"][name]), rel=0.25), name
+        assert fee == pytest.approx(instance_types.emr_fee(own["ec2"][name]), rel=0.25), name
 
 
 def test_a_rate_says_where_it_is_from() -> None:
