@@ -21,7 +21,8 @@ from typing import Any
 
 import _desk  # type: ignore[import-not-found,unused-ignore]
 
-from emrctl import config, provision, standalone
+from emrctl import provision, standalone
+from emrctl.spec import config
 from emrctl.standalone import bringing
 from emrctl.workspace import Workspace
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from emrctl import capacity, executors, staging
 from emrctl.backends import spark
 from emrctl.errors import ProvisioningError
-from emrctl.specs import ClusterSpec, SparkSettings
+from emrctl.spec import ClusterSpec, SparkSettings
 
 if TYPE_CHECKING:
     from emrctl.provision import Cluster

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from emrctl.aws import instance_types
 from emrctl.errors import UsageError
-from emrctl.specs import AnyClusterSpec, SparkSettings, memory_mb
+from emrctl.spec import AnyClusterSpec, SparkSettings, memory_mb
 
 DEFAULT_DRIVER_MB = 2048
 # spark.yarn.am.memory: all that a client-mode application asks for its master.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from emrctl.aws import instance_types
 from emrctl.aws.prices import Rate, rate
 from emrctl.errors import SpecError
-from emrctl.specs import (
+from emrctl.spec import (
     AnyClusterSpec,
     ClusterSpec,
     FleetSpec,
@@ -18,7 +18,7 @@ from emrctl.specs import (
     ProjectSpec,
     ScalingSpec,
 )
-from emrctl.specs.nodes import VolumesSpec
+from emrctl.spec.nodes import VolumesSpec
 
 HOURS_A_MONTH = 730
 

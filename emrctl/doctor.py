@@ -29,7 +29,7 @@ from emrctl import executors, launching, paths
 from emrctl.aws import instance_types
 from emrctl.aws import target as targets
 from emrctl.errors import EmrctlError
-from emrctl.specs import AnyClusterSpec, ProjectSpec
+from emrctl.spec import AnyClusterSpec, ProjectSpec
 
 Status = Literal["ok", "warning", "missing"]
 _GIB = 1 << 30

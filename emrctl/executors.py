@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from emrctl.aws import instance_types
 from emrctl.errors import UsageError
-from emrctl.specs import SparkSettings, memory_mb
+from emrctl.spec import SparkSettings, memory_mb
 
 # Spark's own default: a worker keeps one GiB for the machine.
 KEPT_MB = 1024

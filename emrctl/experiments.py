@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emrctl import runs, staging, yamlfile
+from emrctl import runs, staging
 from emrctl.errors import NotFoundError
-from emrctl.specs import ExperimentSpec, SparkSettings
+from emrctl.spec import ExperimentSpec, SparkSettings, yaml
 from emrctl.store import Run, TrialFacts
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def load(workspace: Workspace, name: str) -> ExperimentSpec:
     """The experiment in the file `name`, or the one that emrctl.yaml calls so."""
     path = Path(name).expanduser()
     if path.suffix in {".yaml", ".yml"} or path.is_file():
-        return yamlfile.check(ExperimentSpec, yamlfile.read(path))
+        return yaml.check(ExperimentSpec, yaml.read(path))
     known = workspace.project.experiments
     if name not in known:
         hint = f"emrctl.yaml has {', '.join(known) or 'none'}; or give the path of a YAML file."

@@ -18,8 +18,8 @@ from emrctl import paths
 from emrctl.aws import errors, listing
 from emrctl.aws.listing import tags
 from emrctl.errors import NotFoundError, ProvisioningError
-from emrctl.specs import Ec2ClusterSpec, ProjectSpec
-from emrctl.specs.ec2 import CALLER, NOBODY
+from emrctl.spec import Ec2ClusterSpec, ProjectSpec
+from emrctl.spec.ec2 import CALLER, NOBODY
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from emrctl.errors import NotFoundError, SpecError
-from emrctl.specs import NetworkSpec, ProjectSpec
+from emrctl.spec import NetworkSpec, ProjectSpec
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target

@@ -21,7 +21,7 @@ from emrctl.backends import spark
 from emrctl.backends.base import SilenceError, Step, StepSpec
 from emrctl.errors import NotFoundError, UsageError, WaitTimeoutError
 from emrctl.progress import Progress, Watcher
-from emrctl.specs import SparkSettings
+from emrctl.spec import SparkSettings
 from emrctl.store import ClusterFacts, Run, TrialFacts
 
 if TYPE_CHECKING:

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from emrctl import bundled
 from emrctl.errors import NotFoundError, UsageError
-from emrctl.specs import JobSpec
+from emrctl.spec import JobSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from emrctl.aws.target import Target
-    from emrctl.config import Config
+    from emrctl.spec.config import Config
 
 CODE_PREFIX = "code/"
 EVENT_LOG_PREFIX = "eventlogs/"

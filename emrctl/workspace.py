@@ -14,10 +14,10 @@ from emrctl.backends.emr import EmrBackend
 from emrctl.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from emrctl.config import Config
     from emrctl.provision import Cluster
     from emrctl.reach.primary import Primary
-    from emrctl.specs import ProjectSpec
+    from emrctl.spec import ProjectSpec
+    from emrctl.spec.config import Config
 
 
 @dataclass(frozen=True)

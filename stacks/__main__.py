@@ -24,7 +24,7 @@ sys.path.insert(0, str(_HERE.parent))  # else `import stacks` finds nothing: we 
 
 from emrctl import launching, places  # noqa: E402
 from emrctl.aws.target import Target  # noqa: E402
-from emrctl.specs import ProjectSpec  # noqa: E402
+from emrctl.spec import ProjectSpec  # noqa: E402
 from stacks import emr, names, program  # noqa: E402
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pulumi
 
-from emrctl.specs import Ec2ClusterSpec, MachineSpec, ProjectSpec
-from emrctl.specs.ec2 import NOBODY
+from emrctl.spec import Ec2ClusterSpec, MachineSpec, ProjectSpec
+from emrctl.spec.ec2 import NOBODY
 from stacks import names
 from stacks.network import Network
 from stacks.sdk import ec2

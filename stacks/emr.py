@@ -10,7 +10,7 @@ from typing import Any
 
 import pulumi
 
-from emrctl.specs import BootstrapSpec, ClusterSpec, ProjectSpec
+from emrctl.spec import BootstrapSpec, ClusterSpec, ProjectSpec
 from stacks import names, nodes, security
 from stacks.iam import Roles
 from stacks.network import Network

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec
 from stacks.sdk import ec2
 
 

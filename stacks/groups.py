@@ -7,7 +7,7 @@ from typing import Any
 
 import pulumi
 
-from emrctl.specs import NetworkSpec, ProjectSpec
+from emrctl.spec import NetworkSpec, ProjectSpec
 from stacks.sdk import ec2, vpc
 
 # The nodes of a cluster by its kind: EMR wants a group for each role.

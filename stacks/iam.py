@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec
 from stacks import names, policies
 from stacks.sdk import iam
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec
 
 MANAGED_POLICIES = "for-use-with-amazon-emr-managed-policies"
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pulumi
 
 from emrctl.errors import SpecError
-from emrctl.specs import NetworkSpec, ProjectSpec
+from emrctl.spec import NetworkSpec, ProjectSpec
 from stacks import endpoints, groups, names
 from stacks.sdk import ec2
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pulumi
 
-from emrctl.specs import ClusterSpec, FleetSpec, FleetTypeSpec, GroupSpec, ScalingSpec, TaskSpec
-from emrctl.specs.nodes import VolumesSpec
+from emrctl.spec import ClusterSpec, FleetSpec, FleetTypeSpec, GroupSpec, ScalingSpec, TaskSpec
+from emrctl.spec.nodes import VolumesSpec
 from stacks.sdk import emr
 
 _UNITS = {"instances": "Instances", "vcpus": "VCPU", "fleet_units": "InstanceFleetUnits"}

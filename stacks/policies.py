@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from emrctl.specs import BucketSpec, ProjectSpec
+from emrctl.spec import BucketSpec, ProjectSpec
 
 Statement = dict[str, Any]
 Settings = Mapping[str, str]

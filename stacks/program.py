@@ -12,7 +12,7 @@ from typing import Any
 import pulumi
 
 from emrctl import costs
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec
 from stacks import ec2, emr, iam, network
 from stacks.storage import bucket as made_bucket
 

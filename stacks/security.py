@@ -8,7 +8,7 @@ from typing import Any
 
 import pulumi
 
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec
 from stacks.sdk import emr
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pulumi
 
-from emrctl.specs import ProjectSpec, StorageSpec
+from emrctl.spec import ProjectSpec, StorageSpec
 from stacks import names
 from stacks.sdk import s3
 

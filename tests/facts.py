@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from emrctl.provision import Cluster
-from emrctl.specs import ClusterSpec
+from emrctl.spec import ClusterSpec
 from emrctl.store import ClusterFacts, Run
 
 CLUSTER = Cluster(

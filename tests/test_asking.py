@@ -9,7 +9,7 @@ import pytest
 from emrctl import asking
 from emrctl.errors import ProvisioningError, UsageError
 from emrctl.provision import Cluster, Node
-from emrctl.specs import Ec2ClusterSpec, SparkSettings
+from emrctl.spec import Ec2ClusterSpec, SparkSettings
 from tests.facts import CLUSTER as ON_EMR
 from tests.facts import run_on
 

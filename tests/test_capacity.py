@@ -7,7 +7,7 @@ import pytest
 from emrctl import capacity
 from emrctl.aws import instance_types
 from emrctl.errors import UsageError
-from emrctl.specs import ClusterSpec, GroupSpec, SparkSettings
+from emrctl.spec import ClusterSpec, GroupSpec, SparkSettings
 
 CLUSTER = ClusterSpec(core=GroupSpec(type="m5.xlarge", count=2))
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from emrctl import comparing
-from emrctl.config import Config
 from emrctl.errors import NotFoundError, UsageError
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec
+from emrctl.spec.config import Config
 from emrctl.store import Run
 from emrctl.workspace import Workspace
 from tests.facts import FACTS, RUN

@@ -10,7 +10,7 @@ import pytest
 from emrctl import costs
 from emrctl.aws import instance_types, prices
 from emrctl.errors import SpecError
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec
 
 GB_MONTH, ADDRESS = 0.08, 0.005
 

@@ -22,7 +22,7 @@ from emrctl.aws.target import Target
 from emrctl.doctor import Finding, Patient
 from emrctl.emulator.state import EmulatorInfo
 from emrctl.errors import CredentialsError
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec
 
 LOCAL = ProjectSpec(project="pets")
 AWS = ProjectSpec(project="pets", target="aws")

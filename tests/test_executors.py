@@ -7,7 +7,7 @@ import pytest
 from emrctl import executors
 from emrctl.errors import UsageError
 from emrctl.executors import Workers, allot
-from emrctl.specs import SparkSettings
+from emrctl.spec import SparkSettings
 
 TWO = Workers(count=2, cores=4, memory_mb=15_360)
 

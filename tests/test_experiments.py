@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from emrctl import experiments, staging
-from emrctl.config import Config
 from emrctl.errors import NotFoundError, UsageError
 from emrctl.experiments import Trial
-from emrctl.specs import ExperimentSpec, ProjectSpec
+from emrctl.spec import ExperimentSpec, ProjectSpec
+from emrctl.spec.config import Config
 from emrctl.store import Run
 from emrctl.workspace import Workspace
 from tests.facts import RUN

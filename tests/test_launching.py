@@ -13,7 +13,7 @@ import pytest
 from emrctl import launching, paths
 from emrctl.aws.target import Target
 from emrctl.errors import NotFoundError, ProvisioningError
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec
 from tests.engine.conftest import quick_aws
 
 AWS = Target(kind="aws", region="us-east-1")

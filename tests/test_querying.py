@@ -11,10 +11,10 @@ import pytest
 
 from emrctl import importing, pull, querying, runs
 from emrctl.cli.__main__ import main
-from emrctl.config import Config
 from emrctl.errors import UsageError
 from emrctl.metrics import layout
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec
+from emrctl.spec.config import Config
 from emrctl.workspace import Workspace
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "eventlogs"

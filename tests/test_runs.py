@@ -10,11 +10,11 @@ import pytest
 
 from emrctl import runs
 from emrctl.aws.target import Target
-from emrctl.config import Config
 from emrctl.emulator.fake import FakeLife
 from emrctl.errors import NotFoundError, UsageError, WaitTimeoutError
 from emrctl.progress import Progress
-from emrctl.specs import JobSpec, ProjectSpec, SparkSettings
+from emrctl.spec import JobSpec, ProjectSpec, SparkSettings
+from emrctl.spec.config import Config
 from emrctl.store import Run
 from emrctl.workspace import Workspace
 

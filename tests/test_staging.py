@@ -8,9 +8,9 @@ import pytest
 
 from emrctl import staging
 from emrctl.aws.target import Target
-from emrctl.config import Config
 from emrctl.errors import NotFoundError, UsageError
-from emrctl.specs import JobSpec, ProjectSpec
+from emrctl.spec import JobSpec, ProjectSpec
+from emrctl.spec.config import Config
 
 BUCKET = "pets-bucket"
 

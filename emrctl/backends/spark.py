@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from emrctl.errors import UsageError
-from emrctl.specs import SparkSettings
+from emrctl.spec import SparkSettings
 
 EVENT_LOG = {
     "spark.eventLog.enabled": "true",

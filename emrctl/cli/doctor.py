@@ -8,11 +8,11 @@ from typing import Any
 
 import typer
 
-from emrctl import config as configuration
 from emrctl import doctor as examining
 from emrctl.cli import options, render
 from emrctl.errors import UsageError
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec
+from emrctl.spec import config as configuration
 
 app = options.new_app()
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from emrctl.progress import Progress
     from emrctl.provision import Cluster
-    from emrctl.specs import ExperimentSpec
+    from emrctl.spec import ExperimentSpec
     from emrctl.store import Run
     from emrctl.workspace import Workspace
 

@@ -13,13 +13,13 @@ from typing import Annotated
 
 import typer
 
-from emrctl import config as configuration
 from emrctl import forgotten, provision
 from emrctl.aws.target import Target, resolve
 from emrctl.cli import options, render
 from emrctl.errors import EmrctlError, ProvisioningError, UsageError
 from emrctl.forgotten import money, stacks
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec
+from emrctl.spec import config as configuration
 from emrctl.workspace import Workspace
 
 app = options.new_app()

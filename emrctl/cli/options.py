@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from emrctl import config
 from emrctl.errors import UsageError
+from emrctl.spec import config
 from emrctl.workspace import Workspace
 
 INTERRUPTED = 130

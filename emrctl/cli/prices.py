@@ -12,8 +12,8 @@ import typer
 from emrctl.aws import errors, instance_types, prices
 from emrctl.aws.target import Target
 from emrctl.cli import options, render
-from emrctl.config import load
 from emrctl.errors import UsageError
+from emrctl.spec.config import load
 
 app = options.new_app()
 prices_app = typer.Typer(

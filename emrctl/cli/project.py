@@ -95,7 +95,7 @@ def show_config(
 ) -> None:
     """Show every value in force and where it is from."""
     if schema:
-        from emrctl.specs import ProjectSpec
+        from emrctl.spec import ProjectSpec
 
         typer.echo(json.dumps(ProjectSpec.model_json_schema(), indent=1))
         return

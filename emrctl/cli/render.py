@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from emrctl.analysis.compare import Comparison
-    from emrctl.config import Config
     from emrctl.data import DataSet
     from emrctl.experiments import Trial
     from emrctl.outputs import Brought
     from emrctl.progress import Progress
+    from emrctl.spec.config import Config
     from emrctl.store import Run
     from emrctl.workspace import Workspace
 

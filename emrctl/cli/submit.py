@@ -8,7 +8,7 @@ from typing import Any
 from emrctl import runs
 from emrctl.cli import follow, options, render, submit_options
 from emrctl.errors import UsageError
-from emrctl.specs import SparkSettings
+from emrctl.spec import SparkSettings
 
 app = options.new_app()
 

@@ -16,7 +16,7 @@ from emrctl.aws.target import Target
 from emrctl.aws.translate import translated
 from emrctl.engine.kind import absent
 from emrctl.errors import CredentialsError, ProvisioningError
-from emrctl.specs import EngineSpec
+from emrctl.spec import EngineSpec
 
 CLOUD_URL = "https://api.pulumi.com"
 _GIVEN = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")

@@ -19,7 +19,7 @@ from emrctl.forgotten.things import BUCKET, CLUSTER, Thing
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
-    from emrctl.specs import ProjectSpec
+    from emrctl.spec import ProjectSpec
 
 _LATELY = timedelta(hours=2)
 

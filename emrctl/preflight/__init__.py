@@ -14,7 +14,7 @@ from emrctl.aws import errors as aws_errors
 from emrctl.errors import ProvisioningError
 from emrctl.preflight import account, capacity, declared, identity, instances, network, storage
 from emrctl.preflight.finding import Finding, Look, Topic, looked
-from emrctl.specs import ProjectSpec, refuse_local
+from emrctl.spec import ProjectSpec, refuse_local
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target

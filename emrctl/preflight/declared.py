@@ -8,7 +8,7 @@ from typing import Any
 from emrctl import bundled, launching
 from emrctl.engine.monitor import Declared, Made, evaluate
 from emrctl.preflight.finding import Finding, Look, Topic, error, warning
-from emrctl.specs import ProjectSpec, waivers
+from emrctl.spec import ProjectSpec, waivers
 
 _EVERY_PORT = (0, 65_535)
 _WORLD = ("0.0.0.0/0", "::/0")

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from emrctl.aws import errors
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
     from emrctl.engine.monitor import Declared
-    from emrctl.specs import AnyClusterSpec, ClusterSpec, Ec2ClusterSpec
+    from emrctl.spec import AnyClusterSpec, ClusterSpec, Ec2ClusterSpec
 
 ROOM_FOR_ADDRESSES = 5
 

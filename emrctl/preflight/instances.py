@@ -11,8 +11,8 @@ from emrctl import launching
 from emrctl.aws import instance_types
 from emrctl.errors import EmrctlError
 from emrctl.preflight.finding import Finding, Look, Topic, absent, error, warning
-from emrctl.specs import MachineSpec
-from emrctl.specs.ec2 import CALLER, NOBODY
+from emrctl.spec import MachineSpec
+from emrctl.spec.ec2 import CALLER, NOBODY
 
 _MISSING = ("InvalidAMIID.NotFound", "InvalidAMIID.Unavailable", "InvalidAMIID.Malformed")
 

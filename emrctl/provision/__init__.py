@@ -22,7 +22,7 @@ from emrctl.provision.observed import Cluster, Node, find_cluster, list_clusters
 from emrctl.provision.power import end_workers, start, stop, woken
 from emrctl.provision.programs import cluster_program, storage_program
 from emrctl.provision.standing import adopt, drift, export, history, outputs, refresh
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target

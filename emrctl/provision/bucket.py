@@ -8,7 +8,7 @@ from emrctl import bundled
 from emrctl.aws.translate import translated
 from emrctl.engine.kind import absent
 from emrctl.errors import NotFoundError, ProvisioningError
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target

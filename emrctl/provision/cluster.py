@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from emrctl import costs
-from emrctl.specs import AnyClusterSpec, ProjectSpec
+from emrctl.spec import AnyClusterSpec, ProjectSpec
 
 ENDED = ("TERMINATED", "TERMINATED_WITH_ERRORS")
 STILL = ("STOPPING", "STOPPED")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from emrctl.engine.base import Engine, StackState
 from emrctl.errors import UsageError
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target

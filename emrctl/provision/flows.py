@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from emrctl.aws.listing import tags
 from emrctl.errors import EmrctlError
 from emrctl.provision.cluster import ENDED, EVENT_LOGS, Cluster, Node, hourly_usd
-from emrctl.specs import AnyClusterSpec, ClusterSpec, ProjectSpec
+from emrctl.spec import AnyClusterSpec, ClusterSpec, ProjectSpec
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target

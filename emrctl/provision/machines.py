@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from emrctl.aws.listing import instances, tags
 from emrctl.provision.cluster import ENDED, EVENT_LOGS, Cluster, Node, hourly_usd
-from emrctl.specs import AnyClusterSpec, Ec2ClusterSpec, ProjectSpec
-from emrctl.specs.ec2 import NOBODY
+from emrctl.spec import AnyClusterSpec, Ec2ClusterSpec, ProjectSpec
+from emrctl.spec.ec2 import NOBODY
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target

@@ -10,7 +10,7 @@ from emrctl.errors import CredentialsError, NotFoundError
 from emrctl.provision.cluster import Cluster, Node
 from emrctl.provision.flows import clusters as of_emr
 from emrctl.provision.machines import clusters as of_instances
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target

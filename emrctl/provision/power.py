@@ -14,7 +14,7 @@ from emrctl.errors import NotFoundError, ProvisioningError, WaitTimeoutError
 from emrctl.provision.cluster import Cluster
 from emrctl.provision.machines import described
 from emrctl.provision.observed import find_cluster
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target

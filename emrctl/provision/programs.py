@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from emrctl import bundled
 from emrctl.engine.base import Program
 from emrctl.provision.bucket import settings
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target

@@ -11,7 +11,7 @@ from emrctl.errors import NotFoundError
 from emrctl.provision.bucket import find_bucket
 from emrctl.provision.engines import engine_for
 from emrctl.provision.programs import storage_program
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target

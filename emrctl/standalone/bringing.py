@@ -14,7 +14,7 @@ from emrctl.standalone.plan import NODE, Files, Plan, Stage, read_scripts
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
     from emrctl.provision import Cluster
-    from emrctl.specs import ProjectSpec
+    from emrctl.spec import ProjectSpec
 
 # No script of ours takes that long; a user's own may, and is told apart from one that hangs.
 _SCRIPT_S = 3600

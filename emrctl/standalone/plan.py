@@ -21,7 +21,7 @@ from emrctl import bundled, executors, staging
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
     from emrctl.provision import Cluster, Node
-    from emrctl.specs import ProjectSpec
+    from emrctl.spec import ProjectSpec
 
 NODE = "emrctl"
 _OURS = f"{NODE}/bootstrap"

@@ -14,7 +14,7 @@ from emrctl.aws import target as targets
 from emrctl.aws.target import Target
 from emrctl.cli.__main__ import main
 from emrctl.errors import SpecError
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec
 from tests.recorded import Recorded, refused
 
 

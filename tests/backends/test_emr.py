@@ -13,11 +13,11 @@ from emrctl import runs
 from emrctl.aws.target import Target
 from emrctl.backends.base import SilenceError, Step, StepSpec
 from emrctl.backends.emr import EmrBackend, _interrupted
-from emrctl.config import Config
 from emrctl.emulator.fake import FakeLife
 from emrctl.errors import CredentialsError, EmrctlError, NotFoundError, ProvisioningError
 from emrctl.progress import Progress
-from emrctl.specs import JobSpec, ProjectSpec
+from emrctl.spec import JobSpec, ProjectSpec
+from emrctl.spec.config import Config
 from emrctl.store import Run
 from emrctl.workspace import Workspace
 from tests.backends.troubles import RATE_EXCEEDED, refusing, share

@@ -6,7 +6,7 @@ import pytest
 
 from emrctl.backends import spark
 from emrctl.errors import UsageError
-from emrctl.specs import SparkSettings
+from emrctl.spec import SparkSettings
 
 PROGRAM = spark.Program(
     script="s3://b/svm.py", py_files=("s3://b/c.py",), arguments=("--one", "a b")

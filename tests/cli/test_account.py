@@ -18,7 +18,7 @@ import pytest
 from emrctl import doctor, provision
 from emrctl.aws.target import Target
 from emrctl.emulator.fake import FakeLife
-from emrctl.specs import ClusterSpec
+from emrctl.spec import ClusterSpec
 
 Emrctl = Callable[..., tuple[int, str, str]]
 YAML = "project: pets\ncluster: {core: {count: 2}, bootstrap: [python.sh]}\n"

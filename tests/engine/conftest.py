@@ -24,7 +24,7 @@ from emrctl.engine.base import Engine, Event, Outcome, Plan
 from emrctl.engine.embedded import EmbeddedEngine
 from emrctl.engine.place import local_place
 from emrctl.engine.pulumi import PulumiEngine
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec
 
 ENGINES = ("embedded", pytest.param("pulumi", marks=pytest.mark.engine))
 SETTINGS = {"account": "123456789012", "region": "us-east-1"}

@@ -246,7 +246,7 @@ def test_what_is_no_longer_declared_is_deleted(work: Work) -> None:
 
 
 def test_what_is_protected_needs_force(work: Work) -> None:
-    from emrctl.specs import ProjectSpec
+    from emrctl.spec import ProjectSpec
     from stacks import program
 
     settings = {"account": "1", "region": "us-east-1"}

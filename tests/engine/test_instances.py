@@ -14,7 +14,7 @@ from emrctl.engine import local_aws
 from emrctl.engine.base import Outcome, Plan
 from emrctl.engine.local_aws import KINDS
 from emrctl.errors import ProvisioningError
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec
 from tests.engine.conftest import SETTINGS, STACK, Work, made, pulumi_engine
 
 IMAGES = {"image_primary": "ami-0a", "image_worker": "ami-0a"}

@@ -21,7 +21,7 @@ from emrctl.engine.pulumi import PulumiEngine
 from emrctl.engine.served import served
 from emrctl.errors import CredentialsError, ProvisioningError
 from emrctl.provision.programs import storage_program
-from emrctl.specs import EngineSpec, ProjectSpec
+from emrctl.spec import EngineSpec, ProjectSpec
 
 AWS = Target(kind="aws", region="eu-west-1")
 

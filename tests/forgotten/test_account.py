@@ -15,7 +15,7 @@ from emrctl.aws.target import Target
 from emrctl.emulator.fake import FakeLife
 from emrctl.errors import ProvisioningError
 from emrctl.forgotten import stacks
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec
 from tests.backends.troubles import refusing
 
 LATER = datetime.now(UTC) + timedelta(days=1)

@@ -15,7 +15,7 @@ from emrctl import forgotten, provision
 from emrctl.aws import target as targets
 from emrctl.aws.target import Target
 from emrctl.forgotten import networks, stacks
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec
 from tests.backends.troubles import refusing
 from tests.engine.conftest import quick_aws
 from tests.recorded import Recorded, refused

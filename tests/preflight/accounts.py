@@ -9,7 +9,7 @@ from typing import Any
 from emrctl import preflight
 from emrctl.aws.target import Target
 from emrctl.preflight import Finding
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec
 from tests.recorded import Answer, Recorded, refused
 
 ACCOUNT = "123456789012"

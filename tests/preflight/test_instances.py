@@ -11,7 +11,7 @@ import pytest
 from emrctl import launching, preflight
 from emrctl.errors import ProvisioningError
 from emrctl.preflight import Finding
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec
 from tests.preflight.accounts import HEALTHY, TARGET, instances
 from tests.recorded import Answer, Recorded, refused
 

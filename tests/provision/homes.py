@@ -8,7 +8,7 @@ from typing import Any
 from emrctl import provision
 from emrctl.aws.target import Target
 from emrctl.provision import Cluster
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec
 
 
 class Home:

@@ -17,7 +17,7 @@ from emrctl.aws.target import Target
 from emrctl.engine.base import Event, Plan
 from emrctl.errors import CredentialsError, NotFoundError, ProvisioningError, UsageError
 from emrctl.provision import Cluster
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec
 from tests.engine.conftest import quick_aws
 
 BUCKET = "pets-emrctl-123456789012-us-east-1"

@@ -9,7 +9,7 @@ import pytest
 from emrctl import provision
 from emrctl.emulator.fake import FakeLife
 from emrctl.errors import NotFoundError, ProvisioningError, SpecError
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec
 from tests.backends.troubles import refusing
 from tests.provision.homes import Home, pets
 

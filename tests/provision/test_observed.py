@@ -7,7 +7,7 @@ import pytest
 from emrctl import provision
 from emrctl.aws import target as targets
 from emrctl.aws.target import Target
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec
 from tests.recorded import Recorded
 
 FLEETS = {"core": {"types": [{"type": "m5.xlarge"}], "spot": 2}}

@@ -12,7 +12,7 @@ from emrctl.errors import NotFoundError
 from emrctl.reach import addresses
 from emrctl.reach.addresses import Address, Page
 from emrctl.reach.trouble import UnreachableError
-from emrctl.specs import ClusterSpec, Ec2ClusterSpec
+from emrctl.spec import ClusterSpec, Ec2ClusterSpec
 from tests.reach.ways import CLUSTER
 
 STANDALONE = replace(CLUSTER, id="i-1", spec=Ec2ClusterSpec())

@@ -10,7 +10,7 @@ import pytest
 from emrctl.aws.target import Target
 from emrctl.provision import Cluster
 from emrctl.reach import addresses, pages
-from emrctl.specs import ClusterSpec
+from emrctl.spec import ClusterSpec
 
 pytestmark = pytest.mark.yarn
 

@@ -15,7 +15,7 @@ from emrctl.errors import NotFoundError
 from emrctl.provision import machines
 from emrctl.reach import addresses, hostkeys, pages
 from emrctl.reach.trouble import HostKeyError, UnreachableError
-from emrctl.specs import Ec2ClusterSpec
+from emrctl.spec import Ec2ClusterSpec
 from tests.reach.sshd import Sshd
 from tests.reach.ways import CLUSTER, OPENER, served, ssm
 

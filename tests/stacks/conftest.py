@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from emrctl.engine.monitor import Declared, Made, evaluate
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec
 from stacks import program
 
 SETTINGS = {

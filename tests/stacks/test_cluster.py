@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from emrctl.errors import SpecError
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec
 
 Evaluate = Callable[[ProjectSpec], Any]
 PETS = ProjectSpec(project="pets")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from emrctl.engine.monitor import Declared
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec
 
 Evaluate = Callable[[ProjectSpec], Any]
 KEY = "arn:aws:kms:eu-central-1:123456789012:key/k"

@@ -11,7 +11,7 @@ import pytest
 from emrctl import launching
 from emrctl.aws.target import Target
 from emrctl.engine.monitor import Declared, Made, evaluate
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec
 
 MAIN = Path(__file__).parents[2] / "stacks" / "__main__.py"
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec
 from stacks import iam
 
 ROOT = Path(__file__).parents[2]

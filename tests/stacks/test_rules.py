@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from emrctl.engine.monitor import Declared
-from emrctl.specs import ProjectSpec
-from emrctl.specs.waivers import DEFAULTS, of_kind
+from emrctl.spec import ProjectSpec
+from emrctl.spec.waivers import DEFAULTS, of_kind
 from stacks import ruleset
 
 Evaluate = Callable[[ProjectSpec], Any]

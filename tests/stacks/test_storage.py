@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec
 
 Evaluate = Callable[[ProjectSpec], Any]
 PETS = ProjectSpec(project="pets")

@@ -12,8 +12,8 @@ from emrctl.aws.target import Target
 from emrctl.backends.ec2 import Ec2Backend
 from emrctl.provision import Cluster
 from emrctl.reach.primary import Primary
-from emrctl.specs import ProjectSpec
-from emrctl.specs.ec2 import NOBODY
+from emrctl.spec import ProjectSpec
+from emrctl.spec.ec2 import NOBODY
 from tests.emulator.ec2nodes import Ec2Nodes
 
 BUCKET = "pets-emrctl-123456789012-us-east-1"

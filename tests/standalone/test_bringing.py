@@ -23,7 +23,7 @@ from emrctl.provision import Cluster
 from emrctl.reach import hostkeys
 from emrctl.reach.primary import Primary
 from emrctl.reach.trouble import HostKeyError, NoKeyError
-from emrctl.specs.ec2 import WorkersSpec
+from emrctl.spec.ec2 import WorkersSpec
 from emrctl.standalone.bringing import brought_up
 from emrctl.standalone.crew import Crew
 from emrctl.standalone.trouble import NodesFailedError

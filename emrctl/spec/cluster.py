@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, ValidationError
 from pydantic_core import InitErrorDetails
 
-from emrctl.specs.cluster import ClusterSpec
-from emrctl.specs.ec2 import Ec2ClusterSpec
+from emrctl.spec.ec2 import Ec2ClusterSpec
+from emrctl.spec.emr import ClusterSpec
 
 KINDS: dict[str, type[ClusterSpec | Ec2ClusterSpec]] = {
     "emr": ClusterSpec,

@@ -8,8 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from emrctl.errors import SpecError
-from emrctl.specs import ClusterSpec, ProjectSpec, aws_alone, memory_mb, refuse_local
-from emrctl.specs.local import AWS_ALONE
+from emrctl.spec import ClusterSpec, ProjectSpec, aws_alone, memory_mb, refuse_local
+from emrctl.spec.localhost import AWS_ALONE
 
 FLEETS: dict[str, Any] = {
     "core": {"types": [{"type": "r5.xlarge"}, {"type": "m5.2xlarge", "weight": 2}], "spot": 5}

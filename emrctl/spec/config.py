@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emrctl import yamlfile
 from emrctl.errors import UsageError
-from emrctl.specs import ProjectSpec
+from emrctl.spec import ProjectSpec, yaml
 
 FILE_NAME = "emrctl.yaml"
 STATE_FOLDER = ".emrctl"
@@ -66,7 +65,7 @@ def load(file: Path | None = None, flags: Mapping[str, Any] | None = None) -> Co
     `flags` maps dotted keys to values that were typed; None values are left out.
     """
     path = file or find()
-    document = yamlfile.read(path)
+    document = yaml.read(path)
     value = _copy(document.value)
     sources = dict(_written(document.value, (), document))
     typed = {key: item for key, item in (flags or {}).items() if item is not None}
@@ -75,7 +74,7 @@ def load(file: Path | None = None, flags: Mapping[str, Any] | None = None) -> Co
         for key, item in layer.items():
             sources[key] = _origin(key, mark)
             _put(value, key.split("."), item, sources[key])
-    project = yamlfile.check(ProjectSpec, _with_origins(document, sources, layers), value)
+    project = yaml.check(ProjectSpec, _with_origins(document, sources, layers), value)
     return Config(project=project, root=path.absolute().parent, sources=sources)
 
 
@@ -131,20 +130,20 @@ def _put(value: dict[str, Any], path: list[str], item: Any, source: str) -> None
 
 
 def _with_origins(
-    document: yamlfile.Document,
+    document: yaml.Document,
     sources: Mapping[str, str],
     layers: list[tuple[dict[str, Any], str]],
-) -> yamlfile.Document:
+) -> yaml.Document:
     """The document, with complaints about a layer's keys pointing at the variable or the flag."""
     layered = {tuple(key.split(".")): sources[key] for layer, _ in layers for key in layer}
     return _Layered(document.file, document.value, document.lines, layered)
 
 
 @dataclass(frozen=True)
-class _Layered(yamlfile.Document):
+class _Layered(yaml.Document):
     origins: Mapping[tuple[str, ...], str]
 
-    def where(self, path: yamlfile.KeyPath) -> str:
+    def where(self, path: yaml.KeyPath) -> str:
         for length in range(len(path), 0, -1):
             origin = self.origins.get(tuple(map(str, path[:length])))
             if origin is not None:
@@ -152,9 +151,7 @@ class _Layered(yamlfile.Document):
         return super().where(path)
 
 
-def _written(
-    value: Any, path: yamlfile.KeyPath, document: yamlfile.Document
-) -> Iterator[tuple[str, str]]:
+def _written(value: Any, path: yaml.KeyPath, document: yaml.Document) -> Iterator[tuple[str, str]]:
     """Each key of the file that holds a value and no further keys, with its line."""
     inner = value.items() if isinstance(value, dict) else enumerate(value or ())
     for key, item in inner:

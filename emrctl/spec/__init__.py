@@ -3,23 +3,22 @@
 Every model refuses unknown keys. The models' field names are the keys of `emrctl.yaml`.
 """
 
-from emrctl.specs.base import Count, Memory, Name, Properties, Spec, Texts, memory_mb
-from emrctl.specs.cluster import BootstrapSpec, Classification, ClusterSpec
-from emrctl.specs.clusters import AnyClusterSpec
-from emrctl.specs.ec2 import DisksSpec, Ec2ClusterSpec, MachineSpec, WorkersSpec
-from emrctl.specs.engine import EngineSpec
-from emrctl.specs.jobs import DeployMode, ExperimentSpec, JobSpec, SparkSettings
-from emrctl.specs.local import aws_alone, refuse_local
-from emrctl.specs.nodes import (
-    FleetSpec,
-    FleetsSpec,
-    FleetTypeSpec,
-    GroupSpec,
-    ScalingSpec,
-    TaskSpec,
+from emrctl.spec.cluster import AnyClusterSpec
+from emrctl.spec.ec2 import DisksSpec, Ec2ClusterSpec, MachineSpec, WorkersSpec
+from emrctl.spec.emr import BootstrapSpec, Classification, ClusterSpec
+from emrctl.spec.engine import EngineSpec
+from emrctl.spec.jobs import DeployMode, ExperimentSpec, JobSpec, SparkSettings
+from emrctl.spec.localhost import aws_alone, refuse_local
+from emrctl.spec.network_security import (
+    BucketSpec,
+    NetworkSpec,
+    RolesSpec,
+    SecuritySpec,
+    StorageSpec,
 )
-from emrctl.specs.place import BucketSpec, NetworkSpec, RolesSpec, SecuritySpec, StorageSpec
-from emrctl.specs.project import ProjectSpec
+from emrctl.spec.nodes import FleetSpec, FleetsSpec, FleetTypeSpec, GroupSpec, ScalingSpec, TaskSpec
+from emrctl.spec.project import ProjectSpec
+from emrctl.spec.types import Count, Memory, Name, Properties, Spec, Texts, memory_mb
 
 __all__ = [
     "AnyClusterSpec",

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from emrctl import config
 from emrctl.errors import UsageError
+from emrctl.spec import config
 
 PATTERN = "^[a-z][a-z0-9-]{0,30}[a-z0-9]$"
 YAML = """\

@@ -7,20 +7,20 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from emrctl.errors import SpecError
-from emrctl.specs.base import Name, Properties, Spec
-from emrctl.specs.cluster import BootstrapSpec, ClusterSpec
-from emrctl.specs.clusters import ClusterField
-from emrctl.specs.ec2 import Ec2ClusterSpec
-from emrctl.specs.engine import EngineSpec
-from emrctl.specs.jobs import ExperimentSpec, JobSpec
-from emrctl.specs.place import StorageSpec
+from emrctl.spec.cluster import ClusterField
+from emrctl.spec.ec2 import Ec2ClusterSpec
+from emrctl.spec.emr import BootstrapSpec, ClusterSpec
+from emrctl.spec.engine import EngineSpec
+from emrctl.spec.jobs import ExperimentSpec, JobSpec
+from emrctl.spec.network_security import StorageSpec
+from emrctl.spec.types import Name, Properties, Spec
 
 
 class ProjectSpec(Spec):
     """All of `emrctl.yaml`.
 
     `waivers` maps rules of checkov and Security Hub that this project does not hold to the reason;
-    those of `emrctl.specs.waivers` are there already.
+    those of `emrctl.spec.waivers` are there already.
     """
 
     project: Name

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from emrctl import config
 from emrctl.errors import SpecError, UsageError
-from emrctl.specs import ClusterSpec, Ec2ClusterSpec, ProjectSpec, aws_alone, refuse_local
-from emrctl.specs.local import AWS_ALONE_EC2
+from emrctl.spec import ClusterSpec, Ec2ClusterSpec, ProjectSpec, aws_alone, config, refuse_local
+from emrctl.spec.localhost import AWS_ALONE_EC2
 
 DISK_KEY = "arn:aws:kms:us-east-1:1:key/k"
 

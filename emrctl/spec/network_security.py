@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from emrctl.specs.base import BucketName, Count, Properties, Spec
+from emrctl.spec.types import BucketName, Count, Properties, Spec
 
 Arn = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:")]
 VpcId = Annotated[str, Field(pattern=r"^vpc-[0-9a-z]+$")]

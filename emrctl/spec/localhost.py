@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from emrctl.errors import SpecError
 
 if TYPE_CHECKING:
-    from emrctl.specs.project import ProjectSpec
+    from emrctl.spec.project import ProjectSpec
 
 # Dotted keys; what differs from its default here needs AWS.
 _BOTH = (

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from emrctl.specs.base import Count, Memory, Name, Properties, Spec, Texts
+from emrctl.spec.types import Count, Memory, Name, Properties, Spec, Texts
 
 DeployMode = Literal["client", "cluster"]
 

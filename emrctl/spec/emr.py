@@ -7,15 +7,15 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from emrctl.aws import instance_types
-from emrctl.specs.base import Name, Properties, Spec, Texts, Usd
-from emrctl.specs.nodes import FleetSpec, FleetsSpec, GroupSpec, ScalingSpec, TaskSpec
-from emrctl.specs.place import (
+from emrctl.spec.network_security import (
     BucketSpec,
     NetworkSpec,
     RolesSpec,
     SecuritySpec,
     without_kerberos,
 )
+from emrctl.spec.nodes import FleetSpec, FleetsSpec, GroupSpec, ScalingSpec, TaskSpec
+from emrctl.spec.types import Name, Properties, Spec, Texts, Usd
 
 _EMR_LABEL = r"emr-(\d+)\.(\d+)\.(\d+)"
 _PRIMARIES = (1, 3)

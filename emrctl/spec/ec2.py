@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from emrctl.aws import instance_types
-from emrctl.specs.base import Count, Ec2TypeName, Name, Properties, Spec, Usd
-from emrctl.specs.cluster import BootstrapSpec, bucket_names, short_scripts
-from emrctl.specs.nodes import GroupSpec
-from emrctl.specs.place import Arn, BucketSpec, NetworkSpec, RolesSpec
+from emrctl.spec.emr import BootstrapSpec, bucket_names, short_scripts
+from emrctl.spec.network_security import Arn, BucketSpec, NetworkSpec, RolesSpec
+from emrctl.spec.nodes import GroupSpec
+from emrctl.spec.types import Count, Ec2TypeName, Name, Properties, Spec, Usd
 
 _AMI = r"^(ami-[0-9a-f]+|/[A-Za-z0-9_./{}-]+)$"
 _WHEELHOUSE = r"^s3://[a-z0-9][a-z0-9.-]+(/.*)?$"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from emrctl.specs.base import Count, InstanceTypeName, Name, Spec, Usd
+from emrctl.spec.types import Count, InstanceTypeName, Name, Spec, Usd
 
 VolumeType = Literal["gp3", "gp2", "io1", "io2", "st1", "sc1", "standard"]
 Units = Annotated[int, Field(ge=0)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import field_validator
 
-from emrctl.specs.base import Spec
+from emrctl.spec.types import Spec
 
 CLOUD = "cloud"
 
