@@ -11,7 +11,7 @@ from typing import Any
 
 import pulumi
 
-from emrctl import costs
+from emrctl.cost import estimate
 from emrctl.spec import ProjectSpec
 from stacks import ec2, emr, iam, network
 from stacks.storage import bucket as made_bucket
@@ -43,7 +43,7 @@ def cluster(
         "event_log_uri": f"s3://{name}/{emr.EVENT_LOGS}",
         "vpc_id": place.vpc_id,
         "subnet_id": place.subnet_ids[0],
-        "hourly_usd": round(costs.estimate(project).instances_usd, 4),
+        "hourly_usd": round(estimate.estimate(project).instances_usd, 4),
     }
     if project.cluster.kind == "ec2":
         outputs = _machines(project, settings, place, name)

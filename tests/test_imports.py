@@ -32,13 +32,13 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("emrctl.staging", "emrctl.capacity", "emrctl.executors", "emrctl.analysis"),
     ("emrctl.store", "emrctl.metrics", "emrctl.backends", "emrctl.engine"),
     ("stacks",),
-    ("emrctl.costs", "emrctl.places", "emrctl.launching"),
+    ("emrctl.cost.estimate", "emrctl.places", "emrctl.launching"),
     ("emrctl.aws.target", "emrctl.spec.config", "emrctl.bundled", "emrctl.aws.prices"),
     ("emrctl.spec.yaml", "emrctl.emulator"),
     ("emrctl.spec",),
     ("emrctl.aws.instance_types",),
     ("emrctl.aws",),
-    ("emrctl.errors", "emrctl.paths", "emrctl.ports"),
+    ("emrctl.cost", "emrctl.errors", "emrctl.paths", "emrctl.ports"),
 )
 # A library, and the modules that may import it.
 DOORS = {

@@ -16,8 +16,9 @@ import typer
 from emrctl import forgotten, provision
 from emrctl.aws.target import Target, resolve
 from emrctl.cli import options, render
+from emrctl.cost import resource
 from emrctl.errors import EmrctlError, ProvisioningError, UsageError
-from emrctl.forgotten import money, stacks
+from emrctl.forgotten import stacks
 from emrctl.spec import ProjectSpec
 from emrctl.spec import config as configuration
 from emrctl.workspace import Workspace
@@ -120,8 +121,8 @@ def _list(things: Sequence[forgotten.Thing], notes: Sequence[str]) -> None:
     running = [one.hourly_usd for one in things if one.kind != "bucket"]
     needless = [one.hourly_usd for one in things if one.endable and one.kind != "bucket"]
     typer.echo(
-        f"All of it costs {_usd(money.total(running))} USD an hour, what nobody needs "
-        f"{_usd(money.total(needless))} (buckets by what they hold)."
+        f"All of it costs {_usd(resource.total(running))} USD an hour, what nobody needs "
+        f"{_usd(resource.total(needless))} (buckets by what they hold)."
     )
 
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from emrctl.aws import listing
 from emrctl.aws.listing import tags
 from emrctl.aws.translate import translated
+from emrctl.cost.resource import instance, total, volume
 from emrctl.errors import EmrctlError
 from emrctl.forgotten.machines import ROLE_TAG, machine
-from emrctl.forgotten.money import instance, total, volume
 from emrctl.forgotten.networks import TAGGED, thing
 from emrctl.forgotten.networks import listed as network_parts
 from emrctl.forgotten.things import (

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from emrctl.aws.listing import tags
-from emrctl.forgotten.money import instance, total
+from emrctl.cost.resource import instance, total
 from emrctl.forgotten.networks import thing
 from emrctl.forgotten.things import CLUSTER, Thing, expiry
 from emrctl.provision.machines import first_made

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from emrctl.aws.listing import tags
-from emrctl.forgotten.money import beside
+from emrctl.cost.resource import beside
 from emrctl.forgotten.things import PROJECT, STACK, Thing
 
 if TYPE_CHECKING:

@@ -9,12 +9,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emrctl import costs, provision
+from emrctl import provision
 from emrctl.aws.translate import translated
 from emrctl.backends import death
+from emrctl.cost import estimate
+from emrctl.cost.resource import total
 from emrctl.errors import EmrctlError
 from emrctl.forgotten.listing import look
-from emrctl.forgotten.money import total
 from emrctl.forgotten.things import BUCKET, CLUSTER, Thing
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def standing(project: ProjectSpec, target: Target) -> Standing:
     return Standing(
         things=things,
         death=None if any(one.kind == CLUSTER for one in things) else _last_death(project, target),
-        coming_usd=costs.estimate(project).instances_usd if waits else 0.0,
+        coming_usd=estimate.estimate(project).instances_usd if waits else 0.0,
     )
 
 

@@ -9,8 +9,9 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from emrctl import costs, places
+from emrctl import places
 from emrctl.aws import errors as aws_errors
+from emrctl.cost import estimate
 from emrctl.errors import ProvisioningError
 from emrctl.preflight import account, capacity, declared, identity, instances, network, storage
 from emrctl.preflight.finding import Finding, Look, Topic, looked
@@ -69,7 +70,7 @@ def ready(project: ProjectSpec, target: Target) -> ProjectSpec:
     On localhost that is only what the emulator has not got; on AWS the account is looked at too,
     and its warnings are logged.
     """
-    costs.refuse_costly(project)
+    estimate.refuse_costly(project)
     if target.kind == "local":
         refuse_local(project)
     with aws_errors.explained("looking up the network"):

@@ -12,8 +12,9 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emrctl import bundled, costs, launching, preflight, staging
+from emrctl import bundled, launching, preflight, staging
 from emrctl.aws.translate import translated
+from emrctl.cost import estimate
 from emrctl.engine.base import Engine, Event, Outcome, Plan, Report
 from emrctl.errors import NotFoundError, ProvisioningError
 from emrctl.provision.bucket import bucket_name, empty, find_bucket, settings
@@ -74,7 +75,7 @@ def preview(
     known = settings(target) | launching.settings(project, target, make=False)
     program = cluster_program(project, known, bucket, scripts)
     cluster = woken(project, target, above.preview(project.cluster_stack, program))
-    cost = costs.estimate(project)
+    cost = estimate.estimate(project)
     priced = dataclasses.replace(
         cluster,
         ec2_usd=cost.ec2_usd,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from emrctl import costs
+from emrctl.cost import estimate
 from emrctl.spec import AnyClusterSpec, ProjectSpec
 
 ENDED = ("TERMINATED", "TERMINATED_WITH_ERRORS")
@@ -73,4 +73,4 @@ def hourly_usd(project: ProjectSpec, spec: AnyClusterSpec, state: str) -> float:
     """What the instances of a cluster cost an hour now: nothing where they stand still."""
     if state in ENDED + STILL:
         return 0.0
-    return costs.estimate(project.model_copy(update={"cluster": spec})).instances_usd
+    return estimate.estimate(project.model_copy(update={"cluster": spec})).instances_usd

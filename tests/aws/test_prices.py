@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from emrctl import costs
 from emrctl.aws import instance_types, prices
 from emrctl.aws import target as targets
 from emrctl.aws.target import Target
 from emrctl.cli.__main__ import main
+from emrctl.cost import estimate
 from emrctl.errors import SpecError
 from emrctl.spec import ProjectSpec
 from tests.recorded import Recorded, refused
@@ -136,7 +136,7 @@ def test_a_rate_says_where_it_is_from() -> None:
 
 
 def test_a_cluster_s_hour_by_its_parts() -> None:
-    cost = costs.estimate(_project())
+    cost = estimate.estimate(_project())
     assert cost.ec2_usd == pytest.approx(0.576)
     assert cost.emr_usd == pytest.approx(0.144)
     assert cost.other_usd == pytest.approx(3 * 64 * 0.08 / 730 + 3 * 0.005)
@@ -145,17 +145,17 @@ def test_a_cluster_s_hour_by_its_parts() -> None:
 
 
 def test_a_region_without_prices_is_told() -> None:
-    cost = costs.estimate(_project("eu-north-1", core={"type": "m6a.xlarge"}))
+    cost = estimate.estimate(_project("eu-north-1", core={"type": "m6a.xlarge"}))
     assert any("no prices of eu-north-1" in note for note in cost.notes)
     assert any("EMR's fee of m6a.xlarge" in note for note in cost.notes)
 
 
 def test_spot_is_paid_at_its_price_and_at_most_at_its_bid() -> None:
-    cost = costs.estimate(_project(core={"count": 10, "bid_usd": 0.1}))
+    cost = estimate.estimate(_project(core={"count": 10, "bid_usd": 0.1}))
     (line,) = [line for line in cost.lines if "spot" in line.what]
     assert line.ec2_usd == pytest.approx(1.0)
     assert line.emr_usd == pytest.approx(0.48)
-    dear = costs.estimate(_project(core={"count": 10, "bid_usd": 9.0}))
+    dear = estimate.estimate(_project(core={"count": 10, "bid_usd": 9.0}))
     (line,) = [line for line in dear.lines if "spot" in line.what]
     assert line.most_usd == pytest.approx(2.4)  # nobody pays more than on demand
 
@@ -168,7 +168,7 @@ FLEET: dict[str, Any] = {
 
 
 def test_a_fleet_is_told_by_its_dearest_choice() -> None:
-    cost = costs.estimate(_project(fleets={"core": FLEET}))
+    cost = estimate.estimate(_project(fleets={"core": FLEET}))
     spot, fixed = (
         next(line for line in cost.lines if line.what == what)
         for what in ("core r5.2xlarge spot", "core r5.2xlarge")
@@ -176,7 +176,7 @@ def test_a_fleet_is_told_by_its_dearest_choice() -> None:
     assert (spot.count, fixed.count) == (2, 1)
     assert spot.most_usd == pytest.approx(2 * 0.63)
     ends = {**FLEET, "on_timeout": "terminate", "types": [{"bid_percent": 50}]}
-    capped = costs.estimate(_project(fleets={"core": ends, "task": {**FLEET, "spot": 0}}))
+    capped = estimate.estimate(_project(fleets={"core": ends, "task": {**FLEET, "spot": 0}}))
     (line,) = [line for line in capped.lines if line.what == "core m5.xlarge spot"]
     assert line.most_usd == pytest.approx(4 * (0.096 + 0.048))
     assert any(line.what.startswith("task") for line in capped.lines)
@@ -192,27 +192,29 @@ def test_a_fleet_is_told_by_its_dearest_choice() -> None:
     ],
 )
 def test_scaling_counts_up_to_its_limit(cluster: dict[str, Any], more: int, usd: float) -> None:
-    cost = costs.estimate(_project(**cluster))
+    cost = estimate.estimate(_project(**cluster))
     (line,) = [line for line in cost.lines if line.what.startswith("scaling")]
     assert (line.count, line.usd) == (more, 0)
     assert line.most_usd == pytest.approx(usd)
 
 
 def test_ways_out_cost_too() -> None:
-    private = costs.estimate(_project(network={"private": True, "nat": True}))
+    private = estimate.estimate(_project(network={"private": True, "nat": True}))
     beside = {line.what: line.usd for line in private.lines}
     assert beside["endpoints"] == pytest.approx(0.02)
     assert beside["NAT gateway"] == pytest.approx(0.05)
     assert "public addresses" not in beside
-    theirs = costs.estimate(_project(network={"subnets": ["subnet-1"]}))
+    theirs = estimate.estimate(_project(network={"subnets": ["subnet-1"]}))
     assert not {line.what for line in theirs.lines} & {"public addresses", "endpoints"}
 
 
 def test_a_limit_refuses_with_the_numbers() -> None:
-    costs.refuse_costly(_project(max_hourly_cost=0.76))
-    costs.refuse_costly(_project())
+    estimate.refuse_costly(_project(max_hourly_cost=0.76))
+    estimate.refuse_costly(_project())
     with pytest.raises(SpecError) as caught:
-        costs.refuse_costly(_project(max_hourly_cost=0.5, core={"type": "m5.2xlarge", "count": 2}))
+        estimate.refuse_costly(
+            _project(max_hourly_cost=0.5, core={"type": "m5.2xlarge", "count": 2})
+        )
     said = str(caught.value)
     assert "can cost 1.236 USD an hour, and max_hourly_cost is 0.500" in said
     assert "core m5.2xlarge 0.960" in said
@@ -280,7 +282,7 @@ def test_refreshed_prices_win(aws: Recorded, capsys: pytest.CaptureFixture[str])
     assert prices.rate("r5.xlarge", "eu-west-1").fee_derived
     assert prices.rate("c5.xlarge", "eu-west-1").region == "us-east-1"
     assert "t3.micro" not in prices.file().read_text()
-    spot = costs.estimate(_project("eu-west-1", core={"bid_usd": 0.2}))
+    spot = estimate.estimate(_project("eu-west-1", core={"bid_usd": 0.2}))
     (line,) = [line for line in spot.lines if "spot" in line.what]
     assert line.ec2_usd == pytest.approx(0.1)
     assert line.most_usd == pytest.approx(0.248)

@@ -7,20 +7,20 @@ from typing import Any
 
 import pytest
 
-from emrctl import costs
 from emrctl.aws import instance_types, prices
+from emrctl.cost import estimate
 from emrctl.errors import SpecError
 from emrctl.spec import ProjectSpec
 
 GB_MONTH, ADDRESS = 0.08, 0.005
 
 
-def _cost(**cluster: Any) -> costs.Cost:
+def _cost(**cluster: Any) -> estimate.Cost:
     document = {"project": "pets", "cluster": {"kind": "ec2", **cluster}}
-    return costs.estimate(ProjectSpec.model_validate(document))
+    return estimate.estimate(ProjectSpec.model_validate(document))
 
 
-def _lines(cost: costs.Cost) -> dict[str, costs.Line]:
+def _lines(cost: estimate.Cost) -> dict[str, estimate.Line]:
     return {line.what: line for line in cost.lines}
 
 
@@ -28,13 +28,13 @@ def test_instances_disks_and_addresses_without_emr_s_fee() -> None:
     found = _cost(worker={"count": 4, "type": "r5.xlarge", "spot": False, "root_gb": 100})
     assert found.ec2_usd == pytest.approx(0.192 + 4 * 0.252)
     assert (found.emr_usd, found.instances_usd) == (0.0, found.ec2_usd)
-    disks = (64 + 4 * 100) * GB_MONTH / costs.HOURS_A_MONTH
+    disks = (64 + 4 * 100) * GB_MONTH / estimate.HOURS_A_MONTH
     assert found.other_usd == pytest.approx(disks + 5 * ADDRESS)
     assert found.hourly_usd == pytest.approx(found.most_usd)
 
 
 def test_it_is_emr_s_price_less_the_fee() -> None:
-    emr = costs.estimate(ProjectSpec(project="pets"))
+    emr = estimate.estimate(ProjectSpec(project="pets"))
     assert _cost(worker={"spot": False}).ec2_usd == pytest.approx(emr.ec2_usd)
     assert emr.emr_usd > 0
 
@@ -72,12 +72,12 @@ def test_in_a_network_that_exists_only_what_is_the_cluster_s_own() -> None:
 def test_the_limit_is_held_against_the_most() -> None:
     document = {"kind": "ec2", "worker": {"bid_usd": 0.05}, "max_hourly_cost": 0.4}
     fits = ProjectSpec.model_validate({"project": "pets", "cluster": document})
-    costs.refuse_costly(fits)
+    estimate.refuse_costly(fits)
     dear = ProjectSpec.model_validate(
         {"project": "pets", "cluster": {**document, "worker": {"bid_usd": 0.15}}}
     )
     with pytest.raises(SpecError, match=r"max_hourly_cost is 0\.400"):
-        costs.refuse_costly(dear)
+        estimate.refuse_costly(dear)
 
 
 def test_no_note_speaks_of_emr_s_fee() -> None:

@@ -1,0 +1,1 @@
+"""What clusters, runs and single resources cost."""
