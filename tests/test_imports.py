@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("emrctl.doctor",),
     ("emrctl.standalone",),
-    ("emrctl.forgotten", "emrctl.reach"),
+    ("emrctl.cleanup", "emrctl.reach"),
     ("emrctl.provision",),
     ("emrctl.preflight", "emrctl.certificates"),
     ("emrctl.staging", "emrctl.capacity", "emrctl.executors", "emrctl.analysis"),

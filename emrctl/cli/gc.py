@@ -13,12 +13,12 @@ from typing import Annotated
 
 import typer
 
-from emrctl import forgotten, provision
+from emrctl import cleanup, provision
 from emrctl.aws.target import Target, resolve
+from emrctl.cleanup import failed_up
 from emrctl.cli import options, render
 from emrctl.cost import resource
 from emrctl.errors import EmrctlError, ProvisioningError, UsageError
-from emrctl.forgotten import stacks
 from emrctl.spec import ProjectSpec
 from emrctl.spec import config as configuration
 from emrctl.workspace import Workspace
@@ -84,21 +84,21 @@ def _target(kind: str | None, region: str | None) -> Target:
     return resolve(project.target, project.region, project.profile)
 
 
-def _seen(target: Target, wanted: _Wanted) -> tuple[tuple[forgotten.Thing, ...], tuple[str, ...]]:
-    regions = forgotten.all_regions(target) if wanted.all_regions else ()
-    found = forgotten.look(target, regions)
-    scope = forgotten.Scope(
+def _seen(target: Target, wanted: _Wanted) -> tuple[tuple[cleanup.Thing, ...], tuple[str, ...]]:
+    regions = cleanup.all_regions(target) if wanted.all_regions else ()
+    found = cleanup.look(target, regions)
+    scope = cleanup.Scope(
         now=datetime.now(UTC),
         complete=wanted.all_regions or target.endpoint is not None,
         blind=found.blind,
         buckets=wanted.buckets,
     )
-    judged = forgotten.judge(found.things, scope)
+    judged = cleanup.judge(found.things, scope)
     mine = tuple(one for one in judged if wanted.project in {None, one.project})
     return mine, found.notes
 
 
-def _list(things: Sequence[forgotten.Thing], notes: Sequence[str]) -> None:
+def _list(things: Sequence[cleanup.Thing], notes: Sequence[str]) -> None:
     for note in notes:
         render.note(f"not looked at: {note}")
     if not things:
@@ -134,7 +134,7 @@ def _usd(cost: float | None) -> str:
     return "?" if cost is None else f"{cost:.3f}"
 
 
-def _agreed(chosen: Sequence[forgotten.Thing], *, yes: bool, ask: bool) -> bool:
+def _agreed(chosen: Sequence[cleanup.Thing], *, yes: bool, ask: bool) -> bool:
     """Whether to end them; where nobody can be asked, the flag is named and nothing ends."""
     if not chosen or yes:
         return bool(chosen)
@@ -145,20 +145,20 @@ def _agreed(chosen: Sequence[forgotten.Thing], *, yes: bool, ask: bool) -> bool:
 
 
 def _end(
-    workspace: Workspace | None, target: Target, chosen: Sequence[forgotten.Thing]
-) -> forgotten.End:
+    workspace: Workspace | None, target: Target, chosen: Sequence[cleanup.Thing]
+) -> cleanup.End:
     """First each stack by the engine whose state is here, then the rest by its tags."""
-    rest: Sequence[forgotten.Thing] = chosen
+    rest: Sequence[cleanup.Thing] = chosen
     if workspace is not None:
         root = workspace.config.root
-        rest = stacks.by_engine(workspace.project, target, root, chosen, render.note)
-    ended = forgotten.end(target, rest, render.note)
+        rest = failed_up.by_engine(workspace.project, target, root, chosen, render.note)
+    ended = cleanup.end(target, rest, render.note)
     by_engine = tuple(one for one in chosen if one not in rest)
-    return forgotten.End(gone=by_engine + ended.gone, stay=ended.stay)
+    return cleanup.End(gone=by_engine + ended.gone, stay=ended.stay)
 
 
 def _document(
-    things: Sequence[forgotten.Thing], notes: Sequence[str], ended: forgotten.End | None
+    things: Sequence[cleanup.Thing], notes: Sequence[str], ended: cleanup.End | None
 ) -> None:
     found = {"things": [asdict(one) for one in things], "notes": list(notes), "ended": None}
     if ended is not None:
@@ -167,7 +167,7 @@ def _document(
     render.json_document(found)
 
 
-def _exit_with(ended: forgotten.End | None) -> None:
+def _exit_with(ended: cleanup.End | None) -> None:
     """Nothing where all is gone; `ProvisioningError` with the first that is not."""
     if ended is None:
         return
@@ -208,7 +208,7 @@ def _is_ours(error: ProvisioningError) -> bool:
 def _tell(workspace: Workspace) -> None:
     project = workspace.project
     try:
-        found = stacks.standing(project, workspace.target)
+        found = failed_up.standing(project, workspace.target)
     except EmrctlError as error:
         render.note(f"What exists could not be seen ({error.message}): `emrctl gc` lists it.")
         return

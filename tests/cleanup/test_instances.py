@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from emrctl import forgotten, provision
+from emrctl import cleanup, provision
 from emrctl.aws import target as targets
 from emrctl.aws.target import Target
-from emrctl.forgotten import networks, stacks
+from emrctl.cleanup import discover_network, failed_up
 from emrctl.spec import ProjectSpec
 from tests.backends.troubles import refusing
 from tests.engine.conftest import quick_aws
@@ -41,21 +41,21 @@ def made(aws: Target, tmp_path: Path) -> provision.Cluster:
     return provision.up(SPEC, aws, tmp_path)
 
 
-def _judged(target: Target, hours: float = 1) -> tuple[forgotten.Thing, ...]:
-    found = forgotten.look(target)
+def _judged(target: Target, hours: float = 1) -> tuple[cleanup.Thing, ...]:
+    found = cleanup.look(target)
     assert found.notes == ()
-    scope = forgotten.Scope(
+    scope = cleanup.Scope(
         now=datetime.now(UTC) + timedelta(hours=hours), complete=True, blind=found.blind
     )
-    return forgotten.judge(found.things, scope)
+    return cleanup.judge(found.things, scope)
 
 
 def _kinds(things: Any) -> Counter[str]:
     return Counter(one.kind for one in things)
 
 
-def _end(target: Target, things: Any) -> forgotten.End:
-    return forgotten.end(target, things, lambda _line: None)
+def _end(target: Target, things: Any) -> cleanup.End:
+    return cleanup.end(target, things, lambda _line: None)
 
 
 def test_the_primary_stands_for_its_cluster(aws: Target, made: provision.Cluster) -> None:
@@ -101,7 +101,7 @@ def test_what_stands_still_costs_its_disks_alone_and_expires_all_the_same(
 
 def test_instances_are_seen_where_nobody_may_ask_emr(aws: Target, made: provision.Cluster) -> None:
     with refusing(lambda _operation: ("AccessDeniedException", "not you")):
-        found = forgotten.look(aws)
+        found = cleanup.look(aws)
     assert _kinds(found.things)["instance"] == 2
     assert found.blind == {aws.region}
     [note] = found.notes
@@ -111,7 +111,7 @@ def test_instances_are_seen_where_nobody_may_ask_emr(aws: Target, made: provisio
 def test_standing_says_what_there_is_and_what_it_costs(
     aws: Target, made: provision.Cluster
 ) -> None:
-    found = stacks.standing(SPEC, aws)
+    found = failed_up.standing(SPEC, aws)
     assert (found.death, found.coming_usd) == (None, 0.0)
     assert "1 cluster, 2 instances" in str(found)
     provision.down(SPEC, aws, Path("/nowhere"))
@@ -121,14 +121,14 @@ def test_the_laptop_s_own_stack_is_taken_down_by_its_engine(
     aws: Target, made: provision.Cluster, tmp_path: Path
 ) -> None:
     chosen = [one for one in _judged(aws, hours=3) if one.endable]
-    left = stacks.by_engine(SPEC, aws, tmp_path, chosen, lambda _line: None)
+    left = failed_up.by_engine(SPEC, aws, tmp_path, chosen, lambda _line: None)
     assert left == ()
     assert provision.stacks(SPEC, aws, tmp_path)[0].stack == "pets-storage"
 
 
 def test_another_region_is_not_touched(aws: Target, made: provision.Cluster) -> None:
     elsewhere = dataclasses.replace(aws, region="eu-central-1")
-    kinds = _kinds(forgotten.look(elsewhere).things)
+    kinds = _kinds(cleanup.look(elsewhere).things)
     assert "instance" not in kinds
 
 
@@ -163,7 +163,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorded]:
 
 def test_a_placement_group_on_aws_goes_too(recorded: Recorded) -> None:
     target = Target(kind="aws", region="us-east-1", poll_s=0.01)
-    [group] = networks.listed(target)
+    [group] = discover_network.listed(target)
     assert (group.kind, group.id, group.stack) == ("placement group", "pets-x", "pets-x")
     assert _end(target, [group]).gone == (group,)
     assert recorded.calls[-1] == ("DeletePlacementGroup", {"GroupName": "pets-x"})

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from emrctl import forgotten, provision
+from emrctl import cleanup, provision
 from emrctl.aws.target import Target
+from emrctl.cleanup import failed_up
 from emrctl.emulator.fake import FakeLife
 from emrctl.errors import ProvisioningError
-from emrctl.forgotten import stacks
 from emrctl.spec import ProjectSpec
 from tests.backends.troubles import refusing
 
@@ -33,11 +33,11 @@ def made(mocked: Target, life: FakeLife, tmp_path: Path) -> provision.Cluster:
     return provision.up(SPEC, mocked, tmp_path)
 
 
-def _judged(target: Target, *, buckets: bool = False) -> tuple[forgotten.Thing, ...]:
-    found = forgotten.look(target)
+def _judged(target: Target, *, buckets: bool = False) -> tuple[cleanup.Thing, ...]:
+    found = cleanup.look(target)
     assert found.notes == ()
-    scope = forgotten.Scope(now=LATER, complete=True, buckets=buckets, blind=found.blind)
-    return forgotten.judge(found.things, scope)
+    scope = cleanup.Scope(now=LATER, complete=True, buckets=buckets, blind=found.blind)
+    return cleanup.judge(found.things, scope)
 
 
 def _kinds(things: Any) -> Counter[str]:
@@ -68,7 +68,7 @@ def test_an_expired_cluster_ends_with_all_that_it_stood_on(
     _expire(mocked, made.id)
     chosen = [one for one in _judged(mocked) if one.endable]
     assert _kinds(chosen)["cluster"] == 1
-    found = forgotten.end(mocked, chosen, _say)
+    found = cleanup.end(mocked, chosen, _say)
     assert found.stay == ()
     assert set(found.gone) == set(chosen)
     assert _kinds(_judged(mocked)) == {"bucket": 1}
@@ -86,7 +86,7 @@ def test_what_a_dead_cluster_left_behind_ends_and_the_bucket_on_request(
         pass
     chosen = [one for one in _judged(mocked, buckets=True) if one.endable]
     assert "bucket" in _kinds(chosen)
-    assert forgotten.end(mocked, chosen, _say).stay == ()
+    assert cleanup.end(mocked, chosen, _say).stay == ()
     assert _judged(mocked) == ()
 
 
@@ -97,7 +97,7 @@ def test_a_protected_cluster_and_what_it_stands_on_stay_and_are_told(
     emr = mocked.client("emr")
     emr.set_termination_protection(JobFlowIds=[made.id], TerminationProtected=True)
     chosen = [one for one in _judged(mocked) if one.endable]
-    found = forgotten.end(mocked, chosen, _say)
+    found = cleanup.end(mocked, chosen, _say)
     assert found.gone == ()
     assert len(found.stay) == len(chosen)
     assert any("protected against termination" in why for _, why in found.stay)
@@ -135,7 +135,7 @@ def test_groups_that_name_one_another_and_what_emr_left_go_with_their_vpc(
     assert costs["NAT gateway"] == 0.045
     assert costs["volume"] == pytest.approx(73 * 0.08 / 730)
     assert costs["instance"] == pytest.approx(0.192)
-    found = forgotten.end(mocked, [one for one in things if one.endable], _say)
+    found = cleanup.end(mocked, [one for one in things if one.endable], _say)
     assert found.stay == ()
     assert _judged(mocked) == ()
 
@@ -146,19 +146,19 @@ def test_others_things_are_never_seen(mocked: Target) -> None:
     ec2.run_instances(MinCount=1, MaxCount=1)
     mocked.client("s3").create_bucket(Bucket="somebody-elses")
     mocked.client("iam").create_role(RoleName="theirs", AssumeRolePolicyDocument="{}")
-    assert forgotten.look(mocked).things == ()
+    assert cleanup.look(mocked).things == ()
 
 
 def test_every_region_is_looked_at_on_request(mocked: Target) -> None:
-    regions = forgotten.all_regions(mocked)
+    regions = cleanup.all_regions(mocked)
     assert regions[0] == "us-east-1"
     assert "eu-west-1" in regions
     far = replace(mocked, region="eu-west-1").client("ec2")
     vpc = far.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     marks = [{"Key": "emrctl:project", "Value": "p"}, {"Key": "emrctl:stack", "Value": "p-main"}]
     far.create_tags(Resources=[vpc], Tags=marks)
-    assert forgotten.look(mocked).things == ()
-    [found] = forgotten.look(mocked, ("us-east-1", "eu-west-1")).things
+    assert cleanup.look(mocked).things == ()
+    [found] = cleanup.look(mocked, ("us-east-1", "eu-west-1")).things
     assert (found.id, found.region) == (vpc, "eu-west-1")
 
 
@@ -167,17 +167,17 @@ def test_where_clusters_may_not_be_listed_nothing_is_taken_for_left_over(
 ) -> None:
     refusal = ("AccessDeniedException", "not authorized to perform: elasticmapreduce:ListClusters")
     with refusing(lambda _operation: refusal):
-        found = forgotten.look(mocked)
+        found = cleanup.look(mocked)
     assert found.blind == {"us-east-1"}
     assert any("clusters" in note for note in found.notes)
-    scope = forgotten.Scope(now=LATER, complete=True, blind=found.blind, buckets=True)
-    judged = forgotten.judge(found.things, scope)
+    scope = cleanup.Scope(now=LATER, complete=True, blind=found.blind, buckets=True)
+    judged = cleanup.judge(found.things, scope)
     assert judged
     assert not any(one.endable for one in judged)
 
 
 def test_what_a_stack_costs_is_told_in_a_sentence(mocked: Target, made: provision.Cluster) -> None:
-    found = stacks.standing(SPEC, mocked)
+    found = failed_up.standing(SPEC, mocked)
     assert "1 cluster" in str(found)
     assert "2 security groups" in str(found)
     assert "for 0.720 USD an hour" in str(found)
@@ -190,7 +190,7 @@ def test_a_cluster_that_just_gave_up_is_told_with_its_cause(
     life.failing_bootstrap = 1
     with pytest.raises(ProvisioningError):
         provision.up(SPEC, mocked, tmp_path)
-    found = stacks.standing(SPEC, mocked)
+    found = failed_up.standing(SPEC, mocked)
     assert found.death is not None
     assert "bootstrap script failed" in found.death.cause
     assert "1 VPC" in str(found)
@@ -201,7 +201,7 @@ def test_a_stack_whose_state_is_here_ends_by_its_own_engine(
 ) -> None:
     _expire(mocked, made.id)
     chosen = [one for one in _judged(mocked) if one.endable]
-    assert stacks.by_engine(SPEC, mocked, tmp_path, chosen, _say) == ()
+    assert failed_up.by_engine(SPEC, mocked, tmp_path, chosen, _say) == ()
     states = {state.stack: state for state in provision.stacks(SPEC, mocked, tmp_path)}
     assert "pets-main" not in states or states["pets-main"].resources == 0
     assert _kinds(_judged(mocked)) == {"bucket": 1}

@@ -5,8 +5,8 @@ Tags are the registry, so that a second laptop sees what the first one made. `lo
 in which AWS lets it go.
 """
 
-from emrctl.forgotten.ending import End, end
-from emrctl.forgotten.listing import Look, all_regions, look
-from emrctl.forgotten.things import Scope, Thing, Verdict, judge
+from emrctl.cleanup.delete import End, end
+from emrctl.cleanup.discover import Look, all_regions, look
+from emrctl.cleanup.resources import Scope, Thing, Verdict, judge
 
 __all__ = ["End", "Look", "Scope", "Thing", "Verdict", "all_regions", "end", "judge", "look"]

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from emrctl.aws.polling import Pace
 from emrctl.aws.translate import translated
+from emrctl.cleanup.delete_kinds import ORDER, How
+from emrctl.cleanup.resources import EVERYWHERE, Thing
 from emrctl.errors import EmrctlError
-from emrctl.forgotten.endings import ORDER, How
-from emrctl.forgotten.things import EVERYWHERE, Thing
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any
 from emrctl.aws import listing
 from emrctl.aws.listing import tags
 from emrctl.aws.translate import translated
-from emrctl.cost.resource import instance, total, volume
-from emrctl.errors import EmrctlError
-from emrctl.forgotten.machines import ROLE_TAG, machine
-from emrctl.forgotten.networks import TAGGED, thing
-from emrctl.forgotten.networks import listed as network_parts
-from emrctl.forgotten.things import (
+from emrctl.cleanup.discover_ec2 import ROLE_TAG, machine
+from emrctl.cleanup.discover_network import TAGGED, thing
+from emrctl.cleanup.discover_network import listed as network_parts
+from emrctl.cleanup.resources import (
     BUCKET,
     CLUSTER,
     EVERYWHERE,
@@ -25,6 +23,8 @@ from emrctl.forgotten.things import (
     Thing,
     expiry,
 )
+from emrctl.cost.resource import instance, total, volume
+from emrctl.errors import EmrctlError
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target

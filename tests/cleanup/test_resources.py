@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from emrctl.forgotten import Scope, Thing, judge
-from emrctl.forgotten.things import EVERYWHERE, expiry
+from emrctl.cleanup import Scope, Thing, judge
+from emrctl.cleanup.resources import EVERYWHERE, expiry
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 SCOPE = Scope(now=NOW)

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from emrctl.aws.listing import tags
+from emrctl.cleanup.discover_network import thing
+from emrctl.cleanup.resources import CLUSTER, Thing, expiry
 from emrctl.cost.resource import instance, total
-from emrctl.forgotten.networks import thing
-from emrctl.forgotten.things import CLUSTER, Thing, expiry
 from emrctl.provision.machines import first_made
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from emrctl import provision
 from emrctl.aws.translate import translated
 from emrctl.backends import death
+from emrctl.cleanup.discover import look
+from emrctl.cleanup.resources import BUCKET, CLUSTER, Thing
 from emrctl.cost import estimate
 from emrctl.cost.resource import total
 from emrctl.errors import EmrctlError
-from emrctl.forgotten.listing import look
-from emrctl.forgotten.things import BUCKET, CLUSTER, Thing
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from emrctl.aws.listing import tags
+from emrctl.cleanup.resources import PROJECT, STACK, Thing
 from emrctl.cost.resource import beside
-from emrctl.forgotten.things import PROJECT, STACK, Thing
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
