@@ -20,8 +20,20 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("emrctl.comparing",),
     ("emrctl.experiments",),
     (
-        *("emrctl.runs", "emrctl.pull", "emrctl.progress", "emrctl.workspace", "emrctl.data"),
-        *("emrctl.accounts", "emrctl.querying", "emrctl.importing", "emrctl.pets", "emrctl.asking"),
+        *(
+            "emrctl.runs",
+            "emrctl.pull",
+            "emrctl.progress",
+            "emrctl.workspace",
+            "emrctl.datasets.pictures",
+        ),
+        *(
+            "emrctl.accounts",
+            "emrctl.querying",
+            "emrctl.importing",
+            "emrctl.datasets.pets",
+            "emrctl.asking",
+        ),
         *("emrctl.pages", "emrctl.clusters", "emrctl.outputs"),
     ),
     ("emrctl.doctor",),

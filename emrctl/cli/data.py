@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from emrctl import data as pictures
-from emrctl import pets as oxford
 from emrctl.cli import options, render
+from emrctl.datasets import pets as oxford
+from emrctl.datasets import pictures
 from emrctl.workspace import Workspace
 
 app = options.new_app()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from emrctl.analysis.compare import Comparison
-    from emrctl.data import DataSet
+    from emrctl.datasets.pictures import DataSet
     from emrctl.experiments import Trial
     from emrctl.outputs import Brought
     from emrctl.progress import Progress

@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emrctl import data, paths
+from emrctl import paths
+from emrctl.datasets import pictures
 from emrctl.errors import EmrctlError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from emrctl.data import Picture
+    from emrctl.datasets.pictures import Picture
 
 _CHUNK = 1 << 20
 _SILENCE_S = 60.0
@@ -52,7 +53,7 @@ def opened(source: Path, per_class: int | None = None) -> Iterator[list[Picture]
     `UsageError` where the source is neither, is damaged or holds no pictures.
     """
     if not source.is_file():
-        yield data.folder(source, per_class)
+        yield pictures.folder(source, per_class)
         return
     if not source.name.lower().endswith(_ARCHIVES):
         hint = f"Name a folder of pictures, or an archive ({', '.join(_ARCHIVES)})."
@@ -60,7 +61,7 @@ def opened(source: Path, per_class: int | None = None) -> Iterator[list[Picture]
     # Beside the archive: the memory file systems that some have at /tmp do not hold it.
     with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=_roomy(source.parent)) as folder:
         _unpack(source, Path(folder))
-        yield data.folder(Path(folder), per_class)
+        yield pictures.folder(Path(folder), per_class)
 
 
 def download(report: Callable[[int], None], source: Source = OXFORD) -> Path:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from emrctl import data
 from emrctl.aws.target import Target
+from emrctl.datasets import pictures as datasets_pictures
 from emrctl.errors import UsageError
 
 
@@ -22,7 +22,7 @@ def test_the_digits_are_real_pictures() -> None:
     from PIL import Image
     from sklearn.datasets import load_digits
 
-    found = data.digits()
+    found = datasets_pictures.digits()
     assert len(found) == 1797
     assert len({picture.name for picture in found}) == 1797
     image = Image.open(io.BytesIO(found[0].read()))
@@ -32,7 +32,7 @@ def test_the_digits_are_real_pictures() -> None:
 
 
 def test_so_many_of_each_class() -> None:
-    found = data.digits(per_class=3)
+    found = datasets_pictures.digits(per_class=3)
     assert sorted(picture.name for picture in found if picture.label == "7") == [
         "7_000.png",
         "7_001.png",
@@ -45,35 +45,35 @@ def test_classes_are_read_from_names_and_from_folders(tmp_path: Path) -> None:
     for name in ("basset_hound_12.jpg", "pug/x.PNG", "notes.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
-    found = {picture.name: picture.label for picture in data.folder(tmp_path)}
+    found = {picture.name: picture.label for picture in datasets_pictures.folder(tmp_path)}
     assert found == {"basset_hound_12.jpg": "basset_hound", "pug/x.PNG": "pug"}
 
 
 def test_a_picture_without_a_class_is_told(tmp_path: Path) -> None:
     (tmp_path / "holiday.jpg").write_bytes(b"x")
     with pytest.raises(UsageError, match=r"holiday\.jpg: tells no class"):
-        data.folder(tmp_path)
+        datasets_pictures.folder(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["absent", "empty"])
 def test_no_pictures_are_told(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match=r"no folder|holds no pictures"):
-        data.folder(tmp_path / name)
+        datasets_pictures.folder(tmp_path / name)
 
 
 def test_only_what_is_missing_or_differs_is_sent(target: Target) -> None:
-    pictures = data.digits(per_class=2)
+    pictures = datasets_pictures.digits(per_class=2)
     seen: list[int] = []
-    first = data.upload(target, "pets", "digits", pictures, seen.append)
+    first = datasets_pictures.upload(target, "pets", "digits", pictures, seen.append)
     assert (first.uri, first.sent, len(first.classes)) == ("s3://pets/data/digits/", 20, 10)
     assert seen == list(range(1, 21))
     target.client("s3").delete_object(Bucket="pets", Key="data/digits/0_000.png")
     target.client("s3").put_object(Bucket="pets", Key="data/digits/0_001.png", Body=b"other")
-    assert data.upload(target, "pets", "digits", pictures, seen.append).sent == 2
+    assert datasets_pictures.upload(target, "pets", "digits", pictures, seen.append).sent == 2
 
 
 def test_a_data_sets_name_is_one_part_of_a_key() -> None:
-    assert data.known_name("digits-2") == "digits-2"
+    assert datasets_pictures.known_name("digits-2") == "digits-2"
     with pytest.raises(UsageError, match="cannot name a data set"):
-        data.known_name("../x")
+        datasets_pictures.known_name("../x")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from emrctl import pets
+from emrctl.datasets import pets
 from emrctl.errors import EmrctlError, NotFoundError, UsageError
 
 NAMES = ("Abyssinian_1.jpg", "Abyssinian_2.jpg", "pug_7.jpg")
