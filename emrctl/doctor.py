@@ -266,10 +266,10 @@ def _offered_mb(spec: AnyClusterSpec) -> int:
 
 
 def _engine(_patient: Patient) -> Iterator[Finding]:
-    from emrctl.engine import command
+    from emrctl.engine.pulumi import binary
 
     try:
-        found = command.find()
+        found = binary.find()
     except EmrctlError as error:
         yield _missing("Pulumi's engine", error.message, error.hint)
     else:

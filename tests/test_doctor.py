@@ -216,13 +216,13 @@ def test_a_running_emulator_is_well(
 
 
 def test_the_engine_is_looked_for(aws_one: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
-    from emrctl.engine import command
+    from emrctl.engine.pulumi import binary
 
-    monkeypatch.setattr(command, "candidates", lambda: ())
+    monkeypatch.setattr(binary, "candidates", lambda: ())
     [found] = doctor._engine(aws_one)
     assert (found.status, "emrctl engine install" in found.hint) == ("missing", True)
-    one = command.Installed(path=Path("/opt/pulumi"), version="3.250.0")
-    monkeypatch.setattr(command, "candidates", lambda: (one,))
+    one = binary.Installed(path=Path("/opt/pulumi"), version="3.250.0")
+    monkeypatch.setattr(binary, "candidates", lambda: (one,))
     [found] = doctor._engine(aws_one)
     assert (found.status, found.said) == ("ok", "3.250.0 at /opt/pulumi")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from emrctl.aws.listing import instances
 from emrctl.aws.polling import Pace
 from emrctl.cleanup.resources import BUCKET, CLUSTER, ROLE, Thing
-from emrctl.engine.kind import absent, code_of
+from emrctl.engine.localhost.resource_type import absent, code_of
 from emrctl.errors import WaitTimeoutError
 from emrctl.provision.bucket import delete_objects
 

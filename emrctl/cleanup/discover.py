@@ -204,7 +204,7 @@ def _roles(target: Target) -> Iterator[Thing]:
 
 
 def _buckets(target: Target) -> Iterator[Thing]:
-    from emrctl.engine.kind import absent
+    from emrctl.engine.localhost.resource_type import absent
 
     s3 = target.client("s3")
     for item in s3.list_buckets()["Buckets"]:

@@ -26,7 +26,7 @@ StorageOption = Annotated[
 @engine_app.command()
 def show(as_json: options.JsonOption = False) -> None:
     """Show which engines there are, which one is used, and the AWS plugin that belongs to it."""
-    from emrctl.engine import report
+    from emrctl.engine.pulumi import installation as report
 
     show_stacks.engine(report.installed(), as_json=as_json)
 
@@ -40,7 +40,7 @@ def install(
     as_json: options.JsonOption = False,
 ) -> None:
     """Install the engine into emrctl's home, and its AWS plugin, after asking."""
-    from emrctl.engine import report
+    from emrctl.engine.pulumi import installation as report
 
     missing = report.missing(plugin=plugin)
     if missing:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from emrctl.aws.target import Target
     from emrctl.engine.base import Event, Outcome, Past, Plan, Report, StackState
-    from emrctl.engine.report import EngineReport
+    from emrctl.engine.pulumi.installation import EngineReport
     from emrctl.provision import Cluster
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from emrctl import bundled, launching
-from emrctl.engine.monitor import Declared, Made, evaluate
+from emrctl.engine.embedded.evaluate import Declared, Made, evaluate
 from emrctl.preflight.finding import Finding, Look, Topic, error, warning
 from emrctl.spec import ProjectSpec, waivers
 

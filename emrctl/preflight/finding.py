@@ -11,7 +11,7 @@ from emrctl.spec import ProjectSpec
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
-    from emrctl.engine.monitor import Declared
+    from emrctl.engine.embedded.evaluate import Declared
     from emrctl.spec import AnyClusterSpec, ClusterSpec, Ec2ClusterSpec
 
 ROOM_FOR_ADDRESSES = 5

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from emrctl import bundled
 from emrctl.aws.translate import translated
-from emrctl.engine.kind import absent
+from emrctl.engine.localhost.resource_type import absent
 from emrctl.errors import NotFoundError, ProvisioningError
 from emrctl.spec import ProjectSpec
 

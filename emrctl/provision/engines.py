@@ -37,7 +37,7 @@ def engine_for(
     if not _local(target):
         msg = "the embedded engine works on localhost alone"
         raise UsageError(msg, hint="Leave --engine out: AWS has one engine, pulumi.")
-    from emrctl.engine.embedded import EmbeddedEngine
+    from emrctl.engine.embedded.engine import EmbeddedEngine
 
     return EmbeddedEngine(target, root / STATES)
 
@@ -56,15 +56,15 @@ def _began(target: Target, root: Path, stack: str | None) -> str | None:
     """The engine that the stack's record names, where what it tells of still is."""
     if stack is None or not _local(target):
         return None
-    from emrctl.engine.statefile import StateFolder
+    from emrctl.engine.state import StateFolder
 
     found = StateFolder(root / STATES).load(stack)
     return found.engine if found is not None and found.identity == target.identity else None
 
 
 def _pulumi(project: ProjectSpec, target: Target, root: Path) -> Engine:
-    from emrctl.engine.place import aws_place, local_place
-    from emrctl.engine.pulumi import PulumiEngine
+    from emrctl.engine.pulumi.engine import PulumiEngine
+    from emrctl.engine.pulumi.state_backend import aws_place, local_place
 
     if _local(target):
         return PulumiEngine(target, local_place(root / STATES / "pulumi"), root / STATES)

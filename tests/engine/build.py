@@ -50,7 +50,7 @@ def ensure() -> Path:
 
 
 def _fits(path: Path) -> bool:
-    from emrctl.engine.command import Installed
+    from emrctl.engine.pulumi.binary import Installed
 
     done = subprocess.run([path, "version"], capture_output=True, text=True, check=False)
     return Installed(path=path, version=done.stdout.strip().removeprefix("v")).fits

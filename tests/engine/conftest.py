@@ -21,9 +21,9 @@ import pytest
 from emrctl.aws.target import Target
 from emrctl.emulator.aws import one_at_a_time
 from emrctl.engine.base import Engine, Event, Outcome, Plan
-from emrctl.engine.embedded import EmbeddedEngine
-from emrctl.engine.place import local_place
-from emrctl.engine.pulumi import PulumiEngine
+from emrctl.engine.embedded.engine import EmbeddedEngine
+from emrctl.engine.pulumi.engine import PulumiEngine
+from emrctl.engine.pulumi.state_backend import local_place
 from emrctl.spec import ProjectSpec
 
 ENGINES = ("embedded", pytest.param("pulumi", marks=pytest.mark.engine))

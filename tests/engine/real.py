@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from emrctl.engine.command import Command
+from emrctl.engine.pulumi.binary import Command
 from tests.engine import build
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from emrctl.engine.monitor import Declared, Made, evaluate
+from emrctl.engine.embedded.evaluate import Declared, Made, evaluate
 from emrctl.spec import ProjectSpec
 from stacks import program
 

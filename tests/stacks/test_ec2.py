@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from emrctl.engine.monitor import Declared
+from emrctl.engine.embedded.evaluate import Declared
 from emrctl.spec import ProjectSpec
 
 Evaluate = Callable[[ProjectSpec], Any]

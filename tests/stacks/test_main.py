@@ -10,7 +10,7 @@ import pytest
 
 from emrctl import launching
 from emrctl.aws.target import Target
-from emrctl.engine.monitor import Declared, Made, evaluate
+from emrctl.engine.embedded.evaluate import Declared, Made, evaluate
 from emrctl.spec import ProjectSpec
 
 MAIN = Path(__file__).parents[2] / "stacks" / "__main__.py"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from emrctl.engine.monitor import Declared
+from emrctl.engine.embedded.evaluate import Declared
 from emrctl.spec import ProjectSpec
 from emrctl.spec.waivers import DEFAULTS, of_kind
 from stacks import ruleset

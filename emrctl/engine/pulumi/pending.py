@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from emrctl.engine.base import Event, Report
-from emrctl.engine.local_aws import KINDS, Provider
-from emrctl.engine.snapshot import Pending, Snapshot, name_of
+from emrctl.engine.localhost.provider import KINDS, Provider
+from emrctl.engine.pulumi.snapshot import Pending, Snapshot, name_of
 
 _CUT_OFF = "it was being made when the engine was killed"
 

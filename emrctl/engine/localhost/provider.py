@@ -13,26 +13,18 @@ from typing import Any
 
 from emrctl.aws.target import Target
 from emrctl.aws.translate import translated
-from emrctl.engine import (
-    local_ec2,
-    local_emr,
-    local_groups,
-    local_iam,
-    local_instances,
-    local_routes,
-    local_s3,
-)
-from emrctl.engine.kind import Aws, Inputs, Kind, Outputs
+from emrctl.engine.localhost import emr, iam, instances, network, routes, s3, security_groups
+from emrctl.engine.localhost.resource_type import Aws, Inputs, Kind, Outputs
 from emrctl.errors import ProvisioningError
 
 KINDS: Mapping[str, Kind] = {
-    **local_s3.KINDS,
-    **local_iam.KINDS,
-    **local_ec2.KINDS,
-    **local_routes.KINDS,
-    **local_groups.KINDS,
-    **local_instances.KINDS,
-    **local_emr.KINDS,
+    **s3.KINDS,
+    **iam.KINDS,
+    **network.KINDS,
+    **routes.KINDS,
+    **security_groups.KINDS,
+    **instances.KINDS,
+    **emr.KINDS,
 }
 
 

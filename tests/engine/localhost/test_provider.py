@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from emrctl.aws.target import Target
-from emrctl.engine.journal import Journal
-from emrctl.engine.kind import StoppedError
-from emrctl.engine.local_aws import KINDS, Provider, short
-from emrctl.engine.served import Answers
+from emrctl.engine.localhost.provider import KINDS, Provider, short
+from emrctl.engine.localhost.resource_type import StoppedError
+from emrctl.engine.pulumi.grpc_provider import Answers
+from emrctl.engine.pulumi.journal import Journal
 from emrctl.errors import CredentialsError, ProvisioningError
 
 ROLE = "aws:iam/role:Role"
@@ -102,7 +102,7 @@ def test_a_wait_ends_when_it_is_told_to(
 ) -> None:
     stop = threading.Event()
     stop.set()
-    monkeypatch.setattr("emrctl.engine.local_emr.describe", lambda *_: _starting())
+    monkeypatch.setattr("emrctl.engine.localhost.emr.describe", lambda *_: _starting())
     with pytest.raises(StoppedError):
         Provider(aws, stop).settle(CLUSTER, "j-1", {})
 
@@ -131,7 +131,7 @@ def test_aws_s_errors_leave_as_ours(
     def refuse(*_: object) -> None:
         raise ClientError({"Error": {"Code": code, "Message": "no"}}, "CreateRole")
 
-    monkeypatch.setattr("emrctl.engine.local_iam.pairs", refuse)
+    monkeypatch.setattr("emrctl.engine.localhost.iam.pairs", refuse)
     with pytest.raises(family, match=rf"creating iam\.Role: no \({code}\)") as caught:
         provider.create(ROLE, {"name": "r", "assumeRolePolicy": "{}"})
     assert getattr(caught.value, "hint", "")

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from emrctl.aws.target import Target
-from emrctl.engine.embedded import EmbeddedEngine
-from emrctl.engine.statefile import StateFolder
+from emrctl.engine.embedded.engine import EmbeddedEngine
+from emrctl.engine.state import StateFolder
 from emrctl.errors import ProvisioningError, StackLockedError
 from tests.engine.conftest import STACK, Work, made, program
 
@@ -98,7 +98,7 @@ def test_an_update_that_was_cut_off_is_made_whole(work: Work) -> None:
     )
     with pytest.MonkeyPatch.context() as patch:
         # moto has no auto-termination; the emulator has.
-        patch.setattr("emrctl.engine.local_emr._put_auto_termination", lambda *_: None)
+        patch.setattr("emrctl.engine.localhost.emr._put_auto_termination", lambda *_: None)
         assert made(work.up(core={"count": 2})) == {"cluster": "update"}
     assert _core(work, id_)["RequestedInstanceCount"] == 2
 
@@ -167,7 +167,7 @@ def test_a_state_of_another_version_is_left_alone(work: Work) -> None:
 def test_a_dead_holder_s_lock_is_free(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; "
-        "from emrctl.engine.statefile import StateFolder\n"
+        "from emrctl.engine.state import StateFolder\n"
         "with StateFolder(Path(sys.argv[1])).held('s'):\n"
         "    print('held', flush=True); time.sleep(60)"
     )

@@ -14,7 +14,7 @@ from typing import Any
 from emrctl import paths
 from emrctl.aws.target import Target
 from emrctl.aws.translate import translated
-from emrctl.engine.kind import absent
+from emrctl.engine.localhost.resource_type import absent
 from emrctl.errors import CredentialsError, ProvisioningError
 from emrctl.spec import EngineSpec
 

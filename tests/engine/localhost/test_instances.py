@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from emrctl.aws.target import Target
-from emrctl.engine.kind import StoppedError
-from emrctl.engine.local_aws import Provider
+from emrctl.engine.localhost.provider import Provider
+from emrctl.engine.localhost.resource_type import StoppedError
 from emrctl.errors import ProvisioningError
 
 INSTANCE, KEY = "aws:ec2/instance:Instance", "aws:ec2/keyPair:KeyPair"

@@ -22,9 +22,9 @@ from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc, st
 
 from emrctl.aws.target import Target
 from emrctl.aws.translate import RefusedError
-from emrctl.engine.journal import Journal
-from emrctl.engine.kind import Inputs, StoppedError
-from emrctl.engine.local_aws import Difference, Provider, short
+from emrctl.engine.localhost.provider import Difference, Provider, short
+from emrctl.engine.localhost.resource_type import Inputs, StoppedError
+from emrctl.engine.pulumi.journal import Journal
 from emrctl.engine.wire import packed, plain
 from emrctl.errors import EmrctlError, ProvisioningError
 

@@ -13,17 +13,18 @@ from typing import Any
 import pulumi.automation as auto
 
 from emrctl.aws.target import Target
-from emrctl.engine import command, diagnosis
 from emrctl.engine.base import Program
-from emrctl.engine.host import Host, hosted
-from emrctl.engine.journal import Journal
-from emrctl.engine.kind import StoppedError
-from emrctl.engine.listening import Listener
-from emrctl.engine.monitor import PROJECT
+from emrctl.engine.embedded.evaluate import PROJECT
+from emrctl.engine.localhost.resource_type import StoppedError
 from emrctl.engine.outcomes import failed, interrupted
-from emrctl.engine.place import Place
-from emrctl.engine.served import PACKAGE, served
-from emrctl.engine.snapshot import Snapshot
+from emrctl.engine.pulumi import binary
+from emrctl.engine.pulumi import errors as pulumi_errors
+from emrctl.engine.pulumi.events import Listener
+from emrctl.engine.pulumi.grpc_provider import PACKAGE, served
+from emrctl.engine.pulumi.journal import Journal
+from emrctl.engine.pulumi.language_host import Host, hosted
+from emrctl.engine.pulumi.snapshot import Snapshot
+from emrctl.engine.pulumi.state_backend import Place
 from emrctl.errors import EmrctlError
 
 _ATTACHED = "PULUMI_DEBUG_PROVIDERS"
@@ -71,8 +72,8 @@ class Session:
         self._target = target
         self.name = stack
         self._place = place.made()
-        self._engine = command.find()
-        self._command = command.Command(self._engine)
+        self._engine = binary.find()
+        self._command = binary.Command(self._engine)
         self.cancelled = threading.Event()
         self._waits = threading.Event()
         self._workspace = _Workspace(
@@ -185,7 +186,7 @@ class Session:
         try:
             return run()
         except auto.ConcurrentUpdateError as error:
-            who = diagnosis.holder(str(error))
+            who = pulumi_errors.holder(str(error))
             if who is None or not who.dead:
                 raise
             self._stack.cancel()
@@ -209,11 +210,11 @@ class Session:
         """Why the engine failed, and what stands."""
         said = str(error)
         if isinstance(error, auto.ConcurrentUpdateError):
-            return diagnosis.locked(self.name, said)
+            return pulumi_errors.locked(self.name, said)
         standing = self.snapshot().entries
         if self.cancelled.is_set():
             return interrupted(self.name, standing)
-        errors = list(failures) or diagnosis.told(heard) or [diagnosis.of_engine(said)]
+        errors = list(failures) or pulumi_errors.told(heard) or [pulumi_errors.of_engine(said)]
         return failed(self.name, errors, standing)
 
     @contextlib.contextmanager
@@ -235,10 +236,10 @@ class Session:
         yield []
 
     def _require_plugin(self) -> None:
-        if not command.has_plugin(self._engine):
-            msg = f"the engine has no AWS plugin of version {command.plugin_version()}"
+        if not binary.has_plugin(self._engine):
+            msg = f"the engine has no AWS plugin of version {binary.plugin_version()}"
             hint = "Type `emrctl engine install`: it asks, and fetches about 700 MB once."
-            raise command.EngineMissingError(msg, hint=hint)
+            raise binary.EngineMissingError(msg, hint=hint)
 
     def _configure(self) -> None:
         """The stack's own settings are the place's; what Pulumi wrote there stays."""
@@ -258,9 +259,9 @@ class Session:
         except auto.StackNotFoundError:
             raise
         except auto.ConcurrentUpdateError as error:
-            raise diagnosis.locked(self.name, str(error)) from error
+            raise pulumi_errors.locked(self.name, str(error)) from error
         except auto.CommandError as error:
-            found = diagnosis.of_engine(str(error))
+            found = pulumi_errors.of_engine(str(error))
             found.message = f"stack {self.name}: {found.message}"
             found.args = (found.message,)
             raise found from error

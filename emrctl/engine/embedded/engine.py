@@ -23,12 +23,12 @@ from emrctl.engine.base import (
     Report,
     StackState,
 )
-from emrctl.engine.deployment import Deployment, Desk, Planner, refuse_protected
-from emrctl.engine.kind import StoppedError
-from emrctl.engine.local_aws import Provider
-from emrctl.engine.monitor import evaluate
+from emrctl.engine.embedded.deployment import Deployment, Desk, Planner, refuse_protected
+from emrctl.engine.embedded.evaluate import evaluate
+from emrctl.engine.localhost.provider import Provider
+from emrctl.engine.localhost.resource_type import StoppedError
 from emrctl.engine.outcomes import failed, interrupted, interruptible, other_engine
-from emrctl.engine.statefile import State, StateFolder
+from emrctl.engine.state import State, StateFolder
 from emrctl.errors import ProvisioningError
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from emrctl.engine.kind import Aws, Inputs, Kind, Outputs, absent
-from emrctl.engine.local_ec2 import marked, ours, retag
+from emrctl.engine.localhost.network import marked, ours, retag
+from emrctl.engine.localhost.resource_type import Aws, Inputs, Kind, Outputs, absent
 
 _NO_TABLE = "InvalidRouteTableID.NotFound"
 _NO_ROUTE = "InvalidRoute.NotFound"

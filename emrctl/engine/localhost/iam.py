@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from emrctl.engine.kind import Aws, Inputs, Kind, Outputs, absent, document, pairs, tags_of
+from emrctl.engine.localhost.resource_type import (
+    Aws,
+    Inputs,
+    Kind,
+    Outputs,
+    absent,
+    document,
+    pairs,
+    tags_of,
+)
 
 _GONE = "NoSuchEntity"
 

@@ -8,8 +8,8 @@ import time
 from typing import Any
 
 from emrctl.engine.base import Change, Event, Operation, Report
-from emrctl.engine.local_aws import short
-from emrctl.engine.snapshot import name_of
+from emrctl.engine.localhost.provider import short
+from emrctl.engine.pulumi.snapshot import name_of
 
 # Each of the engine's operations that touches AWS, and what we call it. `replace` itself is only
 # announced: its two halves are what is done.

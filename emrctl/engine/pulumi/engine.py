@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from emrctl.aws.target import Target
-from emrctl.engine.adopting import taking_over
 from emrctl.engine.base import (
     Adopted,
     Change,
@@ -26,18 +25,19 @@ from emrctl.engine.base import (
     Report,
     StackState,
 )
-from emrctl.engine.command import EngineMissingError
-from emrctl.engine.deployment import ENDED, refuse_protected
-from emrctl.engine.kind import StoppedError
-from emrctl.engine.listening import Listener, drift
-from emrctl.engine.local_aws import KINDS, Provider
-from emrctl.engine.monitor import PROJECT
+from emrctl.engine.embedded.deployment import ENDED, refuse_protected
+from emrctl.engine.embedded.evaluate import PROJECT
+from emrctl.engine.localhost.provider import KINDS, Provider
+from emrctl.engine.localhost.resource_type import StoppedError
 from emrctl.engine.outcomes import interrupted, interruptible, other_engine
-from emrctl.engine.pending import adopted, touched
-from emrctl.engine.place import Place, is_there, make_safe
-from emrctl.engine.session import Session
-from emrctl.engine.snapshot import ROOT, Snapshot
-from emrctl.engine.statefile import State, StateFolder
+from emrctl.engine.pulumi.binary import EngineMissingError
+from emrctl.engine.pulumi.events import Listener, drift
+from emrctl.engine.pulumi.importing import taking_over
+from emrctl.engine.pulumi.pending import adopted, touched
+from emrctl.engine.pulumi.session import Session
+from emrctl.engine.pulumi.snapshot import ROOT, Snapshot
+from emrctl.engine.pulumi.state_backend import Place, is_there, make_safe
+from emrctl.engine.state import State, StateFolder
 from emrctl.errors import NotFoundError
 
 

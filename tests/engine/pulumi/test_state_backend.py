@@ -14,11 +14,17 @@ from emrctl import provision
 from emrctl.aws import target as targets
 from emrctl.aws.target import Target
 from emrctl.engine.base import Event
-from emrctl.engine.command import EngineMissingError
-from emrctl.engine.journal import Journal
-from emrctl.engine.place import aws_place, is_there, local_place, make_safe, passphrase_file
-from emrctl.engine.pulumi import PulumiEngine
-from emrctl.engine.served import served
+from emrctl.engine.pulumi.binary import EngineMissingError
+from emrctl.engine.pulumi.engine import PulumiEngine
+from emrctl.engine.pulumi.grpc_provider import served
+from emrctl.engine.pulumi.journal import Journal
+from emrctl.engine.pulumi.state_backend import (
+    aws_place,
+    is_there,
+    local_place,
+    make_safe,
+    passphrase_file,
+)
 from emrctl.errors import CredentialsError, ProvisioningError
 from emrctl.provision.programs import storage_program
 from emrctl.spec import EngineSpec, ProjectSpec

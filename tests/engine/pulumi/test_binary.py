@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from emrctl.engine import command, diagnosis, report
-from emrctl.engine.command import EngineMissingError, Installed
-from emrctl.engine.journal import Journal
-from emrctl.engine.listening import Listener
+from emrctl.engine.pulumi import binary, errors, installation
+from emrctl.engine.pulumi.binary import EngineMissingError, Installed
+from emrctl.engine.pulumi.events import Listener
+from emrctl.engine.pulumi.journal import Journal
 from emrctl.errors import CredentialsError, EmrctlError, ProvisioningError, StackLockedError
 
 
@@ -22,7 +22,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     place = tmp_path / "bin"
     place.mkdir()
     monkeypatch.setenv("PATH", str(place))
-    command._version.cache_clear()
+    binary._version.cache_clear()
     return place
 
 
@@ -36,10 +36,10 @@ def _put(place: Path, version: str, *, body: str = "") -> Path:
 
 def test_no_engine_anywhere_says_where_it_was_looked_for_and_what_to_type(path: Path) -> None:
     with pytest.raises(EngineMissingError, match="neither on PATH nor in") as caught:
-        command.find()
-    assert str(command.own_root()) in caught.value.message
+        binary.find()
+    assert str(binary.own_root()) in caught.value.message
     assert "emrctl engine install" in caught.value.hint
-    assert command.OLDEST in caught.value.hint
+    assert binary.OLDEST in caught.value.hint
     assert caught.value.exit_code == 5
 
 
@@ -47,25 +47,25 @@ def test_no_engine_anywhere_says_where_it_was_looked_for_and_what_to_type(path: 
 def test_a_version_that_does_not_fit_is_refused_by_its_name(path: Path, version: str) -> None:
     found = _put(path, version)
     with pytest.raises(EngineMissingError, match="version that fits") as caught:
-        command.find()
+        binary.find()
     assert f"{found} is {version}" in caught.value.message
 
 
 def test_path_comes_first_and_emrctl_s_own_where_path_s_does_not_fit(path: Path) -> None:
-    own = _put(command.own_root() / "bin", "3.272.0")
-    assert command.find().path == own
+    own = _put(binary.own_root() / "bin", "3.272.0")
+    assert binary.find().path == own
     first = _put(path, "3.300.0")
-    assert command.find() == Installed(path=first, version="3.300.0")
-    command._version.cache_clear()
+    assert binary.find() == Installed(path=first, version="3.300.0")
+    binary._version.cache_clear()
     _put(path, "3.1.0")
-    assert command.find().path == own
+    assert binary.find().path == own
 
 
 def test_what_is_missing_is_named_with_its_size(path: Path) -> None:
-    assert len(report.missing(plugin=True)) == 2
-    (engine,) = report.missing(plugin=False)
+    assert len(installation.missing(plugin=True)) == 2
+    (engine,) = installation.missing(plugin=False)
     assert "about 100 MB" in engine
-    assert str(command.own_root()) in engine
+    assert str(binary.own_root()) in engine
 
 
 def test_an_installation_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,13 +74,13 @@ def test_an_installation_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr("pulumi.automation.PulumiCommand.install", fail)
     with pytest.raises(ProvisioningError, match="was not installed: no route"):
-        command.install()
+        binary.install()
 
 
 def test_the_engine_stands_apart_from_the_terminal_s_ctrl_c(path: Path, tmp_path: Path) -> None:
     _put(path, "3.250.0", body="echo $(($(ps -o pgid= -p $$)))")
     os.environ["PATH"] += ":/usr/bin:/bin"
-    done = command.Command(command.Installed(path=path / "pulumi", version="3.250.0"))
+    done = binary.Command(binary.Installed(path=path / "pulumi", version="3.250.0"))
     said = done.run(["anything"], str(tmp_path), {}).stdout
     assert said.splitlines()[0] != str(os.getpgrp())
 
@@ -138,7 +138,7 @@ SAID = (
 def test_the_plugin_s_errors_are_told_by_resource_and_in_aws_s_words(
     urn: str, said: str, words: str, family: type[EmrctlError], hint: str
 ) -> None:
-    (error,) = diagnosis.told(_heard(urn, said))
+    (error,) = errors.told(_heard(urn, said))
     assert words in error.message
     assert isinstance(error, family)
     assert hint in error.hint
@@ -166,7 +166,7 @@ def test_the_plugin_s_errors_are_told_by_resource_and_in_aws_s_words(
 def test_what_belongs_to_no_resource_is_told_with_what_to_do(
     said: str, words: str, family: type[EmrctlError], hint: str
 ) -> None:
-    error = diagnosis.of_engine(said)
+    error = errors.of_engine(said)
     assert words in error.message
     assert isinstance(error, family)
     assert hint in error.hint
@@ -180,17 +180,17 @@ LOCK = (
 
 
 def test_a_lock_names_its_holder_and_a_dead_one_of_this_machine_is_known() -> None:
-    error = diagnosis.locked("pets-main", LOCK.format("laptop", 12))
+    error = errors.locked("pets-main", LOCK.format("laptop", 12))
     assert isinstance(error, StackLockedError)
     assert "process 12 of ada on laptop since 2026-11-20T10:00:00Z" in error.message
     gone = subprocess.Popen(["true"])
     gone.wait()
     here = socket.gethostname()
     for host, pid, dead in ((here, gone.pid, True), (here, os.getpid(), False), ("x", 1, False)):
-        found = diagnosis.holder(LOCK.format(host, pid))
+        found = errors.holder(LOCK.format(host, pid))
         assert found is not None
         assert found.dead == dead
-    assert "somebody else" in diagnosis.locked("s", "[409] Conflict").message
+    assert "somebody else" in errors.locked("s", "[409] Conflict").message
 
 
 def test_a_journal_remembers_what_was_begun_and_not_ended(tmp_path: Path) -> None:

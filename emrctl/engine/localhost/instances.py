@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from emrctl.aws.listing import instances
-from emrctl.engine.kind import Aws, Inputs, Kind, Outputs, absent, tags_of
-from emrctl.engine.local_ec2 import marked, observe_tags, ours, retag
+from emrctl.engine.localhost.network import marked, observe_tags, ours, retag
+from emrctl.engine.localhost.resource_type import Aws, Inputs, Kind, Outputs, absent, tags_of
 from emrctl.errors import ProvisioningError
 
 _NO_INSTANCE = ("InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed")

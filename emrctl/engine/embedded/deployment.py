@@ -11,10 +11,10 @@ from typing import Any
 
 from emrctl.aws.translate import RefusedError
 from emrctl.engine.base import Change, Event, Operation, Report
-from emrctl.engine.kind import StoppedError
-from emrctl.engine.local_aws import Provider, short
-from emrctl.engine.monitor import Declared, Made
-from emrctl.engine.statefile import Entry, State
+from emrctl.engine.embedded.evaluate import Declared, Made
+from emrctl.engine.localhost.provider import Provider, short
+from emrctl.engine.localhost.resource_type import StoppedError
+from emrctl.engine.state import Entry, State
 from emrctl.errors import CredentialsError, EmrctlError, ProvisioningError
 
 # What a change of a resource that ended by itself names as its cause.

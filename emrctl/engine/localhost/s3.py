@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from emrctl.aws.translate import RefusedError
-from emrctl.engine.kind import Aws, Inputs, Kind, Outputs, absent, pairs, tags_of
+from emrctl.engine.localhost.resource_type import Aws, Inputs, Kind, Outputs, absent, pairs, tags_of
 
 _GONE = ("404", "NoSuchBucket")
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from emrctl.engine.statefile import Entry
+from emrctl.engine.state import Entry
 
 ROOT = "pulumi:pulumi:Stack"
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from emrctl.engine.kind import Aws, Inputs, Kind, Outputs, absent, pairs, tags_of
+from emrctl.engine.localhost.resource_type import Aws, Inputs, Kind, Outputs, absent, pairs, tags_of
 from emrctl.errors import ProvisioningError
 
 ACTIVE = ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING")

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 
-from emrctl.engine import command
-from emrctl.engine.command import EngineMissingError, Installed
+from emrctl.engine.pulumi import binary
+from emrctl.engine.pulumi.binary import EngineMissingError, Installed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,22 +24,22 @@ class EngineReport:
 def installed() -> EngineReport:
     """What there is."""
     try:
-        used = command.find()
+        used = binary.find()
     except EngineMissingError:
         used = None
     return EngineReport(
-        engines=command.candidates(),
+        engines=binary.candidates(),
         used=used,
-        wanted=f">={command.OLDEST},<{command.TOO_NEW}",
-        plugin_version=command.plugin_version(),
-        plugin=used is not None and command.has_plugin(used),
+        wanted=f">={binary.OLDEST},<{binary.TOO_NEW}",
+        plugin_version=binary.plugin_version(),
+        plugin=used is not None and binary.has_plugin(used),
     )
 
 
 def missing(*, plugin: bool) -> list[str]:
     """What `install` would fetch, with where it goes and how large it is."""
     found = installed()
-    engine = f"Pulumi {metadata.version('pulumi')} into {command.own_root()} (about 100 MB)"
+    engine = f"Pulumi {metadata.version('pulumi')} into {binary.own_root()} (about 100 MB)"
     aws = f"its AWS plugin {found.plugin_version} (about 700 MB)"
     return [
         *([engine] if found.used is None else []),
@@ -50,10 +50,10 @@ def missing(*, plugin: bool) -> list[str]:
 def install(*, plugin: bool, tell: Callable[[str], None]) -> None:
     """An engine that fits is there, with `plugin` also its AWS plugin."""
     try:
-        engine = command.find()
+        engine = binary.find()
     except EngineMissingError:
         tell("installing the engine")
-        engine = command.install()
-    if plugin and not command.has_plugin(engine):
+        engine = binary.install()
+    if plugin and not binary.has_plugin(engine):
         tell("installing the AWS plugin")
-        command.install_plugin(engine)
+        binary.install_plugin(engine)

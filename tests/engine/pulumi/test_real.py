@@ -15,10 +15,10 @@ import pytest
 
 from emrctl import paths
 from emrctl.aws.target import Target
-from emrctl.engine.embedded import EmbeddedEngine
-from emrctl.engine.listening import Listener
-from emrctl.engine.place import local_place
-from emrctl.engine.session import Session
+from emrctl.engine.embedded.engine import EmbeddedEngine
+from emrctl.engine.pulumi.events import Listener
+from emrctl.engine.pulumi.session import Session
+from emrctl.engine.pulumi.state_backend import local_place
 from emrctl.errors import NotFoundError, ProvisioningError, StackLockedError
 from tests.engine.conftest import (
     STACK,

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from emrctl.aws.target import Target
-from emrctl.engine import local_aws
 from emrctl.engine.base import Outcome, Plan
-from emrctl.engine.local_aws import KINDS
+from emrctl.engine.localhost import provider
+from emrctl.engine.localhost.provider import KINDS
 from emrctl.errors import ProvisioningError
 from emrctl.spec import ProjectSpec
 from tests.engine.conftest import SETTINGS, STACK, Work, made, pulumi_engine
@@ -126,7 +126,7 @@ def test_what_was_cut_off_is_taken_up_again(
         return found
 
     changed = {**KINDS, kind: dataclasses.replace(KINDS[kind], create=cut_off)}
-    monkeypatch.setattr(local_aws, "KINDS", changed)
+    monkeypatch.setattr(provider, "KINDS", changed)
     with contextlib.suppress(ProvisioningError):  # the served provider asks again by itself
         _up(work)
     _up(work)

@@ -8,8 +8,8 @@ import socket
 from dataclasses import dataclass
 
 from emrctl.aws.translate import refusal
-from emrctl.engine.listening import Listener, label
-from emrctl.engine.snapshot import name_of
+from emrctl.engine.pulumi.events import Listener, label
+from emrctl.engine.pulumi.snapshot import name_of
 from emrctl.errors import CredentialsError, EmrctlError, ProvisioningError, StackLockedError
 
 # What the AWS plugin makes of an error of AWS.

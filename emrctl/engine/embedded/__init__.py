@@ -1,0 +1,1 @@
+"""The engine in this process: evaluates the program and creates resources on localhost."""

@@ -1,0 +1,1 @@
+"""Pulumi's own engine, driven through the Automation API."""
