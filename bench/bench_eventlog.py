@@ -93,7 +93,7 @@ def logs(folder: Path, source: Path, megabytes: int) -> tuple[Path, Path]:
 
     import zstandard
 
-    from emrctl.metrics import codecs
+    from emrctl.metrics.eventlog import codecs
 
     text = b"".join(codecs.blocks(io.BytesIO(source.read_bytes())))
     plain, packed = folder / "app-1", folder / "app-1.zstd"
@@ -148,9 +148,9 @@ def full_orjson(path: Path) -> None:
 
 
 def ours(path: Path) -> None:
-    from emrctl.metrics import eventlog
+    from emrctl.metrics.eventlog import reader
 
-    run = eventlog.read_path(path)
+    run = reader.read_path(path)
     if run.bad_lines or run.end_ms is None:
         sys.exit(f"{path}: {run.bad_lines} bad lines, {run.notes}")
 
@@ -180,7 +180,7 @@ def measure(name: str, log: Path) -> None:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     import orjson  # noqa: F401 - so that no reader is charged for its imports
 
-    from emrctl.metrics import eventlog  # noqa: F401
+    from emrctl.metrics.eventlog import reader  # noqa: F401
 
     began = time.perf_counter()
     READERS[name](log)

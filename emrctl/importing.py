@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emrctl.errors import EmrctlError, UsageError
-from emrctl.metrics import eventlog, layout
-from emrctl.metrics.layout import Part
+from emrctl.metrics.eventlog import layout, reader
+from emrctl.metrics.eventlog.layout import Part
 from emrctl.metrics.model import RunMetrics
 from emrctl.store import IMPORTED, ClusterFacts, Run, Store
 
@@ -102,7 +102,7 @@ def _read_all(logs: tuple[tuple[Part, ...], ...]) -> Iterator[_Read]:
 
 def _read(log: tuple[Part, ...]) -> _Read:
     try:
-        return _Read(eventlog.read_all(log))
+        return _Read(reader.read_all(log))
     except UsageError as error:
         return _Read(reason=str(error))
 

@@ -129,10 +129,10 @@ def _save_metrics(workspace: Workspace, run: Run, yarn: dict[str, Any]) -> None:
 
 
 def _metrics(place: Path, yarn: dict[str, Any]) -> RunMetrics:
-    from emrctl.metrics import eventlog
+    from emrctl.metrics.eventlog import reader
     from emrctl.metrics.model import ApplicationAccount, ClusterAccount
 
-    metrics = eventlog.read_path(place)
+    metrics = reader.read_path(place)
     if not yarn:
         return metrics
     return replace(

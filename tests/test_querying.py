@@ -12,7 +12,7 @@ import pytest
 from emrctl import importing, pull, querying, runs
 from emrctl.cli.__main__ import main
 from emrctl.errors import UsageError
-from emrctl.metrics import layout
+from emrctl.metrics.eventlog import layout
 from emrctl.spec import ProjectSpec
 from emrctl.spec.config import Config
 from emrctl.workspace import Workspace

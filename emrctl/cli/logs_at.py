@@ -14,7 +14,7 @@ from emrctl.aws.listing import objects
 from emrctl.errors import EmrctlError, NotFoundError
 
 if TYPE_CHECKING:
-    from emrctl.metrics.layout import Part
+    from emrctl.metrics.eventlog.layout import Part
     from emrctl.store import Store
 
 _TRIES = 5
@@ -34,14 +34,14 @@ def path_or_none(source: str) -> Path | None:
 
 def stdin() -> tuple[Part, ...]:
     """What is piped in."""
-    from emrctl.metrics.layout import Part
+    from emrctl.metrics.eventlog.layout import Part
 
     return (Part("stdin", lambda: nullcontext(cast("BinaryIO", sys.stdin.buffer))),)
 
 
 def of_run(store: Store, run_id: str) -> tuple[Part, ...]:
     """The event log that was pulled with the run; `NotFoundError` where none was."""
-    from emrctl.metrics.layout import Part
+    from emrctl.metrics.eventlog.layout import Part
 
     folder = "eventlog/"
     names = store.names(run_id, folder)
@@ -62,7 +62,7 @@ def on_s3(s3: Any, address: str) -> tuple[Part, ...]:
     from botocore.exceptions import BotoCoreError, ClientError
 
     from emrctl.metrics import redact
-    from emrctl.metrics.layout import Part
+    from emrctl.metrics.eventlog.layout import Part
 
     bucket, key = staging.split_uri(address)
     try:

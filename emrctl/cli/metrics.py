@@ -14,7 +14,7 @@ from emrctl.errors import NotFoundError
 
 if TYPE_CHECKING:
     from emrctl.errors import UsageError
-    from emrctl.metrics.layout import Part
+    from emrctl.metrics.eventlog.layout import Part
     from emrctl.metrics.model import RunMetrics, TaskMetrics
     from emrctl.workspace import Workspace
 
@@ -53,7 +53,7 @@ def _read(
     on_task: Callable[[TaskMetrics], None] | None,
 ) -> tuple[RunMetrics, ...]:
     """Every log at `source`; the rows of tasks are those of one log, and go by as it is read."""
-    from emrctl.metrics import layout
+    from emrctl.metrics.eventlog import layout
 
     if source == "-":
         return _of_parts(logs_at.stdin(), on_task)
@@ -69,11 +69,11 @@ def _read(
 def _of_parts(
     parts: tuple[Part, ...], on_task: Callable[[TaskMetrics], None] | None
 ) -> tuple[RunMetrics, ...]:
-    from emrctl.metrics import eventlog
+    from emrctl.metrics.eventlog import reader
 
     if on_task is not None:
-        return (eventlog.read_parts(parts, on_task=on_task),)
-    return eventlog.read_all(parts, on_refused=_note)
+        return (reader.read_parts(parts, on_task=on_task),)
+    return reader.read_all(parts, on_refused=_note)
 
 
 def _note(error: UsageError) -> None:

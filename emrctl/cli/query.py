@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from emrctl.importing import Taken
-    from emrctl.metrics.layout import Part
+    from emrctl.metrics.eventlog.layout import Part
     from emrctl.querying import Answer
     from emrctl.workspace import Workspace
 
@@ -63,7 +63,7 @@ def import_(
 
 
 def _parts(workspace: Workspace, source: str) -> tuple[tuple[Part, ...], bool]:
-    from emrctl.metrics import layout
+    from emrctl.metrics.eventlog import layout
 
     if source.startswith(("s3://", "s3a://", "s3n://")):
         return logs_at.on_s3(workspace.target.client("s3"), source), True

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from emrctl.metrics import eventlog
+from emrctl.metrics.eventlog import reader as eventlog_reader
 from emrctl.metrics.model import RunMetrics
 
 HERE = Path(__file__).parent
@@ -64,4 +64,4 @@ def log() -> bytes:
 @pytest.fixture(scope="session")
 def whole() -> RunMetrics:
     """What that log says."""
-    return eventlog.read_path(LOG)
+    return eventlog_reader.read_path(LOG)

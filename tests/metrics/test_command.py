@@ -19,7 +19,7 @@ from emrctl.aws.target import Target
 from emrctl.cli import logs_at
 from emrctl.cli.__main__ import main
 from emrctl.errors import EmrctlError, NotFoundError
-from emrctl.metrics import eventlog
+from emrctl.metrics.eventlog import reader
 from emrctl.metrics.model import RunMetrics
 from emrctl.store import Folder, Store
 
@@ -107,7 +107,7 @@ def test_tables_are_shown(emrctl: Emrctl) -> None:
 
 @pytest.mark.parametrize("end", ["csv", "parquet"])
 def test_exports(end: str, emrctl: Emrctl, tmp_path: Path) -> None:
-    whole = eventlog.read_path(LOG)
+    whole = reader.read_path(LOG)
     code, out, err = emrctl(
         str(LOG), "--stages", "--executors", "--tasks", "--export", f"{tmp_path}/x.{end}"
     )
@@ -159,7 +159,7 @@ def test_logs_on_s3(mocked: Target, log: bytes, whole: RunMetrics) -> None:
     for key, body in keys.items():
         s3.put_object(Bucket="pets-logs", Key=key, Body=body)
     for address in ("s3://pets-logs/one", "s3a://pets-logs/spark/eventlog_v2_a"):
-        assert eventlog.read_parts(logs_at.on_s3(s3, address)) == whole
+        assert reader.read_parts(logs_at.on_s3(s3, address)) == whole
     with pytest.raises(NotFoundError, match="no event log at s3://pets-logs/none"):
         logs_at.on_s3(s3, "s3://pets-logs/none")
     with pytest.raises(NotFoundError, match="cannot list s3://absent/x"):
@@ -210,7 +210,7 @@ def test_the_tasks_of_a_run(tmp_path: Path, log: bytes, whole: RunMetrics) -> No
     store.put("run-1", "eventlog/eventlog_v2_a/events_1_a", log)
     seen: list[int] = []
     parts = logs_at.of_run(store, "run-1")
-    assert eventlog.read_parts(parts, on_task=lambda row: seen.append(row.id)) == whole
+    assert reader.read_parts(parts, on_task=lambda row: seen.append(row.id)) == whole
     assert len(seen) == 35
     with pytest.raises(NotFoundError, match="run run-2 has no event log in the store"):
         logs_at.of_run(store, "run-2")

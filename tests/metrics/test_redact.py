@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from emrctl.cli.__main__ import main
-from emrctl.metrics import eventlog, redact
+from emrctl.metrics import redact
+from emrctl.metrics.eventlog import reader
 from emrctl.metrics.model import ExecutorMetrics, Reuse, RunMetrics, SqlMetrics, StageMetrics
 
 SQL = "org.apache.spark.sql.execution.ui.SparkListenerSQLExecution"
@@ -158,7 +159,7 @@ def test_no_error_has_a_secret(tmp_path: Path) -> None:
 
 
 def test_what_is_no_secret_stays(planted: Path) -> None:
-    run = eventlog.read_path(planted)
+    run = reader.read_path(planted)
     assert run.environment["spark.executor.memory"] == "4g"
     assert run.environment["spark.driver.extraJavaOptions"] == redact.REDACTED
     assert run.app_name is not None

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from emrctl.metrics import eventlog, findings
+from emrctl.metrics import findings
+from emrctl.metrics.eventlog import reader
 from emrctl.metrics.findings import Finding
 from emrctl.metrics.findings_base import View
 from emrctl.metrics.findings_limits import LIMITS
@@ -59,7 +60,7 @@ EXPECTED = {
 
 @functools.cache
 def read(path: Path) -> RunMetrics:
-    return eventlog.read_path(path)
+    return reader.read_path(path)
 
 
 def found(path: Path) -> tuple[Finding, ...]:
@@ -137,5 +138,5 @@ def _sources() -> list[Path]:
 @pytest.mark.parametrize("kind", ["failed_work", "few_partitions"])
 def test_findings_appear_on_spark_as_it_is_now(kind: str, tmp_path: Path) -> None:
     log = record.run(kind, "ill", tmp_path)
-    assert kind in {item.kind for item in findings.of(eventlog.read_path(log))}
+    assert kind in {item.kind for item in findings.of(reader.read_path(log))}
     assert len(record.packed(log)) <= record.LARGEST_BYTES

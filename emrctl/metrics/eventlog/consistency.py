@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from emrctl.metrics.state import DRIVERS, State
-from emrctl.metrics.tallies import OK, Columns, StageTally
+from emrctl.metrics.eventlog.state import DRIVERS, State
+from emrctl.metrics.eventlog.tallies import OK, Columns, StageTally
 
 _SHOWN = 5
 

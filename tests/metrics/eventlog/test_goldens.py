@@ -12,9 +12,10 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from emrctl.metrics import eventlog, layout, redact
+from emrctl.metrics import redact
+from emrctl.metrics.eventlog import layout, reader
+from emrctl.metrics.eventlog.tallies import quantile
 from emrctl.metrics.model import RunMetrics, StageMetrics, TaskMetrics
-from emrctl.metrics.tallies import quantile
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "eventlogs"
 CORE = DATA / "apache-spark-core"
@@ -32,7 +33,7 @@ FILES = {
 
 @functools.cache
 def read(name: str) -> RunMetrics:
-    return eventlog.read_path(CORE / name)
+    return reader.read_path(CORE / name)
 
 
 def millis(text: str) -> int:
@@ -62,7 +63,7 @@ def log_of(path: str) -> RunMetrics:
 
 @pytest.mark.parametrize("path", LOGS, ids=lambda path: path.name)
 def test_every_log_is_read_without_a_bad_line(path: Path) -> None:
-    run = eventlog.read_path(path)
+    run = reader.read_path(path)
     assert run.bad_lines == 0
     assert run.app_id
     assert run.complete == (path.name != "application_1713000000000_0001_1.zstd"), run.notes
@@ -224,9 +225,7 @@ TASK_METRICS = {
 @functools.cache
 def tasks(name: str) -> dict[int, TaskMetrics]:
     found: dict[int, TaskMetrics] = {}
-    eventlog.read_parts(
-        layout.of_path(CORE / name), on_task=lambda row: found.update({row.id: row})
-    )
+    reader.read_parts(layout.of_path(CORE / name), on_task=lambda row: found.update({row.id: row}))
     return found
 
 
@@ -289,7 +288,7 @@ def test_environment(golden: str, path: str) -> None:
 
 
 def test_resubmitted_adds_failures_and_nothing_to_the_sums() -> None:
-    run = eventlog.read_path(
+    run = reader.read_path(
         DATA / "spark-rapids-tools" / "tasks_executors_fail_compressed_eventlog.zstd"
     )
     assert (run.tasks_ok, run.tasks_failed, run.tasks_killed) == (8577, 53, 0)

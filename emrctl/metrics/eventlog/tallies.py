@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from msgspec import UNSET
 
-from emrctl.metrics.events import Accumulable, StageInfo, TaskFigures
+from emrctl.metrics.eventlog.events import Accumulable, StageInfo, TaskFigures
+from emrctl.metrics.eventlog.slowest import Slowest
 from emrctl.metrics.model import ExecutorMetrics, Quantiles, StageMetrics
-from emrctl.metrics.slowest import Slowest
 
 OK, FAILED, KILLED = 0, 1, 2
 _CAUSES = 20

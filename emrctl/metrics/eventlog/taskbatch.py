@@ -9,10 +9,18 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from emrctl.metrics import events
+from emrctl.metrics.eventlog import events
+from emrctl.metrics.eventlog.state import State
+from emrctl.metrics.eventlog.tallies import (
+    FAILED,
+    KILLED,
+    OK,
+    SUMS,
+    Columns,
+    ExecutorTally,
+    StageTally,
+)
 from emrctl.metrics.model import TaskMetrics
-from emrctl.metrics.state import State
-from emrctl.metrics.tallies import FAILED, KILLED, OK, SUMS, Columns, ExecutorTally, StageTally
 
 T = TypeVar("T")
 _OUTCOMES = {"Success": OK, "TaskKilled": KILLED, "TaskCommitDenied": KILLED}

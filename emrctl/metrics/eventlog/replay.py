@@ -14,10 +14,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from emrctl.metrics import doubts, events, redact
+from emrctl.metrics import redact
+from emrctl.metrics.eventlog import consistency, events
+from emrctl.metrics.eventlog.state import DRIVERS, State
+from emrctl.metrics.eventlog.taskbatch import TaskBatch
 from emrctl.metrics.model import RunMetrics, SqlMetrics, TaskMetrics
-from emrctl.metrics.state import DRIVERS, State
-from emrctl.metrics.taskbatch import TaskBatch
 
 Event = dict[str, Any]
 _OF_EXECUTORS = frozenset(
@@ -288,7 +289,7 @@ class Replay(State):
         """The record of what was fed; `whole` says whether every byte of the log was there."""
         self.settle()
         record = self.record()
-        found = doubts.of(self)
+        found = consistency.of(self)
         harmed = bad_lines or self._notes or any(doubt.harms for doubt in found)
         record = replace(
             record,

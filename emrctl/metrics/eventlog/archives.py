@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import IO, BinaryIO, Self, cast
 
 from emrctl.errors import UsageError
-from emrctl.metrics import codecs
-from emrctl.metrics.layout import Part
+from emrctl.metrics.eventlog import codecs
+from emrctl.metrics.eventlog.layout import Part
 
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _TAR_AT, _TAR = 257, b"ustar"

@@ -6,14 +6,14 @@ import io
 import json
 from typing import Any
 
-from emrctl.metrics import eventlog
-from emrctl.metrics.eventlog import Part
+from emrctl.metrics.eventlog import reader
+from emrctl.metrics.eventlog.reader import Part
 from emrctl.metrics.model import RunMetrics
 
 
 def read(*events: dict[str, Any]) -> RunMetrics:
     data = b"\n".join(json.dumps(event).encode() for event in events)
-    return eventlog.read_parts([Part("app-1", lambda: io.BytesIO(data))])
+    return reader.read_parts([Part("app-1", lambda: io.BytesIO(data))])
 
 
 def task_end(reason: str, **metrics: object) -> dict[str, Any]:

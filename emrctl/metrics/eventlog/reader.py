@@ -16,10 +16,11 @@ from typing import Any
 import msgspec
 
 from emrctl.errors import UsageError
-from emrctl.metrics import archives, codecs, layout, redact
-from emrctl.metrics.layout import Part
+from emrctl.metrics import redact
+from emrctl.metrics.eventlog import archives, codecs, layout
+from emrctl.metrics.eventlog.layout import Part
+from emrctl.metrics.eventlog.replay import Replay
 from emrctl.metrics.model import RunMetrics, TaskMetrics
-from emrctl.metrics.replay import Replay
 
 __all__ = ["Part", "read_all", "read_folder", "read_parts", "read_path"]
 

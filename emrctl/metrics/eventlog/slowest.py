@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 
-from emrctl.metrics.events import AnyTaskEnd
+from emrctl.metrics.eventlog.events import AnyTaskEnd
 from emrctl.metrics.model import Quantiles, Straggler
 
 _KEPT = 8

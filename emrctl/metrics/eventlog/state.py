@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from emrctl.metrics.lineage import Lineage
+from emrctl.metrics.eventlog.lineage import Lineage
+from emrctl.metrics.eventlog.sqlfigures import SqlFigures
+from emrctl.metrics.eventlog.tallies import FAILED, KILLED, OK, SUMS, ExecutorTally, StageTally
+from emrctl.metrics.eventlog.taskbook import TaskBook
 from emrctl.metrics.model import RunMetrics, SqlMetrics
-from emrctl.metrics.sqlfigures import SqlFigures
-from emrctl.metrics.tallies import FAILED, KILLED, OK, SUMS, ExecutorTally, StageTally
-from emrctl.metrics.taskbook import TaskBook
 
 DRIVERS = frozenset({"driver", "<driver>"})
 
