@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emrctl.errors import UsageError
-from emrctl.metrics import findings, tables, timeline
+from emrctl.metrics import tables, timeline
+from emrctl.metrics.findings import rules
 from emrctl.metrics.model import RunMetrics
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def _run_rows(run: Run, document: Row | None, result: Row | None) -> Iterator[tu
     for row in metrics.executors:
         life = {"lifetime_s": timeline.lifetime_s(row, metrics)}
         yield "executors", _owned(run, metrics, tables.flat(row.to_json())) | life
-    for found in findings.of(metrics):
+    for found in rules.of(metrics):
         yield "findings", {"run": run.id, **found.to_json()}
 
 

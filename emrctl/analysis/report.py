@@ -11,7 +11,7 @@ from emrctl.analysis import charts, export
 from emrctl.analysis.compare import Comparison, Configuration
 from emrctl.analysis.page import SCRIPT, STYLE
 from emrctl.analysis.records import RunRecord
-from emrctl.metrics import findings
+from emrctl.metrics.findings import rules
 
 
 def html(comparison: Comparison, title: str) -> str:
@@ -104,7 +104,7 @@ def _findings(comparison: Comparison) -> str:
 
 
 def _run_findings(record: RunRecord) -> str:
-    found = findings.of(record.metrics) if record.metrics is not None else ()
+    found = rules.of(record.metrics) if record.metrics is not None else ()
     items = "".join(
         f"<li><b>{escape(item.kind)}</b> ({escape(item.severity)}"
         f"{f', up to {item.seconds:,.1f} s' if item.seconds >= 0.05 else ''}): "

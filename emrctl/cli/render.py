@@ -147,7 +147,7 @@ def run(workspace: Workspace, found: Run, *, as_json: bool) -> None:
         table("node", *_NODE, rows=[_node(item) for item in nodes], right=tuple(_NODE))
     if metrics:
         from emrctl.cli import render_findings
-        from emrctl.metrics.findings import Finding
+        from emrctl.metrics.findings.rules import Finding
 
         render_findings.show(output(), [Finding.from_json(item) for item in found_out])
 

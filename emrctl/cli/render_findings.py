@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from emrctl.metrics.findings import Finding
+    from emrctl.metrics.findings.rules import Finding
     from emrctl.metrics.model import RunMetrics
 
 _STYLES = {"high": "red", "medium": "yellow", "low": "dim"}
@@ -16,9 +16,9 @@ _STYLES = {"high": "red", "medium": "yellow", "low": "dim"}
 
 def of_run(run: RunMetrics) -> list[dict[str, Any]]:
     """The findings about `run` as JSON."""
-    from emrctl.metrics import findings
+    from emrctl.metrics.findings import rules
 
-    return [found.to_json() for found in findings.of(run)]
+    return [found.to_json() for found in rules.of(run)]
 
 
 def show(out: Console, found: Sequence[Finding]) -> None:

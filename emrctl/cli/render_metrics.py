@@ -164,9 +164,9 @@ class _Text:
             if wanted and document[name]:
                 _table(name, document[name])
         if self._wanted.findings:
-            from emrctl.metrics import findings
+            from emrctl.metrics.findings import rules
 
-            render_findings.show(render.output(), findings.of(run))
+            render_findings.show(render.output(), rules.of(run))
 
 
 def _table(name: str, items: list[dict[str, Any]]) -> None:

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from emrctl.metrics import findings
 from emrctl.metrics.eventlog import reader
-from emrctl.metrics.findings import Finding
-from emrctl.metrics.findings_base import View
-from emrctl.metrics.findings_limits import LIMITS
+from emrctl.metrics.findings import rules
+from emrctl.metrics.findings.base import View
+from emrctl.metrics.findings.limits import LIMITS
+from emrctl.metrics.findings.rules import Finding
+from emrctl.metrics.findings.spark_conf import Settings
 from emrctl.metrics.model import RunMetrics
-from emrctl.metrics.settings import Settings
 
 HERE = Path(__file__).parent
 DATA = HERE.parents[3] / "shared" / "data" / "eventlogs"
@@ -64,7 +64,7 @@ def read(path: Path) -> RunMetrics:
 
 
 def found(path: Path) -> tuple[Finding, ...]:
-    return findings.of(read(path))
+    return rules.of(read(path))
 
 
 def kinds(path: Path) -> set[str]:
@@ -72,14 +72,14 @@ def kinds(path: Path) -> set[str]:
 
 
 def test_every_finding_has_its_jobs_and_their_logs() -> None:
-    assert set(record.CASES) == set(findings.KINDS)
-    assert {path.stem for path in record.JOBS.glob("*.py")} == set(findings.KINDS)
-    wanted = {f"{kind}.{way}.zstd" for kind in findings.KINDS for way in record.VARIANTS}
+    assert set(record.CASES) == set(rules.KINDS)
+    assert {path.stem for path in record.JOBS.glob("*.py")} == set(rules.KINDS)
+    wanted = {f"{kind}.{way}.zstd" for kind in rules.KINDS for way in record.VARIANTS}
     assert {path.name for path in LOGS} == wanted
     assert all(path.stat().st_size <= record.LARGEST_BYTES for path in LOGS)
 
 
-@pytest.mark.parametrize("kind", findings.KINDS)
+@pytest.mark.parametrize("kind", rules.KINDS)
 def test_a_job_that_is_ill_has_its_finding_and_one_that_is_well_has_not(kind: str) -> None:
     ill, well = (HERE / "logs" / f"{kind}.{way}.zstd" for way in record.VARIANTS)
     assert kind in kinds(ill)
@@ -103,8 +103,8 @@ def test_every_finding_can_be_relied_on(path: Path) -> None:
     known = {stage.id for stage in run.stages}
     length_s = View(run).duration_s
     for item in found(path):
-        assert item.kind in findings.KINDS
-        assert item.severity in findings.SEVERITIES
+        assert item.kind in rules.KINDS
+        assert item.severity in rules.SEVERITIES
         assert item.evidence
         assert item.advice
         assert 0 <= item.seconds <= length_s + 0.001 or item.kind == "wide_broadcast"
@@ -130,13 +130,13 @@ def test_thresholds_stand_in_one_table_with_their_sources() -> None:
 
 
 def _sources() -> list[Path]:
-    assert findings.__file__ is not None
-    return sorted(Path(findings.__file__).parent.glob("findings*.py"))
+    assert rules.__file__ is not None
+    return sorted(Path(rules.__file__).parent.glob("findings*.py"))
 
 
 @pytest.mark.spark
 @pytest.mark.parametrize("kind", ["failed_work", "few_partitions"])
 def test_findings_appear_on_spark_as_it_is_now(kind: str, tmp_path: Path) -> None:
     log = record.run(kind, "ill", tmp_path)
-    assert kind in {item.kind for item in findings.of(reader.read_path(log))}
+    assert kind in {item.kind for item in rules.of(reader.read_path(log))}
     assert len(record.packed(log)) <= record.LARGEST_BYTES

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from emrctl.metrics import findings, timeline
-from emrctl.metrics.findings import Finding
-from emrctl.metrics.findings_base import View
+from emrctl.metrics import timeline
+from emrctl.metrics.findings import rules
+from emrctl.metrics.findings.base import View
+from emrctl.metrics.findings.rules import Finding
+from emrctl.metrics.findings.spark_conf import Settings
 from emrctl.metrics.model import (
     ApplicationAccount,
     ClusterAccount,
@@ -22,7 +24,6 @@ from emrctl.metrics.model import (
     StageMetrics,
     Straggler,
 )
-from emrctl.metrics.settings import Settings
 
 MB = 2**20
 
@@ -84,15 +85,15 @@ def only(found: tuple[Finding, ...], kind: str) -> Finding:
 
 
 def kinds(record: RunMetrics) -> set[str]:
-    return {item.kind for item in findings.of(record)}
+    return {item.kind for item in rules.of(record)}
 
 
 def test_a_run_that_is_well_has_no_findings() -> None:
-    assert findings.of(run()) == ()
+    assert rules.of(run()) == ()
 
 
 def test_a_record_of_nothing_has_no_findings() -> None:
-    assert findings.of(RunMetrics()) == ()
+    assert rules.of(RunMetrics()) == ()
 
 
 def slow(**more: Any) -> StageMetrics:
@@ -126,16 +127,16 @@ def test_stragglers_are_told_apart(figures: dict[str, int], kind: str) -> None:
     data = {"shuffle_read_bytes_quantiles": even(100 * MB)}
     data["shuffle_write_bytes_quantiles"] = even(100 * MB)
     record = run(slow(of=LONG | figures, shuffle_read_bytes=4_000 * MB, **data))
-    assert only(findings.of(record), kind).stages == (0,)
+    assert only(rules.of(record), kind).stages == (0,)
 
 
 def test_slow_tasks_of_one_executor_are_a_slow_host() -> None:
     slowest = tuple(Straggler(task=n, executor="2", **LONG) for n in range(4))
-    found = only(findings.of(run(slow(tasks_slow=slowest))), "slow_host")
+    found = only(rules.of(run(slow(tasks_slow=slowest))), "slow_host")
     assert "executor 2" in found.evidence
     assert found.settings == {"spark.speculation": "true"}
     there = run(slow(tasks_slow=slowest), environment={"spark.speculation": "true"})
-    assert only(findings.of(there), "slow_host").settings == {}
+    assert only(rules.of(there), "slow_host").settings == {}
 
 
 def test_one_very_slow_task_among_a_few_a_little_slow_is_no_slow_host() -> None:
@@ -167,7 +168,7 @@ def test_more_partitions_are_asked_for_unless_they_are(
     environment: dict[str, str], wanted: dict[str, str]
 ) -> None:
     record = run(few(shuffle_read_bytes=MB), environment=environment)
-    found = only(findings.of(record), "few_partitions")
+    found = only(rules.of(record), "few_partitions")
     assert found.settings == wanted
     assert found.seconds == pytest.approx(7.5)
 
@@ -176,15 +177,15 @@ def test_in_sql_it_is_the_shuffles_own_setting() -> None:
     sql = (SqlMetrics(id=0),)
     environment = {"spark.sql.adaptive.enabled": "false", "spark.sql.shuffle.partitions": "2"}
     record = run(few(shuffle_read_bytes=MB), sql=sql, environment=environment)
-    found = only(findings.of(record), "few_partitions")
+    found = only(rules.of(record), "few_partitions")
     assert found.settings == {"spark.sql.shuffle.partitions": "16"}
     adaptive = run(few(shuffle_read_bytes=MB), sql=sql)
-    assert "Adaptive" in only(findings.of(adaptive), "few_partitions").advice
+    assert "Adaptive" in only(rules.of(adaptive), "few_partitions").advice
 
 
 def test_a_last_wave_of_few_tasks() -> None:
     wave = stage(tasks=9, tasks_ok=9, task_time_ms=45_000, duration_ms_quantiles=even(5_000))
-    assert only(findings.of(run(wave)), "few_partitions").figures == {"tasks": 9, "cores": 8}
+    assert only(rules.of(run(wave)), "few_partitions").figures == {"tasks": 9, "cores": 8}
 
 
 @pytest.mark.parametrize(
@@ -205,14 +206,14 @@ def test_how_an_executor_ended_says_why(reason: str, kind: str | None) -> None:
 def test_yarns_diagnostics_tell_of_a_killed_driver() -> None:
     said = "Container [pid=1] is running beyond physical memory limits. exit code 137"
     account = ApplicationAccount(application_id="a", state="FINISHED", diagnostics=said)
-    assert "the driver's" in only(findings.of(run(yarn=account)), "container_killed").evidence
+    assert "the driver's" in only(rules.of(run(yarn=account)), "container_killed").evidence
 
 
 def test_absent_executors_are_counted_against_the_room() -> None:
     nodes = tuple(NodeAccount(id=f"n{n}", state="RUNNING") for n in range(2))
     cluster = ClusterAccount(memory_total_mb=24_576, nodes=nodes)
     environment = {"spark.executor.instances": "5", "spark.executor.memory": "9486M"}
-    found = only(findings.of(run(environment=environment, cluster=cluster)), "missing_executors")
+    found = only(rules.of(run(environment=environment, cluster=cluster)), "missing_executors")
     assert found.severity == "high"
     assert "11264 MB" in found.advice
     assert "24576 MB on 2 nodes" in found.advice
@@ -220,7 +221,7 @@ def test_absent_executors_are_counted_against_the_room() -> None:
 
 def test_executors_that_look_on() -> None:
     rows = (worker("1", task_time_ms=79_000), worker("2", task_time_ms=1_000))
-    found = only(findings.of(run(executors=rows)), "idle_executors")
+    found = only(rules.of(run(executors=rows)), "idle_executors")
     assert found.figures["busiest_share"] == pytest.approx(0.988)
     assert "cached" in found.advice
 
@@ -241,12 +242,12 @@ def test_what_is_read_again_is_worth_keeping_and_a_list_is_not() -> None:
     again = Reuse(rdd=1, is_source=True, times=3, names=("sum",), repeated_time_ms=40_000)
     assert "uncached_reuse" not in kinds(run(reuses=(again,)))
     read = dataclasses.replace(again, repeated_input_bytes=5 * MB)
-    assert only(findings.of(run(reuses=(read,))), "uncached_reuse").seconds == pytest.approx(5.0)
+    assert only(rules.of(run(reuses=(read,))), "uncached_reuse").seconds == pytest.approx(5.0)
 
 
 def test_small_files_by_what_the_plan_counted() -> None:
     query = SqlMetrics(id=0, files_written=500, files_written_bytes=500 * MB)
-    found = only(findings.of(run(sql=(query,))), "small_files")
+    found = only(rules.of(run(sql=(query,))), "small_files")
     assert "coalesce(4)" in found.advice
     large = SqlMetrics(id=0, files_written=500, files_written_bytes=5_000 * MB)
     assert kinds(run(sql=(large,))) == set()

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from emrctl.metrics import findings_executors as executors
-from emrctl.metrics import findings_tasks as tasks
-from emrctl.metrics import findings_work as work
-from emrctl.metrics.findings_base import KINDS, SEVERITIES, Finding, View
+from emrctl.metrics.findings import executors, tasks, work
+from emrctl.metrics.findings.base import KINDS, SEVERITIES, Finding, View
 from emrctl.metrics.model import RunMetrics
 
 __all__ = ["KINDS", "SEVERITIES", "Finding", "of"]

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from emrctl.metrics.findings_base import Advice, Finding, View, ids, many, named, size
-from emrctl.metrics.findings_limits import limit
+from emrctl.metrics.findings.base import Advice, Finding, View, ids, many, named, size
+from emrctl.metrics.findings.limits import limit
 from emrctl.metrics.model import StageMetrics, Straggler
 
 PARTITIONS, PARALLELISM = "spark.sql.shuffle.partitions", "spark.default.parallelism"

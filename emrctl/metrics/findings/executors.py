@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 
 from emrctl.metrics import timeline
-from emrctl.metrics.findings_base import Advice, Finding, View, ids, many, memory, named
-from emrctl.metrics.findings_limits import limit
+from emrctl.metrics.findings.base import Advice, Finding, View, ids, many, memory, named
+from emrctl.metrics.findings.limits import limit
 from emrctl.metrics.model import ExecutorMetrics
 
 _HEAP = "JVMHeapMemory"

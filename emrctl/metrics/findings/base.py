@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from emrctl.metrics import timeline
-from emrctl.metrics.findings_limits import limit
+from emrctl.metrics.findings.limits import limit
+from emrctl.metrics.findings.spark_conf import Settings
 from emrctl.metrics.model import Record, RunMetrics, StageMetrics
-from emrctl.metrics.settings import Settings
 
 KINDS: dict[str, str] = {
     "data_skew": "one partition holds much more than the others",

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from emrctl.metrics import timeline
-from emrctl.metrics.findings_base import Finding, View, ids, many, memory, named, size
-from emrctl.metrics.findings_limits import limit
-from emrctl.metrics.findings_tasks import PARALLELISM, PARTITIONS
+from emrctl.metrics.findings.base import Finding, View, ids, many, memory, named, size
+from emrctl.metrics.findings.limits import limit
+from emrctl.metrics.findings.tasks import PARALLELISM, PARTITIONS
 from emrctl.metrics.model import Reuse, SqlMetrics, StageMetrics
 
 # Where somebody types, or a server waits for queries, silence is not the driver's work.
