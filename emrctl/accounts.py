@@ -16,7 +16,7 @@ from emrctl.pages import places
 from emrctl.progress import NODES
 
 if TYPE_CHECKING:
-    from emrctl.metrics.instances import Instance
+    from emrctl.metrics.live.instances import Instance
     from emrctl.metrics.model import ClusterAccount
     from emrctl.metrics.timeline import Span
     from emrctl.store import Run
@@ -48,7 +48,7 @@ def collect_yarn(workspace: Workspace, run: Run) -> dict[str, Any]:
 
 def _last_sample(workspace: Workspace, run: Run, cluster: ClusterAccount) -> None:
     """The nodes as they are at the run's end follow the samples that were taken meanwhile."""
-    from emrctl.metrics import nodes
+    from emrctl.metrics.live import nodes
 
     samples = nodes.Samples(0, nodes.read(workspace.store.get(run.id, NODES)))
     samples.add(nodes.sample(int(time.time() * 1000), cluster))
@@ -58,7 +58,7 @@ def _last_sample(workspace: Workspace, run: Run, cluster: ClusterAccount) -> Non
 def _collect_cloudwatch(workspace: Workspace, run: Run) -> None:
     from botocore.exceptions import BotoCoreError, ClientError
 
-    from emrctl.metrics import cloudwatch
+    from emrctl.metrics.live import cloudwatch
 
     span = _span(run)
     if span is None:
@@ -80,7 +80,7 @@ def collect_instances(workspace: Workspace, run: Run) -> float | None:
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
-    from emrctl.metrics import instances
+    from emrctl.metrics.live import instances
 
     span = _span(run)
     if span is None:
@@ -106,7 +106,7 @@ def _hourly_usd(name: str, region: str, spot: bool, fee: bool) -> float:
 
 
 def _instances(workspace: Workspace, run: Run) -> tuple[Instance, ...]:
-    from emrctl.metrics import instances
+    from emrctl.metrics.live import instances
 
     target, cluster_id = workspace.target, run.cluster.id
     if run.cluster.kind == "ec2":
@@ -123,6 +123,6 @@ def _span(run: Run) -> Span | None:
 
 def nodes_used(workspace: Workspace, run: Run) -> list[dict[str, Any]]:
     """What each node was used for while the run was watched; empty where it never was."""
-    from emrctl.metrics import nodes
+    from emrctl.metrics.live import nodes
 
     return [item.to_json() for item in nodes.use(nodes.read(workspace.store.get(run.id, NODES)))]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from emrctl.reach import addresses, fetching
 
 if TYPE_CHECKING:
-    from emrctl.metrics.live import Places
-    from emrctl.metrics.rest import Fetch
+    from emrctl.metrics.live.live import Places
+    from emrctl.metrics.live.rest import Fetch
     from emrctl.reach.primary import Primary
     from emrctl.store import Run
     from emrctl.workspace import Workspace
@@ -22,8 +22,8 @@ def places(workspace: Workspace, run: Run) -> Places:
 
 
 def _yarn(target: Any, run: Run) -> Places:
-    from emrctl.metrics.live import Places
-    from emrctl.metrics.yarn import ResourceManager
+    from emrctl.metrics.live.live import Places
+    from emrctl.metrics.live.yarn import ResourceManager
 
     cluster = run.cluster
     yarn = target.page(cluster.id, cluster.primary_dns, "yarn")
@@ -39,8 +39,8 @@ def _below(target: Any, base: str) -> Fetch:
 
 
 def _standalone(primary: Primary) -> Places:
-    from emrctl.metrics.live import Places
-    from emrctl.metrics.standalone import Master
+    from emrctl.metrics.live.live import Places
+    from emrctl.metrics.live.standalone import Master
 
     return Places(
         manager=Master(_at(primary, addresses.STANDALONE["master"])),

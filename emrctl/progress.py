@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from emrctl.pages import places
 
 if TYPE_CHECKING:
-    from emrctl.metrics.live import Live, Watch
-    from emrctl.metrics.nodes import Samples
+    from emrctl.metrics.live.live import Live, Watch
+    from emrctl.metrics.live.nodes import Samples
     from emrctl.store import Run
     from emrctl.workspace import Workspace
 
@@ -45,7 +45,7 @@ class Watcher:
     def __init__(self, workspace: Workspace) -> None:
         # Now, and not at the first look: a Ctrl-C in the middle of an import that makes dataclasses
         # ends Python by the signal, whatever exit code is asked for.
-        from emrctl.metrics import live, nodes, standalone, yarn  # noqa: F401
+        from emrctl.metrics.live import live, nodes, standalone, yarn  # noqa: F401
 
         self._workspace = workspace
         self._seen = Progress()
@@ -91,7 +91,7 @@ class Watcher:
         return found
 
     def _ended(self, run: Run) -> Live:
-        from emrctl.metrics.live import Live
+        from emrctl.metrics.live.live import Live
         from emrctl.metrics.model import ApplicationAccount
 
         known = self._workspace.store.get_json(run.id, "yarn.json") or {}
@@ -105,14 +105,14 @@ class Watcher:
 
     def _watching(self, run: Run) -> Watch:
         if self._watch is None:
-            from emrctl.metrics.live import Watch
+            from emrctl.metrics.live.live import Watch
 
             self._watch = Watch(places(self._workspace, run), run.application_tag)
         return self._watch
 
     def _sample(self, run: Run) -> None:
         """The nodes' state goes into the store, where the last sample is old enough."""
-        from emrctl.metrics import nodes
+        from emrctl.metrics.live import nodes
 
         at_ms = int(time.time() * 1000)
         if self._samples is not None and not self._samples.due(at_ms):

@@ -10,8 +10,8 @@ from typing import Any, cast
 import pytest
 
 from emrctl import pages
-from emrctl.metrics.standalone import Master
-from emrctl.metrics.yarn import ResourceManager
+from emrctl.metrics.live.standalone import Master
+from emrctl.metrics.live.yarn import ResourceManager
 from emrctl.reach import fetching
 from emrctl.reach.trouble import UnreachableError
 from emrctl.workspace import Workspace

@@ -13,9 +13,9 @@ from emrctl.cli import render
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
 
-    from emrctl.metrics.live import Live
+    from emrctl.metrics.live.live import Live
+    from emrctl.metrics.live.sparkui import LiveStage
     from emrctl.metrics.model import ClusterAccount, ExecutorMetrics
-    from emrctl.metrics.sparkui import LiveStage
 
 _SKEWED, _MOST_ROWS = 3.0, 20
 

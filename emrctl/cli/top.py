@@ -14,7 +14,7 @@ from emrctl.cli import options, render_top
 from emrctl.progress import Watcher
 
 if TYPE_CHECKING:
-    from emrctl.metrics.live import Live
+    from emrctl.metrics.live.live import Live
     from emrctl.workspace import Workspace
 
 app = options.new_app()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from emrctl.errors import NotFoundError
-from emrctl.metrics.rest import rows
+from emrctl.metrics.live.rest import rows
 from emrctl.provision import machines
 from emrctl.reach import nodes
 from emrctl.reach.trouble import UnreachableError

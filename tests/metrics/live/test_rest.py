@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from emrctl.errors import NotFoundError
-from emrctl.metrics import rest, sparkui, yarn
+from emrctl.metrics.live import rest, sparkui, yarn
 from emrctl.metrics.model import ApplicationAccount, ClusterAccount, QueueAccount
 
 APP = "application_1700000000000_0001"

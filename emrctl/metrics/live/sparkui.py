@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from emrctl.metrics import redact
+from emrctl.metrics.live.rest import Fetch, ask, rows, section
 from emrctl.metrics.model import ExecutorMetrics, Record
-from emrctl.metrics.rest import Fetch, ask, rows, section
 
 
 @dataclass(frozen=True, kw_only=True)

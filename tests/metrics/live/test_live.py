@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from emrctl.metrics import sparkui
-from emrctl.metrics.live import Live, Places, Source, Watch
-from emrctl.metrics.yarn import ResourceManager
+from emrctl.metrics.live import sparkui
+from emrctl.metrics.live.live import Live, Places, Source, Watch
+from emrctl.metrics.live.yarn import ResourceManager
 
 APP = "application_1_0001"
 ROOT = f"/api/v1/applications/{APP}"

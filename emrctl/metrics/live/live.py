@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from emrctl.errors import EmrctlError
-from emrctl.metrics import sparkui
+from emrctl.metrics.live import sparkui
+from emrctl.metrics.live.rest import Fetch
 from emrctl.metrics.model import ApplicationAccount, ClusterAccount, Record
-from emrctl.metrics.rest import Fetch
 
 T = TypeVar("T")
 # A page that does not answer is left alone for a while: each try costs a time-out. Spark's are

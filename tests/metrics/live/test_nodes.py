@@ -9,10 +9,10 @@ import pytest
 
 from emrctl.aws.target import Target
 from emrctl.errors import SpecError
-from emrctl.metrics import cloudwatch, instances, nodes
-from emrctl.metrics.instances import Instance
+from emrctl.metrics.live import cloudwatch, instances, nodes
+from emrctl.metrics.live.instances import Instance
+from emrctl.metrics.live.nodes import Sample, Samples
 from emrctl.metrics.model import ClusterAccount, NodeAccount
-from emrctl.metrics.nodes import Sample, Samples
 
 HOUR = 3_600_000
 

@@ -10,8 +10,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from emrctl.metrics.live.rest import Fetch, ask, rows
 from emrctl.metrics.model import ApplicationAccount, ClusterAccount, NodeAccount
-from emrctl.metrics.rest import Fetch, ask, rows
 
 _PAGE = "/json/"
 # The master's words for an application's state, in YARN's; the second says how it ended.

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from emrctl.metrics import redact
+from emrctl.metrics.live.rest import Fetch, ask, rows, section
 from emrctl.metrics.model import ApplicationAccount, ClusterAccount, NodeAccount, QueueAccount
-from emrctl.metrics.rest import Fetch, ask, rows, section
 
 _ROOT = "/ws/v1/cluster"
 
