@@ -17,7 +17,7 @@ PACKAGE = ROOT / "emrctl"
 # From the top down; a module may import its own layer's modules and those below.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("emrctl.cli",),
-    ("emrctl.comparing",),
+    ("emrctl.compare.stored",),
     ("emrctl.experiments",),
     (
         *(
@@ -41,7 +41,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("emrctl.cleanup", "emrctl.reach"),
     ("emrctl.provision",),
     ("emrctl.preflight", "emrctl.certificates"),
-    ("emrctl.staging", "emrctl.capacity", "emrctl.executors", "emrctl.analysis"),
+    ("emrctl.staging", "emrctl.capacity", "emrctl.executors", "emrctl.compare"),
     ("emrctl.store", "emrctl.metrics", "emrctl.backends", "emrctl.engine"),
     ("stacks",),
     ("emrctl.cost.estimate", "emrctl.places", "emrctl.launching"),

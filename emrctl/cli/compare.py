@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from emrctl import comparing
 from emrctl.cli import options, render
+from emrctl.compare import stored
 
 app = options.new_app()
 
@@ -31,8 +31,8 @@ def compare(
         ),
     ] = None,
     style: Annotated[
-        comparing.Style, typer.Option("--format", help="How to print it.")
-    ] = comparing.Style.table,
+        stored.Style, typer.Option("--format", help="How to print it.")
+    ] = stored.Style.table,
     config: options.ConfigOption = None,
     target: options.TargetOption = None,
     as_json: options.JsonOption = False,
@@ -42,11 +42,11 @@ def compare(
     Runs of the same settings count as repeats of one configuration: mean, spread and ratio. With
     --fail-if it is a gate for CI.
     """
-    gates = comparing.gates(fail_if or [])
+    gates = stored.gates(fail_if or [])
     workspace = options.open_workspace(config, target=target)
-    found = comparing.compare(workspace, runs or [], experiment)
-    render.comparison(found, comparing.Style.json if as_json else style)
+    found = stored.compare(workspace, runs or [], experiment)
+    render.comparison(found, stored.Style.json if as_json else style)
     if html is not None:
-        comparing.write_page(found, html, experiment)
+        stored.write_page(found, html, experiment)
         render.note(f"Wrote {html}")
-    comparing.check(found, gates)
+    stored.check(found, gates)

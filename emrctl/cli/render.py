@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from emrctl.analysis.compare import Comparison
+    from emrctl.compare.comparison import Comparison
     from emrctl.datasets.pictures import DataSet
     from emrctl.experiments import Trial
     from emrctl.outputs import Brought
@@ -276,7 +276,7 @@ def _usd(found: Run) -> str:
 
 def comparison(found: Comparison, style: str) -> None:
     """A comparison, printed as `style` says."""
-    from emrctl.analysis import export
+    from emrctl.compare import export
 
     if style == "json":
         json_document(export.to_json(found))

@@ -8,7 +8,7 @@ import io
 from collections.abc import Iterable
 from typing import Any
 
-from emrctl.analysis.compare import TIMES, Comparison, Configuration, FigureRow, Measure
+from emrctl.compare.comparison import TIMES, Comparison, Configuration, FigureRow, Measure
 
 _BYTES = ("B", "KB", "MB", "GB", "TB", "PB")
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emrctl import experiments, runs
-from emrctl.analysis.records import RunRecord
+from emrctl.compare.records import RunRecord
 from emrctl.errors import UsageError
 from emrctl.metrics.model import RunMetrics
 
 if TYPE_CHECKING:
-    from emrctl.analysis.compare import Comparison
-    from emrctl.analysis.gates import Gate
+    from emrctl.compare.comparison import Comparison
+    from emrctl.compare.gates import Gate
     from emrctl.store import Run
     from emrctl.workspace import Workspace
 
@@ -30,7 +30,7 @@ class Style(StrEnum):
 
 def compare(workspace: Workspace, names: Sequence[str], experiment: str | None) -> Comparison:
     """The runs called `names`, or the completed ones of `experiment`, beside the first of them."""
-    from emrctl.analysis import compare as comparing
+    from emrctl.compare import comparison as comparing
 
     if bool(names) == (experiment is not None):
         raise UsageError(
@@ -46,14 +46,14 @@ def compare(workspace: Workspace, names: Sequence[str], experiment: str | None) 
 
 def gates(wanted: Sequence[str]) -> list[Gate]:
     """What `FIGURE:PERCENT` each mean; `UsageError` where one means nothing."""
-    from emrctl.analysis.gates import parse
+    from emrctl.compare.gates import parse
 
     return [parse(text) for text in wanted]
 
 
 def check(comparison: Comparison, wanted: Sequence[Gate]) -> None:
     """The comparison keeps to all of these; else `GateError`."""
-    from emrctl.analysis.gates import check as hold
+    from emrctl.compare.gates import check as hold
 
     if wanted:
         hold(comparison, wanted)
@@ -99,7 +99,7 @@ def _shape(run: Run) -> dict[str, str]:
 
 def write_page(comparison: Comparison, path: Path, title: str | None) -> None:
     """One self-contained page with the comparison lies at `path`; written aside and renamed."""
-    from emrctl.analysis import report
+    from emrctl.compare import report
 
     aside = path.with_name(f".{path.name}.part")
     try:

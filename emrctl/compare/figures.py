@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from emrctl.analysis.records import RunRecord
+from emrctl.compare.records import RunRecord
 from emrctl.metrics.model import RunMetrics
 from emrctl.metrics.timeline import core_seconds, peak_cores
 

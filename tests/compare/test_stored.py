@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from emrctl import comparing
+from emrctl.compare import stored
 from emrctl.errors import NotFoundError, UsageError
 from emrctl.spec import ProjectSpec
 from emrctl.spec.config import Config
@@ -42,7 +42,7 @@ def _stored(workspace: Workspace, run_id: str, seconds: int, **changes: object) 
 def test_only_what_differs_is_shown(workspace: Workspace) -> None:
     _stored(workspace, "run-a", 20)
     _stored(workspace, "run-b", 30, settings={"executors": 5})
-    found = comparing.compare(workspace, ["run-a", "run-b"], None)
+    found = stored.compare(workspace, ["run-a", "run-b"], None)
     assert [row.name for row in found.settings] == ["executors"]
     keys = {row.key for row in found.figures}
     assert "result.accuracy" in keys
@@ -56,25 +56,25 @@ def test_only_what_differs_is_shown(workspace: Workspace) -> None:
 def test_runs_on_other_clusters_are_no_repeats(workspace: Workspace) -> None:
     _stored(workspace, "run-a", 20)
     _stored(workspace, "run-b", 30, cluster=replace(FACTS, core_count=4))
-    found = comparing.compare(workspace, ["run-a", "run-b"], None)
+    found = stored.compare(workspace, ["run-a", "run-b"], None)
     assert [row.name for row in found.settings] == ["cluster.core"]
 
 
 def test_runs_or_an_experiment_but_not_both(workspace: Workspace) -> None:
     for names, experiment in (([], None), (["run-a"], "grid")):
         with pytest.raises(UsageError, match="either runs or --experiment"):
-            comparing.compare(workspace, names, experiment)
+            stored.compare(workspace, names, experiment)
     with pytest.raises(NotFoundError):
-        comparing.compare(workspace, [], "grid")
+        stored.compare(workspace, [], "grid")
 
 
 def test_the_page_is_written_whole_or_not_at_all(workspace: Workspace, tmp_path: Path) -> None:
     _stored(workspace, "run-a", 20)
     _stored(workspace, "run-b", 30)
-    found = comparing.compare(workspace, ["run-a", "run-b"], None)
+    found = stored.compare(workspace, ["run-a", "run-b"], None)
     page = tmp_path / "deep" / "page.html"
-    comparing.write_page(found, page, "A <title>")
+    stored.write_page(found, page, "A <title>")
     assert "A &lt;title&gt;" in page.read_text()
     assert [path.name for path in page.parent.iterdir()] == ["page.html"]
     with pytest.raises(UsageError, match="--html"):
-        comparing.write_page(found, Path("/proc/nope/page.html"), None)
+        stored.write_page(found, Path("/proc/nope/page.html"), None)

@@ -11,9 +11,9 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from emrctl.analysis import figures
-from emrctl.analysis.figures import Figure
-from emrctl.analysis.records import RunRecord
+from emrctl.compare import figures
+from emrctl.compare.figures import Figure
+from emrctl.compare.records import RunRecord
 from emrctl.errors import UsageError
 
 TIMES = "\N{MULTIPLICATION SIGN}"

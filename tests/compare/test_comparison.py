@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from emrctl.analysis import export, figures
-from emrctl.analysis.compare import LOCAL_NOTE, ONE_RUN_EACH, compare, measure, ratio
-from emrctl.analysis.records import RunRecord
+from emrctl.compare import export, figures
+from emrctl.compare.comparison import LOCAL_NOTE, ONE_RUN_EACH, compare, measure, ratio
+from emrctl.compare.records import RunRecord
 from emrctl.errors import UsageError
 from emrctl.metrics import timeline
 from emrctl.metrics.model import ApplicationAccount, ExecutorMetrics, RunMetrics

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from emrctl.analysis import charts, report
-from emrctl.analysis.compare import Comparison, compare
-from emrctl.analysis.records import RunRecord
+from emrctl.compare import charts, report
+from emrctl.compare.comparison import Comparison, compare
+from emrctl.compare.records import RunRecord
 from emrctl.metrics.model import ExecutorMetrics, Quantiles, RunMetrics, StageMetrics
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>"

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from html import escape
 from typing import Any
 
-from emrctl.analysis import charts, export
-from emrctl.analysis.compare import Comparison, Configuration
-from emrctl.analysis.page import SCRIPT, STYLE
-from emrctl.analysis.records import RunRecord
+from emrctl.compare import charts, export
+from emrctl.compare.comparison import Comparison, Configuration
+from emrctl.compare.page import SCRIPT, STYLE
+from emrctl.compare.records import RunRecord
 from emrctl.metrics.findings import rules
 
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from emrctl.analysis.compare import Comparison, FigureRow, overlap
-from emrctl.analysis.figures import has_result
+from emrctl.compare.comparison import Comparison, FigureRow, overlap
+from emrctl.compare.figures import has_result
 from emrctl.errors import GateError, NotFoundError, UsageError
 
 _FORM = re.compile(r"(?P<figure>[\w.\-]+):(?P<percent>[+-]?\d+(\.\d+)?)%?")

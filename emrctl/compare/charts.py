@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from emrctl.analysis.compare import Comparison, Configuration
-from emrctl.analysis.records import RunRecord
+from emrctl.compare.comparison import Comparison, Configuration
+from emrctl.compare.records import RunRecord
 from emrctl.metrics.model import ExecutorMetrics, RunMetrics, StageMetrics
 from emrctl.metrics.timeline import last_known_ms
 

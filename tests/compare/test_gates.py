@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from emrctl.analysis.compare import Comparison, compare
-from emrctl.analysis.gates import Gate, check, parse
-from emrctl.analysis.records import RunRecord
+from emrctl.compare.comparison import Comparison, compare
+from emrctl.compare.gates import Gate, check, parse
+from emrctl.compare.records import RunRecord
 from emrctl.errors import GateError, NotFoundError, UsageError
 
 
