@@ -1,1 +1,1 @@
-"""."""
+"""Read Spark event logs without Spark."""

@@ -1,1 +1,1 @@
-"""."""
+"""Findings: diagnoses of a run, each with evidence and advice."""

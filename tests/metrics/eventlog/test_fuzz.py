@@ -25,7 +25,7 @@ Damage = Callable[[random.Random, bytes], bytes]
 
 ROUNDS = 10_000
 SHARES = 8  # tests side by side, and a smaller one to look at where one fails
-DATA = Path(__file__).parents[3] / "shared" / "data" / "eventlogs"
+DATA = Path(__file__).parents[4] / "shared" / "data" / "eventlogs"
 LOGS = (
     "apache-spark-core/local-1426533911241",
     "apache-spark-core/application_1578436911597_0052",

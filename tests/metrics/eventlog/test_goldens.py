@@ -17,7 +17,7 @@ from emrctl.metrics.eventlog import layout, reader
 from emrctl.metrics.eventlog.tallies import quantile
 from emrctl.metrics.model import RunMetrics, StageMetrics, TaskMetrics
 
-DATA = Path(__file__).parents[3] / "shared" / "data" / "eventlogs"
+DATA = Path(__file__).parents[4] / "shared" / "data" / "eventlogs"
 CORE = DATA / "apache-spark-core"
 GOLDENS = DATA / "apache-spark-rest-goldens"
 CASES: dict[str, str] = json.loads((GOLDENS / "CASES.json").read_text())

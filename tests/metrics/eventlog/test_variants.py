@@ -24,7 +24,7 @@ from emrctl.metrics.model import RunMetrics
 Framing = Callable[[bytes], bytes]
 Files = dict[str, bytes]
 
-DATA = Path(__file__).parents[3] / "shared" / "data" / "eventlogs"
+DATA = Path(__file__).parents[4] / "shared" / "data" / "eventlogs"
 # The largest is 36 MB of text: its goldens are enough.
 LOGS = sorted(
     path
