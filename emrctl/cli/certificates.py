@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from emrctl import certificates as making
 from emrctl import provision
 from emrctl.cli import options, render
+from emrctl.provision import certificates as making
 
 app = options.new_app()
 

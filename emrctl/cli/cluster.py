@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
-from emrctl import clusters, provision
+from emrctl import provision
 from emrctl.cli import local, options
 from emrctl.cli import render_stacks as render
 from emrctl.cli.gc import offering
+from emrctl.provision import lifecycle as clusters
 
 app = options.new_app()
 

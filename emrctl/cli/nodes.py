@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emrctl import clusters
 from emrctl.cli import options, render
 from emrctl.cli.reach import AFTER, IdentityOption, WithCommand, shell_line
 from emrctl.errors import UsageError
+from emrctl.provision import lifecycle
 from emrctl.reach.nodes import Login
 from emrctl.workspace import Workspace
 
@@ -75,7 +75,7 @@ def copy(
 def _crew(workspace: Workspace, identity: Path | None) -> Crew:
     from emrctl import standalone
 
-    found = clusters.on_instances(workspace)
+    found = lifecycle.on_instances(workspace)
     return standalone.Crew(workspace.target, found, _say, Login(identity=identity))
 
 

@@ -12,17 +12,18 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emrctl import bundled, launching, preflight, staging
+from emrctl import bundled, launching, staging
 from emrctl.aws.translate import translated
 from emrctl.cost import estimate
 from emrctl.engine.base import Engine, Event, Outcome, Plan, Report
 from emrctl.errors import NotFoundError, ProvisioningError
+from emrctl.provision import preflight
 from emrctl.provision.bucket import bucket_name, empty, find_bucket, settings
 from emrctl.provision.engines import engine_for, stacks
 from emrctl.provision.observed import Cluster, Node, find_cluster, list_clusters, show
 from emrctl.provision.power import end_workers, start, stop, woken
 from emrctl.provision.programs import cluster_program, storage_program
-from emrctl.provision.standing import adopt, drift, export, history, outputs, refresh
+from emrctl.provision.stacks import adopt, drift, export, history, outputs, refresh
 from emrctl.spec import ProjectSpec
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from typing import Any, cast
 
 import pytest
 
-from emrctl import bundled, clusters, paths, standalone
+from emrctl import bundled, paths, standalone
 from emrctl.aws.target import Target
-from emrctl.provision import Cluster
+from emrctl.provision import Cluster, lifecycle
 from emrctl.reach import hostkeys
 from emrctl.reach.primary import Primary
 from emrctl.reach.trouble import HostKeyError, NoKeyError
@@ -139,7 +139,7 @@ def test_a_worker_is_given_up_on_request_and_nothing_of_it_is_paid(
     def at_work(*, give_up: bool) -> Cluster:
         config = SimpleNamespace(root=tmp_path)
         desk = SimpleNamespace(project=one.project, target=one.target, config=config)
-        return clusters._at_work(cast("Workspace", desk), one.cluster, one.hear, give_up=give_up)
+        return lifecycle._at_work(cast("Workspace", desk), one.cluster, one.hear, give_up=give_up)
 
     with pytest.raises(NodesFailedError) as caught:
         at_work(give_up=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.preflight.accounts import (
+from tests.provision.preflight.accounts import (
     ACCOUNT,
     KEY,
     MANAGED,

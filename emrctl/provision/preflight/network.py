@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from emrctl.aws.listing import tags
-from emrctl.preflight.finding import (
+from emrctl.provision.preflight.finding import (
     ROOM_FOR_ADDRESSES,
     Finding,
     Look,

@@ -13,8 +13,16 @@ from emrctl import places
 from emrctl.aws import errors as aws_errors
 from emrctl.cost import estimate
 from emrctl.errors import ProvisioningError
-from emrctl.preflight import account, capacity, declared, identity, instances, network, storage
-from emrctl.preflight.finding import Finding, Look, Topic, looked
+from emrctl.provision.preflight import (
+    account,
+    capacity,
+    declared,
+    identity,
+    instances,
+    network,
+    storage,
+)
+from emrctl.provision.preflight.finding import Finding, Look, Topic, looked
 from emrctl.spec import ProjectSpec, refuse_local
 
 if TYPE_CHECKING:

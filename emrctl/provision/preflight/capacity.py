@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator
 
 from emrctl.aws import instance_types
-from emrctl.preflight.finding import Finding, Look, Topic, absent, code, error, warning
+from emrctl.provision.preflight.finding import Finding, Look, Topic, absent, code, error, warning
 
 
 def _offered(look: Look) -> Iterator[Finding]:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from emrctl import preflight
 from emrctl.errors import NotFoundError, SpecError
-from tests.preflight.accounts import TARGET, pets, subnet
+from emrctl.provision import preflight
+from tests.provision.preflight.accounts import TARGET, pets, subnet
 from tests.recorded import Recorded
 
 BY_TAG: dict[str, Any] = {"network": {"subnets": {"tier": "data"}}}

@@ -6,10 +6,10 @@ import logging
 
 import pytest
 
-from emrctl import preflight
 from emrctl.errors import ProvisioningError
-from emrctl.preflight import Finding
-from tests.preflight.accounts import (
+from emrctl.provision import preflight
+from emrctl.provision.preflight import Finding
+from tests.provision.preflight.accounts import (
     HARD,
     TARGET,
     all_there,
@@ -19,7 +19,7 @@ from tests.preflight.accounts import (
     named,
     pets,
 )
-from tests.preflight.wrong import WARNED, WRONG
+from tests.provision.preflight.wrong import WARNED, WRONG
 from tests.recorded import Recorded
 
 
@@ -91,7 +91,9 @@ def test_rules_that_nobody_waived_are_named(aws: Recorded) -> None:
 def test_a_group_that_emr_would_refuse_is_named(
     aws: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("emrctl.preflight.declared._WORLD", (None, "0.0.0.0/0"))  # all rules open
+    monkeypatch.setattr(
+        "emrctl.provision.preflight.declared._WORLD", (None, "0.0.0.0/0")
+    )  # all rules open
     found = {item.what for item in errors()}
     assert any("refuses primary-from-core" in what for what in found)
     aws.answers["GetBlockPublicAccessConfiguration"] = blocked(ranges=((0, 65535),))

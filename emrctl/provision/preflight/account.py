@@ -7,7 +7,7 @@ from functools import partial
 
 from emrctl.aws import instance_types
 from emrctl.aws.listing import instances, tags
-from emrctl.preflight.finding import Finding, Look, Topic, absent, error, warning
+from emrctl.provision.preflight.finding import Finding, Look, Topic, absent, error, warning
 from emrctl.spec import AnyClusterSpec
 
 # Letters of a family, and the quotas of vCPUs that count it: on demand, spot.

@@ -10,7 +10,7 @@ from typing import Any
 from emrctl import launching
 from emrctl.aws import instance_types
 from emrctl.errors import EmrctlError
-from emrctl.preflight.finding import Finding, Look, Topic, absent, error, warning
+from emrctl.provision.preflight.finding import Finding, Look, Topic, absent, error, warning
 from emrctl.spec import MachineSpec
 from emrctl.spec.ec2 import CALLER, NOBODY
 

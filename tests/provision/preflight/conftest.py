@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from emrctl.aws import target as targets
-from tests.preflight.accounts import HEALTHY
+from tests.provision.preflight.accounts import HEALTHY
 from tests.recorded import Recorded
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from emrctl import bundled, launching
 from emrctl.engine.embedded.evaluate import Declared, Made, evaluate
-from emrctl.preflight.finding import Finding, Look, Topic, error, warning
+from emrctl.provision.preflight.finding import Finding, Look, Topic, error, warning
 from emrctl.spec import ProjectSpec, waivers
 
 _EVERY_PORT = (0, 65_535)

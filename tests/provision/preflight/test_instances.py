@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from emrctl import launching, preflight
+from emrctl import launching
 from emrctl.errors import ProvisioningError
-from emrctl.preflight import Finding
+from emrctl.provision import preflight
+from emrctl.provision.preflight import Finding
 from emrctl.spec import ProjectSpec
-from tests.preflight.accounts import HEALTHY, TARGET, instances
+from tests.provision.preflight.accounts import HEALTHY, TARGET, instances
 from tests.recorded import Answer, Recorded, refused
 
 

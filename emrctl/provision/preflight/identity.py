@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from emrctl.aws.listing import tags
-from emrctl.preflight.finding import Finding, Look, Topic, absent, error, warning
+from emrctl.provision.preflight.finding import Finding, Look, Topic, absent, error, warning
 
 _EMR = "elasticmapreduce.amazonaws.com"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from botocore import exceptions as boto
 
-from emrctl import preflight
 from emrctl.errors import CredentialsError, ProvisioningError
-from tests.preflight.accounts import HEALTHY, TARGET, pets
+from emrctl.provision import preflight
+from tests.provision.preflight.accounts import HEALTHY, TARGET, pets
 from tests.recorded import Recorded, refused
 
 DENIED = refused("UnauthorizedOperation", "not authorized to perform: ec2:DescribeVpcs on it", 403)

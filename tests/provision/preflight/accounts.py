@@ -6,9 +6,9 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
-from emrctl import preflight
 from emrctl.aws.target import Target
-from emrctl.preflight import Finding
+from emrctl.provision import preflight
+from emrctl.provision.preflight import Finding
 from emrctl.spec import ProjectSpec
 from tests.recorded import Answer, Recorded, refused
 

@@ -11,10 +11,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from emrctl import certificates
 from emrctl.aws.target import Target
 from emrctl.cli.__main__ import main
 from emrctl.errors import ProvisioningError
+from emrctl.provision import certificates
 
 BUCKET = "pets-emrctl-123456789012-us-east-1"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from emrctl import bundled
 from emrctl.aws.listing import tags
-from emrctl.preflight.finding import Finding, Look, Topic, absent, code, error, warning
+from emrctl.provision.preflight.finding import Finding, Look, Topic, absent, code, error, warning
 
 _GONE = ("404", "NoSuchBucket", "NoSuchKey", "NotFound")
 _NOT_MINE = ("403", "AccessDenied", "Forbidden")
