@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from emrctl import capacity, executors, staging
+from emrctl import staging
 from emrctl.backends import spark
+from emrctl.clusters import sizing_standalone, sizing_yarn
 from emrctl.errors import ProvisioningError
 from emrctl.spec import ClusterSpec, SparkSettings
 
@@ -31,12 +32,12 @@ def request(place: Cluster, settings: SparkSettings) -> Request:
     """What the settings ask of the cluster; `UsageError` where one executor fits nowhere."""
     spec = place.spec
     if isinstance(spec, ClusterSpec):
-        return Request(warning=capacity.check(spec, settings).warning)
-    lent = executors.Workers.of(spec.worker.type, spec.worker.count)
-    found = executors.allot(lent, settings)
+        return Request(warning=sizing_yarn.check(spec, settings).warning)
+    lent = sizing_standalone.Workers.of(spec.worker.type, spec.worker.count)
+    found = sizing_standalone.allot(lent, settings)
     return Request(
         master=f"spark://{_primary(place)}:{_MASTER_PORT}",
-        conf=executors.conf(found, settings),
+        conf=sizing_standalone.conf(found, settings),
         warning=found.warning,
     )
 

@@ -25,9 +25,10 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from emrctl import executors, launching, paths
+from emrctl import paths
 from emrctl.aws import instance_types
 from emrctl.aws import target as targets
+from emrctl.clusters import ec2_inputs, sizing_standalone
 from emrctl.errors import EmrctlError
 from emrctl.spec import AnyClusterSpec, ProjectSpec
 
@@ -256,7 +257,7 @@ def _memory(patient: Patient) -> Iterator[Finding]:
 def _offered_mb(spec: AnyClusterSpec) -> int:
     """What YARN, or the standalone workers, lend to executors on all nodes together."""
     if spec.kind == "ec2":
-        workers = executors.Workers.of(spec.core_group.type, spec.core_group.count)
+        workers = sizing_standalone.Workers.of(spec.core_group.type, spec.core_group.count)
         return workers.count * workers.memory_mb
     groups = (spec.core_group, *spec.task)
     return sum(group.count * instance_types.instance_type(group.type).yarn_mb for group in groups)
@@ -337,7 +338,7 @@ def _reach(_patient: Patient) -> Iterator[Finding]:
     """Neither is needed to work: each opens one more way to a cluster's nodes and pages."""
     for name, program, hint in (
         ("SSH", "ssh", "OpenSSH's client gives `emrctl ssh` a shell."),
-        ("sessions", launching.SESSION_PLUGIN, "AWS's plugin needs no open port and no key."),
+        ("sessions", ec2_inputs.SESSION_PLUGIN, "AWS's plugin needs no open port and no key."),
     ):
         path = shutil.which(program)
         yield _ok(name, path) if path else _warning(name, f"{program} is not on PATH", hint)

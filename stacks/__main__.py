@@ -22,8 +22,8 @@ import yaml
 _HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(_HERE.parent))  # else `import stacks` finds nothing: we stand inside it
 
-from emrctl import launching, places  # noqa: E402
 from emrctl.aws.target import Target  # noqa: E402
+from emrctl.clusters import ec2_inputs, network_lookup  # noqa: E402
 from emrctl.spec import ProjectSpec  # noqa: E402
 from stacks import emr, names, program  # noqa: E402
 
@@ -76,8 +76,8 @@ def main() -> None:
     named = project.with_cluster(stack.removeprefix(f"{project.project}-"))
     region = settings["region"]
     target = Target(kind="aws", region=region, profile=project.profile)
-    named = places.resolved(named, target)
-    settings |= launching.settings(named, target, make=not pulumi.runtime.is_dry_run())
+    named = network_lookup.resolved(named, target)
+    settings |= ec2_inputs.settings(named, target, make=not pulumi.runtime.is_dry_run())
     bucket = names.bucket(project, settings)
     _object(bucket, f"{emr.EVENT_LOGS}.keep", None)
     scripts = _scripts(named, root, bucket) if named.cluster.kind == "emr" else {}

@@ -1,7 +1,7 @@
 """The two stacks of a project: its bucket, and a cluster that works on it.
 
 `settings` holds `account` and `region`, for EC2 instances also `image_primary`, `image_worker`,
-`public_key` and `ssh_from` (see `emrctl.launching`). The engine says which AWS that is.
+`public_key` and `ssh_from` (see `emrctl.clusters.ec2_inputs`). The engine says which AWS that is.
 """
 
 from __future__ import annotations

@@ -8,8 +8,9 @@ from typing import Any
 
 from emrctl.aws import errors
 from emrctl.aws.target import Target
-from emrctl.backends import death, logs
+from emrctl.backends import logs
 from emrctl.backends.base import LogFile, SilenceError, Step, StepSpec
+from emrctl.clusters import emr_failure
 from emrctl.errors import EmrctlError, NotFoundError, ProvisioningError, UsageError
 
 # All strings of one HadoopJarStep together, by EMR's API.
@@ -140,7 +141,7 @@ def _interrupted(step: Step, status: dict[str, Any]) -> Step:
     """The step; where its cluster is dead and it had not ended, INTERRUPTED with the reason."""
     if step.finished or status["State"] not in _DEAD:
         return step
-    found = death.of_cluster(status)
+    found = emr_failure.of_cluster(status)
     said = found or status.get("StateChangeReason", {}).get("Message", "")
     return replace(
         step,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from emrctl.aws.listing import tags
 from emrctl.cleanup.discover_network import thing
 from emrctl.cleanup.resources import CLUSTER, Thing, expiry
+from emrctl.clusters.ec2 import first_made
 from emrctl.cost.resource import instance, total
-from emrctl.provision.machines import first_made
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target

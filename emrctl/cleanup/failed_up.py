@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from emrctl import provision
 from emrctl.aws.translate import translated
-from emrctl.backends import death
 from emrctl.cleanup.discover import look
 from emrctl.cleanup.resources import BUCKET, CLUSTER, Thing
+from emrctl.clusters import emr_failure
 from emrctl.cost import estimate
 from emrctl.cost.resource import total
 from emrctl.errors import EmrctlError
@@ -33,7 +33,7 @@ class Standing:
     """
 
     things: tuple[Thing, ...]
-    death: death.Death | None
+    death: emr_failure.Death | None
     coming_usd: float = 0.0
 
     @property
@@ -64,7 +64,7 @@ def standing(project: ProjectSpec, target: Target) -> Standing:
     )
 
 
-def _last_death(project: ProjectSpec, target: Target) -> death.Death | None:
+def _last_death(project: ProjectSpec, target: Target) -> emr_failure.Death | None:
     """Why the stack's newest cluster gave up, if that was lately; instances do not give up."""
     if project.cluster.kind != "emr":
         return None
@@ -77,7 +77,7 @@ def _last_death(project: ProjectSpec, target: Target) -> death.Death | None:
         for item in answer["Clusters"]:
             if item["Name"] == stack:
                 found = emr.describe_cluster(ClusterId=item["Id"])["Cluster"]
-                return death.of_cluster(found["Status"])
+                return emr_failure.of_cluster(found["Status"])
     return None
 
 

@@ -12,16 +12,17 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emrctl import bundled, launching, staging
+from emrctl import bundled, staging
 from emrctl.aws.translate import translated
+from emrctl.clusters import ec2_inputs
+from emrctl.clusters.registry import Cluster, Node, find_cluster, list_clusters, show
+from emrctl.clusters.stop_start import end_workers, start, stop, woken
 from emrctl.cost import estimate
 from emrctl.engine.base import Engine, Event, Outcome, Plan, Report
 from emrctl.errors import NotFoundError, ProvisioningError
 from emrctl.provision import preflight
 from emrctl.provision.bucket import bucket_name, empty, find_bucket, settings
 from emrctl.provision.engines import engine_for, stacks
-from emrctl.provision.observed import Cluster, Node, find_cluster, list_clusters, show
-from emrctl.provision.power import end_workers, start, stop, woken
 from emrctl.provision.programs import cluster_program, storage_program
 from emrctl.provision.stacks import adopt, drift, export, history, outputs, refresh
 from emrctl.spec import ProjectSpec
@@ -73,7 +74,7 @@ def preview(
     bucket = bucket_name(project, target)
     scripts = {script: _address(root, bucket, script) for script in _scripts(project)}
     storage = below.preview(project.storage_stack, storage_program(project, target))
-    known = settings(target) | launching.settings(project, target, make=False)
+    known = settings(target) | ec2_inputs.settings(project, target, make=False)
     program = cluster_program(project, known, bucket, scripts)
     cluster = woken(project, target, above.preview(project.cluster_stack, program))
     cost = estimate.estimate(project)
@@ -111,7 +112,7 @@ def up(
     with translated(f"staging bootstrap scripts in {bucket}"):
         staging.prepare_event_logs(target, bucket)
         scripts = {name: staging.put_file(target, bucket, file) for name, file in files.items()}
-    known = settings(target) | launching.settings(project, target)
+    known = settings(target) | ec2_inputs.settings(project, target)
     above.up(project.cluster_stack, cluster_program(project, known, bucket, scripts), report)
     found = find_cluster(project, target)
     return start(project, target) if found.stopped else found

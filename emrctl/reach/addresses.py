@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from emrctl.clusters import ec2
 from emrctl.errors import NotFoundError
 from emrctl.metrics.live.rest import rows
-from emrctl.provision import machines
 from emrctl.reach import nodes
 from emrctl.reach.trouble import UnreachableError
 
@@ -23,7 +23,7 @@ WAYS: tuple[Way, ...] = ("ssh", "ssm", "emr")
 EMR: dict[Page, int] = {"yarn": 8088, "spark": 20888, "history": 18080, "namenode": 9870}
 _OLD_NAMENODE = 50070
 # With several steps at a time each driver has its own: Spark takes the first that is free.
-STANDALONE: Mapping[str, int] = machines.PAGES
+STANDALONE: Mapping[str, int] = ec2.PAGES
 _DRIVERS = range(STANDALONE["spark"], STANDALONE["spark"] + 8)
 
 Ask = Callable[[int, str], Any]

@@ -70,12 +70,12 @@ class Primary:
 
 
 def _node(found: dict[str, Any]) -> Node:
-    from emrctl.provision import machines
+    from emrctl.clusters import ec2
 
     state = found["State"]["Name"]
     if state != "running":
         raise UnreachableError(f"the primary {found['InstanceId']} is {state}")
-    return machines.node(found)
+    return ec2.node(found)
 
 
 def _line(target: Target, node: Node, found: dict[str, Any], login: Login) -> Line:

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emrctl import bundled, executors, staging
+from emrctl import bundled, staging
+from emrctl.clusters import sizing_standalone
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
@@ -106,7 +107,7 @@ class Plan:
 
     def _standalone(self, node: Node) -> Stage:
         role = "primary" if node == self.primary else "worker"
-        lent = executors.Workers.of(node.type, 1)
+        lent = sizing_standalone.Workers.of(node.type, 1)
         options = {
             "master": self.primary.private_ip,
             "address": node.private_ip,

@@ -264,10 +264,10 @@ def test_pages_are_the_emulator_s(home: Home, monkeypatch: pytest.MonkeyPatch) -
     answer = {"clusters": [{"id": found.id, "urls": {"yarn": "http://127.0.0.1:1/"}}]}
     monkeypatch.setattr(Target, "fetch", lambda _self, _url: answer)
     local = dataclasses.replace(home.target, endpoint="http://127.0.0.1:9")
-    from emrctl.provision import flows
+    from emrctl.clusters import emr
 
-    assert flows._urls(local, found.id, "") == {"yarn": "http://127.0.0.1:1/"}
-    assert flows._urls(local, "j-OTHER", "") == {}
+    assert emr._urls(local, found.id, "") == {"yarn": "http://127.0.0.1:1/"}
+    assert emr._urls(local, "j-OTHER", "") == {}
 
 
 def test_the_embedded_engine_is_for_localhost_alone(home: Home) -> None:

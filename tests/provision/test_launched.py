@@ -6,8 +6,9 @@ import stat
 
 import pytest
 
-from emrctl import launching, provision
 from emrctl import paths as places
+from emrctl import provision
+from emrctl.clusters import ec2_inputs
 from emrctl.errors import NotFoundError
 from tests.provision.homes import Home, pets
 
@@ -24,7 +25,7 @@ def test_the_image_is_kept_while_the_cluster_stands(
 ) -> None:
     home.up()
     kept = _images(home)
-    monkeypatch.setattr("emrctl.launching._looked_up", lambda *_: "ami-0123456789abcdef0")
+    monkeypatch.setattr("emrctl.clusters.ec2_inputs._looked_up", lambda *_: "ami-0123456789abcdef0")
     assert home.changes(worker={"count": 3}) == {"worker-3": ("create",)}
     home.up(worker={"count": 3})
     assert _images(home) == kept
@@ -77,7 +78,7 @@ def test_another_key_than_the_cluster_s_is_told(home: Home) -> None:
     home.up()
     other = places.key_file("pets-main")
     other.unlink()
-    launching._made(other)
+    ec2_inputs._made(other)
     with pytest.raises(NotFoundError, match="the key of pets-main, which stands"):
         home.changes()
 

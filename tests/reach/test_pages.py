@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from emrctl.aws.target import Target
+from emrctl.clusters import ec2
 from emrctl.errors import NotFoundError
-from emrctl.provision import machines
 from emrctl.reach import addresses, hostkeys, pages
 from emrctl.reach.trouble import HostKeyError, UnreachableError
 from emrctl.spec import Ec2ClusterSpec
@@ -125,7 +125,7 @@ def standalone(
         "/": "the page",
     }
     with served(lambda path: json.dumps(answers[path]).encode()) as port:
-        monkeypatch.setitem(machines.PAGES, "master", port)
+        monkeypatch.setitem(ec2.PAGES, "master", port)
         monkeypatch.setattr(addresses, "_DRIVERS", [port])
         yield replace(reached, cluster=replace(reached.cluster, spec=Ec2ClusterSpec()))
 

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from emrctl import launching
 from emrctl.aws.target import Target
+from emrctl.clusters import ec2_inputs
 from emrctl.engine.embedded.evaluate import Declared, Made, evaluate
 from emrctl.spec import ProjectSpec
 
@@ -75,9 +75,9 @@ def test_or_instances_with_what_is_looked_up_for_them(
 
     def settings(project: ProjectSpec, _target: Target, *, make: bool) -> dict[str, str]:
         asked.append((project.cluster_stack, make))
-        return {**launching.stand_in(project), "image_primary": "ami-0a"}
+        return {**ec2_inputs.stand_in(project), "image_primary": "ami-0a"}
 
-    monkeypatch.setattr(launching, "settings", settings)
+    monkeypatch.setattr(ec2_inputs, "settings", settings)
     found = _declared("pets-big")
     assert asked == [("pets-big", True)]
     assert found["primary"].inputs["ami"] == "ami-0a"

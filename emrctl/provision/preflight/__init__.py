@@ -9,8 +9,8 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from emrctl import places
 from emrctl.aws import errors as aws_errors
+from emrctl.clusters import network_lookup
 from emrctl.cost import estimate
 from emrctl.errors import ProvisioningError
 from emrctl.provision.preflight import (
@@ -82,7 +82,7 @@ def ready(project: ProjectSpec, target: Target) -> ProjectSpec:
     if target.kind == "local":
         refuse_local(project)
     with aws_errors.explained("looking up the network"):
-        found = places.resolved(project, target)
+        found = network_lookup.resolved(project, target)
     if target.kind == "local":
         return found
     findings = check(found, target)

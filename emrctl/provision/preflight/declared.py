@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from emrctl import bundled, launching
+from emrctl import bundled
+from emrctl.clusters import ec2_inputs
 from emrctl.engine.embedded.evaluate import Declared, Made, evaluate
 from emrctl.provision.preflight.finding import Finding, Look, Topic, error, warning
 from emrctl.spec import ProjectSpec, waivers
@@ -19,7 +20,7 @@ def resources(project: ProjectSpec, account: str, region: str) -> tuple[Declared
     bundled.import_stacks()
     from stacks import names, program
 
-    settings = {"account": account, "region": region, **launching.stand_in(project)}
+    settings = {"account": account, "region": region, **ec2_inputs.stand_in(project)}
     stored = {"bucket": names.bucket(project, settings)}
     scripts = {item.script: f"s3://scripts/{item.script}" for item in project.bootstrap_actions}
     found = _collected(lambda: program.storage(project, settings), project.storage_stack)

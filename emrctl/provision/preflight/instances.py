@@ -7,8 +7,8 @@ import shutil
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from emrctl import launching
 from emrctl.aws import instance_types
+from emrctl.clusters import ec2_inputs
 from emrctl.errors import EmrctlError
 from emrctl.provision.preflight.finding import Finding, Look, Topic, absent, error, warning
 from emrctl.spec import MachineSpec
@@ -20,7 +20,7 @@ _MISSING = ("InvalidAMIID.NotFound", "InvalidAMIID.Unavailable", "InvalidAMIID.M
 def _images(look: Look) -> Iterator[Finding]:
     """The images that the spec comes to are there, fit their instances and their disks."""
     try:
-        found = launching.images(look.ec2, look.target)
+        found = ec2_inputs.images(look.ec2, look.target)
     except EmrctlError as failure:
         yield error("machine image", failure.message, failure.hint)
         return
@@ -61,7 +61,7 @@ def _way_in(look: Look) -> Iterator[Finding]:
         yield from _plugin()
         return
     try:
-        here = ipaddress.IPv4Address(launching.address())
+        here = ipaddress.IPv4Address(ec2_inputs.address())
     except EmrctlError as failure:
         if given == CALLER:
             yield error("SSH", failure.message, failure.hint)
@@ -76,9 +76,9 @@ def _way_in(look: Look) -> Iterator[Finding]:
 
 
 def _plugin() -> Iterator[Finding]:
-    if shutil.which(launching.SESSION_PLUGIN) is None:
+    if shutil.which(ec2_inputs.SESSION_PLUGIN) is None:
         hint = "Install AWS's Session Manager plugin for the AWS CLI, or set cluster.ssh."
-        what = f"cluster.ssh is {NOBODY}, and {launching.SESSION_PLUGIN} is not on PATH"
+        what = f"cluster.ssh is {NOBODY}, and {ec2_inputs.SESSION_PLUGIN} is not on PATH"
         yield error("SSH", what, hint)
 
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from emrctl.aws.translate import translated
+from emrctl.clusters.ec2 import clusters as of_instances
+from emrctl.clusters.emr import clusters as of_emr
+from emrctl.clusters.model import Cluster, Node
 from emrctl.errors import CredentialsError, NotFoundError
-from emrctl.provision.cluster import Cluster, Node
-from emrctl.provision.flows import clusters as of_emr
-from emrctl.provision.machines import clusters as of_instances
 from emrctl.spec import ProjectSpec
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from emrctl.aws.listing import instances, tags
-from emrctl.provision.cluster import ENDED, EVENT_LOGS, Cluster, Node, hourly_usd
+from emrctl.clusters.model import ENDED, EVENT_LOGS, Cluster, Node, hourly_usd
 from emrctl.spec import AnyClusterSpec, Ec2ClusterSpec, ProjectSpec
 from emrctl.spec.ec2 import NOBODY
 

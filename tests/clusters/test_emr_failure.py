@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from emrctl.aws import instance_types
-from emrctl.backends import death
+from emrctl.clusters import emr_failure
 
 
 def _status(code: str, message: str, *details: dict[str, Any]) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def _detail(code: str, message: str, **data: str) -> dict[str, Any]:
     ],
 )
 def test_the_cause_and_the_next_step(status: dict[str, Any], cause: str, advice: str) -> None:
-    found = death.of_cluster(status)
+    found = emr_failure.of_cluster(status)
     assert found is not None
     assert cause in str(found)
     assert str(status["StateChangeReason"]["Message"])[:12] in str(found) + found.message + "x"
@@ -127,18 +127,18 @@ def test_the_cause_and_the_next_step(status: dict[str, Any], cause: str, advice:
 
 def test_the_machine_readable_code_decides_before_the_words() -> None:
     detail = _detail("INTERNAL_ERROR_SPOT_NO_CAPACITY_PRIMARY", "out of capacity")
-    found = death.of_cluster(_status("INTERNAL_ERROR", "out of capacity", detail))
+    found = emr_failure.of_cluster(_status("INTERNAL_ERROR", "out of capacity", detail))
     assert found is not None
     assert "spot" in found.cause
 
 
 @pytest.mark.parametrize("code", ["", "USER_REQUEST", "ALL_STEPS_COMPLETED"])
 def test_an_end_that_was_asked_for_has_no_cause(code: str) -> None:
-    assert death.of_cluster(_status(code, "Terminated by user request")) is None
+    assert emr_failure.of_cluster(_status(code, "Terminated by user request")) is None
 
 
 def test_what_no_table_knows_is_told_in_emrs_words() -> None:
-    found = death.of_cluster(_status("INTERNAL_ERROR", "Something new"))
+    found = emr_failure.of_cluster(_status("INTERNAL_ERROR", "Something new"))
     assert str(found) == "INTERNAL_ERROR: Something new"
     assert found is not None
     assert "emrctl up" in found.hint
@@ -147,7 +147,7 @@ def test_what_no_table_knows_is_told_in_emrs_words() -> None:
 @pytest.mark.parametrize("name", instance_types.INSTANCE_TYPES)
 def test_what_stands_in_for_a_type_is_as_large_and_of_its_kind(name: str) -> None:
     own = instance_types.instance_type(name)
-    for other in map(instance_types.instance_type, death.alternatives(name)):
+    for other in map(instance_types.instance_type, emr_failure.alternatives(name)):
         assert (other.vcpus, other.arch) == (own.vcpus, own.arch)
         assert other.memory_gib >= own.memory_gib
         assert other.family != own.family

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from emrctl import capacity
 from emrctl.aws import instance_types
+from emrctl.clusters import sizing_yarn
 from emrctl.errors import UsageError
 from emrctl.spec import ClusterSpec, GroupSpec, SparkSettings
 
@@ -13,7 +13,7 @@ CLUSTER = ClusterSpec(core=GroupSpec(type="m5.xlarge", count=2))
 
 
 def test_the_lecture_asked_for_five_and_got_four() -> None:
-    fit = capacity.check(
+    fit = sizing_yarn.check(
         CLUSTER, SparkSettings(executors=5, executor_cores=2, executor_memory="4743M")
     )
     assert (fit.executor_mb, fit.first_mb, fit.room) == (5632, 896, 4)
@@ -23,32 +23,32 @@ def test_the_lecture_asked_for_five_and_got_four() -> None:
 
 def test_in_cluster_mode_the_driver_takes_an_executors_place() -> None:
     asked = SparkSettings(executors=4, executor_memory="4743M", deploy_mode="cluster")
-    fit = capacity.check(CLUSTER, asked)
+    fit = sizing_yarn.check(CLUSTER, asked)
     assert (fit.first, fit.room) == ("driver", 3)
 
 
 def test_emrs_default_executor_fits_once_on_a_node() -> None:
-    fit = capacity.check(CLUSTER, SparkSettings())
+    fit = sizing_yarn.check(CLUSTER, SparkSettings())
     assert (fit.executor_mb, fit.room, fit.warning) == (11264, 2, None)
 
 
 def test_a_container_larger_than_any_node_is_refused_with_the_numbers() -> None:
     with pytest.raises(UsageError, match=r"14,?688 MB|14688 MB") as caught:
-        capacity.check(CLUSTER, SparkSettings(executor_memory="12g", memory_overhead="2400m"))
+        sizing_yarn.check(CLUSTER, SparkSettings(executor_memory="12g", memory_overhead="2400m"))
     assert "12288 MB" in str(caught.value)
     assert "--executor-memory" in caught.value.hint
 
 
 def test_the_hint_names_the_largest_heap_that_fits() -> None:
-    largest = capacity.largest_memory_mb(12288)
+    largest = sizing_yarn.largest_memory_mb(12288)
     assert instance_types.container_mb(largest) <= 12288 < instance_types.container_mb(largest + 32)
 
 
 def test_a_driver_too_large_is_refused_in_cluster_mode_only() -> None:
     huge = SparkSettings(driver_memory="20g", deploy_mode="cluster")
     with pytest.raises(UsageError, match="the driver needs"):
-        capacity.check(CLUSTER, huge)
-    assert capacity.check(CLUSTER, SparkSettings(driver_memory="20g")).room == 2
+        sizing_yarn.check(CLUSTER, huge)
+    assert sizing_yarn.check(CLUSTER, SparkSettings(driver_memory="20g")).room == 2
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from emrctl import executors
+from emrctl.clusters import sizing_standalone
+from emrctl.clusters.sizing_standalone import Workers, allot
 from emrctl.errors import UsageError
-from emrctl.executors import Workers, allot
 from emrctl.spec import SparkSettings
 
 TWO = Workers(count=2, cores=4, memory_mb=15_360)
@@ -40,18 +40,18 @@ def test_cores_are_shared_and_memory_goes_along(
 
 def test_the_number_of_executors_is_a_number_of_cores() -> None:
     asked = SparkSettings(executors=5, executor_cores=1, executor_memory="2g")
-    assert executors.conf(allot(TWO, asked), asked) == {
+    assert sizing_standalone.conf(allot(TWO, asked), asked) == {
         "spark.executor.cores": "1",
         "spark.executor.memory": "2048m",
         "spark.cores.max": "5",
     }
     whole = SparkSettings()
-    assert "spark.cores.max" not in executors.conf(allot(TWO, whole), whole)
+    assert "spark.cores.max" not in sizing_standalone.conf(allot(TWO, whole), whole)
 
 
 def test_dynamic_allocation_begins_with_the_number_that_was_asked_for() -> None:
     asked = SparkSettings(executors=2, dynamic_allocation=True)
-    found = executors.conf(allot(TWO, asked), asked)
+    found = sizing_standalone.conf(allot(TWO, asked), asked)
     assert found["spark.dynamicAllocation.initialExecutors"] == "2"
     assert "spark.cores.max" not in found
 

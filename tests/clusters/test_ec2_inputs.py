@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from emrctl import launching, paths
+from emrctl import paths
 from emrctl.aws.target import Target
+from emrctl.clusters import ec2_inputs
 from emrctl.errors import NotFoundError, ProvisioningError
 from emrctl.spec import ProjectSpec
 from tests.engine.conftest import quick_aws
@@ -39,12 +40,12 @@ def _answering(monkeypatch: pytest.MonkeyPatch, answer: bytes | Exception) -> No
 
 
 def test_a_cluster_of_emr_needs_none_of_it(aws: Target) -> None:
-    assert launching.settings(ProjectSpec(project="pets"), aws) == {}
-    assert launching.stand_in(ProjectSpec(project="pets")) == {}
+    assert ec2_inputs.settings(ProjectSpec(project="pets"), aws) == {}
+    assert ec2_inputs.stand_in(ProjectSpec(project="pets")) == {}
 
 
 def test_each_role_gets_the_image_of_its_architecture(aws: Target) -> None:
-    found = launching.settings(_project(primary={"type": "m6g.xlarge"}), aws)
+    found = ec2_inputs.settings(_project(primary={"type": "m6g.xlarge"}), aws)
     assert found["image_primary"].startswith("ami-")
     assert found["image_worker"].startswith("ami-")
     assert found["image_primary"] != found["image_worker"]
@@ -52,36 +53,36 @@ def test_each_role_gets_the_image_of_its_architecture(aws: Target) -> None:
 
 def test_what_looking_gives_is_what_looking_would_stand_for(aws: Target) -> None:
     project = _project()
-    assert set(launching.settings(project, aws)) == set(launching.stand_in(project))
+    assert set(ec2_inputs.settings(project, aws)) == set(ec2_inputs.stand_in(project))
 
 
 def test_an_image_that_is_given_is_not_looked_up() -> None:
-    found = launching.images(_project(ami="ami-0a").ec2, AWS)
+    found = ec2_inputs.images(_project(ami="ami-0a").ec2, AWS)
     assert found == {"image_primary": "ami-0a", "image_worker": "ami-0a"}
 
 
 def test_a_parameter_that_is_not_there_is_told(aws: Target) -> None:
     with pytest.raises(NotFoundError, match="no parameter /mine/image in us-east-1") as caught:
-        launching.settings(_project(ami="/mine/image"), aws)
+        ec2_inputs.settings(_project(ami="/mine/image"), aws)
     assert "cluster.ami" in caught.value.hint
 
 
 def test_a_parameter_that_names_no_image_is_told(aws: Target) -> None:
     aws.client("ssm").put_parameter(Name="/mine/image", Value="linux", Type="String")
     with pytest.raises(ProvisioningError, match="/mine/image names no image: linux"):
-        launching.settings(_project(ami="/mine/image"), aws)
+        ec2_inputs.settings(_project(ami="/mine/image"), aws)
 
 
 def test_a_parameter_of_the_user_s_own(aws: Target) -> None:
     aws.client("ssm").put_parameter(Name="/mine/x86_64", Value="ami-0b", Type="String")
-    found = launching.settings(_project(ami="/mine/{arch}"), aws)
+    found = ec2_inputs.settings(_project(ami="/mine/{arch}"), aws)
     assert found["image_primary"] == "ami-0b"
 
 
 def test_the_key_is_made_once(aws: Target) -> None:
-    first = launching.settings(_project(), aws)["public_key"]
+    first = ec2_inputs.settings(_project(), aws)["public_key"]
     assert first.startswith("ssh-ed25519 ")
-    assert launching.settings(_project(), aws)["public_key"] == first
+    assert ec2_inputs.settings(_project(), aws)["public_key"] == first
     file = paths.key_file("pets-main")
     assert file.read_text().startswith("-----BEGIN OPENSSH PRIVATE KEY-----")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -92,7 +93,7 @@ def test_two_that_start_together_have_one_key(aws: Target) -> None:
     found: list[str] = []
 
     def make() -> None:
-        found.append(launching._made(paths.key_file("pets-main")))
+        found.append(ec2_inputs._made(paths.key_file("pets-main")))
 
     threads = [threading.Thread(target=make) for _ in range(8)]
     for thread in threads:
@@ -107,14 +108,14 @@ def test_a_file_that_holds_no_key_is_told_and_stays(aws: Target) -> None:
     file.parent.mkdir(parents=True)
     file.write_text("nonsense")
     with pytest.raises(ProvisioningError, match="holds no private key") as caught:
-        launching.settings(_project(), aws)
+        ec2_inputs.settings(_project(), aws)
     assert "move the file away" in caught.value.hint
     assert file.read_text() == "nonsense"
 
 
 def test_the_caller_comes_in_from_where_aws_sees_it(monkeypatch: pytest.MonkeyPatch) -> None:
     _answering(monkeypatch, b"198.51.100.7\n")
-    assert launching.ssh_from(_project().ec2, AWS) == "198.51.100.7/32"
+    assert ec2_inputs.ssh_from(_project().ec2, AWS) == "198.51.100.7/32"
 
 
 @pytest.mark.parametrize("answer", [b"<html>sign in</html>", b"", OSError("no route")])
@@ -123,17 +124,17 @@ def test_an_address_that_nobody_says_is_told(
 ) -> None:
     _answering(monkeypatch, answer)
     with pytest.raises(ProvisioningError, match="from which address") as caught:
-        launching.ssh_from(_project().ec2, AWS)
+        ec2_inputs.ssh_from(_project().ec2, AWS)
     assert "cluster.ssh" in caught.value.hint
 
 
 def test_a_range_and_nobody_are_taken_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     _answering(monkeypatch, OSError("nobody asks"))
-    assert launching.ssh_from(_project(ssh="10.0.0.0/8").ec2, AWS) == "10.0.0.0/8"
+    assert ec2_inputs.ssh_from(_project(ssh="10.0.0.0/8").ec2, AWS) == "10.0.0.0/8"
     closed = _project(ssh="none", roles={"ssm": True})
-    assert launching.ssh_from(closed.ec2, AWS) == ""
-    assert launching.stand_in(closed)["ssh_from"] == ""
+    assert ec2_inputs.ssh_from(closed.ec2, AWS) == ""
+    assert ec2_inputs.stand_in(closed)["ssh_from"] == ""
 
 
 def test_on_localhost_only_the_machine_itself_comes_in(aws: Target) -> None:
-    assert launching.settings(_project(), aws)["ssh_from"] == "127.0.0.1/32"
+    assert ec2_inputs.settings(_project(), aws)["ssh_from"] == "127.0.0.1/32"

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from emrctl.aws.listing import tags
 from emrctl.aws.translate import translated
+from emrctl.clusters.ec2 import described
+from emrctl.clusters.model import Cluster
+from emrctl.clusters.registry import find_cluster
 from emrctl.engine.base import Plan
 from emrctl.errors import NotFoundError, ProvisioningError, WaitTimeoutError
-from emrctl.provision.cluster import Cluster
-from emrctl.provision.machines import described
-from emrctl.provision.observed import find_cluster
 from emrctl.spec import ProjectSpec
 
 if TYPE_CHECKING:

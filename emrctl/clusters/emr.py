@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from emrctl.aws.listing import tags
+from emrctl.clusters.model import ENDED, EVENT_LOGS, Cluster, Node, hourly_usd
 from emrctl.errors import EmrctlError
-from emrctl.provision.cluster import ENDED, EVENT_LOGS, Cluster, Node, hourly_usd
 from emrctl.spec import AnyClusterSpec, ClusterSpec, ProjectSpec
 
 if TYPE_CHECKING:

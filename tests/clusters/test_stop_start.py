@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from emrctl import provision
+from emrctl.clusters import stop_start
 from emrctl.errors import NotFoundError, ProvisioningError, WaitTimeoutError
-from emrctl.provision import power
 from tests.provision.homes import Home, pets
 
 FIRM = {"worker": {"count": 2, "spot": False}}
@@ -64,14 +64,14 @@ def test_an_instance_that_never_stops_is_not_waited_for_forever(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home.up(**FIRM)
-    seen = power._instances
+    seen = stop_start._instances
 
     def stuck(*asked: Any) -> list[dict[str, Any]]:
         found = seen(*asked)
         return [item | {"State": {"Name": "stopping"}} for item in found]
 
-    monkeypatch.setattr(power, "_instances", stuck)
-    monkeypatch.setattr(power, "_PATIENCE_S", 0.05)
+    monkeypatch.setattr(stop_start, "_instances", stuck)
+    monkeypatch.setattr(stop_start, "_PATIENCE_S", 0.05)
     with pytest.raises(WaitTimeoutError, match="not stopped after") as caught:
         provision.stop(pets(**FIRM), home.target)
     assert "again" in caught.value.hint
