@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from emrctl.reach import addresses, fetching
+from emrctl.remote import http_over_ssh, page_addresses
 
 if TYPE_CHECKING:
     from emrctl.metrics.live.live import Places
     from emrctl.metrics.live.rest import Fetch
-    from emrctl.reach.primary import Primary
+    from emrctl.remote.primary import Primary
     from emrctl.store import Run
     from emrctl.workspace import Workspace
 
@@ -43,7 +43,7 @@ def _standalone(primary: Primary) -> Places:
     from emrctl.metrics.live.standalone import Master
 
     return Places(
-        manager=Master(_at(primary, addresses.STANDALONE["master"])),
+        manager=Master(_at(primary, page_addresses.STANDALONE["master"])),
         spark=lambda application_id: _driver(primary, application_id),
     )
 
@@ -51,7 +51,7 @@ def _standalone(primary: Primary) -> Places:
 def _at(primary: Primary, port: int) -> Fetch:
     def fetch(path: str) -> Any:
         line = primary.line()
-        return fetching.fetch(line, (primary.private_ip, port), path)
+        return http_over_ssh.fetch(line, (primary.private_ip, port), path)
 
     return fetch
 
@@ -65,7 +65,7 @@ def _driver(primary: Primary, application_id: str) -> Fetch:
 
     def fetch(path: str) -> Any:
         if not found:
-            found.append(_at(primary, addresses.driver_port(ask, application_id)))
+            found.append(_at(primary, page_addresses.driver_port(ask, application_id)))
         return found[0](path)
 
     return fetch

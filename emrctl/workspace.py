@@ -15,7 +15,7 @@ from emrctl.errors import NotFoundError
 
 if TYPE_CHECKING:
     from emrctl.provision import Cluster
-    from emrctl.reach.primary import Primary
+    from emrctl.remote.primary import Primary
     from emrctl.spec import ProjectSpec
     from emrctl.spec.config import Config
 
@@ -67,7 +67,7 @@ class Workspace:
 
     def primary(self, cluster_id: str) -> Primary:
         """The way to the primary of a cluster of EC2 instances: one connection for all uses."""
-        from emrctl.reach.primary import Primary
+        from emrctl.remote.primary import Primary
 
         if cluster_id not in self._primaries:
             self._primaries[cluster_id] = Primary(self.target, cluster_id)

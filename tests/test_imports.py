@@ -38,7 +38,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("emrctl.doctor",),
     ("emrctl.standalone",),
-    ("emrctl.cleanup", "emrctl.reach"),
+    ("emrctl.cleanup", "emrctl.remote"),
     ("emrctl.provision",),
     ("emrctl.provision.preflight", "emrctl.provision.certificates"),
     (
@@ -64,7 +64,7 @@ DOORS = {
     "pulumi_aws": ("emrctl.engine", "stacks"),
     "moto": ("emrctl.emulator",),
     "pyspark": ("emrctl.emulator",),
-    "paramiko": ("emrctl.backends.ec2", "emrctl.reach"),
+    "paramiko": ("emrctl.backends.ec2", "emrctl.remote"),
     "typer": ("emrctl.cli",),
     "rich": ("emrctl.cli",),
 }

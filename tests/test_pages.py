@@ -12,8 +12,8 @@ import pytest
 from emrctl import pages
 from emrctl.metrics.live.standalone import Master
 from emrctl.metrics.live.yarn import ResourceManager
-from emrctl.reach import fetching
-from emrctl.reach.trouble import UnreachableError
+from emrctl.remote import http_over_ssh
+from emrctl.remote.errors import UnreachableError
 from emrctl.workspace import Workspace
 from tests.facts import run_on
 
@@ -26,7 +26,7 @@ class Network:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, served: dict[int, dict[str, Any]]) -> None:
         self.asked: list[tuple[str, int]] = []
         self._served = served
-        monkeypatch.setattr(fetching, "fetch", self._fetch)
+        monkeypatch.setattr(http_over_ssh, "fetch", self._fetch)
 
     def _fetch(self, _line: object, where: tuple[str, int], path: str) -> Any:
         self.asked.append(where)

@@ -12,7 +12,7 @@ from emrctl.cli import options, render
 from emrctl.cli.reach import AFTER, IdentityOption, WithCommand, shell_line
 from emrctl.errors import UsageError
 from emrctl.provision import lifecycle
-from emrctl.reach.nodes import Login
+from emrctl.remote.nodes import Login
 from emrctl.workspace import Workspace
 
 if TYPE_CHECKING:

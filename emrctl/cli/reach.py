@@ -20,9 +20,9 @@ from emrctl import provision
 from emrctl.aws.target import Target
 from emrctl.cli import options, render
 from emrctl.provision import Cluster, Node
-from emrctl.reach import addresses, nodes, pages, sessions
-from emrctl.reach.addresses import Page, Way
-from emrctl.reach.trouble import UnreachableError
+from emrctl.remote import nodes, page_addresses, pages, session_manager
+from emrctl.remote.errors import UnreachableError
+from emrctl.remote.page_addresses import Page, Way
 
 app = options.new_app()
 
@@ -73,10 +73,10 @@ def ui(
     Ways in turn: SSH (host key checked), Session Manager, EMR's presigned addresses.
     """
     workspace = options.open_workspace(config, target=target, cluster=cluster)
-    visit = addresses.Visit(
+    visit = page_addresses.Visit(
         cluster=provision.find_cluster(workspace.project, workspace.target),
         page=page,
-        ways=(by,) if by else addresses.WAYS,
+        ways=(by,) if by else page_addresses.WAYS,
         login=nodes.Login(identity=identity, fingerprint=fingerprint),
         application_id=application,
         report=render.note,
@@ -182,8 +182,8 @@ def _by_ssh(way: _Login, command: str | None) -> int:
 
 
 def _by_session(way: _Login, command: str | None) -> int:
-    sessions.available(way.target, way.node.id)
-    return sessions.run(way.target, way.node.id, command)
+    session_manager.available(way.target, way.node.id)
+    return session_manager.run(way.target, way.node.id, command)
 
 
 def _by_emr(_way: _Login, _command: str | None) -> int:

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from emrctl.reach import nodes
+from emrctl.remote import nodes
 from emrctl.standalone.crew import BOOT_S, Crew, Member, Report
 from emrctl.standalone.plan import NODE, Files, Plan, Stage, read_scripts
 

@@ -12,15 +12,15 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from emrctl.errors import EmrctlError
-from emrctl.reach import nodes
-from emrctl.reach.nodes import Login
-from emrctl.reach.trouble import HopelessError, SilentConsoleError, UnreachableError
+from emrctl.remote import nodes
+from emrctl.remote.errors import HopelessError, SilentConsoleError, UnreachableError
+from emrctl.remote.nodes import Login
 from emrctl.standalone.trouble import ScriptFailedError, gathered
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
     from emrctl.provision import Cluster, Node
-    from emrctl.reach.line import Line
+    from emrctl.remote.ssh import Line
 
 T = TypeVar("T")
 Report = Callable[[str, str], None]

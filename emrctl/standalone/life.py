@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from emrctl.reach import nodes
-from emrctl.reach.trouble import UnreachableError
+from emrctl.remote import nodes
+from emrctl.remote.errors import UnreachableError
 from emrctl.standalone.crew import Crew, Member, Report, Said
 from emrctl.standalone.plan import NODE
 

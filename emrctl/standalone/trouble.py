@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from emrctl.errors import EmrctlError, ProvisioningError
-from emrctl.reach.trouble import HostKeyError, UnreachableError
+from emrctl.remote.errors import HostKeyError, UnreachableError
 
 _NO_SPACE = ("No space left on device", "Disk quota exceeded", "[Errno 28]")
 _TOLD = 5

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emrctl.errors import UsageError
-from emrctl.reach.files import put
+from emrctl.remote.sftp import put
 from emrctl.standalone.crew import Crew, Member
 
 

@@ -197,7 +197,7 @@ def test_where_no_port_is_open_a_session_gives_the_shell(
     emrctl: Emrctl, standing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from emrctl.cli import reach
-    from emrctl.reach import nodes
+    from emrctl.remote import nodes
 
     found = nodes.find
     monkeypatch.setattr(nodes, "find", lambda *of: replace(found(*of), session=True))
@@ -221,7 +221,7 @@ def test_where_no_way_leads_to_a_node_each_says_why(
 def test_ui_prints_or_opens_the_address_and_ends_with_ctrl_c(
     emrctl: Emrctl, standing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from emrctl.reach import addresses, pages
+    from emrctl.remote import page_addresses, pages
 
     closed: list[bool] = []
 
@@ -235,7 +235,7 @@ def test_ui_prints_or_opens_the_address_and_ends_with_ctrl_c(
         def close(self) -> None:
             closed.append(True)
 
-    def opened(_target: Target, _visit: addresses.Visit) -> pages.Opened:
+    def opened(_target: Target, _visit: page_addresses.Visit) -> pages.Opened:
         return pages.Opened(url="http://127.0.0.1:8088/cluster", way="ssh", held=Held())
 
     browsed: list[str] = []
@@ -253,7 +253,7 @@ def test_ui_prints_or_opens_the_address_and_ends_with_ctrl_c(
 def test_a_tunnel_does_not_outlive_a_command_that_is_told_to_end(
     emrctl: Emrctl, standing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from emrctl.reach import addresses, pages
+    from emrctl.remote import page_addresses, pages
 
     closed: list[bool] = []
 
@@ -268,7 +268,7 @@ def test_a_tunnel_does_not_outlive_a_command_that_is_told_to_end(
         def close(self) -> None:
             closed.append(True)
 
-    def opened(_target: Target, _visit: addresses.Visit) -> pages.Opened:
+    def opened(_target: Target, _visit: page_addresses.Visit) -> pages.Opened:
         return pages.Opened(url="http://127.0.0.1:1", way="ssm", held=Held())
 
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}

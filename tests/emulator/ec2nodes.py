@@ -12,15 +12,15 @@ import paramiko
 import psutil
 
 from emrctl.aws.target import Target
-from emrctl.reach import hostkeys
+from emrctl.remote import host_keys
 
 
 class _AsItsConsoleSays(paramiko.MissingHostKeyPolicy):
     def __init__(self, target: Target, node: str) -> None:
-        self.keys, _ = hostkeys.told(hostkeys.console(target, node))
+        self.keys, _ = host_keys.told(host_keys.console(target, node))
 
     def missing_host_key(self, client: Any, hostname: str, key: paramiko.PKey) -> None:
-        assert hostkeys.HostKey(type=key.get_name(), text=key.get_base64()) in self.keys
+        assert host_keys.HostKey(type=key.get_name(), text=key.get_base64()) in self.keys
 
 
 class Ec2Nodes:

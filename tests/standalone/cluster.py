@@ -11,7 +11,7 @@ from emrctl import paths, provision
 from emrctl.aws.target import Target
 from emrctl.backends.ec2 import Ec2Backend
 from emrctl.provision import Cluster
-from emrctl.reach.primary import Primary
+from emrctl.remote.primary import Primary
 from emrctl.spec import ProjectSpec
 from emrctl.spec.ec2 import NOBODY
 from tests.emulator.ec2nodes import Ec2Nodes

@@ -20,9 +20,9 @@ import pytest
 from emrctl import bundled, paths, standalone
 from emrctl.aws.target import Target
 from emrctl.provision import Cluster, lifecycle
-from emrctl.reach import hostkeys
-from emrctl.reach.primary import Primary
-from emrctl.reach.trouble import HostKeyError, NoKeyError
+from emrctl.remote import host_keys
+from emrctl.remote.errors import HostKeyError, NoKeyError
+from emrctl.remote.primary import Primary
 from emrctl.spec.ec2 import WorkersSpec
 from emrctl.standalone.bringing import brought_up
 from emrctl.standalone.crew import Crew
@@ -213,7 +213,7 @@ def test_a_host_key_that_changed_is_refused(make: Make) -> None:
     one = make(1)
     other = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().split()
     node = one.cluster.nodes[1]
-    hostkeys.remember(node.id, hostkeys.HostKey(type=other[0], text=other[1]))
+    host_keys.remember(node.id, host_keys.HostKey(type=other[0], text=other[1]))
     with pytest.raises(HostKeyError, match=f"worker-1: the host key of {node.id} has changed"):
         up(one)
     assert not (one.root("worker-1") / "emrctl").exists()

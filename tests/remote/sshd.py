@@ -9,7 +9,7 @@ from typing import Any
 
 import asyncssh
 
-from emrctl.reach.hostkeys import HostKey
+from emrctl.remote.host_keys import HostKey
 
 
 class _Server(asyncssh.SSHServer):  # type: ignore[misc, unused-ignore]

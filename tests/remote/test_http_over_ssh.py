@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from emrctl.reach.fetching import fetch
-from emrctl.reach.hostkeys import HostKey
-from emrctl.reach.line import Host, Line
-from emrctl.reach.trouble import UnreachableError
-from tests.reach.sshd import Sshd
+from emrctl.remote.errors import UnreachableError
+from emrctl.remote.host_keys import HostKey
+from emrctl.remote.http_over_ssh import fetch
+from emrctl.remote.ssh import Host, Line
+from tests.remote.sshd import Sshd
 
 LOOPBACK = "127.0.0.1"
 

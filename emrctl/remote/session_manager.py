@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from emrctl import ports
 from emrctl.aws.translate import translated
 from emrctl.clusters.ec2_inputs import SESSION_PLUGIN as PLUGIN
-from emrctl.reach.trouble import HopelessError, UnreachableError
+from emrctl.remote.errors import HopelessError, UnreachableError
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target

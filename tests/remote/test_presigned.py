@@ -6,9 +6,9 @@ import pytest
 from botocore.stub import Stubber
 
 from emrctl.aws.target import Target
-from emrctl.reach import presigned
-from emrctl.reach.trouble import UnreachableError
-from tests.reach.ways import CLUSTER
+from emrctl.remote import presigned
+from emrctl.remote.errors import UnreachableError
+from tests.remote.ways import CLUSTER
 
 
 def test_emr_signs_an_address_once_it_is_ready(mocked: Target) -> None:

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from emrctl.reach import hostkeys, nodes
-from emrctl.reach.hostkeys import HostKey
-from emrctl.reach.line import Host, Line
-from emrctl.reach.trouble import HostKeyError, UnreachableError
-from emrctl.reach.tunnel import Tunnel
-from tests.reach.sshd import Sshd
+from emrctl.remote import host_keys, nodes
+from emrctl.remote.errors import HostKeyError, UnreachableError
+from emrctl.remote.host_keys import HostKey
+from emrctl.remote.ssh import Host, Line
+from emrctl.remote.tunnel import Tunnel
+from tests.remote.sshd import Sshd
 
 NODE = "i-0123456789abcdef0"
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -29,7 +29,7 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 def _line(sshd: Sshd, console: str | None = None, said: list[str] | None = None) -> Line:
     def check(shown: HostKey) -> None:
-        hostkeys.check(NODE, shown, lambda: sshd.console if console is None else console)
+        host_keys.check(NODE, shown, lambda: sshd.console if console is None else console)
 
     return Line(
         host=Host(node=NODE, address="127.0.0.1", port=sshd.port),
@@ -73,12 +73,12 @@ def test_a_key_that_the_console_vouches_for_is_taken_and_remembered(sshd: Sshd) 
     line.close()
     assert out.getvalue() == b"out of hostname\n"
     assert err.getvalue() == b"a word aside\n"
-    assert hostkeys.known(NODE) == (sshd.host_key,)
-    assert hostkeys.file().stat().st_mode & 0o777 == 0o600
+    assert host_keys.known(NODE) == (sshd.host_key,)
+    assert host_keys.file().stat().st_mode & 0o777 == 0o600
     again = _line(sshd, console="")  # remembered: the console is not needed any more
     assert again.run("fail", io.BytesIO(), io.BytesIO()) == 3
     again.close()
-    assert len(hostkeys.file().read_text().splitlines()) == 1
+    assert len(host_keys.file().read_text().splitlines()) == 1
 
 
 @pytest.mark.parametrize("kind", ["ssh-rsa", "ecdsa-sha2-nistp256"])
@@ -98,13 +98,13 @@ def test_a_changed_key_is_refused_before_anything_is_sent(sshd: Sshd, tmp_path: 
     other = tmp_path / "other"
     other.mkdir()
     before = Sshd(other)
-    hostkeys.remember(NODE, before.host_key)
+    host_keys.remember(NODE, before.host_key)
     before.end()
     with pytest.raises(HostKeyError, match="has changed") as caught:
         _line(sshd).transport()
     assert before.host_key.fingerprint in caught.value.message
     assert sshd.commands == []
-    assert hostkeys.known(NODE) == (before.host_key,)
+    assert host_keys.known(NODE) == (before.host_key,)
 
 
 def test_a_key_that_the_console_does_not_name_is_refused(sshd: Sshd, tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_key_that_the_console_does_not_name_is_refused(sshd: Sshd, tmp_path: P
     with pytest.raises(HostKeyError, match="its console names others"):
         _line(sshd, node.console).transport()
     node.end()
-    assert hostkeys.known(NODE) == ()
+    assert host_keys.known(NODE) == ()
 
 
 def test_a_mute_console_is_no_yes(sshd: Sshd) -> None:
@@ -130,20 +130,20 @@ def test_fingerprints_on_the_console_are_enough() -> None:
         f"ec2: 256 {key.fingerprint} root@ip (ED25519)\n"
         "ec2: -----END SSH HOST KEY FINGERPRINTS-----\n"
     )
-    hostkeys.check(NODE, key, lambda: console)
-    assert hostkeys.known(NODE) == (key,)
+    host_keys.check(NODE, key, lambda: console)
+    assert host_keys.known(NODE) == (key,)
 
 
 def test_a_fingerprint_that_the_user_gives_is_held_to(sshd: Sshd) -> None:
-    hostkeys.check("i-1", sshd.host_key, lambda: "", given=sshd.host_key.fingerprint)
+    host_keys.check("i-1", sshd.host_key, lambda: "", given=sshd.host_key.fingerprint)
     with pytest.raises(HostKeyError, match="--fingerprint says"):
-        hostkeys.check("i-2", sshd.host_key, lambda: sshd.console, given="SHA256:other")
+        host_keys.check("i-2", sshd.host_key, lambda: sshd.console, given="SHA256:other")
 
 
 def test_a_fingerprint_outside_the_consoles_section_vouches_for_nothing(sshd: Sshd) -> None:
     loose = f"{sshd.host_key.type} {sshd.host_key.text}\n{sshd.host_key.fingerprint}\n"
     with pytest.raises(HostKeyError, match="nobody vouches"):
-        hostkeys.check(NODE, sshd.host_key, lambda: loose)
+        host_keys.check(NODE, sshd.host_key, lambda: loose)
 
 
 def test_a_key_that_the_node_does_not_take_is_named(sshd: Sshd, tmp_path: Path) -> None:
@@ -234,13 +234,13 @@ def test_a_node_behind_another_is_reached_through_it(sshd: Sshd, tmp_path: Path)
     line = Line(
         host=Host(node="i-core", address="127.0.0.1", port=core.port),
         identities=[core.client_key],
-        check=lambda shown: hostkeys.check("i-core", shown, lambda: core.console),
+        check=lambda shown: host_keys.check("i-core", shown, lambda: core.console),
         through=_line(sshd),
     )
     assert line.run("true", io.BytesIO(), io.BytesIO()) == 0
     line.close()
     core.end()
-    assert {node for node in ("i-core", NODE) if hostkeys.known(node)} == {"i-core", NODE}
+    assert {node for node in ("i-core", NODE) if host_keys.known(node)} == {"i-core", NODE}
 
 
 @pytest.mark.skipif(shutil.which("ssh") is None, reason="OpenSSH's client is not on PATH")
@@ -267,8 +267,8 @@ def test_openssh_goes_by_way_of_the_primary(sshd: Sshd, tmp_path: Path) -> None:
     folder = tmp_path / "core"
     folder.mkdir()
     core = Sshd(folder)
-    hostkeys.remember("i-core", core.host_key)
-    hostkeys.remember(NODE, sshd.host_key)
+    host_keys.remember("i-core", core.host_key)
+    host_keys.remember(NODE, sshd.host_key)
     keys = [sshd.client_key, core.client_key]
     way = _line(sshd)
     way.identities = keys

@@ -11,9 +11,9 @@ import pytest
 from emrctl import paths
 from emrctl.aws.target import Target
 from emrctl.backends.base import SilenceError
-from emrctl.reach.nodes import Login
-from emrctl.reach.primary import Primary
-from emrctl.reach.trouble import NoKeyError
+from emrctl.remote.errors import NoKeyError
+from emrctl.remote.nodes import Login
+from emrctl.remote.primary import Primary
 from tests.emulator.ec2nodes import Ec2Nodes
 
 STACK = "pets-main"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from emrctl.aws import errors
 from emrctl.aws.polling import Pace
-from emrctl.reach.trouble import UnreachableError
+from emrctl.remote.errors import UnreachableError
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target

@@ -6,10 +6,10 @@ import http.client
 import json
 from typing import TYPE_CHECKING, Any
 
-from emrctl.reach.line import channel
+from emrctl.remote.ssh import channel
 
 if TYPE_CHECKING:
-    from emrctl.reach.line import Line
+    from emrctl.remote.ssh import Line
 
 _SILENCE_S = 5.0
 

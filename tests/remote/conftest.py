@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from emrctl.reach import addresses, hostkeys, nodes
-from emrctl.reach.line import Host
+from emrctl.remote import host_keys, nodes, page_addresses
+from emrctl.remote.ssh import Host
 from tests.reach import ways
-from tests.reach.sshd import Sshd
-from tests.reach.ways import CLUSTER
+from tests.remote.sshd import Sshd
+from tests.remote.ways import CLUSTER
 
 
 @pytest.fixture
@@ -36,13 +36,13 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def reached(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> addresses.Visit:
+def reached(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> page_addresses.Visit:
     """A visit to a cluster whose primary is the SSH server on loopback."""
-    monkeypatch.setattr(hostkeys, "console", lambda _target, _node: sshd.console)
+    monkeypatch.setattr(host_keys, "console", lambda _target, _node: sshd.console)
     monkeypatch.setattr(
         nodes, "Host", lambda node, address: Host(node=node, address=address, port=sshd.port)
     )
     primary = replace(CLUSTER.nodes[0], private_dns="127.0.0.1")
     cluster = replace(CLUSTER, nodes=(primary,))
     login = nodes.Login(identity=sshd.client_key)
-    return addresses.Visit(cluster=cluster, page="yarn", login=login)
+    return page_addresses.Visit(cluster=cluster, page="yarn", login=login)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from emrctl.aws.polling import Pace
 from emrctl.ports import LOOPBACK
-from emrctl.reach.hostkeys import HostKey, known
-from emrctl.reach.trouble import HostKeyError, UnreachableError
+from emrctl.remote.errors import HostKeyError, UnreachableError
+from emrctl.remote.host_keys import HostKey, known
 
 if TYPE_CHECKING:
     from paramiko import Channel, PKey, SFTPClient, Transport

@@ -15,9 +15,9 @@ import pytest
 
 from emrctl import ports
 from emrctl.aws.target import Target
-from emrctl.reach import sessions
-from emrctl.reach.trouble import UnreachableError
-from tests.reach.ways import ssm
+from emrctl.remote import session_manager
+from emrctl.remote.errors import UnreachableError
+from tests.remote.ways import ssm
 
 
 def test_without_the_plugin_there_are_no_sessions(
@@ -25,7 +25,7 @@ def test_without_the_plugin_there_are_no_sessions(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UnreachableError, match="session-manager-plugin is not on PATH"):
-        sessions.available(mocked, "i-1")
+        session_manager.available(mocked, "i-1")
 
 
 def test_a_node_that_ssm_does_not_know_takes_no_sessions(mocked: Target, plugin: Path) -> None:
@@ -33,7 +33,7 @@ def test_a_node_that_ssm_does_not_know_takes_no_sessions(mocked: Target, plugin:
         ssm(mocked, online=False, sessions_=0),
         pytest.raises(UnreachableError, match="unknown to SSM") as caught,
     ):
-        sessions.available(mocked, "i-1")
+        session_manager.available(mocked, "i-1")
     assert "roles.ssm" in caught.value.hint
 
 
@@ -41,8 +41,8 @@ def test_a_command_runs_over_a_session_whose_token_no_process_list_shows(
     mocked: Target, plugin: Path
 ) -> None:
     with ssm(mocked):
-        sessions.available(mocked, "i-1")
-        assert sessions.run(mocked, "i-1", "uptime") == 7
+        session_manager.available(mocked, "i-1")
+        assert session_manager.run(mocked, "i-1", "uptime") == 7
     arguments, environment, _ = json.loads(plugin.read_text())
     assert "sesame" not in json.dumps(arguments)
     assert json.loads(environment)["TokenValue"] == "sesame"
@@ -54,19 +54,19 @@ def test_a_plugin_that_takes_the_token_as_an_argument_is_refused(
 ) -> None:
     monkeypatch.setenv("PLUGIN_VERSION", "1.2.100.0")
     with ssm(mocked):
-        sessions.available(mocked, "i-1")
+        session_manager.available(mocked, "i-1")
         with pytest.raises(UnreachableError, match=r"is 1\.2\.100\.0") as caught:
-            sessions.run(mocked, "i-1", None)
+            session_manager.run(mocked, "i-1", None)
     assert "token" in caught.value.hint
     assert not plugin.exists()
 
 
 def test_a_forwarded_session_is_begun_again_when_it_ends(mocked: Target, plugin: Path) -> None:
     said: list[str] = []
-    forward = sessions.Forward(mocked, "i-1", ("10.0.0.7", ports.preferred(0)), said.append)
+    forward = session_manager.Forward(mocked, "i-1", ("10.0.0.7", ports.preferred(0)), said.append)
     until = threading.Event()
     with ssm(mocked, sessions_=2):
-        sessions.available(mocked, "i-1")
+        session_manager.available(mocked, "i-1")
         port = forward.open()
         keeper = threading.Thread(target=forward.keep, args=(until,))
         keeper.start()
@@ -75,7 +75,7 @@ def test_a_forwarded_session_is_begun_again_when_it_ends(mocked: Target, plugin:
         while len(plugin.read_text().splitlines()) < 2:
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        while not sessions._answers(port):
+        while not session_manager._answers(port):
             assert time.monotonic() < deadline
             time.sleep(0.05)
     until.set()
@@ -83,12 +83,12 @@ def test_a_forwarded_session_is_begun_again_when_it_ends(mocked: Target, plugin:
     assert forward._process is not None
     assert forward._process.poll() is not None
     assert any("beginning another" in line for line in said)
-    assert not sessions._answers(port)
+    assert not session_manager._answers(port)
 
 
 def _falls_silent(port: int) -> None:
     deadline = time.monotonic() + 10
-    while sessions._answers(port):
+    while session_manager._answers(port):
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
@@ -108,7 +108,7 @@ time.sleep(60)
     with process:
         assert process.stdout is not None
         port = int(process.stdout.readline())
-        assert sessions._answers(port)
+        assert session_manager._answers(port)
         process.kill()
     _falls_silent(port)
 
@@ -116,11 +116,11 @@ time.sleep(60)
 def test_a_plugin_that_does_not_listen_is_killed(
     mocked: Target, plugin: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions, "_ENDS_S", 0.2)
+    monkeypatch.setattr(session_manager, "_ENDS_S", 0.2)
     monkeypatch.setenv("PLUGIN_IS_DEAF", "1")
-    forward = sessions.Forward(mocked, "i-1", ("10.0.0.7", ports.preferred(0)))
+    forward = session_manager.Forward(mocked, "i-1", ("10.0.0.7", ports.preferred(0)))
     with ssm(mocked):
-        sessions.available(mocked, "i-1")
+        session_manager.available(mocked, "i-1")
         port = forward.open()
     forward.close()
     _falls_silent(port)

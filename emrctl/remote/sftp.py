@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emrctl.reach.trouble import UnreachableError
+from emrctl.remote.errors import UnreachableError
 
 if TYPE_CHECKING:
     from paramiko import SFTPClient
 
-    from emrctl.reach.line import Line
+    from emrctl.remote.ssh import Line
 
 
 def put(line: Line, source: Path, destination: str) -> int:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from emrctl.clusters import ec2
 from emrctl.errors import NotFoundError
 from emrctl.metrics.live.rest import rows
-from emrctl.reach import nodes
-from emrctl.reach.trouble import UnreachableError
+from emrctl.remote import nodes
+from emrctl.remote.errors import UnreachableError
 
 if TYPE_CHECKING:
     from emrctl.provision import Cluster

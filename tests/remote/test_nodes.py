@@ -15,11 +15,11 @@ from emrctl.aws.target import Target
 from emrctl.emulator.fake import FakeLife
 from emrctl.errors import NotFoundError
 from emrctl.provision import Node
-from emrctl.reach import addresses, hostkeys, nodes
-from emrctl.reach.line import Host, Line
-from emrctl.reach.trouble import HopelessError, UnreachableError
-from tests.reach.sshd import Sshd
-from tests.reach.ways import CLUSTER, ssm
+from emrctl.remote import host_keys, nodes, page_addresses
+from emrctl.remote.errors import HopelessError, UnreachableError
+from emrctl.remote.ssh import Host, Line
+from tests.remote.sshd import Sshd
+from tests.remote.ways import CLUSTER, ssm
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_the_shell_is_strict_about_the_key_that_was_checked(tmp_path: Path) -> N
     assert command[-1] == "hadoop@10.0.0.2"
     assert "StrictHostKeyChecking=yes" in command
     assert "HostKeyAlias=i-2" in command
-    assert f'UserKnownHostsFile="{hostkeys.file()}"' in command
+    assert f'UserKnownHostsFile="{host_keys.file()}"' in command
     [proxy] = [part for part in command if part.startswith("ProxyCommand=")]
     assert "HostKeyAlias=i-1" in proxy
     assert proxy.endswith("-W %h:%p hadoop@1.2.3.4")
@@ -94,15 +94,15 @@ def test_the_key_of_the_clusters_pair_is_looked_for_where_keys_lie(
 def test_the_console_is_read_over_ec2(mocked: Target) -> None:
     ec2 = mocked.client("ec2")
     [made] = ec2.run_instances(MinCount=1, MaxCount=1)["Instances"]
-    assert "Linux" in hostkeys.console(mocked, made["InstanceId"])
+    assert "Linux" in host_keys.console(mocked, made["InstanceId"])
     with Stubber(ec2) as stub:
         stub.add_client_error("get_console_output", "UnsupportedOperation")
         stub.add_response("get_console_output", {"Output": "b2xk"})
-        assert hostkeys.console(mocked, "i-1") == "old"
+        assert host_keys.console(mocked, "i-1") == "old"
 
 
 def test_a_command_runs_on_the_primary(
-    mocked: Target, reached: addresses.Visit, sshd: Sshd
+    mocked: Target, reached: page_addresses.Visit, sshd: Sshd
 ) -> None:
     line = nodes.line(mocked, reached.cluster, reached.cluster.nodes[0], reached.login, print)
     out = io.BytesIO()
@@ -118,7 +118,7 @@ def test_a_command_runs_on_the_primary(
 def behind(mocked: Target, sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> Target:
     """The AWS of a node that only Session Manager leads to: the SSH server on loopback."""
     monkeypatch.setenv("PLUGIN_LEADS_THERE", "1")
-    monkeypatch.setattr(hostkeys, "console", lambda _target, _node: sshd.console)
+    monkeypatch.setattr(host_keys, "console", lambda _target, _node: sshd.console)
     return replace(mocked, ssh_port=sshd.port)
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from emrctl import paths
 from emrctl.aws.translate import translated
 from emrctl.errors import NotFoundError
-from emrctl.reach import hostkeys, sessions
-from emrctl.reach.line import Host, Line
-from emrctl.reach.trouble import NoKeyError, UnreachableError
+from emrctl.remote import host_keys, session_manager
+from emrctl.remote.errors import NoKeyError, UnreachableError
+from emrctl.remote.ssh import Host, Line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,14 +134,20 @@ def direct(node: Node, primary: Node) -> bool:
 def to(target: Target, node: Node, login: Login) -> Line:
     """A line to the node's own address, with no keys yet; its host key will be checked."""
 
-    def check(shown: hostkeys.HostKey) -> None:
-        hostkeys.check(node.id, shown, lambda: hostkeys.console(target, node.id), login.fingerprint)
+    def check(shown: host_keys.HostKey) -> None:
+        host_keys.check(
+            node.id, shown, lambda: host_keys.console(target, node.id), login.fingerprint
+        )
 
     address = node.public_ip or node.public_dns or node.private_ip or node.private_dns
     host = Host(node=node.id, address=address)
     if node.name:
         host = replace(host, port=target.ssh_port, user=EC2_USER)
-    door = sessions.Door(target, node.id, (node.private_ip, host.port)) if node.session else None
+    door = (
+        session_manager.Door(target, node.id, (node.private_ip, host.port))
+        if node.session
+        else None
+    )
     return Line(host=host, identities=(), check=check, door=door)
 
 
@@ -157,7 +163,7 @@ def shell_command(line_: Line) -> list[str]:
 
 def _options(line_: Line) -> list[str]:
     options = {
-        "UserKnownHostsFile": f'"{hostkeys.file()}"',
+        "UserKnownHostsFile": f'"{host_keys.file()}"',
         "GlobalKnownHostsFile": "none",
         "StrictHostKeyChecking": "yes",
         "HostKeyAlias": line_.host.node,

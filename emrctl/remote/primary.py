@@ -10,14 +10,14 @@ from emrctl.aws.listing import instances, tags
 from emrctl.aws.translate import translated
 from emrctl.backends.base import SilenceError
 from emrctl.backends.ec2 import Answer
-from emrctl.reach import nodes
-from emrctl.reach.nodes import Login
-from emrctl.reach.trouble import HopelessError, UnreachableError
+from emrctl.remote import nodes
+from emrctl.remote.errors import HopelessError, UnreachableError
+from emrctl.remote.nodes import Login
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
     from emrctl.provision import Node
-    from emrctl.reach.line import Line
+    from emrctl.remote.ssh import Line
 
 
 @dataclass(eq=False)

@@ -11,8 +11,8 @@ from typing import Any
 
 from emrctl.errors import EmrctlError
 from emrctl.ports import LOOPBACK
-from emrctl.reach import line as lines
-from emrctl.reach.line import Line
+from emrctl.remote import ssh as lines
+from emrctl.remote.ssh import Line
 
 _CHUNK = 32_768
 _LOOK_S = 1.0

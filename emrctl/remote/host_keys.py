@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from emrctl import paths
 from emrctl.aws.translate import translated
-from emrctl.reach.trouble import HostKeyError, SilentConsoleError
+from emrctl.remote.errors import HostKeyError, SilentConsoleError
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target

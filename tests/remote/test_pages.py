@@ -13,11 +13,11 @@ import pytest
 from emrctl.aws.target import Target
 from emrctl.clusters import ec2
 from emrctl.errors import NotFoundError
-from emrctl.reach import addresses, hostkeys, pages
-from emrctl.reach.trouble import HostKeyError, UnreachableError
+from emrctl.remote import host_keys, page_addresses, pages
+from emrctl.remote.errors import HostKeyError, UnreachableError
 from emrctl.spec import Ec2ClusterSpec
-from tests.reach.sshd import Sshd
-from tests.reach.ways import CLUSTER, OPENER, served, ssm
+from tests.remote.sshd import Sshd
+from tests.remote.ways import CLUSTER, OPENER, served, ssm
 
 
 @dataclass
@@ -36,7 +36,7 @@ def yarn(monkeypatch: pytest.MonkeyPatch) -> Iterator[Yarn]:
     found = Yarn()
     with served(found.answer) as port:
         for page in ("yarn", "spark", "history", "namenode"):
-            monkeypatch.setitem(addresses.EMR, page, port)
+            monkeypatch.setitem(page_addresses.EMR, page, port)
         yield found
 
 
@@ -45,7 +45,7 @@ def _closed(opened: pages.Opened) -> None:
     opened.held.close()
 
 
-def test_ssh_comes_first(mocked: Target, reached: addresses.Visit, yarn: Yarn) -> None:
+def test_ssh_comes_first(mocked: Target, reached: page_addresses.Visit, yarn: Yarn) -> None:
     opened = pages.opened(mocked, reached)
     assert opened.way == "ssh"
     assert opened.url.startswith("http://127.0.0.1:")
@@ -55,7 +55,7 @@ def test_ssh_comes_first(mocked: Target, reached: addresses.Visit, yarn: Yarn) -
 
 
 def test_sparks_page_is_that_of_the_newest_application(
-    mocked: Target, reached: addresses.Visit, yarn: Yarn
+    mocked: Target, reached: page_addresses.Visit, yarn: Yarn
 ) -> None:
     yarn.apps = {
         "app": [
@@ -69,7 +69,7 @@ def test_sparks_page_is_that_of_the_newest_application(
 
 
 def test_without_a_running_application_the_history_is_shown(
-    mocked: Target, reached: addresses.Visit, yarn: Yarn
+    mocked: Target, reached: page_addresses.Visit, yarn: Yarn
 ) -> None:
     said: list[str] = []
     opened = pages.opened(mocked, replace(reached, page="spark", report=said.append))
@@ -79,10 +79,10 @@ def test_without_a_running_application_the_history_is_shown(
 
 
 def test_a_changed_host_key_is_no_reason_to_take_another_way(
-    mocked: Target, reached: addresses.Visit, yarn: Yarn, sshd: Sshd
+    mocked: Target, reached: page_addresses.Visit, yarn: Yarn, sshd: Sshd
 ) -> None:
-    wrong = hostkeys.HostKey(type=sshd.host_key.type, text=sshd.host_key.text[:-4] + "AAAA")
-    hostkeys.remember("i-1", wrong)
+    wrong = host_keys.HostKey(type=sshd.host_key.type, text=sshd.host_key.text[:-4] + "AAAA")
+    host_keys.remember("i-1", wrong)
     with pytest.raises(HostKeyError, match="has changed"):
         pages.opened(mocked, reached)
 
@@ -90,7 +90,7 @@ def test_a_changed_host_key_is_no_reason_to_take_another_way(
 def test_session_manager_is_taken_where_ssh_is_closed(
     mocked: Target, standing: str, plugin: Path
 ) -> None:
-    visit = addresses.Visit(cluster=replace(CLUSTER, id=standing), page="yarn")
+    visit = page_addresses.Visit(cluster=replace(CLUSTER, id=standing), page="yarn")
     with ssm(mocked):
         opened = pages.opened(mocked, visit)
     assert opened.way == "ssm"
@@ -103,7 +103,7 @@ def test_where_no_way_is_open_each_says_why(
     mocked: Target, standing: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    visit = addresses.Visit(cluster=replace(CLUSTER, id=standing), page="yarn")
+    visit = page_addresses.Visit(cluster=replace(CLUSTER, id=standing), page="yarn")
     with pytest.raises(UnreachableError) as caught:
         pages.opened(mocked, visit)
     for words in ("ssh: the cluster was made without", "ssm: session-manager-plugin", "emr: "):
@@ -116,8 +116,8 @@ def test_where_no_way_is_open_each_says_why(
 
 @pytest.fixture
 def standalone(
-    reached: addresses.Visit, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[addresses.Visit]:
+    reached: page_addresses.Visit, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[page_addresses.Visit]:
     """A visit to a standalone cluster whose master and driver have one port."""
     answers: dict[str, Any] = {
         "/json/": {"activeapps": [{"id": "app-1", "starttime": 1}]},
@@ -126,13 +126,13 @@ def standalone(
     }
     with served(lambda path: json.dumps(answers[path]).encode()) as port:
         monkeypatch.setitem(ec2.PAGES, "master", port)
-        monkeypatch.setattr(addresses, "_DRIVERS", [port])
+        monkeypatch.setattr(page_addresses, "_DRIVERS", [port])
         yield replace(reached, cluster=replace(reached.cluster, spec=Ec2ClusterSpec()))
 
 
 @pytest.mark.parametrize("page", ["master", "spark"])
 def test_a_standalone_clusters_pages_come_over_ssh(
-    mocked: Target, standalone: addresses.Visit, page: addresses.Page
+    mocked: Target, standalone: page_addresses.Visit, page: page_addresses.Page
 ) -> None:
     opened = pages.opened(mocked, replace(standalone, page=page))
     assert opened.way == "ssh"
@@ -142,7 +142,7 @@ def test_a_standalone_clusters_pages_come_over_ssh(
 
 
 def test_emr_signs_no_address_of_a_standalone_cluster(
-    mocked: Target, standalone: addresses.Visit
+    mocked: Target, standalone: page_addresses.Visit
 ) -> None:
     with pytest.raises(UnreachableError, match="emr: EMR signs no addresses"):
         pages.opened(mocked, replace(standalone, page="master", ways=("emr",)))
@@ -180,14 +180,16 @@ class _Local:
     ],
 )
 def test_on_localhost_the_emulator_lets_the_browser_in(
-    page: addresses.Page, apps: Any, url: str
+    page: page_addresses.Page, apps: Any, url: str
 ) -> None:
-    visit = addresses.Visit(cluster=replace(CLUSTER, urls={"yarn": "http://y"}), page=page)
+    visit = page_addresses.Visit(cluster=replace(CLUSTER, urls={"yarn": "http://y"}), page=page)
     opened = pages.opened(_Local(apps), visit)  # type: ignore[arg-type]
     assert (opened.url, opened.way, opened.held) == (url, "local", None)
 
 
 def test_on_localhost_there_is_no_hdfs() -> None:
-    visit = addresses.Visit(cluster=replace(CLUSTER, urls={"yarn": "http://y"}), page="namenode")
+    visit = page_addresses.Visit(
+        cluster=replace(CLUSTER, urls={"yarn": "http://y"}), page="namenode"
+    )
     with pytest.raises(NotFoundError, match="has no HDFS"):
         pages.opened(_Local(None), visit)  # type: ignore[arg-type]

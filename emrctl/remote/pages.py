@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from emrctl.errors import NotFoundError
 from emrctl.ports import LOOPBACK
-from emrctl.reach import addresses, nodes, presigned, sessions
-from emrctl.reach.addresses import Address, Visit, Way
-from emrctl.reach.trouble import UnreachableError
-from emrctl.reach.tunnel import Tunnel
+from emrctl.remote import nodes, page_addresses, presigned, session_manager
+from emrctl.remote.errors import UnreachableError
+from emrctl.remote.page_addresses import Address, Visit, Way
+from emrctl.remote.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
@@ -44,7 +44,7 @@ class Opened:
 
 def opened(target: Target, visit: Visit) -> Opened:
     """The page can be opened at its `url`; `UnreachableError` says of each way why it is none."""
-    addresses.refuse_absent(visit)
+    page_addresses.refuse_absent(visit)
     if target.endpoint is not None and visit.cluster.spec.kind == "emr":
         return _local(target, visit)
     why: list[UnreachableError] = []
@@ -74,7 +74,7 @@ def _by_ssh(target: Target, visit: Visit) -> Opened:
         def tunnel(port: int) -> Tunnel:
             return Tunnel(line, (inside, port), visit.report)
 
-        found = addresses.address(visit, lambda port, path: _asked(tunnel(port), path))
+        found = page_addresses.address(visit, lambda port, path: _asked(tunnel(port), path))
         held = tunnel(found.port)
         url = _url(held, found)
         unless_opened.pop_all()
@@ -83,22 +83,22 @@ def _by_ssh(target: Target, visit: Visit) -> Opened:
 
 def _by_session(target: Target, visit: Visit) -> Opened:
     primary = nodes.find(visit.cluster)
-    sessions.available(target, primary.id)
+    session_manager.available(target, primary.id)
 
-    def forward(port: int) -> sessions.Forward:
+    def forward(port: int) -> session_manager.Forward:
         inside = primary.private_ip or primary.private_dns
-        return sessions.Forward(target, primary.id, (inside, port), visit.report)
+        return session_manager.Forward(target, primary.id, (inside, port), visit.report)
 
-    found = addresses.address(visit, lambda port, path: _asked(forward(port), path))
+    found = page_addresses.address(visit, lambda port, path: _asked(forward(port), path))
     held = forward(found.port)
     return Opened(url=_url(held, found), way="ssm", held=held)
 
 
-def _url(held: Tunnel | sessions.Forward, found: Address) -> str:
+def _url(held: Tunnel | session_manager.Forward, found: Address) -> str:
     return f"http://{LOOPBACK}:{held.open()}{found.path}"
 
 
-def _asked(way: Tunnel | sessions.Forward, path: str) -> Any:
+def _asked(way: Tunnel | session_manager.Forward, path: str) -> Any:
     """The JSON document at `path`; the way there is closed again."""
     # Nothing on loopback is asked through the proxy that the environment may name.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -136,7 +136,7 @@ def _local(target: Target, visit: Visit) -> Opened:
     path = ""
     if page == "spark":
         base = target.page(cluster.id, cluster.primary_dns, "yarn")
-        found = addresses.sparks(visit, lambda below: target.fetch(f"{base}{below}"))
+        found = page_addresses.sparks(visit, lambda below: target.fetch(f"{base}{below}"))
         page, path = found.page, found.path
     if page == "history":
         return _let_in(target, target.page(cluster.id, cluster.primary_dns, "history"))

@@ -9,7 +9,7 @@ import pytest
 
 from emrctl.aws.target import Target
 from emrctl.provision import Cluster
-from emrctl.reach import addresses, pages
+from emrctl.remote import page_addresses, pages
 from emrctl.spec import ClusterSpec
 
 pytestmark = pytest.mark.yarn
@@ -28,7 +28,7 @@ def _browsed(url: str) -> str:
     [("yarn", "Cluster Metrics"), ("history", "History Server"), ("spark", "History Server")],
 )
 def test_a_page_opens_in_a_browser(
-    local: Target, yarn_cluster: str, page: addresses.Page, shows: str
+    local: Target, yarn_cluster: str, page: page_addresses.Page, shows: str
 ) -> None:
     clusters = local.fetch(f"{local.endpoint}/emrctl/status")["clusters"]
     [found] = [item for item in clusters if item["id"] == yarn_cluster]
@@ -43,6 +43,6 @@ def test_a_page_opens_in_a_browser(
         created="",
         urls=found["urls"],
     )
-    opened = pages.opened(local, addresses.Visit(cluster=cluster, page=page))
+    opened = pages.opened(local, page_addresses.Visit(cluster=cluster, page=page))
     assert (opened.way, opened.held) == ("local", None)
     assert shows in _browsed(opened.url)
