@@ -23,7 +23,7 @@ import _desk  # type: ignore[import-not-found,unused-ignore]
 
 from emrctl import provision, standalone
 from emrctl.spec import config
-from emrctl.standalone import bringing
+from emrctl.standalone import bring_up as standalone_bring_up
 from emrctl.workspace import Workspace
 
 PAIRS = 3
@@ -67,7 +67,8 @@ def brought_up(desk: Any, name: str, crew_of: type[standalone.Crew]) -> tuple[fl
         crew.each("reaching nodes", crew.reached)
         scripts = provision.scripts_of(project, desk.folder)
         first, again = (
-            _desk.timed(lambda: bringing.brought_up(crew, project, scripts)) for _ in range(2)
+            _desk.timed(lambda: standalone_bring_up.brought_up(crew, project, scripts))
+            for _ in range(2)
         )
     return first, again
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from emrctl.standalone.bringing import bring_up
-from emrctl.standalone.crew import Crew
-from emrctl.standalone.life import drain, leaving, resized
-from emrctl.standalone.trouble import NodesFailedError
-from emrctl.standalone.visiting import copy, exec_on
+from emrctl.standalone.bring_up import bring_up
+from emrctl.standalone.errors import NodesFailedError
+from emrctl.standalone.exec_copy import copy, exec_on
+from emrctl.standalone.parallel import Crew
+from emrctl.standalone.resize import drain, leaving, resized
 
 __all__ = [
     "Crew",

@@ -14,7 +14,7 @@ import pytest
 from emrctl import standalone
 from emrctl.backends.base import Step, StepSpec
 from emrctl.backends.ec2 import Ec2Backend
-from emrctl.standalone.crew import Crew
+from emrctl.standalone.parallel import Crew
 from tests.standalone.cluster import BUCKET, Standing
 
 pytestmark = pytest.mark.spark

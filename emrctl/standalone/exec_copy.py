@@ -7,7 +7,7 @@ from pathlib import Path
 
 from emrctl.errors import UsageError
 from emrctl.remote.sftp import put
-from emrctl.standalone.crew import Crew, Member
+from emrctl.standalone.parallel import Crew, Member
 
 
 def exec_on(crew: Crew, command: str, names: Sequence[str] = ()) -> dict[str, int]:

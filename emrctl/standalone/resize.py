@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from emrctl.remote import nodes
 from emrctl.remote.errors import UnreachableError
-from emrctl.standalone.crew import Crew, Member, Report, Said
+from emrctl.standalone.parallel import Crew, Member, Report, Said
 from emrctl.standalone.plan import NODE
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from emrctl.errors import EmrctlError
 from emrctl.remote import nodes
 from emrctl.remote.errors import HopelessError, SilentConsoleError, UnreachableError
 from emrctl.remote.nodes import Login
-from emrctl.standalone.trouble import ScriptFailedError, gathered
+from emrctl.standalone.errors import ScriptFailedError, gathered
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from emrctl.remote import nodes
-from emrctl.standalone.crew import BOOT_S, Crew, Member, Report
+from emrctl.standalone.parallel import BOOT_S, Crew, Member, Report
 from emrctl.standalone.plan import NODE, Files, Plan, Stage, read_scripts
 
 if TYPE_CHECKING:

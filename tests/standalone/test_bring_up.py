@@ -24,9 +24,9 @@ from emrctl.remote import host_keys
 from emrctl.remote.errors import HostKeyError, NoKeyError
 from emrctl.remote.primary import Primary
 from emrctl.spec.ec2 import WorkersSpec
-from emrctl.standalone.bringing import brought_up
-from emrctl.standalone.crew import Crew
-from emrctl.standalone.trouble import NodesFailedError
+from emrctl.standalone.bring_up import brought_up
+from emrctl.standalone.errors import NodesFailedError
+from emrctl.standalone.parallel import Crew
 from emrctl.workspace import Workspace
 from tests.reach import ways
 from tests.standalone.cluster import Standing
