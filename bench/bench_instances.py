@@ -22,9 +22,9 @@ from typing import Any
 import _desk  # type: ignore[import-not-found,unused-ignore]
 
 from emrctl import provision, standalone
+from emrctl.runs.workspace import Workspace
 from emrctl.spec import config
 from emrctl.standalone import bring_up as standalone_bring_up
-from emrctl.workspace import Workspace
 
 PAIRS = 3
 CONF = ("--executor-memory", "1g", "--executor-cores", "1", "--executors", "1")

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from emrctl.provision import Cluster
+from emrctl.runs.store import ClusterFacts, Run
 from emrctl.spec import ClusterSpec
-from emrctl.store import ClusterFacts, Run
 
 CLUSTER = Cluster(
     name="main",

@@ -10,7 +10,7 @@ import typer
 from emrctl.cli import options, render
 from emrctl.datasets import pets as oxford
 from emrctl.datasets import pictures
-from emrctl.workspace import Workspace
+from emrctl.runs.workspace import Workspace
 
 app = options.new_app()
 data_app = typer.Typer(

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from emrctl import experiments
 from emrctl.cli import follow, options, render
+from emrctl.runs import experiments
 
 app = options.new_app()
 experiment_app = typer.Typer(

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from emrctl import experiments, runs
 from emrctl.cli import options, render
 from emrctl.errors import StepFailedError
+from emrctl.runs import experiments, lifecycle
 
 if TYPE_CHECKING:
     from rich.status import Status
 
-    from emrctl.progress import Progress
     from emrctl.provision import Cluster
+    from emrctl.runs.progress import Progress
+    from emrctl.runs.store import Run
+    from emrctl.runs.workspace import Workspace
     from emrctl.spec import ExperimentSpec
-    from emrctl.store import Run
-    from emrctl.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,14 @@ class Way:
     detach: bool = False
 
 
-def submit(workspace: Workspace, order: runs.Order, cluster: str | None, way: Way) -> list[Run]:
+def submit(
+    workspace: Workspace, order: lifecycle.Order, cluster: str | None, way: Way
+) -> list[Run]:
     """The order's runs, finished unless `way` is to detach; told on stderr as they go."""
     place = workspace.cluster(cluster)
     found = []
     for _ in range(way.repeat):
-        run = runs.submit(workspace, order, place)
+        run = lifecycle.submit(workspace, order, place)
         render.submitted(workspace, run)
         found.append(run if way.detach else wait(workspace, run, way.timeout_s))
         if found[-1].state not in {"COMPLETED", "PENDING"}:
@@ -51,7 +53,7 @@ def wait(workspace: Workspace, run: Run, timeout_s: float | None = None) -> Run:
     """The run, finished; Ctrl-C asks whether to cancel its step or only to stop watching."""
     with _display() as display:
         try:
-            run = runs.wait(workspace, run, display.show, timeout_s)
+            run = lifecycle.wait(workspace, run, display.show, timeout_s)
         except KeyboardInterrupt:
             display.pause()
             run = _interrupted(workspace, run)
@@ -73,9 +75,9 @@ def exit_with(found: Sequence[Run]) -> None:
 def _interrupted(workspace: Workspace, run: Run) -> Run:
     run = workspace.store.load(run.id)
     if sys.stdin.isatty() and typer.confirm("\nCancel the step (no: only stop watching)?"):
-        cancelled = runs.cancel(workspace, run)
+        cancelled = lifecycle.cancel(workspace, run)
         typer.echo("Waiting for the step to end.", err=True)
-        return runs.wait(workspace, cancelled, lambda _run, _progress: None)
+        return lifecycle.wait(workspace, cancelled, lambda _run, _progress: None)
     typer.echo(
         f"\nThe step goes on. Watch it again with `emrctl wait {run.id}`, ", err=True, nl=False
     )
@@ -121,7 +123,7 @@ def trials(workspace: Workspace, spec: ExperimentSpec, place: Cluster) -> experi
     def run(trial: experiments.Trial, unfinished: Run | None) -> Run:
         render.trial(trial)
         if unfinished is None:
-            unfinished = runs.submit(workspace, experiments.order(spec, trial), place)
+            unfinished = lifecycle.submit(workspace, experiments.order(spec, trial), place)
             render.submitted(workspace, unfinished)
         return wait(workspace, unfinished)
 

@@ -19,9 +19,9 @@ from emrctl.cleanup import failed_up
 from emrctl.cli import options, render
 from emrctl.cost import resource
 from emrctl.errors import EmrctlError, ProvisioningError, UsageError
+from emrctl.runs.workspace import Workspace
 from emrctl.spec import ProjectSpec
 from emrctl.spec import config as configuration
-from emrctl.workspace import Workspace
 
 app = options.new_app()
 

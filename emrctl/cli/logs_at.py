@@ -9,13 +9,13 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
 
-from emrctl import staging
 from emrctl.aws.listing import objects
 from emrctl.errors import EmrctlError, NotFoundError
+from emrctl.runs import staging
 
 if TYPE_CHECKING:
     from emrctl.metrics.eventlog.layout import Part
-    from emrctl.store import Store
+    from emrctl.runs.store import Store
 
 _TRIES = 5
 

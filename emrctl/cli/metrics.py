@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from emrctl.errors import UsageError
     from emrctl.metrics.eventlog.layout import Part
     from emrctl.metrics.model import RunMetrics, TaskMetrics
-    from emrctl.workspace import Workspace
+    from emrctl.runs.workspace import Workspace
 
 app = options.new_app()
 _SOURCE_HELP = "An event log's file, folder or archive, s3://…, - for stdin; or a run."

@@ -13,7 +13,7 @@ from emrctl.cli.reach import AFTER, IdentityOption, WithCommand, shell_line
 from emrctl.errors import UsageError
 from emrctl.provision import lifecycle
 from emrctl.remote.nodes import Login
-from emrctl.workspace import Workspace
+from emrctl.runs.workspace import Workspace
 
 if TYPE_CHECKING:
     from emrctl.standalone import Crew

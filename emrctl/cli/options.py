@@ -9,8 +9,8 @@ import typer
 from typer.core import TyperGroup
 
 from emrctl.errors import UsageError
+from emrctl.runs.workspace import Workspace
 from emrctl.spec import config
-from emrctl.workspace import Workspace
 
 INTERRUPTED = 130
 

@@ -12,10 +12,10 @@ from emrctl.errors import NotFoundError, UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from emrctl.importing import Taken
     from emrctl.metrics.eventlog.layout import Part
-    from emrctl.querying import Answer
-    from emrctl.workspace import Workspace
+    from emrctl.runs.import_logs import Taken
+    from emrctl.runs.sql import Answer
+    from emrctl.runs.workspace import Workspace
 
 app = typer.Typer()
 _SQL_HELP = "One SELECT over the tables runs, stages, executors and findings (DuckDB's SQL)."
@@ -30,13 +30,13 @@ def query(
     as_json: options.JsonOption = False,
 ) -> None:
     """Ask the store of runs in SQL; it is only read."""
-    from emrctl import querying
+    from emrctl.runs import sql as runs_sql
 
-    answer = querying.ask(options.open_workspace(config, target=target).store, sql)
+    answer = runs_sql.ask(options.open_workspace(config, target=target).store, sql)
     if as_json:
-        render.json_document(querying.to_json(answer))
+        render.json_document(runs_sql.to_json(answer))
     elif as_csv:
-        typer.echo(querying.to_csv(answer), nl=False)
+        typer.echo(runs_sql.to_csv(answer), nl=False)
     else:
         _table(answer)
 
@@ -51,11 +51,11 @@ def import_(
     as_json: options.JsonOption = False,
 ) -> None:
     """Take event logs that emrctl did not make into the store, as finished runs."""
-    from emrctl import importing
+    from emrctl.runs import import_logs
 
     workspace = options.open_workspace(config, target=target)
     parts, remote = _parts(workspace, source)
-    found = list(map(_told, importing.take(workspace, parts, remote=remote)))
+    found = list(map(_told, import_logs.take(workspace, parts, remote=remote)))
     taken = [item.run for item in found if item.run is not None]
     if not taken:
         raise UsageError(f"no event log in {source} can be taken: {found[0].reason}")
@@ -85,9 +85,9 @@ def _told(item: Taken) -> Taken:
 
 
 def _table(answer: Answer) -> None:
-    from emrctl import querying
+    from emrctl.runs import sql as runs_sql
 
-    rows = querying.cells(answer.rows)
+    rows = runs_sql.cells(answer.rows)
     numbers = {
         name
         for at, name in enumerate(answer.columns)

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
     from emrctl.compare.comparison import Comparison
     from emrctl.datasets.pictures import DataSet
-    from emrctl.experiments import Trial
-    from emrctl.outputs import Brought
-    from emrctl.progress import Progress
+    from emrctl.runs.experiments import Trial
+    from emrctl.runs.outputs import Brought
+    from emrctl.runs.progress import Progress
+    from emrctl.runs.store import Run
+    from emrctl.runs.workspace import Workspace
     from emrctl.spec.config import Config
-    from emrctl.store import Run
-    from emrctl.workspace import Workspace
 
 _STATE_STYLES = {"COMPLETED": "green", "FAILED": "red", "INTERRUPTED": "red", "LOST": "dim"}
 
@@ -101,7 +101,7 @@ def configuration(config: Config, *, as_json: bool) -> None:
 
 def runs(workspace: Workspace, found: Sequence[Run], *, as_json: bool) -> None:
     """Runs as a table, or whole as JSON."""
-    from emrctl import runs as verbs
+    from emrctl.runs import lifecycle as verbs
 
     if as_json:
         json_document([verbs.describe(workspace, run) for run in found])
@@ -127,7 +127,7 @@ def runs(workspace: Workspace, found: Sequence[Run], *, as_json: bool) -> None:
 
 def run(workspace: Workspace, found: Run, *, as_json: bool) -> None:
     """One run with its figures."""
-    from emrctl import runs as verbs
+    from emrctl.runs import lifecycle as verbs
 
     document = verbs.describe(workspace, found)
     if as_json:

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from emrctl import outputs, runs
-from emrctl import pull as pulling
 from emrctl.cli import follow, options, query, render
 from emrctl.errors import NotFoundError, UsageError
+from emrctl.runs import lifecycle, outputs
+from emrctl.runs import pull as pulling
 
 app = options.new_app()
 runs_app = typer.Typer(
@@ -39,7 +39,7 @@ def list_runs(
         return
     workspace = options.open_workspace(config, target=target)
     wanted = options.pairs(tag or [], "--tag").items()
-    found = [run for run in runs.refresh_all(workspace) if wanted <= run.tags.items()]
+    found = [run for run in lifecycle.refresh_all(workspace) if wanted <= run.tags.items()]
     render.runs(workspace, found[-last:], as_json=as_json)
 
 
@@ -52,7 +52,7 @@ def show(
 ) -> None:
     """Show one run: settings, states, metrics, result."""
     workspace = options.open_workspace(config, target=target)
-    found = runs.refresh(workspace, workspace.store.load(run))
+    found = lifecycle.refresh(workspace, workspace.store.load(run))
     render.run(workspace, found, as_json=as_json)
 
 
@@ -94,7 +94,7 @@ def cancel(
 ) -> None:
     """Ask a run's step to end, and wait until it has."""
     workspace = options.open_workspace(config, target=target)
-    asked = runs.cancel(workspace, workspace.store.load(run))
+    asked = lifecycle.cancel(workspace, workspace.store.load(run))
     found = follow.wait(workspace, asked)
     render.runs(workspace, [found], as_json=as_json)
 
@@ -114,7 +114,7 @@ def pull(
 ) -> None:
     """Read a finished run's logs, event log and result from S3 anew; its job's files on request."""
     workspace = options.open_workspace(config, target=target)
-    found = runs.refresh(workspace, workspace.store.load(run))
+    found = lifecycle.refresh(workspace, workspace.store.load(run))
     if not found.finished:
         raise UsageError(
             f"run {found.id} is {found.state}", hint=f"`emrctl wait {found.id}` first."
@@ -137,7 +137,7 @@ def logs(
 ) -> None:
     """Print the step's output; `emrctl logs RUN NAME` prints one log of all."""
     workspace = options.open_workspace(config, target=target)
-    found = runs.refresh(workspace, workspace.store.load(run))
+    found = lifecycle.refresh(workspace, workspace.store.load(run))
     known = workspace.store.names(found.id, "logs/")
     if as_json:
         render.json_document([workspace.store.location(found.id, item) for item in known])

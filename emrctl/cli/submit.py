@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from emrctl import runs
 from emrctl.cli import follow, options, render, submit_options
 from emrctl.errors import UsageError
+from emrctl.runs import lifecycle
 from emrctl.spec import SparkSettings
 
 app = options.new_app()
@@ -47,7 +47,7 @@ def submit(
     Options stand before JOB; what stands after it is the job's, untouched.
     """
     typed = locals()
-    order = runs.Order(
+    order = lifecycle.Order(
         job=job,
         arguments=args or (),
         settings=_settings(typed | {"conf": options.pairs(conf or [], "--conf")}),

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emrctl import runs
 from emrctl.cli import options, render_top
-from emrctl.progress import Watcher
+from emrctl.runs import lifecycle
+from emrctl.runs.progress import Watcher
 
 if TYPE_CHECKING:
     from emrctl.metrics.live.live import Live
-    from emrctl.workspace import Workspace
+    from emrctl.runs.workspace import Workspace
 
 app = options.new_app()
 
@@ -49,11 +49,11 @@ def _looks(workspace: Workspace, name: str, interval_s: float) -> Iterator[Live]
     EMR's own API is asked no more often than it may be.
     """
     watcher = Watcher(workspace)
-    run = runs.refresh(workspace, workspace.store.load(name))
+    run = lifecycle.refresh(workspace, workspace.store.load(name))
     asked = time.monotonic()
     yield watcher.whole(run)
     while not run.finished:
         time.sleep(interval_s)
         if time.monotonic() - asked >= workspace.target.poll_s:
-            run, asked = runs.refresh(workspace, run), time.monotonic()
+            run, asked = lifecycle.refresh(workspace, run), time.monotonic()
         yield watcher.whole(run)

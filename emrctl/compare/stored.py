@@ -7,16 +7,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emrctl import experiments, runs
 from emrctl.compare.records import RunRecord
 from emrctl.errors import UsageError
 from emrctl.metrics.model import RunMetrics
+from emrctl.runs import experiments, lifecycle
 
 if TYPE_CHECKING:
     from emrctl.compare.comparison import Comparison
     from emrctl.compare.gates import Gate
-    from emrctl.store import Run
-    from emrctl.workspace import Workspace
+    from emrctl.runs.store import Run
+    from emrctl.runs.workspace import Workspace
 
 
 class Style(StrEnum):
@@ -40,7 +40,7 @@ def compare(workspace: Workspace, names: Sequence[str], experiment: str | None) 
     if experiment is not None:
         found = experiments.results(workspace, experiment)
     else:
-        found = [runs.refresh(workspace, workspace.store.load(name)) for name in names]
+        found = [lifecycle.refresh(workspace, workspace.store.load(name)) for name in names]
     return comparing.compare([record(workspace, item) for item in found])
 
 
@@ -66,7 +66,9 @@ def record(workspace: Workspace, run: Run) -> RunRecord:
         id=run.id,
         label=run.trial.cell if run.trial else "",
         job=run.job,
-        arguments=tuple(item.replace(run.prefix, runs.RUN_PLACEHOLDER) for item in run.arguments),
+        arguments=tuple(
+            item.replace(run.prefix, lifecycle.RUN_PLACEHOLDER) for item in run.arguments
+        ),
         settings={**run.settings, "cluster": _shape(run)},
         state=run.state,
         duration_s=run.duration_s,

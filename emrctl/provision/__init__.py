@@ -12,7 +12,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emrctl import bundled, staging
+from emrctl import bundled
 from emrctl.aws.translate import translated
 from emrctl.clusters import ec2_inputs
 from emrctl.clusters.registry import Cluster, Node, find_cluster, list_clusters, show
@@ -25,6 +25,7 @@ from emrctl.provision.bucket import bucket_name, empty, find_bucket, settings
 from emrctl.provision.engines import engine_for, stacks
 from emrctl.provision.programs import cluster_program, storage_program
 from emrctl.provision.stacks import adopt, drift, export, history, outputs, refresh
+from emrctl.runs import staging
 from emrctl.spec import ProjectSpec
 
 if TYPE_CHECKING:

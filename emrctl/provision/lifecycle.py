@@ -16,8 +16,8 @@ from emrctl.provision import Cluster, quiet
 
 if TYPE_CHECKING:
     from emrctl.engine.base import Report
+    from emrctl.runs.workspace import Workspace
     from emrctl.standalone import NodesFailedError
-    from emrctl.workspace import Workspace
 
 Tell = Callable[[str, str], None]
 """Takes a node's name, or the cluster's, and a line about it."""

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from emrctl.aws.listing import instances, tags
 from emrctl.aws.translate import translated
-from emrctl.backends.base import SilenceError
-from emrctl.backends.ec2 import Answer
 from emrctl.remote import nodes
 from emrctl.remote.errors import HopelessError, UnreachableError
 from emrctl.remote.nodes import Login
+from emrctl.runs.backends.base import SilenceError
+from emrctl.runs.backends.standalone import Answer
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target

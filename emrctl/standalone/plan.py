@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emrctl import bundled, staging
+from emrctl import bundled
 from emrctl.clusters import sizing_standalone
+from emrctl.runs import staging
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from emrctl.aws.polling import PATIENCE_S, Pace
-from emrctl.backends.base import SilenceError
+from emrctl.runs.backends.base import SilenceError
 
 
 class Clock:

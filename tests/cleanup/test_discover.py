@@ -16,7 +16,7 @@ from emrctl.cleanup import failed_up
 from emrctl.emulator.fake import FakeLife
 from emrctl.errors import ProvisioningError
 from emrctl.spec import ProjectSpec
-from tests.backends.troubles import refusing
+from tests.runs.backends.troubles import refusing
 
 LATER = datetime.now(UTC) + timedelta(days=1)
 SPEC = ProjectSpec.model_validate(

@@ -16,9 +16,9 @@ from emrctl.aws import target as targets
 from emrctl.aws.target import Target
 from emrctl.cleanup import discover_network, failed_up
 from emrctl.spec import ProjectSpec
-from tests.backends.troubles import refusing
 from tests.engine.conftest import quick_aws
 from tests.recorded import Recorded, refused
+from tests.runs.backends.troubles import refusing
 
 SPEC = ProjectSpec.model_validate(
     {"project": "pets", "cluster": {"kind": "ec2", "worker": {"spot": False}, "ttl_s": 7200}}

@@ -155,7 +155,7 @@ def test_ctrl_c_stops_watching_and_leaves_the_step(
     def interrupt(*_arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("emrctl.runs.wait", interrupt)
+    monkeypatch.setattr("emrctl.runs.lifecycle.wait", interrupt)
     code, _, err = emrctl("submit", "mine")
     assert code == 130
     assert "emrctl wait" in err

@@ -10,8 +10,8 @@ from emrctl import provision
 from emrctl.emulator.fake import FakeLife
 from emrctl.errors import NotFoundError, ProvisioningError, SpecError
 from emrctl.spec import ProjectSpec
-from tests.backends.troubles import refusing
 from tests.provision.homes import Home, pets
+from tests.runs.backends.troubles import refusing
 
 
 def test_up_makes_instances_that_are_found_again(home: Home) -> None:

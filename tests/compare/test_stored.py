@@ -10,10 +10,10 @@ import pytest
 
 from emrctl.compare import stored
 from emrctl.errors import NotFoundError, UsageError
+from emrctl.runs.store import Run
+from emrctl.runs.workspace import Workspace
 from emrctl.spec import ProjectSpec
 from emrctl.spec.config import Config
-from emrctl.store import Run
-from emrctl.workspace import Workspace
 from tests.facts import FACTS, RUN
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from emrctl import paths
 from emrctl.aws.target import Target
-from emrctl.backends.base import SilenceError
 from emrctl.remote.errors import NoKeyError
 from emrctl.remote.nodes import Login
 from emrctl.remote.primary import Primary
+from emrctl.runs.backends.base import SilenceError
 from tests.emulator.ec2nodes import Ec2Nodes
 
 STACK = "pets-main"

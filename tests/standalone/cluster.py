@@ -9,9 +9,9 @@ from typing import Any
 
 from emrctl import paths, provision
 from emrctl.aws.target import Target
-from emrctl.backends.ec2 import Ec2Backend
 from emrctl.provision import Cluster
 from emrctl.remote.primary import Primary
+from emrctl.runs.backends.standalone import Ec2Backend
 from emrctl.spec import ProjectSpec
 from emrctl.spec.ec2 import NOBODY
 from tests.emulator.ec2nodes import Ec2Nodes

@@ -23,11 +23,11 @@ from emrctl.provision import Cluster, lifecycle
 from emrctl.remote import host_keys
 from emrctl.remote.errors import HostKeyError, NoKeyError
 from emrctl.remote.primary import Primary
+from emrctl.runs.workspace import Workspace
 from emrctl.spec.ec2 import WorkersSpec
 from emrctl.standalone.bring_up import brought_up
 from emrctl.standalone.errors import NodesFailedError
 from emrctl.standalone.parallel import Crew
-from emrctl.workspace import Workspace
 from tests.reach import ways
 from tests.standalone.cluster import Standing
 

@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from emrctl import standalone
-from emrctl.backends.base import Step, StepSpec
-from emrctl.backends.ec2 import Ec2Backend
+from emrctl.runs.backends.base import Step, StepSpec
+from emrctl.runs.backends.standalone import Ec2Backend
 from emrctl.standalone.parallel import Crew
 from tests.standalone.cluster import BUCKET, Standing
 

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from emrctl import runs
 from emrctl.aws.target import Target
 from emrctl.emulator.fake import FakeLife
 from emrctl.errors import NotFoundError, UsageError, WaitTimeoutError
-from emrctl.progress import Progress
+from emrctl.runs import lifecycle
+from emrctl.runs.progress import Progress
+from emrctl.runs.store import Run
+from emrctl.runs.workspace import Workspace
 from emrctl.spec import JobSpec, ProjectSpec, SparkSettings
 from emrctl.spec.config import Config
-from emrctl.store import Run
-from emrctl.workspace import Workspace
 
 APPLICATION = "application_1700000000000_0001"
 TRACEBACK = f"""Submitted application {APPLICATION}
@@ -68,25 +68,25 @@ def test_a_run_that_goes_well_leaves_all_its_figures(desk: Desk, life: FakeLife)
     bucket = desk.cluster().bucket
     _event_log(desk, bucket)
     life.on_step = lambda _args: (0, "done\n", f"Submitted application {APPLICATION}\n")
-    order = runs.Order(
+    order = lifecycle.Order(
         job="mine",
         arguments=("--at", "{run}/x", "s3://{bucket}/y"),
         settings=SparkSettings(executors=2),
         environment={"MY_TOKEN": "s3cret", "LEVEL": "1"},
     )
-    run = runs.submit(desk, order)
+    run = lifecycle.submit(desk, order)
     assert desk.store.load(run.id).step_id == run.step_id
     desk.target.client("s3").put_object(
         Bucket=bucket, Key=f"runs/{run.id}/output/result.json", Body=b'{"accuracy": 0.9}'
     )
-    run = runs.wait(desk, run, _watch)
+    run = lifecycle.wait(desk, run, _watch)
     assert run.state == "COMPLETED"
     assert run.application_id == APPLICATION
     assert run.arguments == ("--at", f"s3://{bucket}/runs/{run.id}/x", f"s3://{bucket}/y")
     assert run.settings == {"executors": 2, "partitions": 24}
     assert run.tags == {"kind": "test"}
     assert desk.store.get(run.id, "logs/step/stdout") == b"done\n"
-    found = runs.describe(desk, run)
+    found = lifecycle.describe(desk, run)
     assert found["metrics"]["duration_ms"] == 4000
     assert found["result"] == {"accuracy": 0.9}
     assert desk.store.load(run.id) == run
@@ -101,25 +101,29 @@ def test_a_result_lies_where_the_job_was_told_to_write(
     bucket, order = desk.cluster().bucket, ("--output", "s3://{bucket}/features")
     body, key = b'{"rows": 9}', "features/result.json"
     desk.target.client("s3").put_object(Bucket=bucket, Key=key, Body=body)
-    run = runs.wait(desk, runs.submit(desk, runs.Order(job="mine", arguments=order)), _watch)
-    assert runs.describe(desk, run).get("result") == result
+    run = lifecycle.wait(
+        desk, lifecycle.submit(desk, lifecycle.Order(job="mine", arguments=order)), _watch
+    )
+    assert lifecycle.describe(desk, run).get("result") == result
 
 
 def test_no_secret_reaches_the_store(desk: Desk) -> None:
-    order = runs.Order(
+    order = lifecycle.Order(
         job="mine",
         settings=SparkSettings(conf={"spark.my.password": "s3cret"}),
         environment={"MY_TOKEN": "s3cret"},
     )
-    run = runs.wait(desk, runs.submit(desk, order), _watch)
+    run = lifecycle.wait(desk, lifecycle.submit(desk, order), _watch)
     folder = desk.config.state_folder / "runs" / run.id
     record = (folder / "run.json").read_text()
     assert "s3cret" not in record
-    assert runs.REDACTED in record
+    assert lifecycle.REDACTED in record
 
 
 def test_the_steps_command_line_is_spark_submits(desk: Desk, life: FakeLife) -> None:
-    run = runs.wait(desk, runs.submit(desk, runs.Order(job="mine", arguments=("a b",))), _watch)
+    run = lifecycle.wait(
+        desk, lifecycle.submit(desk, lifecycle.Order(job="mine", arguments=("a b",))), _watch
+    )
     [args] = life.seen
     assert args[:5] == ["spark-submit", "--master", "yarn", "--deploy-mode", "client"]
     assert "spark.default.parallelism=24" in args
@@ -128,15 +132,19 @@ def test_the_steps_command_line_is_spark_submits(desk: Desk, life: FakeLife) -> 
 
 
 def test_gallery_jobs_get_an_output_and_what_they_share(desk: Desk, life: FakeLife) -> None:
-    run = runs.submit(desk, runs.Order(job="wordcount", arguments=("--input", "s3://b/x")))
+    run = lifecycle.submit(
+        desk, lifecycle.Order(job="wordcount", arguments=("--input", "s3://b/x"))
+    )
     assert run.arguments[-2:] == ("--output", f"{run.prefix}/output")
-    given = runs.submit(desk, runs.Order(job="wordcount", arguments=("--output=s3://b/y",)))
+    given = lifecycle.submit(
+        desk, lifecycle.Order(job="wordcount", arguments=("--output=s3://b/y",))
+    )
     assert given.arguments == ("--output=s3://b/y",)
 
 
 def test_a_failure_is_explained_by_one_line(desk: Desk, life: FakeLife) -> None:
     life.on_step = lambda _args: (1, "", TRACEBACK)
-    run = runs.wait(desk, runs.submit(desk, runs.Order(job="mine")), _watch)
+    run = lifecycle.wait(desk, lifecycle.submit(desk, lifecycle.Order(job="mine")), _watch)
     assert run.state == "FAILED"
     assert run.failure == "ValueError: no pictures"
     assert run.failure_log is not None
@@ -144,76 +152,78 @@ def test_a_failure_is_explained_by_one_line(desk: Desk, life: FakeLife) -> None:
 
 
 def test_more_executors_than_there_is_room_for_are_warned_of(desk: Desk) -> None:
-    run = runs.submit(desk, runs.Order(job="mine", settings=SparkSettings(executors=5)))
+    run = lifecycle.submit(desk, lifecycle.Order(job="mine", settings=SparkSettings(executors=5)))
     assert "asked 5 executors, room for 2" in run.warnings[0]
 
 
 def test_a_container_larger_than_a_node_submits_nothing(desk: Desk, life: FakeLife) -> None:
     with pytest.raises(UsageError, match="12288 MB"):
-        runs.submit(desk, runs.Order(job="mine", settings=SparkSettings(executor_memory="64g")))
+        lifecycle.submit(
+            desk, lifecycle.Order(job="mine", settings=SparkSettings(executor_memory="64g"))
+        )
     assert desk.store.ids() == []
     assert life.seen == []
 
 
 def test_a_command_line_too_long_for_emr_is_told_before(desk: Desk) -> None:
     with pytest.raises(UsageError, match="characters; EMR takes 10,240"):
-        runs.submit(desk, runs.Order(job="mine", arguments=("x" * 11_000,)))
+        lifecycle.submit(desk, lifecycle.Order(job="mine", arguments=("x" * 11_000,)))
     assert [run.state for run in desk.store.all()] == ["FAILED"]
 
 
 def test_a_run_whose_client_died_before_emr_answered_is_found_by_its_name(desk: Desk) -> None:
-    run = runs.submit(desk, runs.Order(job="mine"))
+    run = lifecycle.submit(desk, lifecycle.Order(job="mine"))
     orphan = replace(run, state="SUBMITTING", step_id=None)
     desk.store.save(orphan)
-    found = runs.wait(desk, orphan, _watch)
+    found = lifecycle.wait(desk, orphan, _watch)
     assert (found.state, found.step_id) == ("COMPLETED", run.step_id)
 
 
 def test_a_step_that_never_reached_the_cluster_is_lost_after_a_while(desk: Desk) -> None:
-    run = runs.submit(desk, runs.Order(job="mine"))
+    run = lifecycle.submit(desk, lifecycle.Order(job="mine"))
     ghost = replace(run, id="20261120-000000-mine-0000", step_id=None, state="SUBMITTING")
-    assert runs.refresh(desk, ghost).state == "SUBMITTING"
+    assert lifecycle.refresh(desk, ghost).state == "SUBMITTING"
     old = replace(ghost, created="2026-01-01T00:00:00.000+00:00")
-    assert runs.refresh(desk, old).state == "LOST"
+    assert lifecycle.refresh(desk, old).state == "LOST"
 
 
 def test_runs_of_an_emulator_that_is_gone_are_lost(desk: Desk, life: FakeLife) -> None:
     life.pause = True
-    run = runs.submit(desk, runs.Order(job="mine"))
+    run = lifecycle.submit(desk, lifecycle.Order(job="mine"))
     other = Desk(desk.config, replace(desk.target, identity="another"))
-    [found] = runs.refresh_all(other)
+    [found] = lifecycle.refresh_all(other)
     assert (found.id, found.state) == (run.id, "LOST")
     assert "gone" in str(found.failure)
 
 
 def test_cancelling_ends_the_step(desk: Desk, life: FakeLife) -> None:
     life.pause = True
-    run = runs.submit(desk, runs.Order(job="mine"))
-    while runs.refresh(desk, run).state != "RUNNING":
+    run = lifecycle.submit(desk, lifecycle.Order(job="mine"))
+    while lifecycle.refresh(desk, run).state != "RUNNING":
         pass
-    run = runs.wait(desk, runs.cancel(desk, run), _watch)
+    run = lifecycle.wait(desk, lifecycle.cancel(desk, run), _watch)
     assert run.state == "CANCELLED"
-    assert runs.cancel(desk, run) == run
+    assert lifecycle.cancel(desk, run) == run
 
 
 def test_waiting_has_an_end(desk: Desk, life: FakeLife) -> None:
     life.pause = True
-    run = runs.submit(desk, runs.Order(job="mine"))
+    run = lifecycle.submit(desk, lifecycle.Order(job="mine"))
     with pytest.raises(WaitTimeoutError) as caught:
-        runs.wait(desk, run, _watch, timeout_s=0.05)
+        lifecycle.wait(desk, run, _watch, timeout_s=0.05)
     assert f"emrctl wait {run.id}" in caught.value.hint
 
 
 def test_a_step_of_a_cluster_that_died_is_not_waited_for(desk: Desk, life: FakeLife) -> None:
     life.pause = True
-    run = runs.submit(desk, runs.Order(job="mine"))
+    run = lifecycle.submit(desk, lifecycle.Order(job="mine"))
     desk.target.client("emr").terminate_job_flows(JobFlowIds=[run.cluster.id])
-    run = runs.wait(desk, run, _watch, timeout_s=20)
+    run = lifecycle.wait(desk, run, _watch, timeout_s=20)
     assert run.state in {"CANCELLED", "INTERRUPTED", "FAILED"}
 
 
 def test_without_a_cluster_up_is_named(mocked: Target, life: FakeLife, tmp_path: Path) -> None:
     desk = Desk(Config(ProjectSpec(project="pets"), tmp_path, {}), mocked)
     with pytest.raises(NotFoundError, match="no cluster 'main'") as caught:
-        runs.submit(desk, runs.Order(job="wordcount"))
+        lifecycle.submit(desk, lifecycle.Order(job="wordcount"))
     assert "emrctl up" in caught.value.hint

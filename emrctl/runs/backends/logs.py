@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from emrctl.aws.listing import objects
-from emrctl.backends.base import LogFile
+from emrctl.runs.backends.base import LogFile
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target

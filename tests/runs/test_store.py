@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from emrctl.errors import EmrctlError, NotFoundError
-from emrctl.store import Folder, Run, Store, TrialFacts, new_id
+from emrctl.runs.store import Folder, Run, Store, TrialFacts, new_id
 from tests import facts
 
 

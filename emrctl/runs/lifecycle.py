@@ -15,18 +15,18 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from emrctl import accounts, asking, pull, staging, store
 from emrctl.aws.polling import Pace
-from emrctl.backends import spark
-from emrctl.backends.base import SilenceError, Step, StepSpec
 from emrctl.errors import NotFoundError, UsageError, WaitTimeoutError
-from emrctl.progress import Progress, Watcher
+from emrctl.runs import collect, pull, sizing, staging, store
+from emrctl.runs.backends import spark_submit
+from emrctl.runs.backends.base import SilenceError, Step, StepSpec
+from emrctl.runs.progress import Progress, Watcher
+from emrctl.runs.store import ClusterFacts, Run, TrialFacts
 from emrctl.spec import SparkSettings
-from emrctl.store import ClusterFacts, Run, TrialFacts
 
 if TYPE_CHECKING:
     from emrctl.provision import Cluster
-    from emrctl.workspace import Workspace
+    from emrctl.runs.workspace import Workspace
 
 RUN_PLACEHOLDER, BUCKET_PLACEHOLDER = "{run}", "{bucket}"
 REDACTED = "*********(redacted)"
@@ -59,12 +59,12 @@ def submit(workspace: Workspace, order: Order, cluster: Cluster | None = None) -
     place = cluster or workspace.cluster()
     job = staging.find_job(order.job, workspace.config)
     settings = job.spec.settings.merged(order.settings)
-    asked = asking.request(place, settings)
+    asked = sizing.request(place, settings)
     staged = staging.stage_job(workspace.target, place.bucket, job, order.py_files)
     environment = {**job.spec.env, **order.environment}
     run = _new_run(workspace, order, place, job)
     arguments = _arguments(job, order.arguments, run)
-    program = spark.Program(
+    program = spark_submit.Program(
         script=staged.script,
         py_files=staged.py_files,
         arguments=arguments,
@@ -77,8 +77,8 @@ def submit(workspace: Workspace, order: Order, cluster: Cluster | None = None) -
         code=(staged.script, *staged.py_files),
         warnings=(asked.warning,) if asked.warning else (),
     )
-    conf = {**asking.own_conf(place, run), **asked.conf}
-    command = spark.command(program, settings, conf, asked.master)
+    conf = {**sizing.own_conf(place, run), **asked.conf}
+    command = spark_submit.command(program, settings, conf, asked.master)
     return _add_step(workspace, place, run, command)
 
 
@@ -309,7 +309,7 @@ def describe(workspace: Workspace, run: Run) -> dict[str, Any]:
     found["location"] = workspace.store.location(run.id)
     for name in ("metrics", "result"):
         found[name] = workspace.store.get_json(run.id, f"{name}.json")
-    found["nodes"] = accounts.nodes_used(workspace, run)
+    found["nodes"] = collect.nodes_used(workspace, run)
     found["findings"] = _findings(found["metrics"])
     return found
 

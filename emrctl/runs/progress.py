@@ -10,13 +10,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from emrctl.pages import places
+from emrctl.runs.sources import places
 
 if TYPE_CHECKING:
     from emrctl.metrics.live.live import Live, Watch
     from emrctl.metrics.live.nodes import Samples
-    from emrctl.store import Run
-    from emrctl.workspace import Workspace
+    from emrctl.runs.store import Run
+    from emrctl.runs.workspace import Workspace
 
 # Pages are asked at most this often, however often the step's state is.
 _INTERVAL_S = 1.0

@@ -12,15 +12,15 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from emrctl.aws import prices
-from emrctl.pages import places
-from emrctl.progress import NODES
+from emrctl.runs.progress import NODES
+from emrctl.runs.sources import places
 
 if TYPE_CHECKING:
     from emrctl.metrics.live.instances import Instance
     from emrctl.metrics.model import ClusterAccount
     from emrctl.metrics.timeline import Span
-    from emrctl.store import Run
-    from emrctl.workspace import Workspace
+    from emrctl.runs.store import Run
+    from emrctl.runs.workspace import Workspace
 
 YARN, INSTANCES, CLOUDWATCH = "yarn.json", "instances.json", "cloudwatch.json"
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from emrctl import experiments, staging
 from emrctl.errors import NotFoundError, UsageError
-from emrctl.experiments import Trial
+from emrctl.runs import experiments, staging
+from emrctl.runs.experiments import Trial
+from emrctl.runs.store import Run
+from emrctl.runs.workspace import Workspace
 from emrctl.spec import ExperimentSpec, ProjectSpec
 from emrctl.spec.config import Config
-from emrctl.store import Run
-from emrctl.workspace import Workspace
 from tests.facts import RUN
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -170,7 +170,7 @@ def test_a_run_that_a_killed_client_left_is_handed_on(
     done = runner(experiments.trials(GRID)[0], None)
     left = replace(done, id="20261120-9999-svm", state="RUNNING")
     workspace.store.save(left)
-    monkeypatch.setattr("emrctl.runs.refresh", lambda _workspace, run: run)
+    monkeypatch.setattr("emrctl.runs.lifecycle.refresh", lambda _workspace, run: run)
     handed: list[Run | None] = []
 
     def note(trial: Trial, unfinished: Run | None) -> Run:

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from emrctl import staging
-from emrctl.backends import spark
 from emrctl.clusters import sizing_standalone, sizing_yarn
 from emrctl.errors import ProvisioningError
+from emrctl.runs import staging
+from emrctl.runs.backends import spark_submit
 from emrctl.spec import ClusterSpec, SparkSettings
 
 if TYPE_CHECKING:
     from emrctl.provision import Cluster
-    from emrctl.store import Run
+    from emrctl.runs.store import Run
 
 _MASTER_PORT = 7077
 
@@ -23,7 +23,7 @@ _MASTER_PORT = 7077
 class Request:
     """Who is asked, with which settings beside the user's; `warning` where it cannot be had."""
 
-    master: str = spark.YARN
+    master: str = spark_submit.YARN
     conf: Mapping[str, str] = field(default_factory=dict)
     warning: str | None = None
 
@@ -45,7 +45,7 @@ def request(place: Cluster, settings: SparkSettings) -> Request:
 def own_conf(place: Cluster, run: Run) -> dict[str, str]:
     """Emrctl's own settings: where the event log goes, and how the application is found again."""
     found = {
-        **spark.EVENT_LOG,
+        **spark_submit.EVENT_LOG,
         "spark.eventLog.dir": f"s3://{place.bucket}/{staging.EVENT_LOG_PREFIX}",
     }
     if place.spec.kind == "emr":

@@ -9,12 +9,12 @@ from typing import Any, cast
 
 import pytest
 
-from emrctl import pages
 from emrctl.metrics.live.standalone import Master
 from emrctl.metrics.live.yarn import ResourceManager
 from emrctl.remote import http_over_ssh
 from emrctl.remote.errors import UnreachableError
-from emrctl.workspace import Workspace
+from emrctl.runs import sources
+from emrctl.runs.workspace import Workspace
 from tests.facts import run_on
 
 APP = "app-20261120130410-0001"
@@ -42,7 +42,7 @@ def workspace(fetch: Callable[[str], Any] | None = None) -> Workspace:
 
 
 def test_a_run_on_emr_asks_yarn_and_its_proxy() -> None:
-    found = pages.places(workspace(lambda url: {"at": url}), run_on("j-1", primary_dns="primary"))
+    found = sources.places(workspace(lambda url: {"at": url}), run_on("j-1", primary_dns="primary"))
     assert isinstance(found.manager, ResourceManager)
     assert found.manager.fetch("/ws") == {"at": "http://primary/yarn/ws"}
     assert found.spark("application_1_1")("/api") == {
@@ -52,7 +52,7 @@ def test_a_run_on_emr_asks_yarn_and_its_proxy() -> None:
 
 def test_a_run_on_instances_asks_the_master_inside(monkeypatch: pytest.MonkeyPatch) -> None:
     network = Network(monkeypatch, {8080: {"/json/": {"url": "spark://10.0.0.7:7077"}}})
-    found = pages.places(workspace(), run_on("i-1"))
+    found = sources.places(workspace(), run_on("i-1"))
     assert isinstance(found.manager, Master)
     assert found.manager.cluster() is not None
     assert network.asked == [("10.0.0.7", 8080)]
@@ -67,7 +67,7 @@ def test_a_driver_is_found_by_its_application_and_remembered(
         4041: {listed: [{"id": APP}], "/x": 1},
     }
     network = Network(monkeypatch, served)
-    fetch = pages.places(workspace(), run_on("i-1")).spark(APP)
+    fetch = sources.places(workspace(), run_on("i-1")).spark(APP)
     assert fetch("/x") == 1
     assert fetch("/x") == 1
     assert [port for _, port in network.asked] == [4040, 4041, 4041, 4041]
@@ -80,5 +80,5 @@ def test_where_no_driver_is_nobody_looks_further_than_the_first_closed_port(
     listed = {port: {"/api/v1/applications": [{"id": id_}]} for port, id_ in served.items()}
     network = Network(monkeypatch, listed)
     with pytest.raises(UnreachableError):
-        pages.places(workspace(), run_on("i-1")).spark(APP)("/x")
+        sources.places(workspace(), run_on("i-1")).spark(APP)("/x")
     assert len(network.asked) == asked

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from emrctl import staging
 from emrctl.aws.target import Target
 from emrctl.errors import NotFoundError, UsageError
+from emrctl.runs import staging
 from emrctl.spec import JobSpec, ProjectSpec
 from emrctl.spec.config import Config
 

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from emrctl.aws import errors
 from emrctl.aws.listing import instances
-from emrctl.backends import logs
-from emrctl.backends.base import LogFile, SilenceError, Step, StepSpec
 from emrctl.errors import EmrctlError, NotFoundError, ProvisioningError
+from emrctl.runs.backends import logs
+from emrctl.runs.backends.base import LogFile, SilenceError, Step, StepSpec
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from emrctl.backends.base import LogFile
+from emrctl.runs.backends.base import LogFile
 
 _LONGEST = 400
 _PYTHON_ERROR = re.compile(r"^(?:[A-Za-z_][\w.]*)(?:Error|Exception|Interrupt|Exit|Warning)\b.*")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from emrctl import progress
+from emrctl.runs import progress
 from tests import facts
 
 RUN = dataclasses.replace(facts.RUN, state="RUNNING")

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emrctl import runs, staging
 from emrctl.errors import NotFoundError
+from emrctl.runs import lifecycle, staging
+from emrctl.runs.store import Run, TrialFacts
 from emrctl.spec import ExperimentSpec, SparkSettings, yaml
-from emrctl.store import Run, TrialFacts
 
 if TYPE_CHECKING:
-    from emrctl.workspace import Workspace
+    from emrctl.runs.workspace import Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +67,11 @@ def _facts(spec: ExperimentSpec, cell: str, repeat: int) -> TrialFacts:
     )
 
 
-def order(spec: ExperimentSpec, trial: Trial) -> runs.Order:
+def order(spec: ExperimentSpec, trial: Trial) -> lifecycle.Order:
     """What is submitted for `trial`."""
-    return runs.Order(job=spec.job, arguments=spec.args, settings=trial.settings, trial=trial.facts)
+    return lifecycle.Order(
+        job=spec.job, arguments=spec.args, settings=trial.settings, trial=trial.facts
+    )
 
 
 def run(
@@ -103,7 +105,7 @@ def results(workspace: Workspace, name: str) -> list[Run]:
 
 
 def _runs_of(workspace: Workspace, spec: ExperimentSpec) -> list[Run]:
-    found = runs.refresh_all(workspace)
+    found = lifecycle.refresh_all(workspace)
     return [item for item in found if item.trial and item.trial.experiment == spec.name]
 
 
@@ -119,12 +121,12 @@ def _earlier(
     return None
 
 
-def _asks_the_same(workspace: Workspace, item: Run, wanted: runs.Order) -> bool:
+def _asks_the_same(workspace: Workspace, item: Run, wanted: lifecycle.Order) -> bool:
     job = staging.find_job(wanted.job, workspace.config)
     return (
         item.job == job.name
-        and _contains(item.arguments, runs.expanded(wanted.arguments, item))
-        and dict(item.settings) == runs.shown_settings(job, wanted)
+        and _contains(item.arguments, lifecycle.expanded(wanted.arguments, item))
+        and dict(item.settings) == lifecycle.shown_settings(job, wanted)
     )
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from emrctl.aws import errors
 from emrctl.aws.target import Target
-from emrctl.backends import logs
-from emrctl.backends.base import LogFile, SilenceError, Step, StepSpec
 from emrctl.clusters import emr_failure
 from emrctl.errors import EmrctlError, NotFoundError, ProvisioningError, UsageError
+from emrctl.runs.backends import logs
+from emrctl.runs.backends.base import LogFile, SilenceError, Step, StepSpec
 
 # All strings of one HadoopJarStep together, by EMR's API.
 MAXIMUM_STEP_CHARACTERS = 10_240

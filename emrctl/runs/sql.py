@@ -20,7 +20,7 @@ from emrctl.metrics.findings import rules
 from emrctl.metrics.model import RunMetrics
 
 if TYPE_CHECKING:
-    from emrctl.store import Run, Store
+    from emrctl.runs.store import Run, Store
 
 Row = dict[str, Any]
 _KINDS: Mapping[type, str] = {int: "BIGINT", str: "VARCHAR", bool: "BOOLEAN"}

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from emrctl import staging
 from emrctl.aws import errors
 from emrctl.aws.listing import objects
 from emrctl.errors import NotFoundError
+from emrctl.runs import staging
 
 if TYPE_CHECKING:
-    from emrctl.store import Run
-    from emrctl.workspace import Workspace
+    from emrctl.runs.store import Run
+    from emrctl.runs.workspace import Workspace
 
 _FLAG = "--output"
 _AT_ONCE, _CHUNK = 8, 1 << 20

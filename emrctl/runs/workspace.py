@@ -6,12 +6,12 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from emrctl import store
 from emrctl.aws.target import Target, resolve
-from emrctl.backends.base import Backend
-from emrctl.backends.ec2 import Ec2Backend
-from emrctl.backends.emr import EmrBackend
 from emrctl.errors import NotFoundError
+from emrctl.runs import store
+from emrctl.runs.backends.base import Backend
+from emrctl.runs.backends.emr import EmrBackend
+from emrctl.runs.backends.standalone import Ec2Backend
 
 if TYPE_CHECKING:
     from emrctl.provision import Cluster

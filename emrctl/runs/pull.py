@@ -16,17 +16,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emrctl import accounts, outputs, staging
 from emrctl.aws.listing import objects
-from emrctl.backends import failure
-from emrctl.backends.base import LogFile, Step
 from emrctl.errors import UsageError
-from emrctl.store import IMPORTED
+from emrctl.runs import collect, outputs, staging
+from emrctl.runs.backends import step_failure
+from emrctl.runs.backends.base import LogFile, Step
+from emrctl.runs.store import IMPORTED
 
 if TYPE_CHECKING:
     from emrctl.metrics.model import RunMetrics
-    from emrctl.store import Run
-    from emrctl.workspace import Workspace
+    from emrctl.runs.store import Run
+    from emrctl.runs.workspace import Workspace
 
 # YARN's ids, and a standalone master's.
 _APPLICATION = re.compile(rb"\b(?:application_\d+|app-\d{14})[_-]\d+\b")
@@ -37,8 +37,8 @@ def finish(workspace: Workspace, run: Run, step: Step) -> Run:
     run = replace(run, state=step.state, ended=_iso(step.ended) or _now())
     logs = _step_logs(workspace, run)
     run = replace(run, application_id=_application_id(logs) or run.application_id)
-    yarn = accounts.collect_yarn(workspace, run)
-    run = replace(run, instances_usd=accounts.collect_instances(workspace, run))
+    yarn = collect.collect_yarn(workspace, run)
+    run = replace(run, instances_usd=collect.collect_instances(workspace, run))
     logs = _with_containers(workspace, run, logs)
     for log in logs:
         workspace.store.put(run.id, f"logs/{log.name}", log.text)
@@ -58,11 +58,11 @@ def again(workspace: Workspace, run: Run) -> None:
     for log in _with_containers(workspace, run, _logs(workspace, run, None)):
         workspace.store.put(run.id, f"logs/{log.name}", log.text)
     _save_result(workspace, run)
-    _save_metrics(workspace, run, accounts.collect_yarn(workspace, run))
+    _save_metrics(workspace, run, collect.collect_yarn(workspace, run))
 
 
 def _explained(run: Run, step: Step, logs: Sequence[LogFile]) -> Run:
-    found = failure.explain(logs)
+    found = step_failure.explain(logs)
     if found is None:
         return replace(run, failure=step.reason or f"the step is {step.state}")
     return replace(run, failure=found.line, failure_log=found.log)

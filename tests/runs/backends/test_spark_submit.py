@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from emrctl.backends import spark
 from emrctl.errors import UsageError
+from emrctl.runs.backends import spark_submit
 from emrctl.spec import SparkSettings
 
-PROGRAM = spark.Program(
+PROGRAM = spark_submit.Program(
     script="s3://b/svm.py", py_files=("s3://b/c.py",), arguments=("--one", "a b")
 )
 
 
 def test_what_is_not_set_is_left_to_emr() -> None:
-    assert spark.command(PROGRAM, SparkSettings(), {}) == (
+    assert spark_submit.command(PROGRAM, SparkSettings(), {}) == (
         *("spark-submit", "--master", "yarn", "--deploy-mode", "client"),
         *("--py-files", "s3://b/c.py", "s3://b/svm.py", "--one", "a b"),
     )
@@ -22,7 +22,7 @@ def test_what_is_not_set_is_left_to_emr() -> None:
 
 def test_the_lectures_settings() -> None:
     settings = SparkSettings(executors=5, partitions=24, dynamic_allocation=False)
-    found = spark.command(PROGRAM, settings, {})
+    found = spark_submit.command(PROGRAM, settings, {})
     assert found[5:7] == ("--num-executors", "5")
     assert "spark.dynamicAllocation.enabled=false" in found
     assert "spark.default.parallelism=24" in found
@@ -31,7 +31,7 @@ def test_the_lectures_settings() -> None:
 
 def test_the_users_conf_stands_over_ours() -> None:
     settings = SparkSettings(conf={"spark.eventLog.enabled": "false"})
-    found = spark.command(PROGRAM, settings, spark.EVENT_LOG)
+    found = spark_submit.command(PROGRAM, settings, spark_submit.EVENT_LOG)
     assert "spark.eventLog.enabled=false" in found
     assert "spark.eventLog.enabled=true" not in found
 
@@ -39,21 +39,23 @@ def test_the_users_conf_stands_over_ours() -> None:
 def test_a_standalone_master_has_no_number_of_executors() -> None:
     settings = SparkSettings(executors=5, executor_cores=1)
     conf = {"spark.cores.max": "5"}
-    found = spark.command(PROGRAM, settings, conf, "spark://10.0.0.1:7077")
+    found = spark_submit.command(PROGRAM, settings, conf, "spark://10.0.0.1:7077")
     assert found[:5] == (
         *("spark-submit", "--master", "spark://10.0.0.1:7077", "--deploy-mode", "client"),
     )
     assert "--num-executors" not in found
     assert "spark.cores.max=5" in found
     with pytest.raises(UsageError, match="cluster mode"):
-        spark.command(PROGRAM, SparkSettings(deploy_mode="cluster"), {}, "spark://10.0.0.1:7077")
+        spark_submit.command(
+            PROGRAM, SparkSettings(deploy_mode="cluster"), {}, "spark://10.0.0.1:7077"
+        )
 
 
 def test_environment_reaches_driver_and_executors() -> None:
-    program = spark.Program(script="a.py", environment={"K": "v w"})
-    client = spark.command(program, SparkSettings(), {})
+    program = spark_submit.Program(script="a.py", environment={"K": "v w"})
+    client = spark_submit.command(program, SparkSettings(), {})
     assert client[:3] == ("env", "K=v w", "spark-submit")
     assert "spark.executorEnv.K=v w" in client
-    cluster = spark.command(program, SparkSettings(deploy_mode="cluster"), {})
+    cluster = spark_submit.command(program, SparkSettings(deploy_mode="cluster"), {})
     assert cluster[0] == "spark-submit"
     assert "spark.yarn.appMasterEnv.K=v w" in cluster

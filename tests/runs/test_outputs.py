@@ -9,10 +9,10 @@ from typing import cast
 
 import pytest
 
-from emrctl import outputs
 from emrctl.aws.target import Target
 from emrctl.errors import NotFoundError
-from emrctl.workspace import Workspace
+from emrctl.runs import outputs
+from emrctl.runs.workspace import Workspace
 from tests.facts import run_on
 
 RUN = replace(run_on("j-1"), bucket="pets")

@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from emrctl import runs
 from emrctl.aws.target import Target
-from emrctl.backends.base import SilenceError, Step, StepSpec
-from emrctl.backends.emr import EmrBackend, _interrupted
 from emrctl.emulator.fake import FakeLife
 from emrctl.errors import CredentialsError, EmrctlError, NotFoundError, ProvisioningError
-from emrctl.progress import Progress
+from emrctl.runs import lifecycle
+from emrctl.runs.backends.base import SilenceError, Step, StepSpec
+from emrctl.runs.backends.emr import EmrBackend, _interrupted
+from emrctl.runs.progress import Progress
+from emrctl.runs.store import Run
+from emrctl.runs.workspace import Workspace
 from emrctl.spec import JobSpec, ProjectSpec
 from emrctl.spec.config import Config
-from emrctl.store import Run
-from emrctl.workspace import Workspace
-from tests.backends.troubles import RATE_EXCEEDED, refusing, share
+from tests.runs.backends.troubles import RATE_EXCEEDED, refusing, share
 
 
 class Desk(Workspace):
@@ -60,8 +60,8 @@ def test_waiting_survives_an_account_where_three_of_ten_calls_are_throttled(
     desk: Desk, life: FakeLife, hasty: None
 ) -> None:
     with refusing(share(0.3)) as wire:
-        found = [runs.submit(desk, runs.Order(job="mine")) for _ in range(3)]
-        found = [runs.wait(desk, run, _watch, timeout_s=120) for run in found]
+        found = [lifecycle.submit(desk, lifecycle.Order(job="mine")) for _ in range(3)]
+        found = [lifecycle.wait(desk, run, _watch, timeout_s=120) for run in found]
     assert [run.state for run in found] == ["COMPLETED"] * 3
     assert wire.refused.total() >= 0.15 * wire.asked.total() > 0
     assert len(life.seen) == 3  # a throttled submission was not made twice
@@ -70,10 +70,10 @@ def test_waiting_survives_an_account_where_three_of_ten_calls_are_throttled(
 def test_waiting_survives_calls_that_stay_throttled_after_all_of_botocores_tries(
     desk: Desk, hasty: None
 ) -> None:
-    run = runs.submit(desk, runs.Order(job="mine"))
+    run = lifecycle.submit(desk, lifecycle.Order(job="mine"))
     left = iter([RATE_EXCEEDED] * 25)
     with refusing(lambda _operation: next(left, None)) as wire:
-        run = runs.wait(desk, run, _watch, timeout_s=120)
+        run = lifecycle.wait(desk, run, _watch, timeout_s=120)
     assert run.state == "COMPLETED"
     assert wire.refused.total() == 25  # more than the ten tries of one call
 
@@ -82,20 +82,20 @@ def test_silence_without_end_is_told_with_how_to_go_on(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, hasty: None
 ) -> None:
     monkeypatch.setattr("emrctl.aws.polling.PATIENCE_S", 0.0)
-    run = runs.submit(desk, runs.Order(job="mine"))
+    run = lifecycle.submit(desk, lifecycle.Order(job="mine"))
     with (
         refusing(lambda _operation: RATE_EXCEEDED),
         pytest.raises(SilenceError, match="Rate exceeded") as caught,
     ):
-        runs.wait(desk, run, _watch)
+        lifecycle.wait(desk, run, _watch)
     assert f"emrctl wait {run.id}" in caught.value.hint
 
 
 def test_many_runs_of_one_cluster_cost_one_listing(desk: Desk, life: FakeLife) -> None:
     life.pause = True
-    made = [runs.submit(desk, runs.Order(job="mine")) for _ in range(12)]
+    made = [lifecycle.submit(desk, lifecycle.Order(job="mine")) for _ in range(12)]
     with refusing(lambda _operation: None) as wire:
-        found = runs.refresh_all(desk)
+        found = lifecycle.refresh_all(desk)
     assert [run.id for run in found] == sorted(run.id for run in made)
     assert wire.asked == {"ListSteps": 1, "DescribeCluster": 1}
     life.pause = False
@@ -105,9 +105,9 @@ def test_runs_stay_as_they_are_where_the_cluster_cannot_be_asked(
     desk: Desk, life: FakeLife, hasty: None
 ) -> None:
     life.pause = True
-    run = runs.submit(desk, runs.Order(job="mine"))
+    run = lifecycle.submit(desk, lifecycle.Order(job="mine"))
     with refusing(lambda _operation: RATE_EXCEEDED):
-        [found] = runs.refresh_all(desk)
+        [found] = lifecycle.refresh_all(desk)
     assert found == desk.store.load(run.id)
     assert not found.finished
     life.pause = False
@@ -115,9 +115,9 @@ def test_runs_stay_as_they_are_where_the_cluster_cannot_be_asked(
 
 def test_runs_of_a_cluster_that_nobody_knows_are_lost(desk: Desk, life: FakeLife) -> None:
     life.pause = True
-    run = runs.submit(desk, runs.Order(job="mine"))
+    run = lifecycle.submit(desk, lifecycle.Order(job="mine"))
     desk.store.save(replace(run, cluster=replace(run.cluster, id="j-NOSUCH")))
-    [found] = runs.refresh_all(desk)
+    [found] = lifecycle.refresh_all(desk)
     assert found.state == "LOST"
     life.pause = False
 
@@ -145,9 +145,9 @@ def test_a_step_that_a_dead_cluster_never_ended_is_interrupted_with_the_clusters
 
 def test_an_interrupted_step_ends_the_wait(desk: Desk, life: FakeLife) -> None:
     life.pause = True
-    run = runs.submit(desk, runs.Order(job="mine"))
+    run = lifecycle.submit(desk, lifecycle.Order(job="mine"))
     desk.target.client("emr").terminate_job_flows(JobFlowIds=[run.cluster.id])
-    found = runs.wait(desk, run, _watch, timeout_s=20)
+    found = lifecycle.wait(desk, run, _watch, timeout_s=20)
     assert found.finished
     assert found.failure
 

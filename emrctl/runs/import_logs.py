@@ -22,10 +22,10 @@ from emrctl.errors import EmrctlError, UsageError
 from emrctl.metrics.eventlog import layout, reader
 from emrctl.metrics.eventlog.layout import Part
 from emrctl.metrics.model import RunMetrics
-from emrctl.store import IMPORTED, ClusterFacts, Run, Store
+from emrctl.runs.store import IMPORTED, ClusterFacts, Run, Store
 
 if TYPE_CHECKING:
-    from emrctl.workspace import Workspace
+    from emrctl.runs.workspace import Workspace
 
 # What a run of emrctl's own is compared by, and Spark's names for it.
 _SETTINGS = {

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from emrctl import importing, pull, querying, runs
 from emrctl.cli.__main__ import main
 from emrctl.errors import UsageError
 from emrctl.metrics.eventlog import layout
+from emrctl.runs import import_logs, lifecycle, pull
+from emrctl.runs import sql as runs_sql
+from emrctl.runs.workspace import Workspace
 from emrctl.spec import ProjectSpec
 from emrctl.spec.config import Config
-from emrctl.workspace import Workspace
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "eventlogs"
 CORE = DATA / "apache-spark-core"
@@ -41,16 +42,16 @@ def logs(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def filled(workspace: Workspace, logs: Path) -> Workspace:
-    list(importing.take(workspace, layout.of_path(logs), remote=False))
+    list(import_logs.take(workspace, layout.of_path(logs), remote=False))
     return workspace
 
 
 def test_logs_become_finished_runs_once(workspace: Workspace, logs: Path) -> None:
-    first = list(importing.take(workspace, layout.of_path(logs), remote=False))
+    first = list(import_logs.take(workspace, layout.of_path(logs), remote=False))
     assert [item.known for item in first] == [False, False, False]
     assert [item.name for item in first if item.run is None] == ["notes.txt"]
     assert "no line has an Event key" in next(item.reason for item in first if not item.run)
-    again = list(importing.take(workspace, layout.of_path(logs), remote=True))
+    again = list(import_logs.take(workspace, layout.of_path(logs), remote=True))
     assert [item.known for item in again if item.run] == [True, True]
     stored = workspace.store.all()
     assert [run.application_id for run in stored] == [ILL, WELL]
@@ -60,12 +61,12 @@ def test_logs_become_finished_runs_once(workspace: Workspace, logs: Path) -> Non
     assert stored[0].settings["executors"] == "10"
     assert stored[0].duration_s == pytest.approx(274.875, abs=1)
     assert workspace.store.names(stored[1].id, "eventlog/") == [f"eventlog/{WELL}"]
-    assert runs.refresh(workspace, stored[0]) == stored[0]
+    assert lifecycle.refresh(workspace, stored[0]) == stored[0]
 
 
 def test_the_record_is_that_of_the_log(filled: Workspace) -> None:
     run = filled.store.load(filled.store.ids()[0])
-    found = runs.describe(filled, run)
+    found = lifecycle.describe(filled, run)
     assert found["metrics"]["app_id"] == ILL
     assert {item["kind"] for item in found["findings"]} >= {"few_partitions"}
     assert found["nodes"] == []
@@ -80,7 +81,7 @@ def test_a_log_without_an_end_or_with_failed_jobs_is_a_failed_run(
     cut.write_bytes((CORE / WELL).read_bytes()[:400_000])
     failed = CORE / "local-1422981780767"
     for path in (cut, failed):
-        list(importing.take(workspace, layout.of_path(path), remote=False))
+        list(import_logs.take(workspace, layout.of_path(path), remote=False))
     first, second = workspace.store.all()
     assert (first.state, second.state) == ("FAILED", "FAILED")
     assert str(first.failure).startswith("1 of 3 jobs failed: Job aborted due to stage failure")
@@ -88,30 +89,30 @@ def test_a_log_without_an_end_or_with_failed_jobs_is_a_failed_run(
 
 
 def test_names_of_parts_lead_nowhere_else() -> None:
-    assert importing._safe("../../etc/./passwd") == "etc/passwd"
+    assert import_logs._safe("../../etc/./passwd") == "etc/passwd"
 
 
 def test_all_tables_answer(filled: Workspace) -> None:
-    answer = querying.ask(filled.store, "select state, tasks_ok from runs order by tasks_ok")
+    answer = runs_sql.ask(filled.store, "select state, tasks_ok from runs order by tasks_ok")
     assert answer.columns == ("state", "tasks_ok")
     assert answer.rows == (("COMPLETED", 4), ("COMPLETED", 35))
-    joined = querying.ask(
+    joined = runs_sql.ask(
         filled.store,
         "select count(*), sum(s.tasks_ok) from stages s join runs r using (run) "
         "where r.application_id = 'local-1642039451826'",
     )
     assert joined.rows == ((6, 35),)
-    rows = querying.ask(filled.store, "select id, lifetime_s > 0 from executors where cores > 0")
+    rows = runs_sql.ask(filled.store, "select id, lifetime_s > 0 from executors where cores > 0")
     assert (("10", True)) in rows.rows
-    kinds = querying.ask(filled.store, "select kind from findings where severity <> 'low'").rows
+    kinds = runs_sql.ask(filled.store, "select kind from findings where severity <> 'low'").rows
     assert ("few_partitions",) in kinds
-    settings = querying.ask(filled.store, "select settings->>'executors' from runs").rows
+    settings = runs_sql.ask(filled.store, "select settings->>'executors' from runs").rows
     assert ("10",) in settings
 
 
 def test_an_empty_store_has_its_tables(workspace: Workspace) -> None:
-    assert querying.ask(workspace.store, "select count(*) from findings").rows == ((0,),)
-    assert querying.ask(workspace.store, "describe stages").rows
+    assert runs_sql.ask(workspace.store, "select count(*) from findings").rows == ((0,),)
+    assert runs_sql.ask(workspace.store, "describe stages").rows
 
 
 @pytest.mark.parametrize(
@@ -130,7 +131,7 @@ def test_an_empty_store_has_its_tables(workspace: Workspace) -> None:
 )
 def test_the_store_is_only_read(workspace: Workspace, sql: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        querying.ask(workspace.store, sql)
+        runs_sql.ask(workspace.store, sql)
 
 
 @pytest.fixture

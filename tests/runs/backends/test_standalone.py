@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from emrctl.aws.target import Target
-from emrctl.backends.base import SilenceError, Step, StepSpec
-from emrctl.backends.ec2 import Answer, Ec2Backend
 from emrctl.errors import NotFoundError, ProvisioningError
+from emrctl.runs.backends.base import SilenceError, Step, StepSpec
+from emrctl.runs.backends.standalone import Answer, Ec2Backend
 from tests.bootstrap.primary import FINAL, Node
 
 BUCKET = "pets-logs"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from emrctl.backends import failure
-from emrctl.backends.base import LogFile
+from emrctl.runs.backends import step_failure
+from emrctl.runs.backends.base import LogFile
 
 PYTHON = """\
 26/11/20 10:00:01 INFO Something
@@ -49,7 +49,7 @@ def _log(name: str, text: str) -> LogFile:
     ],
 )
 def test_the_cause_is_found(text: str, line: str) -> None:
-    found = failure.explain([_log("step/stderr", text)])
+    found = step_failure.explain([_log("step/stderr", text)])
     assert found is not None
     assert found.line == line
     assert found.log == "s3://b/step/stderr"
@@ -61,10 +61,10 @@ def test_a_traceback_of_the_drivers_comes_before_yarns_words() -> None:
         _log("containers/c_000001/stdout", PYTHON),
         _log("step/stderr", "nothing of interest"),
     ]
-    found = failure.explain(logs)
+    found = step_failure.explain(logs)
     assert found is not None
     assert found.log == "s3://b/containers/c_000001/stdout"
 
 
 def test_silence_explains_nothing() -> None:
-    assert failure.explain([_log("step/stdout", "all is well")]) is None
+    assert step_failure.explain([_log("step/stdout", "all is well")]) is None

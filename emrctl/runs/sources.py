@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from emrctl.metrics.live.live import Places
     from emrctl.metrics.live.rest import Fetch
     from emrctl.remote.primary import Primary
-    from emrctl.store import Run
-    from emrctl.workspace import Workspace
+    from emrctl.runs.store import Run
+    from emrctl.runs.workspace import Workspace
 
 
 def places(workspace: Workspace, run: Run) -> Places:
