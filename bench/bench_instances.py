@@ -24,7 +24,7 @@ import _desk  # type: ignore[import-not-found,unused-ignore]
 from emrctl import provision, standalone
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import config
-from emrctl.standalone import bring_up as standalone_bring_up
+from emrctl.standalone import setup as standalone_setup
 
 PAIRS = 3
 CONF = ("--executor-memory", "1g", "--executor-cores", "1", "--executors", "1")
@@ -67,7 +67,7 @@ def brought_up(desk: Any, name: str, crew_of: type[standalone.Crew]) -> tuple[fl
         crew.each("reaching nodes", crew.reached)
         scripts = provision.scripts_of(project, desk.folder)
         first, again = (
-            _desk.timed(lambda: standalone_bring_up.brought_up(crew, project, scripts))
+            _desk.timed(lambda: standalone_setup.brought_up(crew, project, scripts))
             for _ in range(2)
         )
     return first, again

@@ -1,77 +1,82 @@
-"""Every failure that a user can act on.
+"""Errors that a user can act on, with their exit codes.
 
-EmrctlError                    1   (a bug, where it is raised bare)
-├── UsageError                 2   a flag, a file or a key is wrong
-│   └── SpecError                  a spec asks for something no cluster can be
-├── NotFoundError              3   no cluster, run, job or bucket of that name
-├── CredentialsError           4   AWS does not know the caller, or refuses it
-├── ProvisioningError          5   a stack could not be brought up or down
-│   └── StackLockedError           somebody else is at work on the same stack
-├── StepFailedError            6   the step ended, but not in COMPLETED
-├── WaitTimeoutError           7   it did not end in the time that was given
-└── GateError                  8   a comparison is worse than it may be
+EmrctlError                    1   (a bug if raised itself)
+├── UsageError                 2   invalid flag, file or key
+│   └── SpecError                  the spec describes a cluster that cannot exist
+├── NotFoundError              3   no such cluster, run, job or bucket
+├── CredentialsError           4   missing or rejected credentials
+├── ProvisioningError          5   a stack could not be created, updated or deleted
+│   ├── StackLockedError           another process is updating the stack
+│   └── UnavailableError           throttled or not reached; the same call may succeed later
+├── StepFailedError            6   the step ended in a state other than COMPLETED
+├── WaitTimeoutError           7   timed out
+└── GateError                  8   a comparison exceeds its --fail-if limit
 """
 
 from __future__ import annotations
 
 
 class EmrctlError(Exception):
-    """A failure with a sentence for the user; the CLI prints it without a traceback."""
+    """An error with a message and a hint; the CLI prints both without a traceback."""
 
     exit_code = 1
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        """Keep `message`, what is the case, and `hint`, what to type next."""
+        """Store `message`, what failed and why, and `hint`, a command or setting that fixes it."""
         super().__init__(message)
         self.message = message
         self.hint = hint
 
 
 class UsageError(EmrctlError):
-    """A flag, a file or a key is wrong."""
+    """Invalid flag, file or key."""
 
     exit_code = 2
 
 
 class SpecError(UsageError):
-    """A spec asks for something no cluster can be."""
+    """The spec describes a cluster that cannot exist."""
 
 
 class NotFoundError(EmrctlError):
-    """There is no cluster, run, job or bucket of that name."""
+    """No cluster, run, job or bucket has that name."""
 
     exit_code = 3
 
 
 class CredentialsError(EmrctlError):
-    """AWS does not know the caller, or refuses it."""
+    """Credentials are missing or rejected."""
 
     exit_code = 4
 
 
 class ProvisioningError(EmrctlError):
-    """A stack could not be brought up or down."""
+    """A stack could not be created, updated or deleted."""
 
     exit_code = 5
 
 
 class StackLockedError(ProvisioningError):
-    """Somebody else is at work on the same stack."""
+    """Another process is updating the stack."""
+
+
+class UnavailableError(ProvisioningError):
+    """AWS throttled the call or a host was not reached; the same call may succeed later."""
 
 
 class StepFailedError(EmrctlError):
-    """The step ended, but not in COMPLETED."""
+    """The step ended in a state other than COMPLETED."""
 
     exit_code = 6
 
 
 class WaitTimeoutError(EmrctlError):
-    """It did not end in the time that was given."""
+    """The operation timed out."""
 
     exit_code = 7
 
 
 class GateError(EmrctlError):
-    """A comparison is worse than it may be."""
+    """A comparison exceeds its --fail-if limit."""
 
     exit_code = 8

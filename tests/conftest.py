@@ -14,10 +14,10 @@ import pytest
 
 from emrctl.aws import target as targets
 from emrctl.aws.target import Target
-from emrctl.emulator import api
-from emrctl.emulator.aws import one_at_a_time
-from emrctl.emulator.fake import FakeLife
-from emrctl.emulator.state import EmulatorInfo
+from emrctl.emulator.api import dispatch
+from emrctl.emulator.moto.patches import one_at_a_time
+from emrctl.emulator.server.state import EmulatorInfo
+from tests.emulator.fake import FakeLife
 
 pytest_plugins = ("tests.engine.real",)
 
@@ -105,7 +105,7 @@ def mocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
 def life(mocked: Target) -> Iterator[FakeLife]:
     """EMR as the emulator plays it, in this process; steps end as the test tells them to."""
     life = FakeLife()
-    with api.install(life):
+    with dispatch.install(life):
         yield life
 
 
@@ -135,7 +135,7 @@ def standing(mocked: Target, life: FakeLife) -> str:
 @pytest.fixture(scope="session")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorInfo]:
     """A running emulator, one for all tests; its home is `Path(info.home).parent`."""
-    from emrctl.emulator import control
+    from emrctl.emulator.server import control
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EMRCTL_HOME", str(tmp_path_factory.mktemp("emulator")))
@@ -159,7 +159,7 @@ def instances(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
 
     A process of its own, up within two seconds; an instance in it takes a fraction of one.
     """
-    from emrctl.emulator import control
+    from emrctl.emulator.server import control
 
     home = tmp_path_factory.mktemp("instances")
     with pytest.MonkeyPatch.context() as patch:

@@ -20,7 +20,7 @@ from emrctl import doctor, paths
 from emrctl.aws import target as targets
 from emrctl.aws.target import Target
 from emrctl.doctor import Finding, Patient
-from emrctl.emulator.state import EmulatorInfo
+from emrctl.emulator.server.state import EmulatorInfo
 from emrctl.errors import CredentialsError
 from emrctl.spec import ProjectSpec
 

@@ -62,7 +62,15 @@ def up(
     with offering(workspace), render.events(as_json=as_json) as report:
         tell = render.node_lines(as_json=as_json)
         mending = clusters.Mending(replace=replace or (), give_up=give_up)
-        found = clusters.up(workspace, tell, report=report, engine=engine, mending=mending)
+        found = clusters.up(
+            workspace.project,
+            workspace.target,
+            workspace.config.root,
+            tell,
+            report=report,
+            engine=engine,
+            mending=mending,
+        )
     render.cluster(found, workspace.target, as_json=as_json)
 
 
@@ -79,7 +87,7 @@ def stop(
     EC2 stops no spot instances; EMR's clusters are taken down instead.
     """
     workspace = options.open_workspace(config, target=target, region=region, cluster=cluster)
-    found = clusters.stop(workspace, render.node_lines(as_json=as_json))
+    found = clusters.stop(workspace.project, workspace.target, render.node_lines(as_json=as_json))
     render.cluster(found, workspace.target, as_json=as_json)
 
 
@@ -93,7 +101,8 @@ def start(
 ) -> None:
     """Start a cluster that was stopped: its nodes come back, at other addresses, and take steps."""
     workspace = options.open_workspace(config, target=target, region=region, cluster=cluster)
-    found = clusters.start(workspace, render.node_lines(as_json=as_json))
+    tell, root = render.node_lines(as_json=as_json), workspace.config.root
+    found = clusters.start(workspace.project, workspace.target, root, tell)
     render.cluster(found, workspace.target, as_json=as_json)
 
 

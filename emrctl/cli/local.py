@@ -27,7 +27,7 @@ def up(
     as_json: options.JsonOption = False,
 ) -> None:
     """Start the EMR on localhost, or find the one that runs."""
-    from emrctl.emulator import control
+    from emrctl.emulator.server import control
 
     info = control.up(region=region, port=port, report=render.note)
     render.emulator(asdict(info), as_json=as_json)
@@ -36,7 +36,7 @@ def up(
 @local_app.command()
 def status(as_json: options.JsonOption = False) -> None:
     """Say whether it runs, where, and with which clusters."""
-    from emrctl.emulator import control
+    from emrctl.emulator.server import control
 
     info = control.status()
     if info is None:
@@ -47,7 +47,7 @@ def status(as_json: options.JsonOption = False) -> None:
 @local_app.command()
 def logs() -> None:
     """Print what it has written."""
-    from emrctl.emulator import control
+    from emrctl.emulator.server import control
 
     place = control.logs()
     if not place.is_file():
@@ -58,7 +58,7 @@ def logs() -> None:
 @local_app.command()
 def down(as_json: options.JsonOption = False) -> None:
     """End it with its clusters; nothing of it is left running."""
-    from emrctl.emulator import control
+    from emrctl.emulator.server import control
 
     ended = control.down(report=render.note)
     if as_json:
@@ -70,7 +70,7 @@ def down(as_json: options.JsonOption = False) -> None:
 def tell_once(target: Target) -> None:
     """Once for each home: that on localhost scripts run with the user's own rights."""
     if target.kind == "local":
-        from emrctl.emulator import consent
+        from emrctl.emulator.server import consent
 
         if not consent.was_shown():
             render.note(consent.TEXT)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
 
 from emrctl.aws.listing import objects
+from emrctl.aws.s3 import split_uri
 from emrctl.errors import EmrctlError, NotFoundError
-from emrctl.runs import staging
 
 if TYPE_CHECKING:
     from emrctl.metrics.eventlog.layout import Part
@@ -64,7 +64,7 @@ def on_s3(s3: Any, address: str) -> tuple[Part, ...]:
     from emrctl.metrics import redact
     from emrctl.metrics.eventlog.layout import Part
 
-    bucket, key = staging.split_uri(address)
+    bucket, key = split_uri(address)
     try:
         keys = [item["Key"] for item in objects(s3, bucket, key)]
     except (BotoCoreError, ClientError) as error:

@@ -75,7 +75,7 @@ def copy(
 def _crew(workspace: Workspace, identity: Path | None) -> Crew:
     from emrctl import standalone
 
-    found = lifecycle.on_instances(workspace)
+    found = lifecycle.on_instances(workspace.project, workspace.target)
     return standalone.Crew(workspace.target, found, _say, Login(identity=identity))
 
 

@@ -11,7 +11,7 @@ import sys
 import threading
 from pathlib import Path
 
-from emrctl.emulator import processes, server, state
+from emrctl.emulator.server import processes, server, state
 from emrctl.errors import EmrctlError
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emrctl import bundled
+from emrctl.aws.s3 import CODE_PREFIX, prepare_event_logs, put_file
 from emrctl.aws.translate import translated
 from emrctl.clusters import ec2_inputs
 from emrctl.clusters.registry import Cluster, Node, find_cluster, list_clusters, show
@@ -24,8 +25,7 @@ from emrctl.provision import preflight
 from emrctl.provision.bucket import bucket_name, empty, find_bucket, settings
 from emrctl.provision.engines import engine_for, stacks
 from emrctl.provision.programs import cluster_program, storage_program
-from emrctl.provision.stacks import adopt, drift, export, history, outputs, refresh
-from emrctl.runs import staging
+from emrctl.provision.stack_operations import adopt, drift, export, history, outputs, refresh
 from emrctl.spec import ProjectSpec
 
 if TYPE_CHECKING:
@@ -111,8 +111,8 @@ def up(
         below.up(project.storage_stack, storage, report)
     bucket = bucket_name(project, target)
     with translated(f"staging bootstrap scripts in {bucket}"):
-        staging.prepare_event_logs(target, bucket)
-        scripts = {name: staging.put_file(target, bucket, file) for name, file in files.items()}
+        prepare_event_logs(target, bucket)
+        scripts = {name: put_file(target, bucket, file) for name, file in files.items()}
     known = settings(target) | ec2_inputs.settings(project, target)
     above.up(project.cluster_stack, cluster_program(project, known, bucket, scripts), report)
     found = find_cluster(project, target)
@@ -187,13 +187,13 @@ def _local(root: Path, script: str) -> str:
 
 
 def _address(root: Path, bucket: str, script: str) -> str:
-    """Where `staging.put_file` would put the script, without putting it there."""
+    """Where `put_file` would put the script, without putting it there."""
     found = _local(root, script)
     if found.startswith("s3://"):
         return found
     path = Path(found)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    return f"s3://{bucket}/{staging.CODE_PREFIX}{digest}/{path.name}"
+    return f"s3://{bucket}/{CODE_PREFIX}{digest}/{path.name}"
 
 
 def _refuse_in_use(project: ProjectSpec, target: Target, engine: Engine) -> None:

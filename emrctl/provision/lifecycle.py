@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emrctl import provision
 from emrctl.errors import NotFoundError, UsageError
 from emrctl.provision import Cluster, quiet
+from emrctl.spec import ProjectSpec
 
 if TYPE_CHECKING:
+    from emrctl.aws.target import Target
     from emrctl.engine.base import Report
-    from emrctl.runs.workspace import Workspace
     from emrctl.standalone import NodesFailedError
 
 Tell = Callable[[str, str], None]
@@ -36,68 +38,75 @@ class Mending:
 
 
 def up(
-    workspace: Workspace,
+    project: ProjectSpec,
+    target: Target,
+    root: Path,
     tell: Tell,
     *,
     report: Report = quiet,
     engine: str | None = None,
-    mending: Mending | None = None,
+    mending: Mending = Mending(),
 ) -> Cluster:
     """Bucket and cluster are as the spec says, and the cluster takes steps.
 
     Where anything fails, or is interrupted, calling again goes on from there.
     """
-    mending = mending or Mending()
-    project, target, root = workspace.project, workspace.target, workspace.config.root
     if mending.replace:
-        ended = _of_cluster(workspace, tell)
+        ended = _of_cluster(project, tell)
         provision.end_workers(project, target, mending.replace, report=ended)
     if project.cluster.kind == "ec2":
-        _empty_leaving(workspace, tell)
+        _empty_leaving(project, target, tell)
     found = provision.up(project, target, root, report=report, engine=engine)
-    return _at_work(workspace, found, tell, give_up=mending.give_up)
+    return _at_work(project, target, root, found, tell, give_up=mending.give_up)
 
 
-def stop(workspace: Workspace, tell: Tell) -> Cluster:
+def stop(project: ProjectSpec, target: Target, tell: Tell) -> Cluster:
     """The cluster's instances stand still: disks stay, steps that ran are INTERRUPTED."""
-    project = workspace.project
-    return provision.stop(project, workspace.target, report=_of_cluster(workspace, tell))
+    return provision.stop(project, target, report=_of_cluster(project, tell))
 
 
-def start(workspace: Workspace, tell: Tell) -> Cluster:
+def start(project: ProjectSpec, target: Target, root: Path, tell: Tell) -> Cluster:
     """The cluster's instances run again and take steps, at whatever addresses they have now."""
-    project = workspace.project
-    found = provision.start(project, workspace.target, report=_of_cluster(workspace, tell))
-    return _at_work(workspace, found, tell)
+    found = provision.start(project, target, report=_of_cluster(project, tell))
+    return _at_work(project, target, root, found, tell)
 
 
-def on_instances(workspace: Workspace) -> Cluster:
+def on_instances(project: ProjectSpec, target: Target) -> Cluster:
     """The cluster, which takes commands on all nodes: `UsageError` where it is EMR's."""
-    found = workspace.cluster()
+    found = provision.find_cluster(project, target)
     if found.spec.kind != "ec2":
         hint = "`emrctl ssh NODE -- COMMAND` reaches one node at a time."
         raise UsageError(f"'{found.name}' is EMR's: only its primary takes connections", hint=hint)
     return found
 
 
-def _at_work(workspace: Workspace, found: Cluster, tell: Tell, *, give_up: bool = False) -> Cluster:
+def _at_work(
+    project: ProjectSpec,
+    target: Target,
+    root: Path,
+    found: Cluster,
+    tell: Tell,
+    *,
+    give_up: bool = False,
+) -> Cluster:
     if found.spec.kind != "ec2":
         return found
     from emrctl import standalone
 
-    project, target = workspace.project, workspace.target
-    scripts = provision.scripts_of(project, workspace.config.root)
+    scripts = provision.scripts_of(project, root)
     try:
         standalone.bring_up(project, target, found, scripts, tell)
     except standalone.NodesFailedError as failed:
         if not give_up:
             raise
-        found = _without(workspace, found, failed, tell)
+        found = _without(project, target, found, failed, tell)
         standalone.bring_up(project, target, found, scripts, tell)
     return provision.find_cluster(project, target)
 
 
-def _without(workspace: Workspace, found: Cluster, failed: NodesFailedError, tell: Tell) -> Cluster:
+def _without(
+    project: ProjectSpec, target: Target, found: Cluster, failed: NodesFailedError, tell: Tell
+) -> Cluster:
     """The cluster without the workers that failed: they have ended, and cost nothing.
 
     Without its primary, or without any worker, it would be none: then `failed` is raised.
@@ -108,16 +117,14 @@ def _without(workspace: Workspace, found: Cluster, failed: NodesFailedError, tel
         raise failed
     for name in sorted(lost):
         tell(name, f"given up: {failed.failures[name].what}; the next `emrctl up` makes it anew")
-    project, target = workspace.project, workspace.target
-    provision.end_workers(project, target, sorted(lost), report=_of_cluster(workspace, tell))
+    provision.end_workers(project, target, sorted(lost), report=_of_cluster(project, tell))
     return provision.find_cluster(project, target)
 
 
-def _empty_leaving(workspace: Workspace, tell: Tell) -> None:
+def _empty_leaving(project: ProjectSpec, target: Target, tell: Tell) -> None:
     """Workers that the spec no longer asks for take no more work, and have ended what they had."""
     from emrctl import standalone
 
-    project, target = workspace.project, workspace.target
     try:
         found = provision.find_cluster(project, target)
     except NotFoundError:
@@ -126,5 +133,5 @@ def _empty_leaving(workspace: Workspace, tell: Tell) -> None:
         standalone.resized(project, target, found, tell)
 
 
-def _of_cluster(workspace: Workspace, tell: Tell) -> Callable[[str], None]:
-    return lambda line: tell(workspace.project.cluster.name, line)
+def _of_cluster(project: ProjectSpec, tell: Tell) -> Callable[[str], None]:
+    return lambda line: tell(project.cluster.name, line)

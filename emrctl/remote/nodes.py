@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from emrctl.aws.target import Target
-    from emrctl.provision import Cluster, Node
+    from emrctl.clusters.model import Cluster, Node
 
 PRIMARY = "primary"
 EC2_USER = "ec2-user"

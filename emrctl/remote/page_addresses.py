@@ -14,7 +14,7 @@ from emrctl.remote import nodes
 from emrctl.remote.errors import UnreachableError
 
 if TYPE_CHECKING:
-    from emrctl.provision import Cluster
+    from emrctl.clusters.model import Cluster
 
 Page = Literal["yarn", "master", "spark", "history", "namenode"]
 Way = Literal["ssh", "ssm", "emr"]

@@ -12,7 +12,7 @@ from emrctl.remote.errors import UnreachableError
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
-    from emrctl.provision import Cluster
+    from emrctl.clusters.model import Cluster
 
 _READY_S = 120.0
 _TYPES = {"yarn": "ResourceManager", "history": "SparkHistoryServer", "spark": "ApplicationMaster"}

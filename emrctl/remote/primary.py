@@ -8,16 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 from emrctl.aws.listing import instances, tags
 from emrctl.aws.translate import translated
+from emrctl.errors import UnavailableError
 from emrctl.remote import nodes
 from emrctl.remote.errors import HopelessError, UnreachableError
 from emrctl.remote.nodes import Login
-from emrctl.runs.backends.base import SilenceError
-from emrctl.runs.backends.standalone import Answer
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
-    from emrctl.provision import Node
+    from emrctl.clusters.model import Node
     from emrctl.remote.ssh import Line
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandResult:
+    """Exit code and output of a command on the primary."""
+
+    code: int
+    out: bytes
+    err: bytes
 
 
 @dataclass(eq=False)
@@ -30,8 +38,8 @@ class Primary:
     _line: Line | None = None
     _node: Node | None = None
 
-    def run(self, command: str, stdin: bytes = b"") -> Answer:
-        """The command has run on the primary; `SilenceError` where it does not answer now.
+    def run(self, command: str, stdin: bytes = b"") -> CommandResult:
+        """The command has run on the primary; `UnavailableError` where it does not answer now.
 
         `HopelessError` where this machine lacks what it takes, now and later.
         """
@@ -42,8 +50,8 @@ class Primary:
             raise
         except UnreachableError as error:
             self.close()  # its address may have changed
-            raise SilenceError(error.message, hint=error.hint) from error
-        return Answer(code=code, out=out.getvalue(), err=err.getvalue())
+            raise UnavailableError(error.message, hint=error.hint) from error
+        return CommandResult(code=code, out=out.getvalue(), err=err.getvalue())
 
     def line(self) -> Line:
         """The line to it; `UnreachableError` where it has no address, or no key is here."""

@@ -16,10 +16,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from emrctl.aws.polling import Pace
-from emrctl.errors import NotFoundError, UsageError, WaitTimeoutError
+from emrctl.aws.s3 import prepare_event_logs
+from emrctl.errors import NotFoundError, UnavailableError, UsageError, WaitTimeoutError
 from emrctl.runs import collect, pull, sizing, staging, store
 from emrctl.runs.backends import spark_submit
-from emrctl.runs.backends.base import SilenceError, Step, StepSpec
+from emrctl.runs.backends.base import Step, StepSpec
 from emrctl.runs.progress import Progress, Watcher
 from emrctl.runs.store import ClusterFacts, Run, TrialFacts
 from emrctl.spec import SparkSettings
@@ -201,7 +202,7 @@ def _is_output(argument: str) -> bool:
 
 
 def _add_step(workspace: Workspace, place: Cluster, run: Run, command: tuple[str, ...]) -> Run:
-    staging.prepare_event_logs(workspace.target, place.bucket)
+    prepare_event_logs(workspace.target, place.bucket)
     workspace.store.save(run)
     backend = workspace.backend(place.id, place.log_uri)
     try:
@@ -231,7 +232,7 @@ def _looked_at(workspace: Workspace, run: Run, pace: Pace) -> Run:
     """The run as it is now; as it was where nobody could say, as long as that may pass."""
     try:
         seen = refresh(workspace, run)
-    except SilenceError as error:
+    except UnavailableError as error:
         error.hint = f"The step goes on. Wait again with `emrctl wait {run.id}`."
         pace.refused(error)
         return run
@@ -270,7 +271,7 @@ def _steps_seen(workspace: Workspace, found: Sequence[Run]) -> _Steps:
             seen[cluster_id] = workspace.backend(cluster_id, logs[cluster_id]).steps(step_ids)
         except NotFoundError:
             seen[cluster_id] = {}
-        except SilenceError:
+        except UnavailableError:
             seen[cluster_id] = None
     return seen
 
@@ -279,7 +280,7 @@ def _looked_after(workspace: Workspace, run: Run, seen: _Steps) -> Run:
     if run.finished:
         return run
     if run.step_id is None or run.cluster.id not in seen:
-        with contextlib.suppress(SilenceError):
+        with contextlib.suppress(UnavailableError):
             return refresh(workspace, run)
         return run
     steps = seen[run.cluster.id]

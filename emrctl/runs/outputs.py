@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from emrctl.aws import errors
 from emrctl.aws.listing import objects
+from emrctl.aws.s3 import split_uri
 from emrctl.errors import NotFoundError
-from emrctl.runs import staging
 
 if TYPE_CHECKING:
     from emrctl.runs.store import Run
@@ -50,7 +50,7 @@ def bring(workspace: Workspace, run: Run, folder: Path, only: str = "*") -> Brou
     where nothing there has such a name. No file is ever there in part.
     """
     s3 = workspace.target.client("s3")
-    bucket, prefix = staging.split_uri(f"{place_of(run)}/")
+    bucket, prefix = split_uri(f"{place_of(run)}/")
     with errors.explained(f"reading the output of {run.id}"):
         wanted = dict(_named(s3, bucket, prefix, only))
         if not wanted:

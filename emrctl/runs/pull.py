@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emrctl.aws.listing import objects
+from emrctl.aws.s3 import EVENT_LOG_PREFIX, split_uri
 from emrctl.errors import UsageError
-from emrctl.runs import collect, outputs, staging
+from emrctl.runs import collect, outputs
 from emrctl.runs.backends import step_failure
 from emrctl.runs.backends.base import LogFile, Step
 from emrctl.runs.store import IMPORTED
@@ -105,7 +106,7 @@ def _save_result(workspace: Workspace, run: Run) -> None:
     from botocore.exceptions import ClientError
 
     place = outputs.place_of(run) if run.state == "COMPLETED" else f"{run.prefix}/output"
-    bucket, key = staging.split_uri(f"{place}/result.json")
+    bucket, key = split_uri(f"{place}/result.json")
     try:
         answer = workspace.target.client("s3").get_object(Bucket=bucket, Key=key)
     except ClientError:
@@ -147,9 +148,9 @@ def _event_log(workspace: Workspace, run: Run, folder: Path) -> Path | None:
     s3 = workspace.target.client("s3")
     names: set[str] = set()
     for start in (f"eventlog_v2_{run.application_id}", str(run.application_id)):
-        for item in objects(s3, run.bucket, staging.EVENT_LOG_PREFIX + start):
+        for item in objects(s3, run.bucket, EVENT_LOG_PREFIX + start):
             key = item["Key"]
-            name = key.removeprefix(staging.EVENT_LOG_PREFIX)
+            name = key.removeprefix(EVENT_LOG_PREFIX)
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(s3.get_object(Bucket=run.bucket, Key=key)["Body"].read())

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from emrctl.aws.s3 import EVENT_LOG_PREFIX
 from emrctl.clusters import sizing_standalone, sizing_yarn
 from emrctl.errors import ProvisioningError
-from emrctl.runs import staging
 from emrctl.runs.backends import spark_submit
 from emrctl.spec import ClusterSpec, SparkSettings
 
@@ -46,7 +46,7 @@ def own_conf(place: Cluster, run: Run) -> dict[str, str]:
     """Emrctl's own settings: where the event log goes, and how the application is found again."""
     found = {
         **spark_submit.EVENT_LOG,
-        "spark.eventLog.dir": f"s3://{place.bucket}/{staging.EVENT_LOG_PREFIX}",
+        "spark.eventLog.dir": f"s3://{place.bucket}/{EVENT_LOG_PREFIX}",
     }
     if place.spec.kind == "emr":
         return found | {"spark.app.name": run.job, "spark.yarn.tags": run.application_tag}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from emrctl.standalone.bring_up import bring_up
 from emrctl.standalone.errors import NodesFailedError
 from emrctl.standalone.exec_copy import copy, exec_on
 from emrctl.standalone.parallel import Crew
 from emrctl.standalone.resize import drain, leaving, resized
+from emrctl.standalone.setup import bring_up
 
 __all__ = [
     "Crew",

@@ -19,7 +19,7 @@ from emrctl.standalone.errors import ScriptFailedError, gathered
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
-    from emrctl.provision import Cluster, Node
+    from emrctl.clusters.model import Cluster, Node
     from emrctl.remote.ssh import Line
 
 T = TypeVar("T")

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emrctl import bundled
+from emrctl.aws.s3 import split_uri
 from emrctl.clusters import sizing_standalone
-from emrctl.runs import staging
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
-    from emrctl.provision import Cluster, Node
+    from emrctl.clusters.model import Cluster, Node
     from emrctl.spec import ProjectSpec
 
 NODE = "emrctl"
@@ -137,7 +137,7 @@ def read_scripts(target: Target, scripts: Mapping[str, str]) -> dict[str, bytes]
     found = {}
     for name, place in scripts.items():
         if place.startswith("s3://"):
-            bucket, key = staging.split_uri(place)
+            bucket, key = split_uri(place)
             found[name] = target.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
         elif Path(place).parent != ours:
             found[name] = Path(place).read_bytes()

@@ -12,7 +12,7 @@ from emrctl.standalone.plan import NODE
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
-    from emrctl.provision import Cluster
+    from emrctl.clusters.model import Cluster
     from emrctl.spec import ProjectSpec
 
 # What moves shuffle and cached blocks to other workers is let finish, within reason.

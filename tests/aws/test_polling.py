@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from emrctl.aws.polling import PATIENCE_S, Pace
-from emrctl.runs.backends.base import SilenceError
+from emrctl.errors import UnavailableError
 
 
 class Clock:
@@ -51,7 +51,7 @@ def test_throttling_is_met_with_longer_pauses_and_forgiven_after_an_answer() -> 
     clock = Clock()
     pace = clock.pace()
     for _ in range(8):
-        pace.refused(SilenceError("patience"))
+        pace.refused(UnavailableError("patience"))
         pace.rest()
     assert 96.0 <= clock.pauses[-1] <= 144.0
     pace.saw(changed=False)
@@ -65,10 +65,10 @@ def test_silence_is_borne_for_a_quarter_of_an_hour_and_then_told() -> None:
 
     def wait_for_ever() -> None:
         while True:
-            pace.refused(SilenceError("nobody answers"))
+            pace.refused(UnavailableError("nobody answers"))
             pace.rest()
 
-    with pytest.raises(SilenceError, match="nobody answers"):
+    with pytest.raises(UnavailableError, match="nobody answers"):
         wait_for_ever()
     assert PATIENCE_S < clock.now < PATIENCE_S + 300
 

@@ -13,9 +13,9 @@ import pytest
 from emrctl import cleanup, provision
 from emrctl.aws.target import Target
 from emrctl.cleanup import failed_up
-from emrctl.emulator.fake import FakeLife
 from emrctl.errors import ProvisioningError
 from emrctl.spec import ProjectSpec
+from tests.emulator.fake import FakeLife
 from tests.runs.backends.troubles import refusing
 
 LATER = datetime.now(UTC) + timedelta(days=1)

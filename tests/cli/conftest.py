@@ -9,7 +9,7 @@ import pytest
 
 from emrctl.aws.target import Target
 from emrctl.cli.__main__ import main
-from emrctl.emulator.fake import FakeLife
+from tests.emulator.fake import FakeLife
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ import pytest
 
 from emrctl import doctor, provision
 from emrctl.aws.target import Target
-from emrctl.emulator.fake import FakeLife
 from emrctl.spec import ClusterSpec
+from tests.emulator.fake import FakeLife
 
 Emrctl = Callable[..., tuple[int, str, str]]
 YAML = "project: pets\ncluster: {core: {count: 2}, bootstrap: [python.sh]}\n"

@@ -12,7 +12,7 @@ import pytest
 
 from emrctl.aws.target import Target
 from emrctl.cli.__main__ import COMMANDS
-from emrctl.emulator.fake import FakeLife
+from tests.emulator.fake import FakeLife
 
 Emrctl = Callable[..., tuple[int, str, str]]
 

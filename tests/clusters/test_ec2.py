@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from emrctl import provision
-from emrctl.emulator.fake import FakeLife
 from emrctl.errors import NotFoundError, ProvisioningError, SpecError
 from emrctl.spec import ProjectSpec
-from tests.provision.homes import Home, pets
+from tests.clusters.homes import Home, pets
+from tests.emulator.fake import FakeLife
 from tests.runs.backends.troubles import refusing
 
 

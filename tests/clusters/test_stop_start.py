@@ -9,7 +9,7 @@ import pytest
 from emrctl import provision
 from emrctl.clusters import stop_start
 from emrctl.errors import NotFoundError, ProvisioningError, WaitTimeoutError
-from tests.provision.homes import Home, pets
+from tests.clusters.homes import Home, pets
 
 FIRM = {"worker": {"count": 2, "spot": False}}
 

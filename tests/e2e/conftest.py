@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from emrctl.emulator.state import EmulatorInfo
+from emrctl.emulator.server.state import EmulatorInfo
 
 PETS = Path(__file__).parents[3] / "shared" / "data" / "pets-small.tgz"
 SMALL = ("--executor-memory", "1g", "--driver-memory", "1g")

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from emrctl.aws.target import Target
-from emrctl.emulator.fake import FakeLife
 from tests.emulator.ec2nodes import Ec2Nodes
+from tests.emulator.fake import FakeLife
 
 Emr = Any
 Await = Callable[..., Any]

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from emrctl.aws.target import Target
-from emrctl.emulator.aws import one_at_a_time
+from emrctl.emulator.moto.patches import one_at_a_time
 from emrctl.engine.base import Engine, Event, Outcome, Plan
 from emrctl.engine.embedded.engine import EmbeddedEngine
 from emrctl.engine.pulumi.engine import PulumiEngine

@@ -28,7 +28,7 @@ def _module(name: str) -> Any:
     return module
 
 
-FRAMINGS: dict[str, Callable[[bytes], bytes]] = _module("framings").FRAMINGS
+FRAMINGS: dict[str, Callable[[bytes], bytes]] = _module("eventlog/framings").FRAMINGS
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +40,7 @@ def framings() -> dict[str, Callable[[bytes], bytes]]:
 @pytest.fixture(scope="session")
 def reference() -> Callable[[bytes], dict[str, Any]]:
     """The figures of a log's text, by a second reader."""
-    reader = _module("reference").Reference
+    reader = _module("eventlog/reference").Reference
 
     def read(text: bytes) -> dict[str, Any]:
         found: dict[str, Any] = reader().read(text)

@@ -1,22 +1,7 @@
-"""A project's folder on moto's AWS in this process."""
+"""Fixtures shared with the tests of observed clusters."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from tests.clusters.conftest import home
 
-import pytest
-
-from tests.engine.conftest import quick_aws
-from tests.provision.homes import Home
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
-    from moto.iam.access_control import PermissionResult
-
-    # moto reads no conditions: the policy that wants TLS would deny everything.
-    permission = "moto.s3.models.FakeBucket.get_permission"
-    monkeypatch.setattr(permission, lambda *_: PermissionResult.NEUTRAL)
-    with quick_aws(monkeypatch) as target:
-        yield Home(target, tmp_path)
+__all__ = ["home"]

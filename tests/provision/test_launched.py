@@ -10,7 +10,7 @@ from emrctl import paths as places
 from emrctl import provision
 from emrctl.clusters import ec2_inputs
 from emrctl.errors import NotFoundError
-from tests.provision.homes import Home, pets
+from tests.clusters.homes import Home, pets
 
 
 def test_the_private_key_is_the_user_s_alone(home: Home) -> None:

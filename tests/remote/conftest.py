@@ -10,7 +10,7 @@ import pytest
 
 from emrctl.remote import host_keys, nodes, page_addresses
 from emrctl.remote.ssh import Host
-from tests.reach import ways
+from tests.remote import ways
 from tests.remote.sshd import Sshd
 from tests.remote.ways import CLUSTER
 

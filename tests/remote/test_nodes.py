@@ -12,12 +12,12 @@ import pytest
 from botocore.stub import Stubber
 
 from emrctl.aws.target import Target
-from emrctl.emulator.fake import FakeLife
 from emrctl.errors import NotFoundError
 from emrctl.provision import Node
 from emrctl.remote import host_keys, nodes, page_addresses
 from emrctl.remote.errors import HopelessError, UnreachableError
 from emrctl.remote.ssh import Host, Line
+from tests.emulator.fake import FakeLife
 from tests.remote.sshd import Sshd
 from tests.remote.ways import CLUSTER, ssm
 

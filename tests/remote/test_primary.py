@@ -10,10 +10,10 @@ import pytest
 
 from emrctl import paths
 from emrctl.aws.target import Target
+from emrctl.errors import UnavailableError
 from emrctl.remote.errors import NoKeyError
 from emrctl.remote.nodes import Login
 from emrctl.remote.primary import Primary
-from emrctl.runs.backends.base import SilenceError
 from tests.emulator.ec2nodes import Ec2Nodes
 
 STACK = "pets-main"
@@ -58,9 +58,9 @@ def test_a_primary_that_is_stopped_is_silent_and_speaks_at_its_next_address(
     primary.run("echo kept >file")
     nodes.ec2.stop_instances(InstanceIds=[primary.id])
     nodes.until(primary.id, "stopped")
-    with pytest.raises(SilenceError):
+    with pytest.raises(UnavailableError):
         primary.run("true")
-    with pytest.raises(SilenceError, match=f"the primary {primary.id} is stopped"):
+    with pytest.raises(UnavailableError, match=f"the primary {primary.id} is stopped"):
         primary.run("true")
     nodes.ec2.start_instances(InstanceIds=[primary.id])
     nodes.until(primary.id, "running")
@@ -69,14 +69,14 @@ def test_a_primary_that_is_stopped_is_silent_and_speaks_at_its_next_address(
 
 
 def test_what_is_no_instance_is_silent(instances: Target) -> None:
-    with pytest.raises(SilenceError, match="there is no instance i-0123456789abcdef0"):
+    with pytest.raises(UnavailableError, match="there is no instance i-0123456789abcdef0"):
         Primary(instances, "i-0123456789abcdef0").run("true")
 
 
 def test_without_its_key_nobody_waits(nodes: Ec2Nodes) -> None:
     node = launch(nodes)
     paths.key_file(STACK).unlink()
-    with pytest.raises((NoKeyError, SilenceError), match=r"no key here|not on this machine"):
+    with pytest.raises((NoKeyError, UnavailableError), match=r"no key here|not on this machine"):
         Primary(nodes.target, node).run("true")
     given = Primary(nodes.target, node, Login(identity=nodes.identity))
     assert given.run("true").code == 0

@@ -18,7 +18,7 @@ from emrctl.spec import ExperimentSpec, ProjectSpec
 from emrctl.spec.config import Config
 from tests.facts import RUN
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 # In a process of its own: jobs' modules stand at the top of sys.path there.
 _PARSED = "import sys, _arguments; _arguments.parse(sys.argv[1:])"
 GRID = ExperimentSpec.model_validate(

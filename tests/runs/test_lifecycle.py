@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from emrctl.aws.target import Target
-from emrctl.emulator.fake import FakeLife
 from emrctl.errors import NotFoundError, UsageError, WaitTimeoutError
 from emrctl.runs import lifecycle
 from emrctl.runs.progress import Progress
@@ -17,6 +16,7 @@ from emrctl.runs.store import Run
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import JobSpec, ProjectSpec, SparkSettings
 from emrctl.spec.config import Config
+from tests.emulator.fake import FakeLife
 
 APPLICATION = "application_1700000000000_0001"
 TRACEBACK = f"""Submitted application {APPLICATION}

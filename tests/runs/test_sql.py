@@ -18,7 +18,7 @@ from emrctl.runs.workspace import Workspace
 from emrctl.spec import ProjectSpec
 from emrctl.spec.config import Config
 
-DATA = Path(__file__).parents[2] / "shared" / "data" / "eventlogs"
+DATA = Path(__file__).parents[3] / "shared" / "data" / "eventlogs"
 CORE = DATA / "apache-spark-core"
 WELL, ILL = "local-1642039451826", "application_1628109047826_1317105"
 Emrctl = Callable[..., tuple[int, str, str]]

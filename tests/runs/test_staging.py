@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from emrctl.aws import s3
 from emrctl.aws.target import Target
 from emrctl.errors import NotFoundError, UsageError
 from emrctl.runs import staging
@@ -32,10 +33,10 @@ def _keys(target: Target) -> list[str]:
 
 def test_the_same_content_is_sent_once(target: Target, tmp_path: Path) -> None:
     (tmp_path / "job.py").write_text("print(1)")
-    first = staging.put_file(target, BUCKET, tmp_path / "job.py")
-    assert staging.put_file(target, BUCKET, tmp_path / "job.py") == first
+    first = s3.put_file(target, BUCKET, tmp_path / "job.py")
+    assert s3.put_file(target, BUCKET, tmp_path / "job.py") == first
     (tmp_path / "job.py").write_text("print(2)")
-    assert staging.put_file(target, BUCKET, tmp_path / "job.py") != first
+    assert s3.put_file(target, BUCKET, tmp_path / "job.py") != first
     assert len(_keys(target)) == 2
     assert all(key.startswith("code/") and key.endswith("/job.py") for key in _keys(target))
 
@@ -45,15 +46,15 @@ def test_a_folder_becomes_the_same_zip_each_time(target: Target, tmp_path: Path)
     (tmp_path / "lib" / "a.py").write_text("x = 1")
     (tmp_path / "lib" / "__pycache__").mkdir()
     (tmp_path / "lib" / "__pycache__" / "a.pyc").write_bytes(b"1")
-    first = staging.put_file(target, BUCKET, tmp_path / "lib")
+    first = s3.put_file(target, BUCKET, tmp_path / "lib")
     (tmp_path / "lib" / "__pycache__" / "a.pyc").write_bytes(b"2")
     (tmp_path / "lib" / "a.py").touch()
-    assert staging.put_file(target, BUCKET, tmp_path / "lib") == first
+    assert s3.put_file(target, BUCKET, tmp_path / "lib") == first
     assert first.endswith("/lib.zip")
 
 
 def test_what_is_on_s3_stays_where_it_is(target: Target) -> None:
-    assert staging.put_file(target, BUCKET, "s3://other/x.py") == "s3://other/x.py"
+    assert s3.put_file(target, BUCKET, "s3://other/x.py") == "s3://other/x.py"
 
 
 def test_gallery_jobs_bring_what_they_share(target: Target, tmp_path: Path) -> None:
@@ -81,11 +82,11 @@ def test_an_unknown_job_is_told_with_the_nearest(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_read_is_told(target: Target, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No such file"):
-        staging.put_file(target, BUCKET, tmp_path / "absent.zip")
+        s3.put_file(target, BUCKET, tmp_path / "absent.zip")
 
 
 def test_event_logs_get_an_object_beforehand(target: Target) -> None:
-    uri = staging.prepare_event_logs(target, BUCKET)
+    uri = s3.prepare_event_logs(target, BUCKET)
     assert uri == f"s3://{BUCKET}/eventlogs/"
     assert _keys(target) == ["eventlogs/.keep"]
 
@@ -95,10 +96,10 @@ def test_event_logs_get_an_object_beforehand(target: Target) -> None:
     [("s3://b/k/x", ("b", "k/x")), ("s3n://b/", ("b", "")), ("s3a://b", ("b", ""))],
 )
 def test_addresses_are_split(uri: str, parts: tuple[str, str]) -> None:
-    assert staging.split_uri(uri) == parts
+    assert s3.split_uri(uri) == parts
 
 
 @pytest.mark.parametrize("uri", ["/some/file", "s3://", "http://b/k"])
 def test_other_addresses_are_refused(uri: str) -> None:
     with pytest.raises(UsageError, match="no S3 address"):
-        staging.split_uri(uri)
+        s3.split_uri(uri)

@@ -7,16 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
-from emrctl.errors import ProvisioningError
-
 StepState = Literal[
     "PENDING", "RUNNING", "CANCEL_PENDING", "COMPLETED", "FAILED", "CANCELLED", "INTERRUPTED"
 ]
 FINAL_STEP_STATES = frozenset({"COMPLETED", "FAILED", "CANCELLED", "INTERRUPTED"})
-
-
-class SilenceError(ProvisioningError):
-    """Nobody said how it is: AWS asked for fewer calls, or was not reached. It may be well."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +56,7 @@ class Backend(Protocol):
     def step(self, step_id: str) -> Step:
         """The step as it is now; a step of a dead cluster that did not end is INTERRUPTED.
 
-        `SilenceError` where nobody can say at the moment.
+        `UnavailableError` where nobody can say at the moment.
         """
 
     def steps(self, step_ids: Sequence[str]) -> Mapping[str, Step]:

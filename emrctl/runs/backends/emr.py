@@ -9,9 +9,15 @@ from typing import Any
 from emrctl.aws import errors
 from emrctl.aws.target import Target
 from emrctl.clusters import emr_failure
-from emrctl.errors import EmrctlError, NotFoundError, ProvisioningError, UsageError
+from emrctl.errors import (
+    EmrctlError,
+    NotFoundError,
+    ProvisioningError,
+    UnavailableError,
+    UsageError,
+)
 from emrctl.runs.backends import logs
-from emrctl.runs.backends.base import LogFile, SilenceError, Step, StepSpec
+from emrctl.runs.backends.base import LogFile, Step, StepSpec
 
 # All strings of one HadoopJarStep together, by EMR's API.
 MAXIMUM_STEP_CHARACTERS = 10_240
@@ -130,7 +136,7 @@ def _explained(error: Exception, doing: str) -> EmrctlError:
         return NotFoundError(f"EMR refused {doing}: {said}", hint=hint)
     if errors.passing(error):
         told = errors.explain(error, doing)
-        return SilenceError(told.message, hint=told.hint)
+        return UnavailableError(told.message, hint=told.hint)
     if answer and errors.cause_of(error) is None:
         hint = "`emrctl show` says how the cluster is."
         return ProvisioningError(f"EMR refused {doing}: {said}", hint=hint)

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from emrctl.aws import errors
 from emrctl.aws.listing import instances
-from emrctl.errors import EmrctlError, NotFoundError, ProvisioningError
+from emrctl.errors import EmrctlError, NotFoundError, ProvisioningError, UnavailableError
+from emrctl.remote.primary import CommandResult
 from emrctl.runs.backends import logs
-from emrctl.runs.backends.base import LogFile, SilenceError, Step, StepSpec
+from emrctl.runs.backends.base import LogFile, Step, StepSpec
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
@@ -30,20 +31,11 @@ _GONE = frozenset({"stopping", "stopped", "shutting-down", "terminated"})
 _TOLD_LINES = 5
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """How a command on the primary ended and what it wrote."""
-
-    code: int
-    out: bytes
-    err: bytes
-
-
 class Primary(Protocol):
     """The way to the primary."""
 
-    def run(self, command: str, stdin: bytes = b"") -> Answer:
-        """The command has run there; `SilenceError` where the primary does not answer now.
+    def run(self, command: str, stdin: bytes = b"") -> CommandResult:
+        """The command has run there; `UnavailableError` where the primary does not answer now.
 
         Another `ProvisioningError` where it never will, as without its key.
         """
@@ -139,7 +131,7 @@ class Ec2Backend:
     def _asked(self, *arguments: str, stdin: bytes = b"") -> Any:
         return json.loads(self._ran(*arguments, stdin=stdin).out)
 
-    def _ran(self, *arguments: str, stdin: bytes = b"") -> Answer:
+    def _ran(self, *arguments: str, stdin: bytes = b"") -> CommandResult:
         answer = self.primary.run(shlex.join(["bash", _PROGRAM, *arguments]), stdin)
         if answer.code == 0:
             return answer
@@ -185,7 +177,7 @@ class Ec2Backend:
 
 def _explained(error: Exception, doing: str) -> EmrctlError:
     told = errors.explain(error, doing)
-    return SilenceError(told.message, hint=told.hint) if errors.passing(error) else told
+    return UnavailableError(told.message, hint=told.hint) if errors.passing(error) else told
 
 
 def _is_log(log: LogFile) -> bool:

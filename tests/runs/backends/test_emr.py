@@ -10,16 +10,22 @@ from typing import Any
 import pytest
 
 from emrctl.aws.target import Target
-from emrctl.emulator.fake import FakeLife
-from emrctl.errors import CredentialsError, EmrctlError, NotFoundError, ProvisioningError
+from emrctl.errors import (
+    CredentialsError,
+    EmrctlError,
+    NotFoundError,
+    ProvisioningError,
+    UnavailableError,
+)
 from emrctl.runs import lifecycle
-from emrctl.runs.backends.base import SilenceError, Step, StepSpec
+from emrctl.runs.backends.base import Step, StepSpec
 from emrctl.runs.backends.emr import EmrBackend, _interrupted
 from emrctl.runs.progress import Progress
 from emrctl.runs.store import Run
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import JobSpec, ProjectSpec
 from emrctl.spec.config import Config
+from tests.emulator.fake import FakeLife
 from tests.runs.backends.troubles import RATE_EXCEEDED, refusing, share
 
 
@@ -85,7 +91,7 @@ def test_silence_without_end_is_told_with_how_to_go_on(
     run = lifecycle.submit(desk, lifecycle.Order(job="mine"))
     with (
         refusing(lambda _operation: RATE_EXCEEDED),
-        pytest.raises(SilenceError, match="Rate exceeded") as caught,
+        pytest.raises(UnavailableError, match="Rate exceeded") as caught,
     ):
         lifecycle.wait(desk, run, _watch)
     assert f"emrctl wait {run.id}" in caught.value.hint
@@ -155,7 +161,7 @@ def test_an_interrupted_step_ends_the_wait(desk: Desk, life: FakeLife) -> None:
 @pytest.mark.parametrize(
     ("code", "message", "family", "told", "advice"),
     [
-        (*RATE_EXCEEDED, SilenceError, "fewer calls", "Wait a minute"),
+        (*RATE_EXCEEDED, UnavailableError, "fewer calls", "Wait a minute"),
         (
             "ExpiredTokenException",
             "The security token included in the request is expired",
@@ -237,7 +243,7 @@ def test_a_network_that_is_away_is_silence_and_not_an_end(backend: EmrBackend) -
     events = backend.target.client("emr").meta.events
     handler = _raised(EndpointConnectionError(endpoint_url="https://emr"))
     events.register_first("before-parameter-build.emr", handler)
-    with pytest.raises(SilenceError, match="cannot be reached"):
+    with pytest.raises(UnavailableError, match="cannot be reached"):
         backend.step("s-1")
     events.unregister("before-parameter-build.emr", handler)
 

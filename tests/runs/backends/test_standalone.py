@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from emrctl.aws.target import Target
-from emrctl.errors import NotFoundError, ProvisioningError
-from emrctl.runs.backends.base import SilenceError, Step, StepSpec
-from emrctl.runs.backends.standalone import Answer, Ec2Backend
+from emrctl.errors import NotFoundError, ProvisioningError, UnavailableError
+from emrctl.remote.primary import CommandResult
+from emrctl.runs.backends.base import Step, StepSpec
+from emrctl.runs.backends.standalone import Ec2Backend
 from tests.bootstrap.primary import FINAL, Node
 
 BUCKET = "pets-logs"
@@ -29,15 +30,15 @@ class Near:
         self.silent = False
         self.missing = False
 
-    def run(self, command: str, stdin: bytes = b"") -> Answer:
+    def run(self, command: str, stdin: bytes = b"") -> CommandResult:
         if self.silent:
-            raise SilenceError("port 22 of 203.0.113.7 does not answer")
+            raise UnavailableError("port 22 of 203.0.113.7 does not answer")
         program, path, *arguments = shlex.split(command)
         assert (program, path) == ("bash", "emrctl/bin/step")
         if self.missing:
-            return Answer(code=127, out=b"", err=b"bash: emrctl/bin/step: No such file\n")
+            return CommandResult(code=127, out=b"", err=b"bash: emrctl/bin/step: No such file\n")
         done = self.node.call(*arguments, text=stdin.decode())
-        return Answer(code=done.returncode, out=done.stdout, err=done.stderr)
+        return CommandResult(code=done.returncode, out=done.stdout, err=done.stderr)
 
 
 @pytest.fixture
@@ -129,7 +130,7 @@ def test_a_primary_that_does_not_answer_now_is_no_end(backend: Ec2Backend, near:
         lambda: backend.cancel("s-1"),
         lambda: backend.submit(spec("one", "true")),
     ):
-        with pytest.raises(SilenceError, match="does not answer"):
+        with pytest.raises(UnavailableError, match="does not answer"):
             ask()
 
 
@@ -182,5 +183,5 @@ def test_a_primary_without_our_programs_is_told(backend: Ec2Backend, near: Near)
         ProvisioningError, match="could not submit: bash: emrctl/bin/step"
     ) as caught:
         backend.submit(spec("one", "true"))
-    assert not isinstance(caught.value, SilenceError)
+    assert not isinstance(caught.value, UnavailableError)
     assert "emrctl up" in caught.value.hint

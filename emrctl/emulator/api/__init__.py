@@ -1,0 +1,1 @@
+"""EMR's API: operations, their validation and responses."""

@@ -1,0 +1,250 @@
+"""The model in the words and shapes of EMR's API."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+from emrctl.emulator.cluster.model import Cluster, Group, Node, Step, Times
+from emrctl.errors import SpecError
+
+_TIMES = {"created": "CreationDateTime", "ready": "ReadyDateTime", "ended": "EndDateTime"}
+
+
+def _present(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what is None: EMR leaves out what it does not know."""
+    return {key: value for key, value in answer.items() if value is not None}
+
+
+def _timeline(times: Times, ready: str = "ReadyDateTime") -> dict[str, float]:
+    names = _TIMES | {"ready": ready}
+    return _present({name: getattr(times, field) for field, name in names.items()})
+
+
+def _reason(code: str, message: str) -> dict[str, str]:
+    return {key: text for key, text in (("Code", code), ("Message", message)) if text}
+
+
+def cluster_status(cluster: Cluster) -> dict[str, Any]:
+    """`Cluster.Status`."""
+    status: dict[str, Any] = {
+        "State": cluster.state,
+        "StateChangeReason": _reason(cluster.code, cluster.message),
+        "Timeline": _timeline(cluster.times),
+    }
+    return status | ({"ErrorDetails": list(cluster.details)} if cluster.details else {})
+
+
+def cluster_summary(cluster: Cluster) -> dict[str, Any]:
+    """One row of ListClusters."""
+    return {
+        "Id": cluster.id,
+        "Name": cluster.name,
+        "Status": cluster_status(cluster),
+        "NormalizedInstanceHours": normalized_hours(cluster),
+        "ClusterArn": cluster.arn,
+    }
+
+
+# What DescribeCluster gives back as RunJobFlow was given it.
+_ECHOED = (
+    *("AutoScalingRole", "CustomAmiId", "EbsRootVolumeIops", "EbsRootVolumeSize"),
+    *("EbsRootVolumeThroughput", "KerberosAttributes", "LogEncryptionKmsKeyId"),
+    *("OSReleaseLabel", "ReleaseLabel", "RepoUpgradeOnBoot", "SecurityConfiguration"),
+    "ServiceRole",
+)
+
+
+def describe_cluster(cluster: Cluster) -> dict[str, Any]:
+    """`Cluster` of DescribeCluster."""
+    asked = cluster.request
+    fleets = "InstanceFleets" in asked["Instances"]
+    return cluster_summary(cluster) | _present(
+        {
+            **{name: asked.get(name) for name in _ECHOED},
+            "Ec2InstanceAttributes": _ec2_attributes(cluster),
+            "InstanceCollectionType": "INSTANCE_FLEET" if fleets else "INSTANCE_GROUP",
+            "LogUri": _log_uri(asked.get("LogUri")),
+            "AutoTerminate": not cluster.keep_alive,
+            "TerminationProtected": cluster.protected,
+            "UnhealthyNodeReplacement": cluster.replace_unhealthy,
+            "VisibleToAllUsers": cluster.visible,
+            "Applications": _applications(asked),
+            "Tags": [{"Key": key, "Value": value} for key, value in cluster.tags.items()],
+            "MasterPublicDnsName": cluster.primary.public_dns,
+            "Configurations": asked.get("Configurations", []),
+            "ScaleDownBehavior": asked.get("ScaleDownBehavior", "TERMINATE_AT_TASK_COMPLETION"),
+            "StepConcurrencyLevel": cluster.concurrency,
+            "PlacementGroups": asked.get("PlacementGroupConfigs", []),
+        }
+    )
+
+
+def _log_uri(given: str | None) -> str | None:
+    """As EMR gives it back: of scheme s3n, with a slash at its end."""
+    return f"s3n://{given.split('://', 1)[-1].rstrip('/')}/" if given else None
+
+
+def _applications(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found = asked.get("Applications") or [{"Name": "Hadoop"}]
+    return [{"Version": _versions().get(one["Name"], "")} | one for one in found]
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    with contextlib.suppress(PackageNotFoundError):
+        return {"Spark": version("pyspark"), "Hadoop": "3.3.6"}
+    return {"Hadoop": "3.3.6"}
+
+
+def _ec2_attributes(cluster: Cluster) -> dict[str, Any]:
+    asked = cluster.request["Instances"]
+    primary, worker, service = cluster.security_groups
+    zone = asked.get("Placement", {}).get("AvailabilityZone", f"{cluster.region}a")
+    return _present(
+        {
+            "Ec2KeyName": asked.get("Ec2KeyName"),
+            "Ec2SubnetId": asked.get("Ec2SubnetId")
+            or next(iter(asked.get("Ec2SubnetIds", [])), None),
+            "RequestedEc2SubnetIds": asked.get("Ec2SubnetIds"),
+            "Ec2AvailabilityZone": zone,
+            "IamInstanceProfile": cluster.request.get("JobFlowRole"),
+            "EmrManagedMasterSecurityGroup": primary,
+            "EmrManagedSlaveSecurityGroup": worker,
+            "ServiceAccessSecurityGroup": service,
+            "AdditionalMasterSecurityGroups": asked.get("AdditionalMasterSecurityGroups", []),
+            "AdditionalSlaveSecurityGroups": asked.get("AdditionalSlaveSecurityGroups", []),
+        }
+    )
+
+
+def normalized_hours(cluster: Cluster) -> int:
+    """EMR's unit of size and time: 8 for each hour of an xlarge, hours rounded up."""
+    from emrctl.aws import instance_types
+
+    total = 0
+    for node in cluster.nodes:
+        with contextlib.suppress(SpecError):
+            size = instance_types.instance_type(node.group.instance_type)
+            began = node.times.ready
+            if began is not None:
+                seconds = (node.times.ended or _now()) - began
+                total += 2 * size.vcpus * max(1, -int(-seconds // 3600))
+    return total
+
+
+def _now() -> float:
+    import time
+
+    return time.time()
+
+
+def group(one: Group, cluster: Cluster) -> dict[str, Any]:
+    """One row of ListInstanceGroups."""
+    mine = [node for node in cluster.nodes if node.group is one]
+    asked = one.request
+    return _present(
+        {
+            "Id": one.id,
+            "Name": asked.get("Name", one.role.title()),
+            "Market": asked.get("Market", "ON_DEMAND"),
+            "InstanceGroupType": one.role,
+            "BidPrice": asked.get("BidPrice"),
+            "InstanceType": one.instance_type,
+            "RequestedInstanceCount": one.count,
+            "RunningInstanceCount": sum(1 for node in mine if node.state == "RUNNING"),
+            "Status": {
+                "State": one.state,
+                "StateChangeReason": _reason("", cluster.message),
+                "Timeline": _timeline(one.times),
+            },
+            "Configurations": asked.get("Configurations", []),
+            "EbsBlockDevices": _ebs(asked.get("EbsConfiguration", {})),
+            "EbsOptimized": asked.get("EbsConfiguration", {}).get("EbsOptimized"),
+            "ShrinkPolicy": {},
+            "AutoScalingPolicy": one.auto_scaling,
+            "CustomAmiId": asked.get("CustomAmiId"),
+        }
+    )
+
+
+def _ebs(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+    devices: list[dict[str, Any]] = []
+    for one in asked.get("EbsBlockDeviceConfigs", []):
+        for _ in range(one.get("VolumesPerInstance", 1)):
+            device = f"/dev/sd{chr(ord('b') + len(devices))}"
+            devices.append({"VolumeSpecification": one["VolumeSpecification"], "Device": device})
+    return devices
+
+
+def fleet(one: Group, cluster: Cluster) -> dict[str, Any]:
+    """One row of ListInstanceFleets."""
+    asked = one.request
+    spot = bool(asked.get("TargetSpotCapacity")) and not asked.get("TargetOnDemandCapacity")
+    ready = sum(1 for n in cluster.nodes if n.group is one and n.state == "RUNNING")
+    specifications = [
+        {"WeightedCapacity": 1, "EbsBlockDevices": []} | config
+        for config in asked.get("InstanceTypeConfigs", [])
+    ]
+    return _present(
+        {
+            "Id": one.id,
+            "Name": asked.get("Name", one.role.title()),
+            "Status": {"State": one.state, "Timeline": _timeline(one.times)},
+            "InstanceFleetType": one.role,
+            "TargetOnDemandCapacity": asked.get("TargetOnDemandCapacity", 0),
+            "TargetSpotCapacity": asked.get("TargetSpotCapacity", 0),
+            "ProvisionedOnDemandCapacity": 0 if spot else ready,
+            "ProvisionedSpotCapacity": ready if spot else 0,
+            "InstanceTypeSpecifications": specifications,
+            "LaunchSpecifications": asked.get("LaunchSpecifications"),
+        }
+    )
+
+
+def instance(node: Node, cluster: Cluster) -> dict[str, Any]:
+    """One row of ListInstances."""
+    fleets = "InstanceFleets" in cluster.request["Instances"]
+    owner = "InstanceFleetId" if fleets else "InstanceGroupId"
+    return {
+        "Id": node.id,
+        "Ec2InstanceId": node.ec2_id,
+        "PublicDnsName": node.public_dns,
+        "PublicIpAddress": node.public_ip,
+        "PrivateDnsName": node.private_dns,
+        "PrivateIpAddress": node.private_ip,
+        "Status": {
+            "State": node.state,
+            "StateChangeReason": _reason("", node.reason),
+            "Timeline": _timeline(node.times),
+        },
+        owner: node.group.id,
+        "Market": node.group.request.get("Market", "ON_DEMAND"),
+        "InstanceType": node.group.instance_type,
+        "EbsVolumes": [],
+    }
+
+
+def step_summary(step: Step) -> dict[str, Any]:
+    """One row of ListSteps."""
+    properties = {one["Key"]: one.get("Value", "") for one in step.jar.get("Properties", [])}
+    config = {
+        "Jar": step.jar["Jar"],
+        "Properties": properties,
+        "MainClass": step.jar.get("MainClass"),
+        "Args": step.args,
+    }
+    status: dict[str, Any] = {
+        "State": step.state,
+        "StateChangeReason": _reason("", step.message),
+        "Timeline": _timeline(step.times, ready="StartDateTime"),
+    }
+    return {
+        "Id": step.id,
+        "Name": step.name,
+        "Config": _present(config),
+        "ActionOnFailure": step.action,
+        "Status": status | ({"FailureDetails": step.failure} if step.failure else {}),
+    }

@@ -1,0 +1,136 @@
+"""The EMR of one emulator: its clusters, who keeps them, and the errors it answers with."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from emrctl.emulator.api import ec2_records
+from emrctl.emulator.cluster import model
+from emrctl.emulator.cluster.keeper import Keeper
+from emrctl.emulator.cluster.model import Cluster, Ending, Group, Node
+from emrctl.emulator.cluster.runtime import Life
+
+_log = logging.getLogger(__name__)
+
+Operation = Callable[["Service", str, dict[str, Any]], dict[str, Any]]
+
+
+class ApiError(Exception):
+    """What EMR answers instead of a result, with status 400."""
+
+    def __init__(self, message: str, *, code: str = "ValidationException") -> None:
+        """Keep the message and the exception's name in EMR's model."""
+        super().__init__(message)
+        self.message = message
+        self.code = code
+
+
+def invalid(message: str) -> ApiError:
+    """An `InvalidRequestException`."""
+    return ApiError(message, code="InvalidRequestException")
+
+
+@dataclass(eq=False)
+class Service:
+    """Every cluster that this emulator has had."""
+
+    life: Life
+    clusters: dict[str, Cluster] = field(default_factory=dict)
+    keepers: dict[str, Keeper] = field(default_factory=dict)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def cluster(self, cluster_id: str) -> Cluster:
+        """The cluster of that id; EMR's error where there is none."""
+        found = self.clusters.get(cluster_id)
+        if found is None:
+            raise invalid(f"Cluster id '{cluster_id}' is not valid.")
+        return found
+
+    def keeper(self, cluster_id: str) -> Keeper:
+        """Who keeps the cluster of that id."""
+        return self.keepers[self.cluster(cluster_id).id]
+
+    def group(self, group_id: str) -> tuple[Cluster, Group]:
+        """The instance group or fleet of that id, and its cluster."""
+        for cluster in self.clusters.values():
+            for group in cluster.groups:
+                if group.id == group_id:
+                    return cluster, group
+        raise invalid(f"Instance group id '{group_id}' is not valid.")
+
+    def begin(self, cluster: Cluster) -> None:
+        """The cluster has EC2 records and a keeper; its life has begun."""
+        cluster.security_groups = ec2_records.security_groups(cluster)
+        for group in cluster.groups:
+            cluster.nodes += ec2_records.nodes(cluster, group, group.count)
+        keeper = Keeper(cluster, self.life, lambda nodes: self.release(cluster, nodes))
+        with self.lock:
+            self.clusters[cluster.id] = cluster
+            self.keepers[cluster.id] = keeper
+        keeper.start()
+
+    def resize(self, cluster: Cluster, group: Group, count: int) -> None:
+        """In a while the group has `count` nodes; the newest go first."""
+        with cluster.changed:
+            if not cluster.alive:
+                raise ApiError(CLOSED)
+            if cluster.state not in (model.RUNNING, model.WAITING):
+                raise ApiError(
+                    f"Instance groups cannot be resized while the cluster is {cluster.state}."
+                )
+            present = [node for node in cluster.live_nodes if node.group is group]
+            group.count = count
+            if count == len(present):
+                return
+            group.state = "RESIZING"
+            keeper = self.keepers[cluster.id]
+            if count < len(present):
+                keeper.shrink(present[count:])
+                return
+            new = ec2_records.nodes(cluster, group, count - len(present))
+            cluster.nodes += new
+            keeper.grow(new)
+
+    def release(self, cluster: Cluster, nodes: Sequence[Node]) -> None:
+        """The nodes' EC2 records are terminated."""
+        ec2_records.terminate(cluster, nodes)
+
+    def close(self, *, timeout_s: float = 30.0) -> None:
+        """Every cluster has ended."""
+        ending = Ending(code="USER_REQUEST", message="The emulator was stopped (local)")
+        for keeper in list(self.keepers.values()):
+            keeper.terminate(ending)
+        deadline = time.monotonic() + timeout_s
+        for keeper in list(self.keepers.values()):
+            keeper.thread.join(timeout=max(0.1, deadline - time.monotonic()))
+            if keeper.thread.is_alive():
+                _log.warning("cluster %s did not end in time", keeper.cluster.id)
+
+
+CLOSED = "A job flow that is shutting down, terminated, or finished may not be modified."
+
+
+def find(rows: Sequence[Any], **wanted: Any) -> list[Any]:
+    """The rows whose fields have one of the wanted values; None and [] want nothing."""
+    return [
+        row
+        for row in rows
+        if all(not values or getattr(row, name) in values for name, values in wanted.items())
+    ]
+
+
+def page(
+    key: str, rows: Sequence[Mapping[str, Any]], ask: Mapping[str, Any], size: int = 50
+) -> dict[str, Any]:
+    """One page of the rows, with the marker of the next where there is one."""
+    try:
+        start = int(ask.get("Marker") or 0)
+    except ValueError:
+        raise invalid(f"Marker '{ask['Marker']}' is not valid.") from None
+    answer: dict[str, Any] = {key: list(rows[start : start + size])}
+    return answer | ({"Marker": str(start + size)} if len(rows) > start + size else {})

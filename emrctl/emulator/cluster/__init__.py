@@ -1,0 +1,1 @@
+"""An emulated EMR cluster: its states, bootstrap actions, steps, nodes and logs."""

@@ -1,0 +1,1 @@
+"""Hadoop and Spark on this machine: jars, configuration, YARN, history server."""

@@ -1,0 +1,1 @@
+"""Emulated EC2 instances with their SSH servers."""

@@ -1,0 +1,1 @@
+"""What emrctl changes and adds to moto's services."""

@@ -1,0 +1,208 @@
+"""EC2's API inside moto: its instances run, and the rest of EC2 stays moto's."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from emrctl.emulator.instances import machine
+from emrctl.emulator.instances.instances import Instance, Instances
+from emrctl.emulator.moto.patches import replaced
+from emrctl.errors import EmrctlError
+
+# Nodes of EMR's clusters are instances to EC2, and EMR's to run.
+_EMR_TAG = "aws:elasticmapreduce:job-flow-id"
+
+Replacements = Iterator[contextlib.AbstractContextManager[None]]
+
+
+@contextlib.contextmanager
+def install(instances: Instances) -> Iterator[Instances]:
+    """While inside, instances that EC2 is asked for run; all of them end with it."""
+    with contextlib.ExitStack() as stack:
+        for repair in (_launching, _asking, _changing, _guarding, _console, _names):
+            for replacement in repair(instances):
+                stack.enter_context(replacement)
+        try:
+            yield instances
+        finally:
+            instances.close()
+
+
+def _launching(instances: Instances) -> Replacements:
+    from moto.ec2.models.instances import InstanceBackend
+
+    def wrap(original: Any) -> Any:
+        def run_instances(self: Any, *arguments: Any, **options: Any) -> Any:
+            ours = _EMR_TAG not in options.get("tags", {}).get("instance", {})
+            if ours:
+                _check(instances)
+            reservation = original(self, *arguments, **options)
+            for record in reservation.instances if ours else ():
+                data = getattr(record.user_data, "_encoded_string", None)
+                key = _public_key(self, record.key_name)
+                instances.launch(record, key, machine.decoded(data))
+            return reservation
+
+        return run_instances
+
+    yield replaced(InstanceBackend, "run_instances", wrap)
+
+
+def _check(instances: Instances) -> None:
+    from moto.ec2.exceptions import EC2ClientError
+
+    try:
+        instances.check()
+    except EmrctlError as error:
+        raise EC2ClientError("Unsupported", f"{error.message}. {error.hint}") from error
+
+
+def _public_key(backend: Any, name: str | None) -> str | None:
+    found = backend.key_pairs.get(name)
+    return found.public_key if found is not None else None
+
+
+def _asking(instances: Instances) -> Replacements:
+    """What RunInstances is asked for and moto does not look at."""
+    from moto.ec2.responses.instances import InstanceResponse
+
+    def wrap(original: Any) -> Any:
+        def run_instances(self: Any) -> Any:
+            answer = original(self)
+            market = "InstanceMarketOptions.SpotOptions.SpotInstanceType"
+            lasting = self._get_param(market) == "persistent"
+            for record in answer.result.instances:
+                if record.id in instances.kept:
+                    instances.kept[record.id].once = record.lifecycle == "spot" and not lasting
+            return answer
+
+        return run_instances
+
+    yield replaced(InstanceResponse, "run_instances", wrap)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What may be asked of instances: from which states, and in which it is so already."""
+
+    begin: Callable[[Instance], None]
+    states: Sequence[str]
+    already: Sequence[str]
+    participle: str
+
+
+def _changing(instances: Instances) -> Replacements:
+    from moto.ec2.models.instances import InstanceBackend
+
+    here = ("pending", "running", "stopping", "stopped")
+    changes = {
+        "start": Change(instances.start, ("stopped",), ("pending", "running"), "started"),
+        "stop": Change(instances.stop, ("running",), ("stopping", "stopped"), "stopped"),
+        "reboot": Change(instances.reboot, ("running",), (), "rebooted"),
+        "terminate": Change(instances.terminate, here, ("shutting-down", "terminated"), "ended"),
+    }
+    for name, change in changes.items():
+        yield replaced(InstanceBackend, f"{name}_instances", _followed(instances, change))
+
+
+def _followed(instances: Instances, change: Change) -> Callable[[Any], Any]:
+    """What wraps moto's change of instances so that the same happens to those that run."""
+
+    def wrap(original: Any) -> Any:
+        def changed(self: Any, instance_ids: list[str]) -> Any:
+            records = self.get_multi_instances_by_id(list(dict.fromkeys(instance_ids)))
+            ours = {one.id: instances.kept[one.id] for one in records if one.id in instances.kept}
+            idle = [one for one in ours.values() if one.state in change.already]
+            for one in ours.values():
+                _refuse(one, change)
+            asked = [one.id for one in records if ours.get(one.id) not in idle]
+            answer = list(original(self, asked)) if asked else []
+            for one in asked:
+                if one in ours:
+                    change.begin(ours[one])
+            return answer + [(one.record, copy.copy(one.record.instance_state)) for one in idle]
+
+        return changed
+
+    return wrap
+
+
+def _refuse(one: Instance, change: Change) -> None:
+    """EC2's error where that cannot be asked of the instance as it is."""
+    from moto.ec2.exceptions import EC2ClientError
+
+    name = one.record.id
+    if one.state not in (*change.states, *change.already):
+        what = f"The instance '{name}' is not in a state from which it can be {change.participle}."
+        raise EC2ClientError("IncorrectInstanceState", what)
+    if change.participle == "stopped" and one.once:
+        what = (
+            f"You can't stop the Spot Instance '{name}' because it is associated with a one-time "
+            "Spot Instance request. You can only stop Spot Instances associated with persistent "
+            "Spot Instance requests."
+        )
+        raise EC2ClientError("UnsupportedOperation", what)
+
+
+def _guarding(instances: Instances) -> Replacements:
+    """Security groups that change let in and keep out at once."""
+    from moto.ec2.models import EC2Backend
+
+    def wrap(original: Any) -> Any:
+        def changed(*arguments: Any, **options: Any) -> Any:
+            answer = original(*arguments, **options)
+            instances.review()
+            return answer
+
+        return changed
+
+    for name in (
+        *("authorize_security_group_ingress", "revoke_security_group_ingress"),
+        *("modify_security_group_rules", "modify_instance_security_groups"),
+        "modify_network_interface_attribute",
+    ):
+        owner = next(one for one in EC2Backend.__mro__ if name in one.__dict__)
+        yield replaced(owner, name, wrap)
+
+
+def _console(instances: Instances) -> Replacements:
+    from moto.core.responses import ActionResult
+    from moto.core.types import Base64EncodedString
+    from moto.core.utils import utcnow
+    from moto.ec2.responses.general import General
+
+    def wrap(original: Any) -> Any:
+        def get_console_output(self: Any) -> Any:
+            made = instances.kept.get(self._get_param("InstanceId"))
+            if made is None:
+                return original(self)
+            text = Base64EncodedString.from_raw_string(made.machine.console())
+            found = {"InstanceId": made.machine.id, "Timestamp": utcnow(), "Output": text}
+            return ActionResult(found)
+
+        return get_console_output
+
+    yield replaced(General, "get_console_output", wrap)
+
+
+def _names(instances: Instances) -> Replacements:
+    """Names of instances are their addresses: nobody here resolves Amazon's."""
+    from moto.ec2.models.instances import Instance as Record
+
+    def of(address: str) -> Callable[[Any], Any]:
+        def wrap(original: property) -> property:
+            def name(self: Any) -> Any:
+                if self.id in instances.kept:
+                    return getattr(self, address)
+                return original.__get__(self)
+
+            return property(name)
+
+        return wrap
+
+    yield replaced(Record, "private_dns_name", of("private_ip"))
+    yield replaced(Record, "public_dns_name", of("public_ip"))

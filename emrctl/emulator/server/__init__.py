@@ -1,0 +1,1 @@
+"""The emulator's process: HTTP server, authentication, state file, child processes."""

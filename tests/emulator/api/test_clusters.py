@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from emrctl.aws.target import Target
+from tests.emulator.conftest import Await, Emr, state
+from tests.emulator.fake import FakeLife
+
+
+def step(*args: str, name: str = "a") -> dict[str, Any]:
+    jar = {"Jar": "command-runner.jar", "Args": list(args)}
+    return {"Name": name, "ActionOnFailure": "CONTINUE", "HadoopJarStep": jar}
+
+
+def test_describe_cluster_gives_back_what_was_asked_for(
+    emr: Emr, request_body: dict[str, Any]
+) -> None:
+    asked = request_body | {
+        "ScaleDownBehavior": "TERMINATE_AT_INSTANCE_HOUR",
+        "LogEncryptionKmsKeyId": "arn:aws:kms:us-east-1:123456789012:key/a",
+        "OSReleaseLabel": "2023.6.20250115.0",
+        "EbsRootVolumeSize": 40,
+        "SecurityConfiguration": "secure",
+        "StepConcurrencyLevel": 3,
+        "Tags": [{"Key": "team", "Value": "cats"}],
+        "Configurations": [{"Classification": "spark", "Properties": {"a": "b"}}],
+        "AutoTerminationPolicy": {"IdleTimeout": 600},
+    }
+    cluster_id = emr.run_job_flow(**asked)["JobFlowId"]
+    found = emr.describe_cluster(ClusterId=cluster_id)["Cluster"]
+    for key in ("ScaleDownBehavior", "LogEncryptionKmsKeyId", "OSReleaseLabel"):
+        assert found[key] == asked[key]
+    for key in ("EbsRootVolumeSize", "SecurityConfiguration", "StepConcurrencyLevel"):
+        assert found[key] == asked[key]
+    assert found["Configurations"] == asked["Configurations"]
+    assert found["LogUri"] == "s3n://pets-logs/here/"
+    assert found["Ec2InstanceAttributes"]["IamInstanceProfile"] == "profile"
+    assert found["InstanceCollectionType"] == "INSTANCE_GROUP"
+    assert {"Key": "team", "Value": "cats"} in found["Tags"]
+    assert {"Key": "emrctl:local", "Value": "true"} in found["Tags"]
+    policy = emr.get_auto_termination_policy(ClusterId=cluster_id)["AutoTerminationPolicy"]
+    assert policy == {"IdleTimeout": 600}
+    assert [one["Id"] for one in emr.list_clusters()["Clusters"]] == [cluster_id]
+    assert emr.list_clusters(ClusterStates=["TERMINATED"])["Clusters"] == []
+
+
+def test_policies_are_kept_and_removed(emr: Emr, waiting: str) -> None:
+    assert "AutoTerminationPolicy" not in emr.get_auto_termination_policy(ClusterId=waiting)
+    limits = {"UnitType": "Instances", "MinimumCapacityUnits": 2, "MaximumCapacityUnits": 5}
+    policy = {"ComputeLimits": limits}
+    emr.put_managed_scaling_policy(ClusterId=waiting, ManagedScalingPolicy=policy)
+    found = emr.get_managed_scaling_policy(ClusterId=waiting)["ManagedScalingPolicy"]
+    assert found == policy
+    emr.remove_managed_scaling_policy(ClusterId=waiting)
+    assert "ManagedScalingPolicy" not in emr.get_managed_scaling_policy(ClusterId=waiting)
+    emr.put_auto_termination_policy(ClusterId=waiting, AutoTerminationPolicy={"IdleTimeout": 60})
+    emr.remove_auto_termination_policy(ClusterId=waiting)
+    assert "AutoTerminationPolicy" not in emr.get_auto_termination_policy(ClusterId=waiting)
+
+
+def test_flags_are_set_in_place(emr: Emr, waiting: str) -> None:
+    ids = [waiting]
+    emr.set_unhealthy_node_replacement(JobFlowIds=ids, UnhealthyNodeReplacement=True)
+    emr.set_visible_to_all_users(JobFlowIds=ids, VisibleToAllUsers=False)
+    emr.set_termination_protection(JobFlowIds=ids, TerminationProtected=True)
+    found = emr.describe_cluster(ClusterId=waiting)["Cluster"]
+    assert found["UnhealthyNodeReplacement"]
+    assert not found["VisibleToAllUsers"]
+    assert found["TerminationProtected"]
+    emr.set_termination_protection(JobFlowIds=ids, TerminationProtected=False)
+    emr.set_keep_job_flow_alive_when_no_steps(JobFlowIds=ids, KeepJobFlowAliveWhenNoSteps=False)
+
+
+def test_unknown_ids_are_invalid_requests(emr: Emr, waiting: str) -> None:
+    with pytest.raises(ClientError, match="Cluster id 'j-NONE' is not valid"):
+        emr.describe_cluster(ClusterId="j-NONE")
+    for ask in (emr.list_steps, emr.list_instances, emr.list_instance_groups):
+        with pytest.raises(ClientError, match="is not valid"):
+            ask(ClusterId="j-NONE")
+    with pytest.raises(ClientError, match="Step id is not valid"):
+        emr.describe_step(ClusterId=waiting, StepId="s-NONE")
+
+
+def test_what_is_not_there_is_said_at_once(emr: Emr, waiting: str) -> None:
+    with pytest.raises(ClientError, match="has no operation 'ListStudios'") as caught:
+        emr.list_studios()
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+    with pytest.raises(ClientError, match="mutually exclusive"):
+        emr.list_instance_fleets(ClusterId=waiting)
+
+
+def test_moto_s_own_operations_still_answer(emr: Emr) -> None:
+    assert "emr-7.5.0" in emr.list_release_labels()["ReleaseLabels"]
+    emr.create_security_configuration(Name="secure", SecurityConfiguration="{}")
+    assert emr.describe_security_configuration(Name="secure")["Name"] == "secure"
+    with pytest.raises(ClientError, match="not valid"):
+        emr.list_supported_instance_types(ReleaseLabel="emr-99.0.0")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"ReleaseLabel": ""}, "ReleaseLabel"),
+        ({"Instances": {"InstanceGroups": []}}, "InstanceGroups"),
+        ({"Instances": {"MasterInstanceType": "m5.xlarge", "Ec2SubnetId": "subnet-1"}}, "subnet"),
+        ({"Instances": {"MasterInstanceType": "t2.micro"}}, "t2.micro"),
+        ({"Instances": {"MasterInstanceType": "t3.large"}}, "does not take"),
+        (
+            {
+                "Instances": {
+                    "MasterInstanceType": "m5.xlarge",
+                    "EmrManagedMasterSecurityGroup": "sg-1",
+                }
+            },
+            "sg-1",
+        ),
+    ],
+)
+def test_a_cluster_that_cannot_be_is_refused(
+    emr: Emr, request_body: dict[str, Any], change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ClientError, match=message):
+        emr.run_job_flow(**(request_body | change))
+    assert emr.list_clusters()["Clusters"] == []
+
+
+def test_too_many_and_too_long_steps_are_refused(
+    emr: Emr, life: FakeLife, waiting: str, until: Await
+) -> None:
+    with pytest.raises(ClientError, match="10240 characters"):
+        emr.add_job_flow_steps(JobFlowId=waiting, Steps=[step("x" * 10_240)])
+    emr.add_job_flow_steps(JobFlowId=waiting, Steps=[step("x" * 10_000)])
+    life.pause = True
+    for _ in range(25):
+        emr.add_job_flow_steps(JobFlowId=waiting, Steps=[step("a")] * 10)
+    with pytest.raises(ClientError, match="Maximum number of active steps"):
+        emr.add_job_flow_steps(JobFlowId=waiting, Steps=[step("a")] * 10)
+    life.pause = False
+
+
+def test_steps_are_listed_newest_first_and_filtered(emr: Emr, waiting: str, until: Await) -> None:
+    ids: list[str] = []
+    for number in range(60):
+        added = emr.add_job_flow_steps(JobFlowId=waiting, Steps=[step("a", name=str(number))])
+        ids += added["StepIds"]
+    pages = emr.get_paginator("list_steps").paginate(ClusterId=waiting)
+    listed = [one["Id"] for page in pages for one in page["Steps"]]
+    assert listed == ids[::-1]
+    assert len(emr.list_steps(ClusterId=waiting)["Steps"]) == 50
+    two = emr.list_steps(ClusterId=waiting, StepIds=ids[:2])["Steps"]
+    assert {one["Id"] for one in two} == set(ids[:2])
+    until(lambda: state(emr, waiting), "WAITING")
+    assert emr.list_steps(ClusterId=waiting, StepStates=["PENDING"])["Steps"] == []
+
+
+def test_instances_are_filtered(emr: Emr, waiting: str) -> None:
+    def count(**wanted: Any) -> int:
+        return len(emr.list_instances(ClusterId=waiting, **wanted)["Instances"])
+
+    assert count() == 3
+    assert count(InstanceGroupTypes=["CORE"]) == 2
+    assert count(InstanceStates=["RUNNING"]) == 3
+    assert count(InstanceStates=["TERMINATED"]) == 0
+
+
+def test_fleets_are_groups_of_one_type(
+    emr: Emr, request_body: dict[str, Any], until: Await
+) -> None:
+    fleets = [
+        {
+            "InstanceFleetType": role,
+            "TargetOnDemandCapacity": count,
+            "InstanceTypeConfigs": [{"InstanceType": "m5.xlarge"}, {"InstanceType": "m5.2xlarge"}],
+        }
+        for role, count in (("MASTER", 1), ("CORE", 2))
+    ]
+    request_body["Instances"] = {"InstanceFleets": fleets, "KeepJobFlowAliveWhenNoSteps": True}
+    cluster_id = emr.run_job_flow(**request_body)["JobFlowId"]
+    until(lambda: state(emr, cluster_id), "WAITING")
+    found = emr.list_instance_fleets(ClusterId=cluster_id)["InstanceFleets"]
+    assert [one["ProvisionedOnDemandCapacity"] for one in found] == [1, 2]
+    with pytest.raises(ClientError, match="mutually exclusive"):
+        emr.list_instance_groups(ClusterId=cluster_id)
+
+
+def test_tags_come_and_go(emr: Emr, waiting: str) -> None:
+    emr.add_tags(ResourceId=waiting, Tags=[{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "2"}])
+    emr.remove_tags(ResourceId=waiting, TagKeys=["a"])
+    tags = emr.describe_cluster(ClusterId=waiting)["Cluster"]["Tags"]
+    assert {"Key": "b", "Value": "2"} in tags
+    assert all(tag["Key"] != "a" for tag in tags)
+
+
+def test_managed_security_groups_are_made_in_the_subnet_s_vpc(
+    emr: Emr, mocked: Target, request_body: dict[str, Any]
+) -> None:
+    subnet = mocked.client("ec2").describe_subnets()["Subnets"][0]["SubnetId"]
+    request_body["Instances"]["Ec2SubnetId"] = subnet
+    cluster_id = emr.run_job_flow(**request_body)["JobFlowId"]
+    found = emr.describe_cluster(ClusterId=cluster_id)["Cluster"]["Ec2InstanceAttributes"]
+    assert found["Ec2SubnetId"] == subnet
+    assert found["EmrManagedMasterSecurityGroup"].startswith("sg-")

@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import gzip
+import time
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from emrctl.aws.target import Target
+from emrctl.emulator.api import dispatch
+from tests.emulator.conftest import Await, Emr, state
+from tests.emulator.fake import FakeLife
+
+
+def add(emr: Emr, cluster_id: str, *args: str, action: str = "CONTINUE") -> str:
+    jar = {"Jar": "command-runner.jar", "Args": list(args)}
+    step = {"Name": args[0], "ActionOnFailure": action, "HadoopJarStep": jar}
+    return str(emr.add_job_flow_steps(JobFlowId=cluster_id, Steps=[step])["StepIds"][0])
+
+
+def status(emr: Emr, cluster_id: str, step_id: str) -> dict[str, Any]:
+    found = emr.describe_step(ClusterId=cluster_id, StepId=step_id)["Step"]["Status"]
+    return dict(found)
+
+
+def fails(args: list[str]) -> tuple[int, str, str]:
+    text = "Traceback (most recent call last):\n  File x\nValueError: no cats\nmore\n"
+    return (1, "", text) if args == ["fail"] else (0, "fine\n", "")
+
+
+def test_a_cluster_goes_through_its_states(
+    emr: Emr, request_body: dict[str, Any], until: Await
+) -> None:
+    began = time.monotonic()
+    cluster_id = emr.run_job_flow(**request_body)["JobFlowId"]
+    assert state(emr, cluster_id) in ("STARTING", "BOOTSTRAPPING", "WAITING")
+    until(lambda: state(emr, cluster_id), "WAITING")
+    assert time.monotonic() - began < 2
+    found = emr.describe_cluster(ClusterId=cluster_id)["Cluster"]["Status"]
+    assert "Code" not in found["StateChangeReason"]
+    assert "local" in found["StateChangeReason"]["Message"]
+    assert found["Timeline"]["ReadyDateTime"] >= found["Timeline"]["CreationDateTime"]
+
+
+def test_a_step_s_end_and_its_logs(
+    emr: Emr, life: FakeLife, mocked: Target, waiting: str, until: Await
+) -> None:
+    life.on_step = lambda args: (0, f"{args}\n", "warned\n")
+    step_id = add(emr, waiting, "run", "a b")
+    until(lambda: status(emr, waiting, step_id)["State"], "COMPLETED")
+    s3 = mocked.client("s3")
+    texts = {}
+    for name in ("controller", "stdout", "stderr"):
+        key = f"here/{waiting}/steps/{step_id}/{name}.gz"
+        texts[name] = gzip.decompress(s3.get_object(Bucket="pets-logs", Key=key)["Body"].read())
+    assert texts["stdout"] == b"['run', 'a b']\n"
+    assert texts["stderr"] == b"warned\n"
+    assert b"Step succeeded with exitCode 0 and took 0 seconds" in texts["controller"]
+
+
+def test_a_failed_step_says_why(emr: Emr, life: FakeLife, waiting: str, until: Await) -> None:
+    life.on_step = fails
+    step_id = add(emr, waiting, "fail")
+    until(lambda: status(emr, waiting, step_id)["State"], "FAILED")
+    details = status(emr, waiting, step_id)["FailureDetails"]
+    assert details["Reason"] == "Unknown Error."
+    assert details["Message"].endswith("ValueError: no cats")
+    assert details["LogFile"] == f"s3://pets-logs/here/{waiting}/steps/{step_id}/stderr.gz"
+    assert state(emr, waiting) == "WAITING"
+
+
+def test_steps_run_one_after_another_and_cancel_and_wait_cancels_the_rest(
+    emr: Emr, life: FakeLife, waiting: str, until: Await
+) -> None:
+    life.on_step, life.pause = fails, True
+    first, second, third = (
+        add(emr, waiting, name, action="CANCEL_AND_WAIT") for name in ("one", "fail", "three")
+    )
+    until(lambda: state(emr, waiting), "RUNNING")
+    assert [status(emr, waiting, one)["State"] for one in (second, third)] == ["PENDING"] * 2
+    life.pause = False
+    until(lambda: status(emr, waiting, third)["State"], "CANCELLED")
+    assert status(emr, waiting, first)["State"] == "COMPLETED"
+    assert status(emr, waiting, second)["State"] == "FAILED"
+    until(lambda: state(emr, waiting), "WAITING")
+
+
+def test_a_failed_step_ends_the_cluster_where_it_is_to(
+    emr: Emr, life: FakeLife, waiting: str, until: Await
+) -> None:
+    life.on_step = fails
+    add(emr, waiting, "fail", action="TERMINATE_CLUSTER")
+    until(lambda: state(emr, waiting), "TERMINATED_WITH_ERRORS")
+    found = emr.describe_cluster(ClusterId=waiting)["Cluster"]["Status"]
+    assert found["StateChangeReason"]["Code"] == "STEP_FAILURE"
+
+
+def test_protection_saves_the_cluster_from_its_steps(
+    emr: Emr, life: FakeLife, waiting: str, until: Await
+) -> None:
+    life.on_step = fails
+    emr.set_termination_protection(JobFlowIds=[waiting], TerminationProtected=True)
+    step_id = add(emr, waiting, "fail", action="TERMINATE_CLUSTER")
+    until(lambda: status(emr, waiting, step_id)["State"], "FAILED")
+    until(lambda: state(emr, waiting), "WAITING")
+    with pytest.raises(ClientError, match="termination protected"):
+        emr.terminate_job_flows(JobFlowIds=[waiting])
+    assert state(emr, waiting) == "WAITING"
+
+
+def test_steps_side_by_side(emr: Emr, life: FakeLife, waiting: str, until: Await) -> None:
+    life.pause = True
+    emr.modify_cluster(ClusterId=waiting, StepConcurrencyLevel=2)
+    ids = [add(emr, waiting, str(number)) for number in range(3)]
+    until(lambda: [status(emr, waiting, one)["State"] for one in ids].count("RUNNING"), 2)
+    assert status(emr, waiting, ids[2])["State"] == "PENDING"
+    with pytest.raises(ClientError, match="not allowed"):
+        add(emr, waiting, "x", action="CANCEL_AND_WAIT")
+    life.pause = False
+    until(lambda: status(emr, waiting, ids[2])["State"], "COMPLETED")
+
+
+def test_cancelling_ends_running_and_pending_steps(
+    emr: Emr, life: FakeLife, waiting: str, until: Await
+) -> None:
+    life.pause = True
+    running, pending = add(emr, waiting, "one"), add(emr, waiting, "two")
+    until(lambda: status(emr, waiting, running)["State"], "RUNNING")
+    answer = emr.cancel_steps(ClusterId=waiting, StepIds=[pending, running, "s-NONE"])
+    rows = answer["CancelStepsInfoList"]
+    assert [row["Status"] for row in rows] == ["SUBMITTED", "SUBMITTED", "FAILED"]
+    assert status(emr, waiting, pending)["State"] == "CANCELLED"
+    until(lambda: status(emr, waiting, running)["State"], "CANCELLED")
+    again = emr.cancel_steps(ClusterId=waiting, StepIds=[running])["CancelStepsInfoList"][0]
+    assert again["Reason"] == "Step is in state CANCELLED and cannot be cancelled."
+
+
+def test_terminating_interrupts_what_runs(
+    emr: Emr, life: FakeLife, mocked: Target, waiting: str, until: Await
+) -> None:
+    life.pause = True
+    running, pending = add(emr, waiting, "one"), add(emr, waiting, "two")
+    until(lambda: status(emr, waiting, running)["State"], "RUNNING")
+    emr.terminate_job_flows(JobFlowIds=[waiting])
+    assert state(emr, waiting) in ("TERMINATING", "TERMINATED")
+    until(lambda: state(emr, waiting), "TERMINATED")
+    assert status(emr, waiting, running)["State"] == "INTERRUPTED"
+    assert status(emr, waiting, pending)["State"] == "CANCELLED"
+    reason = emr.describe_cluster(ClusterId=waiting)["Cluster"]["Status"]["StateChangeReason"]
+    assert reason["Code"] == "USER_REQUEST"
+    states = {one["Status"]["State"] for one in emr.list_instances(ClusterId=waiting)["Instances"]}
+    assert states == {"TERMINATED"}
+    reservations = mocked.client("ec2").describe_instances()["Reservations"]
+    names = {one["State"]["Name"] for each in reservations for one in each["Instances"]}
+    assert names == {"terminated"}
+    with pytest.raises(ClientError, match="may not be modified"):
+        add(emr, waiting, "late")
+
+
+def test_a_cluster_that_need_not_stay_ends_after_its_steps(
+    emr: Emr, life: FakeLife, request_body: dict[str, Any], until: Await
+) -> None:
+    request_body["Instances"]["KeepJobFlowAliveWhenNoSteps"] = False
+    jar = {"Jar": "command-runner.jar", "Args": ["only"]}
+    request_body["Steps"] = [{"Name": "a", "ActionOnFailure": "CONTINUE", "HadoopJarStep": jar}]
+    cluster_id = emr.run_job_flow(**request_body)["JobFlowId"]
+    until(lambda: state(emr, cluster_id), "TERMINATED")
+    reason = emr.describe_cluster(ClusterId=cluster_id)["Cluster"]["Status"]["StateChangeReason"]
+    assert reason["Code"] == "ALL_STEPS_COMPLETED"
+    assert life.seen == [["only"]]
+
+
+def test_an_idle_cluster_ends_by_its_policy(
+    mocked: Target, request_body: dict[str, Any], until: Await
+) -> None:
+    with dispatch.install(FakeLife()) as service:
+        emr = mocked.client("emr")
+        cluster_id = emr.run_job_flow(**request_body)["JobFlowId"]
+        until(lambda: state(emr, cluster_id), "WAITING")
+        policy = {"IdleTimeout": 60}
+        emr.put_auto_termination_policy(ClusterId=cluster_id, AutoTerminationPolicy=policy)
+        cluster = service.cluster(cluster_id)
+        assert cluster.idle_since is not None
+        with cluster.changed:
+            cluster.idle_since -= 61
+            cluster.changed.notify_all()
+        until(lambda: state(emr, cluster_id), "TERMINATED")
+    assert "auto-termination" in cluster.message
+
+
+def test_a_failed_bootstrap_action_ends_the_cluster(
+    emr: Emr, life: FakeLife, mocked: Target, request_body: dict[str, Any], until: Await
+) -> None:
+    mocked.client("s3").create_bucket(Bucket="pets-logs")
+    life.failing_bootstrap = 1
+    cluster_id = emr.run_job_flow(**request_body)["JobFlowId"]
+    until(lambda: state(emr, cluster_id), "TERMINATED_WITH_ERRORS")
+    found = emr.describe_cluster(ClusterId=cluster_id)["Cluster"]["Status"]
+    assert found["StateChangeReason"]["Code"] == "BOOTSTRAP_FAILURE"
+    detail = found["ErrorDetails"][0]
+    assert detail["ErrorCode"] == "BOOTSTRAP_FAILURE_PRIMARY_WITH_NON_ZERO_CODE"
+    node = life.booted[0]
+    expected = f"On the master instance ({node}), bootstrap action 1 returned a non-zero"
+    assert detail["ErrorMessage"].startswith(expected)
+    key = f"here/{cluster_id}/node/{node}/bootstrap-actions/1/stderr.gz"
+    assert mocked.client("s3").get_object(Bucket="pets-logs", Key=key)
+
+
+def test_groups_grow_and_shrink(emr: Emr, life: FakeLife, waiting: str, until: Await) -> None:
+    core = emr.list_instance_groups(ClusterId=waiting)["InstanceGroups"][1]["Id"]
+
+    def running() -> int:
+        group = emr.list_instance_groups(ClusterId=waiting)["InstanceGroups"][1]
+        return int(group["RunningInstanceCount"])
+
+    for count in (4, 1):
+        change = {"InstanceGroupId": core, "InstanceCount": count}
+        emr.modify_instance_groups(InstanceGroups=[change])
+        until(running, count)
+    assert len(life.booted) == 5
+    assert len(life.left) == 3
+    added = emr.add_instance_groups(
+        JobFlowId=waiting,
+        InstanceGroups=[{"InstanceRole": "TASK", "InstanceType": "m5.xlarge", "InstanceCount": 1}],
+    )
+    found = emr.list_instances(ClusterId=waiting, InstanceGroupId=added["InstanceGroupIds"][0])[
+        "Instances"
+    ]
+    assert len(found) == 1

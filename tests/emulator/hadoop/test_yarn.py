@@ -1,0 +1,265 @@
+"""Steps on a real YARN: what they print, where their logs lie, how they are cancelled."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import requests
+
+from emrctl.aws.target import Target
+from emrctl.emulator.server import control, processes, state
+
+pytestmark = pytest.mark.yarn
+
+SMALL = (
+    *("--conf", "spark.dynamicAllocation.enabled=false", "--num-executors", "1"),
+    *("--executor-memory", "512m", "--driver-memory", "512m"),
+)
+Submit = Callable[..., str]
+ENDED = ("COMPLETED", "FAILED", "CANCELLED", "INTERRUPTED")
+
+MAIN = """
+import os, sys
+from pyspark.sql import SparkSession
+
+spark = SparkSession.builder.getOrCreate()
+where = lambda _: (os.environ["HOME"], os.popen("command -v python3").read().strip())
+print("TOTAL", spark.sparkContext.parallelize(range(1000), 2).map(lambda n: n * n).sum())
+print("ARGS", sys.argv[1:])
+print("NODE", spark.sparkContext.parallelize([1], 1).map(where).first())
+spark.range(10).write.mode("overwrite").parquet(sys.argv[-1])
+"""
+SLOW = """
+import time
+from pyspark.sql import SparkSession
+
+spark = SparkSession.builder.getOrCreate()
+print(spark.sparkContext.parallelize(range(10), 2).sum())
+time.sleep(300)
+"""
+
+
+@pytest.fixture
+def submit(local: Target, yarn_cluster: str) -> Submit:
+    s3, emr = local.client("s3"), local.client("emr")
+    for name, text in (("main.py", MAIN), ("slow.py", SLOW), ("events/", "")):
+        s3.put_object(Bucket="yarn-logs", Key=f"code/{name}", Body=text.encode())
+
+    def add(*args: str, jar: str = "command-runner.jar") -> str:
+        step = {
+            "Name": args[0],
+            "ActionOnFailure": "CONTINUE",
+            "HadoopJarStep": {"Jar": jar, "Args": list(args)},
+        }
+        return str(emr.add_job_flow_steps(JobFlowId=yarn_cluster, Steps=[step])["StepIds"][0])
+
+    return add
+
+
+def status(local: Target, cluster: str, step: str) -> dict[str, Any]:
+    found = local.client("emr").describe_step(ClusterId=cluster, StepId=step)["Step"]["Status"]
+    return dict(found)
+
+
+def wait(local: Target, cluster: str, step: str, *states: str) -> dict[str, Any]:
+    deadline = time.monotonic() + 180
+    while (found := status(local, cluster, step))["State"] not in (states or ENDED):
+        assert time.monotonic() < deadline, found
+        time.sleep(0.1)
+    return found
+
+
+def logs(local: Target, prefix: str) -> dict[str, str]:
+    s3 = local.client("s3")
+    found = {}
+    for one in s3.list_objects_v2(Bucket="yarn-logs", Prefix=prefix).get("Contents", []):
+        body = s3.get_object(Bucket="yarn-logs", Key=one["Key"])["Body"].read()
+        found[one["Key"].removeprefix(prefix)] = gzip.decompress(body).decode()
+    return found
+
+
+def yarn(info: state.EmulatorInfo, cluster: str, path: str) -> Any:
+    return json.loads(control.page(info, f"/emrctl/clusters/{cluster}/yarn/ws/v1/cluster/{path}"))
+
+
+def running(info: state.EmulatorInfo, cluster: str) -> list[str]:
+    found = yarn(info, cluster, "apps?states=RUNNING")["apps"] or {"app": []}
+    return [one["id"] for one in found["app"]]
+
+
+def test_a_cluster_mode_step(
+    local: Target, emulator: state.EmulatorInfo, yarn_cluster: str, submit: Submit
+) -> None:
+    odd = "ä b'c\n\"d $HOME"
+    events = ("--conf", "spark.eventLog.dir=s3://yarn-logs/code/events/")
+    line = ("spark-submit", "--deploy-mode", "cluster", *SMALL, *events)
+    step = submit(*line, "s3://yarn-logs/code/main.py", odd, "s3://yarn-logs/out/")
+    found = wait(local, yarn_cluster, step)
+    texts = logs(local, f"{yarn_cluster}/steps/{step}/")
+    assert found["State"] == "COMPLETED", texts["stderr.gz"][-3000:]
+    assert "waitProcessCompletion ended with exit code 0" in texts["controller.gz"]
+    containers = logs(local, f"{yarn_cluster}/containers/")
+    driver = next(t for k, t in containers.items() if k.endswith("_000001/stdout.gz"))
+    assert "TOTAL 332833500" in driver
+    assert repr([odd, "s3://yarn-logs/out/"]) in driver
+    # The executor ran on a node: with that node's home, and its Python before any other.
+    nodes = Path(emulator.home) / "clusters" / yarn_cluster / "nodes"
+    home, python = eval(driver.split("NODE ")[1].splitlines()[0])  # noqa: S307
+    assert Path(home).parent.parent == nodes
+    assert Path(python).parent.parent.parent.parent == nodes
+    written = local.client("s3").list_objects_v2(Bucket="yarn-logs", Prefix="out/")["Contents"]
+    assert any(one["Key"].endswith(".parquet") for one in written)
+    application = yarn(emulator, yarn_cluster, "apps")["apps"]["app"][0]
+    assert application["finalStatus"] == "SUCCEEDED"
+    secret = Path(emulator.credentials).read_text().split(" = ")[-1].strip()
+    objects = local.client("s3").list_objects_v2(Bucket="yarn-logs", Prefix="code/events/app")
+    key = objects["Contents"][0]["Key"]
+    event_log = local.client("s3").get_object(Bucket="yarn-logs", Key=key)["Body"].read()
+    assert b"SparkListenerApplicationEnd" in event_log
+    rules = (nodes.parent / "conf-rm/core-site.xml").read_text()
+    served = rules.split("RULE:[1:$1@$0](")[1].split(")")[0]
+    for text in (*texts.values(), *containers.values(), event_log.decode()):
+        assert secret not in text
+        assert served not in text
+
+
+def test_a_client_mode_step_and_its_failure(
+    local: Target, yarn_cluster: str, submit: Submit
+) -> None:
+    step = submit("spark-submit", *SMALL, "s3://yarn-logs/code/main.py", "s3://not-a-bucket/x")
+    found = wait(local, yarn_cluster, step)
+    assert found["State"] == "FAILED"
+    assert "Traceback" in found["FailureDetails"]["Message"]
+    assert "not-a-bucket" in found["FailureDetails"]["Message"]
+    assert found["FailureDetails"]["LogFile"].endswith(f"steps/{step}/stderr.gz")
+    texts = logs(local, f"{yarn_cluster}/steps/{step}/")
+    assert "TOTAL 332833500" in texts["stdout.gz"]
+
+
+def test_other_programs_and_scripts(local: Target, yarn_cluster: str, submit: Submit) -> None:
+    local.client("s3").put_object(Bucket="yarn-logs", Key="code/hi.sh", Body=b"echo hi $1; exit 4")
+    runner = "s3://us-east-1.elasticmapreduce/libs/script-runner/script-runner.jar"
+    script = submit("s3://yarn-logs/code/hi.sh", "you", jar=runner)
+    hadoop = submit("hadoop", "fs", "-ls", "s3://yarn-logs/code/")
+    absent = submit("s3-dist-cp", "--src", "a")
+    unknown = submit("nonesuch")
+    assert wait(local, yarn_cluster, script)["State"] == "FAILED"
+    texts = logs(local, f"{yarn_cluster}/steps/{script}/")
+    assert texts["stdout.gz"] == "hi you\n"
+    assert "exit code 4" in texts["controller.gz"]
+    assert wait(local, yarn_cluster, hadoop)["State"] == "COMPLETED"
+    assert "code/hi.sh" in logs(local, f"{yarn_cluster}/steps/{hadoop}/")["stdout.gz"]
+    for step in (absent, unknown):
+        assert wait(local, yarn_cluster, step)["State"] == "FAILED"
+        assert "127" in logs(local, f"{yarn_cluster}/steps/{step}/")["controller.gz"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "option"), [("cluster", "SEND_INTERRUPT"), ("client", "TERMINATE_PROCESS")]
+)
+def test_cancelling_ends_the_process_and_its_application(
+    local: Target,
+    emulator: state.EmulatorInfo,
+    yarn_cluster: str,
+    submit: Submit,
+    mode: str,
+    option: str,
+) -> None:
+    step = submit("spark-submit", "--deploy-mode", mode, *SMALL, "s3://yarn-logs/code/slow.py")
+    wait(local, yarn_cluster, step, "RUNNING")
+    deadline = time.monotonic() + 120
+    while not running(emulator, yarn_cluster) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    application = running(emulator, yarn_cluster)[0]
+    path = f"/emrctl/clusters/{yarn_cluster}/proxy/{application}/api/v1/applications"
+    _until(lambda: json.loads(control.page(emulator, path))[0]["id"] == application)
+    emr = local.client("emr")
+    emr.cancel_steps(ClusterId=yarn_cluster, StepIds=[step], StepCancellationOption=option)
+    assert wait(local, yarn_cluster, step)["State"] == "CANCELLED"
+    _until(lambda: not running(emulator, yarn_cluster))
+    assert processes.marked(processes.SCOPE_MARK, step) == []
+
+
+def _until(question: Callable[[], bool], timeout_s: float = 40.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        try:
+            if question():
+                return
+        except (OSError, ValueError):
+            pass  # the page is not there yet
+        time.sleep(0.2)
+    raise AssertionError("it never came true")
+
+
+def test_the_history_server_shows_what_ran(emulator: state.EmulatorInfo, yarn_cluster: str) -> None:
+    path = f"/emrctl/clusters/{yarn_cluster}/history/api/v1/applications"
+    assert isinstance(json.loads(control.page(emulator, path, timeout_s=60)), list)
+    clusters: Any = control.overview(emulator)["clusters"]
+    mine = next(one for one in clusters if one["id"] == yarn_cluster)
+    assert set(mine["urls"]) == {"yarn", "spark", "history"}
+    with requests.Session() as browser:
+        for name, said in (("yarn", "All Applications"), ("history", "History Server")):
+            page = browser.get(control.browser_url(emulator, mine["urls"][name]), timeout=60)
+            assert (page.status_code, said in page.text) == (200, True)
+
+
+def test_an_idle_cluster_is_small(emulator: state.EmulatorInfo, yarn_cluster: str) -> None:
+    daemons = [
+        one
+        for one in processes.marked(processes.CLUSTER_MARK, yarn_cluster)
+        if "HistoryServer" not in " ".join(one.cmdline())
+    ]
+    total = sum(one.memory_info().rss for one in daemons)
+    total += psutil.Process(emulator.pid).memory_info().rss
+    assert len(daemons) == 3
+    assert total < 1.5e9
+
+
+def test_a_cluster_grows_shrinks_and_leaves_nothing(
+    local: Target, emulator: state.EmulatorInfo
+) -> None:
+    emr, s3 = local.client("emr"), local.client("s3")
+    s3.create_bucket(Bucket="yarn-other")
+    s3.put_object(Bucket="yarn-other", Key="boot.sh", Body=b"echo booted on $EMRCTL_NODE_ROOT")
+    groups = [
+        {"InstanceRole": role, "InstanceType": "c4.xlarge", "InstanceCount": 1}
+        for role in ("MASTER", "CORE")
+    ]
+    script = {"Path": "s3://yarn-other/boot.sh", "Args": []}
+    cluster = emr.run_job_flow(
+        Name="other",
+        ReleaseLabel="emr-7.5.0",
+        LogUri="s3://yarn-other/",
+        BootstrapActions=[{"Name": "boot", "ScriptBootstrapAction": script}],
+        Instances={"InstanceGroups": groups, "KeepJobFlowAliveWhenNoSteps": True},
+    )["JobFlowId"]
+
+    def state_of() -> str:
+        return str(emr.describe_cluster(ClusterId=cluster)["Cluster"]["Status"]["State"])
+
+    def active() -> tuple[int, int]:
+        found = yarn(emulator, cluster, "metrics")["clusterMetrics"]
+        return found["activeNodes"], found["totalMB"]
+
+    _until(lambda: state_of() == "WAITING")
+    assert active() == (1, 5632)
+    core = emr.list_instance_groups(ClusterId=cluster)["InstanceGroups"][1]["Id"]
+    for count in (2, 1):
+        change = {"InstanceGroupId": core, "InstanceCount": count}
+        emr.modify_instance_groups(InstanceGroups=[change])
+        _until(lambda count=count: active() == (count, 5632 * count))  # type: ignore[misc]
+    emr.terminate_job_flows(JobFlowIds=[cluster])
+    assert state_of() in ("TERMINATING", "TERMINATED")
+    _until(lambda: state_of() == "TERMINATED")
+    assert processes.marked(processes.CLUSTER_MARK, cluster) == []
+    keys = [one["Key"] for one in s3.list_objects_v2(Bucket="yarn-other")["Contents"]]
+    assert sum("bootstrap-actions/1/stdout.gz" in key for key in keys) == 3
+    assert any("applications/hadoop-yarn/hadoop-hadoop-resourcemanager" in key for key in keys)

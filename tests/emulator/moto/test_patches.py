@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from emrctl.aws.target import Target
+from tests.emulator.fake import FakeLife
+
+
+def test_a_new_bucket_is_as_aws_makes_it(mocked: Target, life: FakeLife) -> None:
+    s3 = mocked.client("s3")
+    tags = [{"Key": "team", "Value": "cats & dogs"}, {"Key": "empty", "Value": ""}]
+    s3.create_bucket(Bucket="pets", CreateBucketConfiguration={"Tags": tags})
+    assert s3.get_bucket_tagging(Bucket="pets")["TagSet"] == tags
+    rules = s3.get_bucket_encryption(Bucket="pets")["ServerSideEncryptionConfiguration"]["Rules"]
+    assert rules[0]["ApplyServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    block = s3.get_public_access_block(Bucket="pets")["PublicAccessBlockConfiguration"]
+    assert all(block.values())
+
+
+def test_a_policy_that_demands_tls_does_not_lock_everybody_out(
+    mocked: Target, life: FakeLife
+) -> None:
+    s3 = mocked.client("s3")
+    s3.create_bucket(Bucket="pets")
+    statement = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": ["arn:aws:s3:::pets", "arn:aws:s3:::pets/*"],
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+    policy = {"Version": "2012-10-17", "Statement": [statement]}
+    s3.put_bucket_policy(Bucket="pets", Policy=json.dumps(policy))
+    s3.put_object(Bucket="pets", Key="a", Body=b"x")
+    assert s3.get_object(Bucket="pets", Key="a")["Body"].read() == b"x"
+    del statement["Condition"]
+    s3.put_bucket_policy(Bucket="pets", Policy=json.dumps(policy))
+    with pytest.raises(ClientError, match=r"403|AccessDenied"):
+        s3.get_object(Bucket="pets", Key="a")
+
+
+def test_lists_are_those_of_a_bucket_looked_at_whole(mocked: Target, life: FakeLife) -> None:
+    s3 = mocked.client("s3")
+    s3.create_bucket(Bucket="pets")
+    for key in ("a", "runs/1/x", "runs/1/y", "runs/2/x", "runs/gone", "runs.txt"):
+        s3.put_object(Bucket="pets", Key=key)
+    s3.delete_object(Bucket="pets", Key="runs/gone")
+
+    def listed(**asked: Any) -> list[str]:
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket="pets", **asked)
+        return [
+            found
+            for page in pages
+            for found in (
+                *(item["Key"] for item in page.get("Contents", ())),
+                *(item["Prefix"] for item in page.get("CommonPrefixes", ())),
+            )
+        ]
+
+    assert listed(Prefix="runs/") == ["runs/1/x", "runs/1/y", "runs/2/x"]
+    assert listed(Prefix="runs/", PaginationConfig={"PageSize": 1}) == listed(Prefix="runs/")
+    assert listed(Prefix="runs/", Delimiter="/") == ["runs/1/", "runs/2/"]
+    assert listed(Prefix="runs/1/x", StartAfter="runs/1/x") == []
+    assert listed(Prefix="none") == []
+    assert len(listed()) == 5
+
+
+def test_tags_are_not_written_while_others_read_them(mocked: Target, life: FakeLife) -> None:
+    from moto.ec2.models import ec2_backends
+
+    reading = threading.Event()
+
+    class Slow(dict[str, str]):
+        def items(self) -> Any:
+            for item in super().items():
+                reading.set()
+                time.sleep(0.05)  # in which moto's own EC2 writes, and this one fails
+                yield item
+
+    ec2 = mocked.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    ec2_backends["123456789012"]["us-east-1"].tags[vpc] = Slow(a="1", b="2")
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(ec2.describe_tags)
+        assert reading.wait(timeout=5)
+        ec2.create_tags(Resources=[vpc], Tags=[{"Key": "c", "Value": "3"}])
+        tags = {one["Key"] for one in read.result()["Tags"] if one["ResourceId"] == vpc}
+    assert tags == {"a", "b"}
+
+
+def test_managed_policies_can_be_attached(mocked: Target, life: FakeLife) -> None:
+    iam = mocked.client("iam")
+    iam.create_role(RoleName="emr", AssumeRolePolicyDocument="{}")
+    arn = "arn:aws:iam::aws:policy/service-role/AmazonEMRServicePolicy_v2"
+    iam.attach_role_policy(RoleName="emr", PolicyArn=arn)
+
+
+def test_moto_is_as_it_came_afterwards() -> None:
+    import moto.backends
+    from moto.emr.responses import ElasticMapReduceResponse
+
+    from emrctl.emulator.api import dispatch
+
+    before = (moto.backends.list_of_moto_modules, ElasticMapReduceResponse._dispatch)
+    with dispatch.install(FakeLife()):
+        assert moto.backends.list_of_moto_modules is not before[0]
+    assert (moto.backends.list_of_moto_modules, ElasticMapReduceResponse._dispatch) == before

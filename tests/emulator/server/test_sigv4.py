@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import datetime as dt
+import io
+import json
+import urllib.parse
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from emrctl.emulator.server.sigv4 import Guard
+
+KEY, SECRET, PORT = "AKIAABCDEFGHIJKLMNOP", "s3cr3t", 5555
+ENDPOINT = f"http://127.0.0.1:{PORT}"
+
+
+def application(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+    start("200 OK", [])
+    return [b"inside " + environ["wsgi.input"].read()]
+
+
+def ask(environ: dict[str, Any], **options: Any) -> tuple[str, bytes]:
+    seen: list[str] = []
+    guard = Guard(inner=application, access_key=KEY, secret_key=SECRET, port=PORT, **options)
+    body = guard(environ, lambda status, _headers: seen.append(status))
+    return seen[0], b"".join(body)
+
+
+def environ(request: AWSRequest, body: bytes = b"") -> dict[str, Any]:
+    prepared = request.prepare()
+    parts = urllib.parse.urlsplit(prepared.url)
+    raw = parts.path + (f"?{parts.query}" if parts.query else "")
+    found = {
+        "REQUEST_METHOD": prepared.method,
+        "RAW_URI": raw,
+        "PATH_INFO": urllib.parse.unquote(parts.path),
+        "QUERY_STRING": parts.query,
+        "CONTENT_LENGTH": str(len(body)),
+        "wsgi.input": io.BytesIO(body),
+        "HTTP_HOST": parts.netloc,
+    }
+    for name, value in prepared.headers.items():
+        raw_value: Any = value  # botocore's signers write text or bytes
+        text = raw_value.decode() if isinstance(raw_value, bytes) else str(raw_value)
+        key = name.upper().replace("-", "_")
+        plain = key in ("CONTENT_TYPE", "CONTENT_LENGTH")
+        found[key if plain else f"HTTP_{key}"] = text
+    return found
+
+
+def signed(
+    method: str = "GET",
+    path: str = "/pets/a%20b/%C3%A4%2Bc~d?list-type=2&prefix=a%2Fb",
+    body: bytes = b"",
+    signer: Any = S3SigV4Auth,
+    secret: str = SECRET,
+    service: str = "s3",
+    headers: dict[str, str] | None = None,
+) -> dict[str, Any]:
+    request = AWSRequest(method=method, url=ENDPOINT + path, data=body, headers=headers or {})
+    signer(Credentials(KEY, secret), service, "us-east-1").add_auth(request)
+    return environ(request, body)
+
+
+def test_what_its_user_signed_comes_in_with_its_body() -> None:
+    assert ask(signed("PUT", body=b"content")) == ("200 OK", b"inside content")
+
+
+def test_services_other_than_s3_sign_their_path_quoted_twice() -> None:
+    target = {"X-Amz-Target": "ElasticMapReduce.ListClusters"}
+    request = signed("POST", "/a%20b//c", b"{}", SigV4Auth, service="elasticmapreduce")
+    assert ask(request)[0] == "200 OK"
+    plain = signed("POST", "/", b"{}", SigV4Auth, service="elasticmapreduce", headers=target)
+    assert ask(plain) == ("200 OK", b"inside {}")
+
+
+def test_a_presigned_address_is_good_until_it_expires() -> None:
+    request = AWSRequest(method="GET", url=f"{ENDPOINT}/pets/ä?x=1", headers={})
+    S3SigV4QueryAuth(Credentials(KEY, SECRET), "s3", "us-east-1", expires=60).add_auth(request)
+    found = environ(request)
+    assert ask(dict(found))[0] == "200 OK"
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=90)
+    assert b"RequestTimeTooSkewed" in ask(dict(found), now=lambda: later)[1]
+
+
+def test_a_signature_is_good_for_a_quarter_of_an_hour() -> None:
+    for minutes in (-16, 16):
+        then = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=minutes)
+        assert ask(signed(), now=lambda then=then: then)[0] == "403 Forbidden"
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"HTTP_AUTHORIZATION": ""}, b"AccessDenied"),
+        ({"HTTP_AUTHORIZATION": "AWS4-HMAC-SHA256 Credential=x"}, b"IncompleteSignature"),
+        ({"HTTP_AUTHORIZATION": "Basic cm9vdDpyb290"}, b"AccessDenied"),
+        ({"RAW_URI": "/pets/other"}, b"SignatureDoesNotMatch"),
+        ({"QUERY_STRING": "list-type=2&prefix=b"}, b"SignatureDoesNotMatch"),
+        ({"REQUEST_METHOD": "DELETE"}, b"SignatureDoesNotMatch"),
+        ({"HTTP_X_AMZ_CONTENT_SHA256": "0" * 64}, b"SignatureDoesNotMatch"),
+        ({"HTTP_X_AMZ_DATE": "20200101T000000Z"}, b"RequestTimeTooSkewed"),
+        ({"HTTP_X_AMZ_DATE": "yesterday"}, b"AccessDenied"),
+    ],
+)
+def test_what_was_changed_on_its_way_stays_out(change: dict[str, str], code: bytes) -> None:
+    status, body = ask(signed() | change)
+    assert status == "403 Forbidden"
+    assert code in body
+
+
+def test_another_key_and_another_secret_stay_out() -> None:
+    assert b"SignatureDoesNotMatch" in ask(signed(secret="guess"))[1]
+    request = signed()
+    request["HTTP_AUTHORIZATION"] = request["HTTP_AUTHORIZATION"].replace(KEY, "AKIA" + "X" * 16)
+    assert b"InvalidClientTokenId" in ask(request)[1]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"HTTP_HOST": "evil.example:5555"},
+        {"HTTP_HOST": "127.0.0.1:5556"},
+        {"HTTP_HOST": "127.0.0.1.evil.example:5555"},
+        {"HTTP_HOST": ""},
+        {"HTTP_ORIGIN": "http://evil.example"},
+        {"HTTP_ORIGIN": "http://127.0.0.1:8000"},
+        {"HTTP_ORIGIN": "null"},
+        {"HTTP_SEC_FETCH_SITE": "cross-site"},
+        {"HTTP_SEC_FETCH_SITE": "same-site"},
+    ],
+)
+def test_web_pages_stay_out_even_with_a_signature(change: dict[str, str]) -> None:
+    assert ask(signed() | change)[0] == "403 Forbidden"
+
+
+def test_s3_control_names_the_account_before_the_host() -> None:
+    request = AWSRequest(method="GET", url=f"http://123456789012.127.0.0.1:{PORT}/v20180820/tags/a")
+    SigV4Auth(Credentials(KEY, SECRET), "s3", "us-east-1").add_auth(request)
+    assert ask(environ(request))[0] == "200 OK"
+
+
+def test_each_service_gets_errors_in_its_own_form() -> None:
+    request = signed(secret="guess") | {"HTTP_X_AMZ_TARGET": "ElasticMapReduce.ListClusters"}
+    body = json.loads(ask(request)[1])
+    assert body["__type"] == "SignatureDoesNotMatch"
+    assert body["Message"]
+    assert ask(signed("HEAD", secret="guess"))[1] == b""

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import configparser
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from emrctl.emulator.server import processes, state
+from emrctl.errors import UsageError, WaitTimeoutError
+
+
+def info(home: Path, **change: object) -> state.EmulatorInfo:
+    facts = {
+        "id": "e1",
+        "endpoint": "http://127.0.0.1:1",
+        "region": "us-east-1",
+        "pid": os.getpid(),
+        "started": processes.created(os.getpid()),
+        "home": str(home),
+        "credentials": str(home / "credentials"),
+        "token_file": str(home / "token"),
+    }
+    return state.EmulatorInfo(**(facts | change))  # type: ignore[arg-type]
+
+
+def test_what_is_written_is_read_and_only_by_its_owner(tmp_path: Path) -> None:
+    home = tmp_path / "local"
+    state.prepare_home(home)
+    state.write(info(home))
+    assert state.read(home) == info(home)
+    assert state.state_file(home).stat().st_mode & 0o777 == 0o600
+    assert home.stat().st_mode & 0o777 == 0o700
+    assert [path.name for path in home.iterdir()] == ["emulator.json"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": 1}', '{"unknown": 1}'])
+def test_a_broken_state_file_is_no_emulator(tmp_path: Path, text: str) -> None:
+    state.state_file(tmp_path).write_text(text)
+    assert state.read(tmp_path) is None
+
+
+def test_a_number_that_another_process_has_now_is_not_ours(tmp_path: Path) -> None:
+    assert info(tmp_path).alive
+    assert not info(tmp_path, started=1.0).alive
+    assert not info(tmp_path, pid=2**22 - 1).alive
+
+
+def test_secrets_are_new_each_time_and_lie_in_private_files(tmp_path: Path) -> None:
+    first, second = state.new_secrets(), state.new_secrets()
+    assert first != second
+    assert len(first.access_key) == 20
+    credentials, token = state.write_secrets(tmp_path, first)
+    for path in (credentials, token):
+        assert path.stat().st_mode & 0o777 == 0o600
+    parsed = configparser.ConfigParser(interpolation=None)
+    parsed.read(credentials)
+    assert parsed["default"]["aws_access_key_id"] == first.access_key
+    assert parsed["default"]["aws_secret_access_key"] == first.secret_key
+    state.write(info(tmp_path))
+    assert info(tmp_path).token == first.token
+    assert first.secret_key not in state.state_file(tmp_path).read_text()
+    state.forget(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_home_that_cannot_be_is_a_usage_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="cannot be written to") as caught:
+        state.prepare_home(tmp_path / "file" / "local")
+    assert "EMRCTL_HOME" in caught.value.hint
+
+
+def test_only_one_starts_or_stops_at_a_time(tmp_path: Path) -> None:
+    order: list[str] = []
+
+    def other() -> None:
+        with state.locked(tmp_path, timeout_s=5):
+            order.append("other")
+
+    with state.locked(tmp_path, timeout_s=1):
+        thread = threading.Thread(target=other)
+        thread.start()
+        late = state.locked(tmp_path, timeout_s=0.1)
+        with pytest.raises(WaitTimeoutError, match="starting or stopping"), late:
+            raise AssertionError
+        time.sleep(0.05)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "other"]

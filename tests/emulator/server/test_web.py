@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import io
+import json
+import time
+import urllib.parse
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from emrctl.emulator.server import web
+from emrctl.emulator.server.web import Answer, Pages
+
+TOKEN = "t0ken"
+
+
+@dataclass
+class Doors:
+    def status(self) -> dict[str, Any]:
+        return {"clusters": []}
+
+    def address(self, cluster_id: str, kind: str) -> str | None:
+        return "http://127.0.0.1:9" if (cluster_id, kind) == ("j-1", "yarn") else None
+
+    def cookie(self, address: str) -> str | None:
+        return 'hadoop.auth="x"' if address.startswith("http://127.0.0.1:9") else None
+
+
+def inner(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+    start("200 OK", [])
+    return [b"aws"]
+
+
+def get(path: str, method: str = "GET", **headers: str) -> tuple[str, dict[str, str], bytes]:
+    path, _, query = path.partition("?")
+    environ = {
+        "REQUEST_METHOD": method,
+        "PATH_INFO": path,
+        "QUERY_STRING": query,
+        "HTTP_HOST": "127.0.0.1:5555",
+        "wsgi.input": io.BytesIO(),
+        **headers,
+    }
+    seen: list[Any] = []
+    application = Pages(inner=inner, doors=Doors(), token=TOKEN, port=5555)
+    body = application(environ, lambda *answer: seen.append(answer))
+    status, answered = seen[0]
+    return status, dict(answered), b"".join(body)
+
+
+def test_all_else_is_handed_on() -> None:
+    assert get("/bucket/key")[2] == b"aws"
+
+
+def test_the_status_is_for_who_has_the_token() -> None:
+    assert get("/emrctl/status")[0] == "403 Forbidden"
+    assert get("/emrctl/status", HTTP_X_EMRCTL_TOKEN="wrong")[0] == "403 Forbidden"
+    status, _, body = get("/emrctl/status", HTTP_X_EMRCTL_TOKEN=TOKEN)
+    assert (status, json.loads(body)) == ("200 OK", {"clusters": []})
+
+
+@pytest.mark.parametrize(
+    "change", [{"HTTP_HOST": "evil.example:5555"}, {"HTTP_ORIGIN": "http://evil.example"}]
+)
+def test_the_token_does_not_help_a_web_page(change: dict[str, str]) -> None:
+    assert get("/emrctl/status", HTTP_X_EMRCTL_TOKEN=TOKEN, **change)[0] == "403 Forbidden"
+
+
+def test_nothing_can_be_posted() -> None:
+    assert get("/emrctl/status", "POST", HTTP_X_EMRCTL_TOKEN=TOKEN)[0].startswith("405")
+
+
+def test_unknown_pages_and_clusters_are_not_found() -> None:
+    for path in ("/emrctl/nothing", "/emrctl/clusters/j-2/yarn/", "/emrctl/clusters/j-1/shell/"):
+        assert get(path, HTTP_X_EMRCTL_TOKEN=TOKEN)[0].startswith("404")
+
+
+def test_a_cluster_s_page_is_asked_with_its_cookie(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str | None]] = []
+
+    def fetch(url: str, cookie: str | None) -> Answer:
+        asked.append((url, cookie))
+        return Answer("200 OK", {}, b"nodes")
+
+    monkeypatch.setattr(web, "fetch", fetch)
+    path = "/emrctl/clusters/j-1/yarn/ws/v1/cluster/apps?states=RUNNING"
+    assert get(path, HTTP_X_EMRCTL_TOKEN=TOKEN)[2] == b"nodes"
+    address = "http://127.0.0.1:9/ws/v1/cluster/apps?states=RUNNING"
+    assert asked == [(address, 'hadoop.auth="x"')]
+
+
+def test_a_page_that_does_not_answer_is_a_bad_gateway() -> None:
+    path = "/emrctl/clusters/j-1/yarn/cluster"
+    assert get(path, HTTP_X_EMRCTL_TOKEN=TOKEN)[0].startswith("502")
+
+
+def ui(to: str, until: int | None = None, token: str = TOKEN, **headers: str) -> Any:
+    stamp = str(until or int(time.time()) + 60)
+    query = {"to": to, "until": stamp, "ticket": web.ticket(token, to, stamp)}
+    return get(f"/emrctl/ui?{urllib.parse.urlencode(query)}", **headers)
+
+
+def test_a_ticket_gives_a_browser_the_cookie_under_both_names_of_this_machine() -> None:
+    to = "http://127.0.0.1:9/cluster"
+    status, headers, _ = ui(to, HTTP_SEC_FETCH_SITE="cross-site")
+    assert status == "302 Found"
+    assert headers["Set-Cookie"] == 'hadoop.auth="x"; Path=/; HttpOnly; SameSite=Lax'
+    assert headers["Location"].startswith("http://localhost:5555/emrctl/ui?")
+    assert TOKEN not in headers["Location"]
+    assert ui(to, HTTP_HOST="localhost:5555")[1]["Location"] == to
+
+
+def test_a_cluster_s_page_stands_for_the_server_behind_it() -> None:
+    here = "http://127.0.0.1:5555/emrctl/clusters/j-1/yarn"
+    assert ui(here, HTTP_HOST="localhost:5555")[1]["Location"] == "http://127.0.0.1:9"
+    assert ui(f"{here}x", HTTP_HOST="localhost:5555")[0] == "403 Forbidden"
+
+
+def test_tickets_expire_and_cannot_be_made_up() -> None:
+    to = "http://127.0.0.1:9/cluster"
+    assert ui(to, until=int(time.time()) - 1)[0] == "403 Forbidden"
+    assert ui(to, token="guess")[0] == "403 Forbidden"
+    assert ui("http://evil.example/")[0] == "403 Forbidden"
+    assert get("/emrctl/ui")[0] == "403 Forbidden"

@@ -1,0 +1,325 @@
+"""Nodes brought up side by side over real SSH, with scripts that need neither Java nor time."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from emrctl import bundled, paths, standalone
+from emrctl.aws.target import Target
+from emrctl.provision import Cluster, lifecycle
+from emrctl.remote import host_keys
+from emrctl.remote.errors import HostKeyError, NoKeyError
+from emrctl.remote.primary import Primary
+from emrctl.spec.ec2 import WorkersSpec
+from emrctl.standalone.errors import NodesFailedError
+from emrctl.standalone.parallel import Crew
+from emrctl.standalone.setup import brought_up
+from tests.remote import ways
+from tests.standalone.cluster import Standing
+
+Make = Callable[..., Standing]
+LIGHT = Path(__file__).with_name("light")
+
+
+@pytest.fixture(autouse=True)
+def light(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """emrctl's own scripts, but for those that would start Java."""
+    root = tmp_path / "bundled"
+    shutil.copytree(bundled.root() / "bootstrap", root / "bootstrap")
+    shutil.copytree(LIGHT, root / "bootstrap", dirs_exist_ok=True)
+    monkeypatch.setattr("emrctl.bundled.root", lambda: root)
+    return root / "bootstrap"
+
+
+def script(folder: Path, name: str, body: str) -> dict[str, str]:
+    path = folder / name
+    path.write_text(f"#!/usr/bin/env bash\nset -euo pipefail\n{textwrap.dedent(body)}")
+    return {name: str(path)}
+
+
+def up(one: Standing, scripts: dict[str, str] | None = None) -> None:
+    standalone.bring_up(one.project, one.target, one.cluster, scripts or {}, one.hear)
+
+
+def test_ten_workers_come_up_side_by_side_and_a_second_time_nothing_is_done(
+    make: Make, tmp_path: Path
+) -> None:
+    one = make(10, bootstrap=[{"script": "own.sh", "args": ["a word", "it's"]}])
+    own = script(tmp_path, "own.sh", 'sleep 2; printf "%s\\n" "$@" >~/words; echo twice >>~/times')
+    began = time.monotonic()
+    up(one, own)
+    took = time.monotonic() - began
+    assert took < 22, "eleven nodes one after another would need that long for their script alone"
+    assert one.lines("primary")[-1] == "the master has 10 workers"
+    for name in ("primary", *one.names()):
+        assert (one.root(name) / "words").read_text() == "a word\nit's\n"
+        assert "spark.sh: Spark 3.5.9 (not really)" in one.lines(name)
+
+    one.said.clear()
+    up(one, own)
+    for name in one.names():
+        assert one.lines(name) == ["standalone.sh: worker"]
+        assert (one.root(name) / "times").read_text() == "twice\n"
+    arguments = (one.root("worker-3") / "emrctl/arguments").read_text()
+    assert "--cores=4 --memory-mb=15360" in arguments
+    primary = one.cluster.nodes[0].private_ip
+    assert f"--master={primary}" in arguments
+
+
+def test_a_changed_script_or_argument_runs_again_and_nothing_else(
+    make: Make, tmp_path: Path
+) -> None:
+    one = make(1, bootstrap=[{"script": "own.sh"}])
+    up(one, script(tmp_path, "own.sh", "echo first >>~/times"))
+    up(one, script(tmp_path, "own.sh", "echo second >>~/times"))
+    assert (one.root("worker-1") / "times").read_text() == "first\nsecond\n"
+    one.spec["spark"] = "3.5.8"
+    up(one, script(tmp_path, "own.sh", "echo second >>~/times"))
+    assert (one.root("worker-1") / "times").read_text() == "first\nsecond\n"
+    assert (one.root("worker-1") / "emrctl/times").read_text() == "once\nonce\n"
+
+
+def test_our_own_scripts_take_arguments_and_may_call_each_other(make: Make, light: Path) -> None:
+    script(light, "ours.sh", 'echo "$1 $(ls "$(dirname "$0")"/python.sh | wc -l)"')
+    one = make(1, bootstrap=[{"script": "ours.sh", "args": ["hello"]}])
+    up(one, {"ours.sh": str(light / "ours.sh")})
+    assert "hello 1" in one.lines("worker-1")
+
+
+def test_the_node_that_fails_is_named_with_its_own_last_lines_and_up_goes_on(
+    make: Make, tmp_path: Path
+) -> None:
+    body = """
+        echo "on $EMRCTL_INSTANCE" >&2  # one stream: two arrive in whichever order
+        if [[ -e ~/bad ]]; then echo "out of luck" >&2; exit 4; fi
+        echo well >>~/times
+    """
+    one = make(2, bootstrap=[{"script": "own.sh"}])
+    own = script(tmp_path, "own.sh", body)
+    (one.root("worker-2") / "bad").touch()
+    with pytest.raises(NodesFailedError) as caught:
+        up(one, own)
+    bad = one.cluster.nodes[2]
+    assert caught.value.message == (
+        f"bootstrapping failed on worker-2:\n  worker-2 ({bad.id}): own.sh ended with exit code 4"
+        f"\n    on {bad.id}\n    out of luck"
+    )
+    assert list(caught.value.failures) == ["worker-2"]
+    assert "goes on where it stopped" in caught.value.hint
+    assert not any("the master has" in line for line in one.lines("primary"))
+
+    (one.root("worker-2") / "bad").unlink()
+    up(one, own)
+    for name in ("primary", "worker-1", "worker-2"):
+        assert (one.root(name) / "times").read_text() == "well\n"
+
+
+def test_a_worker_is_given_up_on_request_and_nothing_of_it_is_paid(
+    make: Make, tmp_path: Path
+) -> None:
+    one = make(2, bootstrap=[{"script": "own.sh"}])
+    script(tmp_path, "own.sh", "if [[ -e ~/bad ]]; then exit 4; fi")
+    (one.root("worker-1") / "bad").touch()
+    before = one.cluster
+
+    def at_work(*, give_up: bool) -> Cluster:
+        return lifecycle._at_work(
+            one.project, one.target, tmp_path, one.cluster, one.hear, give_up=give_up
+        )
+
+    with pytest.raises(NodesFailedError) as caught:
+        at_work(give_up=False)
+    assert "--give-up" in caught.value.hint
+    after = at_work(give_up=True)
+    assert [node.name for node in after.nodes] == ["primary", "worker-2"]
+    assert one.lines("worker-1")[-1].startswith("given up: own.sh ended with exit code 4")
+    assert one.nodes.described(before.nodes[1].id)["State"]["Name"] == "terminated"
+    (one.root("worker-2") / "bad").touch()
+    one.spec["bootstrap"] = [{"script": "own.sh", "args": ["again"]}]
+    with pytest.raises(NodesFailedError, match="worker-2"):  # the last one stays
+        at_work(give_up=True)
+    assert [node.name for node in one.cluster.nodes] == ["primary", "worker-2"]
+
+
+def test_a_full_disk_is_called_so(make: Make, tmp_path: Path) -> None:
+    one = make(1, bootstrap=[{"script": "own.sh"}])
+    own = script(tmp_path, "own.sh", "cat /dev/zero >/dev/full")
+    with pytest.raises(NodesFailedError, match="its disk is full") as caught:
+        up(one, own)
+    assert set(caught.value.failures) == {"primary", "worker-1"}
+    assert "larger root_gb" in caught.value.hint
+
+
+def test_a_port_that_does_not_answer_is_told_with_its_node(make: Make) -> None:
+    one = make(2)
+    lost = one.cluster.nodes[1]
+    nodes = tuple(
+        replace(node, public_ip="127.9.9.9") if node == lost else node for node in one.cluster.nodes
+    )
+    cluster = replace(one.cluster, nodes=nodes)
+    with (
+        pytest.raises(NodesFailedError) as caught,
+        Crew(one.target, cluster, one.hear, answer_s=0.5) as crew,
+    ):
+        brought_up(crew, one.project, {})
+    assert list(caught.value.failures) == ["worker-1"]
+    assert f"port {one.target.ssh_port} of 127.9.9.9 does not answer" in caught.value.message
+    assert "security group" in caught.value.hint
+    assert any("waiting until it answers" in line for line in one.lines("worker-1"))
+
+
+def test_workers_that_do_not_come_are_told_in_the_masters_words(make: Make, light: Path) -> None:
+    one = make(1)
+    text = (light / "standalone.sh").read_text()
+    bad = text.replace('echo "the master has $2 workers"', 'echo "0 of $2 workers came"; exit 1')
+    (light / "standalone.sh").write_text(bad)
+    with pytest.raises(NodesFailedError, match="waiting for workers failed on primary") as caught:
+        up(one)
+    assert "0 of 1 workers came" in caught.value.message
+
+
+def test_a_worker_that_is_gone_holds_up_nobody_who_drains_it(make: Make) -> None:
+    one = make(2)
+    fewer = one.project.model_copy(
+        update={"cluster": one.project.ec2.model_copy(update={"worker": WorkersSpec(count=1)})}
+    )
+    assert standalone.leaving(fewer, one.cluster) == ("worker-2",)
+    nodes = (*one.cluster.nodes[:2], replace(one.cluster.nodes[2], public_ip="127.9.9.9"))
+    cluster = replace(one.cluster, nodes=nodes)
+    with Crew(one.target, cluster, one.hear, answer_s=0.2) as crew:
+        standalone.drain(crew, crew.member("worker-2"))
+        standalone.drain(crew, crew.member("worker-1"))  # where no worker runs
+    assert any("not drained: port" in line for line in one.lines("worker-2"))
+    assert one.lines("worker-1") == []
+
+
+def test_a_host_key_that_changed_is_refused(make: Make) -> None:
+    import asyncssh
+
+    one = make(1)
+    other = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().split()
+    node = one.cluster.nodes[1]
+    host_keys.remember(node.id, host_keys.HostKey(type=other[0], text=other[1]))
+    with pytest.raises(HostKeyError, match=f"worker-1: the host key of {node.id} has changed"):
+        up(one)
+    assert not (one.root("worker-1") / "emrctl").exists()
+
+
+def test_a_key_that_is_on_another_machine_is_told(make: Make) -> None:
+    one = make(1)
+    paths.key_file(one.stack).unlink()
+    with pytest.raises(NoKeyError, match="the key of 'pets-main' is not on this machine") as caught:
+        up(one)
+    assert str(paths.key_file(one.stack)) in caught.value.hint
+
+
+class _Ssm:
+    """Session Manager, for which every node is there; it gives tokens to nobody's use."""
+
+    meta = SimpleNamespace(endpoint_url="https://ssm")
+
+    def describe_instance_information(self, **_: Any) -> dict[str, Any]:
+        return {"InstanceInformationList": [{"PingStatus": "Online"}]}
+
+    def start_session(self, **_: Any) -> dict[str, Any]:
+        return {"SessionId": "s", "TokenValue": "sesame", "StreamUrl": "wss://x"}
+
+
+def test_nodes_whose_ports_are_closed_come_up_by_sessions(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called = ways.plugin(tmp_path, monkeypatch)
+    monkeypatch.setenv("PLUGIN_LEADS_THERE", "1")
+    of = Target.client
+    clients = lambda target, name: _Ssm() if name == "ssm" else of(target, name)  # noqa: E731
+    monkeypatch.setattr(Target, "client", clients)
+    one = make(2, ssh="none", roles={"ssm": True})
+    up(one)
+    assert [one.lines(name)[-1] for name in one.names()] == ["standalone.sh: worker"] * 2
+    primary = Primary(one.target, one.cluster.id)
+    assert primary.run("true").code == 0
+    primary.close()
+    asked = [json.loads(json.loads(line)[0][4]) for line in called.read_text().splitlines()]
+    nodes = [*one.cluster.nodes, one.cluster.nodes[0]]  # once by the crew, once by itself
+    assert sorted(item["Target"] for item in asked) == sorted(node.id for node in nodes)
+    assert {item["Parameters"]["host"][0] for item in asked} == {n.private_ip for n in nodes}
+
+
+CLIENT = """
+import pickle, sys
+from emrctl import bundled, standalone
+root, project, target, cluster, own = pickle.load(open(sys.argv[1], "rb"))
+bundled.root = lambda: root
+standalone.bring_up(project, target, cluster, own, print)
+"""
+
+
+def test_a_client_killed_while_bootstrapping_leaves_what_a_second_one_goes_on_with(
+    make: Make, tmp_path: Path, light: Path
+) -> None:
+    """The first client is another process, killed outright while its nodes' script runs."""
+    one = make(2, bootstrap=[{"script": "first.sh"}, {"script": "second.sh"}])
+    own = script(tmp_path, "first.sh", "echo first >>~/times")
+    own |= script(tmp_path, "second.sh", "touch ~/begun; sleep 2; echo slow; echo second >>~/times")
+    asked = tmp_path / "asked"
+    asked.write_bytes(pickle.dumps((light.parent, one.project, one.target, one.cluster, own)))
+    client = subprocess.Popen([sys.executable, "-c", CLIENT, str(asked)])
+    end = time.monotonic() + 30
+    while not all((one.root(name) / "begun").exists() for name in ("primary", *one.names())):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    client.kill()
+    client.wait()
+    up(one, own)
+    for name in ("primary", *one.names()):
+        times = (one.root(name) / "times").read_text().split()
+        assert times.count("first") == 1
+        assert times[-1] == "second"
+    assert one.lines("primary")[-1] == "the master has 2 workers"
+
+
+def test_the_secret_is_the_same_on_all_nodes_and_stays(make: Make) -> None:
+    one = make(2)
+    up(one)
+    secrets = {(one.root(n) / "emrctl/secret").read_text() for n in ("primary", *one.names())}
+    assert len(secrets) == 1
+    up(one)
+    assert (one.root("worker-2") / "emrctl/secret").read_text() in secrets
+    assert (one.root("worker-2") / "emrctl/secret").stat().st_mode & 0o777 == 0o600
+    for node in ("primary", *one.names()):
+        assert not any(next(iter(secrets)) in line for line in one.lines(node))
+
+
+def test_commands_run_and_files_come_on_all_nodes(make: Make, tmp_path: Path) -> None:
+    one = make(2)
+    folder = tmp_path / "folder"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "a.sh").write_text("exit 3")
+    (folder / "a.sh").chmod(0o750)
+    (folder / "inner/b").write_bytes(b"\0" * 100_000)
+    with Crew(one.target, one.cluster, one.hear) as crew:
+        assert standalone.copy(crew, folder, "data/") == 2
+        assert standalone.copy(crew, folder / "a.sh", "data", ["worker-1"]) == 1
+        codes = standalone.exec_on(crew, "ls data; bash data/folder/a.sh")
+        assert codes == {"primary": 3, "worker-1": 3, "worker-2": 3}
+        assert standalone.exec_on(crew, "true", ["worker-2"]) == {"worker-2": 0}
+        with pytest.raises(NodesFailedError, match="could not be written"):
+            standalone.copy(crew, folder, "/proc/nowhere/")
+    assert one.lines("worker-1") == ["a.sh", "folder"]
+    assert one.lines("worker-2") == ["folder"]
+    got = one.root("worker-2") / "data/folder"
+    assert (got / "inner/b").stat().st_size == 100_000
+    assert (got / "a.sh").stat().st_mode & 0o777 == 0o750
