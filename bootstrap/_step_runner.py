@@ -1,7 +1,6 @@
-"""Running one step: its turn, its program, its end; and whether those who should, still do.
+"""Run one step: wait for its turn, run its program, record its result.
 
-A step whose runner was killed, or whose node was stopped, is known to be INTERRUPTED, and holds
-nobody else up.
+A step whose runner was killed, or whose node was stopped, becomes INTERRUPTED and leaves the queue.
 """
 
 from __future__ import annotations
@@ -17,91 +16,89 @@ import subprocess
 import time
 from typing import Any
 
-from _step_logs import Uploads
+from _step_logs import StepUploads
 from _steps import (
     FINAL,
     NODE,
     QUEUE,
     STEPS,
-    Doc,
-    alive,
-    cluster,
+    Document,
+    has_runner,
     leave_queue,
     now,
-    read,
+    read_cluster,
+    read_state,
     seconds_since,
-    write,
+    write_state,
 )
 
-LOOK_S, STARTS_S, GRACE_S = 0.2, 20.0, 15.0
+POLL_S, START_TIMEOUT_S, GRACE_S = 0.2, 20.0, 15.0
 SECRET = re.compile(
     r"secret|password|passwd|token|credential|access[._-]?key|api[._-]?key", re.IGNORECASE
 )
-STOPPED = "the primary was stopped, or the step's runner was ended"
+INTERRUPTED = "the primary was stopped, or the step's runner was killed"
 PR_SET_PDEATHSIG = 1
 
 
-class Runner:
-    """Runs one step, when those before it leave room."""
+class StepRunner:
+    """Runs one step when the queue has room for it."""
 
-    def __init__(self, id_: str) -> None:
-        self.id, self.folder = id_, STEPS / id_
-        self.state: Doc = read(id_) or {}
-        self.uploads = Uploads(id_)
+    def __init__(self, step_id: str) -> None:
+        self.id, self.folder = step_id, STEPS / step_id
+        self.state: Document = read_state(step_id) or {}
+        self.uploads = StepUploads(step_id)
         self.child: subprocess.Popen[bytes] | None = None
-        self.asked_to_end, self.told_to_end = 0.0, False
+        self.cancelled_at, self.terminating = 0.0, False
 
     def run(self) -> int:
-        """The step has ended, and S3 has what it left."""
+        """Run the step to its end and upload its logs."""
         with (self.folder / "lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            self.state = read(self.id) or self.state
-            if self.state["state"] in FINAL:  # given up before this process came to it
+            self.state = read_state(self.id) or self.state
+            if self.state["state"] in FINAL:  # ended before this process started
                 return 0
-            signal.signal(signal.SIGTERM, self.end_soon)
-            self.note(runner=os.getpid())
-            self.uploads.all(self.state)
-            self.conclude(*(self.ran() if self.waited() else self.broken_off()))
+            signal.signal(signal.SIGTERM, self._terminate)
+            self._update(runner=os.getpid())
+            self.uploads.upload(self.state)
+            self._finish(*(self._run_program() if self._wait_for_turn() else self._stopped()))
         return 0
 
-    def note(self, **changes: Any) -> None:
-        """The state has changed."""
-        self.state = write({**self.state, **changes})
+    def _update(self, **changes: Any) -> None:
+        self.state = write_state({**self.state, **changes})
 
-    def log(self, text: str) -> None:
-        """A line of the controller's log."""
+    def _log(self, text: str) -> None:
         with (self.folder / "controller").open("a", encoding="utf-8") as file:
             file.write(f"{now()} INFO {text}\n")
 
-    def end_soon(self, *_: object) -> None:
-        """This process is to end, as when its node is stopped: its step ends with it."""
-        self.told_to_end = True
+    def _terminate(self, *_: object) -> None:
+        """Handle SIGTERM, sent when the node is stopped: the step's program is ended too."""
+        self.terminating = True
 
     @property
-    def cancelled(self) -> bool:
-        """Whether the step is to end before it is done."""
-        return self.told_to_end or (self.folder / "cancel").exists()
+    def stopping(self) -> bool:
+        """Whether the step is cancelled or its node is stopping."""
+        return self.terminating or (self.folder / "cancel").exists()
 
-    def broken_off(self) -> tuple[str, str]:
-        """What a step is that was ended before it was done."""
+    def _stopped(self) -> tuple[str, str]:
+        """Return the final state and the reason of a step that did not run to its end."""
         if (self.folder / "cancel").exists():
-            return "CANCELLED", "cancelled" if self.child else "cancelled before it began"
-        return "INTERRUPTED", STOPPED
+            return "CANCELLED", "cancelled" if self.child else "cancelled before it started"
+        return "INTERRUPTED", INTERRUPTED
 
-    def waited(self) -> bool:
-        """Whether it is the step's turn; False where it was cancelled before."""
-        room = int(cluster().get("step_concurrency", 1))
-        while not self.cancelled:
-            if self.id in queue()[:room]:
+    def _wait_for_turn(self) -> bool:
+        """Wait until the step may run; return False if it is cancelled first."""
+        slots = int(read_cluster().get("step_concurrency", 1))
+        while not self.stopping:
+            if self.id in list_queue()[:slots]:
                 return True
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
         return False
 
-    def ran(self) -> tuple[str, str]:
-        """How the step's program ended."""
+    def _run_program(self) -> tuple[str, str]:
+        """Run the step's program; return the final state and the reason."""
         arguments = json.loads((self.folder / "command.json").read_text(encoding="utf-8"))
-        self.note(state="RUNNING", started=now())
-        self.log(f"startExec '{' '.join(hidden(arguments))}'")
+        self._update(state="RUNNING", started=now())
+        self._log(f"startExec '{' '.join(redact(arguments))}'")
         with (self.folder / "stdout").open("ab") as out, (self.folder / "stderr").open("ab") as err:
             self.child = subprocess.Popen(
                 ["bash", "-c", '. "$0/env.sh" && exec "$@"', str(NODE), *arguments],
@@ -111,97 +108,99 @@ class Runner:
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
-                preexec_fn=end_with_parent,  # noqa: PLW1509 - no thread runs yet
+                preexec_fn=exit_with_parent,  # noqa: PLW1509 - no other thread is running yet
             )
-        self.uploads.begin(lambda: self.state)
-        code = self.watched(self.child)
-        self.note(exit_code=code)
-        self.log(f"waitProcessCompletion ended with exit code {code}")
-        if self.cancelled:
-            return self.broken_off()
+        self.uploads.start(lambda: self.state)
+        code = self._wait_for_exit(self.child)
+        self._update(exit_code=code)
+        self._log(f"waitProcessCompletion ended with exit code {code}")
+        if self.stopping:
+            return self._stopped()
         return ("COMPLETED", "") if code == 0 else ("FAILED", f"exit code {code}")
 
-    def watched(self, child: subprocess.Popen[bytes]) -> int:
-        """The program's exit code, as a shell would say it."""
+    def _wait_for_exit(self, child: subprocess.Popen[bytes]) -> int:
+        """Return the program's exit code, 128 + signal number if it was killed."""
         while (code := child.poll()) is None:
-            if self.cancelled:
-                self.press(child)
-            time.sleep(LOOK_S)
-        with contextlib.suppress(OSError):  # what it left behind in its group
+            if self.stopping:
+                self._stop_program(child)
+            time.sleep(POLL_S)
+        with contextlib.suppress(OSError):  # kill what it left running in its group
             os.killpg(child.pid, signal.SIGKILL)
         return code if code >= 0 else 128 - code
 
-    def press(self, child: subprocess.Popen[bytes]) -> None:
-        """The program is asked to end, and made to once it had time for its event log."""
-        first = not self.asked_to_end
-        self.asked_to_end = self.asked_to_end or time.monotonic()
-        if first and not self.told_to_end:
-            self.note(state="CANCEL_PENDING")
-        late = time.monotonic() - self.asked_to_end > GRACE_S
+    def _stop_program(self, child: subprocess.Popen[bytes]) -> None:
+        """Send SIGTERM, and SIGKILL once the program had time to write its event log."""
+        first = not self.cancelled_at
+        self.cancelled_at = self.cancelled_at or time.monotonic()
+        if first and not self.terminating:
+            self._update(state="CANCEL_PENDING")
+        late = time.monotonic() - self.cancelled_at > GRACE_S
         if first or late:
             with contextlib.suppress(OSError):
                 os.killpg(child.pid, signal.SIGKILL if late else signal.SIGTERM)
 
-    def conclude(self, final: str, reason: str) -> None:
-        """All is on S3, the executors' logs too, before anybody sees that the step has ended."""
+    def _finish(self, final: str, reason: str) -> None:
+        """Upload everything, executor logs included, before the final state becomes visible."""
         self.uploads.stop()
         leave_queue(self.id)
         state = {**self.state, "state": final, "ended": now(), "reason": reason}
-        self.log(f"Step is {final} {reason}".rstrip())
-        self.uploads.all(state)
-        self.state = write(state)
+        self._log(f"Step is {final} {reason}".rstrip())
+        self.uploads.upload(state)
+        self.state = write_state(state)
 
 
-def end_with_parent() -> None:
-    """A program whose runner is killed ends as well: nobody would see how it goes on."""
+def exit_with_parent() -> None:
+    """Terminate the program if its runner is killed, as nothing would record its result."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def hidden(arguments: list[str]) -> list[str]:
-    """The arguments with the values of secrets left out."""
-    found = []
+def redact(arguments: list[str]) -> list[str]:
+    """Return the arguments with the values of secrets replaced."""
+    redacted = []
     for item in arguments:
         key, equals, _ = item.partition("=")
-        found.append(f"{key}=*********(redacted)" if equals and SECRET.search(key) else item)
-    return found
+        redacted.append(f"{key}=*********(redacted)" if equals and SECRET.search(key) else item)
+    return redacted
 
 
-def queue() -> list[str]:
-    """Steps that wait or run, in their order; those whose runner was killed are out of it."""
-    found = []
+def list_queue() -> list[str]:
+    """Return the steps that wait or run, in order; drop those whose runner was killed."""
+    step_ids = []
     for name in sorted(path.name for path in QUEUE.iterdir()):
-        id_ = name.partition("-")[2]
-        state = read(id_)
-        if state is None or checked(state)["state"] in FINAL:
-            leave_queue(id_)
+        step_id = name.partition("-")[2]
+        state = read_state(step_id)
+        if state is None or refresh_state(state)["state"] in FINAL:
+            leave_queue(step_id)
         else:
-            found.append(id_)
-    return found
+            step_ids.append(step_id)
+    return step_ids
 
 
-def running() -> bool:
-    """Whether any step runs now; nothing is written and nobody is asked."""
-    ids = [path.name.partition("-")[2] for path in QUEUE.iterdir()]
-    return any((read(id_) or {}).get("state") == "RUNNING" and alive(id_) for id_ in ids)
+def any_running() -> bool:
+    """Return whether a step is running; writes nothing."""
+    step_ids = [path.name.partition("-")[2] for path in QUEUE.iterdir()]
+    return any(
+        (read_state(one) or {}).get("state") == "RUNNING" and has_runner(one) for one in step_ids
+    )
 
 
-def checked(state: Doc) -> Doc:
-    """The state; INTERRUPTED where nobody runs the step any more."""
+def refresh_state(state: Document) -> Document:
+    """Return the state, changed to INTERRUPTED if the step's runner is gone."""
     if state["state"] in FINAL:
         return state
-    begun = "runner" in state or seconds_since(state["created"]) > STARTS_S
-    if not begun or alive(state["id"]):
+    runner_expected = "runner" in state or seconds_since(state["created"]) > START_TIMEOUT_S
+    if not runner_expected or has_runner(state["id"]):
         return state
-    state = read(state["id"]) or state  # it may just have ended
+    state = read_state(state["id"]) or state  # it may have ended in the meantime
     if state["state"] in FINAL:
         return state
-    return ended(state, "INTERRUPTED", STOPPED)
+    return end_step(state, "INTERRUPTED", INTERRUPTED)
 
 
-def ended(state: Doc, final: str, reason: str) -> Doc:
-    """The step has ended without its runner; S3 knows as well."""
-    state = write({**state, "state": final, "ended": now(), "reason": reason})
+def end_step(state: Document, final: str, reason: str) -> Document:
+    """Record and upload the end of a step that has no runner."""
+    state = write_state({**state, "state": final, "ended": now(), "reason": reason})
     leave_queue(state["id"])
-    Uploads(state["id"]).all(state)
+    StepUploads(state["id"]).upload(state)
     return state

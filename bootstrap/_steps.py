@@ -1,7 +1,7 @@
-"""Steps as folders of the primary: what is written of them, and who holds them.
+"""Step records on the primary of a standalone cluster.
 
-A step is a folder `steps/<id>` below EMRCTL_NODE (default ~/emrctl): state.json, stdout, stderr,
-controller. Who runs a step holds a lock on its folder as long as it lives.
+A step is a folder `steps/<id>` below EMRCTL_NODE (default ~/emrctl) with state.json, stdout, stderr
+and controller. The process that runs a step holds a lock on its folder until it exits.
 """
 
 from __future__ import annotations
@@ -20,47 +20,48 @@ STEPS, QUEUE = NODE / "steps", NODE / "queue"
 LOGS = ("controller", "stdout", "stderr")
 FINAL = {"COMPLETED", "FAILED", "CANCELLED", "INTERRUPTED"}
 
-Doc = dict[str, Any]
+Document = dict[str, Any]
 
 
-def cluster() -> Doc:
-    """What the primary knows of its cluster."""
+def read_cluster() -> Document:
+    """Return cluster.json, which describes the cluster; empty if the file does not exist."""
     with contextlib.suppress(FileNotFoundError):
-        found: Doc = json.loads((NODE / "cluster.json").read_text(encoding="utf-8"))
-        return found
+        cluster: Document = json.loads((NODE / "cluster.json").read_text(encoding="utf-8"))
+        return cluster
     return {}
 
 
-def read(id_: str) -> Doc | None:
-    """The step's state as it was written last; None where there is no such step."""
+def read_state(step_id: str) -> Document | None:
+    """Return the step's state as last written; None if there is no such step."""
     try:
-        found: Doc = json.loads((STEPS / id_ / "state.json").read_text(encoding="utf-8"))
+        text = (STEPS / step_id / "state.json").read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
-    return found
+    state: Document = json.loads(text)
+    return state
 
 
-def write(state: Doc) -> Doc:
-    """The step's state is written, whole or not at all."""
-    aside = STEPS / state["id"] / f"state.{os.getpid()}"
-    aside.write_text(json.dumps(state), encoding="utf-8")
-    aside.replace(STEPS / state["id"] / "state.json")
+def write_state(state: Document) -> Document:
+    """Write the step's state atomically and return it."""
+    temporary = STEPS / state["id"] / f"state.{os.getpid()}"
+    temporary.write_text(json.dumps(state), encoding="utf-8")
+    temporary.replace(STEPS / state["id"] / "state.json")
     return state
 
 
 def now() -> str:
-    """The time, as state.json has it."""
+    """Return the time in the format of state.json: ISO 8601, UTC, milliseconds."""
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
 
 
 def seconds_since(moment: str) -> float:
-    """How long ago that was."""
+    """Return the seconds since a time in the format of `now`."""
     return time.time() - datetime.fromisoformat(moment).timestamp()
 
 
-def alive(id_: str) -> bool:
-    """Whether somebody runs the step, or is about to."""
-    with (STEPS / id_ / "lock").open("a") as file:
+def has_runner(step_id: str) -> bool:
+    """Return whether a process runs the step: it holds the step's lock."""
+    with (STEPS / step_id / "lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -68,8 +69,8 @@ def alive(id_: str) -> bool:
     return False
 
 
-def leave_queue(id_: str) -> None:
-    """The step holds up nobody."""
-    for entry in QUEUE.glob(f"*-{id_}"):
+def leave_queue(step_id: str) -> None:
+    """Remove the step from the queue."""
+    for entry in QUEUE.glob(f"*-{step_id}"):
         with contextlib.suppress(FileNotFoundError):
             entry.unlink()

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# A program of a node that is kept running: by systemd where that runs, else by a loop of its own.
+# Keep a program of a node running: as a systemd unit, or in a loop if systemd is not running.
 #
-#   daemon.sh start NAME PROGRAM     PROGRAM (a bash script) runs, and again whenever it ends
-#   daemon.sh restart NAME PROGRAM   the same, begun anew where it ran already
-#   daemon.sh stop NAME              it has ended, with all that it started
-#   daemon.sh status NAME            exit code 0 where it is kept running
-#   daemon.sh signal NAME SIGNAL     the program itself has got the signal
+#   daemon.sh start NAME PROGRAM     run PROGRAM (a bash script), and again whenever it exits
+#   daemon.sh restart NAME PROGRAM   the same, but stop it first if it is running
+#   daemon.sh stop NAME              stop it and all processes that it started
+#   daemon.sh status NAME            exit with 0 if it is kept running
+#   daemon.sh signal NAME SIGNAL     send a signal to the program itself
 #
-# With systemd it is the unit emrctl-NAME, enabled: it comes back after a reboot, a stop and a start.
-# EMRCTL_NODE: where logs and process ids are kept (default ~/emrctl).
-# DAEMON_SH_UNITS: where units are put (default /etc/systemd/system, where systemd runs).
-# DAEMON_SH_PAUSE_S: seconds before it is begun again (default 2).
+# The systemd unit emrctl-NAME is enabled: it starts again after a reboot of the node.
+# EMRCTL_NODE: the folder of logs and process ids (default ~/emrctl).
+# DAEMON_SH_UNITS: the folder of units (default /etc/systemd/system, if systemd is running).
+# DAEMON_SH_PAUSE_S: seconds before a restart (default 2).
 set -euo pipefail
 
 usage() {
@@ -23,22 +23,22 @@ name=${2:-}
 [[ -n $verb && $name =~ ^[a-z]+$ ]] || usage
 node=${EMRCTL_NODE:-$HOME/emrctl}
 log=$node/log/$name.log
-own=$node/run/$name.pid
+pid_file=$node/run/$name.pid
 unit=emrctl-$name
 self=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/$(basename "${BASH_SOURCE[0]}")
 mkdir -p "$node/log" "$node/run"
 
-systemd() { # an emulated node has none of its own, whatever the machine has
+systemd() { # an emulated node has none, even if the machine has
   [[ -n ${DAEMON_SH_UNITS:-} ]] || [[ -d /run/systemd/system && -z ${EMRCTL_NODE_ROOT:-} ]]
 }
 as_root() { if [[ $EUID -eq 0 ]]; then "$@"; else sudo -n "$@"; fi; }
 
-# --- by systemd -----------------------------------------------------------------------------------
+# --- with systemd ---------------------------------------------------------------------------------
 
 unit_file() { # PROGRAM
   cat <<UNIT
 [Unit]
-Description=emrctl: $name of Spark
+Description=emrctl: Spark $name
 After=network-online.target
 Wants=network-online.target
 
@@ -57,11 +57,11 @@ UNIT
 }
 
 with_systemd() {
-  local place=${DAEMON_SH_UNITS:-/etc/systemd/system}/$unit.service
+  local file=${DAEMON_SH_UNITS:-/etc/systemd/system}/$unit.service
   case $verb in
     start | restart)
-      if [[ $(unit_file "$program") != "$(cat "$place" 2>/dev/null)" ]]; then
-        unit_file "$program" | as_root tee "$place" >/dev/null
+      if [[ $(unit_file "$program") != "$(cat "$file" 2>/dev/null)" ]]; then
+        unit_file "$program" | as_root tee "$file" >/dev/null
         as_root systemctl daemon-reload
         as_root systemctl enable --quiet "$unit"
       fi
@@ -73,15 +73,15 @@ with_systemd() {
   esac
 }
 
-# --- by a loop ------------------------------------------------------------------------------------
+# --- with a loop ----------------------------------------------------------------------------------
 
-kept() { # the loop's process id, where it runs: another process may have got its number since
+loop_pid() { # of the running loop; the file's number may belong to another process by now
   local pid
-  pid=$(cat "$own" 2>/dev/null) && [[ -n $pid ]] \
+  pid=$(cat "$pid_file" 2>/dev/null) && [[ -n $pid ]] \
     && { tr '\0' ' ' <"/proc/$pid/cmdline"; } 2>/dev/null | grep -qF "$self loop $name " && echo "$pid"
 }
 
-keep() { # PROGRAM: until TERM
+run_loop() { # PROGRAM: until SIGTERM
   local child=
   trap 'kill -TERM "$child" 2>/dev/null; wait "$child" 2>/dev/null; exit 0' TERM
   while true; do
@@ -89,49 +89,49 @@ keep() { # PROGRAM: until TERM
     child=$!
     echo "$child" >"$node/run/$name.child"
     wait "$child" || true
-    echo "daemon.sh: $name ended at $(date -u +%FT%TZ): beginning it again" >&2
+    echo "daemon.sh: $name exited at $(date -u +%FT%TZ); restarting it" >&2
     sleep "${DAEMON_SH_PAUSE_S:-2}" &
     child=$!
     wait "$child" || true
   done
 }
 
-lives() { # GROUP: whether any of its processes does; what nobody has waited for yet does not
+is_alive() { # GROUP: whether it has any process other than zombies
   local file stat state group
   for file in /proc/[0-9]*/stat; do
     { read -r stat <"$file"; } 2>/dev/null || continue
-    # After the name, in which there may be anything: state, parent, group.
+    # The fields after the name, which may contain anything, are: state, parent, group.
     read -r state _ group _ <<<"${stat##*) }"
     [[ $group != "$1" || $state == Z ]] || return 0
   done
   return 1
 }
 
-end() {
+stop_loop() {
   local pid
-  pid=$(kept) || return 0
-  kill -TERM -- "-$pid" 2>/dev/null || true # a script's own commands hear nothing of its end
+  pid=$(loop_pid) || return 0
+  kill -TERM -- "-$pid" 2>/dev/null || true # the group: a script does not forward the signal
   for _ in $(seq 100); do
-    lives "$pid" || break
+    is_alive "$pid" || break
     sleep 0.1
   done
   kill -KILL -- "-$pid" 2>/dev/null || true
-  rm -f "$own" "$node/run/$name.child"
+  rm -f "$pid_file" "$node/run/$name.child"
 }
 
 with_loop() {
   case $verb in
     start | restart)
-      if kept >/dev/null; then
+      if loop_pid >/dev/null; then
         [[ $verb == restart ]] || return 0
-        end
+        stop_loop
       fi
-      # Of a session of its own, with none of the caller's files: it outlives the connection.
+      # In its own session, without the caller's files, so that it outlives the connection.
       setsid nohup bash "$self" loop "$name" "$program" >>"$log" 2>&1 </dev/null &
-      echo "$!" >"$own"
+      echo "$!" >"$pid_file"
       ;;
-    stop) end ;;
-    status) kept >/dev/null ;;
+    stop) stop_loop ;;
+    status) loop_pid >/dev/null ;;
     signal) kill -s "$signal" "$(cat "$node/run/$name.child")" ;;
   esac
 }
@@ -141,8 +141,8 @@ case $verb in
   signal) signal=${3:?$(usage)} ;;
   stop | status) ;;
   loop)
-    echo $$ >"$own"
-    keep "$3"
+    echo $$ >"$pid_file"
+    run_loop "$3"
     ;;
   *) usage ;;
 esac

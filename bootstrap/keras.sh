@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Keras with TensorFlow for CPUs on a node, for `features --extractor vgg16` and its like.
+# Install Keras with TensorFlow for CPUs on a node, for jobs such as `features --extractor vgg16`.
 #
 #   keras.sh [PYTHON] [--PIP-OPTION=VALUE…]
 #
-#   PYTHON    python3.11 (default): EMR 7 has it beside its 3.9, which is too old for Keras 3. Give
-#             the step the same one: --conf spark.pyspark.python=python3.11
-#   options   go to pip as they are: --no-index --find-links=/mnt/wheels
+#   PYTHON    python3.11 (default): EMR 7 has it besides 3.9, which is too old for Keras 3. Use the
+#             same Python in the step: --conf spark.pyspark.python=python3.11
+#   options   passed to pip: --no-index --find-links=/mnt/wheels
 #
-# The wheels need about 1.5 GB below the Python's site-packages and as much in pip's temporary
-# folder while they are unpacked: ask for a root volume of 30 GB (EBS root volume size) on EMR. The
-# temporary folder is moved to the largest mount there is, since /tmp of a node is often small.
+# The packages need about 1.5 GB in site-packages, and as much in pip's temporary folder during the
+# installation: set cluster.root_volume_gb to 30 on EMR. The temporary folder is on /mnt1 or /mnt if
+# they exist, because /tmp of a node is often small.
 #
-# Without bootstrap: a virtual environment packed by venv-pack does as well, for any cluster:
+# Alternative without a bootstrap action: a virtual environment packed by venv-pack.
 #
 #   python3.11 -m venv keras && keras/bin/pip install keras tensorflow-cpu pillow pandas pyarrow \
 #       scikit-learn venv-pack && keras/bin/venv-pack -p keras -o keras.tar.gz
@@ -19,7 +19,7 @@
 #   emrctl submit features … --conf spark.yarn.dist.archives=s3://BUCKET/keras.tar.gz#keras \
 #       --conf spark.pyspark.python=./keras/bin/python
 #
-# It must be packed on the nodes' own distribution (Amazon Linux 2023 for EMR 7).
+# Pack it on the nodes' distribution (Amazon Linux 2023 for EMR 7).
 set -euo pipefail
 
 # --- arguments ------------------------------------------------------------------------------------
@@ -31,12 +31,12 @@ if [[ "${1:-}" =~ ^(.*/)?python[0-9.]*$ ]]; then
 fi
 for argument in "$@"; do
   [[ $argument == -* ]] || {
-    echo "keras.sh: error: '$argument' is neither a Python nor an option of pip" >&2
+    echo "keras.sh: error: '$argument' is neither a Python nor a pip option" >&2
     exit 1
   }
 done
 
-# --- room -----------------------------------------------------------------------------------------
+# --- temporary folder -----------------------------------------------------------------------------
 
 for folder in /mnt1 /mnt; do
   if [[ -d $folder && -w $folder ]]; then
@@ -52,7 +52,7 @@ packages=('keras>=3.6' 'tensorflow-cpu>=2.18' pillow 'pandas>=2.2,<3' pyarrow sc
 if [[ -f $here/python.sh ]]; then
   exec bash "$here/python.sh" "$python" "$@" "${packages[@]}"
 fi
-# EMR copies a bootstrap action alone, without what lies beside it.
+# EMR copies the bootstrap action without the other scripts of its folder.
 command -v "$python" >/dev/null || sudo -n dnf install -y -q "$python" "$python-pip"
 root=()
 if [[ $EUID -ne 0 ]] && sudo -n true 2>/dev/null; then root=(sudo -n "TMPDIR=${TMPDIR:-/tmp}"); fi

@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
-"""What a standalone master says of its workers, for whoever waits for them.
+"""Query a standalone master about its workers.
 
-    master.py await COUNT SECONDS     that many workers are ALIVE
-    master.py workers                 the workers, as a JSON document
-    master.py drained ADDRESS SECONDS no executor runs on the worker of that address any more
+    master.py await COUNT SECONDS     wait until COUNT workers are ALIVE
+    master.py workers                 print the workers as a JSON document
+    master.py drained ADDRESS SECONDS wait until the worker at ADDRESS runs no executors
 
-Asks the page on port 8080 of SPARK_LOCAL_IP; exit code 1 and a sentence where it does not come so
-in time.
+Reads the web UI on port 8080 of SPARK_LOCAL_IP. Exits with 1 and a message on a timeout.
 """
 
 from __future__ import annotations
@@ -18,66 +17,67 @@ import time
 import urllib.request
 from typing import Any
 
-LOOK_S, PAGE_S = 0.2, 5.0
+POLL_S, PAGE_S = 0.2, 5.0
 
 
-def page(url: str) -> dict[str, Any]:
-    """What a daemon says of itself; empty where it does not answer."""
+def get_page(url: str) -> dict[str, Any]:
+    """Return a daemon's JSON page; empty if it does not answer."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"{url}/json/", timeout=PAGE_S) as answer:
-            found: dict[str, Any] = json.load(answer)
+        with opener.open(f"{url}/json/", timeout=PAGE_S) as response:
+            document: dict[str, Any] = json.load(response)
     except (OSError, ValueError):
         return {}
-    return found
+    return document
 
 
-def document() -> dict[str, Any]:
-    """The master's own account."""
-    return page(f"http://{os.environ['SPARK_LOCAL_IP']}:8080")
+def get_master() -> dict[str, Any]:
+    """Return the master's JSON page."""
+    return get_page(f"http://{os.environ['SPARK_LOCAL_IP']}:8080")
 
 
-def workers(*states: str) -> list[dict[str, Any]]:
-    """The workers in these states."""
-    return [one for one in document().get("workers", ()) if one["state"] in states]
+def list_workers(*states: str) -> list[dict[str, Any]]:
+    """Return the workers in these states."""
+    return [one for one in get_master().get("workers", ()) if one["state"] in states]
 
 
-def awaited(count: int, seconds: float) -> str:
-    """A sentence once so many workers are alive; SystemExit says how many came."""
-    end = time.monotonic() + seconds
-    while len(alive := workers("ALIVE")) < count:
-        if time.monotonic() > end:
+def await_workers(count: int, seconds: float) -> str:
+    """Wait until `count` workers are alive; return a message, exit on a timeout."""
+    deadline = time.monotonic() + seconds
+    while len(alive := list_workers("ALIVE")) < count:
+        if time.monotonic() > deadline:
+            if not get_master():
+                sys.exit(f"the master did not answer within {seconds:.0f} s")
             hosts = ", ".join(sorted(one["host"] for one in alive)) or "none"
-            told = f"{len(alive)} of {count} workers came in {seconds:.0f} s: {hosts}"
-            sys.exit(told if document() else f"no master answers after {seconds:.0f} s")
-        time.sleep(LOOK_S)
+            sys.exit(f"{len(alive)} of {count} workers registered in {seconds:.0f} s: {hosts}")
+        time.sleep(POLL_S)
     cores = sum(one["cores"] for one in alive)
     return f"the master has {len(alive)} workers with {cores} cores"
 
 
-def drained(address: str, seconds: float) -> str:
-    """A sentence once nothing runs on the worker; SystemExit where something still does."""
-    end = time.monotonic() + seconds
+def await_drained(address: str, seconds: float) -> str:
+    """Wait until the worker runs no executors; return a message, exit on a timeout."""
+    deadline = time.monotonic() + seconds
     while True:
-        here = [one for one in workers("ALIVE", "DECOMMISSIONED") if one["host"] == address]
-        waiting = any(one["state"] == "ALIVE" for one in here)
-        # The master counts a decommissioned worker's cores for ever; the worker itself knows.
-        pages = {one["webuiaddress"] for one in here}
-        busy = sum(len(page(url).get("executors", ())) for url in sorted(pages))
-        if not busy and not waiting:
-            return f"nothing runs on {address} any more"
-        if time.monotonic() > end:
-            sys.exit(f"{busy} executors of {address} still run after {seconds:.0f} s")
-        time.sleep(LOOK_S)
+        workers = [one for one in list_workers("ALIVE", "DECOMMISSIONED") if one["host"] == address]
+        decommissioned = all(one["state"] != "ALIVE" for one in workers)
+        # The master never releases a decommissioned worker's cores, so ask the worker itself.
+        pages = {one["webuiaddress"] for one in workers}
+        executors = sum(len(get_page(url).get("executors", ())) for url in sorted(pages))
+        if not executors and decommissioned:
+            return f"no executors are running on {address}"
+        if time.monotonic() > deadline:
+            sys.exit(f"{executors} executors on {address} are still running after {seconds:.0f} s")
+        time.sleep(POLL_S)
 
 
 if __name__ == "__main__":
-    verb, *given = sys.argv[1:] or [""]
+    verb, *arguments = sys.argv[1:] or [""]
     if verb == "await":
-        print(awaited(int(given[0]), float(given[1])))
+        print(await_workers(int(arguments[0]), float(arguments[1])))
     elif verb == "drained":
-        print(drained(given[0], float(given[1])))
+        print(await_drained(arguments[0], float(arguments[1])))
     elif verb == "workers":
-        print(json.dumps(document().get("workers", [])))
+        print(json.dumps(get_master().get("workers", [])))
     else:
         sys.exit("usage: master.py await COUNT SECONDS | workers | drained ADDRESS SECONDS")

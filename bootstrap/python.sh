@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Python packages on a node, for every user of it.
+# Install Python packages on a node, for all users.
 #
 #   python.sh [PYTHON] [--PIP-OPTION=VALUE…] PACKAGE…
 #
-#   PYTHON    python3 (default), python3.11, or a path. EMR 7 has 3.9 as python3, and 3.11 beside it.
-#   PACKAGE   as pip has it: boto3, numpy==2.0.2, 'pandas>=2,<3'
-#   options   go to pip as they are: --no-index --find-links=/mnt/wheels
+#   PYTHON    python3 (default), python3.11, or a path. On EMR 7 python3 is 3.9; 3.11 is available.
+#   PACKAGE   a pip requirement: boto3, numpy==2.0.2, 'pandas>=2,<3'
+#   options   passed to pip: --no-index --find-links=/mnt/wheels
 #
-# Installs what is not there in the wanted version, and only that: run twice, it changes nothing the
-# second time and asks no index. Works as an EMR bootstrap action (Amazon Linux, passwordless sudo),
-# over SSH on ec2, and on a node of the emulator, where the Python is a virtual environment.
-# PYTHON_SH_PAUSE_S: seconds before the second and third attempt at a download (default 5).
+# Installs only requirements that are not satisfied: a second run changes nothing and contacts no
+# package index. Works as an EMR bootstrap action (Amazon Linux, passwordless sudo), over SSH on EC2
+# instances, and on a node of the emulator, where the Python is a virtual environment.
+# PYTHON_SH_PAUSE_S: seconds before the second and third download attempt (default 5).
 set -euo pipefail
 
-say() { echo "python.sh: $*"; }
+info() { echo "python.sh: $*"; }
 die() {
   echo "python.sh: error: $*" >&2
   exit 1
@@ -33,10 +33,10 @@ for argument in "$@"; do
 done
 [[ ${#packages[@]} -gt 0 ]] || die "usage: python.sh [PYTHON] PACKAGE…"
 
-# --- who may install ------------------------------------------------------------------------------
+# --- root -----------------------------------------------------------------------------------------
 
-# Packages under ~/.local are invisible to other users, YARN's containers among them: where root can
-# be had, they do not count as installed (-s). `sudo -n` never asks for a password.
+# Packages under ~/.local are invisible to other users, such as YARN's containers. With root access
+# they do not count as installed (-s). `sudo -n` never prompts for a password.
 root=()
 isolated=()
 if [[ $EUID -eq 0 ]]; then
@@ -48,7 +48,7 @@ fi
 
 as_root() { ${root[@]+"${root[@]}"} "$@"; }
 
-from_distribution() { # PACKAGE…: by the distribution's own package manager, where there is one
+from_distribution() { # PACKAGE…: with the distribution's package manager, if there is one
   local manager
   for manager in dnf yum; do
     if command -v "$manager" >/dev/null; then
@@ -62,25 +62,25 @@ from_distribution() { # PACKAGE…: by the distribution's own package manager, w
 # --- Python and pip -------------------------------------------------------------------------------
 
 if ! command -v "$python" >/dev/null; then
-  say "no $python here: installing it"
-  from_distribution "${python##*/}" || die "no $python, and no dnf or yum that has it"
+  info "installing $python"
+  from_distribution "${python##*/}" || die "cannot install $python: neither dnf nor yum provides it"
 fi
-python=$(command -v "$python") # sudo may search another PATH
+python=$(command -v "$python") # sudo may have another PATH
 
 if ! "$python" -m pip --version >/dev/null 2>&1; then
-  say "no pip for $python: installing it"
+  info "installing pip for $python"
   as_root "$python" -m ensurepip --upgrade >/dev/null 2>&1 \
     || "$python" -m ensurepip --upgrade >/dev/null 2>&1 \
     || from_distribution "${python##*/}-pip" \
-    || die "no pip for $python: neither ensurepip nor the distribution has it"
+    || die "cannot install pip for $python: neither ensurepip nor the distribution provides it"
 fi
 
-# --- what is there --------------------------------------------------------------------------------
+# --- installed packages ---------------------------------------------------------------------------
 
-# Prints one line for each package: its name and version, or what is wrong with it. Exit status 1
-# when any is missing, in another version, or installed and not importable. What is no name (a
-# file, an address) counts as missing before pip has run, and as there when pip has taken it.
-taken=0
+# Prints one line per requirement: name and version, or the problem. Exits with 1 if a package is
+# missing, has another version, or cannot be imported. A file or URL counts as missing until pip has
+# installed it.
+installed=0
 check() { # PYTHON-OPTION… -- PACKAGE…
   local flags=()
   while [[ $1 != -- ]]; do
@@ -88,7 +88,7 @@ check() { # PYTHON-OPTION… -- PACKAGE…
     shift
   done
   shift
-  "$python" ${flags[@]+"${flags[@]}"} - "$taken" "$@" <<'PYTHON'
+  "$python" ${flags[@]+"${flags[@]}"} - "$installed" "$@" <<'PYTHON'
 import importlib
 import sys
 from importlib import metadata
@@ -99,25 +99,25 @@ except ImportError:
     from pip._vendor.packaging.requirements import InvalidRequirement, Requirement
 
 
-def module_of(found):
-    """The first public package or module that a distribution brings."""
-    listed = (found.read_text("top_level.txt") or "").split()
-    files = [str(file).split("/") for file in found.files or []]
+def first_module(distribution):
+    """Return the first public package or module of a distribution."""
+    listed = (distribution.read_text("top_level.txt") or "").split()
+    files = [str(file).split("/") for file in distribution.files or []]
     packages = [parts[0] for parts in files if parts[1:] == ["__init__.py"]]
     modules = [parts[0][:-3] for parts in files if len(parts) == 1 and parts[0].endswith(".py")]
     names = [name for name in listed + packages + modules if not name.startswith("_")]
     return next(iter(names), None)
 
 
-def problem(wanted):
-    """What is wrong with one requirement; None when nothing is."""
+def find_problem(requirement):
+    """Return why a requirement is not satisfied; None if it is."""
     try:
-        found = metadata.distribution(wanted.name)
+        distribution = metadata.distribution(requirement.name)
     except metadata.PackageNotFoundError:
         return "not installed"
-    if not wanted.specifier.contains(found.version, prereleases=True):
-        return "is " + found.version
-    module = module_of(found)
+    if not requirement.specifier.contains(distribution.version, prereleases=True):
+        return "is " + distribution.version
+    module = first_module(distribution)
     try:
         if module:
             importlib.import_module(module)
@@ -127,20 +127,20 @@ def problem(wanted):
 
 
 bad = False
-taken = sys.argv[1] == "1"
+installed = sys.argv[1] == "1"
 for text in sys.argv[2:]:
     try:
-        wanted = Requirement(text)
+        requirement = Requirement(text)
     except InvalidRequirement:
-        print(text + ": a file or address, left to pip")
-        bad = bad or not taken
+        print(text + ": a file or URL, left to pip")
+        bad = bad or not installed
         continue
-    if wanted.marker and not wanted.marker.evaluate():
+    if requirement.marker and not requirement.marker.evaluate():
         continue
-    trouble = problem(wanted)
-    bad = bad or trouble is not None
-    print("%s: %s" % (text, trouble) if trouble else
-          "%s %s" % (wanted.name, metadata.version(wanted.name)))
+    problem = find_problem(requirement)
+    bad = bad or problem is not None
+    print("%s: %s" % (text, problem) if problem else
+          "%s %s" % (requirement.name, metadata.version(requirement.name)))
 sys.exit(bad)
 PYTHON
 }
@@ -150,16 +150,16 @@ PYTHON
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
-pip_install() { # PYTHON…: three attempts, as an index, or the way to it, may fail for a moment
+pip_install() { # PYTHON…: three attempts, because of transient network errors
   local attempt pause=${PYTHON_SH_PAUSE_S:-5}
   for attempt in 1 2 3; do
     if "$@" -m pip install --no-cache-dir --disable-pip-version-check ${extra[@]+"${extra[@]}"} \
       ${options[@]+"${options[@]}"} "${packages[@]}" 2>&1 | tee "$log"; then
-      taken=1
+      installed=1
       return
     fi
     if grep -q "Cannot uninstall" "$log"; then
-      extra+=(--ignore-installed) # the distribution's own package: leave it, install beside it
+      extra+=(--ignore-installed) # the distribution's package: install a second copy
     elif [[ $attempt -lt 3 ]]; then
       sleep "$((pause * attempt))"
     fi
@@ -167,9 +167,9 @@ pip_install() { # PYTHON…: three attempts, as an index, or the way to it, may 
   return 1
 }
 
-say "$python: $("$python" --version 2>&1) as $(id -un)"
+info "$python: $("$python" --version 2>&1) as $(id -un)"
 if check ${isolated[@]+"${isolated[@]}"} -- "${packages[@]}"; then
-  say "all there already"
+  info "all requirements are satisfied"
   exit 0
 fi
 
@@ -177,8 +177,8 @@ extra=()
 if pip_install ${root[@]+"${root[@]}"} "$python"; then
   check ${isolated[@]+"${isolated[@]}"} -- "${packages[@]}" && exit 0
 fi
-# Last resort: for this user alone. Enough where this user runs everything, as in the emulator.
-say "not installed for all users: trying for $(id -un) alone"
+# Last resort: for this user only, which suffices if it runs all steps, as in the emulator.
+info "cannot install for all users; installing for $(id -un)"
 extra=(--user)
-pip_install "$python" || die "pip could not install: ${packages[*]}"
-check -- "${packages[@]}" || die "installed, but not usable: ${packages[*]}"
+pip_install "$python" || die "pip failed to install: ${packages[*]}"
+check -- "${packages[@]}" || die "installed, but cannot be imported: ${packages[*]}"

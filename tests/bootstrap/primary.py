@@ -1,4 +1,4 @@
-"""A primary's folder on this machine, and what step.py says there."""
+"""A primary node as a folder on this machine, on which step.py runs."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ SCRIPT = Path(__file__).resolve().parents[2] / "bootstrap" / "step.py"
 FINAL = {"COMPLETED", "FAILED", "CANCELLED", "INTERRUPTED"}
 
 
-class Node:
-    """A primary: its folder, and what step.py says there."""
+class PrimaryNode:
+    """A primary node: its folder, and calls of step.py."""
 
     def __init__(self, folder: Path, environment: dict[str, str] | None = None) -> None:
         self.folder = folder
         self.folder.mkdir(exist_ok=True)
         (folder / "env.sh").write_text("export FROM_ENV_SH=yes\n")
-        self.know(step_concurrency=1)
+        self.write_cluster(step_concurrency=1)
         self.environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
@@ -30,7 +30,7 @@ class Node:
             **(environment or {}),
         }
 
-    def know(self, **facts: Any) -> None:
+    def write_cluster(self, **facts: Any) -> None:
         (self.folder / "cluster.json").write_text(json.dumps(facts))
 
     def call(self, *arguments: str, text: str = "") -> subprocess.CompletedProcess[bytes]:
@@ -43,29 +43,29 @@ class Node:
             timeout=60,
         )
 
-    def ask(self, *arguments: str, text: str = "") -> Any:
-        done = self.call(*arguments, text=text)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+    def call_json(self, *arguments: str, text: str = "") -> Any:
+        process = self.call(*arguments, text=text)
+        assert process.returncode == 0, process.stderr
+        return json.loads(process.stdout)
 
     def submit(self, name: str, *arguments: str) -> str:
         return str(
-            self.ask("submit", text=json.dumps({"name": name, "arguments": arguments}))["id"]
+            self.call_json("submit", text=json.dumps({"name": name, "arguments": arguments}))["id"]
         )
 
     def run(self, name: str, script: str) -> str:
         return self.submit(name, "bash", "-c", script)
 
     def state(self, id_: str) -> dict[str, Any]:
-        [found] = self.ask("show", id_)
-        return dict(found)
+        [state] = self.call_json("show", id_)
+        return dict(state)
 
-    def until(self, id_: str, *states: str) -> dict[str, Any]:
-        end = time.monotonic() + 60
-        while (found := self.state(id_))["state"] not in states:
-            assert time.monotonic() < end, found
+    def wait(self, id_: str, *states: str) -> dict[str, Any]:
+        deadline = time.monotonic() + 60
+        while (state := self.state(id_))["state"] not in states:
+            assert time.monotonic() < deadline, state
             time.sleep(0.1)
-        return found
+        return state
 
     def text(self, id_: str, name: str) -> str:
         return (self.folder / "steps" / id_ / name).read_text()

