@@ -98,7 +98,7 @@ def test_the_plugin_ends_with_whoever_began_it(plugin: Path) -> None:
     client = """
 import sys, time
 from types import SimpleNamespace as Any
-from emrctl.reach import sessions
+from emrctl.remote import session_manager as sessions
 ssm = Any(start_session=lambda **_: {"TokenValue": "sesame"}, meta=Any(endpoint_url="https://x"))
 target = Any(client=lambda _: ssm, region="us-east-1", profile=None)
 print(sessions.Forward(target, "i-1", ("10.0.0.7", 8088)).open(), flush=True)
