@@ -1,1 +1,1 @@
-"""The Pulumi program: a project's spec in, its AWS resources and outputs out."""
+"""The Pulumi program: declares the AWS resources of a project's spec and exports their outputs."""

@@ -1,11 +1,12 @@
-"""`pulumi up` by hand, from the same `emrctl.yaml` as `emrctl up`.
+"""Run the program with Pulumi's own CLI, from the same `emrctl.yaml` as `emrctl up`.
 
     pulumi stack init <project>-storage     # first, then
     pulumi stack init <project>-<cluster>
 
-The stack's name chooses which of the two is meant. The spec is looked for upward from here;
-`pulumi config set spec PATH` names another. `aws:region` is the spec's unless it is set. Of a
-cluster of EC2 instances only the instances are made: what they run is brought over SSH.
+The stack's name selects the storage stack or a cluster. The spec is the nearest emrctl.yaml in this
+folder or above; `pulumi config set spec PATH` overrides that. `aws:region` defaults to the spec's
+region. For a cluster of EC2 instances only the instances are created: Spark is installed by
+`emrctl up`, over SSH.
 """
 
 from __future__ import annotations
@@ -20,68 +21,71 @@ import pulumi_aws as aws
 import yaml
 
 _HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(_HERE.parent))  # else `import stacks` finds nothing: we stand inside it
+sys.path.insert(0, str(_HERE.parent))  # Pulumi runs this file inside the package
 
+from emrctl.aws.s3 import CODE_PREFIX, EVENT_LOG_PREFIX  # noqa: E402
 from emrctl.aws.target import Target  # noqa: E402
 from emrctl.clusters import ec2_inputs, network_lookup  # noqa: E402
 from emrctl.spec import ProjectSpec  # noqa: E402
-from stacks import emr, names, program  # noqa: E402
+from stacks import names, program  # noqa: E402
 
 
-def _spec() -> tuple[ProjectSpec, Path]:
-    given = pulumi.Config().get("spec")
-    folders = [Path(given).parent] if given else [_HERE, *_HERE.parents]
-    for folder in folders:
-        file = folder / (Path(given).name if given else "emrctl.yaml")
+def _load_spec() -> tuple[ProjectSpec, Path]:
+    """Return the spec and the folder of its file."""
+    setting = pulumi.Config().get("spec")
+    if setting:
+        files = [Path(setting)]
+    else:
+        files = [folder / "emrctl.yaml" for folder in (_HERE, *_HERE.parents)]
+    for file in files:
         if file.is_file():
-            return ProjectSpec.model_validate(yaml.safe_load(file.read_text())), folder
-    msg = "no emrctl.yaml here or above: `pulumi config set spec PATH` names one"
+            return ProjectSpec.model_validate(yaml.safe_load(file.read_text())), file.parent
+    msg = f"no file {files[0]} (nor in a folder above); set it: `pulumi config set spec PATH`"
     raise FileNotFoundError(msg)
 
 
-def _object(bucket: str, key: str, source: Path | None) -> pulumi.Output[str]:
-    """The address of an object in the bucket once it is there; empty without a file."""
+def _declare_object(bucket: str, key: str, source: Path | None) -> pulumi.Output[str]:
+    """Declare an object in the bucket, empty without a source file; return its S3 URI."""
     content: dict[str, Any] = {"content": ""}
     if source is not None:
         content = {"source": pulumi.FileAsset(str(source))}
-    made = aws.s3.BucketObjectv2(key, bucket=bucket, key=key, **content)
-    return pulumi.Output.format("s3://{0}/{1}", bucket, made.key)
+    declared = aws.s3.BucketObjectv2(key, bucket=bucket, key=key, **content)
+    return pulumi.Output.format("s3://{0}/{1}", bucket, declared.key)
 
 
-def _scripts(project: ProjectSpec, root: Path, bucket: str) -> dict[str, pulumi.Input[str]]:
-    """Each bootstrap script of the spec lies in the bucket under its content's hash."""
-    found: dict[str, pulumi.Input[str]] = {}
+def _declare_scripts(project: ProjectSpec, root: Path, bucket: str) -> dict[str, pulumi.Input[str]]:
+    """Upload the spec's bootstrap scripts under their content hashes; return their URIs."""
+    uris: dict[str, pulumi.Input[str]] = {}
     for script in {action.script for action in project.bootstrap_actions}:
         if script.startswith("s3://"):
-            found[script] = script
+            uris[script] = script
             continue
-        ours = _HERE.parent / "bootstrap" / script
-        file = root / script if (root / script).is_file() else ours
+        bundled = _HERE.parent / "bootstrap" / script
+        file = root / script if (root / script).is_file() else bundled
         digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
-        found[script] = _object(bucket, f"code/{digest}/{file.name}", file)
-    return found
+        uris[script] = _declare_object(bucket, f"{CODE_PREFIX}{digest}/{file.name}", file)
+    return uris
 
 
 def main() -> None:
-    """Declare the stack whose name Pulumi was given."""
-    project, root = _spec()
+    """Declare the stack that Pulumi runs."""
+    project, root = _load_spec()
     settings = {
         "account": aws.get_caller_identity().account_id,
         "region": aws.get_region().region,
     }
     stack = pulumi.get_stack()
     if stack == project.storage_stack:
-        program.storage(project, settings)
+        program.declare_storage(project, settings)
         return
-    named = project.with_cluster(stack.removeprefix(f"{project.project}-"))
-    region = settings["region"]
-    target = Target(kind="aws", region=region, profile=project.profile)
-    named = network_lookup.resolved(named, target)
-    settings |= ec2_inputs.settings(named, target, make=not pulumi.runtime.is_dry_run())
-    bucket = names.bucket(project, settings)
-    _object(bucket, f"{emr.EVENT_LOGS}.keep", None)
-    scripts = _scripts(named, root, bucket) if named.cluster.kind == "emr" else {}
-    program.cluster(named, settings, {"bucket": bucket}, scripts)
+    project = project.with_cluster(stack.removeprefix(f"{project.project}-"))
+    target = Target(kind="aws", region=settings["region"], profile=project.profile)
+    project = network_lookup.resolved(project, target)
+    settings |= ec2_inputs.settings(project, target, make=not pulumi.runtime.is_dry_run())
+    bucket = names.bucket_name(project, settings)
+    _declare_object(bucket, f"{EVENT_LOG_PREFIX}.keep", None)
+    scripts = _declare_scripts(project, root, bucket) if project.cluster.kind == "emr" else {}
+    program.declare_cluster(project, settings, bucket, scripts)
 
 
 main()

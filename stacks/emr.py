@@ -1,55 +1,48 @@
-"""The EMR cluster itself."""
+"""The EMR cluster."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 import pulumi
 
-from emrctl.spec import BootstrapSpec, ClusterSpec, ProjectSpec
-from stacks import names, nodes, security
-from stacks.iam import Roles
-from stacks.network import Network
+from emrctl.aws.s3 import EVENT_LOG_PREFIX, LOG_PREFIX
+from emrctl.spec import ClusterSpec, ProjectSpec
+from stacks import emr_nodes, iam, names
+from stacks.emr_security import security_configuration
+from stacks.network import ClusterNetwork
 from stacks.sdk import emr
 
 APPLICATIONS = ["Hadoop", "Spark"]
-LOGS = "logs/"
-EVENT_LOGS = "eventlogs/"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Surroundings:
-    """What a cluster stands in: its network, its roles, its bucket and its staged scripts."""
-
-    network: Network
-    roles: Roles
-    bucket: str
-    scripts: Mapping[str, pulumi.Input[str]]
-
-
-def cluster(project: ProjectSpec, around: Surroundings) -> emr.Cluster:
-    """Primary and worker nodes as the spec asks for them; they outlive their steps."""
+def declare_cluster(
+    project: ProjectSpec,
+    settings: Mapping[str, str],
+    network: ClusterNetwork,
+    bucket: str,
+    scripts: Mapping[str, pulumi.Input[str]],
+) -> dict[str, Any]:
+    """Declare a cluster that keeps running without steps, and its roles; return the outputs."""
     spec = project.emr
-    marks = names.tags(project, project.cluster_stack)
-    made = emr.Cluster(
+    profile = iam.declare_node_profile(project, settings, bucket)
+    service_role, service_policies = iam.declare_service_role(project, settings, profile)
+    cluster = emr.Cluster(
         "cluster",
         name=project.cluster_stack,
         release_label=spec.release,
         applications=APPLICATIONS,
-        service_role=around.roles.service,
-        ec2_attributes=_ec2_attributes(spec, around),
-        security_configuration=security.configuration(project),
-        bootstrap_actions=[
-            _bootstrap(action, around.scripts) for action in project.bootstrap_actions
-        ],
-        configurations_json=json.dumps(configurations(project, around.bucket)),
+        service_role=service_role,
+        ec2_attributes=_ec2_attributes(spec, network, profile),
+        security_configuration=security_configuration(project),
+        bootstrap_actions=_bootstrap_actions(project, scripts),
+        configurations_json=json.dumps(_configurations(project, bucket)),
         custom_ami_id=spec.ami,
         ebs_root_volume_size=spec.root_volume_gb,
-        log_uri=f"s3://{around.bucket}/{LOGS}",
+        log_uri=f"s3://{bucket}/{LOG_PREFIX}",
         log_encryption_kms_key_id=spec.security.log_key,
         step_concurrency_level=spec.step_concurrency,
         auto_termination_policy={"idle_timeout": spec.idle_timeout_s},
@@ -57,31 +50,34 @@ def cluster(project: ProjectSpec, around: Surroundings) -> emr.Cluster:
         keep_job_flow_alive_when_no_steps=True,
         visible_to_all_users=True,
         placement_group_configs=_placement(spec),
-        tags=marks | _marks(project),
-        opts=_options(spec, around),
-        **nodes.of_cluster(spec),
+        tags=_cluster_tags(project),
+        opts=pulumi.ResourceOptions(
+            # Steps are added through EMR's API; a change of this property replaces the cluster.
+            ignore_changes=["steps", *emr_nodes.scaled_properties(spec)],
+            # Two clusters at the same time would cost twice and have the same name.
+            delete_before_replace=True,
+            depends_on=[*network.dependencies, *profile.dependencies, *service_policies],
+        ),
+        **emr_nodes.cluster_arguments(spec),
     )
-    nodes.beside(spec, made)
-    return made
+    emr_nodes.declare_task_nodes(spec, cluster)
+    return {
+        "cluster_id": cluster.id,
+        "cluster_arn": cluster.arn,
+        "primary_dns": cluster.master_public_dns,
+        "log_uri": cluster.log_uri,
+        "instance_profile": profile.name,
+    }
 
 
-def _marks(project: ProjectSpec) -> dict[str, str]:
-    """Tags of the cluster alone; EMR gives them to its instances and volumes too."""
-    found = {"Name": project.cluster_stack, "emrctl:spec-hash": names.spec_hash(project)}
+def _cluster_tags(project: ProjectSpec) -> dict[str, str]:
+    """Return the cluster's tags; EMR copies them to its instances and volumes."""
+    tags = names.stack_tags(project, project.cluster_stack)
+    tags |= {"Name": project.cluster_stack, "emrctl:spec-hash": names.spec_hash(project)}
     if project.cluster.limited:
-        # Seconds from the cluster's own beginning: a moment would differ with every evaluation.
-        found["emrctl:ttl-s"] = str(project.cluster.ttl_s)
-    return found
-
-
-def _options(spec: ClusterSpec, around: Surroundings) -> pulumi.ResourceOptions:
-    return pulumi.ResourceOptions(
-        # Steps come over EMR's API; as a property they would replace the cluster.
-        ignore_changes=["steps", *nodes.scaled_by_emr(spec)],
-        # Two clusters at once would cost twice, and share one name.
-        delete_before_replace=True,
-        depends_on=[*around.network.ready, *around.roles.ready],
-    )
+        # A duration: an absolute time would differ with every evaluation.
+        tags["emrctl:ttl-s"] = str(project.cluster.ttl_s)
+    return tags
 
 
 def _placement(spec: ClusterSpec) -> list[dict[str, str]] | None:
@@ -90,23 +86,24 @@ def _placement(spec: ClusterSpec) -> list[dict[str, str]] | None:
     return [{"instance_role": "MASTER", "placement_strategy": spec.placement.upper()}]
 
 
-def configurations(project: ProjectSpec, bucket: str) -> list[dict[str, Any]]:
-    """EMR's classifications: event logs on S3, and on top what the user sets."""
-    given = [item.as_emr() for item in project.emr.configurations]
-    defaults: dict[str, Any] = {
-        "Classification": "spark-defaults",
-        "Properties": _event_log(f"s3://{bucket}/{EVENT_LOGS}"),
-    }
-    for item in given:
-        # EMR refuses a classification that is given twice.
-        if item["Classification"] == "spark-defaults":
-            defaults = {**item, "Properties": {**defaults["Properties"], **item["Properties"]}}
-    others = [item for item in given if item["Classification"] != "spark-defaults"]
-    return [defaults, *others]
+def _bootstrap_actions(
+    project: ProjectSpec, scripts: Mapping[str, pulumi.Input[str]]
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": action.name or PurePosixPath(action.script).stem,
+            "path": scripts[action.script],
+            "args": list(action.args),
+        }
+        for action in project.bootstrap_actions
+    ]
 
 
-def _event_log(uri: str) -> dict[str, str]:
-    return {
+def _configurations(project: ProjectSpec, bucket: str) -> list[dict[str, Any]]:
+    """Return EMR's classifications: event logs on S3, overridden by the user's settings."""
+    items = [item.as_emr() for item in project.emr.configurations]
+    uri = f"s3://{bucket}/{EVENT_LOG_PREFIX}"
+    event_log = {
         "spark.eventLog.enabled": "true",
         "spark.eventLog.dir": uri,
         "spark.eventLog.rolling.enabled": "true",
@@ -114,29 +111,29 @@ def _event_log(uri: str) -> dict[str, str]:
         "spark.eventLog.compression.codec": "zstd",
         "spark.history.fs.logDirectory": uri,
     }
+    defaults: dict[str, Any] = {"Classification": "spark-defaults", "Properties": event_log}
+    for item in items:
+        # EMR rejects a classification that occurs twice.
+        if item["Classification"] == "spark-defaults":
+            defaults = {**item, "Properties": {**defaults["Properties"], **item["Properties"]}}
+    others = [item for item in items if item["Classification"] != "spark-defaults"]
+    return [defaults, *others]
 
 
-def _bootstrap(action: BootstrapSpec, scripts: Mapping[str, pulumi.Input[str]]) -> dict[str, Any]:
-    return {
-        "name": action.name or PurePosixPath(action.script).stem,
-        "path": scripts[action.script],
-        "args": list(action.args),
-    }
-
-
-def _ec2_attributes(spec: ClusterSpec, around: Surroundings) -> dict[str, Any]:
-    place = around.network
-    found: dict[str, Any] = {
-        "instance_profile": around.roles.profile,
-        "emr_managed_master_security_group": place.groups["primary"].id,
-        "emr_managed_slave_security_group": place.groups["core"].id,
+def _ec2_attributes(
+    spec: ClusterSpec, network: ClusterNetwork, profile: iam.NodeProfile
+) -> dict[str, Any]:
+    attributes: dict[str, Any] = {
+        "instance_profile": profile.profile,
+        "emr_managed_master_security_group": network.groups["primary"].id,
+        "emr_managed_slave_security_group": network.groups["core"].id,
     }
     if spec.fleets is None:
-        found["subnet_id"] = place.subnet_ids[0]
-    else:  # EMR chooses the one with the most to offer
-        found["subnet_ids"] = list(place.subnet_ids)
-    if "service-access" in place.groups:
-        found["service_access_security_group"] = place.groups["service-access"].id
+        attributes["subnet_id"] = network.subnet_ids[0]
+    else:  # EMR chooses the subnet with the most capacity
+        attributes["subnet_ids"] = list(network.subnet_ids)
+    if "service-access" in network.groups:
+        attributes["service_access_security_group"] = network.groups["service-access"].id
     if spec.key_pair is not None:
-        found["key_name"] = spec.key_pair
-    return found
+        attributes["key_name"] = spec.key_pair
+    return attributes

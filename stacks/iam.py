@@ -1,4 +1,4 @@
-"""Who EMR is in the account, and what its nodes may do there."""
+"""IAM roles: EMR's service role and the instance profile of the nodes."""
 
 from __future__ import annotations
 
@@ -18,111 +18,96 @@ SESSION_POLICY = f"{_AWS}/AmazonSSMManagedInstanceCore"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Roles:
-    """What the cluster acts as; `ready` is what gives the roles their rights.
+class NodeProfile:
+    """The instance profile of the nodes.
 
-    `service` and `profile` are names where they exist already, else addresses.
+    `profile` is an ARN, or the name of an existing profile. `dependencies` are the policies that
+    must be attached before nodes start.
     """
 
-    service: pulumi.Input[str]
-    profile: pulumi.Input[str]
-    profile_name: pulumi.Input[str]
-    ready: tuple[pulumi.Resource, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Nodes:
     profile: pulumi.Input[str]
     name: pulumi.Input[str]
     role_arn: pulumi.Output[str]
-    ready: tuple[pulumi.Resource, ...] = ()
+    dependencies: tuple[pulumi.Resource, ...] = ()
 
 
-def roles(project: ProjectSpec, settings: Mapping[str, str], bucket: str) -> Roles:
-    """A role for EMR itself and one for its nodes, each with no more than it needs."""
-    marks = names.tags(project, project.cluster_stack)
-    spec = project.cluster.roles
-    nodes = _of_nodes(project, settings, bucket)
-    if spec.service is not None:
-        service, ready = spec.service, nodes.ready
-    else:
-        made = _service(project, settings, marks)
-        service, ready = made.arn, (*nodes.ready, *_service_rights(project, made, nodes))
-    return Roles(service=service, profile=nodes.profile, profile_name=nodes.name, ready=ready)
-
-
-def of_nodes(
+def declare_node_profile(
     project: ProjectSpec, settings: Mapping[str, str], bucket: str
-) -> tuple[pulumi.Input[str], tuple[pulumi.Resource, ...]]:
-    """The instance profile of nodes by its name, and what gives it its rights."""
-    found = _of_nodes(project, settings, bucket)
-    return found.name, found.ready
+) -> NodeProfile:
+    """Return the spec's instance profile, or declare a role and its profile.
 
-
-def _of_nodes(project: ProjectSpec, settings: Mapping[str, str], bucket: str) -> _Nodes:
-    name = project.cluster.roles.instance_profile
-    if name is None:
-        marks = names.tags(project, project.cluster_stack)
-        return _nodes(project, settings, bucket, marks)
-    # EMR takes an instance profile only under the name of its role.
-    arn = f"arn:aws:iam::{settings['account']}:role/{name}"
-    return _Nodes(profile=name, name=name, role_arn=pulumi.Output.from_input(arn))
-
-
-def _nodes(
-    project: ProjectSpec, settings: Mapping[str, str], bucket: str, marks: dict[str, str]
-) -> _Nodes:
-    """EMR takes an instance profile only under the name of its role: both are called the same."""
+    EMR requires an instance profile to have the name of its role.
+    """
+    spec = project.cluster.roles
+    if spec.instance_profile is not None:
+        arn = f"arn:aws:iam::{settings['account']}:role/{spec.instance_profile}"
+        name = spec.instance_profile
+        return NodeProfile(profile=name, name=name, role_arn=pulumi.Output.from_input(arn))
     role = iam.Role(
         "node-role",
         name=f"{project.cluster_stack}-nodes",
-        description=f"emrctl: the nodes of {project.cluster_stack}",
-        assume_role_policy=policies.trust("ec2.amazonaws.com", None),
-        permissions_boundary=project.cluster.roles.permissions_boundary,
-        tags=marks,
+        description=f"emrctl: nodes of {project.cluster_stack}",
+        assume_role_policy=policies.trust_policy("ec2.amazonaws.com", None),
+        permissions_boundary=spec.permissions_boundary,
+        tags=names.stack_tags(project, project.cluster_stack),
     )
-    profile = iam.InstanceProfile("instance-profile", name=role.name, role=role.name, tags=marks)
-    data = iam.RolePolicy(
-        "node-data",
+    profile = iam.InstanceProfile(
+        "instance-profile",
+        name=role.name,
         role=role.name,
-        name="bucket",
-        policy=policies.document(policies.nodes(project, settings, bucket)),
+        tags=names.stack_tags(project, project.cluster_stack),
     )
-    ready: tuple[pulumi.Resource, ...] = (data,)
-    if project.cluster.roles.ssm:
-        ready = (data, _attached("node-sessions", role, SESSION_POLICY))
-    return _Nodes(profile=profile.arn, name=profile.name, role_arn=role.arn, ready=ready)
+    attached: list[pulumi.Resource] = [
+        iam.RolePolicy(
+            "node-data",
+            role=role.name,
+            name="bucket",
+            policy=policies.policy_document(policies.node_statements(project, settings, bucket)),
+        )
+    ]
+    if spec.ssm:
+        attached.append(_attach("node-sessions", role, SESSION_POLICY))
+    return NodeProfile(
+        profile=profile.arn, name=profile.name, role_arn=role.arn, dependencies=tuple(attached)
+    )
 
 
-def _service(project: ProjectSpec, settings: Mapping[str, str], marks: dict[str, str]) -> iam.Role:
-    return iam.Role(
+def declare_service_role(
+    project: ProjectSpec, settings: Mapping[str, str], nodes: NodeProfile
+) -> tuple[pulumi.Input[str], list[pulumi.Resource]]:
+    """Return the spec's service role, or declare one; and the policies attached to it."""
+    spec = project.cluster.roles
+    if spec.service is not None:
+        return spec.service, []
+    role = iam.Role(
         "service-role",
         name=f"{project.cluster_stack}-service",
-        description=f"emrctl: EMR itself, for {project.cluster_stack}",
-        assume_role_policy=policies.trust("elasticmapreduce.amazonaws.com", settings["account"]),
-        permissions_boundary=project.cluster.roles.permissions_boundary,
-        tags=marks,
+        description=f"emrctl: EMR service role of {project.cluster_stack}",
+        assume_role_policy=policies.trust_policy(
+            "elasticmapreduce.amazonaws.com", settings["account"]
+        ),
+        permissions_boundary=spec.permissions_boundary,
+        tags=names.stack_tags(project, project.cluster_stack),
     )
-
-
-def _service_rights(
-    project: ProjectSpec, service: iam.Role, nodes: _Nodes
-) -> tuple[pulumi.Resource, ...]:
-    passing = iam.RolePolicy(
-        "pass-role",
-        role=service.name,
-        name="pass-role",
-        policy=nodes.role_arn.apply(lambda arn: policies.document([policies.pass_role(arn)])),
-    )
-    found: list[pulumi.Resource] = [_attached("service-policy", service, SERVICE_POLICY), passing]
+    attached: list[pulumi.Resource] = [
+        _attach("service-policy", role, SERVICE_POLICY),
+        iam.RolePolicy(
+            "pass-role",
+            role=role.name,
+            name="pass-role",
+            policy=nodes.role_arn.apply(
+                lambda arn: policies.policy_document([policies.pass_role_statement(arn)])
+            ),
+        ),
+    ]
     if project.cluster.placement is not None:
-        found.append(_attached("placement-policy", service, PLACEMENT_POLICY))
-    keys = policies.service_keys(project)
-    if keys:
-        text = policies.document(keys)
-        found.append(iam.RolePolicy("service-keys", role=service.name, name="keys", policy=text))
-    return tuple(found)
+        attached.append(_attach("placement-policy", role, PLACEMENT_POLICY))
+    statements = policies.service_key_statements(project)
+    if statements:
+        text = policies.policy_document(statements)
+        attached.append(iam.RolePolicy("service-keys", role=role.name, name="keys", policy=text))
+    return role.arn, attached
 
 
-def _attached(name: str, role: iam.Role, policy: str) -> iam.RolePolicyAttachment:
+def _attach(name: str, role: iam.Role, policy: str) -> iam.RolePolicyAttachment:
     return iam.RolePolicyAttachment(name, role=role.name, policy_arn=policy)

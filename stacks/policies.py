@@ -1,4 +1,4 @@
-"""What may be done, as IAM's documents: for exactly the buckets and keys that the spec names."""
+"""IAM policy documents, limited to the buckets and KMS keys that the spec names."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ _DISK_KEY = (
 )
 
 
-def document(statements: list[Statement]) -> str:
-    """The statements as one policy."""
+def policy_document(statements: list[Statement]) -> str:
+    """Render the statements as a policy document."""
     return json.dumps({"Version": "2012-10-17", "Statement": statements})
 
 
-def trust(service: str, account: str | None) -> str:
-    """`service` may take the role; with `account` only on that account's behalf."""
+def trust_policy(service: str, account: str | None) -> str:
+    """Allow `service` to assume the role, on behalf of `account` only where it is set."""
     statement: Statement = {
         "Effect": "Allow",
         "Principal": {"Service": service},
         "Action": "sts:AssumeRole",
     }
     if account is not None:
-        # Else EMR could be led to use this role for a cluster of another account.
+        # Prevents the confused deputy: EMR using this role for a cluster of another account.
         statement["Condition"] = {"StringEquals": {"aws:SourceAccount": account}}
-    return document([statement])
+    return policy_document([statement])
 
 
-def pass_role(arn: str) -> Statement:
-    """The managed policy passes `EMR_EC2_DefaultRole` alone: ours must be named."""
+def pass_role_statement(arn: str) -> Statement:
+    """Allow passing the node role: the managed policy allows `EMR_EC2_DefaultRole` only."""
     return {
         "Sid": "PassNodeRole",
         "Effect": "Allow",
@@ -62,77 +62,74 @@ def pass_role(arn: str) -> Statement:
     }
 
 
-def nodes(project: ProjectSpec, settings: Settings, bucket: str) -> list[Statement]:
-    """The project's bucket, the further ones of the spec, scripts that lie elsewhere, keys."""
+def node_statements(project: ProjectSpec, settings: Settings, bucket: str) -> list[Statement]:
+    """Return what nodes may do: use buckets, objects and keys, and terminate their cluster."""
     arn = f"arn:aws:s3:::{bucket}"
     lists = [f"s3:{action}" for action in (*_LIST, _LIST_UPLOADS)]
-    found = [
+    statements = [
         _allow("Bucket", lists, arn),
         _allow("Objects", [f"s3:{action}" for action in _WRITE], f"{arn}/*"),
     ]
     for index, item in enumerate(project.cluster.buckets):
-        found += _bucket(f"Bucket{index}", item)
-    found += _wheelhouse(project, bucket)
-    elsewhere = _objects_elsewhere(project, bucket)
-    if elsewhere:
-        found.append(_allow("ScriptsAndCertificates", ["s3:GetObject"], elsewhere))
+        statements += _bucket_statements(f"Bucket{index}", item)
+    statements += _wheelhouse_statements(project, bucket)
+    objects = _external_objects(project, bucket)
+    if objects:
+        statements.append(_allow("ScriptsAndCertificates", ["s3:GetObject"], objects))
     if project.cluster.limited:
-        found += _end_itself(project, settings)
-    return [*found, *_node_keys(project, settings)]
+        statements += _terminate_statements(project, settings)
+    return [*statements, *_node_key_statements(project, settings)]
 
 
-def _end_itself(project: ProjectSpec, settings: Settings) -> list[Statement]:
-    """A cluster's id is not known before it is there: its stack's tag names it."""
-    where = f"{settings['region']}:{settings['account']}"
+def _terminate_statements(project: ProjectSpec, settings: Settings) -> list[Statement]:
+    """Allow nodes to terminate their cluster, identified by its tag: its id is not known yet."""
+    arn = f"{settings['region']}:{settings['account']}"
+    kind = "aws" if project.cluster.kind == "emr" else "ec2"
+    own_stack = {"StringEquals": {f"{kind}:ResourceTag/emrctl:stack": project.cluster_stack}}
     if project.cluster.kind == "emr":
-        clusters = f"arn:aws:elasticmapreduce:{where}:cluster/*"
-        end = _allow("EndItself", ["elasticmapreduce:TerminateJobFlows"], clusters)
-        end["Condition"] = _of_the_stack("aws:ResourceTag", project)
-        return [end]
-    end = _allow("EndItself", ["ec2:TerminateInstances"], f"arn:aws:ec2:{where}:instance/*")
-    end["Condition"] = _of_the_stack("ec2:ResourceTag", project)
-    # EC2 lets no listing be limited to instances; it can be to the region.
-    look = _allow("FindItself", ["ec2:DescribeInstances"], "*")
-    look["Condition"] = {"StringEquals": {"ec2:Region": settings["region"]}}
-    return [end, look]
+        clusters = f"arn:aws:elasticmapreduce:{arn}:cluster/*"
+        statement = _allow("TerminateCluster", ["elasticmapreduce:TerminateJobFlows"], clusters)
+        return [statement | {"Condition": own_stack}]
+    instances = f"arn:aws:ec2:{arn}:instance/*"
+    terminate = _allow("TerminateInstances", ["ec2:TerminateInstances"], instances)
+    # EC2 does not support resource-level permissions here; the region can be limited.
+    describe = _allow("DescribeInstances", ["ec2:DescribeInstances"], "*")
+    region = {"StringEquals": {"ec2:Region": settings["region"]}}
+    return [terminate | {"Condition": own_stack}, describe | {"Condition": region}]
 
 
-def _of_the_stack(tag: str, project: ProjectSpec) -> Statement:
-    return {"StringEquals": {f"{tag}/emrctl:stack": project.cluster_stack}}
-
-
-def _bucket(sid: str, item: BucketSpec) -> list[Statement]:
+def _bucket_statements(sid: str, item: BucketSpec) -> list[Statement]:
     arn = f"arn:aws:s3:::{item.name}"
     prefix = item.prefix.strip("/")
-    below = f"{prefix}/*" if prefix else "*"
+    pattern = f"{prefix}/*" if prefix else "*"
     writes = item.access == "write"
     lists = (*_LIST, _LIST_UPLOADS) if writes else _LIST
     listing = _allow(sid, [f"s3:{action}" for action in lists], arn)
-    found = [listing]
+    statements = [listing]
     if prefix:
-        # No condition of a prefix comes with GetBucketLocation: it would never be allowed.
+        # GetBucketLocation requests have no s3:prefix: with the condition they would be denied.
         listing["Action"] = ["s3:ListBucket"]
-        listing["Condition"] = {"StringLike": {"s3:prefix": [prefix, below]}}
-        rest = [f"s3:{action}" for action in lists if action != "ListBucket"]
-        found.append(_allow(f"{sid}Location", rest, arn))
+        listing["Condition"] = {"StringLike": {"s3:prefix": [prefix, pattern]}}
+        others = [f"s3:{action}" for action in lists if action != "ListBucket"]
+        statements.append(_allow(f"{sid}Location", others, arn))
     objects = [f"s3:{action}" for action in (_WRITE if writes else _READ)]
-    return [*found, _allow(f"{sid}Objects", objects, f"{arn}/{below}")]
+    return [*statements, _allow(f"{sid}Objects", objects, f"{arn}/{pattern}")]
 
 
-def _wheelhouse(project: ProjectSpec, bucket: str) -> list[Statement]:
-    """What lies in a wheelhouse may be listed; reading it is a matter of objects."""
-    place = project.cluster.wheelhouse if project.cluster.kind == "ec2" else None
-    if place is None or place.removeprefix("s3://").partition("/")[0] == bucket:
+def _wheelhouse_statements(project: ProjectSpec, bucket: str) -> list[Statement]:
+    """Allow listing a wheelhouse outside the project's bucket (see `_external_objects`)."""
+    uri = project.cluster.wheelhouse if project.cluster.kind == "ec2" else None
+    name, _, prefix = (uri or "").removeprefix("s3://").rstrip("/").partition("/")
+    if name in {"", bucket}:
         return []
-    name, _, prefix = place.removeprefix("s3://").rstrip("/").partition("/")
     statement = _allow("Wheelhouse", ["s3:ListBucket"], f"arn:aws:s3:::{name}")
     if prefix:
         statement["Condition"] = {"StringLike": {"s3:prefix": [prefix, f"{prefix}/*"]}}
     return [statement]
 
 
-def _objects_elsewhere(project: ProjectSpec, bucket: str) -> list[str]:
-    """Objects outside the project's bucket that the spec names one by one."""
+def _external_objects(project: ProjectSpec, bucket: str) -> list[str]:
+    """Return the ARNs of the spec's scripts, certificates and wheels outside `bucket`."""
     spec = project.cluster
     uris = [action.script for action in spec.bootstrap if action.script.startswith("s3://")]
     if spec.kind == "emr":
@@ -143,38 +140,40 @@ def _objects_elsewhere(project: ProjectSpec, bucket: str) -> list[str]:
     return [f"arn:aws:s3:::{path}" for path in paths if not path.startswith(f"{bucket}/")]
 
 
-def _node_keys(project: ProjectSpec, settings: Settings) -> list[Statement]:
+def _node_key_statements(project: ProjectSpec, settings: Settings) -> list[Statement]:
     spec = project.cluster
-    found: list[Statement] = []
+    statements: list[Statement] = []
     if project.storage.kms_key is not None:
-        found.append(_key("Key", project.storage.kms_key, settings))
+        statements.append(_bucket_key("Key", project.storage.kms_key, settings))
     for index, item in enumerate(spec.buckets):
         if item.kms_key is not None:
-            found.append(_key(f"Bucket{index}Key", item.kms_key, settings))
+            statements.append(_bucket_key(f"Bucket{index}Key", item.kms_key, settings))
     if spec.security.disk_key is not None:
-        found.append(_allow("DiskKey", list(_DISK_KEY), spec.security.disk_key))
+        statements.append(_allow("DiskKey", list(_DISK_KEY), spec.security.disk_key))
     if spec.kind == "emr" and spec.security.log_key is not None:
         actions = ["kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"]
-        found.append(_allow("LogKey", actions, spec.security.log_key))
-    return found
+        statements.append(_allow("LogKey", actions, spec.security.log_key))
+    return statements
 
 
-def service_keys(project: ProjectSpec) -> list[Statement]:
-    """What EMR itself may do with the keys of disks and logs."""
+def service_key_statements(project: ProjectSpec) -> list[Statement]:
+    """Return what EMR's service role may do with the KMS keys of disks and logs."""
     spec = project.emr.security
-    found: list[Statement] = []
+    statements: list[Statement] = []
     if spec.disk_key is not None:
         grant = _allow("DiskKeyGrant", ["kms:CreateGrant"], spec.disk_key)
-        # EC2 attaches encrypted volumes by a grant; nothing else may be granted.
+        # EC2 needs a grant to attach encrypted volumes; no other grants are allowed.
         grant["Condition"] = {"Bool": {"kms:GrantIsForAWSResource": "true"}}
-        found += [_allow("DiskKey", list(_DISK_KEY), spec.disk_key), grant]
+        statements += [_allow("DiskKey", list(_DISK_KEY), spec.disk_key), grant]
     if spec.log_key is not None:
-        found.append(_allow("LogKey", ["kms:DescribeKey", "kms:GenerateDataKey"], spec.log_key))
-    return found
+        statements.append(
+            _allow("LogKey", ["kms:DescribeKey", "kms:GenerateDataKey"], spec.log_key)
+        )
+    return statements
 
 
-def _key(sid: str, key: str, settings: Settings) -> Statement:
-    """The one key of a bucket; an alias is no resource, so it stands in a condition."""
+def _bucket_key(sid: str, key: str, settings: Settings) -> Statement:
+    """Allow using a bucket's KMS key; an alias is not a resource, so it becomes a condition."""
     keys = f"arn:aws:kms:{settings['region']}:{settings['account']}:key"
     alias = key.rpartition(":")[2]
     if not alias.startswith("alias/"):

@@ -1,7 +1,7 @@
-"""The parts of pulumi_aws that the program uses, loaded at once.
+"""The modules of pulumi_aws that the program uses, loaded eagerly.
 
-pulumi_aws loads a part at the first use of it, and warns of resources that are not ours. Loaded
-here, the warnings meet nobody, whatever filters the user or a test has set.
+pulumi_aws loads its modules lazily and raises deprecation warnings about resources that the
+program does not use. They are suppressed here, whatever warning filters are active later.
 """
 
 from __future__ import annotations

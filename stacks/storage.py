@@ -1,4 +1,4 @@
-"""The bucket of a project: runs, logs, code and data."""
+"""The S3 bucket of a project, for runs, logs, code and data."""
 
 from __future__ import annotations
 
@@ -8,44 +8,45 @@ from typing import Any
 
 import pulumi
 
+from emrctl.aws.s3 import LOG_PREFIX
 from emrctl.spec import ProjectSpec, StorageSpec
 from stacks import names
 from stacks.sdk import s3
 
 
-def bucket(project: ProjectSpec, settings: Mapping[str, str]) -> s3.Bucket:
-    """A bucket that is private, encrypted, reached over TLS alone, and hard to delete."""
-    made = s3.Bucket(
+def declare_bucket(project: ProjectSpec, settings: Mapping[str, str]) -> s3.Bucket:
+    """Declare a private, encrypted, TLS-only bucket that is protected from deletion."""
+    bucket = s3.Bucket(
         "bucket",
-        bucket=names.bucket(project, settings),
-        tags=names.tags(project, project.storage_stack),
+        bucket=names.bucket_name(project, settings),
+        tags=names.stack_tags(project, project.storage_stack),
         opts=pulumi.ResourceOptions(protect=True),
     )
-    access = _private(made)
-    _encrypted(made, project.storage)
+    access = _block_public_access(bucket)
+    _encrypt(bucket, project.storage)
     s3.BucketPolicy(
         "tls-only",
-        bucket=made.bucket,
-        policy=made.arn.apply(_tls_only),
-        # S3 refuses two changes of one bucket's access at the same time.
+        bucket=bucket.bucket,
+        policy=bucket.arn.apply(_tls_only_policy),
+        # S3 rejects concurrent changes of a bucket's access settings.
         opts=pulumi.ResourceOptions(depends_on=access),
     )
-    _kept(made, project.storage)
+    _expire_objects(bucket, project.storage)
     if project.storage.access_logs is not None:
         s3.BucketLogging(
             "access-logs",
-            bucket=made.bucket,
+            bucket=bucket.bucket,
             target_bucket=project.storage.access_logs,
             target_prefix=f"{project.project}/",
         )
-    return made
+    return bucket
 
 
-def _private(made: s3.Bucket) -> list[pulumi.Resource]:
-    """No public access by policy or ACL, and no ACLs at all."""
+def _block_public_access(bucket: s3.Bucket) -> list[pulumi.Resource]:
+    """Block public access by policy and ACL, and disable ACLs."""
     block = s3.BucketPublicAccessBlock(
         "public-access",
-        bucket=made.bucket,
+        bucket=bucket.bucket,
         block_public_acls=True,
         block_public_policy=True,
         ignore_public_acls=True,
@@ -53,25 +54,25 @@ def _private(made: s3.Bucket) -> list[pulumi.Resource]:
     )
     ownership = s3.BucketOwnershipControls(
         "ownership",
-        bucket=made.bucket,
+        bucket=bucket.bucket,
         rule={"object_ownership": "BucketOwnerEnforced"},
         opts=pulumi.ResourceOptions(depends_on=[block]),
     )
     return [block, ownership]
 
 
-def _encrypted(made: s3.Bucket, spec: StorageSpec) -> None:
+def _encrypt(bucket: s3.Bucket, spec: StorageSpec) -> None:
     default: dict[str, Any] = {"sse_algorithm": "AES256"}
     if spec.kms_key is not None:
         default = {"sse_algorithm": "aws:kms", "kms_master_key_id": spec.kms_key}
     rule: dict[str, Any] = {"apply_server_side_encryption_by_default": default}
     if spec.kms_key is not None:
-        # One data key for many objects: without it every small object costs a KMS request.
+        # Without a bucket key every object costs a KMS request.
         rule["bucket_key_enabled"] = True
-    s3.BucketServerSideEncryptionConfiguration("encryption", bucket=made.bucket, rules=[rule])
+    s3.BucketServerSideEncryptionConfiguration("encryption", bucket=bucket.bucket, rules=[rule])
 
 
-def _tls_only(arn: str) -> str:
+def _tls_only_policy(arn: str) -> str:
     statement = {
         "Sid": "EnforceTLS",
         "Effect": "Deny",
@@ -83,43 +84,30 @@ def _tls_only(arn: str) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
-def _kept(made: s3.Bucket, spec: StorageSpec) -> None:
-    """Old versions, logs and unfinished uploads go after their days; all else stays."""
+def _expire_objects(bucket: s3.Bucket, spec: StorageSpec) -> None:
+    """Expire logs, old versions and incomplete uploads; everything else is kept."""
     versioning = s3.BucketVersioning(
         "versioning",
-        bucket=made.bucket,
+        bucket=bucket.bucket,
         versioning_configuration={"status": "Enabled" if spec.versioning else "Suspended"},
     )
+    days = spec.expire_logs_days
+    uploads = {"days_after_initiation": spec.expire_uploads_days}
     s3.BucketLifecycleConfiguration(
         "lifecycle",
-        bucket=made.bucket,
-        rules=[*_log_rules(spec), _upload_rule(spec)],
+        bucket=bucket.bucket,
+        rules=[
+            _lifecycle_rule("logs", LOG_PREFIX, {"expiration": {"days": days}}),
+            _lifecycle_rule(
+                "old-versions", "", {"noncurrent_version_expiration": {"noncurrent_days": days}}
+            ),
+            _lifecycle_rule(
+                "unfinished-uploads", "", {"abort_incomplete_multipart_upload": uploads}
+            ),
+        ],
         opts=pulumi.ResourceOptions(depends_on=[versioning]),
     )
 
 
-def _log_rules(spec: StorageSpec) -> list[dict[str, Any]]:
-    days = spec.expire_logs_days
-    return [
-        {
-            "id": "logs",
-            "status": "Enabled",
-            "filter": {"prefix": "logs/"},
-            "expiration": {"days": days},
-        },
-        {
-            "id": "old-versions",
-            "status": "Enabled",
-            "filter": {"prefix": ""},
-            "noncurrent_version_expiration": {"noncurrent_days": days},
-        },
-    ]
-
-
-def _upload_rule(spec: StorageSpec) -> dict[str, Any]:
-    return {
-        "id": "unfinished-uploads",
-        "status": "Enabled",
-        "filter": {"prefix": ""},
-        "abort_incomplete_multipart_upload": {"days_after_initiation": spec.expire_uploads_days},
-    }
+def _lifecycle_rule(id_: str, prefix: str, action: dict[str, Any]) -> dict[str, Any]:
+    return {"id": id_, "status": "Enabled", "filter": {"prefix": prefix}, **action}

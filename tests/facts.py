@@ -16,6 +16,7 @@ CLUSTER = Cluster(
     arn="",
     state="WAITING",
     spec=ClusterSpec(),
+    region="us-east-1",
     bucket="b",
     created="",
 )

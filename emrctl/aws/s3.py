@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 CODE_PREFIX = "code/"
 EVENT_LOG_PREFIX = "eventlogs/"
+LOG_PREFIX = "logs/"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 

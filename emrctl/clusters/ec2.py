@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from emrctl.aws.listing import instances, tags
-from emrctl.clusters.model import ENDED, EVENT_LOGS, Cluster, Node, hourly_usd
+from emrctl.aws.s3 import EVENT_LOG_PREFIX, LOG_PREFIX
+from emrctl.clusters.model import ENDED, Cluster, Node
 from emrctl.spec import AnyClusterSpec, Ec2ClusterSpec, ProjectSpec
 from emrctl.spec.ec2 import NOBODY
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
 
-LOGS = "logs/"
 PAGES = {"master": 8080, "spark": 4040}
 _STATES = {
     "pending": "STARTING",
@@ -71,12 +71,12 @@ def _observed(
         state=state,
         reason=_reason(primary),
         spec=spec,
-        hourly_usd=hourly_usd(project, spec, state),
+        region=project.region,
         bucket=bucket,
         created=str(first_made(primary)),
         primary_dns=dns,
-        log_uri=f"s3://{bucket}/{LOGS}",
-        event_log_uri=f"s3://{bucket}/{EVENT_LOGS}",
+        log_uri=f"s3://{bucket}/{LOG_PREFIX}",
+        event_log_uri=f"s3://{bucket}/{EVENT_LOG_PREFIX}",
         nodes=nodes,
         urls={page: f"http://{pages}:{port}" for page, port in PAGES.items()} if pages else {},
     )

@@ -10,7 +10,7 @@ import contextlib
 import ipaddress
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -187,16 +187,3 @@ def address() -> str:
         msg = f"{_WHERE} did not say from which address this machine comes: {error}"
         hint = "Set cluster.ssh to your range of addresses, as 203.0.113.7/32."
         raise ProvisioningError(msg, hint=hint) from error
-
-
-def stand_in(project: ProjectSpec) -> Mapping[str, str]:
-    """Settings that say nothing of this account: for looking at what would be declared."""
-    if project.cluster.kind != "ec2":
-        return {}
-    nobody = project.ec2.ssh == NOBODY
-    return {
-        "image_primary": "ami-0",
-        "image_worker": "ami-0",
-        "public_key": _TO_BE_MADE,
-        "ssh_from": "" if nobody else "192.0.2.1/32",
-    }

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from emrctl.aws.listing import tags
-from emrctl.clusters.model import ENDED, EVENT_LOGS, Cluster, Node, hourly_usd
+from emrctl.aws.s3 import EVENT_LOG_PREFIX
+from emrctl.clusters.model import ENDED, Cluster, Node
 from emrctl.errors import EmrctlError
 from emrctl.spec import AnyClusterSpec, ClusterSpec, ProjectSpec
 
@@ -56,12 +57,12 @@ def _observed(project: ProjectSpec, target: Target, found: dict[str, Any]) -> Cl
         state=state,
         reason=_reason(found),
         spec=spec,
-        hourly_usd=hourly_usd(project, spec, state),
+        region=project.region,
         bucket=bucket,
         created=str(found["Status"].get("Timeline", {}).get("CreationDateTime", "")),
         primary_dns=dns,
         log_uri=log_uri,
-        event_log_uri=f"s3://{bucket}/{EVENT_LOGS}",
+        event_log_uri=f"s3://{bucket}/{EVENT_LOG_PREFIX}",
         nodes=() if state in ENDED else _nodes(target, found["Id"], groups),
         urls={} if state in ENDED else _urls(target, found["Id"], dns),
     )

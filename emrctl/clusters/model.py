@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from emrctl.cost import estimate
-from emrctl.spec import AnyClusterSpec, ProjectSpec
+from emrctl.cost.estimate import instances_usd
+from emrctl.spec import AnyClusterSpec
 
 ENDED = ("TERMINATED", "TERMINATED_WITH_ERRORS")
 STILL = ("STOPPING", "STOPPED")
-EVENT_LOGS = "eventlogs/"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +38,6 @@ class Cluster:
 
     `urls` are the addresses of the YARN or master, Spark and history pages. `reason` says why it
     ended. The id of a cluster of EC2 instances is that of its primary, and stays over a stop.
-    `hourly_usd` is for its instances, EMR's fee included: as preview has it, without disks.
     """
 
     name: str
@@ -48,13 +46,13 @@ class Cluster:
     arn: str
     state: str
     spec: AnyClusterSpec
+    region: str
     bucket: str
     created: str
     reason: str = ""
     primary_dns: str = ""
     log_uri: str = ""
     event_log_uri: str = ""
-    hourly_usd: float = 0.0
     nodes: tuple[Node, ...] = ()
     urls: Mapping[str, str] = field(default_factory=dict)
 
@@ -68,9 +66,7 @@ class Cluster:
         """Whether its instances stand still, or are about to: only `start` brings them back."""
         return self.state in STILL
 
-
-def hourly_usd(project: ProjectSpec, spec: AnyClusterSpec, state: str) -> float:
-    """What the instances of a cluster cost an hour now: nothing where they stand still."""
-    if state in ENDED + STILL:
-        return 0.0
-    return estimate.estimate(project.model_copy(update={"cluster": spec})).instances_usd
+    @property
+    def hourly_usd(self) -> float:
+        """Price per hour of the instances, with EMR's fee and without disks; 0 unless running."""
+        return 0.0 if self.ended or self.stopped else instances_usd(self.spec, self.region)

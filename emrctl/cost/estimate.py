@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from emrctl.aws import instance_types
 from emrctl.aws.prices import Rate, rate
+from emrctl.cost import resource
 from emrctl.errors import SpecError
 from emrctl.spec import (
     AnyClusterSpec,
@@ -19,8 +20,6 @@ from emrctl.spec import (
     ScalingSpec,
 )
 from emrctl.spec.nodes import VolumesSpec
-
-HOURS_A_MONTH = 730
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,19 +93,24 @@ def estimate(project: ProjectSpec) -> Cost:
     spec, region = project.cluster, project.region
     seen = [rate(name, region) for name in spec.types]
     return Cost(
-        lines=tuple(_lines(project)),
+        lines=(*_lines(spec, region), *_beside(project)),
         region=seen[0].region,
         as_of=min(item.as_of for item in seen),
         notes=tuple(_notes(spec, region, seen)),
     )
 
 
-def refuse_costly(project: ProjectSpec) -> None:
-    """The cluster can never cost more than the spec allows; `SpecError` with the numbers."""
+def instances_usd(spec: AnyClusterSpec, region: str) -> float:
+    """Return the price per hour of a cluster's instances, with EMR's fee and without disks."""
+    return sum(line.usd for line in _lines(spec, region) if not line.beside)
+
+
+def estimate_within_limit(project: ProjectSpec) -> Cost:
+    """Return the estimate; `SpecError` if the cluster can cost more than `max_hourly_cost`."""
     limit = project.cluster.max_hourly_cost
     cost = estimate(project)
     if limit is None or cost.most_usd <= limit:
-        return
+        return cost
     parts = ", ".join(f"{line.what} {line.most_usd:.3f}" for line in cost.lines if line.most_usd)
     msg = (
         f"cluster '{project.cluster.name}' can cost {cost.most_usd:.3f} USD an hour, and "
@@ -118,13 +122,11 @@ def refuse_costly(project: ProjectSpec) -> None:
     raise SpecError(msg, hint=hint)
 
 
-def _lines(project: ProjectSpec) -> Iterator[Line]:
-    spec, region = project.cluster, project.region
+def _lines(spec: AnyClusterSpec, region: str) -> Iterator[Line]:
     if spec.kind == "ec2":
         for role, group in (("primary", spec.primary_group), ("worker", spec.core_group)):
             yield _group(role, group, dataclasses.replace(rate(group.type, region), emr_usd=0.0))
             yield _disks(role, group, group.count)
-        yield from _beside(project)
         return
     if spec.fleets is None:
         groups = [("primary", spec.primary), ("core", spec.core)]
@@ -139,7 +141,6 @@ def _lines(project: ProjectSpec) -> Iterator[Line]:
                 yield from _fleet(role, fleet, region)
     if spec.scaling is not None:
         yield _scaled(spec, spec.scaling, region)
-    yield from _beside(project)
 
 
 def _group(role: str, group: GroupSpec, own: Rate) -> Line:
@@ -160,9 +161,8 @@ def _line(what: str, count: int, own: Rate, now: float, most: float) -> Line:
 
 def _disks(role: str, volumes: VolumesSpec, count: int) -> Line:
     gigabytes = count * volumes.total_gb
-    month = instance_types.shipped()["extras"]["volume_gb_month"][volumes.volume_type]
     what = f"{role} disks, {gigabytes} GB {volumes.volume_type}"
-    return _beside_line(what, count, volumes.total_gb * month / HOURS_A_MONTH)
+    return _beside_line(what, count, resource.volume(volumes.volume_type, volumes.total_gb))
 
 
 def _fleet(role: str, fleet: FleetSpec, region: str) -> Iterator[Line]:

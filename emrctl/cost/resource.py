@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from emrctl.aws import instance_types, prices
 from emrctl.errors import SpecError
 
-HOURS_A_MONTH = 730
+HOURS_PER_MONTH = 730
 
 
 def instance(type_: str, region: str, *, emr: bool, spot: bool = False) -> float | None:
@@ -23,7 +23,7 @@ def instance(type_: str, region: str, *, emr: bool, spot: bool = False) -> float
 def volume(kind: str, gigabytes: int) -> float:
     """A disk of that size."""
     month = instance_types.shipped()["extras"]["volume_gb_month"]
-    return gigabytes * float(month.get(kind, month["gp3"])) / HOURS_A_MONTH
+    return gigabytes * float(month.get(kind, month["gp3"])) / HOURS_PER_MONTH
 
 
 def beside(name: str) -> float:

@@ -18,7 +18,7 @@ from emrctl.aws.translate import translated
 from emrctl.clusters import ec2_inputs
 from emrctl.clusters.registry import Cluster, Node, find_cluster, list_clusters, show
 from emrctl.clusters.stop_start import end_workers, start, stop, woken
-from emrctl.cost import estimate
+from emrctl.cost.estimate import estimate_within_limit
 from emrctl.engine.base import Engine, Event, Outcome, Plan, Report
 from emrctl.errors import NotFoundError, ProvisioningError
 from emrctl.provision import preflight
@@ -71,6 +71,7 @@ def preview(
     started an `update` with the same.
     """
     below, above = _engines(project, target, root, engine)
+    cost = estimate_within_limit(project)
     project = preflight.ready(project, target)
     bucket = bucket_name(project, target)
     scripts = {script: _address(root, bucket, script) for script in _scripts(project)}
@@ -78,7 +79,6 @@ def preview(
     known = settings(target) | ec2_inputs.settings(project, target, make=False)
     program = cluster_program(project, known, bucket, scripts)
     cluster = woken(project, target, above.preview(project.cluster_stack, program))
-    cost = estimate.estimate(project)
     priced = dataclasses.replace(
         cluster,
         ec2_usd=cost.ec2_usd,
@@ -104,6 +104,7 @@ def up(
     what stands; calling again goes on from there.
     """
     below, above = _engines(project, target, root, engine)
+    estimate_within_limit(project)
     project = preflight.ready(project, target)
     files = {script: _local(root, script) for script in _scripts(project)}
     storage = storage_program(project, target)

@@ -19,7 +19,7 @@ def bucket_name(project: ProjectSpec, target: Target) -> str:
     bundled.import_stacks()
     from stacks import names
 
-    return names.bucket(project, settings(target))
+    return names.bucket_name(project, settings(target))
 
 
 def find_bucket(project: ProjectSpec, target: Target) -> str:

@@ -20,9 +20,9 @@ def storage_program(project: ProjectSpec, target: Target) -> Program:
     known = settings(target)
 
     def program() -> None:
-        from stacks import program as declared
+        from stacks.program import declare_storage
 
-        declared.storage(project, known)
+        declare_storage(project, known)
 
     return program
 
@@ -35,8 +35,8 @@ def cluster_program(
     known = dict(found)
 
     def program() -> None:
-        from stacks import program as declared
+        from stacks.program import declare_cluster
 
-        declared.cluster(project, known, {"bucket": bucket}, scripts)
+        declare_cluster(project, known, bucket, scripts)
 
     return program

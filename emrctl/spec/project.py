@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from emrctl.errors import SpecError
 from emrctl.spec.cluster import ClusterField
@@ -17,11 +17,7 @@ from emrctl.spec.types import Name, Properties, Spec
 
 
 class ProjectSpec(Spec):
-    """All of `emrctl.yaml`.
-
-    `waivers` maps rules of checkov and Security Hub that this project does not hold to the reason;
-    those of `emrctl.spec.waivers` are there already.
-    """
+    """All of `emrctl.yaml`."""
 
     project: Name
     target: Literal["aws", "local"] = "local"
@@ -33,7 +29,6 @@ class ProjectSpec(Spec):
     jobs: dict[str, JobSpec] = Field(default_factory=dict)
     experiments: dict[str, ExperimentSpec] = Field(default_factory=dict)
     tags: Properties = Field(default_factory=dict)
-    waivers: Properties = Field(default_factory=dict)
 
     @property
     def storage_stack(self) -> str:
@@ -91,16 +86,6 @@ class ProjectSpec(Spec):
         if self.cluster.name == "storage":
             raise ValueError("cluster.name is 'storage', which is the name of the bucket's stack")
         return self
-
-    @field_validator("waivers")
-    @classmethod
-    def _reasons(cls, value: dict[str, str]) -> dict[str, str]:
-        bare = sorted(rule for rule, reason in value.items() if len(reason.split()) < 3)
-        if bare:
-            raise ValueError(
-                f"waiver of {', '.join(bare)}: say in a sentence why it does not matter"
-            )
-        return value
 
     def with_cluster(self, name: str | None) -> ProjectSpec:
         """The same project with its cluster called `name`; itself where `name` is None."""

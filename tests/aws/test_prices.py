@@ -209,10 +209,10 @@ def test_ways_out_cost_too() -> None:
 
 
 def test_a_limit_refuses_with_the_numbers() -> None:
-    estimate.refuse_costly(_project(max_hourly_cost=0.76))
-    estimate.refuse_costly(_project())
+    estimate.estimate_within_limit(_project(max_hourly_cost=0.76))
+    estimate.estimate_within_limit(_project())
     with pytest.raises(SpecError) as caught:
-        estimate.refuse_costly(
+        estimate.estimate_within_limit(
             _project(max_hourly_cost=0.5, core={"type": "m5.2xlarge", "count": 2})
         )
     said = str(caught.value)

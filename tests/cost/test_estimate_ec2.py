@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from emrctl.aws import instance_types, prices
-from emrctl.cost import estimate
+from emrctl.cost import estimate, resource
 from emrctl.errors import SpecError
 from emrctl.spec import ProjectSpec
 
@@ -28,7 +28,7 @@ def test_instances_disks_and_addresses_without_emr_s_fee() -> None:
     found = _cost(worker={"count": 4, "type": "r5.xlarge", "spot": False, "root_gb": 100})
     assert found.ec2_usd == pytest.approx(0.192 + 4 * 0.252)
     assert (found.emr_usd, found.instances_usd) == (0.0, found.ec2_usd)
-    disks = (64 + 4 * 100) * GB_MONTH / estimate.HOURS_A_MONTH
+    disks = (64 + 4 * 100) * GB_MONTH / resource.HOURS_PER_MONTH
     assert found.other_usd == pytest.approx(disks + 5 * ADDRESS)
     assert found.hourly_usd == pytest.approx(found.most_usd)
 
@@ -72,12 +72,12 @@ def test_in_a_network_that_exists_only_what_is_the_cluster_s_own() -> None:
 def test_the_limit_is_held_against_the_most() -> None:
     document = {"kind": "ec2", "worker": {"bid_usd": 0.05}, "max_hourly_cost": 0.4}
     fits = ProjectSpec.model_validate({"project": "pets", "cluster": document})
-    estimate.refuse_costly(fits)
+    estimate.estimate_within_limit(fits)
     dear = ProjectSpec.model_validate(
         {"project": "pets", "cluster": {**document, "worker": {"bid_usd": 0.15}}}
     )
     with pytest.raises(SpecError, match=r"max_hourly_cost is 0\.400"):
-        estimate.refuse_costly(dear)
+        estimate.estimate_within_limit(dear)
 
 
 def test_no_note_speaks_of_emr_s_fee() -> None:

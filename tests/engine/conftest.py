@@ -68,7 +68,7 @@ def program(**cluster: Any) -> Callable[[], None]:
 
     spec = project(**cluster)
     scripts = {action.script: f"s3://pets/{action.script}" for action in spec.bootstrap_actions}
-    return lambda: declared.cluster(spec, SETTINGS, {"bucket": "pets"}, scripts)
+    return lambda: declared.declare_cluster(spec, SETTINGS, "pets", scripts)
 
 
 def made(outcome: Outcome | Plan) -> dict[str, str]:

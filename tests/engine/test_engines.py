@@ -251,12 +251,16 @@ def test_what_is_protected_needs_force(work: Work) -> None:
 
     settings = {"account": "1", "region": "us-east-1"}
     pets = ProjectSpec(project="pets")
-    work.engine.up("pets-storage", lambda: program.storage(pets, settings), work.events.append)
+    work.engine.up(
+        "pets-storage", lambda: program.declare_storage(pets, settings), work.events.append
+    )
     with pytest.raises(ProvisioningError, match=r"s3\.Bucket .* is protected") as caught:
         work.engine.down("pets-storage", work.events.append)
     assert "--storage" in caught.value.hint
     other = ProjectSpec.model_validate({"project": "pets", "storage": {"bucket": "another"}})
     with pytest.raises(ProvisioningError, match=r"is protected: .*(cannot be changed|replace)"):
-        work.engine.up("pets-storage", lambda: program.storage(other, settings), work.events.append)
+        work.engine.up(
+            "pets-storage", lambda: program.declare_storage(other, settings), work.events.append
+        )
     work.engine.down("pets-storage", work.events.append, force=True)
     assert work.target.client("s3").list_buckets()["Buckets"] == []

@@ -39,6 +39,7 @@ def test_a_page_opens_in_a_browser(
         arn="",
         state="WAITING",
         spec=ClusterSpec(),
+        region="us-east-1",
         bucket="yarn-logs",
         created="",
         urls=found["urls"],

@@ -1,4 +1,4 @@
-"""The program's resources as it declares them, under Pulumi's mocks."""
+"""Evaluate the program in process and collect the resources that it declares."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ SETTINGS = {
     "public_key": "ssh-ed25519 AAAA",
     "ssh_from": "203.0.113.7/32",
 }
-SCRIPTS = {"python.sh": "s3://pets/code/abc/python.sh"}
 
 
 class Resources(dict[str, Declared]):
-    """Resources by name, and the program's outputs."""
+    """Declared resources by name, and the program's outputs."""
 
     outputs: dict[str, Any]
 
     def of(self, token: str) -> list[Declared]:
-        """Those whose type ends with `token`."""
+        """Return the resources of one type, such as `Bucket`."""
         return [item for item in self.values() if item.type.endswith(f":{token}")]
 
 
@@ -36,35 +35,35 @@ Evaluate = Callable[[ProjectSpec], Resources]
 
 
 def _collect(declare: Callable[[], None], stack: str) -> Resources:
-    found = Resources()
+    resources = Resources()
 
     def handle(item: Declared) -> Made:
-        found[item.name] = item
+        resources[item.name] = item
         outputs = item.inputs | {"arn": f"arn:{item.name}", "masterPublicDns": "primary.example"}
         outputs |= {"publicDns": f"{item.name}.example", "privateDns": f"{item.name}.internal"}
         return Made(id=f"id-{item.name}", outputs=outputs)
 
-    found.outputs = evaluate(declare, stack, handle, preview=False)
-    return found
+    resources.outputs = evaluate(declare, stack, handle, preview=False)
+    return resources
 
 
 @pytest.fixture
 def storage() -> Evaluate:
-    def run(project: ProjectSpec) -> Resources:
-        return _collect(lambda: program.storage(project, SETTINGS), project.storage_stack)
+    def evaluate_storage(project: ProjectSpec) -> Resources:
+        return _collect(lambda: program.declare_storage(project, SETTINGS), project.storage_stack)
 
-    return run
+    return evaluate_storage
 
 
 @pytest.fixture
 def cluster() -> Evaluate:
-    def run(project: ProjectSpec) -> Resources:
+    def evaluate_cluster(project: ProjectSpec) -> Resources:
         scripts = {
             action.script: f"s3://pets/{action.script}" for action in project.bootstrap_actions
         }
-        stored = {"bucket": "pets"}
         return _collect(
-            lambda: program.cluster(project, SETTINGS, stored, scripts), project.cluster_stack
+            lambda: program.declare_cluster(project, SETTINGS, "pets", scripts),
+            project.cluster_stack,
         )
 
-    return run
+    return evaluate_cluster

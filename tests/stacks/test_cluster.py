@@ -1,17 +1,17 @@
-"""The cluster's stack: as the spec says, closed to the world, with no right it does not need."""
+"""The cluster stack of EMR: defaults, security groups and permissions."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from emrctl.errors import SpecError
 from emrctl.spec import ProjectSpec
+from tests.stacks.conftest import Evaluate, Resources
 
-Evaluate = Callable[[ProjectSpec], Any]
 PETS = ProjectSpec(project="pets")
 MANAGED = "for-use-with-amazon-emr-managed-policies"
 
@@ -20,12 +20,12 @@ def _with(**cluster: Any) -> ProjectSpec:
     return ProjectSpec.model_validate({"project": "pets", "cluster": cluster})
 
 
-def _statements(found: Any) -> Iterator[dict[str, Any]]:
-    for item in found.of("RolePolicy"):
+def _statements(resources: Resources) -> Iterator[dict[str, Any]]:
+    for item in resources.of("RolePolicy"):
         yield from json.loads(item.inputs["policy"])["Statement"]
 
 
-def test_the_nodes_are_those_of_the_spec(cluster: Evaluate) -> None:
+def test_cluster_nodes_match_spec(cluster: Evaluate) -> None:
     spec = _with(core={"type": "r5.xlarge", "count": 7, "volume_gb": 128})
     inputs = cluster(spec)["cluster"].inputs
     assert inputs["masterInstanceGroup"]["instanceCount"] == 1
@@ -34,30 +34,30 @@ def test_the_nodes_are_those_of_the_spec(cluster: Evaluate) -> None:
     assert core["ebsConfigs"] == [{"size": 128, "type": "gp3", "volumesPerInstance": 1}]
 
 
-def test_steps_never_replace_the_cluster(cluster: Evaluate) -> None:
-    found = cluster(PETS)["cluster"]
-    assert found.ignore_changes == {"steps"}
-    assert "steps" not in found.inputs
-    assert found.delete_first
+def test_cluster_ignores_changes_of_steps(cluster: Evaluate) -> None:
+    declared = cluster(PETS)["cluster"]
+    assert declared.ignore_changes == {"steps"}
+    assert "steps" not in declared.inputs
+    assert declared.delete_first
 
 
-def test_it_lives_on_without_steps_and_ends_when_idle(cluster: Evaluate) -> None:
+def test_cluster_stays_alive_without_steps_until_idle_timeout(cluster: Evaluate) -> None:
     inputs = cluster(_with(idle_timeout_s=600, step_concurrency=3))["cluster"].inputs
     assert inputs["keepJobFlowAliveWhenNoSteps"] is True
     assert inputs["autoTerminationPolicy"] == {"idleTimeout": 600}
     assert inputs["stepConcurrencyLevel"] == 3
 
 
-def test_bootstrap_actions_come_from_where_they_were_staged(cluster: Evaluate) -> None:
+def test_bootstrap_actions_use_staged_scripts(cluster: Evaluate) -> None:
     actions = [{"script": "python.sh", "args": ["boto3"]}, {"script": "mine.sh", "name": "last"}]
-    found = cluster(_with(bootstrap=actions))["cluster"].inputs["bootstrapActions"]
-    assert found[0] == {"name": "python", "path": "s3://pets/python.sh", "args": ["boto3"]}
-    assert (found[1]["name"], found[1]["path"]) == ("last", "s3://pets/mine.sh")
+    first, second, _ = cluster(_with(bootstrap=actions))["cluster"].inputs["bootstrapActions"]
+    assert first == {"name": "python", "path": "s3://pets/python.sh", "args": ["boto3"]}
+    assert (second["name"], second["path"]) == ("last", "s3://pets/mine.sh")
 
 
-def test_event_logs_go_to_the_bucket_and_the_user_has_the_last_word(cluster: Evaluate) -> None:
-    mine = {"classification": "spark-defaults", "properties": {"spark.eventLog.compress": False}}
-    spec = _with(configurations=[mine, {"classification": "yarn-site", "properties": {"a": 1}}])
+def test_configurations_enable_event_logs_and_user_settings_win(cluster: Evaluate) -> None:
+    user = {"classification": "spark-defaults", "properties": {"spark.eventLog.compress": False}}
+    spec = _with(configurations=[user, {"classification": "yarn-site", "properties": {"a": 1}}])
     documents = json.loads(cluster(spec)["cluster"].inputs["configurationsJson"])
     assert [item["Classification"] for item in documents] == ["spark-defaults", "yarn-site"]
     properties = documents[0]["Properties"]
@@ -67,28 +67,30 @@ def test_event_logs_go_to_the_bucket_and_the_user_has_the_last_word(cluster: Eva
     assert properties["spark.eventLog.compress"] == "false"
 
 
-def test_nobody_outside_reaches_a_node(cluster: Evaluate) -> None:
-    found = cluster(PETS)
-    rules = found.of("SecurityGroupIngressRule")
+def test_ingress_rules_allow_only_cluster_nodes(cluster: Evaluate) -> None:
+    resources = cluster(PETS)
+    rules = resources.of("SecurityGroupIngressRule")
     assert len(rules) == 4
     for rule in rules:
         assert rule.inputs["referencedSecurityGroupId"] in {"id-primary", "id-core"}
         assert not {"cidrIpv4", "cidrIpv6"} & set(rule.inputs)
 
 
-def test_every_rule_says_what_it_is_for_and_groups_can_be_torn_down(cluster: Evaluate) -> None:
-    found = cluster(PETS)
-    rules = [*found.of("SecurityGroupIngressRule"), *found.of("SecurityGroupEgressRule")]
+def test_security_group_rules_have_descriptions_and_are_revoked_on_delete(
+    cluster: Evaluate,
+) -> None:
+    resources = cluster(PETS)
+    rules = [*resources.of("SecurityGroupIngressRule"), *resources.of("SecurityGroupEgressRule")]
     assert all(rule.inputs["description"] for rule in rules)
-    groups = found.of("SecurityGroup")
+    groups = resources.of("SecurityGroup")
     assert len(groups) == 2
     assert all(group.inputs["revokeRulesOnDelete"] for group in groups)
-    attributes = found["cluster"].inputs["ec2Attributes"]
+    attributes = resources["cluster"].inputs["ec2Attributes"]
     assert attributes["emrManagedMasterSecurityGroup"] == "id-primary"
     assert attributes["emrManagedSlaveSecurityGroup"] == "id-core"
 
 
-def test_no_policy_has_a_star_for_an_action_or_a_resource(cluster: Evaluate) -> None:
+def test_policies_have_no_wildcard_action_or_resource(cluster: Evaluate) -> None:
     for statement in _statements(cluster(PETS)):
         actions = statement["Action"]
         for action in [actions] if isinstance(actions, str) else actions:
@@ -96,11 +98,11 @@ def test_no_policy_has_a_star_for_an_action_or_a_resource(cluster: Evaluate) -> 
         assert statement["Resource"] != "*"
 
 
-def test_nodes_reach_their_project_s_bucket_alone(cluster: Evaluate) -> None:
+def test_node_policy_allows_only_project_bucket(cluster: Evaluate) -> None:
     policy = json.loads(cluster(PETS)["node-data"].inputs["policy"])
-    resources = [statement["Resource"] for statement in policy["Statement"]]
-    assert resources[:2] == ["arn:aws:s3:::pets", "arn:aws:s3:::pets/*"]
-    assert [item["Sid"] for item in policy["Statement"][2:]] == ["EndItself"]
+    arns = [statement["Resource"] for statement in policy["Statement"]]
+    assert arns[:2] == ["arn:aws:s3:::pets", "arn:aws:s3:::pets/*"]
+    assert [item["Sid"] for item in policy["Statement"][2:]] == ["TerminateCluster"]
 
 
 @pytest.mark.parametrize(
@@ -111,65 +113,69 @@ def test_nodes_reach_their_project_s_bucket_alone(cluster: Evaluate) -> None:
         ("alias/pets", "arn:aws:kms:eu-central-1:123456789012:key/*"),
     ],
 )
-def test_nodes_use_the_bucket_s_key_alone(cluster: Evaluate, key: str, resource: str) -> None:
+def test_node_policy_allows_only_bucket_key(cluster: Evaluate, key: str, resource: str) -> None:
     spec = ProjectSpec.model_validate({"project": "pets", "storage": {"kms_key": key}})
     statement = json.loads(cluster(spec)["node-data"].inputs["policy"])["Statement"][-1]
     assert (statement["Sid"], statement["Resource"]) == ("Key", resource)
-    if key.startswith("alias/"):  # which names no key: the condition does
+    if key.startswith("alias/"):  # an alias is not a resource
         aliases = statement["Condition"]["ForAnyValue:StringEquals"]
         assert aliases == {"kms:ResourceAliases": "alias/pets"}
 
 
-def test_the_primary_may_end_its_own_cluster_alone(cluster: Evaluate) -> None:
+def test_node_policy_allows_terminating_only_own_cluster(cluster: Evaluate) -> None:
     policy = json.loads(cluster(PETS)["node-data"].inputs["policy"])["Statement"]
-    (statement,) = [item for item in policy if item["Sid"] == "EndItself"]
+    (statement,) = [item for item in policy if item["Sid"] == "TerminateCluster"]
     assert statement["Action"] == ["elasticmapreduce:TerminateJobFlows"]
     tag = {"aws:ResourceTag/emrctl:stack": "pets-main"}
     assert statement["Condition"] == {"StringEquals": tag}
 
 
-def test_a_cluster_s_time_is_a_tag_and_a_bootstrap_action(cluster: Evaluate) -> None:
+def test_ttl_becomes_tag_and_bootstrap_action(cluster: Evaluate) -> None:
     inputs = cluster(_with(ttl_s=7200))["cluster"].inputs
     assert inputs["tags"]["emrctl:ttl-s"] == "7200"
     last = inputs["bootstrapActions"][-1]
     assert (last["name"], last["args"]) == ("ttl", ["7200", "us-east-1"])
     assert cluster(PETS)["cluster"].inputs["tags"]["emrctl:ttl-s"] == "14400"
-    endless = cluster(_with(ttl_s=0))
-    assert "emrctl:ttl-s" not in endless["cluster"].inputs["tags"]
-    assert len(endless["cluster"].inputs["bootstrapActions"]) == 1
-    assert "TerminateJobFlows" not in endless["node-data"].inputs["policy"]
+    unlimited = cluster(_with(ttl_s=0))
+    assert "emrctl:ttl-s" not in unlimited["cluster"].inputs["tags"]
+    assert len(unlimited["cluster"].inputs["bootstrapActions"]) == 1
+    assert "TerminateJobFlows" not in unlimited["node-data"].inputs["policy"]
 
 
-def test_protection_is_no_reason_to_replace_a_cluster(cluster: Evaluate) -> None:
-    plain, kept = (cluster(_with(termination_protection=on))["cluster"] for on in (False, True))
-    differing = {key for key in plain.inputs if plain.inputs[key] != kept.inputs[key]}
-    assert differing == {"terminationProtection", "tags"}  # the spec's hash is a tag
+def test_termination_protection_changes_no_other_property(cluster: Evaluate) -> None:
+    plain, protected = (
+        cluster(_with(termination_protection=on))["cluster"] for on in (False, True)
+    )
+    changed = {key for key in plain.inputs if plain.inputs[key] != protected.inputs[key]}
+    assert changed == {"terminationProtection", "tags"}  # the spec's hash is a tag
 
 
-def test_emr_acts_for_this_account_and_passes_one_role_to_ec2(cluster: Evaluate) -> None:
-    found = cluster(PETS)
-    trust = json.loads(found["service-role"].inputs["assumeRolePolicy"])["Statement"][0]
+def test_service_role_trusts_own_account_and_passes_only_node_role(cluster: Evaluate) -> None:
+    resources = cluster(PETS)
+    trust = json.loads(resources["service-role"].inputs["assumeRolePolicy"])["Statement"][0]
     assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
-    passing = json.loads(found["pass-role"].inputs["policy"])["Statement"][0]
+    passing = json.loads(resources["pass-role"].inputs["policy"])["Statement"][0]
     assert (passing["Action"], passing["Resource"]) == ("iam:PassRole", "arn:node-role")
     assert passing["Condition"] == {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}
 
 
-def test_the_profile_has_its_role_s_name(cluster: Evaluate) -> None:
-    found = cluster(PETS)
-    assert found["instance-profile"].inputs["name"] == found["node-role"].inputs["name"]
+def test_instance_profile_has_name_of_its_role(cluster: Evaluate) -> None:
+    resources = cluster(PETS)
+    assert resources["instance-profile"].inputs["name"] == resources["node-role"].inputs["name"]
 
 
-def test_nodes_answer_the_metadata_service_s_second_version_alone(cluster: Evaluate) -> None:
-    found = cluster(PETS)
-    document = json.loads(found["security"].inputs["configuration"])
+def test_security_configuration_requires_imdsv2(cluster: Evaluate) -> None:
+    resources = cluster(PETS)
+    document = json.loads(resources["security"].inputs["configuration"])
     metadata = document["InstanceMetadataServiceConfiguration"]
     assert metadata["MinimumInstanceMetadataServiceVersion"] == 2
-    assert found["cluster"].inputs["securityConfiguration"] == found["security"].inputs["name"]
+    assert (
+        resources["cluster"].inputs["securityConfiguration"] == resources["security"].inputs["name"]
+    )
 
 
-def test_everything_is_found_again_by_its_tags(cluster: Evaluate) -> None:
-    found = cluster(_with(tags={"team": "vision", "emrctl:stack": "mine"}))
+def test_resources_have_project_and_stack_tags(cluster: Evaluate) -> None:
+    resources = cluster(_with(tags={"team": "vision", "emrctl:stack": "mine"}))
     untagged = {
         "RolePolicy",
         "RolePolicyAttachment",
@@ -177,7 +183,7 @@ def test_everything_is_found_again_by_its_tags(cluster: Evaluate) -> None:
         "RouteTableAssociation",
         "SecurityConfiguration",
     }
-    for item in found.values():
+    for item in resources.values():
         if item.type.rpartition(":")[2] in untagged:
             continue
         tags = item.inputs["tags"]
@@ -185,20 +191,20 @@ def test_everything_is_found_again_by_its_tags(cluster: Evaluate) -> None:
         assert (tags[MANAGED], tags["team"]) == ("true", "vision")
 
 
-def test_the_spec_s_hash_changes_with_the_spec(cluster: Evaluate) -> None:
+def test_spec_hash_tag_changes_with_spec(cluster: Evaluate) -> None:
     first, second = cluster(PETS), cluster(_with(core={"count": 9}))
     key = "emrctl:spec-hash"
     assert first["cluster"].inputs["tags"][key] != second["cluster"].inputs["tags"][key]
 
 
-def test_the_cluster_waits_for_all_that_it_needs(cluster: Evaluate) -> None:
-    found = cluster(PETS)
-    needs = {urn.rpartition("::")[2] for urn in found["cluster"].dependencies}
-    assert {"default-route", "subnet-routes", "s3", "pass-role", "node-data"} <= needs
-    assert {"core-out", "service-policy", "instance-profile", "security"} <= needs
+def test_cluster_depends_on_routes_rules_and_policies(cluster: Evaluate) -> None:
+    resources = cluster(PETS)
+    dependencies = {urn.rpartition("::")[2] for urn in resources["cluster"].dependencies}
+    assert {"default-route", "subnet-routes", "s3", "pass-role", "node-data"} <= dependencies
+    assert {"core-out", "service-policy", "instance-profile", "security"} <= dependencies
 
 
-def test_outputs(cluster: Evaluate) -> None:
+def test_cluster_outputs(cluster: Evaluate) -> None:
     assert cluster(PETS).outputs == {
         "bucket": "pets",
         "cluster_id": "id-cluster",
@@ -209,10 +215,9 @@ def test_outputs(cluster: Evaluate) -> None:
         "vpc_id": "id-vpc",
         "subnet_id": "id-subnet",
         "instance_profile": "pets-main-nodes",
-        "hourly_usd": 0.72,
     }
 
 
-def test_a_range_that_is_none_is_told(cluster: Evaluate) -> None:
-    with pytest.raises(SpecError, match=r"'10\.0\.0\.1/16' is no range"):
+def test_network_with_invalid_cidr_is_rejected(cluster: Evaluate) -> None:
+    with pytest.raises(SpecError, match=r"'10\.0\.0\.1/16' is not a CIDR range"):
         cluster(_with(network={"cidr": "10.0.0.1/16"}))

@@ -1,17 +1,16 @@
-"""All that a cluster's stack can be beyond the default: shown on what the program declares."""
+"""The stacks with settings other than the defaults: nodes, networks, roles, encryption."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from emrctl.errors import SpecError
 from emrctl.spec import ProjectSpec
+from tests.stacks.conftest import Evaluate, Resources
 
-Evaluate = Callable[[ProjectSpec], Any]
 KEY = "arn:aws:kms:eu-central-1:123456789012:key/k"
 PRIVATE = {"network": {"private": True}}
 
@@ -38,37 +37,37 @@ FLEETS: dict[str, Any] = {
 }
 
 
-def test_groups_may_be_spot_with_disks_of_their_own(cluster: Evaluate) -> None:
+def test_instance_group_with_bid_and_volumes(cluster: Evaluate) -> None:
     core = {"bid_usd": 0.12, "volumes": 3, "volume_gb": 200, "volume_type": "st1"}
-    made = cluster(_with(core=core))["cluster"].inputs["coreInstanceGroup"]
-    assert made["bidPrice"] == "0.12"
-    assert made["ebsConfigs"] == [{"size": 200, "type": "st1", "volumesPerInstance": 3}]
+    group = cluster(_with(core=core))["cluster"].inputs["coreInstanceGroup"]
+    assert group["bidPrice"] == "0.12"
+    assert group["ebsConfigs"] == [{"size": 200, "type": "st1", "volumesPerInstance": 3}]
     assert "bidPrice" not in cluster(_with())["cluster"].inputs["coreInstanceGroup"]
 
 
-def test_task_groups_stand_beside_the_cluster(cluster: Evaluate) -> None:
+def test_task_groups_are_separate_resources(cluster: Evaluate) -> None:
     tasks = [{"count": 4, "bid_usd": 0.08}, {"name": "big", "type": "r5.2xlarge"}]
-    found = cluster(_with(task=tasks))
-    first, second = found["task-task"].inputs, found["task-big"].inputs
+    resources = cluster(_with(task=tasks))
+    first, second = resources["task-task"].inputs, resources["task-big"].inputs
     assert (first["clusterId"], first["instanceCount"], first["bidPrice"]) == (
         "id-cluster",
         4,
         "0.08",
     )
     assert (second["name"], second["instanceType"]) == ("big", "r5.2xlarge")
-    assert found["task-task"].ignore_changes == frozenset()
+    assert resources["task-task"].ignore_changes == frozenset()
 
 
-def test_fleets_take_several_types_on_both_markets(cluster: Evaluate) -> None:
+def test_fleet_with_several_types_uses_both_markets(cluster: Evaluate) -> None:
     inputs = cluster(_with(fleets=FLEETS))["cluster"].inputs
     assert "coreInstanceGroup" not in inputs
     assert "masterInstanceGroup" not in inputs
     core = inputs["coreInstanceFleet"]
     assert (core["targetOnDemandCapacity"], core["targetSpotCapacity"]) == (2, 6)
-    plain, half, bid = core["instanceTypeConfigs"]
-    assert plain["bidPriceAsPercentageOfOnDemandPrice"] == 100
-    assert plain["ebsConfigs"][0] == {"size": 100, "type": "gp3", "volumesPerInstance": 2}
-    assert (half["weightedCapacity"], half["bidPriceAsPercentageOfOnDemandPrice"]) == (2, 60)
+    default, percent, bid = core["instanceTypeConfigs"]
+    assert default["bidPriceAsPercentageOfOnDemandPrice"] == 100
+    assert default["ebsConfigs"][0] == {"size": 100, "type": "gp3", "volumesPerInstance": 2}
+    assert (percent["weightedCapacity"], percent["bidPriceAsPercentageOfOnDemandPrice"]) == (2, 60)
     assert bid["bidPrice"] == "0.2"
     launch = core["launchSpecifications"]
     assert launch["onDemandSpecifications"] == [{"allocationStrategy": "lowest-price"}]
@@ -84,18 +83,18 @@ def test_fleets_take_several_types_on_both_markets(cluster: Evaluate) -> None:
     assert "bidPrice" not in primary["instanceTypeConfigs"][0]
 
 
-def test_a_task_fleet_is_a_resource_of_its_own(cluster: Evaluate) -> None:
+def test_task_fleet_is_separate_resource(cluster: Evaluate) -> None:
     task = cluster(_with(fleets=FLEETS))["task-fleet"].inputs
     assert (task["clusterId"], task["targetSpotCapacity"]) == ("id-cluster", 3)
     spot = task["launchSpecifications"]["spotSpecifications"][0]
     assert spot["timeoutAction"] == "TERMINATE_CLUSTER"
 
 
-def test_fleets_choose_among_subnets(cluster: Evaluate) -> None:
+def test_fleet_gets_all_subnets(cluster: Evaluate) -> None:
     network = {"subnets": ["subnet-1", "subnet-2"], "vpc": "vpc-1"}
-    place = cluster(_with(fleets=FLEETS, network=network))["cluster"].inputs["ec2Attributes"]
-    assert place["subnetIds"] == ["subnet-1", "subnet-2"]
-    assert "subnetId" not in place
+    inputs = cluster(_with(fleets=FLEETS, network=network))["cluster"].inputs
+    assert inputs["ec2Attributes"]["subnetIds"] == ["subnet-1", "subnet-2"]
+    assert "subnetId" not in inputs["ec2Attributes"]
 
 
 @pytest.mark.parametrize(
@@ -112,13 +111,13 @@ def test_fleets_choose_among_subnets(cluster: Evaluate) -> None:
         ),
     ],
 )
-def test_what_emr_scales_is_no_drift(
+def test_managed_scaling_ignores_core_capacity(
     cluster: Evaluate, spec: dict[str, Any], unit: str, ignored: set[str]
 ) -> None:
     limits = {"minimum": 2, "maximum": 20, "max_on_demand": 5, "max_core": 4}
-    found = cluster(_with(scaling=limits, **spec))
-    assert found["cluster"].ignore_changes == {"steps"} | ignored
-    assert found["scaling"].inputs["computeLimits"] == [
+    resources = cluster(_with(scaling=limits, **spec))
+    assert resources["cluster"].ignore_changes == {"steps"} | ignored
+    assert resources["scaling"].inputs["computeLimits"] == [
         {
             "unitType": unit,
             "minimumCapacityUnits": 2,
@@ -129,7 +128,7 @@ def test_what_emr_scales_is_no_drift(
     ]
 
 
-def test_scaled_task_nodes_are_no_drift_either(cluster: Evaluate) -> None:
+def test_managed_scaling_ignores_task_capacity(cluster: Evaluate) -> None:
     groups = cluster(_with(task=[{}], scaling={"maximum": 9, "unit": "vcpus"}))
     assert groups["task-task"].ignore_changes == {"instanceCount"}
     assert groups["scaling"].inputs["computeLimits"][0]["unitType"] == "VCPU"
@@ -140,7 +139,7 @@ def test_scaled_task_nodes_are_no_drift_either(cluster: Evaluate) -> None:
     }
 
 
-def test_image_root_volume_key_and_placement(cluster: Evaluate) -> None:
+def test_cluster_with_image_root_volume_key_and_placement(cluster: Evaluate) -> None:
     spec = _with(
         ami="ami-0a1b",
         root_volume_gb=40,
@@ -161,45 +160,45 @@ def test_image_root_volume_key_and_placement(cluster: Evaluate) -> None:
 # --- network --------------------------------------------------------------------------------------
 
 
-def _endpoints(found: Any) -> dict[str, str]:
+def _endpoints(resources: Resources) -> dict[str, str]:
     return {
         item.inputs["serviceName"].rpartition(".")[2]: item.inputs["vpcEndpointType"]
-        for item in found.of("VpcEndpoint")
+        for item in resources.of("VpcEndpoint")
     }
 
 
-def test_a_private_network_has_no_way_in_and_reaches_aws_by_endpoints(cluster: Evaluate) -> None:
-    found = cluster(_with(**PRIVATE, roles={"ssm": True}))
-    assert found.of("InternetGateway") == []
-    assert found.of("Route") == []
-    assert found["subnet"].inputs["mapPublicIpOnLaunch"] is False
-    assert _endpoints(found) == {
+def test_private_network_has_no_internet_route_and_uses_endpoints(cluster: Evaluate) -> None:
+    resources = cluster(_with(**PRIVATE, roles={"ssm": True}))
+    assert resources.of("InternetGateway") == []
+    assert resources.of("Route") == []
+    assert resources["subnet"].inputs["mapPublicIpOnLaunch"] is False
+    assert _endpoints(resources) == {
         "s3": "Gateway",
         **dict.fromkeys(("elasticmapreduce", "sts"), "Interface"),
         **dict.fromkeys(("ssm", "ssmmessages", "ec2messages"), "Interface"),
     }
-    for item in found.of("VpcEndpoint"):
+    for item in resources.of("VpcEndpoint"):
         if item.inputs["vpcEndpointType"] == "Interface":
             assert item.inputs["privateDnsEnabled"]
             assert item.inputs["securityGroupIds"] == ["id-endpoints"]
-    waits = {urn.rpartition("::")[2] for urn in found["cluster"].dependencies}
-    assert {"endpoint-sts", "endpoint-ssm"} <= waits
+    dependencies = {urn.rpartition("::")[2] for urn in resources["cluster"].dependencies}
+    assert {"endpoint-sts", "endpoint-ssm"} <= dependencies
 
 
-def test_emr_s_own_access_to_private_nodes(cluster: Evaluate) -> None:
-    found = cluster(_with(**PRIVATE))
-    place = found["cluster"].inputs["ec2Attributes"]
-    assert place["serviceAccessSecurityGroup"] == "id-service-access"
-    asked = found["service-access-from-primary"].inputs
-    assert (asked["fromPort"], asked["referencedSecurityGroupId"]) == (9443, "id-primary")
+def test_private_network_has_service_access_group(cluster: Evaluate) -> None:
+    resources = cluster(_with(**PRIVATE))
+    attributes = resources["cluster"].inputs["ec2Attributes"]
+    assert attributes["serviceAccessSecurityGroup"] == "id-service-access"
+    ingress = resources["service-access-from-primary"].inputs
+    assert (ingress["fromPort"], ingress["referencedSecurityGroupId"]) == (9443, "id-primary")
     for role in ("primary", "core"):
-        rule = found[f"{role}-from-service-access"].inputs
+        rule = resources[f"{role}-from-service-access"].inputs
         assert (rule["fromPort"], rule["toPort"], rule["ipProtocol"]) == (8443, 8443, "tcp")
-        assert found[f"service-access-to-{role}"].inputs["fromPort"] == 8443
-    assert all(item.inputs["revokeRulesOnDelete"] for item in found.of("SecurityGroup"))
+        assert resources[f"service-access-to-{role}"].inputs["fromPort"] == 8443
+    assert all(item.inputs["revokeRulesOnDelete"] for item in resources.of("SecurityGroup"))
 
 
-def test_out_of_a_private_network_goes_what_is_named(cluster: Evaluate) -> None:
+def test_private_network_egress_is_limited(cluster: Evaluate) -> None:
     rules = cluster(_with(**PRIVATE)).of("SecurityGroupEgressRule")
     named = {"referencedSecurityGroupId", "prefixListId"}
     declared = [item for item in rules if "s3" not in item.name]
@@ -207,31 +206,34 @@ def test_out_of_a_private_network_goes_what_is_named(cluster: Evaluate) -> None:
     assert not any("cidrIpv4" in item.inputs for item in rules)
 
 
-def test_nat_is_a_way_out_alone(cluster: Evaluate) -> None:
-    found = cluster(_with(network={"private": True, "nat": True}))
-    assert found["default-route"].inputs["natGatewayId"] == "id-nat"
-    assert found["public-default-route"].inputs["gatewayId"] == "id-gateway"
-    assert found["nat"].inputs["subnetId"] == "id-public-subnet"
-    blocks = {found[name].inputs["cidrBlock"] for name in ("subnet", "public-subnet")}
+def test_nat_gateway_routes_private_subnet(cluster: Evaluate) -> None:
+    resources = cluster(_with(network={"private": True, "nat": True}))
+    assert resources["default-route"].inputs["natGatewayId"] == "id-nat"
+    assert resources["public-default-route"].inputs["gatewayId"] == "id-gateway"
+    assert resources["nat"].inputs["subnetId"] == "id-public-subnet"
+    blocks = {resources[name].inputs["cidrBlock"] for name in ("subnet", "public-subnet")}
     assert blocks == {"10.42.0.0/20", "10.42.16.0/20"}
     with pytest.raises(SpecError, match="no room for a second subnet"):
         cluster(_with(network={"private": True, "nat": True, "cidr": "10.0.0.0/20"}))
 
 
-def test_existing_subnets_are_used_and_left_alone(cluster: Evaluate) -> None:
+def test_existing_subnets_are_used_unchanged(cluster: Evaluate) -> None:
     network = {"subnets": ["subnet-1"], "vpc": "vpc-1"}
-    found = cluster(_with(network=network))
-    assert {item.type.rpartition(":")[2] for item in found.values()} & {"Vpc", "Subnet"} == set()
-    assert found["cluster"].inputs["ec2Attributes"]["subnetId"] == "subnet-1"
-    assert {item.inputs["vpcId"] for item in found.of("SecurityGroup")} == {"vpc-1"}
-    assert (found.outputs["vpc_id"], found.outputs["subnet_id"]) == ("vpc-1", "subnet-1")
+    resources = cluster(_with(network=network))
+    assert {item.type.rpartition(":")[2] for item in resources.values()} & {
+        "Vpc",
+        "Subnet",
+    } == set()
+    assert resources["cluster"].inputs["ec2Attributes"]["subnetId"] == "subnet-1"
+    assert {item.inputs["vpcId"] for item in resources.of("SecurityGroup")} == {"vpc-1"}
+    assert (resources.outputs["vpc_id"], resources.outputs["subnet_id"]) == ("vpc-1", "subnet-1")
     private = cluster(_with(network={**network, "private": True}))
     assert "service-access" in private
     assert private.of("VpcEndpoint") == []
 
 
-def test_tags_must_be_looked_up_before_the_program(cluster: Evaluate) -> None:
-    with pytest.raises(SpecError, match="nobody has looked up"):
+def test_unresolved_subnet_tags_are_rejected(cluster: Evaluate) -> None:
+    with pytest.raises(SpecError, match="their tags are not resolved"):
         cluster(_with(network={"subnets": {"tier": "data"}}))
 
 
@@ -240,30 +242,30 @@ def test_tags_must_be_looked_up_before_the_program(cluster: Evaluate) -> None:
 
 def test_existing_roles_are_used_by_name(cluster: Evaluate) -> None:
     roles = {"service": "EMR_DefaultRole", "instance_profile": "EMR_EC2_DefaultRole"}
-    found = cluster(_with(roles=roles))
-    assert found.of("Role") == []
-    inputs = found["cluster"].inputs
+    resources = cluster(_with(roles=roles))
+    assert resources.of("Role") == []
+    inputs = resources["cluster"].inputs
     assert inputs["serviceRole"] == "EMR_DefaultRole"
     assert inputs["ec2Attributes"]["instanceProfile"] == "EMR_EC2_DefaultRole"
-    assert found.outputs["instance_profile"] == "EMR_EC2_DefaultRole"
+    assert resources.outputs["instance_profile"] == "EMR_EC2_DefaultRole"
 
 
-def test_our_service_role_passes_an_existing_profile(cluster: Evaluate) -> None:
-    found = cluster(_with(roles={"instance_profile": "mine"}))
-    passing = json.loads(found["pass-role"].inputs["policy"])["Statement"][0]
+def test_service_role_may_pass_existing_profile(cluster: Evaluate) -> None:
+    resources = cluster(_with(roles={"instance_profile": "mine"}))
+    passing = json.loads(resources["pass-role"].inputs["policy"])["Statement"][0]
     assert passing["Resource"] == "arn:aws:iam::123456789012:role/mine"
-    assert [item.name for item in found.of("Role")] == ["service-role"]
+    assert [item.name for item in resources.of("Role")] == ["service-role"]
 
 
-def test_encryption_at_rest_in_transit_and_of_logs(cluster: Evaluate) -> None:
+def test_security_configuration_encrypts_at_rest_in_transit_and_logs(cluster: Evaluate) -> None:
     security = {
         "at_rest": True,
         "disk_key": KEY,
         "log_key": KEY,
         "in_transit": "s3://pets/certificates/c.zip",
     }
-    found = cluster(_with({"kms_key": KEY}, security=security))
-    document = json.loads(found["security"].inputs["configuration"])
+    resources = cluster(_with({"kms_key": KEY}, security=security))
+    document = json.loads(resources["security"].inputs["configuration"])
     encryption = document["EncryptionConfiguration"]
     assert encryption["EnableAtRestEncryption"]
     assert encryption["EnableInTransitEncryption"]
@@ -272,44 +274,46 @@ def test_encryption_at_rest_in_transit_and_of_logs(cluster: Evaluate) -> None:
     assert at_rest["LocalDiskEncryptionConfiguration"]["EnableEbsEncryption"]
     certificate = encryption["InTransitEncryptionConfiguration"]["TLSCertificateConfiguration"]
     assert certificate["S3Object"] == "s3://pets/certificates/c.zip"
-    assert found["cluster"].inputs["logEncryptionKmsKeyId"] == KEY
-    assert "PRIVATE KEY" not in json.dumps([item.inputs for item in found.values()])
+    assert resources["cluster"].inputs["logEncryptionKmsKeyId"] == KEY
+    assert "PRIVATE KEY" not in json.dumps([item.inputs for item in resources.values()])
 
 
-def test_without_a_key_s3_s_own_encrypt(cluster: Evaluate) -> None:
-    found = cluster(_with(security={"at_rest": True}))
-    encryption = json.loads(found["security"].inputs["configuration"])["EncryptionConfiguration"]
+def test_security_configuration_without_key_uses_sse_s3(cluster: Evaluate) -> None:
+    resources = cluster(_with(security={"at_rest": True}))
+    encryption = json.loads(resources["security"].inputs["configuration"])[
+        "EncryptionConfiguration"
+    ]
     assert encryption["AtRestEncryptionConfiguration"] == {
         "S3EncryptionConfiguration": {"EncryptionMode": "SSE-S3"}
     }
     assert not encryption["EnableInTransitEncryption"]
 
 
-def test_another_configuration_is_another_name(cluster: Evaluate) -> None:
+def test_security_configuration_name_changes_with_content(cluster: Evaluate) -> None:
     plain = cluster(_with())["security"].inputs["name"]
     assert cluster(_with(security={"at_rest": True}))["security"].inputs["name"] != plain
-    named = cluster(_with(security={"configuration": "theirs"}))
+    named = cluster(_with(security={"configuration": "existing"}))
     assert named.of("SecurityConfiguration") == []
-    assert named["cluster"].inputs["securityConfiguration"] == "theirs"
+    assert named["cluster"].inputs["securityConfiguration"] == "existing"
 
 
-def test_who_used_the_bucket_is_logged_elsewhere(storage: Evaluate) -> None:
-    found = storage(_with({"access_logs": "the-logs"}))
-    inputs = found["access-logs"].inputs
+def test_bucket_access_logs_go_to_another_bucket(storage: Evaluate) -> None:
+    resources = storage(_with({"access_logs": "the-logs"}))
+    inputs = resources["access-logs"].inputs
     assert (inputs["targetBucket"], inputs["targetPrefix"]) == ("the-logs", "pets/")
     assert "access-logs" not in storage(_with())
 
 
-def test_everything_that_takes_tags_has_them(cluster: Evaluate) -> None:
-    every: dict[str, Any] = {
+def test_taggable_resources_have_tags(cluster: Evaluate) -> None:
+    spec: dict[str, Any] = {
         "network": {"private": True, "nat": True, "close_default_group": True},
         "roles": {"ssm": True},
         "task": [{}],
     }
-    none = {"RolePolicy", "RolePolicyAttachment", "Route", "RouteTableAssociation"}
-    none |= {"SecurityConfiguration", "InstanceGroup"}
-    for item in cluster(_with(**every)).values():
-        if item.type.rpartition(":")[2] not in none:
+    untaggable = {"RolePolicy", "RolePolicyAttachment", "Route", "RouteTableAssociation"}
+    untaggable |= {"SecurityConfiguration", "InstanceGroup"}
+    for item in cluster(_with(**spec)).values():
+        if item.type.rpartition(":")[2] not in untaggable:
             tags = item.inputs["tags"]
             assert tags["for-use-with-amazon-emr-managed-policies"] == "true", item.name
             assert tags["emrctl:stack"] == "pets-main"

@@ -1,4 +1,4 @@
-"""`pulumi up` by hand declares what `emrctl up` does, from the same file."""
+"""`pulumi up` by hand declares the same resources as `emrctl up`, from the same file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAIN = Path(__file__).parents[2] / "stacks" / "__main__.py"
 
 @pytest.fixture
 def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project's file, and a Pulumi that was told where it is."""
+    """Write an emrctl.yaml and set its path in Pulumi's configuration."""
     path = tmp_path / "emrctl.yaml"
     path.write_text(
         "project: pets\ncluster:\n  ttl_s: 0\n  bootstrap: [setup.sh, 's3://elsewhere/x.sh']\n"
@@ -27,21 +27,21 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("pulumi.Config.get", lambda _self, _key: str(path))
     import pulumi_aws
 
-    who, where = SimpleNamespace(account_id="1"), SimpleNamespace(region="us-east-1")
-    monkeypatch.setattr(pulumi_aws, "get_caller_identity", lambda: who)
-    monkeypatch.setattr(pulumi_aws, "get_region", lambda: where)
+    identity, region = SimpleNamespace(account_id="1"), SimpleNamespace(region="us-east-1")
+    monkeypatch.setattr(pulumi_aws, "get_caller_identity", lambda: identity)
+    monkeypatch.setattr(pulumi_aws, "get_region", lambda: region)
     return path
 
 
 def _declared(stack: str) -> dict[str, Declared]:
-    found: dict[str, Declared] = {}
+    resources: dict[str, Declared] = {}
 
     def handle(item: Declared) -> Made:
-        found[item.name] = item
+        resources[item.name] = item
         return Made(id=f"id-{item.name}", outputs=item.inputs | {"arn": f"arn:{item.name}"})
 
     evaluate(lambda: _run(MAIN), stack, handle, preview=False)
-    return found
+    return resources
 
 
 def _run(path: Path) -> None:
@@ -49,37 +49,38 @@ def _run(path: Path) -> None:
 
 
 @pytest.mark.usefixtures("spec")
-def test_the_stack_s_name_chooses_the_bucket() -> None:
-    found = _declared("pets-storage")
-    assert found["bucket"].inputs["bucket"] == "pets-emrctl-1-us-east-1"
-    assert "cluster" not in found
+def test_main_with_storage_stack_declares_bucket() -> None:
+    resources = _declared("pets-storage")
+    assert resources["bucket"].inputs["bucket"] == "pets-emrctl-1-us-east-1"
+    assert "cluster" not in resources
 
 
 @pytest.mark.usefixtures("spec")
-def test_or_a_cluster_whose_scripts_are_uploaded_first() -> None:
-    found = _declared("pets-big")
-    cluster = found["cluster"].inputs
+def test_main_with_cluster_stack_uploads_scripts() -> None:
+    resources = _declared("pets-big")
+    cluster = resources["cluster"].inputs
     assert cluster["name"] == "pets-big"
-    (key,) = [name for name in found if name.startswith("code/")]
+    (key,) = [name for name in resources if name.startswith("code/")]
     bucket = "pets-emrctl-1-us-east-1"
     paths = [action["path"] for action in cluster["bootstrapActions"]]
     assert paths == [f"s3://{bucket}/{key}", "s3://elsewhere/x.sh"]
-    assert "eventlogs/.keep" in found
+    assert "eventlogs/.keep" in resources
 
 
-def test_or_instances_with_what_is_looked_up_for_them(
+def test_main_with_ec2_cluster_looks_up_its_settings(
     spec: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec.write_text("project: pets\ncluster: {kind: ec2}\n")
-    asked = []
+    calls = []
 
     def settings(project: ProjectSpec, _target: Target, *, make: bool) -> dict[str, str]:
-        asked.append((project.cluster_stack, make))
-        return {**ec2_inputs.stand_in(project), "image_primary": "ami-0a"}
+        calls.append((project.cluster_stack, make))
+        images = {"image_primary": "ami-0a", "image_worker": "ami-0b"}
+        return {**images, "public_key": "ssh-ed25519 AAAA", "ssh_from": "192.0.2.1/32"}
 
     monkeypatch.setattr(ec2_inputs, "settings", settings)
-    found = _declared("pets-big")
-    assert asked == [("pets-big", True)]
-    assert found["primary"].inputs["ami"] == "ami-0a"
-    assert found["primary"].inputs["tags"]["emrctl:bucket"] == "pets-emrctl-1-us-east-1"
-    assert not [name for name in found if name.startswith("code/")]
+    resources = _declared("pets-big")
+    assert calls == [("pets-big", True)]
+    assert resources["primary"].inputs["ami"] == "ami-0a"
+    assert resources["primary"].inputs["tags"]["emrctl:bucket"] == "pets-emrctl-1-us-east-1"
+    assert not [name for name in resources if name.startswith("code/")]

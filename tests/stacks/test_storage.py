@@ -1,34 +1,32 @@
-"""The bucket: private, encrypted, reached over TLS alone, and hard to lose."""
+"""The storage stack: a private, encrypted, TLS-only bucket that is protected from deletion."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from emrctl.spec import ProjectSpec
+from tests.stacks.conftest import Evaluate
 
-Evaluate = Callable[[ProjectSpec], Any]
 PETS = ProjectSpec(project="pets")
 
 
-def test_the_bucket_is_protected_and_has_a_name_of_its_own(storage: Evaluate) -> None:
-    found = storage(PETS)
-    assert found["bucket"].protect
-    assert found["bucket"].inputs["bucket"] == "pets-emrctl-123456789012-eu-central-1"
-    assert found.outputs["bucket"] == "pets-emrctl-123456789012-eu-central-1"
+def test_bucket_is_protected_and_has_default_name(storage: Evaluate) -> None:
+    resources = storage(PETS)
+    assert resources["bucket"].protect
+    assert resources["bucket"].inputs["bucket"] == "pets-emrctl-123456789012-eu-central-1"
+    assert resources.outputs["bucket"] == "pets-emrctl-123456789012-eu-central-1"
 
 
-def test_the_spec_may_name_the_bucket(storage: Evaluate) -> None:
+def test_bucket_with_name_in_spec_uses_it(storage: Evaluate) -> None:
     project = ProjectSpec.model_validate({"project": "pets", "storage": {"bucket": "my-pets"}})
     assert storage(project).outputs["bucket"] == "my-pets"
 
 
-def test_nothing_of_it_is_public(storage: Evaluate) -> None:
-    found = storage(PETS)
-    block = found["public-access"].inputs
+def test_bucket_blocks_public_access(storage: Evaluate) -> None:
+    resources = storage(PETS)
+    block = resources["public-access"].inputs
     assert all(
         block[key]
         for key in (
@@ -38,10 +36,10 @@ def test_nothing_of_it_is_public(storage: Evaluate) -> None:
             "restrictPublicBuckets",
         )
     )
-    assert found["ownership"].inputs["rule"] == {"objectOwnership": "BucketOwnerEnforced"}
+    assert resources["ownership"].inputs["rule"] == {"objectOwnership": "BucketOwnerEnforced"}
 
 
-def test_what_comes_without_tls_is_denied_and_nothing_else(storage: Evaluate) -> None:
+def test_bucket_policy_denies_only_requests_without_tls(storage: Evaluate) -> None:
     document = json.loads(storage(PETS)["tls-only"].inputs["policy"])
     (statement,) = document["Statement"]
     assert (statement["Effect"], statement["Principal"]) == ("Deny", "*")
@@ -52,21 +50,21 @@ def test_what_comes_without_tls_is_denied_and_nothing_else(storage: Evaluate) ->
 @pytest.mark.parametrize(
     ("key", "algorithm"), [(None, "AES256"), ("arn:aws:kms:eu-central-1:1:key/k", "aws:kms")]
 )
-def test_it_is_encrypted(storage: Evaluate, key: str | None, algorithm: str) -> None:
+def test_bucket_encryption_uses_spec_key(
+    storage: Evaluate, key: str | None, algorithm: str
+) -> None:
     project = ProjectSpec.model_validate({"project": "pets", "storage": {"kms_key": key}})
     (rule,) = storage(project)["encryption"].inputs["rules"]
     assert rule["applyServerSideEncryptionByDefault"]["sseAlgorithm"] == algorithm
 
 
-@pytest.mark.parametrize(("wanted", "status"), [(True, "Enabled"), (False, "Suspended")])
-def test_versions_are_kept_as_the_spec_says(
-    storage: Evaluate, *, wanted: bool, status: str
-) -> None:
-    project = ProjectSpec.model_validate({"project": "pets", "storage": {"versioning": wanted}})
+@pytest.mark.parametrize(("enabled", "status"), [(True, "Enabled"), (False, "Suspended")])
+def test_bucket_versioning_follows_spec(storage: Evaluate, *, enabled: bool, status: str) -> None:
+    project = ProjectSpec.model_validate({"project": "pets", "storage": {"versioning": enabled}})
     assert storage(project)["versioning"].inputs["versioningConfiguration"] == {"status": status}
 
 
-def test_logs_old_versions_and_unfinished_uploads_expire(storage: Evaluate) -> None:
+def test_lifecycle_expires_logs_old_versions_and_incomplete_uploads(storage: Evaluate) -> None:
     rules = {rule["id"]: rule for rule in storage(PETS)["lifecycle"].inputs["rules"]}
     assert rules["logs"]["filter"] == {"prefix": "logs/"}
     assert rules["logs"]["expiration"] == {"days": 30}

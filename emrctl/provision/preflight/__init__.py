@@ -9,14 +9,13 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from emrctl import bundled
 from emrctl.aws import errors as aws_errors
 from emrctl.clusters import network_lookup
-from emrctl.cost import estimate
 from emrctl.errors import ProvisioningError
 from emrctl.provision.preflight import (
     account,
     capacity,
-    declared,
     identity,
     instances,
     network,
@@ -37,7 +36,6 @@ TOPICS: tuple[Topic, ...] = (
     *identity.TOPICS,
     *storage.TOPICS,
     *instances.TOPICS,
-    *declared.TOPICS,
 )
 _AT_ONCE = 8
 _log = logging.getLogger(__name__)
@@ -51,9 +49,7 @@ def check(project: ProjectSpec, target: Target) -> list[Finding]:
     from concurrent.futures import ThreadPoolExecutor
 
     who = _caller(target)
-    # Here and not in a thread of the pool: Pulumi's SDK evaluates one program at a time.
-    wanted = declared.resources(project, who, target.region)
-    look = Look(project=project, target=target, account=who, resources=wanted)
+    look = Look(project=project, target=target, account=who)
     topics = [topic for topic in TOPICS if topic.concerns(look)]
     with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
         found = [
@@ -78,9 +74,13 @@ def ready(project: ProjectSpec, target: Target) -> ProjectSpec:
     On localhost that is only what the emulator has not got; on AWS the account is looked at too,
     and its warnings are logged.
     """
-    estimate.refuse_costly(project)
     if target.kind == "local":
         refuse_local(project)
+    if not project.cluster.network.existing:
+        bundled.import_stacks()
+        from stacks.names import subnet_cidrs
+
+        subnet_cidrs(project.cluster.network)  # raises before anything is created
     with aws_errors.explained("looking up the network"):
         found = network_lookup.resolved(project, target)
     if target.kind == "local":

@@ -11,7 +11,6 @@ from emrctl.spec import ProjectSpec
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
-    from emrctl.engine.embedded.evaluate import Declared
     from emrctl.spec import AnyClusterSpec, ClusterSpec, Ec2ClusterSpec
 
 ROOM_FOR_ADDRESSES = 5
@@ -29,12 +28,11 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """What is wanted, the resources that it comes to, and the account that is looked at."""
+    """The project to create, and the account to check."""
 
     project: ProjectSpec
     target: Target
     account: str
-    resources: tuple[Declared, ...]
 
     @property
     def cluster(self) -> AnyClusterSpec:

@@ -38,7 +38,7 @@ def _name(look: Look) -> str:
     bundled.import_stacks()
     from stacks import names
 
-    return names.bucket(look.project, {"account": look.account, "region": look.target.region})
+    return names.bucket_name(look.project, {"account": look.account, "region": look.target.region})
 
 
 def _head(look: Look, name: str) -> str:

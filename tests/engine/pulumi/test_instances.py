@@ -27,7 +27,7 @@ def _program(settings: dict[str, str], cluster: dict[str, Any]) -> Any:
     document = {"project": "pets", "cluster": {"kind": "ec2", **cluster}}
     spec = ProjectSpec.model_validate(document)
     found = {**SETTINGS, **IMAGES, "public_key": KEY, "ssh_from": "127.0.0.1/32", **settings}
-    return lambda: declared.cluster(spec, found, {"bucket": "pets"}, {})
+    return lambda: declared.declare_cluster(spec, found, "pets", {})
 
 
 def _up(work: Work, settings: dict[str, str] | None = None, **cluster: Any) -> Outcome:

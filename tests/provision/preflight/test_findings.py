@@ -6,14 +6,13 @@ import logging
 
 import pytest
 
-from emrctl.errors import ProvisioningError
+from emrctl.errors import ProvisioningError, SpecError
 from emrctl.provision import preflight
 from emrctl.provision.preflight import Finding
 from tests.provision.preflight.accounts import (
     HARD,
     TARGET,
     all_there,
-    blocked,
     errors,
     instances,
     named,
@@ -74,30 +73,17 @@ def test_what_may_surprise_is_a_warning(
     assert words in caplog.text
 
 
-def test_rules_that_nobody_waived_are_named(aws: Recorded) -> None:
-    project = pets(storage={"versioning": False})
-    found = {item.what: item.hint for item in preflight.check(project, TARGET)}
-    assert any(
-        "CKV_AWS_21" in what and "waivers: {CKV_AWS_21" in hint for what, hint in found.items()
-    )
-    reasons = {"CKV_AWS_21": "runs are never written twice", "S3.14": "as for CKV_AWS_21 above"}
-    waived = project.model_copy(update={"waivers": reasons})
-    assert preflight.check(waived, TARGET) == []
-    odd = pets().model_copy(update={"waivers": {"CKV_NONE": "there is no such rule"}})
-    (warned,) = preflight.check(odd, TARGET)
-    assert "CKV_NONE" in warned.what
+def test_check_does_not_evaluate_program(aws: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluations: list[object] = []
+    for name in ("declare_storage", "declare_cluster"):
+        monkeypatch.setattr(f"stacks.program.{name}", lambda *args: evaluations.append(args))
+    assert preflight.check(pets(), TARGET) == []
+    assert evaluations == []
 
 
-def test_a_group_that_emr_would_refuse_is_named(
-    aws: Recorded, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        "emrctl.provision.preflight.declared._WORLD", (None, "0.0.0.0/0")
-    )  # all rules open
-    found = {item.what for item in errors()}
-    assert any("refuses primary-from-core" in what for what in found)
-    aws.answers["GetBlockPublicAccessConfiguration"] = blocked(ranges=((0, 65535),))
-    assert errors() == []
+def test_ready_with_invalid_network_range_is_rejected(aws: Recorded) -> None:
+    with pytest.raises(SpecError, match="no room for a second subnet"):
+        preflight.ready(pets(network={"private": True, "nat": True, "cidr": "10.0.0.0/20"}), TARGET)
 
 
 def test_errors_come_first_and_are_told_together() -> None:
