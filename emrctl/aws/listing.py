@@ -7,8 +7,8 @@ from typing import Any
 
 
 def tags(item: Mapping[str, Any], key: str = "Tags") -> dict[str, str]:
-    """An item's tags as a mapping; a tag without a value has an empty one."""
-    return {tag["Key"]: tag.get("Value", "") for tag in item.get(key) or ()}
+    """Return an item's tags as a mapping; a tag without a value has the value ""."""
+    return {tag["Key"]: tag.get("Value") or "" for tag in item.get(key) or ()}
 
 
 def instances(ec2: Any, **asked: Any) -> Iterator[dict[str, Any]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from emrctl import paths
-from emrctl.aws import errors
+from emrctl.aws import errors, http
 from emrctl.errors import NotFoundError
 
 AWS_POLL_S = 10.0
@@ -74,18 +74,10 @@ class Target:
         return str(self.fetch(f"{self.endpoint}/emrctl/ticket?{query}")["url"])
 
     def fetch(self, url: str) -> Any:
-        """The JSON document at `url`; OSError where it cannot be reached, ValueError where none."""
-        import urllib.request
-
-        headers = {"Accept": "application/json"}
-        if self.token_file is not None:
-            headers["X-Emrctl-Token"] = self.token_file.read_text().strip()
-        if not url.startswith("http://"):
-            raise ValueError(f"{url} is no page of a cluster")
-        request = urllib.request.Request(url, headers=headers)  # noqa: S310 - checked just above
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=PAGE_TIMEOUT_S) as answer:
-            return json.load(answer)
+        """Return the JSON document of a cluster's web page; raise as `http.get_json` does."""
+        token = self.token_file.read_text().strip() if self.token_file else ""
+        headers = {"X-Emrctl-Token": token} if token else {}
+        return http.get_json(url, headers=headers, timeout_s=PAGE_TIMEOUT_S)
 
     def pulumi_settings(self) -> dict[str, Any]:
         """Inputs of the AWS provider: the region and, on localhost, where everything answers."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import threading
-import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from emrctl.aws.http import get_json
 from emrctl.errors import NotFoundError
 from emrctl.ports import LOOPBACK
 from emrctl.remote import nodes, page_addresses, presigned, session_manager
@@ -100,11 +99,8 @@ def _url(held: Tunnel | session_manager.Forward, found: Address) -> str:
 
 def _asked(way: Tunnel | session_manager.Forward, path: str) -> Any:
     """The JSON document at `path`; the way there is closed again."""
-    # Nothing on loopback is asked through the proxy that the environment may name.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"http://{LOOPBACK}:{way.open()}{path}", timeout=_ANSWER_S) as answer:
-            return json.load(answer)
+        return get_json(f"http://{LOOPBACK}:{way.open()}{path}", timeout_s=_ANSWER_S)
     finally:
         way.release()
 

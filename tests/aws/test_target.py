@@ -109,5 +109,5 @@ def test_pages_are_asked_with_the_emulators_token(server: str, tmp_path: Path) -
 
 
 def test_only_web_pages_are_fetched() -> None:
-    with pytest.raises(ValueError, match="no page"):
+    with pytest.raises(ValueError, match="not an http:// URL"):
         Target(kind="aws", region="us-east-1").fetch("file:///etc/passwd")

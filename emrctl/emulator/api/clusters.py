@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from emrctl.aws import instance_types
+from emrctl.aws import instance_types, listing
 from emrctl.emulator.api import ec2_records, responses
 from emrctl.emulator.api.service import ApiError, Operation, Service, find, invalid, page
 from emrctl.emulator.api.steps import add_steps, new_steps
@@ -26,7 +26,7 @@ def run_job_flow(service: Service, region: str, ask: dict[str, Any]) -> dict[str
     instances = ask["Instances"]
     cluster = Cluster(request=ask, region=region, account=DEFAULT_ACCOUNT_ID)
     cluster.groups = _groups(instances)
-    cluster.tags = {tag["Key"]: tag.get("Value", "") for tag in ask.get("Tags", [])}
+    cluster.tags = listing.tags(ask)
     cluster.tags[model.LOCAL_TAG] = "true"
     cluster.keep_alive = bool(instances.get("KeepJobFlowAliveWhenNoSteps", False))
     cluster.protected = bool(instances.get("TerminationProtected", False))
@@ -177,7 +177,7 @@ def add_tags(service: Service, region: str, ask: dict[str, Any]) -> dict[str, An
     """AddTags."""
     del region
     cluster = service.cluster(ask["ResourceId"])
-    cluster.tags |= {tag["Key"]: tag.get("Value", "") for tag in ask["Tags"]}
+    cluster.tags |= listing.tags(ask)
     return {}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import secrets
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from emrctl import ports
+from emrctl.aws import http
 from emrctl.emulator.cluster import node_folder
 from emrctl.emulator.cluster.model import Cluster, Node
 from emrctl.emulator.cluster.node_folder import Place
@@ -180,9 +180,7 @@ class Yarn:
     def ask(self, path: str) -> Any:
         """What the ResourceManager's REST answers."""
         headers = {"Cookie": web_auth.cookie(self.secrets.signing)}
-        request = urllib.request.Request(self.address + path, headers=headers)  # noqa: S310
-        with _opener().open(request, timeout=10) as answer:
-            return json.load(answer)
+        return http.get_json(self.address + path, headers=headers, timeout_s=10)
 
     def web_nodes(self) -> list[str]:
         """Hosts and ports of the NodeManagers' pages."""
@@ -211,8 +209,9 @@ class Yarn:
                 "X-XSRF-Header": "emrctl",
             },
         )
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with contextlib.suppress(OSError, urllib.error.HTTPError):
-            _opener().open(request, timeout=10).close()
+            opener.open(request, timeout=10).close()
 
     def stop(self) -> None:
         """Applications have had their moment to end in order; no daemon runs."""
@@ -234,10 +233,6 @@ def _key(node: Node, main: str) -> str:
 def daemon_log(main: str) -> str:
     """What a daemon's log is called on EMR."""
     return f"hadoop-hadoop-{main.rsplit('.', 1)[-1].lower()}-local.log"
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def new_ports() -> Ports:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from emrctl.aws import listing
 from emrctl.emulator.moto import bucket_policy
 
 
@@ -171,5 +172,4 @@ def _tags(body: bytes | str) -> dict[str, str]:
     if b"<Tag" not in text:
         return {}
     asked = xmltodict.parse(text, force_list=("Tag",)).get("CreateBucketConfiguration") or {}
-    found = (asked.get("Tags") or {}).get("Tag") or []
-    return {one["Key"]: one.get("Value") or "" for one in found}
+    return listing.tags(asked.get("Tags") or {}, "Tag")

@@ -12,11 +12,11 @@ import sys
 import time
 import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 from emrctl import paths as places
+from emrctl.aws import http
 from emrctl.emulator.hadoop import jars as hadoop_jars
 from emrctl.emulator.server import processes, state
 from emrctl.emulator.server.state import EmulatorInfo
@@ -82,13 +82,8 @@ def logs() -> Path:
 
 def page(info: EmulatorInfo, path: str, *, timeout_s: float = 10.0) -> bytes:
     """The body of `GET <endpoint><path>`, asked with the emulator's token."""
-    url = info.endpoint + path  # ours, on loopback, and http
-    request = urllib.request.Request(url, headers={"X-Emrctl-Token": info.token})  # noqa: S310
-    # Nothing on loopback is asked through the proxy that the environment may name.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(request, timeout=timeout_s) as answer:
-        body: bytes = answer.read()
-    return body
+    headers = {"X-Emrctl-Token": info.token}
+    return http.get(info.endpoint + path, headers=headers, timeout_s=timeout_s)
 
 
 def overview(info: EmulatorInfo) -> dict[str, object]:

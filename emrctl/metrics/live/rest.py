@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import urllib.request
 from collections.abc import Callable
 from typing import Any
 
@@ -11,20 +9,6 @@ from emrctl.errors import EmrctlError
 
 Fetch = Callable[[str], Any]
 """Takes a path that begins with `/`, gives the JSON value there, raises where there is none."""
-
-
-def fetcher(base_url: str, *, timeout_s: float = 5.0) -> Fetch:
-    """A `Fetch` over HTTP below `base_url`; no answer may take longer than `timeout_s`."""
-    base = base_url.rstrip("/")
-    if not base.startswith(("http://", "https://")):
-        raise ValueError(f"'{base_url}' is no http address")
-
-    def fetch(path: str) -> Any:
-        request = urllib.request.Request(base + path, headers={"Accept": "application/json"})  # noqa: S310
-        with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310
-            return json.loads(answer.read())
-
-    return fetch
 
 
 def ask(fetch: Fetch, path: str) -> Any:

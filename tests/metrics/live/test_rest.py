@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from emrctl.aws.http import get_json
 from emrctl.errors import NotFoundError
 from emrctl.metrics.live import rest, sparkui, yarn
 from emrctl.metrics.model import ApplicationAccount, ClusterAccount, QueueAccount
@@ -248,15 +249,17 @@ def address() -> Iterator[str]:
     with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/"
+        yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
 
 
 def test_http_answers_json_or_nothing(address: str) -> None:
-    over_http = rest.fetcher(address, timeout_s=2)
+    def over_http(path: str) -> Any:
+        return get_json(address + path, timeout_s=2)
+
     assert rest.ask(over_http, "/here") == {"a": 1}
     assert rest.ask(over_http, "/page") is None
     assert rest.ask(over_http, "/gone") is None
-    with pytest.raises(ValueError, match="is no http address"):
-        rest.fetcher("file:///etc/passwd")
+    with pytest.raises(ValueError, match="is not an http:// URL"):
+        get_json("file:///etc/passwd")

@@ -1,0 +1,40 @@
+"""HTTP GET of cluster web pages and of the emulator, without proxies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+TIMEOUT_S = 5.0
+MAX_BYTES = 256 * 2**20
+
+
+def get(
+    url: str, *, headers: Mapping[str, str] | None = None, timeout_s: float = TIMEOUT_S
+) -> bytes:
+    """Return the body of the page at an `http://` URL.
+
+    The proxies of the environment are not used: pages are on loopback or on a private address.
+    Raises OSError if the server does not answer or returns an error, and ValueError if the URL has
+    another scheme or the body exceeds `MAX_BYTES`.
+    """
+    import urllib.request
+
+    if not url.startswith("http://"):
+        raise ValueError(f"{url} is not an http:// URL")
+    request = urllib.request.Request(url, headers=dict(headers or {}))  # noqa: S310
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=timeout_s) as response:
+        body: bytes = response.read(MAX_BYTES + 1)
+    if len(body) > MAX_BYTES:
+        raise ValueError(f"{url} returned more than {MAX_BYTES:,} bytes")
+    return body
+
+
+def get_json(
+    url: str, *, headers: Mapping[str, str] | None = None, timeout_s: float = TIMEOUT_S
+) -> Any:
+    """Return the JSON document at `url`; raise as `get` does, and ValueError if it is not JSON."""
+    accept = {"Accept": "application/json"}
+    return json.loads(get(url, headers=accept | dict(headers or {}), timeout_s=timeout_s))
