@@ -9,7 +9,7 @@ from typing import Any
 
 import pulumi
 
-from emrctl.aws.s3 import EVENT_LOG_PREFIX, LOG_PREFIX
+from emrctl.aws.s3 import LOG_PREFIX, event_log_conf
 from emrctl.spec import ClusterSpec, ProjectSpec
 from stacks import emr_nodes, iam, names
 from stacks.emr_security import security_configuration
@@ -102,15 +102,8 @@ def _bootstrap_actions(
 def _configurations(project: ProjectSpec, bucket: str) -> list[dict[str, Any]]:
     """Return EMR's classifications: event logs on S3, overridden by the user's settings."""
     items = [item.as_emr() for item in project.emr.configurations]
-    uri = f"s3://{bucket}/{EVENT_LOG_PREFIX}"
-    event_log = {
-        "spark.eventLog.enabled": "true",
-        "spark.eventLog.dir": uri,
-        "spark.eventLog.rolling.enabled": "true",
-        "spark.eventLog.compress": "true",
-        "spark.eventLog.compression.codec": "zstd",
-        "spark.history.fs.logDirectory": uri,
-    }
+    event_log = event_log_conf(bucket)
+    event_log["spark.history.fs.logDirectory"] = event_log["spark.eventLog.dir"]
     defaults: dict[str, Any] = {"Classification": "spark-defaults", "Properties": event_log}
     for item in items:
         # EMR rejects a classification that occurs twice.

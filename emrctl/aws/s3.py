@@ -39,6 +39,17 @@ def put_file(target: Target, bucket: str, path: str | Path) -> str:
     return f"s3://{bucket}/{key}"
 
 
+def event_log_conf(bucket: str) -> dict[str, str]:
+    """Return the Spark properties that write compressed, rolling event logs to the bucket."""
+    return {
+        "spark.eventLog.enabled": "true",
+        "spark.eventLog.dir": f"s3://{bucket}/{EVENT_LOG_PREFIX}",
+        "spark.eventLog.rolling.enabled": "true",
+        "spark.eventLog.compress": "true",
+        "spark.eventLog.compression.codec": "zstd",
+    }
+
+
 def prepare_event_logs(target: Target, bucket: str) -> str:
     """The event logs' prefix holds an object; its address.
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from emrctl.aws.s3 import EVENT_LOG_PREFIX
+from emrctl.aws.s3 import event_log_conf
 from emrctl.clusters import sizing_standalone, sizing_yarn
 from emrctl.errors import ProvisioningError
 from emrctl.runs.backends import spark_submit
@@ -44,10 +44,7 @@ def request(place: Cluster, settings: SparkSettings) -> Request:
 
 def own_conf(place: Cluster, run: Run) -> dict[str, str]:
     """Emrctl's own settings: where the event log goes, and how the application is found again."""
-    found = {
-        **spark_submit.EVENT_LOG,
-        "spark.eventLog.dir": f"s3://{place.bucket}/{EVENT_LOG_PREFIX}",
-    }
+    found = event_log_conf(place.bucket)
     if place.spec.kind == "emr":
         return found | {"spark.app.name": run.job, "spark.yarn.tags": run.application_tag}
     # A standalone master knows no tags.

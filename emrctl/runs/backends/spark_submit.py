@@ -8,12 +8,6 @@ from dataclasses import dataclass
 from emrctl.errors import UsageError
 from emrctl.spec import SparkSettings
 
-EVENT_LOG = {
-    "spark.eventLog.enabled": "true",
-    "spark.eventLog.compress": "true",
-    "spark.eventLog.compression.codec": "zstd",
-    "spark.eventLog.rolling.enabled": "true",
-}
 YARN = "yarn"
 _YARN_ALONE = frozenset({"--num-executors"})
 _OPTIONS = (

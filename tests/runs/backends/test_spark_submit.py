@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from emrctl.aws.s3 import event_log_conf
 from emrctl.errors import UsageError
 from emrctl.runs.backends import spark_submit
 from emrctl.spec import SparkSettings
@@ -31,7 +32,7 @@ def test_the_lectures_settings() -> None:
 
 def test_the_users_conf_stands_over_ours() -> None:
     settings = SparkSettings(conf={"spark.eventLog.enabled": "false"})
-    found = spark_submit.command(PROGRAM, settings, spark_submit.EVENT_LOG)
+    found = spark_submit.command(PROGRAM, settings, event_log_conf("b"))
     assert "spark.eventLog.enabled=false" in found
     assert "spark.eventLog.enabled=true" not in found
 
