@@ -1,33 +1,75 @@
-"""Where emrctl keeps what belongs to the user and not to a project."""
+"""The user's files and folders outside a project, and atomic writes."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
 def home() -> Path:
-    """emrctl's home: `$EMRCTL_HOME`, else `~/.emrctl`. It need not exist yet."""
+    """Return emrctl's home, `$EMRCTL_HOME` or `~/.emrctl`. It need not exist."""
     chosen = os.environ.get("EMRCTL_HOME")
     return Path(chosen).expanduser().absolute() if chosen else Path.home() / ".emrctl"
 
 
 def cache() -> Path:
-    """Downloads that any project may share: `$EMRCTL_CACHE`, else `cache/` in emrctl's home."""
+    """Return the folder of shared downloads, `$EMRCTL_CACHE` or `cache/` in emrctl's home."""
     chosen = os.environ.get("EMRCTL_CACHE")
     return Path(chosen).expanduser().absolute() if chosen else home() / "cache"
 
 
 def key_file(stack: str) -> Path:
-    """The private key of a stack's own key pair, once emrctl has made it; it outlives the stack."""
+    """Return the path of a stack's private key. The file is kept when the stack is deleted."""
     return home() / "keys" / f"{stack}.pem"
 
 
 def emulator_home() -> Path:
-    """The folder of the EMR on localhost: its state file, its credentials, its clusters."""
+    """Return the folder of the EMR on localhost: its state file, credentials and clusters."""
     return home() / "local"
 
 
 def emulator_file() -> Path:
-    """What a running emulator says of itself (JSON: endpoint, region, pid, home, credentials)."""
+    """Return the emulator's state file (JSON: endpoint, region, pid, home, credentials)."""
     return emulator_home() / "emulator.json"
+
+
+@contextmanager
+def atomic_file(path: Path, mode: int = 0o666) -> Iterator[Path]:
+    """Yield a temporary file beside `path`; rename it to `path` unless the block raises.
+
+    Other processes see the old file or the whole new one. `mode` is subject to the umask.
+    """
+    with _temporary_file(path, mode) as temporary:
+        yield temporary
+        temporary.replace(path)
+
+
+def write_atomically(path: Path, data: str | bytes, mode: int = 0o666) -> None:
+    """Write a whole file (text as UTF-8) and rename it to `path`; create missing folders."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path, mode) as temporary:
+        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def create_private(path: Path, data: bytes) -> None:
+    """Create `path`, readable by its owner only; keep the existing file if there is one.
+
+    Of several processes that create the file at the same time one succeeds.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _temporary_file(path, 0o600) as temporary:
+        temporary.write_bytes(data)
+        with suppress(FileExistsError):
+            path.hardlink_to(temporary)
+
+
+@contextmanager
+def _temporary_file(path: Path, mode: int) -> Iterator[Path]:
+    temporary = path.with_name(f".{os.urandom(8).hex()}.part")
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
+    try:
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)

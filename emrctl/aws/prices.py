@@ -113,10 +113,7 @@ def refresh(pricing: Client, ec2: Client, region: str) -> Path:
     document = _own() or {"regions": {}}
     document["regions"][region] = table
     path = file()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".new")
-    aside.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    aside.replace(path)
+    paths.write_atomically(path, json.dumps(document, indent=1) + "\n")
     return path
 
 

@@ -6,10 +6,7 @@ lies in emrctl's home, and the caller's address is where the caller is today.
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -138,14 +135,7 @@ def _made(file: Path) -> str:
         serialization.PrivateFormat.OpenSSH,
         serialization.NoEncryption(),
     )
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(dir=file.parent)  # for its owner alone
-    with os.fdopen(handle, "wb") as opened:
-        opened.write(text)
-    # Two that start at the same time end up with one key: whoever comes second takes the first's.
-    with contextlib.suppress(FileExistsError):
-        os.link(aside, file)
-    Path(aside).unlink()
+    paths.create_private(file, text)
     return _public_half(file)
 
 

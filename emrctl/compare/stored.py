@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from emrctl.compare.records import RunRecord
 from emrctl.errors import UsageError
 from emrctl.metrics.model import RunMetrics
+from emrctl.paths import write_atomically
 from emrctl.runs import experiments, lifecycle
 
 if TYPE_CHECKING:
@@ -103,11 +104,9 @@ def write_page(comparison: Comparison, path: Path, title: str | None) -> None:
     """One self-contained page with the comparison lies at `path`; written aside and renamed."""
     from emrctl.compare import report
 
-    aside = path.with_name(f".{path.name}.part")
+    page = report.html(comparison, title or "Comparison of runs")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(report.html(comparison, title or "Comparison of runs"), encoding="utf-8")
-        aside.replace(path)
+        write_atomically(path, page)
     except OSError as error:
         raise UsageError(
             f"--html {path}: {error.strerror}", hint="Name a file elsewhere."

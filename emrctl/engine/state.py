@@ -12,7 +12,6 @@ import fcntl
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from emrctl.errors import ProvisioningError, StackLockedError
+from emrctl.paths import write_atomically
 
 VERSION = 1
 # creating: asked for, no id yet · settling: has an id, not usable yet · updating: an update began
@@ -106,11 +106,8 @@ class StateFolder:
         """The file holds `state`, whole, and nobody else may read it."""
         self._make()
         document = {"version": VERSION, **dataclasses.asdict(state)}
-        # No fsync: what it describes lives in the emulator's memory, and dies with the machine.
-        handle, aside = tempfile.mkstemp(dir=self._folder, prefix=f".{state.stack}-")
-        with os.fdopen(handle, "w") as file:
-            json.dump(document, file, indent=1)
-        Path(aside).replace(self.path(state.stack))
+        # No fsync: the resources live in the memory of the emulator and are lost with the machine.
+        write_atomically(self.path(state.stack), json.dumps(document, indent=1), 0o600)
 
     def remove(self, stack: str) -> None:
         """Nothing is known of `stack`."""

@@ -24,6 +24,7 @@ from emrctl.metrics.model import (
     StageMetrics,
     TaskMetrics,
 )
+from emrctl.paths import atomic_file
 
 _RECORDS: dict[str, type[Any]] = {
     "runs": RunMetrics,
@@ -75,19 +76,15 @@ def writer(path: Path, names: Sequence[str]) -> Iterator[Tables]:
 
 @contextmanager
 def _aside(place: Path, kind: type[_Sink], fields: Mapping[str, type]) -> Iterator[_Table]:
-    part = place.with_name(f".{place.name}.part")
-    try:
-        sink = kind(part, fields)
-    except OSError as error:
-        raise UsageError(f"--export {place}: {error.strerror}") from error
-    table = _Table(place, sink)
-    try:
+    with ExitStack() as stack:
+        try:
+            sink = kind(stack.enter_context(atomic_file(place)), fields)
+        except OSError as error:
+            raise UsageError(f"--export {place}: {error.strerror}") from error
+        stack.callback(sink.close)
+        table = _Table(place, sink)
         yield table
         table.close()
-        part.replace(place)
-    finally:
-        sink.close()
-        part.unlink(missing_ok=True)
 
 
 def columns(name: str) -> dict[str, type]:

@@ -15,6 +15,7 @@ from emrctl.aws import errors
 from emrctl.aws.listing import objects
 from emrctl.aws.s3 import split_uri
 from emrctl.errors import NotFoundError
+from emrctl.paths import atomic_file
 
 if TYPE_CHECKING:
     from emrctl.runs.store import Run
@@ -80,13 +81,6 @@ def _named(s3: Any, bucket: str, prefix: str, only: str) -> Iterator[tuple[str, 
 
 def _fetched(s3: Any, bucket: str, key: str, path: Path) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.part")
-    try:
-        body = s3.get_object(Bucket=bucket, Key=key)["Body"]
-        with aside.open("wb") as file:
-            shutil.copyfileobj(body, file, _CHUNK)  # a connection that is cut raises
-        size = aside.stat().st_size
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-    return size
+    with atomic_file(path) as temporary, temporary.open("wb") as file:
+        shutil.copyfileobj(s3.get_object(Bucket=bucket, Key=key)["Body"], file, _CHUNK)
+        return file.tell()

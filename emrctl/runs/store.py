@@ -6,9 +6,7 @@ A finished run is never changed: tags that are added later lie beside it in `tag
 from __future__ import annotations
 
 import json
-import os
 import secrets
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -17,6 +15,7 @@ from typing import Any, Literal, Protocol
 
 from emrctl.aws.listing import objects
 from emrctl.errors import EmrctlError, NotFoundError
+from emrctl.paths import write_atomically
 
 RUNS_PREFIX = "runs/"
 # The target of runs whose event log somebody else made.
@@ -178,11 +177,7 @@ class Folder:
         """Written aside and renamed, so that a killed client leaves the old or the new file."""
         place = self.path / key
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            handle, aside = tempfile.mkstemp(dir=place.parent, prefix=".", suffix=".part")
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(body)
-            Path(aside).replace(place)
+            write_atomically(place, body, 0o600)
         except OSError as error:
             message = f"cannot write {place}: {error.strerror}"
             raise EmrctlError(

@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import io
 import json
-import os
 import secrets
 import string
 import time
@@ -21,6 +20,7 @@ from pathlib import Path
 
 from emrctl.emulator.server import processes
 from emrctl.errors import UsageError, WaitTimeoutError
+from emrctl.paths import write_atomically
 
 # A process's start is known to a clock tick, and JSON keeps it exactly; clocks of suspended
 # machines wander by less than this.
@@ -78,15 +78,6 @@ def prepare_home(home: Path) -> None:
         ) from error
 
 
-def write_private(path: Path, text: str) -> None:
-    """The file holds the text, whole or not at all, and only its owner reads it."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    aside.replace(path)
-
-
 def read(home: Path) -> EmulatorInfo | None:
     """What the state file says, None where there is none or it cannot be read."""
     try:
@@ -97,7 +88,7 @@ def read(home: Path) -> EmulatorInfo | None:
 
 def write(info: EmulatorInfo) -> None:
     """The state file says `info`."""
-    write_private(state_file(Path(info.home)), json.dumps(asdict(info), indent=2) + "\n")
+    write_atomically(state_file(Path(info.home)), json.dumps(asdict(info), indent=2) + "\n", 0o600)
 
 
 def forget(home: Path) -> None:
@@ -134,8 +125,8 @@ def write_secrets(home: Path, made: Secrets) -> tuple[Path, Path]:
     }
     text = io.StringIO()
     config.write(text)
-    write_private(home / "credentials", text.getvalue())
-    write_private(home / "token", made.token + "\n")
+    write_atomically(home / "credentials", text.getvalue(), 0o600)
+    write_atomically(home / "token", made.token + "\n", 0o600)
     return home / "credentials", home / "token"
 
 

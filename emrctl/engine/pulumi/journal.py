@@ -10,6 +10,8 @@ import json
 import threading
 from pathlib import Path
 
+from emrctl.paths import write_atomically
+
 
 class Journal:
     """The URNs whose creation has begun and has not ended, in a file of one stack."""
@@ -43,6 +45,4 @@ class Journal:
         if not self._open:
             self._path.unlink(missing_ok=True)
             return
-        aside = self._path.with_suffix(".new")
-        aside.write_text(json.dumps(sorted(self._open)))
-        aside.replace(self._path)
+        write_atomically(self._path, json.dumps(sorted(self._open)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import urllib.parse
@@ -94,14 +93,8 @@ def passphrase_file() -> Path:
     path = paths.home() / "passphrase"
     if path.exists():
         return path
-    aside = path.with_name(f".passphrase-{os.getpid()}")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(32))
-        with contextlib.suppress(FileExistsError):
-            path.hardlink_to(aside)  # whole at once; else another process was first
-        aside.unlink()
+        paths.create_private(path, secrets.token_urlsafe(32).encode())
     except OSError as error:
         hint = "Make it writable, or set EMRCTL_HOME, or PULUMI_CONFIG_PASSPHRASE_FILE."
         raise ProvisioningError(f"cannot write {path}: {error.strerror}", hint=hint) from error
