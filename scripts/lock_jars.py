@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from emrctl.emulator.hadoop import jars as hadoop_jars
+from emrctl.emulator.hadoop import hadoop_jars
 
 _HEAD = "# set organisation name revision sha256; written by: python -m scripts.lock_jars\n"
 
@@ -26,7 +26,7 @@ def main() -> None:
     hadoop_jars.lock_file().write_text(_HEAD + "".join(lines), encoding="utf-8")
 
 
-def _line(jar: hadoop_jars.Jar, folder: Path) -> str:
+def _line(jar: hadoop_jars.LockedJar, folder: Path) -> str:
     content = (folder / "jars" / jar.set / jar.file).read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     return f"{jar.set} {jar.organisation} {jar.name} {jar.revision} {digest}\n"

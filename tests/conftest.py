@@ -17,7 +17,7 @@ from emrctl.aws.target import Target
 from emrctl.emulator.api import dispatch
 from emrctl.emulator.moto.patches import one_at_a_time
 from emrctl.emulator.server.state import EmulatorInfo
-from tests.emulator.fake import FakeLife
+from tests.emulator.fake_runtime import FakeRuntime
 
 pytest_plugins = ("tests.engine.real",)
 
@@ -102,15 +102,15 @@ def mocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
 
 
 @pytest.fixture
-def life(mocked: Target) -> Iterator[FakeLife]:
+def runtime(mocked: Target) -> Iterator[FakeRuntime]:
     """EMR as the emulator plays it, in this process; steps end as the test tells them to."""
-    life = FakeLife()
-    with dispatch.install(life):
-        yield life
+    runtime = FakeRuntime()
+    with dispatch.install(runtime):
+        yield runtime
 
 
 @pytest.fixture
-def standing(mocked: Target, life: FakeLife) -> str:
+def standing(mocked: Target, runtime: FakeRuntime) -> str:
     """Bucket and cluster `main` of the project `pets`, without the rest of the stack; its id."""
     bucket = "pets-emrctl-123456789012-us-east-1"
     mocked.client("s3").create_bucket(Bucket=bucket)

@@ -36,14 +36,16 @@ def main() -> int:
     return 0
 
 
-def _parse() -> server.Request:
+def _parse() -> server.ServerOptions:
     parser = argparse.ArgumentParser(prog="python -m emrctl.emulator")
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--region", default="us-east-1")
     parser.add_argument("--port", type=int, default=0)
     found = parser.parse_args()
     own = os.environ.setdefault(processes.EMULATOR_MARK, secrets.token_hex(8))
-    return server.Request(home=found.home.absolute(), region=found.region, port=found.port, id=own)
+    return server.ServerOptions(
+        home=found.home.absolute(), region=found.region, port=found.port, id=own
+    )
 
 
 if __name__ == "__main__":

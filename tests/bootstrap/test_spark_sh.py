@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from emrctl.emulator.hadoop import jars as java
+from emrctl.emulator.hadoop import hadoop_jars as java
 
 FOLDER = Path(__file__).resolve().parents[2] / "bootstrap"
 HADOOP = "9.9.9"

@@ -15,7 +15,7 @@ from emrctl.aws.target import Target
 from emrctl.cleanup import failed_up
 from emrctl.errors import ProvisioningError
 from emrctl.spec import ProjectSpec
-from tests.emulator.fake import FakeLife
+from tests.emulator.fake_runtime import FakeRuntime
 from tests.runs.backends.troubles import refusing
 
 LATER = datetime.now(UTC) + timedelta(days=1)
@@ -29,7 +29,7 @@ def _say(_line: str) -> None:
 
 
 @pytest.fixture
-def made(mocked: Target, life: FakeLife, tmp_path: Path) -> provision.Cluster:
+def made(mocked: Target, runtime: FakeRuntime, tmp_path: Path) -> provision.Cluster:
     return provision.up(SPEC, mocked, tmp_path)
 
 
@@ -185,9 +185,9 @@ def test_what_a_stack_costs_is_told_in_a_sentence(mocked: Target, made: provisio
 
 
 def test_a_cluster_that_just_gave_up_is_told_with_its_cause(
-    mocked: Target, life: FakeLife, tmp_path: Path
+    mocked: Target, runtime: FakeRuntime, tmp_path: Path
 ) -> None:
-    life.failing_bootstrap = 1
+    runtime.failing_bootstrap = 1
     with pytest.raises(ProvisioningError):
         provision.up(SPEC, mocked, tmp_path)
     found = failed_up.standing(SPEC, mocked)

@@ -9,12 +9,12 @@ import pytest
 
 from emrctl.aws.target import Target
 from emrctl.cli.__main__ import main
-from tests.emulator.fake import FakeLife
+from tests.emulator.fake_runtime import FakeRuntime
 
 
 @pytest.fixture
 def typed(
-    life: FakeLife,
+    runtime: FakeRuntime,
     mocked: Target,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

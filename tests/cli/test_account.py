@@ -18,7 +18,7 @@ import pytest
 from emrctl import doctor, provision
 from emrctl.aws.target import Target
 from emrctl.spec import ClusterSpec
-from tests.emulator.fake import FakeLife
+from tests.emulator.fake_runtime import FakeRuntime
 
 Emrctl = Callable[..., tuple[int, str, str]]
 YAML = "project: pets\ncluster: {core: {count: 2}, bootstrap: [python.sh]}\n"
@@ -115,8 +115,10 @@ def test_what_is_protected_stays_and_gc_says_so(emrctl: Emrctl, mocked: Target) 
     assert "protected" in err
 
 
-def test_a_failed_up_says_what_stands_and_how_to_go_on(emrctl: Emrctl, life: FakeLife) -> None:
-    life.failing_bootstrap = 1
+def test_a_failed_up_says_what_stands_and_how_to_go_on(
+    emrctl: Emrctl, runtime: FakeRuntime
+) -> None:
+    runtime.failing_bootstrap = 1
     code, _, err = emrctl("up")
     assert code == 5
     assert "a bootstrap script failed" in err
@@ -126,10 +128,10 @@ def test_a_failed_up_says_what_stands_and_how_to_go_on(emrctl: Emrctl, life: Fak
 
 
 def test_a_failed_up_offers_to_take_down_what_it_made(
-    emrctl: Emrctl, life: FakeLife, mocked: Target, monkeypatch: pytest.MonkeyPatch
+    emrctl: Emrctl, runtime: FakeRuntime, mocked: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = _answered(monkeypatch, True)
-    life.failing_bootstrap = 1
+    runtime.failing_bootstrap = 1
     code, _, err = emrctl("up")
     assert code == 5
     assert any("Take it down?" in question for question in asked)

@@ -12,7 +12,7 @@ import pytest
 
 from emrctl.aws.target import Target
 from emrctl.cli.__main__ import COMMANDS
-from tests.emulator.fake import FakeLife
+from tests.emulator.fake_runtime import FakeRuntime
 
 Emrctl = Callable[..., tuple[int, str, str]]
 
@@ -67,9 +67,9 @@ def test_a_day_with_emrctl(emrctl: Emrctl) -> None:
 
 
 def test_a_failed_step_ends_with_six_and_its_cause(
-    emrctl: Emrctl, standing: str, life: FakeLife
+    emrctl: Emrctl, standing: str, runtime: FakeRuntime
 ) -> None:
-    life.on_step = lambda _args: (1, "", "Traceback (most recent call last):\nKeyError: 'dog'\n")
+    runtime.on_step = lambda _args: (1, "", "Traceback (most recent call last):\nKeyError: 'dog'\n")
     code, out, err = emrctl("submit", "mine")
     assert code == 6
     assert "FAILED" in out
@@ -82,13 +82,13 @@ def test_a_failed_step_ends_with_six_and_its_cause(
 
 
 def test_an_experiment_is_resumed_and_compared(
-    emrctl: Emrctl, standing: str, life: FakeLife, tmp_path: Path
+    emrctl: Emrctl, standing: str, runtime: FakeRuntime, tmp_path: Path
 ) -> None:
-    life.on_step = lambda args: (int("2" in args), "", "ValueError: two\n")
+    runtime.on_step = lambda args: (int("2" in args), "", "ValueError: two\n")
     code, _, err = emrctl("experiment", "run", "grid")
     assert code == 6
     assert "1 of 2 trials" in err
-    life.on_step = lambda _args: (0, "", "")
+    runtime.on_step = lambda _args: (0, "", "")
     found = _json(emrctl("experiment", "run", "grid", "--json"))
     assert [run["state"] for run in found] == ["COMPLETED", "COMPLETED"]
     assert len(_json(emrctl("runs", "--json"))) == 3
@@ -101,13 +101,15 @@ def test_an_experiment_is_resumed_and_compared(
     assert (code, out.count("\n") > 2) == (0, True)
 
 
-def test_detached_runs_are_waited_for_later(emrctl: Emrctl, standing: str, life: FakeLife) -> None:
-    life.pause = True
+def test_detached_runs_are_waited_for_later(
+    emrctl: Emrctl, standing: str, runtime: FakeRuntime
+) -> None:
+    runtime.pause = True
     [run] = _json(emrctl("submit", "--detach", "--json", "mine"))
     assert run["state"] == "PENDING"
     code, _, err = emrctl("wait", "--timeout", "0.1", run["id"])
     assert (code, f"emrctl wait {run['id']}" in err) == (7, True)
-    life.pause = False
+    runtime.pause = False
     assert _json(emrctl("wait", "latest", "--json"))[0]["state"] == "COMPLETED"
     assert _json(emrctl("runs", "tag", "latest", "good=yes", "--json"))[0]["tags"] == {
         "good": "yes"
@@ -117,7 +119,7 @@ def test_detached_runs_are_waited_for_later(emrctl: Emrctl, standing: str, life:
 
 
 def test_a_comparison_is_a_gate_for_ci(
-    emrctl: Emrctl, standing: str, life: FakeLife, mocked: Target
+    emrctl: Emrctl, standing: str, runtime: FakeRuntime, mocked: Target
 ) -> None:
     [good] = _json(emrctl("submit", "--json", "mine"))
     body, output = b'{"accuracy": 0.9}', f"s3://{good['bucket']}/study"
@@ -126,7 +128,7 @@ def test_a_comparison_is_a_gate_for_ci(
         emrctl("submit", "--executors", executors, "mine", "--output", output)
     one, two = (run["id"] for run in _json(emrctl("runs", "--last", "2", "--json")))
     assert emrctl("compare", one, two, "--fail-if", "accuracy:-1%")[0] == 0
-    life.on_step = lambda _args: (1, "", "")
+    runtime.on_step = lambda _args: (1, "", "")
     emrctl("submit", "--executors", "3", "mine")
     code, out, err = emrctl("compare", good["id"], "latest", "--fail-if", "duration_s:10%")
     assert (code, "executors" in out, "duration_s:+10%: " in err) == (8, True, True)
@@ -135,7 +137,7 @@ def test_a_comparison_is_a_gate_for_ci(
 
 
 def test_what_the_job_wrote_is_brought_on_request(
-    emrctl: Emrctl, standing: str, life: FakeLife, mocked: Target, tmp_path: Path
+    emrctl: Emrctl, standing: str, runtime: FakeRuntime, mocked: Target, tmp_path: Path
 ) -> None:
     [run] = _json(emrctl("submit", "--json", "mine"))
     output = f"runs/{run['id']}/output/"

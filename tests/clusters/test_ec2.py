@@ -10,7 +10,7 @@ from emrctl import provision
 from emrctl.errors import NotFoundError, ProvisioningError, SpecError
 from emrctl.spec import ProjectSpec
 from tests.clusters.homes import Home, pets
-from tests.emulator.fake import FakeLife
+from tests.emulator.fake_runtime import FakeRuntime
 from tests.runs.backends.troubles import refusing
 
 
@@ -69,7 +69,7 @@ def test_a_cluster_whose_workers_are_all_gone_is_shown(home: Home) -> None:
     assert (seen.spec.core_group.count, len(seen.nodes)) == (0, 1)
 
 
-def test_clusters_of_both_kinds_stand_side_by_side(home: Home, life: FakeLife) -> None:
+def test_clusters_of_both_kinds_stand_side_by_side(home: Home, runtime: FakeRuntime) -> None:
     plain = home.up()
     emr = ProjectSpec.model_validate({"project": "pets", "cluster": {"name": "big"}})
     big = provision.up(emr, home.target, home.root)
@@ -137,7 +137,7 @@ def test_a_cluster_that_could_cost_too_much_is_not_made(home: Home) -> None:
 
 
 def test_another_kind_under_the_same_name_takes_the_place_of_the_first(
-    home: Home, life: FakeLife
+    home: Home, runtime: FakeRuntime
 ) -> None:
     emr = ProjectSpec.model_validate({"project": "pets"})
     first = provision.up(emr, home.target, home.root)

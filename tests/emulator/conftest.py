@@ -10,14 +10,14 @@ import pytest
 
 from emrctl.aws.target import Target
 from tests.emulator.ec2nodes import Ec2Nodes
-from tests.emulator.fake import FakeLife
+from tests.emulator.fake_runtime import FakeRuntime
 
 Emr = Any
 Await = Callable[..., Any]
 
 
 @pytest.fixture
-def emr(mocked: Target, life: FakeLife) -> Emr:
+def emr(mocked: Target, runtime: FakeRuntime) -> Emr:
     return mocked.client("emr")
 
 

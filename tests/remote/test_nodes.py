@@ -17,7 +17,7 @@ from emrctl.provision import Node
 from emrctl.remote import host_keys, nodes, page_addresses
 from emrctl.remote.errors import HopelessError, UnreachableError
 from emrctl.remote.ssh import Host, Line
-from tests.emulator.fake import FakeLife
+from tests.emulator.fake_runtime import FakeRuntime
 from tests.remote.sshd import Sshd
 from tests.remote.ways import CLUSTER, ssm
 
@@ -70,7 +70,7 @@ def test_a_cluster_without_a_key_pair_cannot_be_logged_in_to(mocked: Target, sta
 
 
 def test_the_key_of_the_clusters_pair_is_looked_for_where_keys_lie(
-    mocked: Target, life: FakeLife, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mocked: Target, runtime: FakeRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".ssh").mkdir()

@@ -16,7 +16,7 @@ from emrctl.runs.store import Run
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import JobSpec, ProjectSpec, SparkSettings
 from emrctl.spec.config import Config
-from tests.emulator.fake import FakeLife
+from tests.emulator.fake_runtime import FakeRuntime
 
 APPLICATION = "application_1700000000000_0001"
 TRACEBACK = f"""Submitted application {APPLICATION}
@@ -64,10 +64,10 @@ def _event_log(desk: Desk, bucket: str) -> None:
     s3.put_object(Bucket=bucket, Key=f"{folder}events_1_{APPLICATION}", Body=body)
 
 
-def test_a_run_that_goes_well_leaves_all_its_figures(desk: Desk, life: FakeLife) -> None:
+def test_a_run_that_goes_well_leaves_all_its_figures(desk: Desk, runtime: FakeRuntime) -> None:
     bucket = desk.cluster().bucket
     _event_log(desk, bucket)
-    life.on_step = lambda _args: (0, "done\n", f"Submitted application {APPLICATION}\n")
+    runtime.on_step = lambda _args: (0, "done\n", f"Submitted application {APPLICATION}\n")
     order = lifecycle.Order(
         job="mine",
         arguments=("--at", "{run}/x", "s3://{bucket}/y"),
@@ -94,10 +94,10 @@ def test_a_run_that_goes_well_leaves_all_its_figures(desk: Desk, life: FakeLife)
 
 @pytest.mark.parametrize(("code", "result"), [(0, {"rows": 9}), (1, None)])
 def test_a_result_lies_where_the_job_was_told_to_write(
-    desk: Desk, life: FakeLife, code: int, result: object
+    desk: Desk, runtime: FakeRuntime, code: int, result: object
 ) -> None:
     """That of a run which failed would be an earlier one's."""
-    life.on_step = lambda _args: (code, "", "")
+    runtime.on_step = lambda _args: (code, "", "")
     bucket, order = desk.cluster().bucket, ("--output", "s3://{bucket}/features")
     body, key = b'{"rows": 9}', "features/result.json"
     desk.target.client("s3").put_object(Bucket=bucket, Key=key, Body=body)
@@ -120,18 +120,18 @@ def test_no_secret_reaches_the_store(desk: Desk) -> None:
     assert lifecycle.REDACTED in record
 
 
-def test_the_steps_command_line_is_spark_submits(desk: Desk, life: FakeLife) -> None:
+def test_the_steps_command_line_is_spark_submits(desk: Desk, runtime: FakeRuntime) -> None:
     run = lifecycle.wait(
         desk, lifecycle.submit(desk, lifecycle.Order(job="mine", arguments=("a b",))), _watch
     )
-    [args] = life.seen
+    [args] = runtime.seen
     assert args[:5] == ["spark-submit", "--master", "yarn", "--deploy-mode", "client"]
     assert "spark.default.parallelism=24" in args
     assert f"spark.yarn.tags={run.application_tag}" in args
     assert args[-2:] == [run.code[0], "a b"]
 
 
-def test_gallery_jobs_get_an_output_and_what_they_share(desk: Desk, life: FakeLife) -> None:
+def test_gallery_jobs_get_an_output_and_what_they_share(desk: Desk, runtime: FakeRuntime) -> None:
     run = lifecycle.submit(
         desk, lifecycle.Order(job="wordcount", arguments=("--input", "s3://b/x"))
     )
@@ -142,8 +142,8 @@ def test_gallery_jobs_get_an_output_and_what_they_share(desk: Desk, life: FakeLi
     assert given.arguments == ("--output=s3://b/y",)
 
 
-def test_a_failure_is_explained_by_one_line(desk: Desk, life: FakeLife) -> None:
-    life.on_step = lambda _args: (1, "", TRACEBACK)
+def test_a_failure_is_explained_by_one_line(desk: Desk, runtime: FakeRuntime) -> None:
+    runtime.on_step = lambda _args: (1, "", TRACEBACK)
     run = lifecycle.wait(desk, lifecycle.submit(desk, lifecycle.Order(job="mine")), _watch)
     assert run.state == "FAILED"
     assert run.failure == "ValueError: no pictures"
@@ -156,13 +156,13 @@ def test_more_executors_than_there_is_room_for_are_warned_of(desk: Desk) -> None
     assert "asked 5 executors, room for 2" in run.warnings[0]
 
 
-def test_a_container_larger_than_a_node_submits_nothing(desk: Desk, life: FakeLife) -> None:
+def test_a_container_larger_than_a_node_submits_nothing(desk: Desk, runtime: FakeRuntime) -> None:
     with pytest.raises(UsageError, match="12288 MB"):
         lifecycle.submit(
             desk, lifecycle.Order(job="mine", settings=SparkSettings(executor_memory="64g"))
         )
     assert desk.store.ids() == []
-    assert life.seen == []
+    assert runtime.seen == []
 
 
 def test_a_command_line_too_long_for_emr_is_told_before(desk: Desk) -> None:
@@ -187,8 +187,8 @@ def test_a_step_that_never_reached_the_cluster_is_lost_after_a_while(desk: Desk)
     assert lifecycle.refresh(desk, old).state == "LOST"
 
 
-def test_runs_of_an_emulator_that_is_gone_are_lost(desk: Desk, life: FakeLife) -> None:
-    life.pause = True
+def test_runs_of_an_emulator_that_is_gone_are_lost(desk: Desk, runtime: FakeRuntime) -> None:
+    runtime.pause = True
     run = lifecycle.submit(desk, lifecycle.Order(job="mine"))
     other = Desk(desk.config, replace(desk.target, identity="another"))
     [found] = lifecycle.refresh_all(other)
@@ -196,8 +196,8 @@ def test_runs_of_an_emulator_that_is_gone_are_lost(desk: Desk, life: FakeLife) -
     assert "gone" in str(found.failure)
 
 
-def test_cancelling_ends_the_step(desk: Desk, life: FakeLife) -> None:
-    life.pause = True
+def test_cancelling_ends_the_step(desk: Desk, runtime: FakeRuntime) -> None:
+    runtime.pause = True
     run = lifecycle.submit(desk, lifecycle.Order(job="mine"))
     while lifecycle.refresh(desk, run).state != "RUNNING":
         pass
@@ -206,23 +206,25 @@ def test_cancelling_ends_the_step(desk: Desk, life: FakeLife) -> None:
     assert lifecycle.cancel(desk, run) == run
 
 
-def test_waiting_has_an_end(desk: Desk, life: FakeLife) -> None:
-    life.pause = True
+def test_waiting_has_an_end(desk: Desk, runtime: FakeRuntime) -> None:
+    runtime.pause = True
     run = lifecycle.submit(desk, lifecycle.Order(job="mine"))
     with pytest.raises(WaitTimeoutError) as caught:
         lifecycle.wait(desk, run, _watch, timeout_s=0.05)
     assert f"emrctl wait {run.id}" in caught.value.hint
 
 
-def test_a_step_of_a_cluster_that_died_is_not_waited_for(desk: Desk, life: FakeLife) -> None:
-    life.pause = True
+def test_a_step_of_a_cluster_that_died_is_not_waited_for(desk: Desk, runtime: FakeRuntime) -> None:
+    runtime.pause = True
     run = lifecycle.submit(desk, lifecycle.Order(job="mine"))
     desk.target.client("emr").terminate_job_flows(JobFlowIds=[run.cluster.id])
     run = lifecycle.wait(desk, run, _watch, timeout_s=20)
     assert run.state in {"CANCELLED", "INTERRUPTED", "FAILED"}
 
 
-def test_without_a_cluster_up_is_named(mocked: Target, life: FakeLife, tmp_path: Path) -> None:
+def test_without_a_cluster_up_is_named(
+    mocked: Target, runtime: FakeRuntime, tmp_path: Path
+) -> None:
     desk = Desk(Config(ProjectSpec(project="pets"), tmp_path, {}), mocked)
     with pytest.raises(NotFoundError, match="no cluster 'main'") as caught:
         lifecycle.submit(desk, lifecycle.Order(job="wordcount"))

@@ -13,7 +13,7 @@ from emrctl.emulator.api import ec2_records, responses
 from emrctl.emulator.api.service import ApiError, Operation, Service, find, invalid, page
 from emrctl.emulator.api.steps import add_steps, new_steps
 from emrctl.emulator.cluster import model
-from emrctl.emulator.cluster.model import Cluster, Ending, Group
+from emrctl.emulator.cluster.model import EmulatedCluster, InstanceGroup, Termination
 from emrctl.errors import SpecError
 
 _PROTECTED = "Could not shut down one or more job flows since they are termination protected."
@@ -24,7 +24,7 @@ def run_job_flow(service: Service, region: str, ask: dict[str, Any]) -> dict[str
     from moto.core import DEFAULT_ACCOUNT_ID
 
     instances = ask["Instances"]
-    cluster = Cluster(request=ask, region=region, account=DEFAULT_ACCOUNT_ID)
+    cluster = EmulatedCluster(request=ask, region=region, account=DEFAULT_ACCOUNT_ID)
     cluster.groups = _groups(instances)
     cluster.tags = listing.tags(ask)
     cluster.tags[model.LOCAL_TAG] = "true"
@@ -41,7 +41,7 @@ def run_job_flow(service: Service, region: str, ask: dict[str, Any]) -> dict[str
     return {"JobFlowId": cluster.id, "ClusterArn": cluster.arn}
 
 
-def _groups(instances: dict[str, Any]) -> list[Group]:
+def _groups(instances: dict[str, Any]) -> list[InstanceGroup]:
     if instances.get("InstanceFleets"):
         groups = [_fleet(one) for one in instances["InstanceFleets"]]
     elif instances.get("InstanceGroups"):
@@ -56,9 +56,9 @@ def _groups(instances: dict[str, Any]) -> list[Group]:
     return groups
 
 
-def new_group(ask: dict[str, Any]) -> Group:
+def new_group(ask: dict[str, Any]) -> InstanceGroup:
     """The instance group that is asked for."""
-    return Group(
+    return InstanceGroup(
         role=ask["InstanceRole"],
         instance_type=ask["InstanceType"],
         count=int(ask["InstanceCount"]),
@@ -66,13 +66,13 @@ def new_group(ask: dict[str, Any]) -> Group:
     )
 
 
-def _fleet(ask: dict[str, Any]) -> Group:
+def _fleet(ask: dict[str, Any]) -> InstanceGroup:
     configs = ask.get("InstanceTypeConfigs") or []
     if not configs:
         raise ApiError("An instance fleet needs InstanceTypeConfigs.")
     wanted = int(ask.get("TargetOnDemandCapacity", 0)) + int(ask.get("TargetSpotCapacity", 0))
     weight = int(configs[0].get("WeightedCapacity", 1)) or 1
-    return Group(
+    return InstanceGroup(
         role=ask["InstanceFleetType"],
         instance_type=configs[0]["InstanceType"],
         count=-(-wanted // weight),
@@ -80,7 +80,7 @@ def _fleet(ask: dict[str, Any]) -> Group:
     )
 
 
-def _plain(instances: dict[str, Any]) -> list[Group]:
+def _plain(instances: dict[str, Any]) -> list[InstanceGroup]:
     primary = instances.get("MasterInstanceType")
     if not primary:
         raise ApiError("Instances needs InstanceGroups, InstanceFleets or MasterInstanceType.")
@@ -95,7 +95,7 @@ def _plain(instances: dict[str, Any]) -> list[Group]:
     return groups
 
 
-def _validate(cluster: Cluster) -> None:
+def _validate(cluster: EmulatedCluster) -> None:
     if not cluster.request.get("ReleaseLabel"):
         raise ApiError("ReleaseLabel is required by the local EMR.")
     if len(cluster.request.get("BootstrapActions", [])) > 16:
@@ -151,10 +151,10 @@ def terminate_job_flows(service: Service, region: str, ask: dict[str, Any]) -> d
     """TerminateJobFlows: what is not protected is TERMINATING, also where an error follows."""
     del region
     clusters = [service.cluster(one) for one in ask["JobFlowIds"]]
-    ending = Ending(code="USER_REQUEST", message="Terminated by user request (local)")
+    ending = Termination(code="USER_REQUEST", message="Terminated by user request (local)")
     for cluster in clusters:
         if not cluster.protected:
-            service.keeper(cluster.id).terminate(ending)
+            service.controller(cluster.id).terminate(ending)
     if any(cluster.protected and cluster.alive for cluster in clusters):
         raise ApiError(_PROTECTED)
     return {}

@@ -13,7 +13,7 @@ from typing import Any
 
 from emrctl.emulator.api import clusters, instances, steps
 from emrctl.emulator.api.service import ApiError, Operation, Service, invalid
-from emrctl.emulator.cluster.runtime import Life
+from emrctl.emulator.cluster.runtime import ClusterRuntime
 from emrctl.emulator.moto import patches
 
 _log = logging.getLogger(__name__)
@@ -37,11 +37,11 @@ Answer = tuple[int, dict[str, str], str]
 
 
 @contextlib.contextmanager
-def install(life: Life) -> Iterator[Service]:
+def install(runtime: ClusterRuntime) -> Iterator[Service]:
     """While inside, moto answers EMR's operations through `life`; every cluster ends with it."""
     from moto.emr.responses import ElasticMapReduceResponse as MotoEmr
 
-    service = Service(life)
+    service = Service(runtime)
     original = MotoEmr._dispatch  # noqa: SLF001
 
     def dispatch(self: Any, request: Any, full_url: Any = None, headers: Any = None) -> Any:

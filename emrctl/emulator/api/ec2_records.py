@@ -5,31 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from emrctl.emulator.cluster.model import Cluster, Group, Node
+from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode, InstanceGroup
 
 _AMI = "ami-12c6146b"
 
 
-def _ec2(cluster: Cluster) -> Any:
+def _ec2(cluster: EmulatedCluster) -> Any:
     from moto.ec2.models import ec2_backends
 
     return ec2_backends[cluster.account][cluster.region]
 
 
-def _subnet(cluster: Cluster) -> str | None:
+def _subnet(cluster: EmulatedCluster) -> str | None:
     asked = cluster.request["Instances"]
     subnets = [asked.get("Ec2SubnetId"), *asked.get("Ec2SubnetIds", [])]
     return next((subnet for subnet in subnets if subnet), None)
 
 
-def check_subnet(cluster: Cluster) -> bool:
+def check_subnet(cluster: EmulatedCluster) -> bool:
     """Whether the cluster names no subnet, or one that exists."""
     subnet = _subnet(cluster)
     found = [one.id for one in _ec2(cluster).describe_subnets()]
     return subnet is None or subnet in found
 
 
-def check_security_groups(cluster: Cluster) -> str | None:
+def check_security_groups(cluster: EmulatedCluster) -> str | None:
     """The first security group that the cluster names and EC2 does not know."""
     asked = cluster.request["Instances"]
     names = ("EmrManagedMasterSecurityGroup", "EmrManagedSlaveSecurityGroup")
@@ -40,7 +40,7 @@ def check_security_groups(cluster: Cluster) -> str | None:
     return next((one for one in wanted if one and known(one) is None), None)
 
 
-def security_groups(cluster: Cluster) -> tuple[str | None, str | None, str | None]:
+def security_groups(cluster: EmulatedCluster) -> tuple[str | None, str | None, str | None]:
     """The primary's, the workers' and the service's group; EMR makes what is not named."""
     from moto.emr.utils import EmrSecurityGroupManager
 
@@ -59,7 +59,7 @@ def security_groups(cluster: Cluster) -> tuple[str | None, str | None, str | Non
     return primary.id, worker.id, service.id
 
 
-def nodes(cluster: Cluster, group: Group, count: int) -> list[Node]:
+def nodes(cluster: EmulatedCluster, group: InstanceGroup, count: int) -> list[EmulatedNode]:
     """That many new nodes of the group, each with a running EC2 instance."""
     if count == 0:
         return []
@@ -74,7 +74,7 @@ def nodes(cluster: Cluster, group: Group, count: int) -> list[Node]:
     }
     reservation = _ec2(cluster).run_instances(_AMI, count, None, [], **options)
     return [
-        Node(
+        EmulatedNode(
             group=group,
             ec2_id=one.id,
             public_dns=one.public_dns_name or one.private_dns_name,
@@ -86,20 +86,20 @@ def nodes(cluster: Cluster, group: Group, count: int) -> list[Node]:
     ]
 
 
-def _groups_of(cluster: Cluster, group: Group) -> list[str]:
+def _groups_of(cluster: EmulatedCluster, group: InstanceGroup) -> list[str]:
     primary, worker, _ = cluster.security_groups
     own = primary if group.role == "MASTER" else worker
     return [own] if own else []
 
 
-def _tags(cluster: Cluster, group: Group) -> dict[str, str]:
+def _tags(cluster: EmulatedCluster, group: InstanceGroup) -> dict[str, str]:
     return cluster.tags | {
         "aws:elasticmapreduce:job-flow-id": cluster.id,
         "aws:elasticmapreduce:instance-group-role": group.role,
     }
 
 
-def terminate(cluster: Cluster, gone: Sequence[Node]) -> None:
+def terminate(cluster: EmulatedCluster, gone: Sequence[EmulatedNode]) -> None:
     """The nodes' instances are terminated, those that somebody terminated before included."""
     ec2 = _ec2(cluster)
     known = {one.id for reservation in ec2.all_reservations() for one in reservation.instances}

@@ -8,7 +8,7 @@ from emrctl.emulator.api import responses
 from emrctl.emulator.api.clusters import check_type, new_group
 from emrctl.emulator.api.service import CLOSED, ApiError, Operation, Service, find, invalid, page
 from emrctl.emulator.cluster import model
-from emrctl.emulator.cluster.model import Cluster, Group
+from emrctl.emulator.cluster.model import EmulatedCluster, InstanceGroup
 
 
 def list_instance_groups(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def list_instance_fleets(service: Service, region: str, ask: dict[str, Any]) -> 
     return page("InstanceFleets", [responses.fleet(one, cluster) for one in cluster.groups], ask)
 
 
-def _has_fleets(cluster: Cluster) -> bool:
+def _has_fleets(cluster: EmulatedCluster) -> bool:
     return "InstanceFleets" in cluster.request["Instances"]
 
 
@@ -81,7 +81,7 @@ def modify_instance_fleet(service: Service, region: str, ask: dict[str, Any]) ->
     return {}
 
 
-def _check_count(group: Group, count: int) -> None:
+def _check_count(group: InstanceGroup, count: int) -> None:
     if group.role == model.MASTER and count != group.count:
         raise ApiError("The master instance group cannot be resized.")
     if count < 0 or (group.role == "CORE" and count < 1):

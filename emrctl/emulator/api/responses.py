@@ -6,7 +6,13 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any
 
-from emrctl.emulator.cluster.model import Cluster, Group, Node, Step, Times
+from emrctl.emulator.cluster.model import (
+    EmulatedCluster,
+    EmulatedNode,
+    EmulatedStep,
+    InstanceGroup,
+    Timeline,
+)
 from emrctl.errors import SpecError
 
 _TIMES = {"created": "CreationDateTime", "ready": "ReadyDateTime", "ended": "EndDateTime"}
@@ -17,7 +23,7 @@ def _present(answer: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in answer.items() if value is not None}
 
 
-def _timeline(times: Times, ready: str = "ReadyDateTime") -> dict[str, float]:
+def _timeline(times: Timeline, ready: str = "ReadyDateTime") -> dict[str, float]:
     names = _TIMES | {"ready": ready}
     return _present({name: getattr(times, field) for field, name in names.items()})
 
@@ -26,7 +32,7 @@ def _reason(code: str, message: str) -> dict[str, str]:
     return {key: text for key, text in (("Code", code), ("Message", message)) if text}
 
 
-def cluster_status(cluster: Cluster) -> dict[str, Any]:
+def cluster_status(cluster: EmulatedCluster) -> dict[str, Any]:
     """`Cluster.Status`."""
     status: dict[str, Any] = {
         "State": cluster.state,
@@ -36,7 +42,7 @@ def cluster_status(cluster: Cluster) -> dict[str, Any]:
     return status | ({"ErrorDetails": list(cluster.details)} if cluster.details else {})
 
 
-def cluster_summary(cluster: Cluster) -> dict[str, Any]:
+def cluster_summary(cluster: EmulatedCluster) -> dict[str, Any]:
     """One row of ListClusters."""
     return {
         "Id": cluster.id,
@@ -56,7 +62,7 @@ _ECHOED = (
 )
 
 
-def describe_cluster(cluster: Cluster) -> dict[str, Any]:
+def describe_cluster(cluster: EmulatedCluster) -> dict[str, Any]:
     """`Cluster` of DescribeCluster."""
     asked = cluster.request
     fleets = "InstanceFleets" in asked["Instances"]
@@ -99,7 +105,7 @@ def _versions() -> dict[str, str]:
     return {"Hadoop": "3.3.6"}
 
 
-def _ec2_attributes(cluster: Cluster) -> dict[str, Any]:
+def _ec2_attributes(cluster: EmulatedCluster) -> dict[str, Any]:
     asked = cluster.request["Instances"]
     primary, worker, service = cluster.security_groups
     zone = asked.get("Placement", {}).get("AvailabilityZone", f"{cluster.region}a")
@@ -120,7 +126,7 @@ def _ec2_attributes(cluster: Cluster) -> dict[str, Any]:
     )
 
 
-def normalized_hours(cluster: Cluster) -> int:
+def normalized_hours(cluster: EmulatedCluster) -> int:
     """EMR's unit of size and time: 8 for each hour of an xlarge, hours rounded up."""
     from emrctl.aws import instance_types
 
@@ -141,7 +147,7 @@ def _now() -> float:
     return time.time()
 
 
-def group(one: Group, cluster: Cluster) -> dict[str, Any]:
+def group(one: InstanceGroup, cluster: EmulatedCluster) -> dict[str, Any]:
     """One row of ListInstanceGroups."""
     mine = [node for node in cluster.nodes if node.group is one]
     asked = one.request
@@ -179,7 +185,7 @@ def _ebs(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
     return devices
 
 
-def fleet(one: Group, cluster: Cluster) -> dict[str, Any]:
+def fleet(one: InstanceGroup, cluster: EmulatedCluster) -> dict[str, Any]:
     """One row of ListInstanceFleets."""
     asked = one.request
     spot = bool(asked.get("TargetSpotCapacity")) and not asked.get("TargetOnDemandCapacity")
@@ -204,7 +210,7 @@ def fleet(one: Group, cluster: Cluster) -> dict[str, Any]:
     )
 
 
-def instance(node: Node, cluster: Cluster) -> dict[str, Any]:
+def instance(node: EmulatedNode, cluster: EmulatedCluster) -> dict[str, Any]:
     """One row of ListInstances."""
     fleets = "InstanceFleets" in cluster.request["Instances"]
     owner = "InstanceFleetId" if fleets else "InstanceGroupId"
@@ -227,7 +233,7 @@ def instance(node: Node, cluster: Cluster) -> dict[str, Any]:
     }
 
 
-def step_summary(step: Step) -> dict[str, Any]:
+def step_summary(step: EmulatedStep) -> dict[str, Any]:
     """One row of ListSteps."""
     properties = {one["Key"]: one.get("Value", "") for one in step.jar.get("Properties", [])}
     config = {

@@ -11,9 +11,9 @@ from typing import Any
 
 from emrctl.emulator.api import ec2_records
 from emrctl.emulator.cluster import model
-from emrctl.emulator.cluster.keeper import Keeper
-from emrctl.emulator.cluster.model import Cluster, Ending, Group, Node
-from emrctl.emulator.cluster.runtime import Life
+from emrctl.emulator.cluster.controller import ClusterController
+from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode, InstanceGroup, Termination
+from emrctl.emulator.cluster.runtime import ClusterRuntime
 
 _log = logging.getLogger(__name__)
 
@@ -39,23 +39,23 @@ def invalid(message: str) -> ApiError:
 class Service:
     """Every cluster that this emulator has had."""
 
-    life: Life
-    clusters: dict[str, Cluster] = field(default_factory=dict)
-    keepers: dict[str, Keeper] = field(default_factory=dict)
+    runtime: ClusterRuntime
+    clusters: dict[str, EmulatedCluster] = field(default_factory=dict)
+    controllers: dict[str, ClusterController] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def cluster(self, cluster_id: str) -> Cluster:
+    def cluster(self, cluster_id: str) -> EmulatedCluster:
         """The cluster of that id; EMR's error where there is none."""
         found = self.clusters.get(cluster_id)
         if found is None:
             raise invalid(f"Cluster id '{cluster_id}' is not valid.")
         return found
 
-    def keeper(self, cluster_id: str) -> Keeper:
+    def controller(self, cluster_id: str) -> ClusterController:
         """Who keeps the cluster of that id."""
-        return self.keepers[self.cluster(cluster_id).id]
+        return self.controllers[self.cluster(cluster_id).id]
 
-    def group(self, group_id: str) -> tuple[Cluster, Group]:
+    def group(self, group_id: str) -> tuple[EmulatedCluster, InstanceGroup]:
         """The instance group or fleet of that id, and its cluster."""
         for cluster in self.clusters.values():
             for group in cluster.groups:
@@ -63,18 +63,20 @@ class Service:
                     return cluster, group
         raise invalid(f"Instance group id '{group_id}' is not valid.")
 
-    def begin(self, cluster: Cluster) -> None:
+    def begin(self, cluster: EmulatedCluster) -> None:
         """The cluster has EC2 records and a keeper; its life has begun."""
         cluster.security_groups = ec2_records.security_groups(cluster)
         for group in cluster.groups:
             cluster.nodes += ec2_records.nodes(cluster, group, group.count)
-        keeper = Keeper(cluster, self.life, lambda nodes: self.release(cluster, nodes))
+        controller = ClusterController(
+            cluster, self.runtime, lambda nodes: self.release(cluster, nodes)
+        )
         with self.lock:
             self.clusters[cluster.id] = cluster
-            self.keepers[cluster.id] = keeper
-        keeper.start()
+            self.controllers[cluster.id] = controller
+        controller.start()
 
-    def resize(self, cluster: Cluster, group: Group, count: int) -> None:
+    def resize(self, cluster: EmulatedCluster, group: InstanceGroup, count: int) -> None:
         """In a while the group has `count` nodes; the newest go first."""
         with cluster.changed:
             if not cluster.alive:
@@ -88,28 +90,28 @@ class Service:
             if count == len(present):
                 return
             group.state = "RESIZING"
-            keeper = self.keepers[cluster.id]
+            controller = self.controllers[cluster.id]
             if count < len(present):
-                keeper.shrink(present[count:])
+                controller.shrink(present[count:])
                 return
             new = ec2_records.nodes(cluster, group, count - len(present))
             cluster.nodes += new
-            keeper.grow(new)
+            controller.grow(new)
 
-    def release(self, cluster: Cluster, nodes: Sequence[Node]) -> None:
+    def release(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
         """The nodes' EC2 records are terminated."""
         ec2_records.terminate(cluster, nodes)
 
     def close(self, *, timeout_s: float = 30.0) -> None:
         """Every cluster has ended."""
-        ending = Ending(code="USER_REQUEST", message="The emulator was stopped (local)")
-        for keeper in list(self.keepers.values()):
-            keeper.terminate(ending)
+        ending = Termination(code="USER_REQUEST", message="The emulator was stopped (local)")
+        for controller in list(self.controllers.values()):
+            controller.terminate(ending)
         deadline = time.monotonic() + timeout_s
-        for keeper in list(self.keepers.values()):
-            keeper.thread.join(timeout=max(0.1, deadline - time.monotonic()))
-            if keeper.thread.is_alive():
-                _log.warning("cluster %s did not end in time", keeper.cluster.id)
+        for controller in list(self.controllers.values()):
+            controller.thread.join(timeout=max(0.1, deadline - time.monotonic()))
+            if controller.thread.is_alive():
+                _log.warning("cluster %s did not end in time", controller.cluster.id)
 
 
 CLOSED = "A job flow that is shutting down, terminated, or finished may not be modified."

@@ -8,7 +8,7 @@ from typing import Any
 from emrctl.emulator.api import responses
 from emrctl.emulator.api.service import CLOSED, ApiError, Operation, Service, find, invalid, page
 from emrctl.emulator.cluster import model
-from emrctl.emulator.cluster.model import Cluster, Step
+from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedStep
 
 _MAX_ACTIVE = 256
 _MAX_CHARACTERS = 10_240
@@ -31,7 +31,7 @@ def add_steps(service: Service, region: str, ask: dict[str, Any]) -> dict[str, A
     return {"StepIds": [step.id for step in steps]}
 
 
-def new_steps(cluster: Cluster, asked: Sequence[dict[str, Any]]) -> list[Step]:
+def new_steps(cluster: EmulatedCluster, asked: Sequence[dict[str, Any]]) -> list[EmulatedStep]:
     """The steps that are asked for; EMR's error where the cluster may not have one of them."""
     active = sum(1 for step in cluster.steps if step.unfinished)
     if active + len(asked) > _MAX_ACTIVE:
@@ -39,7 +39,7 @@ def new_steps(cluster: Cluster, asked: Sequence[dict[str, Any]]) -> list[Step]:
     return [_new_step(cluster, one) for one in asked]
 
 
-def _new_step(cluster: Cluster, ask: dict[str, Any]) -> Step:
+def _new_step(cluster: EmulatedCluster, ask: dict[str, Any]) -> EmulatedStep:
     jar = ask["HadoopJarStep"]
     action = ask.get("ActionOnFailure", "TERMINATE_CLUSTER")
     if cluster.concurrency > 1 and action != "CONTINUE":
@@ -50,7 +50,7 @@ def _new_step(cluster: Cluster, ask: dict[str, Any]) -> Step:
         raise ApiError(
             f"Step '{ask['Name']}' is too long: a step has at most {_MAX_CHARACTERS} characters."
         )
-    return Step(name=ask["Name"], action=action, jar=jar)
+    return EmulatedStep(name=ask["Name"], action=action, jar=jar)
 
 
 def _strings(value: Any) -> list[str]:
@@ -96,14 +96,14 @@ def cancel_steps(service: Service, region: str, ask: dict[str, Any]) -> dict[str
     return {"CancelStepsInfoList": rows}
 
 
-def _cancel(service: Service, cluster: Cluster, step_id: str, *, kill: bool) -> str:
+def _cancel(service: Service, cluster: EmulatedCluster, step_id: str, *, kill: bool) -> str:
     step = cluster.step(step_id)
     if step is None:
         return "Step id is not valid."
     with cluster.changed:
         if step.state not in (model.PENDING, model.RUNNING):
             return f"Step is in state {step.state} and cannot be cancelled."
-        service.keeper(cluster.id).cancel(step, kill=kill)
+        service.controller(cluster.id).cancel(step, kill=kill)
     return ""
 
 

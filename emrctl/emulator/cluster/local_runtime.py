@@ -10,25 +10,25 @@ from dataclasses import dataclass, field
 import psutil
 
 from emrctl.aws import instance_types
-from emrctl.emulator.cluster import bootstrap, node_folder, steps
-from emrctl.emulator.cluster.model import Cluster, Node, Step
-from emrctl.emulator.cluster.node_folder import Place
-from emrctl.emulator.cluster.runtime import BootstrapFailedError, Outcome
-from emrctl.emulator.hadoop import history, jars, spark_conf, web_auth, yarn
+from emrctl.emulator.cluster import bootstrap_actions, node_folder, step_runner
+from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode, EmulatedStep
+from emrctl.emulator.cluster.node_folder import EmulatorContext
+from emrctl.emulator.cluster.runtime import BootstrapFailedError, StepResult
+from emrctl.emulator.hadoop import auth, hadoop_jars, history_server, spark_conf, yarn
 from emrctl.emulator.server import processes
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
-class LocalLife:
+class LocalRuntime:
     """Runs clusters on this machine; see `life.Life` for what each method promises."""
 
-    place: Place
+    place: EmulatorContext
     yarns: dict[str, yarn.Yarn] = field(default_factory=dict)
-    histories: dict[str, history.History] = field(default_factory=dict)
+    histories: dict[str, history_server.HistoryServer] = field(default_factory=dict)
 
-    def boot(self, cluster: Cluster, booting: Sequence[Node]) -> None:
+    def boot(self, cluster: EmulatedCluster, booting: Sequence[EmulatedNode]) -> None:
         """Each node has its folder, and its bootstrap actions ran: nodes all at once."""
         with ThreadPoolExecutor(max_workers=max(1, len(booting))) as pool:
             futures = [pool.submit(self._boot_one, cluster, node) for node in booting]
@@ -38,14 +38,14 @@ class LocalLife:
         if failures:
             raise failures[0]
 
-    def _boot_one(self, cluster: Cluster, node: Node) -> None:
+    def _boot_one(self, cluster: EmulatedCluster, node: EmulatedNode) -> None:
         node_folder.prepare(self.place, cluster, node)
-        bootstrap.run_all(self.place, cluster, node)
+        bootstrap_actions.run_all(self.place, cluster, node)
 
-    def start(self, cluster: Cluster) -> None:
+    def start(self, cluster: EmulatedCluster) -> None:
         """YARN serves with all its nodes, and Spark is configured."""
         folder = self.place.cluster(cluster)
-        hadoop = jars.hadoop(_log.info)
+        hadoop = hadoop_jars.hadoop(_log.info)
         made = yarn.Yarn(
             place=self.place,
             cluster=cluster,
@@ -54,17 +54,17 @@ class LocalLife:
             secrets=yarn.new_secrets(folder),
         )
         self.yarns[cluster.id] = made
-        self.histories[cluster.id] = history.History(yarn=made)
+        self.histories[cluster.id] = history_server.HistoryServer(yarn=made)
         _warn_of_memory(cluster)
         made.start()
         spark_conf.write(cluster, folder, hadoop)
 
-    def join(self, cluster: Cluster, joining: Sequence[Node]) -> None:
+    def join(self, cluster: EmulatedCluster, joining: Sequence[EmulatedNode]) -> None:
         """The nodes' NodeManagers have registered."""
         self.yarns[cluster.id].join(joining)
         _warn_of_memory(cluster)
 
-    def leave(self, cluster: Cluster, leaving: Sequence[Node]) -> None:
+    def leave(self, cluster: EmulatedCluster, leaving: Sequence[EmulatedNode]) -> None:
         """The nodes' NodeManagers are gone, and so is whatever they ran."""
         if cluster.id in self.yarns:
             self.yarns[cluster.id].leave(leaving)
@@ -72,15 +72,15 @@ class LocalLife:
             root = str(self.place.node(cluster, node))
             processes.kill_marked("EMRCTL_NODE_ROOT", root)
 
-    def run(self, cluster: Cluster, step: Step) -> Outcome:
+    def run(self, cluster: EmulatedCluster, step: EmulatedStep) -> StepResult:
         """The step has run to its end."""
-        return steps.run(self.yarns[cluster.id], step)
+        return step_runner.run(self.yarns[cluster.id], step)
 
-    def cancel(self, cluster: Cluster, step: Step, *, kill: bool) -> None:
+    def cancel(self, cluster: EmulatedCluster, step: EmulatedStep, *, kill: bool) -> None:
         """The running step has been told to end, or been ended."""
-        steps.cancel(self.yarns[cluster.id], step, kill=kill)
+        step_runner.cancel(self.yarns[cluster.id], step, kill=kill)
 
-    def halt(self, cluster: Cluster) -> None:
+    def halt(self, cluster: EmulatedCluster) -> None:
         """Bootstrap actions and steps have ended: first asked, so that event logs are closed."""
         scopes = [step.id for step in cluster.steps if step.state in ("RUNNING", "CANCEL_PENDING")]
         actions = len(cluster.request.get("BootstrapActions", []))
@@ -89,7 +89,7 @@ class LocalLife:
         for scope in scopes:
             processes.kill_marked(processes.SCOPE_MARK, scope, grace_s=3.0)
 
-    def stop(self, cluster: Cluster) -> None:
+    def stop(self, cluster: EmulatedCluster) -> None:
         """Nothing of the cluster runs, its logs lie on S3, and its bulk is off the disk."""
         running = self.yarns.pop(cluster.id, None)
         self.histories.pop(cluster.id, None)
@@ -97,10 +97,10 @@ class LocalLife:
             running.stop()
         processes.kill_marked(processes.CLUSTER_MARK, cluster.id)
         if running is not None:
-            steps.upload_rest(running)
+            step_runner.upload_rest(running)
         for node in cluster.nodes:
             for bulk in ("yarn", "tmp", "venv", "home", "containers"):
-                jars.remove_quietly(self.place.node(cluster, node) / bulk)
+                hadoop_jars.remove_quietly(self.place.node(cluster, node) / bulk)
 
     # -- what the emulator's pages ask
 
@@ -120,7 +120,7 @@ class LocalLife:
             known = [running.address, self.histories[cluster_id].running]
             known += [f"http://{one}" for one in running.web_nodes()]
             if any(one and (address + "/").startswith(one + "/") for one in known):
-                return web_auth.cookie(running.secrets.signing)
+                return auth.cookie(running.secrets.signing)
         return None
 
     def urls(self, cluster_id: str) -> dict[str, str]:
@@ -135,7 +135,7 @@ class LocalLife:
         }
 
 
-def _warn_of_memory(cluster: Cluster) -> None:
+def _warn_of_memory(cluster: EmulatedCluster) -> None:
     claimed = sum(
         instance_types.instance_type(n.group.instance_type).yarn_mb for n in cluster.workers
     )

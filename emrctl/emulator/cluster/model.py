@@ -37,7 +37,7 @@ def new_id(prefix: str) -> str:
 
 
 @dataclass
-class Times:
+class Timeline:
     """When something was made, began (or was ready) and ended; seconds since 1970."""
 
     created: float = field(default_factory=time.time)
@@ -46,7 +46,7 @@ class Times:
 
 
 @dataclass(kw_only=True)
-class Step:
+class EmulatedStep:
     """One step of a cluster."""
 
     name: str
@@ -56,7 +56,7 @@ class Step:
     state: str = PENDING
     message: str = ""
     failure: dict[str, str] = field(default_factory=dict)
-    times: Times = field(default_factory=Times)
+    times: Timeline = field(default_factory=Timeline)
     cancelled: bool = False
 
     @property
@@ -71,7 +71,7 @@ class Step:
 
 
 @dataclass(kw_only=True)
-class Group:
+class InstanceGroup:
     """An instance group."""
 
     role: str
@@ -80,15 +80,15 @@ class Group:
     request: dict[str, Any]
     id: str = field(default_factory=lambda: new_id("ig-"))
     state: str = "PROVISIONING"
-    times: Times = field(default_factory=Times)
+    times: Timeline = field(default_factory=Timeline)
     auto_scaling: dict[str, Any] | None = None
 
 
 @dataclass(kw_only=True, eq=False)
-class Node:
+class EmulatedNode:
     """One instance of a group."""
 
-    group: Group
+    group: InstanceGroup
     ec2_id: str
     public_dns: str
     public_ip: str
@@ -97,7 +97,7 @@ class Node:
     id: str = field(default_factory=lambda: new_id("ci-"))
     state: str = "PROVISIONING"
     reason: str = ""
-    times: Times = field(default_factory=Times)
+    times: Timeline = field(default_factory=Timeline)
 
     @property
     def primary(self) -> bool:
@@ -111,7 +111,7 @@ class Node:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ending:
+class Termination:
     """How and why a cluster ends."""
 
     code: str
@@ -121,7 +121,7 @@ class Ending:
 
 
 @dataclass(kw_only=True, eq=False)
-class Cluster:
+class EmulatedCluster:
     """A cluster: what was asked for, and what has become of it.
 
     `changed` guards every field: whoever changes one holds it and notifies.
@@ -135,10 +135,10 @@ class Cluster:
     code: str = ""
     message: str = "Configuring cluster software (local)"
     details: tuple[dict[str, Any], ...] = ()
-    times: Times = field(default_factory=Times)
-    groups: list[Group] = field(default_factory=list)
-    nodes: list[Node] = field(default_factory=list)
-    steps: list[Step] = field(default_factory=list)
+    times: Timeline = field(default_factory=Timeline)
+    groups: list[InstanceGroup] = field(default_factory=list)
+    nodes: list[EmulatedNode] = field(default_factory=list)
+    steps: list[EmulatedStep] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
     security_groups: tuple[str | None, str | None, str | None] = (None, None, None)
     protected: bool = False
@@ -149,7 +149,7 @@ class Cluster:
     auto_termination: dict[str, Any] | None = None
     managed_scaling: dict[str, Any] | None = None
     warnings: list[str] = field(default_factory=list)
-    ending: Ending | None = None
+    ending: Termination | None = None
     idle_since: float | None = None
     changed: threading.Condition = field(default_factory=threading.Condition)
 
@@ -178,25 +178,25 @@ class Cluster:
         return f"s3://{bare}/{self.id}/"
 
     @property
-    def live_nodes(self) -> list[Node]:
+    def live_nodes(self) -> list[EmulatedNode]:
         """Nodes that have not been terminated."""
         return [node for node in self.nodes if node.alive]
 
     @property
-    def primary(self) -> Node:
+    def primary(self) -> EmulatedNode:
         """The first primary node."""
         return next(node for node in self.nodes if node.primary)
 
     @property
-    def workers(self) -> list[Node]:
+    def workers(self) -> list[EmulatedNode]:
         """Core and task nodes that have not been terminated."""
         return [node for node in self.live_nodes if not node.primary]
 
-    def step(self, step_id: str) -> Step | None:
+    def step(self, step_id: str) -> EmulatedStep | None:
         """The step of that id."""
         return next((step for step in self.steps if step.id == step_id), None)
 
-    def end(self, ending: Ending) -> None:
+    def end(self, ending: Termination) -> None:
         """The cluster is TERMINATING; the first reason given stays."""
         with self.changed:
             if self.ending is None and self.alive:

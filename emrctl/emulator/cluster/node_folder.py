@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from emrctl.emulator.cluster.model import Cluster, Node
-from emrctl.emulator.hadoop import jars
+from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode
+from emrctl.emulator.hadoop import hadoop_jars
 from emrctl.emulator.server import processes
 
 SHIMS: Mapping[str, tuple[str, ...]] = {
@@ -46,7 +46,7 @@ _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class EmulatorContext:
     """Where the emulator that a node belongs to has its files, and where it answers."""
 
     home: Path
@@ -54,11 +54,11 @@ class Place:
     endpoint: str
     credentials: Path
 
-    def cluster(self, cluster: Cluster) -> Path:
+    def cluster(self, cluster: EmulatedCluster) -> Path:
         """The cluster's folder."""
         return self.home / "clusters" / cluster.id
 
-    def node(self, cluster: Cluster, node: Node) -> Path:
+    def node(self, cluster: EmulatedCluster, node: EmulatedNode) -> Path:
         """The node's folder."""
         return self.cluster(cluster) / "nodes" / node.ec2_id
 
@@ -67,7 +67,7 @@ class Place:
         return self.home / "instances" / instance_id
 
 
-def prepare(place: Place, cluster: Cluster, node: Node) -> None:
+def prepare(place: EmulatorContext, cluster: EmulatedCluster, node: EmulatedNode) -> None:
     """The node's folder has a home, room for logs, a Python, shims, and says whose node it is."""
     root = place.node(cluster, node)
     for name in ("mnt/var/lib/info", "mnt/var/log", "containers", "conf"):
@@ -113,7 +113,7 @@ def _make_python(folder: Path) -> None:
         link.symlink_to("python3")
 
 
-def _write_facts(cluster: Cluster, node: Node, folder: Path) -> None:
+def _write_facts(cluster: EmulatedCluster, node: EmulatedNode, folder: Path) -> None:
     instance = {
         "isMaster": node.primary,
         "instanceGroupId": node.group.id,
@@ -147,7 +147,9 @@ def _write_facts(cluster: Cluster, node: Node, folder: Path) -> None:
         (folder / f"{name}.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
 
 
-def environment(place: Place, cluster: Cluster, node: Node) -> dict[str, str]:
+def environment(
+    place: EmulatorContext, cluster: EmulatedCluster, node: EmulatedNode
+) -> dict[str, str]:
     """The environment of whatever runs on the node. No secret is in it, only where they lie."""
     seat = Seat(root=place.node(cluster, node), user="hadoop", region=cluster.region)
     return common_environment(place, seat) | {
@@ -166,9 +168,9 @@ class Seat:
     address: str = "127.0.0.1"
 
 
-def common_environment(place: Place, seat: Seat) -> dict[str, str]:
+def common_environment(place: EmulatorContext, seat: Seat) -> dict[str, str]:
     """What programs find in their environment on any node, EMR's or a plain EC2 instance."""
-    root, home = seat.root, jars.java_home()
+    root, home = seat.root, hadoop_jars.java_home()
     path = f"{root / 'bin'}:{root / 'venv/bin'}:{root / 'home/.local/bin'}"
     direct = ",".join(dict.fromkeys(("127.0.0.1", "localhost", seat.address)))
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from emrctl.emulator.cluster.model import Cluster, Node, Step
+from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode, EmulatedStep
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class StepResult:
     """How a step's program ended, and what EMR would say of a failure."""
 
     exit_code: int
@@ -22,7 +22,7 @@ class Outcome:
 class BootstrapFailedError(Exception):
     """A bootstrap action ended with another code than 0 on a node."""
 
-    def __init__(self, node: Node, number: int, exit_code: int, *, error: str = "") -> None:
+    def __init__(self, node: EmulatedNode, number: int, exit_code: int, *, error: str = "") -> None:
         """Keep which node, which action (from 1), and its exit code or what else was wrong."""
         super().__init__(f"bootstrap action {number} on {node.ec2_id}: {error or exit_code}")
         self.node = node
@@ -31,29 +31,29 @@ class BootstrapFailedError(Exception):
         self.error = error
 
 
-class Life(Protocol):
+class ClusterRuntime(Protocol):
     """Runs nodes and steps. Its methods block, and `halt` ends whatever blocks for a cluster."""
 
-    def boot(self, cluster: Cluster, nodes: Sequence[Node]) -> None:
+    def boot(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
         """The nodes exist and their bootstrap actions ran; else `BootstrapFailedError`."""
 
-    def start(self, cluster: Cluster) -> None:
+    def start(self, cluster: EmulatedCluster) -> None:
         """The cluster takes applications."""
 
-    def join(self, cluster: Cluster, nodes: Sequence[Node]) -> None:
+    def join(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
         """The booted nodes work for a cluster that has started already."""
 
-    def leave(self, cluster: Cluster, nodes: Sequence[Node]) -> None:
+    def leave(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
         """The nodes no longer work for the cluster and nothing runs on them."""
 
-    def run(self, cluster: Cluster, step: Step) -> Outcome:
+    def run(self, cluster: EmulatedCluster, step: EmulatedStep) -> StepResult:
         """The step has run to its end and its logs lie under the cluster's log URI."""
 
-    def cancel(self, cluster: Cluster, step: Step, *, kill: bool) -> None:
+    def cancel(self, cluster: EmulatedCluster, step: EmulatedStep, *, kill: bool) -> None:
         """The running step has been told to end, or (`kill`) been ended."""
 
-    def halt(self, cluster: Cluster) -> None:
+    def halt(self, cluster: EmulatedCluster) -> None:
         """Whatever blocks for the cluster ends soon: its programs have been killed."""
 
-    def stop(self, cluster: Cluster) -> None:
+    def stop(self, cluster: EmulatedCluster) -> None:
         """Nothing of the cluster runs, and its logs lie under its log URI."""

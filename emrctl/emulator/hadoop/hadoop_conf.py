@@ -17,8 +17,8 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from emrctl.aws import instance_types
-from emrctl.emulator.cluster.model import Cluster
-from emrctl.emulator.hadoop import web_auth
+from emrctl.emulator.cluster.model import EmulatedCluster
+from emrctl.emulator.hadoop import auth
 
 SERVED = "hadoop@emr"
 _CALCULATOR = "org.apache.hadoop.yarn.util.resource.DefaultResourceCalculator"
@@ -34,7 +34,7 @@ _WHITELIST = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ports:
+class YarnPorts:
     """Where a ResourceManager listens on loopback."""
 
     client: int
@@ -45,14 +45,14 @@ class Ports:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Secrets:
+class YarnCredentials:
     """The file that signs cookies, and the name that YARN listens to."""
 
     signing: Path
     name: str
 
 
-def classification(cluster: Cluster, name: str) -> dict[str, str]:
+def classification(cluster: EmulatedCluster, name: str) -> dict[str, str]:
     """The user's properties for one of EMR's classifications, the group's own left out."""
     found: dict[str, str] = {}
     for one in cluster.request.get("Configurations", []):
@@ -61,7 +61,7 @@ def classification(cluster: Cluster, name: str) -> dict[str, str]:
     return found
 
 
-def exports(cluster: Cluster, name: str) -> dict[str, str]:
+def exports(cluster: EmulatedCluster, name: str) -> dict[str, str]:
     """The user's environment variables for one of EMR's `…-env` classifications."""
     found: dict[str, str] = {}
     for one in cluster.request.get("Configurations", []):
@@ -72,7 +72,7 @@ def exports(cluster: Cluster, name: str) -> dict[str, str]:
     return found
 
 
-def core_site(cluster: Cluster, endpoint: str, folder: Path) -> dict[str, str]:
+def core_site(cluster: EmulatedCluster, endpoint: str, folder: Path) -> dict[str, str]:
     """core-site.xml: `s3://` is S3A on the emulator, and there is no HDFS."""
     s3a = "org.apache.hadoop.fs.s3a.S3AFileSystem"
     ours = {
@@ -95,7 +95,7 @@ def core_site(cluster: Cluster, endpoint: str, folder: Path) -> dict[str, str]:
     return classification(cluster, "core-site") | ours
 
 
-def daemon_core_site(client: Mapping[str, str], secrets: Secrets) -> dict[str, str]:
+def daemon_core_site(client: Mapping[str, str], secrets: YarnCredentials) -> dict[str, str]:
     """core-site.xml of the daemons: only the secret name is served, and only a cookie opens."""
     rules = (
         f"RULE:[1:$1@$0]({secrets.name})s/.*/{SERVED}/ "
@@ -108,7 +108,7 @@ def daemon_core_site(client: Mapping[str, str], secrets: Secrets) -> dict[str, s
         "hadoop.http.filter.initializers": (
             "org.apache.hadoop.security.AuthenticationFilterInitializer"
         ),
-        **web_auth.settings(secrets.signing, "hadoop.http.authentication."),
+        **auth.settings(secrets.signing, "hadoop.http.authentication."),
     }
 
 
@@ -124,7 +124,7 @@ def policy() -> dict[str, str]:
     }
 
 
-def yarn_site(cluster: Cluster, ports: Ports, folder: Path) -> dict[str, str]:
+def yarn_site(cluster: EmulatedCluster, ports: YarnPorts, folder: Path) -> dict[str, str]:
     """yarn-site.xml of the cluster; what keeps others out is not the user's to change."""
     sizes = [instance_types.instance_type(node.group.instance_type) for node in cluster.workers]
     sizes = sizes or [instance_types.instance_type(cluster.primary.group.instance_type)]
@@ -142,7 +142,7 @@ def yarn_site(cluster: Cluster, ports: Ports, folder: Path) -> dict[str, str]:
     return emr | classification(cluster, "yarn-site") | _addresses(ports) | _closed()
 
 
-def _addresses(ports: Ports) -> dict[str, str]:
+def _addresses(ports: YarnPorts) -> dict[str, str]:
     named = {
         "address": ports.client,
         "scheduler.address": ports.scheduler,
@@ -204,7 +204,7 @@ def node_manager(
     }
 
 
-def capacity_scheduler(cluster: Cluster) -> dict[str, str]:
+def capacity_scheduler(cluster: EmulatedCluster) -> dict[str, str]:
     """capacity-scheduler.xml: one queue, and memory alone decides, as on EMR."""
     return {
         "yarn.scheduler.capacity.root.queues": "default",

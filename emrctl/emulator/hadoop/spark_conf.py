@@ -8,20 +8,20 @@ from pathlib import Path
 
 from emrctl.aws import instance_types
 from emrctl.emulator.cluster import node_folder
-from emrctl.emulator.cluster.model import Cluster
-from emrctl.emulator.hadoop import hadoop_conf, jars, web_auth
-from emrctl.emulator.hadoop.jars import Hadoop
+from emrctl.emulator.cluster.model import EmulatedCluster
+from emrctl.emulator.hadoop import auth, hadoop_conf, hadoop_jars
+from emrctl.emulator.hadoop.hadoop_jars import HadoopJars
 
-_JVM = " ".join(jars.JVM_OPTIONS)
+_JVM = " ".join(hadoop_jars.JVM_OPTIONS)
 
 
-def defaults(cluster: Cluster, folder: Path, hadoop: Hadoop) -> dict[str, str]:
+def defaults(cluster: EmulatedCluster, folder: Path, hadoop: HadoopJars) -> dict[str, str]:
     """spark-defaults.conf of the cluster in that folder."""
     user = hadoop_conf.classification(cluster, "spark-defaults")
     return _emr(cluster) | _local(folder, hadoop) | _maximized(cluster, user) | _adapted(user)
 
 
-def _emr(cluster: Cluster) -> dict[str, str]:
+def _emr(cluster: EmulatedCluster) -> dict[str, str]:
     size = instance_types.instance_type(
         (cluster.workers or [cluster.primary])[0].group.instance_type
     )
@@ -37,7 +37,7 @@ def _emr(cluster: Cluster) -> dict[str, str]:
     }
 
 
-def _local(folder: Path, hadoop: Hadoop) -> dict[str, str]:
+def _local(folder: Path, hadoop: HadoopJars) -> dict[str, str]:
     events = f"file://{folder / 'eventlogs'}"
     options = dict.fromkeys(
         (f"spark.{who}.extraJavaOptions" for who in ("driver", "executor", "yarn.am")), _JVM
@@ -48,20 +48,20 @@ def _local(folder: Path, hadoop: Hadoop) -> dict[str, str]:
         "spark.history.fs.logDirectory": events,
         "spark.shuffle.service.enabled": "false",
         "spark.dynamicAllocation.shuffleTracking.enabled": "true",
-        "spark.yarn.jars": f"local:{jars.spark_home()}/jars/*",
+        "spark.yarn.jars": f"local:{hadoop_jars.spark_home()}/jars/*",
         "spark.yarn.stagingDir": f"file://{folder / 'staging'}",
         "spark.sql.warehouse.dir": f"file://{folder / 'warehouse'}",
         "spark.driver.extraClassPath": hadoop.s3a,
         "spark.executor.extraClassPath": hadoop.s3a,
         "spark.ui.port": "0",
         "spark.ui.killEnabled": "false",
-        "spark.ui.view.acls": web_auth.VIEWER,
+        "spark.ui.view.acls": auth.VIEWER,
         "spark.authenticate": "true",
         **options,
     }
 
 
-def _maximized(cluster: Cluster, user: Mapping[str, str]) -> dict[str, str]:
+def _maximized(cluster: EmulatedCluster, user: Mapping[str, str]) -> dict[str, str]:
     """EMR's maximizeResourceAllocation: one executor for each worker, with all that it has."""
     asked = hadoop_conf.classification(cluster, "spark").get("maximizeResourceAllocation", "")
     if asked.lower() != "true" or not cluster.workers:
@@ -97,7 +97,7 @@ def _adapted(user: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def environment(cluster: Cluster) -> dict[str, str]:
+def environment(cluster: EmulatedCluster) -> dict[str, str]:
     """What spark-env.sh exports: the user's variables, adapted likewise."""
     user = hadoop_conf.exports(cluster, "spark-env")
     found = {"PYSPARK_PYTHON": "python3"}
@@ -112,7 +112,7 @@ def environment(cluster: Cluster) -> dict[str, str]:
     return found
 
 
-def write(cluster: Cluster, folder: Path, hadoop: Hadoop) -> None:
+def write(cluster: EmulatedCluster, folder: Path, hadoop: HadoopJars) -> None:
     """The cluster's `conf` has Spark's files."""
     conf = folder / "conf"
     for name in ("eventlogs", "staging", "warehouse"):
@@ -124,7 +124,7 @@ def write(cluster: Cluster, folder: Path, hadoop: Hadoop) -> None:
     (conf / "log4j2.properties").write_text(_log4j2(cluster), encoding="utf-8")
 
 
-def _log4j2(cluster: Cluster) -> str:
+def _log4j2(cluster: EmulatedCluster) -> str:
     ours = {
         "rootLogger.level": "info",
         "rootLogger.appenderRef.stderr.ref": "console",

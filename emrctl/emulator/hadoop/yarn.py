@@ -18,11 +18,11 @@ from typing import Any
 from emrctl import ports
 from emrctl.aws import http
 from emrctl.emulator.cluster import node_folder
-from emrctl.emulator.cluster.model import Cluster, Node
-from emrctl.emulator.cluster.node_folder import Place
-from emrctl.emulator.hadoop import hadoop_conf, jars, web_auth
-from emrctl.emulator.hadoop.hadoop_conf import Ports, Secrets
-from emrctl.emulator.hadoop.jars import Hadoop
+from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode
+from emrctl.emulator.cluster.node_folder import EmulatorContext
+from emrctl.emulator.hadoop import auth, hadoop_conf, hadoop_jars
+from emrctl.emulator.hadoop.hadoop_conf import YarnCredentials, YarnPorts
+from emrctl.emulator.hadoop.hadoop_jars import HadoopJars
 from emrctl.emulator.server import processes
 from emrctl.errors import EmrctlError
 
@@ -40,11 +40,11 @@ _UNFINISHED = "NEW,NEW_SAVING,SUBMITTED,ACCEPTED,RUNNING"
 class Yarn:
     """The YARN of a cluster."""
 
-    place: Place
-    cluster: Cluster
-    hadoop: Hadoop
-    ports: Ports
-    secrets: Secrets
+    place: EmulatorContext
+    cluster: EmulatedCluster
+    hadoop: HadoopJars
+    ports: YarnPorts
+    secrets: YarnCredentials
     daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -57,12 +57,12 @@ class Yarn:
         """Where the ResourceManager's pages and REST answer."""
         return f"http://127.0.0.1:{self.ports.web}"
 
-    def environment(self, node: Node) -> dict[str, str]:
+    def environment(self, node: EmulatedNode) -> dict[str, str]:
         """The node's environment with Spark and YARN in it, and the name that YARN serves."""
         conf = str(self.folder / "conf")
         root = self.place.node(self.cluster, node)
         return node_folder.environment(self.place, self.cluster, node) | {
-            "SPARK_HOME": str(jars.spark_home()),
+            "SPARK_HOME": str(hadoop_jars.spark_home()),
             "SPARK_CONF_DIR": conf,
             "HADOOP_CONF_DIR": conf,
             "YARN_CONF_DIR": conf,
@@ -74,7 +74,7 @@ class Yarn:
                 f"-Djava.io.tmpdir={root / 'tmp'} -Duser.home={root / 'home'} "
                 "-XX:TieredStopAtLevel=1"
             ),
-            "SPARK_LAUNCHER_OPTS": " ".join(jars.JVM_OPTIONS),
+            "SPARK_LAUNCHER_OPTS": " ".join(hadoop_jars.JVM_OPTIONS),
         }
 
     def write_conf(self) -> None:
@@ -102,7 +102,7 @@ class Yarn:
         # EMR's cluster of one node works on that node.
         self.join(self.cluster.workers or [self.cluster.primary])
 
-    def join(self, joining: Sequence[Node]) -> None:
+    def join(self, joining: Sequence[EmulatedNode]) -> None:
         """The nodes' NodeManagers have registered."""
         before = len(self._node_managers())
         yarn = hadoop_conf.yarn_site(self.cluster, self.ports, self.folder)
@@ -115,7 +115,7 @@ class Yarn:
             self._start_daemon(node, _NODE_MANAGER, conf)
         self._await_nodes(before + len(joining))
 
-    def leave(self, leaving: Sequence[Node]) -> None:
+    def leave(self, leaving: Sequence[EmulatedNode]) -> None:
         """The nodes' NodeManagers and what they ran have gone."""
         popped = [self.daemons.pop(_key(node, _NODE_MANAGER), None) for node in leaving]
         gone = [daemon for daemon in popped if daemon is not None]
@@ -131,16 +131,16 @@ class Yarn:
     def _node_managers(self) -> list[str]:
         return [key for key in self.daemons if key.endswith(_NODE_MANAGER)]
 
-    def _start_daemon(self, node: Node, main: str, conf: Path) -> None:
+    def _start_daemon(self, node: EmulatedNode, main: str, conf: Path) -> None:
         root = self.place.node(self.cluster, node)
         log = root / "mnt/var/log/hadoop-yarn"
         log.mkdir(parents=True, exist_ok=True)
         heap = "512m" if main == _RESOURCE_MANAGER else "256m"
-        program = processes.Program(
+        program = processes.ProcessSpec(
             argv=[
-                str(jars.java_home() / "bin" / "java"),
-                *jars.JVM_OPTIONS,
-                *jars.open_modules(),
+                str(hadoop_jars.java_home() / "bin" / "java"),
+                *hadoop_jars.JVM_OPTIONS,
+                *hadoop_jars.open_modules(),
                 f"-Xmx{heap}",
                 "-Xss512k",
                 "-XX:-UsePerfData",
@@ -150,7 +150,7 @@ class Yarn:
             ],
             cwd=log,
             env=node_folder.environment(self.place, self.cluster, node)
-            | {"HADOOP_USER_NAME": self.secrets.name, "SPARK_HOME": str(jars.spark_home())},
+            | {"HADOOP_USER_NAME": self.secrets.name, "SPARK_HOME": str(hadoop_jars.spark_home())},
             stdout=log / daemon_log(main),
             stderr=log / daemon_log(main),
         )
@@ -179,7 +179,7 @@ class Yarn:
 
     def ask(self, path: str) -> Any:
         """What the ResourceManager's REST answers."""
-        headers = {"Cookie": web_auth.cookie(self.secrets.signing)}
+        headers = {"Cookie": auth.cookie(self.secrets.signing)}
         return http.get_json(self.address + path, headers=headers, timeout_s=10)
 
     def web_nodes(self) -> list[str]:
@@ -204,7 +204,7 @@ class Yarn:
             data=b'{"state":"KILLED"}',
             method="PUT",
             headers={
-                "Cookie": web_auth.cookie(self.secrets.signing, self.secrets.name),
+                "Cookie": auth.cookie(self.secrets.signing, self.secrets.name),
                 "Content-Type": "application/json",
                 "X-XSRF-Header": "emrctl",
             },
@@ -226,7 +226,7 @@ class Yarn:
             daemon.wait()
 
 
-def _key(node: Node, main: str) -> str:
+def _key(node: EmulatedNode, main: str) -> str:
     return f"{node.ec2_id} {main}"
 
 
@@ -235,16 +235,18 @@ def daemon_log(main: str) -> str:
     return f"hadoop-hadoop-{main.rsplit('.', 1)[-1].lower()}-local.log"
 
 
-def new_ports() -> Ports:
+def new_ports() -> YarnPorts:
     """Five ports of loopback that nobody has now, and no outgoing connection will be given."""
     candidates = secrets.SystemRandom().sample(_PORTS, len(_PORTS))
     client, scheduler, tracker, admin, web = itertools.islice(filter(ports.free, candidates), 5)
-    return Ports(client=client, scheduler=scheduler, tracker=tracker, admin=admin, web=web)
+    return YarnPorts(client=client, scheduler=scheduler, tracker=tracker, admin=admin, web=web)
 
 
-def new_secrets(folder: Path) -> Secrets:
+def new_secrets(folder: Path) -> YarnCredentials:
     """A secret name, and a file of mode 600 to sign with."""
     signing = folder / "signing"
     signing.touch(mode=0o600)
     signing.write_text(secrets.token_hex(32), encoding="utf-8")
-    return Secrets(signing=signing, name=f"k{secrets.token_hex(12)}@{secrets.token_hex(12)}")
+    return YarnCredentials(
+        signing=signing, name=f"k{secrets.token_hex(12)}@{secrets.token_hex(12)}"
+    )

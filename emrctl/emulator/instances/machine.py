@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from emrctl.emulator.cluster import node_folder
-from emrctl.emulator.cluster.node_folder import Place
-from emrctl.emulator.hadoop import jars as hadoop_jars
+from emrctl.emulator.cluster.node_folder import EmulatorContext
+from emrctl.emulator.hadoop import hadoop_jars
 from emrctl.emulator.server import processes
 
 USER = "ec2-user"
@@ -35,7 +35,7 @@ _CONSOLE_BYTES = 64 * 1024
 class Machine:
     """One instance: who it is, who may log in, and its addresses, of which `public` changes."""
 
-    place: Place
+    place: EmulatorContext
     id: str
     region: str
     private: str
@@ -100,7 +100,7 @@ class Machine:
         script = self.root / "var/user-data"
         script.write_bytes(self.user_data)
         script.chmod(0o700)
-        program = processes.Program(
+        program = processes.ProcessSpec(
             argv=[str(script)], cwd=self.root, env=self.environment(), stdout=log, stderr=log
         )
         try:

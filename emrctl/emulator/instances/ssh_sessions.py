@@ -34,7 +34,7 @@ _ON_TERMINAL = 'exec <>"$0" >&0 2>&0; exec "$@"'
 
 
 @dataclass(eq=False)
-class Running:
+class SessionProcess:
     """A session's program and our ends of its input, its output and its errors."""
 
     process: subprocess.Popen[bytes]
@@ -82,7 +82,7 @@ async def serve(session: Any, machine: Machine) -> None:
                 _log.error("a session on %s: %r", machine.id, found)
 
 
-def _start(session: Any, machine: Machine) -> Running:
+def _start(session: Any, machine: Machine) -> SessionProcess:
     wanted = {k: v for k, v in session.env.items() if k.startswith(_ACCEPTED)}
     peer, own = session.get_extra_info("peername"), session.get_extra_info("sockname")
     where = f"{peer[0]} {peer[1]} {own[0]} {own[1]}"
@@ -94,15 +94,15 @@ def _start(session: Any, machine: Machine) -> Running:
     return _on_terminal(command, session.term_size, cwd=machine.home, env=environment)
 
 
-def _on_pipes(command: list[str], **options: Any) -> Running:
+def _on_pipes(command: list[str], **options: Any) -> SessionProcess:
     pipe = subprocess.PIPE
     process = processes.spawn(command, stdin=pipe, stdout=pipe, stderr=pipe, bufsize=0, **options)
     assert process.stdin is not None  # noqa: S101
     assert process.stdout is not None  # noqa: S101
-    return Running(process, process.stdin, process.stdout, process.stderr, terminal=False)
+    return SessionProcess(process, process.stdin, process.stdout, process.stderr, terminal=False)
 
 
-def _on_terminal(command: list[str], size: tuple[int, ...], **options: Any) -> Running:
+def _on_terminal(command: list[str], size: tuple[int, ...], **options: Any) -> SessionProcess:
     ours, theirs = os.openpty()
     try:
         _set_size(ours, size)
@@ -116,7 +116,7 @@ def _on_terminal(command: list[str], size: tuple[int, ...], **options: Any) -> R
     finally:
         os.close(theirs)
     again = os.fdopen(os.dup(ours), "wb", buffering=0)
-    return Running(process, again, os.fdopen(ours, "rb", buffering=0), None, terminal=True)
+    return SessionProcess(process, again, os.fdopen(ours, "rb", buffering=0), None, terminal=True)
 
 
 def _set_size(terminal: int, size: tuple[int, ...]) -> None:
@@ -144,7 +144,7 @@ def _ended(process: subprocess.Popen[bytes]) -> asyncio.Future[int]:
     return future
 
 
-async def _relay(session: Any, running: Running, ended: asyncio.Future[int]) -> None:
+async def _relay(session: Any, running: SessionProcess, ended: asyncio.Future[int]) -> None:
     """What the client sends goes in, what the program says goes out, and then how it ended."""
     pumps = [asyncio.ensure_future(_out(running.stdout, session.stdout))]
     if running.stderr is not None:
@@ -179,7 +179,7 @@ async def _out(source: IO[bytes], client: Any) -> None:
         transport.close()
 
 
-async def _in(client: Any, running: Running) -> None:
+async def _in(client: Any, running: SessionProcess) -> None:
     import asyncssh
 
     loop = asyncio.get_running_loop()

@@ -79,7 +79,7 @@ class Sshd:
                         machine.host_keys
                     ),  # a tuple is a key and its certificate
                     process_factory=lambda session: ssh_sessions.serve(session, machine),
-                    sftp_factory=lambda channel: Files(channel, machine),
+                    sftp_factory=lambda channel: HomeSftpServer(channel, machine),
                     encoding=None,
                     agent_forwarding=False,
                     password_auth=False,
@@ -154,7 +154,7 @@ class _Server(asyncssh.SSHServer):  # type: ignore[misc, unused-ignore]
         raise asyncssh.ChannelOpenError(prohibited, f"{host} is beyond the local EC2")
 
 
-class Files(asyncssh.SFTPServer):  # type: ignore[misc, unused-ignore]
+class HomeSftpServer(asyncssh.SFTPServer):  # type: ignore[misc, unused-ignore]
     """SFTP as the instance's shell sees files: relative paths begin in the user's home."""
 
     def __init__(self, channel: Any, machine: Machine) -> None:

@@ -22,7 +22,7 @@ Test = Callable[[str, str], bool]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class PolicyRequest:
     """What a policy may ask about: who wants what, and the context's keys in lower case."""
 
     action: str
@@ -57,7 +57,7 @@ def context(headers: Mapping[str, str], account: str) -> dict[str, str]:
     return {key.lower(): value for key, value in known.items()}
 
 
-def evaluate(document: str | bytes, request: Request) -> Verdict:
+def evaluate(document: str | bytes, request: PolicyRequest) -> Verdict:
     """What the policy says of the request: a Deny outweighs every Allow."""
     statements = json.loads(document).get("Statement", [])
     effects = [one["Effect"] for one in _listed(statements) if _applies(one, request)]
@@ -66,7 +66,7 @@ def evaluate(document: str | bytes, request: Request) -> Verdict:
     return "permitted" if "Allow" in effects else "neutral"
 
 
-def _applies(statement: Mapping[str, Any], request: Request) -> bool:
+def _applies(statement: Mapping[str, Any], request: PolicyRequest) -> bool:
     return (
         _element(statement, "Action", lambda text: _like(text.lower(), request.action.lower()))
         and _element(statement, "Resource", lambda text: _like(text, request.resource))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from emrctl.emulator.instances import machine
-from emrctl.emulator.instances.instances import Instance, Instances
+from emrctl.emulator.instances.instance_manager import Ec2Instance, InstanceManager
 from emrctl.emulator.moto.patches import replaced
 from emrctl.errors import EmrctlError
 
@@ -20,7 +20,7 @@ Replacements = Iterator[contextlib.AbstractContextManager[None]]
 
 
 @contextlib.contextmanager
-def install(instances: Instances) -> Iterator[Instances]:
+def install(instances: InstanceManager) -> Iterator[InstanceManager]:
     """While inside, instances that EC2 is asked for run; all of them end with it."""
     with contextlib.ExitStack() as stack:
         for repair in (_launching, _asking, _changing, _guarding, _console, _names):
@@ -32,7 +32,7 @@ def install(instances: Instances) -> Iterator[Instances]:
             instances.close()
 
 
-def _launching(instances: Instances) -> Replacements:
+def _launching(instances: InstanceManager) -> Replacements:
     from moto.ec2.models.instances import InstanceBackend
 
     def wrap(original: Any) -> Any:
@@ -52,7 +52,7 @@ def _launching(instances: Instances) -> Replacements:
     yield replaced(InstanceBackend, "run_instances", wrap)
 
 
-def _check(instances: Instances) -> None:
+def _check(instances: InstanceManager) -> None:
     from moto.ec2.exceptions import EC2ClientError
 
     try:
@@ -66,7 +66,7 @@ def _public_key(backend: Any, name: str | None) -> str | None:
     return found.public_key if found is not None else None
 
 
-def _asking(instances: Instances) -> Replacements:
+def _asking(instances: InstanceManager) -> Replacements:
     """What RunInstances is asked for and moto does not look at."""
     from moto.ec2.responses.instances import InstanceResponse
 
@@ -86,30 +86,36 @@ def _asking(instances: Instances) -> Replacements:
 
 
 @dataclass(frozen=True)
-class Change:
+class InstanceStateChange:
     """What may be asked of instances: from which states, and in which it is so already."""
 
-    begin: Callable[[Instance], None]
+    begin: Callable[[Ec2Instance], None]
     states: Sequence[str]
     already: Sequence[str]
     participle: str
 
 
-def _changing(instances: Instances) -> Replacements:
+def _changing(instances: InstanceManager) -> Replacements:
     from moto.ec2.models.instances import InstanceBackend
 
     here = ("pending", "running", "stopping", "stopped")
     changes = {
-        "start": Change(instances.start, ("stopped",), ("pending", "running"), "started"),
-        "stop": Change(instances.stop, ("running",), ("stopping", "stopped"), "stopped"),
-        "reboot": Change(instances.reboot, ("running",), (), "rebooted"),
-        "terminate": Change(instances.terminate, here, ("shutting-down", "terminated"), "ended"),
+        "start": InstanceStateChange(
+            instances.start, ("stopped",), ("pending", "running"), "started"
+        ),
+        "stop": InstanceStateChange(
+            instances.stop, ("running",), ("stopping", "stopped"), "stopped"
+        ),
+        "reboot": InstanceStateChange(instances.reboot, ("running",), (), "rebooted"),
+        "terminate": InstanceStateChange(
+            instances.terminate, here, ("shutting-down", "terminated"), "ended"
+        ),
     }
     for name, change in changes.items():
         yield replaced(InstanceBackend, f"{name}_instances", _followed(instances, change))
 
 
-def _followed(instances: Instances, change: Change) -> Callable[[Any], Any]:
+def _followed(instances: InstanceManager, change: InstanceStateChange) -> Callable[[Any], Any]:
     """What wraps moto's change of instances so that the same happens to those that run."""
 
     def wrap(original: Any) -> Any:
@@ -131,7 +137,7 @@ def _followed(instances: Instances, change: Change) -> Callable[[Any], Any]:
     return wrap
 
 
-def _refuse(one: Instance, change: Change) -> None:
+def _refuse(one: Ec2Instance, change: InstanceStateChange) -> None:
     """EC2's error where that cannot be asked of the instance as it is."""
     from moto.ec2.exceptions import EC2ClientError
 
@@ -148,7 +154,7 @@ def _refuse(one: Instance, change: Change) -> None:
         raise EC2ClientError("UnsupportedOperation", what)
 
 
-def _guarding(instances: Instances) -> Replacements:
+def _guarding(instances: InstanceManager) -> Replacements:
     """Security groups that change let in and keep out at once."""
     from moto.ec2.models import EC2Backend
 
@@ -169,7 +175,7 @@ def _guarding(instances: Instances) -> Replacements:
         yield replaced(owner, name, wrap)
 
 
-def _console(instances: Instances) -> Replacements:
+def _console(instances: InstanceManager) -> Replacements:
     from moto.core.responses import ActionResult
     from moto.core.types import Base64EncodedString
     from moto.core.utils import utcnow
@@ -189,9 +195,9 @@ def _console(instances: Instances) -> Replacements:
     yield replaced(General, "get_console_output", wrap)
 
 
-def _names(instances: Instances) -> Replacements:
+def _names(instances: InstanceManager) -> Replacements:
     """Names of instances are their addresses: nobody here resolves Amazon's."""
-    from moto.ec2.models.instances import Instance as Record
+    from moto.ec2.models.instances import Ec2Instance as Record
 
     def of(address: str) -> Callable[[Any], Any]:
         def wrap(original: property) -> property:

@@ -108,7 +108,7 @@ def _policies() -> contextlib.AbstractContextManager[None]:
         def get_permission(self: Any, action: str, resource: str) -> Any:
             if self.policy is None:
                 return PermissionResult.NEUTRAL
-            request = bucket_policy.Request(
+            request = bucket_policy.PolicyRequest(
                 action=actions.get(action, action),
                 resource=resource,
                 account=self.account_id,

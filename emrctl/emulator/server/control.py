@@ -17,7 +17,7 @@ from pathlib import Path
 
 from emrctl import paths as places
 from emrctl.aws import http
-from emrctl.emulator.hadoop import jars as hadoop_jars
+from emrctl.emulator.hadoop import hadoop_jars
 from emrctl.emulator.server import processes, state
 from emrctl.emulator.server.state import EmulatorInfo
 from emrctl.errors import EmrctlError, ProvisioningError, UsageError, WaitTimeoutError
@@ -134,7 +134,7 @@ def _start(home: Path, *, region: str, port: int, timeout_s: float) -> EmulatorI
     log = state.log_file(home)
     log.unlink(missing_ok=True)
     process = processes.start(
-        processes.Program(
+        processes.ProcessSpec(
             argv=[
                 *(sys.executable, "-m", "emrctl.emulator"),
                 *("--home", str(home), "--region", region, "--port", str(port)),

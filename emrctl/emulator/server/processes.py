@@ -33,7 +33,7 @@ _adopting = threading.Event()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Program:
+class ProcessSpec:
     """A program, where it runs, and the files its output goes to."""
 
     argv: Sequence[str]
@@ -43,7 +43,7 @@ class Program:
     stderr: Path
 
 
-def start(program: Program) -> subprocess.Popen[bytes]:
+def start(program: ProcessSpec) -> subprocess.Popen[bytes]:
     """The program runs in a session of its own, with no terminal and no input."""
     with program.stdout.open("ab") as out, program.stderr.open("ab") as err:
         return spawn(

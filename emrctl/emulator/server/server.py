@@ -18,10 +18,10 @@ from typing import Any
 from emrctl.emulator.api import dispatch
 from emrctl.emulator.api.service import Service
 from emrctl.emulator.cluster import model
-from emrctl.emulator.cluster.local_runtime import LocalLife
-from emrctl.emulator.cluster.node_folder import Place
+from emrctl.emulator.cluster.local_runtime import LocalRuntime
+from emrctl.emulator.cluster.node_folder import EmulatorContext
 from emrctl.emulator.instances import addresses
-from emrctl.emulator.instances.instances import Instances
+from emrctl.emulator.instances.instance_manager import InstanceManager
 from emrctl.emulator.moto import ec2
 from emrctl.emulator.server import processes, reaper, state
 from emrctl.emulator.server.differences import DIFFERENCES
@@ -29,7 +29,7 @@ from emrctl.emulator.server.sigv4 import (
     Application,
     Environ,
     Guard,
-    RefusedError,
+    RejectedRequestError,
     StartResponse,
     refuse,
 )
@@ -43,7 +43,7 @@ _TOGETHER_S = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class ServerOptions:
     """What the server is started with."""
 
     home: Path
@@ -67,20 +67,22 @@ class Errors:
             return list(self.inner(environ, start_response))
         except NotImplementedError as error:
             what = f"The local AWS cannot do this: {error}"
-            return refuse(environ, start_response, RefusedError("NotImplemented", what, 400))
+            return refuse(
+                environ, start_response, RejectedRequestError("NotImplemented", what, 400)
+            )
         except Exception as error:  # noqa: BLE001
             _log.exception("%s %s", environ["REQUEST_METHOD"], environ.get("PATH_INFO"))
             what = f"The local AWS failed: {error!r}"
-            return refuse(environ, start_response, RefusedError("InternalError", what, 400))
+            return refuse(environ, start_response, RejectedRequestError("InternalError", what, 400))
 
 
 @dataclass(frozen=True)
-class Doors:
+class LocalWebServers:
     """What the emulator's pages need to know, from the service and its life."""
 
     service: Service
-    life: LocalLife
-    instances: Instances
+    runtime: LocalRuntime
+    instances: InstanceManager
 
     def status(self) -> dict[str, Any]:
         """Clusters, EC2 instances that are nobody's nodes, differences from AWS, and warnings."""
@@ -92,31 +94,31 @@ class Doors:
             "warnings": [w for one in clusters if one.alive for w in one.warnings],
         }
 
-    def _cluster(self, cluster: model.Cluster) -> dict[str, Any]:
+    def _cluster(self, cluster: model.EmulatedCluster) -> dict[str, Any]:
         return {
             "id": cluster.id,
             "name": cluster.name,
             "state": cluster.state,
             "message": cluster.message,
             "created": dt.datetime.fromtimestamp(cluster.times.created, dt.UTC).isoformat(),
-            "urls": self.life.urls(cluster.id),
-            "folder": str(self.life.place.cluster(cluster)),
+            "urls": self.runtime.urls(cluster.id),
+            "folder": str(self.runtime.place.cluster(cluster)),
             "steps": [{"id": s.id, "name": s.name, "state": s.state} for s in cluster.steps],
         }
 
     def address(self, cluster_id: str, kind: str) -> str | None:
         """Where the cluster's pages of that kind answer."""
         try:
-            return self.life.address(cluster_id, kind)
+            return self.runtime.address(cluster_id, kind)
         except EmrctlError as error:
-            raise RefusedError("BadGateway", error.message, 502) from error
+            raise RejectedRequestError("BadGateway", error.message, 502) from error
 
     def cookie(self, address: str) -> str | None:
         """The cookie that opens the pages at that address."""
-        return self.life.cookie(address)
+        return self.runtime.cookie(address)
 
 
-def serve(asked: Request, stop: threading.Event) -> None:
+def serve(asked: ServerOptions, stop: threading.Event) -> None:
     """The emulator has answered from its port until `stop` was set; nothing of it is left."""
     from moto.moto_server.werkzeug_app import (
         DomainDispatcherApplication,
@@ -134,10 +136,12 @@ def serve(asked: Request, stop: threading.Event) -> None:
         "127.0.0.1", asked.port, _nothing, threaded=True, request_handler=_quiet(MotoRequestHandler)
     )
     endpoint = f"http://127.0.0.1:{server.server_port}"
-    place = Place(home=asked.home, emulator_id=asked.id, endpoint=endpoint, credentials=credentials)
-    life, instances = LocalLife(place), Instances(place, addresses.ssh_port())
+    place = EmulatorContext(
+        home=asked.home, emulator_id=asked.id, endpoint=endpoint, credentials=credentials
+    )
+    runtime, instances = LocalRuntime(place), InstanceManager(place, addresses.ssh_port())
     watch = reaper.watching(asked.home, asked.id)
-    with watch, dispatch.install(life) as service, ec2.install(instances):
+    with watch, dispatch.install(runtime) as service, ec2.install(instances):
         guard = Guard(
             inner=Errors(_forbid_moto_api(DomainDispatcherApplication(create_backend_app))),
             access_key=secrets.access_key,
@@ -146,7 +150,7 @@ def serve(asked: Request, stop: threading.Event) -> None:
         )
         server.app = Pages(
             inner=guard,
-            doors=Doors(service, life, instances),
+            web_servers=LocalWebServers(service, runtime, instances),
             token=secrets.token,
             port=server.server_port,
         )
@@ -163,7 +167,9 @@ def serve(asked: Request, stop: threading.Event) -> None:
         state.forget(asked.home)
 
 
-def _info(asked: Request, place: Place, token_file: Path, ssh_port: int) -> state.EmulatorInfo:
+def _info(
+    asked: ServerOptions, place: EmulatorContext, token_file: Path, ssh_port: int
+) -> state.EmulatorInfo:
     import os
 
     return state.EmulatorInfo(
@@ -179,7 +185,7 @@ def _info(asked: Request, place: Place, token_file: Path, ssh_port: int) -> stat
     )
 
 
-def _wait(stop: threading.Event, asked: Request) -> None:
+def _wait(stop: threading.Event, asked: ServerOptions) -> None:
     """Until `stop` is set, or nobody can find this emulator any more: its home was removed."""
     missed, looked, ends = 0, time.monotonic(), processes.wake_on_ends()
     while missed < 2 and not stop.is_set():
@@ -214,7 +220,9 @@ def _quiet(handler: Any) -> Any:
 
 def _nothing(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """Until everything is in place, nothing is answered."""
-    return refuse(environ, start_response, RefusedError("ServiceUnavailable", "Starting.", 503))
+    return refuse(
+        environ, start_response, RejectedRequestError("ServiceUnavailable", "Starting.", 503)
+    )
 
 
 def _forbid_moto_api(inner: Application) -> Application:
@@ -222,7 +230,7 @@ def _forbid_moto_api(inner: Application) -> Application:
 
     def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if re.match(r"/+moto-api|/latest/", environ.get("PATH_INFO", "")):
-            gone = RefusedError("NotFound", "There is no such page.", 404)
+            gone = RejectedRequestError("NotFound", "There is no such page.", 404)
             return refuse(environ, start_response, gone)
         return inner(environ, start_response)
 

@@ -36,7 +36,7 @@ _SCHEME = "AWS4-HMAC-SHA256"
 
 
 @dataclass(frozen=True)
-class RefusedError(Exception):
+class RejectedRequestError(Exception):
     """Why a request is refused, in AWS's words."""
 
     code: str
@@ -72,7 +72,7 @@ class Guard:
         try:
             check_origin(environ, self.port)
             self.check_signature(environ)
-        except RefusedError as refusal:
+        except RejectedRequestError as refusal:
             return refuse(environ, start_response, refusal)
         return self.inner(environ, start_response)
 
@@ -80,11 +80,13 @@ class Guard:
         """`RefusedError` unless the request is signed with our key, and lately."""
         signature = read_signature(environ)
         if not hmac.compare_digest(signature.access_key.encode(), self.access_key.encode()):
-            raise RefusedError("InvalidClientTokenId", "The security token included is not ours.")
+            raise RejectedRequestError(
+                "InvalidClientTokenId", "The security token included is not ours."
+            )
         when = self._check_time(environ, signature)
         expected = self._sign(environ, signature, when)
         if not hmac.compare_digest(expected, signature.value):
-            raise RefusedError(
+            raise RejectedRequestError(
                 "SignatureDoesNotMatch",
                 "The request signature we calculated does not match the one you provided.",
             )
@@ -96,10 +98,12 @@ class Guard:
             when = dt.datetime.strptime(stamp, _TIME).replace(tzinfo=dt.UTC)
             lasts = dt.timedelta(seconds=int(query.get("X-Amz-Expires", "0")))
         except ValueError as error:
-            raise RefusedError("AccessDenied", "The request has no valid date.") from error
+            raise RejectedRequestError("AccessDenied", "The request has no valid date.") from error
         late = when + (lasts if signature.presigned else _SKEW)
         if not when - _SKEW <= self.now() <= late or stamp[:8] != signature.date:
-            raise RefusedError("RequestTimeTooSkewed", "The request has expired or lies ahead.")
+            raise RejectedRequestError(
+                "RequestTimeTooSkewed", "The request has expired or lies ahead."
+            )
         return stamp
 
     def _sign(self, environ: Environ, signature: Signature, stamp: str) -> str:
@@ -118,7 +122,7 @@ def check_host(environ: Environ, port: int) -> None:
     # SDKs put the account before the host when they speak to S3's control.
     ours = rf"(\d{{12}}\.)?(127\.0\.0\.1|localhost):{port}"
     if not re.fullmatch(ours, host):
-        raise RefusedError("AccessDenied", f"'{host}' is not this emulator.")
+        raise RejectedRequestError("AccessDenied", f"'{host}' is not this emulator.")
 
 
 def check_origin(environ: Environ, port: int) -> None:
@@ -127,9 +131,9 @@ def check_origin(environ: Environ, port: int) -> None:
     host = environ.get("HTTP_HOST", "")
     origin = environ.get("HTTP_ORIGIN")
     if origin is not None and origin != f"http://{host}":
-        raise RefusedError("AccessDenied", "Web pages of another origin may not ask.")
+        raise RejectedRequestError("AccessDenied", "Web pages of another origin may not ask.")
     if environ.get("HTTP_SEC_FETCH_SITE", "none") not in ("none", "same-origin"):
-        raise RefusedError("AccessDenied", "Web pages of another site may not ask.")
+        raise RejectedRequestError("AccessDenied", "Web pages of another site may not ask.")
 
 
 def read_signature(environ: Environ) -> Signature:
@@ -142,16 +146,18 @@ def read_signature(environ: Environ) -> Signature:
     if query.get("X-Amz-Algorithm") == _SCHEME:
         names = ("Credential", "SignedHeaders", "Signature")
         return _signature({name: query.get(f"X-Amz-{name}", "") for name in names}, presigned=True)
-    raise RefusedError("AccessDenied", "The request is not signed. Use the emulator's credentials.")
+    raise RejectedRequestError(
+        "AccessDenied", "The request is not signed. Use the emulator's credentials."
+    )
 
 
 def _signature(parts: dict[str, str], *, presigned: bool) -> Signature:
     scope = parts.get("Credential", "").split("/")
     if len(scope) != 5 or not parts.get("SignedHeaders") or not parts.get("Signature"):
-        raise RefusedError("IncompleteSignature", "The request's signature lacks parts.")
+        raise RejectedRequestError("IncompleteSignature", "The request's signature lacks parts.")
     headers = tuple(parts["SignedHeaders"].split(";"))
     if "host" not in headers:
-        raise RefusedError("SignatureDoesNotMatch", "'Host' must be a signed header.")
+        raise RejectedRequestError("SignatureDoesNotMatch", "'Host' must be a signed header.")
     key, date, region, service, _ = scope
     value = parts["Signature"]
     return Signature(key, date, region, service, headers, value, presigned)
@@ -235,7 +241,7 @@ def _query(environ: Environ) -> dict[str, str]:
 
 
 def refuse(
-    environ: Environ, start_response: StartResponse, refusal: RefusedError
+    environ: Environ, start_response: StartResponse, refusal: RejectedRequestError
 ) -> Iterable[bytes]:
     """AWS's error, in the form that the service in question uses."""
     drain(environ)
@@ -250,7 +256,7 @@ def refuse(
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
 
-def _xml(environ: Environ, refusal: RefusedError) -> str:
+def _xml(environ: Environ, refusal: RejectedRequestError) -> str:
     """The error as S3 has it, as EC2 has it, or as the other services do."""
     code, message = escape(refusal.code), escape(refusal.message)
     error = f"<Code>{code}</Code><Message>{message}</Message>"

@@ -98,7 +98,7 @@ def forget(home: Path) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Secrets:
+class EmulatorSecrets:
     """What proves to the emulator that a caller is its user."""
 
     access_key: str
@@ -106,17 +106,17 @@ class Secrets:
     token: str
 
 
-def new_secrets() -> Secrets:
+def new_secrets() -> EmulatorSecrets:
     """Secrets nobody has had before."""
     alphabet = string.ascii_uppercase + "234567"
-    return Secrets(
+    return EmulatorSecrets(
         access_key="AKIA" + "".join(secrets.choice(alphabet) for _ in range(16)),
         secret_key=secrets.token_urlsafe(30),
         token=secrets.token_urlsafe(32),
     )
 
 
-def write_secrets(home: Path, made: Secrets) -> tuple[Path, Path]:
+def write_secrets(home: Path, made: EmulatorSecrets) -> tuple[Path, Path]:
     """The credentials file, in AWS's own format, and the token file; both for the user alone."""
     config = configparser.ConfigParser(interpolation=None)
     config["default"] = {

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from emrctl.emulator.server.sigv4 import (
     Application,
     Environ,
-    RefusedError,
+    RejectedRequestError,
     StartResponse,
     check_host,
     check_origin,
@@ -33,7 +33,7 @@ PREFIX = "/emrctl/"
 _TICKET_S = 600
 
 
-class Doors(Protocol):
+class ClusterWebServers(Protocol):
     """The web servers of the clusters, as far as these pages need to know them."""
 
     def status(self) -> dict[str, Any]:
@@ -51,7 +51,7 @@ class Pages:
     """A WSGI application that answers under `/emrctl/` and hands all else to `inner`."""
 
     inner: Application
-    doors: Doors
+    web_servers: ClusterWebServers
     token: str
     port: int
 
@@ -62,14 +62,14 @@ class Pages:
             return self.inner(environ, start_response)
         try:
             answer = self._page(path[len(PREFIX) :], environ)
-        except RefusedError as refusal:
+        except RejectedRequestError as refusal:
             return refuse(environ, start_response, refusal)
         start_response(answer.status, [*answer.headers.items()])
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
 
-    def _page(self, path: str, environ: Environ) -> Answer:
+    def _page(self, path: str, environ: Environ) -> PageResponse:
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            raise RefusedError("MethodNotAllowed", "These pages are read only.", 405)
+            raise RejectedRequestError("MethodNotAllowed", "These pages are read only.", 405)
         query = dict(urllib.parse.parse_qsl(environ.get("QUERY_STRING", "")))
         if path == "ui":
             # A browser comes here from anywhere: what counts is that we signed the address.
@@ -81,42 +81,46 @@ class Pages:
         if path == "ticket":
             return _json({"url": browser_url(self.port, self.token, query.get("to", ""))})
         if path == "status":
-            return _json(self.doors.status())
+            return _json(self.web_servers.status())
         parts = path.split("/", 3)
         if len(parts) >= 3 and parts[0] == "clusters":
             rest = parts[3] if len(parts) == 4 else ""
             return self._forward(parts[1], parts[2], _with_query(rest, environ))
-        raise RefusedError("NotFound", f"There is no page {PREFIX}{path}.", 404)
+        raise RejectedRequestError("NotFound", f"There is no page {PREFIX}{path}.", 404)
 
     def _check_token(self, shown: str) -> None:
         if not hmac.compare_digest(shown.encode(), self.token.encode()):
-            raise RefusedError("AccessDenied", "The emulator's token is missing or wrong.")
+            raise RejectedRequestError("AccessDenied", "The emulator's token is missing or wrong.")
 
     def _check_ticket(self, query: Mapping[str, str]) -> None:
         to, until = query.get("to", ""), query.get("until", "")
         good = hmac.compare_digest(ticket(self.token, to, until), query.get("ticket", ""))
         if not (good and until.isdigit() and time.time() <= int(until)):
-            raise RefusedError("AccessDenied", "The address has expired. Ask emrctl for another.")
+            raise RejectedRequestError(
+                "AccessDenied", "The address has expired. Ask emrctl for another."
+            )
 
-    def _let_in(self, query: Mapping[str, str], host: str) -> Answer:
+    def _let_in(self, query: Mapping[str, str], host: str) -> PageResponse:
         """The cookie, then on to where the browser wants to be.
 
         YARN's pages link to this machine by either of its names, and a cookie is for one.
         """
         to = self._resolved(query.get("to", ""))
-        cookie = self.doors.cookie(to)
+        cookie = self.web_servers.cookie(to)
         onward = to
         if host.startswith("127.0.0.1"):
             onward = f"http://localhost:{self.port}{PREFIX}ui?{urllib.parse.urlencode(query)}"
         if cookie is None:
-            raise RefusedError("AccessDenied", f"'{to}' is no page of a cluster of this emulator.")
+            raise RejectedRequestError(
+                "AccessDenied", f"'{to}' is no page of a cluster of this emulator."
+            )
         headers = {
             "Location": onward,
             "Set-Cookie": f"{cookie}; Path=/; HttpOnly; SameSite=Lax",
             "Cache-Control": "no-store",
             "Referrer-Policy": "no-referrer",
         }
-        return Answer("302 Found", headers, b"")
+        return PageResponse("302 Found", headers, b"")
 
     def _resolved(self, to: str) -> str:
         """An address below our own pages stands for the server behind it, which starts for it."""
@@ -124,13 +128,15 @@ class Pages:
         if not to.startswith(own):
             return to
         cluster_id, _, kind = to.removeprefix(own).partition("/")
-        return self.doors.address(cluster_id, kind.strip("/")) or to
+        return self.web_servers.address(cluster_id, kind.strip("/")) or to
 
-    def _forward(self, cluster_id: str, kind: str, rest: str) -> Answer:
-        address = self.doors.address(cluster_id, kind)
+    def _forward(self, cluster_id: str, kind: str, rest: str) -> PageResponse:
+        address = self.web_servers.address(cluster_id, kind)
         if address is None:
-            raise RefusedError("NotFound", f"Cluster {cluster_id} has no '{kind}' now.", 404)
-        return fetch(f"{address}/{rest}", self.doors.cookie(address))
+            raise RejectedRequestError(
+                "NotFound", f"Cluster {cluster_id} has no '{kind}' now.", 404
+            )
+        return fetch(f"{address}/{rest}", self.web_servers.cookie(address))
 
 
 def browser_url(port: int, token: str, to: str) -> str:
@@ -149,7 +155,7 @@ def ticket(token: str, to: str, until: str) -> str:
 
 
 @dataclass(frozen=True)
-class Answer:
+class PageResponse:
     """What goes back to the caller."""
 
     status: str
@@ -168,7 +174,7 @@ class _StayThere(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(*arguments, **options)
 
 
-def fetch(url: str, cookie: str | None, *, timeout_s: float = 20.0) -> Answer:
+def fetch(url: str, cookie: str | None, *, timeout_s: float = 20.0) -> PageResponse:
     """What the server at `url`, on loopback, answers; 502 where it answers nothing."""
     headers = {"Cookie": cookie} if cookie else {}
     request = urllib.request.Request(url, headers=headers)  # noqa: S310
@@ -176,12 +182,12 @@ def fetch(url: str, cookie: str | None, *, timeout_s: float = 20.0) -> Answer:
     try:
         with opener.open(request, timeout=timeout_s) as answer:
             kind = answer.headers.get("Content-Type", "application/octet-stream")
-            return Answer(f"{answer.status} OK", {"Content-Type": kind}, answer.read())
+            return PageResponse(f"{answer.status} OK", {"Content-Type": kind}, answer.read())
     except urllib.error.HTTPError as error:
         kind = error.headers.get("Content-Type", "text/plain")
-        return Answer(f"{error.code} {error.reason}", {"Content-Type": kind}, error.read())
+        return PageResponse(f"{error.code} {error.reason}", {"Content-Type": kind}, error.read())
     except OSError as error:
-        raise RefusedError("BadGateway", f"{url} does not answer: {error}", 502) from error
+        raise RejectedRequestError("BadGateway", f"{url} does not answer: {error}", 502) from error
 
 
 def _with_query(rest: str, environ: Environ) -> str:
@@ -190,6 +196,6 @@ def _with_query(rest: str, environ: Environ) -> str:
     return f"{quoted}?{query}" if query else quoted
 
 
-def _json(value: object) -> Answer:
+def _json(value: object) -> PageResponse:
     body = json.dumps(value, indent=2).encode()
-    return Answer("200 OK", {"Content-Type": "application/json"}, body)
+    return PageResponse("200 OK", {"Content-Type": "application/json"}, body)

@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 
 from emrctl.aws.target import Target
 from tests.emulator.conftest import Await, Emr, state
-from tests.emulator.fake import FakeLife
+from tests.emulator.fake_runtime import FakeRuntime
 
 
 def step(*args: str, name: str = "a") -> dict[str, Any]:
@@ -128,17 +128,17 @@ def test_a_cluster_that_cannot_be_is_refused(
 
 
 def test_too_many_and_too_long_steps_are_refused(
-    emr: Emr, life: FakeLife, waiting: str, until: Await
+    emr: Emr, runtime: FakeRuntime, waiting: str, until: Await
 ) -> None:
     with pytest.raises(ClientError, match="10240 characters"):
         emr.add_job_flow_steps(JobFlowId=waiting, Steps=[step("x" * 10_240)])
     emr.add_job_flow_steps(JobFlowId=waiting, Steps=[step("x" * 10_000)])
-    life.pause = True
+    runtime.pause = True
     for _ in range(25):
         emr.add_job_flow_steps(JobFlowId=waiting, Steps=[step("a")] * 10)
     with pytest.raises(ClientError, match="Maximum number of active steps"):
         emr.add_job_flow_steps(JobFlowId=waiting, Steps=[step("a")] * 10)
-    life.pause = False
+    runtime.pause = False
 
 
 def test_steps_are_listed_newest_first_and_filtered(emr: Emr, waiting: str, until: Await) -> None:

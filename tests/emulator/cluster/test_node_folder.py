@@ -14,22 +14,22 @@ import pytest
 from emrctl.aws.target import Target
 from emrctl.emulator.api import dispatch
 from emrctl.emulator.cluster import node_folder
-from emrctl.emulator.cluster.local_runtime import LocalLife
-from emrctl.emulator.cluster.model import Cluster, Group, Node
-from emrctl.emulator.cluster.node_folder import Place
+from emrctl.emulator.cluster.local_runtime import LocalRuntime
+from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode, InstanceGroup
+from emrctl.emulator.cluster.node_folder import EmulatorContext
 from emrctl.emulator.cluster.runtime import BootstrapFailedError
 from emrctl.emulator.server import processes
 
 
-def node(role: str, number: int) -> Node:
-    group = Group(role=role, instance_type="m5.xlarge", count=1, request={})
+def node(role: str, number: int) -> EmulatedNode:
+    group = InstanceGroup(role=role, instance_type="m5.xlarge", count=1, request={})
     names: Any = {"public_dns": "p", "public_ip": "1", "private_dns": "q", "private_ip": "2"}
-    return Node(group=group, ec2_id=f"i-{number:017x}", **names)
+    return EmulatedNode(group=group, ec2_id=f"i-{number:017x}", **names)
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(
+def place(tmp_path: Path) -> EmulatorContext:
+    return EmulatorContext(
         home=tmp_path / "local",
         emulator_id=f"test-{tmp_path.name}",
         endpoint="http://127.0.0.1:9",
@@ -38,24 +38,26 @@ def place(tmp_path: Path) -> Place:
 
 
 @pytest.fixture
-def cluster() -> Cluster:
+def cluster() -> EmulatedCluster:
     asked = {"Name": "pets", "LogUri": "s3://pets-logs/", "Instances": {}}
-    found = Cluster(request=asked, region="us-east-1", account="123456789012")
+    found = EmulatedCluster(request=asked, region="us-east-1", account="123456789012")
     found.nodes = [node("MASTER", 1), node("CORE", 2)]
     found.groups = [one.group for one in found.nodes]
     return found
 
 
 @pytest.fixture
-def life(mocked: Target, place: Place) -> Iterator[LocalLife]:
-    life = LocalLife(place)
-    with dispatch.install(life):
+def runtime(mocked: Target, place: EmulatorContext) -> Iterator[LocalRuntime]:
+    runtime = LocalRuntime(place)
+    with dispatch.install(runtime):
         mocked.client("s3").create_bucket(Bucket="pets-logs")
         mocked.client("s3").create_bucket(Bucket="pets-code")
-        yield life
+        yield runtime
 
 
-def run(place: Place, cluster: Cluster, *argv: str) -> subprocess.CompletedProcess[str]:
+def run(
+    place: EmulatorContext, cluster: EmulatedCluster, *argv: str
+) -> subprocess.CompletedProcess[str]:
     one = cluster.nodes[0]
     if not place.node(cluster, one).exists():
         node_folder.prepare(place, cluster, one)
@@ -71,7 +73,7 @@ def run(place: Place, cluster: Cluster, *argv: str) -> subprocess.CompletedProce
 
 
 def boot(
-    life: LocalLife, cluster: Cluster, mocked: Target, *scripts: tuple[str, list[str]]
+    runtime: LocalRuntime, cluster: EmulatedCluster, mocked: Target, *scripts: tuple[str, list[str]]
 ) -> None:
     actions = []
     for number, (text, args) in enumerate(scripts):
@@ -82,16 +84,18 @@ def boot(
         script = {"Path": path, "Args": args}
         actions.append({"Name": str(number), "ScriptBootstrapAction": script})
     cluster.request["BootstrapActions"] = actions
-    life.boot(cluster, cluster.nodes)
+    runtime.boot(cluster, cluster.nodes)
 
 
-def log(mocked: Target, cluster: Cluster, one: Node, number: int, name: str) -> str:
+def log(mocked: Target, cluster: EmulatedCluster, one: EmulatedNode, number: int, name: str) -> str:
     key = f"{cluster.id}/node/{one.ec2_id}/bootstrap-actions/{number}/{name}.gz"
     body = mocked.client("s3").get_object(Bucket="pets-logs", Key=key)["Body"].read()
     return gzip.decompress(body).decode()
 
 
-def test_a_node_has_its_own_home_python_and_facts(place: Place, cluster: Cluster) -> None:
+def test_a_node_has_its_own_home_python_and_facts(
+    place: EmulatorContext, cluster: EmulatedCluster
+) -> None:
     script = "echo $HOME; command -v python3 sudo; python3 -c 'import pyspark, numpy, boto3'"
     done = run(place, cluster, "bash", "-c", script)
     root = place.node(cluster, cluster.nodes[0])
@@ -104,7 +108,7 @@ def test_a_node_has_its_own_home_python_and_facts(place: Place, cluster: Cluster
 
 
 def test_a_node_s_environment_holds_no_secret(
-    place: Place, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+    place: EmulatorContext, cluster: EmulatedCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "mine")
     monkeypatch.setenv("MY_TOKEN", "mine")
@@ -128,7 +132,7 @@ def test_a_node_s_environment_holds_no_secret(
     ],
 )
 def test_programs_of_emr_s_image(
-    place: Place, cluster: Cluster, command: list[str], code: int, said: str
+    place: EmulatorContext, cluster: EmulatedCluster, command: list[str], code: int, said: str
 ) -> None:
     done = run(place, cluster, *command)
     assert done.returncode == code
@@ -136,7 +140,7 @@ def test_programs_of_emr_s_image(
 
 
 def test_the_lecture_s_line_installs_for_the_node_alone(
-    place: Place, cluster: Cluster, tmp_path: Path
+    place: EmulatorContext, cluster: EmulatedCluster, tmp_path: Path
 ) -> None:
     wheelhouse = tmp_path / "own"
     wheelhouse.mkdir()
@@ -151,11 +155,11 @@ def test_the_lecture_s_line_installs_for_the_node_alone(
 
 
 def test_bootstrap_actions_run_in_order_on_every_node(
-    life: LocalLife, place: Place, cluster: Cluster, mocked: Target
+    runtime: LocalRuntime, place: EmulatorContext, cluster: EmulatedCluster, mocked: Target
 ) -> None:
     first = "#!/bin/bash\necho $1 | tee $HOME/first; echo oops >&2"
     second = "#!/usr/bin/env python3\nimport os; print(open(os.environ['HOME'] + '/first').read())"
-    boot(life, cluster, mocked, (first, ["ä b"]), (second, []))
+    boot(runtime, cluster, mocked, (first, ["ä b"]), (second, []))
     for one in cluster.nodes:
         assert log(mocked, cluster, one, 1, "stdout") == "ä b\n"
         assert log(mocked, cluster, one, 1, "stderr") == "oops\n"
@@ -164,43 +168,45 @@ def test_bootstrap_actions_run_in_order_on_every_node(
 
 
 def test_a_failing_action_names_its_node_and_leaves_its_log(
-    life: LocalLife, cluster: Cluster, mocked: Target
+    runtime: LocalRuntime, cluster: EmulatedCluster, mocked: Target
 ) -> None:
     script = "cd /; echo broken >&2; exit 7"
     with pytest.raises(BootstrapFailedError) as caught:
-        boot(life, cluster, mocked, ("exit 0", []), (script, []))
+        boot(runtime, cluster, mocked, ("exit 0", []), (script, []))
     assert (caught.value.node, caught.value.number) == (cluster.nodes[0], 2)
     assert caught.value.exit_code == 7
     assert log(mocked, cluster, cluster.nodes[0], 2, "stderr") == "broken\n"
 
 
-def test_a_script_that_is_not_there(life: LocalLife, cluster: Cluster, mocked: Target) -> None:
+def test_a_script_that_is_not_there(
+    runtime: LocalRuntime, cluster: EmulatedCluster, mocked: Target
+) -> None:
     with pytest.raises(BootstrapFailedError, match="could not download s3://pets-code/none"):
-        boot(life, cluster, mocked, ("s3://pets-code/none", []))
+        boot(runtime, cluster, mocked, ("s3://pets-code/none", []))
 
 
 def test_run_if_runs_where_its_condition_holds(
-    life: LocalLife, cluster: Cluster, mocked: Target
+    runtime: LocalRuntime, cluster: EmulatedCluster, mocked: Target
 ) -> None:
     run_if = "s3://us-east-1.elasticmapreduce/bootstrap-actions/run-if"
-    boot(life, cluster, mocked, (run_if, ["instance.isMaster=true", "echo", "the primary"]))
+    boot(runtime, cluster, mocked, (run_if, ["instance.isMaster=true", "echo", "the primary"]))
     primary, worker = cluster.nodes
     assert log(mocked, cluster, primary, 1, "stdout") == "the primary\n"
     assert log(mocked, cluster, worker, 1, "stdout") == ""
 
 
 def test_what_an_action_leaves_running_is_killed(
-    life: LocalLife, place: Place, cluster: Cluster, mocked: Target
+    runtime: LocalRuntime, place: EmulatorContext, cluster: EmulatedCluster, mocked: Target
 ) -> None:
-    boot(life, cluster, mocked, ("setsid nohup sleep 300 >/dev/null 2>&1 & sleep 0.1", []))
+    boot(runtime, cluster, mocked, ("setsid nohup sleep 300 >/dev/null 2>&1 & sleep 0.1", []))
     assert processes.marked(processes.EMULATOR_MARK, place.emulator_id) == []
 
 
 def test_an_ended_cluster_leaves_no_bulk(
-    life: LocalLife, place: Place, cluster: Cluster, mocked: Target
+    runtime: LocalRuntime, place: EmulatorContext, cluster: EmulatedCluster, mocked: Target
 ) -> None:
-    boot(life, cluster, mocked)
-    life.stop(cluster)
+    boot(runtime, cluster, mocked)
+    runtime.stop(cluster)
     left: Any = [path.name for path in place.node(cluster, cluster.nodes[0]).iterdir()]
     assert not {"venv", "home", "tmp"} & set(left)
     assert "mnt" in left

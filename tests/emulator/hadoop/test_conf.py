@@ -12,25 +12,28 @@ from typing import Any
 
 import pytest
 
-from emrctl.emulator.cluster import logs, steps
-from emrctl.emulator.cluster.model import Cluster, Group, Node, Step
-from emrctl.emulator.hadoop import hadoop_conf, spark_conf, web_auth, yarn
-from emrctl.emulator.hadoop import jars as hadoop_jars
-from emrctl.emulator.hadoop.jars import Hadoop
+from emrctl.emulator.cluster import s3_logs, step_runner
+from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode, EmulatedStep, InstanceGroup
+from emrctl.emulator.hadoop import auth, hadoop_conf, hadoop_jars, spark_conf, yarn
+from emrctl.emulator.hadoop.hadoop_jars import HadoopJars
 from emrctl.emulator.server import consent
 from emrctl.emulator.server.differences import DIFFERENCES
 from emrctl.errors import EmrctlError
 
-PORTS = hadoop_conf.Ports(client=1, scheduler=2, tracker=3, admin=4, web=5)
+PORTS = hadoop_conf.YarnPorts(client=1, scheduler=2, tracker=3, admin=4, web=5)
 
 
-def cluster(*configurations: dict[str, Any], kind: str = "m5.xlarge", workers: int = 2) -> Cluster:
+def cluster(
+    *configurations: dict[str, Any], kind: str = "m5.xlarge", workers: int = 2
+) -> EmulatedCluster:
     asked = {"Name": "pets", "Instances": {}, "Configurations": list(configurations)}
-    found = Cluster(request=asked, region="eu-west-1", account="123456789012")
+    found = EmulatedCluster(request=asked, region="eu-west-1", account="123456789012")
     for role, number in (("MASTER", 1), ("CORE", workers)):
-        group = Group(role=role, instance_type=kind, count=number, request={})
+        group = InstanceGroup(role=role, instance_type=kind, count=number, request={})
         names: Any = {"public_dns": "p", "public_ip": "1", "private_dns": "q", "private_ip": "2"}
-        found.nodes += [Node(group=group, ec2_id=f"i-{role}{n}", **names) for n in range(number)]
+        found.nodes += [
+            EmulatedNode(group=group, ec2_id=f"i-{role}{n}", **names) for n in range(number)
+        ]
     return found
 
 
@@ -39,8 +42,8 @@ def classified(name: str, **properties: str) -> dict[str, Any]:
     return {"Classification": name, "Properties": dotted}
 
 
-def spark(tmp_path: Path, one: Cluster) -> dict[str, str]:
-    return spark_conf.defaults(one, tmp_path, Hadoop(tmp_path))
+def spark(tmp_path: Path, one: EmulatedCluster) -> dict[str, str]:
+    return spark_conf.defaults(one, tmp_path, HadoopJars(tmp_path))
 
 
 def test_spark_s_defaults_are_emr_s(tmp_path: Path) -> None:
@@ -108,7 +111,7 @@ def test_yarn_is_as_big_as_emr_makes_it_and_closed(tmp_path: Path) -> None:
 
 def test_the_secret_name_is_in_the_daemons_files_only(tmp_path: Path) -> None:
     one = cluster()
-    secrets = hadoop_conf.Secrets(signing=tmp_path / "signing", name="kabc@def")
+    secrets = hadoop_conf.YarnCredentials(signing=tmp_path / "signing", name="kabc@def")
     client = hadoop_conf.core_site(one, "http://127.0.0.1:9", tmp_path)
     daemon = hadoop_conf.daemon_core_site(client, secrets)
     assert not any("kabc" in value for value in client.values())
@@ -124,7 +127,7 @@ def test_the_secret_name_is_in_the_daemons_files_only(tmp_path: Path) -> None:
 def test_the_door_s_cookie_is_signed_as_hadoop_signs(tmp_path: Path) -> None:
     secret = tmp_path / "signing"
     secret.write_text("shh")
-    value = web_auth.cookie(secret).removeprefix('hadoop.auth="').removesuffix('"')
+    value = auth.cookie(secret).removeprefix('hadoop.auth="').removesuffix('"')
     text, _, signature = value.rpartition("&s=")
     assert text.startswith("u=viewer&p=viewer&t=ldap&e=")
     mac = hmac.new(b"shh", text.encode(), hashlib.sha256).digest()
@@ -147,7 +150,7 @@ def test_a_mirror_and_a_proxy_are_used(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_a_jar_that_is_another_is_refused(tmp_path: Path) -> None:
-    jar = hadoop_jars.Jar("yarn", "org", "thing", "1", "0" * 64)
+    jar = hadoop_jars.LockedJar("yarn", "org", "thing", "1", "0" * 64)
     with pytest.raises(EmrctlError, match=r"thing-1\.jar is missing") as caught:
         hadoop_jars._check([jar], tmp_path)
     assert hadoop_jars.MIRROR_VARIABLE in caught.value.hint
@@ -180,24 +183,24 @@ def test_java_trusts_what_this_machine_trusts(tmp_path: Path) -> None:
     assert found.additional_certs
 
 
-def step(jar: str, *args: str) -> Step:
-    return Step(name="a", action="CONTINUE", jar={"Jar": jar, "Args": list(args)})
+def step(jar: str, *args: str) -> EmulatedStep:
+    return EmulatedStep(name="a", action="CONTINUE", jar={"Jar": jar, "Args": list(args)})
 
 
 def test_commands_are_what_emr_would_run(tmp_path: Path) -> None:
     path = "/usr/bin:/bin"
-    runs = steps.command(step("command-runner.jar", "bash", "-c", "a; b"), tmp_path, path)
+    runs = step_runner.command(step("command-runner.jar", "bash", "-c", "a; b"), tmp_path, path)
     assert runs is not None
     assert runs[0].endswith("/bash")
     assert runs[1:] == ["-c", "a; b"]
-    assert steps.command(step("command-runner.jar", "nonesuch"), tmp_path, path) is None
-    assert steps.command(step("command-runner.jar"), tmp_path, path) is None
+    assert step_runner.command(step("command-runner.jar", "nonesuch"), tmp_path, path) is None
+    assert step_runner.command(step("command-runner.jar"), tmp_path, path) is None
     script = tmp_path / "script.sh"
     script.write_text("echo hi")
     uri = "s3://us-east-1.elasticmapreduce/libs/script-runner/script-runner.jar"
     work = tmp_path / "work"
     work.mkdir()
-    found = steps.command(step(uri, str(script), "x"), work, path)
+    found = step_runner.command(step(uri, str(script), "x"), work, path)
     assert found == ["bash", str(work / "script.sh"), "x"]
 
 
@@ -215,13 +218,13 @@ def test_commands_are_what_emr_would_run(tmp_path: Path) -> None:
     ],
 )
 def test_a_failure_s_cause_is_found(text: str, said: str) -> None:
-    assert said in logs.explain(text)
-    assert "later" not in logs.explain(text)
+    assert said in s3_logs.explain(text)
+    assert "later" not in s3_logs.explain(text)
 
 
 def test_applications_are_found_in_what_a_step_says() -> None:
     text = b"Submitted application application_12_0001\napplication_12_0001 application_12_0002"
-    assert steps.applications(text) == ["application_12_0001", "application_12_0002"]
+    assert step_runner.applications(text) == ["application_12_0001", "application_12_0002"]
 
 
 def test_consent_is_remembered() -> None:

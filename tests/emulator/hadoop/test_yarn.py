@@ -239,7 +239,7 @@ def test_a_cluster_grows_shrinks_and_leaves_nothing(
         ReleaseLabel="emr-7.5.0",
         LogUri="s3://yarn-other/",
         BootstrapActions=[{"Name": "boot", "ScriptBootstrapAction": script}],
-        Instances={"InstanceGroups": groups, "KeepJobFlowAliveWhenNoSteps": True},
+        InstanceManager={"InstanceGroups": groups, "KeepJobFlowAliveWhenNoSteps": True},
     )["JobFlowId"]
 
     def state_of() -> str:

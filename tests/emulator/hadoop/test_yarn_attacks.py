@@ -16,7 +16,7 @@ import psutil
 import pytest
 import requests
 
-from emrctl.emulator.hadoop import jars
+from emrctl.emulator.hadoop import hadoop_jars
 from emrctl.emulator.server import control, processes, state
 
 pytestmark = pytest.mark.yarn
@@ -103,7 +103,11 @@ def test_nobody_submits_over_rpc_by_any_name_that_can_be_seen(
     (tmp_path / "core-site.xml").write_text("<configuration/>")
     (tmp_path / "yarn-site.xml").write_bytes((folder / "conf/yarn-site.xml").read_bytes())
     argv = [
-        *(str(jars.java_home() / "bin/java"), "-cp", f"{tmp_path}:{jars.spark_home()}/jars/*"),
+        *(
+            str(hadoop_jars.java_home() / "bin/java"),
+            "-cp",
+            f"{tmp_path}:{hadoop_jars.spark_home()}/jars/*",
+        ),
         *("org.apache.hadoop.yarn.client.cli.ApplicationCLI", "application", "-list"),
     ]
     environment = {"HADOOP_USER_NAME": user, "PATH": os.environ["PATH"]}

@@ -48,7 +48,7 @@ def run(emr: Any, *groups: dict[str, Any], **more: Any) -> str:
         Name="ends",
         ReleaseLabel="emr-7.5.0",
         LogUri="s3://ends-logs/",
-        Instances={"InstanceGroups": [PRIMARY, *groups], "KeepJobFlowAliveWhenNoSteps": True},
+        InstanceManager={"InstanceGroups": [PRIMARY, *groups], "KeepJobFlowAliveWhenNoSteps": True},
         **more,
     )
     return str(found["JobFlowId"])

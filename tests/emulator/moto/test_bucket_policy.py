@@ -11,7 +11,7 @@ ACCOUNT = "123456789012"
 
 
 def verdict(*statements: dict[str, Any], action: str = "s3:GetObject", **headers: str) -> str:
-    request = bucket_policy.Request(
+    request = bucket_policy.PolicyRequest(
         action=action,
         resource="arn:aws:s3:::pets/code/main.py",
         account=ACCOUNT,

@@ -10,10 +10,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from emrctl.aws.target import Target
-from tests.emulator.fake import FakeLife
+from tests.emulator.fake_runtime import FakeRuntime
 
 
-def test_a_new_bucket_is_as_aws_makes_it(mocked: Target, life: FakeLife) -> None:
+def test_a_new_bucket_is_as_aws_makes_it(mocked: Target, runtime: FakeRuntime) -> None:
     s3 = mocked.client("s3")
     tags = [{"Key": "team", "Value": "cats & dogs"}, {"Key": "empty", "Value": ""}]
     s3.create_bucket(Bucket="pets", CreateBucketConfiguration={"Tags": tags})
@@ -25,7 +25,7 @@ def test_a_new_bucket_is_as_aws_makes_it(mocked: Target, life: FakeLife) -> None
 
 
 def test_a_policy_that_demands_tls_does_not_lock_everybody_out(
-    mocked: Target, life: FakeLife
+    mocked: Target, runtime: FakeRuntime
 ) -> None:
     s3 = mocked.client("s3")
     s3.create_bucket(Bucket="pets")
@@ -46,7 +46,7 @@ def test_a_policy_that_demands_tls_does_not_lock_everybody_out(
         s3.get_object(Bucket="pets", Key="a")
 
 
-def test_lists_are_those_of_a_bucket_looked_at_whole(mocked: Target, life: FakeLife) -> None:
+def test_lists_are_those_of_a_bucket_looked_at_whole(mocked: Target, runtime: FakeRuntime) -> None:
     s3 = mocked.client("s3")
     s3.create_bucket(Bucket="pets")
     for key in ("a", "runs/1/x", "runs/1/y", "runs/2/x", "runs/gone", "runs.txt"):
@@ -72,7 +72,7 @@ def test_lists_are_those_of_a_bucket_looked_at_whole(mocked: Target, life: FakeL
     assert len(listed()) == 5
 
 
-def test_tags_are_not_written_while_others_read_them(mocked: Target, life: FakeLife) -> None:
+def test_tags_are_not_written_while_others_read_them(mocked: Target, runtime: FakeRuntime) -> None:
     from moto.ec2.models import ec2_backends
 
     reading = threading.Event()
@@ -95,7 +95,7 @@ def test_tags_are_not_written_while_others_read_them(mocked: Target, life: FakeL
     assert tags == {"a", "b"}
 
 
-def test_managed_policies_can_be_attached(mocked: Target, life: FakeLife) -> None:
+def test_managed_policies_can_be_attached(mocked: Target, runtime: FakeRuntime) -> None:
     iam = mocked.client("iam")
     iam.create_role(RoleName="emr", AssumeRolePolicyDocument="{}")
     arn = "arn:aws:iam::aws:policy/service-role/AmazonEMRServicePolicy_v2"
@@ -109,6 +109,6 @@ def test_moto_is_as_it_came_afterwards() -> None:
     from emrctl.emulator.api import dispatch
 
     before = (moto.backends.list_of_moto_modules, ElasticMapReduceResponse._dispatch)
-    with dispatch.install(FakeLife()):
+    with dispatch.install(FakeRuntime()):
         assert moto.backends.list_of_moto_modules is not before[0]
     assert (moto.backends.list_of_moto_modules, ElasticMapReduceResponse._dispatch) == before

@@ -55,7 +55,7 @@ def test_nothing_outlives_the_emulator(
 def test_a_warden_sleeps_until_its_emulator_ends(tmp_path: Path) -> None:
     environment = {"PATH": os.environ["PATH"], processes.EMULATOR_MARK: "test-warden"}
     files = {"stdout": tmp_path / "out", "stderr": tmp_path / "err"}
-    program = processes.Program(argv=["sleep", "300"], cwd=tmp_path, env=environment, **files)
+    program = processes.ProcessSpec(argv=["sleep", "300"], cwd=tmp_path, env=environment, **files)
     watched = processes.start(program)
     with reaper.watching(tmp_path, "test-warden") as watching:
         assert watched.poll() is watching.poll() is None

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from emrctl.emulator.server import web
-from emrctl.emulator.server.web import Answer, Pages
+from emrctl.emulator.server.web import PageResponse, Pages
 
 TOKEN = "t0ken"
 
@@ -44,7 +44,7 @@ def get(path: str, method: str = "GET", **headers: str) -> tuple[str, dict[str, 
         **headers,
     }
     seen: list[Any] = []
-    application = Pages(inner=inner, doors=Doors(), token=TOKEN, port=5555)
+    application = Pages(inner=inner, web_servers=Doors(), token=TOKEN, port=5555)
     body = application(environ, lambda *answer: seen.append(answer))
     status, answered = seen[0]
     return status, dict(answered), b"".join(body)
@@ -80,9 +80,9 @@ def test_unknown_pages_and_clusters_are_not_found() -> None:
 def test_a_cluster_s_page_is_asked_with_its_cookie(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, str | None]] = []
 
-    def fetch(url: str, cookie: str | None) -> Answer:
+    def fetch(url: str, cookie: str | None) -> PageResponse:
         asked.append((url, cookie))
-        return Answer("200 OK", {}, b"nodes")
+        return PageResponse("200 OK", {}, b"nodes")
 
     monkeypatch.setattr(web, "fetch", fetch)
     path = "/emrctl/clusters/j-1/yarn/ws/v1/cluster/apps?states=RUNNING"

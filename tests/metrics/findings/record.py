@@ -19,7 +19,7 @@ from pathlib import Path
 
 import zstandard
 
-from emrctl.emulator.hadoop import jars
+from emrctl.emulator.hadoop import hadoop_jars
 
 HERE = Path(__file__).resolve().parent
 JOBS, LOGS = HERE / "jobs", HERE / "logs"
@@ -150,7 +150,7 @@ def run(kind: str, variant: str, folder: Path) -> Path:
     with _hosts(folder, conf):
         flags = [item for key, value in conf.items() for item in ("--conf", f"{key}={value}")]
         done = subprocess.run(
-            [str(jars.spark_home() / "bin" / "spark-submit"), *flags, *job],
+            [str(hadoop_jars.spark_home() / "bin" / "spark-submit"), *flags, *job],
             cwd=folder,
             env=_environment("127.0.0.1"),
             capture_output=True,
@@ -167,8 +167,8 @@ def run(kind: str, variant: str, folder: Path) -> Path:
 def _environment(host: str) -> dict[str, str]:
     return {
         **os.environ,
-        "SPARK_HOME": str(jars.spark_home()),
-        "JAVA_HOME": str(jars.java_home()),
+        "SPARK_HOME": str(hadoop_jars.spark_home()),
+        "JAVA_HOME": str(hadoop_jars.java_home()),
         "SPARK_LOCAL_IP": host,
         "PYTHONHASHSEED": "0",
     }
@@ -195,7 +195,7 @@ def _hosts(folder: Path, conf: dict[str, str]) -> Iterator[None]:
 @contextmanager
 def _daemon(folder: Path, host: str, words: tuple[str, ...]) -> Iterator[None]:
     folder.mkdir(parents=True)
-    start = [str(jars.spark_home() / "bin" / "spark-class"), *words]
+    start = [str(hadoop_jars.spark_home() / "bin" / "spark-class"), *words]
     process = subprocess.Popen(
         [*start, "--host", host, "--webui-port", "0"],
         cwd=folder,

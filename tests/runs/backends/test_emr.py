@@ -25,7 +25,7 @@ from emrctl.runs.store import Run
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import JobSpec, ProjectSpec
 from emrctl.spec.config import Config
-from tests.emulator.fake import FakeLife
+from tests.emulator.fake_runtime import FakeRuntime
 from tests.runs.backends.troubles import RATE_EXCEEDED, refusing, share
 
 
@@ -63,14 +63,14 @@ def _watch(_run: Run, _progress: Progress) -> None:
 
 
 def test_waiting_survives_an_account_where_three_of_ten_calls_are_throttled(
-    desk: Desk, life: FakeLife, hasty: None
+    desk: Desk, runtime: FakeRuntime, hasty: None
 ) -> None:
     with refusing(share(0.3)) as wire:
         found = [lifecycle.submit(desk, lifecycle.Order(job="mine")) for _ in range(3)]
         found = [lifecycle.wait(desk, run, _watch, timeout_s=120) for run in found]
     assert [run.state for run in found] == ["COMPLETED"] * 3
     assert wire.refused.total() >= 0.15 * wire.asked.total() > 0
-    assert len(life.seen) == 3  # a throttled submission was not made twice
+    assert len(runtime.seen) == 3  # a throttled submission was not made twice
 
 
 def test_waiting_survives_calls_that_stay_throttled_after_all_of_botocores_tries(
@@ -97,38 +97,38 @@ def test_silence_without_end_is_told_with_how_to_go_on(
     assert f"emrctl wait {run.id}" in caught.value.hint
 
 
-def test_many_runs_of_one_cluster_cost_one_listing(desk: Desk, life: FakeLife) -> None:
-    life.pause = True
+def test_many_runs_of_one_cluster_cost_one_listing(desk: Desk, runtime: FakeRuntime) -> None:
+    runtime.pause = True
     made = [lifecycle.submit(desk, lifecycle.Order(job="mine")) for _ in range(12)]
     with refusing(lambda _operation: None) as wire:
         found = lifecycle.refresh_all(desk)
     assert [run.id for run in found] == sorted(run.id for run in made)
     assert wire.asked == {"ListSteps": 1, "DescribeCluster": 1}
-    life.pause = False
+    runtime.pause = False
 
 
 def test_runs_stay_as_they_are_where_the_cluster_cannot_be_asked(
-    desk: Desk, life: FakeLife, hasty: None
+    desk: Desk, runtime: FakeRuntime, hasty: None
 ) -> None:
-    life.pause = True
+    runtime.pause = True
     run = lifecycle.submit(desk, lifecycle.Order(job="mine"))
     with refusing(lambda _operation: RATE_EXCEEDED):
         [found] = lifecycle.refresh_all(desk)
     assert found == desk.store.load(run.id)
     assert not found.finished
-    life.pause = False
+    runtime.pause = False
 
 
-def test_runs_of_a_cluster_that_nobody_knows_are_lost(desk: Desk, life: FakeLife) -> None:
-    life.pause = True
+def test_runs_of_a_cluster_that_nobody_knows_are_lost(desk: Desk, runtime: FakeRuntime) -> None:
+    runtime.pause = True
     run = lifecycle.submit(desk, lifecycle.Order(job="mine"))
     desk.store.save(replace(run, cluster=replace(run.cluster, id="j-NOSUCH")))
     [found] = lifecycle.refresh_all(desk)
     assert found.state == "LOST"
-    life.pause = False
+    runtime.pause = False
 
 
-def test_steps_of_more_than_one_page_are_found(backend: EmrBackend, life: FakeLife) -> None:
+def test_steps_of_more_than_one_page_are_found(backend: EmrBackend, runtime: FakeRuntime) -> None:
     made = [backend.submit(StepSpec(name=f"s{n}", arguments=("true",))) for n in range(60)]
     found = backend.steps([made[0], made[-1], "s-NOSUCH"])
     assert set(found) == {made[0], made[-1]}
@@ -149,8 +149,8 @@ def test_a_step_that_a_dead_cluster_never_ended_is_interrupted_with_the_clusters
     assert _interrupted(replace(step, state="FAILED"), status).state == "FAILED"
 
 
-def test_an_interrupted_step_ends_the_wait(desk: Desk, life: FakeLife) -> None:
-    life.pause = True
+def test_an_interrupted_step_ends_the_wait(desk: Desk, runtime: FakeRuntime) -> None:
+    runtime.pause = True
     run = lifecycle.submit(desk, lifecycle.Order(job="mine"))
     desk.target.client("emr").terminate_job_flows(JobFlowIds=[run.cluster.id])
     found = lifecycle.wait(desk, run, _watch, timeout_s=20)

@@ -8,8 +8,8 @@ import shlex
 import time
 from dataclasses import dataclass
 
-from emrctl.emulator.cluster.model import Cluster, Step
-from emrctl.emulator.cluster.runtime import Outcome
+from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedStep
+from emrctl.emulator.cluster.runtime import StepResult
 from emrctl.emulator.server import s3
 
 _EXCERPT = 2000
@@ -26,13 +26,13 @@ class StepLogs:
     controller: bytes = b""
 
 
-def put(cluster: Cluster, name: str, content: bytes) -> bool:
+def put(cluster: EmulatedCluster, name: str, content: bytes) -> bool:
     """The log lies under the cluster's log URI; False where it has none."""
     root = cluster.log_uri
     return root is not None and s3.put_log(root + name, content)
 
 
-def step(cluster: Cluster, one: Step, texts: StepLogs) -> Outcome:
+def step(cluster: EmulatedCluster, one: EmulatedStep, texts: StepLogs) -> StepResult:
     """The step's three logs lie on S3; what EMR makes of its end."""
     controller = texts.controller + _conclusion(one, texts.exit_code).encode()
     folder = f"steps/{one.id}"
@@ -40,11 +40,11 @@ def step(cluster: Cluster, one: Step, texts: StepLogs) -> Outcome:
     put(cluster, f"{folder}/stdout", texts.stdout)
     kept = put(cluster, f"{folder}/stderr", texts.stderr)
     if texts.exit_code == 0:
-        return Outcome(exit_code=0)
+        return StepResult(exit_code=0)
     # In client mode, spark-submit sends all that Python prints to its standard output.
     text = texts.stderr if _TRACE in texts.stderr or _TRACE not in texts.stdout else texts.stdout
     message = explain(text.decode(errors="replace"))
-    return Outcome(
+    return StepResult(
         exit_code=texts.exit_code,
         reason=_reason(message),
         message=message,
@@ -52,7 +52,7 @@ def step(cluster: Cluster, one: Step, texts: StepLogs) -> Outcome:
     )
 
 
-def controller_head(one: Step, argv: list[str], folder: str) -> bytes:
+def controller_head(one: EmulatedStep, argv: list[str], folder: str) -> bytes:
     """What the controller logs when it starts a step."""
     lines = [
         f"INFO Ensure step {one.id} jar file {one.jar['Jar']}",
@@ -66,7 +66,7 @@ def controller_head(one: Step, argv: list[str], folder: str) -> bytes:
     return "".join(f"{stamp()} {line}\n" for line in lines).encode()
 
 
-def _conclusion(one: Step, exit_code: int) -> str:
+def _conclusion(one: EmulatedStep, exit_code: int) -> str:
     seconds = int(time.time() - (one.times.ready or time.time()))
     verb = "succeeded" if exit_code == 0 else "failed"
     lines = [

@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from emrctl.emulator.cluster import model
-from emrctl.emulator.cluster.model import Cluster, Ending, Node, Step
-from emrctl.emulator.cluster.runtime import BootstrapFailedError, Life, Outcome
+from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode, EmulatedStep, Termination
+from emrctl.emulator.cluster.runtime import BootstrapFailedError, ClusterRuntime, StepResult
 
 _log = logging.getLogger(__name__)
 
@@ -23,15 +23,18 @@ _READY_AGAIN = "Cluster ready after last step completed. (local)"
 _STEP_RUNS = "Running step (local)"
 
 
-class Keeper:
+class ClusterController:
     """Keeps one cluster, from STARTING until it has ended."""
 
     def __init__(
-        self, cluster: Cluster, life: Life, release: Callable[[Sequence[Node]], None]
+        self,
+        cluster: EmulatedCluster,
+        runtime: ClusterRuntime,
+        release: Callable[[Sequence[EmulatedNode]], None],
     ) -> None:
         """`release` gives the EC2 records of nodes back."""
         self.cluster = cluster
-        self.life = life
+        self.runtime = runtime
         self.release = release
         self.running: list[threading.Thread] = []
         self.leaving = threading.Event()
@@ -41,7 +44,7 @@ class Keeper:
         """The cluster's life has begun."""
         self.thread.start()
 
-    def terminate(self, ending: Ending) -> None:
+    def terminate(self, ending: Termination) -> None:
         """The cluster is TERMINATING, and what runs for it is being ended."""
         self.cluster.end(ending)
         threading.Thread(target=self._halt, daemon=True).start()
@@ -49,10 +52,10 @@ class Keeper:
     def _halt(self) -> None:
         """What runs is ended, and what starts at this very moment as well."""
         while not self.leaving.is_set():
-            self.life.halt(self.cluster)
+            self.runtime.halt(self.cluster)
             self.leaving.wait(0.5)
 
-    def cancel(self, step: Step, *, kill: bool) -> None:
+    def cancel(self, step: EmulatedStep, *, kill: bool) -> None:
         """A pending step is CANCELLED, a running one CANCEL_PENDING and told to end."""
         with self.cluster.changed:
             step.cancelled = True
@@ -63,14 +66,14 @@ class Keeper:
             step.state = model.CANCEL_PENDING
         arguments = {"kill": kill}
         threading.Thread(
-            target=self.life.cancel, args=(self.cluster, step), kwargs=arguments, daemon=True
+            target=self.runtime.cancel, args=(self.cluster, step), kwargs=arguments, daemon=True
         ).start()
 
-    def grow(self, nodes: Sequence[Node]) -> None:
+    def grow(self, nodes: Sequence[EmulatedNode]) -> None:
         """In a while the new nodes have booted and work for the cluster."""
         threading.Thread(target=self._grow, args=(nodes,), daemon=True).start()
 
-    def shrink(self, nodes: Sequence[Node]) -> None:
+    def shrink(self, nodes: Sequence[EmulatedNode]) -> None:
         """In a while the nodes are terminated."""
         threading.Thread(target=self._shrink, args=(nodes,), daemon=True).start()
 
@@ -85,7 +88,7 @@ class Keeper:
         except Exception as error:  # noqa: BLE001
             _log.exception("cluster %s", self.cluster.id)
             self.cluster.end(
-                Ending(
+                Termination(
                     code="INTERNAL_ERROR",
                     message=f"{error} (local)",
                     state=model.TERMINATED_WITH_ERRORS,
@@ -97,9 +100,9 @@ class Keeper:
         cluster = self.cluster
         self._enter(model.BOOTSTRAPPING, "Running bootstrap actions (local)")
         self._mark(cluster.nodes, "BOOTSTRAPPING")
-        self.life.boot(cluster, cluster.nodes)
+        self.runtime.boot(cluster, cluster.nodes)
         if cluster.ending is None:
-            self.life.start(cluster)
+            self.runtime.start(cluster)
         self._mark(cluster.nodes, model.RUNNING)
         with cluster.changed:
             cluster.times.ready = time.time()
@@ -112,7 +115,7 @@ class Keeper:
                 self.cluster.state, self.cluster.message = state, message
             self.cluster.changed.notify_all()
 
-    def _mark(self, nodes: Sequence[Node], state: str) -> None:
+    def _mark(self, nodes: Sequence[EmulatedNode], state: str) -> None:
         with self.cluster.changed:
             for node in nodes:
                 if node.alive:
@@ -158,7 +161,7 @@ class Keeper:
             message = _READY_AGAIN if cluster.steps else _READY
             self._enter_once(model.WAITING, " ".join([message, *cluster.warnings]))
         else:
-            cluster.end(Ending(code="ALL_STEPS_COMPLETED", message="Steps completed (local)"))
+            cluster.end(Termination(code="ALL_STEPS_COMPLETED", message="Steps completed (local)"))
 
     def _enter_once(self, state: str, message: str) -> None:
         if self.cluster.state != state:
@@ -169,7 +172,7 @@ class Keeper:
         left = self._patience()
         if cluster.idle_since is not None and left is not None and left <= 0:
             cluster.end(
-                Ending(
+                Termination(
                     code="USER_REQUEST",
                     message="Terminated by auto-termination: it was idle too long (local)",
                 )
@@ -185,17 +188,17 @@ class Keeper:
 
     # -- a step's thread
 
-    def _run(self, step: Step) -> None:
+    def _run(self, step: EmulatedStep) -> None:
         try:
-            outcome = self.life.run(self.cluster, step)
+            outcome = self.runtime.run(self.cluster, step)
         except Exception as error:  # noqa: BLE001
             _log.exception("step %s of %s", step.id, self.cluster.id)
-            outcome = Outcome(exit_code=1, reason="Unknown Error.", message=str(error))
+            outcome = StepResult(exit_code=1, reason="Unknown Error.", message=str(error))
         with self.cluster.changed:
             self._conclude(step, outcome)
             self.cluster.changed.notify_all()
 
-    def _conclude(self, step: Step, outcome: Outcome) -> None:
+    def _conclude(self, step: EmulatedStep, outcome: StepResult) -> None:
         if step.cancelled and outcome.exit_code != 0:
             _finish(step, model.CANCELLED, "Cancelled by user")
         elif self.cluster.ending is not None and outcome.exit_code != 0:
@@ -212,14 +215,14 @@ class Keeper:
             step.failure = {key: value for key, value in parts.items() if value}
             self._act_on_failure(step)
 
-    def _act_on_failure(self, step: Step) -> None:
+    def _act_on_failure(self, step: EmulatedStep) -> None:
         cluster = self.cluster
         if cluster.concurrency > 1 or step.action == "CONTINUE":
             return
         if step.action in ("TERMINATE_CLUSTER", "TERMINATE_JOB_FLOW") and not cluster.protected:
             message = f"Shut down as step failed: {step.id} (local)"
             state = model.TERMINATED_WITH_ERRORS
-            cluster.end(Ending(code="STEP_FAILURE", message=message, state=state))
+            cluster.end(Termination(code="STEP_FAILURE", message=message, state=state))
             return
         for other in cluster.steps:
             if other.state == model.PENDING:
@@ -227,11 +230,11 @@ class Keeper:
 
     # -- resizing
 
-    def _grow(self, nodes: Sequence[Node]) -> None:
+    def _grow(self, nodes: Sequence[EmulatedNode]) -> None:
         try:
             self._mark(nodes, "BOOTSTRAPPING")
-            self.life.boot(self.cluster, nodes)
-            self.life.join(self.cluster, nodes)
+            self.runtime.boot(self.cluster, nodes)
+            self.runtime.join(self.cluster, nodes)
         except Exception as error:  # noqa: BLE001
             _log.exception("growing %s", self.cluster.id)
             with self.cluster.changed:
@@ -242,8 +245,8 @@ class Keeper:
             return
         self._mark(nodes, model.RUNNING)
 
-    def _shrink(self, nodes: Sequence[Node]) -> None:
-        self.life.leave(self.cluster, nodes)
+    def _shrink(self, nodes: Sequence[EmulatedNode]) -> None:
+        self.runtime.leave(self.cluster, nodes)
         self.release(nodes)
         with self.cluster.changed:
             for node in nodes:
@@ -260,11 +263,11 @@ class Keeper:
                 if step.state == model.PENDING:
                     _finish(step, model.CANCELLED, "The cluster ended before the step ran")
         self.leaving.set()
-        self.life.halt(cluster)
+        self.runtime.halt(cluster)
         for thread in self.running:
             thread.join(timeout=30)
         try:
-            self.life.stop(cluster)
+            self.runtime.stop(cluster)
         except Exception:  # noqa: BLE001
             _log.exception("ending %s", cluster.id)
         self.release(cluster.live_nodes)
@@ -285,11 +288,11 @@ class Keeper:
             cluster.changed.notify_all()
 
 
-def _finish(step: Step, state: str, message: str) -> None:
+def _finish(step: EmulatedStep, state: str, message: str) -> None:
     step.state, step.message, step.times.ended = state, message, time.time()
 
 
-def bootstrap_ending(error: BootstrapFailedError) -> Ending:
+def bootstrap_ending(error: BootstrapFailedError) -> Termination:
     """What EMR says when a bootstrap action failed: in words, and for programs."""
     role = "master" if error.node.primary else "worker"
     what = error.error or "returned a non-zero return code"
@@ -307,7 +310,7 @@ def bootstrap_ending(error: BootstrapFailedError) -> Ending:
             {"exit-code": str(error.exit_code)},
         ],
     }
-    return Ending(
+    return Termination(
         code="BOOTSTRAP_FAILURE",
         message=f"{message} (local)",
         state=model.TERMINATED_WITH_ERRORS,

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emrctl.emulator.cluster import logs, node_folder
-from emrctl.emulator.cluster.model import Cluster, Node
-from emrctl.emulator.cluster.node_folder import Place
+from emrctl.emulator.cluster import node_folder, s3_logs
+from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode
+from emrctl.emulator.cluster.node_folder import EmulatorContext
 from emrctl.emulator.cluster.runtime import BootstrapFailedError
 from emrctl.emulator.server import processes, s3
 
@@ -23,7 +23,7 @@ _RUN_IF = re.compile(r"s3n?://([a-z0-9-]+\.)?elasticmapreduce/bootstrap-actions/
 
 
 @dataclass(frozen=True)
-class Action:
+class BootstrapAction:
     """One bootstrap action on one node; numbers begin at 1."""
 
     number: int
@@ -36,7 +36,7 @@ class UnfetchableError(Exception):
     """A script could not be had from where it was said to lie."""
 
 
-def run_all(place: Place, cluster: Cluster, node: Node) -> None:
+def run_all(place: EmulatorContext, cluster: EmulatedCluster, node: EmulatedNode) -> None:
     """Every bootstrap action has ended well on the node; else `BootstrapFailedError`."""
     for number, asked in enumerate(cluster.request.get("BootstrapActions", []), start=1):
         if cluster.ending is not None:
@@ -45,7 +45,7 @@ def run_all(place: Place, cluster: Cluster, node: Node) -> None:
         folder = place.node(cluster, node) / "mnt/var/log/bootstrap-actions" / str(number)
         folder.mkdir(parents=True, exist_ok=True)
         args = tuple(script.get("Args", []))
-        action = Action(number, script["Path"], args, folder)
+        action = BootstrapAction(number, script["Path"], args, folder)
         try:
             code = _run(place, cluster, node, action)
         except UnfetchableError as error:
@@ -58,17 +58,23 @@ def run_all(place: Place, cluster: Cluster, node: Node) -> None:
             raise BootstrapFailedError(node, number, code)
 
 
-def _run(place: Place, cluster: Cluster, node: Node, action: Action) -> int:
+def _run(
+    place: EmulatorContext, cluster: EmulatedCluster, node: EmulatedNode, action: BootstrapAction
+) -> int:
     argv = _command(action, node)
     controller = action.folder / "controller"
     if argv is None:
-        controller.write_text(f"{logs.stamp()} INFO run-if: not on this node\n", encoding="utf-8")
+        controller.write_text(
+            f"{s3_logs.stamp()} INFO run-if: not on this node\n", encoding="utf-8"
+        )
         return 0
-    controller.write_text(f"{logs.stamp()} INFO startExec '{shlex.join(argv)}'\n", encoding="utf-8")
+    controller.write_text(
+        f"{s3_logs.stamp()} INFO startExec '{shlex.join(argv)}'\n", encoding="utf-8"
+    )
     scope = f"{node.ec2_id}-bootstrap-{action.number}"
     work = place.node(cluster, node) / "tmp" / f"bootstrap-{action.number}"
     work.mkdir(exist_ok=True)
-    program = processes.Program(
+    program = processes.ProcessSpec(
         argv=argv,
         cwd=work,
         env=node_folder.environment(place, cluster, node) | {processes.SCOPE_MARK: scope},
@@ -77,11 +83,11 @@ def _run(place: Place, cluster: Cluster, node: Node, action: Action) -> int:
     )
     code = finish(program, scope, timeout_s=_TIMEOUT_S)
     with controller.open("a", encoding="utf-8") as file:
-        file.write(f"{logs.stamp()} INFO waitProcessCompletion ended with exit code {code}\n")
+        file.write(f"{s3_logs.stamp()} INFO waitProcessCompletion ended with exit code {code}\n")
     return code
 
 
-def finish(program: processes.Program, scope: str, *, timeout_s: float | None) -> int:
+def finish(program: processes.ProcessSpec, scope: str, *, timeout_s: float | None) -> int:
     """The program's exit code, once it has ended; nothing that it started is left."""
     try:
         process = processes.start(program)
@@ -100,7 +106,7 @@ def finish(program: processes.Program, scope: str, *, timeout_s: float | None) -
     return code if code >= 0 else 128 - code
 
 
-def _command(action: Action, node: Node) -> list[str] | None:
+def _command(action: BootstrapAction, node: EmulatedNode) -> list[str] | None:
     """What to run; None where `run-if` says that this is not the node for it."""
     if not _RUN_IF.fullmatch(action.path):
         return [*_script(action.path, action.folder), *action.args]
@@ -112,7 +118,7 @@ def _command(action: Action, node: Node) -> list[str] | None:
     return ["bash", "-c", command[0]] if len(command) == 1 else command
 
 
-def _holds(condition: str, node: Node) -> bool:
+def _holds(condition: str, node: EmulatedNode) -> bool:
     name, _, wanted = condition.partition("=")
     facts: dict[str, Any] = {
         "instance.isMaster": json.dumps(node.primary),
@@ -148,9 +154,11 @@ def fetch(path: str) -> bytes:
         raise UnfetchableError(path) from error
 
 
-def _upload(cluster: Cluster, node: Node, action: Action) -> None:
+def _upload(cluster: EmulatedCluster, node: EmulatedNode, action: BootstrapAction) -> None:
     for name in ("controller", "stdout", "stderr"):
         content = b""
         with contextlib.suppress(FileNotFoundError):
             content = (action.folder / name).read_bytes()
-        logs.put(cluster, f"node/{node.ec2_id}/bootstrap-actions/{action.number}/{name}", content)
+        s3_logs.put(
+            cluster, f"node/{node.ec2_id}/bootstrap-actions/{action.number}/{name}", content
+        )

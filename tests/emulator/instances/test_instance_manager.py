@@ -10,13 +10,13 @@ import pytest
 from botocore.exceptions import ClientError
 
 from emrctl.aws.target import Target
-from emrctl.emulator.cluster.node_folder import Place
-from emrctl.emulator.instances.instances import Instances
+from emrctl.emulator.cluster.node_folder import EmulatorContext
+from emrctl.emulator.instances.instance_manager import InstanceManager
 from emrctl.emulator.moto import ec2
 from emrctl.remote import host_keys
 from tests.emulator.conftest import Await
 from tests.emulator.ec2nodes import Ec2Nodes, alive, gone
-from tests.emulator.fake import FakeLife
+from tests.emulator.fake_runtime import FakeRuntime
 
 DAEMON = "setsid sleep 300 >/dev/null 2>&1 </dev/null & echo $!"
 
@@ -184,8 +184,8 @@ def test_the_emulator_tells_of_its_instances(ec2nodes: Ec2Nodes) -> None:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(
+def place(tmp_path: Path) -> EmulatorContext:
+    return EmulatorContext(
         home=tmp_path,
         emulator_id=f"test-{tmp_path.name}",
         endpoint="http://127.0.0.1:9",
@@ -194,9 +194,13 @@ def place(tmp_path: Path) -> Place:
 
 
 def test_nodes_of_emr_s_clusters_are_emr_s_to_run(
-    mocked: Target, life: FakeLife, place: Place, request_body: dict[str, Any], until: Await
+    mocked: Target,
+    runtime: FakeRuntime,
+    place: EmulatorContext,
+    request_body: dict[str, Any],
+    until: Await,
 ) -> None:
-    with ec2.install(Instances(place, 2222)) as found:
+    with ec2.install(InstanceManager(place, 2222)) as found:
         emr = mocked.client("emr")
         cluster = emr.run_job_flow(**request_body)["JobFlowId"]
         until(
@@ -208,14 +212,14 @@ def test_nodes_of_emr_s_clusters_are_emr_s_to_run(
 
 
 def test_an_instance_that_cannot_boot_ends_and_says_why(
-    mocked: Target, place: Place, monkeypatch: pytest.MonkeyPatch, until: Await
+    mocked: Target, place: EmulatorContext, monkeypatch: pytest.MonkeyPatch, until: Await
 ) -> None:
     def broken(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("emrctl.emulator.cluster.node_folder.furnish", broken)
     client = mocked.client("ec2")
-    with ec2.install(Instances(place, 2222)):
+    with ec2.install(InstanceManager(place, 2222)):
         made = client.run_instances(ImageId="ami-1", MinCount=1, MaxCount=1)["Instances"][0]
         ids = [made["InstanceId"]]
 
@@ -228,12 +232,12 @@ def test_an_instance_that_cannot_boot_ends_and_says_why(
 
 
 def test_a_machine_without_addresses_is_told_at_once(
-    mocked: Target, place: Place, monkeypatch: pytest.MonkeyPatch
+    mocked: Target, place: EmulatorContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("emrctl.ports.free", lambda *_: None)
     client = mocked.client("ec2")
     with (
-        ec2.install(Instances(place, 2222)),
+        ec2.install(InstanceManager(place, 2222)),
         pytest.raises(ClientError, match="no loopback address"),
     ):
         client.run_instances(ImageId="ami-1", MinCount=1, MaxCount=1)

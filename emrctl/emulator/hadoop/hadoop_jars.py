@@ -43,7 +43,7 @@ _FETCHERS = 4
 
 
 @dataclass(frozen=True)
-class Jar:
+class LockedJar:
     """One line of jars.lock."""
 
     set: str
@@ -59,7 +59,7 @@ class Jar:
 
 
 @dataclass(frozen=True)
-class Hadoop:
+class HadoopJars:
     """Hadoop's jars on this machine: YARN's, and S3A's for Spark."""
 
     folder: Path
@@ -80,10 +80,10 @@ def lock_file() -> Path:
     return Path(__file__).with_name("jars.lock")
 
 
-def locked_jars() -> list[Jar]:
+def locked_jars() -> list[LockedJar]:
     """What jars.lock lists."""
     lines = lock_file().read_text(encoding="utf-8").splitlines()
-    return [Jar(*line.split()) for line in lines if line and not line.startswith("#")]
+    return [LockedJar(*line.split()) for line in lines if line and not line.startswith("#")]
 
 
 @functools.cache
@@ -122,10 +122,10 @@ def spark_home() -> Path:
     return Path(found.origin).parent
 
 
-def cached() -> Hadoop | None:
+def cached() -> HadoopJars | None:
     """Hadoop's jars where the cache has them already."""
     folder = _folder()
-    return Hadoop(folder) if folder.is_dir() else None
+    return HadoopJars(folder) if folder.is_dir() else None
 
 
 def _folder() -> Path:
@@ -133,15 +133,15 @@ def _folder() -> Path:
     return places.cache() / "hadoop" / digest
 
 
-def hadoop(report: Report) -> Hadoop:
+def hadoop(report: Report) -> HadoopJars:
     """Hadoop's jars lie in the cache, each with the checksum that jars.lock has for it."""
     folder = _folder()
     if folder.is_dir():
-        return Hadoop(folder)
+        return HadoopJars(folder)
     with _one_at_a_time(folder.parent):
         if not folder.is_dir():
             _fetch_all(folder, report)
-    return Hadoop(folder)
+    return HadoopJars(folder)
 
 
 @contextlib.contextmanager
@@ -171,7 +171,7 @@ def _fetch_all(folder: Path, report: Report) -> None:
     report(f"Hadoop is in {folder} ({time.monotonic() - began:.0f} s).")
 
 
-def fetch(jars: Sequence[Jar], work: Path, report: Report) -> None:
+def fetch(jars: Sequence[LockedJar], work: Path, report: Report) -> None:
     """The jars lie in `work/jars/<set>/`, as Maven Central or the mirror sent them.
 
     Ivy asks for one after another, so that several of it run side by side.
@@ -193,7 +193,7 @@ def fetch(jars: Sequence[Jar], work: Path, report: Report) -> None:
         raise _unreachable(_first_problem(work))
 
 
-def _start_fetcher(jars: Sequence[Jar], own: Path, trust: Path) -> subprocess.Popen[bytes]:
+def _start_fetcher(jars: Sequence[LockedJar], own: Path, trust: Path) -> subprocess.Popen[bytes]:
     own.mkdir()
     (own / "settings.xml").write_text(_ivy_settings(own / "cache"), encoding="utf-8")
     (own / "ivy.xml").write_text(_ivy_module(jars), encoding="utf-8")
@@ -225,7 +225,7 @@ def _ivy_settings(cache: Path) -> str:
 </ivysettings>"""
 
 
-def _ivy_module(jars: Sequence[Jar]) -> str:
+def _ivy_module(jars: Sequence[LockedJar]) -> str:
     sets = sorted({jar.set for jar in jars})
     confs = "".join(f"<conf name={quoteattr(name)}/>" for name in sets)
     wanted = "\n".join(
@@ -251,7 +251,7 @@ def _proxy_options() -> list[str]:
     return options
 
 
-def _check(jars: Sequence[Jar], work: Path) -> None:
+def _check(jars: Sequence[LockedJar], work: Path) -> None:
     for jar in jars:
         path = work / "jars" / jar.set / jar.file
         if not path.is_file():

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from emrctl.aws.target import Target
 from emrctl.emulator.api import dispatch
 from tests.emulator.conftest import Await, Emr, state
-from tests.emulator.fake import FakeLife
+from tests.emulator.fake_runtime import FakeRuntime
 
 
 def add(emr: Emr, cluster_id: str, *args: str, action: str = "CONTINUE") -> str:
@@ -44,9 +44,9 @@ def test_a_cluster_goes_through_its_states(
 
 
 def test_a_step_s_end_and_its_logs(
-    emr: Emr, life: FakeLife, mocked: Target, waiting: str, until: Await
+    emr: Emr, runtime: FakeRuntime, mocked: Target, waiting: str, until: Await
 ) -> None:
-    life.on_step = lambda args: (0, f"{args}\n", "warned\n")
+    runtime.on_step = lambda args: (0, f"{args}\n", "warned\n")
     step_id = add(emr, waiting, "run", "a b")
     until(lambda: status(emr, waiting, step_id)["State"], "COMPLETED")
     s3 = mocked.client("s3")
@@ -59,8 +59,8 @@ def test_a_step_s_end_and_its_logs(
     assert b"Step succeeded with exitCode 0 and took 0 seconds" in texts["controller"]
 
 
-def test_a_failed_step_says_why(emr: Emr, life: FakeLife, waiting: str, until: Await) -> None:
-    life.on_step = fails
+def test_a_failed_step_says_why(emr: Emr, runtime: FakeRuntime, waiting: str, until: Await) -> None:
+    runtime.on_step = fails
     step_id = add(emr, waiting, "fail")
     until(lambda: status(emr, waiting, step_id)["State"], "FAILED")
     details = status(emr, waiting, step_id)["FailureDetails"]
@@ -71,15 +71,15 @@ def test_a_failed_step_says_why(emr: Emr, life: FakeLife, waiting: str, until: A
 
 
 def test_steps_run_one_after_another_and_cancel_and_wait_cancels_the_rest(
-    emr: Emr, life: FakeLife, waiting: str, until: Await
+    emr: Emr, runtime: FakeRuntime, waiting: str, until: Await
 ) -> None:
-    life.on_step, life.pause = fails, True
+    runtime.on_step, runtime.pause = fails, True
     first, second, third = (
         add(emr, waiting, name, action="CANCEL_AND_WAIT") for name in ("one", "fail", "three")
     )
     until(lambda: state(emr, waiting), "RUNNING")
     assert [status(emr, waiting, one)["State"] for one in (second, third)] == ["PENDING"] * 2
-    life.pause = False
+    runtime.pause = False
     until(lambda: status(emr, waiting, third)["State"], "CANCELLED")
     assert status(emr, waiting, first)["State"] == "COMPLETED"
     assert status(emr, waiting, second)["State"] == "FAILED"
@@ -87,9 +87,9 @@ def test_steps_run_one_after_another_and_cancel_and_wait_cancels_the_rest(
 
 
 def test_a_failed_step_ends_the_cluster_where_it_is_to(
-    emr: Emr, life: FakeLife, waiting: str, until: Await
+    emr: Emr, runtime: FakeRuntime, waiting: str, until: Await
 ) -> None:
-    life.on_step = fails
+    runtime.on_step = fails
     add(emr, waiting, "fail", action="TERMINATE_CLUSTER")
     until(lambda: state(emr, waiting), "TERMINATED_WITH_ERRORS")
     found = emr.describe_cluster(ClusterId=waiting)["Cluster"]["Status"]
@@ -97,9 +97,9 @@ def test_a_failed_step_ends_the_cluster_where_it_is_to(
 
 
 def test_protection_saves_the_cluster_from_its_steps(
-    emr: Emr, life: FakeLife, waiting: str, until: Await
+    emr: Emr, runtime: FakeRuntime, waiting: str, until: Await
 ) -> None:
-    life.on_step = fails
+    runtime.on_step = fails
     emr.set_termination_protection(JobFlowIds=[waiting], TerminationProtected=True)
     step_id = add(emr, waiting, "fail", action="TERMINATE_CLUSTER")
     until(lambda: status(emr, waiting, step_id)["State"], "FAILED")
@@ -109,22 +109,22 @@ def test_protection_saves_the_cluster_from_its_steps(
     assert state(emr, waiting) == "WAITING"
 
 
-def test_steps_side_by_side(emr: Emr, life: FakeLife, waiting: str, until: Await) -> None:
-    life.pause = True
+def test_steps_side_by_side(emr: Emr, runtime: FakeRuntime, waiting: str, until: Await) -> None:
+    runtime.pause = True
     emr.modify_cluster(ClusterId=waiting, StepConcurrencyLevel=2)
     ids = [add(emr, waiting, str(number)) for number in range(3)]
     until(lambda: [status(emr, waiting, one)["State"] for one in ids].count("RUNNING"), 2)
     assert status(emr, waiting, ids[2])["State"] == "PENDING"
     with pytest.raises(ClientError, match="not allowed"):
         add(emr, waiting, "x", action="CANCEL_AND_WAIT")
-    life.pause = False
+    runtime.pause = False
     until(lambda: status(emr, waiting, ids[2])["State"], "COMPLETED")
 
 
 def test_cancelling_ends_running_and_pending_steps(
-    emr: Emr, life: FakeLife, waiting: str, until: Await
+    emr: Emr, runtime: FakeRuntime, waiting: str, until: Await
 ) -> None:
-    life.pause = True
+    runtime.pause = True
     running, pending = add(emr, waiting, "one"), add(emr, waiting, "two")
     until(lambda: status(emr, waiting, running)["State"], "RUNNING")
     answer = emr.cancel_steps(ClusterId=waiting, StepIds=[pending, running, "s-NONE"])
@@ -137,9 +137,9 @@ def test_cancelling_ends_running_and_pending_steps(
 
 
 def test_terminating_interrupts_what_runs(
-    emr: Emr, life: FakeLife, mocked: Target, waiting: str, until: Await
+    emr: Emr, runtime: FakeRuntime, mocked: Target, waiting: str, until: Await
 ) -> None:
-    life.pause = True
+    runtime.pause = True
     running, pending = add(emr, waiting, "one"), add(emr, waiting, "two")
     until(lambda: status(emr, waiting, running)["State"], "RUNNING")
     emr.terminate_job_flows(JobFlowIds=[waiting])
@@ -159,7 +159,7 @@ def test_terminating_interrupts_what_runs(
 
 
 def test_a_cluster_that_need_not_stay_ends_after_its_steps(
-    emr: Emr, life: FakeLife, request_body: dict[str, Any], until: Await
+    emr: Emr, runtime: FakeRuntime, request_body: dict[str, Any], until: Await
 ) -> None:
     request_body["Instances"]["KeepJobFlowAliveWhenNoSteps"] = False
     jar = {"Jar": "command-runner.jar", "Args": ["only"]}
@@ -168,13 +168,13 @@ def test_a_cluster_that_need_not_stay_ends_after_its_steps(
     until(lambda: state(emr, cluster_id), "TERMINATED")
     reason = emr.describe_cluster(ClusterId=cluster_id)["Cluster"]["Status"]["StateChangeReason"]
     assert reason["Code"] == "ALL_STEPS_COMPLETED"
-    assert life.seen == [["only"]]
+    assert runtime.seen == [["only"]]
 
 
 def test_an_idle_cluster_ends_by_its_policy(
     mocked: Target, request_body: dict[str, Any], until: Await
 ) -> None:
-    with dispatch.install(FakeLife()) as service:
+    with dispatch.install(FakeRuntime()) as service:
         emr = mocked.client("emr")
         cluster_id = emr.run_job_flow(**request_body)["JobFlowId"]
         until(lambda: state(emr, cluster_id), "WAITING")
@@ -190,24 +190,24 @@ def test_an_idle_cluster_ends_by_its_policy(
 
 
 def test_a_failed_bootstrap_action_ends_the_cluster(
-    emr: Emr, life: FakeLife, mocked: Target, request_body: dict[str, Any], until: Await
+    emr: Emr, runtime: FakeRuntime, mocked: Target, request_body: dict[str, Any], until: Await
 ) -> None:
     mocked.client("s3").create_bucket(Bucket="pets-logs")
-    life.failing_bootstrap = 1
+    runtime.failing_bootstrap = 1
     cluster_id = emr.run_job_flow(**request_body)["JobFlowId"]
     until(lambda: state(emr, cluster_id), "TERMINATED_WITH_ERRORS")
     found = emr.describe_cluster(ClusterId=cluster_id)["Cluster"]["Status"]
     assert found["StateChangeReason"]["Code"] == "BOOTSTRAP_FAILURE"
     detail = found["ErrorDetails"][0]
     assert detail["ErrorCode"] == "BOOTSTRAP_FAILURE_PRIMARY_WITH_NON_ZERO_CODE"
-    node = life.booted[0]
+    node = runtime.booted[0]
     expected = f"On the master instance ({node}), bootstrap action 1 returned a non-zero"
     assert detail["ErrorMessage"].startswith(expected)
     key = f"here/{cluster_id}/node/{node}/bootstrap-actions/1/stderr.gz"
     assert mocked.client("s3").get_object(Bucket="pets-logs", Key=key)
 
 
-def test_groups_grow_and_shrink(emr: Emr, life: FakeLife, waiting: str, until: Await) -> None:
+def test_groups_grow_and_shrink(emr: Emr, runtime: FakeRuntime, waiting: str, until: Await) -> None:
     core = emr.list_instance_groups(ClusterId=waiting)["InstanceGroups"][1]["Id"]
 
     def running() -> int:
@@ -218,8 +218,8 @@ def test_groups_grow_and_shrink(emr: Emr, life: FakeLife, waiting: str, until: A
         change = {"InstanceGroupId": core, "InstanceCount": count}
         emr.modify_instance_groups(InstanceGroups=[change])
         until(running, count)
-    assert len(life.booted) == 5
-    assert len(life.left) == 3
+    assert len(runtime.booted) == 5
+    assert len(runtime.left) == 3
     added = emr.add_instance_groups(
         JobFlowId=waiting,
         InstanceGroups=[{"InstanceRole": "TASK", "InstanceType": "m5.xlarge", "InstanceCount": 1}],

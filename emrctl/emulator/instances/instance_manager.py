@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from emrctl.emulator.cluster.node_folder import Place
+from emrctl.emulator.cluster.node_folder import EmulatorContext
 from emrctl.emulator.instances import addresses
 from emrctl.emulator.instances.machine import Machine
 from emrctl.emulator.moto import security_groups
@@ -34,7 +34,7 @@ _CODES = {
 
 
 @dataclass(eq=False)
-class Instance:
+class Ec2Instance:
     """An instance's record in moto, what runs of it, and its queue.
 
     `once` says that it is a spot instance which EC2 was asked for once: it cannot be stopped.
@@ -66,12 +66,12 @@ class Instance:
 
 
 @dataclass(eq=False)
-class Instances:
+class InstanceManager:
     """Every instance that was made through EC2's API, with SSH servers on `ssh_port`."""
 
-    place: Place
+    place: EmulatorContext
     ssh_port: int
-    kept: dict[str, Instance] = field(default_factory=dict)
+    kept: dict[str, Ec2Instance] = field(default_factory=dict)
     _sshd: Sshd | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -98,30 +98,30 @@ class Instances:
             public_key=public_key,
             user_data=user_data,
         )
-        made = Instance(record, machine)
+        made = Ec2Instance(record, machine)
         self.kept[record.id] = made
         if record.public_ip:
             machine.public = self._address()
         made.show_addresses()
         self._begin(made, "pending", self._boot)
 
-    def start(self, made: Instance) -> None:
+    def start(self, made: Ec2Instance) -> None:
         """The stopped instance runs in a while, with another public address."""
         if made.record.public_ip:  # moto has made up another one
             made.machine.public = self._address()
         made.show_addresses()
         self._begin(made, "pending", self._boot)
 
-    def stop(self, made: Instance) -> None:
+    def stop(self, made: Ec2Instance) -> None:
         """In a while nothing of the instance runs; its files stay."""
         made.machine.public = None
         self._begin(made, "stopping", self._halt)
 
-    def reboot(self, made: Instance) -> None:
+    def reboot(self, made: Ec2Instance) -> None:
         """In a while nothing runs that ran, and the instance answers again where it did."""
         self._begin(made, "running", self._again)
 
-    def terminate(self, made: Instance) -> None:
+    def terminate(self, made: Ec2Instance) -> None:
         """In a while nothing of the instance runs, and its bulk is gone."""
         self._begin(made, "shutting-down", self._end)
 
@@ -154,7 +154,7 @@ class Instances:
 
     # -- in the instance's own thread
 
-    def _boot(self, made: Instance) -> None:
+    def _boot(self, made: Ec2Instance) -> None:
         first, made.booted = not made.booted, True
         if first:
             made.machine.prepare()
@@ -164,22 +164,22 @@ class Instances:
         if made.state == "pending":  # and has not been told to end meanwhile
             made.show("running")
 
-    def _halt(self, made: Instance) -> None:
+    def _halt(self, made: Ec2Instance) -> None:
         self._shut(made)
         if made.state == "stopping":
             made.show("stopped")
 
-    def _again(self, made: Instance) -> None:
+    def _again(self, made: Ec2Instance) -> None:
         self._shut(made)
         self._guard(made)
 
-    def _end(self, made: Instance) -> None:
+    def _end(self, made: Ec2Instance) -> None:
         self._shut(made)
         made.machine.discard()
         made.show("terminated")
         made.queue.shutdown(wait=False)
 
-    def _fail(self, made: Instance, error: Exception) -> None:
+    def _fail(self, made: Ec2Instance, error: Exception) -> None:
         from moto.ec2.models.instances import StateReason
 
         _log.error("instance %s: %s", made.machine.id, error, exc_info=error)
@@ -194,20 +194,20 @@ class Instances:
 
     # -- helpers
 
-    def _guard(self, made: Instance) -> None:
+    def _guard(self, made: Ec2Instance) -> None:
         """The instance's SSH server answers if a security group lets this machine in."""
         if security_groups.admits(made.record):
             self.serving().open(made.machine)
         else:
             self.serving().bar(made.machine)
 
-    def _shut(self, made: Instance) -> None:
+    def _shut(self, made: Ec2Instance) -> None:
         if self._sshd is not None:
             self._sshd.close(made.machine)
         made.machine.halt()
 
     def _begin(
-        self, made: Instance, state: str, work: Callable[[Instance], None]
+        self, made: Ec2Instance, state: str, work: Callable[[Ec2Instance], None]
     ) -> Future[None] | None:
         made.show(state)
         try:
@@ -216,7 +216,7 @@ class Instances:
             made.show("terminated")
             return None
 
-    def _done(self, made: Instance, work: Callable[[Instance], None]) -> None:
+    def _done(self, made: Ec2Instance, work: Callable[[Ec2Instance], None]) -> None:
         try:
             work(made)
         except Exception as error:  # noqa: BLE001

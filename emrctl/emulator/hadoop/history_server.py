@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from emrctl.emulator.hadoop import jars, web_auth
+from emrctl.emulator.hadoop import auth, hadoop_jars
 from emrctl.emulator.hadoop.yarn import Yarn
 from emrctl.emulator.server import processes
 from emrctl.errors import EmrctlError
@@ -22,7 +22,7 @@ _TIMEOUT_S = 40.0
 
 
 @dataclass(kw_only=True, eq=False)
-class History:
+class HistoryServer:
     """The history server of one YARN's applications."""
 
     yarn: Yarn
@@ -72,10 +72,10 @@ class History:
         log = folder / "spark-history-server.log"
         log.unlink(missing_ok=True)
         settings = self._properties(folder)
-        program = processes.Program(
+        program = processes.ProcessSpec(
             argv=[
-                str(jars.java_home() / "bin" / "java"),
-                *jars.JVM_OPTIONS,
+                str(hadoop_jars.java_home() / "bin" / "java"),
+                *hadoop_jars.JVM_OPTIONS,
                 *_opens(),
                 "-Xmx512m",
                 *("-cp", self._class_path()),
@@ -96,12 +96,12 @@ class History:
         """
         auth = next((self.yarn.hadoop.folder / "yarn").glob("hadoop-auth-*.jar"))
         conf = self.yarn.folder / "conf"
-        return f"{conf}:{auth}:{jars.spark_home()}/jars/*:{self.yarn.hadoop.s3a}"
+        return f"{conf}:{auth}:{hadoop_jars.spark_home()}/jars/*:{self.yarn.hadoop.s3a}"
 
     def _properties(self, folder: Path) -> Path:
         """spark-defaults.conf's words, with the door before the pages."""
         self.directory = self.events()
-        filters = web_auth.settings(self.yarn.secrets.signing, f"spark.{_FILTER}.param.")
+        filters = auth.settings(self.yarn.secrets.signing, f"spark.{_FILTER}.param.")
         found = self._defaults() | {
             "spark.history.fs.logDirectory": self.directory,
             "spark.history.ui.port": "0",
@@ -127,7 +127,7 @@ class History:
 
 def _opens() -> list[str]:
     """What Spark opens of Java's modules for itself when it is started by its own scripts."""
-    if jars.version(jars.java_home()) == 8:
+    if hadoop_jars.version(hadoop_jars.java_home()) == 8:
         return []
     packages = ("java.lang", "java.nio", "java.util", "java.net", "sun.nio.ch", "java.io")
     return [text for one in packages for text in ("--add-opens", f"java.base/{one}=ALL-UNNAMED")]
