@@ -14,7 +14,7 @@ from emrctl.errors import NotFoundError
 
 if TYPE_CHECKING:
     from emrctl.errors import UsageError
-    from emrctl.metrics.eventlog.layout import Part
+    from emrctl.metrics.eventlog.layout import LogFile
     from emrctl.metrics.model import RunMetrics, TaskMetrics
     from emrctl.runs.workspace import Workspace
 
@@ -62,18 +62,18 @@ def _read(
         return _of_parts(logs_at.on_s3(s3, source), on_task)
     path = logs_at.path_or_none(source)
     if path is not None:
-        return _of_parts(layout.of_path(path), on_task)
+        return _of_parts(layout.list_files(path), on_task)
     return (_of_run(options.open_workspace(config, target=target), source, on_task),)
 
 
 def _of_parts(
-    parts: tuple[Part, ...], on_task: Callable[[TaskMetrics], None] | None
+    parts: tuple[LogFile, ...], on_task: Callable[[TaskMetrics], None] | None
 ) -> tuple[RunMetrics, ...]:
     from emrctl.metrics.eventlog import reader
 
     if on_task is not None:
-        return (reader.read_parts(parts, on_task=on_task),)
-    return reader.read_all(parts, on_refused=_note)
+        return (reader.read_log(parts, on_task=on_task),)
+    return reader.read_logs(parts, on_refused=_note)
 
 
 def _note(error: UsageError) -> None:

@@ -12,7 +12,7 @@ from emrctl.errors import NotFoundError, UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from emrctl.metrics.eventlog.layout import Part
+    from emrctl.metrics.eventlog.layout import LogFile
     from emrctl.runs.import_logs import Taken
     from emrctl.runs.sql import Answer
     from emrctl.runs.workspace import Workspace
@@ -62,7 +62,7 @@ def import_(
     render.runs(workspace, taken, as_json=as_json)
 
 
-def _parts(workspace: Workspace, source: str) -> tuple[tuple[Part, ...], bool]:
+def _parts(workspace: Workspace, source: str) -> tuple[tuple[LogFile, ...], bool]:
     from emrctl.metrics.eventlog import layout
 
     if source.startswith(("s3://", "s3a://", "s3n://")):
@@ -70,9 +70,9 @@ def _parts(workspace: Workspace, source: str) -> tuple[tuple[Part, ...], bool]:
     path: Path | None = logs_at.path_or_none(source)
     if path is None:
         raise NotFoundError(f"no event log at {source}")
-    parts = layout.of_path(path)
+    parts = layout.list_files(path)
     if not parts:
-        raise layout.nothing()
+        raise layout.no_event_log()
     return parts, False
 
 

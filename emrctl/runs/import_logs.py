@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from emrctl.errors import EmrctlError, UsageError
 from emrctl.metrics.eventlog import layout, reader
-from emrctl.metrics.eventlog.layout import Part
+from emrctl.metrics.eventlog.layout import LogFile
 from emrctl.metrics.model import RunMetrics
 from emrctl.runs.store import IMPORTED, ClusterFacts, Run, Store
 
@@ -62,12 +62,12 @@ class _Read:
     reason: str = ""
 
 
-def take(workspace: Workspace, parts: Sequence[Part], *, remote: bool) -> Iterator[Taken]:
+def take(workspace: Workspace, parts: Sequence[LogFile], *, remote: bool) -> Iterator[Taken]:
     """Every event log among `parts` is in the store; what came of each, in their order.
 
     `remote` parts are copied to this machine first.
     """
-    logs = layout.logs(parts)
+    logs = layout.group_files(parts)
     with tempfile.TemporaryDirectory(prefix="emrctl-") as folder:
         if remote:
             logs = _copied(logs, Path(folder))
@@ -75,20 +75,20 @@ def take(workspace: Workspace, parts: Sequence[Part], *, remote: bool) -> Iterat
             yield from _stored(workspace, log, read)
 
 
-def _copied(logs: tuple[tuple[Part, ...], ...], folder: Path) -> tuple[tuple[Part, ...], ...]:
+def _copied(logs: tuple[tuple[LogFile, ...], ...], folder: Path) -> tuple[tuple[LogFile, ...], ...]:
     places = {part.name: folder / str(at) for at, part in enumerate(sum(logs, ()))}
 
-    def copy(part: Part) -> Part:
+    def copy(part: LogFile) -> LogFile:
         with part.open() as source, places[part.name].open("wb") as sink:
             shutil.copyfileobj(source, sink, 1 << 20)
-        return replace(layout.of_path(places[part.name])[0], name=part.name)
+        return replace(layout.list_files(places[part.name])[0], name=part.name)
 
     with ThreadPoolExecutor(_COPIERS) as copiers:
         found = dict(zip(places, copiers.map(copy, sum(logs, ())), strict=True))
     return tuple(tuple(found[part.name] for part in log) for log in logs)
 
 
-def _read_all(logs: tuple[tuple[Part, ...], ...]) -> Iterator[_Read]:
+def _read_all(logs: tuple[tuple[LogFile, ...], ...]) -> Iterator[_Read]:
     workers = min(len(logs), os.cpu_count() or 1)
     if workers < 2:
         yield from map(_read, logs)
@@ -100,14 +100,14 @@ def _read_all(logs: tuple[tuple[Part, ...], ...]) -> Iterator[_Read]:
         yield from pool.map(_read, logs)
 
 
-def _read(log: tuple[Part, ...]) -> _Read:
+def _read(log: tuple[LogFile, ...]) -> _Read:
     try:
-        return _Read(reader.read_all(log))
+        return _Read(reader.read_logs(log))
     except UsageError as error:
         return _Read(reason=str(error))
 
 
-def _stored(workspace: Workspace, log: tuple[Part, ...], read: _Read) -> Iterator[Taken]:
+def _stored(workspace: Workspace, log: tuple[LogFile, ...], read: _Read) -> Iterator[Taken]:
     name = log[0].name
     if not read.runs:
         yield Taken(name, reason=read.reason)
@@ -122,7 +122,7 @@ def _stored(workspace: Workspace, log: tuple[Part, ...], read: _Read) -> Iterato
         yield Taken(name, run, known)
 
 
-def _save(store: Store, run: Run, metrics: RunMetrics, log: tuple[Part, ...]) -> None:
+def _save(store: Store, run: Run, metrics: RunMetrics, log: tuple[LogFile, ...]) -> None:
     """The run's own record comes last: an import that was killed is simply done again."""
     import json
 

@@ -159,7 +159,7 @@ def test_logs_on_s3(mocked: Target, log: bytes, whole: RunMetrics) -> None:
     for key, body in keys.items():
         s3.put_object(Bucket="pets-logs", Key=key, Body=body)
     for address in ("s3://pets-logs/one", "s3a://pets-logs/spark/eventlog_v2_a"):
-        assert reader.read_parts(logs_at.on_s3(s3, address)) == whole
+        assert reader.read_log(logs_at.on_s3(s3, address)) == whole
     with pytest.raises(NotFoundError, match="no event log at s3://pets-logs/none"):
         logs_at.on_s3(s3, "s3://pets-logs/none")
     with pytest.raises(NotFoundError, match="cannot list s3://absent/x"):
@@ -210,7 +210,7 @@ def test_the_tasks_of_a_run(tmp_path: Path, log: bytes, whole: RunMetrics) -> No
     store.put("run-1", "eventlog/eventlog_v2_a/events_1_a", log)
     seen: list[int] = []
     parts = logs_at.of_run(store, "run-1")
-    assert reader.read_parts(parts, on_task=lambda row: seen.append(row.id)) == whole
+    assert reader.read_log(parts, on_task=lambda row: seen.append(row.id)) == whole
     assert len(seen) == 35
     with pytest.raises(NotFoundError, match="run run-2 has no event log in the store"):
         logs_at.of_run(store, "run-2")

@@ -42,16 +42,16 @@ def logs(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def filled(workspace: Workspace, logs: Path) -> Workspace:
-    list(import_logs.take(workspace, layout.of_path(logs), remote=False))
+    list(import_logs.take(workspace, layout.list_files(logs), remote=False))
     return workspace
 
 
 def test_logs_become_finished_runs_once(workspace: Workspace, logs: Path) -> None:
-    first = list(import_logs.take(workspace, layout.of_path(logs), remote=False))
+    first = list(import_logs.take(workspace, layout.list_files(logs), remote=False))
     assert [item.known for item in first] == [False, False, False]
     assert [item.name for item in first if item.run is None] == ["notes.txt"]
     assert "no line has an Event key" in next(item.reason for item in first if not item.run)
-    again = list(import_logs.take(workspace, layout.of_path(logs), remote=True))
+    again = list(import_logs.take(workspace, layout.list_files(logs), remote=True))
     assert [item.known for item in again if item.run] == [True, True]
     stored = workspace.store.all()
     assert [run.application_id for run in stored] == [ILL, WELL]
@@ -81,7 +81,7 @@ def test_a_log_without_an_end_or_with_failed_jobs_is_a_failed_run(
     cut.write_bytes((CORE / WELL).read_bytes()[:400_000])
     failed = CORE / "local-1422981780767"
     for path in (cut, failed):
-        list(import_logs.take(workspace, layout.of_path(path), remote=False))
+        list(import_logs.take(workspace, layout.list_files(path), remote=False))
     first, second = workspace.store.all()
     assert (first.state, second.state) == ("FAILED", "FAILED")
     assert str(first.failure).startswith("1 of 3 jobs failed: Job aborted due to stage failure")

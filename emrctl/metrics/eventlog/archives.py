@@ -20,7 +20,7 @@ from typing import IO, BinaryIO, Self, cast
 
 from emrctl.errors import UsageError
 from emrctl.metrics.eventlog import codecs
-from emrctl.metrics.eventlog.layout import Part
+from emrctl.metrics.eventlog.layout import LogFile
 
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _TAR_AT, _TAR = 257, b"ustar"
@@ -41,35 +41,35 @@ _DAMAGE = (
 
 
 @dataclass(frozen=True)
-class Opened:
+class UnpackedFiles:
     """The files to read, and what is amiss with the archives that they lie in."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[LogFile, ...]
     damage: tuple[str, ...]
 
 
 @contextmanager
-def opened(parts: Iterable[Part]) -> Iterator[Opened]:
+def opened(parts: Iterable[LogFile]) -> Iterator[UnpackedFiles]:
     """`parts` with what is in an archive in its place; they can be read while this is open.
 
     Only a part that stands alone, or is named as an archive, is looked at.
     """
     given = tuple(parts)
     with ExitStack() as stack:
-        found: list[Part] = []
+        found: list[LogFile] = []
         damage: list[str] = []
         for part in given:
             if len(given) == 1 or part.base.lower().endswith(_NAMES):
                 found += _members(part, stack, damage)
             else:
                 found.append(part)
-        yield Opened(tuple(found), tuple(damage))
+        yield UnpackedFiles(tuple(found), tuple(damage))
 
 
-def _members(part: Part, stack: ExitStack, damage: list[str]) -> list[Part]:
+def _members(part: LogFile, stack: ExitStack, damage: list[str]) -> list[LogFile]:
     stream = stack.enter_context(part.open())
-    head = codecs.Source(stream).read(_HEAD_BYTES)
-    whole = codecs.Source(stream, head)
+    head = codecs.PeekedStream(stream).read(_HEAD_BYTES)
+    whole = codecs.PeekedStream(stream, head)
     try:
         if head.startswith(_ZIP):
             return _zipped(_anywhere(stream, whole, stack), stack)
@@ -82,13 +82,13 @@ def _members(part: Part, stack: ExitStack, damage: list[str]) -> list[Part]:
         raise UsageError(
             f"the archive cannot be opened: {error}", hint="Pack it again, or name a log in it."
         ) from error
-    return [Part(part.name, lambda: cast("BinaryIO", _Stream(whole)))]
+    return [LogFile(part.name, lambda: cast("BinaryIO", _Stream(whole)))]
 
 
 class _Stream:
     """What is left of a stream, as a file; `CutError` where the archive around it is damaged."""
 
-    def __init__(self, source: codecs.Source | IO[bytes]) -> None:
+    def __init__(self, source: codecs.PeekedStream | IO[bytes]) -> None:
         self._source = source
 
     def read(self, size: int = -1) -> bytes:
@@ -124,7 +124,7 @@ def _decoded_head(head: bytes) -> bytes:
     return found
 
 
-def _anywhere(stream: BinaryIO, whole: codecs.Source, stack: ExitStack) -> IO[bytes]:
+def _anywhere(stream: BinaryIO, whole: codecs.PeekedStream, stack: ExitStack) -> IO[bytes]:
     """The same bytes, readable at any place."""
     if stream.seekable():
         stream.seek(0)
@@ -145,13 +145,13 @@ def _spooled(blocks: Iterator[bytes], stack: ExitStack, damage: list[str]) -> IO
     return cast("IO[bytes]", file)
 
 
-def _zipped(file: IO[bytes], stack: ExitStack) -> list[Part]:
+def _zipped(file: IO[bytes], stack: ExitStack) -> list[LogFile]:
     archive = stack.enter_context(zipfile.ZipFile(file))
     names = sorted(info.filename for info in archive.infolist() if not info.is_dir())
     return [_part(name, functools.partial(archive.open, name)) for name in names]
 
 
-def _tarred(file: IO[bytes], stack: ExitStack, damage: list[str]) -> list[Part]:
+def _tarred(file: IO[bytes], stack: ExitStack, damage: list[str]) -> list[LogFile]:
     archive = stack.enter_context(tarfile.open(fileobj=file, mode="r:"))  # noqa: SIM115
     members: list[tarfile.TarInfo] = []
     try:
@@ -162,7 +162,7 @@ def _tarred(file: IO[bytes], stack: ExitStack, damage: list[str]) -> list[Part]:
     return [_part(m.name, functools.partial(archive.extractfile, m)) for m in members]
 
 
-def _part(name: str, opener: Callable[[], IO[bytes] | None]) -> Part:
+def _part(name: str, opener: Callable[[], IO[bytes] | None]) -> LogFile:
     def opened() -> BinaryIO:
         try:
             found = opener()
@@ -170,7 +170,7 @@ def _part(name: str, opener: Callable[[], IO[bytes] | None]) -> Part:
             return cast("BinaryIO", _Broken(str(error)))
         return cast("BinaryIO", _Stream(found or io.BytesIO()))
 
-    return Part(name.removeprefix("./").lstrip("/"), opened)
+    return LogFile(name.removeprefix("./").lstrip("/"), opened)
 
 
 class _Broken(_Stream):

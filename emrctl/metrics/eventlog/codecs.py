@@ -63,18 +63,18 @@ class Decoded:
     """
 
     def __init__(self, stream: BinaryIO) -> None:
-        head = Source(stream).read(len(_SNAPPY_MAGIC))
+        head = PeekedStream(stream).read(len(_SNAPPY_MAGIC))
         self.codec = sniff(head)
         self.damage: list[str] = []
         self.unended = False
-        self._source = Source(stream, head)
+        self._source = PeekedStream(stream, head)
 
     def blocks(self) -> Iterator[bytes]:
         """The decoded bytes, in order; `CutError` after the last that could be decoded."""
         return _DECODERS[self.codec](self, self._source)
 
 
-class Source:
+class PeekedStream:
     """A stream of which the first bytes may have been read already."""
 
     def __init__(self, stream: BinaryIO, head: bytes = b"") -> None:
@@ -105,12 +105,12 @@ class Source:
         return found
 
 
-def _plain(_: Decoded, source: Source) -> Iterator[bytes]:
+def _plain(_: Decoded, source: PeekedStream) -> Iterator[bytes]:
     while block := source.read(BLOCK_BYTES):
         yield block
 
 
-def _zstd(_: Decoded, source: Source) -> Iterator[bytes]:
+def _zstd(_: Decoded, source: PeekedStream) -> Iterator[bytes]:
     import zstandard
 
     # Spark closes a frame at each flush, so a log has many.
@@ -131,7 +131,7 @@ def _zstd(_: Decoded, source: Source) -> Iterator[bytes]:
         raise CutError("the log ends inside a zstd frame")
 
 
-def _gzip(_: Decoded, source: Source) -> Iterator[bytes]:
+def _gzip(_: Decoded, source: PeekedStream) -> Iterator[bytes]:
     inflater = zlib.decompressobj(wbits=31)
     data = b""
     try:
@@ -147,7 +147,7 @@ def _gzip(_: Decoded, source: Source) -> Iterator[bytes]:
         raise CutError("the log ends inside a gzip member")
 
 
-def _lz4(log: Decoded, source: Source) -> Iterator[bytes]:
+def _lz4(log: Decoded, source: PeekedStream) -> Iterator[bytes]:
     """LZ4BlockOutputStream: magic, token, packed and true length and checksum, then the data."""
     import cramjam
     from xxhash import xxh32_intdigest
@@ -172,7 +172,7 @@ def _lz4(log: Decoded, source: Source) -> Iterator[bytes]:
         yield block
 
 
-def _snappy(_: Decoded, source: Source) -> Iterator[bytes]:
+def _snappy(_: Decoded, source: PeekedStream) -> Iterator[bytes]:
     """SnappyOutputStream: a header of 16 bytes, then blocks behind their length."""
     source.exactly(16)
     while head := source.read(4):
@@ -193,7 +193,7 @@ def _unsnappy(data: bytes) -> object:
     return cramjam.snappy.decompress_raw(data)
 
 
-def _lzf(_: Decoded, source: Source) -> Iterator[bytes]:
+def _lzf(_: Decoded, source: PeekedStream) -> Iterator[bytes]:
     """compress-lzf: chunks of at most 64 KB behind `ZV`, their type and their length."""
     while head := source.read(5):
         if len(head) < 5 or not head.startswith(b"ZV") or head[2] > 1:
@@ -253,7 +253,7 @@ def _unpacked(decode: Callable[[], object]) -> bytes:
         raise CutError(f"a damaged block: {error}") from error
 
 
-_DECODERS: dict[Codec, Callable[[Decoded, Source], Iterator[bytes]]] = {
+_DECODERS: dict[Codec, Callable[[Decoded, PeekedStream], Iterator[bytes]]] = {
     "plain": _plain,
     "zstd": _zstd,
     "gzip": _gzip,

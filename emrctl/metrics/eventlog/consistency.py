@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from emrctl.metrics.eventlog.state import DRIVERS, State
+from emrctl.metrics.eventlog.state import DRIVERS, EventLogState
 from emrctl.metrics.eventlog.tallies import OK, Columns, StageTally
 
 _SHOWN = 5
@@ -24,7 +24,7 @@ class Doubt(NamedTuple):
     harms: bool = True
 
 
-def of(state: State) -> tuple[Doubt, ...]:
+def of(state: EventLogState) -> tuple[Doubt, ...]:
     """All doubts about what the log told, the gravest first."""
     found: list[Doubt] = []
     if state.end_ms is None:
@@ -45,7 +45,7 @@ def _few(found: list[str]) -> list[Doubt]:
     return [Doubt(text) for text in found[:_SHOWN] + more]
 
 
-def _lost_tasks(state: State) -> Iterator[str]:
+def _lost_tasks(state: EventLogState) -> Iterator[str]:
     """Stages that succeeded though fewer tasks are told of than were declared.
 
     A stage of several attempts may owe its success to tasks of an earlier one, so those are held
@@ -60,7 +60,7 @@ def _lost_tasks(state: State) -> Iterator[str]:
             yield f"stage {stage.id}: {stage.tasks} tasks declared, {seen} seen to succeed"
 
 
-def _other_sums(state: State) -> Iterator[str]:
+def _other_sums(state: EventLogState) -> Iterator[str]:
     """Stages whose tasks do not add up to what Spark itself says of the stage."""
     for stage in state.stages.values():
         if stage.account is not None and _is_plain(stage):
@@ -81,7 +81,7 @@ def _is_plain(stage: StageTally) -> bool:
     )
 
 
-def _unmatched(state: State) -> Iterator[Doubt]:
+def _unmatched(state: EventLogState) -> Iterator[Doubt]:
     """Beginnings without ends, ends without beginnings, and both twice."""
     tasks = state.tasks
     counts = {
@@ -105,7 +105,7 @@ def _unmatched(state: State) -> Iterator[Doubt]:
         yield from _unended(state)
 
 
-def _unended(state: State) -> Iterator[Doubt]:
+def _unended(state: EventLogState) -> Iterator[Doubt]:
     """What was under way when the application ended: usual where it was stopped in the middle."""
     counts = {
         "tasks": state.tasks.unended,
@@ -118,7 +118,7 @@ def _unended(state: State) -> Iterator[Doubt]:
             yield Doubt(f"{count} {name} began and have no end", harms=False)
 
 
-def _executors(state: State) -> Iterator[Doubt]:
+def _executors(state: EventLogState) -> Iterator[Doubt]:
     """Executors that never came, and an order of theirs that is not that of their times."""
     workers = [row for row in state.executors.values() if row.id not in DRIVERS]
     strange = sum(not row.added for row in workers)
@@ -135,7 +135,7 @@ def _executors(state: State) -> Iterator[Doubt]:
         yield Doubt(f"by their times there were {most} executors at once", harms=False)
 
 
-def _adds_executors(state: State) -> bool:
+def _adds_executors(state: EventLogState) -> bool:
     """Spark 1.3 was the first to log that executors come."""
     if any(row.added for row in state.executors.values()):
         return True
@@ -143,7 +143,7 @@ def _adds_executors(state: State) -> bool:
     return found is not None and (int(found[1]), int(found[2])) >= (1, 4)
 
 
-def _absent(state: State) -> Iterator[Doubt]:
+def _absent(state: EventLogState) -> Iterator[Doubt]:
     """What every whole log has."""
     stages = {stage_id for stage_id, _ in state.stages}
     unclaimed = len(stages - state.declared_stages)

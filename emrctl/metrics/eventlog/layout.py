@@ -30,7 +30,7 @@ _ASIDE = re.compile(r"[._].*|appstatus_.*|APPLICATION_COMPLETE|.*\.compact\.inpr
 
 
 @dataclass(frozen=True)
-class Part:
+class LogFile:
     """One file of an event log: its name, with the folders above it, and what opens its bytes."""
 
     name: str
@@ -48,27 +48,27 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Layout:
+class LogLayout:
     """An event log's parts in the order of their events.
 
     `spark_version` where the file names say it; `missing` names what is absent in between.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[LogFile, ...]
     spark_version: str | None = None
     missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-def of_path(path: Path) -> tuple[Part, ...]:
+def list_files(path: Path) -> tuple[LogFile, ...]:
     """The files at `path`: itself, or all that lie in the folder that it is."""
     if not path.exists():
         raise NotFoundError(f"no event log at {redact.text(str(path))}")
     if not path.is_dir():
-        return (Part(path.name, functools.partial(_open, path)),)
+        return (LogFile(path.name, functools.partial(_open, path)),)
     found = sorted(item for item in path.rglob("*") if item.is_file())
     return tuple(
-        Part(item.relative_to(path).as_posix(), functools.partial(_open, item)) for item in found
+        LogFile(item.relative_to(path).as_posix(), functools.partial(_open, item)) for item in found
     )
 
 
@@ -76,19 +76,19 @@ def _open(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
-def logs(parts: Iterable[Part]) -> tuple[tuple[Part, ...], ...]:
+def group_files(parts: Iterable[LogFile]) -> tuple[tuple[LogFile, ...], ...]:
     """`parts` as the event logs that they are, in the order of their names.
 
     Several attempts of one application are several logs, also where their files lie together.
     """
-    folders: dict[str, list[Part]] = {}
+    folders: dict[str, list[LogFile]] = {}
     for part in parts:
         folders.setdefault(part.folder, []).append(part)
     return tuple(log for name in sorted(folders) for log in _of_folder(folders[name]))
 
 
-def _of_folder(parts: list[Part]) -> list[tuple[Part, ...]]:
-    rolling: dict[str, list[Part]] = {}
+def _of_folder(parts: list[LogFile]) -> list[tuple[LogFile, ...]]:
+    rolling: dict[str, list[LogFile]] = {}
     dated, old, single, status = [], [], [], []
     version = any(_OLD_EVENTS.fullmatch(part.base) for part in parts)
     for part in parts:
@@ -109,39 +109,39 @@ def _of_folder(parts: list[Part]) -> list[tuple[Part, ...]]:
     return together + [(part,) for part in single]
 
 
-def only_log(parts: Iterable[Part]) -> tuple[Part, ...]:
+def select_log(parts: Iterable[LogFile]) -> tuple[LogFile, ...]:
     """The parts of the one log among `parts`; `UsageError` where they are several or none."""
-    found = logs(parts)
+    found = group_files(parts)
     if len(found) == 1:
         return found[0]
-    raise _several(found) if found else nothing()
+    raise _several(found) if found else no_event_log()
 
 
-def nothing() -> UsageError:
+def no_event_log() -> UsageError:
     """That there is no event log."""
     return UsageError("there is no event log among the files", hint="Name a log or its folder.")
 
 
-def _several(found: tuple[tuple[Part, ...], ...]) -> UsageError:
+def _several(found: tuple[tuple[LogFile, ...], ...]) -> UsageError:
     names = ", ".join(redact.text(log[0].name) for log in found[:4])
     return UsageError(
         f"{len(found)} event logs are here, not one: {names}", hint="Name one of them."
     )
 
 
-def ordered(parts: Iterable[Part]) -> Layout:
+def order_files(parts: Iterable[LogFile]) -> LogLayout:
     """The parts of one log in the order of their events."""
     seen = list(parts)
     if all(part.base.startswith(_STATUS) for part in seen):
-        return Layout((), missing=("every file of events",))
+        return LogLayout((), missing=("every file of events",))
     if all(_EVENTS.fullmatch(part.base) for part in seen):
         return _rolling(seen)
     if any(_OLD_EVENTS.fullmatch(part.base) for part in seen):
         return _old(seen)
-    return Layout(tuple(sorted(seen, key=_databricks_key)))
+    return LogLayout(tuple(sorted(seen, key=_databricks_key)))
 
 
-def _rolling(parts: list[Part]) -> Layout:
+def _rolling(parts: list[LogFile]) -> LogLayout:
     kept, note = parts, tuple[str, ...]()
     last_compact = max((_index(p) for p in parts if _is_compact(p)), default=None)
     if last_compact is not None:
@@ -154,30 +154,30 @@ def _rolling(parts: list[Part]) -> Layout:
     # A number that is damage must not be counted up to.
     absent = [n for n in range(first, max(present) + 1)[: len(kept) + 100] if n not in present]
     missing = tuple(f"events_{n}" for n in absent)
-    return Layout(tuple(kept), missing=missing, notes=note)
+    return LogLayout(tuple(kept), missing=missing, notes=note)
 
 
-def _stands_after(part: Part, compact: int) -> bool:
+def _stands_after(part: LogFile, compact: int) -> bool:
     index = _index(part)
     return index > compact or (index == compact and _is_compact(part))
 
 
-def _index(part: Part) -> int:
+def _index(part: LogFile) -> int:
     found = _EVENTS.fullmatch(part.base)
     return int(found[1]) if found else 0
 
 
-def _is_compact(part: Part) -> bool:
+def _is_compact(part: LogFile) -> bool:
     return part.base.endswith(".compact")
 
 
-def _old(parts: list[Part]) -> Layout:
+def _old(parts: list[LogFile]) -> LogLayout:
     version = next((found[1] for p in parts if (found := _OLD_VERSION.fullmatch(p.base))), None)
     events = [part for part in parts if _OLD_EVENTS.fullmatch(part.base)]
     numbered = sorted(events, key=lambda part: int(part.base.rpartition("_")[2]))
-    return Layout(tuple(numbered), spark_version=version)
+    return LogLayout(tuple(numbered), spark_version=version)
 
 
-def _databricks_key(part: Part) -> tuple[bool, str]:
+def _databricks_key(part: LogFile) -> tuple[bool, str]:
     dated = part.base.startswith("eventlog-")
     return (not dated, part.base)

@@ -18,11 +18,11 @@ import msgspec
 from emrctl.errors import UsageError
 from emrctl.metrics import redact
 from emrctl.metrics.eventlog import archives, codecs, layout
-from emrctl.metrics.eventlog.layout import Part
+from emrctl.metrics.eventlog.layout import LogFile
 from emrctl.metrics.eventlog.replay import Replay
 from emrctl.metrics.model import RunMetrics, TaskMetrics
 
-__all__ = ["Part", "read_all", "read_folder", "read_parts", "read_path"]
+__all__ = ["LogFile", "read_folder", "read_log", "read_logs", "read_path"]
 
 OnTask = Callable[[TaskMetrics], None]
 # Decoded bytes that are split into lines at once: more than some of the framings' blocks hold.
@@ -37,16 +37,16 @@ _REFUSED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 def read_path(path: Path) -> RunMetrics:
     """What the event log at `path`, a file, an archive or a folder, says the application did."""
-    return read_parts(layout.of_path(path))
+    return read_log(layout.list_files(path))
 
 
 def read_folder(folder: Path) -> tuple[RunMetrics, ...]:
     """Every event log in `folder`, each attempt for itself, by application id and attempt."""
-    return read_all(layout.of_path(folder))
+    return read_logs(layout.list_files(folder))
 
 
-def read_all(
-    parts: Iterable[Part],
+def read_logs(
+    parts: Iterable[LogFile],
     *,
     on_refused: Callable[[UsageError], None] | None = None,
 ) -> tuple[RunMetrics, ...]:
@@ -58,13 +58,13 @@ def read_all(
     found: list[RunMetrics] = []
     refused: list[UsageError] = []
     with archives.opened(parts) as unpacked:
-        for log in layout.logs(unpacked.parts):
+        for log in layout.group_files(unpacked.parts):
             try:
                 found.append(_read(log, unpacked.damage))
             except UsageError as error:
                 refused.append(error)
     if not found:
-        raise refused[0] if refused else layout.nothing()
+        raise refused[0] if refused else layout.no_event_log()
     if on_refused is not None:
         for reason in refused:
             on_refused(reason)
@@ -76,19 +76,19 @@ def _attempt(run: RunMetrics) -> tuple[int, str]:
     return (int(attempt) if attempt.isdecimal() else 0, attempt)
 
 
-def read_parts(parts: Iterable[Part], *, on_task: OnTask | None = None) -> RunMetrics:
+def read_log(parts: Iterable[LogFile], *, on_task: OnTask | None = None) -> RunMetrics:
     """The one log that is in `parts`, wherever they lie; they may come in any order.
 
     `on_task` is called with a row of each task as its end goes by.
     """
     with archives.opened(parts) as unpacked:
-        return _read(layout.only_log(unpacked.parts), unpacked.damage, on_task)
+        return _read(layout.select_log(unpacked.parts), unpacked.damage, on_task)
 
 
 def _read(
-    parts: Iterable[Part], damage: tuple[str, ...], on_task: OnTask | None = None
+    parts: Iterable[LogFile], damage: tuple[str, ...], on_task: OnTask | None = None
 ) -> RunMetrics:
-    files = layout.ordered(parts)
+    files = layout.order_files(parts)
     reader = _Reader(on_task)
     reader.cuts += damage
     for part in files.parts:
@@ -120,7 +120,7 @@ class _Reader:
         self.cuts: list[str] = []
         self._pieces: list[bytes] = []
 
-    def read(self, part: Part, *, last: bool) -> None:
+    def read(self, part: LogFile, *, last: bool) -> None:
         """Feed the part's events; where it is cut, what comes before the cut."""
         with part.open() as stream:
             try:

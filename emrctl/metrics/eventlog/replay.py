@@ -16,7 +16,7 @@ from typing import Any
 
 from emrctl.metrics import redact
 from emrctl.metrics.eventlog import consistency, events
-from emrctl.metrics.eventlog.state import DRIVERS, State
+from emrctl.metrics.eventlog.state import DRIVERS, EventLogState
 from emrctl.metrics.eventlog.taskbatch import TaskBatch
 from emrctl.metrics.model import RunMetrics, SqlMetrics, TaskMetrics
 
@@ -27,7 +27,7 @@ _OF_EXECUTORS = frozenset(
 )
 
 
-class Replay(State):
+class Replay(EventLogState):
     """An application whose events are fed in order; then `metrics` says what they were.
 
     Tasks wait in batches until `settle`.

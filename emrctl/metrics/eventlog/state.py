@@ -13,7 +13,7 @@ from emrctl.metrics.model import RunMetrics, SqlMetrics
 DRIVERS = frozenset({"driver", "<driver>"})
 
 
-class State:
+class EventLogState:
     """Tallies by their ids; `comings` are executors' (time, +1 or -1) in the log's order."""
 
     def __init__(self) -> None:

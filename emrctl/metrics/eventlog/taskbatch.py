@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from emrctl.metrics.eventlog import events
-from emrctl.metrics.eventlog.state import State
+from emrctl.metrics.eventlog.state import EventLogState
 from emrctl.metrics.eventlog.tallies import (
     FAILED,
     KILLED,
@@ -40,7 +40,7 @@ class TaskBatch:
     that is faster than to take task after task.
     """
 
-    def __init__(self, state: State, on_task: Callable[[TaskMetrics], None] | None) -> None:
+    def __init__(self, state: EventLogState, on_task: Callable[[TaskMetrics], None] | None) -> None:
         self.begun: list[events.TaskStart] = []
         self.ended: list[events.AnyTaskEnd] = []
         self._state = state

@@ -225,7 +225,7 @@ TASK_METRICS = {
 @functools.cache
 def tasks(name: str) -> dict[int, TaskMetrics]:
     found: dict[int, TaskMetrics] = {}
-    reader.read_parts(layout.of_path(CORE / name), on_task=lambda row: found.update({row.id: row}))
+    reader.read_log(layout.list_files(CORE / name), on_task=lambda row: found.update({row.id: row}))
     return found
 
 

@@ -12,19 +12,19 @@ import pytest
 
 from emrctl.errors import NotFoundError, UsageError
 from emrctl.metrics.eventlog import codecs, reader
-from emrctl.metrics.eventlog.reader import Part
+from emrctl.metrics.eventlog.reader import LogFile
 from emrctl.metrics.model import RunMetrics
 
 Framing = Callable[[bytes], bytes]
 
 
-def part(name: str, data: bytes) -> Part:
-    return Part(name, lambda: io.BytesIO(data))
+def part(name: str, data: bytes) -> LogFile:
+    return LogFile(name, lambda: io.BytesIO(data))
 
 
 def read(*events: dict[str, Any]) -> RunMetrics:
     data = b"\n".join(json.dumps(event).encode() for event in events)
-    return reader.read_parts([part("app-1", data)])
+    return reader.read_log([part("app-1", data)])
 
 
 def split(data: bytes, pieces: int) -> list[bytes]:
@@ -50,7 +50,7 @@ def test_every_framing_decodes_to_the_byte(framing: Framing, log: bytes) -> None
 
 def test_a_cut_log_keeps_what_came_before(framing: Framing, log: bytes) -> None:
     packed = framing(log)
-    run = reader.read_parts([part("app.inprogress", packed[: len(packed) * 3 // 4])])
+    run = reader.read_log([part("app.inprogress", packed[: len(packed) * 3 // 4])])
     assert not run.complete
     assert run.app_id == "local-1642039451826"
     assert run.duration_ms is None
@@ -64,7 +64,7 @@ def test_a_stream_that_gives_few_bytes_at_a_time_is_read_whole(
         def read(self, size: int | None = -1, /) -> bytes:
             return super().read(min(size or 0, 777))
 
-    assert reader.read_parts([Part("s3-object", lambda: Slow(framing(log)))]) == whole
+    assert reader.read_log([LogFile("s3-object", lambda: Slow(framing(log)))]) == whole
 
 
 def test_damaged_bytes_never_raise_and_never_pass_for_whole(framing: Framing, log: bytes) -> None:
@@ -74,7 +74,7 @@ def test_damaged_bytes_never_raise_and_never_pass_for_whole(framing: Framing, lo
         damaged = bytearray(packed)
         at = dice.randrange(len(damaged) // 8, len(damaged) - 64)
         damaged[at : at + 24] = bytes(24)
-        run = reader.read_parts([part("app", bytes(damaged))])
+        run = reader.read_log([part("app", bytes(damaged))])
         assert run.bad_lines or not run.complete
 
 
@@ -108,7 +108,7 @@ def test_rolling_parts_come_in_the_order_of_their_numbers(log: bytes, whole: Run
     parts = [part(f"events_{n}_local-1", data) for n, data in enumerate(pieces, 1)]
     parts.sort(key=lambda p: p.name)  # 10 before 2
     parts.append(part("appstatus_local-1", b""))
-    assert reader.read_parts(parts) == whole
+    assert reader.read_log(parts) == whole
 
 
 def test_a_rolling_folder_may_mix_framings(
@@ -125,7 +125,7 @@ def test_a_rolling_folder_may_mix_framings(
 
 def test_a_compact_file_stands_for_all_up_to_its_number(log: bytes, whole: RunMetrics) -> None:
     one, two, three, four = split(log, 4)
-    run = reader.read_parts(
+    run = reader.read_log(
         [
             part("events_1_a", b"to be deleted"),
             part("events_3_a", three),
@@ -140,10 +140,10 @@ def test_a_compact_file_stands_for_all_up_to_its_number(log: bytes, whole: RunMe
 def test_a_gap_in_the_numbers_is_told(log: bytes) -> None:
     pieces = split(log, 4)
     parts = [part(f"events_{n}_a", pieces[n - 1]) for n in (1, 2, 4)]
-    run = reader.read_parts(parts)
+    run = reader.read_log(parts)
     assert not run.complete
     assert run.notes[0] == "events_3 is missing"
-    assert "events_1 is missing" in reader.read_parts(parts[1:]).notes
+    assert "events_1 is missing" in reader.read_log(parts[1:]).notes
 
 
 def test_databricks_parts_end_with_the_plain_one(log: bytes, whole: RunMetrics) -> None:
@@ -153,14 +153,14 @@ def test_databricks_parts_end_with_the_plain_one(log: bytes, whole: RunMetrics) 
         part("eventlog-2024-03-02--11-00.gz", two),
         part("eventlog-2024-03-02--10-30.gz", one),
     ]
-    assert reader.read_parts(parts) == whole
+    assert reader.read_log(parts) == whole
 
 
 def test_spark_1_2s_folder_says_its_version_by_name(log: bytes, whole: RunMetrics) -> None:
     start, _, rest = log.partition(b"\n")
     assert b"LogStart" in start
     parts = [part("APPLICATION_COMPLETE", b""), part("SPARK_VERSION_1.2.0", b"")]
-    run = reader.read_parts([*parts, part("EVENT_LOG_1", rest)])
+    run = reader.read_log([*parts, part("EVENT_LOG_1", rest)])
     assert run == dataclasses.replace(whole, spark_version="1.2.0")
 
 
@@ -180,7 +180,7 @@ def test_attempts_are_kept_apart(tmp_path: Path, log: bytes) -> None:
 
 def test_two_applications_in_one_file_are_not_whole(log: bytes) -> None:
     other = log.replace(b"local-1642039451826", b"local-2")
-    run = reader.read_parts([part("both", log + other)])
+    run = reader.read_log([part("both", log + other)])
     assert not run.complete
     assert "the log holds a second application or attempt" in run.notes
 
@@ -198,7 +198,7 @@ def test_a_log_cut_to_nothing_is_zeros(tmp_path: Path) -> None:
 def test_lines_without_an_event_are_counted(log: bytes, whole: RunMetrics) -> None:
     lines = log.splitlines(keepends=True)
     lines[3:3] = [b"[1,2]\n", b'{"no":"event"}\n', b"\n", b"  \n", b'{"Event":\n', b"\xff\xfe\n"]
-    run = reader.read_parts([part("app", b"".join(lines))])
+    run = reader.read_log([part("app", b"".join(lines))])
     assert run.bad_lines == 4
     assert not run.complete
     assert dataclasses.replace(run, bad_lines=0, complete=True) == whole
@@ -212,11 +212,11 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="no event log at"):
         reader.read_path(tmp_path / "absent")
     with pytest.raises(UsageError, match="there is no event log among the files"):
-        reader.read_parts([part("_SUCCESS", b""), part(".app.crc", b"crc")])
+        reader.read_log([part("_SUCCESS", b""), part(".app.crc", b"crc")])
 
 
 def test_a_rolling_folder_without_events_is_zeros() -> None:
-    run = reader.read_parts([part("eventlog_v2_app/appstatus_app.inprogress", b"")])
+    run = reader.read_log([part("eventlog_v2_app/appstatus_app.inprogress", b"")])
     notes = ("every file of events is missing", "the application's end is not in the log")
     assert run == RunMetrics(notes=notes)
 
@@ -243,7 +243,7 @@ def test_what_orjson_refuses_and_jackson_writes_is_read() -> None:
     data = (
         b'{"Event":"SparkListenerApplicationStart","App Name":"\\ud800 \xe9","Timestamp":1,"x":NaN}'
     )
-    run = reader.read_parts([part("app", data)])
+    run = reader.read_log([part("app", data)])
     assert run.bad_lines == 0
     assert run.app_name is not None
     assert run.app_name.endswith("\N{REPLACEMENT CHARACTER}")
@@ -253,7 +253,7 @@ def test_a_lost_task_end_shows(log: bytes) -> None:
     lines = log.splitlines(keepends=True)
     lost = next(n for n, line in enumerate(lines) if b"SparkListenerTaskEnd" in line)
     del lines[lost]
-    run = reader.read_parts([part("app", b"".join(lines))])
+    run = reader.read_log([part("app", b"".join(lines))])
     assert not run.complete
     assert run.notes == (
         "stage 0: 8 tasks declared, 7 seen to succeed",
@@ -268,7 +268,7 @@ def test_mutated_lines_never_raise(log: bytes) -> None:
         mutated = bytearray(b"".join(dice.sample(lines, 40)))
         for _ in range(60):
             mutated[dice.randrange(len(mutated))] = dice.choice(b'{}[]":,0x\n')
-        run = reader.read_parts([part("app", bytes(mutated))])
+        run = reader.read_log([part("app", bytes(mutated))])
         assert RunMetrics.from_json(run.to_json()) == run
 
 
@@ -279,5 +279,5 @@ def test_the_stream_is_closed(log: bytes) -> None:
         opened.append(io.BytesIO(log))
         return opened[-1]
 
-    reader.read_parts([Part("app", opener)])
+    reader.read_log([LogFile("app", opener)])
     assert [stream.closed for stream in opened] == [True]

@@ -18,7 +18,7 @@ import zstandard
 
 from emrctl.errors import UsageError
 from emrctl.metrics.eventlog import codecs, layout, reader
-from emrctl.metrics.eventlog.reader import Part
+from emrctl.metrics.eventlog.reader import LogFile
 from emrctl.metrics.model import RunMetrics
 
 Framing = Callable[[bytes], bytes]
@@ -45,8 +45,8 @@ def whole(path: Path) -> RunMetrics:
     return reader.read_path(path)
 
 
-def parts(files: Files) -> list[Part]:
-    return [Part(name, functools.partial(io.BytesIO, data)) for name, data in files.items()]
+def parts(files: Files) -> list[LogFile]:
+    return [LogFile(name, functools.partial(io.BytesIO, data)) for name, data in files.items()]
 
 
 def pieces(text: bytes, count: int) -> list[bytes]:
@@ -58,7 +58,7 @@ def pieces(text: bytes, count: int) -> list[bytes]:
 @EVERY_LOG
 def test_framings(path: Path, framings: dict[str, Framing]) -> None:
     for name, pack in framings.items():
-        run = reader.read_parts(parts({"app": pack(text_of(path))}))
+        run = reader.read_log(parts({"app": pack(text_of(path))}))
         assert run == whole(path), name
 
 
@@ -70,14 +70,14 @@ def test_rolling(path: Path, framings: dict[str, Framing]) -> None:
         for n, piece in enumerate(pieces(text_of(path), 11), 1)
     }
     rolled = {name[:-2]: data for name, data in rolled.items()}
-    assert reader.read_parts(parts({"eventlog_v2_a/appstatus_a": b""} | rolled)) == whole(path)
+    assert reader.read_log(parts({"eventlog_v2_a/appstatus_a": b""} | rolled)) == whole(path)
 
 
 @EVERY_LOG
 def test_databricks(path: Path) -> None:
     *older, last = pieces(text_of(path), 3)
     rolled = {f"x/eventlog-2024-03-02--1{n}-00.gz": gzip.compress(p) for n, p in enumerate(older)}
-    assert reader.read_parts(parts({"x/eventlog": last} | rolled)) == whole(path)
+    assert reader.read_log(parts({"x/eventlog": last} | rolled)) == whole(path)
 
 
 @EVERY_LOG
@@ -86,7 +86,7 @@ def test_archives(path: Path) -> None:
         f"eventlog_v2_a/events_{n}_a": piece for n, piece in enumerate(pieces(text_of(path), 3), 1)
     }
     for pack in (zipped, tarred, lambda f: gzip.compress(tarred(f))):
-        assert reader.read_parts(parts({"an.archive": pack(files)})) == whole(path)
+        assert reader.read_log(parts({"an.archive": pack(files)})) == whole(path)
 
 
 @EVERY_LOG
@@ -94,12 +94,12 @@ def test_cuts(path: Path, framings: dict[str, Framing]) -> None:
     """What is cut at the end of a line is the same cut in every framing."""
     text = text_of(path)
     cut = text[: text.rindex(b"\n", 0, len(text) * 3 // 5) + 1]
-    expected = reader.read_parts(parts({"app.inprogress": cut}))
+    expected = reader.read_log(parts({"app.inprogress": cut}))
     assert not expected.complete
     assert (expected.bad_lines, expected.duration_ms) == (0, None)
     for name, pack in framings.items():
-        assert reader.read_parts(parts({"app.inprogress": pack(cut)})) == expected, name
-    torn = reader.read_parts(parts({"app.inprogress": cut + b'{"Event":"SparkLi'}))
+        assert reader.read_log(parts({"app.inprogress": pack(cut)})) == expected, name
+    torn = reader.read_log(parts({"app.inprogress": cut + b'{"Event":"SparkLi'}))
     assert dataclasses.replace(torn, bad_lines=0) == expected
     assert torn.bad_lines == 1
 
@@ -138,21 +138,21 @@ class Pipe(io.RawIOBase):
         return self._data.read(min(size, 5000) if size >= 0 else -1)
 
 
-def piped(data: bytes) -> list[Part]:
-    return [Part("stdin", lambda: nullcontext(cast("BinaryIO", Pipe(data))))]
+def piped(data: bytes) -> list[LogFile]:
+    return [LogFile("stdin", lambda: nullcontext(cast("BinaryIO", Pipe(data))))]
 
 
 @pytest.mark.parametrize("pack", [zipped, tarred], ids=["zip", "tar"])
 def test_what_cannot_be_sought_is_read_too(
     pack: Callable[[Files], bytes], framing: Framing, log: bytes
 ) -> None:
-    expected = reader.read_parts(parts({"app": log}))
+    expected = reader.read_log(parts({"app": log}))
     packed = pack({"a/app.zstd": framing(log)})
-    assert reader.read_parts(piped(packed)) == expected
-    assert reader.read_parts(piped(log)) == expected
+    assert reader.read_log(piped(packed)) == expected
+    assert reader.read_log(piped(log)) == expected
     if pack is tarred:
         small = zstandard.ZstdCompressor().compress(packed)
-        assert reader.read_parts(piped(small)) == expected
+        assert reader.read_log(piped(small)) == expected
 
 
 def test_attempts_in_one_archive_are_kept_apart() -> None:
@@ -161,9 +161,9 @@ def test_attempts_in_one_archive_are_kept_apart() -> None:
         for name in ("local-1430917381535_2", "local-1430917381535_1")
     }
     packed = parts({"eventLogs-local-1430917381535.zip": zipped(files)})
-    assert [run.app_attempt for run in reader.read_all(packed)] == ["1", "2"]
+    assert [run.app_attempt for run in reader.read_logs(packed)] == ["1", "2"]
     with pytest.raises(UsageError, match="2 event logs are here"):
-        reader.read_parts(packed)
+        reader.read_log(packed)
 
 
 def test_attempts_in_one_folder_are_kept_apart(log: bytes) -> None:
@@ -174,7 +174,7 @@ def test_attempts_in_one_folder_are_kept_apart(log: bytes) -> None:
         "events_1_app_2": one,
         "events_2_app_2": two,
     }
-    found = reader.read_all(parts(rolled))
+    found = reader.read_logs(parts(rolled))
     assert [run.complete for run in found] == [False, True]
 
 
@@ -185,7 +185,7 @@ def test_a_folder_of_archives_and_logs_is_read_whole(tmp_path: Path, log: bytes)
     (tmp_path / "README.md").write_text("nothing\n")
     (tmp_path / "_SUCCESS").touch()
     refused: list[UsageError] = []
-    found = reader.read_all(layout.of_path(tmp_path), on_refused=refused.append)
+    found = reader.read_logs(layout.list_files(tmp_path), on_refused=refused.append)
     assert len(found) == 2
     assert found[0] == found[1]
     assert [str(error).split("'")[1] for error in refused] == ["README.md"]
@@ -197,13 +197,13 @@ def test_a_damaged_archive_is_told(pack: Callable[[Files], bytes], log: bytes) -
     for at in range(200, len(packed), len(packed) // 40):
         damaged = packed[:at] + bytes(64) + packed[at + 64 :]
         try:
-            run = reader.read_parts(parts({"a": damaged}))
+            run = reader.read_log(parts({"a": damaged}))
         except UsageError:
             continue
-        assert run.bad_lines or not run.complete or run == reader.read_parts(parts({"a": packed}))
+        assert run.bad_lines or not run.complete or run == reader.read_log(parts({"a": packed}))
     for size in (0, 3, 30, 300, len(packed) // 2):
         try:
-            run = reader.read_parts(parts({"a": packed[:size]}))
+            run = reader.read_log(parts({"a": packed[:size]}))
         except UsageError:
             continue
         assert not run.complete
@@ -211,14 +211,14 @@ def test_a_damaged_archive_is_told(pack: Callable[[Files], bytes], log: bytes) -
 
 def test_a_foreign_archive_is_refused() -> None:
     with pytest.raises(UsageError, match="no Spark event log"):
-        reader.read_parts(parts({"a.zip": zipped({"a": b"hello\n"})}))
+        reader.read_log(parts({"a.zip": zipped({"a": b"hello\n"})}))
     with pytest.raises(UsageError, match="there is no event log among the files"):
-        reader.read_parts(parts({"a.zip": zipped({})}))
+        reader.read_log(parts({"a.zip": zipped({})}))
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7])
 def test_a_log_cut_in_its_magic_is_zeros(size: int, framing: Framing, log: bytes) -> None:
-    run = reader.read_parts(parts({"app.inprogress": framing(log)[:size]}))
+    run = reader.read_log(parts({"app.inprogress": framing(log)[:size]}))
     assert not run.complete
     assert run.app_id is None
     assert run.tasks_ok == 0
