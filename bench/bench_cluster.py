@@ -1,20 +1,19 @@
-"""The EMR on localhost: `emrctl up` to WAITING, and a step beside a bare spark-submit on its YARN.
+"""Measure `emrctl up` to WAITING on the emulator, and the overhead of a step.
 
-EMR itself takes 5 to 10 minutes to WAITING. The bare spark-submit runs on the primary node too,
-with the same settings, in turn with ours; both are timed from outside. Everything lies in a
-temporary folder and is taken down again.
+EMR takes 5 to 10 minutes to WAITING. The overhead is the difference to a bare spark-submit on the
+primary node of the same cluster with the same settings, run alternately and timed from outside.
+Everything is created in a temporary folder and deleted afterwards.
 """
 
 from __future__ import annotations
 
 import json
 import subprocess
-import time
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import _desk  # type: ignore[import-not-found,unused-ignore]
+import _project  # type: ignore[import-not-found,unused-ignore]
 
 PAIRS = 3
 PROBE = """import json, os, pathlib
@@ -29,62 +28,57 @@ BARE = (
 
 def main() -> None:
     """Print seconds to WAITING, memory of the idle cluster, and a step's overhead."""
-    with _desk.desk("{core: {count: 2}}") as desk:
-        measure(desk)
+    with _project.running_project("{core: {count: 2}}") as project:
+        cluster: dict[str, Any] = {}
+        seconds = _project.time_s(
+            lambda: cluster.update(json.loads(project.emrctl("up", "--json")))
+        )
+        print(
+            f"emrctl up, bucket and 1 + 2 m5.xlarge to WAITING: {seconds:.1f} s"
+            "  (bar: 8 s; EMR: 5 to 10 min)"
+        )
+        memory_gb = project.memory_gb()
+        print(f"memory of the idle cluster with the emulator: {memory_gb:.2f} GB  (bar: 1.5 GB)")
+        [node] = [one["id"] for one in cluster["nodes"] if one["role"] == "primary"]
+        nodes = Path(project.home) / "local" / "clusters" / str(cluster["id"]) / "nodes"
+        measure_overhead(project, nodes / str(node))
 
 
-def measure(desk: Any) -> None:
-    """The figures, on an emulator that runs."""
-    began = time.perf_counter()
-    up = json.loads(desk.emrctl("up", "--json"))
-    print(
-        f"emrctl up, bucket and 1 + 2 m5.xlarge to WAITING: {time.perf_counter() - began:.1f} s"
-        "  (bar: 8 s; EMR: 5 to 10 min)"
-    )
-    memory_gb = _desk.memory_gb(desk)
-    print(f"memory of the idle cluster with the emulator: {memory_gb:.2f} GB  (bar: 1.5 GB)")
-    node = primary(desk, up)
-    (node / "home" / "job.py").write_text(_desk.JOB)
-    ours, bare = [], []
+def measure_overhead(project: Any, primary: Path) -> None:
+    """Print the difference between `emrctl submit` and spark-submit on the primary node."""
+    (primary / "home" / "job.py").write_text(_project.JOB)
+    environment = step_environment(project, primary)
+    emrctl, bare = [], []
     for _ in range(PAIRS):
-        ours.append(_desk.timed(lambda: desk.emrctl("submit", *CONF, "job.py")))
-        bare.append(_desk.timed(lambda: spark_submit(desk, node)))
-    difference = median(a - b for a, b in zip(ours, bare, strict=True))
+        emrctl.append(_project.time_s(lambda: project.emrctl("submit", *CONF, "job.py")))
+        bare.append(_project.time_s(lambda: spark_submit(primary, environment)))
+    difference = median(a - b for a, b in zip(emrctl, bare, strict=True))
     print(
-        f"emrctl submit {median(ours):.1f} s, bare spark-submit {median(bare):.1f} s, "
+        f"emrctl submit {median(emrctl):.1f} s, bare spark-submit {median(bare):.1f} s, "
         f"median difference {difference:+.2f} s over {PAIRS} pairs  (bar: 1.5 s)"
     )
 
 
-def primary(desk: Any, up: dict[str, Any]) -> Path:
-    """The primary node's folder."""
-    [node] = [item["id"] for item in up["nodes"] if item["role"] == "primary"]
-    return Path(desk.home) / "local" / "clusters" / str(up["id"]) / "nodes" / str(node)
-
-
-def spark_submit(desk: Any, node: Path) -> None:
-    """A bare spark-submit on the primary node, with the environment that its steps get."""
+def spark_submit(primary: Path, environment: dict[str, str]) -> None:
+    """Run spark-submit on the primary node."""
     subprocess.run(
         ["bash", "-c", BARE],
-        cwd=node / "home",
-        env=environment(desk, node),
+        cwd=primary / "home",
+        env=environment,
         check=True,
         capture_output=True,
     )
 
 
-def environment(desk: Any, node: Path) -> dict[str, str]:
-    """What a step sees, taken from a step that prints it."""
-    wanted = node / "home" / "environment"
-    if not wanted.exists():
-        probe = desk.folder / "environment.py"
-        probe.write_text(PROBE)
-        desk.emrctl("submit", *CONF, str(probe))
-    kept = json.loads(wanted.read_text())
-    # spark-submit's own additions would make the second one believe it is already inside.
-    return {
-        k: v for k, v in kept.items() if not k.startswith(("SPARK_ENV", "PYSPARK_GATEWAY", "_"))
-    }
+def step_environment(project: Any, primary: Path) -> dict[str, str]:
+    """Return the environment of a step, from a step that writes it to a file."""
+    probe = project.folder / "environment.py"
+    probe.write_text(PROBE)
+    project.emrctl("submit", *CONF, str(probe))
+    environment = json.loads((primary / "home" / "environment").read_text())
+    # With these, a second spark-submit would assume that it runs inside the first.
+    prefixes = ("SPARK_ENV", "PYSPARK_GATEWAY", "_")
+    return {key: value for key, value in environment.items() if not key.startswith(prefixes)}
 
 
 if __name__ == "__main__":

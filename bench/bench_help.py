@@ -1,6 +1,6 @@
-"""`emrctl --help` beside flintrock's, both as whole processes, in turn; prints the ratio.
+"""Compare the run time of `emrctl --help` and `flintrock --help`, run alternately.
 
-flintrock is installed into a folder of its own (its pins of boto3 and click suit nobody else).
+flintrock is installed into its own environment: it pins other versions of boto3 and click.
 """
 
 from __future__ import annotations
@@ -18,23 +18,24 @@ ROUNDS = 15
 
 
 def main() -> None:
-    """Print median wall seconds of each, and their ratio."""
-    ours = [str(Path(sys.executable).with_name("emrctl")), "--help"]
-    theirs = [str(peer()), "--help"]
-    measured: dict[str, list[float]] = {"emrctl": [], "flintrock": []}
+    """Print the median wall-clock seconds of each, and their ratio."""
+    commands = {
+        "emrctl": [str(Path(sys.executable).with_name("emrctl")), "--help"],
+        "flintrock": [str(install_flintrock()), "--help"],
+    }
+    times: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(ROUNDS):
-        measured["emrctl"].append(seconds(ours))
-        measured["flintrock"].append(seconds(theirs))
-    medians = {name: median(times) for name, times in measured.items()}
-    for name, times in measured.items():
-        print(
-            f"{name:10} --help  median {medians[name]:.3f} s  ({min(times):.3f}-{max(times):.3f})"
-        )
+        for name, command in commands.items():
+            times[name].append(time_s(command))
+    medians = {name: median(seconds) for name, seconds in times.items()}
+    for name, seconds in times.items():
+        spread = f"({min(seconds):.3f}-{max(seconds):.3f})"
+        print(f"{name:10} --help  median {medians[name]:.3f} s  {spread}")
     print(f"ratio emrctl/flintrock {medians['emrctl'] / medians['flintrock']:.2f}  (bar: 0.150 s)")
 
 
-def peer() -> Path:
-    """flintrock's program, installed once."""
+def install_flintrock() -> Path:
+    """Install flintrock unless it is installed; return its program."""
     program = CACHE / "bin" / "flintrock"
     if not program.exists():
         venv.create(CACHE, with_pip=True)
@@ -43,11 +44,11 @@ def peer() -> Path:
     return program
 
 
-def seconds(command: list[str]) -> float:
-    """Wall seconds of one run of `command`."""
-    began = time.perf_counter()
+def time_s(command: list[str]) -> float:
+    """Return the wall-clock seconds of one run of the command."""
+    start = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
 if __name__ == "__main__":
