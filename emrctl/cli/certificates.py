@@ -1,4 +1,4 @@
-"""`emrctl certificates`: a key and certificate for encryption between the nodes."""
+"""`emrctl certificates`: a key and certificate for encryption in transit."""
 
 from __future__ import annotations
 
@@ -8,27 +8,25 @@ import typer
 
 from emrctl import provision
 from emrctl.cli import options, render
-from emrctl.provision import certificates as making
+from emrctl.provision import certificates as node_certificates
 
 app = options.new_app()
 
 
 @app.command()
+@options.common("config target region json")
 def certificates(
-    config: options.ConfigOption = None,
-    target: options.TargetOption = None,
-    region: options.RegionOption = None,
-    days: Annotated[int, typer.Option(min=1, help="For how long they are good.")] = 825,
-    as_json: options.JsonOption = False,
+    context: options.Context,
+    days: Annotated[int, typer.Option(min=1, help="Validity in days.")] = 825,
 ) -> None:
-    """Put a new key and certificate for the nodes on the project's bucket; they exist only there.
+    """Create a key and certificate for encryption between nodes, and store them in the bucket.
 
-    `cluster.security.in_transit` in emrctl.yaml then names the address that is printed.
+    Set `cluster.security.in_transit` in emrctl.yaml to the printed address to use them.
     """
-    workspace = options.open_workspace(config, target=target, region=region)
+    workspace = context.workspace
     bucket = provision.find_bucket(workspace.project, workspace.target)
-    uri = making.make(workspace.target, bucket, days=days)
-    if as_json:
+    uri = node_certificates.make(workspace.target, bucket, days=days)
+    if context.as_json:
         render.json_document({"uri": uri, "days": days})
         return
     typer.echo(uri)

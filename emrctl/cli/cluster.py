@@ -8,8 +8,8 @@ import typer
 
 from emrctl import provision
 from emrctl.cli import local, options
-from emrctl.cli import render_stacks as render
 from emrctl.cli.gc import offering
+from emrctl.cli.render import stacks as render
 from emrctl.provision import lifecycle as clusters
 
 app = options.new_app()
@@ -21,27 +21,22 @@ EngineOption = Annotated[
 
 
 @app.command()
+@options.common("config target region cluster json")
 def preview(
-    config: options.ConfigOption = None,
-    target: options.TargetOption = None,
-    region: options.RegionOption = None,
-    cluster: options.ClusterOption = None,
+    context: options.Context,
     engine: EngineOption = None,
-    as_json: options.JsonOption = False,
 ) -> None:
     """Show what `up` would create, change, replace and delete, and what it costs an hour on AWS."""
-    workspace = options.open_workspace(config, target=target, region=region, cluster=cluster)
+    workspace = context.workspace
     root = workspace.config.root
     plans = provision.preview(workspace.project, workspace.target, root, engine=engine)
-    render.plans(plans, as_json=as_json)
+    render.plans(plans, as_json=context.as_json)
 
 
 @app.command()
+@options.common("config target region cluster json")
 def up(
-    config: options.ConfigOption = None,
-    target: options.TargetOption = None,
-    region: options.RegionOption = None,
-    cluster: options.ClusterOption = None,
+    context: options.Context,
     engine: EngineOption = None,
     replace: Annotated[
         list[str] | None,
@@ -50,17 +45,16 @@ def up(
     give_up: Annotated[
         bool, typer.Option("--give-up", help="End workers of EC2 that fail; go on with the others.")
     ] = False,
-    as_json: options.JsonOption = False,
 ) -> None:
     """Bring the bucket and the cluster up, or to what the spec says now.
 
     A second one changes nothing; a changed core count resizes in place; an interrupted one goes
     on where it stopped. One that fails says what stands, what that costs, and offers to end it.
     """
-    workspace = options.open_workspace(config, target=target, region=region, cluster=cluster)
+    workspace = context.workspace
     local.tell_once(workspace.target)
-    with offering(workspace), render.events(as_json=as_json) as report:
-        tell = render.node_lines(as_json=as_json)
+    with offering(workspace), render.events(as_json=context.as_json) as report:
+        tell = render.node_lines(as_json=context.as_json)
         mending = clusters.Mending(replace=replace or (), give_up=give_up)
         found = clusters.up(
             workspace.project,
@@ -71,89 +65,77 @@ def up(
             engine=engine,
             mending=mending,
         )
-    render.cluster(found, workspace.target, as_json=as_json)
+    render.cluster(found, workspace.target, as_json=context.as_json)
 
 
 @app.command()
+@options.common("config target region cluster json")
 def stop(
-    config: options.ConfigOption = None,
-    target: options.TargetOption = None,
-    region: options.RegionOption = None,
-    cluster: options.ClusterOption = None,
-    as_json: options.JsonOption = False,
+    context: options.Context,
 ) -> None:
     """Stop a cluster of EC2 instances: disks stay, and only they cost; running steps end.
 
     EC2 stops no spot instances; EMR's clusters are taken down instead.
     """
-    workspace = options.open_workspace(config, target=target, region=region, cluster=cluster)
-    found = clusters.stop(workspace.project, workspace.target, render.node_lines(as_json=as_json))
-    render.cluster(found, workspace.target, as_json=as_json)
+    workspace = context.workspace
+    found = clusters.stop(
+        workspace.project, workspace.target, render.node_lines(as_json=context.as_json)
+    )
+    render.cluster(found, workspace.target, as_json=context.as_json)
 
 
 @app.command()
+@options.common("config target region cluster json")
 def start(
-    config: options.ConfigOption = None,
-    target: options.TargetOption = None,
-    region: options.RegionOption = None,
-    cluster: options.ClusterOption = None,
-    as_json: options.JsonOption = False,
+    context: options.Context,
 ) -> None:
     """Start a cluster that was stopped: its nodes come back, at other addresses, and take steps."""
-    workspace = options.open_workspace(config, target=target, region=region, cluster=cluster)
-    tell, root = render.node_lines(as_json=as_json), workspace.config.root
+    workspace = context.workspace
+    tell, root = render.node_lines(as_json=context.as_json), workspace.config.root
     found = clusters.start(workspace.project, workspace.target, root, tell)
-    render.cluster(found, workspace.target, as_json=as_json)
+    render.cluster(found, workspace.target, as_json=context.as_json)
 
 
 @app.command()
+@options.common("config target region cluster yes json")
 def down(
-    config: options.ConfigOption = None,
-    target: options.TargetOption = None,
-    region: options.RegionOption = None,
-    cluster: options.ClusterOption = None,
+    context: options.Context,
     storage: Annotated[
         bool, typer.Option("--storage", help="The bucket instead, with all that is in it.")
     ] = False,
-    yes: options.YesOption = False,
-    as_json: options.JsonOption = False,
 ) -> None:
     """Take the cluster down; the bucket stays, unless --storage names it instead."""
-    workspace = options.open_workspace(config, target=target, region=region, cluster=cluster)
+    workspace = context.workspace
     project = workspace.project
     what = "bucket and everything in it" if storage else f"cluster '{project.cluster.name}'"
-    options.confirm(f"Take down the {what} of project {project.project}?", yes=yes)
-    with render.events(as_json=as_json) as report:
+    context.confirm(f"Take down the {what} of project {project.project}?")
+    with render.events(as_json=context.as_json) as report:
         found = provision.down(
             project, workspace.target, workspace.config.root, storage=storage, report=report
         )
-    render.outcome(found, as_json=as_json)
+    render.outcome(found, as_json=context.as_json)
 
 
 @app.command()
+@options.common("config target region json")
 def show(
+    context: options.Context,
     name: Annotated[str | None, typer.Argument(help="The cluster; by default the spec's.")] = None,
-    config: options.ConfigOption = None,
-    target: options.TargetOption = None,
-    region: options.RegionOption = None,
-    as_json: options.JsonOption = False,
 ) -> None:
     """Show the cluster: its state, nodes and the addresses of the YARN, Spark and history pages."""
-    workspace = options.open_workspace(config, target=target, region=region)
+    workspace = context.workspace
     found = provision.show(workspace.project, workspace.target, name)
-    render.cluster(found, workspace.target, as_json=as_json)
+    render.cluster(found, workspace.target, as_json=context.as_json)
 
 
 @app.command("list")
+@options.common("config target region json")
 def list_all(
-    config: options.ConfigOption = None,
-    target: options.TargetOption = None,
-    region: options.RegionOption = None,
+    context: options.Context,
     ended: Annotated[bool, typer.Option("--ended", help="Clusters that are no more, too.")] = False,
-    as_json: options.JsonOption = False,
 ) -> None:
     """List the project's clusters as AWS has them, and its stacks."""
-    workspace = options.open_workspace(config, target=target, region=region)
+    workspace = context.workspace
     clusters = provision.list_clusters(workspace.project, workspace.target, ended=ended)
     stacks = provision.stacks(workspace.project, workspace.target, workspace.config.root)
-    render.clusters(clusters, stacks, as_json=as_json)
+    render.clusters(clusters, stacks, as_json=context.as_json)

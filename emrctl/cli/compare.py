@@ -1,52 +1,70 @@
-"""`emrctl compare`: runs side by side."""
+"""`emrctl compare`: compare runs."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from emrctl.cli import options, render
 from emrctl.compare import stored
 
+if TYPE_CHECKING:
+    from emrctl.compare.comparison import Comparison
+
 app = options.new_app()
 
 
 @app.command()
+@options.common("config target json")
 def compare(
+    context: options.Context,
     runs: Annotated[
         list[str] | None,
         typer.Argument(metavar="RUN RUN...", help="Runs; the first is the reference."),
     ] = None,
     experiment: Annotated[
-        str | None, typer.Option(help="All completed runs of this experiment.")
+        str | None, typer.Option(help="Compare all completed runs of this experiment.")
     ] = None,
-    html: Annotated[Path | None, typer.Option(help="Write one self-contained page.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a self-contained HTML page.")] = None,
     fail_if: Annotated[
         list[str] | None,
-        typer.Option(
-            help="FIGURE:PERCENT, as duration_s:10% (more than that slower than the reference) or "
-            "figures.mean_accuracy:-1% (below it by more): then exit code 8. May be repeated."
-        ),
+        typer.Option(metavar="FIGURE:PERCENT", help="Exit with 8 beyond this limit; repeatable."),
     ] = None,
     style: Annotated[
-        stored.Style, typer.Option("--format", help="How to print it.")
+        stored.Style, typer.Option("--format", help="Output format.")
     ] = stored.Style.table,
-    config: options.ConfigOption = None,
-    target: options.TargetOption = None,
-    as_json: options.JsonOption = False,
 ) -> None:
-    """Compare runs: only what differs in settings, and what came of it.
+    """Compare runs: settings that differ, times, executors, YARN resources and cost.
 
-    Runs of the same settings count as repeats of one configuration: mean, spread and ratio. With
-    --fail-if it is a gate for CI.
+    Runs with equal settings are repeats of one configuration: mean, spread and ratio.
+
+    Limits for CI: `--fail-if duration_s:10%` fails if a configuration is more than 10 % slower
+    than the reference, `--fail-if figures.mean_accuracy:-1%` if it is more than 1 % lower.
     """
     gates = stored.gates(fail_if or [])
-    workspace = options.open_workspace(config, target=target)
-    found = stored.compare(workspace, runs or [], experiment)
-    render.comparison(found, stored.Style.json if as_json else style)
+    comparison = stored.compare(context.workspace, runs or [], experiment)
+    _print(comparison, stored.Style.json if context.as_json else style)
     if html is not None:
-        stored.write_page(found, html, experiment)
+        stored.write_page(comparison, html, experiment)
         render.note(f"Wrote {html}")
-    stored.check(found, gates)
+    stored.check(comparison, gates)
+
+
+def _print(comparison: Comparison, style: stored.Style) -> None:
+    from emrctl.compare import export
+
+    if style == "json":
+        render.json_document(export.to_json(comparison))
+    elif style == "csv":
+        typer.echo(export.to_csv(comparison), nl=False)
+    elif style == "markdown":
+        typer.echo(export.to_markdown(comparison), nl=False)
+    else:
+        head, *rows = export.table(comparison)
+        render.table(*head, rows=rows, right=head[1:])
+        for item, verdict in zip(comparison.configurations, comparison.verdicts, strict=True):
+            typer.echo(f"{item.label}: {verdict}")
+        for line in comparison.notes:
+            typer.echo(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,6 @@ import typer
 from emrctl.cli import options, render
 from emrctl.datasets import pets as oxford
 from emrctl.datasets import pictures
-from emrctl.runs.workspace import Workspace
 
 app = options.new_app()
 data_app = typer.Typer(
@@ -26,66 +26,65 @@ PerClassOption = Annotated[
 
 
 @data_app.command()
+@options.common("config target json")
 def digits(
+    context: options.Context,
     per_class: PerClassOption = None,
     name: Annotated[str, typer.Option(help="The data set's name below data/.")] = "digits",
-    config: options.ConfigOption = None,
-    target: options.TargetOption = None,
-    as_json: options.JsonOption = False,
 ) -> None:
     """Put the 1,797 handwritten digits that scikit-learn carries on the bucket, as PNG files."""
-    _upload(
-        options.open_workspace(config, target=target), name, pictures.digits(per_class), as_json
-    )
+    _upload(context, name, pictures.digits(per_class))
 
 
 @data_app.command()
+@options.common("config target json")
 def folder(
+    context: options.Context,
     path: Annotated[Path, typer.Argument(help="<class>_<n>.jpg in it, or <class>/<file> below.")],
     per_class: PerClassOption = None,
     name: Annotated[str | None, typer.Option(help="The data set's name below data/.")] = None,
-    config: options.ConfigOption = None,
-    target: options.TargetOption = None,
-    as_json: options.JsonOption = False,
 ) -> None:
     """Put the pictures of a folder on the bucket."""
     found = pictures.folder(path, per_class)
     chosen = name or path.absolute().name.lower()
-    _upload(options.open_workspace(config, target=target), chosen, found, as_json)
+    _upload(context, chosen, found)
 
 
 @data_app.command()
+@options.common("config target yes json")
 def pets(
+    context: options.Context,
     source: Annotated[
         Path | None,
         typer.Argument(help="Your copy, a folder or images.tar.gz; without it, Oxford's."),
     ] = None,
     per_class: PerClassOption = None,
     name: Annotated[str, typer.Option(help="The data set's name below data/.")] = "pets",
-    yes: options.YesOption = False,
-    config: options.ConfigOption = None,
-    target: options.TargetOption = None,
-    as_json: options.JsonOption = False,
 ) -> None:
     """Put the 7,390 photographs of 37 breeds on the bucket, downloaded once (792 MB) if need be."""
-    workspace = options.open_workspace(config, target=target)
-    with oxford.opened(source or _downloaded(yes=yes), per_class) as found:
-        _upload(workspace, name, found, as_json)
+    with oxford.opened(source or _download(context), per_class) as found:
+        _upload(context, name, found)
 
 
-def _downloaded(*, yes: bool) -> Path:
-    """The archive of the data set's authors, in emrctl's cache."""
+def _download(context: options.Context) -> Path:
+    """Return the authors' archive, downloaded into emrctl's cache if necessary."""
     if not oxford.archive().is_file():
         mb = oxford.OXFORD.bytes // 1_000_000
-        options.confirm(f"Download the Oxford-IIIT Pet Dataset ({mb} MB)?", yes=yes)
+        context.confirm(f"Download the Oxford-IIIT Pet Dataset ({mb} MB)?")
     with render.counter("images.tar.gz: bytes", oxford.OXFORD.bytes) as report:
         return oxford.download(report)
 
 
-def _upload(workspace: Workspace, name: str, found: list[pictures.Picture], as_json: bool) -> None:
+def _upload(context: options.Context, name: str, found: list[pictures.Picture]) -> None:
     from emrctl import provision
 
+    workspace = context.workspace
     bucket = provision.find_bucket(workspace.project, workspace.target)
     with render.counter(f"{pictures.known_name(name)}: pictures", len(found)) as report:
         done = pictures.upload(workspace.target, bucket, name, found, report)
-    render.data_set(done, as_json=as_json)
+    if context.as_json:
+        render.json_document(asdict(done))
+        return
+    count = sum(done.classes.values())
+    render.note(f"{count} images in {len(done.classes)} classes, {done.sent} uploaded.")
+    typer.echo(done.uri)

@@ -4,50 +4,43 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import typer
 
 from emrctl import doctor as examining
 from emrctl.cli import options, render
-from emrctl.errors import UsageError
 from emrctl.spec import ProjectSpec
-from emrctl.spec import config as configuration
 
 app = options.new_app()
 
 
 @app.command()
+@options.common("config target region json")
 def doctor(
-    config: options.ConfigOption = None,
-    target: options.TargetOption = None,
-    region: options.RegionOption = None,
-    as_json: options.JsonOption = False,
+    context: options.Context,
 ) -> None:
     """Say what this machine lacks for the project's target, and what to do; 1 where it lacks any.
 
     Python, extras, Java, folders and room, memory, the EMR on localhost; on AWS engine,
     credentials, network and clock.
     """
-    patient = _patient(config, {"target": target, "region": region})
+    patient = _patient(context)
     findings = examining.examine(patient)
-    _print(findings, as_json=as_json)
+    _print(findings, as_json=context.as_json)
     if any(one.status == "missing" for one in findings):
         raise typer.Exit(1)
 
 
-def _patient(file: Path | None, flags: dict[str, Any]) -> examining.Patient:
-    """The project here; any, with a word about it, where there is none."""
-    if file is None:
-        try:
-            configuration.find()
-        except UsageError:
-            render.note("No emrctl.yaml here: `emrctl init` writes one.")
-            typed = {key: value for key, value in flags.items() if value is not None}
-            project = ProjectSpec.model_validate({"project": "any", **typed})
-            return examining.Patient(project=project, root=Path.cwd())
-    found = configuration.load(file, flags)
-    return examining.Patient(project=found.project, root=found.root)
+def _patient(context: options.Context) -> examining.Patient:
+    """The project of this folder, or one of default values if there is no emrctl.yaml."""
+    if context.in_project:
+        config = context.workspace.config
+        return examining.Patient(project=config.project, root=config.root)
+    render.note("No emrctl.yaml here: `emrctl init` writes one.")
+    flags = {"target": context.target, "region": context.region}
+    typed = {key: value for key, value in flags.items() if value is not None}
+    project = ProjectSpec.model_validate({"project": "any", **typed})
+    return examining.Patient(project=project, root=Path.cwd())
 
 
 def _print(findings: tuple[examining.Finding, ...], *, as_json: bool) -> None:

@@ -8,7 +8,7 @@ import typer
 
 from emrctl import provision
 from emrctl.cli import options, render
-from emrctl.cli import render_stacks as show_stacks
+from emrctl.cli.render import stacks as show_stacks
 
 app = options.new_app()
 engine_app = typer.Typer(
@@ -24,117 +24,102 @@ StorageOption = Annotated[
 
 
 @engine_app.command()
-def show(as_json: options.JsonOption = False) -> None:
+@options.common("json")
+def show(context: options.Context) -> None:
     """Show which engines there are, which one is used, and the AWS plugin that belongs to it."""
     from emrctl.engine.pulumi import installation as report
 
-    show_stacks.engine(report.installed(), as_json=as_json)
+    show_stacks.engine(report.installed(), as_json=context.as_json)
 
 
 @engine_app.command()
+@options.common("yes json")
 def install(
+    context: options.Context,
     plugin: Annotated[
         bool, typer.Option(help="The AWS plugin too; localhost does not need it.")
     ] = True,
-    yes: options.YesOption = False,
-    as_json: options.JsonOption = False,
 ) -> None:
     """Install the engine into emrctl's home, and its AWS plugin, after asking."""
     from emrctl.engine.pulumi import installation as report
 
     missing = report.missing(plugin=plugin)
     if missing:
-        options.confirm(f"Download and install {' and '.join(missing)}?", yes=yes)
+        context.confirm(f"Download and install {' and '.join(missing)}?")
         report.install(plugin=plugin, tell=render.note)
-    show_stacks.engine(report.installed(), as_json=as_json)
+    show_stacks.engine(report.installed(), as_json=context.as_json)
 
 
 @app.command()
+@options.common("config target region cluster json")
 def refresh(
-    config: options.ConfigOption = None,
-    target: options.TargetOption = None,
-    region: options.RegionOption = None,
-    cluster: options.ClusterOption = None,
+    context: options.Context,
     storage: StorageOption = False,
-    as_json: options.JsonOption = False,
 ) -> None:
     """Bring the stack's state to what AWS has now; AWS itself is not changed."""
-    at = options.open_workspace(config, target=target, region=region, cluster=cluster)
-    with show_stacks.events(as_json=as_json) as report:
+    at = context.workspace
+    with show_stacks.events(as_json=context.as_json) as report:
         found = provision.refresh(
             at.project, at.target, at.config.root, storage=storage, report=report
         )
-    show_stacks.refreshed(found, as_json=as_json)
+    show_stacks.refreshed(found, as_json=context.as_json)
 
 
 @app.command()
+@options.common("config target region cluster json")
 def drift(
-    config: options.ConfigOption = None,
-    target: options.TargetOption = None,
-    region: options.RegionOption = None,
-    cluster: options.ClusterOption = None,
+    context: options.Context,
     storage: StorageOption = False,
-    as_json: options.JsonOption = False,
 ) -> None:
     """Show where AWS is no longer as the stack's state says."""
-    at = options.open_workspace(config, target=target, region=region, cluster=cluster)
+    at = context.workspace
     found = provision.drift(at.project, at.target, at.config.root, storage=storage)
-    show_stacks.drifted(found, as_json=as_json)
+    show_stacks.drifted(found, as_json=context.as_json)
 
 
 @app.command()
+@options.common("config target region cluster json")
 def outputs(
-    config: options.ConfigOption = None,
-    target: options.TargetOption = None,
-    region: options.RegionOption = None,
-    cluster: options.ClusterOption = None,
+    context: options.Context,
     storage: StorageOption = False,
-    as_json: options.JsonOption = False,
 ) -> None:
     """Show what the stack's program exported."""
-    at = options.open_workspace(config, target=target, region=region, cluster=cluster)
+    at = context.workspace
     found = provision.outputs(at.project, at.target, at.config.root, storage=storage)
-    show_stacks.outputs(found, as_json=as_json)
+    show_stacks.outputs(found, as_json=context.as_json)
 
 
 @app.command()
+@options.common("config target region cluster json")
 def history(
-    config: options.ConfigOption = None,
-    target: options.TargetOption = None,
-    region: options.RegionOption = None,
-    cluster: options.ClusterOption = None,
+    context: options.Context,
     storage: StorageOption = False,
-    as_json: options.JsonOption = False,
 ) -> None:
     """Show all that was done to the stack."""
-    at = options.open_workspace(config, target=target, region=region, cluster=cluster)
+    at = context.workspace
     found = provision.history(at.project, at.target, at.config.root, storage=storage)
-    show_stacks.history(found, as_json=as_json)
+    show_stacks.history(found, as_json=context.as_json)
 
 
 @app.command("import")
+@options.common("config target region json")
 def import_bucket(
-    config: options.ConfigOption = None,
-    target: options.TargetOption = None,
-    region: options.RegionOption = None,
+    context: options.Context,
     engine: Annotated[str | None, typer.Option("--engine", help="pulumi, on localhost.")] = None,
-    as_json: options.JsonOption = False,
 ) -> None:
     """Take over the bucket that the spec names (storage.bucket) and that exists already."""
-    at = options.open_workspace(config, target=target, region=region)
-    with show_stacks.events(as_json=as_json) as report:
+    at = context.workspace
+    with show_stacks.events(as_json=context.as_json) as report:
         found = provision.adopt(at.project, at.target, at.config.root, report=report, engine=engine)
-    show_stacks.imported(found, as_json=as_json)
+    show_stacks.imported(found, as_json=context.as_json)
 
 
 @app.command()
+@options.common("config target region cluster")
 def export(
-    config: options.ConfigOption = None,
-    target: options.TargetOption = None,
-    region: options.RegionOption = None,
-    cluster: options.ClusterOption = None,
+    context: options.Context,
     storage: StorageOption = False,
 ) -> None:
     """Print the stack's whole state as JSON, as `pulumi stack import` takes it."""
-    at = options.open_workspace(config, target=target, region=region, cluster=cluster)
+    at = context.workspace
     render.json_document(provision.export(at.project, at.target, at.config.root, storage=storage))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from emrctl.cli import follow, options, render
+from emrctl.cli.render.runs import print_runs, settings_text
 from emrctl.runs import experiments
 
 app = options.new_app()
@@ -17,37 +19,42 @@ app.add_typer(experiment_app, name="experiment")
 
 
 @experiment_app.command()
+@options.common("config target cluster json")
 def run(
+    context: options.Context,
     experiment: Annotated[
         str, typer.Argument(metavar="FILE", help="A YAML file, or a name of emrctl.yaml.")
     ],
-    config: options.ConfigOption = None,
-    target: options.TargetOption = None,
-    cluster: options.ClusterOption = None,
     resume: Annotated[
         bool, typer.Option("--resume/--fresh", help="Keep trials that completed, or run all anew.")
     ] = True,
-    as_json: options.JsonOption = False,
 ) -> None:
     """Run every trial of FILE, one after another; what completed before is not run again."""
-    workspace = options.open_workspace(config, target=target)
+    workspace = context.workspace
     spec = experiments.load(workspace, experiment)
-    runner = follow.trials(workspace, spec, workspace.cluster(cluster))
+    runner = follow.trials(workspace, spec, workspace.cluster())
     found = experiments.run(workspace, spec, runner, fresh=not resume)
-    render.runs(workspace, found, as_json=as_json)
+    print_runs(workspace, found, as_json=context.as_json)
     follow.exit_with_experiment(experiment, found)
     render.next_step(f"emrctl compare --experiment {spec.name}")
 
 
 @experiment_app.command("list")
+@options.common("config json")
 def list_trials(
+    context: options.Context,
     experiment: Annotated[
         str, typer.Argument(metavar="FILE", help="A YAML file, or a name of emrctl.yaml.")
     ],
-    config: options.ConfigOption = None,
-    as_json: options.JsonOption = False,
 ) -> None:
     """List the trials of FILE without running any."""
-    workspace = options.open_workspace(config)
-    spec = experiments.load(workspace, experiment)
-    render.trials(experiments.trials(spec), as_json=as_json)
+    trials = experiments.trials(experiments.load(context.workspace, experiment))
+    settings = [trial.settings.as_dict() for trial in trials]
+    facts = [trial.facts for trial in trials]
+    if context.as_json:
+        pairs = zip(facts, settings, strict=True)
+        render.json_document([asdict(item) | {"settings": values} for item, values in pairs])
+        return
+    texts = map(settings_text, settings)
+    rows = [(f.cell, str(f.repeat), text) for f, text in zip(facts, texts, strict=True)]
+    render.table("cell", "repeat", "settings", rows=rows, right=("repeat",))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from emrctl.cli import options, render
+from emrctl.cli.render import runs as show
 from emrctl.errors import StepFailedError
 from emrctl.runs import experiments, lifecycle
 
@@ -34,15 +35,13 @@ class Way:
     detach: bool = False
 
 
-def submit(
-    workspace: Workspace, order: lifecycle.Order, cluster: str | None, way: Way
-) -> list[Run]:
+def submit(workspace: Workspace, order: lifecycle.Order, way: Way) -> list[Run]:
     """The order's runs, finished unless `way` is to detach; told on stderr as they go."""
-    place = workspace.cluster(cluster)
+    place = workspace.cluster()
     found = []
     for _ in range(way.repeat):
         run = lifecycle.submit(workspace, order, place)
-        render.submitted(workspace, run)
+        show.note_submitted(workspace, run)
         found.append(run if way.detach else wait(workspace, run, way.timeout_s))
         if found[-1].state not in {"COMPLETED", "PENDING"}:
             break
@@ -57,7 +56,7 @@ def wait(workspace: Workspace, run: Run, timeout_s: float | None = None) -> Run:
         except KeyboardInterrupt:
             display.pause()
             run = _interrupted(workspace, run)
-    render.ended(run)
+    show.note_finished(run)
     return run
 
 
@@ -97,7 +96,7 @@ class Display:
         """The run's state and figures are on the screen."""
         if self._status is not None:
             seconds = time.monotonic() - self._began
-            self._status.update(f"{render.progress_line(run, progress)}  {seconds:.0f} s")
+            self._status.update(f"{show.progress_line(run, progress)}  {seconds:.0f} s")
         elif run.state != self._said:
             typer.echo(f"  {run.state.lower()}", err=True)
         self._said = run.state
@@ -121,10 +120,12 @@ def trials(workspace: Workspace, spec: ExperimentSpec, place: Cluster) -> experi
     """What runs a trial of `spec` on `place`, told as it goes."""
 
     def run(trial: experiments.Trial, unfinished: Run | None) -> Run:
-        render.trial(trial)
+        facts = trial.facts
+        heading = f"Trial {trial.number} of {trial.total}: {facts.cell}"
+        render.note(f"{heading} (repeat {facts.repeat})")
         if unfinished is None:
             unfinished = lifecycle.submit(workspace, experiments.order(spec, trial), place)
-            render.submitted(workspace, unfinished)
+            show.note_submitted(workspace, unfinished)
         return wait(workspace, unfinished)
 
     return run

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,10 +17,9 @@ from emrctl.aws.target import Target, resolve
 from emrctl.cleanup import failed_up
 from emrctl.cli import options, render
 from emrctl.cost import resource
-from emrctl.errors import EmrctlError, ProvisioningError, UsageError
+from emrctl.errors import EmrctlError, ProvisioningError
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import ProjectSpec
-from emrctl.spec import config as configuration
 
 app = options.new_app()
 
@@ -34,10 +32,9 @@ class _Wanted:
 
 
 @app.command()
+@options.common("config target region yes json")
 def gc(
-    config: options.ConfigOption = None,
-    target: options.TargetOption = None,
-    region: options.RegionOption = None,
+    context: options.Context,
     all_regions: Annotated[
         bool, typer.Option("--all-regions", help="Look in every region of the account.")
     ] = False,
@@ -45,41 +42,29 @@ def gc(
     buckets: Annotated[
         bool, typer.Option("--buckets", help="End buckets of projects without a cluster, too.")
     ] = False,
-    yes: options.YesOption = False,
-    as_json: options.JsonOption = False,
 ) -> None:
     """List what emrctl made on the account and what that costs; end what nobody needs any more.
 
     What has expired, and what its cluster left behind, ends after a yes. It works by tags: also
     on a laptop that made none of it, and without an emrctl.yaml.
     """
-    workspace = _workspace(config, target, region)
-    place = workspace.target if workspace else _target(target, region)
+    workspace = context.workspace if context.in_project else None
+    place = workspace.target if workspace else _target(context)
     wanted = _Wanted(all_regions=all_regions, project=project, buckets=buckets)
     things, notes = _seen(place, wanted)
-    if not as_json:
+    if not context.as_json:
         _list(things, notes)
     chosen = [one for one in things if one.endable]
-    ended = _end(workspace, place, chosen) if _agreed(chosen, yes=yes, ask=not as_json) else None
-    if as_json:
+    ended = _end(workspace, place, chosen) if _agreed(context, chosen) else None
+    if context.as_json:
         _document(things, notes, ended)
     _exit_with(ended)
 
 
-def _workspace(file: Path | None, target: str | None, region: str | None) -> Workspace | None:
-    """The project here; None where there is none, and none was asked for."""
-    if file is None:
-        try:
-            configuration.find()
-        except UsageError:
-            return None
-    return options.open_workspace(file, target=target, region=region)
-
-
-def _target(kind: str | None, region: str | None) -> Target:
-    """The account that the environment names."""
+def _target(context: options.Context) -> Target:
+    """The account and region of the options and the environment."""
     named = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    asked = {"target": kind or "aws", "region": region or named or "us-east-1"}
+    asked = {"target": context.target or "aws", "region": context.region or named or "us-east-1"}
     project = ProjectSpec.model_validate({"project": "any", **asked})
     return resolve(project.target, project.region, project.profile)
 
@@ -134,11 +119,11 @@ def _usd(cost: float | None) -> str:
     return "?" if cost is None else f"{cost:.3f}"
 
 
-def _agreed(chosen: Sequence[cleanup.Thing], *, yes: bool, ask: bool) -> bool:
-    """Whether to end them; where nobody can be asked, the flag is named and nothing ends."""
-    if not chosen or yes:
+def _agreed(context: options.Context, chosen: Sequence[cleanup.Thing]) -> bool:
+    """Whether to delete `chosen`; suggest --yes if stdin is not a terminal."""
+    if not chosen or context.yes:
         return bool(chosen)
-    if not ask or not sys.stdin.isatty():
+    if context.as_json or not sys.stdin.isatty():
         render.note(f"{len(chosen)} things that nobody needs: `emrctl gc --yes` ends them.")
         return False
     return typer.confirm(f"End the {len(chosen)} things that nobody needs?")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,27 +22,47 @@ app.add_typer(local_app, name="local")
 
 
 @local_app.command()
+@options.common("json")
 def up(
+    context: options.Context,
     region: Annotated[str, typer.Option(help="The region that it plays.")] = "us-east-1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="A port; 0 takes a free one.")] = 0,
-    as_json: options.JsonOption = False,
 ) -> None:
     """Start the EMR on localhost, or find the one that runs."""
     from emrctl.emulator.server import control
 
     info = control.up(region=region, port=port, report=render.note)
-    render.emulator(asdict(info), as_json=as_json)
+    _print(asdict(info), as_json=context.as_json)
+    if not context.as_json:
+        render.next_step("emrctl up")
 
 
 @local_app.command()
-def status(as_json: options.JsonOption = False) -> None:
+@options.common("json")
+def status(context: options.Context) -> None:
     """Say whether it runs, where, and with which clusters."""
     from emrctl.emulator.server import control
 
     info = control.status()
     if info is None:
         raise NotFoundError("no EMR runs on localhost", hint="Start it with `emrctl local up`.")
-    render.emulator(asdict(info), as_json=as_json, overview=control.overview(info))
+    _print(asdict(info), as_json=context.as_json, overview=control.overview(info))
+
+
+def _print(
+    info: Mapping[str, Any], *, as_json: bool, overview: Mapping[str, Any] | None = None
+) -> None:
+    document = {**info, **(overview or {})}
+    if as_json:
+        render.json_document(document)
+        return
+    render.table("EMR on localhost", "", rows=[(key, str(value)) for key, value in info.items()])
+    for cluster in document.get("clusters", ()):
+        typer.echo(f"  {cluster['id']}  {cluster['state']}  {cluster['name']}")
+    for instance in document.get("instances", ()):
+        typer.echo(f"  {instance['id']}  {instance['state'].upper()}  {instance['name']}")
+    for warning in document.get("warnings", ()):
+        render.note(f"warning: {warning}")
 
 
 @local_app.command()
@@ -56,12 +77,13 @@ def logs() -> None:
 
 
 @local_app.command()
-def down(as_json: options.JsonOption = False) -> None:
+@options.common("json")
+def down(context: options.Context) -> None:
     """End it with its clusters; nothing of it is left running."""
     from emrctl.emulator.server import control
 
     ended = control.down(report=render.note)
-    if as_json:
+    if context.as_json:
         render.json_document({"ended": ended})
     else:
         typer.echo("The EMR on localhost has ended." if ended else "No EMR ran on localhost.")

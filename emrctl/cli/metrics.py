@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emrctl.cli import logs_at, options, render, render_metrics
-from emrctl.cli.render_metrics import Wanted
+from emrctl.cli import logs_at, options, render
+from emrctl.cli.render.metrics import Wanted, output_to
 from emrctl.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -23,7 +23,9 @@ _SOURCE_HELP = "An event log's file, folder or archive, s3://…, - for stdin; o
 
 
 @app.command()
+@options.common("config target json")
 def metrics(
+    context: options.Context,
     source: Annotated[str, typer.Argument(metavar="PATH|RUN", help=_SOURCE_HELP)],
     stages: Annotated[bool, typer.Option("--stages", help="Stages too.")] = False,
     executors: Annotated[bool, typer.Option("--executors", help="Executors too.")] = False,
@@ -35,21 +37,17 @@ def metrics(
         Path | None,
         typer.Option("--export", help="Write .parquet or .csv: runs, or what else is asked for."),
     ] = None,
-    config: options.ConfigOption = None,
-    target: options.TargetOption = None,
-    as_json: options.JsonOption = False,
 ) -> None:
     """Print the metrics of a run, or of any Spark event log: no Spark and no Java needed."""
     asked = {"stages": stages, "executors": executors, "tasks": tasks, "findings": findings}
-    wanted = Wanted(**asked, as_json=as_json)
-    with render_metrics.output_to(export, wanted) as out:
-        out.finish(_read(source, config, target, out.task if tasks else None))
+    wanted = Wanted(**asked, as_json=context.as_json)
+    with output_to(export, wanted) as out:
+        out.finish(_read(context, source, out.task if tasks else None))
 
 
 def _read(
+    context: options.Context,
     source: str,
-    config: Path | None,
-    target: str | None,
     on_task: Callable[[TaskMetrics], None] | None,
 ) -> tuple[RunMetrics, ...]:
     """Every log at `source`; the rows of tasks are those of one log, and go by as it is read."""
@@ -58,12 +56,12 @@ def _read(
     if source == "-":
         return _of_parts(logs_at.stdin(), on_task)
     if source.startswith(("s3://", "s3a://", "s3n://")):
-        s3 = options.open_workspace(config, target=target).target.client("s3")
+        s3 = context.workspace.target.client("s3")
         return _of_parts(logs_at.on_s3(s3, source), on_task)
     path = logs_at.path_or_none(source)
     if path is not None:
         return _of_parts(layout.list_files(path), on_task)
-    return (_of_run(options.open_workspace(config, target=target), source, on_task),)
+    return (_of_run(context.workspace, source, on_task),)
 
 
 def _of_parts(

@@ -1,25 +1,139 @@
-"""Options that several commands share, and how a command opens the project it is called in."""
+"""Options that several commands share, and the context through which a command reads them."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from emrctl.errors import UsageError
 from emrctl.runs.workspace import Workspace
-from emrctl.spec import config
+from emrctl.spec import config as configuration
 
 INTERRUPTED = 130
+_PANEL = "Common options"
+_REMOTE_COMMAND = "emrctl.remote_command"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """Common options of one command line, and the project that they select.
+
+    `remote_command` are the words after `--`.
+    """
+
+    config: Path | None = None
+    target: str | None = None
+    region: str | None = None
+    cluster: str | None = None
+    yes: bool = False
+    as_json: bool = False
+    remote_command: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def workspace(self) -> Workspace:
+        """The project, with the options of the command line in place of the file's values."""
+        flags = {"target": self.target, "region": self.region, "cluster.name": self.cluster}
+        return Workspace(configuration.load(self.config, flags))
+
+    @property
+    def in_project(self) -> bool:
+        """Whether --config is set, or this folder or one above it has an emrctl.yaml."""
+        if self.config is None:
+            try:
+                configuration.find()
+            except UsageError:
+                return False
+        return True
+
+    def confirm(self, question: str) -> None:
+        """Ask `question` unless --yes is set; exit with 1 on "no".
+
+        Raises `UsageError` if stdin is not a terminal.
+        """
+        if self.yes:
+            return
+        if not sys.stdin.isatty():
+            raise UsageError(f"{question} stdin is not a terminal", hint="Add --yes.")
+        if not typer.confirm(question):
+            raise typer.Exit(1)
+
+
+def _option(*flags: str, help: str) -> Any:  # noqa: A002 - typer's own name
+    return typer.Option(*flags, help=help, rich_help_panel=_PANEL)
+
+
+_COMMON: dict[str, tuple[Any, Any]] = {
+    "config": (Path | None, _option("--config", help="Path of emrctl.yaml.")),
+    "target": (str | None, _option("--target", help="aws or local; overrides emrctl.yaml.")),
+    "region": (str | None, _option("--region", help="AWS region; overrides emrctl.yaml.")),
+    "cluster": (str | None, _option("--cluster", help="Cluster name; overrides emrctl.yaml.")),
+    "yes": (bool, _option("--yes", "-y", help="Do not ask for confirmation.")),
+    "as_json": (bool, _option("--json", help="Print JSON.")),
+}
+
+RunArgument = Annotated[
+    str,
+    typer.Argument(metavar="RUN", help="Run id, any unique part of it, or `latest`."),
+]
+
+
+def common(names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add the common options in `names` to a command; it receives them as a `Context`."""
+    fields = names.replace("json", "as_json").split()
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(command, eval_str=True).parameters.values())
+
+        @functools.wraps(command)
+        def run(typer_context: typer.Context, **values: Any) -> None:
+            if typer_context.invoked_subcommand is None:
+                words = tuple(typer_context.meta.get(_REMOTE_COMMAND, ()))
+                flags = {name: values.pop(name) for name in fields}
+                command(Context(**flags, remote_command=words), **values)
+
+        own[0] = own[0].replace(name="typer_context", annotation=typer.Context)
+        signature = inspect.Signature([*own, *map(_parameter, fields)])
+        run.__signature__ = signature  # type: ignore[attr-defined]
+        run.__annotations__ = {item.name: item.annotation for item in signature.parameters.values()}
+        return run
+
+    return decorate
+
+
+def _parameter(name: str) -> inspect.Parameter:
+    type_, option = _COMMON[name]
+    default = False if type_ is bool else None
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        default=default,
+        annotation=Annotated[type_, option],
+    )
+
+
+class WithRemoteCommand(TyperCommand):
+    """A command that passes the words after `--` to a node unchanged."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words before `--`."""
+        end = args.index("--") if "--" in args else len(args)
+        ctx.meta[_REMOTE_COMMAND] = args[end + 1 :]
+        return super().parse_args(ctx, args[:end])
 
 
 class Group(TyperGroup):
-    """Commands that answer Ctrl-C with one line and the shell's own exit code for it."""
+    """Commands that answer Ctrl-C with one line and exit code 130."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; exit code 130 where it was interrupted."""
+        """Run the command."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
@@ -28,7 +142,7 @@ class Group(TyperGroup):
 
 
 def new_app() -> typer.Typer:
-    """An app whose bugs keep Python's own traceback."""
+    """Return an app that leaves tracebacks to Python."""
     app = typer.Typer(
         cls=Group,
         no_args_is_help=True,
@@ -36,65 +150,21 @@ def new_app() -> typer.Typer:
         add_completion=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    # A callback keeps an app of one command a group, so that the command's name is needed.
-    app.callback()(_group)
+    # With a callback, an app of one command stays a group, so that the command's name is required.
+    app.callback()(_callback)
     return app
 
 
-def _group() -> None:
-    """Spark clusters on AWS as code, and a record of what every run on them did."""
+def _callback() -> None:
+    """Create Spark clusters on AWS, run jobs on them and compare the runs."""
 
 
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option("--config", help="The emrctl.yaml to use instead of the nearest one."),
-]
-TargetOption = Annotated[
-    str | None, typer.Option("--target", help="aws or local, in place of the spec's.")
-]
-RegionOption = Annotated[
-    str | None, typer.Option("--region", help="An AWS region, in place of the spec's.")
-]
-ClusterOption = Annotated[
-    str | None, typer.Option("--cluster", help="The cluster's name, in place of the spec's.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-RunArgument = Annotated[
-    str, typer.Argument(metavar="RUN", help="A run's id, letters that only it holds, or `latest`.")
-]
-
-
-def open_workspace(
-    file: Path | None = None,
-    *,
-    target: str | None = None,
-    region: str | None = None,
-    cluster: str | None = None,
-) -> Workspace:
-    """The project in force, with what was typed over it."""
-    flags = {"target": target, "region": region, "cluster.name": cluster}
-    return Workspace(config.load(file, flags))
-
-
-def pairs(items: list[str], flag: str) -> dict[str, str]:
-    """`KEY=VALUE` items as a mapping; `UsageError` names the flag and the item at fault."""
-    found = {}
-    for item in items:
+def pairs(items: list[str] | None, flag: str) -> dict[str, str]:
+    """Return `KEY=VALUE` items as a mapping; `UsageError` names `flag` and the invalid item."""
+    values = {}
+    for item in items or ():
         key, equals, value = item.partition("=")
         if not equals or not key:
-            raise UsageError(f"{flag} {item}: is not of the form KEY=VALUE")
-        found[key] = value
-    return found
-
-
-def confirm(question: str, *, yes: bool) -> None:
-    """Go on only with a yes; `UsageError` names the flag where nobody can be asked."""
-    import sys
-
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise UsageError(f"{question} Nobody can be asked here", hint="Add --yes.")
-    if not typer.confirm(question):
-        raise typer.Exit(1)
+            raise UsageError(f"{flag} {item}: expected KEY=VALUE")
+        values[key] = value
+    return values

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,7 +12,6 @@ from emrctl.aws import errors, instance_types, prices
 from emrctl.aws.target import Target
 from emrctl.cli import options, render
 from emrctl.errors import UsageError
-from emrctl.spec.config import load
 
 app = options.new_app()
 prices_app = typer.Typer(
@@ -27,45 +25,41 @@ ProfileOption = Annotated[str | None, typer.Option(help="The AWS profile to ask 
 
 
 @prices_app.callback()
+@options.common("config region json")
 def show(
-    context: typer.Context,
-    config: options.ConfigOption = None,
-    region: options.RegionOption = None,
+    context: options.Context,
     family: Annotated[str, typer.Option(help="Only types that begin so: m5, r.")] = "",
-    as_json: options.JsonOption = False,
 ) -> None:
     """Show what instances cost an hour on demand and on spot, with EMR's fee and YARN's memory."""
-    if context.invoked_subcommand is not None:
-        return
-    found = [item for item in prices.rates(_place(config, region)) if item.type.startswith(family)]
-    if as_json:
+    found = [item for item in prices.rates(_region(context)) if item.type.startswith(family)]
+    if context.as_json:
         render.json_document([asdict(item) | _size(item.type) for item in found])
     else:
         _table(found)
 
 
 @prices_app.command()
+@options.common("config region")
 def refresh(
-    config: options.ConfigOption = None,
-    region: options.RegionOption = None,
+    context: options.Context,
     profile: ProfileOption = None,
 ) -> None:
     """Read a region's prices from AWS's price list and spot history into emrctl's home."""
-    asked = Target(kind="aws", region=_place(config, region), profile=profile)
+    asked = Target(kind="aws", region=_region(context), profile=profile)
     listing = dataclasses.replace(asked, region=prices.LIST_REGION)
     with errors.explained(f"reading the prices of {asked.region}"):
         path = prices.refresh(listing.client, asked.client, asked.region)
     typer.echo(f"Prices of {asked.region} are in {path}.")
 
 
-def _place(config: Path | None, region: str | None) -> str:
-    """The region that was typed, else the project's, else the one that the shipped table is of."""
-    if region is not None:
-        return region
+def _region(context: options.Context) -> str:
+    """The region of --region, else the project's, else the shipped table's."""
+    if context.region is not None:
+        return context.region
     try:
-        return load(config).project.region
+        return context.workspace.project.region
     except UsageError:
-        if config is not None:
+        if context.config is not None:
             raise
         return instance_types.PRICES_REGION
 

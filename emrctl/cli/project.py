@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -86,12 +87,10 @@ def init(
 
 
 @app.command("config")
+@options.common("config target region json")
 def show_config(
-    config: options.ConfigOption = None,
-    target: options.TargetOption = None,
-    region: options.RegionOption = None,
+    context: options.Context,
     schema: Annotated[bool, typer.Option(help="Print the file's JSON schema instead.")] = False,
-    as_json: options.JsonOption = False,
 ) -> None:
     """Show every value in force and where it is from."""
     if schema:
@@ -99,8 +98,12 @@ def show_config(
 
         typer.echo(json.dumps(ProjectSpec.model_json_schema(), indent=1))
         return
-    workspace = options.open_workspace(config, target=target, region=region)
-    render.configuration(workspace.config, as_json=as_json)
+    values = list(context.workspace.config.values())
+    if context.as_json:
+        render.json_document([asdict(item) for item in values])
+        return
+    rows = [(item.key, json.dumps(item.value, ensure_ascii=False), item.source) for item in values]
+    render.table("key", "value", "source", rows=rows)
 
 
 def _project_name(folder: Path) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from emrctl.cli import logs_at, options, render
+from emrctl.cli.render.runs import print_runs
 from emrctl.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -22,18 +23,17 @@ _SQL_HELP = "One SELECT over the tables runs, stages, executors and findings (Du
 
 
 @app.command()
+@options.common("config target json")
 def query(
+    context: options.Context,
     sql: Annotated[str, typer.Argument(metavar="SQL", help=_SQL_HELP)],
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
-    config: options.ConfigOption = None,
-    target: options.TargetOption = None,
-    as_json: options.JsonOption = False,
 ) -> None:
     """Ask the store of runs in SQL; it is only read."""
     from emrctl.runs import sql as runs_sql
 
-    answer = runs_sql.ask(options.open_workspace(config, target=target).store, sql)
-    if as_json:
+    answer = runs_sql.ask(context.workspace.store, sql)
+    if context.as_json:
         render.json_document(runs_sql.to_json(answer))
     elif as_csv:
         typer.echo(runs_sql.to_csv(answer), nl=False)
@@ -42,24 +42,23 @@ def query(
 
 
 @app.command("import")
+@options.common("config target json")
 def import_(
+    context: options.Context,
     source: Annotated[
         str, typer.Argument(metavar="PATH", help="An event log, a folder of them, or s3://….")
     ],
-    config: options.ConfigOption = None,
-    target: options.TargetOption = None,
-    as_json: options.JsonOption = False,
 ) -> None:
     """Take event logs that emrctl did not make into the store, as finished runs."""
     from emrctl.runs import import_logs
 
-    workspace = options.open_workspace(config, target=target)
+    workspace = context.workspace
     parts, remote = _parts(workspace, source)
     found = list(map(_told, import_logs.take(workspace, parts, remote=remote)))
     taken = [item.run for item in found if item.run is not None]
     if not taken:
         raise UsageError(f"no event log in {source} can be taken: {found[0].reason}")
-    render.runs(workspace, taken, as_json=as_json)
+    print_runs(workspace, taken, as_json=context.as_json)
 
 
 def _parts(workspace: Workspace, source: str) -> tuple[tuple[LogFile, ...], bool]:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from emrctl.cli import follow, options, query, render
+from emrctl.cli.render.runs import print_run, print_runs
 from emrctl.errors import NotFoundError, UsageError
 from emrctl.runs import lifecycle, outputs
 from emrctl.runs import pull as pulling
@@ -24,96 +25,87 @@ app.add_typer(runs_app, name="runs")
 
 
 @runs_app.callback()
+@options.common("config target json")
 def list_runs(
-    context: typer.Context,
-    config: options.ConfigOption = None,
-    target: options.TargetOption = None,
+    context: options.Context,
     tag: Annotated[
         list[str] | None, typer.Option(help="Only runs with this tag, KEY=VALUE.")
     ] = None,
     last: Annotated[int, typer.Option(min=1, help="Only so many of the newest.")] = 30,
-    as_json: options.JsonOption = False,
 ) -> None:
     """List runs, oldest first; those left unfinished by a killed client are finished."""
-    if context.invoked_subcommand is not None:
-        return
-    workspace = options.open_workspace(config, target=target)
-    wanted = options.pairs(tag or [], "--tag").items()
+    workspace = context.workspace
+    wanted = options.pairs(tag, "--tag").items()
     found = [run for run in lifecycle.refresh_all(workspace) if wanted <= run.tags.items()]
-    render.runs(workspace, found[-last:], as_json=as_json)
+    print_runs(workspace, found[-last:], as_json=context.as_json)
 
 
 @runs_app.command()
+@options.common("config target json")
 def show(
+    context: options.Context,
     run: options.RunArgument,
-    config: options.ConfigOption = None,
-    target: options.TargetOption = None,
-    as_json: options.JsonOption = False,
 ) -> None:
     """Show one run: settings, states, metrics, result."""
-    workspace = options.open_workspace(config, target=target)
+    workspace = context.workspace
     found = lifecycle.refresh(workspace, workspace.store.load(run))
-    render.run(workspace, found, as_json=as_json)
+    print_run(workspace, found, as_json=context.as_json)
 
 
 @runs_app.command()
+@options.common("config target json")
 def tag(
+    context: options.Context,
     run: options.RunArgument,
     tags: Annotated[list[str], typer.Argument(help="KEY=VALUE; KEY= takes a tag away.")],
-    config: options.ConfigOption = None,
-    target: options.TargetOption = None,
-    as_json: options.JsonOption = False,
 ) -> None:
     """Give a run tags, finished or not."""
-    workspace = options.open_workspace(config, target=target)
+    workspace = context.workspace
     found = workspace.store.tag(run, options.pairs(tags, "TAGS"))
-    render.runs(workspace, [found], as_json=as_json)
+    print_runs(workspace, [found], as_json=context.as_json)
 
 
 @app.command()
+@options.common("config target json")
 def wait(
+    context: options.Context,
     run: options.RunArgument,
-    config: options.ConfigOption = None,
-    target: options.TargetOption = None,
     timeout: Annotated[float | None, typer.Option(help="Give up after so many seconds.")] = None,
-    as_json: options.JsonOption = False,
 ) -> None:
     """Wait for a run; exit code 6 where it failed, 7 where it took longer than --timeout."""
-    workspace = options.open_workspace(config, target=target)
+    workspace = context.workspace
     found = follow.wait(workspace, workspace.store.load(run), timeout)
-    render.runs(workspace, [found], as_json=as_json)
+    print_runs(workspace, [found], as_json=context.as_json)
     follow.exit_with([found])
 
 
 @app.command()
+@options.common("config target json")
 def cancel(
+    context: options.Context,
     run: options.RunArgument,
-    config: options.ConfigOption = None,
-    target: options.TargetOption = None,
-    as_json: options.JsonOption = False,
 ) -> None:
     """Ask a run's step to end, and wait until it has."""
-    workspace = options.open_workspace(config, target=target)
+    workspace = context.workspace
     asked = lifecycle.cancel(workspace, workspace.store.load(run))
     found = follow.wait(workspace, asked)
-    render.runs(workspace, [found], as_json=as_json)
+    print_runs(workspace, [found], as_json=context.as_json)
 
 
 @app.command()
+@options.common("config target json")
 def pull(
+    context: options.Context,
     run: options.RunArgument,
-    config: options.ConfigOption = None,
-    target: options.TargetOption = None,
     output: Annotated[
         Path | None, typer.Option(help="A folder for what the job wrote: tables, models, pages.")
     ] = None,
     only: Annotated[
         str, typer.Option(help="With --output: files of that name, as '*.html' or 'models/*'.")
     ] = "*",
-    as_json: options.JsonOption = False,
 ) -> None:
     """Read a finished run's logs, event log and result from S3 anew; its job's files on request."""
-    workspace = options.open_workspace(config, target=target)
+    workspace = context.workspace
     found = lifecycle.refresh(workspace, workspace.store.load(run))
     if not found.finished:
         raise UsageError(
@@ -121,25 +113,24 @@ def pull(
         )
     pulling.again(workspace, found)
     if output is not None:
-        render.brought(outputs.bring(workspace, found, output, only), output)
-    render.run(workspace, found, as_json=as_json)
+        _note_downloaded(outputs.bring(workspace, found, output, only), output)
+    print_run(workspace, found, as_json=context.as_json)
 
 
 @app.command()
+@options.common("config target json")
 def logs(
+    context: options.Context,
     run: options.RunArgument,
     name: Annotated[
         str | None, typer.Argument(help="A log's name, or a part of it: stdout, controller.")
     ] = None,
-    config: options.ConfigOption = None,
-    target: options.TargetOption = None,
-    as_json: options.JsonOption = False,
 ) -> None:
     """Print the step's output; `emrctl logs RUN NAME` prints one log of all."""
-    workspace = options.open_workspace(config, target=target)
+    workspace = context.workspace
     found = lifecycle.refresh(workspace, workspace.store.load(run))
     known = workspace.store.names(found.id, "logs/")
-    if as_json:
+    if context.as_json:
         render.json_document([workspace.store.location(found.id, item) for item in known])
         return
     wanted = name or "step/std"
@@ -151,3 +142,13 @@ def logs(
         typer.echo(f"== {item.removeprefix('logs/')}", err=True)
         sys.stdout.buffer.write(workspace.store.get(found.id, item) or b"")
         sys.stdout.flush()
+
+
+def _note_downloaded(downloaded: outputs.Brought, folder: Path) -> None:
+    count = len(downloaded.files)
+    files = "file" if count == 1 else "files"
+    render.note(f"{count} {files}, {downloaded.size_bytes / 1e6:.1f} MB in {folder}")
+    pages = [path for path in downloaded.files if path.suffix == ".html"]
+    if pages:
+        page = min(pages, key=lambda path: (len(path.parts), path))
+        render.next_step(f"open {page} in a browser")

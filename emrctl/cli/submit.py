@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from emrctl.cli import follow, options, render, submit_options
+from emrctl.cli import follow, options, submit_options
+from emrctl.cli.render.runs import print_runs
 from emrctl.errors import UsageError
 from emrctl.runs import lifecycle
 from emrctl.spec import SparkSettings
@@ -17,12 +18,11 @@ _UNTOUCHED = {"allow_interspersed_args": False, "ignore_unknown_options": False}
 
 
 @app.command(context_settings=_UNTOUCHED)
+@options.common("config target cluster json")
 def submit(
+    context: options.Context,
     job: submit_options.JobArgument,
     args: submit_options.ArgumentsArgument = None,
-    config: options.ConfigOption = None,
-    target: options.TargetOption = None,
-    cluster: options.ClusterOption = None,
     executors: submit_options.ExecutorsOption = None,
     executor_cores: submit_options.ExecutorCoresOption = None,
     executor_memory: submit_options.ExecutorMemoryOption = None,
@@ -40,7 +40,6 @@ def submit(
     repeat: submit_options.RepeatOption = 1,
     timeout: submit_options.TimeoutOption = None,
     detach: submit_options.DetachOption = False,
-    as_json: options.JsonOption = False,
 ) -> None:
     """Run JOB on the cluster and wait for it; exit code 6 where it failed.
 
@@ -55,9 +54,9 @@ def submit(
         py_files=py_files or (),
         tags=options.pairs(tag or [], "--tag"),
     )
-    workspace = options.open_workspace(config, target=target)
-    found = follow.submit(workspace, order, cluster, follow.Way(repeat, timeout, detach))
-    render.runs(workspace, found, as_json=as_json)
+    workspace = context.workspace
+    found = follow.submit(workspace, order, follow.Way(repeat, timeout, detach))
+    print_runs(workspace, found, as_json=context.as_json)
     follow.exit_with(found)
 
 

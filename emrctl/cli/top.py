@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emrctl.cli import options, render_top
+from emrctl.cli import options
+from emrctl.cli.render import top as screen
 from emrctl.runs import lifecycle
 from emrctl.runs.progress import Watcher
 
@@ -21,26 +22,25 @@ app = options.new_app()
 
 
 @app.command()
+@options.common("config target json")
 def top(
+    context: options.Context,
     run: options.RunArgument = "latest",
     once: Annotated[bool, typer.Option("--once", help="Look once; so it is in pipes.")] = False,
     interval: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks.")] = 2.0,
-    config: options.ConfigOption = None,
-    target: options.TargetOption = None,
-    as_json: options.JsonOption = False,
 ) -> None:
     """Watch a run at work: stages and their skew, executors, nodes, queue.
 
     With --json a line of JSON for each look. It ends when the run does.
     """
-    workspace = options.open_workspace(config, target=target)
+    workspace = context.workspace
     looks = _looks(workspace, run, interval)
-    if once or not (as_json or sys.stdout.isatty()):
-        render_top.once(next(looks), as_json=as_json)
-    elif as_json:
-        render_top.lines(looks)
+    if once or not (context.as_json or sys.stdout.isatty()):
+        screen.once(next(looks), as_json=context.as_json)
+    elif context.as_json:
+        screen.lines(looks)
     else:
-        render_top.screen(looks)
+        screen.screen(looks)
 
 
 def _looks(workspace: Workspace, name: str, interval_s: float) -> Iterator[Live]:

@@ -179,7 +179,7 @@ def test_on_localhost_ssh_says_what_nodes_of_emr_are(
 def test_what_stands_after_the_dashes_is_the_nodes_command(
     emrctl: Emrctl, standing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from emrctl.cli import reach
+    from emrctl.cli import remote
 
     seen: list[tuple[str, str | None]] = []
 
@@ -187,7 +187,7 @@ def test_what_stands_after_the_dashes_is_the_nodes_command(
         seen.append((login.node.role, command))
         return 3
 
-    monkeypatch.setitem(reach._BY, "ssh", way)
+    monkeypatch.setitem(remote._BY, "ssh", way)
     assert emrctl("ssh", "--", "ls", "-l", "a b")[0] == 3
     assert emrctl("ssh", "core-2")[0] == 3
     assert seen == [("primary", "ls -l 'a b'"), ("core", None)]
@@ -198,12 +198,12 @@ def test_what_stands_after_the_dashes_is_the_nodes_command(
 def test_where_no_port_is_open_a_session_gives_the_shell(
     emrctl: Emrctl, standing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from emrctl.cli import reach
+    from emrctl.cli import remote
     from emrctl.remote import nodes
 
     found = nodes.find
     monkeypatch.setattr(nodes, "find", lambda *of: replace(found(*of), session=True))
-    monkeypatch.setitem(reach._BY, "ssm", lambda _way, _command: 4)
+    monkeypatch.setitem(remote._BY, "ssm", lambda _way, _command: 4)
     code, _, err = emrctl("ssh")
     assert (code, "no port of" in err) == (4, True)
 

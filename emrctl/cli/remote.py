@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import shutil
 import signal
@@ -11,22 +12,24 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperCommand
 
 from emrctl import provision
 from emrctl.aws.target import Target
 from emrctl.cli import options, render
-from emrctl.provision import Cluster, Node
+from emrctl.errors import UsageError
+from emrctl.provision import Cluster, Node, lifecycle
 from emrctl.remote import nodes, page_addresses, pages, session_manager
 from emrctl.remote.errors import UnreachableError
 from emrctl.remote.page_addresses import Page, Way
 
-app = options.new_app()
+if TYPE_CHECKING:
+    from emrctl.runs.workspace import Workspace
+    from emrctl.standalone import Crew
 
-AFTER = "emrctl.after"
+app = options.new_app()
 
 WayOption = Annotated[
     Way | None, typer.Option("--by", help="Only this way; else each in turn: ssh, ssm, emr.")
@@ -38,26 +41,17 @@ FingerprintOption = Annotated[
     str | None, typer.Option("--fingerprint", help="The host key's SHA256:…, read elsewhere.")
 ]
 
-
-class WithCommand(TyperCommand):
-    """Keeps what stands after `--` apart: it is the node's command and no argument of ours."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse what stands before `--`; the rest waits in the context."""
-        own, found = args, []
-        if "--" in args:
-            place = args.index("--")
-            own, found = args[:place], args[place + 1 :]
-        ctx.meta[AFTER] = found
-        return super().parse_args(ctx, own)
+NodeOption = Annotated[
+    list[str] | None,
+    typer.Option("--node", help="Only this node (primary, worker-2, an id); may be repeated."),
+]
 
 
 @app.command()
+@options.common("config target cluster")
 def ui(
+    context: options.Context,
     page: Annotated[Page, typer.Argument(help="yarn, master, spark, history or namenode.")],
-    config: options.ConfigOption = None,
-    target: options.TargetOption = None,
-    cluster: options.ClusterOption = None,
     application: Annotated[
         str | None, typer.Option(help="Spark's application; by default the newest that runs.")
     ] = None,
@@ -72,7 +66,7 @@ def ui(
 
     Ways in turn: SSH (host key checked), Session Manager, EMR's presigned addresses.
     """
-    workspace = options.open_workspace(config, target=target, cluster=cluster)
+    workspace = context.workspace
     visit = page_addresses.Visit(
         cluster=provision.find_cluster(workspace.project, workspace.target),
         page=page,
@@ -101,15 +95,13 @@ def _show(opened: pages.Opened, *, browse: bool) -> None:
         render.note("closed")
 
 
-@app.command(cls=WithCommand)
+@app.command(cls=options.WithRemoteCommand)
+@options.common("config target cluster")
 def ssh(
-    context: typer.Context,
+    context: options.Context,
     node: Annotated[
         str, typer.Argument(help="primary, core-1, task-2, an id or a private name.")
     ] = nodes.PRIMARY,
-    config: options.ConfigOption = None,
-    target: options.TargetOption = None,
-    cluster: options.ClusterOption = None,
     by: WayOption = None,
     identity: IdentityOption = None,
     fingerprint: FingerprintOption = None,
@@ -118,7 +110,7 @@ def ssh(
 
     By SSH, with the host key checked against the node's console, else by Session Manager.
     """
-    workspace = options.open_workspace(config, target=target, cluster=cluster)
+    workspace = context.workspace
     found = provision.find_cluster(workspace.project, workspace.target)
     _refuse_folders(workspace.target, found)
     way = _Login(
@@ -127,7 +119,7 @@ def ssh(
         node=nodes.find(found, node),
         login=nodes.Login(identity=identity, fingerprint=fingerprint),
     )
-    raise typer.Exit(_logged_in(way, by, context.meta[AFTER]))
+    raise typer.Exit(_logged_in(way, by, context.remote_command))
 
 
 def _refuse_folders(target: Target, cluster: Cluster) -> None:
@@ -152,7 +144,7 @@ class _Login:
     login: nodes.Login
 
 
-def _logged_in(way: _Login, by: Way | None, command: list[str]) -> int:
+def _logged_in(way: _Login, by: Way | None, command: Sequence[str]) -> int:
     """The shell's or the command's exit code, by the first way that leads to the node."""
     ways = (by,) if by else ("ssh", "ssm")
     why = []
@@ -195,3 +187,61 @@ _BY: dict[str, Callable[[_Login, str | None], int]] = {
     "ssm": _by_session,
     "emr": _by_emr,
 }
+
+
+# --- all nodes of an EC2 cluster ---
+
+
+@app.command("exec", cls=options.WithRemoteCommand)
+@options.common("config target cluster")
+def run_on_all(
+    context: options.Context,
+    node: NodeOption = None,
+    identity: IdentityOption = None,
+) -> None:
+    """Run what stands after `--` on every node; the exit code is the highest of theirs.
+
+    One word is a line of the node's shell (`emrctl exec -- 'df -h | tail -1'`), several a command.
+    """
+    from emrctl import standalone
+
+    command = context.remote_command
+    if not command:
+        raise UsageError("there is no command", hint="emrctl exec -- uptime")
+    workspace = context.workspace
+    with _crew(workspace, identity) as crew:
+        codes = standalone.exec_on(crew, shell_line(command), node or ())
+    raise typer.Exit(max(codes.values(), default=0))
+
+
+@app.command()
+@options.common("config target cluster")
+def copy(
+    context: options.Context,
+    source: Annotated[Path, typer.Argument(help="A file or folder of this machine.")],
+    destination: Annotated[str, typer.Argument(help="Where to, on the nodes.")],
+    node: NodeOption = None,
+    identity: IdentityOption = None,
+) -> None:
+    """Copy a file, or a folder with all that is in it, to every node.
+
+    A destination that ends in a slash, or is a folder there, gets it under its own name.
+    """
+    from emrctl import standalone
+
+    workspace = context.workspace
+    with _crew(workspace, identity) as crew:
+        count = standalone.copy(crew, source, destination, node or ())
+    render.note(f"{count} files are on each node.")
+
+
+def _crew(workspace: Workspace, identity: Path | None) -> Crew:
+    from emrctl import standalone
+
+    found = lifecycle.on_instances(workspace.project, workspace.target)
+    return standalone.Crew(workspace.target, found, _say, nodes.Login(identity=identity))
+
+
+def _say(node: str, line: str) -> None:
+    with contextlib.suppress(BrokenPipeError):  # `| head` has seen enough; the nodes go on
+        typer.echo(f"{node}: {line}")

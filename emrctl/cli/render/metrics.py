@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 
-from emrctl.cli import render, render_findings
+from emrctl.cli import render
 
 if TYPE_CHECKING:
     from emrctl.metrics.model import RunMetrics, TaskMetrics
@@ -128,7 +128,9 @@ class _Json:
     def _document(self, run: RunMetrics) -> dict[str, Any]:
         if not self._wanted.findings:
             return run.to_json()
-        return run.to_json() | {"findings": render_findings.of_run(run)}
+        from emrctl.metrics.findings import rules
+
+        return run.to_json() | {"findings": [item.to_json() for item in rules.of(run)]}
 
 
 class _Text:
@@ -164,9 +166,10 @@ class _Text:
             if wanted and document[name]:
                 _table(name, document[name])
         if self._wanted.findings:
+            from emrctl.cli.render.findings import print_findings
             from emrctl.metrics.findings import rules
 
-            render_findings.show(render.output(), rules.of(run))
+            print_findings(render.output(), rules.of(run))
 
 
 def _table(name: str, items: list[dict[str, Any]]) -> None:

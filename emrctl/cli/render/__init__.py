@@ -1,0 +1,93 @@
+"""Output of commands: results on stdout, progress on stderr, JSON on request."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+_STATE_STYLES = {"COMPLETED": "green", "FAILED": "red", "INTERRUPTED": "red", "LOST": "dim"}
+
+
+@functools.cache
+def output() -> Console:
+    """Return the console on stdout; 200 columns wide if that is not a terminal."""
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=False)
+    return console if console.is_terminal else Console(highlight=False, width=200)
+
+
+@functools.cache
+def errors() -> Console:
+    """Return the console on stderr."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def json_document(document: Any) -> None:
+    """Print one JSON document on stdout."""
+    typer.echo(json.dumps(document, indent=1, ensure_ascii=False, default=str))
+
+
+def note(text: str) -> None:
+    """Print a line on stderr."""
+    typer.echo(text, err=True)
+
+
+def next_step(command: str) -> None:
+    """Suggest the next command on stderr."""
+    note(f"Next: {command}")
+
+
+def table(*columns: str, rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
+    """Print a table on stdout; columns in `right` are right-aligned."""
+    output().print(build_table(*columns, rows=rows, right=right))
+
+
+def build_table(*columns: str, rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> Table:
+    """Return a table; cells are plain text, never markup."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    built = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        built.add_column(column, justify="right" if column in right else "left")
+    for row in rows:
+        built.add_row(*(Text(cell, style=_STATE_STYLES.get(cell, "")) for cell in row))
+    return built
+
+
+def plain(value: Any) -> str:
+    """Return `value` as text without control characters."""
+    text = str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def number(value: Any) -> str:
+    """Return a figure with 4 significant digits, a collection as JSON, other values as text."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping | list | tuple):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return plain(value)
+
+
+@contextmanager
+def counter(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar on stderr if that is a terminal; yields a setter for the count."""
+    from rich.progress import Progress
+
+    with Progress(console=errors(), disable=not errors().is_terminal, transient=True) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda count: bar.update(task, completed=count)
