@@ -197,7 +197,7 @@ def _console(instances: InstanceManager) -> Replacements:
 
 def _names(instances: InstanceManager) -> Replacements:
     """Names of instances are their addresses: nobody here resolves Amazon's."""
-    from moto.ec2.models.instances import Ec2Instance as Record
+    from moto.ec2.models.instances import Instance as Record
 
     def of(address: str) -> Callable[[Any], Any]:
         def wrap(original: property) -> property:
