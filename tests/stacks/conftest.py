@@ -21,6 +21,10 @@ SETTINGS = {
 }
 
 
+KEY = "arn:aws:kms:eu-central-1:123456789012:key/k"
+PETS = ProjectSpec(project="pets")
+
+
 class Resources(dict[str, Declared]):
     """Declared resources by name, and the program's outputs."""
 
@@ -32,6 +36,12 @@ class Resources(dict[str, Declared]):
 
 
 Evaluate = Callable[[ProjectSpec], Resources]
+
+
+def pets(storage: dict[str, Any] | None = None, **cluster: Any) -> ProjectSpec:
+    """Return a project with these settings of its bucket and its cluster."""
+    document = {"project": "pets", "target": "aws", "cluster": cluster, "storage": storage or {}}
+    return ProjectSpec.model_validate(document)
 
 
 def _collect(declare: Callable[[], None], stack: str) -> Resources:

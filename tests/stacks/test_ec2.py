@@ -9,9 +9,7 @@ import pytest
 
 from emrctl.engine.embedded.evaluate import Declared
 from emrctl.spec import ProjectSpec
-from tests.stacks.conftest import Evaluate, Resources
-
-KEY = "arn:aws:kms:eu-central-1:123456789012:key/k"
+from tests.stacks.conftest import KEY, Evaluate, Resources
 
 
 def _project(**cluster: Any) -> ProjectSpec:

@@ -17,7 +17,7 @@ import pytest
 
 from emrctl.spec import ProjectSpec
 from stacks import iam
-from tests.stacks.conftest import Evaluate, Resources
+from tests.stacks.conftest import PETS, Evaluate, Resources
 
 ROOT = Path(__file__).parents[2]
 PINS = ("parliament==1.6.4", "setuptools<81")
@@ -167,6 +167,46 @@ def test_attached_policies_are_aws_managed(cluster: Evaluate) -> None:
     assert attached == {iam.SERVICE_POLICY, iam.PLACEMENT_POLICY, iam.SESSION_POLICY}
     boundaries = {item.inputs["permissionsBoundary"] for item in resources.of("Role")}
     assert boundaries == {"arn:aws:iam::123456789012:policy/limit"}
+
+
+def test_policies_have_no_wildcard_action_or_resource(cluster: Evaluate) -> None:
+    for statement in _statements(cluster(PETS)):
+        actions = statement["Action"]
+        for action in [actions] if isinstance(actions, str) else actions:
+            assert "*" not in action
+        assert statement["Resource"] != "*"
+
+
+def test_node_policy_allows_only_project_bucket(cluster: Evaluate) -> None:
+    policy = json.loads(cluster(PETS)["node-data"].inputs["policy"])
+    arns = [statement["Resource"] for statement in policy["Statement"]]
+    assert arns[:2] == ["arn:aws:s3:::pets", "arn:aws:s3:::pets/*"]
+    assert [item["Sid"] for item in policy["Statement"][2:]] == ["TerminateCluster"]
+
+
+@pytest.mark.parametrize(
+    ("key", "resource"),
+    [
+        ("1234-abcd", "arn:aws:kms:eu-central-1:123456789012:key/1234-abcd"),
+        ("arn:aws:kms:eu-central-1:9:key/k", "arn:aws:kms:eu-central-1:9:key/k"),
+        ("alias/pets", "arn:aws:kms:eu-central-1:123456789012:key/*"),
+    ],
+)
+def test_node_policy_allows_only_bucket_key(cluster: Evaluate, key: str, resource: str) -> None:
+    spec = ProjectSpec.model_validate({"project": "pets", "storage": {"kms_key": key}})
+    statement = json.loads(cluster(spec)["node-data"].inputs["policy"])["Statement"][-1]
+    assert (statement["Sid"], statement["Resource"]) == ("Key", resource)
+    if key.startswith("alias/"):  # an alias is not a resource
+        aliases = statement["Condition"]["ForAnyValue:StringEquals"]
+        assert aliases == {"kms:ResourceAliases": "alias/pets"}
+
+
+def test_node_policy_allows_terminating_only_own_cluster(cluster: Evaluate) -> None:
+    policy = json.loads(cluster(PETS)["node-data"].inputs["policy"])["Statement"]
+    (statement,) = [item for item in policy if item["Sid"] == "TerminateCluster"]
+    assert statement["Action"] == ["elasticmapreduce:TerminateJobFlows"]
+    tag = {"aws:ResourceTag/emrctl:stack": "pets-main"}
+    assert statement["Condition"] == {"StringEquals": tag}
 
 
 def _role(name: str) -> str:

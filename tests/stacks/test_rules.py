@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from emrctl.spec import ProjectSpec
-from tests.stacks.conftest import Evaluate, Resources
+from tests.stacks.conftest import KEY, Evaluate, Resources
 from tests.stacks.rules import RULES, violations
 
-KEY = "arn:aws:kms:eu-central-1:123456789012:key/k"
 # The rules about resources that the program declares.
 APPLICABLE = {
     *("EMR.1", "EMR.3", "EMR.4"),

@@ -7,9 +7,7 @@ import json
 import pytest
 
 from emrctl.spec import ProjectSpec
-from tests.stacks.conftest import Evaluate
-
-PETS = ProjectSpec(project="pets")
+from tests.stacks.conftest import PETS, Evaluate, pets
 
 
 def test_bucket_is_protected_and_has_default_name(storage: Evaluate) -> None:
@@ -71,3 +69,10 @@ def test_lifecycle_expires_logs_old_versions_and_incomplete_uploads(storage: Eva
     assert rules["old-versions"]["noncurrentVersionExpiration"] == {"noncurrentDays": 30}
     aborted = rules["unfinished-uploads"]["abortIncompleteMultipartUpload"]
     assert aborted == {"daysAfterInitiation": 3}
+
+
+def test_bucket_access_logs_go_to_another_bucket(storage: Evaluate) -> None:
+    resources = storage(pets({"access_logs": "the-logs"}))
+    inputs = resources["access-logs"].inputs
+    assert (inputs["targetBucket"], inputs["targetPrefix"]) == ("the-logs", "pets/")
+    assert "access-logs" not in storage(pets())
