@@ -1,12 +1,21 @@
-"""Nothing forgotten: what emrctl made on an account, what of it is used, and the end of the rest.
+"""Find and delete AWS resources that emrctl created, by their tags.
 
-Tags are the registry, so that a second laptop sees what the first one made. `look` asks AWS,
-`judge` says what has expired or belongs to nobody any more, `end` takes that away in the order
-in which AWS lets it go.
+Tags are the registry, so this works on any machine. `discover` lists the resources of an account,
+`classify` marks those that are expired or orphaned, `delete` removes them in dependency order.
 """
 
-from emrctl.cleanup.delete import End, end
-from emrctl.cleanup.discover import Look, all_regions, look
-from emrctl.cleanup.resources import Scope, Thing, Verdict, judge
+from emrctl.cleanup.deletion import Deletion, delete
+from emrctl.cleanup.discovery import Discovery, all_regions, discover
+from emrctl.cleanup.resources import AwsResource, Scope, Usage, classify
 
-__all__ = ["End", "Look", "Scope", "Thing", "Verdict", "all_regions", "end", "judge", "look"]
+__all__ = [
+    "AwsResource",
+    "Deletion",
+    "Discovery",
+    "Scope",
+    "Usage",
+    "all_regions",
+    "classify",
+    "delete",
+    "discover",
+]

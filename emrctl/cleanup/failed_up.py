@@ -1,4 +1,4 @@
-"""One project's stacks: what of one stands and what it costs, and its end by its own engine."""
+"""What a failed or interrupted `up` left on AWS, and its deletion by the stack's engine."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from emrctl import provision
 from emrctl.aws.translate import translated
-from emrctl.cleanup.discover import look
-from emrctl.cleanup.resources import BUCKET, CLUSTER, Thing
+from emrctl.cleanup.discovery import discover
+from emrctl.cleanup.resources import BUCKET, CLUSTER, AwsResource
 from emrctl.clusters import emr_failure
 from emrctl.cost import estimate
 from emrctl.cost.resource import total
@@ -22,87 +22,91 @@ if TYPE_CHECKING:
     from emrctl.aws.target import Target
     from emrctl.spec import ProjectSpec
 
-_LATELY = timedelta(hours=2)
+_RECENT = timedelta(hours=2)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
-    """What exists of a stack, and why its last cluster gave up, where one did just now.
+class StackResources:
+    """The resources of a stack on AWS, and why its last cluster failed, if that was recent.
 
-    `coming_usd` is what the nodes cost an hour that are asked for and do not run yet.
+    `pending_usd` is the hourly cost of nodes that were requested and are not running yet.
     """
 
-    things: tuple[Thing, ...]
-    death: emr_failure.Death | None
-    coming_usd: float = 0.0
+    resources: tuple[AwsResource, ...]
+    failure: emr_failure.Death | None
+    pending_usd: float = 0.0
 
     @property
     def hourly_usd(self) -> float | None:
-        """What it costs an hour now; None where a price is not known."""
-        return total(one.hourly_usd for one in self.things)
+        """Current cost per hour; None if a price is unknown."""
+        return total(item.hourly_usd for item in self.resources)
 
     def __str__(self) -> str:
-        """What exists, counted by kind, and its cost, in a sentence or two."""
-        kinds = Counter(one.kind for one in self.things)
-        parts = [f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in kinds.items()]
-        cost = self.hourly_usd
-        said = "at a price that no table has" if cost is None else f"for {cost:.3f} USD an hour"
-        more = f" (and {self.coming_usd:.3f} once its nodes run)" if self.coming_usd else ""
-        return f"{', '.join(parts)}, {said}{more}"
+        """Count the resources by kind, with their cost."""
+        kinds = Counter(item.kind for item in self.resources)
+        counts = [f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in kinds.items()]
+        usd = self.hourly_usd
+        cost = "price unknown" if usd is None else f"{usd:.3f} USD per hour"
+        pending = f" ({self.pending_usd:.3f} once its nodes run)" if self.pending_usd else ""
+        return f"{', '.join(counts)}: {cost}{pending}"
 
 
-def standing(project: ProjectSpec, target: Target) -> Standing:
-    """What exists of the project's cluster stack on AWS, whoever made it."""
-    seen = look(target)
+def stack_resources(project: ProjectSpec, target: Target) -> StackResources:
+    """Return the resources of the project's cluster stack, whichever machine created them."""
     stack = project.cluster_stack
-    things = tuple(one for one in seen.things if one.stack == stack and one.kind != BUCKET)
-    waits = any(one.kind == CLUSTER and not one.hourly_usd for one in things)
-    return Standing(
-        things=things,
-        death=None if any(one.kind == CLUSTER for one in things) else _last_death(project, target),
-        coming_usd=estimate.estimate(project).instances_usd if waits else 0.0,
+    resources = tuple(
+        item for item in discover(target).resources if item.stack == stack and item.kind != BUCKET
+    )
+    clusters = [item for item in resources if item.kind == CLUSTER]
+    pending = any(not item.hourly_usd for item in clusters)
+    return StackResources(
+        resources=resources,
+        failure=None if clusters else _last_failure(project, target),
+        pending_usd=estimate.estimate(project).instances_usd if pending else 0.0,
     )
 
 
-def _last_death(project: ProjectSpec, target: Target) -> emr_failure.Death | None:
-    """Why the stack's newest cluster gave up, if that was lately; instances do not give up."""
+def _last_failure(project: ProjectSpec, target: Target) -> emr_failure.Death | None:
+    """Return why the stack's newest EMR cluster failed, if that was recent."""
     if project.cluster.kind != "emr":
         return None
-    stack = project.cluster_stack
     emr = target.client("emr")
-    with translated("asking why the cluster ended"):
+    with translated("reading why the cluster terminated"):
         answer = emr.list_clusters(
-            ClusterStates=["TERMINATED_WITH_ERRORS"], CreatedAfter=datetime.now(UTC) - _LATELY
+            ClusterStates=["TERMINATED_WITH_ERRORS"], CreatedAfter=datetime.now(UTC) - _RECENT
         )
         for item in answer["Clusters"]:
-            if item["Name"] == stack:
-                found = emr.describe_cluster(ClusterId=item["Id"])["Cluster"]
-                return emr_failure.of_cluster(found["Status"])
+            if item["Name"] == project.cluster_stack:
+                cluster = emr.describe_cluster(ClusterId=item["Id"])["Cluster"]
+                return emr_failure.of_cluster(cluster["Status"])
     return None
 
 
-def by_engine(
+def delete_by_engine(
     project: ProjectSpec,
     target: Target,
     root: Path,
-    things: Sequence[Thing],
+    resources: Sequence[AwsResource],
     report: Callable[[str], None],
-) -> tuple[Thing, ...]:
-    """Those of the things that are left once each stack with a state here was taken down by it.
+) -> tuple[AwsResource, ...]:
+    """Destroy each stack that has a state on this machine; return the resources of the others.
 
-    So the state of this laptop stays true. Where the engine cannot, tags do.
+    Destroying through the engine keeps the state correct. If that fails, the resources are
+    returned and can be deleted by their tags.
     """
-    known = {s.stack for s in provision.stacks(project, target, root) if not s.gone}
-    known.discard(project.storage_stack)
-    wanted = {one.stack for one in things if one.endable and one.region == target.region}
-    done = set()
-    for stack in sorted(known & wanted):
+    with_state = {s.stack for s in provision.stacks(project, target, root) if not s.gone}
+    with_state.discard(project.storage_stack)
+    deletable = {
+        item.stack for item in resources if item.deletable and item.region == target.region
+    }
+    destroyed = set()
+    for stack in sorted(with_state & deletable):
         name = stack.removeprefix(f"{project.project}-")
-        report(f"  taking stack {stack} down")
+        report(f"  destroying stack {stack}")
         try:
             provision.down(project.with_cluster(name), target, root)
         except EmrctlError as error:
-            report(f"  the engine could not ({error.message}): by tags then")
+            report(f"  the engine failed ({error.message}): deleting by tags instead")
         else:
-            done.add(stack)
-    return tuple(one for one in things if one.stack not in done)
+            destroyed.add(stack)
+    return tuple(item for item in resources if item.stack not in destroyed)

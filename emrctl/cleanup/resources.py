@@ -1,4 +1,4 @@
-"""What emrctl made, thing by thing, and whether anybody still needs it. Pure: no AWS in here."""
+"""AWS resources with emrctl's tags, classified by whether they are still used. Calls no AWS API."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ PROJECT, STACK, EXPIRES, TTL = (
     "emrctl:expires",
     "emrctl:ttl-s",
 )
-# An `up` on another laptop makes network and roles minutes before there is a cluster.
-BEING_MADE = timedelta(minutes=30)
+# `up` on another machine creates network and roles minutes before the cluster.
+CREATION_PERIOD = timedelta(minutes=30)
 
-Verdict = Literal["in use", "expired", "left over", "being made", "kept", "unsure"]
-ENDABLE: tuple[Verdict, ...] = ("expired", "left over")
-EVERYWHERE = "global"
+Usage = Literal["in use", "expired", "orphaned", "creating", "retained", "unknown"]
+DELETABLE: tuple[Usage, ...] = ("expired", "orphaned")
+GLOBAL = "global"
 CLUSTER, ROLE, BUCKET = "cluster", "role", "bucket"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Thing:
-    """One thing on AWS that carries emrctl's tags, or stands in what does.
+class AwsResource:
+    """One AWS resource that has emrctl's tags, or that EMR created in a tagged VPC.
 
-    `hourly_usd` is None where no table has its price; things that cost nothing have 0.
-    `protected` is AWS's own word: it ends only when that is taken away first.
+    `hourly_usd` is None if its price is unknown and 0 if it is free. `protected` is EMR's
+    termination protection.
     """
 
     kind: str
@@ -41,19 +41,19 @@ class Thing:
     expires: datetime | None = None
     hourly_usd: float | None = 0.0
     protected: bool = False
-    verdict: Verdict = "in use"
+    usage: Usage = "in use"
 
     @property
-    def endable(self) -> bool:
-        """Whether nobody needs it any more."""
-        return self.verdict in ENDABLE
+    def deletable(self) -> bool:
+        """Whether it is expired or orphaned."""
+        return self.usage in DELETABLE
 
 
 def expiry(tags: Mapping[str, str], created: datetime | None) -> datetime | None:
-    """When the tags say that it ends; None where they do not, or cannot be read."""
+    """Return the expiry time in the tags; None if there is none or it cannot be parsed."""
     try:
         if EXPIRES in tags:
-            return _moment(tags[EXPIRES])
+            return _parse_time(tags[EXPIRES])
         if TTL in tags and created is not None and int(tags[TTL]) > 0:
             return created + timedelta(seconds=int(tags[TTL]))
     except ValueError:
@@ -61,74 +61,76 @@ def expiry(tags: Mapping[str, str], created: datetime | None) -> datetime | None
     return None
 
 
-def _moment(text: str) -> datetime:
+def _parse_time(text: str) -> datetime:
     if text.isdigit():
         return datetime.fromtimestamp(int(text), UTC)
-    found = datetime.fromisoformat(text)
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scope:
-    """What the things are judged by: the time, and how much of the account was seen.
+    """How to classify: the current time, and how much of the account was listed.
 
-    `complete` when all regions were looked at; `blind` are those whose clusters nobody could list.
-    `buckets` gives up those of projects that have no cluster.
+    `complete` means all regions were listed; `unlisted` are regions whose clusters could not be.
+    With `buckets`, buckets of projects without a cluster are orphaned instead of retained.
     """
 
     now: datetime
     complete: bool = False
-    blind: frozenset[str] = frozenset()
+    unlisted: frozenset[str] = frozenset()
     buckets: bool = False
 
 
-def judge(things: Sequence[Thing], scope: Scope) -> tuple[Thing, ...]:
-    """The things with their verdicts, first those that nobody needs, the dearest before others.
+def classify(resources: Sequence[AwsResource], scope: Scope) -> tuple[AwsResource, ...]:
+    """Return the resources with their usage, deletable ones first, the most expensive first.
 
-    What a stack's living cluster stands on is in use as long as the cluster is. Roles have no
-    region: unless all regions were seen, one whose stack left nothing else here is `unsure`. A
-    bucket holds what people made: it is `kept` unless the scope gives it up.
+    Resources of a stack are in use as long as its cluster is. Roles are global: unless all regions
+    were listed, the usage of a role whose stack has nothing else here is unknown. Buckets hold
+    user data and are retained unless the scope includes them.
     """
-    stacks = _Stacks(things, scope.now)
-    judged = [replace(one, verdict=_verdict(one, stacks, scope)) for one in things]
-    return tuple(sorted(judged, key=lambda one: (not one.endable, -(one.hourly_usd or 0.0))))
+    stacks = _Stacks(resources, scope.now)
+    classified = [replace(item, usage=_usage(item, stacks, scope)) for item in resources]
+    return tuple(sorted(classified, key=lambda item: (not item.deletable, -(item.hourly_usd or 0))))
 
 
 class _Stacks:
-    """What the clusters and the other things say of each stack as a whole."""
+    """Facts about each stack as a whole."""
 
-    def __init__(self, things: Iterable[Thing], now: datetime) -> None:
+    def __init__(self, resources: Iterable[AwsResource], now: datetime) -> None:
         self.clusters: dict[str, list[bool]] = {}
-        self.projects: set[str] = set()
-        self.anchored: set[str] = set()
-        self.young: set[str] = set()
-        for one in things:
-            if one.kind == CLUSTER:
-                expired = one.expires is not None and one.expires <= now
-                self.clusters.setdefault(one.stack, []).append(expired)
-                self.projects |= set() if expired else {one.project}
-            if one.region != EVERYWHERE:
-                self.anchored.add(one.stack)
-            if one.created is not None and now - one.created < BEING_MADE:
-                self.young.add(one.stack)
+        """Whether each cluster of a stack has expired."""
+        self.active_projects: set[str] = set()
+        self.regional: set[str] = set()
+        self.recent: set[str] = set()
+        for item in resources:
+            if item.kind == CLUSTER:
+                expired = item.expires is not None and item.expires <= now
+                self.clusters.setdefault(item.stack, []).append(expired)
+                self.active_projects |= set() if expired else {item.project}
+            if item.region != GLOBAL:
+                self.regional.add(item.stack)
+            if item.created is not None and now - item.created < CREATION_PERIOD:
+                self.recent.add(item.stack)
 
 
-def _verdict(one: Thing, stacks: _Stacks, scope: Scope) -> Verdict:
-    if one.kind == CLUSTER:
-        return "expired" if one.expires is not None and one.expires <= scope.now else "in use"
-    if one.kind == BUCKET:
-        kept: Verdict = "in use" if one.project in stacks.projects else "kept"
-        return kept if kept == "in use" or not scope.buckets else _without_cluster(one, scope)
-    if one.stack in stacks.clusters:
-        return "expired" if all(stacks.clusters[one.stack]) else "in use"
-    if one.stack in stacks.young:
-        return "being made"
-    if one.region == EVERYWHERE and not scope.complete and one.stack not in stacks.anchored:
-        return "unsure"
-    return _without_cluster(one, scope)
+def _usage(item: AwsResource, stacks: _Stacks, scope: Scope) -> Usage:
+    if item.kind == CLUSTER:
+        return "expired" if item.expires is not None and item.expires <= scope.now else "in use"
+    if item.kind == BUCKET:
+        retained: Usage = "in use" if item.project in stacks.active_projects else "retained"
+        included = scope.buckets and retained != "in use"
+        return _usage_without_cluster(item, scope) if included else retained
+    if item.stack in stacks.clusters:
+        return "expired" if all(stacks.clusters[item.stack]) else "in use"
+    if item.stack in stacks.recent:
+        return "creating"
+    if item.region == GLOBAL and not scope.complete and item.stack not in stacks.regional:
+        return "unknown"
+    return _usage_without_cluster(item, scope)
 
 
-def _without_cluster(one: Thing, scope: Scope) -> Verdict:
-    """No cluster of its stack was seen: left over, unless one may stand where nobody looked."""
-    unseen = scope.blind if one.region == EVERYWHERE else scope.blind & {one.region}
-    return "unsure" if unseen else "left over"
+def _usage_without_cluster(item: AwsResource, scope: Scope) -> Usage:
+    """Orphaned, unless its cluster may be in a region that could not be listed."""
+    unlisted = scope.unlisted if item.region == GLOBAL else scope.unlisted & {item.region}
+    return "unknown" if unlisted else "orphaned"

@@ -8,7 +8,7 @@ import typer
 
 from emrctl import provision
 from emrctl.cli import local, options
-from emrctl.cli.gc import offering
+from emrctl.cli.gc import offering_cleanup
 from emrctl.cli.render import stacks as render
 from emrctl.provision import lifecycle as clusters
 
@@ -53,7 +53,7 @@ def up(
     """
     workspace = context.workspace
     local.tell_once(workspace.target)
-    with offering(workspace), render.events(as_json=context.as_json) as report:
+    with offering_cleanup(workspace), render.events(as_json=context.as_json) as report:
         tell = render.node_lines(as_json=context.as_json)
         mending = clusters.Mending(replace=replace or (), give_up=give_up)
         found = clusters.up(

@@ -1,4 +1,4 @@
-"""`emrctl gc`, and what a failed `up` says of what it leaves."""
+"""`emrctl gc`, and what a failed `up` prints about the resources it left."""
 
 from __future__ import annotations
 
@@ -38,76 +38,79 @@ def gc(
     all_regions: Annotated[
         bool, typer.Option("--all-regions", help="Look in every region of the account.")
     ] = False,
-    project: Annotated[str | None, typer.Option(help="Only what this project made.")] = None,
+    project: Annotated[str | None, typer.Option(help="Only resources of this project.")] = None,
     buckets: Annotated[
-        bool, typer.Option("--buckets", help="End buckets of projects without a cluster, too.")
+        bool, typer.Option("--buckets", help="Include buckets of projects without a cluster.")
     ] = False,
 ) -> None:
-    """List what emrctl made on the account and what that costs; end what nobody needs any more.
+    """List emrctl's resources and their cost; delete expired and orphaned ones after confirmation.
 
-    What has expired, and what its cluster left behind, ends after a yes. It works by tags: also
-    on a laptop that made none of it, and without an emrctl.yaml.
+    Resources are found by tags, so it works on any machine and without an emrctl.yaml.
     """
     workspace = context.workspace if context.in_project else None
-    place = workspace.target if workspace else _target(context)
+    aws = workspace.target if workspace else _target(context)
     wanted = _Wanted(all_regions=all_regions, project=project, buckets=buckets)
-    things, notes = _seen(place, wanted)
+    resources, notes = _classified(aws, wanted)
     if not context.as_json:
-        _list(things, notes)
-    chosen = [one for one in things if one.endable]
-    ended = _end(workspace, place, chosen) if _agreed(context, chosen) else None
+        _list(resources, notes)
+    deletable = [item for item in resources if item.deletable]
+    deletion = _delete(workspace, aws, deletable) if _confirmed(context, deletable) else None
     if context.as_json:
-        _document(things, notes, ended)
-    _exit_with(ended)
+        _document(resources, notes, deletion)
+    _exit_with(deletion)
 
 
 def _target(context: options.Context) -> Target:
-    """The account and region of the options and the environment."""
-    named = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    asked = {"target": context.target or "aws", "region": context.region or named or "us-east-1"}
-    project = ProjectSpec.model_validate({"project": "any", **asked})
+    """Return the target that the flags and the environment name."""
+    region = context.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    values = {"target": context.target or "aws", "region": region or "us-east-1"}
+    project = ProjectSpec.model_validate({"project": "any", **values})
     return resolve(project.target, project.region, project.profile)
 
 
-def _seen(target: Target, wanted: _Wanted) -> tuple[tuple[cleanup.Thing, ...], tuple[str, ...]]:
+def _classified(
+    target: Target, wanted: _Wanted
+) -> tuple[tuple[cleanup.AwsResource, ...], tuple[str, ...]]:
     regions = cleanup.all_regions(target) if wanted.all_regions else ()
-    found = cleanup.look(target, regions)
+    discovery = cleanup.discover(target, regions)
     scope = cleanup.Scope(
         now=datetime.now(UTC),
         complete=wanted.all_regions or target.endpoint is not None,
-        blind=found.blind,
+        unlisted=discovery.unlisted,
         buckets=wanted.buckets,
     )
-    judged = cleanup.judge(found.things, scope)
-    mine = tuple(one for one in judged if wanted.project in {None, one.project})
-    return mine, found.notes
+    resources = cleanup.classify(discovery.resources, scope)
+    return (
+        tuple(item for item in resources if wanted.project in {None, item.project}),
+        discovery.notes,
+    )
 
 
-def _list(things: Sequence[cleanup.Thing], notes: Sequence[str]) -> None:
+def _list(resources: Sequence[cleanup.AwsResource], notes: Sequence[str]) -> None:
     for note in notes:
-        render.note(f"not looked at: {note}")
-    if not things:
-        typer.echo("emrctl made nothing here that still stands.")
+        render.note(f"not listed: {note}")
+    if not resources:
+        typer.echo("No resources created by emrctl.")
         return
     rows = [
         (
-            one.verdict,
-            one.kind,
-            one.id,
-            one.stack,
-            one.region,
-            _moment(one.expires),
-            _usd(one.hourly_usd),
+            item.usage,
+            item.kind,
+            item.id,
+            item.stack,
+            item.region,
+            _moment(item.expires),
+            _usd(item.hourly_usd),
         )
-        for one in things
+        for item in resources
     ]
-    columns = ("", "what", "id", "stack", "region", "expires", "USD/h")
+    columns = ("usage", "kind", "id", "stack", "region", "expires", "USD/h")
     render.table(*columns, rows=rows, right=("USD/h",))
-    running = [one.hourly_usd for one in things if one.kind != "bucket"]
-    needless = [one.hourly_usd for one in things if one.endable and one.kind != "bucket"]
+    costs = [item.hourly_usd for item in resources if item.kind != "bucket"]
+    unused = [item.hourly_usd for item in resources if item.deletable and item.kind != "bucket"]
     typer.echo(
-        f"All of it costs {_usd(resource.total(running))} USD an hour, what nobody needs "
-        f"{_usd(resource.total(needless))} (buckets by what they hold)."
+        f"Total {_usd(resource.total(costs))} USD per hour, expired and orphaned "
+        f"{_usd(resource.total(unused))} (bucket storage not included)."
     )
 
 
@@ -119,50 +122,58 @@ def _usd(cost: float | None) -> str:
     return "?" if cost is None else f"{cost:.3f}"
 
 
-def _agreed(context: options.Context, chosen: Sequence[cleanup.Thing]) -> bool:
-    """Whether to delete `chosen`; suggest --yes if stdin is not a terminal."""
-    if not chosen or context.yes:
-        return bool(chosen)
+def _confirmed(context: options.Context, deletable: Sequence[cleanup.AwsResource]) -> bool:
+    """Return whether to delete them; without a terminal only with --yes."""
+    if not deletable or context.yes:
+        return bool(deletable)
     if context.as_json or not sys.stdin.isatty():
-        render.note(f"{len(chosen)} things that nobody needs: `emrctl gc --yes` ends them.")
+        render.note(f"{len(deletable)} unused resources: `emrctl gc --yes` deletes them.")
         return False
-    return typer.confirm(f"End the {len(chosen)} things that nobody needs?")
+    return typer.confirm(f"Delete {len(deletable)} unused resources?")
 
 
-def _end(
-    workspace: Workspace | None, target: Target, chosen: Sequence[cleanup.Thing]
-) -> cleanup.End:
-    """First each stack by the engine whose state is here, then the rest by its tags."""
-    rest: Sequence[cleanup.Thing] = chosen
+def _delete(
+    workspace: Workspace | None, target: Target, deletable: Sequence[cleanup.AwsResource]
+) -> cleanup.Deletion:
+    """Destroy each stack that has a state on this machine, then delete the rest by tags."""
+    rest: Sequence[cleanup.AwsResource] = deletable
     if workspace is not None:
         root = workspace.config.root
-        rest = failed_up.by_engine(workspace.project, target, root, chosen, render.note)
-    ended = cleanup.end(target, rest, render.note)
-    by_engine = tuple(one for one in chosen if one not in rest)
-    return cleanup.End(gone=by_engine + ended.gone, stay=ended.stay)
+        rest = failed_up.delete_by_engine(workspace.project, target, root, deletable, render.note)
+    deletion = cleanup.delete(target, rest, render.note)
+    by_engine = tuple(item for item in deletable if item not in rest)
+    return cleanup.Deletion(deleted=by_engine + deletion.deleted, remaining=deletion.remaining)
 
 
 def _document(
-    things: Sequence[cleanup.Thing], notes: Sequence[str], ended: cleanup.End | None
+    resources: Sequence[cleanup.AwsResource],
+    notes: Sequence[str],
+    deletion: cleanup.Deletion | None,
 ) -> None:
-    found = {"things": [asdict(one) for one in things], "notes": list(notes), "ended": None}
-    if ended is not None:
-        stay = [{"id": one.id, "why": why} for one, why in ended.stay]
-        found["ended"] = {"gone": [one.id for one in ended.gone], "stay": stay}
-    render.json_document(found)
+    document = {
+        "resources": [asdict(item) for item in resources],
+        "notes": list(notes),
+        "deletion": None,
+    }
+    if deletion is not None:
+        document["deletion"] = {
+            "deleted": [item.id for item in deletion.deleted],
+            "remaining": [{"id": item.id, "reason": why} for item, why in deletion.remaining],
+        }
+    render.json_document(document)
 
 
-def _exit_with(ended: cleanup.End | None) -> None:
-    """Nothing where all is gone; `ProvisioningError` with the first that is not."""
-    if ended is None:
+def _exit_with(deletion: cleanup.Deletion | None) -> None:
+    """Raise `ProvisioningError` with the first resource that could not be deleted."""
+    if deletion is None:
         return
-    render.note(f"{len(ended.gone)} ended.")
-    if ended.stay:
-        one, why = ended.stay[0]
+    render.note(f"{len(deletion.deleted)} resources deleted.")
+    if deletion.remaining:
+        item, why = deletion.remaining[0]
         raise ProvisioningError(
-            f"{len(ended.stay)} stay, the first of them {one.kind} {one.id}: {why}",
+            f"{len(deletion.remaining)} resources not deleted, first {item.kind} {item.id}: {why}",
             hint="Run `emrctl gc` again; `aws emr modify-cluster-attributes "
-            "--no-termination-protected` lifts a protection.",
+            "--no-termination-protected` removes a protection.",
         )
 
 
@@ -170,43 +181,39 @@ def _exit_with(ended: cleanup.End | None) -> None:
 
 
 @contextmanager
-def offering(workspace: Workspace) -> Iterator[None]:
-    """Where what is inside fails or is interrupted: what exists, what it costs, how to end it."""
+def offering_cleanup(workspace: Workspace) -> Iterator[None]:
+    """If the body fails or is interrupted, print what exists, its cost and how to delete it."""
+    from emrctl.errors import StackLockedError
+
     try:
         yield
     except KeyboardInterrupt:
-        _tell(workspace)
+        _offer_cleanup(workspace)
         raise
     except ProvisioningError as error:
-        if _is_ours(error):
-            _tell(workspace)
+        # While another process updates the stack, its resources must not be deleted.
+        if not isinstance(error, StackLockedError):
+            _offer_cleanup(workspace)
         raise
 
 
-def _is_ours(error: ProvisioningError) -> bool:
-    """Whether it may be ended: not while somebody else is at work on the stack."""
-    from emrctl.errors import StackLockedError
-
-    return not isinstance(error, StackLockedError)
-
-
-def _tell(workspace: Workspace) -> None:
+def _offer_cleanup(workspace: Workspace) -> None:
     project = workspace.project
     try:
-        found = failed_up.standing(project, workspace.target)
+        stack = failed_up.stack_resources(project, workspace.target)
     except EmrctlError as error:
-        render.note(f"What exists could not be seen ({error.message}): `emrctl gc` lists it.")
+        render.note(f"Could not list the resources ({error.message}): run `emrctl gc`.")
         return
-    if found.death is not None:
-        render.note(f"EMR gave the cluster up: {found.death}\n  {found.death.hint}")
-    if not found.things:
+    if stack.failure is not None:
+        render.note(f"EMR terminated the cluster: {stack.failure}\n  {stack.failure.hint}")
+    if not stack.resources:
         return
-    render.note(f"Of {project.cluster_stack} there are now {found}.")
-    if sys.stdin.isatty() and typer.confirm("Take it down? (no: `emrctl up` goes on from here)"):
+    render.note(f"Resources of {project.cluster_stack}: {stack}.")
+    if sys.stdin.isatty() and typer.confirm("Delete them? (no: `emrctl up` continues)"):
         provision.down(project, workspace.target, workspace.config.root)
-        render.note("It is gone.")
+        render.note("Deleted.")
         return
     name = project.cluster.name
     render.note(
-        f"Go on with `emrctl up`, or take it down with `emrctl down --cluster {name} --yes`."
+        f"Continue with `emrctl up`, or delete them with `emrctl down --cluster {name} --yes`."
     )

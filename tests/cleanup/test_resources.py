@@ -1,4 +1,4 @@
-"""Who still needs what: the verdicts, without any AWS."""
+"""Classify resources without AWS."""
 
 from __future__ import annotations
 
@@ -7,75 +7,80 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from emrctl.cleanup import Scope, Thing, judge
-from emrctl.cleanup.resources import EVERYWHERE, expiry
+from emrctl.cleanup import AwsResource, Scope, classify
+from emrctl.cleanup.resources import GLOBAL, expiry
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 SCOPE = Scope(now=NOW)
 
 
-def _thing(kind: str, id_: str = "x", **more: object) -> Thing:
-    given = {"region": "us-east-1", "project": "pets", "stack": "pets-main", **more}
-    return Thing(kind=kind, id=id_, **given)  # type: ignore[arg-type]
+def _resource(kind: str, id_: str = "x", **more: object) -> AwsResource:
+    values = {"region": "us-east-1", "project": "pets", "stack": "pets-main", **more}
+    return AwsResource(kind=kind, id=id_, **values)  # type: ignore[arg-type]
 
 
-def _verdicts(*things: Thing, scope: Scope = SCOPE) -> dict[str, str]:
-    return {one.kind: one.verdict for one in judge(things, scope)}
+def _usages(*resources: AwsResource, scope: Scope = SCOPE) -> dict[str, str]:
+    return {one.kind: one.usage for one in classify(resources, scope)}
 
 
-CLUSTER = _thing("cluster", expires=NOW + timedelta(hours=1))
-VPC = _thing("VPC")
-ROLE = _thing("role", region=EVERYWHERE)
-BUCKET = _thing("bucket", region=EVERYWHERE, stack="pets-storage", hourly_usd=None)
+CLUSTER = _resource("cluster", expires=NOW + timedelta(hours=1))
+VPC = _resource("VPC")
+ROLE = _resource("role", region=GLOBAL)
+BUCKET = _resource("bucket", region=GLOBAL, stack="pets-storage", hourly_usd=None)
 
 
-def test_what_a_living_cluster_stands_on_is_in_use() -> None:
-    assert set(_verdicts(CLUSTER, VPC, ROLE, BUCKET).values()) == {"in use"}
+def test_classify_resources_of_an_active_cluster_in_use() -> None:
+    assert set(_usages(CLUSTER, VPC, ROLE, BUCKET).values()) == {"in use"}
 
 
-def test_an_expired_cluster_takes_its_stack_with_it_but_not_the_bucket() -> None:
+def test_classify_stack_of_an_expired_cluster_expired_except_bucket() -> None:
     old = replace(CLUSTER, expires=NOW)
-    found = _verdicts(old, VPC, ROLE, BUCKET)
-    assert found == {"cluster": "expired", "VPC": "expired", "role": "expired", "bucket": "kept"}
-
-
-def test_what_no_cluster_stands_on_is_left_over() -> None:
-    assert _verdicts(VPC, ROLE) == {"VPC": "left over", "role": "left over"}
-
-
-def test_a_stack_that_is_being_made_is_let_be() -> None:
-    young = replace(ROLE, created=NOW - timedelta(minutes=5))
-    assert set(_verdicts(VPC, young).values()) == {"being made"}
-    assert set(_verdicts(VPC, replace(young, created=NOW - timedelta(hours=1))).values()) == {
-        "left over"
+    found = _usages(old, VPC, ROLE, BUCKET)
+    assert found == {
+        "cluster": "expired",
+        "VPC": "expired",
+        "role": "expired",
+        "bucket": "retained",
     }
 
 
-def test_a_role_alone_may_belong_to_another_region() -> None:
-    assert _verdicts(ROLE) == {"role": "unsure"}
-    assert _verdicts(ROLE, scope=replace(SCOPE, complete=True)) == {"role": "left over"}
+def test_classify_stack_without_cluster_orphaned() -> None:
+    assert _usages(VPC, ROLE) == {"VPC": "orphaned", "role": "orphaned"}
 
 
-def test_nothing_is_left_over_where_clusters_could_not_be_listed() -> None:
-    blind = replace(SCOPE, blind=frozenset({"us-east-1"}), buckets=True, complete=True)
-    assert set(_verdicts(VPC, ROLE, BUCKET, scope=blind).values()) == {"unsure"}
+def test_classify_recent_stack_creating() -> None:
+    young = replace(ROLE, created=NOW - timedelta(minutes=5))
+    assert set(_usages(VPC, young).values()) == {"creating"}
+    assert set(_usages(VPC, replace(young, created=NOW - timedelta(hours=1))).values()) == {
+        "orphaned"
+    }
+
+
+def test_classify_role_alone_unknown_unless_all_regions_listed() -> None:
+    assert _usages(ROLE) == {"role": "unknown"}
+    assert _usages(ROLE, scope=replace(SCOPE, complete=True)) == {"role": "orphaned"}
+
+
+def test_classify_unlisted_region_unknown() -> None:
+    unlisted = replace(SCOPE, unlisted=frozenset({"us-east-1"}), buckets=True, complete=True)
+    assert set(_usages(VPC, ROLE, BUCKET, scope=unlisted).values()) == {"unknown"}
     elsewhere = replace(VPC, region="eu-west-1")
-    assert _verdicts(elsewhere, scope=blind) == {"VPC": "left over"}
+    assert _usages(elsewhere, scope=unlisted) == {"VPC": "orphaned"}
 
 
-def test_buckets_go_only_when_asked_for_and_never_under_a_cluster() -> None:
-    asked = replace(SCOPE, buckets=True)
-    assert _verdicts(BUCKET, scope=asked) == {"bucket": "left over"}
-    assert _verdicts(BUCKET, CLUSTER, scope=asked)["bucket"] == "in use"
+def test_classify_bucket_orphaned_only_if_included_and_unused() -> None:
+    included = replace(SCOPE, buckets=True)
+    assert _usages(BUCKET, scope=included) == {"bucket": "orphaned"}
+    assert _usages(BUCKET, CLUSTER, scope=included)["bucket"] == "in use"
 
 
-def test_the_dearest_of_what_nobody_needs_comes_first() -> None:
-    things = [
+def test_classify_sorts_deletable_by_cost() -> None:
+    resources = [
         replace(CLUSTER, hourly_usd=9.0),
-        _thing("VPC", stack="a", hourly_usd=0.0),
-        _thing("NAT gateway", stack="b", hourly_usd=0.045),
+        _resource("VPC", stack="a", hourly_usd=0.0),
+        _resource("NAT gateway", stack="b", hourly_usd=0.045),
     ]
-    assert [one.kind for one in judge(things, SCOPE)] == ["NAT gateway", "VPC", "cluster"]
+    assert [one.kind for one in classify(resources, SCOPE)] == ["NAT gateway", "VPC", "cluster"]
 
 
 @pytest.mark.parametrize(
@@ -91,7 +96,5 @@ def test_the_dearest_of_what_nobody_needs_comes_first() -> None:
         ({}, None),
     ],
 )
-def test_when_something_expires_stands_in_its_tags(
-    tags: dict[str, str], when: datetime | None
-) -> None:
+def test_expiry_reads_tags(tags: dict[str, str], when: datetime | None) -> None:
     assert expiry(tags, NOW) == when

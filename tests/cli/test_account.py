@@ -53,14 +53,14 @@ def _expire(target: Target) -> str:
     return str(cluster["Id"])
 
 
-def test_gc_lists_with_costs_and_ends_what_has_expired_after_asking(
+def test_gc_lists_costs_and_deletes_expired_resources_after_confirmation(
     emrctl: Emrctl, mocked: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert emrctl("up", "--json")[0] == 0
     code, out, _ = emrctl("gc")
     assert code == 0
     assert "in use" in out
-    assert "All of it costs 0.7" in out
+    assert "Total 0.7" in out
     _expire(mocked)
     code, out, err = emrctl("gc")
     assert (code, "expired" in out, "`emrctl gc --yes`" in err) == (0, True, True)
@@ -68,16 +68,16 @@ def test_gc_lists_with_costs_and_ends_what_has_expired_after_asking(
     assert emrctl("gc")[0] == 0
     assert len(asked) == 1
     found = json.loads(emrctl("gc", "--json", "--yes")[1])
-    assert found["ended"]["stay"] == []
+    assert found["deletion"]["remaining"] == []
     left = json.loads(emrctl("gc", "--json")[1])
-    assert [one["kind"] for one in left["things"]] == ["bucket"]
-    assert left["things"][0]["verdict"] == "kept"
-    assert left["ended"] is None
-    # The state of this folder is true: `up` makes all anew.
+    assert [one["kind"] for one in left["resources"]] == ["bucket"]
+    assert left["resources"][0]["usage"] == "retained"
+    assert left["deletion"] is None
+    # The local state is correct, so `up` creates the cluster again.
     assert json.loads(emrctl("up", "--json")[1])["state"] == "WAITING"
 
 
-def test_a_second_laptop_without_a_project_sees_and_ends_all(
+def test_gc_without_a_project_deletes_expired_resources(
     emrctl: Emrctl, mocked: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert emrctl("up", "--json")[0] == 0
@@ -89,23 +89,23 @@ def test_a_second_laptop_without_a_project_sees_and_ends_all(
     code, out, err = emrctl("gc", "--target", "local", "--yes")
     assert code == 0, err
     assert "pets-main" in out
-    assert "ending cluster" in err
-    assert "ending VPC" in err
+    assert "deleting cluster" in err
+    assert "deleting VPC" in err
     left = json.loads(emrctl("gc", "--target", "local", "--json")[1])
-    assert [one["kind"] for one in left["things"]] == ["bucket"]
+    assert [one["kind"] for one in left["resources"]] == ["bucket"]
     code, out, _ = emrctl("gc", "--target", "local", "--buckets", "--yes")
     assert (code, "bucket" in out) == (0, True)
-    assert "made nothing here" in emrctl("gc", "--target", "local")[1]
+    assert "No resources created by emrctl" in emrctl("gc", "--target", "local")[1]
 
 
-def test_gc_of_one_project_leaves_the_others_alone(emrctl: Emrctl, mocked: Target) -> None:
+def test_gc_with_project_filter_deletes_nothing_else(emrctl: Emrctl, mocked: Target) -> None:
     assert emrctl("up", "--json")[0] == 0
     _expire(mocked)
-    assert json.loads(emrctl("gc", "--project", "birds", "--json", "--yes")[1])["things"] == []
+    assert json.loads(emrctl("gc", "--project", "birds", "--json", "--yes")[1])["resources"] == []
     assert len(mocked.client("emr").list_clusters(ClusterStates=["WAITING"])["Clusters"]) == 1
 
 
-def test_what_is_protected_stays_and_gc_says_so(emrctl: Emrctl, mocked: Target) -> None:
+def test_gc_reports_clusters_with_termination_protection(emrctl: Emrctl, mocked: Target) -> None:
     assert emrctl("up", "--json")[0] == 0
     id_ = _expire(mocked)
     emr = mocked.client("emr")
@@ -115,31 +115,29 @@ def test_what_is_protected_stays_and_gc_says_so(emrctl: Emrctl, mocked: Target) 
     assert "protected" in err
 
 
-def test_a_failed_up_says_what_stands_and_how_to_go_on(
-    emrctl: Emrctl, runtime: FakeRuntime
-) -> None:
+def test_up_failure_prints_resources_and_commands(emrctl: Emrctl, runtime: FakeRuntime) -> None:
     runtime.failing_bootstrap = 1
     code, _, err = emrctl("up")
     assert code == 5
     assert "a bootstrap script failed" in err
-    assert "Of pets-main there are now" in err
-    assert "USD an hour" in err
+    assert "Resources of pets-main: " in err
+    assert "USD per hour" in err
     assert "emrctl down --cluster main --yes" in err
 
 
-def test_a_failed_up_offers_to_take_down_what_it_made(
+def test_up_failure_deletes_resources_after_confirmation(
     emrctl: Emrctl, runtime: FakeRuntime, mocked: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = _answered(monkeypatch, True)
     runtime.failing_bootstrap = 1
     code, _, err = emrctl("up")
     assert code == 5
-    assert any("Take it down?" in question for question in asked)
-    assert "It is gone." in err
-    assert json.loads(emrctl("gc", "--json")[1])["things"][0]["kind"] == "bucket"
+    assert any("Delete them?" in question for question in asked)
+    assert "Deleted." in err
+    assert json.loads(emrctl("gc", "--json")[1])["resources"][0]["kind"] == "bucket"
 
 
-def test_an_interrupted_up_says_what_stands(
+def test_up_interrupted_prints_resources(
     emrctl: Emrctl, mocked: Target, standing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: Any, **__: Any) -> provision.Cluster:
@@ -148,7 +146,7 @@ def test_an_interrupted_up_says_what_stands(
     monkeypatch.setattr(provision, "up", interrupted)
     code, _, err = emrctl("up")
     assert code == 130
-    assert "1 cluster, for 0.720 USD an hour" in err
+    assert "1 cluster: 0.720 USD per hour" in err
 
 
 def test_an_up_that_never_began_says_nothing_of_what_stands(
