@@ -1,7 +1,7 @@
-"""One shape for what a run did, whatever told it: event log, Spark's REST or YARN's.
+"""The metrics of a run in one shape, whether read from event logs, Spark's REST API or YARN's.
 
-Times are milliseconds since 1970 (`_ms` of a moment) or of length (`_ms` of a duration); None
-stands where a source did not say, zero where it said zero.
+Fields ending in `_ms` are durations, or times in milliseconds since 1970. None means that the
+source does not report the value.
 """
 
 from __future__ import annotations
@@ -12,24 +12,43 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, ClassVar, Self
+
+from emrctl.metrics.task_figures import RunFigures, TaskFigures
 
 
 class Record:
-    """A frozen record that goes to plain JSON values and comes back equal."""
+    """Base of the dataclasses that convert to plain JSON values and back."""
+
+    _figures_before: ClassVar[str] = ""
+
+    def __init_subclass__(cls, figures_before: str = "") -> None:
+        """Place inherited figures before that field in JSON and tables; default: at the end."""
+        cls._figures_before = figures_before
+
+    @classmethod
+    def field_names(cls) -> tuple[str, ...]:
+        """Return the names of the fields in the order of JSON keys and table columns."""
+        return _field_names(typing.cast("Any", cls))
 
     def to_json(self) -> dict[str, Any]:
-        """The record as dicts, lists and scalars, in the order of its fields."""
-        return {
-            item.name: _plain(getattr(self, item.name))
-            for item in dataclasses.fields(typing.cast("Any", self))
-        }
+        """Return the record as dicts, lists and scalars."""
+        return {name: _plain(getattr(self, name)) for name in self.field_names()}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
-        """The record that `to_json` wrote; unknown keys, of a later emrctl, are passed over."""
-        known = _readers(typing.cast("Any", cls))
-        return cls(**{key: known[key](item) for key, item in document.items() if key in known})
+        """Return the record that `to_json` wrote; keys of later versions are ignored."""
+        parsers = _parsers(typing.cast("Any", cls))
+        return cls(**{key: parsers[key](item) for key, item in document.items() if key in parsers})
+
+
+@functools.cache
+def _field_names(cls: type[Any]) -> tuple[str, ...]:
+    names = [item.name for item in dataclasses.fields(cls)]
+    own = [name for name in names if name in cls.__annotations__]
+    at = own.index(cls._figures_before) if cls._figures_before else len(own)
+    own[at:at] = [name for name in names if name not in cls.__annotations__]
+    return tuple(own)
 
 
 def _plain(value: Any) -> Any:
@@ -43,19 +62,19 @@ def _plain(value: Any) -> Any:
 
 
 @functools.cache
-def _readers(cls: type[Any]) -> dict[str, Any]:
+def _parsers(cls: type[Any]) -> dict[str, Any]:
     hints = typing.get_type_hints(cls)
-    return {item.name: _reader(hints[item.name]) for item in dataclasses.fields(cls)}
+    return {name: _parser(hints[name]) for name in cls.field_names()}
 
 
-def _reader(hint: Any) -> Any:
-    """What turns a JSON value into a value of the type `hint`."""
+def _parser(hint: Any) -> Any:
+    """Return a function that converts a JSON value to the type `hint`."""
     options = typing.get_args(hint)
     if isinstance(hint, types.UnionType):
-        inner = next(_reader(option) for option in options if option is not types.NoneType)
+        inner = next(_parser(option) for option in options if option is not types.NoneType)
         return lambda value: None if value is None else inner(value)
     if typing.get_origin(hint) is tuple:
-        each = _reader(options[0])
+        each = _parser(options[0])
         return lambda value: tuple(each(item) for item in value)
     if isinstance(hint, type) and issubclass(hint, Record):
         return hint.from_json
@@ -64,9 +83,9 @@ def _reader(hint: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Quantiles(Record):
-    """Least, quarter, half, three quarters and most over a stage's successful tasks.
+    """Quantiles of a figure over the successful tasks of a stage.
 
-    As Spark's pages have them: the value at rank `int(q x n)`, never one in between.
+    As in Spark's UI: the value at rank `int(q x n)`, without interpolation.
     """
 
     min: int
@@ -78,7 +97,10 @@ class Quantiles(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Straggler(Record):
-    """A successful task that took much longer than the others of its stage."""
+    """A successful task that took much longer than the other tasks of its stage.
+
+    `read_bytes` adds input and shuffle read, `written_bytes` output and shuffle write.
+    """
 
     task: int
     executor: str = ""
@@ -92,11 +114,11 @@ class Straggler(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StageMetrics(Record):
-    """One attempt of one stage; sums over every task of it that ended, the failed ones too.
+class StageMetrics(TaskFigures, Record, figures_before="task_time_ms"):
+    """One stage attempt; sums include failed and killed tasks.
 
-    `task_time_ms` sums the tasks' time from launch to finish, `failed_time_ms` and
-    `killed_time_ms` the part of it that came to nothing; `failures` counts its ends by cause.
+    `task_time_ms` sums the durations of the tasks from launch to finish, `failed_time_ms` and
+    `killed_time_ms` those of failed and killed tasks; `failures` counts failed tasks by cause.
     """
 
     id: int
@@ -110,16 +132,6 @@ class StageMetrics(Record):
     tasks_ok: int = 0
     tasks_failed: int = 0
     tasks_killed: int = 0
-    executor_run_time_ms: int = 0
-    executor_cpu_time_ns: int = 0
-    jvm_gc_time_ms: int = 0
-    input_bytes: int = 0
-    output_bytes: int = 0
-    shuffle_read_bytes: int = 0
-    shuffle_write_bytes: int = 0
-    fetch_wait_time_ms: int = 0
-    memory_spilled_bytes: int = 0
-    disk_spilled_bytes: int = 0
     task_time_ms: int = 0
     failed_time_ms: int = 0
     killed_time_ms: int = 0
@@ -135,10 +147,10 @@ class StageMetrics(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutorMetrics(Record):
-    """A row of Spark's executors page; `id` is `driver` for the driver.
+    """A row of Spark's Executors page; `id` is `driver` for the driver.
 
-    `task_time_ms` sums its tasks' time from launch to finish. In the driver's row Spark's page
-    shows the application's age there instead; here it is the tasks' in every row.
+    `task_time_ms` sums the durations of its tasks from launch to finish, also for the driver,
+    where Spark's page shows the age of the application.
     """
 
     id: str
@@ -166,7 +178,7 @@ class ExecutorMetrics(Record):
 
     @property
     def is_driver(self) -> bool:
-        """Whether this is the driver's row (Spark before 1.4 wrote `<driver>`)."""
+        """Whether this is the driver; Spark before 1.4 wrote `<driver>`."""
         return self.id in {"driver", "<driver>"}
 
 
@@ -174,7 +186,7 @@ class ExecutorMetrics(Record):
 class SqlMetrics(Record):
     """One SQL execution; `status` is COMPLETED, FAILED or RUNNING.
 
-    Files and broadcasts are those that its plan counted.
+    Files and broadcasts are the SQL metrics of its plan.
     """
 
     id: int
@@ -191,10 +203,10 @@ class SqlMetrics(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Reuse(Record):
-    """An RDD that `times` stages computed, each for itself, for it was not persisted.
+    """An RDD that `times` stages computed again because it was not persisted.
 
-    What was repeated is told at its most: what two stages share is no more than the lesser of
-    them. `is_source` says that it is made of no other RDD; `names` are those of the stages.
+    `repeated_*` are upper bounds: two stages share at most the smaller of the two. `is_source`
+    means that the RDD has no parents; `names` are stage names.
     """
 
     rdd: int
@@ -208,8 +220,8 @@ class Reuse(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskMetrics(Record):
-    """One end of one task; `status` is SUCCESS, FAILED or KILLED, `reason` Spark's own word."""
+class TaskMetrics(TaskFigures, Record):
+    """One ended task attempt; `status` is SUCCESS, FAILED or KILLED, `reason` Spark's reason."""
 
     stage: int
     stage_attempt: int = 0
@@ -225,26 +237,16 @@ class TaskMetrics(Record):
     launched_ms: int
     finished_ms: int
     duration_ms: int
-    executor_run_time_ms: int = 0
-    executor_cpu_time_ns: int = 0
-    jvm_gc_time_ms: int = 0
-    input_bytes: int = 0
-    output_bytes: int = 0
-    shuffle_read_bytes: int = 0
-    shuffle_write_bytes: int = 0
-    memory_spilled_bytes: int = 0
-    disk_spilled_bytes: int = 0
-    fetch_wait_time_ms: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class ApplicationAccount(Record):
-    """What YARN, or Spark's standalone master, booked for one application.
+    """Resources that YARN or Spark's standalone master accounted to one application.
 
-    The master knows state, user and duration only. `vcore_seconds` and `containers` count
-    containers under EMR's default scheduling by memory alone (one vcore each, whatever was asked):
-    they say nothing of CPU use. `containers` are those allocated over the application's life where
-    YARN tells; `running_containers` now.
+    The standalone master reports state, user and duration only. With EMR's default resource
+    calculator YARN schedules by memory and counts one vcore per container, so `vcore_seconds` is
+    no measure of CPU use. `containers` counts all containers of the application if YARN reports
+    them, `running_containers` the current ones.
     """
 
     application_id: str
@@ -265,7 +267,7 @@ class ApplicationAccount(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class NodeAccount(Record):
-    """One NodeManager or standalone worker as its manager sees it; None where nobody measured."""
+    """One NodeManager or standalone worker; None where the value is not measured."""
 
     id: str
     state: str
@@ -292,7 +294,7 @@ class QueueAccount(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterAccount(Record):
-    """The first page of YARN's resource manager, or of a standalone master."""
+    """Metrics of YARN's ResourceManager or a standalone master."""
 
     apps_submitted: int = 0
     apps_pending: int = 0
@@ -313,12 +315,12 @@ class ClusterAccount(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunMetrics(Record):
-    """One attempt of one Spark application, whole.
+class RunMetrics(RunFigures, Record, figures_before="peak_executors"):
+    """One attempt of one Spark application.
 
-    Sums run over every task that ended, the failed ones too. A second end of a task as
-    Resubmitted adds to `tasks_failed` and nothing to the sums. `complete` says that the record is
-    whole from start to end; `notes` say what was amiss, one sentence each.
+    Sums include failed and killed tasks. A TaskEnd with reason Resubmitted counts in
+    `tasks_failed` only. `complete` means that the event log was read from start to end without
+    damage; `notes` describe what is missing or damaged.
     """
 
     app_id: str | None = None
@@ -336,15 +338,6 @@ class RunMetrics(Record):
     tasks_ok: int = 0
     tasks_failed: int = 0
     tasks_killed: int = 0
-    executor_run_time_ms: int = 0
-    executor_cpu_time_ns: int = 0
-    jvm_gc_time_ms: int = 0
-    input_bytes: int = 0
-    output_bytes: int = 0
-    shuffle_read_bytes: int = 0
-    shuffle_write_bytes: int = 0
-    memory_spilled_bytes: int = 0
-    disk_spilled_bytes: int = 0
     peak_executors: int = 0
     bad_lines: int = 0
     complete: bool = False
@@ -359,11 +352,11 @@ class RunMetrics(Record):
 
     @property
     def task_time_ms(self) -> int:
-        """Time of all tasks from launch to finish, over all executors."""
+        """Sum of the durations of all tasks from launch to finish."""
         return sum(executor.task_time_ms for executor in self.executors)
 
     @property
     def busy_rows(self) -> tuple[ExecutorMetrics, ...]:
-        """The executors that can run tasks: without the driver, but in local mode the driver."""
+        """The executors that run tasks: the driver is one in local mode only."""
         workers = tuple(row for row in self.executors if not row.is_driver)
         return workers or self.executors

@@ -6,7 +6,6 @@ Rows go to disk in batches, so that the tasks of a log of any size need little m
 from __future__ import annotations
 
 import csv
-import dataclasses
 import functools
 import json
 import types
@@ -20,13 +19,14 @@ from emrctl.errors import UsageError
 from emrctl.metrics.model import (
     ExecutorMetrics,
     Quantiles,
+    Record,
     RunMetrics,
     StageMetrics,
     TaskMetrics,
 )
 from emrctl.paths import atomic_file
 
-_RECORDS: dict[str, type[Any]] = {
+_RECORDS: dict[str, type[Record]] = {
     "runs": RunMetrics,
     "stages": StageMetrics,
     "executors": ExecutorMetrics,
@@ -91,14 +91,14 @@ def columns(name: str) -> dict[str, type]:
     """The columns of a table with the types of their values; every value may be absent."""
     found: dict[str, type] = {} if name in {"runs", "tasks"} else dict(_OWNER)
     hints = typing.get_type_hints(_RECORDS[name])
-    for item in dataclasses.fields(_RECORDS[name]):
-        kind = _scalar(hints[item.name])
+    for field in _RECORDS[name].field_names():
+        kind = _scalar(hints[field])
         if kind is Quantiles:
-            found |= {f"{item.name}_{f.name}": int for f in dataclasses.fields(Quantiles)}
+            found |= {f"{field}_{share}": int for share in Quantiles.field_names()}
         elif kind in {int, str, bool}:
-            found[item.name] = kind
-        elif item.name in {"peak_memory", "notes"}:
-            found[item.name] = str
+            found[field] = kind
+        elif field in {"peak_memory", "notes"}:
+            found[field] = str
     return found
 
 

@@ -1,8 +1,8 @@
-"""What a log says against itself: lost, doubled and swapped lines show, though each is sound.
+"""Checks that an event log agrees with itself, to detect lost, repeated and reordered lines.
 
-Spark's listener queue drops events when it is full, rolled files go missing and copies are cut
-between two lines. An event log has no sequence numbers, but it says most things twice: what was
-declared and what was seen, beginnings and ends, tasks' figures and their stage's own sums.
+Spark's listener queue drops events when it is full, rolled files get lost, and copies are cut at
+line ends. Event logs have no sequence numbers but contain most facts twice: declared and actual
+task counts, starts and ends, the metrics of tasks and Spark's own sums over a stage.
 """
 
 from __future__ import annotations
@@ -11,155 +11,156 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from emrctl.metrics.eventlog.state import DRIVERS, EventLogState
-from emrctl.metrics.eventlog.tallies import OK, Columns, StageTally
+from emrctl.metrics.eventlog.state import DRIVER_IDS, EventLogState
+from emrctl.metrics.eventlog.tallies import OK, StageTally
+from emrctl.metrics.task_figures import NAMES
 
-_SHOWN = 5
+_MAX_STAGES = 5
 
 
-class Doubt(NamedTuple):
-    """One sentence; `harms` where no healthy log gives cause for it."""
+class Inconsistency(NamedTuple):
+    """A sentence on what does not agree; `is_damage` if undamaged logs never have it."""
 
     text: str
-    harms: bool = True
+    is_damage: bool = True
 
 
-def of(state: EventLogState) -> tuple[Doubt, ...]:
-    """All doubts about what the log told, the gravest first."""
-    found: list[Doubt] = []
+def check(state: EventLogState) -> tuple[Inconsistency, ...]:
+    """Return the inconsistencies of a log, the most severe first."""
+    faults: list[Inconsistency] = []
     if state.end_ms is None:
-        found.append(Doubt("the application's end is not in the log"))
+        faults.append(Inconsistency("the log has no ApplicationEnd event"))
     if state.malformed:
-        found.append(Doubt(f"{state.malformed} events lack what their kind has"))
-    found += _few(list(_lost_tasks(state)))
-    found += [doubt._replace(harms=False) for doubt in _few(list(_other_sums(state)))]
-    found += _unmatched(state)
-    found += _executors(state)
+        faults.append(Inconsistency(f"{state.malformed} events lack required fields"))
+    faults += _first_stages(list(_missing_tasks(state)))
+    faults += [item._replace(is_damage=False) for item in _first_stages(list(_wrong_sums(state)))]
+    faults += _unmatched_events(state)
+    faults += _executors(state)
     if state.end_ms is not None:
-        found += _absent(state)
-    return tuple(found)
+        faults += _missing_events(state)
+    return tuple(faults)
 
 
-def _few(found: list[str]) -> list[Doubt]:
-    more = [f"and {len(found) - _SHOWN} stages more"] if len(found) > _SHOWN else []
-    return [Doubt(text) for text in found[:_SHOWN] + more]
+def _first_stages(texts: list[str]) -> list[Inconsistency]:
+    more = len(texts) - _MAX_STAGES
+    rest = [f"and {more} more stages"] if more > 0 else []
+    return [Inconsistency(text) for text in texts[:_MAX_STAGES] + rest]
 
 
-def _lost_tasks(state: EventLogState) -> Iterator[str]:
-    """Stages that succeeded though fewer tasks are told of than were declared.
+def _missing_tasks(state: EventLogState) -> Iterator[str]:
+    """Yield completed stages with fewer successful tasks than declared.
 
-    A stage of several attempts may owe its success to tasks of an earlier one, so those are held
-    against it together.
+    Successful tasks of earlier attempts count: a later attempt does not run them again.
     """
-    done: dict[int, int] = {}
+    succeeded: dict[int, int] = {}
     for (stage_id, _), stage in state.stages.items():
-        done[stage_id] = done.get(stage_id, 0) + stage.ended[OK]
+        succeeded[stage_id] = succeeded.get(stage_id, 0) + stage.ended[OK]
     for stage in state.stages.values():
-        if stage.status == "COMPLETE" and done[stage.id] < stage.tasks:
-            seen = done[stage.id]
-            yield f"stage {stage.id}: {stage.tasks} tasks declared, {seen} seen to succeed"
+        if stage.status == "COMPLETE" and succeeded[stage.id] < stage.tasks:
+            count = f"{succeeded[stage.id]} of {stage.tasks}"
+            yield f"stage {stage.id}: the log has {count} successful tasks"
 
 
-def _other_sums(state: EventLogState) -> Iterator[str]:
-    """Stages whose tasks do not add up to what Spark itself says of the stage."""
+def _wrong_sums(state: EventLogState) -> Iterator[str]:
+    """Yield stages whose tasks do not add up to Spark's own sums."""
     for stage in state.stages.values():
-        if stage.account is not None and _is_plain(stage):
-            ours = dict(zip(Columns._fields, stage.sums, strict=True))
-            for name, sum_ in ours.items():
-                theirs = stage.account.get(name, 0)
-                if sum_ != theirs:
-                    yield f"stage {stage.id}: {name} adds up to {sum_}, Spark's sum is {theirs}"
+        if stage.spark_sums is not None and _has_single_tasks(stage):
+            for name, total in zip(NAMES, stage.sums, strict=True):
+                expected = stage.spark_sums.get(name, 0)
+                if total != expected:
+                    yield f"stage {stage.id}: {name} of tasks is {total}, of the stage {expected}"
 
 
-def _is_plain(stage: StageTally) -> bool:
-    """Whether every task was needed, and succeeded at once: only then are the sums one."""
+def _has_single_tasks(stage: StageTally) -> bool:
+    """Return whether every task ran exactly once; only then are both sums equal."""
     return (
         stage.status == "COMPLETE"
         and stage.attempt == 0
         and stage.ended == [stage.tasks, 0, 0]
-        and stage.begun == stage.tasks
+        and stage.started == stage.tasks
     )
 
 
-def _unmatched(state: EventLogState) -> Iterator[Doubt]:
-    """Beginnings without ends, ends without beginnings, and both twice."""
-    tasks = state.tasks
+def _unmatched_events(state: EventLogState) -> Iterator[Inconsistency]:
+    """Yield starts without ends, ends without starts, and duplicates."""
     counts = {
-        "tasks began twice": tasks.twice_begun,
-        "tasks ended twice": tasks.twice_ended,
-        "tasks ended that never began": tasks.unbegun,
-        "tasks ended after their stage had": sum(s.late for s in state.stages.values()),
-        "jobs began twice": state.twice["jobs"],
-        "queries began twice": state.twice["queries"],
+        "tasks started twice": state.task_ids.started_twice,
+        "tasks ended twice": state.task_ids.ended_twice,
+        "tasks ended without a start": state.task_ids.ended_only,
+        "tasks ended after their stage": sum(s.ended_late for s in state.stages.values()),
+        "jobs started twice": state.started_twice["jobs"],
+        "queries started twice": state.started_twice["queries"],
     }
     for text, count in counts.items():
         if count:
-            yield Doubt(f"{count} {text}")
-    # Logs are seen that lack the beginning of a job and are else whole.
-    for name, count in state.unmatched.items():
+            yield Inconsistency(f"{count} {text}")
+    # Some logs lack the start of a job and are otherwise undamaged.
+    for name, count in state.ended_only.items():
         if count:
-            yield Doubt(f"{count} {name} ended that never began", harms=False)
-    if state.twice["executors"]:
-        yield Doubt(f"{state.twice['executors']} executors came twice", harms=False)
+            yield Inconsistency(f"{count} {name} ended without a start", is_damage=False)
+    if count := state.started_twice["executors"]:
+        yield Inconsistency(f"{count} executors were added twice", is_damage=False)
     if state.end_ms is not None:
-        yield from _unended(state)
+        yield from _without_end(state)
 
 
-def _unended(state: EventLogState) -> Iterator[Doubt]:
-    """What was under way when the application ended: usual where it was stopped in the middle."""
+def _without_end(state: EventLogState) -> Iterator[Inconsistency]:
+    """Yield starts without an end, which are normal if the application was stopped."""
     counts = {
-        "tasks": state.tasks.unended,
+        "tasks": state.task_ids.started_only,
         "stages": sum(stage.status == "ACTIVE" for stage in state.stages.values()),
         "jobs": sum(status == "RUNNING" for status in state.jobs.values()),
         "queries": sum(query.status == "RUNNING" for query in state.sql.values()),
     }
     for name, count in counts.items():
         if count:
-            yield Doubt(f"{count} {name} began and have no end", harms=False)
+            yield Inconsistency(f"{count} {name} started without an end", is_damage=False)
 
 
-def _executors(state: EventLogState) -> Iterator[Doubt]:
-    """Executors that never came, and an order of theirs that is not that of their times."""
-    workers = [row for row in state.executors.values() if row.id not in DRIVERS]
-    strange = sum(not row.added for row in workers)
-    if strange and _adds_executors(state):
-        yield Doubt(f"{strange} executors ran that were never added")
-    stayed = sum(row.forsaken and row.removed_ms is None for row in workers)
-    if stayed:
-        yield Doubt(f"{stayed} executors lost their block manager and have no end", harms=False)
-    alive = most = 0
-    for _, change in sorted(state.comings):
-        alive += change
-        most = max(most, alive)
-    if most != state.peak_executors:
-        yield Doubt(f"by their times there were {most} executors at once", harms=False)
+def _executors(state: EventLogState) -> Iterator[Inconsistency]:
+    """Yield executors that were not added, not removed, or logged in another order."""
+    workers = [row for row in state.executors.values() if row.id not in DRIVER_IDS]
+    not_added = sum(not row.was_added for row in workers)
+    if not_added and _logs_executors(state):
+        yield Inconsistency(f"{not_added} executors ran tasks but were not added")
+    lost = sum(row.lost_block_manager and row.removed_ms is None for row in workers)
+    if lost:
+        text = f"{lost} executors lost their block manager but were not removed"
+        yield Inconsistency(text, is_damage=False)
+    running = peak = 0
+    for _, change in sorted(state.executor_changes):
+        running += change
+        peak = max(peak, running)
+    if peak != state.peak_executors:
+        text = f"by timestamps the peak is {peak} executors, by event order {state.peak_executors}"
+        yield Inconsistency(text, is_damage=False)
 
 
-def _adds_executors(state: EventLogState) -> bool:
-    """Spark 1.3 was the first to log that executors come."""
-    if any(row.added for row in state.executors.values()):
+def _logs_executors(state: EventLogState) -> bool:
+    """Return whether this version of Spark logs added executors (Spark 1.4 or later)."""
+    if any(row.was_added for row in state.executors.values()):
         return True
-    found = re.match(r"(\d+)\.(\d+)", state.spark_version or "")
-    return found is not None and (int(found[1]), int(found[2])) >= (1, 4)
+    version = re.match(r"(\d+)\.(\d+)", state.spark_version or "")
+    return version is not None and (int(version[1]), int(version[2])) >= (1, 4)
 
 
-def _absent(state: EventLogState) -> Iterator[Doubt]:
-    """What every whole log has."""
-    stages = {stage_id for stage_id, _ in state.stages}
-    unclaimed = len(stages - state.declared_stages)
-    skipped = max(state.jobs, default=-1) + 1 - len(state.jobs)
-    unmanaged = sum(not row.managed for row in state.executors.values())
+def _missing_events(state: EventLogState) -> Iterator[Inconsistency]:
+    """Yield the absence of events that every complete log has."""
+    stage_ids = {stage_id for stage_id, _ in state.stages}
+    without_job = len(stage_ids - state.stages_of_jobs)
+    missing_jobs = max(state.jobs, default=-1) + 1 - len(state.jobs)
+    without_manager = sum(not row.has_block_manager for row in state.executors.values())
     undescribed = sum(not stage.described for stage in state.stages.values())
     checks = {
-        "no line says Spark's version": state.spark_version is None,
-        "no line tells of the environment": not state.environment,
-        "no line tells of the application's start": state.start_ms is None,
-        "no line tells of the driver": not DRIVERS & state.executors.keys(),
-        f"{unclaimed} stages belong to no job of the log": unclaimed,
-        f"{undescribed} stages are told of by their tasks alone": undescribed,
-        f"{skipped} jobs before the last are not in the log": skipped > 0,
-        f"{unmanaged} executors have no block manager": unmanaged,
+        "the log has no LogStart event (Spark version)": state.spark_version is None,
+        "the log has no EnvironmentUpdate event": not state.environment,
+        "the log has no ApplicationStart event": state.start_ms is None,
+        "the log has no event of the driver": not DRIVER_IDS & state.executors.keys(),
+        f"{without_job} stages belong to no job in the log": without_job,
+        f"{undescribed} stages have task events only": undescribed,
+        f"{missing_jobs} jobs before the last are missing": missing_jobs > 0,
+        f"{without_manager} executors have no block manager": without_manager,
     }
-    for text, holds in checks.items():
-        if holds:
-            yield Doubt(text, harms=False)
+    for text, applies in checks.items():
+        if applies:
+            yield Inconsistency(text, is_damage=False)

@@ -170,7 +170,7 @@ class _Reader:
             else:
                 typed[type(event)](event)
         self.events += len(lines) - others
-        self.replay.settle(at_least=_BATCH)
+        self.replay.flush(at_least=_BATCH)
 
     def _feed_other(self, line: bytes) -> None:
         """Take over a line of a rarer event, or of none."""

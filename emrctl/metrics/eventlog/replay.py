@@ -1,9 +1,9 @@
-"""The events of one application, replayed into `RunMetrics` as Spark's own history server would.
+"""Replays the events of one application into `RunMetrics`, as Spark's history server does.
 
-The rules are those of Spark's AppStatusListener (3.5): sums take a task's metrics when it ends,
-whatever its end; TaskKilled and TaskCommitDenied are killed; Resubmitted, a second end of a task
-whose output was lost, is one more failed task and nothing else; ends of jobs that never began are
-passed over.
+The rules are those of Spark's AppStatusListener (3.5): the metrics of every ended task are added,
+failed ones included; TaskKilled and TaskCommitDenied count as killed; Resubmitted, a second end of
+a task whose output was lost, counts as one more failed task without metrics; ends of unknown jobs
+are ignored.
 """
 
 from __future__ import annotations
@@ -16,53 +16,53 @@ from typing import Any
 
 from emrctl.metrics import redact
 from emrctl.metrics.eventlog import consistency, events
-from emrctl.metrics.eventlog.state import DRIVERS, EventLogState
-from emrctl.metrics.eventlog.taskbatch import TaskBatch
+from emrctl.metrics.eventlog.state import DRIVER_IDS, EventLogState
+from emrctl.metrics.eventlog.task_batch import TaskBatch
 from emrctl.metrics.model import RunMetrics, SqlMetrics, TaskMetrics
 
 Event = dict[str, Any]
-_OF_EXECUTORS = frozenset(
+_EXECUTOR_EVENTS = frozenset(
     f"SparkListener{name}"
     for name in ("ExecutorAdded", "ExecutorRemoved", "BlockManagerAdded", "StageExecutorMetrics")
 )
 
 
 class Replay(EventLogState):
-    """An application whose events are fed in order; then `metrics` says what they were.
+    """Takes the events of an application in order, then returns its metrics.
 
-    Tasks wait in batches until `settle`.
+    Task events are collected in batches until `flush`.
     """
 
     def __init__(self, on_task: Callable[[TaskMetrics], None] | None = None) -> None:
         super().__init__()
-        self.decode = events.decode if on_task is None else events.decode_placed
+        self.decode = events.decode if on_task is None else events.decode_detailed
         self._batch = TaskBatch(self, on_task)
-        self.settle = self._batch.settle
+        self.flush = self._batch.flush
         self._notes: list[str] = []
         self._live: set[str] = set()
         self._job_sql: dict[int, int] = {}
         self._sql_failed: set[int] = set()
         self._rollover: int | None = None
         self._secrets = redact.Secrets()
-        self._handlers = self._table()
-        #: What takes over an event of each of the kinds that make up most of a log.
-        self.typed = self._typed_table()
+        self._handlers = self._untyped_handlers()
+        #: Handlers of the events that `decode` returns.
+        self.typed = self._typed_handlers()
 
-    def _typed_table(self) -> dict[type, Callable[[Any], None]]:
+    def _typed_handlers(self) -> dict[type, Callable[[Any], None]]:
         return {
-            events.TaskStart: self._batch.begun.append,
+            events.TaskStart: self._batch.started.append,
             events.TaskEnd: self._batch.ended.append,
-            events.PlacedTaskEnd: self._batch.end_placed,
+            events.DetailedTaskEnd: self._batch.add_detailed,
             events.JobStart: self._job_start,
             events.StageSubmitted: self._stage_submitted,
             events.StageCompleted: self._stage_completed,
             events.SqlStart: self._sql_start,
             events.SqlPlanChanged: self._sql_plan,
-            events.SqlMetricsChanged: _nothing,
-            events.DriverAccumulables: self._sql_figures,
+            events.SqlMetricsChanged: _ignore,
+            events.DriverAccumulables: self._sql_metrics,
         }
 
-    def _table(self) -> dict[str, Callable[[Event], None]]:
+    def _untyped_handlers(self) -> dict[str, Callable[[Event], None]]:
         table: dict[str, Callable[[Event], None]] = {
             "LogStart": self._log_start,
             "ApplicationStart": self._application_start,
@@ -88,19 +88,19 @@ class Replay(EventLogState):
         return handlers
 
     def feed(self, event: Event) -> None:
-        """Take over one event; one that lacks what its kind must have is counted, not raised."""
+        """Process one event; an event that lacks required fields is counted as malformed."""
         try:
             kind = event["Event"]
-            if kind in events.TYPED:
-                # Lone surrogates, which only Java writes, are no UTF-8.
+            if kind in events.TYPED_EVENTS:
+                # Java writes lone surrogates, which are not valid UTF-8.
                 line = json.dumps(event, ensure_ascii=False).encode(errors="replace")
                 typed = self.decode(line)
                 self.typed[type(typed)](typed)
                 return
             handler = self._handlers.get(kind)
             if handler is not None:
-                if kind in _OF_EXECUTORS:
-                    self.settle()  # their tasks make executors too
+                if kind in _EXECUTOR_EVENTS:
+                    self.flush()  # tasks in the batch may create executors
                 handler(event)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             self.malformed += 1
@@ -132,7 +132,7 @@ class Replay(EventLogState):
         if isinstance(number, int):
             expected = 0 if self._rollover is None else self._rollover + 1
             if number > expected:
-                self._notes.append(f"Databricks' part {expected} is missing")
+                self._notes.append(f"part {expected} of the Databricks log is missing")
             self._rollover = number
 
     # Executors
@@ -145,15 +145,15 @@ class Replay(EventLogState):
         )
         host, cores = str(info["Host"]), int(info["Total Cores"])
         executor = self.executor(executor_id, int(time_ms))
-        if executor.added:
-            self.twice["executors"] += 1
+        if executor.was_added:
+            self.started_twice["executors"] += 1
         else:
             executor.added_ms = int(time_ms)
-        executor.host, executor.cores, executor.added = host, cores, True
+        executor.host, executor.cores, executor.was_added = host, cores, True
         executor.removed_ms = executor.reason = None
-        if executor_id not in DRIVERS:
+        if executor_id not in DRIVER_IDS:
             if executor_id not in self._live:
-                self.comings.append((int(time_ms), 1))
+                self.executor_changes.append((int(time_ms), 1))
             self._live.add(executor_id)
             self.peak_executors = max(self.peak_executors, len(self._live))
 
@@ -162,9 +162,9 @@ class Replay(EventLogState):
         executor = self.executors.get(executor_id)
         if executor_id in self._live:
             self._live.discard(executor_id)
-            self.comings.append((time_ms, -1))
-        elif executor is None or not executor.added:
-            self.unmatched["executors"] += 1
+            self.executor_changes.append((time_ms, -1))
+        elif executor is None or not executor.was_added:
+            self.ended_only["executors"] += 1
         if executor is not None:
             executor.removed_ms = time_ms
             executor.reason = event.get("Removed Reason")
@@ -173,17 +173,17 @@ class Replay(EventLogState):
     def _block_manager(self, event: Event) -> None:
         manager, memory = event["Block Manager ID"], int(event["Maximum Memory"])
         host, time_ms = str(manager["Host"]), event.get("Timestamp")
-        # Spark before 1.4 wrote no time.
+        # Spark before 1.4 wrote no timestamp.
         time_ms = None if time_ms is None else int(time_ms)
         executor = self.executor(manager["Executor ID"], time_ms)
         executor.host = executor.host or host
         executor.storage_total_bytes = memory
-        executor.managed = True
+        executor.has_block_manager = True
 
     def _block_manager_removed(self, event: Event) -> None:
         executor = self.executors.get(event["Block Manager ID"]["Executor ID"])
         if executor is not None:
-            executor.forsaken = True
+            executor.lost_block_manager = True
 
     def _block(self, event: Event) -> None:
         info = event["Block Updated Info"]
@@ -205,37 +205,37 @@ class Replay(EventLogState):
     def _executor_peaks(self, event: Event) -> None:
         executor = self.executors.get(event["Executor ID"])
         if executor is not None:
-            executor.peak(event["Executor Metrics"])
+            executor.update_peaks(event["Executor Metrics"])
 
     def _exclude_one(self, flag: bool, event: Event) -> None:
-        self.settle()
+        self.flush()
         executor = self.executors.get(event["executorId"])
         if executor is not None:
             executor.excluded = flag
 
     def _exclude_host(self, flag: bool, event: Event) -> None:
-        self.settle()
+        self.flush()
         for executor in self.executors.values():
-            if executor.host == event["hostId"] and executor.id not in DRIVERS:
+            if executor.host == event["hostId"] and executor.id not in DRIVER_IDS:
                 executor.excluded = flag
 
     # Jobs and SQL
 
     def _job_start(self, event: events.JobStart) -> None:
-        self.declared_stages.update(event.stages)
+        self.stages_of_jobs.update(event.stages)
         if event.job in self.jobs:
-            self.twice["jobs"] += 1
+            self.started_twice["jobs"] += 1
             return
         self.jobs[event.job] = "RUNNING"
         query = event.properties.query if event.properties else None
         if query is not None and query.isdecimal():
             self._job_sql[event.job] = int(query)
-            self.lineage.query(int(query), event.stages)
+            self.lineage.add_query(int(query), event.stages)
 
     def _job_end(self, event: Event) -> None:
         job = event["Job ID"]
         if job not in self.jobs:
-            self.unmatched["jobs"] += 1
+            self.ended_only["jobs"] += 1
             return
         succeeded = event["Job Result"]["Result"] == "JobSucceeded"
         self.jobs[job] = "SUCCEEDED" if succeeded else "FAILED"
@@ -243,15 +243,15 @@ class Replay(EventLogState):
             self._sql_failed.add(self._job_sql[job])
 
     def _sql_plan(self, event: events.SqlStart | events.SqlPlanChanged) -> None:
-        self.figures.plan(bytes(event.plan))
+        self.plan_metrics.add_plan(bytes(event.plan))
 
-    def _sql_figures(self, event: events.DriverAccumulables) -> None:
-        self.figures.values(event.id, bytes(event.updates))
+    def _sql_metrics(self, event: events.DriverAccumulables) -> None:
+        self.plan_metrics.update(event.id, bytes(event.updates))
 
     def _sql_start(self, event: events.SqlStart) -> None:
         self._sql_plan(event)
         if event.id in self.sql:
-            self.twice["queries"] += 1
+            self.started_twice["queries"] += 1
             return
         self.sql[event.id] = SqlMetrics(
             id=event.id, description=event.description or "", start_ms=event.time_ms
@@ -260,7 +260,7 @@ class Replay(EventLogState):
     def _sql_end(self, event: Event) -> None:
         started = self.sql.get(event["executionId"])
         if started is None:
-            self.unmatched["queries"] += 1
+            self.ended_only["queries"] += 1
             return
         failed = event.get("errorMessage") or started.id in self._sql_failed
         self.sql[started.id] = SqlMetrics(
@@ -276,32 +276,30 @@ class Replay(EventLogState):
     def _stage_submitted(self, event: events.StageSubmitted) -> None:
         self.stage(event.info.id, event.info.attempt).describe(event.info)
         if not event.info.attempt:
-            self.lineage.stage(event.info.id, bytes(event.info.rdds))
+            self.lineage.add_stage(event.info.id, bytes(event.info.rdds))
 
     def _stage_completed(self, event: events.StageCompleted) -> None:
         stage = self.stage(event.info.id, event.info.attempt)
         stage.complete(event.info)
-        self._batch.close(stage)
-
-    # The end
+        self._batch.close_later(stage)
 
     def metrics(self, *, bad_lines: int, whole: bool, notes: tuple[str, ...]) -> RunMetrics:
-        """The record of what was fed; `whole` says whether every byte of the log was there."""
-        self.settle()
-        record = self.record()
-        found = consistency.of(self)
-        harmed = bad_lines or self._notes or any(doubt.harms for doubt in found)
-        record = replace(
-            record,
+        """Return the metrics; `whole` means that no byte of the log was missing."""
+        self.flush()
+        run = self.current_metrics()
+        faults = consistency.check(self)
+        damaged = bad_lines or self._notes or any(fault.is_damage for fault in faults)
+        run = replace(
+            run,
             bad_lines=bad_lines,
-            complete=record.duration_ms is not None and whole and not harmed,
-            notes=(*notes, *self._notes, *(doubt.text for doubt in found)),
+            complete=run.duration_ms is not None and whole and not damaged,
+            notes=(*notes, *self._notes, *(fault.text for fault in faults)),
         )
-        return self._secrets.hidden_in(record)
+        return self._secrets.hidden_in(run)
 
 
-def _nothing(_: object) -> None:
-    """Of these events nothing is kept."""
+def _ignore(_: object) -> None:
+    """Ignore the event."""
 
 
 _EXCLUSIONS = {"Blacklisted": True, "Excluded": True, "Unblacklisted": False, "Unexcluded": False}

@@ -1,20 +1,141 @@
-"""What is known of one application while its log goes by."""
+"""Everything that has been read of one application, up to the current event of its log."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
-from emrctl.metrics.eventlog.lineage import Lineage
-from emrctl.metrics.eventlog.sqlfigures import SqlFigures
-from emrctl.metrics.eventlog.tallies import FAILED, KILLED, OK, SUMS, ExecutorTally, StageTally
-from emrctl.metrics.eventlog.taskbook import TaskBook
-from emrctl.metrics.model import RunMetrics, SqlMetrics
+import msgspec
 
-DRIVERS = frozenset({"driver", "<driver>"})
+from emrctl.metrics.eventlog.lineage import Lineage
+from emrctl.metrics.eventlog.tallies import FAILED, KILLED, OK, ExecutorTally, StageTally
+from emrctl.metrics.model import RunMetrics, SqlMetrics
+from emrctl.metrics.task_figures import NAMES, RUN_NAMES
+
+DRIVER_IDS = frozenset({"driver", "<driver>"})
+_PAGE_BITS = 14
+_PAGE_SIZE = 1 << _PAGE_BITS
+# Spark numbers tasks from 0; a larger id is damage and must not allocate pages.
+_MAX_TASK_ID = 1 << 26
+_STARTED, _ENDED = 1, 2
+# Field of SqlMetrics, text that identifies the operator, name of its SQL metric.
+_PLAN_METRICS = (
+    ("largest_broadcast_bytes", b'"time to broadcast"', b"data size"),
+    ("files_read", b'"number of files read"', b"number of files read"),
+    ("files_read_bytes", b'"number of files read"', b"size of files read"),
+    ("files_written", b'"number of written files"', b"number of written files"),
+    ("files_written_bytes", b'"number of written files"', b"written output"),
+)
+_ACCUMULATOR_ID = {
+    name: re.compile(rb'"' + name + rb'"\s*,\s*"accumulatorId"\s*:\s*(\d{1,18})\b')
+    for _, _, name in _PLAN_METRICS
+}
+_decode_updates = msgspec.json.Decoder(list[tuple[int, int]]).decode
+_MAX_VALUE = 1 << 62
+
+
+class TaskIds:
+    """The ids of started and ended tasks, one byte per task."""
+
+    def __init__(self) -> None:
+        self.started_twice = 0
+        self.ended_twice = 0
+        self._pages: dict[int, bytearray] = {}
+
+    def start(self, ids: Iterable[int]) -> None:
+        """Mark these tasks as started."""
+        self.started_twice += self._mark(ids, _STARTED)
+
+    def end(self, ids: Iterable[int]) -> None:
+        """Mark these tasks as ended."""
+        self.ended_twice += self._mark(ids, _ENDED)
+
+    @property
+    def ended_only(self) -> int:
+        """Number of tasks that ended without a start."""
+        return self._count(_ENDED)
+
+    @property
+    def started_only(self) -> int:
+        """Number of tasks that started and did not end."""
+        return self._count(_STARTED)
+
+    def _mark(self, ids: Iterable[int], bit: int) -> int:
+        marked_before = 0
+        pages = self._pages
+        for task in ids:
+            page = pages.get(task >> _PAGE_BITS)
+            if page is None:
+                page = self._page(task)
+            at = task & (_PAGE_SIZE - 1)
+            flags = page[at]
+            if flags & bit:
+                marked_before += 1
+            page[at] = flags | bit
+        return marked_before
+
+    def _page(self, task: int) -> bytearray:
+        # Invalid ids share one page: collisions are reported as duplicates, which is damage too.
+        number = task >> _PAGE_BITS if 0 <= task < _MAX_TASK_ID else -1
+        return self._pages.setdefault(number, bytearray(_PAGE_SIZE))
+
+    def _count(self, flags: int) -> int:
+        return sum(page.count(flags) for page in self._pages.values())
+
+
+class PlanMetrics:
+    """SQL metrics of query plans: files and broadcasts.
+
+    Plans are most of their lines and stay undecoded: accumulator ids are found by metric names,
+    and their values come in small events.
+    """
+
+    def __init__(self) -> None:
+        self._field_of: dict[int, str] = {}
+        self._values: dict[int, dict[int, int]] = {}
+
+    def add_plan(self, plan: bytes) -> None:
+        """Find the accumulator ids in a plan."""
+        for field, operator, name in _PLAN_METRICS:
+            for accumulator in _accumulators(plan, operator, _ACCUMULATOR_ID[name]):
+                self._field_of[accumulator] = field
+
+    def update(self, execution: int, updates: bytes) -> None:
+        """Set the values of a query's accumulators."""
+        try:
+            values = _decode_updates(updates)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return
+        for accumulator, value in values:
+            if accumulator in self._field_of and 0 < value < _MAX_VALUE:
+                self._values.setdefault(execution, {})[accumulator] = value
+
+    def add_to(self, query: SqlMetrics) -> SqlMetrics:
+        """Return the query with the metrics of its plan."""
+        fields: dict[str, Any] = {}
+        for accumulator, value in self._values.get(query.id, {}).items():
+            name = self._field_of[accumulator]
+            total = fields.get(name, 0)
+            fields[name] = max(total, value) if name.startswith("largest_") else total + value
+        return replace(query, **fields)
+
+
+def _accumulators(plan: bytes, operator: bytes, pattern: re.Pattern[bytes]) -> Iterator[int]:
+    """Yield the accumulator id in each list of metrics that contains `operator`."""
+    at = plan.find(operator)
+    while at >= 0:
+        end = plan.find(b"]", at)
+        end = len(plan) if end < 0 else end
+        match = pattern.search(plan, max(plan.rfind(b"[", 0, at), 0), end)
+        if match:
+            yield int(match[1])
+        at = plan.find(operator, end)
 
 
 class EventLogState:
-    """Tallies by their ids; `comings` are executors' (time, +1 or -1) in the log's order."""
+    """Counters by id; `executor_changes` are (time, +1 or -1) in the order of the log."""
 
     def __init__(self) -> None:
         self.app: dict[str, Any] = {}
@@ -23,39 +144,40 @@ class EventLogState:
         self.end_ms: int | None = None
         self.environment: dict[str, str] = {}
         self.stages: dict[tuple[int, int], StageTally] = {}
-        self.declared_stages: set[int] = set()
+        self.stages_of_jobs: set[int] = set()
         self.executors: dict[str, ExecutorTally] = {}
         self.jobs: dict[int, str] = {}
         self.sql: dict[int, SqlMetrics] = {}
-        self.tasks = TaskBook()
+        self.task_ids = TaskIds()
         self.lineage = Lineage()
-        self.figures = SqlFigures()
+        self.plan_metrics = PlanMetrics()
         self.peak_executors = 0
         self.malformed = 0
-        self.comings: list[tuple[int, int]] = []
-        self.unmatched = {"jobs": 0, "queries": 0, "executors": 0}
-        self.twice = {"jobs": 0, "queries": 0, "executors": 0}
+        self.executor_changes: list[tuple[int, int]] = []
+        self.ended_only = {"jobs": 0, "queries": 0, "executors": 0}
+        self.started_twice = {"jobs": 0, "queries": 0, "executors": 0}
 
     def stage(self, stage_id: int, attempt: int) -> StageTally:
-        """The tally of that attempt, a new one where it is heard of for the first time."""
+        """Return the stage attempt, created at its first event."""
         key = (stage_id, attempt)
-        found = self.stages.get(key)
-        if found is None:
-            found = self.stages[key] = StageTally(*key)
-        return found
+        stage = self.stages.get(key)
+        if stage is None:
+            stage = self.stages[key] = StageTally(*key)
+        return stage
 
     def executor(self, executor_id: str, time_ms: int | None) -> ExecutorTally:
-        """The executor's tally; `time_ms` is when something told of it."""
-        found = self.executors.get(executor_id)
-        if found is None:
-            found = self.executors[executor_id] = ExecutorTally(executor_id, time_ms)
-        elif time_ms is not None and not found.added:
-            found.added_ms = min(time_ms, found.added_ms or time_ms)
-        return found
+        """Return the executor, created at its first event; `time_ms` is the time of the event."""
+        executor = self.executors.get(executor_id)
+        if executor is None:
+            executor = self.executors[executor_id] = ExecutorTally(executor_id, time_ms)
+        elif time_ms is not None and not executor.was_added:
+            executor.added_ms = min(time_ms, executor.added_ms or time_ms)
+        return executor
 
-    def record(self) -> RunMetrics:
-        """The figures as they stand."""
-        stages = tuple(self.stages[key].record() for key in sorted(self.stages))
+    def current_metrics(self) -> RunMetrics:
+        """Return the metrics of the events so far."""
+        stages = tuple(self.stages[key].metrics() for key in sorted(self.stages))
+        statuses = list(self.jobs.values())
         return RunMetrics(
             app_id=self.app.get("App ID"),
             app_attempt=self.app.get("App Attempt ID"),
@@ -64,16 +186,16 @@ class EventLogState:
             start_ms=self.start_ms,
             end_ms=self.end_ms,
             duration_ms=self._duration_ms(),
-            jobs=len(self.jobs),
-            jobs_succeeded=self._count_jobs("SUCCEEDED"),
-            jobs_failed=self._count_jobs("FAILED"),
-            **self._totals(),
+            jobs=len(statuses),
+            jobs_succeeded=statuses.count("SUCCEEDED"),
+            jobs_failed=statuses.count("FAILED"),
+            **self._stage_totals(),
             peak_executors=self.peak_executors,
             stages=stages,
             executors=tuple(
-                self.executors[name].record() for name in sorted(self.executors, key=_natural)
+                self.executors[name].metrics() for name in sorted(self.executors, key=_sort_key)
             ),
-            sql=tuple(self.figures.completed(query) for _, query in sorted(self.sql.items())),
+            sql=tuple(self.plan_metrics.add_to(query) for _, query in sorted(self.sql.items())),
             reuses=self.lineage.reuses({s.id: s for s in stages if not s.attempt}),
             environment=self.environment,
         )
@@ -83,24 +205,25 @@ class EventLogState:
             return None
         return self.end_ms - self.start_ms
 
-    def _count_jobs(self, status: str) -> int:
-        return sum(found == status for found in self.jobs.values())
-
-    def _totals(self) -> dict[str, Any]:
+    def _stage_totals(self) -> dict[str, Any]:
         stages = self.stages.values()
-        states = [stage.status for stage in stages]
-        sums = [sum(stage.sums[at] for stage in stages) for at in range(len(SUMS) - 1)]
-        return {
-            "stages_completed": states.count("COMPLETE"),
-            "stages_failed": states.count("FAILED"),
+        statuses = [stage.status for stage in stages]
+        counts = {
+            "stages_completed": statuses.count("COMPLETE"),
+            "stages_failed": statuses.count("FAILED"),
             "tasks_ok": sum(stage.ended[OK] for stage in stages),
             "tasks_failed": sum(stage.ended[FAILED] for stage in stages),
             "tasks_killed": sum(stage.ended[KILLED] for stage in stages),
-            **dict(zip(SUMS[:-1], sums, strict=True)),
         }
+        figures = {
+            name: sum(stage.sums[at] for stage in stages)
+            for at, name in enumerate(NAMES)
+            if name in RUN_NAMES
+        }
+        return counts | figures
 
 
-def _natural(executor_id: str) -> tuple[bool, int, str]:
-    """The driver, then numbers by their size, then words."""
+def _sort_key(executor_id: str) -> tuple[bool, int, str]:
+    """Sort the driver first, then numeric ids by value, then others."""
     number = int(executor_id) if executor_id.isdecimal() and len(executor_id) < 19 else 1 << 62
-    return (executor_id not in DRIVERS, number, executor_id)
+    return (executor_id not in DRIVER_IDS, number, executor_id)

@@ -142,7 +142,7 @@ def test_damage_is_told(
         said = run.bad_lines or not run.complete or run.notes != sound[which].notes
         same = figures(run) == figures(sound[which])
         assert said or same or damage in CHANGES_VALUES, label
-        if "lack what their kind has" not in "".join(run.notes):
+        if "lack required fields" not in "".join(run.notes):
             assert_equal(run, reference(decoded(damaged)), label)
 
 

@@ -54,7 +54,7 @@ def test_a_cut_log_keeps_what_came_before(framing: Framing, log: bytes) -> None:
     assert not run.complete
     assert run.app_id == "local-1642039451826"
     assert run.duration_ms is None
-    assert "the application's end is not in the log" in run.notes
+    assert "the log has no ApplicationEnd event" in run.notes
 
 
 def test_a_stream_that_gives_few_bytes_at_a_time_is_read_whole(
@@ -192,7 +192,7 @@ def test_a_log_cut_to_nothing_is_zeros(tmp_path: Path) -> None:
     path = tmp_path / "app.inprogress"
     path.touch()
     run = reader.read_path(path)
-    assert run == RunMetrics(notes=("the application's end is not in the log",))
+    assert run == RunMetrics(notes=("the log has no ApplicationEnd event",))
 
 
 def test_lines_without_an_event_are_counted(log: bytes, whole: RunMetrics) -> None:
@@ -217,7 +217,7 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
 
 def test_a_rolling_folder_without_events_is_zeros() -> None:
     run = reader.read_log([part("eventlog_v2_app/appstatus_app.inprogress", b"")])
-    notes = ("every file of events is missing", "the application's end is not in the log")
+    notes = ("every file of events is missing", "the log has no ApplicationEnd event")
     assert run == RunMetrics(notes=notes)
 
 
@@ -236,7 +236,7 @@ def test_events_that_lack_their_fields_are_told_and_not_raised() -> None:
         {"Event": "SparkListenerSomethingNew", "x": 1},
     )
     assert run.bad_lines == 0
-    assert "3 events lack what their kind has" in run.notes
+    assert "3 events lack required fields" in run.notes
 
 
 def test_what_orjson_refuses_and_jackson_writes_is_read() -> None:
@@ -256,8 +256,8 @@ def test_a_lost_task_end_shows(log: bytes) -> None:
     run = reader.read_log([part("app", b"".join(lines))])
     assert not run.complete
     assert run.notes == (
-        "stage 0: 8 tasks declared, 7 seen to succeed",
-        "1 tasks began and have no end",
+        "stage 0: the log has 7 of 8 successful tasks",
+        "1 tasks started without an end",
     )
 
 
