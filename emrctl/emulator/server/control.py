@@ -105,7 +105,7 @@ def _same(running: EmulatorInfo, region: str, port: int) -> EmulatorInfo:
     if running.region != region or port not in (0, taken):
         raise UsageError(
             f"the emulator already runs in {running.region} at {running.endpoint}",
-            hint="emrctl local down, then start it again.",
+            hint="Stop it first: `emrctl local down`.",
         )
     return running
 

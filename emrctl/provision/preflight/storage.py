@@ -30,7 +30,7 @@ def _bucket(look: Look) -> Iterator[Finding]:
     s3 = look.client("s3")
     found = absent(lambda: s3.get_bucket_tagging(Bucket=name), "NoSuchTagSet") or {}
     if tags(found, "TagSet").get("emrctl:project") != look.project.project:
-        hint = f"Take it over with `emrctl engine import {name}`, or name another: storage.bucket."
+        hint = "Run `emrctl import` to manage it, or set storage.bucket to another name."
         yield error("bucket", f"the bucket {name} is the account's, but not emrctl's", hint)
 
 
