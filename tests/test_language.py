@@ -37,7 +37,6 @@ PENDING = (
     "emrctl/compare",
     "emrctl/cost",
     "emrctl/datasets",
-    "emrctl/doctor",
     "emrctl/emulator",
     "emrctl/engine",
     "emrctl/metrics",

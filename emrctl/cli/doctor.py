@@ -2,53 +2,50 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import typer
 
-from emrctl import doctor as examining
+from emrctl import doctor as checks
 from emrctl.cli import options, render
 from emrctl.spec import ProjectSpec
+from emrctl.spec.config import Config
 
 app = options.new_app()
 
 
 @app.command()
 @options.common("config target region json")
-def doctor(
-    context: options.Context,
-) -> None:
-    """Say what this machine lacks for the project's target, and what to do; 1 where it lacks any.
+def doctor(context: options.Context) -> None:
+    """Check this machine for the project's target; exit code 1 if a requirement is missing.
 
-    Python, extras, Java, folders and room, memory, the EMR on localhost; on AWS engine,
-    credentials, network and clock.
+    Checks Python, extras, disk space and prices; for localhost Java, Hadoop, memory and the
+    emulator; for AWS the Pulumi engine, credentials, endpoints and the clock.
     """
-    patient = _patient(context)
-    findings = examining.examine(patient)
-    _print(findings, as_json=context.as_json)
-    if any(one.status == "missing" for one in findings):
+    results = checks.run_checks(_config(context))
+    if context.as_json:
+        render.json_document(
+            [
+                {"name": one.name, "status": one.status, "said": one.message, "hint": one.hint}
+                for one in results
+            ]
+        )
+    else:
+        rows = [(one.name, one.status, one.message) for one in results]
+        render.table("check", "status", "", rows=rows)
+        for one in results:
+            if one.hint:
+                typer.echo(f"{one.name}: {one.hint}")
+    if any(one.status == "missing" for one in results):
         raise typer.Exit(1)
 
 
-def _patient(context: options.Context) -> examining.Patient:
-    """The project of this folder, or one of default values if there is no emrctl.yaml."""
+def _config(context: options.Context) -> Config:
+    """Return the project's configuration, or the defaults if there is no emrctl.yaml."""
     if context.in_project:
-        config = context.workspace.config
-        return examining.Patient(project=config.project, root=config.root)
-    render.note("No emrctl.yaml here: `emrctl init` writes one.")
+        return context.workspace.config
+    render.note("No emrctl.yaml in this folder or above; create one with `emrctl init`.")
     flags = {"target": context.target, "region": context.region}
-    typed = {key: value for key, value in flags.items() if value is not None}
-    project = ProjectSpec.model_validate({"project": "any", **typed})
-    return examining.Patient(project=project, root=Path.cwd())
-
-
-def _print(findings: tuple[examining.Finding, ...], *, as_json: bool) -> None:
-    if as_json:
-        render.json_document([asdict(one) for one in findings])
-        return
-    rows = [(one.status, one.name, one.said) for one in findings]
-    render.table("", "what", "how it is", rows=rows)
-    for one in findings:
-        if one.hint:
-            typer.echo(f"{one.name}: {one.hint}")
+    values = {key: value for key, value in flags.items() if value is not None}
+    project = ProjectSpec.model_validate({"project": "any", **values})
+    return Config(project=project, root=Path.cwd(), sources={})

@@ -282,13 +282,13 @@ def test_a_tunnel_does_not_outlive_a_command_that_is_told_to_end(
 def test_doctors_exit_code_says_whether_anything_is_missing(
     emrctl: Emrctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    well = doctor.Finding(name="Python", status="ok", said="3.11")
-    warned = doctor.Finding(name="memory", status="warning", said="little", hint="Buy some.")
-    missing = doctor.Finding(name="Java", status="missing", said="none", hint="Install it.")
-    monkeypatch.setattr(doctor, "examine", lambda _patient: (well, warned))
+    well = doctor.CheckResult(name="Python", status="ok", message="3.11")
+    warned = doctor.CheckResult(name="memory", status="warning", message="4 GB", hint="Buy some.")
+    missing = doctor.CheckResult(name="Java", status="missing", message="none", hint="Install it.")
+    monkeypatch.setattr(doctor, "run_checks", lambda _config: (well, warned))
     code, out, _ = emrctl("doctor")
     assert (code, "memory: Buy some." in out) == (0, True)
-    monkeypatch.setattr(doctor, "examine", lambda _patient: (well, missing))
+    monkeypatch.setattr(doctor, "run_checks", lambda _config: (well, missing))
     code, out, _ = emrctl("doctor", "--json")
     assert code == 1
     assert [one["status"] for one in json.loads(out)] == ["ok", "missing"]
