@@ -34,7 +34,9 @@ from _steps import (
 
 POLL_S, START_TIMEOUT_S, GRACE_S = 0.2, 20.0, 15.0
 SECRET = re.compile(
-    r"secret|password|passwd|token|credential|access[._-]?key|api[._-]?key", re.IGNORECASE
+    r"secret|passw(?:or)?d|passphrase|passcode|pwd|token|credential"
+    r"|(?:access|account|api|encryption|private|signing)[._-]?key",
+    re.IGNORECASE,
 )
 INTERRUPTED = "the primary was stopped, or the step's runner was killed"
 PR_SET_PDEATHSIG = 1

@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("emrctl.engine", "emrctl.cost"),
     ("emrctl.metrics", "emrctl.emulator", "emrctl.spec", "emrctl.datasets"),
     ("emrctl.aws", "emrctl.ports"),
-    ("emrctl.errors", "emrctl.paths", "emrctl.bundled"),
+    ("emrctl.errors", "emrctl.paths", "emrctl.redact", "emrctl.bundled"),
 )
 # A library, and the modules that may import it.
 DOORS = {

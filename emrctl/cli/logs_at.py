@@ -26,7 +26,7 @@ def path_or_none(source: str) -> Path | None:
     if path.exists():
         return path
     if "/" in source:
-        from emrctl.metrics import redact
+        from emrctl import redact
 
         raise NotFoundError(f"no event log at {redact.text(source)}")
     return None
@@ -63,7 +63,7 @@ def on_s3(s3: Any, address: str) -> tuple[LogFile, ...]:
     """The object at `address`, or all that lie under it as a folder; `s3` is a boto3 client."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    from emrctl.metrics import redact
+    from emrctl import redact
     from emrctl.metrics.eventlog.layout import LogFile
 
     bucket, key = split_uri(address)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emrctl import redact
 from emrctl.errors import NotFoundError
 from emrctl.runs import lifecycle, staging
 from emrctl.runs.store import Run, TrialFacts
@@ -125,7 +126,7 @@ def _asks_the_same(workspace: Workspace, item: Run, wanted: lifecycle.Order) -> 
     job = staging.find_job(wanted.job, workspace.config)
     return (
         item.job == job.name
-        and _contains(item.arguments, lifecycle.expanded(wanted.arguments, item))
+        and _contains(item.arguments, redact.arguments(lifecycle.expanded(wanted.arguments, item)))
         and dict(item.settings) == lifecycle.shown_settings(job, wanted)
     )
 

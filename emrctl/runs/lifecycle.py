@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from emrctl import redact
 from emrctl.aws.polling import Pace
 from emrctl.aws.s3 import prepare_event_logs
 from emrctl.errors import NotFoundError, UnavailableError, UsageError, WaitTimeoutError
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
     from emrctl.runs.workspace import Workspace
 
 RUN_PLACEHOLDER, BUCKET_PLACEHOLDER = "{run}", "{bucket}"
-REDACTED = "*********(redacted)"
-_SECRET = re.compile(
-    r"secret|password|passwd|token|credential|access[._-]?key|api[._-]?key", re.IGNORECASE
-)
 # How long a lost submission is looked for before the run counts as lost.
 _ORPHAN_S = 120.0
 
@@ -73,8 +69,8 @@ def submit(workspace: Workspace, order: Order, cluster: Cluster | None = None) -
     )
     run = replace(
         run,
-        arguments=arguments,
-        environment=redacted(environment),
+        arguments=redact.arguments(arguments),
+        environment=redact.mapping(environment),
         code=(staged.script, *staged.py_files),
         warnings=(asked.warning,) if asked.warning else (),
     )
@@ -143,7 +139,7 @@ def cancel(workspace: Workspace, run: Run) -> Run:
 def shown_settings(job: staging.Job, order: Order) -> dict[str, Any]:
     """The settings in force for the order, as a run's record shows them: secrets left out."""
     shown = job.spec.settings.merged(order.settings).as_dict()
-    return shown | {"conf": redacted(shown["conf"])} if "conf" in shown else shown
+    return shown | {"conf": redact.mapping(shown["conf"])} if "conf" in shown else shown
 
 
 def expanded(arguments: Sequence[str], run: Run) -> tuple[str, ...]:
@@ -153,11 +149,6 @@ def expanded(arguments: Sequence[str], run: Run) -> tuple[str, ...]:
         functools.reduce(lambda text, name: text.replace(name, places[name]), places, item)
         for item in arguments
     )
-
-
-def redacted(values: Mapping[str, str]) -> dict[str, str]:
-    """`values` with those whose key names a secret left out."""
-    return {key: REDACTED if _SECRET.search(key) else value for key, value in values.items()}
 
 
 def _new_run(workspace: Workspace, order: Order, place: Cluster, job: staging.Job) -> Run:

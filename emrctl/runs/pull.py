@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from emrctl import redact
 from emrctl.aws.listing import objects
 from emrctl.aws.s3 import EVENT_LOG_PREFIX, split_uri
 from emrctl.errors import UsageError
@@ -41,8 +42,7 @@ def finish(workspace: Workspace, run: Run, step: Step) -> Run:
     yarn = collect.collect_yarn(workspace, run)
     run = replace(run, instances_usd=collect.collect_instances(workspace, run))
     logs = _with_containers(workspace, run, logs)
-    for log in logs:
-        workspace.store.put(run.id, f"logs/{log.name}", log.text)
+    _save_logs(workspace, run, logs)
     _save_result(workspace, run)
     _save_metrics(workspace, run, yarn)
     if step.state != "COMPLETED":
@@ -56,8 +56,7 @@ def again(workspace: Workspace, run: Run) -> None:
     if run.target == IMPORTED:
         hint = "`emrctl runs import` takes its event log again."
         raise UsageError(f"run {run.id} was imported: there is no cluster to ask", hint=hint)
-    for log in _with_containers(workspace, run, _logs(workspace, run, None)):
-        workspace.store.put(run.id, f"logs/{log.name}", log.text)
+    _save_logs(workspace, run, _with_containers(workspace, run, _logs(workspace, run, None)))
     _save_result(workspace, run)
     _save_metrics(workspace, run, collect.collect_yarn(workspace, run))
 
@@ -66,7 +65,7 @@ def _explained(run: Run, step: Step, logs: Sequence[LogFile]) -> Run:
     found = step_failure.explain(logs)
     if found is None:
         return replace(run, failure=step.reason or f"the step is {step.state}")
-    return replace(run, failure=found.line, failure_log=found.log)
+    return replace(run, failure=redact.text(found.line), failure_log=found.log)
 
 
 def _step_logs(workspace: Workspace, run: Run) -> list[LogFile]:
@@ -88,6 +87,15 @@ def _with_containers(workspace: Workspace, run: Run, logs: list[LogFile]) -> lis
 def _logs(workspace: Workspace, run: Run, application_id: str | None) -> list[LogFile]:
     backend = workspace.backend(run.cluster.id, run.cluster.log_uri)
     return list(backend.logs(str(run.step_id), application_id))
+
+
+def _save_logs(workspace: Workspace, run: Run, logs: Sequence[LogFile]) -> None:
+    """Store the logs; the controller's, which quotes the step's command line, is redacted."""
+    for log in logs:
+        body = log.text
+        if log.name == "step/controller":
+            body = redact.text(body.decode(errors="replace")).encode()
+        workspace.store.put(run.id, f"logs/{log.name}", body)
 
 
 def _application_id(logs: Sequence[LogFile]) -> str | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from emrctl import redact
 from emrctl.aws.target import Target
 from emrctl.errors import NotFoundError, UsageError, WaitTimeoutError
 from emrctl.runs import lifecycle
@@ -107,17 +108,24 @@ def test_a_result_lies_where_the_job_was_told_to_write(
     assert lifecycle.describe(desk, run).get("result") == result
 
 
-def test_no_secret_reaches_the_store(desk: Desk) -> None:
+def test_submit_with_secrets_stores_none_of_them(desk: Desk, life: FakeLife) -> None:
+    names = ("MY_TOKEN", "DB_PASSPHRASE", "PRIVATE_KEY", "STORAGE_ACCOUNT_KEY", "DB_PWD")
     order = lifecycle.Order(
         job="mine",
+        arguments=("--db-password", "s3cret!", "api_key=s3cret"),
         settings=SparkSettings(conf={"spark.my.password": "s3cret"}),
-        environment={"MY_TOKEN": "s3cret"},
+        environment=dict.fromkeys(names, "s3cret"),
     )
     run = lifecycle.wait(desk, lifecycle.submit(desk, order), _watch)
     folder = desk.config.state_folder / "runs" / run.id
-    record = (folder / "run.json").read_text()
-    assert "s3cret" not in record
-    assert lifecycle.REDACTED in record
+    # The job of this test prints its arguments; a job's own output is stored unchanged.
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "stdout"]
+    assert folder / "logs" / "step" / "controller" in files
+    assert not [path for path in files if "s3cret" in path.read_text()]
+    assert redact.REDACTED in (folder / "run.json").read_text()
+    [args] = life.seen
+    assert {f"{name}=s3cret" for name in names} < set(args)
+    assert args[-3:] == ["--db-password", "s3cret!", "api_key=s3cret"]
 
 
 def test_the_steps_command_line_is_spark_submits(desk: Desk, runtime: FakeRuntime) -> None:

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from emrctl import redact
 from emrctl.errors import NotFoundError, UsageError
-from emrctl.metrics import redact
 
 _EVENTS = re.compile(r"events_(\d+)_(.+)")
 _DATABRICKS = re.compile(r"eventlog(-\d{4}-\d\d-\d\d--\d\d-\d\d)?(\.\w+)?")

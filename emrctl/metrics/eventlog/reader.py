@@ -15,8 +15,8 @@ from typing import Any
 
 import msgspec
 
+from emrctl import redact
 from emrctl.errors import UsageError
-from emrctl.metrics import redact
 from emrctl.metrics.eventlog import archives, codecs, layout
 from emrctl.metrics.eventlog.layout import LogFile
 from emrctl.metrics.eventlog.replay import Replay

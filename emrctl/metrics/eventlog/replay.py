@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from emrctl.metrics import redact
+from emrctl import redact
 from emrctl.metrics.eventlog import consistency, events
 from emrctl.metrics.eventlog.state import DRIVER_IDS, EventLogState
 from emrctl.metrics.eventlog.task_batch import TaskBatch
@@ -43,7 +43,7 @@ class Replay(EventLogState):
         self._job_sql: dict[int, int] = {}
         self._sql_failed: set[int] = set()
         self._rollover: int | None = None
-        self._secrets = redact.Secrets()
+        self._redactor = redact.Redactor()
         self._handlers = self._untyped_handlers()
         #: Handlers of the events that `decode` returns.
         self.typed = self._typed_handlers()
@@ -123,8 +123,8 @@ class Replay(EventLogState):
         properties = {str(k): str(v) for k, v in dict(event["Spark Properties"]).items()}
         for section in event.values():
             if isinstance(section, dict):
-                self._secrets.learn(section)
-        self.environment = redact.redacted(properties)
+                self._redactor.learn(section)
+        self.environment = redact.mapping(dict(sorted(properties.items())))
 
     def _databricks(self, event: Event) -> None:
         self._log_start(event)
@@ -295,7 +295,7 @@ class Replay(EventLogState):
             complete=run.duration_ms is not None and whole and not damaged,
             notes=(*notes, *self._notes, *(fault.text for fault in faults)),
         )
-        return self._secrets.hidden_in(run)
+        return self._redactor.record(run)
 
 
 def _ignore(_: object) -> None:

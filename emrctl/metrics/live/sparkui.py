@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from emrctl.metrics import redact
+from emrctl import redact
 from emrctl.metrics.live.rest import Fetch, ask, rows, section
 from emrctl.metrics.model import ExecutorMetrics, Record
 

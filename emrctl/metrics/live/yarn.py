@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from emrctl.metrics import redact
+from emrctl import redact
 from emrctl.metrics.live.rest import Fetch, ask, rows, section
 from emrctl.metrics.model import ApplicationAccount, ClusterAccount, NodeAccount, QueueAccount
 

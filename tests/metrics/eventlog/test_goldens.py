@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from emrctl.metrics import redact
+from emrctl import redact
 from emrctl.metrics.eventlog import layout, reader
 from emrctl.metrics.eventlog.tallies import quantile
 from emrctl.metrics.model import RunMetrics, StageMetrics, TaskMetrics

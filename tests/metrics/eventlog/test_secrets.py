@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from emrctl import redact
 from emrctl.cli.__main__ import main
-from emrctl.metrics import redact
 from emrctl.metrics.eventlog import reader
 from emrctl.metrics.model import ExecutorMetrics, Reuse, RunMetrics, SqlMetrics, StageMetrics
 
@@ -199,7 +199,7 @@ def test_markup_in_a_name_is_text(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_texts_are_found_at_any_depth() -> None:
-    secrets = redact.Secrets()
+    secrets = redact.Redactor()
     secrets.learn({"my.password": "hush-hush"})
     text = "so hush-hush it is"
     run = RunMetrics(
@@ -211,7 +211,7 @@ def test_texts_are_found_at_any_depth() -> None:
         sql=(SqlMetrics(id=0, description=text),),
         executors=(ExecutorMetrics(id="1", host=text),),
     )
-    hidden = secrets.hidden_in(run)
+    hidden = secrets.record(run)
     assert "hush" not in json.dumps(hidden.to_json())
     assert hidden.stages[1] is run.stages[1]
     assert hidden.stages[0].failures == {f"so {redact.REDACTED} it is": 3}

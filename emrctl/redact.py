@@ -1,0 +1,207 @@
+"""Redaction of secrets in everything that emrctl stores or shows: records, logs, pages, SQL, JSON.
+
+A value is redacted if its name is one of a secret (`is_secret_name`) or if the value has the shape
+of one: an access key, a token, a private key, a URL with a password.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import operator
+import re
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar, cast
+
+T = TypeVar("T")
+REDACTED = "*********(redacted)"
+
+# Names are compared as lower-case words joined by hyphens: `fs.s3a.secretKey` is
+# `fs-s3a-secret-key`.
+_WORD_BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[^A-Za-z0-9]+")
+_SECRET_NAME = re.compile(
+    r"""
+    secret(?!ar) | passw(?:or)?d(?!less) | passphrase | passcode | credential | token(?!i[sz])
+    | (?:access|account|admin|api|auth|client|consumer|crypto|deploy|encrypt(?:ion)?|license
+        |master|private|root|secret|service|session|shared|signing|ssh|storage)-?keys?\b
+    | connection-?string | \bconn-?str\b | \bwebhook | \bauthorization\b | \bmnemonic\b
+    | \b(?:pwd|creds?|sas|jwt|bearer|cookie|otp|pat)\b
+    | (?<!\bfirst)(?<!\bsecond)(?<!\bsingle)(?<!\bmulti)(?<!\bone)(?<!\btwo) -pass$ | ^pass$
+    | \b(?:basic|http|proxy|redis|registry)-auth$
+    """,
+    re.VERBOSE,
+)
+# A name that ends in `key` is one of a secret, except after these words.
+_DATA_KEYS = re.compile(
+    r"aggregation|bucket|business|by|cache|clustering|column|composite|config|count|data"
+    r"|dataset|date|dedup|dict|distribution|document|entity|event|feature|field|file|first"
+    r"|foreign|group|grouping|hash|id|image|index|input|item|join|kafka|kms|label|last"
+    r"|lookup|map|merge|message|metric|name|natural|next|num|object|order|ordering|output"
+    r"|partition|path|per|prefix|primary|product|public|range|record|region|row|s3|schema"
+    r"|search|shard|shuffle|sort|sorting|state|surrogate|table|time|unique|window|with"
+)
+# Last words of names that hold a property of a secret, not the secret.
+_PROPERTY_OF_SECRET = re.compile(
+    r"age|algorithm|arn|bits|class|column|columns|count|dir|disabled|duration|enabled"
+    r"|expiration|expires|expiry|factory|field|file|folder|format|interval|length|lifetime"
+    r"|limit|location|max|min|mode|number|path|period|policy|provider|providers|renewal"
+    r"|required|size|timeout|ttl|type|version"
+)
+_COUNTED_TOKENS = re.compile(r"\b(?:max|min|num|n|total|count|limit)-(?:\w+-)?tokens$")
+# Variables of every shell, not passwords.
+_HARMLESS_NAMES = frozenset({"PWD", "OLDPWD"})
+
+_WORDS = (
+    r"secret|passw(?:or)?d|passphrase|passcode|token|credentials?|access[._-]?key(?:[._-]?id)?"
+    r"|api[._-]?key|account[._-]?key|private[._-]?key|signature|\bpwd|\bsas|\bsig"
+)
+# A secret's name, a separator and the value. Only the value is redacted, and neither
+# `Tokenizer: x` nor the line number in `Token.scala:23` is one.
+_NAMED = re.compile(
+    rf"((?i:{_WORDS})s?(?:[A-Z]\w*|[._\-][\w.\-]*)?[\"']?"
+    r"(?:\s*(?:=>?|:(?!//|\d{1,6}\b))\s*|\s+(?=[\"']?\S*[\d!#$%+/=]))[\"']?)"
+    r"(?!\*{9}\(redacted\))([^\s\"'&;,)}\]]+)"
+)
+_ASSIGNED = re.compile(r"([A-Za-z_][\w.\-]*)(=[\"']?)(?!\*{9}\(redacted\))([^\s\"'&;,)}\]=]+)")
+_USER = re.compile(r"(://)[^/\s@\"']+@|(jdbc:oracle:\w+:)[^/\s@\"']+/[^\s@\"']+@")
+_AUTHORIZATION = re.compile(r"\b((?:Bearer|Basic)\s+)[\w.~+/\-]{8,}=*", re.IGNORECASE)
+_SHAPES = re.compile(
+    r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"  # AWS
+    r"|\bgh[pousr]_\w{20,}|\bgithub_pat_\w{20,}|\bglpat-[\w\-]{16,}"  # GitHub, GitLab
+    r"|\bxox[abeprs]-[\w\-]{10,}|\bhooks\.slack\.com/services/[\w/]+"  # Slack
+    r"|\bdapi[0-9a-f]{32}|\bhf_[A-Za-z]{30,}|\bnpm_\w{30,}|\bAIza[\w\-]{35}"
+    r"|\bsk-[\w\-]{20,}|\b[sr]k_(?:live|test)_\w{16,}|\bSG\.[\w\-]{16,}\.[\w\-]{16,}"
+    r"|\beyJ[\w\-]{8,}\.[\w\-]{8,}\.[\w\-]*"  # a JSON web token
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)",
+    re.DOTALL,
+)
+_FLAG = re.compile(r"-{0,2}[A-Za-z_][\w.\-]*")
+_SHORTEST = 6
+
+
+@functools.lru_cache(maxsize=4096)
+def is_secret_name(name: str) -> bool:
+    """Return whether a property, variable or flag of this name holds a secret."""
+    if name in _HARMLESS_NAMES:
+        return False
+    words = [word.lower() for word in _WORD_BOUNDARY.split(name) if word]
+    if not words or _PROPERTY_OF_SECRET.fullmatch(words[-1]):
+        return False
+    joined = "-".join(words)
+    if _SECRET_NAME.search(joined):
+        return not _COUNTED_TOKENS.search(joined)
+    return joined.endswith("-key") and not _DATA_KEYS.fullmatch(words[-2])
+
+
+def value(name: str, text_: str) -> str:
+    """Return the value of a property, or `REDACTED` if its name or shape is one of a secret."""
+    if text_ in {"", "true", "false"}:
+        return text_
+    return REDACTED if is_secret_name(name) or text(text_) != text_ else text_
+
+
+def mapping(properties: Mapping[str, str]) -> dict[str, str]:
+    """Return the properties with secrets redacted, in their order."""
+    return {text(name): value(name, item) for name, item in properties.items()}
+
+
+def arguments(items: Iterable[str]) -> tuple[str, ...]:
+    """Return a command line with secrets redacted: `--token X`, `--token=X`, `TOKEN=X`, shapes."""
+    found: list[str] = []
+    follows_name = False
+    for item in items:
+        name, equals, rest = item.partition("=")
+        if follows_name and not item.startswith("-"):
+            found.append(REDACTED)
+        elif equals and _FLAG.fullmatch(name):
+            found.append(f"{name}={REDACTED if is_secret_name(name) else text(rest)}")
+        else:
+            found.append(text(item))
+        follows_name = item.startswith("-") and not equals and is_secret_name(item)
+    return tuple(found)
+
+
+@functools.lru_cache(maxsize=4096)
+def text(value: str) -> str:
+    """Return any text with the secrets in it redacted and the rest unchanged."""
+    found = _USER.sub(lambda match: f"{match[1] or match[2]}{REDACTED}@", value)
+    found = _NAMED.sub(rf"\1{REDACTED}", found)
+    if "=" in found:
+        found = _ASSIGNED.sub(_redact_assignment, found)
+    return _SHAPES.sub(REDACTED, _AUTHORIZATION.sub(rf"\1{REDACTED}", found))
+
+
+def _redact_assignment(match: re.Match[str]) -> str:
+    return f"{match[1]}{match[2]}{REDACTED}" if is_secret_name(match[1]) else match[0]
+
+
+class Redactor:
+    """Redacts texts that contain the values of known secrets."""
+
+    def __init__(self) -> None:
+        self._values: set[str] = set()
+        self._seen: dict[str, str] = {}
+
+    def learn(self, properties: Mapping[Any, Any]) -> None:
+        """Remember the values of those properties whose names are those of secrets."""
+        for name, item in properties.items():
+            # Short values, numbers and names of classes occur in unrelated texts.
+            if (
+                isinstance(item, str)
+                and len(item) >= _SHORTEST
+                and not item.isdecimal()
+                and item != REDACTED
+                and is_secret_name(str(name))
+                and not re.fullmatch(r"[\w$]+(?:\.[\w$]+){2,}", item)
+            ):
+                self._values.add(item)
+                self._seen.clear()
+
+    def text(self, value: str) -> str:
+        """Return the text without remembered secrets and without those that look like one."""
+        found = self._seen.get(value)
+        if found is None:
+            found = value
+            for secret in self._values:
+                found = found.replace(secret, REDACTED)
+            found = self._seen[value] = text(found)
+        return found
+
+    def record(self, record: T) -> T:
+        """Return a dataclass with every text in it redacted, at any depth."""
+        changed = {}
+        for name in _text_fields(cast("Any", type(record))):
+            item = getattr(record, name)
+            if (redacted := self._redact(item)) is not item:
+                changed[name] = redacted
+        if not changed:
+            return record
+        return cast("T", dataclasses.replace(cast("Any", record), **changed))
+
+    def _redact(self, item: Any) -> Any:
+        """Return the same object if it contains no secret."""
+        if isinstance(item, str):
+            return item if (redacted := self.text(item)) == item else redacted
+        if isinstance(item, tuple):
+            items = tuple(self._redact(inner) for inner in item)
+            return item if all(map(operator.is_, items, item)) else items
+        if isinstance(item, dict):
+            found = {self.text(name): self._redact(inner) for name, inner in item.items()}
+            return item if found == item else found
+        return self.record(item) if dataclasses.is_dataclass(item) else item
+
+
+@functools.cache
+def _text_fields(kind: Any) -> tuple[str, ...]:
+    """Return the fields that can hold text at any depth, without `status`: one of Spark's words."""
+    hints = typing.get_type_hints(kind)
+    return tuple(name for name, hint in hints.items() if name != "status" and _holds_text(hint))
+
+
+def _holds_text(hint: Any) -> bool:
+    if hint is str:
+        return True
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return bool(_text_fields(hint))
+    return any(_holds_text(option) for option in typing.get_args(hint))
