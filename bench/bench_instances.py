@@ -20,7 +20,8 @@ from typing import Any
 
 import _project  # type: ignore[import-not-found,unused-ignore]
 
-from emrctl import provision, standalone
+from emrctl import standalone
+from emrctl.provision import lifecycle
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import config
 from emrctl.standalone import setup as standalone_setup
@@ -61,8 +62,8 @@ def measure_setup(project: Any, workers: int) -> None:
 def set_up(project: Any, name: str, crew_type: type[standalone.Crew]) -> tuple[float, float]:
     """Return the seconds of the first and the second setup, once all nodes accept SSH."""
     workspace = Workspace(config.load(project.folder / "emrctl.yaml", {"cluster.name": name}))
-    cluster = provision.up(workspace.project, workspace.target, project.folder)
-    scripts = provision.scripts_of(workspace.project, project.folder)
+    cluster = lifecycle.deploy(workspace.deployment)
+    scripts = lifecycle.script_files(workspace.project, project.folder)
     with crew_type(workspace.target, cluster) as crew:
         crew.each("reaching nodes", crew.reached)
         first, second = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from emrctl.provision import Cluster
+from emrctl.clusters.model import Cluster
 from emrctl.runs.store import ClusterFacts, Run
 from emrctl.spec import ClusterSpec
 

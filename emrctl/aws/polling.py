@@ -10,8 +10,11 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from emrctl.errors import EmrctlError
+
+T = TypeVar("T")
 
 # A step that has just begun changes soon; one that has run for an hour does not.
 GROWTH, SLOWEST = 1.1, 3.0
@@ -54,3 +57,14 @@ class Pace:
         if now - self._silent_since > PATIENCE_S:
             raise error
         self._factor = min(self._factor * THROTTLED_GROWTH, MOST_THROTTLED)
+
+
+def poll_until(check: Callable[[], T], interval_s: float, timeout_s: float) -> T:
+    """Call `check` every `interval_s` seconds; return its first true value, or its last one.
+
+    The last value is returned once `timeout_s` seconds are over.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not (value := check()) and time.monotonic() < deadline:
+        time.sleep(interval_s)
+    return value

@@ -29,10 +29,7 @@ def put_file(target: Target, bucket: str, path: str | Path) -> str:
     """
     if str(path).startswith("s3://"):
         return str(path)
-    local = Path(path).expanduser()
-    name, body = _content(local)
-    digest = hashlib.sha256(body).hexdigest()[:16]
-    key = f"{CODE_PREFIX}{digest}/{name}"
+    key, body = _code_object(Path(path).expanduser())
     s3 = target.client("s3")
     if not _exists(s3, bucket, key):
         s3.put_object(Bucket=bucket, Key=key, Body=body)
@@ -48,6 +45,11 @@ def event_log_conf(bucket: str) -> dict[str, str]:
         "spark.eventLog.compress": "true",
         "spark.eventLog.compression.codec": "zstd",
     }
+
+
+def code_key(path: Path) -> str:
+    """Return the key under which `put_file` uploads the file."""
+    return _code_object(path)[0]
 
 
 def prepare_event_logs(target: Target, bucket: str) -> str:
@@ -81,6 +83,12 @@ def _exists(s3: Any, bucket: str, key: str) -> bool:
             return False
         raise
     return True
+
+
+def _code_object(path: Path) -> tuple[str, bytes]:
+    """Return the key, which contains the hash of the content, and the content."""
+    name, body = _content(path)
+    return f"{CODE_PREFIX}{hashlib.sha256(body).hexdigest()[:16]}/{name}", body
 
 
 def _content(path: Path) -> tuple[str, bytes]:

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emrctl import provision
 from emrctl.aws.translate import translated
 from emrctl.cleanup.discovery import discover
 from emrctl.cleanup.resources import BUCKET, CLUSTER, AwsResource
@@ -17,6 +16,8 @@ from emrctl.clusters import emr_failure
 from emrctl.cost import estimate
 from emrctl.cost.resource import total
 from emrctl.errors import EmrctlError
+from emrctl.provision import lifecycle, stacks
+from emrctl.provision.stacks import Deployment
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
@@ -94,7 +95,8 @@ def delete_by_engine(
     Destroying through the engine keeps the state correct. If that fails, the resources are
     returned and can be deleted by their tags.
     """
-    with_state = {s.stack for s in provision.stacks(project, target, root) if not s.gone}
+    states = stacks.list_stacks(Deployment(project, target, root))
+    with_state = {state.stack for state in states if not state.gone}
     with_state.discard(project.storage_stack)
     deletable = {
         item.stack for item in resources if item.deletable and item.region == target.region
@@ -104,7 +106,7 @@ def delete_by_engine(
         name = stack.removeprefix(f"{project.project}-")
         report(f"  destroying stack {stack}")
         try:
-            provision.down(project.with_cluster(name), target, root)
+            lifecycle.down(Deployment(project.with_cluster(name), target, root))
         except EmrctlError as error:
             report(f"  the engine failed ({error.message}): deleting by tags instead")
         else:

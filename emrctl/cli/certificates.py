@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from emrctl import provision
 from emrctl.cli import options, render
 from emrctl.provision import certificates as node_certificates
+from emrctl.provision.bucket import find_bucket
 
 app = options.new_app()
 
@@ -24,7 +24,7 @@ def certificates(
     Set `cluster.security.in_transit` in emrctl.yaml to the printed address to use them.
     """
     workspace = context.workspace
-    bucket = provision.find_bucket(workspace.project, workspace.target)
+    bucket = find_bucket(workspace.project, workspace.target)
     uri = node_certificates.make(workspace.target, bucket, days=days)
     if context.as_json:
         render.json_document({"uri": uri, "days": days})

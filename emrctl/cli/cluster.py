@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
-from emrctl import provision
 from emrctl.cli import local, options
 from emrctl.cli.gc import offering_cleanup
 from emrctl.cli.render import stacks as render
-from emrctl.provision import lifecycle as clusters
+from emrctl.clusters import registry
+from emrctl.provision import lifecycle
+from emrctl.provision.stacks import list_stacks
 
 app = options.new_app()
 
@@ -28,8 +29,7 @@ def preview(
 ) -> None:
     """Show what `up` would create, change, replace and delete, and what it costs an hour on AWS."""
     workspace = context.workspace
-    root = workspace.config.root
-    plans = provision.preview(workspace.project, workspace.target, root, engine=engine)
+    plans = lifecycle.preview(workspace.deployment, engine=engine)
     render.plans(plans, as_json=context.as_json)
 
 
@@ -54,16 +54,13 @@ def up(
     workspace = context.workspace
     local.tell_once(workspace.target)
     with offering_cleanup(workspace), render.events(as_json=context.as_json) as report:
-        tell = render.node_lines(as_json=context.as_json)
-        mending = clusters.Mending(replace=replace or (), give_up=give_up)
-        found = clusters.up(
-            workspace.project,
-            workspace.target,
-            workspace.config.root,
-            tell,
-            report=report,
+        found = lifecycle.up(
+            workspace.deployment,
             engine=engine,
-            mending=mending,
+            replace_workers=replace or (),
+            skip_failed=give_up,
+            report=report,
+            node_report=render.node_lines(as_json=context.as_json),
         )
     render.cluster(found, workspace.target, as_json=context.as_json)
 
@@ -78,9 +75,8 @@ def stop(
     EC2 stops no spot instances; EMR's clusters are taken down instead.
     """
     workspace = context.workspace
-    found = clusters.stop(
-        workspace.project, workspace.target, render.node_lines(as_json=context.as_json)
-    )
+    report = render.node_lines(as_json=context.as_json)
+    found = lifecycle.stop(workspace.deployment, node_report=report)
     render.cluster(found, workspace.target, as_json=context.as_json)
 
 
@@ -91,8 +87,8 @@ def start(
 ) -> None:
     """Start a cluster that was stopped: its nodes come back, at other addresses, and take steps."""
     workspace = context.workspace
-    tell, root = render.node_lines(as_json=context.as_json), workspace.config.root
-    found = clusters.start(workspace.project, workspace.target, root, tell)
+    report = render.node_lines(as_json=context.as_json)
+    found = lifecycle.start(workspace.deployment, node_report=report)
     render.cluster(found, workspace.target, as_json=context.as_json)
 
 
@@ -110,9 +106,7 @@ def down(
     what = "bucket and everything in it" if storage else f"cluster '{project.cluster.name}'"
     context.confirm(f"Take down the {what} of project {project.project}?")
     with render.events(as_json=context.as_json) as report:
-        found = provision.down(
-            project, workspace.target, workspace.config.root, storage=storage, report=report
-        )
+        found = lifecycle.down(workspace.deployment, storage=storage, report=report)
     render.outcome(found, as_json=context.as_json)
 
 
@@ -124,7 +118,7 @@ def show(
 ) -> None:
     """Show the cluster: its state, nodes and the addresses of the YARN, Spark and history pages."""
     workspace = context.workspace
-    found = provision.show(workspace.project, workspace.target, name)
+    found = registry.show(workspace.project, workspace.target, name)
     render.cluster(found, workspace.target, as_json=context.as_json)
 
 
@@ -136,6 +130,6 @@ def list_all(
 ) -> None:
     """List the project's clusters as AWS has them, and its stacks."""
     workspace = context.workspace
-    clusters = provision.list_clusters(workspace.project, workspace.target, ended=ended)
-    stacks = provision.stacks(workspace.project, workspace.target, workspace.config.root)
+    clusters = registry.list_clusters(workspace.project, workspace.target, ended=ended)
+    stacks = list_stacks(workspace.deployment)
     render.clusters(clusters, stacks, as_json=context.as_json)

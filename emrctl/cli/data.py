@@ -76,10 +76,10 @@ def _download(context: options.Context) -> Path:
 
 
 def _upload(context: options.Context, name: str, found: list[pictures.Picture]) -> None:
-    from emrctl import provision
+    from emrctl.provision.bucket import find_bucket
 
     workspace = context.workspace
-    bucket = provision.find_bucket(workspace.project, workspace.target)
+    bucket = find_bucket(workspace.project, workspace.target)
     with render.counter(f"{pictures.known_name(name)}: pictures", len(found)) as report:
         done = pictures.upload(workspace.target, bucket, name, found, report)
     if context.as_json:

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from emrctl import provision
 from emrctl.cli import options, render
 from emrctl.cli.render import stacks as show_stacks
+from emrctl.provision import stacks
 
 app = options.new_app()
 engine_app = typer.Typer(
@@ -59,9 +59,7 @@ def refresh(
     """Bring the stack's state to what AWS has now; AWS itself is not changed."""
     at = context.workspace
     with show_stacks.events(as_json=context.as_json) as report:
-        found = provision.refresh(
-            at.project, at.target, at.config.root, storage=storage, report=report
-        )
+        found = stacks.refresh(at.deployment, storage=storage, report=report)
     show_stacks.refreshed(found, as_json=context.as_json)
 
 
@@ -73,7 +71,7 @@ def drift(
 ) -> None:
     """Show where AWS is no longer as the stack's state says."""
     at = context.workspace
-    found = provision.drift(at.project, at.target, at.config.root, storage=storage)
+    found = stacks.drift(at.deployment, storage=storage)
     show_stacks.drifted(found, as_json=context.as_json)
 
 
@@ -85,7 +83,7 @@ def outputs(
 ) -> None:
     """Show what the stack's program exported."""
     at = context.workspace
-    found = provision.outputs(at.project, at.target, at.config.root, storage=storage)
+    found = stacks.outputs(at.deployment, storage=storage)
     show_stacks.outputs(found, as_json=context.as_json)
 
 
@@ -97,7 +95,7 @@ def history(
 ) -> None:
     """Show all that was done to the stack."""
     at = context.workspace
-    found = provision.history(at.project, at.target, at.config.root, storage=storage)
+    found = stacks.history(at.deployment, storage=storage)
     show_stacks.history(found, as_json=context.as_json)
 
 
@@ -110,7 +108,7 @@ def import_bucket(
     """Take over the bucket that the spec names (storage.bucket) and that exists already."""
     at = context.workspace
     with show_stacks.events(as_json=context.as_json) as report:
-        found = provision.adopt(at.project, at.target, at.config.root, report=report, engine=engine)
+        found = stacks.import_bucket(at.deployment, report=report, engine=engine)
     show_stacks.imported(found, as_json=context.as_json)
 
 
@@ -122,4 +120,4 @@ def export(
 ) -> None:
     """Print the stack's whole state as JSON, as `pulumi stack import` takes it."""
     at = context.workspace
-    render.json_document(provision.export(at.project, at.target, at.config.root, storage=storage))
+    render.json_document(stacks.export(at.deployment, storage=storage))

@@ -19,7 +19,7 @@ from emrctl.runs import experiments, lifecycle
 if TYPE_CHECKING:
     from rich.status import Status
 
-    from emrctl.provision import Cluster
+    from emrctl.clusters.model import Cluster
     from emrctl.runs.progress import Progress
     from emrctl.runs.store import Run
     from emrctl.runs.workspace import Workspace

@@ -12,12 +12,13 @@ from typing import Annotated
 
 import typer
 
-from emrctl import cleanup, provision
+from emrctl import cleanup
 from emrctl.aws.target import Target, resolve
 from emrctl.cleanup import failed_up
 from emrctl.cli import options, render
 from emrctl.cost import resource
 from emrctl.errors import EmrctlError, ProvisioningError
+from emrctl.provision import lifecycle
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import ProjectSpec
 
@@ -210,7 +211,7 @@ def _offer_cleanup(workspace: Workspace) -> None:
         return
     render.note(f"Resources of {project.cluster_stack}: {stack}.")
     if sys.stdin.isatty() and typer.confirm("Delete them? (no: `emrctl up` continues)"):
-        provision.down(project, workspace.target, workspace.config.root)
+        lifecycle.down(workspace.deployment)
         render.note("Deleted.")
         return
     name = project.cluster.name

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emrctl import provision
 from emrctl.aws.target import Target
 from emrctl.cli import options, render
+from emrctl.clusters import registry
+from emrctl.clusters.model import Cluster, Node
 from emrctl.errors import UsageError
-from emrctl.provision import Cluster, Node, lifecycle
+from emrctl.provision import lifecycle
 from emrctl.remote import nodes, page_addresses, pages, session_manager
 from emrctl.remote.errors import UnreachableError
 from emrctl.remote.page_addresses import Page, Way
@@ -68,7 +69,7 @@ def ui(
     """
     workspace = context.workspace
     visit = page_addresses.Visit(
-        cluster=provision.find_cluster(workspace.project, workspace.target),
+        cluster=registry.find_cluster(workspace.project, workspace.target),
         page=page,
         ways=(by,) if by else page_addresses.WAYS,
         login=nodes.Login(identity=identity, fingerprint=fingerprint),
@@ -111,7 +112,7 @@ def ssh(
     By SSH, with the host key checked against the node's console, else by Session Manager.
     """
     workspace = context.workspace
-    found = provision.find_cluster(workspace.project, workspace.target)
+    found = registry.find_cluster(workspace.project, workspace.target)
     _refuse_folders(workspace.target, found)
     way = _Login(
         target=workspace.target,
@@ -238,7 +239,7 @@ def copy(
 def _crew(workspace: Workspace, identity: Path | None) -> Crew:
     from emrctl import standalone
 
-    found = lifecycle.on_instances(workspace.project, workspace.target)
+    found = lifecycle.find_ssh_cluster(workspace.deployment)
     return standalone.Crew(workspace.target, found, _say, nodes.Login(identity=identity))
 
 

@@ -34,13 +34,15 @@ def clusters(
     """Those whose primary stands, newest first; with `leaving` and `ended` also the others."""
     states = _STANDING + (("shutting-down",) if leaving else ())
     states += ("terminated",) if ended else ()
-    every = list(described(project, target, states))
+    every = list(describe_instances(project, target, states))
     primaries = [item for item in every if tags(item).get("emrctl:role") == "primary"]
     for primary in sorted(primaries, key=lambda item: item["LaunchTime"], reverse=True):
         yield _observed(project, target, primary, every)
 
 
-def described(project: ProjectSpec, target: Target, states: Sequence[str]) -> Iterator[Described]:
+def describe_instances(
+    project: ProjectSpec, target: Target, states: Sequence[str]
+) -> Iterator[Described]:
     """EC2's description of the project's instances in these states."""
     filters = [
         {"Name": "tag:emrctl:project", "Values": [project.project]},

@@ -1,15 +1,17 @@
-"""Clusters of EC2 instances that stand still for a while, and workers that are to be others."""
+"""Stop and start the instances of EC2 clusters, and terminate single workers."""
 
 from __future__ import annotations
 
-import time
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from emrctl.aws.listing import tags
+from emrctl.aws.polling import poll_until
+from emrctl.aws.states import EC2_EXISTING, EC2_STOPPED, EC2_TERMINATING
 from emrctl.aws.translate import translated
-from emrctl.clusters.ec2 import described
+from emrctl.clusters.ec2 import describe_instances
 from emrctl.clusters.model import Cluster
 from emrctl.clusters.registry import find_cluster
 from emrctl.engine.base import Plan
@@ -19,138 +21,154 @@ from emrctl.spec import ProjectSpec
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 
-_STANDING = ("pending", "running", "stopping", "stopped")
-_LEAVING = (*_STANDING, "shutting-down")
-# EC2 itself gives up on a stop after some minutes, and forces it.
-_PATIENCE_S = 1200.0
+# EC2 forces a stop that takes longer than some minutes.
+TIMEOUT_S = 1200.0
 
 
-def _quiet(_line: str) -> None:
-    """A report that tells nobody."""
+def _no_report(_line: str) -> None:
+    """Discard a line of progress."""
 
 
-def stop(
-    project: ProjectSpec, target: Target, name: str | None = None, *, report: Say = _quiet
+def stop_instances(
+    project: ProjectSpec,
+    target: Target,
+    name: str | None = None,
+    *,
+    report: Report = _no_report,
 ) -> Cluster:
-    """The cluster's instances stand still, as EC2 says; nothing is done where they do already.
+    """Stop the cluster's instances and wait; no-op if they are stopped.
 
-    `ProvisioningError` where one of them is a spot instance, which EC2 does not stop.
+    `ProvisioningError` if it is an EMR cluster or has spot instances, which cannot be stopped.
     """
-    cluster = _ours(project, target, name)
+    cluster = _find_ec2_cluster(project, target, name)
     with translated(f"stopping {cluster.stack}"):
-        nodes = _instances(project, target, cluster.stack)
-        _refuse_spot(cluster, nodes)
-        # EC2 refuses to stop what still starts.
-        nodes = _until(project, target, cluster.stack, nodes, ("running", "stopping", "stopped"))
-        ids = _in_state(nodes, "running")
+        instances = _instances(project, target, cluster.stack)
+        _refuse_spot(cluster, instances)
+        # EC2 does not stop pending instances.
+        instances = _wait_for(project, target, cluster.stack, ("running", *EC2_STOPPED))
+        ids = [item["InstanceId"] for item in instances if _state(item) == "running"]
         if ids:
             report(f"stopping {len(ids)} instances")
             target.client("ec2").stop_instances(InstanceIds=ids)
-        _until(project, target, cluster.stack, nodes, ("stopped",))
+        _wait_for(project, target, cluster.stack, ("stopped",))
     return find_cluster(project, target, name)
 
 
-def start(
-    project: ProjectSpec, target: Target, name: str | None = None, *, report: Say = _quiet
+def start_instances(
+    project: ProjectSpec,
+    target: Target,
+    name: str | None = None,
+    *,
+    report: Report = _no_report,
 ) -> Cluster:
-    """The cluster's instances run, as EC2 says, at new addresses; what they ran does not yet."""
-    cluster = _ours(project, target, name)
+    """Start the cluster's instances and wait until they run; Spark is not started."""
+    cluster = _find_ec2_cluster(project, target, name)
     with translated(f"starting {cluster.stack}"):
-        nodes = _instances(project, target, cluster.stack)
-        nodes = _until(project, target, cluster.stack, nodes, ("pending", "running", "stopped"))
-        ids = _in_state(nodes, "stopped")
+        # EC2 does not start instances that are still stopping.
+        startable = ("pending", "running", "stopped")
+        instances = _wait_for(project, target, cluster.stack, startable)
+        ids = [item["InstanceId"] for item in instances if _state(item) == "stopped"]
         if ids:
             report(f"starting {len(ids)} instances")
             target.client("ec2").start_instances(InstanceIds=ids)
-        _until(project, target, cluster.stack, nodes, ("running",))
+        _wait_for(project, target, cluster.stack, ("running",))
     return find_cluster(project, target, name)
 
 
-def woken(project: ProjectSpec, target: Target, plan: Plan) -> Plan:
-    """The plan of `up`, in which instances that stand still are started: an `update` of `state`."""
+def mark_stopped(project: ProjectSpec, target: Target, plan: Plan) -> Plan:
+    """Return the plan of `up` with stopped instances as updates of `state`: `up` starts them."""
     if project.cluster.kind != "ec2":
         return plan
-    with translated(f"looking at the instances of {plan.stack}"):
-        nodes = _instances(project, target, plan.stack)
-    still = {item["InstanceId"] for item in nodes if item["State"]["Name"].startswith("stop")}
+    with translated(f"describing the instances of {plan.stack}"):
+        instances = _instances(project, target, plan.stack)
+    stopped = {item["InstanceId"] for item in instances if _state(item) in EC2_STOPPED}
     changes = tuple(
         replace(change, operation="update", keys=("state",))
-        if change.id in still and change.operation == "same"
+        if change.id in stopped and change.operation == "same"
         else change
         for change in plan.changes
     )
     return replace(plan, changes=changes)
 
 
-def end_workers(
-    project: ProjectSpec, target: Target, names: Sequence[str], *, report: Say = _quiet
+def terminate_workers(
+    project: ProjectSpec, target: Target, names: Sequence[str], *, report: Report = _no_report
 ) -> None:
-    """These workers are terminated, as EC2 says: the next `up` makes others in their place."""
-    cluster = _ours(project, target, None)
-    known = {node.name: node.id for node in cluster.nodes if node.role == "worker"}
-    strange = sorted(set(names) - set(known))
-    if strange:
-        hint = f"It has {', '.join(known) or 'none'}; the primary is the cluster itself."
-        raise NotFoundError(f"'{cluster.name}' has no worker {strange[0]}", hint=hint)
-    ids = [known[name] for name in dict.fromkeys(names)]
-    with translated(f"ending {', '.join(names)} of {cluster.stack}"):
-        report(f"ending {', '.join(names)}")
-        target.client("ec2").terminate_instances(InstanceIds=ids)
-        while any(item["InstanceId"] in ids for item in described(project, target, _LEAVING)):
-            time.sleep(target.poll_s)
+    """Terminate workers and wait; the next `up` creates them again."""
+    cluster = _find_ec2_cluster(project, target, None)
+    workers = {node.name: node.id for node in cluster.nodes if node.role == "worker"}
+    unknown = sorted(set(names) - set(workers))
+    if unknown:
+        hint = f"Workers: {', '.join(workers) or 'none'}. The primary cannot be replaced."
+        raise NotFoundError(f"cluster '{cluster.name}' has no worker {unknown[0]}", hint=hint)
+    ids = {workers[name] for name in names}
+    with translated(f"terminating {', '.join(names)} of {cluster.stack}"):
+        report(f"terminating {', '.join(names)}")
+        target.client("ec2").terminate_instances(InstanceIds=sorted(ids))
+        states = (*EC2_EXISTING, EC2_TERMINATING)
+
+        def remaining() -> set[str]:
+            return ids & {
+                item["InstanceId"] for item in describe_instances(project, target, states)
+            }
+
+        if not poll_until(lambda: not remaining(), target.poll_s, TIMEOUT_S):
+            raise _timed_out(remaining(), "terminated")
 
 
-def _ours(project: ProjectSpec, target: Target, name: str | None) -> Cluster:
-    found = find_cluster(project, target, name)
-    if found.spec.kind != "ec2":
-        hint = "Take it down: `emrctl down`. The bucket and all runs stay."
-        raise ProvisioningError(f"cluster '{found.name}' is EMR's, which stops none", hint=hint)
-    return found
+def _find_ec2_cluster(project: ProjectSpec, target: Target, name: str | None) -> Cluster:
+    cluster = find_cluster(project, target, name)
+    if cluster.spec.kind != "ec2":
+        msg = f"'{cluster.name}' is an EMR cluster, and EMR cannot stop clusters"
+        hint = "Delete it with `emrctl down`; the bucket and all runs are kept."
+        raise ProvisioningError(msg, hint=hint)
+    return cluster
 
 
 def _instances(project: ProjectSpec, target: Target, stack: str) -> list[dict[str, Any]]:
-    every = described(project, target, _STANDING)
-    return [item for item in every if tags(item).get("emrctl:stack") == stack]
+    instances = describe_instances(project, target, EC2_EXISTING)
+    return [item for item in instances if tags(item).get("emrctl:stack") == stack]
 
 
-def _refuse_spot(cluster: Cluster, nodes: Sequence[dict[str, Any]]) -> None:
-    spot = sorted(
+def _state(instance: dict[str, Any]) -> str:
+    return str(instance["State"]["Name"])
+
+
+def _refuse_spot(cluster: Cluster, instances: Sequence[dict[str, Any]]) -> None:
+    names = sorted(
         tags(item).get("emrctl:node", item["InstanceId"])
-        for item in nodes
+        for item in instances
         if item.get("InstanceLifecycle") == "spot"
     )
-    if spot:
-        verb = "is a spot instance" if len(spot) == 1 else "are spot instances"
+    if names:
+        verb = "is a spot instance" if len(names) == 1 else "are spot instances"
         hint = (
-            "Set cluster.worker.spot: false before the cluster is made, or take it down: the "
-            "bucket and all runs stay."
+            "Use `emrctl down`; the bucket and all runs are kept. To stop clusters, create them "
+            "with cluster.worker.spot: false."
         )
-        msg = f"{', '.join(spot)} of '{cluster.name}' {verb}, which EC2 does not stop"
+        msg = f"cannot stop '{cluster.name}': {', '.join(names)} {verb}"
         raise ProvisioningError(msg, hint=hint)
 
 
-def _in_state(nodes: Sequence[dict[str, Any]], state: str) -> list[str]:
-    return [item["InstanceId"] for item in nodes if item["State"]["Name"] == state]
-
-
-def _until(
-    project: ProjectSpec,
-    target: Target,
-    stack: str,
-    nodes: Sequence[dict[str, Any]],
-    states: Sequence[str],
+def _wait_for(
+    project: ProjectSpec, target: Target, stack: str, states: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """The instances, once each of them is in one of `states`; those that ended are left out."""
-    wanted = {item["InstanceId"] for item in nodes}
-    until = time.monotonic() + _PATIENCE_S
-    while True:
-        now = [item for item in _instances(project, target, stack) if item["InstanceId"] in wanted]
-        if all(item["State"]["Name"] in states for item in now):
-            return now
-        if time.monotonic() > until:
-            late = [item["InstanceId"] for item in now if item["State"]["Name"] not in states]
-            msg = f"{', '.join(late)}: not {' or '.join(states)} after {_PATIENCE_S / 60:.0f} min"
-            raise WaitTimeoutError(msg, hint="Run the same command again.")
-        time.sleep(target.poll_s)
+    """Wait until all existing instances of the stack are in one of `states`; return them."""
+    instances: list[dict[str, Any]] = []
+
+    def reached() -> bool:
+        instances[:] = _instances(project, target, stack)
+        return all(_state(item) in states for item in instances)
+
+    if not poll_until(reached, target.poll_s, TIMEOUT_S):
+        late = {item["InstanceId"] for item in instances if _state(item) not in states}
+        raise _timed_out(late, " or ".join(states))
+    return instances
+
+
+def _timed_out(ids: set[str], state: str) -> WaitTimeoutError:
+    minutes = math.ceil(TIMEOUT_S / 60)
+    msg = f"{', '.join(sorted(ids))}: not {state} after {minutes} min"
+    return WaitTimeoutError(msg, hint="Run the same command again.")

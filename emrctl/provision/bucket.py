@@ -1,4 +1,4 @@
-"""The bucket of a project: its name, whether it is there, and what is in it."""
+"""The project's bucket: its name, its existence and its objects."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
 
 
 def bucket_name(project: ProjectSpec, target: Target) -> str:
-    """The name that the project's bucket has, or will have."""
+    """Return the name of the project's bucket, whether or not it exists."""
     bundled.import_stacks()
-    from stacks import names
+    from stacks.names import bucket_name as name_of_bucket
 
-    return names.bucket_name(project, settings(target))
+    return name_of_bucket(project, account_settings(target))
 
 
 def find_bucket(project: ProjectSpec, target: Target) -> str:
-    """The name of the project's bucket; `NotFoundError` where it is not there."""
+    """Return the name of the project's bucket; `NotFoundError` if it does not exist."""
     name = bucket_name(project, target)
     if _exists(target, name):
         return name
-    hint = "Make it with `emrctl up`."
+    hint = "Create it with `emrctl up`."
     raise NotFoundError(f"project {project.project} has no bucket yet ({name})", hint=hint)
 
 
-def settings(target: Target) -> dict[str, str]:
-    """What the program must know of the target."""
+def account_settings(target: Target) -> dict[str, str]:
+    """Return the account and region settings of the Pulumi program."""
     return {"account": target.account(), "region": target.region}
 
 
@@ -42,28 +42,26 @@ def _exists(target: Target, name: str) -> bool:
         return absent(lambda: s3.head_bucket(Bucket=name), "404", "NoSuchBucket") is not None
 
 
-def empty(target: Target, bucket: str) -> None:
-    """No object, version or delete marker is left in the bucket."""
-    if not _exists(target, bucket):
-        return
-    with translated(f"emptying {bucket}"):
-        delete_objects(target.client("s3"), bucket)
+def empty_bucket(target: Target, bucket: str) -> None:
+    """Delete all objects, versions and delete markers, if the bucket exists."""
+    if _exists(target, bucket):
+        with translated(f"emptying {bucket}"):
+            delete_objects(target.client("s3"), bucket)
 
 
 def delete_objects(s3: Any, bucket: str) -> None:
-    """Likewise, of a bucket that is there; boto's errors leave as they are."""
-    # From the start again: where the last of a page is gone, moto does not find the next one.
-    while keys := _some(s3, bucket):
-        asked = {"Objects": keys, "Quiet": True}
-        refused = s3.delete_objects(Bucket=bucket, Delete=asked).get("Errors", [])
-        if refused:
-            first = f"{refused[0].get('Key')}: {refused[0].get('Message')}"
-            msg = f"{len(refused)} objects of {bucket} stay ({first})"
+    """Delete all objects, versions and delete markers; boto's errors are raised unchanged."""
+    # List from the start each time: moto's continuation marker fails once its key is deleted.
+    while keys := _first_keys(s3, bucket):
+        answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+        if errors := answer.get("Errors", []):
+            first = f"{errors[0].get('Key')}: {errors[0].get('Message')}"
+            msg = f"could not delete {len(errors)} objects of {bucket} ({first})"
             raise ProvisioningError(msg, hint="Run the same command again.")
 
 
-def _some(s3: Any, bucket: str) -> list[dict[str, str]]:
-    """Up to 1,000 versions and delete markers, as many as may be deleted at once."""
+def _first_keys(s3: Any, bucket: str) -> list[dict[str, str]]:
+    """Return up to 1,000 versions and delete markers, the limit of one deletion."""
     page = s3.list_object_versions(Bucket=bucket)
     items = (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))
     return [{"Key": item["Key"], "VersionId": item["VersionId"]} for item in items]

@@ -1,137 +1,280 @@
-"""A cluster's life, of whatever kind: brought up with all that runs on it, stopped, started.
+"""The lifecycle of a project's clusters: preview, up, stop, start, down.
 
-EMR sees to its nodes by itself. EC2 instances come up bare: what makes them a cluster comes over
-SSH once they stand, and a worker that is to go is emptied before it goes.
+EMR configures its own nodes. EC2 instances boot without Spark: emrctl installs it over SSH, and
+drains workers before it terminates them.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from emrctl import provision
-from emrctl.errors import NotFoundError, UsageError
-from emrctl.provision import Cluster, quiet
+from emrctl import bundled
+from emrctl.aws.s3 import code_key, prepare_event_logs, put_file
+from emrctl.aws.translate import translated
+from emrctl.clusters import ec2_inputs, stop_start
+from emrctl.clusters.model import Cluster
+from emrctl.clusters.registry import find_cluster, list_clusters
+from emrctl.cost.estimate import estimate_within_limit
+from emrctl.engine.base import Engine, Outcome, Plan, Report
+from emrctl.errors import NotFoundError, ProvisioningError, UsageError
+from emrctl.provision import preflight
+from emrctl.provision.bucket import account_settings, bucket_name, empty_bucket
+from emrctl.provision.stacks import (
+    Deployment,
+    cluster_program,
+    engine_for,
+    no_report,
+    storage_program,
+)
 from emrctl.spec import ProjectSpec
 
 if TYPE_CHECKING:
-    from emrctl.aws.target import Target
-    from emrctl.engine.base import Report
     from emrctl.standalone import NodesFailedError
 
-Tell = Callable[[str, str], None]
-"""Takes a node's name, or the cluster's, and a line about it."""
+NodeReport = Callable[[str, str], None]
+"""Called with the name of a node or cluster and a line of progress."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Mending:
-    """What becomes of workers of EC2 that are not as they should be.
+def _no_node_report(_node: str, _line: str) -> None:
+    """Discard a line of progress."""
 
-    Those named in `replace` are ended first, and others come in their place. With `give_up` those
-    that fail to come up are ended, and the others are the cluster until the next `up`.
+
+def preview(deployment: Deployment, *, engine: str | None = None) -> tuple[Plan, Plan]:
+    """Return the plans of `up` for the storage and the cluster stack, with hourly costs.
+
+    An instance or cluster that was terminated outside emrctl is a `create` with keys
+    `("state",)`; a stopped instance, which `up` would start, an `update` with the same keys.
     """
-
-    replace: Sequence[str] = ()
-    give_up: bool = False
+    storage_engine, cluster_engine = _engines(deployment, engine)
+    cost = estimate_within_limit(deployment.spec)
+    target, project = deployment.target, preflight.ready(deployment.spec, deployment.target)
+    bucket = bucket_name(project, target)
+    scripts = {name: _script_uri(deployment.root, bucket, name) for name in _s3_scripts(project)}
+    storage = storage_engine.preview(project.storage_stack, storage_program(project, target))
+    settings = account_settings(target) | ec2_inputs.settings(project, target, make=False)
+    program = cluster_program(project, settings, bucket, scripts)
+    plan = cluster_engine.preview(project.cluster_stack, program)
+    priced = dataclasses.replace(
+        stop_start.mark_stopped(project, target, plan),
+        ec2_usd=cost.ec2_usd,
+        emr_usd=cost.emr_usd,
+        other_usd=cost.other_usd,
+        prices=cost.source,
+    )
+    return storage, priced
 
 
 def up(
-    project: ProjectSpec,
-    target: Target,
-    root: Path,
-    tell: Tell,
+    deployment: Deployment,
     *,
-    report: Report = quiet,
     engine: str | None = None,
-    mending: Mending = Mending(),
+    replace_workers: Sequence[str] = (),
+    skip_failed: bool = False,
+    report: Report = no_report,
+    node_report: NodeReport = _no_node_report,
 ) -> Cluster:
-    """Bucket and cluster are as the spec says, and the cluster takes steps.
+    """Create or update the bucket and the cluster until the cluster accepts steps.
 
-    Where anything fails, or is interrupted, calling again goes on from there.
+    Workers of EC2 in `replace_workers` are terminated and created again. With `skip_failed`
+    workers that fail to set up are terminated until the next `up`, instead of raising
+    `NodesFailedError`. After a failure or an interrupt, calling again continues.
     """
-    if mending.replace:
-        ended = _of_cluster(project, tell)
-        provision.end_workers(project, target, mending.replace, report=ended)
-    if project.cluster.kind == "ec2":
-        _empty_leaving(project, target, tell)
-    found = provision.up(project, target, root, report=report, engine=engine)
-    return _at_work(project, target, root, found, tell, give_up=mending.give_up)
+    project, target = deployment.spec, deployment.target
+    if replace_workers:
+        line = functools.partial(node_report, project.cluster.name)
+        stop_start.terminate_workers(project, target, replace_workers, report=line)
+    _drain_removed_workers(deployment, node_report)
+    cluster = deploy(deployment, report=report, engine=engine)
+    return _set_up(deployment, cluster, node_report, skip_failed=skip_failed)
 
 
-def stop(project: ProjectSpec, target: Target, tell: Tell) -> Cluster:
-    """The cluster's instances stand still: disks stay, steps that ran are INTERRUPTED."""
-    return provision.stop(project, target, report=_of_cluster(project, tell))
-
-
-def start(project: ProjectSpec, target: Target, root: Path, tell: Tell) -> Cluster:
-    """The cluster's instances run again and take steps, at whatever addresses they have now."""
-    found = provision.start(project, target, report=_of_cluster(project, tell))
-    return _at_work(project, target, root, found, tell)
-
-
-def on_instances(project: ProjectSpec, target: Target) -> Cluster:
-    """The cluster, which takes commands on all nodes: `UsageError` where it is EMR's."""
-    found = provision.find_cluster(project, target)
-    if found.spec.kind != "ec2":
-        hint = "`emrctl ssh NODE -- COMMAND` reaches one node at a time."
-        raise UsageError(f"'{found.name}' is EMR's: only its primary takes connections", hint=hint)
-    return found
-
-
-def _at_work(
-    project: ProjectSpec,
-    target: Target,
-    root: Path,
-    found: Cluster,
-    tell: Tell,
-    *,
-    give_up: bool = False,
+def deploy(
+    deployment: Deployment, *, report: Report = no_report, engine: str | None = None
 ) -> Cluster:
-    if found.spec.kind != "ec2":
-        return found
+    """Create or update both stacks and start stopped instances; EC2 instances have no Spark yet.
+
+    `ProvisioningError` names the resource that failed and the existing ones.
+    """
+    storage_engine, cluster_engine = _engines(deployment, engine)
+    estimate_within_limit(deployment.spec)
+    target, project = deployment.target, preflight.ready(deployment.spec, deployment.target)
+    files = {name: _script_file(deployment.root, name) for name in _s3_scripts(project)}
+    storage = storage_program(project, target)
+    if not _up_to_date(storage_engine, project.storage_stack, storage):
+        storage_engine.up(project.storage_stack, storage, report)
+    bucket = bucket_name(project, target)
+    with translated(f"staging bootstrap scripts in {bucket}"):
+        prepare_event_logs(target, bucket)
+        scripts = {name: put_file(target, bucket, file) for name, file in files.items()}
+    settings = account_settings(target) | ec2_inputs.settings(project, target)
+    program = cluster_program(project, settings, bucket, scripts)
+    cluster_engine.up(project.cluster_stack, program, report)
+    cluster = find_cluster(project, target)
+    return stop_start.start_instances(project, target) if cluster.stopped else cluster
+
+
+def stop(deployment: Deployment, *, node_report: NodeReport = _no_node_report) -> Cluster:
+    """Stop the cluster's EC2 instances: volumes are kept, running steps are INTERRUPTED."""
+    spec = deployment.spec
+    line = functools.partial(node_report, spec.cluster.name)
+    return stop_start.stop_instances(spec, deployment.target, report=line)
+
+
+def start(deployment: Deployment, *, node_report: NodeReport = _no_node_report) -> Cluster:
+    """Start the cluster's stopped EC2 instances, at new addresses, and Spark on them."""
+    spec = deployment.spec
+    line = functools.partial(node_report, spec.cluster.name)
+    cluster = stop_start.start_instances(spec, deployment.target, report=line)
+    return _set_up(deployment, cluster, node_report)
+
+
+def down(deployment: Deployment, *, storage: bool = False, report: Report = no_report) -> Outcome:
+    """Delete the cluster stack, or with `storage` the storage stack and all objects.
+
+    `ProvisioningError` if clusters still use the bucket.
+    """
+    project, target = deployment.spec, deployment.target
+    stack = project.storage_stack if storage else project.cluster_stack
+    engine = engine_for(deployment, stack)
+    if not storage:
+        return engine.down(stack, report)
+    _refuse_used_bucket(project, target, engine)
+    state = engine.state(stack)
+    if state is not None and not state.gone:
+        empty_bucket(target, str(state.outputs.get("bucket") or bucket_name(project, target)))
+    return engine.down(stack, report, force=True)
+
+
+def find_ssh_cluster(deployment: Deployment) -> Cluster:
+    """Return the cluster if SSH reaches all its nodes; `UsageError` if it is EMR's."""
+    cluster = find_cluster(deployment.spec, deployment.target)
+    if cluster.spec.kind != "ec2":
+        hint = "`emrctl ssh NODE -- COMMAND` connects to one node."
+        msg = f"'{cluster.name}' is an EMR cluster: only its primary accepts SSH"
+        raise UsageError(msg, hint=hint)
+    return cluster
+
+
+# --- Spark on EC2 instances -----------------------------------------------------------------------
+
+
+def _set_up(
+    deployment: Deployment, cluster: Cluster, report: NodeReport, *, skip_failed: bool = False
+) -> Cluster:
+    """Install and start Spark on EC2 instances; EMR does that itself."""
+    if cluster.spec.kind != "ec2":
+        return cluster
     from emrctl import standalone
 
-    scripts = provision.scripts_of(project, root)
+    project, target = deployment.spec, deployment.target
+    scripts = script_files(project, deployment.root)
     try:
-        standalone.bring_up(project, target, found, scripts, tell)
+        standalone.bring_up(project, target, cluster, scripts, report)
     except standalone.NodesFailedError as failed:
-        if not give_up:
+        if not skip_failed:
             raise
-        found = _without(project, target, found, failed, tell)
-        standalone.bring_up(project, target, found, scripts, tell)
-    return provision.find_cluster(project, target)
+        cluster = _terminate_failed(deployment, cluster, failed, report)
+        standalone.bring_up(project, target, cluster, scripts, report)
+    return find_cluster(project, target)
 
 
-def _without(
-    project: ProjectSpec, target: Target, found: Cluster, failed: NodesFailedError, tell: Tell
+def _terminate_failed(
+    deployment: Deployment, cluster: Cluster, failed: NodesFailedError, report: NodeReport
 ) -> Cluster:
-    """The cluster without the workers that failed: they have ended, and cost nothing.
-
-    Without its primary, or without any worker, it would be none: then `failed` is raised.
-    """
-    workers = {node.name for node in found.nodes if node.role == "worker"}
+    """Terminate the failed workers; raise `failed` if the primary or all workers failed."""
+    project, target = deployment.spec, deployment.target
+    workers = {node.name for node in cluster.nodes if node.role == "worker"}
     lost = workers & failed.failures.keys()
     if lost != failed.failures.keys() or lost == workers:
         raise failed
     for name in sorted(lost):
-        tell(name, f"given up: {failed.failures[name].what}; the next `emrctl up` makes it anew")
-    provision.end_workers(project, target, sorted(lost), report=_of_cluster(project, tell))
-    return provision.find_cluster(project, target)
+        what = failed.failures[name].what
+        report(name, f"terminated: {what}; the next `emrctl up` creates it again")
+    line = functools.partial(report, project.cluster.name)
+    stop_start.terminate_workers(project, target, sorted(lost), report=line)
+    return find_cluster(project, target)
 
 
-def _empty_leaving(project: ProjectSpec, target: Target, tell: Tell) -> None:
-    """Workers that the spec no longer asks for take no more work, and have ended what they had."""
+def _drain_removed_workers(deployment: Deployment, report: NodeReport) -> None:
+    """Drain the EC2 workers that the spec no longer includes."""
+    project, target = deployment.spec, deployment.target
+    if project.cluster.kind != "ec2":
+        return
     from emrctl import standalone
 
     try:
-        found = provision.find_cluster(project, target)
+        cluster = find_cluster(project, target)
     except NotFoundError:
         return
-    if found.spec.kind == "ec2" and not found.stopped:
-        standalone.resized(project, target, found, tell)
+    if cluster.spec.kind == "ec2" and not cluster.stopped:
+        standalone.resized(project, target, cluster, report)
 
 
-def _of_cluster(project: ProjectSpec, tell: Tell) -> Callable[[str], None]:
-    return lambda line: tell(project.cluster.name, line)
+# --- stacks and bootstrap scripts -----------------------------------------------------------------
+
+
+def _engines(deployment: Deployment, name: str | None) -> tuple[Engine, Engine]:
+    """Return the engines of the storage and the cluster stack."""
+    spec = deployment.spec
+    storage = engine_for(deployment, spec.storage_stack, name)
+    return storage, engine_for(deployment, spec.cluster_stack, name)
+
+
+def _up_to_date(engine: Engine, stack: str, program: Any) -> bool:
+    """Return whether `up` would change nothing, without locking the stack.
+
+    Two clusters of a project may be created at the same time; both check the bucket first.
+    """
+    state = engine.state(stack)
+    return state is not None and not state.gone and engine.preview(stack, program).empty
+
+
+def _refuse_used_bucket(project: ProjectSpec, target: Any, engine: Engine) -> None:
+    states = {
+        state.stack
+        for state in engine.stacks()
+        if state.resources and not state.gone and state.stack != project.storage_stack
+    }
+    prefix = f"{project.project}-"
+    running = {cluster.stack for cluster in list_clusters(project, target)}
+    users = sorted(stack for stack in states | running if stack.startswith(prefix))
+    if users:
+        names = ", ".join(stack.removeprefix(prefix) for stack in users)
+        hint = f"Delete it first: `emrctl down --cluster {users[0].removeprefix(prefix)}`."
+        raise ProvisioningError(f"the bucket is in use by cluster {names}", hint=hint)
+
+
+def script_files(project: ProjectSpec, root: Path) -> dict[str, str]:
+    """Return the file or S3 URI of each bootstrap script of the spec, by name."""
+    names = {action.script for action in project.bootstrap_actions}
+    return {name: _script_file(root, name) for name in sorted(names)}
+
+
+def _s3_scripts(project: ProjectSpec) -> list[str]:
+    """Return the scripts that EMR downloads from S3; EC2 instances get theirs over SSH."""
+    if project.cluster.kind == "ec2":
+        return []
+    return sorted({action.script for action in project.bootstrap_actions})
+
+
+def _script_file(root: Path, script: str) -> str:
+    """Return the user's file, or the bundled script of that name; S3 URIs are unchanged."""
+    if script.startswith("s3://"):
+        return script
+    folder = bundled.root() / "bootstrap"
+    for path in (root / Path(script).expanduser(), folder / script):
+        if path.is_file():
+            return str(path)
+    names = ", ".join(sorted(path.name for path in folder.glob("*.sh")))
+    hint = f"Bundled scripts: {names}. Other paths are relative to {root}."
+    raise NotFoundError(f"no bootstrap script '{script}'", hint=hint)
+
+
+def _script_uri(root: Path, bucket: str, script: str) -> str:
+    """Return the S3 URI that `put_file` would upload the script to."""
+    file = _script_file(root, script)
+    return file if file.startswith("s3://") else f"s3://{bucket}/{code_key(Path(file))}"

@@ -26,7 +26,7 @@ from emrctl.runs.store import ClusterFacts, Run, TrialFacts
 from emrctl.spec import SparkSettings
 
 if TYPE_CHECKING:
-    from emrctl.provision import Cluster
+    from emrctl.clusters.model import Cluster
     from emrctl.runs.workspace import Workspace
 
 RUN_PLACEHOLDER, BUCKET_PLACEHOLDER = "{run}", "{bucket}"

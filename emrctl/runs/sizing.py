@@ -13,7 +13,7 @@ from emrctl.runs.backends import spark_submit
 from emrctl.spec import ClusterSpec, SparkSettings
 
 if TYPE_CHECKING:
-    from emrctl.provision import Cluster
+    from emrctl.clusters.model import Cluster
     from emrctl.runs.store import Run
 
 _MASTER_PORT = 7077

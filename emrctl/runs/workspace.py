@@ -14,7 +14,8 @@ from emrctl.runs.backends.emr import EmrBackend
 from emrctl.runs.backends.standalone import Ec2Backend
 
 if TYPE_CHECKING:
-    from emrctl.provision import Cluster
+    from emrctl.clusters.model import Cluster
+    from emrctl.provision.stacks import Deployment
     from emrctl.remote.primary import Primary
     from emrctl.spec import ProjectSpec
     from emrctl.spec.config import Config
@@ -37,6 +38,13 @@ class Workspace:
         return resolve(self.project.target, self.project.region, self.project.profile)
 
     @property
+    def deployment(self) -> Deployment:
+        """The project on its target, for `emrctl.provision`."""
+        from emrctl.provision.stacks import Deployment
+
+        return Deployment(self.project, self.target, self.config.root)
+
+    @property
     def target_or_none(self) -> Target | None:
         """The target, or None where the emulator does not run."""
         try:
@@ -53,9 +61,9 @@ class Workspace:
         """
         if self.project.target == "local":
             return store.Store(store.Folder(self.config.state_folder / "runs"))
-        from emrctl import provision
+        from emrctl.provision.bucket import bucket_name
 
-        bucket = provision.bucket_name(self.project, self.target)
+        bucket = bucket_name(self.project, self.target)
         return store.Store(store.Bucket(self.target.client("s3"), bucket))
 
     def backend(self, cluster_id: str, log_uri: str | None) -> Backend:
@@ -79,6 +87,6 @@ class Workspace:
 
     def cluster(self, name: str | None = None) -> Cluster:
         """The running cluster called `name`, by default the spec's; `NotFoundError` where none."""
-        from emrctl import provision
+        from emrctl.clusters import registry
 
-        return provision.find_cluster(self.project, self.target, name)
+        return registry.find_cluster(self.project, self.target, name)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from emrctl.aws.polling import PATIENCE_S, Pace
+from emrctl.aws.polling import PATIENCE_S, Pace, poll_until
 from emrctl.errors import UnavailableError
 
 
@@ -79,3 +79,12 @@ def test_no_waiter_of_botocores_is_used_anywhere() -> None:
     for folder in ("emrctl", "stacks"):
         for path in (root / folder).rglob("*.py"):
             assert "get_waiter" not in path.read_text(), path
+
+
+def test_poll_until_returns_first_true_value() -> None:
+    values = iter(["", "", "ready", "later"])
+    assert poll_until(lambda: next(values), 0.001, 10) == "ready"
+
+
+def test_poll_until_timeout_returns_last_value() -> None:
+    assert poll_until(lambda: 0, 0.001, 0.01) == 0

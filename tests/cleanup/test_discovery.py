@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
-from emrctl import cleanup, provision
+from emrctl import cleanup
 from emrctl.aws.target import Target
 from emrctl.cleanup import failed_up
+from emrctl.clusters.model import Cluster
 from emrctl.errors import ProvisioningError
+from emrctl.provision import lifecycle, stacks
+from emrctl.provision.stacks import Deployment
 from emrctl.spec import ProjectSpec
 from tests.emulator.fake_runtime import FakeRuntime
 from tests.runs.backends.troubles import refusing
@@ -29,8 +32,8 @@ def _say(_line: str) -> None:
 
 
 @pytest.fixture
-def cluster(mocked: Target, runtime: FakeRuntime, tmp_path: Path) -> provision.Cluster:
-    return provision.up(SPEC, mocked, tmp_path)
+def cluster(mocked: Target, runtime: FakeRuntime, tmp_path: Path) -> Cluster:
+    return lifecycle.deploy(Deployment(SPEC, mocked, tmp_path))
 
 
 def _classified(target: Target, *, buckets: bool = False) -> tuple[cleanup.AwsResource, ...]:
@@ -51,7 +54,7 @@ def _expire(target: Target, cluster_id: str) -> None:
 
 
 def test_discover_lists_all_resources_of_a_stack_with_costs(
-    mocked: Target, cluster: provision.Cluster
+    mocked: Target, cluster: Cluster
 ) -> None:
     resources = _classified(mocked)
     kinds = _kinds(resources)
@@ -64,9 +67,7 @@ def test_discover_lists_all_resources_of_a_stack_with_costs(
     assert {one.project for one in resources} == {"pets"}
 
 
-def test_delete_removes_an_expired_cluster_and_its_stack(
-    mocked: Target, cluster: provision.Cluster
-) -> None:
+def test_delete_removes_an_expired_cluster_and_its_stack(mocked: Target, cluster: Cluster) -> None:
     _expire(mocked, cluster.id)
     chosen = [one for one in _classified(mocked) if one.deletable]
     assert _kinds(chosen)["cluster"] == 1
@@ -79,9 +80,7 @@ def test_delete_removes_an_expired_cluster_and_its_stack(
     assert mocked.client("iam").list_instance_profiles()["InstanceProfiles"] == []
 
 
-def test_delete_removes_orphans_and_included_buckets(
-    mocked: Target, cluster: provision.Cluster
-) -> None:
+def test_delete_removes_orphans_and_included_buckets(mocked: Target, cluster: Cluster) -> None:
     emr = mocked.client("emr")
     emr.terminate_job_flows(JobFlowIds=[cluster.id])
     while emr.describe_cluster(ClusterId=cluster.id)["Cluster"]["Status"]["State"] != "TERMINATED":
@@ -92,9 +91,7 @@ def test_delete_removes_orphans_and_included_buckets(
     assert _classified(mocked) == ()
 
 
-def test_delete_keeps_protected_clusters_and_their_stacks(
-    mocked: Target, cluster: provision.Cluster
-) -> None:
+def test_delete_keeps_protected_clusters_and_their_stacks(mocked: Target, cluster: Cluster) -> None:
     _expire(mocked, cluster.id)
     emr = mocked.client("emr")
     emr.set_termination_protection(JobFlowIds=[cluster.id], TerminationProtected=True)
@@ -165,7 +162,7 @@ def test_discover_lists_all_given_regions(mocked: Target) -> None:
 
 
 def test_where_clusters_may_not_be_listed_nothing_is_taken_for_left_over(
-    mocked: Target, cluster: provision.Cluster
+    mocked: Target, cluster: Cluster
 ) -> None:
     refusal = ("AccessDeniedException", "not authorized to perform: elasticmapreduce:ListClusters")
     with refusing(lambda _operation: refusal):
@@ -178,9 +175,7 @@ def test_where_clusters_may_not_be_listed_nothing_is_taken_for_left_over(
     assert not any(one.deletable for one in judged)
 
 
-def test_stack_resources_str_counts_kinds_and_cost(
-    mocked: Target, cluster: provision.Cluster
-) -> None:
+def test_stack_resources_str_counts_kinds_and_cost(mocked: Target, cluster: Cluster) -> None:
     found = failed_up.stack_resources(SPEC, mocked)
     assert "1 cluster" in str(found)
     assert "2 security groups" in str(found)
@@ -193,7 +188,7 @@ def test_stack_resources_of_a_failed_cluster_has_the_cause(
 ) -> None:
     runtime.failing_bootstrap = 1
     with pytest.raises(ProvisioningError):
-        provision.up(SPEC, mocked, tmp_path)
+        lifecycle.deploy(Deployment(SPEC, mocked, tmp_path))
     found = failed_up.stack_resources(SPEC, mocked)
     assert found.failure is not None
     assert "bootstrap script failed" in found.failure.cause
@@ -201,11 +196,13 @@ def test_stack_resources_of_a_failed_cluster_has_the_cause(
 
 
 def test_delete_by_engine_destroys_stacks_with_local_state(
-    mocked: Target, cluster: provision.Cluster, tmp_path: Path
+    mocked: Target, cluster: Cluster, tmp_path: Path
 ) -> None:
     _expire(mocked, cluster.id)
     chosen = [one for one in _classified(mocked) if one.deletable]
     assert failed_up.delete_by_engine(SPEC, mocked, tmp_path, chosen, _say) == ()
-    states = {state.stack: state for state in provision.stacks(SPEC, mocked, tmp_path)}
+    states = {
+        state.stack: state for state in stacks.list_stacks(Deployment(SPEC, mocked, tmp_path))
+    }
     assert "pets-main" not in states or states["pets-main"].resources == 0
     assert _kinds(_classified(mocked)) == {"bucket": 1}

@@ -11,10 +11,14 @@ from typing import Any
 
 import pytest
 
-from emrctl import cleanup, provision
+from emrctl import cleanup
 from emrctl.aws import target as targets
 from emrctl.aws.target import Target
 from emrctl.cleanup import discovery_network, failed_up
+from emrctl.clusters import registry, stop_start
+from emrctl.clusters.model import Cluster
+from emrctl.provision import lifecycle, stacks
+from emrctl.provision.stacks import Deployment
 from emrctl.spec import ProjectSpec
 from tests.engine.conftest import quick_aws
 from tests.recorded import Recorded, refused
@@ -37,8 +41,8 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
 
 
 @pytest.fixture
-def cluster(aws: Target, tmp_path: Path) -> provision.Cluster:
-    return provision.up(SPEC, aws, tmp_path)
+def cluster(aws: Target, tmp_path: Path) -> Cluster:
+    return lifecycle.deploy(Deployment(SPEC, aws, tmp_path))
 
 
 def _classified(target: Target, hours: float = 1) -> tuple[cleanup.AwsResource, ...]:
@@ -58,7 +62,7 @@ def _end(target: Target, resources: Any) -> cleanup.Deletion:
     return cleanup.delete(target, resources, lambda _line: None)
 
 
-def test_discover_lists_a_primary_as_its_cluster(aws: Target, cluster: provision.Cluster) -> None:
+def test_discover_lists_a_primary_as_its_cluster(aws: Target, cluster: Cluster) -> None:
     resources = _classified(aws)
     wanted = {"cluster": 1, "instance": 2, "VPC": 1, "key pair": 1, "role": 1, "bucket": 1}
     assert wanted.items() <= _kinds(resources).items()
@@ -68,20 +72,16 @@ def test_discover_lists_a_primary_as_its_cluster(aws: Target, cluster: provision
     assert primary.hourly_usd == pytest.approx(0.192 + 64 * 0.08 / 730)
 
 
-def test_delete_removes_an_expired_ec2_cluster_and_its_stack(
-    aws: Target, cluster: provision.Cluster
-) -> None:
+def test_delete_removes_an_expired_ec2_cluster_and_its_stack(aws: Target, cluster: Cluster) -> None:
     chosen = [one for one in _classified(aws, hours=3) if one.deletable]
     assert _kinds(chosen)["instance"] == 2
     found = _end(aws, chosen)
     assert (found.remaining, set(found.deleted)) == ((), set(chosen))
     assert _kinds(_classified(aws)) == {"bucket": 1}
-    assert provision.list_clusters(SPEC, aws) == ()
+    assert registry.list_clusters(SPEC, aws) == ()
 
 
-def test_classify_workers_without_primary_are_orphaned(
-    aws: Target, cluster: provision.Cluster
-) -> None:
+def test_classify_workers_without_primary_are_orphaned(aws: Target, cluster: Cluster) -> None:
     aws.client("ec2").terminate_instances(InstanceIds=[cluster.id])
     young = _classified(aws, hours=0.1)
     assert {one.usage for one in young if one.kind == "instance"} == {"creating"}
@@ -91,19 +91,17 @@ def test_classify_workers_without_primary_are_orphaned(
 
 
 def test_discover_stopped_cluster_costs_only_disks_and_expires(
-    aws: Target, cluster: provision.Cluster
+    aws: Target, cluster: Cluster
 ) -> None:
-    provision.stop(SPEC, aws)
+    stop_start.stop_instances(SPEC, aws)
     resources = [one for one in _classified(aws, hours=3) if one.kind in {"cluster", "instance"}]
     assert {one.usage for one in resources} == {"expired"}
     assert [one.hourly_usd for one in resources] == [pytest.approx(64 * 0.08 / 730)] * 3
     assert _end(aws, resources).remaining == ()
-    assert provision.list_clusters(SPEC, aws) == ()
+    assert registry.list_clusters(SPEC, aws) == ()
 
 
-def test_discover_lists_instances_without_permission_for_emr(
-    aws: Target, cluster: provision.Cluster
-) -> None:
+def test_discover_lists_instances_without_permission_for_emr(aws: Target, cluster: Cluster) -> None:
     with refusing(lambda _operation: ("AccessDeniedException", "not you")):
         found = cleanup.discover(aws)
     assert _kinds(found.resources)["instance"] == 2
@@ -112,23 +110,21 @@ def test_discover_lists_instances_without_permission_for_emr(
     assert "AccessDenied" in note
 
 
-def test_stack_resources_counts_instances(aws: Target, cluster: provision.Cluster) -> None:
+def test_stack_resources_counts_instances(aws: Target, cluster: Cluster) -> None:
     found = failed_up.stack_resources(SPEC, aws)
     assert (found.failure, found.pending_usd) == (None, 0.0)
     assert "1 cluster, 2 instances" in str(found)
-    provision.down(SPEC, aws, Path("/nowhere"))
+    lifecycle.down(Deployment(SPEC, aws, Path("/nowhere")))
 
 
-def test_delete_by_engine_destroys_ec2_stack(
-    aws: Target, cluster: provision.Cluster, tmp_path: Path
-) -> None:
+def test_delete_by_engine_destroys_ec2_stack(aws: Target, cluster: Cluster, tmp_path: Path) -> None:
     chosen = [one for one in _classified(aws, hours=3) if one.deletable]
     left = failed_up.delete_by_engine(SPEC, aws, tmp_path, chosen, lambda _line: None)
     assert left == ()
-    assert provision.stacks(SPEC, aws, tmp_path)[0].stack == "pets-storage"
+    assert stacks.list_stacks(Deployment(SPEC, aws, tmp_path))[0].stack == "pets-storage"
 
 
-def test_discover_ignores_other_regions(aws: Target, cluster: provision.Cluster) -> None:
+def test_discover_ignores_other_regions(aws: Target, cluster: Cluster) -> None:
     elsewhere = dataclasses.replace(aws, region="eu-central-1")
     kinds = _kinds(cleanup.discover(elsewhere).resources)
     assert "instance" not in kinds

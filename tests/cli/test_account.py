@@ -15,8 +15,11 @@ from typing import Any
 
 import pytest
 
-from emrctl import doctor, provision
+from emrctl import doctor
 from emrctl.aws.target import Target
+from emrctl.clusters import registry
+from emrctl.clusters.model import Cluster
+from emrctl.provision import lifecycle
 from emrctl.spec import ClusterSpec
 from tests.emulator.fake_runtime import FakeRuntime
 
@@ -140,10 +143,10 @@ def test_up_failure_deletes_resources_after_confirmation(
 def test_up_interrupted_prints_resources(
     emrctl: Emrctl, mocked: Target, standing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*_: Any, **__: Any) -> provision.Cluster:
+    def interrupted(*_: Any, **__: Any) -> Cluster:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(provision, "up", interrupted)
+    monkeypatch.setattr(lifecycle, "deploy", interrupted)
     code, _, err = emrctl("up")
     assert code == 130
     assert "1 cluster: 0.720 USD per hour" in err
@@ -154,10 +157,10 @@ def test_an_up_that_never_began_says_nothing_of_what_stands(
 ) -> None:
     from emrctl.errors import StackLockedError
 
-    def locked(*_: Any, **__: Any) -> provision.Cluster:
+    def locked(*_: Any, **__: Any) -> Cluster:
         raise StackLockedError("stack pets-main is held by process 1")
 
-    monkeypatch.setattr(provision, "up", locked)
+    monkeypatch.setattr(lifecycle, "deploy", locked)
     code, _, err = emrctl("up")
     assert (code, "there are now" in err) == (5, False)
 
@@ -166,7 +169,7 @@ def test_on_localhost_ssh_says_what_nodes_of_emr_are(
     emrctl: Emrctl, mocked: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     of_emr = SimpleNamespace(spec=ClusterSpec())
-    monkeypatch.setattr(provision, "find_cluster", lambda *_: of_emr)
+    monkeypatch.setattr(registry, "find_cluster", lambda *_: of_emr)
     object.__setattr__(mocked, "endpoint", "http://127.0.0.1:1")
     code, _, err = emrctl("ssh", "core-1", "--", "ls", "-l")
     assert code == 5

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from emrctl import provision
 from emrctl.aws.target import Target
-from emrctl.provision import Cluster
+from emrctl.clusters.model import Cluster
+from emrctl.provision import lifecycle
+from emrctl.provision.stacks import Deployment
 from emrctl.spec import ProjectSpec
 
 
@@ -18,11 +19,14 @@ class Home:
         self.target = target
         self.root = root
 
+    def deployment(self, **cluster: Any) -> Deployment:
+        return Deployment(pets(**cluster), self.target, self.root)
+
     def up(self, **cluster: Any) -> Cluster:
-        return provision.up(pets(**cluster), self.target, self.root)
+        return lifecycle.deploy(self.deployment(**cluster))
 
     def changes(self, **cluster: Any) -> dict[str, tuple[str, ...]]:
-        _, plan = provision.preview(pets(**cluster), self.target, self.root)
+        _, plan = lifecycle.preview(self.deployment(**cluster))
         return {c.name: (c.operation, *c.keys) for c in plan.changes if c.operation != "same"}
 
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from emrctl import provision
+from emrctl.clusters import registry, stop_start
 from emrctl.errors import NotFoundError, ProvisioningError, SpecError
+from emrctl.provision import lifecycle
+from emrctl.provision.stacks import Deployment
 from emrctl.spec import ProjectSpec
 from tests.clusters.homes import Home, pets
 from tests.emulator.fake_runtime import FakeRuntime
@@ -23,7 +25,7 @@ def test_up_makes_instances_that_are_found_again(home: Home) -> None:
     assert found.bucket == "pets-emrctl-123456789012-us-east-1"
     assert found.log_uri == f"s3://{found.bucket}/logs/"
     assert set(found.urls) == {"master", "spark"}
-    assert provision.list_clusters(pets(), home.target) == (found,)
+    assert registry.list_clusters(pets(), home.target) == (found,)
 
 
 def test_a_second_up_changes_nothing(home: Home) -> None:
@@ -42,19 +44,19 @@ def test_workers_come_and_go_from_the_end(home: Home) -> None:
 
 def test_down_leaves_nothing_but_the_reason(home: Home) -> None:
     found = home.up()
-    provision.down(pets(), home.target, home.root)
-    assert provision.list_clusters(pets(), home.target) == ()
-    ended = provision.show(pets(), home.target)
+    lifecycle.down(home.deployment())
+    assert registry.list_clusters(pets(), home.target) == ()
+    ended = registry.show(pets(), home.target)
     assert (ended.id, ended.state, ended.hourly_usd) == (found.id, "TERMINATED", 0.0)
     assert "User initiated" in ended.reason
     with pytest.raises(NotFoundError):
-        provision.find_cluster(pets(), home.target)
+        registry.find_cluster(pets(), home.target)
 
 
 def test_a_worker_that_ended_is_made_again_and_the_others_stay(home: Home) -> None:
     before = home.up()
     home.target.client("ec2").terminate_instances(InstanceIds=[before.nodes[1].id])
-    seen = provision.find_cluster(pets(), home.target)
+    seen = registry.find_cluster(pets(), home.target)
     assert [node.name for node in seen.nodes] == ["primary", "worker-2"]
     assert home.changes() == {"worker-1": ("create", "state")}
     after = home.up()
@@ -65,23 +67,23 @@ def test_a_worker_that_ended_is_made_again_and_the_others_stay(home: Home) -> No
 def test_a_cluster_whose_workers_are_all_gone_is_shown(home: Home) -> None:
     found = home.up()
     home.target.client("ec2").terminate_instances(InstanceIds=[node.id for node in found.nodes[1:]])
-    seen = provision.find_cluster(pets(), home.target)
+    seen = registry.find_cluster(pets(), home.target)
     assert (seen.spec.core_group.count, len(seen.nodes)) == (0, 1)
 
 
 def test_clusters_of_both_kinds_stand_side_by_side(home: Home, runtime: FakeRuntime) -> None:
     plain = home.up()
     emr = ProjectSpec.model_validate({"project": "pets", "cluster": {"name": "big"}})
-    big = provision.up(emr, home.target, home.root)
-    assert {found.id for found in provision.list_clusters(emr, home.target)} == {plain.id, big.id}
-    assert provision.find_cluster(emr, home.target, "main").spec.kind == "ec2"
-    assert provision.find_cluster(pets(), home.target, "big").spec.kind == "emr"
-    with pytest.raises(ProvisioningError, match="is EMR's"):
-        provision.stop(pets(), home.target, "big")
+    big = lifecycle.deploy(Deployment(emr, home.target, home.root))
+    assert {found.id for found in registry.list_clusters(emr, home.target)} == {plain.id, big.id}
+    assert registry.find_cluster(emr, home.target, "main").spec.kind == "ec2"
+    assert registry.find_cluster(pets(), home.target, "big").spec.kind == "emr"
+    with pytest.raises(ProvisioningError, match="is an EMR cluster"):
+        stop_start.stop_instances(pets(), home.target, "big")
 
 
 def test_what_it_costs_is_previewed_without_emr_s_fee(home: Home) -> None:
-    _, plan = provision.preview(pets(worker={"spot": False}), home.target, home.root)
+    _, plan = lifecycle.preview(home.deployment(worker={"spot": False}))
     assert plan.ec2_usd == pytest.approx(3 * 0.192)
     assert (plan.emr_usd, plan.other_usd > 0) == (0.0, True)
 
@@ -119,7 +121,7 @@ def test_what_ec2_has_not_got_is_told_and_up_goes_on_from_there(
         with pytest.raises(ProvisioningError, match="no capacity") as caught:
             home.up(**wanted)
     assert "another network.zone or type" in caught.value.hint
-    standing = provision.find_cluster(pets(**wanted), home.target)
+    standing = registry.find_cluster(pets(**wanted), home.target)
     found = home.up(**wanted)
     assert (found.id, len(found.nodes)) == (standing.id, 3)
 
@@ -140,27 +142,27 @@ def test_another_kind_under_the_same_name_takes_the_place_of_the_first(
     home: Home, runtime: FakeRuntime
 ) -> None:
     emr = ProjectSpec.model_validate({"project": "pets"})
-    first = provision.up(emr, home.target, home.root)
+    first = lifecycle.deploy(Deployment(emr, home.target, home.root))
     changes = home.changes()
     assert (changes["cluster"], changes["worker-1"]) == (("delete",), ("create",))
     found = home.up()
     assert (found.spec.kind, found.name) == ("ec2", "main")
-    every = {cluster.id: cluster.state for cluster in provision.list_clusters(emr, home.target)}
+    every = {cluster.id: cluster.state for cluster in registry.list_clusters(emr, home.target)}
     assert every == {found.id: "RUNNING"}
     state = home.target.client("emr").describe_cluster(ClusterId=first.id)["Cluster"]["Status"]
     assert state["State"] == "TERMINATED"
-    back = provision.up(emr, home.target, home.root)
+    back = lifecycle.deploy(Deployment(emr, home.target, home.root))
     assert back.spec.kind == "emr"
-    assert [cluster.id for cluster in provision.list_clusters(emr, home.target)] == [back.id]
+    assert [cluster.id for cluster in registry.list_clusters(emr, home.target)] == [back.id]
 
 
 def test_who_may_not_ask_emr_sees_instances_all_the_same(home: Home) -> None:
     made = home.up()
     with refusing(lambda _operation: ("AccessDeniedException", "not you")):
-        assert provision.list_clusters(pets(), home.target) == (made,)
-        assert provision.find_cluster(pets(), home.target) == made
+        assert registry.list_clusters(pets(), home.target) == (made,)
+        assert registry.find_cluster(pets(), home.target) == made
         with pytest.raises(NotFoundError):
-            provision.find_cluster(pets(), home.target, "other")
+            registry.find_cluster(pets(), home.target, "other")
 
 
 def test_a_fault_of_the_other_registry_is_no_empty_answer(home: Home) -> None:
@@ -169,7 +171,7 @@ def test_a_fault_of_the_other_registry_is_no_empty_answer(home: Home) -> None:
         refusing(lambda _operation: ("InternalFailure", "wait")),
         pytest.raises(ProvisioningError, match="listing clusters"),
     ):
-        provision.list_clusters(pets(), home.target)
+        registry.list_clusters(pets(), home.target)
 
 
 @pytest.mark.parametrize("tagged", [True, False])
@@ -188,7 +190,7 @@ def test_a_network_that_exists_is_stood_in_and_left_as_it_was(home: Home, tagged
     instance = ec2.describe_instances(InstanceIds=[found.id])["Reservations"][0]["Instances"][0]
     assert (instance["SubnetId"], instance["VpcId"]) == (subnet, vpc)
     assert home.changes(network=network) == {}
-    provision.down(pets(network=network), home.target, home.root)
+    lifecycle.down(home.deployment(network=network))
     assert ec2.describe_subnets(SubnetIds=[subnet])["Subnets"]
 
 
@@ -205,13 +207,13 @@ def test_a_profile_that_exists_is_taken(home: Home) -> None:
 def test_a_cluster_that_ended_itself_is_told_and_made_again(home: Home) -> None:
     first = home.up()
     home.target.client("ec2").terminate_instances(InstanceIds=[node.id for node in first.nodes])
-    assert provision.show(pets(), home.target).state == "TERMINATED"
+    assert registry.show(pets(), home.target).state == "TERMINATED"
     changes = home.changes()
     assert set(changes) == {"primary", "worker-1", "worker-2"}
     assert set(changes.values()) == {("create", "state")}
     second = home.up()
     assert second.id != first.id
     assert len(second.nodes) == 3
-    states = [found.state for found in provision.list_clusters(pets(), home.target, ended=True)]
+    states = [found.state for found in registry.list_clusters(pets(), home.target, ended=True)]
     assert states == ["RUNNING", "TERMINATED"]
-    provision.down(pets(), home.target, home.root)
+    lifecycle.down(home.deployment())

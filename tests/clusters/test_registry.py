@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from emrctl import provision
 from emrctl.aws import target as targets
 from emrctl.aws.target import Target
+from emrctl.clusters import registry
 from emrctl.spec import ProjectSpec
 from tests.recorded import Recorded
 
@@ -51,7 +51,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Recorded:
 
 def test_a_cluster_of_fleets_is_shown(aws: Recorded) -> None:
     project = ProjectSpec.model_validate({"project": "pets", "cluster": {"fleets": FLEETS}})
-    found = provision.find_cluster(project, TARGET)
+    found = registry.find_cluster(project, TARGET)
     assert [(node.id, node.role) for node in found.nodes] == [
         ("i-1", "primary"),
         ("i-0", "core"),

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from emrctl import provision
-from emrctl.clusters import stop_start
+from emrctl.clusters import registry, stop_start
 from emrctl.errors import NotFoundError, ProvisioningError, WaitTimeoutError
 from tests.clusters.homes import Home, pets
 
@@ -17,20 +16,20 @@ FIRM = {"worker": {"count": 2, "spot": False}}
 def test_stop_and_start_keep_the_instances(home: Home) -> None:
     made = home.up(**FIRM)
     project = pets(**FIRM)
-    still = provision.stop(project, home.target)
+    still = stop_start.stop_instances(project, home.target)
     assert (still.id, still.state, still.stopped) == (made.id, "STOPPED", True)
     assert {node.state for node in still.nodes} == {"STOPPED"}
     assert (still.hourly_usd, still.primary_dns, still.urls) == (0.0, "", {})
-    assert provision.stop(project, home.target) == still
-    running = provision.start(project, home.target)
+    assert stop_start.stop_instances(project, home.target) == still
+    running = stop_start.start_instances(project, home.target)
     assert [node.id for node in running.nodes] == [node.id for node in made.nodes]
     assert (running.state, running.created) == ("RUNNING", made.created)
-    assert provision.start(project, home.target) == running
+    assert stop_start.start_instances(project, home.target) == running
 
 
 def test_up_starts_what_was_stopped(home: Home) -> None:
     home.up(**FIRM)
-    provision.stop(pets(**FIRM), home.target)
+    stop_start.stop_instances(pets(**FIRM), home.target)
     wakes = ("update", "state")
     assert home.changes(**FIRM) == dict.fromkeys(("primary", "worker-1", "worker-2"), wakes)
     found = home.up(worker={"count": 3, "spot": False})
@@ -40,24 +39,24 @@ def test_up_starts_what_was_stopped(home: Home) -> None:
 
 def test_a_worker_that_is_ended_is_made_anew(home: Home) -> None:
     made = home.up()
-    provision.end_workers(pets(), home.target, ["worker-1"])
+    stop_start.terminate_workers(pets(), home.target, ["worker-1"])
     assert home.changes() == {"worker-1": ("create", "state")}
     found = home.up()
     primary, first, second = (node.id for node in found.nodes)
     assert (primary, second) == (made.nodes[0].id, made.nodes[2].id)
     assert first != made.nodes[1].id
     with pytest.raises(NotFoundError, match="has no worker primary") as caught:
-        provision.end_workers(pets(), home.target, ["worker-2", "primary"])
+        stop_start.terminate_workers(pets(), home.target, ["worker-2", "primary"])
     assert "worker-1, worker-2" in caught.value.hint
-    assert len(provision.find_cluster(pets(), home.target).nodes) == 3
+    assert len(registry.find_cluster(pets(), home.target).nodes) == 3
 
 
 def test_spot_instances_are_not_stopped_and_named(home: Home) -> None:
     home.up()
-    with pytest.raises(ProvisioningError, match="worker-1, worker-2 of 'main' are spot") as caught:
-        provision.stop(pets(), home.target)
+    with pytest.raises(ProvisioningError, match="'main': worker-1, worker-2 are spot") as caught:
+        stop_start.stop_instances(pets(), home.target)
     assert "worker.spot: false" in caught.value.hint
-    assert provision.find_cluster(pets(), home.target).state == "RUNNING"
+    assert registry.find_cluster(pets(), home.target).state == "RUNNING"
 
 
 def test_an_instance_that_never_stops_is_not_waited_for_forever(
@@ -71,7 +70,16 @@ def test_an_instance_that_never_stops_is_not_waited_for_forever(
         return [item | {"State": {"Name": "stopping"}} for item in found]
 
     monkeypatch.setattr(stop_start, "_instances", stuck)
-    monkeypatch.setattr(stop_start, "_PATIENCE_S", 0.05)
+    monkeypatch.setattr(stop_start, "TIMEOUT_S", 0.05)
     with pytest.raises(WaitTimeoutError, match="not stopped after") as caught:
-        provision.stop(pets(**FIRM), home.target)
+        stop_start.stop_instances(pets(**FIRM), home.target)
+    assert "again" in caught.value.hint
+
+
+def test_terminate_workers_times_out(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.up()
+    monkeypatch.setattr(home.target.client("ec2"), "terminate_instances", lambda **_: {})
+    monkeypatch.setattr(stop_start, "TIMEOUT_S", 0.05)
+    with pytest.raises(WaitTimeoutError, match=r"i-\w+: not terminated after 1 min") as caught:
+        stop_start.terminate_workers(pets(), home.target, ["worker-1"])
     assert "again" in caught.value.hint

@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
-from emrctl import provision
 from emrctl.aws.target import Target
+from emrctl.clusters import registry
+from emrctl.clusters.model import Cluster
 from emrctl.engine.base import Event, Plan
 from emrctl.errors import CredentialsError, NotFoundError, ProvisioningError, UsageError
-from emrctl.provision import Cluster
+from emrctl.provision import bucket, lifecycle, stacks
+from emrctl.provision.stacks import Deployment
 from emrctl.spec import ProjectSpec
 from tests.engine.conftest import quick_aws
 
@@ -31,14 +33,17 @@ class Home:
     root: Path
     events: list[Event] = field(default_factory=list)
 
+    def deployment(self, **cluster: Any) -> Deployment:
+        return Deployment(pets(**cluster), self.target, self.root)
+
     def up(self, **cluster: Any) -> Cluster:
-        return provision.up(pets(**cluster), self.target, self.root, report=self.events.append)
+        return lifecycle.deploy(self.deployment(**cluster), report=self.events.append)
 
     def preview(self, **cluster: Any) -> tuple[Plan, Plan]:
-        return provision.preview(pets(**cluster), self.target, self.root)
+        return lifecycle.preview(self.deployment(**cluster))
 
     def down(self, *, storage: bool = False, **cluster: Any) -> None:
-        provision.down(pets(**cluster), self.target, self.root, storage=storage)
+        lifecycle.down(self.deployment(**cluster), storage=storage)
 
 
 def pets(**cluster: Any) -> ProjectSpec:
@@ -139,7 +144,7 @@ def test_a_changed_bucket_is_brought_to_the_spec(home: Home) -> None:
     changed = ProjectSpec.model_validate(
         {**pets().model_dump(exclude_unset=True), "storage": {"versioning": False}}
     )
-    provision.up(changed, home.target, home.root)
+    lifecycle.deploy(Deployment(changed, home.target, home.root))
     found = home.target.client("s3").get_bucket_versioning(Bucket=BUCKET)
     assert found["Status"] == "Suspended"
 
@@ -147,11 +152,9 @@ def test_a_changed_bucket_is_brought_to_the_spec(home: Home) -> None:
 def test_down_takes_the_cluster_and_leaves_the_bucket(home: Home) -> None:
     home.up()
     home.down()
-    assert provision.list_clusters(pets(), home.target) == ()
-    assert provision.find_bucket(pets(), home.target) == BUCKET
-    assert [state.stack for state in provision.stacks(pets(), home.target, home.root)] == [
-        "pets-storage"
-    ]
+    assert registry.list_clusters(pets(), home.target) == ()
+    assert bucket.find_bucket(pets(), home.target) == BUCKET
+    assert [state.stack for state in stacks.list_stacks(home.deployment())] == ["pets-storage"]
 
 
 def test_down_storage_refuses_while_a_cluster_stands_and_names_it(home: Home) -> None:
@@ -178,7 +181,7 @@ def test_down_storage_empties_versions_and_markers(home: Home) -> None:
     s3.delete_object(Bucket=BUCKET, Key="data/x")
     home.down(storage=True)
     assert s3.list_buckets()["Buckets"] == []
-    assert provision.stacks(pets(), home.target, home.root) == ()
+    assert stacks.list_stacks(home.deployment()) == ()
     home.down(storage=True)
 
 
@@ -198,19 +201,19 @@ def test_down_storage_empties_more_than_is_listed_at_once(
 def test_two_clusters_of_one_project_share_the_bucket(home: Home) -> None:
     home.up()
     home.up(name="big")
-    names = {cluster.name for cluster in provision.list_clusters(pets(), home.target)}
+    names = {cluster.name for cluster in registry.list_clusters(pets(), home.target)}
     assert names == {"main", "big"}
     home.down(name="big")
-    assert provision.find_cluster(pets(), home.target).name == "main"
+    assert registry.find_cluster(pets(), home.target).name == "main"
 
 
 def test_no_cluster_of_that_name(home: Home) -> None:
     with pytest.raises(NotFoundError, match="no cluster 'main' of pets runs") as caught:
-        provision.find_cluster(pets(), home.target)
+        registry.find_cluster(pets(), home.target)
     assert "emrctl up" in caught.value.hint
     home.up()
     with pytest.raises(NotFoundError, match="no cluster 'huge'") as caught:
-        provision.find_cluster(pets(), home.target, "huge")
+        registry.find_cluster(pets(), home.target, "huge")
     assert caught.value.hint == "Running: main."
 
 
@@ -219,13 +222,13 @@ def test_another_project_s_clusters_are_not_ours(home: Home) -> None:
     home.target.client("emr").run_job_flow(
         Name="pets-other", Instances={"KeepJobFlowAliveWhenNoSteps": True}
     )
-    assert [c.name for c in provision.list_clusters(pets(), home.target)] == ["main"]
+    assert [c.name for c in registry.list_clusters(pets(), home.target)] == ["main"]
 
 
 def test_show_says_how_a_cluster_ended_and_up_makes_another(home: Home) -> None:
     before = home.up()
     home.target.client("emr").terminate_job_flows(JobFlowIds=[before.id])
-    shown = provision.show(pets(), home.target)
+    shown = registry.show(pets(), home.target)
     assert (shown.id, shown.state, shown.ended) == (before.id, "TERMINATED", True)
     assert (shown.hourly_usd, shown.nodes) == (0, ())
     (change,) = [c for c in home.preview()[1].changes if c.operation != "same"]
@@ -235,21 +238,21 @@ def test_show_says_how_a_cluster_ended_and_up_makes_another(home: Home) -> None:
 
 def test_show_without_any_cluster(home: Home) -> None:
     with pytest.raises(NotFoundError, match="no cluster 'main'"):
-        provision.show(pets(), home.target)
+        registry.show(pets(), home.target)
 
 
 def test_stacks_of_an_emulator_that_is_gone(home: Home) -> None:
     home.up()
     later = dataclasses.replace(home.target, identity="later")
-    states = provision.stacks(pets(), later, home.root)
+    states = stacks.list_stacks(Deployment(pets(), later, home.root))
     assert [state.gone for state in states] == [True, True]
-    plans = provision.preview(pets(), later, home.root)
+    plans = lifecycle.preview(Deployment(pets(), later, home.root))
     assert {change.operation for plan in plans for change in plan.changes} == {"create"}
 
 
 def test_no_bucket_yet(home: Home) -> None:
     with pytest.raises(NotFoundError, match="has no bucket yet") as caught:
-        provision.find_bucket(pets(), home.target)
+        bucket.find_bucket(pets(), home.target)
     assert "emrctl up" in caught.value.hint
 
 
@@ -272,60 +275,58 @@ def test_pages_are_the_emulator_s(home: Home, monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_embedded_engine_is_for_localhost_alone(home: Home) -> None:
     target = dataclasses.replace(home.target, kind="aws")
-    with pytest.raises(UsageError, match="localhost alone") as caught:
-        provision.preview(pets(), target, home.root, engine="embedded")
+    with pytest.raises(UsageError, match="supports only localhost") as caught:
+        lifecycle.preview(Deployment(pets(), target, home.root), engine="embedded")
     assert "pulumi" in caught.value.hint
 
 
 def test_an_engine_that_nobody_knows(home: Home) -> None:
-    with pytest.raises(UsageError, match="no engine is called 'terraform'") as caught:
-        provision.preview(pets(), home.target, home.root, engine="terraform")
+    with pytest.raises(UsageError, match="unknown engine 'terraform'") as caught:
+        lifecycle.preview(home.deployment(), engine="terraform")
     assert "embedded or pulumi" in caught.value.hint
 
 
-@pytest.mark.parametrize("verb", [provision.drift, provision.history, provision.export])
+@pytest.mark.parametrize("verb", [stacks.drift, stacks.history, stacks.export])
 def test_what_the_embedded_engine_does_not_do_is_refused_with_the_way_out(
     home: Home, verb: Any
 ) -> None:
-    with pytest.raises(NotFoundError, match="no stack pets-main stands"):
-        verb(pets(), home.target, home.root)
+    with pytest.raises(NotFoundError, match="no stack pets-main"):
+        verb(home.deployment())
     home.up()
     with pytest.raises(ProvisioningError, match="the embedded engine") as caught:
-        verb(pets(), home.target, home.root)
+        verb(home.deployment())
     assert "--engine pulumi" in caught.value.hint
 
 
 def test_a_bucket_that_exists_is_taken_over_by_the_real_engine_alone(home: Home) -> None:
     with pytest.raises(NotFoundError, match="has no bucket yet"):
-        provision.adopt(pets(), home.target, home.root)
+        stacks.import_bucket(home.deployment())
     home.target.client("s3").create_bucket(Bucket=BUCKET)
     with pytest.raises(ProvisioningError, match="imports nothing"):
-        provision.adopt(pets(), home.target, home.root)
+        stacks.import_bucket(home.deployment())
 
 
 def test_outputs_of_both_stacks(home: Home) -> None:
     found = home.up()
-    assert provision.outputs(pets(), home.target, home.root)["cluster_id"] == found.id
-    assert provision.outputs(pets(), home.target, home.root, storage=True)["bucket"] == BUCKET
+    assert stacks.outputs(home.deployment())["cluster_id"] == found.id
+    assert stacks.outputs(home.deployment(), storage=True)["bucket"] == BUCKET
 
 
 @pytest.mark.engine
 @pytest.mark.usefixtures("real_engine")
 def test_the_whole_way_with_the_real_engine(home: Home) -> None:
     """As the README has it: up, an edit, preview, up, down."""
-    first = provision.up(pets(core={"count": 2}), home.target, home.root, engine="pulumi")
+    first = lifecycle.deploy(home.deployment(core={"count": 2}), engine="pulumi")
     plans = home.preview(core={"count": 4})
     assert [c.operation for p in plans for c in p.changes if c.operation != "same"] == ["update"]
     assert home.up(core={"count": 4}).id == first.id
-    assert {state.engine for state in provision.stacks(pets(), home.target, home.root)} == {
-        "pulumi"
-    }
+    assert {state.engine for state in stacks.list_stacks(home.deployment())} == {"pulumi"}
     with pytest.raises(ProvisioningError, match="begun by the engine 'pulumi'"):
-        provision.up(pets(), home.target, home.root, engine="embedded")
+        lifecycle.deploy(home.deployment(), engine="embedded")
     home.down()
     home.down(storage=True)
     assert home.target.client("s3").list_buckets()["Buckets"] == []
-    assert provision.stacks(pets(), home.target, home.root) == ()
+    assert stacks.list_stacks(home.deployment()) == ()
 
 
 @pytest.mark.engine
@@ -334,7 +335,7 @@ def test_a_bucket_that_exists_is_taken_over_and_brought_to_the_spec(home: Home) 
     s3 = home.target.client("s3")
     s3.create_bucket(Bucket=BUCKET)
     s3.put_object(Bucket=BUCKET, Key="data/mine", Body=b"1")
-    done = provision.adopt(pets(), home.target, home.root, engine="pulumi")
+    done = stacks.import_bucket(home.deployment(), engine="pulumi")
     assert [(c.operation, c.id) for c in done.changes] == [("import", BUCKET)]
     storage, _ = home.preview()
     assert {c.name: c.operation for c in storage.changes}["bucket"] == "update"
@@ -343,14 +344,14 @@ def test_a_bucket_that_exists_is_taken_over_and_brought_to_the_spec(home: Home) 
     assert "data/mine" in _keys(home.target)
     home.down()
     with pytest.raises(ProvisioningError, match="protected"):
-        provision.engine_for(pets(), home.target, home.root, "pulumi").down("pets-storage", print)
+        stacks.engine_for(home.deployment(), name="pulumi").down("pets-storage", print)
 
 
 def test_nobody_who_is_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     nobody = Target(kind="local", region="us-east-1", identity="nobody")
     with pytest.raises(CredentialsError) as caught:
-        provision.up(pets(bootstrap=[]), nobody, tmp_path)
+        lifecycle.deploy(Deployment(pets(bootstrap=[]), nobody, tmp_path))
     assert caught.value.hint
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from emrctl import provision
 from emrctl.cost import estimate
+from emrctl.provision import lifecycle
+from emrctl.provision.stacks import Deployment
 from emrctl.spec import ProjectSpec
 from stacks import program
 from tests.clusters.homes import Home
@@ -52,18 +53,20 @@ def test_up_evaluates_program_and_estimates_price_once(
         request.getfixturevalue("real_engine")
     for count in (2, 2, 3):  # create, no changes, resize
         calls.clear()
-        provision.up(_pets(core={"count": count}), home.target, home.root, engine=engine)
+        lifecycle.deploy(
+            Deployment(_pets(core={"count": count}), home.target, home.root), engine=engine
+        )
         assert calls == ONCE
 
 
 def test_preview_evaluates_program_and_estimates_price_once(
     home: Home, calls: Counter[str]
 ) -> None:
-    provision.preview(_pets(max_hourly_cost=5), home.target, home.root)
+    lifecycle.preview(Deployment(_pets(max_hourly_cost=5), home.target, home.root))
     assert calls == ONCE
 
 
 def test_observed_price_is_estimated_when_read(home: Home, calls: Counter[str]) -> None:
-    cluster = provision.up(_pets(), home.target, home.root)
+    cluster = lifecycle.deploy(Deployment(_pets(), home.target, home.root))
     assert calls == ONCE
     assert cluster.hourly_usd == pytest.approx(0.72)

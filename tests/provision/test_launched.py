@@ -7,10 +7,10 @@ import stat
 import pytest
 
 from emrctl import paths as places
-from emrctl import provision
 from emrctl.clusters import ec2_inputs
 from emrctl.errors import NotFoundError
-from tests.clusters.homes import Home, pets
+from emrctl.provision import lifecycle
+from tests.clusters.homes import Home
 
 
 def test_the_private_key_is_the_user_s_alone(home: Home) -> None:
@@ -29,7 +29,7 @@ def test_the_image_is_kept_while_the_cluster_stands(
     assert home.changes(worker={"count": 3}) == {"worker-3": ("create",)}
     home.up(worker={"count": 3})
     assert _images(home) == kept
-    provision.down(pets(), home.target, home.root)
+    lifecycle.down(home.deployment())
     home.up()
     assert _images(home) == {"ami-0123456789abcdef0"}
 
@@ -61,7 +61,7 @@ def test_a_lost_key_is_told_while_the_cluster_stands(home: Home) -> None:
     with pytest.raises(NotFoundError, match="the key of pets-main, which stands") as caught:
         home.up(worker={"count": 3})
     assert "Copy it" in caught.value.hint
-    provision.down(pets(), home.target, home.root)
+    lifecycle.down(home.deployment())
     assert home.up().state == "RUNNING"
 
 

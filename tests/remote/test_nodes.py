@@ -12,8 +12,8 @@ import pytest
 from botocore.stub import Stubber
 
 from emrctl.aws.target import Target
+from emrctl.clusters.model import Node
 from emrctl.errors import NotFoundError
-from emrctl.provision import Node
 from emrctl.remote import host_keys, nodes, page_addresses
 from emrctl.remote.errors import HopelessError, UnreachableError
 from emrctl.remote.ssh import Host, Line

@@ -8,7 +8,7 @@ import urllib.request
 import pytest
 
 from emrctl.aws.target import Target
-from emrctl.provision import Cluster
+from emrctl.clusters.model import Cluster
 from emrctl.remote import page_addresses, pages
 from emrctl.spec import ClusterSpec
 

@@ -16,7 +16,7 @@ import pytest
 from botocore.stub import Stubber
 
 from emrctl.aws.target import Target
-from emrctl.provision import Node
+from emrctl.clusters.model import Node
 from tests import facts
 
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from emrctl.clusters.model import Cluster, Node
 from emrctl.errors import ProvisioningError, UsageError
-from emrctl.provision import Cluster, Node
 from emrctl.runs import sizing
 from emrctl.spec import Ec2ClusterSpec, SparkSettings
 from tests.facts import CLUSTER as ON_EMR

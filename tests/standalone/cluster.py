@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from emrctl import paths, provision
+from emrctl import paths
 from emrctl.aws.target import Target
-from emrctl.provision import Cluster
+from emrctl.clusters import registry
+from emrctl.clusters.model import Cluster
 from emrctl.remote.primary import Primary
 from emrctl.runs.backends.standalone import Ec2Backend
 from emrctl.spec import ProjectSpec
@@ -56,7 +57,7 @@ class Standing:
 
     @property
     def cluster(self) -> Cluster:
-        return provision.find_cluster(self.project, self.target)
+        return registry.find_cluster(self.project, self.target)
 
     @property
     def backend(self) -> Ec2Backend:

@@ -19,7 +19,9 @@ import pytest
 
 from emrctl import bundled, paths, standalone
 from emrctl.aws.target import Target
-from emrctl.provision import Cluster, lifecycle
+from emrctl.clusters.model import Cluster
+from emrctl.provision import lifecycle
+from emrctl.provision.stacks import Deployment
 from emrctl.remote import host_keys
 from emrctl.remote.errors import HostKeyError, NoKeyError
 from emrctl.remote.primary import Primary
@@ -135,22 +137,21 @@ def test_a_worker_is_given_up_on_request_and_nothing_of_it_is_paid(
     (one.root("worker-1") / "bad").touch()
     before = one.cluster
 
-    def at_work(*, give_up: bool) -> Cluster:
-        return lifecycle._at_work(
-            one.project, one.target, tmp_path, one.cluster, one.hear, give_up=give_up
-        )
+    def set_up(*, skip_failed: bool) -> Cluster:
+        deployment = Deployment(one.project, one.target, tmp_path)
+        return lifecycle._set_up(deployment, one.cluster, one.hear, skip_failed=skip_failed)
 
     with pytest.raises(NodesFailedError) as caught:
-        at_work(give_up=False)
+        set_up(skip_failed=False)
     assert "--give-up" in caught.value.hint
-    after = at_work(give_up=True)
+    after = set_up(skip_failed=True)
     assert [node.name for node in after.nodes] == ["primary", "worker-2"]
-    assert one.lines("worker-1")[-1].startswith("given up: own.sh ended with exit code 4")
+    assert one.lines("worker-1")[-1].startswith("terminated: own.sh ended with exit code 4")
     assert one.nodes.described(before.nodes[1].id)["State"]["Name"] == "terminated"
     (one.root("worker-2") / "bad").touch()
     one.spec["bootstrap"] = [{"script": "own.sh", "args": ["again"]}]
     with pytest.raises(NodesFailedError, match="worker-2"):  # the last one stays
-        at_work(give_up=True)
+        set_up(skip_failed=True)
     assert [node.name for node in one.cluster.nodes] == ["primary", "worker-2"]
 
 

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from emrctl.aws.target import Target
+    from emrctl.clusters.model import Cluster
     from emrctl.engine.base import Event, Outcome, Past, Plan, Report, StackState
     from emrctl.engine.pulumi.installation import EngineReport
-    from emrctl.provision import Cluster
 
 
 def plans(found: Sequence[Plan], *, as_json: bool) -> None:

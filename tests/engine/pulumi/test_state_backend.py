@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from emrctl import provision
 from emrctl.aws import target as targets
 from emrctl.aws.target import Target
 from emrctl.engine.base import Event
@@ -26,7 +25,8 @@ from emrctl.engine.pulumi.state_backend import (
     passphrase_file,
 )
 from emrctl.errors import CredentialsError, ProvisioningError
-from emrctl.provision.programs import storage_program
+from emrctl.provision import stacks
+from emrctl.provision.stacks import Deployment, storage_program
 from emrctl.spec import EngineSpec, ProjectSpec
 
 AWS = Target(kind="aws", region="eu-west-1")
@@ -154,7 +154,7 @@ def on_aws(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 def test_a_stack_on_aws_with_its_state_on_s3(on_aws: Target, tmp_path: Path) -> None:
     spec = EngineSpec(state="s3://states/pets?s3ForcePathStyle=true")
     project = ProjectSpec(project="pets", target="aws", engine=spec)
-    engine = provision.engine_for(project, on_aws, tmp_path)
+    engine = stacks.engine_for(Deployment(project, on_aws, tmp_path))
     assert isinstance(engine, PulumiEngine)
     assert engine.state("pets-storage") is None
     program = storage_program(project, on_aws)
@@ -165,7 +165,7 @@ def test_a_stack_on_aws_with_its_state_on_s3(on_aws: Target, tmp_path: Path) -> 
     keys = on_aws.client("s3").list_objects_v2(Bucket="states", Prefix="pets/.pulumi/stacks/")
     assert keys["KeyCount"] > 0
     # Another laptop, which has nothing but the project's file, goes on with it.
-    other = provision.engine_for(project, on_aws, tmp_path / "other")
+    other = stacks.engine_for(Deployment(project, on_aws, tmp_path / "other"))
     state = other.state("pets-storage")
     assert state is not None
     assert state.outputs == outputs
@@ -182,7 +182,7 @@ def test_a_stack_on_aws_with_its_state_on_s3(on_aws: Target, tmp_path: Path) -> 
 def test_without_the_aws_plugin_nothing_is_begun(tmp_path: Path) -> None:
     target = Target(kind="aws", region="us-east-1")
     project = ProjectSpec(project="pets", target="aws")
-    engine = provision.engine_for(project, target, tmp_path)
+    engine = stacks.engine_for(Deployment(project, target, tmp_path))
     with pytest.raises(EngineMissingError, match=r"no AWS plugin of version \d") as caught:
         engine.preview("pets-storage", storage_program(project, target))
     assert "emrctl engine install" in caught.value.hint
@@ -193,7 +193,7 @@ def test_without_the_aws_plugin_nothing_is_begun(tmp_path: Path) -> None:
 def test_another_passphrase_is_told(on_aws: Target, tmp_path: Path) -> None:
     project = ProjectSpec(project="pets", target="aws")
     program = storage_program(project, on_aws)
-    engine = provision.engine_for(project, on_aws, tmp_path)
+    engine = stacks.engine_for(Deployment(project, on_aws, tmp_path))
     engine.up("pets-storage", program, lambda _event: None)
     passphrase_file().unlink()
     with pytest.raises(ProvisioningError, match="passphrase") as caught:
