@@ -108,7 +108,7 @@ def test_a_result_lies_where_the_job_was_told_to_write(
     assert lifecycle.describe(desk, run).get("result") == result
 
 
-def test_submit_with_secrets_stores_none_of_them(desk: Desk, life: FakeLife) -> None:
+def test_submit_with_secrets_stores_none_of_them(desk: Desk, runtime: FakeRuntime) -> None:
     names = ("MY_TOKEN", "DB_PASSPHRASE", "PRIVATE_KEY", "STORAGE_ACCOUNT_KEY", "DB_PWD")
     order = lifecycle.Order(
         job="mine",
@@ -123,7 +123,7 @@ def test_submit_with_secrets_stores_none_of_them(desk: Desk, life: FakeLife) -> 
     assert folder / "logs" / "step" / "controller" in files
     assert not [path for path in files if "s3cret" in path.read_text()]
     assert redact.REDACTED in (folder / "run.json").read_text()
-    [args] = life.seen
+    [args] = runtime.seen
     assert {f"{name}=s3cret" for name in names} < set(args)
     assert args[-3:] == ["--db-password", "s3cret!", "api_key=s3cret"]
 
