@@ -54,7 +54,7 @@ class Target:
 
     def account(self) -> str:
         """The account's number; `CredentialsError` where AWS does not know the caller."""
-        with errors.explained("asking AWS who is calling"):
+        with errors.translated("asking AWS who is calling"):
             return str(self.client("sts").get_caller_identity()["Account"])
 
     def page(self, cluster_id: str, primary_dns: str, name: Page) -> str:

@@ -12,11 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from emrctl.aws.errors import error_code, get_or_none, translated
 from emrctl.aws.listing import instances
 from emrctl.aws.polling import Pace
-from emrctl.aws.translate import translated
 from emrctl.cleanup.resources import BUCKET, CLUSTER, GLOBAL, ROLE, AwsResource
-from emrctl.engine.localhost.resource_type import absent, code_of
 from emrctl.errors import EmrctlError, WaitTimeoutError
 from emrctl.provision.bucket import delete_objects
 
@@ -108,7 +107,7 @@ def _retry_while_in_use(deleter: Deleter, target: Target, id_: str, pace: Pace) 
         try:
             return deleter.delete(target, id_)
         except ClientError as error:
-            if code_of(error) not in _IN_USE_CODES or time.monotonic() > deadline:
+            if error_code(error) not in _IN_USE_CODES or time.monotonic() > deadline:
                 raise
         pace.rest()
 
@@ -151,7 +150,7 @@ def _ec2(operation: str, parameter: str, *absent_codes: str, many: bool = False)
 
     def call(target: Target, id_: str) -> None:
         request = getattr(target.client("ec2"), operation)
-        absent(lambda: request(**{parameter: [id_] if many else id_}), *absent_codes)
+        get_or_none(lambda: request(**{parameter: [id_] if many else id_}), *absent_codes)
 
     return call
 
@@ -217,7 +216,7 @@ def _endpoints_gone(target: Target, resources: Sequence[AwsResource]) -> bool:
 
 
 def _endpoint_gone(ec2: Any, id_: str) -> bool:
-    answer = absent(
+    answer = get_or_none(
         lambda: ec2.describe_vpc_endpoints(VpcEndpointIds=[id_]), "InvalidVpcEndpointId.NotFound"
     )
     endpoints = answer["VpcEndpoints"] if answer else []

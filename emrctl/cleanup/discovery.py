@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from emrctl.aws import listing
+from emrctl.aws.errors import translated
 from emrctl.aws.listing import tags
-from emrctl.aws.translate import translated
 from emrctl.cleanup.discovery_network import PROJECT_TAG_FILTER, list_network, tagged_resource
 from emrctl.cleanup.resources import (
     BUCKET,
@@ -235,7 +235,7 @@ def _list_roles(target: Target) -> Iterator[AwsResource]:
 
 
 def _list_buckets(target: Target) -> Iterator[AwsResource]:
-    from emrctl.engine.localhost.resource_type import absent
+    from emrctl.aws.errors import get_or_none
 
     s3 = target.client("s3")
     for item in s3.list_buckets()["Buckets"]:
@@ -245,7 +245,7 @@ def _list_buckets(target: Target) -> Iterator[AwsResource]:
             return s3.get_bucket_tagging(Bucket=name)
 
         # Buckets of others may refuse the call.
-        answer = absent(
+        answer = get_or_none(
             get_tags, "NoSuchTagSet", "NoSuchBucket", "AccessDenied", "PermanentRedirect"
         )
         bucket_tags = tags(answer or {}, "TagSet")

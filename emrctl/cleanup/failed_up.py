@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emrctl.aws.translate import translated
+from emrctl.aws.errors import translated
 from emrctl.cleanup.discovery import discover
 from emrctl.cleanup.resources import BUCKET, CLUSTER, AwsResource
 from emrctl.clusters import emr_failure

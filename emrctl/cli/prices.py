@@ -47,7 +47,7 @@ def refresh(
     """Read a region's prices from AWS's price list and spot history into emrctl's home."""
     asked = Target(kind="aws", region=_region(context), profile=profile)
     listing = dataclasses.replace(asked, region=prices.LIST_REGION)
-    with errors.explained(f"reading the prices of {asked.region}"):
+    with errors.translated(f"reading the prices of {asked.region}"):
         path = prices.refresh(listing.client, asked.client, asked.region)
     typer.echo(f"Prices of {asked.region} are in {path}.")
 

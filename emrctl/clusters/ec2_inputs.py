@@ -39,7 +39,7 @@ def settings(project: ProjectSpec, target: Target, *, make: bool = True) -> dict
     if project.cluster.kind != "ec2":
         return {}
     spec = project.ec2
-    with errors.explained("looking up what the instances need"):
+    with errors.translated("looking up what the instances need"):
         alive = list(instances(project, target))
         found = images(spec, target, alive)
         if spec.key_pair is None:
@@ -86,7 +86,7 @@ def _looked_up(path: str, target: Target) -> str:
     try:
         found = target.client("ssm").get_parameter(Name=path)["Parameter"]["Value"]
     except ClientError as error:
-        if (errors.answered(error) or {}).get("Code") != "ParameterNotFound":
+        if errors.error_code(error) != "ParameterNotFound":
             raise
         hint = "Look at cluster.ami: an image's id, or the path of a parameter that names one."
         msg = f"SSM has no parameter {path} in {target.region}"

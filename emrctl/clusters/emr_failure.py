@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from emrctl.aws import errors, instance_types
+from emrctl.aws import error_codes, instance_types
 
 _SUGGESTED = 3
 _NO_ROOM = ("CAPACITY", "NOT_SUPPORTED", "out of capacity", "not supported")
@@ -47,7 +47,7 @@ def of_cluster(status: Mapping[str, Any]) -> Death | None:
     if details:
         code = str(details[0].get("ErrorCode") or code)
         message = str(details[0].get("ErrorMessage") or message)
-    found = errors.cluster_failure(code) or errors.cluster_failure(message)
+    found = error_codes.cluster_failure(code) or error_codes.cluster_failure(message)
     cause, hint = found or ("", "Run `emrctl up` again: it makes a new cluster.")
     return Death(code=code, message=message, cause=cause, hint=_named(hint, code, message, details))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from emrctl.aws.translate import translated
+from emrctl.aws.errors import translated
 from emrctl.clusters.ec2 import clusters as of_instances
 from emrctl.clusters.emr import clusters as of_emr
 from emrctl.clusters.model import Cluster, Node

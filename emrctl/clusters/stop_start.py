@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from emrctl.aws.errors import translated
 from emrctl.aws.listing import tags
 from emrctl.aws.polling import poll_until
 from emrctl.aws.states import EC2_EXISTING, EC2_STOPPED, EC2_TERMINATING
-from emrctl.aws.translate import translated
 from emrctl.clusters.ec2 import describe_instances
 from emrctl.clusters.model import Cluster
 from emrctl.clusters.registry import find_cluster

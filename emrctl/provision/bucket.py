@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from emrctl import bundled
-from emrctl.aws.translate import translated
-from emrctl.engine.localhost.resource_type import absent
+from emrctl.aws.errors import get_or_none, translated
 from emrctl.errors import NotFoundError, ProvisioningError
 from emrctl.spec import ProjectSpec
 
@@ -39,7 +38,7 @@ def account_settings(target: Target) -> dict[str, str]:
 def _exists(target: Target, name: str) -> bool:
     with translated(f"looking for the bucket {name}"):
         s3 = target.client("s3")
-        return absent(lambda: s3.head_bucket(Bucket=name), "404", "NoSuchBucket") is not None
+        return get_or_none(lambda: s3.head_bucket(Bucket=name), "404", "NoSuchBucket") is not None
 
 
 def empty_bucket(target: Target, bucket: str) -> None:

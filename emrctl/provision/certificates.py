@@ -28,7 +28,7 @@ def make(target: Target, bucket: str, *, days: int = _DAYS) -> str:
 
     archive = build(target.region, days)
     key = f"{PREFIX}{hashlib.sha256(archive).hexdigest()[:16]}.zip"
-    with errors.explained(f"putting certificates into {bucket}"):
+    with errors.translated(f"putting certificates into {bucket}"):
         target.client("s3").put_object(
             Bucket=bucket, Key=key, Body=archive, ContentType="application/zip"
         )

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emrctl import bundled
+from emrctl.aws.errors import translated
 from emrctl.aws.s3 import code_key, prepare_event_logs, put_file
-from emrctl.aws.translate import translated
 from emrctl.clusters import ec2_inputs, stop_start
 from emrctl.clusters.model import Cluster
 from emrctl.clusters.registry import find_cluster, list_clusters

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emrctl import paths
-from emrctl.aws.translate import translated
+from emrctl.aws.errors import translated
 from emrctl.remote.errors import HostKeyError, SilentConsoleError
 
 if TYPE_CHECKING:

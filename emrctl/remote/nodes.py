@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emrctl import paths
-from emrctl.aws.translate import translated
+from emrctl.aws.errors import translated
 from emrctl.errors import NotFoundError
 from emrctl.remote import host_keys, session_manager
 from emrctl.remote.errors import NoKeyError, UnreachableError

@@ -69,5 +69,5 @@ def _asked(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     try:
         return ask()
     except (BotoCoreError, ClientError) as error:
-        told = errors.explain(error, "asking EMR for an address")
+        told = errors.translate(error, "asking EMR for an address")
         raise UnreachableError(told.message, hint=told.hint) from error

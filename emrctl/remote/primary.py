@@ -6,8 +6,8 @@ import io
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from emrctl.aws.errors import translated
 from emrctl.aws.listing import instances, tags
-from emrctl.aws.translate import translated
 from emrctl.errors import UnavailableError
 from emrctl.remote import nodes
 from emrctl.remote.errors import HopelessError, UnreachableError

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from emrctl import ports
-from emrctl.aws.translate import translated
+from emrctl.aws.errors import translated
 from emrctl.clusters.ec2_inputs import SESSION_PLUGIN as PLUGIN
 from emrctl.remote.errors import HopelessError, UnreachableError
 

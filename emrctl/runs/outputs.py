@@ -52,7 +52,7 @@ def bring(workspace: Workspace, run: Run, folder: Path, only: str = "*") -> Brou
     """
     s3 = workspace.target.client("s3")
     bucket, prefix = split_uri(f"{place_of(run)}/")
-    with errors.explained(f"reading the output of {run.id}"):
+    with errors.translated(f"reading the output of {run.id}"):
         wanted = dict(_named(s3, bucket, prefix, only))
         if not wanted:
             hint = f"`aws s3 ls {place_of(run)}/` lists what is there."

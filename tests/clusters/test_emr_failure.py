@@ -37,12 +37,12 @@ def _detail(code: str, message: str, **data: str) -> dict[str, Any]:
                     availability_zone="us-east-1a",
                 ),
             ),
-            "no such instances left",
+            "no capacity for the instance type",
             "in place of m5.xlarge in us-east-1a: m5a.xlarge",
         ),
         (
             _status("INTERNAL_ERROR", "EC2 is out of capacity for c5.2xlarge."),
-            "no such instances left",
+            "no capacity for the instance type",
             "in place of c5.2xlarge: c6i.2xlarge",
         ),
         (
@@ -57,7 +57,7 @@ def _detail(code: str, message: str, **data: str) -> dict[str, Any]:
                     instance_type="r4.xlarge",
                 ),
             ),
-            "has not got that instance type",
+            "does not support that instance type",
             "r5.xlarge",
         ),
         (
@@ -65,22 +65,22 @@ def _detail(code: str, message: str, **data: str) -> dict[str, Any]:
                 "VALIDATION_ERROR",
                 "Cannot find route to InternetGateway in main RouteTable rtb-1 for vpc vpc-1",
             ),
-            "the subnet has no way to AWS",
+            "the subnet has no route to AWS",
             "network.private",
         ),
         (
             _status("VALIDATION_ERROR", "The subnet subnet-1 does not exist."),
-            "the subnet is not there",
+            "the subnet does not exist",
             "network.subnets",
         ),
         (
             _status("VALIDATION_ERROR", "Invalid InstanceProfile: arn:aws:iam::1:x."),
-            "does not see the instance profile (yet",
+            "cannot find the instance profile (IAM",
             "again in a minute",
         ),
         (
             _status("VALIDATION_ERROR", "EMR_DefaultRole is invalid"),
-            "cannot use its service role (yet",
+            "cannot use its service role (IAM",
             "again in a minute",
         ),
         (
@@ -89,12 +89,12 @@ def _detail(code: str, message: str, **data: str) -> dict[str, Any]:
                 "x",
                 _detail("VALIDATION_ERROR_INVALID_SSH_KEY_NAME", "The key mine does not exist"),
             ),
-            "no key pair of that name",
+            "the key pair does not exist",
             "cluster.key_pair",
         ),
         (
             _status("INSTANCE_FLEET_TIMEOUT", "The instance fleet was not filled in time"),
-            "spot delivered too few",
+            "too few spot instances",
             "on_demand",
         ),
         (
@@ -103,7 +103,7 @@ def _detail(code: str, message: str, **data: str) -> dict[str, Any]:
                 "On the master instance (i-1), bootstrap action 1 returned a non-zero return code",
             ),
             "a bootstrap script failed",
-            "Mend the script",
+            "Fix the script",
         ),
         (
             _status("INSTANCE_FAILURE", "NO_SLAVE_LEFT"),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from emrctl.aws.translate import RefusedError
+from emrctl.aws.errors import RejectedRequestError
 from emrctl.engine.base import Change, Event, Operation, Report
 from emrctl.engine.embedded.evaluate import Declared, Made
 from emrctl.engine.localhost.provider import Provider, short
@@ -235,7 +235,7 @@ class Deployment:
         """The id that AWS gives; what it refuses was never begun."""
         try:
             return self._provider.create(entry.type, entry.inputs)
-        except (RefusedError, CredentialsError):
+        except (RejectedRequestError, CredentialsError):
             with self._saved() as state:
                 state.forget(entry)
             raise

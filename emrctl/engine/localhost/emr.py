@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from emrctl.engine.localhost.resource_type import Aws, Inputs, Kind, Outputs, absent, pairs, tags_of
+from emrctl.aws.errors import get_or_none
+from emrctl.engine.localhost.resource_type import Aws, Inputs, Kind, Outputs, pairs, tags_of
 from emrctl.errors import ProvisioningError
 
 ACTIVE = ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING")
@@ -20,7 +21,7 @@ _NODE = re.compile(r"\((i-[0-9a-z]+)\).*bootstrap action (\d+)")
 
 def describe(aws: Aws, id_: str) -> dict[str, Any] | None:
     """What EMR says of a cluster; None where it knows none of that id."""
-    found = absent(lambda: aws.client("emr").describe_cluster(ClusterId=id_), _UNKNOWN)
+    found = get_or_none(lambda: aws.client("emr").describe_cluster(ClusterId=id_), _UNKNOWN)
     return None if found is None else found["Cluster"]
 
 
@@ -258,12 +259,12 @@ def _find_security(aws: Aws, inputs: Inputs) -> str | None:
 
 def _read_security(aws: Aws, name: str, _inputs: Inputs) -> Outputs | None:
     emr = aws.client("emr")
-    found = absent(lambda: emr.describe_security_configuration(Name=name), _UNKNOWN)
+    found = get_or_none(lambda: emr.describe_security_configuration(Name=name), _UNKNOWN)
     return None if found is None else {"creationDate": str(found["CreationDateTime"])}
 
 
 def _delete_security(aws: Aws, name: str, _inputs: Inputs) -> None:
-    absent(lambda: aws.client("emr").delete_security_configuration(Name=name), _UNKNOWN)
+    get_or_none(lambda: aws.client("emr").delete_security_configuration(Name=name), _UNKNOWN)
 
 
 KINDS = {

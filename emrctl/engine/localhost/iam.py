@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from emrctl.aws.errors import get_or_none
 from emrctl.engine.localhost.resource_type import (
     Aws,
     Inputs,
     Kind,
     Outputs,
-    absent,
     document,
     pairs,
     tags_of,
@@ -29,7 +29,7 @@ def _create_role(aws: Aws, inputs: Inputs) -> str:
 
 
 def _role(aws: Aws, name: str) -> dict[str, Any] | None:
-    found = absent(lambda: aws.client("iam").get_role(RoleName=name), _GONE)
+    found = get_or_none(lambda: aws.client("iam").get_role(RoleName=name), _GONE)
     return None if found is None else found["Role"]
 
 
@@ -66,7 +66,7 @@ def _update_role(aws: Aws, name: str, inputs: Inputs, keys: frozenset[str]) -> N
 
 
 def _delete_role(aws: Aws, name: str, _inputs: Inputs) -> None:
-    absent(lambda: aws.client("iam").delete_role(RoleName=name), _GONE)
+    get_or_none(lambda: aws.client("iam").delete_role(RoleName=name), _GONE)
 
 
 def _put_policy(aws: Aws, inputs: Inputs) -> str:
@@ -78,7 +78,9 @@ def _put_policy(aws: Aws, inputs: Inputs) -> str:
 
 def _read_policy(aws: Aws, id_: str, _inputs: Inputs) -> Outputs | None:
     role, _, name = id_.partition(":")
-    found = absent(lambda: aws.client("iam").get_role_policy(RoleName=role, PolicyName=name), _GONE)
+    found = get_or_none(
+        lambda: aws.client("iam").get_role_policy(RoleName=role, PolicyName=name), _GONE
+    )
     return None if found is None else {}
 
 
@@ -94,7 +96,7 @@ def _update_policy(aws: Aws, _id: str, inputs: Inputs, _keys: frozenset[str]) ->
 
 def _delete_policy(aws: Aws, id_: str, _inputs: Inputs) -> None:
     role, _, name = id_.partition(":")
-    absent(lambda: aws.client("iam").delete_role_policy(RoleName=role, PolicyName=name), _GONE)
+    get_or_none(lambda: aws.client("iam").delete_role_policy(RoleName=role, PolicyName=name), _GONE)
 
 
 def _attach(aws: Aws, inputs: Inputs) -> str:
@@ -104,15 +106,15 @@ def _attach(aws: Aws, inputs: Inputs) -> str:
 
 def _read_attachment(aws: Aws, id_: str, _inputs: Inputs) -> Outputs | None:
     role, _, arn = id_.partition("/")
-    found = absent(lambda: aws.client("iam").list_attached_role_policies(RoleName=role), _GONE) or {
-        "AttachedPolicies": []
-    }
+    found = get_or_none(
+        lambda: aws.client("iam").list_attached_role_policies(RoleName=role), _GONE
+    ) or {"AttachedPolicies": []}
     return {} if any(item["PolicyArn"] == arn for item in found["AttachedPolicies"]) else None
 
 
 def _detach(aws: Aws, id_: str, _inputs: Inputs) -> None:
     role, _, arn = id_.partition("/")
-    absent(lambda: aws.client("iam").detach_role_policy(RoleName=role, PolicyArn=arn), _GONE)
+    get_or_none(lambda: aws.client("iam").detach_role_policy(RoleName=role, PolicyArn=arn), _GONE)
 
 
 def _create_profile(aws: Aws, inputs: Inputs) -> str:
@@ -132,7 +134,7 @@ def _settle_profile(aws: Aws, name: str, inputs: Inputs) -> None:
 
 def _profile(aws: Aws, name: str) -> dict[str, Any] | None:
     iam = aws.client("iam")
-    found = absent(lambda: iam.get_instance_profile(InstanceProfileName=name), _GONE)
+    found = get_or_none(lambda: iam.get_instance_profile(InstanceProfileName=name), _GONE)
     return None if found is None else found["InstanceProfile"]
 
 

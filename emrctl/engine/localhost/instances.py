@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from emrctl.aws.errors import get_or_none
 from emrctl.aws.listing import instances
 from emrctl.engine.localhost.network import marked, observe_tags, ours, retag
-from emrctl.engine.localhost.resource_type import Aws, Inputs, Kind, Outputs, absent, tags_of
+from emrctl.engine.localhost.resource_type import Aws, Inputs, Kind, Outputs, tags_of
 from emrctl.errors import ProvisioningError
 
 _NO_INSTANCE = ("InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed")
@@ -86,7 +87,7 @@ def _market(inputs: Inputs | None) -> dict[str, Any]:
 def _known(aws: Aws, id_: str) -> dict[str, Any] | None:
     """What EC2 says of an instance; None where it knows none."""
     asked = instances(aws.client("ec2"), InstanceIds=[id_])
-    found: dict[str, Any] | None = absent(lambda: next(asked, None), *_NO_INSTANCE)
+    found: dict[str, Any] | None = get_or_none(lambda: next(asked, None), *_NO_INSTANCE)
     return found
 
 
@@ -169,7 +170,7 @@ def _update(aws: Aws, id_: str, inputs: Inputs, keys: frozenset[str]) -> None:
 def _delete(aws: Aws, id_: str, _inputs: Inputs) -> None:
     """The instance has ended; it no longer holds its network."""
     ec2 = aws.client("ec2")
-    if absent(lambda: ec2.terminate_instances(InstanceIds=[id_]), *_NO_INSTANCE) is None:
+    if get_or_none(lambda: ec2.terminate_instances(InstanceIds=[id_]), *_NO_INSTANCE) is None:
         return
     while (found := _known(aws, id_)) and found["State"]["Name"] != "terminated":
         aws.pause()
@@ -186,7 +187,7 @@ def _import_key(aws: Aws, inputs: Inputs) -> str:
 
 def _key(aws: Aws, name: str) -> dict[str, Any] | None:
     ec2 = aws.client("ec2")
-    found = absent(lambda: ec2.describe_key_pairs(KeyNames=[name]), _NO_KEY)
+    found = get_or_none(lambda: ec2.describe_key_pairs(KeyNames=[name]), _NO_KEY)
     return found["KeyPairs"][0] if found else None
 
 
@@ -217,7 +218,7 @@ def _observe_key(aws: Aws, name: str, inputs: Inputs) -> Outputs:
 
 
 def _delete_key(aws: Aws, name: str, _inputs: Inputs) -> None:
-    absent(lambda: aws.client("ec2").delete_key_pair(KeyName=name), _NO_KEY)
+    get_or_none(lambda: aws.client("ec2").delete_key_pair(KeyName=name), _NO_KEY)
 
 
 KINDS = {

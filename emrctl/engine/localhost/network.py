@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from emrctl.engine.localhost.resource_type import Aws, Inputs, Kind, Outputs, absent, pairs, tags_of
+from emrctl.aws.errors import get_or_none
+from emrctl.engine.localhost.resource_type import Aws, Inputs, Kind, Outputs, pairs, tags_of
 
 STACK_TAG = "emrctl:stack"
 
@@ -61,7 +62,9 @@ def _update_vpc(aws: Aws, id_: str, inputs: Inputs, keys: frozenset[str]) -> Non
 
 
 def _read_vpc(aws: Aws, id_: str, _inputs: Inputs) -> Outputs | None:
-    found = absent(lambda: aws.client("ec2").describe_vpcs(VpcIds=[id_]), "InvalidVpcID.NotFound")
+    found = get_or_none(
+        lambda: aws.client("ec2").describe_vpcs(VpcIds=[id_]), "InvalidVpcID.NotFound"
+    )
     return {"arn": _arn(aws, found["Vpcs"][0], "vpc", id_)} if found else None
 
 
@@ -84,7 +87,7 @@ def _found(aws: Aws, call: str, several: str, key: str, inputs: Inputs) -> str |
 
 
 def _delete_vpc(aws: Aws, id_: str, _inputs: Inputs) -> None:
-    absent(lambda: aws.client("ec2").delete_vpc(VpcId=id_), "InvalidVpcID.NotFound")
+    get_or_none(lambda: aws.client("ec2").delete_vpc(VpcId=id_), "InvalidVpcID.NotFound")
 
 
 def _create_subnet(aws: Aws, inputs: Inputs) -> str:
@@ -114,7 +117,7 @@ _NO_SUBNET = "InvalidSubnetID.NotFound"
 
 
 def _read_subnet(aws: Aws, id_: str, _inputs: Inputs) -> Outputs | None:
-    found = absent(lambda: aws.client("ec2").describe_subnets(SubnetIds=[id_]), _NO_SUBNET)
+    found = get_or_none(lambda: aws.client("ec2").describe_subnets(SubnetIds=[id_]), _NO_SUBNET)
     if found is None:
         return None
     subnet = found["Subnets"][0]
@@ -126,7 +129,7 @@ def _find_subnet(aws: Aws, inputs: Inputs) -> str | None:
 
 
 def _delete_subnet(aws: Aws, id_: str, _inputs: Inputs) -> None:
-    absent(lambda: aws.client("ec2").delete_subnet(SubnetId=id_), _NO_SUBNET)
+    get_or_none(lambda: aws.client("ec2").delete_subnet(SubnetId=id_), _NO_SUBNET)
 
 
 def _create_gateway(aws: Aws, inputs: Inputs) -> str:
@@ -141,7 +144,9 @@ _NO_GATEWAY = "InvalidInternetGatewayID.NotFound"
 
 def _gateway(aws: Aws, id_: str) -> dict[str, Any] | None:
     ec2 = aws.client("ec2")
-    found = absent(lambda: ec2.describe_internet_gateways(InternetGatewayIds=[id_]), _NO_GATEWAY)
+    found = get_or_none(
+        lambda: ec2.describe_internet_gateways(InternetGatewayIds=[id_]), _NO_GATEWAY
+    )
     return None if found is None else found["InternetGateways"][0]
 
 
@@ -191,7 +196,7 @@ _NO_ENDPOINT = "InvalidVpcEndpointId.NotFound"
 
 def _read_endpoint(aws: Aws, id_: str, _inputs: Inputs) -> Outputs | None:
     ec2 = aws.client("ec2")
-    found = absent(lambda: ec2.describe_vpc_endpoints(VpcEndpointIds=[id_]), _NO_ENDPOINT)
+    found = get_or_none(lambda: ec2.describe_vpc_endpoints(VpcEndpointIds=[id_]), _NO_ENDPOINT)
     return {"state": found["VpcEndpoints"][0]["State"]} if found else None
 
 
@@ -201,7 +206,7 @@ def _find_endpoint(aws: Aws, inputs: Inputs) -> str | None:
 
 def _delete_endpoint(aws: Aws, id_: str, _inputs: Inputs) -> None:
     ec2 = aws.client("ec2")
-    absent(lambda: ec2.delete_vpc_endpoints(VpcEndpointIds=[id_]), _NO_ENDPOINT)
+    get_or_none(lambda: ec2.delete_vpc_endpoints(VpcEndpointIds=[id_]), _NO_ENDPOINT)
 
 
 KINDS = {

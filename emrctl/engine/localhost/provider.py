@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from emrctl.aws.errors import translated
 from emrctl.aws.target import Target
-from emrctl.aws.translate import translated
 from emrctl.engine.localhost import emr, iam, instances, network, routes, s3, security_groups
 from emrctl.engine.localhost.resource_type import Aws, Inputs, Kind, Outputs
 from emrctl.errors import ProvisioningError

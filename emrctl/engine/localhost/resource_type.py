@@ -87,20 +87,3 @@ def document(now: Any, was: Any) -> str:
         return str(was) if json.loads(str(was)) == found else json.dumps(found)
     except json.JSONDecodeError:
         return json.dumps(found)
-
-
-def code_of(error: Any) -> str:
-    """AWS's code of a `ClientError`."""
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
-def absent(call: Callable[[], Any], *codes: str) -> Any:
-    """What `call` gives; None where AWS answers with one of `codes`: there is no such thing."""
-    from botocore.exceptions import ClientError
-
-    try:
-        return call()
-    except ClientError as error:
-        if code_of(error) in codes:
-            return None
-        raise

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from emrctl.aws.errors import get_or_none
 from emrctl.engine.localhost.network import marked, ours, retag
-from emrctl.engine.localhost.resource_type import Aws, Inputs, Kind, Outputs, absent
+from emrctl.engine.localhost.resource_type import Aws, Inputs, Kind, Outputs
 
 _NO_TABLE = "InvalidRouteTableID.NotFound"
 _NO_ROUTE = "InvalidRoute.NotFound"
@@ -21,7 +22,7 @@ def _create_table(aws: Aws, inputs: Inputs) -> str:
 
 def _table(aws: Aws, id_: str) -> dict[str, Any] | None:
     ec2 = aws.client("ec2")
-    found = absent(lambda: ec2.describe_route_tables(RouteTableIds=[id_]), _NO_TABLE)
+    found = get_or_none(lambda: ec2.describe_route_tables(RouteTableIds=[id_]), _NO_TABLE)
     return found["RouteTables"][0] if found else None
 
 
@@ -43,7 +44,7 @@ def _find_table(aws: Aws, inputs: Inputs) -> str | None:
 
 
 def _delete_table(aws: Aws, id_: str, _inputs: Inputs) -> None:
-    absent(lambda: aws.client("ec2").delete_route_table(RouteTableId=id_), _NO_TABLE)
+    get_or_none(lambda: aws.client("ec2").delete_route_table(RouteTableId=id_), _NO_TABLE)
 
 
 def _create_route(aws: Aws, inputs: Inputs) -> str:
@@ -75,7 +76,7 @@ def _update_route(aws: Aws, _id: str, inputs: Inputs, _keys: frozenset[str]) -> 
 
 def _delete_route(aws: Aws, id_: str, _inputs: Inputs) -> None:
     table, _, cidr = id_.partition("_")
-    absent(
+    get_or_none(
         lambda: aws.client("ec2").delete_route(RouteTableId=table, DestinationCidrBlock=cidr),
         _NO_ROUTE,
         _NO_TABLE,
@@ -102,7 +103,7 @@ def _read_link(aws: Aws, _id: str, inputs: Inputs) -> Outputs | None:
 
 
 def _unlink(aws: Aws, id_: str, _inputs: Inputs) -> None:
-    absent(lambda: aws.client("ec2").disassociate_route_table(AssociationId=id_), _NO_LINK)
+    get_or_none(lambda: aws.client("ec2").disassociate_route_table(AssociationId=id_), _NO_LINK)
 
 
 KINDS = {

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from emrctl.aws.translate import RefusedError
-from emrctl.engine.localhost.resource_type import Aws, Inputs, Kind, Outputs, absent, pairs, tags_of
+from emrctl.aws.errors import RejectedRequestError, get_or_none
+from emrctl.engine.localhost.resource_type import Aws, Inputs, Kind, Outputs, pairs, tags_of
 
 _GONE = ("404", "NoSuchBucket")
 
@@ -20,7 +20,7 @@ def _create(aws: Aws, inputs: Inputs) -> str:
         # In us-east-1 creating one's own bucket again succeeds: `down` would delete the user's.
         msg = f"the bucket '{name}' exists, and no stack here made it"
         hint = "Name another in emrctl.yaml (storage.bucket), or take it over: `emrctl import`."
-        raise RefusedError(msg, hint=hint)
+        raise RejectedRequestError(msg, hint=hint)
     extra = {}
     if aws.target.region != "us-east-1":
         extra = {"CreateBucketConfiguration": {"LocationConstraint": aws.target.region}}
@@ -31,7 +31,7 @@ def _create(aws: Aws, inputs: Inputs) -> str:
 
 def _find(aws: Aws, inputs: Inputs) -> str | None:
     name = str(inputs["bucket"])
-    found = absent(lambda: aws.client("s3").head_bucket(Bucket=name), *_GONE)
+    found = get_or_none(lambda: aws.client("s3").head_bucket(Bucket=name), *_GONE)
     return None if found is None else name
 
 
@@ -48,7 +48,7 @@ def _read(aws: Aws, name: str, _inputs: Inputs) -> Outputs | None:
 
 
 def _observe(aws: Aws, name: str, _inputs: Inputs) -> Outputs:
-    found = absent(lambda: aws.client("s3").get_bucket_tagging(Bucket=name), "NoSuchTagSet")
+    found = get_or_none(lambda: aws.client("s3").get_bucket_tagging(Bucket=name), "NoSuchTagSet")
     return {"bucket": name, "tags": tags_of((found or {}).get("TagSet"))}
 
 
@@ -63,7 +63,7 @@ def _tag(aws: Aws, name: str, inputs: Inputs) -> None:
 
 
 def _delete(aws: Aws, name: str, _inputs: Inputs) -> None:
-    absent(lambda: aws.client("s3").delete_bucket(Bucket=name), *_GONE)
+    get_or_none(lambda: aws.client("s3").delete_bucket(Bucket=name), *_GONE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ def _replace(setting: Setting, aws: Aws, _name: str, inputs: Inputs, _keys: froz
 
 def _get(setting: Setting, aws: Aws, name: str, _inputs: Inputs) -> Outputs | None:
     call = functools.partial(getattr(aws.client("s3"), setting.get), Bucket=name)
-    return None if absent(call, *_GONE, setting.missing) is None else {}
+    return None if get_or_none(call, *_GONE, setting.missing) is None else {}
 
 
 def _look(setting: Setting, aws: Aws, name: str, _inputs: Inputs) -> Outputs:
@@ -102,7 +102,7 @@ def _look(setting: Setting, aws: Aws, name: str, _inputs: Inputs) -> Outputs:
 def _drop(setting: Setting, aws: Aws, name: str, _inputs: Inputs) -> None:
     if setting.drop is not None:
         call = functools.partial(getattr(aws.client("s3"), setting.drop), Bucket=name)
-        absent(call, *_GONE, setting.missing)
+        get_or_none(call, *_GONE, setting.missing)
 
 
 def _set_on_bucket(setting: Setting, *keys: str) -> Kind:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from emrctl.aws.errors import get_or_none
 from emrctl.engine.localhost.network import marked, observe_tags, retag
-from emrctl.engine.localhost.resource_type import Aws, Inputs, Kind, Outputs, absent
+from emrctl.engine.localhost.resource_type import Aws, Inputs, Kind, Outputs
 
 _NO_GROUP = "InvalidGroup.NotFound"
 _NO_RULE = "InvalidSecurityGroupRuleId.NotFound"
@@ -51,7 +52,7 @@ def _rules(aws: Aws, id_: str) -> list[dict[str, Any]]:
 
 def _group(aws: Aws, id_: str) -> dict[str, Any] | None:
     ec2 = aws.client("ec2")
-    found = absent(lambda: ec2.describe_security_groups(GroupIds=[id_]), _NO_GROUP)
+    found = get_or_none(lambda: ec2.describe_security_groups(GroupIds=[id_]), _NO_GROUP)
     return found["SecurityGroups"][0] if found else None
 
 
@@ -79,7 +80,7 @@ def _delete_group(aws: Aws, id_: str, inputs: Inputs) -> None:
         return
     if inputs.get("revokeRulesOnDelete"):
         _revoke(aws, id_)
-    absent(lambda: aws.client("ec2").delete_security_group(GroupId=id_), _NO_GROUP)
+    get_or_none(lambda: aws.client("ec2").delete_security_group(GroupId=id_), _NO_GROUP)
 
 
 def _permission(inputs: Inputs) -> dict[str, Any]:
@@ -161,7 +162,7 @@ def _revoke_one(aws: Aws, direction: str, id_: str, inputs: Inputs) -> None:
         return
     call = getattr(aws.client("ec2"), f"revoke_security_group_{direction}")
     group = inputs["securityGroupId"]
-    absent(lambda: call(GroupId=group, SecurityGroupRuleIds=[id_]), _NO_RULE, _NO_GROUP)
+    get_or_none(lambda: call(GroupId=group, SecurityGroupRuleIds=[id_]), _NO_RULE, _NO_GROUP)
 
 
 KINDS = {

@@ -7,7 +7,7 @@ import re
 import socket
 from dataclasses import dataclass
 
-from emrctl.aws.translate import refusal
+from emrctl.aws.errors import translate_code
 from emrctl.engine.pulumi.events import Listener, label
 from emrctl.engine.pulumi.snapshot import name_of
 from emrctl.errors import CredentialsError, EmrctlError, ProvisioningError, StackLockedError
@@ -81,7 +81,7 @@ def _of_resource(urn: str, said: str) -> EmrctlError:
     if found is not None:
         doing = f"{what}: {found['call']}"
         words = " ".join(found["words"].split())
-        return refusal(doing, found["code"], words, int(found["status"] or 400))
+        return translate_code(doing, found["code"], words, int(found["status"] or 400))
     if _PROTECTED.search(said):
         replaced = "replace" in said
         why = "the program would replace it" if replaced else "the program has it no more"

@@ -20,8 +20,8 @@ from google.protobuf import empty_pb2  # type: ignore[import-untyped]
 from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc, status_pb2
 
+from emrctl.aws.errors import RejectedRequestError
 from emrctl.aws.target import Target
-from emrctl.aws.translate import RefusedError
 from emrctl.engine.localhost.provider import Difference, Provider, short
 from emrctl.engine.localhost.resource_type import Inputs, StoppedError
 from emrctl.engine.pulumi.journal import Journal
@@ -97,7 +97,7 @@ class Answers:
             return found
         try:
             return self.provider.create(token, inputs)
-        except RefusedError:
+        except RejectedRequestError:
             raise
         except ProvisioningError:
             found = self.provider.find(token, inputs)

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from emrctl import paths
+from emrctl.aws.errors import get_or_none, translated
 from emrctl.aws.target import Target
-from emrctl.aws.translate import translated
-from emrctl.engine.localhost.resource_type import absent
 from emrctl.errors import CredentialsError, ProvisioningError
 from emrctl.spec import EngineSpec
 
@@ -126,7 +125,7 @@ def _there(s3: Any, bucket: str) -> bool:
     from botocore.exceptions import ClientError
 
     try:
-        return absent(lambda: s3.head_bucket(Bucket=bucket), "404", "NoSuchBucket") is not None
+        return get_or_none(lambda: s3.head_bucket(Bucket=bucket), "404", "NoSuchBucket") is not None
     except ClientError as error:
         if error.response.get("Error", {}).get("Code") != "403":
             raise
@@ -150,7 +149,7 @@ def _versioned(s3: Any, bucket: str) -> str:
 
 def _encrypted(s3: Any, bucket: str) -> str:
     missing = "ServerSideEncryptionConfigurationNotFoundError"
-    if absent(lambda: s3.get_bucket_encryption(Bucket=bucket), missing) is not None:
+    if get_or_none(lambda: s3.get_bucket_encryption(Bucket=bucket), missing) is not None:
         return ""
     rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
     s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [rule]})
@@ -160,7 +159,7 @@ def _encrypted(s3: Any, bucket: str) -> str:
 def _private(s3: Any, bucket: str) -> str:
     names = ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets")
     wanted = dict.fromkeys(names, True)
-    found = absent(
+    found = get_or_none(
         lambda: s3.get_public_access_block(Bucket=bucket), "NoSuchPublicAccessBlockConfiguration"
     )
     if found is not None and found["PublicAccessBlockConfiguration"] == wanted:

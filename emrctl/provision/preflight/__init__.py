@@ -81,7 +81,7 @@ def ready(project: ProjectSpec, target: Target) -> ProjectSpec:
         from stacks.names import subnet_cidrs
 
         subnet_cidrs(project.cluster.network)  # raises before anything is created
-    with aws_errors.explained("looking up the network"):
+    with aws_errors.translated("looking up the network"):
         found = network_lookup.resolved(project, target)
     if target.kind == "local":
         return found
@@ -94,5 +94,5 @@ def ready(project: ProjectSpec, target: Target) -> ProjectSpec:
 
 
 def _caller(target: Target) -> str:
-    with aws_errors.explained("asking AWS who is calling"):
+    with aws_errors.translated("asking AWS who is calling"):
         return str(target.client("sts").get_caller_identity()["Account"])

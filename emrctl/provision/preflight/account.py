@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from functools import partial
 
 from emrctl.aws import instance_types
+from emrctl.aws.errors import get_or_none
 from emrctl.aws.listing import instances, tags
-from emrctl.provision.preflight.finding import Finding, Look, Topic, absent, error, warning
+from emrctl.provision.preflight.finding import Finding, Look, Topic, error, warning
 from emrctl.spec import AnyClusterSpec
 
 # Letters of a family, and the quotas of vCPUs that count it: on demand, spot.
@@ -23,7 +24,9 @@ _CLEANUP, _SPOT = "AWSServiceRoleForEMRCleanup", "AWSServiceRoleForEC2Spot"
 def _region(look: Look) -> Iterator[Finding]:
     region = look.target.region
     asked = {"RegionNames": [region], "AllRegions": True}
-    found = absent(lambda: look.client("ec2").describe_regions(**asked), "InvalidParameterValue")
+    found = get_or_none(
+        lambda: look.client("ec2").describe_regions(**asked), "InvalidParameterValue"
+    )
     if not found or not found["Regions"]:
         yield error("region", f"AWS has no region {region}", "Look at `region` in emrctl.yaml.")
     elif found["Regions"][0].get("OptInStatus") == "not-opted-in":
@@ -59,7 +62,7 @@ def _limit(look: Look, service: str, quota_code: str) -> float | None:
     client = look.client("service-quotas")
     for call in (client.get_service_quota, client.get_aws_default_service_quota):
         asked = {"ServiceCode": service, "QuotaCode": quota_code}
-        found = absent(partial(call, **asked), "NoSuchResourceException")
+        found = get_or_none(partial(call, **asked), "NoSuchResourceException")
         if found is not None:
             return float(found["Quota"]["Value"])
     return None
@@ -145,7 +148,7 @@ def _linked_roles(look: Look) -> Iterator[Finding]:
         wanted[_SPOT] = "spot.amazonaws.com"
     for name, service in wanted.items():
         iam = look.client("iam")
-        if absent(partial(iam.get_role, RoleName=name), "NoSuchEntity") is None:
+        if get_or_none(partial(iam.get_role, RoleName=name), "NoSuchEntity") is None:
             hint = (
                 "AWS makes it with the first cluster if the caller may "
                 f"iam:CreateServiceLinkedRole; else an administrator: `aws iam "

@@ -6,7 +6,8 @@ import difflib
 from collections.abc import Iterator
 
 from emrctl.aws import instance_types
-from emrctl.provision.preflight.finding import Finding, Look, Topic, absent, code, error, warning
+from emrctl.aws.errors import error_code, get_or_none
+from emrctl.provision.preflight.finding import Finding, Look, Topic, error, warning
 
 
 def _offered(look: Look) -> Iterator[Finding]:
@@ -54,7 +55,7 @@ def wanted_zones(look: Look) -> set[str]:
     """The zones that the nodes must stand in; empty where AWS chooses."""
     network = look.cluster.network
     if network.existing:
-        answer = absent(
+        answer = get_or_none(
             lambda: look.client("ec2").describe_subnets(SubnetIds=list(network.subnets)),
             "InvalidSubnetID.NotFound",
         )
@@ -109,7 +110,7 @@ def _image(look: Look) -> Iterator[Finding]:
     if image is None:
         return
     missing = ("InvalidAMIID.NotFound", "InvalidAMIID.Unavailable")
-    answer = absent(lambda: look.client("ec2").describe_images(ImageIds=[image]), *missing)
+    answer = get_or_none(lambda: look.client("ec2").describe_images(ImageIds=[image]), *missing)
     if not answer or not answer["Images"]:
         hint = "An image belongs to one region: copy it there, or look at cluster.ami."
         yield error("machine image", f"there is no {image} in {look.target.region}", hint)
@@ -132,7 +133,7 @@ def _configuration(look: Look) -> Iterator[Finding]:
     try:
         emr.describe_security_configuration(Name=name)
     except ClientError as failure:
-        if code(failure) != "InvalidRequestException":
+        if error_code(failure) != "InvalidRequestException":
             raise
         hint = "`aws emr list-security-configurations` names them."
         what = f"there is no security configuration '{name}' in {look.target.region}"

@@ -75,13 +75,13 @@ def looked(topic: Topic, look: Look) -> list[Finding]:
     try:
         found.extend(topic.check(look))
     except (ClientError, BotoCoreError) as error:
-        if not errors.denied(error):
-            raise errors.explain(error, f"looking at the {topic.about}") from error
+        if not errors.is_denied(error):
+            raise errors.translate(error, f"looking at the {topic.about}") from error
         found.append(
             Finding(
                 about=topic.about,
                 severity="warning",
-                what=f"the {topic.about} could not be looked at: {errors.said(error)}",
+                what=f"the {topic.about} could not be looked at: {errors.error_text(error)}",
                 hint="Let the caller read it, or go on: AWS will say if something is wrong.",
             )
         )
@@ -96,20 +96,3 @@ def error(about: str, what: str, hint: str) -> Finding:
 def warning(about: str, what: str, hint: str) -> Finding:
     """A finding to know of."""
     return Finding(about=about, severity="warning", what=what, hint=hint)
-
-
-def absent(call: Callable[[], Any], *codes: str) -> Any:
-    """What `call` gives; None where AWS answers with one of `codes`: there is no such thing."""
-    from botocore.exceptions import ClientError
-
-    try:
-        return call()
-    except ClientError as failure:
-        if code(failure) in codes:
-            return None
-        raise
-
-
-def code(failure: Exception) -> str:
-    """AWS's code of an error; empty where none came."""
-    return str((errors.answered(failure) or {}).get("Code", ""))

@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from emrctl.aws.errors import get_or_none
 from emrctl.aws.listing import tags
-from emrctl.provision.preflight.finding import Finding, Look, Topic, absent, error, warning
+from emrctl.provision.preflight.finding import Finding, Look, Topic, error, warning
 
 _EMR = "elasticmapreduce.amazonaws.com"
 
@@ -18,7 +19,7 @@ def _key_pair(look: Look) -> Iterator[Finding]:
         yield from _free_key(look)
         return
     ec2, missing = look.client("ec2"), "InvalidKeyPair.NotFound"
-    if absent(lambda: ec2.describe_key_pairs(KeyNames=[name]), missing) is not None:
+    if get_or_none(lambda: ec2.describe_key_pairs(KeyNames=[name]), missing) is not None:
         return
     known = [item["KeyName"] for item in ec2.describe_key_pairs()["KeyPairs"]]
     there = f"There are {', '.join(known[:5])}" if known else "There is none"
@@ -59,7 +60,7 @@ def _profile(look: Look) -> Iterator[Finding]:
         yield from _free(look, f"{look.project.cluster_stack}-nodes")
         return
     iam = look.client("iam")
-    found = absent(lambda: iam.get_instance_profile(InstanceProfileName=name), "NoSuchEntity")
+    found = get_or_none(lambda: iam.get_instance_profile(InstanceProfileName=name), "NoSuchEntity")
     if found is None:
         hint = "`aws iam list-instance-profiles` names them; or leave roles.instance_profile out."
         yield error("instance profile", f"there is no instance profile '{name}'", hint)
@@ -83,7 +84,7 @@ def _free(look: Look, name: str) -> Iterator[Finding]:
 
 def _role(look: Look, name: str) -> dict[str, Any] | None:
     iam = look.client("iam")
-    found = absent(lambda: iam.get_role(RoleName=name.rpartition("/")[2]), "NoSuchEntity")
+    found = get_or_none(lambda: iam.get_role(RoleName=name.rpartition("/")[2]), "NoSuchEntity")
     return None if found is None else dict(found["Role"])
 
 
@@ -92,7 +93,7 @@ def _boundary(look: Look) -> Iterator[Finding]:
     if arn is None:
         return
     iam = look.client("iam")
-    if absent(lambda: iam.get_policy(PolicyArn=arn), "NoSuchEntity") is None:
+    if get_or_none(lambda: iam.get_policy(PolicyArn=arn), "NoSuchEntity") is None:
         hint = "Look at roles.permissions_boundary: it is a policy's ARN."
         yield error("roles", f"there is no policy {arn}", hint)
 

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from emrctl.aws import instance_types
+from emrctl.aws.errors import get_or_none
 from emrctl.clusters import ec2_inputs
 from emrctl.errors import EmrctlError
-from emrctl.provision.preflight.finding import Finding, Look, Topic, absent, error, warning
+from emrctl.provision.preflight.finding import Finding, Look, Topic, error, warning
 from emrctl.spec import MachineSpec
 from emrctl.spec.ec2 import CALLER, NOBODY
 
@@ -24,7 +25,7 @@ def _images(look: Look) -> Iterator[Finding]:
     except EmrctlError as failure:
         yield error("machine image", failure.message, failure.hint)
         return
-    answer = absent(
+    answer = get_or_none(
         lambda: look.client("ec2").describe_images(ImageIds=sorted(set(found.values()))), *_MISSING
     )
     seen = {item["ImageId"]: item for item in (answer or {}).get("Images", ())}
@@ -88,7 +89,7 @@ def _wheelhouse(look: Look) -> Iterator[Finding]:
         return
     bucket, _, prefix = place.removeprefix("s3://").rstrip("/").partition("/")
     asked = {"Bucket": bucket, "Prefix": f"{prefix}/" if prefix else "", "MaxKeys": 1}
-    found = absent(lambda: look.client("s3").list_objects_v2(**asked), "NoSuchBucket")
+    found = get_or_none(lambda: look.client("s3").list_objects_v2(**asked), "NoSuchBucket")
     if found is None or not found.get("Contents"):
         hint = "Put the wheels there, or leave cluster.wheelhouse out."
         yield error("wheelhouse", f"nothing lies in {place}", hint)

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from emrctl.aws.errors import get_or_none
 from emrctl.aws.listing import tags
 from emrctl.provision.preflight.finding import (
     ROOM_FOR_ADDRESSES,
     Finding,
     Look,
     Topic,
-    absent,
     error,
     warning,
 )
@@ -24,7 +24,7 @@ def _subnets(look: Look) -> Iterator[Finding]:
     spec = look.cluster.network
     if not spec.existing:
         return
-    found = absent(
+    found = get_or_none(
         lambda: look.client("ec2").describe_subnets(SubnetIds=list(spec.subnets)),
         "InvalidSubnetID.NotFound",
     )
@@ -98,7 +98,7 @@ def _names(look: Look, vpc: str) -> Iterator[Finding]:
         ("enableDnsSupport", "EnableDnsSupport"),
         ("enableDnsHostnames", "EnableDnsHostnames"),
     ):
-        answer = absent(
+        answer = get_or_none(
             partial(ec2.describe_vpc_attribute, VpcId=vpc, Attribute=attribute),
             "InvalidVpcID.NotFound",
         )

@@ -7,8 +7,9 @@ from functools import partial
 from typing import Any
 
 from emrctl import bundled
+from emrctl.aws.errors import error_code, get_or_none
 from emrctl.aws.listing import tags
-from emrctl.provision.preflight.finding import Finding, Look, Topic, absent, code, error, warning
+from emrctl.provision.preflight.finding import Finding, Look, Topic, error, warning
 
 _GONE = ("404", "NoSuchBucket", "NoSuchKey", "NotFound")
 _NOT_MINE = ("403", "AccessDenied", "Forbidden")
@@ -28,7 +29,7 @@ def _bucket(look: Look) -> Iterator[Finding]:
         yield error("bucket", f"the bucket {name} is in {state}", hint)
         return
     s3 = look.client("s3")
-    found = absent(lambda: s3.get_bucket_tagging(Bucket=name), "NoSuchTagSet") or {}
+    found = get_or_none(lambda: s3.get_bucket_tagging(Bucket=name), "NoSuchTagSet") or {}
     if tags(found, "TagSet").get("emrctl:project") != look.project.project:
         hint = "Run `emrctl import` to manage it, or set storage.bucket to another name."
         yield error("bucket", f"the bucket {name} is the account's, but not emrctl's", hint)
@@ -48,9 +49,9 @@ def _head(look: Look, name: str) -> str:
     try:
         answer = look.client("s3").head_bucket(Bucket=name)
     except ClientError as failure:
-        if code(failure) in _GONE:
+        if error_code(failure) in _GONE:
             return "free"
-        if code(failure) in _NOT_MINE:
+        if error_code(failure) in _NOT_MINE:
             return "theirs"
         headers = failure.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
         if "x-amz-bucket-region" not in headers:
@@ -86,7 +87,7 @@ def _objects(look: Look) -> Iterator[Finding]:
             continue
         bucket, _, key = uri.removeprefix("s3://").partition("/")
         asked = {"Bucket": bucket, "Key": key}
-        if absent(partial(s3.head_object, **asked), *_GONE) is None:
+        if get_or_none(partial(s3.head_object, **asked), *_GONE) is None:
             hint = "Put it there, or look at the address."
             yield error("objects on S3", f"the {what} {uri} is not there", hint)
 
@@ -107,7 +108,7 @@ def _keys(look: Look) -> Iterator[Finding]:
 
 def _key(look: Look, where: str, key: str) -> Iterator[Finding]:
     kms = look.client("kms")
-    found: Any = absent(lambda: kms.describe_key(KeyId=key), "NotFoundException")
+    found: Any = get_or_none(lambda: kms.describe_key(KeyId=key), "NotFoundException")
     if found is None:
         hint = f"Look at {where}: a key belongs to one region."
         yield error("keys", f"there is no key {key} in {look.target.region}", hint)

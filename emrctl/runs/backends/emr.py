@@ -129,18 +129,18 @@ class EmrBackend:
 
 def _explained(error: Exception, doing: str) -> EmrctlError:
     """Our error for boto's: whether there is no such thing, nobody answered, or EMR refused."""
-    answer = errors.answered(error) or {}
+    answer = errors.response_error(error)
     said = str(answer.get("Message", ""))
     if any(words in said for words in _UNKNOWN):
         hint = "`emrctl list` shows the clusters."
         return NotFoundError(f"EMR refused {doing}: {said}", hint=hint)
-    if errors.passing(error):
-        told = errors.explain(error, doing)
+    if errors.is_transient(error):
+        told = errors.translate(error, doing)
         return UnavailableError(told.message, hint=told.hint)
-    if answer and errors.cause_of(error) is None:
+    if answer and errors.find_cause(error) is None:
         hint = "`emrctl show` says how the cluster is."
         return ProvisioningError(f"EMR refused {doing}: {said}", hint=hint)
-    return errors.explain(error, doing)
+    return errors.translate(error, doing)
 
 
 def _interrupted(step: Step, status: dict[str, Any]) -> Step:

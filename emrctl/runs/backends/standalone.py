@@ -150,7 +150,7 @@ class Ec2Backend:
         try:
             found = list(instances(self.target.client("ec2"), InstanceIds=[self.cluster_id]))
         except (BotoCoreError, ClientError) as error:
-            code = (errors.answered(error) or {}).get("Code", "")
+            code = errors.error_code(error)
             if str(code).startswith("InvalidInstanceID"):
                 return f"the primary {self.cluster_id} is no more"
             raise _explained(error, f"asking how {self.cluster_id} is") from error
@@ -169,15 +169,15 @@ class Ec2Backend:
         try:
             body = self.target.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
         except (BotoCoreError, ClientError) as error:
-            if (errors.answered(error) or {}).get("Code") in {"NoSuchKey", "NoSuchBucket"}:
+            if errors.error_code(error) in {"NoSuchKey", "NoSuchBucket"}:
                 return None
             raise _explained(error, f"reading s3://{bucket}/{key}") from error
         return _step(json.loads(body))
 
 
 def _explained(error: Exception, doing: str) -> EmrctlError:
-    told = errors.explain(error, doing)
-    return UnavailableError(told.message, hint=told.hint) if errors.passing(error) else told
+    told = errors.translate(error, doing)
+    return UnavailableError(told.message, hint=told.hint) if errors.is_transient(error) else told
 
 
 def _is_log(log: LogFile) -> bool:

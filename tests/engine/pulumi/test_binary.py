@@ -118,8 +118,8 @@ SAID = (
             "api error ExpiredTokenException: The security token included in the request is expired"
         ),
         (
-            "emr.Cluster 'cluster': RunJobFlow: The security token included in the request "
-            "is expired (ExpiredTokenException)"
+            "emr.Cluster 'cluster': RunJobFlow: the session has expired. AWS returned: The "
+            "security token included in the request is expired (ExpiredTokenException)"
         ),
         CredentialsError,
         "",

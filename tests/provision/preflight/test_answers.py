@@ -35,26 +35,26 @@ ENDS: dict[str, tuple[Exception, type[Exception], str, str]] = {
     "unknown key": (
         refused("InvalidClientTokenId"),
         CredentialsError,
-        "does not know these keys",
+        "does not know the access key",
         "AWS_PROFILE",
     ),
-    "clock": (refused("SignatureDoesNotMatch"), CredentialsError, "clock is off", "date -u"),
+    "clock": (refused("SignatureDoesNotMatch"), CredentialsError, "clock is wrong", "date -u"),
     "second factor": (
         refused("AccessDenied", "explicit deny: aws:MultiFactorAuthPresent"),
         CredentialsError,
-        "second factor (MFA)",
+        "multi-factor authentication (MFA)",
         "get-session-token",
     ),
     "wrong second factor": (
         refused("AccessDenied", "MultiFactorAuthentication failed with invalid MFA one time pass"),
         CredentialsError,
-        "second factor (MFA)",
+        "multi-factor authentication (MFA)",
         "mfa_serial",
     ),
     "single sign-on over": (
         boto.UnauthorizedSSOTokenError(),
         CredentialsError,
-        "single sign-on session is missing or over",
+        "single sign-on session is missing or has expired",
         "aws sso login",
     ),
     "single sign-on token": (
@@ -67,25 +67,25 @@ ENDS: dict[str, tuple[Exception, type[Exception], str, str]] = {
     "no profile": (
         boto.ProfileNotFound(profile="pets"),
         CredentialsError,
-        "no such profile",
+        "the profile is not in",
         "list-profiles",
     ),
     "role": (
         boto.CredentialRetrievalError(provider="assume-role", error_msg="no"),
         CredentialsError,
-        "could not be had",
+        "could not load",
         "role_arn",
     ),
     "throttled": (
         refused("ThrottlingException", "Rate exceeded"),
         ProvisioningError,
-        "asks for fewer calls",
+        "AWS throttled",
         "Wait a minute",
     ),
     "no network": (
         boto.EndpointConnectionError(endpoint_url="https://sts"),
         ProvisioningError,
-        "cannot be reached",
+        "cannot connect",
         "HTTPS_PROXY",
     ),
     "proxy": (
@@ -97,10 +97,10 @@ ENDS: dict[str, tuple[Exception, type[Exception], str, str]] = {
     "AWS is down": (
         refused("ServiceUnavailable", status=503),
         ProvisioningError,
-        "failed on its side",
+        "internal error",
         "Wait a moment",
     ),
-    "region is off": (refused("OptInRequired"), Exception, "not switched this region", "`region`"),
+    "region is off": (refused("OptInRequired"), Exception, "the region is not enabled", "`region`"),
 }
 
 
@@ -119,5 +119,5 @@ def test_a_denied_caller_is_told_what_was_denied(aws: Recorded) -> None:
     aws.answers["GetCallerIdentity"] = refused(
         "AccessDenied", "User: x is not authorized to perform: sts:GetCallerIdentity"
     )
-    with pytest.raises(CredentialsError, match=r"may not do that \(sts:GetCallerIdentity\)"):
+    with pytest.raises(CredentialsError, match=r"is not authorized \(sts:GetCallerIdentity\)"):
         preflight.check(pets(), TARGET)

@@ -161,7 +161,7 @@ def test_an_interrupted_step_ends_the_wait(desk: Desk, runtime: FakeRuntime) -> 
 @pytest.mark.parametrize(
     ("code", "message", "family", "told", "advice"),
     [
-        (*RATE_EXCEEDED, UnavailableError, "fewer calls", "Wait a minute"),
+        (*RATE_EXCEEDED, UnavailableError, "throttled", "Wait a minute"),
         (
             "ExpiredTokenException",
             "The security token included in the request is expired",
@@ -173,14 +173,14 @@ def test_an_interrupted_step_ends_the_wait(desk: Desk, runtime: FakeRuntime) -> 
             "AccessDeniedException",
             "User is not authorized: explicit deny: MultiFactorAuthPresent is false",
             CredentialsError,
-            "second factor (MFA)",
+            "multi-factor authentication (MFA)",
             "mfa_serial",
         ),
         (
             "AccessDeniedException",
             "User: arn:aws:sts::1:x is not authorized to perform: elasticmapreduce:DescribeStep",
             CredentialsError,
-            "the caller may not do that (elasticmapreduce:DescribeStep)",
+            "the caller is not authorized (elasticmapreduce:DescribeStep)",
             "administrator",
         ),
         (
@@ -243,7 +243,7 @@ def test_a_network_that_is_away_is_silence_and_not_an_end(backend: EmrBackend) -
     events = backend.target.client("emr").meta.events
     handler = _raised(EndpointConnectionError(endpoint_url="https://emr"))
     events.register_first("before-parameter-build.emr", handler)
-    with pytest.raises(UnavailableError, match="cannot be reached"):
+    with pytest.raises(UnavailableError, match="cannot connect to AWS"):
         backend.step("s-1")
     events.unregister("before-parameter-build.emr", handler)
 
