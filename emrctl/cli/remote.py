@@ -24,7 +24,7 @@ from emrctl.errors import UsageError
 from emrctl.provision import lifecycle
 from emrctl.remote import nodes, page_addresses, pages, session_manager
 from emrctl.remote.errors import UnreachableError
-from emrctl.remote.page_addresses import Page, Way
+from emrctl.remote.page_addresses import Method, Page
 
 if TYPE_CHECKING:
     from emrctl.runs.workspace import Workspace
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 app = options.new_app()
 
-WayOption = Annotated[
-    Way | None, typer.Option("--by", help="Only this way; else each in turn: ssh, ssm, emr.")
+MethodOption = Annotated[
+    Method | None, typer.Option("--by", help="Only this way; else each in turn: ssh, ssm, emr.")
 ]
 IdentityOption = Annotated[
     Path | None, typer.Option("--identity", help="The private half of the cluster's key pair.")
@@ -56,7 +56,7 @@ def ui(
     application: Annotated[
         str | None, typer.Option(help="Spark's application; by default the newest that runs.")
     ] = None,
-    by: WayOption = None,
+    by: MethodOption = None,
     identity: IdentityOption = None,
     fingerprint: FingerprintOption = None,
     only_print: Annotated[
@@ -68,30 +68,30 @@ def ui(
     Ways in turn: SSH (host key checked), Session Manager, EMR's presigned addresses.
     """
     workspace = context.workspace
-    visit = page_addresses.Visit(
+    visit = page_addresses.PageRequest(
         cluster=registry.find_cluster(workspace.project, workspace.target),
         page=page,
-        ways=(by,) if by else page_addresses.WAYS,
+        methods=(by,) if by else page_addresses.METHODS,
         login=nodes.Login(identity=identity, fingerprint=fingerprint),
         application_id=application,
         report=render.note,
     )
-    _show(pages.opened(workspace.target, visit), browse=not only_print)
+    _show(pages.open_page(workspace.target, visit), browse=not only_print)
 
 
-def _show(opened: pages.Opened, *, browse: bool) -> None:
+def _show(opened: pages.OpenPage, *, browse: bool) -> None:
     typer.echo(opened.url)
     if browse:
         import webbrowser
 
         webbrowser.open(opened.url)
-    if opened.held is None:
+    if opened.forwarding is None:
         return
-    render.note(f"Open by {opened.way} until Ctrl-C.")
+    render.note(f"Open by {opened.method} until Ctrl-C.")
     for number in (signal.SIGTERM, signal.SIGHUP):  # a plugin must not outlive the command
         signal.signal(number, signal.default_int_handler)
     try:
-        opened.held.keep(threading.Event())
+        opened.forwarding.keep(threading.Event())
     except KeyboardInterrupt:
         render.note("closed")
 
@@ -103,7 +103,7 @@ def ssh(
     node: Annotated[
         str, typer.Argument(help="primary, core-1, task-2, an id or a private name.")
     ] = nodes.PRIMARY,
-    by: WayOption = None,
+    by: MethodOption = None,
     identity: IdentityOption = None,
     fingerprint: FingerprintOption = None,
 ) -> None:
@@ -117,7 +117,7 @@ def ssh(
     way = _Login(
         target=workspace.target,
         cluster=found,
-        node=nodes.find(found, node),
+        node=nodes.find_node(found, node),
         login=nodes.Login(identity=identity, fingerprint=fingerprint),
     )
     raise typer.Exit(_logged_in(way, by, context.remote_command))
@@ -145,7 +145,7 @@ class _Login:
     login: nodes.Login
 
 
-def _logged_in(way: _Login, by: Way | None, command: Sequence[str]) -> int:
+def _logged_in(way: _Login, by: Method | None, command: Sequence[str]) -> int:
     """The shell's or the command's exit code, by the first way that leads to the node."""
     ways = (by,) if by else ("ssh", "ssm")
     why = []
@@ -155,13 +155,13 @@ def _logged_in(way: _Login, by: Way | None, command: Sequence[str]) -> int:
         except UnreachableError as error:
             why.append(error)
             render.note(f"{name}: {error.message}")
-    raise pages.none_left(ways, why, f"node {way.node.id}")
+    raise pages.all_methods_failed(ways, why, f"node {way.node.id}")
 
 
 def _by_ssh(way: _Login, command: str | None) -> int:
     if way.node.session and command is None:
         raise UnreachableError(f"no port of {way.node.id} is open: a session gives a shell")
-    line = nodes.line(way.target, way.cluster, way.node, way.login, render.note)
+    line = nodes.connect(way.target, way.cluster, way.node, way.login, render.note)
     try:
         line.transport()  # whom one speaks to is known from here on
         if command is not None:
@@ -175,7 +175,7 @@ def _by_ssh(way: _Login, command: str | None) -> int:
 
 
 def _by_session(way: _Login, command: str | None) -> int:
-    session_manager.available(way.target, way.node.id)
+    session_manager.check_available(way.target, way.node.id)
     return session_manager.run(way.target, way.node.id, command)
 
 

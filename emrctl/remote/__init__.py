@@ -1,14 +1,14 @@
-"""The way to a cluster's nodes and pages: SSH, Session Manager, or EMR's own presigned addresses.
+"""Connections to a cluster's nodes and web pages.
 
-Whichever the account allows, tried in this order:
+Three methods, tried in this order:
 
-1. `ssh`: paramiko, where the cluster has a key pair whose private half is here and port 22
-   answers. Whom it speaks to is checked against the node's console output, never believed.
-2. `ssm`: Session Manager, where its plugin is on PATH and the node's agent is online.
-3. `emr`: an address that EMR signs, for pages only; nothing runs on this machine.
+1. `ssh`: paramiko, if the private key of the cluster's key pair is on this machine and port 22
+   answers. Host keys are verified against the node's console output.
+2. `ssm`: Session Manager, if its plugin is on PATH and the node's agent is online.
+3. `emr`: a presigned URL of EMR, for pages only; runs nothing on this machine.
 """
 
 import logging
 
-# What paramiko has to say comes as an exception as well, and is told in our words.
+# paramiko raises what it logs, and emrctl reports the exception.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())

@@ -1,4 +1,4 @@
-"""What keeps one from a node, in the words of `emrctl.errors`."""
+"""Errors of connections to nodes."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from emrctl.errors import CredentialsError, ProvisioningError
 
 
 class UnreachableError(ProvisioningError):
-    """This way does not lead to the node; another may."""
+    """This method cannot reach the node; another may."""
 
 
-class HopelessError(UnreachableError):
-    """This machine lacks what it takes: waiting does not help."""
+class MissingPrerequisiteError(UnreachableError):
+    """This machine lacks something that the method needs; retrying does not help."""
 
 
-class NoKeyError(HopelessError):
-    """No key is here that the node would take."""
+class NoKeyError(MissingPrerequisiteError):
+    """No private key for the node is on this machine."""
 
 
 class HostKeyError(CredentialsError):
-    """Whoever answers cannot show to be the node: no other way is tried silently."""
+    """The host key could not be verified; no other method is tried."""
 
 
-class SilentConsoleError(HostKeyError):
-    """The node's console has not named its keys yet: on a node that boots, it may in a while."""
+class NoConsoleOutputError(HostKeyError):
+    """The node's console shows no host keys yet; it may after the node has booted."""

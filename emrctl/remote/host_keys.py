@@ -1,7 +1,7 @@
-"""Whom one speaks to: a node's host key, held against its console output and remembered.
+"""Verify SSH host keys against the node's console output, and store verified keys.
 
-The console is read over EC2's API, which nobody between here and the node can change. Keys are
-remembered by the instance's id: addresses are given to other machines, ids are not.
+The console output comes from EC2's API, so an attacker on the network cannot change it. Keys are
+stored by instance id, since addresses are reused by other machines.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from emrctl import paths
 from emrctl.aws.errors import translated
-from emrctl.remote.errors import HostKeyError, SilentConsoleError
+from emrctl.remote.errors import HostKeyError, NoConsoleOutputError
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
@@ -31,25 +31,25 @@ _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 
 @dataclass(frozen=True, kw_only=True)
 class HostKey:
-    """A public host key: its type and its base64 text, as known_hosts files have them."""
+    """A public host key: type and base64 text as in known_hosts files."""
 
     type: str
     text: str
 
     @property
     def fingerprint(self) -> str:
-        """`SHA256:…`, as OpenSSH prints it."""
+        """The fingerprint in OpenSSH's format, `SHA256:…`."""
         digest = hashlib.sha256(base64.b64decode(self.text)).digest()
         return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
 
 
 def file() -> Path:
-    """emrctl's own known_hosts; the user's is left alone."""
+    """Return emrctl's known_hosts file; the user's own file is not changed."""
     return paths.home() / "known_hosts"
 
 
 def known(node: str) -> tuple[HostKey, ...]:
-    """The keys that the node had when it was reached before."""
+    """Return the stored keys of the node."""
     try:
         lines = file().read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -59,77 +59,75 @@ def known(node: str) -> tuple[HostKey, ...]:
 
 
 def remember(node: str, key: HostKey) -> None:
-    """The node's key is in emrctl's known_hosts, which only the user can read."""
+    """Store the node's key in emrctl's known_hosts (mode 600)."""
     if key in known(node):
         return
     path = file()
     path.parent.mkdir(parents=True, exist_ok=True)
-    # One line in one write: nodes that are reached side by side do not meet in it.
-    place = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    with os.fdopen(place, "w", encoding="utf-8") as known_hosts:
+    # One write per line, since several nodes may be added at the same time.
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as known_hosts:
         known_hosts.write(f"{node} {key.type} {key.text}\n")
 
 
-def check(node: str, shown: HostKey, witness: Callable[[], str], given: str | None = None) -> None:
-    """`shown` is the node's key: remembered, or vouched for by its console, or `given` by the user.
+def check(
+    node: str, key: HostKey, console: Callable[[], str], fingerprint: str | None = None
+) -> None:
+    """Verify the node's key: stored before, in its console output, or with the user's fingerprint.
 
-    `HostKeyError` where it changed, where the console names others, and where nobody can say.
+    Raises `HostKeyError` if the key changed, if the console shows other keys, or if it shows none.
     """
-    before = [key for key in known(node) if key.type == shown.type]
-    if shown in before:
+    stored = [other for other in known(node) if other.type == key.type]
+    if key in stored:
         return
-    if before:
+    if stored:
         hint = (
-            "If the node was really made anew with the same id, take its lines out of "
-            f"{file()}. Else somebody listens in between."
+            f"If the node was recreated with the same id, remove its lines from {file()}. "
+            "Otherwise the connection may be intercepted."
         )
-        msg = (
-            f"the host key of {node} has changed: {shown.fingerprint}, was {before[0].fingerprint}"
-        )
+        msg = f"the host key of {node} has changed: {key.fingerprint}, was {stored[0].fingerprint}"
         raise HostKeyError(msg, hint=hint)
-    if given != shown.fingerprint:
-        _vouched(node, shown, witness(), given)
-    remember(node, shown)
+    if fingerprint is not None and fingerprint != key.fingerprint:
+        msg = f"the host key of {node} is {key.fingerprint}, not --fingerprint {fingerprint}"
+        raise HostKeyError(msg, hint="Compare the fingerprint again; do not connect otherwise.")
+    if fingerprint is None:
+        _check_console(node, key, console())
+    remember(node, key)
 
 
-def _vouched(node: str, shown: HostKey, console: str, given: str | None) -> None:
-    if given is not None:
-        msg = f"{node} shows {shown.fingerprint}, and --fingerprint says {given}"
-        raise HostKeyError(msg, hint="Look at the fingerprint again; do not go on.")
-    keys, prints = told(console)
-    if not keys and not prints:
+def _check_console(node: str, key: HostKey, output: str) -> None:
+    keys, fingerprints = parse_console(output)
+    if not keys and not fingerprints:
         hint = (
-            "The console fills minutes after a node starts: try again. Else read the fingerprint "
-            "on the node (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`) and give it as "
-            "--fingerprint SHA256:…"
+            "Console output appears minutes after a node starts: try again. Or read the "
+            "fingerprint on the node (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`) and "
+            "pass it as --fingerprint SHA256:…"
         )
-        msg = (
-            f"nobody vouches for the host key of {node} ({shown.fingerprint}): its console is mute"
-        )
-        raise SilentConsoleError(msg, hint=hint)
-    if shown not in keys and shown.fingerprint not in prints:
-        msg = f"{node} shows the host key {shown.fingerprint}, and its console names others"
-        raise HostKeyError(msg, hint="Somebody may listen in between; do not go on.")
+        msg = f"cannot verify the host key of {node} ({key.fingerprint}): no console output yet"
+        raise NoConsoleOutputError(msg, hint=hint)
+    if key not in keys and key.fingerprint not in fingerprints:
+        msg = f"the host key {key.fingerprint} of {node} is not among those in its console output"
+        raise HostKeyError(msg, hint="The connection may be intercepted; do not connect.")
 
 
-def told(console: str) -> tuple[frozenset[HostKey], frozenset[str]]:
-    """Keys and fingerprints that cloud-init printed when the node first started."""
-    keys, prints = set[HostKey](), set[str]()
-    for section in _SECTION.finditer(console):
+def parse_console(output: str) -> tuple[frozenset[HostKey], frozenset[str]]:
+    """Return the keys and fingerprints that cloud-init printed when the node first started."""
+    keys, fingerprints = set[HostKey](), set[str]()
+    for section in _SECTION.finditer(output):
         keys |= {HostKey(type=kind, text=text) for kind, text in _KEY.findall(section[2])}
-        prints |= set(_FINGERPRINT.findall(section[2]))
-    return frozenset(keys), frozenset(prints)
+        fingerprints |= set(_FINGERPRINT.findall(section[2]))
+    return frozenset(keys), frozenset(fingerprints)
 
 
-def console(target: Target, node: str) -> str:
-    """What the node has printed on its console, the newest where EC2 has that."""
+def console_output(target: Target, node: str) -> str:
+    """Return the node's console output, the latest if EC2 has it."""
     from botocore.exceptions import ClientError
 
     ec2 = target.client("ec2")
     with translated(f"reading the console of {node}"):
         try:
             answer = ec2.get_console_output(InstanceId=node, Latest=True)
-        except ClientError as error:  # instances that are not built on Nitro have no latest
+        except ClientError as error:  # only Nitro instances support Latest
             if error.response["Error"]["Code"] != "UnsupportedOperation":
                 raise
             answer = ec2.get_console_output(InstanceId=node)

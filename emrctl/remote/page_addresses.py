@@ -1,4 +1,4 @@
-"""Where a cluster's primary has its pages: EMR's own, or those of a standalone cluster."""
+"""Ports and paths of the web pages on a cluster's primary, for EMR and standalone clusters."""
 
 from __future__ import annotations
 
@@ -17,119 +17,121 @@ if TYPE_CHECKING:
     from emrctl.clusters.model import Cluster
 
 Page = Literal["yarn", "master", "spark", "history", "namenode"]
-Way = Literal["ssh", "ssm", "emr"]
-WAYS: tuple[Way, ...] = ("ssh", "ssm", "emr")
-# HDFS's page moved with Hadoop 3; EMR 5 has Hadoop 2.
+Method = Literal["ssh", "ssm", "emr"]
+METHODS: tuple[Method, ...] = ("ssh", "ssm", "emr")
+# The NameNode's port changed with Hadoop 3; EMR 5 has Hadoop 2.
 EMR: dict[Page, int] = {"yarn": 8088, "spark": 20888, "history": 18080, "namenode": 9870}
-_OLD_NAMENODE = 50070
-# With several steps at a time each driver has its own: Spark takes the first that is free.
+_HADOOP_2_NAMENODE = 50070
+# Each concurrent driver has its own page: Spark takes the first free port.
 STANDALONE: Mapping[str, int] = ec2.PAGES
-_DRIVERS = range(STANDALONE["spark"], STANDALONE["spark"] + 8)
+_DRIVER_PORTS = range(STANDALONE["spark"], STANDALONE["spark"] + 8)
 
-Ask = Callable[[int, str], Any]
-"""The JSON document at a port of the primary, below a path; OSError, ValueError, EmrctlError."""
+GetJson = Callable[[int, str], Any]
+"""Returns the JSON at a port and path of the primary; OSError, ValueError, EmrctlError."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Visit:
-    """What is to be opened: whose page, which, by which ways, and how to log in."""
+class PageRequest:
+    """The page to open: cluster, name, methods to try, login and application."""
 
     cluster: Cluster
     page: Page
-    ways: Sequence[Way] = WAYS
+    methods: Sequence[Method] = METHODS
     login: nodes.Login = field(default_factory=nodes.Login)
     application_id: str | None = None
-    report: Callable[[str], None] = lambda _line: None
+    report: Callable[[str], None] = lambda _message: None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Address:
-    """A page as the primary has it."""
+class PageAddress:
+    """Port and path of a page on the primary."""
 
     page: Page
     port: int
     path: str = "/"
 
 
-def address(visit: Visit, ask: Ask) -> Address:
-    """Where the page is; Spark's is that of the application, by default the newest that runs."""
-    return _KINDS[visit.cluster.spec.kind][1](visit, ask)
+def address(request: PageRequest, get_json: GetJson) -> PageAddress:
+    """Return the page's address; for Spark that of the application, by default the newest one."""
+    return _KINDS[request.cluster.spec.kind][1](request, get_json)
 
 
-def refuse_absent(visit: Visit) -> None:
-    """`NotFoundError` where clusters of its kind have no such page."""
-    known = _KINDS[visit.cluster.spec.kind][0]
-    if visit.page not in known:
-        hint = f"It has {', '.join(known)}."
-        raise NotFoundError(f"'{visit.cluster.name}' has no {visit.page} page", hint=hint)
+def check_page(request: PageRequest) -> None:
+    """Raise `NotFoundError` if clusters of this kind have no such page."""
+    known = _KINDS[request.cluster.spec.kind][0]
+    if request.page not in known:
+        hint = f"Pages: {', '.join(known)}."
+        raise NotFoundError(f"'{request.cluster.name}' has no {request.page} page", hint=hint)
 
 
-# --- EMR's ----------------------------------------------------------------------------------------
+# --- EMR ------------------------------------------------------------------------------------------
 
 
-def _emrs(visit: Visit, ask: Ask) -> Address:
-    if visit.page == "spark":
-        return sparks(visit, lambda path: ask(EMR["yarn"], path))
-    release = getattr(visit.cluster.spec, "release", "")
-    old = visit.page == "namenode" and re.match(r"emr-[1-5]\.", release)
-    path = "/cluster" if visit.page == "yarn" else "/"
-    return Address(page=visit.page, port=_OLD_NAMENODE if old else EMR[visit.page], path=path)
+def _emr_address(request: PageRequest, get_json: GetJson) -> PageAddress:
+    if request.page == "spark":
+        return spark_address(request, lambda path: get_json(EMR["yarn"], path))
+    release = getattr(request.cluster.spec, "release", "")
+    old = request.page == "namenode" and re.match(r"emr-[1-5]\.", release)
+    path = "/cluster" if request.page == "yarn" else "/"
+    return PageAddress(
+        page=request.page, port=_HADOOP_2_NAMENODE if old else EMR[request.page], path=path
+    )
 
 
-def sparks(visit: Visit, yarn: Callable[[str], Any]) -> Address:
-    """YARN's way to the application's driver; the history where none runs.
+def spark_address(request: PageRequest, yarn: Callable[[str], Any]) -> PageAddress:
+    """Return YARN's proxy of the driver's page, or the history server if no application runs.
 
-    `yarn` gives the JSON document at a path of the ResourceManager.
+    `yarn` returns the JSON document at a path of the ResourceManager.
     """
-    id_ = visit.application_id or _newest_of_yarn(yarn)
+    id_ = request.application_id or _newest_of_yarn(yarn)
     if id_ is None:
-        visit.report("no application runs now: this is Spark's history")
-        return Address(page="history", port=EMR["history"])
-    return Address(page="spark", port=EMR["spark"], path=f"/proxy/{id_}/")
+        request.report("no application is running: opening the history server")
+        return PageAddress(page="history", port=EMR["history"])
+    return PageAddress(page="spark", port=EMR["spark"], path=f"/proxy/{id_}/")
 
 
 def _newest_of_yarn(yarn: Callable[[str], Any]) -> str | None:
     try:
-        found = rows(yarn("/ws/v1/cluster/apps?states=RUNNING"), "apps", "app")
+        applications = rows(yarn("/ws/v1/cluster/apps?states=RUNNING"), "apps", "app")
     except (OSError, ValueError) as error:
-        raise UnreachableError(f"YARN does not say what runs ({error})") from error
-    newest = max(found, key=lambda item: int(item["startedTime"]), default=None)
+        raise UnreachableError(f"cannot list applications of YARN ({error})") from error
+    newest = max(applications, key=lambda item: int(item["startedTime"]), default=None)
     return None if newest is None else str(newest["id"])
 
 
-# --- a standalone cluster's -----------------------------------------------------------------------
+# --- Spark standalone -----------------------------------------------------------------------------
 
 
-def _standalones(visit: Visit, ask: Ask) -> Address:
-    if visit.page == "spark":
-        id_ = visit.application_id or _newest_of_master(ask)
+def _standalone_address(request: PageRequest, get_json: GetJson) -> PageAddress:
+    if request.page == "spark":
+        id_ = request.application_id or _newest_of_master(get_json)
         if id_ is not None:
-            return Address(page="spark", port=driver_port(ask, id_))
-        visit.report("no application runs now: this is the master's page")
-    return Address(page="master", port=STANDALONE["master"])
+            return PageAddress(page="spark", port=driver_port(get_json, id_))
+        request.report("no application is running: opening the master's page")
+    return PageAddress(page="master", port=STANDALONE["master"])
 
 
-def _newest_of_master(ask: Ask) -> str | None:
+def _newest_of_master(get_json: GetJson) -> str | None:
     try:
-        found = rows(ask(STANDALONE["master"], "/json/"), "activeapps")
+        applications = rows(get_json(STANDALONE["master"], "/json/"), "activeapps")
     except (OSError, ValueError) as error:
-        raise UnreachableError(f"the master does not say what runs ({error})") from error
-    newest = max(found, key=lambda item: int(item["starttime"]), default=None)
+        raise UnreachableError(f"cannot list applications of the master ({error})") from error
+    newest = max(applications, key=lambda item: int(item["starttime"]), default=None)
     return None if newest is None else str(newest["id"])
 
 
-def driver_port(ask: Ask, application_id: str) -> int:
-    """Where the application's driver answers; `UnreachableError` where none does."""
-    for port in _DRIVERS:
-        # Where nobody listens there is no driver on a later port either: what is raised goes on.
-        known = rows(ask(port, "/api/v1/applications"))
-        if any(item.get("id") == application_id for item in known):
+def driver_port(get_json: GetJson, application_id: str) -> int:
+    """Return the port of the application's driver; raises `UnreachableError` if there is none."""
+    for port in _DRIVER_PORTS:
+        # Drivers take ports in order: an error on this one means that no later port is used.
+        applications = rows(get_json(port, "/api/v1/applications"))
+        if any(item.get("id") == application_id for item in applications):
             return port
-    hint = "`emrctl runs show` tells of a run that has ended."
-    raise UnreachableError(f"no driver of {application_id} answers on the primary", hint=hint)
+    hint = "For a finished run use `emrctl runs show RUN`."
+    raise UnreachableError(f"no driver of {application_id} runs on the primary", hint=hint)
 
 
-_KINDS: dict[str, tuple[Mapping[Any, int], Callable[[Visit, Ask], Address]]] = {
-    "emr": (EMR, _emrs),
-    "ec2": (STANDALONE, _standalones),
+_KINDS: dict[str, tuple[Mapping[Any, int], Callable[[PageRequest, GetJson], PageAddress]]] = {
+    "emr": (EMR, _emr_address),
+    "ec2": (STANDALONE, _standalone_address),
 }

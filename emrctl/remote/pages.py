@@ -1,4 +1,4 @@
-"""A cluster's pages, by whichever way the account allows."""
+"""Open a cluster's web pages, by whichever method the account allows."""
 
 from __future__ import annotations
 
@@ -13,131 +13,135 @@ from emrctl.errors import NotFoundError
 from emrctl.ports import LOOPBACK
 from emrctl.remote import nodes, page_addresses, presigned, session_manager
 from emrctl.remote.errors import UnreachableError
-from emrctl.remote.page_addresses import Address, Visit, Way
+from emrctl.remote.page_addresses import Method, PageAddress, PageRequest
 from emrctl.remote.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
 
-_ANSWER_S = 10.0
+_TIMEOUT_S = 10.0
 
 
 class Forwarding(Protocol):
-    """What holds a page open: a tunnel over SSH, or a session."""
+    """Keeps a page reachable: an SSH tunnel or a Session Manager session."""
 
     def keep(self, until: threading.Event) -> None:
-        """The page can be reached until the event."""
+        """Keep the page reachable until the event."""
 
     def close(self) -> None:
-        """It cannot any more."""
+        """Stop forwarding."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opened:
-    """A page's address, the way that led there and, where it needs holding, what holds it."""
+class OpenPage:
+    """A page's URL, the method that reached it and the forwarding that it needs, if any."""
 
     url: str
-    way: Way | Literal["local"]
-    held: Forwarding | None = None
+    method: Method | Literal["local"]
+    forwarding: Forwarding | None = None
 
 
-def opened(target: Target, visit: Visit) -> Opened:
-    """The page can be opened at its `url`; `UnreachableError` says of each way why it is none."""
-    page_addresses.refuse_absent(visit)
-    if target.endpoint is not None and visit.cluster.spec.kind == "emr":
-        return _local(target, visit)
-    why: list[UnreachableError] = []
-    for way in visit.ways:
+def open_page(target: Target, request: PageRequest) -> OpenPage:
+    """Make the page reachable; raises `UnreachableError` with the reason of each method."""
+    page_addresses.check_page(request)
+    if target.endpoint is not None and request.cluster.spec.kind == "emr":
+        return _open_local(target, request)
+    errors: list[UnreachableError] = []
+    for method in request.methods:
         try:
-            return _BY[way](target, visit)
+            return _OPENERS[method](target, request)
         except UnreachableError as error:
-            why.append(error)
-            visit.report(f"{way}: {error.message}")
-    raise none_left(visit.ways, why, f"the {visit.page} page of '{visit.cluster.name}'")
+            errors.append(error)
+            request.report(f"{method}: {error.message}")
+    page = f"the {request.page} page of '{request.cluster.name}'"
+    raise all_methods_failed(request.methods, errors, page)
 
 
-def none_left(ways: Sequence[str], why: Sequence[UnreachableError], what: str) -> UnreachableError:
-    """No way leads to `what`: each with its reason, and what would open each."""
-    reasons = "; ".join(f"{way}: {error.message}" for way, error in zip(ways, why, strict=False))
-    hints = [f"{way}: {e.hint}" for way, e in zip(ways, why, strict=False) if e.hint]
-    return UnreachableError(f"no way leads to {what} ({reasons})", hint=" ".join(hints))
+def all_methods_failed(
+    methods: Sequence[str], errors: Sequence[UnreachableError], what: str
+) -> UnreachableError:
+    """Return one error with the reason and the hint of each method."""
+    failures = list(zip(methods, errors, strict=False))
+    reasons = "; ".join(f"{method}: {error.message}" for method, error in failures)
+    hints = [f"{method}: {error.hint}" for method, error in failures if error.hint]
+    return UnreachableError(f"cannot reach {what} ({reasons})", hint=" ".join(hints))
 
 
-def _by_ssh(target: Target, visit: Visit) -> Opened:
-    primary = nodes.find(visit.cluster)
-    inside = primary.private_ip or primary.private_dns
-    with ExitStack() as unless_opened:
-        line = nodes.line(target, visit.cluster, primary, visit.login, visit.report)
-        unless_opened.callback(line.close)
+def _open_by_ssh(target: Target, request: PageRequest) -> OpenPage:
+    primary = nodes.find_node(request.cluster)
+    host = primary.private_ip or primary.private_dns
+    with ExitStack() as close_on_error:
+        connection = nodes.connect(target, request.cluster, primary, request.login, request.report)
+        close_on_error.callback(connection.close)
 
         def tunnel(port: int) -> Tunnel:
-            return Tunnel(line, (inside, port), visit.report)
+            return Tunnel(connection, (host, port), request.report)
 
-        found = page_addresses.address(visit, lambda port, path: _asked(tunnel(port), path))
-        held = tunnel(found.port)
-        url = _url(held, found)
-        unless_opened.pop_all()
-    return Opened(url=url, way="ssh", held=held)
-
-
-def _by_session(target: Target, visit: Visit) -> Opened:
-    primary = nodes.find(visit.cluster)
-    session_manager.available(target, primary.id)
-
-    def forward(port: int) -> session_manager.Forward:
-        inside = primary.private_ip or primary.private_dns
-        return session_manager.Forward(target, primary.id, (inside, port), visit.report)
-
-    found = page_addresses.address(visit, lambda port, path: _asked(forward(port), path))
-    held = forward(found.port)
-    return Opened(url=_url(held, found), way="ssm", held=held)
+        address = page_addresses.address(request, lambda port, path: _fetch(tunnel(port), path))
+        forwarding = tunnel(address.port)
+        url = _url(forwarding, address)
+        close_on_error.pop_all()
+    return OpenPage(url=url, method="ssh", forwarding=forwarding)
 
 
-def _url(held: Tunnel | session_manager.Forward, found: Address) -> str:
-    return f"http://{LOOPBACK}:{held.open()}{found.path}"
+def _open_by_session(target: Target, request: PageRequest) -> OpenPage:
+    primary = nodes.find_node(request.cluster)
+    session_manager.check_available(target, primary.id)
+
+    def forward(port: int) -> session_manager.SessionForward:
+        remote = (primary.private_ip or primary.private_dns, port)
+        return session_manager.SessionForward(target, primary.id, remote, request.report)
+
+    address = page_addresses.address(request, lambda port, path: _fetch(forward(port), path))
+    forwarding = forward(address.port)
+    return OpenPage(url=_url(forwarding, address), method="ssm", forwarding=forwarding)
 
 
-def _asked(way: Tunnel | session_manager.Forward, path: str) -> Any:
-    """The JSON document at `path`; the way there is closed again."""
+def _url(forwarding: Tunnel | session_manager.SessionForward, address: PageAddress) -> str:
+    return f"http://{LOOPBACK}:{forwarding.open()}{address.path}"
+
+
+def _fetch(forwarding: Tunnel | session_manager.SessionForward, path: str) -> Any:
+    """Return the JSON document at `path`, and stop forwarding."""
     try:
-        return get_json(f"http://{LOOPBACK}:{way.open()}{path}", timeout_s=_ANSWER_S)
+        return get_json(f"http://{LOOPBACK}:{forwarding.open()}{path}", timeout_s=_TIMEOUT_S)
     finally:
-        way.release()
+        forwarding.release()
 
 
-def _by_emr(target: Target, visit: Visit) -> Opened:
-    if visit.cluster.spec.kind == "ec2":
-        raise UnreachableError("EMR signs no addresses of a cluster that is not its own")
-    found = presigned.url(target, visit.cluster, visit.page, visit.application_id)
-    return Opened(url=found, way="emr")
+def _open_by_emr(target: Target, request: PageRequest) -> OpenPage:
+    if request.cluster.spec.kind == "ec2":
+        raise UnreachableError("presigned URLs exist only for EMR clusters")
+    url = presigned.url(target, request.cluster, request.page, request.application_id)
+    return OpenPage(url=url, method="emr")
 
 
-_BY: dict[Way, Callable[[Target, Visit], Opened]] = {
-    "ssh": _by_ssh,
-    "ssm": _by_session,
-    "emr": _by_emr,
+_OPENERS: dict[Method, Callable[[Target, PageRequest], OpenPage]] = {
+    "ssh": _open_by_ssh,
+    "ssm": _open_by_session,
+    "emr": _open_by_emr,
 }
 
 
-def _local(target: Target, visit: Visit) -> Opened:
-    """The emulator's page, as a browser is let in."""
-    cluster, page = visit.cluster, visit.page
+def _open_local(target: Target, request: PageRequest) -> OpenPage:
+    """Return the emulator's page with a one-time ticket for the browser."""
+    cluster, page = request.cluster, request.page
     if page == "namenode":
-        hint = "Files lie on s3://: boto3 and `aws --endpoint-url` list them."
+        hint = "Files are on S3: list them with boto3 or `aws --endpoint-url`."
         raise NotFoundError("the EMR on localhost has no HDFS", hint=hint)
     yarn = cluster.urls.get("yarn")
     if yarn is None:
-        hint = "`emrctl show` says how the cluster is."
+        hint = "Run `emrctl show` for its state."
         raise NotFoundError(f"cluster '{cluster.name}' has no pages now", hint=hint)
     path = ""
     if page == "spark":
         base = target.page(cluster.id, cluster.primary_dns, "yarn")
-        found = page_addresses.sparks(visit, lambda below: target.fetch(f"{base}{below}"))
-        page, path = found.page, found.path
+        address = page_addresses.spark_address(
+            request, lambda below: target.fetch(f"{base}{below}")
+        )
+        page, path = address.page, address.path
     if page == "history":
-        return _let_in(target, target.page(cluster.id, cluster.primary_dns, "history"))
-    return _let_in(target, yarn.rstrip("/") + path if path else yarn)
-
-
-def _let_in(target: Target, url: str) -> Opened:
-    return Opened(url=target.browser_url(url), way="local")
+        url = target.page(cluster.id, cluster.primary_dns, "history")
+    else:
+        url = yarn.rstrip("/") + path if path else yarn
+    return OpenPage(url=target.browser_url(url), method="local")

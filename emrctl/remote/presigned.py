@@ -1,4 +1,4 @@
-"""Addresses that EMR signs for its own copies of a cluster's pages: no key, no port, no plugin."""
+"""Presigned URLs of EMR for a cluster's pages: no key, no open port, no plugin."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _TYPES = {"yarn": "ResourceManager", "history": "SparkHistoryServer", "spark": "
 
 
 def url(target: Target, cluster: Cluster, page: str, application_id: str | None = None) -> str:
-    """An address that opens the page for a while; `UnreachableError` with what EMR says.
+    """Return a presigned URL of the page; raises `UnreachableError` with EMR's reason.
 
-    Of a cluster that refuses its history is looked for among EMR's own copies.
+    If the cluster cannot sign its history server, EMR's persistent one is used.
     """
     kind = _TYPES.get(page)
     if kind is None:
-        raise UnreachableError(f"EMR signs no address of the {page} page")
+        raise UnreachableError(f"EMR has no presigned URL for the {page} page")
     if kind == "ApplicationMaster" and application_id is None:
-        raise UnreachableError("EMR signs Spark's page only for an application that runs")
+        raise UnreachableError("EMR signs Spark's page only for a running application")
     try:
         return _on_cluster(target, cluster.id, kind, application_id)
     except UnreachableError:
@@ -37,37 +37,37 @@ def url(target: Target, cluster: Cluster, page: str, application_id: str | None 
 
 
 def _on_cluster(target: Target, cluster_id: str, kind: str, application_id: str | None) -> str:
-    asked = {"ClusterId": cluster_id, "OnClusterAppUIType": kind}
+    request = {"ClusterId": cluster_id, "OnClusterAppUIType": kind}
     if kind == "ApplicationMaster":
-        asked["ApplicationId"] = str(application_id)
+        request["ApplicationId"] = str(application_id)
     emr = target.client("emr")
-    return _ready(target, lambda: emr.get_on_cluster_app_ui_presigned_url(**asked))
+    return _ready(target, lambda: emr.get_on_cluster_app_ui_presigned_url(**request))
 
 
 def _persistent(target: Target, arn: str) -> str:
-    """EMR keeps one for thirty days after the application; it sees event logs on HDFS only."""
+    """EMR keeps it for 30 days after the application ends; it reads event logs on HDFS only."""
     emr = target.client("emr")
-    made = _asked(lambda: emr.create_persistent_app_ui(TargetResourceArn=arn))
-    asked = {"PersistentAppUIId": made["PersistentAppUIId"], "PersistentAppUIType": "SHS"}
-    return _ready(target, lambda: emr.get_persistent_app_ui_presigned_url(**asked))
+    app_ui = _call(lambda: emr.create_persistent_app_ui(TargetResourceArn=arn))
+    request = {"PersistentAppUIId": app_ui["PersistentAppUIId"], "PersistentAppUIType": "SHS"}
+    return _ready(target, lambda: emr.get_persistent_app_ui_presigned_url(**request))
 
 
 def _ready(target: Target, ask: Callable[[], dict[str, Any]]) -> str:
-    pace, until = Pace(target.poll_s / 5), time.monotonic() + _READY_S
+    pace, deadline = Pace(target.poll_s / 5), time.monotonic() + _READY_S
     while True:
-        answer = _asked(ask)
+        answer = _call(ask)
         if answer.get("PresignedURLReady") and answer.get("PresignedURL"):
             return str(answer["PresignedURL"])
-        if time.monotonic() > until:
-            raise UnreachableError(f"EMR had no address after {_READY_S:.0f} s")
+        if time.monotonic() > deadline:
+            raise UnreachableError(f"EMR returned no URL after {_READY_S:.0f} s")
         pace.rest()
 
 
-def _asked(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _call(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         return ask()
     except (BotoCoreError, ClientError) as error:
-        told = errors.translate(error, "asking EMR for an address")
-        raise UnreachableError(told.message, hint=told.hint) from error
+        explained = errors.translate(error, "requesting a presigned URL")
+        raise UnreachableError(explained.message, hint=explained.hint) from error

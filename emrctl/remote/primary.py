@@ -1,4 +1,4 @@
-"""The way to the primary of an EC2 cluster, for whoever knows its id alone."""
+"""Run commands on the primary of an EC2 cluster, given its instance id."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from emrctl.aws.errors import translated
 from emrctl.aws.listing import instances, tags
 from emrctl.errors import UnavailableError
 from emrctl.remote import nodes
-from emrctl.remote.errors import HopelessError, UnreachableError
+from emrctl.remote.errors import MissingPrerequisiteError, UnreachableError
 from emrctl.remote.nodes import Login
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
     from emrctl.clusters.model import Node
-    from emrctl.remote.ssh import Line
+    from emrctl.remote.ssh import SshConnection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,81 +29,81 @@ class CommandResult:
 
 
 @dataclass(eq=False)
-class Primary:
-    """Runs commands on the primary called `id`, over one line that is kept."""
+class PrimaryConnection:
+    """Runs commands on the primary with that id, over one connection that stays open."""
 
     target: Target
     id: str
     login: Login = field(default_factory=Login)
-    _line: Line | None = None
+    _connection: SshConnection | None = None
     _node: Node | None = None
 
     def run(self, command: str, stdin: bytes = b"") -> CommandResult:
-        """The command has run on the primary; `UnavailableError` where it does not answer now.
+        """Run the command on the primary; raises `UnavailableError` if it cannot be reached now.
 
-        `HopelessError` where this machine lacks what it takes, now and later.
+        Raises `MissingPrerequisiteError` if this machine cannot connect at all.
         """
         out, err = io.BytesIO(), io.BytesIO()
         try:
-            code = self.line().run(command, out, err, stdin)
-        except HopelessError:
+            code = self.connection().run(command, out, err, stdin)
+        except MissingPrerequisiteError:
             raise
         except UnreachableError as error:
             self.close()  # its address may have changed
             raise UnavailableError(error.message, hint=error.hint) from error
         return CommandResult(code=code, out=out.getvalue(), err=err.getvalue())
 
-    def line(self) -> Line:
-        """The line to it; `UnreachableError` where it has no address, or no key is here."""
-        if self._line is not None and self._line.cut:
-            # What was cut may be gone, or elsewhere: EC2 says so at once, a dead address never.
+    def connection(self) -> SshConnection:
+        """Return the connection; raises `UnreachableError` if it has no address or key."""
+        if self._connection is not None and self._connection.lost:
+            # The instance may be terminated or have another address: ask EC2 before reconnecting.
             self.close()
-        if self._line is None:
-            found = _described(self.target, self.id)
-            self._node = _node(found)
-            self._line = _line(self.target, self._node, found, self.login)
-        return self._line
+        if self._connection is None:
+            instance = _describe(self.target, self.id)
+            self._node = _node(instance)
+            self._connection = _connect(self.target, self._node, instance, self.login)
+        return self._connection
 
     @property
     def private_ip(self) -> str:
-        """Its address among the nodes, where the pages of master and drivers answer."""
-        self.line()
+        """Its private address, where the pages of master and drivers listen."""
+        self.connection()
         return self._node.private_ip if self._node is not None else ""
 
     def close(self) -> None:
-        """The line is gone; the next command makes another."""
-        if self._line is not None:
-            self._line.close()
-            self._line = None
+        """Close the connection; the next command opens another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
-def _node(found: dict[str, Any]) -> Node:
+def _node(instance: dict[str, Any]) -> Node:
     from emrctl.clusters import ec2
 
-    state = found["State"]["Name"]
+    state = instance["State"]["Name"]
     if state != "running":
-        raise UnreachableError(f"the primary {found['InstanceId']} is {state}")
-    return ec2.node(found)
+        raise UnreachableError(f"the primary {instance['InstanceId']} is {state}")
+    return ec2.node(instance)
 
 
-def _line(target: Target, node: Node, found: dict[str, Any], login: Login) -> Line:
-    line = nodes.to(target, node, login)
+def _connect(target: Target, node: Node, instance: dict[str, Any], login: Login) -> SshConnection:
+    connection = nodes.connection_to(target, node, login)
     if login.identity is not None:
-        line.identities = (login.identity.expanduser(),)
+        connection.identities = (login.identity.expanduser(),)
     else:
-        stack = tags(found).get("emrctl:stack", "")
-        line.identities = nodes.own_keys(stack, found.get("KeyName"))
-    return line
+        stack = tags(instance).get("emrctl:stack", "")
+        connection.identities = nodes.own_keys(stack, instance.get("KeyName"))
+    return connection
 
 
-def _described(target: Target, id_: str) -> dict[str, Any]:
+def _describe(target: Target, id_: str) -> dict[str, Any]:
     from botocore.exceptions import ClientError
 
-    with translated(f"asking for the address of {id_}"):
+    with translated(f"reading the address of {id_}"):
         try:
-            [found] = instances(target.client("ec2"), InstanceIds=[id_])
+            [instance] = instances(target.client("ec2"), InstanceIds=[id_])
         except ClientError as error:
             if error.response["Error"]["Code"].startswith("InvalidInstanceID"):
-                raise UnreachableError(f"there is no instance {id_} any more") from error
+                raise UnreachableError(f"instance {id_} does not exist") from error
             raise
-    return found
+    return instance

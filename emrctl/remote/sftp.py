@@ -1,4 +1,4 @@
-"""Files of this machine brought to a node."""
+"""Upload files to a node."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from emrctl.remote.errors import UnreachableError
 if TYPE_CHECKING:
     from paramiko import SFTPClient
 
-    from emrctl.remote.ssh import Line
+    from emrctl.remote.ssh import SshConnection
 
 
-def put(line: Line, source: Path, destination: str) -> int:
-    """The file, or the folder with all that is in it, lies on the node; how many files it got.
+def upload(connection: SshConnection, source: Path, destination: str) -> int:
+    """Upload a file or a folder; return the number of files.
 
-    A destination that ends in a slash, or is a folder there, gets it under its own name; a
-    relative one counts from the user's home. `UnreachableError` where it cannot be written.
+    If the destination is a folder or ends in a slash, the source keeps its name in it. Relative
+    destinations start at the user's home. Raises `UnreachableError` if writing fails.
     """
     try:
-        with line.files() as files:
-            return _put(files, source, destination)
+        with connection.files() as files:
+            return _upload(files, source, destination)
     except (OSError, EOFError) as error:
-        hint = f"Is there room, and may {line.host.user} write there?"
-        msg = f"{destination} could not be written: {error}"
+        hint = f"Check free space and the permissions of {connection.host.user}."
+        msg = f"could not write {destination}: {error}"
         raise UnreachableError(msg, hint=hint) from error
 
 
-def _put(files: SFTPClient, source: Path, destination: str) -> int:
+def _upload(files: SFTPClient, source: Path, destination: str) -> int:
     if destination.endswith("/") or _is_folder(files, destination):
         destination = posixpath.join(destination, source.name)
     count = 0

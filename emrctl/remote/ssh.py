@@ -1,8 +1,10 @@
-"""An SSH connection that is made again when it is cut, and what goes over it."""
+"""SSH connections that reconnect when they are lost: commands, files, channels, HTTP."""
 
 from __future__ import annotations
 
 import contextlib
+import http.client
+import json
 import socket
 import threading
 from collections.abc import Callable, Sequence
@@ -20,39 +22,40 @@ if TYPE_CHECKING:
 
 _CONNECT_S, _HANDSHAKE_S = 10.0, 20.0
 _KEEPALIVE_S = 15
-# How long what was sent may stay unanswered before the connection counts as cut.
-_UNANSWERED_MS = 60_000
-# What a shell and OpenSSH's client make of a command that a signal ended.
-_BY_SIGNAL = 255
-_AGAIN_S, _TRIES = 1.0, 8
+# Unacknowledged data for this long means that the connection is lost.
+_UNACKNOWLEDGED_MS = 60_000
+# OpenSSH's exit code for a command that a signal ended.
+_SIGNAL_EXIT_CODE = 255
+_RETRY_S, _TRIES = 1.0, 8
 _CHUNK = 32_768
+_HTTP_TIMEOUT_S = 5.0
 
 Check = Callable[[HostKey], None]
 
 
 class Sink(Protocol):
-    """Takes what a command writes, as it writes it."""
+    """Receives a command's output as it is written."""
 
     def write(self, text: bytes, /) -> object:
-        """It has the text."""
+        """Write a chunk."""
 
     def flush(self) -> object:
-        """Nothing of it is held back."""
+        """Flush what was written."""
 
 
-class Door(Protocol):
-    """Leads from a port of this machine's loopback to the node's SSH server."""
+class PortForward(Protocol):
+    """Forwards a loopback port to the node's SSH server."""
 
     def open(self) -> int:
-        """The port, which answers; `UnreachableError` where it does not come about."""
+        """Return the port once it accepts connections; raises `UnreachableError`."""
 
     def close(self) -> None:
-        """Nothing is left of it; it may be opened again."""
+        """Stop forwarding; it may be opened again."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Host:
-    """A node: its id, where its SSH server answers, and who one is there."""
+class SshHost:
+    """A node: its id, the address and port of its SSH server, and the user to log in as."""
 
     node: str
     address: str
@@ -61,111 +64,113 @@ class Host:
 
 
 @dataclass(eq=False)
-class Line:
-    """A connection to `host`, made when it is first needed and again whenever it was cut.
+class SshConnection:
+    """A connection to `host`, opened on first use and reopened whenever it is lost.
 
-    `through` is a line to a host on the way, `door` what leads there where no port of the node is
-    open to this machine. `check` raises where the host key is not the node's.
+    `jump` is a connection to a host in between; `forward` replaces a direct connection if the
+    node has no open port. `check` raises if the host key cannot be verified.
     """
 
-    host: Host
+    host: SshHost
     identities: Sequence[Path]
     check: Check
-    through: Line | None = None
-    door: Door | None = None
-    report: Callable[[str], None] = lambda _line: None
-    again_s: float = _AGAIN_S
+    jump: SshConnection | None = None
+    forward: PortForward | None = None
+    report: Callable[[str], None] = lambda _message: None
+    retry_s: float = _RETRY_S
     _transport: Transport | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _closed: bool = False
 
     @property
     def alive(self) -> bool:
-        """Whether it stands now."""
+        """Whether it is open."""
         return self._transport is not None and self._transport.is_active()
 
     @property
-    def cut(self) -> bool:
-        """Whether it stood once and does not any more."""
+    def lost(self) -> bool:
+        """Whether it was open and is not any longer."""
         return self._transport is not None and not self._transport.is_active()
 
     def transport(self) -> Transport:
-        """The connection; `UnreachableError` where there is none to be had."""
+        """Return the open connection; raises `UnreachableError`."""
         with self._lock:
             if self._transport is not None and self._transport.is_active():
                 return self._transport
-            again = self._transport is not None
-            if again:
-                self.report(f"the connection to {self.host.node} was cut: connecting again")
-            self._transport = self._patiently() if again else self._connected()
+            reconnect = self._transport is not None
+            if reconnect:
+                self.report(f"lost the connection to {self.host.node}: reconnecting")
+            self._transport = self._reconnect() if reconnect else self._connect()
             return self._transport
 
     def close(self) -> None:
-        """Nothing of it is left, and it is not made again."""
+        """Close it for good, with the jump host and forward."""
         self._closed = True
         if self._transport is not None:
             self._transport.close()
-        if self.through is not None:
-            self.through.close()
-        if self.door is not None:
-            self.door.close()
+        if self.jump is not None:
+            self.jump.close()
+        if self.forward is not None:
+            self.forward.close()
 
     def run(self, command: str, out: Sink, err: Sink, stdin: bytes = b"") -> int:
-        """The command has run on the node with that input; its exit code.
+        """Run the command on the node with that input; return its exit code.
 
-        `UnreachableError` where the connection was cut before anybody knew how it ended.
+        Raises `UnreachableError` if the connection was lost before the exit code arrived.
         """
         try:
-            return self._run(self._session(), command, (out, err), stdin)
+            return self._run(self._open_session(), command, out, err, stdin)
         except (EOFError, OSError) as error:
-            raise self._cut() from error
+            raise self._lost_error() from error
 
-    def _run(self, channel: Channel, command: str, sinks: tuple[Sink, Sink], stdin: bytes) -> int:
+    def _run(self, channel: Channel, command: str, out: Sink, err: Sink, stdin: bytes) -> int:
         channel.exec_command(command)
-        errors = threading.Thread(target=_copy, args=(channel.recv_stderr, sinks[1]), daemon=True)
-        pumps = (errors, threading.Thread(target=_feed, args=(channel, stdin), daemon=True))
-        for pump in pumps:
-            pump.start()
-        _copy(channel.recv, sinks[0])
-        for pump in pumps:
-            pump.join()
+        threads = (
+            threading.Thread(target=_copy, args=(channel.recv_stderr, err), daemon=True),
+            threading.Thread(target=_send, args=(channel, stdin), daemon=True),
+        )
+        for thread in threads:
+            thread.start()
+        _copy(channel.recv, out)
+        for thread in threads:
+            thread.join()
         code = channel.recv_exit_status()
         if code < 0 and not self.alive:
-            raise self._cut()
-        return code if code >= 0 else _BY_SIGNAL
+            raise self._lost_error()
+        return code if code >= 0 else _SIGNAL_EXIT_CODE
 
-    def _session(self) -> Channel:
+    def _open_session(self) -> Channel:
         import paramiko
 
         try:
             return self.transport().open_session(timeout=_HANDSHAKE_S)
         except (paramiko.SSHException, EOFError, OSError) as error:
             if self.alive:
-                raise UnreachableError(f"{self.host.node} opens no session: {error}") from error
+                raise UnreachableError(f"{self.host.node} rejected a session: {error}") from error
         return self.transport().open_session(timeout=_HANDSHAKE_S)
 
     def files(self) -> SFTPClient:
-        """The node's files over SFTP; relative paths begin in the user's home."""
+        """Open SFTP; relative paths start at the user's home."""
         import paramiko
 
         try:
-            found = paramiko.SFTPClient.from_transport(self.transport())
+            client = paramiko.SFTPClient.from_transport(self.transport())
         except (paramiko.SSHException, EOFError, OSError) as error:
-            raise UnreachableError(f"{self.host.node} has no SFTP: {error}") from error
-        assert found is not None  # noqa: S101 - only of a transport that is not authenticated
-        return found
+            raise UnreachableError(f"SFTP to {self.host.node} failed: {error}") from error
+        assert client is not None  # noqa: S101 - None only for an unauthenticated transport
+        return client
 
-    def _cut(self) -> UnreachableError:
+    def _lost_error(self) -> UnreachableError:
         return UnreachableError(
-            f"the connection to {self.host.node} was cut",
-            hint="What runs there detached goes on. Try the same command again.",
+            f"lost the connection to {self.host.node}",
+            hint="Detached commands keep running there. Run the same command again.",
         )
 
-    def _patiently(self) -> Transport:
-        pace = Pace(self.again_s)
+    def _reconnect(self) -> Transport:
+        pace = Pace(self.retry_s)
         for _ in range(_TRIES - 1):
             try:
-                return self._connected()
+                return self._connect()
             except HostKeyError:
                 raise
             except UnreachableError as error:
@@ -173,52 +178,52 @@ class Line:
                     raise
                 pace.refused(error)
             pace.rest()
-        return self._connected()
+        return self._connect()
 
-    def _connected(self) -> Transport:
+    def _connect(self) -> Transport:
         import paramiko
 
-        transport = paramiko.Transport(self._socket())
+        transport = paramiko.Transport(self._open_socket())
         try:
-            self._greeted(transport)
-            self._logged_in(transport)
+            self._handshake(transport)
+            self._authenticate(transport)
         except BaseException:
             transport.close()
             raise
         transport.set_keepalive(_KEEPALIVE_S)
         return transport
 
-    def _socket(self) -> Any:
-        where = (self.host.address, self.host.port)
-        if self.through is not None:
-            return _channel(self.through.transport(), where)
-        if self.door is not None:
-            self.door.close()  # what led there before, if anything did, is cut
-            where = (LOOPBACK, self.door.open())
+    def _open_socket(self) -> Any:
+        address = (self.host.address, self.host.port)
+        if self.jump is not None:
+            return _open_channel(self.jump.transport(), address)
+        if self.forward is not None:
+            self.forward.close()  # an earlier session may have been lost
+            address = (LOOPBACK, self.forward.open())
         try:
-            return _prompt(socket.create_connection(where, timeout=_CONNECT_S))
+            return _configured(socket.create_connection(address, timeout=_CONNECT_S))
         except OSError as error:
-            msg = f"port {where[1]} of {where[0]} does not answer ({error})"
-            hint = "Its security group lets nobody in, or it has no address that you can reach."
+            msg = f"cannot connect to port {address[1]} of {address[0]} ({error})"
+            hint = "Check its security group, and whether it has a public address."
             raise UnreachableError(msg, hint=hint) from error
 
-    def _greeted(self, transport: Transport) -> None:
+    def _handshake(self, transport: Transport) -> None:
         import paramiko
 
         options = transport.get_security_options()
-        # The type that is remembered is asked for first: another one would look like a change.
+        # Prefer the stored key's type: another type would look like a changed key.
         types = {key.type for key in known(self.host.node)}
         types |= {"rsa-sha2-512", "rsa-sha2-256"} if "ssh-rsa" in types else set()
         options.key_types = tuple(sorted(options.key_types, key=lambda kind: kind not in types))
         try:
             transport.start_client(timeout=_HANDSHAKE_S)
         except (paramiko.SSHException, EOFError, OSError) as error:
-            msg = f"{self.host.node} speaks no SSH that emrctl knows ({error})"
+            msg = f"SSH handshake with {self.host.node} failed ({error})"
             raise UnreachableError(msg) from error
-        shown = transport.get_remote_server_key()
-        self.check(HostKey(type=shown.get_name(), text=shown.get_base64()))
+        key = transport.get_remote_server_key()
+        self.check(HostKey(type=key.get_name(), text=key.get_base64()))
 
-    def _logged_in(self, transport: Transport) -> None:
+    def _authenticate(self, transport: Transport) -> None:
         import paramiko
 
         tried = []
@@ -229,50 +234,50 @@ class Line:
             except paramiko.AuthenticationException:
                 continue
             except (paramiko.SSHException, EOFError, OSError) as error:
-                raise UnreachableError(f"{self.host.node} broke off: {error}") from error
+                raise UnreachableError(f"{self.host.node} disconnected: {error}") from error
             return
-        msg = f"{self.host.node} takes none of the keys for {self.host.user}: {', '.join(tried)}"
+        msg = f"{self.host.node} rejected all keys for {self.host.user}: {', '.join(tried)}"
         raise UnreachableError(
-            msg if tried else f"there is no key here to log in to {self.host.node} with",
-            hint="Name the private half of the cluster's key pair: --identity FILE.",
+            msg if tried else f"no private key for {self.host.node} on this machine",
+            hint="Pass the private key of the cluster's key pair with --identity FILE.",
         )
 
 
 def keys(identities: Sequence[Path]) -> list[tuple[str, PKey]]:
-    """The private keys of these files, then those of the user's agent."""
+    """Return the private keys in these files, then those of the user's SSH agent."""
     import paramiko
 
-    found: list[tuple[str, PKey]] = []
+    named_keys: list[tuple[str, PKey]] = []
     for path in identities:
         try:
-            found.append((str(path), paramiko.PKey.from_path(path)))
+            named_keys.append((str(path), paramiko.PKey.from_path(path)))
         except paramiko.PasswordRequiredException:
             continue  # the agent may have it
         except (OSError, ValueError, paramiko.SSHException) as error:
-            raise UnreachableError(f"{path} is no private key: {error}") from error
+            raise UnreachableError(f"{path} is not a private key: {error}") from error
     with contextlib.suppress(paramiko.SSHException):
-        found += [("the agent's", key) for key in paramiko.Agent().get_keys()]
-    return found
+        named_keys += [("SSH agent", key) for key in paramiko.Agent().get_keys()]
+    return named_keys
 
 
-def _channel(transport: Transport, where: tuple[str, int]) -> Channel:
+def _open_channel(transport: Transport, address: tuple[str, int]) -> Channel:
     import paramiko
 
     try:
-        return transport.open_channel("direct-tcpip", where, (LOOPBACK, 0), timeout=_CONNECT_S)
+        return transport.open_channel("direct-tcpip", address, (LOOPBACK, 0), timeout=_CONNECT_S)
     except (paramiko.SSHException, EOFError, OSError) as error:
         raise UnreachableError(
-            f"the node does not reach {where[0]}:{where[1]} ({error})"
+            f"the node cannot connect to {address[0]}:{address[1]} ({error})"
         ) from error
 
 
-def _prompt(found: socket.socket) -> socket.socket:
-    """The socket, which sends at once and notices when the other side has gone without a word."""
-    # A channel opens with several small messages, which would wait for one another.
-    found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+def _configured(connection: socket.socket) -> socket.socket:
+    """Disable Nagle's algorithm and detect a dead peer."""
+    # A channel opens with several small messages, which would otherwise be delayed.
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
-        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNANSWERED_MS)
-    return found
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_MS)
+    return connection
 
 
 def _copy(read: Callable[[int], bytes], out: Sink) -> None:
@@ -281,18 +286,39 @@ def _copy(read: Callable[[int], bytes], out: Sink) -> None:
         out.flush()
 
 
-def _feed(channel: Channel, stdin: bytes) -> None:
-    """All of the input has been sent, and its end, unless the command had ended before."""
+def _send(channel: Channel, stdin: bytes) -> None:
+    """Send the input and its end; the command may exit before reading it."""
     with contextlib.suppress(OSError, EOFError):
         channel.sendall(stdin)
         channel.shutdown_write()
 
 
-def channel(line: Line, where: tuple[str, int]) -> Channel:
-    """A way to `where` as the node sees it; the line is made again where it was cut."""
+def open_channel(connection: SshConnection, address: tuple[str, int]) -> Channel:
+    """Open a channel to an address as seen from the node; reconnects once if necessary."""
     try:
-        return _channel(line.transport(), where)
+        return _open_channel(connection.transport(), address)
     except UnreachableError:
-        if line.alive:
+        if connection.alive:
             raise
-    return _channel(line.transport(), where)
+    return _open_channel(connection.transport(), address)
+
+
+def get_json(connection: SshConnection, address: tuple[str, int], path: str) -> Any:
+    """Return the JSON document at `path` of an HTTP server as seen from the node.
+
+    Raises OSError if it does not answer and ValueError if the response is not JSON.
+    """
+    http_connection = http.client.HTTPConnection(*address)
+    channel = open_channel(connection, address)
+    channel.settimeout(_HTTP_TIMEOUT_S)
+    http_connection.sock = channel  # a channel has the methods of a socket that are used
+    try:
+        http_connection.request("GET", path, headers={"Accept": "application/json"})
+        response = http_connection.getresponse()
+        if response.status != http.client.OK:
+            raise ConnectionError(f"{path} returned {response.status} {response.reason}")
+        return json.loads(response.read())
+    except http.client.HTTPException as error:
+        raise ConnectionError(f"{path} did not return a valid HTTP response: {error}") from error
+    finally:
+        http_connection.close()

@@ -1,4 +1,4 @@
-"""A port of this machine, on loopback, that leads to a page as the node sees it."""
+"""Forward a loopback port to an address as seen from the node, over SSH."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from typing import Any
 
 from emrctl.errors import EmrctlError
 from emrctl.ports import LOOPBACK
-from emrctl.remote import ssh as lines
-from emrctl.remote.ssh import Line
+from emrctl.remote.ssh import SshConnection, open_channel
 
 _CHUNK = 32_768
-_LOOK_S = 1.0
+_CHECK_S = 1.0
 
 
 @dataclass(eq=False)
 class Tunnel:
-    """Forwards `LOOPBACK:port` to `remote` over the line, until it is closed.
+    """Forwards `LOOPBACK:port` to `remote` over the connection, until it is closed.
 
-    The page's own port is taken where it is free, else any.
+    Uses the remote port's number if it is free, otherwise any free port.
     """
 
-    line: Line
+    connection: SshConnection
     remote: tuple[str, int]
     report: Callable[[str], None] = lambda _line: None
     port: int = 0
@@ -33,73 +32,73 @@ class Tunnel:
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def open(self) -> int:
-        """It forwards, and the page answered to a first connection; its port."""
-        lines.channel(self.line, self.remote).close()
-        self._listener = _bound(self.port or self.remote[1])
+        """Start forwarding once the remote address accepts a connection; return the port."""
+        open_channel(self.connection, self.remote).close()
+        self._listener = _listen(self.port or self.remote[1])
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
         return self.port
 
     def keep(self, until: threading.Event) -> None:
-        """The line stands, made again whenever it is cut, until the event; then all is closed."""
+        """Reconnect whenever the connection is lost, until the event; then close."""
         try:
-            while not until.wait(_LOOK_S):
-                if not self.line.alive:
-                    self.line.transport()
+            while not until.wait(_CHECK_S):
+                if not self.connection.alive:
+                    self.connection.transport()
         finally:
             self.close()
 
     def close(self) -> None:
-        """Nothing listens any more, and the line is closed."""
+        """Stop listening and close the connection."""
         self.release()
-        self.line.close()
+        self.connection.close()
 
     def release(self) -> None:
-        """Nothing listens any more; the line stands for others."""
+        """Stop listening; the connection stays open."""
         self._stop.set()
         if self._listener is not None:
-            # A closed socket does not wake whoever waits in accept; this does.
+            # Closing a socket does not wake a thread in accept; shutdown does.
             with contextlib.suppress(OSError):
                 self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
 
     def _accept(self) -> None:
-        assert self._listener is not None  # noqa: S101 - open() bound it
+        assert self._listener is not None  # noqa: S101 - set by open()
         while not self._stop.is_set():
             try:
-                taken, _ = self._listener.accept()
+                client, _ = self._listener.accept()
             except OSError:
                 return
-            threading.Thread(target=self._serve, args=(taken,), daemon=True).start()
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
-    def _serve(self, taken: socket.socket) -> None:
+    def _serve(self, client: socket.socket) -> None:
         try:
-            channel = lines.channel(self.line, self.remote)
+            channel = open_channel(self.connection, self.remote)
         except EmrctlError as error:
             self.report(error.message)
-            taken.close()
+            client.close()
             return
-        back = threading.Thread(target=_pump, args=(channel, taken), daemon=True)
-        back.start()
-        _pump(taken, channel)
-        back.join()
-        taken.close()
-        with contextlib.suppress(OSError, EOFError):  # the line may be cut at this very moment
+        backward = threading.Thread(target=_pump, args=(channel, client), daemon=True)
+        backward.start()
+        _pump(client, channel)
+        backward.join()
+        client.close()
+        with contextlib.suppress(OSError, EOFError):  # the connection may be lost meanwhile
             channel.close()
 
 
-def _bound(port: int) -> socket.socket:
+def _listen(port: int) -> socket.socket:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         listener.bind((LOOPBACK, port))
-    except OSError:  # taken
+    except OSError:  # in use
         listener.bind((LOOPBACK, 0))
     listener.listen()
     return listener
 
 
 def _pump(source: Any, sink: Any) -> None:
-    """All that `source` says reaches `sink`, its end included."""
+    """Copy `source` to `sink`, including the end of the stream."""
     with contextlib.suppress(OSError, EOFError):
         while chunk := source.recv(_CHUNK):
             sink.sendall(chunk)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from emrctl.remote import http_over_ssh, page_addresses
+from emrctl.remote import page_addresses, ssh
+from emrctl.remote.primary import PrimaryConnection
 
 if TYPE_CHECKING:
     from emrctl.metrics.live.live import Places
     from emrctl.metrics.live.rest import Fetch
-    from emrctl.remote.primary import Primary
     from emrctl.runs.store import Run
     from emrctl.runs.workspace import Workspace
 
@@ -38,7 +38,7 @@ def _below(target: Any, base: str) -> Fetch:
     return lambda path: target.fetch(f"{base}{path}")
 
 
-def _standalone(primary: Primary) -> Places:
+def _standalone(primary: PrimaryConnection) -> Places:
     from emrctl.metrics.live.live import Places
     from emrctl.metrics.live.standalone import Master
 
@@ -48,15 +48,15 @@ def _standalone(primary: Primary) -> Places:
     )
 
 
-def _at(primary: Primary, port: int) -> Fetch:
+def _at(primary: PrimaryConnection, port: int) -> Fetch:
     def fetch(path: str) -> Any:
-        line = primary.line()
-        return http_over_ssh.fetch(line, (primary.private_ip, port), path)
+        line = primary.connection()
+        return ssh.get_json(line, (primary.private_ip, port), path)
 
     return fetch
 
 
-def _driver(primary: Primary, application_id: str) -> Fetch:
+def _driver(primary: PrimaryConnection, application_id: str) -> Fetch:
     """The pages of that application's driver, whichever port it has; looked for at first use."""
     found: list[Fetch] = []
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from emrctl.aws.target import Target, resolve
 from emrctl.errors import NotFoundError
+from emrctl.remote.primary import PrimaryConnection
 from emrctl.runs import store
 from emrctl.runs.backends.base import Backend
 from emrctl.runs.backends.emr import EmrBackend
@@ -16,7 +17,6 @@ from emrctl.runs.backends.standalone import Ec2Backend
 if TYPE_CHECKING:
     from emrctl.clusters.model import Cluster
     from emrctl.provision.stacks import Deployment
-    from emrctl.remote.primary import Primary
     from emrctl.spec import ProjectSpec
     from emrctl.spec.config import Config
 
@@ -73,16 +73,14 @@ class Workspace:
             return Ec2Backend(self.target, cluster_id, log_uri or "", primary)
         return EmrBackend(self.target, cluster_id, log_uri)
 
-    def primary(self, cluster_id: str) -> Primary:
+    def primary(self, cluster_id: str) -> PrimaryConnection:
         """The way to the primary of a cluster of EC2 instances: one connection for all uses."""
-        from emrctl.remote.primary import Primary
-
         if cluster_id not in self._primaries:
-            self._primaries[cluster_id] = Primary(self.target, cluster_id)
+            self._primaries[cluster_id] = PrimaryConnection(self.target, cluster_id)
         return self._primaries[cluster_id]
 
     @functools.cached_property
-    def _primaries(self) -> dict[str, Primary]:
+    def _primaries(self) -> dict[str, PrimaryConnection]:
         return {}
 
     def cluster(self, name: str | None = None) -> Cluster:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emrctl.errors import UsageError
-from emrctl.remote.sftp import put
+from emrctl.remote.sftp import upload
 from emrctl.standalone.parallel import Crew, Member
 
 
@@ -35,7 +35,7 @@ def copy(crew: Crew, source: Path, destination: str, names: Sequence[str] = ()) 
 
     def work(member: Member) -> int:
         crew.reached(member)
-        return put(member.line, source, destination)
+        return upload(member.line, source, destination)
 
     return max(crew.each("copying", work, _chosen(crew, names)).values(), default=0)
 

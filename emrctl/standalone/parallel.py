@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from emrctl.errors import EmrctlError
 from emrctl.remote import nodes
-from emrctl.remote.errors import HopelessError, SilentConsoleError, UnreachableError
+from emrctl.remote.errors import MissingPrerequisiteError, NoConsoleOutputError, UnreachableError
 from emrctl.remote.nodes import Login
+from emrctl.remote.ssh import SshConnection
 from emrctl.standalone.errors import ScriptFailedError, gathered
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
     from emrctl.clusters.model import Cluster, Node
-    from emrctl.remote.ssh import Line
 
 T = TypeVar("T")
 Report = Callable[[str, str], None]
@@ -35,7 +35,7 @@ class Member:
     """A node with a line to it; what it says goes to `report` line by line."""
 
     node: Node
-    line: Line
+    line: SshConnection
     report: Report
 
     @property
@@ -74,7 +74,7 @@ class Said:
         self._tell = tell
         self._lock = threading.Lock()
 
-    def by(self, line: Line, command: str, stdin: bytes = b"") -> int:
+    def by(self, line: SshConnection, command: str, stdin: bytes = b"") -> int:
         """The command's exit code, once it has run over the line and said all."""
         out, err = _Lines(self._add), _Lines(self._add)
         code = line.run(command, out, err, stdin)
@@ -127,16 +127,19 @@ class Crew:
     def __enter__(self) -> Self:
         """Nodes are known; each is reached when it is first needed."""
         keys = nodes.identities(self.target, self.cluster, self.login)
-        primary = nodes.find(self.cluster)
-        lines = {node.id: nodes.to(self.target, node, self.login) for node in self.cluster.nodes}
+        primary = nodes.find_node(self.cluster)
+        lines = {
+            node.id: nodes.connection_to(self.target, node, self.login)
+            for node in self.cluster.nodes
+        }
         members = []
         for node in self.cluster.nodes:
             line = lines[node.id]
             line.identities = keys
             line.report = functools.partial(self._tell, node.name)
-            if not nodes.direct(node, primary):
-                line.host = nodes.inside(line.host, node)
-                line.through = lines[primary.id]
+            if not nodes.is_direct(node, primary):
+                line.host = nodes.with_private_address(line.host, node)
+                line.jump = lines[primary.id]
             members.append(Member(node, line, self._tell))
         self.members = tuple(members)
         return self
@@ -149,7 +152,7 @@ class Crew:
 
     def member(self, name: str) -> Member:
         """The node of that name or id; `NotFoundError` names those that there are."""
-        node = nodes.find(self.cluster, name)
+        node = nodes.find_node(self.cluster, name)
         return next(member for member in self.members if member.node == node)
 
     def each(
@@ -183,9 +186,9 @@ class Crew:
         while True:
             try:
                 member.line.transport()
-            except HopelessError:
+            except MissingPrerequisiteError:
                 raise
-            except (UnreachableError, SilentConsoleError) as error:
+            except (UnreachableError, NoConsoleOutputError) as error:
                 if time.monotonic() > end or self._over.is_set():
                     raise
                 if not told:

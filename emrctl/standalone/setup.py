@@ -47,7 +47,7 @@ def brought_up(crew: Crew, project: ProjectSpec, scripts: Mapping[str, str]) -> 
         target=crew.target,
         cluster=crew.cluster,
         scripts=read_scripts(crew.target, scripts),
-        primary=nodes.find(crew.cluster),
+        primary=nodes.find_node(crew.cluster),
     )
     files = made.files()
     crew.each("reaching nodes", crew.reached, [crew.member(nodes.PRIMARY)])

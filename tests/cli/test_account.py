@@ -202,7 +202,7 @@ def test_where_no_port_is_open_a_session_gives_the_shell(
     from emrctl.cli import remote
     from emrctl.remote import nodes
 
-    found = nodes.find
+    found = nodes.find_node
     monkeypatch.setattr(nodes, "find", lambda *of: replace(found(*of), session=True))
     monkeypatch.setitem(remote._BY, "ssm", lambda _way, _command: 4)
     code, _, err = emrctl("ssh")
@@ -238,11 +238,11 @@ def test_ui_prints_or_opens_the_address_and_ends_with_ctrl_c(
         def close(self) -> None:
             closed.append(True)
 
-    def opened(_target: Target, _visit: page_addresses.Visit) -> pages.Opened:
-        return pages.Opened(url="http://127.0.0.1:8088/cluster", way="ssh", held=Held())
+    def opened(_target: Target, _visit: page_addresses.PageRequest) -> pages.OpenPage:
+        return pages.OpenPage(url="http://127.0.0.1:8088/cluster", method="ssh", forwarding=Held())
 
     browsed: list[str] = []
-    monkeypatch.setattr(pages, "opened", opened)
+    monkeypatch.setattr(pages, "open_page", opened)
     monkeypatch.setattr("webbrowser.open", browsed.append)
     code, out, err = emrctl("ui", "yarn", "--print")
     assert (code, out.strip(), browsed) == (0, "http://127.0.0.1:8088/cluster", [])
@@ -271,11 +271,11 @@ def test_a_tunnel_does_not_outlive_a_command_that_is_told_to_end(
         def close(self) -> None:
             closed.append(True)
 
-    def opened(_target: Target, _visit: page_addresses.Visit) -> pages.Opened:
-        return pages.Opened(url="http://127.0.0.1:1", way="ssm", held=Held())
+    def opened(_target: Target, _visit: page_addresses.PageRequest) -> pages.OpenPage:
+        return pages.OpenPage(url="http://127.0.0.1:1", method="ssm", forwarding=Held())
 
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    monkeypatch.setattr(pages, "opened", opened)
+    monkeypatch.setattr(pages, "open_page", opened)
     code, _, err = emrctl("ui", "yarn", "--print")
     for number, handler in before.items():
         signal.signal(number, handler)

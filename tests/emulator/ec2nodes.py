@@ -17,7 +17,7 @@ from emrctl.remote import host_keys
 
 class _AsItsConsoleSays(paramiko.MissingHostKeyPolicy):
     def __init__(self, target: Target, node: str) -> None:
-        self.keys, _ = host_keys.told(host_keys.console(target, node))
+        self.keys, _ = host_keys.parse_console(host_keys.console_output(target, node))
 
     def missing_host_key(self, client: Any, hostname: str, key: paramiko.PKey) -> None:
         assert host_keys.HostKey(type=key.get_name(), text=key.get_base64()) in self.keys

@@ -1,4 +1,4 @@
-"""An SSH server, a page behind it, and a line to it."""
+"""An SSH server on loopback and an HTTP server behind it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from emrctl.remote import host_keys, nodes, page_addresses
-from emrctl.remote.ssh import Host
-from tests.remote import ways
+from emrctl.remote.ssh import SshHost
+from tests.remote import connections
+from tests.remote.connections import CLUSTER
 from tests.remote.sshd import Sshd
-from tests.remote.ways import CLUSTER
 
 
 @pytest.fixture
@@ -25,24 +25,24 @@ def sshd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sshd]:
 
 @pytest.fixture
 def page() -> Iterator[int]:
-    """The port of a web page on loopback, as YARN's on the node."""
-    with ways.served(lambda path: f"the page {path}\n".encode() * 20_000) as port:
+    """The port of an HTTP server on loopback, like YARN's on a node."""
+    with connections.served(lambda path: f"the page {path}\n".encode() * 20_000) as port:
         yield port
 
 
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    return ways.plugin(tmp_path, monkeypatch)
+    return connections.plugin(tmp_path, monkeypatch)
 
 
 @pytest.fixture
-def reached(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> page_addresses.Visit:
-    """A visit to a cluster whose primary is the SSH server on loopback."""
-    monkeypatch.setattr(host_keys, "console", lambda _target, _node: sshd.console)
+def reached(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> page_addresses.PageRequest:
+    """A page request to a cluster whose primary is the SSH server on loopback."""
+    monkeypatch.setattr(host_keys, "console_output", lambda _target, _node: sshd.console)
     monkeypatch.setattr(
-        nodes, "Host", lambda node, address: Host(node=node, address=address, port=sshd.port)
+        nodes, "SshHost", lambda node, address: SshHost(node=node, address=address, port=sshd.port)
     )
     primary = replace(CLUSTER.nodes[0], private_dns="127.0.0.1")
     cluster = replace(CLUSTER, nodes=(primary,))
     login = nodes.Login(identity=sshd.client_key)
-    return page_addresses.Visit(cluster=cluster, page="yarn", login=login)
+    return page_addresses.PageRequest(cluster=cluster, page="yarn", login=login)

@@ -1,4 +1,4 @@
-"""Nodes by their names, and the keys that open them."""
+"""Find nodes, their keys, and connections to them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from emrctl.aws.target import Target
 from emrctl.clusters.model import Node
 from emrctl.errors import NotFoundError
 from emrctl.remote import host_keys, nodes, page_addresses
-from emrctl.remote.errors import HopelessError, UnreachableError
-from emrctl.remote.ssh import Host, Line
+from emrctl.remote.errors import MissingPrerequisiteError, UnreachableError
+from emrctl.remote.ssh import SshConnection, SshHost
 from tests.emulator.fake_runtime import FakeRuntime
+from tests.remote.connections import CLUSTER, ssm
 from tests.remote.sshd import Sshd
-from tests.remote.ways import CLUSTER, ssm
 
 
 @pytest.mark.parametrize(
@@ -34,24 +34,26 @@ from tests.remote.ways import CLUSTER, ssm
         ("ip-10-0-0-2.ec2.internal", "i-2"),
     ],
 )
-def test_nodes_are_found_by_role_number_id_and_name(name: str, id_: str) -> None:
-    assert nodes.find(CLUSTER, name).id == id_
+def test_find_node_by_role_number_id_and_host_name(name: str, id_: str) -> None:
+    assert nodes.find_node(CLUSTER, name).id == id_
 
 
-def test_a_node_that_is_not_there_names_those_that_are() -> None:
+def test_find_node_unknown_name_lists_nodes() -> None:
     with pytest.raises(NotFoundError, match="no node 'task-1'") as caught:
-        nodes.find(CLUSTER, "task-1")
+        nodes.find_node(CLUSTER, "task-1")
     assert "core-2 (i-3)" in caught.value.hint
 
 
-def test_the_shell_is_strict_about_the_key_that_was_checked(tmp_path: Path) -> None:
+def test_shell_command_accepts_only_verified_host_key(tmp_path: Path) -> None:
     key = tmp_path / "k.pem"
-    hop = Line(host=Host(node="i-1", address="1.2.3.4"), identities=[key], check=lambda _: None)
-    line = Line(
-        host=Host(node="i-2", address="10.0.0.2"),
+    hop = SshConnection(
+        host=SshHost(node="i-1", address="1.2.3.4"), identities=[key], check=lambda _: None
+    )
+    line = SshConnection(
+        host=SshHost(node="i-2", address="10.0.0.2"),
         identities=[key],
         check=lambda _: None,
-        through=hop,
+        jump=hop,
     )
     command = nodes.shell_command(line)
     assert command[-1] == "hadoop@10.0.0.2"
@@ -63,13 +65,13 @@ def test_the_shell_is_strict_about_the_key_that_was_checked(tmp_path: Path) -> N
     assert proxy.endswith("-W %h:%p hadoop@1.2.3.4")
 
 
-def test_a_cluster_without_a_key_pair_cannot_be_logged_in_to(mocked: Target, standing: str) -> None:
-    with pytest.raises(UnreachableError, match="without a key pair") as caught:
+def test_identities_without_key_pair_raises_unreachable(mocked: Target, standing: str) -> None:
+    with pytest.raises(UnreachableError, match="has no key pair") as caught:
         nodes.identities(mocked, replace(CLUSTER, id=standing), nodes.Login())
     assert "cluster.key_pair" in caught.value.hint
 
 
-def test_the_key_of_the_clusters_pair_is_looked_for_where_keys_lie(
+def test_identities_finds_key_in_ssh_folder(
     mocked: Target, runtime: FakeRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -91,34 +93,34 @@ def test_the_key_of_the_clusters_pair_is_looked_for_where_keys_lie(
     assert nodes.identities(mocked, CLUSTER, given) == (tmp_path / "k.pem",)
 
 
-def test_the_console_is_read_over_ec2(mocked: Target) -> None:
+def test_console_output_reads_ec2_api(mocked: Target) -> None:
     ec2 = mocked.client("ec2")
     [made] = ec2.run_instances(MinCount=1, MaxCount=1)["Instances"]
-    assert "Linux" in host_keys.console(mocked, made["InstanceId"])
+    assert "Linux" in host_keys.console_output(mocked, made["InstanceId"])
     with Stubber(ec2) as stub:
         stub.add_client_error("get_console_output", "UnsupportedOperation")
         stub.add_response("get_console_output", {"Output": "b2xk"})
-        assert host_keys.console(mocked, "i-1") == "old"
+        assert host_keys.console_output(mocked, "i-1") == "old"
 
 
-def test_a_command_runs_on_the_primary(
-    mocked: Target, reached: page_addresses.Visit, sshd: Sshd
+def test_connect_runs_command_on_primary(
+    mocked: Target, reached: page_addresses.PageRequest, sshd: Sshd
 ) -> None:
-    line = nodes.line(mocked, reached.cluster, reached.cluster.nodes[0], reached.login, print)
+    line = nodes.connect(mocked, reached.cluster, reached.cluster.nodes[0], reached.login, print)
     out = io.BytesIO()
     assert line.run("ls '/a b'", out, io.BytesIO()) == 0
     line.close()
     assert sshd.commands == ["ls '/a b'"]
 
 
-# --- where no port is open ------------------------------------------------------------------------
+# --- Session Manager ------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def behind(mocked: Target, sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> Target:
-    """The AWS of a node that only Session Manager leads to: the SSH server on loopback."""
+    """AWS with a node that only Session Manager reaches: the SSH server on loopback."""
     monkeypatch.setenv("PLUGIN_LEADS_THERE", "1")
-    monkeypatch.setattr(host_keys, "console", lambda _target, _node: sshd.console)
+    monkeypatch.setattr(host_keys, "console_output", lambda _target, _node: sshd.console)
     return replace(mocked, ssh_port=sshd.port)
 
 
@@ -127,19 +129,17 @@ def _closed(sshd: Sshd) -> tuple[Node, nodes.Login]:
     return node, nodes.Login(identity=sshd.client_key)
 
 
-def test_a_node_without_an_open_port_is_reached_by_sessions(
-    behind: Target, sshd: Sshd, plugin: Path
-) -> None:
+def test_connect_without_open_port_uses_session(behind: Target, sshd: Sshd, plugin: Path) -> None:
     node, login = _closed(sshd)
     cluster = replace(CLUSTER, nodes=(node,))
-    line = nodes.line(behind, cluster, node, login, print)
+    line = nodes.connect(behind, cluster, node, login, print)
     for number in (1, 2):
         with ssm(behind):
             assert line.run("true", io.BytesIO(), io.BytesIO()) == 0
         called = plugin.read_text().splitlines()
         assert len(called) == number
-        assert line.door is not None
-        line.door.close()  # as a session ends: the line is cut, and made again
+        assert line.forward is not None
+        line.forward.close()  # like a session that ends: the connection is lost and reopened
         deadline = time.monotonic() + 10
         while line.alive:
             assert time.monotonic() < deadline
@@ -149,15 +149,15 @@ def test_a_node_without_an_open_port_is_reached_by_sessions(
     assert (asked["host"], asked["portNumber"]) == (["127.0.0.1"], [str(sshd.port)])
 
 
-def test_without_the_plugin_nobody_waits_for_such_a_node(
+def test_connect_without_plugin_raises_missing_prerequisite(
     behind: Target, sshd: Sshd, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(HopelessError, match="session-manager-plugin is not on PATH"):
-        nodes.to(behind, *_closed(sshd)).transport()
+    with pytest.raises(MissingPrerequisiteError, match="session-manager-plugin is not on PATH"):
+        nodes.connection_to(behind, *_closed(sshd)).transport()
 
 
-def test_all_such_nodes_are_reached_by_themselves() -> None:
+def test_is_direct_for_nodes_with_sessions() -> None:
     primary = replace(CLUSTER.nodes[0], name="primary", session=True)
     worker = replace(CLUSTER.nodes[1], name="worker-1", session=True)
-    assert nodes.direct(worker, primary)
+    assert nodes.is_direct(worker, primary)

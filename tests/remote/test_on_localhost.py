@@ -1,4 +1,4 @@
-"""Pages of a cluster on the EMR on localhost, as a browser opens them."""
+"""Pages of a cluster on the local EMR, opened by a browser."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.yarn
 
 
 def _browsed(url: str) -> str:
-    """What a browser shows that knows nothing before."""
+    """Return what a new browser session gets."""
     jar = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
     browser = urllib.request.build_opener(urllib.request.ProxyHandler({}), jar)
     with browser.open(url, timeout=60) as answer:
@@ -27,7 +27,7 @@ def _browsed(url: str) -> str:
     ("page", "shows"),
     [("yarn", "Cluster Metrics"), ("history", "History Server"), ("spark", "History Server")],
 )
-def test_a_page_opens_in_a_browser(
+def test_open_page_on_localhost_opens_in_browser(
     local: Target, yarn_cluster: str, page: page_addresses.Page, shows: str
 ) -> None:
     clusters = local.fetch(f"{local.endpoint}/emrctl/status")["clusters"]
@@ -44,6 +44,6 @@ def test_a_page_opens_in_a_browser(
         created="",
         urls=found["urls"],
     )
-    opened = pages.opened(local, page_addresses.Visit(cluster=cluster, page=page))
-    assert (opened.way, opened.held) == ("local", None)
+    opened = pages.open_page(local, page_addresses.PageRequest(cluster=cluster, page=page))
+    assert (opened.method, opened.forwarding) == ("local", None)
     assert shows in _browsed(opened.url)

@@ -1,4 +1,4 @@
-"""Which way leads to a page: tried in order, each with its reason where it does not."""
+"""Methods of opening a page, tried in order."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from emrctl.errors import NotFoundError
 from emrctl.remote import host_keys, page_addresses, pages
 from emrctl.remote.errors import HostKeyError, UnreachableError
 from emrctl.spec import Ec2ClusterSpec
+from tests.remote.connections import CLUSTER, OPENER, served, ssm
 from tests.remote.sshd import Sshd
-from tests.remote.ways import CLUSTER, OPENER, served, ssm
 
 
 @dataclass
 class Yarn:
-    """What YARN says of its applications."""
+    """YARN's list of applications."""
 
     apps: Any = None
 
@@ -32,7 +32,7 @@ class Yarn:
 
 @pytest.fixture
 def yarn(monkeypatch: pytest.MonkeyPatch) -> Iterator[Yarn]:
-    """YARN's REST on the primary, and every page of it on the same port."""
+    """YARN's REST API and all pages of the primary on one port."""
     found = Yarn()
     with served(found.answer) as port:
         for page in ("yarn", "spark", "history", "namenode"):
@@ -40,22 +40,24 @@ def yarn(monkeypatch: pytest.MonkeyPatch) -> Iterator[Yarn]:
         yield found
 
 
-def _closed(opened: pages.Opened) -> None:
-    assert opened.held is not None
-    opened.held.close()
+def _closed(opened: pages.OpenPage) -> None:
+    assert opened.forwarding is not None
+    opened.forwarding.close()
 
 
-def test_ssh_comes_first(mocked: Target, reached: page_addresses.Visit, yarn: Yarn) -> None:
-    opened = pages.opened(mocked, reached)
-    assert opened.way == "ssh"
+def test_open_page_prefers_ssh(
+    mocked: Target, reached: page_addresses.PageRequest, yarn: Yarn
+) -> None:
+    opened = pages.open_page(mocked, reached)
+    assert opened.method == "ssh"
     assert opened.url.startswith("http://127.0.0.1:")
     with OPENER.open(opened.url, timeout=10) as answer:
         assert json.load(answer) == {"apps": None}
     _closed(opened)
 
 
-def test_sparks_page_is_that_of_the_newest_application(
-    mocked: Target, reached: page_addresses.Visit, yarn: Yarn
+def test_open_page_spark_opens_newest_application(
+    mocked: Target, reached: page_addresses.PageRequest, yarn: Yarn
 ) -> None:
     yarn.apps = {
         "app": [
@@ -63,62 +65,62 @@ def test_sparks_page_is_that_of_the_newest_application(
             {"id": "application_2", "startedTime": 2},
         ]
     }
-    opened = pages.opened(mocked, replace(reached, page="spark"))
+    opened = pages.open_page(mocked, replace(reached, page="spark"))
     assert opened.url.endswith("/proxy/application_2/")
     _closed(opened)
 
 
-def test_without_a_running_application_the_history_is_shown(
-    mocked: Target, reached: page_addresses.Visit, yarn: Yarn
+def test_open_page_spark_without_application_opens_history(
+    mocked: Target, reached: page_addresses.PageRequest, yarn: Yarn
 ) -> None:
     said: list[str] = []
-    opened = pages.opened(mocked, replace(reached, page="spark", report=said.append))
+    opened = pages.open_page(mocked, replace(reached, page="spark", report=said.append))
     assert "proxy" not in opened.url
     assert any("history" in line for line in said)
     _closed(opened)
 
 
-def test_a_changed_host_key_is_no_reason_to_take_another_way(
-    mocked: Target, reached: page_addresses.Visit, yarn: Yarn, sshd: Sshd
+def test_open_page_changed_host_key_tries_no_other_method(
+    mocked: Target, reached: page_addresses.PageRequest, yarn: Yarn, sshd: Sshd
 ) -> None:
     wrong = host_keys.HostKey(type=sshd.host_key.type, text=sshd.host_key.text[:-4] + "AAAA")
     host_keys.remember("i-1", wrong)
     with pytest.raises(HostKeyError, match="has changed"):
-        pages.opened(mocked, reached)
+        pages.open_page(mocked, reached)
 
 
-def test_session_manager_is_taken_where_ssh_is_closed(
+def test_open_page_uses_session_manager_if_ssh_fails(
     mocked: Target, standing: str, plugin: Path
 ) -> None:
-    visit = page_addresses.Visit(cluster=replace(CLUSTER, id=standing), page="yarn")
+    visit = page_addresses.PageRequest(cluster=replace(CLUSTER, id=standing), page="yarn")
     with ssm(mocked):
-        opened = pages.opened(mocked, visit)
-    assert opened.way == "ssm"
+        opened = pages.open_page(mocked, visit)
+    assert opened.method == "ssm"
     with OPENER.open(opened.url, timeout=10) as answer:
         assert answer.read() == b"over the session"
     _closed(opened)
 
 
-def test_where_no_way_is_open_each_says_why(
+def test_open_page_all_methods_fail_lists_reasons(
     mocked: Target, standing: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    visit = page_addresses.Visit(cluster=replace(CLUSTER, id=standing), page="yarn")
+    visit = page_addresses.PageRequest(cluster=replace(CLUSTER, id=standing), page="yarn")
     with pytest.raises(UnreachableError) as caught:
-        pages.opened(mocked, visit)
-    for words in ("ssh: the cluster was made without", "ssm: session-manager-plugin", "emr: "):
+        pages.open_page(mocked, visit)
+    for words in ("ssh: the cluster has no key pair", "ssm: session-manager-plugin", "emr: "):
         assert words in caught.value.message
     assert "cluster.key_pair" in caught.value.hint
 
 
-# --- a standalone cluster's -----------------------------------------------------------------------
+# --- Spark standalone -----------------------------------------------------------------------------
 
 
 @pytest.fixture
 def standalone(
-    reached: page_addresses.Visit, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[page_addresses.Visit]:
-    """A visit to a standalone cluster whose master and driver have one port."""
+    reached: page_addresses.PageRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[page_addresses.PageRequest]:
+    """A page request to a standalone cluster whose master and driver share a port."""
     answers: dict[str, Any] = {
         "/json/": {"activeapps": [{"id": "app-1", "starttime": 1}]},
         "/api/v1/applications": [{"id": "app-1"}],
@@ -126,33 +128,33 @@ def standalone(
     }
     with served(lambda path: json.dumps(answers[path]).encode()) as port:
         monkeypatch.setitem(ec2.PAGES, "master", port)
-        monkeypatch.setattr(page_addresses, "_DRIVERS", [port])
+        monkeypatch.setattr(page_addresses, "_DRIVER_PORTS", [port])
         yield replace(reached, cluster=replace(reached.cluster, spec=Ec2ClusterSpec()))
 
 
 @pytest.mark.parametrize("page", ["master", "spark"])
-def test_a_standalone_clusters_pages_come_over_ssh(
-    mocked: Target, standalone: page_addresses.Visit, page: page_addresses.Page
+def test_open_page_standalone_over_ssh(
+    mocked: Target, standalone: page_addresses.PageRequest, page: page_addresses.Page
 ) -> None:
-    opened = pages.opened(mocked, replace(standalone, page=page))
-    assert opened.way == "ssh"
+    opened = pages.open_page(mocked, replace(standalone, page=page))
+    assert opened.method == "ssh"
     with OPENER.open(opened.url, timeout=10) as answer:
         assert json.load(answer) == "the page"
     _closed(opened)
 
 
-def test_emr_signs_no_address_of_a_standalone_cluster(
-    mocked: Target, standalone: page_addresses.Visit
+def test_open_page_standalone_has_no_presigned_url(
+    mocked: Target, standalone: page_addresses.PageRequest
 ) -> None:
-    with pytest.raises(UnreachableError, match="emr: EMR signs no addresses"):
-        pages.opened(mocked, replace(standalone, page="master", ways=("emr",)))
+    with pytest.raises(UnreachableError, match="emr: presigned URLs exist only for EMR clusters"):
+        pages.open_page(mocked, replace(standalone, page="master", methods=("emr",)))
 
 
 # --- on localhost ---------------------------------------------------------------------------------
 
 
 class _Local:
-    """The emulator's target as far as pages ask it."""
+    """The part of the emulator's target that pages use."""
 
     endpoint = "http://127.0.0.1:1"
 
@@ -179,17 +181,19 @@ class _Local:
         ("spark", None, "let-in:http://127.0.0.1:1/emrctl/clusters/j-1/history"),
     ],
 )
-def test_on_localhost_the_emulator_lets_the_browser_in(
+def test_open_page_on_localhost_returns_browser_url(
     page: page_addresses.Page, apps: Any, url: str
 ) -> None:
-    visit = page_addresses.Visit(cluster=replace(CLUSTER, urls={"yarn": "http://y"}), page=page)
-    opened = pages.opened(_Local(apps), visit)  # type: ignore[arg-type]
-    assert (opened.url, opened.way, opened.held) == (url, "local", None)
+    visit = page_addresses.PageRequest(
+        cluster=replace(CLUSTER, urls={"yarn": "http://y"}), page=page
+    )
+    opened = pages.open_page(_Local(apps), visit)  # type: ignore[arg-type]
+    assert (opened.url, opened.method, opened.forwarding) == (url, "local", None)
 
 
-def test_on_localhost_there_is_no_hdfs() -> None:
-    visit = page_addresses.Visit(
+def test_open_page_on_localhost_has_no_namenode() -> None:
+    visit = page_addresses.PageRequest(
         cluster=replace(CLUSTER, urls={"yarn": "http://y"}), page="namenode"
     )
     with pytest.raises(NotFoundError, match="has no HDFS"):
-        pages.opened(_Local(None), visit)  # type: ignore[arg-type]
+        pages.open_page(_Local(None), visit)  # type: ignore[arg-type]

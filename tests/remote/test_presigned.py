@@ -1,4 +1,4 @@
-"""Addresses that EMR signs."""
+"""Presigned URLs of EMR."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from botocore.stub import Stubber
 from emrctl.aws.target import Target
 from emrctl.remote import presigned
 from emrctl.remote.errors import UnreachableError
-from tests.remote.ways import CLUSTER
+from tests.remote.connections import CLUSTER
 
 
-def test_emr_signs_an_address_once_it_is_ready(mocked: Target) -> None:
+def test_url_waits_until_ready(mocked: Target) -> None:
     with Stubber(mocked.client("emr")) as stub:
         name = "get_on_cluster_app_ui_presigned_url"
         asked = {"ClusterId": "j-1", "OnClusterAppUIType": "ResourceManager"}
@@ -20,7 +20,7 @@ def test_emr_signs_an_address_once_it_is_ready(mocked: Target) -> None:
         assert presigned.url(mocked, CLUSTER, "yarn") == "https://x"
 
 
-def test_the_history_of_a_cluster_that_refuses_is_emrs_own_copy(mocked: Target) -> None:
+def test_url_history_falls_back_to_persistent_app_ui(mocked: Target) -> None:
     with Stubber(mocked.client("emr")) as stub:
         stub.add_client_error("get_on_cluster_app_ui_presigned_url", "ValidationException")
         stub.add_response(
@@ -36,7 +36,9 @@ def test_the_history_of_a_cluster_that_refuses_is_emrs_own_copy(mocked: Target) 
         assert presigned.url(mocked, CLUSTER, "history") == "https://copy"
 
 
-@pytest.mark.parametrize(("page", "said"), [("namenode", "no address"), ("spark", "that runs")])
-def test_what_emr_does_not_sign_is_told(mocked: Target, page: str, said: str) -> None:
-    with pytest.raises(UnreachableError, match=said):
+@pytest.mark.parametrize(
+    ("page", "message"), [("namenode", "no presigned URL"), ("spark", "running application")]
+)
+def test_url_unsupported_page_raises(mocked: Target, page: str, message: str) -> None:
+    with pytest.raises(UnreachableError, match=message):
         presigned.url(mocked, CLUSTER, page)

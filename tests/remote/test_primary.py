@@ -1,4 +1,4 @@
-"""The way to a primary by its id alone: found by its tags, kept, made again when it is cut."""
+"""Connections to a primary by its instance id."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from emrctl.aws.target import Target
 from emrctl.errors import UnavailableError
 from emrctl.remote.errors import NoKeyError
 from emrctl.remote.nodes import Login
-from emrctl.remote.primary import Primary
+from emrctl.remote.primary import PrimaryConnection
 from tests.emulator.ec2nodes import Ec2Nodes
 
 STACK = "pets-main"
@@ -37,24 +37,24 @@ def launch(nodes: Ec2Nodes) -> str:
     return nodes.launch(TagSpecifications=[{"ResourceType": "instance", "Tags": tags}])
 
 
-def test_commands_run_over_one_line_that_is_made_again_when_it_is_cut(nodes: Ec2Nodes) -> None:
-    primary = Primary(nodes.target, launch(nodes))
+def test_run_keeps_connection_and_reconnects(nodes: Ec2Nodes) -> None:
+    primary = PrimaryConnection(nodes.target, launch(nodes))
     answer = primary.run("cat; echo aside >&2; exit 7", b"x" * 200_000)
     assert (answer.code, answer.out, answer.err) == (7, b"x" * 200_000, b"aside\n")
-    line = primary.line()
-    assert primary.line() is line
+    line = primary.connection()
+    assert primary.connection() is line
     line.transport().close()
     assert primary.run("echo again").out == b"again\n"
-    assert primary.line() is not line
+    assert primary.connection() is not line
     assert primary.private_ip == nodes.described(primary.id)["PrivateIpAddress"]
-    assert primary.run("kill -9 $$").code == 255  # ended by a signal, and the line stands
+    assert primary.run("kill -9 $$").code == 255  # ended by a signal; the connection stays open
     primary.close()
 
 
-def test_a_primary_that_is_stopped_is_silent_and_speaks_at_its_next_address(
+def test_run_stopped_primary_unavailable_until_restarted(
     nodes: Ec2Nodes,
 ) -> None:
-    primary = Primary(nodes.target, launch(nodes))
+    primary = PrimaryConnection(nodes.target, launch(nodes))
     primary.run("echo kept >file")
     nodes.ec2.stop_instances(InstanceIds=[primary.id])
     nodes.until(primary.id, "stopped")
@@ -68,16 +68,16 @@ def test_a_primary_that_is_stopped_is_silent_and_speaks_at_its_next_address(
     primary.close()
 
 
-def test_what_is_no_instance_is_silent(instances: Target) -> None:
-    with pytest.raises(UnavailableError, match="there is no instance i-0123456789abcdef0"):
-        Primary(instances, "i-0123456789abcdef0").run("true")
+def test_run_unknown_instance_unavailable(instances: Target) -> None:
+    with pytest.raises(UnavailableError, match="instance i-0123456789abcdef0 does not exist"):
+        PrimaryConnection(instances, "i-0123456789abcdef0").run("true")
 
 
-def test_without_its_key_nobody_waits(nodes: Ec2Nodes) -> None:
+def test_run_without_key_fails_at_once(nodes: Ec2Nodes) -> None:
     node = launch(nodes)
     paths.key_file(STACK).unlink()
-    with pytest.raises((NoKeyError, UnavailableError), match=r"no key here|not on this machine"):
-        Primary(nodes.target, node).run("true")
-    given = Primary(nodes.target, node, Login(identity=nodes.identity))
+    with pytest.raises((NoKeyError, UnavailableError), match=r"no private key|not on this machine"):
+        PrimaryConnection(nodes.target, node).run("true")
+    given = PrimaryConnection(nodes.target, node, Login(identity=nodes.identity))
     assert given.run("true").code == 0
     given.close()

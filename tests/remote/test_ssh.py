@@ -1,4 +1,4 @@
-"""SSH to a node: whom one speaks to, what runs there, tunnels that come back."""
+"""SSH: host keys, commands, tunnels that reconnect."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pytest
 from emrctl.remote import host_keys, nodes
 from emrctl.remote.errors import HostKeyError, UnreachableError
 from emrctl.remote.host_keys import HostKey
-from emrctl.remote.ssh import Host, Line
+from emrctl.remote.ssh import SshConnection, SshHost
 from emrctl.remote.tunnel import Tunnel
 from tests.remote.sshd import Sshd
 
@@ -27,16 +27,16 @@ NODE = "i-0123456789abcdef0"
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def _line(sshd: Sshd, console: str | None = None, said: list[str] | None = None) -> Line:
+def _line(sshd: Sshd, console: str | None = None, said: list[str] | None = None) -> SshConnection:
     def check(shown: HostKey) -> None:
         host_keys.check(NODE, shown, lambda: sshd.console if console is None else console)
 
-    return Line(
-        host=Host(node=NODE, address="127.0.0.1", port=sshd.port),
+    return SshConnection(
+        host=SshHost(node=NODE, address="127.0.0.1", port=sshd.port),
         identities=[sshd.client_key],
         check=check,
         report=(said if said is not None else []).append,
-        again_s=0.05,
+        retry_s=0.05,
     )
 
 
@@ -66,7 +66,7 @@ def _until(happened: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def test_a_key_that_the_console_vouches_for_is_taken_and_remembered(sshd: Sshd) -> None:
+def test_check_stores_key_shown_on_console(sshd: Sshd) -> None:
     line = _line(sshd)
     out, err = io.BytesIO(), io.BytesIO()
     assert line.run("hostname", out, err) == 0
@@ -75,14 +75,14 @@ def test_a_key_that_the_console_vouches_for_is_taken_and_remembered(sshd: Sshd) 
     assert err.getvalue() == b"a word aside\n"
     assert host_keys.known(NODE) == (sshd.host_key,)
     assert host_keys.file().stat().st_mode & 0o777 == 0o600
-    again = _line(sshd, console="")  # remembered: the console is not needed any more
+    again = _line(sshd, console="")  # stored: the console is not read
     assert again.run("fail", io.BytesIO(), io.BytesIO()) == 3
     again.close()
     assert len(host_keys.file().read_text().splitlines()) == 1
 
 
 @pytest.mark.parametrize("kind", ["ssh-rsa", "ecdsa-sha2-nistp256"])
-def test_keys_of_every_kind_are_known_again(
+def test_check_accepts_stored_keys_of_every_type(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
@@ -94,7 +94,7 @@ def test_keys_of_every_kind_are_known_again(
     server.end()
 
 
-def test_a_changed_key_is_refused_before_anything_is_sent(sshd: Sshd, tmp_path: Path) -> None:
+def test_check_rejects_changed_key_before_login(sshd: Sshd, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     before = Sshd(other)
@@ -107,23 +107,23 @@ def test_a_changed_key_is_refused_before_anything_is_sent(sshd: Sshd, tmp_path: 
     assert host_keys.known(NODE) == (before.host_key,)
 
 
-def test_a_key_that_the_console_does_not_name_is_refused(sshd: Sshd, tmp_path: Path) -> None:
+def test_check_rejects_key_not_on_console(sshd: Sshd, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     node = Sshd(other)
-    with pytest.raises(HostKeyError, match="its console names others"):
+    with pytest.raises(HostKeyError, match="is not among those in its console output"):
         _line(sshd, node.console).transport()
     node.end()
     assert host_keys.known(NODE) == ()
 
 
-def test_a_mute_console_is_no_yes(sshd: Sshd) -> None:
-    with pytest.raises(HostKeyError, match="nobody vouches") as caught:
+def test_check_without_console_output_raises(sshd: Sshd) -> None:
+    with pytest.raises(HostKeyError, match="cannot verify the host key") as caught:
         _line(sshd, "booting\n").transport()
     assert "--fingerprint" in caught.value.hint
 
 
-def test_fingerprints_on_the_console_are_enough() -> None:
+def test_check_accepts_fingerprint_on_console() -> None:
     key = HostKey(type="ssh-ed25519", text="AAAAC3NzaC1lZDI1NTE5AAAAI" + "B" * 43)
     console = (
         "ec2: -----BEGIN SSH HOST KEY FINGERPRINTS-----\n"
@@ -134,47 +134,47 @@ def test_fingerprints_on_the_console_are_enough() -> None:
     assert host_keys.known(NODE) == (key,)
 
 
-def test_a_fingerprint_that_the_user_gives_is_held_to(sshd: Sshd) -> None:
-    host_keys.check("i-1", sshd.host_key, lambda: "", given=sshd.host_key.fingerprint)
-    with pytest.raises(HostKeyError, match="--fingerprint says"):
-        host_keys.check("i-2", sshd.host_key, lambda: sshd.console, given="SHA256:other")
+def test_check_rejects_other_than_given_fingerprint(sshd: Sshd) -> None:
+    host_keys.check("i-1", sshd.host_key, lambda: "", fingerprint=sshd.host_key.fingerprint)
+    with pytest.raises(HostKeyError, match="not --fingerprint"):
+        host_keys.check("i-2", sshd.host_key, lambda: sshd.console, fingerprint="SHA256:other")
 
 
-def test_a_fingerprint_outside_the_consoles_section_vouches_for_nothing(sshd: Sshd) -> None:
+def test_check_ignores_fingerprint_outside_console_section(sshd: Sshd) -> None:
     loose = f"{sshd.host_key.type} {sshd.host_key.text}\n{sshd.host_key.fingerprint}\n"
-    with pytest.raises(HostKeyError, match="nobody vouches"):
+    with pytest.raises(HostKeyError, match="cannot verify the host key"):
         host_keys.check(NODE, sshd.host_key, lambda: loose)
 
 
-def test_a_key_that_the_node_does_not_take_is_named(sshd: Sshd, tmp_path: Path) -> None:
+def test_transport_rejected_key_is_named(sshd: Sshd, tmp_path: Path) -> None:
     import asyncssh
 
     wrong = tmp_path / "wrong.pem"
     asyncssh.generate_private_key("ssh-ed25519").write_private_key(wrong)
     line = _line(sshd)
     line.identities = [wrong]
-    with pytest.raises(UnreachableError, match=r"takes none of the keys for hadoop: .*wrong\.pem"):
+    with pytest.raises(UnreachableError, match=r"rejected all keys for hadoop: .*wrong\.pem"):
         line.transport()
 
 
-def test_a_port_that_does_not_answer_is_told(sshd: Sshd) -> None:
+def test_transport_closed_port_raises(sshd: Sshd) -> None:
     sshd.stop()
-    with pytest.raises(UnreachableError, match="does not answer") as caught:
+    with pytest.raises(UnreachableError, match="cannot connect to port") as caught:
         _line(sshd).transport()
     assert "security group" in caught.value.hint
     sshd.start()
 
 
-def test_whoever_speaks_no_ssh_is_told(page: int, sshd: Sshd) -> None:
+def test_transport_not_an_ssh_server_raises(page: int, sshd: Sshd) -> None:
     line = _line(sshd)
-    line.host = Host(node=NODE, address="127.0.0.1", port=page)
-    with pytest.raises(UnreachableError, match="speaks no SSH"):
+    line.host = SshHost(node=NODE, address="127.0.0.1", port=page)
+    with pytest.raises(UnreachableError, match=r"SSH handshake with .* failed"):
         line.transport()
 
 
-def test_a_tunnel_forwards_on_loopback_and_ends(sshd: Sshd, page: int) -> None:
+def test_tunnel_forwards_on_loopback_until_closed(sshd: Sshd, page: int) -> None:
     with _open(Tunnel(_line(sshd), ("127.0.0.1", page))) as port:
-        assert port != page  # the page's own port is taken, here by the page
+        assert port != page  # the page's own port is in use, here by the page
         assert _read(port, "/cluster").startswith("the page /cluster")
         assert len(_read(port)) > 200_000
         names = socket.gethostbyname_ex(socket.gethostname())[2]
@@ -185,17 +185,17 @@ def test_a_tunnel_forwards_on_loopback_and_ends(sshd: Sshd, page: int) -> None:
         _read(port)
 
 
-def test_a_tunnel_comes_back_after_its_connection_was_cut(sshd: Sshd, page: int) -> None:
+def test_tunnel_reconnects_after_lost_connection(sshd: Sshd, page: int) -> None:
     said: list[str] = []
     with _open(Tunnel(_line(sshd, said=said), ("127.0.0.1", page))) as port:
         assert "the page" in _read(port)
         sshd.cut()
         _until(lambda: bool(said))
         assert "the page" in _read(port)
-    assert any("connecting again" in line for line in said)
+    assert any("reconnecting" in line for line in said)
 
 
-def test_a_tunnel_comes_back_after_the_server_was_away(sshd: Sshd, page: int) -> None:
+def test_tunnel_reconnects_after_server_restart(sshd: Sshd, page: int) -> None:
     with _open(Tunnel(_line(sshd), ("127.0.0.1", page))) as port:
         sshd.stop()
         threading.Timer(0.5, sshd.start).start()
@@ -203,39 +203,39 @@ def test_a_tunnel_comes_back_after_the_server_was_away(sshd: Sshd, page: int) ->
         assert "the page" in _read(port)
 
 
-def test_a_changed_key_ends_a_tunnel_that_comes_back(sshd: Sshd, page: int, tmp_path: Path) -> None:
+def test_tunnel_reconnect_rejects_changed_key(sshd: Sshd, page: int, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     line = _line(sshd)
     tunnel = Tunnel(line, ("127.0.0.1", page))
     tunnel.open()
     imposter = Sshd(other)
-    line.host = Host(node=NODE, address="127.0.0.1", port=imposter.port)
+    line.host = SshHost(node=NODE, address="127.0.0.1", port=imposter.port)
     sshd.cut()
     with pytest.raises(HostKeyError, match="has changed"):
         tunnel.keep(threading.Event())
     imposter.end()
 
 
-def test_a_page_that_the_node_does_not_serve_is_told(sshd: Sshd) -> None:
+def test_tunnel_open_closed_remote_port_raises(sshd: Sshd) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     tunnel = Tunnel(_line(sshd), ("127.0.0.1", port))
-    with pytest.raises(UnreachableError, match="does not reach"):
+    with pytest.raises(UnreachableError, match="cannot connect to"):
         tunnel.open()
     tunnel.close()
 
 
-def test_a_node_behind_another_is_reached_through_it(sshd: Sshd, tmp_path: Path) -> None:
+def test_connection_through_jump_host(sshd: Sshd, tmp_path: Path) -> None:
     folder = tmp_path / "core"
     folder.mkdir()
     core = Sshd(folder)
-    line = Line(
-        host=Host(node="i-core", address="127.0.0.1", port=core.port),
+    line = SshConnection(
+        host=SshHost(node="i-core", address="127.0.0.1", port=core.port),
         identities=[core.client_key],
         check=lambda shown: host_keys.check("i-core", shown, lambda: core.console),
-        through=_line(sshd),
+        jump=_line(sshd),
     )
     assert line.run("true", io.BytesIO(), io.BytesIO()) == 0
     line.close()
@@ -244,7 +244,7 @@ def test_a_node_behind_another_is_reached_through_it(sshd: Sshd, tmp_path: Path)
 
 
 @pytest.mark.skipif(shutil.which("ssh") is None, reason="OpenSSH's client is not on PATH")
-def test_openssh_takes_the_key_that_was_checked_and_no_other(sshd: Sshd, tmp_path: Path) -> None:
+def test_shell_command_openssh_accepts_only_verified_key(sshd: Sshd, tmp_path: Path) -> None:
     line = _line(sshd)
     line.transport()
     line.close()
@@ -254,7 +254,7 @@ def test_openssh_takes_the_key_that_was_checked_and_no_other(sshd: Sshd, tmp_pat
     other = tmp_path / "other"
     other.mkdir()
     imposter = Sshd(other)
-    line.host = Host(node=NODE, address="127.0.0.1", port=imposter.port)
+    line.host = SshHost(node=NODE, address="127.0.0.1", port=imposter.port)
     shell = nodes.shell_command(line)
     done = subprocess.run(shell, capture_output=True, text=True, timeout=60, check=False)
     imposter.end()
@@ -263,7 +263,7 @@ def test_openssh_takes_the_key_that_was_checked_and_no_other(sshd: Sshd, tmp_pat
 
 
 @pytest.mark.skipif(shutil.which("ssh") is None, reason="OpenSSH's client is not on PATH")
-def test_openssh_goes_by_way_of_the_primary(sshd: Sshd, tmp_path: Path) -> None:
+def test_shell_command_openssh_jumps_through_primary(sshd: Sshd, tmp_path: Path) -> None:
     folder = tmp_path / "core"
     folder.mkdir()
     core = Sshd(folder)
@@ -272,8 +272,8 @@ def test_openssh_goes_by_way_of_the_primary(sshd: Sshd, tmp_path: Path) -> None:
     keys = [sshd.client_key, core.client_key]
     way = _line(sshd)
     way.identities = keys
-    host = Host(node="i-core", address="127.0.0.1", port=core.port)
-    line = Line(host=host, identities=keys, check=lambda _: None, through=way)
+    host = SshHost(node="i-core", address="127.0.0.1", port=core.port)
+    line = SshConnection(host=host, identities=keys, check=lambda _: None, jump=way)
     shell = nodes.shell_command(line)
     done = subprocess.run(shell, capture_output=True, text=True, timeout=60, check=False)
     core.end()

@@ -11,7 +11,7 @@ import pytest
 
 from emrctl.metrics.live.standalone import Master
 from emrctl.metrics.live.yarn import ResourceManager
-from emrctl.remote import http_over_ssh
+from emrctl.remote import ssh
 from emrctl.remote.errors import UnreachableError
 from emrctl.runs import sources
 from emrctl.runs.workspace import Workspace
@@ -26,7 +26,7 @@ class Network:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, served: dict[int, dict[str, Any]]) -> None:
         self.asked: list[tuple[str, int]] = []
         self._served = served
-        monkeypatch.setattr(http_over_ssh, "fetch", self._fetch)
+        monkeypatch.setattr(ssh, "get_json", self._fetch)
 
     def _fetch(self, _line: object, where: tuple[str, int], path: str) -> Any:
         self.asked.append(where)
@@ -36,7 +36,7 @@ class Network:
 
 
 def workspace(fetch: Callable[[str], Any] | None = None) -> Workspace:
-    primary = SimpleNamespace(line=object, private_ip="10.0.0.7")
+    primary = SimpleNamespace(connection=object, private_ip="10.0.0.7")
     target = SimpleNamespace(page=lambda _id, dns, page: f"http://{dns}/{page}", fetch=fetch)
     return cast("Workspace", SimpleNamespace(primary=lambda _id: primary, target=target))
 

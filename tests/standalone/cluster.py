@@ -11,7 +11,7 @@ from emrctl import paths
 from emrctl.aws.target import Target
 from emrctl.clusters import registry
 from emrctl.clusters.model import Cluster
-from emrctl.remote.primary import Primary
+from emrctl.remote.primary import PrimaryConnection
 from emrctl.runs.backends.standalone import Ec2Backend
 from emrctl.spec import ProjectSpec
 from emrctl.spec.ec2 import NOBODY
@@ -62,7 +62,7 @@ class Standing:
     @property
     def backend(self) -> Ec2Backend:
         cluster = self.cluster
-        way = Primary(self.target, cluster.id)
+        way = PrimaryConnection(self.target, cluster.id)
         return Ec2Backend(self.target, cluster.id, cluster.log_uri, way)
 
     def names(self) -> list[str]:

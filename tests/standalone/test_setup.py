@@ -24,12 +24,12 @@ from emrctl.provision import lifecycle
 from emrctl.provision.stacks import Deployment
 from emrctl.remote import host_keys
 from emrctl.remote.errors import HostKeyError, NoKeyError
-from emrctl.remote.primary import Primary
+from emrctl.remote.primary import PrimaryConnection
 from emrctl.spec.ec2 import WorkersSpec
 from emrctl.standalone.errors import NodesFailedError
 from emrctl.standalone.parallel import Crew
 from emrctl.standalone.setup import brought_up
-from tests.remote import ways
+from tests.remote import connections
 from tests.standalone.cluster import Standing
 
 Make = Callable[..., Standing]
@@ -242,7 +242,7 @@ class _Ssm:
 def test_nodes_whose_ports_are_closed_come_up_by_sessions(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    called = ways.plugin(tmp_path, monkeypatch)
+    called = connections.plugin(tmp_path, monkeypatch)
     monkeypatch.setenv("PLUGIN_LEADS_THERE", "1")
     of = Target.client
     clients = lambda target, name: _Ssm() if name == "ssm" else of(target, name)  # noqa: E731
@@ -250,7 +250,7 @@ def test_nodes_whose_ports_are_closed_come_up_by_sessions(
     one = make(2, ssh="none", roles={"ssm": True})
     up(one)
     assert [one.lines(name)[-1] for name in one.names()] == ["standalone.sh: worker"] * 2
-    primary = Primary(one.target, one.cluster.id)
+    primary = PrimaryConnection(one.target, one.cluster.id)
     assert primary.run("true").code == 0
     primary.close()
     asked = [json.loads(json.loads(line)[0][4]) for line in called.read_text().splitlines()]

@@ -44,7 +44,7 @@ def test_stop_ends_programs_and_keeps_files_and_start_gives_another_address(
     ec2nodes: Ec2Nodes,
 ) -> None:
     node = ec2nodes.launch()
-    before, console = ec2nodes.described(node), host_keys.console(ec2nodes.target, node)
+    before, console = ec2nodes.described(node), host_keys.console_output(ec2nodes.target, node)
     daemon = ec2nodes.run(node, f"echo kept > note; {DAEMON}").stdout.strip()
     stopped = ec2nodes.ec2.stop_instances(InstanceIds=[node])["StoppingInstances"][0]
     assert stopped["CurrentState"]["Name"] == "stopping"
@@ -59,8 +59,8 @@ def test_stop_ends_programs_and_keeps_files_and_start_gives_another_address(
     assert after["PublicIpAddress"] not in (before["PublicIpAddress"], before["PrivateIpAddress"])
     with ec2nodes.client(node) as client:
         assert client.exec_command("cat note")[1].read() == b"kept\n"
-    told = host_keys.told(host_keys.console(ec2nodes.target, node))
-    assert told == host_keys.told(console)
+    told = host_keys.parse_console(host_keys.console_output(ec2nodes.target, node))
+    assert told == host_keys.parse_console(console)
     assert len(told[0]) == 2
 
 
@@ -80,8 +80,8 @@ def test_user_data_runs_once_and_its_output_is_on_the_console(
     script = "#!/bin/bash\necho boot >> $HOME/boots; echo told the console; exit 3\n"
     node = ec2nodes.launch(UserData=script)
     said = "ended with exit code 3"
-    until(lambda: said in host_keys.console(ec2nodes.target, node), True)
-    assert "told the console" in host_keys.console(ec2nodes.target, node)
+    until(lambda: said in host_keys.console_output(ec2nodes.target, node), True)
+    assert "told the console" in host_keys.console_output(ec2nodes.target, node)
     ec2nodes.ec2.stop_instances(InstanceIds=[node])
     ec2nodes.until(node, "stopped")
     ec2nodes.ec2.start_instances(InstanceIds=[node])
@@ -91,7 +91,7 @@ def test_user_data_runs_once_and_its_output_is_on_the_console(
 
 def test_user_data_that_is_no_script_is_only_told_of(ec2nodes: Ec2Nodes) -> None:
     node = ec2nodes.launch(UserData="#cloud-config\npackages: [git]\n")
-    assert "not run" in host_keys.console(ec2nodes.target, node)
+    assert "not run" in host_keys.console_output(ec2nodes.target, node)
     kept = ec2nodes.ec2.describe_instance_attribute(InstanceId=node, Attribute="userData")
     assert base64.b64decode(kept["UserData"]["Value"]).startswith(b"#cloud-config")
 

@@ -1,4 +1,4 @@
-"""A cluster that is reached, and AWS's plugin as far as it is needed."""
+"""A cluster to connect to, and a substitute for AWS's Session Manager plugin."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ socketserver.ThreadingTCPServer(("127.0.0.1", port), handler).serve_forever()
 
 
 def plugin(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The plugin is on PATH; the file in which it says how it was called.
+    """Put the plugin on PATH; return the file to which it writes its arguments.
 
     What it forwards answers by itself; with PLUGIN_LEADS_THERE it is what is asked for.
     """
@@ -101,7 +101,7 @@ def ssm(target: Target, *, online: bool = True, sessions_: int = 1) -> Iterator[
 
 @contextmanager
 def served(answer: Callable[[str], bytes]) -> Iterator[int]:
-    """A port of loopback where pages answer as `answer` says for their paths."""
+    """Serve `answer(path)` over HTTP; return the port."""
 
     class Page(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -112,7 +112,7 @@ def served(answer: Callable[[str], bytes]) -> Iterator[int]:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Nobody reads."""
+            """Discard the access log."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -1,4 +1,4 @@
-"""Pages of a node's neighbours, through a connection to the node."""
+"""JSON over HTTP through an SSH connection."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import pytest
 
 from emrctl.remote.errors import UnreachableError
 from emrctl.remote.host_keys import HostKey
-from emrctl.remote.http_over_ssh import fetch
-from emrctl.remote.ssh import Host, Line
+from emrctl.remote.ssh import SshConnection, SshHost, get_json
 from tests.remote.sshd import Sshd
 
 LOOPBACK = "127.0.0.1"
@@ -31,7 +30,7 @@ class _Rest(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Nobody reads."""
+        """Discard the access log."""
 
 
 @pytest.fixture
@@ -43,38 +42,38 @@ def rest() -> Iterator[int]:
 
 
 @pytest.fixture
-def line(sshd: Sshd) -> Iterator[Line]:
+def line(sshd: Sshd) -> Iterator[SshConnection]:
     def check(_shown: HostKey) -> None:
-        """Any will do: that is tested elsewhere."""
+        """Accept any host key."""
 
-    host = Host(node="i-0", address=LOOPBACK, port=sshd.port)
-    made = Line(host=host, identities=[sshd.client_key], check=check, again_s=0.05)
+    host = SshHost(node="i-0", address=LOOPBACK, port=sshd.port)
+    made = SshConnection(host=host, identities=[sshd.client_key], check=check, retry_s=0.05)
     yield made
     made.close()
 
 
-def test_a_document_comes_whole_and_again(line: Line, rest: int) -> None:
+def test_get_json_repeated_returns_whole_document(line: SshConnection, rest: int) -> None:
     for _ in range(2):
-        assert len(fetch(line, (LOOPBACK, rest), "/json/")["workers"]) == 20_000
+        assert len(get_json(line, (LOOPBACK, rest), "/json/")["workers"]) == 20_000
 
 
-def test_it_comes_over_a_new_connection_where_the_old_was_cut(
-    line: Line, rest: int, sshd: Sshd
+def test_get_json_reconnects_after_lost_connection(
+    line: SshConnection, rest: int, sshd: Sshd
 ) -> None:
-    fetch(line, (LOOPBACK, rest), "/json/")
+    get_json(line, (LOOPBACK, rest), "/json/")
     sshd.cut()
-    assert fetch(line, (LOOPBACK, rest), "/json/")
+    assert get_json(line, (LOOPBACK, rest), "/json/")
 
 
-def test_what_is_no_document_is_an_error(line: Line, rest: int) -> None:
+def test_get_json_rejects_error_status_and_invalid_json(line: SshConnection, rest: int) -> None:
     with pytest.raises(ConnectionError, match="404"):
-        fetch(line, (LOOPBACK, rest), "/absent")
+        get_json(line, (LOOPBACK, rest), "/absent")
     with pytest.raises(ValueError, match="Expecting value"):
-        fetch(line, (LOOPBACK, rest), "/page")
+        get_json(line, (LOOPBACK, rest), "/page")
 
 
-def test_a_port_where_nobody_listens_is_silence(line: Line) -> None:
+def test_get_json_closed_port_raises_unreachable(line: SshConnection) -> None:
     with socket.create_server((LOOPBACK, 0)) as taken:
         port = taken.getsockname()[1]
     with pytest.raises(UnreachableError, match=str(port)):
-        fetch(line, (LOOPBACK, port), "/json/")
+        get_json(line, (LOOPBACK, port), "/json/")
