@@ -177,7 +177,7 @@ def test_a_port_that_does_not_answer_is_told_with_its_node(make: Make) -> None:
     ):
         brought_up(crew, one.project, {})
     assert list(caught.value.failures) == ["worker-1"]
-    assert f"port {one.target.ssh_port} of 127.9.9.9 does not answer" in caught.value.message
+    assert f"cannot connect to port {one.target.ssh_port} of 127.9.9.9" in caught.value.message
     assert "security group" in caught.value.hint
     assert any("waiting until it answers" in line for line in one.lines("worker-1"))
 
