@@ -21,7 +21,7 @@ def main() -> None:
     """jars.lock has the checksum of each of its jars."""
     jars = hadoop_jars.locked_jars()
     with tempfile.TemporaryDirectory() as folder:
-        hadoop_jars.fetch(jars, Path(folder), lambda line: print(line, file=sys.stderr))
+        hadoop_jars.download(jars, Path(folder), lambda line: print(line, file=sys.stderr))
         lines = [_line(jar, Path(folder)) for jar in jars]
     hadoop_jars.lock_file().write_text(_HEAD + "".join(lines), encoding="utf-8")
 

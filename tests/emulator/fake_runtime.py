@@ -1,9 +1,4 @@
-"""A life without Java and without processes, for tests under `moto.mock_aws()`.
-
-    with mock_aws(), api.install(FakeLife()) as service: ...
-
-Clusters are WAITING at once, and a step ends with whatever `on_step` answers to its arguments.
-"""
+"""A cluster runtime without processes, for tests of the EMR API under `moto.mock_aws()`."""
 
 from __future__ import annotations
 
@@ -14,6 +9,7 @@ from dataclasses import dataclass, field
 from emrctl.emulator.cluster import s3_logs
 from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode, EmulatedStep
 from emrctl.emulator.cluster.runtime import BootstrapFailedError, StepResult
+from emrctl.emulator.cluster.s3_logs import StepOutput
 
 OnStep = Callable[[list[str]], tuple[int, str, str]]
 
@@ -24,62 +20,61 @@ def _succeed(args: list[str]) -> tuple[int, str, str]:
 
 @dataclass
 class FakeRuntime:
-    """Ends steps as told; writes the logs that EMR would write.
+    """Completes bootstrap actions and steps immediately and uploads the logs of steps.
 
-    `on_step(args)` gives exit code, stdout and stderr. While `pause` is set, steps run on until
-    they are cancelled or it is cleared. `failing_bootstrap` is the number, from 1, of a
-    bootstrap action that fails on the primary node with code 1.
+    `on_step(args)` returns a step's exit code, stdout and stderr. While `pause` is set, steps run
+    until they are cancelled. `failing_bootstrap` is the number, from 1, of a bootstrap action that
+    fails on the primary node with exit code 1.
     """
 
     on_step: OnStep = _succeed
     failing_bootstrap: int = 0
     pause: bool = False
-    seen: list[list[str]] = field(default_factory=list)
-    booted: list[str] = field(default_factory=list)
-    left: list[str] = field(default_factory=list)
-    _stops: dict[str, threading.Event] = field(default_factory=dict)
+    steps: list[list[str]] = field(default_factory=list)
+    bootstrapped: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    _cancelled: dict[str, threading.Event] = field(default_factory=dict)
 
-    def boot(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
-        """Every node has booted, unless a bootstrap action is to fail."""
+    def bootstrap(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
+        """Record the nodes; fail if `failing_bootstrap` is set."""
         for node in nodes:
-            self.booted.append(node.ec2_id)
+            self.bootstrapped.append(node.ec2_id)
             if self.failing_bootstrap and node.primary:
                 folder = f"node/{node.ec2_id}/bootstrap-actions/{self.failing_bootstrap}"
-                s3_logs.put(cluster, f"{folder}/stderr", b"bootstrap failed as told\n")
+                s3_logs.upload(cluster, f"{folder}/stderr", b"bootstrap action failed\n")
                 raise BootstrapFailedError(node, self.failing_bootstrap, 1)
 
     def start(self, cluster: EmulatedCluster) -> None:
-        """There is nothing to start."""
+        """Do nothing."""
 
-    def join(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
-        """There is nothing to join."""
+    def add_nodes(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
+        """Do nothing."""
 
-    def leave(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
-        """The nodes are remembered as gone."""
-        self.left += [node.ec2_id for node in nodes]
+    def remove_nodes(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
+        """Record the nodes."""
+        self.removed += [node.ec2_id for node in nodes]
 
-    def run(self, cluster: EmulatedCluster, step: EmulatedStep) -> StepResult:
-        """The step's logs lie where EMR puts them, and it ended as `on_step` says."""
-        stop = self._stops.setdefault(step.id, threading.Event())
-        self.seen.append(step.args)
-        while self.pause and not stop.wait(0.01):
+    def run_step(self, cluster: EmulatedCluster, step: EmulatedStep) -> StepResult:
+        """Return the result of `on_step`, or exit code 143 if the step is cancelled."""
+        cancelled = self._cancelled.setdefault(step.id, threading.Event())
+        self.steps.append(step.args)
+        while self.pause and not cancelled.wait(0.01):
             pass
-        if stop.is_set():
-            return s3_logs.step(
-                cluster, step, s3_logs.StepLogs(exit_code=143, stderr=b"terminated\n")
-            )
-        code, out, err = self.on_step(step.args)
-        texts = s3_logs.StepLogs(exit_code=code, stdout=out.encode(), stderr=err.encode())
-        return s3_logs.step(cluster, step, texts)
+        if cancelled.is_set():
+            output = StepOutput(exit_code=143, stderr=b"terminated\n")
+        else:
+            code, out, err = self.on_step(step.args)
+            output = StepOutput(exit_code=code, stdout=out.encode(), stderr=err.encode())
+        return s3_logs.upload_step(cluster, step, output)
 
-    def cancel(self, cluster: EmulatedCluster, step: EmulatedStep, *, kill: bool) -> None:
-        """A paused step ends."""
-        self._stops.setdefault(step.id, threading.Event()).set()
+    def cancel_step(self, cluster: EmulatedCluster, step: EmulatedStep, *, kill: bool) -> None:
+        """End a paused step."""
+        self._cancelled.setdefault(step.id, threading.Event()).set()
 
-    def halt(self, cluster: EmulatedCluster) -> None:
-        """Every paused step of the cluster ends."""
+    def interrupt(self, cluster: EmulatedCluster) -> None:
+        """End all paused steps of the cluster."""
         for step in cluster.steps:
-            self.cancel(cluster, step, kill=True)
+            self.cancel_step(cluster, step, kill=True)
 
     def stop(self, cluster: EmulatedCluster) -> None:
-        """There is nothing to stop."""
+        """Do nothing."""

@@ -123,7 +123,7 @@ def test_submit_with_secrets_stores_none_of_them(desk: Desk, runtime: FakeRuntim
     assert folder / "logs" / "step" / "controller" in files
     assert not [path for path in files if "s3cret" in path.read_text()]
     assert redact.REDACTED in (folder / "run.json").read_text()
-    [args] = runtime.seen
+    [args] = runtime.steps
     assert {f"{name}=s3cret" for name in names} < set(args)
     assert args[-3:] == ["--db-password", "s3cret!", "api_key=s3cret"]
 
@@ -132,7 +132,7 @@ def test_the_steps_command_line_is_spark_submits(desk: Desk, runtime: FakeRuntim
     run = lifecycle.wait(
         desk, lifecycle.submit(desk, lifecycle.Order(job="mine", arguments=("a b",))), _watch
     )
-    [args] = runtime.seen
+    [args] = runtime.steps
     assert args[:5] == ["spark-submit", "--master", "yarn", "--deploy-mode", "client"]
     assert "spark.default.parallelism=24" in args
     assert f"spark.yarn.tags={run.application_tag}" in args
@@ -170,7 +170,7 @@ def test_a_container_larger_than_a_node_submits_nothing(desk: Desk, runtime: Fak
             desk, lifecycle.Order(job="mine", settings=SparkSettings(executor_memory="64g"))
         )
     assert desk.store.ids() == []
-    assert runtime.seen == []
+    assert runtime.steps == []
 
 
 def test_a_command_line_too_long_for_emr_is_told_before(desk: Desk) -> None:

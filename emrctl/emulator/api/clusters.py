@@ -129,9 +129,9 @@ def list_clusters(service: Service, region: str, ask: dict[str, Any]) -> dict[st
     clusters = [
         one
         for one in find([*service.clusters.values()], state=ask.get("ClusterStates"))
-        if one.region == region and float(after) <= one.times.created <= float(before)
+        if one.region == region and float(after) <= one.timeline.created <= float(before)
     ]
-    clusters.sort(key=lambda one: one.times.created, reverse=True)
+    clusters.sort(key=lambda one: one.timeline.created, reverse=True)
     return page("Clusters", [responses.cluster_summary(one) for one in clusters], ask)
 
 

@@ -37,7 +37,7 @@ def cluster_status(cluster: EmulatedCluster) -> dict[str, Any]:
     status: dict[str, Any] = {
         "State": cluster.state,
         "StateChangeReason": _reason(cluster.code, cluster.message),
-        "Timeline": _timeline(cluster.times),
+        "Timeline": _timeline(cluster.timeline),
     }
     return status | ({"ErrorDetails": list(cluster.details)} if cluster.details else {})
 
@@ -134,9 +134,9 @@ def normalized_hours(cluster: EmulatedCluster) -> int:
     for node in cluster.nodes:
         with contextlib.suppress(SpecError):
             size = instance_types.instance_type(node.group.instance_type)
-            began = node.times.ready
+            began = node.timeline.ready
             if began is not None:
-                seconds = (node.times.ended or _now()) - began
+                seconds = (node.timeline.ended or _now()) - began
                 total += 2 * size.vcpus * max(1, -int(-seconds // 3600))
     return total
 
@@ -164,7 +164,7 @@ def group(one: InstanceGroup, cluster: EmulatedCluster) -> dict[str, Any]:
             "Status": {
                 "State": one.state,
                 "StateChangeReason": _reason("", cluster.message),
-                "Timeline": _timeline(one.times),
+                "Timeline": _timeline(one.timeline),
             },
             "Configurations": asked.get("Configurations", []),
             "EbsBlockDevices": _ebs(asked.get("EbsConfiguration", {})),
@@ -198,7 +198,7 @@ def fleet(one: InstanceGroup, cluster: EmulatedCluster) -> dict[str, Any]:
         {
             "Id": one.id,
             "Name": asked.get("Name", one.role.title()),
-            "Status": {"State": one.state, "Timeline": _timeline(one.times)},
+            "Status": {"State": one.state, "Timeline": _timeline(one.timeline)},
             "InstanceFleetType": one.role,
             "TargetOnDemandCapacity": asked.get("TargetOnDemandCapacity", 0),
             "TargetSpotCapacity": asked.get("TargetSpotCapacity", 0),
@@ -224,7 +224,7 @@ def instance(node: EmulatedNode, cluster: EmulatedCluster) -> dict[str, Any]:
         "Status": {
             "State": node.state,
             "StateChangeReason": _reason("", node.reason),
-            "Timeline": _timeline(node.times),
+            "Timeline": _timeline(node.timeline),
         },
         owner: node.group.id,
         "Market": node.group.request.get("Market", "ON_DEMAND"),
@@ -245,12 +245,12 @@ def step_summary(step: EmulatedStep) -> dict[str, Any]:
     status: dict[str, Any] = {
         "State": step.state,
         "StateChangeReason": _reason("", step.message),
-        "Timeline": _timeline(step.times, ready="StartDateTime"),
+        "Timeline": _timeline(step.timeline, ready="StartDateTime"),
     }
     return {
         "Id": step.id,
         "Name": step.name,
         "Config": _present(config),
-        "ActionOnFailure": step.action,
+        "ActionOnFailure": step.action_on_failure,
         "Status": status | ({"FailureDetails": step.failure} if step.failure else {}),
     }

@@ -64,7 +64,7 @@ class Service:
         raise invalid(f"Instance group id '{group_id}' is not valid.")
 
     def begin(self, cluster: EmulatedCluster) -> None:
-        """The cluster has EC2 records and a keeper; its life has begun."""
+        """The cluster has EC2 records and a controller, which is started."""
         cluster.security_groups = ec2_records.security_groups(cluster)
         for group in cluster.groups:
             cluster.nodes += ec2_records.nodes(cluster, group, group.count)
@@ -92,11 +92,11 @@ class Service:
             group.state = "RESIZING"
             controller = self.controllers[cluster.id]
             if count < len(present):
-                controller.shrink(present[count:])
+                controller.remove_nodes(present[count:])
                 return
             new = ec2_records.nodes(cluster, group, count - len(present))
             cluster.nodes += new
-            controller.grow(new)
+            controller.add_nodes(new)
 
     def release(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
         """The nodes' EC2 records are terminated."""

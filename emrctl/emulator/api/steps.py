@@ -50,7 +50,7 @@ def _new_step(cluster: EmulatedCluster, ask: dict[str, Any]) -> EmulatedStep:
         raise ApiError(
             f"Step '{ask['Name']}' is too long: a step has at most {_MAX_CHARACTERS} characters."
         )
-    return EmulatedStep(name=ask["Name"], action=action, jar=jar)
+    return EmulatedStep(name=ask["Name"], action_on_failure=action, jar=jar)
 
 
 def _strings(value: Any) -> list[str]:
@@ -103,7 +103,7 @@ def _cancel(service: Service, cluster: EmulatedCluster, step_id: str, *, kill: b
     with cluster.changed:
         if step.state not in (model.PENDING, model.RUNNING):
             return f"Step is in state {step.state} and cannot be cancelled."
-        service.controller(cluster.id).cancel(step, kill=kill)
+        service.controller(cluster.id).cancel_step(step, kill=kill)
     return ""
 
 

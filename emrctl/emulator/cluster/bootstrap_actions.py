@@ -1,4 +1,4 @@
-"""Bootstrap actions: the user's scripts, really run, in order, on every node."""
+"""Bootstrap actions: run the user's scripts on every node, in order, and upload their logs."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import contextlib
 import json
 import re
 import shlex
-import signal
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,7 @@ _RUN_IF = re.compile(r"s3n?://([a-z0-9-]+\.)?elasticmapreduce/bootstrap-actions/
 
 @dataclass(frozen=True)
 class BootstrapAction:
-    """One bootstrap action on one node; numbers begin at 1."""
+    """A bootstrap action on a node; numbers start at 1, `folder` holds its logs."""
 
     number: int
     path: str
@@ -32,133 +30,107 @@ class BootstrapAction:
     folder: Path
 
 
-class UnfetchableError(Exception):
-    """A script could not be had from where it was said to lie."""
+class DownloadError(Exception):
+    """A script or JAR does not exist at its address."""
 
 
-def run_all(place: EmulatorContext, cluster: EmulatedCluster, node: EmulatedNode) -> None:
-    """Every bootstrap action has ended well on the node; else `BootstrapFailedError`."""
-    for number, asked in enumerate(cluster.request.get("BootstrapActions", []), start=1):
-        if cluster.ending is not None:
+def run_all(context: EmulatorContext, cluster: EmulatedCluster, node: EmulatedNode) -> None:
+    """Run the bootstrap actions of the cluster on a node; raise `BootstrapFailedError`."""
+    for number, request in enumerate(cluster.request.get("BootstrapActions", []), start=1):
+        if cluster.termination is not None:
             return
-        script = asked["ScriptBootstrapAction"]
-        folder = place.node(cluster, node) / "mnt/var/log/bootstrap-actions" / str(number)
-        folder.mkdir(parents=True, exist_ok=True)
-        args = tuple(script.get("Args", []))
-        action = BootstrapAction(number, script["Path"], args, folder)
+        script = request["ScriptBootstrapAction"]
+        logs = context.node_folder(cluster, node) / "mnt/var/log/bootstrap-actions" / str(number)
+        logs.mkdir(parents=True, exist_ok=True)
+        action = BootstrapAction(number, script["Path"], tuple(script.get("Args", [])), logs)
         try:
-            code = _run(place, cluster, node, action)
-        except UnfetchableError as error:
-            text = f"could not download {error}"
-            (folder / "stderr").write_text(f"{text}\n", encoding="utf-8")
-            raise BootstrapFailedError(node, number, 1, error=text) from error
+            code = _run(context, cluster, node, action)
+        except DownloadError as error:
+            message = f"could not download {error}"
+            (logs / "stderr").write_text(f"{message}\n", encoding="utf-8")
+            raise BootstrapFailedError(node, number, 1, error=message) from error
         finally:
-            _upload(cluster, node, action)
-        if code != 0 and cluster.ending is None:
+            _upload_logs(cluster, node, action)
+        if code != 0 and cluster.termination is None:
             raise BootstrapFailedError(node, number, code)
 
 
 def _run(
-    place: EmulatorContext, cluster: EmulatedCluster, node: EmulatedNode, action: BootstrapAction
+    context: EmulatorContext, cluster: EmulatedCluster, node: EmulatedNode, action: BootstrapAction
 ) -> int:
     argv = _command(action, node)
-    controller = action.folder / "controller"
-    if argv is None:
-        controller.write_text(
-            f"{s3_logs.stamp()} INFO run-if: not on this node\n", encoding="utf-8"
+    with (action.folder / "controller").open("w", encoding="utf-8", buffering=1) as controller:
+        if argv is None:
+            controller.write(f"{s3_logs.timestamp()} INFO run-if: not on this node\n")
+            return 0
+        controller.write(f"{s3_logs.timestamp()} INFO startExec '{shlex.join(argv)}'\n")
+        scope = f"{node.ec2_id}-bootstrap-{action.number}"
+        work = context.node_folder(cluster, node) / "tmp" / f"bootstrap-{action.number}"
+        work.mkdir(exist_ok=True)
+        environment = node_folder.environment(context, cluster, node)
+        program = processes.ProcessSpec(
+            argv=argv,
+            cwd=work,
+            env=environment | {processes.SCOPE_MARK: scope},
+            stdout=action.folder / "stdout",
+            stderr=action.folder / "stderr",
         )
-        return 0
-    controller.write_text(
-        f"{s3_logs.stamp()} INFO startExec '{shlex.join(argv)}'\n", encoding="utf-8"
-    )
-    scope = f"{node.ec2_id}-bootstrap-{action.number}"
-    work = place.node(cluster, node) / "tmp" / f"bootstrap-{action.number}"
-    work.mkdir(exist_ok=True)
-    program = processes.ProcessSpec(
-        argv=argv,
-        cwd=work,
-        env=node_folder.environment(place, cluster, node) | {processes.SCOPE_MARK: scope},
-        stdout=action.folder / "stdout",
-        stderr=action.folder / "stderr",
-    )
-    code = finish(program, scope, timeout_s=_TIMEOUT_S)
-    with controller.open("a", encoding="utf-8") as file:
-        file.write(f"{s3_logs.stamp()} INFO waitProcessCompletion ended with exit code {code}\n")
+        code = processes.run(program, scope, timeout_s=_TIMEOUT_S)
+        end = f"waitProcessCompletion ended with exit code {code}"
+        controller.write(f"{s3_logs.timestamp()} INFO {end}\n")
     return code
 
 
-def finish(program: processes.ProcessSpec, scope: str, *, timeout_s: float | None) -> int:
-    """The program's exit code, once it has ended; nothing that it started is left."""
-    try:
-        process = processes.start(program)
-    except OSError as error:
-        with program.stderr.open("a", encoding="utf-8") as file:
-            file.write(f"{program.argv[0]}: {error.strerror}\n")
-        return 126
-    try:
-        code = process.wait(timeout=timeout_s)
-    except subprocess.TimeoutExpired:
-        processes.signal_group(process, signal.SIGKILL)
-        code = process.wait()
-    processes.signal_group(process, signal.SIGKILL)
-    processes.kill_marked(processes.SCOPE_MARK, scope)
-    # A shell would say 128 + n of a program that signal n ended; so does EMR.
-    return code if code >= 0 else 128 - code
-
-
 def _command(action: BootstrapAction, node: EmulatedNode) -> list[str] | None:
-    """What to run; None where `run-if` says that this is not the node for it."""
+    """Return the command to run, or None if the condition of `run-if` excludes the node."""
     if not _RUN_IF.fullmatch(action.path):
         return [*_script(action.path, action.folder), *action.args]
     condition, *command = action.args or ("",)
-    if not command or not _holds(condition, node):
+    if not command or not _matches(condition, node):
         return None
     if "://" in command[0]:
         return [*_script(command[0], action.folder), *command[1:]]
     return ["bash", "-c", command[0]] if len(command) == 1 else command
 
 
-def _holds(condition: str, node: EmulatedNode) -> bool:
-    name, _, wanted = condition.partition("=")
-    facts: dict[str, Any] = {
+def _matches(condition: str, node: EmulatedNode) -> bool:
+    name, _, value = condition.partition("=")
+    properties: dict[str, Any] = {
         "instance.isMaster": json.dumps(node.primary),
         "instance.instanceRole": node.group.role.lower(),
         "instance.instanceGroupId": node.group.id,
     }
-    return str(facts.get(name)).lower() == wanted.lower()
+    return str(properties.get(name)).lower() == value.lower()
 
 
 def _script(path: str, folder: Path) -> list[str]:
-    """The command that runs the script of that address: it lies on this machine now."""
+    """Download a script and return the command that runs it."""
     target = folder / "script"
-    target.write_bytes(fetch(path))
+    content = download(path)
+    target.write_bytes(content)
     target.chmod(0o755)
-    return ["bash", str(target)] if _is_shell(target) else [str(target)]
+    first = content[:200].split(b"\n", 1)[0]
+    is_shell = not first.startswith(b"#!") or b"sh" in first.split(b"/")[-1]
+    return ["bash", str(target)] if is_shell else [str(target)]
 
 
-def _is_shell(script: Path) -> bool:
-    first = script.read_bytes()[:200].split(b"\n", 1)[0]
-    return not first.startswith(b"#!") or b"sh" in first.split(b"/")[-1]
-
-
-def fetch(path: str) -> bytes:
-    """What lies at an `s3://` or `file:` address; `UnfetchableError` where nothing does."""
+def download(path: str) -> bytes:
+    """Return the content of an `s3://` or `file:` address; raise `DownloadError` if missing."""
     if re.match(r"s3[an]?://", path):
         try:
             return s3.get(path)
         except s3.NoSuchObjectError as error:
-            raise UnfetchableError(path) from error
+            raise DownloadError(path) from error
     try:
         return Path(re.sub(r"^file:(//)?", "", path)).read_bytes()
     except OSError as error:
-        raise UnfetchableError(path) from error
+        raise DownloadError(path) from error
 
 
-def _upload(cluster: EmulatedCluster, node: EmulatedNode, action: BootstrapAction) -> None:
+def _upload_logs(cluster: EmulatedCluster, node: EmulatedNode, action: BootstrapAction) -> None:
+    folder = f"node/{node.ec2_id}/bootstrap-actions/{action.number}"
     for name in ("controller", "stdout", "stderr"):
         content = b""
         with contextlib.suppress(FileNotFoundError):
             content = (action.folder / name).read_bytes()
-        s3_logs.put(
-            cluster, f"node/{node.ec2_id}/bootstrap-actions/{action.number}/{name}", content
-        )
+        s3_logs.upload(cluster, f"{folder}/{name}", content)

@@ -1,8 +1,8 @@
-"""A cluster's life: through its states, its queue of steps, and to its end.
+"""Lifecycle of an emulated cluster: its states, its queue of steps and its termination.
 
-One thread keeps each cluster. It alone moves the cluster from state to state, except that an
-ending may be asked for from anywhere (`Cluster.end`), which makes it TERMINATING at once.
-Whatever goes wrong in a thread is logged and becomes a state: nobody stands above to catch it.
+One thread per cluster changes the cluster's state. Other threads may only request a termination
+(`EmulatedCluster.terminate`), which sets TERMINATING at once. Exceptions in these threads have no
+caller that could catch them: they are logged and become a state of the cluster or step.
 """
 
 from __future__ import annotations
@@ -19,291 +19,278 @@ from emrctl.emulator.cluster.runtime import BootstrapFailedError, ClusterRuntime
 _log = logging.getLogger(__name__)
 
 _READY = "Cluster ready to run steps. (local)"
-_READY_AGAIN = "Cluster ready after last step completed. (local)"
-_STEP_RUNS = "Running step (local)"
+_STEP_COMPLETED = "Cluster ready after last step completed. (local)"
 
 
 class ClusterController:
-    """Keeps one cluster, from STARTING until it has ended."""
+    """Runs one cluster from STARTING to TERMINATED."""
 
     def __init__(
         self,
         cluster: EmulatedCluster,
         runtime: ClusterRuntime,
-        release: Callable[[Sequence[EmulatedNode]], None],
+        terminate_instances: Callable[[Sequence[EmulatedNode]], None],
     ) -> None:
-        """`release` gives the EC2 records of nodes back."""
+        """Create a controller; `terminate_instances` terminates the EC2 records of nodes."""
         self.cluster = cluster
         self.runtime = runtime
-        self.release = release
-        self.running: list[threading.Thread] = []
-        self.leaving = threading.Event()
-        self.thread = threading.Thread(target=self._live, name=cluster.id, daemon=True)
+        self.terminate_instances = terminate_instances
+        self.step_threads: list[threading.Thread] = []
+        self.shutting_down = threading.Event()
+        self.thread = threading.Thread(target=self._run_cluster, name=cluster.id, daemon=True)
 
     def start(self) -> None:
-        """The cluster's life has begun."""
+        """Start the cluster's thread."""
         self.thread.start()
 
-    def terminate(self, ending: Termination) -> None:
-        """The cluster is TERMINATING, and what runs for it is being ended."""
-        self.cluster.end(ending)
-        threading.Thread(target=self._halt, daemon=True).start()
+    def terminate(self, reason: Termination) -> None:
+        """Set TERMINATING and kill the cluster's processes in the background."""
+        self.cluster.terminate(reason)
+        threading.Thread(target=self._interrupt, daemon=True).start()
 
-    def _halt(self) -> None:
-        """What runs is ended, and what starts at this very moment as well."""
-        while not self.leaving.is_set():
-            self.runtime.halt(self.cluster)
-            self.leaving.wait(0.5)
+    def _interrupt(self) -> None:
+        # Repeated, because the controller may be just about to start another process.
+        while not self.shutting_down.is_set():
+            self.runtime.interrupt(self.cluster)
+            self.shutting_down.wait(0.5)
 
-    def cancel(self, step: EmulatedStep, *, kill: bool) -> None:
-        """A pending step is CANCELLED, a running one CANCEL_PENDING and told to end."""
+    def cancel_step(self, step: EmulatedStep, *, kill: bool) -> None:
+        """Cancel a pending step at once, a running one (CANCEL_PENDING) in the background."""
         with self.cluster.changed:
             step.cancelled = True
             if step.state == model.PENDING:
-                _finish(step, model.CANCELLED, "Cancelled by user")
+                _end_step(step, model.CANCELLED, "Cancelled by user")
                 self.cluster.changed.notify_all()
                 return
             step.state = model.CANCEL_PENDING
-        arguments = {"kill": kill}
         threading.Thread(
-            target=self.runtime.cancel, args=(self.cluster, step), kwargs=arguments, daemon=True
+            target=self.runtime.cancel_step,
+            args=(self.cluster, step),
+            kwargs={"kill": kill},
+            daemon=True,
         ).start()
 
-    def grow(self, nodes: Sequence[EmulatedNode]) -> None:
-        """In a while the new nodes have booted and work for the cluster."""
-        threading.Thread(target=self._grow, args=(nodes,), daemon=True).start()
+    def add_nodes(self, nodes: Sequence[EmulatedNode]) -> None:
+        """Bootstrap the nodes and add them to the cluster in the background."""
+        threading.Thread(target=self._add_nodes, args=(nodes,), daemon=True).start()
 
-    def shrink(self, nodes: Sequence[EmulatedNode]) -> None:
-        """In a while the nodes are terminated."""
-        threading.Thread(target=self._shrink, args=(nodes,), daemon=True).start()
+    def remove_nodes(self, nodes: Sequence[EmulatedNode]) -> None:
+        """Terminate the nodes in the background."""
+        threading.Thread(target=self._remove_nodes, args=(nodes,), daemon=True).start()
 
-    # -- the keeper's thread
+    # -- the cluster's thread
 
-    def _live(self) -> None:
+    def _run_cluster(self) -> None:
         try:
-            self._bring_up()
-            self._serve()
+            self._start_cluster()
+            self._run_steps()
         except BootstrapFailedError as error:
-            self.cluster.end(bootstrap_ending(error))
+            self.cluster.terminate(bootstrap_failure(error))
         except Exception as error:  # noqa: BLE001
-            _log.exception("cluster %s", self.cluster.id)
-            self.cluster.end(
-                Termination(
-                    code="INTERNAL_ERROR",
-                    message=f"{error} (local)",
-                    state=model.TERMINATED_WITH_ERRORS,
-                )
-            )
-        self._end()
+            _log.exception("cluster %s failed", self.cluster.id)
+            state = model.TERMINATED_WITH_ERRORS
+            reason = Termination(code="INTERNAL_ERROR", message=f"{error} (local)", state=state)
+            self.cluster.terminate(reason)
+        self._shut_down()
 
-    def _bring_up(self) -> None:
+    def _start_cluster(self) -> None:
         cluster = self.cluster
-        self._enter(model.BOOTSTRAPPING, "Running bootstrap actions (local)")
-        self._mark(cluster.nodes, "BOOTSTRAPPING")
-        self.runtime.boot(cluster, cluster.nodes)
-        if cluster.ending is None:
+        self._set_state(model.BOOTSTRAPPING, "Running bootstrap actions (local)")
+        self._set_node_state(cluster.nodes, model.BOOTSTRAPPING)
+        self.runtime.bootstrap(cluster, cluster.nodes)
+        if cluster.termination is None:
             self.runtime.start(cluster)
-        self._mark(cluster.nodes, model.RUNNING)
+        self._set_node_state(cluster.nodes, model.RUNNING)
         with cluster.changed:
-            cluster.times.ready = time.time()
+            cluster.timeline.ready = time.time()
             if not cluster.steps:
-                self._enter(model.WAITING, " ".join([_READY, *cluster.warnings]))
+                self._set_state(model.WAITING, " ".join([_READY, *cluster.warnings]))
 
-    def _enter(self, state: str, message: str) -> None:
+    def _set_state(self, state: str, message: str) -> None:
         with self.cluster.changed:
-            if self.cluster.ending is None:
+            if self.cluster.termination is None:
                 self.cluster.state, self.cluster.message = state, message
             self.cluster.changed.notify_all()
 
-    def _mark(self, nodes: Sequence[EmulatedNode], state: str) -> None:
+    def _set_node_state(self, nodes: Sequence[EmulatedNode], state: str) -> None:
+        now = time.time() if state == model.RUNNING else None
         with self.cluster.changed:
             for node in nodes:
                 if node.alive:
                     node.state = state
-                    if state == model.RUNNING:
-                        node.times.ready = time.time()
-            for group in {id(node.group): node.group for node in nodes}.values():
-                group.state = state
-                if state == model.RUNNING:
-                    group.times.ready = group.times.ready or time.time()
+                    node.timeline.ready = now or node.timeline.ready
+                node.group.state = state
+                node.group.timeline.ready = node.group.timeline.ready or now
             self.cluster.changed.notify_all()
 
-    def _serve(self) -> None:
+    def _run_steps(self) -> None:
         cluster = self.cluster
         with cluster.changed:
-            while cluster.ending is None:
-                self._dispatch()
-                self._settle()
-                self._end_if_idle()
-                if cluster.ending is None:
-                    cluster.changed.wait(timeout=self._patience())
+            while cluster.termination is None:
+                self._start_pending_steps()
+                self._update_state()
+                self._terminate_if_idle()
+                if cluster.termination is None:
+                    cluster.changed.wait(timeout=self._idle_time_left_s())
 
-    def _dispatch(self) -> None:
-        """As many steps run as may, in the order in which they came."""
-        self.running = [thread for thread in self.running if thread.is_alive()]
-        busy = sum(
-            1 for s in self.cluster.steps if s.state in (model.RUNNING, model.CANCEL_PENDING)
-        )
-        waiting = [step for step in self.cluster.steps if step.state == model.PENDING]
-        for step in waiting[: max(0, self.cluster.concurrency - busy)]:
-            step.state, step.times.ready = model.RUNNING, time.time()
-            thread = threading.Thread(target=self._run, args=(step,), daemon=True)
-            self.running.append(thread)
+    def _start_pending_steps(self) -> None:
+        """Start pending steps in order, up to StepConcurrencyLevel."""
+        self.step_threads = [thread for thread in self.step_threads if thread.is_alive()]
+        steps = self.cluster.steps
+        running = sum(1 for s in steps if s.state in (model.RUNNING, model.CANCEL_PENDING))
+        pending = [step for step in steps if step.state == model.PENDING]
+        for step in pending[: max(0, self.cluster.concurrency - running)]:
+            step.state, step.timeline.ready = model.RUNNING, time.time()
+            thread = threading.Thread(target=self._run_step, args=(step,), daemon=True)
+            self.step_threads.append(thread)
             thread.start()
 
-    def _settle(self) -> None:
+    def _update_state(self) -> None:
         cluster = self.cluster
         if any(step.unfinished for step in cluster.steps):
             cluster.idle_since = None
-            self._enter_once(model.RUNNING, _STEP_RUNS)
+            if cluster.state != model.RUNNING:
+                self._set_state(model.RUNNING, "Running step (local)")
         elif cluster.keep_alive:
             cluster.idle_since = cluster.idle_since or time.time()
-            message = _READY_AGAIN if cluster.steps else _READY
-            self._enter_once(model.WAITING, " ".join([message, *cluster.warnings]))
+            if cluster.state != model.WAITING:
+                message = _STEP_COMPLETED if cluster.steps else _READY
+                self._set_state(model.WAITING, " ".join([message, *cluster.warnings]))
         else:
-            cluster.end(Termination(code="ALL_STEPS_COMPLETED", message="Steps completed (local)"))
+            reason = Termination(code="ALL_STEPS_COMPLETED", message="Steps completed (local)")
+            cluster.terminate(reason)
 
-    def _enter_once(self, state: str, message: str) -> None:
-        if self.cluster.state != state:
-            self._enter(state, message)
+    def _terminate_if_idle(self) -> None:
+        if self._idle_time_left_s() == 0:
+            message = "Terminated by auto-termination policy: idle timeout reached (local)"
+            self.cluster.terminate(Termination(code="USER_REQUEST", message=message))
 
-    def _end_if_idle(self) -> None:
-        cluster = self.cluster
-        left = self._patience()
-        if cluster.idle_since is not None and left is not None and left <= 0:
-            cluster.end(
-                Termination(
-                    code="USER_REQUEST",
-                    message="Terminated by auto-termination: it was idle too long (local)",
-                )
-            )
-
-    def _patience(self) -> float | None:
-        """How long the cluster may still be idle; None where nothing limits that."""
+    def _idle_time_left_s(self) -> float | None:
+        """Seconds until auto-termination, or None if the cluster is not subject to it now."""
         cluster = self.cluster
         if cluster.idle_since is None or cluster.auto_termination is None or cluster.protected:
             return None
-        allowed = float(cluster.auto_termination.get("IdleTimeout", 3600))
-        return max(0.0, cluster.idle_since + allowed - time.time())
+        timeout_s = float(cluster.auto_termination.get("IdleTimeout", 3600))
+        return max(0.0, cluster.idle_since + timeout_s - time.time())
 
     # -- a step's thread
 
-    def _run(self, step: EmulatedStep) -> None:
+    def _run_step(self, step: EmulatedStep) -> None:
         try:
-            outcome = self.runtime.run(self.cluster, step)
+            result = self.runtime.run_step(self.cluster, step)
         except Exception as error:  # noqa: BLE001
-            _log.exception("step %s of %s", step.id, self.cluster.id)
-            outcome = StepResult(exit_code=1, reason="Unknown Error.", message=str(error))
+            _log.exception("step %s of %s failed", step.id, self.cluster.id)
+            result = StepResult(exit_code=1, reason="Unknown Error.", message=str(error))
         with self.cluster.changed:
-            self._conclude(step, outcome)
+            self._record_result(step, result)
             self.cluster.changed.notify_all()
 
-    def _conclude(self, step: EmulatedStep, outcome: StepResult) -> None:
-        if step.cancelled and outcome.exit_code != 0:
-            _finish(step, model.CANCELLED, "Cancelled by user")
-        elif self.cluster.ending is not None and outcome.exit_code != 0:
-            _finish(step, model.INTERRUPTED, "The cluster ended while the step ran")
-        elif outcome.exit_code == 0:
-            _finish(step, model.COMPLETED, "")
+    def _record_result(self, step: EmulatedStep, result: StepResult) -> None:
+        if result.exit_code == 0:
+            _end_step(step, model.COMPLETED, "")
+        elif step.cancelled:
+            _end_step(step, model.CANCELLED, "Cancelled by user")
+        elif self.cluster.termination is not None:
+            _end_step(step, model.INTERRUPTED, "The cluster terminated while the step was running")
         else:
-            _finish(step, model.FAILED, "")
-            parts = {
-                "Reason": outcome.reason,
-                "Message": outcome.message,
-                "LogFile": outcome.log_file,
+            _end_step(step, model.FAILED, "")
+            details = {
+                "Reason": result.reason,
+                "Message": result.message,
+                "LogFile": result.log_file,
             }
-            step.failure = {key: value for key, value in parts.items() if value}
-            self._act_on_failure(step)
+            step.failure = {key: value for key, value in details.items() if value}
+            self._apply_action_on_failure(step)
 
-    def _act_on_failure(self, step: EmulatedStep) -> None:
-        cluster = self.cluster
-        if cluster.concurrency > 1 or step.action == "CONTINUE":
+    def _apply_action_on_failure(self, step: EmulatedStep) -> None:
+        cluster, action = self.cluster, step.action_on_failure
+        if cluster.concurrency > 1 or action == "CONTINUE":
             return
-        if step.action in ("TERMINATE_CLUSTER", "TERMINATE_JOB_FLOW") and not cluster.protected:
+        if action in ("TERMINATE_CLUSTER", "TERMINATE_JOB_FLOW") and not cluster.protected:
             message = f"Shut down as step failed: {step.id} (local)"
             state = model.TERMINATED_WITH_ERRORS
-            cluster.end(Termination(code="STEP_FAILURE", message=message, state=state))
+            cluster.terminate(Termination(code="STEP_FAILURE", message=message, state=state))
             return
         for other in cluster.steps:
             if other.state == model.PENDING:
-                _finish(other, model.CANCELLED, f"Step {step.id} failed before it")
+                _end_step(other, model.CANCELLED, f"Step {step.id} failed before it")
 
     # -- resizing
 
-    def _grow(self, nodes: Sequence[EmulatedNode]) -> None:
+    def _add_nodes(self, nodes: Sequence[EmulatedNode]) -> None:
         try:
-            self._mark(nodes, "BOOTSTRAPPING")
-            self.runtime.boot(self.cluster, nodes)
-            self.runtime.join(self.cluster, nodes)
+            self._set_node_state(nodes, model.BOOTSTRAPPING)
+            self.runtime.bootstrap(self.cluster, nodes)
+            self.runtime.add_nodes(self.cluster, nodes)
         except Exception as error:  # noqa: BLE001
-            _log.exception("growing %s", self.cluster.id)
+            _log.exception("could not add nodes to %s", self.cluster.id)
             with self.cluster.changed:
                 for node in nodes:
                     node.reason = str(error)
                     node.group.count -= 1
-            self._shrink(nodes)
+            self._remove_nodes(nodes)
             return
-        self._mark(nodes, model.RUNNING)
+        self._set_node_state(nodes, model.RUNNING)
 
-    def _shrink(self, nodes: Sequence[EmulatedNode]) -> None:
-        self.runtime.leave(self.cluster, nodes)
-        self.release(nodes)
+    def _remove_nodes(self, nodes: Sequence[EmulatedNode]) -> None:
+        self.runtime.remove_nodes(self.cluster, nodes)
+        self.terminate_instances(nodes)
         with self.cluster.changed:
             for node in nodes:
-                node.state, node.times.ended = model.TERMINATED, time.time()
+                node.state, node.timeline.ended = model.TERMINATED, time.time()
                 node.group.state = model.RUNNING
             self.cluster.changed.notify_all()
 
-    # -- the end
+    # -- termination
 
-    def _end(self) -> None:
+    def _shut_down(self) -> None:
         cluster = self.cluster
         with cluster.changed:
             for step in cluster.steps:
                 if step.state == model.PENDING:
-                    _finish(step, model.CANCELLED, "The cluster ended before the step ran")
-        self.leaving.set()
-        self.runtime.halt(cluster)
-        for thread in self.running:
+                    message = "The cluster terminated before the step was started"
+                    _end_step(step, model.CANCELLED, message)
+        self.shutting_down.set()
+        self.runtime.interrupt(cluster)
+        for thread in self.step_threads:
             thread.join(timeout=30)
         try:
             self.runtime.stop(cluster)
         except Exception:  # noqa: BLE001
-            _log.exception("ending %s", cluster.id)
-        self.release(cluster.live_nodes)
-        self._bury()
+            _log.exception("could not stop %s", cluster.id)
+        self.terminate_instances(cluster.live_nodes)
+        self._set_terminated()
 
-    def _bury(self) -> None:
+    def _set_terminated(self) -> None:
         cluster, now = self.cluster, time.time()
         with cluster.changed:
             for node in cluster.live_nodes:
-                node.state, node.times.ended = model.TERMINATED, now
+                node.state, node.timeline.ended = model.TERMINATED, now
             for group in cluster.groups:
-                group.state, group.times.ended = model.TERMINATED, now
+                group.state, group.timeline.ended = model.TERMINATED, now
             for step in cluster.steps:
                 if step.unfinished:
-                    _finish(step, model.INTERRUPTED, "The cluster ended while the step ran")
-            cluster.times.ended = now
-            cluster.state = cluster.ending.state if cluster.ending else model.TERMINATED
+                    message = "The cluster terminated while the step was running"
+                    _end_step(step, model.INTERRUPTED, message)
+            cluster.timeline.ended = now
+            cluster.state = cluster.termination.state if cluster.termination else model.TERMINATED
             cluster.changed.notify_all()
 
 
-def _finish(step: EmulatedStep, state: str, message: str) -> None:
-    step.state, step.message, step.times.ended = state, message, time.time()
+def _end_step(step: EmulatedStep, state: str, message: str) -> None:
+    step.state, step.message, step.timeline.ended = state, message, time.time()
 
 
-def bootstrap_ending(error: BootstrapFailedError) -> Termination:
-    """What EMR says when a bootstrap action failed: in words, and for programs."""
+def bootstrap_failure(error: BootstrapFailedError) -> Termination:
+    """Return the reason that EMR reports for a failed bootstrap action, with ErrorDetails."""
     role = "master" if error.node.primary else "worker"
-    what = error.error or "returned a non-zero return code"
-    message = (
-        f"On the {role} instance ({error.node.ec2_id}), bootstrap action {error.number} {what}"
-    )
+    problem = error.error or "returned a non-zero return code"
+    instance = f"On the {role} instance ({error.node.ec2_id})"
+    message = f"{instance}, bootstrap action {error.number} {problem}"
     suffix = "PRIMARY" if error.node.primary else "WORKER"
-    kind = "BA_DOWNLOAD_FAILED_" if error.error else ""
-    code = f"BOOTSTRAP_FAILURE_{kind}{suffix}" + ("" if error.error else "_WITH_NON_ZERO_CODE")
+    cause = f"BA_DOWNLOAD_FAILED_{suffix}" if error.error else f"{suffix}_WITH_NON_ZERO_CODE"
     details = {
-        "ErrorCode": code,
+        "ErrorCode": f"BOOTSTRAP_FAILURE_{cause}",
         "ErrorMessage": message,
         "ErrorData": [
             {"instance-id": error.node.ec2_id, "bootstrap-action": str(error.number)},

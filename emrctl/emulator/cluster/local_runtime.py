@@ -1,8 +1,9 @@
-"""The real life: nodes are folders, steps are processes, YARN is YARN."""
+"""The cluster runtime on this machine: folders as nodes, processes as steps, a real YARN."""
 
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -22,66 +23,66 @@ _log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class LocalRuntime:
-    """Runs clusters on this machine; see `life.Life` for what each method promises."""
+    """Runs clusters on this machine; implements `runtime.ClusterRuntime`."""
 
-    place: EmulatorContext
+    context: EmulatorContext
     yarns: dict[str, yarn.Yarn] = field(default_factory=dict)
-    histories: dict[str, history_server.HistoryServer] = field(default_factory=dict)
+    history_servers: dict[str, history_server.HistoryServer] = field(default_factory=dict)
 
-    def boot(self, cluster: EmulatedCluster, booting: Sequence[EmulatedNode]) -> None:
-        """Each node has its folder, and its bootstrap actions ran: nodes all at once."""
-        with ThreadPoolExecutor(max_workers=max(1, len(booting))) as pool:
-            futures = [pool.submit(self._boot_one, cluster, node) for node in booting]
-        failures = [error for future in futures if (error := future.exception()) is not None]
-        # Where several failed, the primary's failure is the one to tell.
-        failures.sort(key=lambda e: not (isinstance(e, BootstrapFailedError) and e.node.primary))
-        if failures:
-            raise failures[0]
+    def bootstrap(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
+        """Create the nodes' folders and run bootstrap actions, on all nodes in parallel."""
+        with ThreadPoolExecutor(max_workers=max(1, len(nodes))) as pool:
+            futures = [pool.submit(self._bootstrap_node, cluster, node) for node in nodes]
+        errors = [error for future in futures if (error := future.exception()) is not None]
+        # If several nodes failed, EMR reports the primary.
+        errors.sort(key=lambda e: not (isinstance(e, BootstrapFailedError) and e.node.primary))
+        if errors:
+            raise errors[0]
 
-    def _boot_one(self, cluster: EmulatedCluster, node: EmulatedNode) -> None:
-        node_folder.prepare(self.place, cluster, node)
-        bootstrap_actions.run_all(self.place, cluster, node)
+    def _bootstrap_node(self, cluster: EmulatedCluster, node: EmulatedNode) -> None:
+        node_folder.prepare(self.context, cluster, node)
+        bootstrap_actions.run_all(self.context, cluster, node)
 
     def start(self, cluster: EmulatedCluster) -> None:
-        """YARN serves with all its nodes, and Spark is configured."""
-        folder = self.place.cluster(cluster)
-        hadoop = hadoop_jars.hadoop(_log.info)
-        made = yarn.Yarn(
-            place=self.place,
+        """Start YARN on all nodes and write Spark's configuration."""
+        folder = self.context.cluster_folder(cluster)
+        jars = hadoop_jars.ensure(_log.info)
+        cluster_yarn = yarn.Yarn(
+            context=self.context,
             cluster=cluster,
-            hadoop=hadoop,
+            jars=jars,
             ports=yarn.new_ports(),
-            secrets=yarn.new_secrets(folder),
+            credentials=auth.new_credentials(folder),
         )
-        self.yarns[cluster.id] = made
-        self.histories[cluster.id] = history_server.HistoryServer(yarn=made)
-        _warn_of_memory(cluster)
-        made.start()
-        spark_conf.write(cluster, folder, hadoop)
+        self.yarns[cluster.id] = cluster_yarn
+        self.history_servers[cluster.id] = history_server.HistoryServer(yarn=cluster_yarn)
+        _check_memory(cluster)
+        cluster_yarn.start()
+        spark_conf.write(cluster, folder, jars)
 
-    def join(self, cluster: EmulatedCluster, joining: Sequence[EmulatedNode]) -> None:
-        """The nodes' NodeManagers have registered."""
-        self.yarns[cluster.id].join(joining)
-        _warn_of_memory(cluster)
+    def add_nodes(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
+        """Start the nodes' NodeManagers."""
+        self.yarns[cluster.id].add_nodes(nodes)
+        _check_memory(cluster)
 
-    def leave(self, cluster: EmulatedCluster, leaving: Sequence[EmulatedNode]) -> None:
-        """The nodes' NodeManagers are gone, and so is whatever they ran."""
+    def remove_nodes(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
+        """Stop the nodes' NodeManagers and kill all processes of the nodes."""
         if cluster.id in self.yarns:
-            self.yarns[cluster.id].leave(leaving)
-        for node in leaving:
-            root = str(self.place.node(cluster, node))
+            self.yarns[cluster.id].remove_nodes(nodes)
+        for node in nodes:
+            root = str(self.context.node_folder(cluster, node))
             processes.kill_marked("EMRCTL_NODE_ROOT", root)
 
-    def run(self, cluster: EmulatedCluster, step: EmulatedStep) -> StepResult:
-        """The step has run to its end."""
+    def run_step(self, cluster: EmulatedCluster, step: EmulatedStep) -> StepResult:
+        """Run a step on the primary node."""
         return step_runner.run(self.yarns[cluster.id], step)
 
-    def cancel(self, cluster: EmulatedCluster, step: EmulatedStep, *, kill: bool) -> None:
-        """The running step has been told to end, or been ended."""
+    def cancel_step(self, cluster: EmulatedCluster, step: EmulatedStep, *, kill: bool) -> None:
+        """Terminate the processes and YARN applications of a running step."""
         step_runner.cancel(self.yarns[cluster.id], step, kill=kill)
 
-    def halt(self, cluster: EmulatedCluster) -> None:
-        """Bootstrap actions and steps have ended: first asked, so that event logs are closed."""
+    def interrupt(self, cluster: EmulatedCluster) -> None:
+        """Terminate bootstrap actions and steps, with time for drivers to close event logs."""
         scopes = [step.id for step in cluster.steps if step.state in ("RUNNING", "CANCEL_PENDING")]
         actions = len(cluster.request.get("BootstrapActions", []))
         for node in cluster.nodes:
@@ -90,60 +91,61 @@ class LocalRuntime:
             processes.kill_marked(processes.SCOPE_MARK, scope, grace_s=3.0)
 
     def stop(self, cluster: EmulatedCluster) -> None:
-        """Nothing of the cluster runs, its logs lie on S3, and its bulk is off the disk."""
-        running = self.yarns.pop(cluster.id, None)
-        self.histories.pop(cluster.id, None)
-        if running is not None:
-            running.stop()
+        """Kill the cluster's processes, upload its logs and delete its files except the logs."""
+        cluster_yarn = self.yarns.pop(cluster.id, None)
+        self.history_servers.pop(cluster.id, None)
+        if cluster_yarn is not None:
+            cluster_yarn.stop()
         processes.kill_marked(processes.CLUSTER_MARK, cluster.id)
-        if running is not None:
-            step_runner.upload_rest(running)
+        if cluster_yarn is not None:
+            step_runner.upload_remaining_logs(cluster_yarn)
         for node in cluster.nodes:
-            for bulk in ("yarn", "tmp", "venv", "home", "containers"):
-                hadoop_jars.remove_quietly(self.place.node(cluster, node) / bulk)
+            for name in ("yarn", "tmp", "venv", "home", "containers"):
+                folder = self.context.node_folder(cluster, node) / name
+                shutil.rmtree(folder, ignore_errors=True)
 
-    # -- what the emulator's pages ask
+    # -- web UIs
 
     def address(self, cluster_id: str, kind: str) -> str | None:
-        """Where the cluster's pages of that kind answer; the history server starts for it."""
-        running = self.yarns.get(cluster_id)
-        if running is None:
+        """Return the URL of `yarn`, `proxy` or `history`; start the history server if needed."""
+        cluster_yarn = self.yarns.get(cluster_id)
+        if cluster_yarn is None:
             return None
         if kind == "history":
-            return self.histories[cluster_id].address()
-        return {"yarn": running.address, "proxy": f"{running.address}/proxy"}.get(kind)
+            return self.history_servers[cluster_id].start()
+        return {"yarn": cluster_yarn.url, "proxy": f"{cluster_yarn.url}/proxy"}.get(kind)
 
-    def cookie(self, address: str) -> str | None:
-        """The cookie for the cluster whose pages lie at that address."""
-        address = address.replace("//localhost:", "//127.0.0.1:")
-        for cluster_id, running in list(self.yarns.items()):
-            known = [running.address, self.histories[cluster_id].running]
-            known += [f"http://{one}" for one in running.web_nodes()]
-            if any(one and (address + "/").startswith(one + "/") for one in known):
-                return auth.cookie(running.secrets.signing)
+    def cookie(self, url: str) -> str | None:
+        """Return the cookie for the web UI of a cluster at this URL, or None."""
+        url = url.replace("//localhost:", "//127.0.0.1:")
+        for cluster_id, cluster_yarn in list(self.yarns.items()):
+            urls = [cluster_yarn.url, self.history_servers[cluster_id].url]
+            urls += [f"http://{host}" for host in cluster_yarn.node_manager_hosts()]
+            if any(one and (url + "/").startswith(one + "/") for one in urls):
+                return auth.cookie(cluster_yarn.credentials.signing_key)
         return None
 
     def urls(self, cluster_id: str) -> dict[str, str]:
-        """The cluster's pages; the history server starts when its own is first opened."""
-        running = self.yarns.get(cluster_id)
-        if running is None:
+        """Return the URLs of the web UIs; the history server starts on its first request."""
+        cluster_yarn = self.yarns.get(cluster_id)
+        if cluster_yarn is None:
             return {}
         return {
-            "yarn": running.address,
-            "spark": f"{running.address}/cluster/apps/RUNNING",
-            "history": f"{self.place.endpoint}/emrctl/clusters/{cluster_id}/history",
+            "yarn": cluster_yarn.url,
+            "spark": f"{cluster_yarn.url}/cluster/apps/RUNNING",
+            "history": f"{self.context.endpoint}/emrctl/clusters/{cluster_id}/history",
         }
 
 
-def _warn_of_memory(cluster: EmulatedCluster) -> None:
-    claimed = sum(
-        instance_types.instance_type(n.group.instance_type).yarn_mb for n in cluster.workers
-    )
-    here = psutil.virtual_memory().total // (1 << 20)
-    if claimed > here:
+def _check_memory(cluster: EmulatedCluster) -> None:
+    """Add a warning to the cluster if YARN offers more memory than this machine has."""
+    types = [node.group.instance_type for node in cluster.workers]
+    yarn_mb = sum(instance_types.instance_type(name).yarn_mb for name in types)
+    memory_mb = psutil.virtual_memory().total // (1 << 20)
+    if yarn_mb > memory_mb:
         warning = (
-            f"YARN offers {claimed} MB but this machine has {here} MB: ask for smaller nodes, "
-            "or let executors ask for less."
+            f"YARN offers {yarn_mb} MB, but this machine has {memory_mb} MB. "
+            "Use smaller instance types or less executor memory."
         )
         if warning not in cluster.warnings:
             cluster.warnings.append(warning)

@@ -1,4 +1,4 @@
-"""What an EMR cluster is: groups, nodes, steps and their states, in EMR's own words."""
+"""State of an emulated EMR cluster: instance groups, nodes and steps."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ LOCAL_TAG = "emrctl:local"
 
 
 def new_id(prefix: str) -> str:
-    """An id as EMR makes them: the prefix and 13 capitals or digits."""
+    """Return a random id in EMR's format: the prefix and 13 uppercase letters or digits."""
     alphabet = string.ascii_uppercase + string.digits
     return prefix + "".join(secrets.choice(alphabet) for _ in range(13))
 
 
 @dataclass
 class Timeline:
-    """When something was made, began (or was ready) and ended; seconds since 1970."""
+    """When a resource was created, ready (a step: started) and ended, in epoch seconds."""
 
     created: float = field(default_factory=time.time)
     ready: float | None = None
@@ -47,26 +47,26 @@ class Timeline:
 
 @dataclass(kw_only=True)
 class EmulatedStep:
-    """One step of a cluster."""
+    """A step."""
 
     name: str
-    action: str
+    action_on_failure: str
     jar: dict[str, Any]
     id: str = field(default_factory=lambda: new_id("s-"))
     state: str = PENDING
     message: str = ""
     failure: dict[str, str] = field(default_factory=dict)
-    times: Timeline = field(default_factory=Timeline)
+    timeline: Timeline = field(default_factory=Timeline)
     cancelled: bool = False
 
     @property
     def args(self) -> list[str]:
-        """The arguments of the step's jar."""
+        """Arguments of the step's JAR."""
         return list(self.jar.get("Args", []))
 
     @property
     def unfinished(self) -> bool:
-        """Whether the step waits or runs."""
+        """Whether the step is pending, running or being cancelled."""
         return self.state in UNFINISHED
 
 
@@ -80,13 +80,13 @@ class InstanceGroup:
     request: dict[str, Any]
     id: str = field(default_factory=lambda: new_id("ig-"))
     state: str = "PROVISIONING"
-    times: Timeline = field(default_factory=Timeline)
+    timeline: Timeline = field(default_factory=Timeline)
     auto_scaling: dict[str, Any] | None = None
 
 
 @dataclass(kw_only=True, eq=False)
 class EmulatedNode:
-    """One instance of a group."""
+    """An instance of an instance group."""
 
     group: InstanceGroup
     ec2_id: str
@@ -97,7 +97,7 @@ class EmulatedNode:
     id: str = field(default_factory=lambda: new_id("ci-"))
     state: str = "PROVISIONING"
     reason: str = ""
-    times: Timeline = field(default_factory=Timeline)
+    timeline: Timeline = field(default_factory=Timeline)
 
     @property
     def primary(self) -> bool:
@@ -112,7 +112,7 @@ class EmulatedNode:
 
 @dataclass(frozen=True, kw_only=True)
 class Termination:
-    """How and why a cluster ends."""
+    """Final state of a cluster and the reason for it."""
 
     code: str
     message: str
@@ -122,9 +122,9 @@ class Termination:
 
 @dataclass(kw_only=True, eq=False)
 class EmulatedCluster:
-    """A cluster: what was asked for, and what has become of it.
+    """A cluster: the RunJobFlow request and its current state.
 
-    `changed` guards every field: whoever changes one holds it and notifies.
+    Hold `changed` while changing a field, and notify it afterwards.
     """
 
     request: dict[str, Any]
@@ -135,7 +135,7 @@ class EmulatedCluster:
     code: str = ""
     message: str = "Configuring cluster software (local)"
     details: tuple[dict[str, Any], ...] = ()
-    times: Timeline = field(default_factory=Timeline)
+    timeline: Timeline = field(default_factory=Timeline)
     groups: list[InstanceGroup] = field(default_factory=list)
     nodes: list[EmulatedNode] = field(default_factory=list)
     steps: list[EmulatedStep] = field(default_factory=list)
@@ -149,33 +149,33 @@ class EmulatedCluster:
     auto_termination: dict[str, Any] | None = None
     managed_scaling: dict[str, Any] | None = None
     warnings: list[str] = field(default_factory=list)
-    ending: Termination | None = None
+    termination: Termination | None = None
     idle_since: float | None = None
     changed: threading.Condition = field(default_factory=threading.Condition)
 
     @property
     def arn(self) -> str:
-        """The cluster's ARN."""
+        """ARN of the cluster."""
         return f"arn:aws:elasticmapreduce:{self.region}:{self.account}:cluster/{self.id}"
 
     @property
     def name(self) -> str:
-        """The cluster's name."""
+        """Name of the cluster."""
         return str(self.request["Name"])
 
     @property
     def alive(self) -> bool:
-        """Whether the cluster takes steps."""
+        """Whether the cluster accepts steps."""
         return self.state in ALIVE
 
     @property
     def log_uri(self) -> str | None:
-        """Where logs go, as `s3://bucket/prefix/j-…/`; None where nobody wants them."""
-        given = self.request.get("LogUri")
-        if not given:
+        """S3 prefix of the cluster's logs, `s3://bucket/prefix/j-…/`, or None without a LogUri."""
+        log_uri = self.request.get("LogUri")
+        if not log_uri:
             return None
-        bare = str(given).split("://", 1)[-1].strip("/")
-        return f"s3://{bare}/{self.id}/"
+        path = str(log_uri).split("://", 1)[-1].strip("/")
+        return f"s3://{path}/{self.id}/"
 
     @property
     def live_nodes(self) -> list[EmulatedNode]:
@@ -193,14 +193,14 @@ class EmulatedCluster:
         return [node for node in self.live_nodes if not node.primary]
 
     def step(self, step_id: str) -> EmulatedStep | None:
-        """The step of that id."""
+        """Return the step with this id, or None."""
         return next((step for step in self.steps if step.id == step_id), None)
 
-    def end(self, ending: Termination) -> None:
-        """The cluster is TERMINATING; the first reason given stays."""
+    def terminate(self, reason: Termination) -> None:
+        """Change the state to TERMINATING. Only the first reason is kept."""
         with self.changed:
-            if self.ending is None and self.alive:
-                self.ending = ending
-                self.state, self.code, self.message = TERMINATING, ending.code, ending.message
-                self.details = ending.details
+            if self.termination is None and self.alive:
+                self.termination = reason
+                self.state, self.code, self.message = TERMINATING, reason.code, reason.message
+                self.details = reason.details
             self.changed.notify_all()

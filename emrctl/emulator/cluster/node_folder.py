@@ -1,7 +1,7 @@
-"""Nodes: each instance of a cluster is a folder with a home, a Python and programs of its own.
+"""Node folders: the home, Python and programs of each instance, and its environment variables.
 
-Nothing is isolated: what runs on a node runs with the rights of the user who started the
-emulator. The folder only sees to it that one node's files and packages are not another's.
+A node is not isolated: its processes have the rights of the user who started the emulator. The
+folder only keeps the files and Python packages of nodes apart.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ SHIMS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 
-# What a node takes over from the emulator's environment: how to reach the network, no secrets.
-_KEPT = (
+# Variables that a node inherits from the emulator: network settings, no credentials.
+_INHERITED = (
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT"),
     *("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "TZ"),
     *("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_CONFIG_FILE", "PIP_CACHE_DIR"),
@@ -47,43 +47,43 @@ _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass(frozen=True, kw_only=True)
 class EmulatorContext:
-    """Where the emulator that a node belongs to has its files, and where it answers."""
+    """The emulator that a node belongs to: its id, endpoint and files."""
 
     home: Path
     emulator_id: str
     endpoint: str
     credentials: Path
 
-    def cluster(self, cluster: EmulatedCluster) -> Path:
-        """The cluster's folder."""
+    def cluster_folder(self, cluster: EmulatedCluster) -> Path:
+        """Return the folder of a cluster."""
         return self.home / "clusters" / cluster.id
 
-    def node(self, cluster: EmulatedCluster, node: EmulatedNode) -> Path:
-        """The node's folder."""
-        return self.cluster(cluster) / "nodes" / node.ec2_id
+    def node_folder(self, cluster: EmulatedCluster, node: EmulatedNode) -> Path:
+        """Return the folder of a cluster's node."""
+        return self.cluster_folder(cluster) / "nodes" / node.ec2_id
 
-    def instance(self, instance_id: str) -> Path:
-        """The folder of an EC2 instance that is no cluster's node."""
+    def instance_folder(self, instance_id: str) -> Path:
+        """Return the folder of an EC2 instance that is not part of an EMR cluster."""
         return self.home / "instances" / instance_id
 
 
-def prepare(place: EmulatorContext, cluster: EmulatedCluster, node: EmulatedNode) -> None:
-    """The node's folder has a home, room for logs, a Python, shims, and says whose node it is."""
-    root = place.node(cluster, node)
+def prepare(context: EmulatorContext, cluster: EmulatedCluster, node: EmulatedNode) -> None:
+    """Create the folder of a cluster's node, with EMR's instance.json and job-flow.json."""
+    root = context.node_folder(cluster, node)
     for name in ("mnt/var/lib/info", "mnt/var/log", "containers", "conf"):
         (root / name).mkdir(parents=True, exist_ok=True)
-    furnish(root, cluster.region, SHIMS)
-    _write_facts(cluster, node, root / "mnt/var/lib/info")
+    create(root, cluster.region, SHIMS)
+    _write_instance_info(cluster, node, root / "mnt/var/lib/info")
 
 
-def furnish(root: Path, region: str, shims: Mapping[str, tuple[str, ...]]) -> None:
-    """The folder has a home, a Python and these shims, whatever kind of node it is."""
+def create(root: Path, region: str, shims: Mapping[str, tuple[str, ...]]) -> None:
+    """Create a node's folder with a home, a Python environment and shims, for EMR and EC2."""
     for name in ("home", "tmp", "bin"):
         (root / name).mkdir(parents=True, exist_ok=True)
-    # Not the user's own: Java's SDK would look there, whatever HOME says.
+    # The AWS SDK for Java finds the user's own file otherwise: it ignores HOME.
     (root / "aws-config").write_text(f"[default]\nregion = {region}\n", encoding="utf-8")
     _write_shims(root / "bin", shims)
-    _make_python(root / "venv")
+    _create_venv(root / "venv")
 
 
 def _write_shims(folder: Path, shims: Mapping[str, tuple[str, ...]]) -> None:
@@ -95,10 +95,10 @@ def _write_shims(folder: Path, shims: Mapping[str, tuple[str, ...]]) -> None:
             target.chmod(0o755)
 
 
-def _make_python(folder: Path) -> None:
-    """`python3` of the running version, which sees its packages and takes more with --user.
+def _create_venv(folder: Path) -> None:
+    """Create a `python3` that sees the packages of the running one and allows `pip --user`.
 
-    pip refuses --user inside a virtual environment unless that one sees the system's packages.
+    pip rejects --user in a virtual environment without access to the system's packages.
     """
     builder = venv.EnvBuilder(system_site_packages=True, symlinks=True, with_pip=False)
     builder.create(folder)
@@ -113,7 +113,7 @@ def _make_python(folder: Path) -> None:
         link.symlink_to("python3")
 
 
-def _write_facts(cluster: EmulatedCluster, node: EmulatedNode, folder: Path) -> None:
+def _write_instance_info(cluster: EmulatedCluster, node: EmulatedNode, folder: Path) -> None:
     instance = {
         "isMaster": node.primary,
         "instanceGroupId": node.group.id,
@@ -125,7 +125,7 @@ def _write_facts(cluster: EmulatedCluster, node: EmulatedNode, folder: Path) -> 
     primary = cluster.primary
     job_flow = {
         "jobFlowId": cluster.id,
-        "jobFlowCreationInstant": int(cluster.times.created * 1000),
+        "jobFlowCreationInstant": int(cluster.timeline.created * 1000),
         "instanceCount": len(cluster.live_nodes),
         "masterInstanceId": primary.ec2_id,
         "masterPrivateDnsName": primary.private_dns,
@@ -143,65 +143,58 @@ def _write_facts(cluster: EmulatedCluster, node: EmulatedNode, folder: Path) -> 
             for group in cluster.groups
         ],
     }
-    for name, facts in (("instance", instance), ("job-flow", job_flow)):
-        (folder / f"{name}.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
+    for name, info in (("instance", instance), ("job-flow", job_flow)):
+        (folder / f"{name}.json").write_text(json.dumps(info, indent=2), encoding="utf-8")
 
 
 def environment(
-    place: EmulatorContext, cluster: EmulatedCluster, node: EmulatedNode
+    context: EmulatorContext, cluster: EmulatedCluster, node: EmulatedNode
 ) -> dict[str, str]:
-    """The environment of whatever runs on the node. No secret is in it, only where they lie."""
-    seat = Seat(root=place.node(cluster, node), user="hadoop", region=cluster.region)
-    return common_environment(place, seat) | {
-        "EMR_CLUSTER_ID": cluster.id,
-        processes.CLUSTER_MARK: cluster.id,
-    }
+    """Return the environment variables of processes on a cluster's node, without secrets."""
+    root = context.node_folder(cluster, node)
+    common = common_environment(context, root=root, user="hadoop", region=cluster.region)
+    return common | {"EMR_CLUSTER_ID": cluster.id, processes.CLUSTER_MARK: cluster.id}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Seat:
-    """Where programs sit: a node's folder, the user they see, their region and address."""
+def common_environment(
+    context: EmulatorContext, *, root: Path, user: str, region: str, address: str = "127.0.0.1"
+) -> dict[str, str]:
+    """Return the environment variables of processes on any node, of EMR or plain EC2.
 
-    root: Path
-    user: str
-    region: str
-    address: str = "127.0.0.1"
-
-
-def common_environment(place: EmulatorContext, seat: Seat) -> dict[str, str]:
-    """What programs find in their environment on any node, EMR's or a plain EC2 instance."""
-    root, home = seat.root, hadoop_jars.java_home()
+    `root` is the node's folder and `address` its private IP address.
+    """
+    java = hadoop_jars.java_home()
     path = f"{root / 'bin'}:{root / 'venv/bin'}:{root / 'home/.local/bin'}"
-    direct = ",".join(dict.fromkeys(("127.0.0.1", "localhost", seat.address)))
-    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    return kept | {
-        "PATH": f"{path}:{home / 'bin'}:{_SYSTEM_PATH}",
+    no_proxy = ",".join(dict.fromkeys(("127.0.0.1", "localhost", address)))
+    inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    return inherited | {
+        "PATH": f"{path}:{java / 'bin'}:{_SYSTEM_PATH}",
         "HOME": str(root / "home"),
-        "USER": seat.user,
-        "LOGNAME": seat.user,
+        "USER": user,
+        "LOGNAME": user,
         "SHELL": "/bin/bash",
         "TMPDIR": str(root / "tmp"),
-        # Without these, Java's and Python's arguments lose what is not ASCII.
+        # Without these, Java and Python garble arguments that are not ASCII.
         "LANG": "C.UTF-8",
         "LC_ALL": "C.UTF-8",
-        "JAVA_HOME": str(home),
-        "SPARK_LOCAL_IP": seat.address,
-        "no_proxy": direct,
-        "NO_PROXY": direct,
-        "AWS_SHARED_CREDENTIALS_FILE": str(place.credentials),
-        "AWS_CREDENTIAL_PROFILES_FILE": str(place.credentials),
+        "JAVA_HOME": str(java),
+        "SPARK_LOCAL_IP": address,
+        "no_proxy": no_proxy,
+        "NO_PROXY": no_proxy,
+        "AWS_SHARED_CREDENTIALS_FILE": str(context.credentials),
+        "AWS_CREDENTIAL_PROFILES_FILE": str(context.credentials),
         "AWS_CONFIG_FILE": str(root / "aws-config"),
-        "AWS_ENDPOINT_URL": place.endpoint,
-        "AWS_REGION": seat.region,
-        "AWS_DEFAULT_REGION": seat.region,
+        "AWS_ENDPOINT_URL": context.endpoint,
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
         "AWS_EC2_METADATA_DISABLED": "true",
         "EMRCTL_NODE_ROOT": str(root),
-        processes.EMULATOR_MARK: place.emulator_id,
+        processes.EMULATOR_MARK: context.emulator_id,
     }
 
 
-def python_of(wanted: str) -> str:
-    """What a node calls the Python that EMR has at that path."""
-    name = wanted.rsplit("/", 1)[-1]
-    known = ("python", "python3", f"python3.{sys.version_info.minor}")
-    return name if name in known else "python3"
+def local_python(emr_path: str) -> str:
+    """Return the node's name for the Python at this path of EMR's image."""
+    name = emr_path.rsplit("/", 1)[-1]
+    available = ("python", "python3", f"python3.{sys.version_info.minor}")
+    return name if name in available else "python3"

@@ -1,4 +1,4 @@
-"""What a cluster's keeper needs of whoever really runs nodes and steps."""
+"""Interface between a cluster's controller and the code that runs its nodes and steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode, Emulate
 
 @dataclass(frozen=True, kw_only=True)
 class StepResult:
-    """How a step's program ended, and what EMR would say of a failure."""
+    """Exit code of a step and, if it failed, the fields of EMR's FailureDetails."""
 
     exit_code: int
     reason: str = ""
@@ -20,10 +20,10 @@ class StepResult:
 
 
 class BootstrapFailedError(Exception):
-    """A bootstrap action ended with another code than 0 on a node."""
+    """A bootstrap action returned a non-zero exit code or could not be downloaded."""
 
     def __init__(self, node: EmulatedNode, number: int, exit_code: int, *, error: str = "") -> None:
-        """Keep which node, which action (from 1), and its exit code or what else was wrong."""
+        """Store the node, the number of the action (from 1) and the exit code or the error."""
         super().__init__(f"bootstrap action {number} on {node.ec2_id}: {error or exit_code}")
         self.node = node
         self.number = number
@@ -32,28 +32,28 @@ class BootstrapFailedError(Exception):
 
 
 class ClusterRuntime(Protocol):
-    """Runs nodes and steps. Its methods block, and `halt` ends whatever blocks for a cluster."""
+    """Runs nodes and steps. Methods block until they are done or `interrupt` is called."""
 
-    def boot(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
-        """The nodes exist and their bootstrap actions ran; else `BootstrapFailedError`."""
+    def bootstrap(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
+        """Create the nodes and run their bootstrap actions; raise `BootstrapFailedError`."""
 
     def start(self, cluster: EmulatedCluster) -> None:
-        """The cluster takes applications."""
+        """Start YARN and configure Spark."""
 
-    def join(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
-        """The booted nodes work for a cluster that has started already."""
+    def add_nodes(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
+        """Add bootstrapped nodes to a cluster that is running."""
 
-    def leave(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
-        """The nodes no longer work for the cluster and nothing runs on them."""
+    def remove_nodes(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
+        """Remove nodes from the cluster and kill their processes."""
 
-    def run(self, cluster: EmulatedCluster, step: EmulatedStep) -> StepResult:
-        """The step has run to its end and its logs lie under the cluster's log URI."""
+    def run_step(self, cluster: EmulatedCluster, step: EmulatedStep) -> StepResult:
+        """Run a step and upload its logs."""
 
-    def cancel(self, cluster: EmulatedCluster, step: EmulatedStep, *, kill: bool) -> None:
-        """The running step has been told to end, or (`kill`) been ended."""
+    def cancel_step(self, cluster: EmulatedCluster, step: EmulatedStep, *, kill: bool) -> None:
+        """Send SIGTERM, or SIGKILL with `kill`, to the processes of a running step."""
 
-    def halt(self, cluster: EmulatedCluster) -> None:
-        """Whatever blocks for the cluster ends soon: its programs have been killed."""
+    def interrupt(self, cluster: EmulatedCluster) -> None:
+        """Kill running steps and bootstrap actions, so that waiting methods return."""
 
     def stop(self, cluster: EmulatedCluster) -> None:
-        """Nothing of the cluster runs, and its logs lie under its log URI."""
+        """Stop the cluster's processes and upload the remaining logs."""

@@ -1,4 +1,4 @@
-"""EMR's logs on S3: the keys it uses, the words of its controller, the cause of a failure."""
+"""Logs of clusters on S3: EMR's keys, the controller log, and the cause of a step's failure."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedStep
 from emrctl.emulator.cluster.runtime import StepResult
 from emrctl.emulator.server import s3
 
-_EXCERPT = 2000
-_TRACE = b"Traceback (most recent call last)"
+_MESSAGE_CHARACTERS = 2000
+_TRACEBACK = "Traceback (most recent call last)"
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepLogs:
-    """How a step's program ended and what it printed."""
+class StepOutput:
+    """Exit code, output and controller log of a step."""
 
     exit_code: int
     stdout: bytes = b""
@@ -26,84 +26,84 @@ class StepLogs:
     controller: bytes = b""
 
 
-def put(cluster: EmulatedCluster, name: str, content: bytes) -> bool:
-    """The log lies under the cluster's log URI; False where it has none."""
+def upload(cluster: EmulatedCluster, name: str, content: bytes) -> bool:
+    """Write a log below the cluster's LogUri; return False if it has none or no such bucket."""
     root = cluster.log_uri
     return root is not None and s3.put_log(root + name, content)
 
 
-def step(cluster: EmulatedCluster, one: EmulatedStep, texts: StepLogs) -> StepResult:
-    """The step's three logs lie on S3; what EMR makes of its end."""
-    controller = texts.controller + _conclusion(one, texts.exit_code).encode()
-    folder = f"steps/{one.id}"
-    put(cluster, f"{folder}/controller", controller)
-    put(cluster, f"{folder}/stdout", texts.stdout)
-    kept = put(cluster, f"{folder}/stderr", texts.stderr)
-    if texts.exit_code == 0:
+def upload_step(cluster: EmulatedCluster, step: EmulatedStep, output: StepOutput) -> StepResult:
+    """Upload the logs of a step and return its result."""
+    folder, code = f"steps/{step.id}", output.exit_code
+    upload(cluster, f"{folder}/controller", output.controller + _controller_end(step, code))
+    upload(cluster, f"{folder}/stdout", output.stdout)
+    uploaded = upload(cluster, f"{folder}/stderr", output.stderr)
+    if code == 0:
         return StepResult(exit_code=0)
-    # In client mode, spark-submit sends all that Python prints to its standard output.
-    text = texts.stderr if _TRACE in texts.stderr or _TRACE not in texts.stdout else texts.stdout
-    message = explain(text.decode(errors="replace"))
+    # In client mode, spark-submit writes the driver's stderr to its own stdout.
+    stdout, stderr = (text.decode(errors="replace") for text in (output.stdout, output.stderr))
+    has_traceback = _TRACEBACK in stdout and _TRACEBACK not in stderr
+    message = failure_message(stdout if has_traceback else stderr)
     return StepResult(
-        exit_code=texts.exit_code,
-        reason=_reason(message),
+        exit_code=code,
+        reason=(
+            "Output directory already exists."
+            if "FileAlreadyExistsException" in message
+            else "Unknown Error."
+        ),
         message=message,
-        log_file=f"{cluster.log_uri}{folder}/stderr.gz" if kept else "",
+        log_file=f"{cluster.log_uri}{folder}/stderr.gz" if uploaded else "",
     )
 
 
-def controller_head(one: EmulatedStep, argv: list[str], folder: str) -> bytes:
-    """What the controller logs when it starts a step."""
-    lines = [
-        f"INFO Ensure step {one.id} jar file {one.jar['Jar']}",
-        f"INFO StepRunner: Created Runner for step {one.id}",
-        f"INFO startExec '{shlex.join(argv)}'",
-        f"INFO redirectOutput to {folder}/stdout",
-        f"INFO redirectError to {folder}/stderr",
-        f"INFO Working dir {folder}",
-        "INFO This step runs on the local EMR: its timings are not EMR's",
-    ]
-    return "".join(f"{stamp()} {line}\n" for line in lines).encode()
+def controller_start(step: EmulatedStep, argv: list[str], folder: str) -> bytes:
+    """Return the lines that EMR's controller logs when it starts a step."""
+    return _log_lines(
+        f"Ensure step {step.id} jar file {step.jar['Jar']}",
+        f"StepRunner: Created Runner for step {step.id}",
+        f"startExec '{shlex.join(argv)}'",
+        f"redirectOutput to {folder}/stdout",
+        f"redirectError to {folder}/stderr",
+        f"Working dir {folder}",
+        "This step runs on the local EMR: its timings are not EMR's",
+    )
 
 
-def _conclusion(one: EmulatedStep, exit_code: int) -> str:
-    seconds = int(time.time() - (one.times.ready or time.time()))
+def _controller_end(step: EmulatedStep, exit_code: int) -> bytes:
+    seconds = int(time.time() - (step.timeline.ready or time.time()))
     verb = "succeeded" if exit_code == 0 else "failed"
-    lines = [
-        f"INFO waitProcessCompletion ended with exit code {exit_code} : {one.jar['Jar']}",
-        f"INFO total process run time: {seconds} seconds",
-        f"INFO Step {verb} with exitCode {exit_code} and took {seconds} seconds",
-    ]
-    return "".join(f"{stamp()} {line}\n" for line in lines)
+    return _log_lines(
+        f"waitProcessCompletion ended with exit code {exit_code} : {step.jar['Jar']}",
+        f"total process run time: {seconds} seconds",
+        f"Step {verb} with exitCode {exit_code} and took {seconds} seconds",
+    )
 
 
-def stamp() -> str:
-    """The time as EMR's controller writes it."""
+def _log_lines(*messages: str) -> bytes:
+    return "".join(f"{timestamp()} INFO {message}\n" for message in messages).encode()
+
+
+def timestamp() -> str:
+    """Return the current time in the format of EMR's controller log."""
     now = dt.datetime.now(dt.UTC)
     return now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}Z"
 
 
-def explain(stderr: str) -> str:
-    """The lines that say what went wrong: a Python traceback's, else the last exception's."""
-    trace = stderr.rfind(_TRACE.decode())
-    if trace >= 0:
-        return _traceback(stderr[trace:])
-    causes = re.findall(r"^.*(?:Exception|Error)\b.*$", stderr, flags=re.MULTILINE)
-    text = causes[-1] if causes else "\n".join(stderr.strip().splitlines()[-5:])
-    return str(text).strip()[-_EXCERPT:]
+def failure_message(text: str) -> str:
+    """Return the Python traceback in a step's output, else its last exception or last lines."""
+    start = text.rfind(_TRACEBACK)
+    if start >= 0:
+        return _traceback(text[start:])
+    errors = re.findall(r"^.*(?:Exception|Error)\b.*$", text, flags=re.MULTILINE)
+    message = errors[-1] if errors else "\n".join(text.strip().splitlines()[-5:])
+    return str(message).strip()[-_MESSAGE_CHARACTERS:]
 
 
 def _traceback(text: str) -> str:
     lines = text.splitlines()
     for number, line in enumerate(lines[1:], start=1):
         if line and not line.startswith(" "):
-            # Py4J puts what Java said on the next line, after a colon.
+            # Py4J prints the Java exception on the next line, after a colon.
             java = number + 1 < len(lines) and lines[number + 1].startswith(": ")
-            return "\n".join(lines[: number + 1 + java])[-_EXCERPT:]
-    return text[:_EXCERPT]
-
-
-def _reason(message: str) -> str:
-    if "FileAlreadyExistsException" in message:
-        return "Output directory already exists."
-    return "Unknown Error."
+            return "\n".join(lines[: number + 1 + java])[-_MESSAGE_CHARACTERS:]
+    return text[:_MESSAGE_CHARACTERS]

@@ -1,4 +1,4 @@
-"""Steps: the command that EMR would run on the primary node, run there, with EMR's logs."""
+"""Runs steps on the primary node: the command EMR would run, its logs and its cancellation."""
 
 from __future__ import annotations
 
@@ -10,145 +10,141 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emrctl.emulator.cluster import bootstrap_actions, s3_logs
-from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedStep
+from emrctl.emulator.cluster.model import EmulatedStep
 from emrctl.emulator.cluster.runtime import StepResult
+from emrctl.emulator.cluster.s3_logs import StepOutput
 from emrctl.emulator.hadoop.yarn import Yarn
 from emrctl.emulator.server import processes
 
 _APPLICATION = re.compile(rb"application_\d+_\d{4,}")
 _SUBMITTED = re.compile(rb"Submitted application (application_\d+_\d{4,})")
-_INTERRUPT_GRACE_S = 10.0
+_SIGTERM_GRACE_S = 10.0
 
 
 @dataclass(frozen=True)
 class StepFolders:
-    """A step's folders on the primary node."""
+    """Folders of a step on the primary node: its logs and its working directory."""
 
     logs: Path
     work: Path
 
 
-def place(yarn: Yarn, step: EmulatedStep) -> StepFolders:
-    """Where the step's logs and its working directory are; both exist."""
-    root = yarn.place.node(yarn.cluster, yarn.cluster.primary) / "mnt/var"
-    found = StepFolders(root / "log/hadoop/steps" / step.id, root / "lib/hadoop/steps" / step.id)
-    for folder in (found.logs, found.work):
+def step_folders(yarn: Yarn, step: EmulatedStep) -> StepFolders:
+    """Return the folders of a step; create them if needed."""
+    root = yarn.context.node_folder(yarn.cluster, yarn.cluster.primary) / "mnt/var"
+    folders = StepFolders(root / "log/hadoop/steps" / step.id, root / "lib/hadoop/steps" / step.id)
+    for folder in (folders.logs, folders.work):
         folder.mkdir(parents=True, exist_ok=True)
-    return found
+    return folders
 
 
 def run(yarn: Yarn, step: EmulatedStep) -> StepResult:
-    """The step has run to its end, and its logs and its containers' lie on S3."""
-    where = place(yarn, step)
+    """Run a step; upload its logs and those of its YARN containers."""
+    folders = step_folders(yarn, step)
     environment = yarn.environment(yarn.cluster.primary)
     try:
-        argv = command(step, where.work, environment["PATH"])
-    except bootstrap_actions.UnfetchableError as error:
-        return _unrunnable(yarn.cluster, step, f"{error} could not be fetched", 1)
+        argv = command(step, folders.work, environment["PATH"])
+    except bootstrap_actions.DownloadError as error:
+        return _fail(yarn, step, 1, f"could not download {error}")
     if argv is None:
-        return _unrunnable(
-            yarn.cluster, step, f"'{(step.args or [''])[0]}' was not found on the primary node", 127
-        )
-    head = s3_logs.controller_head(step, argv, str(where.logs))
-    (where.logs / "controller").write_bytes(head)
+        name = (step.args or [""])[0]
+        return _fail(yarn, step, 127, f"'{name}' was not found on the primary node")
+    controller = s3_logs.controller_start(step, argv, str(folders.logs))
+    (folders.logs / "controller").write_bytes(controller)
     program = processes.ProcessSpec(
         argv=argv,
-        cwd=where.work,
+        cwd=folders.work,
         env=environment | {processes.SCOPE_MARK: step.id, "EMR_STEP_ID": step.id},
-        stdout=where.logs / "stdout",
-        stderr=where.logs / "stderr",
+        stdout=folders.logs / "stdout",
+        stderr=folders.logs / "stderr",
     )
-    code = bootstrap_actions.finish(program, step.id, timeout_s=None)
-    texts = s3_logs.StepLogs(
-        exit_code=code,
-        stdout=(where.logs / "stdout").read_bytes(),
-        stderr=(where.logs / "stderr").read_bytes(),
-        controller=head,
+    output = StepOutput(
+        exit_code=processes.run(program, step.id, timeout_s=None),
+        stdout=program.stdout.read_bytes(),
+        stderr=program.stderr.read_bytes(),
+        controller=controller,
     )
-    for application in applications(texts.stdout + texts.stderr):
-        upload_containers(yarn, application)
-    return s3_logs.step(yarn.cluster, step, texts)
+    for application in applications(output.stdout + output.stderr):
+        upload_container_logs(yarn, application)
+    return s3_logs.upload_step(yarn.cluster, step, output)
 
 
-def _unrunnable(cluster: EmulatedCluster, step: EmulatedStep, why: str, code: int) -> StepResult:
-    text = f"emrctl: {why}\n".encode()
-    return s3_logs.step(cluster, step, s3_logs.StepLogs(exit_code=code, stderr=text))
+def _fail(yarn: Yarn, step: EmulatedStep, code: int, message: str) -> StepResult:
+    output = StepOutput(exit_code=code, stderr=f"emrctl: {message}\n".encode())
+    return s3_logs.upload_step(yarn.cluster, step, output)
 
 
 def command(step: EmulatedStep, work: Path, path: str) -> list[str] | None:
-    """What EMR would run for the step; None where the node has no such program."""
+    """Return the command that EMR would run, or None if the node has no such program.
+
+    Scripts and JARs are downloaded to `work`; `path` is the node's PATH.
+    """
     jar = str(step.jar["Jar"])
     name = jar.rsplit("/", 1)[-1]
     if name == "command-runner.jar":
-        found = shutil.which(step.args[0], path=path) if step.args else None
-        return [found, *step.args[1:]] if found else None
+        program = shutil.which(step.args[0], path=path) if step.args else None
+        return [program, *step.args[1:]] if program else None
     if name == "script-runner.jar":
         if not step.args:
             return None
-        return [*_local_script(step.args[0], work), *step.args[1:]]
+        return [*_script(step.args[0], work), *step.args[1:]]
     target = work / name
-    target.write_bytes(bootstrap_actions.fetch(jar))
+    target.write_bytes(bootstrap_actions.download(jar))
     hadoop = shutil.which("hadoop", path=path)
     main = [step.jar["MainClass"]] if step.jar.get("MainClass") else []
     return [hadoop, "jar", str(target), *main, *step.args] if hadoop else None
 
 
-def _local_script(address: str, work: Path) -> list[str]:
+def _script(address: str, work: Path) -> list[str]:
     target = work / address.rsplit("/", 1)[-1]
-    content = bootstrap_actions.fetch(address)
+    content = bootstrap_actions.download(address)
     target.write_bytes(content)
     target.chmod(0o755)
     return [str(target)] if content.startswith(b"#!") else ["bash", str(target)]
 
 
 def cancel(yarn: Yarn, step: EmulatedStep, *, kill: bool) -> None:
-    """The step's processes have been interrupted or killed, its YARN applications killed."""
-    where = place(yarn, step)
-    if kill:
-        processes.kill_marked(processes.SCOPE_MARK, step.id)
-    else:
-        processes.kill_marked(processes.SCOPE_MARK, step.id, grace_s=_INTERRUPT_GRACE_S)
-    for application in submitted(where):
+    """Terminate the processes of a running step, with SIGKILL if `kill`, and its applications."""
+    logs = step_folders(yarn, step).logs
+    grace_s = 0.0 if kill else _SIGTERM_GRACE_S
+    processes.kill_marked(processes.SCOPE_MARK, step.id, grace_s=grace_s)
+    submitted = _submitted_applications(logs)
+    for application in submitted:
         yarn.kill(application)
-    _await_finished(yarn, submitted(where))
-
-
-def _await_finished(yarn: Yarn, wanted: list[str]) -> None:
     deadline = time.monotonic() + 10
-    while set(wanted) & set(yarn.applications()) and time.monotonic() < deadline:
+    while submitted & set(yarn.applications()) and time.monotonic() < deadline:
         time.sleep(0.1)
 
 
-def submitted(where: StepFolders) -> list[str]:
-    """The YARN applications that the step says it submitted."""
-    found = []
+def _submitted_applications(logs: Path) -> set[str]:
+    ids = []
     for name in ("stderr", "stdout"):
         with contextlib.suppress(FileNotFoundError):
-            found += _SUBMITTED.findall((where.logs / name).read_bytes())
-    return sorted({one.decode() for one in found})
+            ids += _SUBMITTED.findall((logs / name).read_bytes())
+    return {one.decode() for one in ids}
 
 
 def applications(text: bytes) -> list[str]:
-    """The YARN applications that a text names."""
+    """Return the ids of the YARN applications in a step's output."""
     return sorted({one.decode() for one in _APPLICATION.findall(text)})
 
 
-def upload_containers(yarn: Yarn, application: str) -> None:
-    """The logs of the application's containers lie on S3, as EMR puts them there."""
+def upload_container_logs(yarn: Yarn, application: str) -> None:
+    """Upload the logs of an application's containers under EMR's keys."""
     for node in yarn.cluster.nodes:
-        folder = yarn.place.node(yarn.cluster, node) / "containers" / application
+        folder = yarn.context.node_folder(yarn.cluster, node) / "containers" / application
         for log in sorted(folder.glob("*/*")):
             if log.is_file():
                 key = f"containers/{application}/{log.parent.name}/{log.name}"
-                s3_logs.put(yarn.cluster, key, log.read_bytes())
+                s3_logs.upload(yarn.cluster, key, log.read_bytes())
 
 
-def upload_rest(yarn: Yarn) -> None:
-    """Every container's log and every daemon's lies on S3."""
+def upload_remaining_logs(yarn: Yarn) -> None:
+    """Upload the logs of all containers and of YARN's daemons."""
     for node in yarn.cluster.nodes:
-        root = yarn.place.node(yarn.cluster, node)
+        root = yarn.context.node_folder(yarn.cluster, node)
         for folder in sorted(root.glob("containers/application_*")):
-            upload_containers(yarn, folder.name)
+            upload_container_logs(yarn, folder.name)
         for log in sorted((root / "mnt/var/log/hadoop-yarn").glob("*.log")):
             key = f"node/{node.ec2_id}/applications/hadoop-yarn/{log.name}"
-            s3_logs.put(yarn.cluster, key, log.read_bytes())
+            s3_logs.upload(yarn.cluster, key, log.read_bytes())

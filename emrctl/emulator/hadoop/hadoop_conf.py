@@ -1,12 +1,8 @@
-"""Hadoop's configuration of a cluster: EMR's values, the user's, and what keeps others out.
+"""Hadoop's configuration files: EMR's values, the user's, and access control.
 
-Two versions of it exist. The daemons' knows the secret name under which alone YARN may be spoken
-to; the clients' does not, because Spark writes its Hadoop settings into its event log.
-
-Hadoop without Kerberos believes whatever name a caller gives. So the name itself is the secret: a
-caller who calls himself by it is mapped to the user that the daemons serve, and one who gives
-that user's own name is mapped to nobody. What shows in paths, pages and process lists is the
-mapped name.
+The daemons' files contain the secret user name of `auth`. The clients' files do not, because Spark
+writes its Hadoop settings to the event log. `SERVED_USER`, to which the secret name is mapped, is
+the name in paths, web UIs and process lists.
 """
 
 from __future__ import annotations
@@ -19,11 +15,12 @@ from xml.sax.saxutils import escape
 from emrctl.aws import instance_types
 from emrctl.emulator.cluster.model import EmulatedCluster
 from emrctl.emulator.hadoop import auth
+from emrctl.emulator.hadoop.auth import YarnCredentials
 
-SERVED = "hadoop@emr"
+SERVED_USER = "hadoop@emr"
 _CALCULATOR = "org.apache.hadoop.yarn.util.resource.DefaultResourceCalculator"
 
-# What containers may see of a NodeManager's environment.
+# Variables of the NodeManager that containers inherit.
 _WHITELIST = (
     *("JAVA_HOME", "LANG", "LC_ALL", "TZ", "SPARK_LOCAL_IP", "SPARK_HOME", "TMPDIR"),
     *("HOME", "no_proxy", "NO_PROXY", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"),
@@ -35,7 +32,7 @@ _WHITELIST = (
 
 @dataclass(frozen=True, kw_only=True)
 class YarnPorts:
-    """Where a ResourceManager listens on loopback."""
+    """Ports of a ResourceManager on 127.0.0.1."""
 
     client: int
     scheduler: int
@@ -44,38 +41,31 @@ class YarnPorts:
     web: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class YarnCredentials:
-    """The file that signs cookies, and the name that YARN listens to."""
-
-    signing: Path
-    name: str
-
-
 def classification(cluster: EmulatedCluster, name: str) -> dict[str, str]:
-    """The user's properties for one of EMR's classifications, the group's own left out."""
-    found: dict[str, str] = {}
-    for one in cluster.request.get("Configurations", []):
-        if one.get("Classification") == name:
-            found |= one.get("Properties", {})
-    return found
+    """Return the user's properties of a configuration classification, without groups' own."""
+    properties: dict[str, str] = {}
+    for configuration in cluster.request.get("Configurations", []):
+        if configuration.get("Classification") == name:
+            properties |= configuration.get("Properties", {})
+    return properties
 
 
 def exports(cluster: EmulatedCluster, name: str) -> dict[str, str]:
-    """The user's environment variables for one of EMR's `…-env` classifications."""
-    found: dict[str, str] = {}
-    for one in cluster.request.get("Configurations", []):
-        if one.get("Classification") == name:
-            for inner in one.get("Configurations", []):
-                if inner.get("Classification") == "export":
-                    found |= inner.get("Properties", {})
-    return found
+    """Return the environment variables that the user exports in an `…-env` classification."""
+    return {
+        key: value
+        for configuration in cluster.request.get("Configurations", [])
+        if configuration.get("Classification") == name
+        for nested in configuration.get("Configurations", [])
+        if nested.get("Classification") == "export"
+        for key, value in nested.get("Properties", {}).items()
+    }
 
 
 def core_site(cluster: EmulatedCluster, endpoint: str, folder: Path) -> dict[str, str]:
-    """core-site.xml: `s3://` is S3A on the emulator, and there is no HDFS."""
+    """Return core-site.xml of clients: `s3://` is S3A on the emulator; there is no HDFS."""
     s3a = "org.apache.hadoop.fs.s3a.S3AFileSystem"
-    ours = {
+    properties = {
         "fs.defaultFS": "file:///",
         "hadoop.tmp.dir": str(folder / "tmp"),
         "fs.s3.impl": s3a,
@@ -89,16 +79,16 @@ def core_site(cluster: EmulatedCluster, endpoint: str, folder: Path) -> dict[str
         "fs.s3a.connection.ssl.enabled": "false",
         "fs.s3a.aws.credentials.provider": "com.amazonaws.auth.profile.ProfileCredentialsProvider",
         "hadoop.security.auth_to_local.mechanism": "mit",
-        "hadoop.security.auth_to_local": f"RULE:[1:$1@$0](.*@.*)s/.*/{SERVED}/ DEFAULT",
+        "hadoop.security.auth_to_local": f"RULE:[1:$1@$0](.*@.*)s/.*/{SERVED_USER}/ DEFAULT",
         "ipc.client.connect.retry.interval": "100",
     }
-    return classification(cluster, "core-site") | ours
+    return classification(cluster, "core-site") | properties
 
 
-def daemon_core_site(client: Mapping[str, str], secrets: YarnCredentials) -> dict[str, str]:
-    """core-site.xml of the daemons: only the secret name is served, and only a cookie opens."""
+def daemon_core_site(client: Mapping[str, str], credentials: YarnCredentials) -> dict[str, str]:
+    """Return core-site.xml of daemons: it accepts only the secret user name and signed cookies."""
     rules = (
-        f"RULE:[1:$1@$0]({secrets.name})s/.*/{SERVED}/ "
+        f"RULE:[1:$1@$0]({credentials.user})s/.*/{SERVED_USER}/ "
         "RULE:[1:$1@$0](.*@.*)s/.*/nobody/ RULE:[2:$1@$0](.*)s/.*/nobody/ DEFAULT"
     )
     return {
@@ -108,24 +98,24 @@ def daemon_core_site(client: Mapping[str, str], secrets: YarnCredentials) -> dic
         "hadoop.http.filter.initializers": (
             "org.apache.hadoop.security.AuthenticationFilterInitializer"
         ),
-        **auth.settings(secrets.signing, "hadoop.http.authentication."),
+        **auth.filter_settings(credentials.signing_key, "hadoop.http.authentication."),
     }
 
 
 def policy() -> dict[str, str]:
-    """hadoop-policy.xml: who may use which protocol. Containers prove themselves by tokens."""
-    served = ("applicationclient", "resourcemanager-administration", "resourcetracker")
+    """Return hadoop-policy.xml: the users of each protocol. Containers authenticate by token."""
+    restricted = ("applicationclient", "resourcemanager-administration", "resourcetracker")
     internal = ("collector-nodemanager", "distributedscheduling", "applicationhistory")
     tokens = ("applicationmaster", "containermanagement", "resourcelocalizer")
     return {
-        **{f"security.{name}.protocol.acl": SERVED for name in (*served, *internal)},
+        **{f"security.{name}.protocol.acl": SERVED_USER for name in (*restricted, *internal)},
         **{f"security.{name}.protocol.acl": "*" for name in tokens},
-        "security.service.authorization.default.acl": SERVED,
+        "security.service.authorization.default.acl": SERVED_USER,
     }
 
 
 def yarn_site(cluster: EmulatedCluster, ports: YarnPorts, folder: Path) -> dict[str, str]:
-    """yarn-site.xml of the cluster; what keeps others out is not the user's to change."""
+    """Return yarn-site.xml; the user cannot override addresses and access control."""
     sizes = [instance_types.instance_type(node.group.instance_type) for node in cluster.workers]
     sizes = sizes or [instance_types.instance_type(cluster.primary.group.instance_type)]
     emr = {
@@ -139,7 +129,7 @@ def yarn_site(cluster: EmulatedCluster, ports: YarnPorts, folder: Path) -> dict[
         "yarn.node-labels.fs-store.root-dir": f"file://{folder / 'node-labels'}",
         "yarn.node-attribute.fs-store.root-dir": f"file://{folder / 'node-attributes'}",
     }
-    return emr | classification(cluster, "yarn-site") | _addresses(ports) | _closed()
+    return emr | classification(cluster, "yarn-site") | _addresses(ports) | _ACCESS_CONTROL
 
 
 def _addresses(ports: YarnPorts) -> dict[str, str]:
@@ -158,28 +148,30 @@ def _addresses(ports: YarnPorts) -> dict[str, str]:
     }
 
 
-def _closed() -> dict[str, str]:
-    return {
-        "yarn.acl.enable": "true",
-        "yarn.admin.acl": SERVED,
-        "yarn.webapp.enable-rest-app-submissions": "false",
-        "yarn.webapp.api-service.enable": "false",
-        "yarn.webapp.ui2.enable": "false",
-        "yarn.resourcemanager.webapp.ui-actions.enabled": "false",
-        "yarn.resourcemanager.webapp.rest-csrf.enabled": "true",
-        "yarn.nodemanager.webapp.rest-csrf.enabled": "true",
-        "yarn.http.policy": "HTTP_ONLY",
-        "yarn.log-aggregation-enable": "false",
-        "yarn.timeline-service.enabled": "false",
-    }
+_ACCESS_CONTROL = {
+    "yarn.acl.enable": "true",
+    "yarn.admin.acl": SERVED_USER,
+    "yarn.webapp.enable-rest-app-submissions": "false",
+    "yarn.webapp.api-service.enable": "false",
+    "yarn.webapp.ui2.enable": "false",
+    "yarn.resourcemanager.webapp.ui-actions.enabled": "false",
+    "yarn.resourcemanager.webapp.rest-csrf.enabled": "true",
+    "yarn.nodemanager.webapp.rest-csrf.enabled": "true",
+    "yarn.http.policy": "HTTP_ONLY",
+    "yarn.log-aggregation-enable": "false",
+    "yarn.timeline-service.enabled": "false",
+}
 
 
 def node_manager(
     yarn: Mapping[str, str], root: Path, instance_type: str, path: str
 ) -> dict[str, str]:
-    """yarn-site.xml of the NodeManager in that folder, as big as EMR makes it."""
+    """Return yarn-site.xml of a NodeManager, with EMR's memory and cores of the instance type.
+
+    `root` is the node's folder and `path` the PATH of its containers.
+    """
     size = instance_types.instance_type(instance_type)
-    here = "127.0.0.1:0"
+    any_port = "127.0.0.1:0"
     defaults = {
         "yarn.nodemanager.resource.memory-mb": str(size.yarn_mb),
         "yarn.nodemanager.resource.cpu-vcores": str(size.vcpus),
@@ -189,15 +181,15 @@ def node_manager(
         **yarn,
         "yarn.nodemanager.hostname": "127.0.0.1",
         "yarn.nodemanager.bind-host": "127.0.0.1",
-        "yarn.nodemanager.address": here,
-        "yarn.nodemanager.localizer.address": here,
-        "yarn.nodemanager.webapp.address": here,
-        "yarn.nodemanager.collector-service.address": here,
+        "yarn.nodemanager.address": any_port,
+        "yarn.nodemanager.localizer.address": any_port,
+        "yarn.nodemanager.webapp.address": any_port,
+        "yarn.nodemanager.collector-service.address": any_port,
         "yarn.nodemanager.local-dirs": str(root / "yarn"),
         "yarn.nodemanager.log-dirs": str(root / "containers"),
         "yarn.nodemanager.user-home-dir": str(root / "home"),
         "yarn.nodemanager.env-whitelist": ",".join(_WHITELIST),
-        # A whitelisted variable gives way to one that is set, and bash sets a PATH of its own.
+        # The whitelist only applies to variables that are not set, and bash always sets PATH.
         "yarn.nodemanager.admin-env": f"MALLOC_ARENA_MAX=$MALLOC_ARENA_MAX,PATH={path}",
         "yarn.nodemanager.log.retain-seconds": "604800",
         "yarn.nodemanager.disk-health-checker.max-disk-utilization-per-disk-percentage": "100",
@@ -205,7 +197,7 @@ def node_manager(
 
 
 def capacity_scheduler(cluster: EmulatedCluster) -> dict[str, str]:
-    """capacity-scheduler.xml: one queue, and memory alone decides, as on EMR."""
+    """Return capacity-scheduler.xml: one queue that allocates by memory only, as on EMR."""
     return {
         "yarn.scheduler.capacity.root.queues": "default",
         "yarn.scheduler.capacity.root.default.capacity": "100",
@@ -216,7 +208,7 @@ def capacity_scheduler(cluster: EmulatedCluster) -> dict[str, str]:
 
 
 def xml(properties: Mapping[str, str]) -> str:
-    """A configuration file of Hadoop's."""
+    """Return a Hadoop configuration file."""
     rows = "".join(
         f"  <property><name>{escape(name)}</name><value>{escape(str(value))}</value></property>\n"
         for name, value in sorted(properties.items())
@@ -225,7 +217,7 @@ def xml(properties: Mapping[str, str]) -> str:
 
 
 def log4j() -> str:
-    """The daemons' logging: to their standard output, without Jersey's chatter."""
+    """Return log4j.properties of daemons: log to stdout."""
     return (
         "log4j.rootLogger=INFO,out\n"
         "log4j.appender.out=org.apache.log4j.ConsoleAppender\n"
@@ -235,7 +227,7 @@ def log4j() -> str:
 
 
 def write(folder: Path, files: Iterable[tuple[str, Mapping[str, str]]]) -> None:
-    """The files of configuration lie in the folder, for the user's eyes alone."""
+    """Write configuration files, readable only by the user (mode 600)."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for name, properties in files:
         path = folder / name

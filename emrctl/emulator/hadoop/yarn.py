@@ -1,4 +1,4 @@
-"""One YARN for each cluster: a ResourceManager, and a NodeManager for each worker."""
+"""YARN of a cluster: the ResourceManager on the primary and a NodeManager on each worker."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import secrets
 import signal
 import subprocess
 import time
-import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,8 @@ from emrctl.emulator.cluster import node_folder
 from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode
 from emrctl.emulator.cluster.node_folder import EmulatorContext
 from emrctl.emulator.hadoop import auth, hadoop_conf, hadoop_jars
-from emrctl.emulator.hadoop.hadoop_conf import YarnCredentials, YarnPorts
+from emrctl.emulator.hadoop.auth import YarnCredentials
+from emrctl.emulator.hadoop.hadoop_conf import YarnPorts
 from emrctl.emulator.hadoop.hadoop_jars import HadoopJars
 from emrctl.emulator.server import processes
 from emrctl.errors import EmrctlError
@@ -30,46 +30,46 @@ _SERVER = "org.apache.hadoop.yarn.server"
 _RESOURCE_MANAGER = f"{_SERVER}.resourcemanager.ResourceManager"
 _NODE_MANAGER = f"{_SERVER}.nodemanager.NodeManager"
 _START_TIMEOUT_S = 60.0
-# Below those that systems give to outgoing connections: such a one took a port that had been free
-# a moment before.
+# Below the ephemeral ports: the system could give such a port to an outgoing connection between
+# the check and the daemon's start.
 _PORTS = range(20_000, 32_768)
 _UNFINISHED = "NEW,NEW_SAVING,SUBMITTED,ACCEPTED,RUNNING"
 
 
 @dataclass(kw_only=True, eq=False)
 class Yarn:
-    """The YARN of a cluster."""
+    """The YARN of a cluster; `daemons` are its processes by (EC2 instance id, main class)."""
 
-    place: EmulatorContext
+    context: EmulatorContext
     cluster: EmulatedCluster
-    hadoop: HadoopJars
+    jars: HadoopJars
     ports: YarnPorts
-    secrets: YarnCredentials
-    daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    credentials: YarnCredentials
+    daemons: dict[tuple[str, str], subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
-        """The cluster's folder."""
-        return self.place.cluster(self.cluster)
+        """Folder of the cluster."""
+        return self.context.cluster_folder(self.cluster)
 
     @property
-    def address(self) -> str:
-        """Where the ResourceManager's pages and REST answer."""
+    def url(self) -> str:
+        """URL of the ResourceManager's web UI and REST API."""
         return f"http://127.0.0.1:{self.ports.web}"
 
     def environment(self, node: EmulatedNode) -> dict[str, str]:
-        """The node's environment with Spark and YARN in it, and the name that YARN serves."""
+        """Return the environment of steps: the node's, Spark's and the secret user name."""
         conf = str(self.folder / "conf")
-        root = self.place.node(self.cluster, node)
-        return node_folder.environment(self.place, self.cluster, node) | {
+        root = self.context.node_folder(self.cluster, node)
+        return node_folder.environment(self.context, self.cluster, node) | {
             "SPARK_HOME": str(hadoop_jars.spark_home()),
             "SPARK_CONF_DIR": conf,
             "HADOOP_CONF_DIR": conf,
             "YARN_CONF_DIR": conf,
-            "SPARK_DIST_CLASSPATH": self.hadoop.s3a,
-            "HADOOP_USER_NAME": self.secrets.name,
+            "SPARK_DIST_CLASSPATH": self.jars.s3a,
+            "HADOOP_USER_NAME": self.credentials.user,
             "PYSPARK_PYTHON": "python3",
-            # Java reads neither TMPDIR nor HOME.
+            # Java ignores TMPDIR and HOME.
             "SPARK_SUBMIT_OPTS": (
                 f"-Djava.io.tmpdir={root / 'tmp'} -Duser.home={root / 'home'} "
                 "-XX:TieredStopAtLevel=1"
@@ -77,64 +77,55 @@ class Yarn:
             "SPARK_LAUNCHER_OPTS": " ".join(hadoop_jars.JVM_OPTIONS),
         }
 
-    def write_conf(self) -> None:
-        """The clients' configuration, and the ResourceManager's."""
-        core = hadoop_conf.core_site(self.cluster, self.place.endpoint, self.folder)
+    def start(self) -> None:
+        """Start the ResourceManager and the NodeManagers; wait until these are registered."""
+        core = hadoop_conf.core_site(self.cluster, self.context.endpoint, self.folder)
         yarn = hadoop_conf.yarn_site(self.cluster, self.ports, self.folder)
         hadoop_conf.write(self.folder / "conf", [("core-site.xml", core), ("yarn-site.xml", yarn)])
-        self._write_daemon_conf(self.folder / "conf-rm", yarn)
+        conf = self._write_daemon_conf(self.folder / "conf-rm", yarn)
+        self._start_daemon(self.cluster.primary, _RESOURCE_MANAGER, conf)
+        # The primary of a single-node cluster runs the NodeManager as well.
+        self.add_nodes(self.cluster.workers or [self.cluster.primary])
 
-    def _write_daemon_conf(self, folder: Path, yarn: dict[str, str]) -> None:
-        core = hadoop_conf.core_site(self.cluster, self.place.endpoint, self.folder)
+    def _write_daemon_conf(self, folder: Path, yarn: dict[str, str]) -> Path:
+        core = hadoop_conf.core_site(self.cluster, self.context.endpoint, self.folder)
         files = [
-            ("core-site.xml", hadoop_conf.daemon_core_site(core, self.secrets)),
+            ("core-site.xml", hadoop_conf.daemon_core_site(core, self.credentials)),
             ("yarn-site.xml", yarn),
             ("hadoop-policy.xml", hadoop_conf.policy()),
             ("capacity-scheduler.xml", hadoop_conf.capacity_scheduler(self.cluster)),
         ]
         hadoop_conf.write(folder, files)
         (folder / "log4j.properties").write_text(hadoop_conf.log4j(), encoding="utf-8")
+        return folder
 
-    def start(self) -> None:
-        """The ResourceManager serves and every worker's NodeManager has registered."""
-        self.write_conf()
-        self._start_daemon(self.cluster.primary, _RESOURCE_MANAGER, self.folder / "conf-rm")
-        # EMR's cluster of one node works on that node.
-        self.join(self.cluster.workers or [self.cluster.primary])
-
-    def join(self, joining: Sequence[EmulatedNode]) -> None:
-        """The nodes' NodeManagers have registered."""
-        before = len(self._node_managers())
+    def add_nodes(self, nodes: Sequence[EmulatedNode]) -> None:
+        """Start the nodes' NodeManagers and wait until they are registered."""
+        registered = sum(1 for _, main in self.daemons if main == _NODE_MANAGER)
         yarn = hadoop_conf.yarn_site(self.cluster, self.ports, self.folder)
-        for node in joining:
-            root = self.place.node(self.cluster, node)
-            conf = root / "conf"
-            path = node_folder.environment(self.place, self.cluster, node)["PATH"]
-            own = hadoop_conf.node_manager(yarn, root, node.group.instance_type, path)
-            self._write_daemon_conf(conf, own)
-            self._start_daemon(node, _NODE_MANAGER, conf)
-        self._await_nodes(before + len(joining))
+        for node in nodes:
+            root = self.context.node_folder(self.cluster, node)
+            path = node_folder.environment(self.context, self.cluster, node)["PATH"]
+            site = hadoop_conf.node_manager(yarn, root, node.group.instance_type, path)
+            self._start_daemon(node, _NODE_MANAGER, self._write_daemon_conf(root / "conf", site))
+        self._wait_for_nodes(registered + len(nodes))
 
-    def leave(self, leaving: Sequence[EmulatedNode]) -> None:
-        """The nodes' NodeManagers and what they ran have gone."""
-        popped = [self.daemons.pop(_key(node, _NODE_MANAGER), None) for node in leaving]
-        gone = [daemon for daemon in popped if daemon is not None]
-        for daemon in gone:
+    def remove_nodes(self, nodes: Sequence[EmulatedNode]) -> None:
+        """Stop the nodes' NodeManagers, with SIGKILL after 10 s."""
+        popped = [self.daemons.pop((node.ec2_id, _NODE_MANAGER), None) for node in nodes]
+        daemons = [daemon for daemon in popped if daemon is not None]
+        for daemon in daemons:
             processes.signal_group(daemon, signal.SIGTERM)
         deadline = time.monotonic() + 10
-        while any(daemon.poll() is None for daemon in gone) and time.monotonic() < deadline:
+        while any(daemon.poll() is None for daemon in daemons) and time.monotonic() < deadline:
             time.sleep(0.05)
-        for daemon in gone:
-            processes.signal_group(daemon, signal.SIGKILL)
-            daemon.wait()
-
-    def _node_managers(self) -> list[str]:
-        return [key for key in self.daemons if key.endswith(_NODE_MANAGER)]
+        _kill(daemons)
 
     def _start_daemon(self, node: EmulatedNode, main: str, conf: Path) -> None:
-        root = self.place.node(self.cluster, node)
-        log = root / "mnt/var/log/hadoop-yarn"
-        log.mkdir(parents=True, exist_ok=True)
+        root = self.context.node_folder(self.cluster, node)
+        logs = root / "mnt/var/log/hadoop-yarn"
+        logs.mkdir(parents=True, exist_ok=True)
+        log = logs / f"hadoop-hadoop-{main.rsplit('.', 1)[-1].lower()}-local.log"
         heap = "512m" if main == _RESOURCE_MANAGER else "256m"
         program = processes.ProcessSpec(
             argv=[
@@ -145,108 +136,95 @@ class Yarn:
                 "-Xss512k",
                 "-XX:-UsePerfData",
                 f"-Djava.io.tmpdir={root / 'tmp'}",
-                f"-Dhadoop.log.dir={log}",
-                *("-cp", f"{conf}:{self.hadoop.yarn}", main),
+                f"-Dhadoop.log.dir={logs}",
+                *("-cp", f"{conf}:{self.jars.yarn}", main),
             ],
-            cwd=log,
-            env=node_folder.environment(self.place, self.cluster, node)
-            | {"HADOOP_USER_NAME": self.secrets.name, "SPARK_HOME": str(hadoop_jars.spark_home())},
-            stdout=log / daemon_log(main),
-            stderr=log / daemon_log(main),
+            cwd=logs,
+            env={
+                **node_folder.environment(self.context, self.cluster, node),
+                "HADOOP_USER_NAME": self.credentials.user,
+                "SPARK_HOME": str(hadoop_jars.spark_home()),
+            },
+            stdout=log,
+            stderr=log,
         )
-        self.daemons[_key(node, main)] = processes.start(program)
+        self.daemons[node.ec2_id, main] = processes.start(program)
 
-    def _await_nodes(self, count: int) -> None:
+    def _wait_for_nodes(self, count: int) -> None:
         deadline = time.monotonic() + _START_TIMEOUT_S
-        while time.monotonic() < deadline and self.cluster.ending is None:
+        while time.monotonic() < deadline and self.cluster.termination is None:
             self._check_daemons()
             with contextlib.suppress(OSError, ValueError):
-                if self.active_nodes() >= count:
+                if self.get("/ws/v1/cluster/metrics")["clusterMetrics"]["activeNodes"] >= count:
                     return
             time.sleep(0.05)
-        if self.cluster.ending is None:
-            raise EmrctlError(f"YARN did not have {count} nodes within {_START_TIMEOUT_S:.0f} s")
+        if self.cluster.termination is None:
+            raise EmrctlError(
+                f"YARN of {self.cluster.id} did not have {count} active nodes "
+                f"within {_START_TIMEOUT_S:.0f} s"
+            )
 
     def _check_daemons(self) -> None:
-        for key, daemon in self.daemons.items():
-            if daemon.poll() is not None and self.cluster.ending is None:
-                node, _, main = key.partition(" ")
-                raise EmrctlError(f"{main.rsplit('.', 1)[-1]} of {node} ended: see its log")
+        for (node, main), daemon in self.daemons.items():
+            if daemon.poll() is not None and self.cluster.termination is None:
+                name, code = main.rsplit(".", 1)[-1], daemon.returncode
+                raise EmrctlError(f"{name} of {node} exited with code {code}: see its log")
 
-    def active_nodes(self) -> int:
-        """How many NodeManagers take work now."""
-        return int(self.ask("/ws/v1/cluster/metrics")["clusterMetrics"]["activeNodes"])
+    def get(self, path: str) -> Any:
+        """Return the response of the ResourceManager's REST API."""
+        headers = {"Cookie": auth.cookie(self.credentials.signing_key)}
+        return http.get_json(self.url + path, headers=headers, timeout_s=10)
 
-    def ask(self, path: str) -> Any:
-        """What the ResourceManager's REST answers."""
-        headers = {"Cookie": auth.cookie(self.secrets.signing)}
-        return http.get_json(self.address + path, headers=headers, timeout_s=10)
-
-    def web_nodes(self) -> list[str]:
-        """Hosts and ports of the NodeManagers' pages."""
+    def node_manager_hosts(self) -> list[str]:
+        """Return host and port of the NodeManagers' web UIs."""
         with contextlib.suppress(OSError, ValueError):
-            found = self.ask("/ws/v1/cluster/nodes")["nodes"] or {}
-            hosts = [one.get("nodeHTTPAddress", "") for one in found.get("node", [])]
+            nodes = self.get("/ws/v1/cluster/nodes")["nodes"] or {}
+            hosts = [node.get("nodeHTTPAddress", "") for node in nodes.get("node", [])]
             return [host.replace("localhost:", "127.0.0.1:") for host in hosts]
         return []
 
     def applications(self) -> list[str]:
-        """Ids of the applications that have not finished."""
+        """Return the ids of unfinished applications."""
         with contextlib.suppress(OSError, ValueError):
-            found = self.ask(f"/ws/v1/cluster/apps?states={_UNFINISHED}")["apps"] or {}
-            return [one["id"] for one in found.get("app", [])]
+            applications = self.get(f"/ws/v1/cluster/apps?states={_UNFINISHED}")["apps"] or {}
+            return [application["id"] for application in applications.get("app", [])]
         return []
 
     def kill(self, application: str) -> None:
-        """The application is being killed, unless it has finished."""
+        """Request that an application is killed; do nothing if it has finished."""
         request = urllib.request.Request(  # noqa: S310
-            f"{self.address}/ws/v1/cluster/apps/{application}/state",
+            f"{self.url}/ws/v1/cluster/apps/{application}/state",
             data=b'{"state":"KILLED"}',
             method="PUT",
             headers={
-                "Cookie": auth.cookie(self.secrets.signing, self.secrets.name),
+                "Cookie": auth.cookie(self.credentials.signing_key, self.credentials.user),
                 "Content-Type": "application/json",
                 "X-XSRF-Header": "emrctl",
             },
         )
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with contextlib.suppress(OSError, urllib.error.HTTPError):
+        with contextlib.suppress(OSError):
             opener.open(request, timeout=10).close()
 
     def stop(self) -> None:
-        """Applications have had their moment to end in order; no daemon runs."""
+        """Kill the applications, wait up to 8 s for their end, then kill the daemons."""
         for application in self.applications():
             self.kill(application)
         deadline = time.monotonic() + 8
         while self.applications() and time.monotonic() < deadline:
             time.sleep(0.1)
-        for daemon in self.daemons.values():
-            processes.signal_group(daemon, signal.SIGKILL)
-        for daemon in self.daemons.values():
-            daemon.wait()
+        _kill(self.daemons.values())
 
 
-def _key(node: EmulatedNode, main: str) -> str:
-    return f"{node.ec2_id} {main}"
-
-
-def daemon_log(main: str) -> str:
-    """What a daemon's log is called on EMR."""
-    return f"hadoop-hadoop-{main.rsplit('.', 1)[-1].lower()}-local.log"
+def _kill(daemons: Collection[subprocess.Popen[bytes]]) -> None:
+    for daemon in daemons:
+        processes.signal_group(daemon, signal.SIGKILL)
+    for daemon in daemons:
+        daemon.wait()
 
 
 def new_ports() -> YarnPorts:
-    """Five ports of loopback that nobody has now, and no outgoing connection will be given."""
+    """Return five free ports of 127.0.0.1, none of them ephemeral."""
     candidates = secrets.SystemRandom().sample(_PORTS, len(_PORTS))
     client, scheduler, tracker, admin, web = itertools.islice(filter(ports.free, candidates), 5)
     return YarnPorts(client=client, scheduler=scheduler, tracker=tracker, admin=admin, web=web)
-
-
-def new_secrets(folder: Path) -> YarnCredentials:
-    """A secret name, and a file of mode 600 to sign with."""
-    signing = folder / "signing"
-    signing.touch(mode=0o600)
-    signing.write_text(secrets.token_hex(32), encoding="utf-8")
-    return YarnCredentials(
-        signing=signing, name=f"k{secrets.token_hex(12)}@{secrets.token_hex(12)}"
-    )

@@ -1,29 +1,33 @@
-"""EC2 instances that run: moto keeps their records, this module their lives.
+"""Lifecycle of EC2 instances outside EMR clusters: moto stores the records, this module runs them.
 
-Each instance has a queue of its own, so that what is asked of it happens in order and nobody who
-asks waits; EC2's answers show it pending, stopping or shutting down meanwhile.
+Each instance has a queue with one thread, so that its changes happen in order while EC2's API
+returns at once, with the states pending, stopping and shutting-down.
 """
 
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from emrctl import ports
 from emrctl.emulator.cluster.node_folder import EmulatorContext
-from emrctl.emulator.instances import addresses
 from emrctl.emulator.instances.machine import Machine
 from emrctl.emulator.moto import security_groups
+from emrctl.errors import EmrctlError
 
 if TYPE_CHECKING:
     from emrctl.emulator.instances.sshd import Sshd
 
 _log = logging.getLogger(__name__)
 
-_CODES = {
+SSH_PORT = 2222
+_ADDRESS_TRIES = 50
+_STATE_CODES = {
     "pending": 0,
     "running": 16,
     "shutting-down": 32,
@@ -35,48 +39,46 @@ _CODES = {
 
 @dataclass(eq=False)
 class Ec2Instance:
-    """An instance's record in moto, what runs of it, and its queue.
-
-    `once` says that it is a spot instance which EC2 was asked for once: it cannot be stopped.
-    """
+    """An instance: its record in moto, its machine and its queue of changes."""
 
     record: Any
     machine: Machine
     queue: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(max_workers=1))
     booted: bool = False
-    once: bool = False
+    one_time_spot: bool = False
 
     @property
     def state(self) -> str:
-        """The state that EC2 answers with."""
+        """State in EC2's API."""
         return str(self.record.state)
 
-    def show(self, state: str) -> None:
-        """EC2 answers that the instance is in that state."""
-        self.record._state.name, self.record._state.code = state, _CODES[state]  # noqa: SLF001
+    def set_state(self, state: str) -> None:
+        """Change the state in EC2's API."""
+        self.record._state.name, self.record._state.code = state, _STATE_CODES[state]  # noqa: SLF001
 
-    def show_addresses(self) -> None:
-        """EC2 answers with the instance's addresses, in place of those that moto made up."""
-        card = self.record.nics[0]
-        card.private_ip_address = self.machine.private
-        for one in card.private_ip_addresses:
-            if one.get("Primary"):
-                one["PrivateIpAddress"] = one["PrivateDnsName"] = self.machine.private
-        card.public_ip = self.machine.public
+    def update_addresses(self) -> None:
+        """Replace the addresses that moto generated with the machine's."""
+        interface = self.record.nics[0]
+        private_ip = self.machine.private_ip
+        interface.private_ip_address = private_ip
+        for address in interface.private_ip_addresses:
+            if address.get("Primary"):
+                address["PrivateIpAddress"] = address["PrivateDnsName"] = private_ip
+        interface.public_ip = self.machine.public_ip
 
 
 @dataclass(eq=False)
 class InstanceManager:
-    """Every instance that was made through EC2's API, with SSH servers on `ssh_port`."""
+    """Runs the instances that were launched through EC2's API, with SSH servers on `ssh_port`."""
 
-    place: EmulatorContext
+    context: EmulatorContext
     ssh_port: int
-    kept: dict[str, Ec2Instance] = field(default_factory=dict)
+    instances: dict[str, Ec2Instance] = field(default_factory=dict)
     _sshd: Sshd | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def serving(self) -> Sshd:
-        """The SSH servers; asyncssh comes with them: most emulators never have an instance."""
+    def sshd(self) -> Sshd:
+        """Return the SSH servers; import asyncssh and start them on first use."""
         with self._lock:
             if self._sshd is None:
                 from emrctl.emulator.instances.sshd import Sshd
@@ -84,145 +86,162 @@ class InstanceManager:
                 self._sshd = Sshd(self.ssh_port)
             return self._sshd
 
-    def check(self) -> None:
-        """`EmrctlError` where this machine has no address for one more."""
-        self._address()
+    def check_address(self) -> None:
+        """Raise `EmrctlError` if this machine has no free loopback address."""
+        self._new_address()
 
     def launch(self, record: Any, public_key: str | None, user_data: bytes) -> None:
-        """The record's instance is pending, has its addresses, and in a while it runs."""
+        """Set the record to pending, give it addresses and boot the instance in the background."""
         machine = Machine(
-            place=self.place,
+            context=self.context,
             id=record.id,
             region=record.region_name,
-            private=self._address(),
+            private_ip=self._new_address(),
             public_key=public_key,
             user_data=user_data,
         )
-        made = Ec2Instance(record, machine)
-        self.kept[record.id] = made
-        if record.public_ip:
-            machine.public = self._address()
-        made.show_addresses()
-        self._begin(made, "pending", self._boot)
+        instance = Ec2Instance(record, machine)
+        self.instances[record.id] = instance
+        self.start(instance)
 
-    def start(self, made: Ec2Instance) -> None:
-        """The stopped instance runs in a while, with another public address."""
-        if made.record.public_ip:  # moto has made up another one
-            made.machine.public = self._address()
-        made.show_addresses()
-        self._begin(made, "pending", self._boot)
+    def start(self, instance: Ec2Instance) -> None:
+        """Boot an instance in the background, with a new public address if it has one."""
+        if instance.record.public_ip:
+            instance.machine.public_ip = self._new_address()
+        instance.update_addresses()
+        self._enqueue(instance, "pending", self._boot)
 
-    def stop(self, made: Ec2Instance) -> None:
-        """In a while nothing of the instance runs; its files stay."""
-        made.machine.public = None
-        self._begin(made, "stopping", self._halt)
+    def stop(self, instance: Ec2Instance) -> None:
+        """Stop an instance in the background; its files are kept."""
+        instance.machine.public_ip = None
+        self._enqueue(instance, "stopping", self._stop)
 
-    def reboot(self, made: Ec2Instance) -> None:
-        """In a while nothing runs that ran, and the instance answers again where it did."""
-        self._begin(made, "running", self._again)
+    def reboot(self, instance: Ec2Instance) -> None:
+        """Kill the processes of an instance and restart its SSH server in the background."""
+        self._enqueue(instance, "running", self._reboot)
 
-    def terminate(self, made: Ec2Instance) -> None:
-        """In a while nothing of the instance runs, and its bulk is gone."""
-        self._begin(made, "shutting-down", self._end)
+    def terminate(self, instance: Ec2Instance) -> None:
+        """Terminate an instance and delete its files in the background."""
+        self._enqueue(instance, "shutting-down", self._terminate)
 
-    def told(self) -> list[dict[str, str]]:
-        """Every instance, as JSON can hold it."""
+    def describe(self) -> list[dict[str, str]]:
+        """Return all instances as JSON objects."""
         return [
             {
                 "id": one.machine.id,
                 "name": next((t["value"] for t in one.record.get_tags() if t["key"] == "Name"), ""),
                 "state": one.state,
-                "address": one.machine.public or one.machine.private,
+                "address": one.machine.public_ip or one.machine.private_ip,
                 "folder": str(one.machine.root),
             }
-            for one in list(self.kept.values())
+            for one in list(self.instances.values())
         ]
 
-    def review(self) -> None:
-        """In a while SSH servers answer where security groups let this machine in, as they are."""
-        for one in list(self.kept.values()):
-            if one.state == "running":
-                self._begin(one, "running", self._guard)
+    def apply_security_groups(self) -> None:
+        """Open or close SSH of running instances by their security groups, in the background."""
+        for instance in list(self.instances.values()):
+            if instance.state == "running":
+                self._enqueue(instance, "running", self._update_sshd)
 
     def close(self) -> None:
-        """Every instance has ended, and so have the SSH servers."""
-        every = list(self.kept.values())
-        ends = [self._begin(one, "shutting-down", self._end) for one in every]
-        wait([one for one in ends if one is not None], timeout=15)
+        """Terminate all instances and stop the SSH servers."""
+        instances = list(self.instances.values())
+        futures = [self._enqueue(one, "shutting-down", self._terminate) for one in instances]
+        wait([future for future in futures if future is not None], timeout=15)
         if self._sshd is not None:
-            self._sshd.end()
+            self._sshd.stop()
 
     # -- in the instance's own thread
 
-    def _boot(self, made: Ec2Instance) -> None:
-        first, made.booted = not made.booted, True
-        if first:
-            made.machine.prepare()
-        self._guard(made)
-        if first:
-            made.machine.first_boot()
-        if made.state == "pending":  # and has not been told to end meanwhile
-            made.show("running")
+    def _boot(self, instance: Ec2Instance) -> None:
+        first_boot, instance.booted = not instance.booted, True
+        if first_boot:
+            instance.machine.prepare()
+        self._update_sshd(instance)
+        if first_boot:
+            instance.machine.run_user_data()
+        if instance.state == "pending":  # else it has been terminated meanwhile
+            instance.set_state("running")
 
-    def _halt(self, made: Ec2Instance) -> None:
-        self._shut(made)
-        if made.state == "stopping":
-            made.show("stopped")
+    def _stop(self, instance: Ec2Instance) -> None:
+        self._kill_processes(instance)
+        if instance.state == "stopping":
+            instance.set_state("stopped")
 
-    def _again(self, made: Ec2Instance) -> None:
-        self._shut(made)
-        self._guard(made)
+    def _reboot(self, instance: Ec2Instance) -> None:
+        self._kill_processes(instance)
+        self._update_sshd(instance)
 
-    def _end(self, made: Ec2Instance) -> None:
-        self._shut(made)
-        made.machine.discard()
-        made.show("terminated")
-        made.queue.shutdown(wait=False)
+    def _terminate(self, instance: Ec2Instance) -> None:
+        self._kill_processes(instance)
+        instance.machine.delete_files()
+        instance.set_state("terminated")
+        instance.queue.shutdown(wait=False)
 
-    def _fail(self, made: Ec2Instance, error: Exception) -> None:
+    def _fail(self, instance: Ec2Instance, error: Exception) -> None:
         from moto.ec2.models.instances import StateReason
 
-        _log.error("instance %s: %s", made.machine.id, error, exc_info=error)
-        made.record.state_reason = StateReason(
+        _log.error("instance %s: %s", instance.machine.id, error, exc_info=error)
+        instance.record.state_reason = StateReason(
             f"Server.InternalError: {error} (local)", "Server.InternalError"
         )
         try:
-            self._end(made)
+            self._terminate(instance)
         except Exception:  # noqa: BLE001
-            _log.exception("ending instance %s", made.machine.id)
-            made.show("terminated")
+            _log.exception("could not terminate instance %s", instance.machine.id)
+            instance.set_state("terminated")
 
-    # -- helpers
-
-    def _guard(self, made: Ec2Instance) -> None:
-        """The instance's SSH server answers if a security group lets this machine in."""
-        if security_groups.admits(made.record):
-            self.serving().open(made.machine)
+    def _update_sshd(self, instance: Ec2Instance) -> None:
+        if security_groups.admits(instance.record):
+            self.sshd().listen(instance.machine)
         else:
-            self.serving().bar(made.machine)
+            self.sshd().stop_listening(instance.machine)
 
-    def _shut(self, made: Ec2Instance) -> None:
+    def _kill_processes(self, instance: Ec2Instance) -> None:
         if self._sshd is not None:
-            self._sshd.close(made.machine)
-        made.machine.halt()
+            self._sshd.close(instance.machine)
+        instance.machine.kill_processes()
 
-    def _begin(
-        self, made: Ec2Instance, state: str, work: Callable[[Ec2Instance], None]
+    def _enqueue(
+        self, instance: Ec2Instance, state: str, work: Callable[[Ec2Instance], None]
     ) -> Future[None] | None:
-        made.show(state)
+        instance.set_state(state)
         try:
-            return made.queue.submit(self._done, made, work)
-        except RuntimeError:  # its queue has ended, because it has
-            made.show("terminated")
+            return instance.queue.submit(self._run, instance, work)
+        except RuntimeError:  # the queue is shut down: the instance is terminated
+            instance.set_state("terminated")
             return None
 
-    def _done(self, made: Ec2Instance, work: Callable[[Ec2Instance], None]) -> None:
+    def _run(self, instance: Ec2Instance, work: Callable[[Ec2Instance], None]) -> None:
         try:
-            work(made)
+            work(instance)
         except Exception as error:  # noqa: BLE001
-            self._fail(made, error)
+            self._fail(instance, error)
 
-    def _address(self) -> str:
-        kept = list(self.kept.values())
-        taken = {address for one in kept for address in one.machine.addresses}
-        return addresses.fresh(self.ssh_port, frozenset(taken))
+    def _new_address(self) -> str:
+        instances = list(self.instances.values())
+        used = {address for one in instances for address in one.machine.addresses}
+        return loopback_address(self.ssh_port, frozenset(used))
+
+
+def ssh_port() -> int:
+    """Return the port of all SSH servers: 2222, or another one if that is in use."""
+    return ports.preferred(SSH_PORT)
+
+
+def loopback_address(port: int, used: frozenset[str]) -> str:
+    """Return a random address of 127.0.0.0/8 that is not in `used` and has this port free.
+
+    Each instance has its own addresses, so that Spark can use its default ports on all of them.
+    """
+    for _ in range(_ADDRESS_TRIES):
+        # Lower networks contain addresses with a purpose (127.0.0.53, 127.0.1.1).
+        network = 64 + secrets.randbelow(128)
+        address = f"127.{network}.{secrets.randbelow(256)}.{secrets.randbelow(254) + 1}"
+        if address not in used and ports.free(port, address) is not None:
+            return address
+    raise EmrctlError(
+        "this machine has no loopback address for an EC2 instance",
+        hint="EC2 instances on localhost need Linux, where all of 127.0.0.0/8 is usable. "
+        "Other systems support EMR clusters only.",
+    )

@@ -1,7 +1,7 @@
-"""What one SSH session does on an instance: a command, or a shell on a terminal.
+"""SSH sessions on an instance: a command with pipes, or a shell on a terminal.
 
-As with OpenSSH's server, a client that goes away takes its pipes along (what writes to them next
-ends) or its terminal (what hangs on it is hung up); what left them behind runs on.
+As with OpenSSH, a disconnect closes the pipes of a session (the next write to them fails) or its
+terminal (its processes receive SIGHUP). Detached processes keep running.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ _log = logging.getLogger(__name__)
 
 _CHUNK = 32_768
 # sshd's AcceptEnv on Amazon Linux.
-_ACCEPTED = ("LANG", "LC_")
+_ACCEPTED_ENV = ("LANG", "LC_")
 _SIGNALS = frozenset({"ABRT", "ALRM", "HUP", "INT", "KILL", "QUIT", "TERM", "USR1", "USR2"})
-# A terminal that others still hold is not waited for: sshd closes it when the shell has ended.
-_LINGER_S = 0.3
+# Like sshd, do not wait for other processes that hold the terminal open when the shell has exited.
+_TERMINAL_LINGER_S = 0.3
 _ON_TERMINAL = 'exec <>"$0" >&0 2>&0; exec "$@"'
 
 
 @dataclass(eq=False)
 class SessionProcess:
-    """A session's program and our ends of its input, its output and its errors."""
+    """The process of a session and the emulator's ends of its stdin, stdout and stderr."""
 
     process: subprocess.Popen[bytes]
     stdin: IO[bytes]
@@ -44,18 +44,18 @@ class SessionProcess:
     terminal: bool
 
     def send(self, name: str) -> None:
-        """The signal of that name has reached the program and what it started in its group."""
+        """Send a signal to the process group."""
         if name in _SIGNALS:
             processes.signal_group(self.process, signal.Signals[f"SIG{name}"])
 
     def resize(self, width: int, height: int, *pixels: int) -> None:
-        """The program's terminal has that size."""
+        """Set the size of the terminal."""
         if self.terminal:
             _set_size(self.stdout.fileno(), (width, height, *pixels))
 
 
 async def serve(session: Any, machine: Machine) -> None:
-    """The session's program has ended and its client knows how, or the client has gone."""
+    """Run the process of a session until it exits or the client disconnects."""
     if session.subsystem is not None:
         session.stderr.write(b"There is no such subsystem.\n")
         session.exit(1)
@@ -63,30 +63,30 @@ async def serve(session: Any, machine: Machine) -> None:
     try:
         running = _start(session, machine)
     except OSError as error:
-        session.stderr.write(f"This instance cannot start a program: {error}\n".encode())
+        session.stderr.write(f"Could not start a process on this instance: {error}\n".encode())
         session.exit(1)
         return
-    # The channel's own callbacks: through the stream they would wait behind unread input.
+    # Set on the session: callbacks of the stream would wait behind unread input.
     session.signal_received = running.send
     session.terminal_size_changed = running.resize
-    ended = _ended(running.process)
-    work = asyncio.ensure_future(_relay(session, running, ended))
-    gone = asyncio.ensure_future(session.channel.wait_closed())
+    exit_code = _exit_code(running.process)
+    relay = asyncio.ensure_future(_relay(session, running, exit_code))
+    disconnect = asyncio.ensure_future(session.channel.wait_closed())
     try:
-        await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({relay, disconnect}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        work.cancel()
-        gone.cancel()
-        for found in await asyncio.gather(work, gone, return_exceptions=True):
-            if isinstance(found, Exception):
-                _log.error("a session on %s: %r", machine.id, found)
+        relay.cancel()
+        disconnect.cancel()
+        for result in await asyncio.gather(relay, disconnect, return_exceptions=True):
+            if isinstance(result, Exception):
+                _log.error("session on %s failed: %r", machine.id, result)
 
 
 def _start(session: Any, machine: Machine) -> SessionProcess:
-    wanted = {k: v for k, v in session.env.items() if k.startswith(_ACCEPTED)}
-    peer, own = session.get_extra_info("peername"), session.get_extra_info("sockname")
-    where = f"{peer[0]} {peer[1]} {own[0]} {own[1]}"
-    environment = machine.environment() | wanted | {"SSH_CONNECTION": where}
+    accepted = {k: v for k, v in session.env.items() if k.startswith(_ACCEPTED_ENV)}
+    peer, local = session.get_extra_info("peername"), session.get_extra_info("sockname")
+    connection = f"{peer[0]} {peer[1]} {local[0]} {local[1]}"
+    environment = machine.environment() | accepted | {"SSH_CONNECTION": connection}
     command = ["bash", "-c", session.command] if session.command is not None else ["bash", "-l"]
     if session.term_type is None:
         return _on_pipes(command, cwd=machine.home, env=environment)
@@ -103,20 +103,24 @@ def _on_pipes(command: list[str], **options: Any) -> SessionProcess:
 
 
 def _on_terminal(command: list[str], size: tuple[int, ...], **options: Any) -> SessionProcess:
-    ours, theirs = os.openpty()
+    primary, secondary = os.openpty()
     try:
-        _set_size(ours, size)
-        # Who leads a session and opens a terminal is controlled by it: bash has job control then.
-        argv = ["/bin/sh", "-c", _ON_TERMINAL, os.ttyname(theirs), *command]
-        options["env"]["SSH_TTY"] = os.ttyname(theirs)
-        process = processes.spawn(argv, stdin=theirs, stdout=theirs, stderr=theirs, **options)
+        _set_size(primary, size)
+        # A session leader that opens a terminal gets it as its controlling terminal, which bash
+        # needs for job control.
+        name = os.ttyname(secondary)
+        options["env"]["SSH_TTY"] = name
+        argv = ["/bin/sh", "-c", _ON_TERMINAL, name, *command]
+        streams = dict.fromkeys(("stdin", "stdout", "stderr"), secondary)
+        process = processes.spawn(argv, **streams, **options)
     except BaseException:
-        os.close(ours)
+        os.close(primary)
         raise
     finally:
-        os.close(theirs)
-    again = os.fdopen(os.dup(ours), "wb", buffering=0)
-    return SessionProcess(process, again, os.fdopen(ours, "rb", buffering=0), None, terminal=True)
+        os.close(secondary)
+    stdin = os.fdopen(os.dup(primary), "wb", buffering=0)
+    stdout = os.fdopen(primary, "rb", buffering=0)
+    return SessionProcess(process, stdin, stdout, None, terminal=True)
 
 
 def _set_size(terminal: int, size: tuple[int, ...]) -> None:
@@ -125,52 +129,52 @@ def _set_size(terminal: int, size: tuple[int, ...]) -> None:
         fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, *pixels))
 
 
-def _ended(process: subprocess.Popen[bytes]) -> asyncio.Future[int]:
-    """The exit code to be: a thread sleeps until the program ends, and nothing polls."""
+def _exit_code(process: subprocess.Popen[bytes]) -> asyncio.Future[int]:
+    """Return a future of the exit code; a thread waits for the process, without polling."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[int] = loop.create_future()
 
-    def tell(code: int) -> None:
+    def set_result(code: int) -> None:
         if not future.done():
             future.set_result(code)
 
     def wait() -> None:
         code = process.wait()
         processes.forget(process)
-        with contextlib.suppress(RuntimeError):  # the loop may have closed meanwhile
-            loop.call_soon_threadsafe(tell, code)
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(set_result, code)
 
     threading.Thread(target=wait, daemon=True).start()
     return future
 
 
-async def _relay(session: Any, running: SessionProcess, ended: asyncio.Future[int]) -> None:
-    """What the client sends goes in, what the program says goes out, and then how it ended."""
-    pumps = [asyncio.ensure_future(_out(running.stdout, session.stdout))]
+async def _relay(session: Any, running: SessionProcess, exit_code: asyncio.Future[int]) -> None:
+    """Copy data between client and process, then send the exit code or signal to the client."""
+    outputs = [asyncio.ensure_future(_copy_output(running.stdout, session.stdout))]
     if running.stderr is not None:
-        pumps.append(asyncio.ensure_future(_out(running.stderr, session.stderr)))
-    feed = asyncio.ensure_future(_in(session.stdin, running))
+        outputs.append(asyncio.ensure_future(_copy_output(running.stderr, session.stderr)))
+    inputs = asyncio.ensure_future(_copy_input(session.stdin, running))
     try:
-        code = await ended
-        await asyncio.wait(pumps, timeout=_LINGER_S if running.terminal else None)
+        code = await exit_code
+        await asyncio.wait(outputs, timeout=_TERMINAL_LINGER_S if running.terminal else None)
         if code < 0:
             session.exit_with_signal(signal.Signals(-code).name.removeprefix("SIG"))
         else:
             session.exit(code)
     finally:
-        for task in (*pumps, feed):
+        for task in (*outputs, inputs):
             task.cancel()
-        await asyncio.gather(*pumps, feed, return_exceptions=True)
+        await asyncio.gather(*outputs, inputs, return_exceptions=True)
 
 
-async def _out(source: IO[bytes], client: Any) -> None:
+async def _copy_output(source: IO[bytes], client: Any) -> None:
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     transport, _ = await loop.connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), source
     )
     try:
-        # A terminal that nobody holds any more ends with an error rather than with nothing.
+        # Reading from a terminal that no process holds open raises an error.
         with contextlib.suppress(OSError):
             while data := await reader.read(_CHUNK):
                 client.write(data)
@@ -179,7 +183,7 @@ async def _out(source: IO[bytes], client: Any) -> None:
         transport.close()
 
 
-async def _in(client: Any, running: SessionProcess) -> None:
+async def _copy_input(client: Any, running: SessionProcess) -> None:
     import asyncssh
 
     loop = asyncio.get_running_loop()
@@ -193,6 +197,6 @@ async def _in(client: Any, running: SessionProcess) -> None:
                 writer.write(data)
                 await writer.drain()
         if running.terminal:
-            await asyncio.Event().wait()  # a terminal's end is typed, not closed
+            await asyncio.Event().wait()  # keep open: on a terminal, EOF is a typed Ctrl-D
     finally:
         transport.close()

@@ -20,31 +20,31 @@ Replacements = Iterator[contextlib.AbstractContextManager[None]]
 
 
 @contextlib.contextmanager
-def install(instances: InstanceManager) -> Iterator[InstanceManager]:
+def install(manager: InstanceManager) -> Iterator[InstanceManager]:
     """While inside, instances that EC2 is asked for run; all of them end with it."""
     with contextlib.ExitStack() as stack:
         for repair in (_launching, _asking, _changing, _guarding, _console, _names):
-            for replacement in repair(instances):
+            for replacement in repair(manager):
                 stack.enter_context(replacement)
         try:
-            yield instances
+            yield manager
         finally:
-            instances.close()
+            manager.close()
 
 
-def _launching(instances: InstanceManager) -> Replacements:
+def _launching(manager: InstanceManager) -> Replacements:
     from moto.ec2.models.instances import InstanceBackend
 
     def wrap(original: Any) -> Any:
         def run_instances(self: Any, *arguments: Any, **options: Any) -> Any:
             ours = _EMR_TAG not in options.get("tags", {}).get("instance", {})
             if ours:
-                _check(instances)
+                _check(manager)
             reservation = original(self, *arguments, **options)
             for record in reservation.instances if ours else ():
                 data = getattr(record.user_data, "_encoded_string", None)
                 key = _public_key(self, record.key_name)
-                instances.launch(record, key, machine.decoded(data))
+                manager.launch(record, key, machine.decode_user_data(data))
             return reservation
 
         return run_instances
@@ -52,11 +52,11 @@ def _launching(instances: InstanceManager) -> Replacements:
     yield replaced(InstanceBackend, "run_instances", wrap)
 
 
-def _check(instances: InstanceManager) -> None:
+def _check(manager: InstanceManager) -> None:
     from moto.ec2.exceptions import EC2ClientError
 
     try:
-        instances.check()
+        manager.check_address()
     except EmrctlError as error:
         raise EC2ClientError("Unsupported", f"{error.message}. {error.hint}") from error
 
@@ -66,7 +66,7 @@ def _public_key(backend: Any, name: str | None) -> str | None:
     return found.public_key if found is not None else None
 
 
-def _asking(instances: InstanceManager) -> Replacements:
+def _asking(manager: InstanceManager) -> Replacements:
     """What RunInstances is asked for and moto does not look at."""
     from moto.ec2.responses.instances import InstanceResponse
 
@@ -76,8 +76,10 @@ def _asking(instances: InstanceManager) -> Replacements:
             market = "InstanceMarketOptions.SpotOptions.SpotInstanceType"
             lasting = self._get_param(market) == "persistent"
             for record in answer.result.instances:
-                if record.id in instances.kept:
-                    instances.kept[record.id].once = record.lifecycle == "spot" and not lasting
+                if record.id in manager.instances:
+                    manager.instances[record.id].one_time_spot = (
+                        record.lifecycle == "spot" and not lasting
+                    )
             return answer
 
         return run_instances
@@ -95,33 +97,33 @@ class InstanceStateChange:
     participle: str
 
 
-def _changing(instances: InstanceManager) -> Replacements:
+def _changing(manager: InstanceManager) -> Replacements:
     from moto.ec2.models.instances import InstanceBackend
 
     here = ("pending", "running", "stopping", "stopped")
     changes = {
         "start": InstanceStateChange(
-            instances.start, ("stopped",), ("pending", "running"), "started"
+            manager.start, ("stopped",), ("pending", "running"), "started"
         ),
-        "stop": InstanceStateChange(
-            instances.stop, ("running",), ("stopping", "stopped"), "stopped"
-        ),
-        "reboot": InstanceStateChange(instances.reboot, ("running",), (), "rebooted"),
+        "stop": InstanceStateChange(manager.stop, ("running",), ("stopping", "stopped"), "stopped"),
+        "reboot": InstanceStateChange(manager.reboot, ("running",), (), "rebooted"),
         "terminate": InstanceStateChange(
-            instances.terminate, here, ("shutting-down", "terminated"), "ended"
+            manager.terminate, here, ("shutting-down", "terminated"), "ended"
         ),
     }
     for name, change in changes.items():
-        yield replaced(InstanceBackend, f"{name}_instances", _followed(instances, change))
+        yield replaced(InstanceBackend, f"{name}_instances", _followed(manager, change))
 
 
-def _followed(instances: InstanceManager, change: InstanceStateChange) -> Callable[[Any], Any]:
+def _followed(manager: InstanceManager, change: InstanceStateChange) -> Callable[[Any], Any]:
     """What wraps moto's change of instances so that the same happens to those that run."""
 
     def wrap(original: Any) -> Any:
         def changed(self: Any, instance_ids: list[str]) -> Any:
             records = self.get_multi_instances_by_id(list(dict.fromkeys(instance_ids)))
-            ours = {one.id: instances.kept[one.id] for one in records if one.id in instances.kept}
+            ours = {
+                one.id: manager.instances[one.id] for one in records if one.id in manager.instances
+            }
             idle = [one for one in ours.values() if one.state in change.already]
             for one in ours.values():
                 _refuse(one, change)
@@ -145,7 +147,7 @@ def _refuse(one: Ec2Instance, change: InstanceStateChange) -> None:
     if one.state not in (*change.states, *change.already):
         what = f"The instance '{name}' is not in a state from which it can be {change.participle}."
         raise EC2ClientError("IncorrectInstanceState", what)
-    if change.participle == "stopped" and one.once:
+    if change.participle == "stopped" and one.one_time_spot:
         what = (
             f"You can't stop the Spot Instance '{name}' because it is associated with a one-time "
             "Spot Instance request. You can only stop Spot Instances associated with persistent "
@@ -154,14 +156,14 @@ def _refuse(one: Ec2Instance, change: InstanceStateChange) -> None:
         raise EC2ClientError("UnsupportedOperation", what)
 
 
-def _guarding(instances: InstanceManager) -> Replacements:
+def _guarding(manager: InstanceManager) -> Replacements:
     """Security groups that change let in and keep out at once."""
     from moto.ec2.models import EC2Backend
 
     def wrap(original: Any) -> Any:
         def changed(*arguments: Any, **options: Any) -> Any:
             answer = original(*arguments, **options)
-            instances.review()
+            manager.apply_security_groups()
             return answer
 
         return changed
@@ -175,7 +177,7 @@ def _guarding(instances: InstanceManager) -> Replacements:
         yield replaced(owner, name, wrap)
 
 
-def _console(instances: InstanceManager) -> Replacements:
+def _console(manager: InstanceManager) -> Replacements:
     from moto.core.responses import ActionResult
     from moto.core.types import Base64EncodedString
     from moto.core.utils import utcnow
@@ -183,10 +185,10 @@ def _console(instances: InstanceManager) -> Replacements:
 
     def wrap(original: Any) -> Any:
         def get_console_output(self: Any) -> Any:
-            made = instances.kept.get(self._get_param("InstanceId"))
+            made = manager.instances.get(self._get_param("InstanceId"))
             if made is None:
                 return original(self)
-            text = Base64EncodedString.from_raw_string(made.machine.console())
+            text = Base64EncodedString.from_raw_string(made.machine.console_output())
             found = {"InstanceId": made.machine.id, "Timestamp": utcnow(), "Output": text}
             return ActionResult(found)
 
@@ -195,14 +197,14 @@ def _console(instances: InstanceManager) -> Replacements:
     yield replaced(General, "get_console_output", wrap)
 
 
-def _names(instances: InstanceManager) -> Replacements:
+def _names(manager: InstanceManager) -> Replacements:
     """Names of instances are their addresses: nobody here resolves Amazon's."""
     from moto.ec2.models.instances import Instance as Record
 
     def of(address: str) -> Callable[[Any], Any]:
         def wrap(original: property) -> property:
             def name(self: Any) -> Any:
-                if self.id in instances.kept:
+                if self.id in manager.instances:
                     return getattr(self, address)
                 return original.__get__(self)
 

@@ -38,7 +38,7 @@ def up(
     home = places.emulator_home()
     state.prepare_home(home)
     if jars:
-        hadoop_jars.hadoop(report)
+        hadoop_jars.ensure(report)
     with state.locked(home, timeout_s=timeout_s):
         running = state.read(home)
         if running is not None and running.alive:

@@ -65,6 +65,25 @@ def spawn(argv: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
     return process
 
 
+def run(program: ProcessSpec, scope: str, *, timeout_s: float | None) -> int:
+    """Run a program and return its exit code; kill what it leaves running, found by `scope`."""
+    try:
+        process = start(program)
+    except OSError as error:
+        with program.stderr.open("a", encoding="utf-8") as file:
+            file.write(f"{program.argv[0]}: {error.strerror}\n")
+        return 126
+    try:
+        code = process.wait(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        signal_group(process, signal.SIGKILL)
+        code = process.wait()
+    signal_group(process, signal.SIGKILL)
+    kill_marked(SCOPE_MARK, scope)
+    # For a process that was terminated by signal n, shells and EMR report 128 + n.
+    return code if code >= 0 else 128 - code
+
+
 def forget(process: subprocess.Popen[bytes]) -> None:
     """The child has been waited for: its number may become another's."""
     _ours.discard(process.pid)

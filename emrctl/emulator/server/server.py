@@ -20,8 +20,7 @@ from emrctl.emulator.api.service import Service
 from emrctl.emulator.cluster import model
 from emrctl.emulator.cluster.local_runtime import LocalRuntime
 from emrctl.emulator.cluster.node_folder import EmulatorContext
-from emrctl.emulator.instances import addresses
-from emrctl.emulator.instances.instance_manager import InstanceManager
+from emrctl.emulator.instances.instance_manager import InstanceManager, ssh_port
 from emrctl.emulator.moto import ec2
 from emrctl.emulator.server import processes, reaper, state
 from emrctl.emulator.server.differences import DIFFERENCES
@@ -86,10 +85,10 @@ class LocalWebServers:
 
     def status(self) -> dict[str, Any]:
         """Clusters, EC2 instances that are nobody's nodes, differences from AWS, and warnings."""
-        clusters = sorted(self.service.clusters.values(), key=lambda one: one.times.created)
+        clusters = sorted(self.service.clusters.values(), key=lambda one: one.timeline.created)
         return {
             "clusters": [self._cluster(one) for one in clusters],
-            "instances": self.instances.told(),
+            "instances": self.instances.describe(),
             "differences": list(DIFFERENCES),
             "warnings": [w for one in clusters if one.alive for w in one.warnings],
         }
@@ -100,9 +99,9 @@ class LocalWebServers:
             "name": cluster.name,
             "state": cluster.state,
             "message": cluster.message,
-            "created": dt.datetime.fromtimestamp(cluster.times.created, dt.UTC).isoformat(),
+            "created": dt.datetime.fromtimestamp(cluster.timeline.created, dt.UTC).isoformat(),
             "urls": self.runtime.urls(cluster.id),
-            "folder": str(self.runtime.place.cluster(cluster)),
+            "folder": str(self.runtime.context.cluster_folder(cluster)),
             "steps": [{"id": s.id, "name": s.name, "state": s.state} for s in cluster.steps],
         }
 
@@ -136,10 +135,10 @@ def serve(asked: ServerOptions, stop: threading.Event) -> None:
         "127.0.0.1", asked.port, _nothing, threaded=True, request_handler=_quiet(MotoRequestHandler)
     )
     endpoint = f"http://127.0.0.1:{server.server_port}"
-    place = EmulatorContext(
+    context = EmulatorContext(
         home=asked.home, emulator_id=asked.id, endpoint=endpoint, credentials=credentials
     )
-    runtime, instances = LocalRuntime(place), InstanceManager(place, addresses.ssh_port())
+    runtime, instances = LocalRuntime(context), InstanceManager(context, ssh_port())
     watch = reaper.watching(asked.home, asked.id)
     with watch, dispatch.install(runtime) as service, ec2.install(instances):
         guard = Guard(
@@ -157,7 +156,7 @@ def serve(asked: ServerOptions, stop: threading.Event) -> None:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         _warm_up()
-        state.write(_info(asked, place, token_file, instances.ssh_port))
+        state.write(_info(asked, context, token_file, instances.ssh_port))
         _wait(stop, asked)
         _log.info("Ending.")
     server.shutdown()
@@ -168,18 +167,18 @@ def serve(asked: ServerOptions, stop: threading.Event) -> None:
 
 
 def _info(
-    asked: ServerOptions, place: EmulatorContext, token_file: Path, ssh_port: int
+    asked: ServerOptions, context: EmulatorContext, token_file: Path, ssh_port: int
 ) -> state.EmulatorInfo:
     import os
 
     return state.EmulatorInfo(
         id=asked.id,
-        endpoint=place.endpoint,
+        endpoint=context.endpoint,
         region=asked.region,
         pid=os.getpid(),
         started=processes.created(os.getpid()) or time.time(),
         home=str(asked.home),
-        credentials=str(place.credentials),
+        credentials=str(context.credentials),
         token_file=str(token_file),
         ssh_port=ssh_port,
     )
@@ -219,7 +218,7 @@ def _quiet(handler: Any) -> Any:
 
 
 def _nothing(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    """Until everything is in place, nothing is answered."""
+    """Until everything is in context, nothing is answered."""
     return refuse(
         environ, start_response, RejectedRequestError("ServiceUnavailable", "Starting.", 503)
     )

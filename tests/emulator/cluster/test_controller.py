@@ -168,7 +168,7 @@ def test_a_cluster_that_need_not_stay_ends_after_its_steps(
     until(lambda: state(emr, cluster_id), "TERMINATED")
     reason = emr.describe_cluster(ClusterId=cluster_id)["Cluster"]["Status"]["StateChangeReason"]
     assert reason["Code"] == "ALL_STEPS_COMPLETED"
-    assert runtime.seen == [["only"]]
+    assert runtime.steps == [["only"]]
 
 
 def test_an_idle_cluster_ends_by_its_policy(
@@ -200,7 +200,7 @@ def test_a_failed_bootstrap_action_ends_the_cluster(
     assert found["StateChangeReason"]["Code"] == "BOOTSTRAP_FAILURE"
     detail = found["ErrorDetails"][0]
     assert detail["ErrorCode"] == "BOOTSTRAP_FAILURE_PRIMARY_WITH_NON_ZERO_CODE"
-    node = runtime.booted[0]
+    node = runtime.bootstrapped[0]
     expected = f"On the master instance ({node}), bootstrap action 1 returned a non-zero"
     assert detail["ErrorMessage"].startswith(expected)
     key = f"here/{cluster_id}/node/{node}/bootstrap-actions/1/stderr.gz"
@@ -218,8 +218,8 @@ def test_groups_grow_and_shrink(emr: Emr, runtime: FakeRuntime, waiting: str, un
         change = {"InstanceGroupId": core, "InstanceCount": count}
         emr.modify_instance_groups(InstanceGroups=[change])
         until(running, count)
-    assert len(runtime.booted) == 5
-    assert len(runtime.left) == 3
+    assert len(runtime.bootstrapped) == 5
+    assert len(runtime.removed) == 3
     added = emr.add_instance_groups(
         JobFlowId=waiting,
         InstanceGroups=[{"InstanceRole": "TASK", "InstanceType": "m5.xlarge", "InstanceCount": 1}],

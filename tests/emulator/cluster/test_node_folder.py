@@ -28,7 +28,7 @@ def node(role: str, number: int) -> EmulatedNode:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> EmulatorContext:
+def context(tmp_path: Path) -> EmulatorContext:
     return EmulatorContext(
         home=tmp_path / "local",
         emulator_id=f"test-{tmp_path.name}",
@@ -47,8 +47,8 @@ def cluster() -> EmulatedCluster:
 
 
 @pytest.fixture
-def runtime(mocked: Target, place: EmulatorContext) -> Iterator[LocalRuntime]:
-    runtime = LocalRuntime(place)
+def runtime(mocked: Target, context: EmulatorContext) -> Iterator[LocalRuntime]:
+    runtime = LocalRuntime(context)
     with dispatch.install(runtime):
         mocked.client("s3").create_bucket(Bucket="pets-logs")
         mocked.client("s3").create_bucket(Bucket="pets-code")
@@ -56,15 +56,15 @@ def runtime(mocked: Target, place: EmulatorContext) -> Iterator[LocalRuntime]:
 
 
 def run(
-    place: EmulatorContext, cluster: EmulatedCluster, *argv: str
+    context: EmulatorContext, cluster: EmulatedCluster, *argv: str
 ) -> subprocess.CompletedProcess[str]:
     one = cluster.nodes[0]
-    if not place.node(cluster, one).exists():
-        node_folder.prepare(place, cluster, one)
-    environment = node_folder.environment(place, cluster, one)
+    if not context.node_folder(cluster, one).exists():
+        node_folder.prepare(context, cluster, one)
+    environment = node_folder.environment(context, cluster, one)
     return subprocess.run(
         argv,
-        cwd=place.node(cluster, one),
+        cwd=context.node_folder(cluster, one),
         env=environment,
         capture_output=True,
         text=True,
@@ -84,7 +84,7 @@ def boot(
         script = {"Path": path, "Args": args}
         actions.append({"Name": str(number), "ScriptBootstrapAction": script})
     cluster.request["BootstrapActions"] = actions
-    runtime.boot(cluster, cluster.nodes)
+    runtime.bootstrap(cluster, cluster.nodes)
 
 
 def log(mocked: Target, cluster: EmulatedCluster, one: EmulatedNode, number: int, name: str) -> str:
@@ -94,11 +94,11 @@ def log(mocked: Target, cluster: EmulatedCluster, one: EmulatedNode, number: int
 
 
 def test_a_node_has_its_own_home_python_and_facts(
-    place: EmulatorContext, cluster: EmulatedCluster
+    context: EmulatorContext, cluster: EmulatedCluster
 ) -> None:
     script = "echo $HOME; command -v python3 sudo; python3 -c 'import pyspark, numpy, boto3'"
-    done = run(place, cluster, "bash", "-c", script)
-    root = place.node(cluster, cluster.nodes[0])
+    done = run(context, cluster, "bash", "-c", script)
+    root = context.node_folder(cluster, cluster.nodes[0])
     expected = [str(root / "home"), str(root / "venv/bin/python3"), str(root / "bin/sudo")]
     assert done.stdout.splitlines() == expected, done.stderr
     facts = json.loads((root / "mnt/var/lib/info/instance.json").read_text())
@@ -108,13 +108,13 @@ def test_a_node_has_its_own_home_python_and_facts(
 
 
 def test_a_node_s_environment_holds_no_secret(
-    place: EmulatorContext, cluster: EmulatedCluster, monkeypatch: pytest.MonkeyPatch
+    context: EmulatorContext, cluster: EmulatedCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "mine")
     monkeypatch.setenv("MY_TOKEN", "mine")
-    found = node_folder.environment(place, cluster, cluster.nodes[0])
+    found = node_folder.environment(context, cluster, cluster.nodes[0])
     assert "mine" not in found.values()
-    assert found["AWS_SHARED_CREDENTIALS_FILE"] == str(place.credentials)
+    assert found["AWS_SHARED_CREDENTIALS_FILE"] == str(context.credentials)
 
 
 @pytest.mark.parametrize(
@@ -132,30 +132,30 @@ def test_a_node_s_environment_holds_no_secret(
     ],
 )
 def test_programs_of_emr_s_image(
-    place: EmulatorContext, cluster: EmulatedCluster, command: list[str], code: int, said: str
+    context: EmulatorContext, cluster: EmulatedCluster, command: list[str], code: int, said: str
 ) -> None:
-    done = run(place, cluster, *command)
+    done = run(context, cluster, *command)
     assert done.returncode == code
     assert said in done.stdout + done.stderr
 
 
 def test_the_lecture_s_line_installs_for_the_node_alone(
-    place: EmulatorContext, cluster: EmulatedCluster, tmp_path: Path
+    context: EmulatorContext, cluster: EmulatedCluster, tmp_path: Path
 ) -> None:
     wheelhouse = tmp_path / "own"
     wheelhouse.mkdir()
     (wheelhouse / "setup.py").write_text("from setuptools import setup; setup(name='own_thing')")
-    done = run(place, cluster, "python3", "-m", "pip", "install", "--user", "boto3")
+    done = run(context, cluster, "python3", "-m", "pip", "install", "--user", "boto3")
     assert done.returncode == 0, done.stderr
     line = ["install", "--user", "--no-build-isolation", "--no-deps", str(wheelhouse)]
-    done = run(place, cluster, "sudo", "python3", "-m", "pip", *line)
+    done = run(context, cluster, "sudo", "python3", "-m", "pip", *line)
     assert done.returncode == 0, done.stderr
-    home = place.node(cluster, cluster.nodes[0]) / "home"
+    home = context.node_folder(cluster, cluster.nodes[0]) / "home"
     assert list(home.glob(".local/lib/python*/site-packages/own_thing*"))
 
 
 def test_bootstrap_actions_run_in_order_on_every_node(
-    runtime: LocalRuntime, place: EmulatorContext, cluster: EmulatedCluster, mocked: Target
+    runtime: LocalRuntime, context: EmulatorContext, cluster: EmulatedCluster, mocked: Target
 ) -> None:
     first = "#!/bin/bash\necho $1 | tee $HOME/first; echo oops >&2"
     second = "#!/usr/bin/env python3\nimport os; print(open(os.environ['HOME'] + '/first').read())"
@@ -196,17 +196,17 @@ def test_run_if_runs_where_its_condition_holds(
 
 
 def test_what_an_action_leaves_running_is_killed(
-    runtime: LocalRuntime, place: EmulatorContext, cluster: EmulatedCluster, mocked: Target
+    runtime: LocalRuntime, context: EmulatorContext, cluster: EmulatedCluster, mocked: Target
 ) -> None:
     boot(runtime, cluster, mocked, ("setsid nohup sleep 300 >/dev/null 2>&1 & sleep 0.1", []))
-    assert processes.marked(processes.EMULATOR_MARK, place.emulator_id) == []
+    assert processes.marked(processes.EMULATOR_MARK, context.emulator_id) == []
 
 
 def test_an_ended_cluster_leaves_no_bulk(
-    runtime: LocalRuntime, place: EmulatorContext, cluster: EmulatedCluster, mocked: Target
+    runtime: LocalRuntime, context: EmulatorContext, cluster: EmulatedCluster, mocked: Target
 ) -> None:
     boot(runtime, cluster, mocked)
     runtime.stop(cluster)
-    left: Any = [path.name for path in place.node(cluster, cluster.nodes[0]).iterdir()]
+    left: Any = [path.name for path in context.node_folder(cluster, cluster.nodes[0]).iterdir()]
     assert not {"venv", "home", "tmp"} & set(left)
     assert "mnt" in left

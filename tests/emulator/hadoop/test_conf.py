@@ -111,7 +111,7 @@ def test_yarn_is_as_big_as_emr_makes_it_and_closed(tmp_path: Path) -> None:
 
 def test_the_secret_name_is_in_the_daemons_files_only(tmp_path: Path) -> None:
     one = cluster()
-    secrets = hadoop_conf.YarnCredentials(signing=tmp_path / "signing", name="kabc@def")
+    secrets = auth.YarnCredentials(signing_key=tmp_path / "signing", user="kabc@def")
     client = hadoop_conf.core_site(one, "http://127.0.0.1:9", tmp_path)
     daemon = hadoop_conf.daemon_core_site(client, secrets)
     assert not any("kabc" in value for value in client.values())
@@ -152,12 +152,12 @@ def test_a_mirror_and_a_proxy_are_used(monkeypatch: pytest.MonkeyPatch, tmp_path
 def test_a_jar_that_is_another_is_refused(tmp_path: Path) -> None:
     jar = hadoop_jars.LockedJar("yarn", "org", "thing", "1", "0" * 64)
     with pytest.raises(EmrctlError, match=r"thing-1\.jar is missing") as caught:
-        hadoop_jars._check([jar], tmp_path)
+        hadoop_jars._verify([jar], tmp_path)
     assert hadoop_jars.MIRROR_VARIABLE in caught.value.hint
     (tmp_path / "jars/yarn").mkdir(parents=True)
     (tmp_path / "jars/yarn/thing-1.jar").write_bytes(b"evil")
     with pytest.raises(EmrctlError, match="its checksum differs"):
-        hadoop_jars._check([jar], tmp_path)
+        hadoop_jars._verify([jar], tmp_path)
 
 
 def test_a_user_s_java_is_taken_where_it_is_one_that_works(
@@ -184,7 +184,9 @@ def test_java_trusts_what_this_machine_trusts(tmp_path: Path) -> None:
 
 
 def step(jar: str, *args: str) -> EmulatedStep:
-    return EmulatedStep(name="a", action="CONTINUE", jar={"Jar": jar, "Args": list(args)})
+    return EmulatedStep(
+        name="a", action_on_failure="CONTINUE", jar={"Jar": jar, "Args": list(args)}
+    )
 
 
 def test_commands_are_what_emr_would_run(tmp_path: Path) -> None:
@@ -218,8 +220,8 @@ def test_commands_are_what_emr_would_run(tmp_path: Path) -> None:
     ],
 )
 def test_a_failure_s_cause_is_found(text: str, said: str) -> None:
-    assert said in s3_logs.explain(text)
-    assert "later" not in s3_logs.explain(text)
+    assert said in s3_logs.failure_message(text)
+    assert "later" not in s3_logs.failure_message(text)
 
 
 def test_applications_are_found_in_what_a_step_says() -> None:

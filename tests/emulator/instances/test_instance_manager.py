@@ -1,18 +1,23 @@
-"""An EC2 instance's life on the emulator: what starts, what stays, what ends."""
+"""Lifecycle of EC2 instances on the emulator: launch, stop, start, reboot, terminate."""
 
 from __future__ import annotations
 
 import base64
+import ipaddress
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from emrctl import ports
 from emrctl.aws.target import Target
 from emrctl.emulator.cluster.node_folder import EmulatorContext
+from emrctl.emulator.instances import instance_manager
 from emrctl.emulator.instances.instance_manager import InstanceManager
 from emrctl.emulator.moto import ec2
+from emrctl.errors import EmrctlError
 from emrctl.remote import host_keys
 from tests.emulator.conftest import Await
 from tests.emulator.ec2nodes import Ec2Nodes, alive, gone
@@ -21,7 +26,7 @@ from tests.emulator.fake_runtime import FakeRuntime
 DAEMON = "setsid sleep 300 >/dev/null 2>&1 </dev/null & echo $!"
 
 
-def test_an_instance_from_its_launch_to_its_end(ec2nodes: Ec2Nodes) -> None:
+def test_launch_and_terminate_instance(ec2nodes: Ec2Nodes) -> None:
     node = ec2nodes.launch()
     found = ec2nodes.described(node)
     assert found["PublicIpAddress"] != found["PrivateIpAddress"]
@@ -40,7 +45,7 @@ def test_an_instance_from_its_launch_to_its_end(ec2nodes: Ec2Nodes) -> None:
     assert again["PreviousState"]["Name"] == "terminated"
 
 
-def test_stop_ends_programs_and_keeps_files_and_start_gives_another_address(
+def test_stop_and_start_keep_files_and_change_public_address(
     ec2nodes: Ec2Nodes,
 ) -> None:
     node = ec2nodes.launch()
@@ -59,12 +64,12 @@ def test_stop_ends_programs_and_keeps_files_and_start_gives_another_address(
     assert after["PublicIpAddress"] not in (before["PublicIpAddress"], before["PrivateIpAddress"])
     with ec2nodes.client(node) as client:
         assert client.exec_command("cat note")[1].read() == b"kept\n"
-    told = host_keys.parse_console(host_keys.console_output(ec2nodes.target, node))
-    assert told == host_keys.parse_console(console)
-    assert len(told[0]) == 2
+    keys = host_keys.parse_console(host_keys.console_output(ec2nodes.target, node))
+    assert keys == host_keys.parse_console(console)
+    assert len(keys[0]) == 2
 
 
-def test_a_reboot_ends_what_ran_and_nothing_else(ec2nodes: Ec2Nodes) -> None:
+def test_reboot_kills_processes_and_keeps_files_and_address(ec2nodes: Ec2Nodes) -> None:
     node = ec2nodes.launch()
     address = ec2nodes.address(node)
     daemon = ec2nodes.run(node, f"echo kept > note; {DAEMON}").stdout.strip()
@@ -74,14 +79,14 @@ def test_a_reboot_ends_what_ran_and_nothing_else(ec2nodes: Ec2Nodes) -> None:
     assert ec2nodes.run(node, "cat note", "-o", "ConnectionAttempts=5").stdout == "kept\n"
 
 
-def test_user_data_runs_once_and_its_output_is_on_the_console(
+def test_user_data_runs_on_first_boot_and_prints_to_console(
     ec2nodes: Ec2Nodes, until: Await
 ) -> None:
-    script = "#!/bin/bash\necho boot >> $HOME/boots; echo told the console; exit 3\n"
+    script = "#!/bin/bash\necho boot >> $HOME/boots; echo printed to the console; exit 3\n"
     node = ec2nodes.launch(UserData=script)
-    said = "ended with exit code 3"
-    until(lambda: said in host_keys.console_output(ec2nodes.target, node), True)
-    assert "told the console" in host_keys.console_output(ec2nodes.target, node)
+    exit_message = "ended with exit code 3"
+    until(lambda: exit_message in host_keys.console_output(ec2nodes.target, node), True)
+    assert "printed to the console" in host_keys.console_output(ec2nodes.target, node)
     ec2nodes.ec2.stop_instances(InstanceIds=[node])
     ec2nodes.until(node, "stopped")
     ec2nodes.ec2.start_instances(InstanceIds=[node])
@@ -89,14 +94,14 @@ def test_user_data_runs_once_and_its_output_is_on_the_console(
     assert ec2nodes.run(node, "cat boots").stdout == "boot\n"
 
 
-def test_user_data_that_is_no_script_is_only_told_of(ec2nodes: Ec2Nodes) -> None:
+def test_user_data_that_is_not_a_script_is_not_run(ec2nodes: Ec2Nodes) -> None:
     node = ec2nodes.launch(UserData="#cloud-config\npackages: [git]\n")
     assert "not run" in host_keys.console_output(ec2nodes.target, node)
     kept = ec2nodes.ec2.describe_instance_attribute(InstanceId=node, Attribute="userData")
     assert base64.b64decode(kept["UserData"]["Value"]).startswith(b"#cloud-config")
 
 
-def test_what_cannot_be_is_refused_as_ec2_refuses_it(ec2nodes: Ec2Nodes) -> None:
+def test_state_changes_in_wrong_state_fail_as_on_ec2(ec2nodes: Ec2Nodes) -> None:
     market = {"MarketType": "spot", "SpotOptions": {"SpotInstanceType": "one-time"}}
     node = ec2nodes.launch(InstanceMarketOptions=market)
     with pytest.raises(ClientError, match="one-time Spot Instance request"):
@@ -112,7 +117,7 @@ def test_what_cannot_be_is_refused_as_ec2_refuses_it(ec2nodes: Ec2Nodes) -> None
         ec2nodes.ec2.stop_instances(InstanceIds=["i-0123456789abcdef0"])
 
 
-def test_a_lasting_spot_instance_can_be_stopped(ec2nodes: Ec2Nodes) -> None:
+def test_stop_persistent_spot_instance_succeeds(ec2nodes: Ec2Nodes) -> None:
     options = {"SpotInstanceType": "persistent", "InstanceInterruptionBehavior": "stop"}
     market = {"MarketType": "spot", "SpotOptions": options}
     node = ec2nodes.launch(InstanceMarketOptions=market)
@@ -120,7 +125,7 @@ def test_a_lasting_spot_instance_can_be_stopped(ec2nodes: Ec2Nodes) -> None:
     ec2nodes.until(node, "stopped")
 
 
-def test_an_instance_that_is_stopped_before_it_runs_cannot_be(ec2nodes: Ec2Nodes) -> None:
+def test_terminate_pending_instances_succeeds(ec2nodes: Ec2Nodes) -> None:
     made = ec2nodes.ec2.run_instances(ImageId="ami-1", MinCount=2, MaxCount=2)["Instances"]
     ids = [one["InstanceId"] for one in made]
     assert [one["State"]["Name"] for one in made] == ["pending"] * 2
@@ -129,7 +134,7 @@ def test_an_instance_that_is_stopped_before_it_runs_cannot_be(ec2nodes: Ec2Nodes
         ec2nodes.until(one, "terminated")
 
 
-def test_a_private_instance_has_no_public_address(ec2nodes: Ec2Nodes) -> None:
+def test_instance_without_public_ip_has_private_address_only(ec2nodes: Ec2Nodes) -> None:
     subnet = ec2nodes.ec2.describe_subnets()["Subnets"][0]["SubnetId"]
     card = {"DeviceIndex": 0, "SubnetId": subnet, "AssociatePublicIpAddress": False}
     node = ec2nodes.launch(NetworkInterfaces=[card])
@@ -139,7 +144,7 @@ def test_a_private_instance_has_no_public_address(ec2nodes: Ec2Nodes) -> None:
     assert found["PrivateIpAddress"].startswith("127.")
 
 
-def test_a_node_may_end_itself(ec2nodes: Ec2Nodes) -> None:
+def test_instance_can_terminate_itself(ec2nodes: Ec2Nodes) -> None:
     node = ec2nodes.launch()
     code = f"import boto3; boto3.client('ec2').terminate_instances(InstanceIds=['{node}'])"
     ec2nodes.run(node, f'setsid python3 -c "{code}" >/dev/null 2>&1 </dev/null &')
@@ -153,7 +158,7 @@ def test_a_node_may_end_itself(ec2nodes: Ec2Nodes) -> None:
         ("terminate", "sudo poweroff", "terminated"),
     ],
 )
-def test_a_node_that_is_shut_down_from_within(
+def test_shutdown_command_stops_or_terminates_instance(
     ec2nodes: Ec2Nodes, behavior: str, command: str, state: str
 ) -> None:
     node = ec2nodes.launch(InstanceInitiatedShutdownBehavior=behavior)
@@ -163,28 +168,28 @@ def test_a_node_that_is_shut_down_from_within(
     ec2nodes.until(node, state)
 
 
-def test_what_a_node_has_not_got_says_so(ec2nodes: Ec2Nodes) -> None:
+def test_unavailable_program_fails_with_127(ec2nodes: Ec2Nodes) -> None:
     done = ec2nodes.run(ec2nodes.launch(), "sudo dnf install git")
     assert done.returncode == 127
     assert "'dnf' is not available on the local EC2" in done.stderr
 
 
-def test_the_emulator_tells_of_its_instances(ec2nodes: Ec2Nodes) -> None:
+def test_status_page_lists_instances(ec2nodes: Ec2Nodes) -> None:
     tags = [{"Key": "Name", "Value": "pets-main-worker-1"}]
     node = ec2nodes.launch(TagSpecifications=[{"ResourceType": "instance", "Tags": tags}])
     target = ec2nodes.target
-    told = target.fetch(f"{target.endpoint}/emrctl/status")["instances"]
-    [found] = [one for one in told if one["id"] == node]
-    assert found["name"] == "pets-main-worker-1"
-    assert (found["state"], found["address"]) == ("running", ec2nodes.address(node))
-    assert Path(found["folder"], "home").is_dir()
+    instances = target.fetch(f"{target.endpoint}/emrctl/status")["instances"]
+    [instance] = [one for one in instances if one["id"] == node]
+    assert instance["name"] == "pets-main-worker-1"
+    assert (instance["state"], instance["address"]) == ("running", ec2nodes.address(node))
+    assert Path(instance["folder"], "home").is_dir()
 
 
 # -- in this process
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> EmulatorContext:
+def context(tmp_path: Path) -> EmulatorContext:
     return EmulatorContext(
         home=tmp_path,
         emulator_id=f"test-{tmp_path.name}",
@@ -193,33 +198,33 @@ def place(tmp_path: Path) -> EmulatorContext:
     )
 
 
-def test_nodes_of_emr_s_clusters_are_emr_s_to_run(
+def test_nodes_of_emr_clusters_are_not_managed(
     mocked: Target,
     runtime: FakeRuntime,
-    place: EmulatorContext,
+    context: EmulatorContext,
     request_body: dict[str, Any],
     until: Await,
 ) -> None:
-    with ec2.install(InstanceManager(place, 2222)) as found:
+    with ec2.install(InstanceManager(context, 2222)) as manager:
         emr = mocked.client("emr")
         cluster = emr.run_job_flow(**request_body)["JobFlowId"]
         until(
             lambda: emr.describe_cluster(ClusterId=cluster)["Cluster"]["Status"]["State"],
             "WAITING",
         )
-        assert found.kept == {}
+        assert manager.instances == {}
     assert len(mocked.client("ec2").describe_instances()["Reservations"]) == 2
 
 
-def test_an_instance_that_cannot_boot_ends_and_says_why(
-    mocked: Target, place: EmulatorContext, monkeypatch: pytest.MonkeyPatch, until: Await
+def test_boot_failure_terminates_instance_with_reason(
+    mocked: Target, context: EmulatorContext, monkeypatch: pytest.MonkeyPatch, until: Await
 ) -> None:
-    def broken(*_: Any) -> None:
+    def fail(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("emrctl.emulator.cluster.node_folder.furnish", broken)
+    monkeypatch.setattr("emrctl.emulator.cluster.node_folder.create", fail)
     client = mocked.client("ec2")
-    with ec2.install(InstanceManager(place, 2222)):
+    with ec2.install(InstanceManager(context, 2222)):
         made = client.run_instances(ImageId="ami-1", MinCount=1, MaxCount=1)["Instances"][0]
         ids = [made["InstanceId"]]
 
@@ -231,14 +236,49 @@ def test_an_instance_that_cannot_boot_ends_and_says_why(
         assert "No space left on device" in described()["StateReason"]["Message"]
 
 
-def test_a_machine_without_addresses_is_told_at_once(
-    mocked: Target, place: EmulatorContext, monkeypatch: pytest.MonkeyPatch
+def test_run_instances_without_free_address_fails(
+    mocked: Target, context: EmulatorContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("emrctl.ports.free", lambda *_: None)
     client = mocked.client("ec2")
     with (
-        ec2.install(InstanceManager(place, 2222)),
+        ec2.install(InstanceManager(context, 2222)),
         pytest.raises(ClientError, match="no loopback address"),
     ):
         client.run_instances(ImageId="ami-1", MinCount=1, MaxCount=1)
     assert client.describe_instances()["Reservations"] == []
+
+
+# -- addresses
+
+
+def test_loopback_address_is_unique_and_outside_127_0() -> None:
+    addresses: set[str] = set()
+    for _ in range(50):
+        addresses.add(instance_manager.loopback_address(2222, frozenset(addresses)))
+    assert len(addresses) == 50
+    assert all(ipaddress.ip_address(one).is_loopback for one in addresses)
+    assert not any(one.startswith("127.0.") for one in addresses)
+
+
+def test_loopback_address_skips_address_with_port_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = iter([0, 7, 8, 0, 7, 9])
+    monkeypatch.setattr("secrets.randbelow", lambda _: next(numbers))
+    with socket.create_server(("127.64.7.9", 0)) as other:
+        port = other.getsockname()[1]
+        assert instance_manager.loopback_address(port, frozenset()) == "127.64.7.10"
+
+
+def test_loopback_address_without_free_address_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "free", lambda *_: None)
+    with pytest.raises(EmrctlError, match="no loopback address") as caught:
+        instance_manager.loopback_address(2222, frozenset())
+    assert "Linux" in caught.value.hint
+    with pytest.raises(EmrctlError, match="no port"):
+        instance_manager.ssh_port()
+
+
+def test_ssh_port_in_use_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("0.0.0.0", 0)) as other:  # noqa: S104 - all addresses on purpose
+        monkeypatch.setattr(instance_manager, "SSH_PORT", other.getsockname()[1])
+        assert instance_manager.ssh_port() not in (0, other.getsockname()[1])

@@ -250,7 +250,7 @@ def test_a_node_whose_disk_is_lost_says_so(ec2nodes: Ec2Nodes) -> None:
     shutil.rmtree(ec2nodes.run(node, "pwd").stdout.strip())
     done = ec2nodes.run(node, "true")
     assert done.returncode == 1
-    assert "cannot start a program" in done.stderr
+    assert "Could not start a process" in done.stderr
 
 
 def test_files_by_sftp(client: paramiko.SSHClient, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from emrctl.emulator.cluster import bootstrap_actions
 from emrctl.emulator.server import processes
 
 
@@ -28,7 +27,7 @@ def test_what_left_its_group_and_its_parent_is_found_by_its_mark(tmp_path: Path)
     script = "setsid sleep 300 & (setsid nohup sleep 301 &) ; sleep 0.1; exit 3"
     began = time.monotonic()
     marks = {processes.SCOPE_MARK: scope}
-    code = bootstrap_actions.finish(program(tmp_path, script, **marks), scope, timeout_s=30)
+    code = processes.run(program(tmp_path, script, **marks), scope, timeout_s=30)
     assert code == 3
     assert time.monotonic() - began < 10
     assert processes.marked(processes.SCOPE_MARK, scope) == []
@@ -46,7 +45,7 @@ def test_an_asked_end_comes_before_a_forced_one(tmp_path: Path) -> None:
 
 
 def test_a_program_that_takes_too_long_is_ended(tmp_path: Path) -> None:
-    code = bootstrap_actions.finish(program(tmp_path, "sleep 300"), "no-such-scope", timeout_s=0.2)
+    code = processes.run(program(tmp_path, "sleep 300"), "no-such-scope", timeout_s=0.2)
     assert code == 128 + 9
 
 
@@ -54,7 +53,7 @@ def test_a_program_that_cannot_be_run_ends_with_126(tmp_path: Path) -> None:
     odd = processes.ProcessSpec(
         argv=[str(tmp_path)], cwd=tmp_path, env={}, stdout=tmp_path / "o", stderr=tmp_path / "e"
     )
-    assert bootstrap_actions.finish(odd, "no-such-scope", timeout_s=5) == 126
+    assert processes.run(odd, "no-such-scope", timeout_s=5) == 126
     assert "ermission" in (tmp_path / "e").read_text()
 
 

@@ -70,7 +70,7 @@ def test_waiting_survives_an_account_where_three_of_ten_calls_are_throttled(
         found = [lifecycle.wait(desk, run, _watch, timeout_s=120) for run in found]
     assert [run.state for run in found] == ["COMPLETED"] * 3
     assert wire.refused.total() >= 0.15 * wire.asked.total() > 0
-    assert len(runtime.seen) == 3  # a throttled submission was not made twice
+    assert len(runtime.steps) == 3  # a throttled submission was not made twice
 
 
 def test_waiting_survives_calls_that_stay_throttled_after_all_of_botocores_tries(
