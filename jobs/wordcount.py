@@ -1,4 +1,4 @@
-"""Count the words of text files: the quick job that shows whether a cluster works.
+"""Count the words of text files: a short job to check that a cluster works.
 
 wordcount.py --input PATH --output PATH [--partitions N]
 
@@ -8,14 +8,15 @@ Writes OUTPUT/counts (tab-separated: word, count; most frequent first) and OUTPU
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from operator import add
 from typing import Any
 
-import _common
-from _common import Files, JobError, Steps, join
 from pyspark.sql import SparkSession
 
 TOP = 20
@@ -23,18 +24,18 @@ _WORD = re.compile(r"\w+")
 
 
 def words(line: str) -> Iterator[str]:
-    """The words of a line in lower case: runs of letters, digits and underscores."""
-    return (found.group() for found in _WORD.finditer(line.lower()))
+    """Return the words of a line in lower case: runs of letters, digits and underscores."""
+    return (match.group() for match in _WORD.finditer(line.lower()))
 
 
 def count(spark: SparkSession, path: str, partitions: int) -> Any:
-    """RDD of (word, count) over all files of a folder, or a file, or a pattern."""
+    """Return an RDD of (word, count) over the files of a folder, a file or a glob pattern."""
     lines = spark.sparkContext.textFile(path, minPartitions=partitions)
     return lines.flatMap(words).map(lambda word: (word, 1)).reduceByKey(add, partitions)
 
 
 def figures_of(counts: Any) -> dict[str, Any]:
-    """Words in all, distinct words, and the most frequent ones with their counts."""
+    """Return the number of words, of distinct words, and the most frequent words."""
     top = counts.takeOrdered(TOP, key=lambda pair: (-pair[1], pair[0]))
     return {
         "words": counts.values().sum(),
@@ -44,35 +45,79 @@ def figures_of(counts: Any) -> dict[str, Any]:
     }
 
 
-def work(args: argparse.Namespace, spark: SparkSession, steps: Steps) -> None:
-    """Count, write, report."""
-    _common.ship(spark, _common)
-    files = Files(spark)
-    if not any(letter in args.input for letter in "*?[{,") and not files.exists(args.input):
-        raise JobError(f"--input {args.input}: no such file or folder")
-    with steps.step("count"):
-        counts = count(spark, args.input, _common.partitions(spark, args.partitions)).persist()
+def work(args: argparse.Namespace, spark: SparkSession) -> None:
+    """Count the words, and write counts and result.json."""
+    start = time.perf_counter()
+    seconds: dict[str, float] = {}
+    partitions = args.partitions or spark.sparkContext.defaultParallelism
+    with measured("count", seconds):
+        counts = count(spark, args.input, partitions).persist()
         figures = figures_of(counts)
-    with steps.step("export"):
+    with measured("export", seconds):
         frame = counts.toDF("word string, count long").orderBy("count", "word", ascending=[0, 1])
-        frame.write.mode("overwrite").csv(join(args.output, "counts"), sep="\t")
+        frame.write.mode("overwrite").csv(f"{args.output.rstrip('/')}/counts", sep="\t")
     counts.unpersist()
-    steps.say(f"{figures['words']} words, {figures['distinct']} of them distinct")
-    steps.finish(files, args, figures)
+    print(f"wordcount: {figures['words']} words, {figures['distinct']} distinct", flush=True)
+    result = {
+        "job": "wordcount",
+        "arguments": vars(args),
+        "steps_s": seconds,
+        "total_s": round(time.perf_counter() - start, 3),
+        "python": sys.version.split()[0],
+        "figures": figures,
+    }
+    text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
+    system, path = hadoop_path(spark, f"{args.output.rstrip('/')}/result.json")
+    stream = system.create(path, True)
+    stream.write(text.encode())
+    stream.close()
+
+
+@contextmanager
+def measured(name: str, seconds: dict[str, float]) -> Iterator[None]:
+    """Measure and print the duration of a step."""
+    start = time.perf_counter()
+    yield
+    seconds[name] = round(time.perf_counter() - start, 3)
+    print(f"wordcount: time of {name}: {seconds[name]:.3f} s", flush=True)
+
+
+def hadoop_path(spark: SparkSession, path: str) -> tuple[Any, Any]:
+    """Return Hadoop's FileSystem and Path; PySpark has no file system API."""
+    jvm: Any = spark._jvm  # noqa: SLF001
+    conf: Any = spark._jsc.hadoopConfiguration()  # noqa: SLF001
+    resolved = jvm.org.apache.hadoop.fs.Path(path)
+    return resolved.getFileSystem(conf), resolved
+
+
+def positive_int(text: str) -> int:
+    """Parse an integer of at least 1 (an argparse type)."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least 1")
+    return int(text)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the job; 0, or 2 when its arguments or its input are at fault."""
-    parser = _common.parser("wordcount", "Count the words of text files.")
-    parser.add_argument("--input", required=True, metavar="PATH", help="file, folder or pattern")
+    """Run the job. Return 0, or 2 when the input does not exist."""
+    parser = argparse.ArgumentParser("wordcount", description="Count the words of text files.")
+    add_argument = parser.add_argument
+    add_argument("--input", required=True, metavar="PATH", help="file, folder or glob pattern")
+    add_argument("--output", required=True, metavar="PATH", help="output folder")
+    add_argument("--partitions", type=positive_int, metavar="N", help="number of partitions")
     args = parser.parse_args(argv)
-    steps = Steps("wordcount")
-
-    def body() -> None:
-        with _common.session() as spark:
-            work(args, spark, steps)
-
-    return _common.run("wordcount", body)
+    active = SparkSession.getActiveSession()
+    spark = active or SparkSession.builder.getOrCreate()
+    try:
+        system, path = hadoop_path(spark, args.input)
+        if not any(letter in args.input for letter in "*?[{,") and not system.exists(path):
+            message = f"--input {args.input}: no such file or folder"
+            print(f"wordcount: error: {message}", file=sys.stderr)
+            return 2
+        work(args, spark)
+    finally:
+        if active is None:
+            spark.stop()
+    return 0
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from emrctl.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from emrctl.aws.target import Target
 
 CODE_PREFIX = "code/"
@@ -29,11 +31,12 @@ def put_file(target: Target, bucket: str, path: str | Path) -> str:
     """
     if str(path).startswith("s3://"):
         return str(path)
-    key, body = _code_object(Path(path).expanduser())
-    s3 = target.client("s3")
-    if not _exists(s3, bucket, key):
-        s3.put_object(Bucket=bucket, Key=key, Body=body)
-    return f"s3://{bucket}/{key}"
+    return _put(target, bucket, *_content(Path(path).expanduser()))
+
+
+def put_zip(target: Target, bucket: str, name: str, folders: Sequence[Path]) -> str:
+    """Upload folders as one zip file under the hash of its content. Return its `s3://` URI."""
+    return _put(target, bucket, name, _zip(folders))
 
 
 def event_log_conf(bucket: str) -> dict[str, str]:
@@ -49,7 +52,7 @@ def event_log_conf(bucket: str) -> dict[str, str]:
 
 def code_key(path: Path) -> str:
     """Return the key under which `put_file` uploads the file."""
-    return _code_object(path)[0]
+    return _key(*_content(path))
 
 
 def prepare_event_logs(target: Target, bucket: str) -> str:
@@ -85,15 +88,21 @@ def _exists(s3: Any, bucket: str, key: str) -> bool:
     return True
 
 
-def _code_object(path: Path) -> tuple[str, bytes]:
-    """Return the key, which contains the hash of the content, and the content."""
-    name, body = _content(path)
-    return f"{CODE_PREFIX}{hashlib.sha256(body).hexdigest()[:16]}/{name}", body
+def _put(target: Target, bucket: str, name: str, body: bytes) -> str:
+    key = _key(name, body)
+    s3 = target.client("s3")
+    if not _exists(s3, bucket, key):
+        s3.put_object(Bucket=bucket, Key=key, Body=body)
+    return f"s3://{bucket}/{key}"
+
+
+def _key(name: str, body: bytes) -> str:
+    return f"{CODE_PREFIX}{hashlib.sha256(body).hexdigest()[:16]}/{name}"
 
 
 def _content(path: Path) -> tuple[str, bytes]:
     if path.is_dir():
-        return f"{path.name}.zip", _zip(path)
+        return f"{path.name}.zip", _zip([path])
     try:
         return path.name, path.read_bytes()
     except OSError as error:
@@ -102,11 +111,12 @@ def _content(path: Path) -> tuple[str, bytes]:
         ) from error
 
 
-def _zip(folder: Path) -> bytes:
+def _zip(folders: Sequence[Path]) -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(folder.rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
-                name = path.relative_to(folder.parent).as_posix()
-                archive.writestr(zipfile.ZipInfo(name, _EPOCH), path.read_bytes())
+        for folder in folders:
+            for path in sorted(folder.rglob("*")):
+                if path.is_file() and "__pycache__" not in path.parts:
+                    name = path.relative_to(folder.parent).as_posix()
+                    archive.writestr(zipfile.ZipInfo(name, _EPOCH), path.read_bytes())
     return packed.getvalue()

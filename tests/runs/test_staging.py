@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -57,12 +59,35 @@ def test_what_is_on_s3_stays_where_it_is(target: Target) -> None:
     assert s3.put_file(target, BUCKET, "s3://other/x.py") == "s3://other/x.py"
 
 
-def test_gallery_jobs_bring_what_they_share(target: Target, tmp_path: Path) -> None:
-    job = staging.find_job("svm", _config(tmp_path))
+@pytest.mark.parametrize(
+    ("name", "packages"),
+    [
+        ("svm", {"common", "svm"}),
+        ("features", {"common", "features"}),
+        ("classify", {"common", "features", "svm"}),
+    ],
+)
+def test_stage_job_with_packages_uploads_one_zip(
+    target: Target, tmp_path: Path, name: str, packages: set[str]
+) -> None:
+    job = staging.find_job(name, _config(tmp_path))
     staged = staging.stage_job(target, BUCKET, job, ())
     assert job.gallery
-    assert staged.script.endswith("/svm.py")
-    assert any(uri.endswith("/_common.py") for uri in staged.py_files)
+    assert staged.script.endswith(f"/{name}.py")
+    [uri] = staged.py_files
+    assert uri.endswith(f"/{name}.zip")
+    key = uri.removeprefix(f"s3://{BUCKET}/")
+    body = target.client("s3").get_object(Bucket=BUCKET, Key=key)["Body"].read()
+    entries = zipfile.ZipFile(io.BytesIO(body)).namelist()
+    assert {entry.split("/")[0] for entry in entries} == packages
+    assert staging.stage_job(target, BUCKET, job, ()) == staged
+
+
+def test_stage_job_of_one_file_uploads_it_alone(target: Target, tmp_path: Path) -> None:
+    staged = staging.stage_job(target, BUCKET, staging.find_job("wordcount", _config(tmp_path)), ())
+    assert staged.script.endswith("/wordcount.py")
+    assert staged.py_files == ()
+    assert len(_keys(target)) == 1
 
 
 def test_jobs_of_the_spec_are_found_by_name(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Code that several jobs share: arguments, files on Hadoop file systems, logging, result.json."""

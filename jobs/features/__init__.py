@@ -1,0 +1,1 @@
+"""The features job: convert pictures to feature vectors."""

@@ -1,0 +1,292 @@
+"""The interface of SVM solvers, the solver of Spark MLlib, and code that solvers share."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Protocol
+
+import numpy as np
+from pyspark import StorageLevel
+
+from svm import Array
+from svm.dataset import Block, Dataset
+from svm.gradient_descent import DescentSettings
+from svm.scores import ModelScores, best_of, figures, score_models
+from svm.splits import ClassPair, TrainingTask
+
+if TYPE_CHECKING:
+    from pyspark.mllib.regression import LabeledPoint
+
+
+class TrainedModel(NamedTuple):
+    """A trained model.
+
+    Attributes:
+        weights: float64 [d], or float32 if they are needed for voting only; without intercept. None
+            if they are not requested.
+        iterations_run: None if unknown.
+        train_s: Seconds; models that were trained together have equal parts.
+        scores: Scores on the test rows.
+    """
+
+    weights: Array | None
+    iterations_run: int | None
+    train_s: float
+    scores: ModelScores
+
+
+class SolverOptions(NamedTuple):
+    """Results that a solver returns, and its memory.
+
+    Attributes:
+        keep: Models whose weights are returned in float64: `best`, `all` or `none`.
+        multiclass: Return the weights of the other models too, in float32.
+        predictions: Return the predictions of one-vs-all models. Those of pairs are small and
+            always returned.
+        memory_bytes: For the Python workers of an executor; None: derived from Spark's settings.
+    """
+
+    keep: str = "best"
+    multiclass: bool = False
+    predictions: bool = False
+    memory_bytes: int | None = None
+
+
+class TaskSettings(NamedTuple):
+    """Settings of the Spark tasks of a solver."""
+
+    descent: DescentSettings
+    options: SolverOptions
+    threads: int
+
+
+Solved = Iterator[tuple[TrainingTask, list[TrainedModel]]]
+KeyedBlock = tuple[int, Block]
+
+
+class Solver(Protocol):
+    """Trains all tasks.
+
+    Attributes:
+        needs_fixed_partitions: Whether results depend on the partition of a row.
+    """
+
+    needs_fixed_partitions: bool
+
+    def __init__(self, options: SolverOptions, log: Callable[[str], None]) -> None: ...
+
+    def solve(
+        self, data: Dataset, tasks: Sequence[TrainingTask], settings: DescentSettings
+    ) -> Solved:
+        """Return the models of each task, one for each share, in any order of tasks."""
+
+
+def select_weights(
+    task: TrainingTask, models: list[TrainedModel], options: SolverOptions
+) -> list[TrainedModel]:
+    """Return models with the requested weights and predictions only, to transfer less data."""
+    rows = [
+        {"share": share, **figures(model.scores.counts)}
+        for share, model in zip(task.shares, models)
+    ]
+    best = best_of(rows)
+
+    def selected(share: float, weights: Array | None) -> Array | None:
+        is_best = best is not None and share == best["share"]
+        if weights is None:
+            return None
+        if options.keep == "all" or (options.keep == "best" and is_best):
+            return weights.astype(np.float64)
+        return weights.astype(np.float32) if options.multiclass else None
+
+    keep_predictions = options.predictions or task.pair.task == "pairs"
+    return [
+        model._replace(
+            weights=selected(share, model.weights),
+            scores=model.scores if keep_predictions else model.scores._replace(predictions=b""),
+        )
+        for share, model in zip(task.shares, models)
+    ]
+
+
+def run_tasks(
+    blocks: Any,
+    tasks_of: Callable[[str], list[int]],
+    number: int,
+    train: Callable[[int, Iterable[KeyedBlock]], Solved],
+) -> Solved:
+    """Send the rows of each class to the Spark tasks that need them, and train there.
+
+    All tasks run at once; their results are then fetched one task at a time.
+
+    Args:
+        blocks: RDD of blocks.
+        tasks_of: Returns the numbers of the tasks that need a class.
+        number: Number of tasks.
+        train: For mapPartitionsWithIndex.
+    """
+
+    def keyed(block: Block) -> Iterator[KeyedBlock]:
+        for task in tasks_of(block[0]):
+            yield task, block
+
+    solved = blocks.flatMap(keyed).partitionBy(number, int).mapPartitionsWithIndex(train)
+    persisted = solved.persist(StorageLevel.MEMORY_AND_DISK)
+    persisted.count()
+    yield from persisted.toLocalIterator()
+    persisted.unpersist()
+
+
+@contextmanager
+def blas_threads(threads: int) -> Iterator[None]:
+    """Limit the threads of BLAS, so that tasks do not compete for the executor's cores."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped,unused-ignore]
+
+    with threadpool_limits(limits=threads):
+        yield
+
+
+class MllibSolver:
+    """Spark MLlib's SVMWithSGD (or LogisticRegressionWithSGD) with L2, full batches, no intercept.
+
+    Every gradient step is a Spark job.
+    """
+
+    needs_fixed_partitions = True
+
+    def __init__(self, options: SolverOptions, log: Callable[[str], None]) -> None:
+        """All weights are returned, whatever the options."""
+
+    def solve(
+        self, data: Dataset, tasks: Sequence[TrainingTask], settings: DescentSettings
+    ) -> Solved:
+        """Train one model after another. The rows of a pair stay persisted for all shares."""
+        for task in tasks:
+            trained = [self._train(data, task.pair, share, settings) for share in task.shares]
+            weights = np.stack([model for model, _, _ in trained], axis=1)
+            scores = score_distributed(data.blocks_of(task.pair), task, weights)
+            yield task, [TrainedModel(*model, score) for model, score in zip(trained, scores)]
+
+    def _train(
+        self, data: Dataset, pair: ClassPair, share: float, settings: DescentSettings
+    ) -> tuple[Array, int | None, float]:
+        # Imported here: with pyspark.ml and SciPy it takes each process a second.
+        from pyspark.mllib.classification import LogisticRegressionWithSGD, SVMWithSGD
+
+        start = time.perf_counter()
+        blocks = data.blocks_of(pair)
+        rows = blocks.mapPartitions(labelled_points(pair.positive, share))
+        jobs = SparkJobGroup(blocks.context, f"{pair} share={share}")
+        algorithm: Any = SVMWithSGD if settings.loss == "hinge" else LogisticRegressionWithSGD
+        with warnings.catch_warnings():
+            # LogisticRegressionWithSGD is deprecated, but spark.ml has no such gradient descent.
+            warnings.simplefilter("ignore", FutureWarning)
+            model = jobs.run(
+                lambda: algorithm.train(
+                    rows,
+                    iterations=settings.iterations,
+                    step=settings.step,
+                    regParam=settings.reg,
+                    miniBatchFraction=1.0,
+                    initialWeights=np.zeros(data.dimension),  # the default takes a job
+                    intercept=False,
+                    validateData=False,  # the labels are valid: saves a job
+                )
+            )
+        train_s = time.perf_counter() - start
+        passes = jobs.gradient_passes()
+        # Spark 3.5 makes one pass more than steps, for the last loss, unless it converged before.
+        steps = None if passes is None else min(passes, settings.iterations)
+        return model.weights.toArray(), steps, train_s
+
+
+def labelled_points(
+    positive: str, share: float
+) -> Callable[[Iterable[Block]], Iterator[LabeledPoint]]:
+    """Return a function for mapPartitions that returns the training rows, labelled 1 and 0.
+
+    It reads all blocks of the partition before it returns the first row: MLlib takes the first row
+    only, and Spark does not reuse a Python worker with unread input, which cost 0.5 s per model.
+    """
+
+    def points(blocks: Iterable[Block]) -> Iterator[LabeledPoint]:
+        from pyspark.mllib.regression import LabeledPoint
+
+        for label, u, x in list(blocks):
+            for row in x[u < share].astype(np.float64):
+                yield LabeledPoint(float(label == positive), row)
+
+    return points
+
+
+def score_distributed(blocks: Any, task: TrainingTask, weights: Array) -> list[ModelScores]:
+    """Score the models of a task in one pass over its rows.
+
+    The margins (rows x shares numbers) are collected on the driver.
+
+    Args:
+        blocks: RDD of the blocks of the pair.
+        task: The pair and the shares.
+        weights: A column for each share, float64 [d, s].
+    """
+    shared = blocks.context.broadcast(weights)
+
+    def block_margins(block: Block) -> tuple[str, Array, Array]:
+        label, u, x = block
+        return label, u, x.astype(np.float64) @ shared.value
+
+    collected = blocks.map(block_margins).collect()
+    shared.unpersist()
+    labels = np.concatenate([np.full(len(u), label, dtype=object) for label, u, _ in collected])
+    u = np.concatenate([positions for _, positions, _ in collected])
+    order = np.lexsort((u, labels))
+    margins = np.concatenate([values for _, _, values in collected])[order].T
+    tests = u[order] >= np.asarray(task.shares)[:, None]
+    return score_models(margins, labels[order] == task.pair.positive, tests)
+
+
+class SparkJobGroup:
+    """The Spark jobs of one training, as a job group that the Spark UI shows."""
+
+    def __init__(self, context: Any, name: str) -> None:
+        self._context = context
+        self._name = f"{name} #{time.monotonic_ns()}"  # the same model may be trained twice
+
+    def run(self, train: Callable[[], Any]) -> Any:
+        """Call a function in the job group."""
+        self._context.setJobGroup(self._name, f"training {self._name.rpartition(' ')[0]}")
+        try:
+            return train()
+        finally:
+            self._context.setLocalProperty("spark.jobGroup.id", None)
+            self._context.setLocalProperty("spark.job.description", None)
+
+    def gradient_passes(self) -> int | None:
+        """Count the gradient passes, which PySpark's model does not report: each was one job.
+
+        None if Spark has already discarded some of the jobs (spark.ui.retainedJobs).
+        """
+        tracker = self._context.statusTracker()
+        # The tracker is updated asynchronously: wait for the last jobs.
+        self._context._jsc.sc().listenerBus().waitUntilEmpty()  # noqa: SLF001
+        jobs = [self._stage_names(tracker, job) for job in tracker.getJobIdsForGroup(self._name)]
+        discarded = not jobs or any(names is None for names in jobs)
+        # MLlib runs jobs that count and measure before the first pass.
+        complete = any(names and not any(map(is_gradient_pass, names)) for names in jobs)
+        if discarded or not complete:
+            return None
+        return sum(any(map(is_gradient_pass, names)) for names in jobs if names)
+
+    @staticmethod
+    def _stage_names(tracker: Any, job: int) -> list[str] | None:
+        info = tracker.getJobInfo(job)
+        stages = [tracker.getStageInfo(stage) for stage in info.stageIds] if info else []
+        return [stage.name for stage in stages if stage] or None
+
+
+def is_gradient_pass(stage_name: str) -> bool:
+    """Return whether a stage computes a gradient."""
+    return stage_name.startswith("treeAggregate at GradientDescent")
