@@ -1,7 +1,7 @@
-"""Features for the SVM benches, made from a seed: what a network's last ReLU leaves.
+"""Synthetic features for the SVM benchmarks, like those of a network's last ReLU.
 
-Two thirds of the numbers are zeros, the others long-tailed. Each class has a direction of its own,
-and a row is some of that and much noise, so that classes overlap about as breeds do.
+Two thirds of the numbers are zeros, the others long-tailed. A row is the direction of its class
+plus noise, so that classes overlap about as much as breeds do.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 CACHE = Path(__file__).resolve().parents[1] / ".cache" / "bench-svm"
-FILES = 4  # as the features job leaves them: one for each partition
+FILES = 4  # the features job writes one for each partition
 
 
 def rows(n: int, dimension: int, classes: int, seed: int = 0) -> tuple[np.ndarray, list[str]]:
-    """Features, float32 [n, dimension], and the class of each row."""
-    made = np.random.default_rng(seed)
-    centres = made.standard_normal((classes, dimension)).astype(np.float32) * np.float32(0.06)
+    """Return features, float32 [n, dimension], and the class of each row."""
+    rng = np.random.default_rng(seed)
+    centres = rng.standard_normal((classes, dimension)).astype(np.float32) * np.float32(0.06)
     labels = np.arange(n) % classes
-    x = made.standard_normal((n, dimension), dtype=np.float32)
+    x = rng.standard_normal((n, dimension), dtype=np.float32)
     x += centres[labels]
-    x -= np.float32(0.45)  # a normal number is above it once in three
+    x -= np.float32(0.45)  # a third of the numbers are above it
     np.maximum(x, 0, out=x)
     return x, [f"breed_{label:02}" for label in labels]
 
 
 def parquet(n: int, dimension: int, classes: int) -> Path:
-    """A folder of Parquet files as the features job writes them; made once."""
+    """Return a folder of Parquet files like those of the features job; created once."""
     name = f"{n}x{dimension}x{classes}-{fingerprint()}"
     folder = CACHE / name / "features"
     if (folder / "_done").exists():
@@ -38,27 +38,30 @@ def parquet(n: int, dimension: int, classes: int) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     x, labels = rows(n, dimension, classes)
     for part in range(FILES):
-        mine = slice(part * n // FILES, (part + 1) * n // FILES)
-        pq.write_table(table(x[mine], labels[mine], mine.start), folder / f"part-{part}.parquet")
+        rows_of_part = slice(part * n // FILES, (part + 1) * n // FILES)
+        pq.write_table(
+            table(x[rows_of_part], labels[rows_of_part], rows_of_part.start),
+            folder / f"part-{part}.parquet",
+        )
     (folder / "_done").touch()
     return folder
 
 
 def table(x: np.ndarray, labels: list[str], first: int) -> pa.Table:
-    """path, label, features as an Arrow table."""
-    ends = np.arange(0, x.size + 1, x.shape[1], dtype=np.int32)
-    features = pa.ListArray.from_arrays(pa.array(ends), pa.array(x.ravel()))
+    """Return an Arrow table of path, label and features."""
+    offsets = np.arange(0, x.size + 1, x.shape[1], dtype=np.int32)
+    features = pa.ListArray.from_arrays(pa.array(offsets), pa.array(x.ravel()))
     paths = [path_of(label, first + row) for row, label in enumerate(labels)]
     return pa.table({"path": paths, "label": labels, "features": features})
 
 
 def path_of(label: str, row: int) -> str:
-    """The name of the picture that a row stands for."""
+    """Return the path of the picture of a row."""
     return f"{label}_{row}.jpg"
 
 
 def json_files(n: int, dimension: int, classes: int) -> Path:
-    """The same rows as the lecture had them: a JSON list for each picture; made once."""
+    """Return a folder with the same rows as JSON lists, one for each picture; created once."""
     folder = CACHE / f"{n}x{dimension}x{classes}-{fingerprint()}" / "json"
     if (folder.parent / "json-done").exists():
         return folder
@@ -72,5 +75,5 @@ def json_files(n: int, dimension: int, classes: int) -> Path:
 
 
 def fingerprint() -> str:
-    """Of this file: another generator, other data."""
+    """Return a hash of this file, which generates the data."""
     return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
