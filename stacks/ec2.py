@@ -10,7 +10,7 @@ import pulumi
 from emrctl.aws.s3 import LOG_PREFIX
 from emrctl.spec import Ec2ClusterSpec, MachineSpec, ProjectSpec
 from emrctl.spec.ec2 import NOBODY
-from stacks import names
+from stacks import names, policies
 from stacks.iam import declare_node_profile
 from stacks.network import ClusterNetwork
 from stacks.sdk import ec2
@@ -23,7 +23,8 @@ def declare_instances(
 ) -> dict[str, Any]:
     """Declare the primary and the workers with their role and key pair; return the outputs."""
     spec = project.ec2
-    profile = declare_node_profile(project, settings, bucket)
+    statements = policies.ec2_node_statements(project, settings, bucket)
+    profile = declare_node_profile(project, settings, statements)
     key_name = _declare_key_pair(project, settings)
     common: dict[str, Any] = {
         "iam_instance_profile": profile.name,

@@ -11,7 +11,7 @@ import pulumi
 
 from emrctl.aws.s3 import LOG_PREFIX, event_log_conf
 from emrctl.spec import ClusterSpec, ProjectSpec
-from stacks import emr_nodes, iam, names
+from stacks import emr_nodes, iam, names, policies
 from stacks.emr_security import security_configuration
 from stacks.network import ClusterNetwork
 from stacks.sdk import emr
@@ -28,7 +28,8 @@ def declare_cluster(
 ) -> dict[str, Any]:
     """Declare a cluster that keeps running without steps, and its roles; return the outputs."""
     spec = project.emr
-    profile = iam.declare_node_profile(project, settings, bucket)
+    statements = policies.emr_node_statements(project, settings, bucket)
+    profile = iam.declare_node_profile(project, settings, statements)
     service_role, service_policies = iam.declare_service_role(project, settings, profile)
     cluster = emr.Cluster(
         "cluster",

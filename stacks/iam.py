@@ -32,9 +32,9 @@ class NodeProfile:
 
 
 def declare_node_profile(
-    project: ProjectSpec, settings: Mapping[str, str], bucket: str
+    project: ProjectSpec, settings: Mapping[str, str], statements: list[policies.Statement]
 ) -> NodeProfile:
-    """Return the spec's instance profile, or declare a role and its profile.
+    """Return the spec's instance profile, or declare a role with these statements and its profile.
 
     EMR requires an instance profile to have the name of its role.
     """
@@ -62,7 +62,7 @@ def declare_node_profile(
             "node-data",
             role=role.name,
             name="bucket",
-            policy=policies.policy_document(policies.node_statements(project, settings, bucket)),
+            policy=policies.policy_document(statements),
         )
     ]
     if spec.ssm:

@@ -10,6 +10,7 @@ from emrctl.errors import SpecError
 from emrctl.spec import NetworkSpec, ProjectSpec
 
 MANAGED_POLICIES = "for-use-with-amazon-emr-managed-policies"
+_KIND_TAGS: dict[str, dict[str, str]] = {"emr": {MANAGED_POLICIES: "true"}, "ec2": {}}
 _SUBNET_PREFIX = 20
 
 
@@ -29,9 +30,7 @@ def stack_tags(project: ProjectSpec, stack: str) -> dict[str, str]:
     own = {"emrctl:project": project.project, "emrctl:stack": stack}
     if stack == project.storage_stack:
         return {**project.tags, **own, MANAGED_POLICIES: "true"}
-    if project.cluster.kind == "emr":
-        own[MANAGED_POLICIES] = "true"
-    return {**project.tags, **project.cluster.tags, **own}
+    return {**project.tags, **project.cluster.tags, **own, **_KIND_TAGS[project.cluster.kind]}
 
 
 def spec_hash(project: ProjectSpec) -> str:

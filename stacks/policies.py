@@ -62,40 +62,75 @@ def pass_role_statement(arn: str) -> Statement:
     }
 
 
-def node_statements(project: ProjectSpec, settings: Settings, bucket: str) -> list[Statement]:
-    """Return what nodes may do: use buckets, objects and keys, and terminate their cluster."""
+def emr_node_statements(project: ProjectSpec, settings: Settings, bucket: str) -> list[Statement]:
+    """Allow EMR's nodes to use the spec's buckets and keys and to terminate their cluster."""
+    security = project.emr.security
+    statements = _data_statements(project, bucket, security.in_transit)
+    if project.emr.limited:
+        arn = f"arn:aws:elasticmapreduce:{settings['region']}:{settings['account']}:cluster/*"
+        terminate = _allow("TerminateCluster", ["elasticmapreduce:TerminateJobFlows"], arn)
+        stack = _if_equals("aws:ResourceTag/emrctl:stack", project.cluster_stack)
+        statements.append(terminate | stack)
+    statements += _key_statements(project, settings)
+    if security.log_key is not None:
+        actions = ["kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"]
+        statements.append(_allow("LogKey", actions, security.log_key))
+    return statements
+
+
+def ec2_node_statements(project: ProjectSpec, settings: Settings, bucket: str) -> list[Statement]:
+    """Allow EC2 instances to use the spec's buckets and keys and to terminate their stack."""
+    wheelhouse = project.ec2.wheelhouse
+    wheels = None if wheelhouse is None else f"{wheelhouse.rstrip('/')}/*"
+    statements = _data_statements(project, bucket, wheels)
+    if wheelhouse is not None:
+        statements += _list_statements(wheelhouse, bucket)
+    if project.ec2.limited:
+        arn = f"arn:aws:ec2:{settings['region']}:{settings['account']}:instance/*"
+        terminate = _allow("TerminateInstances", ["ec2:TerminateInstances"], arn)
+        stack = _if_equals("ec2:ResourceTag/emrctl:stack", project.cluster_stack)
+        # EC2 does not support resource-level permissions here; the region can be limited.
+        describe = _allow("DescribeInstances", ["ec2:DescribeInstances"], "*")
+        region = _if_equals("ec2:Region", settings["region"])
+        statements += [terminate | stack, describe | region]
+    return statements + _key_statements(project, settings)
+
+
+def _if_equals(key: str, value: str) -> Statement:
+    return {"Condition": {"StringEquals": {key: value}}}
+
+
+def _data_statements(project: ProjectSpec, bucket: str, objects: str | None) -> list[Statement]:
+    """Allow the project's bucket, further buckets, and scripts and `objects` outside of these."""
+    spec = project.cluster
     arn = f"arn:aws:s3:::{bucket}"
     lists = [f"s3:{action}" for action in (*_LIST, _LIST_UPLOADS)]
     statements = [
         _allow("Bucket", lists, arn),
         _allow("Objects", [f"s3:{action}" for action in _WRITE], f"{arn}/*"),
     ]
-    for index, item in enumerate(project.cluster.buckets):
+    for index, item in enumerate(spec.buckets):
         statements += _bucket_statements(f"Bucket{index}", item)
-    statements += _wheelhouse_statements(project, bucket)
-    objects = _external_objects(project, bucket)
-    if objects:
-        statements.append(_allow("ScriptsAndCertificates", ["s3:GetObject"], objects))
-    if project.cluster.limited:
-        statements += _terminate_statements(project, settings)
-    return [*statements, *_node_key_statements(project, settings)]
+    uris = [action.script for action in spec.bootstrap if action.script.startswith("s3://")]
+    paths = dict.fromkeys(uri.removeprefix("s3://") for uri in (*uris, objects) if uri)
+    arns = [f"arn:aws:s3:::{path}" for path in paths if not path.startswith(f"{bucket}/")]
+    if arns:
+        statements.append(_allow("ScriptsAndCertificates", ["s3:GetObject"], arns))
+    return statements
 
 
-def _terminate_statements(project: ProjectSpec, settings: Settings) -> list[Statement]:
-    """Allow nodes to terminate their cluster, identified by its tag: its id is not known yet."""
-    arn = f"{settings['region']}:{settings['account']}"
-    kind = "aws" if project.cluster.kind == "emr" else "ec2"
-    own_stack = {"StringEquals": {f"{kind}:ResourceTag/emrctl:stack": project.cluster_stack}}
-    if project.cluster.kind == "emr":
-        clusters = f"arn:aws:elasticmapreduce:{arn}:cluster/*"
-        statement = _allow("TerminateCluster", ["elasticmapreduce:TerminateJobFlows"], clusters)
-        return [statement | {"Condition": own_stack}]
-    instances = f"arn:aws:ec2:{arn}:instance/*"
-    terminate = _allow("TerminateInstances", ["ec2:TerminateInstances"], instances)
-    # EC2 does not support resource-level permissions here; the region can be limited.
-    describe = _allow("DescribeInstances", ["ec2:DescribeInstances"], "*")
-    region = {"StringEquals": {"ec2:Region": settings["region"]}}
-    return [terminate | {"Condition": own_stack}, describe | {"Condition": region}]
+def _key_statements(project: ProjectSpec, settings: Settings) -> list[Statement]:
+    """Allow the KMS keys of the buckets and of the disks."""
+    statements: list[Statement] = []
+    if project.storage.kms_key is not None:
+        statements.append(_bucket_key("Key", project.storage.kms_key, settings))
+    for index, item in enumerate(project.cluster.buckets):
+        if item.kms_key is not None:
+            statements.append(_bucket_key(f"Bucket{index}Key", item.kms_key, settings))
+    disk_key = project.cluster.security.disk_key
+    if disk_key is not None:
+        statements.append(_allow("DiskKey", list(_DISK_KEY), disk_key))
+    return statements
 
 
 def _bucket_statements(sid: str, item: BucketSpec) -> list[Statement]:
@@ -116,44 +151,15 @@ def _bucket_statements(sid: str, item: BucketSpec) -> list[Statement]:
     return [*statements, _allow(f"{sid}Objects", objects, f"{arn}/{pattern}")]
 
 
-def _wheelhouse_statements(project: ProjectSpec, bucket: str) -> list[Statement]:
-    """Allow listing a wheelhouse outside the project's bucket (see `_external_objects`)."""
-    uri = project.cluster.wheelhouse if project.cluster.kind == "ec2" else None
-    name, _, prefix = (uri or "").removeprefix("s3://").rstrip("/").partition("/")
-    if name in {"", bucket}:
+def _list_statements(wheelhouse: str, bucket: str) -> list[Statement]:
+    """Allow listing a wheelhouse outside the project's bucket."""
+    name, _, prefix = wheelhouse.removeprefix("s3://").rstrip("/").partition("/")
+    if name == bucket:
         return []
     statement = _allow("Wheelhouse", ["s3:ListBucket"], f"arn:aws:s3:::{name}")
     if prefix:
         statement["Condition"] = {"StringLike": {"s3:prefix": [prefix, f"{prefix}/*"]}}
     return [statement]
-
-
-def _external_objects(project: ProjectSpec, bucket: str) -> list[str]:
-    """Return the ARNs of the spec's scripts, certificates and wheels outside `bucket`."""
-    spec = project.cluster
-    uris = [action.script for action in spec.bootstrap if action.script.startswith("s3://")]
-    if spec.kind == "emr":
-        uris += [spec.security.in_transit] if spec.security.in_transit else []
-    elif spec.wheelhouse is not None:
-        uris.append(f"{spec.wheelhouse.rstrip('/')}/*")
-    paths = dict.fromkeys(uri.removeprefix("s3://") for uri in uris)
-    return [f"arn:aws:s3:::{path}" for path in paths if not path.startswith(f"{bucket}/")]
-
-
-def _node_key_statements(project: ProjectSpec, settings: Settings) -> list[Statement]:
-    spec = project.cluster
-    statements: list[Statement] = []
-    if project.storage.kms_key is not None:
-        statements.append(_bucket_key("Key", project.storage.kms_key, settings))
-    for index, item in enumerate(spec.buckets):
-        if item.kms_key is not None:
-            statements.append(_bucket_key(f"Bucket{index}Key", item.kms_key, settings))
-    if spec.security.disk_key is not None:
-        statements.append(_allow("DiskKey", list(_DISK_KEY), spec.security.disk_key))
-    if spec.kind == "emr" and spec.security.log_key is not None:
-        actions = ["kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"]
-        statements.append(_allow("LogKey", actions, spec.security.log_key))
-    return statements
 
 
 def service_key_statements(project: ProjectSpec) -> list[Statement]:

@@ -10,8 +10,16 @@ import pulumi
 from emrctl.spec import NetworkSpec, ProjectSpec
 from stacks.sdk import ec2, vpc
 
-# Node roles by cluster kind: EMR requires a group for each role.
-NODES = {"emr": ("primary", "core"), "ec2": ("nodes",)}
+# Groups by cluster kind. EMR requires one for each role, and `service-access` in private subnets.
+_KIND_GROUPS = {"emr": ("primary", "core", "service-access"), "ec2": ("nodes",)}
+# Part of a group's description, which EC2 cannot change: another text would replace the cluster.
+_PURPOSES = {
+    "primary": "primary nodes of",
+    "core": "core nodes of",
+    "nodes": "nodes of",
+    "service-access": "EMR's own access to",
+    "endpoints": "endpoints of",
+}
 ANYWHERE = "0.0.0.0/0"
 _SSH, _HTTPS, _TO_NODES, _TO_SERVICE = 22, 443, 8443, 9443
 
@@ -22,25 +30,22 @@ def declare_groups(
     project: ProjectSpec, vpc_id: pulumi.Input[str], tags: dict[str, str]
 ) -> dict[str, ec2.SecurityGroup]:
     """Declare a group per node role, and those for EMR's service access and for endpoints."""
-    spec, kind = project.cluster.network, project.cluster.kind
-    purposes = {role: "nodes of" if role == "nodes" else f"{role} nodes of" for role in NODES[kind]}
-    if spec.private and kind == "emr":
-        purposes["service-access"] = "EMR's own access to"
+    spec = project.cluster.network
+    roles = [r for r in _KIND_GROUPS[project.cluster.kind] if spec.private or r != "service-access"]
     if spec.private and not spec.existing:
-        purposes["endpoints"] = "endpoints of"
+        roles.append("endpoints")
     return {
         role: ec2.SecurityGroup(
             role,
             name=f"{project.cluster_stack}-{role}",
-            # EC2 cannot change a description: another text would replace the cluster.
-            description=f"emrctl: {purpose} {project.cluster_stack}",
+            description=f"emrctl: {_PURPOSES[role]} {project.cluster_stack}",
             vpc_id=vpc_id,
             # The groups reference each other, and EMR adds rules of its own: without this none
             # of them could be deleted first.
             revoke_rules_on_delete=True,
             tags=tags | {"Name": f"{project.cluster_stack}-{role}"},
         )
-        for role, purpose in purposes.items()
+        for role in roles
     }
 
 
@@ -161,4 +166,4 @@ def _traffic(port: int | None) -> str:
 
 
 def _label(role: str) -> str:
-    return f"{role} nodes" if role in NODES["emr"] else role.replace("-", " ")
+    return f"{role} nodes" if role in {"primary", "core"} else role.replace("-", " ")
