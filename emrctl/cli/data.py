@@ -62,7 +62,7 @@ def pets(
     name: Annotated[str, typer.Option(help="The data set's name below data/.")] = "pets",
 ) -> None:
     """Put the 7,390 photographs of 37 breeds on the bucket, downloaded once (792 MB) if need be."""
-    with oxford.opened(source or _download(context), per_class) as found:
+    with oxford.open_pictures(source or _download(context), per_class) as found:
         _upload(context, name, found)
 
 
@@ -75,12 +75,12 @@ def _download(context: options.Context) -> Path:
         return oxford.download(report)
 
 
-def _upload(context: options.Context, name: str, found: list[pictures.Picture]) -> None:
+def _upload(context: options.Context, name: str, found: list[pictures.PictureFile]) -> None:
     from emrctl.provision.bucket import find_bucket
 
     workspace = context.workspace
     bucket = find_bucket(workspace.project, workspace.target)
-    with render.counter(f"{pictures.known_name(name)}: pictures", len(found)) as report:
+    with render.counter(f"{pictures.check_name(name)}: pictures", len(found)) as report:
         done = pictures.upload(workspace.target, bucket, name, found, report)
     if context.as_json:
         render.json_document(asdict(done))

@@ -1,1 +1,1 @@
-"""Pictures that the jobs read, from this machine or public data sets onto the bucket."""
+"""Upload pictures for the jobs to the bucket: local folders and public data sets."""

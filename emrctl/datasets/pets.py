@@ -1,4 +1,4 @@
-"""The Oxford-IIIT Pet Dataset, 7,390 photographs of 37 breeds: the user's copy, or its authors'.
+"""The Oxford-IIIT Pet Dataset, 7,390 photographs of 37 breeds: a local copy or a download.
 
 Source: O. M. Parkhi, A. Vedaldi, A. Zisserman, C. V. Jawahar, "Cats and Dogs", CVPR 2012; CC BY-SA
 4.0, the copyright stays with the owners of the pictures.
@@ -22,87 +22,87 @@ from emrctl.datasets import pictures
 from emrctl.errors import EmrctlError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from emrctl.datasets.pictures import Picture
+    from emrctl.datasets.pictures import PictureFile
 
 _CHUNK = 1 << 20
-_SILENCE_S = 60.0
+_TIMEOUT_S = 60.0
 _ARCHIVES = (".tar.gz", ".tgz", ".tar")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
-    """Where the authors' archive lies, its size in bytes and its MD5."""
+class Download:
+    """URL of an archive, its size in bytes and its MD5."""
 
     url: str = "https://www.robots.ox.ac.uk/~vgg/data/pets/data/images.tar.gz"
     bytes: int = 791_918_971
     md5: str = "5c4f3ee8e5d25df40f4fd59a7f44e54c"
 
 
-OXFORD = Source()
+OXFORD = Download()
 
 
 def archive() -> Path:
-    """Where the downloaded archive is kept; it need not be there."""
+    """Return the path of the downloaded archive; it may not exist."""
     return paths.cache() / "pets" / "images.tar.gz"
 
 
 @contextlib.contextmanager
-def opened(source: Path, per_class: int | None = None) -> Iterator[list[Picture]]:
-    """The pictures of a folder, or of a tar archive for as long as it is open.
+def open_pictures(source: Path, per_class: int | None = None) -> Iterator[list[PictureFile]]:
+    """Yield the pictures of a folder or of a tar archive, which is unpacked meanwhile.
 
-    `UsageError` where the source is neither, is damaged or holds no pictures.
+    Raises `UsageError` if the source is neither, is damaged or has no pictures.
     """
     if not source.is_file():
         yield pictures.folder(source, per_class)
         return
     if not source.name.lower().endswith(_ARCHIVES):
         hint = f"Name a folder of pictures, or an archive ({', '.join(_ARCHIVES)})."
-        raise UsageError(f"{source} is no archive that emrctl knows", hint=hint)
-    # Beside the archive: the memory file systems that some have at /tmp do not hold it.
-    with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=_roomy(source.parent)) as folder:
+        raise UsageError(f"{source} is not a supported archive", hint=hint)
+    # Beside the archive: /tmp may be in memory and too small.
+    with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=_writable(source.parent)) as folder:
         _unpack(source, Path(folder))
         yield pictures.folder(Path(folder), per_class)
 
 
-def download(report: Callable[[int], None], source: Source = OXFORD) -> Path:
-    """The archive lies whole in `archive()`; what a download that was cut off left is gone on with.
+def download(report: Callable[[int], None], source: Download = OXFORD) -> Path:
+    """Download the archive to `archive()`, resuming an interrupted download; return its path.
 
-    `report` is told how many bytes there are. `EmrctlError` where the server cannot be reached or
-    sends something else.
+    `report` receives the number of bytes so far. Raises `EmrctlError` if the server cannot be
+    reached or sends another file.
     """
-    whole = archive()
-    if whole.is_file():
-        return whole
-    part = whole.with_name(whole.name + ".part")
+    path = archive()
+    if path.is_file():
+        return path
+    part = path.with_name(path.name + ".part")
     part.parent.mkdir(parents=True, exist_ok=True)
     try:
         _fetch(source, part, report)
     except OSError as error:
-        hint = f"Download {source.url} yourself: emrctl data pets PATH takes it from there."
-        raise NotFoundError(f"{source.url} does not answer: {error}", hint=hint) from error
+        hint = f"Download {source.url} yourself, then run `emrctl data pets PATH`."
+        raise NotFoundError(f"could not download {source.url}: {error}", hint=hint) from error
     _check(part, source)
-    return part.replace(whole)
+    return part.replace(path)
 
 
-def _fetch(source: Source, part: Path, report: Callable[[int], None]) -> None:
+def _fetch(source: Download, part: Path, report: Callable[[int], None]) -> None:
     done = part.stat().st_size if part.exists() else 0
     if done >= source.bytes:
         return
-    request = urllib.request.Request(source.url)  # noqa: S310 - a constant, or a test's own
+    request = urllib.request.Request(source.url)  # noqa: S310 - a constant, or a test's URL
     if done:
         request.add_header("Range", f"bytes={done}-")
-    with urllib.request.urlopen(request, timeout=_SILENCE_S) as answer:  # noqa: S310
-        # A server that knows no ranges begins anew.
-        goes_on = answer.status == 206
-        done = done if goes_on else 0
-        with part.open("ab" if goes_on else "wb") as file:
+    with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
+        # A server without range requests sends the whole file.
+        resumed = answer.status == 206
+        done = done if resumed else 0
+        with part.open("ab" if resumed else "wb") as file:
             while chunk := answer.read(_CHUNK):
                 file.write(chunk)
                 done += len(chunk)
                 report(done)
 
 
-def _check(part: Path, source: Source) -> None:
+def _check(part: Path, source: Download) -> None:
     digest = hashlib.md5(usedforsecurity=False)
     with part.open("rb") as file:
         while chunk := file.read(_CHUNK):
@@ -111,12 +111,12 @@ def _check(part: Path, source: Source) -> None:
         return
     size = part.stat().st_size
     if size < source.bytes:
-        hint = "Try again: it goes on from there."
+        hint = "Run the same command again; it resumes."
         raise EmrctlError(f"the download ended after {size:,} of {source.bytes:,} bytes", hint=hint)
     part.unlink()
     raise EmrctlError(
-        f"{source.url} sent another file than the one that emrctl knows",
-        hint="If the data set has a new edition, download it and give its path.",
+        f"{source.url} has an unexpected checksum",
+        hint="If the data set has a new edition, download it and pass its path.",
     )
 
 
@@ -125,11 +125,11 @@ def _unpack(source: Path, folder: Path) -> None:
         with tarfile.open(source) as packed:
             packed.extractall(folder, filter="data")
     except (tarfile.TarError, EOFError, OSError) as error:
-        raise UsageError(f"{source} cannot be unpacked: {error}") from error
+        raise UsageError(f"could not unpack {source}: {error}") from error
 
 
-def _roomy(folder: Path) -> Path | None:
-    """The folder where it can be written to, else None: the system's own for such files."""
+def _writable(folder: Path) -> Path | None:
+    """Return the folder if it is writable, else None for the system's temporary folder."""
     try:
         with tempfile.TemporaryFile(dir=folder):
             return folder

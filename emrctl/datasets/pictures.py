@@ -1,4 +1,4 @@
-"""Pictures on their way to the bucket: scikit-learn's digits, or a folder of the user's."""
+"""Read pictures (scikit-learn's digits, or a folder) and upload them to the bucket."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 DATA_PREFIX = "data/"
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 _NUMBERED = re.compile(r"(.+)_\d+")
-# A bucket takes many small objects at once; the emulator is busy with four.
+# More threads do not help: four saturate the emulator.
 _UPLOADS = 4
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture by its name below the data set's prefix; `read` gives its bytes."""
+class PictureFile:
+    """A picture: its key below the data set's prefix, its class, and a function for its bytes."""
 
     name: str
     label: str
@@ -37,15 +37,15 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class DataSet:
-    """What lies on the bucket: where, how many pictures of which class, how many were sent now."""
+    """An uploaded data set: its URI, pictures per class, and how many were uploaded this time."""
 
     uri: str
     classes: dict[str, int]
     sent: int
 
 
-def digits(per_class: int | None = None) -> list[Picture]:
-    """The 1,797 handwritten digits that scikit-learn carries, 8 x 8, as `<digit>_<n>.png`.
+def digits(per_class: int | None = None) -> list[PictureFile]:
+    """Return scikit-learn's 1,797 handwritten digits of 8 x 8 pixels as `<digit>_<n>.png`.
 
     Source: E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI.
     """
@@ -53,22 +53,22 @@ def digits(per_class: int | None = None) -> list[Picture]:
         from sklearn.datasets import load_digits
     except ImportError as error:
         hint = "Install emrctl with its jobs: pip install 'emrctl[jobs]'."
-        raise UsageError("the digits come with scikit-learn, which is absent", hint=hint) from error
+        raise UsageError("scikit-learn is not installed", hint=hint) from error
     images, labels = load_digits(return_X_y=True)
     seen: Counter[str] = Counter()
     pictures = []
     for pixels, label in zip(images, map(str, labels), strict=True):
         if per_class is None or seen[label] < per_class:
             name = f"{label}_{seen[label]:03d}.png"
-            pictures.append(Picture(name, label, functools.partial(_png, pixels)))
+            pictures.append(PictureFile(name, label, functools.partial(_png, pixels)))
             seen[label] += 1
     return pictures
 
 
-def folder(path: Path, per_class: int | None = None) -> list[Picture]:
-    """The pictures of a folder: `<class>_<n>.jpg` in it, or `<class>/<file>` below it."""
+def folder(path: Path, per_class: int | None = None) -> list[PictureFile]:
+    """Return the pictures of a folder: `<class>_<n>.jpg` in it, or `<class>/<file>` below it."""
     if not path.is_dir():
-        raise UsageError(f"{path} is no folder", hint="Name a folder of pictures.")
+        raise UsageError(f"{path} is not a folder", hint="Pass a folder of pictures.")
     seen: Counter[str] = Counter()
     pictures = []
     for file in sorted(path.rglob("*")):
@@ -76,12 +76,12 @@ def folder(path: Path, per_class: int | None = None) -> list[Picture]:
             label = _label(file, path)
             if per_class is None or seen[label] < per_class:
                 name = file.relative_to(path).as_posix()
-                pictures.append(Picture(name, label, file.read_bytes))
+                pictures.append(PictureFile(name, label, file.read_bytes))
                 seen[label] += 1
     if not pictures:
         raise UsageError(
-            f"{path} holds no pictures",
-            hint="Name them <class>_<n>.jpg, or put them into folders named after their classes.",
+            f"{path} has no pictures",
+            hint="Name pictures <class>_<n>.jpg, or use one folder per class.",
         )
     return pictures
 
@@ -90,22 +90,22 @@ def upload(
     target: Target,
     bucket: str,
     name: str,
-    pictures: Iterable[Picture],
+    pictures: Iterable[PictureFile],
     report: Callable[[int], None],
 ) -> DataSet:
-    """The pictures lie below `data/<name>/`; only those that did not yet, or differ, are sent.
+    """Upload pictures that are missing or differ below `data/<name>/`.
 
-    `report` is told after each one how many are done.
+    `report` receives the number of pictures done after each one.
     """
-    wanted = list(pictures)
+    all_pictures = list(pictures)
     prefix = f"{DATA_PREFIX}{name}/"
     present = dict(_present(target, bucket, prefix))
     s3 = target.client("s3")
 
-    def send(picture: Picture) -> bool:
+    def send(picture: PictureFile) -> bool:
         body = picture.read()
         key = prefix + picture.name
-        # An object's ETag is its MD5 where it was put whole and not under a KMS key.
+        # The ETag is the MD5 unless the object was uploaded in parts or with a KMS key.
         digest = hashlib.md5(body, usedforsecurity=False).hexdigest()
         if present.get(key) == digest:
             return False
@@ -114,17 +114,19 @@ def upload(
 
     sent = 0
     with ThreadPoolExecutor(_UPLOADS) as pool:
-        for done, new in enumerate(pool.map(send, wanted), start=1):
+        for done, new in enumerate(pool.map(send, all_pictures), start=1):
             sent += new
             report(done)
-    classes = Counter(picture.label for picture in wanted)
+    classes = Counter(picture.label for picture in all_pictures)
     return DataSet(uri=f"s3://{bucket}/{prefix}", classes=dict(sorted(classes.items())), sent=sent)
 
 
-def known_name(text: str) -> str:
-    """`text` as the name of a data set; `UsageError` where it cannot be one."""
+def check_name(text: str) -> str:
+    """Return `text` if it is a valid name of a data set; raises `UsageError`."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", text):
-        raise UsageError(f"'{text}' cannot name a data set", hint="Use small letters and digits.")
+        raise UsageError(
+            f"invalid data set name '{text}'", hint="Use lower-case letters and digits."
+        )
     return text
 
 
@@ -134,19 +136,19 @@ def _present(target: Target, bucket: str, prefix: str) -> Iterator[tuple[str, st
 
 
 def _label(file: Path, root: Path) -> str:
-    """As `features` reads it: the name up to its last `_<n>`, else the folder's name."""
+    """Return the class as `features` reads it: the name up to `_<n>`, else the folder's name."""
     numbered = _NUMBERED.fullmatch(file.stem)
     if numbered is not None:
         return numbered[1]
     if file.parent != root:
         return file.parent.name
     raise UsageError(
-        f"{file}: tells no class", hint="Name pictures <class>_<n>.jpg, or put them into folders."
+        f"{file}: no class", hint="Name pictures <class>_<n>.jpg, or use one folder per class."
     )
 
 
 def _png(pixels: object) -> bytes:
-    """An image of 8 x 8 grey values from 0 to 16 as PNG."""
+    """Encode 8 x 8 grey values from 0 to 16 as PNG."""
     import numpy as np
     from PIL import Image
 

@@ -1,4 +1,4 @@
-"""The pets: from a folder, from an archive, and down from a server that breaks off."""
+"""The pets: from a folder, an archive, or a server that closes connections."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAMES = ("Abyssinian_1.jpg", "Abyssinian_2.jpg", "pug_7.jpg")
 
 @functools.cache  # gzip writes down when it was made: a second later it is another file
 def packed(names: tuple[str, ...] = NAMES) -> bytes:
-    """An archive in the shape of the authors': pictures, and files that are none."""
+    """An archive like the original: pictures and other files."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w:gz") as archive:
         for name in (*names, "Abyssinian_1.mat"):
@@ -39,48 +39,48 @@ def archive(tmp_path: Path) -> Path:
     return path
 
 
-def test_an_archives_pictures_are_there_while_it_is_open(archive: Path) -> None:
-    with pets.opened(archive) as found:
+def test_open_pictures_unpacks_archive_temporarily(archive: Path) -> None:
+    with pets.open_pictures(archive) as found:
         assert {picture.label for picture in found} == {"Abyssinian", "pug"}
         assert [picture.read() for picture in found] == [name.encode() for name in NAMES]
     assert [path.name for path in archive.parent.iterdir()] == ["images.tar.gz"]
-    with pets.opened(archive, per_class=1) as found:
+    with pets.open_pictures(archive, per_class=1) as found:
         assert len(found) == 2
 
 
-def test_a_folder_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_open_pictures_reads_folder(tmp_path: Path) -> None:
     (tmp_path / "pug_1.jpg").write_bytes(b"x")
-    with pets.opened(tmp_path) as found:
+    with pets.open_pictures(tmp_path) as found:
         assert [picture.name for picture in found] == ["pug_1.jpg"]
 
 
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("images.zip", b"PK", "no archive that emrctl knows"),
-        ("images.tgz", b"<html>", "cannot be unpacked"),
-        ("images.tar.gz", packed()[:100], "cannot be unpacked"),
-        ("images.tar.gz", packed(()), "holds no pictures"),
+        ("images.zip", b"PK", "not a supported archive"),
+        ("images.tgz", b"<html>", "could not unpack"),
+        ("images.tar.gz", packed()[:100], "could not unpack"),
+        ("images.tar.gz", packed(()), "has no pictures"),
     ],
     ids=["another kind", "no archive", "cut off", "empty"],
 )
-def test_what_is_no_archive_of_pictures_is_refused(
+def test_open_pictures_rejects_other_files(
     tmp_path: Path, name: str, content: bytes, said: str
 ) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(UsageError, match=said), pets.opened(tmp_path / name):
+    with pytest.raises(UsageError, match=said), pets.open_pictures(tmp_path / name):
         pass
 
 
-def test_no_file_of_an_archive_lands_outside(tmp_path: Path) -> None:
+def test_open_pictures_rejects_paths_outside_archive(tmp_path: Path) -> None:
     (tmp_path / "images.tgz").write_bytes(packed(("../../../outside_1.jpg",)))
-    with pytest.raises(UsageError, match="outside"), pets.opened(tmp_path / "images.tgz"):
+    with pytest.raises(UsageError, match="outside"), pets.open_pictures(tmp_path / "images.tgz"):
         pass
     assert not list(tmp_path.parent.rglob("outside_1.jpg"))
 
 
 class Server:
-    """Serves one file on loopback; `cut` bytes at most in one answer, ranges if it knows them."""
+    """Serves one file on loopback, at most `cut` bytes per response, with or without ranges."""
 
     def __init__(self, content: bytes, *, cut: int | None = None, ranges: bool = True) -> None:
         self.asked: list[str | None] = []
@@ -97,11 +97,11 @@ class Server:
                 self.wfile.write(rest if cut is None else rest[:cut])
 
             def log_message(self, *_: object) -> None:
-                """Say nothing."""
+                """Discard the access log."""
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        self.source = pets.Source(
+        self.source = pets.Download(
             url=f"http://127.0.0.1:{self._server.server_port}/images.tar.gz",
             bytes=len(content),
             md5=hashlib.md5(content, usedforsecurity=False).hexdigest(),
@@ -121,7 +121,7 @@ def serving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Se
         server.close()
 
 
-def test_a_download_is_whole_and_made_once(serving: list[Server]) -> None:
+def test_download_fetches_archive_once(serving: list[Server]) -> None:
     serving.append(Server(packed()))
     seen: list[int] = []
     path = pets.download(seen.append, serving[0].source)
@@ -132,7 +132,7 @@ def test_a_download_is_whole_and_made_once(serving: list[Server]) -> None:
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_a_download_that_was_cut_off_goes_on(serving: list[Server], *, ranges: bool) -> None:
+def test_download_resumes_after_interruption(serving: list[Server], *, ranges: bool) -> None:
     serving.append(Server(packed(), cut=100))
     with pytest.raises(EmrctlError, match="ended after 100 of"):
         pets.download(lambda _done: None, serving[0].source)
@@ -141,21 +141,21 @@ def test_a_download_that_was_cut_off_goes_on(serving: list[Server], *, ranges: b
     assert serving[1].asked == ["bytes=100-"]
 
 
-def test_another_file_is_not_kept(serving: list[Server]) -> None:
+def test_download_rejects_wrong_checksum(serving: list[Server]) -> None:
     serving.append(Server(b"x" * len(packed())))
-    source = pets.Source(url=serving[0].source.url, bytes=len(packed()), md5="0")
-    with pytest.raises(EmrctlError, match="another file"):
+    source = pets.Download(url=serving[0].source.url, bytes=len(packed()), md5="0")
+    with pytest.raises(EmrctlError, match="unexpected checksum"):
         pets.download(lambda _done: None, source)
     assert not list(pets.archive().parent.iterdir())
 
 
-def test_a_silent_server_is_named_with_what_to_do(
+def test_download_unreachable_server_suggests_local_copy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EMRCTL_CACHE", str(tmp_path))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    nobody = pets.Source(url=f"http://127.0.0.1:{port}/images.tar.gz")
-    with pytest.raises(NotFoundError, match="does not answer") as caught:
-        pets.download(lambda _done: None, nobody)
+    unreachable = pets.Download(url=f"http://127.0.0.1:{port}/images.tar.gz")
+    with pytest.raises(NotFoundError, match="could not download") as caught:
+        pets.download(lambda _done: None, unreachable)
     assert "emrctl data pets PATH" in caught.value.hint

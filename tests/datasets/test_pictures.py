@@ -1,4 +1,4 @@
-"""Pictures on their way to the bucket."""
+"""Reading and uploading pictures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from emrctl.aws.target import Target
-from emrctl.datasets import pictures as datasets_pictures
+from emrctl.datasets import pictures
 from emrctl.errors import UsageError
 
 
@@ -18,11 +18,11 @@ def target(mocked: Target) -> Target:
     return mocked
 
 
-def test_the_digits_are_real_pictures() -> None:
+def test_digits_are_png_images() -> None:
     from PIL import Image
     from sklearn.datasets import load_digits
 
-    found = datasets_pictures.digits()
+    found = pictures.digits()
     assert len(found) == 1797
     assert len({picture.name for picture in found}) == 1797
     image = Image.open(io.BytesIO(found[0].read()))
@@ -31,8 +31,8 @@ def test_the_digits_are_real_pictures() -> None:
     assert abs(image.getpixel((2, 0)) / 255 * 16 - pixels[0][2]) < 0.5  # type: ignore[operator]
 
 
-def test_so_many_of_each_class() -> None:
-    found = datasets_pictures.digits(per_class=3)
+def test_digits_limit_per_class() -> None:
+    found = pictures.digits(per_class=3)
     assert sorted(picture.name for picture in found if picture.label == "7") == [
         "7_000.png",
         "7_001.png",
@@ -41,39 +41,39 @@ def test_so_many_of_each_class() -> None:
     assert len(found) == 30
 
 
-def test_classes_are_read_from_names_and_from_folders(tmp_path: Path) -> None:
+def test_folder_reads_classes_from_names_and_folders(tmp_path: Path) -> None:
     for name in ("basset_hound_12.jpg", "pug/x.PNG", "notes.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
-    found = {picture.name: picture.label for picture in datasets_pictures.folder(tmp_path)}
+    found = {picture.name: picture.label for picture in pictures.folder(tmp_path)}
     assert found == {"basset_hound_12.jpg": "basset_hound", "pug/x.PNG": "pug"}
 
 
-def test_a_picture_without_a_class_is_told(tmp_path: Path) -> None:
+def test_folder_picture_without_class_raises(tmp_path: Path) -> None:
     (tmp_path / "holiday.jpg").write_bytes(b"x")
-    with pytest.raises(UsageError, match=r"holiday\.jpg: tells no class"):
-        datasets_pictures.folder(tmp_path)
+    with pytest.raises(UsageError, match=r"holiday\.jpg: no class"):
+        pictures.folder(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["absent", "empty"])
-def test_no_pictures_are_told(tmp_path: Path, name: str) -> None:
+def test_folder_without_pictures_raises(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match=r"no folder|holds no pictures"):
-        datasets_pictures.folder(tmp_path / name)
+    with pytest.raises(UsageError, match=r"not a folder|has no pictures"):
+        pictures.folder(tmp_path / name)
 
 
-def test_only_what_is_missing_or_differs_is_sent(target: Target) -> None:
-    pictures = datasets_pictures.digits(per_class=2)
+def test_upload_sends_missing_and_changed_pictures(target: Target) -> None:
+    digits = pictures.digits(per_class=2)
     seen: list[int] = []
-    first = datasets_pictures.upload(target, "pets", "digits", pictures, seen.append)
+    first = pictures.upload(target, "pets", "digits", digits, seen.append)
     assert (first.uri, first.sent, len(first.classes)) == ("s3://pets/data/digits/", 20, 10)
     assert seen == list(range(1, 21))
     target.client("s3").delete_object(Bucket="pets", Key="data/digits/0_000.png")
     target.client("s3").put_object(Bucket="pets", Key="data/digits/0_001.png", Body=b"other")
-    assert datasets_pictures.upload(target, "pets", "digits", pictures, seen.append).sent == 2
+    assert pictures.upload(target, "pets", "digits", digits, seen.append).sent == 2
 
 
-def test_a_data_sets_name_is_one_part_of_a_key() -> None:
-    assert datasets_pictures.known_name("digits-2") == "digits-2"
-    with pytest.raises(UsageError, match="cannot name a data set"):
-        datasets_pictures.known_name("../x")
+def test_check_name_rejects_paths() -> None:
+    assert pictures.check_name("digits-2") == "digits-2"
+    with pytest.raises(UsageError, match="invalid data set name"):
+        pictures.check_name("../x")
