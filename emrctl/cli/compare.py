@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from emrctl.cli import options, render
-from emrctl.compare import stored
 
 if TYPE_CHECKING:
     from emrctl.compare.comparison import Comparison
 
 app = options.new_app()
+
+
+class ComparisonFormat(StrEnum):
+    """Output format of a comparison."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+    markdown = "markdown"
 
 
 @app.command()
@@ -33,8 +42,8 @@ def compare(
         typer.Option(metavar="FIGURE:PERCENT", help="Exit with 8 beyond this limit; repeatable."),
     ] = None,
     style: Annotated[
-        stored.Style, typer.Option("--format", help="Output format.")
-    ] = stored.Style.table,
+        ComparisonFormat, typer.Option("--format", help="Output format.")
+    ] = ComparisonFormat.table,
 ) -> None:
     """Compare runs: settings that differ, times, executors, YARN resources and cost.
 
@@ -43,16 +52,19 @@ def compare(
     Limits for CI: `--fail-if duration_s:10%` fails if a configuration is more than 10 % slower
     than the reference, `--fail-if figures.mean_accuracy:-1%` if it is more than 1 % lower.
     """
-    gates = stored.gates(fail_if or [])
-    comparison = stored.compare(context.workspace, runs or [], experiment)
-    _print(comparison, stored.Style.json if context.as_json else style)
+    from emrctl.compare import comparison as comparing
+    from emrctl.compare import gates, page, records
+
+    limits = [gates.parse(text) for text in fail_if or []]
+    comparison = comparing.compare(records.load(context.workspace, runs or [], experiment))
+    _print(comparison, ComparisonFormat.json if context.as_json else style)
     if html is not None:
-        stored.write_page(comparison, html, experiment)
+        page.write(comparison, html, experiment)
         render.note(f"Wrote {html}")
-    stored.check(comparison, gates)
+    gates.check(comparison, limits)
 
 
-def _print(comparison: Comparison, style: stored.Style) -> None:
+def _print(comparison: Comparison, style: ComparisonFormat) -> None:
     from emrctl.compare import export
 
     if style == "json":

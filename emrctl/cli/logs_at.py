@@ -14,7 +14,7 @@ from emrctl.aws.s3 import split_uri
 from emrctl.errors import EmrctlError, NotFoundError
 
 if TYPE_CHECKING:
-    from emrctl.metrics.eventlog.layout import LogFile
+    from emrctl.metrics.eventlog.layout import EventLogFile
     from emrctl.runs.store import Store
 
 _TRIES = 5
@@ -32,16 +32,16 @@ def path_or_none(source: str) -> Path | None:
     return None
 
 
-def stdin() -> tuple[LogFile, ...]:
+def stdin() -> tuple[EventLogFile, ...]:
     """What is piped in."""
-    from emrctl.metrics.eventlog.layout import LogFile
+    from emrctl.metrics.eventlog.layout import EventLogFile
 
-    return (LogFile("stdin", lambda: nullcontext(cast("BinaryIO", sys.stdin.buffer))),)
+    return (EventLogFile("stdin", lambda: nullcontext(cast("BinaryIO", sys.stdin.buffer))),)
 
 
-def of_run(store: Store, run_id: str) -> tuple[LogFile, ...]:
+def of_run(store: Store, run_id: str) -> tuple[EventLogFile, ...]:
     """The event log that was pulled with the run; `NotFoundError` where none was."""
-    from emrctl.metrics.eventlog.layout import LogFile
+    from emrctl.metrics.eventlog.layout import EventLogFile
 
     folder = "eventlog/"
     names = store.names(run_id, folder)
@@ -55,16 +55,16 @@ def of_run(store: Store, run_id: str) -> tuple[LogFile, ...]:
         return io.BytesIO(store.get(run_id, name) or b"")
 
     return tuple(
-        LogFile(name.removeprefix(folder), functools.partial(opened, name)) for name in names
+        EventLogFile(name.removeprefix(folder), functools.partial(opened, name)) for name in names
     )
 
 
-def on_s3(s3: Any, address: str) -> tuple[LogFile, ...]:
+def on_s3(s3: Any, address: str) -> tuple[EventLogFile, ...]:
     """The object at `address`, or all that lie under it as a folder; `s3` is a boto3 client."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     from emrctl import redact
-    from emrctl.metrics.eventlog.layout import LogFile
+    from emrctl.metrics.eventlog.layout import EventLogFile
 
     bucket, key = split_uri(address)
     try:
@@ -80,7 +80,7 @@ def on_s3(s3: Any, address: str) -> tuple[LogFile, ...]:
     if not found:
         raise NotFoundError(f"no event log at {redact.text(address)}")
     return tuple(
-        LogFile(name.removeprefix(above), functools.partial(_opened, s3, bucket, name))
+        EventLogFile(name.removeprefix(above), functools.partial(_opened, s3, bucket, name))
         for name in found
     )
 

@@ -14,7 +14,7 @@ from emrctl.errors import NotFoundError
 
 if TYPE_CHECKING:
     from emrctl.errors import UsageError
-    from emrctl.metrics.eventlog.layout import LogFile
+    from emrctl.metrics.eventlog.layout import EventLogFile
     from emrctl.metrics.model import RunMetrics, TaskMetrics
     from emrctl.runs.workspace import Workspace
 
@@ -65,7 +65,7 @@ def _read(
 
 
 def _of_parts(
-    parts: tuple[LogFile, ...], on_task: Callable[[TaskMetrics], None] | None
+    parts: tuple[EventLogFile, ...], on_task: Callable[[TaskMetrics], None] | None
 ) -> tuple[RunMetrics, ...]:
     from emrctl.metrics.eventlog import reader
 

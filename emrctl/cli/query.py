@@ -13,7 +13,7 @@ from emrctl.errors import NotFoundError, UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from emrctl.metrics.eventlog.layout import LogFile
+    from emrctl.metrics.eventlog.layout import EventLogFile
     from emrctl.runs.import_logs import Taken
     from emrctl.runs.sql import Answer
     from emrctl.runs.workspace import Workspace
@@ -61,7 +61,7 @@ def import_(
     print_runs(workspace, taken, as_json=context.as_json)
 
 
-def _parts(workspace: Workspace, source: str) -> tuple[tuple[LogFile, ...], bool]:
+def _parts(workspace: Workspace, source: str) -> tuple[tuple[EventLogFile, ...], bool]:
     from emrctl.metrics.eventlog import layout
 
     if source.startswith(("s3://", "s3a://", "s3n://")):

@@ -1,6 +1,6 @@
-"""The charts of a comparison's page, as plotly's figures in plain JSON values.
+"""The charts of a comparison page, as Plotly figures in plain JSON values.
 
-They name no colour for text or background: the page gives those, so that they follow its theme.
+The page sets the colours of text and background, so that they follow its theme.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from emrctl.metrics.model import ExecutorMetrics, RunMetrics, StageMetrics
 from emrctl.metrics.timeline import last_known_ms
 
 Chart = dict[str, Any]
-# Okabe and Ito's colours, told apart by colour-blind readers too, on light and on dark.
+# Okabe and Ito's palette, distinguishable with colour blindness, on light and dark pages.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#999999")
 FAILED_COLOUR = "#D55E00"
 MAX_BARS = 60
@@ -34,7 +34,7 @@ class Bar:
 
 
 def duration(comparison: Comparison) -> Chart | None:
-    """A bar for each configuration, its range over the repeats, and each run as a dot."""
+    """Return a bar per configuration with the range of its repeats, and a dot per run."""
     row = comparison.row("duration_s")
     if row is None:
         return None
@@ -43,9 +43,9 @@ def duration(comparison: Comparison) -> Chart | None:
         "type": "bar",
         "orientation": "h",
         "y": places,
-        "x": [found and found.mean for found in row.measures],
+        "x": [item and item.mean for item in row.measures],
         "marker": {"color": [COLOURS[n % len(COLOURS)] for n in places]},
-        "text": [f"{found.mean:.1f} s" if found else "" for found in row.measures],
+        "text": [f"{item.mean:.1f} s" if item else "" for item in row.measures],
         "textposition": "inside",
         "insidetextanchor": "start",
         "error_x": _ranges(row.measures),
@@ -56,9 +56,9 @@ def duration(comparison: Comparison) -> Chart | None:
 
 
 def _ranges(measures: Iterable[Any]) -> Chart:
-    """From the least to the most of the repeats; nothing where one run stands alone."""
-    up = [found.maximum - found.mean if found else 0 for found in measures]
-    down = [found.mean - found.minimum if found else 0 for found in measures]
+    """Return error bars from the minimum to the maximum of the repeats."""
+    up = [item.maximum - item.mean if item else 0 for item in measures]
+    down = [item.mean - item.minimum if item else 0 for item in measures]
     return {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "thickness": 2}
 
 
@@ -66,8 +66,8 @@ def _dots(comparison: Comparison) -> Chart:
     runs = [
         (place, record)
         for place, item in enumerate(comparison.configurations)
-        for record in item.counted
-        if len(item.counted) > 1
+        for record in item.completed_records
+        if len(item.completed_records) > 1
     ]
     return {
         "type": "scatter",
@@ -81,13 +81,13 @@ def _dots(comparison: Comparison) -> Chart:
 
 
 def shown_run(item: Configuration) -> RunRecord | None:
-    """The run that stands for the configuration in timelines: its first with an event log."""
-    candidates = (*item.counted, *item.records)
+    """Return the run shown in timelines: the first with an event log, completed runs first."""
+    candidates = (*item.completed_records, *item.records)
     return next((record for record in candidates if record.metrics is not None), None)
 
 
 def executors(run: RunMetrics) -> Chart | None:
-    """A bar for each executor from added to removed, with how busy it was and what it did."""
+    """Return a bar per executor from added to removed, with its load."""
     start, end = run.start_ms, last_known_ms(run)
     rows = [row for row in run.busy_rows if row.added_ms is not None][:MAX_BARS]
     if start is None or end is None or not rows:
@@ -98,8 +98,8 @@ def executors(run: RunMetrics) -> Chart | None:
 def _executor_bar(row: ExecutorMetrics, start_ms: int, end_ms: int) -> Bar:
     added = start_ms if row.added_ms is None else row.added_ms
     length_s = max(0, (end_ms if row.removed_ms is None else row.removed_ms) - added) / 1000
-    held_s = row.cores * length_s
-    busy = 100 * row.task_time_ms / 1000 / held_s if held_s else 0.0
+    available_s = row.cores * length_s
+    busy = 100 * row.task_time_ms / 1000 / available_s if available_s else 0.0
     name = f"{row.id} on {row.host}" if row.host else row.id
     note = f"{counted(row.complete_tasks, 'task')}, {counted(row.cores, 'core')}, {busy:.0f} % busy"
     ended = f"<br>removed: {escaped(row.remove_reason or '')}" if row.removed_ms else ""
@@ -114,25 +114,24 @@ def _executor_bar(row: ExecutorMetrics, start_ms: int, end_ms: int) -> Bar:
 
 
 def counted(count: int, noun: str) -> str:
-    """`1 task`, `2 tasks`."""
+    """Return `1 task`, `2 tasks`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _busy_colour(busy_percent: float) -> str:
-    """One blue, the fuller the busier."""
+    """Return blue, more opaque for busier executors."""
     return f"rgba(0,114,178,{0.3 + 0.7 * min(100.0, max(0.0, busy_percent)) / 100:.2f})"
 
 
 def stages(run: RunMetrics) -> Chart | None:
-    """A bar for each stage attempt that ran, from submission to completion; failed ones red."""
+    """Return a bar per stage attempt from submission to completion; failed ones are red."""
     start, end = run.start_ms, last_known_ms(run)
     ran = [stage for stage in run.stages if stage.submitted_ms is not None]
     if start is None or end is None or not ran:
         return None
-    # The longest are those to look at, where there are too many to show.
-    kept = sorted(ran, key=lambda stage: _stage_s(stage, end), reverse=True)[:MAX_BARS]
-    kept.sort(key=lambda stage: (stage.submitted_ms or 0, stage.id))
-    return _bars([_stage_bar(stage, start, end) for stage in kept], (end - start) / 1000)
+    longest = sorted(ran, key=lambda stage: _stage_s(stage, end), reverse=True)[:MAX_BARS]
+    longest.sort(key=lambda stage: (stage.submitted_ms or 0, stage.id))
+    return _bars([_stage_bar(stage, start, end) for stage in longest], (end - start) / 1000)
 
 
 def _stage_bar(stage: StageMetrics, start_ms: int, end_ms: int) -> Bar:
@@ -155,12 +154,12 @@ def _stage_s(stage: StageMetrics, end_ms: int) -> float:
 def _stage_note(stage: StageMetrics, length_s: float) -> str:
     spread = stage.duration_ms_quantiles
     tasks = f"{stage.tasks_ok} of {stage.tasks} tasks, {stage.tasks_failed} failed"
-    times = f"<br>task median {spread.median} ms, longest {spread.max} ms" if spread else ""
+    times = f"<br>task median {spread.median} ms, maximum {spread.max} ms" if spread else ""
     return f"{escaped(stage.name)}<br>{stage.status}, {length_s:.2f} s<br>{tasks}{times}"
 
 
 def _bars(bars: list[Bar], until_s: float) -> Chart:
-    """Bars on lines of their own, the time from the application's begin to `until_s`."""
+    """Return one bar per line on a time axis from the start of the application to `until_s`."""
     trace = {
         "type": "bar",
         "orientation": "h",
@@ -175,14 +174,14 @@ def _bars(bars: list[Bar], until_s: float) -> Chart:
         "hoverinfo": "text",
         "constraintext": "none",
     }
-    chart = _chart([trace], "seconds since the application began", height=80 + 24 * len(bars))
-    # Room at the right for texts that do not fit into a short bar near the end.
+    chart = _chart([trace], "seconds since the application started", height=80 + 24 * len(bars))
+    # Leave room at the right for texts of short bars near the end.
     chart["layout"]["xaxis"]["range"] = [0, max(until_s, 0.001) * 1.12]
     return _named(chart, [bar.name for bar in bars])
 
 
 def _named(chart: Chart, names: list[str]) -> Chart:
-    """The chart with `names` down its left side, by place: equal names stay apart."""
+    """Set the names of the lines by position, so that equal names are not merged."""
     ticks = {"tickmode": "array", "tickvals": list(range(len(names)))}
     chart["layout"]["yaxis"] |= {**ticks, "ticktext": [_short(name) for name in names]}
     return chart
@@ -207,5 +206,5 @@ def _chart(traces: list[Chart], x_title: str, *, height: int) -> Chart:
 
 
 def escaped(text: str) -> str:
-    """`text` as plotly shows it letter by letter: it reads a few tags of HTML elsewhere."""
+    """Escape `text`: Plotly interprets some HTML tags."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,7 +1,7 @@
-"""Runs side by side against a reference: what was set differently, and what came of it.
+"""Compares runs with a reference: differing settings, figures, ratios and verdicts.
 
-Pure arithmetic over records. Runs of equal settings are repeats of one configuration and are
-grouped; a spread is told only where there are repeats, and a single run never claims one.
+Runs with equal settings are repeats of one configuration. Deviations are computed only from
+repeats.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from emrctl.errors import UsageError
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 ONE_RUN_EACH = "one run each: a difference may be noise"
-LOCAL_NOTE = "runs on localhost: the timings are localhost's, not EMR's"
+LOCAL_NOTE = "these runs used localhost: their durations are not those of EMR"
 
 
 @dataclass(frozen=True)
 class Measure:
     """A figure over the repeats of one configuration.
 
-    `stddev` is the sample's (n - 1 in the denominator), None of a single run.
+    `stddev` is the sample standard deviation (n - 1), None for a single run.
     """
 
     mean: float
@@ -37,7 +37,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Ratio:
-    """A mean over the reference's; `stddev` by propagation, where both have repeats."""
+    """A mean divided by that of the reference; `stddev` only if both have repeats."""
 
     value: float
     stddev: float | None = None
@@ -45,15 +45,15 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Configuration:
-    """The runs of equal settings; `label` is unlike every other's."""
+    """The runs with equal settings; `label` is unique."""
 
     label: str
     records: tuple[RunRecord, ...]
 
     @property
-    def counted(self) -> tuple[RunRecord, ...]:
-        """The runs whose figures count: those that completed."""
-        return tuple(record for record in self.records if record.counted)
+    def completed_records(self) -> tuple[RunRecord, ...]:
+        """The completed runs; only their figures are compared."""
+        return tuple(record for record in self.records if record.completed)
 
     @property
     def local(self) -> bool:
@@ -62,16 +62,16 @@ class Configuration:
 
     @property
     def state(self) -> str:
-        """The runs' state; where they differ, how many completed."""
+        """The runs' state; if they differ, the number of completed runs."""
         states = {record.state for record in self.records}
         if len(states) == 1:
             return states.pop()
-        return f"{len(self.counted)} of {len(self.records)} COMPLETED"
+        return f"{len(self.completed_records)} of {len(self.records)} COMPLETED"
 
 
 @dataclass(frozen=True)
 class SettingRow:
-    """One setting that differs; None where a configuration leaves it to the defaults."""
+    """A setting that differs; None if a configuration uses the default."""
 
     name: str
     values: tuple[str | None, ...]
@@ -79,7 +79,7 @@ class SettingRow:
 
 @dataclass(frozen=True)
 class FigureRow:
-    """One figure over the configurations, with the ratios of the means to the reference's."""
+    """A figure of each configuration, with ratios to the reference."""
 
     key: str
     label: str
@@ -90,7 +90,7 @@ class FigureRow:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything that a table, a page or a gate needs; one verdict for each configuration."""
+    """The result of comparing runs, with one verdict per configuration."""
 
     configurations: tuple[Configuration, ...]
     reference: int
@@ -100,23 +100,23 @@ class Comparison:
     notes: tuple[str, ...]
 
     def row(self, key: str) -> FigureRow | None:
-        """The row of the figure `key`; None where no run has it."""
+        """Return the row of the figure `key`; None if no run has the figure."""
         return next((row for row in self.figures if row.key == key), None)
 
 
 def compare(records: Sequence[RunRecord], reference: int = 0) -> Comparison:
-    """The comparison of `records` with the configuration of `records[reference]`.
+    """Compare `records` with the configuration of `records[reference]`.
 
-    Runs that did not complete are shown and not counted. Where all settings are equal, each run
-    stands for itself: then it is the runs that are compared.
+    Figures of runs that did not complete are ignored. If all settings are equal, each run is a
+    configuration of its own.
     """
     if not records:
         raise UsageError("there are no runs to compare", hint="Name at least one run.")
     if not 0 <= reference < len(records):
-        raise UsageError(f"reference {reference} is none of {len(records)} runs")
-    groups = _grouped(records)
+        raise UsageError(f"reference {reference} is not an index of {len(records)} runs")
+    groups = _group(records)
     at = next(n for n, group in enumerate(groups) if records[reference] in group)
-    configurations = _labelled(groups)
+    configurations = _label(groups)
     rows = _figure_rows(configurations, at)
     return Comparison(
         configurations=configurations,
@@ -128,7 +128,7 @@ def compare(records: Sequence[RunRecord], reference: int = 0) -> Comparison:
     )
 
 
-def _grouped(records: Sequence[RunRecord]) -> list[tuple[RunRecord, ...]]:
+def _group(records: Sequence[RunRecord]) -> list[tuple[RunRecord, ...]]:
     groups: dict[tuple[tuple[str, str], ...], list[RunRecord]] = {}
     for record in records:
         groups.setdefault(tuple(sorted(record.traits().items())), []).append(record)
@@ -137,7 +137,7 @@ def _grouped(records: Sequence[RunRecord]) -> list[tuple[RunRecord, ...]]:
     return [tuple(group) for group in groups.values()]
 
 
-def _labelled(groups: list[tuple[RunRecord, ...]]) -> tuple[Configuration, ...]:
+def _label(groups: list[tuple[RunRecord, ...]]) -> tuple[Configuration, ...]:
     names = [group[0].label or group[0].id for group in groups]
     return tuple(
         Configuration(name if names.count(name) == 1 else f"{name} ({group[0].id})", group)
@@ -147,129 +147,125 @@ def _labelled(groups: list[tuple[RunRecord, ...]]) -> tuple[Configuration, ...]:
 
 def _setting_rows(configurations: Iterable[Configuration]) -> tuple[SettingRow, ...]:
     traits = [configuration.records[0].traits() for configuration in configurations]
-    names = dict.fromkeys(name for found in traits for name in found)
-    rows = (SettingRow(name, tuple(found.get(name) for found in traits)) for name in names)
+    names = dict.fromkeys(name for values in traits for name in values)
+    rows = (SettingRow(name, tuple(values.get(name) for values in traits)) for name in names)
     return tuple(row for row in rows if len(set(row.values)) > 1)
 
 
 def _figure_rows(configurations: tuple[Configuration, ...], at: int) -> tuple[FigureRow, ...]:
     records = tuple(record for item in configurations for record in item.records)
-    wanted = (*figures.FIGURES, *figures.result_figures(records))
-    rows = (_figure_row(figure, configurations, at) for figure in wanted)
+    all_figures = (*figures.FIGURES, *figures.result_figures(records))
+    rows = (_figure_row(figure, configurations, at) for figure in all_figures)
     return tuple(row for row in rows if any(measure is not None for measure in row.measures))
 
 
 def _figure_row(figure: Figure, configurations: tuple[Configuration, ...], at: int) -> FigureRow:
-    measures = tuple(measure(map(figure.of, item.counted)) for item in configurations)
-    against = [ratio(found, measures[at]) for found in measures]
-    if against[at] is not None:
-        against[at] = Ratio(1.0)  # to itself, however its repeats spread
-    return FigureRow(figure.key, figure.label, figure.unit, measures, tuple(against))
+    measures = tuple(measure(map(figure.of, item.completed_records)) for item in configurations)
+    ratios = [ratio(item, measures[at]) for item in measures]
+    if ratios[at] is not None:
+        ratios[at] = Ratio(1.0)  # the reference to itself, without deviation
+    return FigureRow(figure.key, figure.label, figure.unit, measures, tuple(ratios))
 
 
 def measure(values: Iterable[float | None]) -> Measure | None:
-    """Mean, range and sample deviation of the values that are there; None of none."""
-    found = [value for value in values if value is not None and math.isfinite(value)]
-    if not found:
+    """Return mean, range and deviation of the finite values; None if there are none."""
+    numbers = [value for value in values if value is not None and math.isfinite(value)]
+    if not numbers:
         return None
-    spread = statistics.stdev(found) if len(found) > 1 else None
-    return Measure(statistics.fmean(found), min(found), max(found), len(found), spread)
+    stddev = statistics.stdev(numbers) if len(numbers) > 1 else None
+    return Measure(statistics.fmean(numbers), min(numbers), max(numbers), len(numbers), stddev)
 
 
-def ratio(ours: Measure | None, reference: Measure | None) -> Ratio | None:
-    """Ours over the reference's; None where one is absent or the reference is 0.
+def ratio(item: Measure | None, reference: Measure | None) -> Ratio | None:
+    """Return the ratio of the means; None if one is missing or the reference is 0.
 
-    The deviation is that of a quotient of independent means, r x sqrt((s/m)^2 + (t/n)^2), as
-    hyperfine has it.
+    The deviation is that of a quotient of independent means, r x sqrt((s/m)^2 + (t/n)^2), as in
+    hyperfine.
     """
-    if ours is None or reference is None or reference.mean == 0:
+    if item is None or reference is None or reference.mean == 0:
         return None
-    value = ours.mean / reference.mean
-    if ours.stddev is None or reference.stddev is None or ours.mean == 0:
+    value = item.mean / reference.mean
+    if item.stddev is None or reference.stddev is None or item.mean == 0:
         return Ratio(value)
-    parts = math.hypot(ours.stddev / ours.mean, reference.stddev / reference.mean)
-    return Ratio(value, abs(value) * parts)
+    relative = math.hypot(item.stddev / item.mean, reference.stddev / reference.mean)
+    return Ratio(value, abs(value) * relative)
 
 
 def _verdict(
     configurations: tuple[Configuration, ...], rows: tuple[FigureRow, ...], at: int, n: int
 ) -> str:
-    ours, reference = configurations[n], configurations[at]
+    """Return the verdict on configuration `n` against the reference `at`."""
+    item, reference = configurations[n], configurations[at]
+    if not item.completed_records:
+        return f"{item.state}: no completed run to compare"
     by_key = {row.key: row for row in rows}
-    first = _pace(by_key.get("duration_s"), ours, reference, (n, at))
-    return "; ".join([first, *_remarks(by_key, n, at)]) if ours.counted else first
+    speed = _speed(by_key.get("duration_s"), reference.label, n, at)
+    return "; ".join([speed, *_remarks(by_key, n, at)])
 
 
-def _pace(
-    row: FigureRow | None, ours: Configuration, reference: Configuration, places: tuple[int, int]
-) -> str:
-    """How long, or how many times slower or faster than the reference, in the fewest words."""
-    n, at = places
-    if not ours.counted:
-        return f"{ours.state}: no figure to compare"
-    mine, theirs = (row.measures[n], row.measures[at]) if row else (None, None)
-    found = row.ratios[n] if row else None
-    if mine is None:
-        return "its duration is not known"
+def _speed(row: FigureRow | None, reference_label: str, n: int, at: int) -> str:
+    """Return the duration, or how many times slower or faster than the reference."""
+    measure, reference = (row.measures[n], row.measures[at]) if row else (None, None)
+    ratio = row.ratios[n] if row else None
+    if measure is None:
+        return "duration unknown"
     if n == at:
-        return f"the reference: {mine.mean:.1f} s{_runs(mine)}"
-    if theirs is None or found is None or found.value <= 0:
-        return f"{mine.mean:.1f} s; {reference.label} has no duration to compare with"
-    return f"{_times(found, reference.label)}{_doubt(mine, theirs)}"
+        runs = "one run" if measure.stddev is None else f"{measure.count} runs"
+        deviation = "" if measure.stddev is None else f" ± {measure.stddev:.1f}"
+        return f"the reference: {measure.mean:.1f} s{deviation}, {runs}"
+    if reference is None or ratio is None or ratio.value <= 0:
+        return f"{measure.mean:.1f} s; {reference_label} has no duration to compare with"
+    return f"{_times(ratio, reference_label)} ({_certainty(measure, reference)})"
 
 
-def _runs(mine: Measure) -> str:
-    if mine.stddev is None:
-        return ", one run"
-    return f" ± {mine.stddev:.1f}, {mine.count} runs"
-
-
-def _times(found: Ratio, name: str) -> str:
-    slower = found.value >= 1
-    value = found.value if slower else 1 / found.value
+def _times(ratio: Ratio, reference_label: str) -> str:
+    slower = ratio.value >= 1
+    value = ratio.value if slower else 1 / ratio.value
     if f"{value:.2f}" == "1.00":
-        return f"as fast as {name}"
+        return f"as fast as {reference_label}"
     # The relative deviation of 1/r is that of r.
-    spread = "" if found.stddev is None else f" ± {found.stddev / found.value * value:.2f}"
-    return f"{value:.2f}{spread} {TIMES} {'slower' if slower else 'faster'} than {name}"
+    stddev = "" if ratio.stddev is None else f" ± {ratio.stddev / ratio.value * value:.2f}"
+    return f"{value:.2f}{stddev} {TIMES} {'slower' if slower else 'faster'} than {reference_label}"
 
 
-def _doubt(mine: Measure, theirs: Measure) -> str:
-    if mine.count == theirs.count == 1:
-        return f" ({ONE_RUN_EACH})"
-    if mine.count == 1 or theirs.count == 1:
-        return " (one side ran once: a difference may be noise)"
-    if overlap(mine, theirs):
-        return " (the ranges overlap: may be noise)"
-    return f" (every one of {mine.count} and {theirs.count} runs)"
+def _certainty(item: Measure, reference: Measure) -> str:
+    if item.count == reference.count == 1:
+        return ONE_RUN_EACH
+    if item.count == 1 or reference.count == 1:
+        return "one side has a single run: a difference may be noise"
+    if overlap(item, reference):
+        return "the ranges overlap: may be noise"
+    return f"the ranges of {item.count} and {reference.count} runs do not overlap"
 
 
-def overlap(mine: Measure, theirs: Measure) -> bool:
-    """Whether some run of either is among the other's: then a difference may be noise."""
-    return mine.minimum <= theirs.maximum and theirs.minimum <= mine.maximum
+def overlap(item: Measure, reference: Measure) -> bool:
+    """Return whether the ranges overlap: then a difference may be noise."""
+    return item.minimum <= reference.maximum and reference.minimum <= item.maximum
 
 
 def _remarks(rows: dict[str, FigureRow], n: int, at: int) -> list[str]:
-    """What stands out beside the duration; thresholds are where a reader would look twice."""
+    """Return other figures of configuration `n` that deserve attention."""
 
-    def mean(key: str, place: int) -> float | None:
-        found = rows[key].measures[place] if key in rows else None
-        return None if found is None else found.mean
+    def mean(key: str, index: int) -> float | None:
+        measure = rows[key].measures[index] if key in rows else None
+        return None if measure is None else measure.mean
 
-    found = []
-    busy, busy_there = mean("busy_percent", n), mean("busy_percent", at)
-    if busy is not None and busy_there is not None and abs(busy - busy_there) >= 10:
-        found.append(f"cores {busy:.0f} % busy against {busy_there:.0f} %")
-    uneven = mean("imbalance", n)
-    if uneven is not None and uneven >= 1.5:
-        found.append(f"tasks badly spread: {uneven:.1f} {TIMES} the mean on one executor")
+    remarks = []
+    busy, reference_busy = mean("busy_percent", n), mean("busy_percent", at)
+    if busy is not None and reference_busy is not None and abs(busy - reference_busy) >= 10:
+        remarks.append(f"cores {busy:.0f} % busy against {reference_busy:.0f} %")
+    imbalance = mean("imbalance", n)
+    if imbalance is not None and imbalance >= 1.5:
+        remarks.append(
+            f"tasks unevenly distributed: {imbalance:.1f} {TIMES} the mean on one executor"
+        )
     failed = mean("failed_tasks", n)
     if failed:
-        found.append(f"{failed:g} failed tasks")
-    cost, cost_there = mean("cost_usd", n), mean("cost_usd", at)
-    if n != at and cost is not None and cost_there:
-        found.append(f"{cost / cost_there:.2f} {TIMES} the cost")
-    return found
+        remarks.append(f"{failed:g} failed tasks")
+    cost, reference_cost = mean("cost_usd", n), mean("cost_usd", at)
+    if n != at and cost is not None and reference_cost:
+        remarks.append(f"{cost / reference_cost:.2f} {TIMES} the cost")
+    return remarks
 
 
 def _notes(configurations: tuple[Configuration, ...]) -> Iterable[str]:
@@ -277,12 +273,11 @@ def _notes(configurations: tuple[Configuration, ...]) -> Iterable[str]:
         yield LOCAL_NOTE
     if len(configurations) > 1 and all(len(item.records) == 1 for item in configurations):
         yield ONE_RUN_EACH
-    told = {record.published_by for item in configurations for record in item.records}
-    for source in sorted(told - {""}):
-        yield f"published durations are from {source}: on other machines, only ratios compare"
-    for item in configurations:
-        for record in item.records:
-            if record.metrics is None:
-                yield f"{record.id}: no event log was pulled, so Spark's figures are missing"
-            elif not record.metrics.complete:
-                yield f"{record.id}: the event log is not whole, its figures are lower bounds"
+    records = [record for item in configurations for record in item.records]
+    for source in sorted({record.published_by for record in records} - {""}):
+        yield f"published durations are from {source}, on other machines: compare only the ratios"
+    for record in records:
+        if record.metrics is None:
+            yield f"{record.id}: no event log was pulled, so Spark's figures are missing"
+        elif not record.metrics.complete:
+            yield f"{record.id}: the event log is incomplete, its figures are lower bounds"

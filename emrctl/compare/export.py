@@ -1,4 +1,4 @@
-"""A comparison as JSON, CSV, Markdown and plain cells, all from the same rows."""
+"""Comparisons as JSON, CSV, Markdown and text cells."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import io
 from collections.abc import Iterable
 from typing import Any
 
-from emrctl.compare.comparison import TIMES, Comparison, Configuration, FigureRow, Measure
+from emrctl.compare.comparison import TIMES, Comparison, Configuration, FigureRow, Measure, Ratio
 
 _BYTES = ("B", "KB", "MB", "GB", "TB", "PB")
 
 
 def to_json(comparison: Comparison) -> dict[str, Any]:
-    """Plain values, with every number as it was measured; None where a run has no figure."""
+    """Return plain values, numbers unrounded; None if a run lacks a figure."""
     return {
         "reference": comparison.configurations[comparison.reference].label,
         "configurations": [
@@ -39,7 +39,7 @@ def _configuration(item: Configuration, verdict: str) -> dict[str, Any]:
 
 
 def to_csv(comparison: Comparison) -> str:
-    """One line for each figure of each configuration, and a header that names the columns."""
+    """Return a header and one line per figure and configuration."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(_CSV_HEADER)
@@ -48,8 +48,9 @@ def to_csv(comparison: Comparison) -> str:
         for label, value in zip(labels, setting.values, strict=True):
             writer.writerow([label, "setting", setting.name, "", value, *[None] * 6])
     for row in comparison.figures:
-        for label, *found in zip(labels, row.measures, row.ratios, strict=True):
-            writer.writerow([label, "figure", row.key, row.unit, *_csv_cells(*found)])
+        for label, measure, ratio in zip(labels, row.measures, row.ratios, strict=True):
+            cells = _csv_cells(measure, ratio)
+            writer.writerow([label, "figure", row.key, row.unit, *cells])
     return out.getvalue()
 
 
@@ -68,29 +69,24 @@ _CSV_HEADER = (
 )
 
 
-def _csv_cells(measure: Any, ratio: Any) -> list[Any]:
+def _csv_cells(measure: Measure | None, ratio: Ratio | None) -> list[Any]:
     cells: list[Any] = [None] * 7
     if measure is not None:
-        cells[:5] = [
-            measure.mean,
-            measure.stddev,
-            measure.minimum,
-            measure.maximum,
-            measure.count,
-        ]
+        cells[:3] = [measure.mean, measure.stddev, measure.minimum]
+        cells[3:5] = [measure.maximum, measure.count]
     if ratio is not None:
         cells[5:] = [ratio.value, ratio.stddev]
     return cells
 
 
-_TIMES = {
+_RATIO_LABELS = {
     "duration_s": "ratio to the reference",
     "published_s": "published ratio to the reference",
 }
 
 
 def table(comparison: Comparison) -> list[list[str]]:
-    """Rows of text cells: a header with the labels, the differing settings, then the figures."""
+    """Return rows of text: a header with the labels, differing settings, then figures."""
     rows = [["", *(item.label for item in comparison.configurations)]]
     rows.append(["runs", *(_runs(item) for item in comparison.configurations)])
     rows += [
@@ -98,9 +94,9 @@ def table(comparison: Comparison) -> list[list[str]]:
         for setting in comparison.settings
     ]
     for row in comparison.figures:
-        rows.append([row.label, *(cell(found, row.unit) for found in row.measures)])
-        if row.key in _TIMES:
-            rows.append([_TIMES[row.key], *_ratios(row)])
+        rows.append([row.label, *(cell(measure, row.unit) for measure in row.measures)])
+        if row.key in _RATIO_LABELS:
+            rows.append([_RATIO_LABELS[row.key], *_ratios(row)])
     return rows
 
 
@@ -111,27 +107,27 @@ def _runs(item: Configuration) -> str:
 
 
 def _ratios(row: FigureRow) -> Iterable[str]:
-    for found in row.ratios:
-        if found is None:
+    for ratio in row.ratios:
+        if ratio is None:
             yield "-"
         else:
-            yield f"{found.value:.2f}" + ("" if found.stddev is None else f" ± {found.stddev:.2f}")
+            yield f"{ratio.value:.2f}" + ("" if ratio.stddev is None else f" ± {ratio.stddev:.2f}")
 
 
 def cell(measure: Measure | None, unit: str) -> str:
-    """Mean ± deviation and range in the unit that reads best; one run has its value alone."""
+    """Return mean ± deviation and range; a single run has the value only."""
     if measure is None:
         return "-"
     value = amount(measure.mean, unit)
     if measure.stddev is None:
         return value
-    spread = amount(measure.stddev, unit)
+    stddev = amount(measure.stddev, unit)
     low, high = amount(measure.minimum, unit), amount(measure.maximum, unit)
-    return f"{value} ± {spread} ({low} … {high})" if measure.stddev else value
+    return f"{value} ± {stddev} ({low} … {high})" if measure.stddev else value
 
 
 def amount(value: float, unit: str) -> str:
-    """`value` as a reader likes it: bytes by thousands, seconds to a tenth, dollars to the cent."""
+    """Format a value: decimal byte units, tenths of seconds, cents."""
     if unit == "B":
         return _size(value)
     if unit == "USD":
@@ -147,7 +143,7 @@ def _plain(value: float) -> str:
 
 
 def _size(value: float) -> str:
-    """Bytes with decimal prefixes, three figures."""
+    """Format bytes with decimal prefixes and three digits."""
     at = 0
     while abs(value) >= 1000 and at < len(_BYTES) - 1:
         value /= 1000
@@ -156,7 +152,7 @@ def _size(value: float) -> str:
 
 
 def to_markdown(comparison: Comparison) -> str:
-    """A table of Markdown, the verdicts and the notes below it."""
+    """Return a Markdown table, followed by verdicts and notes."""
     head, *body = table(comparison)
     lines = [_line(head), "|" + " --- |" * len(head), *map(_line, body), ""]
     for item, verdict in zip(comparison.configurations, comparison.verdicts, strict=True):

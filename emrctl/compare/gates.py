@@ -1,4 +1,4 @@
-"""Comparisons as gates: how far a figure may be from the reference's before CI is told no."""
+"""Gates of `emrctl compare --fail-if`: the allowed change of a figure against the reference."""
 
 from __future__ import annotations
 
@@ -7,83 +7,88 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from emrctl.compare.comparison import Comparison, FigureRow, overlap
-from emrctl.compare.figures import has_result
+from emrctl.compare.figures import RESULT_PREFIX, has_result
 from emrctl.errors import GateError, NotFoundError, UsageError
 
 _FORM = re.compile(r"(?P<figure>[\w.\-]+):(?P<percent>[+-]?\d+(\.\d+)?)%?")
-_REPORTED = "result."
 
 
 @dataclass(frozen=True)
 class Gate:
-    """`percent` is how much larger the figure may be; below 0, how much smaller."""
+    """The figure may be larger by `percent`, or smaller if `percent` is negative."""
 
     figure: str
     percent: float
 
     def __str__(self) -> str:
-        """As it is typed."""
+        """Return the gate as typed."""
         return f"{self.figure}:{self.percent:+g}%"
 
-    def breaks(self, ratio: float) -> bool:
-        """Whether a figure of so many times the reference's is further away than it may be."""
+    def is_broken_by(self, ratio: float) -> bool:
+        """Return whether a figure with this ratio to the reference exceeds the allowed change."""
         change = 100 * (ratio - 1)
         return change < self.percent if self.percent < 0 else change > self.percent
 
 
 def parse(text: str) -> Gate:
-    """`duration_s:10%` may be 10 % above the reference's, `figures.mean_accuracy:-1%` 1 % below."""
-    found = _FORM.fullmatch(text)
-    if found is None:
-        hint = "Write it as duration_s:10% or result.figures.mean_accuracy:-1%."
-        raise UsageError(f"--fail-if {text}: no figure with a percentage", hint=hint)
-    return Gate(found["figure"], float(found["percent"]))
+    """Parse `duration_s:10%` (at most 10 % above) or `figures.mean_accuracy:-1%` (1 % below)."""
+    match = _FORM.fullmatch(text)
+    if match is None:
+        hint = "Use FIGURE:PERCENT, e.g. duration_s:10% or result.figures.mean_accuracy:-1%."
+        raise UsageError(f"--fail-if {text}: not a figure with a percentage", hint=hint)
+    return Gate(match["figure"], float(match["percent"]))
 
 
 def check(comparison: Comparison, gates: Sequence[Gate]) -> None:
-    """No configuration breaks a gate; `GateError` names those that do, by how much.
+    """Raise `GateError` if a configuration breaks a gate.
 
-    Where both sides have repeats whose ranges overlap a difference may be noise, and breaks
-    nothing; one without a completed run breaks every gate.
+    Differences between repeats whose ranges overlap may be noise and break no gate. A
+    configuration without a completed run breaks every gate.
     """
-    if len(comparison.configurations) < 2:
-        raise UsageError("a gate needs a run beside the reference", hint="Name two runs or more.")
-    broken = [line for gate in gates for line in _broken(comparison, gate)]
-    if broken:
-        raise GateError("\n".join(broken), hint="`emrctl compare` without --fail-if shows it all.")
-
-
-def _broken(comparison: Comparison, gate: Gate) -> Iterator[str]:
-    row = _row(comparison, gate.figure)
-    for place, configuration in enumerate(comparison.configurations):
-        if not configuration.counted:
-            yield f"{gate}: {configuration.label} is {configuration.state}"
-        elif row is not None and place != comparison.reference:
-            yield from _judged(comparison, gate, row, place)
-
-
-def _judged(comparison: Comparison, gate: Gate, row: FigureRow, place: int) -> Iterator[str]:
-    name = comparison.configurations[place].label
-    ours, reference = row.measures[place], row.measures[comparison.reference]
-    if ours is None or reference is None:
-        yield f"{gate}: {name if ours is None else 'the reference'} has no {row.label}"
+    if not gates:
         return
-    ratio = row.ratios[place]
-    value = ratio.value if ratio is not None else float("inf" if ours.mean > 0 else 1)
-    noise = min(ours.count, reference.count) > 1 and overlap(ours, reference)
-    if gate.breaks(value) and not noise:
-        change = f"{100 * (value - 1):+.1f} %, from {reference.mean:.4g} to {ours.mean:.4g}"
+    if len(comparison.configurations) < 2:
+        raise UsageError(
+            "--fail-if needs a run to compare with the reference", hint="Name two or more runs."
+        )
+    broken = [line for gate in gates for line in _violations(comparison, gate)]
+    if broken:
+        raise GateError(
+            "\n".join(broken), hint="`emrctl compare` without --fail-if prints all figures."
+        )
+
+
+def _violations(comparison: Comparison, gate: Gate) -> Iterator[str]:
+    row = _find_row(comparison, gate.figure)
+    for at, configuration in enumerate(comparison.configurations):
+        if not configuration.completed_records:
+            yield f"{gate}: {configuration.label} is {configuration.state}"
+        elif row is not None and at != comparison.reference:
+            yield from _violation(comparison, gate, row, at)
+
+
+def _violation(comparison: Comparison, gate: Gate, row: FigureRow, at: int) -> Iterator[str]:
+    name = comparison.configurations[at].label
+    measure, reference = row.measures[at], row.measures[comparison.reference]
+    if measure is None or reference is None:
+        yield f"{gate}: {name if measure is None else 'the reference'} has no {row.label}"
+        return
+    ratio = row.ratios[at]
+    value = ratio.value if ratio is not None else float("inf" if measure.mean > 0 else 1)
+    may_be_noise = min(measure.count, reference.count) > 1 and overlap(measure, reference)
+    if gate.is_broken_by(value) and not may_be_noise:
+        change = f"{100 * (value - 1):+.1f} %, from {reference.mean:.4g} to {measure.mean:.4g}"
         yield f"{gate}: {row.label} of {name} is {change} {row.unit}".rstrip()
 
 
-def _row(comparison: Comparison, figure: str) -> FigureRow | None:
-    """The figure's row, by its key with or without `result.`; None where all runs have the same."""
-    for key in (figure, f"{_REPORTED}{figure}"):
-        found = comparison.row(key)
-        if found is not None:
-            return found
-    records = [record for one in comparison.configurations for record in one.counted]
-    if any(has_result(record, figure.removeprefix(_REPORTED)) for record in records):
+def _find_row(comparison: Comparison, figure: str) -> FigureRow | None:
+    """Return the row of the figure; None if the figure has the same value in all runs."""
+    for key in (figure, RESULT_PREFIX + figure):
+        row = comparison.row(key)
+        if row is not None:
+            return row
+    records = [record for item in comparison.configurations for record in item.completed_records]
+    if any(has_result(record, figure.removeprefix(RESULT_PREFIX)) for record in records):
         return None
-    known = ", ".join(row.key for row in comparison.figures)
-    raise NotFoundError(f"the runs have no figure '{figure}'", hint=f"They have {known}.")
+    keys = ", ".join(row.key for row in comparison.figures)
+    raise NotFoundError(f"the runs have no figure '{figure}'", hint=f"Available: {keys}.")

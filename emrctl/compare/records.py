@@ -1,23 +1,29 @@
-"""What a comparison takes in: one record for each run, whoever made it."""
+"""Runs as a comparison takes them, and their loading from the store."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from emrctl.errors import UsageError
 from emrctl.metrics.model import RunMetrics
+from emrctl.runs import experiments, lifecycle
+
+if TYPE_CHECKING:
+    from emrctl.runs.store import Run
+    from emrctl.runs.workspace import Workspace
 
 COMPLETED = "COMPLETED"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """One run as a comparison sees it.
+    """One run of a comparison.
 
-    `duration_s` is the step's time on the cluster; `cost_usd` what that time costs on AWS by the
-    hourly price of the whole cluster; `local` says that an emulator on localhost ran it.
-    `published_s` is how long the same took whom `published_by` names.
+    `duration_s` is the duration of the step; `cost_usd` the price of the cluster for that time;
+    `local` means that it ran on localhost. `published_s` is the duration that `published_by`
+    reported for the same work.
     """
 
     id: str
@@ -36,21 +42,68 @@ class RunRecord:
     published_by: str = ""
 
     @property
-    def counted(self) -> bool:
-        """Whether the run's figures may stand for its settings: it ran to its good end."""
+    def completed(self) -> bool:
+        """Whether the run completed; figures of other runs are not compared."""
         return self.state == COMPLETED
 
     def traits(self) -> dict[str, str]:
-        """What was chosen for the run, flat, as text: job, target, settings, `conf.*` and so on."""
+        """Return job, arguments, target and settings as flat text, e.g. `conf.spark.x`."""
         target = "localhost" if self.local else "AWS"
-        found = {"job": self.job, "arguments": " ".join(self.arguments), "target": target}
+        traits = {"job": self.job, "arguments": " ".join(self.arguments), "target": target}
         for name, value in self.settings.items():
             if isinstance(value, Mapping):
-                found |= {f"{name}.{key}": _text(inner) for key, inner in value.items()}
+                traits |= {f"{name}.{key}": _text(inner) for key, inner in value.items()}
             elif value is not None:
-                found[name] = _text(value)
-        return {name: value for name, value in found.items() if value}
+                traits[name] = _text(value)
+        return {name: value for name, value in traits.items() if value}
 
 
 def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def load(workspace: Workspace, names: Sequence[str], experiment: str | None) -> list[RunRecord]:
+    """Load the runs called `names`, or the completed runs of `experiment`."""
+    if bool(names) == (experiment is not None):
+        raise UsageError(
+            "compare takes either runs or --experiment",
+            hint="For example `emrctl compare RUN RUN`; `emrctl runs` lists them.",
+        )
+    if experiment is not None:
+        runs = experiments.results(workspace, experiment)
+    else:
+        runs = [lifecycle.refresh(workspace, workspace.store.load(name)) for name in names]
+    return [_record(workspace, run) for run in runs]
+
+
+def _record(workspace: Workspace, run: Run) -> RunRecord:
+    metrics = workspace.store.get_json(run.id, "metrics.json")
+    result = workspace.store.get_json(run.id, "result.json") or {}
+    return RunRecord(
+        id=run.id,
+        label=run.trial.cell if run.trial else "",
+        job=run.job,
+        arguments=tuple(
+            item.replace(run.prefix, lifecycle.RUN_PLACEHOLDER) for item in run.arguments
+        ),
+        settings={**run.settings, "cluster": _cluster_settings(run)},
+        state=run.state,
+        duration_s=run.duration_s,
+        metrics=RunMetrics.from_json(metrics) if metrics else None,
+        result={key: value for key, value in result.items() if key != "arguments"},
+        tags=run.tags,
+        cost_usd=run.cost_usd,
+        local=run.target == "local",
+        published_s=run.trial.published_s if run.trial else None,
+        published_by=run.trial.published_by if run.trial else "",
+    )
+
+
+def _cluster_settings(run: Run) -> dict[str, str]:
+    """Return the cluster's hardware and release: runs on other clusters are no repeats."""
+    cluster = run.cluster
+    return {
+        "release": cluster.release,
+        "primary": cluster.primary_type,
+        "core": f"{cluster.core_count} {cluster.core_type}",
+    }

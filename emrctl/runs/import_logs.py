@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from emrctl.errors import EmrctlError, UsageError
 from emrctl.metrics.eventlog import layout, reader
-from emrctl.metrics.eventlog.layout import LogFile
+from emrctl.metrics.eventlog.layout import EventLogFile
 from emrctl.metrics.model import RunMetrics
 from emrctl.runs.store import IMPORTED, ClusterFacts, Run, Store
 
@@ -62,7 +62,7 @@ class _Read:
     reason: str = ""
 
 
-def take(workspace: Workspace, parts: Sequence[LogFile], *, remote: bool) -> Iterator[Taken]:
+def take(workspace: Workspace, parts: Sequence[EventLogFile], *, remote: bool) -> Iterator[Taken]:
     """Every event log among `parts` is in the store; what came of each, in their order.
 
     `remote` parts are copied to this machine first.
@@ -75,10 +75,12 @@ def take(workspace: Workspace, parts: Sequence[LogFile], *, remote: bool) -> Ite
             yield from _stored(workspace, log, read)
 
 
-def _copied(logs: tuple[tuple[LogFile, ...], ...], folder: Path) -> tuple[tuple[LogFile, ...], ...]:
+def _copied(
+    logs: tuple[tuple[EventLogFile, ...], ...], folder: Path
+) -> tuple[tuple[EventLogFile, ...], ...]:
     places = {part.name: folder / str(at) for at, part in enumerate(sum(logs, ()))}
 
-    def copy(part: LogFile) -> LogFile:
+    def copy(part: EventLogFile) -> EventLogFile:
         with part.open() as source, places[part.name].open("wb") as sink:
             shutil.copyfileobj(source, sink, 1 << 20)
         return replace(layout.list_files(places[part.name])[0], name=part.name)
@@ -88,7 +90,7 @@ def _copied(logs: tuple[tuple[LogFile, ...], ...], folder: Path) -> tuple[tuple[
     return tuple(tuple(found[part.name] for part in log) for log in logs)
 
 
-def _read_all(logs: tuple[tuple[LogFile, ...], ...]) -> Iterator[_Read]:
+def _read_all(logs: tuple[tuple[EventLogFile, ...], ...]) -> Iterator[_Read]:
     workers = min(len(logs), os.cpu_count() or 1)
     if workers < 2:
         yield from map(_read, logs)
@@ -100,14 +102,14 @@ def _read_all(logs: tuple[tuple[LogFile, ...], ...]) -> Iterator[_Read]:
         yield from pool.map(_read, logs)
 
 
-def _read(log: tuple[LogFile, ...]) -> _Read:
+def _read(log: tuple[EventLogFile, ...]) -> _Read:
     try:
         return _Read(reader.read_logs(log))
     except UsageError as error:
         return _Read(reason=str(error))
 
 
-def _stored(workspace: Workspace, log: tuple[LogFile, ...], read: _Read) -> Iterator[Taken]:
+def _stored(workspace: Workspace, log: tuple[EventLogFile, ...], read: _Read) -> Iterator[Taken]:
     name = log[0].name
     if not read.runs:
         yield Taken(name, reason=read.reason)
@@ -122,7 +124,7 @@ def _stored(workspace: Workspace, log: tuple[LogFile, ...], read: _Read) -> Iter
         yield Taken(name, run, known)
 
 
-def _save(store: Store, run: Run, metrics: RunMetrics, log: tuple[LogFile, ...]) -> None:
+def _save(store: Store, run: Run, metrics: RunMetrics, log: tuple[EventLogFile, ...]) -> None:
     """The run's own record comes last: an import that was killed is simply done again."""
     import json
 

@@ -35,14 +35,14 @@ TWO = record("two", 24.0, settings={"executors": 2})
 # Grouping and settings
 
 
-def test_only_what_differs_is_a_setting_row() -> None:
+def test_compare_lists_differing_settings_only() -> None:
     a = record("a", 1.0, job="svm", settings={"executors": 1, "conf": {"spark.x": "1"}})
     b = record("b", 1.0, job="svm", settings={"executors": 1, "dynamic_allocation": False})
     found = {row.name: row.values for row in compare([a, b]).settings}
     assert found == {"conf.spark.x": ("1", None), "dynamic_allocation": (None, "false")}
 
 
-def test_repeats_of_the_same_settings_are_one_configuration() -> None:
+def test_compare_groups_runs_with_equal_settings() -> None:
     again = dataclasses.replace(ONE, id="again", duration_s=34.0)
     found = compare([ONE, TWO, again])
     assert [[r.id for r in item.records] for item in found.configurations] == [
@@ -58,31 +58,31 @@ def test_repeats_of_the_same_settings_are_one_configuration() -> None:
     assert row.measures[1].stddev is None
 
 
-def test_runs_of_one_setting_alone_are_compared_with_each_other() -> None:
+def test_compare_of_equal_settings_only_compares_each_run() -> None:
     found = compare([record("a", 10.0), record("b", 20.0)])
     assert [item.label for item in found.configurations] == ["a", "b"]
     assert found.verdicts[1] == f"2.00 × slower than a ({ONE_RUN_EACH})"  # noqa: RUF001
 
 
-def test_a_local_run_is_no_repeat_of_one_on_aws() -> None:
+def test_compare_separates_localhost_from_aws() -> None:
     found = compare([ONE, dataclasses.replace(ONE, id="here", local=True)])
     assert [row.name for row in found.settings] == ["target"]
     assert found.notes[0] == LOCAL_NOTE
 
 
-def test_equal_labels_are_told_apart_by_their_run() -> None:
+def test_compare_adds_run_ids_to_equal_labels() -> None:
     found = compare([dataclasses.replace(ONE, label="x"), dataclasses.replace(TWO, label="x")])
     assert [item.label for item in found.configurations] == ["x (one)", "x (two)"]
 
 
-def test_the_reference_is_the_group_of_the_named_run() -> None:
+def test_compare_uses_the_configuration_of_the_reference() -> None:
     found = compare([ONE, TWO], reference=1)
     assert found.reference == 1
     assert found.verdicts == (
         f"1.25 × slower than two ({ONE_RUN_EACH})",  # noqa: RUF001
         "the reference: 24.0 s, one run",
     )
-    with pytest.raises(UsageError, match="reference 2 is none of 2 runs"):
+    with pytest.raises(UsageError, match="reference 2 is not an index of 2 runs"):
         compare([ONE, TWO], reference=2)
     with pytest.raises(UsageError, match="no runs to compare"):
         compare([])
@@ -91,7 +91,7 @@ def test_the_reference_is_the_group_of_the_named_run() -> None:
 # Arithmetic
 
 
-def test_a_measure_has_the_samples_deviation() -> None:
+def test_measure_has_sample_deviation() -> None:
     found = measure([1.0, None, 2.0, 4.0, float("nan")])
     assert found is not None
     assert (found.mean, found.minimum, found.maximum, found.count) == (7 / 3, 1.0, 4.0, 3)
@@ -99,55 +99,55 @@ def test_a_measure_has_the_samples_deviation() -> None:
     assert measure([None]) is None
 
 
-def test_a_ratio_carries_both_deviations() -> None:
-    ours, theirs = measure([30.0, 34.0]), measure([15.0, 17.0])
-    found = ratio(ours, theirs)
+def test_ratio_propagates_both_deviations() -> None:
+    item, reference = measure([30.0, 34.0]), measure([15.0, 17.0])
+    found = ratio(item, reference)
     assert found is not None
     assert found.value == 2.0
     # 2 x sqrt((2.828/32)^2 + (1.414/16)^2)
     assert found.stddev == pytest.approx(0.25)
-    assert ratio(ours, measure([0.0])) is None
-    assert ratio(None, theirs) is None
-    single = ratio(measure([8.0]), theirs)
+    assert ratio(item, measure([0.0])) is None
+    assert ratio(None, reference) is None
+    single = ratio(measure([8.0]), reference)
     assert single is not None
     assert (single.value, single.stddev) == (0.5, None)
 
 
-def verdict(ours: list[float], theirs: list[float]) -> str:
-    records = [record(f"r{n}", value, label="ref") for n, value in enumerate(theirs)]
+def verdict(own: list[float], reference: list[float]) -> str:
+    records = [record(f"r{n}", value, label="ref") for n, value in enumerate(reference)]
     records += [
         record(f"o{n}", value, label="own", settings={"partitions": 8})
-        for n, value in enumerate(ours)
+        for n, value in enumerate(own)
     ]
     return compare(records).verdicts[1]
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs", "said"),
+    ("own", "reference", "expected"),
     [
         ([20.0], [10.0], f"2.00 × slower than ref ({ONE_RUN_EACH})"),  # noqa: RUF001
         ([5.0], [10.0], f"2.00 × faster than ref ({ONE_RUN_EACH})"),  # noqa: RUF001
         ([10.01], [10.0], f"as fast as ref ({ONE_RUN_EACH})"),
-        ([20.0, 22.0], [10.0], "2.10 × slower than ref (one side ran once: a difference may be noise)"),  # noqa: E501, RUF001
+        ([20.0, 22.0], [10.0], "2.10 × slower than ref (one side has a single run: a difference may be noise)"),  # noqa: E501, RUF001
         ([9.0, 13.0], [10.0, 10.0], "1.10 ± 0.28 × slower than ref (the ranges overlap: may be noise)"),  # noqa: E501, RUF001
-        ([20.0, 20.0], [10.0, 10.0], "2.00 ± 0.00 × slower than ref (every one of 2 and 2 runs)"),  # noqa: RUF001
+        ([20.0, 20.0], [10.0, 10.0], "2.00 ± 0.00 × slower than ref (the ranges of 2 and 2 runs do not overlap)"),  # noqa: E501, RUF001
     ],
 )  # fmt: skip
-def test_verdicts_are_honest_about_few_runs(
-    ours: list[float], theirs: list[float], said: str
+def test_verdict_states_its_certainty(
+    own: list[float], reference: list[float], expected: str
 ) -> None:
-    assert verdict(ours, theirs) == said
+    assert verdict(own, reference) == expected
 
 
-def test_a_faster_ones_deviation_is_that_of_the_inverse() -> None:
+def test_verdict_of_a_faster_run_inverts_the_deviation() -> None:
     # ratio 0.5, relative deviation sqrt(2) x 0.1 / sqrt(2) ...: 10 % of 2.00
     assert verdict([5.0, 5.0], [9.0, 11.0]).startswith("2.00 ± 0.28 × faster")  # noqa: RUF001
 
 
-def test_failed_runs_are_shown_and_not_counted() -> None:
+def test_compare_ignores_figures_of_failed_runs() -> None:
     failed = record("bad", 2.0, settings={"executors": 2}, state="FAILED")
     found = compare([ONE, failed])
-    assert found.verdicts[1] == "FAILED: no figure to compare"
+    assert found.verdicts[1] == "FAILED: no completed run to compare"
     row = found.row("duration_s")
     assert row is not None
     assert row.measures[1] is None
@@ -166,7 +166,7 @@ def value(name: str, run: RunMetrics, **more: Any) -> float | None:
     return figure.of(record("r", 1.0, metrics=run, **more))
 
 
-def test_busy_share_is_task_time_over_cores_held() -> None:
+def test_busy_percent_is_task_time_over_available_core_time() -> None:
     # 4 cores x 10 s and 4 cores x 5 s are 60 core seconds, of which 15 were used.
     run = metrics(
         worker("driver", cores=0, task_time_ms=0),
@@ -179,49 +179,49 @@ def test_busy_share_is_task_time_over_cores_held() -> None:
     assert value("cores", run) == 8
 
 
-def test_peak_cores_counts_those_alive_at_once() -> None:
+def test_peak_cores_counts_simultaneous_executors() -> None:
     run = metrics(worker("1", removed_ms=2_000), worker("2", added_ms=2_000))
     assert value("cores", run) == 4
 
 
-def test_local_mode_counts_the_drivers_own_cores() -> None:
+def test_busy_percent_in_local_mode_uses_the_driver() -> None:
     run = metrics(worker("driver", cores=2, task_time_ms=5_000))
     assert value("busy_percent", run) == 25.0
 
 
-def test_a_run_without_an_end_lasts_to_the_last_that_is_known() -> None:
+def test_last_known_time_replaces_a_missing_end() -> None:
     run = metrics(worker("1", task_time_ms=2_000), worker("2", removed_ms=5_000), end_ms=None)
     assert timeline.last_known_ms(run) == 5_000
     assert value("busy_percent", run) == 5.0
     assert value("busy_percent", metrics(worker("1"), end_ms=None)) is None
 
 
-def test_imbalance_is_most_over_mean() -> None:
+def test_imbalance_is_maximum_over_mean() -> None:
     one_works = metrics(worker("1", complete_tasks=12), worker("2"), worker("3"), worker("4"))
     assert value("imbalance", one_works) == 4.0
     assert value("imbalance", metrics(worker("1"))) is None
 
 
-def test_yarns_containers_are_its_own_count_or_executors_and_master() -> None:
+def test_yarn_containers_without_count_are_executors_and_master() -> None:
     account = ApplicationAccount(application_id="a", state="FINISHED", vcore_seconds=40)
     run = metrics(worker("driver"), worker("1"), worker("2"), yarn=account)
     assert value("yarn_containers", run) == 3
     assert value("yarn_vcore_s", run) == 40
     assert value("yarn_memory_mb_s", run) is None
-    told = dataclasses.replace(run, yarn=dataclasses.replace(account, containers=7))
-    assert value("yarn_containers", told) == 7
+    counted = dataclasses.replace(run, yarn=dataclasses.replace(account, containers=7))
+    assert value("yarn_containers", counted) == 7
     label = next(figure.label for figure in figures.FIGURES if figure.key == "yarn_vcore_s")
     assert "1 per container" in label
     assert "no CPU use" in label
 
 
-def test_gc_share_is_of_executor_run_time() -> None:
+def test_gc_percent_is_share_of_executor_run_time() -> None:
     run = metrics(jvm_gc_time_ms=500, executor_run_time_ms=10_000)
     assert value("gc_percent", run) == 5.0
     assert value("gc_percent", metrics()) is None
 
 
-def test_numbers_of_the_result_are_figures() -> None:
+def test_numbers_of_results_are_figures() -> None:
     result = {"accuracy": 0.5, "best": {"n": 3, "name": "x", "ok": True}, "list": [1]}
     found = compare([dataclasses.replace(ONE, result=result), TWO])
     assert [row.key for row in found.figures if row.key.startswith("result.")] == [
@@ -230,7 +230,7 @@ def test_numbers_of_the_result_are_figures() -> None:
     ]
 
 
-def test_remarks_name_what_stands_out() -> None:
+def test_verdict_adds_remarks() -> None:
     idle = metrics(worker("1", task_time_ms=1_000, complete_tasks=9), worker("2"), tasks_failed=3)
     busy = metrics(worker("1", task_time_ms=30_000, complete_tasks=9))
     found = compare(
@@ -241,25 +241,25 @@ def test_remarks_name_what_stands_out() -> None:
     )
     assert found.verdicts[1].split("; ")[1:] == [
         "cores 1 % busy against 75 %",
-        "tasks badly spread: 2.0 × the mean on one executor",  # noqa: RUF001
+        "tasks unevenly distributed: 2.0 × the mean on one executor",  # noqa: RUF001
         "3 failed tasks",
         "1.50 × the cost",  # noqa: RUF001
     ]
 
 
-def test_notes_say_what_is_missing() -> None:
+def test_notes_name_missing_event_logs() -> None:
     cut = dataclasses.replace(TWO, metrics=metrics(complete=False))
     assert compare([ONE, cut]).notes == (
         ONE_RUN_EACH,
         "one: no event log was pulled, so Spark's figures are missing",
-        "two: the event log is not whole, its figures are lower bounds",
+        "two: the event log is incomplete, its figures are lower bounds",
     )
 
 
 # Exports
 
 
-def test_what_others_published_stands_beside_ours() -> None:
+def test_table_has_published_durations() -> None:
     a = dataclasses.replace(ONE, published_s=1_260.0, published_by="the lecture")
     b = dataclasses.replace(TWO, published_s=1_560.0, published_by="the lecture")
     found = compare([a, b])
@@ -271,7 +271,7 @@ def test_what_others_published_stands_beside_ours() -> None:
     assert compare([ONE, TWO]).row("published_s") is None
 
 
-def test_json_keeps_every_digit_and_survives_json() -> None:
+def test_to_json_keeps_every_digit() -> None:
     document = export.to_json(compare([ONE, TWO]))
     assert json.loads(json.dumps(document))["figures"][0] == {
         "key": "duration_s",
@@ -287,7 +287,7 @@ def test_json_keeps_every_digit_and_survives_json() -> None:
     assert document["configurations"][1]["settings"] == {"executors": "2", "target": "AWS"}
 
 
-def test_csv_has_a_line_for_each_figure_of_each_configuration() -> None:
+def test_to_csv_has_a_line_per_figure_and_configuration() -> None:
     rows = list(csv.DictReader(export.to_csv(compare([ONE, TWO])).splitlines()))
     assert [(row["configuration"], row["name"], row["value"], row["ratio"]) for row in rows] == [
         ("one", "executors", "1", ""),
@@ -297,7 +297,7 @@ def test_csv_has_a_line_for_each_figure_of_each_configuration() -> None:
     ]
 
 
-def test_markdown_is_a_table_that_no_label_breaks() -> None:
+def test_to_markdown_escapes_labels() -> None:
     text = export.to_markdown(compare([dataclasses.replace(ONE, label="a|b\n<i>"), TWO]))
     assert text.splitlines()[:6] == [
         "|  | a\\|b \\<i> | two |",
@@ -324,11 +324,11 @@ def test_markdown_is_a_table_that_no_label_breaks() -> None:
         (2.5, "x", "2.50 ×"),  # noqa: RUF001
     ],
 )
-def test_amounts_read_well(number: float, unit: str, text: str) -> None:
+def test_amount_formats_units(number: float, unit: str, text: str) -> None:
     assert export.amount(number, unit) == text
 
 
-def test_repeats_show_their_spread() -> None:
+def test_cell_of_repeats_has_deviation_and_range() -> None:
     assert export.cell(measure([1.0, 3.0]), "s") == "2.0 s ± 1.4 s (1.0 s … 3.0 s)"
     assert export.cell(measure([2.0, 2.0]), "s") == "2.0 s"
     assert export.cell(None, "s") == "-"

@@ -1,4 +1,4 @@
-"""A comparison as a gate: what breaks it, by how much, and what may be noise."""
+"""Gates: which differences break them, and which may be noise."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def of(*groups: list[RunRecord]) -> Comparison:
         ("figures.tasks.one-vs-all.f1:-1%", Gate("figures.tasks.one-vs-all.f1", -1)),
     ],
 )
-def test_a_gate_is_a_figure_and_a_percentage(text: str, gate: Gate) -> None:
+def test_parse_returns_figure_and_percentage(text: str, gate: Gate) -> None:
     assert parse(text) == gate
     assert parse(str(gate)) == gate
 
 
 @pytest.mark.parametrize("text", ["", "duration_s", "duration_s:", ":10%", "duration_s:10x"])
-def test_what_is_none_is_told(text: str) -> None:
+def test_parse_rejects_other_texts(text: str) -> None:
     with pytest.raises(UsageError, match="--fail-if"):
         parse(text)
 
@@ -48,7 +48,7 @@ def test_what_is_none_is_told(text: str) -> None:
     ("took", "most", "broken"),
     [(109, 10, False), (111, 10, True), (50, 10, False), (91, -10, False), (89, -10, True)],
 )
-def test_further_than_it_may_be_breaks_it(took: float, most: float, broken: bool) -> None:
+def test_check_of_a_larger_change_fails(took: float, most: float, broken: bool) -> None:
     found, gates = of(runs("a", 100), runs("bb", took)), [Gate("duration_s", most)]
     if not broken:
         check(found, gates)
@@ -58,7 +58,7 @@ def test_further_than_it_may_be_breaks_it(took: float, most: float, broken: bool
     assert caught.value.exit_code == 8
 
 
-def test_every_configuration_that_breaks_one_is_named() -> None:
+def test_check_names_every_configuration_that_breaks_a_gate() -> None:
     found = of(runs("a", 100), runs("bb", 150), runs("ccc", 90), runs("dddd", 200))
     with pytest.raises(GateError) as caught:
         check(found, [Gate("duration_s", 10), Gate("duration_s", 60)])
@@ -70,7 +70,7 @@ def test_every_configuration_that_breaks_one_is_named() -> None:
 
 
 @pytest.mark.parametrize(("theirs", "broken"), [((115, 130), False), ((121, 130), True)])
-def test_repeats_that_overlap_may_be_noise(theirs: tuple[float, ...], broken: bool) -> None:
+def test_check_of_overlapping_repeats_passes(theirs: tuple[float, ...], broken: bool) -> None:
     found = of(runs("a", 100, 120), runs("bb", *theirs))
     if broken:
         with pytest.raises(GateError):
@@ -79,14 +79,14 @@ def test_repeats_that_overlap_may_be_noise(theirs: tuple[float, ...], broken: bo
         check(found, [Gate("duration_s", 10)])
 
 
-def test_what_failed_keeps_to_nothing() -> None:
+def test_check_of_a_failed_run_fails() -> None:
     for first, second in (("COMPLETED", "FAILED"), ("FAILED", "COMPLETED")):
         found = of(runs("a", 100, state=first), runs("bb", 90, state=second))
         with pytest.raises(GateError, match="is FAILED"):
             check(found, [Gate("duration_s", 10)])
 
 
-def test_what_the_job_reported_is_a_figure_with_and_without_its_prefix() -> None:
+def test_check_accepts_result_figures_with_and_without_prefix() -> None:
     def reported(*accuracies: float) -> Comparison:
         each = zip("ab", accuracies, strict=True)
         groups = (
@@ -99,10 +99,10 @@ def test_what_the_job_reported_is_a_figure_with_and_without_its_prefix() -> None
         check(reported(0.90, 0.895), [Gate(name, -1)])
         with pytest.raises(GateError, match=r"accuracy of bb is -2\.2 %"):
             check(reported(0.90, 0.88), [Gate(name, -1)])
-    check(reported(0.9, 0.9), [Gate("rows", 0)])  # the same in all runs: no row of its own
+    check(reported(0.9, 0.9), [Gate("rows", 0)])  # the same in all runs: no row in the table
 
 
-def test_out_of_nothing_is_more_than_any_percentage() -> None:
+def test_check_of_a_zero_reference_exceeds_any_percentage() -> None:
     def failing(*tasks: float) -> Comparison:
         groups = (runs("a" * (at + 1), 9, result={"broken": n}) for at, n in enumerate(tasks))
         return of(*groups)
@@ -111,18 +111,18 @@ def test_out_of_nothing_is_more_than_any_percentage() -> None:
         check(failing(0, 1), [Gate("broken", 500)])
 
 
-def test_one_side_without_the_figure_keeps_to_nothing() -> None:
+def test_check_without_the_figure_in_one_run_fails() -> None:
     found = of(runs("a", 9, result={"accuracy": 0.9}), runs("bb", 9))
     with pytest.raises(GateError, match="bb has no accuracy"):
         check(found, [Gate("accuracy", -1)])
 
 
-def test_a_figure_that_nobody_has_is_told_with_those_there_are() -> None:
+def test_check_of_an_unknown_figure_lists_the_figures() -> None:
     with pytest.raises(NotFoundError, match="no figure 'speed'") as caught:
         check(of(runs("a", 1), runs("bb", 1)), [Gate("speed", 1)])
     assert "duration_s" in caught.value.hint
 
 
-def test_one_configuration_alone_is_no_comparison() -> None:
-    with pytest.raises(UsageError, match="beside the reference"):
+def test_check_of_a_single_configuration_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="compare with the reference"):
         check(of(runs("a", 1)), [Gate("duration_s", 1)])

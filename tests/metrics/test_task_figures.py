@@ -11,7 +11,7 @@ import pytest
 from emrctl.compare.figures import FIGURES as COMPARED
 from emrctl.metrics import tables
 from emrctl.metrics.eventlog import reader
-from emrctl.metrics.eventlog.reader import LogFile
+from emrctl.metrics.eventlog.reader import EventLogFile
 from emrctl.metrics.model import ExecutorMetrics, Straggler, TaskMetrics
 from emrctl.metrics.task_figures import FIGURES, RUN_NAMES, TaskFigure
 
@@ -37,7 +37,7 @@ def task_end(task: int, figure: TaskFigure) -> dict[str, Any]:
 def test_figure_is_read_summed_and_shown_as_declared(figure: TaskFigure) -> None:
     rows: list[TaskMetrics] = []
     log = b"\n".join(json.dumps(task_end(task, figure)).encode() for task in range(5))
-    file = LogFile("app-1", lambda: io.BytesIO(log))
+    file = EventLogFile("app-1", lambda: io.BytesIO(log))
     run = reader.read_log([file], on_task=rows.append)
     stage, executor, keys = run.stages[0], run.executors[0], len(figure.sources)
     assert [getattr(row, figure.name) for row in rows] == [keys * MS, *[keys] * 4]

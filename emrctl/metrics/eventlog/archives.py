@@ -20,7 +20,7 @@ from typing import IO, BinaryIO, Self, cast
 
 from emrctl.errors import UsageError
 from emrctl.metrics.eventlog import codecs
-from emrctl.metrics.eventlog.layout import LogFile
+from emrctl.metrics.eventlog.layout import EventLogFile
 
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _TAR_AT, _TAR = 257, b"ustar"
@@ -44,19 +44,19 @@ _DAMAGE = (
 class UnpackedFiles:
     """The files to read, and what is amiss with the archives that they lie in."""
 
-    parts: tuple[LogFile, ...]
+    parts: tuple[EventLogFile, ...]
     damage: tuple[str, ...]
 
 
 @contextmanager
-def opened(parts: Iterable[LogFile]) -> Iterator[UnpackedFiles]:
+def opened(parts: Iterable[EventLogFile]) -> Iterator[UnpackedFiles]:
     """`parts` with what is in an archive in its place; they can be read while this is open.
 
     Only a part that stands alone, or is named as an archive, is looked at.
     """
     given = tuple(parts)
     with ExitStack() as stack:
-        found: list[LogFile] = []
+        found: list[EventLogFile] = []
         damage: list[str] = []
         for part in given:
             if len(given) == 1 or part.base.lower().endswith(_NAMES):
@@ -66,7 +66,7 @@ def opened(parts: Iterable[LogFile]) -> Iterator[UnpackedFiles]:
         yield UnpackedFiles(tuple(found), tuple(damage))
 
 
-def _members(part: LogFile, stack: ExitStack, damage: list[str]) -> list[LogFile]:
+def _members(part: EventLogFile, stack: ExitStack, damage: list[str]) -> list[EventLogFile]:
     stream = stack.enter_context(part.open())
     head = codecs.PeekedStream(stream).read(_HEAD_BYTES)
     whole = codecs.PeekedStream(stream, head)
@@ -82,7 +82,7 @@ def _members(part: LogFile, stack: ExitStack, damage: list[str]) -> list[LogFile
         raise UsageError(
             f"the archive cannot be opened: {error}", hint="Pack it again, or name a log in it."
         ) from error
-    return [LogFile(part.name, lambda: cast("BinaryIO", _Stream(whole)))]
+    return [EventLogFile(part.name, lambda: cast("BinaryIO", _Stream(whole)))]
 
 
 class _Stream:
@@ -145,13 +145,13 @@ def _spooled(blocks: Iterator[bytes], stack: ExitStack, damage: list[str]) -> IO
     return cast("IO[bytes]", file)
 
 
-def _zipped(file: IO[bytes], stack: ExitStack) -> list[LogFile]:
+def _zipped(file: IO[bytes], stack: ExitStack) -> list[EventLogFile]:
     archive = stack.enter_context(zipfile.ZipFile(file))
     names = sorted(info.filename for info in archive.infolist() if not info.is_dir())
     return [_part(name, functools.partial(archive.open, name)) for name in names]
 
 
-def _tarred(file: IO[bytes], stack: ExitStack, damage: list[str]) -> list[LogFile]:
+def _tarred(file: IO[bytes], stack: ExitStack, damage: list[str]) -> list[EventLogFile]:
     archive = stack.enter_context(tarfile.open(fileobj=file, mode="r:"))  # noqa: SIM115
     members: list[tarfile.TarInfo] = []
     try:
@@ -162,7 +162,7 @@ def _tarred(file: IO[bytes], stack: ExitStack, damage: list[str]) -> list[LogFil
     return [_part(m.name, functools.partial(archive.extractfile, m)) for m in members]
 
 
-def _part(name: str, opener: Callable[[], IO[bytes] | None]) -> LogFile:
+def _part(name: str, opener: Callable[[], IO[bytes] | None]) -> EventLogFile:
     def opened() -> BinaryIO:
         try:
             found = opener()
@@ -170,7 +170,7 @@ def _part(name: str, opener: Callable[[], IO[bytes] | None]) -> LogFile:
             return cast("BinaryIO", _Broken(str(error)))
         return cast("BinaryIO", _Stream(found or io.BytesIO()))
 
-    return LogFile(name.removeprefix("./").lstrip("/"), opened)
+    return EventLogFile(name.removeprefix("./").lstrip("/"), opened)
 
 
 class _Broken(_Stream):

@@ -30,7 +30,7 @@ _ASIDE = re.compile(r"[._].*|appstatus_.*|APPLICATION_COMPLETE|.*\.compact\.inpr
 
 
 @dataclass(frozen=True)
-class LogFile:
+class EventLogFile:
     """One file of an event log: its name, with the folders above it, and what opens its bytes."""
 
     name: str
@@ -54,21 +54,22 @@ class LogLayout:
     `spark_version` where the file names say it; `missing` names what is absent in between.
     """
 
-    parts: tuple[LogFile, ...]
+    parts: tuple[EventLogFile, ...]
     spark_version: str | None = None
     missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-def list_files(path: Path) -> tuple[LogFile, ...]:
+def list_files(path: Path) -> tuple[EventLogFile, ...]:
     """The files at `path`: itself, or all that lie in the folder that it is."""
     if not path.exists():
         raise NotFoundError(f"no event log at {redact.text(str(path))}")
     if not path.is_dir():
-        return (LogFile(path.name, functools.partial(_open, path)),)
+        return (EventLogFile(path.name, functools.partial(_open, path)),)
     found = sorted(item for item in path.rglob("*") if item.is_file())
     return tuple(
-        LogFile(item.relative_to(path).as_posix(), functools.partial(_open, item)) for item in found
+        EventLogFile(item.relative_to(path).as_posix(), functools.partial(_open, item))
+        for item in found
     )
 
 
@@ -76,19 +77,19 @@ def _open(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
-def group_files(parts: Iterable[LogFile]) -> tuple[tuple[LogFile, ...], ...]:
+def group_files(parts: Iterable[EventLogFile]) -> tuple[tuple[EventLogFile, ...], ...]:
     """`parts` as the event logs that they are, in the order of their names.
 
     Several attempts of one application are several logs, also where their files lie together.
     """
-    folders: dict[str, list[LogFile]] = {}
+    folders: dict[str, list[EventLogFile]] = {}
     for part in parts:
         folders.setdefault(part.folder, []).append(part)
     return tuple(log for name in sorted(folders) for log in _of_folder(folders[name]))
 
 
-def _of_folder(parts: list[LogFile]) -> list[tuple[LogFile, ...]]:
-    rolling: dict[str, list[LogFile]] = {}
+def _of_folder(parts: list[EventLogFile]) -> list[tuple[EventLogFile, ...]]:
+    rolling: dict[str, list[EventLogFile]] = {}
     dated, old, single, status = [], [], [], []
     version = any(_OLD_EVENTS.fullmatch(part.base) for part in parts)
     for part in parts:
@@ -109,7 +110,7 @@ def _of_folder(parts: list[LogFile]) -> list[tuple[LogFile, ...]]:
     return together + [(part,) for part in single]
 
 
-def select_log(parts: Iterable[LogFile]) -> tuple[LogFile, ...]:
+def select_log(parts: Iterable[EventLogFile]) -> tuple[EventLogFile, ...]:
     """The parts of the one log among `parts`; `UsageError` where they are several or none."""
     found = group_files(parts)
     if len(found) == 1:
@@ -122,14 +123,14 @@ def no_event_log() -> UsageError:
     return UsageError("there is no event log among the files", hint="Name a log or its folder.")
 
 
-def _several(found: tuple[tuple[LogFile, ...], ...]) -> UsageError:
+def _several(found: tuple[tuple[EventLogFile, ...], ...]) -> UsageError:
     names = ", ".join(redact.text(log[0].name) for log in found[:4])
     return UsageError(
         f"{len(found)} event logs are here, not one: {names}", hint="Name one of them."
     )
 
 
-def order_files(parts: Iterable[LogFile]) -> LogLayout:
+def order_files(parts: Iterable[EventLogFile]) -> LogLayout:
     """The parts of one log in the order of their events."""
     seen = list(parts)
     if all(part.base.startswith(_STATUS) for part in seen):
@@ -141,7 +142,7 @@ def order_files(parts: Iterable[LogFile]) -> LogLayout:
     return LogLayout(tuple(sorted(seen, key=_databricks_key)))
 
 
-def _rolling(parts: list[LogFile]) -> LogLayout:
+def _rolling(parts: list[EventLogFile]) -> LogLayout:
     kept, note = parts, tuple[str, ...]()
     last_compact = max((_index(p) for p in parts if _is_compact(p)), default=None)
     if last_compact is not None:
@@ -157,27 +158,27 @@ def _rolling(parts: list[LogFile]) -> LogLayout:
     return LogLayout(tuple(kept), missing=missing, notes=note)
 
 
-def _stands_after(part: LogFile, compact: int) -> bool:
+def _stands_after(part: EventLogFile, compact: int) -> bool:
     index = _index(part)
     return index > compact or (index == compact and _is_compact(part))
 
 
-def _index(part: LogFile) -> int:
+def _index(part: EventLogFile) -> int:
     found = _EVENTS.fullmatch(part.base)
     return int(found[1]) if found else 0
 
 
-def _is_compact(part: LogFile) -> bool:
+def _is_compact(part: EventLogFile) -> bool:
     return part.base.endswith(".compact")
 
 
-def _old(parts: list[LogFile]) -> LogLayout:
+def _old(parts: list[EventLogFile]) -> LogLayout:
     version = next((found[1] for p in parts if (found := _OLD_VERSION.fullmatch(p.base))), None)
     events = [part for part in parts if _OLD_EVENTS.fullmatch(part.base)]
     numbered = sorted(events, key=lambda part: int(part.base.rpartition("_")[2]))
     return LogLayout(tuple(numbered), spark_version=version)
 
 
-def _databricks_key(part: LogFile) -> tuple[bool, str]:
+def _databricks_key(part: EventLogFile) -> tuple[bool, str]:
     dated = part.base.startswith("eventlog-")
     return (not dated, part.base)

@@ -18,11 +18,11 @@ import msgspec
 from emrctl import redact
 from emrctl.errors import UsageError
 from emrctl.metrics.eventlog import archives, codecs, layout
-from emrctl.metrics.eventlog.layout import LogFile
+from emrctl.metrics.eventlog.layout import EventLogFile
 from emrctl.metrics.eventlog.replay import Replay
 from emrctl.metrics.model import RunMetrics, TaskMetrics
 
-__all__ = ["LogFile", "read_folder", "read_log", "read_logs", "read_path"]
+__all__ = ["EventLogFile", "read_folder", "read_log", "read_logs", "read_path"]
 
 OnTask = Callable[[TaskMetrics], None]
 # Decoded bytes that are split into lines at once: more than some of the framings' blocks hold.
@@ -46,7 +46,7 @@ def read_folder(folder: Path) -> tuple[RunMetrics, ...]:
 
 
 def read_logs(
-    parts: Iterable[LogFile],
+    parts: Iterable[EventLogFile],
     *,
     on_refused: Callable[[UsageError], None] | None = None,
 ) -> tuple[RunMetrics, ...]:
@@ -76,7 +76,7 @@ def _attempt(run: RunMetrics) -> tuple[int, str]:
     return (int(attempt) if attempt.isdecimal() else 0, attempt)
 
 
-def read_log(parts: Iterable[LogFile], *, on_task: OnTask | None = None) -> RunMetrics:
+def read_log(parts: Iterable[EventLogFile], *, on_task: OnTask | None = None) -> RunMetrics:
     """The one log that is in `parts`, wherever they lie; they may come in any order.
 
     `on_task` is called with a row of each task as its end goes by.
@@ -86,7 +86,7 @@ def read_log(parts: Iterable[LogFile], *, on_task: OnTask | None = None) -> RunM
 
 
 def _read(
-    parts: Iterable[LogFile], damage: tuple[str, ...], on_task: OnTask | None = None
+    parts: Iterable[EventLogFile], damage: tuple[str, ...], on_task: OnTask | None = None
 ) -> RunMetrics:
     files = layout.order_files(parts)
     reader = _Reader(on_task)
@@ -120,7 +120,7 @@ class _Reader:
         self.cuts: list[str] = []
         self._pieces: list[bytes] = []
 
-    def read(self, part: LogFile, *, last: bool) -> None:
+    def read(self, part: EventLogFile, *, last: bool) -> None:
         """Feed the part's events; where it is cut, what comes before the cut."""
         with part.open() as stream:
             try:

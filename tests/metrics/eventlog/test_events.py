@@ -7,13 +7,13 @@ import json
 from typing import Any
 
 from emrctl.metrics.eventlog import reader
-from emrctl.metrics.eventlog.reader import LogFile
+from emrctl.metrics.eventlog.reader import EventLogFile
 from emrctl.metrics.model import RunMetrics
 
 
 def read(*events: dict[str, Any]) -> RunMetrics:
     data = b"\n".join(json.dumps(event).encode() for event in events)
-    return reader.read_log([LogFile("app-1", lambda: io.BytesIO(data))])
+    return reader.read_log([EventLogFile("app-1", lambda: io.BytesIO(data))])
 
 
 def task_end(reason: str, **metrics: object) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import pytest
 
 from emrctl.errors import UsageError
 from emrctl.metrics.eventlog import codecs, reader
-from emrctl.metrics.eventlog.reader import LogFile
+from emrctl.metrics.eventlog.reader import EventLogFile
 from emrctl.metrics.model import RunMetrics
 
 Damage = Callable[[random.Random, bytes], bytes]
@@ -46,7 +46,7 @@ def decoded(data: bytes) -> bytes:
 
 
 def read(data: bytes) -> RunMetrics:
-    return reader.read_log([LogFile("app-1", lambda: io.BytesIO(data))])
+    return reader.read_log([EventLogFile("app-1", lambda: io.BytesIO(data))])
 
 
 # Damage of bytes

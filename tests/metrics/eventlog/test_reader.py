@@ -12,14 +12,14 @@ import pytest
 
 from emrctl.errors import NotFoundError, UsageError
 from emrctl.metrics.eventlog import codecs, reader
-from emrctl.metrics.eventlog.reader import LogFile
+from emrctl.metrics.eventlog.reader import EventLogFile
 from emrctl.metrics.model import RunMetrics
 
 Framing = Callable[[bytes], bytes]
 
 
-def part(name: str, data: bytes) -> LogFile:
-    return LogFile(name, lambda: io.BytesIO(data))
+def part(name: str, data: bytes) -> EventLogFile:
+    return EventLogFile(name, lambda: io.BytesIO(data))
 
 
 def read(*events: dict[str, Any]) -> RunMetrics:
@@ -64,7 +64,7 @@ def test_a_stream_that_gives_few_bytes_at_a_time_is_read_whole(
         def read(self, size: int | None = -1, /) -> bytes:
             return super().read(min(size or 0, 777))
 
-    assert reader.read_log([LogFile("s3-object", lambda: Slow(framing(log)))]) == whole
+    assert reader.read_log([EventLogFile("s3-object", lambda: Slow(framing(log)))]) == whole
 
 
 def test_damaged_bytes_never_raise_and_never_pass_for_whole(framing: Framing, log: bytes) -> None:
@@ -279,5 +279,5 @@ def test_the_stream_is_closed(log: bytes) -> None:
         opened.append(io.BytesIO(log))
         return opened[-1]
 
-    reader.read_log([LogFile("app", opener)])
+    reader.read_log([EventLogFile("app", opener)])
     assert [stream.closed for stream in opened] == [True]

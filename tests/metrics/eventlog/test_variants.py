@@ -18,7 +18,7 @@ import zstandard
 
 from emrctl.errors import UsageError
 from emrctl.metrics.eventlog import codecs, layout, reader
-from emrctl.metrics.eventlog.reader import LogFile
+from emrctl.metrics.eventlog.reader import EventLogFile
 from emrctl.metrics.model import RunMetrics
 
 Framing = Callable[[bytes], bytes]
@@ -45,8 +45,8 @@ def whole(path: Path) -> RunMetrics:
     return reader.read_path(path)
 
 
-def parts(files: Files) -> list[LogFile]:
-    return [LogFile(name, functools.partial(io.BytesIO, data)) for name, data in files.items()]
+def parts(files: Files) -> list[EventLogFile]:
+    return [EventLogFile(name, functools.partial(io.BytesIO, data)) for name, data in files.items()]
 
 
 def pieces(text: bytes, count: int) -> list[bytes]:
@@ -138,8 +138,8 @@ class Pipe(io.RawIOBase):
         return self._data.read(min(size, 5000) if size >= 0 else -1)
 
 
-def piped(data: bytes) -> list[LogFile]:
-    return [LogFile("stdin", lambda: nullcontext(cast("BinaryIO", Pipe(data))))]
+def piped(data: bytes) -> list[EventLogFile]:
+    return [EventLogFile("stdin", lambda: nullcontext(cast("BinaryIO", Pipe(data))))]
 
 
 @pytest.mark.parametrize("pack", [zipped, tarred], ids=["zip", "tar"])

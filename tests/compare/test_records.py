@@ -1,4 +1,4 @@
-"""Stored runs as a comparison takes them, and the comparison as a page."""
+"""Comparisons of stored runs, and their page."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from emrctl.compare import stored
+from emrctl.compare import page, records
+from emrctl.compare.comparison import Comparison, compare
 from emrctl.errors import NotFoundError, UsageError
 from emrctl.runs.store import Run
 from emrctl.runs.workspace import Workspace
@@ -39,10 +40,14 @@ def _stored(workspace: Workspace, run_id: str, seconds: int, **changes: object) 
     return run
 
 
-def test_only_what_differs_is_shown(workspace: Workspace) -> None:
+def load(workspace: Workspace) -> Comparison:
+    return compare(records.load(workspace, ["run-a", "run-b"], None))
+
+
+def test_compare_of_stored_runs_omits_equal_settings_and_results(workspace: Workspace) -> None:
     _stored(workspace, "run-a", 20)
     _stored(workspace, "run-b", 30, settings={"executors": 5})
-    found = stored.compare(workspace, ["run-a", "run-b"], None)
+    found = load(workspace)
     assert [row.name for row in found.settings] == ["executors"]
     keys = {row.key for row in found.figures}
     assert "result.accuracy" in keys
@@ -53,28 +58,28 @@ def test_only_what_differs_is_shown(workspace: Workspace) -> None:
     assert row.ratios[1].value == pytest.approx(1.5)
 
 
-def test_runs_on_other_clusters_are_no_repeats(workspace: Workspace) -> None:
+def test_load_treats_cluster_as_a_setting(workspace: Workspace) -> None:
     _stored(workspace, "run-a", 20)
     _stored(workspace, "run-b", 30, cluster=replace(FACTS, core_count=4))
-    found = stored.compare(workspace, ["run-a", "run-b"], None)
+    found = load(workspace)
     assert [row.name for row in found.settings] == ["cluster.core"]
 
 
-def test_runs_or_an_experiment_but_not_both(workspace: Workspace) -> None:
+def test_load_requires_runs_or_an_experiment(workspace: Workspace) -> None:
     for names, experiment in (([], None), (["run-a"], "grid")):
         with pytest.raises(UsageError, match="either runs or --experiment"):
-            stored.compare(workspace, names, experiment)
+            records.load(workspace, names, experiment)
     with pytest.raises(NotFoundError):
-        stored.compare(workspace, [], "grid")
+        records.load(workspace, [], "grid")
 
 
-def test_the_page_is_written_whole_or_not_at_all(workspace: Workspace, tmp_path: Path) -> None:
+def test_write_page_that_fails_leaves_no_file(workspace: Workspace, tmp_path: Path) -> None:
     _stored(workspace, "run-a", 20)
     _stored(workspace, "run-b", 30)
-    found = stored.compare(workspace, ["run-a", "run-b"], None)
-    page = tmp_path / "deep" / "page.html"
-    stored.write_page(found, page, "A <title>")
-    assert "A &lt;title&gt;" in page.read_text()
-    assert [path.name for path in page.parent.iterdir()] == ["page.html"]
+    found = load(workspace)
+    path = tmp_path / "deep" / "page.html"
+    page.write(found, path, "A <title>")
+    assert "A &lt;title&gt;" in path.read_text()
+    assert [item.name for item in path.parent.iterdir()] == ["page.html"]
     with pytest.raises(UsageError, match="--html"):
-        stored.write_page(found, Path("/proc/nope/page.html"), None)
+        page.write(found, Path("/proc/nope/page.html"), None)

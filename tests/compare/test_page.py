@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from emrctl.compare import charts, report
+from emrctl.compare import charts, page
 from emrctl.compare.comparison import Comparison, compare
 from emrctl.compare.records import RunRecord
 from emrctl.metrics.model import ExecutorMetrics, Quantiles, RunMetrics, StageMetrics
@@ -50,8 +50,8 @@ def comparison() -> Comparison:
     return compare([one, two, again])
 
 
-class Page(HTMLParser):
-    """Which elements a page has, and the text outside scripts."""
+class ParsedPage(HTMLParser):
+    """The elements of a page, and the text outside scripts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,22 +68,22 @@ class Page(HTMLParser):
             self.text += data
 
 
-def parsed(page: str) -> Page:
-    found = Page()
-    found.feed(page)
+def parsed(text: str) -> ParsedPage:
+    found = ParsedPage()
+    found.feed(text)
     return found
 
 
-def test_what_a_run_is_called_is_text(comparison: Comparison) -> None:
-    page = parsed(report.html(comparison, EVIL))
-    assert page.tags.count("script") == 3
-    assert "img" not in page.tags
-    assert page.text.count(EVIL) >= 6
+def test_page_escapes_texts_of_runs(comparison: Comparison) -> None:
+    found = parsed(page.html(comparison, EVIL))
+    assert found.tags.count("script") == 3
+    assert "img" not in found.tags
+    assert found.text.count(EVIL) >= 6
 
 
-def test_charts_carry_no_markup_of_a_runs(comparison: Comparison) -> None:
-    page = report.html(comparison, "t")
-    found = re.search(r'id="charts">(.*?)</script>', page, re.DOTALL)
+def test_charts_escape_texts_of_runs(comparison: Comparison) -> None:
+    text = page.html(comparison, "t")
+    found = re.search(r'id="charts">(.*?)</script>', text, re.DOTALL)
     assert found is not None
     drawn = json.loads(found[1])
     assert [chart["id"] for chart in drawn] == ["chart-0", "chart-1", "chart-2"]
@@ -91,21 +91,21 @@ def test_charts_carry_no_markup_of_a_runs(comparison: Comparison) -> None:
     assert "<img" not in json.dumps(drawn)
 
 
-def test_the_page_asks_nobody_for_anything(comparison: Comparison) -> None:
-    page = report.html(comparison, "t")
-    names = {name for name, _ in parsed(page).attributes}
+def test_page_loads_no_external_resources(comparison: Comparison) -> None:
+    text = page.html(comparison, "t")
+    names = {name for name, _ in parsed(text).attributes}
     assert not names & {"src", "href"}
-    assert len(page.encode()) <= 5_000_000
+    assert len(text.encode()) <= 5_000_000
 
 
-def test_the_page_says_what_was_compared_and_where(comparison: Comparison) -> None:
-    text = parsed(report.html(comparison, "Allocation & cores")).text
+def test_page_names_the_runs_and_localhost(comparison: Comparison) -> None:
+    text = parsed(page.html(comparison, "Allocation & cores")).text
     assert "Allocation & cores" in text
     assert "3 runs in 2 configurations, compared with" in text
-    assert "timings are localhost's" in text
+    assert "localhost timings" in text
 
 
-def test_durations_are_bars_with_their_range(comparison: Comparison) -> None:
+def test_duration_chart_has_range_and_runs(comparison: Comparison) -> None:
     chart = charts.duration(comparison)
     assert chart is not None
     bars, dots = chart["data"]
@@ -121,21 +121,21 @@ def bars(chart: dict[str, Any] | None) -> dict[str, Any]:
     return found
 
 
-def test_executors_are_bars_from_added_to_removed() -> None:
+def test_executor_chart_has_bars_from_added_to_removed() -> None:
     found = bars(charts.executors(run()))
     assert (found["base"], found["x"]) == ([0.5, 0.5], [9.5, 2.0])
     assert found["text"] == ["0 tasks, 2 cores, 25 % busy", "0 tasks, 2 cores, 119 % busy"]
     assert found["hovertext"][1].endswith("onerror=alert(2)&gt;")
 
 
-def test_stages_are_bars_and_failed_ones_red() -> None:
+def test_stage_chart_colours_failed_stages_red() -> None:
     found = bars(charts.stages(run()))
     assert (found["base"], found["x"]) == ([1.0, 1.0], [9.0, 2.5])
     assert found["marker"]["color"] == [charts.FAILED_COLOUR, charts.COLOURS[2]]
     assert found["text"][1] == "2.5 s, 1 task"
 
 
-def test_many_stages_show_the_longest() -> None:
+def test_stage_chart_of_many_stages_has_the_longest() -> None:
     one = run().stages[1]
     many = tuple(
         dataclasses.replace(one, id=n, completed_ms=1_001 + n) for n in range(charts.MAX_BARS + 5)
@@ -145,14 +145,14 @@ def test_many_stages_show_the_longest() -> None:
     assert min(found["x"]) == 0.006
 
 
-def test_runs_without_figures_have_a_page_too() -> None:
-    page = parsed(report.html(compare([RunRecord(id="r1")]), "t"))
-    assert "its duration is not known" in page.text
+def test_page_of_runs_without_metrics_has_no_timelines() -> None:
+    found = parsed(page.html(compare([RunRecord(id="r1")]), "t"))
+    assert "duration unknown" in found.text
     empty = compare([RunRecord(id="r1", metrics=RunMetrics())])
-    assert "Executors" not in parsed(report.html(empty, "t")).text
+    assert "Executors" not in parsed(page.html(empty, "t")).text
 
 
-def test_findings_are_lists_and_text_in_them_is_text() -> None:
+def test_page_lists_findings_escaped() -> None:
     stage = StageMetrics(
         id=0,
         status="COMPLETE",
@@ -168,8 +168,8 @@ def test_findings_are_lists_and_text_in_them_is_text() -> None:
     )
     worker = ExecutorMetrics(id="1", cores=4, added_ms=0)
     found = RunMetrics(start_ms=0, end_ms=61_000, stages=(stage,), executors=(worker,))
-    page = report.html(compare([RunRecord(id="r1", metrics=found)]), "t")
-    text = parsed(page).text
+    html = page.html(compare([RunRecord(id="r1", metrics=found)]), "t")
+    text = parsed(html).text
     assert "few_partitions" in text
     assert "1 task for 4 cores" in text
-    assert "<img" not in page
+    assert "<img" not in html
