@@ -221,7 +221,7 @@ def test_engine_not_installed_is_missing(
     monkeypatch.setattr(binary, "candidates", lambda: ())
     [result] = doctor._engine(aws_config)
     assert (result.status, "emrctl engine install" in result.hint) == ("missing", True)
-    one = binary.Installed(path=Path("/opt/pulumi"), version="3.250.0")
+    one = binary.EngineBinary(path=Path("/opt/pulumi"), version="3.250.0")
     monkeypatch.setattr(binary, "candidates", lambda: (one,))
     [result] = doctor._engine(aws_config)
     assert (result.status, result.message) == ("ok", "3.250.0 at /opt/pulumi")

@@ -1,7 +1,7 @@
-"""How long to pause between two looks at the same thing, and how long to bear with silence.
+"""Pauses between polls of the same resource, and the time limit for failed polls.
 
-EMR's calls draw from a bucket that the whole account shares. So nothing looks at a fixed beat,
-pauses grow while nothing changes, and grow faster where AWS asks for it.
+EMR's API rate limit is shared by the whole account. So pauses are jittered, grow while nothing
+changes, and grow faster while AWS throttles.
 """
 
 from __future__ import annotations
@@ -16,53 +16,52 @@ from emrctl.errors import EmrctlError
 
 T = TypeVar("T")
 
-# A step that has just begun changes soon; one that has run for an hour does not.
-GROWTH, SLOWEST = 1.1, 3.0
-THROTTLED_GROWTH, MOST_THROTTLED = 2.0, 12.0
+# A step that has just started changes soon; one that has run for an hour does not.
+GROWTH, MAX_FACTOR = 1.1, 3.0
+THROTTLED_GROWTH, MAX_THROTTLED_FACTOR = 2.0, 12.0
 JITTER = 0.2
-# A laptop that sleeps or changes its network comes back; credentials that expired do not.
-PATIENCE_S = 900.0
+# Long enough for a laptop that sleeps or changes its network.
+MAX_FAILURE_S = 900.0
 
 
 @dataclass
-class Pace:
-    """Pauses around `base_s`, each a fifth shorter or longer by chance.
+class Backoff:
+    """Pauses of `base_s` seconds, times a factor that grows and a jitter of 20 %.
 
-    They grow to `SLOWEST` times that while nothing changes, to `MOST_THROTTLED` times where AWS
-    throttles, and start anew with every change.
+    The factor grows to `MAX_FACTOR` while nothing changes and to `MAX_THROTTLED_FACTOR` while polls
+    fail. A change resets it.
     """
 
     base_s: float
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
     _factor: float = 1.0
-    _silent_since: float | None = None
+    _failing_since: float | None = None
     _random: random.Random = field(default_factory=random.Random)
 
-    def rest(self) -> None:
-        """A pause has passed."""
-        spread = 1.0 + self._random.uniform(-JITTER, JITTER)
-        self.sleep(self.base_s * self._factor * spread)
+    def wait(self) -> None:
+        """Sleep until the next poll."""
+        self.sleep(self.base_s * self._factor * (1.0 + self._random.uniform(-JITTER, JITTER)))
 
-    def saw(self, *, changed: bool) -> None:
-        """Something was seen; the next pause is longer unless it had changed."""
-        self._silent_since = None
-        self._factor = 1.0 if changed else min(max(1.0, self._factor) * GROWTH, SLOWEST)
+    def succeeded(self, *, changed: bool) -> None:
+        """Record a successful poll, and whether the resource changed since the last one."""
+        self._failing_since = None
+        self._factor = 1.0 if changed else min(max(1.0, self._factor) * GROWTH, MAX_FACTOR)
 
-    def refused(self, error: EmrctlError) -> None:
-        """Nothing could be seen; raises `error` once that has been so for `PATIENCE_S`."""
+    def failed(self, error: EmrctlError) -> None:
+        """Record a failed poll; raise `error` if polls have failed for `MAX_FAILURE_S`."""
         now = self.clock()
-        if self._silent_since is None:
-            self._silent_since = now
-        if now - self._silent_since > PATIENCE_S:
+        if self._failing_since is None:
+            self._failing_since = now
+        if now - self._failing_since > MAX_FAILURE_S:
             raise error
-        self._factor = min(self._factor * THROTTLED_GROWTH, MOST_THROTTLED)
+        self._factor = min(self._factor * THROTTLED_GROWTH, MAX_THROTTLED_FACTOR)
 
 
 def poll_until(check: Callable[[], T], interval_s: float, timeout_s: float) -> T:
-    """Call `check` every `interval_s` seconds; return its first true value, or its last one.
+    """Call `check` every `interval_s` seconds; return its first true value.
 
-    The last value is returned once `timeout_s` seconds are over.
+    Return its last value on a timeout.
     """
     deadline = time.monotonic() + timeout_s
     while not (value := check()) and time.monotonic() < deadline:

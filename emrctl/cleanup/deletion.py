@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from emrctl.aws.errors import error_code, get_or_none, translated
 from emrctl.aws.listing import instances
-from emrctl.aws.polling import Pace
+from emrctl.aws.polling import Backoff
 from emrctl.cleanup.resources import BUCKET, CLUSTER, GLOBAL, ROLE, AwsResource
 from emrctl.errors import EmrctlError, WaitTimeoutError
 from emrctl.provision.bucket import delete_objects
@@ -76,7 +76,7 @@ def _delete_all(
 ) -> list[tuple[AwsResource, str]]:
     """Delete resources of one kind in one region; return the failures with their reasons."""
     failed: list[tuple[AwsResource, str]] = []
-    pace, requested = Pace(target.poll_s), list[AwsResource]()
+    pace, requested = Backoff(target.poll_s), list[AwsResource]()
     try:
         with translated(f"preparing to delete {len(resources)} {resources[0].kind} resources"):
             deleter.prepare(target, resources)
@@ -98,7 +98,7 @@ def _delete_all(
     return failed
 
 
-def _retry_while_in_use(deleter: Deleter, target: Target, id_: str, pace: Pace) -> None:
+def _retry_while_in_use(deleter: Deleter, target: Target, id_: str, pace: Backoff) -> None:
     """Delete, and retry while a resource that is being deleted still uses this one."""
     from botocore.exceptions import ClientError
 
@@ -109,10 +109,12 @@ def _retry_while_in_use(deleter: Deleter, target: Target, id_: str, pace: Pace) 
         except ClientError as error:
             if error_code(error) not in _IN_USE_CODES or time.monotonic() > deadline:
                 raise
-        pace.rest()
+        pace.wait()
 
 
-def _wait(deleter: Deleter, target: Target, resources: Sequence[AwsResource], pace: Pace) -> None:
+def _wait(
+    deleter: Deleter, target: Target, resources: Sequence[AwsResource], pace: Backoff
+) -> None:
     deadline = time.monotonic() + _WAIT_S
     while resources and not deleter.gone(target, resources):
         if time.monotonic() > deadline:
@@ -120,8 +122,8 @@ def _wait(deleter: Deleter, target: Target, resources: Sequence[AwsResource], pa
             raise WaitTimeoutError(
                 f"{names}: not deleted after {_WAIT_S / 60:.0f} min", hint="Run `emrctl gc` again."
             )
-        pace.saw(changed=False)
-        pace.rest()
+        pace.succeeded(changed=False)
+        pace.wait()
 
 
 def _no_preparation(_target: Target, _resources: Sequence[AwsResource]) -> None:

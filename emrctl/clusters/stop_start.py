@@ -14,7 +14,7 @@ from emrctl.aws.states import EC2_EXISTING, EC2_STOPPED, EC2_TERMINATING
 from emrctl.clusters.ec2 import describe_instances
 from emrctl.clusters.model import Cluster
 from emrctl.clusters.registry import find_cluster
-from emrctl.engine.base import Plan
+from emrctl.engine.base import Preview
 from emrctl.errors import NotFoundError, ProvisioningError, WaitTimeoutError
 from emrctl.spec import ProjectSpec
 
@@ -77,7 +77,7 @@ def start_instances(
     return find_cluster(project, target, name)
 
 
-def mark_stopped(project: ProjectSpec, target: Target, plan: Plan) -> Plan:
+def mark_stopped(project: ProjectSpec, target: Target, plan: Preview) -> Preview:
     """Return the plan of `up` with stopped instances as updates of `state`: `up` starts them."""
     if project.cluster.kind != "ec2":
         return plan

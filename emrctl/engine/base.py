@@ -11,7 +11,7 @@ Program = Callable[[], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
+class ResourceChange:
     """What happens to one resource; `keys` are the properties that differ."""
 
     operation: Operation
@@ -22,7 +22,7 @@ class Change:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class Preview:
     """All changes of one stack in the order in which they would be made.
 
     What the stack costs an hour on AWS, in US dollars, stands apart for instances, for EMR's fee
@@ -30,7 +30,7 @@ class Plan:
     """
 
     stack: str
-    changes: tuple[Change, ...]
+    changes: tuple[ResourceChange, ...]
     ec2_usd: float = 0.0
     emr_usd: float = 0.0
     other_usd: float = 0.0
@@ -58,12 +58,12 @@ Report = Callable[[Event], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class StackResult:
     """What a stack holds after `up` or `down`: its outputs and what was changed."""
 
     stack: str
     outputs: Mapping[str, Any]
-    changes: tuple[Change, ...] = ()
+    changes: tuple[ResourceChange, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ class StackState:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Adopted:
+class ImportedResource:
     """A resource that exists on AWS, under the type and name by which the program declares it."""
 
     type: str
@@ -92,7 +92,7 @@ class Adopted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Past:
+class UpdateSummary:
     """One change of a stack that is over: what was done, when, and how it ended.
 
     Times are as ISO 8601 has them, in UTC; `ended` is None where it was cut off.
@@ -114,13 +114,13 @@ class Engine(Protocol):
 
     name: str
 
-    def preview(self, stack: str, program: Program) -> Plan:
+    def preview(self, stack: str, program: Program) -> Preview:
         """What `up` would do; nothing is changed."""
 
-    def up(self, stack: str, program: Program, report: Report) -> Outcome:
+    def up(self, stack: str, program: Program, report: Report) -> StackResult:
         """The stack is as the program says."""
 
-    def down(self, stack: str, report: Report, *, force: bool = False) -> Outcome:
+    def down(self, stack: str, report: Report, *, force: bool = False) -> StackResult:
         """Nothing of the stack is left; what is protected goes only with `force`.
 
         No error where there was nothing.
@@ -132,16 +132,18 @@ class Engine(Protocol):
     def stacks(self) -> tuple[StackState, ...]:
         """Every stack this engine has a state of."""
 
-    def drift(self, stack: str) -> Plan:
+    def drift(self, stack: str) -> Preview:
         """Where AWS is no longer as the state says: `update` differs, `delete` is gone."""
 
-    def refresh(self, stack: str, report: Report) -> Outcome:
+    def refresh(self, stack: str, report: Report) -> StackResult:
         """The state is as AWS is; the next `up` brings AWS back to the program."""
 
-    def history(self, stack: str) -> tuple[Past, ...]:
+    def history(self, stack: str) -> tuple[UpdateSummary, ...]:
         """All that was done to the stack, the last first."""
 
-    def adopt(self, stack: str, program: Program, found: Adopted, report: Report) -> Outcome:
+    def adopt(
+        self, stack: str, program: Program, found: ImportedResource, report: Report
+    ) -> StackResult:
         """The stack holds a resource that exists and that its program declares.
 
         What differs from the program stays as it is until the next `up`.

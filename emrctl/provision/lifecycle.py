@@ -19,7 +19,7 @@ from emrctl.clusters import ec2_inputs, stop_start
 from emrctl.clusters.model import Cluster
 from emrctl.clusters.registry import find_cluster, list_clusters
 from emrctl.cost.estimate import estimate_within_limit
-from emrctl.engine.base import Engine, Outcome, Plan, Report
+from emrctl.engine.base import Engine, Preview, Report, StackResult
 from emrctl.errors import NotFoundError, ProvisioningError, UsageError
 from emrctl.provision import preflight
 from emrctl.provision.bucket import account_settings, bucket_name, empty_bucket
@@ -43,7 +43,7 @@ def _no_node_report(_node: str, _line: str) -> None:
     """Discard a line of progress."""
 
 
-def preview(deployment: Deployment, *, engine: str | None = None) -> tuple[Plan, Plan]:
+def preview(deployment: Deployment, *, engine: str | None = None) -> tuple[Preview, Preview]:
     """Return the plans of `up` for the storage and the cluster stack, with hourly costs.
 
     An instance or cluster that was terminated outside emrctl is a `create` with keys
@@ -132,7 +132,9 @@ def start(deployment: Deployment, *, node_report: NodeReport = _no_node_report) 
     return _set_up(deployment, cluster, node_report)
 
 
-def down(deployment: Deployment, *, storage: bool = False, report: Report = no_report) -> Outcome:
+def down(
+    deployment: Deployment, *, storage: bool = False, report: Report = no_report
+) -> StackResult:
     """Delete the cluster stack, or with `storage` the storage stack and all objects.
 
     `ProvisioningError` if clusters still use the bucket.

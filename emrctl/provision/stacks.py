@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from emrctl import bundled
 from emrctl.engine.base import (
-    Adopted,
     Engine,
     Event,
-    Outcome,
-    Past,
-    Plan,
+    ImportedResource,
+    Preview,
     Program,
     Report,
+    StackResult,
     StackState,
+    UpdateSummary,
 )
 from emrctl.errors import NotFoundError, UsageError
 from emrctl.provision.bucket import account_settings, find_bucket
@@ -109,7 +109,7 @@ def _recorded_engine(deployment: Deployment, stack: str | None) -> str | None:
     """Return the engine that created `stack` on the running emulator, if any."""
     if stack is None or not _is_local(deployment.target):
         return None
-    from emrctl.engine.state import StateFolder
+    from emrctl.engine.checkpoint import StateFolder
 
     state = StateFolder(deployment.root / STATES).load(stack)
     same = state is not None and state.identity == deployment.target.identity
@@ -118,12 +118,12 @@ def _recorded_engine(deployment: Deployment, stack: str | None) -> str | None:
 
 def _pulumi_engine(deployment: Deployment) -> Engine:
     from emrctl.engine.pulumi.engine import PulumiEngine
-    from emrctl.engine.pulumi.state_backend import aws_place, local_place
+    from emrctl.engine.pulumi.state_backend import aws_backend, local_backend
 
     target, root = deployment.target, deployment.root
     if _is_local(target):
-        return PulumiEngine(target, local_place(root / STATES / "pulumi"), root / STATES)
-    place = aws_place(deployment.spec.engine, target, root)
+        return PulumiEngine(target, local_backend(root / STATES / "pulumi"), root / STATES)
+    place = aws_backend(deployment.spec.engine, target, root)
     return PulumiEngine(target, place, root / AWS_RECORDS)
 
 
@@ -142,7 +142,7 @@ def outputs(deployment: Deployment, *, storage: bool = False) -> Mapping[str, An
     return _existing(deployment, storage)[1].outputs
 
 
-def drift(deployment: Deployment, *, storage: bool = False) -> Plan:
+def drift(deployment: Deployment, *, storage: bool = False) -> Preview:
     """Return the differences between the stack's state and AWS; nothing is changed."""
     engine, state = _existing(deployment, storage)
     return engine.drift(state.stack)
@@ -150,13 +150,13 @@ def drift(deployment: Deployment, *, storage: bool = False) -> Plan:
 
 def refresh(
     deployment: Deployment, *, storage: bool = False, report: Report = no_report
-) -> Outcome:
+) -> StackResult:
     """Update the stack's state from AWS; the next `up` changes AWS back to the spec."""
     engine, state = _existing(deployment, storage)
     return engine.refresh(state.stack, report)
 
 
-def history(deployment: Deployment, *, storage: bool = False) -> tuple[Past, ...]:
+def history(deployment: Deployment, *, storage: bool = False) -> tuple[UpdateSummary, ...]:
     """Return the updates of the stack, newest first."""
     engine, state = _existing(deployment, storage)
     return engine.history(state.stack)
@@ -170,13 +170,13 @@ def export(deployment: Deployment, *, storage: bool = False) -> dict[str, Any]:
 
 def import_bucket(
     deployment: Deployment, *, report: Report = no_report, engine: str | None = None
-) -> Outcome:
+) -> StackResult:
     """Import the existing bucket of the spec into the storage stack.
 
     Its settings are unchanged until the next `up`. `NotFoundError` if there is no such bucket.
     """
     spec, target = deployment.spec, deployment.target
-    bucket = Adopted(type=_BUCKET_TYPE, name="bucket", id=find_bucket(spec, target))
+    bucket = ImportedResource(type=_BUCKET_TYPE, name="bucket", id=find_bucket(spec, target))
     chosen = engine_for(deployment, spec.storage_stack, engine)
     return chosen.adopt(spec.storage_stack, storage_program(spec, target), bucket, report)
 

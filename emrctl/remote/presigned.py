@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from emrctl.aws import errors
-from emrctl.aws.polling import Pace
+from emrctl.aws.polling import Backoff
 from emrctl.remote.errors import UnreachableError
 
 if TYPE_CHECKING:
@@ -53,14 +53,14 @@ def _persistent(target: Target, arn: str) -> str:
 
 
 def _ready(target: Target, ask: Callable[[], dict[str, Any]]) -> str:
-    pace, deadline = Pace(target.poll_s / 5), time.monotonic() + _READY_S
+    pace, deadline = Backoff(target.poll_s / 5), time.monotonic() + _READY_S
     while True:
         answer = _call(ask)
         if answer.get("PresignedURLReady") and answer.get("PresignedURL"):
             return str(answer["PresignedURL"])
         if time.monotonic() > deadline:
             raise UnreachableError(f"EMR returned no URL after {_READY_S:.0f} s")
-        pace.rest()
+        pace.wait()
 
 
 def _call(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from emrctl.aws.polling import Pace
+from emrctl.aws.polling import Backoff
 from emrctl.ports import LOOPBACK
 from emrctl.remote.errors import HostKeyError, UnreachableError
 from emrctl.remote.host_keys import HostKey, known
@@ -167,7 +167,7 @@ class SshConnection:
         )
 
     def _reconnect(self) -> Transport:
-        pace = Pace(self.retry_s)
+        pace = Backoff(self.retry_s)
         for _ in range(_TRIES - 1):
             try:
                 return self._connect()
@@ -176,8 +176,8 @@ class SshConnection:
             except UnreachableError as error:
                 if self._closed:
                     raise
-                pace.refused(error)
-            pace.rest()
+                pace.failed(error)
+            pace.wait()
         return self._connect()
 
     def _connect(self) -> Transport:

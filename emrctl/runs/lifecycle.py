@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from emrctl import redact
-from emrctl.aws.polling import Pace
+from emrctl.aws.polling import Backoff
 from emrctl.aws.s3 import prepare_event_logs
 from emrctl.errors import NotFoundError, UnavailableError, UsageError, WaitTimeoutError
 from emrctl.runs import collect, pull, sizing, staging, store
@@ -113,7 +113,7 @@ def wait(
     Throttling and a network that is away for minutes do not end it.
     """
     end = None if timeout_s is None else time.monotonic() + timeout_s
-    watcher, pace = Watcher(workspace), Pace(workspace.target.poll_s)
+    watcher, pace = Watcher(workspace), Backoff(workspace.target.poll_s)
     while not (run := _looked_at(workspace, run, pace)).finished:
         report(run, watcher.look(run))
         if end is not None and time.monotonic() > end:
@@ -121,7 +121,7 @@ def wait(
                 f"run {run.id} is {run.state} after {timeout_s:.0f} s",
                 hint=f"Go on waiting with `emrctl wait {run.id}`.",
             )
-        pace.rest()
+        pace.wait()
     return run
 
 
@@ -219,15 +219,15 @@ def _adopt(workspace: Workspace, run: Run) -> Run:
     return _lost(workspace, run, "its step never reached the cluster")
 
 
-def _looked_at(workspace: Workspace, run: Run, pace: Pace) -> Run:
+def _looked_at(workspace: Workspace, run: Run, pace: Backoff) -> Run:
     """The run as it is now; as it was where nobody could say, as long as that may pass."""
     try:
         seen = refresh(workspace, run)
     except UnavailableError as error:
         error.hint = f"The step goes on. Wait again with `emrctl wait {run.id}`."
-        pace.refused(error)
+        pace.failed(error)
         return run
-    pace.saw(changed=seen.state != run.state)
+    pace.succeeded(changed=seen.state != run.state)
     return seen
 
 

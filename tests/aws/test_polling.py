@@ -1,4 +1,4 @@
-"""Pauses: never on a fixed beat, longer while nothing happens, and patience with an end."""
+"""Jitter, growth and time limit of the pauses between polls."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from emrctl.aws.polling import PATIENCE_S, Pace, poll_until
+from emrctl.aws.polling import MAX_FAILURE_S, Backoff, poll_until
 from emrctl.errors import UnavailableError
 
 
 class Clock:
-    """A clock that only pauses move."""
+    """A clock that advances by pauses only."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -21,60 +21,60 @@ class Clock:
         self.pauses.append(seconds)
         self.now += seconds
 
-    def pace(self, base_s: float = 10.0) -> Pace:
-        return Pace(base_s, sleep=self.sleep, clock=lambda: self.now)
+    def backoff(self, base_s: float = 10.0) -> Backoff:
+        return Backoff(base_s, sleep=self.sleep, clock=lambda: self.now)
 
 
-def test_pauses_grow_while_nothing_changes_and_never_keep_a_beat() -> None:
+def test_backoff_without_changes_grows_with_jitter() -> None:
     clock = Clock()
-    pace = clock.pace()
+    backoff = clock.backoff()
     for _ in range(60):
-        pace.saw(changed=False)
-        pace.rest()
+        backoff.succeeded(changed=False)
+        backoff.wait()
     assert len(set(clock.pauses)) == len(clock.pauses)
     assert min(clock.pauses) >= 8.0
     assert max(clock.pauses) <= 36.0
-    assert sum(clock.pauses[-10:]) > 1.2 * sum(clock.pauses[:10])  # 1.7 but for chance
+    assert sum(clock.pauses[-10:]) > 1.2 * sum(clock.pauses[:10])  # 1.7 without jitter
 
 
-def test_a_change_brings_the_short_pauses_back() -> None:
+def test_backoff_after_change_resets() -> None:
     clock = Clock()
-    pace = clock.pace()
+    backoff = clock.backoff()
     for _ in range(30):
-        pace.saw(changed=False)
-    pace.saw(changed=True)
-    pace.rest()
+        backoff.succeeded(changed=False)
+    backoff.succeeded(changed=True)
+    backoff.wait()
     assert clock.pauses[-1] <= 12.0
 
 
-def test_throttling_is_met_with_longer_pauses_and_forgiven_after_an_answer() -> None:
+def test_backoff_failed_polls_grows_faster_until_success() -> None:
     clock = Clock()
-    pace = clock.pace()
+    backoff = clock.backoff()
     for _ in range(8):
-        pace.refused(UnavailableError("patience"))
-        pace.rest()
+        backoff.failed(UnavailableError("throttled"))
+        backoff.wait()
     assert 96.0 <= clock.pauses[-1] <= 144.0
-    pace.saw(changed=False)
-    pace.rest()
+    backoff.succeeded(changed=False)
+    backoff.wait()
     assert clock.pauses[-1] <= 36.0
 
 
-def test_silence_is_borne_for_a_quarter_of_an_hour_and_then_told() -> None:
+def test_backoff_failing_for_15_minutes_raises() -> None:
     clock = Clock()
-    pace = clock.pace()
+    backoff = clock.backoff()
 
-    def wait_for_ever() -> None:
+    def poll_forever() -> None:
         while True:
-            pace.refused(UnavailableError("nobody answers"))
-            pace.rest()
+            backoff.failed(UnavailableError("no response"))
+            backoff.wait()
 
-    with pytest.raises(UnavailableError, match="nobody answers"):
-        wait_for_ever()
-    assert PATIENCE_S < clock.now < PATIENCE_S + 300
+    with pytest.raises(UnavailableError, match="no response"):
+        poll_forever()
+    assert MAX_FAILURE_S < clock.now < MAX_FAILURE_S + 300
 
 
-def test_no_waiter_of_botocores_is_used_anywhere() -> None:
-    """They give up after half an hour, and know no INTERRUPTED."""
+def test_source_uses_no_botocore_waiters() -> None:
+    """They time out after 30 minutes and do not support the state INTERRUPTED."""
     root = Path(__file__).parents[2]
     for folder in ("emrctl", "stacks"):
         for path in (root / folder).rglob("*.py"):

@@ -50,10 +50,10 @@ def ensure() -> Path:
 
 
 def _fits(path: Path) -> bool:
-    from emrctl.engine.pulumi.binary import Installed
+    from emrctl.engine.pulumi.binary import EngineBinary
 
     done = subprocess.run([path, "version"], capture_output=True, text=True, check=False)
-    return Installed(path=path, version=done.stdout.strip().removeprefix("v")).fits
+    return EngineBinary(path=path, version=done.stdout.strip().removeprefix("v")).fits
 
 
 def _build(place: Path) -> None:

@@ -20,10 +20,10 @@ import pytest
 
 from emrctl.aws.target import Target
 from emrctl.emulator.moto.patches import one_at_a_time
-from emrctl.engine.base import Engine, Event, Outcome, Plan
+from emrctl.engine.base import Engine, Event, Preview, StackResult
 from emrctl.engine.embedded.engine import EmbeddedEngine
 from emrctl.engine.pulumi.engine import PulumiEngine
-from emrctl.engine.pulumi.state_backend import local_place
+from emrctl.engine.pulumi.state_backend import local_backend
 from emrctl.spec import ProjectSpec
 
 ENGINES = ("embedded", pytest.param("pulumi", marks=pytest.mark.engine))
@@ -40,14 +40,14 @@ class Work:
     folder: Path
     events: list[Event] = field(default_factory=list)
 
-    def up(self, **cluster: Any) -> Outcome:
+    def up(self, **cluster: Any) -> StackResult:
         self.events.clear()
         return self.engine.up(STACK, program(**cluster), self.events.append)
 
-    def preview(self, **cluster: Any) -> Plan:
+    def preview(self, **cluster: Any) -> Preview:
         return self.engine.preview(STACK, program(**cluster))
 
-    def down(self) -> Outcome:
+    def down(self) -> StackResult:
         self.events.clear()
         return self.engine.down(STACK, self.events.append)
 
@@ -71,7 +71,7 @@ def program(**cluster: Any) -> Callable[[], None]:
     return lambda: declared.declare_cluster(spec, SETTINGS, "pets", scripts)
 
 
-def made(outcome: Outcome | Plan) -> dict[str, str]:
+def made(outcome: StackResult | Preview) -> dict[str, str]:
     """What was done to each resource, what stays left out."""
     return {c.name: c.operation for c in outcome.changes if c.operation != "same"}
 
@@ -96,7 +96,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
 
 
 def pulumi_engine(target: Target, folder: Path) -> PulumiEngine:
-    return PulumiEngine(target, local_place(folder / "pulumi"), folder)
+    return PulumiEngine(target, local_backend(folder / "pulumi"), folder)
 
 
 @pytest.fixture(params=ENGINES)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from emrctl.engine.pulumi.binary import Command
+from emrctl.engine.pulumi.binary import EngineCommand
 from tests.engine import build
 
 
@@ -54,11 +54,11 @@ def real_engine(pulumi_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     assert _Real.path is not None, "a test with this fixture needs the marker `engine`"
     monkeypatch.setenv("PATH", f"{_Real.path.parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PULUMI_HOME", str(pulumi_home))
-    run = Command.run
+    run = EngineCommand.run
 
     def counted(*args: Any, **kwargs: Any) -> Any:
         _Real.runs += 1
         return run(*args, **kwargs)
 
-    monkeypatch.setattr(Command, "run", counted)
+    monkeypatch.setattr(EngineCommand, "run", counted)
     return _Real.path

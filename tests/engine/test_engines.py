@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from emrctl.engine.base import Outcome
+from emrctl.engine.base import StackResult
 from emrctl.errors import EmrctlError, ProvisioningError, StackLockedError
 from tests.engine.conftest import STACK, Work, interrupted, made, model, when_starting
 
@@ -163,7 +163,7 @@ def test_what_ctrl_c_left_can_be_taken_down(work: Work) -> None:
 
 @pytest.mark.usefixtures("never_ready")
 def test_two_at_once_the_second_is_told_who_holds_the_stack(work: Work) -> None:
-    outcomes: list[Outcome] = []
+    outcomes: list[StackResult] = []
     first = threading.Thread(target=lambda: outcomes.append(work.up()))
     waiting, ready = threading.Event(), threading.Event()
 

@@ -15,7 +15,7 @@ import pytest
 from emrctl.aws.target import Target
 from emrctl.clusters import registry
 from emrctl.clusters.model import Cluster
-from emrctl.engine.base import Event, Plan
+from emrctl.engine.base import Event, Preview
 from emrctl.errors import CredentialsError, NotFoundError, ProvisioningError, UsageError
 from emrctl.provision import bucket, lifecycle, stacks
 from emrctl.provision.stacks import Deployment
@@ -39,7 +39,7 @@ class Home:
     def up(self, **cluster: Any) -> Cluster:
         return lifecycle.deploy(self.deployment(**cluster), report=self.events.append)
 
-    def preview(self, **cluster: Any) -> tuple[Plan, Plan]:
+    def preview(self, **cluster: Any) -> tuple[Preview, Preview]:
         return lifecycle.preview(self.deployment(**cluster))
 
     def down(self, *, storage: bool = False, **cluster: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from emrctl.engine.embedded.evaluate import Declared, Made, evaluate
+from emrctl.engine.embedded.evaluate import DeclaredResource, RegisteredResource, evaluate
 from emrctl.spec import ProjectSpec
 from stacks import program
 
@@ -25,12 +25,12 @@ KEY = "arn:aws:kms:eu-central-1:123456789012:key/k"
 PETS = ProjectSpec(project="pets")
 
 
-class Resources(dict[str, Declared]):
+class Resources(dict[str, DeclaredResource]):
     """Declared resources by name, and the program's outputs."""
 
     outputs: dict[str, Any]
 
-    def of(self, token: str) -> list[Declared]:
+    def of(self, token: str) -> list[DeclaredResource]:
         """Return the resources of one type, such as `Bucket`."""
         return [item for item in self.values() if item.type.endswith(f":{token}")]
 
@@ -47,11 +47,11 @@ def pets(storage: dict[str, Any] | None = None, **cluster: Any) -> ProjectSpec:
 def _collect(declare: Callable[[], None], stack: str) -> Resources:
     resources = Resources()
 
-    def handle(item: Declared) -> Made:
+    def handle(item: DeclaredResource) -> RegisteredResource:
         resources[item.name] = item
         outputs = item.inputs | {"arn": f"arn:{item.name}", "masterPublicDns": "primary.example"}
         outputs |= {"publicDns": f"{item.name}.example", "privateDns": f"{item.name}.internal"}
-        return Made(id=f"id-{item.name}", outputs=outputs)
+        return RegisteredResource(id=f"id-{item.name}", outputs=outputs)
 
     resources.outputs = evaluate(declare, stack, handle, preview=False)
     return resources

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from emrctl.engine.embedded.evaluate import Declared
+from emrctl.engine.embedded.evaluate import DeclaredResource
 from tests.stacks.conftest import Resources
 
 Inputs = dict[str, Any]
@@ -79,7 +79,7 @@ def _both(first: Check, second: Check) -> Check:
     return lambda resources: [*first(resources), *second(resources)]
 
 
-def _json(resource: Declared, key: str) -> dict[str, Any]:
+def _json(resource: DeclaredResource, key: str) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(resource.inputs[key])
     return document
 

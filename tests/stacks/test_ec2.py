@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from emrctl.engine.embedded.evaluate import Declared
+from emrctl.engine.embedded.evaluate import DeclaredResource
 from emrctl.spec import ProjectSpec
 from tests.stacks.conftest import KEY, Evaluate, Resources
 
@@ -204,6 +204,6 @@ def test_cluster_outputs_match_those_of_emr(cluster: Evaluate) -> None:
 
 
 def test_instance_ignores_changes_made_by_stop(cluster: Evaluate) -> None:
-    item: Declared = cluster(_project())["worker-1"]
+    item: DeclaredResource = cluster(_project())["worker-1"]
     assert item.ignore_changes == {"associatePublicIpAddress"}
     assert item.delete_first

@@ -10,7 +10,7 @@ import pytest
 
 from emrctl.aws.target import Target
 from emrctl.clusters import ec2_inputs
-from emrctl.engine.embedded.evaluate import Declared, Made, evaluate
+from emrctl.engine.embedded.evaluate import DeclaredResource, RegisteredResource, evaluate
 from emrctl.spec import ProjectSpec
 
 MAIN = Path(__file__).parents[2] / "stacks" / "__main__.py"
@@ -33,12 +33,14 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def _declared(stack: str) -> dict[str, Declared]:
-    resources: dict[str, Declared] = {}
+def _declared(stack: str) -> dict[str, DeclaredResource]:
+    resources: dict[str, DeclaredResource] = {}
 
-    def handle(item: Declared) -> Made:
+    def handle(item: DeclaredResource) -> RegisteredResource:
         resources[item.name] = item
-        return Made(id=f"id-{item.name}", outputs=item.inputs | {"arn": f"arn:{item.name}"})
+        return RegisteredResource(
+            id=f"id-{item.name}", outputs=item.inputs | {"arn": f"arn:{item.name}"}
+        )
 
     evaluate(lambda: _run(MAIN), stack, handle, preview=False)
     return resources

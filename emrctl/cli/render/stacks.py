@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     from emrctl.aws.target import Target
     from emrctl.clusters.model import Cluster
-    from emrctl.engine.base import Event, Outcome, Past, Plan, Report, StackState
+    from emrctl.engine.base import Event, Preview, Report, StackResult, StackState, UpdateSummary
     from emrctl.engine.pulumi.installation import EngineReport
 
 
-def plans(found: Sequence[Plan], *, as_json: bool) -> None:
+def plans(found: Sequence[Preview], *, as_json: bool) -> None:
     """What would change in each stack, and what the cluster costs an hour on AWS."""
     if as_json:
         json_document([asdict(plan) | {"empty": plan.empty} for plan in found])
@@ -83,7 +83,7 @@ def clusters(found: Sequence[Cluster], stacks: Sequence[StackState], *, as_json:
     table("stack", "engine", "resources", "", rows=lines, right=("resources",))
 
 
-def outcome(found: Outcome, *, as_json: bool) -> None:
+def outcome(found: StackResult, *, as_json: bool) -> None:
     """What `down` took away."""
     deleted = [change for change in found.changes if change.operation == "delete"]
     if as_json:
@@ -112,7 +112,7 @@ def engine(found: EngineReport, *, as_json: bool) -> None:
         next_step("emrctl engine install")
 
 
-def drifted(found: Plan, *, as_json: bool) -> None:
+def drifted(found: Preview, *, as_json: bool) -> None:
     """Where AWS is no longer as a stack's state says."""
     if as_json:
         json_document(asdict(found) | {"empty": found.empty})
@@ -125,7 +125,7 @@ def drifted(found: Plan, *, as_json: bool) -> None:
     table("what", "type", "name", "in", rows=rows)
 
 
-def refreshed(found: Outcome, *, as_json: bool) -> None:
+def refreshed(found: StackResult, *, as_json: bool) -> None:
     """What a stack's state took over from AWS."""
     if as_json:
         json_document({"stack": found.stack, "changes": [asdict(c) for c in found.changes]})
@@ -136,7 +136,7 @@ def refreshed(found: Outcome, *, as_json: bool) -> None:
         typer.echo(f"{found.stack}: the state was as AWS is.")
 
 
-def imported(found: Outcome, *, as_json: bool) -> None:
+def imported(found: StackResult, *, as_json: bool) -> None:
     """What a stack took over."""
     if as_json:
         json_document({"stack": found.stack, "changes": [asdict(c) for c in found.changes]})
@@ -155,7 +155,7 @@ def outputs(found: Mapping[str, Any], *, as_json: bool) -> None:
         table("output", "value", rows=[(key, str(value)) for key, value in found.items()])
 
 
-def history(found: Sequence[Past], *, as_json: bool) -> None:
+def history(found: Sequence[UpdateSummary], *, as_json: bool) -> None:
     """All that was done to a stack."""
     if as_json:
         json_document([asdict(past) for past in found])
@@ -167,7 +167,7 @@ def history(found: Sequence[Past], *, as_json: bool) -> None:
     table("when", "what", "how it ended", "changes", rows=rows)
 
 
-def _done(past: Past) -> list[tuple[str, int]]:
+def _done(past: UpdateSummary) -> list[tuple[str, int]]:
     return [(what, count) for what, count in past.changes.items() if what != "same"]
 
 
@@ -254,7 +254,7 @@ def _event_line(event: Event) -> str:
     return f"  {event.operation} {event.type} {event.name}{seconds}{said}"
 
 
-def _counts(plan: Plan) -> str:
+def _counts(plan: Preview) -> str:
     operations = [change.operation for change in plan.changes]
     return ", ".join(
         f"{operations.count(what)} to {what}"

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from emrctl.aws.errors import RejectedRequestError
-from emrctl.engine.base import Change, Event, Operation, Report
-from emrctl.engine.embedded.evaluate import Declared, Made
+from emrctl.engine.base import Event, Operation, Report, ResourceChange
+from emrctl.engine.checkpoint import Checkpoint, ResourceState
+from emrctl.engine.embedded.evaluate import DeclaredResource, RegisteredResource
 from emrctl.engine.localhost.provider import Provider, short
-from emrctl.engine.localhost.resource_type import StoppedError
-from emrctl.engine.state import Entry, State
+from emrctl.engine.localhost.resource_type import OperationCancelledError
 from emrctl.errors import CredentialsError, EmrctlError, ProvisioningError
 
 # What a change of a resource that ended by itself names as its cause.
@@ -22,7 +22,7 @@ ENDED = "state"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decision:
+class PlannedChange:
     """What is to happen to a declared resource, why, and with which inputs."""
 
     operation: Operation
@@ -34,24 +34,24 @@ class Decision:
 class Planner:
     """Decides what would happen to each resource, and does nothing."""
 
-    def __init__(self, provider: Provider, state: State) -> None:
+    def __init__(self, provider: Provider, state: Checkpoint) -> None:
         self._provider = provider
         self._state = state
         self._lock = threading.Lock()
-        self.changes: list[Change] = []
+        self.changes: list[ResourceChange] = []
         self.seen: set[str] = set()
 
-    def handle(self, declared: Declared) -> Made | None:
+    def handle(self, declared: DeclaredResource) -> RegisteredResource | None:
         """The resource as it would be: what is not known yet stays unknown."""
         self.checked(declared)
         entry = self._state.entries.get(declared.urn)
         decision = self.decide(declared, entry)
         self.note(decision.operation, declared, entry.id if entry else None, decision.keys)
         if entry is None or decision.operation in {"create", "replace"}:
-            return Made(id=None, outputs=declared.inputs)
-        return Made(id=entry.id, outputs={**entry.outputs, **decision.inputs})
+            return RegisteredResource(id=None, outputs=declared.inputs)
+        return RegisteredResource(id=entry.id, outputs={**entry.outputs, **decision.inputs})
 
-    def checked(self, declared: Declared) -> None:
+    def checked(self, declared: DeclaredResource) -> None:
         """Every input is one that the local target has; `ProvisioningError` names the first."""
         with self._lock:
             self.seen.add(declared.urn)
@@ -59,40 +59,50 @@ class Planner:
             msg = f"{short(declared.type)} '{declared.name}': {key}: {why}"
             raise ProvisioningError(msg, hint="Take it out of the spec, or use `target: aws`.")
 
-    def decide(self, declared: Declared, entry: Entry | None) -> Decision:
+    def decide(self, declared: DeclaredResource, entry: ResourceState | None) -> PlannedChange:
         """What brings `entry`, what stands, to what is declared."""
         if entry is None or entry.id is None:
-            return Decision(operation="create", inputs=declared.inputs)
+            return PlannedChange(operation="create", inputs=declared.inputs)
         if self._provider.ended(entry.type, entry.id, entry.inputs):
-            return Decision(operation="create", inputs=declared.inputs, keys=(ENDED,))
+            return PlannedChange(operation="create", inputs=declared.inputs, keys=(ENDED,))
         ignored = {key: entry.inputs[key] for key in declared.ignore_changes & set(entry.inputs)}
         kept = {k: v for k, v in declared.inputs.items() if k not in declared.ignore_changes}
         return self._compare(declared, entry, kept | ignored)
 
-    def _compare(self, declared: Declared, entry: Entry, inputs: dict[str, Any]) -> Decision:
+    def _compare(
+        self, declared: DeclaredResource, entry: ResourceState, inputs: dict[str, Any]
+    ) -> PlannedChange:
         found = self._provider.diff(declared.type, entry.inputs, inputs)
         if found.replaces:
             refuse_protected(entry, f"{found.replaces[0]} cannot be changed in place")
             first = declared.delete_first or found.delete_first
             keys = found.replaces
-            return Decision(operation="replace", inputs=inputs, keys=keys, delete_first=first)
+            return PlannedChange(operation="replace", inputs=inputs, keys=keys, delete_first=first)
         if entry.status == "updating":
             # Nobody knows how far it came: all that can be put in place is put once more.
             keys = tuple(sorted(self._provider.updatable(declared.type, inputs)))
-            return Decision(operation="update", inputs=inputs, keys=keys)
+            return PlannedChange(operation="update", inputs=inputs, keys=keys)
         if found.keys:
-            return Decision(operation="update", inputs=inputs, keys=found.keys)
-        return Decision(operation="create" if entry.status == "settling" else "same", inputs=inputs)
+            return PlannedChange(operation="update", inputs=inputs, keys=found.keys)
+        return PlannedChange(
+            operation="create" if entry.status == "settling" else "same", inputs=inputs
+        )
 
     def note(
-        self, operation: Operation, what: Declared | Entry, id_: str | None, keys: tuple[str, ...]
+        self,
+        operation: Operation,
+        what: DeclaredResource | ResourceState,
+        id_: str | None,
+        keys: tuple[str, ...],
     ) -> None:
         """The plan holds the change."""
-        change = Change(operation=operation, type=what.type, name=what.name, id=id_, keys=keys)
+        change = ResourceChange(
+            operation=operation, type=what.type, name=what.name, id=id_, keys=keys
+        )
         with self._lock:
             self.changes.append(change)
 
-    def surplus(self) -> list[Entry]:
+    def surplus(self) -> list[ResourceState]:
         """What stands and is not declared, in the order in which it may be deleted."""
         kept = {id(self._state.entries.get(urn)) for urn in self.seen}
         return [entry for entry in self._state.all() if id(entry) not in kept]
@@ -102,8 +112,8 @@ class Planner:
 class Desk:
     """What a deployment writes on: the state, who is told, and the flag that ends it."""
 
-    state: State
-    save: Callable[[State], None]
+    state: Checkpoint
+    save: Callable[[Checkpoint], None]
     report: Report
     stop: threading.Event
 
@@ -120,18 +130,18 @@ class Deployment:
         self.errors: list[EmrctlError] = []
 
     @property
-    def changes(self) -> tuple[Change, ...]:
+    def changes(self) -> tuple[ResourceChange, ...]:
         """What was done."""
         return tuple(self._plan.changes)
 
-    def handle(self, declared: Declared) -> Made | None:
+    def handle(self, declared: DeclaredResource) -> RegisteredResource | None:
         """The resource stands as declared; None where it or what it needs could not be made."""
         if self._desk.stop.is_set() or declared.dependencies & self._failed:
             self._failed.add(declared.urn)
             return None
         try:
             return self._bring(declared)
-        except StoppedError:
+        except OperationCancelledError:
             self._failed.add(declared.urn)
         except EmrctlError as error:
             self._failed.add(declared.urn)
@@ -151,10 +161,10 @@ class Deployment:
         for entry in self._desk.state.all():
             self.remove(entry)
 
-    def remove(self, entry: Entry) -> None:
+    def remove(self, entry: ResourceState) -> None:
         """`entry` is gone, from AWS and from the state."""
         if self._desk.stop.is_set():
-            raise StoppedError
+            raise OperationCancelledError
         id_ = entry.id or self._found(entry)
         with self._told("delete", entry):
             if id_ is not None:
@@ -163,7 +173,7 @@ class Deployment:
             state.forget(entry)
         self._plan.note("delete", entry, id_, ())
 
-    def _bring(self, declared: Declared) -> Made:
+    def _bring(self, declared: DeclaredResource) -> RegisteredResource:
         self._plan.checked(declared)
         entry = self._desk.state.entries.get(declared.urn)
         decision = self._plan.decide(declared, entry)
@@ -175,9 +185,11 @@ class Deployment:
         with self._lock:
             done.serial, done.protect = self._desk.state.next_serial(), declared.protect
         self._plan.note(decision.operation, declared, done.id, decision.keys)
-        return Made(id=done.id, outputs=done.outputs)
+        return RegisteredResource(id=done.id, outputs=done.outputs)
 
-    def _change(self, declared: Declared, entry: Entry | None, decision: Decision) -> Entry:
+    def _change(
+        self, declared: DeclaredResource, entry: ResourceState | None, decision: PlannedChange
+    ) -> ResourceState:
         if entry is not None and decision.operation == "update":
             return self._update(entry, decision)
         if entry is not None and entry.id is not None and decision.keys == (ENDED,):
@@ -187,7 +199,7 @@ class Deployment:
             entry = None
         return self._create(declared, entry, decision)
 
-    def _update(self, entry: Entry, decision: Decision) -> Entry:
+    def _update(self, entry: ResourceState, decision: PlannedChange) -> ResourceState:
         with self._saved():
             entry.status = "updating"
         id_, keys = str(entry.id), frozenset(decision.keys)
@@ -196,7 +208,7 @@ class Deployment:
             entry.status, entry.inputs, entry.outputs = "done", decision.inputs, outputs
         return entry
 
-    def _set_aside(self, entry: Entry, decision: Decision) -> None:
+    def _set_aside(self, entry: ResourceState, decision: PlannedChange) -> None:
         """The old one goes now where two cannot be, else when all that is new stands."""
         if decision.delete_first:
             self._provider.delete(entry.type, str(entry.id), entry.inputs)
@@ -205,7 +217,9 @@ class Deployment:
             if not decision.delete_first:
                 state.leftovers.append(entry)
 
-    def _create(self, declared: Declared, entry: Entry | None, decision: Decision) -> Entry:
+    def _create(
+        self, declared: DeclaredResource, entry: ResourceState | None, decision: PlannedChange
+    ) -> ResourceState:
         """A new resource, or one whose creation was cut off, brought to its end."""
         id_ = None if entry is None else entry.id or self._found(entry)
         if entry is None or id_ is None:
@@ -218,9 +232,9 @@ class Deployment:
             entry.status, entry.outputs = "done", outputs
         return entry
 
-    def _intend(self, declared: Declared, decision: Decision) -> Entry:
+    def _intend(self, declared: DeclaredResource, decision: PlannedChange) -> ResourceState:
         with self._saved() as state:
-            entry = Entry(
+            entry = ResourceState(
                 urn=declared.urn,
                 type=declared.type,
                 name=declared.name,
@@ -231,7 +245,7 @@ class Deployment:
             state.entries[declared.urn] = entry
         return entry
 
-    def _ask(self, entry: Entry) -> str:
+    def _ask(self, entry: ResourceState) -> str:
         """The id that AWS gives; what it refuses was never begun."""
         try:
             return self._provider.create(entry.type, entry.inputs)
@@ -240,27 +254,27 @@ class Deployment:
                 state.forget(entry)
             raise
 
-    def _found(self, entry: Entry) -> str | None:
+    def _found(self, entry: ResourceState) -> str | None:
         """The id of what a create without an answer left, unless it is another entry's."""
         found = self._provider.find(entry.type, entry.inputs)
         known = self._desk.state.ids()
         return None if found is None or (entry.type, found) in known else found
 
     @contextlib.contextmanager
-    def _saved(self) -> Iterator[State]:
+    def _saved(self) -> Iterator[Checkpoint]:
         """What is done to the state inside is on disk afterwards."""
         with self._lock:
             yield self._desk.state
             self._desk.save(self._desk.state)
 
     @contextlib.contextmanager
-    def _told(self, operation: Operation, what: Declared | Entry) -> Iterator[None]:
+    def _told(self, operation: Operation, what: DeclaredResource | ResourceState) -> Iterator[None]:
         began = time.monotonic()
         event = Event(operation=operation, type=what.type, name=what.name, status="started")
         self._tell(event)
         try:
             yield
-        except (EmrctlError, StoppedError) as error:
+        except (EmrctlError, OperationCancelledError) as error:
             took = time.monotonic() - began
             self._tell(_ended(event, "failed", took, str(error) or "interrupted"))
             raise
@@ -271,7 +285,7 @@ class Deployment:
             self._desk.report(event)
 
 
-def refuse_protected(entry: Entry, why: str) -> None:
+def refuse_protected(entry: ResourceState, why: str) -> None:
     """`ProvisioningError` where `entry` is protected: `why` would have deleted it."""
     if entry.protect:
         msg = f"{short(entry.type)} {entry.id} is protected: {why}"

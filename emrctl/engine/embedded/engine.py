@@ -14,21 +14,21 @@ from typing import Any, NoReturn
 
 from emrctl.aws.target import Target
 from emrctl.engine.base import (
-    Adopted,
     Event,
-    Outcome,
-    Past,
-    Plan,
+    ImportedResource,
+    Preview,
     Program,
     Report,
+    StackResult,
     StackState,
+    UpdateSummary,
 )
+from emrctl.engine.checkpoint import Checkpoint, StateFolder
 from emrctl.engine.embedded.deployment import Deployment, Desk, Planner, refuse_protected
 from emrctl.engine.embedded.evaluate import evaluate
 from emrctl.engine.localhost.provider import Provider
-from emrctl.engine.localhost.resource_type import StoppedError
+from emrctl.engine.localhost.resource_type import OperationCancelledError
 from emrctl.engine.outcomes import failed, interrupted, interruptible, other_engine
-from emrctl.engine.state import State, StateFolder
 from emrctl.errors import ProvisioningError
 
 
@@ -41,21 +41,21 @@ class EmbeddedEngine:
         self._target = target
         self._files = StateFolder(state_folder)
 
-    def preview(self, stack: str, program: Program) -> Plan:
+    def preview(self, stack: str, program: Program) -> Preview:
         """What `up` would do; nothing is changed, and no lock is taken."""
         stop = threading.Event()
         state = self._current(stack) or self._new(stack)
         planner = Planner(Provider(self._target, stop), state)
 
-        def plan() -> Plan:
+        def plan() -> Preview:
             evaluate(program, stack, planner.handle, preview=True)
             for entry in planner.surplus():
                 planner.note("delete", entry, entry.id, ())
-            return Plan(stack=stack, changes=tuple(planner.changes))
+            return Preview(stack=stack, changes=tuple(planner.changes))
 
         return interruptible(plan, stop.set)
 
-    def up(self, stack: str, program: Program, report: Report) -> Outcome:
+    def up(self, stack: str, program: Program, report: Report) -> StackResult:
         """The stack is as the program says; what was no longer declared is gone."""
         with self._files.held(stack):
             state = self._current(stack)
@@ -67,13 +67,13 @@ class EmbeddedEngine:
             work = Deployment(Provider(self._target, stop), desk)
             return self._finish(work, desk, lambda: self._bring_up(work, desk, program))
 
-    def down(self, stack: str, report: Report, *, force: bool = False) -> Outcome:
+    def down(self, stack: str, report: Report, *, force: bool = False) -> StackResult:
         """Nothing of the stack is left; what is protected goes only with `force`."""
         with self._files.held(stack):
             state = self._current(stack)
             if state is None:
                 self._files.remove(stack)
-                return Outcome(stack=stack, outputs={})
+                return StackResult(stack=stack, outputs={})
             if not force:
                 for entry in state.all():
                     refuse_protected(entry, f"the stack {stack} would be deleted")
@@ -101,19 +101,21 @@ class EmbeddedEngine:
         found = [self.state(stack) for stack in self._files.stacks()]
         return tuple(state for state in found if state is not None)
 
-    def drift(self, stack: str) -> Plan:
+    def drift(self, stack: str) -> Preview:
         """It does not look for drift."""
         _refuse(stack, "looks for no drift")
 
-    def refresh(self, stack: str, _report: Report) -> Outcome:
+    def refresh(self, stack: str, _report: Report) -> StackResult:
         """It takes nothing over from AWS."""
         _refuse(stack, "refreshes no state")
 
-    def history(self, stack: str) -> tuple[Past, ...]:
+    def history(self, stack: str) -> tuple[UpdateSummary, ...]:
         """It keeps no history."""
         _refuse(stack, "keeps no history")
 
-    def adopt(self, stack: str, _program: Program, _found: Adopted, _report: Report) -> Outcome:
+    def adopt(
+        self, stack: str, _program: Program, _found: ImportedResource, _report: Report
+    ) -> StackResult:
         """It takes over nothing that it has not made."""
         _refuse(stack, "imports nothing")
 
@@ -121,10 +123,10 @@ class EmbeddedEngine:
         """Its state is no document of Pulumi's."""
         _refuse(stack, "exports no state")
 
-    def _new(self, stack: str) -> State:
-        return State(stack=stack, identity=self._target.identity, engine=self.name)
+    def _new(self, stack: str) -> Checkpoint:
+        return Checkpoint(stack=stack, identity=self._target.identity, engine=self.name)
 
-    def _current(self, stack: str) -> State | None:
+    def _current(self, stack: str) -> Checkpoint | None:
         """The state, where the AWS on which it was made still is."""
         found = self._files.load(stack)
         if found is None or found.identity != self._target.identity:
@@ -140,27 +142,27 @@ class EmbeddedEngine:
         gone = "pulumi:pulumi:Stack"
         report(Event(operation="delete", type=gone, name=stack, status="done", message=message))
 
-    def _bring_up(self, work: Deployment, desk: Desk, program: Program) -> Outcome:
+    def _bring_up(self, work: Deployment, desk: Desk, program: Program) -> StackResult:
         state = desk.state
         outputs = evaluate(program, state.stack, work.handle, preview=False)
         if work.errors:
             raise failed(state.stack, work.errors, state.all())
         if desk.stop.is_set():
-            raise StoppedError
+            raise OperationCancelledError
         work.sweep()
         state.outputs = outputs
         self._files.save(state)
-        return Outcome(stack=state.stack, outputs=outputs, changes=work.changes)
+        return StackResult(stack=state.stack, outputs=outputs, changes=work.changes)
 
-    def _take_down(self, work: Deployment, stack: str) -> Outcome:
+    def _take_down(self, work: Deployment, stack: str) -> StackResult:
         work.clear()
         self._files.remove(stack)
-        return Outcome(stack=stack, outputs={}, changes=work.changes)
+        return StackResult(stack=stack, outputs={}, changes=work.changes)
 
-    def _finish(self, work: Deployment, desk: Desk, run: Callable[[], Outcome]) -> Outcome:
+    def _finish(self, work: Deployment, desk: Desk, run: Callable[[], StackResult]) -> StackResult:
         try:
             return interruptible(run, desk.stop.set)
-        except (StoppedError, KeyboardInterrupt) as error:
+        except (OperationCancelledError, KeyboardInterrupt) as error:
             raise interrupted(desk.state.stack, desk.state.all()) from error
         finally:
             # The serials that an unfinished run gave belong to the next deletion's order.

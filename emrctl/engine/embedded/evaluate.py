@@ -20,7 +20,7 @@ PROJECT = "emrctl"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Declared:
+class DeclaredResource:
     """A resource as the program declares it; inputs under Pulumi's camelCase names."""
 
     urn: str
@@ -39,14 +39,14 @@ class Declared:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
+class RegisteredResource:
     """What became of a declared resource; no id as long as it is only planned."""
 
     id: str | None
     outputs: Mapping[str, Any]
 
 
-Handle = Callable[[Declared], Made | None]
+Handle = Callable[[DeclaredResource], RegisteredResource | None]
 
 
 def evaluate(program: Program, stack: str, handle: Handle, *, preview: bool) -> Properties:
@@ -124,8 +124,8 @@ class _Refuse:
         return type("NoCalls", (base,), {"call": refuse, "new_resource": refuse})()
 
 
-def _declared(request: Any, urn: str) -> Declared:
-    return Declared(
+def _declared(request: Any, urn: str) -> DeclaredResource:
+    return DeclaredResource(
         urn=urn,
         type=request.type,
         name=request.name,

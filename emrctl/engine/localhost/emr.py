@@ -8,7 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from emrctl.aws.errors import get_or_none
-from emrctl.engine.localhost.resource_type import Aws, Inputs, Kind, Outputs, pairs, tags_of
+from emrctl.engine.localhost.resource_type import (
+    Aws,
+    Inputs,
+    Outputs,
+    ResourceType,
+    pairs,
+    tags_of,
+)
 from emrctl.errors import ProvisioningError
 
 ACTIVE = ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING")
@@ -267,8 +274,8 @@ def _delete_security(aws: Aws, name: str, _inputs: Inputs) -> None:
     get_or_none(lambda: aws.client("emr").delete_security_configuration(Name=name), _UNKNOWN)
 
 
-KINDS = {
-    "aws:emr/securityConfiguration:SecurityConfiguration": Kind(
+RESOURCE_TYPES = {
+    "aws:emr/securityConfiguration:SecurityConfiguration": ResourceType(
         create=_create_security,
         read=_read_security,
         delete=_delete_security,
@@ -276,7 +283,7 @@ KINDS = {
         replaces=frozenset({"name", "configuration"}),
         unique=("name",),
     ),
-    "aws:emr/cluster:Cluster": Kind(
+    "aws:emr/cluster:Cluster": ResourceType(
         create=_create,
         read=_read,
         update=_update,

@@ -8,8 +8,8 @@ from emrctl.aws.errors import get_or_none
 from emrctl.engine.localhost.resource_type import (
     Aws,
     Inputs,
-    Kind,
     Outputs,
+    ResourceType,
     document,
     pairs,
     tags_of,
@@ -164,8 +164,8 @@ def _delete_profile(aws: Aws, name: str, _inputs: Inputs) -> None:
     iam.delete_instance_profile(InstanceProfileName=name)
 
 
-KINDS = {
-    "aws:iam/role:Role": Kind(
+RESOURCE_TYPES = {
+    "aws:iam/role:Role": ResourceType(
         create=_create_role,
         read=_read_role,
         update=_update_role,
@@ -176,7 +176,7 @@ KINDS = {
         replaces=frozenset({"name"}),
         unique=("name",),
     ),
-    "aws:iam/rolePolicy:RolePolicy": Kind(
+    "aws:iam/rolePolicy:RolePolicy": ResourceType(
         create=_put_policy,
         read=_read_policy,
         update=_update_policy,
@@ -185,13 +185,13 @@ KINDS = {
         updates=frozenset({"policy"}),
         replaces=frozenset({"role", "name"}),
     ),
-    "aws:iam/rolePolicyAttachment:RolePolicyAttachment": Kind(
+    "aws:iam/rolePolicyAttachment:RolePolicyAttachment": ResourceType(
         create=_attach,
         read=_read_attachment,
         delete=_detach,
         replaces=frozenset({"role", "policyArn"}),
     ),
-    "aws:iam/instanceProfile:InstanceProfile": Kind(
+    "aws:iam/instanceProfile:InstanceProfile": ResourceType(
         create=_create_profile,
         read=_read_profile,
         update=_update_profile,

@@ -7,7 +7,7 @@ from typing import Any
 from emrctl.aws.errors import get_or_none
 from emrctl.aws.listing import instances
 from emrctl.engine.localhost.network import marked, observe_tags, ours, retag
-from emrctl.engine.localhost.resource_type import Aws, Inputs, Kind, Outputs, tags_of
+from emrctl.engine.localhost.resource_type import Aws, Inputs, Outputs, ResourceType, tags_of
 from emrctl.errors import ProvisioningError
 
 _NO_INSTANCE = ("InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed")
@@ -221,8 +221,8 @@ def _delete_key(aws: Aws, name: str, _inputs: Inputs) -> None:
     get_or_none(lambda: aws.client("ec2").delete_key_pair(KeyName=name), _NO_KEY)
 
 
-KINDS = {
-    "aws:ec2/instance:Instance": Kind(
+RESOURCE_TYPES = {
+    "aws:ec2/instance:Instance": ResourceType(
         create=_create,
         read=_read,
         update=_update,
@@ -251,7 +251,7 @@ KINDS = {
             }
         ),
     ),
-    "aws:ec2/keyPair:KeyPair": Kind(
+    "aws:ec2/keyPair:KeyPair": ResourceType(
         create=_import_key,
         read=_read_key,
         update=_update_key,

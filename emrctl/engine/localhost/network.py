@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from emrctl.aws.errors import get_or_none
-from emrctl.engine.localhost.resource_type import Aws, Inputs, Kind, Outputs, pairs, tags_of
+from emrctl.engine.localhost.resource_type import (
+    Aws,
+    Inputs,
+    Outputs,
+    ResourceType,
+    pairs,
+    tags_of,
+)
 
 STACK_TAG = "emrctl:stack"
 
@@ -209,8 +216,8 @@ def _delete_endpoint(aws: Aws, id_: str, _inputs: Inputs) -> None:
     get_or_none(lambda: ec2.delete_vpc_endpoints(VpcEndpointIds=[id_]), _NO_ENDPOINT)
 
 
-KINDS = {
-    "aws:ec2/vpc:Vpc": Kind(
+RESOURCE_TYPES = {
+    "aws:ec2/vpc:Vpc": ResourceType(
         create=_create_vpc,
         read=_read_vpc,
         update=_update_vpc,
@@ -221,7 +228,7 @@ KINDS = {
         updates=frozenset({"enableDnsSupport", "enableDnsHostnames", "tags"}),
         replaces=frozenset({"cidrBlock"}),
     ),
-    "aws:ec2/subnet:Subnet": Kind(
+    "aws:ec2/subnet:Subnet": ResourceType(
         create=_create_subnet,
         read=_read_subnet,
         update=_update_subnet,
@@ -234,7 +241,7 @@ KINDS = {
         # Two subnets of one VPC cannot share addresses.
         unique=("vpcId",),
     ),
-    "aws:ec2/internetGateway:InternetGateway": Kind(
+    "aws:ec2/internetGateway:InternetGateway": ResourceType(
         create=_create_gateway,
         read=_read_gateway,
         update=_retag,
@@ -245,7 +252,7 @@ KINDS = {
         updates=frozenset({"tags"}),
         replaces=frozenset({"vpcId"}),
     ),
-    "aws:ec2/vpcEndpoint:VpcEndpoint": Kind(
+    "aws:ec2/vpcEndpoint:VpcEndpoint": ResourceType(
         create=_create_endpoint,
         read=_read_endpoint,
         update=_retag,

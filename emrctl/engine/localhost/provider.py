@@ -14,22 +14,22 @@ from typing import Any
 from emrctl.aws.errors import translated
 from emrctl.aws.target import Target
 from emrctl.engine.localhost import emr, iam, instances, network, routes, s3, security_groups
-from emrctl.engine.localhost.resource_type import Aws, Inputs, Kind, Outputs
+from emrctl.engine.localhost.resource_type import Aws, Inputs, Outputs, ResourceType
 from emrctl.errors import ProvisioningError
 
-KINDS: Mapping[str, Kind] = {
-    **s3.KINDS,
-    **iam.KINDS,
-    **network.KINDS,
-    **routes.KINDS,
-    **security_groups.KINDS,
-    **instances.KINDS,
-    **emr.KINDS,
+RESOURCE_TYPES: Mapping[str, ResourceType] = {
+    **s3.RESOURCE_TYPES,
+    **iam.RESOURCE_TYPES,
+    **network.RESOURCE_TYPES,
+    **routes.RESOURCE_TYPES,
+    **security_groups.RESOURCE_TYPES,
+    **instances.RESOURCE_TYPES,
+    **emr.RESOURCE_TYPES,
 }
 
 
 @dataclass(frozen=True, kw_only=True)
-class Difference:
+class ResourceDiff:
     """Which inputs differ, which of them replace the resource, and whether the old goes first."""
 
     keys: tuple[str, ...] = ()
@@ -54,13 +54,13 @@ class Provider:
         why = "the local target has not got it; on AWS the real engine does"
         return [(key, why) for key in sorted(set(inputs) - known)]
 
-    def diff(self, token: str, old: Inputs, new: Inputs) -> Difference:
+    def diff(self, token: str, old: Inputs, new: Inputs) -> ResourceDiff:
         """What an update from `old` to `new` would mean."""
         kind = self._kind(token)
         keys = tuple(sorted(_differing(kind, old, new)))
         replaces = tuple(key for key in keys if key not in kind.updates)
         same = all(old.get(key) == new.get(key) for key in kind.unique)
-        return Difference(
+        return ResourceDiff(
             keys=keys, replaces=replaces, delete_first=bool(replaces and kind.unique and same)
         )
 
@@ -122,8 +122,8 @@ class Provider:
         return frozenset(key for key in self._kind(token).updates if _has(inputs, key))
 
     @staticmethod
-    def _kind(token: str) -> Kind:
-        kind = KINDS.get(token)
+    def _kind(token: str) -> ResourceType:
+        kind = RESOURCE_TYPES.get(token)
         if kind is None:
             hint = "It is there on AWS alone: `target: aws`."
             raise ProvisioningError(f"the local target has no {short(token)}", hint=hint)
@@ -136,7 +136,7 @@ def short(token: str) -> str:
     return f"{module.partition('/')[0]}.{name}"
 
 
-def _differing(kind: Kind, old: Inputs, new: Inputs) -> list[str]:
+def _differing(kind: ResourceType, old: Inputs, new: Inputs) -> list[str]:
     """The keys that differ, those of a nested object as `group.count` where the kind has them."""
     nested = {key.partition(".")[0] for key in kind.updates | kind.replaces if "." in key}
     found: list[str] = []

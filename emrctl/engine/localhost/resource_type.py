@@ -14,7 +14,7 @@ Inputs = Mapping[str, Any]
 Outputs = dict[str, Any]
 
 
-class StoppedError(Exception):
+class OperationCancelledError(Exception):
     """A wait was given up because somebody asked for it; what was waited for goes on."""
 
 
@@ -32,7 +32,7 @@ class Aws:
     def pause(self) -> None:
         """The target's polling interval has passed; `StoppedError` once the flag is up."""
         if self.stop.wait(self.target.poll_s):
-            raise StoppedError
+            raise OperationCancelledError
 
 
 def _nothing(*_: Any) -> None:
@@ -45,7 +45,7 @@ def _as_it_was(_aws: Aws, _id: str, _inputs: Inputs) -> Outputs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
+class ResourceType:
     """How one resource type is created, read, updated and deleted, under Pulumi's input names.
 
     `create` gives the id as soon as AWS has one; `settle` then waits until it can be used.

@@ -6,7 +6,7 @@ from typing import Any
 
 from emrctl.aws.errors import get_or_none
 from emrctl.engine.localhost.network import marked, ours, retag
-from emrctl.engine.localhost.resource_type import Aws, Inputs, Kind, Outputs
+from emrctl.engine.localhost.resource_type import Aws, Inputs, Outputs, ResourceType
 
 _NO_TABLE = "InvalidRouteTableID.NotFound"
 _NO_ROUTE = "InvalidRoute.NotFound"
@@ -106,8 +106,8 @@ def _unlink(aws: Aws, id_: str, _inputs: Inputs) -> None:
     get_or_none(lambda: aws.client("ec2").disassociate_route_table(AssociationId=id_), _NO_LINK)
 
 
-KINDS = {
-    "aws:ec2/routeTable:RouteTable": Kind(
+RESOURCE_TYPES = {
+    "aws:ec2/routeTable:RouteTable": ResourceType(
         create=_create_table,
         read=_read_table,
         update=_update_table,
@@ -116,7 +116,7 @@ KINDS = {
         updates=frozenset({"tags"}),
         replaces=frozenset({"vpcId"}),
     ),
-    "aws:ec2/route:Route": Kind(
+    "aws:ec2/route:Route": ResourceType(
         create=_create_route,
         read=_read_route,
         update=_update_route,
@@ -126,7 +126,7 @@ KINDS = {
         replaces=frozenset({"routeTableId", "destinationCidrBlock"}),
         unique=("routeTableId", "destinationCidrBlock"),
     ),
-    "aws:ec2/routeTableAssociation:RouteTableAssociation": Kind(
+    "aws:ec2/routeTableAssociation:RouteTableAssociation": ResourceType(
         create=_link,
         read=_read_link,
         delete=_unlink,

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from emrctl.aws.errors import RejectedRequestError, get_or_none
-from emrctl.engine.localhost.resource_type import Aws, Inputs, Kind, Outputs, pairs, tags_of
+from emrctl.engine.localhost.resource_type import (
+    Aws,
+    Inputs,
+    Outputs,
+    ResourceType,
+    pairs,
+    tags_of,
+)
 
 _GONE = ("404", "NoSuchBucket")
 
@@ -67,7 +74,7 @@ def _delete(aws: Aws, name: str, _inputs: Inputs) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
+class BucketSetting:
     """Something that is put on a bucket as a whole; `take` gives put's arguments."""
 
     put: str
@@ -78,35 +85,37 @@ class Setting:
     give: Callable[[dict[str, Any]], Outputs] | None = None
 
 
-def _put(setting: Setting, aws: Aws, inputs: Inputs) -> str:
+def _put(setting: BucketSetting, aws: Aws, inputs: Inputs) -> str:
     name = str(inputs["bucket"])
     getattr(aws.client("s3"), setting.put)(Bucket=name, **setting.take(inputs))
     return name
 
 
-def _replace(setting: Setting, aws: Aws, _name: str, inputs: Inputs, _keys: frozenset[str]) -> None:
+def _replace(
+    setting: BucketSetting, aws: Aws, _name: str, inputs: Inputs, _keys: frozenset[str]
+) -> None:
     _put(setting, aws, inputs)
 
 
-def _get(setting: Setting, aws: Aws, name: str, _inputs: Inputs) -> Outputs | None:
+def _get(setting: BucketSetting, aws: Aws, name: str, _inputs: Inputs) -> Outputs | None:
     call = functools.partial(getattr(aws.client("s3"), setting.get), Bucket=name)
     return None if get_or_none(call, *_GONE, setting.missing) is None else {}
 
 
-def _look(setting: Setting, aws: Aws, name: str, _inputs: Inputs) -> Outputs:
+def _look(setting: BucketSetting, aws: Aws, name: str, _inputs: Inputs) -> Outputs:
     if setting.give is None:
         return {}
     return setting.give(getattr(aws.client("s3"), setting.get)(Bucket=name))
 
 
-def _drop(setting: Setting, aws: Aws, name: str, _inputs: Inputs) -> None:
+def _drop(setting: BucketSetting, aws: Aws, name: str, _inputs: Inputs) -> None:
     if setting.drop is not None:
         call = functools.partial(getattr(aws.client("s3"), setting.drop), Bucket=name)
         get_or_none(call, *_GONE, setting.missing)
 
 
-def _set_on_bucket(setting: Setting, *keys: str) -> Kind:
-    return Kind(
+def _set_on_bucket(setting: BucketSetting, *keys: str) -> ResourceType:
+    return ResourceType(
         create=functools.partial(_put, setting),
         read=functools.partial(_get, setting),
         update=functools.partial(_replace, setting),
@@ -171,8 +180,8 @@ def _policy(inputs: Inputs) -> dict[str, Any]:
     return {"Policy": policy if isinstance(policy, str) else json.dumps(policy)}
 
 
-KINDS = {
-    "aws:s3/bucket:Bucket": Kind(
+RESOURCE_TYPES = {
+    "aws:s3/bucket:Bucket": ResourceType(
         create=_create,
         read=_read,
         update=_update,
@@ -185,7 +194,7 @@ KINDS = {
     ),
     "aws:s3/bucketVersioning:BucketVersioning": _set_on_bucket(
         # Versioning cannot be taken away again; it goes with the bucket.
-        Setting(
+        BucketSetting(
             put="put_bucket_versioning",
             take=_versioning,
             get="get_bucket_versioning",
@@ -197,7 +206,7 @@ KINDS = {
     (
         "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration"
     ): _set_on_bucket(
-        Setting(
+        BucketSetting(
             put="put_bucket_encryption",
             take=_encryption,
             get="get_bucket_encryption",
@@ -207,7 +216,7 @@ KINDS = {
         "rules",
     ),
     "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock": _set_on_bucket(
-        Setting(
+        BucketSetting(
             put="put_public_access_block",
             take=_public_access,
             get="get_public_access_block",
@@ -218,7 +227,7 @@ KINDS = {
         *_BLOCKS,
     ),
     "aws:s3/bucketOwnershipControls:BucketOwnershipControls": _set_on_bucket(
-        Setting(
+        BucketSetting(
             put="put_bucket_ownership_controls",
             take=_ownership,
             get="get_bucket_ownership_controls",
@@ -228,7 +237,7 @@ KINDS = {
         "rule",
     ),
     "aws:s3/bucketPolicy:BucketPolicy": _set_on_bucket(
-        Setting(
+        BucketSetting(
             put="put_bucket_policy",
             take=_policy,
             get="get_bucket_policy",
@@ -238,7 +247,7 @@ KINDS = {
         "policy",
     ),
     "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration": _set_on_bucket(
-        Setting(
+        BucketSetting(
             put="put_bucket_lifecycle_configuration",
             take=_lifecycle,
             get="get_bucket_lifecycle_configuration",

@@ -6,7 +6,7 @@ from typing import Any
 
 from emrctl.aws.errors import get_or_none
 from emrctl.engine.localhost.network import marked, observe_tags, retag
-from emrctl.engine.localhost.resource_type import Aws, Inputs, Kind, Outputs
+from emrctl.engine.localhost.resource_type import Aws, Inputs, Outputs, ResourceType
 
 _NO_GROUP = "InvalidGroup.NotFound"
 _NO_RULE = "InvalidSecurityGroupRuleId.NotFound"
@@ -165,8 +165,8 @@ def _revoke_one(aws: Aws, direction: str, id_: str, inputs: Inputs) -> None:
     get_or_none(lambda: call(GroupId=group, SecurityGroupRuleIds=[id_]), _NO_RULE, _NO_GROUP)
 
 
-KINDS = {
-    "aws:ec2/securityGroup:SecurityGroup": Kind(
+RESOURCE_TYPES = {
+    "aws:ec2/securityGroup:SecurityGroup": ResourceType(
         create=_create_group,
         read=_read_group,
         update=_update_group,
@@ -177,7 +177,7 @@ KINDS = {
         replaces=frozenset({"name", "description", "vpcId"}),
         unique=("name", "vpcId"),
     ),
-    "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": Kind(
+    "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": ResourceType(
         create=_create_ingress,
         read=_read_rule,
         update=_update_rule,
@@ -187,7 +187,7 @@ KINDS = {
         replaces=_RULE_INPUTS,
         unique=("securityGroupId",),
     ),
-    "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": Kind(
+    "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": ResourceType(
         create=_create_egress,
         read=_read_rule,
         update=_update_rule,

@@ -33,7 +33,7 @@ class EngineMissingError(ProvisioningError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Installed:
+class EngineBinary:
     """An engine on this machine."""
 
     path: Path
@@ -54,14 +54,14 @@ def own_root() -> Path:
     return emrctl_paths.home() / "engine"
 
 
-def candidates() -> tuple[Installed, ...]:
+def candidates() -> tuple[EngineBinary, ...]:
     """Every engine there is, in the order in which they are taken: PATH's, then emrctl's own."""
     places = [shutil.which("pulumi"), shutil.which("pulumi", path=str(own_root() / "bin"))]
     paths = dict.fromkeys(Path(place) for place in places if place)
-    return tuple(Installed(path=path, version=_version(path)) for path in paths)
+    return tuple(EngineBinary(path=path, version=_version(path)) for path in paths)
 
 
-def find() -> Installed:
+def find() -> EngineBinary:
     """The engine that is used; `EngineMissingError` says where it was looked for."""
     found = candidates()
     for engine in found:
@@ -76,7 +76,7 @@ def find() -> Installed:
     raise EngineMissingError(msg, hint=hint)
 
 
-def install() -> Installed:
+def install() -> EngineBinary:
     """emrctl has an engine of its own, of the version of Pulumi's Python package."""
     wanted = VersionInfo.parse(metadata.version("pulumi"))
     try:
@@ -86,7 +86,7 @@ def install() -> Installed:
         words = said.decode(errors="replace").strip() if isinstance(said, bytes) else str(error)
         hint = "Put a pulumi on PATH by another way: its own site says how."
         raise ProvisioningError(f"the engine was not installed: {words}", hint=hint) from error
-    return Installed(path=Path(made.command), version=str(made.version))
+    return EngineBinary(path=Path(made.command), version=str(made.version))
 
 
 def plugin_version() -> str:
@@ -94,14 +94,14 @@ def plugin_version() -> str:
     return metadata.version("pulumi-aws")
 
 
-def has_plugin(engine: Installed) -> bool:
+def has_plugin(engine: EngineBinary) -> bool:
     """Whether the engine has the AWS plugin of that version."""
     said = _asked(engine.path, "plugin", "ls", "--json")
     wanted = ("aws", plugin_version())
     return any((item["name"], item.get("version")) == wanted for item in json.loads(said or "[]"))
 
 
-def install_plugin(engine: Installed) -> None:
+def install_plugin(engine: EngineBinary) -> None:
     """The engine has the AWS plugin of that version."""
     arguments = ["plugin", "install", "resource", "aws", plugin_version()]
     try:
@@ -131,14 +131,14 @@ def _asked(path: Path, *arguments: str) -> str:
     return done.stdout
 
 
-class Command(auto.PulumiCommand):
+class EngineCommand(auto.PulumiCommand):
     """The engine as the Automation API runs it, but interrupted by us alone.
 
     It stands in a process group of its own: a terminal's Ctrl-C would reach it at the same time
     as ourselves, and a second one would end it in the middle of a request.
     """
 
-    def __init__(self, engine: Installed) -> None:
+    def __init__(self, engine: EngineBinary) -> None:
         self.command = str(engine.path)
         self.version = VersionInfo.parse(engine.version)
         self._running: subprocess.Popen[str] | None = None

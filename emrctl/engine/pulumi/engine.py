@@ -15,29 +15,29 @@ from typing import Any
 
 from emrctl.aws.target import Target
 from emrctl.engine.base import (
-    Adopted,
-    Change,
     Event,
-    Outcome,
-    Past,
-    Plan,
+    ImportedResource,
+    Preview,
     Program,
     Report,
+    ResourceChange,
+    StackResult,
     StackState,
+    UpdateSummary,
 )
+from emrctl.engine.checkpoint import Checkpoint, StateFolder
 from emrctl.engine.embedded.deployment import ENDED, refuse_protected
 from emrctl.engine.embedded.evaluate import PROJECT
-from emrctl.engine.localhost.provider import KINDS, Provider
-from emrctl.engine.localhost.resource_type import StoppedError
+from emrctl.engine.localhost.provider import RESOURCE_TYPES, Provider
+from emrctl.engine.localhost.resource_type import OperationCancelledError
 from emrctl.engine.outcomes import interrupted, interruptible, other_engine
 from emrctl.engine.pulumi.binary import EngineMissingError
-from emrctl.engine.pulumi.events import Listener, drift
+from emrctl.engine.pulumi.events import EventListener, drift
 from emrctl.engine.pulumi.importing import taking_over
 from emrctl.engine.pulumi.pending import adopted, touched
 from emrctl.engine.pulumi.session import Session
 from emrctl.engine.pulumi.snapshot import ROOT, Snapshot
-from emrctl.engine.pulumi.state_backend import Place, is_there, make_safe
-from emrctl.engine.state import State, StateFolder
+from emrctl.engine.pulumi.state_backend import StateBackend, is_there, make_safe
 from emrctl.errors import NotFoundError
 
 
@@ -54,76 +54,78 @@ class PulumiEngine:
 
     name = "pulumi"
 
-    def __init__(self, target: Target, place: Place, records: Path) -> None:
+    def __init__(self, target: Target, place: StateBackend, records: Path) -> None:
         self._target = target
         self._place = place
         self._files = StateFolder(records)
 
-    def preview(self, stack: str, program: Program) -> Plan:
+    def preview(self, stack: str, program: Program) -> Preview:
         """What `up` would do; nothing is changed, and no lock is taken."""
         with self._looked_at(stack) as session:
-            heard = Listener(_nobody)
+            heard = EventListener(_nobody)
             ended = self._ended(session.snapshot())
 
-            def plan() -> Plan:
+            def plan() -> Preview:
                 session.operate("preview", heard, program, **({"refresh": True} if ended else {}))
-                return Plan(stack=stack, changes=_named_as_ended(heard.planned, ended))
+                return Preview(stack=stack, changes=_named_as_ended(heard.planned, ended))
 
             return interruptible(plan, session.cancel)
 
-    def up(self, stack: str, program: Program, report: Report) -> Outcome:
+    def up(self, stack: str, program: Program, report: Report) -> StackResult:
         """The stack is as the program says; what was no longer declared is gone."""
         with self._files.held(stack):
             session = self._begun(stack, report)
             return self._finish(session, lambda: self._bring_up(session, program, report))
 
-    def down(self, stack: str, report: Report, *, force: bool = False) -> Outcome:
+    def down(self, stack: str, report: Report, *, force: bool = False) -> StackResult:
         """Nothing of the stack is left; what is protected goes only with `force`."""
         with self._files.held(stack):
             session = self._known(stack)
             if session is None:
                 self._files.remove(stack)
-                return Outcome(stack=stack, outputs={})
+                return StackResult(stack=stack, outputs={})
             if not force:
                 for entry in session.snapshot().entries:
                     refuse_protected(entry, f"the stack {stack} would be deleted")
             return self._finish(session, lambda: self._take_down(session, report))
 
-    def drift(self, stack: str) -> Plan:
+    def drift(self, stack: str) -> Preview:
         """Where AWS is no longer as the state says; the state stays as it is."""
         with self._opened(stack) as session:
-            heard = Listener(_nobody)
+            heard = EventListener(_nobody)
 
-            def look() -> Plan:
+            def look() -> Preview:
                 session.operate("preview_refresh", heard, run_program=False)
-                return Plan(stack=stack, changes=drift(heard.changes))
+                return Preview(stack=stack, changes=drift(heard.changes))
 
             return interruptible(look, session.cancel)
 
-    def refresh(self, stack: str, report: Report) -> Outcome:
+    def refresh(self, stack: str, report: Report) -> StackResult:
         """The state is as AWS is; nothing on AWS is changed."""
         with self._files.held(stack), self._opened(stack) as session:
-            heard = Listener(report)
+            heard = EventListener(report)
 
-            def run() -> tuple[Change, ...]:
+            def run() -> tuple[ResourceChange, ...]:
                 self._settled(session, report)
                 session.operate("refresh", heard, run_program=False)
                 return drift(heard.changes)
 
             return self._finish(session, run)
 
-    def history(self, stack: str) -> tuple[Past, ...]:
+    def history(self, stack: str) -> tuple[UpdateSummary, ...]:
         """All that was done to the stack, the last first."""
         with self._opened(stack) as session:
             return tuple(_past(item) for item in session.history())
 
-    def adopt(self, stack: str, program: Program, found: Adopted, report: Report) -> Outcome:
+    def adopt(
+        self, stack: str, program: Program, found: ImportedResource, report: Report
+    ) -> StackResult:
         """The stack holds a resource that exists and that its program declares."""
         with self._files.held(stack):
             session = self._begun(stack, report)
-            heard = Listener(report)
+            heard = EventListener(report)
 
-            def run() -> tuple[Change, ...]:
+            def run() -> tuple[ResourceChange, ...]:
                 self._settled(session, report)
                 urn = f"urn:pulumi:{stack}::{PROJECT}::{found.type}::{found.name}"
                 session.operate("up", heard, taking_over(program, found), target=[urn])
@@ -220,20 +222,22 @@ class PulumiEngine:
         message = "it was made on an emulator that runs no more, and is begun anew"
         report(Event(operation="delete", type=ROOT, name=stack, status="done", message=message))
 
-    def _bring_up(self, session: Session, program: Program, report: Report) -> tuple[Change, ...]:
+    def _bring_up(
+        self, session: Session, program: Program, report: Report
+    ) -> tuple[ResourceChange, ...]:
         ended = self._ended(self._settled(session, report))
         if ended:
             # What ended by itself is taken out of the state: the program makes it anew.
             options: dict[str, Any] = {"target": list(ended), "run_program": False}
-            session.operate("refresh", Listener(_nobody), **options)
-        heard = Listener(report)
+            session.operate("refresh", EventListener(_nobody), **options)
+        heard = EventListener(report)
         session.operate("up", heard, program)
         return _named_as_ended(heard.changes, ended)
 
-    def _take_down(self, session: Session, report: Report) -> tuple[Change, ...]:
+    def _take_down(self, session: Session, report: Report) -> tuple[ResourceChange, ...]:
         if any(entry.protect for entry in self._settled(session, report).entries):
             session.ask("state", "unprotect", "--all", "--yes")
-        heard = Listener(report)
+        heard = EventListener(report)
         session.operate("destroy", heard, run_program=False)
         session.forget()
         return tuple(heard.changes)
@@ -248,7 +252,7 @@ class PulumiEngine:
         session.restore(snapshot.settled(made))
         urns = [*touched(snapshot), *(str(item["urn"]) for item in made)]
         if urns:
-            session.operate("refresh", Listener(report), target=urns, run_program=False)
+            session.operate("refresh", EventListener(report), target=urns, run_program=False)
         return session.snapshot()
 
     def _ended(self, snapshot: Snapshot) -> dict[str, str]:
@@ -257,20 +261,24 @@ class PulumiEngine:
         return {
             entry.urn: str(entry.id)
             for entry in snapshot.entries
-            if entry.id and entry.type in KINDS
+            if entry.id and entry.type in RESOURCE_TYPES
             if provider.ended(entry.type, entry.id, entry.inputs)
         }
 
-    def _finish(self, session: Session, run: Callable[[], tuple[Change, ...]]) -> Outcome:
+    def _finish(
+        self, session: Session, run: Callable[[], tuple[ResourceChange, ...]]
+    ) -> StackResult:
         """What `run` did; whatever happened, the record is then what the state says."""
         try:
             changes = interruptible(run, session.cancel)
-        except (StoppedError, KeyboardInterrupt) as error:
+        except (OperationCancelledError, KeyboardInterrupt) as error:
             raise interrupted(session.name, self._saved(session).entries) from error
         except BaseException:
             self._saved(session)
             raise
-        return Outcome(stack=session.name, outputs=self._saved(session).outputs, changes=changes)
+        return StackResult(
+            stack=session.name, outputs=self._saved(session).outputs, changes=changes
+        )
 
     def _saved(self, session: Session) -> Snapshot:
         if session.forgotten:
@@ -280,9 +288,9 @@ class PulumiEngine:
         self._files.save(self._record(session.name, snapshot))
         return snapshot
 
-    def _record(self, stack: str, snapshot: Snapshot) -> State:
+    def _record(self, stack: str, snapshot: Snapshot) -> Checkpoint:
         entries = {entry.urn: entry for entry in snapshot.entries}
-        return State(
+        return Checkpoint(
             stack=stack,
             identity=self._target.identity,
             engine=self.name,
@@ -290,11 +298,11 @@ class PulumiEngine:
             outputs=snapshot.outputs,
         )
 
-    def _gone(self, record: State) -> bool:
+    def _gone(self, record: Checkpoint) -> bool:
         return record.identity != self._target.identity
 
 
-def _state(record: State, *, gone: bool) -> StackState:
+def _state(record: Checkpoint, *, gone: bool) -> StackState:
     return StackState(
         stack=record.stack,
         engine=record.engine,
@@ -305,7 +313,9 @@ def _state(record: State, *, gone: bool) -> StackState:
     )
 
 
-def _named_as_ended(changes: list[Change], ended: dict[str, str]) -> tuple[Change, ...]:
+def _named_as_ended(
+    changes: list[ResourceChange], ended: dict[str, str]
+) -> tuple[ResourceChange, ...]:
     """What is made anew because it ended by itself says so."""
     names = {urn.rpartition("::")[2]: id_ for urn, id_ in ended.items()}
     return tuple(
@@ -316,8 +326,8 @@ def _named_as_ended(changes: list[Change], ended: dict[str, str]) -> tuple[Chang
     )
 
 
-def _past(item: dict[str, Any]) -> Past:
-    return Past(
+def _past(item: dict[str, Any]) -> UpdateSummary:
+    return UpdateSummary(
         kind=item["kind"],
         result=item["result"],
         started=item["startTime"],

@@ -8,7 +8,7 @@ import socket
 from dataclasses import dataclass
 
 from emrctl.aws.errors import translate_code
-from emrctl.engine.pulumi.events import Listener, label
+from emrctl.engine.pulumi.events import EventListener, label
 from emrctl.engine.pulumi.snapshot import name_of
 from emrctl.errors import CredentialsError, EmrctlError, ProvisioningError, StackLockedError
 
@@ -25,7 +25,7 @@ _PROTECTED = re.compile(r"protect", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Holder:
+class LockHolder:
     """Who holds a stack, as Pulumi's lock file names them."""
 
     who: str
@@ -47,12 +47,14 @@ class Holder:
         return False
 
 
-def holder(said: str) -> Holder | None:
+def holder(said: str) -> LockHolder | None:
     """Who holds the stack, where the engine said so."""
     found = _LOCK.search(said)
     if found is None:
         return None
-    return Holder(who=found["who"], host=found["host"], pid=int(found["pid"]), since=found["since"])
+    return LockHolder(
+        who=found["who"], host=found["host"], pid=int(found["pid"]), since=found["since"]
+    )
 
 
 def locked(stack: str, said: str) -> StackLockedError:
@@ -65,7 +67,7 @@ def locked(stack: str, said: str) -> StackLockedError:
     return StackLockedError(f"stack {stack} is held by {who}", hint=hint)
 
 
-def told(heard: Listener) -> list[EmrctlError]:
+def told(heard: EventListener) -> list[EmrctlError]:
     """Each failure that the engine told of a resource."""
     urns = list(dict.fromkeys(urn for urn, _ in heard.errors if _names_a_resource(urn)))
     return [_of_resource(urn, heard.said(urn)) for urn in urns]

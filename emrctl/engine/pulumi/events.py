@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Any
 
-from emrctl.engine.base import Change, Event, Operation, Report
+from emrctl.engine.base import Event, Operation, Report, ResourceChange
 from emrctl.engine.localhost.provider import short
 from emrctl.engine.pulumi.snapshot import name_of
 
@@ -32,15 +32,15 @@ _PLANNED: dict[str, Operation] = {
 _COLOURS = re.compile(r"<\{%[^%]*%\}>")
 
 
-class Listener:
+class EventListener:
     """Hears the engine; `changes` are what was done, `planned` what would be."""
 
     def __init__(self, report: Report) -> None:
         self._report = report
         self._began: dict[tuple[str, str], float] = {}
         self._lock = threading.Lock()
-        self.planned: list[Change] = []
-        self.changes: list[Change] = []
+        self.planned: list[ResourceChange] = []
+        self.changes: list[ResourceChange] = []
         self.errors: list[tuple[str, str]] = []
 
     def hear(self, event: Any) -> None:
@@ -120,9 +120,9 @@ def _own(found: Any) -> bool:
     return str(found.type).startswith("pulumi:")
 
 
-def _change(operation: Operation, found: Any) -> Change:
+def _change(operation: Operation, found: Any) -> ResourceChange:
     state = found.new if found.new is not None and found.new.id else found.old
-    return Change(
+    return ResourceChange(
         operation=operation,
         type=found.type,
         name=name_of(found.urn),
@@ -139,7 +139,7 @@ def _keys(operation: Operation, found: Any) -> tuple[str, ...]:
     return ()
 
 
-def drift(found: list[Change]) -> tuple[Change, ...]:
+def drift(found: list[ResourceChange]) -> tuple[ResourceChange, ...]:
     """Of what a refresh found, what is no longer as it was."""
     return tuple(change for change in found if change.operation in {"update", "delete"})
 

@@ -22,9 +22,9 @@ from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc, st
 
 from emrctl.aws.errors import RejectedRequestError
 from emrctl.aws.target import Target
-from emrctl.engine.localhost.provider import Difference, Provider, short
-from emrctl.engine.localhost.resource_type import Inputs, StoppedError
-from emrctl.engine.pulumi.journal import Journal
+from emrctl.engine.localhost.provider import Provider, ResourceDiff, short
+from emrctl.engine.localhost.resource_type import Inputs, OperationCancelledError
+from emrctl.engine.pulumi.journal import CreateJournal
 from emrctl.engine.wire import packed, plain
 from emrctl.errors import EmrctlError, ProvisioningError
 
@@ -34,7 +34,7 @@ _THREADS = 64
 
 
 @dataclass(kw_only=True)
-class Served:
+class ProviderServer:
     """A provider that answers on `port`; `failures` are what it refused, in our own words."""
 
     port: int
@@ -47,11 +47,13 @@ class Served:
 
 
 @contextlib.contextmanager
-def served(target: Target, stop: threading.Event, journal: Journal) -> Iterator[Served]:
+def serve_provider(
+    target: Target, stop: threading.Event, journal: CreateJournal
+) -> Iterator[ProviderServer]:
     """A provider for `target` that answers the engine; `stop` ends its waits, as the end does."""
     server = grpc.server(futures.ThreadPoolExecutor(_THREADS), options=_GRPC_CHANNEL_OPTIONS)
-    found = Served(port=server.add_insecure_port("127.0.0.1:0"))
-    answers = Servicer(Answers(target, stop, journal, found.failures))
+    found = ProviderServer(port=server.add_insecure_port("127.0.0.1:0"))
+    answers = ProviderServicer(ProviderCalls(target, stop, journal, found.failures))
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(answers, server)
     server.start()
     try:
@@ -61,14 +63,14 @@ def served(target: Target, stop: threading.Event, journal: Journal) -> Iterator[
         server.stop(grace=None).wait()
 
 
-class Answers:
+class ProviderCalls:
     """What the protocol asks of a provider; errors are kept before the engine hears of them."""
 
     def __init__(
         self,
         target: Target,
         stop: threading.Event,
-        journal: Journal,
+        journal: CreateJournal,
         failures: list[EmrctlError],
     ) -> None:
         self._journal = journal
@@ -122,10 +124,10 @@ class Answers:
             self._failures.append(error)
 
 
-class Servicer(provider_pb2_grpc.ResourceProviderServicer):
+class ProviderServicer(provider_pb2_grpc.ResourceProviderServicer):
     """The protocol's methods, under its own names."""
 
-    def __init__(self, answers: Answers) -> None:
+    def __init__(self, answers: ProviderCalls) -> None:
         self._answers = answers
         self._provider = self._answers.provider
 
@@ -179,7 +181,7 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
             id_ = self._answers.made(request.urn, request.type, inputs)
         try:
             outputs = self._provider.settle(request.type, id_, inputs)
-        except (EmrctlError, StoppedError) as error:
+        except (EmrctlError, OperationCancelledError) as error:
             self._answers.keep(error)
             if self._answers.gone(request.type, id_, inputs):
                 _refuse(context, error)
@@ -225,7 +227,7 @@ def version() -> str:
     return metadata.version("pulumi-aws")
 
 
-def _difference(found: Difference) -> Any:
+def _difference(found: ResourceDiff) -> Any:
     kinds, changes = provider_pb2.PropertyDiff, provider_pb2.DiffResponse
     detailed = {
         key: kinds(
@@ -254,11 +256,11 @@ def _invoked(target: Target, token: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _told(answers: Answers, context: Any) -> Iterator[None]:
+def _told(answers: ProviderCalls, context: Any) -> Iterator[None]:
     """What fails inside is kept, and told to the engine."""
     try:
         yield
-    except (EmrctlError, StoppedError) as error:
+    except (EmrctlError, OperationCancelledError) as error:
         answers.keep(error)
         _refuse(context, error)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pulumi
 from pulumi.runtime import register_stack_transformation
 
-from emrctl.engine.base import Adopted, Program
+from emrctl.engine.base import ImportedResource, Program
 
 
-def taking_over(program: Program, found: Adopted) -> Program:
+def taking_over(program: Program, found: ImportedResource) -> Program:
     """`program`, in which the resource that `found` names is imported as it is.
 
     `pulumi import` would do it too, but it wants the host of the project's language.

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from importlib import metadata
 
 from emrctl.engine.pulumi import binary
-from emrctl.engine.pulumi.binary import EngineMissingError, Installed
+from emrctl.engine.pulumi.binary import EngineBinary, EngineMissingError
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineReport:
     """Engines found, the one that is used, and the AWS plugin that belongs to it."""
 
-    engines: tuple[Installed, ...]
-    used: Installed | None
+    engines: tuple[EngineBinary, ...]
+    used: EngineBinary | None
     wanted: str
     plugin_version: str
     plugin: bool

@@ -13,7 +13,7 @@ from pathlib import Path
 from emrctl.paths import write_atomically
 
 
-class Journal:
+class CreateJournal:
     """The URNs whose creation has begun and has not ended, in a file of one stack."""
 
     def __init__(self, path: Path) -> None:

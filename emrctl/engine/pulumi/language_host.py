@@ -26,7 +26,7 @@ from emrctl.engine.base import Program
 _THREADS = 32
 
 
-class Host(LanguageServer):
+class LanguageHost(LanguageServer):
     """Runs a program when the engine asks for it, and keeps what the program itself raised."""
 
     def __init__(self, program: Program) -> None:
@@ -61,10 +61,10 @@ class Host(LanguageServer):
 
 
 @contextlib.contextmanager
-def hosted(program: Program) -> Iterator[tuple[Host, str]]:
+def hosted(program: Program) -> Iterator[tuple[LanguageHost, str]]:
     """A host for `program`, and the address where the engine finds it."""
     server = grpc.server(futures.ThreadPoolExecutor(4), options=_GRPC_CHANNEL_OPTIONS)
-    host = Host(program)
+    host = LanguageHost(program)
     language_pb2_grpc.add_LanguageRuntimeServicer_to_server(host, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()

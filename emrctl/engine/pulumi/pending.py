@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from emrctl.engine.base import Event, Report
-from emrctl.engine.localhost.provider import KINDS, Provider
-from emrctl.engine.pulumi.snapshot import Pending, Snapshot, name_of
+from emrctl.engine.localhost.provider import RESOURCE_TYPES, Provider
+from emrctl.engine.pulumi.snapshot import PendingOperation, Snapshot, name_of
 
 _CUT_OFF = "it was being made when the engine was killed"
 
@@ -18,7 +18,7 @@ def adopted(snapshot: Snapshot, provider: Provider, report: Report) -> list[Mapp
     known = {(entry.type, entry.id) for entry in snapshot.entries}
     found = []
     for pending in snapshot.pending:
-        if pending.kind == "creating" and pending.resource["type"] in KINDS:
+        if pending.kind == "creating" and pending.resource["type"] in RESOURCE_TYPES:
             made = _found(pending, provider, known, report)
             if made is not None:
                 found.append(made)
@@ -26,7 +26,10 @@ def adopted(snapshot: Snapshot, provider: Provider, report: Report) -> list[Mapp
 
 
 def _found(
-    pending: Pending, provider: Provider, known: set[tuple[str, str | None]], report: Report
+    pending: PendingOperation,
+    provider: Provider,
+    known: set[tuple[str, str | None]],
+    report: Report,
 ) -> Mapping[str, Any] | None:
     token, inputs = pending.resource["type"], dict(pending.resource.get("inputs") or {})
     id_ = provider.find(token, inputs)

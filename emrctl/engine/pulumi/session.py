@@ -15,16 +15,16 @@ import pulumi.automation as auto
 from emrctl.aws.target import Target
 from emrctl.engine.base import Program
 from emrctl.engine.embedded.evaluate import PROJECT
-from emrctl.engine.localhost.resource_type import StoppedError
+from emrctl.engine.localhost.resource_type import OperationCancelledError
 from emrctl.engine.outcomes import failed, interrupted
 from emrctl.engine.pulumi import binary
 from emrctl.engine.pulumi import errors as pulumi_errors
-from emrctl.engine.pulumi.events import Listener
-from emrctl.engine.pulumi.grpc_provider import PACKAGE, served
-from emrctl.engine.pulumi.journal import Journal
-from emrctl.engine.pulumi.language_host import Host, hosted
+from emrctl.engine.pulumi.events import EventListener
+from emrctl.engine.pulumi.grpc_provider import PACKAGE, serve_provider
+from emrctl.engine.pulumi.journal import CreateJournal
+from emrctl.engine.pulumi.language_host import LanguageHost, hosted
 from emrctl.engine.pulumi.snapshot import Snapshot
-from emrctl.engine.pulumi.state_backend import Place
+from emrctl.engine.pulumi.state_backend import StateBackend
 from emrctl.errors import EmrctlError
 
 _ATTACHED = "PULUMI_DEBUG_PROVIDERS"
@@ -68,12 +68,12 @@ class Session:
     in order, and `StackInterruptedError` says what stands.
     """
 
-    def __init__(self, target: Target, place: Place, stack: str) -> None:
+    def __init__(self, target: Target, place: StateBackend, stack: str) -> None:
         self._target = target
         self.name = stack
         self._place = place.made()
         self._engine = binary.find()
-        self._command = binary.Command(self._engine)
+        self._command = binary.EngineCommand(self._engine)
         self.cancelled = threading.Event()
         self._waits = threading.Event()
         self._workspace = _Workspace(
@@ -163,13 +163,13 @@ class Session:
     def operate(
         self,
         verb: str,
-        heard: Listener,
+        heard: EventListener,
         program: Program | None = None,
         **options: Any,
     ) -> None:
         """`verb` of the Automation API has run to its end."""
         if self.cancelled.is_set():
-            raise StoppedError
+            raise OperationCancelledError
         options |= {"on_event": heard.hear, "color": "never"}
         self._configure()
         self._seen = None
@@ -193,7 +193,7 @@ class Session:
             return run()
 
     @contextlib.contextmanager
-    def _hosted(self, program: Program | None) -> Iterator[Host | None]:
+    def _hosted(self, program: Program | None) -> Iterator[LanguageHost | None]:
         if program is None:
             yield None
             return
@@ -205,7 +205,7 @@ class Session:
                 self._workspace.client = None
 
     def _explained(
-        self, error: Exception, heard: Listener, failures: list[EmrctlError]
+        self, error: Exception, heard: EventListener, failures: list[EmrctlError]
     ) -> EmrctlError:
         """Why the engine failed, and what stands."""
         said = str(error)
@@ -225,8 +225,8 @@ class Session:
             self._waits = threading.Event()
             if self.cancelled.is_set():
                 self._waits.set()
-            journal = Journal(self._place.work / f"{self.name}.begun")
-            with served(self._target, self._waits, journal) as found:
+            journal = CreateJournal(self._place.work / f"{self.name}.begun")
+            with serve_provider(self._target, self._waits, journal) as found:
                 attached = {_ATTACHED: found.attached}
                 self._workspace.env_vars = {**self._workspace.env_vars, **attached}
                 yield found.failures

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from emrctl.engine.state import Entry
+from emrctl.engine.checkpoint import ResourceState
 
 ROOT = "pulumi:pulumi:Stack"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pending:
+class PendingOperation:
     """Something that was begun and whose end nobody wrote down."""
 
     kind: str
@@ -31,7 +31,7 @@ class Snapshot:
         self.document = dict(document or {})
 
     @property
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[ResourceState]:
         """Every resource on AWS, in the order in which they were made."""
         return [_entry(index, item) for index, item in enumerate(self._resources) if _real(item)]
 
@@ -42,10 +42,10 @@ class Snapshot:
         return dict(roots[0].get("outputs") or {}) if roots else {}
 
     @property
-    def pending(self) -> list[Pending]:
+    def pending(self) -> list[PendingOperation]:
         """What a killed engine left without an end."""
         found = self.document.get("pending_operations") or []
-        return [Pending(kind=item["type"], resource=item["resource"]) for item in found]
+        return [PendingOperation(kind=item["type"], resource=item["resource"]) for item in found]
 
     def settled(self, adopted: list[Mapping[str, Any]]) -> dict[str, Any]:
         """The document without its pending operations, and with what they had made."""
@@ -62,8 +62,8 @@ def _real(item: Mapping[str, Any]) -> bool:
     return bool(item.get("custom")) and not str(item["type"]).startswith("pulumi:")
 
 
-def _entry(index: int, item: Mapping[str, Any]) -> Entry:
-    return Entry(
+def _entry(index: int, item: Mapping[str, Any]) -> ResourceState:
+    return ResourceState(
         urn=item["urn"],
         type=item["type"],
         name=name_of(item["urn"]),

@@ -21,7 +21,7 @@ _GIVEN = ("PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class StateBackend:
     """A backend of Pulumi's, and the folder in which the engine is run.
 
     `config` are the stacks' own settings; `env` is what the engine's process sees besides.
@@ -33,7 +33,7 @@ class Place:
     config: Mapping[str, str] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
 
-    def made(self) -> Place:
+    def made(self) -> StateBackend:
         """The same place, once its folders are there and nobody else may read them."""
         states = [Path(self.url.removeprefix("file://"))] if self.url.startswith("file:") else []
         try:
@@ -61,15 +61,15 @@ class Place:
         return found
 
 
-def local_place(folder: Path) -> Place:
+def local_backend(folder: Path) -> StateBackend:
     """The place for stacks on localhost, which end with the emulator: below `folder`."""
-    return Place(url=f"file://{folder.absolute()}", work=folder / "work")
+    return StateBackend(url=f"file://{folder.absolute()}", work=folder / "work")
 
 
-def aws_place(spec: EngineSpec, target: Target, root: Path) -> Place:
+def aws_backend(spec: EngineSpec, target: Target, root: Path) -> StateBackend:
     """The place that a project chose for its stacks on AWS."""
     settings = target.pulumi_settings()
-    return Place(
+    return StateBackend(
         url=_url(spec, target, root),
         work=root / ".emrctl" / "pulumi" / "work",
         secrets_provider=spec.secrets_provider,

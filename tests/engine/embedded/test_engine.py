@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from emrctl.aws.target import Target
+from emrctl.engine.checkpoint import StateFolder
 from emrctl.engine.embedded.engine import EmbeddedEngine
-from emrctl.engine.state import StateFolder
 from emrctl.errors import ProvisioningError, StackLockedError
 from tests.engine.conftest import STACK, Work, made, program
 
@@ -167,7 +167,7 @@ def test_a_state_of_another_version_is_left_alone(work: Work) -> None:
 def test_a_dead_holder_s_lock_is_free(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; "
-        "from emrctl.engine.state import StateFolder\n"
+        "from emrctl.engine.checkpoint import StateFolder\n"
         "with StateFolder(Path(sys.argv[1])).held('s'):\n"
         "    print('held', flush=True); time.sleep(60)"
     )

@@ -9,7 +9,7 @@ import pytest
 
 from emrctl.aws.target import Target
 from emrctl.engine.localhost.provider import Provider
-from emrctl.engine.localhost.resource_type import StoppedError
+from emrctl.engine.localhost.resource_type import OperationCancelledError
 from emrctl.errors import ProvisioningError
 
 INSTANCE, KEY = "aws:ec2/instance:Instance", "aws:ec2/keyPair:KeyPair"
@@ -59,7 +59,7 @@ def test_one_that_ec2_does_not_know_yet_is_waited_for(
 ) -> None:
     stop = threading.Event()
     stop.set()
-    with pytest.raises(StoppedError):
+    with pytest.raises(OperationCancelledError):
         Provider(aws, stop).settle(INSTANCE, "i-0123456789abcdef0", inputs)
 
 

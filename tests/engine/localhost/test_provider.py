@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from emrctl.aws.target import Target
-from emrctl.engine.localhost.provider import KINDS, Provider, short
-from emrctl.engine.localhost.resource_type import StoppedError
-from emrctl.engine.pulumi.grpc_provider import Answers
-from emrctl.engine.pulumi.journal import Journal
+from emrctl.engine.localhost.provider import RESOURCE_TYPES, Provider, short
+from emrctl.engine.localhost.resource_type import OperationCancelledError
+from emrctl.engine.pulumi.grpc_provider import ProviderCalls
+from emrctl.engine.pulumi.journal import CreateJournal
 from emrctl.errors import CredentialsError, ProvisioningError
 
 ROLE = "aws:iam/role:Role"
@@ -86,7 +86,7 @@ def test_every_type_that_is_gone_is_deleted_without_an_error(provider: Provider)
         GROUP: "sg-1",
         CLUSTER: "j-1",
     }
-    for token in KINDS:
+    for token in RESOURCE_TYPES:
         provider.delete(token, ids.get(token, "nothing-here"), {"securityGroupId": "sg-1"})
 
 
@@ -103,7 +103,7 @@ def test_a_wait_ends_when_it_is_told_to(
     stop = threading.Event()
     stop.set()
     monkeypatch.setattr("emrctl.engine.localhost.emr.describe", lambda *_: _starting())
-    with pytest.raises(StoppedError):
+    with pytest.raises(OperationCancelledError):
         Provider(aws, stop).settle(CLUSTER, "j-1", {})
 
 
@@ -148,9 +148,9 @@ def test_a_create_that_was_killed_with_its_provider_is_not_made_twice(
     provider: Provider, aws: Target, tmp_path: Path
 ) -> None:
     urn, inputs = "urn:role", {"name": "r", "assumeRolePolicy": "{}"}
-    Journal(tmp_path / "begun").begun(urn)
+    CreateJournal(tmp_path / "begun").begun(urn)
     id_ = provider.create(ROLE, inputs)
-    later = Answers(aws, threading.Event(), Journal(tmp_path / "begun"), [])
+    later = ProviderCalls(aws, threading.Event(), CreateJournal(tmp_path / "begun"), [])
     assert later.made(urn, ROLE, inputs) == id_
     later.over(urn)
     with pytest.raises(ProvisioningError, match="already exists"):
@@ -160,7 +160,7 @@ def test_a_create_that_was_killed_with_its_provider_is_not_made_twice(
 def test_a_create_without_a_clear_answer_is_looked_for(
     aws: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers = Answers(aws, threading.Event(), Journal(tmp_path / "begun"), [])
+    answers = ProviderCalls(aws, threading.Event(), CreateJournal(tmp_path / "begun"), [])
     inputs = {"name": "r", "assumeRolePolicy": "{}"}
     create = answers.provider.create
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from emrctl.engine.pulumi import binary, errors, installation
-from emrctl.engine.pulumi.binary import EngineMissingError, Installed
-from emrctl.engine.pulumi.events import Listener
-from emrctl.engine.pulumi.journal import Journal
+from emrctl.engine.pulumi.binary import EngineBinary, EngineMissingError
+from emrctl.engine.pulumi.events import EventListener
+from emrctl.engine.pulumi.journal import CreateJournal
 from emrctl.errors import CredentialsError, EmrctlError, ProvisioningError, StackLockedError
 
 
@@ -55,7 +55,7 @@ def test_path_comes_first_and_emrctl_s_own_where_path_s_does_not_fit(path: Path)
     own = _put(binary.own_root() / "bin", "3.272.0")
     assert binary.find().path == own
     first = _put(path, "3.300.0")
-    assert binary.find() == Installed(path=first, version="3.300.0")
+    assert binary.find() == EngineBinary(path=first, version="3.300.0")
     binary._version.cache_clear()
     _put(path, "3.1.0")
     assert binary.find().path == own
@@ -80,13 +80,13 @@ def test_an_installation_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_engine_stands_apart_from_the_terminal_s_ctrl_c(path: Path, tmp_path: Path) -> None:
     _put(path, "3.250.0", body="echo $(($(ps -o pgid= -p $$)))")
     os.environ["PATH"] += ":/usr/bin:/bin"
-    done = binary.Command(binary.Installed(path=path / "pulumi", version="3.250.0"))
+    done = binary.EngineCommand(binary.EngineBinary(path=path / "pulumi", version="3.250.0"))
     said = done.run(["anything"], str(tmp_path), {}).stdout
     assert said.splitlines()[0] != str(os.getpgrp())
 
 
-def _heard(urn: str, said: str) -> Listener:
-    listener = Listener(lambda _event: None)
+def _heard(urn: str, said: str) -> EventListener:
+    listener = EventListener(lambda _event: None)
     listener.errors.append((urn, said))
     return listener
 
@@ -194,11 +194,11 @@ def test_a_lock_names_its_holder_and_a_dead_one_of_this_machine_is_known() -> No
 
 
 def test_a_journal_remembers_what_was_begun_and_not_ended(tmp_path: Path) -> None:
-    first = Journal(tmp_path / "begun")
+    first = CreateJournal(tmp_path / "begun")
     assert not first.begun("a")
     assert not first.begun("b")
     first.ended("b")
-    later = Journal(tmp_path / "begun")
+    later = CreateJournal(tmp_path / "begun")
     assert later.begun("a")
     assert not later.begun("b")
     for urn in ("a", "b"):

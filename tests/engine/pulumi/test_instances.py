@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from emrctl.aws.target import Target
-from emrctl.engine.base import Outcome, Plan
+from emrctl.engine.base import Preview, StackResult
 from emrctl.engine.localhost import provider
-from emrctl.engine.localhost.provider import KINDS
+from emrctl.engine.localhost.provider import RESOURCE_TYPES
 from emrctl.errors import ProvisioningError
 from emrctl.spec import ProjectSpec
 from tests.engine.conftest import SETTINGS, STACK, Work, made, pulumi_engine
@@ -30,11 +30,11 @@ def _program(settings: dict[str, str], cluster: dict[str, Any]) -> Any:
     return lambda: declared.declare_cluster(spec, found, "pets", {})
 
 
-def _up(work: Work, settings: dict[str, str] | None = None, **cluster: Any) -> Outcome:
+def _up(work: Work, settings: dict[str, str] | None = None, **cluster: Any) -> StackResult:
     return work.engine.up(STACK, _program(settings or {}, cluster), work.events.append)
 
 
-def _preview(work: Work, settings: dict[str, str] | None = None, **cluster: Any) -> Plan:
+def _preview(work: Work, settings: dict[str, str] | None = None, **cluster: Any) -> Preview:
     return work.engine.preview(STACK, _program(settings or {}, cluster))
 
 
@@ -117,7 +117,7 @@ def test_what_was_cut_off_is_taken_up_again(
     work: Work, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """EC2 did what was asked, and its answer never came."""
-    once, create = [True], KINDS[kind].create
+    once, create = [True], RESOURCE_TYPES[kind].create
 
     def cut_off(aws: Any, inputs: Any) -> str:
         found = create(aws, inputs)
@@ -125,8 +125,8 @@ def test_what_was_cut_off_is_taken_up_again(
             raise ProvisioningError("no answer")
         return found
 
-    changed = {**KINDS, kind: dataclasses.replace(KINDS[kind], create=cut_off)}
-    monkeypatch.setattr(provider, "KINDS", changed)
+    changed = {**RESOURCE_TYPES, kind: dataclasses.replace(RESOURCE_TYPES[kind], create=cut_off)}
+    monkeypatch.setattr(provider, "RESOURCE_TYPES", changed)
     with contextlib.suppress(ProvisioningError):  # the served provider asks again by itself
         _up(work)
     _up(work)

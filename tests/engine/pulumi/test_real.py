@@ -16,9 +16,9 @@ import pytest
 from emrctl import paths
 from emrctl.aws.target import Target
 from emrctl.engine.embedded.engine import EmbeddedEngine
-from emrctl.engine.pulumi.events import Listener
+from emrctl.engine.pulumi.events import EventListener
 from emrctl.engine.pulumi.session import Session
-from emrctl.engine.pulumi.state_backend import local_place
+from emrctl.engine.pulumi.state_backend import local_backend
 from emrctl.errors import NotFoundError, ProvisioningError, StackLockedError
 from tests.engine.conftest import (
     STACK,
@@ -87,7 +87,7 @@ def test_export_is_what_pulumi_takes_back_and_holds_no_key(work: Work, tmp_path:
     text = json.dumps(document).lower()
     assert outputs["cluster_id"].lower() in text
     assert os.environ["AWS_SECRET_ACCESS_KEY"] not in text
-    elsewhere = Session(work.target, local_place(tmp_path / "elsewhere"), STACK)
+    elsewhere = Session(work.target, local_backend(tmp_path / "elsewhere"), STACK)
     elsewhere.create()
     elsewhere.restore(document["deployment"])
     assert elsewhere.snapshot().outputs == dict(outputs)
@@ -279,8 +279,8 @@ def _on_aws(target: Target) -> dict[str, Any]:
 
 
 def test_nothing_is_heard_of_the_engine_s_bookkeeping(work: Work) -> None:
-    session = Session(work.target, local_place(work.folder / "other"), STACK)
+    session = Session(work.target, local_backend(work.folder / "other"), STACK)
     session.create()
-    heard = Listener(work.events.append)
+    heard = EventListener(work.events.append)
     session.operate("preview", heard, program())
     assert not any(change.type.startswith("pulumi:") for change in heard.planned)

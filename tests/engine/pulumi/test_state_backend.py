@@ -15,12 +15,12 @@ from emrctl.aws.target import Target
 from emrctl.engine.base import Event
 from emrctl.engine.pulumi.binary import EngineMissingError
 from emrctl.engine.pulumi.engine import PulumiEngine
-from emrctl.engine.pulumi.grpc_provider import served
-from emrctl.engine.pulumi.journal import Journal
+from emrctl.engine.pulumi.grpc_provider import serve_provider
+from emrctl.engine.pulumi.journal import CreateJournal
 from emrctl.engine.pulumi.state_backend import (
-    aws_place,
+    aws_backend,
     is_there,
-    local_place,
+    local_backend,
     make_safe,
     passphrase_file,
 )
@@ -43,7 +43,7 @@ AWS = Target(kind="aws", region="eu-west-1")
     ],
 )
 def test_a_project_chooses_where_its_states_lie(state: str, url: str) -> None:
-    assert aws_place(EngineSpec(state=state), AWS, Path("/home/ada/pets")).url == url
+    assert aws_backend(EngineSpec(state=state), AWS, Path("/home/ada/pets")).url == url
 
 
 @pytest.mark.parametrize("state", ["", "gs://mine", "s3://", "https://example.org"])
@@ -69,11 +69,11 @@ def test_the_passphrase_is_made_once_and_is_the_user_s_alone() -> None:
 
 def test_a_passphrase_that_is_given_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "mine")
-    assert "PULUMI_CONFIG_PASSPHRASE_FILE" not in local_place(tmp_path).environment()
+    assert "PULUMI_CONFIG_PASSPHRASE_FILE" not in local_backend(tmp_path).environment()
 
 
 def test_nothing_is_downloaded_that_nobody_agreed_to(tmp_path: Path) -> None:
-    found = local_place(tmp_path).environment()
+    found = local_backend(tmp_path).environment()
     assert found["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] == "true"
 
 
@@ -105,7 +105,7 @@ def test_a_bucket_of_somebody_else_is_no_place(
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ProvisioningError, match="cannot make") as caught:
-        local_place(tmp_path / "file" / "states").made()
+        local_backend(tmp_path / "file" / "states").made()
     assert "writable" in caught.value.hint
 
 
@@ -144,7 +144,7 @@ def on_aws(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     permission = "moto.s3.models.FakeBucket.get_permission"
     monkeypatch.setattr(permission, lambda *_: PermissionResult.NEUTRAL)
     answers = Target(kind="aws", region="us-east-1", poll_s=0.01)
-    with served(answers, threading.Event(), Journal(tmp_path / "begun")) as found:
+    with serve_provider(answers, threading.Event(), CreateJournal(tmp_path / "begun")) as found:
         monkeypatch.setenv("PULUMI_DEBUG_PROVIDERS", found.attached)
         yield answers
 

@@ -87,7 +87,7 @@ def test_waiting_survives_calls_that_stay_throttled_after_all_of_botocores_tries
 def test_silence_without_end_is_told_with_how_to_go_on(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, hasty: None
 ) -> None:
-    monkeypatch.setattr("emrctl.aws.polling.PATIENCE_S", 0.0)
+    monkeypatch.setattr("emrctl.aws.polling.MAX_FAILURE_S", 0.0)
     run = lifecycle.submit(desk, lifecycle.Order(job="mine"))
     with (
         refusing(lambda _operation: RATE_EXCEEDED),

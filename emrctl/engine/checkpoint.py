@@ -27,7 +27,7 @@ Status = Literal["creating", "settling", "updating", "done"]
 
 
 @dataclass(kw_only=True)
-class Entry:
+class ResourceState:
     """One resource; `serial` grows along dependencies, so that deletion goes backwards."""
 
     urn: str
@@ -42,14 +42,14 @@ class Entry:
 
 
 @dataclass(kw_only=True)
-class State:
+class Checkpoint:
     """All that stands of a stack; `leftovers` were replaced, and still are to be deleted."""
 
     stack: str
     identity: str
     engine: str
-    entries: dict[str, Entry] = field(default_factory=dict)
-    leftovers: list[Entry] = field(default_factory=list)
+    entries: dict[str, ResourceState] = field(default_factory=dict)
+    leftovers: list[ResourceState] = field(default_factory=list)
     outputs: dict[str, Any] = field(default_factory=dict)
     serial: int = 0
 
@@ -58,7 +58,7 @@ class State:
         self.serial += 1
         return self.serial
 
-    def all(self) -> list[Entry]:
+    def all(self) -> list[ResourceState]:
         """Everything that may exist, in the order in which it may be deleted."""
         every = [*self.entries.values(), *self.leftovers]
         return sorted(every, key=lambda entry: -entry.serial)
@@ -67,7 +67,7 @@ class State:
         """Type and id of all that is known to exist."""
         return {(entry.type, entry.id) for entry in self.all() if entry.id is not None}
 
-    def forget(self, entry: Entry) -> None:
+    def forget(self, entry: ResourceState) -> None:
         """`entry` is no longer part of the stack."""
         if self.entries.get(entry.urn) is entry:
             del self.entries[entry.urn]
@@ -88,7 +88,7 @@ class StateFolder:
         """The names of all stacks that have a state."""
         return sorted(path.stem for path in self._folder.glob("*.json"))
 
-    def load(self, stack: str) -> State | None:
+    def load(self, stack: str) -> Checkpoint | None:
         """What is known of `stack`; None where it never was."""
         path = self.path(stack)
         try:
@@ -102,7 +102,7 @@ class StateFolder:
                 f"{path} is no state of a stack: {error!r}", hint=hint
             ) from error
 
-    def save(self, state: State) -> None:
+    def save(self, state: Checkpoint) -> None:
         """The file holds `state`, whole, and nobody else may read it."""
         self._make()
         document = {"version": VERSION, **dataclasses.asdict(state)}
@@ -141,14 +141,14 @@ class StateFolder:
             raise ProvisioningError(f"cannot make {self._folder}: {error}", hint=hint) from error
 
 
-def _state(found: dict[str, Any]) -> State:
+def _state(found: dict[str, Any]) -> Checkpoint:
     fields = {key: value for key, value in found.items() if key != "version"}
-    fields["entries"] = {urn: Entry(**entry) for urn, entry in found["entries"].items()}
-    fields["leftovers"] = [Entry(**entry) for entry in found["leftovers"]]
-    return State(**fields)
+    fields["entries"] = {urn: ResourceState(**entry) for urn, entry in found["entries"].items()}
+    fields["leftovers"] = [ResourceState(**entry) for entry in found["leftovers"]]
+    return Checkpoint(**fields)
 
 
-def _foreign(path: Path, found: dict[str, Any]) -> State:
+def _foreign(path: Path, found: dict[str, Any]) -> Checkpoint:
     hint = "Use the emrctl that wrote it, or move the file away."
     raise ProvisioningError(f"{path} has version {found['version']}, not {VERSION}", hint=hint)
 
