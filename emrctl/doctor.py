@@ -281,7 +281,7 @@ def _credentials(config: Config) -> Iterator[CheckResult]:
 
 
 def _network(config: Config) -> Iterator[CheckResult]:
-    """Check that AWS's endpoints answer, and this machine's clock against theirs."""
+    """Check that AWS's endpoints answer, and this machine's clock against AWS's."""
     for service in ("sts", "emr", "ec2", "s3"):
         name = f"{service} endpoint"
         try:

@@ -1,7 +1,7 @@
-"""The entry point: a table of commands, of which only the one that is called is imported.
+"""Entry point: a table of the commands, so that only the module of the called one is imported.
 
-`emrctl --help` prints the table and imports nothing heavy: it is typed more often than anything
-else. A test holds the table against what the modules define.
+`emrctl --help` prints the table without importing anything else. A test compares the table with
+the commands that the modules define.
 """
 
 from __future__ import annotations
@@ -9,98 +9,94 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
     from typer import Typer
 
 
 class Command(NamedTuple):
-    """A command's module in this package, the group it is listed in, and what it does."""
+    """Module of a command in this package, its section in the help and its short help."""
 
     module: str
-    group: str
+    section: str
     help: str
 
 
-_TAGLINE = "Spark clusters on AWS as code, and a record of what every run on them did."
-DAILY, STACKS = "Daily commands", "Stacks and Pulumi's engine"
-RUNS, SETUP = "Runs and what they tell", "Setting up"
+_TAGLINE = "Create Spark clusters on AWS, run jobs on them and compare the runs."
+CLUSTERS, RUNS, STACKS, SETUP = "Clusters", "Jobs and runs", "Stacks", "Setup"
 
 COMMANDS: dict[str, Command] = {
-    "up": Command(
-        "cluster", DAILY, "Bring the bucket and the cluster up, or to the spec as it is now."
-    ),
-    "submit": Command("submit", DAILY, "Run a job on the cluster and wait for it."),
-    "down": Command("cluster", DAILY, "Take the cluster down; the bucket stays."),
-    "stop": Command("cluster", DAILY, "Stop a cluster of EC2 instances; its disks stay."),
-    "start": Command("cluster", DAILY, "Start a cluster that was stopped."),
-    "preview": Command("cluster", DAILY, "Show what `up` would change, and what it costs an hour."),
-    "show": Command("cluster", DAILY, "Show the cluster and the addresses of its pages."),
-    "list": Command("cluster", DAILY, "List the project's stacks and clusters."),
-    "ui": Command("remote", DAILY, "Open YARN's, Spark's or HDFS's page of the cluster."),
-    "ssh": Command("remote", DAILY, "Log in to a node, or run a command there."),
-    "exec": Command("remote", DAILY, "Run a command on all nodes of EC2 instances."),
-    "copy": Command("remote", DAILY, "Copy a file or folder to all nodes of EC2 instances."),
-    "gc": Command("gc", DAILY, "List what emrctl made on the account; end what nobody needs."),
-    "outputs": Command("engine", STACKS, "Print what a stack's program exported."),
-    "drift": Command("engine", STACKS, "Show where AWS is no longer as a stack's state says."),
-    "refresh": Command("engine", STACKS, "Bring a stack's state to what AWS has now."),
-    "history": Command("engine", STACKS, "Show all that was done to a stack."),
-    "import": Command("engine", STACKS, "Take over a bucket that exists."),
-    "export": Command("engine", STACKS, "Print a stack's whole state as JSON."),
-    "engine": Command("engine", STACKS, "Pulumi's engine: show and install it."),
-    "runs": Command("runs", RUNS, "List runs; `show`, `tag`, `query` in SQL, `import` logs."),
-    "top": Command("top", RUNS, "Watch a run at work: stages, skew, executors, nodes, queue."),
-    "wait": Command("runs", RUNS, "Wait for a run that was submitted before."),
-    "logs": Command("runs", RUNS, "Print what a run's step and containers wrote."),
-    "pull": Command("runs", RUNS, "Read a finished run's logs and metrics anew."),
-    "cancel": Command("runs", RUNS, "Cancel a run's step."),
-    "metrics": Command("metrics", RUNS, "Print the metrics of a run, or of any Spark event log."),
-    "compare": Command("compare", RUNS, "Compare runs: settings, times, executors, YARN, cost."),
-    "experiment": Command("experiment", RUNS, "Run a job over a grid of settings, resumably."),
+    "preview": Command("cluster", CLUSTERS, "Show the changes of `up` and the cost per hour."),
+    "up": Command("cluster", CLUSTERS, "Create or update the bucket and the cluster."),
+    "show": Command("cluster", CLUSTERS, "Show the cluster, its nodes and web pages."),
+    "list": Command("cluster", CLUSTERS, "List the project's clusters and stacks."),
+    "stop": Command("cluster", CLUSTERS, "Stop an EC2 cluster; EBS volumes are kept."),
+    "start": Command("cluster", CLUSTERS, "Start a stopped EC2 cluster."),
+    "down": Command("cluster", CLUSTERS, "Delete the cluster; the bucket is kept."),
+    "ui": Command("remote", CLUSTERS, "Open a web page of YARN, Spark or HDFS."),
+    "ssh": Command("remote", CLUSTERS, "Open a shell or run a command on a node."),
+    "exec": Command("remote", CLUSTERS, "Run a command on all nodes of an EC2 cluster."),
+    "copy": Command("remote", CLUSTERS, "Copy files to all nodes of an EC2 cluster."),
+    "gc": Command("gc", CLUSTERS, "List and delete expired and orphaned resources."),
+    "submit": Command("submit", RUNS, "Run a job on the cluster and wait for it."),
+    "wait": Command("runs", RUNS, "Resume waiting for a run."),
+    "cancel": Command("runs", RUNS, "Cancel a run."),
+    "runs": Command("runs", RUNS, "List, show, tag, query and import runs."),
+    "top": Command("top", RUNS, "Watch a run: stages, skew, executors, nodes, queues."),
+    "logs": Command("runs", RUNS, "Print logs of a run's step and containers."),
+    "pull": Command("runs", RUNS, "Download a run's logs, metrics and output again."),
+    "metrics": Command("metrics", RUNS, "Print metrics of a run or a Spark event log."),
+    "compare": Command("compare", RUNS, "Compare runs: settings, times, resources, cost."),
+    "experiment": Command("experiment", RUNS, "Run a job with each combination of settings."),
+    "data": Command("data", RUNS, "Upload images to the bucket."),
+    "outputs": Command("engine", STACKS, "Print the outputs of a stack."),
+    "drift": Command("engine", STACKS, "Show differences between a stack and AWS."),
+    "refresh": Command("engine", STACKS, "Update a stack's state from AWS."),
+    "history": Command("engine", STACKS, "List the updates of a stack."),
+    "import": Command("engine", STACKS, "Import an existing bucket into the stack."),
+    "export": Command("engine", STACKS, "Print a stack's state as JSON."),
+    "engine": Command("engine", STACKS, "Show or install the Pulumi engine."),
     "init": Command("project", SETUP, "Write a commented emrctl.yaml."),
-    "config": Command("project", SETUP, "Show every value in force and where it is from."),
-    "data": Command(
-        "data", SETUP, "Put pictures on the bucket: digits, pets, or a folder of your own."
-    ),
-    "prices": Command("prices", SETUP, "What instances cost an hour; `refresh` asks AWS."),
-    "certificates": Command("certificates", SETUP, "Make the nodes' certificates, on the bucket."),
-    "doctor": Command("doctor", SETUP, "Say what is missing on this machine, and what to do."),
-    "local": Command("local", SETUP, "The EMR on localhost: up, status, logs, down."),
+    "config": Command("project", SETUP, "Show every setting and its source."),
+    "prices": Command("prices", SETUP, "Show instance prices; update them from AWS."),
+    "certificates": Command("certificates", SETUP, "Create keys for encryption in transit."),
+    "doctor": Command("doctor", SETUP, "Check this machine's requirements."),
+    "local": Command("local", SETUP, "Start and stop the EMR on localhost."),
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command that `arguments` name and exit with its code."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if _completing(given):
-        _whole()(prog_name="emrctl")
-    elif not given or given[0] in {"-h", "--help", "help"}:
+    """Run the command in `arguments` and exit with its code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if _is_completion(words):
+        _complete_app()(prog_name="emrctl")
+    elif not words or words[0] in {"-h", "--help", "help"}:
         print(overview())
-    elif given[0] == "--version":
+    elif words[0] == "--version":
         from emrctl import __version__
 
         print(f"emrctl {__version__}")
-    elif given[0] in COMMANDS:
-        _run(given)
+    elif words[0] in COMMANDS:
+        _run(words)
     else:
-        _unknown(given[0])
+        _reject(words[0])
 
 
 def overview() -> str:
-    """The text of `emrctl --help`."""
+    """Return the text of `emrctl --help`."""
     lines = ["Usage: emrctl COMMAND [OPTIONS] [ARGS]...", "", _TAGLINE, ""]
     width = max(map(len, COMMANDS)) + 2
-    for group in (DAILY, RUNS, STACKS, SETUP):
-        lines.append(f"{group}:")
+    for section in (CLUSTERS, RUNS, STACKS, SETUP):
+        lines.append(f"{section}:")
         lines += [
             f"  {name:<{width}}{command.help}"
             for name, command in COMMANDS.items()
-            if command.group == group
+            if command.section == section
         ]
         lines.append("")
-    lines.append("`emrctl COMMAND --help` says more. `emrctl --install-completion` for your shell.")
+    lines.append("`emrctl COMMAND --help` describes a command.")
+    lines.append("`emrctl --install-completion` installs completion for the shell.")
     return "\n".join(lines)
 
 
@@ -113,43 +109,39 @@ def _run(arguments: list[str]) -> None:
     try:
         module.app(args=arguments, prog_name="emrctl")
     except EmrctlError as error:
-        _say(error)
-        sys.exit(error.exit_code)
+        _fail(str(error), error.hint, error.exit_code)
 
 
-def _say(error: Exception) -> None:
-    print(f"error: {error}", file=sys.stderr)
-    hint = getattr(error, "hint", "")
-    if hint:
-        print(f"  {hint}", file=sys.stderr)
+def _fail(message: str, hint: str, exit_code: int) -> NoReturn:
+    print(f"error: {message}" + (f"\n  {hint}" if hint else ""), file=sys.stderr)
+    sys.exit(exit_code)
 
 
-def _unknown(name: str) -> None:
+def _reject(name: str) -> NoReturn:
     import difflib
 
     near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
     hint = f"Did you mean `emrctl {near[0]}`?" if near else "`emrctl --help` lists the commands."
-    print(f"error: no command is called '{name}'\n  {hint}", file=sys.stderr)
-    sys.exit(2)
+    _fail(f"no command is called '{name}'", hint, 2)
 
 
-def _completing(arguments: list[str]) -> bool:
+def _is_completion(arguments: list[str]) -> bool:
     flags = {"--install-completion", "--show-completion"}
     return "_EMRCTL_COMPLETE" in os.environ or bool(arguments and arguments[0] in flags)
 
 
-def _whole() -> Typer:
-    """All commands in one app: only completion needs them at once."""
+def _complete_app() -> Typer:
+    """Return one app with all commands, for shell completion."""
     import importlib
 
     import typer
 
-    whole = typer.Typer(name="emrctl")
+    app = typer.Typer(name="emrctl")
     for module in dict.fromkeys(command.module for command in COMMANDS.values()):
         part = importlib.import_module(f"emrctl.cli.{module}").app
-        whole.registered_commands += part.registered_commands
-        whole.registered_groups += part.registered_groups
-    return whole
+        app.registered_commands += part.registered_commands
+        app.registered_groups += part.registered_groups
+    return app
 
 
 if __name__ == "__main__":

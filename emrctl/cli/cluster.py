@@ -1,4 +1,4 @@
-"""`emrctl up`, `preview`, `stop`, `start`, `down`, `show` and `list`."""
+"""`emrctl preview`, `up`, `stop`, `start`, `down`, `show` and `list`."""
 
 from __future__ import annotations
 
@@ -16,21 +16,17 @@ from emrctl.provision.stacks import list_stacks
 app = options.new_app()
 
 EngineOption = Annotated[
-    str | None,
-    typer.Option("--engine", help="embedded (localhost's default), or pulumi."),
+    str | None, typer.Option("--engine", help="embedded (default on localhost) or pulumi.")
 ]
 
 
 @app.command()
 @options.common("config target region cluster json")
-def preview(
-    context: options.Context,
-    engine: EngineOption = None,
-) -> None:
-    """Show what `up` would create, change, replace and delete, and what it costs an hour on AWS."""
+def preview(context: options.Context, engine: EngineOption = None) -> None:
+    """Show what `up` would create, update, replace and delete, and the cost per hour on AWS."""
     workspace = context.workspace
     plans = lifecycle.preview(workspace.deployment, engine=engine)
-    render.plans(plans, as_json=context.as_json)
+    render.print_plans(plans, as_json=context.as_json)
 
 
 @app.command()
@@ -40,21 +36,22 @@ def up(
     engine: EngineOption = None,
     replace: Annotated[
         list[str] | None,
-        typer.Option(help="Make this worker of EC2 instances anew (worker-2); may be repeated."),
+        typer.Option(metavar="WORKER", help="Replace this EC2 worker, e.g. worker-2; repeatable."),
     ] = None,
     give_up: Annotated[
-        bool, typer.Option("--give-up", help="End workers of EC2 that fail; go on with the others.")
+        bool, typer.Option("--give-up", help="Terminate EC2 workers that fail, keep the others.")
     ] = False,
 ) -> None:
-    """Bring the bucket and the cluster up, or to what the spec says now.
+    """Create the bucket and the cluster, or update them to match emrctl.yaml.
 
-    A second one changes nothing; a changed core count resizes in place; an interrupted one goes
-    on where it stopped. One that fails says what stands, what that costs, and offers to end it.
+    Idempotent: a changed core count resizes the cluster in place, and an interrupted or failed
+    `up` is continued by the next one. On failure it lists the existing resources with their cost
+    and offers to delete them.
     """
     workspace = context.workspace
     local.tell_once(workspace.target)
     with offering_cleanup(workspace), render.events(as_json=context.as_json) as report:
-        found = lifecycle.up(
+        cluster = lifecycle.up(
             workspace.deployment,
             engine=engine,
             replace_workers=replace or (),
@@ -62,34 +59,30 @@ def up(
             report=report,
             node_report=render.node_lines(as_json=context.as_json),
         )
-    render.cluster(found, workspace.target, as_json=context.as_json)
+    render.print_cluster(cluster, workspace.target, as_json=context.as_json)
 
 
 @app.command()
 @options.common("config target region cluster json")
-def stop(
-    context: options.Context,
-) -> None:
-    """Stop a cluster of EC2 instances: disks stay, and only they cost; running steps end.
+def stop(context: options.Context) -> None:
+    """Stop the instances of an EC2 cluster; their EBS volumes are kept, running steps end.
 
-    EC2 stops no spot instances; EMR's clusters are taken down instead.
+    Spot instances cannot be stopped. Use `emrctl down` for an EMR cluster.
     """
     workspace = context.workspace
     report = render.node_lines(as_json=context.as_json)
-    found = lifecycle.stop(workspace.deployment, node_report=report)
-    render.cluster(found, workspace.target, as_json=context.as_json)
+    cluster = lifecycle.stop(workspace.deployment, node_report=report)
+    render.print_cluster(cluster, workspace.target, as_json=context.as_json)
 
 
 @app.command()
 @options.common("config target region cluster json")
-def start(
-    context: options.Context,
-) -> None:
-    """Start a cluster that was stopped: its nodes come back, at other addresses, and take steps."""
+def start(context: options.Context) -> None:
+    """Start the instances of a stopped EC2 cluster; they get new public addresses."""
     workspace = context.workspace
     report = render.node_lines(as_json=context.as_json)
-    found = lifecycle.start(workspace.deployment, node_report=report)
-    render.cluster(found, workspace.target, as_json=context.as_json)
+    cluster = lifecycle.start(workspace.deployment, node_report=report)
+    render.print_cluster(cluster, workspace.target, as_json=context.as_json)
 
 
 @app.command()
@@ -97,39 +90,41 @@ def start(
 def down(
     context: options.Context,
     storage: Annotated[
-        bool, typer.Option("--storage", help="The bucket instead, with all that is in it.")
+        bool, typer.Option("--storage", help="Delete the bucket and its objects instead.")
     ] = False,
 ) -> None:
-    """Take the cluster down; the bucket stays, unless --storage names it instead."""
+    """Delete the cluster; the bucket is kept."""
     workspace = context.workspace
     project = workspace.project
-    what = "bucket and everything in it" if storage else f"cluster '{project.cluster.name}'"
-    context.confirm(f"Take down the {what} of project {project.project}?")
+    name = "the bucket and its objects" if storage else f"cluster '{project.cluster.name}'"
+    context.confirm(f"Delete {name} of project {project.project}?")
     with render.events(as_json=context.as_json) as report:
-        found = lifecycle.down(workspace.deployment, storage=storage, report=report)
-    render.outcome(found, as_json=context.as_json)
+        outcome = lifecycle.down(workspace.deployment, storage=storage, report=report)
+    render.print_deletion(outcome, as_json=context.as_json)
 
 
 @app.command()
 @options.common("config target region json")
 def show(
     context: options.Context,
-    name: Annotated[str | None, typer.Argument(help="The cluster; by default the spec's.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Name of the cluster; default: the one in emrctl.yaml.")
+    ] = None,
 ) -> None:
-    """Show the cluster: its state, nodes and the addresses of the YARN, Spark and history pages."""
+    """Show the cluster's state, nodes and web pages."""
     workspace = context.workspace
-    found = registry.show(workspace.project, workspace.target, name)
-    render.cluster(found, workspace.target, as_json=context.as_json)
+    cluster = registry.show(workspace.project, workspace.target, name)
+    render.print_cluster(cluster, workspace.target, as_json=context.as_json)
 
 
 @app.command("list")
 @options.common("config target region json")
 def list_all(
     context: options.Context,
-    ended: Annotated[bool, typer.Option("--ended", help="Clusters that are no more, too.")] = False,
+    ended: Annotated[bool, typer.Option("--ended", help="Include terminated clusters.")] = False,
 ) -> None:
-    """List the project's clusters as AWS has them, and its stacks."""
+    """List the project's clusters and stacks."""
     workspace = context.workspace
     clusters = registry.list_clusters(workspace.project, workspace.target, ended=ended)
     stacks = list_stacks(workspace.deployment)
-    render.clusters(clusters, stacks, as_json=context.as_json)
+    render.print_clusters(clusters, stacks, as_json=context.as_json)

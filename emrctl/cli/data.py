@@ -1,4 +1,4 @@
-"""`emrctl data`: pictures onto the bucket."""
+"""`emrctl data`: upload images to the bucket."""
 
 from __future__ import annotations
 
@@ -13,15 +13,11 @@ from emrctl.datasets import pets as oxford
 from emrctl.datasets import pictures
 
 app = options.new_app()
-data_app = typer.Typer(
-    cls=options.Group,
-    no_args_is_help=True,
-    help="Put pictures on the bucket: digits, pets, or a folder of your own.",
-)
+data_app = typer.Typer(cls=options.Group, no_args_is_help=True, help="Upload images to the bucket.")
 app.add_typer(data_app, name="data")
 
 PerClassOption = Annotated[
-    int | None, typer.Option("--per-class", min=1, help="Only so many pictures of each class.")
+    int | None, typer.Option("--per-class", min=1, help="Maximum number of images per class.")
 ]
 
 
@@ -30,9 +26,9 @@ PerClassOption = Annotated[
 def digits(
     context: options.Context,
     per_class: PerClassOption = None,
-    name: Annotated[str, typer.Option(help="The data set's name below data/.")] = "digits",
+    name: Annotated[str, typer.Option(help="Name of the data set below data/.")] = "digits",
 ) -> None:
-    """Put the 1,797 handwritten digits that scikit-learn carries on the bucket, as PNG files."""
+    """Upload scikit-learn's 1,797 images of handwritten digits as PNG files."""
     _upload(context, name, pictures.digits(per_class))
 
 
@@ -40,14 +36,13 @@ def digits(
 @options.common("config target json")
 def folder(
     context: options.Context,
-    path: Annotated[Path, typer.Argument(help="<class>_<n>.jpg in it, or <class>/<file> below.")],
+    path: Annotated[Path, typer.Argument(help="Folder with <class>_<n>.jpg or <class>/<file>.")],
     per_class: PerClassOption = None,
-    name: Annotated[str | None, typer.Option(help="The data set's name below data/.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the data set below data/.")] = None,
 ) -> None:
-    """Put the pictures of a folder on the bucket."""
-    found = pictures.folder(path, per_class)
-    chosen = name or path.absolute().name.lower()
-    _upload(context, chosen, found)
+    """Upload the images of a folder."""
+    images = pictures.folder(path, per_class)
+    _upload(context, name or path.absolute().name.lower(), images)
 
 
 @data_app.command()
@@ -55,15 +50,14 @@ def folder(
 def pets(
     context: options.Context,
     source: Annotated[
-        Path | None,
-        typer.Argument(help="Your copy, a folder or images.tar.gz; without it, Oxford's."),
+        Path | None, typer.Argument(help="Folder or images.tar.gz; downloaded by default.")
     ] = None,
     per_class: PerClassOption = None,
-    name: Annotated[str, typer.Option(help="The data set's name below data/.")] = "pets",
+    name: Annotated[str, typer.Option(help="Name of the data set below data/.")] = "pets",
 ) -> None:
-    """Put the 7,390 photographs of 37 breeds on the bucket, downloaded once (792 MB) if need be."""
-    with oxford.open_pictures(source or _download(context), per_class) as found:
-        _upload(context, name, found)
+    """Upload the Oxford-IIIT Pet Dataset: 7,390 photographs of 37 breeds (792 MB)."""
+    with oxford.open_pictures(source or _download(context), per_class) as images:
+        _upload(context, name, images)
 
 
 def _download(context: options.Context) -> Path:
@@ -75,16 +69,16 @@ def _download(context: options.Context) -> Path:
         return oxford.download(report)
 
 
-def _upload(context: options.Context, name: str, found: list[pictures.PictureFile]) -> None:
+def _upload(context: options.Context, name: str, images: list[pictures.PictureFile]) -> None:
     from emrctl.provision.bucket import find_bucket
 
     workspace = context.workspace
     bucket = find_bucket(workspace.project, workspace.target)
-    with render.counter(f"{pictures.check_name(name)}: pictures", len(found)) as report:
-        done = pictures.upload(workspace.target, bucket, name, found, report)
+    with render.counter(f"{pictures.check_name(name)}: images", len(images)) as report:
+        data_set = pictures.upload(workspace.target, bucket, name, images, report)
     if context.as_json:
-        render.json_document(asdict(done))
+        render.json_document(asdict(data_set))
         return
-    count = sum(done.classes.values())
-    render.note(f"{count} images in {len(done.classes)} classes, {done.sent} uploaded.")
-    typer.echo(done.uri)
+    count, classes = sum(data_set.classes.values()), len(data_set.classes)
+    render.note(f"{count} images in {classes} classes, {data_set.sent} uploaded.")
+    typer.echo(data_set.uri)

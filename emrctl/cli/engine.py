@@ -1,35 +1,38 @@
-"""`emrctl engine`, and what the real engine does with stacks that stand."""
+"""`emrctl engine`, and commands on the state of existing stacks."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from emrctl.cli import options, render
-from emrctl.cli.render import stacks as show_stacks
+from emrctl.cli.render.stacks import events
 from emrctl.provision import stacks
+
+if TYPE_CHECKING:
+    from emrctl.engine.base import StackResult
+    from emrctl.engine.pulumi.installation import EngineReport
 
 app = options.new_app()
 engine_app = typer.Typer(
-    cls=options.Group,
-    no_args_is_help=True,
-    help="Pulumi's engine: which one is used, and its installation.",
+    cls=options.Group, no_args_is_help=True, help="Show or install the Pulumi engine."
 )
 app.add_typer(engine_app, name="engine")
 
 StorageOption = Annotated[
-    bool, typer.Option("--storage", help="The bucket's stack, not the cluster's.")
+    bool, typer.Option("--storage", help="The bucket's stack instead of the cluster's.")
 ]
 
 
 @engine_app.command()
 @options.common("json")
 def show(context: options.Context) -> None:
-    """Show which engines there are, which one is used, and the AWS plugin that belongs to it."""
-    from emrctl.engine.pulumi import installation as report
+    """Show the installed Pulumi engines, the selected one and its AWS plugin."""
+    from emrctl.engine.pulumi import installation
 
-    show_stacks.engine(report.installed(), as_json=context.as_json)
+    _print_installation(installation.installed(), as_json=context.as_json)
 
 
 @engine_app.command()
@@ -37,66 +40,95 @@ def show(context: options.Context) -> None:
 def install(
     context: options.Context,
     plugin: Annotated[
-        bool, typer.Option(help="The AWS plugin too; localhost does not need it.")
+        bool, typer.Option(help="Install the AWS plugin; not needed for localhost.")
     ] = True,
 ) -> None:
-    """Install the engine into emrctl's home, and its AWS plugin, after asking."""
-    from emrctl.engine.pulumi import installation as report
+    """Download and install the Pulumi engine and its AWS plugin into emrctl's home."""
+    from emrctl.engine.pulumi import installation
 
-    missing = report.missing(plugin=plugin)
+    missing = installation.missing(plugin=plugin)
     if missing:
         context.confirm(f"Download and install {' and '.join(missing)}?")
-        report.install(plugin=plugin, tell=render.note)
-    show_stacks.engine(report.installed(), as_json=context.as_json)
+        installation.install(plugin=plugin, tell=render.note)
+    _print_installation(installation.installed(), as_json=context.as_json)
+
+
+def _print_installation(report: EngineReport, *, as_json: bool) -> None:
+    if as_json:
+        render.json_document(asdict(report))
+        return
+    rows = [
+        (
+            str(engine.path),
+            engine.version,
+            "yes" if engine.fits else "no",
+            "yes" if engine == report.used else "",
+        )
+        for engine in report.engines
+    ]
+    render.table("engine", "version", "supported", "selected", rows=rows)
+    typer.echo(f"Supported versions: {report.wanted}")
+    status = "installed" if report.plugin else "not installed"
+    typer.echo(f"AWS plugin {report.plugin_version}: {status} (not needed for localhost)")
+    if report.used is None or not report.plugin:
+        render.next_step("emrctl engine install")
 
 
 @app.command()
 @options.common("config target region cluster json")
-def refresh(
-    context: options.Context,
-    storage: StorageOption = False,
-) -> None:
-    """Bring the stack's state to what AWS has now; AWS itself is not changed."""
+def refresh(context: options.Context, storage: StorageOption = False) -> None:
+    """Update the stack's state from AWS; resources are not changed."""
     at = context.workspace
-    with show_stacks.events(as_json=context.as_json) as report:
-        found = stacks.refresh(at.deployment, storage=storage, report=report)
-    show_stacks.refreshed(found, as_json=context.as_json)
+    with events(as_json=context.as_json) as report:
+        outcome = stacks.refresh(at.deployment, storage=storage, report=report)
+    names = ", ".join(change.name for change in outcome.changes)
+    _print_outcome(context, outcome, f"state updated ({names})." if names else "no changes.")
 
 
 @app.command()
 @options.common("config target region cluster json")
-def drift(
-    context: options.Context,
-    storage: StorageOption = False,
-) -> None:
-    """Show where AWS is no longer as the stack's state says."""
+def drift(context: options.Context, storage: StorageOption = False) -> None:
+    """Show differences between the stack's state and AWS."""
     at = context.workspace
-    found = stacks.drift(at.deployment, storage=storage)
-    show_stacks.drifted(found, as_json=context.as_json)
+    plan = stacks.drift(at.deployment, storage=storage)
+    if context.as_json:
+        render.json_document(asdict(plan) | {"empty": plan.empty})
+    elif not plan.changes:
+        typer.echo(f"{plan.stack}: No drift.")
+    else:
+        states = {"update": "changed", "delete": "deleted"}
+        rows = [(states[c.operation], c.type, c.name, ", ".join(c.keys)) for c in plan.changes]
+        render.table("drift", "type", "name", "properties", rows=rows)
 
 
 @app.command()
 @options.common("config target region cluster json")
-def outputs(
-    context: options.Context,
-    storage: StorageOption = False,
-) -> None:
-    """Show what the stack's program exported."""
+def outputs(context: options.Context, storage: StorageOption = False) -> None:
+    """Print the stack's outputs."""
     at = context.workspace
-    found = stacks.outputs(at.deployment, storage=storage)
-    show_stacks.outputs(found, as_json=context.as_json)
+    values = stacks.outputs(at.deployment, storage=storage)
+    if context.as_json:
+        render.json_document(dict(values))
+    else:
+        rows = [(key, str(value)) for key, value in values.items()]
+        render.table("output", "value", rows=rows)
 
 
 @app.command()
 @options.common("config target region cluster json")
-def history(
-    context: options.Context,
-    storage: StorageOption = False,
-) -> None:
-    """Show all that was done to the stack."""
+def history(context: options.Context, storage: StorageOption = False) -> None:
+    """List the stack's updates."""
     at = context.workspace
-    found = stacks.history(at.deployment, storage=storage)
-    show_stacks.history(found, as_json=context.as_json)
+    updates = stacks.history(at.deployment, storage=storage)
+    if context.as_json:
+        render.json_document([asdict(update) for update in updates])
+        return
+    rows = []
+    for update in updates:
+        counts = [(n, name) for name, n in update.changes.items() if name != "same"]
+        changes = ", ".join(f"{n} {name}" for n, name in counts)
+        rows.append((update.started, update.kind, update.result, changes))
+    render.table("started", "operation", "result", "changes", rows=rows)
 
 
 @app.command("import")
@@ -105,19 +137,27 @@ def import_bucket(
     context: options.Context,
     engine: Annotated[str | None, typer.Option("--engine", help="pulumi, on localhost.")] = None,
 ) -> None:
-    """Take over the bucket that the spec names (storage.bucket) and that exists already."""
+    """Import the existing bucket that storage.bucket names into the storage stack."""
     at = context.workspace
-    with show_stacks.events(as_json=context.as_json) as report:
-        found = stacks.import_bucket(at.deployment, report=report, engine=engine)
-    show_stacks.imported(found, as_json=context.as_json)
+    with events(as_json=context.as_json) as report:
+        outcome = stacks.import_bucket(at.deployment, report=report, engine=engine)
+    ids = ", ".join(str(change.id) for change in outcome.changes)
+    _print_outcome(context, outcome, f"imported {ids}, protected from deletion.")
+    if not context.as_json:
+        render.next_step("emrctl preview")
 
 
 @app.command()
 @options.common("config target region cluster")
-def export(
-    context: options.Context,
-    storage: StorageOption = False,
-) -> None:
-    """Print the stack's whole state as JSON, as `pulumi stack import` takes it."""
+def export(context: options.Context, storage: StorageOption = False) -> None:
+    """Print the stack's state as JSON, in the format of `pulumi stack import`."""
     at = context.workspace
     render.json_document(stacks.export(at.deployment, storage=storage))
+
+
+def _print_outcome(context: options.Context, outcome: StackResult, text: str) -> None:
+    if context.as_json:
+        changes = [asdict(change) for change in outcome.changes]
+        render.json_document({"stack": outcome.stack, "changes": changes})
+    else:
+        typer.echo(f"{outcome.stack}: {text}")

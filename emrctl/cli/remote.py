@@ -1,4 +1,4 @@
-"""`emrctl ui` and `emrctl ssh`: a cluster's pages and nodes, by whichever way is open."""
+"""`emrctl ui`, `ssh`, `exec` and `copy`: web pages and nodes of a cluster."""
 
 from __future__ import annotations
 
@@ -33,18 +33,17 @@ if TYPE_CHECKING:
 app = options.new_app()
 
 MethodOption = Annotated[
-    Method | None, typer.Option("--by", help="Only this way; else each in turn: ssh, ssm, emr.")
+    Method | None, typer.Option("--by", help="Connection method; by default each is tried.")
 ]
 IdentityOption = Annotated[
-    Path | None, typer.Option("--identity", help="The private half of the cluster's key pair.")
+    Path | None, typer.Option("--identity", help="Private key file of the cluster's key pair.")
 ]
 FingerprintOption = Annotated[
-    str | None, typer.Option("--fingerprint", help="The host key's SHA256:…, read elsewhere.")
+    str | None, typer.Option("--fingerprint", help="Expected host key, SHA256:...")
 ]
-
-NodeOption = Annotated[
+NodesOption = Annotated[
     list[str] | None,
-    typer.Option("--node", help="Only this node (primary, worker-2, an id); may be repeated."),
+    typer.Option("--node", help="Only this node, e.g. worker-2 or an id; repeatable."),
 ]
 
 
@@ -52,23 +51,24 @@ NodeOption = Annotated[
 @options.common("config target cluster")
 def ui(
     context: options.Context,
-    page: Annotated[Page, typer.Argument(help="yarn, master, spark, history or namenode.")],
+    page: Annotated[Page, typer.Argument(help="Web page to open.")],
     application: Annotated[
-        str | None, typer.Option(help="Spark's application; by default the newest that runs.")
+        str | None, typer.Option(help="Spark application id; default: the newest running one.")
     ] = None,
     by: MethodOption = None,
     identity: IdentityOption = None,
     fingerprint: FingerprintOption = None,
     only_print: Annotated[
-        bool, typer.Option("--print", help="Print the address, open no browser.")
+        bool, typer.Option("--print", help="Print the address, do not open a browser.")
     ] = False,
 ) -> None:
-    """Open a page of the cluster: a tunnel on loopback until Ctrl-C, or an address EMR signs.
+    """Open a web page of YARN, Spark or HDFS in the browser; Ctrl-C closes the tunnel.
 
-    Ways in turn: SSH (host key checked), Session Manager, EMR's presigned addresses.
+    Tries an SSH tunnel (the host key is verified), then Session Manager, then EMR's presigned
+    address. Tunnels listen on localhost only.
     """
     workspace = context.workspace
-    visit = page_addresses.PageRequest(
+    request = page_addresses.PageRequest(
         cluster=registry.find_cluster(workspace.project, workspace.target),
         page=page,
         methods=(by,) if by else page_addresses.METHODS,
@@ -76,22 +76,23 @@ def ui(
         application_id=application,
         report=render.note,
     )
-    _show(pages.open_page(workspace.target, visit), browse=not only_print)
-
-
-def _show(opened: pages.OpenPage, *, browse: bool) -> None:
+    opened = pages.open_page(workspace.target, request)
     typer.echo(opened.url)
-    if browse:
+    if not only_print:
         import webbrowser
 
         webbrowser.open(opened.url)
-    if opened.forwarding is None:
-        return
-    render.note(f"Open by {opened.method} until Ctrl-C.")
-    for number in (signal.SIGTERM, signal.SIGHUP):  # a plugin must not outlive the command
+    if opened.forwarding is not None:
+        _hold(opened.forwarding, opened.method)
+
+
+def _hold(tunnel: pages.Forwarding, method: str) -> None:
+    render.note(f"Connected by {method} until Ctrl-C.")
+    # SIGTERM and SIGHUP must also close the tunnel, or the plugin's process would stay.
+    for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:
-        opened.forwarding.keep(threading.Event())
+        tunnel.keep(threading.Event())
     except KeyboardInterrupt:
         render.note("closed")
 
@@ -101,117 +102,109 @@ def _show(opened: pages.OpenPage, *, browse: bool) -> None:
 def ssh(
     context: options.Context,
     node: Annotated[
-        str, typer.Argument(help="primary, core-1, task-2, an id or a private name.")
+        str, typer.Argument(help="primary, core-1, task-2, an instance id or a private name.")
     ] = nodes.PRIMARY,
     by: MethodOption = None,
     identity: IdentityOption = None,
     fingerprint: FingerprintOption = None,
 ) -> None:
-    """Log in to a node, or run there what stands after `--`; its exit code is the command's.
+    """Open a shell on a node, or run the command after `--` and exit with its exit code.
 
-    By SSH, with the host key checked against the node's console, else by Session Manager.
+    Tries SSH (the host key is verified against the node's console output), then Session Manager.
     """
     workspace = context.workspace
-    found = registry.find_cluster(workspace.project, workspace.target)
-    _refuse_folders(workspace.target, found)
-    way = _Login(
+    cluster = registry.find_cluster(workspace.project, workspace.target)
+    if workspace.target.endpoint is not None and cluster.spec.kind == "emr":
+        raise UnreachableError(
+            "EMR nodes on localhost have no SSH server: they are folders of this machine",
+            hint="Use `emrctl ui yarn` and `emrctl logs RUN`, or a cluster of `kind: ec2`.",
+        )
+    connection = _Connection(
         target=workspace.target,
-        cluster=found,
-        node=nodes.find_node(found, node),
+        cluster=cluster,
+        node=nodes.find_node(cluster, node),
         login=nodes.Login(identity=identity, fingerprint=fingerprint),
     )
-    raise typer.Exit(_logged_in(way, by, context.remote_command))
-
-
-def _refuse_folders(target: Target, cluster: Cluster) -> None:
-    if target.endpoint is not None and cluster.spec.kind == "emr":
-        raise UnreachableError(
-            "the EMR on localhost has no SSH server: its nodes are folders of this machine",
-            hint="`emrctl ui yarn` and `emrctl logs RUN` show what is there. Instances of a "
-            "cluster of `kind: ec2` have one each, on localhost too.",
-        )
-
-
-def shell_line(command: Sequence[str]) -> str:
-    """The words as a line of the node's shell; a single one is such a line already."""
-    return command[0] if len(command) == 1 else shlex.join(command)
+    raise typer.Exit(_connect(connection, by, context.remote_command))
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Login:
+class _Connection:
     target: Target
     cluster: Cluster
     node: Node
     login: nodes.Login
 
 
-def _logged_in(way: _Login, by: Method | None, command: Sequence[str]) -> int:
-    """The shell's or the command's exit code, by the first way that leads to the node."""
-    ways = (by,) if by else ("ssh", "ssm")
-    why = []
-    for name in ways:
+def _connect(connection: _Connection, by: Method | None, command: Sequence[str]) -> int:
+    """Return the exit code of the shell or command, by the first method that works."""
+    methods = (by,) if by else ("ssh", "ssm")
+    errors = []
+    for name in methods:
         try:
-            return _BY[name](way, shell_line(command) if command else None)
+            return _METHODS[name](connection, _shell_line(command) if command else None)
         except UnreachableError as error:
-            why.append(error)
+            errors.append(error)
             render.note(f"{name}: {error.message}")
-    raise pages.all_methods_failed(ways, why, f"node {way.node.id}")
+    raise pages.all_methods_failed(methods, errors, f"node {connection.node.id}")
 
 
-def _by_ssh(way: _Login, command: str | None) -> int:
-    if way.node.session and command is None:
-        raise UnreachableError(f"no port of {way.node.id} is open: a session gives a shell")
-    line = nodes.connect(way.target, way.cluster, way.node, way.login, render.note)
+def _shell_line(command: Sequence[str]) -> str:
+    """Return `command` as a line for the node's shell; a single word is already one."""
+    return command[0] if len(command) == 1 else shlex.join(command)
+
+
+def _by_ssh(connection: _Connection, command: str | None) -> int:
+    node = connection.node
+    if node.session and command is None:
+        raise UnreachableError(f"{node.id} has no open port: Session Manager provides a shell")
+    line = nodes.connect(connection.target, connection.cluster, node, connection.login, render.note)
     try:
-        line.transport()  # whom one speaks to is known from here on
+        line.transport()  # verifies the host key
         if command is not None:
             return line.run(command, sys.stdout.buffer, sys.stderr.buffer)
     finally:
         line.close()
     if shutil.which("ssh") is None:
-        hint = "Install OpenSSH's client, or give a command after --."
-        raise UnreachableError("a shell needs OpenSSH's `ssh` on PATH", hint=hint)
+        hint = "Install the OpenSSH client, or add a command: `emrctl ssh NODE -- COMMAND`."
+        raise UnreachableError("no `ssh` on PATH for an interactive shell", hint=hint)
     return subprocess.call(nodes.shell_command(line))
 
 
-def _by_session(way: _Login, command: str | None) -> int:
-    session_manager.check_available(way.target, way.node.id)
-    return session_manager.run(way.target, way.node.id, command)
+def _by_session(connection: _Connection, command: str | None) -> int:
+    session_manager.check_available(connection.target, connection.node.id)
+    return session_manager.run(connection.target, connection.node.id, command)
 
 
-def _by_emr(_way: _Login, _command: str | None) -> int:
-    raise UnreachableError("EMR signs addresses of pages, not of nodes", hint="Use ssh or ssm.")
+def _by_emr(_connection: _Connection, _command: str | None) -> int:
+    raise UnreachableError("EMR presigns addresses of web pages only", hint="Use ssh or ssm.")
 
 
-_BY: dict[str, Callable[[_Login, str | None], int]] = {
+_METHODS: dict[str, Callable[[_Connection, str | None], int]] = {
     "ssh": _by_ssh,
     "ssm": _by_session,
     "emr": _by_emr,
 }
 
 
-# --- all nodes of an EC2 cluster ---
+# --- all nodes of an EC2 cluster ------------------------------------------------------------------
 
 
 @app.command("exec", cls=options.WithRemoteCommand)
 @options.common("config target cluster")
 def run_on_all(
-    context: options.Context,
-    node: NodeOption = None,
-    identity: IdentityOption = None,
+    context: options.Context, node: NodesOption = None, identity: IdentityOption = None
 ) -> None:
-    """Run what stands after `--` on every node; the exit code is the highest of theirs.
+    """Run the command after `--` on all nodes; exits with the highest of their exit codes.
 
-    One word is a line of the node's shell (`emrctl exec -- 'df -h | tail -1'`), several a command.
+    A single word is run by the node's shell: `emrctl exec -- 'df -h | tail -1'`.
     """
     from emrctl import standalone
 
-    command = context.remote_command
-    if not command:
-        raise UsageError("there is no command", hint="emrctl exec -- uptime")
-    workspace = context.workspace
-    with _crew(workspace, identity) as crew:
-        codes = standalone.exec_on(crew, shell_line(command), node or ())
+    if not context.remote_command:
+        raise UsageError("no command after --", hint="Example: `emrctl exec -- uptime`.")
+    with _crew(context.workspace, identity) as crew:
+        codes = standalone.exec_on(crew, _shell_line(context.remote_command), node or ())
     raise typer.Exit(max(codes.values(), default=0))
 
 
@@ -219,30 +212,29 @@ def run_on_all(
 @options.common("config target cluster")
 def copy(
     context: options.Context,
-    source: Annotated[Path, typer.Argument(help="A file or folder of this machine.")],
-    destination: Annotated[str, typer.Argument(help="Where to, on the nodes.")],
-    node: NodeOption = None,
+    source: Annotated[Path, typer.Argument(help="Local file or folder.")],
+    destination: Annotated[str, typer.Argument(help="Path on the nodes.")],
+    node: NodesOption = None,
     identity: IdentityOption = None,
 ) -> None:
-    """Copy a file, or a folder with all that is in it, to every node.
+    """Copy a file or folder to all nodes.
 
-    A destination that ends in a slash, or is a folder there, gets it under its own name.
+    If the destination ends in a slash or is a folder, the source is copied into it.
     """
     from emrctl import standalone
 
-    workspace = context.workspace
-    with _crew(workspace, identity) as crew:
+    with _crew(context.workspace, identity) as crew:
         count = standalone.copy(crew, source, destination, node or ())
-    render.note(f"{count} files are on each node.")
+    render.note(f"{count} files copied to each node.")
 
 
 def _crew(workspace: Workspace, identity: Path | None) -> Crew:
     from emrctl import standalone
 
-    found = lifecycle.find_ssh_cluster(workspace.deployment)
-    return standalone.Crew(workspace.target, found, _say, nodes.Login(identity=identity))
+    cluster = lifecycle.find_ssh_cluster(workspace.deployment)
+    return standalone.Crew(workspace.target, cluster, _print_line, nodes.Login(identity=identity))
 
 
-def _say(node: str, line: str) -> None:
-    with contextlib.suppress(BrokenPipeError):  # `| head` has seen enough; the nodes go on
+def _print_line(node: str, line: str) -> None:
+    with contextlib.suppress(BrokenPipeError):  # with `| head` the command still completes
         typer.echo(f"{node}: {line}")

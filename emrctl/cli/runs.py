@@ -1,4 +1,4 @@
-"""`emrctl runs`, `wait`, `logs`, `pull` and `cancel`."""
+"""`emrctl runs`, `wait`, `cancel`, `pull` and `logs`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ app = options.new_app()
 runs_app = typer.Typer(
     cls=options.Group,
     invoke_without_command=True,
-    help="List runs; `show`, `tag`, `query` in SQL, `import` logs.",
+    help="List, show, tag, query and import runs.",
 )
 runs_app.registered_commands += query.app.registered_commands
 app.add_typer(runs_app, name="runs")
@@ -29,27 +29,27 @@ app.add_typer(runs_app, name="runs")
 def list_runs(
     context: options.Context,
     tag: Annotated[
-        list[str] | None, typer.Option(help="Only runs with this tag, KEY=VALUE.")
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Only runs with this tag.")
     ] = None,
-    last: Annotated[int, typer.Option(min=1, help="Only so many of the newest.")] = 30,
+    last: Annotated[int, typer.Option(min=1, help="Number of runs, newest last.")] = 30,
 ) -> None:
-    """List runs, oldest first; those left unfinished by a killed client are finished."""
+    """List runs, newest last.
+
+    Runs that an interrupted client left unfinished are updated from EMR first.
+    """
     workspace = context.workspace
-    wanted = options.pairs(tag, "--tag").items()
-    found = [run for run in lifecycle.refresh_all(workspace) if wanted <= run.tags.items()]
-    print_runs(workspace, found[-last:], as_json=context.as_json)
+    tags = options.pairs(tag, "--tag").items()
+    runs = [run for run in lifecycle.refresh_all(workspace) if tags <= run.tags.items()]
+    print_runs(workspace, runs[-last:], as_json=context.as_json)
 
 
 @runs_app.command()
 @options.common("config target json")
-def show(
-    context: options.Context,
-    run: options.RunArgument,
-) -> None:
-    """Show one run: settings, states, metrics, result."""
+def show(context: options.Context, run: options.RunArgument) -> None:
+    """Show a run: state, cost, settings, metrics, result and findings."""
     workspace = context.workspace
-    found = lifecycle.refresh(workspace, workspace.store.load(run))
-    print_run(workspace, found, as_json=context.as_json)
+    record = lifecycle.refresh(workspace, workspace.store.load(run))
+    print_run(workspace, record, as_json=context.as_json)
 
 
 @runs_app.command()
@@ -57,12 +57,14 @@ def show(
 def tag(
     context: options.Context,
     run: options.RunArgument,
-    tags: Annotated[list[str], typer.Argument(help="KEY=VALUE; KEY= takes a tag away.")],
+    tags: Annotated[
+        list[str], typer.Argument(metavar="KEY=VALUE...", help="Tags to set; KEY= removes one.")
+    ],
 ) -> None:
-    """Give a run tags, finished or not."""
+    """Set tags of a run."""
     workspace = context.workspace
-    found = workspace.store.tag(run, options.pairs(tags, "TAGS"))
-    print_runs(workspace, [found], as_json=context.as_json)
+    record = workspace.store.tag(run, options.pairs(tags, "TAGS"))
+    print_runs(workspace, [record], as_json=context.as_json)
 
 
 @app.command()
@@ -70,26 +72,23 @@ def tag(
 def wait(
     context: options.Context,
     run: options.RunArgument,
-    timeout: Annotated[float | None, typer.Option(help="Give up after so many seconds.")] = None,
+    timeout: Annotated[float | None, typer.Option(help="Seconds to wait at most.")] = None,
 ) -> None:
-    """Wait for a run; exit code 6 where it failed, 7 where it took longer than --timeout."""
+    """Resume waiting for a run; exit code 6 if it failed, 7 after --timeout."""
     workspace = context.workspace
-    found = follow.wait(workspace, workspace.store.load(run), timeout)
-    print_runs(workspace, [found], as_json=context.as_json)
-    follow.exit_with([found])
+    record = follow.wait(workspace, workspace.store.load(run), timeout)
+    print_runs(workspace, [record], as_json=context.as_json)
+    follow.exit_with([record])
 
 
 @app.command()
 @options.common("config target json")
-def cancel(
-    context: options.Context,
-    run: options.RunArgument,
-) -> None:
-    """Ask a run's step to end, and wait until it has."""
+def cancel(context: options.Context, run: options.RunArgument) -> None:
+    """Cancel a run and wait until its step has ended."""
     workspace = context.workspace
-    asked = lifecycle.cancel(workspace, workspace.store.load(run))
-    found = follow.wait(workspace, asked)
-    print_runs(workspace, [found], as_json=context.as_json)
+    record = lifecycle.cancel(workspace, workspace.store.load(run))
+    record = follow.wait(workspace, record)
+    print_runs(workspace, [record], as_json=context.as_json)
 
 
 @app.command()
@@ -97,51 +96,21 @@ def cancel(
 def pull(
     context: options.Context,
     run: options.RunArgument,
-    output: Annotated[
-        Path | None, typer.Option(help="A folder for what the job wrote: tables, models, pages.")
-    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Download the job's output here.")] = None,
     only: Annotated[
-        str, typer.Option(help="With --output: files of that name, as '*.html' or 'models/*'.")
+        str, typer.Option(help="With --output: pattern of file names, e.g. '*.html'.")
     ] = "*",
 ) -> None:
-    """Read a finished run's logs, event log and result from S3 anew; its job's files on request."""
+    """Download a finished run's logs, event log and result again; on request the job's output."""
     workspace = context.workspace
-    found = lifecycle.refresh(workspace, workspace.store.load(run))
-    if not found.finished:
-        raise UsageError(
-            f"run {found.id} is {found.state}", hint=f"`emrctl wait {found.id}` first."
-        )
-    pulling.again(workspace, found)
+    record = lifecycle.refresh(workspace, workspace.store.load(run))
+    if not record.finished:
+        hint = f"Wait for it first: `emrctl wait {record.id}`."
+        raise UsageError(f"run {record.id} is {record.state}", hint=hint)
+    pulling.again(workspace, record)
     if output is not None:
-        _note_downloaded(outputs.bring(workspace, found, output, only), output)
-    print_run(workspace, found, as_json=context.as_json)
-
-
-@app.command()
-@options.common("config target json")
-def logs(
-    context: options.Context,
-    run: options.RunArgument,
-    name: Annotated[
-        str | None, typer.Argument(help="A log's name, or a part of it: stdout, controller.")
-    ] = None,
-) -> None:
-    """Print the step's output; `emrctl logs RUN NAME` prints one log of all."""
-    workspace = context.workspace
-    found = lifecycle.refresh(workspace, workspace.store.load(run))
-    known = workspace.store.names(found.id, "logs/")
-    if context.as_json:
-        render.json_document([workspace.store.location(found.id, item) for item in known])
-        return
-    wanted = name or "step/std"
-    chosen = [item for item in known if wanted in item]
-    if not chosen:
-        shown = ", ".join(item.removeprefix("logs/") for item in known) or "none yet"
-        raise NotFoundError(f"run {found.id} has no log '{wanted}'", hint=f"There are: {shown}.")
-    for item in chosen:
-        typer.echo(f"== {item.removeprefix('logs/')}", err=True)
-        sys.stdout.buffer.write(workspace.store.get(found.id, item) or b"")
-        sys.stdout.flush()
+        _note_downloaded(outputs.bring(workspace, record, output, only), output)
+    print_run(workspace, record, as_json=context.as_json)
 
 
 def _note_downloaded(downloaded: outputs.Brought, folder: Path) -> None:
@@ -152,3 +121,31 @@ def _note_downloaded(downloaded: outputs.Brought, folder: Path) -> None:
     if pages:
         page = min(pages, key=lambda path: (len(path.parts), path))
         render.next_step(f"open {page} in a browser")
+
+
+@app.command()
+@options.common("config target json")
+def logs(
+    context: options.Context,
+    run: options.RunArgument,
+    name: Annotated[
+        str | None, typer.Argument(help="Part of the log's name, e.g. stdout or controller.")
+    ] = None,
+) -> None:
+    """Print stdout and stderr of a run's step, or the logs whose name contains NAME."""
+    workspace = context.workspace
+    record = lifecycle.refresh(workspace, workspace.store.load(run))
+    names = workspace.store.names(record.id, "logs/")
+    if context.as_json:
+        render.json_document([workspace.store.location(record.id, item) for item in names])
+        return
+    part = name or "step/std"
+    selected = [item for item in names if part in item]
+    if not selected:
+        available = ", ".join(item.removeprefix("logs/") for item in names) or "none yet"
+        hint = f"Available: {available}."
+        raise NotFoundError(f"run {record.id} has no log '{part}'", hint=hint)
+    for item in selected:
+        typer.echo(f"== {item.removeprefix('logs/')}", err=True)
+        sys.stdout.buffer.write(workspace.store.get(record.id, item) or b"")
+        sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""`emrctl top`: a run at work, its executors, stages and nodes, again and again."""
+"""`emrctl top`: progress of a run, refreshed until it finishes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from emrctl.cli import options
-from emrctl.cli.render import top as screen
+from emrctl.cli.render import top as render
 from emrctl.runs import lifecycle
 from emrctl.runs.progress import Watcher
 
@@ -26,34 +26,35 @@ app = options.new_app()
 def top(
     context: options.Context,
     run: options.RunArgument = "latest",
-    once: Annotated[bool, typer.Option("--once", help="Look once; so it is in pipes.")] = False,
-    interval: Annotated[float, typer.Option(min=0.2, help="Seconds between two looks.")] = 2.0,
+    once: Annotated[
+        bool, typer.Option("--once", help="Print once and exit; default without a terminal.")
+    ] = False,
+    interval: Annotated[float, typer.Option(min=0.2, help="Seconds between updates.")] = 2.0,
 ) -> None:
-    """Watch a run at work: stages and their skew, executors, nodes, queue.
+    """Watch a run until it finishes: stages with their skew, executors, nodes and queues.
 
-    With --json a line of JSON for each look. It ends when the run does.
+    With --json, every update is one line.
     """
-    workspace = context.workspace
-    looks = _looks(workspace, run, interval)
+    snapshots = _snapshots(context.workspace, run, interval)
     if once or not (context.as_json or sys.stdout.isatty()):
-        screen.once(next(looks), as_json=context.as_json)
+        render.print_snapshot(next(snapshots), as_json=context.as_json)
     elif context.as_json:
-        screen.lines(looks)
+        render.print_lines(snapshots)
     else:
-        screen.screen(looks)
+        render.show_live(snapshots)
 
 
-def _looks(workspace: Workspace, name: str, interval_s: float) -> Iterator[Live]:
-    """What is known of the run every `interval_s` seconds, until it has finished.
+def _snapshots(workspace: Workspace, name: str, interval_s: float) -> Iterator[Live]:
+    """Yield the state of the run every `interval_s` seconds until it has finished.
 
-    EMR's own API is asked no more often than it may be.
+    EMR's API is called at most once per polling interval of the target.
     """
     watcher = Watcher(workspace)
     run = lifecycle.refresh(workspace, workspace.store.load(name))
-    asked = time.monotonic()
+    refreshed = time.monotonic()
     yield watcher.whole(run)
     while not run.finished:
         time.sleep(interval_s)
-        if time.monotonic() - asked >= workspace.target.poll_s:
-            run, asked = lifecycle.refresh(workspace, run), time.monotonic()
+        if time.monotonic() - refreshed >= workspace.target.poll_s:
+            run, refreshed = lifecycle.refresh(workspace, run), time.monotonic()
         yield watcher.whole(run)

@@ -173,7 +173,7 @@ def test_on_localhost_ssh_says_what_nodes_of_emr_are(
     object.__setattr__(mocked, "endpoint", "http://127.0.0.1:1")
     code, _, err = emrctl("ssh", "core-1", "--", "ls", "-l")
     assert code == 5
-    assert "no SSH server: its nodes are folders" in err
+    assert "no SSH server: they are folders" in err
     assert "emrctl ui yarn" in err
 
 
@@ -188,7 +188,7 @@ def test_what_stands_after_the_dashes_is_the_nodes_command(
         seen.append((login.node.role, command))
         return 3
 
-    monkeypatch.setitem(remote._BY, "ssh", way)
+    monkeypatch.setitem(remote._METHODS, "ssh", way)
     assert emrctl("ssh", "--", "ls", "-l", "a b")[0] == 3
     assert emrctl("ssh", "core-2")[0] == 3
     assert seen == [("primary", "ls -l 'a b'"), ("core", None)]
@@ -204,9 +204,9 @@ def test_where_no_port_is_open_a_session_gives_the_shell(
 
     found = nodes.find_node
     monkeypatch.setattr(nodes, "find", lambda *of: replace(found(*of), session=True))
-    monkeypatch.setitem(remote._BY, "ssm", lambda _way, _command: 4)
+    monkeypatch.setitem(remote._METHODS, "ssm", lambda _way, _command: 4)
     code, _, err = emrctl("ssh")
-    assert (code, "no port of" in err) == (4, True)
+    assert (code, "no open port" in err) == (4, True)
 
 
 def test_where_no_way_leads_to_a_node_each_says_why(

@@ -1,4 +1,4 @@
-"""The real engine's commands, typed as the README types them."""
+"""`emrctl engine`, and commands on the state of stacks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ cluster: {core: {count: COUNT}, bootstrap: [python.sh]}
 
 @pytest.fixture
 def emrctl(typed: Emrctl, tmp_path: Path) -> Emrctl:
-    """Types a command in a project's folder: exit code, stdout, stderr."""
+    """Run a command in a project's folder; returns exit code, stdout and stderr."""
     (tmp_path / "emrctl.yaml").write_text(YAML.replace("COUNT", "2"))
     return typed
 
@@ -34,7 +34,9 @@ def _json(answer: tuple[int, str, str]) -> Any:
 
 @pytest.mark.engine
 @pytest.mark.usefixtures("real_engine")
-def test_up_an_edit_preview_up_drift_down(emrctl: Emrctl, tmp_path: Path, mocked: Target) -> None:
+def test_stack_commands_pulumi_engine_report_updates_and_drift(
+    emrctl: Emrctl, tmp_path: Path, mocked: Target
+) -> None:
     code, out, err = emrctl("up", "--engine", "pulumi")
     assert code == 0, err
     assert "WAITING" in out
@@ -50,9 +52,9 @@ def test_up_an_edit_preview_up_drift_down(emrctl: Emrctl, tmp_path: Path, mocked
         ("cluster", "done"),
     }
     found = _json(emrctl("outputs", "--json"))
-    assert emrctl("drift")[1].strip() == "pets-main: AWS is as the state says."
+    assert emrctl("drift")[1].strip() == "pets-main: No drift."
     mocked.client("iam").delete_role_policy(RoleName="pets-main-nodes", PolicyName="bucket")
-    assert "is gone" in emrctl("drift")[1]
+    assert "deleted" in emrctl("drift")[1]
     assert "node-data" in emrctl("refresh")[1]
     assert _json(emrctl("up", "--json"))["id"] == found["cluster_id"]
     assert _json(emrctl("history", "--json"))[0]["kind"] == "update"
@@ -63,18 +65,18 @@ def test_up_an_edit_preview_up_drift_down(emrctl: Emrctl, tmp_path: Path, mocked
 
 @pytest.mark.engine
 @pytest.mark.usefixtures("real_engine")
-def test_a_bucket_that_exists_is_imported(emrctl: Emrctl, mocked: Target) -> None:
+def test_import_existing_bucket_becomes_storage_output(emrctl: Emrctl, mocked: Target) -> None:
     bucket = "pets-emrctl-123456789012-us-east-1"
     assert emrctl("import", "--engine", "pulumi")[0] == 3
     mocked.client("s3").create_bucket(Bucket=bucket)
     code, out, err = emrctl("import", "--engine", "pulumi")
     assert code == 0, err
-    assert f"holds {bucket} now, protected" in out
+    assert f"imported {bucket}, protected" in out
     assert "emrctl preview" in err
     assert _json(emrctl("outputs", "--storage", "--json"))["bucket"] == bucket
 
 
-def test_the_embedded_engine_says_what_it_does_not_do(emrctl: Emrctl) -> None:
+def test_stack_commands_embedded_engine_fail_with_hint(emrctl: Emrctl) -> None:
     assert emrctl("up")[0] == 0
     for verb in ("drift", "refresh", "history", "export"):
         code, _, err = emrctl(verb)
@@ -91,7 +93,7 @@ def no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_engine")
-def test_nothing_is_installed_without_a_yes(emrctl: Emrctl) -> None:
+def test_engine_install_without_confirmation_installs_nothing(emrctl: Emrctl) -> None:
     shown = _json(emrctl("engine", "show", "--json"))
     assert (shown["engines"], shown["used"], shown["plugin"]) == ([], None, False)
     assert "emrctl engine install" in emrctl("engine", "show")[2]
@@ -102,7 +104,7 @@ def test_nothing_is_installed_without_a_yes(emrctl: Emrctl) -> None:
 
 
 @pytest.mark.usefixtures("no_engine")
-def test_the_real_engine_where_there_is_none(emrctl: Emrctl) -> None:
+def test_preview_pulumi_engine_not_installed_fails_with_hint(emrctl: Emrctl) -> None:
     code, _, err = emrctl("preview", "--engine", "pulumi")
     assert code == 5
     assert "neither on PATH nor in" in err

@@ -1,4 +1,4 @@
-"""How `emrctl top` shows a run at work: a screen that changes, one picture, or lines of JSON."""
+"""Output of `emrctl top`: a live screen, one snapshot, or lines of JSON."""
 
 from __future__ import annotations
 
@@ -17,66 +17,65 @@ if TYPE_CHECKING:
     from emrctl.metrics.live.sparkui import LiveStage
     from emrctl.metrics.model import ClusterAccount, ExecutorMetrics
 
-_SKEWED, _MOST_ROWS = 3.0, 20
+_SKEW_THRESHOLD, _MAX_ROWS = 3.0, 20
 
 
-def once(found: Live, *, as_json: bool) -> None:
-    """One picture on stdout."""
+def print_snapshot(live: Live, *, as_json: bool) -> None:
+    """Print one snapshot on stdout."""
     if as_json:
-        render.json_document(found.to_json())
+        render.json_document(live.to_json())
     else:
-        render.output().print(picture(found))
+        render.output().print(_screen(live))
 
 
-def lines(looks: Iterable[Live]) -> None:
-    """A line of JSON for each look."""
-    for found in looks:
-        typer.echo(json.dumps(found.to_json(), ensure_ascii=False))
+def print_lines(snapshots: Iterable[Live]) -> None:
+    """Print each snapshot as one line of JSON."""
+    for live in snapshots:
+        typer.echo(json.dumps(live.to_json(), ensure_ascii=False))
 
 
-def screen(looks: Iterator[Live]) -> None:
-    """A screen that changes; the last picture stays."""
+def show_live(snapshots: Iterator[Live]) -> None:
+    """Show each snapshot in place of the previous one; the last one stays."""
     from rich.live import Live as Screen
 
-    with Screen(console=render.output(), auto_refresh=False) as display:
-        for found in looks:
-            display.update(picture(found), refresh=True)
+    with Screen(console=render.output(), auto_refresh=False) as screen:
+        for live in snapshots:
+            screen.update(_screen(live), refresh=True)
 
 
-def picture(found: Live) -> Group:
-    """The run in a few lines and tables; every text of it is text, whatever marks it holds."""
+def _screen(live: Live) -> Group:
     from rich.console import Group
 
-    return Group(*_parts(found))
+    return Group(*_parts(live))
 
 
-def _parts(found: Live) -> Iterator[RenderableType]:
+def _parts(live: Live) -> Iterator[RenderableType]:
     from rich.text import Text
 
-    yield Text(_head(found))
-    if found.spark is not None:
-        if found.spark.stages:
-            yield _stages(found.spark.stages)
-        workers = [row for row in found.spark.executors if row.active and not row.is_driver]
-        yield _executors(workers or found.spark.executors)
-    if found.cluster is not None:
-        yield from _cluster(found.cluster)
-    stale = [f"{name} {age:.0f} s ago" for name, age in found.ages_s.items() if age >= 5]
+    yield Text(_summary(live))
+    if live.spark is not None:
+        if live.spark.stages:
+            yield _stages(live.spark.stages)
+        workers = [row for row in live.spark.executors if row.active and not row.is_driver]
+        yield _executors(workers or live.spark.executors)
+    if live.cluster is not None:
+        yield from _cluster(live.cluster)
+    stale = [f"{name} {age:.0f} s ago" for name, age in live.ages_s.items() if age >= 5]
     if stale:
-        yield Text(f"Last heard: {', '.join(stale)}")
+        yield Text(f"Last update: {', '.join(stale)}")
 
 
-def _head(found: Live) -> str:
-    parts = [found.run, found.state]
-    if found.application is not None:
-        app = found.application
+def _summary(live: Live) -> str:
+    parts = [live.run, live.state]
+    if live.application is not None:
+        app = live.application
         parts += [f"{app.application_id} {app.state}", f"containers {app.running_containers or 0}"]
-    if found.spark is not None:
-        seen = found.spark.progress
-        parts.append(f"jobs {seen.jobs_done}/{seen.jobs_total}")
-        parts.append(f"stages {seen.stages_done}/{seen.stages_total}")
-        parts.append(f"tasks {seen.tasks_done}/{seen.tasks_total}, {seen.tasks_active} at work")
-        parts += [f"{seen.tasks_failed} failed"] if seen.tasks_failed else []
+    if live.spark is not None:
+        count = live.spark.progress
+        parts.append(f"jobs {count.jobs_done}/{count.jobs_total}")
+        parts.append(f"stages {count.stages_done}/{count.stages_total}")
+        parts.append(f"tasks {count.tasks_done}/{count.tasks_total}, {count.tasks_active} active")
+        parts += [f"{count.tasks_failed} failed"] if count.tasks_failed else []
     return "  ".join(parts)
 
 
@@ -84,7 +83,7 @@ def _stages(stages: Iterable[LiveStage]) -> RenderableType:
     rows = [
         (
             f"{stage.id}.{stage.attempt}" if stage.attempt else str(stage.id),
-            _plain(stage.name),
+            render.plain(stage.name),
             f"{stage.done}/{stage.tasks}",
             str(stage.active),
             str(stage.failed or ""),
@@ -94,20 +93,19 @@ def _stages(stages: Iterable[LiveStage]) -> RenderableType:
         )
         for stage in stages
     ]
-    columns = ("stage", "name", "tasks", "at work", "failed", "median", "longest", "skew")
+    columns = ("stage", "name", "tasks", "active", "failed", "median", "longest", "skew")
     return render.build_table(*columns, rows=rows, right=columns[2:7])
 
 
 def _skew(stage: LiveStage) -> str:
     if stage.skew is None:
         return ""
-    text = f"{stage.skew:.1f} x"
-    where = f" on executor {stage.slowest_on}" if stage.slowest_on else ""
-    return text + where if stage.skew >= _SKEWED else text
+    executor = f" on executor {stage.slowest_on}" if stage.slowest_on else ""
+    return f"{stage.skew:.1f} x" + (executor if stage.skew >= _SKEW_THRESHOLD else "")
 
 
 def _executors(executors: Iterable[ExecutorMetrics]) -> RenderableType:
-    listed = list(executors)
+    items = list(executors)
     rows = [
         (
             row.id,
@@ -121,12 +119,12 @@ def _executors(executors: Iterable[ExecutorMetrics]) -> RenderableType:
             _mb(row.shuffle_read_bytes),
             _mb(row.shuffle_write_bytes),
         )
-        for row in listed[:_MOST_ROWS]
+        for row in items[:_MAX_ROWS]
     ]
-    if len(listed) > _MOST_ROWS:
-        rows.append((f"and {len(listed) - _MOST_ROWS} more", "", "", "", "", "", "", "", "", ""))
-    columns = ("executor", "host", "busy", "done", "failed", "task time", "GC")
-    sizes = ("input MB", "shuffle in MB", "shuffle out MB")
+    if len(items) > _MAX_ROWS:
+        rows.append((f"and {len(items) - _MAX_ROWS} more", "", "", "", "", "", "", "", "", ""))
+    columns = ("executor", "host", "active", "complete", "failed", "task time", "GC")
+    sizes = ("input MB", "shuffle read MB", "shuffle write MB")
     return render.build_table(*columns, *sizes, rows=rows, right=(*columns[2:], *sizes))
 
 
@@ -142,13 +140,13 @@ def _cluster(account: ClusterAccount) -> Iterator[RenderableType]:
             "" if node.physical_memory_used_mb is None else str(node.physical_memory_used_mb),
             "" if node.cpu_used_cores is None else f"{node.cpu_used_cores:.1f}",
         )
-        for node in account.nodes[:_MOST_ROWS]
+        for node in account.nodes[:_MAX_ROWS]
     ]
-    columns = ("node", "state", "containers", "YARN MB", "in use MB", "CPU cores in use")
+    columns = ("node", "state", "containers", "YARN MB", "physical MB", "CPU cores")
     yield render.build_table(*columns, rows=rows, right=columns[2:])
     for queue in account.queues:
         text = f"queue {queue.name}: {queue.used_percent:.0f} % of the cluster, "
-        yield Text(f"{text}{queue.running_apps} running, {queue.pending_apps} waiting")
+        yield Text(f"{text}{queue.running_apps} running, {queue.pending_apps} pending")
 
 
 def _seconds(milliseconds: int | None) -> str:
@@ -157,7 +155,3 @@ def _seconds(milliseconds: int | None) -> str:
 
 def _mb(count: int) -> str:
     return f"{count / 1e6:,.1f}" if count else ""
-
-
-def _plain(text: str) -> str:
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
