@@ -1,4 +1,4 @@
-"""gc, ui, ssh, doctor and a failed `up`, typed as a user types them, on moto's AWS."""
+"""`emrctl gc`, `ui`, `ssh`, `doctor` and a failed `up`, against moto."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ YAML = "project: pets\ncluster: {core: {count: 2}, bootstrap: [python.sh]}\n"
 
 @pytest.fixture
 def emrctl(typed: Emrctl, tmp_path: Path) -> Emrctl:
-    """Types a command in a project's folder: exit code, stdout, stderr."""
+    """Run a command in a project's folder; returns exit code, stdout and stderr."""
     (tmp_path / "emrctl.yaml").write_text(YAML)
     return typed
 
@@ -152,7 +152,7 @@ def test_up_interrupted_prints_resources(
     assert "1 cluster: 0.720 USD per hour" in err
 
 
-def test_an_up_that_never_began_says_nothing_of_what_stands(
+def test_up_locked_stack_lists_no_resources(
     emrctl: Emrctl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from emrctl.errors import StackLockedError
@@ -165,7 +165,7 @@ def test_an_up_that_never_began_says_nothing_of_what_stands(
     assert (code, "there are now" in err) == (5, False)
 
 
-def test_on_localhost_ssh_says_what_nodes_of_emr_are(
+def test_ssh_emr_on_localhost_is_rejected(
     emrctl: Emrctl, mocked: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     of_emr = SimpleNamespace(spec=ClusterSpec())
@@ -177,7 +177,7 @@ def test_on_localhost_ssh_says_what_nodes_of_emr_are(
     assert "emrctl ui yarn" in err
 
 
-def test_what_stands_after_the_dashes_is_the_nodes_command(
+def test_ssh_words_after_dashes_are_the_remote_command(
     emrctl: Emrctl, standing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from emrctl.cli import remote
@@ -196,20 +196,20 @@ def test_what_stands_after_the_dashes_is_the_nodes_command(
     assert (code, "core-2" in err) == (3, True)
 
 
-def test_where_no_port_is_open_a_session_gives_the_shell(
+def test_ssh_no_open_port_uses_session_manager(
     emrctl: Emrctl, standing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from emrctl.cli import remote
     from emrctl.remote import nodes
 
     found = nodes.find_node
-    monkeypatch.setattr(nodes, "find", lambda *of: replace(found(*of), session=True))
+    monkeypatch.setattr(nodes, "find_node", lambda *of: replace(found(*of), session=True))
     monkeypatch.setitem(remote._METHODS, "ssm", lambda _way, _command: 4)
     code, _, err = emrctl("ssh")
     assert (code, "no open port" in err) == (4, True)
 
 
-def test_where_no_way_leads_to_a_node_each_says_why(
+def test_ssh_unreachable_node_reports_every_method(
     emrctl: Emrctl, standing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -221,7 +221,7 @@ def test_where_no_way_leads_to_a_node_each_says_why(
     assert (code, "cannot reach the yarn page" in err) == (5, True)
 
 
-def test_ui_prints_or_opens_the_address_and_ends_with_ctrl_c(
+def test_ui_opens_address_until_ctrl_c(
     emrctl: Emrctl, standing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from emrctl.remote import page_addresses, pages
@@ -253,7 +253,7 @@ def test_ui_prints_or_opens_the_address_and_ends_with_ctrl_c(
     assert emrctl("ui", "nonsense")[0] == 2
 
 
-def test_a_tunnel_does_not_outlive_a_command_that_is_told_to_end(
+def test_ui_sigterm_closes_tunnel(
     emrctl: Emrctl, standing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from emrctl.remote import page_addresses, pages
