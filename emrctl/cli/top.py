@@ -15,7 +15,7 @@ from emrctl.runs import lifecycle
 from emrctl.runs.progress import Watcher
 
 if TYPE_CHECKING:
-    from emrctl.metrics.live.live import Live
+    from emrctl.metrics.live.snapshot import LiveSnapshot
     from emrctl.runs.workspace import Workspace
 
 app = options.new_app()
@@ -44,7 +44,7 @@ def top(
         render.show_live(snapshots)
 
 
-def _snapshots(workspace: Workspace, name: str, interval_s: float) -> Iterator[Live]:
+def _snapshots(workspace: Workspace, name: str, interval_s: float) -> Iterator[LiveSnapshot]:
     """Yield the state of the run every `interval_s` seconds until it has finished.
 
     EMR's API is called at most once per polling interval of the target.

@@ -16,7 +16,7 @@ from emrctl.runs.progress import NODES
 from emrctl.runs.sources import places
 
 if TYPE_CHECKING:
-    from emrctl.metrics.live.instances import Instance
+    from emrctl.metrics.live.instances import InstanceUse
     from emrctl.metrics.model import ClusterAccount
     from emrctl.metrics.timeline import Span
     from emrctl.runs.store import Run
@@ -105,13 +105,13 @@ def _hourly_usd(name: str, region: str, spot: bool, fee: bool) -> float:
     return ec2 + (own.emr_usd if fee else 0.0)
 
 
-def _instances(workspace: Workspace, run: Run) -> tuple[Instance, ...]:
+def _instances(workspace: Workspace, run: Run) -> tuple[InstanceUse, ...]:
     from emrctl.metrics.live import instances
 
     target, cluster_id = workspace.target, run.cluster.id
     if run.cluster.kind == "ec2":
-        return instances.read_machines(target.client("ec2"), cluster_id)
-    return instances.read(target.client("emr"), cluster_id)
+        return instances.list_ec2_instances(target.client("ec2"), cluster_id)
+    return instances.list_emr_instances(target.client("emr"), cluster_id)
 
 
 def _span(run: Run) -> Span | None:

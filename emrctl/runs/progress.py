@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from emrctl.runs.sources import places
 
 if TYPE_CHECKING:
-    from emrctl.metrics.live.live import Live, Watch
     from emrctl.metrics.live.nodes import Samples
+    from emrctl.metrics.live.snapshot import LiveSnapshot, RunWatch
     from emrctl.runs.store import Run
     from emrctl.runs.workspace import Workspace
 
@@ -45,12 +45,12 @@ class Watcher:
     def __init__(self, workspace: Workspace) -> None:
         # Now, and not at the first look: a Ctrl-C in the middle of an import that makes dataclasses
         # ends Python by the signal, whatever exit code is asked for.
-        from emrctl.metrics.live import live, nodes, standalone, yarn  # noqa: F401
+        from emrctl.metrics.live import nodes, standalone, yarn  # noqa: F401
 
         self._workspace = workspace
         self._seen = Progress()
         self._not_before = 0.0
-        self._watch: Watch | None = None
+        self._watch: RunWatch | None = None
         self._samples: Samples | None = None
 
     def look(self, run: Run) -> Progress:
@@ -78,36 +78,36 @@ class Watcher:
         )
         return self._seen
 
-    def whole(self, run: Run) -> Live:
+    def whole(self, run: Run) -> LiveSnapshot:
         """Everything that EMR, YARN and Spark tell of the run; a sample of it is stored.
 
         Of a finished run what was stored of YARN's account is all that there is.
         """
         if run.finished:
             return self._ended(run)
-        found = self._watching(run).look(run.id, run.state)
+        found = self._watching(run).snapshot(run.id, run.state)
         if found.cluster is not None:
             self._sample(run)
         return found
 
-    def _ended(self, run: Run) -> Live:
-        from emrctl.metrics.live.live import Live
+    def _ended(self, run: Run) -> LiveSnapshot:
+        from emrctl.metrics.live.snapshot import LiveSnapshot
         from emrctl.metrics.model import ApplicationAccount
 
         known = self._workspace.store.get_json(run.id, "yarn.json") or {}
         account = known.get("application")
-        return Live(
+        return LiveSnapshot(
             run=run.id,
             state=run.state,
             at_ms=int(time.time() * 1000),
             application=ApplicationAccount.from_json(account) if account else None,
         )
 
-    def _watching(self, run: Run) -> Watch:
+    def _watching(self, run: Run) -> RunWatch:
         if self._watch is None:
-            from emrctl.metrics.live.live import Watch
+            from emrctl.metrics.live.snapshot import RunWatch
 
-            self._watch = Watch(places(self._workspace, run), run.application_tag)
+            self._watch = RunWatch(places(self._workspace, run), run.application_tag)
         return self._watch
 
     def _sample(self, run: Run) -> None:

@@ -8,27 +8,27 @@ from emrctl.remote import page_addresses, ssh
 from emrctl.remote.primary import PrimaryConnection
 
 if TYPE_CHECKING:
-    from emrctl.metrics.live.live import Places
     from emrctl.metrics.live.rest import Fetch
+    from emrctl.metrics.live.snapshot import LiveSources
     from emrctl.runs.store import Run
     from emrctl.runs.workspace import Workspace
 
 
-def places(workspace: Workspace, run: Run) -> Places:
+def places(workspace: Workspace, run: Run) -> LiveSources:
     """Where the run's cluster answers: YARN over HTTP, a standalone master through SSH."""
     if run.cluster.kind == "ec2":
         return _standalone(workspace.primary(run.cluster.id))
     return _yarn(workspace.target, run)
 
 
-def _yarn(target: Any, run: Run) -> Places:
-    from emrctl.metrics.live.live import Places
+def _yarn(target: Any, run: Run) -> LiveSources:
+    from emrctl.metrics.live.snapshot import LiveSources
     from emrctl.metrics.live.yarn import ResourceManager
 
     cluster = run.cluster
     yarn = target.page(cluster.id, cluster.primary_dns, "yarn")
     proxy = target.page(cluster.id, cluster.primary_dns, "proxy")
-    return Places(
+    return LiveSources(
         manager=ResourceManager(_below(target, yarn)),
         spark=lambda application_id: _below(target, f"{proxy}/{application_id}"),
     )
@@ -38,11 +38,11 @@ def _below(target: Any, base: str) -> Fetch:
     return lambda path: target.fetch(f"{base}{path}")
 
 
-def _standalone(primary: PrimaryConnection) -> Places:
-    from emrctl.metrics.live.live import Places
+def _standalone(primary: PrimaryConnection) -> LiveSources:
+    from emrctl.metrics.live.snapshot import LiveSources
     from emrctl.metrics.live.standalone import Master
 
-    return Places(
+    return LiveSources(
         manager=Master(_at(primary, page_addresses.STANDALONE["master"])),
         spark=lambda application_id: _driver(primary, application_id),
     )

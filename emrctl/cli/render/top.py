@@ -13,14 +13,14 @@ from emrctl.cli import render
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
 
-    from emrctl.metrics.live.live import Live
+    from emrctl.metrics.live.snapshot import LiveSnapshot
     from emrctl.metrics.live.sparkui import LiveStage
     from emrctl.metrics.model import ClusterAccount, ExecutorMetrics
 
 _SKEW_THRESHOLD, _MAX_ROWS = 3.0, 20
 
 
-def print_snapshot(live: Live, *, as_json: bool) -> None:
+def print_snapshot(live: LiveSnapshot, *, as_json: bool) -> None:
     """Print one snapshot on stdout."""
     if as_json:
         render.json_document(live.to_json())
@@ -28,13 +28,13 @@ def print_snapshot(live: Live, *, as_json: bool) -> None:
         render.output().print(_screen(live))
 
 
-def print_lines(snapshots: Iterable[Live]) -> None:
+def print_lines(snapshots: Iterable[LiveSnapshot]) -> None:
     """Print each snapshot as one line of JSON."""
     for live in snapshots:
         typer.echo(json.dumps(live.to_json(), ensure_ascii=False))
 
 
-def show_live(snapshots: Iterator[Live]) -> None:
+def show_live(snapshots: Iterator[LiveSnapshot]) -> None:
     """Show each snapshot in place of the previous one; the last one stays."""
     from rich.live import Live as Screen
 
@@ -43,13 +43,13 @@ def show_live(snapshots: Iterator[Live]) -> None:
             screen.update(_screen(live), refresh=True)
 
 
-def _screen(live: Live) -> Group:
+def _screen(live: LiveSnapshot) -> Group:
     from rich.console import Group
 
     return Group(*_parts(live))
 
 
-def _parts(live: Live) -> Iterator[RenderableType]:
+def _parts(live: LiveSnapshot) -> Iterator[RenderableType]:
     from rich.text import Text
 
     yield Text(_summary(live))
@@ -65,7 +65,7 @@ def _parts(live: Live) -> Iterator[RenderableType]:
         yield Text(f"Last update: {', '.join(stale)}")
 
 
-def _summary(live: Live) -> str:
+def _summary(live: LiveSnapshot) -> str:
     parts = [live.run, live.state]
     if live.application is not None:
         app = live.application

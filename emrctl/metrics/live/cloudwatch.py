@@ -1,7 +1,6 @@
-"""What CloudWatch kept of a cluster that is gone: YARN's memory, containers and nodes over time.
+"""CloudWatch metrics of an EMR cluster: YARN memory, containers and nodes over time.
 
-EMR writes a point every five minutes and CloudWatch keeps them for months, when no resource
-manager answers any more.
+EMR writes a point every five minutes; CloudWatch keeps them after the cluster has terminated.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from emrctl.metrics.model import Record
 from emrctl.metrics.timeline import Span
 
 _NAMESPACE, _PERIOD_S = "AWS/ElasticMapReduce", 300
-# Of MapReduce's own metrics EMR writes more: of them none knows Spark.
+# EMR also writes metrics of MapReduce, which Spark does not affect.
 METRICS: dict[str, str] = {
     "MemoryTotalMB": "Maximum",
     "MemoryAllocatedMB": "Average",
@@ -33,8 +32,8 @@ METRICS: dict[str, str] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Series(Record):
-    """One metric: `values` at `at_ms`, each over the five minutes that begin there."""
+class MetricSeries(Record):
+    """One metric: `values` at `at_ms`, each over the five minutes from that time."""
 
     name: str
     statistic: str
@@ -42,10 +41,10 @@ class Series(Record):
     values: tuple[float, ...] = ()
 
 
-def series(cloudwatch: Any, cluster_id: str, span: Span) -> tuple[Series, ...]:
-    """What there is of the cluster in `span`; metrics without a point are left out.
+def series(cloudwatch: Any, cluster_id: str, span: Span) -> tuple[MetricSeries, ...]:
+    """Return the cluster's metrics in `span`; metrics without a point are left out.
 
-    `cloudwatch` is a boto3 client. A run shorter than five minutes lies in one point, or two.
+    `cloudwatch` is a boto3 client. A run shorter than five minutes has one or two points.
     """
     queries = [
         {
@@ -62,7 +61,7 @@ def series(cloudwatch: Any, cluster_id: str, span: Span) -> tuple[Series, ...]:
         }
         for at, (name, statistic) in enumerate(METRICS.items())
     ]
-    # A point stands at the beginning of its five minutes.
+    # A point has the time at which its five minutes begin.
     pages = cloudwatch.get_paginator("get_metric_data").paginate(
         MetricDataQueries=queries,
         StartTime=_moment(span[0] - _PERIOD_S * 1000),
@@ -73,16 +72,17 @@ def series(cloudwatch: Any, cluster_id: str, span: Span) -> tuple[Series, ...]:
     for page in pages:
         for result in page["MetricDataResults"]:
             pairs = zip(result["Timestamps"], result["Values"], strict=True)
-            found = points.setdefault(result["Id"], [])
-            found += [(round(at.timestamp() * 1000), float(value)) for at, value in pairs]
+            points.setdefault(result["Id"], []).extend(
+                (round(at.timestamp() * 1000), float(value)) for at, value in pairs
+            )
     return tuple(
         _series(at, points.get(f"m{at}", [])) for at in range(len(METRICS)) if points.get(f"m{at}")
     )
 
 
-def _series(at: int, points: list[tuple[int, float]]) -> Series:
+def _series(at: int, points: list[tuple[int, float]]) -> MetricSeries:
     name, statistic = list(METRICS.items())[at]
-    return Series(
+    return MetricSeries(
         name=name,
         statistic=statistic,
         at_ms=tuple(moment for moment, _ in sorted(points)),

@@ -1,4 +1,4 @@
-"""A cluster's instances and their lives: which were there when, what a run's time of them cost."""
+"""A cluster's instances over time, and their cost during a run."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from emrctl.metrics.model import Record
 from emrctl.metrics.timeline import Span, overlap
 
 Price = Callable[[str, bool], float]
-"""US dollars an hour of an instance type, with EMR's fee; True for spot."""
+"""Returns USD per hour of an instance type, including EMR's fee; the flag is True for spot."""
 
 
 _MOMENT = re.compile(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?:GMT|UTC)\)")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Instance(Record):
-    """One instance of a cluster, from its creation to its end; `group` is a group's or fleet's."""
+class InstanceUse(Record):
+    """One instance of a cluster with its times; `group` is the id of its group or fleet."""
 
     id: str
     ec2_id: str = ""
@@ -34,30 +34,31 @@ class Instance(Record):
     ended_ms: int | None = None
 
 
-def read(emr: Any, cluster_id: str) -> tuple[Instance, ...]:
-    """All instances that the cluster ever had, the ended ones too; `emr` is a boto3 client.
+def list_emr_instances(emr: Any, cluster_id: str) -> tuple[InstanceUse, ...]:
+    """Return all instances of the cluster, including terminated ones; `emr` is a boto3 client.
 
-    EMR forgets a cluster's instances two months after its end.
+    EMR keeps them for two months after the cluster has terminated.
     """
     pages = emr.get_paginator("list_instances").paginate(ClusterId=cluster_id)
-    found = (_instance(item) for page in pages for item in page["Instances"])
-    return tuple(sorted(found, key=lambda item: (item.created_ms or 0, item.id)))
+    uses = (_emr_instance(item) for page in pages for item in page["Instances"])
+    return tuple(sorted(uses, key=lambda item: (item.created_ms or 0, item.id)))
 
 
-def read_machines(ec2: Any, primary_id: str) -> tuple[Instance, ...]:
-    """The instances of a cluster of EC2 instances, those of its stack; `ec2` is a boto3 client.
+def list_ec2_instances(ec2: Any, primary_id: str) -> tuple[InstanceUse, ...]:
+    """Return the instances of an EC2 cluster's stack; `ec2` is a boto3 client.
 
-    EC2 forgets an instance an hour after its end. One that was stopped counts from its last start.
+    EC2 keeps an instance for an hour after its termination. One that was stopped counts from its
+    last start.
     """
     [primary] = instances(ec2, InstanceIds=[primary_id])
     stack = {"Name": "tag:emrctl:stack", "Values": [tags(primary)["emrctl:stack"]]}
-    found = map(_machine, instances(ec2, Filters=[stack]))
-    return tuple(sorted(found, key=lambda item: (item.created_ms or 0, item.id)))
+    uses = map(_ec2_instance, instances(ec2, Filters=[stack]))
+    return tuple(sorted(uses, key=lambda item: (item.created_ms or 0, item.id)))
 
 
-def _machine(item: dict[str, Any]) -> Instance:
+def _ec2_instance(item: dict[str, Any]) -> InstanceUse:
     launched = _ms(item.get("LaunchTime"))
-    return Instance(
+    return InstanceUse(
         id=str(item["InstanceId"]),
         ec2_id=str(item["InstanceId"]),
         type=str(item.get("InstanceType", "")),
@@ -71,20 +72,20 @@ def _machine(item: dict[str, Any]) -> Instance:
 
 
 def _ended_ms(item: dict[str, Any]) -> int | None:
-    """When it was stopped or ended: EC2 says so only in words, `… (2026-11-20 13:05:10 GMT)`."""
+    """When it was stopped or terminated: EC2 has it only in text, `… (2026-11-20 13:05:10 GMT)`."""
     if item["State"]["Name"] in {"pending", "running"}:
         return None
-    found = _MOMENT.search(item.get("StateTransitionReason", ""))
-    if found is None:
+    match = _MOMENT.search(item.get("StateTransitionReason", ""))
+    if match is None:
         return None
-    moment = datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+    moment = datetime.strptime(match[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
     return _ms(moment)
 
 
-def _instance(item: dict[str, Any]) -> Instance:
+def _emr_instance(item: dict[str, Any]) -> InstanceUse:
     status = item.get("Status", {})
     timeline = status.get("Timeline", {})
-    return Instance(
+    return InstanceUse(
         id=str(item.get("Id", "")),
         ec2_id=str(item.get("Ec2InstanceId", "")),
         type=str(item.get("InstanceType", "")),
@@ -101,16 +102,16 @@ def _ms(moment: datetime | None) -> int | None:
     return None if moment is None else round(moment.timestamp() * 1000)
 
 
-def hours(instance: Instance, span: Span) -> float:
-    """Hours of `span` in which the instance was there and paid for: from when it was ready."""
+def hours(instance: InstanceUse, span: Span) -> float:
+    """Return the billed hours of the instance in `span`: from when it was ready."""
     begin = instance.ready_ms if instance.ready_ms is not None else instance.created_ms
     if begin is None:
         return 0.0
     return overlap(span, (begin, max(begin, instance.ended_ms or span[1]))) / 3_600_000
 
 
-def cost_usd(instances: Iterable[Instance], span: Span, price: Price) -> float | None:
-    """What the instances cost during `span`; None where there are none, or one has no price."""
+def cost_usd(instances: Iterable[InstanceUse], span: Span, price: Price) -> float | None:
+    """Return the cost of the instances in `span`; None without instances or a price."""
     from emrctl.errors import SpecError
 
     shares = [(item, hours(item, span)) for item in instances]

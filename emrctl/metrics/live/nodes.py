@@ -1,7 +1,7 @@
-"""A cluster's nodes over time: samples taken while a run is watched, few enough to keep.
+"""A cluster's nodes over time: samples taken while a run is watched, thinned to a fixed number.
 
-Memory is what YARN gave away, CPU what the machines really used: on EMR the scheduler books one
-vcore to a container whatever it was asked for, so that vcores say nothing of it.
+Memory is what YARN allocated and CPU what the machines used: EMR's scheduler counts one vcore per
+container regardless of the request, so vcores do not show CPU use.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 from emrctl.metrics.model import ClusterAccount, NodeAccount, QueueAccount, Record
 
-# Twice as many samples are never kept: every second one goes, and the next come half as often.
-_MOST = 256
+# Above twice this number every second sample is dropped and the interval doubles.
+_MAX_SAMPLES = 256
 _GONE = frozenset({"LOST", "UNHEALTHY", "SHUTDOWN", "DECOMMISSIONED", "REBOOTED"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample(Record):
-    """The nodes and queues at one moment."""
+class NodeSample(Record):
+    """Nodes and queues at one time."""
 
     at_ms: int
     containers_pending: int = 0
@@ -29,7 +29,7 @@ class Sample(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class NodeUse(Record):
-    """One node over the samples; means and peaks, None where nobody measured."""
+    """Means and peaks of one node over the samples; None if not measured."""
 
     id: str
     samples: int = 0
@@ -42,9 +42,9 @@ class NodeUse(Record):
     lost_ms: int | None = None
 
 
-def sample(at_ms: int, account: ClusterAccount) -> Sample:
-    """The cluster's account as a sample."""
-    return Sample(
+def sample(at_ms: int, account: ClusterAccount) -> NodeSample:
+    """Return the cluster's account as a sample."""
+    return NodeSample(
         at_ms=at_ms,
         containers_pending=account.containers_pending,
         nodes=account.nodes,
@@ -53,47 +53,47 @@ def sample(at_ms: int, account: ClusterAccount) -> Sample:
 
 
 class Samples:
-    """Samples in the order of their times, of even distances, never too many."""
+    """Samples in order of time, at even intervals and limited in number."""
 
-    def __init__(self, interval_ms: int, known: Iterable[Sample] = ()) -> None:
-        self.taken = list(known)
+    def __init__(self, interval_ms: int, earlier: Iterable[NodeSample] = ()) -> None:
+        self.taken = list(earlier)
         self._interval_ms = interval_ms
         self._thin()
 
     def due(self, at_ms: int) -> bool:
-        """Whether the last one is old enough for another."""
+        """Return whether the interval since the last sample has passed."""
         return not self.taken or at_ms - self.taken[-1].at_ms >= self._interval_ms
 
-    def add(self, found: Sample) -> None:
-        """One more."""
-        self.taken.append(found)
+    def add(self, item: NodeSample) -> None:
+        """Add a sample."""
+        self.taken.append(item)
         self._thin()
 
     def _thin(self) -> None:
-        while len(self.taken) > 2 * _MOST:
+        while len(self.taken) > 2 * _MAX_SAMPLES:
             self.taken = self.taken[::2]
             self._interval_ms *= 2
 
     def lines(self) -> bytes:
-        """A line of JSON for each sample."""
+        """Return the samples as JSON lines."""
         return b"".join(json.dumps(item.to_json()).encode() + b"\n" for item in self.taken)
 
 
-def read(lines: bytes | None) -> list[Sample]:
-    """The samples that `Samples.lines` wrote; a line that was cut is passed over."""
-    found = []
+def read(lines: bytes | None) -> list[NodeSample]:
+    """Parse what `Samples.lines` wrote; truncated lines are skipped."""
+    samples = []
     for line in (lines or b"").splitlines():
         try:
-            found.append(Sample.from_json(json.loads(line)))
+            samples.append(NodeSample.from_json(json.loads(line)))
         except (ValueError, TypeError, KeyError, AttributeError):
             continue
-    return found
+    return samples
 
 
-def use(samples: Sequence[Sample]) -> tuple[NodeUse, ...]:
-    """What each node was used for, over all samples; not those that were gone before the first.
+def use(samples: Sequence[NodeSample]) -> tuple[NodeUse, ...]:
+    """Return the use of each node over all samples, without nodes lost before the first one.
 
-    YARN goes on listing what has left the cluster.
+    YARN keeps listing nodes that have left the cluster.
     """
     by_node: dict[str, list[tuple[int, NodeAccount]]] = {}
     for item in samples:

@@ -1,4 +1,4 @@
-"""Asking a REST surface that may be away: absence is an answer, not a failure."""
+"""Read REST APIs that may be unavailable."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 from emrctl.errors import EmrctlError
 
 Fetch = Callable[[str], Any]
-"""Takes a path that begins with `/`, gives the JSON value there, raises where there is none."""
+"""Returns the JSON value at a path that begins with `/`; raises if there is none."""
 
 
-def ask(fetch: Fetch, path: str) -> Any:
-    """What `fetch` gives for `path`; None where nothing answers, or answers with no JSON."""
+def fetch_or_none(fetch: Fetch, path: str) -> Any:
+    """Return the JSON value at `path`; None if the server is unavailable or sends no JSON."""
     try:
         return fetch(path)
     except (OSError, ValueError, EmrctlError):
@@ -20,14 +20,14 @@ def ask(fetch: Fetch, path: str) -> Any:
 
 
 def section(document: Any, *keys: str) -> dict[str, Any]:
-    """The object under `keys`, one below the other; empty where any is absent or null."""
+    """Return the object at the nested `keys`; empty if any is absent or null."""
     for key in keys:
         document = document.get(key) if isinstance(document, dict) else None
     return document if isinstance(document, dict) else {}
 
 
 def rows(document: Any, *keys: str) -> list[dict[str, Any]]:
-    """The list of objects under `keys`; YARN writes null, or one bare object, for short lists."""
-    found = section(document, *keys[:-1]).get(keys[-1]) if keys else document
-    listed = found if isinstance(found, list) else [found]
-    return [item for item in listed if isinstance(item, dict)]
+    """Return the list of objects at `keys`; YARN returns null or one object for short lists."""
+    value = section(document, *keys[:-1]).get(keys[-1]) if keys else document
+    items = value if isinstance(value, list) else [value]
+    return [item for item in items if isinstance(item, dict)]

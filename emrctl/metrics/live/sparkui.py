@@ -1,6 +1,6 @@
-"""How far a running application is, from Spark's own REST.
+"""Progress of a running application from Spark's REST API.
 
-The driver's own, the same through YARN's proxy, or the history server's.
+Served by the driver, YARN's proxy or the history server.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from emrctl import redact
-from emrctl.metrics.live.rest import Fetch, ask, rows, section
+from emrctl.metrics.live.rest import Fetch, fetch_or_none, rows, section
 from emrctl.metrics.model import ExecutorMetrics, Record
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress(Record):
-    """Counts over the jobs begun so far; what later jobs will add, Spark itself cannot know.
+class JobProgress(Record):
+    """Counts over the jobs submitted so far; Spark does not know later jobs.
 
-    Skipped stages and tasks, whose output was there already, count as done. `executors` is the
-    number of live ones without the driver; `stages_running` names the stages at work.
+    Skipped stages and tasks count as done. `executors` is the number of active executors without
+    the driver; `stages_running` has the names of the active stages.
     """
 
     jobs_done: int = 0
@@ -34,27 +34,27 @@ class Progress(Record):
     stages_running: tuple[str, ...] = ()
 
 
-def progress(fetch: Fetch, app_id: str) -> Progress | None:
-    """The progress of `app_id`; None where Spark does not answer (yet, or any more).
+def progress(fetch: Fetch, app_id: str) -> JobProgress | None:
+    """Return the progress of `app_id`; None if Spark does not answer.
 
     `fetch` takes paths below the UI's address, or the proxy's `/proxy/<app id>`.
     """
     root = _root(fetch, app_id)
-    jobs = ask(fetch, f"{root}/jobs")
+    jobs = fetch_or_none(fetch, f"{root}/jobs")
     if not isinstance(jobs, list):
         return None
-    stages = rows(ask(fetch, f"{root}/stages?status=active"))
-    executors = rows(ask(fetch, f"{root}/executors"))
-    known = rows(jobs)
-    return Progress(
-        jobs_done=sum(job.get("status") != "RUNNING" for job in known),
-        jobs_total=len(known),
-        stages_done=sum(map(_stages_done, known)),
-        stages_total=sum(len(job.get("stageIds") or ()) for job in known),
-        tasks_done=_total(known, ("numCompletedTasks", "numSkippedTasks")),
-        tasks_total=_total(known, ("numTasks",)),
-        tasks_active=_total(known, ("numActiveTasks",)),
-        tasks_failed=_total(known, ("numFailedTasks",)),
+    stages = rows(fetch_or_none(fetch, f"{root}/stages?status=active"))
+    executors = rows(fetch_or_none(fetch, f"{root}/executors"))
+    job_rows = rows(jobs)
+    return JobProgress(
+        jobs_done=sum(job.get("status") != "RUNNING" for job in job_rows),
+        jobs_total=len(job_rows),
+        stages_done=sum(map(_stages_done, job_rows)),
+        stages_total=sum(len(job.get("stageIds") or ()) for job in job_rows),
+        tasks_done=_total(job_rows, ("numCompletedTasks", "numSkippedTasks")),
+        tasks_total=_total(job_rows, ("numTasks",)),
+        tasks_active=_total(job_rows, ("numActiveTasks",)),
+        tasks_failed=_total(job_rows, ("numFailedTasks",)),
         executors=sum(row.get("id") != "driver" and row.get("isActive", True) for row in executors),
         stages_running=tuple(redact.text(str(stage.get("name", ""))) for stage in stages),
     )
@@ -62,9 +62,9 @@ def progress(fetch: Fetch, app_id: str) -> Progress | None:
 
 @dataclass(frozen=True, kw_only=True)
 class LiveStage(Record):
-    """A stage at work; `median_ms` is of the tasks that are done, `longest_ms` of all.
+    """An active stage; `median_ms` is over completed tasks, `longest_ms` over all.
 
-    `slowest_on` is the executor of the longest that is still at work.
+    `slowest_on` is the executor of the longest running task.
     """
 
     id: int
@@ -80,31 +80,31 @@ class LiveStage(Record):
 
     @property
     def skew(self) -> float | None:
-        """How many times the median task the longest takes so far."""
+        """Ratio of the longest task's duration to the median."""
         if not self.median_ms or self.longest_ms is None:
             return None
         return self.longest_ms / self.median_ms
 
 
 @dataclass(frozen=True, kw_only=True)
-class State(Record):
-    """All that Spark's pages tell of an application at work."""
+class SparkState(Record):
+    """Progress, active stages and executors of a running application."""
 
-    progress: Progress = field(default_factory=Progress)
+    progress: JobProgress = field(default_factory=JobProgress)
     stages: tuple[LiveStage, ...] = ()
     executors: tuple[ExecutorMetrics, ...] = ()
 
 
-def state(fetch: Fetch, app_id: str) -> State | None:
-    """The application as its pages show it; None where Spark does not answer."""
-    counted = progress(fetch, app_id)
-    if counted is None:
+def state(fetch: Fetch, app_id: str) -> SparkState | None:
+    """Return the state of the application; None if Spark does not answer."""
+    progress_now = progress(fetch, app_id)
+    if progress_now is None:
         return None
     root = _root(fetch, app_id)
-    stages = rows(ask(fetch, f"{root}/stages?status=active"))
-    executors = rows(ask(fetch, f"{root}/allexecutors"))
-    return State(
-        progress=counted,
+    stages = rows(fetch_or_none(fetch, f"{root}/stages?status=active"))
+    executors = rows(fetch_or_none(fetch, f"{root}/allexecutors"))
+    return SparkState(
+        progress=progress_now,
         stages=tuple(_live_stage(fetch, root, stage) for stage in stages[:_STAGES]),
         executors=tuple(map(_executor, executors)),
     )
@@ -112,10 +112,10 @@ def state(fetch: Fetch, app_id: str) -> State | None:
 
 def _live_stage(fetch: Fetch, root: str, stage: dict[str, Any]) -> LiveStage:
     path = f"{root}/stages/{stage.get('stageId')}/{stage.get('attemptId', 0)}"
-    summary = section(ask(fetch, f"{path}/taskSummary?quantiles=0.5,1.0"))
+    summary = section(fetch_or_none(fetch, f"{path}/taskSummary?quantiles=0.5,1.0"))
     times = summary.get("duration") or summary.get("executorRunTime") or [None, None]
     median, longest = _whole(times[0]), _whole(times[-1])
-    running = rows(ask(fetch, f"{path}/taskList?status=running&sortBy=-runtime&length=1"))
+    running = rows(fetch_or_none(fetch, f"{path}/taskList?status=running&sortBy=-runtime&length=1"))
     slowest = running[0] if running else {}
     both = [item for item in (longest, _whole(slowest.get("duration"))) if item is not None]
     return LiveStage(
@@ -134,7 +134,7 @@ def _live_stage(fetch: Fetch, root: str, stage: dict[str, Any]) -> LiveStage:
 
 def _executor(row: dict[str, Any]) -> ExecutorMetrics:
     peaks = section(row, "peakMemoryMetrics")
-    figures: dict[str, Any] = {ours: int(row.get(key) or 0) for ours, key in _EXECUTOR.items()}
+    figures: dict[str, Any] = {name: int(row.get(key) or 0) for name, key in _EXECUTOR.items()}
     return ExecutorMetrics(
         id=str(row.get("id", "")),
         host=str(row.get("hostPort", "")).rpartition(":")[0],
@@ -169,9 +169,9 @@ def _whole(value: Any) -> int | None:
 
 
 def _root(fetch: Fetch, app_id: str) -> str:
-    """The application's path; with its last attempt where the history server keeps several."""
+    """Return the application's path, with its last attempt if the history server has several."""
     root = f"/api/v1/applications/{app_id}"
-    document = ask(fetch, root)
+    document = fetch_or_none(fetch, root)
     attempts = rows(document, "attempts")
     numbers = [str(item["attemptId"]) for item in attempts if item.get("attemptId")]
     return f"{root}/{max(numbers, key=_numeric)}" if numbers else root
@@ -186,6 +186,6 @@ def _total(jobs: Iterable[dict[str, Any]], names: tuple[str, ...]) -> int:
 
 
 def _stages_done(job: dict[str, Any]) -> int:
-    """Stages of `job` that need no more work; retried ones count once."""
+    """Count the stages of `job` that are complete; retried stages count once."""
     done = _total([job], ("numCompletedStages", "numSkippedStages"))
     return min(done, len(job.get("stageIds") or ()))

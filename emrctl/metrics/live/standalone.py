@@ -1,7 +1,7 @@
-"""The books of Spark's standalone master, from its `/json/`: one application, and the cluster.
+"""Accounting of Spark's standalone master, from its `/json/` page.
 
-The master knows no tags: an application is found by its name, which carries the run's. It books
-cores and memory and measures nothing; what it has forgotten only the event log tells.
+The master has no tags, so an application is found by the run's tag in its name. The master counts
+allocated cores and memory and measures no use.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from emrctl.metrics.live.rest import Fetch, ask, rows
+from emrctl.metrics.live.rest import Fetch, fetch_or_none, rows
 from emrctl.metrics.model import ApplicationAccount, ClusterAccount, NodeAccount
 
 _PAGE = "/json/"
-# The master's words for an application's state, in YARN's; the second says how it ended.
+# The master's application states as YARN's state and final status.
 _STATES = {
     "WAITING": ("ACCEPTED", "UNDEFINED"),
     "RUNNING": ("RUNNING", "UNDEFINED"),
@@ -22,42 +22,47 @@ _STATES = {
     "FAILED": ("FAILED", "FAILED"),
     "KILLED": ("KILLED", "KILLED"),
 }
-# The same for a worker's.
+# The master's worker states as YARN's node states.
 _NODE_STATES = {"ALIVE": "RUNNING", "DEAD": "LOST", "DECOMMISSIONED": "DECOMMISSIONED"}
 
 
 @dataclass(frozen=True)
 class Master:
-    """A standalone master's page as a `live.Manager`; `fetch` takes paths below its address."""
+    """A standalone master as a `ClusterManager`; `fetch` takes paths below its address."""
 
     fetch: Fetch
 
     def application(self, app_id: str) -> ApplicationAccount | None:
-        """The account of `app_id`; None where nobody answers or the master forgot it."""
-        found = [app for app in _applications(ask(self.fetch, _PAGE)) if app.get("id") == app_id]
-        return _account(found[0]) if found else None
+        """Return the account of `app_id`; None if the master does not answer or has removed it."""
+        matches = [
+            app
+            for app in _applications(fetch_or_none(self.fetch, _PAGE))
+            if app.get("id") == app_id
+        ]
+        return _account(matches[0]) if matches else None
 
     def tagged(self, tag: str) -> ApplicationAccount | None:
-        """The account of the newest application whose name holds `tag`; None where there is none.
+        """Return the account of the newest application with `tag` in its name; None without one.
 
-        Where a program gave itself another name, the only one at work is meant: steps of a
-        cluster that runs one at a time are told apart by that.
+        If the program set another name, the only active application is used: a cluster that runs
+        one step at a time has no other.
         """
         document = self.fetch(_PAGE)
-        found = [app for app in _applications(document) if tag in str(app.get("name")).lower()]
-        if not found:
+        matches = [app for app in _applications(document) if tag in str(app.get("name")).lower()]
+        if not matches:
             active = rows(document, "activeapps")
-            found = active if len(active) == 1 and not _is_ours(active[0]) else []
-        return _account(max(found, key=lambda app: app.get("starttime") or 0)) if found else None
+            matches = active if len(active) == 1 and not _has_run_tag(active[0]) else []
+        newest = max(matches, key=lambda app: app.get("starttime") or 0, default=None)
+        return _account(newest) if newest is not None else None
 
     def cluster(self) -> ClusterAccount | None:
-        """The master's own page; None where nobody answers."""
-        document = ask(self.fetch, _PAGE)
+        """Return the cluster's account; None if the master does not answer."""
+        document = fetch_or_none(self.fetch, _PAGE)
         return _cluster(document) if isinstance(document, dict) and document.get("url") else None
 
 
-def _is_ours(app: dict[str, Any]) -> bool:
-    """Whether the application's name says which run it is of."""
+def _has_run_tag(app: dict[str, Any]) -> bool:
+    """Return whether the application's name has a run's tag."""
     return "emrctl-" in str(app.get("name"))
 
 

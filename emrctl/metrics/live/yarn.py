@@ -1,7 +1,7 @@
-"""YARN's books, from the resource manager's REST: one application's account, and the cluster's.
+"""YARN's accounting of applications and the cluster, from the ResourceManager's REST API.
 
-On EMR the scheduler looks at memory alone, and books one vcore for each container whatever was
-asked: vcores here count containers and never CPU.
+EMR's scheduler considers memory only and counts one vcore per container regardless of the request:
+vcores here are numbers of containers, not CPU.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from emrctl import redact
-from emrctl.metrics.live.rest import Fetch, ask, rows, section
+from emrctl.metrics.live.rest import Fetch, fetch_or_none, rows, section
 from emrctl.metrics.model import ApplicationAccount, ClusterAccount, NodeAccount, QueueAccount
 
 _ROOT = "/ws/v1/cluster"
@@ -20,33 +20,40 @@ _ROOT = "/ws/v1/cluster"
 
 @dataclass(frozen=True)
 class ResourceManager:
-    """YARN's pages as a `live.Manager`; `fetch` takes paths below them."""
+    """YARN's ResourceManager as a `ClusterManager`; `fetch` takes paths below its address."""
 
     fetch: Fetch
 
     def application(self, app_id: str) -> ApplicationAccount | None:
-        """See `application`."""
-        return application(self.fetch, app_id)
+        """Return the account of `app_id`; None if YARN does not answer or has removed it.
+
+        YARN removes finished applications, at the latest when the ResourceManager restarts.
+        """
+        path = f"{_ROOT}/apps/{app_id}"
+        app = section(fetch_or_none(self.fetch, path), "app")
+        if not app.get("id"):
+            return None
+        attempts = fetch_or_none(self.fetch, f"{path}/appattempts")
+        return _account(app, len(rows(attempts, "appAttempts", "appAttempt")) or None)
 
     def tagged(self, tag: str) -> ApplicationAccount | None:
-        """See `tagged`."""
-        return tagged(self.fetch, tag)
+        """Return the account of the newest application with `tag`; None without one.
+
+        Errors of `fetch` are raised, since no answer does not mean no application.
+        """
+        apps = rows(self.fetch(f"{_ROOT}/apps?applicationTags={tag}"), "apps", "app")
+        newest = max(apps, key=lambda app: app.get("startedTime") or 0, default=None)
+        return _account(newest, None) if newest is not None else None
 
     def cluster(self) -> ClusterAccount | None:
-        """See `cluster`."""
-        return cluster(self.fetch)
-
-
-def application(fetch: Fetch, app_id: str) -> ApplicationAccount | None:
-    """YARN's account of application `app_id`; None where nobody answers or it is forgotten.
-
-    The resource manager forgets finished applications, at the latest when it restarts: ask soon.
-    """
-    app = section(ask(fetch, f"{_ROOT}/apps/{app_id}"), "app")
-    if not app.get("id"):
-        return None
-    attempts = rows(ask(fetch, f"{_ROOT}/apps/{app_id}/appattempts"), "appAttempts", "appAttempt")
-    return _account(app, len(attempts) or None)
+        """Return totals, nodes and leaf queues; None if YARN does not answer."""
+        totals = section(fetch_or_none(self.fetch, f"{_ROOT}/metrics"), "clusterMetrics")
+        if not totals:
+            return None
+        node_rows = rows(fetch_or_none(self.fetch, f"{_ROOT}/nodes"), "nodes", "node")
+        nodes = tuple(sorted(map(_node, node_rows), key=lambda node: node.id))
+        scheduler = fetch_or_none(self.fetch, f"{_ROOT}/scheduler")
+        return _cluster(totals, nodes, section(scheduler, "scheduler", "schedulerInfo"))
 
 
 def _account(app: dict[str, Any], attempts: int | None) -> ApplicationAccount:
@@ -68,19 +75,8 @@ def _account(app: dict[str, Any], attempts: int | None) -> ApplicationAccount:
     )
 
 
-def tagged(fetch: Fetch, tag: str) -> ApplicationAccount | None:
-    """YARN's account of the newest application that carries `tag`; None where there is none yet.
-
-    Where nobody answers, what `fetch` raises goes on: silence is not an empty list.
-    """
-    listed = rows(fetch(f"{_ROOT}/apps?applicationTags={tag}"), "apps", "app")
-    if not listed:
-        return None
-    return _account(max(listed, key=lambda app: app.get("startedTime") or 0), None)
-
-
 def _known(value: Any) -> int | None:
-    """A count of YARN's; -1 is its word for what it cannot say."""
+    """Return a count of YARN; None for -1, which means unknown."""
     return int(value) if isinstance(value, int | float) and value >= 0 else None
 
 
@@ -89,15 +85,9 @@ def _preempted(app: dict[str, Any]) -> int:
     return sum(_known(app.get(name)) or 0 for name in names)
 
 
-def cluster(fetch: Fetch) -> ClusterAccount | None:
-    """The cluster's and the nodes' pages and the leaf queues; None where nobody answers."""
-    totals = section(ask(fetch, f"{_ROOT}/metrics"), "clusterMetrics")
-    if not totals:
-        return None
-    listed = rows(ask(fetch, f"{_ROOT}/nodes"), "nodes", "node")
-    nodes = tuple(sorted(map(_node, listed), key=lambda node: node.id))
-    scheduler = section(ask(fetch, f"{_ROOT}/scheduler"), "scheduler", "schedulerInfo")
-
+def _cluster(
+    totals: dict[str, Any], nodes: tuple[NodeAccount, ...], scheduler: dict[str, Any]
+) -> ClusterAccount:
     def count(name: str) -> int:
         return _known(totals.get(name)) or 0
 
@@ -117,7 +107,7 @@ def cluster(fetch: Fetch) -> ClusterAccount | None:
         nodes_by_state=_states(totals, nodes),
         nodes=nodes,
         scheduler=str(scheduler.get("type", "")),
-        queues=tuple(map(_queue, _leaves(scheduler))),
+        queues=tuple(map(_queue, _leaf_queues(scheduler))),
     )
 
 
@@ -156,12 +146,11 @@ def _node(node: dict[str, Any]) -> NodeAccount:
     )
 
 
-def _leaves(queue: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The queues below `queue` that hold applications and no further queues."""
-    below = rows(queue, "queues", "queue")
-    for child in below:
+def _leaf_queues(queue: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the leaf queues below `queue`."""
+    for child in rows(queue, "queues", "queue"):
         if rows(child, "queues", "queue"):
-            yield from _leaves(child)
+            yield from _leaf_queues(child)
         else:
             yield child
 

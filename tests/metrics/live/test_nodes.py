@@ -1,4 +1,4 @@
-"""Nodes over time, EMR's instances and what CloudWatch kept."""
+"""Nodes over time, instances and CloudWatch metrics."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import pytest
 from emrctl.aws.target import Target
 from emrctl.errors import SpecError
 from emrctl.metrics.live import cloudwatch, instances, nodes
-from emrctl.metrics.live.instances import Instance
-from emrctl.metrics.live.nodes import Sample, Samples
+from emrctl.metrics.live.instances import InstanceUse
+from emrctl.metrics.live.nodes import NodeSample, Samples
 from emrctl.metrics.model import ClusterAccount, NodeAccount
 
 HOUR = 3_600_000
 
 
-def sample(at_ms: int, used: int = 0, state: str = "RUNNING", cpu: float | None = 1.0) -> Sample:
+def sample(
+    at_ms: int, used: int = 0, state: str = "RUNNING", cpu: float | None = 1.0
+) -> NodeSample:
     node = NodeAccount(
         id="n1",
         state=state,
@@ -28,7 +30,7 @@ def sample(at_ms: int, used: int = 0, state: str = "RUNNING", cpu: float | None 
     return nodes.sample(at_ms, ClusterAccount(nodes=(node,), containers_pending=2))
 
 
-def test_samples_come_back_as_they_were_and_a_cut_line_is_passed_over() -> None:
+def test_read_round_trips_samples_and_skips_truncated_lines() -> None:
     samples = Samples(1000)
     samples.add(sample(1))
     samples.add(sample(2, used=500))
@@ -37,7 +39,7 @@ def test_samples_come_back_as_they_were_and_a_cut_line_is_passed_over() -> None:
     assert nodes.read(None) == []
 
 
-def test_samples_are_never_too_many_and_reach_from_the_first_to_the_last() -> None:
+def test_samples_are_thinned_over_the_whole_span() -> None:
     samples = Samples(1000)
     for second in range(5_000):
         if samples.due(second * 1000):
@@ -47,7 +49,7 @@ def test_samples_are_never_too_many_and_reach_from_the_first_to_the_last() -> No
     assert samples.taken[-1].at_ms >= 4_900_000
 
 
-def test_what_a_node_was_used_for() -> None:
+def test_use_returns_means_and_peaks() -> None:
     seen = [sample(0, 200), sample(1, 600, cpu=None), sample(2, 100, state="LOST", cpu=3.0)]
     [found] = nodes.use(seen)
     assert (found.memory_total_mb, found.memory_used_mb_peak, found.memory_used_mb_mean) == (
@@ -66,26 +68,26 @@ def price(name: str, spot: bool) -> float:
     return 0.5 if spot else 1.0
 
 
-def test_instances_cost_for_as_long_as_they_were_there() -> None:
+def test_cost_usd_counts_hours_in_span() -> None:
     fleet = (
-        Instance(id="1", type="m5.xlarge", ready_ms=0),
-        Instance(id="2", type="m5.xlarge", spot=True, ready_ms=HOUR, ended_ms=2 * HOUR),
-        Instance(id="3", type="m5.xlarge", ready_ms=9 * HOUR),
-        Instance(id="4", type="odd", ready_ms=9 * HOUR),
+        InstanceUse(id="1", type="m5.xlarge", ready_ms=0),
+        InstanceUse(id="2", type="m5.xlarge", spot=True, ready_ms=HOUR, ended_ms=2 * HOUR),
+        InstanceUse(id="3", type="m5.xlarge", ready_ms=9 * HOUR),
+        InstanceUse(id="4", type="odd", ready_ms=9 * HOUR),
     )
     assert instances.cost_usd(fleet, (0, 4 * HOUR), price) == pytest.approx(4.5)
     assert instances.cost_usd(fleet, (0, 10 * HOUR), price) is None
     assert instances.cost_usd((), (0, HOUR), price) is None
-    assert instances.hours(Instance(id="5"), (0, HOUR)) == 0.0
+    assert instances.hours(InstanceUse(id="5"), (0, HOUR)) == 0.0
 
 
-def test_instances_are_read_from_emr(mocked: Target, standing: str) -> None:
-    found = instances.read(mocked.client("emr"), standing)
+def test_list_emr_instances(mocked: Target, standing: str) -> None:
+    found = instances.list_emr_instances(mocked.client("emr"), standing)
     assert [item.type for item in found] == ["m5.xlarge"] * 3
     assert all(item.created_ms and item.ended_ms is None for item in found)
 
 
-def test_machines_of_a_stack_are_read_from_ec2_the_ended_ones_too(mocked: Target) -> None:
+def test_list_ec2_instances_includes_terminated(mocked: Target) -> None:
     ec2 = mocked.client("ec2")
     [image] = ec2.describe_images(Owners=["amazon"])["Images"][:1]
     ids = []
@@ -100,7 +102,7 @@ def test_machines_of_a_stack_are_read_from_ec2_the_ended_ones_too(mocked: Target
         )
         ids.append(made["Instances"][0]["InstanceId"])
     ec2.terminate_instances(InstanceIds=ids[1:2])
-    found = {item.group: item for item in instances.read_machines(ec2, ids[0])}
+    found = {item.group: item for item in instances.list_ec2_instances(ec2, ids[0])}
     assert {name: item.id for name, item in found.items()} == {
         "primary": ids[0],
         "worker": ids[1],
@@ -113,7 +115,7 @@ def test_machines_of_a_stack_are_read_from_ec2_the_ended_ones_too(mocked: Target
     assert worker.ended_ms >= worker.created_ms - 1000
 
 
-def test_cloudwatch_has_figures_of_clusters_that_are_gone(mocked: Target) -> None:
+def test_series_reads_metrics_of_terminated_cluster(mocked: Target) -> None:
     client: Any = mocked.client("cloudwatch")
     start = datetime(2026, 11, 20, 10, tzinfo=UTC)
     client.put_metric_data(

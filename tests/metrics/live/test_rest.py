@@ -121,8 +121,8 @@ def away(path: str) -> Any:
     raise ConnectionRefusedError(path)
 
 
-def test_an_applications_account() -> None:
-    assert yarn.application(fetch, APP) == ApplicationAccount(
+def test_application_returns_account() -> None:
+    assert yarn.ResourceManager(fetch).application(APP) == ApplicationAccount(
         application_id=APP,
         state="FINISHED",
         final_status="SUCCEEDED",
@@ -140,8 +140,8 @@ def test_an_applications_account() -> None:
     )
 
 
-def test_the_clusters_account() -> None:
-    found = yarn.cluster(fetch)
+def test_cluster_returns_account() -> None:
+    found = yarn.ResourceManager(fetch).cluster()
     assert found is not None
     assert (found.apps_submitted, found.apps_running, found.apps_completed) == (5, 1, 3)
     assert (found.memory_used_mb, found.memory_total_mb) == (12288, 24576)
@@ -157,22 +157,22 @@ def test_the_clusters_account() -> None:
     assert ClusterAccount.from_json(json.loads(json.dumps(found.to_json()))) == found
 
 
-def test_a_cluster_without_nodes_answers_null() -> None:
+def test_cluster_without_nodes() -> None:
     answers = {"/ws/v1/cluster/metrics": {"clusterMetrics": {"appsSubmitted": 0}}}
-    found = yarn.cluster(lambda path: answers.get(path, {"nodes": None}))
+    found = yarn.ResourceManager(lambda path: answers.get(path, {"nodes": None})).cluster()
     assert found is not None
     assert (found.nodes, found.nodes_by_state, found.queues) == ((), {}, ())
 
 
 @pytest.mark.parametrize("answer", [None, [], "text", {}, {"app": None}, {"app": {}}])
-def test_odd_answers_are_no_answers(answer: Any) -> None:
-    assert yarn.application(lambda _: answer, APP) is None
-    assert yarn.cluster(lambda _: answer) is None
+def test_invalid_answers_are_none(answer: Any) -> None:
+    assert yarn.ResourceManager(lambda _: answer).application(APP) is None
+    assert yarn.ResourceManager(lambda _: answer).cluster() is None
 
 
-def test_nobody_answering_is_none() -> None:
-    assert yarn.application(away, APP) is None
-    assert yarn.cluster(away) is None
+def test_unavailable_server_is_none() -> None:
+    assert yarn.ResourceManager(away).application(APP) is None
+    assert yarn.ResourceManager(away).cluster() is None
     assert sparkui.progress(away, APP) is None
 
 
@@ -219,8 +219,8 @@ def spark(attempts: list[dict[str, Any]]) -> rest.Fetch:
 
 
 @pytest.mark.parametrize("attempts", [[], [{}], [{"attemptId": "10"}, {"attemptId": "9"}]])
-def test_progress_counts_what_spark_knows(attempts: list[dict[str, Any]]) -> None:
-    assert sparkui.progress(spark(attempts), APP) == sparkui.Progress(
+def test_progress_counts_jobs_stages_and_tasks(attempts: list[dict[str, Any]]) -> None:
+    assert sparkui.progress(spark(attempts), APP) == sparkui.JobProgress(
         jobs_done=1,
         jobs_total=2,
         stages_done=3,
@@ -254,12 +254,12 @@ def address() -> Iterator[str]:
         thread.join()
 
 
-def test_http_answers_json_or_nothing(address: str) -> None:
+def test_fetch_rejects_other_than_json(address: str) -> None:
     def over_http(path: str) -> Any:
         return get_json(address + path, timeout_s=2)
 
-    assert rest.ask(over_http, "/here") == {"a": 1}
-    assert rest.ask(over_http, "/page") is None
-    assert rest.ask(over_http, "/gone") is None
+    assert rest.fetch_or_none(over_http, "/here") == {"a": 1}
+    assert rest.fetch_or_none(over_http, "/page") is None
+    assert rest.fetch_or_none(over_http, "/gone") is None
     with pytest.raises(ValueError, match="is not an http:// URL"):
         get_json("file:///etc/passwd")

@@ -1,4 +1,4 @@
-"""The standalone master's `/json/`, as Spark 3.5.8's answers it."""
+"""The standalone master's `/json/` page of Spark 3.5.8."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def master(active: list[dict[str, Any]], ended: list[dict[str, Any]] | None = No
     return Master({"/json/": page}.__getitem__)
 
 
-def test_an_application_is_found_by_the_runs_tag_in_its_name() -> None:
+def test_tagged_finds_application_by_name() -> None:
     older, newer = app(0, "svm emrctl-r1", "FINISHED"), app(1, "svm emrctl-r1")
     found = master([newer, app(2, "svm emrctl-r2")], [older]).tagged("emrctl-r1")
     assert found is not None
@@ -65,14 +65,14 @@ def test_an_application_is_found_by_the_runs_tag_in_its_name() -> None:
         ([], None),
     ],
 )
-def test_one_with_a_name_of_its_own_is_the_only_one_at_work(
+def test_tagged_falls_back_to_only_active_application(
     active: list[dict[str, Any]], number: int | None
 ) -> None:
     found = master(active).tagged("emrctl-r1")
     assert (None if found is None else int(found.application_id[-4:])) == number
 
 
-def test_how_an_application_ended() -> None:
+def test_application_final_status() -> None:
     states = {"FINISHED": "SUCCEEDED", "FAILED": "FAILED", "KILLED": "KILLED"}
     ended = [app(number, "x", state) for number, state in enumerate(states)]
     books = master([app(7, "waits", "WAITING")], ended)
@@ -84,7 +84,7 @@ def test_how_an_application_ended() -> None:
     assert books.application("app-20261120130410-0009") is None
 
 
-def test_the_cluster_has_its_workers_and_what_they_lend() -> None:
+def test_cluster_returns_workers() -> None:
     found = master([app(0, "x")], [app(1, "y", "FAILED")]).cluster()
     assert found is not None
     assert (found.memory_total_mb, found.vcores_total, found.scheduler) == (2048, 2, "standalone")
@@ -95,7 +95,7 @@ def test_the_cluster_has_its_workers_and_what_they_lend() -> None:
     assert (dead.state, dead.memory_available_mb) == ("LOST", 0)
 
 
-def test_silence_is_no_answer() -> None:
+def test_unavailable_master_is_none() -> None:
     def away(path: str) -> Any:
         raise ConnectionRefusedError(path)
 

@@ -1,4 +1,4 @@
-"""The live picture: YARN and Spark together, either of them away."""
+"""Live snapshots with YARN or Spark unavailable."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from emrctl.metrics.live import sparkui
-from emrctl.metrics.live.live import Live, Places, Source, Watch
+from emrctl.metrics.live.snapshot import LiveSnapshot, LiveSources, PolledSource, RunWatch
 from emrctl.metrics.live.yarn import ResourceManager
 
 APP = "application_1_0001"
@@ -48,14 +48,14 @@ SPARK: dict[str, Any] = {
 
 
 class Pages:
-    """Pages that can be taken away."""
+    """Sources that can be made unavailable."""
 
     def __init__(self) -> None:
         self.yarn = dict(YARN)
         self.spark = dict(SPARK)
 
-    def places(self) -> Places:
-        return Places(
+    def places(self) -> LiveSources:
+        return LiveSources(
             manager=ResourceManager(self._of("yarn")), spark=lambda _app: self._of("spark")
         )
 
@@ -69,8 +69,8 @@ class Pages:
         return fetch
 
 
-def test_everything_is_merged() -> None:
-    found = Watch(Pages().places(), "emrctl-r1").look("r1", "RUNNING")
+def test_snapshot_merges_all_sources() -> None:
+    found = RunWatch(Pages().places(), "emrctl-r1").snapshot("r1", "RUNNING")
     assert found.application is not None
     assert (found.application.application_id, found.application.running_containers) == (APP, 3)
     assert found.cluster is not None
@@ -82,22 +82,22 @@ def test_everything_is_merged() -> None:
     assert "s3cr3t" not in str(found.to_json())
     assert found.spark.executors[0].host == "h1"
     assert set(found.ages_s) == {"yarn", "cluster", "spark"}
-    assert Live.from_json(found.to_json()) == found
+    assert LiveSnapshot.from_json(found.to_json()) == found
 
 
-def test_without_spark_yarns_figures_stand() -> None:
+def test_snapshot_without_spark_has_yarn() -> None:
     pages = Pages()
     pages.spark.clear()
-    found = Watch(pages.places(), "emrctl-r1").look("r1", "RUNNING")
+    found = RunWatch(pages.places(), "emrctl-r1").snapshot("r1", "RUNNING")
     assert found.application is not None
     assert found.spark is None
     assert "spark" not in found.ages_s
 
 
-def test_without_anybody_the_steps_state_stands() -> None:
+def test_snapshot_without_sources_has_step_state() -> None:
     pages = Pages()
     pages.yarn.clear()
-    found = Watch(pages.places(), "emrctl-r1").look("r1", "PENDING")
+    found = RunWatch(pages.places(), "emrctl-r1").snapshot("r1", "PENDING")
     assert (found.state, found.application, found.cluster, found.ages_s) == (
         "PENDING",
         None,
@@ -106,17 +106,17 @@ def test_without_anybody_the_steps_state_stands() -> None:
     )
 
 
-def test_what_was_said_last_stands_when_a_page_goes_away() -> None:
+def test_snapshot_keeps_last_values_of_unavailable_sources() -> None:
     pages = Pages()
-    watch = Watch(pages.places(), "emrctl-r1")
-    first = watch.look("r1", "RUNNING")
+    watch = RunWatch(pages.places(), "emrctl-r1")
+    first = watch.snapshot("r1", "RUNNING")
     pages.yarn.clear()
     pages.spark.clear()
-    second = watch.look("r1", "RUNNING")
+    second = watch.snapshot("r1", "RUNNING")
     assert (second.application, second.spark) == (first.application, first.spark)
 
 
-def test_a_silent_source_is_left_alone_for_a_while() -> None:
+def test_poll_unavailable_source_is_not_retried_at_once() -> None:
     now = [0.0]
     asked = []
 
@@ -124,15 +124,15 @@ def test_a_silent_source_is_left_alone_for_a_while() -> None:
         asked.append(now[0])
         raise TimeoutError
 
-    source: Source[int] = Source(10, lambda: now[0])
-    assert source.ask(lambda: 7) == 7
+    source: PolledSource[int] = PolledSource(10, lambda: now[0])
+    assert source.poll(lambda: 7) == 7
     for now[0] in (1.0, 2.0, 10.5, 12.0):
-        assert source.ask(away) == 7
+        assert source.poll(away) == 7
     assert asked == [1.0, 12.0]
     assert source.age_s == pytest.approx(12)
 
 
-def test_a_stage_whose_tasks_all_run_still_has_no_skew() -> None:
+def test_skew_without_completed_tasks_is_none() -> None:
     answers = {key: item for key, item in SPARK.items() if "stages/3" not in key}
 
     def fetch(path: str) -> Any:
