@@ -23,7 +23,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         hadoop_jars.download(jars, Path(folder), lambda line: print(line, file=sys.stderr))
         lines = [_line(jar, Path(folder)) for jar in jars]
-    hadoop_jars.lock_file().write_text(_HEAD + "".join(lines), encoding="utf-8")
+    hadoop_jars.LOCK_FILE.write_text(_HEAD + "".join(lines), encoding="utf-8")
 
 
 def _line(jar: hadoop_jars.LockedJar, folder: Path) -> str:

@@ -7,6 +7,7 @@ caller that could catch them: they are logged and become a state of the cluster 
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
@@ -46,7 +47,7 @@ class ClusterController:
     def terminate(self, reason: Termination) -> None:
         """Set TERMINATING and kill the cluster's processes in the background."""
         self.cluster.terminate(reason)
-        threading.Thread(target=self._interrupt, daemon=True).start()
+        _start_thread(self._interrupt)
 
     def _interrupt(self) -> None:
         # Repeated, because the controller may be just about to start another process.
@@ -63,20 +64,15 @@ class ClusterController:
                 self.cluster.changed.notify_all()
                 return
             step.state = model.CANCEL_PENDING
-        threading.Thread(
-            target=self.runtime.cancel_step,
-            args=(self.cluster, step),
-            kwargs={"kill": kill},
-            daemon=True,
-        ).start()
+        _start_thread(lambda: self.runtime.cancel_step(self.cluster, step, kill=kill))
 
     def add_nodes(self, nodes: Sequence[EmulatedNode]) -> None:
         """Bootstrap the nodes and add them to the cluster in the background."""
-        threading.Thread(target=self._add_nodes, args=(nodes,), daemon=True).start()
+        _start_thread(lambda: self._add_nodes(nodes))
 
     def remove_nodes(self, nodes: Sequence[EmulatedNode]) -> None:
         """Terminate the nodes in the background."""
-        threading.Thread(target=self._remove_nodes, args=(nodes,), daemon=True).start()
+        _start_thread(lambda: self._remove_nodes(nodes))
 
     # -- the cluster's thread
 
@@ -137,13 +133,11 @@ class ClusterController:
         """Start pending steps in order, up to StepConcurrencyLevel."""
         self.step_threads = [thread for thread in self.step_threads if thread.is_alive()]
         steps = self.cluster.steps
-        running = sum(1 for s in steps if s.state in (model.RUNNING, model.CANCEL_PENDING))
+        running = sum(1 for step in steps if step.running)
         pending = [step for step in steps if step.state == model.PENDING]
         for step in pending[: max(0, self.cluster.concurrency - running)]:
             step.state, step.timeline.ready = model.RUNNING, time.time()
-            thread = threading.Thread(target=self._run_step, args=(step,), daemon=True)
-            self.step_threads.append(thread)
-            thread.start()
+            self.step_threads.append(_start_thread(functools.partial(self._run_step, step)))
 
     def _update_state(self) -> None:
         cluster = self.cluster
@@ -275,6 +269,12 @@ class ClusterController:
             cluster.timeline.ended = now
             cluster.state = cluster.termination.state if cluster.termination else model.TERMINATED
             cluster.changed.notify_all()
+
+
+def _start_thread(target: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=target, daemon=True)
+    thread.start()
+    return thread
 
 
 def _end_step(step: EmulatedStep, state: str, message: str) -> None:

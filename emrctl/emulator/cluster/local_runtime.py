@@ -83,7 +83,7 @@ class LocalRuntime:
 
     def interrupt(self, cluster: EmulatedCluster) -> None:
         """Terminate bootstrap actions and steps, with time for drivers to close event logs."""
-        scopes = [step.id for step in cluster.steps if step.state in ("RUNNING", "CANCEL_PENDING")]
+        scopes = [step.id for step in cluster.steps if step.running]
         actions = len(cluster.request.get("BootstrapActions", []))
         for node in cluster.nodes:
             scopes += [f"{node.ec2_id}-bootstrap-{n + 1}" for n in range(actions)]

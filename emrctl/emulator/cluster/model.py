@@ -9,6 +9,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from emrctl.aws.states import EMR_ACTIVE
+
 STARTING = "STARTING"
 BOOTSTRAPPING = "BOOTSTRAPPING"
 RUNNING = "RUNNING"
@@ -16,7 +18,6 @@ WAITING = "WAITING"
 TERMINATING = "TERMINATING"
 TERMINATED = "TERMINATED"
 TERMINATED_WITH_ERRORS = "TERMINATED_WITH_ERRORS"
-ALIVE = (STARTING, BOOTSTRAPPING, RUNNING, WAITING)
 
 PENDING = "PENDING"
 CANCEL_PENDING = "CANCEL_PENDING"
@@ -24,7 +25,6 @@ COMPLETED = "COMPLETED"
 CANCELLED = "CANCELLED"
 FAILED = "FAILED"
 INTERRUPTED = "INTERRUPTED"
-UNFINISHED = (PENDING, CANCEL_PENDING, RUNNING)
 
 MASTER = "MASTER"
 LOCAL_TAG = "emrctl:local"
@@ -67,7 +67,12 @@ class EmulatedStep:
     @property
     def unfinished(self) -> bool:
         """Whether the step is pending, running or being cancelled."""
-        return self.state in UNFINISHED
+        return self.state == PENDING or self.running
+
+    @property
+    def running(self) -> bool:
+        """Whether the step's processes may be running."""
+        return self.state in (RUNNING, CANCEL_PENDING)
 
 
 @dataclass(kw_only=True)
@@ -166,7 +171,7 @@ class EmulatedCluster:
     @property
     def alive(self) -> bool:
         """Whether the cluster accepts steps."""
-        return self.state in ALIVE
+        return self.state in EMR_ACTIVE
 
     @property
     def log_uri(self) -> str | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from emrctl.aws.polling import poll_until
 from emrctl.emulator.cluster import bootstrap_actions, s3_logs
 from emrctl.emulator.cluster.model import EmulatedStep
 from emrctl.emulator.cluster.runtime import StepResult
@@ -111,9 +111,7 @@ def cancel(yarn: Yarn, step: EmulatedStep, *, kill: bool) -> None:
     submitted = _submitted_applications(logs)
     for application in submitted:
         yarn.kill(application)
-    deadline = time.monotonic() + 10
-    while submitted & set(yarn.applications()) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    poll_until(lambda: submitted.isdisjoint(yarn.applications()), 0.1, 10)
 
 
 def _submitted_applications(logs: Path) -> set[str]:

@@ -18,6 +18,12 @@ from emrctl.emulator.hadoop import auth
 from emrctl.emulator.hadoop.auth import YarnCredentials
 
 SERVED_USER = "hadoop@emr"
+LOG4J = """\
+log4j.rootLogger=INFO,out
+log4j.appender.out=org.apache.log4j.ConsoleAppender
+log4j.appender.out.layout=org.apache.log4j.PatternLayout
+log4j.appender.out.layout.ConversionPattern=%d{ISO8601} %p %c: %m%n
+"""
 _CALCULATOR = "org.apache.hadoop.yarn.util.resource.DefaultResourceCalculator"
 
 # Variables of the NodeManager that containers inherit.
@@ -28,6 +34,21 @@ _WHITELIST = (
     *("AWS_CREDENTIAL_PROFILES_FILE", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION"),
     *("AWS_EC2_METADATA_DISABLED", "EMRCTL_EMULATOR", "EMRCTL_CLUSTER", "EMRCTL_NODE_ROOT"),
 )
+
+
+_ACCESS_CONTROL = {
+    "yarn.acl.enable": "true",
+    "yarn.admin.acl": SERVED_USER,
+    "yarn.webapp.enable-rest-app-submissions": "false",
+    "yarn.webapp.api-service.enable": "false",
+    "yarn.webapp.ui2.enable": "false",
+    "yarn.resourcemanager.webapp.ui-actions.enabled": "false",
+    "yarn.resourcemanager.webapp.rest-csrf.enabled": "true",
+    "yarn.nodemanager.webapp.rest-csrf.enabled": "true",
+    "yarn.http.policy": "HTTP_ONLY",
+    "yarn.log-aggregation-enable": "false",
+    "yarn.timeline-service.enabled": "false",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,38 +150,17 @@ def yarn_site(cluster: EmulatedCluster, ports: YarnPorts, folder: Path) -> dict[
         "yarn.node-labels.fs-store.root-dir": f"file://{folder / 'node-labels'}",
         "yarn.node-attribute.fs-store.root-dir": f"file://{folder / 'node-attributes'}",
     }
-    return emr | classification(cluster, "yarn-site") | _addresses(ports) | _ACCESS_CONTROL
-
-
-def _addresses(ports: YarnPorts) -> dict[str, str]:
-    named = {
-        "address": ports.client,
-        "scheduler.address": ports.scheduler,
-        "resource-tracker.address": ports.tracker,
-        "admin.address": ports.admin,
-        "webapp.address": ports.web,
-    }
-    return {
+    addresses = {
         "yarn.resourcemanager.hostname": "127.0.0.1",
         "yarn.resourcemanager.bind-host": "127.0.0.1",
-        **{f"yarn.resourcemanager.{key}": f"127.0.0.1:{port}" for key, port in named.items()},
+        "yarn.resourcemanager.address": f"127.0.0.1:{ports.client}",
+        "yarn.resourcemanager.scheduler.address": f"127.0.0.1:{ports.scheduler}",
+        "yarn.resourcemanager.resource-tracker.address": f"127.0.0.1:{ports.tracker}",
+        "yarn.resourcemanager.admin.address": f"127.0.0.1:{ports.admin}",
+        "yarn.resourcemanager.webapp.address": f"127.0.0.1:{ports.web}",
         "yarn.resourcemanager.connect.retry-interval.ms": "200",
     }
-
-
-_ACCESS_CONTROL = {
-    "yarn.acl.enable": "true",
-    "yarn.admin.acl": SERVED_USER,
-    "yarn.webapp.enable-rest-app-submissions": "false",
-    "yarn.webapp.api-service.enable": "false",
-    "yarn.webapp.ui2.enable": "false",
-    "yarn.resourcemanager.webapp.ui-actions.enabled": "false",
-    "yarn.resourcemanager.webapp.rest-csrf.enabled": "true",
-    "yarn.nodemanager.webapp.rest-csrf.enabled": "true",
-    "yarn.http.policy": "HTTP_ONLY",
-    "yarn.log-aggregation-enable": "false",
-    "yarn.timeline-service.enabled": "false",
-}
+    return emr | classification(cluster, "yarn-site") | addresses | _ACCESS_CONTROL
 
 
 def node_manager(
@@ -214,16 +214,6 @@ def xml(properties: Mapping[str, str]) -> str:
         for name, value in sorted(properties.items())
     )
     return f'<?xml version="1.0"?>\n<configuration>\n{rows}</configuration>\n'
-
-
-def log4j() -> str:
-    """Return log4j.properties of daemons: log to stdout."""
-    return (
-        "log4j.rootLogger=INFO,out\n"
-        "log4j.appender.out=org.apache.log4j.ConsoleAppender\n"
-        "log4j.appender.out.layout=org.apache.log4j.PatternLayout\n"
-        "log4j.appender.out.layout.ConversionPattern=%d{ISO8601} %p %c: %m%n\n"
-    )
 
 
 def write(folder: Path, files: Iterable[tuple[str, Mapping[str, str]]]) -> None:

@@ -29,6 +29,7 @@ from emrctl.errors import EmrctlError
 
 Report = Callable[[str], None]
 
+LOCK_FILE = Path(__file__).with_name("jars.lock")
 MIRROR_VARIABLE = "EMRCTL_MAVEN_MIRROR"
 # Java requires a password, although a trust store contains no secret.
 TRUST_STORE_PASSWORD = "changeit"  # noqa: S105
@@ -73,14 +74,9 @@ class HadoopJars:
         return f"{self.folder / 's3a'}/*"
 
 
-def lock_file() -> Path:
-    """Return the path of jars.lock."""
-    return Path(__file__).with_name("jars.lock")
-
-
 def locked_jars() -> list[LockedJar]:
     """Return the JARs of jars.lock."""
-    lines = lock_file().read_text(encoding="utf-8").splitlines()
+    lines = LOCK_FILE.read_text(encoding="utf-8").splitlines()
     return [LockedJar(*line.split()) for line in lines if line and not line.startswith("#")]
 
 
@@ -127,7 +123,7 @@ def cached() -> HadoopJars | None:
 
 
 def _folder() -> Path:
-    digest = hashlib.sha256(lock_file().read_bytes()).hexdigest()[:16]
+    digest = hashlib.sha256(LOCK_FILE.read_bytes()).hexdigest()[:16]
     return paths.cache() / "hadoop" / digest
 
 

@@ -7,7 +7,6 @@ import itertools
 import secrets
 import signal
 import subprocess
-import time
 import urllib.request
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Any
 
 from emrctl import ports
 from emrctl.aws import http
+from emrctl.aws.polling import poll_until
 from emrctl.emulator.cluster import node_folder
 from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode
 from emrctl.emulator.cluster.node_folder import EmulatorContext
@@ -96,7 +96,7 @@ class Yarn:
             ("capacity-scheduler.xml", hadoop_conf.capacity_scheduler(self.cluster)),
         ]
         hadoop_conf.write(folder, files)
-        (folder / "log4j.properties").write_text(hadoop_conf.log4j(), encoding="utf-8")
+        (folder / "log4j.properties").write_text(hadoop_conf.LOG4J, encoding="utf-8")
         return folder
 
     def add_nodes(self, nodes: Sequence[EmulatedNode]) -> None:
@@ -116,9 +116,7 @@ class Yarn:
         daemons = [daemon for daemon in popped if daemon is not None]
         for daemon in daemons:
             processes.signal_group(daemon, signal.SIGTERM)
-        deadline = time.monotonic() + 10
-        while any(daemon.poll() is None for daemon in daemons) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        poll_until(lambda: all(daemon.poll() is not None for daemon in daemons), 0.05, 10)
         _kill(daemons)
 
     def _start_daemon(self, node: EmulatedNode, main: str, conf: Path) -> None:
@@ -151,14 +149,16 @@ class Yarn:
         self.daemons[node.ec2_id, main] = processes.start(program)
 
     def _wait_for_nodes(self, count: int) -> None:
-        deadline = time.monotonic() + _START_TIMEOUT_S
-        while time.monotonic() < deadline and self.cluster.termination is None:
+        def done() -> bool:
+            if self.cluster.termination is not None:
+                return True
             self._check_daemons()
             with contextlib.suppress(OSError, ValueError):
-                if self.get("/ws/v1/cluster/metrics")["clusterMetrics"]["activeNodes"] >= count:
-                    return
-            time.sleep(0.05)
-        if self.cluster.termination is None:
+                metrics = self.get("/ws/v1/cluster/metrics")["clusterMetrics"]
+                return bool(metrics["activeNodes"] >= count)
+            return False
+
+        if not poll_until(done, 0.05, _START_TIMEOUT_S):
             raise EmrctlError(
                 f"YARN of {self.cluster.id} did not have {count} active nodes "
                 f"within {_START_TIMEOUT_S:.0f} s"
@@ -166,7 +166,7 @@ class Yarn:
 
     def _check_daemons(self) -> None:
         for (node, main), daemon in self.daemons.items():
-            if daemon.poll() is not None and self.cluster.termination is None:
+            if daemon.poll() is not None:
                 name, code = main.rsplit(".", 1)[-1], daemon.returncode
                 raise EmrctlError(f"{name} of {node} exited with code {code}: see its log")
 
@@ -210,9 +210,7 @@ class Yarn:
         """Kill the applications, wait up to 8 s for their end, then kill the daemons."""
         for application in self.applications():
             self.kill(application)
-        deadline = time.monotonic() + 8
-        while self.applications() and time.monotonic() < deadline:
-            time.sleep(0.1)
+        poll_until(lambda: not self.applications(), 0.1, 8)
         _kill(self.daemons.values())
 
 

@@ -130,21 +130,13 @@ class Machine:
         output = b""
         with contextlib.suppress(FileNotFoundError):
             output = self._cloud_init_log.read_bytes()
-        keys = [key.export_public_key().decode().strip() for key in self.host_keys]
+        keys = "\n".join(key.export_public_key().decode().strip() for key in self.host_keys)
         if keys:
-            keys = [
-                "-----BEGIN SSH HOST KEY KEYS-----",
-                *keys,
-                "-----END SSH HOST KEY KEYS-----",
-            ]
-        text = "\n".join(
-            [
-                f"cloud-init: {self.id} is up (local)",
-                output.decode(errors="replace").rstrip("\n"),
-                "\n".join(keys),
-                f"{self.hostname} login: ",
-            ]
-        )
+            begin, end = (f"-----{word} SSH HOST KEY KEYS-----" for word in ("BEGIN", "END"))
+            keys = f"{begin}\n{keys}\n{end}"
+        boot = f"cloud-init: {self.id} is up (local)"
+        printed = output.decode(errors="replace").rstrip("\n")
+        text = f"{boot}\n{printed}\n{keys}\n{self.hostname} login: "
         return text[-_CONSOLE_BYTES:]
 
 
