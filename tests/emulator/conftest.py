@@ -1,14 +1,16 @@
-"""What the emulator's tests share: a client of the mocked EMR, and a request that is answered."""
+"""Fixtures of the emulator's tests: clients, requests and a wait function."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from emrctl.aws.target import Target
+from emrctl.emulator.cluster.node_folder import EmulatorContext
 from tests.emulator.ec2nodes import Ec2Nodes
 from tests.emulator.fake_runtime import FakeRuntime
 
@@ -23,7 +25,7 @@ def emr(mocked: Target, runtime: FakeRuntime) -> Emr:
 
 @pytest.fixture
 def request_body() -> dict[str, Any]:
-    """RunJobFlow's arguments for one primary and two core nodes that stay."""
+    """Arguments of RunJobFlow for one primary and two core nodes, kept alive."""
     groups = [
         {"InstanceRole": role, "InstanceType": "m5.xlarge", "InstanceCount": count}
         for role, count in (("MASTER", 1), ("CORE", 2))
@@ -40,22 +42,32 @@ def request_body() -> dict[str, Any]:
 
 
 @pytest.fixture
+def context(tmp_path: Path) -> EmulatorContext:
+    return EmulatorContext(
+        home=tmp_path / "local",
+        emulator_id=f"test-{tmp_path.name}",
+        endpoint="http://127.0.0.1:9",
+        credentials=tmp_path / "credentials",
+    )
+
+
+@pytest.fixture
 def until() -> Await:
-    """Asks until the answer is one of those wanted, and returns it."""
+    """Wait until a function returns one of the expected values; return it."""
 
-    def ask(question: Callable[[], Any], *wanted: Any, timeout_s: float = 10.0) -> Any:
+    def wait(get: Callable[[], Any], *expected: Any, timeout_s: float = 10.0) -> Any:
         deadline = time.monotonic() + timeout_s
-        while (answer := question()) not in wanted:
-            assert time.monotonic() < deadline, f"still {answer}, not {wanted}"
+        while (value := get()) not in expected:
+            assert time.monotonic() < deadline, f"{value} is not one of {expected}"
             time.sleep(0.01)
-        return answer
+        return value
 
-    return ask
+    return wait
 
 
 @pytest.fixture
 def waiting(emr: Emr, mocked: Target, request_body: dict[str, Any], until: Await) -> str:
-    """The id of a cluster that is WAITING, with a bucket for its logs."""
+    """Return the id of a WAITING cluster; create the bucket for its logs."""
     mocked.client("s3").create_bucket(Bucket="pets-logs")
     cluster_id = str(emr.run_job_flow(**request_body)["JobFlowId"])
     until(lambda: state(emr, cluster_id), "WAITING")
@@ -68,7 +80,7 @@ def state(emr: Emr, cluster_id: str) -> str:
 
 @pytest.fixture(scope="module")
 def ec2nodes(instances: Target, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ec2Nodes]:
-    """Launches EC2 instances that run, and ends them."""
-    made = Ec2Nodes(instances, tmp_path_factory.mktemp("ec2nodes"))
-    yield made
-    made.end()
+    """Launch EC2 instances; terminate them after the module's tests."""
+    nodes = Ec2Nodes(instances, tmp_path_factory.mktemp("ec2nodes"))
+    yield nodes
+    nodes.terminate()

@@ -1,4 +1,4 @@
-"""Instances of an emulator as a test needs them: launched with a key, waited for, logged in to."""
+"""EC2 instances of an emulator for tests: launch, wait for a state, log in, terminate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from emrctl.aws.target import Target
 from emrctl.remote import host_keys
 
 
-class _AsItsConsoleSays(paramiko.MissingHostKeyPolicy):
+class _ConsoleHostKeyPolicy(paramiko.MissingHostKeyPolicy):
     def __init__(self, target: Target, node: str) -> None:
         self.keys, _ = host_keys.parse_console(host_keys.console_output(target, node))
 
@@ -24,7 +24,7 @@ class _AsItsConsoleSays(paramiko.MissingHostKeyPolicy):
 
 
 class Ec2Nodes:
-    """Launches instances with a key pair of its own and ends them all."""
+    """Launches instances with its own key pair."""
 
     def __init__(self, target: Target, folder: Path) -> None:
         self.target = target
@@ -36,34 +36,34 @@ class Ec2Nodes:
         self.launched: list[str] = []
 
     def launch(self, **options: Any) -> str:
-        """The id of a new instance that runs."""
-        asked = {"ImageId": "ami-12c6146b", "InstanceType": "m5.large", "KeyName": self.key_name}
-        made = self.ec2.run_instances(MinCount=1, MaxCount=1, **(asked | options))
-        found = str(made["Instances"][0]["InstanceId"])
-        self.launched.append(found)
-        self.until(found, "running")
-        return found
+        """Launch an instance, wait until it is running and return its id."""
+        defaults = {"ImageId": "ami-12c6146b", "InstanceType": "m5.large", "KeyName": self.key_name}
+        response = self.ec2.run_instances(MinCount=1, MaxCount=1, **(defaults | options))
+        instance_id = str(response["Instances"][0]["InstanceId"])
+        self.launched.append(instance_id)
+        self.until(instance_id, "running")
+        return instance_id
 
-    def described(self, node: str) -> dict[str, Any]:
-        answer = self.ec2.describe_instances(InstanceIds=[node])
-        found: dict[str, Any] = answer["Reservations"][0]["Instances"][0]
-        return found
+    def describe(self, node: str) -> dict[str, Any]:
+        response = self.ec2.describe_instances(InstanceIds=[node])
+        instance: dict[str, Any] = response["Reservations"][0]["Instances"][0]
+        return instance
 
     def until(self, node: str, state: str, timeout_s: float = 20.0) -> float:
-        """How long it took until the instance was in that state."""
-        began = time.monotonic()
-        while (now := self.described(node)["State"]["Name"]) != state:
-            assert time.monotonic() < began + timeout_s, now
+        """Wait until an instance is in a state; return the seconds that it took."""
+        started = time.monotonic()
+        while (now := self.describe(node)["State"]["Name"]) != state:
+            assert time.monotonic() < started + timeout_s, now
             time.sleep(0.02)
-        return time.monotonic() - began
+        return time.monotonic() - started
 
     def address(self, node: str) -> str:
-        return str(self.described(node)["PublicIpAddress"])
+        return str(self.describe(node)["PublicIpAddress"])
 
     def client(self, node: str, user: str = "ec2-user", key: Path | None = None) -> Any:
-        """A paramiko client that has logged in, once the node's console vouched for its key."""
+        """Return a connected paramiko client; the host key is verified by the console output."""
         client = paramiko.SSHClient()
-        client.set_missing_host_key_policy(_AsItsConsoleSays(self.target, node))
+        client.set_missing_host_key_policy(_ConsoleHostKeyPolicy(self.target, node))
         client.connect(
             self.address(node),
             port=self.target.ssh_port,
@@ -76,18 +76,18 @@ class Ec2Nodes:
         return client
 
     def ssh(self, node: str, *options: str) -> list[str]:
-        """OpenSSH's client, as far as the command to run."""
+        """Return the `ssh` command line without the command to run."""
         quiet = ("-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR")
-        where = ("-o", "UserKnownHostsFile=/dev/null", "-p", str(self.target.ssh_port))
-        who = f"ec2-user@{self.address(node)}"
-        return ["ssh", *quiet, *where, "-i", str(self.identity), *options, who]
+        server = ("-o", "UserKnownHostsFile=/dev/null", "-p", str(self.target.ssh_port))
+        destination = f"ec2-user@{self.address(node)}"
+        return ["ssh", *quiet, *server, "-i", str(self.identity), *options, destination]
 
     def run(self, node: str, command: str, *options: str) -> subprocess.CompletedProcess[str]:
-        """What OpenSSH's client came to with that command."""
+        """Run a command with OpenSSH's client."""
         argv = [*self.ssh(node, *options), command]
         return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
 
-    def end(self) -> None:
+    def terminate(self) -> None:
         if self.launched:
             self.ec2.terminate_instances(InstanceIds=self.launched)
         for node in self.launched:
@@ -96,14 +96,14 @@ class Ec2Nodes:
 
 
 def new_key(path: Path) -> Path:
-    """A file with a private key that nobody else has."""
+    """Write a new private key to a file."""
     asyncssh.generate_private_key("ssh-ed25519").write_private_key(path)
     path.chmod(0o600)
     return path
 
 
 def alive(pid: str) -> bool:
-    """Whether that process runs; one that ended and was not collected yet does not."""
+    """Return whether a process is running and not a zombie."""
     try:
         return psutil.Process(int(pid)).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -111,7 +111,7 @@ def alive(pid: str) -> bool:
 
 
 def gone(pid: str, timeout_s: float = 5.0) -> bool:
-    """Whether the process ends within that time."""
+    """Return whether a process ends within `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while alive(pid):
         if time.monotonic() > deadline:

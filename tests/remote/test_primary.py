@@ -28,7 +28,7 @@ def nodes(instances: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     paths.key_file(STACK).parent.mkdir(parents=True)
     shutil.copy(found.identity, paths.key_file(STACK))
     yield found
-    found.end()
+    found.terminate()
 
 
 def launch(nodes: Ec2Nodes) -> str:
@@ -46,7 +46,7 @@ def test_run_keeps_connection_and_reconnects(nodes: Ec2Nodes) -> None:
     line.transport().close()
     assert primary.run("echo again").out == b"again\n"
     assert primary.connection() is not line
-    assert primary.private_ip == nodes.described(primary.id)["PrivateIpAddress"]
+    assert primary.private_ip == nodes.describe(primary.id)["PrivateIpAddress"]
     assert primary.run("kill -9 $$").code == 255  # ended by a signal; the connection stays open
     primary.close()
 

@@ -29,4 +29,4 @@ def make(instances: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         return Standing(nodes, workers, spec=spec)
 
     yield standing
-    nodes.end()
+    nodes.terminate()

@@ -147,7 +147,7 @@ def test_a_worker_is_given_up_on_request_and_nothing_of_it_is_paid(
     after = set_up(skip_failed=True)
     assert [node.name for node in after.nodes] == ["primary", "worker-2"]
     assert one.lines("worker-1")[-1].startswith("terminated: own.sh ended with exit code 4")
-    assert one.nodes.described(before.nodes[1].id)["State"]["Name"] == "terminated"
+    assert one.nodes.describe(before.nodes[1].id)["State"]["Name"] == "terminated"
     (one.root("worker-2") / "bad").touch()
     one.spec["bootstrap"] = [{"script": "own.sh", "args": ["again"]}]
     with pytest.raises(NodesFailedError, match="worker-2"):  # the last one stays

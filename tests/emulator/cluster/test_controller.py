@@ -20,30 +20,30 @@ def add(emr: Emr, cluster_id: str, *args: str, action: str = "CONTINUE") -> str:
 
 
 def status(emr: Emr, cluster_id: str, step_id: str) -> dict[str, Any]:
-    found = emr.describe_step(ClusterId=cluster_id, StepId=step_id)["Step"]["Status"]
-    return dict(found)
+    return dict(emr.describe_step(ClusterId=cluster_id, StepId=step_id)["Step"]["Status"])
 
 
 def fails(args: list[str]) -> tuple[int, str, str]:
-    text = "Traceback (most recent call last):\n  File x\nValueError: no cats\nmore\n"
+    text = "Traceback (most recent call last):\n  File x\nValueError: no images\nmore\n"
     return (1, "", text) if args == ["fail"] else (0, "fine\n", "")
 
 
-def test_a_cluster_goes_through_its_states(
-    emr: Emr, request_body: dict[str, Any], until: Await
-) -> None:
-    began = time.monotonic()
+def test_cluster_reaches_waiting(emr: Emr, request_body: dict[str, Any], until: Await) -> None:
+    started = time.monotonic()
     cluster_id = emr.run_job_flow(**request_body)["JobFlowId"]
     assert state(emr, cluster_id) in ("STARTING", "BOOTSTRAPPING", "WAITING")
     until(lambda: state(emr, cluster_id), "WAITING")
-    assert time.monotonic() - began < 2
-    found = emr.describe_cluster(ClusterId=cluster_id)["Cluster"]["Status"]
-    assert "Code" not in found["StateChangeReason"]
-    assert "local" in found["StateChangeReason"]["Message"]
-    assert found["Timeline"]["ReadyDateTime"] >= found["Timeline"]["CreationDateTime"]
+    assert time.monotonic() - started < 2
+    cluster_status = emr.describe_cluster(ClusterId=cluster_id)["Cluster"]["Status"]
+    assert "Code" not in cluster_status["StateChangeReason"]
+    assert "local" in cluster_status["StateChangeReason"]["Message"]
+    assert (
+        cluster_status["Timeline"]["ReadyDateTime"]
+        >= cluster_status["Timeline"]["CreationDateTime"]
+    )
 
 
-def test_a_step_s_end_and_its_logs(
+def test_step_completes_and_uploads_logs(
     emr: Emr, runtime: FakeRuntime, mocked: Target, waiting: str, until: Await
 ) -> None:
     runtime.on_step = lambda args: (0, f"{args}\n", "warned\n")
@@ -59,18 +59,20 @@ def test_a_step_s_end_and_its_logs(
     assert b"Step succeeded with exitCode 0 and took 0 seconds" in texts["controller"]
 
 
-def test_a_failed_step_says_why(emr: Emr, runtime: FakeRuntime, waiting: str, until: Await) -> None:
+def test_failed_step_has_failure_details(
+    emr: Emr, runtime: FakeRuntime, waiting: str, until: Await
+) -> None:
     runtime.on_step = fails
     step_id = add(emr, waiting, "fail")
     until(lambda: status(emr, waiting, step_id)["State"], "FAILED")
     details = status(emr, waiting, step_id)["FailureDetails"]
     assert details["Reason"] == "Unknown Error."
-    assert details["Message"].endswith("ValueError: no cats")
+    assert details["Message"].endswith("ValueError: no images")
     assert details["LogFile"] == f"s3://pets-logs/here/{waiting}/steps/{step_id}/stderr.gz"
     assert state(emr, waiting) == "WAITING"
 
 
-def test_steps_run_one_after_another_and_cancel_and_wait_cancels_the_rest(
+def test_failed_step_with_cancel_and_wait_cancels_pending_steps(
     emr: Emr, runtime: FakeRuntime, waiting: str, until: Await
 ) -> None:
     runtime.on_step, runtime.pause = fails, True
@@ -86,17 +88,17 @@ def test_steps_run_one_after_another_and_cancel_and_wait_cancels_the_rest(
     until(lambda: state(emr, waiting), "WAITING")
 
 
-def test_a_failed_step_ends_the_cluster_where_it_is_to(
+def test_failed_step_with_terminate_cluster_terminates_cluster(
     emr: Emr, runtime: FakeRuntime, waiting: str, until: Await
 ) -> None:
     runtime.on_step = fails
     add(emr, waiting, "fail", action="TERMINATE_CLUSTER")
     until(lambda: state(emr, waiting), "TERMINATED_WITH_ERRORS")
-    found = emr.describe_cluster(ClusterId=waiting)["Cluster"]["Status"]
-    assert found["StateChangeReason"]["Code"] == "STEP_FAILURE"
+    cluster_status = emr.describe_cluster(ClusterId=waiting)["Cluster"]["Status"]
+    assert cluster_status["StateChangeReason"]["Code"] == "STEP_FAILURE"
 
 
-def test_protection_saves_the_cluster_from_its_steps(
+def test_termination_protection_keeps_cluster_after_failed_step(
     emr: Emr, runtime: FakeRuntime, waiting: str, until: Await
 ) -> None:
     runtime.on_step = fails
@@ -109,7 +111,9 @@ def test_protection_saves_the_cluster_from_its_steps(
     assert state(emr, waiting) == "WAITING"
 
 
-def test_steps_side_by_side(emr: Emr, runtime: FakeRuntime, waiting: str, until: Await) -> None:
+def test_step_concurrency_level_limits_running_steps(
+    emr: Emr, runtime: FakeRuntime, waiting: str, until: Await
+) -> None:
     runtime.pause = True
     emr.modify_cluster(ClusterId=waiting, StepConcurrencyLevel=2)
     ids = [add(emr, waiting, str(number)) for number in range(3)]
@@ -121,7 +125,7 @@ def test_steps_side_by_side(emr: Emr, runtime: FakeRuntime, waiting: str, until:
     until(lambda: status(emr, waiting, ids[2])["State"], "COMPLETED")
 
 
-def test_cancelling_ends_running_and_pending_steps(
+def test_cancel_steps_cancels_running_and_pending_steps(
     emr: Emr, runtime: FakeRuntime, waiting: str, until: Await
 ) -> None:
     runtime.pause = True
@@ -136,7 +140,7 @@ def test_cancelling_ends_running_and_pending_steps(
     assert again["Reason"] == "Step is in state CANCELLED and cannot be cancelled."
 
 
-def test_terminating_interrupts_what_runs(
+def test_terminate_job_flows_interrupts_running_step(
     emr: Emr, runtime: FakeRuntime, mocked: Target, waiting: str, until: Await
 ) -> None:
     runtime.pause = True
@@ -158,7 +162,7 @@ def test_terminating_interrupts_what_runs(
         add(emr, waiting, "late")
 
 
-def test_a_cluster_that_need_not_stay_ends_after_its_steps(
+def test_cluster_without_keep_alive_terminates_after_steps(
     emr: Emr, runtime: FakeRuntime, request_body: dict[str, Any], until: Await
 ) -> None:
     request_body["Instances"]["KeepJobFlowAliveWhenNoSteps"] = False
@@ -171,7 +175,7 @@ def test_a_cluster_that_need_not_stay_ends_after_its_steps(
     assert runtime.steps == [["only"]]
 
 
-def test_an_idle_cluster_ends_by_its_policy(
+def test_auto_termination_policy_terminates_idle_cluster(
     mocked: Target, request_body: dict[str, Any], until: Await
 ) -> None:
     with dispatch.install(FakeRuntime()) as service:
@@ -189,16 +193,16 @@ def test_an_idle_cluster_ends_by_its_policy(
     assert "auto-termination" in cluster.message
 
 
-def test_a_failed_bootstrap_action_ends_the_cluster(
+def test_failed_bootstrap_action_terminates_cluster(
     emr: Emr, runtime: FakeRuntime, mocked: Target, request_body: dict[str, Any], until: Await
 ) -> None:
     mocked.client("s3").create_bucket(Bucket="pets-logs")
     runtime.failing_bootstrap = 1
     cluster_id = emr.run_job_flow(**request_body)["JobFlowId"]
     until(lambda: state(emr, cluster_id), "TERMINATED_WITH_ERRORS")
-    found = emr.describe_cluster(ClusterId=cluster_id)["Cluster"]["Status"]
-    assert found["StateChangeReason"]["Code"] == "BOOTSTRAP_FAILURE"
-    detail = found["ErrorDetails"][0]
+    cluster_status = emr.describe_cluster(ClusterId=cluster_id)["Cluster"]["Status"]
+    assert cluster_status["StateChangeReason"]["Code"] == "BOOTSTRAP_FAILURE"
+    detail = cluster_status["ErrorDetails"][0]
     assert detail["ErrorCode"] == "BOOTSTRAP_FAILURE_PRIMARY_WITH_NON_ZERO_CODE"
     node = runtime.bootstrapped[0]
     expected = f"On the master instance ({node}), bootstrap action 1 returned a non-zero"
@@ -207,7 +211,9 @@ def test_a_failed_bootstrap_action_ends_the_cluster(
     assert mocked.client("s3").get_object(Bucket="pets-logs", Key=key)
 
 
-def test_groups_grow_and_shrink(emr: Emr, runtime: FakeRuntime, waiting: str, until: Await) -> None:
+def test_resize_instance_groups_adds_and_removes_nodes(
+    emr: Emr, runtime: FakeRuntime, waiting: str, until: Await
+) -> None:
     core = emr.list_instance_groups(ClusterId=waiting)["InstanceGroups"][1]["Id"]
 
     def running() -> int:
@@ -220,11 +226,11 @@ def test_groups_grow_and_shrink(emr: Emr, runtime: FakeRuntime, waiting: str, un
         until(running, count)
     assert len(runtime.bootstrapped) == 5
     assert len(runtime.removed) == 3
-    added = emr.add_instance_groups(
+    response = emr.add_instance_groups(
         JobFlowId=waiting,
         InstanceGroups=[{"InstanceRole": "TASK", "InstanceType": "m5.xlarge", "InstanceCount": 1}],
     )
-    found = emr.list_instances(ClusterId=waiting, InstanceGroupId=added["InstanceGroupIds"][0])[
-        "Instances"
-    ]
-    assert len(found) == 1
+    instances = emr.list_instances(
+        ClusterId=waiting, InstanceGroupId=response["InstanceGroupIds"][0]
+    )["Instances"]
+    assert len(instances) == 1

@@ -1,4 +1,4 @@
-"""Steps on a real YARN: what they print, where their logs lie, how they are cancelled."""
+"""Steps on a real YARN: output, logs, cancellation; history server; resizing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SMALL = (
     *("--executor-memory", "512m", "--driver-memory", "512m"),
 )
 Submit = Callable[..., str]
-ENDED = ("COMPLETED", "FAILED", "CANCELLED", "INTERRUPTED")
+FINISHED = ("COMPLETED", "FAILED", "CANCELLED", "INTERRUPTED")
 
 MAIN = """
 import os, sys
@@ -64,25 +64,25 @@ def submit(local: Target, yarn_cluster: str) -> Submit:
 
 
 def status(local: Target, cluster: str, step: str) -> dict[str, Any]:
-    found = local.client("emr").describe_step(ClusterId=cluster, StepId=step)["Step"]["Status"]
-    return dict(found)
+    response = local.client("emr").describe_step(ClusterId=cluster, StepId=step)
+    return dict(response["Step"]["Status"])
 
 
 def wait(local: Target, cluster: str, step: str, *states: str) -> dict[str, Any]:
     deadline = time.monotonic() + 180
-    while (found := status(local, cluster, step))["State"] not in (states or ENDED):
-        assert time.monotonic() < deadline, found
+    while (current := status(local, cluster, step))["State"] not in (states or FINISHED):
+        assert time.monotonic() < deadline, current
         time.sleep(0.1)
-    return found
+    return current
 
 
 def logs(local: Target, prefix: str) -> dict[str, str]:
     s3 = local.client("s3")
-    found = {}
+    texts = {}
     for one in s3.list_objects_v2(Bucket="yarn-logs", Prefix=prefix).get("Contents", []):
         body = s3.get_object(Bucket="yarn-logs", Key=one["Key"])["Body"].read()
-        found[one["Key"].removeprefix(prefix)] = gzip.decompress(body).decode()
-    return found
+        texts[one["Key"].removeprefix(prefix)] = gzip.decompress(body).decode()
+    return texts
 
 
 def yarn(info: state.EmulatorInfo, cluster: str, path: str) -> Any:
@@ -90,26 +90,26 @@ def yarn(info: state.EmulatorInfo, cluster: str, path: str) -> Any:
 
 
 def running(info: state.EmulatorInfo, cluster: str) -> list[str]:
-    found = yarn(info, cluster, "apps?states=RUNNING")["apps"] or {"app": []}
-    return [one["id"] for one in found["app"]]
+    applications = yarn(info, cluster, "apps?states=RUNNING")["apps"] or {"app": []}
+    return [one["id"] for one in applications["app"]]
 
 
-def test_a_cluster_mode_step(
+def test_cluster_mode_step_completes_and_uploads_logs(
     local: Target, emulator: state.EmulatorInfo, yarn_cluster: str, submit: Submit
 ) -> None:
-    odd = "ä b'c\n\"d $HOME"
+    argument = "ä b'c\n\"d $HOME"
     events = ("--conf", "spark.eventLog.dir=s3://yarn-logs/code/events/")
-    line = ("spark-submit", "--deploy-mode", "cluster", *SMALL, *events)
-    step = submit(*line, "s3://yarn-logs/code/main.py", odd, "s3://yarn-logs/out/")
-    found = wait(local, yarn_cluster, step)
+    arguments = ("spark-submit", "--deploy-mode", "cluster", *SMALL, *events)
+    step = submit(*arguments, "s3://yarn-logs/code/main.py", argument, "s3://yarn-logs/out/")
+    result = wait(local, yarn_cluster, step)
     texts = logs(local, f"{yarn_cluster}/steps/{step}/")
-    assert found["State"] == "COMPLETED", texts["stderr.gz"][-3000:]
+    assert result["State"] == "COMPLETED", texts["stderr.gz"][-3000:]
     assert "waitProcessCompletion ended with exit code 0" in texts["controller.gz"]
     containers = logs(local, f"{yarn_cluster}/containers/")
     driver = next(t for k, t in containers.items() if k.endswith("_000001/stdout.gz"))
     assert "TOTAL 332833500" in driver
-    assert repr([odd, "s3://yarn-logs/out/"]) in driver
-    # The executor ran on a node: with that node's home, and its Python before any other.
+    assert repr([argument, "s3://yarn-logs/out/"]) in driver
+    # The executor has the home and the Python of its node.
     nodes = Path(emulator.home) / "clusters" / yarn_cluster / "nodes"
     home, python = eval(driver.split("NODE ")[1].splitlines()[0])  # noqa: S307
     assert Path(home).parent.parent == nodes
@@ -124,26 +124,26 @@ def test_a_cluster_mode_step(
     event_log = local.client("s3").get_object(Bucket="yarn-logs", Key=key)["Body"].read()
     assert b"SparkListenerApplicationEnd" in event_log
     rules = (nodes.parent / "conf-rm/core-site.xml").read_text()
-    served = rules.split("RULE:[1:$1@$0](")[1].split(")")[0]
+    secret_user = rules.split("RULE:[1:$1@$0](")[1].split(")")[0]
     for text in (*texts.values(), *containers.values(), event_log.decode()):
         assert secret not in text
-        assert served not in text
+        assert secret_user not in text
 
 
-def test_a_client_mode_step_and_its_failure(
+def test_client_mode_step_fails_with_traceback(
     local: Target, yarn_cluster: str, submit: Submit
 ) -> None:
     step = submit("spark-submit", *SMALL, "s3://yarn-logs/code/main.py", "s3://not-a-bucket/x")
-    found = wait(local, yarn_cluster, step)
-    assert found["State"] == "FAILED"
-    assert "Traceback" in found["FailureDetails"]["Message"]
-    assert "not-a-bucket" in found["FailureDetails"]["Message"]
-    assert found["FailureDetails"]["LogFile"].endswith(f"steps/{step}/stderr.gz")
+    result = wait(local, yarn_cluster, step)
+    assert result["State"] == "FAILED"
+    assert "Traceback" in result["FailureDetails"]["Message"]
+    assert "not-a-bucket" in result["FailureDetails"]["Message"]
+    assert result["FailureDetails"]["LogFile"].endswith(f"steps/{step}/stderr.gz")
     texts = logs(local, f"{yarn_cluster}/steps/{step}/")
     assert "TOTAL 332833500" in texts["stdout.gz"]
 
 
-def test_other_programs_and_scripts(local: Target, yarn_cluster: str, submit: Submit) -> None:
+def test_script_runner_and_other_programs(local: Target, yarn_cluster: str, submit: Submit) -> None:
     local.client("s3").put_object(Bucket="yarn-logs", Key="code/hi.sh", Body=b"echo hi $1; exit 4")
     runner = "s3://us-east-1.elasticmapreduce/libs/script-runner/script-runner.jar"
     script = submit("s3://yarn-logs/code/hi.sh", "you", jar=runner)
@@ -164,7 +164,7 @@ def test_other_programs_and_scripts(local: Target, yarn_cluster: str, submit: Su
 @pytest.mark.parametrize(
     ("mode", "option"), [("cluster", "SEND_INTERRUPT"), ("client", "TERMINATE_PROCESS")]
 )
-def test_cancelling_ends_the_process_and_its_application(
+def test_cancel_step_kills_process_and_application(
     local: Target,
     emulator: state.EmulatorInfo,
     yarn_cluster: str,
@@ -187,31 +187,33 @@ def test_cancelling_ends_the_process_and_its_application(
     assert processes.marked(processes.SCOPE_MARK, step) == []
 
 
-def _until(question: Callable[[], bool], timeout_s: float = 40.0) -> None:
+def _until(condition: Callable[[], bool], timeout_s: float = 40.0) -> None:
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         try:
-            if question():
+            if condition():
                 return
         except (OSError, ValueError):
-            pass  # the page is not there yet
+            pass  # the page does not exist yet
         time.sleep(0.2)
-    raise AssertionError("it never came true")
+    raise AssertionError(f"condition not met within {timeout_s:.0f} s")
 
 
-def test_the_history_server_shows_what_ran(emulator: state.EmulatorInfo, yarn_cluster: str) -> None:
+def test_web_uis_show_applications(emulator: state.EmulatorInfo, yarn_cluster: str) -> None:
     path = f"/emrctl/clusters/{yarn_cluster}/history/api/v1/applications"
     assert isinstance(json.loads(control.page(emulator, path, timeout_s=60)), list)
     clusters: Any = control.overview(emulator)["clusters"]
-    mine = next(one for one in clusters if one["id"] == yarn_cluster)
-    assert set(mine["urls"]) == {"yarn", "spark", "history"}
+    cluster = next(one for one in clusters if one["id"] == yarn_cluster)
+    assert set(cluster["urls"]) == {"yarn", "spark", "history"}
     with requests.Session() as browser:
-        for name, said in (("yarn", "All Applications"), ("history", "History Server")):
-            page = browser.get(control.browser_url(emulator, mine["urls"][name]), timeout=60)
-            assert (page.status_code, said in page.text) == (200, True)
+        for name, title in (("yarn", "All Applications"), ("history", "History Server")):
+            page = browser.get(control.browser_url(emulator, cluster["urls"][name]), timeout=60)
+            assert (page.status_code, title in page.text) == (200, True)
 
 
-def test_an_idle_cluster_is_small(emulator: state.EmulatorInfo, yarn_cluster: str) -> None:
+def test_idle_cluster_uses_less_than_1_5_gb(
+    emulator: state.EmulatorInfo, yarn_cluster: str
+) -> None:
     daemons = [
         one
         for one in processes.marked(processes.CLUSTER_MARK, yarn_cluster)
@@ -223,9 +225,7 @@ def test_an_idle_cluster_is_small(emulator: state.EmulatorInfo, yarn_cluster: st
     assert total < 1.5e9
 
 
-def test_a_cluster_grows_shrinks_and_leaves_nothing(
-    local: Target, emulator: state.EmulatorInfo
-) -> None:
+def test_resize_and_terminate_cluster(local: Target, emulator: state.EmulatorInfo) -> None:
     emr, s3 = local.client("emr"), local.client("s3")
     s3.create_bucket(Bucket="yarn-other")
     s3.put_object(Bucket="yarn-other", Key="boot.sh", Body=b"echo booted on $EMRCTL_NODE_ROOT")
@@ -246,8 +246,8 @@ def test_a_cluster_grows_shrinks_and_leaves_nothing(
         return str(emr.describe_cluster(ClusterId=cluster)["Cluster"]["Status"]["State"])
 
     def active() -> tuple[int, int]:
-        found = yarn(emulator, cluster, "metrics")["clusterMetrics"]
-        return found["activeNodes"], found["totalMB"]
+        metrics = yarn(emulator, cluster, "metrics")["clusterMetrics"]
+        return metrics["activeNodes"], metrics["totalMB"]
 
     _until(lambda: state_of() == "WAITING")
     assert active() == (1, 5632)

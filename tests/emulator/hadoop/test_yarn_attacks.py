@@ -1,4 +1,4 @@
-"""What a web page, or another user of the machine, can do to a cluster's YARN: nothing."""
+"""YARN rejects requests of web pages and of other users of this machine."""
 
 from __future__ import annotations
 
@@ -52,35 +52,35 @@ def ask(
     "query", ["", "?user.name=root", "?user.name=hadoop@emr", "?doAs=root&user.name=x"]
 )
 @pytest.mark.parametrize("origin", [{}, {"Origin": "http://evil.example"}])
-def test_nobody_submits_over_http(address: str, query: str, origin: dict[str, str]) -> None:
+def test_unauthenticated_http_submission_is_rejected(
+    address: str, query: str, origin: dict[str, str]
+) -> None:
     headers = {"Content-Type": "application/json", **origin}
     for path in ("/ws/v1/cluster/apps/new-application", "/ws/v1/cluster/apps"):
         assert ask(address + path + query, SUBMISSION, None, **headers)[0] == 401
 
 
-def test_nobody_logs_in(address: str) -> None:
+def test_login_and_forged_cookie_are_rejected(address: str) -> None:
     assert ask(f"{address}/cluster", Authorization="Basic cm9vdDpyb290")[0] in (401, 403)
     forged = 'hadoop.auth="u=root&p=root&t=ldap&e=9999999999999&s=AAAA"'
     assert ask(f"{address}/cluster", Cookie=forged)[0] in (401, 403)
 
 
-def test_pages_of_nodes_and_history_are_closed_too(
+def test_web_uis_of_nodes_and_history_require_cookie(
     emulator: state.EmulatorInfo, yarn_cluster: str
 ) -> None:
     path = f"/emrctl/clusters/{yarn_cluster}"
     nodes = json.loads(control.page(emulator, f"{path}/yarn/ws/v1/cluster/nodes"))["nodes"]["node"]
-    onward = control.browser_url(emulator, f"{emulator.endpoint}{path}/history")
-    let_in = requests.get(
-        onward.replace("127.0.0.1", "localhost", 1), timeout=60, allow_redirects=False
+    url_with_ticket = control.browser_url(emulator, f"{emulator.endpoint}{path}/history")
+    redirect = requests.get(
+        url_with_ticket.replace("127.0.0.1", "localhost", 1), timeout=60, allow_redirects=False
     )
     addresses = [f"http://{one['nodeHTTPAddress']}/node" for one in nodes]
-    for url in (*addresses, let_in.headers["Location"]):
+    for url in (*addresses, redirect.headers["Location"]):
         assert ask(url)[0] == 401
 
 
-def test_a_browser_that_was_let_in_may_look_and_nothing_else(
-    emulator: state.EmulatorInfo, address: str
-) -> None:
+def test_browser_with_cookie_can_only_read(emulator: state.EmulatorInfo, address: str) -> None:
     jar = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
     browser = urllib.request.build_opener(jar)
     url = control.browser_url(emulator, f"{address}/cluster/nodes")
@@ -96,7 +96,7 @@ def test_a_browser_that_was_let_in_may_look_and_nothing_else(
 
 
 @pytest.mark.parametrize("user", ["root", "hadoop", "hadoop@emr", "viewer", "nobody"])
-def test_nobody_submits_over_rpc_by_any_name_that_can_be_seen(
+def test_rpc_with_public_user_name_is_rejected(
     emulator: state.EmulatorInfo, yarn_cluster: str, user: str, tmp_path: Path
 ) -> None:
     folder = Path(emulator.home) / "clusters" / yarn_cluster
@@ -118,7 +118,7 @@ def test_nobody_submits_over_rpc_by_any_name_that_can_be_seen(
     assert "not authorized" in done.stderr
 
 
-def test_the_name_that_yarn_serves_is_in_no_process_list_or_public_file(
+def test_secret_user_is_not_in_process_list_or_client_conf(
     emulator: state.EmulatorInfo, yarn_cluster: str
 ) -> None:
     folder = Path(emulator.home) / "clusters" / yarn_cluster
@@ -137,7 +137,7 @@ def test_the_name_that_yarn_serves_is_in_no_process_list_or_public_file(
     assert Path(emulator.home).stat().st_mode & 0o077 == 0
 
 
-def test_nothing_listens_outside_loopback(emulator: state.EmulatorInfo, yarn_cluster: str) -> None:
+def test_daemons_listen_on_loopback_only(emulator: state.EmulatorInfo, yarn_cluster: str) -> None:
     for process in processes.marked(processes.CLUSTER_MARK, yarn_cluster):
         for one in process.net_connections(kind="inet"):
             if one.status == psutil.CONN_LISTEN:

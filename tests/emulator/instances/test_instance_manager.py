@@ -28,13 +28,13 @@ DAEMON = "setsid sleep 300 >/dev/null 2>&1 </dev/null & echo $!"
 
 def test_launch_and_terminate_instance(ec2nodes: Ec2Nodes) -> None:
     node = ec2nodes.launch()
-    found = ec2nodes.described(node)
-    assert found["PublicIpAddress"] != found["PrivateIpAddress"]
-    assert found["PublicDnsName"] == found["PublicIpAddress"]
-    assert found["PrivateDnsName"] == found["PrivateIpAddress"]
-    card = found["NetworkInterfaces"][0]
-    assert card["PrivateIpAddress"] == found["PrivateIpAddress"]
-    assert card["Association"]["PublicIp"] == found["PublicIpAddress"]
+    instance = ec2nodes.describe(node)
+    assert instance["PublicIpAddress"] != instance["PrivateIpAddress"]
+    assert instance["PublicDnsName"] == instance["PublicIpAddress"]
+    assert instance["PrivateDnsName"] == instance["PrivateIpAddress"]
+    interface = instance["NetworkInterfaces"][0]
+    assert interface["PrivateIpAddress"] == instance["PrivateIpAddress"]
+    assert interface["Association"]["PublicIp"] == instance["PublicIpAddress"]
     home, daemon = ec2nodes.run(node, f"pwd; {DAEMON}").stdout.split()
     assert alive(daemon)
     ec2nodes.ec2.terminate_instances(InstanceIds=[node])
@@ -49,17 +49,17 @@ def test_stop_and_start_keep_files_and_change_public_address(
     ec2nodes: Ec2Nodes,
 ) -> None:
     node = ec2nodes.launch()
-    before, console = ec2nodes.described(node), host_keys.console_output(ec2nodes.target, node)
+    before, console = ec2nodes.describe(node), host_keys.console_output(ec2nodes.target, node)
     daemon = ec2nodes.run(node, f"echo kept > note; {DAEMON}").stdout.strip()
     stopped = ec2nodes.ec2.stop_instances(InstanceIds=[node])["StoppingInstances"][0]
     assert stopped["CurrentState"]["Name"] == "stopping"
     ec2nodes.until(node, "stopped")
     assert not alive(daemon)
-    assert "PublicIpAddress" not in ec2nodes.described(node)
+    assert "PublicIpAddress" not in ec2nodes.describe(node)
     started = ec2nodes.ec2.start_instances(InstanceIds=[node])["StartingInstances"][0]
     assert started["CurrentState"]["Name"] == "pending"
     ec2nodes.until(node, "running")
-    after = ec2nodes.described(node)
+    after = ec2nodes.describe(node)
     assert after["PrivateIpAddress"] == before["PrivateIpAddress"]
     assert after["PublicIpAddress"] not in (before["PublicIpAddress"], before["PrivateIpAddress"])
     with ec2nodes.client(node) as client:
@@ -97,8 +97,8 @@ def test_user_data_runs_on_first_boot_and_prints_to_console(
 def test_user_data_that_is_not_a_script_is_not_run(ec2nodes: Ec2Nodes) -> None:
     node = ec2nodes.launch(UserData="#cloud-config\npackages: [git]\n")
     assert "not run" in host_keys.console_output(ec2nodes.target, node)
-    kept = ec2nodes.ec2.describe_instance_attribute(InstanceId=node, Attribute="userData")
-    assert base64.b64decode(kept["UserData"]["Value"]).startswith(b"#cloud-config")
+    attribute = ec2nodes.ec2.describe_instance_attribute(InstanceId=node, Attribute="userData")
+    assert base64.b64decode(attribute["UserData"]["Value"]).startswith(b"#cloud-config")
 
 
 def test_state_changes_in_wrong_state_fail_as_on_ec2(ec2nodes: Ec2Nodes) -> None:
@@ -108,7 +108,7 @@ def test_state_changes_in_wrong_state_fail_as_on_ec2(ec2nodes: Ec2Nodes) -> None
         ec2nodes.ec2.stop_instances(InstanceIds=[node])
     running = ec2nodes.ec2.start_instances(InstanceIds=[node])["StartingInstances"][0]
     assert running["PreviousState"]["Name"] == "running"
-    assert ec2nodes.described(node)["State"]["Name"] == "running"
+    assert ec2nodes.describe(node)["State"]["Name"] == "running"
     ec2nodes.ec2.terminate_instances(InstanceIds=[node])
     for change in ("start", "stop", "reboot"):
         with pytest.raises(ClientError, match="IncorrectInstanceState"):
@@ -126,9 +126,9 @@ def test_stop_persistent_spot_instance_succeeds(ec2nodes: Ec2Nodes) -> None:
 
 
 def test_terminate_pending_instances_succeeds(ec2nodes: Ec2Nodes) -> None:
-    made = ec2nodes.ec2.run_instances(ImageId="ami-1", MinCount=2, MaxCount=2)["Instances"]
-    ids = [one["InstanceId"] for one in made]
-    assert [one["State"]["Name"] for one in made] == ["pending"] * 2
+    instances = ec2nodes.ec2.run_instances(ImageId="ami-1", MinCount=2, MaxCount=2)["Instances"]
+    ids = [one["InstanceId"] for one in instances]
+    assert [one["State"]["Name"] for one in instances] == ["pending"] * 2
     ec2nodes.ec2.terminate_instances(InstanceIds=ids)
     for one in ids:
         ec2nodes.until(one, "terminated")
@@ -136,12 +136,12 @@ def test_terminate_pending_instances_succeeds(ec2nodes: Ec2Nodes) -> None:
 
 def test_instance_without_public_ip_has_private_address_only(ec2nodes: Ec2Nodes) -> None:
     subnet = ec2nodes.ec2.describe_subnets()["Subnets"][0]["SubnetId"]
-    card = {"DeviceIndex": 0, "SubnetId": subnet, "AssociatePublicIpAddress": False}
-    node = ec2nodes.launch(NetworkInterfaces=[card])
-    found = ec2nodes.described(node)
-    assert "PublicIpAddress" not in found
-    assert not found.get("PublicDnsName")
-    assert found["PrivateIpAddress"].startswith("127.")
+    interface = {"DeviceIndex": 0, "SubnetId": subnet, "AssociatePublicIpAddress": False}
+    node = ec2nodes.launch(NetworkInterfaces=[interface])
+    instance = ec2nodes.describe(node)
+    assert "PublicIpAddress" not in instance
+    assert not instance.get("PublicDnsName")
+    assert instance["PrivateIpAddress"].startswith("127.")
 
 
 def test_instance_can_terminate_itself(ec2nodes: Ec2Nodes) -> None:
@@ -188,16 +188,6 @@ def test_status_page_lists_instances(ec2nodes: Ec2Nodes) -> None:
 # -- in this process
 
 
-@pytest.fixture
-def context(tmp_path: Path) -> EmulatorContext:
-    return EmulatorContext(
-        home=tmp_path,
-        emulator_id=f"test-{tmp_path.name}",
-        endpoint="http://127.0.0.1:9",
-        credentials=tmp_path / "credentials",
-    )
-
-
 def test_nodes_of_emr_clusters_are_not_managed(
     mocked: Target,
     runtime: FakeRuntime,
@@ -225,15 +215,15 @@ def test_boot_failure_terminates_instance_with_reason(
     monkeypatch.setattr("emrctl.emulator.cluster.node_folder.create", fail)
     client = mocked.client("ec2")
     with ec2.install(InstanceManager(context, 2222)):
-        made = client.run_instances(ImageId="ami-1", MinCount=1, MaxCount=1)["Instances"][0]
-        ids = [made["InstanceId"]]
+        response = client.run_instances(ImageId="ami-1", MinCount=1, MaxCount=1)
+        ids = [response["Instances"][0]["InstanceId"]]
 
-        def described() -> Any:
-            answer = client.describe_instances(InstanceIds=ids)
-            return answer["Reservations"][0]["Instances"][0]
+        def describe() -> Any:
+            response = client.describe_instances(InstanceIds=ids)
+            return response["Reservations"][0]["Instances"][0]
 
-        until(lambda: described()["State"]["Name"], "terminated")
-        assert "No space left on device" in described()["StateReason"]["Message"]
+        until(lambda: describe()["State"]["Name"], "terminated")
+        assert "No space left on device" in describe()["StateReason"]["Message"]
 
 
 def test_run_instances_without_free_address_fails(

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from emrctl.emulator.server import processes, state
+from emrctl.emulator.server import consent, processes, state
+from emrctl.emulator.server.differences import DIFFERENCES
 from emrctl.errors import UsageError, WaitTimeoutError
 
 
@@ -90,3 +91,11 @@ def test_only_one_starts_or_stops_at_a_time(tmp_path: Path) -> None:
         order.append("first")
     thread.join()
     assert order == ["first", "other"]
+
+
+def test_consent_is_remembered() -> None:
+    assert not consent.was_shown()
+    consent.remember()
+    assert consent.was_shown()
+    assert "your own" in consent.TEXT
+    assert all(DIFFERENCES)

@@ -1,4 +1,4 @@
-"""Ends that nobody planned: a killed emulator, a cluster ended while it bootstraps."""
+"""Unplanned termination: a killed emulator, a cluster terminated during bootstrap actions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PRIMARY = {"InstanceRole": "MASTER", "InstanceType": "c4.xlarge", "InstanceCount
 
 
 @pytest.fixture
-def own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[state.EmulatorInfo]:
+def emulator_info(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[state.EmulatorInfo]:
     monkeypatch.setenv("EMRCTL_HOME", str(tmp_path))
     info = control.up(region="us-east-1", report=lambda _: None)
     yield info
@@ -29,61 +29,63 @@ def own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[state.Emula
 
 
 @pytest.fixture
-def emr(own: state.EmulatorInfo) -> Any:
+def emr(emulator_info: state.EmulatorInfo) -> Any:
     target = Target(
         kind="local",
-        region=own.region,
-        endpoint=own.endpoint,
-        credentials=Path(own.credentials),
-        identity=own.id,
+        region=emulator_info.region,
+        endpoint=emulator_info.endpoint,
+        credentials=Path(emulator_info.credentials),
+        identity=emulator_info.id,
     )
-    target.client("s3").create_bucket(Bucket="ends-logs")
-    slow = b"echo begun; setsid sleep 300 & sleep 300"
-    target.client("s3").put_object(Bucket="ends-logs", Key="slow.sh", Body=slow)
+    target.client("s3").create_bucket(Bucket="termination-logs")
+    slow = b"echo started; setsid sleep 300 & sleep 300"
+    target.client("s3").put_object(Bucket="termination-logs", Key="slow.sh", Body=slow)
     return target.client("emr")
 
 
 def run(emr: Any, *groups: dict[str, Any], **more: Any) -> str:
-    found = emr.run_job_flow(
-        Name="ends",
+    response = emr.run_job_flow(
+        Name="termination",
         ReleaseLabel="emr-7.5.0",
-        LogUri="s3://ends-logs/",
+        LogUri="s3://termination-logs/",
         InstanceManager={"InstanceGroups": [PRIMARY, *groups], "KeepJobFlowAliveWhenNoSteps": True},
         **more,
     )
-    return str(found["JobFlowId"])
+    return str(response["JobFlowId"])
 
 
 def until(emr: Any, cluster: str, *states: str) -> None:
     deadline = time.monotonic() + 90
-    while (found := emr.describe_cluster(ClusterId=cluster)["Cluster"]["Status"])[
+    while (status := emr.describe_cluster(ClusterId=cluster)["Cluster"]["Status"])[
         "State"
     ] not in states:
-        assert time.monotonic() < deadline, found
+        assert time.monotonic() < deadline, status
         time.sleep(0.1)
 
 
-def test_a_killed_emulator_leaves_nothing_once_it_is_down(
-    emr: Any, own: state.EmulatorInfo
+def test_down_after_killed_emulator_kills_all_processes(
+    emr: Any, emulator_info: state.EmulatorInfo
 ) -> None:
-    cluster = run(emr)  # a primary alone works by itself
+    cluster = run(emr)  # a single-node cluster
     until(emr, cluster, "WAITING")
     jar = {"Jar": "command-runner.jar", "Args": ["bash", "-c", "setsid sleep 300 & sleep 300"]}
     step = {"Name": "slow", "ActionOnFailure": "CONTINUE", "HadoopJarStep": jar}
     emr.add_job_flow_steps(JobFlowId=cluster, Steps=[step])
     until(emr, cluster, "RUNNING")
     deadline = time.monotonic() + 20
-    while len(processes.marked(processes.CLUSTER_MARK, cluster)) < 4:  # YARN's two, and sleeps
+    while (
+        len(processes.marked(processes.CLUSTER_MARK, cluster)) < 4
+    ):  # two daemons and the step's processes
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    os.kill(own.pid, signal.SIGKILL)
-    assert processes.wait_gone(own.pid, timeout_s=5)
+    os.kill(emulator_info.pid, signal.SIGKILL)
+    assert processes.wait_gone(emulator_info.pid, timeout_s=5)
     assert control.down(lambda _: None)
-    assert processes.marked(processes.EMULATOR_MARK, own.id) == []
+    assert processes.marked(processes.EMULATOR_MARK, emulator_info.id) == []
 
 
-def test_a_cluster_can_be_ended_while_it_bootstraps(emr: Any) -> None:
-    script = {"Path": "s3://ends-logs/slow.sh"}
+def test_cluster_can_be_terminated_during_bootstrap_actions(emr: Any) -> None:
+    script = {"Path": "s3://termination-logs/slow.sh"}
     cluster = run(emr, BootstrapActions=[{"Name": "slow", "ScriptBootstrapAction": script}])
     until(emr, cluster, "BOOTSTRAPPING")
     time.sleep(0.5)

@@ -1,0 +1,38 @@
+"""Fixtures of clusters in folders of a temporary directory, without Java."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from emrctl.aws.target import Target
+from emrctl.emulator.api import dispatch
+from emrctl.emulator.cluster.local_runtime import LocalRuntime
+from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode, InstanceGroup
+from emrctl.emulator.cluster.node_folder import EmulatorContext
+
+
+def _node(role: str, number: int) -> EmulatedNode:
+    group = InstanceGroup(role=role, instance_type="m5.xlarge", count=1, request={})
+    names: Any = {"public_dns": "p", "public_ip": "1", "private_dns": "q", "private_ip": "2"}
+    return EmulatedNode(group=group, ec2_id=f"i-{number:017x}", **names)
+
+
+@pytest.fixture
+def cluster() -> EmulatedCluster:
+    request = {"Name": "pets", "LogUri": "s3://pets-logs/", "Instances": {}}
+    cluster = EmulatedCluster(request=request, region="us-east-1", account="123456789012")
+    cluster.nodes = [_node("MASTER", 1), _node("CORE", 2)]
+    cluster.groups = [node.group for node in cluster.nodes]
+    return cluster
+
+
+@pytest.fixture
+def local_runtime(mocked: Target, context: EmulatorContext) -> Iterator[LocalRuntime]:
+    runtime = LocalRuntime(context)
+    with dispatch.install(runtime):
+        mocked.client("s3").create_bucket(Bucket="pets-logs")
+        mocked.client("s3").create_bucket(Bucket="pets-code")
+        yield runtime

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import gzip
+
+import pytest
+
+from emrctl.aws.target import Target
+from emrctl.emulator.cluster.local_runtime import LocalRuntime
+from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode
+from emrctl.emulator.cluster.node_folder import EmulatorContext
+from emrctl.emulator.cluster.runtime import BootstrapFailedError
+from emrctl.emulator.server import processes
+
+
+def bootstrap(
+    local_runtime: LocalRuntime,
+    cluster: EmulatedCluster,
+    mocked: Target,
+    *scripts: tuple[str, list[str]],
+) -> None:
+    actions = []
+    for number, (text, args) in enumerate(scripts):
+        path = text
+        if not text.startswith("s3:"):
+            mocked.client("s3").put_object(Bucket="pets-code", Key=str(number), Body=text.encode())
+            path = f"s3://pets-code/{number}"
+        script = {"Path": path, "Args": args}
+        actions.append({"Name": str(number), "ScriptBootstrapAction": script})
+    cluster.request["BootstrapActions"] = actions
+    local_runtime.bootstrap(cluster, cluster.nodes)
+
+
+def log(
+    mocked: Target, cluster: EmulatedCluster, node: EmulatedNode, number: int, name: str
+) -> str:
+    key = f"{cluster.id}/node/{node.ec2_id}/bootstrap-actions/{number}/{name}.gz"
+    body = mocked.client("s3").get_object(Bucket="pets-logs", Key=key)["Body"].read()
+    return gzip.decompress(body).decode()
+
+
+def test_bootstrap_actions_run_in_order_on_every_node(
+    local_runtime: LocalRuntime, context: EmulatorContext, cluster: EmulatedCluster, mocked: Target
+) -> None:
+    first = "#!/bin/bash\necho $1 | tee $HOME/first; echo oops >&2"
+    second = "#!/usr/bin/env python3\nimport os; print(open(os.environ['HOME'] + '/first').read())"
+    bootstrap(local_runtime, cluster, mocked, (first, ["ä b"]), (second, []))
+    for node in cluster.nodes:
+        assert log(mocked, cluster, node, 1, "stdout") == "ä b\n"
+        assert log(mocked, cluster, node, 1, "stderr") == "oops\n"
+        assert "ä b" in log(mocked, cluster, node, 2, "stdout")
+        assert "ended with exit code 0" in log(mocked, cluster, node, 2, "controller")
+
+
+def test_failed_action_reports_node_and_uploads_log(
+    local_runtime: LocalRuntime, cluster: EmulatedCluster, mocked: Target
+) -> None:
+    script = "cd /; echo broken >&2; exit 7"
+    with pytest.raises(BootstrapFailedError) as caught:
+        bootstrap(local_runtime, cluster, mocked, ("exit 0", []), (script, []))
+    assert (caught.value.node, caught.value.number) == (cluster.nodes[0], 2)
+    assert caught.value.exit_code == 7
+    assert log(mocked, cluster, cluster.nodes[0], 2, "stderr") == "broken\n"
+
+
+def test_missing_script_fails(
+    local_runtime: LocalRuntime, cluster: EmulatedCluster, mocked: Target
+) -> None:
+    with pytest.raises(BootstrapFailedError, match="could not download s3://pets-code/none"):
+        bootstrap(local_runtime, cluster, mocked, ("s3://pets-code/none", []))
+
+
+def test_run_if_runs_on_matching_nodes_only(
+    local_runtime: LocalRuntime, cluster: EmulatedCluster, mocked: Target
+) -> None:
+    run_if = "s3://us-east-1.elasticmapreduce/bootstrap-actions/run-if"
+    bootstrap(
+        local_runtime, cluster, mocked, (run_if, ["instance.isMaster=true", "echo", "the primary"])
+    )
+    primary, worker = cluster.nodes
+    assert log(mocked, cluster, primary, 1, "stdout") == "the primary\n"
+    assert log(mocked, cluster, worker, 1, "stdout") == ""
+
+
+def test_background_processes_of_action_are_killed(
+    local_runtime: LocalRuntime, context: EmulatorContext, cluster: EmulatedCluster, mocked: Target
+) -> None:
+    bootstrap(
+        local_runtime, cluster, mocked, ("setsid nohup sleep 300 >/dev/null 2>&1 & sleep 0.1", [])
+    )
+    assert processes.marked(processes.EMULATOR_MARK, context.emulator_id) == []
+
+
+def test_stop_deletes_files_except_logs(
+    local_runtime: LocalRuntime, context: EmulatorContext, cluster: EmulatedCluster, mocked: Target
+) -> None:
+    bootstrap(local_runtime, cluster, mocked)
+    local_runtime.stop(cluster)
+    names = [path.name for path in context.node_folder(cluster, cluster.nodes[0]).iterdir()]
+    assert not {"venv", "home", "tmp"} & set(names)
+    assert "mnt" in names

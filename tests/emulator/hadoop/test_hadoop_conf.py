@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+from emrctl.emulator.hadoop import auth, hadoop_conf, yarn
+from tests.emulator.hadoop.clusters import classification, emulated_cluster
+
+PORTS = hadoop_conf.YarnPorts(client=1, scheduler=2, tracker=3, admin=4, web=5)
+
+
+def test_yarn_site_has_emr_memory_and_access_control(tmp_path: Path) -> None:
+    configuration = classification(
+        "yarn-site",
+        yarn__acl__enable="false",
+        yarn__resourcemanager__webapp__address="0.0.0.0:8088",
+        yarn__nodemanager__resource__memory_mb="1",
+        yarn__scheduler__maximum="kept",
+    )
+    cluster = emulated_cluster(configuration)
+    site = hadoop_conf.yarn_site(cluster, PORTS, tmp_path)
+    assert site["yarn.acl.enable"] == "true"
+    assert site["yarn.resourcemanager.webapp.address"] == "127.0.0.1:5"
+    assert site["yarn.scheduler.maximum-allocation-mb"] == "12288"
+    assert site["yarn.scheduler.maximum"] == "kept"
+    manager = hadoop_conf.node_manager(site, tmp_path, "m5.2xlarge", "/node/bin:/bin")
+    assert manager["yarn.nodemanager.resource.memory-mb"] == "24576"
+    addresses = [value for key, value in manager.items() if key.endswith(".address")]
+    assert all(value.startswith("127.0.0.1:") for value in addresses)
+    assert manager["yarn.nodemanager.admin-env"].endswith(",PATH=/node/bin:/bin")
+
+
+def test_secret_user_is_in_daemon_conf_only(tmp_path: Path) -> None:
+    cluster = emulated_cluster()
+    credentials = auth.YarnCredentials(signing_key=tmp_path / "signing", user="kabc@def")
+    client = hadoop_conf.core_site(cluster, "http://127.0.0.1:9", tmp_path)
+    daemon = hadoop_conf.daemon_core_site(client, credentials)
+    assert not any("kabc" in value for value in client.values())
+    assert "kabc@def" in daemon["hadoop.security.auth_to_local"]
+    assert client["fs.s3a.endpoint"] == "http://127.0.0.1:9"
+    hadoop_conf.write(tmp_path / "conf", [("core-site.xml", daemon)])
+    path = tmp_path / "conf" / "core-site.xml"
+    assert path.stat().st_mode & 0o777 == 0o600
+    names = {one.text for one in ET.parse(path).getroot().iter("name")}  # noqa: S314
+    assert names == set(daemon)
+
+
+def test_cookie_is_signed_like_hadoop(tmp_path: Path) -> None:
+    key = tmp_path / "signing"
+    key.write_text("shh")
+    value = auth.cookie(key).removeprefix('hadoop.auth="').removesuffix('"')
+    text, _, signature = value.rpartition("&s=")
+    assert text.startswith("u=viewer&p=viewer&t=ldap&e=")
+    mac = hmac.new(b"shh", text.encode(), hashlib.sha256).digest()
+    assert base64.b64decode(signature) == mac
+
+
+def test_new_ports_are_below_ephemeral_range() -> None:
+    ports = yarn.new_ports()
+    numbers = {ports.client, ports.scheduler, ports.tracker, ports.admin, ports.web}
+    assert len(numbers) == 5
+    assert numbers < set(range(20_000, 32_768))

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from emrctl.emulator.cluster.model import EmulatedCluster
+from emrctl.emulator.hadoop import spark_conf
+from emrctl.emulator.hadoop.hadoop_jars import HadoopJars
+from tests.emulator.hadoop.clusters import classification, emulated_cluster
+
+
+def defaults(tmp_path: Path, cluster: EmulatedCluster) -> dict[str, str]:
+    return spark_conf.defaults(cluster, tmp_path, HadoopJars(tmp_path))
+
+
+def test_defaults_are_emr_defaults(tmp_path: Path) -> None:
+    properties = defaults(tmp_path, emulated_cluster())
+    assert properties["spark.executor.memory"] == "9486M"
+    assert properties["spark.executor.cores"] == "4"
+    assert properties["spark.driver.memory"] == "2048M"
+    assert properties["spark.executor.memoryOverheadFactor"] == "0.1875"
+    assert properties["spark.dynamicAllocation.enabled"] == "true"
+    assert properties["spark.shuffle.service.enabled"] == "false"
+    assert properties["spark.authenticate"] == "true"
+    assert (
+        defaults(tmp_path, emulated_cluster(instance_type="r5.xlarge"))["spark.executor.memory"]
+        == "18971M"
+    )
+
+
+def test_user_settings_override_defaults_except_missing_paths(tmp_path: Path) -> None:
+    configuration = classification(
+        "spark-defaults",
+        spark__executor__memory="2g",
+        spark__executorEnv__JAVA_HOME="/usr/lib/jvm/java-17-amazon-corretto.x86_64",
+        spark__pyspark__python="/usr/bin/python3.99",
+    )
+    properties = defaults(tmp_path, emulated_cluster(configuration))
+    assert properties["spark.executor.memory"] == "2g"
+    assert "spark.executorEnv.JAVA_HOME" not in properties
+    assert properties["spark.pyspark.python"] == "python3"
+    export = classification(
+        "export", PYSPARK_PYTHON="/usr/bin/python3.9", JAVA_HOME="/x", MINE="a b"
+    )
+    environment = spark_conf.environment(
+        emulated_cluster({"Classification": "spark-env", "Configurations": [export]})
+    )
+    assert environment == {"PYSPARK_PYTHON": "python3", "MINE": "a b"}
+
+
+def test_maximize_resource_allocation_sets_one_executor_per_node(tmp_path: Path) -> None:
+    configuration = classification("spark", maximizeResourceAllocation="true")
+    properties = defaults(tmp_path, emulated_cluster(configuration, instance_type="m5.2xlarge"))
+    assert properties["spark.executor.instances"] == "2"
+    assert properties["spark.executor.cores"] == "8"
+    assert properties["spark.default.parallelism"] == "32"
+    assert properties["spark.dynamicAllocation.enabled"] == "false"
+    dynamic = classification("spark-defaults", spark__dynamicAllocation__enabled="true")
+    properties = defaults(tmp_path, emulated_cluster(configuration, dynamic))
+    assert "spark.executor.instances" not in properties
