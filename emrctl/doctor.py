@@ -24,9 +24,9 @@ from urllib.parse import urlsplit
 from emrctl import paths
 from emrctl.aws import instance_types
 from emrctl.aws import target as targets
-from emrctl.clusters import ec2_inputs, sizing_standalone
+from emrctl.clusters import ec2_inputs
+from emrctl.clusters.kinds import kind_of
 from emrctl.errors import EmrctlError
-from emrctl.spec import AnyClusterSpec
 from emrctl.spec.config import Config
 
 Status = Literal["ok", "warning", "missing"]
@@ -232,7 +232,8 @@ def _emulator_status(config: Config, endpoint: str) -> CheckResult:
 
 def _memory(config: Config) -> Iterator[CheckResult]:
     """Compare the memory that the spec's nodes offer to executors with this machine's memory."""
-    nodes_mb = _executor_memory_mb(config.project.cluster)
+    spec = config.project.cluster
+    nodes_mb = kind_of(spec).executor_memory_mb(spec)
     machine_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
     message = f"the nodes offer {nodes_mb:,} MB, this machine has {machine_mb:,} MB"
     if nodes_mb > machine_mb:
@@ -240,15 +241,6 @@ def _memory(config: Config) -> Iterator[CheckResult]:
         yield _warning("memory", message, hint)
     else:
         yield _ok("memory", message)
-
-
-def _executor_memory_mb(spec: AnyClusterSpec) -> int:
-    """Return the memory that YARN, or the standalone workers, offer on all nodes together."""
-    if spec.kind == "ec2":
-        workers = sizing_standalone.Workers.of(spec.core_group.type, spec.core_group.count)
-        return workers.count * workers.memory_mb
-    groups = (spec.core_group, *spec.task)
-    return sum(group.count * instance_types.instance_type(group.type).yarn_mb for group in groups)
 
 
 # --- AWS ------------------------------------------------------------------------------------------

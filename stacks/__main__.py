@@ -25,7 +25,8 @@ sys.path.insert(0, str(_HERE.parent))  # Pulumi runs this file inside the packag
 
 from emrctl.aws.s3 import CODE_PREFIX, EVENT_LOG_PREFIX  # noqa: E402
 from emrctl.aws.target import Target  # noqa: E402
-from emrctl.clusters import ec2_inputs, network_lookup  # noqa: E402
+from emrctl.clusters import network_lookup  # noqa: E402
+from emrctl.clusters.kinds import kind_of  # noqa: E402
 from emrctl.spec import ProjectSpec  # noqa: E402
 from stacks import names, program  # noqa: E402
 
@@ -80,11 +81,12 @@ def main() -> None:
         return
     project = project.with_cluster(stack.removeprefix(f"{project.project}-"))
     target = Target(kind="aws", region=settings["region"], profile=project.profile)
-    project = network_lookup.resolved(project, target)
-    settings |= ec2_inputs.settings(project, target, make=not pulumi.runtime.is_dry_run())
+    project = network_lookup.resolve_network(project, target)
+    kind = kind_of(project.cluster)
+    settings |= kind.program_settings(project, target, not pulumi.runtime.is_dry_run())
     bucket = names.bucket_name(project, settings)
     _declare_object(bucket, f"{EVENT_LOG_PREFIX}.keep", None)
-    scripts = _declare_scripts(project, root, bucket) if project.cluster.kind == "emr" else {}
+    scripts = {} if kind.set_up_over_ssh else _declare_scripts(project, root, bucket)
     program.declare_cluster(project, settings, bucket, scripts)
 
 

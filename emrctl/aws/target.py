@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from emrctl import paths
 from emrctl.aws import errors, http
-from emrctl.errors import NotFoundError
+from emrctl.errors import EmrctlError, NotFoundError
 
 AWS_POLL_S = 10.0
 LOCAL_POLL_S = 0.2
@@ -48,6 +48,11 @@ class Target:
     logs_s: float = AWS_LOGS_S
     ssh_port: int = 22
 
+    @property
+    def is_local(self) -> bool:
+        """Whether this is the EMR on localhost."""
+        return self.kind == "local"
+
     def client(self, service: str) -> Any:
         """A boto3 client for `service` with adaptive retries."""
         return _client(self, service)
@@ -63,6 +68,17 @@ class Target:
             suffix = "/proxy" if name == "proxy" else ""
             return f"http://{primary_dns}:{_PAGE_PORTS[name]}{suffix}"
         return f"{self.endpoint}/emrctl/clusters/{cluster_id}/{name}"
+
+    def emulator_urls(self, cluster_id: str) -> dict[str, str] | None:
+        """Return the URLs at which the emulator serves a cluster's pages; None on AWS."""
+        if self.endpoint is None:
+            return None
+        try:
+            clusters = self.fetch(f"{self.endpoint}/emrctl/status")["clusters"]
+        except (OSError, ValueError, KeyError, EmrctlError):
+            return {}  # a cluster without pages can still be shown
+        urls = {item["id"]: dict(item.get("urls", {})) for item in clusters}
+        return urls.get(cluster_id, {})
 
     def browser_url(self, url: str) -> str:
         """`url` as a browser can open it: on localhost by way of the emulator, which lets it in."""

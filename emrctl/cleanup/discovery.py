@@ -21,7 +21,7 @@ from emrctl.cleanup.resources import (
     AwsResource,
     expiry,
 )
-from emrctl.clusters.ec2 import first_made
+from emrctl.clusters.ec2 import first_launch
 from emrctl.cost.resource import instance, total, volume
 from emrctl.errors import EmrctlError
 
@@ -187,7 +187,7 @@ def _instance_resource(
     primary = tags(item).get(_ROLE_TAG) == "primary"
     kind = CLUSTER if primary else "instance"
     resource = tagged_resource(target, kind, item["InstanceId"], tags(item))
-    created = first_made(item)
+    created = first_launch(item)
     return replace(
         resource,
         name=resource.stack if primary else resource.name,

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emrctl.aws.errors import translated
 from emrctl.cleanup.discovery import discover
 from emrctl.cleanup.resources import BUCKET, CLUSTER, AwsResource
-from emrctl.clusters import emr_failure
+from emrctl.clusters.emr_failure import ClusterFailure
+from emrctl.clusters.kinds import kind_of
 from emrctl.cost import estimate
 from emrctl.cost.resource import total
 from emrctl.errors import EmrctlError
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from emrctl.aws.target import Target
     from emrctl.spec import ProjectSpec
 
-_RECENT = timedelta(hours=2)
-
 
 @dataclass(frozen=True, kw_only=True)
 class StackResources:
@@ -34,7 +31,7 @@ class StackResources:
     """
 
     resources: tuple[AwsResource, ...]
-    failure: emr_failure.Death | None
+    failure: ClusterFailure | None
     pending_usd: float = 0.0
 
     @property
@@ -62,25 +59,9 @@ def stack_resources(project: ProjectSpec, target: Target) -> StackResources:
     pending = any(not item.hourly_usd for item in clusters)
     return StackResources(
         resources=resources,
-        failure=None if clusters else _last_failure(project, target),
+        failure=None if clusters else kind_of(project.cluster).recent_failure(project, target),
         pending_usd=estimate.estimate(project).instances_usd if pending else 0.0,
     )
-
-
-def _last_failure(project: ProjectSpec, target: Target) -> emr_failure.Death | None:
-    """Return why the stack's newest EMR cluster failed, if that was recent."""
-    if project.cluster.kind != "emr":
-        return None
-    emr = target.client("emr")
-    with translated("reading why the cluster terminated"):
-        answer = emr.list_clusters(
-            ClusterStates=["TERMINATED_WITH_ERRORS"], CreatedAfter=datetime.now(UTC) - _RECENT
-        )
-        for item in answer["Clusters"]:
-            if item["Name"] == project.cluster_stack:
-                cluster = emr.describe_cluster(ClusterId=item["Id"])["Cluster"]
-                return emr_failure.of_cluster(cluster["Status"])
-    return None
 
 
 def delete_by_engine(

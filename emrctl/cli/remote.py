@@ -19,6 +19,7 @@ import typer
 from emrctl.aws.target import Target
 from emrctl.cli import options, render
 from emrctl.clusters import registry
+from emrctl.clusters.kinds import kind_of
 from emrctl.clusters.model import Cluster, Node
 from emrctl.errors import UsageError
 from emrctl.provision import lifecycle
@@ -114,7 +115,7 @@ def ssh(
     """
     workspace = context.workspace
     cluster = registry.find_cluster(workspace.project, workspace.target)
-    if workspace.target.endpoint is not None and cluster.spec.kind == "emr":
+    if kind_of(cluster.spec).uses_folders(workspace.target):
         raise UnreachableError(
             "EMR nodes on localhost have no SSH server: they are folders of this machine",
             hint="Use `emrctl ui yarn` and `emrctl logs RUN`, or a cluster of `kind: ec2`.",

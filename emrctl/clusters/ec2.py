@@ -1,4 +1,4 @@
-"""A project's clusters of EC2 instances: the instances' tags are the registry."""
+"""Clusters of EC2 instances of a project, found by the tags of the instances."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from emrctl.aws.listing import instances, tags
 from emrctl.aws.s3 import EVENT_LOG_PREFIX, LOG_PREFIX
-from emrctl.clusters.model import ENDED, Cluster, Node
+from emrctl.aws.states import EC2_EXISTING, EC2_STARTED, EC2_TERMINATED, EC2_TERMINATING
+from emrctl.clusters.model import Cluster, Node
 from emrctl.spec import AnyClusterSpec, Ec2ClusterSpec, ProjectSpec
+from emrctl.spec.cluster import as_kind
 from emrctl.spec.ec2 import NOBODY
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
 
-PAGES = {"master": 8080, "spark": 4040}
-_STATES = {
+PAGE_PORTS = {"master": 8080, "spark": 4040}
+_CLUSTER_STATES = {
     "pending": "STARTING",
     "running": "RUNNING",
     "stopping": "STOPPING",
@@ -23,27 +25,27 @@ _STATES = {
     "shutting-down": "TERMINATING",
     "terminated": "TERMINATED",
 }
-_STANDING = ("pending", "running", "stopping", "stopped")
 
-Described = dict[str, Any]
+Instance = dict[str, Any]
+"""EC2's description of an instance."""
 
 
-def clusters(
-    project: ProjectSpec, target: Target, *, leaving: bool = False, ended: bool = False
+def list_clusters(
+    project: ProjectSpec, target: Target, *, terminating: bool = False, ended: bool = False
 ) -> Iterator[Cluster]:
-    """Those whose primary stands, newest first; with `leaving` and `ended` also the others."""
-    states = _STANDING + (("shutting-down",) if leaving else ())
-    states += ("terminated",) if ended else ()
-    every = list(describe_instances(project, target, states))
-    primaries = [item for item in every if tags(item).get("emrctl:role") == "primary"]
+    """Yield clusters with an existing primary, newest first; optionally also terminated ones."""
+    states = (*EC2_EXISTING, *((EC2_TERMINATING,) if terminating else ()))
+    states += (EC2_TERMINATED,) if ended else ()
+    items = list(describe_instances(project, target, states))
+    primaries = [item for item in items if tags(item).get("emrctl:role") == "primary"]
     for primary in sorted(primaries, key=lambda item: item["LaunchTime"], reverse=True):
-        yield _observed(project, target, primary, every)
+        yield _to_cluster(project, target, primary, items)
 
 
 def describe_instances(
     project: ProjectSpec, target: Target, states: Sequence[str]
-) -> Iterator[Described]:
-    """EC2's description of the project's instances in these states."""
+) -> Iterator[Instance]:
+    """Yield EC2's description of the project's instances in these states."""
     filters = [
         {"Name": "tag:emrctl:project", "Values": [project.project]},
         {"Name": "tag-key", "Values": ["emrctl:role"]},
@@ -52,103 +54,106 @@ def describe_instances(
     return instances(target.client("ec2"), Filters=filters)
 
 
-def _observed(
-    project: ProjectSpec, target: Target, primary: Described, every: Sequence[Described]
+def _to_cluster(
+    project: ProjectSpec, target: Target, primary: Instance, items: Sequence[Instance]
 ) -> Cluster:
-    marks = tags(primary)
-    stack, bucket = marks.get("emrctl:stack", ""), marks.get("emrctl:bucket", "")
+    labels, id_ = tags(primary), primary["InstanceId"]
+    stack, bucket = labels.get("emrctl:stack", ""), labels.get("emrctl:bucket", "")
     name = stack.removeprefix(f"{project.project}-")
-    state = _STATES[primary["State"]["Name"]]
-    nodes = () if state in ENDED else _nodes(stack, primary, every)
-    where = f"arn:aws:ec2:{target.region}:{primary['OwnerId']}"
-    dns = _reached_at(primary)
-    # On localhost a page is seen where it is served; on AWS its public name leads there.
-    pages = dns if target.endpoint is None else primary.get("PrivateIpAddress", "") if dns else ""
-    spec = _spec(project.with_cluster(name or None).cluster, primary, nodes)
+    gone = state(primary) == EC2_TERMINATED
+    nodes = () if gone else _nodes(stack, primary, items)
+    dns = _dns(primary)
+    # The emulator serves pages at the node's private address; on AWS the public name resolves.
+    host = primary.get("PrivateIpAddress", "") if target.is_local and dns else dns
     return Cluster(
         name=name,
         stack=stack,
-        id=primary["InstanceId"],
-        arn=f"{where}:instance/{primary['InstanceId']}",
-        state=state,
+        id=id_,
+        arn=f"arn:aws:ec2:{target.region}:{primary['OwnerId']}:instance/{id_}",
+        state=_CLUSTER_STATES[state(primary)],
         reason=_reason(primary),
-        spec=spec,
+        spec=_spec(project.with_cluster(name or None).cluster, primary, nodes),
         region=project.region,
         bucket=bucket,
-        created=str(first_made(primary)),
+        created=str(first_launch(primary)),
         primary_dns=dns,
         log_uri=f"s3://{bucket}/{LOG_PREFIX}",
         event_log_uri=f"s3://{bucket}/{EVENT_LOG_PREFIX}",
         nodes=nodes,
-        urls={page: f"http://{pages}:{port}" for page, port in PAGES.items()} if pages else {},
+        urls={page: f"http://{host}:{port}" for page, port in PAGE_PORTS.items()} if host else {},
     )
 
 
-def _nodes(stack: str, primary: Described, every: Sequence[Described]) -> tuple[Node, ...]:
-    """The primary, then workers by their number; those of an earlier cluster are not among them."""
+def state(instance: Mapping[str, Any]) -> str:
+    """Return the state of an instance."""
+    return str(instance["State"]["Name"])
+
+
+def _nodes(stack: str, primary: Instance, items: Sequence[Instance]) -> tuple[Node, ...]:
+    """Return the primary, then the stack's workers by number."""
     workers = [
         item
-        for item in every
+        for item in items
         if tags(item).get("emrctl:stack") == stack
         and tags(item).get("emrctl:role") == "worker"
-        and item["State"]["Name"] in _STANDING
+        and state(item) in EC2_EXISTING
     ]
-    return tuple(node(item) for item in (primary, *sorted(workers, key=_number)))
+    return tuple(to_node(item) for item in (primary, *sorted(workers, key=_number)))
 
 
-def _number(item: Described) -> tuple[int, str]:
-    digits = tags(item).get("emrctl:node", "").rpartition("-")[2]
-    return (int(digits) if digits.isdigit() else 0, str(item["InstanceId"]))
+def _number(worker: Instance) -> tuple[int, str]:
+    digits = tags(worker).get("emrctl:node", "").rpartition("-")[2]
+    return (int(digits) if digits.isdigit() else 0, str(worker["InstanceId"]))
 
 
-def node(item: Described) -> Node:
-    """An instance as a node, by its tags."""
-    marks = tags(item)
+def to_node(instance: Instance) -> Node:
+    """Return the instance as a node, by its tags."""
+    labels = tags(instance)
     return Node(
-        id=item["InstanceId"],
-        role=marks["emrctl:role"],
-        type=item["InstanceType"],
-        state=str(item["State"]["Name"]).upper(),
-        private_dns=item.get("PrivateDnsName", ""),
-        public_dns=item.get("PublicDnsName", ""),
-        private_ip=item.get("PrivateIpAddress", ""),
-        public_ip=item.get("PublicIpAddress", ""),
-        name=marks.get("emrctl:node", ""),
-        session=marks.get("emrctl:ssh") == NOBODY,
+        id=instance["InstanceId"],
+        role=labels["emrctl:role"],
+        type=instance["InstanceType"],
+        state=state(instance).upper(),
+        private_dns=instance.get("PrivateDnsName", ""),
+        public_dns=instance.get("PublicDnsName", ""),
+        private_ip=instance.get("PrivateIpAddress", ""),
+        public_ip=instance.get("PublicIpAddress", ""),
+        name=labels.get("emrctl:node", ""),
+        session=labels.get("emrctl:ssh") == NOBODY,
     )
 
 
-def _reached_at(primary: Described) -> str:
-    """Its public name; in a private network the private one. Nothing while it stands still."""
-    if primary["State"]["Name"] not in {"pending", "running"}:
+def _dns(primary: Instance) -> str:
+    """Return the public name, in a private network the private one; empty unless started."""
+    if state(primary) not in EC2_STARTED:
         return ""
     return primary.get("PublicDnsName") or primary.get("PrivateDnsName") or ""
 
 
-def _reason(primary: Described) -> str:
-    if primary["State"]["Name"] in {"pending", "running"}:
+def _reason(primary: Instance) -> str:
+    if state(primary) in EC2_STARTED:
         return ""
     return str(primary.get("StateReason", {}).get("Message") or "")
 
 
-def first_made(item: Mapping[str, Any]) -> Any:
-    """When an instance was made; a launch is also each start after a stop."""
-    interfaces = item.get("NetworkInterfaces") or ()
-    joined = [one.get("Attachment", {}).get("AttachTime") for one in interfaces]
-    return min([when for when in (*joined, item.get("LaunchTime")) if when], default=None)
+def first_launch(instance: Mapping[str, Any]) -> Any:
+    """Return when the instance was created; `LaunchTime` changes with each start."""
+    interfaces = instance.get("NetworkInterfaces") or ()
+    attached = [item.get("Attachment", {}).get("AttachTime") for item in interfaces]
+    times = (*attached, instance.get("LaunchTime"))
+    return min([time for time in times if time], default=None)
 
 
-def _spec(wanted: AnyClusterSpec, primary: Described, nodes: Sequence[Node]) -> Ec2ClusterSpec:
-    """The spec with the version, types and count that the cluster really has."""
-    if not isinstance(wanted, Ec2ClusterSpec):
-        wanted = Ec2ClusterSpec(name=wanted.name, tags=wanted.tags)
+def _spec(spec: AnyClusterSpec, primary: Instance, nodes: Sequence[Node]) -> Ec2ClusterSpec:
+    """Return the spec with the observed Spark version, types and worker count."""
+    spec = as_kind(spec, Ec2ClusterSpec)
     workers = [node for node in nodes if node.role == "worker"]
-    seen: dict[str, Any] = {
-        "spark": tags(primary).get("emrctl:spark", wanted.spark),
-        "primary": wanted.primary.model_copy(update={"type": primary["InstanceType"]}),
+    observed: dict[str, Any] = {
+        "spark": tags(primary).get("emrctl:spark", spec.spark),
+        "primary": spec.primary.model_copy(update={"type": primary["InstanceType"]}),
     }
     if nodes:
-        type_ = workers[0].type if workers else wanted.worker.type
-        real = {"type": type_, "count": len(workers)}
-        seen["worker"] = wanted.worker.model_copy(update=real)
-    return wanted.model_copy(update=seen)
+        type_ = workers[0].type if workers else spec.worker.type
+        update = {"type": type_, "count": len(workers)}
+        observed["worker"] = spec.worker.model_copy(update=update)
+    return spec.model_copy(update=observed)

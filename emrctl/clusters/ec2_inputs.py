@@ -1,19 +1,20 @@
-"""What must be known before instances are launched: their image, their key, who may come in.
+"""Inputs of the Pulumi program that are not in the spec of an EC2 cluster: images, key, SSH range.
 
-None of it is in the spec as it is needed: images are looked up once and then kept, the private key
-lies in emrctl's home, and the caller's address is where the caller is today.
+Image parameters are resolved once per cluster, the private key is kept in emrctl's home, and the
+address of the caller is looked up for each `up`.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emrctl import paths
 from emrctl.aws import errors, listing
 from emrctl.aws.listing import tags
+from emrctl.aws.states import EC2_EXISTING
 from emrctl.errors import NotFoundError, ProvisioningError
 from emrctl.spec import Ec2ClusterSpec, ProjectSpec
 from emrctl.spec.ec2 import CALLER, NOBODY
@@ -21,112 +22,105 @@ from emrctl.spec.ec2 import CALLER, NOBODY
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
 
-# AWS's own program; without SSH nothing else leads to a node.
+# AWS's client for sessions: the only access to nodes without SSH.
 SESSION_PLUGIN = "session-manager-plugin"
-_WHERE = "https://checkip.amazonaws.com"
+_CHECK_IP = "https://checkip.amazonaws.com"
 _TIMEOUT_S = 5.0
-_ALIVE = ["pending", "running", "stopping", "stopped"]
-_LOOPBACK = "127.0.0.1/32"
-_TO_BE_MADE = "ssh-ed25519 to-be-made"
+_KEY_PLACEHOLDER = "ssh-ed25519 to-be-made"
 
 
-def settings(project: ProjectSpec, target: Target, *, make: bool = True) -> dict[str, str]:
-    """`image_primary`, `image_worker`, `public_key` and `ssh_from` of the project's instances.
+def program_settings(project: ProjectSpec, target: Target, create_key: bool) -> dict[str, str]:
+    """Return `image_primary`, `image_worker`, `public_key` and `ssh_from` of an EC2 cluster.
 
-    Nothing for a cluster that is not made of EC2 instances. With `make` the private key is in
-    emrctl's home afterwards; without it nothing is made, and a key that would be is a stand-in.
+    With `create_key` a missing private key is created in emrctl's home; without it, as in a
+    preview, its public key is a placeholder. There is no `public_key` if the spec has a key pair.
     """
-    if project.cluster.kind != "ec2":
-        return {}
     spec = project.ec2
-    with errors.translated("looking up what the instances need"):
-        alive = list(instances(project, target))
-        found = images(spec, target, alive)
+    with errors.translated("looking up the inputs of instances"):
+        instances = _existing_instances(project, target)
+        settings = find_images(spec, target, instances)
         if spec.key_pair is None:
-            opened = any(item.get("KeyName") == project.cluster_stack for item in alive)
-            found["public_key"] = _public_key(project, target, make=make, opened=opened)
-    found["ssh_from"] = ssh_from(spec, target)
-    return found
+            in_use = any(item.get("KeyName") == project.cluster_stack for item in instances)
+            settings["public_key"] = _public_key(project, target, create=create_key, in_use=in_use)
+    return settings | {"ssh_from": ssh_range(spec, target)}
 
 
-def instances(project: ProjectSpec, target: Target) -> Iterator[dict[str, Any]]:
-    """EC2's description of every instance of the project's cluster that is not gone."""
+def _existing_instances(project: ProjectSpec, target: Target) -> list[dict[str, Any]]:
     filters = [
         {"Name": "tag:emrctl:stack", "Values": [project.cluster_stack]},
         {"Name": "tag-key", "Values": ["emrctl:role"]},
-        {"Name": "instance-state-name", "Values": _ALIVE},
+        {"Name": "instance-state-name", "Values": list(EC2_EXISTING)},
     ]
-    return listing.instances(target.client("ec2"), Filters=filters)
+    return list(listing.instances(target.client("ec2"), Filters=filters))
 
 
-def images(
-    spec: Ec2ClusterSpec, target: Target, alive: list[dict[str, Any]] | None = None
+def find_images(
+    spec: Ec2ClusterSpec, target: Target, instances: Sequence[dict[str, Any]] = ()
 ) -> dict[str, str]:
-    """`image_primary` and `image_worker`: of instances that stand, as long as the spec says so.
+    """Return `image_primary` and `image_worker`.
 
-    A parameter names another image every few weeks. New workers take the old one as long as the
-    cluster stands, or each `up` would make all instances anew.
+    The value of an image parameter changes every few weeks. Existing instances and new workers
+    keep the image of the cluster; otherwise each `up` would replace all instances.
     """
-    kept = {}
-    for item in alive or ():
-        kept[tags(item).get("emrctl:image")] = str(item["ImageId"])
-    found = {}
+    current = {tags(item).get("emrctl:image"): str(item["ImageId"]) for item in instances}
+    images = {}
     for role, type_ in (("primary", spec.primary.type), ("worker", spec.worker.type)):
-        named = spec.image(type_)
-        if named.startswith("ami-"):
-            found[f"image_{role}"] = named
-        else:
-            found[f"image_{role}"] = kept.get(named) or _looked_up(named, target)
-    return found
+        name = spec.image(type_)
+        if not name.startswith("ami-"):
+            name = current.get(name) or _image_of_parameter(name, target)
+        images[f"image_{role}"] = name
+    return images
 
 
-def _looked_up(path: str, target: Target) -> str:
+def _image_of_parameter(path: str, target: Target) -> str:
     from botocore.exceptions import ClientError
 
     try:
-        found = target.client("ssm").get_parameter(Name=path)["Parameter"]["Value"]
+        value = target.client("ssm").get_parameter(Name=path)["Parameter"]["Value"]
     except ClientError as error:
         if errors.error_code(error) != "ParameterNotFound":
             raise
-        hint = "Look at cluster.ami: an image's id, or the path of a parameter that names one."
+        hint = "Set cluster.ami to an image id, or to an SSM parameter that contains one."
         msg = f"SSM has no parameter {path} in {target.region}"
         raise NotFoundError(msg, hint=hint) from error
-    if not str(found).startswith("ami-"):
-        hint = "Take a parameter that holds an image's id."
-        raise ProvisioningError(f"the parameter {path} names no image: {found}", hint=hint)
-    return str(found)
+    if not str(value).startswith("ami-"):
+        hint = "Set cluster.ami to a parameter that contains an image id."
+        msg = f"SSM parameter {path} does not contain an image id: {value}"
+        raise ProvisioningError(msg, hint=hint)
+    return str(value)
 
 
-# --- the key --------------------------------------------------------------------------------------
+# --- key pair -------------------------------------------------------------------------------------
 
 
-def _public_key(project: ProjectSpec, target: Target, *, make: bool, opened: bool) -> str:
-    """The public half of the key in emrctl's home, which is made where there is none.
+def _public_key(project: ProjectSpec, target: Target, *, create: bool, in_use: bool) -> str:
+    """Return the public half of the key in emrctl's home.
 
-    Nobody else has the private half: without it instances that it `opened` could not be reached.
+    `NotFoundError` if instances use a key whose private half is not on this machine.
     """
     stack = project.cluster_stack
     file = paths.key_file(stack)
-    ours = _public_half(file) if file.exists() else None
-    there = _known_key(target, stack) if opened else None
-    if opened and (ours is None or there not in {None, ours}):
-        msg = f"the key of {stack}, which stands, is not in {file}"
-        hint = "Copy it from where the cluster was made, or take the cluster down first."
+    local = _read_public_key(file) if file.exists() else None
+    remote = _ec2_public_key(target, stack) if in_use else None
+    if in_use and (local is None or remote not in {None, local}):
+        msg = f"the private key of the running cluster {stack} is not in {file}"
+        hint = "Copy it from the machine that created the cluster, or run `emrctl down` first."
         raise NotFoundError(msg, hint=hint)
-    if ours is None:
-        ours = _made(file) if make else _TO_BE_MADE
-    return ours
+    if local is not None:
+        return local
+    return _create_key(file) if create else _KEY_PLACEHOLDER
 
 
-def _known_key(target: Target, name: str) -> str | None:
-    """The public key that EC2 has under this name, without its comment."""
+def _ec2_public_key(target: Target, name: str) -> str | None:
+    """Return the public key of EC2's key pair, without its comment."""
     filters = [{"Name": "key-name", "Values": [name]}]
-    found = target.client("ec2").describe_key_pairs(Filters=filters, IncludePublicKey=True)
-    keys = [str(item.get("PublicKey", "")) for item in found["KeyPairs"]]
+    answer = target.client("ec2").describe_key_pairs(Filters=filters, IncludePublicKey=True)
+    keys = [str(item.get("PublicKey", "")) for item in answer["KeyPairs"]]
     return " ".join(keys[0].split()[:2]) if keys and keys[0] else None
 
 
-def _made(file: Path) -> str:
+def _create_key(file: Path) -> str:
+    """Create the private key file unless it exists; return its public key."""
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -136,44 +130,44 @@ def _made(file: Path) -> str:
         serialization.NoEncryption(),
     )
     paths.create_private(file, text)
-    return _public_half(file)
+    return _read_public_key(file)
 
 
-def _public_half(file: Path) -> str:
+def _read_public_key(file: Path) -> str:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
 
     try:
         key = serialization.load_ssh_private_key(file.read_bytes(), password=None)
     except (OSError, ValueError, UnsupportedAlgorithm) as error:
-        hint = "Put the cluster's key back there, or move the file away."
-        raise ProvisioningError(f"{file} holds no private key: {error}", hint=hint) from error
+        hint = "Restore the cluster's private key, or delete the file."
+        raise ProvisioningError(f"{file} is not a private key: {error}", hint=hint) from error
     public = key.public_key().public_bytes(
         serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
     )
     return public.decode()
 
 
-# --- who may come in ------------------------------------------------------------------------------
+# --- SSH access -----------------------------------------------------------------------------------
 
 
-def ssh_from(spec: Ec2ClusterSpec, target: Target) -> str:
-    """The range of addresses from which nodes are reached; empty where nobody is to come in."""
+def ssh_range(spec: Ec2ClusterSpec, target: Target) -> str:
+    """Return the CIDR range that may connect to the nodes by SSH; empty if none may."""
     if spec.ssh == NOBODY:
         return ""
     if spec.ssh != CALLER:
         return spec.ssh
-    return _LOOPBACK if target.kind == "local" else f"{address()}/32"
+    return "127.0.0.1/32" if target.is_local else f"{caller_address()}/32"
 
 
-def address() -> str:
-    """This machine's address as AWS sees it; `ProvisioningError` where nobody says."""
+def caller_address() -> str:
+    """Return this machine's public IPv4 address; `ProvisioningError` if it is unknown."""
     import urllib.request
 
     try:
-        with urllib.request.urlopen(_WHERE, timeout=_TIMEOUT_S) as answer:
+        with urllib.request.urlopen(_CHECK_IP, timeout=_TIMEOUT_S) as answer:
             return str(ipaddress.IPv4Address(answer.read(64).decode().strip()))
     except (OSError, ValueError) as error:
-        msg = f"{_WHERE} did not say from which address this machine comes: {error}"
-        hint = "Set cluster.ssh to your range of addresses, as 203.0.113.7/32."
+        msg = f"could not read this machine's public address from {_CHECK_IP}: {error}"
+        hint = "Set cluster.ssh to your range of addresses, e.g. 203.0.113.7/32."
         raise ProvisioningError(msg, hint=hint) from error

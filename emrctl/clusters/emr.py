@@ -1,111 +1,118 @@
-"""EMR's clusters of a project: their tags are the registry."""
+"""EMR clusters of a project, found by their tags."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from emrctl.aws.errors import translated
 from emrctl.aws.listing import tags
 from emrctl.aws.s3 import EVENT_LOG_PREFIX
-from emrctl.clusters.model import ENDED, Cluster, Node
-from emrctl.errors import EmrctlError
+from emrctl.aws.states import EMR_ACTIVE, EMR_TERMINATED, EMR_TERMINATING
+from emrctl.clusters.emr_failure import ClusterFailure, find_failure
+from emrctl.clusters.model import Cluster, Node
 from emrctl.spec import AnyClusterSpec, ClusterSpec, ProjectSpec
+from emrctl.spec.cluster import as_kind
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
 
-ACTIVE = ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING")
+PAGE_PORTS = {"yarn": 8088, "spark": 20888, "history": 18080}
 _ROLES = {"MASTER": "primary", "CORE": "core", "TASK": "task"}
+_RECENT = timedelta(hours=2)
 
 
-def clusters(
-    project: ProjectSpec, target: Target, *, leaving: bool = False, ended: bool = False
+def list_clusters(
+    project: ProjectSpec, target: Target, *, terminating: bool = False, ended: bool = False
 ) -> Iterator[Cluster]:
-    """Those that are at work, newest first; with `leaving` and `ended` also the others."""
-    states = ACTIVE + (("TERMINATING",) if leaving else ()) + (ENDED if ended else ())
-    return (_observed(project, target, item) for item in _ours(project, target, states))
-
-
-def _ours(
-    project: ProjectSpec, target: Target, states: tuple[str, ...]
-) -> Iterator[dict[str, Any]]:
-    """EMR's description of every cluster with the project's tag, in EMR's order: newest first."""
+    """Yield active clusters, newest first; optionally also terminating and terminated ones."""
+    states = [*EMR_ACTIVE, *((EMR_TERMINATING,) if terminating else ())]
+    states += EMR_TERMINATED if ended else ()
     emr = target.client("emr")
-    for page in emr.get_paginator("list_clusters").paginate(ClusterStates=list(states)):
+    for page in emr.get_paginator("list_clusters").paginate(ClusterStates=states):
         for item in page["Clusters"]:
             if not item["Name"].startswith(f"{project.project}-"):
                 continue
-            found: dict[str, Any] = emr.describe_cluster(ClusterId=item["Id"])["Cluster"]
-            if tags(found).get("emrctl:project") == project.project:
-                yield found
+            description = emr.describe_cluster(ClusterId=item["Id"])["Cluster"]
+            if tags(description).get("emrctl:project") == project.project:
+                yield _to_cluster(project, target, description)
 
 
-def _observed(project: ProjectSpec, target: Target, found: dict[str, Any]) -> Cluster:
-    name, state = found["Name"].removeprefix(f"{project.project}-"), found["Status"]["State"]
-    groups = _groups(target, found)
-    wanted = project.with_cluster(name).cluster
-    log_uri = re.sub(r"^s3n:", "s3:", found.get("LogUri") or "")
+def recent_failure(project: ProjectSpec, target: Target) -> ClusterFailure | None:
+    """Return why the newest cluster of the stack failed, if that was in the last two hours."""
+    emr = target.client("emr")
+    with translated("reading why the cluster terminated"):
+        answer = emr.list_clusters(
+            ClusterStates=["TERMINATED_WITH_ERRORS"], CreatedAfter=datetime.now(UTC) - _RECENT
+        )
+        for item in answer["Clusters"]:
+            if item["Name"] == project.cluster_stack:
+                description = emr.describe_cluster(ClusterId=item["Id"])["Cluster"]
+                return find_failure(description["Status"])
+    return None
+
+
+def _to_cluster(project: ProjectSpec, target: Target, description: dict[str, Any]) -> Cluster:
+    name = description["Name"].removeprefix(f"{project.project}-")
+    id_, state = description["Id"], description["Status"]["State"]
+    groups = _groups(target, description)
+    log_uri = re.sub(r"^s3n:", "s3:", description.get("LogUri") or "")
     bucket = log_uri.removeprefix("s3://").partition("/")[0]
-    dns = found.get("MasterPublicDnsName") or ""
-    spec = _spec(wanted, found["ReleaseLabel"], groups)
+    dns = description.get("MasterPublicDnsName") or ""
     return Cluster(
         name=name,
-        stack=found["Name"],
-        id=found["Id"],
-        arn=found.get("ClusterArn", ""),
+        stack=description["Name"],
+        id=id_,
+        arn=description.get("ClusterArn", ""),
         state=state,
-        reason=_reason(found),
-        spec=spec,
+        reason=_reason(description),
+        spec=_spec(project.with_cluster(name).cluster, description["ReleaseLabel"], groups),
         region=project.region,
         bucket=bucket,
-        created=str(found["Status"].get("Timeline", {}).get("CreationDateTime", "")),
+        created=str(description["Status"].get("Timeline", {}).get("CreationDateTime", "")),
         primary_dns=dns,
         log_uri=log_uri,
         event_log_uri=f"s3://{bucket}/{EVENT_LOG_PREFIX}",
-        nodes=() if state in ENDED else _nodes(target, found["Id"], groups),
-        urls={} if state in ENDED else _urls(target, found["Id"], dns),
+        nodes=() if state in EMR_TERMINATED else _nodes(target, id_, groups),
+        urls={} if state in EMR_TERMINATED else _urls(target, id_, dns),
     )
 
 
-def _groups(target: Target, found: dict[str, Any]) -> list[dict[str, Any]]:
-    """The cluster's groups; fleets in the form of groups, but with neither one type nor a count."""
-    emr, id_ = target.client("emr"), found["Id"]
-    if found.get("InstanceCollectionType") != "INSTANCE_FLEET":
+def _groups(target: Target, description: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the instance groups; fleets in the same form, without type and count."""
+    emr, id_ = target.client("emr"), description["Id"]
+    if description.get("InstanceCollectionType") != "INSTANCE_FLEET":
         groups: list[dict[str, Any]] = emr.list_instance_groups(ClusterId=id_)["InstanceGroups"]
         return groups
     fleets = emr.list_instance_fleets(ClusterId=id_)["InstanceFleets"]
     return [{"Id": item["Id"], "InstanceGroupType": item["InstanceFleetType"]} for item in fleets]
 
 
-def _reason(found: dict[str, Any]) -> str:
-    reason = found["Status"].get("StateChangeReason", {})
-    words = (reason.get("Code", ""), reason.get("Message", ""))
-    return ": ".join(word for word in words if word)
+def _reason(description: dict[str, Any]) -> str:
+    reason = description["Status"].get("StateChangeReason", {})
+    return ": ".join(part for part in (reason.get("Code"), reason.get("Message")) if part)
 
 
-def _spec(wanted: AnyClusterSpec, release: str, groups: list[dict[str, Any]]) -> ClusterSpec:
-    """The spec with the release, types and counts that the cluster really has.
-
-    The project may be about clusters of another kind by now: then EMR's defaults stand in.
-    """
-    if not isinstance(wanted, ClusterSpec):
-        wanted = ClusterSpec(name=wanted.name, tags=wanted.tags)
-    seen: dict[str, Any] = {"release": release}
+def _spec(spec: AnyClusterSpec, release: str, groups: list[dict[str, Any]]) -> ClusterSpec:
+    """Return the spec with the observed release, types and counts."""
+    spec = as_kind(spec, ClusterSpec)
+    observed: dict[str, Any] = {"release": release}
     for group in groups:
         role = _ROLES[group["InstanceGroupType"]]
         if role in {"primary", "core"} and "InstanceType" in group:
-            real = {"type": group["InstanceType"], "count": group["RequestedInstanceCount"]}
-            seen[role] = getattr(wanted, role).model_copy(update=real)
-    return wanted.model_copy(update=seen)
+            update = {"type": group["InstanceType"], "count": group["RequestedInstanceCount"]}
+            observed[role] = getattr(spec, role).model_copy(update=update)
+    return spec.model_copy(update=observed)
 
 
 def _nodes(target: Target, id_: str, groups: list[dict[str, Any]]) -> tuple[Node, ...]:
     roles = {group["Id"]: _ROLES[group["InstanceGroupType"]] for group in groups}
     pages = target.client("emr").get_paginator("list_instances").paginate(ClusterId=id_)
     nodes = [_node(item, roles) for page in pages for item in page["Instances"]]
-    living = [node for node in nodes if node.state != "TERMINATED"]
-    return tuple(sorted(living, key=lambda node: (node.role != "primary", node.id)))
+    existing = [node for node in nodes if node.state not in EMR_TERMINATED]
+    return tuple(sorted(existing, key=lambda node: (node.role != "primary", node.id)))
 
 
 def _node(item: dict[str, Any], roles: Mapping[str, str]) -> Node:
@@ -122,12 +129,8 @@ def _node(item: dict[str, Any], roles: Mapping[str, str]) -> Node:
 
 
 def _urls(target: Target, id_: str, dns: str) -> dict[str, str]:
-    """Where the pages are: on AWS the primary's ports, on localhost what the emulator says."""
-    if target.endpoint is None:
-        ports = {"yarn": 8088, "spark": 20888, "history": 18080}
-        return {name: f"http://{dns}:{port}" for name, port in ports.items()} if dns else {}
-    try:
-        clusters = target.fetch(f"{target.endpoint}/emrctl/status")["clusters"]
-    except (OSError, ValueError, KeyError, EmrctlError):
-        return {}  # the cluster can be shown without its pages
-    return next((dict(item.get("urls", {})) for item in clusters if item["id"] == id_), {})
+    """Return the URLs of the pages: ports of the primary, or those that the emulator reports."""
+    urls = target.emulator_urls(id_)
+    if urls is not None or not dns:
+        return urls or {}
+    return {page: f"http://{dns}:{port}" for page, port in PAGE_PORTS.items()}

@@ -1,8 +1,4 @@
-"""Why an EMR cluster gave up: its cause in a sentence, and what to change.
-
-EMR's machine-readable codes decide, its messages only where it gives no code. What its details
-name is named: the instance type, the zone, and what might stand in for them.
-"""
+"""Why an EMR cluster terminated with errors: the cause in one sentence, and what to change."""
 
 from __future__ import annotations
 
@@ -12,16 +8,14 @@ from typing import Any
 
 from emrctl.aws import error_codes, instance_types
 
-_SUGGESTED = 3
-_NO_ROOM = ("CAPACITY", "NOT_SUPPORTED", "out of capacity", "not supported")
+_SUGGESTIONS = 3
+_NO_CAPACITY = ("CAPACITY", "NOT_SUPPORTED", "out of capacity", "not supported")
+_REQUESTED = {"", "USER_REQUEST", "ALL_STEPS_COMPLETED"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Death:
-    """What EMR said (`code`, `message`), what it means and what to do about it.
-
-    `cause` is empty where no table knows; `hint` never is.
-    """
+class ClusterFailure:
+    """EMR's code and message, what they mean (empty if unknown) and what to do."""
 
     code: str
     message: str
@@ -29,45 +23,42 @@ class Death:
     hint: str
 
     def __str__(self) -> str:
-        """One line: the cause, and EMR's own words."""
-        said = ": ".join(part for part in (self.code, self.message) if part)
-        return f"{self.cause} ({said})" if self.cause and said else self.cause or said
+        """Return the cause and EMR's message in one line."""
+        answer = ": ".join(part for part in (self.code, self.message) if part)
+        return f"{self.cause} ({answer})" if self.cause and answer else self.cause or answer
 
 
-def of_cluster(status: Mapping[str, Any]) -> Death | None:
-    """What `Status` of DescribeCluster says of an end that nobody asked for; None where it was.
-
-    A cluster that works has no code, and one that was told to end has USER_REQUEST.
-    """
+def find_failure(status: Mapping[str, Any]) -> ClusterFailure | None:
+    """Return the failure in `Status` of DescribeCluster; None if running or ended on request."""
     reason = status.get("StateChangeReason", {})
     code, message = str(reason.get("Code", "")), str(reason.get("Message", ""))
     details = list(status.get("ErrorDetails", ()))
-    if code in {"", "USER_REQUEST", "ALL_STEPS_COMPLETED"} and not details:
+    if code in _REQUESTED and not details:
         return None
     if details:
         code = str(details[0].get("ErrorCode") or code)
         message = str(details[0].get("ErrorMessage") or message)
-    found = error_codes.cluster_failure(code) or error_codes.cluster_failure(message)
-    cause, hint = found or ("", "Run `emrctl up` again: it makes a new cluster.")
-    return Death(code=code, message=message, cause=cause, hint=_named(hint, code, message, details))
+    known = error_codes.cluster_failure(code) or error_codes.cluster_failure(message)
+    cause, hint = known or ("", "Run `emrctl up` again to create a new cluster.")
+    hint = _with_alternatives(hint, code, message, details)
+    return ClusterFailure(code=code, message=message, cause=cause, hint=hint)
 
 
-def _named(hint: str, code: str, message: str, details: list[dict[str, Any]]) -> str:
-    """The hint, with the types that might be had in place of the one that could not."""
+def _with_alternatives(hint: str, code: str, message: str, details: list[dict[str, Any]]) -> str:
+    """Return the hint, with alternatives to an instance type that has no capacity."""
     facts = {
         key: value
-        for item in details
-        for one in item.get("ErrorData", ())
-        for key, value in one.items()
+        for detail in details
+        for data in detail.get("ErrorData", ())
+        for key, value in data.items()
     }
     name = str(facts.get("instance-type", "")) or _type_in(message)
-    if name not in instance_types.INSTANCE_TYPES or not any(
-        word in code + message for word in _NO_ROOM
-    ):
+    no_capacity = any(word in code + message for word in _NO_CAPACITY)
+    if name not in instance_types.INSTANCE_TYPES or not no_capacity:
         return hint
     zone = facts.get("availability-zone")
-    where = f" in place of {name} in {zone}" if zone else f" in place of {name}"
-    return f"{hint} Of the same size{where}: {', '.join(alternatives(name))}."
+    where = f"{name} in {zone}" if zone else name
+    return f"{hint} Alternatives to {where}: {', '.join(alternatives(name))}."
 
 
 def _type_in(message: str) -> str:
@@ -76,12 +67,13 @@ def _type_in(message: str) -> str:
 
 
 def alternatives(name: str) -> tuple[str, ...]:
-    """Types of other families with as many cores and no less memory, the cheapest first."""
-    own = instance_types.instance_type(name)
+    """Return types of other families with as many cores and no less memory, cheapest first."""
+    family = instance_types.instance_type(name).family
+    prices = instance_types.shipped()["regions"][instance_types.PRICES_REGION]["ec2"]
     fitting = [
         item
         for item in instance_types.no_smaller(name)
-        if item.family != own.family
-        and item.name in instance_types.shipped()["regions"][instance_types.PRICES_REGION]["ec2"]
+        if item.family != family and item.name in prices
     ]
-    return tuple(item.name for item in sorted(fitting, key=lambda one: one.ec2_usd)[:_SUGGESTED])
+    fitting.sort(key=lambda item: item.ec2_usd)
+    return tuple(item.name for item in fitting[:_SUGGESTIONS])

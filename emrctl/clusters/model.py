@@ -1,23 +1,21 @@
-"""A cluster as AWS has it, of whatever kind."""
+"""An observed cluster of either kind."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from emrctl.aws.states import EMR_TERMINATED
 from emrctl.cost.estimate import instances_usd
 from emrctl.spec import AnyClusterSpec
-
-ENDED = ("TERMINATED", "TERMINATED_WITH_ERRORS")
-STILL = ("STOPPING", "STOPPED")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """One instance of a cluster; `id` is EC2's.
+    """One instance of a cluster; `id` is its EC2 instance id.
 
-    Nodes of EC2 clusters have a `name` (`primary`, `worker-1`), and EC2's own states. To one with
-    `session` only Session Manager leads.
+    Nodes of EC2 clusters have a `name` (`primary`, `worker-1`) and the state of the instance.
+    Nodes with `session` are reached only through Session Manager.
     """
 
     id: str
@@ -34,10 +32,10 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """A cluster as AWS has it now; `spec` is the project's, with what was observed in it.
+    """A cluster as AWS describes it; `spec` is the project's, with the observed types and counts.
 
-    `urls` are the addresses of the YARN or master, Spark and history pages. `reason` says why it
-    ended. The id of a cluster of EC2 instances is that of its primary, and stays over a stop.
+    `urls` are the URLs of the YARN or master, Spark and history pages. `reason` is why the cluster
+    terminated. The id of an EC2 cluster is that of its primary instance and survives a stop.
     """
 
     name: str
@@ -58,13 +56,13 @@ class Cluster:
 
     @property
     def ended(self) -> bool:
-        """Whether it is no more; `up` makes a new one."""
-        return self.state in ENDED
+        """Whether the cluster is terminated; `up` creates a new one."""
+        return self.state in EMR_TERMINATED
 
     @property
     def stopped(self) -> bool:
-        """Whether its instances stand still, or are about to: only `start` brings them back."""
-        return self.state in STILL
+        """Whether its instances are stopped or stopping."""
+        return self.state in {"STOPPING", "STOPPED"}
 
     @property
     def hourly_usd(self) -> float:

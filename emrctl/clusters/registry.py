@@ -1,4 +1,4 @@
-"""What of a project's clusters stands, asked of AWS: their tags are the registry."""
+"""Find the clusters of a project on AWS."""
 
 from __future__ import annotations
 
@@ -6,69 +6,63 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from emrctl.aws.errors import translated
-from emrctl.clusters.ec2 import clusters as of_instances
-from emrctl.clusters.emr import clusters as of_emr
-from emrctl.clusters.model import Cluster, Node
+from emrctl.clusters.kinds import KINDS
+from emrctl.clusters.model import Cluster
 from emrctl.errors import CredentialsError, NotFoundError
 from emrctl.spec import ProjectSpec
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
 
-__all__ = ["Cluster", "Node", "find_cluster", "list_clusters", "show"]
-
-_REGISTRIES = {"emr": of_emr, "ec2": of_instances}
-
 
 def list_clusters(
     project: ProjectSpec, target: Target, *, ended: bool = False
 ) -> tuple[Cluster, ...]:
-    """The project's clusters of every kind, newest first; with `ended` also those that are no more.
+    """Return the project's clusters of both kinds, newest first; with `ended` terminated ones too.
 
-    Those of another kind than the spec's are left out where the caller may not list them.
+    Clusters of the other kind than the spec's are omitted if the caller may not list them.
     """
-    found = _clusters(project, target, leaving=True, ended=ended)
-    # EC2 tells whole seconds: of two of one second the one that stands is the newer.
-    by_age = sorted(found, key=lambda cluster: (cluster.created, not cluster.ended), reverse=True)
-    return tuple(by_age)
+    clusters = _clusters(project, target, terminating=True, ended=ended)
+    # EC2's times are whole seconds: of two clusters with the same time the running one is newer.
+    return tuple(sorted(clusters, key=lambda item: (item.created, not item.ended), reverse=True))
 
 
 def find_cluster(project: ProjectSpec, target: Target, name: str | None = None) -> Cluster:
-    """The standing cluster called `name`, by default the spec's; `NotFoundError` names others.
+    """Return the running or stopped cluster called `name`; default: the spec's.
 
-    One that is stopped stands too.
+    `NotFoundError` names the others.
     """
-    wanted = name or project.cluster.name
-    names: list[str] = []
+    name = name or project.cluster.name
+    others: list[str] = []
     for cluster in _clusters(project, target):
-        if cluster.name == wanted:
+        if cluster.name == name:
             return cluster
-        names.append(cluster.name)
-    hint = f"Running: {', '.join(names)}." if names else "Bring it up with `emrctl up`."
-    raise NotFoundError(f"no cluster '{wanted}' of {project.project} runs", hint=hint)
+        others.append(cluster.name)
+    hint = f"Running: {', '.join(others)}." if others else "Create it with `emrctl up`."
+    raise NotFoundError(f"no cluster '{name}' of {project.project} is running", hint=hint)
 
 
 def show(project: ProjectSpec, target: Target, name: str | None = None) -> Cluster:
-    """The cluster called `name`: the running one, else the last that ended, with its reason."""
+    """Return the cluster called `name`; if it is not running, the last terminated one."""
     try:
         return find_cluster(project, target, name)
     except NotFoundError:
-        wanted = name or project.cluster.name
+        name = name or project.cluster.name
         for cluster in list_clusters(project, target, ended=True):
-            if cluster.name == wanted:
+            if cluster.name == name:
                 return cluster
         raise
 
 
 def _clusters(
-    project: ProjectSpec, target: Target, *, leaving: bool = False, ended: bool = False
+    project: ProjectSpec, target: Target, *, terminating: bool = False, ended: bool = False
 ) -> Iterator[Cluster]:
-    """First those of the spec's kind: an account may have no right to ask for the others."""
+    """Yield the clusters of the spec's kind first: the caller may lack access to the others."""
     own = project.cluster.kind
-    for kind, clusters in sorted(_REGISTRIES.items(), key=lambda item: item[0] != own):
+    for name, kind in sorted(KINDS.items(), key=lambda item: item[0] != own):
         try:
             with translated("listing clusters"):
-                yield from clusters(project, target, leaving=leaving, ended=ended)
+                yield from kind.list_clusters(project, target, terminating=terminating, ended=ended)
         except CredentialsError:
-            if kind == own:
+            if name == own:
                 raise

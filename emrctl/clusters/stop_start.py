@@ -11,7 +11,8 @@ from emrctl.aws.errors import translated
 from emrctl.aws.listing import tags
 from emrctl.aws.polling import poll_until
 from emrctl.aws.states import EC2_EXISTING, EC2_STOPPED, EC2_TERMINATING
-from emrctl.clusters.ec2 import describe_instances
+from emrctl.clusters.ec2 import describe_instances, state
+from emrctl.clusters.kinds import kind_of
 from emrctl.clusters.model import Cluster
 from emrctl.clusters.registry import find_cluster
 from emrctl.engine.base import Preview
@@ -48,7 +49,7 @@ def stop_instances(
         _refuse_spot(cluster, instances)
         # EC2 does not stop pending instances.
         instances = _wait_for(project, target, cluster.stack, ("running", *EC2_STOPPED))
-        ids = [item["InstanceId"] for item in instances if _state(item) == "running"]
+        ids = [item["InstanceId"] for item in instances if state(item) == "running"]
         if ids:
             report(f"stopping {len(ids)} instances")
             target.client("ec2").stop_instances(InstanceIds=ids)
@@ -69,7 +70,7 @@ def start_instances(
         # EC2 does not start instances that are still stopping.
         startable = ("pending", "running", "stopped")
         instances = _wait_for(project, target, cluster.stack, startable)
-        ids = [item["InstanceId"] for item in instances if _state(item) == "stopped"]
+        ids = [item["InstanceId"] for item in instances if state(item) == "stopped"]
         if ids:
             report(f"starting {len(ids)} instances")
             target.client("ec2").start_instances(InstanceIds=ids)
@@ -79,11 +80,11 @@ def start_instances(
 
 def mark_stopped(project: ProjectSpec, target: Target, plan: Preview) -> Preview:
     """Return the plan of `up` with stopped instances as updates of `state`: `up` starts them."""
-    if project.cluster.kind != "ec2":
+    if not kind_of(project.cluster).can_stop:
         return plan
     with translated(f"describing the instances of {plan.stack}"):
         instances = _instances(project, target, plan.stack)
-    stopped = {item["InstanceId"] for item in instances if _state(item) in EC2_STOPPED}
+    stopped = {item["InstanceId"] for item in instances if state(item) in EC2_STOPPED}
     changes = tuple(
         replace(change, operation="update", keys=("state",))
         if change.id in stopped and change.operation == "same"
@@ -120,7 +121,7 @@ def terminate_workers(
 
 def _find_ec2_cluster(project: ProjectSpec, target: Target, name: str | None) -> Cluster:
     cluster = find_cluster(project, target, name)
-    if cluster.spec.kind != "ec2":
+    if not kind_of(cluster.spec).can_stop:
         msg = f"'{cluster.name}' is an EMR cluster, and EMR cannot stop clusters"
         hint = "Delete it with `emrctl down`; the bucket and all runs are kept."
         raise ProvisioningError(msg, hint=hint)
@@ -130,10 +131,6 @@ def _find_ec2_cluster(project: ProjectSpec, target: Target, name: str | None) ->
 def _instances(project: ProjectSpec, target: Target, stack: str) -> list[dict[str, Any]]:
     instances = describe_instances(project, target, EC2_EXISTING)
     return [item for item in instances if tags(item).get("emrctl:stack") == stack]
-
-
-def _state(instance: dict[str, Any]) -> str:
-    return str(instance["State"]["Name"])
 
 
 def _refuse_spot(cluster: Cluster, instances: Sequence[dict[str, Any]]) -> None:
@@ -160,10 +157,10 @@ def _wait_for(
 
     def reached() -> bool:
         instances[:] = _instances(project, target, stack)
-        return all(_state(item) in states for item in instances)
+        return all(state(item) in states for item in instances)
 
     if not poll_until(reached, target.poll_s, TIMEOUT_S):
-        late = {item["InstanceId"] for item in instances if _state(item) not in states}
+        late = {item["InstanceId"] for item in instances if state(item) not in states}
         raise _timed_out(late, " or ".join(states))
     return instances
 

@@ -1,1 +1,1 @@
-"""What clusters, runs and single resources cost."""
+"""Prices of clusters, runs and single resources."""

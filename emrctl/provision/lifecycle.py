@@ -10,16 +10,17 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from emrctl import bundled
 from emrctl.aws.errors import translated
 from emrctl.aws.s3 import code_key, prepare_event_logs, put_file
-from emrctl.clusters import ec2_inputs, stop_start
+from emrctl.clusters import stop_start
+from emrctl.clusters.kinds import kind_of
 from emrctl.clusters.model import Cluster
 from emrctl.clusters.registry import find_cluster, list_clusters
 from emrctl.cost.estimate import estimate_within_limit
-from emrctl.engine.base import Engine, Preview, Report, StackResult
+from emrctl.engine.base import Engine, Preview, Program, Report, StackResult
 from emrctl.errors import NotFoundError, ProvisioningError, UsageError
 from emrctl.provision import preflight
 from emrctl.provision.bucket import account_settings, bucket_name, empty_bucket
@@ -33,6 +34,7 @@ from emrctl.provision.stacks import (
 from emrctl.spec import ProjectSpec
 
 if TYPE_CHECKING:
+    from emrctl.aws.target import Target
     from emrctl.standalone import NodesFailedError
 
 NodeReport = Callable[[str, str], None]
@@ -55,7 +57,7 @@ def preview(deployment: Deployment, *, engine: str | None = None) -> tuple[Previ
     bucket = bucket_name(project, target)
     scripts = {name: _script_uri(deployment.root, bucket, name) for name in _s3_scripts(project)}
     storage = storage_engine.preview(project.storage_stack, storage_program(project, target))
-    settings = account_settings(target) | ec2_inputs.settings(project, target, make=False)
+    settings = _program_settings(project, target, create_key=False)
     program = cluster_program(project, settings, bucket, scripts)
     plan = cluster_engine.preview(project.cluster_stack, program)
     priced = dataclasses.replace(
@@ -110,7 +112,7 @@ def deploy(
     with translated(f"staging bootstrap scripts in {bucket}"):
         prepare_event_logs(target, bucket)
         scripts = {name: put_file(target, bucket, file) for name, file in files.items()}
-    settings = account_settings(target) | ec2_inputs.settings(project, target)
+    settings = _program_settings(project, target, create_key=True)
     program = cluster_program(project, settings, bucket, scripts)
     cluster_engine.up(project.cluster_stack, program, report)
     cluster = find_cluster(project, target)
@@ -154,7 +156,7 @@ def down(
 def find_ssh_cluster(deployment: Deployment) -> Cluster:
     """Return the cluster if SSH reaches all its nodes; `UsageError` if it is EMR's."""
     cluster = find_cluster(deployment.spec, deployment.target)
-    if cluster.spec.kind != "ec2":
+    if not kind_of(cluster.spec).set_up_over_ssh:
         hint = "`emrctl ssh NODE -- COMMAND` connects to one node."
         msg = f"'{cluster.name}' is an EMR cluster: only its primary accepts SSH"
         raise UsageError(msg, hint=hint)
@@ -168,7 +170,7 @@ def _set_up(
     deployment: Deployment, cluster: Cluster, report: NodeReport, *, skip_failed: bool = False
 ) -> Cluster:
     """Install and start Spark on EC2 instances; EMR does that itself."""
-    if cluster.spec.kind != "ec2":
+    if not kind_of(cluster.spec).set_up_over_ssh:
         return cluster
     from emrctl import standalone
 
@@ -204,7 +206,7 @@ def _terminate_failed(
 def _drain_removed_workers(deployment: Deployment, report: NodeReport) -> None:
     """Drain the EC2 workers that the spec no longer includes."""
     project, target = deployment.spec, deployment.target
-    if project.cluster.kind != "ec2":
+    if not kind_of(project.cluster).set_up_over_ssh:
         return
     from emrctl import standalone
 
@@ -212,7 +214,7 @@ def _drain_removed_workers(deployment: Deployment, report: NodeReport) -> None:
         cluster = find_cluster(project, target)
     except NotFoundError:
         return
-    if cluster.spec.kind == "ec2" and not cluster.stopped:
+    if kind_of(cluster.spec).set_up_over_ssh and not cluster.stopped:
         standalone.resized(project, target, cluster, report)
 
 
@@ -226,7 +228,12 @@ def _engines(deployment: Deployment, name: str | None) -> tuple[Engine, Engine]:
     return storage, engine_for(deployment, spec.cluster_stack, name)
 
 
-def _up_to_date(engine: Engine, stack: str, program: Any) -> bool:
+def _program_settings(project: ProjectSpec, target: Target, *, create_key: bool) -> dict[str, str]:
+    kind = kind_of(project.cluster)
+    return account_settings(target) | kind.program_settings(project, target, create_key)
+
+
+def _up_to_date(engine: Engine, stack: str, program: Program) -> bool:
     """Return whether `up` would change nothing, without locking the stack.
 
     Two clusters of a project may be created at the same time; both check the bucket first.
@@ -235,7 +242,7 @@ def _up_to_date(engine: Engine, stack: str, program: Any) -> bool:
     return state is not None and not state.gone and engine.preview(stack, program).empty
 
 
-def _refuse_used_bucket(project: ProjectSpec, target: Any, engine: Engine) -> None:
+def _refuse_used_bucket(project: ProjectSpec, target: Target, engine: Engine) -> None:
     states = {
         state.stack
         for state in engine.stacks()
@@ -258,7 +265,7 @@ def script_files(project: ProjectSpec, root: Path) -> dict[str, str]:
 
 def _s3_scripts(project: ProjectSpec) -> list[str]:
     """Return the scripts that EMR downloads from S3; EC2 instances get theirs over SSH."""
-    if project.cluster.kind == "ec2":
+    if kind_of(project.cluster).set_up_over_ssh:
         return []
     return sorted({action.script for action in project.bootstrap_actions})
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from emrctl import paths
 from emrctl.aws.errors import translated
+from emrctl.clusters.kinds import kind_of
 from emrctl.errors import NotFoundError
 from emrctl.remote import host_keys, session_manager
 from emrctl.remote.errors import NoKeyError, UnreachableError
@@ -74,7 +75,7 @@ def identities(target: Target, cluster: Cluster, login: Login) -> tuple[Path, ..
     """
     if login.identity is not None:
         return (login.identity.expanduser(),)
-    if cluster.id.startswith("i-"):
+    if kind_of(cluster.spec).set_up_over_ssh:
         return own_keys(cluster.stack, getattr(cluster.spec, "key_pair", None))
     with translated(f"reading the key pair of {cluster.id}"):
         description = target.client("emr").describe_cluster(ClusterId=cluster.id)["Cluster"]

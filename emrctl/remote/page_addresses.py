@@ -23,7 +23,7 @@ METHODS: tuple[Method, ...] = ("ssh", "ssm", "emr")
 EMR: dict[Page, int] = {"yarn": 8088, "spark": 20888, "history": 18080, "namenode": 9870}
 _HADOOP_2_NAMENODE = 50070
 # Each concurrent driver has its own page: Spark takes the first free port.
-STANDALONE: Mapping[str, int] = ec2.PAGES
+STANDALONE: Mapping[str, int] = ec2.PAGE_PORTS
 _DRIVER_PORTS = range(STANDALONE["spark"], STANDALONE["spark"] + 8)
 
 GetJson = Callable[[int, str], Any]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from emrctl.aws.http import get_json
+from emrctl.clusters.kinds import kind_of
 from emrctl.errors import NotFoundError
 from emrctl.ports import LOOPBACK
 from emrctl.remote import nodes, page_addresses, presigned, session_manager
@@ -44,7 +45,7 @@ class OpenPage:
 def open_page(target: Target, request: PageRequest) -> OpenPage:
     """Make the page reachable; raises `UnreachableError` with the reason of each method."""
     page_addresses.check_page(request)
-    if target.endpoint is not None and request.cluster.spec.kind == "emr":
+    if kind_of(request.cluster.spec).uses_folders(target):
         return _open_local(target, request)
     errors: list[UnreachableError] = []
     for method in request.methods:
@@ -110,7 +111,7 @@ def _fetch(forwarding: Tunnel | session_manager.SessionForward, path: str) -> An
 
 
 def _open_by_emr(target: Target, request: PageRequest) -> OpenPage:
-    if request.cluster.spec.kind == "ec2":
+    if not kind_of(request.cluster.spec).presigned_pages:
         raise UnreachableError("presigned URLs exist only for EMR clusters")
     url = presigned.url(target, request.cluster, request.page, request.application_id)
     return OpenPage(url=url, method="emr")

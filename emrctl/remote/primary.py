@@ -83,7 +83,7 @@ def _node(instance: dict[str, Any]) -> Node:
     state = instance["State"]["Name"]
     if state != "running":
         raise UnreachableError(f"the primary {instance['InstanceId']} is {state}")
-    return ec2.node(instance)
+    return ec2.to_node(instance)
 
 
 def _connect(target: Target, node: Node, instance: dict[str, Any], login: Login) -> SshConnection:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, ValidationError
 from pydantic_core import InitErrorDetails
@@ -32,4 +32,12 @@ def _of_its_kind(value: Any) -> Any:
 
 
 AnyClusterSpec = ClusterSpec | Ec2ClusterSpec
+T = TypeVar("T", ClusterSpec, Ec2ClusterSpec)
+
+
+def as_kind(spec: AnyClusterSpec, kind: type[T]) -> T:
+    """Return `spec` if it is of that kind, otherwise the kind's defaults with its name and tags."""
+    return spec if isinstance(spec, kind) else kind(name=spec.name, tags=spec.tags)
+
+
 ClusterField = Annotated[ClusterSpec | Ec2ClusterSpec, BeforeValidator(_of_its_kind)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -52,6 +52,14 @@ class DisksSpec(Spec):
 
     disk_key: Arn | None = None
 
+    @property
+    def log_key(self) -> None:
+        """Logs are encrypted with the bucket's key."""
+
+    @property
+    def in_transit(self) -> None:
+        """Spark encrypts traffic with a shared secret, without certificates."""
+
 
 class Ec2ClusterSpec(Spec):
     """Spark standalone on EC2 instances: one primary and its workers.
@@ -82,6 +90,10 @@ class Ec2ClusterSpec(Spec):
     wheelhouse: Annotated[str, Field(pattern=_WHEELHOUSE)] | None = None
     max_hourly_cost: Usd | None = None
     tags: Properties = Field(default_factory=dict)
+
+    emr_fee: ClassVar[bool] = False
+    requests_public_address: ClassVar[bool] = True
+    endpoint_service: ClassVar[str] = "ec2"
 
     @field_validator("bootstrap", mode="before")
     @classmethod
@@ -154,6 +166,28 @@ class Ec2ClusterSpec(Spec):
     def one_subnet(self) -> bool:
         """All instances stand in one subnet."""
         return True
+
+    @property
+    def fleets(self) -> None:
+        """Instances are created individually, without fleets."""
+
+    @property
+    def task(self) -> tuple[()]:
+        """There are no task nodes."""
+        return ()
+
+    @property
+    def scaling(self) -> None:
+        """Workers are resized by `up` only."""
+
+    def bootstrap_actions(self, _region: str) -> tuple[BootstrapSpec, ...]:
+        """Return the spec's bootstrap actions; emrctl limits the cluster's time over SSH."""
+        return self.bootstrap
+
+    @property
+    def groups(self) -> dict[str, GroupSpec]:
+        """The primary and the workers, by role."""
+        return {"primary": self.primary_group, "worker": self.core_group}
 
     @property
     def primary_group(self) -> GroupSpec:

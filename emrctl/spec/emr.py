@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -83,6 +83,10 @@ class ClusterSpec(Spec):
     max_hourly_cost: Usd | None = None
     tags: Properties = Field(default_factory=dict)
 
+    emr_fee: ClassVar[bool] = True
+    requests_public_address: ClassVar[bool] = False  # nodes get what the subnet assigns
+    endpoint_service: ClassVar[str] = "elasticmapreduce"
+
     @field_validator("bootstrap", mode="before")
     @classmethod
     def _short_form(cls, value: Any) -> Any:
@@ -152,6 +156,23 @@ class ClusterSpec(Spec):
     @property
     def _by_ids(self) -> bool:
         return isinstance(self.network.subnets, tuple)
+
+    def bootstrap_actions(self, region: str) -> tuple[BootstrapSpec, ...]:
+        """Return the spec's bootstrap actions, and the one that terminates after `ttl_s`."""
+        limit = BootstrapSpec(script="ttl.sh", args=(str(self.ttl_s), region))
+        return (*self.bootstrap, limit) if self.limited else self.bootstrap
+
+    @property
+    def groups(self) -> dict[str, GroupSpec]:
+        """The instance groups by role and name; empty with fleets."""
+        if self.fleets is not None:
+            return {}
+        tasks = {f"task {group.name}": group for group in self.task}
+        return {"primary": self.primary, "core": self.core, **tasks}
+
+    @property
+    def wheelhouse(self) -> None:
+        """EMR nodes install packages from package indexes."""
 
     @property
     def core_group(self) -> GroupSpec:

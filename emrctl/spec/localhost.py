@@ -41,16 +41,16 @@ AWS_ALONE = (
     "cluster.security.configuration",
     *_BOTH,
 )
-# Instances stand there in networks and under profiles that exist, as on AWS.
-AWS_ALONE_EC2 = _BOTH
+# Instances can use existing networks and profiles on localhost as on AWS.
+AWS_ONLY_EC2 = _BOTH
+_AWS_ONLY = {"emr": AWS_ALONE, "ec2": AWS_ONLY_EC2}
 
 
 def aws_alone(project: ProjectSpec) -> tuple[str, ...]:
     """The keys of the spec that ask for what the AWS on localhost has not got."""
     kind = project.cluster.kind
     bare = type(project).model_validate({"project": project.project, "cluster": {"kind": kind}})
-    keys = AWS_ALONE if kind == "emr" else AWS_ALONE_EC2
-    return tuple(key for key in keys if _at(project, key) != _at(bare, key))
+    return tuple(key for key in _AWS_ONLY[kind] if _at(project, key) != _at(bare, key))
 
 
 def refuse_local(project: ProjectSpec) -> None:

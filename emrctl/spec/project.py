@@ -56,15 +56,8 @@ class ProjectSpec(Spec):
 
     @property
     def bootstrap_actions(self) -> tuple[BootstrapSpec, ...]:
-        """What EMR runs on every node: the spec's own, and what ends the cluster after its time.
-
-        On EC2 instances only the spec's own: all else comes over SSH.
-        """
-        spec = self.cluster
-        if spec.kind == "ec2":
-            return spec.bootstrap
-        limit = BootstrapSpec(script="ttl.sh", args=(str(spec.ttl_s), self.region))
-        return (*spec.bootstrap, limit) if spec.limited else spec.bootstrap
+        """The scripts that every node runs first."""
+        return self.cluster.bootstrap_actions(self.region)
 
     @property
     def endpoint_services(self) -> tuple[str, ...]:
@@ -75,11 +68,9 @@ class ProjectSpec(Spec):
         spec = self.cluster
         if spec.network.endpoints is not None:
             return spec.network.endpoints
-        keys = [self.storage.kms_key, spec.security.disk_key]
-        keys += [spec.security.log_key] if spec.kind == "emr" else []
-        own = "elasticmapreduce" if spec.kind == "emr" else "ec2"
+        keys = (self.storage.kms_key, spec.security.disk_key, spec.security.log_key)
         sessions = ("ssm", "ssmmessages", "ec2messages") if spec.roles.ssm else ()
-        return (own, "sts", *(("kms",) if any(keys) else ()), *sessions)
+        return (spec.endpoint_service, "sts", *(("kms",) if any(keys) else ()), *sessions)
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:

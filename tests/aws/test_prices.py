@@ -152,11 +152,11 @@ def test_a_region_without_prices_is_told() -> None:
 
 def test_spot_is_paid_at_its_price_and_at_most_at_its_bid() -> None:
     cost = estimate.estimate(_project(core={"count": 10, "bid_usd": 0.1}))
-    (line,) = [line for line in cost.lines if "spot" in line.what]
+    (line,) = [line for line in cost.items if "spot" in line.what]
     assert line.ec2_usd == pytest.approx(1.0)
     assert line.emr_usd == pytest.approx(0.48)
     dear = estimate.estimate(_project(core={"count": 10, "bid_usd": 9.0}))
-    (line,) = [line for line in dear.lines if "spot" in line.what]
+    (line,) = [line for line in dear.items if "spot" in line.what]
     assert line.most_usd == pytest.approx(2.4)  # nobody pays more than on demand
 
 
@@ -170,16 +170,16 @@ FLEET: dict[str, Any] = {
 def test_a_fleet_is_told_by_its_dearest_choice() -> None:
     cost = estimate.estimate(_project(fleets={"core": FLEET}))
     spot, fixed = (
-        next(line for line in cost.lines if line.what == what)
+        next(line for line in cost.items if line.what == what)
         for what in ("core r5.2xlarge spot", "core r5.2xlarge")
     )
     assert (spot.count, fixed.count) == (2, 1)
     assert spot.most_usd == pytest.approx(2 * 0.63)
     ends = {**FLEET, "on_timeout": "terminate", "types": [{"bid_percent": 50}]}
     capped = estimate.estimate(_project(fleets={"core": ends, "task": {**FLEET, "spot": 0}}))
-    (line,) = [line for line in capped.lines if line.what == "core m5.xlarge spot"]
+    (line,) = [line for line in capped.items if line.what == "core m5.xlarge spot"]
     assert line.most_usd == pytest.approx(4 * (0.096 + 0.048))
-    assert any(line.what.startswith("task") for line in capped.lines)
+    assert any(line.what.startswith("task") for line in capped.items)
 
 
 @pytest.mark.parametrize(
@@ -193,19 +193,19 @@ def test_a_fleet_is_told_by_its_dearest_choice() -> None:
 )
 def test_scaling_counts_up_to_its_limit(cluster: dict[str, Any], more: int, usd: float) -> None:
     cost = estimate.estimate(_project(**cluster))
-    (line,) = [line for line in cost.lines if line.what.startswith("scaling")]
+    (line,) = [line for line in cost.items if line.what.startswith("scaling")]
     assert (line.count, line.usd) == (more, 0)
     assert line.most_usd == pytest.approx(usd)
 
 
 def test_ways_out_cost_too() -> None:
     private = estimate.estimate(_project(network={"private": True, "nat": True}))
-    beside = {line.what: line.usd for line in private.lines}
+    beside = {line.what: line.usd for line in private.items}
     assert beside["endpoints"] == pytest.approx(0.02)
     assert beside["NAT gateway"] == pytest.approx(0.05)
     assert "public addresses" not in beside
     theirs = estimate.estimate(_project(network={"subnets": ["subnet-1"]}))
-    assert not {line.what for line in theirs.lines} & {"public addresses", "endpoints"}
+    assert not {line.what for line in theirs.items} & {"public addresses", "endpoints"}
 
 
 def test_a_limit_refuses_with_the_numbers() -> None:
@@ -283,7 +283,7 @@ def test_refreshed_prices_win(aws: Recorded, capsys: pytest.CaptureFixture[str])
     assert prices.rate("c5.xlarge", "eu-west-1").region == "us-east-1"
     assert "t3.micro" not in prices.file().read_text()
     spot = estimate.estimate(_project("eu-west-1", core={"bid_usd": 0.2}))
-    (line,) = [line for line in spot.lines if "spot" in line.what]
+    (line,) = [line for line in spot.items if "spot" in line.what]
     assert line.ec2_usd == pytest.approx(0.1)
     assert line.most_usd == pytest.approx(0.248)
 

@@ -38,12 +38,12 @@ def _detail(code: str, message: str, **data: str) -> dict[str, Any]:
                 ),
             ),
             "no capacity for the instance type",
-            "in place of m5.xlarge in us-east-1a: m5a.xlarge",
+            "Alternatives to m5.xlarge in us-east-1a: m5a.xlarge",
         ),
         (
             _status("INTERNAL_ERROR", "EC2 is out of capacity for c5.2xlarge."),
             "no capacity for the instance type",
-            "in place of c5.2xlarge: c6i.2xlarge",
+            "Alternatives to c5.2xlarge: c6i.2xlarge",
         ),
         (
             _status(
@@ -118,7 +118,7 @@ def _detail(code: str, message: str, **data: str) -> dict[str, Any]:
     ],
 )
 def test_the_cause_and_the_next_step(status: dict[str, Any], cause: str, advice: str) -> None:
-    found = emr_failure.of_cluster(status)
+    found = emr_failure.find_failure(status)
     assert found is not None
     assert cause in str(found)
     assert str(status["StateChangeReason"]["Message"])[:12] in str(found) + found.message + "x"
@@ -127,18 +127,18 @@ def test_the_cause_and_the_next_step(status: dict[str, Any], cause: str, advice:
 
 def test_the_machine_readable_code_decides_before_the_words() -> None:
     detail = _detail("INTERNAL_ERROR_SPOT_NO_CAPACITY_PRIMARY", "out of capacity")
-    found = emr_failure.of_cluster(_status("INTERNAL_ERROR", "out of capacity", detail))
+    found = emr_failure.find_failure(_status("INTERNAL_ERROR", "out of capacity", detail))
     assert found is not None
     assert "spot" in found.cause
 
 
 @pytest.mark.parametrize("code", ["", "USER_REQUEST", "ALL_STEPS_COMPLETED"])
 def test_an_end_that_was_asked_for_has_no_cause(code: str) -> None:
-    assert emr_failure.of_cluster(_status(code, "Terminated by user request")) is None
+    assert emr_failure.find_failure(_status(code, "Terminated by user request")) is None
 
 
 def test_what_no_table_knows_is_told_in_emrs_words() -> None:
-    found = emr_failure.of_cluster(_status("INTERNAL_ERROR", "Something new"))
+    found = emr_failure.find_failure(_status("INTERNAL_ERROR", "Something new"))
     assert str(found) == "INTERNAL_ERROR: Something new"
     assert found is not None
     assert "emrctl up" in found.hint

@@ -15,13 +15,13 @@ from emrctl.spec import ProjectSpec
 GB_MONTH, ADDRESS = 0.08, 0.005
 
 
-def _cost(**cluster: Any) -> estimate.Cost:
+def _cost(**cluster: Any) -> estimate.CostEstimate:
     document = {"project": "pets", "cluster": {"kind": "ec2", **cluster}}
     return estimate.estimate(ProjectSpec.model_validate(document))
 
 
-def _lines(cost: estimate.Cost) -> dict[str, estimate.Line]:
-    return {line.what: line for line in cost.lines}
+def _lines(cost: estimate.CostEstimate) -> dict[str, estimate.CostItem]:
+    return {line.what: line for line in cost.items}
 
 
 def test_instances_disks_and_addresses_without_emr_s_fee() -> None:

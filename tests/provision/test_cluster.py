@@ -208,7 +208,7 @@ def test_two_clusters_of_one_project_share_the_bucket(home: Home) -> None:
 
 
 def test_no_cluster_of_that_name(home: Home) -> None:
-    with pytest.raises(NotFoundError, match="no cluster 'main' of pets runs") as caught:
+    with pytest.raises(NotFoundError, match="no cluster 'main' of pets is running") as caught:
         registry.find_cluster(pets(), home.target)
     assert "emrctl up" in caught.value.hint
     home.up()

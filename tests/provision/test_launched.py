@@ -25,7 +25,9 @@ def test_the_image_is_kept_while_the_cluster_stands(
 ) -> None:
     home.up()
     kept = _images(home)
-    monkeypatch.setattr("emrctl.clusters.ec2_inputs._looked_up", lambda *_: "ami-0123456789abcdef0")
+    monkeypatch.setattr(
+        "emrctl.clusters.ec2_inputs._image_of_parameter", lambda *_: "ami-0123456789abcdef0"
+    )
     assert home.changes(worker={"count": 3}) == {"worker-3": ("create",)}
     home.up(worker={"count": 3})
     assert _images(home) == kept
@@ -58,7 +60,7 @@ def _images(home: Home) -> set[str]:
 def test_a_lost_key_is_told_while_the_cluster_stands(home: Home) -> None:
     home.up()
     places.key_file("pets-main").unlink()
-    with pytest.raises(NotFoundError, match="the key of pets-main, which stands") as caught:
+    with pytest.raises(NotFoundError, match="private key of the running cluster") as caught:
         home.up(worker={"count": 3})
     assert "Copy it" in caught.value.hint
     lifecycle.down(home.deployment())
@@ -70,7 +72,7 @@ def test_a_lost_key_is_told_even_where_ec2_has_forgotten_it_too(home: Home) -> N
     home.target.client("ec2").delete_key_pair(KeyName="pets-main")
     home.up(worker={"count": 3})
     places.key_file("pets-main").unlink()
-    with pytest.raises(NotFoundError, match="the key of pets-main, which stands"):
+    with pytest.raises(NotFoundError, match="private key of the running cluster"):
         home.changes()
 
 
@@ -78,8 +80,8 @@ def test_another_key_than_the_cluster_s_is_told(home: Home) -> None:
     home.up()
     other = places.key_file("pets-main")
     other.unlink()
-    ec2_inputs._made(other)
-    with pytest.raises(NotFoundError, match="the key of pets-main, which stands"):
+    ec2_inputs._create_key(other)
+    with pytest.raises(NotFoundError, match="private key of the running cluster"):
         home.changes()
 
 

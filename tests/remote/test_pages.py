@@ -127,7 +127,7 @@ def standalone(
         "/": "the page",
     }
     with served(lambda path: json.dumps(answers[path]).encode()) as port:
-        monkeypatch.setitem(ec2.PAGES, "master", port)
+        monkeypatch.setitem(ec2.PAGE_PORTS, "master", port)
         monkeypatch.setattr(page_addresses, "_DRIVER_PORTS", [port])
         yield replace(reached, cluster=replace(reached.cluster, spec=Ec2ClusterSpec()))
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from emrctl.errors import SpecError, UsageError
 from emrctl.spec import ClusterSpec, Ec2ClusterSpec, ProjectSpec, aws_alone, config, refuse_local
-from emrctl.spec.localhost import AWS_ALONE_EC2
+from emrctl.spec.localhost import AWS_ONLY_EC2
 
 DISK_KEY = "arn:aws:kms:us-east-1:1:key/k"
 
@@ -107,7 +107,7 @@ AWS_VALUES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("key", [key for key in AWS_ALONE_EC2 if key.startswith("cluster.")])
+@pytest.mark.parametrize("key", [key for key in AWS_ONLY_EC2 if key.startswith("cluster.")])
 def test_what_localhost_has_not_got_is_refused_by_name(key: str) -> None:
     project = _project(**AWS_VALUES[key])
     assert key in aws_alone(project)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import runpy
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from emrctl.aws.target import Target
-from emrctl.clusters import ec2_inputs
+from emrctl.clusters import kinds
 from emrctl.engine.embedded.evaluate import DeclaredResource, RegisteredResource, evaluate
 from emrctl.spec import ProjectSpec
 
@@ -75,12 +76,13 @@ def test_main_with_ec2_cluster_looks_up_its_settings(
     spec.write_text("project: pets\ncluster: {kind: ec2}\n")
     calls = []
 
-    def settings(project: ProjectSpec, _target: Target, *, make: bool) -> dict[str, str]:
-        calls.append((project.cluster_stack, make))
+    def settings(project: ProjectSpec, _target: Target, create_key: bool) -> dict[str, str]:
+        calls.append((project.cluster_stack, create_key))
         images = {"image_primary": "ami-0a", "image_worker": "ami-0b"}
         return {**images, "public_key": "ssh-ed25519 AAAA", "ssh_from": "192.0.2.1/32"}
 
-    monkeypatch.setattr(ec2_inputs, "settings", settings)
+    kind = dataclasses.replace(kinds.EC2, program_settings=settings)
+    monkeypatch.setitem(kinds.KINDS, "ec2", kind)
     resources = _declared("pets-big")
     assert calls == [("pets-big", True)]
     assert resources["primary"].inputs["ami"] == "ami-0a"

@@ -82,7 +82,7 @@ def ready(project: ProjectSpec, target: Target) -> ProjectSpec:
 
         subnet_cidrs(project.cluster.network)  # raises before anything is created
     with aws_errors.translated("looking up the network"):
-        found = network_lookup.resolved(project, target)
+        found = network_lookup.resolve_network(project, target)
     if target.kind == "local":
         return found
     findings = check(found, target)

@@ -21,7 +21,7 @@ _MISSING = ("InvalidAMIID.NotFound", "InvalidAMIID.Unavailable", "InvalidAMIID.M
 def _images(look: Look) -> Iterator[Finding]:
     """The images that the spec comes to are there, fit their instances and their disks."""
     try:
-        found = ec2_inputs.images(look.ec2, look.target)
+        found = ec2_inputs.find_images(look.ec2, look.target)
     except EmrctlError as failure:
         yield error("machine image", failure.message, failure.hint)
         return
@@ -62,7 +62,7 @@ def _way_in(look: Look) -> Iterator[Finding]:
         yield from _plugin()
         return
     try:
-        here = ipaddress.IPv4Address(ec2_inputs.address())
+        here = ipaddress.IPv4Address(ec2_inputs.caller_address())
     except EmrctlError as failure:
         if given == CALLER:
             yield error("SSH", failure.message, failure.hint)

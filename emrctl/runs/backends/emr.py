@@ -147,7 +147,7 @@ def _interrupted(step: Step, status: dict[str, Any]) -> Step:
     """The step; where its cluster is dead and it had not ended, INTERRUPTED with the reason."""
     if step.finished or status["State"] not in _DEAD:
         return step
-    found = emr_failure.of_cluster(status)
+    found = emr_failure.find_failure(status)
     said = found or status.get("StateChangeReason", {}).get("Message", "")
     return replace(
         step,

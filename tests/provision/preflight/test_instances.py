@@ -39,7 +39,7 @@ def aws(monkeypatch: pytest.MonkeyPatch, _clients: None) -> Recorded:
     """A healthy account, whose answers a test may change, and a caller of 198.51.100.7."""
     found = Recorded(HEALTHY | OWN)
     monkeypatch.setattr("botocore.client.BaseClient._make_api_call", found.answer)
-    monkeypatch.setattr(ec2_inputs, "address", lambda: "198.51.100.7")
+    monkeypatch.setattr(ec2_inputs, "caller_address", lambda: "198.51.100.7")
     return found
 
 
@@ -194,7 +194,7 @@ def test_a_caller_whose_address_nobody_says(aws: Recorded, monkeypatch: pytest.M
     def nobody() -> str:
         raise ProvisioningError("nobody says from where", hint="Set cluster.ssh.")
 
-    monkeypatch.setattr(ec2_inputs, "address", nobody)
+    monkeypatch.setattr(ec2_inputs, "caller_address", nobody)
     [finding] = _findings()
     assert (finding.about, finding.severity) == ("SSH", "error")
     assert _findings(ssh="52.94.76.0/24") == []

@@ -43,7 +43,7 @@ def test_fleets_take_all_that_carry_the_tags_and_groups_one(aws: Recorded) -> No
 
 def test_tags_that_nothing_carries_are_told(aws: Recorded) -> None:
     aws.answers["DescribeSubnets"] = {"Subnets": []}
-    with pytest.raises(NotFoundError, match="no subnet in us-east-1 is or carries tier=data"):
+    with pytest.raises(NotFoundError, match="no subnet in us-east-1 has the id or tags tier=data"):
         preflight.ready(pets(**BY_TAG), TARGET)
     spec = {"network": {"subnets": {"tier": "data"}, "vpc": {"Name": "lab"}}}
     with pytest.raises(NotFoundError, match=r"no VPC .* Name=lab"):

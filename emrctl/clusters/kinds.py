@@ -1,0 +1,87 @@
+"""The two kinds of clusters, and everything in which they differ above the spec.
+
+A spec selects its kind with `kind: emr` or `kind: ec2`; other modules ask the `ClusterKind` instead
+of comparing that name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from emrctl.aws import instance_types
+from emrctl.clusters import ec2, ec2_inputs, emr, sizing_standalone
+from emrctl.clusters.emr_failure import ClusterFailure
+from emrctl.clusters.model import Cluster
+from emrctl.spec import AnyClusterSpec, ProjectSpec
+
+if TYPE_CHECKING:
+    from emrctl.aws.target import Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterKind:
+    """A kind of cluster.
+
+    `page_ports` are the UI pages of the primary. `can_stop` tells whether its instances can be
+    stopped and started; `set_up_over_ssh` whether emrctl installs Spark on its nodes, instead of
+    EMR; `folders_on_localhost` whether nodes on localhost are folders without an SSH server.
+    """
+
+    name: str
+    list_clusters: Callable[..., Iterator[Cluster]]
+    program_settings: Callable[[ProjectSpec, Target, bool], dict[str, str]]
+    recent_failure: Callable[[ProjectSpec, Target], ClusterFailure | None]
+    executor_memory_mb: Callable[[AnyClusterSpec], int]
+    page_ports: Mapping[str, int]
+    can_stop: bool
+    set_up_over_ssh: bool
+    folders_on_localhost: bool
+    presigned_pages: bool
+
+    def uses_folders(self, target: Target) -> bool:
+        """Return whether the nodes are folders of this machine, without SSH servers."""
+        return self.folders_on_localhost and target.endpoint is not None
+
+
+def _yarn_memory_mb(spec: AnyClusterSpec) -> int:
+    groups = (spec.core_group, *spec.task)
+    return sum(group.count * instance_types.instance_type(group.type).yarn_mb for group in groups)
+
+
+def _worker_memory_mb(spec: AnyClusterSpec) -> int:
+    workers = sizing_standalone.Workers.of(spec.core_group.type, spec.core_group.count)
+    return workers.count * workers.memory_mb
+
+
+EMR = ClusterKind(
+    name="emr",
+    list_clusters=emr.list_clusters,
+    program_settings=lambda _project, _target, _create: {},
+    recent_failure=emr.recent_failure,
+    executor_memory_mb=_yarn_memory_mb,
+    page_ports=emr.PAGE_PORTS,
+    can_stop=False,
+    set_up_over_ssh=False,
+    folders_on_localhost=True,
+    presigned_pages=True,
+)
+EC2 = ClusterKind(
+    name="ec2",
+    list_clusters=ec2.list_clusters,
+    program_settings=ec2_inputs.program_settings,
+    recent_failure=lambda _project, _target: None,
+    executor_memory_mb=_worker_memory_mb,
+    page_ports=ec2.PAGE_PORTS,
+    can_stop=True,
+    set_up_over_ssh=True,
+    folders_on_localhost=False,
+    presigned_pages=False,
+)
+KINDS = {kind.name: kind for kind in (EMR, EC2)}
+
+
+def kind_of(spec: AnyClusterSpec) -> ClusterKind:
+    """Return the kind of a spec."""
+    return KINDS[spec.kind]
