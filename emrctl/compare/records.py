@@ -73,10 +73,11 @@ def load(workspace: Workspace, names: Sequence[str], experiment: str | None) -> 
         runs = experiments.results(workspace, experiment)
     else:
         runs = [lifecycle.refresh(workspace, workspace.store.load(name)) for name in names]
-    return [_record(workspace, run) for run in runs]
+    return [load_record(workspace, run) for run in runs]
 
 
-def _record(workspace: Workspace, run: Run) -> RunRecord:
+def load_record(workspace: Workspace, run: Run) -> RunRecord:
+    """Load the metrics and the job's result of a run."""
     metrics = workspace.store.get_json(run.id, "metrics.json")
     result = workspace.store.get_json(run.id, "result.json") or {}
     return RunRecord(

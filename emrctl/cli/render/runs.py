@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from emrctl.cli.render import json_document, note, number, output, table
+from emrctl.cli.render import json_document, note, number, output, plain, table
 
 if TYPE_CHECKING:
     from emrctl.runs.progress import Progress
@@ -40,39 +41,82 @@ def print_runs(workspace: Workspace, runs: Sequence[Run], *, as_json: bool) -> N
 
 
 def print_run(workspace: Workspace, run: Run, *, as_json: bool) -> None:
-    """Print one run with its figures and findings."""
+    """Print the main facts, metrics, result and findings of a run; everything as JSON."""
     from emrctl.runs import lifecycle
 
     document = lifecycle.describe(workspace, run)
     if as_json:
         json_document(document)
         return
-    findings, nodes = document.pop("findings"), document.pop("nodes")
-    metrics = document.pop("metrics") or {}
-    result = document.pop("result") or {}
-    figures = {key: value for key, value in metrics.items() if not isinstance(value, list | dict)}
-    for title, part in (("run", document), ("metrics", figures), ("result", result)):
-        rows = [
-            (key, number(value)) for key, value in part.items() if value not in (None, {}, [], ())
-        ]
-        if rows:
-            table(title, "", rows=rows)
+    table("run", run.id, rows=[row for row in _facts(run, document["location"]) if row[1]])
+    figures = list(_figures(workspace, run))
+    if figures:
+        table("metric", "value", rows=figures, right=("value",))
+    result = [(key, number(value)) for key, value in _scalars(document["result"] or {})]
+    if result:
+        table("result", "value", rows=result, right=("value",))
+    nodes = document["nodes"]
     if nodes:
         table("node", *_NODE, rows=[_node(item) for item in nodes], right=tuple(_NODE))
-    if metrics:
+    if document["metrics"]:
         from emrctl.cli.render.findings import print_findings
         from emrctl.metrics.findings.rules import Finding
 
-        print_findings(output(), [Finding.from_json(item) for item in findings])
+        print_findings(output(), [Finding.from_json(item) for item in document["findings"]])
+
+
+def _facts(run: Run, location: str) -> Iterator[tuple[str, str]]:
+    cluster, trial = run.cluster, run.trial
+    seconds = "" if run.duration_s is None else f"{run.duration_s:,.1f} s"
+    cost = "" if run.cost_usd is None else f"${run.cost_usd:.4f} on AWS (estimated)"
+    nodes = f"{cluster.primary_type} + {cluster.core_count} {cluster.core_type}"
+    yield "job", run.job
+    yield "arguments", plain(shlex.join(run.arguments))
+    yield "state", run.state
+    yield "failure", plain(run.failure)
+    yield "log", plain(run.failure_log)
+    yield "started", (run.started or "").replace("T", " ")[:19]
+    yield "duration", seconds
+    yield "cost", cost
+    yield "target", "localhost" if run.target == "local" else run.target
+    yield "cluster", f"{cluster.name} ({cluster.id}, {cluster.release}): {nodes}"
+    yield "settings", settings_text(run.settings)
+    yield "environment", ", ".join(run.environment)
+    yield "tags", ", ".join(f"{key}={value}" for key, value in run.tags.items())
+    yield "trial", f"{trial.cell}, repeat {trial.repeat} of {trial.experiment}" if trial else ""
+    for warning in run.warnings:
+        yield "warning", plain(warning)
+    yield "step", ", ".join(filter(None, (run.step_id, run.application_id)))
+    yield "record", location
+
+
+def _figures(workspace: Workspace, run: Run) -> Iterator[tuple[str, str]]:
+    """Yield label and value with unit of the metrics that `emrctl compare` shows, too."""
+    from emrctl.compare import export, figures, records
+
+    record = records.load_record(workspace, run)
+    for figure in figures.FIGURES:
+        value = figure.of(record)
+        if value is not None and figure.key not in {"duration_s", "cost_usd"}:
+            yield figure.label, export.amount(value, figure.unit)
+
+
+def _scalars(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the numbers and texts of a document by dotted name; lists are left to --json."""
+    for key, value in document.items():
+        if isinstance(value, Mapping):
+            yield from _scalars(value, f"{prefix}{key}.")
+        elif value is not None and not isinstance(value, list | tuple):
+            yield prefix + key, value
 
 
 # Columns of the table of nodes, and the fields of the record that they show.
 _NODE = {
-    "YARN MB": "memory_used_mb_peak",
-    "of": "memory_total_mb",
-    "in use MB": "physical_memory_mb_peak",
-    "CPU cores": "cpu_cores_peak",
-    "on average": "cpu_cores_mean",
+    "YARN MB (peak)": "memory_used_mb_peak",
+    "YARN MB (total)": "memory_total_mb",
+    "physical MB (peak)": "physical_memory_mb_peak",
+    "CPU cores (peak)": "cpu_cores_peak",
+    "CPU cores (mean)": "cpu_cores_mean",
 }
 
 
