@@ -1,4 +1,4 @@
-"""A project on the session's emulator, and `emrctl` as a user types it: a process of its own."""
+"""A project on the session's emulator, and `emrctl` commands as processes of their own."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ python3 -m pip install --user boto3
 
 @dataclass(frozen=True)
 class Shell:
-    """Types `emrctl` commands in a project's folder."""
+    """Runs `emrctl` commands in a project's folder."""
 
     folder: Path
     home: Path
 
     @property
     def environment(self) -> dict[str, str]:
-        """The emulator of the session, the cache of the machine, no AWS of the user's."""
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "EMRCTL_"))}
-        return {**kept, "EMRCTL_HOME": str(self.home), "EMRCTL_CACHE": CACHE}
+        """The session's emulator and the user's cache, without the user's AWS settings."""
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "EMRCTL_"))}
+        return {**inherited, "EMRCTL_HOME": str(self.home), "EMRCTL_CACHE": CACHE}
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """The command, running, in a process group of its own."""
+        """Start a command in its own process group."""
         return subprocess.Popen(
             [sys.executable, "-m", "emrctl.cli", *arguments],
             cwd=self.folder,
@@ -61,34 +61,34 @@ class Shell:
         )
 
     def run(self, *arguments: str, code: int = 0) -> tuple[str, str]:
-        """What the command wrote to stdout and stderr, once it has ended with `code`."""
+        """Run a command, check its exit code and return its stdout and stderr."""
         with self.start(*arguments) as process:
             out, err = process.communicate(timeout=240)
         assert process.returncode == code, f"emrctl {' '.join(arguments)}\n{out}\n{err}"
         return out, err
 
     def json(self, *arguments: str, code: int = 0) -> Any:
-        """The JSON document that the command printed."""
+        """Run a command with --json and return the document."""
         return json.loads(self.run(*arguments, "--json", code=code)[0])
 
     def submit(self, *arguments: str, code: int = 0) -> tuple[list[dict[str, Any]], str]:
-        """The runs that were submitted, and what was said meanwhile; options come first."""
+        """Submit a job; return the runs and stderr. Options precede the job's name."""
         out, err = self.run("submit", "--json", *arguments, code=code)
         return json.loads(out), err
 
     def records(self) -> list[dict[str, Any]]:
-        """The runs' records as they lie in the store, without a command that looks after them."""
-        found = (self.folder / ".emrctl" / "runs").glob("*/run.json")
-        return [json.loads(path.read_text()) for path in sorted(found)]
+        """Return the run records in the store, without running a command."""
+        paths = (self.folder / ".emrctl" / "runs").glob("*/run.json")
+        return [json.loads(path.read_text()) for path in sorted(paths)]
 
     def resize(self, count: int) -> None:
-        """The spec asks for so many core nodes."""
+        """Set the number of core nodes in emrctl.yaml."""
         (self.folder / "emrctl.yaml").write_text(YAML.format(count=count))
 
 
 @pytest.fixture(scope="session")
 def shell(emulator: EmulatorInfo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
-    """A project with its bucket and cluster up; both are down again afterwards."""
+    """Create a project's bucket and cluster; delete both after the session."""
     shell = Shell(tmp_path_factory.mktemp("project"), Path(emulator.home).parent)
     shell.resize(2)
     (shell.folder / "mark.sh").write_text(MARK)
@@ -99,7 +99,7 @@ def shell(emulator: EmulatorInfo, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 def _pictures(folder: Path) -> tuple[str, ...]:
-    """The arguments of `emrctl data`: 12 pictures of 3 breeds, or digits where there are none."""
+    """Return arguments of `emrctl data`: 12 pictures of 3 breeds, or digits if not available."""
     if not PETS.is_file():
         return ("digits", "--per-class", "12")
     with tarfile.open(PETS) as archive:
@@ -113,11 +113,11 @@ def _pictures(folder: Path) -> tuple[str, ...]:
 
 @pytest.fixture(scope="session")
 def features(shell: Shell, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Features of real pictures on the bucket; their address."""
-    sent = shell.json("data", *_pictures(tmp_path_factory.mktemp("pictures")))
-    assert set(sent["classes"].values()) == {12}
+    """Extract features of pictures; return the S3 address of the Parquet files."""
+    upload = shell.json("data", *_pictures(tmp_path_factory.mktemp("pictures")))
+    assert set(upload["classes"].values()) == {12}
     [run], _ = shell.submit(
-        *(*SMALL, "--executors", "2", "--partitions", "4", "features", "--input", sent["uri"]),
+        *(*SMALL, "--executors", "2", "--partitions", "4", "features", "--input", upload["uri"]),
         *("--output", "s3://{bucket}/features/pictures", "--size", "32"),
     )
     assert run["state"] == "COMPLETED"

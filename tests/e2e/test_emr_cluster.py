@@ -1,4 +1,4 @@
-"""The main job end to end: real pictures, real Spark on a real YARN, typed as a user types it."""
+"""The main job end to end on EMR: real pictures, real Spark on a real YARN, emrctl commands."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.yarn, pytest.mark.timeout(600)]
 
 
 def _table(local: Target, uri: str) -> Any:
-    """The Parquet file, or the files below, at an `s3://` address."""
+    """Read the Parquet files below an `s3://` address."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -35,7 +35,7 @@ def _table(local: Target, uri: str) -> Any:
     return pa.concat_tables([pq.read_table(io.BytesIO(body)) for body in bodies])
 
 
-def test_a_second_up_changes_nothing(shell: Shell) -> None:
+def test_second_up_changes_nothing(shell: Shell) -> None:
     first = shell.json("show")
     assert first["state"] == "WAITING"
     assert "yarn" in first["urls"]
@@ -43,7 +43,7 @@ def test_a_second_up_changes_nothing(shell: Shell) -> None:
     assert shell.json("up")["id"] == first["id"]
 
 
-def test_bootstrap_actions_ran_once_on_every_node(shell: Shell) -> None:
+def test_bootstrap_actions_run_on_every_node(shell: Shell) -> None:
     cluster = shell.json("show")
     nodes = [
         shell.home / "local/clusters" / cluster["id"] / "nodes" / n["id"] for n in cluster["nodes"]
@@ -53,7 +53,7 @@ def test_bootstrap_actions_ran_once_on_every_node(shell: Shell) -> None:
         assert (node / "home" / "marked").read_text() == "two words\n"
 
 
-def test_features_are_one_vector_for_each_picture(features: str, local: Target) -> None:
+def test_features_job_writes_one_vector_per_picture(features: str, local: Target) -> None:
     table = _table(local, features + "/")
     assert table.column_names == ["path", "label", "features"]
     assert table.num_rows % 12 == 0
@@ -61,7 +61,7 @@ def test_features_are_one_vector_for_each_picture(features: str, local: Target) 
 
 
 @pytest.mark.parametrize("mode", ["client", "cluster"])
-def test_an_svm_job_leaves_models_metrics_and_accounts(
+def test_svm_job_writes_models_and_metrics(
     shell: Shell, features: str, local: Target, mode: str
 ) -> None:
     classes = sorted(set(_table(local, features + "/")["label"].to_pylist()))[:2]
@@ -91,7 +91,7 @@ def test_an_svm_job_leaves_models_metrics_and_accounts(
     assert run["result"]["job"] == "svm"
 
 
-def test_a_job_that_raises_is_explained(shell: Shell) -> None:
+def test_failed_job_reports_exception(shell: Shell) -> None:
     (shell.folder / "raises.py").write_text(
         "from pyspark.sql import SparkSession\n"
         "SparkSession.builder.getOrCreate()\n"
@@ -105,23 +105,23 @@ def test_a_job_that_raises_is_explained(shell: Shell) -> None:
         assert run["failure_log"].startswith("s3://")
 
 
-def test_runs_are_compared_as_a_table_and_as_a_page(shell: Shell, features: str) -> None:
-    done = [
+def test_compare_prints_json_and_writes_html(shell: Shell, features: str) -> None:
+    completed = [
         run
         for run in shell.json("runs")
         if run["state"] == "COMPLETED" and "deploy_mode" in run["settings"]
     ]
-    ids = [run["id"] for run in done]
+    ids = [run["id"] for run in completed]
     assert len(ids) == 2
-    found = shell.json("compare", *ids)
-    assert [row["name"] for row in found["settings"]] == ["deploy_mode"]
+    comparison = shell.json("compare", *ids)
+    assert [row["name"] for row in comparison["settings"]] == ["deploy_mode"]
     shell.run("compare", *ids, "--html", "page.html")
     page = (shell.folder / "page.html").read_text()
     assert "deploy_mode" in page
     assert "localhost" in page
 
 
-def test_what_a_killed_client_left_is_finished_by_the_next_command(shell: Shell) -> None:
+def test_next_command_completes_run_of_killed_client(shell: Shell) -> None:
     (shell.folder / "sleeps.py").write_text("import time\ntime.sleep(4)\n")
     process = shell.start("submit", *SMALL, "sleeps.py")
     deadline = time.monotonic() + 60
@@ -134,7 +134,7 @@ def test_what_a_killed_client_left_is_finished_by_the_next_command(shell: Shell)
     assert (run["job"], run["state"]) == ("sleeps", "COMPLETED")
 
 
-def test_ctrl_c_leaves_the_step_and_cancel_ends_it(shell: Shell) -> None:
+def test_ctrl_c_keeps_step_and_cancel_cancels_it(shell: Shell) -> None:
     (shell.folder / "sleeps.py").write_text("import time\ntime.sleep(300)\n")
     before = {record["id"] for record in shell.records()}
     process = shell.start("submit", *SMALL, "sleeps.py")
@@ -150,7 +150,7 @@ def test_ctrl_c_leaves_the_step_and_cancel_ends_it(shell: Shell) -> None:
     assert run["state"] == "CANCELLED"
 
 
-def test_a_changed_core_count_resizes_in_place(shell: Shell) -> None:
+def test_changed_core_count_resizes_cluster(shell: Shell) -> None:
     before = shell.json("show")
     shell.resize(3)
     [_, plan] = shell.json("preview")

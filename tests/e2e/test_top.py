@@ -1,4 +1,4 @@
-"""A run watched at work on a real YARN: `top`, the nodes' samples, what the instances cost."""
+"""Monitoring of a running job on a real YARN: `top`, node samples, cost of instances."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SparkSession.builder.getOrCreate().sparkContext.parallelize(range(12), 12).map(w
 
 @pytest.fixture(scope="module")
 def watched(shell: Shell) -> tuple[str, list[dict[str, Any]]]:
-    """A run that had one slow task, and all that `top` said of it until its end."""
+    """Submit a job with one slow task; return the run's id and the documents of `top`."""
     (shell.folder / "slow.py").write_text(JOB)
     small = ("--executor-memory", "1g", "--driver-memory", "1g", "--executor-cores", "2")
     submit = ("submit", "--detach", "--json", "--executors", "1", *small, "slow.py")
@@ -35,20 +35,29 @@ def watched(shell: Shell) -> tuple[str, list[dict[str, Any]]]:
     return run["id"], [json.loads(line) for line in out.splitlines()]
 
 
-def test_top_sees_the_skew_as_it_happens(watched: tuple[str, list[dict[str, Any]]]) -> None:
-    _, looks = watched
-    assert looks[-1]["state"] == "COMPLETED"
-    at_work = [look["spark"] for look in looks if look["spark"] and look["spark"]["stages"]]
-    stages = [stage for spark in at_work for stage in spark["stages"]]
+def test_top_shows_skewed_stage_while_it_runs(watched: tuple[str, list[dict[str, Any]]]) -> None:
+    _, documents = watched
+    assert documents[-1]["state"] == "COMPLETED"
+    running = [
+        document["spark"]
+        for document in documents
+        if document["spark"] and document["spark"]["stages"]
+    ]
+    stages = [stage for spark in running for stage in spark["stages"]]
     assert any(s["median_ms"] and s["longest_ms"] > 3 * s["median_ms"] for s in stages), stages
-    assert any(row["id"] == "1" for spark in at_work for row in spark["executors"])
-    nodes = [node for look in looks if look["cluster"] for node in look["cluster"]["nodes"]]
-    # A node that another test's resizing took away is still listed.
+    assert any(row["id"] == "1" for spark in running for row in spark["executors"])
+    nodes = [
+        node
+        for document in documents
+        if document["cluster"]
+        for node in document["cluster"]["nodes"]
+    ]
+    # Nodes removed by other tests are still listed.
     assert {node["state"] for node in nodes} <= {"RUNNING", "SHUTDOWN", "DECOMMISSIONED"}
     assert any(node["memory_used_mb"] for node in nodes)
 
 
-def test_nodes_and_instances_are_stored_with_the_run(
+def test_run_record_has_nodes_and_cost(
     shell: Shell, watched: tuple[str, list[dict[str, Any]]]
 ) -> None:
     run = shell.json("runs", "show", watched[0])
@@ -59,10 +68,10 @@ def test_nodes_and_instances_are_stored_with_the_run(
     assert run["metrics"]["yarn"]["memory_mb_seconds"] > 0
 
 
-def test_its_finding_is_in_the_store(
+def test_straggler_finding_is_stored(
     shell: Shell, watched: tuple[str, list[dict[str, Any]]]
 ) -> None:
     rows = json.loads(shell.run("runs", "query", "select run, kind from findings", "--json")[0])
     assert {"run": watched[0], "kind": "straggler"} in rows
-    picture, _ = shell.run("top", watched[0], "--once")
-    assert "COMPLETED" in picture
+    output, _ = shell.run("top", watched[0], "--once")
+    assert "COMPLETED" in output
