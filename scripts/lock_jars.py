@@ -1,8 +1,8 @@
-"""Write jars.lock anew: the same coordinates, with the checksums of what Maven Central has now.
+"""Update the checksums in jars.lock: download its JARs from Maven Central and rewrite the file.
 
     python -m scripts.lock_jars
 
-To change a version, edit its line and run this; a reviewer sees which checksums changed.
+To change a version, edit its line and run this script; the diff shows which checksums changed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _HEAD = "# set organisation name revision sha256; written by: python -m scripts.
 
 
 def main() -> None:
-    """jars.lock has the checksum of each of its jars."""
+    """Rewrite jars.lock with the checksum of each JAR."""
     jars = hadoop_jars.locked_jars()
     with tempfile.TemporaryDirectory() as folder:
         hadoop_jars.download(jars, Path(folder), lambda line: print(line, file=sys.stderr))

@@ -49,7 +49,7 @@ def up(
     and offers to delete them.
     """
     workspace = context.workspace
-    local.tell_once(workspace.target)
+    local.show_consent_once(workspace.target)
     with offering_cleanup(workspace), render.events(as_json=context.as_json) as report:
         cluster = lifecycle.up(
             workspace.deployment,

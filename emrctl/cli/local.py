@@ -16,7 +16,7 @@ app = options.new_app()
 local_app = typer.Typer(
     cls=options.Group,
     no_args_is_help=True,
-    help="The EMR on localhost: up, status, logs, down.",
+    help="EMR on localhost: up, status, logs, down.",
 )
 app.add_typer(local_app, name="local")
 
@@ -25,10 +25,10 @@ app.add_typer(local_app, name="local")
 @options.common("json")
 def up(
     context: options.Context,
-    region: Annotated[str, typer.Option(help="The region that it plays.")] = "us-east-1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="A port; 0 takes a free one.")] = 0,
+    region: Annotated[str, typer.Option(help="Region to emulate.")] = "us-east-1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 uses a free one.")] = 0,
 ) -> None:
-    """Start the EMR on localhost, or find the one that runs."""
+    """Start the emulator, or show the one that is running."""
     from emrctl.emulator.server import control
 
     info = control.up(region=region, port=port, report=render.note)
@@ -40,12 +40,12 @@ def up(
 @local_app.command()
 @options.common("json")
 def status(context: options.Context) -> None:
-    """Say whether it runs, where, and with which clusters."""
+    """Show the emulator's endpoint, clusters and EC2 instances."""
     from emrctl.emulator.server import control
 
     info = control.status()
     if info is None:
-        raise NotFoundError("no EMR runs on localhost", hint="Start it with `emrctl local up`.")
+        raise NotFoundError("the emulator is not running", hint="Start it with `emrctl local up`.")
     _print(asdict(info), as_json=context.as_json, overview=control.overview(info))
 
 
@@ -67,30 +67,30 @@ def _print(
 
 @local_app.command()
 def logs() -> None:
-    """Print what it has written."""
+    """Print the log of the emulator."""
     from emrctl.emulator.server import control
 
-    place = control.logs()
-    if not place.is_file():
-        raise NotFoundError(f"there is no {place}", hint="Start it with `emrctl local up`.")
-    typer.echo(place.read_text(errors="replace"), nl=False)
+    path = control.logs()
+    if not path.is_file():
+        raise NotFoundError(f"{path} does not exist", hint="Start it with `emrctl local up`.")
+    typer.echo(path.read_text(errors="replace"), nl=False)
 
 
 @local_app.command()
 @options.common("json")
 def down(context: options.Context) -> None:
-    """End it with its clusters; nothing of it is left running."""
+    """Terminate the clusters and stop the emulator."""
     from emrctl.emulator.server import control
 
-    ended = control.down(report=render.note)
+    stopped = control.down(report=render.note)
     if context.as_json:
-        render.json_document({"ended": ended})
+        render.json_document({"ended": stopped})
     else:
-        typer.echo("The EMR on localhost has ended." if ended else "No EMR ran on localhost.")
+        typer.echo("The emulator was stopped." if stopped else "The emulator was not running.")
 
 
-def tell_once(target: Target) -> None:
-    """Once for each home: that on localhost scripts run with the user's own rights."""
+def show_consent_once(target: Target) -> None:
+    """Print once per home that scripts on localhost run with the user's own rights."""
     if target.kind == "local":
         from emrctl.emulator.server import consent
 

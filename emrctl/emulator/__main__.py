@@ -1,4 +1,4 @@
-"""The emulator's process: `python -m emrctl.emulator --home DIR`. `control.up` starts it."""
+"""Main program of the emulator, `python -m emrctl.emulator --home DIR`; see `control.up`."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from emrctl.errors import EmrctlError
 
 
 def main() -> int:
-    """The emulator has run until it was told to end; 0, or an error's exit code."""
-    request = _parse()
+    """Run the emulator until SIGTERM or SIGINT; return the exit code."""
+    options = _parse_options()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     os.umask(0o077)
@@ -25,26 +25,26 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
-        state.prepare_home(request.home)
-        server.serve(request, stop)
+        state.prepare_home(options.home)
+        server.serve(options, stop)
     except EmrctlError as error:
         print(f"{error} {error.hint}", file=sys.stderr)  # noqa: T201
         return error.exit_code
     except OSError as error:
-        print(f"The emulator cannot start: {error}", file=sys.stderr)  # noqa: T201
+        print(f"could not start the emulator: {error}", file=sys.stderr)  # noqa: T201
         return 2
     return 0
 
 
-def _parse() -> server.ServerOptions:
+def _parse_options() -> server.ServerOptions:
     parser = argparse.ArgumentParser(prog="python -m emrctl.emulator")
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--region", default="us-east-1")
     parser.add_argument("--port", type=int, default=0)
-    found = parser.parse_args()
-    own = os.environ.setdefault(processes.EMULATOR_MARK, secrets.token_hex(8))
+    arguments = parser.parse_args()
+    emulator_id = os.environ.setdefault(processes.EMULATOR_MARK, secrets.token_hex(8))
     return server.ServerOptions(
-        home=found.home.absolute(), region=found.region, port=found.port, id=own
+        home=arguments.home.absolute(), region=arguments.region, port=arguments.port, id=emulator_id
     )
 
 
