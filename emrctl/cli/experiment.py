@@ -1,4 +1,4 @@
-"""`emrctl experiment`: a job over a grid of settings."""
+"""`emrctl experiment`: run a job over a grid of settings."""
 
 from __future__ import annotations
 
@@ -9,52 +9,54 @@ import typer
 
 from emrctl.cli import follow, options, render
 from emrctl.cli.render.runs import print_runs, settings_text
+from emrctl.errors import StepFailedError
 from emrctl.runs import experiments
 
 app = options.new_app()
 experiment_app = typer.Typer(
-    cls=options.Group, no_args_is_help=True, help="Run a job over a grid of settings, resumably."
+    cls=options.Group, no_args_is_help=True, help="Run a job over a grid of settings."
 )
 app.add_typer(experiment_app, name="experiment")
+ExperimentArgument = Annotated[
+    str, typer.Argument(metavar="EXPERIMENT", help="Name in emrctl.yaml, or a YAML file.")
+]
 
 
 @experiment_app.command()
 @options.common("config target cluster json")
 def run(
     context: options.Context,
-    experiment: Annotated[
-        str, typer.Argument(metavar="FILE", help="A YAML file, or a name of emrctl.yaml.")
-    ],
+    experiment: ExperimentArgument,
     resume: Annotated[
-        bool, typer.Option("--resume/--fresh", help="Keep trials that completed, or run all anew.")
+        bool, typer.Option("--resume/--fresh", help="Keep completed trials.", show_default=False)
     ] = True,
 ) -> None:
-    """Run every trial of FILE, one after another; what completed before is not run again."""
+    """Run the trials of EXPERIMENT in sequence, except completed ones."""
     workspace = context.workspace
     spec = experiments.load(workspace, experiment)
-    runner = follow.trials(workspace, spec, workspace.cluster())
-    found = experiments.run(workspace, spec, runner, fresh=not resume)
-    print_runs(workspace, found, as_json=context.as_json)
-    follow.exit_with_experiment(experiment, found)
+    runner = follow.trial_runner(workspace, spec, workspace.cluster())
+    runs = experiments.run(workspace, spec, runner, fresh=not resume)
+    print_runs(workspace, runs, as_json=context.as_json)
+    failed = sum(item.state != "COMPLETED" for item in runs)
+    if failed:
+        raise StepFailedError(
+            f"experiment '{experiment}': {failed} of {len(runs)} trials did not complete",
+            hint="List failures with `emrctl runs`; "
+            f"`emrctl experiment run {experiment}` repeats failed trials only.",
+        )
     render.next_step(f"emrctl compare --experiment {spec.name}")
 
 
 @experiment_app.command("list")
 @options.common("config json")
-def list_trials(
-    context: options.Context,
-    experiment: Annotated[
-        str, typer.Argument(metavar="FILE", help="A YAML file, or a name of emrctl.yaml.")
-    ],
-) -> None:
-    """List the trials of FILE without running any."""
+def list_trials(context: options.Context, experiment: ExperimentArgument) -> None:
+    """List the trials of EXPERIMENT without running them."""
     trials = experiments.trials(experiments.load(context.workspace, experiment))
-    settings = [trial.settings.as_dict() for trial in trials]
-    facts = [trial.facts for trial in trials]
+    records = [asdict(trial.facts) | {"settings": trial.settings.record()} for trial in trials]
     if context.as_json:
-        pairs = zip(facts, settings, strict=True)
-        render.json_document([asdict(item) | {"settings": values} for item, values in pairs])
+        render.json_document(records)
         return
-    texts = map(settings_text, settings)
-    rows = [(f.cell, str(f.repeat), text) for f, text in zip(facts, texts, strict=True)]
+    rows = [
+        (item["cell"], str(item["repeat"]), settings_text(item["settings"])) for item in records
+    ]
     render.table("cell", "repeat", "settings", rows=rows, right=("repeat",))

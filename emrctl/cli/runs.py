@@ -78,7 +78,7 @@ def wait(
     workspace = context.workspace
     record = follow.wait(workspace, workspace.store.load(run), timeout)
     print_runs(workspace, [record], as_json=context.as_json)
-    follow.exit_with([record])
+    follow.raise_for_state([record])
 
 
 @app.command()

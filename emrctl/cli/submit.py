@@ -1,77 +1,71 @@
-"""`emrctl submit`: a job onto the cluster, followed to its end."""
+"""`emrctl submit`: run a job on the cluster."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from emrctl.cli import follow, options, submit_options
+import typer
+
+from emrctl.cli import follow, options
 from emrctl.cli.render.runs import print_runs
-from emrctl.errors import UsageError
-from emrctl.runs import lifecycle
+from emrctl.cli.spark_options import spark_settings
+from emrctl.runs.submission import Submission
 from emrctl.spec import SparkSettings
 
 app = options.new_app()
 
-# What stands after JOB is the job's own, also where it looks like a flag of ours.
-_UNTOUCHED = {"allow_interspersed_args": False, "ignore_unknown_options": False}
+_STAGING, _FOLLOWING = "Staging options", "Following options"
+# Arguments after JOB are passed to the job, even those that look like options of emrctl.
+_PASS_ARGUMENTS = {"allow_interspersed_args": False, "ignore_unknown_options": False}
 
 
-@app.command(context_settings=_UNTOUCHED)
+def _option(panel: str, help_: str, metavar: str | None = None, **rules: Any) -> Any:
+    return typer.Option(
+        help=help_, metavar=metavar, show_default=False, rich_help_panel=panel, **rules
+    )
+
+
+@app.command(context_settings=_PASS_ARGUMENTS)
 @options.common("config target cluster json")
+@spark_settings
 def submit(
     context: options.Context,
-    job: submit_options.JobArgument,
-    args: submit_options.ArgumentsArgument = None,
-    executors: submit_options.ExecutorsOption = None,
-    executor_cores: submit_options.ExecutorCoresOption = None,
-    executor_memory: submit_options.ExecutorMemoryOption = None,
-    memory_overhead: submit_options.MemoryOverheadOption = None,
-    driver_memory: submit_options.DriverMemoryOption = None,
-    partitions: submit_options.PartitionsOption = None,
-    dynamic_allocation: submit_options.DynamicAllocationOption = None,
-    min_executors: submit_options.MinExecutorsOption = None,
-    max_executors: submit_options.MaxExecutorsOption = None,
-    deploy_mode: submit_options.DeployModeOption = None,
-    conf: submit_options.ConfOption = None,
-    env: submit_options.EnvOption = None,
-    py_files: submit_options.PyFilesOption = None,
-    tag: submit_options.TagOption = None,
-    repeat: submit_options.RepeatOption = 1,
-    timeout: submit_options.TimeoutOption = None,
-    detach: submit_options.DetachOption = False,
+    job: Annotated[str, typer.Argument(metavar="JOB", help="Job name, .py file or s3:// address.")],
+    args: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ARGS]...", help="Arguments of the job, see above."),
+    ] = None,
+    settings: SparkSettings = SparkSettings(),  # noqa: B008 - replaced by the generated options
+    env: Annotated[
+        list[str] | None,
+        _option(_STAGING, "Environment variable, no secrets.", "KEY=VALUE"),
+    ] = None,
+    py_files: Annotated[
+        list[str] | None, _option(_STAGING, "Python file, zip or folder; repeatable.", "PATH")
+    ] = None,
+    tag: Annotated[
+        list[str] | None, _option(_STAGING, "Tag of the run; repeatable.", "KEY=VALUE")
+    ] = None,
+    repeat: Annotated[int, _option(_FOLLOWING, "Run the job N times in sequence.", "N", min=1)] = 1,
+    timeout: Annotated[
+        float | None, _option(_FOLLOWING, "Stop waiting after this time.", "SECONDS")
+    ] = None,
+    detach: Annotated[bool, _option(_FOLLOWING, "Return without waiting.")] = False,
 ) -> None:
-    """Run JOB on the cluster and wait for it; exit code 6 where it failed.
+    """Run JOB on the cluster and wait for it; the exit code is 6 if it fails.
 
-    Options stand before JOB; what stands after it is the job's, untouched.
+    Options precede JOB: everything after it is passed to the job unchanged.
+    In ARGS, {run} is the run's s3:// prefix and {bucket} the project's bucket.
     """
-    typed = locals()
-    order = lifecycle.Order(
+    submission = Submission(
         job=job,
         arguments=args or (),
-        settings=_settings(typed | {"conf": options.pairs(conf or [], "--conf")}),
-        environment=options.pairs(env or [], "--env"),
+        settings=settings,
+        environment=options.pairs(env, "--env"),
         py_files=py_files or (),
-        tags=options.pairs(tag or [], "--tag"),
+        tags=options.pairs(tag, "--tag"),
     )
     workspace = context.workspace
-    found = follow.submit(workspace, order, follow.Way(repeat, timeout, detach))
-    print_runs(workspace, found, as_json=context.as_json)
-    follow.exit_with(found)
-
-
-def _settings(typed: Mapping[str, Any]) -> SparkSettings:
-    """The options that are named like Spark settings, as settings."""
-    from pydantic import ValidationError
-
-    named = {key: value for key, value in typed.items() if key in SparkSettings.model_fields}
-    try:
-        return SparkSettings.model_validate({k: v for k, v in named.items() if v is not None})
-    except ValidationError as error:
-        raise UsageError("\n".join(_complaint(dict(detail)) for detail in error.errors())) from None
-
-
-def _complaint(detail: Mapping[str, Any]) -> str:
-    flag = "--" + str(detail["loc"][0]).replace("_", "-") if detail["loc"] else "options"
-    message = str(detail["msg"]).removeprefix("Value error, ")
-    return f"{flag}: {message[:1].lower()}{message[1:]}"
+    runs = follow.submit(workspace, submission, repeat, timeout_s=timeout, detach=detach)
+    print_runs(workspace, runs, as_json=context.as_json)
+    follow.raise_for_state(runs)

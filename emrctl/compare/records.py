@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from emrctl.errors import UsageError
 from emrctl.metrics.model import RunMetrics
 from emrctl.runs import experiments, lifecycle
+from emrctl.runs.submission import RUN_PLACEHOLDER
 
 if TYPE_CHECKING:
     from emrctl.runs.store import Run
@@ -84,9 +85,7 @@ def load_record(workspace: Workspace, run: Run) -> RunRecord:
         id=run.id,
         label=run.trial.cell if run.trial else "",
         job=run.job,
-        arguments=tuple(
-            item.replace(run.prefix, lifecycle.RUN_PLACEHOLDER) for item in run.arguments
-        ),
+        arguments=tuple(item.replace(run.prefix, RUN_PLACEHOLDER) for item in run.arguments),
         settings={**run.settings, "cluster": _cluster_settings(run)},
         state=run.state,
         duration_s=run.duration_s,

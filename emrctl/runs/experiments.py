@@ -12,6 +12,7 @@ from emrctl import redact
 from emrctl.errors import NotFoundError
 from emrctl.runs import lifecycle, staging
 from emrctl.runs.store import Run, TrialFacts
+from emrctl.runs.submission import Submission, expand
 from emrctl.spec import ExperimentSpec, SparkSettings, yaml
 
 if TYPE_CHECKING:
@@ -68,11 +69,9 @@ def _facts(spec: ExperimentSpec, cell: str, repeat: int) -> TrialFacts:
     )
 
 
-def order(spec: ExperimentSpec, trial: Trial) -> lifecycle.Order:
-    """What is submitted for `trial`."""
-    return lifecycle.Order(
-        job=spec.job, arguments=spec.args, settings=trial.settings, trial=trial.facts
-    )
+def submission(spec: ExperimentSpec, trial: Trial) -> Submission:
+    """Return the submission of a trial."""
+    return Submission(job=spec.job, arguments=spec.args, settings=trial.settings, trial=trial.facts)
 
 
 def run(
@@ -114,7 +113,7 @@ def _earlier(
     workspace: Workspace, known: list[Run], spec: ExperimentSpec, trial: Trial
 ) -> Run | None:
     """The newest run of the trial that asked for just what it asks for and has not failed."""
-    wanted = order(spec, trial)
+    wanted = submission(spec, trial)
     for item in reversed(known):
         alive = item.state == "COMPLETED" or not item.finished
         if alive and item.trial == trial.facts and _asks_the_same(workspace, item, wanted):
@@ -122,12 +121,12 @@ def _earlier(
     return None
 
 
-def _asks_the_same(workspace: Workspace, item: Run, wanted: lifecycle.Order) -> bool:
+def _asks_the_same(workspace: Workspace, item: Run, wanted: Submission) -> bool:
     job = staging.find_job(wanted.job, workspace.config)
     return (
         item.job == job.name
-        and _contains(item.arguments, redact.arguments(lifecycle.expanded(wanted.arguments, item)))
-        and dict(item.settings) == lifecycle.shown_settings(job, wanted)
+        and _contains(item.arguments, redact.arguments(expand(wanted.arguments, item)))
+        and dict(item.settings) == job.spec.settings.merged(wanted.settings).record()
     )
 
 

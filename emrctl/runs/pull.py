@@ -22,7 +22,7 @@ from emrctl.aws.s3 import EVENT_LOG_PREFIX, split_uri
 from emrctl.errors import UsageError
 from emrctl.runs import collect, outputs
 from emrctl.runs.backends import step_failure
-from emrctl.runs.backends.base import LogFile, Step
+from emrctl.runs.backends.base import LogFile, Step, to_iso
 from emrctl.runs.store import IMPORTED
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _APPLICATION = re.compile(rb"\b(?:application_\d+|app-\d{14})[_-]\d+\b")
 
 def finish(workspace: Workspace, run: Run, step: Step) -> Run:
     """The run as it ended, with everything it left in the store beside it."""
-    run = replace(run, state=step.state, ended=_iso(step.ended) or _now())
+    run = replace(run, state=step.state, ended=step.ended_iso or to_iso(datetime.now(UTC)))
     logs = _step_logs(workspace, run)
     run = replace(run, application_id=_application_id(logs) or run.application_id)
     yarn = collect.collect_yarn(workspace, run)
@@ -165,11 +165,3 @@ def _event_log(workspace: Workspace, run: Run, folder: Path) -> Path | None:
             names.add(name.split("/", maxsplit=1)[0])
     # The last attempt is the one that counts.
     return folder / max(names) if names else None
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="milliseconds")
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

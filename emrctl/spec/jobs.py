@@ -1,33 +1,104 @@
-"""What runs on a cluster: Spark's settings, jobs, experiments."""
+"""Spark settings, jobs and experiments."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from emrctl import redact
 from emrctl.spec.types import Count, Memory, Name, Properties, Spec, Texts
 
 DeployMode = Literal["client", "cluster"]
 
 
-class SparkSettings(Spec):
-    """How a step asks Spark for room; what is None is left to EMR's defaults."""
+@dataclass(frozen=True)
+class SparkOption:
+    """Help text of a Spark setting, its Spark properties and spark-submit's option for it.
 
-    executors: Count | None = None
-    executor_cores: Count | None = None
-    executor_memory: Memory | None = None
-    memory_overhead: Memory | None = None
-    driver_memory: Memory | None = None
-    partitions: Count | None = None
-    dynamic_allocation: bool | None = None
-    min_executors: Annotated[int, Field(ge=0)] | None = None
-    max_executors: Count | None = None
-    deploy_mode: DeployMode | None = None
-    conf: Properties = Field(default_factory=dict)
+    spark-submit gets `option` if there is one, otherwise each property through `--conf`.
+    """
+
+    metavar: str
+    help: str
+    spark: str = ""
+    option: str | None = None
+
+    @property
+    def properties(self) -> tuple[str, ...]:
+        """The names of the Spark properties."""
+        return tuple(self.spark.split())
+
+
+class SparkSettings(Spec):
+    """Spark settings of a step; for those that are None EMR's defaults apply.
+
+    Each setting is declared here only: the keys of `emrctl.yaml`, the flags of `emrctl submit`,
+    factors of experiments, run records and spark-submit's arguments derive from the fields.
+    """
+
+    executors: Annotated[
+        Count | None,
+        SparkOption("N", "Number of executors.", "spark.executor.instances", "--num-executors"),
+    ] = None
+    executor_cores: Annotated[
+        Count | None,
+        SparkOption("N", "Cores per executor.", "spark.executor.cores", "--executor-cores"),
+    ] = None
+    executor_memory: Annotated[
+        Memory | None,
+        SparkOption(
+            "SIZE", "Heap per executor, e.g. 4g.", "spark.executor.memory", "--executor-memory"
+        ),
+    ] = None
+    memory_overhead: Annotated[
+        Memory | None,
+        SparkOption("SIZE", "Overhead per executor, e.g. 1g.", "spark.executor.memoryOverhead"),
+    ] = None
+    driver_memory: Annotated[
+        Memory | None,
+        SparkOption(
+            "SIZE", "Heap of the driver, e.g. 2g.", "spark.driver.memory", "--driver-memory"
+        ),
+    ] = None
+    partitions: Annotated[
+        Count | None,
+        SparkOption(
+            "N",
+            "RDD and shuffle partitions.",
+            "spark.default.parallelism spark.sql.shuffle.partitions",
+        ),
+    ] = None
+    dynamic_allocation: Annotated[
+        bool | None,
+        SparkOption("", "Scale executors (default).", "spark.dynamicAllocation.enabled"),
+    ] = None
+    min_executors: Annotated[
+        Annotated[int, Field(ge=0)] | None,
+        SparkOption("N", "Minimum when scaling.", "spark.dynamicAllocation.minExecutors"),
+    ] = None
+    max_executors: Annotated[
+        Count | None,
+        SparkOption("N", "Maximum when scaling.", "spark.dynamicAllocation.maxExecutors"),
+    ] = None
+    deploy_mode: Annotated[
+        DeployMode | None,
+        SparkOption(
+            "MODE",
+            "client (default) or cluster.",
+            "spark.submit.deployMode",
+            "--deploy-mode",
+        ),
+    ] = None
+    conf: Annotated[Properties, SparkOption("KEY=VALUE", "Any Spark property; repeatable.")] = (
+        Field(default_factory=dict)
+    )
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _check_executor_bounds(self) -> Self:
         low, high = self.min_executors, self.max_executors
         if low is not None and high is not None and low > high:
             raise ValueError(f"min_executors is {low}, above max_executors, which is {high}")
@@ -35,21 +106,37 @@ class SparkSettings(Spec):
             raise ValueError("min_executors and max_executors need dynamic_allocation")
         return self
 
-    def merged(self, over: SparkSettings) -> SparkSettings:
-        """These settings, with every one that `over` sets put in their place."""
-        ours = self.model_dump(exclude_unset=True)
-        theirs = over.model_dump(exclude_unset=True, exclude_none=True)
-        conf = {**self.conf, **over.conf}
-        return SparkSettings.model_validate({**ours, **theirs, "conf": conf})
+    @classmethod
+    @functools.cache
+    def options(cls) -> dict[str, SparkOption]:
+        """Return the declaration of each setting by its name."""
+        return {
+            name: next(item for item in field.metadata if isinstance(item, SparkOption))
+            for name, field in cls.model_fields.items()
+        }
 
-    def as_dict(self) -> dict[str, Any]:
-        """What was set and nothing else, `conf` only where it holds something."""
-        found = self.model_dump(exclude_none=True)
-        return found if found["conf"] else {k: v for k, v in found.items() if k != "conf"}
+    def values(self) -> Iterator[tuple[SparkOption, str]]:
+        """Yield each setting that has a value, except `conf`, with the text Spark takes for it."""
+        for name, option in self.options().items():
+            value = getattr(self, name)
+            if value is not None and option.spark:
+                yield option, str(value).lower() if isinstance(value, bool) else str(value)
+
+    def merged(self, over: SparkSettings) -> SparkSettings:
+        """Return these settings overridden by those set in `over`; `conf` is merged by key."""
+        own = self.model_dump(exclude_unset=True)
+        others = over.model_dump(exclude_unset=True, exclude_none=True)
+        conf = {**self.conf, **over.conf}
+        return SparkSettings.model_validate({**own, **others, "conf": conf})
+
+    def record(self) -> dict[str, Any]:
+        """Return the settings that have a value, secrets in `conf` redacted, for run records."""
+        values = self.model_dump(exclude_none=True, exclude={"conf"})
+        return values | ({"conf": redact.mapping(self.conf)} if self.conf else {})
 
 
 class JobSpec(Spec):
-    """A named job: a program of `jobs/` or the user's own, with arguments and settings."""
+    """A named job: a program of `jobs/` or a user's file, with arguments and settings."""
 
     script: str
     args: Texts = ()
@@ -60,7 +147,7 @@ class JobSpec(Spec):
 
 
 class PublishedSpec(Spec):
-    """How long cells of an experiment took somebody else on the same data, in minutes."""
+    """Published durations of an experiment's configurations on the same data, in minutes."""
 
     by: Annotated[str, Field(min_length=1)]
     minutes: dict[str, Annotated[float, Field(gt=0)]]
@@ -69,9 +156,9 @@ class PublishedSpec(Spec):
 class ExperimentSpec(Spec):
     """Runs of one job that differ in declared factors.
 
-    `factors` spans a grid: each factor maps its levels to settings or arguments. `configurations`
-    names the cells one by one instead. A trial is one cell and one repeat of it. `published` times
-    are shown beside ours.
+    `factors` maps settings to lists of values and spans a grid; `configurations` names the
+    settings of each configuration instead. A trial is one configuration and one repeat of it.
+    `published` durations are shown next to the measured ones.
     """
 
     name: Name
@@ -85,22 +172,19 @@ class ExperimentSpec(Spec):
     published: PublishedSpec | None = None
 
     @model_validator(mode="after")
-    def _one_design(self) -> Self:
+    def _check_factors(self) -> Self:
         if bool(self.factors) == bool(self.configurations):
-            raise ValueError("an experiment has either factors or configurations")
+            raise ValueError("an experiment needs either factors or configurations")
+        known = SparkSettings.options()
         for name in self.factors:
-            if name not in SparkSettings.model_fields:
-                raise ValueError(f"factor '{name}' is no Spark setting; {_known_factors()}")
+            if name not in known:
+                names = ", ".join(item for item in known if item != "conf")
+                raise ValueError(f"factor '{name}' is not a Spark setting; known are {names}")
         return self
 
     @model_validator(mode="after")
-    def _published_of_its_own(self) -> Self:
-        """Cells are known by their names only where they are named one by one."""
-        strange = set(self.published.minutes) - set(self.configurations) if self.published else ()
-        if strange:
-            raise ValueError(f"published.minutes: no configuration is called '{min(strange)}'")
+    def _check_published(self) -> Self:
+        unknown = set(self.published.minutes) - set(self.configurations) if self.published else ()
+        if unknown:
+            raise ValueError(f"published.minutes: no configuration is called '{min(unknown)}'")
         return self
-
-
-def _known_factors() -> str:
-    return f"known are {', '.join(name for name in SparkSettings.model_fields if name != 'conf')}"

@@ -53,7 +53,7 @@ class Runner:
             id=f"20261120-{len(self.workspace.store.ids()):04d}-svm",
             created=f"2026-11-20T10:00:{trial.number:02d}",
             state=state,
-            settings=trial.settings.as_dict(),
+            settings=trial.settings.record(),
             arguments=("--features", "s3://b/f", "--seed", "1", "--output", "s3://b/x"),
             trial=trial.facts,
         )
@@ -65,7 +65,7 @@ def test_every_cell_comes_once_before_any_is_repeated() -> None:
     found = experiments.trials(GRID)
     assert [trial.facts.repeat for trial in found] == [1] * 4 + [2] * 4
     assert found[0].facts.cell == "executors=2, partitions=8"
-    assert found[0].settings.as_dict() == {"executors": 2, "partitions": 8}
+    assert found[0].settings.record() == {"executors": 2, "partitions": 8}
     assert (found[-1].number, found[-1].total) == (8, 8)
 
 
@@ -114,13 +114,13 @@ def test_an_experiment_is_a_file_or_a_name(workspace: Workspace, tmp_path: Path)
         experiments.load(workspace, "x")
     path = tmp_path / "e.yaml"
     path.write_text("name: e1\njob: svm\nfactors:\n  executers: [1]\n")
-    with pytest.raises(UsageError, match="factor 'executers' is no Spark setting"):
+    with pytest.raises(UsageError, match="factor 'executers' is not a Spark setting"):
         experiments.load(workspace, str(path))
 
 
 def test_named_configurations_stand_over_common_settings() -> None:
     spec = replace_settings({"partitions": 24}, {"none": {}, "five": {"executors": 5}})
-    assert [trial.settings.as_dict() for trial in experiments.trials(spec)] == [
+    assert [trial.settings.record() for trial in experiments.trials(spec)] == [
         {"partitions": 24},
         {"executors": 5, "partitions": 24},
     ]

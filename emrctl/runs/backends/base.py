@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal, Protocol
 
 StepState = Literal[
     "PENDING", "RUNNING", "CANCEL_PENDING", "COMPLETED", "FAILED", "CANCELLED", "INTERRUPTED"
 ]
 FINAL_STEP_STATES = frozenset({"COMPLETED", "FAILED", "CANCELLED", "INTERRUPTED"})
+
+
+def to_iso(moment: datetime | None) -> str | None:
+    """Return a time in ISO 8601, UTC, milliseconds."""
+    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +39,18 @@ class Step:
 
     @property
     def finished(self) -> bool:
-        """Whether the step's state can change no more."""
+        """Whether the state of the step is final."""
         return self.state in FINAL_STEP_STATES
+
+    @property
+    def started_iso(self) -> str | None:
+        """Time of the start in ISO 8601, UTC, milliseconds."""
+        return to_iso(self.started)
+
+    @property
+    def ended_iso(self) -> str | None:
+        """Time of the end in ISO 8601, UTC, milliseconds."""
+        return to_iso(self.ended)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,55 +1,43 @@
-"""SparkSettings as the arguments of spark-submit."""
+"""spark-submit's command line for a step."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from emrctl.errors import UsageError
 from emrctl.spec import SparkSettings
 
 YARN = "yarn"
-_YARN_ALONE = frozenset({"--num-executors"})
-_OPTIONS = (
-    ("--num-executors", "executors"),
-    ("--executor-cores", "executor_cores"),
-    ("--executor-memory", "executor_memory"),
-    ("--driver-memory", "driver_memory"),
-)
-_CONF = (
-    ("spark.executor.memoryOverhead", "memory_overhead"),
-    ("spark.dynamicAllocation.enabled", "dynamic_allocation"),
-    ("spark.dynamicAllocation.minExecutors", "min_executors"),
-    ("spark.dynamicAllocation.maxExecutors", "max_executors"),
-    ("spark.default.parallelism", "partitions"),
-    ("spark.sql.shuffle.partitions", "partitions"),
-)
+# A standalone master derives the number of executors from `spark.cores.max`.
+_YARN_ONLY = frozenset({"--num-executors"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """What spark-submit runs: the main file, Python files beside it, arguments, environment."""
+    """A PySpark program: main file, further Python files, arguments, environment variables."""
 
     script: str
     py_files: Sequence[str] = ()
     arguments: Sequence[str] = ()
-    environment: Mapping[str, str] | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def command(
     program: Program, settings: SparkSettings, conf: Mapping[str, str], master: str = YARN
 ) -> tuple[str, ...]:
-    """The command line of a step; `conf` is emrctl's own and gives way to the user's.
+    """Return the command line; `settings` and their `conf` override emrctl's own `conf`.
 
-    A standalone master takes numbers of executors from `conf` alone, and no driver written in
-    Python: `UsageError` where that is asked for.
+    Raises `UsageError` for cluster mode on a standalone master, which runs no Python driver.
     """
     mode = settings.deploy_mode or "client"
     if master != YARN and mode == "cluster":
-        hint = "Leave --deploy-mode out: the driver runs on the primary."
-        raise UsageError("a standalone master takes no Python program in cluster mode", hint=hint)
-    environment = program.environment or {}
-    merged = {**conf, **_environment_conf(environment), **dict(_conf(settings)), **settings.conf}
+        hint = "Omit --deploy-mode: the driver runs on the primary."
+        raise UsageError(
+            "Spark standalone does not support Python programs in cluster mode", hint=hint
+        )
+    environment = program.environment
+    merged = {**conf, **_environment_conf(environment), **_properties(settings), **settings.conf}
     return (
         *_driver_environment(environment, mode),
         "spark-submit",
@@ -63,7 +51,7 @@ def command(
 
 
 def _driver_environment(environment: Mapping[str, str], mode: str) -> Iterable[str]:
-    """In client mode the driver is the step's own process: no setting of Spark's reaches it."""
+    """In client mode the driver is the step's own process, which Spark properties do not reach."""
     if mode != "client" or not environment:
         return ()
     return ("env", *(f"{key}={value}" for key, value in environment.items()))
@@ -75,14 +63,16 @@ def _environment_conf(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _options(settings: SparkSettings, master: str) -> Iterator[str]:
-    for flag, name in _OPTIONS:
-        value = getattr(settings, name)
-        if value is not None and (master == YARN or flag not in _YARN_ALONE):
-            yield from (flag, str(value))
+    for declared, value in settings.values():
+        flag = declared.option
+        if flag and flag != "--deploy-mode" and (master == YARN or flag not in _YARN_ONLY):
+            yield from (flag, value)
 
 
-def _conf(settings: SparkSettings) -> Iterator[tuple[str, str]]:
-    for key, name in _CONF:
-        value = getattr(settings, name)
-        if value is not None:
-            yield key, str(value).lower()
+def _properties(settings: SparkSettings) -> dict[str, str]:
+    return {
+        name: value
+        for declared, value in settings.values()
+        if declared.option is None
+        for name in declared.properties
+    }

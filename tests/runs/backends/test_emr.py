@@ -22,6 +22,7 @@ from emrctl.runs.backends.base import Step, StepSpec
 from emrctl.runs.backends.emr import EmrBackend, _interrupted
 from emrctl.runs.progress import Progress
 from emrctl.runs.store import Run
+from emrctl.runs.submission import Submission, submit
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import JobSpec, ProjectSpec
 from emrctl.spec.config import Config
@@ -66,7 +67,7 @@ def test_waiting_survives_an_account_where_three_of_ten_calls_are_throttled(
     desk: Desk, runtime: FakeRuntime, hasty: None
 ) -> None:
     with refusing(share(0.3)) as wire:
-        found = [lifecycle.submit(desk, lifecycle.Order(job="mine")) for _ in range(3)]
+        found = [submit(desk, Submission(job="mine")) for _ in range(3)]
         found = [lifecycle.wait(desk, run, _watch, timeout_s=120) for run in found]
     assert [run.state for run in found] == ["COMPLETED"] * 3
     assert wire.refused.total() >= 0.15 * wire.asked.total() > 0
@@ -76,7 +77,7 @@ def test_waiting_survives_an_account_where_three_of_ten_calls_are_throttled(
 def test_waiting_survives_calls_that_stay_throttled_after_all_of_botocores_tries(
     desk: Desk, hasty: None
 ) -> None:
-    run = lifecycle.submit(desk, lifecycle.Order(job="mine"))
+    run = submit(desk, Submission(job="mine"))
     left = iter([RATE_EXCEEDED] * 25)
     with refusing(lambda _operation: next(left, None)) as wire:
         run = lifecycle.wait(desk, run, _watch, timeout_s=120)
@@ -88,7 +89,7 @@ def test_silence_without_end_is_told_with_how_to_go_on(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, hasty: None
 ) -> None:
     monkeypatch.setattr("emrctl.aws.polling.MAX_FAILURE_S", 0.0)
-    run = lifecycle.submit(desk, lifecycle.Order(job="mine"))
+    run = submit(desk, Submission(job="mine"))
     with (
         refusing(lambda _operation: RATE_EXCEEDED),
         pytest.raises(UnavailableError, match="Rate exceeded") as caught,
@@ -99,7 +100,7 @@ def test_silence_without_end_is_told_with_how_to_go_on(
 
 def test_many_runs_of_one_cluster_cost_one_listing(desk: Desk, runtime: FakeRuntime) -> None:
     runtime.pause = True
-    made = [lifecycle.submit(desk, lifecycle.Order(job="mine")) for _ in range(12)]
+    made = [submit(desk, Submission(job="mine")) for _ in range(12)]
     with refusing(lambda _operation: None) as wire:
         found = lifecycle.refresh_all(desk)
     assert [run.id for run in found] == sorted(run.id for run in made)
@@ -111,7 +112,7 @@ def test_runs_stay_as_they_are_where_the_cluster_cannot_be_asked(
     desk: Desk, runtime: FakeRuntime, hasty: None
 ) -> None:
     runtime.pause = True
-    run = lifecycle.submit(desk, lifecycle.Order(job="mine"))
+    run = submit(desk, Submission(job="mine"))
     with refusing(lambda _operation: RATE_EXCEEDED):
         [found] = lifecycle.refresh_all(desk)
     assert found == desk.store.load(run.id)
@@ -121,7 +122,7 @@ def test_runs_stay_as_they_are_where_the_cluster_cannot_be_asked(
 
 def test_runs_of_a_cluster_that_nobody_knows_are_lost(desk: Desk, runtime: FakeRuntime) -> None:
     runtime.pause = True
-    run = lifecycle.submit(desk, lifecycle.Order(job="mine"))
+    run = submit(desk, Submission(job="mine"))
     desk.store.save(replace(run, cluster=replace(run.cluster, id="j-NOSUCH")))
     [found] = lifecycle.refresh_all(desk)
     assert found.state == "LOST"
@@ -151,7 +152,7 @@ def test_a_step_that_a_dead_cluster_never_ended_is_interrupted_with_the_clusters
 
 def test_an_interrupted_step_ends_the_wait(desk: Desk, runtime: FakeRuntime) -> None:
     runtime.pause = True
-    run = lifecycle.submit(desk, lifecycle.Order(job="mine"))
+    run = submit(desk, Submission(job="mine"))
     desk.target.client("emr").terminate_job_flows(JobFlowIds=[run.cluster.id])
     found = lifecycle.wait(desk, run, _watch, timeout_s=20)
     assert found.finished

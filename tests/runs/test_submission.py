@@ -8,7 +8,7 @@ import pytest
 
 from emrctl.clusters.model import Cluster, Node
 from emrctl.errors import ProvisioningError, UsageError
-from emrctl.runs import sizing
+from emrctl.runs import submission
 from emrctl.spec import Ec2ClusterSpec, SparkSettings
 from tests.facts import CLUSTER as ON_EMR
 from tests.facts import run_on
@@ -28,20 +28,20 @@ FIVE = SparkSettings(executors=5, executor_cores=2, executor_memory="4743M")
 
 
 def test_yarn_is_asked_for_containers() -> None:
-    found = sizing.request(ON_EMR, FIVE)
+    found = submission.master_conf(ON_EMR, FIVE)
     assert (found.master, found.conf) == ("yarn", {})
     assert found.warning is not None
     assert "room for 4" in found.warning
-    conf = sizing.own_conf(ON_EMR, run_on(ON_EMR.id))
+    conf = submission.application_conf(ON_EMR, run_on(ON_EMR.id))
     assert (conf["spark.app.name"], conf["spark.yarn.tags"]) == ("svm", "emrctl-r1")
 
 
 def test_a_standalone_master_is_asked_for_cores_by_its_private_address() -> None:
-    found = sizing.request(ON_EC2, FIVE)
+    found = submission.master_conf(ON_EC2, FIVE)
     assert found.master == "spark://10.0.0.7:7077"
     assert found.conf["spark.cores.max"] == "10"
     assert found.warning is not None
-    conf = sizing.own_conf(ON_EC2, run_on(ON_EC2.id))
+    conf = submission.application_conf(ON_EC2, run_on(ON_EC2.id))
     assert conf["spark.app.name"] == "svm emrctl-r1"
     assert "spark.yarn.tags" not in conf
     assert conf["spark.eventLog.dir"] == "s3://b/eventlogs/"
@@ -50,11 +50,11 @@ def test_a_standalone_master_is_asked_for_cores_by_its_private_address() -> None
 @pytest.mark.parametrize("place", [ON_EMR, ON_EC2], ids=["emr", "ec2"])
 def test_an_executor_that_fits_nowhere_is_refused(place: Cluster) -> None:
     with pytest.raises(UsageError, match="executor needs"):
-        sizing.request(place, SparkSettings(executor_memory="64g"))
+        submission.master_conf(place, SparkSettings(executor_memory="64g"))
 
 
 def test_a_stopped_cluster_takes_no_steps() -> None:
     still = replace(ON_EC2, nodes=(replace(PRIMARY, state="STOPPED"),))
-    with pytest.raises(ProvisioningError, match="does not run") as caught:
-        sizing.request(still, SparkSettings())
+    with pytest.raises(ProvisioningError, match="is not running") as caught:
+        submission.master_conf(still, SparkSettings())
     assert "emrctl start" in caught.value.hint
