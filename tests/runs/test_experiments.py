@@ -19,8 +19,8 @@ from emrctl.spec.config import Config
 from tests.facts import RUN
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-# In a process of its own: jobs' modules stand at the top of sys.path there.
-_PARSED = "import sys, _arguments; _arguments.parse(sys.argv[1:])"
+# In a separate process: the folder of the jobs must be first in sys.path.
+_PARSED = "import sys; from svm import arguments; arguments.parse(sys.argv[1:])"
 GRID = ExperimentSpec.model_validate(
     {
         "name": "grid",
