@@ -8,8 +8,8 @@ extractor if the features job wrote the features; otherwise --extractor is requi
 read as by the features job. Their names need not contain a class; if they do, accuracy is reported.
 
 Output, below --output:
-  classes/     Parquet: path, label (from the name; null), said (the predicted class), margin (of
-               that class), reason (why a picture is unreadable; then said is null)
+  classes/     Parquet: path, label (from the name, or null), `said` (the predicted class), margin
+               (of that class), reason (why a picture is unreadable; then `said` is null)
   result.json  step durations, counts by class, accuracy on the pictures whose class is known
 """
 

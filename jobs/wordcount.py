@@ -13,7 +13,6 @@ import re
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from operator import add
 from typing import Any
 
@@ -47,39 +46,32 @@ def figures_of(counts: Any) -> dict[str, Any]:
 
 def work(args: argparse.Namespace, spark: SparkSession) -> None:
     """Count the words, and write counts and result.json."""
+    output = args.output.rstrip("/")
     start = time.perf_counter()
-    seconds: dict[str, float] = {}
     partitions = args.partitions or spark.sparkContext.defaultParallelism
-    with measured("count", seconds):
-        counts = count(spark, args.input, partitions).persist()
-        figures = figures_of(counts)
-    with measured("export", seconds):
-        frame = counts.toDF("word string, count long").orderBy("count", "word", ascending=[0, 1])
-        frame.write.mode("overwrite").csv(f"{args.output.rstrip('/')}/counts", sep="\t")
+    counts = count(spark, args.input, partitions).persist()
+    figures = figures_of(counts)
+    count_s = time.perf_counter() - start
+    frame = counts.toDF("word string, count long").orderBy("count", "word", ascending=[0, 1])
+    frame.write.mode("overwrite").csv(f"{output}/counts", sep="\t")
     counts.unpersist()
-    print(f"wordcount: {figures['words']} words, {figures['distinct']} distinct", flush=True)
+    total_s = time.perf_counter() - start
+    print(
+        f"wordcount: {figures['words']} words, {figures['distinct']} distinct in {total_s:.3f} s",
+        flush=True,
+    )
     result = {
         "job": "wordcount",
         "arguments": vars(args),
-        "steps_s": seconds,
-        "total_s": round(time.perf_counter() - start, 3),
+        "steps_s": {"count": round(count_s, 3), "export": round(total_s - count_s, 3)},
+        "total_s": round(total_s, 3),
         "python": sys.version.split()[0],
         "figures": figures,
     }
-    text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
-    system, path = hadoop_path(spark, f"{args.output.rstrip('/')}/result.json")
+    system, path = hadoop_path(spark, f"{output}/result.json")
     stream = system.create(path, True)
-    stream.write(text.encode())
+    stream.write((json.dumps(result, indent=2, ensure_ascii=False) + "\n").encode())
     stream.close()
-
-
-@contextmanager
-def measured(name: str, seconds: dict[str, float]) -> Iterator[None]:
-    """Measure and print the duration of a step."""
-    start = time.perf_counter()
-    yield
-    seconds[name] = round(time.perf_counter() - start, 3)
-    print(f"wordcount: time of {name}: {seconds[name]:.3f} s", flush=True)
 
 
 def hadoop_path(spark: SparkSession, path: str) -> tuple[Any, Any]:

@@ -47,7 +47,6 @@ PENDING = (
     "emrctl/spec",
     "emrctl/standalone",
     "examples",
-    "jobs",
     "stacks",
     "CHANGELOG.md",
     "README.md",
@@ -69,6 +68,8 @@ BANNED = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
+# An option and a column of the jobs, which users and files depend on.
+NAMES = re.compile(r"--anew\b|`said`|\"said\"|\bsaid string\b")
 
 
 def _name(path: Path) -> str:
@@ -94,7 +95,7 @@ def test_prose_contains_no_banned_phrase(path: Path) -> None:
     phrases = [
         f"{_name(path)}:{line}: {match[0]}"
         for line, text in _prose(path)
-        for match in BANNED.finditer(re.sub(r"\s+", " ", text))
+        for match in BANNED.finditer(NAMES.sub("", re.sub(r"\s+", " ", text)))
     ]
     assert not phrases
 

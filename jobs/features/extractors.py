@@ -73,12 +73,6 @@ class HogExtractor:
         self.size = size
         self.threads = 1
 
-    @staticmethod
-    def size_problem(size: int) -> str:
-        """Return why pictures of this size are not supported, or an empty string."""
-        least = HogExtractor.cell * HogExtractor.block
-        return "" if least <= size <= 1024 else f"hog takes {least} to 1024 pixels"
-
     def settings(self) -> dict[str, Any]:
         """Return name, size and HOG's parameters."""
         return {
@@ -112,17 +106,11 @@ class HogExtractor:
 
 
 class NetworkWeights(NamedTuple):
-    """Weights of a network.
+    """Weights of a network."""
 
-    Attributes:
-        source: `imagenet`, `random:SEED`, or a path.
-        shipped: Name of the file that Spark copied to every node; empty: read `source` directly.
-        digest: First 16 digits of the file's SHA-256; otherwise `source`.
-    """
-
-    source: str
-    shipped: str
-    digest: str
+    source: str  # `imagenet`, `random:SEED`, or a path
+    shipped: str  # name of the file that Spark copied to every node; empty: read `source` directly
+    digest: str  # first 16 digits of the file's SHA-256; otherwise `source`
 
     def path(self) -> str:
         """Return the path of the file on this node."""
@@ -279,9 +267,8 @@ def default_size(name: str) -> int:
 
 def size_problem(name: str, size: int) -> str:
     """Return why an extractor does not support pictures of this size, or an empty string."""
-    if name == "hog":
-        return HogExtractor.size_problem(size)
-    return "" if 32 <= size <= 1024 else f"{name} takes 32 to 1024 pixels"
+    least = HogExtractor.cell * HogExtractor.block if name == "hog" else 32
+    return "" if least <= size <= 1024 else f"{name} takes {least} to 1024 pixels"
 
 
 def modules(name: str) -> tuple[str, ...]:

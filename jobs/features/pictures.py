@@ -28,17 +28,11 @@ EncodedRow = tuple[str, "bytes | None", "str | None"]
 
 
 class PictureListing(NamedTuple):
-    """Pictures and archives below the input.
+    """Pictures and archives below the input."""
 
-    Attributes:
-        root: Folder that the paths of pictures are relative to.
-        names: Qualified names of all files.
-        empty: Names of the empty files among them.
-    """
-
-    root: str
-    names: list[str]
-    empty: list[str]
+    root: str  # folder that the paths of pictures are relative to
+    names: list[str]  # qualified names of all files
+    empty: list[str]  # names of the empty files among them
 
 
 def has_extension(name: str, extensions: tuple[str, ...]) -> bool:
@@ -165,19 +159,12 @@ class DecodedPicture(NamedTuple):
 
 
 class PictureReader(NamedTuple):
-    """Decodes rows of ENCODED.
+    """Decodes rows of ENCODED."""
 
-    Attributes:
-        extractor: Decodes the pictures.
-        labels: Source of the class of a picture: `auto`, `name` or `folder`.
-        root: Folder that paths are relative to.
-        label_required: Whether a picture without a class is an error.
-    """
-
-    extractor: FeatureExtractor
-    labels: str
-    root: str
-    label_required: bool = True
+    extractor: FeatureExtractor  # decodes the pictures
+    labels: str  # source of the class of a picture: `auto`, `name` or `folder`
+    root: str  # folder that paths are relative to
+    label_required: bool = True  # whether a picture without a class is an error
 
     def batches(
         self, tables: Tables, skipped_paths: frozenset[str]

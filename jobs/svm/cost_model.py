@@ -7,7 +7,7 @@ magnitude matters: whether tasks should be few or many.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 BYTE_OPERATIONS = 200
@@ -18,17 +18,11 @@ MAX_CLASS_GROUPS = 24  # 300 tiles: enough for a hundred cores, and tasks of som
 
 
 class ExecutorResources(NamedTuple):
-    """Cores and memory of the executors.
+    """Cores and memory of the executors."""
 
-    Attributes:
-        cores: Of all executors.
-        executor_cores: Of one executor.
-        memory_bytes: Available to all Python workers of one executor.
-    """
-
-    cores: int
-    executor_cores: int
-    memory_bytes: int
+    cores: int  # of all executors
+    executor_cores: int  # of one executor
+    memory_bytes: int  # available to all Python workers of one executor
 
     def concurrent(self, tasks: int) -> int:
         """Return how many of these tasks may run in one executor at the same time."""
@@ -40,23 +34,14 @@ class ExecutorResources(NamedTuple):
 
 
 class ProblemSize(NamedTuple):
-    """Size of a set of models.
+    """Size of a set of models."""
 
-    Attributes:
-        rows: All rows, including test rows.
-        trained: Training rows, for each share.
-        dimension: Number of features.
-        models: Models for each share.
-        iterations: Maximum number of gradient steps.
-        changed_rows: Part of the rows whose gradient changes per step; with the Gram matrix only
-            those cost time.
-    """
-
-    rows: int
-    trained: tuple[int, ...]
-    dimension: int
-    models: int
-    iterations: int
+    rows: int  # all rows, including test rows
+    trained: tuple[int, ...]  # training rows, for each share
+    dimension: int  # number of features
+    models: int  # models for each share
+    iterations: int  # maximum number of gradient steps
+    # Part of the rows whose gradient changes per step; with the Gram matrix only those cost time.
     changed_rows: float = 1.0
 
 
@@ -151,8 +136,7 @@ def duration(strategy: Strategy, size: ProblemSize, resources: ExecutorResources
     step_cost = (strategy.operations - gram) / sum(costs)
     transfer = BYTE_OPERATIONS * 4.0 * size.rows * size.dimension
     start = transfer + gram / resources.threads(strategy.tasks)
-    loads = balanced_loads(costs, strategy.tasks)
-    return max(start + step_cost * load for load in loads)
+    return start + step_cost * makespan(costs, strategy.tasks)
 
 
 class ModelSlice(NamedTuple):
@@ -190,18 +174,23 @@ def assign_slices(size: ProblemSize, strategy: Strategy) -> list[list[ModelSlice
     """Return the slices of each task."""
     parts = model_slices(size, strategy)
     costs = [slice_cost(part, size, strategy.name) for part in parts]
-    assigned: list[list[int]] = [[] for _ in range(strategy.tasks)]
-    for index in sorted(range(len(parts)), key=lambda index: -costs[index]):
-        min(assigned, key=lambda task: sum(costs[index] for index in task)).append(index)
-    return [[parts[index] for index in sorted(task)] for task in assigned]
+    return [[parts[index] for index in sorted(task)] for task in balance(costs, strategy.tasks)]
 
 
-def balanced_loads(costs: Iterable[float], tasks: int) -> list[float]:
-    """Return the total cost of each task, if the largest cost goes to the least loaded task."""
-    assigned: list[list[float]] = [[] for _ in range(tasks)]
-    for cost in sorted(costs, reverse=True):
-        min(assigned, key=sum).append(cost)
-    return [sum(task) for task in assigned]
+def balance(costs: Sequence[float], tasks: int) -> list[list[int]]:
+    """Assign costs, by index, to tasks: the largest first, to the least loaded task."""
+    loads = [0.0] * tasks
+    assigned: list[list[int]] = [[] for _ in range(tasks)]
+    for index in sorted(range(len(costs)), key=lambda index: -costs[index]):
+        task = loads.index(min(loads))
+        loads[task] += costs[index]
+        assigned[task].append(index)
+    return assigned
+
+
+def makespan(costs: Sequence[float], tasks: int) -> float:
+    """Return the total cost of the most loaded task."""
+    return max(sum(costs[index] for index in task) for task in balance(costs, tasks))
 
 
 # ---- pairs: tiles of the Gram matrix -------------------------------------------------------------
@@ -241,18 +230,14 @@ def fastest_tiling(
 ) -> Tiling:
     """Return the fastest tiling that fits into memory, or the finest one.
 
-    Args:
-        rows: Number of rows of each class.
-        size: `models` are the shares of one pair; `rows` and `trained` are not used.
-        resources: Cores and memory.
-        itemsize: Bytes of a number.
+    `rows` are the numbers of rows by class; `size.models` are the shares of one pair.
     """
     most = max(1, min(MAX_CLASS_GROUPS, len(rows)))
     tilings = [tiling_of(rows, groups) for groups in range(1, most + 1)]
 
     def time(tiling: Tiling) -> float:
         costs = [tile_cost(tiling, tile, rows, size) for tile in tiling.tiles]
-        return max(balanced_loads(costs, resources.cores), default=0.0)
+        return makespan(costs, resources.cores)
 
     def fits(tiling: Tiling) -> bool:
         largest = max(tiling.rows_of(tile, rows) for tile in tiling.tiles)
@@ -294,12 +279,7 @@ def tile_cost(tiling: Tiling, tile: GramTile, rows: dict[str, int], size: Proble
 
 
 def executor_resources(context: Any, python_bytes: int | None) -> ExecutorResources:
-    """Return the cores of a SparkContext, and the memory for Python workers.
-
-    Args:
-        context: The SparkContext.
-        python_bytes: Memory for the Python workers of one executor, if set by the user.
-    """
+    """Return the cores of a SparkContext, and the memory for the Python workers of an executor."""
     conf = context.getConf()
     cores = max(1, int(context.defaultParallelism))
     local = context.master.startswith("local[") or context.master == "local"

@@ -56,77 +56,47 @@ class Dataset:
 
 
 class LoadOptions(NamedTuple):
-    """How rows are distributed and scaled.
+    """How rows are distributed and scaled."""
 
-    Attributes:
-        partitions: Number of partitions, if `by_path`.
-        by_path: Assign rows to partitions by their path, so that sums over partitions are identical
-            for any layout of the files. Otherwise rows stay in the partition that read them.
-        scale: `none`, `rows` (each to length 1) or `columns` (see `scale_columns`).
-    """
-
-    partitions: int
+    partitions: int  # number of partitions, if `by_path`
+    # Assign rows to partitions by their path, so that sums over partitions are identical for any
+    # layout of the files. Otherwise rows stay in the partition that read them.
     by_path: bool
-    scale: str
+    scale: str  # `none`, `rows` (each to length 1) or `columns` (see `scale_columns`)
 
 
 class ClassRows(NamedTuple):
-    """Rows of one class.
+    """Rows of one class."""
 
-    Attributes:
-        label: The class.
-        paths: Sorted paths.
-        x: Features, float32 or float64 [k, d]; None if the class is not used.
-    """
-
-    label: str
-    paths: list[str]
-    x: Array | None
+    label: str  # the class
+    paths: list[str]  # sorted paths
+    x: Array | None  # features, float32 or float64 [k, d]; None if the class is not used
 
 
 class RowsSummary(NamedTuple):
-    """Description of `ClassRows` for the driver.
+    """Description of `ClassRows` for the driver."""
 
-    Attributes:
-        label: The class.
-        paths: Paths of the rows.
-        width: Number of features; None if the class is not used.
-        invalid: Path of a row without features, or with NaN or infinity.
-        error: Error message of a file without features; the other attributes are empty.
-    """
-
-    label: str
-    paths: list[str]
-    width: int | None = None
-    invalid: str | None = None
-    error: str = ""
+    label: str  # the class
+    paths: list[str]  # paths of the rows
+    width: int | None = None  # number of features; None if the class is not used
+    invalid: str | None = None  # path of a row without features, or with NaN or infinity
+    error: str = ""  # error message of a file without features; the other attributes are empty
 
 
 LoadedRows = tuple[Optional[ClassRows], RowsSummary]
 
 
 class LoadedFeatures(NamedTuple):
-    """Features on the executors before the split.
+    """Features on the executors before the split."""
 
-    Attributes:
-        rows: Persisted RDD of `LoadedRows`.
-        summaries: The summaries of all rows.
-    """
-
-    rows: Any
-    summaries: list[RowsSummary]
+    rows: Any  # persisted RDD of `LoadedRows`
+    summaries: list[RowsSummary]  # the summaries of all rows
 
     @classmethod
     def read(
         cls, source: FeatureSource, classes: frozenset[str], options: LoadOptions
     ) -> LoadedFeatures:
-        """Read and persist the features in one Spark job.
-
-        Args:
-            source: The features.
-            classes: Classes to use; empty means all.
-            options: How rows are distributed and scaled.
-        """
+        """Read and persist the features of some classes (empty: all) in one Spark job."""
         rows = source.records.mapPartitions(row_reader(source.batches, classes, options.scale))
         if options.by_path:
             rows = partition_by_path(rows, options.partitions)
@@ -198,11 +168,6 @@ def row_reader(
     """Return a function for mapPartitions that converts records of a source to `LoadedRows`.
 
     Errors are returned in the summary, not raised: the user would see a failed task instead.
-
-    Args:
-        batches: `FeatureSource.batches`.
-        classes: Classes to use; empty means all.
-        scale: `rows` scales each row to length 1.
     """
 
     def read(records: Iterable[Any]) -> Iterator[LoadedRows]:

@@ -19,15 +19,11 @@ Batches = Iterator[Union[Any, str]]
 
 
 class FeatureSource(NamedTuple):
-    """Features that were found but not read.
+    """Features that were found but not read."""
 
-    Attributes:
-        records: RDD of whole files (name, content), or of serialized Arrow batches.
-        batches: Converts records, in a task, to Arrow batches of path, label and features (a list,
-            or null), or to an error message.
-    """
-
-    records: Any
+    records: Any  # RDD of whole files (name, content), or of serialized Arrow batches
+    # Converts records, in a task, to Arrow batches of path, label and features (a list, or null),
+    # or to an error message.
     batches: Callable[[Iterable[Any]], Batches]
 
 
@@ -66,13 +62,9 @@ def extraction_result(files: HadoopFiles, path: str) -> dict[str, Any]:
 
 
 def check_rows(path: str, rows: Sequence[tuple[str, str]]) -> None:
-    """Check that there are rows, that each has a class, and that none is repeated.
+    """Check that there are rows (path, label), that each has a class, and that none is repeated.
 
     A repeated row could be in both the training and the test part.
-
-    Args:
-        path: The path in messages.
-        rows: (path, label) of all rows.
 
     Raises:
         JobError: A check failed.
@@ -111,13 +103,9 @@ def find_parquet(
 
 
 def whole_files(spark: SparkSession, globs: str, names: Sequence[str], partitions: int) -> Any:
-    """Return an RDD of (name, content). Not a DataFrame: Spark SQL takes longer to start.
+    """Return an RDD of (name, content) of the named files; the glob patterns may match more.
 
-    Args:
-        spark: The session.
-        globs: Hadoop glob patterns, comma-separated.
-        names: The files to return: the patterns may match more.
-        partitions: Minimum number of partitions, if there are as many files.
+    Not a DataFrame: Spark SQL takes longer to start.
     """
     selected = frozenset(names)
     contents = spark.sparkContext.binaryFiles(globs, partitions)

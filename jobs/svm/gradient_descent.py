@@ -31,39 +31,26 @@ TOLERANCE = 0.001  # convergenceTol: the default of MLlib and of PySpark's SVMWi
 
 
 class DescentSettings(NamedTuple):
-    """Settings of the (sub)gradient descent.
+    """Settings of the (sub)gradient descent."""
 
-    Attributes:
-        iterations: Maximum number of steps.
-        step: Size of the first step; the size of step t is step / sqrt(t).
-        reg: Factor of the squared L2 norm of w, halved.
-        loss: `hinge` or `logistic`.
-        balance: Weight rows by n / (2 * n of their class), so that both classes have the same
-            total weight.
-        average: Return the mean of the last half of the iterates instead of the last one (suffix
-            averaging: Rakhlin, Shamir, Sridharan, ICML 2012).
-        precision: `float64` or `float32`, of all products.
-    """
-
-    iterations: int
-    step: float
-    reg: float
-    loss: str = "hinge"
+    iterations: int  # maximum number of steps
+    step: float  # size of the first step; the size of step t is step / sqrt(t)
+    reg: float  # factor of the squared L2 norm of w, halved
+    loss: str = "hinge"  # `hinge` or `logistic`
+    # Weight rows by n / (2 * n of their class), so that both classes have the same total weight.
     balance: bool = False
+    # Return the mean of the last half of the iterates instead of the last one (suffix averaging:
+    # Rakhlin, Shamir, Sridharan, ICML 2012).
     average: bool = False
-    precision: str = "float64"
+    precision: str = "float64"  # `float64` or `float32`, of all products
 
 
 class RowWeights(NamedTuple):
-    """Labels and weights of n rows in several models.
+    """Labels and weights of n rows in several models."""
 
-    Attributes:
-        signs: ±1 for each model and row, [models, n].
-        signed: signs times the weight of the row in the mean gradient, [models, n]. The weights of
-            a model sum to 1; rows that do not train have 0.
-    """
-
-    signs: Array
+    signs: Array  # ±1 for each model and row, [models, n]
+    # Signs times the weight of the row in the mean gradient, [models, n]. The weights of a model
+    # sum to 1; rows that do not train have 0.
     signed: Array
 
     @classmethod

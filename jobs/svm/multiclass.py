@@ -21,13 +21,7 @@ METHODS = {"pairs": "voting", "one-vs-all": "one-vs-all"}
 
 
 def obstacles(tasks: Sequence[TrainingTask], classes: int, dimension: int) -> dict[str, str]:
-    """Return why the models of a task cannot classify among all classes; empty if they can.
-
-    Args:
-        tasks: All tasks to train.
-        classes: Number of classes.
-        dimension: Number of features.
-    """
+    """Return by task why its models cannot classify among all classes; empty if they can."""
     reasons = {}
     for name, complete in (("pairs", classes * (classes - 1) // 2), ("one-vs-all", classes)):
         selected = [task for task in tasks if task.pair.task == name]
@@ -130,10 +124,7 @@ def merge_blocks(blocks: list[Block], classes: Sequence[str]) -> tuple[Array, Ar
 def predict(rows: Array, models: tuple[Array, Array], classes: int) -> Array:
     """Return class numbers of rows [n, d], by all pairs or by one-vs-all.
 
-    Args:
-        rows: Features.
-        models: Weights [m, d], and the class numbers of each model [m, 2] (-1: all others).
-        classes: Number of classes.
+    `models` are weights [m, d], and the class numbers of each model [m, 2] (-1: all others).
     """
     weights, sides = models
     margins = rows @ weights.T
@@ -153,9 +144,6 @@ def vote(margins: Array, sides: Array, classes: int) -> Array:
         margins: [n, pairs]; above 0 is a vote for the first class of the pair.
         sides: Numbers of the first and the second class of each pair, int [pairs, 2].
         classes: Number of classes.
-
-    Returns:
-        Class numbers, int [n].
     """
     first = np.zeros((len(sides), classes), dtype=margins.dtype)
     first[np.arange(len(sides)), sides[:, 0]] = 1
@@ -229,17 +217,11 @@ def confusion_figures(confusion: Array) -> Row:
 
 
 class MulticlassModel(NamedTuple):
-    """Binary models that together classify among all classes.
+    """Binary models that together classify among all classes."""
 
-    Attributes:
-        classes: Sorted class names.
-        weights: float64 [models, d].
-        sides: Class numbers of each model, [models, 2]; -1: all others.
-    """
-
-    classes: list[str]
-    weights: Array
-    sides: Array
+    classes: list[str]  # sorted class names
+    weights: Array  # float64 [models, d]
+    sides: Array  # class numbers of each model, [models, 2]; -1: all others
 
     @classmethod
     def of(cls, models: Sequence[tuple[ClassPair, Array]]) -> MulticlassModel:

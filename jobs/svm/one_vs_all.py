@@ -181,17 +181,11 @@ class SliceTrainer:
 
 
 class OneVsAllModels(NamedTuple):
-    """All models of all shares, and the weight of a row in each.
+    """All models of all shares, and the weight of a row in each."""
 
-    Attributes:
-        positives: Positive class of each model.
-        shares: Share of each model, [m].
-        row_weights: Weight of a row of the positive and of another class in the mean, [m, 2].
-    """
-
-    positives: list[str]
-    shares: Array
-    row_weights: Array
+    positives: list[str]  # positive class of each model
+    shares: Array  # share of each model, [m]
+    row_weights: Array  # weight of a row of the positive and of another class in the mean, [m, 2]
 
     @classmethod
     def of(

@@ -26,58 +26,28 @@ from svm.solvers import TrainedModel
 from svm.splits import ALL, ClassPair, TrainingTask, TrainTestSplits
 
 ACCURACIES = {
-    "task": "string",
-    "positive": "string",
-    "negative": "string",
-    "share": "float64",
-    "seed": "int64",
-    "solver": "string",
-    "n_train": "int64",
-    "n_test": "int64",
-    "n_correct": "int64",
-    "accuracy": "float64",
-    "balanced_accuracy": "float64",
-    "majority_baseline": "float64",
-    "iterations_run": "int64",
-    "train_s": "float64",
-    "roc_auc": "float64",
-    "f1": "float64",
-    "tp": "int64",
-    "fn": "int64",
-    "fp": "int64",
+    "task": "string", "positive": "string", "negative": "string", "share": "float64",
+    "seed": "int64", "solver": "string", "n_train": "int64", "n_test": "int64",
+    "n_correct": "int64", "accuracy": "float64", "balanced_accuracy": "float64",
+    "majority_baseline": "float64", "iterations_run": "int64", "train_s": "float64",
+    "roc_auc": "float64", "f1": "float64", "tp": "int64", "fn": "int64", "fp": "int64",
     "tn": "int64",
-}
+}  # fmt: skip
 SPLITS = {"path": "string", "label": "string", "seed": "int64", "u": "float64"}
 MULTICLASS = {
-    "method": "string",
-    "share": "float64",
-    "seed": "int64",
-    "solver": "string",
-    "n_test": "int64",
-    "n_correct": "int64",
-    "accuracy": "float64",
-    "balanced_accuracy": "float64",
-    "macro_f1": "float64",
-    "majority_baseline": "float64",
-}
+    "method": "string", "share": "float64", "seed": "int64", "solver": "string",
+    "n_test": "int64", "n_correct": "int64", "accuracy": "float64",
+    "balanced_accuracy": "float64", "macro_f1": "float64", "majority_baseline": "float64",
+}  # fmt: skip
 CONFUSION = {
-    "method": "string",
-    "share": "float64",
-    "label": "string",
-    "said": "string",
-    "n": "int64",
-}
+    "method": "string", "share": "float64", "label": "string", "said": "string", "n": "int64",
+}  # fmt: skip
 MODEL = {"task": "string", "positive": "string", "negative": "string", "share": "float64"}
 PREDICTIONS = {**MODEL, "says": "binary"}
 MCNEMAR = {
-    **MODEL,
-    "n_test": "int64",
-    "n_correct": "int64",
-    "n_correct_against": "int64",
-    "only_this": "int64",
-    "only_against": "int64",
-    "p": "float64",
-}
+    **MODEL, "n_test": "int64", "n_correct": "int64", "n_correct_against": "int64",
+    "only_this": "int64", "only_against": "int64", "p": "float64",
+}  # fmt: skip
 PART_BYTES = 32 << 20  # predictions kept in memory before a file is written
 
 
@@ -196,13 +166,9 @@ def csv(rows: Any) -> bytes:
 def read_model(
     files: HadoopFiles, output: str, pair: ClassPair, share: float | None = None
 ) -> Array:
-    """Read the weights of one model, float64 [d].
+    """Read the weights of one model, float64 [d], of a training share or the best one.
 
-    Args:
-        files: File access.
-        output: --output of the svm job.
-        pair: `ClassPair("pairs", a, b)` or `ClassPair("one-vs-all", a, "all")`.
-        share: Training share; None: the best model.
+    The pair is `ClassPair("pairs", a, b)` or `ClassPair("one-vs-all", a, "all")`.
 
     Raises:
         JobError: The model was not written.

@@ -38,21 +38,13 @@ p img{height:64px;margin:0 .3rem .3rem 0;vertical-align:middle}
 
 
 class StudyReport(NamedTuple):
-    """Content of the report.
+    """Content of the report."""
 
-    Attributes:
-        about: Names and values that describe the study.
-        rows: Rows of accuracies.parquet.
-        multiclass: Rows of multiclass.parquet.
-        hardest: Rows of `HardestPairs`.
-        thumbnails: data: URLs of pictures by path.
-    """
-
-    about: list[tuple[str, str]]
-    rows: list[Row]
-    multiclass: list[Row]
-    hardest: list[Row]
-    thumbnails: Mapping[str, str]
+    about: list[tuple[str, str]]  # names and values that describe the study
+    rows: list[Row]  # rows of accuracies.parquet
+    multiclass: list[Row]  # rows of multiclass.parquet
+    hardest: list[Row]  # rows of `HardestPairs`
+    thumbnails: Mapping[str, str]  # data: URLs of pictures by path
 
 
 class HardestPairs:

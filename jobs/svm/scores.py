@@ -18,17 +18,12 @@ ModelKey = tuple[str, str, str, float]  # task, positive, negative, share
 
 
 class ModelScores(NamedTuple):
-    """Scores of one model on its test rows, and its predictions.
+    """Scores of one model on its test rows, and its predictions."""
 
-    Attributes:
-        counts: Positive rows, of these correct, negative rows, of these correct.
-        auc: Area under the ROC curve; None without rows of both classes.
-        predictions: Packed bits, 1 for positive, of all rows (also training rows), sorted by label
-            and u.
-    """
-
+    # Positive rows, of these correct, negative rows, of these correct.
     counts: tuple[int, int, int, int]
-    auc: float | None
+    auc: float | None  # area under the ROC curve; None without rows of both classes
+    # Packed bits, 1 for positive, of all rows (also training rows), sorted by label and u.
     predictions: bytes
 
 
@@ -200,12 +195,7 @@ def compare_model(key: ModelKey, this: bytes, reference: bytes, splits: TrainTes
 
 
 def mcnemar_p(only_first: int, only_second: int) -> float:
-    """Return the two-sided p of McNemar's exact test.
-
-    Args:
-        only_first: Rows that only the first model predicts correctly.
-        only_second: Rows that only the second model predicts correctly.
-    """
+    """Return the two-sided p of McNemar's exact test, of rows that only one model has right."""
     from scipy.stats import binomtest
 
     n = only_first + only_second

@@ -22,36 +22,24 @@ if TYPE_CHECKING:
 
 
 class TrainedModel(NamedTuple):
-    """A trained model.
+    """A trained model."""
 
-    Attributes:
-        weights: float64 [d], or float32 if they are needed for voting only; without intercept. None
-            if they are not requested.
-        iterations_run: None if unknown.
-        train_s: Seconds; models that were trained together have equal parts.
-        scores: Scores on the test rows.
-    """
-
+    # Float64 [d], or float32 if they are needed for voting only; without intercept. None if they
+    # are not requested.
     weights: Array | None
-    iterations_run: int | None
-    train_s: float
-    scores: ModelScores
+    iterations_run: int | None  # None if unknown
+    train_s: float  # seconds; models that were trained together have equal parts
+    scores: ModelScores  # scores on the test rows
 
 
 class SolverOptions(NamedTuple):
-    """Results that a solver returns, and its memory.
+    """Results that a solver returns, and its memory."""
 
-    Attributes:
-        keep: Models whose weights are returned in float64: `best`, `all` or `none`.
-        multiclass: Return the weights of the other models too, in float32.
-        predictions: Return the predictions of one-vs-all models. Those of pairs are small and
-            always returned.
-        memory_bytes: For the Python workers of an executor; None: derived from Spark's settings.
-    """
-
-    keep: str = "best"
-    multiclass: bool = False
+    keep: str = "best"  # models whose weights are returned in float64: `best`, `all` or `none`
+    multiclass: bool = False  # return the weights of the other models too, in float32
+    # Return the predictions of one-vs-all models. Those of pairs are small and always returned.
     predictions: bool = False
+    # For the Python workers of an executor; None: derived from Spark's settings.
     memory_bytes: int | None = None
 
 
@@ -223,14 +211,9 @@ def labelled_points(
 
 
 def score_distributed(blocks: Any, task: TrainingTask, weights: Array) -> list[ModelScores]:
-    """Score the models of a task in one pass over its rows.
+    """Score the models of a task, weights [d, shares], in one pass over the blocks of its pair.
 
     The margins (rows x shares numbers) are collected on the driver.
-
-    Args:
-        blocks: RDD of the blocks of the pair.
-        task: The pair and the shares.
-        weights: A column for each share, float64 [d, s].
     """
     shared = blocks.context.broadcast(weights)
 
@@ -272,21 +255,13 @@ class SparkJobGroup:
         tracker = self._context.statusTracker()
         # The tracker is updated asynchronously: wait for the last jobs.
         self._context._jsc.sc().listenerBus().waitUntilEmpty()  # noqa: SLF001
-        jobs = [self._stage_names(tracker, job) for job in tracker.getJobIdsForGroup(self._name)]
-        discarded = not jobs or any(names is None for names in jobs)
-        # MLlib runs jobs that count and measure before the first pass.
-        complete = any(names and not any(map(is_gradient_pass, names)) for names in jobs)
-        if discarded or not complete:
-            return None
-        return sum(any(map(is_gradient_pass, names)) for names in jobs if names)
-
-    @staticmethod
-    def _stage_names(tracker: Any, job: int) -> list[str] | None:
-        info = tracker.getJobInfo(job)
-        stages = [tracker.getStageInfo(stage) for stage in info.stageIds] if info else []
-        return [stage.name for stage in stages if stage] or None
-
-
-def is_gradient_pass(stage_name: str) -> bool:
-    """Return whether a stage computes a gradient."""
-    return stage_name.startswith("treeAggregate at GradientDescent")
+        passes = []
+        for job in tracker.getJobIdsForGroup(self._name):
+            info = tracker.getJobInfo(job)
+            stages = [tracker.getStageInfo(stage) for stage in info.stageIds] if info else []
+            names = [stage.name for stage in stages if stage]
+            if not names:
+                return None
+            passes.append(any(n.startswith("treeAggregate at GradientDescent") for n in names))
+        # MLlib runs jobs that count and measure before the first pass: without them, jobs are lost.
+        return None if all(passes) else sum(passes)

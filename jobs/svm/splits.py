@@ -55,12 +55,9 @@ def path_segment(label: str) -> str:
 
 
 def class_pairs(classes: Sequence[str], task: str, one: str | None = None) -> list[ClassPair]:
-    """Return all class pairs to train, sorted by class.
+    """Return the class pairs of a task (`pairs`, `one-vs-all` or `both`), sorted by class.
 
-    Args:
-        classes: The classes to use.
-        task: `pairs`, `one-vs-all` or `both`.
-        one: Return only the pairs of this class with each other class and with all others.
+    With `one`, only the pairs of this class.
     """
     ordered = sorted(classes)
     pairs = list(combinations(ordered, 2))
