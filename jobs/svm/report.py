@@ -167,7 +167,7 @@ def draw_curves(axes: Any, rows: Sequence[Row]) -> None:
         points.setdefault(f"{row['positive']} VS {row['negative']}", []).append(row)
     named = len(points) <= NAMED_CURVES
     for name, own in points.items():
-        style: dict[str, Any] = {"alpha": 0.15}
+        style: dict[str, Any] = {"color": "C0", "alpha": 0.15}
         if named:
             style = {"marker": "o", "markersize": 4, "label": name}
         shares, values = ([row[column] for row in own] for column in ("share", "accuracy"))
