@@ -164,7 +164,7 @@ def _findings(comparison: Comparison) -> str:
 
 
 def _run_findings(record: RunRecord) -> str:
-    findings = rules.of(record.metrics) if record.metrics is not None else ()
+    findings = rules.diagnose(record.metrics) if record.metrics is not None else ()
     items = "".join(
         f"<li><b>{escape(item.kind)}</b> ({escape(item.severity)}"
         f"{f', up to {item.seconds:,.1f} s' if item.seconds >= 0.05 else ''}): "

@@ -105,7 +105,7 @@ def _findings(metrics: dict[str, Any] | None) -> list[dict[str, Any]]:
     from emrctl.metrics.findings import rules
     from emrctl.metrics.model import RunMetrics
 
-    return [item.to_json() for item in rules.of(RunMetrics.from_json(metrics))]
+    return [item.to_json() for item in rules.diagnose(RunMetrics.from_json(metrics))]
 
 
 def _poll(workspace: Workspace, run: Run, backoff: Backoff) -> Run:

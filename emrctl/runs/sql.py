@@ -149,7 +149,7 @@ def _run_rows(run: Run, document: Row | None, result: Row | None) -> Iterator[tu
     for row in metrics.executors:
         life = {"lifetime_s": timeline.lifetime_s(row, metrics)}
         yield "executors", _owned(run, metrics, tables.flat(row.to_json())) | life
-    for found in rules.of(metrics):
+    for found in rules.diagnose(metrics):
         yield "findings", {"run": run.id, **found.to_json()}
 
 

@@ -130,7 +130,7 @@ class _Json:
             return run.to_json()
         from emrctl.metrics.findings import rules
 
-        return run.to_json() | {"findings": [item.to_json() for item in rules.of(run)]}
+        return run.to_json() | {"findings": [item.to_json() for item in rules.diagnose(run)]}
 
 
 class _Text:
@@ -169,7 +169,7 @@ class _Text:
             from emrctl.cli.render.findings import print_findings
             from emrctl.metrics.findings import rules
 
-            print_findings(render.output(), rules.of(run))
+            print_findings(render.output(), rules.diagnose(run))
 
 
 def _table(name: str, items: list[dict[str, Any]]) -> None:

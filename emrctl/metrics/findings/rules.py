@@ -1,7 +1,7 @@
-"""What a run's figures mean: findings of a closed list, the costliest first.
+"""Diagnose a run: findings from a fixed list of rules, the most severe first.
 
-Each has its evidence, what acting on it may win at the most, and advice that knows the settings
-in force and never asks for what is so already. Pure: a record in, findings out.
+Each finding has evidence, the largest possible saving, and advice that does not repeat settings
+already in effect.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from emrctl.metrics.findings import executors, tasks, work
-from emrctl.metrics.findings.base import KINDS, SEVERITIES, Finding, View
+from emrctl.metrics.findings.base import KINDS, SEVERITIES, Finding, RunView
 from emrctl.metrics.model import RunMetrics
 
-__all__ = ["KINDS", "SEVERITIES", "Finding", "of"]
+__all__ = ["KINDS", "SEVERITIES", "Finding", "diagnose"]
 
-_RULES: tuple[Callable[[View], Iterator[Finding]], ...] = (
+_RULES: tuple[Callable[[RunView], Iterator[Finding]], ...] = (
     tasks.skew,
     tasks.few_partitions,
     tasks.many_tasks,
@@ -36,8 +36,10 @@ _RULES: tuple[Callable[[View], Iterator[Finding]], ...] = (
 )
 
 
-def of(run: RunMetrics) -> tuple[Finding, ...]:
-    """All findings about `run`, the gravest first, then those that may win most."""
-    view = View(run)
-    found = [finding for rule in _RULES for finding in rule(view)]
-    return tuple(sorted(found, key=lambda item: (SEVERITIES.index(item.severity), -item.seconds)))
+def diagnose(run: RunMetrics) -> tuple[Finding, ...]:
+    """Return all findings about `run` by severity, then by possible saving."""
+    view = RunView(run)
+    findings = [finding for rule in _RULES for finding in rule(view)]
+    return tuple(
+        sorted(findings, key=lambda item: (SEVERITIES.index(item.severity), -item.seconds))
+    )

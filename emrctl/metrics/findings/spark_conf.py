@@ -1,4 +1,4 @@
-"""Spark's settings as a run had them: numbers, sizes and switches out of their texts."""
+"""Parse a run's Spark properties: numbers, sizes and booleans."""
 
 from __future__ import annotations
 
@@ -9,59 +9,59 @@ _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgtp]?)(?:i?b)?\s*", re.IGNORECASE)
 _UNITS = {"k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 
 
-class Settings:
-    """What was set; what was not has Spark's default, which the caller names."""
+class SparkConf:
+    """A run's Spark properties; the caller passes the default of properties that are not set."""
 
     def __init__(self, properties: Mapping[str, str], version: str | None) -> None:
         self._properties = properties
         self.version = _version(version)
 
     def text(self, key: str, default: str = "") -> str:
-        """The setting as it stands."""
+        """Return the property as text."""
         return self._properties.get(key, default)
 
     def number(self, key: str) -> int | None:
-        """A whole number; None where it is not set or is none."""
+        """Return an integer; None if it is not set or not an integer."""
         text = self.text(key).strip()
         return int(text) if text.isdecimal() else None
 
     def on(self, key: str, *, default: bool = False) -> bool:
-        """A switch."""
+        """Return a boolean."""
         return self.text(key, str(default)).strip().lower() == "true"
 
     def mb(self, key: str, default: str) -> int:
-        """A size in MB; bare numbers are MB, as in all of Spark's memory settings."""
-        found = _SIZE.fullmatch(self.text(key, default)) or _SIZE.fullmatch(default)
-        if found is None:
+        """Return a size in MB; numbers without a unit are MB, as in Spark's memory settings."""
+        match = _SIZE.fullmatch(self.text(key, default)) or _SIZE.fullmatch(default)
+        if match is None:
             return 0
-        power = _UNITS.get(found[2].lower(), 2)
-        return int(float(found[1]) * 1024 ** (power - 2))
+        power = _UNITS.get(match[2].lower(), 2)
+        return int(float(match[1]) * 1024 ** (power - 2))
 
     @property
     def adaptive(self) -> bool:
-        """Whether queries are planned again while they run; the default since Spark 3.2."""
+        """Whether adaptive query execution is on; the default since Spark 3.2."""
         return self.on("spark.sql.adaptive.enabled", default=self.version >= (3, 2))
 
     @property
     def dynamic(self) -> bool:
-        """Whether executors come and go with the work."""
+        """Whether dynamic allocation is on."""
         return self.on("spark.dynamicAllocation.enabled")
 
     @property
     def local(self) -> bool:
-        """Whether driver and executor are one process."""
+        """Whether the master is local: driver and executor are one process."""
         return bool(re.match(r"local(\[|$)", self.text("spark.master")))
 
     @property
     def heap_mb(self) -> int:
-        """Heap of each executor; locally it is the driver's."""
+        """Heap of each executor in MB; the driver's if the master is local."""
         if self.local:
             return self.mb("spark.driver.memory", "1g")
         return self.mb("spark.executor.memory", "1g")
 
     @property
-    def asked_executors(self) -> int | None:
-        """Executors that were asked for at the least; None where it was left to the cluster."""
+    def requested_executors(self) -> int | None:
+        """Minimum number of executors requested; None if it was left to the cluster."""
         counts = [self.number("spark.executor.instances")]
         if self.dynamic:
             names = ("initialExecutors", "minExecutors")
@@ -69,10 +69,10 @@ class Settings:
         return max((count for count in counts if count), default=None)
 
     def differs(self, wanted: Mapping[str, str]) -> dict[str, str]:
-        """Of the wanted settings those that are not in force already."""
+        """Return those of the wanted settings that are not in effect already."""
         return {key: value for key, value in wanted.items() if self.text(key) != value}
 
 
 def _version(text: str | None) -> tuple[int, int]:
-    found = re.match(r"(\d+)\.(\d+)", text or "")
-    return (int(found[1]), int(found[2])) if found else (0, 0)
+    match = re.match(r"(\d+)\.(\d+)", text or "")
+    return (int(match[1]), int(match[2])) if match else (0, 0)

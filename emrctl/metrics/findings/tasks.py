@@ -1,4 +1,4 @@
-"""Findings in how a stage's work is cut into tasks: skew, stragglers, too few, too many."""
+"""Rules about a stage's tasks: skew, stragglers, too few, too many."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from emrctl.metrics.findings.base import Advice, Finding, View, ids, many, named, size
+from emrctl.metrics.findings.base import Advice, Finding, RunView, count_of, ids, size, stage_names
 from emrctl.metrics.findings.limits import limit
 from emrctl.metrics.model import StageMetrics, Straggler
 
@@ -15,24 +15,24 @@ PARTITIONS, PARALLELISM = "spark.sql.shuffle.partitions", "spark.default.paralle
 
 
 class _Case(NamedTuple):
-    """One stage that has what is looked for, and what it costs."""
+    """An affected stage and the seconds that it loses."""
 
     stage: StageMetrics
     seconds: float
 
 
-def skew(view: View) -> Iterator[Finding]:
-    """Stages that wait for a few tasks, by what made those slow."""
+def skew(view: RunView) -> Iterator[Finding]:
+    """Stages that wait for a few slow tasks, by their cause."""
     cases: dict[str, list[_Case]] = {}
     for stage in view.completed:
         if _is_skewed(stage):
             kind = _cause(view, stage)
             lost_s = _slow_s if kind == "slow_host" else _waited_s
             cases.setdefault(kind, []).append(_Case(stage, lost_s(view, stage)))
-    for kind, found in cases.items():
-        total = sum(case.seconds for case in found)
-        if view.worth(total):
-            yield _skewed(view, kind, found, total)
+    for kind, affected in cases.items():
+        total = sum(case.seconds for case in affected)
+        if view.is_significant(total):
+            yield _skewed(view, kind, affected, total)
 
 
 def _is_skewed(stage: StageMetrics) -> bool:
@@ -42,22 +42,22 @@ def _is_skewed(stage: StageMetrics) -> bool:
     return stage.stragglers[0].duration_ms >= limit("skew_ratio") * max(1, times.median)
 
 
-def _waited_s(view: View, stage: StageMetrics) -> float:
-    """What the slowest task cost: the stage waited for it, and cores were free meanwhile."""
+def _waited_s(view: RunView, stage: StageMetrics) -> float:
+    """Return the loss by the slowest task: the stage waited for it while cores were idle."""
     times = stage.duration_ms_quantiles
-    ordinary = times.p75 if times else 0
-    return min((stage.stragglers[0].duration_ms - ordinary) / 1000, view.idle_s(stage))
+    typical = times.p75 if times else 0
+    return min((stage.stragglers[0].duration_ms - typical) / 1000, view.idle_s(stage))
 
 
-def _slow_s(view: View, stage: StageMetrics) -> float:
-    """What tasks on a slow host cost, had they taken what the others did."""
+def _slow_s(view: RunView, stage: StageMetrics) -> float:
+    """Return the loss by tasks on a slow host, compared with the median."""
     times, cores = stage.duration_ms_quantiles, max(1.0, view.cores_of(stage))
     median = times.median if times else 0
     excess = sum(task.duration_ms - median for task in stage.stragglers)
     return min(excess / cores / 1000, view.wall_s(stage))
 
 
-def _cause(view: View, stage: StageMetrics) -> str:
+def _cause(view: RunView, stage: StageMetrics) -> str:
     slowest, times = stage.stragglers[0], stage.duration_ms_quantiles
     excess = limit("cause_share") * (slowest.duration_ms - (times.median if times else 0))
     if slowest.gc_time_ms >= excess:
@@ -66,16 +66,16 @@ def _cause(view: View, stage: StageMetrics) -> str:
         return "fetch_straggler"
     if _data_ratio(stage, slowest) >= limit("skew_bytes_ratio"):
         return "data_skew"
-    return "slow_host" if _one_place(view, stage) else "straggler"
+    return "slow_host" if _on_one_host(view, stage) else "straggler"
 
 
 def _data_ratio(stage: StageMetrics, task: Straggler) -> float:
-    """How many times the median task's bytes the task read, or wrote to be shuffled."""
+    """Return the task's bytes read, or written to shuffle, as a multiple of the median task's."""
     taken, shuffled = stage.input_bytes_quantiles, stage.shuffle_read_bytes_quantiles
     read = (taken.median if taken else 0) + (shuffled.median if shuffled else 0)
     sent = stage.shuffle_write_bytes_quantiles
     written = sent.median if sent else 0
-    # A partition without rows still has some bytes: what is next to nothing is no measure.
+    # An empty partition still has some bytes, which is no basis for a ratio.
     least = 1 << 16
     return max(
         task.read_bytes / max(read, least),
@@ -83,42 +83,45 @@ def _data_ratio(stage: StageMetrics, task: Straggler) -> float:
     )
 
 
-def _one_place(view: View, stage: StageMetrics) -> bool:
-    """Whether most of the slow tasks ran on one of several executors, or on one of the hosts.
+def _on_one_host(view: RunView, stage: StageMetrics) -> bool:
+    """Return whether most of the slow tasks ran on one executor or host.
 
-    Not all of them: the first task of any executor is slow. And not where one task lost most of
-    the time: what made that one slow is not what it shares with the others.
+    Most, since the first task on any executor is slow. False if a single task lost most of the
+    time: its cause is not shared with the others.
     """
-    if _one_task(stage):
+    if _is_one_task(stage):
         return False
     hosts = {row.id: row.host for row in view.run.busy_rows}
-    ways = [{name: name for name in hosts}]
+    groupings = [{name: name for name in hosts}]
     if len(set(hosts.values())) > 1:
-        ways.append(hosts)
-    counts = [Counter(way.get(t.executor) for t in stage.stragglers).most_common(1) for way in ways]
-    most = max((count for found in counts for _, count in found), default=0)
+        groupings.append(hosts)
+    counts = [
+        Counter(group.get(task.executor) for task in stage.stragglers).most_common(1)
+        for group in groupings
+    ]
+    most = max((count for common in counts for _, count in common), default=0)
     enough = max(limit("slow_host_least"), limit("slow_host_share") * len(stage.stragglers))
     return len(hosts) > 1 and most >= enough
 
 
-def _one_task(stage: StageMetrics) -> bool:
+def _is_one_task(stage: StageMetrics) -> bool:
     times = stage.duration_ms_quantiles
     median = times.median if times else 0
     excess = [task.duration_ms - median for task in stage.stragglers]
     return excess[0] > limit("cause_share") * sum(excess)
 
 
-def _skewed(view: View, kind: str, cases: list[_Case], seconds: float) -> Finding:
+def _skewed(view: RunView, kind: str, cases: list[_Case], seconds: float) -> Finding:
     worst = max(cases, key=lambda case: case.seconds).stage
     slowest, times = worst.stragglers[0], worst.duration_ms_quantiles
     median = times.median if times else 0
-    found = f"stage {worst.id} ({worst.name}): the slowest of {worst.tasks_ok} tasks took "
-    found += f"{slowest.duration_ms / 1000:.1f} s, the median {median / 1000:.1f} s"
+    evidence = f"stage {worst.id} ({worst.name}): the slowest of {worst.tasks_ok} tasks took "
+    evidence += f"{slowest.duration_ms / 1000:.1f} s, the median {median / 1000:.1f} s"
     advice = _ADVICE[kind](view, worst)
     return Finding(
         kind=kind,
         severity=view.severity(seconds),
-        evidence=f"{found}; {_clue(kind, worst, slowest)}{_likewise(cases)}",
+        evidence=f"{evidence}; {_cause_text(kind, worst, slowest)}{_other_stages(cases)}",
         advice=advice.text,
         seconds=seconds,
         stages=ids(case.stage for case in cases),
@@ -131,91 +134,88 @@ def _skewed(view: View, kind: str, cases: list[_Case], seconds: float) -> Findin
     )
 
 
-def _clue(kind: str, stage: StageMetrics, task: Straggler) -> str:
+def _cause_text(kind: str, stage: StageMetrics, task: Straggler) -> str:
     if kind == "gc_straggler":
         return f"{task.gc_time_ms / 1000:.1f} s of it garbage collection"
     if kind == "fetch_straggler":
-        return f"{task.fetch_wait_time_ms / 1000:.1f} s of it waiting for shuffled data"
+        return f"{task.fetch_wait_time_ms / 1000:.1f} s of it waiting for shuffle data"
     if kind == "data_skew":
         ratio = _data_ratio(stage, task)
-        return (
-            f"it handled {size(max(task.read_bytes, task.written_bytes))}, {ratio:.0f} x the median"
-        )
+        processed = size(max(task.read_bytes, task.written_bytes))
+        return f"it processed {processed}, {ratio:.0f} x the median"
     if kind == "slow_host":
         name, most = Counter(item.executor for item in stage.stragglers).most_common(1)[0]
         return f"{most} of the {len(stage.stragglers)} slowest ran on executor {name}"
     busy = task.cpu_time_ms / task.run_time_ms if task.run_time_ms else 0.0
-    return (
-        f"its data, GC and fetch wait are like the others'; the JVM was on a CPU {busy:.0%} of it"
-    )
+    return f"its data, GC and fetch wait are like the others'; CPU time was {busy:.0%} of run time"
 
 
-def _against_skew(view: View, stage: StageMetrics) -> Advice:
+def _against_skew(view: RunView, stage: StageMetrics) -> Advice:
     if stage.input_bytes > stage.shuffle_read_bytes:
         return Advice(
-            text="Cut the large input: repartition after reading, or write it splittable."
+            text="Split the large input: repartition after reading, or use a splittable format."
         )
     if view.run.sql and not view.settings.adaptive and view.settings.version >= (3, 0):
         return Advice(
-            text="Let Spark split skewed partitions of joins: spark.sql.adaptive.enabled=true.",
+            text="Set spark.sql.adaptive.enabled=true: Spark then splits skewed join partitions.",
             settings={"spark.sql.adaptive.enabled": "true"},
         )
     return Advice(
-        text="Spread the largest key: add a random part to it and aggregate twice, filter it out "
-        "early, or broadcast the other side of the join."
+        text="Distribute the largest key: salt it and aggregate twice, filter it out early, or "
+        "broadcast the other side of the join."
     )
 
 
-def _against_gc(view: View, _stage: StageMetrics) -> Advice:
+def _against_gc(view: RunView, _stage: StageMetrics) -> Advice:
     heap = view.settings.heap_mb
     return Advice(
-        text=f"Give each task more than its share of {heap} MB of heap: fewer cores to an "
-        "executor, or smaller partitions."
+        text=f"Give each task a larger share of the {heap} MB heap: fewer cores per executor, or "
+        "smaller partitions."
     )
 
 
-def _against_fetch(_view: View, _stage: StageMetrics) -> Advice:
+def _against_fetch(_view: RunView, _stage: StageMetrics) -> Advice:
     return Advice(
-        text="Look at the host that the data comes from: its disk, its network, and executors "
-        "that are lost there; fewer and larger shuffle blocks help."
+        text="Check the host that serves the data: disk, network and lost executors. Fewer and "
+        "larger shuffle blocks help."
     )
 
 
-def _against_place(view: View, stage: StageMetrics) -> Advice:
+def _against_slow_host(view: RunView, stage: StageMetrics) -> Advice:
     key = "spark.speculation"
     [(name, _)] = Counter(task.executor for task in stage.stragglers).most_common(1)
     host = {row.id: row.host for row in view.run.executors}.get(name, "")
-    text = f"Look at host {host}: its disk, its neighbours, its CPU credits."
+    text = f"Check host {host}: disk, noisy neighbours, CPU credits."
     if view.settings.on(key):
-        return Advice(text=f"{text} Speculation is on already: exclude the host.")
+        return Advice(text=f"{text} Speculation is already on: exclude the host.")
     return Advice(
-        text=f"{text} spark.speculation=true runs its late tasks elsewhere too.",
+        text=f"{text} spark.speculation=true runs copies of its slow tasks on other hosts.",
         settings={key: "true"},
     )
 
 
-def _against_unknown(_view: View, _stage: StageMetrics) -> Advice:
+def _against_unknown(_view: RunView, _stage: StageMetrics) -> Advice:
     return Advice(
-        text="Look at that task's rows: a costly case in the code, an outside service, or a cold "
-        "start on its host."
+        text="Check that task's rows: an expensive case in the code, an external service, or a "
+        "cold start on its host."
     )
 
 
-_ADVICE: dict[str, Callable[[View, StageMetrics], Advice]] = {
+_ADVICE: dict[str, Callable[[RunView, StageMetrics], Advice]] = {
     "data_skew": _against_skew,
     "gc_straggler": _against_gc,
     "fetch_straggler": _against_fetch,
-    "slow_host": _against_place,
+    "slow_host": _against_slow_host,
     "straggler": _against_unknown,
 }
 
 
-def few_partitions(view: View) -> Iterator[Finding]:
-    """Stages of fewer tasks than cores, or of waves of which the last is nearly empty."""
+def few_partitions(view: RunView) -> Iterator[Finding]:
+    """Stages with fewer tasks than cores, or with a nearly empty last wave."""
     cases = [_Case(stage, _unfilled_s(view, stage)) for stage in view.completed]
     cases = [case for case in cases if case.seconds > 0]
     total = sum(case.seconds for case in cases)
-    if not view.worth(total):
+    if not view.is_significant(total):
         return
     worst = max(cases, key=lambda case: case.seconds).stage
     cores = round(view.cores_of(worst))
@@ -223,8 +223,8 @@ def few_partitions(view: View) -> Iterator[Finding]:
     yield Finding(
         kind="few_partitions",
         severity=view.severity(total),
-        evidence=f"stage {worst.id} ({worst.name}) had {many(worst.tasks, 'task')} for {cores} "
-        f"cores and took {view.wall_s(worst):.1f} s{_likewise(cases)}",
+        evidence=f"stage {worst.id} ({worst.name}) had {count_of(worst.tasks, 'task')} for {cores} "
+        f"cores and took {view.wall_s(worst):.1f} s{_other_stages(cases)}",
         advice=advice.text,
         seconds=total,
         stages=ids(case.stage for case in cases),
@@ -233,11 +233,11 @@ def few_partitions(view: View) -> Iterator[Finding]:
     )
 
 
-def _likewise(cases: list[_Case]) -> str:
-    return f"; {many(len(cases) - 1, 'more stage')} likewise" if len(cases) > 1 else ""
+def _other_stages(cases: list[_Case]) -> str:
+    return f"; {count_of(len(cases) - 1, 'more stage')} affected" if len(cases) > 1 else ""
 
 
-def _unfilled_s(view: View, stage: StageMetrics) -> float:
+def _unfilled_s(view: RunView, stage: StageMetrics) -> float:
     times, cores = stage.duration_ms_quantiles, math.floor(view.cores_of(stage) + 0.1)
     if times is None or times.median < limit("worth_cutting_ms") or cores < 2:
         return 0.0
@@ -250,56 +250,58 @@ def _unfilled_s(view: View, stage: StageMetrics) -> float:
     return 0.0
 
 
-def _more_tasks(view: View, stage: StageMetrics, cores: int) -> Advice:
+def _more_tasks(view: RunView, stage: StageMetrics, cores: int) -> Advice:
     wanted = str(2 * cores)
     if not stage.shuffle_read_bytes:
         if stage.input_bytes:
-            text = f"Cut the input into {wanted} partitions or more: repartition after reading, "
-            return Advice(text=text + "or a smaller spark.sql.files.maxPartitionBytes.")
-        return Advice(text=f"Make {wanted} partitions: a multiple of the {cores} cores.")
+            text = (
+                f"Split the input into {wanted} partitions or more: repartition after reading, or "
+            )
+            return Advice(text=text + "lower spark.sql.files.maxPartitionBytes.")
+        return Advice(text=f"Use {wanted} partitions, a multiple of the {cores} cores.")
     if view.run.sql and view.settings.adaptive:
         key = "spark.sql.adaptive.coalescePartitions.initialPartitionNum"
         if (view.settings.number(PARTITIONS) or 200) > stage.tasks:
-            text = "Adaptive execution joined the partitions, or the job did: no coalesce(), or a "
-            return Advice(text=text + "smaller spark.sql.adaptive.advisoryPartitionSizeInBytes.")
+            text = "Adaptive execution or the job coalesced the partitions: remove coalesce(), or "
+            return Advice(text=text + "lower spark.sql.adaptive.advisoryPartitionSizeInBytes.")
         settings = view.settings.differs({PARTITIONS: wanted})
-        return Advice(text=f"Set {PARTITIONS}={wanted}, and leave {key} alone.", settings=settings)
+        return Advice(text=f"Set {PARTITIONS}={wanted}, and leave {key} unset.", settings=settings)
     key = PARTITIONS if view.run.sql else PARALLELISM
     settings = view.settings.differs({key: wanted})
     if not settings:
         return Advice(
-            text=f"{key} is {wanted}, yet the stage has {many(stage.tasks, 'task')}: look for a "
-            "number of partitions, or a coalesce(), in the code."
+            text=f"{key} is {wanted}, but the stage has {count_of(stage.tasks, 'task')}: check the "
+            "code for a number of partitions or coalesce()."
         )
     return Advice(text=f"Set {key}={wanted}, a multiple of the {cores} cores.", settings=settings)
 
 
-def many_tasks(view: View) -> Iterator[Finding]:
-    """Stages of tasks so short that starting them costs more than what they do."""
+def many_tasks(view: RunView) -> Iterator[Finding]:
+    """Stages of tasks so short that scheduling takes longer than their work."""
     shuffled = [stage for stage in view.completed if stage.shuffle_read_bytes]
     others = [stage for stage in view.completed if not stage.shuffle_read_bytes]
     for kind, stages in (("many_partitions", shuffled), ("small_tasks", others)):
         cases = [_Case(stage, _overhead_s(view, stage)) for stage in stages]
         cases = [case for case in cases if case.seconds > 0]
         total = sum(case.seconds for case in cases)
-        if view.worth(total):
-            yield _too_many(view, kind, cases, total)
+        if view.is_significant(total):
+            yield _too_count_of(view, kind, cases, total)
 
 
-def _overhead_s(view: View, stage: StageMetrics) -> float:
-    """What fewer tasks would save: time between launch and finish in which no task computed."""
+def _overhead_s(view: RunView, stage: StageMetrics) -> float:
+    """Return the saving by fewer tasks: time in which launched tasks did not compute."""
     times, cores = stage.duration_ms_quantiles, view.cores_of(stage)
     if times is None or not cores or times.median >= limit("short_task_ms"):
         return 0.0
     if stage.tasks_ok < limit("many_tasks") * cores:
         return 0.0
     lost = max(0, stage.task_time_ms - stage.executor_run_time_ms) / cores / 1000
-    # The driver sends tasks one after another: cores wait for it between them too.
+    # The driver launches tasks one after another, so cores are also idle between them.
     lost += view.idle_s(stage)
     return lost * (1 - 3 * cores / stage.tasks_ok)
 
 
-def _too_many(view: View, kind: str, cases: list[_Case], seconds: float) -> Finding:
+def _too_count_of(view: RunView, kind: str, cases: list[_Case], seconds: float) -> Finding:
     worst = max(cases, key=lambda case: case.seconds).stage
     cores = round(view.cores_of(worst))
     times = worst.duration_ms_quantiles
@@ -310,7 +312,7 @@ def _too_many(view: View, kind: str, cases: list[_Case], seconds: float) -> Find
         severity=view.severity(seconds),
         evidence=f"stage {worst.id} ({worst.name}): {worst.tasks_ok} tasks for {cores} cores, "
         f"median {times.median if times else 0} ms; {tasks} such tasks in "
-        f"{named(case.stage for case in cases)}",
+        f"{stage_names(case.stage for case in cases)}",
         advice=advice.text,
         seconds=seconds,
         stages=ids(case.stage for case in cases),
@@ -319,12 +321,12 @@ def _too_many(view: View, kind: str, cases: list[_Case], seconds: float) -> Find
     )
 
 
-def _fewer_tasks(view: View, kind: str, stage: StageMetrics, cores: int) -> Advice:
+def _fewer_tasks(view: RunView, kind: str, stage: StageMetrics, cores: int) -> Advice:
     wanted = str(3 * cores)
     if kind == "small_tasks":
-        where = "larger files, or coalesce() after reading" if stage.input_bytes else "fewer slices"
-        return Advice(text=f"Make about {wanted} partitions of it: {where}.")
+        how = "larger files, or coalesce() after reading" if stage.input_bytes else "fewer slices"
+        return Advice(text=f"Use about {wanted} partitions: {how}.")
     key = PARTITIONS if view.run.sql else PARALLELISM
     if (view.settings.number(key) or (200 if view.run.sql else 0)) == stage.tasks:
-        return Advice(text=f"Set {key}={wanted}: 3 to a core.", settings={key: wanted})
-    return Advice(text=f"Name about {wanted} partitions where the code shuffles: 3 to a core.")
+        return Advice(text=f"Set {key}={wanted}, 3 per core.", settings={key: wanted})
+    return Advice(text=f"Pass about {wanted} partitions where the code shuffles, 3 per core.")

@@ -1,6 +1,6 @@
 """Small jobs on real Spark whose event logs have each finding, and others that must not.
 
-`python tests/metrics/findings/record.py [KIND...]` records the logs anew that the tests replay.
+`python tests/metrics/findings/record.py [KIND...]` records the logs that the tests replay.
 """
 
 from __future__ import annotations

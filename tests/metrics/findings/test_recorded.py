@@ -1,4 +1,4 @@
-"""Every finding on real Spark: a job that must have it, and one that must not."""
+"""Each finding on logs of real Spark: one job that has it and one that does not."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pytest
 
 from emrctl.metrics.eventlog import reader
 from emrctl.metrics.findings import rules
-from emrctl.metrics.findings.base import View
+from emrctl.metrics.findings.base import RunView
 from emrctl.metrics.findings.limits import LIMITS
 from emrctl.metrics.findings.rules import Finding
-from emrctl.metrics.findings.spark_conf import Settings
+from emrctl.metrics.findings.spark_conf import SparkConf
 from emrctl.metrics.model import RunMetrics
 
 HERE = Path(__file__).parent
@@ -64,14 +64,14 @@ def read(path: Path) -> RunMetrics:
 
 
 def found(path: Path) -> tuple[Finding, ...]:
-    return rules.of(read(path))
+    return rules.diagnose(read(path))
 
 
 def kinds(path: Path) -> set[str]:
     return {item.kind for item in found(path)}
 
 
-def test_every_finding_has_its_jobs_and_their_logs() -> None:
+def test_every_kind_has_a_job_and_two_logs() -> None:
     assert set(record.CASES) == set(rules.KINDS)
     assert {path.stem for path in record.JOBS.glob("*.py")} == set(rules.KINDS)
     wanted = {f"{kind}.{way}.zstd" for kind in rules.KINDS for way in record.VARIANTS}
@@ -80,28 +80,28 @@ def test_every_finding_has_its_jobs_and_their_logs() -> None:
 
 
 @pytest.mark.parametrize("kind", rules.KINDS)
-def test_a_job_that_is_ill_has_its_finding_and_one_that_is_well_has_not(kind: str) -> None:
+def test_diagnose_finds_kind_only_in_affected_log(kind: str) -> None:
     ill, well = (HERE / "logs" / f"{kind}.{way}.zstd" for way in record.VARIANTS)
     assert kind in kinds(ill)
     assert kind not in kinds(well)
 
 
 @pytest.mark.parametrize("path", [p for p in LOGS if ".well." in p.name], ids=lambda p: p.name)
-def test_jobs_that_are_well_have_no_grave_findings_at_all(path: Path) -> None:
+def test_diagnose_healthy_logs_have_no_severe_findings(path: Path) -> None:
     assert [item for item in found(path) if item.severity == "high"] == []
 
 
 @pytest.mark.parametrize("path", REAL, ids=lambda path: path.name)
-def test_real_logs_have_what_a_person_sees_in_them(path: Path) -> None:
+def test_diagnose_public_logs_have_expected_findings(path: Path) -> None:
     assert kinds(path) == EXPECTED.get(path.name, set())
 
 
 @pytest.mark.parametrize("path", [*LOGS, *REAL], ids=lambda path: path.name)
-def test_every_finding_can_be_relied_on(path: Path) -> None:
+def test_diagnose_findings_are_consistent(path: Path) -> None:
     run = read(path)
-    settings = Settings(run.environment, run.spark_version)
+    settings = SparkConf(run.environment, run.spark_version)
     known = {stage.id for stage in run.stages}
-    length_s = View(run).duration_s
+    length_s = RunView(run).duration_s
     for item in found(path):
         assert item.kind in rules.KINDS
         assert item.severity in rules.SEVERITIES
@@ -114,14 +114,14 @@ def test_every_finding_can_be_relied_on(path: Path) -> None:
         assert Finding.from_json(json.loads(json.dumps(item.to_json()))) == item
 
 
-def test_logs_tell_nothing_of_the_machine_that_made_them() -> None:
+def test_logs_contain_no_local_paths() -> None:
     for path in LOGS:
         text = str(read(path).to_json())
         assert str(record.ROOT) not in text
         assert "/home/" not in text
 
 
-def test_thresholds_stand_in_one_table_with_their_sources() -> None:
+def test_thresholds_are_in_one_table_with_sources() -> None:
     sources = [item.source for item in LIMITS.values()]
     assert all(sources)
     code = "".join(path.read_text() for path in _sources())
@@ -136,7 +136,7 @@ def _sources() -> list[Path]:
 
 @pytest.mark.spark
 @pytest.mark.parametrize("kind", ["failed_work", "few_partitions"])
-def test_findings_appear_on_spark_as_it_is_now(kind: str, tmp_path: Path) -> None:
+def test_diagnose_on_current_spark(kind: str, tmp_path: Path) -> None:
     log = record.run(kind, "ill", tmp_path)
-    assert kind in {item.kind for item in rules.of(reader.read_path(log))}
+    assert kind in {item.kind for item in rules.diagnose(reader.read_path(log))}
     assert len(record.packed(log)) <= record.LARGEST_BYTES

@@ -1,4 +1,4 @@
-"""The rules at their edges, on records made by hand."""
+"""Edge cases of the rules on hand-made records."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 
 from emrctl.metrics import timeline
 from emrctl.metrics.findings import rules
-from emrctl.metrics.findings.base import View
+from emrctl.metrics.findings.base import RunView
 from emrctl.metrics.findings.rules import Finding
-from emrctl.metrics.findings.spark_conf import Settings
+from emrctl.metrics.findings.spark_conf import SparkConf
 from emrctl.metrics.model import (
     ApplicationAccount,
     ClusterAccount,
@@ -33,7 +33,7 @@ def even(value: int) -> Quantiles:
 
 
 def stage(number: int = 0, **more: Any) -> StageMetrics:
-    """A stage of 40 tasks of 2 s that kept 8 cores busy for 10 s."""
+    """Return a stage of 40 tasks of 2 s that kept 8 cores busy for 10 s."""
     fields: dict[str, Any] = {
         "id": number,
         "status": "COMPLETE",
@@ -62,7 +62,7 @@ def worker(name: str, **more: Any) -> ExecutorMetrics:
 
 
 def run(*stages: StageMetrics, **more: Any) -> RunMetrics:
-    """A run of 30 s on two executors of four cores."""
+    """Return a run of 30 s on two executors with four cores."""
     given = stages or (stage(),)
     fields: dict[str, Any] = {
         "start_ms": 0,
@@ -85,19 +85,19 @@ def only(found: tuple[Finding, ...], kind: str) -> Finding:
 
 
 def kinds(record: RunMetrics) -> set[str]:
-    return {item.kind for item in rules.of(record)}
+    return {item.kind for item in rules.diagnose(record)}
 
 
-def test_a_run_that_is_well_has_no_findings() -> None:
-    assert rules.of(run()) == ()
+def test_diagnose_healthy_run_has_no_findings() -> None:
+    assert rules.diagnose(run()) == ()
 
 
-def test_a_record_of_nothing_has_no_findings() -> None:
-    assert rules.of(RunMetrics()) == ()
+def test_diagnose_empty_record_has_no_findings() -> None:
+    assert rules.diagnose(RunMetrics()) == ()
 
 
 def slow(**more: Any) -> StageMetrics:
-    """A stage that waits 8 s for one task, or for the tasks that are given."""
+    """Return a stage that waits 8 s for one task, or for the given tasks."""
     tasks = more.pop("tasks_slow", None) or (Straggler(task=9, executor="1", **more.pop("of", {})),)
     times = Quantiles(min=900, p25=1_000, median=1_000, p75=1_000, max=9_000)
     return stage(
@@ -123,31 +123,31 @@ LONG = {"duration_ms": 9_000, "run_time_ms": 8_900}
         ({}, "straggler"),
     ],
 )
-def test_stragglers_are_told_apart(figures: dict[str, int], kind: str) -> None:
+def test_skew_distinguishes_causes(figures: dict[str, int], kind: str) -> None:
     data = {"shuffle_read_bytes_quantiles": even(100 * MB)}
     data["shuffle_write_bytes_quantiles"] = even(100 * MB)
     record = run(slow(of=LONG | figures, shuffle_read_bytes=4_000 * MB, **data))
-    assert only(rules.of(record), kind).stages == (0,)
+    assert only(rules.diagnose(record), kind).stages == (0,)
 
 
-def test_slow_tasks_of_one_executor_are_a_slow_host() -> None:
+def test_skew_slow_tasks_of_one_executor_are_slow_host() -> None:
     slowest = tuple(Straggler(task=n, executor="2", **LONG) for n in range(4))
-    found = only(rules.of(run(slow(tasks_slow=slowest))), "slow_host")
+    found = only(rules.diagnose(run(slow(tasks_slow=slowest))), "slow_host")
     assert "executor 2" in found.evidence
     assert found.settings == {"spark.speculation": "true"}
     there = run(slow(tasks_slow=slowest), environment={"spark.speculation": "true"})
-    assert only(rules.of(there), "slow_host").settings == {}
+    assert only(rules.diagnose(there), "slow_host").settings == {}
 
 
-def test_one_very_slow_task_among_a_few_a_little_slow_is_no_slow_host() -> None:
-    """The first tasks of a cold executor are slow too: they are not what the stage waited for."""
+def test_skew_one_very_slow_task_is_not_slow_host() -> None:
+    """The first tasks of a cold executor are slow, but the stage did not wait for them."""
     cold = tuple(Straggler(task=n, executor="2", duration_ms=1_600) for n in range(3))
     slowest = (Straggler(task=9, executor="2", **LONG), *cold)
     assert kinds(run(slow(tasks_slow=slowest))) >= {"straggler"}
     assert "slow_host" not in kinds(run(slow(tasks_slow=slowest)))
 
 
-def test_a_long_task_that_nobody_waited_for_is_no_straggler() -> None:
+def test_skew_long_task_without_idle_cores_is_no_straggler() -> None:
     busy = dataclasses.replace(slow(of=LONG), task_time_ms=71_000)
     assert "straggler" not in kinds(run(busy))
 
@@ -164,28 +164,28 @@ def few(**more: Any) -> StageMetrics:
         ({"spark.default.parallelism": "16"}, {}),
     ],
 )
-def test_more_partitions_are_asked_for_unless_they_are(
+def test_few_partitions_advice_skips_settings_in_effect(
     environment: dict[str, str], wanted: dict[str, str]
 ) -> None:
     record = run(few(shuffle_read_bytes=MB), environment=environment)
-    found = only(rules.of(record), "few_partitions")
+    found = only(rules.diagnose(record), "few_partitions")
     assert found.settings == wanted
     assert found.seconds == pytest.approx(7.5)
 
 
-def test_in_sql_it_is_the_shuffles_own_setting() -> None:
+def test_few_partitions_advice_for_sql() -> None:
     sql = (SqlMetrics(id=0),)
     environment = {"spark.sql.adaptive.enabled": "false", "spark.sql.shuffle.partitions": "2"}
     record = run(few(shuffle_read_bytes=MB), sql=sql, environment=environment)
-    found = only(rules.of(record), "few_partitions")
+    found = only(rules.diagnose(record), "few_partitions")
     assert found.settings == {"spark.sql.shuffle.partitions": "16"}
     adaptive = run(few(shuffle_read_bytes=MB), sql=sql)
-    assert "Adaptive" in only(rules.of(adaptive), "few_partitions").advice
+    assert "Adaptive" in only(rules.diagnose(adaptive), "few_partitions").advice
 
 
-def test_a_last_wave_of_few_tasks() -> None:
+def test_few_partitions_nearly_empty_last_wave() -> None:
     wave = stage(tasks=9, tasks_ok=9, task_time_ms=45_000, duration_ms_quantiles=even(5_000))
-    assert only(rules.of(run(wave)), "few_partitions").figures == {"tasks": 9, "cores": 8}
+    assert only(rules.diagnose(run(wave)), "few_partitions").figures == {"tasks": 9, "cores": 8}
 
 
 @pytest.mark.parametrize(
@@ -197,71 +197,71 @@ def test_a_last_wave_of_few_tasks() -> None:
         ("Command exited with code 143", None),
     ],
 )
-def test_how_an_executor_ended_says_why(reason: str, kind: str | None) -> None:
+def test_executor_exit_reason_determines_kind(reason: str, kind: str | None) -> None:
     gone = worker("2", removed_ms=15_000, remove_reason=reason)
     found = kinds(run(executors=(worker("1"), gone)))
     assert found == ({kind} if kind else set())
 
 
-def test_yarns_diagnostics_tell_of_a_killed_driver() -> None:
+def test_container_killed_from_yarn_diagnostics() -> None:
     said = "Container [pid=1] is running beyond physical memory limits. exit code 137"
     account = ApplicationAccount(application_id="a", state="FINISHED", diagnostics=said)
-    assert "the driver's" in only(rules.of(run(yarn=account)), "container_killed").evidence
+    assert "the driver" in only(rules.diagnose(run(yarn=account)), "container_killed").evidence
 
 
-def test_absent_executors_are_counted_against_the_room() -> None:
+def test_missing_executors_advice_compares_with_yarn_memory() -> None:
     nodes = tuple(NodeAccount(id=f"n{n}", state="RUNNING") for n in range(2))
     cluster = ClusterAccount(memory_total_mb=24_576, nodes=nodes)
     environment = {"spark.executor.instances": "5", "spark.executor.memory": "9486M"}
-    found = only(rules.of(run(environment=environment, cluster=cluster)), "missing_executors")
+    found = only(rules.diagnose(run(environment=environment, cluster=cluster)), "missing_executors")
     assert found.severity == "high"
     assert "11264 MB" in found.advice
     assert "24576 MB on 2 nodes" in found.advice
 
 
-def test_executors_that_look_on() -> None:
+def test_idle_executors_found() -> None:
     rows = (worker("1", task_time_ms=79_000), worker("2", task_time_ms=1_000))
-    found = only(rules.of(run(executors=rows)), "idle_executors")
+    found = only(rules.diagnose(run(executors=rows)), "idle_executors")
     assert found.figures["busiest_share"] == pytest.approx(0.988)
     assert "cached" in found.advice
 
 
-def test_dynamic_allocation_may_have_idle_ones_for_a_while() -> None:
+def test_idle_executors_dynamic_allocation_tolerates_some() -> None:
     rows = (worker("1", task_time_ms=79_000), worker("2", added_ms=11_000, task_time_ms=1_000))
     environment = {"spark.dynamicAllocation.enabled": "true"}
     assert "idle_executors" not in kinds(run(executors=rows, environment=environment))
 
 
-def test_a_shell_waits_for_its_user() -> None:
+def test_driver_bound_ignores_shells() -> None:
     late = run(stage(submitted_ms=60_000, first_task_ms=60_000, completed_ms=70_000), end_ms=90_000)
     assert kinds(late) == {"driver_bound"}
     assert kinds(dataclasses.replace(late, app_name="Spark shell")) == set()
 
 
-def test_what_is_read_again_is_worth_keeping_and_a_list_is_not() -> None:
+def test_uncached_reuse_ignores_parallelized_lists() -> None:
     again = Reuse(rdd=1, is_source=True, times=3, names=("sum",), repeated_time_ms=40_000)
     assert "uncached_reuse" not in kinds(run(reuses=(again,)))
     read = dataclasses.replace(again, repeated_input_bytes=5 * MB)
-    assert only(rules.of(run(reuses=(read,))), "uncached_reuse").seconds == pytest.approx(5.0)
+    assert only(rules.diagnose(run(reuses=(read,))), "uncached_reuse").seconds == pytest.approx(5.0)
 
 
-def test_small_files_by_what_the_plan_counted() -> None:
+def test_small_files_from_plan_metrics() -> None:
     query = SqlMetrics(id=0, files_written=500, files_written_bytes=500 * MB)
-    found = only(rules.of(run(sql=(query,))), "small_files")
+    found = only(rules.diagnose(run(sql=(query,))), "small_files")
     assert "coalesce(4)" in found.advice
     large = SqlMetrics(id=0, files_written=500, files_written_bytes=5_000 * MB)
     assert kinds(run(sql=(large,))) == set()
 
 
-def test_settings_are_read_as_spark_reads_them() -> None:
-    found = Settings({"a": "2g", "b": "512", "c": "nonsense", "d": " 1024K "}, "3.5.6-amzn-1")
+def test_spark_conf_parses_like_spark() -> None:
+    found = SparkConf({"a": "2g", "b": "512", "c": "nonsense", "d": " 1024K "}, "3.5.6-amzn-1")
     assert [found.mb(key, "1g") for key in "abcde"] == [2048, 512, 1024, 1, 1024]
     assert found.version == (3, 5)
     assert found.adaptive
-    assert not Settings({}, None).adaptive
+    assert not SparkConf({}, None).adaptive
 
 
-def test_time_without_overlaps() -> None:
+def test_timeline_merges_overlaps() -> None:
     assert timeline.merged([(5, 9), (0, 2), (1, 3), (9, 10)]) == [(0, 3), (5, 10)]
     area = timeline.Area([((0, 10), 2.0), ((5, 15), 1.0), ((20, 30), 4.0)])
     assert [area.within(span) for span in ((-5, 5), (0, 15), (12, 22), (40, 50), (5, 5))] == [
@@ -272,4 +272,4 @@ def test_time_without_overlaps() -> None:
         0.0,
     ]
     assert timeline.Area([]).within((0, 9)) == 0
-    assert View(run()).cores_within((0, 10_000)) == 8
+    assert RunView(run()).cores_within((0, 10_000)) == 8
