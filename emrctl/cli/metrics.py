@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emrctl.cli import logs_at, options, render
+from emrctl.cli import log_sources, options, render
 from emrctl.cli.render.metrics import Wanted, output_to
 from emrctl.errors import NotFoundError
 
@@ -54,11 +54,11 @@ def _read(
     from emrctl.metrics.eventlog import layout
 
     if source == "-":
-        return _of_parts(logs_at.stdin(), on_task)
+        return _of_parts(log_sources.from_stdin(), on_task)
     if source.startswith(("s3://", "s3a://", "s3n://")):
         s3 = context.workspace.target.client("s3")
-        return _of_parts(logs_at.on_s3(s3, source), on_task)
-    path = logs_at.path_or_none(source)
+        return _of_parts(log_sources.from_s3(s3, source), on_task)
+    path = log_sources.find_path(source)
     if path is not None:
         return _of_parts(layout.list_files(path), on_task)
     return (_of_run(context.workspace, source, on_task),)
@@ -91,5 +91,5 @@ def _of_run(
             hint=f"`emrctl pull {run.id}` looks again.",
         )
     if on_task is not None:
-        _of_parts(logs_at.of_run(workspace.store, run.id), on_task)
+        _of_parts(log_sources.from_run(workspace.store, run.id), on_task)
     return RunMetrics.from_json(document)

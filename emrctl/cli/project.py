@@ -15,18 +15,18 @@ from emrctl.errors import UsageError
 app = options.new_app()
 
 _TEMPLATE = """\
-# What emrctl brings up, runs and compares. Every key but `project` may be left out;
-# `emrctl config` shows each value in force and where it is from.
+# Cluster, jobs and experiments of a project. All keys except `project` are optional;
+# `emrctl config` shows every value and its source.
 project: {project}
 
-# local: an EMR on localhost (`emrctl local up`). aws: Amazon's, through Pulumi.
+# local: the EMR on localhost (`emrctl local up`); aws: Amazon EMR, created with Pulumi.
 target: local
 region: us-east-1
 # profile: my-sso-profile
 
-# The bucket for code, data, logs, event logs and runs. It outlives every cluster.
+# The bucket for code, data, logs and event logs. It is kept when a cluster is deleted.
 storage:
-  # bucket: a-name-of-your-own
+  # bucket: my-bucket-name
   versioning: true
   expire_logs_days: 30
 
@@ -35,21 +35,21 @@ cluster:
   release: emr-7.5.0
   primary: {{type: m5.xlarge}}
   core: {{type: m5.xlarge, count: 2}}
-  # Scripts that every node runs first: names of bootstrap/, your own files, or s3:// addresses.
+  # Bootstrap actions: scripts of emrctl (bootstrap/), your own files or s3:// addresses.
   bootstrap:
     - script: python.sh
       args: [python3, boto3]
-  # EMR ends a cluster that has had nothing to do for this long.
+  # EMR terminates the cluster after this many idle seconds.
   idle_timeout_s: 3600
-  # And any cluster after this long, whatever it does (0: never).
+  # The cluster is terminated after this many seconds (0: never).
   ttl_s: 14400
-  # What it may cost an hour at the most, in US dollars; dearer ones are not made.
+  # Maximum price of the cluster in US dollars per hour.
   # max_hourly_cost: 5
   # configurations:
   #   - classification: spark-defaults
   #     properties: {{spark.dynamicAllocation.enabled: false}}
 
-# Jobs by name: a program of emrctl's (features, svm, wordcount) or your own file.
+# Jobs by name; the script is a job of emrctl (features, svm, wordcount) or your own file.
 jobs:
   count:
     script: wordcount
@@ -59,7 +59,7 @@ jobs:
   #   args: [--input, "s3://bucket/data/"]
   #   settings: {{executors: 5, partitions: 24, dynamic_allocation: false}}
 
-# Runs of one job under several settings: `emrctl experiment run NAME`.
+# Experiments run a job with several settings: `emrctl experiment run NAME`.
 # experiments:
 #   allocation:
 #     name: allocation
@@ -71,28 +71,28 @@ jobs:
 
 @app.command()
 def init(
-    folder: Annotated[Path, typer.Argument(help="Where to write it.")] = Path(),
-    project: Annotated[str | None, typer.Option(help="The project's name.")] = None,
+    folder: Annotated[Path, typer.Argument(help="Folder of the new file.")] = Path(),
+    project: Annotated[str | None, typer.Option(help="Name of the project.")] = None,
 ) -> None:
-    """Write a commented emrctl.yaml into FOLDER."""
-    place = folder / "emrctl.yaml"
-    if place.exists():
-        raise UsageError(f"{place} exists already", hint="Edit it, or name another folder.")
+    """Write a commented emrctl.yaml."""
+    file = folder / "emrctl.yaml"
+    if file.exists():
+        raise UsageError(f"{file} already exists", hint="Edit it, or choose another folder.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        place.write_text(_TEMPLATE.format(project=project or _project_name(folder)))
+        file.write_text(_TEMPLATE.format(project=project or _project_name(folder)))
     except OSError as error:
-        raise UsageError(f"cannot write {place}: {error.strerror}") from error
-    typer.echo(f"Wrote {place}. Next: emrctl local up && emrctl up")
+        raise UsageError(f"cannot write {file}: {error.strerror}") from error
+    typer.echo(f"Wrote {file}. Next: emrctl local up && emrctl up")
 
 
 @app.command("config")
 @options.common("config target region json")
 def show_config(
     context: options.Context,
-    schema: Annotated[bool, typer.Option(help="Print the file's JSON schema instead.")] = False,
+    schema: Annotated[bool, typer.Option(help="Print the JSON schema of emrctl.yaml.")] = False,
 ) -> None:
-    """Show every value in force and where it is from."""
+    """Show every setting and its source: file and line, environment variable or flag."""
     if schema:
         from emrctl.spec import ProjectSpec
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emrctl.cli import logs_at, options, render
+from emrctl.cli import log_sources, options, render
 from emrctl.cli.render.runs import print_runs
 from emrctl.errors import NotFoundError, UsageError
 
@@ -65,8 +65,8 @@ def _parts(workspace: Workspace, source: str) -> tuple[tuple[EventLogFile, ...],
     from emrctl.metrics.eventlog import layout
 
     if source.startswith(("s3://", "s3a://", "s3n://")):
-        return logs_at.on_s3(workspace.target.client("s3"), source), True
-    path: Path | None = logs_at.path_or_none(source)
+        return log_sources.from_s3(workspace.target.client("s3"), source), True
+    path: Path | None = log_sources.find_path(source)
     if path is None:
         raise NotFoundError(f"no event log at {source}")
     parts = layout.list_files(path)

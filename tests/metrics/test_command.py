@@ -16,7 +16,7 @@ import pyarrow.parquet
 import pytest
 
 from emrctl.aws.target import Target
-from emrctl.cli import logs_at
+from emrctl.cli import log_sources
 from emrctl.cli.__main__ import main
 from emrctl.errors import EmrctlError, NotFoundError
 from emrctl.metrics.eventlog import reader
@@ -159,11 +159,11 @@ def test_logs_on_s3(mocked: Target, log: bytes, whole: RunMetrics) -> None:
     for key, body in keys.items():
         s3.put_object(Bucket="pets-logs", Key=key, Body=body)
     for address in ("s3://pets-logs/one", "s3a://pets-logs/spark/eventlog_v2_a"):
-        assert reader.read_log(logs_at.on_s3(s3, address)) == whole
+        assert reader.read_log(log_sources.from_s3(s3, address)) == whole
     with pytest.raises(NotFoundError, match="no event log at s3://pets-logs/none"):
-        logs_at.on_s3(s3, "s3://pets-logs/none")
+        log_sources.from_s3(s3, "s3://pets-logs/none")
     with pytest.raises(NotFoundError, match="cannot list s3://absent/x"):
-        logs_at.on_s3(s3, "s3://absent/x")
+        log_sources.from_s3(s3, "s3://absent/x")
 
 
 class Breaking:
@@ -194,11 +194,14 @@ class Broken(io.BytesIO):
 
 def test_a_connection_that_breaks_is_taken_up_again(log: bytes) -> None:
     s3 = Breaking(log, 100_000)
-    with logs_at._Object(s3, "b", "k") as stream:
+    with log_sources._ObjectStream(s3, "b", "k") as stream:
         got = b"".join(iter(lambda: stream.read(1 << 16), b""))
     assert got == log
     assert len(s3.asked) > 3
-    with logs_at._Object(Breaking(log, 0), "b", "k") as stream, pytest.raises(EmrctlError):
+    with (
+        log_sources._ObjectStream(Breaking(log, 0), "b", "k") as stream,
+        pytest.raises(EmrctlError),
+    ):
         stream.read(10)
 
 
@@ -209,11 +212,11 @@ def test_the_tasks_of_a_run(tmp_path: Path, log: bytes, whole: RunMetrics) -> No
     store = Store(Folder(tmp_path))
     store.put("run-1", "eventlog/eventlog_v2_a/events_1_a", log)
     seen: list[int] = []
-    parts = logs_at.of_run(store, "run-1")
+    parts = log_sources.from_run(store, "run-1")
     assert reader.read_log(parts, on_task=lambda row: seen.append(row.id)) == whole
     assert len(seen) == 35
     with pytest.raises(NotFoundError, match="run run-2 has no event log in the store"):
-        logs_at.of_run(store, "run-2")
+        log_sources.from_run(store, "run-2")
 
 
 # Memory

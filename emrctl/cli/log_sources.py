@@ -1,4 +1,4 @@
-"""Where `emrctl metrics` finds event logs: paths, stdin, S3 and the store of runs."""
+"""Sources of event logs for `emrctl metrics`: files, stdin, S3 and the store of runs."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from emrctl.metrics.eventlog.layout import EventLogFile
     from emrctl.runs.store import Store
 
-_TRIES = 5
+_ATTEMPTS = 5
 
 
-def path_or_none(source: str) -> Path | None:
-    """The path that `source` is; None where it names a run."""
+def find_path(source: str) -> Path | None:
+    """Return the existing path `source`; None if it can only be the name of a run."""
     path = Path(source).expanduser()
     if path.exists():
         return path
@@ -32,15 +32,15 @@ def path_or_none(source: str) -> Path | None:
     return None
 
 
-def stdin() -> tuple[EventLogFile, ...]:
-    """What is piped in."""
+def from_stdin() -> tuple[EventLogFile, ...]:
+    """Return stdin as an event log."""
     from emrctl.metrics.eventlog.layout import EventLogFile
 
     return (EventLogFile("stdin", lambda: nullcontext(cast("BinaryIO", sys.stdin.buffer))),)
 
 
-def of_run(store: Store, run_id: str) -> tuple[EventLogFile, ...]:
-    """The event log that was pulled with the run; `NotFoundError` where none was."""
+def from_run(store: Store, run_id: str) -> tuple[EventLogFile, ...]:
+    """Return the event log stored with a run; raises `NotFoundError` if there is none."""
     from emrctl.metrics.eventlog.layout import EventLogFile
 
     folder = "eventlog/"
@@ -48,19 +48,20 @@ def of_run(store: Store, run_id: str) -> tuple[EventLogFile, ...]:
     if not names:
         raise NotFoundError(
             f"run {run_id} has no event log in the store",
-            hint=f"`emrctl pull {run_id}` looks again.",
+            hint=f"Download it again with `emrctl pull {run_id}`.",
         )
 
-    def opened(name: str) -> BinaryIO:
+    def open_file(name: str) -> BinaryIO:
         return io.BytesIO(store.get(run_id, name) or b"")
 
     return tuple(
-        EventLogFile(name.removeprefix(folder), functools.partial(opened, name)) for name in names
+        EventLogFile(name.removeprefix(folder), functools.partial(open_file, name))
+        for name in names
     )
 
 
-def on_s3(s3: Any, address: str) -> tuple[EventLogFile, ...]:
-    """The object at `address`, or all that lie under it as a folder; `s3` is a boto3 client."""
+def from_s3(s3: Any, address: str) -> tuple[EventLogFile, ...]:
+    """Return the object at `address`, or the objects below it; `s3` is a boto3 client."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     from emrctl import redact
@@ -75,53 +76,50 @@ def on_s3(s3: Any, address: str) -> tuple[EventLogFile, ...]:
         keys, folder = [key], key.rpartition("/")[0]
     else:
         folder = key.rstrip("/")
-    above = f"{folder}/" if folder else ""
-    found = [name for name in keys if name.startswith(above)]
-    if not found:
+    prefix = f"{folder}/" if folder else ""
+    names = [name for name in keys if name.startswith(prefix)]
+    if not names:
         raise NotFoundError(f"no event log at {redact.text(address)}")
     return tuple(
-        EventLogFile(name.removeprefix(above), functools.partial(_opened, s3, bucket, name))
-        for name in found
+        EventLogFile(name.removeprefix(prefix), functools.partial(_open_object, s3, bucket, name))
+        for name in names
     )
 
 
-def _opened(s3: Any, bucket: str, key: str) -> AbstractContextManager[BinaryIO]:
-    return cast("AbstractContextManager[BinaryIO]", _Object(s3, bucket, key))
+def _open_object(s3: Any, bucket: str, key: str) -> AbstractContextManager[BinaryIO]:
+    return cast("AbstractContextManager[BinaryIO]", _ObjectStream(s3, bucket, key))
 
 
-class _Object:
-    """An object of S3 as a file that is read once; a connection that breaks is taken up again."""
+class _ObjectStream:
+    """An S3 object as a stream; reading is retried from the current offset on a lost connection."""
 
     def __init__(self, s3: Any, bucket: str, key: str) -> None:
         self._get = functools.partial(s3.get_object, Bucket=bucket, Key=key)
         self._name = f"s3://{bucket}/{key}"
         self._body: Any = None
-        self._at = 0
+        self._offset = 0
 
     def read(self, size: int = -1) -> bytes:
-        """`size` bytes or fewer; none at the end."""
+        """Return up to `size` bytes; none at the end."""
         from botocore.exceptions import BotoCoreError, ClientError
 
-        for left in reversed(range(_TRIES)):
+        for attempts_left in reversed(range(_ATTEMPTS)):
             try:
                 if self._body is None:
-                    self._body = self._from(self._at)
-                found = bytes(self._body.read(size if size >= 0 else None))
+                    span = {"Range": f"bytes={self._offset}-"} if self._offset else {}
+                    self._body = self._get(**span)["Body"]
+                data = bytes(self._body.read(size if size >= 0 else None))
             except (BotoCoreError, ClientError, OSError) as error:
                 self._body = None
-                if not left or isinstance(error, ClientError):
+                if not attempts_left or isinstance(error, ClientError):
                     raise EmrctlError(f"cannot read {self._name}: {error}") from error
             else:
-                self._at += len(found)
-                return found
+                self._offset += len(data)
+                return data
         return b""
 
-    def _from(self, at: int) -> Any:
-        span = {"Range": f"bytes={at}-"} if at else {}
-        return self._get(**span)["Body"]
-
     def seekable(self) -> bool:
-        """It is a stream."""
+        """Return False."""
         return False
 
     def __enter__(self) -> Self:
