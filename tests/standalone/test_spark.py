@@ -150,7 +150,7 @@ def test_a_job_runs_detached_and_leaves_what_runs_are_made_of(
     before = {p.pid for name in ("primary", "worker-1") for p in processes_of(one, name, MASTER)}
     one.said.clear()
     up(one)
-    assert ("worker-1", "standalone.sh: the worker runs already") in one.said
+    assert ("worker-1", "standalone.sh: the worker is already running") in one.said
     assert not any("spark.sh" in line for _, line in one.said)
     assert {p.pid for p in processes_of(one, "primary", MASTER)} == before
 
@@ -184,7 +184,7 @@ def test_workers_leave_and_come_while_a_job_runs(make: Callable[..., Standing]) 
     assert standalone.resized(fewer.project, one.target, one.cluster, one.hear) == ("worker-2",)
     assert not list(processes_of(one, "worker-2", WORKER))
     assert not list(processes_of(one, "worker-2", EXECUTOR))
-    assert any("nothing runs on" in line for line in one.lines("worker-2"))
+    assert any("no executors are running on" in line for line in one.lines("worker-2"))
 
     one.launch("worker", "worker-3")
     gone = next(node for node in one.cluster.nodes if node.name == "worker-2")
