@@ -95,7 +95,7 @@ def logs(folder: Path, source: Path, megabytes: int) -> tuple[Path, Path]:
 
     from emrctl.metrics.eventlog import codecs
 
-    text = b"".join(codecs.blocks(io.BytesIO(source.read_bytes())))
+    text = b"".join(codecs.decode(io.BytesIO(source.read_bytes())))
     plain, packed = folder / "app-1", folder / "app-1.zstd"
     packer = zstandard.ZstdCompressor(level=1)
     with plain.open("wb") as out, packed.open("wb") as small:

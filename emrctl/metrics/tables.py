@@ -1,17 +1,16 @@
-"""Runs, stages, executors and tasks as tables in files, Parquet or CSV by their name's end.
+"""Exports runs, stages, executors and tasks as Parquet or CSV files, by suffix.
 
-Rows go to disk in batches, so that the tasks of a log of any size need little memory.
+Rows are written in batches to limit memory use.
 """
 
 from __future__ import annotations
 
 import csv
-import functools
 import json
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,74 +31,75 @@ _RECORDS: dict[str, type[Record]] = {
     "executors": ExecutorMetrics,
     "tasks": TaskMetrics,
 }
-_OWNER = {"app_id": str, "app_attempt": str}
+_APPLICATION = {"app_id": str, "app_attempt": str}
 _BATCH_ROWS = 1 << 14
 Row = dict[str, Any]
 
 
 class Tables:
-    """Open tables; `written` says how many rows each file got."""
+    """Tables that are being written; at the end `written` has the row count of each file."""
 
-    def __init__(self, files: Mapping[str, _Table]) -> None:
-        self._files = files
+    def __init__(self, tables: Mapping[str, _Table]) -> None:
+        self._tables = tables
         self.written: dict[Path, int] = {}
 
     def task(self, row: TaskMetrics) -> None:
-        """One more task, where tasks are asked for."""
-        self._files["tasks"].add(row.to_json())
+        """Add a row to the table of tasks."""
+        self._tables["tasks"].add(row.to_json())
 
     def finish(self, runs: Sequence[RunMetrics]) -> None:
-        """The rows of `runs`."""
+        """Add the rows of `runs`."""
         for run in runs:
-            for name, table in self._files.items():
+            for name, table in self._tables.items():
                 for row in _rows(run, name):
                     table.add(row)
-        self.written = {table.path: table.rows for table in self._files.values()}
+        self.written = {table.path: table.rows for table in self._tables.values()}
 
 
 @contextmanager
 def writer(path: Path, names: Sequence[str]) -> Iterator[Tables]:
-    """A file for each of the tables called `names`; none is left where the writing failed.
+    """Open a file for each table in `names`; a failure leaves no files.
 
-    One table lies at `path`; of several each has its name before the path's end.
+    A single table is written to `path`; several have their names before the suffix.
     """
-    kind = _KINDS.get(path.suffix.lower())
+    kind = _FORMATS.get(path.suffix.lower())
     if kind is None:
-        raise UsageError(f"--export {path}: ends in neither .parquet nor .csv")
+        hint = "Use a file name that ends in .parquet or .csv."
+        raise UsageError(f"--export {path}: unknown file format", hint=hint)
     with ExitStack() as stack:
-        files = {}
+        tables = {}
         for name in names:
-            place = path if len(names) == 1 else path.with_suffix(f".{name}{path.suffix}")
-            files[name] = stack.enter_context(_aside(place, kind, columns(name)))
-        yield Tables(files)
+            file = path if len(names) == 1 else path.with_suffix(f".{name}{path.suffix}")
+            tables[name] = stack.enter_context(_open_table(file, kind, columns(name)))
+        yield Tables(tables)
 
 
 @contextmanager
-def _aside(place: Path, kind: type[_Sink], fields: Mapping[str, type]) -> Iterator[_Table]:
+def _open_table(path: Path, kind: type[_RowFile], fields: Mapping[str, type]) -> Iterator[_Table]:
     with ExitStack() as stack:
         try:
-            sink = kind(stack.enter_context(atomic_file(place)), fields)
+            temporary = stack.enter_context(atomic_file(path))
+            file = stack.enter_context(closing(kind(temporary, fields)))
         except OSError as error:
-            raise UsageError(f"--export {place}: {error.strerror}") from error
-        stack.callback(sink.close)
-        table = _Table(place, sink)
+            raise UsageError(f"--export {path}: {error.strerror}") from error
+        table = _Table(path, file)
         yield table
-        table.close()
+        table.flush()
 
 
 def columns(name: str) -> dict[str, type]:
-    """The columns of a table with the types of their values; every value may be absent."""
-    found: dict[str, type] = {} if name in {"runs", "tasks"} else dict(_OWNER)
+    """Return the columns of a table with their types; all are nullable."""
+    by_name: dict[str, type] = {} if name in {"runs", "tasks"} else dict(_APPLICATION)
     hints = typing.get_type_hints(_RECORDS[name])
     for field in _RECORDS[name].field_names():
         kind = _scalar(hints[field])
         if kind is Quantiles:
-            found |= {f"{field}_{share}": int for share in Quantiles.field_names()}
+            by_name |= {f"{field}_{share}": int for share in Quantiles.field_names()}
         elif kind in {int, str, bool}:
-            found[field] = kind
+            by_name[field] = kind
         elif field in {"peak_memory", "notes"}:
-            found[field] = str
-    return found
+            by_name[field] = str
+    return by_name
 
 
 def _scalar(hint: Any) -> Any:
@@ -112,25 +112,25 @@ def _rows(run: RunMetrics, name: str) -> Iterator[Row]:
     if name == "runs":
         yield flat(run.to_json())
     elif name != "tasks":
+        application = {"app_id": run.app_id, "app_attempt": run.app_attempt}
         for record in getattr(run, name):
-            owner = {"app_id": run.app_id, "app_attempt": run.app_attempt}
-            yield owner | flat(record.to_json())
+            yield application | flat(record.to_json())
 
 
 def flat(document: Mapping[str, Any]) -> Row:
-    """The record as one row of plain values: quantiles as columns, lists and objects as JSON."""
-    found: Row = {}
+    """Return a row of scalars: quantiles as columns, lists and objects as JSON text."""
+    row: Row = {}
     for key, value in document.items():
         if key.endswith("_quantiles"):
-            found |= {f"{key}_{name}": item for name, item in (value or {}).items()}
+            row |= {f"{key}_{share}": item for share, item in (value or {}).items()}
         elif isinstance(value, dict | list):
-            found[key] = json.dumps(value, ensure_ascii=False)
+            row[key] = json.dumps(value, ensure_ascii=False)
         else:
-            found[key] = value
-    return found
+            row[key] = value
+    return row
 
 
-class _Sink(Protocol):
+class _RowFile(Protocol):
     def __init__(self, path: Path, fields: Mapping[str, type]) -> None: ...
 
     def write(self, rows: Sequence[Row]) -> None: ...
@@ -139,30 +139,26 @@ class _Sink(Protocol):
 
 
 class _Table:
-    """Rows on their way to one file."""
+    """Collects rows into batches for one file."""
 
-    def __init__(self, path: Path, sink: _Sink) -> None:
+    def __init__(self, path: Path, file: _RowFile) -> None:
         self.path = path
         self.rows = 0
-        self._sink = sink
-        self._waiting: list[Row] = []
+        self._file = file
+        self._batch: list[Row] = []
 
     def add(self, row: Row) -> None:
-        """One more row."""
-        self._waiting.append(row)
+        """Add a row."""
+        self._batch.append(row)
         self.rows += 1
-        if len(self._waiting) >= _BATCH_ROWS:
-            self._flush()
+        if len(self._batch) >= _BATCH_ROWS:
+            self.flush()
 
-    def close(self) -> None:
-        """Every row is in the file."""
-        self._flush()
-        self._sink.close()
-
-    def _flush(self) -> None:
-        if self._waiting:
-            self._sink.write(self._waiting)
-            self._waiting.clear()
+    def flush(self) -> None:
+        """Write the collected rows."""
+        if self._batch:
+            self._file.write(self._batch)
+            self._batch.clear()
 
 
 class _Csv:
@@ -188,23 +184,23 @@ class _Parquet:
             raise UsageError("Parquet needs pyarrow, which is not installed", hint=hint) from error
         kinds = {int: pa.int64(), str: pa.string(), bool: pa.bool_()}
         self._schema = pa.schema([(name, kinds[kind]) for name, kind in fields.items()])
-        self._batch = functools.partial(pa.Table.from_pylist, schema=self._schema)
+        self._table = pa.Table.from_pylist
         self._writer = parquet.ParquetWriter(path, self._schema, compression="zstd")
 
     def write(self, rows: Sequence[Row]) -> None:
         try:
-            table = self._batch(list(rows))
-        except OverflowError:  # a damaged log's number
-            table = self._batch([_bounded(row) for row in rows])
+            table = self._table(list(rows), schema=self._schema)
+        except OverflowError:  # a number in a damaged log
+            table = self._table([_without_large(row) for row in rows], schema=self._schema)
         self._writer.write_table(table)
 
     def close(self) -> None:
         self._writer.close()
 
 
-def _bounded(row: Row) -> Row:
-    wide = {key for key, item in row.items() if isinstance(item, int) and item.bit_length() > 63}
-    return {key: None if key in wide else item for key, item in row.items()}
+def _without_large(row: Row) -> Row:
+    large = {key for key, item in row.items() if isinstance(item, int) and item.bit_length() > 63}
+    return {key: None if key in large else item for key, item in row.items()}
 
 
-_KINDS: dict[str, type[_Sink]] = {".csv": _Csv, ".parquet": _Parquet}
+_FORMATS: dict[str, type[_RowFile]] = {".csv": _Csv, ".parquet": _Parquet}

@@ -1,4 +1,4 @@
-"""`emrctl metrics` as it is typed: paths, pipes, S3 and runs; JSON, tables and files."""
+"""`emrctl metrics` on paths, pipes, S3 and runs, with JSON, table and file output."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from emrctl.runs.store import Folder, Store
 HERE = Path(__file__).parent
 DATA = HERE.parents[2] / "shared" / "data" / "eventlogs"
 LOG = DATA / "apache-spark-core" / "local-1642039451826"
-# The names that others' programs rely on, in their order.
+# The public keys, in their order.
 TOP = """app_id app_attempt app_name spark_version start_ms end_ms duration_ms jobs jobs_succeeded
 jobs_failed stages_completed stages_failed tasks_ok tasks_failed tasks_killed executor_run_time_ms
 executor_cpu_time_ns jvm_gc_time_ms input_bytes output_bytes shuffle_read_bytes
@@ -54,7 +54,7 @@ def emrctl(
     return run
 
 
-def test_the_names_of_the_figures(emrctl: Emrctl) -> None:
+def test_json_has_the_public_keys_in_order(emrctl: Emrctl) -> None:
     code, out, err = emrctl(str(LOG), "--json")
     document = json.loads(out)
     assert (code, err) == (0, "")
@@ -66,7 +66,7 @@ def test_the_names_of_the_figures(emrctl: Emrctl) -> None:
     assert set(stage["duration_ms_quantiles"]) == {"min", "p25", "median", "p75", "max"}
 
 
-def test_tasks_are_rows_before_all_else(emrctl: Emrctl) -> None:
+def test_tasks_are_printed_first(emrctl: Emrctl) -> None:
     document = json.loads(emrctl(str(LOG), "--json", "--tasks")[1])
     assert list(document)[:2] == ["tasks", "app_id"]
     assert len(document["tasks"]) == 35
@@ -77,28 +77,28 @@ def test_tasks_are_rows_before_all_else(emrctl: Emrctl) -> None:
     assert sum(int(row["executor_run_time_ms"]) for row in rows) == run_ms
 
 
-def test_no_tasks_are_an_empty_list(emrctl: Emrctl) -> None:
+def test_json_of_a_log_without_tasks_has_an_empty_list(emrctl: Emrctl) -> None:
     empty = LOG.with_name("application_1555004656427_0144")
     assert json.loads(emrctl(str(empty), "--json", "--tasks")[1])["tasks"] == []
 
 
-def test_several_logs_are_a_list_and_have_no_tasks(emrctl: Emrctl) -> None:
+def test_several_logs_are_a_list_without_tasks(emrctl: Emrctl) -> None:
     folder = DATA / "mcp-spark-history-server-e2e"
     found = json.loads(emrctl(str(folder), "--json")[1])
     assert [run["app_attempt"] for run in found] == ["1", "2", None, None]
     code, _, err = emrctl(str(folder), "--tasks")
     assert code == 2
-    assert "4 event logs are here, not one" in err
+    assert "there are 4 event logs, not one" in err
 
 
-def test_a_pipe(tmp_path: Path) -> None:
+def test_log_from_stdin(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "emrctl.cli", "metrics", "-", "--json"]
     with LOG.open("rb") as stream:
         done = subprocess.run(command, stdin=stream, capture_output=True, check=True, cwd=tmp_path)
     assert json.loads(done.stdout)["app_id"] == "local-1642039451826"
 
 
-def test_tables_are_shown(emrctl: Emrctl) -> None:
+def test_stages_and_executors_are_printed_as_tables(emrctl: Emrctl) -> None:
     code, out, _ = emrctl(str(LOG), "--stages", "--executors")
     assert code == 0
     assert "count at <console>:23" in out
@@ -106,7 +106,7 @@ def test_tables_are_shown(emrctl: Emrctl) -> None:
 
 
 @pytest.mark.parametrize("end", ["csv", "parquet"])
-def test_exports(end: str, emrctl: Emrctl, tmp_path: Path) -> None:
+def test_export_writes_all_rows(end: str, emrctl: Emrctl, tmp_path: Path) -> None:
     whole = reader.read_path(LOG)
     code, out, err = emrctl(
         str(LOG), "--stages", "--executors", "--tasks", "--export", f"{tmp_path}/x.{end}"
@@ -128,7 +128,7 @@ def rows(path: Path, column: str) -> int:
     return sum(table.column(column).to_pylist())
 
 
-def test_an_export_that_fails_leaves_no_file(emrctl: Emrctl, tmp_path: Path) -> None:
+def test_export_that_fails_leaves_no_file(emrctl: Emrctl, tmp_path: Path) -> None:
     foreign = tmp_path / "foreign"
     foreign.write_text("hello\n")
     assert emrctl(str(foreign), "--export", "x.csv")[0] == 2
@@ -137,7 +137,7 @@ def test_an_export_that_fails_leaves_no_file(emrctl: Emrctl, tmp_path: Path) -> 
     assert [path.name for path in tmp_path.iterdir()] == ["foreign"]
 
 
-def test_what_is_not_there(emrctl: Emrctl) -> None:
+def test_missing_path_is_not_found(emrctl: Emrctl) -> None:
     code, _, err = emrctl("no/such/log")
     assert (code, err) == (3, "error: no event log at no/such/log\n")
 
@@ -145,7 +145,7 @@ def test_what_is_not_there(emrctl: Emrctl) -> None:
 # S3
 
 
-def test_logs_on_s3(mocked: Target, log: bytes, whole: RunMetrics) -> None:
+def test_logs_on_s3_are_read(mocked: Target, log: bytes, whole: RunMetrics) -> None:
     s3 = mocked.client("s3")
     s3.create_bucket(Bucket="pets-logs")
     half = log.index(b"\n", len(log) // 2) + 1
@@ -166,8 +166,8 @@ def test_logs_on_s3(mocked: Target, log: bytes, whole: RunMetrics) -> None:
         log_sources.from_s3(s3, "s3://absent/x")
 
 
-class Breaking:
-    """An S3 whose connections break after some bytes."""
+class FailingS3:
+    """An S3 client whose connections break after some bytes."""
 
     def __init__(self, data: bytes, after: int) -> None:
         self.data = data
@@ -192,14 +192,14 @@ class Broken(io.BytesIO):
         return super().read(min(size or 0, self.after))
 
 
-def test_a_connection_that_breaks_is_taken_up_again(log: bytes) -> None:
-    s3 = Breaking(log, 100_000)
+def test_broken_s3_connection_is_resumed(log: bytes) -> None:
+    s3 = FailingS3(log, 100_000)
     with log_sources._ObjectStream(s3, "b", "k") as stream:
         got = b"".join(iter(lambda: stream.read(1 << 16), b""))
     assert got == log
     assert len(s3.asked) > 3
     with (
-        log_sources._ObjectStream(Breaking(log, 0), "b", "k") as stream,
+        log_sources._ObjectStream(FailingS3(log, 0), "b", "k") as stream,
         pytest.raises(EmrctlError),
     ):
         stream.read(10)
@@ -208,7 +208,7 @@ def test_a_connection_that_breaks_is_taken_up_again(log: bytes) -> None:
 # Runs
 
 
-def test_the_tasks_of_a_run(tmp_path: Path, log: bytes, whole: RunMetrics) -> None:
+def test_tasks_of_a_stored_run_are_read(tmp_path: Path, log: bytes, whole: RunMetrics) -> None:
     store = Store(Folder(tmp_path))
     store.put("run-1", "eventlog/eventlog_v2_a/events_1_a", log)
     seen: list[int] = []
@@ -222,7 +222,7 @@ def test_the_tasks_of_a_run(tmp_path: Path, log: bytes, whole: RunMetrics) -> No
 # Memory
 
 
-def test_memory_does_not_grow_with_the_log(tmp_path: Path) -> None:
+def test_memory_is_independent_of_the_log_size(tmp_path: Path) -> None:
     bench = HERE.parents[1] / "bench" / "bench_eventlog.py"
     spec = importlib.util.spec_from_file_location("bench_eventlog", bench)
     assert spec is not None

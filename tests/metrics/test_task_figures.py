@@ -11,7 +11,7 @@ import pytest
 from emrctl.compare.figures import FIGURES as COMPARED
 from emrctl.metrics import tables
 from emrctl.metrics.eventlog import reader
-from emrctl.metrics.eventlog.reader import EventLogFile
+from emrctl.metrics.eventlog.layout import EventLogFile
 from emrctl.metrics.model import ExecutorMetrics, Straggler, TaskMetrics
 from emrctl.metrics.task_figures import FIGURES, RUN_NAMES, TaskFigure
 

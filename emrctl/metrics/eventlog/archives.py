@@ -1,8 +1,8 @@
-"""Zip and tar archives of event logs, opened as the files that are in them.
+"""Opens zip and tar archives of event logs as the files that they contain.
 
-An archive is told from its first bytes, inside any of Spark's framings or gzip too. One that
-cannot be read at any place, such as a pipe's, an object's of S3 or a packed one, is first written
-to a temporary file. Nothing is ever written under a name from the archive.
+Archives are recognised by their first bytes, also if compressed. Archives that are compressed or
+not seekable (pipes, S3 objects) are copied to a temporary file first. Names from archives are
+never used as paths.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import IO, BinaryIO, Self, cast
 
+from emrctl import redact
 from emrctl.errors import UsageError
 from emrctl.metrics.eventlog import codecs
-from emrctl.metrics.eventlog.layout import EventLogFile
+from emrctl.metrics.eventlog.layout import EventLogFile, EventLogFiles
 
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _TAR_AT, _TAR = 257, b"ustar"
 _HEAD_BYTES = 1 << 16
-_IN_MEMORY_BYTES = 16 << 20
-_NAMES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.zst", ".tar.zstd", ".tzst")
-# What zipfile and tarfile raise where an archive is damaged, cut or encrypted.
+_MAX_MEMORY_BYTES = 16 << 20
+_SUFFIXES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.zst", ".tar.zstd", ".tzst")
+# Raised by zipfile and tarfile for damaged, truncated or encrypted archives.
 _DAMAGE = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -42,59 +43,61 @@ _DAMAGE = (
 
 @dataclass(frozen=True)
 class UnpackedFiles:
-    """The files to read, and what is amiss with the archives that they lie in."""
+    """The files to read, and descriptions of damage to their archives."""
 
-    parts: tuple[EventLogFile, ...]
+    files: EventLogFiles
     damage: tuple[str, ...]
 
 
 @contextmanager
-def opened(parts: Iterable[EventLogFile]) -> Iterator[UnpackedFiles]:
-    """`parts` with what is in an archive in its place; they can be read while this is open.
+def unpack(files: EventLogFiles) -> Iterator[UnpackedFiles]:
+    """Replace archives by their members, which are readable inside the context.
 
-    Only a part that stands alone, or is named as an archive, is looked at.
+    Checks a single file, and files with the suffix of an archive.
     """
-    given = tuple(parts)
     with ExitStack() as stack:
-        found: list[EventLogFile] = []
+        members: list[EventLogFile] = []
         damage: list[str] = []
-        for part in given:
-            if len(given) == 1 or part.base.lower().endswith(_NAMES):
-                found += _members(part, stack, damage)
+        for file in files:
+            if len(files) == 1 or file.base.lower().endswith(_SUFFIXES):
+                members += _members(file, stack, damage)
             else:
-                found.append(part)
-        yield UnpackedFiles(tuple(found), tuple(damage))
+                members.append(file)
+        yield UnpackedFiles(tuple(members), tuple(damage))
 
 
-def _members(part: EventLogFile, stack: ExitStack, damage: list[str]) -> list[EventLogFile]:
-    stream = stack.enter_context(part.open())
+def _members(file: EventLogFile, stack: ExitStack, damage: list[str]) -> list[EventLogFile]:
+    stream = stack.enter_context(file.open())
     head = codecs.PeekedStream(stream).read(_HEAD_BYTES)
     whole = codecs.PeekedStream(stream, head)
     try:
         if head.startswith(_ZIP):
-            return _zipped(_anywhere(stream, whole, stack), stack)
+            return _zip_members(_seekable(stream, whole, stack), stack)
         if _is_tar(head):
-            return _tarred(_anywhere(stream, whole, stack), stack, damage)
+            return _tar_members(_seekable(stream, whole, stack), stack, damage)
         if _is_tar(_decoded_head(head)):
-            blocks = codecs.Decoded(cast("BinaryIO", whole)).blocks()
-            return _tarred(_spooled(blocks, stack, damage), stack, damage)
+            blocks = codecs.DecodedStream(whole).blocks()
+            return _tar_members(_spool(blocks, stack, damage), stack, damage)
     except _DAMAGE as error:
         raise UsageError(
-            f"the archive cannot be opened: {error}", hint="Pack it again, or name a log in it."
+            f"cannot open the archive '{redact.text(file.base)}': {error}",
+            hint="Create the archive again, or extract it and give the path of an event log.",
         ) from error
-    return [EventLogFile(part.name, lambda: cast("BinaryIO", _Stream(whole)))]
+    return [EventLogFile(file.name, lambda: cast("BinaryIO", _MemberStream(whole)))]
 
 
-class _Stream:
-    """What is left of a stream, as a file; `CutError` where the archive around it is damaged."""
+class _MemberStream:
+    """A file-like stream that raises `CutError` if its archive is damaged."""
 
-    def __init__(self, source: codecs.PeekedStream | IO[bytes]) -> None:
-        self._source = source
+    def __init__(self, stream: codecs.PeekedStream | IO[bytes] | Exception) -> None:
+        self._stream = stream
 
     def read(self, size: int = -1) -> bytes:
-        """`size` bytes or fewer."""
+        """Read up to `size` bytes."""
         try:
-            return self._source.read(size)
+            if isinstance(self._stream, Exception):
+                raise self._stream
+            return self._stream.read(size)
         except _DAMAGE as error:
             raise codecs.CutError(f"damaged archive: {error}") from error
 
@@ -102,7 +105,7 @@ class _Stream:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Whoever opened the stream closes it: an archive is read again for its next file."""
+        """Leave the stream open: the archive's next member needs it."""
 
 
 def _is_tar(head: bytes) -> bool:
@@ -110,76 +113,61 @@ def _is_tar(head: bytes) -> bool:
 
 
 def _decoded_head(head: bytes) -> bytes:
-    """The first decoded bytes of a stream that begins with `head`."""
-    if codecs.sniff(head[:8]) == "plain":
+    """Return the first decoded bytes of a stream that starts with `head`."""
+    if codecs.detect_codec(head[:8]) == "plain":
         return head
-    found = b""
+    decoded = b""
     try:
-        for block in codecs.Decoded(io.BytesIO(head)).blocks():
-            found += block
-            if len(found) > _TAR_AT + len(_TAR):
+        for block in codecs.decode(io.BytesIO(head)):
+            decoded += block
+            if len(decoded) > _TAR_AT + len(_TAR):
                 break
     except codecs.CutError:
-        return found
-    return found
+        return decoded
+    return decoded
 
 
-def _anywhere(stream: BinaryIO, whole: codecs.PeekedStream, stack: ExitStack) -> IO[bytes]:
-    """The same bytes, readable at any place."""
+def _seekable(stream: BinaryIO, whole: codecs.PeekedStream, stack: ExitStack) -> IO[bytes]:
     if stream.seekable():
         stream.seek(0)
         return stream
-    blocks = iter(lambda: whole.read(codecs.BLOCK_BYTES), b"")
-    return _spooled(blocks, stack, [])
+    return _spool(iter(lambda: whole.read(codecs.BLOCK_BYTES), b""), stack, [])
 
 
-def _spooled(blocks: Iterator[bytes], stack: ExitStack, damage: list[str]) -> IO[bytes]:
-    spool = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES)  # noqa: SIM115 - the stack's
+def _spool(blocks: Iterable[bytes], stack: ExitStack, damage: list[str]) -> IO[bytes]:
+    spool = tempfile.SpooledTemporaryFile(max_size=_MAX_MEMORY_BYTES)  # noqa: SIM115 - in `stack`
     file = stack.enter_context(spool)
     try:
         for block in blocks:
             file.write(block)
     except codecs.CutError as error:
-        damage.append(f"the archive is cut: {error}")
+        damage.append(f"the archive is truncated: {error}")
     file.seek(0)
     return cast("IO[bytes]", file)
 
 
-def _zipped(file: IO[bytes], stack: ExitStack) -> list[EventLogFile]:
+def _zip_members(file: IO[bytes], stack: ExitStack) -> list[EventLogFile]:
     archive = stack.enter_context(zipfile.ZipFile(file))
     names = sorted(info.filename for info in archive.infolist() if not info.is_dir())
-    return [_part(name, functools.partial(archive.open, name)) for name in names]
+    return [_member(name, functools.partial(archive.open, name)) for name in names]
 
 
-def _tarred(file: IO[bytes], stack: ExitStack, damage: list[str]) -> list[EventLogFile]:
+def _tar_members(file: IO[bytes], stack: ExitStack, damage: list[str]) -> list[EventLogFile]:
     archive = stack.enter_context(tarfile.open(fileobj=file, mode="r:"))  # noqa: SIM115
     members: list[tarfile.TarInfo] = []
     try:
         members += (member for member in archive if member.isfile())
     except _DAMAGE as error:
-        damage.append(f"the archive is cut: {error}")
+        damage.append(f"the archive is truncated: {error}")
     members.sort(key=lambda member: member.name)
-    return [_part(m.name, functools.partial(archive.extractfile, m)) for m in members]
+    return [_member(m.name, functools.partial(archive.extractfile, m)) for m in members]
 
 
-def _part(name: str, opener: Callable[[], IO[bytes] | None]) -> EventLogFile:
-    def opened() -> BinaryIO:
+def _member(name: str, open_member: Callable[[], IO[bytes] | None]) -> EventLogFile:
+    def open_stream() -> BinaryIO:
         try:
-            found = opener()
+            return cast("BinaryIO", _MemberStream(open_member() or io.BytesIO()))
         except _DAMAGE as error:
-            return cast("BinaryIO", _Broken(str(error)))
-        return cast("BinaryIO", _Stream(found or io.BytesIO()))
+            return cast("BinaryIO", _MemberStream(error))
 
-    return EventLogFile(name.removeprefix("./").lstrip("/"), opened)
-
-
-class _Broken(_Stream):
-    """A file of an archive that cannot be read at all."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(io.BytesIO())
-        self._reason = reason
-
-    def read(self, size: int = -1) -> bytes:  # noqa: ARG002 - nothing of it can be read
-        """`CutError`, always."""
-        raise codecs.CutError(f"damaged archive: {self._reason}")
+    return EventLogFile(name.removeprefix("./").lstrip("/"), open_stream)

@@ -1,8 +1,8 @@
-"""The framings in which Spark writes event logs, undone block by block.
+"""Decoders of Spark's compression codecs, block by block.
 
-They are not the ordinary ones of lz4, snappy and lzf: lz4-java's `LZ4Block`, snappy-java's
-stream and compress-lzf's chunks. What a log is in is told from its first bytes, since its name
-may say anything.
+Spark does not use the standard frame formats but `LZ4Block` of lz4-java, the stream of
+snappy-java and the chunks of compress-lzf. The codec is detected from the first bytes because
+file names are unreliable.
 """
 
 from __future__ import annotations
@@ -11,17 +11,16 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import BinaryIO, Literal
+from typing import Literal, Protocol
 
 Codec = Literal["plain", "zstd", "gzip", "lz4", "snappy", "lzf"]
 
-SPARKS: frozenset[Codec] = frozenset({"zstd", "lz4", "snappy", "lzf"})
-"""The framings that are Spark's own."""
-
+#: Values of spark.eventLog.compression.codec.
+SPARK_CODECS: frozenset[Codec] = frozenset({"zstd", "lz4", "snappy", "lzf"})
 BLOCK_BYTES = 1 << 19
-# Packed bytes taken at once: what comes of them stays small though they be packed a hundredfold.
+# Small, because compression ratios reach 100.
 _ZSTD_BYTES = 1 << 15
-# lz4-java's: what it hashes with, and the bits of it that it writes.
+# The seed of lz4-java's checksum, and the bits that it stores.
 _LZ4_SEED, _LZ4_MASK = 0x9747B28C, 0x0FFFFFFF
 _SNAPPY_MAGIC = b"\x82SNAPPY\x00"
 _LZ4_MAGIC = b"LZ4Block"
@@ -33,61 +32,43 @@ _MAGICS: tuple[tuple[bytes, Codec], ...] = (
     (b"ZV\x00", "lzf"),
     (b"ZV\x01", "lzf"),
 )
-# No framing of Spark's writes larger blocks (lz4's largest are 32 MB): more is a damaged length.
-_LARGEST_BLOCK_BYTES = 64 << 20
+# Spark's codecs write smaller blocks (lz4 up to 32 MB): a larger length is damage.
+_MAX_BLOCK_BYTES = 64 << 20
 
 
 class CutError(Exception):
-    """The log ends inside a block, or a block is damaged; what came before it holds."""
+    """The log ends inside a block, or a block is damaged; earlier blocks are valid."""
 
 
-def sniff(head: bytes) -> Codec:
-    """The codec whose magic `head`, the first 8 bytes, begins with; a cut magic counts too."""
+def detect_codec(head: bytes) -> Codec:
+    """Return the codec of a stream by its first 8 bytes, or fewer if it is truncated."""
     for magic, codec in _MAGICS:
         if head and (head.startswith(magic) or magic.startswith(head)):
             return codec
     return "plain"
 
 
-def blocks(stream: BinaryIO) -> Iterator[bytes]:
-    """The decoded bytes of `stream`, in order; `CutError` after the last that could be decoded."""
-    return Decoded(stream).blocks()
+class ByteStream(Protocol):
+    """A stream of bytes."""
 
-
-class Decoded:
-    """A stream with its framing undone.
-
-    `damage` says what was amiss in it though it could be decoded; `unended` that its framing has
-    an end mark and it has none, as while the application writes it. Both hold after the last of
-    `blocks`.
-    """
-
-    def __init__(self, stream: BinaryIO) -> None:
-        head = PeekedStream(stream).read(len(_SNAPPY_MAGIC))
-        self.codec = sniff(head)
-        self.damage: list[str] = []
-        self.unended = False
-        self._source = PeekedStream(stream, head)
-
-    def blocks(self) -> Iterator[bytes]:
-        """The decoded bytes, in order; `CutError` after the last that could be decoded."""
-        return _DECODERS[self.codec](self, self._source)
+    def read(self, size: int = -1, /) -> bytes:
+        """Read up to `size` bytes."""
 
 
 class PeekedStream:
-    """A stream of which the first bytes may have been read already."""
+    """A stream whose first bytes may already have been read."""
 
-    def __init__(self, stream: BinaryIO, head: bytes = b"") -> None:
+    def __init__(self, stream: ByteStream, head: bytes = b"") -> None:
         self._stream = stream
         self._head = head
 
     def read(self, size: int = -1) -> bytes:
-        """`size` bytes, or fewer at the end only; all that are left where it is negative."""
+        """Read `size` bytes, fewer only at the end; all remaining bytes if negative."""
         if size < 0:
-            found, self._head = self._head, b""
-            return found + self._stream.read()
-        found, self._head = self._head[:size], self._head[size:]
-        pieces, missing = [found], size - len(found)
+            head, self._head = self._head, b""
+            return head + self._stream.read()
+        head, self._head = self._head[:size], self._head[size:]
+        pieces, missing = [head], size - len(head)
         while missing and (piece := self._stream.read(missing)):
             if len(piece) == size:
                 return piece
@@ -96,47 +77,71 @@ class PeekedStream:
         return b"".join(pieces)
 
     def exactly(self, size: int) -> bytes:
-        """`size` bytes, or `CutError`."""
-        if size < 0 or size > _LARGEST_BLOCK_BYTES:
-            raise CutError(f"a block of {size} bytes is announced")
-        found = self.read(size)
-        if len(found) < size:
+        """Read `size` bytes or raise `CutError`."""
+        if size < 0 or size > _MAX_BLOCK_BYTES:
+            raise CutError(f"invalid block length {size}")
+        data = self.read(size)
+        if len(data) < size:
             raise CutError("the log ends inside a block")
-        return found
+        return data
 
 
-def _plain(_: Decoded, source: PeekedStream) -> Iterator[bytes]:
+class DecodedStream:
+    """The decoded blocks of a stream.
+
+    After the last block, `damage` describes damage that did not prevent decoding; `unterminated`
+    means that the end mark of the codec is missing, as while Spark is writing the log.
+    """
+
+    def __init__(self, stream: ByteStream) -> None:
+        head = PeekedStream(stream).read(len(_SNAPPY_MAGIC))
+        self.codec = detect_codec(head)
+        self.damage: list[str] = []
+        self.unterminated = False
+        self._source = PeekedStream(stream, head)
+
+    def blocks(self) -> Iterator[bytes]:
+        """Yield decoded blocks; raise `CutError` after the last valid one."""
+        return _DECODERS[self.codec](self, self._source)
+
+
+def decode(stream: ByteStream) -> Iterator[bytes]:
+    """Yield decoded blocks; raise `CutError` after the last valid one."""
+    return DecodedStream(stream).blocks()
+
+
+def _plain(_: DecodedStream, source: PeekedStream) -> Iterator[bytes]:
     while block := source.read(BLOCK_BYTES):
         yield block
 
 
-def _zstd(_: Decoded, source: PeekedStream) -> Iterator[bytes]:
+def _zstd(_: DecodedStream, source: PeekedStream) -> Iterator[bytes]:
     import zstandard
 
-    # Spark closes a frame at each flush, so a log has many.
-    unpacker = zstandard.ZstdDecompressor()
-    frame, begun = unpacker.decompressobj(), False
+    # Spark closes a frame at each flush, so a log has many frames.
+    decompressor = zstandard.ZstdDecompressor()
+    frame, inside_frame = decompressor.decompressobj(), False
     try:
         while data := source.read(_ZSTD_BYTES):
             while data:
                 if frame.eof:
-                    frame = unpacker.decompressobj()
+                    frame = decompressor.decompressobj()
                 if block := frame.decompress(data):
                     yield block
                 data = frame.unused_data
-            begun = not frame.eof
+            inside_frame = not frame.eof
     except zstandard.ZstdError as error:
         raise CutError(f"damaged zstd: {error}") from error
-    if begun:
+    if inside_frame:
         raise CutError("the log ends inside a zstd frame")
 
 
-def _gzip(_: Decoded, source: PeekedStream) -> Iterator[bytes]:
+def _gzip(_: DecodedStream, source: PeekedStream) -> Iterator[bytes]:
     inflater = zlib.decompressobj(wbits=31)
     data = b""
     try:
         while data := data or source.read(1 << 16):
-            if inflater.eof:  # one member after another, as Databricks' appended parts
+            if inflater.eof:  # Databricks appends gzip members
                 inflater = zlib.decompressobj(wbits=31)
             yield inflater.decompress(data, BLOCK_BYTES)
             data = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
@@ -147,57 +152,57 @@ def _gzip(_: Decoded, source: PeekedStream) -> Iterator[bytes]:
         raise CutError("the log ends inside a gzip member")
 
 
-def _lz4(log: Decoded, source: PeekedStream) -> Iterator[bytes]:
-    """LZ4BlockOutputStream: magic, token, packed and true length and checksum, then the data."""
+def _lz4(log: DecodedStream, source: PeekedStream) -> Iterator[bytes]:
+    """LZ4BlockOutputStream: magic, token, compressed and original length, checksum, data."""
     import cramjam
     from xxhash import xxh32_intdigest
 
     wrong = 0
-    log.unended = True
+    log.unterminated = True
     while head := source.read(21):
         if len(head) < 21 or not head.startswith(_LZ4_MAGIC):
-            raise CutError("damaged lz4: no block header where one is due")
-        token, packed, length, checksum = struct.unpack("<BiiI", head[8:])
-        log.unended = bool(length)
+            raise CutError("damaged lz4: invalid block header")
+        token, compressed, length, checksum = struct.unpack("<BiiI", head[8:])
+        log.unterminated = bool(length)
         if not length:
             continue
-        data = block = source.exactly(packed)
+        data = block = source.exactly(compressed)
         if token & 0xF0 != 0x10:
-            _bounded(length)
-            block = _unpacked(partial(cramjam.lz4.decompress_block, data, output_len=length))
-        # Writers that are not Java's leave the checksum out.
+            _check_length(length)
+            block = _decompress(partial(cramjam.lz4.decompress_block, data, output_len=length))
+        # Other writers than Java's omit the checksum.
         if checksum and xxh32_intdigest(block, _LZ4_SEED) & _LZ4_MASK != checksum:
             wrong += 1
-            log.damage = [f"lz4: the checksum of {wrong} blocks does not hold"]
+            log.damage = [f"lz4: {wrong} blocks have a wrong checksum"]
         yield block
 
 
-def _snappy(_: Decoded, source: PeekedStream) -> Iterator[bytes]:
-    """SnappyOutputStream: a header of 16 bytes, then blocks behind their length."""
+def _snappy(_: DecodedStream, source: PeekedStream) -> Iterator[bytes]:
+    """SnappyOutputStream: a header of 16 bytes, then blocks prefixed by their length."""
     source.exactly(16)
     while head := source.read(4):
         if len(head) < 4:
             raise CutError("the log ends inside a block")
         if head == _SNAPPY_MAGIC[:4]:
-            source.exactly(12)  # one stream after another, each with its header
+            source.exactly(12)  # header of an appended stream
             continue
         data = source.exactly(struct.unpack(">i", head)[0])
-        yield _unpacked(partial(_unsnappy, data))
+        yield _decompress(partial(_unsnappy, data))
 
 
 def _unsnappy(data: bytes) -> object:
     import cramjam
 
-    # A damaged length must not reserve gigabytes.
-    _bounded(cramjam.snappy.decompress_raw_len(data))
+    # A damaged length must not allocate gigabytes.
+    _check_length(cramjam.snappy.decompress_raw_len(data))
     return cramjam.snappy.decompress_raw(data)
 
 
-def _lzf(_: Decoded, source: PeekedStream) -> Iterator[bytes]:
-    """compress-lzf: chunks of at most 64 KB behind `ZV`, their type and their length."""
+def _lzf(_: DecodedStream, source: PeekedStream) -> Iterator[bytes]:
+    """compress-lzf: chunks of at most 64 KB after `ZV`, type and length."""
     while head := source.read(5):
         if len(head) < 5 or not head.startswith(b"ZV") or head[2] > 1:
-            raise CutError("damaged lzf: no chunk header where one is due")
+            raise CutError("damaged lzf: invalid chunk header")
         size = head[3] << 8 | head[4]
         if head[2] == 0:
             yield source.exactly(size)
@@ -207,7 +212,7 @@ def _lzf(_: Decoded, source: PeekedStream) -> Iterator[bytes]:
 
 
 def _unlzf(data: bytes, length: int) -> bytes:
-    """LibLZF's format: runs of literals, and references up to 8 KB back."""
+    """Decompress LibLZF: runs of literals, and references up to 8 KB back."""
     out = bytearray()
     at, end = 0, len(data)
     try:
@@ -226,34 +231,34 @@ def _unlzf(data: bytes, length: int) -> bytes:
             at += 1
             _repeat(out, start, size + 2)
     except IndexError as error:
-        raise CutError("damaged lzf: a reference without its bytes") from error
+        raise CutError("damaged lzf: truncated chunk") from error
     if len(out) != length:
-        raise CutError("damaged lzf: a chunk of another length than it says")
+        raise CutError("damaged lzf: wrong chunk length")
     return bytes(out)
 
 
 def _repeat(out: bytearray, start: int, size: int) -> None:
     if start < 0:
-        raise CutError("damaged lzf: a reference before the chunk")
+        raise CutError("damaged lzf: reference before the chunk")
     gap = len(out) - start
     piece = out[start : start + size]
-    # A reference may overlap what it makes: then its first `gap` bytes repeat.
+    # A reference may overlap its own output: then the first `gap` bytes repeat.
     out += piece if size <= gap else (piece * (size // gap + 1))[:size]
 
 
-def _bounded(length: int) -> None:
-    if not 0 < length <= _LARGEST_BLOCK_BYTES:
-        raise CutError(f"a block of {length} bytes is announced")
+def _check_length(length: int) -> None:
+    if not 0 < length <= _MAX_BLOCK_BYTES:
+        raise CutError(f"invalid block length {length}")
 
 
-def _unpacked(decode: Callable[[], object]) -> bytes:
+def _decompress(decompress: Callable[[], object]) -> bytes:
     try:
-        return bytes(decode())  # type: ignore[call-overload,no-any-return]
-    except Exception as error:  # cramjam raises its own and, at odd input, panics of pyo3
-        raise CutError(f"a damaged block: {error}") from error
+        return bytes(decompress())  # type: ignore[call-overload,no-any-return]
+    except Exception as error:  # cramjam raises its own errors and panics of pyo3
+        raise CutError(f"damaged block: {error}") from error
 
 
-_DECODERS: dict[Codec, Callable[[Decoded, PeekedStream], Iterator[bytes]]] = {
+_DECODERS: dict[Codec, Callable[[DecodedStream, PeekedStream], Iterator[bytes]]] = {
     "plain": _plain,
     "zstd": _zstd,
     "gzip": _gzip,

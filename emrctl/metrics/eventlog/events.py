@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
@@ -105,15 +105,10 @@ class DetailedTaskInfo(TaskInfo, gc=False):
     speculative: bool = field(name="Speculative", default=False)
 
 
-class DetailedTaskEnd(Struct, gc=False, tag_field="Event", tag="SparkListenerTaskEnd"):
+class DetailedTaskEnd(TaskEnd, gc=False):
     """A `TaskEnd` with the fields of the task table; decoded only if task rows are requested."""
 
-    stage: Whole = field(name="Stage ID")
-    reason: TaskReason = field(name="Task End Reason")
     info: DetailedTaskInfo = field(name="Task Info")
-    attempt: Whole = field(name="Stage Attempt ID", default=0)
-    values: TaskValues | None = field(name="Task Metrics", default=None)
-    peaks: Raw = field(name="Task Executor Metrics", default=Raw(b"{}"))
 
 
 class JobProperties(Struct, gc=False):
@@ -192,7 +187,8 @@ class DriverAccumulables(Struct, gc=False, tag_field="Event", tag=f"{_SQL}Driver
 
 
 OtherEvent = (
-    JobStart
+    TaskStart
+    | JobStart
     | StageSubmitted
     | StageCompleted
     | SqlStart
@@ -200,24 +196,9 @@ OtherEvent = (
     | SqlMetricsChanged
     | DriverAccumulables
 )
-Event = TaskStart | TaskEnd | OtherEvent
-DetailedEvent = TaskStart | DetailedTaskEnd | OtherEvent
-AnyTaskEnd = TaskEnd | DetailedTaskEnd
-
-#: Decode a line; raises `msgspec.MsgspecError`, `UnicodeDecodeError` or `RecursionError`.
-decode = msgspec.json.Decoder(Event).decode
-decode_detailed = msgspec.json.Decoder(DetailedEvent).decode
+#: Decode a line; raise `msgspec.MsgspecError`, `UnicodeDecodeError` or `RecursionError`.
+decode = msgspec.json.Decoder(TaskEnd | OtherEvent).decode
+decode_detailed = msgspec.json.Decoder(DetailedTaskEnd | OtherEvent).decode
 TYPED_EVENTS = frozenset(
-    str(kind.__struct_config__.tag)
-    for kind in (
-        TaskStart,
-        TaskEnd,
-        JobStart,
-        StageSubmitted,
-        StageCompleted,
-        SqlStart,
-        SqlPlanChanged,
-        SqlMetricsChanged,
-        DriverAccumulables,
-    )
+    str(event.__struct_config__.tag) for event in get_args(TaskEnd | OtherEvent)
 )

@@ -1,8 +1,8 @@
-"""Which files make up one event log, and in which order.
+"""Finds the files of each event log and their order.
 
-Known are the single file, the rolling folder `eventlog_v2_*` with its `events_<n>_*` files, of
-which one named `.compact` stands for all up to its own number, Databricks' parts
-`eventlog-<date>.gz` with the plain `eventlog` last, and Spark 1.2's folder with `EVENT_LOG_1`.
+Supported layouts: a single file; Spark's rolling folder `eventlog_v2_*` with `events_<n>_*`, where
+a `.compact` file replaces all files up to its number; Databricks' `eventlog-<date>.gz` followed
+by the plain `eventlog`; and the folder of Spark 1.2 with `EVENT_LOG_1`.
 """
 
 from __future__ import annotations
@@ -22,54 +22,57 @@ _EVENTS = re.compile(r"events_(\d+)_(.+)")
 _DATABRICKS = re.compile(r"eventlog(-\d{4}-\d\d-\d\d--\d\d-\d\d)?(\.\w+)?")
 _OLD_EVENTS = re.compile(r"EVENT_LOG_(\d+)")
 _OLD_VERSION = re.compile(r"SPARK_VERSION_(.+)")
-# What may follow an application's name: the framing, and what Spark does with the file.
-_ENDINGS = re.compile(r"(\.(zstd?|lz4|lzf|snappy|gz|compact|inprogress))+$")
-# Of these the events are elsewhere, or not yet whole.
+# Suffixes after the application's name: compression, and Spark's state of the file.
+_SUFFIXES = re.compile(r"(\.(zstd?|lz4|lzf|snappy|gz|compact|inprogress))+$")
 _STATUS = "appstatus_"
-_ASIDE = re.compile(r"[._].*|appstatus_.*|APPLICATION_COMPLETE|.*\.compact\.inprogress")
+# Files without events, and unfinished files.
+_IGNORED = re.compile(r"[._].*|appstatus_.*|APPLICATION_COMPLETE|.*\.compact\.inprogress")
 
 
 @dataclass(frozen=True)
 class EventLogFile:
-    """One file of an event log: its name, with the folders above it, and what opens its bytes."""
+    """One file of an event log: its relative path, and a function that opens it."""
 
     name: str
     open: Callable[[], AbstractContextManager[BinaryIO]]
 
     @property
     def folder(self) -> str:
-        """The folders above it; empty where there are none."""
+        """The path of the folder, or an empty string."""
         return self.name.rpartition("/")[0]
 
     @property
     def base(self) -> str:
-        """Its name without them."""
+        """The name without folders."""
         return self.name.rpartition("/")[2]
+
+
+EventLogFiles = tuple[EventLogFile, ...]
 
 
 @dataclass(frozen=True)
 class LogLayout:
-    """An event log's parts in the order of their events.
+    """The files of one event log in order, the names of missing ones, and notes on the layout.
 
-    `spark_version` where the file names say it; `missing` names what is absent in between.
+    `spark_version` is set if a file name contains it.
     """
 
-    parts: tuple[EventLogFile, ...]
+    files: EventLogFiles
     spark_version: str | None = None
     missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-def list_files(path: Path) -> tuple[EventLogFile, ...]:
-    """The files at `path`: itself, or all that lie in the folder that it is."""
+def list_files(path: Path) -> EventLogFiles:
+    """Return the file at `path`, or all files in the folder."""
     if not path.exists():
         raise NotFoundError(f"no event log at {redact.text(str(path))}")
     if not path.is_dir():
         return (EventLogFile(path.name, functools.partial(_open, path)),)
-    found = sorted(item for item in path.rglob("*") if item.is_file())
     return tuple(
         EventLogFile(item.relative_to(path).as_posix(), functools.partial(_open, item))
-        for item in found
+        for item in sorted(path.rglob("*"))
+        if item.is_file()
     )
 
 
@@ -77,108 +80,98 @@ def _open(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
-def group_files(parts: Iterable[EventLogFile]) -> tuple[tuple[EventLogFile, ...], ...]:
-    """`parts` as the event logs that they are, in the order of their names.
-
-    Several attempts of one application are several logs, also where their files lie together.
-    """
+def group_files(files: Iterable[EventLogFile]) -> tuple[EventLogFiles, ...]:
+    """Group files by event log, sorted by folder; each application attempt is a log."""
     folders: dict[str, list[EventLogFile]] = {}
-    for part in parts:
-        folders.setdefault(part.folder, []).append(part)
-    return tuple(log for name in sorted(folders) for log in _of_folder(folders[name]))
+    for file in files:
+        folders.setdefault(file.folder, []).append(file)
+    return tuple(log for name in sorted(folders) for log in _group_folder(folders[name]))
 
 
-def _of_folder(parts: list[EventLogFile]) -> list[tuple[EventLogFile, ...]]:
+def _group_folder(files: list[EventLogFile]) -> list[EventLogFiles]:
     rolling: dict[str, list[EventLogFile]] = {}
-    dated, old, single, status = [], [], [], []
-    version = any(_OLD_EVENTS.fullmatch(part.base) for part in parts)
-    for part in parts:
-        if found := _EVENTS.fullmatch(part.base):
-            if not _ASIDE.fullmatch(part.base):
-                rolling.setdefault(_ENDINGS.sub("", found[2]), []).append(part)
-        elif _OLD_EVENTS.fullmatch(part.base) or (version and _OLD_VERSION.fullmatch(part.base)):
-            old.append(part)
-        elif _ASIDE.fullmatch(part.base):
-            status += [part] if part.base.startswith(_STATUS) else []
-        elif _DATABRICKS.fullmatch(part.base):
-            dated.append(part)
+    databricks, old, single, status = [], [], [], []
+    has_old_events = any(_OLD_EVENTS.fullmatch(file.base) for file in files)
+    for file in files:
+        name = file.base
+        if match := _EVENTS.fullmatch(name):
+            if not _IGNORED.fullmatch(name):
+                rolling.setdefault(_SUFFIXES.sub("", match[2]), []).append(file)
+        elif _OLD_EVENTS.fullmatch(name) or (has_old_events and _OLD_VERSION.fullmatch(name)):
+            old.append(file)
+        elif _IGNORED.fullmatch(name):
+            status += [file] if name.startswith(_STATUS) else []
+        elif _DATABRICKS.fullmatch(name):
+            databricks.append(file)
         else:
-            single.append(part)
-    # A rolling folder whose event files are all gone is a log that was cut to nothing.
+            single.append(file)
+    # A status file without event files is a log whose event files are all missing.
     empty = [] if rolling else status
-    together = [tuple(group) for group in (*rolling.values(), dated, old, empty) if group]
-    return together + [(part,) for part in single]
+    logs = [tuple(group) for group in (*rolling.values(), databricks, old, empty) if group]
+    return logs + [(file,) for file in single]
 
 
-def select_log(parts: Iterable[EventLogFile]) -> tuple[EventLogFile, ...]:
-    """The parts of the one log among `parts`; `UsageError` where they are several or none."""
-    found = group_files(parts)
-    if len(found) == 1:
-        return found[0]
-    raise _several(found) if found else no_event_log()
+def select_log(files: Iterable[EventLogFile]) -> EventLogFiles:
+    """Return the files of the only event log; raise `UsageError` for none or several."""
+    logs = group_files(files)
+    if not logs:
+        raise no_event_log()
+    if len(logs) > 1:
+        names = ", ".join(redact.text(log[0].name) for log in logs[:4])
+        message = f"there are {len(logs)} event logs, not one: {names}"
+        raise UsageError(message, hint="Give the path of one of them.")
+    return logs[0]
 
 
 def no_event_log() -> UsageError:
-    """That there is no event log."""
-    return UsageError("there is no event log among the files", hint="Name a log or its folder.")
+    """Return the error for files without any event log."""
+    message = "there is no event log among the files"
+    return UsageError(message, hint="Give the path of an event log or its folder.")
 
 
-def _several(found: tuple[tuple[EventLogFile, ...], ...]) -> UsageError:
-    names = ", ".join(redact.text(log[0].name) for log in found[:4])
-    return UsageError(
-        f"{len(found)} event logs are here, not one: {names}", hint="Name one of them."
-    )
-
-
-def order_files(parts: Iterable[EventLogFile]) -> LogLayout:
-    """The parts of one log in the order of their events."""
-    seen = list(parts)
-    if all(part.base.startswith(_STATUS) for part in seen):
+def order_files(files: EventLogFiles) -> LogLayout:
+    """Return the files of one log in the order of their events."""
+    if all(file.base.startswith(_STATUS) for file in files):
         return LogLayout((), missing=("every file of events",))
-    if all(_EVENTS.fullmatch(part.base) for part in seen):
-        return _rolling(seen)
-    if any(_OLD_EVENTS.fullmatch(part.base) for part in seen):
-        return _old(seen)
-    return LogLayout(tuple(sorted(seen, key=_databricks_key)))
+    if all(_EVENTS.fullmatch(file.base) for file in files):
+        return _rolling(files)
+    if any(_OLD_EVENTS.fullmatch(file.base) for file in files):
+        return _spark_1_2(files)
+    # Databricks: the plain `eventlog` is the last one.
+    dated_first = sorted(files, key=lambda file: (not file.base.startswith("eventlog-"), file.base))
+    return LogLayout(tuple(dated_first))
 
 
-def _rolling(parts: list[EventLogFile]) -> LogLayout:
-    kept, note = parts, tuple[str, ...]()
-    last_compact = max((_index(p) for p in parts if _is_compact(p)), default=None)
-    if last_compact is not None:
-        # Spark deletes what a compact file replaces only after it is whole, and not at once.
-        kept = [p for p in parts if _stands_after(p, last_compact)]
-        note = (f"events_{last_compact} is compacted: figures of finished jobs may be missing",)
-    kept = sorted(kept, key=_index)
-    first = 1 if last_compact is None else last_compact
-    present = {_index(part) for part in kept}
-    # A number that is damage must not be counted up to.
-    absent = [n for n in range(first, max(present) + 1)[: len(kept) + 100] if n not in present]
-    missing = tuple(f"events_{n}" for n in absent)
-    return LogLayout(tuple(kept), missing=missing, notes=note)
+def _rolling(files: EventLogFiles) -> LogLayout:
+    notes: tuple[str, ...] = ()
+    first = 1
+    if compacted := [_number(file) for file in files if _is_compact(file)]:
+        # Spark deletes the files that a compact file replaces some time after it is complete.
+        first = max(compacted)
+        files = tuple(
+            file
+            for file in files
+            if _number(file) > first or (_number(file) == first and _is_compact(file))
+        )
+        notes = (f"events_{first} is compacted: figures of finished jobs may be missing",)
+    numbers = {_number(file) for file in files}
+    # Limit the range: a number may be damaged.
+    expected = range(first, max(numbers) + 1)[: len(files) + 100]
+    missing = tuple(f"events_{number}" for number in expected if number not in numbers)
+    return LogLayout(tuple(sorted(files, key=_number)), missing=missing, notes=notes)
 
 
-def _stands_after(part: EventLogFile, compact: int) -> bool:
-    index = _index(part)
-    return index > compact or (index == compact and _is_compact(part))
+def _number(file: EventLogFile) -> int:
+    match = _EVENTS.fullmatch(file.base)
+    return int(match[1]) if match else 0
 
 
-def _index(part: EventLogFile) -> int:
-    found = _EVENTS.fullmatch(part.base)
-    return int(found[1]) if found else 0
+def _is_compact(file: EventLogFile) -> bool:
+    return file.base.endswith(".compact")
 
 
-def _is_compact(part: EventLogFile) -> bool:
-    return part.base.endswith(".compact")
-
-
-def _old(parts: list[EventLogFile]) -> LogLayout:
-    version = next((found[1] for p in parts if (found := _OLD_VERSION.fullmatch(p.base))), None)
-    events = [part for part in parts if _OLD_EVENTS.fullmatch(part.base)]
-    numbered = sorted(events, key=lambda part: int(part.base.rpartition("_")[2]))
-    return LogLayout(tuple(numbered), spark_version=version)
-
-
-def _databricks_key(part: EventLogFile) -> tuple[bool, str]:
-    dated = part.base.startswith("eventlog-")
-    return (not dated, part.base)
+def _spark_1_2(files: EventLogFiles) -> LogLayout:
+    versions = [match[1] for file in files if (match := _OLD_VERSION.fullmatch(file.base))]
+    events = [file for file in files if _OLD_EVENTS.fullmatch(file.base)]
+    events.sort(key=lambda file: int(file.base.rpartition("_")[2]))
+    return LogLayout(tuple(events), spark_version=versions[0] if versions else None)

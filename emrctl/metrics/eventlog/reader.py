@@ -1,7 +1,7 @@
-"""Spark's event log, read without Spark: one pass, block by block, whatever framing and layout.
+"""Reads Spark event logs without Spark, in one pass, in any codec and layout.
 
-A log that is cut, damaged or foreign in places is never an error: `bad_lines`, `complete` and
-`notes` say so. Refused is only what holds no event at all and is in none of Spark's framings.
+Truncated or damaged logs are not errors: see `bad_lines`, `complete` and `notes` of the result.
+Only files without any event and without a codec of Spark are rejected.
 """
 
 from __future__ import annotations
@@ -18,131 +18,121 @@ import msgspec
 from emrctl import redact
 from emrctl.errors import UsageError
 from emrctl.metrics.eventlog import archives, codecs, layout
-from emrctl.metrics.eventlog.layout import EventLogFile
+from emrctl.metrics.eventlog.layout import EventLogFile, EventLogFiles
 from emrctl.metrics.eventlog.replay import Replay
 from emrctl.metrics.model import RunMetrics, TaskMetrics
 
-__all__ = ["EventLogFile", "read_folder", "read_log", "read_logs", "read_path"]
-
 OnTask = Callable[[TaskMetrics], None]
-# Decoded bytes that are split into lines at once: more than some of the framings' blocks hold.
+# Decoded bytes that are split into lines at once; larger than the blocks of some codecs.
 _CHUNK_BYTES = 1 << 19
-# A longer line is no event of Spark's, and must not fill the memory.
-_LONGEST_LINE_BYTES = 256 << 20
-# Tasks whose figures are added up at once.
+# Longer lines are no events of Spark and must not fill the memory.
+_MAX_LINE_BYTES = 256 << 20
+# Number of task events that are added to the tallies at once.
 _BATCH = 512
 _EVENT = b'{"Event"'
-_REFUSED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_INVALID = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def read_path(path: Path) -> RunMetrics:
-    """What the event log at `path`, a file, an archive or a folder, says the application did."""
+    """Read the event log at `path`: a file, a folder or an archive."""
     return read_log(layout.list_files(path))
 
 
-def read_folder(folder: Path) -> tuple[RunMetrics, ...]:
-    """Every event log in `folder`, each attempt for itself, by application id and attempt."""
-    return read_logs(layout.list_files(folder))
-
-
 def read_logs(
-    parts: Iterable[EventLogFile],
+    files: Iterable[EventLogFile],
     *,
     on_refused: Callable[[UsageError], None] | None = None,
 ) -> tuple[RunMetrics, ...]:
-    """Every event log among `parts`, by application id and attempt.
+    """Read all event logs among `files`, sorted by application id and attempt.
 
-    Files that are no event log go to `on_refused`; where nothing else is there, the first of them
-    is raised.
+    `on_refused` is called for files that are no event logs; if there are no others, the first
+    error is raised.
     """
-    found: list[RunMetrics] = []
-    refused: list[UsageError] = []
-    with archives.opened(parts) as unpacked:
-        for log in layout.group_files(unpacked.parts):
+    runs: list[RunMetrics] = []
+    errors: list[UsageError] = []
+    with archives.unpack(tuple(files)) as unpacked:
+        for log in layout.group_files(unpacked.files):
             try:
-                found.append(_read(log, unpacked.damage))
+                runs.append(_read(log, unpacked.damage))
             except UsageError as error:
-                refused.append(error)
-    if not found:
-        raise refused[0] if refused else layout.no_event_log()
+                errors.append(error)
+    if not runs:
+        raise errors[0] if errors else layout.no_event_log()
     if on_refused is not None:
-        for reason in refused:
-            on_refused(reason)
-    return tuple(sorted(found, key=lambda run: (run.app_id or "", _attempt(run))))
+        for refusal in errors:
+            on_refused(refusal)
+    return tuple(sorted(runs, key=_sort_key))
 
 
-def _attempt(run: RunMetrics) -> tuple[int, str]:
+def _sort_key(run: RunMetrics) -> tuple[str, int, str]:
     attempt = run.app_attempt or ""
-    return (int(attempt) if attempt.isdecimal() else 0, attempt)
+    return (run.app_id or "", int(attempt) if attempt.isdecimal() else 0, attempt)
 
 
-def read_log(parts: Iterable[EventLogFile], *, on_task: OnTask | None = None) -> RunMetrics:
-    """The one log that is in `parts`, wherever they lie; they may come in any order.
-
-    `on_task` is called with a row of each task as its end goes by.
-    """
-    with archives.opened(parts) as unpacked:
-        return _read(layout.select_log(unpacked.parts), unpacked.damage, on_task)
+def read_log(files: Iterable[EventLogFile], *, on_task: OnTask | None = None) -> RunMetrics:
+    """Read the only event log among `files`, given in any order; call `on_task` for each task."""
+    with archives.unpack(tuple(files)) as unpacked:
+        return _read(layout.select_log(unpacked.files), unpacked.damage, on_task)
 
 
 def _read(
-    parts: Iterable[EventLogFile], damage: tuple[str, ...], on_task: OnTask | None = None
+    files: EventLogFiles, damage: tuple[str, ...], on_task: OnTask | None = None
 ) -> RunMetrics:
-    files = layout.order_files(parts)
+    log = layout.order_files(files)
     reader = _Reader(on_task)
     reader.cuts += damage
-    for part in files.parts:
-        reader.read(part, last=part is files.parts[-1])
-    if not (reader.events or reader.traces or reader.framed) and reader.bad_lines:
+    for file in log.files:
+        reader.read(file, last=file is log.files[-1])
+    if not (reader.events or reader.cut_events or reader.has_codec) and reader.bad_lines:
+        name = redact.text(log.files[0].name)
         raise UsageError(
-            f"'{redact.text(files.parts[0].name)}' is no Spark event log: no line has an Event key",
-            hint="Name the file or folder that Spark wrote to spark.eventLog.dir.",
+            f"'{name}' is not a Spark event log: no line has an Event key",
+            hint="Give the path of a file or folder in spark.eventLog.dir.",
         )
     if reader.replay.spark_version is None:
-        reader.replay.spark_version = files.spark_version
-    absent = tuple(f"{name} is missing" for name in files.missing)
+        reader.replay.spark_version = log.spark_version
+    missing = tuple(f"{name} is missing" for name in log.missing)
     return reader.replay.metrics(
         bad_lines=reader.bad_lines,
-        whole=not (absent or reader.cuts),
-        notes=(*files.notes, *absent, *reader.cuts),
+        whole=not (missing or reader.cuts),
+        notes=(*log.notes, *missing, *reader.cuts),
     )
 
 
 class _Reader:
-    """Lines of one part after another, parsed and fed to one replay."""
+    """Decodes the lines of files and feeds them to one replay."""
 
     def __init__(self, on_task: OnTask | None) -> None:
         self.replay = Replay(on_task)
         self.events = 0
         self.bad_lines = 0
-        self.traces = 0
-        self.framed = False
+        self.cut_events = 0
+        self.has_codec = False
         self.cuts: list[str] = []
         self._pieces: list[bytes] = []
 
-    def read(self, part: EventLogFile, *, last: bool) -> None:
-        """Feed the part's events; where it is cut, what comes before the cut."""
-        with part.open() as stream:
+    def read(self, file: EventLogFile, *, last: bool) -> None:
+        """Feed the events of a file, up to where it is cut."""
+        with file.open() as stream:
             try:
-                decoded = codecs.Decoded(stream)
-                self.framed = self.framed or decoded.codec in codecs.SPARKS
-                for block in _joined(decoded.blocks()):
+                decoded = codecs.DecodedStream(stream)
+                self.has_codec = self.has_codec or decoded.codec in codecs.SPARK_CODECS
+                for block in _join(decoded.blocks()):
                     self._split(block)
-                self.cuts += [f"{part.name}: {text}" for text in decoded.damage]
-                if decoded.unended and not last:
-                    self.cuts.append(f"{part.name}: its end mark is missing")
+                self.cuts += [f"{file.name}: {text}" for text in decoded.damage]
+                if decoded.unterminated and not last:
+                    self.cuts.append(f"{file.name}: the end mark is missing")
             except codecs.CutError as error:
-                self.cuts.append(f"{part.name}: {error}")
-        # What a cut leaves of a line is a line too: a bad one, unless it is whole.
+                self.cuts.append(f"{file.name}: {error}")
+        # The rest of a cut line counts as a bad line, and its start identifies an event log.
         tail = b"".join(self._pieces)
-        # A log that was cut in its first line is a log.
-        self.traces += bool(tail) and _EVENT.startswith(tail)
+        self.cut_events += bool(tail) and _EVENT.startswith(tail)
         self._feed([tail])
         self._pieces = []
 
     def _split(self, block: bytes) -> None:
-        """Feed the block's lines; what follows the last end of a line waits for the next block."""
-        # Much faster than bytes.split, which looks at one byte after the other.
+        """Feed the lines of a block; keep an unfinished line for the next block."""
+        # Much faster than bytes.split.
         lines = io.BytesIO(block).readlines()
         if not lines:
             return
@@ -150,13 +140,10 @@ class _Reader:
             lines[0] = b"".join((*self._pieces, lines[0]))
             self._pieces = []
         if not lines[-1].endswith(b"\n"):
-            self._hold(lines.pop())
+            if sum(map(len, self._pieces)) > _MAX_LINE_BYTES:
+                self._pieces = [b"a line that is too long"]
+            self._pieces.append(lines.pop())
         self._feed(lines)
-
-    def _hold(self, piece: bytes) -> None:
-        if sum(map(len, self._pieces)) > _LONGEST_LINE_BYTES:
-            self._pieces = [b"a line that is too long"]
-        self._pieces.append(piece)
 
     def _feed(self, lines: list[bytes]) -> None:
         decode, typed = self.replay.decode, self.replay.typed
@@ -164,7 +151,7 @@ class _Reader:
         for line in lines:
             try:
                 event = decode(line)
-            except _REFUSED:
+            except _INVALID:
                 others += 1
                 self._feed_other(line)
             else:
@@ -173,22 +160,22 @@ class _Reader:
         self.replay.flush(at_least=_BATCH)
 
     def _feed_other(self, line: bytes) -> None:
-        """Take over a line of a rarer event, or of none."""
+        """Feed a line of a rare or invalid event."""
         event: Any
         try:
             event = msgspec.json.decode(line)
-        except _REFUSED:
-            event = _lenient(line)
+        except _INVALID:
+            event = _decode_leniently(line)
         if isinstance(event, dict) and "Event" in event:
             self.events += 1
             self.replay.feed(event)
         elif text := line.strip():
             self.bad_lines += 1
-            self.traces += text.startswith(_EVENT)
+            self.cut_events += text.startswith(_EVENT)
 
 
-def _joined(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """The same bytes in fewer blocks; what came before a cut comes out before it."""
+def _join(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Join small blocks; yield the blocks before a cut, then raise its error."""
     pieces: list[bytes] = []
     size = 0
     try:
@@ -205,22 +192,16 @@ def _joined(blocks: Iterator[bytes]) -> Iterator[bytes]:
         yield b"".join(pieces)
 
 
-def _lenient(line: bytes) -> Any:
-    """The JSON value of a line that is strictly none; None where it is none at all.
+def _decode_leniently(line: bytes) -> Any:
+    """Return the value of a line that is not strict JSON; None if it is no JSON at all.
 
-    Older Sparks wrote in the driver's own charset, and Jackson writes NaN and lone surrogates.
+    Old versions of Spark wrote the driver's charset; Jackson writes NaN and lone surrogates.
     """
     try:
-        found = json.loads(
-            line.decode("utf-8", "replace"), parse_constant=_unknown, parse_float=_finite
-        )
+        text = line.decode("utf-8", "replace")
+        return json.loads(text, parse_constant=lambda _: None, parse_float=_finite)
     except (ValueError, RecursionError):
         return None
-    return found
-
-
-def _unknown(_: str) -> None:
-    """No figure is made of NaN or Infinity."""
 
 
 def _finite(digits: str) -> float | None:

@@ -26,6 +26,8 @@ _EXECUTOR_EVENTS = frozenset(
     for name in ("ExecutorAdded", "ExecutorRemoved", "BlockManagerAdded", "StageExecutorMetrics")
 )
 
+_EXCLUSIONS = {"Blacklisted": True, "Excluded": True, "Unblacklisted": False, "Unexcluded": False}
+
 
 class Replay(EventLogState):
     """Takes the events of an application in order, then returns its metrics.
@@ -57,9 +59,11 @@ class Replay(EventLogState):
             events.StageSubmitted: self._stage_submitted,
             events.StageCompleted: self._stage_completed,
             events.SqlStart: self._sql_start,
-            events.SqlPlanChanged: self._sql_plan,
-            events.SqlMetricsChanged: _ignore,
-            events.DriverAccumulables: self._sql_metrics,
+            events.SqlPlanChanged: lambda event: self.plan_metrics.add_plan(bytes(event.plan)),
+            events.SqlMetricsChanged: lambda _: None,
+            events.DriverAccumulables: lambda event: self.plan_metrics.update(
+                event.id, bytes(event.updates)
+            ),
         }
 
     def _untyped_handlers(self) -> dict[str, Callable[[Event], None]]:
@@ -143,17 +147,17 @@ class Replay(EventLogState):
             event["Executor Info"],
             event["Timestamp"],
         )
-        host, cores = str(info["Host"]), int(info["Total Cores"])
-        executor = self.executor(executor_id, int(time_ms))
+        host, cores, time_ms = str(info["Host"]), int(info["Total Cores"]), int(time_ms)
+        executor = self.executor(executor_id, time_ms)
         if executor.was_added:
             self.started_twice["executors"] += 1
         else:
-            executor.added_ms = int(time_ms)
+            executor.added_ms = time_ms
         executor.host, executor.cores, executor.was_added = host, cores, True
         executor.removed_ms = executor.reason = None
         if executor_id not in DRIVER_IDS:
             if executor_id not in self._live:
-                self.executor_changes.append((int(time_ms), 1))
+                self.executor_changes.append((time_ms, 1))
             self._live.add(executor_id)
             self.peak_executors = max(self.peak_executors, len(self._live))
 
@@ -181,8 +185,7 @@ class Replay(EventLogState):
         executor.has_block_manager = True
 
     def _block_manager_removed(self, event: Event) -> None:
-        executor = self.executors.get(event["Block Manager ID"]["Executor ID"])
-        if executor is not None:
+        if executor := self.executors.get(event["Block Manager ID"]["Executor ID"]):
             executor.lost_block_manager = True
 
     def _block(self, event: Event) -> None:
@@ -203,14 +206,12 @@ class Replay(EventLogState):
                 del executor.blocks[name]
 
     def _executor_peaks(self, event: Event) -> None:
-        executor = self.executors.get(event["Executor ID"])
-        if executor is not None:
+        if executor := self.executors.get(event["Executor ID"]):
             executor.update_peaks(event["Executor Metrics"])
 
     def _exclude_one(self, flag: bool, event: Event) -> None:
         self.flush()
-        executor = self.executors.get(event["executorId"])
-        if executor is not None:
+        if executor := self.executors.get(event["executorId"]):
             executor.excluded = flag
 
     def _exclude_host(self, flag: bool, event: Event) -> None:
@@ -242,14 +243,8 @@ class Replay(EventLogState):
         if not succeeded and job in self._job_sql:
             self._sql_failed.add(self._job_sql[job])
 
-    def _sql_plan(self, event: events.SqlStart | events.SqlPlanChanged) -> None:
-        self.plan_metrics.add_plan(bytes(event.plan))
-
-    def _sql_metrics(self, event: events.DriverAccumulables) -> None:
-        self.plan_metrics.update(event.id, bytes(event.updates))
-
     def _sql_start(self, event: events.SqlStart) -> None:
-        self._sql_plan(event)
+        self.plan_metrics.add_plan(bytes(event.plan))
         if event.id in self.sql:
             self.started_twice["queries"] += 1
             return
@@ -263,13 +258,8 @@ class Replay(EventLogState):
             self.ended_only["queries"] += 1
             return
         failed = event.get("errorMessage") or started.id in self._sql_failed
-        self.sql[started.id] = SqlMetrics(
-            id=started.id,
-            description=started.description,
-            start_ms=started.start_ms,
-            end_ms=int(event["time"]),
-            status="FAILED" if failed else "COMPLETED",
-        )
+        status = "FAILED" if failed else "COMPLETED"
+        self.sql[started.id] = replace(started, end_ms=int(event["time"]), status=status)
 
     # Stages and tasks
 
@@ -296,10 +286,3 @@ class Replay(EventLogState):
             notes=(*notes, *self._notes, *(fault.text for fault in faults)),
         )
         return self._redactor.record(run)
-
-
-def _ignore(_: object) -> None:
-    """Ignore the event."""
-
-
-_EXCLUSIONS = {"Blacklisted": True, "Excluded": True, "Unblacklisted": False, "Unexcluded": False}

@@ -11,8 +11,8 @@ from msgspec import UNSET
 from emrctl.metrics.eventlog.events import (
     COLUMN_READERS,
     Accumulable,
-    AnyTaskEnd,
     StageInfo,
+    TaskEnd,
     TaskValues,
 )
 from emrctl.metrics.model import ExecutorMetrics, Quantiles, StageMetrics, Straggler
@@ -89,7 +89,7 @@ class SlowestTasks:
         self._heap: list[tuple[tuple[int, int], Straggler]] = []
         self._floor_ms = _MIN_STRAGGLER_MS
 
-    def add(self, durations: Sequence[int], ended: Sequence[AnyTaskEnd]) -> None:
+    def add(self, durations: Sequence[int], ended: Sequence[TaskEnd]) -> None:
         """Add tasks and drop those that are no longer among the slowest."""
         if max(durations) < self._floor_ms:
             return
@@ -97,7 +97,7 @@ class SlowestTasks:
             if duration >= self._floor_ms:
                 self._push((duration, -event.info.id), event)
 
-    def _push(self, key: tuple[int, int], event: AnyTaskEnd) -> None:
+    def _push(self, key: tuple[int, int], event: TaskEnd) -> None:
         if any(key == other for other, _ in self._heap):
             return  # the same event again, in a damaged log
         # Keep a record: an event would keep its whole line in memory.
@@ -121,7 +121,7 @@ class SlowestTasks:
         self._heap = [item for item in self._heap if item[1].task in kept]
 
 
-def _straggler(duration_ms: int, event: AnyTaskEnd) -> Straggler:
+def _straggler(duration_ms: int, event: TaskEnd) -> Straggler:
     values: dict[str, int] = {}
     columns = read_columns([event.values]) if event.values else ()
     for figure, (value,) in zip(FIGURES, columns, strict=False):

@@ -42,7 +42,7 @@ class TaskBatch:
 
     def __init__(self, state: EventLogState, on_task: Callable[[TaskMetrics], None] | None) -> None:
         self.started: list[events.TaskStart] = []
-        self.ended: list[events.AnyTaskEnd] = []
+        self.ended: list[events.TaskEnd] = []
         self._state = state
         self._on_task = on_task
         self._completed: list[StageTally] = []
@@ -88,7 +88,7 @@ class TaskBatch:
         self.ended.clear()
 
     def _end_in_stage(
-        self, stage: StageTally, reason: str, tasks: Sequence[events.AnyTaskEnd]
+        self, stage: StageTally, reason: str, tasks: Sequence[events.TaskEnd]
     ) -> None:
         outcome = _OUTCOMES.get(reason, FAILED)
         stage.ended[outcome] += len(tasks)
@@ -110,7 +110,7 @@ class TaskBatch:
                 stage.slowest.add(durations, measured)
 
     def _end_on_executor(
-        self, executor: ExecutorTally, reason: str, tasks: Sequence[events.AnyTaskEnd]
+        self, executor: ExecutorTally, reason: str, tasks: Sequence[events.TaskEnd]
     ) -> None:
         outcome = _OUTCOMES.get(reason, FAILED)
         executor.end_tasks(outcome, len(tasks), sum(_durations(tasks)))
@@ -119,7 +119,7 @@ class TaskBatch:
             executor.running -= len(tasks)
             executor.add_sums([event.values for event in tasks if event.values is not None])
 
-    def _update_peaks(self, executor: ExecutorTally, tasks: Sequence[events.AnyTaskEnd]) -> None:
+    def _update_peaks(self, executor: ExecutorTally, tasks: Sequence[events.TaskEnd]) -> None:
         """Most tasks are too short to be measured: skip repetitions of the same zeros."""
         zeros = self._zero_peaks
         for raw in [event.peaks for event in tasks if event.peaks != zeros]:
@@ -141,7 +141,7 @@ def _group(items: list[T], key: Callable[[T], Any]) -> Iterable[tuple[Any, list[
     return groups.items()
 
 
-def _durations(tasks: Iterable[events.AnyTaskEnd]) -> list[int]:
+def _durations(tasks: Iterable[events.TaskEnd]) -> list[int]:
     return [event.info.finished_ms - event.info.launched_ms for event in tasks]
 
 

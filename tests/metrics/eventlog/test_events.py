@@ -1,4 +1,4 @@
-"""What events mean: tasks, executors, blocks, secrets, SQL."""
+"""Effects of events: tasks, executors, blocks, secrets, SQL."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from emrctl.metrics.eventlog import reader
-from emrctl.metrics.eventlog.reader import EventLogFile
+from emrctl.metrics.eventlog.layout import EventLogFile
 from emrctl.metrics.model import RunMetrics
 
 
@@ -27,7 +27,7 @@ def task_end(reason: str, **metrics: object) -> dict[str, Any]:
     }
 
 
-def test_how_tasks_end() -> None:
+def test_task_end_reasons_are_counted() -> None:
     run = read(
         task_end("Success", **{"Executor Run Time": 4}),
         task_end("ExceptionFailure", **{"Executor Run Time": 2}),
@@ -50,7 +50,7 @@ def executor(kind: str, executor_id: str, time: int) -> dict[str, Any]:
     return event | ({"Executor Info": info} if kind == "Added" else {"Removed Reason": "idle"})
 
 
-def test_peak_executors_is_how_many_lived_at_once_without_the_driver() -> None:
+def test_peak_executors_excludes_the_driver() -> None:
     run = read(
         executor("Added", "driver", 1),
         executor("Added", "1", 1),
@@ -78,7 +78,7 @@ def block(name: str, memory: int, *, kept: bool = True) -> dict[str, Any]:
     }
 
 
-def test_cached_blocks_are_held_by_their_executor() -> None:
+def test_cached_blocks_count_for_their_executor() -> None:
     events = [
         executor("Added", "1", 1),
         block("rdd_7_0", 100),
@@ -93,7 +93,7 @@ def test_cached_blocks_are_held_by_their_executor() -> None:
     assert (unpersisted.rdd_blocks, unpersisted.storage_used_bytes) == (1, 5)
 
 
-def test_secrets_are_unreadable() -> None:
+def test_secrets_are_redacted() -> None:
     run = read(
         {
             "Event": "SparkListenerEnvironmentUpdate",
@@ -113,7 +113,7 @@ def test_secrets_are_unreadable() -> None:
     assert "hush" not in json.dumps(run.to_json())
 
 
-def test_sql_ends_as_its_jobs_do() -> None:
+def test_query_status_follows_its_jobs() -> None:
     sql = "org.apache.spark.sql.execution.ui.SparkListenerSQLExecution"
     run = read(
         {"Event": f"{sql}Start", "executionId": 0, "description": "count", "time": 1},

@@ -18,7 +18,7 @@ import pytest
 
 from emrctl.errors import UsageError
 from emrctl.metrics.eventlog import codecs, reader
-from emrctl.metrics.eventlog.reader import EventLogFile
+from emrctl.metrics.eventlog.layout import EventLogFile
 from emrctl.metrics.model import RunMetrics
 
 Damage = Callable[[random.Random, bytes], bytes]
@@ -38,7 +38,7 @@ LOGS = (
 def decoded(data: bytes) -> bytes:
     out = b""
     try:
-        for block in codecs.blocks(io.BytesIO(data)):
+        for block in codecs.decode(io.BytesIO(data)):
             out += block
     except codecs.CutError:
         pass

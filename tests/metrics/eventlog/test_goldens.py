@@ -1,4 +1,4 @@
-"""Every figure that Spark's own history server has for the same logs."""
+"""Metrics equal those of Spark's own history server for the same logs."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def log_of(path: str) -> RunMetrics:
 
 
 @pytest.mark.parametrize("path", LOGS, ids=lambda path: path.name)
-def test_every_log_is_read_without_a_bad_line(path: Path) -> None:
+def test_logs_have_no_bad_lines(path: Path) -> None:
     run = reader.read_path(path)
     assert run.bad_lines == 0
     assert run.app_id
@@ -73,7 +73,7 @@ def test_every_log_is_read_without_a_bad_line(path: Path) -> None:
 @pytest.mark.parametrize(
     "app", load("application_list_json_expectation.json"), ids=lambda a: a["id"]
 )
-def test_applications(app: dict[str, Any]) -> None:
+def test_application_metrics_match_spark(app: dict[str, Any]) -> None:
     for attempt in app["attempts"]:
         number = attempt.get("attemptId")
         run = read(FILES.get((app["id"], number or ""), app["id"]))
@@ -105,20 +105,20 @@ EXECUTOR_FIELDS = {
 
 
 @pytest.mark.parametrize(("golden", "path"), cases(r"[^/]+/executors"))
-def test_executors(golden: str, path: str) -> None:
+def test_executor_metrics_match_spark(golden: str, path: str) -> None:
     run = log_of(path)
     rows = {row.id: row for row in run.executors}
-    for theirs in load(golden):
-        ours = rows[theirs["id"]]
+    for expected in load(golden):
+        actual = rows[expected["id"]]
         # In the driver's row Spark shows the application's age for a task time.
-        skipped = {"totalDuration", "totalGCTime"} if ours.is_driver else set()
+        skipped = {"totalDuration", "totalGCTime"} if actual.is_driver else set()
         for key, name in EXECUTOR_FIELDS.items():
             if key not in skipped:
-                assert getattr(ours, name) == theirs[key], (ours.id, name)
-        assert ours.host == theirs["hostPort"].partition(":")[0]
-        assert ours.added_ms == millis(theirs["addTime"])
-        peaks = {k: v for k, v in theirs.get("peakMemoryMetrics", {}).items() if v}
-        assert dict(ours.peak_memory) == peaks
+                assert getattr(actual, name) == expected[key], (actual.id, name)
+        assert actual.host == expected["hostPort"].partition(":")[0]
+        assert actual.added_ms == millis(expected["addTime"])
+        peaks = {k: v for k, v in expected.get("peakMemoryMetrics", {}).items() if v}
+        assert dict(actual.peak_memory) == peaks
 
 
 STAGE_FIELDS = {
@@ -143,15 +143,15 @@ STAGE_FIELDS = {
 }
 
 
-def check_stage(ours: StageMetrics, theirs: dict[str, Any]) -> None:
+def check_stage(stage: StageMetrics, expected: dict[str, Any]) -> None:
     for key, name in STAGE_FIELDS.items():
-        assert getattr(ours, name) == theirs[key], (ours.id, name)
+        assert getattr(stage, name) == expected[key], (stage.id, name)
     for key, name in (
         ("submissionTime", "submitted_ms"),
         ("completionTime", "completed_ms"),
         ("firstTaskLaunchedTime", "first_task_ms"),
     ):
-        assert getattr(ours, name) == millis(theirs[key]), (ours.id, name)
+        assert getattr(stage, name) == millis(expected[key]), (stage.id, name)
 
 
 def filters(golden: str) -> dict[str, list[str]]:
@@ -159,13 +159,13 @@ def filters(golden: str) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize(("golden", "path"), cases(r"[^/]+(/\d+)?/stages(/\d+)*"))
-def test_stages(golden: str, path: str) -> None:
+def test_stage_metrics_match_spark(golden: str, path: str) -> None:
     run = log_of(path)
     stages = {(stage.id, stage.attempt): stage for stage in run.stages}
     document = load(golden)
     rows = document if isinstance(document, list) else [document]
-    for theirs in rows:
-        check_stage(stages[theirs["stageId"], theirs["attemptId"]], theirs)
+    for expected in rows:
+        check_stage(stages[expected["stageId"], expected["attemptId"]], expected)
     if path.endswith("/stages"):
         totals = {"complete": run.stages_completed, "failed": run.stages_failed}
         asked = filters(golden).get("status")
@@ -173,7 +173,7 @@ def test_stages(golden: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(("golden", "path"), cases(r"[^/]+(/\d+)?/jobs"))
-def test_jobs(golden: str, path: str) -> None:
+def test_job_counts_match_spark(golden: str, path: str) -> None:
     run = log_of(path)
     document = load(golden)
     states = [job["status"] for job in document]
@@ -191,15 +191,15 @@ def test_jobs(golden: str, path: str) -> None:
 
 
 @pytest.mark.parametrize("golden", [name for name, _ in cases(r"[^/]+(/\d+)?/jobs(/\d+)?")])
-def test_the_stages_of_each_job(golden: str) -> None:
+def test_stages_of_jobs_match_spark(golden: str) -> None:
     path = CASES[golden].removeprefix("/api/v1/applications/").partition("?")[0]
     document = load(golden)
     stages = log_of(path).stages
     for job in document if isinstance(document, list) else [document]:
-        ours = [stage for stage in stages if stage.id in job["stageIds"]]
-        assert sum(stage.tasks_ok for stage in ours) == job["numCompletedTasks"]
-        assert sum(stage.tasks_failed for stage in ours) == job["numFailedTasks"]
-        done = [stage for stage in ours if stage.status == "COMPLETE"]
+        actual = [stage for stage in stages if stage.id in job["stageIds"]]
+        assert sum(stage.tasks_ok for stage in actual) == job["numCompletedTasks"]
+        assert sum(stage.tasks_failed for stage in actual) == job["numFailedTasks"]
+        done = [stage for stage in actual if stage.status == "COMPLETE"]
         assert len(done) == job["numCompletedStages"]
 
 
@@ -230,42 +230,42 @@ def tasks(name: str) -> dict[int, TaskMetrics]:
 
 
 @pytest.mark.parametrize(("golden", "path"), cases(r"[^/]+(/\d+)?/stages/\d+/\d+/taskList"))
-def test_tasks(golden: str, path: str) -> None:
+def test_task_rows_match_spark(golden: str, path: str) -> None:
     app, _, rest = path.partition("/")
     rows = tasks(FILES.get((app, rest.partition("/")[0]), app))
-    for theirs in load(golden):
-        ours = rows[theirs["taskId"]]
+    for expected in load(golden):
+        actual = rows[expected["taskId"]]
         for key, name in TASK_FIELDS.items():
-            assert getattr(ours, name) == theirs[key], (ours.id, name)
-        assert ours.launched_ms == millis(theirs["launchTime"])
-        if metrics := theirs.get("taskMetrics"):
-            check_task(ours, metrics)
+            assert getattr(actual, name) == expected[key], (actual.id, name)
+        assert actual.launched_ms == millis(expected["launchTime"])
+        if metrics := expected.get("taskMetrics"):
+            check_task(actual, metrics)
 
 
-def check_task(ours: TaskMetrics, theirs: dict[str, Any]) -> None:
+def check_task(task: TaskMetrics, expected: dict[str, Any]) -> None:
     for key, name in TASK_METRICS.items():
-        assert getattr(ours, name) == theirs[key], (ours.id, name)
-    read = theirs["shuffleReadMetrics"]
-    assert ours.shuffle_read_bytes == read["localBytesRead"] + read["remoteBytesRead"]
-    assert ours.fetch_wait_time_ms == read["fetchWaitTime"]
-    assert ours.shuffle_write_bytes == theirs["shuffleWriteMetrics"]["bytesWritten"]
-    assert ours.input_bytes == theirs["inputMetrics"]["bytesRead"]
-    assert ours.output_bytes == theirs["outputMetrics"]["bytesWritten"]
+        assert getattr(task, name) == expected[key], (task.id, name)
+    read = expected["shuffleReadMetrics"]
+    assert task.shuffle_read_bytes == read["localBytesRead"] + read["remoteBytesRead"]
+    assert task.fetch_wait_time_ms == read["fetchWaitTime"]
+    assert task.shuffle_write_bytes == expected["shuffleWriteMetrics"]["bytesWritten"]
+    assert task.input_bytes == expected["inputMetrics"]["bytesRead"]
+    assert task.output_bytes == expected["outputMetrics"]["bytesWritten"]
 
 
-def test_quantiles_are_those_of_sparks_task_summary() -> None:
+def test_quantiles_match_sparks_task_summary() -> None:
     stages = {stage.id: stage for stage in read("local-1430917381534").stages}
-    theirs = load("stage_task_summary_w_shuffle_read_expectation.json")
+    expected = load("stage_task_summary_w_shuffle_read_expectation.json")
     found = stages[1].duration_ms_quantiles
     assert found is not None
-    assert [found.p25, found.median, found.p75] == theirs["duration"][1:4]
+    assert [found.p25, found.median, found.p75] == expected["duration"][1:4]
     reads = stages[1].shuffle_read_bytes_quantiles
     assert reads is not None
-    assert [reads.p25, reads.median] == theirs["shuffleReadMetrics"]["readBytes"][1:3]
-    theirs = load("stage_task_summary_w_shuffle_write_expectation.json")
+    assert [reads.p25, reads.median] == expected["shuffleReadMetrics"]["readBytes"][1:3]
+    expected = load("stage_task_summary_w_shuffle_write_expectation.json")
     writes = stages[0].shuffle_write_bytes_quantiles
     assert writes is not None
-    assert [writes.p25, writes.median, writes.p75] == theirs["shuffleWriteMetrics"]["writeBytes"][
+    assert [writes.p25, writes.median, writes.p75] == expected["shuffleWriteMetrics"]["writeBytes"][
         1:4
     ]
     custom = load("stage_task_summary_w__custom_quantiles_expectation.json")
@@ -274,20 +274,20 @@ def test_quantiles_are_those_of_sparks_task_summary() -> None:
     assert middle.median == custom["duration"][1]
 
 
-def test_a_quantile_is_a_value_and_never_one_in_between() -> None:
+def test_quantile_is_not_interpolated() -> None:
     row = [10, 20, 30, 40]
     assert [quantile(row, share) for share in (0.0, 0.25, 0.5, 0.75, 1.0)] == [10, 20, 30, 40, 40]
 
 
 @pytest.mark.parametrize(("golden", "path"), cases(r"[^/]+/environment"))
-def test_environment(golden: str, path: str) -> None:
-    ours = log_of(path).environment
+def test_environment_matches_spark(golden: str, path: str) -> None:
+    actual = log_of(path).environment
     for key, value in load(golden)["sparkProperties"]:
-        if ours[key] != redact.REDACTED:
-            assert ours[key] == value
+        if actual[key] != redact.REDACTED:
+            assert actual[key] == value
 
 
-def test_resubmitted_adds_failures_and_nothing_to_the_sums() -> None:
+def test_resubmitted_tasks_count_as_failures_only() -> None:
     run = reader.read_path(
         DATA / "spark-rapids-tools" / "tasks_executors_fail_compressed_eventlog.zstd"
     )

@@ -11,8 +11,8 @@ from typing import Any, BinaryIO
 import pytest
 
 from emrctl.errors import NotFoundError, UsageError
-from emrctl.metrics.eventlog import codecs, reader
-from emrctl.metrics.eventlog.reader import EventLogFile
+from emrctl.metrics.eventlog import codecs, layout, reader
+from emrctl.metrics.eventlog.layout import EventLogFile
 from emrctl.metrics.model import RunMetrics
 
 Framing = Callable[[bytes], bytes]
@@ -33,22 +33,22 @@ def split(data: bytes, pieces: int) -> list[bytes]:
     return [b"".join(lines[at : at + size]) for at in range(0, len(lines), size)]
 
 
-# Framings
+# Codecs
 
 
-def test_every_framing_gives_the_same_figures(
+def test_read_log_in_any_codec_returns_equal_metrics(
     framing: Framing, log: bytes, whole: RunMetrics, tmp_path: Path
 ) -> None:
-    path = tmp_path / "a-name-that-says-nothing"
+    path = tmp_path / "a-name-without-suffix"
     path.write_bytes(framing(log))
     assert reader.read_path(path) == whole
 
 
-def test_every_framing_decodes_to_the_byte(framing: Framing, log: bytes) -> None:
-    assert b"".join(codecs.blocks(io.BytesIO(framing(log)))) == log
+def test_decode_returns_the_original_bytes(framing: Framing, log: bytes) -> None:
+    assert b"".join(codecs.decode(io.BytesIO(framing(log)))) == log
 
 
-def test_a_cut_log_keeps_what_came_before(framing: Framing, log: bytes) -> None:
+def test_read_log_of_a_truncated_log_is_incomplete(framing: Framing, log: bytes) -> None:
     packed = framing(log)
     run = reader.read_log([part("app.inprogress", packed[: len(packed) * 3 // 4])])
     assert not run.complete
@@ -57,7 +57,7 @@ def test_a_cut_log_keeps_what_came_before(framing: Framing, log: bytes) -> None:
     assert "the log has no ApplicationEnd event" in run.notes
 
 
-def test_a_stream_that_gives_few_bytes_at_a_time_is_read_whole(
+def test_read_log_from_a_stream_with_short_reads(
     framing: Framing, log: bytes, whole: RunMetrics
 ) -> None:
     class Slow(io.BytesIO):
@@ -67,7 +67,7 @@ def test_a_stream_that_gives_few_bytes_at_a_time_is_read_whole(
     assert reader.read_log([EventLogFile("s3-object", lambda: Slow(framing(log)))]) == whole
 
 
-def test_damaged_bytes_never_raise_and_never_pass_for_whole(framing: Framing, log: bytes) -> None:
+def test_read_log_with_damaged_bytes_is_incomplete(framing: Framing, log: bytes) -> None:
     packed = framing(log)
     dice = random.Random(7)  # noqa: S311
     for _ in range(12):
@@ -95,15 +95,15 @@ def test_damaged_bytes_never_raise_and_never_pass_for_whole(framing: Framing, lo
         b"\x1f\x8b",
     ],
 )
-def test_a_damaged_block_is_a_cut(packed: bytes) -> None:
+def test_decode_of_a_damaged_block_raises_cut_error(packed: bytes) -> None:
     with pytest.raises(codecs.CutError):
-        list(codecs.blocks(io.BytesIO(packed)))
+        list(codecs.decode(io.BytesIO(packed)))
 
 
 # Layouts
 
 
-def test_rolling_parts_come_in_the_order_of_their_numbers(log: bytes, whole: RunMetrics) -> None:
+def test_rolling_files_are_read_in_numeric_order(log: bytes, whole: RunMetrics) -> None:
     pieces = split(log, 12)
     parts = [part(f"events_{n}_local-1", data) for n, data in enumerate(pieces, 1)]
     parts.sort(key=lambda p: p.name)  # 10 before 2
@@ -111,7 +111,7 @@ def test_rolling_parts_come_in_the_order_of_their_numbers(log: bytes, whole: Run
     assert reader.read_log(parts) == whole
 
 
-def test_a_rolling_folder_may_mix_framings(
+def test_rolling_folder_with_mixed_codecs(
     log: bytes, whole: RunMetrics, tmp_path: Path, framing: Framing
 ) -> None:
     folder = tmp_path / "eventlog_v2_local-1"
@@ -123,7 +123,7 @@ def test_a_rolling_folder_may_mix_framings(
     assert reader.read_path(folder) == whole
 
 
-def test_a_compact_file_stands_for_all_up_to_its_number(log: bytes, whole: RunMetrics) -> None:
+def test_compact_file_replaces_files_up_to_its_number(log: bytes, whole: RunMetrics) -> None:
     one, two, three, four = split(log, 4)
     run = reader.read_log(
         [
@@ -137,7 +137,7 @@ def test_a_compact_file_stands_for_all_up_to_its_number(log: bytes, whole: RunMe
     assert dataclasses.replace(run, notes=()) == whole
 
 
-def test_a_gap_in_the_numbers_is_told(log: bytes) -> None:
+def test_missing_rolling_file_is_noted(log: bytes) -> None:
     pieces = split(log, 4)
     parts = [part(f"events_{n}_a", pieces[n - 1]) for n in (1, 2, 4)]
     run = reader.read_log(parts)
@@ -146,7 +146,7 @@ def test_a_gap_in_the_numbers_is_told(log: bytes) -> None:
     assert "events_1 is missing" in reader.read_log(parts[1:]).notes
 
 
-def test_databricks_parts_end_with_the_plain_one(log: bytes, whole: RunMetrics) -> None:
+def test_databricks_files_end_with_the_plain_one(log: bytes, whole: RunMetrics) -> None:
     one, two, three = split(log, 3)
     parts = [
         part("eventlog", three),
@@ -156,7 +156,7 @@ def test_databricks_parts_end_with_the_plain_one(log: bytes, whole: RunMetrics) 
     assert reader.read_log(parts) == whole
 
 
-def test_spark_1_2s_folder_says_its_version_by_name(log: bytes, whole: RunMetrics) -> None:
+def test_spark_1_2_version_comes_from_a_file_name(log: bytes, whole: RunMetrics) -> None:
     start, _, rest = log.partition(b"\n")
     assert b"LogStart" in start
     parts = [part("APPLICATION_COMPLETE", b""), part("SPARK_VERSION_1.2.0", b"")]
@@ -164,7 +164,7 @@ def test_spark_1_2s_folder_says_its_version_by_name(log: bytes, whole: RunMetric
     assert run == dataclasses.replace(whole, spark_version="1.2.0")
 
 
-def test_attempts_are_kept_apart(tmp_path: Path, log: bytes) -> None:
+def test_read_logs_separates_attempts(tmp_path: Path, log: bytes) -> None:
     start = b'{"Event":"SparkListenerApplicationStart","App Name":"x","App ID":"app",'
     for attempt in (b"10", b"2"):
         text = start + b'"Timestamp":1,"User":"u","App Attempt ID":"' + attempt + b'"}\n'
@@ -172,30 +172,30 @@ def test_attempts_are_kept_apart(tmp_path: Path, log: bytes) -> None:
     (tmp_path / "eventlog_v2_z").mkdir()
     (tmp_path / "eventlog_v2_z" / "events_1_z").write_bytes(log)
     (tmp_path / ".app.crc").write_bytes(b"crc")
-    found = reader.read_folder(tmp_path)
+    found = reader.read_logs(layout.list_files(tmp_path))
     assert [run.app_attempt for run in found] == ["2", "10", None]
-    with pytest.raises(UsageError, match="3 event logs are here, not one: app_10, app_2"):
+    with pytest.raises(UsageError, match="there are 3 event logs, not one: app_10, app_2"):
         reader.read_path(tmp_path)
 
 
-def test_two_applications_in_one_file_are_not_whole(log: bytes) -> None:
+def test_two_applications_in_one_file_are_incomplete(log: bytes) -> None:
     other = log.replace(b"local-1642039451826", b"local-2")
     run = reader.read_log([part("both", log + other)])
     assert not run.complete
     assert "the log holds a second application or attempt" in run.notes
 
 
-# What is amiss
+# Damage
 
 
-def test_a_log_cut_to_nothing_is_zeros(tmp_path: Path) -> None:
+def test_empty_log_has_zero_metrics(tmp_path: Path) -> None:
     path = tmp_path / "app.inprogress"
     path.touch()
     run = reader.read_path(path)
     assert run == RunMetrics(notes=("the log has no ApplicationEnd event",))
 
 
-def test_lines_without_an_event_are_counted(log: bytes, whole: RunMetrics) -> None:
+def test_lines_without_event_are_bad_lines(log: bytes, whole: RunMetrics) -> None:
     lines = log.splitlines(keepends=True)
     lines[3:3] = [b"[1,2]\n", b'{"no":"event"}\n', b"\n", b"  \n", b'{"Event":\n', b"\xff\xfe\n"]
     run = reader.read_log([part("app", b"".join(lines))])
@@ -204,10 +204,10 @@ def test_lines_without_an_event_are_counted(log: bytes, whole: RunMetrics) -> No
     assert dataclasses.replace(run, bad_lines=0, complete=True) == whole
 
 
-def test_foreign_files_are_refused(tmp_path: Path) -> None:
+def test_other_files_are_rejected(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("hello\nworld\n")
-    with pytest.raises(UsageError, match=r"'notes.txt' is no Spark event log"):
+    with pytest.raises(UsageError, match=r"'notes.txt' is not a Spark event log"):
         reader.read_path(path)
     with pytest.raises(NotFoundError, match="no event log at"):
         reader.read_path(tmp_path / "absent")
@@ -215,20 +215,20 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
         reader.read_log([part("_SUCCESS", b""), part(".app.crc", b"crc")])
 
 
-def test_a_rolling_folder_without_events_is_zeros() -> None:
+def test_rolling_folder_without_events_has_zero_metrics() -> None:
     run = reader.read_log([part("eventlog_v2_app/appstatus_app.inprogress", b"")])
     notes = ("every file of events is missing", "the log has no ApplicationEnd event")
     assert run == RunMetrics(notes=notes)
 
 
-def test_one_line_of_many_megabytes_is_one_line() -> None:
+def test_line_of_many_megabytes_is_one_line() -> None:
     event = {"Event": "SparkListenerApplicationStart", "App Name": "x" * 9_000_000, "Timestamp": 1}
     run = read(event, {"Event": "SparkListenerApplicationEnd", "Timestamp": 5})
     assert run.app_name == event["App Name"]
     assert (run.duration_ms, run.complete) == (4, True)
 
 
-def test_events_that_lack_their_fields_are_told_and_not_raised() -> None:
+def test_events_without_required_fields_are_noted() -> None:
     run = read(
         {"Event": "SparkListenerTaskEnd"},
         {"Event": ["no", "name"]},
@@ -239,7 +239,7 @@ def test_events_that_lack_their_fields_are_told_and_not_raised() -> None:
     assert "3 events lack required fields" in run.notes
 
 
-def test_what_orjson_refuses_and_jackson_writes_is_read() -> None:
+def test_lines_that_are_not_strict_json_are_read() -> None:
     data = (
         b'{"Event":"SparkListenerApplicationStart","App Name":"\\ud800 \xe9","Timestamp":1,"x":NaN}'
     )
@@ -249,7 +249,7 @@ def test_what_orjson_refuses_and_jackson_writes_is_read() -> None:
     assert run.app_name.endswith("\N{REPLACEMENT CHARACTER}")
 
 
-def test_a_lost_task_end_shows(log: bytes) -> None:
+def test_lost_task_end_is_noted(log: bytes) -> None:
     lines = log.splitlines(keepends=True)
     lost = next(n for n, line in enumerate(lines) if b"SparkListenerTaskEnd" in line)
     del lines[lost]
@@ -261,7 +261,7 @@ def test_a_lost_task_end_shows(log: bytes) -> None:
     )
 
 
-def test_mutated_lines_never_raise(log: bytes) -> None:
+def test_damaged_lines_do_not_raise(log: bytes) -> None:
     dice = random.Random(3)  # noqa: S311
     lines = log.splitlines(keepends=True)
     for _ in range(40):
@@ -272,7 +272,7 @@ def test_mutated_lines_never_raise(log: bytes) -> None:
         assert RunMetrics.from_json(run.to_json()) == run
 
 
-def test_the_stream_is_closed(log: bytes) -> None:
+def test_read_log_closes_the_stream(log: bytes) -> None:
     opened: list[BinaryIO] = []
 
     def opener() -> BinaryIO:

@@ -1,4 +1,4 @@
-"""The same log in another framing, layout or archive has the same figures; for every real log."""
+"""Every real log has equal metrics in any codec, layout or archive."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import zstandard
 
 from emrctl.errors import UsageError
 from emrctl.metrics.eventlog import codecs, layout, reader
-from emrctl.metrics.eventlog.reader import EventLogFile
+from emrctl.metrics.eventlog.layout import EventLogFile
 from emrctl.metrics.model import RunMetrics
 
 Framing = Callable[[bytes], bytes]
@@ -37,7 +37,7 @@ EVERY_LOG = pytest.mark.parametrize("path", LOGS, ids=lambda path: path.name)
 @functools.cache
 def text_of(path: Path) -> bytes:
     with path.open("rb") as stream:
-        return b"".join(codecs.blocks(stream))
+        return b"".join(codecs.decode(stream))
 
 
 @functools.cache
@@ -56,14 +56,14 @@ def pieces(text: bytes, count: int) -> list[bytes]:
 
 
 @EVERY_LOG
-def test_framings(path: Path, framings: dict[str, Framing]) -> None:
+def test_codecs_return_equal_metrics(path: Path, framings: dict[str, Framing]) -> None:
     for name, pack in framings.items():
         run = reader.read_log(parts({"app": pack(text_of(path))}))
         assert run == whole(path), name
 
 
 @EVERY_LOG
-def test_rolling(path: Path, framings: dict[str, Framing]) -> None:
+def test_rolling_folder_returns_equal_metrics(path: Path, framings: dict[str, Framing]) -> None:
     packs = list(framings.values())
     rolled = {
         f"eventlog_v2_a/events_{n}_a.{n % 3}": packs[n % len(packs)](piece)
@@ -74,14 +74,14 @@ def test_rolling(path: Path, framings: dict[str, Framing]) -> None:
 
 
 @EVERY_LOG
-def test_databricks(path: Path) -> None:
+def test_databricks_files_return_equal_metrics(path: Path) -> None:
     *older, last = pieces(text_of(path), 3)
     rolled = {f"x/eventlog-2024-03-02--1{n}-00.gz": gzip.compress(p) for n, p in enumerate(older)}
     assert reader.read_log(parts({"x/eventlog": last} | rolled)) == whole(path)
 
 
 @EVERY_LOG
-def test_archives(path: Path) -> None:
+def test_archives_return_equal_metrics(path: Path) -> None:
     files = {
         f"eventlog_v2_a/events_{n}_a": piece for n, piece in enumerate(pieces(text_of(path), 3), 1)
     }
@@ -90,8 +90,7 @@ def test_archives(path: Path) -> None:
 
 
 @EVERY_LOG
-def test_cuts(path: Path, framings: dict[str, Framing]) -> None:
-    """What is cut at the end of a line is the same cut in every framing."""
+def test_truncation_is_equal_in_every_codec(path: Path, framings: dict[str, Framing]) -> None:
     text = text_of(path)
     cut = text[: text.rindex(b"\n", 0, len(text) * 3 // 5) + 1]
     expected = reader.read_log(parts({"app.inprogress": cut}))
@@ -126,7 +125,7 @@ def tarred(files: Files) -> bytes:
 
 
 class Pipe(io.RawIOBase):
-    """A stream that can be read once, a little at a time."""
+    """A stream that is not seekable, with short reads."""
 
     def __init__(self, data: bytes) -> None:
         self._data = io.BytesIO(data)
@@ -143,7 +142,7 @@ def piped(data: bytes) -> list[EventLogFile]:
 
 
 @pytest.mark.parametrize("pack", [zipped, tarred], ids=["zip", "tar"])
-def test_what_cannot_be_sought_is_read_too(
+def test_archives_in_pipes_are_read(
     pack: Callable[[Files], bytes], framing: Framing, log: bytes
 ) -> None:
     expected = reader.read_log(parts({"app": log}))
@@ -155,18 +154,18 @@ def test_what_cannot_be_sought_is_read_too(
         assert reader.read_log(piped(small)) == expected
 
 
-def test_attempts_in_one_archive_are_kept_apart() -> None:
+def test_read_logs_separates_attempts_in_an_archive() -> None:
     files = {
         name: text_of(DATA / "apache-spark-core" / name)
         for name in ("local-1430917381535_2", "local-1430917381535_1")
     }
     packed = parts({"eventLogs-local-1430917381535.zip": zipped(files)})
     assert [run.app_attempt for run in reader.read_logs(packed)] == ["1", "2"]
-    with pytest.raises(UsageError, match="2 event logs are here"):
+    with pytest.raises(UsageError, match="there are 2 event logs"):
         reader.read_log(packed)
 
 
-def test_attempts_in_one_folder_are_kept_apart(log: bytes) -> None:
+def test_read_logs_separates_attempts_in_a_folder(log: bytes) -> None:
     one, two = pieces(log, 2)
     rolled = {
         "events_1_app_1.zstd": one,
@@ -178,7 +177,7 @@ def test_attempts_in_one_folder_are_kept_apart(log: bytes) -> None:
     assert [run.complete for run in found] == [False, True]
 
 
-def test_a_folder_of_archives_and_logs_is_read_whole(tmp_path: Path, log: bytes) -> None:
+def test_folder_of_archives_and_logs_is_read(tmp_path: Path, log: bytes) -> None:
     (tmp_path / "deep" / "er").mkdir(parents=True)
     (tmp_path / "deep" / "er" / "app.zip").write_bytes(zipped({"in": log}))
     (tmp_path / "app").write_bytes(log)
@@ -192,7 +191,7 @@ def test_a_folder_of_archives_and_logs_is_read_whole(tmp_path: Path, log: bytes)
 
 
 @pytest.mark.parametrize("pack", [zipped, tarred], ids=["zip", "tar"])
-def test_a_damaged_archive_is_told(pack: Callable[[Files], bytes], log: bytes) -> None:
+def test_damaged_archive_is_incomplete(pack: Callable[[Files], bytes], log: bytes) -> None:
     packed = pack({"app": log})
     for at in range(200, len(packed), len(packed) // 40):
         damaged = packed[:at] + bytes(64) + packed[at + 64 :]
@@ -209,15 +208,17 @@ def test_a_damaged_archive_is_told(pack: Callable[[Files], bytes], log: bytes) -
         assert not run.complete
 
 
-def test_a_foreign_archive_is_refused() -> None:
-    with pytest.raises(UsageError, match="no Spark event log"):
+def test_archive_without_event_log_is_rejected() -> None:
+    with pytest.raises(UsageError, match="not a Spark event log"):
         reader.read_log(parts({"a.zip": zipped({"a": b"hello\n"})}))
     with pytest.raises(UsageError, match="there is no event log among the files"):
         reader.read_log(parts({"a.zip": zipped({})}))
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7])
-def test_a_log_cut_in_its_magic_is_zeros(size: int, framing: Framing, log: bytes) -> None:
+def test_log_truncated_in_its_magic_has_zero_metrics(
+    size: int, framing: Framing, log: bytes
+) -> None:
     run = reader.read_log(parts({"app.inprogress": framing(log)[:size]}))
     assert not run.complete
     assert run.app_id is None
