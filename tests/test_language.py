@@ -68,7 +68,8 @@ BANNED = re.compile(
     | \btells?\ (?:of|that|no)\b | \b(?:is|are|was|were)\ told\b(?!\ apart)
     | \b(?:is|be|was|were)\ had\b | \bhas\ not\ got\b
     | \bgo(?:es)?\ on\b | \bwent\ on\b | \b(?:brings|brought)\ up\b
-    | (?<!")\bsaid\b | \bwhat\ (?:\S+\ ){1,3}says?\b | \bas\ long\ as\ it\ lives\b | \bwhole\ world\b
+    | (?<!")\bsaid\b | \bwhat\ (?:\S+\ ){1,3}says?\b
+    | \bas\ long\ as\ it\ lives\b | \bwhole\ world\b
     | \bwhatever\ became\b | \bvouch | \bwithout\ a\ word\b | \bat\ the\ most\b
     | \bends?\ (?:that|what)\b | \btakes?\ (?:\w+\ )?away\b | \bin\ force\b | \bsees?\ to\ it\b
     | \bacted\ upon\b | \ba\ yes\b

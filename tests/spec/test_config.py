@@ -136,5 +136,5 @@ def test_the_template_that_init_writes_is_valid(tmp_path: Path) -> None:
     command.init(tmp_path / "My Pets", None)
     found = config.load(tmp_path / "My Pets" / "emrctl.yaml")
     assert found.project.project == "my-pets"
-    with pytest.raises(UsageError, match="exists already"):
+    with pytest.raises(UsageError, match="already exists"):
         command.init(tmp_path / "My Pets", None)
