@@ -53,7 +53,7 @@ def preview(deployment: Deployment, *, engine: str | None = None) -> tuple[Previ
     """
     storage_engine, cluster_engine = _engines(deployment, engine)
     cost = estimate_within_limit(deployment.spec)
-    target, project = deployment.target, preflight.ready(deployment.spec, deployment.target)
+    target, project = deployment.target, preflight.prepare(deployment.spec, deployment.target)
     bucket = bucket_name(project, target)
     scripts = {name: _script_uri(deployment.root, bucket, name) for name in _s3_scripts(project)}
     storage = storage_engine.preview(project.storage_stack, storage_program(project, target))
@@ -103,7 +103,7 @@ def deploy(
     """
     storage_engine, cluster_engine = _engines(deployment, engine)
     estimate_within_limit(deployment.spec)
-    target, project = deployment.target, preflight.ready(deployment.spec, deployment.target)
+    target, project = deployment.target, preflight.prepare(deployment.spec, deployment.target)
     files = {name: _script_file(deployment.root, name) for name in _s3_scripts(project)}
     storage = storage_program(project, target)
     if not _up_to_date(storage_engine, project.storage_stack, storage):

@@ -1,167 +1,170 @@
-"""Region, quotas, block of public access, service-linked roles."""
+"""Region, quotas, block public access and service-linked roles."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 
 from emrctl.aws import instance_types
 from emrctl.aws.errors import get_or_none
 from emrctl.aws.listing import instances, tags
-from emrctl.provision.preflight.finding import Finding, Look, Topic, error, warning
+from emrctl.aws.states import EC2_STARTED
+from emrctl.provision.preflight.finding import (
+    PreflightCheck,
+    PreflightContext,
+    PreflightFinding,
+    error,
+    warning,
+)
 from emrctl.spec import AnyClusterSpec
 
-# Letters of a family, and the quotas of vCPUs that count it: on demand, spot.
+# First letter of a family, and the codes of its vCPU quotas: on demand, spot.
 _QUOTAS = {
     "standard": ("L-1216C47A", "L-34B43A08"),
     "g": ("L-DB2E81BA", "L-3819A6DF"),
     "p": ("L-417A185B", "L-7212CCBC"),
 }
-_VPCS = "L-F678F1CE"
+_VPC_QUOTA = "L-F678F1CE"
 _CLEANUP, _SPOT = "AWSServiceRoleForEMRCleanup", "AWSServiceRoleForEC2Spot"
 
-
-def _region(look: Look) -> Iterator[Finding]:
-    region = look.target.region
-    asked = {"RegionNames": [region], "AllRegions": True}
-    found = get_or_none(
-        lambda: look.client("ec2").describe_regions(**asked), "InvalidParameterValue"
-    )
-    if not found or not found["Regions"]:
-        yield error("region", f"AWS has no region {region}", "Look at `region` in emrctl.yaml.")
-    elif found["Regions"][0].get("OptInStatus") == "not-opted-in":
-        hint = "Enable it in the account's settings, or take another `region`."
-        yield error("region", f"the account has not switched {region} on", hint)
+Vcpus = Counter[tuple[str, bool]]
+"""vCPUs by quota: family, and whether they are spot."""
 
 
-def _quotas(look: Look) -> Iterator[Finding]:
-    """vCPUs that are wanted beside those in use; our own cluster's count as wanted alone."""
-    wanted = vcpus(look.cluster)
-    used = _used(look)
-    for (family, spot), count in wanted.items():
+def _check_region(context: PreflightContext) -> Iterator[PreflightFinding]:
+    region, ec2 = context.region, context.client("ec2")
+    call = partial(ec2.describe_regions, RegionNames=[region], AllRegions=True)
+    answer = get_or_none(call, "InvalidParameterValue")
+    if not answer or not answer["Regions"]:
+        yield error("region", f"AWS has no region {region}", "Check `region` in emrctl.yaml.")
+    elif answer["Regions"][0].get("OptInStatus") == "not-opted-in":
+        hint = "Enable it in the account settings, or set another `region`."
+        yield error("region", f"the account has not enabled region {region}", hint)
+
+
+def _check_quotas(context: PreflightContext) -> Iterator[PreflightFinding]:
+    """Compare the cluster's vCPUs with the quotas, less those of other running instances."""
+    used = _used_vcpus(context)
+    for (family, spot), count in cluster_vcpus(context.cluster).items():
         quota_code = _QUOTAS[family][spot]
-        limit = _limit(look, "ec2", quota_code)
-        free = None if limit is None else limit - used.get((family, spot), 0)
-        if limit is None or free is None or count <= free:
+        limit = _quota(context, "ec2", quota_code)
+        if limit is None or count <= (free := limit - used[family, spot]):
             continue
-        market = "spot" if spot else "on demand"
+        market = "spot" if spot else "on-demand"
         what = (
-            f"{count} vCPUs of {family} instances {market} are wanted, and {max(0, free):.0f} of "
-            f"the account's {limit:.0f} in {look.target.region} are free"
+            f"the cluster needs {count} vCPUs of {market} {family} instances, and "
+            f"{max(0, free):.0f} of the account's {limit:.0f} in {context.region} are free"
         )
-        total = int(limit - free + count)
         hint = (
-            "Ask for more: `aws service-quotas request-service-quota-increase --service-code ec2 "
-            f"--quota-code {quota_code} --desired-value {total}`; or take fewer nodes."
+            "Use fewer nodes, or request `aws service-quotas request-service-quota-increase "
+            f"--service-code ec2 --quota-code {quota_code} "
+            f"--desired-value {int(limit - free + count)}`."
         )
         yield error("quotas", what, hint)
 
 
-def _limit(look: Look, service: str, quota_code: str) -> float | None:
-    """The account's quota; None where AWS keeps none."""
-    client = look.client("service-quotas")
+def _quota(context: PreflightContext, service: str, quota_code: str) -> float | None:
+    """Return the account's quota, or its default; None if there is none."""
+    client = context.client("service-quotas")
     for call in (client.get_service_quota, client.get_aws_default_service_quota):
-        asked = {"ServiceCode": service, "QuotaCode": quota_code}
-        found = get_or_none(partial(call, **asked), "NoSuchResourceException")
-        if found is not None:
-            return float(found["Quota"]["Value"])
+        request = partial(call, ServiceCode=service, QuotaCode=quota_code)
+        answer = get_or_none(request, "NoSuchResourceException")
+        if answer is not None:
+            return float(answer["Quota"]["Value"])
     return None
 
 
-def vcpus(spec: AnyClusterSpec) -> dict[tuple[str, bool], int]:
-    """vCPUs that the cluster takes, by the quota that counts them: kind of family, spot or not.
-
-    Of a fleet those of its largest choice.
-    """
-    found: dict[tuple[str, bool], int] = {}
-
-    def add(name: str, count: int, *, spot: bool) -> None:
-        key = (quota_family(name), spot)
-        found[key] = found.get(key, 0) + count * instance_types.instance_type(name).vcpus
-
-    if spec.kind == "ec2" or spec.fleets is None:
-        groups = (spec.primary_group, spec.core_group, *(spec.task if spec.kind == "emr" else ()))
-        for group in groups:
-            add(group.type, group.count, spot=group.bid_usd is not None)
-        return found
-    for fleet in (spec.fleets.primary, spec.fleets.core, spec.fleets.task):
+def cluster_vcpus(spec: AnyClusterSpec) -> Vcpus:
+    """Return the vCPUs that the cluster needs; of fleets those of the largest choice."""
+    vcpus: Vcpus = Counter()
+    for group in spec.groups.values():
+        _add(vcpus, group.type, group.count, spot=group.bid_usd is not None)
+    fleets = spec.fleets
+    for fleet in (fleets.primary, fleets.core, fleets.task) if fleets else ():
         for spot, units in ((False, fleet.on_demand), (True, fleet.spot)) if fleet else ():
             if fleet is not None and units:
-                sizes = {
-                    item: instance_types.instance_type(item.type).vcpus for item in fleet.types
-                }
-                item = max(sizes, key=lambda one: sizes[one] * fleet.instances(one, units))
-                add(item.type, fleet.instances(item, units), spot=spot)
-    return found
+                counts = [(item.type, fleet.instances(item, units)) for item in fleet.types]
+                type_, count = max(
+                    counts, key=lambda pair: instance_types.instance_type(pair[0]).vcpus * pair[1]
+                )
+                _add(vcpus, type_, count, spot=spot)
+    return vcpus
 
 
-def quota_family(name: str) -> str:
-    """Which quota counts an instance type."""
-    letter = name[:1]
-    return letter if letter in _QUOTAS else "standard"
+def _add(vcpus: Vcpus, type_: str, count: int, *, spot: bool) -> None:
+    vcpus[quota_family(type_), spot] += count * instance_types.instance_type(type_).vcpus
 
 
-def _used(look: Look) -> dict[tuple[str, bool], int]:
-    states = [{"Name": "instance-state-name", "Values": ["pending", "running"]}]
-    found: dict[tuple[str, bool], int] = {}
-    for item in instances(look.client("ec2"), Filters=states):
-        if tags(item).get("emrctl:stack") == look.project.cluster_stack:
-            continue
-        cpu = item.get("CpuOptions", {})
-        count = cpu.get("CoreCount", 1) * cpu.get("ThreadsPerCore", 1)
-        key = (quota_family(item["InstanceType"]), item.get("InstanceLifecycle") == "spot")
-        found[key] = found.get(key, 0) + count
-    return found
+def quota_family(type_: str) -> str:
+    """Return the family whose quota includes an instance type."""
+    return type_[:1] if type_[:1] in _QUOTAS else "standard"
 
 
-def _vpcs(look: Look) -> Iterator[Finding]:
-    if look.cluster.network.existing:
+def _used_vcpus(context: PreflightContext) -> Vcpus:
+    """Return the vCPUs of running instances of other stacks."""
+    filters = [{"Name": "instance-state-name", "Values": list(EC2_STARTED)}]
+    used: Vcpus = Counter()
+    for item in instances(context.client("ec2"), Filters=filters):
+        if tags(item).get("emrctl:stack") != context.project.cluster_stack:
+            cpu = item.get("CpuOptions", {})
+            key = (quota_family(item["InstanceType"]), item.get("InstanceLifecycle") == "spot")
+            used[key] += cpu.get("CoreCount", 1) * cpu.get("ThreadsPerCore", 1)
+    return used
+
+
+def _check_vpcs(context: PreflightContext) -> Iterator[PreflightFinding]:
+    if context.cluster.network.existing:
         return
-    every = look.client("ec2").describe_vpcs()["Vpcs"]
-    stack = look.project.cluster_stack
-    if any(tags(item).get("emrctl:stack") == stack for item in every):
+    vpcs = context.client("ec2").describe_vpcs()["Vpcs"]
+    stack = context.project.cluster_stack
+    if any(tags(item).get("emrctl:stack") == stack for item in vpcs):
         return
-    limit = _limit(look, "vpc", _VPCS)
-    if limit is not None and len(every) >= limit:
-        what = (
-            f"the account has {len(every)} VPCs in {look.target.region}, and may have {limit:.0f}"
-        )
-        hint = "Delete one, ask for more (quota L-F678F1CE), or give network.subnets of yours."
+    limit = _quota(context, "vpc", _VPC_QUOTA)
+    if limit is not None and len(vpcs) >= limit:
+        what = f"the account has {len(vpcs)} VPCs in {context.region}; its quota is {limit:.0f}"
+        hint = f"Delete one, request quota {_VPC_QUOTA}, or set network.subnets to existing ones."
         yield error("VPCs", what, hint)
 
 
-def _block(look: Look) -> Iterator[Finding]:
-    answer = look.client("emr").get_block_public_access_configuration()
+def _check_public_access(context: PreflightContext) -> Iterator[PreflightFinding]:
+    answer = context.client("emr").get_block_public_access_configuration()
     if answer["BlockPublicAccessConfiguration"]["BlockPublicSecurityGroupRules"]:
         return
-    what = f"EMR's block of public access is off in {look.target.region} (Security Hub EMR.2)"
+    what = f"EMR's block public access is off in {context.region} (Security Hub EMR.2)"
     hint = (
-        "Switch it on for the account: `aws emr put-block-public-access-configuration "
+        "Enable it for the account: `aws emr put-block-public-access-configuration "
         "--block-public-access-configuration BlockPublicSecurityGroupRules=true`."
     )
-    yield warning("block of public access", what, hint)
+    yield warning("block public access", what, hint)
 
 
-def _linked_roles(look: Look) -> Iterator[Finding]:
-    wanted = {_CLEANUP: "elasticmapreduce.amazonaws.com"} if look.cluster.kind == "emr" else {}
-    if any(spot for _, spot in vcpus(look.cluster)):
-        wanted[_SPOT] = "spot.amazonaws.com"
-    for name, service in wanted.items():
-        iam = look.client("iam")
-        if get_or_none(partial(iam.get_role, RoleName=name), "NoSuchEntity") is None:
-            hint = (
-                "AWS makes it with the first cluster if the caller may "
-                f"iam:CreateServiceLinkedRole; else an administrator: `aws iam "
-                f"create-service-linked-role --aws-service-name {service}`."
-            )
-            what = f"the account has not got the service-linked role {name} yet"
-            yield warning("service-linked roles", what, hint)
+def _check_cleanup_role(context: PreflightContext) -> Iterator[PreflightFinding]:
+    yield from _linked_role(context, _CLEANUP, "elasticmapreduce.amazonaws.com")
 
 
-TOPICS = (
-    Topic(about="region", check=_region),
-    Topic(about="quotas", check=_quotas),
-    Topic(about="VPCs", check=_vpcs),
-    Topic(about="block of public access", check=_block, kind="emr"),
-    Topic(about="service-linked roles", check=_linked_roles),
+def _check_spot_role(context: PreflightContext) -> Iterator[PreflightFinding]:
+    if any(spot for _, spot in cluster_vcpus(context.cluster)):
+        yield from _linked_role(context, _SPOT, "spot.amazonaws.com")
+
+
+def _linked_role(context: PreflightContext, name: str, service: str) -> Iterator[PreflightFinding]:
+    call = partial(context.client("iam").get_role, RoleName=name)
+    if get_or_none(call, "NoSuchEntity") is None:
+        hint = (
+            "AWS creates it with the first cluster if the caller has "
+            "iam:CreateServiceLinkedRole; otherwise an administrator runs `aws iam "
+            f"create-service-linked-role --aws-service-name {service}`."
+        )
+        what = f"the account has no service-linked role {name} yet"
+        yield warning("service-linked roles", what, hint)
+
+
+CHECKS = (
+    PreflightCheck(about="region", check=_check_region),
+    PreflightCheck(about="quotas", check=_check_quotas),
+    PreflightCheck(about="VPCs", check=_check_vpcs),
+    PreflightCheck(about="block public access", check=_check_public_access, kind="emr"),
+    PreflightCheck(about="service-linked roles", check=_check_cleanup_role, kind="emr"),
+    PreflightCheck(about="service-linked roles", check=_check_spot_role),
 )

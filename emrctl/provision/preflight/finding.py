@@ -1,4 +1,4 @@
-"""What preflight says, and how it looks."""
+"""Findings of preflight, and the checks that yield them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,10 @@ if TYPE_CHECKING:
     from emrctl.aws.target import Target
     from emrctl.spec import AnyClusterSpec, ClusterSpec, Ec2ClusterSpec
 
-ROOM_FOR_ADDRESSES = 5
-
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One thing that would fail (error) or may surprise (warning), and what to do about it."""
+class PreflightFinding:
+    """A problem that would make `up` fail (error) or may surprise (warning), and its solution."""
 
     about: str
     severity: Literal["error", "warning"]
@@ -27,7 +25,7 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class PreflightContext:
     """The project to create, and the account to check."""
 
     project: ProjectSpec
@@ -36,63 +34,62 @@ class Look:
 
     @property
     def cluster(self) -> AnyClusterSpec:
-        """The cluster that is wanted."""
+        """The cluster's spec."""
         return self.project.cluster
 
     @property
     def emr(self) -> ClusterSpec:
-        """The same where a topic is about EMR's alone."""
+        """The cluster's spec in checks of EMR clusters."""
         return self.project.emr
 
     @property
     def ec2(self) -> Ec2ClusterSpec:
-        """The same where a topic is about EC2 instances alone."""
+        """The cluster's spec in checks of EC2 clusters."""
         return self.project.ec2
 
+    @property
+    def region(self) -> str:
+        """The target's region."""
+        return self.target.region
+
     def client(self, service: str) -> Any:
-        """A boto3 client for `service`."""
+        """Return a boto3 client."""
         return self.target.client(service)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Topic:
-    """Something to look at, the function that does, and the kind of cluster that it is about."""
+class PreflightCheck:
+    """A check of one subject, for clusters of one kind or (None) of both."""
 
     about: str
-    check: Callable[[Look], Iterator[Finding]]
-    kind: Literal["emr", "ec2", "any"] = "any"
+    check: Callable[[PreflightContext], Iterator[PreflightFinding]]
+    kind: Literal["emr", "ec2"] | None = None
 
-    def concerns(self, look: Look) -> bool:
-        """Whether it is about a cluster of the wanted one's kind."""
-        return self.kind in {"any", look.cluster.kind}
+    def applies(self, context: PreflightContext) -> bool:
+        """Return whether the check is for the kind of the cluster."""
+        return self.kind in {None, context.cluster.kind}
 
+    def run(self, context: PreflightContext) -> list[PreflightFinding]:
+        """Return the findings; a warning if the caller lacks permission to check."""
+        from botocore.exceptions import BotoCoreError, ClientError
 
-def looked(topic: Topic, look: Look) -> list[Finding]:
-    """What a topic's check finds; a warning where the caller may not look."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    found: list[Finding] = []
-    try:
-        found.extend(topic.check(look))
-    except (ClientError, BotoCoreError) as error:
-        if not errors.is_denied(error):
-            raise errors.translate(error, f"looking at the {topic.about}") from error
-        found.append(
-            Finding(
-                about=topic.about,
-                severity="warning",
-                what=f"the {topic.about} could not be looked at: {errors.error_text(error)}",
-                hint="Let the caller read it, or go on: AWS will say if something is wrong.",
-            )
-        )
-    return found
+        findings: list[PreflightFinding] = []
+        try:
+            findings.extend(self.check(context))
+        except (ClientError, BotoCoreError) as failure:
+            if not errors.is_denied(failure):
+                raise errors.translate(failure, f"checking the {self.about}") from failure
+            what = f"could not check the {self.about}: {errors.error_text(failure)}"
+            hint = "Grant the caller the permission, or ignore this: `up` may still succeed."
+            findings.append(warning(self.about, what, hint))
+        return findings
 
 
-def error(about: str, what: str, hint: str) -> Finding:
-    """A finding that ends the matter."""
-    return Finding(about=about, severity="error", what=what, hint=hint)
+def error(about: str, what: str, hint: str) -> PreflightFinding:
+    """Return a finding that prevents `up`."""
+    return PreflightFinding(about=about, severity="error", what=what, hint=hint)
 
 
-def warning(about: str, what: str, hint: str) -> Finding:
-    """A finding to know of."""
-    return Finding(about=about, severity="warning", what=what, hint=hint)
+def warning(about: str, what: str, hint: str) -> PreflightFinding:
+    """Return a finding that is only logged."""
+    return PreflightFinding(about=about, severity="warning", what=what, hint=hint)

@@ -1,114 +1,163 @@
-"""Key pair, roles and instance profile."""
+"""Key pair, roles, instance profile, the caller and its SSH access."""
 
 from __future__ import annotations
 
+import ipaddress
 import json
+import shutil
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from emrctl.aws.errors import get_or_none
 from emrctl.aws.listing import tags
-from emrctl.provision.preflight.finding import Finding, Look, Topic, error, warning
+from emrctl.clusters import ec2_inputs
+from emrctl.errors import EmrctlError
+from emrctl.provision.preflight.finding import (
+    PreflightCheck,
+    PreflightContext,
+    PreflightFinding,
+    error,
+    warning,
+)
+from emrctl.spec.ec2 import CALLER, NOBODY
 
-_EMR = "elasticmapreduce.amazonaws.com"
+_EMR_SERVICE = "elasticmapreduce.amazonaws.com"
 
 
-def _key_pair(look: Look) -> Iterator[Finding]:
-    name = look.cluster.key_pair
+def _check_key_pair(context: PreflightContext) -> Iterator[PreflightFinding]:
+    name, ec2 = context.cluster.key_pair, context.client("ec2")
     if name is None:
-        yield from _free_key(look)
         return
-    ec2, missing = look.client("ec2"), "InvalidKeyPair.NotFound"
-    if get_or_none(lambda: ec2.describe_key_pairs(KeyNames=[name]), missing) is not None:
-        return
-    known = [item["KeyName"] for item in ec2.describe_key_pairs()["KeyPairs"]]
-    there = f"There are {', '.join(known[:5])}" if known else "There is none"
-    hint = f"{there}; `aws ec2 create-key-pair --key-name {name}` makes one."
-    yield error("key pair", f"there is no key pair '{name}' in {look.target.region}", hint)
+    call = partial(ec2.describe_key_pairs, KeyNames=[name])
+    if get_or_none(call, "InvalidKeyPair.NotFound") is None:
+        names = [item["KeyName"] for item in ec2.describe_key_pairs()["KeyPairs"]][:5]
+        hint = (
+            f"Existing key pairs: {', '.join(names) or 'none'}. "
+            f"Create it with `aws ec2 create-key-pair --key-name {name}`."
+        )
+        yield error("key pair", f"there is no key pair '{name}' in {context.region}", hint)
 
 
-def _free_key(look: Look) -> Iterator[Finding]:
-    """A key pair that emrctl makes for instances has a name that nobody else's has."""
-    if look.cluster.kind != "ec2":
+def _check_own_key_pair(context: PreflightContext) -> Iterator[PreflightFinding]:
+    """Check that the name of the key pair that emrctl creates is free."""
+    if context.cluster.key_pair is not None:
         return
-    stack = look.project.cluster_stack
-    asked = {"Filters": [{"Name": "key-name", "Values": [stack]}]}
-    for item in look.client("ec2").describe_key_pairs(**asked)["KeyPairs"]:
+    stack = context.project.cluster_stack
+    filters = [{"Name": "key-name", "Values": [stack]}]
+    for item in context.client("ec2").describe_key_pairs(Filters=filters)["KeyPairs"]:
         if item["KeyName"] == stack and tags(item).get("emrctl:stack") != stack:
-            hint = "Take another `project` or cluster.name, or give cluster.key_pair."
-            what = f"the key pair '{stack}' exists already, and is not emrctl's"
+            hint = "Set another `project` or cluster.name, or set cluster.key_pair."
+            what = f"the key pair '{stack}' exists and was not created by emrctl"
             yield error("key pair", what, hint)
 
 
-def _service_role(look: Look) -> Iterator[Finding]:
-    name = look.emr.roles.service
+def _check_service_role(context: PreflightContext) -> Iterator[PreflightFinding]:
+    name = context.emr.roles.service
     if name is None:
-        yield from _free(look, f"{look.project.cluster_stack}-service")
+        yield from _name_taken(context, f"{context.project.cluster_stack}-service")
         return
-    role = _role(look, name)
+    role = _role(context, name)
     if role is None:
-        hint = "`aws emr create-default-roles` makes EMR's own; or leave roles.service out."
+        hint = "Create EMR's default with `aws emr create-default-roles`, or omit roles.service."
         yield error("roles", f"there is no role '{name}' for EMR", hint)
-    elif _EMR not in json.dumps(role.get("AssumeRolePolicyDocument", "")):
-        hint = f"Let {_EMR} assume it, or leave roles.service out."
-        yield error("roles", f"EMR may not take the role '{name}'", hint)
+    elif _EMR_SERVICE not in json.dumps(role.get("AssumeRolePolicyDocument", "")):
+        hint = f"Allow {_EMR_SERVICE} to assume it, or omit roles.service."
+        yield error("roles", f"EMR may not assume the role '{name}'", hint)
 
 
-def _profile(look: Look) -> Iterator[Finding]:
-    name = look.cluster.roles.instance_profile
+def _check_profile(context: PreflightContext) -> Iterator[PreflightFinding]:
+    name = context.cluster.roles.instance_profile
     if name is None:
-        yield from _free(look, f"{look.project.cluster_stack}-nodes")
-        return
-    iam = look.client("iam")
-    found = get_or_none(lambda: iam.get_instance_profile(InstanceProfileName=name), "NoSuchEntity")
-    if found is None:
-        hint = "`aws iam list-instance-profiles` names them; or leave roles.instance_profile out."
+        yield from _name_taken(context, f"{context.project.cluster_stack}-nodes")
+    elif _profile(context, name) is None:
+        hint = "List them with `aws iam list-instance-profiles`, or omit roles.instance_profile."
         yield error("instance profile", f"there is no instance profile '{name}'", hint)
-        return
-    if look.cluster.kind == "ec2":
-        return
-    roles = [role["RoleName"] for role in found["InstanceProfile"]["Roles"]]
-    if roles != [name]:
-        held = ", ".join(roles) or "none"
-        hint = "EMR takes a profile that has its role's name: make one so."
-        yield error("instance profile", f"profile '{name}' holds the role {held}", hint)
 
 
-def _free(look: Look, name: str) -> Iterator[Finding]:
-    """A role that emrctl makes has a name that nobody else's has."""
-    role = _role(look, name)
-    if role is not None and tags(role).get("emrctl:project") != look.project.project:
-        hint = "Take another `project` or cluster.name, or delete the role."
-        yield error("roles", f"the role '{name}' exists already, and is not emrctl's", hint)
+def _check_profile_role(context: PreflightContext) -> Iterator[PreflightFinding]:
+    name = context.cluster.roles.instance_profile
+    profile = name and _profile(context, name)
+    if profile:
+        roles = [role["RoleName"] for role in profile["Roles"]]
+        if roles != [name]:
+            what = f"profile '{name}' has the role {', '.join(roles) or 'none'}"
+            hint = "EMR needs an instance profile with the name of its role: create one."
+            yield error("instance profile", what, hint)
 
 
-def _role(look: Look, name: str) -> dict[str, Any] | None:
-    iam = look.client("iam")
-    found = get_or_none(lambda: iam.get_role(RoleName=name.rpartition("/")[2]), "NoSuchEntity")
-    return None if found is None else dict(found["Role"])
+def _profile(context: PreflightContext, name: str) -> dict[str, Any] | None:
+    call = partial(context.client("iam").get_instance_profile, InstanceProfileName=name)
+    answer = get_or_none(call, "NoSuchEntity")
+    return None if answer is None else dict(answer["InstanceProfile"])
 
 
-def _boundary(look: Look) -> Iterator[Finding]:
-    arn = look.cluster.roles.permissions_boundary
+def _name_taken(context: PreflightContext, name: str) -> Iterator[PreflightFinding]:
+    """Check that the name of a role that emrctl creates is free."""
+    role = _role(context, name)
+    if role is not None and tags(role).get("emrctl:project") != context.project.project:
+        hint = "Set another `project` or cluster.name, or delete the role."
+        yield error("roles", f"the role '{name}' exists and was not created by emrctl", hint)
+
+
+def _role(context: PreflightContext, name: str) -> dict[str, Any] | None:
+    call = partial(context.client("iam").get_role, RoleName=name.rpartition("/")[2])
+    answer = get_or_none(call, "NoSuchEntity")
+    return None if answer is None else dict(answer["Role"])
+
+
+def _check_boundary(context: PreflightContext) -> Iterator[PreflightFinding]:
+    arn = context.cluster.roles.permissions_boundary
     if arn is None:
         return
-    iam = look.client("iam")
-    if get_or_none(lambda: iam.get_policy(PolicyArn=arn), "NoSuchEntity") is None:
-        hint = "Look at roles.permissions_boundary: it is a policy's ARN."
+    call = partial(context.client("iam").get_policy, PolicyArn=arn)
+    if get_or_none(call, "NoSuchEntity") is None:
+        hint = "Set roles.permissions_boundary to the ARN of a policy."
         yield error("roles", f"there is no policy {arn}", hint)
 
 
-def _administrator(look: Look) -> Iterator[Finding]:
-    caller = str(look.client("sts").get_caller_identity().get("Arn", ""))
+def _check_caller(context: PreflightContext) -> Iterator[PreflightFinding]:
+    caller = str(context.client("sts").get_caller_identity().get("Arn", ""))
     if caller.endswith(":root"):
-        hint = "Work as a role or a user: what root does cannot be limited."
+        hint = "Use a role or a user: permissions of the root user cannot be limited."
         yield warning("caller", "the caller is the account's root user", hint)
 
 
-TOPICS = (
-    Topic(about="key pair", check=_key_pair),
-    Topic(about="roles", check=_service_role, kind="emr"),
-    Topic(about="instance profile", check=_profile),
-    Topic(about="permissions boundary", check=_boundary),
-    Topic(about="caller", check=_administrator),
+def _check_ssh(context: PreflightContext) -> Iterator[PreflightFinding]:
+    """Check that the caller's address is in `cluster.ssh`, or can use Session Manager."""
+    ssh = context.ec2.ssh
+    if ssh == NOBODY:
+        yield from _session_plugin()
+        return
+    try:
+        address = ipaddress.IPv4Address(ec2_inputs.caller_address())
+    except EmrctlError as failure:
+        if ssh == CALLER:
+            yield error("SSH", failure.message, failure.hint)
+        return
+    if ssh == CALLER:
+        return
+    network = ipaddress.IPv4Network(ssh)
+    # A private range is reached by a VPN, in which this machine has another address.
+    if address not in network and not network.is_private:
+        hint = f"Set cluster.ssh to {CALLER}, or to a range that includes {address}."
+        yield warning("SSH", f"this machine's address {address} is not in cluster.ssh {ssh}", hint)
+
+
+def _session_plugin() -> Iterator[PreflightFinding]:
+    if shutil.which(ec2_inputs.SESSION_PLUGIN) is None:
+        hint = "Install AWS's Session Manager plugin for the AWS CLI, or set cluster.ssh."
+        what = f"cluster.ssh is {NOBODY}, and {ec2_inputs.SESSION_PLUGIN} is not on PATH"
+        yield error("SSH", what, hint)
+
+
+CHECKS = (
+    PreflightCheck(about="key pair", check=_check_key_pair),
+    PreflightCheck(about="key pair", check=_check_own_key_pair, kind="ec2"),
+    PreflightCheck(about="roles", check=_check_service_role, kind="emr"),
+    PreflightCheck(about="instance profile", check=_check_profile),
+    PreflightCheck(about="instance profile", check=_check_profile_role, kind="emr"),
+    PreflightCheck(about="permissions boundary", check=_check_boundary),
+    PreflightCheck(about="caller", check=_check_caller),
+    PreflightCheck(about="SSH", check=_check_ssh, kind="ec2"),
 )

@@ -1,4 +1,4 @@
-"""Subnets that exist already: routes, free addresses, tags, name service."""
+"""Existing subnets: free addresses, tags, routes and DNS."""
 
 from __future__ import annotations
 
@@ -9,79 +9,88 @@ from typing import Any
 from emrctl.aws.errors import get_or_none
 from emrctl.aws.listing import tags
 from emrctl.provision.preflight.finding import (
-    ROOM_FOR_ADDRESSES,
-    Finding,
-    Look,
-    Topic,
+    PreflightCheck,
+    PreflightContext,
+    PreflightFinding,
     error,
     warning,
 )
 
-MANAGED = "for-use-with-amazon-emr-managed-policies"
+_SPARE_ADDRESSES = 5
+_MANAGED_TAG = "for-use-with-amazon-emr-managed-policies"
+_DNS = {"enableDnsSupport": "dns-support", "enableDnsHostnames": "dns-hostnames"}
 
 
-def _subnets(look: Look) -> Iterator[Finding]:
-    spec = look.cluster.network
-    if not spec.existing:
-        return
-    found = get_or_none(
-        lambda: look.client("ec2").describe_subnets(SubnetIds=list(spec.subnets)),
-        "InvalidSubnetID.NotFound",
-    )
-    if found is None:
-        hint = "Look at network.subnets and at the region."
-        what = f"{', '.join(spec.subnets)}: not all of them are in {look.target.region}"
-        yield error("subnets", what, hint)
-        return
-    for item in found["Subnets"]:
-        yield from _subnet(look, item)
-    if look.cluster.kind == "emr":
-        yield from _names(look, str(spec.vpc))
+def _check_subnets(context: PreflightContext) -> Iterator[PreflightFinding]:
+    subnets = _describe_subnets(context)
+    if subnets is None:
+        names = ", ".join(context.cluster.network.subnets)
+        hint = "Check network.subnets and the region."
+        yield error("subnets", f"{names}: not all of them are in {context.region}", hint)
+    for subnet in subnets or ():
+        yield from _addresses(context, subnet)
+        yield from _routes(context, subnet)
 
 
-def _subnet(look: Look, item: Mapping[str, Any]) -> Iterator[Finding]:
-    name, spec = item["SubnetId"], look.cluster
-    if item["VpcId"] != spec.network.vpc:
-        what = f"{name} is in {item['VpcId']}, not in {spec.network.vpc}"
-        yield error("subnets", what, "Look at network.vpc; it may be left out.")
-    nodes = spec.nodes_at_most
-    free = item["AvailableIpAddressCount"]
+def _check_emr_subnets(context: PreflightContext) -> Iterator[PreflightFinding]:
+    """Check what only EMR needs: the tag for its service role, and DNS in the VPC."""
+    subnets = _describe_subnets(context)
+    for subnet in subnets or ():
+        name = subnet["SubnetId"]
+        if context.emr.roles.service is None and tags(subnet).get(_MANAGED_TAG) != "true":
+            tag = f"Key={_MANAGED_TAG},Value=true"
+            hint = f"Run `aws ec2 create-tags --resources {name} --tags {tag}`."
+            yield error("subnets", f"{name} lacks the tag that EMR's service role requires", hint)
+    if subnets:
+        yield from _dns(context, str(context.cluster.network.vpc))
+
+
+def _describe_subnets(context: PreflightContext) -> list[dict[str, Any]] | None:
+    """Return the existing subnets of the spec; None if one does not exist."""
+    network = context.cluster.network
+    if not network.existing:
+        return []
+    call = partial(context.client("ec2").describe_subnets, SubnetIds=list(network.subnets))
+    answer = get_or_none(call, "InvalidSubnetID.NotFound")
+    return None if answer is None else list(answer["Subnets"])
+
+
+def _addresses(context: PreflightContext, subnet: Mapping[str, Any]) -> Iterator[PreflightFinding]:
+    name, spec = subnet["SubnetId"], context.cluster
+    if subnet["VpcId"] != spec.network.vpc:
+        what = f"{name} is in {subnet['VpcId']}, not in {spec.network.vpc}"
+        yield error("subnets", what, "Change or omit network.vpc.")
+    nodes, free = spec.nodes_at_most, subnet["AvailableIpAddressCount"]
+    what = f"{name} has {free} free addresses, and the cluster may have {nodes} nodes"
     if free < nodes:
-        what = f"{name} has {free} free addresses, and the cluster may take {nodes}"
-        yield error("subnets", what, "Take a larger subnet, or fewer nodes.")
-    elif free < nodes + ROOM_FOR_ADDRESSES:
-        what = f"{name} has {free} free addresses for up to {nodes} nodes"
-        yield warning("subnets", what, "Nodes that are replaced need addresses for a while.")
-    managed = spec.kind == "emr" and spec.roles.service is None
-    if managed and tags(item).get(MANAGED) != "true":
-        hint = f"`aws ec2 create-tags --resources {name} --tags Key={MANAGED},Value=true`."
-        yield error("subnets", f"{name} lacks the tag that EMR's role looks for", hint)
-    yield from _routes(look, item)
+        yield error("subnets", what, "Use a larger subnet, or fewer nodes.")
+    elif free < nodes + _SPARE_ADDRESSES:
+        yield warning("subnets", what, "A node that is being replaced keeps its address a while.")
 
 
-def _routes(look: Look, item: Mapping[str, Any]) -> Iterator[Finding]:
-    name, private = item["SubnetId"], look.cluster.network.private
-    routes = _table(look, item)
-    out = [route for route in routes if route.get("DestinationCidrBlock") == "0.0.0.0/0"]
-    internet = any(str(route.get("GatewayId", "")).startswith("igw-") for route in out)
+def _routes(context: PreflightContext, subnet: Mapping[str, Any]) -> Iterator[PreflightFinding]:
+    name, private = subnet["SubnetId"], context.cluster.network.private
+    routes = _route_table(context, subnet)
+    default = [route for route in routes if route.get("DestinationCidrBlock") == "0.0.0.0/0"]
+    internet = any(str(route.get("GatewayId", "")).startswith("igw-") for route in default)
     s3 = any(str(route.get("GatewayId", "")).startswith("vpce-") for route in routes)
     if not private and not internet:
-        hint = "Give its route table 0.0.0.0/0 to an internet gateway, or set network.private."
+        hint = "Add a route for 0.0.0.0/0 to an internet gateway, or set network.private."
         yield error("subnets", f"{name} has no route to an internet gateway", hint)
     elif private and internet:
         what = f"{name} has a route to an internet gateway, and network.private is true"
-        yield warning("subnets", what, "Nodes get no public address: they use neither.")
-    elif private and not (out or s3):
-        hint = "Put S3's gateway endpoint into its route table, or a NAT gateway."
-        yield error("subnets", f"{name} has no way to S3", hint)
+        yield warning("subnets", what, "Nodes get no public address and cannot use the gateway.")
+    elif private and not (default or s3):
+        hint = "Add a gateway endpoint for S3 to its route table, or a NAT gateway."
+        yield error("subnets", f"{name} has no route to S3", hint)
 
 
-def _table(look: Look, item: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The routes of a subnet: of the table it is joined to, else of its VPC's main one."""
-    ec2 = look.client("ec2")
-    own = [{"Name": "association.subnet-id", "Values": [item["SubnetId"]]}]
+def _route_table(context: PreflightContext, subnet: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the routes of the subnet's own table, or of its VPC's main table."""
+    ec2 = context.client("ec2")
+    own = [{"Name": "association.subnet-id", "Values": [subnet["SubnetId"]]}]
     main = [
-        {"Name": "vpc-id", "Values": [item["VpcId"]]},
+        {"Name": "vpc-id", "Values": [subnet["VpcId"]]},
         {"Name": "association.main", "Values": ["true"]},
     ]
     for filters in (own, main):
@@ -91,21 +100,17 @@ def _table(look: Look, item: Mapping[str, Any]) -> list[dict[str, Any]]:
     return []
 
 
-def _names(look: Look, vpc: str) -> Iterator[Finding]:
-    """EMR's daemons find one another by name."""
-    ec2 = look.client("ec2")
-    for attribute, key in (
-        ("enableDnsSupport", "EnableDnsSupport"),
-        ("enableDnsHostnames", "EnableDnsHostnames"),
-    ):
-        answer = get_or_none(
-            partial(ec2.describe_vpc_attribute, VpcId=vpc, Attribute=attribute),
-            "InvalidVpcID.NotFound",
-        )
-        if answer is not None and not answer[key]["Value"]:
-            flag = "dns-support" if attribute == "enableDnsSupport" else "dns-hostnames"
-            hint = f"`aws ec2 modify-vpc-attribute --vpc-id {vpc} --enable-{flag}`."
+def _dns(context: PreflightContext, vpc: str) -> Iterator[PreflightFinding]:
+    ec2 = context.client("ec2")
+    for attribute, flag in _DNS.items():
+        call = partial(ec2.describe_vpc_attribute, VpcId=vpc, Attribute=attribute)
+        answer = get_or_none(call, "InvalidVpcID.NotFound")
+        if answer is not None and not answer[f"{attribute[:1].upper()}{attribute[1:]}"]["Value"]:
+            hint = f"Run `aws ec2 modify-vpc-attribute --vpc-id {vpc} --enable-{flag}`."
             yield error("subnets", f"{vpc} has {attribute} off, and EMR needs it", hint)
 
 
-TOPICS = (Topic(about="subnets", check=_subnets),)
+CHECKS = (
+    PreflightCheck(about="subnets", check=_check_subnets),
+    PreflightCheck(about="subnets", check=_check_emr_subnets, kind="emr"),
+)

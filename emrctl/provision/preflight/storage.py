@@ -1,4 +1,4 @@
-"""Buckets, objects and keys that the spec names."""
+"""Buckets, objects and KMS keys in the spec."""
 
 from __future__ import annotations
 
@@ -9,117 +9,129 @@ from typing import Any
 from emrctl import bundled
 from emrctl.aws.errors import error_code, get_or_none
 from emrctl.aws.listing import tags
-from emrctl.provision.preflight.finding import Finding, Look, Topic, error, warning
+from emrctl.aws.s3 import split_uri
+from emrctl.provision.preflight.finding import (
+    PreflightCheck,
+    PreflightContext,
+    PreflightFinding,
+    error,
+    warning,
+)
 
-_GONE = ("404", "NoSuchBucket", "NoSuchKey", "NotFound")
-_NOT_MINE = ("403", "AccessDenied", "Forbidden")
-
-
-def _bucket(look: Look) -> Iterator[Finding]:
-    """The project's bucket is free, or ours already."""
-    name, another = _name(look), "Set storage.bucket to another name."
-    state = _head(look, name)
-    if state == "free":
-        return
-    if state == "theirs":
-        yield error("bucket", f"somebody else has the bucket name {name}", another)
-        return
-    if state != look.target.region:
-        hint = f"Set `region: {state}`, or storage.bucket to another name."
-        yield error("bucket", f"the bucket {name} is in {state}", hint)
-        return
-    s3 = look.client("s3")
-    found = get_or_none(lambda: s3.get_bucket_tagging(Bucket=name), "NoSuchTagSet") or {}
-    if tags(found, "TagSet").get("emrctl:project") != look.project.project:
-        hint = "Run `emrctl import` to manage it, or set storage.bucket to another name."
-        yield error("bucket", f"the bucket {name} is the account's, but not emrctl's", hint)
+_NOT_FOUND = ("404", "NoSuchBucket", "NoSuchKey", "NotFound")
+_FORBIDDEN = ("403", "AccessDenied", "Forbidden")
 
 
-def _name(look: Look) -> str:
+def _check_bucket(context: PreflightContext) -> Iterator[PreflightFinding]:
+    """Check that the project's bucket can be created, or belongs to the project."""
     bundled.import_stacks()
-    from stacks import names
+    from stacks.names import bucket_name
 
-    return names.bucket_name(look.project, {"account": look.account, "region": look.target.region})
+    settings = {"account": context.account, "region": context.region}
+    name, rename = bucket_name(context.project, settings), "Set storage.bucket to another name."
+    region = _bucket_region(context, name)
+    if region is None:
+        return
+    if not region:
+        yield error("bucket", f"the bucket name {name} is taken by another account", rename)
+        return
+    if region != context.region:
+        hint = f"Set `region: {region}`, or storage.bucket to another name."
+        yield error("bucket", f"the bucket {name} is in {region}", hint)
+        return
+    call = partial(context.client("s3").get_bucket_tagging, Bucket=name)
+    tagging = get_or_none(call, "NoSuchTagSet") or {}
+    if tags(tagging, "TagSet").get("emrctl:project") != context.project.project:
+        hint = "Run `emrctl import` to manage it, or set storage.bucket to another name."
+        yield error("bucket", f"the bucket {name} exists and was not created by emrctl", hint)
 
 
-def _head(look: Look, name: str) -> str:
-    """`free`, `theirs`, or the region that the bucket is in."""
+def _bucket_region(context: PreflightContext, name: str) -> str | None:
+    """Return the bucket's region; None if it does not exist, empty if access is denied."""
     from botocore.exceptions import ClientError
 
     try:
-        answer = look.client("s3").head_bucket(Bucket=name)
+        answer = context.client("s3").head_bucket(Bucket=name)
     except ClientError as failure:
-        if error_code(failure) in _GONE:
-            return "free"
-        if error_code(failure) in _NOT_MINE:
-            return "theirs"
+        if error_code(failure) in _NOT_FOUND:
+            return None
+        if error_code(failure) in _FORBIDDEN:
+            return ""
         headers = failure.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
         if "x-amz-bucket-region" not in headers:
             raise
         return str(headers["x-amz-bucket-region"])
     headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    return str(answer.get("BucketRegion") or headers.get("x-amz-bucket-region", look.target.region))
+    return str(answer.get("BucketRegion") or headers.get("x-amz-bucket-region", context.region))
 
 
-def _others(look: Look) -> Iterator[Finding]:
-    """Further buckets that the nodes are to reach, and the one for access logs."""
-    wanted = {item.name: "cluster.buckets" for item in look.cluster.buckets}
-    if look.project.storage.access_logs:
-        wanted[look.project.storage.access_logs] = "storage.access_logs"
-    for name, key in wanted.items():
-        state = _head(look, name)
-        if state == "free":
-            yield error("buckets", f"there is no bucket {name}", f"Look at {key}.")
-        elif state == "theirs":
-            hint = "Another account's bucket must name the nodes' role in its policy."
-            yield warning("buckets", f"the caller may not look at the bucket {name}", hint)
+def _check_other_buckets(context: PreflightContext) -> Iterator[PreflightFinding]:
+    """Check the buckets that the nodes may access, and the one for access logs."""
+    buckets = {item.name: "cluster.buckets" for item in context.cluster.buckets}
+    if context.project.storage.access_logs:
+        buckets[context.project.storage.access_logs] = "storage.access_logs"
+    for name, key in buckets.items():
+        region = _bucket_region(context, name)
+        if region is None:
+            yield error("buckets", f"there is no bucket {name}", f"Check {key}.")
+        elif not region:
+            hint = "Another account's bucket needs a policy that allows the nodes' role."
+            yield warning("buckets", f"the caller has no access to the bucket {name}", hint)
 
 
-def _objects(look: Look) -> Iterator[Finding]:
-    """Scripts and certificates that lie on S3 already."""
-    spec = look.cluster
+def _check_objects(context: PreflightContext) -> Iterator[PreflightFinding]:
+    """Check scripts and certificates on S3."""
+    spec = context.cluster
     uris = {item.script: "bootstrap script" for item in spec.bootstrap}
-    if spec.kind == "emr" and spec.security.in_transit:
-        uris[spec.security.in_transit] = "archive of certificates"
-    s3 = look.client("s3")
+    if spec.security.in_transit:
+        uris[spec.security.in_transit] = "certificate archive"
     for uri, what in uris.items():
-        if not uri.startswith("s3://"):
-            continue
-        bucket, _, key = uri.removeprefix("s3://").partition("/")
-        asked = {"Bucket": bucket, "Key": key}
-        if get_or_none(partial(s3.head_object, **asked), *_GONE) is None:
-            hint = "Put it there, or look at the address."
-            yield error("objects on S3", f"the {what} {uri} is not there", hint)
+        if uri.startswith("s3://"):
+            bucket, key = split_uri(uri)
+            call = partial(context.client("s3").head_object, Bucket=bucket, Key=key)
+            if get_or_none(call, *_NOT_FOUND) is None:
+                hint = "Upload it, or correct the URI."
+                yield error("objects on S3", f"the {what} {uri} does not exist", hint)
 
 
-def _keys(look: Look) -> Iterator[Finding]:
-    """Keys that encrypt are there and enabled."""
-    spec = look.cluster
-    wanted = {
-        "storage.kms_key": look.project.storage.kms_key,
+def _check_wheelhouse(context: PreflightContext) -> Iterator[PreflightFinding]:
+    uri = context.ec2.wheelhouse
+    if uri is None:
+        return
+    bucket, prefix = split_uri(uri.rstrip("/"))
+    prefix = f"{prefix}/" if prefix else ""
+    s3 = context.client("s3")
+    call = partial(s3.list_objects_v2, Bucket=bucket, Prefix=prefix, MaxKeys=1)
+    answer = get_or_none(call, "NoSuchBucket")
+    if answer is None or not answer.get("Contents"):
+        hint = "Upload the wheels, or omit cluster.wheelhouse."
+        yield error("wheelhouse", f"{uri} is empty or does not exist", hint)
+
+
+def _check_keys(context: PreflightContext) -> Iterator[PreflightFinding]:
+    """Check that the KMS keys exist and are enabled."""
+    spec, kms = context.cluster, context.client("kms")
+    keys = {
+        "storage.kms_key": context.project.storage.kms_key,
         "security.disk_key": spec.security.disk_key,
-        "security.log_key": spec.security.log_key if spec.kind == "emr" else None,
-        **{f"the key of bucket {item.name}": item.kms_key for item in look.cluster.buckets},
+        "security.log_key": spec.security.log_key,
+        **{f"the key of bucket {item.name}": item.kms_key for item in spec.buckets},
     }
-    for where, key in wanted.items():
-        if key is not None:
-            yield from _key(look, where, key)
+    for setting, key in keys.items():
+        if key is None:
+            continue
+        answer: Any = get_or_none(partial(kms.describe_key, KeyId=key), "NotFoundException")
+        if answer is None:
+            hint = f"Check {setting}: keys belong to one region."
+            yield error("keys", f"there is no key {key} in {context.region}", hint)
+        elif (state := answer["KeyMetadata"]["KeyState"]) != "Enabled":
+            yield error("keys", f"{setting} {key} is {state}", "Enable it, or use another.")
 
 
-def _key(look: Look, where: str, key: str) -> Iterator[Finding]:
-    kms = look.client("kms")
-    found: Any = get_or_none(lambda: kms.describe_key(KeyId=key), "NotFoundException")
-    if found is None:
-        hint = f"Look at {where}: a key belongs to one region."
-        yield error("keys", f"there is no key {key} in {look.target.region}", hint)
-    elif found["KeyMetadata"]["KeyState"] != "Enabled":
-        state = found["KeyMetadata"]["KeyState"]
-        yield error("keys", f"{where} {key} is {state}", "Enable it, or take another.")
-
-
-TOPICS = (
-    Topic(about="bucket", check=_bucket),
-    Topic(about="buckets", check=_others),
-    Topic(about="objects on S3", check=_objects),
-    Topic(about="keys", check=_keys),
+CHECKS = (
+    PreflightCheck(about="bucket", check=_check_bucket),
+    PreflightCheck(about="buckets", check=_check_other_buckets),
+    PreflightCheck(about="objects on S3", check=_check_objects),
+    PreflightCheck(about="keys", check=_check_keys),
+    PreflightCheck(about="wheelhouse", check=_check_wheelhouse, kind="ec2"),
 )

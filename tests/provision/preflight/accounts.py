@@ -1,4 +1,4 @@
-"""Recorded answers of a healthy account, and what they are asked about."""
+"""Recorded answers of a healthy account, and specs to check against them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from emrctl.aws.target import Target
 from emrctl.provision import preflight
-from emrctl.provision.preflight import Finding
+from emrctl.provision.preflight.finding import PreflightFinding
 from emrctl.spec import ProjectSpec
 from tests.recorded import Answer, Recorded, refused
 
@@ -115,8 +115,8 @@ def pets(storage: Any = None, **cluster: Any) -> ProjectSpec:
     return ProjectSpec.model_validate(document)
 
 
-def errors(**cluster: Any) -> list[Finding]:
-    found = preflight.check(pets(**cluster), TARGET)
+def errors(**cluster: Any) -> list[PreflightFinding]:
+    found = preflight.run_checks(pets(**cluster), TARGET)
     return [item for item in found if item.severity == "error"]
 
 

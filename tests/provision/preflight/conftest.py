@@ -1,4 +1,4 @@
-"""A healthy account, whose answers a test may change."""
+"""Fixtures of preflight tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.recorded import Recorded
 
 @pytest.fixture(scope="module")
 def _clients() -> Iterator[None]:
-    """boto3's clients are made once for all tests here, and for these alone."""
+    """Create boto3 clients once for the tests of this folder."""
     for cache in (targets._client, targets._session):
         cache.cache_clear()
     yield
@@ -23,7 +23,7 @@ def _clients() -> Iterator[None]:
 
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch, _clients: None) -> Recorded:
-    """A healthy account, whose answers a test may change."""
+    """Return the answers of a healthy account; tests may change them."""
     found = Recorded(HEALTHY)
     # A function, and so a method: an object that can be called would not get the client.
     monkeypatch.setattr("botocore.client.BaseClient._make_api_call", found.answer)

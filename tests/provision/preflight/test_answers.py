@@ -1,4 +1,4 @@
-"""An AWS that denies, or does not answer at all."""
+"""Preflight when AWS denies access or does not answer."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ DENIED = refused("UnauthorizedOperation", "not authorized to perform: ec2:Descri
 
 
 @pytest.mark.parametrize("operation", sorted(set(HEALTHY) - {"GetCallerIdentity", "HeadBucket"}))
-def test_what_may_not_be_looked_at_is_a_warning(aws: Recorded, operation: str) -> None:
+def test_run_checks_denied_operation_is_warning(aws: Recorded, operation: str) -> None:
     cluster = {"network": {"subnets": ["subnet-1"], "vpc": "vpc-1"}, "key_pair": "mine"}
     cluster |= {"bootstrap": ["s3://elsewhere/x.sh"]}
     for wanted in ({}, cluster):
         aws.answers[operation] = DENIED
-        found = preflight.check(pets(**wanted), TARGET)
+        found = preflight.run_checks(pets(**wanted), TARGET)
         assert {item.severity for item in found} <= {"warning"}
         aws.answers[operation] = HEALTHY[operation]
 
 
-# What ends everything: AWS's error, our family, words of the message and of the hint.
+# AWS error, error class, parts of the message and of the hint.
 ENDS: dict[str, tuple[Exception, type[Exception], str, str]] = {
     "expired": (
         refused("ExpiredToken", "The security token included in the request is expired"),
@@ -106,18 +106,18 @@ ENDS: dict[str, tuple[Exception, type[Exception], str, str]] = {
 
 @pytest.mark.parametrize("operation", ["GetCallerIdentity", "DescribeInstances"])
 @pytest.mark.parametrize("name", ENDS)
-def test_an_aws_that_does_not_answer_is_explained(aws: Recorded, name: str, operation: str) -> None:
+def test_prepare_translates_aws_errors(aws: Recorded, name: str, operation: str) -> None:
     failure, family, what, hint = ENDS[name]
     aws.answers[operation] = failure
     with pytest.raises(family) as caught:
-        preflight.ready(pets(), TARGET)
+        preflight.prepare(pets(), TARGET)
     assert what in str(caught.value)
     assert hint in str(getattr(caught.value, "hint", ""))
 
 
-def test_a_denied_caller_is_told_what_was_denied(aws: Recorded) -> None:
+def test_run_checks_denied_caller_names_action(aws: Recorded) -> None:
     aws.answers["GetCallerIdentity"] = refused(
         "AccessDenied", "User: x is not authorized to perform: sts:GetCallerIdentity"
     )
     with pytest.raises(CredentialsError, match=r"is not authorized \(sts:GetCallerIdentity\)"):
-        preflight.check(pets(), TARGET)
+        preflight.run_checks(pets(), TARGET)

@@ -1,4 +1,4 @@
-"""Preflight for clusters of EC2 instances, on accounts of recorded answers."""
+"""Preflight of EC2 clusters, on accounts with recorded answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from emrctl.clusters import ec2_inputs
 from emrctl.errors import ProvisioningError
 from emrctl.provision import preflight
-from emrctl.provision.preflight import Finding
+from emrctl.provision.preflight.finding import PreflightFinding
 from emrctl.spec import ProjectSpec
 from tests.provision.preflight.accounts import HEALTHY, TARGET, instances
 from tests.recorded import Answer, Recorded, refused
@@ -36,7 +36,7 @@ OWN: dict[str, Answer] = {
 
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch, _clients: None) -> Recorded:
-    """A healthy account, whose answers a test may change, and a caller of 198.51.100.7."""
+    """Return the answers of a healthy account, for a caller at 198.51.100.7."""
     found = Recorded(HEALTHY | OWN)
     monkeypatch.setattr("botocore.client.BaseClient._make_api_call", found.answer)
     monkeypatch.setattr(ec2_inputs, "caller_address", lambda: "198.51.100.7")
@@ -48,16 +48,16 @@ def _project(**cluster: Any) -> ProjectSpec:
     return ProjectSpec.model_validate(document)
 
 
-def _findings(**cluster: Any) -> list[Finding]:
-    return preflight.check(_project(**cluster), TARGET)
+def _findings(**cluster: Any) -> list[PreflightFinding]:
+    return preflight.run_checks(_project(**cluster), TARGET)
 
 
-def test_a_healthy_account_has_nothing_to_say(aws: Recorded) -> None:
+def test_run_checks_healthy_account_has_no_findings(aws: Recorded) -> None:
     assert _findings() == []
-    assert preflight.ready(_project(), TARGET) == _project()
+    assert preflight.prepare(_project(), TARGET) == _project()
 
 
-def test_emr_is_not_asked_at_all(aws: Recorded) -> None:
+def test_run_checks_of_ec2_makes_no_emr_calls(aws: Recorded) -> None:
     _findings()
     asked = {operation for operation, _ in aws.calls}
     emr = {
@@ -80,7 +80,7 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Answer], str, str]] = {
         {"ami": "ami-0a"},
         {"DescribeImages": _image(Architecture="arm64")},
         "ami-0a is for arm64, and m5.xlarge is x86_64",
-        "Take an image for x86_64",
+        "Use an image for x86_64",
     ),
     "a disk too small": (
         {"worker": {"root_gb": 10}},
@@ -95,7 +95,7 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Answer], str, str]] = {
     "no disk of its own": (
         {},
         {"DescribeImages": _image(RootDeviceType="instance-store")},
-        "no disk that could be encrypted",
+        "cannot be encrypted",
         "EBS volume",
     ),
     "no such parameter": (
@@ -107,13 +107,13 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Answer], str, str]] = {
     "quota of spot": (
         {"worker": {"count": 20}},
         {},
-        "80 vCPUs of standard instances spot are wanted",
+        "needs 80 vCPUs of spot standard instances",
         "L-34B43A08",
     ),
     "quota on demand": (
         {"worker": {"spot": False, "count": 2}},
         {"DescribeInstances": instances(4)},
-        "12 vCPUs of standard instances on demand are wanted, and 0",
+        "needs 12 vCPUs of on-demand standard instances, and 0",
         "L-1216C47A",
     ),
     "key pair": (
@@ -126,71 +126,73 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Answer], str, str]] = {
             )
         },
         "there is no key pair 'other'",
-        "There are mine",
+        "Existing key pairs: mine",
     ),
     "a key pair of that name": (
         {},
         {"DescribeKeyPairs": {"KeyPairs": [{"KeyName": "pets-main"}]}},
-        "the key pair 'pets-main' exists already",
+        "the key pair 'pets-main' exists and",
         "cluster.key_pair",
     ),
     "an empty wheelhouse": (
         {"wheelhouse": "s3://wheels/3.5/"},
         {"ListObjectsV2": {"KeyCount": 0}},
-        "nothing lies in s3://wheels/3.5/",
-        "Put the wheels there",
+        "s3://wheels/3.5/ is empty",
+        "Upload the wheels",
     ),
     "no such wheelhouse": (
         {"wheelhouse": "s3://wheels"},
         {"ListObjectsV2": refused("NoSuchBucket")},
-        "nothing lies in s3://wheels",
-        "Put the wheels there",
+        "s3://wheels is empty",
+        "Upload the wheels",
     ),
     "no room in the subnet": (
         {"network": {"subnets": ["subnet-1"], "vpc": "vpc-1"}, "worker": {"count": 12}},
         {"DescribeSubnets": lambda _asked: {"Subnets": [_subnet(AvailableIpAddressCount=9)]}},
-        "9 free addresses, and the cluster may take 13",
+        "9 free addresses, and the cluster may have 13",
         "larger subnet",
     ),
 }
 
 
 def _subnet(**other: Any) -> Mapping[str, Any]:
-    """Without the tag that EMR's role looks for: nobody needs it here."""
+    """Return a subnet without the tag for EMR's service role."""
     base = {"SubnetId": "subnet-1", "VpcId": "vpc-1", "AvailabilityZone": "us-east-1a"}
     return base | other
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_would_fail_is_said_with_what_to_do(aws: Recorded, name: str) -> None:
+def test_run_checks_of_ec2_reports_error_with_hint(aws: Recorded, name: str) -> None:
     cluster, answers, what, hint = WRONG[name]
     aws.answers |= answers
     errors = [item for item in _findings(**cluster) if item.severity == "error"]
     assert any(what in item.what and hint in item.hint for item in errors), errors
-    with pytest.raises(ProvisioningError, match="nothing was made"):
-        preflight.ready(_project(**cluster), TARGET)
+    with pytest.raises(ProvisioningError, match="nothing was created"):
+        preflight.prepare(_project(**cluster), TARGET)
 
 
-def test_the_key_pair_of_a_cluster_that_stands_is_its_own(aws: Recorded) -> None:
+def test_run_checks_accepts_key_pair_of_own_stack(aws: Recorded) -> None:
     own = {"KeyName": "pets-main", "Tags": [{"Key": "emrctl:stack", "Value": "pets-main"}]}
     aws.answers["DescribeKeyPairs"] = {"KeyPairs": [own]}
     assert _findings() == []
 
 
-def test_a_subnet_needs_no_tag_of_emr_s(aws: Recorded) -> None:
+def test_run_checks_of_ec2_needs_no_emr_subnet_tag(aws: Recorded) -> None:
     aws.answers["DescribeSubnets"] = {"Subnets": [_subnet(AvailableIpAddressCount=200)]}
     assert _findings(network={"subnets": ["subnet-1"], "vpc": "vpc-1"}) == []
 
 
-def test_a_caller_outside_the_range_is_warned(aws: Recorded) -> None:
+def test_run_checks_caller_outside_ssh_range_is_warning(aws: Recorded) -> None:
     [finding] = _findings(ssh="52.94.76.0/24")
     assert (finding.about, finding.severity) == ("SSH", "warning")
-    assert "comes from 198.51.100.7, outside cluster.ssh" in finding.what
+    assert "address 198.51.100.7 is not in cluster.ssh" in finding.what
     assert _findings(ssh="198.51.100.0/24") == []
     assert _findings(ssh="10.0.0.0/8") == []
 
 
-def test_a_caller_whose_address_nobody_says(aws: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_checks_unknown_caller_address_is_error(
+    aws: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def nobody() -> str:
         raise ProvisioningError("nobody says from where", hint="Set cluster.ssh.")
 
@@ -200,7 +202,7 @@ def test_a_caller_whose_address_nobody_says(aws: Recorded, monkeypatch: pytest.M
     assert _findings(ssh="52.94.76.0/24") == []
 
 
-def test_without_ssh_sessions_need_their_plugin(
+def test_run_checks_without_ssh_requires_session_plugin(
     aws: Recorded, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

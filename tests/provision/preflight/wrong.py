@@ -1,4 +1,4 @@
-"""What can be wrong with an account: what is asked for, what AWS answers, what is said."""
+"""Specs and AWS answers with their expected findings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.provision.preflight.accounts import (
 )
 from tests.recorded import Answer, refused
 
-# What is asked for, what AWS answers, and what is said: words of the finding and of its hint.
+# Cluster keys, AWS answers, parts of the finding and of its hint.
 WRONG: dict[str, tuple[dict[str, Any], dict[str, Answer], str, str]] = {
     "no such region": (
         {},
@@ -29,7 +29,7 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Answer], str, str]] = {
     "region off": (
         {},
         {"DescribeRegions": {"Regions": [{"OptInStatus": "not-opted-in"}]}},
-        "not switched us-east-1 on",
+        "has not enabled region us-east-1",
         "Enable it",
     ),
     "type nowhere": (
@@ -44,14 +44,14 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Answer], str, str]] = {
             },
             "ListSupportedInstanceTypes": types("m5.xlarge", "p3.2xlarge"),
         },
-        "us-east-1 has no p3.2xlarge at all",
-        "Take another type: ",
+        "us-east-1 does not offer p3.2xlarge",
+        "Use another type: ",
     ),
     "type not in the zone": (
         {"network": {"zone": "us-east-1e"}},
         {},
-        "us-east-1e has no m5.xlarge",
-        "us-east-1a, us-east-1b: set network.zone",
+        "us-east-1e does not offer m5.xlarge",
+        "us-east-1a, us-east-1b; set network.zone",
     ),
     "release unknown": (
         {"release": "emr-7.99.0"},
@@ -62,19 +62,19 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Answer], str, str]] = {
     "release without the type": (
         {"core": {"type": "g4dn.xlarge"}},
         {},
-        "emr-7.5.0 does not run on g4dn.xlarge",
+        "emr-7.5.0 does not support g4dn.xlarge",
         "later release",
     ),
     "quota": (
         {},
         {"DescribeInstances": instances(4)},
-        "12 vCPUs of standard instances on demand are wanted, and 0 of the account's 64",
+        "needs 12 vCPUs of on-demand standard instances, and 0 of the account's 64",
         "--quota-code L-1216C47A --desired-value 76",
     ),
     "spot quota": (
         {"core": {"count": 20, "bid_usd": 0.1}},
         {},
-        "80 vCPUs of standard instances spot",
+        "80 vCPUs of spot standard instances",
         "L-34B43A08",
     ),
     "VPCs": (
@@ -98,7 +98,7 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Answer], str, str]] = {
     "subnet full": (
         {"network": {"subnets": ["subnet-1"], "vpc": "vpc-1"}, "scaling": {"maximum": 300}},
         {},
-        "250 free addresses, and the cluster may take 301",
+        "250 free addresses, and the cluster may have 301",
         "larger subnet",
     ),
     "subnet untagged": (
@@ -116,7 +116,7 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Answer], str, str]] = {
     "private subnet without S3": (
         {"network": {"subnets": ["subnet-1"], "vpc": "vpc-1", "private": True}},
         {"DescribeRouteTables": {"RouteTables": []}},
-        "no way to S3",
+        "no route to S3",
         "gateway endpoint",
     ),
     "names off": (
@@ -140,12 +140,12 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Answer], str, str]] = {
             )
         },
         "no key pair 'nobody'",
-        "There are mine",
+        "Existing key pairs: mine",
     ),
     "role taken": (
         {},
         {"GetRole": lambda asked: {"Role": named(asked["RoleName"])}},
-        "'pets-main-service' exists already",
+        "'pets-main-service' exists and",
         "cluster.name",
     ),
     "no service role": (
@@ -157,7 +157,7 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Answer], str, str]] = {
     "a role of somebody else": (
         {"roles": {"service": "mine"}},
         {"GetRole": {"Role": named("x", AssumeRolePolicyDocument="{}")}},
-        "may not take the role 'mine'",
+        "may not assume the role 'mine'",
         "assume it",
     ),
     "no profile": (
@@ -175,7 +175,7 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Answer], str, str]] = {
     "bucket taken": (
         {},
         {"HeadBucket": refused("403", "Forbidden", 403)},
-        "somebody else has the bucket name pets-emrctl-123456789012-us-east-1",
+        "bucket name pets-emrctl-123456789012-us-east-1 is taken",
         "storage.bucket",
     ),
     "bucket elsewhere": (
@@ -190,14 +190,14 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Answer], str, str]] = {
             "HeadBucket": {"BucketRegion": "us-east-1"},
             "GetBucketTagging": refused("NoSuchTagSet", status=404),
         },
-        "the account's, but not emrctl's",
+        "exists and was not created by emrctl",
         "import",
     ),
     "script gone": (
         {"bootstrap": ["s3://elsewhere/x.sh"]},
         {"HeadObject": refused("404", "Not Found", 404)},
-        "the bootstrap script s3://elsewhere/x.sh is not there",
-        "address",
+        "the bootstrap script s3://elsewhere/x.sh does not exist",
+        "correct the URI",
     ),
     "further bucket gone": (
         {"buckets": ["open-data"]},
@@ -266,6 +266,6 @@ WARNED: dict[str, tuple[dict[str, Any], dict[str, Answer], str]] = {
                 else refused("403", "Forbidden", 403)
             )
         },
-        "may not look at the bucket open-data",
+        "no access to the bucket open-data",
     ),
 }
