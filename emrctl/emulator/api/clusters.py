@@ -1,6 +1,6 @@
-"""EMR's operations on clusters, as its API has them.
+"""EMR API operations on clusters.
 
-Each takes the service, the request's region and the request, and answers what goes on the wire.
+Each takes the service, the request's region and the request, and returns the response.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PROTECTED = "Could not shut down one or more job flows since they are terminati
 
 
 def run_job_flow(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """RunJobFlow: a cluster that is STARTING."""
+    """RunJobFlow: create a cluster in state STARTING."""
     from moto.core import DEFAULT_ACCOUNT_ID
 
     instances = ask["Instances"]
@@ -57,7 +57,7 @@ def _groups(instances: dict[str, Any]) -> list[InstanceGroup]:
 
 
 def new_group(ask: dict[str, Any]) -> InstanceGroup:
-    """The instance group that is asked for."""
+    """Return the requested instance group."""
     return InstanceGroup(
         role=ask["InstanceRole"],
         instance_type=ask["InstanceType"],
@@ -70,12 +70,12 @@ def _fleet(ask: dict[str, Any]) -> InstanceGroup:
     configs = ask.get("InstanceTypeConfigs") or []
     if not configs:
         raise ApiError("An instance fleet needs InstanceTypeConfigs.")
-    wanted = int(ask.get("TargetOnDemandCapacity", 0)) + int(ask.get("TargetSpotCapacity", 0))
+    capacity = int(ask.get("TargetOnDemandCapacity", 0)) + int(ask.get("TargetSpotCapacity", 0))
     weight = int(configs[0].get("WeightedCapacity", 1)) or 1
     return InstanceGroup(
         role=ask["InstanceFleetType"],
         instance_type=configs[0]["InstanceType"],
-        count=-(-wanted // weight),
+        count=-(-capacity // weight),
         request=ask,
     )
 
@@ -85,8 +85,8 @@ def _plain(instances: dict[str, Any]) -> list[InstanceGroup]:
     if not primary:
         raise ApiError("Instances needs InstanceGroups, InstanceFleets or MasterInstanceType.")
     workers = int(instances.get("InstanceCount", 1)) - 1
-    asked = {"InstanceRole": model.MASTER, "InstanceType": primary, "InstanceCount": 1}
-    groups = [new_group(asked)]
+    primary_group = {"InstanceRole": model.MASTER, "InstanceType": primary, "InstanceCount": 1}
+    groups = [new_group(primary_group)]
     if workers > 0:
         kind = instances.get("SlaveInstanceType", primary)
         groups.append(
@@ -110,7 +110,7 @@ def _validate(cluster: EmulatedCluster) -> None:
 
 
 def check_type(name: str) -> None:
-    """EMR's error unless the local EMR knows what YARN gets on that type."""
+    """Raise EMR's error if YARN's memory on that instance type is unknown."""
     try:
         instance_types.emr_type(name)
     except SpecError as error:
@@ -138,9 +138,9 @@ def list_clusters(service: Service, region: str, ask: dict[str, Any]) -> dict[st
 def list_bootstrap_actions(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
     """ListBootstrapActions."""
     del region
-    asked = service.cluster(ask["ClusterId"]).request.get("BootstrapActions", [])
+    actions = service.cluster(ask["ClusterId"]).request.get("BootstrapActions", [])
     rows = []
-    for one in asked:
+    for one in actions:
         script = one["ScriptBootstrapAction"]
         row = {"Name": one["Name"], "ScriptPath": script["Path"], "Args": script.get("Args", [])}
         rows.append(row)
@@ -148,20 +148,20 @@ def list_bootstrap_actions(service: Service, region: str, ask: dict[str, Any]) -
 
 
 def terminate_job_flows(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """TerminateJobFlows: what is not protected is TERMINATING, also where an error follows."""
+    """TerminateJobFlows: terminate the unprotected clusters, then raise if any is protected."""
     del region
     clusters = [service.cluster(one) for one in ask["JobFlowIds"]]
-    ending = Termination(code="USER_REQUEST", message="Terminated by user request (local)")
+    termination = Termination(code="USER_REQUEST", message="Terminated by user request (local)")
     for cluster in clusters:
         if not cluster.protected:
-            service.controller(cluster.id).terminate(ending)
+            service.controller(cluster.id).terminate(termination)
     if any(cluster.protected and cluster.alive for cluster in clusters):
         raise ApiError(_PROTECTED)
     return {}
 
 
 def modify_cluster(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """ModifyCluster: how many steps may run at once."""
+    """ModifyCluster: change StepConcurrencyLevel."""
     del region
     cluster = service.cluster(ask["ClusterId"])
     level = int(ask.get("StepConcurrencyLevel", cluster.concurrency))
@@ -191,7 +191,7 @@ def remove_tags(service: Service, region: str, ask: dict[str, Any]) -> dict[str,
 
 
 def setter(field: str, key: str) -> Operation:
-    """The operation that sets one field of several clusters."""
+    """Return the operation that sets one field of several clusters."""
 
     def operation(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
         del region
@@ -205,7 +205,7 @@ def setter(field: str, key: str) -> Operation:
 
 
 def describe_job_flows(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """DescribeJobFlows is long deprecated: AWS itself asks not to use it."""
+    """DescribeJobFlows: deprecated on AWS, not supported here."""
     del service, region, ask
     raise invalid("DescribeJobFlows is deprecated. Use ListClusters and DescribeCluster.")
 

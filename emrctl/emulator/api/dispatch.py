@@ -1,6 +1,6 @@
-"""EMR's API inside moto: moto's own EMR is replaced, all of AWS around it stays.
+"""Replace moto's EMR API with emrctl's; moto's other services stay.
 
-`install` works in the emulator's server and, without any server, under `moto.mock_aws()`.
+`install` works in the emulator's server and under `moto.mock_aws()` without a server.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ OPERATIONS: dict[str, Operation] = {
     **instances.OPERATIONS,
 }
 
-# What has nothing to do with running clusters, moto does well.
-_MOTO_DOES = frozenset(
+# Operations that do not concern running clusters are moto's.
+_MOTO_OPERATIONS = frozenset(
     {
         *("CreateSecurityConfiguration", "DescribeSecurityConfiguration"),
         *("DeleteSecurityConfiguration", "ListReleaseLabels", "ListSupportedInstanceTypes"),
@@ -33,12 +33,12 @@ _MOTO_DOES = frozenset(
     }
 )
 
-Answer = tuple[int, dict[str, str], str]
+HttpResponse = tuple[int, dict[str, str], str]
 
 
 @contextlib.contextmanager
 def install(runtime: ClusterRuntime) -> Iterator[Service]:
-    """While inside, moto answers EMR's operations through `life`; every cluster ends with it."""
+    """Serve EMR's operations through `runtime`; terminate all clusters at the end."""
     from moto.emr.responses import ElasticMapReduceResponse as MotoEmr
 
     service = Service(runtime)
@@ -46,12 +46,12 @@ def install(runtime: ClusterRuntime) -> Iterator[Service]:
 
     def dispatch(self: Any, request: Any, full_url: Any = None, headers: Any = None) -> Any:
         name = str(request.headers.get("X-Amz-Target", "")).split(".")[-1]
-        if name in _MOTO_DOES:
-            return _guarded(original, self, request, full_url, headers)
+        if name in _MOTO_OPERATIONS:
+            return _call_moto(original, self, request, full_url, headers)
         region = _region(request.headers.get("Authorization", ""))
-        return _answer(service, name, region, request.get_data())
+        return _respond(service, name, region, request.get_data())
 
-    with patches.repaired():
+    with patches.patched():
         MotoEmr._dispatch = dispatch  # noqa: SLF001
         try:
             yield service
@@ -60,11 +60,11 @@ def install(runtime: ClusterRuntime) -> Iterator[Service]:
             MotoEmr._dispatch = original  # noqa: SLF001
 
 
-def _guarded(original: Any, *arguments: Any) -> Any:
+def _call_moto(original: Any, *arguments: Any) -> Any:
     try:
         return original(*arguments)
     except (OSError, KeyError, ValueError) as error:
-        # An unknown release label is a missing file to moto.
+        # moto raises FileNotFoundError for an unknown release label.
         return _error(invalid(f"The request is not valid: {error}"))
 
 
@@ -73,20 +73,22 @@ def _region(authorization: str) -> str:
     return parts[2] if len(parts) > 3 else "us-east-1"
 
 
-def _answer(service: Service, name: str, region: str, body: bytes) -> Answer:
+def _respond(service: Service, name: str, region: str, body: bytes) -> HttpResponse:
     try:
         return _ok(call(service, name, region, json.loads(body or b"{}")))
     except ApiError as error:
         return _error(error)
     except json.JSONDecodeError as error:
-        return _error(ApiError(f"The request is no JSON: {error}", code="SerializationException"))
+        return _error(
+            ApiError(f"The request is not valid JSON: {error}", code="SerializationException")
+        )
     except Exception as error:  # noqa: BLE001
         _log.exception("%s", name)
         return _error(ApiError(f"The local EMR failed: {error!r}", code="InternalServerError"))
 
 
 def call(service: Service, name: str, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """The operation's answer; `ApiError` where EMR would refuse or we have no such operation."""
+    """Return the operation's response; raises `ApiError` for invalid or unknown operations."""
     operation = OPERATIONS.get(name)
     if operation is None:
         raise invalid(f"The local EMR has no operation '{name}'.")
@@ -104,11 +106,11 @@ def _validate(name: str, ask: dict[str, Any]) -> None:
         raise ApiError(problems.generate_report())
 
 
-def _ok(answer: dict[str, Any]) -> Answer:
-    return 200, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(answer)
+def _ok(response: dict[str, Any]) -> HttpResponse:
+    return 200, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(response)
 
 
-def _error(error: ApiError) -> Answer:
+def _error(error: ApiError) -> HttpResponse:
     body = {"__type": error.code, "message": error.message, "Message": error.message}
     headers = {"Content-Type": "application/x-amz-json-1.1", "x-amzn-errortype": error.code}
     return 400, headers, json.dumps(body)

@@ -1,4 +1,4 @@
-"""The EC2 side of a cluster: instances and security groups, as moto keeps them."""
+"""A cluster's EC2 instances and security groups in moto."""
 
 from __future__ import annotations
 
@@ -17,50 +17,50 @@ def _ec2(cluster: EmulatedCluster) -> Any:
 
 
 def _subnet(cluster: EmulatedCluster) -> str | None:
-    asked = cluster.request["Instances"]
-    subnets = [asked.get("Ec2SubnetId"), *asked.get("Ec2SubnetIds", [])]
+    instances = cluster.request["Instances"]
+    subnets = [instances.get("Ec2SubnetId"), *instances.get("Ec2SubnetIds", [])]
     return next((subnet for subnet in subnets if subnet), None)
 
 
 def check_subnet(cluster: EmulatedCluster) -> bool:
-    """Whether the cluster names no subnet, or one that exists."""
+    """Return whether the cluster's subnet exists, if it names one."""
     subnet = _subnet(cluster)
-    found = [one.id for one in _ec2(cluster).describe_subnets()]
-    return subnet is None or subnet in found
+    subnets = [one.id for one in _ec2(cluster).describe_subnets()]
+    return subnet is None or subnet in subnets
 
 
 def check_security_groups(cluster: EmulatedCluster) -> str | None:
-    """The first security group that the cluster names and EC2 does not know."""
-    asked = cluster.request["Instances"]
+    """Return the first named security group that does not exist, or None."""
+    instances = cluster.request["Instances"]
     names = ("EmrManagedMasterSecurityGroup", "EmrManagedSlaveSecurityGroup")
-    wanted = [asked.get(name) for name in (*names, "ServiceAccessSecurityGroup")]
-    wanted += asked.get("AdditionalMasterSecurityGroups", [])
-    wanted += asked.get("AdditionalSlaveSecurityGroups", [])
-    known = _ec2(cluster).get_security_group_from_id
-    return next((one for one in wanted if one and known(one) is None), None)
+    names_or_none = [instances.get(name) for name in (*names, "ServiceAccessSecurityGroup")]
+    names_or_none += instances.get("AdditionalMasterSecurityGroups", [])
+    names_or_none += instances.get("AdditionalSlaveSecurityGroups", [])
+    find = _ec2(cluster).get_security_group_from_id
+    return next((one for one in names_or_none if one and find(one) is None), None)
 
 
 def security_groups(cluster: EmulatedCluster) -> tuple[str | None, str | None, str | None]:
-    """The primary's, the workers' and the service's group; EMR makes what is not named."""
+    """Return the groups of primary, core and service access; create those not named."""
     from moto.emr.utils import EmrSecurityGroupManager
 
-    asked = cluster.request["Instances"]
-    given = (
-        asked.get("EmrManagedMasterSecurityGroup"),
-        asked.get("EmrManagedSlaveSecurityGroup"),
-        asked.get("ServiceAccessSecurityGroup"),
+    instances = cluster.request["Instances"]
+    named = (
+        instances.get("EmrManagedMasterSecurityGroup"),
+        instances.get("EmrManagedSlaveSecurityGroup"),
+        instances.get("ServiceAccessSecurityGroup"),
     )
     subnet = _subnet(cluster)
-    if subnet is None or all(given[:2]):
-        return given
+    if subnet is None or all(named[:2]):
+        return named
     ec2 = _ec2(cluster)
     manager = EmrSecurityGroupManager(ec2, ec2.get_subnet(subnet).vpc_id)
-    primary, worker, service = manager.manage_security_groups(*given)
+    primary, worker, service = manager.manage_security_groups(*named)
     return primary.id, worker.id, service.id
 
 
 def nodes(cluster: EmulatedCluster, group: InstanceGroup, count: int) -> list[EmulatedNode]:
-    """That many new nodes of the group, each with a running EC2 instance."""
+    """Create `count` nodes of the group, each with a running EC2 instance."""
     if count == 0:
         return []
     options: dict[str, Any] = {
@@ -99,10 +99,10 @@ def _tags(cluster: EmulatedCluster, group: InstanceGroup) -> dict[str, str]:
     }
 
 
-def terminate(cluster: EmulatedCluster, gone: Sequence[EmulatedNode]) -> None:
-    """The nodes' instances are terminated, those that somebody terminated before included."""
+def terminate(cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
+    """Terminate the nodes' instances; some may be terminated already."""
     ec2 = _ec2(cluster)
-    known = {one.id for reservation in ec2.all_reservations() for one in reservation.instances}
-    ids = [node.ec2_id for node in gone if node.ec2_id in known]
+    existing = {one.id for reservation in ec2.all_reservations() for one in reservation.instances}
+    ids = [node.ec2_id for node in nodes if node.ec2_id in existing]
     if ids:
         ec2.terminate_instances(ids)

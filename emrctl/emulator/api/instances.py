@@ -1,4 +1,4 @@
-"""EMR's operations on instance groups, fleets and instances, and the policies over them."""
+"""EMR API operations on instance groups, fleets, instances and scaling policies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from emrctl.emulator.cluster.model import EmulatedCluster, InstanceGroup
 
 
 def list_instance_groups(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """ListInstanceGroups; EMR's error where the cluster has fleets."""
+    """ListInstanceGroups; an error if the cluster has fleets."""
     del region
     cluster = service.cluster(ask["ClusterId"])
     if _has_fleets(cluster):
@@ -21,7 +21,7 @@ def list_instance_groups(service: Service, region: str, ask: dict[str, Any]) -> 
 
 
 def list_instance_fleets(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """ListInstanceFleets; EMR's error where the cluster has groups."""
+    """ListInstanceFleets; an error if the cluster has groups."""
     del region
     cluster = service.cluster(ask["ClusterId"])
     if not _has_fleets(cluster):
@@ -34,7 +34,7 @@ def _has_fleets(cluster: EmulatedCluster) -> bool:
 
 
 def add_instance_groups(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """AddInstanceGroups: in a while the groups have their nodes."""
+    """AddInstanceGroups: add groups; their nodes start in the background."""
     del region
     cluster = service.cluster(ask["JobFlowId"])
     groups = [new_group(one) for one in ask["InstanceGroups"]]
@@ -56,7 +56,7 @@ def add_instance_groups(service: Service, region: str, ask: dict[str, Any]) -> d
 
 
 def modify_instance_groups(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """ModifyInstanceGroups: other counts; a running group's configurations cannot change here."""
+    """ModifyInstanceGroups: change counts; reconfiguration is not supported."""
     del region
     for one in ask.get("InstanceGroups", []):
         cluster, group = service.group(one["InstanceGroupId"])
@@ -69,7 +69,7 @@ def modify_instance_groups(service: Service, region: str, ask: dict[str, Any]) -
 
 
 def modify_instance_fleet(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """ModifyInstanceFleet: other target capacities."""
+    """ModifyInstanceFleet: change target capacities."""
     del region
     change = ask["InstanceFleet"]
     cluster, group = service.group(change["InstanceFleetId"])
@@ -89,7 +89,7 @@ def _check_count(group: InstanceGroup, count: int) -> None:
 
 
 def list_instances(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """ListInstances, those that have been terminated included."""
+    """ListInstances: includes terminated instances."""
     del region
     cluster = service.cluster(ask["ClusterId"])
     owner = ask.get("InstanceGroupId") or ask.get("InstanceFleetId")
@@ -105,7 +105,7 @@ def list_instances(service: Service, region: str, ask: dict[str, Any]) -> dict[s
 
 
 def put_auto_termination(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """PutAutoTerminationPolicy: an idle cluster ends after that time."""
+    """PutAutoTerminationPolicy: terminate the cluster after that idle time."""
     del region
     cluster = service.cluster(ask["ClusterId"])
     policy = {"IdleTimeout": 3600} | ask.get("AutoTerminationPolicy", {})
@@ -118,7 +118,7 @@ def put_auto_termination(service: Service, region: str, ask: dict[str, Any]) -> 
 
 
 def get_auto_termination(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """GetAutoTerminationPolicy: empty where there is none."""
+    """GetAutoTerminationPolicy: empty without one."""
     del region
     policy = service.cluster(ask["ClusterId"]).auto_termination
     return {"AutoTerminationPolicy": policy} if policy else {}
@@ -135,14 +135,14 @@ def remove_auto_termination(service: Service, region: str, ask: dict[str, Any]) 
 
 
 def put_managed_scaling(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """PutManagedScalingPolicy: kept and answered; the local EMR does not scale by it."""
+    """PutManagedScalingPolicy: stored and returned; the local EMR does not scale."""
     del region
     service.cluster(ask["ClusterId"]).managed_scaling = ask["ManagedScalingPolicy"]
     return {}
 
 
 def get_managed_scaling(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """GetManagedScalingPolicy: empty where there is none."""
+    """GetManagedScalingPolicy: empty without one."""
     del region
     policy = service.cluster(ask["ClusterId"]).managed_scaling
     return {"ManagedScalingPolicy": policy} if policy else {}
@@ -156,7 +156,7 @@ def remove_managed_scaling(service: Service, region: str, ask: dict[str, Any]) -
 
 
 def put_auto_scaling(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """PutAutoScalingPolicy: kept and answered; the local EMR does not scale by it."""
+    """PutAutoScalingPolicy: stored and returned; the local EMR does not scale."""
     del region
     cluster, group = service.group(ask["InstanceGroupId"])
     group.auto_scaling = ask["AutoScalingPolicy"] | {"Status": {"State": "ATTACHED"}}

@@ -1,4 +1,4 @@
-"""The model in the words and shapes of EMR's API."""
+"""Render the model as EMR API responses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TIMES = {"created": "CreationDateTime", "ready": "ReadyDateTime", "ended": "End
 
 
 def _present(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what is None: EMR leaves out what it does not know."""
+    """Return the items that are not None: EMR omits unknown members."""
     return {key: value for key, value in answer.items() if value is not None}
 
 
@@ -53,7 +53,7 @@ def cluster_summary(cluster: EmulatedCluster) -> dict[str, Any]:
     }
 
 
-# What DescribeCluster gives back as RunJobFlow was given it.
+# Members of RunJobFlow that DescribeCluster returns unchanged.
 _ECHOED = (
     *("AutoScalingRole", "CustomAmiId", "EbsRootVolumeIops", "EbsRootVolumeSize"),
     *("EbsRootVolumeThroughput", "KerberosAttributes", "LogEncryptionKmsKeyId"),
@@ -87,9 +87,9 @@ def describe_cluster(cluster: EmulatedCluster) -> dict[str, Any]:
     )
 
 
-def _log_uri(given: str | None) -> str | None:
-    """As EMR gives it back: of scheme s3n, with a slash at its end."""
-    return f"s3n://{given.split('://', 1)[-1].rstrip('/')}/" if given else None
+def _log_uri(uri: str | None) -> str | None:
+    """Return the log URI as EMR does: scheme s3n and a trailing slash."""
+    return f"s3n://{uri.split('://', 1)[-1].rstrip('/')}/" if uri else None
 
 
 def _applications(asked: Mapping[str, Any]) -> list[dict[str, Any]]:

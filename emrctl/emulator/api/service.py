@@ -1,4 +1,4 @@
-"""The EMR of one emulator: its clusters, who keeps them, and the errors it answers with."""
+"""The state of the emulated EMR: clusters, their controllers, and API errors."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ Operation = Callable[["Service", str, dict[str, Any]], dict[str, Any]]
 
 
 class ApiError(Exception):
-    """What EMR answers instead of a result, with status 400."""
+    """An error response of EMR with status 400."""
 
     def __init__(self, message: str, *, code: str = "ValidationException") -> None:
-        """Keep the message and the exception's name in EMR's model."""
+        """Store the message and the error code of EMR's model."""
         super().__init__(message)
         self.message = message
         self.code = code
 
 
 def invalid(message: str) -> ApiError:
-    """An `InvalidRequestException`."""
+    """Return an `InvalidRequestException`."""
     return ApiError(message, code="InvalidRequestException")
 
 
 @dataclass(eq=False)
 class Service:
-    """Every cluster that this emulator has had."""
+    """All clusters of this emulator, terminated ones included."""
 
     runtime: ClusterRuntime
     clusters: dict[str, EmulatedCluster] = field(default_factory=dict)
@@ -45,18 +45,18 @@ class Service:
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def cluster(self, cluster_id: str) -> EmulatedCluster:
-        """The cluster of that id; EMR's error where there is none."""
-        found = self.clusters.get(cluster_id)
-        if found is None:
+        """Return the cluster with that id; raises EMR's error if there is none."""
+        cluster = self.clusters.get(cluster_id)
+        if cluster is None:
             raise invalid(f"Cluster id '{cluster_id}' is not valid.")
-        return found
+        return cluster
 
     def controller(self, cluster_id: str) -> ClusterController:
-        """Who keeps the cluster of that id."""
+        """Return the controller of the cluster with that id."""
         return self.controllers[self.cluster(cluster_id).id]
 
     def group(self, group_id: str) -> tuple[EmulatedCluster, InstanceGroup]:
-        """The instance group or fleet of that id, and its cluster."""
+        """Return the instance group or fleet with that id, and its cluster."""
         for cluster in self.clusters.values():
             for group in cluster.groups:
                 if group.id == group_id:
@@ -64,7 +64,7 @@ class Service:
         raise invalid(f"Instance group id '{group_id}' is not valid.")
 
     def begin(self, cluster: EmulatedCluster) -> None:
-        """The cluster has EC2 records and a controller, which is started."""
+        """Create the cluster's EC2 records and start its controller."""
         cluster.security_groups = ec2_records.security_groups(cluster)
         for group in cluster.groups:
             cluster.nodes += ec2_records.nodes(cluster, group, group.count)
@@ -77,7 +77,7 @@ class Service:
         controller.start()
 
     def resize(self, cluster: EmulatedCluster, group: InstanceGroup, count: int) -> None:
-        """In a while the group has `count` nodes; the newest go first."""
+        """Resize the group in the background; the newest nodes are removed first."""
         with cluster.changed:
             if not cluster.alive:
                 raise ApiError(CLOSED)
@@ -99,37 +99,39 @@ class Service:
             controller.add_nodes(new)
 
     def release(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
-        """The nodes' EC2 records are terminated."""
+        """Terminate the nodes' EC2 records."""
         ec2_records.terminate(cluster, nodes)
 
     def close(self, *, timeout_s: float = 30.0) -> None:
-        """Every cluster has ended."""
-        ending = Termination(code="USER_REQUEST", message="The emulator was stopped (local)")
+        """Terminate all clusters."""
+        termination = Termination(code="USER_REQUEST", message="The emulator was stopped (local)")
         for controller in list(self.controllers.values()):
-            controller.terminate(ending)
+            controller.terminate(termination)
         deadline = time.monotonic() + timeout_s
         for controller in list(self.controllers.values()):
             controller.thread.join(timeout=max(0.1, deadline - time.monotonic()))
             if controller.thread.is_alive():
-                _log.warning("cluster %s did not end in time", controller.cluster.id)
+                _log.warning("cluster %s did not terminate in time", controller.cluster.id)
 
 
 CLOSED = "A job flow that is shutting down, terminated, or finished may not be modified."
 
 
-def find(rows: Sequence[Any], **wanted: Any) -> list[Any]:
-    """The rows whose fields have one of the wanted values; None and [] want nothing."""
+def find(rows: Sequence[Any], **values_by_field: Any) -> list[Any]:
+    """Return the rows whose fields have one of the values; None and [] match everything."""
     return [
         row
         for row in rows
-        if all(not values or getattr(row, name) in values for name, values in wanted.items())
+        if all(
+            not values or getattr(row, name) in values for name, values in values_by_field.items()
+        )
     ]
 
 
 def page(
     key: str, rows: Sequence[Mapping[str, Any]], ask: Mapping[str, Any], size: int = 50
 ) -> dict[str, Any]:
-    """One page of the rows, with the marker of the next where there is one."""
+    """Return one page of the rows, with the marker of the next page if there is one."""
     try:
         start = int(ask.get("Marker") or 0)
     except ValueError:

@@ -1,4 +1,4 @@
-"""EMR's operations on steps."""
+"""EMR API operations on steps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TOO_MANY = (
 
 
 def add_steps(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """AddJobFlowSteps: the ids in the order of the request."""
+    """AddJobFlowSteps: return the ids in the order of the request."""
     del region
     cluster = service.cluster(ask["JobFlowId"])
     with cluster.changed:
@@ -31,12 +31,12 @@ def add_steps(service: Service, region: str, ask: dict[str, Any]) -> dict[str, A
     return {"StepIds": [step.id for step in steps]}
 
 
-def new_steps(cluster: EmulatedCluster, asked: Sequence[dict[str, Any]]) -> list[EmulatedStep]:
-    """The steps that are asked for; EMR's error where the cluster may not have one of them."""
+def new_steps(cluster: EmulatedCluster, requests: Sequence[dict[str, Any]]) -> list[EmulatedStep]:
+    """Return the requested steps; raises EMR's error if one of them is not allowed."""
     active = sum(1 for step in cluster.steps if step.unfinished)
-    if active + len(asked) > _MAX_ACTIVE:
+    if active + len(requests) > _MAX_ACTIVE:
         raise ApiError(_TOO_MANY)
-    return [_new_step(cluster, one) for one in asked]
+    return [_new_step(cluster, one) for one in requests]
 
 
 def _new_step(cluster: EmulatedCluster, ask: dict[str, Any]) -> EmulatedStep:
@@ -44,7 +44,7 @@ def _new_step(cluster: EmulatedCluster, ask: dict[str, Any]) -> EmulatedStep:
     action = ask.get("ActionOnFailure", "TERMINATE_CLUSTER")
     if cluster.concurrency > 1 and action != "CONTINUE":
         raise ApiError(
-            f"ActionOnFailure {action} is not allowed where StepConcurrencyLevel is more than 1."
+            f"ActionOnFailure {action} is not allowed if StepConcurrencyLevel is greater than 1."
         )
     if sum(len(text) for text in _strings(jar)) > _MAX_CHARACTERS:
         raise ApiError(
@@ -79,12 +79,12 @@ def list_steps(service: Service, region: str, ask: dict[str, Any]) -> dict[str, 
     if len(ask.get("StepIds", [])) > 10:
         raise invalid("StepIds has at most 10 ids.")
     steps = service.cluster(ask["ClusterId"]).steps[::-1]
-    wanted = find(steps, id=ask.get("StepIds"), state=ask.get("StepStates"))
-    return page("Steps", [responses.step_summary(step) for step in wanted], ask)
+    matching = find(steps, id=ask.get("StepIds"), state=ask.get("StepStates"))
+    return page("Steps", [responses.step_summary(step) for step in matching], ask)
 
 
 def cancel_steps(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """CancelSteps: each step's row says whether it can be cancelled at all."""
+    """CancelSteps: return for each step whether it can be cancelled."""
     del region
     cluster = service.cluster(ask["ClusterId"])
     kill = ask.get("StepCancellationOption") == "TERMINATE_PROCESS"

@@ -192,7 +192,7 @@ class InstanceManager:
             instance.set_state("terminated")
 
     def _update_sshd(self, instance: Ec2Instance) -> None:
-        if security_groups.admits(instance.record):
+        if security_groups.allows_ssh(instance.record):
             self.sshd().listen(instance.machine)
         else:
             self.sshd().stop_listening(instance.machine)

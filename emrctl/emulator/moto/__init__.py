@@ -1,1 +1,1 @@
-"""What emrctl changes and adds to moto's services."""
+"""Changes and additions to moto's services."""

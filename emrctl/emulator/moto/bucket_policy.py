@@ -1,9 +1,8 @@
-"""Bucket policies as AWS evaluates them, conditions included.
+"""Evaluate bucket policies like AWS, including conditions.
 
-moto ignores Condition, so that the usual "Deny everything that is not TLS" locks everybody out.
-Here a statement's condition is really evaluated against what is known of the request. One thing
-is decreed: a request over loopback counts as secure transport, for nobody but this machine can
-hear it, and a policy that demands TLS would otherwise make the emulator useless.
+moto ignores Condition, so that the usual "Deny everything that is not TLS" denies every request.
+Requests over loopback count as secure transport: other machines cannot read them, and a policy
+that requires TLS would make the emulator unusable.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Verdict = Literal["denied", "permitted", "neutral"]
+Evaluation = Literal["denied", "permitted", "neutral"]
 Test = Callable[[str, str], bool]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyRequest:
-    """What a policy may ask about: who wants what, and the context's keys in lower case."""
+    """A request to evaluate; context keys are in lower case."""
 
     action: str
     resource: str
@@ -32,9 +31,9 @@ class PolicyRequest:
 
 
 def context(headers: Mapping[str, str], account: str) -> dict[str, str]:
-    """What is known of a request over loopback that the emulator's own user signed."""
+    """Return the condition context of a request that the emulator's user signed."""
     now = dt.datetime.now(dt.UTC)
-    known = {
+    keys = {
         "aws:SecureTransport": "true",
         "aws:SourceIp": "127.0.0.1",
         "aws:PrincipalAccount": account,
@@ -50,15 +49,15 @@ def context(headers: Mapping[str, str], account: str) -> dict[str, str]:
         "s3:signatureversion": "AWS4-HMAC-SHA256",
     }
     if headers.get("User-Agent"):
-        known["aws:UserAgent"] = headers["User-Agent"]
+        keys["aws:UserAgent"] = headers["User-Agent"]
     for name, value in headers.items():
         if name.lower().startswith("x-amz-"):
-            known[f"s3:{name}"] = value
-    return {key.lower(): value for key, value in known.items()}
+            keys[f"s3:{name}"] = value
+    return {key.lower(): value for key, value in keys.items()}
 
 
-def evaluate(document: str | bytes, request: PolicyRequest) -> Verdict:
-    """What the policy says of the request: a Deny outweighs every Allow."""
+def evaluate(document: str | bytes, request: PolicyRequest) -> Evaluation:
+    """Evaluate the policy; a Deny overrides every Allow."""
     statements = json.loads(document).get("Statement", [])
     effects = [one["Effect"] for one in _listed(statements) if _applies(one, request)]
     if "Deny" in effects:
@@ -93,14 +92,14 @@ def _principal(statement: Mapping[str, Any], account: str) -> bool:
 def _named(principal: Any, account: str) -> bool:
     if principal == "*":
         return True
-    ours = ("*", account, f"arn:aws:iam::{account}:root")
+    own = ("*", account, f"arn:aws:iam::{account}:root")
     return isinstance(principal, dict) and any(
-        one in ours for one in _listed(principal.get("AWS", []))
+        one in own for one in _listed(principal.get("AWS", []))
     )
 
 
 def _operator(name: str, block: Mapping[str, Any], known: Mapping[str, str]) -> bool:
-    """Whether every key of one operator's block holds."""
+    """Return whether every key of one operator's block matches."""
     name = re.sub(r"^(ForAnyValue|ForAllValues):", "", name)
     base = name.removesuffix("IfExists")
     for key, wanted in block.items():
@@ -123,15 +122,15 @@ def _negated(operator: str) -> bool:
 
 def _holds(operator: str, actual: str, wanted: Iterable[str]) -> bool:
     test = _TESTS.get(operator.replace("Not", ""))
-    # AWS refuses a policy with an operator that it does not know; such a condition never holds.
+    # AWS rejects policies with unknown operators; here such a condition never matches.
     if test is None:
         return False
-    found = any(test(actual, one) for one in wanted)
-    return not found if _negated(operator) else found
+    matches = any(test(actual, one) for one in wanted)
+    return not matches if _negated(operator) else matches
 
 
 def _like(pattern: str, text: str) -> bool:
-    # In a policy only * and ? are wild; fnmatch would also read [ as one.
+    # Policies have only the wildcards * and ?; fnmatch would also interpret [.
     return fnmatch.fnmatchcase(text, pattern.replace("[", "[[]"))
 
 
@@ -142,8 +141,8 @@ def _in_network(actual: str, wanted: str) -> bool:
 def _moment(text: str) -> dt.datetime:
     if text.isdigit():
         return dt.datetime.fromtimestamp(int(text), dt.UTC)
-    found = dt.datetime.fromisoformat(text)
-    return found if found.tzinfo else found.replace(tzinfo=dt.UTC)
+    time = dt.datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=dt.UTC)
 
 
 _TESTS: dict[str, Test] = {

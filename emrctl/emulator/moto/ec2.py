@@ -1,4 +1,4 @@
-"""EC2's API inside moto: its instances run, and the rest of EC2 stays moto's."""
+"""Run the instances of moto's EC2; the rest of EC2 stays moto's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from emrctl.emulator.instances.instance_manager import Ec2Instance, InstanceMana
 from emrctl.emulator.moto.patches import replaced
 from emrctl.errors import EmrctlError
 
-# Nodes of EMR's clusters are instances to EC2, and EMR's to run.
+# Instances with this tag are nodes that EMR runs.
 _EMR_TAG = "aws:elasticmapreduce:job-flow-id"
 
 Replacements = Iterator[contextlib.AbstractContextManager[None]]
@@ -21,9 +21,16 @@ Replacements = Iterator[contextlib.AbstractContextManager[None]]
 
 @contextlib.contextmanager
 def install(manager: InstanceManager) -> Iterator[InstanceManager]:
-    """While inside, instances that EC2 is asked for run; all of them end with it."""
+    """Run instances that EC2 launches; terminate all of them at the end."""
     with contextlib.ExitStack() as stack:
-        for repair in (_launching, _asking, _changing, _guarding, _console, _names):
+        for repair in (
+            _run_instances,
+            _spot_options,
+            _state_changes,
+            _security_groups,
+            _console,
+            _names,
+        ):
             for replacement in repair(manager):
                 stack.enter_context(replacement)
         try:
@@ -32,16 +39,16 @@ def install(manager: InstanceManager) -> Iterator[InstanceManager]:
             manager.close()
 
 
-def _launching(manager: InstanceManager) -> Replacements:
+def _run_instances(manager: InstanceManager) -> Replacements:
     from moto.ec2.models.instances import InstanceBackend
 
     def wrap(original: Any) -> Any:
         def run_instances(self: Any, *arguments: Any, **options: Any) -> Any:
-            ours = _EMR_TAG not in options.get("tags", {}).get("instance", {})
-            if ours:
+            own = _EMR_TAG not in options.get("tags", {}).get("instance", {})
+            if own:
                 _check(manager)
             reservation = original(self, *arguments, **options)
-            for record in reservation.instances if ours else ():
+            for record in reservation.instances if own else ():
                 data = getattr(record.user_data, "_encoded_string", None)
                 key = _public_key(self, record.key_name)
                 manager.launch(record, key, machine.decode_user_data(data))
@@ -62,23 +69,23 @@ def _check(manager: InstanceManager) -> None:
 
 
 def _public_key(backend: Any, name: str | None) -> str | None:
-    found = backend.key_pairs.get(name)
-    return found.public_key if found is not None else None
+    key_pair = backend.key_pairs.get(name)
+    return key_pair.public_key if key_pair is not None else None
 
 
-def _asking(manager: InstanceManager) -> Replacements:
-    """What RunInstances is asked for and moto does not look at."""
+def _spot_options(manager: InstanceManager) -> Replacements:
+    """Read the spot options of RunInstances, which moto ignores."""
     from moto.ec2.responses.instances import InstanceResponse
 
     def wrap(original: Any) -> Any:
         def run_instances(self: Any) -> Any:
             answer = original(self)
             market = "InstanceMarketOptions.SpotOptions.SpotInstanceType"
-            lasting = self._get_param(market) == "persistent"
+            persistent = self._get_param(market) == "persistent"
             for record in answer.result.instances:
                 if record.id in manager.instances:
                     manager.instances[record.id].one_time_spot = (
-                        record.lifecycle == "spot" and not lasting
+                        record.lifecycle == "spot" and not persistent
                     )
             return answer
 
@@ -89,7 +96,7 @@ def _asking(manager: InstanceManager) -> Replacements:
 
 @dataclass(frozen=True)
 class InstanceStateChange:
-    """What may be asked of instances: from which states, and in which it is so already."""
+    """A change of instance states: allowed states, and states that need no change."""
 
     begin: Callable[[Ec2Instance], None]
     states: Sequence[str]
@@ -97,7 +104,7 @@ class InstanceStateChange:
     participle: str
 
 
-def _changing(manager: InstanceManager) -> Replacements:
+def _state_changes(manager: InstanceManager) -> Replacements:
     from moto.ec2.models.instances import InstanceBackend
 
     here = ("pending", "running", "stopping", "stopped")
@@ -108,15 +115,15 @@ def _changing(manager: InstanceManager) -> Replacements:
         "stop": InstanceStateChange(manager.stop, ("running",), ("stopping", "stopped"), "stopped"),
         "reboot": InstanceStateChange(manager.reboot, ("running",), (), "rebooted"),
         "terminate": InstanceStateChange(
-            manager.terminate, here, ("shutting-down", "terminated"), "ended"
+            manager.terminate, here, ("shutting-down", "terminated"), "terminated"
         ),
     }
     for name, change in changes.items():
-        yield replaced(InstanceBackend, f"{name}_instances", _followed(manager, change))
+        yield replaced(InstanceBackend, f"{name}_instances", _with_instances(manager, change))
 
 
-def _followed(manager: InstanceManager, change: InstanceStateChange) -> Callable[[Any], Any]:
-    """What wraps moto's change of instances so that the same happens to those that run."""
+def _with_instances(manager: InstanceManager, change: InstanceStateChange) -> Callable[[Any], Any]:
+    """Wrap moto's operation so that it also changes the running instances."""
 
     def wrap(original: Any) -> Any:
         def changed(self: Any, instance_ids: list[str]) -> Any:
@@ -126,7 +133,7 @@ def _followed(manager: InstanceManager, change: InstanceStateChange) -> Callable
             }
             idle = [one for one in ours.values() if one.state in change.already]
             for one in ours.values():
-                _refuse(one, change)
+                _check_state(one, change)
             asked = [one.id for one in records if ours.get(one.id) not in idle]
             answer = list(original(self, asked)) if asked else []
             for one in asked:
@@ -139,8 +146,8 @@ def _followed(manager: InstanceManager, change: InstanceStateChange) -> Callable
     return wrap
 
 
-def _refuse(one: Ec2Instance, change: InstanceStateChange) -> None:
-    """EC2's error where that cannot be asked of the instance as it is."""
+def _check_state(one: Ec2Instance, change: InstanceStateChange) -> None:
+    """Raise EC2's error if the instance's state does not allow the change."""
     from moto.ec2.exceptions import EC2ClientError
 
     name = one.record.id
@@ -156,8 +163,8 @@ def _refuse(one: Ec2Instance, change: InstanceStateChange) -> None:
         raise EC2ClientError("UnsupportedOperation", what)
 
 
-def _guarding(manager: InstanceManager) -> Replacements:
-    """Security groups that change let in and keep out at once."""
+def _security_groups(manager: InstanceManager) -> Replacements:
+    """Apply changes of security groups at once."""
     from moto.ec2.models import EC2Backend
 
     def wrap(original: Any) -> Any:
@@ -185,12 +192,12 @@ def _console(manager: InstanceManager) -> Replacements:
 
     def wrap(original: Any) -> Any:
         def get_console_output(self: Any) -> Any:
-            made = manager.instances.get(self._get_param("InstanceId"))
-            if made is None:
+            instance = manager.instances.get(self._get_param("InstanceId"))
+            if instance is None:
                 return original(self)
-            text = Base64EncodedString.from_raw_string(made.machine.console_output())
-            found = {"InstanceId": made.machine.id, "Timestamp": utcnow(), "Output": text}
-            return ActionResult(found)
+            text = Base64EncodedString.from_raw_string(instance.machine.console_output())
+            output = {"InstanceId": instance.machine.id, "Timestamp": utcnow(), "Output": text}
+            return ActionResult(output)
 
         return get_console_output
 
@@ -198,7 +205,7 @@ def _console(manager: InstanceManager) -> Replacements:
 
 
 def _names(manager: InstanceManager) -> Replacements:
-    """Names of instances are their addresses: nobody here resolves Amazon's."""
+    """Use addresses as DNS names, since Amazon's names do not resolve here."""
     from moto.ec2.models.instances import Instance as Record
 
     def of(address: str) -> Callable[[Any], Any]:

@@ -1,4 +1,4 @@
-"""Where moto's AWS differs from Amazon's in what emrctl touches, repaired in this process."""
+"""Patches of moto where it differs from AWS in what emrctl uses."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from emrctl.emulator.moto import bucket_policy
 
 
 @contextlib.contextmanager
-def repaired() -> Iterator[None]:
-    """While inside, moto does as AWS does; afterwards it is as it came."""
+def patched() -> Iterator[None]:
+    """Apply all patches; remove them at the end."""
     os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
-    repairs = (_fast_dispatch, _fast_lists, _policies, _new_buckets, _bucket_tags, one_at_a_time)
+    patches = (_fast_dispatch, _fast_lists, _policies, _new_buckets, _bucket_tags, one_at_a_time)
     with contextlib.ExitStack() as stack:
-        for repair in repairs:
-            stack.enter_context(repair())
+        for patch in patches:
+            stack.enter_context(patch())
         yield
 
 
 @contextlib.contextmanager
 def replaced(owner: Any, name: str, wrap: Callable[[Any], Any]) -> Iterator[None]:
-    """While inside, `owner` has under that name what `wrap` made of what it had."""
+    """Replace the attribute by `wrap` of it; restore it at the end."""
     original = getattr(owner, name)
     setattr(owner, name, wrap(original))
     try:
@@ -35,14 +35,14 @@ def replaced(owner: Any, name: str, wrap: Callable[[Any], Any]) -> Iterator[None
 
 
 def one_at_a_time() -> contextlib.AbstractContextManager[None]:
-    """While inside, requests to all services but S3 wait for each other, a millisecond each.
+    """Serialize requests to all services except S3, about a millisecond each.
 
-    moto's models are not made for threads: EC2 fails to list the tags of what is tagged meanwhile.
-    S3's lists are made of copies (`_fast_lists`), and its objects are too large to wait for.
+    moto's models are not thread-safe: EC2 fails to list tags while others are written. S3 lists
+    copies (`_fast_lists`), and its objects are too large to wait for.
     """
     from moto.core.responses import BaseResponse
 
-    lock = threading.RLock()  # again by the same thread: EMR asks EC2 for its nodes
+    lock = threading.RLock()  # reentrant: EMR calls EC2 for its nodes
 
     def wrap(original: Any) -> Any:
         def call_action(self: Any) -> Any:
@@ -55,7 +55,7 @@ def one_at_a_time() -> contextlib.AbstractContextManager[None]:
 
 
 def _fast_dispatch() -> contextlib.AbstractContextManager[None]:
-    """moto lists its own folder for every request; the answer never changes."""
+    """Cache moto's list of its modules, which it reads from disk for every request."""
     import moto.backends
 
     def wrap(original: Callable[[], Any]) -> Callable[[], Any]:
@@ -66,13 +66,13 @@ def _fast_dispatch() -> contextlib.AbstractContextManager[None]:
 
 
 def _fast_lists() -> contextlib.AbstractContextManager[None]:
-    """moto looks at all of a bucket for every list, S3A lists before every file that it writes."""
+    """List only keys with the prefix: moto scans the bucket, and S3A lists before every write."""
     from moto.s3.models import FakeBucket, S3Backend
 
     def wrap(original: Any) -> Any:
         def listed(self: Any, bucket: Any, prefix: str | None, *rest: Any, **more: Any) -> Any:
             if type(bucket) is FakeBucket:
-                bucket = _Below(bucket.keys, prefix or "")
+                bucket = _PrefixView(bucket.keys, prefix or "")
             return original(self, bucket, prefix, *rest, **more)
 
         return listed
@@ -80,17 +80,17 @@ def _fast_lists() -> contextlib.AbstractContextManager[None]:
     return replaced(S3Backend, "list_objects", wrap)
 
 
-class _Below:
-    """A bucket as far as it is listed: the objects whose keys begin with `prefix`."""
+class _PrefixView:
+    """The part of a bucket whose keys begin with `prefix`."""
 
     def __init__(self, stored: Any, prefix: str) -> None:
-        # A copy, as others write meanwhile; `list` makes it without looking at a single object.
+        # A copy, since other threads write; `list` makes it without reading any object.
         names = [name for name in list(stored) if name.startswith(prefix)]
-        self.keys = {name: found for name in names if (found := stored.get(name)) is not None}
+        self.keys = {name: key for name in names if (key := stored.get(name)) is not None}
 
 
 def _policies() -> contextlib.AbstractContextManager[None]:
-    """Bucket policies are evaluated with their conditions."""
+    """Evaluate bucket policies with their conditions."""
     from moto.iam.access_control import PermissionResult
     from moto.s3.models import FakeBucket
 
@@ -99,7 +99,7 @@ def _policies() -> contextlib.AbstractContextManager[None]:
         "permitted": PermissionResult.PERMITTED,
         "neutral": PermissionResult.NEUTRAL,
     }
-    # moto makes the action's name from HTTP's method.
+    # moto derives the action from the HTTP method.
     actions = {"s3:HeadObject": "s3:GetObject", "s3:PostObject": "s3:PutObject"}
 
     def wrap(original: Any) -> Any:
@@ -128,7 +128,7 @@ def _headers() -> dict[str, str]:
 
 
 def _new_buckets() -> contextlib.AbstractContextManager[None]:
-    """A new bucket encrypts with SSE-S3, blocks public access and knows no ACLs."""
+    """Create buckets with SSE-S3, public access blocked and ACLs disabled."""
     from moto.s3.models import PublicAccessBlock, S3Backend
 
     def wrap(original: Any) -> Any:
@@ -149,7 +149,7 @@ def _new_buckets() -> contextlib.AbstractContextManager[None]:
 
 
 def _bucket_tags() -> contextlib.AbstractContextManager[None]:
-    """Tags that CreateBucket is given are kept."""
+    """Store the tags of CreateBucket."""
     from moto.s3.responses import S3Response
 
     def wrap(original: Any) -> Any:
@@ -171,5 +171,7 @@ def _tags(body: bytes | str) -> dict[str, str]:
     text = body.encode() if isinstance(body, str) else body
     if b"<Tag" not in text:
         return {}
-    asked = xmltodict.parse(text, force_list=("Tag",)).get("CreateBucketConfiguration") or {}
-    return listing.tags(asked.get("Tags") or {}, "Tag")
+    configuration = (
+        xmltodict.parse(text, force_list=("Tag",)).get("CreateBucketConfiguration") or {}
+    )
+    return listing.tags(configuration.get("Tags") or {}, "Tag")

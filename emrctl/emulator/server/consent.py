@@ -1,17 +1,16 @@
-"""What the user must know before the first script runs."""
+"""The notice that users see before the first script runs."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from emrctl import paths as places
+from emrctl import paths
 
 TEXT = """\
 The EMR on localhost runs bootstrap actions and steps on this machine, with your own rights.
 
-Each node is a folder with a home and a Python of its own, and `sudo` changes nothing there; but
-nothing stops a script from reading or changing whatever you can read or change. Run only what you
-would run in your own shell.
+Each node is a folder with its own home and Python, and `sudo` does not change the user. Scripts can
+read and change everything that you can. Run only what you would run in your own shell.
 """
 
 
@@ -20,12 +19,12 @@ def _marker(home: Path) -> Path:
 
 
 def was_shown() -> bool:
-    """Whether the text has been shown to the user of this home."""
-    return _marker(places.emulator_home()).exists()
+    """Return whether the notice has been shown to the user of this home."""
+    return _marker(paths.emulator_home()).exists()
 
 
 def remember() -> None:
-    """From now on, the text counts as shown."""
-    home = places.emulator_home()
+    """Record that the notice has been shown."""
+    home = paths.emulator_home()
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     _marker(home).touch(mode=0o600)

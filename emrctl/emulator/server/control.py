@@ -1,4 +1,4 @@
-"""Start, find and stop the emulator: one background process for each home."""
+"""Start, find and stop the emulator, one background process per home."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
 
-from emrctl import paths as places
+from emrctl import paths
 from emrctl.aws import http
 from emrctl.emulator.hadoop import hadoop_jars
 from emrctl.emulator.server import processes, state
@@ -30,36 +30,36 @@ _STOP_TIMEOUT_S = 20.0
 def up(
     *, region: str, report: Report, port: int = 0, timeout_s: float = 60.0, jars: bool = True
 ) -> EmulatorInfo:
-    """The emulator of this home runs and answers; one that ran already is returned as it is.
+    """Start the emulator of this home unless it is running; return it once it answers.
 
-    Hadoop's jars are fetched first, where the cache lacks them, so that the wait is seen; without
-    `jars` the first cluster fetches them.
+    Downloads missing Hadoop jars first, with progress; without `jars` the first cluster downloads
+    them.
     """
-    home = places.emulator_home()
+    home = paths.emulator_home()
     state.prepare_home(home)
     if jars:
         hadoop_jars.ensure(report)
     with state.locked(home, timeout_s=timeout_s):
         running = state.read(home)
         if running is not None and running.alive:
-            return _same(running, region, port)
+            return _check_same(running, region, port)
         if running is not None:
-            report("Clearing up after an emulator that did not end by itself.")
-            _clear(home, running)
-        _refuse_taken(port)
+            report("Cleaning up after an emulator that died.")
+            _clean_up(home, running)
+        _check_port(port)
         report("Starting the EMR on localhost.")
         return _start(home, region=region, port=port, timeout_s=timeout_s)
 
 
 def status() -> EmulatorInfo | None:
-    """The emulator of this home, None where none runs."""
-    found = state.read(places.emulator_home())
-    return found if found is not None and found.alive else None
+    """Return the running emulator of this home, or None."""
+    info = state.read(paths.emulator_home())
+    return info if info is not None and info.alive else None
 
 
 def down(report: Report) -> bool:
-    """No emulator of this home runs and none of its processes either; whether there was one."""
-    home = places.emulator_home()
+    """Stop the emulator of this home and all its processes; return whether there was one."""
+    home = paths.emulator_home()
     if not home.is_dir():
         return False
     with state.locked(home, timeout_s=_STOP_TIMEOUT_S * 2):
@@ -67,42 +67,42 @@ def down(report: Report) -> bool:
         if info is None:
             return False
         if info.alive:
-            report("Ending the clusters of the EMR on localhost.")
+            report("Terminating the clusters of the EMR on localhost.")
             os.kill(info.pid, signal.SIGTERM)
             if not processes.wait_gone(info.pid, timeout_s=_STOP_TIMEOUT_S):
                 os.kill(info.pid, signal.SIGKILL)
-        _clear(home, info)
+        _clean_up(home, info)
     return True
 
 
 def logs() -> Path:
-    """The file with what the emulator printed."""
-    return state.log_file(places.emulator_home())
+    """Return the emulator's log file."""
+    return state.log_file(paths.emulator_home())
 
 
 def page(info: EmulatorInfo, path: str, *, timeout_s: float = 10.0) -> bytes:
-    """The body of `GET <endpoint><path>`, asked with the emulator's token."""
+    """Return the body of `GET <endpoint><path>` with the emulator's token."""
     headers = {"X-Emrctl-Token": info.token}
     return http.get(info.endpoint + path, headers=headers, timeout_s=timeout_s)
 
 
 def overview(info: EmulatorInfo) -> dict[str, object]:
-    """Clusters with their addresses and steps, differences from EMR, and warnings."""
-    found: dict[str, object] = json.loads(page(info, "/emrctl/status"))
-    return found
+    """Return clusters with their addresses and steps, differences from EMR, and warnings."""
+    document: dict[str, object] = json.loads(page(info, "/emrctl/status"))
+    return document
 
 
 def browser_url(info: EmulatorInfo, url: str) -> str:
-    """An address that lets a browser in and takes it on to `url`, a page of YARN or Spark."""
+    """Return a URL that signs a browser in and redirects to `url`, a page of YARN or Spark."""
     from emrctl.emulator.server import web
 
     port = urllib.parse.urlsplit(info.endpoint).port
     return web.browser_url(int(port or 0), info.token, url)
 
 
-def _same(running: EmulatorInfo, region: str, port: int) -> EmulatorInfo:
-    taken = urllib.parse.urlsplit(running.endpoint).port
-    if running.region != region or port not in (0, taken):
+def _check_same(running: EmulatorInfo, region: str, port: int) -> EmulatorInfo:
+    current = urllib.parse.urlsplit(running.endpoint).port
+    if running.region != region or port not in (0, current):
         raise UsageError(
             f"the emulator already runs in {running.region} at {running.endpoint}",
             hint="Stop it first: `emrctl local down`.",
@@ -110,12 +110,12 @@ def _same(running: EmulatorInfo, region: str, port: int) -> EmulatorInfo:
     return running
 
 
-def _clear(home: Path, info: EmulatorInfo) -> None:
+def _clean_up(home: Path, info: EmulatorInfo) -> None:
     processes.kill_marked(processes.EMULATOR_MARK, info.id)
     state.forget(home)
 
 
-def _refuse_taken(port: int) -> None:
+def _check_port(port: int) -> None:
     if not port:
         return
     with socket.socket() as probe:
@@ -124,8 +124,8 @@ def _refuse_taken(port: int) -> None:
             probe.bind(("127.0.0.1", port))
         except (OSError, OverflowError) as error:
             raise UsageError(
-                f"port {port} of 127.0.0.1 cannot be had: {error}",
-                hint="Leave --port out: a free one is found.",
+                f"cannot use port {port} of 127.0.0.1: {error}",
+                hint="Omit --port to use any free port.",
             ) from error
 
 
@@ -157,7 +157,7 @@ def _start(home: Path, *, region: str, port: int, timeout_s: float) -> EmulatorI
 
 
 def _environment(emulator_id: str) -> dict[str, str]:
-    """Ours, less any credentials: the emulator has no use for an AWS account."""
+    """Return this environment without AWS credentials, which the emulator does not use."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "EMRCTL_EMULATOR"))}
     return kept | {processes.EMULATOR_MARK: emulator_id, "PYTHONUNBUFFERED": "1"}
 
@@ -167,11 +167,11 @@ def _await(home: Path, process: subprocess.Popen[bytes], timeout_s: float) -> Em
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise ProvisioningError(
-                f"the emulator ended at once: {_last_line(home)}", hint=f"See {logs()}."
+                f"the emulator failed to start: {_last_line(home)}", hint=f"See {logs()}."
             )
         info = state.read(home)
         if info is not None and info.alive and _answers(info):
-            # The child outlives us: its Popen must not warn that nobody waited for it.
+            # The child outlives this process: avoid Popen's ResourceWarning.
             process.returncode = 0
             return info
         time.sleep(0.03)

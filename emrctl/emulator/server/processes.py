@@ -1,8 +1,7 @@
-"""Processes that belong to the emulator, found again by marks in their environment.
+"""Start, find and kill the emulator's processes, identified by marks in their environment.
 
-A process group is not enough: daemons leave it. A parent is not enough: it dies first. What a
-process inherits and hardly ever drops is its environment, so every child carries the emulator's
-id there, and whatever runs inside a cluster, a node's bootstrap or a step carries that as well.
+Daemons leave their process group and outlive their parent, but keep their environment. Every child
+has the emulator's id in it, and processes of clusters, bootstrap actions and steps have those too.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ _adopting = threading.Event()
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessSpec:
-    """A program, where it runs, and the files its output goes to."""
+    """A program with its working directory, environment and output files."""
 
     argv: Sequence[str]
     cwd: Path
@@ -44,7 +43,7 @@ class ProcessSpec:
 
 
 def start(program: ProcessSpec) -> subprocess.Popen[bytes]:
-    """The program runs in a session of its own, with no terminal and no input."""
+    """Start the program in its own session, without terminal and input."""
     with program.stdout.open("ab") as out, program.stderr.open("ab") as err:
         return spawn(
             program.argv,
@@ -57,11 +56,11 @@ def start(program: ProcessSpec) -> subprocess.Popen[bytes]:
 
 
 def spawn(argv: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
-    """The command runs in a session of its own; its exit code is ours to ask for."""
-    # Between fork and note, a child that ended at once would look like an orphan.
-    with _births:
+    """Start the command in its own session; the caller waits for it."""
+    # Under the lock, so that a child that exits at once is not reaped as an orphan.
+    with _spawn_lock:
         process = subprocess.Popen(list(argv), start_new_session=True, **options)
-        _ours.add(process.pid)
+        _own_children.add(process.pid)
     return process
 
 
@@ -85,67 +84,67 @@ def run(program: ProcessSpec, scope: str, *, timeout_s: float | None) -> int:
 
 
 def forget(process: subprocess.Popen[bytes]) -> None:
-    """The child has been waited for: its number may become another's."""
-    _ours.discard(process.pid)
+    """Forget a child that has been waited for, since its pid may be reused."""
+    _own_children.discard(process.pid)
 
 
 def adopt_orphans() -> None:
-    """On Linux, a grandchild whose parent dies becomes ours rather than init's."""
+    """Make this process the subreaper of its descendants (Linux only)."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
             _adopting.set()
 
 
-def wake_on_ends() -> socket.socket:
-    """What can be read from whenever a child has ended. Only the main thread may ask for it.
+def wake_on_child_exit() -> socket.socket:
+    """Return a socket that becomes readable when a child exits; main thread only.
 
-    A program that asks whether another has ended is told that it runs, as long as nobody reaps it.
+    Until a zombie is reaped, other programs see it as running.
     """
-    ours, theirs = socket.socketpair()
-    for end in (ours, theirs):
+    reader, writer = socket.socketpair()
+    for end in (reader, writer):
         end.setblocking(False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.set_wakeup_fd(theirs.detach(), warn_on_full_buffer=False)
-    return ours
+    signal.set_wakeup_fd(writer.detach(), warn_on_full_buffer=False)
+    return reader
 
 
 def signal_group(process: subprocess.Popen[bytes], signum: int) -> None:
-    """The signal has reached every process of the group, where it still exists."""
+    """Send the signal to the process group, if it still exists."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signum)
 
 
 def marked(mark: str, value: str) -> list[psutil.Process]:
-    """Every process but this one whose environment says `mark=value`."""
+    """Return all other processes with `mark=value` in their environment."""
     own = os.getpid()
-    found = []
+    matching = []
     for process in psutil.process_iter():
         if process.pid == own:
             continue
         with contextlib.suppress(psutil.Error, OSError):
             if process.environ().get(mark) == value:
-                found.append(process)
-    return found
+                matching.append(process)
+    return matching
 
 
 def kill_marked(mark: str, value: str, *, grace_s: float = 0.0) -> int:
-    """No process carries the mark any more; how many were killed.
+    """Kill all processes with the mark; return how many were killed.
 
-    Killing is repeated: what is killed may have started something in between.
+    Repeats, since a process may start another one before it is killed.
     """
     killed = 0
     if grace_s:
         victims = marked(mark, value)
         _send(victims, signal.SIGTERM)
-        _await_end(victims, timeout_s=grace_s)
+        _wait_for_exit(victims, timeout_s=grace_s)
     for _ in range(20):
         victims = marked(mark, value)
         if not victims:
             break
         killed += len(victims)
         _send(victims, signal.SIGKILL)
-        _await_end(victims, timeout_s=1.0)
+        _wait_for_exit(victims, timeout_s=1.0)
         reap()
     return killed
 
@@ -156,40 +155,40 @@ def _send(processes: Iterable[psutil.Process], signum: int) -> None:
             process.send_signal(signum)
 
 
-def _await_end(processes: Iterable[psutil.Process], *, timeout_s: float) -> None:
-    """The processes have ended, if only as zombies that others have yet to reap, or time is up."""
+def _wait_for_exit(processes: Iterable[psutil.Process], *, timeout_s: float) -> None:
+    """Wait until the processes have exited or are zombies, or until the time-out."""
     deadline = time.monotonic() + timeout_s
-    while any(created(one.pid) == _began(one) for one in processes):
+    while any(created(one.pid) == _start_time(one) for one in processes):
         if time.monotonic() > deadline:
             return
         time.sleep(0.01)
 
 
-def _began(process: psutil.Process) -> float:
-    # psutil keeps what it once read: this asks nobody about a process that has gone.
+def _start_time(process: psutil.Process) -> float:
+    # psutil caches the value: this works after the process has exited.
     return process.create_time()
 
 
 def reap() -> None:
-    """Adopted orphans that have ended leave no zombie; our own children are left to their owner.
+    """Reap adopted orphans; children started by `spawn` are left to their callers.
 
-    Where nobody asked to adopt any, children are somebody else's business.
+    Does nothing unless `adopt_orphans` was called.
     """
     if not _adopting.is_set():
         return
     for child in psutil.Process().children():
-        with contextlib.suppress(psutil.Error, OSError), _births:
-            if child.status() == psutil.STATUS_ZOMBIE and child.pid not in _ours:
+        with contextlib.suppress(psutil.Error, OSError), _spawn_lock:
+            if child.status() == psutil.STATUS_ZOMBIE and child.pid not in _own_children:
                 os.waitpid(child.pid, os.WNOHANG)
 
 
-# Children that a Popen of ours waits for: reaping those would lose their exit codes.
-_ours: set[int] = set()
-_births = threading.Lock()
+# Children with a Popen: reaping them here would lose their exit codes.
+_own_children: set[int] = set()
+_spawn_lock = threading.Lock()
 
 
 def created(pid: int) -> float | None:
-    """When the process of that id began, None where there is none (a zombie is none)."""
+    """Return the start time of the process; None if it does not exist or is a zombie."""
     try:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:
@@ -200,7 +199,7 @@ def created(pid: int) -> float | None:
 
 
 def wait_gone(pid: int, *, timeout_s: float) -> bool:
-    """Whether the process has gone within that time."""
+    """Return whether the process exits within that time."""
     deadline = time.monotonic() + timeout_s
     while created(pid) is not None:
         if time.monotonic() > deadline:

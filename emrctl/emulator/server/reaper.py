@@ -1,6 +1,6 @@
-"""Ends what a killed emulator leaves behind: `python -m emrctl.emulator.server.reaper ID`.
+"""Kill what a dead emulator leaves behind: `python -m emrctl.emulator.server.reaper ID`.
 
-It sleeps until its input ends, which is when the emulator has, however that happened.
+It waits for the end of its input, which closes when the emulator exits for any reason.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from emrctl.emulator.server import processes
 
 @contextlib.contextmanager
 def watching(home: Path, emulator_id: str) -> Iterator[subprocess.Popen[bytes]]:
-    """While inside, a warden watches this process; it has nothing to do where one comes out."""
+    """Run a reaper that watches this process; stop it at the end."""
     with (home / "emulator.log").open("ab") as log:
-        made = processes.spawn(
+        reaper = processes.spawn(
             [sys.executable, "-m", "emrctl.emulator.server.reaper", emulator_id],
-            stdin=subprocess.PIPE,  # ours to the end: that it closes is what the warden waits for
+            stdin=subprocess.PIPE,  # open as long as this process runs
             stdout=log,
             stderr=log,
         )
     try:
-        yield made
+        yield reaper
     finally:
-        made.kill()
-        made.communicate()
+        reaper.kill()
+        reaper.communicate()
 
 
 def main() -> int:
-    """The emulator has gone, and nothing of it runs any more."""
+    """Wait for the emulator to exit, then kill its remaining processes."""
     sys.stdin.buffer.read()
     processes.kill_marked(processes.EMULATOR_MARK, sys.argv[1])
     return 0

@@ -1,4 +1,4 @@
-"""Objects on the emulated S3, without the way round over HTTP."""
+"""Read and write objects of the emulated S3 without HTTP."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from typing import Any
 
 
 class NoSuchObjectError(Exception):
-    """There is no such bucket or object."""
+    """The bucket or object does not exist."""
 
 
 def split(uri: str) -> tuple[str, str]:
-    """Bucket and key of an `s3://` address (`s3a` and `s3n` are the same)."""
+    """Return bucket and key of an `s3://`, `s3a://` or `s3n://` URI."""
     bucket, _, key = uri.split("://", 1)[1].partition("/")
     return bucket, key
 
 
 def get(uri: str) -> bytes:
-    """The object's content; `NoSuchObjectError` where there is none."""
+    """Return the object's content; raises `NoSuchObjectError`."""
     bucket, key = split(uri)
     store = _backend()
-    found = store.get_object(bucket, key) if bucket in store.buckets else None
-    if found is None:
+    key_object = store.get_object(bucket, key) if bucket in store.buckets else None
+    if key_object is None:
         raise NoSuchObjectError(uri)
-    content: bytes = found.value
+    content: bytes = key_object.value
     return content
 
 
 def put(uri: str, content: bytes) -> bool:
-    """The object has that content; False where there is no such bucket."""
+    """Write the object; return False if the bucket does not exist."""
     bucket, key = split(uri)
     store = _backend()
     if bucket not in store.buckets:
@@ -38,7 +38,7 @@ def put(uri: str, content: bytes) -> bool:
 
 
 def put_log(uri: str, content: bytes) -> bool:
-    """The log lies there, packed as EMR packs them; False where there is no such bucket."""
+    """Write the log with gzip, like EMR; return False if the bucket does not exist."""
     return put(f"{uri}.gz", gzip.compress(content, compresslevel=6, mtime=0))
 
 

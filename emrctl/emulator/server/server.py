@@ -1,4 +1,4 @@
-"""The emulator's server: one port of loopback, and behind it pages, guard, and moto's AWS."""
+"""The emulator's HTTP server on one loopback port: its pages, authentication and moto's AWS."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from emrctl.emulator.server.differences import DIFFERENCES
 from emrctl.emulator.server.sigv4 import (
     Application,
     Environ,
-    Guard,
     RejectedRequestError,
+    SignatureCheck,
     StartResponse,
     refuse,
 )
@@ -37,13 +37,13 @@ from emrctl.errors import EmrctlError
 
 _log = logging.getLogger(__name__)
 
-_LOOK_ROUND_S = 2.0
-_TOGETHER_S = 0.02
+_CHECK_S = 2.0
+_BATCH_S = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServerOptions:
-    """What the server is started with."""
+    """Options of the server."""
 
     home: Path
     region: str
@@ -52,20 +52,20 @@ class ServerOptions:
 
 
 @dataclass(frozen=True)
-class Errors:
-    """A WSGI application that turns what `inner` raises into AWS's errors.
+class ErrorHandler:
+    """A WSGI application that turns exceptions of `inner` into AWS error responses.
 
-    SDKs take HTTP's 500 for a fault that passes, and repeat the request for minutes.
+    The status is 400, since SDKs retry 500 for minutes.
     """
 
     inner: Application
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """The inner application's answer, or AWS's error."""
+        """Return the inner application's response, or an AWS error."""
         try:
             return list(self.inner(environ, start_response))
         except NotImplementedError as error:
-            what = f"The local AWS cannot do this: {error}"
+            what = f"The local AWS does not support this: {error}"
             return refuse(
                 environ, start_response, RejectedRequestError("NotImplemented", what, 400)
             )
@@ -77,14 +77,14 @@ class Errors:
 
 @dataclass(frozen=True)
 class LocalWebServers:
-    """What the emulator's pages need to know, from the service and its life."""
+    """What the emulator's pages show, from the service and its runtime."""
 
     service: Service
     runtime: LocalRuntime
     instances: InstanceManager
 
     def status(self) -> dict[str, Any]:
-        """Clusters, EC2 instances that are nobody's nodes, differences from AWS, and warnings."""
+        """Return clusters, EC2 instances without a cluster, differences from AWS, and warnings."""
         clusters = sorted(self.service.clusters.values(), key=lambda one: one.timeline.created)
         return {
             "clusters": [self._cluster(one) for one in clusters],
@@ -106,19 +106,19 @@ class LocalWebServers:
         }
 
     def address(self, cluster_id: str, kind: str) -> str | None:
-        """Where the cluster's pages of that kind answer."""
+        """Return the address of the cluster's pages of that kind."""
         try:
             return self.runtime.address(cluster_id, kind)
         except EmrctlError as error:
             raise RejectedRequestError("BadGateway", error.message, 502) from error
 
     def cookie(self, address: str) -> str | None:
-        """The cookie that opens the pages at that address."""
+        """Return the cookie for the pages at that address."""
         return self.runtime.cookie(address)
 
 
-def serve(asked: ServerOptions, stop: threading.Event) -> None:
-    """The emulator has answered from its port until `stop` was set; nothing of it is left."""
+def serve(options: ServerOptions, stop: threading.Event) -> None:
+    """Serve until `stop` is set, then terminate everything that was started."""
     from moto.moto_server.werkzeug_app import (
         DomainDispatcherApplication,
         MotoRequestHandler,
@@ -128,27 +128,31 @@ def serve(asked: ServerOptions, stop: threading.Event) -> None:
 
     processes.adopt_orphans()
     for old in ("clusters", "instances"):
-        shutil.rmtree(asked.home / old, ignore_errors=True)
+        shutil.rmtree(options.home / old, ignore_errors=True)
     secrets = state.new_secrets()
-    credentials, token_file = state.write_secrets(asked.home, secrets)
+    credentials, token_file = state.write_secrets(options.home, secrets)
     server = make_server(
-        "127.0.0.1", asked.port, _nothing, threaded=True, request_handler=_quiet(MotoRequestHandler)
+        "127.0.0.1",
+        options.port,
+        _starting,
+        threaded=True,
+        request_handler=_quiet(MotoRequestHandler),
     )
     endpoint = f"http://127.0.0.1:{server.server_port}"
     context = EmulatorContext(
-        home=asked.home, emulator_id=asked.id, endpoint=endpoint, credentials=credentials
+        home=options.home, emulator_id=options.id, endpoint=endpoint, credentials=credentials
     )
     runtime, instances = LocalRuntime(context), InstanceManager(context, ssh_port())
-    watch = reaper.watching(asked.home, asked.id)
-    with watch, dispatch.install(runtime) as service, ec2.install(instances):
-        guard = Guard(
-            inner=Errors(_forbid_moto_api(DomainDispatcherApplication(create_backend_app))),
+    reaper_process = reaper.watching(options.home, options.id)
+    with reaper_process, dispatch.install(runtime) as service, ec2.install(instances):
+        signature_check = SignatureCheck(
+            inner=ErrorHandler(_forbid_moto_api(DomainDispatcherApplication(create_backend_app))),
             access_key=secrets.access_key,
             secret_key=secrets.secret_key,
             port=server.server_port,
         )
         server.app = Pages(
-            inner=guard,
+            inner=signature_check,
             web_servers=LocalWebServers(service, runtime, instances),
             token=secrets.token,
             port=server.server_port,
@@ -156,51 +160,51 @@ def serve(asked: ServerOptions, stop: threading.Event) -> None:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         _warm_up()
-        state.write(_info(asked, context, token_file, instances.ssh_port))
-        _wait(stop, asked)
-        _log.info("Ending.")
+        state.write(_info(options, context, token_file, instances.ssh_port))
+        _wait(stop, options)
+        _log.info("Stopping.")
     server.shutdown()
-    processes.kill_marked(processes.EMULATOR_MARK, asked.id)
-    last = state.read(asked.home)
-    if last is None or last.id == asked.id:
-        state.forget(asked.home)
+    processes.kill_marked(processes.EMULATOR_MARK, options.id)
+    last = state.read(options.home)
+    if last is None or last.id == options.id:
+        state.forget(options.home)
 
 
 def _info(
-    asked: ServerOptions, context: EmulatorContext, token_file: Path, ssh_port: int
+    options: ServerOptions, context: EmulatorContext, token_file: Path, ssh_port: int
 ) -> state.EmulatorInfo:
     import os
 
     return state.EmulatorInfo(
-        id=asked.id,
+        id=options.id,
         endpoint=context.endpoint,
-        region=asked.region,
+        region=options.region,
         pid=os.getpid(),
         started=processes.created(os.getpid()) or time.time(),
-        home=str(asked.home),
+        home=str(options.home),
         credentials=str(context.credentials),
         token_file=str(token_file),
         ssh_port=ssh_port,
     )
 
 
-def _wait(stop: threading.Event, asked: ServerOptions) -> None:
-    """Until `stop` is set, or nobody can find this emulator any more: its home was removed."""
-    missed, looked, ends = 0, time.monotonic(), processes.wake_on_ends()
+def _wait(stop: threading.Event, options: ServerOptions) -> None:
+    """Wait until `stop` is set or the emulator's home is removed."""
+    missed, checked, exits = 0, time.monotonic(), processes.wake_on_child_exit()
     while missed < 2 and not stop.is_set():
-        if select.select([ends], [], [], _LOOK_ROUND_S)[0]:
-            stop.wait(_TOGETHER_S)  # one look for all that end at about the same time
-            ends.recv(4096)
+        if select.select([exits], [], [], _CHECK_S)[0]:
+            stop.wait(_BATCH_S)  # handle children that exit at about the same time together
+            exits.recv(4096)
         processes.reap()
-        if time.monotonic() - looked >= _LOOK_ROUND_S:
-            looked, found = time.monotonic(), state.read(asked.home)
-            missed = 0 if found is not None and found.id == asked.id else missed + 1
+        if time.monotonic() - checked >= _CHECK_S:
+            checked, info = time.monotonic(), state.read(options.home)
+            missed = 0 if info is not None and info.id == options.id else missed + 1
     signal.set_wakeup_fd(-1)
-    ends.close()
+    exits.close()
 
 
 def _warm_up() -> None:
-    """The first request to a service would wait for its import: S3 and EMR are always used."""
+    """Import the services that are always used, so that first requests are fast."""
     import moto.backends
 
     for name in ("s3", "emr", "ec2", "iam", "sts"):
@@ -208,29 +212,29 @@ def _warm_up() -> None:
 
 
 def _quiet(handler: Any) -> Any:
-    """The handler without a line for each request: a Spark job makes thousands."""
+    """Return the handler without an access log: a Spark job makes thousands of requests."""
 
     class Quiet(handler):  # type: ignore[misc]
         def log_request(self, *arguments: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     return Quiet
 
 
-def _nothing(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-    """Until everything is in context, nothing is answered."""
+def _starting(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """Answer 503 until the server is ready."""
     return refuse(
         environ, start_response, RejectedRequestError("ServiceUnavailable", "Starting.", 503)
     )
 
 
 def _forbid_moto_api(inner: Application) -> Application:
-    """moto's own pages (reset, recordings) are for tests of others, not for an emulator."""
+    """Disable moto's own pages (reset, recordings)."""
 
     def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if re.match(r"/+moto-api|/latest/", environ.get("PATH_INFO", "")):
-            gone = RejectedRequestError("NotFound", "There is no such page.", 404)
-            return refuse(environ, start_response, gone)
+            not_found = RejectedRequestError("NotFound", "There is no such page.", 404)
+            return refuse(environ, start_response, not_found)
         return inner(environ, start_response)
 
     return application

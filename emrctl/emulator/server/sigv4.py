@@ -1,9 +1,8 @@
-"""Who may speak to the emulator: its user, and no web page in that user's browser.
+"""Authenticate requests: only the emulator's user, and no web page in that user's browser.
 
-A port on loopback is open to every process of the machine and, through tricks with names and
-forms, to every page that a browser shows. So each request must be signed with the emulator's own
-access key, as AWS asks for (Signature Version 4, in the header or in the query), name this very
-host, and come from no other origin.
+A loopback port is open to every process of the machine and, through DNS rebinding and forms, to
+web pages. So each request must be signed with the emulator's access key (Signature Version 4, in
+the header or the query), name this host, and not come from another origin.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
-# How far apart a caller's clock and ours may be; AWS says the same.
+# Allowed clock skew, the same as AWS's.
 _SKEW = dt.timedelta(minutes=15)
 _TIME = "%Y%m%dT%H%M%SZ"
 _SCHEME = "AWS4-HMAC-SHA256"
@@ -37,7 +36,7 @@ _SCHEME = "AWS4-HMAC-SHA256"
 
 @dataclass(frozen=True)
 class RejectedRequestError(Exception):
-    """Why a request is refused, in AWS's words."""
+    """An error response, with AWS's error code."""
 
     code: str
     message: str
@@ -46,7 +45,7 @@ class RejectedRequestError(Exception):
 
 @dataclass(frozen=True)
 class Signature:
-    """What a request says of its own signature."""
+    """The signature of a request."""
 
     access_key: str
     date: str
@@ -58,8 +57,8 @@ class Signature:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Guard:
-    """A WSGI application that lets only the emulator's user through to `inner`."""
+class SignatureCheck:
+    """A WSGI application that passes only requests of the emulator's user to `inner`."""
 
     inner: Application
     access_key: str
@@ -68,7 +67,7 @@ class Guard:
     now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """The inner application's answer, or AWS's error."""
+        """Return the inner application's response, or an AWS error."""
         try:
             check_origin(environ, self.port)
             self.check_signature(environ)
@@ -77,11 +76,11 @@ class Guard:
         return self.inner(environ, start_response)
 
     def check_signature(self, environ: Environ) -> None:
-        """`RefusedError` unless the request is signed with our key, and lately."""
+        """Raise `RejectedRequestError` unless the request has a valid, recent signature."""
         signature = read_signature(environ)
         if not hmac.compare_digest(signature.access_key.encode(), self.access_key.encode()):
             raise RejectedRequestError(
-                "InvalidClientTokenId", "The security token included is not ours."
+                "InvalidClientTokenId", "The access key is not the emulator's."
             )
         when = self._check_time(environ, signature)
         expected = self._sign(environ, signature, when)
@@ -96,13 +95,13 @@ class Guard:
         stamp = query.get("X-Amz-Date", "") if signature.presigned else _date_header(environ)
         try:
             when = dt.datetime.strptime(stamp, _TIME).replace(tzinfo=dt.UTC)
-            lasts = dt.timedelta(seconds=int(query.get("X-Amz-Expires", "0")))
+            validity = dt.timedelta(seconds=int(query.get("X-Amz-Expires", "0")))
         except ValueError as error:
             raise RejectedRequestError("AccessDenied", "The request has no valid date.") from error
-        late = when + (lasts if signature.presigned else _SKEW)
-        if not when - _SKEW <= self.now() <= late or stamp[:8] != signature.date:
+        expires = when + (validity if signature.presigned else _SKEW)
+        if not when - _SKEW <= self.now() <= expires or stamp[:8] != signature.date:
             raise RejectedRequestError(
-                "RequestTimeTooSkewed", "The request has expired or lies ahead."
+                "RequestTimeTooSkewed", "The request has expired or is in the future."
             )
         return stamp
 
@@ -117,27 +116,27 @@ class Guard:
 
 
 def check_host(environ: Environ, port: int) -> None:
-    """`RefusedError` where the request names another host: some name may lead here."""
+    """Raise `RejectedRequestError` for another Host header (DNS rebinding)."""
     host = environ.get("HTTP_HOST", "")
-    # SDKs put the account before the host when they speak to S3's control.
-    ours = rf"(\d{{12}}\.)?(127\.0\.0\.1|localhost):{port}"
-    if not re.fullmatch(ours, host):
-        raise RejectedRequestError("AccessDenied", f"'{host}' is not this emulator.")
+    # SDKs put the account before the host in requests to S3 Control.
+    allowed = rf"(\d{{12}}\.)?(127\.0\.0\.1|localhost):{port}"
+    if not re.fullmatch(allowed, host):
+        raise RejectedRequestError("AccessDenied", f"'{host}' is not this emulator's host.")
 
 
 def check_origin(environ: Environ, port: int) -> None:
-    """`RefusedError` where another host is named, or a page of another origin asks."""
+    """Raise `RejectedRequestError` for another host or a page of another origin."""
     check_host(environ, port)
     host = environ.get("HTTP_HOST", "")
     origin = environ.get("HTTP_ORIGIN")
     if origin is not None and origin != f"http://{host}":
-        raise RejectedRequestError("AccessDenied", "Web pages of another origin may not ask.")
+        raise RejectedRequestError("AccessDenied", "Requests from other origins are not allowed.")
     if environ.get("HTTP_SEC_FETCH_SITE", "none") not in ("none", "same-origin"):
-        raise RejectedRequestError("AccessDenied", "Web pages of another site may not ask.")
+        raise RejectedRequestError("AccessDenied", "Requests from other sites are not allowed.")
 
 
 def read_signature(environ: Environ) -> Signature:
-    """The signature in the header or the query; `RefusedError` where there is none that we know."""
+    """Return the signature in the header or the query; raises `RejectedRequestError`."""
     header = environ.get("HTTP_AUTHORIZATION", "")
     if header.startswith(_SCHEME + " "):
         parts = dict(part.strip().partition("=")[::2] for part in header[len(_SCHEME) :].split(","))
@@ -154,7 +153,7 @@ def read_signature(environ: Environ) -> Signature:
 def _signature(parts: dict[str, str], *, presigned: bool) -> Signature:
     scope = parts.get("Credential", "").split("/")
     if len(scope) != 5 or not parts.get("SignedHeaders") or not parts.get("Signature"):
-        raise RejectedRequestError("IncompleteSignature", "The request's signature lacks parts.")
+        raise RejectedRequestError("IncompleteSignature", "The request's signature is incomplete.")
     headers = tuple(parts["SignedHeaders"].split(";"))
     if "host" not in headers:
         raise RejectedRequestError("SignatureDoesNotMatch", "'Host' must be a signed header.")
@@ -164,10 +163,10 @@ def _signature(parts: dict[str, str], *, presigned: bool) -> Signature:
 
 
 def canonical_request(environ: Environ, signature: Signature) -> str:
-    """The request in the form that both sides sign."""
+    """Return the canonical request of Signature Version 4."""
     path = raw_path(environ)
     if signature.service not in ("s3", "s3express"):
-        # S3 signs the path as it was sent, all others normalise and quote it once more.
+        # S3 signs the path as sent; other services normalize and quote it again.
         path = urllib.parse.quote(normalize_url_path(path), safe="/~")
     headers = "".join(f"{name}:{_header(environ, name)}\n" for name in signature.headers)
     return "\n".join(
@@ -183,7 +182,7 @@ def canonical_request(environ: Environ, signature: Signature) -> str:
 
 
 def raw_path(environ: Environ) -> str:
-    """The path as it was sent, before anybody decoded it."""
+    """Return the path as sent, not decoded."""
     raw = environ.get("RAW_URI") or urllib.parse.quote(environ.get("PATH_INFO", "/"))
     parts = urllib.parse.urlsplit(raw) if "://" in raw.split("?")[0] else None
     path: str = parts.path if parts else raw.split("?", 1)[0]
@@ -200,7 +199,7 @@ def _canonical_query(environ: Environ) -> str:
 
 
 def _requote(text: str) -> str:
-    # SDKs differ in what they leave bare on the wire; what is signed is always quoted like this.
+    # SDKs quote differently on the wire; the signature always uses this quoting.
     return urllib.parse.quote(urllib.parse.unquote(text), safe="-_.~")
 
 
@@ -214,7 +213,7 @@ def _payload_hash(environ: Environ, signature: Signature) -> str:
 
 
 def read_body(environ: Environ) -> bytes:
-    """The request's body, which whoever comes next can read once more."""
+    """Return the request's body and leave it readable for the next application."""
     if environ.get("wsgi.input_terminated"):
         body: bytes = environ["wsgi.input"].read()
     else:
@@ -227,7 +226,7 @@ def _header(environ: Environ, name: str) -> str:
     key = name.upper().replace("-", "_")
     key = key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
     value = str(environ.get(key, ""))
-    # WSGI hands bytes over as Latin-1; what was signed is UTF-8.
+    # WSGI decodes header bytes as Latin-1; signed headers are UTF-8.
     text = value.encode("latin-1", "replace").decode("utf-8", "replace")
     return " ".join(text.split())
 
@@ -243,7 +242,7 @@ def _query(environ: Environ) -> dict[str, str]:
 def refuse(
     environ: Environ, start_response: StartResponse, refusal: RejectedRequestError
 ) -> Iterable[bytes]:
-    """AWS's error, in the form that the service in question uses."""
+    """Send an AWS error in the format of the requested service."""
     drain(environ)
     if "HTTP_X_AMZ_TARGET" in environ:
         text = {"__type": refusal.code, "message": refusal.message, "Message": refusal.message}
@@ -257,7 +256,7 @@ def refuse(
 
 
 def _xml(environ: Environ, refusal: RejectedRequestError) -> str:
-    """The error as S3 has it, as EC2 has it, or as the other services do."""
+    """Return the error in the XML format of S3, EC2 or other services."""
     code, message = escape(refusal.code), escape(refusal.message)
     error = f"<Code>{code}</Code><Message>{message}</Message>"
     service = environ.get("HTTP_AUTHORIZATION", "").partition("/aws4_request")[0].split("/")[-1]
@@ -271,7 +270,7 @@ def _xml(environ: Environ, refusal: RejectedRequestError) -> str:
 
 
 def drain(environ: Environ) -> None:
-    """What is left of the body has been read, so that the connection can serve the next one."""
+    """Read the rest of the body, so that the connection can be reused."""
     try:
         length = int(environ.get("CONTENT_LENGTH") or 0)
     except ValueError:

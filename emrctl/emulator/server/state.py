@@ -1,7 +1,7 @@
-"""What a running emulator says of itself, and the secrets it hands to its user alone.
+"""The state file and the secrets of a running emulator.
 
-Everything lies in the emulator's home, mode 700. `emulator.json` names the other files and holds
-no secret; the AWS credentials and the token of the emulator's own pages lie beside it, mode 600.
+They are in the emulator's home (mode 700). `emulator.json` has no secrets; the AWS credentials and
+the token of the emulator's pages are in separate files (mode 600).
 """
 
 from __future__ import annotations
@@ -22,14 +22,13 @@ from emrctl.emulator.server import processes
 from emrctl.errors import UsageError, WaitTimeoutError
 from emrctl.paths import write_atomically
 
-# A process's start is known to a clock tick, and JSON keeps it exactly; clocks of suspended
-# machines wander by less than this.
+# Start times are exact to a clock tick; after a suspend they differ by less than this.
 _SAME_START_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmulatorInfo:
-    """A running emulator: where it answers, who it is, where its files are."""
+    """A running emulator: id, endpoint, process and files."""
 
     id: str
     endpoint: str
@@ -43,7 +42,7 @@ class EmulatorInfo:
 
     @property
     def alive(self) -> bool:
-        """Whether that very process still runs, and not another with its number."""
+        """Whether that process is running, and not another one with its pid."""
         since = processes.created(self.pid)
         return since is not None and abs(since - self.started) < _SAME_START_S
 
@@ -54,17 +53,17 @@ class EmulatorInfo:
 
 
 def state_file(home: Path) -> Path:
-    """Where the emulator of that home writes what it says of itself."""
+    """Return the state file of that home."""
     return home / "emulator.json"
 
 
 def log_file(home: Path) -> Path:
-    """What the server process printed."""
+    """Return the log file of that home."""
     return home / "emulator.log"
 
 
 def prepare_home(home: Path) -> None:
-    """The folder exists and is for its user alone; `UsageError` where that cannot be."""
+    """Create the folder with mode 700; raises `UsageError` if it is not writable."""
     try:
         home.mkdir(parents=True, exist_ok=True)
         home.chmod(0o700)
@@ -73,13 +72,13 @@ def prepare_home(home: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise UsageError(
-            f"the emulator's home {home} cannot be written to: {error.strerror}",
+            f"cannot write to the emulator's home {home}: {error.strerror}",
             hint="Set EMRCTL_HOME to a folder that you own.",
         ) from error
 
 
 def read(home: Path) -> EmulatorInfo | None:
-    """What the state file says, None where there is none or it cannot be read."""
+    """Return the state file's content; None if it is missing or invalid."""
     try:
         return EmulatorInfo(**json.loads(state_file(home).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -87,19 +86,19 @@ def read(home: Path) -> EmulatorInfo | None:
 
 
 def write(info: EmulatorInfo) -> None:
-    """The state file says `info`."""
+    """Write the state file."""
     write_atomically(state_file(Path(info.home)), json.dumps(asdict(info), indent=2) + "\n", 0o600)
 
 
 def forget(home: Path) -> None:
-    """Neither the state file nor any secret is left in the home."""
+    """Delete the state file and the secrets."""
     for name in ("emulator.json", "credentials", "token"):
         (home / name).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmulatorSecrets:
-    """What proves to the emulator that a caller is its user."""
+    """Credentials of the emulator's user."""
 
     access_key: str
     secret_key: str
@@ -107,7 +106,7 @@ class EmulatorSecrets:
 
 
 def new_secrets() -> EmulatorSecrets:
-    """Secrets nobody has had before."""
+    """Return new random secrets."""
     alphabet = string.ascii_uppercase + "234567"
     return EmulatorSecrets(
         access_key="AKIA" + "".join(secrets.choice(alphabet) for _ in range(16)),
@@ -116,23 +115,23 @@ def new_secrets() -> EmulatorSecrets:
     )
 
 
-def write_secrets(home: Path, made: EmulatorSecrets) -> tuple[Path, Path]:
-    """The credentials file, in AWS's own format, and the token file; both for the user alone."""
+def write_secrets(home: Path, secrets_: EmulatorSecrets) -> tuple[Path, Path]:
+    """Write the credentials file (AWS's format) and the token file, mode 600; return both."""
     config = configparser.ConfigParser(interpolation=None)
     config["default"] = {
-        "aws_access_key_id": made.access_key,
-        "aws_secret_access_key": made.secret_key,
+        "aws_access_key_id": secrets_.access_key,
+        "aws_secret_access_key": secrets_.secret_key,
     }
     text = io.StringIO()
     config.write(text)
     write_atomically(home / "credentials", text.getvalue(), 0o600)
-    write_atomically(home / "token", made.token + "\n", 0o600)
+    write_atomically(home / "token", secrets_.token + "\n", 0o600)
     return home / "credentials", home / "token"
 
 
 @contextlib.contextmanager
 def locked(home: Path, *, timeout_s: float) -> Iterator[None]:
-    """Nobody else starts or stops the emulator of that home meanwhile."""
+    """Hold the lock for starting and stopping the emulator of that home."""
     with (home / "emulator.lock").open("a") as file:
         deadline = time.monotonic() + timeout_s
         while True:

@@ -1,8 +1,7 @@
-"""The emulator's own pages, under `/emrctl/`: what runs, and the way in to YARN's and Spark's.
+"""The emulator's own pages under `/emrctl/`: status, and access to the pages of YARN and Spark.
 
-Programs show the token in `X-Emrctl-Token`. A browser is sent to `/emrctl/ui` with a ticket that is
-good for a few minutes, and is given a cookie that YARN's own pages ask for; from then on it speaks
-to YARN directly.
+Programs send the token in `X-Emrctl-Token`. A browser opens `/emrctl/ui` with a ticket that is
+valid for some minutes and gets the cookie that YARN's pages require; then it uses YARN directly.
 """
 
 from __future__ import annotations
@@ -34,21 +33,21 @@ _TICKET_S = 600
 
 
 class ClusterWebServers(Protocol):
-    """The web servers of the clusters, as far as these pages need to know them."""
+    """The web servers of the clusters."""
 
     def status(self) -> dict[str, Any]:
-        """What runs, as JSON can hold it."""
+        """Return the emulator's status as JSON values."""
 
     def address(self, cluster_id: str, kind: str) -> str | None:
-        """Where the cluster's `yarn`, `proxy` or `history` answers; None where it does not."""
+        """Return the address of the cluster's `yarn`, `proxy` or `history`, or None."""
 
     def cookie(self, address: str) -> str | None:
-        """The cookie that opens the server at that address; None where it is not one of ours."""
+        """Return the cookie for the server at that address; None for other servers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pages:
-    """A WSGI application that answers under `/emrctl/` and hands all else to `inner`."""
+    """A WSGI application that serves `/emrctl/` and passes other paths to `inner`."""
 
     inner: Application
     web_servers: ClusterWebServers
@@ -56,7 +55,7 @@ class Pages:
     port: int
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """The page, or the inner application's answer."""
+        """Return the page, or the inner application's response."""
         path = environ.get("PATH_INFO", "")
         if not path.startswith(PREFIX):
             return self.inner(environ, start_response)
@@ -69,13 +68,13 @@ class Pages:
 
     def _page(self, path: str, environ: Environ) -> PageResponse:
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            raise RejectedRequestError("MethodNotAllowed", "These pages are read only.", 405)
+            raise RejectedRequestError("MethodNotAllowed", "These pages are read-only.", 405)
         query = dict(urllib.parse.parse_qsl(environ.get("QUERY_STRING", "")))
         if path == "ui":
-            # A browser comes here from anywhere: what counts is that we signed the address.
+            # The browser may come from any page: the ticket authenticates the URL.
             check_host(environ, self.port)
             self._check_ticket(query)
-            return self._let_in(query, environ["HTTP_HOST"])
+            return self._sign_in(query, environ["HTTP_HOST"])
         check_origin(environ, self.port)
         self._check_token(environ.get("HTTP_X_EMRCTL_TOKEN", ""))
         if path == "ticket":
@@ -86,36 +85,36 @@ class Pages:
         if len(parts) >= 3 and parts[0] == "clusters":
             rest = parts[3] if len(parts) == 4 else ""
             return self._forward(parts[1], parts[2], _with_query(rest, environ))
-        raise RejectedRequestError("NotFound", f"There is no page {PREFIX}{path}.", 404)
+        raise RejectedRequestError("NotFound", f"No page {PREFIX}{path}.", 404)
 
-    def _check_token(self, shown: str) -> None:
-        if not hmac.compare_digest(shown.encode(), self.token.encode()):
+    def _check_token(self, token: str) -> None:
+        if not hmac.compare_digest(token.encode(), self.token.encode()):
             raise RejectedRequestError("AccessDenied", "The emulator's token is missing or wrong.")
 
     def _check_ticket(self, query: Mapping[str, str]) -> None:
         to, until = query.get("to", ""), query.get("until", "")
-        good = hmac.compare_digest(ticket(self.token, to, until), query.get("ticket", ""))
-        if not (good and until.isdigit() and time.time() <= int(until)):
+        valid = hmac.compare_digest(ticket(self.token, to, until), query.get("ticket", ""))
+        if not (valid and until.isdigit() and time.time() <= int(until)):
             raise RejectedRequestError(
                 "AccessDenied", "The address has expired. Ask emrctl for another."
             )
 
-    def _let_in(self, query: Mapping[str, str], host: str) -> PageResponse:
-        """The cookie, then on to where the browser wants to be.
+    def _sign_in(self, query: Mapping[str, str], host: str) -> PageResponse:
+        """Set the cookie and redirect to the requested page.
 
-        YARN's pages link to this machine by either of its names, and a cookie is for one.
+        YARN's pages link to 127.0.0.1 and to localhost, and a cookie is valid for one of them.
         """
         to = self._resolved(query.get("to", ""))
         cookie = self.web_servers.cookie(to)
-        onward = to
+        location = to
         if host.startswith("127.0.0.1"):
-            onward = f"http://localhost:{self.port}{PREFIX}ui?{urllib.parse.urlencode(query)}"
+            location = f"http://localhost:{self.port}{PREFIX}ui?{urllib.parse.urlencode(query)}"
         if cookie is None:
             raise RejectedRequestError(
-                "AccessDenied", f"'{to}' is no page of a cluster of this emulator."
+                "AccessDenied", f"'{to}' is not a page of a cluster of this emulator."
             )
         headers = {
-            "Location": onward,
+            "Location": location,
             "Set-Cookie": f"{cookie}; Path=/; HttpOnly; SameSite=Lax",
             "Cache-Control": "no-store",
             "Referrer-Policy": "no-referrer",
@@ -123,7 +122,7 @@ class Pages:
         return PageResponse("302 Found", headers, b"")
 
     def _resolved(self, to: str) -> str:
-        """An address below our own pages stands for the server behind it, which starts for it."""
+        """Resolve a URL of these pages to the server behind it, which is started if necessary."""
         own = f"http://127.0.0.1:{self.port}{PREFIX}clusters/"
         if not to.startswith(own):
             return to
@@ -140,9 +139,9 @@ class Pages:
 
 
 def browser_url(port: int, token: str, to: str) -> str:
-    """An address that lets a browser in and takes it on to `to`, a page of YARN or Spark.
+    """Return a URL that signs a browser in and redirects to `to`, a page of YARN or Spark.
 
-    It is good for a few minutes, so that nothing of worth stays in the browser's history.
+    It expires, so that the browser's history holds no valid credentials.
     """
     until = str(int(time.time()) + _TICKET_S)
     query = urllib.parse.urlencode({"to": to, "until": until, "ticket": ticket(token, to, until)})
@@ -150,24 +149,24 @@ def browser_url(port: int, token: str, to: str) -> str:
 
 
 def ticket(token: str, to: str, until: str) -> str:
-    """What lets a browser in, to that address and until that second, without the token itself."""
+    """Return the ticket for one URL until a time, derived from the token."""
     return hmac.new(token.encode(), f"{until} {to}".encode(), hashlib.sha256).hexdigest()
 
 
 @dataclass(frozen=True)
 class PageResponse:
-    """What goes back to the caller."""
+    """A response."""
 
     status: str
     headers: Mapping[str, str]
     body: bytes
 
 
-class _StayThere(urllib.request.HTTPRedirectHandler):
-    """Follows a redirect to the same server only: the cookie is for no other."""
+class _SameServerRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to the same server only, since the cookie is for that server."""
 
     def redirect_request(self, *arguments: Any, **options: Any) -> Any:
-        """The request to go on with, None where the redirect leads elsewhere."""
+        """Return the next request; None for a redirect to another server."""
         request, *_, new_url = arguments
         if urllib.parse.urlsplit(new_url).netloc != request.host:
             return None
@@ -175,10 +174,10 @@ class _StayThere(urllib.request.HTTPRedirectHandler):
 
 
 def fetch(url: str, cookie: str | None, *, timeout_s: float = 20.0) -> PageResponse:
-    """What the server at `url`, on loopback, answers; 502 where it answers nothing."""
+    """Return the response of a server on loopback; 502 if it does not answer."""
     headers = {"Cookie": cookie} if cookie else {}
     request = urllib.request.Request(url, headers=headers)  # noqa: S310
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _StayThere())
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _SameServerRedirects())
     try:
         with opener.open(request, timeout=timeout_s) as answer:
             kind = answer.headers.get("Content-Type", "application/octet-stream")

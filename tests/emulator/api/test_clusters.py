@@ -15,9 +15,7 @@ def step(*args: str, name: str = "a") -> dict[str, Any]:
     return {"Name": name, "ActionOnFailure": "CONTINUE", "HadoopJarStep": jar}
 
 
-def test_describe_cluster_gives_back_what_was_asked_for(
-    emr: Emr, request_body: dict[str, Any]
-) -> None:
+def test_describe_cluster_echoes_run_job_flow(emr: Emr, request_body: dict[str, Any]) -> None:
     asked = request_body | {
         "ScaleDownBehavior": "TERMINATE_AT_INSTANCE_HOUR",
         "LogEncryptionKmsKeyId": "arn:aws:kms:us-east-1:123456789012:key/a",
@@ -47,7 +45,7 @@ def test_describe_cluster_gives_back_what_was_asked_for(
     assert emr.list_clusters(ClusterStates=["TERMINATED"])["Clusters"] == []
 
 
-def test_policies_are_kept_and_removed(emr: Emr, waiting: str) -> None:
+def test_policies_are_stored_and_removed(emr: Emr, waiting: str) -> None:
     assert "AutoTerminationPolicy" not in emr.get_auto_termination_policy(ClusterId=waiting)
     limits = {"UnitType": "Instances", "MinimumCapacityUnits": 2, "MaximumCapacityUnits": 5}
     policy = {"ComputeLimits": limits}
@@ -61,7 +59,7 @@ def test_policies_are_kept_and_removed(emr: Emr, waiting: str) -> None:
     assert "AutoTerminationPolicy" not in emr.get_auto_termination_policy(ClusterId=waiting)
 
 
-def test_flags_are_set_in_place(emr: Emr, waiting: str) -> None:
+def test_cluster_flags_are_changed(emr: Emr, waiting: str) -> None:
     ids = [waiting]
     emr.set_unhealthy_node_replacement(JobFlowIds=ids, UnhealthyNodeReplacement=True)
     emr.set_visible_to_all_users(JobFlowIds=ids, VisibleToAllUsers=False)
@@ -84,7 +82,7 @@ def test_unknown_ids_are_invalid_requests(emr: Emr, waiting: str) -> None:
         emr.describe_step(ClusterId=waiting, StepId="s-NONE")
 
 
-def test_what_is_not_there_is_said_at_once(emr: Emr, waiting: str) -> None:
+def test_unsupported_operations_raise(emr: Emr, waiting: str) -> None:
     with pytest.raises(ClientError, match="has no operation 'ListStudios'") as caught:
         emr.list_studios()
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
@@ -92,7 +90,7 @@ def test_what_is_not_there_is_said_at_once(emr: Emr, waiting: str) -> None:
         emr.list_instance_fleets(ClusterId=waiting)
 
 
-def test_moto_s_own_operations_still_answer(emr: Emr) -> None:
+def test_moto_operations_still_work(emr: Emr) -> None:
     assert "emr-7.5.0" in emr.list_release_labels()["ReleaseLabels"]
     emr.create_security_configuration(Name="secure", SecurityConfiguration="{}")
     assert emr.describe_security_configuration(Name="secure")["Name"] == "secure"
@@ -119,7 +117,7 @@ def test_moto_s_own_operations_still_answer(emr: Emr) -> None:
         ),
     ],
 )
-def test_a_cluster_that_cannot_be_is_refused(
+def test_run_job_flow_rejects_invalid_requests(
     emr: Emr, request_body: dict[str, Any], change: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ClientError, match=message):
@@ -127,7 +125,7 @@ def test_a_cluster_that_cannot_be_is_refused(
     assert emr.list_clusters()["Clusters"] == []
 
 
-def test_too_many_and_too_long_steps_are_refused(
+def test_add_steps_rejects_too_many_and_too_long_steps(
     emr: Emr, runtime: FakeRuntime, waiting: str, until: Await
 ) -> None:
     with pytest.raises(ClientError, match="10240 characters"):
@@ -141,7 +139,7 @@ def test_too_many_and_too_long_steps_are_refused(
     runtime.pause = False
 
 
-def test_steps_are_listed_newest_first_and_filtered(emr: Emr, waiting: str, until: Await) -> None:
+def test_list_steps_newest_first_with_filters(emr: Emr, waiting: str, until: Await) -> None:
     ids: list[str] = []
     for number in range(60):
         added = emr.add_job_flow_steps(JobFlowId=waiting, Steps=[step("a", name=str(number))])
@@ -156,7 +154,7 @@ def test_steps_are_listed_newest_first_and_filtered(emr: Emr, waiting: str, unti
     assert emr.list_steps(ClusterId=waiting, StepStates=["PENDING"])["Steps"] == []
 
 
-def test_instances_are_filtered(emr: Emr, waiting: str) -> None:
+def test_list_instances_with_filters(emr: Emr, waiting: str) -> None:
     def count(**wanted: Any) -> int:
         return len(emr.list_instances(ClusterId=waiting, **wanted)["Instances"])
 
@@ -166,7 +164,7 @@ def test_instances_are_filtered(emr: Emr, waiting: str) -> None:
     assert count(InstanceStates=["TERMINATED"]) == 0
 
 
-def test_fleets_are_groups_of_one_type(
+def test_fleets_use_first_instance_type(
     emr: Emr, request_body: dict[str, Any], until: Await
 ) -> None:
     fleets = [
@@ -186,7 +184,7 @@ def test_fleets_are_groups_of_one_type(
         emr.list_instance_groups(ClusterId=cluster_id)
 
 
-def test_tags_come_and_go(emr: Emr, waiting: str) -> None:
+def test_tags_are_added_and_removed(emr: Emr, waiting: str) -> None:
     emr.add_tags(ResourceId=waiting, Tags=[{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "2"}])
     emr.remove_tags(ResourceId=waiting, TagKeys=["a"])
     tags = emr.describe_cluster(ClusterId=waiting)["Cluster"]["Tags"]
@@ -194,7 +192,7 @@ def test_tags_come_and_go(emr: Emr, waiting: str) -> None:
     assert all(tag["Key"] != "a" for tag in tags)
 
 
-def test_managed_security_groups_are_made_in_the_subnet_s_vpc(
+def test_managed_security_groups_are_created_in_the_vpc(
     emr: Emr, mocked: Target, request_body: dict[str, Any]
 ) -> None:
     subnet = mocked.client("ec2").describe_subnets()["Subnets"][0]["SubnetId"]

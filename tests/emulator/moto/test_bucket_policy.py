@@ -25,13 +25,13 @@ def deny(**more: Any) -> dict[str, Any]:
     return base | more
 
 
-def test_a_policy_that_demands_tls_lets_loopback_through() -> None:
+def test_evaluate_secure_transport_allows_loopback() -> None:
     tls = {"Bool": {"aws:SecureTransport": "false"}}
     assert verdict(deny(Condition=tls)) == "neutral"
     assert verdict(deny(Condition={"Bool": {"aws:SecureTransport": True}})) == "denied"
 
 
-def test_a_deny_outweighs_an_allow() -> None:
+def test_evaluate_deny_overrides_allow() -> None:
     assert verdict(deny(Effect="Allow"), deny()) == "denied"
     assert verdict(deny(Effect="Allow")) == "permitted"
 
@@ -63,7 +63,7 @@ def test_a_deny_outweighs_an_allow() -> None:
         ({"SoundsLike": {"aws:PrincipalAccount": ACCOUNT}}, False),
     ],
 )
-def test_conditions_are_really_evaluated(condition: dict[str, Any], holds: bool) -> None:
+def test_evaluate_conditions(condition: dict[str, Any], holds: bool) -> None:
     answer = verdict(deny(Condition=condition), **{"x-amz-server-side-encryption": "aws:kms"})
     assert (answer == "denied") == holds
 
@@ -83,7 +83,7 @@ def test_conditions_are_really_evaluated(condition: dict[str, Any], holds: bool)
         ({"NotPrincipal": {"AWS": "999999999999"}}, True),
     ],
 )
-def test_a_statement_is_for_some_and_about_some(change: dict[str, Any], applies: bool) -> None:
+def test_evaluate_principals_actions_and_resources(change: dict[str, Any], applies: bool) -> None:
     statement = deny() | change
     if "NotAction" in change or "NotResource" in change or "NotPrincipal" in change:
         del statement[next(iter(change)).removeprefix("Not")]

@@ -13,7 +13,7 @@ from emrctl.aws.target import Target
 from tests.emulator.fake_runtime import FakeRuntime
 
 
-def test_a_new_bucket_is_as_aws_makes_it(mocked: Target, runtime: FakeRuntime) -> None:
+def test_new_bucket_has_aws_defaults(mocked: Target, runtime: FakeRuntime) -> None:
     s3 = mocked.client("s3")
     tags = [{"Key": "team", "Value": "cats & dogs"}, {"Key": "empty", "Value": ""}]
     s3.create_bucket(Bucket="pets", CreateBucketConfiguration={"Tags": tags})
@@ -24,9 +24,7 @@ def test_a_new_bucket_is_as_aws_makes_it(mocked: Target, runtime: FakeRuntime) -
     assert all(block.values())
 
 
-def test_a_policy_that_demands_tls_does_not_lock_everybody_out(
-    mocked: Target, runtime: FakeRuntime
-) -> None:
+def test_tls_policy_allows_loopback(mocked: Target, runtime: FakeRuntime) -> None:
     s3 = mocked.client("s3")
     s3.create_bucket(Bucket="pets")
     statement = {
@@ -46,7 +44,7 @@ def test_a_policy_that_demands_tls_does_not_lock_everybody_out(
         s3.get_object(Bucket="pets", Key="a")
 
 
-def test_lists_are_those_of_a_bucket_looked_at_whole(mocked: Target, runtime: FakeRuntime) -> None:
+def test_fast_lists_equal_full_lists(mocked: Target, runtime: FakeRuntime) -> None:
     s3 = mocked.client("s3")
     s3.create_bucket(Bucket="pets")
     for key in ("a", "runs/1/x", "runs/1/y", "runs/2/x", "runs/gone", "runs.txt"):
@@ -72,7 +70,7 @@ def test_lists_are_those_of_a_bucket_looked_at_whole(mocked: Target, runtime: Fa
     assert len(listed()) == 5
 
 
-def test_tags_are_not_written_while_others_read_them(mocked: Target, runtime: FakeRuntime) -> None:
+def test_requests_are_serialized(mocked: Target, runtime: FakeRuntime) -> None:
     from moto.ec2.models import ec2_backends
 
     reading = threading.Event()
@@ -102,7 +100,7 @@ def test_managed_policies_can_be_attached(mocked: Target, runtime: FakeRuntime) 
     iam.attach_role_policy(RoleName="emr", PolicyArn=arn)
 
 
-def test_moto_is_as_it_came_afterwards() -> None:
+def test_patches_are_removed() -> None:
     import moto.backends
     from moto.emr.responses import ElasticMapReduceResponse
 

@@ -1,4 +1,4 @@
-"""Security groups decide whether this machine may log in to an instance."""
+"""SSH access by security groups."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def answers(ec2nodes: Ec2Nodes, node: str) -> bool:
         (rule("0.0.0.0/0", protocol="udp"), False),
     ],
 )
-def test_who_is_in_no_rule_stays_out(
+def test_ssh_without_rule_is_refused(
     ec2nodes: Ec2Nodes, group: str, rules: list[dict[str, Any]], open_: bool
 ) -> None:
     if rules:
@@ -46,7 +46,7 @@ def test_who_is_in_no_rule_stays_out(
     assert answers(ec2nodes, node) == open_
 
 
-def test_rules_count_as_they_come_and_go(ec2nodes: Ec2Nodes, group: str, until: Await) -> None:
+def test_rule_changes_apply_at_once(ec2nodes: Ec2Nodes, group: str, until: Await) -> None:
     card = {"DeviceIndex": 0, "Groups": [group], "AssociatePublicIpAddress": True}
     card["SubnetId"] = ec2nodes.ec2.describe_subnets()["Subnets"][0]["SubnetId"]
     node = ec2nodes.launch(NetworkInterfaces=[card])

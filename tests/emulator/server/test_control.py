@@ -1,4 +1,4 @@
-"""The emulator's own process, without Java: it starts in about two seconds."""
+"""The emulator's process, without Java."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def bare(url: str, **headers: str) -> int:
 
 
 def client_of(service: str, info: state.EmulatorInfo, **config: Any) -> Any:
-    """A client that presigns as the emulator wants it: boto3's default is still version 2."""
+    """Return a client that presigns with version 4; boto3's default is version 2."""
     import configparser
 
     from botocore.config import Config
@@ -77,7 +77,7 @@ def client_of(service: str, info: state.EmulatorInfo, **config: Any) -> Any:
     )
 
 
-def test_an_emulator_from_up_to_down(running: state.EmulatorInfo) -> None:
+def test_up_serves_until_down(running: state.EmulatorInfo) -> None:
     assert control.status() == running
     assert start() == running
     with pytest.raises(UsageError, match="already runs in us-east-1"):
@@ -98,7 +98,7 @@ def test_an_emulator_from_up_to_down(running: state.EmulatorInfo) -> None:
     assert target.client("sts").get_caller_identity()["Account"] == "123456789012"
     assert target.client("iam").list_roles()["Roles"] == []
     assert target.client("emr").list_clusters()["Clusters"] == []
-    with pytest.raises(ClientError, match="cannot do this") as caught:
+    with pytest.raises(ClientError, match="does not support this") as caught:
         target.client("ec2").create_placement_group(GroupName="a", Strategy="cluster")
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
     tags = [{"Key": "team", "Value": "cats"}]
@@ -111,7 +111,7 @@ def test_an_emulator_from_up_to_down(running: state.EmulatorInfo) -> None:
     assert answer["Tags"] == tags
 
 
-def test_strangers_get_nothing(running: state.EmulatorInfo) -> None:
+def test_requests_without_credentials_are_rejected(running: state.EmulatorInfo) -> None:
     for path in ("/", "/pets/key", "/moto-api/", "/moto-api/reset", "/latest/meta-data/"):
         assert bare(running.endpoint + path) == 403
     assert bare(running.endpoint + "/emrctl/status") == 403
@@ -122,7 +122,7 @@ def test_strangers_get_nothing(running: state.EmulatorInfo) -> None:
     assert addresses == {"127.0.0.1"}
 
 
-def test_no_secret_is_in_the_state_the_log_or_a_process_list(running: state.EmulatorInfo) -> None:
+def test_secrets_are_not_in_state_log_or_process_list(running: state.EmulatorInfo) -> None:
     home = Path(running.home)
     secret = (home / "credentials").read_text().split(" = ")[-1].strip()
     texts = [(home / name).read_text() for name in ("emulator.json", "emulator.log")]
@@ -135,7 +135,7 @@ def test_no_secret_is_in_the_state_the_log_or_a_process_list(running: state.Emul
         assert path.stat().st_mode & 0o077 == 0 or path.name == "emulator.lock"
 
 
-def test_a_killed_emulator_s_leftovers_are_cleared_away(running: state.EmulatorInfo) -> None:
+def test_up_cleans_up_after_killed_emulator(running: state.EmulatorInfo) -> None:
     environment = os.environ | {processes.EMULATOR_MARK: running.id}
     leftover = subprocess.Popen(["sleep", "300"], env=environment, start_new_session=True)
     os.kill(running.pid, signal.SIGKILL)
@@ -146,7 +146,7 @@ def test_a_killed_emulator_s_leftovers_are_cleared_away(running: state.EmulatorI
     assert leftover.wait(timeout=5) == -signal.SIGKILL
 
 
-def test_two_ups_at_once_start_one_emulator(short_home: Path) -> None:
+def test_concurrent_ups_start_one_emulator(short_home: Path) -> None:
     with ThreadPoolExecutor() as pool:
         calls = [pool.submit(start) for _ in range(2)]
         first, second = (call.result() for call in calls)
@@ -157,7 +157,7 @@ def test_two_ups_at_once_start_one_emulator(short_home: Path) -> None:
     assert not (short_home / "local" / "credentials").exists()
 
 
-def test_a_taken_port_is_a_usage_error(short_home: Path) -> None:
+def test_up_port_in_use_raises(short_home: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -167,7 +167,7 @@ def test_a_taken_port_is_a_usage_error(short_home: Path) -> None:
     assert control.status() is None
 
 
-def test_an_emulator_that_nobody_can_find_any_more_ends(running: state.EmulatorInfo) -> None:
+def test_emulator_exits_when_home_is_removed(running: state.EmulatorInfo) -> None:
     state.forget(Path(running.home))
     assert control.status() is None
     assert processes.wait_gone(running.pid, timeout_s=30)

@@ -22,7 +22,7 @@ def program(tmp_path: Path, script: str, **marks: str) -> processes.ProcessSpec:
     )
 
 
-def test_what_left_its_group_and_its_parent_is_found_by_its_mark(tmp_path: Path) -> None:
+def test_kill_marked_finds_daemons(tmp_path: Path) -> None:
     scope = f"scope-{tmp_path.name}"
     script = "setsid sleep 300 & (setsid nohup sleep 301 &) ; sleep 0.1; exit 3"
     began = time.monotonic()
@@ -33,7 +33,7 @@ def test_what_left_its_group_and_its_parent_is_found_by_its_mark(tmp_path: Path)
     assert processes.marked(processes.SCOPE_MARK, scope) == []
 
 
-def test_an_asked_end_comes_before_a_forced_one(tmp_path: Path) -> None:
+def test_kill_marked_sends_sigterm_first(tmp_path: Path) -> None:
     scope = f"scope-{tmp_path.name}"
     script = "trap 'echo asked; exit 0' TERM; echo up; while true; do sleep 0.05; done"
     process = processes.start(program(tmp_path, script, **{processes.SCOPE_MARK: scope}))
@@ -44,12 +44,12 @@ def test_an_asked_end_comes_before_a_forced_one(tmp_path: Path) -> None:
     assert "asked" in (tmp_path / "out").read_text()
 
 
-def test_a_program_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+def test_run_kills_after_timeout(tmp_path: Path) -> None:
     code = processes.run(program(tmp_path, "sleep 300"), "no-such-scope", timeout_s=0.2)
     assert code == 128 + 9
 
 
-def test_a_program_that_cannot_be_run_ends_with_126(tmp_path: Path) -> None:
+def test_run_missing_program_returns_126(tmp_path: Path) -> None:
     odd = processes.ProcessSpec(
         argv=[str(tmp_path)], cwd=tmp_path, env={}, stdout=tmp_path / "o", stderr=tmp_path / "e"
     )
@@ -57,13 +57,13 @@ def test_a_program_that_cannot_be_run_ends_with_126(tmp_path: Path) -> None:
     assert "ermission" in (tmp_path / "e").read_text()
 
 
-def test_this_process_is_never_among_the_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_marked_excludes_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     own = psutil.Process()
     name, value = next(iter(own.environ().items()))
     assert own.pid not in [one.pid for one in processes.marked(name, value)]
 
 
-def test_a_process_is_known_by_when_it_began() -> None:
+def test_created_distinguishes_processes() -> None:
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     assert processes.created(child.pid) == psutil.Process(child.pid).create_time()
     assert not processes.wait_gone(child.pid, timeout_s=0.05)

@@ -1,4 +1,4 @@
-"""However an emulator ends, nothing of its EC2 instances is left."""
+"""The reaper kills EC2 instances of an emulator that died."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _told_to_end(_: state.EmulatorInfo) -> None:
 
 
 @pytest.mark.parametrize("end", [_killed, _told_to_end])
-def test_nothing_outlives_the_emulator(
+def test_reaper_kills_instances_of_dead_emulator(
     emulator: state.EmulatorInfo,
     tmp_path: Path,
     until: Await,
@@ -52,7 +52,7 @@ def test_nothing_outlives_the_emulator(
         socket.create_connection((address, emulator.ssh_port), timeout=5)
 
 
-def test_a_warden_sleeps_until_its_emulator_ends(tmp_path: Path) -> None:
+def test_reaper_waits_for_its_emulator(tmp_path: Path) -> None:
     environment = {"PATH": os.environ["PATH"], processes.EMULATOR_MARK: "test-warden"}
     files = {"stdout": tmp_path / "out", "stderr": tmp_path / "err"}
     program = processes.ProcessSpec(argv=["sleep", "300"], cwd=tmp_path, env=environment, **files)
@@ -63,7 +63,7 @@ def test_a_warden_sleeps_until_its_emulator_ends(tmp_path: Path) -> None:
     assert watched.wait(timeout=1) == -signal.SIGKILL
 
 
-def test_a_warden_that_is_not_needed_ends(tmp_path: Path) -> None:
+def test_reaper_stops_with_its_emulator(tmp_path: Path) -> None:
     with reaper.watching(tmp_path, "test-warden") as watching:
         assert watching.poll() is None
     assert watching.returncode == -signal.SIGKILL

@@ -12,7 +12,7 @@ from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from emrctl.emulator.server.sigv4 import Guard
+from emrctl.emulator.server.sigv4 import SignatureCheck
 
 KEY, SECRET, PORT = "AKIAABCDEFGHIJKLMNOP", "s3cr3t", 5555
 ENDPOINT = f"http://127.0.0.1:{PORT}"
@@ -25,7 +25,9 @@ def application(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[
 
 def ask(environ: dict[str, Any], **options: Any) -> tuple[str, bytes]:
     seen: list[str] = []
-    guard = Guard(inner=application, access_key=KEY, secret_key=SECRET, port=PORT, **options)
+    guard = SignatureCheck(
+        inner=application, access_key=KEY, secret_key=SECRET, port=PORT, **options
+    )
     body = guard(environ, lambda status, _headers: seen.append(status))
     return seen[0], b"".join(body)
 
@@ -66,11 +68,11 @@ def signed(
     return environ(request, body)
 
 
-def test_what_its_user_signed_comes_in_with_its_body() -> None:
+def test_signed_request_passes_with_body() -> None:
     assert ask(signed("PUT", body=b"content")) == ("200 OK", b"inside content")
 
 
-def test_services_other_than_s3_sign_their_path_quoted_twice() -> None:
+def test_services_except_s3_quote_path_twice() -> None:
     target = {"X-Amz-Target": "ElasticMapReduce.ListClusters"}
     request = signed("POST", "/a%20b//c", b"{}", SigV4Auth, service="elasticmapreduce")
     assert ask(request)[0] == "200 OK"
@@ -78,7 +80,7 @@ def test_services_other_than_s3_sign_their_path_quoted_twice() -> None:
     assert ask(plain) == ("200 OK", b"inside {}")
 
 
-def test_a_presigned_address_is_good_until_it_expires() -> None:
+def test_presigned_url_is_valid_until_it_expires() -> None:
     request = AWSRequest(method="GET", url=f"{ENDPOINT}/pets/ä?x=1", headers={})
     S3SigV4QueryAuth(Credentials(KEY, SECRET), "s3", "us-east-1", expires=60).add_auth(request)
     found = environ(request)
@@ -87,7 +89,7 @@ def test_a_presigned_address_is_good_until_it_expires() -> None:
     assert b"RequestTimeTooSkewed" in ask(dict(found), now=lambda: later)[1]
 
 
-def test_a_signature_is_good_for_a_quarter_of_an_hour() -> None:
+def test_signature_is_valid_for_15_minutes() -> None:
     for minutes in (-16, 16):
         then = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=minutes)
         assert ask(signed(), now=lambda then=then: then)[0] == "403 Forbidden"
@@ -107,13 +109,13 @@ def test_a_signature_is_good_for_a_quarter_of_an_hour() -> None:
         ({"HTTP_X_AMZ_DATE": "yesterday"}, b"AccessDenied"),
     ],
 )
-def test_what_was_changed_on_its_way_stays_out(change: dict[str, str], code: bytes) -> None:
+def test_changed_request_is_rejected(change: dict[str, str], code: bytes) -> None:
     status, body = ask(signed() | change)
     assert status == "403 Forbidden"
     assert code in body
 
 
-def test_another_key_and_another_secret_stay_out() -> None:
+def test_other_credentials_are_rejected() -> None:
     assert b"SignatureDoesNotMatch" in ask(signed(secret="guess"))[1]
     request = signed()
     request["HTTP_AUTHORIZATION"] = request["HTTP_AUTHORIZATION"].replace(KEY, "AKIA" + "X" * 16)
@@ -134,17 +136,17 @@ def test_another_key_and_another_secret_stay_out() -> None:
         {"HTTP_SEC_FETCH_SITE": "same-site"},
     ],
 )
-def test_web_pages_stay_out_even_with_a_signature(change: dict[str, str]) -> None:
+def test_cross_origin_request_is_rejected(change: dict[str, str]) -> None:
     assert ask(signed() | change)[0] == "403 Forbidden"
 
 
-def test_s3_control_names_the_account_before_the_host() -> None:
+def test_s3_control_host_is_accepted() -> None:
     request = AWSRequest(method="GET", url=f"http://123456789012.127.0.0.1:{PORT}/v20180820/tags/a")
     SigV4Auth(Credentials(KEY, SECRET), "s3", "us-east-1").add_auth(request)
     assert ask(environ(request))[0] == "200 OK"
 
 
-def test_each_service_gets_errors_in_its_own_form() -> None:
+def test_errors_use_the_format_of_the_service() -> None:
     request = signed(secret="guess") | {"HTTP_X_AMZ_TARGET": "ElasticMapReduce.ListClusters"}
     body = json.loads(ask(request)[1])
     assert body["__type"] == "SignatureDoesNotMatch"

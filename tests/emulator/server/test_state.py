@@ -27,7 +27,7 @@ def info(home: Path, **change: object) -> state.EmulatorInfo:
     return state.EmulatorInfo(**(facts | change))  # type: ignore[arg-type]
 
 
-def test_what_is_written_is_read_and_only_by_its_owner(tmp_path: Path) -> None:
+def test_write_is_readable_by_owner_only(tmp_path: Path) -> None:
     home = tmp_path / "local"
     state.prepare_home(home)
     state.write(info(home))
@@ -38,18 +38,18 @@ def test_what_is_written_is_read_and_only_by_its_owner(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": 1}', '{"unknown": 1}'])
-def test_a_broken_state_file_is_no_emulator(tmp_path: Path, text: str) -> None:
+def test_read_invalid_state_file_returns_none(tmp_path: Path, text: str) -> None:
     state.state_file(tmp_path).write_text(text)
     assert state.read(tmp_path) is None
 
 
-def test_a_number_that_another_process_has_now_is_not_ours(tmp_path: Path) -> None:
+def test_alive_detects_reused_pid(tmp_path: Path) -> None:
     assert info(tmp_path).alive
     assert not info(tmp_path, started=1.0).alive
     assert not info(tmp_path, pid=2**22 - 1).alive
 
 
-def test_secrets_are_new_each_time_and_lie_in_private_files(tmp_path: Path) -> None:
+def test_secrets_are_random_and_private(tmp_path: Path) -> None:
     first, second = state.new_secrets(), state.new_secrets()
     assert first != second
     assert len(first.access_key) == 20
@@ -67,14 +67,14 @@ def test_secrets_are_new_each_time_and_lie_in_private_files(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_home_that_cannot_be_is_a_usage_error(tmp_path: Path) -> None:
+def test_prepare_home_not_writable_raises(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="cannot be written to") as caught:
+    with pytest.raises(UsageError, match="cannot write to") as caught:
         state.prepare_home(tmp_path / "file" / "local")
     assert "EMRCTL_HOME" in caught.value.hint
 
 
-def test_only_one_starts_or_stops_at_a_time(tmp_path: Path) -> None:
+def test_locked_excludes_others(tmp_path: Path) -> None:
     order: list[str] = []
 
     def other() -> None:
@@ -93,7 +93,7 @@ def test_only_one_starts_or_stops_at_a_time(tmp_path: Path) -> None:
     assert order == ["first", "other"]
 
 
-def test_consent_is_remembered() -> None:
+def test_consent_is_stored() -> None:
     assert not consent.was_shown()
     consent.remember()
     assert consent.was_shown()

@@ -50,11 +50,11 @@ def get(path: str, method: str = "GET", **headers: str) -> tuple[str, dict[str, 
     return status, dict(answered), b"".join(body)
 
 
-def test_all_else_is_handed_on() -> None:
+def test_other_paths_go_to_inner_application() -> None:
     assert get("/bucket/key")[2] == b"aws"
 
 
-def test_the_status_is_for_who_has_the_token() -> None:
+def test_status_requires_token() -> None:
     assert get("/emrctl/status")[0] == "403 Forbidden"
     assert get("/emrctl/status", HTTP_X_EMRCTL_TOKEN="wrong")[0] == "403 Forbidden"
     status, _, body = get("/emrctl/status", HTTP_X_EMRCTL_TOKEN=TOKEN)
@@ -64,20 +64,20 @@ def test_the_status_is_for_who_has_the_token() -> None:
 @pytest.mark.parametrize(
     "change", [{"HTTP_HOST": "evil.example:5555"}, {"HTTP_ORIGIN": "http://evil.example"}]
 )
-def test_the_token_does_not_help_a_web_page(change: dict[str, str]) -> None:
+def test_token_from_web_page_is_rejected(change: dict[str, str]) -> None:
     assert get("/emrctl/status", HTTP_X_EMRCTL_TOKEN=TOKEN, **change)[0] == "403 Forbidden"
 
 
-def test_nothing_can_be_posted() -> None:
+def test_post_is_not_allowed() -> None:
     assert get("/emrctl/status", "POST", HTTP_X_EMRCTL_TOKEN=TOKEN)[0].startswith("405")
 
 
-def test_unknown_pages_and_clusters_are_not_found() -> None:
+def test_unknown_pages_and_clusters_return_404() -> None:
     for path in ("/emrctl/nothing", "/emrctl/clusters/j-2/yarn/", "/emrctl/clusters/j-1/shell/"):
         assert get(path, HTTP_X_EMRCTL_TOKEN=TOKEN)[0].startswith("404")
 
 
-def test_a_cluster_s_page_is_asked_with_its_cookie(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forward_sends_cookie(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, str | None]] = []
 
     def fetch(url: str, cookie: str | None) -> PageResponse:
@@ -91,7 +91,7 @@ def test_a_cluster_s_page_is_asked_with_its_cookie(monkeypatch: pytest.MonkeyPat
     assert asked == [(address, 'hadoop.auth="x"')]
 
 
-def test_a_page_that_does_not_answer_is_a_bad_gateway() -> None:
+def test_forward_unavailable_server_returns_502() -> None:
     path = "/emrctl/clusters/j-1/yarn/cluster"
     assert get(path, HTTP_X_EMRCTL_TOKEN=TOKEN)[0].startswith("502")
 
@@ -102,7 +102,7 @@ def ui(to: str, until: int | None = None, token: str = TOKEN, **headers: str) ->
     return get(f"/emrctl/ui?{urllib.parse.urlencode(query)}", **headers)
 
 
-def test_a_ticket_gives_a_browser_the_cookie_under_both_names_of_this_machine() -> None:
+def test_ticket_sets_cookie_for_both_host_names() -> None:
     to = "http://127.0.0.1:9/cluster"
     status, headers, _ = ui(to, HTTP_SEC_FETCH_SITE="cross-site")
     assert status == "302 Found"
@@ -112,13 +112,13 @@ def test_a_ticket_gives_a_browser_the_cookie_under_both_names_of_this_machine() 
     assert ui(to, HTTP_HOST="localhost:5555")[1]["Location"] == to
 
 
-def test_a_cluster_s_page_stands_for_the_server_behind_it() -> None:
+def test_ticket_resolves_cluster_page() -> None:
     here = "http://127.0.0.1:5555/emrctl/clusters/j-1/yarn"
     assert ui(here, HTTP_HOST="localhost:5555")[1]["Location"] == "http://127.0.0.1:9"
     assert ui(f"{here}x", HTTP_HOST="localhost:5555")[0] == "403 Forbidden"
 
 
-def test_tickets_expire_and_cannot_be_made_up() -> None:
+def test_tickets_expire_and_cannot_be_forged() -> None:
     to = "http://127.0.0.1:9/cluster"
     assert ui(to, until=int(time.time()) - 1)[0] == "403 Forbidden"
     assert ui(to, token="guess")[0] == "403 Forbidden"
