@@ -82,17 +82,12 @@ def create(root: Path, region: str, shims: Mapping[str, tuple[str, ...]]) -> Non
         (root / name).mkdir(parents=True, exist_ok=True)
     # The AWS SDK for Java finds the user's own file otherwise: it ignores HOME.
     (root / "aws-config").write_text(f"[default]\nregion = {region}\n", encoding="utf-8")
-    _write_shims(root / "bin", shims)
-    _create_venv(root / "venv")
-
-
-def _write_shims(folder: Path, shims: Mapping[str, tuple[str, ...]]) -> None:
-    source = Path(__file__).with_name("shims")
-    for shim, names in shims.items():
+    for source, names in shims.items():
         for name in names:
-            target = folder / name
-            shutil.copyfile(source / shim, target)
+            target = root / "bin" / name
+            shutil.copyfile(Path(__file__).with_name("shims") / source, target)
             target.chmod(0o755)
+    _create_venv(root / "venv")
 
 
 def _create_venv(folder: Path) -> None:

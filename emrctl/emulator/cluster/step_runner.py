@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 from emrctl.aws.polling import poll_until
@@ -21,42 +20,34 @@ _SUBMITTED = re.compile(rb"Submitted application (application_\d+_\d{4,})")
 _SIGTERM_GRACE_S = 10.0
 
 
-@dataclass(frozen=True)
-class StepFolders:
-    """Folders of a step on the primary node: its logs and its working directory."""
-
-    logs: Path
-    work: Path
-
-
-def step_folders(yarn: Yarn, step: EmulatedStep) -> StepFolders:
-    """Return the folders of a step; create them if needed."""
+def _create_folders(yarn: Yarn, step: EmulatedStep) -> tuple[Path, Path]:
+    """Create the folders of a step's logs and working directory on the primary node."""
     root = yarn.context.node_folder(yarn.cluster, yarn.cluster.primary) / "mnt/var"
-    folders = StepFolders(root / "log/hadoop/steps" / step.id, root / "lib/hadoop/steps" / step.id)
-    for folder in (folders.logs, folders.work):
+    folders = root / "log/hadoop/steps" / step.id, root / "lib/hadoop/steps" / step.id
+    for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
     return folders
 
 
 def run(yarn: Yarn, step: EmulatedStep) -> StepResult:
     """Run a step; upload its logs and those of its YARN containers."""
-    folders = step_folders(yarn, step)
+    logs, work = _create_folders(yarn, step)
     environment = yarn.environment(yarn.cluster.primary)
     try:
-        argv = command(step, folders.work, environment["PATH"])
+        argv = command(step, work, environment["PATH"])
     except bootstrap_actions.DownloadError as error:
         return _fail(yarn, step, 1, f"could not download {error}")
     if argv is None:
         name = (step.args or [""])[0]
         return _fail(yarn, step, 127, f"'{name}' was not found on the primary node")
-    controller = s3_logs.controller_start(step, argv, str(folders.logs))
-    (folders.logs / "controller").write_bytes(controller)
+    controller = s3_logs.controller_start(step, argv, str(logs))
+    (logs / "controller").write_bytes(controller)
     program = processes.ProcessSpec(
         argv=argv,
-        cwd=folders.work,
+        cwd=work,
         env=environment | {processes.SCOPE_MARK: step.id, "EMR_STEP_ID": step.id},
-        stdout=folders.logs / "stdout",
-        stderr=folders.logs / "stderr",
+        stdout=logs / "stdout",
+        stderr=logs / "stderr",
     )
     output = StepOutput(
         exit_code=processes.run(program, step.id, timeout_s=None),
@@ -105,7 +96,7 @@ def _script(address: str, work: Path) -> list[str]:
 
 def cancel(yarn: Yarn, step: EmulatedStep, *, kill: bool) -> None:
     """Terminate the processes of a running step, with SIGKILL if `kill`, and its applications."""
-    logs = step_folders(yarn, step).logs
+    logs, _ = _create_folders(yarn, step)
     grace_s = 0.0 if kill else _SIGTERM_GRACE_S
     processes.kill_marked(processes.SCOPE_MARK, step.id, grace_s=grace_s)
     submitted = _submitted_applications(logs)

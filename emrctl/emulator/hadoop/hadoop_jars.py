@@ -99,11 +99,11 @@ def java_version(home: Path) -> int | None:
     return None
 
 
-def open_modules() -> list[str]:
-    """Return the Java options that give Hadoop 3.3 access to java.lang (from Java 9)."""
+def open_modules(*packages: str) -> list[str]:
+    """Return the Java options (from Java 9) that give access to internal packages."""
     if java_version(java_home()) == 8:
         return []
-    return ["--add-opens", "java.base/java.lang=ALL-UNNAMED"]
+    return [word for name in packages for word in ("--add-opens", f"java.base/{name}=ALL-UNNAMED")]
 
 
 def spark_home() -> Path:

@@ -19,6 +19,8 @@ _MAIN = "org.apache.spark.deploy.history.HistoryServer"
 _FILTER = "org.apache.hadoop.security.authentication.server.AuthenticationFilter"
 _STARTED = re.compile(r"started at http://[^:\s]+:(\d+)")
 _START_TIMEOUT_S = 40.0
+# Spark's own scripts open these.
+_INTERNAL_PACKAGES = ("java.lang", "java.nio", "java.util", "java.net", "sun.nio.ch", "java.io")
 
 
 @dataclass(kw_only=True, eq=False)
@@ -76,7 +78,7 @@ class HistoryServer:
             argv=[
                 str(hadoop_jars.java_home() / "bin" / "java"),
                 *hadoop_jars.JVM_OPTIONS,
-                *_open_modules(),
+                *hadoop_jars.open_modules(*_INTERNAL_PACKAGES),
                 "-Xmx512m",
                 *("-cp", self._class_path()),
                 *(_MAIN, "--properties-file", str(properties)),
@@ -122,11 +124,3 @@ class HistoryServer:
                 return int(started[1])
             time.sleep(0.05)
         raise EmrctlError(f"the Spark history server did not start: see {log}")
-
-
-def _open_modules() -> list[str]:
-    """Return the Java options that Spark's own scripts set for access to internal packages."""
-    if hadoop_jars.java_version(hadoop_jars.java_home()) == 8:
-        return []
-    packages = ("java.lang", "java.nio", "java.util", "java.net", "sun.nio.ch", "java.io")
-    return [word for one in packages for word in ("--add-opens", f"java.base/{one}=ALL-UNNAMED")]

@@ -129,7 +129,7 @@ class Yarn:
             argv=[
                 str(hadoop_jars.java_home() / "bin" / "java"),
                 *hadoop_jars.JVM_OPTIONS,
-                *hadoop_jars.open_modules(),
+                *hadoop_jars.open_modules("java.lang"),
                 f"-Xmx{heap}",
                 "-Xss512k",
                 "-XX:-UsePerfData",

@@ -73,7 +73,7 @@ class Sshd:
                 await asyncssh.listen(
                     address,
                     self.port,
-                    server_factory=lambda: _Connection(server),
+                    server_factory=lambda: _SshConnection(server),
                     # A list, because asyncssh takes a tuple for a key and its certificate.
                     server_host_keys=list(machine.host_keys),
                     process_factory=lambda session: ssh_sessions.serve(session, machine),
@@ -106,7 +106,7 @@ class _InstanceServer:
             connection.abort()
 
 
-class _Connection(asyncssh.SSHServer):  # type: ignore[misc, unused-ignore]
+class _SshConnection(asyncssh.SSHServer):  # type: ignore[misc, unused-ignore]
     """Authentication and port forwarding of one connection."""
 
     def __init__(self, server: _InstanceServer) -> None:
