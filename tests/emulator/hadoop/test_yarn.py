@@ -239,7 +239,7 @@ def test_resize_and_terminate_cluster(local: Target, emulator: state.EmulatorInf
         ReleaseLabel="emr-7.5.0",
         LogUri="s3://yarn-other/",
         BootstrapActions=[{"Name": "boot", "ScriptBootstrapAction": script}],
-        InstanceManager={"InstanceGroups": groups, "KeepJobFlowAliveWhenNoSteps": True},
+        Instances={"InstanceGroups": groups, "KeepJobFlowAliveWhenNoSteps": True},
     )["JobFlowId"]
 
     def state_of() -> str:

@@ -48,7 +48,7 @@ def run(emr: Any, *groups: dict[str, Any], **more: Any) -> str:
         Name="termination",
         ReleaseLabel="emr-7.5.0",
         LogUri="s3://termination-logs/",
-        InstanceManager={"InstanceGroups": [PRIMARY, *groups], "KeepJobFlowAliveWhenNoSteps": True},
+        Instances={"InstanceGroups": [PRIMARY, *groups], "KeepJobFlowAliveWhenNoSteps": True},
         **more,
     )
     return str(response["JobFlowId"])
