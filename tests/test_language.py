@@ -55,8 +55,6 @@ PENDING = (
     "emrctl/standalone",
     "examples",
     "stacks",
-    "CHANGELOG.md",
-    "README.md",
 )
 BANNED = re.compile(
     r"""
