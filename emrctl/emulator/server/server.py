@@ -27,7 +27,7 @@ from emrctl.emulator.server.differences import DIFFERENCES
 from emrctl.emulator.server.sigv4 import (
     Application,
     Environ,
-    RejectedRequestError,
+    HttpError,
     SignatureCheck,
     StartResponse,
     refuse,
@@ -66,13 +66,11 @@ class ErrorHandler:
             return list(self.inner(environ, start_response))
         except NotImplementedError as error:
             what = f"The local AWS does not support this: {error}"
-            return refuse(
-                environ, start_response, RejectedRequestError("NotImplemented", what, 400)
-            )
+            return refuse(environ, start_response, HttpError("NotImplemented", what, 400))
         except Exception as error:  # noqa: BLE001
             _log.exception("%s %s", environ["REQUEST_METHOD"], environ.get("PATH_INFO"))
             what = f"The local AWS failed: {error!r}"
-            return refuse(environ, start_response, RejectedRequestError("InternalError", what, 400))
+            return refuse(environ, start_response, HttpError("InternalError", what, 400))
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,7 @@ class LocalWebServers:
         try:
             return self.runtime.address(cluster_id, kind)
         except EmrctlError as error:
-            raise RejectedRequestError("BadGateway", error.message, 502) from error
+            raise HttpError("BadGateway", error.message, 502) from error
 
     def cookie(self, address: str) -> str | None:
         """Return the cookie for the pages at that address."""
@@ -223,9 +221,7 @@ def _quiet(handler: Any) -> Any:
 
 def _starting(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     """Answer 503 until the server is ready."""
-    return refuse(
-        environ, start_response, RejectedRequestError("ServiceUnavailable", "Starting.", 503)
-    )
+    return refuse(environ, start_response, HttpError("ServiceUnavailable", "Starting.", 503))
 
 
 def _forbid_moto_api(inner: Application) -> Application:
@@ -233,7 +229,7 @@ def _forbid_moto_api(inner: Application) -> Application:
 
     def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if re.match(r"/+moto-api|/latest/", environ.get("PATH_INFO", "")):
-            not_found = RejectedRequestError("NotFound", "There is no such page.", 404)
+            not_found = HttpError("NotFound", "There is no such page.", 404)
             return refuse(environ, start_response, not_found)
         return inner(environ, start_response)
 

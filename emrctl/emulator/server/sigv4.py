@@ -35,7 +35,7 @@ _SCHEME = "AWS4-HMAC-SHA256"
 
 
 @dataclass(frozen=True)
-class RejectedRequestError(Exception):
+class HttpError(Exception):
     """An error response, with AWS's error code."""
 
     code: str
@@ -71,21 +71,19 @@ class SignatureCheck:
         try:
             check_origin(environ, self.port)
             self.check_signature(environ)
-        except RejectedRequestError as refusal:
+        except HttpError as refusal:
             return refuse(environ, start_response, refusal)
         return self.inner(environ, start_response)
 
     def check_signature(self, environ: Environ) -> None:
-        """Raise `RejectedRequestError` unless the request has a valid, recent signature."""
+        """Raise `HttpError` unless the request has a valid, recent signature."""
         signature = read_signature(environ)
         if not hmac.compare_digest(signature.access_key.encode(), self.access_key.encode()):
-            raise RejectedRequestError(
-                "InvalidClientTokenId", "The access key is not the emulator's."
-            )
+            raise HttpError("InvalidClientTokenId", "The access key is not the emulator's.")
         when = self._check_time(environ, signature)
         expected = self._sign(environ, signature, when)
         if not hmac.compare_digest(expected, signature.value):
-            raise RejectedRequestError(
+            raise HttpError(
                 "SignatureDoesNotMatch",
                 "The request signature we calculated does not match the one you provided.",
             )
@@ -97,12 +95,10 @@ class SignatureCheck:
             when = dt.datetime.strptime(stamp, _TIME).replace(tzinfo=dt.UTC)
             validity = dt.timedelta(seconds=int(query.get("X-Amz-Expires", "0")))
         except ValueError as error:
-            raise RejectedRequestError("AccessDenied", "The request has no valid date.") from error
+            raise HttpError("AccessDenied", "The request has no valid date.") from error
         expires = when + (validity if signature.presigned else _SKEW)
         if not when - _SKEW <= self.now() <= expires or stamp[:8] != signature.date:
-            raise RejectedRequestError(
-                "RequestTimeTooSkewed", "The request has expired or is in the future."
-            )
+            raise HttpError("RequestTimeTooSkewed", "The request has expired or is in the future.")
         return stamp
 
     def _sign(self, environ: Environ, signature: Signature, stamp: str) -> str:
@@ -116,27 +112,27 @@ class SignatureCheck:
 
 
 def check_host(environ: Environ, port: int) -> None:
-    """Raise `RejectedRequestError` for another Host header (DNS rebinding)."""
+    """Raise `HttpError` for another Host header (DNS rebinding)."""
     host = environ.get("HTTP_HOST", "")
     # SDKs put the account before the host in requests to S3 Control.
     allowed = rf"(\d{{12}}\.)?(127\.0\.0\.1|localhost):{port}"
     if not re.fullmatch(allowed, host):
-        raise RejectedRequestError("AccessDenied", f"'{host}' is not this emulator's host.")
+        raise HttpError("AccessDenied", f"'{host}' is not this emulator's host.")
 
 
 def check_origin(environ: Environ, port: int) -> None:
-    """Raise `RejectedRequestError` for another host or a page of another origin."""
+    """Raise `HttpError` for another host or a page of another origin."""
     check_host(environ, port)
     host = environ.get("HTTP_HOST", "")
     origin = environ.get("HTTP_ORIGIN")
     if origin is not None and origin != f"http://{host}":
-        raise RejectedRequestError("AccessDenied", "Requests from other origins are not allowed.")
+        raise HttpError("AccessDenied", "Requests from other origins are not allowed.")
     if environ.get("HTTP_SEC_FETCH_SITE", "none") not in ("none", "same-origin"):
-        raise RejectedRequestError("AccessDenied", "Requests from other sites are not allowed.")
+        raise HttpError("AccessDenied", "Requests from other sites are not allowed.")
 
 
 def read_signature(environ: Environ) -> Signature:
-    """Return the signature in the header or the query; raises `RejectedRequestError`."""
+    """Return the signature in the header or the query; raises `HttpError`."""
     header = environ.get("HTTP_AUTHORIZATION", "")
     if header.startswith(_SCHEME + " "):
         parts = dict(part.strip().partition("=")[::2] for part in header[len(_SCHEME) :].split(","))
@@ -145,18 +141,16 @@ def read_signature(environ: Environ) -> Signature:
     if query.get("X-Amz-Algorithm") == _SCHEME:
         names = ("Credential", "SignedHeaders", "Signature")
         return _signature({name: query.get(f"X-Amz-{name}", "") for name in names}, presigned=True)
-    raise RejectedRequestError(
-        "AccessDenied", "The request is not signed. Use the emulator's credentials."
-    )
+    raise HttpError("AccessDenied", "The request is not signed. Use the emulator's credentials.")
 
 
 def _signature(parts: dict[str, str], *, presigned: bool) -> Signature:
     scope = parts.get("Credential", "").split("/")
     if len(scope) != 5 or not parts.get("SignedHeaders") or not parts.get("Signature"):
-        raise RejectedRequestError("IncompleteSignature", "The request's signature is incomplete.")
+        raise HttpError("IncompleteSignature", "The request's signature is incomplete.")
     headers = tuple(parts["SignedHeaders"].split(";"))
     if "host" not in headers:
-        raise RejectedRequestError("SignatureDoesNotMatch", "'Host' must be a signed header.")
+        raise HttpError("SignatureDoesNotMatch", "'Host' must be a signed header.")
     key, date, region, service, _ = scope
     value = parts["Signature"]
     return Signature(key, date, region, service, headers, value, presigned)
@@ -239,9 +233,7 @@ def _query(environ: Environ) -> dict[str, str]:
     return dict(urllib.parse.parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True))
 
 
-def refuse(
-    environ: Environ, start_response: StartResponse, refusal: RejectedRequestError
-) -> Iterable[bytes]:
+def refuse(environ: Environ, start_response: StartResponse, refusal: HttpError) -> Iterable[bytes]:
     """Send an AWS error in the format of the requested service."""
     drain(environ)
     if "HTTP_X_AMZ_TARGET" in environ:
@@ -255,7 +247,7 @@ def refuse(
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
 
-def _xml(environ: Environ, refusal: RejectedRequestError) -> str:
+def _xml(environ: Environ, refusal: HttpError) -> str:
     """Return the error in the XML format of S3, EC2 or other services."""
     code, message = escape(refusal.code), escape(refusal.message)
     error = f"<Code>{code}</Code><Message>{message}</Message>"

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from emrctl.emulator.server.sigv4 import (
     Application,
     Environ,
-    RejectedRequestError,
+    HttpError,
     StartResponse,
     check_host,
     check_origin,
@@ -61,14 +61,14 @@ class Pages:
             return self.inner(environ, start_response)
         try:
             answer = self._page(path[len(PREFIX) :], environ)
-        except RejectedRequestError as refusal:
+        except HttpError as refusal:
             return refuse(environ, start_response, refusal)
         start_response(answer.status, [*answer.headers.items()])
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
 
     def _page(self, path: str, environ: Environ) -> PageResponse:
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            raise RejectedRequestError("MethodNotAllowed", "These pages are read-only.", 405)
+            raise HttpError("MethodNotAllowed", "These pages are read-only.", 405)
         query = dict(urllib.parse.parse_qsl(environ.get("QUERY_STRING", "")))
         if path == "ui":
             # The browser may come from any page: the ticket authenticates the URL.
@@ -85,19 +85,17 @@ class Pages:
         if len(parts) >= 3 and parts[0] == "clusters":
             rest = parts[3] if len(parts) == 4 else ""
             return self._forward(parts[1], parts[2], _with_query(rest, environ))
-        raise RejectedRequestError("NotFound", f"No page {PREFIX}{path}.", 404)
+        raise HttpError("NotFound", f"No page {PREFIX}{path}.", 404)
 
     def _check_token(self, token: str) -> None:
         if not hmac.compare_digest(token.encode(), self.token.encode()):
-            raise RejectedRequestError("AccessDenied", "The emulator's token is missing or wrong.")
+            raise HttpError("AccessDenied", "The emulator's token is missing or wrong.")
 
     def _check_ticket(self, query: Mapping[str, str]) -> None:
         to, until = query.get("to", ""), query.get("until", "")
         valid = hmac.compare_digest(ticket(self.token, to, until), query.get("ticket", ""))
         if not (valid and until.isdigit() and time.time() <= int(until)):
-            raise RejectedRequestError(
-                "AccessDenied", "The address has expired. Ask emrctl for another."
-            )
+            raise HttpError("AccessDenied", "The address has expired. Ask emrctl for another.")
 
     def _sign_in(self, query: Mapping[str, str], host: str) -> PageResponse:
         """Set the cookie and redirect to the requested page.
@@ -110,9 +108,7 @@ class Pages:
         if host.startswith("127.0.0.1"):
             location = f"http://localhost:{self.port}{PREFIX}ui?{urllib.parse.urlencode(query)}"
         if cookie is None:
-            raise RejectedRequestError(
-                "AccessDenied", f"'{to}' is not a page of a cluster of this emulator."
-            )
+            raise HttpError("AccessDenied", f"'{to}' is not a page of a cluster of this emulator.")
         headers = {
             "Location": location,
             "Set-Cookie": f"{cookie}; Path=/; HttpOnly; SameSite=Lax",
@@ -132,9 +128,7 @@ class Pages:
     def _forward(self, cluster_id: str, kind: str, rest: str) -> PageResponse:
         address = self.web_servers.address(cluster_id, kind)
         if address is None:
-            raise RejectedRequestError(
-                "NotFound", f"Cluster {cluster_id} has no '{kind}' now.", 404
-            )
+            raise HttpError("NotFound", f"Cluster {cluster_id} has no '{kind}' now.", 404)
         return fetch(f"{address}/{rest}", self.web_servers.cookie(address))
 
 
@@ -186,7 +180,7 @@ def fetch(url: str, cookie: str | None, *, timeout_s: float = 20.0) -> PageRespo
         kind = error.headers.get("Content-Type", "text/plain")
         return PageResponse(f"{error.code} {error.reason}", {"Content-Type": kind}, error.read())
     except OSError as error:
-        raise RejectedRequestError("BadGateway", f"{url} does not answer: {error}", 502) from error
+        raise HttpError("BadGateway", f"{url} does not answer: {error}", 502) from error
 
 
 def _with_query(rest: str, environ: Environ) -> str:
