@@ -1,4 +1,4 @@
-"""Gates of `emrctl compare --fail-if`: the allowed change of a figure against the reference."""
+"""Gates (`emrctl compare --fail-if FIGURE:PERCENT`): allowed changes against the reference."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What Spark and YARN say a run did, in one shape."""
+"""Metrics of Spark, YARN and CloudWatch: event logs, live clusters and findings."""

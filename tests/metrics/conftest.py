@@ -1,4 +1,4 @@
-"""Real logs, and the writers of Spark's framings."""
+"""Real logs, and the writers of Spark's encoders."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def _module(name: str) -> Any:
     return module
 
 
-FRAMINGS: dict[str, Callable[[bytes], bytes]] = _module("eventlog/framings").FRAMINGS
+ENCODERS: dict[str, Callable[[bytes], bytes]] = _module("eventlog/encoders").ENCODERS
 
 
 @pytest.fixture(scope="session")
-def framings() -> dict[str, Callable[[bytes], bytes]]:
-    """Writers of all of Spark's framings, by name."""
-    return FRAMINGS
+def encoders() -> dict[str, Callable[[bytes], bytes]]:
+    """Writers of all of Spark's encoders, by name."""
+    return ENCODERS
 
 
 @pytest.fixture(scope="session")
@@ -49,10 +49,10 @@ def reference() -> Callable[[bytes], dict[str, Any]]:
     return read
 
 
-@pytest.fixture(params=sorted(FRAMINGS))
-def framing(request: pytest.FixtureRequest) -> Callable[[bytes], bytes]:
-    """One of Spark's framings after the other."""
-    return FRAMINGS[request.param]
+@pytest.fixture(params=sorted(ENCODERS))
+def encoder(request: pytest.FixtureRequest) -> Callable[[bytes], bytes]:
+    """One of Spark's encoders after the other."""
+    return ENCODERS[request.param]
 
 
 @pytest.fixture(scope="session")

@@ -229,8 +229,8 @@ def test_memory_is_independent_of_the_log_size(tmp_path: Path) -> None:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    plain, packed = module.logs(tmp_path, module.SOURCE, 120)
-    for name, log in (("ours, plain", plain), ("ours, zstd", packed)):
+    plain, packed = module.write_logs(tmp_path, module.SOURCE, 120)
+    for name, log in (("emrctl, plain", plain), ("emrctl, zstd", packed)):
         command = [sys.executable, str(bench), "--reader", name, "--log", str(log)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         assert float(done.stdout.split()[1]) < 80

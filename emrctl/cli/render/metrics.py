@@ -1,7 +1,7 @@
-"""How `emrctl metrics` prints what it found, or writes it to a file.
+"""Output of `emrctl metrics RUN`: JSON, text tables or files.
 
-Rows of tasks are written as they come, so that a log of any size is shown in little memory: in
-JSON `tasks` stands first for that reason.
+Rows of tasks are printed while the log is read, to limit memory use; in JSON `tasks` is therefore
+the first key.
 """
 
 from __future__ import annotations
@@ -16,27 +16,23 @@ from typing import TYPE_CHECKING, Any, Protocol
 import typer
 
 from emrctl.cli import render
+from emrctl.metrics.task_figures import FIGURES
 
 if TYPE_CHECKING:
     from emrctl.metrics.model import RunMetrics, TaskMetrics
 
 
-# Headings and what stands under them; a word after a field is one of its quantiles.
+# Fields by heading; a word after the field is one of its quantiles.
 _STAGES = {
     "stage": "id",
-    "try": "attempt",
+    "attempt": "attempt",
     "status": "status",
     "name": "name",
     "tasks": "tasks",
     "failed": "tasks_failed",
     "median": "duration_ms_quantiles median",
-    "longest": "duration_ms_quantiles max",
-    "GC": "jvm_gc_time_ms",
-    "input": "input_bytes",
-    "output": "output_bytes",
-    "shuffle in": "shuffle_read_bytes",
-    "shuffle out": "shuffle_write_bytes",
-    "spilled": "disk_spilled_bytes",
+    "max": "duration_ms_quantiles max",
+    **{figure.label: figure.name for figure in FIGURES if figure.in_stage_table},
 }
 _EXECUTORS = {
     "id": "id",
@@ -52,16 +48,13 @@ _EXECUTORS = {
     "complete": "complete_tasks",
     "tasks": "total_tasks",
     "task time": "task_time_ms",
-    "GC": "gc_time_ms",
-    "input": "input_bytes",
-    "shuffle in": "shuffle_read_bytes",
-    "shuffle out": "shuffle_write_bytes",
+    **{figure.label: figure.executor for figure in FIGURES if figure.executor},
 }
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is asked for besides the figures of the whole run."""
+class MetricsOptions:
+    """The tables to print or export in addition to the metrics of the run."""
 
     stages: bool = False
     executors: bool = False
@@ -72,53 +65,53 @@ class Wanted:
     @property
     def tables(self) -> tuple[str, ...]:
         """Names of the tables to export."""
-        asked = {"stages": self.stages, "executors": self.executors, "tasks": self.tasks}
-        return tuple(name for name, wanted in asked.items() if wanted) or ("runs",)
+        names = ("stages", "executors", "tasks")
+        return tuple(name for name in names if getattr(self, name)) or ("runs",)
 
 
-class Output(Protocol):
-    """Takes rows of tasks as they come, and at the end the runs."""
+class MetricsOutput(Protocol):
+    """Prints task rows as they are read, and the runs at the end."""
 
     def task(self, row: TaskMetrics) -> None:
-        """One more task."""
+        """Print a task."""
 
     def finish(self, runs: Sequence[RunMetrics]) -> None:
-        """That was all."""
+        """Print the runs."""
 
 
 @contextmanager
-def output_to(export: Path | None, wanted: Wanted) -> Iterator[Output]:
-    """Stdout, or the files that `export` names, whole or not at all."""
+def open_output(export: Path | None, options: MetricsOptions) -> Iterator[MetricsOutput]:
+    """Print to stdout, or write the files of `export`; a failure leaves no files."""
     if export is not None:
         from emrctl.metrics import tables
 
-        with tables.writer(export, wanted.tables) as files:
+        with tables.writer(export, options.tables) as files:
             yield files
         for path, rows in files.written.items():
             render.note(f"{rows:,} rows in {path}")
-    elif wanted.as_json:
-        yield _Json(wanted)
+    elif options.as_json:
+        yield _Json(options)
     else:
-        yield _Text(wanted)
+        yield _Text(options)
 
 
 class _Json:
-    """One document; a list of them where there are several logs."""
+    """A JSON document; a list of documents for several logs."""
 
-    def __init__(self, wanted: Wanted) -> None:
-        self._wanted = wanted
+    def __init__(self, options: MetricsOptions) -> None:
+        self._options = options
         self._rows = 0
 
     def task(self, row: TaskMetrics) -> None:
-        """Open the document with the first row."""
+        """Print a row; the first one opens the document."""
         start = ",\n  " if self._rows else '{\n "tasks": [\n  '
         typer.echo(start + json.dumps(row.to_json(), ensure_ascii=False), nl=False)
         self._rows += 1
 
     def finish(self, runs: Sequence[RunMetrics]) -> None:
-        """The rest of the document."""
+        """Print the rest of the document."""
         documents = [self._document(run) for run in runs]
-        if not self._wanted.tasks:
+        if not self._options.tasks:
             render.json_document(documents[0] if len(documents) == 1 else documents)
             return
         rest = json.dumps(documents[0], indent=1, ensure_ascii=False).removeprefix("{")
@@ -126,7 +119,7 @@ class _Json:
         typer.echo(start + rest)
 
     def _document(self, run: RunMetrics) -> dict[str, Any]:
-        if not self._wanted.findings:
+        if not self._options.findings:
             return run.to_json()
         from emrctl.metrics.findings import rules
 
@@ -134,52 +127,49 @@ class _Json:
 
 
 class _Text:
-    """Tables, and rows of tasks between tabs."""
+    """Text tables, and tab-separated rows of tasks."""
 
-    def __init__(self, wanted: Wanted) -> None:
-        self._wanted = wanted
-        self._columns: list[str] = []
+    def __init__(self, options: MetricsOptions) -> None:
+        self._options = options
+        self._has_header = False
 
     def task(self, row: TaskMetrics) -> None:
-        """A line; before the first the columns' names."""
+        """Print a line, the first one after a header."""
         document = row.to_json()
-        if not self._columns:
-            self._columns = list(document)
-            typer.echo("\t".join(self._columns))
+        if not self._has_header:
+            self._has_header = True
+            typer.echo("\t".join(document))
         typer.echo("\t".join(_cell(value) for value in document.values()))
 
     def finish(self, runs: Sequence[RunMetrics]) -> None:
-        """Tables of every run."""
+        """Print the tables of every run."""
         for run in runs:
-            self._run(run)
+            self._print(run)
 
-    def _run(self, run: RunMetrics) -> None:
+    def _print(self, run: RunMetrics) -> None:
         document = run.to_json()
-        figures = {key: value for key, value in document.items() if not _nested(value)}
-        render.table("metric", "", rows=[(key, _cell(value)) for key, value in figures.items()])
+        scalars = {k: item for k, item in document.items() if not isinstance(item, list | dict)}
+        render.table("metric", "", rows=[(key, _cell(value)) for key, value in scalars.items()])
         for text in run.notes:
             render.note(f"note: {_cell(text)}")
-        for wanted, name in (
-            (self._wanted.stages, "stages"),
-            (self._wanted.executors, "executors"),
-        ):
-            if wanted and document[name]:
-                _table(name, document[name])
-        if self._wanted.findings:
+        if self._options.stages and run.stages:
+            _print_table(_STAGES, document["stages"])
+        if self._options.executors and run.executors:
+            _print_table(_EXECUTORS, document["executors"])
+        if self._options.findings:
             from emrctl.cli.render.findings import print_findings
             from emrctl.metrics.findings import rules
 
             print_findings(render.output(), rules.diagnose(run))
 
 
-def _table(name: str, items: list[dict[str, Any]]) -> None:
-    columns = {"stages": _STAGES, "executors": _EXECUTORS}[name]
-    rows = [[_formatted(key, item) for key in columns.values()] for item in items]
+def _print_table(columns: dict[str, str], items: list[dict[str, Any]]) -> None:
+    rows = [[_format(key, item) for key in columns.values()] for item in items]
     numbers = set(columns) - {"status", "name", "host", "id"}
     render.table(*columns, rows=rows, right=tuple(numbers))
 
 
-def _formatted(key: str, item: dict[str, Any]) -> str:
+def _format(key: str, item: dict[str, Any]) -> str:
     name, _, share = key.partition(" ")
     value = (item[name] or {}).get(share) if share else item[name]
     if value is None or isinstance(value, bool | str):
@@ -198,12 +188,8 @@ def _bytes(value: float) -> str:
     return f"{value:,.1f} {units[-1]}"
 
 
-def _nested(value: Any) -> bool:
-    return isinstance(value, list | dict)
-
-
 def _cell(value: Any) -> str:
-    """Text as it is, but nothing that a terminal would take for a command."""
+    """Return printable text: event logs may contain terminal control sequences."""
     if isinstance(value, bool):
         return str(value).lower()
     text = "" if value is None else str(value)

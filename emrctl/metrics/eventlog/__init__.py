@@ -1,1 +1,1 @@
-"""Read Spark event logs without Spark."""
+"""Reader of Spark event logs."""

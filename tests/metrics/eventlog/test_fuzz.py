@@ -114,9 +114,9 @@ CHANGES_VALUES: tuple[Damage, ...] = (flip, blank, lose, double)
 
 
 @pytest.fixture(scope="module")
-def packed(framings: dict[str, Callable[[bytes], bytes]]) -> list[tuple[bytes, dict[str, bytes]]]:
+def packed(encoders: dict[str, Callable[[bytes], bytes]]) -> list[tuple[bytes, dict[str, bytes]]]:
     texts = [decoded((DATA / name).read_bytes()) for name in LOGS]
-    return [(text, {name: pack(text) for name, pack in framings.items()}) for text in texts]
+    return [(text, {name: pack(text) for name, pack in encoders.items()}) for text in texts]
 
 
 @pytest.mark.parametrize("share", range(SHARES))
@@ -130,10 +130,10 @@ def test_damage_is_told(
         dice = random.Random(seed)  # noqa: S311
         which = dice.randrange(len(packed))
         framed = packed[which][1]
-        framing = dice.choice(("plain", "plain", *framed))
-        damage = dice.choice(BYTES if framing != "plain" else BYTES + LINES)
-        damaged = damage(dice, framed[framing])
-        label = f"seed {seed}: {damage.__name__} of {framing} {LOGS[which]}"
+        encoder = dice.choice(("plain", "plain", *framed))
+        damage = dice.choice(BYTES if encoder != "plain" else BYTES + LINES)
+        damaged = damage(dice, framed[encoder])
+        label = f"seed {seed}: {damage.__name__} of {encoder} {LOGS[which]}"
         try:
             run = read(damaged)
         except UsageError:

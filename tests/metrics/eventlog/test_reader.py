@@ -15,7 +15,7 @@ from emrctl.metrics.eventlog import codecs, layout, reader
 from emrctl.metrics.eventlog.layout import EventLogFile
 from emrctl.metrics.model import RunMetrics
 
-Framing = Callable[[bytes], bytes]
+Encoder = Callable[[bytes], bytes]
 
 
 def part(name: str, data: bytes) -> EventLogFile:
@@ -37,19 +37,19 @@ def split(data: bytes, pieces: int) -> list[bytes]:
 
 
 def test_read_log_in_any_codec_returns_equal_metrics(
-    framing: Framing, log: bytes, whole: RunMetrics, tmp_path: Path
+    encoder: Encoder, log: bytes, whole: RunMetrics, tmp_path: Path
 ) -> None:
     path = tmp_path / "a-name-without-suffix"
-    path.write_bytes(framing(log))
+    path.write_bytes(encoder(log))
     assert reader.read_path(path) == whole
 
 
-def test_decode_returns_the_original_bytes(framing: Framing, log: bytes) -> None:
-    assert b"".join(codecs.decode(io.BytesIO(framing(log)))) == log
+def test_decode_returns_the_original_bytes(encoder: Encoder, log: bytes) -> None:
+    assert b"".join(codecs.decode(io.BytesIO(encoder(log)))) == log
 
 
-def test_read_log_of_a_truncated_log_is_incomplete(framing: Framing, log: bytes) -> None:
-    packed = framing(log)
+def test_read_log_of_a_truncated_log_is_incomplete(encoder: Encoder, log: bytes) -> None:
+    packed = encoder(log)
     run = reader.read_log([part("app.inprogress", packed[: len(packed) * 3 // 4])])
     assert not run.complete
     assert run.app_id == "local-1642039451826"
@@ -58,17 +58,17 @@ def test_read_log_of_a_truncated_log_is_incomplete(framing: Framing, log: bytes)
 
 
 def test_read_log_from_a_stream_with_short_reads(
-    framing: Framing, log: bytes, whole: RunMetrics
+    encoder: Encoder, log: bytes, whole: RunMetrics
 ) -> None:
     class Slow(io.BytesIO):
         def read(self, size: int | None = -1, /) -> bytes:
             return super().read(min(size or 0, 777))
 
-    assert reader.read_log([EventLogFile("s3-object", lambda: Slow(framing(log)))]) == whole
+    assert reader.read_log([EventLogFile("s3-object", lambda: Slow(encoder(log)))]) == whole
 
 
-def test_read_log_with_damaged_bytes_is_incomplete(framing: Framing, log: bytes) -> None:
-    packed = framing(log)
+def test_read_log_with_damaged_bytes_is_incomplete(encoder: Encoder, log: bytes) -> None:
+    packed = encoder(log)
     dice = random.Random(7)  # noqa: S311
     for _ in range(12):
         damaged = bytearray(packed)
@@ -112,12 +112,12 @@ def test_rolling_files_are_read_in_numeric_order(log: bytes, whole: RunMetrics) 
 
 
 def test_rolling_folder_with_mixed_codecs(
-    log: bytes, whole: RunMetrics, tmp_path: Path, framing: Framing
+    log: bytes, whole: RunMetrics, tmp_path: Path, encoder: Encoder
 ) -> None:
     folder = tmp_path / "eventlog_v2_local-1"
     folder.mkdir()
     first, second = split(log, 2)
-    (folder / "events_1_local-1.zstd").write_bytes(framing(first))
+    (folder / "events_1_local-1.zstd").write_bytes(encoder(first))
     (folder / "events_2_local-1").write_bytes(second)
     (folder / "appstatus_local-1").touch()
     assert reader.read_path(folder) == whole

@@ -21,7 +21,7 @@ from emrctl.metrics.eventlog import codecs, layout, reader
 from emrctl.metrics.eventlog.layout import EventLogFile
 from emrctl.metrics.model import RunMetrics
 
-Framing = Callable[[bytes], bytes]
+Encoder = Callable[[bytes], bytes]
 Files = dict[str, bytes]
 
 DATA = Path(__file__).parents[4] / "shared" / "data" / "eventlogs"
@@ -56,15 +56,15 @@ def pieces(text: bytes, count: int) -> list[bytes]:
 
 
 @EVERY_LOG
-def test_codecs_return_equal_metrics(path: Path, framings: dict[str, Framing]) -> None:
-    for name, pack in framings.items():
+def test_codecs_return_equal_metrics(path: Path, encoders: dict[str, Encoder]) -> None:
+    for name, pack in encoders.items():
         run = reader.read_log(parts({"app": pack(text_of(path))}))
         assert run == whole(path), name
 
 
 @EVERY_LOG
-def test_rolling_folder_returns_equal_metrics(path: Path, framings: dict[str, Framing]) -> None:
-    packs = list(framings.values())
+def test_rolling_folder_returns_equal_metrics(path: Path, encoders: dict[str, Encoder]) -> None:
+    packs = list(encoders.values())
     rolled = {
         f"eventlog_v2_a/events_{n}_a.{n % 3}": packs[n % len(packs)](piece)
         for n, piece in enumerate(pieces(text_of(path), 11), 1)
@@ -90,13 +90,13 @@ def test_archives_return_equal_metrics(path: Path) -> None:
 
 
 @EVERY_LOG
-def test_truncation_is_equal_in_every_codec(path: Path, framings: dict[str, Framing]) -> None:
+def test_truncation_is_equal_in_every_codec(path: Path, encoders: dict[str, Encoder]) -> None:
     text = text_of(path)
     cut = text[: text.rindex(b"\n", 0, len(text) * 3 // 5) + 1]
     expected = reader.read_log(parts({"app.inprogress": cut}))
     assert not expected.complete
     assert (expected.bad_lines, expected.duration_ms) == (0, None)
-    for name, pack in framings.items():
+    for name, pack in encoders.items():
         assert reader.read_log(parts({"app.inprogress": pack(cut)})) == expected, name
     torn = reader.read_log(parts({"app.inprogress": cut + b'{"Event":"SparkLi'}))
     assert dataclasses.replace(torn, bad_lines=0) == expected
@@ -143,10 +143,10 @@ def piped(data: bytes) -> list[EventLogFile]:
 
 @pytest.mark.parametrize("pack", [zipped, tarred], ids=["zip", "tar"])
 def test_archives_in_pipes_are_read(
-    pack: Callable[[Files], bytes], framing: Framing, log: bytes
+    pack: Callable[[Files], bytes], encoder: Encoder, log: bytes
 ) -> None:
     expected = reader.read_log(parts({"app": log}))
-    packed = pack({"a/app.zstd": framing(log)})
+    packed = pack({"a/app.zstd": encoder(log)})
     assert reader.read_log(piped(packed)) == expected
     assert reader.read_log(piped(log)) == expected
     if pack is tarred:
@@ -217,9 +217,9 @@ def test_archive_without_event_log_is_rejected() -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7])
 def test_log_truncated_in_its_magic_has_zero_metrics(
-    size: int, framing: Framing, log: bytes
+    size: int, encoder: Encoder, log: bytes
 ) -> None:
-    run = reader.read_log(parts({"app.inprogress": framing(log)[:size]}))
+    run = reader.read_log(parts({"app.inprogress": encoder(log)[:size]}))
     assert not run.complete
     assert run.app_id is None
     assert run.tasks_ok == 0

@@ -1,4 +1,4 @@
-"""Writers of Spark's framings, for tests: what lz4-java, snappy-java and compress-lzf write."""
+"""Writers of Spark's encoders, for tests: what lz4-java, snappy-java and compress-lzf write."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def gzip_members(data: bytes) -> bytes:
     return gzip.compress(data[:middle]) + gzip.compress(data[middle:])
 
 
-FRAMINGS: dict[str, Callable[[bytes], bytes]] = {
+ENCODERS: dict[str, Callable[[bytes], bytes]] = {
     "plain": lambda data: data,
     "zstd": zstd,
     "gzip": gzip_members,
