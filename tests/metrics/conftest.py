@@ -1,4 +1,4 @@
-"""Real logs, and the writers of Spark's encoders."""
+"""Real logs, and encoders of Spark's compression codecs."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ ENCODERS: dict[str, Callable[[bytes], bytes]] = _module("eventlog/encoders").ENC
 
 @pytest.fixture(scope="session")
 def encoders() -> dict[str, Callable[[bytes], bytes]]:
-    """Writers of all of Spark's encoders, by name."""
+    """Encoders of all codecs, by name."""
     return ENCODERS
 
 
 @pytest.fixture(scope="session")
 def reference() -> Callable[[bytes], dict[str, Any]]:
-    """The figures of a log's text, by a second reader."""
-    reader = _module("eventlog/reference").Reference
+    """The second reader: return the metrics of a decoded log."""
+    reader = _module("eventlog/reference").ReferenceReader
 
     def read(text: bytes) -> dict[str, Any]:
-        found: dict[str, Any] = reader().read(text)
-        return found
+        metrics: dict[str, Any] = reader().read(text)
+        return metrics
 
     return read
 
 
 @pytest.fixture(params=sorted(ENCODERS))
 def encoder(request: pytest.FixtureRequest) -> Callable[[bytes], bytes]:
-    """One of Spark's encoders after the other."""
+    """The encoder of each codec."""
     return ENCODERS[request.param]
 
 
@@ -63,5 +63,5 @@ def log() -> bytes:
 
 @pytest.fixture(scope="session")
 def whole() -> RunMetrics:
-    """What that log says."""
+    """The metrics of `log`."""
     return eventlog_reader.read_path(LOG)

@@ -1,4 +1,4 @@
-"""Writers of Spark's encoders, for tests: what lz4-java, snappy-java and compress-lzf write."""
+"""Encoders of lz4-java, snappy-java and compress-lzf, for tests."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def lzf(data: bytes) -> bytes:
 
 
 def _lzf_block(data: bytes) -> bytes:
-    """A plain LZF packer: literals, and references found through the last place of 3 bytes."""
+    """Compress LZF: literals, and references to the last occurrence of 3 bytes."""
     out, literals, at = bytearray(), bytearray(), 0
     places: dict[bytes, int] = {}
 
@@ -83,7 +83,7 @@ def _lzf_block(data: bytes) -> bytes:
 
 
 def zstd(data: bytes) -> bytes:
-    """Several frames, as Spark closes one at each flush."""
+    """Compress to several frames: Spark closes a frame at each flush."""
     packer = zstandard.ZstdCompressor()
     return b"".join(packer.compress(piece) for piece in _pieces(data))
 

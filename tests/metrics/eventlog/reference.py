@@ -1,7 +1,4 @@
-"""A second reader of event logs, for tests: slow, plain json, one line after the other.
-
-It knows nothing of ours but the rules of the figures: what it says of a log is what ours must say.
-"""
+"""A second reader of event logs for tests, independent of the first: slow and simple."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ SUMS = {
 COUNTS = ("tasks_ok", "tasks_failed", "tasks_killed", "bad_lines", "peak_executors")
 
 
-class Reference:
+class ReferenceReader:
     def __init__(self) -> None:
         self.figures: dict[str, Any] = dict.fromkeys((*SUMS, *COUNTS, "shuffle_read_bytes"), 0)
         self.figures |= {"start_ms": None, "end_ms": None, "app_id": None, "events": 0}
@@ -32,7 +29,7 @@ class Reference:
 
     def read(self, text: bytes) -> dict[str, Any]:
         for line in text.split(b"\n"):
-            event = parsed(line)
+            event = parse(line)
             if isinstance(event, dict) and "Event" in event:
                 self.figures["events"] += 1
                 self.take(event)
@@ -82,20 +79,20 @@ class Reference:
         if reason == "Resubmitted" or not metrics:
             return
         for name, path in SUMS.items():
-            self.figures[name] += found(metrics, *path)
+            self.figures[name] += value_at(metrics, *path)
         for name in ("Local Bytes Read", "Remote Bytes Read"):
-            read = found(metrics, "Shuffle Read Metrics", name)
+            read = value_at(metrics, "Shuffle Read Metrics", name)
             self.figures["shuffle_read_bytes"] += read
 
 
-def found(metrics: dict[str, Any], *path: str) -> int:
+def value_at(metrics: dict[str, Any], *path: str) -> int:
     value: Any = metrics
     for key in path:
         value = (value or {}).get(key, 0)
     return int(value)
 
 
-def parsed(line: bytes) -> Any:
+def parse(line: bytes) -> Any:
     try:
         return json.loads(line.decode("utf-8", "replace"))
     except ValueError:

@@ -1,8 +1,7 @@
-"""10,000 damaged logs: none crashes the reader, and none passes for whole with other figures.
+"""10,000 damaged logs: none crashes the reader, none with changed metrics counts as complete.
 
-Damage that leaves every line sound JSON but another number in it (a flipped digit) makes another
-sound log. No reader can tell, unless the number stands in the log twice; so there the figures are
-held against those of a second, slow reader instead.
+Damage that changes a digit in valid JSON makes another valid log and is detectable only if the log
+contains the number twice. In these cases the metrics are compared with those of a second reader.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from emrctl.metrics.model import RunMetrics
 Damage = Callable[[random.Random, bytes], bytes]
 
 ROUNDS = 10_000
-SHARES = 8  # tests side by side, and a smaller one to look at where one fails
+SHARES = 8  # tests that can run in parallel
 DATA = Path(__file__).parents[4] / "shared" / "data" / "eventlogs"
 LOGS = (
     "apache-spark-core/local-1426533911241",
@@ -120,12 +119,12 @@ def packed(encoders: dict[str, Callable[[bytes], bytes]]) -> list[tuple[bytes, d
 
 
 @pytest.mark.parametrize("share", range(SHARES))
-def test_damage_is_told(
+def test_read_log_detects_damage(
     share: int,
     packed: list[tuple[bytes, dict[str, bytes]]],
     reference: Callable[[bytes], dict[str, Any]],
 ) -> None:
-    sound = [read(text) for text, _ in packed]
+    undamaged = [read(text) for text, _ in packed]
     for seed in range(share, ROUNDS, SHARES):
         dice = random.Random(seed)  # noqa: S311
         which = dice.randrange(len(packed))
@@ -139,20 +138,20 @@ def test_damage_is_told(
         except UsageError:
             assert not reference(decoded(damaged))["events"], label
             continue
-        said = run.bad_lines or not run.complete or run.notes != sound[which].notes
-        same = figures(run) == figures(sound[which])
-        assert said or same or damage in CHANGES_VALUES, label
+        detected = run.bad_lines or not run.complete or run.notes != undamaged[which].notes
+        same = figures(run) == figures(undamaged[which])
+        assert detected or same or damage in CHANGES_VALUES, label
         if "lack required fields" not in "".join(run.notes):
             assert_equal(run, reference(decoded(damaged)), label)
 
 
 def figures(run: RunMetrics) -> RunMetrics:
-    """All of it but one thing: when an executor went is in two lines, and both may be lost."""
-    going: dict[str, Any] = {"active": True, "removed_ms": None, "remove_reason": None}
-    rows = tuple(replace(row, **going) for row in run.executors)
+    """Return the metrics without removals of executors, which two lines log: both may be lost."""
+    removal: dict[str, Any] = {"active": True, "removed_ms": None, "remove_reason": None}
+    rows = tuple(replace(row, **removal) for row in run.executors)
     return replace(run, notes=(), executors=rows)
 
 
 def assert_equal(run: RunMetrics, expected: dict[str, Any], label: str) -> None:
-    ours = {name: getattr(run, name) for name in expected if name != "events"}
-    assert ours == {name: value for name, value in expected.items() if name != "events"}, label
+    actual = {name: getattr(run, name) for name in expected if name != "events"}
+    assert actual == {name: value for name, value in expected.items() if name != "events"}, label
