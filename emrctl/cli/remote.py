@@ -23,9 +23,9 @@ from emrctl.clusters.kinds import kind_of
 from emrctl.clusters.model import Cluster, Node
 from emrctl.errors import UsageError
 from emrctl.provision import lifecycle
-from emrctl.remote import nodes, page_addresses, pages, session_manager
+from emrctl.remote import nodes, pages, session_manager
 from emrctl.remote.errors import UnreachableError
-from emrctl.remote.page_addresses import Method, Page
+from emrctl.remote.pages import Method, Page
 
 if TYPE_CHECKING:
     from emrctl.runs.workspace import Workspace
@@ -69,10 +69,10 @@ def ui(
     address. Tunnels listen on localhost only.
     """
     workspace = context.workspace
-    request = page_addresses.PageRequest(
+    request = pages.PageRequest(
         cluster=registry.find_cluster(workspace.project, workspace.target),
         page=page,
-        methods=(by,) if by else page_addresses.METHODS,
+        methods=(by,) if by else pages.METHODS,
         login=nodes.Login(identity=identity, fingerprint=fingerprint),
         application_id=application,
         report=render.note,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import posixpath
 import socket
+import stat
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,6 +21,7 @@ from emrctl.remote.host_keys import HostKey, known
 
 if TYPE_CHECKING:
     from paramiko import Channel, PKey, SFTPClient, Transport
+
 
 _CONNECT_S, _HANDSHAKE_S = 10.0, 20.0
 _KEEPALIVE_S = 15
@@ -322,3 +325,52 @@ def get_json(connection: SshConnection, address: tuple[str, int], path: str) -> 
         raise ConnectionError(f"{path} did not return a valid HTTP response: {error}") from error
     finally:
         http_connection.close()
+
+
+def upload(connection: SshConnection, source: Path, destination: str) -> int:
+    """Upload a file or a folder; return the number of files.
+
+    If the destination is a folder or ends in a slash, the source keeps its name in it. Relative
+    destinations start at the user's home. Raises `UnreachableError` if writing fails.
+    """
+    try:
+        with connection.files() as files:
+            return _upload(files, source, destination)
+    except (OSError, EOFError) as error:
+        hint = f"Check free space and the permissions of {connection.host.user}."
+        msg = f"could not write {destination}: {error}"
+        raise UnreachableError(msg, hint=hint) from error
+
+
+def _upload(files: SFTPClient, source: Path, destination: str) -> int:
+    if destination.endswith("/") or _is_folder(files, destination):
+        destination = posixpath.join(destination, source.name)
+    count = 0
+    for path, name in _files(source, destination):
+        _make_folder(files, posixpath.dirname(name))
+        files.put(str(path), name)
+        files.chmod(name, stat.S_IMODE(path.stat().st_mode))
+        count += 1
+    return count
+
+
+def _files(source: Path, destination: str) -> Iterator[tuple[Path, str]]:
+    if source.is_file():
+        yield source, destination
+        return
+    for path in sorted(source.rglob("*")):
+        if path.is_file():
+            yield path, posixpath.join(destination, path.relative_to(source).as_posix())
+
+
+def _is_folder(files: SFTPClient, name: str) -> bool:
+    try:
+        return stat.S_ISDIR(files.stat(name).st_mode or 0)
+    except FileNotFoundError:
+        return False
+
+
+def _make_folder(files: SFTPClient, name: str) -> None:
+    if name and not _is_folder(files, name):
+        _make_folder(files, posixpath.dirname(name))
+        files.mkdir(name)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from emrctl.remote import page_addresses, ssh
-from emrctl.remote.primary import PrimaryConnection
+from emrctl.remote import pages, ssh
+from emrctl.remote.nodes import PrimaryConnection
 
 if TYPE_CHECKING:
     from emrctl.metrics.live.rest import Fetch
@@ -43,7 +43,7 @@ def _standalone(primary: PrimaryConnection) -> LiveSources:
     from emrctl.metrics.live.standalone import Master
 
     return LiveSources(
-        manager=Master(_at(primary, page_addresses.STANDALONE["master"])),
+        manager=Master(_at(primary, pages.STANDALONE["master"])),
         spark=lambda application_id: _driver(primary, application_id),
     )
 
@@ -65,7 +65,7 @@ def _driver(primary: PrimaryConnection, application_id: str) -> Fetch:
 
     def fetch(path: str) -> Any:
         if not found:
-            found.append(_at(primary, page_addresses.driver_port(ask, application_id)))
+            found.append(_at(primary, pages.driver_port(ask, application_id)))
         return found[0](path)
 
     return fetch

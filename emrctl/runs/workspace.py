@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from emrctl.aws.target import Target, resolve
 from emrctl.errors import NotFoundError
-from emrctl.remote.primary import PrimaryConnection
+from emrctl.remote.nodes import PrimaryConnection
 from emrctl.runs import store
 from emrctl.runs.backends.base import Backend
 from emrctl.runs.backends.emr import EmrBackend

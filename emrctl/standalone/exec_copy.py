@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from emrctl.errors import UsageError
-from emrctl.remote.sftp import upload
+from emrctl.remote.ssh import upload
 from emrctl.standalone.parallel import Crew, Member
 
 

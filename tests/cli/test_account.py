@@ -224,7 +224,7 @@ def test_ssh_unreachable_node_reports_every_method(
 def test_ui_opens_address_until_ctrl_c(
     emrctl: Emrctl, standing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from emrctl.remote import page_addresses, pages
+    from emrctl.remote import pages
 
     closed: list[bool] = []
 
@@ -238,7 +238,7 @@ def test_ui_opens_address_until_ctrl_c(
         def close(self) -> None:
             closed.append(True)
 
-    def opened(_target: Target, _visit: page_addresses.PageRequest) -> pages.OpenPage:
+    def opened(_target: Target, _visit: pages.PageRequest) -> pages.OpenPage:
         return pages.OpenPage(url="http://127.0.0.1:8088/cluster", method="ssh", forwarding=Held())
 
     browsed: list[str] = []
@@ -256,7 +256,7 @@ def test_ui_opens_address_until_ctrl_c(
 def test_ui_sigterm_closes_tunnel(
     emrctl: Emrctl, standing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from emrctl.remote import page_addresses, pages
+    from emrctl.remote import pages
 
     closed: list[bool] = []
 
@@ -271,7 +271,7 @@ def test_ui_sigterm_closes_tunnel(
         def close(self) -> None:
             closed.append(True)
 
-    def opened(_target: Target, _visit: page_addresses.PageRequest) -> pages.OpenPage:
+    def opened(_target: Target, _visit: pages.PageRequest) -> pages.OpenPage:
         return pages.OpenPage(url="http://127.0.0.1:1", method="ssm", forwarding=Held())
 
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from emrctl.remote import host_keys, nodes, page_addresses
+from emrctl.remote import host_keys, nodes, pages
 from emrctl.remote.ssh import SshHost
 from tests.remote import connections
 from tests.remote.connections import CLUSTER
@@ -36,7 +36,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def reached(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> page_addresses.PageRequest:
+def reached(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> pages.PageRequest:
     """A page request to a cluster whose primary is the SSH server on loopback."""
     monkeypatch.setattr(host_keys, "console_output", lambda _target, _node: sshd.console)
     monkeypatch.setattr(
@@ -45,4 +45,4 @@ def reached(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> page_addresses.PageR
     primary = replace(CLUSTER.nodes[0], private_dns="127.0.0.1")
     cluster = replace(CLUSTER, nodes=(primary,))
     login = nodes.Login(identity=sshd.client_key)
-    return page_addresses.PageRequest(cluster=cluster, page="yarn", login=login)
+    return pages.PageRequest(cluster=cluster, page="yarn", login=login)

@@ -14,7 +14,7 @@ from botocore.stub import Stubber
 from emrctl.aws.target import Target
 from emrctl.clusters.model import Node
 from emrctl.errors import NotFoundError
-from emrctl.remote import host_keys, nodes, page_addresses
+from emrctl.remote import host_keys, nodes, pages
 from emrctl.remote.errors import MissingPrerequisiteError, UnreachableError
 from emrctl.remote.ssh import SshConnection, SshHost
 from tests.emulator.fake_runtime import FakeRuntime
@@ -104,7 +104,7 @@ def test_console_output_reads_ec2_api(mocked: Target) -> None:
 
 
 def test_connect_runs_command_on_primary(
-    mocked: Target, reached: page_addresses.PageRequest, sshd: Sshd
+    mocked: Target, reached: pages.PageRequest, sshd: Sshd
 ) -> None:
     line = nodes.connect(mocked, reached.cluster, reached.cluster.nodes[0], reached.login, print)
     out = io.BytesIO()

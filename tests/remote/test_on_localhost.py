@@ -9,7 +9,7 @@ import pytest
 
 from emrctl.aws.target import Target
 from emrctl.clusters.model import Cluster
-from emrctl.remote import page_addresses, pages
+from emrctl.remote import pages
 from emrctl.spec import ClusterSpec
 
 pytestmark = pytest.mark.yarn
@@ -28,7 +28,7 @@ def _browsed(url: str) -> str:
     [("yarn", "Cluster Metrics"), ("history", "History Server"), ("spark", "History Server")],
 )
 def test_open_page_on_localhost_opens_in_browser(
-    local: Target, yarn_cluster: str, page: page_addresses.Page, shows: str
+    local: Target, yarn_cluster: str, page: pages.Page, shows: str
 ) -> None:
     clusters = local.fetch(f"{local.endpoint}/emrctl/status")["clusters"]
     [found] = [item for item in clusters if item["id"] == yarn_cluster]
@@ -44,6 +44,6 @@ def test_open_page_on_localhost_opens_in_browser(
         created="",
         urls=found["urls"],
     )
-    opened = pages.open_page(local, page_addresses.PageRequest(cluster=cluster, page=page))
+    opened = pages.open_page(local, pages.PageRequest(cluster=cluster, page=page))
     assert (opened.method, opened.forwarding) == ("local", None)
     assert shows in _browsed(opened.url)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from emrctl.errors import NotFoundError
-from emrctl.remote import page_addresses
+from emrctl.remote import pages
 from emrctl.remote.errors import UnreachableError
-from emrctl.remote.page_addresses import Page, PageAddress
+from emrctl.remote.pages import Page, PageAddress
 from emrctl.spec import ClusterSpec, Ec2ClusterSpec
 from tests.remote.connections import CLUSTER
 
@@ -55,27 +55,20 @@ def _active(*ids: str) -> dict[tuple[int, str], Any]:
 )
 def test_address_emr_pages_have_fixed_ports(page: Page, address: PageAddress) -> None:
     ask = Primary({})
-    assert (
-        page_addresses.address(page_addresses.PageRequest(cluster=CLUSTER, page=page), ask)
-        == address
-    )
+    assert pages.find_page(pages.PageRequest(cluster=CLUSTER, page=page), ask) == address
     assert not ask.asked
 
 
 def test_address_namenode_of_emr_5_uses_hadoop_2_port() -> None:
     old = replace(CLUSTER, spec=ClusterSpec(release="emr-5.36.0"))
-    found = page_addresses.address(
-        page_addresses.PageRequest(cluster=old, page="namenode"), Primary({})
-    )
+    found = pages.find_page(pages.PageRequest(cluster=old, page="namenode"), Primary({}))
     assert found.port == 50070
 
 
 def test_address_given_application_makes_no_request() -> None:
-    visit = page_addresses.PageRequest(
-        cluster=CLUSTER, page="spark", application_id="application_1_1"
-    )
+    visit = pages.PageRequest(cluster=CLUSTER, page="spark", application_id="application_1_1")
     ask = Primary({})
-    found = page_addresses.address(visit, ask)
+    found = pages.find_page(visit, ask)
     assert (found.port, found.path) == (20888, "/proxy/application_1_1/")
     assert not ask.asked
 
@@ -84,52 +77,50 @@ def test_address_given_application_makes_no_request() -> None:
 def test_address_yarn_unreachable_raises(failure: Exception) -> None:
     ask = Primary({(8088, "/ws/v1/cluster/apps?states=RUNNING"): failure})
     with pytest.raises(UnreachableError, match="cannot list applications of YARN"):
-        page_addresses.address(page_addresses.PageRequest(cluster=CLUSTER, page="spark"), ask)
+        pages.find_page(pages.PageRequest(cluster=CLUSTER, page="spark"), ask)
 
 
 # --- Spark standalone -----------------------------------------------------------------------------
 
 
 def test_address_master_page() -> None:
-    visit = page_addresses.PageRequest(cluster=STANDALONE, page="master")
-    assert page_addresses.address(visit, Primary({})) == PageAddress(page="master", port=8080)
+    visit = pages.PageRequest(cluster=STANDALONE, page="master")
+    assert pages.find_page(visit, Primary({})) == PageAddress(page="master", port=8080)
 
 
 def test_address_spark_page_of_newest_driver() -> None:
     drivers = {(4040, APPS): [{"id": "app-0"}], (4041, APPS): [{"id": "app-1"}]}
-    visit = page_addresses.PageRequest(cluster=STANDALONE, page="spark")
-    found = page_addresses.address(visit, Primary(_active("app-0", "app-1") | drivers))
+    visit = pages.PageRequest(cluster=STANDALONE, page="spark")
+    found = pages.find_page(visit, Primary(_active("app-0", "app-1") | drivers))
     assert found == PageAddress(page="spark", port=4041)
 
 
 def test_address_without_application_is_master_page() -> None:
     messages: list[str] = []
-    visit = page_addresses.PageRequest(cluster=STANDALONE, page="spark", report=messages.append)
-    assert page_addresses.address(visit, Primary(_active())) == PageAddress(
-        page="master", port=8080
-    )
+    visit = pages.PageRequest(cluster=STANDALONE, page="spark", report=messages.append)
+    assert pages.find_page(visit, Primary(_active())) == PageAddress(page="master", port=8080)
     assert messages == ["no application is running: opening the master's page"]
 
 
 def test_driver_port_unknown_application_raises() -> None:
     drivers = {(port, APPS): [{"id": "another"}] for port in range(4040, 4048)}
-    visit = page_addresses.PageRequest(cluster=STANDALONE, page="spark", application_id="app-9")
+    visit = pages.PageRequest(cluster=STANDALONE, page="spark", application_id="app-9")
     with pytest.raises(UnreachableError, match="no driver of app-9") as caught:
-        page_addresses.address(visit, Primary(drivers))
+        pages.find_page(visit, Primary(drivers))
     assert "emrctl runs show" in caught.value.hint
 
 
 def test_driver_port_stops_at_first_closed_port() -> None:
     ask = Primary({(4040, APPS): [{"id": "another"}]})
     with pytest.raises(UnreachableError, match="nobody answers on 4041"):
-        page_addresses.driver_port(ask, "app-9")
+        pages.driver_port(ask, "app-9")
     assert [port for port, _ in ask.asked] == [4040, 4041]
 
 
 def test_address_master_unreachable_raises() -> None:
     ask = Primary({(8080, "/json/"): ConnectionError("closed")})
     with pytest.raises(UnreachableError, match="cannot list applications of the master"):
-        page_addresses.address(page_addresses.PageRequest(cluster=STANDALONE, page="spark"), ask)
+        pages.find_page(pages.PageRequest(cluster=STANDALONE, page="spark"), ask)
 
 
 # --- unsupported pages ----------------------------------------------------------------------------
@@ -138,10 +129,10 @@ def test_address_master_unreachable_raises() -> None:
 @pytest.mark.parametrize("page", ["yarn", "history", "namenode"])
 def test_check_page_standalone_has_two_pages(page: Page) -> None:
     with pytest.raises(NotFoundError, match=f"has no {page} page") as caught:
-        page_addresses.check_page(page_addresses.PageRequest(cluster=STANDALONE, page=page))
+        pages.check_page(pages.PageRequest(cluster=STANDALONE, page=page))
     assert caught.value.hint == "Pages: master, spark."
 
 
 def test_check_page_emr_has_no_master_page() -> None:
     with pytest.raises(NotFoundError, match="has no master page"):
-        page_addresses.check_page(page_addresses.PageRequest(cluster=CLUSTER, page="master"))
+        pages.check_page(pages.PageRequest(cluster=CLUSTER, page="master"))

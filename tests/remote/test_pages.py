@@ -13,7 +13,7 @@ import pytest
 from emrctl.aws.target import Target
 from emrctl.clusters import ec2
 from emrctl.errors import NotFoundError
-from emrctl.remote import host_keys, page_addresses, pages
+from emrctl.remote import host_keys, pages
 from emrctl.remote.errors import HostKeyError, UnreachableError
 from emrctl.spec import Ec2ClusterSpec
 from tests.remote.connections import CLUSTER, OPENER, served, ssm
@@ -36,7 +36,7 @@ def yarn(monkeypatch: pytest.MonkeyPatch) -> Iterator[Yarn]:
     found = Yarn()
     with served(found.answer) as port:
         for page in ("yarn", "spark", "history", "namenode"):
-            monkeypatch.setitem(page_addresses.EMR, page, port)
+            monkeypatch.setitem(pages.EMR, page, port)
         yield found
 
 
@@ -45,9 +45,7 @@ def _closed(opened: pages.OpenPage) -> None:
     opened.forwarding.close()
 
 
-def test_open_page_prefers_ssh(
-    mocked: Target, reached: page_addresses.PageRequest, yarn: Yarn
-) -> None:
+def test_open_page_prefers_ssh(mocked: Target, reached: pages.PageRequest, yarn: Yarn) -> None:
     opened = pages.open_page(mocked, reached)
     assert opened.method == "ssh"
     assert opened.url.startswith("http://127.0.0.1:")
@@ -57,7 +55,7 @@ def test_open_page_prefers_ssh(
 
 
 def test_open_page_spark_opens_newest_application(
-    mocked: Target, reached: page_addresses.PageRequest, yarn: Yarn
+    mocked: Target, reached: pages.PageRequest, yarn: Yarn
 ) -> None:
     yarn.apps = {
         "app": [
@@ -71,7 +69,7 @@ def test_open_page_spark_opens_newest_application(
 
 
 def test_open_page_spark_without_application_opens_history(
-    mocked: Target, reached: page_addresses.PageRequest, yarn: Yarn
+    mocked: Target, reached: pages.PageRequest, yarn: Yarn
 ) -> None:
     said: list[str] = []
     opened = pages.open_page(mocked, replace(reached, page="spark", report=said.append))
@@ -81,7 +79,7 @@ def test_open_page_spark_without_application_opens_history(
 
 
 def test_open_page_changed_host_key_tries_no_other_method(
-    mocked: Target, reached: page_addresses.PageRequest, yarn: Yarn, sshd: Sshd
+    mocked: Target, reached: pages.PageRequest, yarn: Yarn, sshd: Sshd
 ) -> None:
     wrong = host_keys.HostKey(type=sshd.host_key.type, text=sshd.host_key.text[:-4] + "AAAA")
     host_keys.remember("i-1", wrong)
@@ -92,7 +90,7 @@ def test_open_page_changed_host_key_tries_no_other_method(
 def test_open_page_uses_session_manager_if_ssh_fails(
     mocked: Target, standing: str, plugin: Path
 ) -> None:
-    visit = page_addresses.PageRequest(cluster=replace(CLUSTER, id=standing), page="yarn")
+    visit = pages.PageRequest(cluster=replace(CLUSTER, id=standing), page="yarn")
     with ssm(mocked):
         opened = pages.open_page(mocked, visit)
     assert opened.method == "ssm"
@@ -105,7 +103,7 @@ def test_open_page_all_methods_fail_lists_reasons(
     mocked: Target, standing: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    visit = page_addresses.PageRequest(cluster=replace(CLUSTER, id=standing), page="yarn")
+    visit = pages.PageRequest(cluster=replace(CLUSTER, id=standing), page="yarn")
     with pytest.raises(UnreachableError) as caught:
         pages.open_page(mocked, visit)
     for words in ("ssh: the cluster has no key pair", "ssm: session-manager-plugin", "emr: "):
@@ -118,8 +116,8 @@ def test_open_page_all_methods_fail_lists_reasons(
 
 @pytest.fixture
 def standalone(
-    reached: page_addresses.PageRequest, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[page_addresses.PageRequest]:
+    reached: pages.PageRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[pages.PageRequest]:
     """A page request to a standalone cluster whose master and driver share a port."""
     answers: dict[str, Any] = {
         "/json/": {"activeapps": [{"id": "app-1", "starttime": 1}]},
@@ -128,13 +126,13 @@ def standalone(
     }
     with served(lambda path: json.dumps(answers[path]).encode()) as port:
         monkeypatch.setitem(ec2.PAGE_PORTS, "master", port)
-        monkeypatch.setattr(page_addresses, "_DRIVER_PORTS", [port])
+        monkeypatch.setattr(pages, "_DRIVER_PORTS", [port])
         yield replace(reached, cluster=replace(reached.cluster, spec=Ec2ClusterSpec()))
 
 
 @pytest.mark.parametrize("page", ["master", "spark"])
 def test_open_page_standalone_over_ssh(
-    mocked: Target, standalone: page_addresses.PageRequest, page: page_addresses.Page
+    mocked: Target, standalone: pages.PageRequest, page: pages.Page
 ) -> None:
     opened = pages.open_page(mocked, replace(standalone, page=page))
     assert opened.method == "ssh"
@@ -144,7 +142,7 @@ def test_open_page_standalone_over_ssh(
 
 
 def test_open_page_standalone_has_no_presigned_url(
-    mocked: Target, standalone: page_addresses.PageRequest
+    mocked: Target, standalone: pages.PageRequest
 ) -> None:
     with pytest.raises(UnreachableError, match="emr: presigned URLs exist only for EMR clusters"):
         pages.open_page(mocked, replace(standalone, page="master", methods=("emr",)))
@@ -181,19 +179,13 @@ class _Local:
         ("spark", None, "let-in:http://127.0.0.1:1/emrctl/clusters/j-1/history"),
     ],
 )
-def test_open_page_on_localhost_returns_browser_url(
-    page: page_addresses.Page, apps: Any, url: str
-) -> None:
-    visit = page_addresses.PageRequest(
-        cluster=replace(CLUSTER, urls={"yarn": "http://y"}), page=page
-    )
+def test_open_page_on_localhost_returns_browser_url(page: pages.Page, apps: Any, url: str) -> None:
+    visit = pages.PageRequest(cluster=replace(CLUSTER, urls={"yarn": "http://y"}), page=page)
     opened = pages.open_page(_Local(apps), visit)  # type: ignore[arg-type]
     assert (opened.url, opened.method, opened.forwarding) == (url, "local", None)
 
 
 def test_open_page_on_localhost_has_no_namenode() -> None:
-    visit = page_addresses.PageRequest(
-        cluster=replace(CLUSTER, urls={"yarn": "http://y"}), page="namenode"
-    )
+    visit = pages.PageRequest(cluster=replace(CLUSTER, urls={"yarn": "http://y"}), page="namenode")
     with pytest.raises(NotFoundError, match="has no HDFS"):
         pages.open_page(_Local(None), visit)  # type: ignore[arg-type]

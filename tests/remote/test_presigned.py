@@ -6,7 +6,7 @@ import pytest
 from botocore.stub import Stubber
 
 from emrctl.aws.target import Target
-from emrctl.remote import presigned
+from emrctl.remote import pages
 from emrctl.remote.errors import UnreachableError
 from tests.remote.connections import CLUSTER
 
@@ -17,7 +17,7 @@ def test_url_waits_until_ready(mocked: Target) -> None:
         asked = {"ClusterId": "j-1", "OnClusterAppUIType": "ResourceManager"}
         stub.add_response(name, {"PresignedURLReady": False}, asked)
         stub.add_response(name, {"PresignedURLReady": True, "PresignedURL": "https://x"}, asked)
-        assert presigned.url(mocked, CLUSTER, "yarn") == "https://x"
+        assert pages.presigned_url(mocked, CLUSTER, "yarn") == "https://x"
 
 
 def test_url_history_falls_back_to_persistent_app_ui(mocked: Target) -> None:
@@ -33,7 +33,7 @@ def test_url_history_falls_back_to_persistent_app_ui(mocked: Target) -> None:
             {"PresignedURLReady": True, "PresignedURL": "https://copy"},
             {"PersistentAppUIId": "p-1", "PersistentAppUIType": "SHS"},
         )
-        assert presigned.url(mocked, CLUSTER, "history") == "https://copy"
+        assert pages.presigned_url(mocked, CLUSTER, "history") == "https://copy"
 
 
 @pytest.mark.parametrize(
@@ -41,4 +41,4 @@ def test_url_history_falls_back_to_persistent_app_ui(mocked: Target) -> None:
 )
 def test_url_unsupported_page_raises(mocked: Target, page: str, message: str) -> None:
     with pytest.raises(UnreachableError, match=message):
-        presigned.url(mocked, CLUSTER, page)
+        pages.presigned_url(mocked, CLUSTER, page)

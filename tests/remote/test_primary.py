@@ -12,8 +12,7 @@ from emrctl import paths
 from emrctl.aws.target import Target
 from emrctl.errors import UnavailableError
 from emrctl.remote.errors import NoKeyError
-from emrctl.remote.nodes import Login
-from emrctl.remote.primary import PrimaryConnection
+from emrctl.remote.nodes import Login, PrimaryConnection
 from tests.emulator.ec2nodes import Ec2Nodes
 
 STACK = "pets-main"

@@ -11,7 +11,7 @@ from emrctl import paths
 from emrctl.aws.target import Target
 from emrctl.clusters import registry
 from emrctl.clusters.model import Cluster
-from emrctl.remote.primary import PrimaryConnection
+from emrctl.remote.nodes import PrimaryConnection
 from emrctl.runs.backends.standalone import Ec2Backend
 from emrctl.spec import ProjectSpec
 from emrctl.spec.ec2 import NOBODY

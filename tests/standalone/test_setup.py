@@ -24,7 +24,7 @@ from emrctl.provision import lifecycle
 from emrctl.provision.stacks import Deployment
 from emrctl.remote import host_keys
 from emrctl.remote.errors import HostKeyError, NoKeyError
-from emrctl.remote.primary import PrimaryConnection
+from emrctl.remote.nodes import PrimaryConnection
 from emrctl.spec.ec2 import WorkersSpec
 from emrctl.standalone.errors import NodesFailedError
 from emrctl.standalone.parallel import Crew

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from emrctl.aws import errors
 from emrctl.aws.listing import instances
 from emrctl.errors import EmrctlError, NotFoundError, ProvisioningError, UnavailableError
-from emrctl.remote.primary import CommandResult
+from emrctl.remote.nodes import CommandResult
 from emrctl.runs.backends import logs
 from emrctl.runs.backends.base import LogFile, Step, StepSpec
 

@@ -14,7 +14,7 @@ import pytest
 
 from emrctl.aws.target import Target
 from emrctl.errors import NotFoundError, ProvisioningError, UnavailableError
-from emrctl.remote.primary import CommandResult
+from emrctl.remote.nodes import CommandResult
 from emrctl.runs.backends.base import Step, StepSpec
 from emrctl.runs.backends.standalone import Ec2Backend
 from tests.bootstrap.primary import FINAL, PrimaryNode
