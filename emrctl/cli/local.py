@@ -92,8 +92,8 @@ def down(context: options.Context) -> None:
 def show_consent_once(target: Target) -> None:
     """Print once per home that scripts on localhost run with the user's own rights."""
     if target.kind == "local":
-        from emrctl.emulator.server import consent
+        from emrctl.emulator.server import notices
 
-        if not consent.was_shown():
-            render.note(consent.TEXT)
-            consent.remember()
+        if not notices.was_shown():
+            render.note(notices.TEXT)
+            notices.remember()

@@ -1,11 +1,14 @@
 """Lifecycle of EC2 instances outside EMR clusters: moto stores the records, this module runs them.
 
 Each instance has a queue with one thread, so that its changes happen in order while EC2's API
-returns at once, with the states pending, stopping and shutting-down.
+returns at once, with the states pending, stopping and shutting-down. If no security group allows
+SSH from loopback, the SSH server does not listen: connections are refused instead of timing out.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import logging
 import secrets
 import threading
@@ -17,11 +20,32 @@ from typing import TYPE_CHECKING, Any
 from emrctl import ports
 from emrctl.emulator.cluster.node_folder import EmulatorContext
 from emrctl.emulator.instances.machine import Machine
-from emrctl.emulator.moto import security_groups
 from emrctl.errors import EmrctlError
 
 if TYPE_CHECKING:
     from emrctl.emulator.instances.sshd import Sshd
+
+
+_SSH = 22
+_CALLER = ipaddress.IPv4Address("127.0.0.1")
+
+
+def allows_ssh(record: Any) -> bool:
+    """Return whether the instance's groups allow SSH; a VPC's default group always does."""
+    groups = list(record.nics[0].group_set) if record.nics else []
+    rules = [rule for group in groups for rule in group.ingress_rules]
+    return all(group.is_default for group in groups) or any(_allows_ssh(rule) for rule in rules)
+
+
+def _allows_ssh(rule: Any) -> bool:
+    if rule.ip_protocol not in ("tcp", "-1") or rule.cidr_ipv4 is None:
+        return False
+    if rule.ip_protocol == "tcp" and not rule.from_port <= _SSH <= rule.to_port:
+        return False
+    with contextlib.suppress(ValueError):
+        return _CALLER in ipaddress.IPv4Network(rule.cidr_ipv4, strict=False)
+    return False
+
 
 _log = logging.getLogger(__name__)
 
@@ -192,7 +216,7 @@ class InstanceManager:
             instance.set_state("terminated")
 
     def _update_sshd(self, instance: Ec2Instance) -> None:
-        if security_groups.allows_ssh(instance.record):
+        if allows_ssh(instance.record):
             self.sshd().listen(instance.machine)
         else:
             self.sshd().stop_listening(instance.machine)

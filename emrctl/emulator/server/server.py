@@ -23,7 +23,7 @@ from emrctl.emulator.cluster.node_folder import EmulatorContext
 from emrctl.emulator.instances.instance_manager import InstanceManager, ssh_port
 from emrctl.emulator.moto import ec2
 from emrctl.emulator.server import processes, reaper, state
-from emrctl.emulator.server.differences import DIFFERENCES
+from emrctl.emulator.server.notices import DIFFERENCES
 from emrctl.emulator.server.sigv4 import (
     Application,
     Environ,

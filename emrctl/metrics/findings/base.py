@@ -1,15 +1,151 @@
-"""Findings, their kinds, and the view of a run that rules use."""
+"""Findings, their thresholds, and the view of a run and its Spark properties that rules use."""
 
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from emrctl.metrics import timeline
-from emrctl.metrics.findings.limits import limit
-from emrctl.metrics.findings.spark_conf import SparkConf
 from emrctl.metrics.model import Record, RunMetrics, StageMetrics
+
+MB = 1024 * 1024
+
+
+class Limit(NamedTuple):
+    """A threshold; `source` is where it was published, or why emrctl chose it."""
+
+    value: float
+    unit: str
+    source: str
+
+
+_OWN = "chosen on real logs: "
+LIMITS: dict[str, Limit] = {
+    "worth_s": Limit(1.0, "s", f"{_OWN}less is within the variation between equal runs"),
+    "worth_share": Limit(0.02, "of the run", f"{_OWN}as above"),
+    "high_share": Limit(0.25, "of the run", f"{_OWN}a quarter of the run"),
+    "medium_share": Limit(0.10, "of the run", f"{_OWN}a tenth"),
+    "skew_ratio": Limit(3.0, "x median", "rapids-tools: a task of 3 x the stage's mean is skewed"),
+    "skew_least_tasks": Limit(4, "tasks", f"{_OWN}the median of fewer is meaningless"),
+    "skew_bytes_ratio": Limit(2.0, "x median", f"{_OWN}compressed bytes vary less than rows"),
+    "cause_share": Limit(0.5, "of the excess", f"{_OWN}the cause explains most of the excess"),
+    "slow_host_least": Limit(3, "tasks", f"{_OWN}3 slow tasks on one host are rarely chance"),
+    "slow_host_share": Limit(0.75, "of slow tasks", f"{_OWN}the first task on each host is slow"),
+    "few_share": Limit(0.9, "of the cores", f"{_OWN}nearly all cores are busy"),
+    "wave_tasks": Limit(4, "x cores", f"{_OWN}with more waves the last one hardly matters"),
+    "even_ratio": Limit(1.5, "x median", f"{_OWN}waves are even only with tasks of similar length"),
+    "worth_cutting_ms": Limit(2000, "ms", f"{_OWN}shorter tasks are dominated by their start-up"),
+    "short_task_ms": Limit(200, "ms", "Spark's tuning guide: efficient down to tasks of 200 ms"),
+    "many_tasks": Limit(8, "x cores", "Spark's tuning guide: 2 to 3 tasks for each core"),
+    "idle_share": Limit(0.5, "of core time", "DataFlint: more than half idle"),
+    "idle_fair_share": Limit(0.1, "of its share", f"{_OWN}an executor that did almost no work"),
+    "idle_life_s": Limit(10, "s", f"{_OWN}a new executor had no time to work"),
+    "churn_returns": Limit(2, "executors", f"{_OWN}one may be chance"),
+    "churn_life_s": Limit(300, "s", f"{_OWN}a longer life outweighs the start-up"),
+    "driver_share": Limit(0.25, "of the run", f"{_OWN}reading and writing take less"),
+    "start_up_s": Limit(15, "s", f"{_OWN}time to set up a session"),
+    "driver_least_s": Limit(3, "s", f"{_OWN}every application needs it to start and stop"),
+    "gc_share": Limit(0.10, "of run time", "Dr. Elephant: 10 % is moderate; Spark's page: red"),
+    "gc_normal": Limit(0.05, "of run time", "Dr. Elephant: 5 % and less is too much memory"),
+    "spill_bytes": Limit(64 * MB, "B", f"{_OWN}less has no noticeable effect"),
+    "disk_bytes_s": Limit(100 * MB, "B/s", "EBS gp3: 125 MB/s baseline"),
+    "heap_full": Limit(0.95, "of the heap", "DataFlint: higher is under-provisioned"),
+    "heap_empty": Limit(0.40, "of the heap", "DataFlint uses 0.70; a JVM fills its heap"),
+    "heap_worth_mb": Limit(2048, "MB", f"{_OWN}less room fits no further executor"),
+    "heap_task_s": Limit(10, "s", f"{_OWN}less work does not show the need"),
+    "files": Limit(100, "files", "DataFlint: more than 100"),
+    "file_bytes": Limit(3 * MB, "B", "DataFlint: mean below 3 MB"),
+    "file_open_s": Limit(0.02, "s", f"{_OWN}an S3 request and a footer, at best"),
+    "broadcast_bytes": Limit(1024 * MB, "B", "DataFlint: above 1 GB"),
+    "broadcast_heap": Limit(0.1, "of the heap", f"{_OWN}each executor and the driver hold it"),
+    "broadcast_least": Limit(64 * MB, "B", f"{_OWN}smaller tables fit into a small heap"),
+    "failure_share": Limit(0.10, "of tasks", "Dr. Elephant: 10 % is moderate"),
+    "speculation_share": Limit(0.10, "of task time", f"{_OWN}acceptable cost of a shorter stage"),
+    "speculation_least": Limit(2, "tasks", f"{_OWN}one may be chance"),
+    "repeat_share": Limit(0.05, "of task time", f"{_OWN}less repeated work is normal"),
+}
+
+
+def limit(name: str) -> float:
+    """Return the value of a threshold."""
+    return LIMITS[name].value
+
+
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgtp]?)(?:i?b)?\s*", re.IGNORECASE)
+_UNITS = {"k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
+
+
+class SparkConf:
+    """A run's Spark properties; the caller passes the default of properties that are not set."""
+
+    def __init__(self, properties: Mapping[str, str], version: str | None) -> None:
+        self._properties = properties
+        self.version = _version(version)
+
+    def text(self, key: str, default: str = "") -> str:
+        """Return the property as text."""
+        return self._properties.get(key, default)
+
+    def number(self, key: str) -> int | None:
+        """Return an integer; None if it is not set or not an integer."""
+        text = self.text(key).strip()
+        return int(text) if text.isdecimal() else None
+
+    def on(self, key: str, *, default: bool = False) -> bool:
+        """Return a boolean."""
+        return self.text(key, str(default)).strip().lower() == "true"
+
+    def mb(self, key: str, default: str) -> int:
+        """Return a size in MB; numbers without a unit are MB, as in Spark's memory settings."""
+        match = _SIZE.fullmatch(self.text(key, default)) or _SIZE.fullmatch(default)
+        if match is None:
+            return 0
+        power = _UNITS.get(match[2].lower(), 2)
+        return int(float(match[1]) * 1024 ** (power - 2))
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether adaptive query execution is on; the default since Spark 3.2."""
+        return self.on("spark.sql.adaptive.enabled", default=self.version >= (3, 2))
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether dynamic allocation is on."""
+        return self.on("spark.dynamicAllocation.enabled")
+
+    @property
+    def local(self) -> bool:
+        """Whether the master is local: driver and executor are one process."""
+        return bool(re.match(r"local(\[|$)", self.text("spark.master")))
+
+    @property
+    def heap_mb(self) -> int:
+        """Heap of each executor in MB; the driver's if the master is local."""
+        if self.local:
+            return self.mb("spark.driver.memory", "1g")
+        return self.mb("spark.executor.memory", "1g")
+
+    @property
+    def requested_executors(self) -> int | None:
+        """Minimum number of executors requested; None if it was left to the cluster."""
+        counts = [self.number("spark.executor.instances")]
+        if self.dynamic:
+            names = ("initialExecutors", "minExecutors")
+            counts += [self.number(f"spark.dynamicAllocation.{name}") for name in names]
+        return max((count for count in counts if count), default=None)
+
+    def differs(self, wanted: Mapping[str, str]) -> dict[str, str]:
+        """Return those of the wanted settings that are not in effect already."""
+        return {key: value for key, value in wanted.items() if self.text(key) != value}
+
+
+def _version(text: str | None) -> tuple[int, int]:
+    match = re.match(r"(\d+)\.(\d+)", text or "")
+    return (int(match[1]), int(match[2])) if match else (0, 0)
+
 
 KINDS: dict[str, str] = {
     "data_skew": "one partition is much larger than the others",

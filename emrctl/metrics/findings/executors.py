@@ -13,10 +13,10 @@ from emrctl.metrics.findings.base import (
     RunView,
     count_of,
     ids,
+    limit,
     memory,
     stage_names,
 )
-from emrctl.metrics.findings.limits import limit
 from emrctl.metrics.model import ExecutorMetrics
 
 _HEAP = "JVMHeapMemory"

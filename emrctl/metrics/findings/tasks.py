@@ -7,8 +7,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from emrctl.metrics.findings.base import Advice, Finding, RunView, count_of, ids, size, stage_names
-from emrctl.metrics.findings.limits import limit
+from emrctl.metrics.findings.base import (
+    Advice,
+    Finding,
+    RunView,
+    count_of,
+    ids,
+    limit,
+    size,
+    stage_names,
+)
 from emrctl.metrics.model import StageMetrics, Straggler
 
 PARTITIONS, PARALLELISM = "spark.sql.shuffle.partitions", "spark.default.parallelism"

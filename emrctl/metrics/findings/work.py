@@ -7,8 +7,16 @@ from collections import Counter
 from collections.abc import Iterator
 
 from emrctl.metrics import timeline
-from emrctl.metrics.findings.base import Finding, RunView, count_of, ids, memory, size, stage_names
-from emrctl.metrics.findings.limits import limit
+from emrctl.metrics.findings.base import (
+    Finding,
+    RunView,
+    count_of,
+    ids,
+    limit,
+    memory,
+    size,
+    stage_names,
+)
 from emrctl.metrics.findings.tasks import PARALLELISM, PARTITIONS
 from emrctl.metrics.model import Reuse, SqlMetrics, StageMetrics
 

@@ -13,10 +13,8 @@ import pytest
 
 from emrctl.metrics.eventlog import reader
 from emrctl.metrics.findings import rules
-from emrctl.metrics.findings.base import RunView
-from emrctl.metrics.findings.limits import LIMITS
+from emrctl.metrics.findings.base import LIMITS, RunView, SparkConf
 from emrctl.metrics.findings.rules import Finding
-from emrctl.metrics.findings.spark_conf import SparkConf
 from emrctl.metrics.model import RunMetrics
 
 HERE = Path(__file__).parent

@@ -9,9 +9,8 @@ import pytest
 
 from emrctl.metrics import timeline
 from emrctl.metrics.findings import rules
-from emrctl.metrics.findings.base import RunView
+from emrctl.metrics.findings.base import RunView, SparkConf
 from emrctl.metrics.findings.rules import Finding
-from emrctl.metrics.findings.spark_conf import SparkConf
 from emrctl.metrics.model import (
     ApplicationAccount,
     ClusterAccount,
