@@ -95,8 +95,11 @@ def figures_of(results: DataFrame, classes: Sequence[str]) -> dict[str, Any]:
     """Count by predicted class, and compute accuracy on labels that are classes of the models."""
     rows = results.groupBy("label", "said").count().collect()
     counts = [(row["label"], row["said"], row["count"]) for row in rows]
-    known = [row for row in counts if row[0] in classes and row[1] is not None]
-    n, correct = sum(row[2] for row in known), sum(row[2] for row in known if row[0] == row[1])
+    labelled = [row for row in counts if row[0] in classes and row[1] is not None]
+    n, correct = (
+        sum(row[2] for row in labelled),
+        sum(row[2] for row in labelled if row[0] == row[1]),
+    )
     predicted: dict[str, int] = {}
     for _, name, count in counts:
         if name is not None:

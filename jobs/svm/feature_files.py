@@ -19,7 +19,7 @@ Batches = Iterator[Union[Any, str]]
 
 
 class FeatureSource(NamedTuple):
-    """Features that were found but not read."""
+    """Features before they are read."""
 
     records: Any  # RDD of whole files (name, content), or of serialized Arrow batches
     # Converts records, in a task, to Arrow batches of path, label and features (a list, or null),

@@ -64,8 +64,8 @@ def class_pairs(classes: Sequence[str], task: str, one: str | None = None) -> li
     ones = ordered
     if one is not None:
         pairs, ones = [(one, other) for other in ordered if other != one], [one]
-    found = [ClassPair("pairs", *pair) for pair in pairs] if task in ("pairs", "both") else []
-    return found + [ClassPair("one-vs-all", name, ALL) for name in ones if task != "pairs"]
+    selected = [ClassPair("pairs", *pair) for pair in pairs] if task in ("pairs", "both") else []
+    return selected + [ClassPair("one-vs-all", name, ALL) for name in ones if task != "pairs"]
 
 
 def positions(label: str, paths: Sequence[str], seed: int) -> dict[str, float]:

@@ -69,9 +69,9 @@ def test_row_reader_scales_rows_to_length_one() -> None:
 
 
 def test_merge_rows_does_not_depend_on_order() -> None:
-    whole = [(0, record) for record in read(ROWS)]
+    complete = [(0, record) for record in read(ROWS)]
     halves = [(0, record) for rows in ((2, 3), (0, 1)) for record in read(select(rows))]
-    for one, other in zip(merge_rows(whole), merge_rows(halves), strict=True):
+    for one, other in zip(merge_rows(complete), merge_rows(halves), strict=True):
         assert one[1] == other[1]
         assert one[0] is not None
         assert other[0] is not None

@@ -45,12 +45,12 @@ class FakeSubmodel:
     """The model that keras.Model(inputs, output) returns."""
 
     def __init__(self, inputs: Any, output: Any) -> None:
-        self.whole, self.layer = output
+        self.model, self.layer = output
 
     def predict_on_batch(self, batch: Any) -> Any:
-        self.whole.batches.append(len(batch))
+        self.model.batches.append(len(batch))
         means = batch.mean(axis=(1, 2))
-        return means @ self.whole.matrix if self.layer == "fc2" else means
+        return means @ self.model.matrix if self.layer == "fc2" else means
 
 
 @pytest.fixture

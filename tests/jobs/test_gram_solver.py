@@ -137,13 +137,15 @@ def test_one_writes_best_models_of_the_class_only(
     assert run(vectors, tmp_path, *FAST, *more) == 0
     folders = sorted(path.name for path in (tmp_path / "models").iterdir())
     assert folders == ["8_VS_1", "8_VS_3", "8_VS_all"]
-    whole = weights(by_gram)
+    reference = weights(by_gram)
     for name, kept in weights(tmp_path).items():
         assert kept.dtype == np.float64
-        sign = 1 if name in whole else -1  # 8 against 1 has the negated weights of 1 against 8
-        other = name if name in whole else "_VS_".join(reversed(name.split("/")[0].split("_VS_")))
-        other = other if name in whole else f"{other}/{name.partition('/')[2]}"
-        np.testing.assert_allclose(kept, sign * whole[other], atol=1e-12)
+        sign = 1 if name in reference else -1  # 8 against 1 has the negated weights of 1 against 8
+        other = (
+            name if name in reference else "_VS_".join(reversed(name.split("/")[0].split("_VS_")))
+        )
+        other = other if name in reference else f"{other}/{name.partition('/')[2]}"
+        np.testing.assert_allclose(kept, sign * reference[other], atol=1e-12)
     assert "not all models of all classes" in (tmp_path / "log.txt").read_text()
 
 

@@ -55,9 +55,9 @@ def test_curves_svg_names_curves_and_shares() -> None:
 
 
 def test_page_describes_the_study() -> None:
-    html = page(StudyReport([("solver", "gram & fast"), ("made by", "")], [], [], [], {}))
+    html = page(StudyReport([("solver", "gram & fast"), ("extractor", "")], [], [], [], {}))
     assert "<dt>solver</dt><dd>gram &amp; fast</dd>" in html
-    assert "made by" not in html
+    assert "extractor" not in html
 
 
 def test_page_shows_misclassified_pictures_by_class() -> None:

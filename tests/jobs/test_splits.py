@@ -13,15 +13,15 @@ def test_positions_are_evenly_spaced() -> None:
 
 
 def test_splits_depend_on_seed_label_and_path_only() -> None:
-    whole = TrainTestSplits.of(ROWS, seed=7)
-    assert TrainTestSplits.of(reversed(ROWS), seed=7) == whole
+    splits = TrainTestSplits.of(ROWS, seed=7)
+    assert TrainTestSplits.of(reversed(ROWS), seed=7) == splits
     two = TrainTestSplits.of([row for row in ROWS if row[1] != "pug"], seed=7)
-    assert two.u["cat"] == whole.u["cat"]
-    assert TrainTestSplits.of(ROWS, seed=8).u["cat"] != whole.u["cat"]
+    assert two.u["cat"] == splits.u["cat"]
+    assert TrainTestSplits.of(ROWS, seed=8).u["cat"] != splits.u["cat"]
     same_paths = TrainTestSplits.of(
         [(path, "other") for path, label in ROWS if label == "cat"], seed=7
     )
-    assert same_paths.u["other"] != whole.u["cat"]
+    assert same_paths.u["other"] != splits.u["cat"]
 
 
 def test_positions_are_stable() -> None:

@@ -87,8 +87,8 @@ class TestFiles:
         assert schema.names == COLUMNS + NEW_COLUMNS
         kinds = {name: schema.field(name).type for name in COLUMNS}
         assert {str(kinds[name]) for name in ("share", "accuracy", "train_s")} == {"double"}
-        whole = ("seed", "n_train", "n_test", "n_correct", "iterations_run")
-        assert {kinds[name] for name in whole} == {pa.int64()}
+        integers = ("seed", "n_train", "n_test", "n_correct", "iterations_run")
+        assert {kinds[name] for name in integers} == {pa.int64()}
         assert list(pd.read_csv(study_output / "accuracies.csv").columns) == COLUMNS + NEW_COLUMNS
 
     def test_accuracies_have_a_row_for_every_model(self, study_output: Path) -> None:
@@ -202,14 +202,14 @@ class TestInput:
             (folder / f"{row.path}.json").write_text(json.dumps(values))
         more = ("--task", "pairs", "--classes", "1,8", "--shares", "0.2,0.5", "--keep", "all")
         assert run(folder, tmp_path / "out", *more) == 0
-        whole = accuracies(study_output)
-        same = whole[(whole["positive"] == "1") & (whole["negative"] == "8")]
-        for mine, other in zip(
-            accuracies(tmp_path / "out").itertuples(), same.itertuples(), strict=True
+        reference = accuracies(study_output)
+        expected = reference[(reference["positive"] == "1") & (reference["negative"] == "8")]
+        for row, other in zip(
+            accuracies(tmp_path / "out").itertuples(), expected.itertuples(), strict=True
         ):
-            assert (mine.n_train, mine.n_correct) == (other.n_train, other.n_correct)
+            assert (row.n_train, row.n_correct) == (other.n_train, other.n_correct)
             np.testing.assert_allclose(
-                weights_of(tmp_path / "out", mine),
+                weights_of(tmp_path / "out", row),
                 weights_of(study_output, other),
                 rtol=0,
                 atol=1e-12,
@@ -229,12 +229,14 @@ class TestInput:
         assert run(folder, tmp_path / "odd", *more) == 0
         monkeypatch.setattr(feature_files, "WHOLE_BYTES", 1)
         assert run(vectors, tmp_path / "large", *more) == 0
-        whole = accuracies(study_output)
-        same = whole[(whole["positive"] == "1") & (whole["negative"] == "8")]
+        reference = accuracies(study_output)
+        expected = reference[(reference["positive"] == "1") & (reference["negative"] == "8")]
         for output in (tmp_path / "odd", tmp_path / "large"):
-            for mine, other in zip(accuracies(output).itertuples(), same.itertuples(), strict=True):
+            for row, other in zip(
+                accuracies(output).itertuples(), expected.itertuples(), strict=True
+            ):
                 np.testing.assert_array_equal(
-                    weights_of(output, mine), weights_of(study_output, other)
+                    weights_of(output, row), weights_of(study_output, other)
                 )
 
     def test_one_trains_only_the_models_of_the_class(
@@ -245,8 +247,8 @@ class TestInput:
         folders = sorted(path.name for path in (tmp_path / "models").iterdir())
         assert folders == ["8_VS_1", "8_VS_3", "8_VS_all"]
         assert result(tmp_path)["figures"]["partitions"] == 3
-        mine = pd.read_parquet(tmp_path / "splits.parquet")
-        assert mine.equals(pd.read_parquet(study_output / "splits.parquet"))
+        splits = pd.read_parquet(tmp_path / "splits.parquet")
+        assert splits.equals(pd.read_parquet(study_output / "splits.parquet"))
 
     def test_split_without_rows_is_noted_and_others_are_trained(
         self, spark: Any, tmp_path: Path
@@ -390,7 +392,7 @@ def test_job_runs_with_spark_submit_without_py_files(
         check=False,
     )
     assert completed.returncode == 0, completed.stderr[-2000:]
-    whole = accuracies(study_output)
-    same = whole[(whole["positive"] == "1") & (whole["negative"] == "8")]
-    assert list(accuracies(tmp_path / "out")["n_correct"]) == list(same["n_correct"])
+    reference = accuracies(study_output)
+    expected = reference[(reference["positive"] == "1") & (reference["negative"] == "8")]
+    assert list(accuracies(tmp_path / "out")["n_correct"]) == list(expected["n_correct"])
     assert not (tmp_path / "out" / "models").exists()
