@@ -24,7 +24,6 @@ from emrctl import standalone
 from emrctl.provision import lifecycle
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import config
-from emrctl.standalone import setup as standalone_setup
 
 PAIRS = 3
 CONF = ("--executor-memory", "1g", "--executor-cores", "1", "--executors", "1")
@@ -49,8 +48,8 @@ def main() -> None:
 
 def measure_setup(project: Any, workers: int) -> None:
     """Set up a cluster in parallel, then again, and another cluster node by node."""
-    parallel, second = set_up(project, "main", standalone.Crew)
-    sequential, _ = set_up(project, "other", SequentialCrew)
+    parallel, second = set_up(project, "main", standalone.ParallelNodes)
+    sequential, _ = set_up(project, "other", SequentialNodes)
     print(
         f"setup of a master with {workers} workers: {parallel:.1f} s in parallel, "
         f"{sequential:.1f} s node by node ({sequential / parallel:.1f} x); "
@@ -59,27 +58,29 @@ def measure_setup(project: Any, workers: int) -> None:
     project.emrctl("down", "--cluster", "other", "--yes")
 
 
-def set_up(project: Any, name: str, crew_type: type[standalone.Crew]) -> tuple[float, float]:
+def set_up(
+    project: Any, name: str, nodes_type: type[standalone.ParallelNodes]
+) -> tuple[float, float]:
     """Return the seconds of the first and the second setup, once all nodes accept SSH."""
     workspace = Workspace(config.load(project.folder / "emrctl.yaml", {"cluster.name": name}))
     cluster = lifecycle.deploy(workspace.deployment)
     scripts = lifecycle.script_files(workspace.project, project.folder)
-    with crew_type(workspace.target, cluster) as crew:
-        crew.each("reaching nodes", crew.reached)
+    with nodes_type(workspace.target, cluster) as connected:
+        connected.each("connecting", connected.wait_for_ssh)
         first, second = (
-            _project.time_s(lambda: standalone_setup.brought_up(crew, workspace.project, scripts))
+            _project.time_s(lambda: standalone.set_up_nodes(connected, workspace.project, scripts))
             for _ in range(2)
         )
     return first, second
 
 
-class SequentialCrew(standalone.Crew):
+class SequentialNodes(standalone.ParallelNodes):
     """Runs work on one node after another."""
 
-    def each(self, _doing: str, work: Any, members: Any = None) -> Any:
+    def each(self, _doing: str, work: Any, selected: Any = None) -> Any:
         """Return the result of the work for each node; the primary comes before the workers."""
         return {
-            member.name: work(member) for member in (self.members if members is None else members)
+            member.name: work(member) for member in (self.nodes if selected is None else selected)
         }
 
 

@@ -29,7 +29,7 @@ from emrctl.remote.pages import Method, Page
 
 if TYPE_CHECKING:
     from emrctl.runs.workspace import Workspace
-    from emrctl.standalone import Crew
+    from emrctl.standalone import ParallelNodes
 
 app = options.new_app()
 
@@ -204,8 +204,8 @@ def run_on_all(
 
     if not context.remote_command:
         raise UsageError("no command after --", hint="Example: `emrctl exec -- uptime`.")
-    with _crew(context.workspace, identity) as crew:
-        codes = standalone.exec_on(crew, _shell_line(context.remote_command), node or ())
+    with _connect_all(context.workspace, identity) as connected:
+        codes = standalone.exec_on(connected, _shell_line(context.remote_command), node or ())
     raise typer.Exit(max(codes.values(), default=0))
 
 
@@ -224,16 +224,18 @@ def copy(
     """
     from emrctl import standalone
 
-    with _crew(context.workspace, identity) as crew:
-        count = standalone.copy(crew, source, destination, node or ())
+    with _connect_all(context.workspace, identity) as connected:
+        count = standalone.copy(connected, source, destination, node or ())
     render.note(f"{count} files copied to each node.")
 
 
-def _crew(workspace: Workspace, identity: Path | None) -> Crew:
+def _connect_all(workspace: Workspace, identity: Path | None) -> ParallelNodes:
     from emrctl import standalone
 
     cluster = lifecycle.find_ssh_cluster(workspace.deployment)
-    return standalone.Crew(workspace.target, cluster, _print_line, nodes.Login(identity=identity))
+    return standalone.ParallelNodes(
+        workspace.target, cluster, _print_line, nodes.Login(identity=identity)
+    )
 
 
 def _print_line(node: str, line: str) -> None:

@@ -177,12 +177,12 @@ def _set_up(
     project, target = deployment.spec, deployment.target
     scripts = script_files(project, deployment.root)
     try:
-        standalone.bring_up(project, target, cluster, scripts, report)
+        standalone.set_up(project, target, cluster, scripts, report)
     except standalone.NodesFailedError as failed:
         if not skip_failed:
             raise
         cluster = _terminate_failed(deployment, cluster, failed, report)
-        standalone.bring_up(project, target, cluster, scripts, report)
+        standalone.set_up(project, target, cluster, scripts, report)
     return find_cluster(project, target)
 
 
@@ -215,7 +215,7 @@ def _drain_removed_workers(deployment: Deployment, report: NodeReport) -> None:
     except NotFoundError:
         return
     if kind_of(cluster.spec).set_up_over_ssh and not cluster.stopped:
-        standalone.resized(project, target, cluster, report)
+        standalone.drain_removed(project, target, cluster, report)
 
 
 # --- stacks and bootstrap scripts -----------------------------------------------------------------

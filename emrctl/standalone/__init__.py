@@ -1,20 +1,19 @@
-"""Spark standalone on EC2 instances: nodes brought up, kept in step with the spec, spoken to."""
+"""Spark standalone on EC2 instances: set up nodes over SSH, drain workers, run commands."""
 
 from __future__ import annotations
 
 from emrctl.standalone.errors import NodesFailedError
-from emrctl.standalone.exec_copy import copy, exec_on
-from emrctl.standalone.parallel import Crew
-from emrctl.standalone.resize import drain, leaving, resized
-from emrctl.standalone.setup import bring_up
+from emrctl.standalone.parallel import ParallelNodes, copy, exec_on
+from emrctl.standalone.setup import drain, drain_removed, removed_workers, set_up, set_up_nodes
 
 __all__ = [
-    "Crew",
     "NodesFailedError",
-    "bring_up",
+    "ParallelNodes",
     "copy",
     "drain",
+    "drain_removed",
     "exec_on",
-    "leaving",
-    "resized",
+    "removed_workers",
+    "set_up",
+    "set_up_nodes",
 ]

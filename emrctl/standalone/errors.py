@@ -1,4 +1,4 @@
-"""Nodes that failed, each with its own last lines."""
+"""Errors of nodes, each with the last lines of its output."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from emrctl.errors import EmrctlError, ProvisioningError
 from emrctl.remote.errors import HostKeyError, UnreachableError
 
 _NO_SPACE = ("No space left on device", "Disk quota exceeded", "[Errno 28]")
-_TOLD = 5
+_SHOWN_LINES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Failure:
-    """What went wrong on one node: `lines` are the last that it said."""
+class NodeFailure:
+    """What failed on one node; `lines` are the last of its output."""
 
     node: str
     id: str
@@ -23,52 +23,55 @@ class Failure:
     hint: str = ""
 
     def __str__(self) -> str:
-        """The node by its name and id, and its own last words."""
-        own = "".join(f"\n    {line}" for line in self.lines[-_TOLD:])
-        return f"{self.node} ({self.id}): {self.what}{own}"
+        """Return the node's name and id, the failure and the last lines of output."""
+        output = "".join(f"\n    {line}" for line in self.lines[-_SHOWN_LINES:])
+        return f"{self.node} ({self.id}): {self.what}{output}"
 
 
 class NodesFailedError(ProvisioningError):
-    """Some nodes are not as they should be; `failures` has them by name. The others are."""
+    """An operation failed on some nodes; `failures` has them by name."""
 
-    def __init__(self, doing: str, failures: Mapping[str, Failure], *, hint: str = "") -> None:
-        """Keep who failed, in words and as such."""
+    def __init__(self, action: str, failures: Mapping[str, NodeFailure], *, hint: str = "") -> None:
+        """Describe the failures of `action`; their own hints take precedence over `hint`."""
         self.failures = dict(failures)
-        count = f"{len(failures)} nodes" if len(failures) > 1 else next(iter(failures))
-        told = "".join(f"\n  {failure}" for failure in failures.values())
-        hints = dict.fromkeys(one.hint for one in failures.values() if one.hint)
-        super().__init__(f"{doing} failed on {count}:{told}", hint=" ".join(hints) or hint)
+        nodes = f"{len(failures)} nodes" if len(failures) > 1 else next(iter(failures))
+        details = "".join(f"\n  {failure}" for failure in failures.values())
+        hints = dict.fromkeys(item.hint for item in failures.values() if item.hint)
+        super().__init__(f"{action} failed on {nodes}:{details}", hint=" ".join(hints) or hint)
 
 
 class ScriptFailedError(ProvisioningError):
-    """A script ended badly on a node; `lines` are its last."""
+    """A script failed on a node; `lines` are the last of its output."""
 
     def __init__(self, script: str, code: int, lines: Sequence[str]) -> None:
-        """Keep what it said, and say what is known about that."""
+        """Describe the exit code, and a full disk if the output mentions one."""
         self.lines = tuple(lines)
         full = any(word in line for line in lines for word in _NO_SPACE)
-        ended = "did not end in time" if code == 124 else f"ended with exit code {code}"
+        ended = "timed out" if code == 124 else f"ended with exit code {code}"
         why = ": its disk is full" if full else ""
-        hint = "Set a larger root_gb, then `emrctl up` makes the node anew." if full else ""
+        hint = "Set a larger root_gb; `emrctl up` then replaces the node." if full else ""
         super().__init__(f"{script} {ended}{why}", hint=hint)
 
 
-def failure(node: str, id_: str, error: EmrctlError) -> Failure:
-    """What the error says of that node."""
-    lines = error.lines if isinstance(error, ScriptFailedError) else ()
-    return Failure(node=node, id=id_, what=error.message, lines=lines, hint=error.hint)
-
-
-def gathered(doing: str, errors: Mapping[tuple[str, str], EmrctlError]) -> EmrctlError:
-    """One error for those of several nodes, by name and id; a host key's is never hidden."""
-    failures = {name: failure(name, id_, error) for (name, id_), error in errors.items()}
+def combine(action: str, errors: Mapping[tuple[str, str], EmrctlError]) -> EmrctlError:
+    """Return one error for those of several nodes, by name and id; host key errors come first."""
     for (name, _), error in errors.items():
         if isinstance(error, HostKeyError):
             return HostKeyError(f"{name}: {error.message}", hint=error.hint)
-    again = (
-        "`emrctl up` goes on where it stopped; with --replace NAME it makes a worker anew, with "
-        "--give-up it ends those that fail."
+    failures = {
+        name: NodeFailure(
+            node=name,
+            id=id_,
+            what=error.message,
+            lines=error.lines if isinstance(error, ScriptFailedError) else (),
+            hint=error.hint,
+        )
+        for (name, id_), error in errors.items()
+    }
+    hint = (
+        "Run `emrctl up` again to continue; --replace NAME replaces a worker, --give-up "
+        "terminates those that fail."
     )
     if all(isinstance(error, UnreachableError) for error in errors.values()):
-        again = "Once they answer, `emrctl up` goes on where it stopped."
-    return NodesFailedError(doing, failures, hint=again)
+        hint = "Run `emrctl up` again once they accept connections."
+    return NodesFailedError(action, failures, hint=hint)

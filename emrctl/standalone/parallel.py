@@ -1,4 +1,4 @@
-"""The nodes of a cluster, reached side by side: what is done on one is done on all at once."""
+"""The nodes of a cluster over SSH; work runs on all of them in parallel."""
 
 from __future__ import annotations
 
@@ -8,103 +8,109 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from emrctl.errors import EmrctlError
+from emrctl.errors import EmrctlError, UsageError
 from emrctl.remote import nodes
 from emrctl.remote.errors import MissingPrerequisiteError, NoConsoleOutputError, UnreachableError
 from emrctl.remote.nodes import Login
-from emrctl.remote.ssh import SshConnection
-from emrctl.standalone.errors import ScriptFailedError, gathered
+from emrctl.remote.ssh import SshConnection, upload
+from emrctl.standalone.errors import ScriptFailedError, combine
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
     from emrctl.clusters.model import Cluster, Node
 
 T = TypeVar("T")
-Report = Callable[[str, str], None]
-# A node that runs answers at once; one that boots, within a minute or two.
-ANSWER_S, BOOT_S = 30.0, 300.0
-_AGAIN_S = 3.0
+NodeReport = Callable[[str, str], None]
+"""Called with the name of a node and a line of its output."""
+
+# A running node accepts connections at once, a booting one within a minute or two.
+RUNNING_TIMEOUT_S, BOOT_TIMEOUT_S = 30.0, 300.0
+_RETRY_S = 3.0
 _LAST_LINES = 20
 
 
 @dataclass(eq=False)
-class Member:
-    """A node with a line to it; what it says goes to `report` line by line."""
+class ConnectedNode:
+    """A node and its SSH connection; lines of output go to `report`."""
 
     node: Node
-    line: SshConnection
-    report: Report
+    connection: SshConnection
+    report: NodeReport
 
     @property
     def name(self) -> str:
-        """`primary`, `worker-1`."""
+        """The node's name: `primary`, `worker-1`."""
         return self.node.name
 
-    def ran(self, what: str, command: str, stdin: bytes = b"") -> str:
-        """What the command wrote to its output, once it has ended well; its lines are reported.
+    def run(self, command: str) -> int:
+        """Run the command, report its output, and return its exit code."""
+        return CommandOutput(functools.partial(self.report, self.name)).run(self, command)
 
-        `ScriptFailedError` calls it `what` where it has not.
-        """
-        said = Said(functools.partial(self.report, self.name))
-        code = said.by(self.line, command, stdin)
+    def check(self, name: str, command: str) -> None:
+        """Run the command and report its output; `ScriptFailedError` with `name` if it fails."""
+        self._checked(name, command, b"", functools.partial(self.report, self.name))
+
+    def query(self, command: str, stdin: bytes = b"") -> str:
+        """Run the command and return its standard output; `ScriptFailedError` if it fails."""
+        return self._checked(command.split(maxsplit=1)[0], command, stdin, _discard)
+
+    def _checked(self, name: str, command: str, stdin: bytes, report: Callable[[str], None]) -> str:
+        output = CommandOutput(report)
+        code = output.run(self, command, stdin)
         if code:
-            raise ScriptFailedError(what, code, tuple(said.last))
-        return said.out
-
-    def asked(self, command: str, stdin: bytes = b"") -> str:
-        """Likewise, and nobody hears of it while it runs."""
-        quiet = Member(self.node, self.line, lambda _name, _line: None)
-        return quiet.ran(command.split(maxsplit=1)[0], command, stdin)
-
-    def code_of(self, command: str) -> int:
-        """The command's exit code; its lines are reported."""
-        return Said(functools.partial(self.report, self.name)).by(self.line, command)
+            raise ScriptFailedError(name, code, tuple(output.last))
+        return output.stdout
 
 
-class Said:
-    """What a command said: its output, and the last lines of output and errors together."""
+def _discard(_line: str) -> None:
+    """Ignore a line of output."""
 
-    def __init__(self, tell: Callable[[str], None] = lambda _line: None) -> None:
-        """Pass whole lines on to `tell` as they come."""
+
+class CommandOutput:
+    """The output of a command: `stdout`, and the last lines of both streams."""
+
+    def __init__(self, report: Callable[[str], None] = _discard) -> None:
+        """Pass whole lines to `report` as they arrive."""
         self.last: deque[str] = deque(maxlen=_LAST_LINES)
-        self.out = ""
-        self._tell = tell
+        self.stdout = ""
+        self._report = report
         self._lock = threading.Lock()
 
-    def by(self, line: SshConnection, command: str, stdin: bytes = b"") -> int:
-        """The command's exit code, once it has run over the line and said all."""
-        out, err = _Lines(self._add), _Lines(self._add)
-        code = line.run(command, out, err, stdin)
+    def run(self, node: ConnectedNode, command: str, stdin: bytes = b"") -> int:
+        """Run the command on the node until it ends; return its exit code."""
+        out, err = _LineBuffer(self._add), _LineBuffer(self._add)
+        code = node.connection.run(command, out, err, stdin)
         out.end()
         err.end()
-        self.out = "\n".join(out.all)
+        self.stdout = "\n".join(out.lines)
         return code
 
     def _add(self, line: str) -> None:
         with self._lock:
             self.last.append(line)
-            self._tell(line)
+            self._report(line)
 
 
 @dataclass(eq=False)
-class _Lines:
-    """Takes bytes, passes on whole lines and keeps them."""
+class _LineBuffer:
+    """Splits bytes into lines, reports and keeps them."""
 
-    tell: Callable[[str], None]
-    all: list[str] = field(default_factory=list)
+    report: Callable[[str], None]
+    lines: list[str] = field(default_factory=list)
     _rest: bytes = b""
 
     def write(self, text: bytes) -> None:
         *lines, self._rest = (self._rest + text).replace(b"\r", b"\n").split(b"\n")
         for line in lines:
-            self.all.append(line.decode(errors="replace"))
-            self.tell(self.all[-1])
+            self.lines.append(line.decode(errors="replace"))
+            self.report(self.lines[-1])
 
     def flush(self) -> None:
-        """Lines are passed on as soon as they are whole."""
+        """Do nothing: lines are reported as soon as they are complete."""
 
     def end(self) -> None:
         if self._rest:
@@ -112,103 +118,139 @@ class _Lines:
 
 
 @dataclass(eq=False)
-class Crew:
-    """A cluster's nodes; `answer_s` is how long a node may take until it answers."""
+class ParallelNodes:
+    """Connections to a cluster's nodes; `timeout_s` is how long to wait for each SSH server."""
 
     target: Target
     cluster: Cluster
-    report: Report = lambda _node, _line: None
+    report: NodeReport = lambda _node, _line: None
     login: Login = field(default_factory=Login)
-    answer_s: float = ANSWER_S
-    members: tuple[Member, ...] = ()
+    timeout_s: float = RUNNING_TIMEOUT_S
+    nodes: tuple[ConnectedNode, ...] = ()
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _over: threading.Event = field(default_factory=threading.Event)
+    _closed: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> Self:
-        """Nodes are known; each is reached when it is first needed."""
+        """Prepare the connections; each is opened when it is first used."""
         keys = nodes.identities(self.target, self.cluster, self.login)
         primary = nodes.find_node(self.cluster)
-        lines = {
+        connections = {
             node.id: nodes.connection_to(self.target, node, self.login)
             for node in self.cluster.nodes
         }
-        members = []
         for node in self.cluster.nodes:
-            line = lines[node.id]
-            line.identities = keys
-            line.report = functools.partial(self._tell, node.name)
+            connection = connections[node.id]
+            connection.identities = keys
+            connection.report = functools.partial(self._report, node.name)
             if not nodes.is_direct(node, primary):
-                line.host = nodes.with_private_address(line.host, node)
-                line.jump = lines[primary.id]
-            members.append(Member(node, line, self._tell))
-        self.members = tuple(members)
+                connection.host = nodes.with_private_address(connection.host, node)
+                connection.jump = connections[primary.id]
+        self.nodes = tuple(
+            ConnectedNode(node, connections[node.id], self._report) for node in self.cluster.nodes
+        )
         return self
 
     def __exit__(self, *_: object) -> None:
-        """No line is left; whatever still waits for a node ends."""
-        self._over.set()
-        for member in self.members:
-            member.line.close()
+        """Close the connections and stop waiting for nodes."""
+        self._closed.set()
+        for node in self.nodes:
+            node.connection.close()
 
-    def member(self, name: str) -> Member:
-        """The node of that name or id; `NotFoundError` names those that there are."""
-        node = nodes.find_node(self.cluster, name)
-        return next(member for member in self.members if member.node == node)
+    def find(self, name: str) -> ConnectedNode:
+        """Return the node with that name or id; `NotFoundError` lists the nodes."""
+        found = nodes.find_node(self.cluster, name)
+        return next(node for node in self.nodes if node.node == found)
 
     def each(
-        self, doing: str, work: Callable[[Member], T], members: Sequence[Member] | None = None
+        self,
+        action: str,
+        work: Callable[[ConnectedNode], T],
+        selected: Sequence[ConnectedNode] | None = None,
     ) -> dict[str, T]:
-        """What the work came to on each node, all side by side.
+        """Run `work` on all nodes in parallel; return the results by name.
 
-        Every node's work is let come to its end; then `NodesFailedError` names those where it
-        failed, or `HostKeyError` the one that is not who it should be.
+        Once all have ended, `NodesFailedError` names the nodes where `action` failed, or
+        `HostKeyError` the one whose host key does not match.
         """
-        wanted = self.members if members is None else members
-        ended: SimpleQueue[tuple[Member, T | BaseException]] = SimpleQueue()
-        for member in wanted:
-            arguments = (member, work, ended)
-            threading.Thread(target=_one, args=arguments, name=member.name, daemon=True).start()
-        found = [ended.get() for _ in wanted]
+        selected = self.nodes if selected is None else selected
+        queue: SimpleQueue[tuple[ConnectedNode, T | BaseException]] = SimpleQueue()
+        for node in selected:
+            arguments = (node, work, queue)
+            threading.Thread(target=_work, args=arguments, name=node.name, daemon=True).start()
+        results = dict(queue.get() for _ in selected)
         errors = {}
-        for member, result in found:
+        for node in selected:
+            result = results[node]
             if isinstance(result, EmrctlError):
-                errors[member.name, member.node.id] = result
+                errors[node.name, node.node.id] = result
             elif isinstance(result, BaseException):
                 raise result
         if errors:
-            order = {member.name: number for number, member in enumerate(self.members)}
-            raise gathered(doing, dict(sorted(errors.items(), key=lambda one: order[one[0][0]])))
-        return {member.name: result for member, result in found}  # type: ignore[misc]
+            raise combine(action, errors)
+        return {node.name: result for node, result in results.items()}  # type: ignore[misc]
 
-    def reached(self, member: Member) -> None:
-        """The node's SSH server answers; `UnreachableError` where it does not within `answer_s`."""
-        end, told = time.monotonic() + self.answer_s, False
+    def wait_for_ssh(self, node: ConnectedNode) -> None:
+        """Connect to the node; `UnreachableError` if that fails for `timeout_s`."""
+        deadline, reported = time.monotonic() + self.timeout_s, False
         while True:
             try:
-                member.line.transport()
+                node.connection.transport()
             except MissingPrerequisiteError:
                 raise
             except (UnreachableError, NoConsoleOutputError) as error:
-                if time.monotonic() > end or self._over.is_set():
+                if time.monotonic() > deadline or self._closed.is_set():
                     raise
-                if not told:
-                    self._tell(member.name, f"waiting until it answers: {error.message}")
-                told = True
-                self._over.wait(min(_AGAIN_S, max(self.target.poll_s, 0.1)))
+                if not reported:
+                    self._report(node.name, f"waiting for SSH: {error.message}")
+                reported = True
+                self._closed.wait(min(_RETRY_S, max(self.target.poll_s, 0.1)))
             else:
                 return
 
-    def _tell(self, node: str, line: str) -> None:
+    def _report(self, node: str, line: str) -> None:
         with self._lock:
             self.report(node, line)
 
 
-def _one(
-    member: Member,
-    work: Callable[[Member], T],
-    ended: SimpleQueue[tuple[Member, T | BaseException]],
+def _work(
+    node: ConnectedNode,
+    work: Callable[[ConnectedNode], T],
+    queue: SimpleQueue[tuple[ConnectedNode, T | BaseException]],
 ) -> None:
     try:
-        ended.put((member, work(member)))
-    except BaseException as error:  # noqa: BLE001 - whoever waits for the thread raises it
-        ended.put((member, error))
+        queue.put((node, work(node)))
+    except BaseException as error:  # noqa: BLE001 - raised by the thread that waits
+        queue.put((node, error))
+
+
+def exec_on(cluster: ParallelNodes, command: str, names: Sequence[str] = ()) -> dict[str, int]:
+    """Run the command on the named nodes, or on all; return the exit codes by name.
+
+    Output is reported line by line. `NodesFailedError` names unreachable nodes.
+    """
+
+    def work(node: ConnectedNode) -> int:
+        cluster.wait_for_ssh(node)
+        return node.run(command)
+
+    return cluster.each("connecting", work, _selected(cluster, names))
+
+
+def copy(cluster: ParallelNodes, source: Path, destination: str, names: Sequence[str] = ()) -> int:
+    """Copy a file, or a folder with its content, to the nodes; return the files per node.
+
+    It keeps its name in a destination that ends with a slash or is a folder there. Relative
+    destinations are below the user's home.
+    """
+    if not source.exists():
+        raise UsageError(f"no file or folder {source}", hint="Check the path.")
+
+    def work(node: ConnectedNode) -> int:
+        cluster.wait_for_ssh(node)
+        return upload(node.connection, source, destination)
+
+    return max(cluster.each("copying", work, _selected(cluster, names)).values(), default=0)
+
+
+def _selected(cluster: ParallelNodes, names: Sequence[str]) -> list[ConnectedNode]:
+    return [cluster.find(name) for name in names] or list(cluster.nodes)

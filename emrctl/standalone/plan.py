@@ -1,7 +1,7 @@
-"""What is to be done on a node so that it is part of a cluster: files, then stages in order.
+"""The files and scripts that set up a node.
 
-A stage that ended well leaves its mark on the node, a hash of all that it depends on. So a second
-time nothing is done that was done, and a first time that was broken off is gone on with.
+A script that succeeded leaves a marker on the node, named by the hash of its inputs. A second
+setup skips scripts with a marker, and an interrupted one continues after the last marker.
 """
 
 from __future__ import annotations
@@ -25,35 +25,35 @@ if TYPE_CHECKING:
     from emrctl.clusters.model import Cluster, Node
     from emrctl.spec import ProjectSpec
 
-NODE = "emrctl"
-_OURS = f"{NODE}/bootstrap"
-_OWN = f"{NODE}/own"
-# Looked at each time, since a daemon may have ended and an address changed: they cost little.
+# Folders on a node, relative to the user's home.
+ROOT = "emrctl"
+_BUNDLED, _OWN = f"{ROOT}/bootstrap", f"{ROOT}/own"
 _SPARK_FILES = ("spark.sh", "jars.py", "s3a.lock")
-# As often as EMR pushes logs, in relation to how often a step is looked at.
-_UPLOADS, _SLOWEST_UPLOADS_S = 50, 60.0
+_SUFFIXES = {".sh", ".py", ".lock"}
+# Upload logs at the same ratio to the polling interval as EMR does.
+_UPLOAD_POLLS, _MAX_UPLOAD_S = 50, 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
-    """One script with its arguments; `mark` is empty where it is to run each time."""
+class SetupScript:
+    """One script with its arguments; without `marker` it runs each time."""
 
     name: str
     command: str
-    mark: str = ""
+    marker: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Files:
-    """Everything that a node needs of us, packed, and a hash of it."""
+class NodeArchive:
+    """The gzipped tar file of a node's scripts, and the hash of its content."""
 
-    packed: bytes
-    mark: str
+    data: bytes
+    marker: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What every node gets, and how its stages differ by role."""
+class SetupPlan:
+    """How to set up the nodes of a cluster; `scripts` are the user's own, by name."""
 
     project: ProjectSpec
     target: Target
@@ -61,32 +61,39 @@ class Plan:
     scripts: Mapping[str, bytes]
     primary: Node
 
-    def files(self) -> Files:
-        """Our scripts and the user's own, in their places below the node's folder."""
-        ours = sorted((bundled.root() / "bootstrap").iterdir())
-        found = {f"bootstrap/{path.name}": path.read_bytes() for path in ours if _is_ours(path)}
+    def archive(self) -> NodeArchive:
+        """Return emrctl's scripts and the user's own."""
+        folder = bundled.root() / "bootstrap"
+        files = {
+            f"bootstrap/{path.name}": path.read_bytes()
+            for path in folder.iterdir()
+            if path.suffix in _SUFFIXES
+        }
         for name, body in self.scripts.items():
-            found[_place(name, body).removeprefix(f"{NODE}/")] = body
-        return _packed(found)
+            files[_own_path(name, body).removeprefix(f"{ROOT}/")] = body
+        return _pack(files)
 
-    def stages(self, node: Node) -> Iterator[Stage]:
-        """What runs on the node, in order."""
+    def setup_scripts(self, node: Node) -> Iterator[SetupScript]:
+        """Yield the scripts to run on the node, in order."""
+        folder = bundled.root() / "bootstrap"
         for action in self.project.bootstrap_actions:
             body = self.scripts.get(action.script)
             if body is None:
-                place = f"{_OURS}/{action.script}"
-                body = (bundled.root() / "bootstrap" / action.script).read_bytes()
+                path, body = f"{_BUNDLED}/{action.script}", (folder / action.script).read_bytes()
             else:
-                place = _place(action.script, body)
-            yield _stage(action.name or action.script, ["bash", place, *action.args], [body])
-        yield self._spark()
+                path = _own_path(action.script, body)
+            yield _once(action.name or action.script, ["bash", path, *action.args], [body])
+        yield self._spark(folder)
         yield self._standalone(node)
         if node == self.primary and self.cluster.spec.limited:
-            yield self._limit()
+            seconds = str(self.project.cluster.ttl_s)
+            command = ["bash", f"{_BUNDLED}/ttl.sh", seconds]
+            command += [self.target.region, self.cluster.stack]
+            yield SetupScript(name="ttl.sh", command=shlex.join(command))
 
-    def facts(self) -> bytes:
-        """What the primary's step runner must know."""
-        upload_s = min(self.target.poll_s * _UPLOADS, _SLOWEST_UPLOADS_S)
+    def step_runner_config(self) -> bytes:
+        """Return the JSON configuration of the primary's step runner."""
+        upload_s = min(self.target.poll_s * _UPLOAD_POLLS, _MAX_UPLOAD_S)
         return json.dumps(
             {
                 "cluster_id": self.cluster.id,
@@ -99,75 +106,62 @@ class Plan:
             }
         ).encode()
 
-    def _spark(self) -> Stage:
+    def _spark(self, folder: Path) -> SetupScript:
         spec = self.project.ec2
-        folder = bundled.root() / "bootstrap"
         wheels = (f"--wheelhouse={spec.wheelhouse}",) if spec.wheelhouse else ()
-        command = ["bash", f"{_OURS}/spark.sh", spec.spark, *wheels]
-        return _stage("spark.sh", command, [(folder / name).read_bytes() for name in _SPARK_FILES])
+        command = ["bash", f"{_BUNDLED}/spark.sh", spec.spark, *wheels]
+        return _once("spark.sh", command, [(folder / name).read_bytes() for name in _SPARK_FILES])
 
-    def _standalone(self, node: Node) -> Stage:
+    def _standalone(self, node: Node) -> SetupScript:
+        """Return the script that starts the daemons; it runs each time, as addresses change."""
         role = "primary" if node == self.primary else "worker"
-        lent = sizing_standalone.Workers.of(node.type, 1)
+        resources = sizing_standalone.Workers.of(node.type, 1)
         options = {
             "master": self.primary.private_ip,
             "address": node.private_ip,
-            "cores": lent.cores,
-            "memory-mb": lent.memory_mb,
+            "cores": resources.cores,
+            "memory-mb": resources.memory_mb,
             "region": self.target.region,
             "event-log": self.cluster.event_log_uri,
         }
         flags = [f"--{key}={value}" for key, value in options.items()]
         if role == "worker" and self.project.ec2.worker.spot:
             flags.append("--spot")
-        return Stage(
-            name="standalone.sh",
-            command=shlex.join(["bash", f"{_OURS}/standalone.sh", role, *flags]),
-        )
-
-    def _limit(self) -> Stage:
-        seconds = str(self.project.cluster.ttl_s)
-        command = ["bash", f"{_OURS}/ttl.sh", seconds, self.target.region, self.cluster.stack]
-        return Stage(name="ttl.sh", command=shlex.join(command))
+        command = shlex.join(["bash", f"{_BUNDLED}/standalone.sh", role, *flags])
+        return SetupScript(name="standalone.sh", command=command)
 
 
 def read_scripts(target: Target, scripts: Mapping[str, str]) -> dict[str, bytes]:
-    """The user's scripts by name, from files and `s3://` addresses; ours come along anyway."""
-    ours = bundled.root() / "bootstrap"
-    found = {}
-    for name, place in scripts.items():
-        if place.startswith("s3://"):
-            bucket, key = split_uri(place)
-            found[name] = target.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
-        elif Path(place).parent != ours:
-            found[name] = Path(place).read_bytes()
-    return found
+    """Return the content of the user's scripts, from files and S3 URIs, without emrctl's own."""
+    folder = bundled.root() / "bootstrap"
+    contents = {}
+    for name, path in scripts.items():
+        if path.startswith("s3://"):
+            bucket, key = split_uri(path)
+            contents[name] = target.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+        elif Path(path).parent != folder:
+            contents[name] = Path(path).read_bytes()
+    return contents
 
 
-def _is_ours(path: Path) -> bool:
-    return path.suffix in {".sh", ".py", ".lock"}
-
-
-def _place(name: str, body: bytes) -> str:
-    """Where a script of the user's own lies on a node; two of one name do not meet."""
+def _own_path(name: str, body: bytes) -> str:
+    """Return the path of a user's script; scripts of the same name do not collide."""
     return f"{_OWN}/{hashlib.sha256(body).hexdigest()[:16]}/{name.rpartition('/')[2]}"
 
 
-def _stage(name: str, command: Sequence[str], depends: Sequence[bytes]) -> Stage:
+def _once(name: str, command: Sequence[str], inputs: Sequence[bytes]) -> SetupScript:
     digest = hashlib.sha256("\0".join(command).encode())
-    for body in depends:
+    for body in inputs:
         digest.update(hashlib.sha256(body).digest())
-    return Stage(name=name, command=shlex.join(command), mark=digest.hexdigest()[:32])
+    return SetupScript(name=name, command=shlex.join(command), marker=digest.hexdigest()[:32])
 
 
-def _packed(files: Mapping[str, bytes]) -> Files:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=6) as archive:
+def _pack(files: Mapping[str, bytes]) -> NodeArchive:
+    data, digest = io.BytesIO(), hashlib.sha256()
+    with tarfile.open(fileobj=data, mode="w:gz", compresslevel=6) as archive:
         for name, body in sorted(files.items()):
-            member = tarfile.TarInfo(name)
-            member.size, member.mode = len(body), 0o755
-            archive.addfile(member, io.BytesIO(body))
-    digest = hashlib.sha256()
-    for name, body in sorted(files.items()):
-        digest.update(name.encode() + hashlib.sha256(body).digest())
-    return Files(packed=packed.getvalue(), mark=digest.hexdigest()[:32])
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(body), 0o755
+            archive.addfile(entry, io.BytesIO(body))
+            digest.update(name.encode() + hashlib.sha256(body).digest())
+    return NodeArchive(data=data.getvalue(), marker=digest.hexdigest()[:32])

@@ -1,116 +1,155 @@
-"""Nodes become a cluster: scripts on all of them side by side, then a master with its workers."""
+"""Set up nodes as a standalone cluster, and drain workers before they are terminated."""
 
 from __future__ import annotations
 
+import functools
 import secrets
 import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from emrctl.remote import nodes
-from emrctl.standalone.parallel import BOOT_S, Crew, Member, Report
-from emrctl.standalone.plan import NODE, Files, Plan, Stage, read_scripts
+from emrctl.remote.errors import UnreachableError
+from emrctl.standalone.parallel import (
+    BOOT_TIMEOUT_S,
+    CommandOutput,
+    ConnectedNode,
+    NodeReport,
+    ParallelNodes,
+)
+from emrctl.standalone.plan import ROOT, NodeArchive, SetupPlan, SetupScript, read_scripts
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
     from emrctl.clusters.model import Cluster
     from emrctl.spec import ProjectSpec
 
-# No script of ours takes that long; a user's own may, and is told apart from one that hangs.
-_SCRIPT_S = 3600
-_WORKERS_S = 120
+# emrctl's own scripts are faster; a user's script may be slow, but must not hang for ever.
+_SCRIPT_TIMEOUT_S = 3600
+_WORKERS_TIMEOUT_S = 120
+# Limits how long shuffle and cached blocks are moved to other workers.
+_DRAIN_TIMEOUT_S = 300
 _UNPACK = (
     "import sys, tarfile; tarfile.open(fileobj=sys.stdin.buffer, mode='r|gz').extractall('emrctl')"
 )
 
 
-def bring_up(
+def set_up(
     project: ProjectSpec,
     target: Target,
     cluster: Cluster,
     scripts: Mapping[str, str],
-    report: Report,
+    report: NodeReport,
 ) -> None:
-    """A master with all workers runs on the cluster's nodes, which take steps.
+    """Run the setup scripts on all nodes until a master with all workers accepts steps.
 
-    `scripts` are files or `s3://` addresses of the spec's own. What was done before is not done
-    again. `NodesFailedError` names the nodes where something failed; calling again goes on there.
+    `scripts` are files or S3 URIs of the spec's bootstrap scripts. Completed scripts are skipped.
+    `NodesFailedError` names the nodes that failed; calling again continues.
     """
-    with Crew(target, cluster, report, answer_s=BOOT_S) as crew:
-        brought_up(crew, project, scripts)
+    with ParallelNodes(target, cluster, report, timeout_s=BOOT_TIMEOUT_S) as connected:
+        set_up_nodes(connected, project, scripts)
 
 
-def brought_up(crew: Crew, project: ProjectSpec, scripts: Mapping[str, str]) -> None:
-    """Likewise with a crew that is there already."""
-    made = Plan(
+def set_up_nodes(cluster: ParallelNodes, project: ProjectSpec, scripts: Mapping[str, str]) -> None:
+    """Set up connected nodes; see `set_up`."""
+    plan = SetupPlan(
         project=project,
-        target=crew.target,
-        cluster=crew.cluster,
-        scripts=read_scripts(crew.target, scripts),
-        primary=nodes.find_node(crew.cluster),
+        target=cluster.target,
+        cluster=cluster.cluster,
+        scripts=read_scripts(cluster.target, scripts),
+        primary=nodes.find_node(cluster.cluster),
     )
-    files = made.files()
-    crew.each("reaching nodes", crew.reached, [crew.member(nodes.PRIMARY)])
-    secret = _secret(crew.member(nodes.PRIMARY))
+    archive, primary = plan.archive(), cluster.find(nodes.PRIMARY)
+    cluster.each("connecting", cluster.wait_for_ssh, [primary])
+    # Nodes authenticate each other with a shared secret, which outlives a setup.
+    existing = primary.query(f"cat {ROOT}/secret 2>/dev/null || true").strip()
+    secret = (existing or secrets.token_hex(32)).encode()
 
-    def build(member: Member) -> None:
-        crew.reached(member)
-        done = _prepared(member, files)
-        _put(member, "secret", secret)
-        if member.node == made.primary:
-            _put(member, "cluster.json", made.facts())
-        for stage in made.stages(member.node):
-            _run(member, stage, done)
+    def work(node: ConnectedNode) -> None:
+        cluster.wait_for_ssh(node)
+        markers = _unpack(node, archive)
+        _write(node, "secret", secret)
+        if node.node == plan.primary:
+            _write(node, "cluster.json", plan.step_runner_config())
+        for script in plan.setup_scripts(node.node):
+            if not script.marker or script.marker not in markers:
+                node.check(script.name, _locked(script))
 
-    crew.each("bootstrapping", build)
-    await_workers(crew, sum(node.role == "worker" for node in crew.cluster.nodes))
-
-
-def await_workers(crew: Crew, count: int) -> None:
-    """The master has that many workers alive."""
-    command = f"bash {NODE}/bin/master await {count} {_WORKERS_S}"
-    primary = crew.member(nodes.PRIMARY)
-    crew.each("waiting for workers", lambda one: one.ran("the master", command), [primary])
+    cluster.each("bootstrapping", work)
+    workers = sum(node.role == "worker" for node in cluster.cluster.nodes)
+    command = f"bash {ROOT}/bin/master await {workers} {_WORKERS_TIMEOUT_S}"
+    cluster.each("waiting for workers", lambda node: node.check("the master", command), [primary])
 
 
-def _secret(primary: Member) -> bytes:
-    """What the cluster's nodes know each other by: the primary's, else a new one."""
-    found = primary.asked(f"cat {NODE}/secret 2>/dev/null || true").strip()
-    return (found or secrets.token_hex(32)).encode()
+def _unpack(node: ConnectedNode, archive: NodeArchive) -> frozenset[str]:
+    """Unpack the archive on the node unless it is there; return the markers of the node."""
+    markers = frozenset(
+        node.query(f"mkdir -p {ROOT}/done {ROOT}/bootstrap && ls {ROOT}/done").split()
+    )
+    if archive.marker not in markers:
+        node.query(f"python3 -W ignore -c {shlex.quote(_UNPACK)}", archive.data)
+        node.query(f"touch {ROOT}/done/{archive.marker}")
+    return markers
 
 
-def _prepared(member: Member, files: Files) -> frozenset[str]:
-    """Scripts are on the node as they are here; the marks of what was done there."""
-    look = f"mkdir -p {NODE}/done {NODE}/bootstrap && ls {NODE}/done"
-    done = frozenset(member.asked(look).split())
-    if files.mark not in done:
-        member.asked(f"python3 -W ignore -c {shlex.quote(_UNPACK)}", files.packed)
-        member.asked(f"touch {NODE}/done/{files.mark}")
-    return done
+def _write(node: ConnectedNode, name: str, content: bytes) -> None:
+    """Write a file that only the node's user can read; process lists do not show its content."""
+    path = f"{ROOT}/{name}"
+    node.query(f"umask 077 && cat >{path}.new && mv {path}.new {path}", content)
 
 
-def _put(member: Member, name: str, text: bytes) -> None:
-    """The node has the file, for its user alone; it came by no argument that others see."""
-    place = f"{NODE}/{name}"
-    command = f"umask 077 && cat >{place}.new && mv {place}.new {place}"
-    member.asked(command, text)
+def _locked(script: SetupScript) -> str:
+    """Return the script's command, to run while no other script runs on the node.
 
-
-def _run(member: Member, stage: Stage, done: frozenset[str]) -> None:
-    if stage.mark and stage.mark in done:
-        return
-    member.ran(stage.name, _alone(stage))
-
-
-def _alone(stage: Stage) -> str:
-    """The stage's command, once nobody else is at work on the node.
-
-    A client that was killed may have left its script behind; what that ends is not done again.
+    The script of a killed client may still be running; it is not repeated once it has succeeded.
     """
-    lock = "flock -n 9 || { echo 'waiting for whoever is at work here'; flock 9; }"
-    # What a script leaves running must not hold the lock for ever.
-    command = f"timeout {_SCRIPT_S} {stage.command} 9>&-"
-    if stage.mark:
-        mark = f"{NODE}/done/{stage.mark}"
-        command = f"[ -e {mark} ] || {{ {command} && touch {mark}; }}"
-    return f"( {lock}; {command} ) 9>{NODE}/lock"
+    lock = "flock -n 9 || { echo 'waiting for another script on this node'; flock 9; }"
+    # Background processes of the script must not keep the lock.
+    command = f"timeout {_SCRIPT_TIMEOUT_S} {script.command} 9>&-"
+    if script.marker:
+        marker = f"{ROOT}/done/{script.marker}"
+        command = f"[ -e {marker} ] || {{ {command} && touch {marker}; }}"
+    return f"( {lock}; {command} ) 9>{ROOT}/lock"
+
+
+# --- drain ----------------------------------------------------------------------------------------
+
+
+def removed_workers(project: ProjectSpec, cluster: Cluster) -> tuple[str, ...]:
+    """Return the workers with numbers above the spec's count, which the stack will terminate."""
+    count = project.ec2.worker.count
+    names = (node.name for node in cluster.nodes if node.role == "worker")
+    return tuple(name for name in names if int(name.rpartition("-")[2]) > count)
+
+
+def drain_removed(
+    project: ProjectSpec, target: Target, cluster: Cluster, report: NodeReport
+) -> tuple[str, ...]:
+    """Drain the workers that the spec no longer includes; return their names."""
+    names = removed_workers(project, cluster)
+    if names:
+        with ParallelNodes(target, cluster, report) as connected:
+            workers = [connected.find(name) for name in names]
+            connected.each("draining", lambda node: drain(connected, node), workers)
+    return names
+
+
+def drain(cluster: ParallelNodes, worker: ConnectedNode, timeout_s: int = _DRAIN_TIMEOUT_S) -> None:
+    """Decommission the worker, wait until its executors have ended, and stop its daemon.
+
+    An unreachable worker, or one that takes longer than `timeout_s`, is not waited for.
+    """
+    daemon = f"bash {ROOT}/bootstrap/daemon.sh"
+    try:
+        cluster.wait_for_ssh(worker)
+    except UnreachableError as error:
+        worker.report(worker.name, f"not drained: {error.message}")
+        return
+    if CommandOutput().run(worker, f"{daemon} status worker"):
+        return
+    worker.report(worker.name, "decommissioning")
+    CommandOutput().run(worker, f"{daemon} signal worker PWR")
+    command = f"bash {ROOT}/bin/master drained {worker.node.private_ip} {timeout_s}"
+    output = CommandOutput(functools.partial(worker.report, worker.name))
+    output.run(cluster.find(nodes.PRIMARY), command)
+    CommandOutput().run(worker, f"{daemon} stop worker")

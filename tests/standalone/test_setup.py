@@ -27,8 +27,8 @@ from emrctl.remote.errors import HostKeyError, NoKeyError
 from emrctl.remote.nodes import PrimaryConnection
 from emrctl.spec.ec2 import WorkersSpec
 from emrctl.standalone.errors import NodesFailedError
-from emrctl.standalone.parallel import Crew
-from emrctl.standalone.setup import brought_up
+from emrctl.standalone.parallel import ParallelNodes
+from emrctl.standalone.setup import set_up_nodes
 from tests.remote import connections
 from tests.standalone.cluster import Standing
 
@@ -53,10 +53,10 @@ def script(folder: Path, name: str, body: str) -> dict[str, str]:
 
 
 def up(one: Standing, scripts: dict[str, str] | None = None) -> None:
-    standalone.bring_up(one.project, one.target, one.cluster, scripts or {}, one.hear)
+    standalone.set_up(one.project, one.target, one.cluster, scripts or {}, one.hear)
 
 
-def test_ten_workers_come_up_side_by_side_and_a_second_time_nothing_is_done(
+def test_set_up_runs_nodes_in_parallel_and_skips_completed_scripts(
     make: Make, tmp_path: Path
 ) -> None:
     one = make(10, bootstrap=[{"script": "own.sh", "args": ["a word", "it's"]}])
@@ -81,9 +81,7 @@ def test_ten_workers_come_up_side_by_side_and_a_second_time_nothing_is_done(
     assert f"--master={primary}" in arguments
 
 
-def test_a_changed_script_or_argument_runs_again_and_nothing_else(
-    make: Make, tmp_path: Path
-) -> None:
+def test_set_up_repeats_only_changed_scripts(make: Make, tmp_path: Path) -> None:
     one = make(1, bootstrap=[{"script": "own.sh"}])
     up(one, script(tmp_path, "own.sh", "echo first >>~/times"))
     up(one, script(tmp_path, "own.sh", "echo second >>~/times"))
@@ -94,16 +92,14 @@ def test_a_changed_script_or_argument_runs_again_and_nothing_else(
     assert (one.root("worker-1") / "emrctl/times").read_text() == "once\nonce\n"
 
 
-def test_our_own_scripts_take_arguments_and_may_call_each_other(make: Make, light: Path) -> None:
+def test_set_up_passes_arguments_to_bundled_scripts(make: Make, light: Path) -> None:
     script(light, "ours.sh", 'echo "$1 $(ls "$(dirname "$0")"/python.sh | wc -l)"')
     one = make(1, bootstrap=[{"script": "ours.sh", "args": ["hello"]}])
     up(one, {"ours.sh": str(light / "ours.sh")})
     assert "hello 1" in one.lines("worker-1")
 
 
-def test_the_node_that_fails_is_named_with_its_own_last_lines_and_up_goes_on(
-    make: Make, tmp_path: Path
-) -> None:
+def test_set_up_names_failed_node_with_output_and_continues(make: Make, tmp_path: Path) -> None:
     body = """
         echo "on $EMRCTL_INSTANCE" >&2  # one stream: two arrive in whichever order
         if [[ -e ~/bad ]]; then echo "out of luck" >&2; exit 4; fi
@@ -120,7 +116,7 @@ def test_the_node_that_fails_is_named_with_its_own_last_lines_and_up_goes_on(
         f"\n    on {bad.id}\n    out of luck"
     )
     assert list(caught.value.failures) == ["worker-2"]
-    assert "goes on where it stopped" in caught.value.hint
+    assert "again to continue" in caught.value.hint
     assert not any("the master has" in line for line in one.lines("primary"))
 
     (one.root("worker-2") / "bad").unlink()
@@ -129,9 +125,7 @@ def test_the_node_that_fails_is_named_with_its_own_last_lines_and_up_goes_on(
         assert (one.root(name) / "times").read_text() == "well\n"
 
 
-def test_a_worker_is_given_up_on_request_and_nothing_of_it_is_paid(
-    make: Make, tmp_path: Path
-) -> None:
+def test_up_with_skip_failed_terminates_failed_workers(make: Make, tmp_path: Path) -> None:
     one = make(2, bootstrap=[{"script": "own.sh"}])
     script(tmp_path, "own.sh", "if [[ -e ~/bad ]]; then exit 4; fi")
     (one.root("worker-1") / "bad").touch()
@@ -155,7 +149,7 @@ def test_a_worker_is_given_up_on_request_and_nothing_of_it_is_paid(
     assert [node.name for node in one.cluster.nodes] == ["primary", "worker-2"]
 
 
-def test_a_full_disk_is_called_so(make: Make, tmp_path: Path) -> None:
+def test_set_up_reports_full_disk(make: Make, tmp_path: Path) -> None:
     one = make(1, bootstrap=[{"script": "own.sh"}])
     own = script(tmp_path, "own.sh", "cat /dev/zero >/dev/full")
     with pytest.raises(NodesFailedError, match="its disk is full") as caught:
@@ -164,7 +158,7 @@ def test_a_full_disk_is_called_so(make: Make, tmp_path: Path) -> None:
     assert "larger root_gb" in caught.value.hint
 
 
-def test_a_port_that_does_not_answer_is_told_with_its_node(make: Make) -> None:
+def test_set_up_names_unreachable_node(make: Make) -> None:
     one = make(2)
     lost = one.cluster.nodes[1]
     nodes = tuple(
@@ -173,16 +167,16 @@ def test_a_port_that_does_not_answer_is_told_with_its_node(make: Make) -> None:
     cluster = replace(one.cluster, nodes=nodes)
     with (
         pytest.raises(NodesFailedError) as caught,
-        Crew(one.target, cluster, one.hear, answer_s=0.5) as crew,
+        ParallelNodes(one.target, cluster, one.hear, timeout_s=0.5) as connected,
     ):
-        brought_up(crew, one.project, {})
+        set_up_nodes(connected, one.project, {})
     assert list(caught.value.failures) == ["worker-1"]
     assert f"cannot connect to port {one.target.ssh_port} of 127.9.9.9" in caught.value.message
     assert "security group" in caught.value.hint
-    assert any("waiting until it answers" in line for line in one.lines("worker-1"))
+    assert any("waiting for SSH" in line for line in one.lines("worker-1"))
 
 
-def test_workers_that_do_not_come_are_told_in_the_masters_words(make: Make, light: Path) -> None:
+def test_set_up_reports_output_of_master_if_workers_are_missing(make: Make, light: Path) -> None:
     one = make(1)
     text = (light / "standalone.sh").read_text()
     bad = text.replace('echo "the master has $2 workers"', 'echo "0 of $2 workers came"; exit 1')
@@ -192,22 +186,22 @@ def test_workers_that_do_not_come_are_told_in_the_masters_words(make: Make, ligh
     assert "0 of 1 workers came" in caught.value.message
 
 
-def test_a_worker_that_is_gone_holds_up_nobody_who_drains_it(make: Make) -> None:
+def test_drain_skips_unreachable_worker(make: Make) -> None:
     one = make(2)
     fewer = one.project.model_copy(
         update={"cluster": one.project.ec2.model_copy(update={"worker": WorkersSpec(count=1)})}
     )
-    assert standalone.leaving(fewer, one.cluster) == ("worker-2",)
+    assert standalone.removed_workers(fewer, one.cluster) == ("worker-2",)
     nodes = (*one.cluster.nodes[:2], replace(one.cluster.nodes[2], public_ip="127.9.9.9"))
     cluster = replace(one.cluster, nodes=nodes)
-    with Crew(one.target, cluster, one.hear, answer_s=0.2) as crew:
-        standalone.drain(crew, crew.member("worker-2"))
-        standalone.drain(crew, crew.member("worker-1"))  # where no worker runs
+    with ParallelNodes(one.target, cluster, one.hear, timeout_s=0.2) as connected:
+        standalone.drain(connected, connected.find("worker-2"))
+        standalone.drain(connected, connected.find("worker-1"))  # where no worker runs
     assert any("not drained: cannot connect to port" in line for line in one.lines("worker-2"))
     assert one.lines("worker-1") == []
 
 
-def test_a_host_key_that_changed_is_refused(make: Make) -> None:
+def test_set_up_rejects_changed_host_key(make: Make) -> None:
     import asyncssh
 
     one = make(1)
@@ -219,7 +213,7 @@ def test_a_host_key_that_changed_is_refused(make: Make) -> None:
     assert not (one.root("worker-1") / "emrctl").exists()
 
 
-def test_a_key_that_is_on_another_machine_is_told(make: Make) -> None:
+def test_set_up_without_private_key_raises_no_key(make: Make) -> None:
     one = make(1)
     paths.key_file(one.stack).unlink()
     with pytest.raises(NoKeyError, match="the key of 'pets-main' is not on this machine") as caught:
@@ -239,7 +233,7 @@ class _Ssm:
         return {"SessionId": "s", "TokenValue": "sesame", "StreamUrl": "wss://x"}
 
 
-def test_nodes_whose_ports_are_closed_come_up_by_sessions(
+def test_set_up_without_ssh_uses_session_manager(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     called = connections.plugin(tmp_path, monkeypatch)
@@ -254,7 +248,7 @@ def test_nodes_whose_ports_are_closed_come_up_by_sessions(
     assert primary.run("true").code == 0
     primary.close()
     asked = [json.loads(json.loads(line)[0][4]) for line in called.read_text().splitlines()]
-    nodes = [*one.cluster.nodes, one.cluster.nodes[0]]  # once by the crew, once by itself
+    nodes = [*one.cluster.nodes, one.cluster.nodes[0]]  # once by the connected, once by itself
     assert sorted(item["Target"] for item in asked) == sorted(node.id for node in nodes)
     assert {item["Parameters"]["host"][0] for item in asked} == {n.private_ip for n in nodes}
 
@@ -264,13 +258,11 @@ import pickle, sys
 from emrctl import bundled, standalone
 root, project, target, cluster, own = pickle.load(open(sys.argv[1], "rb"))
 bundled.root = lambda: root
-standalone.bring_up(project, target, cluster, own, print)
+standalone.set_up(project, target, cluster, own, print)
 """
 
 
-def test_a_client_killed_while_bootstrapping_leaves_what_a_second_one_goes_on_with(
-    make: Make, tmp_path: Path, light: Path
-) -> None:
+def test_set_up_continues_after_killed_client(make: Make, tmp_path: Path, light: Path) -> None:
     """The first client is another process, killed outright while its nodes' script runs."""
     one = make(2, bootstrap=[{"script": "first.sh"}, {"script": "second.sh"}])
     own = script(tmp_path, "first.sh", "echo first >>~/times")
@@ -292,7 +284,7 @@ def test_a_client_killed_while_bootstrapping_leaves_what_a_second_one_goes_on_wi
     assert one.lines("primary")[-1] == "the master has 2 workers"
 
 
-def test_the_secret_is_the_same_on_all_nodes_and_stays(make: Make) -> None:
+def test_set_up_shares_one_private_secret(make: Make) -> None:
     one = make(2)
     up(one)
     secrets = {(one.root(n) / "emrctl/secret").read_text() for n in ("primary", *one.names())}
@@ -304,21 +296,21 @@ def test_the_secret_is_the_same_on_all_nodes_and_stays(make: Make) -> None:
         assert not any(next(iter(secrets)) in line for line in one.lines(node))
 
 
-def test_commands_run_and_files_come_on_all_nodes(make: Make, tmp_path: Path) -> None:
+def test_exec_and_copy_reach_all_nodes(make: Make, tmp_path: Path) -> None:
     one = make(2)
     folder = tmp_path / "folder"
     (folder / "inner").mkdir(parents=True)
     (folder / "a.sh").write_text("exit 3")
     (folder / "a.sh").chmod(0o750)
     (folder / "inner/b").write_bytes(b"\0" * 100_000)
-    with Crew(one.target, one.cluster, one.hear) as crew:
-        assert standalone.copy(crew, folder, "data/") == 2
-        assert standalone.copy(crew, folder / "a.sh", "data", ["worker-1"]) == 1
-        codes = standalone.exec_on(crew, "ls data; bash data/folder/a.sh")
+    with ParallelNodes(one.target, one.cluster, one.hear) as connected:
+        assert standalone.copy(connected, folder, "data/") == 2
+        assert standalone.copy(connected, folder / "a.sh", "data", ["worker-1"]) == 1
+        codes = standalone.exec_on(connected, "ls data; bash data/folder/a.sh")
         assert codes == {"primary": 3, "worker-1": 3, "worker-2": 3}
-        assert standalone.exec_on(crew, "true", ["worker-2"]) == {"worker-2": 0}
+        assert standalone.exec_on(connected, "true", ["worker-2"]) == {"worker-2": 0}
         with pytest.raises(NodesFailedError, match="could not write"):
-            standalone.copy(crew, folder, "/proc/nowhere/")
+            standalone.copy(connected, folder, "/proc/nowhere/")
     assert one.lines("worker-1") == ["a.sh", "folder"]
     assert one.lines("worker-2") == ["folder"]
     got = one.root("worker-2") / "data/folder"

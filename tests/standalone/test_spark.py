@@ -14,7 +14,7 @@ import pytest
 from emrctl import standalone
 from emrctl.runs.backends.base import Step, StepSpec
 from emrctl.runs.backends.standalone import Ec2Backend
-from emrctl.standalone.parallel import Crew
+from emrctl.standalone.parallel import ParallelNodes
 from tests.standalone.cluster import BUCKET, Standing
 
 pytestmark = pytest.mark.spark
@@ -101,18 +101,18 @@ EXECUTOR = "org.apache.spark.executor.CoarseGrainedExecutorBackend"
 
 def workers(one: Standing) -> list[dict[str, Any]]:
     """What the master says of its workers."""
-    with Crew(one.target, one.cluster) as crew:
+    with ParallelNodes(one.target, one.cluster) as connected:
         found: list[dict[str, Any]] = json.loads(
-            crew.member("primary").asked("bash emrctl/bin/master workers")
+            connected.find("primary").query("bash emrctl/bin/master workers")
         )
     return found
 
 
 def up(one: Standing) -> None:
-    standalone.bring_up(one.project, one.target, one.cluster, {}, one.hear)
+    standalone.set_up(one.project, one.target, one.cluster, {}, one.hear)
 
 
-def test_a_job_runs_detached_and_leaves_what_runs_are_made_of(
+def test_step_runs_detached_and_stores_logs_and_event_log(
     make: Callable[..., Standing],
 ) -> None:
     one = make(2)
@@ -155,7 +155,7 @@ def test_a_job_runs_detached_and_leaves_what_runs_are_made_of(
     assert {p.pid for p in processes_of(one, "primary", MASTER)} == before
 
 
-def test_a_job_survives_its_client_and_a_worker_that_is_killed(
+def test_step_survives_killed_client_and_worker(
     make: Callable[..., Standing],
 ) -> None:
     one = make(2)
@@ -175,13 +175,15 @@ def test_a_job_survives_its_client_and_a_worker_that_is_killed(
     assert len({item["host"] for item in alive}) == 2
 
 
-def test_workers_leave_and_come_while_a_job_runs(make: Callable[..., Standing]) -> None:
+def test_drain_and_set_up_resize_during_step(make: Callable[..., Standing]) -> None:
     one = make(2)
     up(one)
     backend, id_ = submit(one, 2.0)
     at_work(one, id_, "worker-2")
     fewer = Standing(one.nodes, 0, spec={"worker": {"count": 1}}, launched=False)
-    assert standalone.resized(fewer.project, one.target, one.cluster, one.hear) == ("worker-2",)
+    assert standalone.drain_removed(fewer.project, one.target, one.cluster, one.hear) == (
+        "worker-2",
+    )
     assert not list(processes_of(one, "worker-2", WORKER))
     assert not list(processes_of(one, "worker-2", EXECUTOR))
     assert any("no executors are running on" in line for line in one.lines("worker-2"))
@@ -196,7 +198,7 @@ def test_workers_leave_and_come_while_a_job_runs(make: Callable[..., Standing]) 
     assert step.state == "COMPLETED", log(backend, id_, "step/stderr")
 
 
-def test_a_stopped_cluster_comes_back_and_knows_what_was_interrupted(
+def test_start_restores_cluster_and_marks_step_interrupted(
     make: Callable[..., Standing],
 ) -> None:
     one = make(1)
@@ -214,7 +216,7 @@ def test_a_stopped_cluster_comes_back_and_knows_what_was_interrupted(
     one.nodes.ec2.start_instances(InstanceIds=ids)
     for node in ids:
         one.nodes.until(node, "running")
-    standalone.bring_up(one.project, one.target, one.cluster, {}, one.hear)
+    standalone.set_up(one.project, one.target, one.cluster, {}, one.hear)
     assert one.lines("primary")[-1] == "the master has 1 workers with 4 cores"
     assert one.backend.step(id_).state == "INTERRUPTED"
     backend, id_ = submit(one, 0.0, "second")
@@ -231,7 +233,7 @@ def test_a_stopped_cluster_comes_back_and_knows_what_was_interrupted(
     ]
 
 
-def test_a_running_step_is_cancelled_and_leaves_its_event_log(
+def test_cancel_ends_step_and_closes_event_log(
     make: Callable[..., Standing],
 ) -> None:
     one = make(1)
