@@ -42,9 +42,10 @@ def from_stdin() -> tuple[EventLogFile, ...]:
 def from_run(store: Store, run_id: str) -> tuple[EventLogFile, ...]:
     """Return the event log stored with a run; raises `NotFoundError` if there is none."""
     from emrctl.metrics.eventlog.layout import EventLogFile
+    from emrctl.runs.run_files import RunFiles
 
-    folder = "eventlog/"
-    names = store.names(run_id, folder)
+    files = store.files(run_id)
+    names = files.names(RunFiles.EVENT_LOG)
     if not names:
         raise NotFoundError(
             f"run {run_id} has no event log in the store",
@@ -52,12 +53,9 @@ def from_run(store: Store, run_id: str) -> tuple[EventLogFile, ...]:
         )
 
     def open_file(name: str) -> BinaryIO:
-        return io.BytesIO(store.get(run_id, name) or b"")
+        return io.BytesIO(files.read(name, RunFiles.EVENT_LOG) or b"")
 
-    return tuple(
-        EventLogFile(name.removeprefix(folder), functools.partial(open_file, name))
-        for name in names
-    )
+    return tuple(EventLogFile(name, functools.partial(open_file, name)) for name in names)
 
 
 def from_s3(s3: Any, address: str) -> tuple[EventLogFile, ...]:

@@ -70,9 +70,10 @@ def _read_files(files: EventLogFiles, on_task: OnTask) -> tuple[RunMetrics, ...]
 
 def _load_run(workspace: Workspace, name: str, on_task: OnTask) -> RunMetrics:
     from emrctl.metrics.model import RunMetrics
+    from emrctl.runs.run_files import RunFiles
 
     run = workspace.store.load(name)
-    document = workspace.store.get_json(run.id, "metrics.json")
+    document = workspace.store.files(run.id).read_json(RunFiles.METRICS)
     if document is None:
         raise NotFoundError(
             f"run {run.id} has no metrics: there is no event log (state {run.state})",

@@ -1,4 +1,4 @@
-"""`emrctl runs query` and `emrctl runs import`: the store as tables, and logs of others in it."""
+"""`emrctl runs query` and `emrctl runs import`."""
 
 from __future__ import annotations
 
@@ -11,34 +11,33 @@ from emrctl.cli.render.runs import print_runs
 from emrctl.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from emrctl.metrics.eventlog.layout import EventLogFile
-    from emrctl.runs.import_logs import Taken
-    from emrctl.runs.sql import Answer
+    from emrctl.runs.sql import QueryResult
     from emrctl.runs.workspace import Workspace
 
 app = typer.Typer()
-_SQL_HELP = "One SELECT over the tables runs, stages, executors and findings (DuckDB's SQL)."
 
 
 @app.command()
 @options.common("config target json")
 def query(
     context: options.Context,
-    sql: Annotated[str, typer.Argument(metavar="SQL", help=_SQL_HELP)],
+    sql: Annotated[
+        str,
+        typer.Argument(metavar="SQL", help="SELECT on runs, stages, executors, findings (DuckDB)."),
+    ],
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
-    """Ask the store of runs in SQL; it is only read."""
+    """Query the store of runs in SQL, read-only."""
     from emrctl.runs import sql as runs_sql
 
-    answer = runs_sql.ask(context.workspace.store, sql)
+    result = runs_sql.query(context.workspace.store, sql)
     if context.as_json:
-        render.json_document(runs_sql.to_json(answer))
+        render.json_document(runs_sql.to_json(result))
     elif as_csv:
-        typer.echo(runs_sql.to_csv(answer), nl=False)
+        typer.echo(runs_sql.to_csv(result), nl=False)
     else:
-        _table(answer)
+        _print_table(result)
 
 
 @app.command("import")
@@ -46,51 +45,50 @@ def query(
 def import_(
     context: options.Context,
     source: Annotated[
-        str, typer.Argument(metavar="PATH", help="An event log, a folder of them, or s3://….")
+        str, typer.Argument(metavar="PATH", help="Event log, folder of event logs, or s3:// URI.")
     ],
 ) -> None:
-    """Take event logs that emrctl did not make into the store, as finished runs."""
+    """Import event logs from elsewhere as finished runs."""
     from emrctl.runs import import_logs
 
     workspace = context.workspace
-    parts, remote = _parts(workspace, source)
-    found = list(map(_told, import_logs.take(workspace, parts, remote=remote)))
-    taken = [item.run for item in found if item.run is not None]
-    if not taken:
-        raise UsageError(f"no event log in {source} can be taken: {found[0].reason}")
-    print_runs(workspace, taken, as_json=context.as_json)
+    files, remote = _event_log_files(workspace, source)
+    logs = []
+    for log in import_logs.import_files(workspace, files, remote=remote):
+        logs.append(log)
+        if log.run is None:
+            render.note(f"skipped: {log.reason}")
+        elif log.known:
+            render.note(f"{log.name} is already imported as run {log.run.id}")
+    runs = [log.run for log in logs if log.run is not None]
+    if not runs:
+        raise UsageError(f"no event log in {source} can be imported: {logs[0].reason}")
+    print_runs(workspace, runs, as_json=context.as_json)
 
 
-def _parts(workspace: Workspace, source: str) -> tuple[tuple[EventLogFile, ...], bool]:
+def _event_log_files(workspace: Workspace, source: str) -> tuple[tuple[EventLogFile, ...], bool]:
+    """Return the files at `source`, and whether they are on S3."""
     from emrctl.metrics.eventlog import layout
 
     if source.startswith(("s3://", "s3a://", "s3n://")):
         return log_sources.from_s3(workspace.target.client("s3"), source), True
-    path: Path | None = log_sources.find_path(source)
+    path = log_sources.find_path(source)
     if path is None:
         raise NotFoundError(f"no event log at {source}")
-    parts = layout.list_files(path)
-    if not parts:
+    files = layout.list_files(path)
+    if not files:
         raise layout.no_event_log()
-    return parts, False
+    return files, False
 
 
-def _told(item: Taken) -> Taken:
-    if item.run is None:
-        render.note(f"passed over: {item.reason}")
-    elif item.known:
-        render.note(f"{item.name} is run {item.run.id} already")
-    return item
-
-
-def _table(answer: Answer) -> None:
+def _print_table(result: QueryResult) -> None:
     from emrctl.runs import sql as runs_sql
 
-    rows = runs_sql.cells(answer.rows)
-    numbers = {
+    rows = runs_sql.cells(result.rows)
+    numbers = [
         name
-        for at, name in enumerate(answer.columns)
-        if any(isinstance(row[at], int | float) for row in answer.rows)
-    }
-    render.table(*answer.columns, rows=rows, right=tuple(numbers))
+        for index, name in enumerate(result.columns)
+        if any(isinstance(row[index], int | float) for row in result.rows)
+    ]
+    render.table(*result.columns, rows=rows, right=tuple(numbers))
     render.note(f"{len(rows)} rows")

@@ -13,6 +13,7 @@ from emrctl.cli.render.runs import print_run, print_runs
 from emrctl.errors import NotFoundError, UsageError
 from emrctl.runs import lifecycle, outputs
 from emrctl.runs import pull as pulling
+from emrctl.runs.run_files import RunFiles
 
 app = options.new_app()
 runs_app = typer.Typer(
@@ -107,13 +108,13 @@ def pull(
     if not record.finished:
         hint = f"Wait for it first: `emrctl wait {record.id}`."
         raise UsageError(f"run {record.id} is {record.state}", hint=hint)
-    pulling.again(workspace, record)
+    pulling.repeat(workspace, record)
     if output is not None:
-        _note_downloaded(outputs.bring(workspace, record, output, only), output)
+        _note_downloaded(outputs.download(workspace, record, output, only), output)
     print_run(workspace, record, as_json=context.as_json)
 
 
-def _note_downloaded(downloaded: outputs.Brought, folder: Path) -> None:
+def _note_downloaded(downloaded: outputs.DownloadedOutput, folder: Path) -> None:
     count = len(downloaded.files)
     files = "file" if count == 1 else "files"
     render.note(f"{count} {files}, {downloaded.size_bytes / 1e6:.1f} MB in {folder}")
@@ -135,17 +136,17 @@ def logs(
     """Print stdout and stderr of a run's step, or the logs whose name contains NAME."""
     workspace = context.workspace
     record = lifecycle.refresh(workspace, workspace.store.load(run))
-    names = workspace.store.names(record.id, "logs/")
+    files = workspace.store.files(record.id)
+    names = files.names(RunFiles.LOGS)
     if context.as_json:
-        render.json_document([workspace.store.location(record.id, item) for item in names])
+        render.json_document([files.location(item, RunFiles.LOGS) for item in names])
         return
     part = name or "step/std"
     selected = [item for item in names if part in item]
     if not selected:
-        available = ", ".join(item.removeprefix("logs/") for item in names) or "none yet"
-        hint = f"Available: {available}."
+        hint = f"Available: {', '.join(names) or 'none yet'}."
         raise NotFoundError(f"run {record.id} has no log '{part}'", hint=hint)
     for item in selected:
-        typer.echo(f"== {item.removeprefix('logs/')}", err=True)
-        sys.stdout.buffer.write(workspace.store.get(record.id, item) or b"")
+        typer.echo(f"== {item}", err=True)
+        sys.stdout.buffer.write(files.read(item, RunFiles.LOGS) or b"")
         sys.stdout.flush()

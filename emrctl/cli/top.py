@@ -52,9 +52,9 @@ def _snapshots(workspace: Workspace, name: str, interval_s: float) -> Iterator[L
     watcher = Watcher(workspace)
     run = lifecycle.refresh(workspace, workspace.store.load(name))
     refreshed = time.monotonic()
-    yield watcher.whole(run)
+    yield watcher.snapshot(run)
     while not run.finished:
         time.sleep(interval_s)
         if time.monotonic() - refreshed >= workspace.target.poll_s:
             run, refreshed = lifecycle.refresh(workspace, run), time.monotonic()
-        yield watcher.whole(run)
+        yield watcher.snapshot(run)

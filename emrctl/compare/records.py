@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from emrctl.errors import UsageError
 from emrctl.metrics.model import RunMetrics
 from emrctl.runs import experiments, lifecycle
+from emrctl.runs.run_files import RunFiles
 from emrctl.runs.submission import RUN_PLACEHOLDER
 
 if TYPE_CHECKING:
@@ -79,8 +80,9 @@ def load(workspace: Workspace, names: Sequence[str], experiment: str | None) -> 
 
 def load_record(workspace: Workspace, run: Run) -> RunRecord:
     """Load the metrics and the job's result of a run."""
-    metrics = workspace.store.get_json(run.id, "metrics.json")
-    result = workspace.store.get_json(run.id, "result.json") or {}
+    files = workspace.store.files(run.id)
+    metrics = files.read_json(RunFiles.METRICS)
+    result = files.read_json(RunFiles.RESULT) or {}
     return RunRecord(
         id=run.id,
         label=run.trial.cell if run.trial else "",

@@ -1,7 +1,6 @@
-"""Event logs that emrctl did not make, taken into the store as finished runs.
+"""Import of event logs from elsewhere as finished runs.
 
-Logs are read side by side over the cores, each in a process of its own; what is in the store
-already is left as it is.
+Logs are read in parallel, one process per core. Runs that are already in the store are not changed.
 """
 
 from __future__ import annotations
@@ -22,31 +21,23 @@ from emrctl.errors import EmrctlError, UsageError
 from emrctl.metrics.eventlog import layout, reader
 from emrctl.metrics.eventlog.layout import EventLogFile
 from emrctl.metrics.model import RunMetrics
-from emrctl.runs.store import IMPORTED, ClusterFacts, Run, Store
+from emrctl.runs.run_files import RunFiles
+from emrctl.runs.store import IMPORTED, ClusterFacts, Run
+from emrctl.spec import SparkSettings
 
 if TYPE_CHECKING:
     from emrctl.runs.workspace import Workspace
 
-# What a run of emrctl's own is compared by, and Spark's names for it.
-_SETTINGS = {
-    "executors": "spark.executor.instances",
-    "executor_cores": "spark.executor.cores",
-    "executor_memory": "spark.executor.memory",
-    "driver_memory": "spark.driver.memory",
-    "partitions": "spark.default.parallelism",
-    "min_executors": "spark.dynamicAllocation.minExecutors",
-    "max_executors": "spark.dynamicAllocation.maxExecutors",
-    "deploy_mode": "spark.submit.deployMode",
-}
+# Spark properties that are kept as `conf` of an imported run.
 _CONF = re.compile(
     r"spark\.(sql\.(shuffle|adaptive|files|autoBroadcast)|memory|dynamicAllocation|speculation)"
 )
-_COPIERS = 8
+_COPY_THREADS = 8
 
 
 @dataclass(frozen=True)
-class Taken:
-    """What came of one log: the run, or why there is none; `known` were there before."""
+class ImportedLog:
+    """One log's run, or the reason why it has none; `known` if the run was in the store before."""
 
     name: str
     run: Run | None = None
@@ -54,43 +45,37 @@ class Taken:
     reason: str = ""
 
 
-@dataclass(frozen=True)
-class _Read:
-    """What one log holds, or why it holds nothing."""
-
-    runs: tuple[RunMetrics, ...] = ()
-    reason: str = ""
-
-
-def take(workspace: Workspace, parts: Sequence[EventLogFile], *, remote: bool) -> Iterator[Taken]:
-    """Every event log among `parts` is in the store; what came of each, in their order.
-
-    `remote` parts are copied to this machine first.
-    """
-    logs = layout.group_files(parts)
+def import_files(
+    workspace: Workspace, files: Sequence[EventLogFile], *, remote: bool
+) -> Iterator[ImportedLog]:
+    """Import the event logs among `files`, in their order; copy `remote` ones first."""
+    logs = layout.group_files(files)
     with tempfile.TemporaryDirectory(prefix="emrctl-") as folder:
         if remote:
-            logs = _copied(logs, Path(folder))
-        for log, read in zip(logs, _read_all(logs), strict=True):
-            yield from _stored(workspace, log, read)
+            logs = _copy_files(logs, Path(folder))
+        for log, (runs, reason) in zip(logs, _read_all(logs), strict=True):
+            yield from _import_log(workspace, log, runs, reason)
 
 
-def _copied(
-    logs: tuple[tuple[EventLogFile, ...], ...], folder: Path
-) -> tuple[tuple[EventLogFile, ...], ...]:
-    places = {part.name: folder / str(at) for at, part in enumerate(sum(logs, ()))}
+_Log = tuple[EventLogFile, ...]
 
-    def copy(part: EventLogFile) -> EventLogFile:
-        with part.open() as source, places[part.name].open("wb") as sink:
+
+def _copy_files(logs: tuple[_Log, ...], folder: Path) -> tuple[_Log, ...]:
+    files = [file for log in logs for file in log]
+    paths = {file.name: folder / str(index) for index, file in enumerate(files)}
+
+    def copy(file: EventLogFile) -> EventLogFile:
+        path = paths[file.name]
+        with file.open() as source, path.open("wb") as sink:
             shutil.copyfileobj(source, sink, 1 << 20)
-        return replace(layout.list_files(places[part.name])[0], name=part.name)
+        return replace(layout.list_files(path)[0], name=file.name)
 
-    with ThreadPoolExecutor(_COPIERS) as copiers:
-        found = dict(zip(places, copiers.map(copy, sum(logs, ())), strict=True))
-    return tuple(tuple(found[part.name] for part in log) for log in logs)
+    with ThreadPoolExecutor(_COPY_THREADS) as threads:
+        copies = dict(zip(paths, threads.map(copy, files), strict=True))
+    return tuple(tuple(copies[file.name] for file in log) for log in logs)
 
 
-def _read_all(logs: tuple[tuple[EventLogFile, ...], ...]) -> Iterator[_Read]:
+def _read_all(logs: tuple[_Log, ...]) -> Iterator[tuple[tuple[RunMetrics, ...], str]]:
     workers = min(len(logs), os.cpu_count() or 1)
     if workers < 2:
         yield from map(_read, logs)
@@ -102,48 +87,45 @@ def _read_all(logs: tuple[tuple[EventLogFile, ...], ...]) -> Iterator[_Read]:
         yield from pool.map(_read, logs)
 
 
-def _read(log: tuple[EventLogFile, ...]) -> _Read:
+def _read(log: _Log) -> tuple[tuple[RunMetrics, ...], str]:
+    """Return the metrics of the log's applications, or the reason why it cannot be read."""
     try:
-        return _Read(reader.read_logs(log))
+        return reader.read_logs(log), ""
     except UsageError as error:
-        return _Read(reason=str(error))
+        return (), str(error)
 
 
-def _stored(workspace: Workspace, log: tuple[EventLogFile, ...], read: _Read) -> Iterator[Taken]:
+def _import_log(
+    workspace: Workspace, log: _Log, runs: tuple[RunMetrics, ...], reason: str
+) -> Iterator[ImportedLog]:
     name = log[0].name
-    if not read.runs:
-        yield Taken(name, reason=read.reason)
-    for metrics in read.runs:
+    if not runs:
+        yield ImportedLog(name, reason=reason)
+    for metrics in runs:
         if metrics.start_ms is None:
-            yield Taken(name, reason="the application's start is not in the log")
+            yield ImportedLog(name, reason="the log has no start of the application")
             continue
         run = _run(workspace, metrics)
-        known = workspace.store.get_json(run.id, "run.json") is not None
+        files = workspace.store.files(run.id)
+        known = files.read_json(RunFiles.RECORD) is not None
         if not known:
-            _save(workspace.store, run, metrics, log if len(read.runs) == 1 else ())
-        yield Taken(name, run, known)
+            for file in log if len(runs) == 1 else ():
+                with file.open() as stream:
+                    files.write(_safe_name(file.name), stream.read(), RunFiles.EVENT_LOG)
+            files.write_json(RunFiles.METRICS, metrics.to_json())
+            # Last, so that an interrupted import is repeated.
+            workspace.store.save(run)
+        yield ImportedLog(name, run, known)
 
 
-def _save(store: Store, run: Run, metrics: RunMetrics, log: tuple[EventLogFile, ...]) -> None:
-    """The run's own record comes last: an import that was killed is simply done again."""
-    import json
-
-    for part in log:
-        with part.open() as stream:
-            store.put(run.id, f"eventlog/{_safe(part.name)}", stream.read())
-    document = json.dumps(metrics.to_json(), ensure_ascii=False)
-    store.put(run.id, "metrics.json", document.encode(errors="replace"))
-    store.save(run)
-
-
-def _safe(name: str) -> str:
-    """The name without what would lead out of the run's folder."""
-    return "/".join(step for step in name.split("/") if step not in {"", ".", ".."})
+def _safe_name(name: str) -> str:
+    """Return the name without parts that lead out of the run's folder."""
+    return "/".join(part for part in name.split("/") if part not in {"", ".", ".."})
 
 
 def _run(workspace: Workspace, metrics: RunMetrics) -> Run:
     failure = _failure(metrics)
-    job = _word(metrics.app_name or "imported")
+    job = _job_name(metrics.app_name or "imported")
     return Run(
         id=_id(metrics, job),
         job=job,
@@ -163,9 +145,9 @@ def _run(workspace: Workspace, metrics: RunMetrics) -> Run:
 
 
 def _failure(metrics: RunMetrics) -> str | None:
-    """Why the run counts as failed; an event log does not say it of the application itself."""
+    """Return why the run failed; event logs have no state of the application itself."""
     if metrics.end_ms is None:
-        return "the application's end is not in the log"
+        return "the log has no end of the application"
     if metrics.jobs_failed:
         reasons = (stage.failure_reason for stage in metrics.stages if stage.failure_reason)
         first = next(reasons, "").partition("\n")[0]
@@ -174,7 +156,7 @@ def _failure(metrics: RunMetrics) -> str | None:
 
 
 def _cluster(metrics: RunMetrics) -> ClusterFacts:
-    """As much as a log tells of where it was made: nothing of prices."""
+    """Return the facts in the log, which has neither instance types nor prices."""
     hosts = {row.host for row in metrics.executors if not row.is_driver}
     return ClusterFacts(
         name=metrics.environment.get("spark.master", ""),
@@ -188,21 +170,25 @@ def _cluster(metrics: RunMetrics) -> ClusterFacts:
 
 
 def _settings(metrics: RunMetrics) -> dict[str, Any]:
-    known = metrics.environment
-    found: dict[str, Any] = {name: known[key] for name, key in _SETTINGS.items() if key in known}
-    conf = {key: value for key, value in known.items() if _CONF.match(key)}
-    return found | ({"conf": conf} if conf else {})
+    environment = metrics.environment
+    settings: dict[str, Any] = {
+        name: environment[option.properties[0]]
+        for name, option in SparkSettings.options().items()
+        if option.properties and option.properties[0] in environment
+    }
+    conf = {key: value for key, value in environment.items() if _CONF.match(key)}
+    return settings | ({"conf": conf} if conf else {})
 
 
 def _id(metrics: RunMetrics, job: str) -> str:
-    """The same for the same attempt of the same application, whoever imports it."""
+    """Return an id that is the same for each import of the same application attempt."""
     moment = datetime.fromtimestamp((metrics.start_ms or 0) / 1000, UTC)
     key = f"{metrics.app_id} {metrics.app_attempt} {metrics.start_ms}"
     digest = hashlib.sha256(key.encode(errors="replace")).hexdigest()[:8]
     return f"{moment:%Y%m%d-%H%M%S}{moment.microsecond // 1000:03d}-{job}-{digest}"
 
 
-def _word(name: str) -> str:
+def _job_name(name: str) -> str:
     word = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:24]
     return word.strip("-") or "imported"
 
@@ -213,5 +199,5 @@ def _iso(moment_ms: int | None) -> str | None:
     try:
         moment = datetime.fromtimestamp(moment_ms / 1000, UTC)
     except (OverflowError, OSError, ValueError) as error:
-        raise EmrctlError(f"{moment_ms} is no moment in time") from error
+        raise EmrctlError(f"{moment_ms} is not a valid time in ms") from error
     return moment.isoformat(timespec="milliseconds")

@@ -18,6 +18,7 @@ from emrctl.errors import NotFoundError, UnavailableError, WaitTimeoutError
 from emrctl.runs import collect, pull
 from emrctl.runs.backends.base import Step
 from emrctl.runs.progress import Progress, Watcher
+from emrctl.runs.run_files import RunFiles
 from emrctl.runs.store import Run
 
 if TYPE_CHECKING:
@@ -91,9 +92,10 @@ def cancel(workspace: Workspace, run: Run) -> Run:
 def describe(workspace: Workspace, run: Run) -> dict[str, Any]:
     """Return a run with its metrics, its job's result and findings as a JSON document."""
     document = asdict(run) | {"duration_s": run.duration_s, "cost_usd": run.cost_usd}
-    document["location"] = workspace.store.location(run.id)
-    for name in ("metrics", "result"):
-        document[name] = workspace.store.get_json(run.id, f"{name}.json")
+    files = workspace.store.files(run.id)
+    document["location"] = files.location()
+    document["metrics"] = files.read_json(RunFiles.METRICS)
+    document["result"] = files.read_json(RunFiles.RESULT)
     document["nodes"] = collect.nodes_used(workspace, run)
     document["findings"] = _findings(document["metrics"])
     return document

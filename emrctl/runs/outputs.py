@@ -1,11 +1,10 @@
-"""What a run's job wrote: where it lies, and how it comes to this machine."""
+"""Output of a run's job: its URI, and its download."""
 
 from __future__ import annotations
 
 import fnmatch
 import itertools
 import shutil
-from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -22,65 +21,62 @@ if TYPE_CHECKING:
     from emrctl.runs.workspace import Workspace
 
 _FLAG = "--output"
-_AT_ONCE, _CHUNK = 8, 1 << 20
+_THREADS, _CHUNK_BYTES = 8, 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Brought:
-    """Files that lie on this machine now, and how many bytes they have together."""
+class DownloadedOutput:
+    """Downloaded files and their total size."""
 
     files: tuple[Path, ...]
     size_bytes: int
 
 
-def place_of(run: Run) -> str:
-    """The s3:// folder that the job was told to write to, else the run's own `output`."""
-    told = own = f"{run.prefix}/output"
-    for flag, following in itertools.zip_longest(run.arguments, run.arguments[1:], fillvalue=""):
+def output_uri(run: Run) -> str:
+    """Return the job's `--output` if that is on S3, otherwise `output` below the run's prefix."""
+    default = f"{run.prefix}/output"
+    uri = default
+    for flag, value in itertools.zip_longest(run.arguments, run.arguments[1:], fillvalue=""):
         if flag == _FLAG:
-            told = following
+            uri = value
         elif flag.startswith(f"{_FLAG}="):
-            told = flag.partition("=")[2]
-    return told.rstrip("/") if told.startswith("s3://") else own
+            uri = flag.partition("=")[2]
+    return uri.rstrip("/") if uri.startswith("s3://") else default
 
 
-def bring(workspace: Workspace, run: Run, folder: Path, only: str = "*") -> Brought:
-    """All that the job wrote lies below `folder`, over what was there under the same names.
+def download(workspace: Workspace, run: Run, folder: Path, pattern: str = "*") -> DownloadedOutput:
+    """Download the job's output to a folder, replacing files of the same names.
 
-    `only` is a pattern of names below the job's output (`*.html`, `models/*`). `NotFoundError`
-    where nothing there has such a name. No file is ever there in part.
+    `pattern` selects names below the output (`*.html`, `models/*`); `NotFoundError` if it matches
+    none. Files are replaced atomically.
     """
     s3 = workspace.target.client("s3")
-    bucket, prefix = split_uri(f"{place_of(run)}/")
+    bucket, prefix = split_uri(f"{output_uri(run)}/")
     with errors.translated(f"reading the output of {run.id}"):
-        wanted = dict(_named(s3, bucket, prefix, only))
-        if not wanted:
-            hint = f"`aws s3 ls {place_of(run)}/` lists what is there."
-            raise NotFoundError(f"run {run.id} has no output '{only}'", hint=hint)
-        size = _all_fetched(lambda key: _fetched(s3, bucket, key, folder / wanted[key]), wanted)
-    return Brought(files=tuple(folder / name for name in wanted.values()), size_bytes=size)
+        paths = {
+            item["Key"]: folder / name
+            for item in objects(s3, bucket, prefix)
+            if fnmatch.fnmatchcase(name := item["Key"].removeprefix(prefix), pattern)
+            and _is_inside(PurePosixPath(name))
+        }
+        if not paths:
+            hint = f"`aws s3 ls {output_uri(run)}/` lists the output."
+            raise NotFoundError(f"run {run.id} has no output '{pattern}'", hint=hint)
+        pool = ThreadPoolExecutor(_THREADS)
+        try:
+            sizes = pool.map(lambda key: _download_object(s3, bucket, key, paths[key]), paths)
+            size_bytes = sum(sizes)
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return DownloadedOutput(files=tuple(paths.values()), size_bytes=size_bytes)
 
 
-def _all_fetched(fetch: Callable[[str], int], keys: Iterable[str]) -> int:
-    """Bytes of all together; where one fails, or the user ends it, those not begun are left."""
-    pool = ThreadPoolExecutor(_AT_ONCE)
-    try:
-        return sum(pool.map(fetch, keys))
-    finally:
-        pool.shutdown(cancel_futures=True)
+def _is_inside(path: PurePosixPath) -> bool:
+    return path.name != "" and not path.is_absolute() and ".." not in path.parts
 
 
-def _named(s3: Any, bucket: str, prefix: str, only: str) -> Iterator[tuple[str, PurePosixPath]]:
-    """Keys with the names that their files get, none of which leads out of the folder."""
-    for item in objects(s3, bucket, prefix):
-        name = item["Key"].removeprefix(prefix)
-        path = PurePosixPath(name)
-        if fnmatch.fnmatchcase(name, only) and not path.is_absolute() and ".." not in path.parts:
-            yield item["Key"], path
-
-
-def _fetched(s3: Any, bucket: str, key: str, path: Path) -> int:
+def _download_object(s3: Any, bucket: str, key: str, path: Path) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as temporary, temporary.open("wb") as file:
-        shutil.copyfileobj(s3.get_object(Bucket=bucket, Key=key)["Body"], file, _CHUNK)
+        shutil.copyfileobj(s3.get_object(Bucket=bucket, Key=key)["Body"], file, _CHUNK_BYTES)
         return file.tell()

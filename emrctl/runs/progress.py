@@ -1,7 +1,7 @@
-"""What a run is doing now, from its manager's and Spark's REST; silence of either is no fault.
+"""Progress of a running step, from the REST APIs of the cluster manager and of Spark.
 
-While a run is watched, samples of the cluster's nodes go into the store with it: YARN itself keeps
-none.
+An API that does not respond is not an error. Samples of the cluster's nodes are stored with the
+run, as YARN does not keep any.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from emrctl.runs.sources import places
+from emrctl.runs.run_files import RunFiles
 
 if TYPE_CHECKING:
     from emrctl.metrics.live.nodes import Samples
@@ -18,16 +18,13 @@ if TYPE_CHECKING:
     from emrctl.runs.store import Run
     from emrctl.runs.workspace import Workspace
 
-# Pages are asked at most this often, however often the step's state is.
-_INTERVAL_S = 1.0
-# Nodes are sampled no more often than that, and on AWS not at every look either.
-_SAMPLE_S = 2.0
-NODES = "nodes.jsonl"
+_MIN_INTERVAL_S = 1.0
+_MIN_SAMPLE_INTERVAL_S = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Figures of the running application; None where nobody could say."""
+    """Figures of the running application; None if unknown."""
 
     application_id: str | None = None
     application_state: str | None = None
@@ -40,62 +37,62 @@ class Progress:
 
 
 class Watcher:
-    """Looks at one run's application, not too often, and keeps what it saw last."""
+    """Polls the application of one run at limited intervals."""
 
     def __init__(self, workspace: Workspace) -> None:
-        # Now, and not at the first look: a Ctrl-C in the middle of an import that makes dataclasses
-        # ends Python by the signal, whatever exit code is asked for.
+        # Import now: a Ctrl-C during an import that creates dataclasses ends Python by the signal,
+        # without the exit code.
         from emrctl.metrics.live import nodes, standalone, yarn  # noqa: F401
 
         self._workspace = workspace
-        self._seen = Progress()
-        self._not_before = 0.0
+        self._progress = Progress()
+        self._next_poll = 0.0
         self._watch: RunWatch | None = None
         self._samples: Samples | None = None
 
     def look(self, run: Run) -> Progress:
-        """What is known now; what was known before where nothing new could be read."""
+        """Return the progress; the last known one if the interval is not over or polling fails."""
         now = time.monotonic()
-        if run.state != "RUNNING" or now < self._not_before:
-            return self._seen
-        self._not_before = now + _INTERVAL_S
-        watch = self._watching(run)
+        if run.state != "RUNNING" or now < self._next_poll:
+            return self._progress
+        self._next_poll = now + _MIN_INTERVAL_S
+        watch = self._watch_of(run)
         application = watch.application()
         if application is None:
-            return self._seen
+            return self._progress
         spark = watch.spark() if application.state == "RUNNING" else None
-        seen = spark.progress if spark is not None else None
-        self._sample(run)
-        self._seen = Progress(
+        jobs = spark.progress if spark is not None else None
+        self._store_sample(run)
+        self._progress = Progress(
             application_id=application.application_id,
             application_state=application.state,
             containers=application.running_containers or 0,
-            executors=seen.executors if seen else None,
-            stages_done=seen.stages_done if seen else None,
-            stages_total=seen.stages_total if seen else None,
-            tasks_done=seen.tasks_done if seen else None,
-            tasks_total=seen.tasks_total if seen else None,
+            executors=jobs.executors if jobs else None,
+            stages_done=jobs.stages_done if jobs else None,
+            stages_total=jobs.stages_total if jobs else None,
+            tasks_done=jobs.tasks_done if jobs else None,
+            tasks_total=jobs.tasks_total if jobs else None,
         )
-        return self._seen
+        return self._progress
 
-    def whole(self, run: Run) -> LiveSnapshot:
-        """Everything that EMR, YARN and Spark tell of the run; a sample of it is stored.
+    def snapshot(self, run: Run) -> LiveSnapshot:
+        """Return the state of the run on EMR, YARN and Spark, and store a sample of the nodes.
 
-        Of a finished run what was stored of YARN's account is all that there is.
+        For a finished run, return YARN's stored account of the application.
         """
         if run.finished:
-            return self._ended(run)
-        found = self._watching(run).snapshot(run.id, run.state)
-        if found.cluster is not None:
-            self._sample(run)
-        return found
+            return self._final_snapshot(run)
+        snapshot = self._watch_of(run).snapshot(run.id, run.state)
+        if snapshot.cluster is not None:
+            self._store_sample(run)
+        return snapshot
 
-    def _ended(self, run: Run) -> LiveSnapshot:
+    def _final_snapshot(self, run: Run) -> LiveSnapshot:
         from emrctl.metrics.live.snapshot import LiveSnapshot
         from emrctl.metrics.model import ApplicationAccount
 
-        known = self._workspace.store.get_json(run.id, "yarn.json") or {}
-        account = known.get("application")
+        stored = self._workspace.store.files(run.id).read_json(RunFiles.YARN) or {}
+        account = stored.get("application")
         return LiveSnapshot(
             run=run.id,
             state=run.state,
@@ -103,27 +100,28 @@ class Watcher:
             application=ApplicationAccount.from_json(account) if account else None,
         )
 
-    def _watching(self, run: Run) -> RunWatch:
+    def _watch_of(self, run: Run) -> RunWatch:
         if self._watch is None:
             from emrctl.metrics.live.snapshot import RunWatch
 
-            self._watch = RunWatch(places(self._workspace, run), run.application_tag)
+            sources = self._workspace.adapter(run.cluster.id).live_sources(run.cluster)
+            self._watch = RunWatch(sources, run.application_tag)
         return self._watch
 
-    def _sample(self, run: Run) -> None:
-        """The nodes' state goes into the store, where the last sample is old enough."""
+    def _store_sample(self, run: Run) -> None:
+        """Store a sample of the nodes if the last one is old enough."""
         from emrctl.metrics.live import nodes
 
         at_ms = int(time.time() * 1000)
         if self._samples is not None and not self._samples.due(at_ms):
             return
-        account = self._watching(run).cluster()
+        account = self._watch_of(run).cluster()
         if account is None or not account.nodes:
             return
-        store = self._workspace.store
+        files = self._workspace.store.files(run.id)
         if self._samples is None:
-            interval_s = max(_SAMPLE_S, self._workspace.target.poll_s)
-            known = nodes.read(store.get(run.id, NODES))
-            self._samples = nodes.Samples(round(interval_s * 1000), known)
+            interval_s = max(_MIN_SAMPLE_INTERVAL_S, self._workspace.target.poll_s)
+            stored = nodes.read(files.read(RunFiles.NODE_SAMPLES))
+            self._samples = nodes.Samples(round(interval_s * 1000), stored)
         self._samples.add(nodes.sample(at_ms, account))
-        store.put(run.id, NODES, self._samples.lines())
+        files.write(RunFiles.NODE_SAMPLES, self._samples.lines())

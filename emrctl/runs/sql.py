@@ -1,7 +1,6 @@
-"""The store of runs as tables for SQL: runs, stages, executors and findings, read-only.
+"""SQL queries of the store of runs: tables runs, stages, executors and findings.
 
-The tables are made anew for each question, in memory; the question itself reaches no file and no
-network.
+Each query loads the tables into memory. It cannot access files or the network.
 """
 
 from __future__ import annotations
@@ -18,12 +17,13 @@ from emrctl.errors import UsageError
 from emrctl.metrics import tables, timeline
 from emrctl.metrics.findings import rules
 from emrctl.metrics.model import RunMetrics
+from emrctl.runs.run_files import RunFiles
 
 if TYPE_CHECKING:
     from emrctl.runs.store import Run, Store
 
 Row = dict[str, Any]
-_KINDS: Mapping[type, str] = {int: "BIGINT", str: "VARCHAR", bool: "BOOLEAN"}
+_TYPES: Mapping[type, str] = {int: "BIGINT", str: "VARCHAR", bool: "BOOLEAN"}
 _RUN = {
     **dict.fromkeys(("run", "job", "project", "target", "state", "application_id"), "VARCHAR"),
     **dict.fromkeys(("created", "started", "ended"), "TIMESTAMP"),
@@ -42,71 +42,61 @@ _FINDING = {
     "seconds": "DOUBLE",
     **dict.fromkeys(("stages", "figures", "settings"), "JSON"),
 }
-# Readers of a store on S3 mostly wait.
-_READERS = 8
+# Reads from S3 mostly wait.
+_READ_THREADS = 8
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a question was answered with."""
+class QueryResult:
+    """Column names and rows of a query."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
 
 
 def columns() -> dict[str, dict[str, str]]:
-    """The tables' columns and their types."""
+    """Return the columns of each table with their types."""
     return {
-        "runs": {**_RUN, **_of("runs")},
-        "stages": {"run": "VARCHAR", **_of("stages")},
-        "executors": {"run": "VARCHAR", "lifetime_s": "DOUBLE", **_of("executors")},
+        "runs": {**_RUN, **_record_columns("runs")},
+        "stages": {"run": "VARCHAR", **_record_columns("stages")},
+        "executors": {"run": "VARCHAR", "lifetime_s": "DOUBLE", **_record_columns("executors")},
         "findings": dict(_FINDING),
     }
 
 
-def _of(name: str) -> dict[str, str]:
-    return {column: _KINDS[kind] for column, kind in tables.columns(name).items()}
+def _record_columns(name: str) -> dict[str, str]:
+    return {column: _TYPES[type_] for column, type_ in tables.columns(name).items()}
 
 
-def ask(store: Store, sql: str) -> Answer:
-    """The answer to `sql`, one SELECT; `UsageError` where it is none or has a fault."""
+def query(store: Store, sql: str) -> QueryResult:
+    """Return the result of one SELECT; `UsageError` if `sql` is invalid or something else."""
     import duckdb
 
     with duckdb.connect(":memory:") as database:
-        _check(database, sql)
+        try:
+            types = [statement.type for statement in database.extract_statements(sql)]
+        except duckdb.Error as error:
+            raise _query_error(error) from error
+        allowed = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+        if len(types) != 1 or types[0] not in allowed:
+            raise UsageError("the query is not one SELECT", hint="The store is read-only.")
         _load(database, store)
         database.execute("SET enable_external_access = false")
         database.execute("SET lock_configuration = true")
         try:
-            found = database.execute(sql)
-            return Answer(
-                tuple(column[0] for column in found.description or ()), tuple(found.fetchall())
-            )
+            cursor = database.execute(sql)
+            names = tuple(column[0] for column in cursor.description or ())
+            return QueryResult(names, tuple(cursor.fetchall()))
         except duckdb.Error as error:
-            raise _refused(str(error)) from error
+            raise _query_error(error) from error
 
 
-def _check(database: Any, sql: str) -> None:
-    import duckdb
-
-    try:
-        kinds = [statement.type for statement in database.extract_statements(sql)]
-    except duckdb.Error as error:
-        raise _refused(str(error)) from error
-    if len(kinds) != 1 or kinds[0] not in {
-        duckdb.StatementType.SELECT,
-        duckdb.StatementType.EXPLAIN,
-    }:
-        raise UsageError("a query is one SELECT", hint="The store is only read.")
-
-
-def _refused(message: str) -> UsageError:
-    hint = f"Tables are {', '.join(columns())}; `describe runs` shows columns."
-    return UsageError(message.strip(), hint=hint)
+def _query_error(error: Exception) -> UsageError:
+    hint = f"Tables are {', '.join(columns())}; `describe runs` lists columns."
+    return UsageError(str(error).strip(), hint=hint)
 
 
 def _load(database: Any, store: Store) -> None:
-    """The tables are there, filled."""
     with tempfile.TemporaryDirectory(prefix="emrctl-") as folder:
         files = {name: Path(folder) / f"{name}.jsonl" for name in columns()}
         streams = {name: path.open("w", encoding="utf-8") for name, path in files.items()}
@@ -114,29 +104,30 @@ def _load(database: Any, store: Store) -> None:
             streams[name].write(json.dumps(row, default=str) + "\n")
         for stream in streams.values():
             stream.close()
-        for name, kinds in columns().items():
-            _create(database, name, kinds, files[name])
+        for name, types in columns().items():
+            _create(database, name, types, files[name])
 
 
-def _create(database: Any, name: str, kinds: Mapping[str, str], path: Path) -> None:
-    typed = ", ".join(f"\"{column}\": '{kind}'" for column, kind in kinds.items())
-    place = str(path).replace("'", "''")
+def _create(database: Any, name: str, types: Mapping[str, str], path: Path) -> None:
+    typed = ", ".join(f"\"{column}\": '{type_}'" for column, type_ in types.items())
+    source = str(path).replace("'", "''")
     options = f"format = 'newline_delimited', columns = {{{typed}}}, maximum_object_size = 1 << 28"
-    # Names of tables and columns are ours, and so is the file's.
-    database.execute(f"CREATE TABLE {name} AS FROM read_json('{place}', {options})")
+    # No part of the statement is user input.
+    database.execute(f"CREATE TABLE {name} AS FROM read_json('{source}', {options})")
 
 
 def _rows(store: Store) -> Iterator[tuple[str, Row]]:
-    """Every row with the name of its table."""
+    """Yield every row with the name of its table."""
     runs = store.all()
-    with ThreadPoolExecutor(_READERS) as readers:
+    with ThreadPoolExecutor(_READ_THREADS) as readers:
         documents = readers.map(lambda run: _documents(store, run), runs)
         for run, (metrics, result) in zip(runs, documents, strict=True):
             yield from _run_rows(run, metrics, result)
 
 
 def _documents(store: Store, run: Run) -> tuple[Row | None, Row | None]:
-    return store.get_json(run.id, "metrics.json"), store.get_json(run.id, "result.json")
+    files = store.files(run.id)
+    return files.read_json(RunFiles.METRICS), files.read_json(RunFiles.RESULT)
 
 
 def _run_rows(run: Run, document: Row | None, result: Row | None) -> Iterator[tuple[str, Row]]:
@@ -185,30 +176,30 @@ def _run(run: Run, metrics: RunMetrics, result: Row | None) -> Row:
 
 
 def _bounded(row: Row) -> Row:
-    """The row without numbers that only a damaged log has."""
+    """Return the row without integers over 64 bits, which only damaged logs have."""
     wide = {name for name, item in row.items() if isinstance(item, int) and item.bit_length() > 63}
     return {name: None if name in wide else item for name, item in row.items()}
 
 
-def to_json(answer: Answer) -> list[Row]:
-    """Rows as objects."""
-    return [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
+def to_json(result: QueryResult) -> list[Row]:
+    """Return the rows as objects."""
+    return [dict(zip(result.columns, row, strict=True)) for row in result.rows]
 
 
-def to_csv(answer: Answer) -> str:
-    """A header and a line for each row."""
+def to_csv(result: QueryResult) -> str:
+    """Return the rows as CSV with a header."""
     import csv
     import io
 
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(answer.columns)
-    writer.writerows(answer.rows)
+    writer.writerow(result.columns)
+    writer.writerows(result.rows)
     return out.getvalue()
 
 
 def cells(rows: Iterable[tuple[Any, ...]]) -> list[tuple[str, ...]]:
-    """Rows as texts for a table."""
+    """Return the rows as texts for a table."""
     return [tuple(_cell(item) for item in row) for row in rows]
 
 

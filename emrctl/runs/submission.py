@@ -10,20 +10,18 @@ from typing import TYPE_CHECKING
 
 from emrctl import redact
 from emrctl.aws.s3 import event_log_conf, prepare_event_logs
-from emrctl.clusters import sizing_standalone, sizing_yarn
-from emrctl.errors import ProvisioningError, UsageError
+from emrctl.errors import UsageError
 from emrctl.runs import staging
 from emrctl.runs.backends import spark_submit
 from emrctl.runs.backends.base import StepSpec
 from emrctl.runs.store import ClusterFacts, Run, TrialFacts, new_id
-from emrctl.spec import ClusterSpec, SparkSettings
+from emrctl.spec import SparkSettings
 
 if TYPE_CHECKING:
     from emrctl.clusters.model import Cluster
     from emrctl.runs.workspace import Workspace
 
 RUN_PLACEHOLDER, BUCKET_PLACEHOLDER = "{run}", "{bucket}"
-_MASTER_PORT = 7077
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,18 +37,6 @@ class Submission:
     trial: TrialFacts | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class MasterConf:
-    """Spark's master and the properties that request resources from it.
-
-    `warning` is set if the cluster has no room for all executors.
-    """
-
-    master: str = spark_submit.YARN
-    conf: Mapping[str, str] = field(default_factory=dict)
-    warning: str | None = None
-
-
 def submit(workspace: Workspace, submission: Submission, cluster: Cluster | None = None) -> Run:
     """Submit a job as a step and return its run.
 
@@ -60,7 +46,8 @@ def submit(workspace: Workspace, submission: Submission, cluster: Cluster | None
     cluster = cluster or workspace.cluster()
     job = staging.find_job(submission.job, workspace.config)
     settings = job.spec.settings.merged(submission.settings)
-    master = master_conf(cluster, settings)
+    adapter = workspace.adapter(cluster.id)
+    master = adapter.master_conf(cluster, settings)
     staged = staging.stage_job(workspace.target, cluster.bucket, job, submission.py_files)
     run = Run(
         id=new_id(job.name),
@@ -88,7 +75,7 @@ def submit(workspace: Workspace, submission: Submission, cluster: Cluster | None
         arguments=redact.arguments(program.arguments),
         environment=redact.mapping(program.environment),
     )
-    conf = {**application_conf(cluster, run), **master.conf}
+    conf = {**event_log_conf(cluster.bucket), **adapter.application_conf(run), **master.conf}
     command = spark_submit.command(program, settings, conf, master.master)
     prepare_event_logs(workspace.target, cluster.bucket)
     workspace.store.save(run)
@@ -110,37 +97,6 @@ def expand(arguments: Sequence[str], run: Run) -> tuple[str, ...]:
         functools.reduce(lambda text, name: text.replace(name, values[name]), values, item)
         for item in arguments
     )
-
-
-def master_conf(cluster: Cluster, settings: SparkSettings) -> MasterConf:
-    """Return the master and conf for these settings; `UsageError` if no node fits an executor."""
-    spec = cluster.spec
-    if isinstance(spec, ClusterSpec):
-        return MasterConf(warning=sizing_yarn.check(spec, settings).warning)
-    workers = sizing_standalone.Workers.of(spec.worker.type, spec.worker.count)
-    allotment = sizing_standalone.allot(workers, settings)
-    return MasterConf(
-        master=f"spark://{_primary_ip(cluster)}:{_MASTER_PORT}",
-        conf=sizing_standalone.conf(allotment, settings),
-        warning=allotment.warning,
-    )
-
-
-def application_conf(cluster: Cluster, run: Run) -> dict[str, str]:
-    """Return the conf that names and tags the application and enables its event log."""
-    conf = event_log_conf(cluster.bucket)
-    if cluster.spec.kind == "emr":
-        return conf | {"spark.app.name": run.job, "spark.yarn.tags": run.application_tag}
-    # Applications of a standalone master have no tags.
-    return conf | {"spark.app.name": f"{run.job} {run.application_tag}"}
-
-
-def _primary_ip(cluster: Cluster) -> str:
-    for node in cluster.nodes:
-        if node.role == "primary" and node.state == "RUNNING":
-            return node.private_ip
-    hint = "Start a stopped cluster with `emrctl start`."
-    raise ProvisioningError(f"the primary of '{cluster.name}' is not running", hint=hint)
 
 
 def _cluster_facts(cluster: Cluster) -> ClusterFacts:

@@ -1,4 +1,4 @@
-"""A project opened for work: its configuration, its target, its store of runs."""
+"""An open project: its configuration, target, clusters and store of runs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from emrctl.aws.target import Target, resolve
 from emrctl.errors import NotFoundError
 from emrctl.remote.nodes import PrimaryConnection
-from emrctl.runs import store
+from emrctl.runs.adapters import RunAdapter, adapter_of
 from emrctl.runs.backends.base import Backend
-from emrctl.runs.backends.emr import EmrBackend
-from emrctl.runs.backends.standalone import Ec2Backend
+from emrctl.runs.run_files import LocalStorage, S3Storage
+from emrctl.runs.store import Store
 
 if TYPE_CHECKING:
     from emrctl.clusters.model import Cluster
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Workspace:
-    """What every verb about runs needs; the target is asked for only when something needs it."""
+    """A project and what its commands use; the target is resolved on first use."""
 
     config: Config
 
@@ -34,7 +34,7 @@ class Workspace:
 
     @functools.cached_property
     def target(self) -> Target:
-        """The target; `NotFoundError` where the emulator does not run."""
+        """The target; `NotFoundError` if it is an emulator that is not running."""
         return resolve(self.project.target, self.project.region, self.project.profile)
 
     @property
@@ -46,35 +46,36 @@ class Workspace:
 
     @property
     def target_or_none(self) -> Target | None:
-        """The target, or None where the emulator does not run."""
+        """The target, None if it is an emulator that is not running."""
         try:
             return self.target
         except NotFoundError:
             return None
 
     @functools.cached_property
-    def store(self) -> store.Store:
+    def store(self) -> Store:
         """The project's runs.
 
-        Locally a folder of the project, so that runs outlive the emulator and its buckets; on AWS
-        the project's bucket, so that a second laptop sees them.
+        A folder of the project for the local target, as the emulator's buckets are temporary; on
+        AWS the project's bucket, which all users of the project share.
         """
         if self.project.target == "local":
-            return store.Store(store.Folder(self.config.state_folder / "runs"))
+            return Store(LocalStorage(self.config.state_folder / "runs"))
         from emrctl.provision.bucket import bucket_name
 
         bucket = bucket_name(self.project, self.target)
-        return store.Store(store.Bucket(self.target.client("s3"), bucket))
+        return Store(S3Storage(self.target.client("s3"), bucket))
+
+    def adapter(self, cluster_id: str) -> RunAdapter:
+        """Return the adapter for runs on a cluster."""
+        return adapter_of(cluster_id, self.target, self.primary)
 
     def backend(self, cluster_id: str, log_uri: str | None) -> Backend:
-        """Steps of the cluster with that id, whose logs go to `log_uri`."""
-        if store.kind_of(cluster_id) == "ec2":
-            primary = self.primary(cluster_id)
-            return Ec2Backend(self.target, cluster_id, log_uri or "", primary)
-        return EmrBackend(self.target, cluster_id, log_uri)
+        """Return the backend for steps of a cluster, whose logs are below `log_uri`."""
+        return self.adapter(cluster_id).backend(cluster_id, log_uri)
 
     def primary(self, cluster_id: str) -> PrimaryConnection:
-        """The way to the primary of a cluster of EC2 instances: one connection for all uses."""
+        """Return the SSH connection to the primary of an EC2 cluster, one per cluster."""
         if cluster_id not in self._primaries:
             self._primaries[cluster_id] = PrimaryConnection(self.target, cluster_id)
         return self._primaries[cluster_id]
@@ -84,7 +85,10 @@ class Workspace:
         return {}
 
     def cluster(self, name: str | None = None) -> Cluster:
-        """The running cluster called `name`, by default the spec's; `NotFoundError` where none."""
+        """Return the running cluster of this name, by default the one of emrctl.yaml.
+
+        Raises `NotFoundError` if there is none.
+        """
         from emrctl.clusters import registry
 
         return registry.find_cluster(self.project, self.target, name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,7 +35,7 @@ def _stored(workspace: Workspace, run_id: str, seconds: int, **changes: object) 
     run = replace(run, **changes)  # type: ignore[arg-type]
     workspace.store.save(run)
     result = {"arguments": {"x": seconds}, "accuracy": 0.9, "rows": 80}
-    workspace.store.put(run.id, "result.json", json.dumps(result).encode())
+    workspace.store.files(run.id).write_json("result.json", result)
     return run
 
 

@@ -21,7 +21,8 @@ from emrctl.cli.__main__ import main
 from emrctl.errors import EmrctlError, NotFoundError
 from emrctl.metrics.eventlog import reader
 from emrctl.metrics.model import RunMetrics
-from emrctl.runs.store import Folder, Store
+from emrctl.runs.run_files import LocalStorage, RunFiles
+from emrctl.runs.store import Store
 
 HERE = Path(__file__).parent
 DATA = HERE.parents[2] / "shared" / "data" / "eventlogs"
@@ -209,8 +210,8 @@ def test_broken_s3_connection_is_resumed(log: bytes) -> None:
 
 
 def test_tasks_of_a_stored_run_are_read(tmp_path: Path, log: bytes, whole: RunMetrics) -> None:
-    store = Store(Folder(tmp_path))
-    store.put("run-1", "eventlog/eventlog_v2_a/events_1_a", log)
+    store = Store(LocalStorage(tmp_path))
+    store.files("run-1").write("eventlog_v2_a/events_1_a", log, RunFiles.EVENT_LOG)
     seen: list[int] = []
     parts = log_sources.from_run(store, "run-1")
     assert reader.read_log(parts, on_task=lambda row: seen.append(row.id)) == whole

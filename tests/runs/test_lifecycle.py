@@ -87,7 +87,7 @@ def test_a_run_that_goes_well_leaves_all_its_figures(desk: Desk, runtime: FakeRu
     assert run.arguments == ("--at", f"s3://{bucket}/runs/{run.id}/x", f"s3://{bucket}/y")
     assert run.settings == {"executors": 2, "partitions": 24}
     assert run.tags == {"kind": "test"}
-    assert desk.store.get(run.id, "logs/step/stdout") == b"done\n"
+    assert desk.store.files(run.id).read("step/stdout", "logs/") == b"done\n"
     found = lifecycle.describe(desk, run)
     assert found["metrics"]["duration_ms"] == 4000
     assert found["result"] == {"accuracy": 0.9}
@@ -133,6 +133,7 @@ def test_the_steps_command_line_is_spark_submits(desk: Desk, runtime: FakeRuntim
     assert args[:5] == ["spark-submit", "--master", "yarn", "--deploy-mode", "client"]
     assert "spark.default.parallelism=24" in args
     assert f"spark.yarn.tags={run.application_tag}" in args
+    assert f"spark.eventLog.dir=s3://{run.bucket}/eventlogs/" in args
     assert args[-2:] == [run.code[0], "a b"]
 
 

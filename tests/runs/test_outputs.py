@@ -30,7 +30,7 @@ RUN = replace(run_on("j-1"), bucket="pets")
     ],
 )
 def test_a_job_writes_where_it_was_told(arguments: tuple[str, ...], place: str) -> None:
-    found = outputs.place_of(replace(RUN, arguments=arguments))
+    found = outputs.output_uri(replace(RUN, arguments=arguments))
     assert found == place.format(own=f"{RUN.prefix}/output")
 
 
@@ -49,7 +49,7 @@ def test_all_of_it_lies_in_the_folder(workspace: Workspace, tmp_path: Path) -> N
     folder = tmp_path / "study"
     (folder / "models").mkdir(parents=True)
     (folder / "report.html").write_text("of yesterday")
-    found = outputs.bring(workspace, RUN, folder)
+    found = outputs.download(workspace, RUN, folder)
     names = ["models/a/w.npy", "models/b/w.npy", "report.html"]
     assert sorted(str(path.relative_to(folder)) for path in found.files) == names
     assert found.size_bytes == sum(map(len, names))
@@ -58,14 +58,14 @@ def test_all_of_it_lies_in_the_folder(workspace: Workspace, tmp_path: Path) -> N
 
 
 def test_only_what_is_asked_for(workspace: Workspace, tmp_path: Path) -> None:
-    assert [path.name for path in outputs.bring(workspace, RUN, tmp_path, "*.html").files] == [
+    assert [path.name for path in outputs.download(workspace, RUN, tmp_path, "*.html").files] == [
         "report.html"
     ]
-    assert len(outputs.bring(workspace, RUN, tmp_path, "models/*").files) == 2
+    assert len(outputs.download(workspace, RUN, tmp_path, "models/*").files) == 2
 
 
 def test_a_run_without_such_output_is_told(workspace: Workspace, tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match=r"has no output '\*\.png'") as caught:
-        outputs.bring(workspace, RUN, tmp_path / "none", "*.png")
+        outputs.download(workspace, RUN, tmp_path / "none", "*.png")
     assert "aws s3 ls s3://pets/runs/" in caught.value.hint
     assert not (tmp_path / "none").exists()

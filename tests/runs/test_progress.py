@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from emrctl.aws.target import Target
 from emrctl.runs import progress
+from emrctl.runs.adapters import RunAdapter, adapter_of
 from tests import facts
 
 RUN = dataclasses.replace(facts.RUN, state="RUNNING")
@@ -36,6 +38,9 @@ class Pages:
 @dataclass
 class Desk:
     target: Pages
+
+    def adapter(self, cluster_id: str) -> RunAdapter:
+        return adapter_of(cluster_id, cast("Target", self.target), cast("Any", None))
 
 
 def _watcher(answers: dict[str, Any]) -> tuple[progress.Watcher, Pages]:

@@ -42,16 +42,16 @@ def logs(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def filled(workspace: Workspace, logs: Path) -> Workspace:
-    list(import_logs.take(workspace, layout.list_files(logs), remote=False))
+    list(import_logs.import_files(workspace, layout.list_files(logs), remote=False))
     return workspace
 
 
 def test_logs_become_finished_runs_once(workspace: Workspace, logs: Path) -> None:
-    first = list(import_logs.take(workspace, layout.list_files(logs), remote=False))
+    first = list(import_logs.import_files(workspace, layout.list_files(logs), remote=False))
     assert [item.known for item in first] == [False, False, False]
     assert [item.name for item in first if item.run is None] == ["notes.txt"]
     assert "no line has an Event key" in next(item.reason for item in first if not item.run)
-    again = list(import_logs.take(workspace, layout.list_files(logs), remote=True))
+    again = list(import_logs.import_files(workspace, layout.list_files(logs), remote=True))
     assert [item.known for item in again if item.run] == [True, True]
     stored = workspace.store.all()
     assert [run.application_id for run in stored] == [ILL, WELL]
@@ -60,7 +60,7 @@ def test_logs_become_finished_runs_once(workspace: Workspace, logs: Path) -> Non
     }
     assert stored[0].settings["executors"] == "10"
     assert stored[0].duration_s == pytest.approx(274.875, abs=1)
-    assert workspace.store.names(stored[1].id, "eventlog/") == [f"eventlog/{WELL}"]
+    assert workspace.store.files(stored[1].id).names("eventlog/") == [WELL]
     assert lifecycle.refresh(workspace, stored[0]) == stored[0]
 
 
@@ -71,7 +71,7 @@ def test_the_record_is_that_of_the_log(filled: Workspace) -> None:
     assert {item["kind"] for item in found["findings"]} >= {"few_partitions"}
     assert found["nodes"] == []
     with pytest.raises(UsageError, match="was imported"):
-        pull.again(filled, run)
+        pull.repeat(filled, run)
 
 
 def test_a_log_without_an_end_or_with_failed_jobs_is_a_failed_run(
@@ -81,38 +81,38 @@ def test_a_log_without_an_end_or_with_failed_jobs_is_a_failed_run(
     cut.write_bytes((CORE / WELL).read_bytes()[:400_000])
     failed = CORE / "local-1422981780767"
     for path in (cut, failed):
-        list(import_logs.take(workspace, layout.list_files(path), remote=False))
+        list(import_logs.import_files(workspace, layout.list_files(path), remote=False))
     first, second = workspace.store.all()
     assert (first.state, second.state) == ("FAILED", "FAILED")
     assert str(first.failure).startswith("1 of 3 jobs failed: Job aborted due to stage failure")
-    assert second.failure == "the application's end is not in the log"
+    assert second.failure == "the log has no end of the application"
 
 
 def test_names_of_parts_lead_nowhere_else() -> None:
-    assert import_logs._safe("../../etc/./passwd") == "etc/passwd"
+    assert import_logs._safe_name("../../etc/./passwd") == "etc/passwd"
 
 
 def test_all_tables_answer(filled: Workspace) -> None:
-    answer = runs_sql.ask(filled.store, "select state, tasks_ok from runs order by tasks_ok")
+    answer = runs_sql.query(filled.store, "select state, tasks_ok from runs order by tasks_ok")
     assert answer.columns == ("state", "tasks_ok")
     assert answer.rows == (("COMPLETED", 4), ("COMPLETED", 35))
-    joined = runs_sql.ask(
+    joined = runs_sql.query(
         filled.store,
         "select count(*), sum(s.tasks_ok) from stages s join runs r using (run) "
         "where r.application_id = 'local-1642039451826'",
     )
     assert joined.rows == ((6, 35),)
-    rows = runs_sql.ask(filled.store, "select id, lifetime_s > 0 from executors where cores > 0")
+    rows = runs_sql.query(filled.store, "select id, lifetime_s > 0 from executors where cores > 0")
     assert (("10", True)) in rows.rows
-    kinds = runs_sql.ask(filled.store, "select kind from findings where severity <> 'low'").rows
+    kinds = runs_sql.query(filled.store, "select kind from findings where severity <> 'low'").rows
     assert ("few_partitions",) in kinds
-    settings = runs_sql.ask(filled.store, "select settings->>'executors' from runs").rows
+    settings = runs_sql.query(filled.store, "select settings->>'executors' from runs").rows
     assert ("10",) in settings
 
 
 def test_an_empty_store_has_its_tables(workspace: Workspace) -> None:
-    assert runs_sql.ask(workspace.store, "select count(*) from findings").rows == ((0,),)
-    assert runs_sql.ask(workspace.store, "describe stages").rows
+    assert runs_sql.query(workspace.store, "select count(*) from findings").rows == ((0,),)
+    assert runs_sql.query(workspace.store, "describe stages").rows
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_an_empty_store_has_its_tables(workspace: Workspace) -> None:
 )
 def test_the_store_is_only_read(workspace: Workspace, sql: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        runs_sql.ask(workspace.store, sql)
+        runs_sql.query(workspace.store, sql)
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from emrctl.errors import EmrctlError, NotFoundError
-from emrctl.runs.store import Folder, Run, Store, TrialFacts, new_id
+from emrctl.runs.run_files import LocalStorage
+from emrctl.runs.store import Run, Store, TrialFacts, new_id
 from tests import facts
 
 
@@ -28,7 +29,7 @@ def a_run(run_id: str = "20261120-101502-svm-3f9a", **changes: object) -> Run:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store(Folder(tmp_path / "runs"))
+    return Store(LocalStorage(tmp_path / "runs"))
 
 
 def test_a_run_comes_back_as_it_was(store: Store) -> None:
@@ -52,7 +53,7 @@ def test_a_part_of_the_id_is_enough(store: Store) -> None:
     store.save(a_run("20261120-2-svm-bbbb"))
     assert store.load("bbbb").id == "20261120-2-svm-bbbb"
     assert store.load("latest").id == "20261120-2-svm-bbbb"
-    with pytest.raises(NotFoundError, match="fits 2 runs"):
+    with pytest.raises(NotFoundError, match="matches 2 runs"):
         store.load("svm")
     with pytest.raises(NotFoundError, match="no run is called 'cccc'") as caught:
         store.load("cccc")
@@ -74,7 +75,7 @@ def test_a_killed_writer_leaves_the_old_file(store: Store, monkeypatch: pytest.M
 
 def test_damaged_records_are_no_runs(store: Store, tmp_path: Path) -> None:
     store.save(a_run())
-    store.put("20261120-9-bad-0000", "run.json", b"{")
+    store.files("20261120-9-bad-0000").write("run.json", b"{")
     assert [run.id for run in store.all()] == [a_run().id]
 
 

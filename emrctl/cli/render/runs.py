@@ -129,7 +129,7 @@ def note_submitted(workspace: Workspace, run: Run) -> None:
     note(f"Run {run.id} on {run.cluster.name}: step {run.step_id} of {run.cluster.id}")
     for warning in run.warnings:
         note(f"  warning: {warning}")
-    note(f"  record: {workspace.store.location(run.id)}")
+    note(f"  record: {workspace.store.files(run.id).location()}")
 
 
 def note_finished(run: Run) -> None:

@@ -97,8 +97,8 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 
 def _stored(workspace: Workspace, run: Run, metrics: RunMetrics, result: dict[str, Any]) -> Run:
     workspace.store.save(run)
-    workspace.store.put(run.id, "metrics.json", json.dumps(metrics.to_json()).encode())
-    workspace.store.put(run.id, "result.json", json.dumps(result).encode())
+    workspace.store.files(run.id).write_json("metrics.json", metrics.to_json())
+    workspace.store.files(run.id).write_json("result.json", result)
     return run
 
 

@@ -1,0 +1,169 @@
+"""How runs use a cluster, by its kind: steps, resources, live REST APIs and billed instances."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from emrctl.clusters import sizing_standalone, sizing_yarn
+from emrctl.errors import ProvisioningError
+from emrctl.remote import pages, ssh
+from emrctl.runs.backends.emr import EmrBackend
+from emrctl.runs.backends.spark_submit import YARN
+from emrctl.runs.backends.standalone import Ec2Backend
+
+if TYPE_CHECKING:
+    from emrctl.aws.target import Target
+    from emrctl.clusters.model import Cluster
+    from emrctl.metrics.live.instances import InstanceUse
+    from emrctl.metrics.live.rest import Fetch
+    from emrctl.metrics.live.snapshot import LiveSources
+    from emrctl.remote.nodes import PrimaryConnection
+    from emrctl.runs.backends.base import Backend
+    from emrctl.runs.store import ClusterFacts, Run
+    from emrctl.spec import SparkSettings
+
+
+_MASTER_PORT = 7077
+
+
+@dataclass(frozen=True, kw_only=True)
+class MasterConf:
+    """Spark's master and the properties that request resources from it.
+
+    `warning` is set if the cluster has no room for all executors.
+    """
+
+    master: str = YARN
+    conf: Mapping[str, str] = field(default_factory=dict)
+    warning: str | None = None
+
+
+class RunAdapter(Protocol):
+    """Everything in which runs on one kind of cluster differ from runs on another."""
+
+    # EMR's fee is part of the price, and CloudWatch keeps metrics of the cluster.
+    is_emr: ClassVar[bool]
+
+    def backend(self, cluster_id: str, log_uri: str | None) -> Backend:
+        """Return the backend for steps of a cluster."""
+
+    def master_conf(self, cluster: Cluster, settings: SparkSettings) -> MasterConf:
+        """Return master and conf for these settings; `UsageError` if no node fits an executor."""
+
+    def application_conf(self, run: Run) -> dict[str, str]:
+        """Return the properties by which the run's application is found while it runs."""
+
+    def live_sources(self, cluster: ClusterFacts) -> LiveSources:
+        """Return the REST APIs of the cluster manager and of Spark drivers."""
+
+    def list_instances(self, cluster_id: str) -> tuple[InstanceUse, ...]:
+        """Return all instances that the cluster has or had."""
+
+
+@dataclass(frozen=True)
+class _Emr:
+    """EMR: steps over its API, Spark on YARN."""
+
+    target: Target
+    is_emr: ClassVar = True
+
+    def backend(self, cluster_id: str, log_uri: str | None) -> Backend:
+        return EmrBackend(self.target, cluster_id, log_uri)
+
+    def master_conf(self, cluster: Cluster, settings: SparkSettings) -> MasterConf:
+        return MasterConf(warning=sizing_yarn.check(cluster.spec, settings).warning)
+
+    def application_conf(self, run: Run) -> dict[str, str]:
+        return {"spark.app.name": run.job, "spark.yarn.tags": run.application_tag}
+
+    def live_sources(self, cluster: ClusterFacts) -> LiveSources:
+        from emrctl.metrics.live.snapshot import LiveSources
+        from emrctl.metrics.live.yarn import ResourceManager
+
+        target = self.target
+        yarn = target.page(cluster.id, cluster.primary_dns, "yarn")
+        proxy = target.page(cluster.id, cluster.primary_dns, "proxy")
+        return LiveSources(
+            manager=ResourceManager(lambda path: target.fetch(f"{yarn}{path}")),
+            spark=lambda app_id: lambda path: target.fetch(f"{proxy}/{app_id}{path}"),
+        )
+
+    def list_instances(self, cluster_id: str) -> tuple[InstanceUse, ...]:
+        from emrctl.metrics.live import instances
+
+        return instances.list_emr_instances(self.target.client("emr"), cluster_id)
+
+
+@dataclass(frozen=True)
+class _Standalone:
+    """Spark standalone on EC2: steps, master and drivers are reached over SSH."""
+
+    target: Target
+    connect: Callable[[str], PrimaryConnection]
+    is_emr: ClassVar = False
+
+    def backend(self, cluster_id: str, log_uri: str | None) -> Backend:
+        return Ec2Backend(self.target, cluster_id, log_uri or "", self.connect(cluster_id))
+
+    def master_conf(self, cluster: Cluster, settings: SparkSettings) -> MasterConf:
+        group = cluster.spec.core_group
+        workers = sizing_standalone.Workers.of(group.type, group.count)
+        allotment = sizing_standalone.allot(workers, settings)
+        return MasterConf(
+            master=f"spark://{_primary_ip(cluster)}:{_MASTER_PORT}",
+            conf=sizing_standalone.conf(allotment, settings),
+            warning=allotment.warning,
+        )
+
+    def application_conf(self, run: Run) -> dict[str, str]:
+        # A standalone master has no tags.
+        return {"spark.app.name": f"{run.job} {run.application_tag}"}
+
+    def live_sources(self, cluster: ClusterFacts) -> LiveSources:
+        from emrctl.metrics.live.snapshot import LiveSources
+        from emrctl.metrics.live.standalone import Master
+
+        primary = self.connect(cluster.id)
+        return LiveSources(
+            manager=Master(_fetch(primary, pages.STANDALONE["master"])),
+            spark=lambda app_id: _fetch_from_driver(primary, app_id),
+        )
+
+    def list_instances(self, cluster_id: str) -> tuple[InstanceUse, ...]:
+        from emrctl.metrics.live import instances
+
+        return instances.list_ec2_instances(self.target.client("ec2"), cluster_id)
+
+
+def adapter_of(
+    cluster_id: str, target: Target, connect: Callable[[str], PrimaryConnection]
+) -> RunAdapter:
+    """Return the adapter of a cluster; the id of an EC2 cluster is that of its primary."""
+    return _Standalone(target, connect) if cluster_id.startswith("i-") else _Emr(target)
+
+
+def _primary_ip(cluster: Cluster) -> str:
+    for node in cluster.nodes:
+        if node.role == "primary" and node.state == "RUNNING":
+            return node.private_ip
+    hint = "Start a stopped cluster with `emrctl start`."
+    raise ProvisioningError(f"the primary of '{cluster.name}' is not running", hint=hint)
+
+
+def _fetch(primary: PrimaryConnection, port: int) -> Fetch:
+    return lambda path: ssh.get_json(primary.connection(), (primary.private_ip, port), path)
+
+
+def _fetch_from_driver(primary: PrimaryConnection, application_id: str) -> Fetch:
+    """Return a function that fetches from the driver; its port is looked up by the first call."""
+    ports: list[int] = []
+
+    def fetch(path: str) -> Any:
+        if not ports:
+            get_json = lambda port, path: _fetch(primary, port)(path)  # noqa: E731
+            ports.append(pages.driver_port(get_json, application_id))
+        return _fetch(primary, ports[0])(path)
+
+    return fetch
