@@ -10,6 +10,7 @@ from typing import Any
 
 from emrctl.compare.comparison import TIMES, Comparison, Configuration, FigureRow, Measure, Ratio
 
+_CSV_HEADER = "configuration,kind,name,unit,value,stddev,minimum,maximum,runs,ratio,ratio_stddev\n"
 _BYTES = ("B", "KB", "MB", "GB", "TB", "PB")
 
 
@@ -41,8 +42,8 @@ def _configuration(item: Configuration, verdict: str) -> dict[str, Any]:
 def to_csv(comparison: Comparison) -> str:
     """Return a header and one line per figure and configuration."""
     out = io.StringIO()
+    out.write(_CSV_HEADER)
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(_CSV_HEADER)
     labels = [item.label for item in comparison.configurations]
     for setting in comparison.settings:
         for label, value in zip(labels, setting.values, strict=True):
@@ -52,21 +53,6 @@ def to_csv(comparison: Comparison) -> str:
             cells = _csv_cells(measure, ratio)
             writer.writerow([label, "figure", row.key, row.unit, *cells])
     return out.getvalue()
-
-
-_CSV_HEADER = (
-    "configuration",
-    "kind",
-    "name",
-    "unit",
-    "value",
-    "stddev",
-    "minimum",
-    "maximum",
-    "runs",
-    "ratio",
-    "ratio_stddev",
-)
 
 
 def _csv_cells(measure: Measure | None, ratio: Ratio | None) -> list[Any]:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import NamedTuple
 
 from emrctl.metrics.eventlog.state import DRIVER_IDS, EventLogState
-from emrctl.metrics.eventlog.tallies import OK, StageTally
+from emrctl.metrics.eventlog.tallies import OK, ExecutorTally, StageTally
 from emrctl.metrics.task_figures import NAMES
 
 _MAX_STAGES = 5
+Count = tuple[int, str]
 
 
 class Inconsistency(NamedTuple):
@@ -34,11 +36,15 @@ def check(state: EventLogState) -> tuple[Inconsistency, ...]:
         faults.append(Inconsistency(f"{state.malformed} events lack required fields"))
     faults += _first_stages(list(_missing_tasks(state)))
     faults += [item._replace(is_damage=False) for item in _first_stages(list(_wrong_sums(state)))]
-    faults += _unmatched_events(state)
-    faults += _executors(state)
+    faults += [Inconsistency(f"{count} {text}") for count, text in _damage(state) if count]
+    minor = [f"{count} {text}" for count, text in _unusual(state) if count]
+    peak = _peak_by_time(state)
+    if peak != state.peak_executors:
+        by_order = state.peak_executors
+        minor.append(f"by timestamps the peak is {peak} executors, by event order {by_order}")
     if state.end_ms is not None:
-        faults += _missing_events(state)
-    return tuple(faults)
+        minor += _missing_events(state)
+    return (*faults, *(Inconsistency(text, is_damage=False) for text in minor))
 
 
 def _first_stages(texts: list[str]) -> list[Inconsistency]:
@@ -81,59 +87,50 @@ def _has_single_tasks(stage: StageTally) -> bool:
     )
 
 
-def _unmatched_events(state: EventLogState) -> Iterator[Inconsistency]:
-    """Yield starts without ends, ends without starts, and duplicates."""
-    counts = {
-        "tasks started twice": state.task_ids.started_twice,
-        "tasks ended twice": state.task_ids.ended_twice,
-        "tasks ended without a start": state.task_ids.ended_only,
-        "tasks ended after their stage": sum(s.ended_late for s in state.stages.values()),
-        "jobs started twice": state.started_twice["jobs"],
-        "queries started twice": state.started_twice["queries"],
-    }
-    for text, count in counts.items():
-        if count:
-            yield Inconsistency(f"{count} {text}")
-    # Some logs lack the start of a job and are otherwise undamaged.
+def _damage(state: EventLogState) -> Iterator[Count]:
+    ids, twice = state.task_ids, state.started_twice
+    yield ids.started_twice, "tasks started twice"
+    yield ids.ended_twice, "tasks ended twice"
+    yield ids.ended_only, "tasks ended without a start"
+    yield sum(stage.ended_late for stage in state.stages.values()), "tasks ended after their stage"
+    yield twice["jobs"], "jobs started twice"
+    yield twice["queries"], "queries started twice"
+    if _logs_executors(state):
+        not_added = sum(not row.was_added for row in _workers(state))
+        yield not_added, "executors ran tasks but were not added"
+
+
+def _unusual(state: EventLogState) -> Iterator[Count]:
+    """Yield counts of what logs of aborted applications or old versions of Spark may have."""
+    stages = state.stages.values()
     for name, count in state.ended_only.items():
-        if count:
-            yield Inconsistency(f"{count} {name} ended without a start", is_damage=False)
-    if count := state.started_twice["executors"]:
-        yield Inconsistency(f"{count} executors were added twice", is_damage=False)
-    if state.end_ms is not None:
-        yield from _without_end(state)
+        yield count, f"{name} ended without a start"
+    yield state.started_twice["executors"], "executors were added twice"
+    lost = sum(row.lost_block_manager and row.removed_ms is None for row in _workers(state))
+    yield lost, "executors lost their block manager but were not removed"
+    if state.end_ms is None:
+        return
+    yield state.task_ids.started_only, "tasks started without an end"
+    active = sum(stage.status == "ACTIVE" for stage in stages)
+    yield active, "stages started without an end"
+    yield list(state.jobs.values()).count("RUNNING"), "jobs started without an end"
+    running = sum(query.status == "RUNNING" for query in state.sql.values())
+    yield running, "queries started without an end"
+    without_job = len({stage.id for stage in stages} - state.stages_of_jobs)
+    yield without_job, "stages belong to no job in the log"
+    yield sum(not stage.described for stage in stages), "stages have task events only"
+    missing_jobs = max(state.jobs, default=-1) + 1 - len(state.jobs)
+    yield max(missing_jobs, 0), "jobs before the last are missing"
+    without_manager = sum(not row.has_block_manager for row in state.executors.values())
+    yield without_manager, "executors have no block manager"
 
 
-def _without_end(state: EventLogState) -> Iterator[Inconsistency]:
-    """Yield starts without an end, which are normal if the application was stopped."""
-    counts = {
-        "tasks": state.task_ids.started_only,
-        "stages": sum(stage.status == "ACTIVE" for stage in state.stages.values()),
-        "jobs": sum(status == "RUNNING" for status in state.jobs.values()),
-        "queries": sum(query.status == "RUNNING" for query in state.sql.values()),
-    }
-    for name, count in counts.items():
-        if count:
-            yield Inconsistency(f"{count} {name} started without an end", is_damage=False)
+def _workers(state: EventLogState) -> list[ExecutorTally]:
+    return [row for row in state.executors.values() if row.id not in DRIVER_IDS]
 
 
-def _executors(state: EventLogState) -> Iterator[Inconsistency]:
-    """Yield executors that were not added, not removed, or logged in another order."""
-    workers = [row for row in state.executors.values() if row.id not in DRIVER_IDS]
-    not_added = sum(not row.was_added for row in workers)
-    if not_added and _logs_executors(state):
-        yield Inconsistency(f"{not_added} executors ran tasks but were not added")
-    lost = sum(row.lost_block_manager and row.removed_ms is None for row in workers)
-    if lost:
-        text = f"{lost} executors lost their block manager but were not removed"
-        yield Inconsistency(text, is_damage=False)
-    running = peak = 0
-    for _, change in sorted(state.executor_changes):
-        running += change
-        peak = max(peak, running)
-    if peak != state.peak_executors:
-        text = f"by timestamps the peak is {peak} executors, by event order {state.peak_executors}"
-        yield Inconsistency(text, is_damage=False)
+def _peak_by_time(state: EventLogState) -> int:
+    return max(accumulate(change for _, change in sorted(state.executor_changes)), default=0)
 
 
 def _logs_executors(state: EventLogState) -> bool:
@@ -144,23 +141,11 @@ def _logs_executors(state: EventLogState) -> bool:
     return version is not None and (int(version[1]), int(version[2])) >= (1, 4)
 
 
-def _missing_events(state: EventLogState) -> Iterator[Inconsistency]:
-    """Yield the absence of events that every complete log has."""
-    stage_ids = {stage_id for stage_id, _ in state.stages}
-    without_job = len(stage_ids - state.stages_of_jobs)
-    missing_jobs = max(state.jobs, default=-1) + 1 - len(state.jobs)
-    without_manager = sum(not row.has_block_manager for row in state.executors.values())
-    undescribed = sum(not stage.described for stage in state.stages.values())
+def _missing_events(state: EventLogState) -> Iterator[str]:
     checks = {
-        "the log has no LogStart event (Spark version)": state.spark_version is None,
-        "the log has no EnvironmentUpdate event": not state.environment,
-        "the log has no ApplicationStart event": state.start_ms is None,
-        "the log has no event of the driver": not DRIVER_IDS & state.executors.keys(),
-        f"{without_job} stages belong to no job in the log": without_job,
-        f"{undescribed} stages have task events only": undescribed,
-        f"{missing_jobs} jobs before the last are missing": missing_jobs > 0,
-        f"{without_manager} executors have no block manager": without_manager,
+        "LogStart event (Spark version)": state.spark_version is None,
+        "EnvironmentUpdate event": not state.environment,
+        "ApplicationStart event": state.start_ms is None,
+        "event of the driver": not DRIVER_IDS & state.executors.keys(),
     }
-    for text, applies in checks.items():
-        if applies:
-            yield Inconsistency(text, is_damage=False)
+    return (f"the log has no {name}" for name, missing in checks.items() if missing)

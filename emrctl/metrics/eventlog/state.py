@@ -178,6 +178,9 @@ class EventLogState:
         """Return the metrics of the events so far."""
         stages = tuple(self.stages[key].metrics() for key in sorted(self.stages))
         statuses = list(self.jobs.values())
+        duration_ms = None
+        if self.start_ms is not None and self.end_ms is not None:
+            duration_ms = self.end_ms - self.start_ms
         return RunMetrics(
             app_id=self.app.get("App ID"),
             app_attempt=self.app.get("App Attempt ID"),
@@ -185,7 +188,7 @@ class EventLogState:
             spark_version=self.spark_version,
             start_ms=self.start_ms,
             end_ms=self.end_ms,
-            duration_ms=self._duration_ms(),
+            duration_ms=duration_ms,
             jobs=len(statuses),
             jobs_succeeded=statuses.count("SUCCEEDED"),
             jobs_failed=statuses.count("FAILED"),
@@ -199,11 +202,6 @@ class EventLogState:
             reuses=self.lineage.reuses({s.id: s for s in stages if not s.attempt}),
             environment=self.environment,
         )
-
-    def _duration_ms(self) -> int | None:
-        if self.start_ms is None or self.end_ms is None:
-            return None
-        return self.end_ms - self.start_ms
 
     def _stage_totals(self) -> dict[str, Any]:
         stages = self.stages.values()

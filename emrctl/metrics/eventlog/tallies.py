@@ -167,24 +167,17 @@ class StageTally:
     def describe(self, info: StageInfo) -> None:
         """Update the description; later events have more fields."""
         self.described = True
-        if info.name is not UNSET:
-            self.name = str(info.name)
-        if info.tasks is not UNSET:
-            self.tasks = info.tasks
-        if info.submitted_ms is not UNSET:
-            self.submitted_ms = info.submitted_ms
-        if info.completed_ms is not UNSET:
-            self.completed_ms = info.completed_ms
+        for field in ("name", "tasks", "submitted_ms", "completed_ms"):
+            if (value := getattr(info, field)) is not UNSET:
+                setattr(self, field, value)
 
     def complete(self, info: StageInfo) -> None:
         """Set the status; a stage that was not submitted was skipped."""
         self.describe(info)
         self.failure = info.failure
         self.spark_sums = stage_sums(info.accumulables)
-        if self.failure is not None:
-            self.status = "FAILED"
-        else:
-            self.status = "SKIPPED" if info.submitted_ms is UNSET else "COMPLETE"
+        done = "SKIPPED" if info.submitted_ms is UNSET else "COMPLETE"
+        self.status = done if self.failure is None else "FAILED"
 
     def start_tasks(self, launched_ms: Sequence[int]) -> None:
         """Count tasks with these launch times."""

@@ -154,22 +154,16 @@ def _cause(reason: events.TaskReason) -> str:
 def _task_row(event: events.DetailedTaskEnd) -> TaskMetrics:
     """Return the row of the task; figures are 0 without metrics and if it was resubmitted."""
     info, reason = event.info, event.reason.kind
-    counted = event.values is not None and reason != _RESUBMITTED
-    columns = read_columns([event.values]) if counted and event.values else [(0,)] * len(NAMES)
+    values = dict.fromkeys(NAMES, 0)
+    if event.values is not None and reason != _RESUBMITTED:
+        columns = read_columns([event.values])
+        values = {name: column[0] for name, column in zip(NAMES, columns, strict=True)}
+    fields: dict[str, Any] = msgspec.structs.asdict(info) | values
     return TaskMetrics(
         stage=event.stage,
         stage_attempt=event.attempt,
-        id=info.id,
-        index=info.index,
-        attempt=info.attempt,
-        executor=info.executor,
-        host=info.host,
-        locality=info.locality,
-        speculative=info.speculative,
         status=_STATUSES[_OUTCOMES.get(reason, FAILED)],
         reason=reason,
-        launched_ms=info.launched_ms,
-        finished_ms=info.finished_ms,
         duration_ms=info.finished_ms - info.launched_ms,
-        **{name: values[0] for name, values in zip(NAMES, columns, strict=True)},
+        **fields,
     )
