@@ -9,7 +9,7 @@ import pulumi
 
 from emrctl.aws.s3 import LOG_PREFIX
 from emrctl.spec import Ec2ClusterSpec, MachineSpec, ProjectSpec
-from emrctl.spec.ec2 import NOBODY
+from emrctl.spec.ec2 import NO_SSH
 from stacks import names, policies
 from stacks.iam import declare_node_profile
 from stacks.network import ClusterNetwork
@@ -102,9 +102,9 @@ def _instance_tags(
     if cluster.limited:
         # A duration: an absolute time would differ with every evaluation.
         tags["emrctl:ttl-s"] = str(cluster.ttl_s)
-    if cluster.ssh == NOBODY:
+    if cluster.ssh == NO_SSH:
         # Clients that only see the instance must not wait for a closed SSH port.
-        tags["emrctl:ssh"] = NOBODY
+        tags["emrctl:ssh"] = NO_SSH
     if role == PRIMARY:
         tags |= {"emrctl:bucket": bucket, "emrctl:spark": cluster.spark}
     return tags

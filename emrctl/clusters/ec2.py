@@ -11,7 +11,7 @@ from emrctl.aws.states import EC2_EXISTING, EC2_STARTED, EC2_TERMINATED, EC2_TER
 from emrctl.clusters.model import Cluster, Node
 from emrctl.spec import AnyClusterSpec, Ec2ClusterSpec, ProjectSpec
 from emrctl.spec.cluster import as_kind
-from emrctl.spec.ec2 import NOBODY
+from emrctl.spec.ec2 import NO_SSH
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
@@ -119,7 +119,7 @@ def to_node(instance: Instance) -> Node:
         private_ip=instance.get("PrivateIpAddress", ""),
         public_ip=instance.get("PublicIpAddress", ""),
         name=labels.get("emrctl:node", ""),
-        session=labels.get("emrctl:ssh") == NOBODY,
+        session=labels.get("emrctl:ssh") == NO_SSH,
     )
 
 

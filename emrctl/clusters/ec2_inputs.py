@@ -17,7 +17,7 @@ from emrctl.aws.listing import tags
 from emrctl.aws.states import EC2_EXISTING
 from emrctl.errors import NotFoundError, ProvisioningError
 from emrctl.spec import Ec2ClusterSpec, ProjectSpec
-from emrctl.spec.ec2 import CALLER, NOBODY
+from emrctl.spec.ec2 import CALLER, NO_SSH
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
@@ -153,7 +153,7 @@ def _read_public_key(file: Path) -> str:
 
 def ssh_range(spec: Ec2ClusterSpec, target: Target) -> str:
     """Return the CIDR range that may connect to the nodes by SSH; empty if none may."""
-    if spec.ssh == NOBODY:
+    if spec.ssh == NO_SSH:
         return ""
     if spec.ssh != CALLER:
         return spec.ssh

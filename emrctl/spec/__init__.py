@@ -8,7 +8,7 @@ from emrctl.spec.ec2 import DisksSpec, Ec2ClusterSpec, MachineSpec, WorkersSpec
 from emrctl.spec.emr import BootstrapSpec, Classification, ClusterSpec
 from emrctl.spec.engine import EngineSpec
 from emrctl.spec.jobs import DeployMode, ExperimentSpec, JobSpec, SparkSettings
-from emrctl.spec.localhost import aws_alone, refuse_local
+from emrctl.spec.localhost import aws_only_keys, check_local
 from emrctl.spec.network_security import (
     BucketSpec,
     NetworkSpec,
@@ -52,7 +52,7 @@ __all__ = [
     "TaskSpec",
     "Texts",
     "WorkersSpec",
-    "aws_alone",
+    "aws_only_keys",
+    "check_local",
     "memory_mb",
-    "refuse_local",
 ]

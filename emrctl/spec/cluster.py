@@ -1,4 +1,4 @@
-"""A cluster of any kind, told apart by its `kind`."""
+"""Cluster specs of both kinds, selected by `kind`."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ KINDS: dict[str, type[ClusterSpec | Ec2ClusterSpec]] = {
 
 
 def _of_its_kind(value: Any) -> Any:
-    """What was written, as a cluster of the kind that it names; EMR's where it names none.
+    """Validate the value as a cluster of its kind, by default emr.
 
-    Chosen here and not by pydantic, whose errors would name every kind's faults.
+    Not a pydantic union, which would report the errors of every kind.
     """
     if not isinstance(value, dict):
         return value

@@ -1,7 +1,7 @@
-"""A project's configuration: `emrctl.yaml`, then the environment, then flags.
+"""A project's configuration: `emrctl.yaml`, overridden by the environment, overridden by flags.
 
-`emrctl.yaml` is looked for from the working directory upward; `EMRCTL_REGION` sets `region`,
-`EMRCTL_CLUSTER__CORE__COUNT` sets `cluster.core.count`. Each value remembers where it is from.
+`emrctl.yaml` is searched from the working directory upwards. `EMRCTL_REGION` sets `region` and
+`EMRCTL_CLUSTER__CORE__COUNT` sets `cluster.core.count`. Each value keeps its source.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from emrctl.spec import ProjectSpec, yaml
 FILE_NAME = "emrctl.yaml"
 STATE_FOLDER = ".emrctl"
 _PREFIX = "EMRCTL_"
-# Settings of emrctl itself: read where they are used, no keys of a project.
+# Settings of emrctl itself, which are not keys of a project.
 _OWN_VARIABLES = frozenset({"HOME", "CACHE", "CONFIG", "MAVEN_MIRROR", "EMULATOR", "NODE_ROOT"})
 
 
 @dataclass(frozen=True)
-class Source:
-    """One value that somebody set: its dotted key, the value and where it was set."""
+class ConfigValue:
+    """A value with its dotted key and its source."""
 
     key: str
     value: Any
@@ -34,7 +34,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Config:
-    """A checked project, the folder it lies in, and the source of every value that was set."""
+    """A validated project, its folder, and the source of every value that was set."""
 
     project: ProjectSpec
     root: Path
@@ -42,34 +42,34 @@ class Config:
 
     @property
     def state_folder(self) -> Path:
-        """Where stacks and runs of the project are kept; it need not exist yet."""
+        """Folder of the project's stacks and runs; it may not exist."""
         return self.root / STATE_FOLDER
 
-    def values(self) -> Iterator[Source]:
-        """Every value in force, with its source; `default` where nobody set it."""
+    def values(self) -> Iterator[ConfigValue]:
+        """Yield every value with its source, `default` if it was not set."""
         for key, value in _leaves(self.project.model_dump(mode="json"), ()):
-            yield Source(key, value, self._source(key))
+            yield ConfigValue(key, value, self._source(key))
 
     def _source(self, key: str) -> str:
         parts = key.split(".")
         for length in range(len(parts), 0, -1):
-            found = self.sources.get(".".join(parts[:length]))
-            if found is not None:
-                return found
+            source = self.sources.get(".".join(parts[:length]))
+            if source is not None:
+                return source
         return "default"
 
 
 def load(file: Path | None = None, flags: Mapping[str, Any] | None = None) -> Config:
-    """The configuration in force; `UsageError` names file, line, variable or flag at fault.
+    """Load and validate the configuration; `UsageError` names the file and line, variable or flag.
 
-    `flags` maps dotted keys to values that were typed; None values are left out.
+    `flags` maps dotted keys to values; None values are ignored.
     """
     path = file or find()
     document = yaml.read(path)
     value = _copy(document.value)
     sources = dict(_written(document.value, (), document))
-    typed = {key: item for key, item in (flags or {}).items() if item is not None}
-    layers = [(_environment(), "$"), (typed, "--")]
+    set_flags = {key: item for key, item in (flags or {}).items() if item is not None}
+    layers = [(_environment(), "$"), (set_flags, "--")]
     for layer, mark in layers:
         for key, item in layer.items():
             sources[key] = _origin(key, mark)
@@ -79,7 +79,7 @@ def load(file: Path | None = None, flags: Mapping[str, Any] | None = None) -> Co
 
 
 def find() -> Path:
-    """The `emrctl.yaml` in force: `$EMRCTL_CONFIG`, else the nearest from here upward."""
+    """Return `$EMRCTL_CONFIG`, or the nearest `emrctl.yaml` from the working directory upwards."""
     chosen = os.environ.get("EMRCTL_CONFIG")
     if chosen:
         return Path(chosen)
@@ -88,20 +88,20 @@ def find() -> Path:
         if (folder / FILE_NAME).is_file():
             return folder / FILE_NAME
     raise UsageError(
-        f"no {FILE_NAME} in this folder or above", hint="Write one with `emrctl init`."
+        f"no {FILE_NAME} in this folder or above", hint="Create one with `emrctl init`."
     )
 
 
 def _environment() -> dict[str, str]:
-    found = {}
+    values = {}
     for name, value in sorted(os.environ.items()):
         rest = name.removeprefix(_PREFIX)
         if rest == name or rest in _OWN_VARIABLES:
             continue
         key = rest.lower().replace("__", ".")
         _check_variable(name, key.split(".")[0])
-        found[key] = value
-    return found
+        values[key] = value
+    return values
 
 
 def _check_variable(name: str, top: str) -> None:
@@ -110,8 +110,10 @@ def _check_variable(name: str, top: str) -> None:
         return
     candidates = [*(_PREFIX + key.upper() for key in known), *(_PREFIX + v for v in _OWN_VARIABLES)]
     near = difflib.get_close_matches(name, candidates, n=1)
-    hint = f"Did you mean {near[0]}?" if near else f"Known are {', '.join(sorted(candidates))}."
-    raise UsageError(f"${name}: sets nothing that emrctl knows", hint=hint)
+    hint = (
+        f"Did you mean {near[0]}?" if near else f"Known variables: {', '.join(sorted(candidates))}."
+    )
+    raise UsageError(f"${name}: unknown setting", hint=hint)
 
 
 def _origin(key: str, mark: str) -> str:
@@ -124,7 +126,7 @@ def _put(value: dict[str, Any], path: list[str], item: Any, source: str) -> None
     for part in path[:-1]:
         inner = value.setdefault(part, {})
         if not isinstance(inner, dict):
-            raise UsageError(f"{source}: '{part}' holds no keys")
+            raise UsageError(f"{source}: '{part}' has no keys")
         value = inner
     value[path[-1]] = item
 
@@ -134,7 +136,7 @@ def _with_origins(
     sources: Mapping[str, str],
     layers: list[tuple[dict[str, Any], str]],
 ) -> yaml.Document:
-    """The document, with complaints about a layer's keys pointing at the variable or the flag."""
+    """Return the document with the variable or flag as the location of a layer's keys."""
     layered = {tuple(key.split(".")): sources[key] for layer, _ in layers for key in layer}
     return _Layered(document.file, document.value, document.lines, layered)
 
@@ -152,7 +154,7 @@ class _Layered(yaml.Document):
 
 
 def _written(value: Any, path: yaml.KeyPath, document: yaml.Document) -> Iterator[tuple[str, str]]:
-    """Each key of the file that holds a value and no further keys, with its line."""
+    """Yield each leaf key of the file with its location."""
     inner = value.items() if isinstance(value, dict) else enumerate(value or ())
     for key, item in inner:
         here = (*path, key)

@@ -1,4 +1,4 @@
-"""A cluster of plain EC2 instances that runs Spark's own standalone master and workers."""
+"""Spec of a Spark standalone cluster on EC2 instances."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from emrctl.spec.types import Count, Ec2TypeName, Name, Properties, Spec, Usd
 
 _AMI = r"^(ami-[0-9a-f]+|/[A-Za-z0-9_./{}-]+)$"
 _WHEELHOUSE = r"^s3://[a-z0-9][a-z0-9.-]+(/.*)?$"
-# Amazon Linux 2023, as AWS keeps it current; what stands in braces is the node's own.
+# The current Amazon Linux 2023; {arch} is replaced by the node's architecture.
 IMAGE = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{arch}"
-NOBODY, CALLER = "none", "caller"
+NO_SSH, CALLER = "none", "caller"
 
 
 class MachineSpec(Spec):
     """Equal instances with one encrypted disk each; `type` is an EC2 instance type.
 
-    `spot` ones are cheaper, may go at any time and cannot be stopped. No more than `bid_usd` is
-    paid for one an hour, by default the price on demand.
+    `spot` instances are cheaper, can be interrupted at any time and cannot be stopped. `bid_usd` is
+    the maximum price per instance and hour, by default the on-demand price.
     """
 
     type: Ec2TypeName = "m5.xlarge"
@@ -36,7 +36,7 @@ class MachineSpec(Spec):
     @model_validator(mode="after")
     def _bids_for_spot(self) -> Self:
         if self.bid_usd is not None and not self.spot:
-            raise ValueError("bid_usd is for spot instances: set spot: true as well")
+            raise ValueError("bid_usd requires spot: true")
         return self
 
 
@@ -48,7 +48,7 @@ class WorkersSpec(MachineSpec):
 
 
 class DisksSpec(Spec):
-    """Disks are always encrypted: with `disk_key`, else with the account's own key."""
+    """Disks are always encrypted, with `disk_key` or the account's default key."""
 
     disk_key: Arn | None = None
 
@@ -64,11 +64,10 @@ class DisksSpec(Spec):
 class Ec2ClusterSpec(Spec):
     """Spark standalone on EC2 instances: one primary and its workers.
 
-    `spark` is the version of pyspark that the nodes get. `ami` is an image, or the path of the SSM
-    parameter that names one (`{arch}` in it is the node's): it is looked up once and kept as long
-    as the cluster stands. Without `key_pair` emrctl makes one. `ssh` says from where nodes are
-    reached: the `caller`'s address, a range of addresses, or `none`. `wheelhouse` is where on S3
-    the nodes find what they would else fetch from package indexes.
+    `spark` is the version of pyspark on the nodes. `ami` is an image id or the path of an SSM
+    parameter (`{arch}` is replaced), which is resolved once per cluster. Without `key_pair` emrctl
+    creates one. `ssh` is the source of SSH connections: `caller` (this machine's address), a CIDR
+    range, or `none`. `wheelhouse` is an S3 prefix that replaces package indexes.
     """
 
     name: Name = "main"
@@ -107,64 +106,66 @@ class Ec2ClusterSpec(Spec):
 
     @field_validator("ssh")
     @classmethod
-    def _from_where(cls, value: str) -> str:
-        if value in {CALLER, NOBODY}:
+    def _check_ssh(cls, value: str) -> str:
+        if value in {CALLER, NO_SSH}:
             return value
         try:
-            found = ipaddress.IPv4Network(value)
+            network = ipaddress.IPv4Network(value)
         except ValueError as error:
-            msg = f"'{value}' is neither {CALLER} nor {NOBODY} nor a range as 203.0.113.7/32"
+            msg = f"'{value}' is not {CALLER}, {NO_SSH} or a CIDR range such as 203.0.113.7/32"
             raise ValueError(msg) from error
-        if not found.prefixlen:
-            raise ValueError("the whole world may not come in: name a range of addresses")
+        if not network.prefixlen:
+            raise ValueError("0.0.0.0/0 is not allowed: use a smaller CIDR range")
         return value
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:
-        place, roles = self.network, self.roles
-        if place.private and self.ssh == CALLER:
+        network, roles = self.network, self.roles
+        if network.private and self.ssh == CALLER:
             raise ValueError(
-                "in a private network nobody comes in from the caller's address: set ssh to the "
-                f"range of your VPN, or to {NOBODY} with roles.ssm"
+                "the caller's address cannot reach a private network: set ssh to the CIDR range of "
+                f"your VPN, or to {NO_SSH} with roles.ssm"
             )
-        if self.ssh == NOBODY and not roles.ssm and roles.instance_profile is None:
-            raise ValueError(f"ssh is {NOBODY}: set roles.ssm: true, or nothing reaches the nodes")
-        closed = place.private and not place.nat and not place.existing
+        if self.ssh == NO_SSH and not roles.ssm and roles.instance_profile is None:
+            raise ValueError(f"ssh: {NO_SSH} requires roles.ssm: true")
+        closed = network.private and not network.nat and not network.existing
         if closed and self.wheelhouse is None:
             raise ValueError(
-                "in a private network without nat nodes reach no package index: set wheelhouse"
+                "without nat a private network cannot reach package indexes: set wheelhouse"
             )
         return self
 
     @model_validator(mode="after")
     def _without_emr(self) -> Self:
         if self.roles.service is not None:
-            raise ValueError("roles.service is EMR's: a cluster of EC2 instances has none")
+            raise ValueError("roles.service is not supported for kind: ec2")
         if isinstance(self.network.subnets, tuple) and len(self.network.subnets) > 1:
-            raise ValueError("the instances stand in one subnet: give one of network.subnets")
+            raise ValueError("all instances are in one subnet: set a single one in network.subnets")
         kinds = {instance_types.instance_type(name).arch for name in self.types}
         if self.ami.startswith("ami-") and len(kinds) > 1:
-            raise ValueError(f"no image is for {' and '.join(sorted(kinds))}: leave ami out")
+            raise ValueError(f"one ami cannot be used for {' and '.join(sorted(kinds))}: omit ami")
         burst = next((name for name in self.types if name.startswith("t")), None)
         if self.placement == "cluster" and burst is not None:
-            raise ValueError(f"EC2 packs no {burst} into a placement group: take another type")
+            raise ValueError(f"placement: cluster does not support {burst}: use another type")
         if self.placement == "spread" and self.worker.count > 6:
-            raise ValueError("placement: spread holds 7 instances in a zone, the primary included")
+            raise ValueError(
+                "placement: spread supports up to 7 instances per zone, including the primary"
+            )
         return self
 
     @property
     def release(self) -> str:
-        """What runs on the nodes, in one word, as EMR's releases are."""
+        """Release name like EMR's, e.g. spark-3.5.9."""
         return f"spark-{self.spark}"
 
     @property
     def limited(self) -> bool:
-        """Whether the cluster is to end by itself after `ttl_s`."""
+        """Whether the cluster terminates itself after `ttl_s`."""
         return self.ttl_s > 0
 
     @property
     def one_subnet(self) -> bool:
-        """All instances stand in one subnet."""
+        """Whether all instances are in one subnet."""
         return True
 
     @property
@@ -191,7 +192,7 @@ class Ec2ClusterSpec(Spec):
 
     @property
     def primary_group(self) -> GroupSpec:
-        """The primary as a group of one."""
+        """The primary as a group with one instance."""
         return _group(self.primary, 1)
 
     @property
@@ -201,26 +202,26 @@ class Ec2ClusterSpec(Spec):
 
     @property
     def nodes(self) -> int:
-        """How many instances it has."""
+        """Number of instances."""
         return 1 + self.worker.count
 
     @property
     def nodes_at_most(self) -> int:
-        """The same: nothing scales it but its spec."""
+        """Maximum number of instances: the same, without scaling."""
         return self.nodes
 
     @property
     def types(self) -> tuple[str, ...]:
-        """Every instance type that it takes, each once, the primary's first."""
+        """Distinct instance types, the primary's first."""
         return tuple(dict.fromkeys((self.primary.type, self.worker.type)))
 
     def image(self, type_: str) -> str:
-        """The image, or the path of the parameter that names it, for nodes of this type."""
+        """Return the image id or SSM parameter path for an instance type."""
         return self.ami.replace("{arch}", instance_types.instance_type(type_).arch)
 
 
 def _group(spec: MachineSpec, count: int) -> GroupSpec:
     bid = (spec.bid_usd or instance_types.instance_type(spec.type).ec2_usd) if spec.spot else None
     group = GroupSpec(bid_usd=bid, volume_gb=spec.root_gb, volume_type=spec.root_type)
-    # EMR may not take that type. And observed, all workers may be gone: no group to ask for.
+    # Without validation: EMR may not support the type, and an observed count may be 0.
     return group.model_copy(update={"type": spec.type, "count": count})

@@ -1,4 +1,4 @@
-"""An EMR cluster as it is wanted."""
+"""Spec of an EMR cluster."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Classification(Spec):
     configurations: tuple[Classification, ...] = ()
 
     def as_emr(self) -> dict[str, Any]:
-        """The form that EMR's API and `configurations_json` take."""
+        """Return the form of EMR's API and of `configurations_json`."""
         document: dict[str, Any] = {
             "Classification": self.classification,
             "Properties": dict(self.properties),
@@ -51,11 +51,11 @@ class Classification(Spec):
 
 
 class ClusterSpec(Spec):
-    """An EMR cluster: one primary, core nodes, what they run first and how long they live.
+    """An EMR cluster: primary, core and task nodes, bootstrap actions, lifetime.
 
-    `fleets` stand in place of `primary`, `core` and `task`. `placement` spreads or gathers three
-    primaries. A cluster that could cost more than `max_hourly_cost` dollars is not made, and one
-    that is made ends after `ttl_s` (0: never), unless it is protected then.
+    `fleets` replace `primary`, `core` and `task`. `placement` is the strategy for three primaries.
+    A cluster that could cost more than `max_hourly_cost` USD per hour is not created. It terminates
+    itself after `ttl_s` (0: never), unless it has termination protection then.
     """
 
     name: Name = "main"
@@ -106,51 +106,53 @@ class ClusterSpec(Spec):
     def _possible(self) -> Self:
         if self.primary.count not in _PRIMARIES:
             raise ValueError(
-                f"primary.count is {self.primary.count}: a cluster has 1 primary node, or 3"
+                f"primary.count is {self.primary.count}: a cluster has 1 or 3 primary nodes"
             )
         if self.primary.count == 3 and not self.termination_protection:
-            raise ValueError(
-                "three primaries are always protected: set termination_protection: true"
-            )
+            raise ValueError("three primaries require termination_protection: true")
         actions = len(self.bootstrap) + self.limited
         if actions > 16:
-            own = ", the one of ttl_s among them" if self.limited else ""
-            raise ValueError(f"{actions} bootstrap actions{own}: EMR takes 16 at most")
+            own = ", including the one of ttl_s" if self.limited else ""
+            raise ValueError(f"{actions} bootstrap actions{own}: EMR allows 16")
         if self.placement is not None and self.primary.count == 1:
-            raise ValueError("placement is about three primaries: set primary.count: 3")
+            raise ValueError("placement requires primary.count: 3")
         return self
 
     @model_validator(mode="after")
     def _nodes_fit_together(self) -> Self:
         names = [group.name for group in self.task]
         if len(set(names)) < len(names):
-            raise ValueError("task groups need names of their own")
+            raise ValueError("task groups need distinct names")
         both = {"primary", "core", "task"} & self.model_fields_set
         if self.fleets is not None and both:
-            raise ValueError(f"fleets stand in place of groups: take {', '.join(sorted(both))} out")
+            raise ValueError(
+                f"fleets cannot be combined with groups: remove {', '.join(sorted(both))}"
+            )
         if self.fleets is None and len(self.network.subnets) > 1 and self._by_ids:
-            raise ValueError("groups stand in one subnet: give one of network.subnets, or fleets")
+            raise ValueError(
+                "instance groups use one subnet: set a single one in network.subnets, or use fleets"
+            )
         unit = self.scaling and self.scaling.unit
         if unit == "fleet_units" and self.fleets is None:
-            raise ValueError("scaling.unit is fleet_units, and the cluster has no fleets")
+            raise ValueError("scaling.unit: fleet_units requires fleets")
         if unit == "instances" and self.fleets is not None:
             raise ValueError(
-                "scaling.unit is instances: fleets are counted in fleet_units or vcpus"
+                "scaling.unit: instances is not supported for fleets: use fleet_units or vcpus"
             )
         return self
 
     @property
     def limited(self) -> bool:
-        """Whether the cluster is to end by itself after `ttl_s`.
+        """Whether the cluster terminates itself after `ttl_s`.
 
-        Protection against termination changes nothing of that, for it is put in place while the
-        cluster runs, and what nodes run first is not.
+        Independent of termination protection, which can change while the cluster is running,
+        unlike its bootstrap actions.
         """
         return self.ttl_s > 0
 
     @property
     def one_subnet(self) -> bool:
-        """Groups stand in one subnet; fleets take any of several."""
+        """Whether all nodes are in one subnet; fleets may use several."""
         return self.fleets is None
 
     @property
@@ -176,32 +178,32 @@ class ClusterSpec(Spec):
 
     @property
     def core_group(self) -> GroupSpec:
-        """The core nodes as a group; of a fleet its type with the least memory for YARN."""
+        """The core nodes as a group; for a fleet its type with the least YARN memory."""
         if self.fleets is None:
             return self.core
         return _as_group(self.fleets.core)
 
     @property
     def primary_group(self) -> GroupSpec:
-        """The primary nodes as a group; of a fleet its first type."""
+        """The primary nodes as a group; for a fleet its first type."""
         if self.fleets is None:
             return self.primary
         return GroupSpec(type=self.fleets.primary.types[0].type)
 
     @property
     def nodes(self) -> int:
-        """How many instances are asked for."""
+        """Number of instances."""
         tasks = sum(group.count for group in self.task)
         return self.primary_group.count + self.core_group.count + tasks
 
     @property
     def nodes_at_most(self) -> int:
-        """How many instances it may come to."""
+        """Maximum number of instances with scaling."""
         return max(self.nodes, self.scaling.maximum + 1 if self.scaling else 0)
 
     @property
     def types(self) -> tuple[str, ...]:
-        """Every instance type that the cluster may take, each once, the primary's first."""
+        """Distinct instance types, the primary's first."""
         groups = [self.primary.type, self.core.type, *(group.type for group in self.task)]
         if self.fleets is not None:
             every = (self.fleets.primary, self.fleets.core, self.fleets.task)
@@ -210,12 +212,12 @@ class ClusterSpec(Spec):
 
 
 def short_scripts(value: Any) -> Any:
-    """Bootstrap scripts, of which each may be given by its name alone."""
+    """Expand bootstrap scripts that are given as a name only."""
     return _named(value, "script")
 
 
 def bucket_names(value: Any) -> Any:
-    """Further buckets, of which each may be given by its name alone."""
+    """Expand buckets that are given as a name only."""
     return _named(value, "name")
 
 

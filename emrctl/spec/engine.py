@@ -1,4 +1,4 @@
-"""Where the real engine keeps what it knows of the stacks on AWS."""
+"""Spec of the Pulumi engine's state backend."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ CLOUD = "cloud"
 
 
 class EngineSpec(Spec):
-    """Where the state of stacks on AWS lies, and what encrypts secrets in it.
+    """State backend and secrets provider of stacks on AWS; not used on localhost.
 
-    `state` is a folder (relative ones count from the project's), `s3://bucket/prefix`, or `cloud`,
-    Pulumi's own service. `secrets_provider` is `passphrase` or a key as Pulumi names it
-    (`awskms://alias/NAME?region=REGION`). On localhost neither matters: what stands there ends
-    with the emulator.
+    `state` is a folder (relative to the project's), `s3://bucket/prefix`, or `cloud` for Pulumi
+    Cloud. `secrets_provider` is `passphrase` or a key in Pulumi's notation
+    (`awskms://alias/NAME?region=REGION`).
     """
 
     state: str = ".emrctl/pulumi"
@@ -23,17 +22,19 @@ class EngineSpec(Spec):
 
     @field_validator("state")
     @classmethod
-    def _known_place(cls, value: str) -> str:
-        scheme, found, rest = value.partition("://")
-        if not value or (found and (scheme != "s3" or not rest.strip("/"))):
-            raise ValueError(f"'{value}' is no folder, no s3://bucket/prefix and not '{CLOUD}'")
+    def _check_state(cls, value: str) -> str:
+        scheme, separator, rest = value.partition("://")
+        if not value or (separator and (scheme != "s3" or not rest.strip("/"))):
+            raise ValueError(f"'{value}' is not a folder, s3://bucket/prefix or '{CLOUD}'")
         return value
 
     @field_validator("secrets_provider")
     @classmethod
-    def _known_provider(cls, value: str) -> str:
+    def _check_provider(cls, value: str) -> str:
         known = ("awskms", "azurekeyvault", "gcpkms", "hashivault")
         if value not in {"passphrase", "default"} and value.partition("://")[0] not in known:
             names = ", ".join(f"{name}://…" for name in known)
-            raise ValueError(f"'{value}' is no secrets provider: passphrase, default, {names}")
+            raise ValueError(
+                f"unknown secrets provider '{value}': use passphrase, default, {names}"
+            )
         return value

@@ -1,4 +1,4 @@
-"""What the AWS on localhost has not got, refused by name before anything is made."""
+"""Keys that are not supported on localhost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from emrctl.errors import SpecError
 if TYPE_CHECKING:
     from emrctl.spec.project import ProjectSpec
 
-# Dotted keys; what differs from its default here needs AWS.
+# Dotted keys that need AWS if they differ from their default.
 _BOTH = (
     "cluster.placement",
     "cluster.network.private",
@@ -21,7 +21,7 @@ _BOTH = (
     "cluster.security.disk_key",
     "storage.access_logs",
 )
-AWS_ALONE = (
+AWS_ONLY_EMR = (
     "cluster.primary.count",
     "cluster.primary.bid_usd",
     "cluster.core.bid_usd",
@@ -43,23 +43,23 @@ AWS_ALONE = (
 )
 # Instances can use existing networks and profiles on localhost as on AWS.
 AWS_ONLY_EC2 = _BOTH
-_AWS_ONLY = {"emr": AWS_ALONE, "ec2": AWS_ONLY_EC2}
+_AWS_ONLY = {"emr": AWS_ONLY_EMR, "ec2": AWS_ONLY_EC2}
 
 
-def aws_alone(project: ProjectSpec) -> tuple[str, ...]:
-    """The keys of the spec that ask for what the AWS on localhost has not got."""
+def aws_only_keys(project: ProjectSpec) -> tuple[str, ...]:
+    """Return the keys of the spec that are not supported on localhost."""
     kind = project.cluster.kind
-    bare = type(project).model_validate({"project": project.project, "cluster": {"kind": kind}})
-    return tuple(key for key in _AWS_ONLY[kind] if _at(project, key) != _at(bare, key))
+    defaults = type(project).model_validate({"project": project.project, "cluster": {"kind": kind}})
+    return tuple(key for key in _AWS_ONLY[kind] if _at(project, key) != _at(defaults, key))
 
 
-def refuse_local(project: ProjectSpec) -> None:
-    """The spec asks for nothing that only AWS has; `SpecError` lists the keys that do."""
-    keys = aws_alone(project)
+def check_local(project: ProjectSpec) -> None:
+    """Raise `SpecError` with the keys that are not supported on localhost."""
+    keys = aws_only_keys(project)
     if keys:
         verb = "is" if len(keys) == 1 else "are"
-        msg = f"{', '.join(keys)} {verb} not to be had on localhost"
-        raise SpecError(msg, hint="Take them out of emrctl.yaml, or set `target: aws`.")
+        msg = f"{', '.join(keys)} {verb} not supported on localhost"
+        raise SpecError(msg, hint="Remove them from emrctl.yaml, or set `target: aws`.")
 
 
 def _at(project: ProjectSpec, key: str) -> Any:

@@ -1,4 +1,4 @@
-"""Where a cluster stands and who it is there: network, roles, keys, buckets."""
+"""Specs of network, roles, encryption and buckets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Endpoint = Annotated[str, Field(pattern=r"^[a-z][a-z0-9.-]*$")]
 class StorageSpec(Spec):
     """The bucket of a project: runs, logs, code and data.
 
-    S3 writes who used it into the bucket `access_logs`, which must exist and let S3 do so.
+    `access_logs` is the target bucket of S3 server access logs; it must exist and allow them.
     """
 
     bucket: BucketName | None = None
@@ -29,7 +29,7 @@ class StorageSpec(Spec):
 
 
 class BucketSpec(Spec):
-    """A further bucket that the nodes may read, or read and write, below `prefix`."""
+    """A bucket that the nodes may read, or read and write, below `prefix`."""
 
     name: BucketName
     access: Literal["read", "write"] = "read"
@@ -38,12 +38,11 @@ class BucketSpec(Spec):
 
 
 class NetworkSpec(Spec):
-    """The VPC that a cluster gets of its own, or the subnets that it finds there.
+    """A VPC created for the cluster, or existing subnets.
 
-    Subnets are given by their ids, or by tags that they carry, and with them the VPC where it is
-    not theirs to tell. In a `private` network nodes have no public address: AWS is reached by
-    endpoints, everything else by `nat` alone. `close_default_group` takes every rule out of the
-    VPC's default security group.
+    Subnets are given by ids or tags, and by `vpc` if the tags match several VPCs. In a `private`
+    network nodes have no public address: they reach AWS through VPC endpoints and other hosts only
+    through `nat`. `close_default_group` removes all rules of the VPC's default security group.
     """
 
     cidr: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+\.\d+/\d+$")] = "10.42.0.0/16"
@@ -62,30 +61,30 @@ class NetworkSpec(Spec):
 
     @property
     def existing(self) -> bool:
-        """Whether the cluster stands in subnets that emrctl did not make."""
+        """Whether the cluster uses existing subnets."""
         return bool(self.subnets)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.vpc is not None and not self.subnets:
             raise ValueError(
-                "network.vpc needs network.subnets: emrctl makes none in a VPC of yours"
+                "network.vpc requires network.subnets: emrctl creates no subnets in existing VPCs"
             )
         if self.nat and not self.private:
-            raise ValueError("network.nat is for a private network: set private: true as well")
+            raise ValueError("network.nat requires private: true")
         if self.endpoints is not None and not self.private:
-            raise ValueError("network.endpoints are for a private network: set private: true")
+            raise ValueError("network.endpoints require private: true")
         own = {"zone", "nat", "endpoints", "close_default_group"} & self.model_fields_set
         if self.existing and own:
             names = ", ".join(f"network.{name}" for name in sorted(own))
-            raise ValueError(f"{names}: emrctl changes nothing in subnets that are not its own")
+            raise ValueError(f"{names}: not supported with existing subnets")
         return self
 
 
 class RolesSpec(Spec):
-    """Roles that exist already, by name, or the limits of those that emrctl makes.
+    """Existing roles by name, or options of the roles that emrctl creates.
 
-    `ssm` lets Session Manager reach the nodes.
+    `ssm` allows Session Manager on the nodes.
     """
 
     service: str | None = None
@@ -97,22 +96,20 @@ class RolesSpec(Spec):
     def _consistent(self) -> Self:
         if self.ssm and self.instance_profile is not None:
             raise ValueError(
-                "roles.ssm changes the role that emrctl makes, not roles.instance_profile: "
-                "attach AmazonSSMManagedInstanceCore to it yourself"
+                "roles.ssm does not change roles.instance_profile: attach "
+                "AmazonSSMManagedInstanceCore to that role"
             )
         if self.permissions_boundary and self.service and self.instance_profile:
-            raise ValueError(
-                "roles.permissions_boundary is for roles that emrctl makes: it makes none"
-            )
+            raise ValueError("roles.permissions_boundary has no effect: emrctl creates no roles")
         return self
 
 
 class SecuritySpec(Spec):
-    """EMR's security configuration; instances answer IMDSv2 alone in any case.
+    """EMR's security configuration; instances always require IMDSv2.
 
-    At rest S3 is encrypted with `storage.kms_key`, else with S3's own keys, and disks with
-    `disk_key`. `in_transit` is the archive of certificates on S3; `emrctl certificates` makes one.
-    `configuration` names one that exists, in place of all that.
+    At rest, S3 is encrypted with `storage.kms_key` or S3's own keys, and disks with `disk_key`.
+    `in_transit` is an archive of certificates on S3; `emrctl certificates` creates one.
+    `configuration` is the name of an existing security configuration to use instead.
     """
 
     at_rest: bool = False
@@ -129,19 +126,17 @@ class SecuritySpec(Spec):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.disk_key and not self.at_rest:
-            raise ValueError("security.disk_key encrypts disks at rest: set at_rest: true as well")
+            raise ValueError("security.disk_key requires at_rest: true")
         if self.configuration and (self.at_rest or self.in_transit):
-            raise ValueError(
-                "security.configuration names one that exists: at_rest and in_transit are its own"
-            )
+            raise ValueError("security.configuration cannot be combined with at_rest or in_transit")
         return self
 
 
 def without_kerberos(value: Any) -> Any:
-    """`value`; refused where it asks for Kerberos, with what there is instead."""
+    """Return `value`; raises ValueError if it has `kerberos`, which is not supported."""
     if isinstance(value, dict) and "kerberos" in value:
         raise ValueError(
-            "kerberos is left out: emrctl keeps no key distribution centre. IAM and groups "
-            "say who may do what, and security.in_transit encrypts traffic"
+            "kerberos is not supported: use IAM and security groups for access, and "
+            "security.in_transit to encrypt traffic"
         )
     return value

@@ -1,4 +1,4 @@
-"""The nodes of a cluster: groups of equal instances, or fleets of several types; their scaling."""
+"""Specs of EMR nodes: instance groups, instance fleets, managed scaling."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from emrctl.spec.types import Count, InstanceTypeName, Name, Spec, Usd
 
 VolumeType = Literal["gp3", "gp2", "io1", "io2", "st1", "sc1", "standard"]
 Units = Annotated[int, Field(ge=0)]
-# EMR's own limit for a fleet with an allocation strategy.
-_TYPES_AT_MOST = 30
+# EMR's limit for a fleet with an allocation strategy.
+_MAX_TYPES = 30
 
 
 class VolumesSpec(Spec):
-    """The EBS volumes that each instance gets beside its root volume."""
+    """EBS volumes of each instance in addition to its root volume."""
 
     volume_gb: Annotated[int, Field(ge=10)] = 64
     volume_type: VolumeType = "gp3"
@@ -23,14 +23,14 @@ class VolumesSpec(Spec):
 
     @property
     def total_gb(self) -> int:
-        """All of an instance's volumes together."""
+        """Total size of an instance's volumes."""
         return self.volume_gb * self.volumes
 
 
 class GroupSpec(VolumesSpec):
-    """One group of equal instances; `type` is an EC2 instance type.
+    """A group of equal instances; `type` is an EC2 instance type.
 
-    With `bid_usd` they are spot instances, for which no more than that is paid an hour.
+    With `bid_usd` they are spot instances with that maximum price per hour.
     """
 
     type: InstanceTypeName = "m5.xlarge"
@@ -39,15 +39,15 @@ class GroupSpec(VolumesSpec):
 
 
 class TaskSpec(GroupSpec):
-    """A group of task nodes: they compute, hold no HDFS, and may go at any time."""
+    """A group of task nodes, which run no HDFS and can be removed at any time."""
 
     name: Name = "task"
 
 
 class FleetTypeSpec(VolumesSpec):
-    """One type that a fleet may take, and for how many units one instance of it counts.
+    """An instance type of a fleet with its weighted capacity.
 
-    On spot no more is paid than `bid_usd`, or `bid_percent` of the on-demand price.
+    The maximum spot price is `bid_usd`, or `bid_percent` of the on-demand price.
     """
 
     type: InstanceTypeName = "m5.xlarge"
@@ -58,17 +58,17 @@ class FleetTypeSpec(VolumesSpec):
     @model_validator(mode="after")
     def _one_bid(self) -> Self:
         if self.bid_usd is not None and self.bid_percent is not None:
-            raise ValueError(f"{self.type} has a bid_usd and a bid_percent: give one of them")
+            raise ValueError(f"{self.type} has both bid_usd and bid_percent: set one of them")
         return self
 
 
 class FleetSpec(Spec):
-    """Instances of several types, as many as make up the units that are asked for.
+    """Instances of several types up to a target capacity in units.
 
-    What spot does not deliver within `timeout_min` is asked for on demand, or ends the cluster.
+    Spot capacity missing after `timeout_min` is requested on demand, or the cluster terminates.
     """
 
-    types: Annotated[tuple[FleetTypeSpec, ...], Field(min_length=1, max_length=_TYPES_AT_MOST)]
+    types: Annotated[tuple[FleetTypeSpec, ...], Field(min_length=1, max_length=_MAX_TYPES)]
     on_demand: Units = 0
     spot: Units = 0
     spot_strategy: Literal[
@@ -84,21 +84,21 @@ class FleetSpec(Spec):
         names = [item.type for item in self.types]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"a fleet has {', '.join(twice)} twice")
+            raise ValueError(f"a fleet lists {', '.join(twice)} twice")
         return self
 
     @property
     def units(self) -> int:
-        """All units that are asked for."""
+        """Target capacity in units."""
         return self.on_demand + self.spot
 
     def instances(self, item: FleetTypeSpec, units: int) -> int:
-        """How many instances of one type make up `units`."""
+        """Return the number of instances of one type for `units`."""
         return -(-units // item.weight)
 
 
 class FleetsSpec(Spec):
-    """A cluster of fleets in place of groups; one node is the primary."""
+    """Instance fleets instead of instance groups."""
 
     primary: FleetSpec = FleetSpec(types=(FleetTypeSpec(),), on_demand=1)
     core: FleetSpec
@@ -107,14 +107,14 @@ class FleetsSpec(Spec):
     @model_validator(mode="after")
     def _one_primary(self) -> Self:
         if self.primary.units != 1 or any(item.weight != 1 for item in self.primary.types):
-            raise ValueError("fleets.primary is one node: 1 unit, and types of weight 1")
+            raise ValueError("fleets.primary has exactly one node: 1 unit and types of weight 1")
         return self
 
 
 class ScalingSpec(Spec):
-    """EMR's managed scaling: it adds and takes away core and task nodes between the limits.
+    """EMR managed scaling of core and task nodes between limits.
 
-    `unit` counts instances or vCPUs of groups, and units of fleets; by default whichever fits.
+    `unit` is instances or vcpus for groups, and fleet_units or vcpus for fleets.
     """
 
     minimum: Count = 1
@@ -128,7 +128,5 @@ class ScalingSpec(Spec):
         for name in ("minimum", "max_on_demand", "max_core"):
             value = getattr(self, name)
             if value is not None and value > self.maximum:
-                raise ValueError(
-                    f"scaling.{name} is {value}, above maximum, which is {self.maximum}"
-                )
+                raise ValueError(f"scaling.{name} is {value}, above maximum ({self.maximum})")
         return self

@@ -1,4 +1,4 @@
-"""All of a project: its bucket, its cluster, its jobs and experiments."""
+"""Spec of a project: bucket, cluster, jobs and experiments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from emrctl.spec.types import Name, Properties, Spec
 
 
 class ProjectSpec(Spec):
-    """All of `emrctl.yaml`."""
+    """The content of `emrctl.yaml`."""
 
     project: Name
     target: Literal["aws", "local"] = "local"
@@ -32,39 +32,36 @@ class ProjectSpec(Spec):
 
     @property
     def storage_stack(self) -> str:
-        """Name of the stack that holds the bucket."""
+        """Name of the bucket's stack."""
         return f"{self.project}-storage"
 
     @property
     def cluster_stack(self) -> str:
-        """Name of the stack that holds the cluster."""
+        """Name of the cluster's stack."""
         return f"{self.project}-{self.cluster.name}"
 
     @property
     def emr(self) -> ClusterSpec:
-        """The cluster, which is EMR's; `SpecError` where it is of another kind."""
+        """The cluster if it is an EMR cluster; raises `SpecError` otherwise."""
         if isinstance(self.cluster, ClusterSpec):
             return self.cluster
         raise _other_kind(self.cluster.name, "emr", self.cluster.kind)
 
     @property
     def ec2(self) -> Ec2ClusterSpec:
-        """The cluster, which is of EC2 instances; `SpecError` where it is of another kind."""
+        """The cluster if it is an EC2 cluster; raises `SpecError` otherwise."""
         if isinstance(self.cluster, Ec2ClusterSpec):
             return self.cluster
         raise _other_kind(self.cluster.name, "ec2", self.cluster.kind)
 
     @property
     def bootstrap_actions(self) -> tuple[BootstrapSpec, ...]:
-        """The scripts that every node runs first."""
+        """Bootstrap actions of every node."""
         return self.cluster.bootstrap_actions(self.region)
 
     @property
     def endpoint_services(self) -> tuple[str, ...]:
-        """AWS's services that nodes without a public address reach by endpoints, S3 left out.
-
-        A node asks about its own cluster, and STS who it is.
-        """
+        """Services with VPC endpoints for nodes without a public address, without S3."""
         spec = self.cluster
         if spec.network.endpoints is not None:
             return spec.network.endpoints
@@ -75,20 +72,22 @@ class ProjectSpec(Spec):
     @model_validator(mode="after")
     def _distinct(self) -> Self:
         if self.cluster.name == "storage":
-            raise ValueError("cluster.name is 'storage', which is the name of the bucket's stack")
+            raise ValueError(
+                "cluster.name cannot be 'storage', which is the name of the bucket's stack"
+            )
         return self
 
     def with_cluster(self, name: str | None) -> ProjectSpec:
-        """The same project with its cluster called `name`; itself where `name` is None."""
+        """Return the project with its cluster renamed; itself if `name` is None."""
         if name is None or name == self.cluster.name:
             return self
-        given = self.cluster.model_dump(exclude_unset=True)
-        cluster = {**given, "name": name, "kind": self.cluster.kind}
+        values = self.cluster.model_dump(exclude_unset=True)
+        cluster = {**values, "name": name, "kind": self.cluster.kind}
         return ProjectSpec.model_validate(
             {**self.model_dump(exclude_unset=True), "cluster": cluster}
         )
 
 
 def _other_kind(name: str, wanted: str, kind: str) -> SpecError:
-    msg = f"cluster '{name}' is of kind {kind}, and this is about one of kind {wanted}"
-    return SpecError(msg, hint=f"Set `cluster.kind: {wanted}`, or name another cluster.")
+    msg = f"cluster '{name}' has kind {kind}, not {wanted}"
+    return SpecError(msg, hint=f"Set `cluster.kind: {wanted}`, or use --cluster.")

@@ -1,4 +1,4 @@
-"""What every part of a spec is made of."""
+"""Field types and the base class of specs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MEMORY = re.compile(r"([1-9][0-9]*)([mMgG])")
 
 
 def _text(value: Any) -> Any:
-    """What YAML read as a number or a truth value, as the text that EMR and Spark take."""
+    """Convert numbers and booleans of YAML to the text that EMR and Spark use."""
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, int | float) else value
@@ -37,9 +37,9 @@ def _ec2_type(value: str) -> str:
     return _in_catalog(value, instance_types.instance_type)
 
 
-def _in_catalog(value: str, look: Callable[[str], object]) -> str:
+def _in_catalog(value: str, find: Callable[[str], object]) -> str:
     try:
-        look(value)
+        find(value)
     except SpecError as error:
         raise ValueError(f"{error}. {error.hint}") from error
     return value
@@ -57,14 +57,14 @@ BucketName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
 
 
 def memory_mb(text: str) -> int:
-    """Megabytes of a size as Spark writes it (`4g`, `4743M`)."""
-    found = _MEMORY.fullmatch(text)
-    if found is None:
-        raise SpecError(f"'{text}' is no memory size", hint="Write it as 512m or 4g.")
-    return int(found[1]) * (1024 if found[2] in "gG" else 1)
+    """Return the megabytes of a size in Spark's notation (`4g`, `4743M`)."""
+    match = _MEMORY.fullmatch(text)
+    if match is None:
+        raise SpecError(f"invalid memory size '{text}'", hint="Write it as 512m or 4g.")
+    return int(match[1]) * (1024 if match[2] in "gG" else 1)
 
 
 class Spec(BaseModel):
-    """A frozen part of `emrctl.yaml` that refuses keys it does not know."""
+    """A frozen part of `emrctl.yaml` that rejects unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

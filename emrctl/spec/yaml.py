@@ -1,4 +1,4 @@
-"""YAML that remembers on which line every key stands, and models that complain with it."""
+"""Read YAML with line numbers, and validate models with them in the error messages."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Model = TypeVar("Model", bound="BaseModel")
 
 @dataclass(frozen=True)
 class Document:
-    """A YAML file's value and the line of each key in it, counted from 1."""
+    """A YAML file's value and the line of each key, counted from 1."""
 
     file: str
     value: dict[str, Any]
     lines: Mapping[KeyPath, int]
 
     def where(self, path: KeyPath) -> str:
-        """`file:line` of the key at `path`, or of its nearest parent that is written."""
+        """Return `file:line` of the key at `path`, or of its nearest parent in the file."""
         for length in range(len(path), 0, -1):
             if path[:length] in self.lines:
                 return f"{self.file}:{self.lines[path[:length]]}"
@@ -36,7 +36,7 @@ class Document:
 
 
 def read(path: Path) -> Document:
-    """The mapping in the file at `path`; `UsageError` with its line where it is no YAML."""
+    """Read the mapping at `path`; raises `UsageError` with the line if it is invalid."""
     import yaml
 
     try:
@@ -44,43 +44,41 @@ def read(path: Path) -> Document:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         value = yaml.safe_load(text)
     except OSError as error:
-        raise UsageError(f"{path.name}: {error.strerror}", hint=f"Look at {path}.") from error
+        raise UsageError(f"{path.name}: {error.strerror}", hint=f"Check {path}.") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path.name}: is not UTF-8 text ({error.reason})") from error
     except yaml.YAMLError as error:
-        raise UsageError(_syntax(path.name, error), hint="Mind indentation and quotes.") from error
+        raise UsageError(_syntax(path.name, error), hint="Check indentation and quotes.") from error
     lines: dict[KeyPath, int] = {}
     _walk(node, (), lines, path.name)
     if not isinstance(value, dict):
-        raise UsageError(
-            f"{path.name}: holds no keys", hint="`emrctl init` writes one to start with."
-        )
+        raise UsageError(f"{path.name}: no keys", hint="Create one with `emrctl init`.")
     return Document(file=path.name, value=value, lines=lines)
 
 
 def check(model: type[Model], document: Document, value: Mapping[str, Any] | None = None) -> Model:
-    """`value` (by default all of the document) as a `model`.
+    """Validate `value`, by default the whole document, as a `model`.
 
-    `UsageError` names every fault: file, line, path to the key and the nearest known key.
+    Raises `UsageError` with every error: file, line, key and the nearest known key.
     """
     from pydantic import ValidationError
 
-    given = document.value if value is None else value
+    data = document.value if value is None else value
     try:
-        return model.model_validate(given)
+        return model.model_validate(data)
     except ValidationError as error:
-        faults = [_fault((model, given), document, detail) for detail in error.errors()]
+        errors = [_describe(model, data, document, detail) for detail in error.errors()]
         raise UsageError(
-            "\n".join(faults), hint="`emrctl config --schema` has every key."
+            "\n".join(errors), hint="`emrctl config --schema` lists all keys."
         ) from None
 
 
-def _fault(wanted: tuple[type[BaseModel], Any], document: Document, detail: ErrorDetails) -> str:
+def _describe(model: type[BaseModel], data: Any, document: Document, detail: ErrorDetails) -> str:
     path: KeyPath = detail["loc"]
     dotted = ".".join(str(part) for part in path)
     where = document.where(path)
     if detail["type"] == "extra_forbidden":
-        return f"{where}: {dotted}: unknown key{_nearest(*wanted, path)}"
+        return f"{where}: {dotted}: unknown key{_nearest(model, data, path)}"
     if detail["type"] == "missing":
         return f"{where}: {dotted}: is required"
     message = detail["msg"].removeprefix("Value error, ")
@@ -95,11 +93,11 @@ def _nearest(model: type[BaseModel], given: Any, path: KeyPath) -> str:
     near = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.5)
     if near:
         return f"; did you mean '{near[0]}'?"
-    return f"; known here: {', '.join(known)}" if known else ""
+    return f"; known keys: {', '.join(known)}" if known else ""
 
 
 def _fields(model: type[BaseModel], given: Any, path: KeyPath) -> list[str]:
-    """Names of the fields of the model that `path` leads to, looking through containers."""
+    """Return the field names of the model at `path`, looking through containers."""
     current: Any = model
     for part in path:
         given = _inside(given, part)
@@ -117,10 +115,10 @@ def _inside(given: Any, part: str | int) -> Any:
 
 
 def _inner_model(annotation: Any, given: Any) -> Any:
-    """The model in an annotation; of several the one whose kind was given, else the first."""
-    found = list(_models(annotation))
-    chosen = [model for model in found if _is_kind(model, given)]
-    return next(iter(chosen or found), None)
+    """Return the model in an annotation; of several the one with the given kind, or the first."""
+    models = list(_models(annotation))
+    matching = [model for model in models if _is_kind(model, given)]
+    return next(iter(matching or models), None)
 
 
 def _models(annotation: Any) -> Iterator[Any]:
@@ -148,7 +146,7 @@ def _walk(node: Any, path: KeyPath, lines: dict[KeyPath, int], file: str) -> Non
             if here in lines:
                 dotted = ".".join(map(str, here))
                 raise UsageError(
-                    f"{file}:{line}: {dotted}: is given twice (first on line {lines[here]})"
+                    f"{file}:{line}: {dotted}: is set twice (first on line {lines[here]})"
                 )
             lines[here] = line
             _walk(inner, here, lines, file)

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from emrctl.errors import SpecError, UsageError
-from emrctl.spec import ClusterSpec, Ec2ClusterSpec, ProjectSpec, aws_alone, config, refuse_local
+from emrctl.spec import ClusterSpec, Ec2ClusterSpec, ProjectSpec, aws_only_keys, check_local, config
 from emrctl.spec.localhost import AWS_ONLY_EC2
 
 DISK_KEY = "arn:aws:kms:us-east-1:1:key/k"
@@ -19,33 +19,33 @@ def _project(**cluster: Any) -> ProjectSpec:
     return ProjectSpec.model_validate({"project": "pets", "cluster": {"kind": "ec2", **cluster}})
 
 
-def test_the_kind_chooses_what_a_cluster_is() -> None:
+def test_kind_selects_cluster_spec() -> None:
     assert ProjectSpec(project="pets").cluster.kind == "emr"
     project = _project(worker={"count": 3})
     assert project.cluster == project.ec2
     assert project.ec2.worker.count == 3
-    with pytest.raises(SpecError, match="'main' is of kind ec2") as caught:
+    with pytest.raises(SpecError, match="'main' has kind ec2") as caught:
         _ = project.emr
     assert "cluster.kind: emr" in caught.value.hint
-    with pytest.raises(SpecError, match="of kind emr"):
+    with pytest.raises(SpecError, match="has kind emr"):
         _ = ProjectSpec(project="pets").ec2
 
 
-def test_a_default_one_runs_on_localhost() -> None:
+def test_default_ec2_cluster_is_supported_on_localhost() -> None:
     project = _project()
-    refuse_local(project)
+    check_local(project)
     assert project.ec2.nodes == 3
     assert project.ec2.release == "spark-3.5.9"
     assert (project.ec2.primary.spot, project.ec2.worker.spot) == (False, True)
 
 
-def test_another_name_keeps_the_kind_however_it_was_made() -> None:
+def test_with_cluster_keeps_kind() -> None:
     project = ProjectSpec(project="pets", cluster=Ec2ClusterSpec(spark="4.0.1"))
     other = project.with_cluster("big")
     assert (other.cluster.name, other.ec2.spark) == ("big", "4.0.1")
 
 
-def test_it_speaks_of_its_nodes_as_emr_s_does() -> None:
+def test_ec2_cluster_has_groups_like_emr() -> None:
     spec = _project(
         primary={"type": "m6g.xlarge"},
         worker={"type": "r5.xlarge", "count": 4, "root_gb": 200, "bid_usd": 0.1},
@@ -57,7 +57,7 @@ def test_it_speaks_of_its_nodes_as_emr_s_does() -> None:
     assert (spec.nodes, spec.nodes_at_most, spec.one_subnet) == (5, 5, True)
 
 
-def test_small_types_are_for_plain_instances_alone() -> None:
+def test_small_types_only_for_ec2() -> None:
     small = {"primary": {"type": "t3.large"}, "worker": {"type": "t3.large", "count": 3}}
     spec = Ec2ClusterSpec.model_validate(small)
     assert (spec.core_group.type, spec.core_group.count) == ("t3.large", 3)
@@ -67,22 +67,22 @@ def test_small_types_are_for_plain_instances_alone() -> None:
         ClusterSpec.model_validate({"core": {"type": "t3.large"}})
 
 
-def test_spot_without_a_bid_costs_what_it_does_on_demand_at_most() -> None:
+def test_spot_bid_defaults_to_on_demand_price() -> None:
     assert Ec2ClusterSpec().core_group.bid_usd == pytest.approx(0.192)
 
 
-def test_the_image_is_the_node_s_own() -> None:
+def test_image_depends_on_architecture() -> None:
     spec = Ec2ClusterSpec()
     assert spec.image("m5.xlarge").endswith("-x86_64")
     assert spec.image("m6g.xlarge").endswith("-arm64")
     assert Ec2ClusterSpec(ami="ami-0a").image("m5.xlarge") == "ami-0a"
 
 
-def test_only_the_spec_s_own_scripts_are_declared() -> None:
+def test_bootstrap_actions_exclude_ttl() -> None:
     assert [action.script for action in _project().bootstrap_actions] == ["python.sh"]
 
 
-def test_endpoints_are_of_the_services_that_nodes_ask() -> None:
+def test_endpoint_services_of_ec2_cluster() -> None:
     private = {"private": True, "nat": True}
     project = _project(network=private, ssh="10.0.0.0/8", roles={"ssm": True})
     assert project.endpoint_services == ("ec2", "sts", "ssm", "ssmmessages", "ec2messages")
@@ -108,23 +108,23 @@ AWS_VALUES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("key", [key for key in AWS_ONLY_EC2 if key.startswith("cluster.")])
-def test_what_localhost_has_not_got_is_refused_by_name(key: str) -> None:
+def test_check_local_names_unsupported_keys(key: str) -> None:
     project = _project(**AWS_VALUES[key])
-    assert key in aws_alone(project)
+    assert key in aws_only_keys(project)
     with pytest.raises(SpecError, match=key):
-        refuse_local(project)
+        check_local(project)
 
 
 IMPOSSIBLE: dict[str, tuple[dict[str, Any], str]] = {
-    "a bid on demand": ({"primary": {"bid_usd": 0.1}}, "spot: true as well"),
+    "a bid on demand": ({"primary": {"bid_usd": 0.1}}, "requires spot: true"),
     "no workers": ({"worker": {"count": 0}}, "greater than or equal to 1"),
     "a disk too small": ({"worker": {"root_gb": 4}}, "greater than or equal to 10"),
-    "SSH from everywhere": ({"ssh": "0.0.0.0/0"}, "the whole world may not come in"),
-    "SSH from a name": ({"ssh": "office"}, "neither caller nor none nor a range"),
-    "SSH from a host's bits": ({"ssh": "203.0.113.7/24"}, "neither caller nor none nor a range"),
+    "SSH from everywhere": ({"ssh": "0.0.0.0/0"}, "0.0.0.0/0 is not allowed"),
+    "SSH from a name": ({"ssh": "office"}, "not caller, none or a CIDR range"),
+    "SSH from a host's bits": ({"ssh": "203.0.113.7/24"}, "not caller, none or a CIDR range"),
     "burstable ones packed": (
         {"placement": "cluster", "worker": {"type": "t3.large"}},
-        "packs no t3.large",
+        "does not support t3.large",
     ),
     "nobody in at all": ({"ssh": "none"}, "roles.ssm: true"),
     "the caller in a private network": (
@@ -135,21 +135,24 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], str]] = {
         {"network": {"private": True}, "ssh": "10.0.0.0/8"},
         "set wheelhouse",
     ),
-    "EMR's role": ({"roles": {"service": "EMR_DefaultRole"}}, "roles.service is EMR's"),
+    "EMR's role": (
+        {"roles": {"service": "EMR_DefaultRole"}},
+        "roles.service is not supported for kind: ec2",
+    ),
     "two subnets": ({"network": {"subnets": ["subnet-1", "subnet-2"]}}, "one subnet"),
     "one image for two kinds": (
         {"ami": "ami-0a", "primary": {"type": "m6g.xlarge"}},
-        "no image is for arm64 and x86_64",
+        "one ami cannot be used for arm64 and x86_64",
     ),
     "an image by its name": ({"ami": "amazon-linux"}, "pattern"),
     "a version that is none": ({"spark": "3.5"}, "pattern"),
-    "too many spread": ({"placement": "spread", "worker": {"count": 7}}, "7 instances in a zone"),
+    "too many spread": ({"placement": "spread", "worker": {"count": 7}}, "7 instances per zone"),
     "a wheelhouse on the web": ({"wheelhouse": "https://example.org/"}, "pattern"),
 }
 
 
 @pytest.mark.parametrize("name", IMPOSSIBLE)
-def test_what_no_cluster_can_be_is_refused_with_why(name: str) -> None:
+def test_invalid_ec2_cluster_raises_with_reason(name: str) -> None:
     document, words = IMPOSSIBLE[name]
     with pytest.raises(ValidationError, match=words):
         _project(**document)
@@ -171,7 +174,7 @@ COMPLAINTS = {
 
 
 @pytest.mark.parametrize("text", COMPLAINTS)
-def test_complaints_are_about_the_kind_that_was_meant(text: str, tmp_path: Path) -> None:
+def test_errors_are_about_the_given_kind(text: str, tmp_path: Path) -> None:
     path = tmp_path / "e.yaml"
     path.write_text(f"project: pets\ncluster:\n  {text}\n")
     with pytest.raises(UsageError) as caught:
@@ -179,9 +182,7 @@ def test_complaints_are_about_the_kind_that_was_meant(text: str, tmp_path: Path)
     assert str(caught.value) == COMPLAINTS[text]
 
 
-def test_the_environment_may_choose_the_kind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_environment_selects_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "e.yaml"
     path.write_text("project: pets\n")
     monkeypatch.setenv("EMRCTL_CLUSTER__KIND", "ec2")
@@ -189,7 +190,7 @@ def test_the_environment_may_choose_the_kind(
     assert config.load(path).project.ec2.worker.count == 5
 
 
-def test_the_schema_has_both_kinds() -> None:
+def test_schema_has_both_kinds() -> None:
     schema = ProjectSpec.model_json_schema()
     both = {item["$ref"].rpartition("/")[2] for item in schema["properties"]["cluster"]["anyOf"]}
     assert both == {"ClusterSpec", "Ec2ClusterSpec"}

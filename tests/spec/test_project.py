@@ -8,8 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from emrctl.errors import SpecError
-from emrctl.spec import ClusterSpec, ProjectSpec, aws_alone, memory_mb, refuse_local
-from emrctl.spec.localhost import AWS_ALONE
+from emrctl.spec import ClusterSpec, ProjectSpec, aws_only_keys, check_local, memory_mb
+from emrctl.spec.localhost import AWS_ONLY_EMR
 
 FLEETS: dict[str, Any] = {
     "core": {"types": [{"type": "r5.xlarge"}, {"type": "m5.2xlarge", "weight": 2}], "spot": 5}
@@ -20,9 +20,9 @@ def _project(**other: Any) -> ProjectSpec:
     return ProjectSpec.model_validate({"project": "pets", **other})
 
 
-def test_a_default_project_runs_on_localhost() -> None:
+def test_default_project_is_supported_on_localhost() -> None:
     project = ProjectSpec(project="pets")
-    refuse_local(project)
+    check_local(project)
     assert project.emr.primary.count + project.emr.core.count == 3
     assert project.cluster.types == ("m5.xlarge",)
 
@@ -78,52 +78,52 @@ def _with(values: dict[str, Any]) -> ProjectSpec:
     return _project(**document)
 
 
-@pytest.mark.parametrize("key", AWS_ALONE)
-def test_what_localhost_has_not_got_is_refused_by_name(key: str) -> None:
+@pytest.mark.parametrize("key", AWS_ONLY_EMR)
+def test_check_local_names_unsupported_keys(key: str) -> None:
     project = _with({**NEEDED.get(key, {}), key: AWS_VALUES[key]})
-    assert key in aws_alone(project)
+    assert key in aws_only_keys(project)
     with pytest.raises(SpecError, match=key) as caught:
-        refuse_local(project)
+        check_local(project)
     assert "target: aws" in caught.value.hint
 
 
-def test_all_of_them_are_named_at_once() -> None:
+def test_check_local_names_all_keys() -> None:
     with pytest.raises(SpecError) as caught:
-        refuse_local(_with({"cluster.key_pair": "mine", "cluster.roles.ssm": True}))
-    said = "cluster.key_pair, cluster.roles.ssm are not to be had on localhost"
+        check_local(_with({"cluster.key_pair": "mine", "cluster.roles.ssm": True}))
+    said = "cluster.key_pair, cluster.roles.ssm are not supported on localhost"
     assert str(caught.value) == said
 
 
 IMPOSSIBLE: dict[str, tuple[dict[str, Any], str]] = {
-    "two primaries": ({"primary": {"count": 2}}, "1 primary node, or 3"),
+    "two primaries": ({"primary": {"count": 2}}, "1 or 3 primary nodes"),
     "three unprotected": ({"primary": {"count": 3}}, "termination_protection: true"),
     "placement of one": ({"placement": "spread"}, "primary.count: 3"),
-    "groups and fleets": ({"fleets": FLEETS, "core": {"count": 3}}, "take core out"),
+    "groups and fleets": ({"fleets": FLEETS, "core": {"count": 3}}, "remove core"),
     "an empty fleet": ({"fleets": {"core": {"types": [{}]}}}, "needs units"),
     "a type twice": ({"fleets": {"core": {"types": [{}, {}], "spot": 1}}}, "m5.xlarge twice"),
     "no types": ({"fleets": {"core": {"types": [], "spot": 1}}}, "at least 1 item"),
     "two bids": (
         {"fleets": {"core": {"types": [{"bid_usd": 1, "bid_percent": 50}], "spot": 1}}},
-        "a bid_usd and a bid_percent",
+        "both bid_usd and bid_percent",
     ),
     "a fleet of primaries": (
         {"fleets": {**FLEETS, "primary": {"types": [{}], "on_demand": 2}}},
-        "fleets.primary is one node",
+        "fleets.primary has exactly one node",
     ),
     "limits upside down": ({"scaling": {"minimum": 5, "maximum": 4}}, "scaling.minimum is 5"),
     "more core than all": ({"scaling": {"maximum": 4, "max_core": 9}}, "scaling.max_core is 9"),
-    "units without fleets": ({"scaling": {"maximum": 4, "unit": "fleet_units"}}, "no fleets"),
+    "units without fleets": ({"scaling": {"maximum": 4, "unit": "fleet_units"}}, "requires fleets"),
     "instances of fleets": (
         {"fleets": FLEETS, "scaling": {"maximum": 9, "unit": "instances"}},
-        "fleets are counted in fleet_units",
+        "use fleet_units or vcpus",
     ),
-    "two task groups of one name": ({"task": [{}, {}]}, "names of their own"),
-    "a VPC alone": ({"network": {"vpc": "vpc-1"}}, "needs network.subnets"),
+    "two task groups of one name": ({"task": [{}, {}]}, "distinct names"),
+    "a VPC alone": ({"network": {"vpc": "vpc-1"}}, "requires network.subnets"),
     "NAT in public": ({"network": {"nat": True}}, "private: true"),
     "endpoints in public": ({"network": {"endpoints": ["ec2"]}}, "private: true"),
     "changes in subnets of others": (
         {"network": {"subnets": ["subnet-1"], "zone": "us-east-1a"}},
-        "network.zone: emrctl changes nothing",
+        "network.zone: not supported with existing subnets",
     ),
     "groups in two subnets": ({"network": {"subnets": ["subnet-1", "subnet-2"]}}, "one subnet"),
     "a VPC by its name": ({"network": {"vpc": "main", "subnets": ["subnet-1"]}}, "pattern"),
@@ -139,24 +139,24 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], str]] = {
                 "permissions_boundary": "arn:aws:iam::1:policy/x",
             }
         },
-        "roles that emrctl makes",
+        "emrctl creates no roles",
     ),
     "disks without rest": ({"security": {"disk_key": "arn:aws:kms:a:1:key/k"}}, "at_rest: true"),
     "a configuration twice": (
         {"security": {"configuration": "mine", "at_rest": True}},
-        "names one that exists",
+        "cannot be combined with at_rest",
     ),
     "certificates of nowhere": ({"security": {"in_transit": "certs.zip"}}, "pattern"),
-    "Kerberos": ({"kerberos": {"realm": "X"}}, "kerberos is left out"),
-    "Kerberos as security": ({"security": {"kerberos": True}}, "kerberos is left out"),
+    "Kerberos": ({"kerberos": {"realm": "X"}}, "kerberos is not supported"),
+    "Kerberos as security": ({"security": {"kerberos": True}}, "kerberos is not supported"),
     "a type that is none": ({"core": {"type": "m5.xlrage"}}, "Did you mean m5.xlarge"),
     "a free cluster": ({"max_hourly_cost": 0}, "greater than 0"),
-    "seventeen scripts": ({"bootstrap": ["python.sh"] * 17}, "EMR takes 16 at most"),
+    "seventeen scripts": ({"bootstrap": ["python.sh"] * 17}, "EMR allows 16"),
 }
 
 
 @pytest.mark.parametrize("name", IMPOSSIBLE)
-def test_what_no_cluster_can_be_is_refused_with_why(name: str) -> None:
+def test_invalid_cluster_raises_with_reason(name: str) -> None:
     document, words = IMPOSSIBLE[name]
     with pytest.raises(ValidationError) as caught:
         ClusterSpec.model_validate(document)
@@ -178,7 +178,7 @@ def test_short_forms() -> None:
     assert spec.network.existing
 
 
-def test_a_fleet_counts_as_the_group_that_it_might_be() -> None:
+def test_fleet_as_group_uses_smallest_type() -> None:
     spec = ClusterSpec.model_validate({"fleets": FLEETS})
     assert (spec.core_group.type, spec.core_group.count) == ("r5.xlarge", 5)
     assert spec.primary_group.type == "m5.xlarge"
@@ -187,7 +187,7 @@ def test_a_fleet_counts_as_the_group_that_it_might_be() -> None:
     assert ClusterSpec.model_validate({"fleets": heavy}).core_group.count == 3
 
 
-def test_another_name_changes_nothing_else() -> None:
+def test_with_cluster_changes_only_the_name() -> None:
     project = _project(cluster={"fleets": FLEETS, "network": {"subnets": {"tier": "data"}}})
     other = project.with_cluster("big")
     assert other.cluster.name == "big"
@@ -196,7 +196,7 @@ def test_another_name_changes_nothing_else() -> None:
     assert project.with_cluster(None) is project
 
 
-def test_endpoints_are_those_that_the_spec_needs() -> None:
+def test_endpoint_services_follow_the_spec() -> None:
     assert _project().endpoint_services == ("elasticmapreduce", "sts")
     more = _project(storage={"kms_key": "k"}, cluster={"roles": {"ssm": True}})
     assert more.endpoint_services[2:] == ("kms", "ssm", "ssmmessages", "ec2messages")
@@ -207,5 +207,5 @@ def test_endpoints_are_those_that_the_spec_needs() -> None:
 @pytest.mark.parametrize(("text", "mb"), [("512m", 512), ("4g", 4096), ("2G", 2048)])
 def test_memory(text: str, mb: int) -> None:
     assert memory_mb(text) == mb
-    with pytest.raises(SpecError, match="no memory size"):
+    with pytest.raises(SpecError, match="invalid memory size"):
         memory_mb("4 gigs")

@@ -14,7 +14,7 @@ from emrctl.clusters.model import Cluster
 from emrctl.remote.nodes import PrimaryConnection
 from emrctl.runs.backends.standalone import Ec2Backend
 from emrctl.spec import ProjectSpec
-from emrctl.spec.ec2 import NOBODY
+from emrctl.spec.ec2 import NO_SSH
 from tests.emulator.ec2nodes import Ec2Nodes
 
 BUCKET = "pets-emrctl-123456789012-us-east-1"
@@ -77,8 +77,8 @@ class Standing:
             "emrctl:bucket": BUCKET,
             "emrctl:spark": self.project.ec2.spark,
         }
-        if self.project.ec2.ssh == NOBODY:
-            marks["emrctl:ssh"] = NOBODY
+        if self.project.ec2.ssh == NO_SSH:
+            marks["emrctl:ssh"] = NO_SSH
         tags = [{"Key": key, "Value": value} for key, value in marks.items()]
         return self.nodes.launch(
             TagSpecifications=[{"ResourceType": "instance", "Tags": tags}], InstanceType="m5.xlarge"

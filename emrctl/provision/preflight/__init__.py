@@ -12,7 +12,7 @@ from emrctl.clusters.network_lookup import resolve_network
 from emrctl.errors import ProvisioningError
 from emrctl.provision.preflight import account, capacity, identity, network, storage
 from emrctl.provision.preflight.finding import PreflightCheck, PreflightContext, PreflightFinding
-from emrctl.spec import ProjectSpec, refuse_local
+from emrctl.spec import ProjectSpec, check_local
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
@@ -34,7 +34,7 @@ def prepare(project: ProjectSpec, target: Target) -> ProjectSpec:
     On localhost only unsupported keys are checked; on AWS also the account. Warnings are logged.
     """
     if target.is_local:
-        refuse_local(project)
+        check_local(project)
     if not project.cluster.network.existing:
         bundled.import_stacks()
         from stacks.names import subnet_cidrs

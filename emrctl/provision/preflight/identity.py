@@ -20,7 +20,7 @@ from emrctl.provision.preflight.finding import (
     error,
     warning,
 )
-from emrctl.spec.ec2 import CALLER, NOBODY
+from emrctl.spec.ec2 import CALLER, NO_SSH
 
 _EMR_SERVICE = "elasticmapreduce.amazonaws.com"
 
@@ -126,7 +126,7 @@ def _check_caller(context: PreflightContext) -> Iterator[PreflightFinding]:
 def _check_ssh(context: PreflightContext) -> Iterator[PreflightFinding]:
     """Check that the caller's address is in `cluster.ssh`, or can use Session Manager."""
     ssh = context.ec2.ssh
-    if ssh == NOBODY:
+    if ssh == NO_SSH:
         yield from _session_plugin()
         return
     try:
@@ -147,7 +147,7 @@ def _check_ssh(context: PreflightContext) -> Iterator[PreflightFinding]:
 def _session_plugin() -> Iterator[PreflightFinding]:
     if shutil.which(ec2_inputs.SESSION_PLUGIN) is None:
         hint = "Install AWS's Session Manager plugin for the AWS CLI, or set cluster.ssh."
-        what = f"cluster.ssh is {NOBODY}, and {ec2_inputs.SESSION_PLUGIN} is not on PATH"
+        what = f"cluster.ssh is {NO_SSH}, and {ec2_inputs.SESSION_PLUGIN} is not on PATH"
         yield error("SSH", what, hint)
 
 
