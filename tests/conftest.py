@@ -1,4 +1,4 @@
-"""What every test shares: an AWS that is moto's, a home of its own, no user settings."""
+"""Shared fixtures: moto's AWS, a temporary home, no user settings."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from tests.emulator.fake_runtime import FakeRuntime
 
 pytest_plugins = ("tests.engine.real",)
 
-# The user's downloads are shared by all tests: Hadoop is fetched once for a machine.
+# All tests share the user's downloads, so that Hadoop is downloaded once per machine.
 CACHE = os.environ.get("EMRCTL_CACHE", str(Path.home() / ".emrctl" / "cache"))
-# Those that `stacks` attaches to its roles.
+# The managed policies that `stacks` attaches to its roles.
 POLICIES = (
     "AmazonEMRServicePolicy_v2",
     "AmazonElasticMapReducePlacementGroupPolicy",
@@ -38,7 +38,7 @@ CREDENTIALS = {
 
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or writes the user's own emrctl, AWS profile or EMRCTL_ settings."""
+    """Isolate tests from the user's emrctl home, AWS profile and EMRCTL_ settings."""
     for name in [name for name in os.environ if name.startswith(("EMRCTL_", "AWS_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("EMRCTL_HOME", str(tmp_path / "home"))
@@ -48,7 +48,7 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _few_managed_policies() -> Iterator[None]:
-    """Moto parses 1,500 managed policies for each test that asks IAM: ours are enough."""
+    """Reduce moto's 1,500 managed policies, which it parses for each test with IAM."""
     from moto.iam import models
 
     every = json.loads(models.aws_managed_policies_data)
@@ -60,7 +60,7 @@ def _few_managed_policies() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _few_images() -> Iterator[None]:
-    """Moto makes 850 images for each test that asks EC2: a few, and Amazon Linux's, are enough."""
+    """Reduce moto's 850 images, which it creates for each test with EC2."""
     from moto.ec2.models import amis
 
     load = amis.load_resource
@@ -76,7 +76,7 @@ def _few_images() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _models_once() -> Iterator[None]:
-    """botocore parses EC2's model, 3 MB of JSON, for each session that is made: once is enough."""
+    """Cache botocore's service models, which it parses for each session."""
     from botocore.loaders import JSONFileLoader
 
     load = functools.cache(JSONFileLoader().load_file)
@@ -87,7 +87,7 @@ def _models_once() -> Iterator[None]:
 
 @pytest.fixture
 def mocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
-    """moto's AWS in this process, and a target that reaches it."""
+    """Yield a target of moto's AWS in this process."""
     from moto import mock_aws
 
     for name, value in CREDENTIALS.items():
@@ -103,7 +103,7 @@ def mocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
 
 @pytest.fixture
 def runtime(mocked: Target) -> Iterator[FakeRuntime]:
-    """EMR as the emulator plays it, in this process; steps end as the test tells them to."""
+    """Emulate EMR in this process; the test decides how steps end."""
     runtime = FakeRuntime()
     with dispatch.install(runtime):
         yield runtime
@@ -111,7 +111,7 @@ def runtime(mocked: Target) -> Iterator[FakeRuntime]:
 
 @pytest.fixture
 def standing(mocked: Target, runtime: FakeRuntime) -> str:
-    """Bucket and cluster `main` of the project `pets`, without the rest of the stack; its id."""
+    """Create the bucket and the cluster `main` of project `pets` without a stack; return its id."""
     bucket = "pets-emrctl-123456789012-us-east-1"
     mocked.client("s3").create_bucket(Bucket=bucket)
     groups = [
@@ -134,7 +134,7 @@ def standing(mocked: Target, runtime: FakeRuntime) -> str:
 
 @pytest.fixture(scope="session")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorInfo]:
-    """A running emulator, one for all tests; its home is `Path(info.home).parent`."""
+    """Yield an emulator for all tests; its home is `Path(info.home).parent`."""
     from emrctl.emulator.server import control
 
     with pytest.MonkeyPatch.context() as patch:
@@ -149,13 +149,13 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorInfo]
 
 @pytest.fixture(scope="session")
 def local(emulator: EmulatorInfo) -> Target:
-    """A target that reaches the session's emulator, whatever the home of a single test."""
+    """Return the target of the session's emulator."""
     return target_of(emulator)
 
 
 @pytest.fixture(scope="session")
 def instances(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    """A target that reaches an emulator whose EC2 instances run: SSH servers, but no Java.
+    """Yield the target of an emulator with running EC2 instances (SSH servers, no Java).
 
     A process of its own, up within two seconds; an instance in it takes a fraction of one.
     """
@@ -187,7 +187,7 @@ def target_of(emulator: EmulatorInfo) -> Target:
 
 @pytest.fixture(scope="session")
 def yarn_cluster(local: Target) -> str:
-    """A cluster of one primary and two core nodes that is WAITING; logs on s3://yarn-logs/."""
+    """Create a WAITING cluster of one primary and two core nodes; logs on s3://yarn-logs/."""
     local.client("s3").create_bucket(Bucket="yarn-logs")
     groups = [
         {"InstanceRole": role, "InstanceType": "m5.xlarge", "InstanceCount": count}

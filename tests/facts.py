@@ -1,4 +1,4 @@
-"""A cluster, a run on it and what a store has of both, for whoever needs some."""
+"""Sample cluster facts and runs."""
 
 from __future__ import annotations
 
@@ -42,5 +42,5 @@ RUN = Run(
 
 
 def run_on(cluster_id: str, **facts: Any) -> Run:
-    """The run, on the cluster with that id."""
+    """Return a run on the cluster with that id."""
     return replace(RUN, cluster=replace(FACTS, id=cluster_id, **facts))

@@ -1,4 +1,4 @@
-"""An AWS of recorded answers: each call is checked against AWS's own model, both ways."""
+"""Recorded AWS responses; calls and responses are validated against botocore's models."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Answer = Mapping[str, Any] | Exception | Callable[[Mapping[str, Any]], Any]
 
 
 def refused(code: str, message: str = "no", status: int = 400, **headers: str) -> ClientError:
-    """An error as AWS answers it."""
+    """Return an AWS error response."""
     metadata = {"HTTPStatusCode": status, "HTTPHeaders": headers}
     answer: Any = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": metadata}
     return ClientError(answer, "Recorded")
 
 
 class Recorded:
-    """Answers by operation; `calls` are those that were made, with what was asked."""
+    """Responses by operation; `calls` records the calls with their parameters."""
 
     def __init__(self, answers: Mapping[str, Answer]) -> None:
         self.answers = dict(answers)
@@ -27,7 +27,7 @@ class Recorded:
 
     @property
     def answer(self) -> Callable[[Any, str, Mapping[str, Any]], Any]:
-        """What stands for a client's `_make_api_call`, as a function of the client."""
+        """Replace a client's `_make_api_call`."""
 
         def call(client: Any, operation: str, asked: Mapping[str, Any]) -> Any:
             return self._answered(client, operation, asked)
