@@ -166,7 +166,7 @@ def test_a_container_larger_than_a_node_submits_nothing(desk: Desk, runtime: Fak
 
 
 def test_a_command_line_too_long_for_emr_is_told_before(desk: Desk) -> None:
-    with pytest.raises(UsageError, match="characters; EMR takes 10,240"):
+    with pytest.raises(UsageError, match="characters; EMR's limit is 10,240"):
         submit(desk, Submission(job="mine", arguments=("x" * 11_000,)))
     assert [run.state for run in desk.store.all()] == ["FAILED"]
 

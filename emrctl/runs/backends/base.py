@@ -1,16 +1,25 @@
-"""What every backend takes and gives: steps, their states, their logs."""
+"""Interface of the backends: steps, their states and their logs."""
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from emrctl.aws import errors
+from emrctl.aws.listing import objects
+from emrctl.errors import EmrctlError, UnavailableError
+
+if TYPE_CHECKING:
+    from emrctl.aws.target import Target
 
 StepState = Literal[
     "PENDING", "RUNNING", "CANCEL_PENDING", "COMPLETED", "FAILED", "CANCELLED", "INTERRUPTED"
 ]
 FINAL_STEP_STATES = frozenset({"COMPLETED", "FAILED", "CANCELLED", "INTERRUPTED"})
+_GZIP_MAGIC = b"\x1f\x8b"
 
 
 def to_iso(moment: datetime | None) -> str | None:
@@ -20,7 +29,7 @@ def to_iso(moment: datetime | None) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class StepSpec:
-    """A step that is wanted: its name and the program with arguments that the primary runs."""
+    """A step to submit: its name and the command line that the primary runs."""
 
     name: str
     arguments: tuple[str, ...]
@@ -28,7 +37,7 @@ class StepSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """A step as the cluster knows it; `reason` is what the cluster says of its end."""
+    """A step of a cluster; `reason` is the cluster's explanation of its final state."""
 
     id: str
     name: str
@@ -55,7 +64,7 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class LogFile:
-    """One log of a step: `name` is its place among them (`step/stderr`), `uri` where it lies."""
+    """One log of a step, named like `step/stderr`, and its URI."""
 
     name: str
     uri: str
@@ -66,22 +75,48 @@ class Backend(Protocol):
     """Runs steps on one cluster."""
 
     def submit(self, step: StepSpec) -> str:
-        """The step waits or runs; its id."""
+        """Submit a step and return its id."""
 
     def step(self, step_id: str) -> Step:
-        """The step as it is now; a step of a dead cluster that did not end is INTERRUPTED.
+        """Return a step; INTERRUPTED if its cluster was terminated before it ended.
 
-        `UnavailableError` where nobody can say at the moment.
+        Raises `UnavailableError` if the cluster does not respond.
         """
 
     def steps(self, step_ids: Sequence[str]) -> Mapping[str, Step]:
-        """The steps that the cluster knows of these, as they are now, by their ids."""
+        """Return the steps that exist by their ids."""
 
     def find(self, name: str) -> Step | None:
-        """The step called `name`, if the cluster has it."""
+        """Return the step of this name, None if there is none."""
 
     def cancel(self, step_id: str) -> None:
-        """The step is asked to end; it may take a while."""
+        """Request the cancellation of a step."""
 
     def logs(self, step_id: str, application_id: str | None) -> Iterator[LogFile]:
-        """What the step and its application's containers wrote, as far as it has arrived."""
+        """Yield the available logs of the step and of its application's containers."""
+
+
+def log_location(log_uri: str, cluster_id: str) -> tuple[str, str]:
+    """Return bucket and prefix, without a trailing slash, of a cluster's logs."""
+    bucket, _, prefix = log_uri.partition("://")[2].partition("/")
+    return bucket, f"{prefix.rstrip('/')}/{cluster_id}".lstrip("/")
+
+
+def read_logs(target: Target, bucket: str, prefix: str, folder: str) -> Iterator[LogFile]:
+    """Yield the logs below a prefix with a trailing slash; their names begin with `folder`."""
+    s3 = target.client("s3")
+    for item in objects(s3, bucket, prefix):
+        key = item["Key"]
+        body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        # The suffix .gz can be missing or wrong.
+        text = gzip.decompress(body) if body.startswith(_GZIP_MAGIC) else body
+        name = key.removeprefix(prefix).removesuffix(".gz")
+        yield LogFile(name=f"{folder}/{name}", uri=f"s3://{bucket}/{key}", text=text)
+
+
+def translate_error(error: Exception, action: str) -> EmrctlError:
+    """Return emrctl's error for one of boto3's: `UnavailableError` if a retry may succeed."""
+    found = errors.translate(error, action)
+    if errors.is_transient(error):
+        return UnavailableError(found.message, hint=found.hint)
+    return found

@@ -1,4 +1,4 @@
-"""Steps over EMR's API; their logs from the cluster's LogUri on S3."""
+"""Steps of EMR clusters over EMR's API, and their logs below the cluster's LogUri."""
 
 from __future__ import annotations
 
@@ -7,42 +7,47 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from emrctl.aws import errors
+from emrctl.aws.states import EMR_TERMINATED
 from emrctl.aws.target import Target
 from emrctl.clusters import emr_failure
 from emrctl.errors import (
     EmrctlError,
     NotFoundError,
     ProvisioningError,
-    UnavailableError,
     UsageError,
 )
-from emrctl.runs.backends import logs
-from emrctl.runs.backends.base import LogFile, Step, StepSpec
+from emrctl.runs.backends.base import (
+    LogFile,
+    Step,
+    StepSpec,
+    log_location,
+    read_logs,
+    translate_error,
+)
 
-# All strings of one HadoopJarStep together, by EMR's API.
-MAXIMUM_STEP_CHARACTERS = 10_240
+# EMR's limit for all strings of a HadoopJarStep together.
+MAX_STEP_CHARACTERS = 10_240
 _RUNNER = "command-runner.jar"
-_DEAD = frozenset({"TERMINATED", "TERMINATED_WITH_ERRORS"})
-# What EMR's messages hold where the cluster or the step is not there, or no more.
-_UNKNOWN = ("is not valid", "not valid.", "does not exist")
+# In EMR's messages if the cluster or the step does not exist.
+_NOT_FOUND_MESSAGES = ("is not valid", "not valid.", "does not exist")
 
 
 @dataclass(frozen=True)
 class EmrBackend:
-    """Steps of one EMR cluster; `log_uri` is its LogUri, None where it keeps no logs."""
+    """Steps of one EMR cluster; `log_uri` is its LogUri, None if it stores no logs."""
 
     target: Target
     cluster_id: str
     log_uri: str | None
 
     def submit(self, step: StepSpec) -> str:
-        """The step waits or runs; its id."""
+        """Submit a step with AddJobFlowSteps and return its id."""
         length = len(_RUNNER) + sum(map(len, step.arguments))
-        if length > MAXIMUM_STEP_CHARACTERS:
+        if length > MAX_STEP_CHARACTERS:
             raise UsageError(
-                f"the step's command line has {length:,} characters; EMR takes "
-                f"{MAXIMUM_STEP_CHARACTERS:,}",
-                hint="Put long arguments into a file on S3 and pass its address.",
+                f"the command line of the step has {length:,} characters; EMR's limit is "
+                f"{MAX_STEP_CHARACTERS:,}",
+                hint="Put long arguments into a file on S3 and pass its URI.",
             )
         document = {
             "Name": step.name,
@@ -53,107 +58,102 @@ class EmrBackend:
         return str(answer["StepIds"][0])
 
     def step(self, step_id: str) -> Step:
-        """The step as it is now; one that a dead cluster never ended is INTERRUPTED."""
+        """Return a step; INTERRUPTED if its cluster was terminated before it ended."""
         answer = self._call("describe_step", ClusterId=self.cluster_id, StepId=step_id)
         if not answer.get("Step"):
-            raise NotFoundError(f"cluster {self.cluster_id} knows no step {step_id}")
+            raise NotFoundError(f"cluster {self.cluster_id} has no step {step_id}")
         step = _step(answer["Step"])
-        return step if step.finished else _interrupted(step, self._status())
+        return step if step.finished else _interrupted(step, self._cluster_status())
 
     def steps(self, step_ids: Sequence[str]) -> dict[str, Step]:
-        """The steps that the cluster knows of these, by id: one call for fifty of its newest."""
-        missing, found = set(step_ids), dict[str, Step]()
-        for item in self._listed():
+        """Return the steps that exist by id, with one request for 50 of the newest steps."""
+        missing, steps = set(step_ids), dict[str, Step]()
+        for item in self._list_steps():
             if item["Id"] in missing:
-                found[item["Id"]] = _step(item)
+                steps[item["Id"]] = _step(item)
                 missing.discard(item["Id"])
             if not missing:
                 break
-        if all(step.finished for step in found.values()):
-            return found
-        status = self._status()
-        return {id_: _interrupted(step, status) for id_, step in found.items()}
+        if all(step.finished for step in steps.values()):
+            return steps
+        status = self._cluster_status()
+        return {step_id: _interrupted(step, status) for step_id, step in steps.items()}
 
     def find(self, name: str) -> Step | None:
-        """The step called `name`, if the cluster has it."""
-        return next((_step(item) for item in self._listed() if item["Name"] == name), None)
+        """Return the step of this name, None if there is none."""
+        return next((_step(item) for item in self._list_steps() if item["Name"] == name), None)
 
     def cancel(self, step_id: str) -> None:
-        """The step is asked to end; `ProvisioningError` with EMR's reason where it refuses."""
+        """Request the cancellation of a step; `ProvisioningError` with EMR's reason if rejected."""
         answer = self._call("cancel_steps", ClusterId=self.cluster_id, StepIds=[step_id])
         for item in answer.get("CancelStepsInfoList", ()):
             if item["Status"] == "FAILED":
-                raise ProvisioningError(f"step {step_id} was not cancelled: {item.get('Reason')}")
+                raise ProvisioningError(f"cannot cancel step {step_id}: {item.get('Reason')}")
 
     def logs(self, step_id: str, application_id: str | None) -> Iterator[LogFile]:
-        """What the step and its application's containers wrote, as far as it has arrived."""
-        if self.log_uri is None:
-            return
-        bucket, root = logs.root_of(self.log_uri, self.cluster_id)
-        yield from self._below(bucket, f"{root}/steps/{step_id}/", "step")
-        if application_id:
-            yield from self._below(bucket, f"{root}/containers/{application_id}/", "containers")
-
-    def _below(self, bucket: str, prefix: str, folder: str) -> Iterator[LogFile]:
+        """Yield the available logs of the step and of its application's containers."""
         from botocore.exceptions import BotoCoreError, ClientError
 
-        try:
-            yield from logs.below(self.target, (bucket, prefix), folder)
-        except (BotoCoreError, ClientError) as error:
-            raise _explained(error, f"reading s3://{bucket}/{prefix}") from error
+        if self.log_uri is None:
+            return
+        bucket, root = log_location(self.log_uri, self.cluster_id)
+        prefixes = {f"{root}/steps/{step_id}/": "step"}
+        if application_id:
+            prefixes[f"{root}/containers/{application_id}/"] = "containers"
+        for prefix, folder in prefixes.items():
+            try:
+                yield from read_logs(self.target, bucket, prefix, folder)
+            except (BotoCoreError, ClientError) as error:
+                raise _translate_error(error, f"reading s3://{bucket}/{prefix}") from error
 
-    def _listed(self) -> Iterator[dict[str, Any]]:
-        """Every step of the cluster, the newest first."""
-        more: dict[str, str] = {}
+    def _list_steps(self) -> Iterator[dict[str, Any]]:
+        """Yield every step of the cluster, newest first."""
+        marker: dict[str, str] = {}
         while True:
-            answer = self._call("list_steps", ClusterId=self.cluster_id, **more)
+            answer = self._call("list_steps", ClusterId=self.cluster_id, **marker)
             yield from answer["Steps"]
             if not answer.get("Marker"):
                 return
-            more = {"Marker": answer["Marker"]}
+            marker = {"Marker": answer["Marker"]}
 
-    def _status(self) -> dict[str, Any]:
-        found = self._call("describe_cluster", ClusterId=self.cluster_id)
-        status: dict[str, Any] = found["Cluster"]["Status"]
+    def _cluster_status(self) -> dict[str, Any]:
+        answer = self._call("describe_cluster", ClusterId=self.cluster_id)
+        status: dict[str, Any] = answer["Cluster"]["Status"]
         return status
 
     def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            found: dict[str, Any] = getattr(self.target.client("emr"), operation)(**arguments)
+            answer: dict[str, Any] = getattr(self.target.client("emr"), operation)(**arguments)
         except (BotoCoreError, ClientError) as error:
-            raise _explained(error, f"{operation} on {self.cluster_id}") from error
-        return found
+            raise _translate_error(error, f"{operation} on {self.cluster_id}") from error
+        return answer
 
 
-def _explained(error: Exception, doing: str) -> EmrctlError:
-    """Our error for boto's: whether there is no such thing, nobody answered, or EMR refused."""
-    answer = errors.response_error(error)
-    said = str(answer.get("Message", ""))
-    if any(words in said for words in _UNKNOWN):
-        hint = "`emrctl list` shows the clusters."
-        return NotFoundError(f"EMR refused {doing}: {said}", hint=hint)
-    if errors.is_transient(error):
-        told = errors.translate(error, doing)
-        return UnavailableError(told.message, hint=told.hint)
-    if answer and errors.find_cause(error) is None:
-        hint = "`emrctl show` says how the cluster is."
-        return ProvisioningError(f"EMR refused {doing}: {said}", hint=hint)
-    return errors.translate(error, doing)
+def _translate_error(error: Exception, action: str) -> EmrctlError:
+    response = errors.response_error(error)
+    message = str(response.get("Message", ""))
+    if any(text in message for text in _NOT_FOUND_MESSAGES):
+        hint = "List the clusters with `emrctl list`."
+        return NotFoundError(f"EMR rejected {action}: {message}", hint=hint)
+    if response and errors.find_cause(error) is None and not errors.is_transient(error):
+        hint = "Show the state of the cluster with `emrctl show`."
+        return ProvisioningError(f"EMR rejected {action}: {message}", hint=hint)
+    return translate_error(error, action)
 
 
 def _interrupted(step: Step, status: dict[str, Any]) -> Step:
-    """The step; where its cluster is dead and it had not ended, INTERRUPTED with the reason."""
-    if step.finished or status["State"] not in _DEAD:
+    """Return the step, INTERRUPTED with the reason if it is unfinished on a terminated cluster."""
+    if step.finished or status["State"] not in EMR_TERMINATED:
         return step
-    found = emr_failure.find_failure(status)
-    said = found or status.get("StateChangeReason", {}).get("Message", "")
+    failure = emr_failure.find_failure(status)
+    reason = failure or status.get("StateChangeReason", {}).get("Message", "")
     return replace(
         step,
         state="INTERRUPTED",
         ended=status.get("Timeline", {}).get("EndDateTime"),
-        reason=f"the cluster is {status['State']}: {said}".rstrip(": "),
+        reason=f"the cluster is {status['State']}: {reason}".rstrip(": "),
     )
 
 

@@ -1,7 +1,7 @@
-"""Steps of a Spark standalone cluster: what its primary runs, whoever is connected.
+"""Steps of Spark standalone clusters: queued and run by the primary, controlled over SSH.
 
-The primary keeps the books (bootstrap/step.py) and is asked over SSH. What it writes to S3 while a
-step runs is what is left when it is gone: a step that had not ended by then never will.
+The primary runs bootstrap/step.py and uploads the state of each step to S3. If the primary no
+longer exists, S3 has the last state: a step that was unfinished then is INTERRUPTED.
 """
 
 from __future__ import annotations
@@ -17,171 +17,168 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from emrctl.aws import errors
 from emrctl.aws.listing import instances
-from emrctl.errors import EmrctlError, NotFoundError, ProvisioningError, UnavailableError
-from emrctl.remote.nodes import CommandResult
-from emrctl.runs.backends import logs
-from emrctl.runs.backends.base import LogFile, Step, StepSpec
+from emrctl.aws.states import EC2_GONE, EC2_STOPPED
+from emrctl.errors import NotFoundError, ProvisioningError
+from emrctl.runs.backends.base import (
+    LogFile,
+    Step,
+    StepSpec,
+    log_location,
+    read_logs,
+    translate_error,
+)
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
+    from emrctl.remote.nodes import CommandResult
 
 _PROGRAM = "emrctl/bin/step"
-_UNKNOWN = 3
-_GONE = frozenset({"stopping", "stopped", "shutting-down", "terminated"})
-_TOLD_LINES = 5
+_NO_SUCH_STEP_CODE = 3
+_NOT_RUNNING = (*EC2_STOPPED, *EC2_GONE)
+_MAX_ERROR_LINES = 5
 
 
-class Primary(Protocol):
-    """The way to the primary."""
+class CommandRunner(Protocol):
+    """Runs commands on the primary."""
 
     def run(self, command: str, stdin: bytes = b"") -> CommandResult:
-        """The command has run there; `UnavailableError` where the primary does not answer now.
+        """Run a command; `UnavailableError` if the primary does not respond.
 
-        Another `ProvisioningError` where it never will, as without its key.
+        Raises another `ProvisioningError` if it cannot be reached at all, e.g. without its key.
         """
 
 
 @dataclass(frozen=True)
 class Ec2Backend:
-    """Steps of one standalone cluster; `log_uri` is where its logs go, as `s3://bucket/logs/`."""
+    """Steps of one standalone cluster; its logs are uploaded below `log_uri`."""
 
     target: Target
     cluster_id: str
     log_uri: str
-    primary: Primary
+    primary: CommandRunner
 
     def submit(self, step: StepSpec) -> str:
-        """The step waits or runs, and goes on when this client is gone; its id."""
-        wanted = {"name": step.name, "arguments": list(step.arguments)}
-        return str(self._asked("submit", stdin=json.dumps(wanted).encode())["id"])
+        """Submit a step, which does not depend on this client any further; return its id."""
+        document = {"name": step.name, "arguments": list(step.arguments)}
+        return str(self._call("submit", stdin=json.dumps(document).encode())["id"])
 
     def step(self, step_id: str) -> Step:
-        """The step as it is now; one that the primary took along when it went is INTERRUPTED."""
-        found = self.steps([step_id]).get(step_id)
-        if found is None:
-            raise NotFoundError(f"cluster {self.cluster_id} knows no step {step_id}")
-        return found
+        """Return a step; INTERRUPTED if the primary was stopped or terminated before it ended."""
+        step = self.steps([step_id]).get(step_id)
+        if step is None:
+            raise NotFoundError(f"cluster {self.cluster_id} has no step {step_id}")
+        return step
 
     def steps(self, step_ids: Sequence[str]) -> dict[str, Step]:
-        """The steps that the cluster knows of these, by their ids; from S3 where it is gone."""
+        """Return the steps that exist by id, read from S3 if the primary is not running."""
         if not step_ids:
             return {}
         try:
-            found = self._asked("show", *step_ids)
+            items = self._call("show", *step_ids)
         except ProvisioningError:
-            gone = self._gone()
-            if not gone:
+            reason = self._why_not_running()
+            if not reason:
                 raise
-            kept = (self._kept(step_id) for step_id in step_ids)
-            return {step.id: _interrupted(step, gone) for step in kept if step is not None}
-        return {item["id"]: _step(item) for item in found}
+            stored = (self._stored_step(step_id) for step_id in step_ids)
+            return {step.id: _interrupted(step, reason) for step in stored if step is not None}
+        return {item["id"]: _step(item) for item in items}
 
     def find(self, name: str) -> Step | None:
-        """The step called `name`, if the cluster has it; one that is gone has none."""
+        """Return the step of this name, None if there is none or the primary is not running."""
         try:
-            found = self._asked("find", name)
+            return _step(self._call("find", name))
         except NotFoundError:
             return None
         except ProvisioningError:
-            if self._gone():
+            if self._why_not_running():
                 return None
             raise
-        return _step(found)
 
     def cancel(self, step_id: str) -> None:
-        """The step is asked to end; `ProvisioningError` where its cluster stands still."""
+        """Request the cancellation; `ProvisioningError` if the primary is not running."""
         try:
-            self._asked("cancel", step_id)
+            self._call("cancel", step_id)
         except ProvisioningError as error:
-            gone = self._gone()
-            if not gone:
+            reason = self._why_not_running()
+            if not reason:
                 raise
-            msg = f"step {step_id} was not cancelled: {gone}"
-            raise ProvisioningError(msg) from error
+            raise ProvisioningError(f"cannot cancel step {step_id}: {reason}") from error
 
     def logs(self, step_id: str, application_id: str | None) -> Iterator[LogFile]:
-        """What the step wrote until now, and its executors until they were last looked at."""
-        bucket, root = logs.root_of(self.log_uri, self.cluster_id)
+        """Yield the current logs of the step, and the last uploaded ones of its executors."""
+        bucket, root = log_location(self.log_uri, self.cluster_id)
+        folder = f"{root}/steps/{step_id}"
         try:
-            own = list(self._own_logs(step_id, f"s3://{bucket}/{root}/steps/{step_id}"))
+            logs = list(self._step_logs(step_id, f"s3://{bucket}/{folder}"))
         except (ProvisioningError, NotFoundError):
-            own = [log for log in self._on_s3(f"{root}/steps/{step_id}/", "step") if _is_log(log)]
-        yield from own
+            uploaded = self._uploaded_logs(bucket, f"{folder}/", "step")
+            logs = [log for log in uploaded if not log.name.endswith(".json")]
+        yield from logs
         if application_id:
-            yield from self._on_s3(f"{root}/containers/{application_id}/", "containers")
+            yield from self._uploaded_logs(
+                bucket, f"{root}/containers/{application_id}/", "containers"
+            )
 
-    def _own_logs(self, step_id: str, folder: str) -> Iterator[LogFile]:
-        answer = self._ran("logs", step_id)
-        with tarfile.open(fileobj=io.BytesIO(answer.out), mode="r:gz") as archive:
+    def _step_logs(self, step_id: str, uri: str) -> Iterator[LogFile]:
+        result = self._run("logs", step_id)
+        with tarfile.open(fileobj=io.BytesIO(result.out), mode="r:gz") as archive:
             for member in archive:
                 file = archive.extractfile(member)
                 text = file.read() if file else b""
-                uri = f"{folder}/{member.name}.gz"
-                yield LogFile(name=f"step/{member.name}", uri=uri, text=text)
+                yield LogFile(name=f"step/{member.name}", uri=f"{uri}/{member.name}.gz", text=text)
 
-    def _on_s3(self, prefix: str, folder: str) -> list[LogFile]:
+    def _uploaded_logs(self, bucket: str, prefix: str, folder: str) -> list[LogFile]:
         from botocore.exceptions import BotoCoreError, ClientError
 
-        bucket, _ = logs.root_of(self.log_uri, self.cluster_id)
         try:
-            return list(logs.below(self.target, (bucket, prefix), folder))
+            return list(read_logs(self.target, bucket, prefix, folder))
         except (BotoCoreError, ClientError) as error:
-            raise _explained(error, f"reading s3://{bucket}/{prefix}") from error
+            raise translate_error(error, f"reading s3://{bucket}/{prefix}") from error
 
-    def _asked(self, *arguments: str, stdin: bytes = b"") -> Any:
-        return json.loads(self._ran(*arguments, stdin=stdin).out)
+    def _call(self, *arguments: str, stdin: bytes = b"") -> Any:
+        return json.loads(self._run(*arguments, stdin=stdin).out)
 
-    def _ran(self, *arguments: str, stdin: bytes = b"") -> CommandResult:
-        answer = self.primary.run(shlex.join(["bash", _PROGRAM, *arguments]), stdin)
-        if answer.code == 0:
-            return answer
-        if answer.code == _UNKNOWN:
-            raise NotFoundError(f"cluster {self.cluster_id} knows no step {arguments[-1]}")
-        said = " ".join(answer.err.decode(errors="replace").splitlines()[-_TOLD_LINES:])
+    def _run(self, *arguments: str, stdin: bytes = b"") -> CommandResult:
+        result = self.primary.run(shlex.join(["bash", _PROGRAM, *arguments]), stdin)
+        if result.code == 0:
+            return result
+        if result.code == _NO_SUCH_STEP_CODE:
+            raise NotFoundError(f"cluster {self.cluster_id} has no step {arguments[-1]}")
+        lines = " ".join(result.err.decode(errors="replace").splitlines()[-_MAX_ERROR_LINES:])
         raise ProvisioningError(
-            f"the primary {self.cluster_id} could not {arguments[0]}: {said or answer.code}",
-            hint="`emrctl up` puts right what its nodes lack.",
+            f"the primary {self.cluster_id} could not {arguments[0]}: {lines or result.code}",
+            hint="Repair its nodes with `emrctl up`.",
         )
 
-    def _gone(self) -> str:
-        """What EC2 says where the primary does not run any more; else nothing."""
+    def _why_not_running(self) -> str:
+        """Return why the primary is not running; empty if it is."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            found = list(instances(self.target.client("ec2"), InstanceIds=[self.cluster_id]))
+            items = list(instances(self.target.client("ec2"), InstanceIds=[self.cluster_id]))
         except (BotoCoreError, ClientError) as error:
-            code = errors.error_code(error)
-            if str(code).startswith("InvalidInstanceID"):
-                return f"the primary {self.cluster_id} is no more"
-            raise _explained(error, f"asking how {self.cluster_id} is") from error
-        if not found:
-            return f"the primary {self.cluster_id} is no more"
-        state = found[0]["State"]["Name"]
-        why = found[0].get("StateReason", {}).get("Message", "")
-        return f"the primary is {state}: {why}".rstrip(": ") if state in _GONE else ""
+            if not str(errors.error_code(error)).startswith("InvalidInstanceID"):
+                raise translate_error(error, f"describing {self.cluster_id}") from error
+            items = []
+        if not items:
+            return f"the primary {self.cluster_id} does not exist"
+        state = items[0]["State"]["Name"]
+        reason = items[0].get("StateReason", {}).get("Message", "")
+        return f"the primary is {state}: {reason}".rstrip(": ") if state in _NOT_RUNNING else ""
 
-    def _kept(self, step_id: str) -> Step | None:
-        """The step as the primary last wrote it to S3."""
+    def _stored_step(self, step_id: str) -> Step | None:
+        """Return the step as the primary last uploaded it."""
         from botocore.exceptions import BotoCoreError, ClientError
 
-        bucket, root = logs.root_of(self.log_uri, self.cluster_id)
+        bucket, root = log_location(self.log_uri, self.cluster_id)
         key = f"{root}/steps/{step_id}/state.json"
         try:
             body = self.target.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
         except (BotoCoreError, ClientError) as error:
             if errors.error_code(error) in {"NoSuchKey", "NoSuchBucket"}:
                 return None
-            raise _explained(error, f"reading s3://{bucket}/{key}") from error
+            raise translate_error(error, f"reading s3://{bucket}/{key}") from error
         return _step(json.loads(body))
-
-
-def _explained(error: Exception, doing: str) -> EmrctlError:
-    told = errors.translate(error, doing)
-    return UnavailableError(told.message, hint=told.hint) if errors.is_transient(error) else told
-
-
-def _is_log(log: LogFile) -> bool:
-    return not log.name.endswith(".json")
 
 
 def _interrupted(step: Step, why: str) -> Step:

@@ -1,7 +1,7 @@
-"""The one line of a step's logs that explains its failure, and the file it stands in.
+"""The line in a step's logs that explains its failure: the error that caused the others.
 
-As mrjob's users asked for: among all errors the one that caused the others. A Python traceback
-of the driver's comes first, then YARN's word on a killed container, then Java's innermost cause.
+In order of preference: the exception of the driver's Python traceback, a usage error, YARN's
+message on a killed container, Java's innermost cause.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from emrctl.runs.backends.base import LogFile
 
-_LONGEST = 400
+_MAX_LENGTH = 400
 _PYTHON_ERROR = re.compile(r"^(?:[A-Za-z_][\w.]*)(?:Error|Exception|Interrupt|Exit|Warning)\b.*")
 _JAVA_WRAPPERS = ("Py4JJavaError", "py4j.protocol")
 _YARN = re.compile(
@@ -26,32 +26,32 @@ _USAGE = re.compile(r"^\S+(?:\.py)?: error: .*")
 
 @dataclass(frozen=True)
 class Explanation:
-    """A line and the address of the log that it stands in."""
+    """A line and the URI of its log."""
 
     line: str
     log: str
 
 
 def explain(logs: Sequence[LogFile]) -> Explanation | None:
-    """The line that explains the failure best; None where no log holds one."""
+    """Return the line that explains the failure best, None if there is none."""
     ordered = sorted(logs, key=_rank)
     for finder in (_python, _usage, _yarn, _cause, _exception):
         for log in ordered:
             line = finder(log.text.decode(errors="replace").splitlines())
             if line:
-                return Explanation(line.strip()[:_LONGEST], log.uri)
+                return Explanation(line.strip()[:_MAX_LENGTH], log.uri)
     return None
 
 
 def _rank(log: LogFile) -> tuple[int, str]:
-    """The step's own output, then the driver's container (the first), then the others."""
+    """Rank the step's own output first, then the driver's container, then the others."""
     if log.name.startswith("step/"):
         return (1 if log.name.endswith("controller") else 0, log.name)
     return (2 if "_000001/" in log.name else 3, log.name)
 
 
 def _python(lines: list[str]) -> str | None:
-    """The last line of the first traceback; Spark's wrapping of a worker's is looked through."""
+    """Return the last line of the first traceback that is not Py4J's wrapper of another one."""
     inside = False
     found = None
     for line in lines:

@@ -107,7 +107,7 @@ def test_steps_are_asked_for_together_and_found_by_name(backend: Ec2Backend) -> 
     assert found is not None
     assert found.id == ids[1]
     assert backend.find("c") is None
-    with pytest.raises(NotFoundError, match="knows no step s-NONE"):
+    with pytest.raises(NotFoundError, match="has no step s-NONE"):
         backend.step("s-NONE")
     for id_ in ids:
         until(backend, id_, "COMPLETED")
@@ -152,7 +152,7 @@ def test_without_its_primary_a_step_is_what_s3_has_of_it(
     assert [(log.name, log.text) for log in backend.logs("s-1", None)] == [
         ("step/stderr", b"what is left")
     ]
-    with pytest.raises(ProvisioningError, match=r"s-1 was not cancelled: the primary is"):
+    with pytest.raises(ProvisioningError, match=r"cannot cancel step s-1: the primary is"):
         backend.cancel("s-1")
 
 
@@ -163,7 +163,7 @@ def test_an_instance_that_ec2_has_forgotten_is_gone_too(
     kept(backend, "s-1")
     near.silent = True
     step = backend.step("s-1")
-    assert (step.state, "is no more" in step.reason) == ("INTERRUPTED", True)
+    assert (step.state, "does not exist" in step.reason) == ("INTERRUPTED", True)
 
 
 def test_executors_logs_come_from_s3(backend: Ec2Backend) -> None:
