@@ -12,7 +12,7 @@ from typing import Any
 from emrctl.compare.comparison import Comparison, Configuration
 from emrctl.compare.records import RunRecord
 from emrctl.metrics.model import ExecutorMetrics, RunMetrics, StageMetrics
-from emrctl.metrics.timeline import last_known_ms
+from emrctl.metrics.timeline import last_known_ms, lifetime_s
 
 Chart = dict[str, Any]
 # Okabe and Ito's palette, distinguishable with colour blindness, on light and dark pages.
@@ -33,25 +33,25 @@ class Bar:
     hover: str
 
 
-def duration(comparison: Comparison) -> Chart | None:
+def duration_chart(comparison: Comparison) -> Chart | None:
     """Return a bar per configuration with the range of its repeats, and a dot per run."""
     row = comparison.row("duration_s")
     if row is None:
         return None
-    places = list(range(len(row.measures)))
+    lines = list(range(len(row.measures)))
     bars = {
         "type": "bar",
         "orientation": "h",
-        "y": places,
+        "y": lines,
         "x": [item and item.mean for item in row.measures],
-        "marker": {"color": [COLOURS[n % len(COLOURS)] for n in places]},
+        "marker": {"color": [COLOURS[n % len(COLOURS)] for n in lines]},
         "text": [f"{item.mean:.1f} s" if item else "" for item in row.measures],
         "textposition": "inside",
         "insidetextanchor": "start",
         "error_x": _ranges(row.measures),
         "hovertemplate": "%{x:.2f} s<extra></extra>",
     }
-    chart = _chart([bars, _dots(comparison)], "seconds", height=90 + 52 * len(places))
+    chart = _chart([bars, _dots(comparison)], "seconds", height=90 + 52 * len(lines))
     return _named(chart, [item.label for item in comparison.configurations])
 
 
@@ -63,67 +63,57 @@ def _ranges(measures: Iterable[Any]) -> Chart:
 
 
 def _dots(comparison: Comparison) -> Chart:
-    runs = [
-        (place, record)
-        for place, item in enumerate(comparison.configurations)
-        for record in item.completed_records
-        if len(item.completed_records) > 1
-    ]
+    repeats = [item.completed_records for item in comparison.configurations]
+    runs = [(n, run) for n, runs in enumerate(repeats) for run in runs if len(runs) > 1]
     return {
         "type": "scatter",
         "mode": "markers",
-        "y": [place for place, _ in runs],
-        "x": [record.duration_s for _, record in runs],
-        "text": [escaped(record.id) for _, record in runs],
+        "y": [line for line, _ in runs],
+        "x": [run.duration_s for _, run in runs],
+        "text": [_escape(run.id) for _, run in runs],
         "marker": {"color": "#fff", "size": 8, "line": {"color": "#444", "width": 2}},
         "hovertemplate": "%{text}: %{x:.2f} s<extra></extra>",
     }
 
 
-def shown_run(item: Configuration) -> RunRecord | None:
+def timeline_run(item: Configuration) -> RunRecord | None:
     """Return the run shown in timelines: the first with an event log, completed runs first."""
     candidates = (*item.completed_records, *item.records)
     return next((record for record in candidates if record.metrics is not None), None)
 
 
-def executors(run: RunMetrics) -> Chart | None:
+def executor_chart(run: RunMetrics) -> Chart | None:
     """Return a bar per executor from added to removed, with its load."""
     start, end = run.start_ms, last_known_ms(run)
     rows = [row for row in run.busy_rows if row.added_ms is not None][:MAX_BARS]
     if start is None or end is None or not rows:
         return None
-    return _bars([_executor_bar(row, start, end) for row in rows], (end - start) / 1000)
+    return _bars([_executor_bar(row, run, start) for row in rows], (end - start) / 1000)
 
 
-def _executor_bar(row: ExecutorMetrics, start_ms: int, end_ms: int) -> Bar:
-    added = start_ms if row.added_ms is None else row.added_ms
-    length_s = max(0, (end_ms if row.removed_ms is None else row.removed_ms) - added) / 1000
+def _executor_bar(row: ExecutorMetrics, run: RunMetrics, start_ms: int) -> Bar:
+    length_s = lifetime_s(row, run)
     available_s = row.cores * length_s
     busy = 100 * row.task_time_ms / 1000 / available_s if available_s else 0.0
     name = f"{row.id} on {row.host}" if row.host else row.id
-    note = f"{counted(row.complete_tasks, 'task')}, {counted(row.cores, 'core')}, {busy:.0f} % busy"
-    ended = f"<br>removed: {escaped(row.remove_reason or '')}" if row.removed_ms else ""
+    note = f"{_count(row.complete_tasks, 'task')}, {_count(row.cores, 'core')}, {busy:.0f} % busy"
+    ended = f"<br>removed: {_escape(row.remove_reason or '')}" if row.removed_ms else ""
     return Bar(
         name=name,
-        start_s=(added - start_ms) / 1000,
+        start_s=((row.added_ms or 0) - start_ms) / 1000,
         length_s=length_s,
-        colour=_busy_colour(busy),
+        # More opaque for busier executors.
+        colour=f"rgba(0,114,178,{0.3 + 0.7 * min(100.0, max(0.0, busy)) / 100:.2f})",
         text=note,
-        hover=f"{escaped(name)}<br>{note}{ended}",
+        hover=f"{_escape(name)}<br>{note}{ended}",
     )
 
 
-def counted(count: int, noun: str) -> str:
-    """Return `1 task`, `2 tasks`."""
+def _count(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def _busy_colour(busy_percent: float) -> str:
-    """Return blue, more opaque for busier executors."""
-    return f"rgba(0,114,178,{0.3 + 0.7 * min(100.0, max(0.0, busy_percent)) / 100:.2f})"
-
-
-def stages(run: RunMetrics) -> Chart | None:
+def stage_chart(run: RunMetrics) -> Chart | None:
     """Return a bar per stage attempt from submission to completion; failed ones are red."""
     start, end = run.start_ms, last_known_ms(run)
     ran = [stage for stage in run.stages if stage.submitted_ms is not None]
@@ -142,7 +132,7 @@ def _stage_bar(stage: StageMetrics, start_ms: int, end_ms: int) -> Bar:
         start_s=((stage.submitted_ms or start_ms) - start_ms) / 1000,
         length_s=length_s,
         colour=FAILED_COLOUR if stage.status == "FAILED" else COLOURS[2],
-        text=f"{length_s:.1f} s, {counted(stage.tasks, 'task')}",
+        text=f"{length_s:.1f} s, {_count(stage.tasks, 'task')}",
         hover=_stage_note(stage, length_s),
     )
 
@@ -155,7 +145,7 @@ def _stage_note(stage: StageMetrics, length_s: float) -> str:
     spread = stage.duration_ms_quantiles
     tasks = f"{stage.tasks_ok} of {stage.tasks} tasks, {stage.tasks_failed} failed"
     times = f"<br>task median {spread.median} ms, maximum {spread.max} ms" if spread else ""
-    return f"{escaped(stage.name)}<br>{stage.status}, {length_s:.2f} s<br>{tasks}{times}"
+    return f"{_escape(stage.name)}<br>{stage.status}, {length_s:.2f} s<br>{tasks}{times}"
 
 
 def _bars(bars: list[Bar], until_s: float) -> Chart:
@@ -188,7 +178,7 @@ def _named(chart: Chart, names: list[str]) -> Chart:
 
 
 def _short(name: str) -> str:
-    return escaped(name if len(name) <= 44 else name[:43] + "…")
+    return _escape(name if len(name) <= 44 else name[:43] + "…")
 
 
 def _chart(traces: list[Chart], x_title: str, *, height: int) -> Chart:
@@ -205,6 +195,6 @@ def _chart(traces: list[Chart], x_title: str, *, height: int) -> Chart:
     return {"data": traces, "layout": layout}
 
 
-def escaped(text: str) -> str:
+def _escape(text: str) -> str:
     """Escape `text`: Plotly interprets some HTML tags."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

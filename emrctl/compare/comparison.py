@@ -18,7 +18,7 @@ from emrctl.errors import UsageError
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 ONE_RUN_EACH = "one run each: a difference may be noise"
-LOCAL_NOTE = "these runs used localhost: their durations are not those of EMR"
+LOCAL_NOTE = "runs on localhost: their durations do not predict those on EMR"
 
 
 @dataclass(frozen=True)

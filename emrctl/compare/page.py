@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from emrctl.compare import charts, export
 from emrctl.compare.comparison import Comparison, Configuration
@@ -76,38 +74,29 @@ def write(comparison: Comparison, path: Path, title: str | None) -> None:
 
 def html(comparison: Comparison, title: str) -> str:
     """Return the page; texts of runs are escaped."""
+    from plotly.offline import get_plotlyjs
+
     shown: list[tuple[str, charts.Chart]] = []
     body = "".join(
         (
             _head(comparison, title),
             _verdicts(comparison),
-            _figure(shown, "Duration of the step", charts.duration(comparison)),
+            _figure(shown, "Duration of the step", charts.duration_chart(comparison)),
             _table(comparison),
             _findings(comparison),
             *(_timelines(shown, item) for item in comparison.configurations),
         )
     )
-    data = _script_json([{"id": name, **chart} for name, chart in shown])
+    # Texts in the JSON must not close its script element.
+    data = json.dumps([{"id": name, **chart} for name, chart in shown]).replace("<", "\\u003c")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body><main>{body}</main>"
-        f"<script>{_plotly()}</script>"
+        f"<script>{get_plotlyjs()}</script>"
         f'<script type="application/json" id="charts">{data}</script>'
         f"<script>{_SCRIPT}</script></body></html>\n"
     )
-
-
-def _plotly() -> str:
-    from plotly.offline import get_plotlyjs
-
-    source: str = get_plotlyjs()
-    return source
-
-
-def _script_json(document: Any) -> str:
-    """Return JSON that cannot close its script element."""
-    return json.dumps(document).replace("<", "\\u003c")
 
 
 def _head(comparison: Comparison, title: str) -> str:
@@ -121,15 +110,12 @@ def _head(comparison: Comparison, title: str) -> str:
 
 
 def _verdicts(comparison: Comparison) -> str:
+    mark = ' <span class="mark">localhost timings</span>'
     items = "".join(
-        f"<li><b>{escape(item.label)}</b>{_local_mark(item)} {escape(verdict)}</li>"
+        f"<li><b>{escape(item.label)}</b>{mark if item.local else ''} {escape(verdict)}</li>"
         for item, verdict in zip(comparison.configurations, comparison.verdicts, strict=True)
     )
     return f"<h2>Verdict</h2><ul>{items}</ul>"
-
-
-def _local_mark(item: Configuration) -> str:
-    return ' <span class="mark">localhost timings</span>' if item.local else ""
 
 
 def _figure(shown: list[tuple[str, charts.Chart]], name: str, chart: charts.Chart | None) -> str:
@@ -144,16 +130,13 @@ def _figure(shown: list[tuple[str, charts.Chart]], name: str, chart: charts.Char
 
 def _table(comparison: Comparison) -> str:
     head, *body = export.table(comparison)
-    rows = "".join(f"<tr>{_cells(row)}</tr>" for row in body)
+    rows = ""
+    for name, *values in body:
+        cells = "".join(f"<td>{escape(text)}</td>" for text in values)
+        rows += f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>'
     labels = "".join(f'<th scope="col">{escape(label)}</th>' for label in head)
     table = f"<table><thead><tr>{labels}</tr></thead><tbody>{rows}</tbody></table>"
     return f'<h2>Settings and figures</h2><div class="wide">{table}</div>'
-
-
-def _cells(row: Iterable[str]) -> str:
-    first, *rest = row
-    cells = "".join(f"<td>{escape(text)}</td>" for text in rest)
-    return f'<th scope="row">{escape(first)}</th>{cells}'
 
 
 def _findings(comparison: Comparison) -> str:
@@ -177,12 +160,12 @@ def _run_findings(record: RunRecord) -> str:
 
 def _timelines(shown: list[tuple[str, charts.Chart]], item: Configuration) -> str:
     """Return timelines of the configuration's first run with an event log."""
-    record = charts.shown_run(item)
+    record = charts.timeline_run(item)
     if record is None or record.metrics is None:
         return ""
     run = record.metrics
     name = f"{item.label}, run {record.id}" if record.id != item.label else item.label
     app = f'<p class="app">{escape(run.app_name or "unnamed")} · {escape(run.app_id or "")}</p>'
-    executors = _figure(shown, f"Executors: {name}", charts.executors(run))
-    stages = _figure(shown, f"Stages: {name}", charts.stages(run))
+    executors = _figure(shown, f"Executors: {name}", charts.executor_chart(run))
+    stages = _figure(shown, f"Stages: {name}", charts.stage_chart(run))
     return f"<section>{app}{executors}{stages}</section>" if executors or stages else ""

@@ -69,9 +69,9 @@ def test_check_names_every_configuration_that_breaks_a_gate() -> None:
     ]
 
 
-@pytest.mark.parametrize(("theirs", "broken"), [((115, 130), False), ((121, 130), True)])
-def test_check_of_overlapping_repeats_passes(theirs: tuple[float, ...], broken: bool) -> None:
-    found = of(runs("a", 100, 120), runs("bb", *theirs))
+@pytest.mark.parametrize(("durations", "broken"), [((115, 130), False), ((121, 130), True)])
+def test_check_of_overlapping_repeats_passes(durations: tuple[float, ...], broken: bool) -> None:
+    found = of(runs("a", 100, 120), runs("bb", *durations))
     if broken:
         with pytest.raises(GateError):
             check(found, [Gate("duration_s", 10)])

@@ -30,7 +30,7 @@ def run() -> RunMetrics:
     )
     failed = dataclasses.replace(stage, attempt=1, status="FAILED", completed_ms=None)
     worker = ExecutorMetrics(id="1", host="h", cores=2, added_ms=500, task_time_ms=4_750)
-    gone = dataclasses.replace(worker, id="2", removed_ms=2_500, remove_reason=EVIL)
+    removed = dataclasses.replace(worker, id="2", removed_ms=2_500, remove_reason=EVIL)
     return RunMetrics(
         app_id="app",
         app_name=EVIL,
@@ -38,7 +38,7 @@ def run() -> RunMetrics:
         end_ms=10_000,
         complete=True,
         stages=(failed, stage),
-        executors=(worker, gone),
+        executors=(worker, removed),
     )
 
 
@@ -106,7 +106,7 @@ def test_page_names_the_runs_and_localhost(comparison: Comparison) -> None:
 
 
 def test_duration_chart_has_range_and_runs(comparison: Comparison) -> None:
-    chart = charts.duration(comparison)
+    chart = charts.duration_chart(comparison)
     assert chart is not None
     bars, dots = chart["data"]
     assert bars["x"] == [4.0, None]
@@ -122,14 +122,14 @@ def bars(chart: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def test_executor_chart_has_bars_from_added_to_removed() -> None:
-    found = bars(charts.executors(run()))
+    found = bars(charts.executor_chart(run()))
     assert (found["base"], found["x"]) == ([0.5, 0.5], [9.5, 2.0])
     assert found["text"] == ["0 tasks, 2 cores, 25 % busy", "0 tasks, 2 cores, 119 % busy"]
     assert found["hovertext"][1].endswith("onerror=alert(2)&gt;")
 
 
 def test_stage_chart_colours_failed_stages_red() -> None:
-    found = bars(charts.stages(run()))
+    found = bars(charts.stage_chart(run()))
     assert (found["base"], found["x"]) == ([1.0, 1.0], [9.0, 2.5])
     assert found["marker"]["color"] == [charts.FAILED_COLOUR, charts.COLOURS[2]]
     assert found["text"][1] == "2.5 s, 1 task"
@@ -140,7 +140,7 @@ def test_stage_chart_of_many_stages_has_the_longest() -> None:
     many = tuple(
         dataclasses.replace(one, id=n, completed_ms=1_001 + n) for n in range(charts.MAX_BARS + 5)
     )
-    found = bars(charts.stages(dataclasses.replace(run(), stages=many)))
+    found = bars(charts.stage_chart(dataclasses.replace(run(), stages=many)))
     assert len(found["x"]) == charts.MAX_BARS
     assert min(found["x"]) == 0.006
 

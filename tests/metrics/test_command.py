@@ -175,8 +175,8 @@ class FailingS3:
         self.after = after
         self.asked: list[str] = []
 
-    def get_object(self, **wanted: str) -> dict[str, Any]:
-        span = wanted.get("Range", "bytes=0-")
+    def get_object(self, **request: str) -> dict[str, Any]:
+        span = request.get("Range", "bytes=0-")
         self.asked.append(span)
         at = int(span.removeprefix("bytes=").rstrip("-"))
         return {"Body": Broken(self.data[at:], self.after)}
@@ -189,7 +189,7 @@ class Broken(io.BytesIO):
 
     def read(self, size: int | None = -1, /) -> bytes:
         if self.tell() >= self.after:
-            raise ConnectionResetError("gone")
+            raise ConnectionResetError("reset")
         return super().read(min(size or 0, self.after))
 
 

@@ -41,7 +41,7 @@ class Replay(EventLogState):
         self._batch = TaskBatch(self, on_task)
         self.flush = self._batch.flush
         self._notes: list[str] = []
-        self._live: set[str] = set()
+        self._running: set[str] = set()
         self._job_sql: dict[int, int] = {}
         self._sql_failed: set[int] = set()
         self._rollover: int | None = None
@@ -116,7 +116,7 @@ class Replay(EventLogState):
 
     def _application_start(self, event: Event) -> None:
         if self.app and self.app != event:
-            self._notes.append("the log holds a second application or attempt")
+            self._notes.append("the log contains a second application or attempt")
         self.start_ms = int(event["Timestamp"])
         self.app = event
 
@@ -142,12 +142,8 @@ class Replay(EventLogState):
     # Executors
 
     def _executor_added(self, event: Event) -> None:
-        executor_id, info, time_ms = (
-            event["Executor ID"],
-            event["Executor Info"],
-            event["Timestamp"],
-        )
-        host, cores, time_ms = str(info["Host"]), int(info["Total Cores"]), int(time_ms)
+        executor_id, info = event["Executor ID"], event["Executor Info"]
+        time_ms, host, cores = int(event["Timestamp"]), str(info["Host"]), int(info["Total Cores"])
         executor = self.executor(executor_id, time_ms)
         if executor.was_added:
             self.started_twice["executors"] += 1
@@ -156,16 +152,16 @@ class Replay(EventLogState):
         executor.host, executor.cores, executor.was_added = host, cores, True
         executor.removed_ms = executor.reason = None
         if executor_id not in DRIVER_IDS:
-            if executor_id not in self._live:
+            if executor_id not in self._running:
                 self.executor_changes.append((time_ms, 1))
-            self._live.add(executor_id)
-            self.peak_executors = max(self.peak_executors, len(self._live))
+            self._running.add(executor_id)
+            self.peak_executors = max(self.peak_executors, len(self._running))
 
     def _executor_removed(self, event: Event) -> None:
         executor_id, time_ms = event["Executor ID"], int(event["Timestamp"])
         executor = self.executors.get(executor_id)
-        if executor_id in self._live:
-            self._live.discard(executor_id)
+        if executor_id in self._running:
+            self._running.discard(executor_id)
             self.executor_changes.append((time_ms, -1))
         elif executor is None or not executor.was_added:
             self.ended_only["executors"] += 1
@@ -261,7 +257,7 @@ class Replay(EventLogState):
         status = "FAILED" if failed else "COMPLETED"
         self.sql[started.id] = replace(started, end_ms=int(event["time"]), status=status)
 
-    # Stages and tasks
+    # Stages
 
     def _stage_submitted(self, event: events.StageSubmitted) -> None:
         self.stage(event.info.id, event.info.attempt).describe(event.info)

@@ -182,7 +182,7 @@ def test_two_applications_in_one_file_are_incomplete(log: bytes) -> None:
     other = log.replace(b"local-1642039451826", b"local-2")
     run = reader.read_log([part("both", log + other)])
     assert not run.complete
-    assert "the log holds a second application or attempt" in run.notes
+    assert "the log contains a second application or attempt" in run.notes
 
 
 # Damage
