@@ -1,4 +1,4 @@
-"""The budgets that keep the code readable: lengths of files, functions and commands."""
+"""Limits on the length of files, functions and commands, and on arguments."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 
 def _body(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
-    """Statements' lines, the docstring left out."""
+    """Return the number of lines of the body without the docstring."""
     body = node.body[1:] if ast.get_docstring(node) else node.body
     return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
 
@@ -37,7 +37,7 @@ def _is_command(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_files_and_functions_stay_short(path: Path) -> None:
+def test_file_and_its_functions_are_within_limits(path: Path) -> None:
     assert path.read_text().count("\n") <= FILE_LINES
     for node in _functions(path):
         if not _is_command(node):  # a command's signature is its options: see its body below
@@ -47,14 +47,14 @@ def test_files_and_functions_stay_short(path: Path) -> None:
 @pytest.mark.parametrize(
     "path", sorted((ROOT / "emrctl" / "cli").glob("*.py")), ids=lambda path: path.name
 )
-def test_commands_only_call(path: Path) -> None:
+def test_command_bodies_are_within_limit(path: Path) -> None:
     for node in _functions(path):
         if _is_command(node):
             assert _body(node) <= COMMAND_LINES, f"{path.name}: {node.name}: {_body(node)} lines"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_few_arguments(path: Path) -> None:
+def test_functions_are_within_argument_limit(path: Path) -> None:
     for node in _functions(path):
         names = [
             item.arg for item in (*node.args.posonlyargs, *node.args.args) if item.arg != "self"
@@ -67,7 +67,7 @@ def test_few_arguments(path: Path) -> None:
             assert count <= ARGUMENTS, f"{path.name}: {node.name} takes {count}"
 
 
-def test_the_whole_is_made_of_small_parts() -> None:
+def test_medians_of_files_and_functions_are_small() -> None:
     files = [path.read_text().count("\n") for path in FILES]
     functions = [_length(node) for path in FILES for node in _functions(path)]
     assert median(files) <= 200

@@ -1,4 +1,4 @@
-"""Who may import whom: arrows point down only, and heavy libraries have one door each."""
+"""Import rules: layers, heavy libraries, no cycles, fast start-up."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "emrctl"
 
-# From the top down; a module may import its own layer's modules and those below.
+# From top to bottom; a module imports modules of its own layer and those below.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("emrctl.cli",),
     ("emrctl.compare",),
@@ -28,8 +28,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("emrctl.aws", "emrctl.ports"),
     ("emrctl.errors", "emrctl.paths", "emrctl.redact", "emrctl.bundled"),
 )
-# A library, and the modules that may import it.
-DOORS = {
+# Libraries, and the packages that import them.
+LIBRARY_USERS = {
     "boto3": ("emrctl.aws.target", "emrctl.emulator"),
     "pulumi": ("emrctl.engine", "stacks"),
     "pulumi_aws": ("emrctl.engine", "stacks"),
@@ -50,7 +50,7 @@ def _modules() -> Iterator[tuple[str, Path]]:
 
 @functools.cache
 def _imports(path: Path) -> tuple[tuple[str, bool], ...]:
-    """Every imported module, and whether that happens as soon as this one is imported."""
+    """Return every imported module, and whether it is imported at module level."""
     return tuple(_each_import(ast.parse(path.read_text())))
 
 
@@ -85,30 +85,30 @@ MODULES = dict(_modules())
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_arrows_point_down_only(module: str) -> None:
+def test_module_imports_only_its_layer_and_lower_ones(module: str) -> None:
     own = _layer(module)
     for imported, _ in _imports(MODULES[module]):
         below = _layer(imported)
         if own is not None and below is not None:
-            assert below >= own, f"{module} imports {imported}, which stands above it"
+            assert below >= own, f"{module} imports {imported}, of a higher layer"
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_every_module_has_a_layer(module: str) -> None:
+def test_module_has_a_layer(module: str) -> None:
     assert module == "emrctl" or _layer(module) is not None
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_heavy_libraries_come_through_their_doors(module: str) -> None:
+def test_module_imports_heavy_library_only_where_allowed(module: str) -> None:
     for imported, _ in _imports(MODULES[module]):
-        allowed = DOORS.get(imported.split(".")[0])
+        allowed = LIBRARY_USERS.get(imported.split(".")[0])
         if allowed is not None:
-            assert any(module == door or module.startswith(f"{door}.") for door in allowed), (
+            assert any(module == user or module.startswith(f"{user}.") for user in allowed), (
                 f"{module} imports {imported}"
             )
 
 
-def test_the_emulator_is_imported_by_the_local_commands_only() -> None:
+def test_emulator_is_imported_only_by_local_commands() -> None:
     users = {
         module
         for module, path in MODULES.items()
@@ -124,13 +124,13 @@ def test_jobs_import_neither_emrctl_nor_stacks() -> None:
             assert not imported.startswith(("emrctl", "stacks")), f"{path.name} imports {imported}"
 
 
-def test_no_import_cycles() -> None:
+def test_modules_have_no_import_cycles() -> None:
     graph = {
         module: {
-            found
+            imported
             for name, _ in _imports(path)
-            for found in (name, name.rpartition(".")[0])
-            if found in MODULES and found != module
+            for imported in (name, name.rpartition(".")[0])
+            if imported in MODULES and imported != module
         }
         for module, path in MODULES.items()
     }
@@ -148,7 +148,7 @@ def test_no_import_cycles() -> None:
 
 
 @pytest.mark.parametrize("argument", ["--help", "--version"])
-def test_nothing_heavy_at_start_up(argument: str) -> None:
+def test_start_up_imports_nothing_heavy(argument: str) -> None:
     code = (
         "import sys; from emrctl.cli.__main__ import main; main(sys.argv[1:]); "
         "print(*sys.modules, file=sys.stderr)"

@@ -162,13 +162,16 @@ def _command(words: list[str]) -> tuple[Any, list[str]]:
 
 
 def _parse(words: list[str]) -> None:
-    """Fail on an unknown command, option or value; an argument may be absent."""
+    """Fail on an unknown command, option or value; arguments and the last value may be absent."""
     if words[0].isupper() or words[0] in {"…", "--help", "--version", "--install-completion"}:
         return
     assert words[0] in COMMANDS, f"unknown command {words[0]}"
     command, rest = _command([word for word in words if word not in {"...", "…"}])
     if "--" in rest and command.name in {"ssh", "exec"}:
         rest = rest[: rest.index("--")]
+    last = next((item for item in command.params if rest and rest[-1] in item.opts), None)
+    if last is not None and not last.is_flag:
+        rest = [*rest, "X"]
     context = command.context_class(command, info_name=words[0], **command.context_settings)
     values, extra, _ = command.make_parser(context).parse_args(list(rest))
     assert not extra, f"unexpected {extra}"

@@ -19,9 +19,9 @@ def certificates(
     context: options.Context,
     days: Annotated[int, typer.Option(min=1, help="Validity in days.")] = 825,
 ) -> None:
-    """Create a key and certificate for encryption between nodes, and store them in the bucket.
+    """Create a key and certificate for encryption in transit, in the bucket.
 
-    Set `cluster.security.in_transit` in emrctl.yaml to the printed address to use them.
+    Set `cluster.security.in_transit` in emrctl.yaml to the printed address.
     """
     workspace = context.workspace
     bucket = find_bucket(workspace.project, workspace.target)

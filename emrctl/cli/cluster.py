@@ -23,7 +23,7 @@ EngineOption = Annotated[
 @app.command()
 @options.common("config target region cluster json")
 def preview(context: options.Context, engine: EngineOption = None) -> None:
-    """Show what `up` would create, update, replace and delete, and the cost per hour on AWS."""
+    """Show what `up` would change, and the cluster's cost per hour on AWS."""
     workspace = context.workspace
     plans = lifecycle.preview(workspace.deployment, engine=engine)
     render.print_plans(plans, as_json=context.as_json)
@@ -44,8 +44,8 @@ def up(
 ) -> None:
     """Create the bucket and the cluster, or update them to match emrctl.yaml.
 
-    Idempotent: a changed core count resizes the cluster in place, and an interrupted or failed
-    `up` is continued by the next one. On failure it lists the existing resources with their cost
+    A changed core count resizes the cluster in place. The next `up` continues an
+    interrupted or failed one, which lists the existing resources with their cost
     and offers to delete them.
     """
     workspace = context.workspace
@@ -65,7 +65,7 @@ def up(
 @app.command()
 @options.common("config target region cluster json")
 def stop(context: options.Context) -> None:
-    """Stop the instances of an EC2 cluster; their EBS volumes are kept, running steps end.
+    """Stop the instances of an EC2 cluster; EBS volumes are kept, steps end.
 
     Spot instances cannot be stopped. Use `emrctl down` for an EMR cluster.
     """

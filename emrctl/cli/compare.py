@@ -47,10 +47,11 @@ def compare(
 ) -> None:
     """Compare runs: settings that differ, times, executors, YARN resources and cost.
 
-    Runs with equal settings are repeats of one configuration: mean, spread and ratio.
+    Runs with equal settings are repeats of one configuration.
 
-    Limits for CI: `--fail-if duration_s:10%` fails if a configuration is more than 10 % slower
-    than the reference, `--fail-if figures.mean_accuracy:-1%` if it is more than 1 % lower.
+    Limits for CI: `--fail-if duration_s:10%` fails if a configuration is more
+    than 10 % slower than the reference, `--fail-if figures.mean_accuracy:-1%`
+    if it is more than 1 % lower.
     """
     from emrctl.compare import comparison as comparing
     from emrctl.compare import gates, page, records

@@ -17,10 +17,10 @@ app = options.new_app()
 @app.command()
 @options.common("config target region json")
 def doctor(context: options.Context) -> None:
-    """Check this machine for the project's target; exit code 1 if a requirement is missing.
+    """Check this machine for the project's target; exit with 1 on a missing part.
 
-    Checks Python, extras, disk space and prices; for localhost Java, Hadoop, memory and the
-    emulator; for AWS the Pulumi engine, credentials, endpoints and the clock.
+    Checks Python, extras, disk space and prices; for localhost Java, Hadoop,
+    memory and the emulator; for AWS the engine, credentials, endpoints and clock.
     """
     results = checks.run_checks(_config(context))
     if context.as_json:

@@ -44,9 +44,10 @@ def gc(
         bool, typer.Option("--buckets", help="Include buckets of projects without a cluster.")
     ] = False,
 ) -> None:
-    """List emrctl's resources and their cost; delete expired and orphaned ones after confirmation.
+    """List emrctl's resources and their cost; delete expired and orphaned ones.
 
-    Resources are found by tags, so it works on any machine and without an emrctl.yaml.
+    It asks before it deletes. Resources are found by tags, so it works on any
+    machine and without an emrctl.yaml.
     """
     workspace = context.workspace if context.in_project else None
     aws = workspace.target if workspace else _target(context)

@@ -44,7 +44,7 @@ def refresh(
     context: options.Context,
     profile: ProfileOption = None,
 ) -> None:
-    """Read a region's prices from AWS's price list and spot history into emrctl's home."""
+    """Download a region's prices from AWS into emrctl's home."""
     asked = Target(kind="aws", region=_region(context), profile=profile)
     listing = dataclasses.replace(asked, region=prices.LIST_REGION)
     with errors.translated(f"reading the prices of {asked.region}"):

@@ -92,7 +92,7 @@ def show_config(
     context: options.Context,
     schema: Annotated[bool, typer.Option(help="Print the JSON schema of emrctl.yaml.")] = False,
 ) -> None:
-    """Show every setting and its source: file and line, environment variable or flag."""
+    """Show every setting and its source: line of the file, variable or flag."""
     if schema:
         from emrctl.spec import ProjectSpec
 

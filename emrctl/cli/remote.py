@@ -63,10 +63,10 @@ def ui(
         bool, typer.Option("--print", help="Print the address, do not open a browser.")
     ] = False,
 ) -> None:
-    """Open a web page of YARN, Spark or HDFS in the browser; Ctrl-C closes the tunnel.
+    """Open a web page of YARN, Spark or HDFS; Ctrl-C closes the tunnel.
 
-    Tries an SSH tunnel (the host key is verified), then Session Manager, then EMR's presigned
-    address. Tunnels listen on localhost only.
+    Tries an SSH tunnel (the host key is verified), then Session Manager, then
+    EMR's presigned address. Tunnels listen on localhost only.
     """
     workspace = context.workspace
     request = pages.PageRequest(
@@ -109,9 +109,10 @@ def ssh(
     identity: IdentityOption = None,
     fingerprint: FingerprintOption = None,
 ) -> None:
-    """Open a shell on a node, or run the command after `--` and exit with its exit code.
+    """Open a shell on a node, or run the command after `--`.
 
-    Tries SSH (the host key is verified against the node's console output), then Session Manager.
+    Exits with the command's exit code. Tries SSH (the host key is verified
+    against the node's console output), then Session Manager.
     """
     workspace = context.workspace
     cluster = registry.find_cluster(workspace.project, workspace.target)
@@ -196,7 +197,7 @@ _METHODS: dict[str, Callable[[_Connection, str | None], int]] = {
 def run_on_all(
     context: options.Context, node: NodesOption = None, identity: IdentityOption = None
 ) -> None:
-    """Run the command after `--` on all nodes; exits with the highest of their exit codes.
+    """Run the command after `--` on all nodes; exit with the highest exit code.
 
     A single word is run by the node's shell: `emrctl exec -- 'df -h | tail -1'`.
     """
@@ -220,7 +221,7 @@ def copy(
 ) -> None:
     """Copy a file or folder to all nodes.
 
-    If the destination ends in a slash or is a folder, the source is copied into it.
+    The source is copied into the destination if that ends in a slash.
     """
     from emrctl import standalone
 

@@ -102,7 +102,7 @@ def pull(
         str, typer.Option(help="With --output: pattern of file names, e.g. '*.html'.")
     ] = "*",
 ) -> None:
-    """Download a finished run's logs, event log and result again; on request the job's output."""
+    """Download a finished run's logs, event log, result and output again."""
     workspace = context.workspace
     record = lifecycle.refresh(workspace, workspace.store.load(run))
     if not record.finished:

@@ -31,7 +31,7 @@ def top(
     ] = False,
     interval: Annotated[float, typer.Option(min=0.2, help="Seconds between updates.")] = 2.0,
 ) -> None:
-    """Watch a run until it finishes: stages with their skew, executors, nodes and queues.
+    """Watch a run until it finishes: stages, skew, executors, nodes and queues.
 
     With --json, every update is one line.
     """

@@ -1,4 +1,4 @@
-"""`emrctl` typed in a project's folder, in this process, on moto's AWS."""
+"""Fixtures that run `emrctl` in this process, against moto."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def typed(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Callable[..., tuple[int, str, str]]:
-    """Types a command in the test's folder: exit code, stdout, stderr."""
+    """Run a command in the test's folder; returns exit code, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("emrctl.aws.target.emulator", lambda _region: mocked)
 

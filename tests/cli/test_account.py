@@ -35,7 +35,7 @@ def emrctl(typed: Emrctl, tmp_path: Path) -> Emrctl:
 
 
 def _answered(monkeypatch: pytest.MonkeyPatch, answer: bool) -> list[str]:
-    """Somebody sits at the terminal and answers every question so; the questions."""
+    """Answer every question with `answer`, as on a terminal; returns the questions."""
     asked: list[str] = []
 
     def confirm(question: str, **_: Any) -> bool:
@@ -282,7 +282,7 @@ def test_ui_sigterm_closes_tunnel(
     assert (code, closed, "closed" in err) == (0, [True], True)
 
 
-def test_doctors_exit_code_says_whether_anything_is_missing(
+def test_doctor_missing_requirement_exits_with_1(
     emrctl: Emrctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     well = doctor.CheckResult(name="Python", status="ok", message="3.11")

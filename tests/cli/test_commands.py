@@ -1,14 +1,16 @@
-"""The commands, typed as a user types them, on moto's AWS with steps that end as they are told."""
+"""Commands against moto, with a fake runtime for steps."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from emrctl.aws.target import Target
 from emrctl.cli.__main__ import COMMANDS
@@ -28,7 +30,7 @@ experiments:
 
 @pytest.fixture
 def emrctl(typed: Emrctl, tmp_path: Path) -> Emrctl:
-    """Types a command in a project's folder: exit code, stdout, stderr."""
+    """Run a command in a project's folder; returns exit code, stdout and stderr."""
     (tmp_path / "emrctl.yaml").write_text(YAML)
     (tmp_path / "mine.py").write_text("print(1)")
     return typed
@@ -40,7 +42,7 @@ def _json(answer: tuple[int, str, str]) -> Any:
     return json.loads(out)
 
 
-def test_a_day_with_emrctl(emrctl: Emrctl) -> None:
+def test_session_from_preview_to_down_succeeds(emrctl: Emrctl) -> None:
     [storage, cluster] = _json(emrctl("preview", "--json"))
     assert not storage["empty"]
     assert not cluster["empty"]
@@ -66,7 +68,7 @@ def test_a_day_with_emrctl(emrctl: Emrctl) -> None:
     assert len(_json(emrctl("runs", "--json"))) == 2
 
 
-def test_a_failed_step_ends_with_six_and_its_cause(
+def test_submit_failed_step_exits_with_6_and_cause(
     emrctl: Emrctl, standing: str, runtime: FakeRuntime
 ) -> None:
     runtime.on_step = lambda _args: (1, "", "Traceback (most recent call last):\nKeyError: 'dog'\n")
@@ -81,7 +83,7 @@ def test_a_failed_step_ends_with_six_and_its_cause(
     assert (code, "step/stderr" in err) == (3, True)
 
 
-def test_an_experiment_is_resumed_and_compared(
+def test_experiment_run_after_failure_resumes_trials(
     emrctl: Emrctl, standing: str, runtime: FakeRuntime, tmp_path: Path
 ) -> None:
     runtime.on_step = lambda args: (int("2" in args), "", "ValueError: two\n")
@@ -101,9 +103,7 @@ def test_an_experiment_is_resumed_and_compared(
     assert (code, out.count("\n") > 2) == (0, True)
 
 
-def test_detached_runs_are_waited_for_later(
-    emrctl: Emrctl, standing: str, runtime: FakeRuntime
-) -> None:
+def test_wait_detached_run_completes(emrctl: Emrctl, standing: str, runtime: FakeRuntime) -> None:
     runtime.pause = True
     [run] = _json(emrctl("submit", "--detach", "--json", "mine"))
     assert run["state"] == "PENDING"
@@ -118,7 +118,7 @@ def test_detached_runs_are_waited_for_later(
     assert emrctl("pull", "latest")[0] == 0
 
 
-def test_a_comparison_is_a_gate_for_ci(
+def test_compare_fail_if_exceeded_exits_with_8(
     emrctl: Emrctl, standing: str, runtime: FakeRuntime, mocked: Target
 ) -> None:
     [good] = _json(emrctl("submit", "--json", "mine"))
@@ -136,7 +136,7 @@ def test_a_comparison_is_a_gate_for_ci(
     assert (code, "--fail-if 10%" in err, out) == (2, True, "")
 
 
-def test_what_the_job_wrote_is_brought_on_request(
+def test_pull_output_downloads_matching_files(
     emrctl: Emrctl, standing: str, runtime: FakeRuntime, mocked: Target, tmp_path: Path
 ) -> None:
     [run] = _json(emrctl("submit", "--json", "mine"))
@@ -150,7 +150,7 @@ def test_what_the_job_wrote_is_brought_on_request(
     assert (code, "no output '*.pdf'" in err) == (3, True)
 
 
-def test_ctrl_c_stops_watching_and_leaves_the_step(
+def test_submit_interrupted_keeps_step_and_suggests_commands(
     emrctl: Emrctl, standing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
@@ -165,7 +165,7 @@ def test_ctrl_c_stops_watching_and_leaves_the_step(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (["submit", "mien"], 3, "Did you mean 'mine'?"),
         (["submit", "--executor-memory", "4 gigs", "mine"], 2, "--executor-memory"),
@@ -185,18 +185,16 @@ def test_ctrl_c_stops_watching_and_leaves_the_step(
         (["runz"], 2, "emrctl runs"),
     ],
 )
-def test_bad_input_is_answered_with_what_to_do(
-    emrctl: Emrctl, standing: str, arguments: list[str], code: int, said: str
+def test_command_invalid_input_exits_with_hint(
+    emrctl: Emrctl, standing: str, arguments: list[str], code: int, message: str
 ) -> None:
-    found, out, err = emrctl(*arguments)
-    assert found == code, err
-    assert said in err + out
+    exit_code, out, err = emrctl(*arguments)
+    assert exit_code == code, err
+    assert message in err + out
     assert "Traceback" not in err
 
 
-def test_every_command_is_in_the_table_with_its_own_words(emrctl: Emrctl) -> None:
-    import importlib
-
+def test_commands_table_matches_modules(emrctl: Emrctl) -> None:
     for module in {command.module for command in COMMANDS.values()}:
         app = importlib.import_module(f"emrctl.cli.{module}").app
         named = {item.name or item.callback.__name__ for item in app.registered_commands}
@@ -205,9 +203,29 @@ def test_every_command_is_in_the_table_with_its_own_words(emrctl: Emrctl) -> Non
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help_and_stands_in_the_readme(emrctl: Emrctl, command: str) -> None:
+def test_command_has_help_and_is_in_readme(emrctl: Emrctl, command: str) -> None:
     code, out, _ = emrctl(command, "--help")
     assert code == 0
     assert "Usage: emrctl" in out
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     assert f"emrctl {command}" in readme
+
+
+def _commands(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+    yield name, command
+    for inner, item in getattr(command, "commands", {}).items():
+        yield from _commands(f"{name} {inner}", item)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_fits_80_columns_with_one_line_per_option(name: str) -> None:
+    app = importlib.import_module(f"emrctl.cli.{COMMANDS[name].module}").app
+    group: Any = typer.main.get_command(app)
+    for path, command in _commands(name, group.commands[name]):
+        assert command.help, path
+        assert max(map(len, command.help.splitlines())) <= 78, path
+        for parameter in command.params:
+            if parameter.name != "help":
+                text = str(parameter.help)
+                assert text.endswith("."), f"{path} {parameter.name}: {text}"
+                assert len(text) <= 60, f"{path} {parameter.name}: {text}"

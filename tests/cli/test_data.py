@@ -1,4 +1,4 @@
-"""`emrctl data`: what is typed, and what then lies on the bucket."""
+"""`emrctl data`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def bucket(typed: Typed) -> None:
 
 
 @pytest.mark.usefixtures("bucket")
-def test_a_copy_of_the_pets_lies_on_the_bucket(
+def test_data_pets_local_archive_is_uploaded_once(
     typed: Typed, tmp_path: Path, mocked: Target
 ) -> None:
     with tarfile.open(tmp_path / "images.tar.gz", "w:gz") as archive:
@@ -42,7 +42,7 @@ def test_a_copy_of_the_pets_lies_on_the_bucket(
 
 
 @pytest.mark.usefixtures("bucket")
-def test_nothing_is_downloaded_unasked(
+def test_data_pets_without_confirmation_downloads_nothing(
     typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EMRCTL_CACHE", str(tmp_path / "cache"))
