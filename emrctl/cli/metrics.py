@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     OnTask = Callable[[TaskMetrics], None] | None
 
 app = options.new_app()
-_SOURCE_HELP = "Event log (file, folder, archive, s3://… or - for stdin), or a run."
+_SOURCE_HELP = "Event log (file, folder, archive, s3:// or -) or run."
 
 
 @app.command()
@@ -39,7 +39,7 @@ def metrics(
         typer.Option("--export", help="Write a .parquet or .csv file of the runs or tables."),
     ] = None,
 ) -> None:
-    """Print the metrics of a run, or of any Spark event log. Requires neither Spark nor Java."""
+    """Print the metrics of a run or of any Spark event log; needs no Spark."""
     include = MetricsOptions(stages, executors, tasks, findings, context.as_json)
     with open_output(export, include) as out:
         out.finish(_read(context, source, out.task if tasks else None))
