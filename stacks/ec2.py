@@ -19,9 +19,16 @@ PRIMARY, WORKER = "primary", "worker"
 
 
 def declare_instances(
-    project: ProjectSpec, settings: Mapping[str, str], network: ClusterNetwork, bucket: str
+    project: ProjectSpec,
+    settings: Mapping[str, str],
+    network: ClusterNetwork,
+    bucket: str,
+    _scripts: Mapping[str, pulumi.Input[str]],
 ) -> dict[str, Any]:
-    """Declare the primary and the workers with their role and key pair; return the outputs."""
+    """Declare the primary and the workers with their role and key pair; return the outputs.
+
+    Scripts are not declared: emrctl runs them over SSH.
+    """
     spec = project.ec2
     statements = policies.ec2_node_statements(project, settings, bucket)
     profile = declare_node_profile(project, settings, statements)

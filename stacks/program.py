@@ -44,9 +44,7 @@ def declare_cluster(
         "vpc_id": network.vpc_id,
         "subnet_id": network.subnet_ids[0],
     }
-    if project.cluster.kind == "ec2":
-        outputs |= ec2.declare_instances(project, settings, network, bucket)
-    else:
-        outputs |= emr.declare_cluster(project, settings, network, bucket, scripts)
+    declare = {"emr": emr.declare_cluster, "ec2": ec2.declare_instances}[project.cluster.kind]
+    outputs |= declare(project, settings, network, bucket, scripts)
     for key, value in outputs.items():
         pulumi.export(key, value)

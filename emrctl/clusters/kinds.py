@@ -6,14 +6,15 @@ of comparing that name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from emrctl.aws import instance_types
-from emrctl.clusters import ec2, ec2_inputs, emr, sizing_standalone
+from emrctl.clusters import ec2, ec2_inputs, emr
 from emrctl.clusters.emr_failure import ClusterFailure
 from emrctl.clusters.model import Cluster
+from emrctl.clusters.sizing import StandaloneWorkers
 from emrctl.spec import AnyClusterSpec, ProjectSpec
 
 if TYPE_CHECKING:
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
 class ClusterKind:
     """A kind of cluster.
 
-    `page_ports` are the UI pages of the primary. `can_stop` tells whether its instances can be
-    stopped and started; `set_up_over_ssh` whether emrctl installs Spark on its nodes, instead of
-    EMR; `folders_on_localhost` whether nodes on localhost are folders without an SSH server.
+    - `can_stop`: its instances can be stopped and started.
+    - `set_up_over_ssh`: emrctl installs Spark on its nodes, instead of EMR.
+    - `folders_on_localhost`: its nodes on localhost are folders without an SSH server.
+    - `presigned_pages`: EMR signs URLs of its pages.
     """
 
     name: str
@@ -34,7 +36,6 @@ class ClusterKind:
     program_settings: Callable[[ProjectSpec, Target, bool], dict[str, str]]
     recent_failure: Callable[[ProjectSpec, Target], ClusterFailure | None]
     executor_memory_mb: Callable[[AnyClusterSpec], int]
-    page_ports: Mapping[str, int]
     can_stop: bool
     set_up_over_ssh: bool
     folders_on_localhost: bool
@@ -51,7 +52,7 @@ def _yarn_memory_mb(spec: AnyClusterSpec) -> int:
 
 
 def _worker_memory_mb(spec: AnyClusterSpec) -> int:
-    workers = sizing_standalone.Workers.of(spec.core_group.type, spec.core_group.count)
+    workers = StandaloneWorkers.of(spec.core_group.type, spec.core_group.count)
     return workers.count * workers.memory_mb
 
 
@@ -61,7 +62,6 @@ EMR = ClusterKind(
     program_settings=lambda _project, _target, _create: {},
     recent_failure=emr.recent_failure,
     executor_memory_mb=_yarn_memory_mb,
-    page_ports=emr.PAGE_PORTS,
     can_stop=False,
     set_up_over_ssh=False,
     folders_on_localhost=True,
@@ -73,7 +73,6 @@ EC2 = ClusterKind(
     program_settings=ec2_inputs.program_settings,
     recent_failure=lambda _project, _target: None,
     executor_memory_mb=_worker_memory_mb,
-    page_ports=ec2.PAGE_PORTS,
     can_stop=True,
     set_up_over_ssh=True,
     folders_on_localhost=False,

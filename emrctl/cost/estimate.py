@@ -190,7 +190,7 @@ def _fleet_item(
 
 
 def _scaling_item(spec: ClusterSpec, scaling: ScalingSpec, region: str) -> CostItem:
-    """Return the units that managed scaling may add, at the most expensive type."""
+    """Return the units that managed scaling may add, at the price of the most expensive type."""
     unit_usd, requested = 0.0, 0
     for weights, units in _scalable(spec):
         sizes = weights

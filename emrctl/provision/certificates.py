@@ -1,4 +1,4 @@
-"""Certificates for encryption between the nodes, made on request and kept out of every state."""
+"""Certificates for encryption in transit, which no stack's state contains."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ _BITS = 2048
 
 
 def make(target: Target, bucket: str, *, days: int = _DAYS) -> str:
-    """A new key and its certificate for the region's nodes lie in `bucket`; their address.
+    """Upload a new key and certificate for the region's nodes; return the S3 URI.
 
-    The key exists there and nowhere else: not on this machine, not in a stack's state. A cluster
-    that uses them reads them once, when its nodes start.
+    The key is stored only in the bucket. A cluster reads it once, when its nodes start.
     """
     from emrctl.aws import errors
 
     archive = build(target.region, days)
     key = f"{PREFIX}{hashlib.sha256(archive).hexdigest()[:16]}.zip"
-    with errors.translated(f"putting certificates into {bucket}"):
+    with errors.translated(f"uploading certificates to {bucket}"):
         target.client("s3").put_object(
             Bucket=bucket, Key=key, Body=archive, ContentType="application/zip"
         )
@@ -36,7 +35,7 @@ def make(target: Target, bucket: str, *, days: int = _DAYS) -> str:
 
 
 def build(region: str, days: int = _DAYS) -> bytes:
-    """The archive as EMR wants it: `privateKey.pem`, `certificateChain.pem`, who is trusted."""
+    """Return the archive in EMR's format: private key, certificate chain, trusted certificates."""
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -44,7 +43,7 @@ def build(region: str, days: int = _DAYS) -> bytes:
     private = key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),  # EMR asks nobody for a password
+        serialization.NoEncryption(),  # EMR does not support a password
     )
     chain = _certificate(key, domain(region), days)
     packed = io.BytesIO()
@@ -56,12 +55,12 @@ def build(region: str, days: int = _DAYS) -> bytes:
 
 
 def domain(region: str) -> str:
-    """What the private names of EC2's instances in `region` end with."""
+    """Return the domain of the private DNS names of the region's instances."""
     return "ec2.internal" if region == "us-east-1" else f"{region}.compute.internal"
 
 
 def _certificate(key: RSAPrivateKey, name: str, days: int) -> bytes:
-    """A certificate for every node of the region, signed by its own key."""
+    """Return a self-signed certificate for all nodes of the region."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.x509.oid import NameOID
@@ -74,10 +73,10 @@ def _certificate(key: RSAPrivateKey, name: str, days: int) -> bytes:
         .issuer_name(own)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(minutes=5))  # clocks differ
+        .not_valid_before(now - dt.timedelta(minutes=5))  # tolerates clock differences
         .not_valid_after(now + dt.timedelta(days=days))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(f"*.{name}")]), critical=False)
-        # Its own authority: the nodes trust it, and nothing else is signed with it.
+        # It is its own authority, which the nodes trust and which signs nothing else.
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     )
     return built.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)

@@ -264,7 +264,7 @@ def script_files(project: ProjectSpec, root: Path) -> dict[str, str]:
 
 
 def _s3_scripts(project: ProjectSpec) -> list[str]:
-    """Return the scripts that EMR downloads from S3; EC2 instances get theirs over SSH."""
+    """Return the scripts that EMR downloads from S3; on EC2 emrctl copies them over SSH."""
     if kind_of(project.cluster).set_up_over_ssh:
         return []
     return sorted({action.script for action in project.bootstrap_actions})

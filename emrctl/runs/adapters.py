@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from emrctl.clusters import sizing_standalone, sizing_yarn
+from emrctl.clusters import sizing
 from emrctl.errors import ProvisioningError
 from emrctl.remote import pages, ssh
 from emrctl.runs.backends.emr import EmrBackend
@@ -73,7 +73,7 @@ class _Emr:
         return EmrBackend(self.target, cluster_id, log_uri)
 
     def master_conf(self, cluster: Cluster, settings: SparkSettings) -> MasterConf:
-        return MasterConf(warning=sizing_yarn.check(cluster.spec, settings).warning)
+        return MasterConf(warning=sizing.container_capacity(cluster.spec, settings).warning)
 
     def application_conf(self, run: Run) -> dict[str, str]:
         return {"spark.app.name": run.job, "spark.yarn.tags": run.application_tag}
@@ -109,12 +109,12 @@ class _Standalone:
 
     def master_conf(self, cluster: Cluster, settings: SparkSettings) -> MasterConf:
         group = cluster.spec.core_group
-        workers = sizing_standalone.Workers.of(group.type, group.count)
-        allotment = sizing_standalone.allot(workers, settings)
+        workers = sizing.StandaloneWorkers.of(group.type, group.count)
+        allocation = sizing.allocate(workers, settings)
         return MasterConf(
             master=f"spark://{_primary_ip(cluster)}:{_MASTER_PORT}",
-            conf=sizing_standalone.conf(allotment, settings),
-            warning=allotment.warning,
+            conf=allocation.conf(settings),
+            warning=allocation.warning,
         )
 
     def application_conf(self, run: Run) -> dict[str, str]:

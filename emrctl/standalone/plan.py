@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from emrctl import bundled
 from emrctl.aws.s3 import split_uri
-from emrctl.clusters import sizing_standalone
+from emrctl.clusters.sizing import StandaloneWorkers
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
@@ -115,7 +115,7 @@ class SetupPlan:
     def _standalone(self, node: Node) -> SetupScript:
         """Return the script that starts the daemons; it runs each time, as addresses change."""
         role = "primary" if node == self.primary else "worker"
-        resources = sizing_standalone.Workers.of(node.type, 1)
+        resources = StandaloneWorkers.of(node.type, 1)
         options = {
             "master": self.primary.private_ip,
             "address": node.private_ip,

@@ -1,4 +1,4 @@
-"""A project's folder on moto's AWS in this process."""
+"""Fixtures of tests on moto."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.engine.conftest import quick_aws
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     from moto.iam.access_control import PermissionResult
 
-    # moto reads no conditions: the policy that wants TLS would deny everything.
+    # moto ignores policy conditions: the policy that requires TLS would deny everything.
     permission = "moto.s3.models.FakeBucket.get_permission"
     monkeypatch.setattr(permission, lambda *_: PermissionResult.NEUTRAL)
     with quick_aws(monkeypatch) as target:

@@ -1,4 +1,4 @@
-"""A project of EC2 instances and the AWS that its verbs work on."""
+"""Projects of EC2 clusters on moto."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from emrctl.spec import ProjectSpec
 
 
 class Home:
-    """A project's folder and the AWS that its verbs work on."""
+    """A project of an EC2 cluster on a moto target."""
 
     def __init__(self, target: Target, root: Path) -> None:
         self.target = target

@@ -1,4 +1,4 @@
-"""The verbs of provisioning for clusters of EC2 instances, on moto's AWS in this process."""
+"""EC2 clusters: deployment, discovery by tags and deletion, on moto."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.emulator.fake_runtime import FakeRuntime
 from tests.runs.backends.troubles import refusing
 
 
-def test_up_makes_instances_that_are_found_again(home: Home) -> None:
+def test_deploy_creates_instances_found_by_tags(home: Home) -> None:
     found = home.up()
     assert (found.name, found.stack, found.state) == ("main", "pets-main", "RUNNING")
     assert [node.name for node in found.nodes] == ["primary", "worker-1", "worker-2"]
@@ -28,12 +28,12 @@ def test_up_makes_instances_that_are_found_again(home: Home) -> None:
     assert registry.list_clusters(pets(), home.target) == (found,)
 
 
-def test_a_second_up_changes_nothing(home: Home) -> None:
+def test_preview_after_deploy_has_no_changes(home: Home) -> None:
     home.up()
     assert home.changes() == {}
 
 
-def test_workers_come_and_go_from_the_end(home: Home) -> None:
+def test_deploy_resizes_from_highest_worker(home: Home) -> None:
     first = home.up()
     more = home.up(worker={"count": 4})
     assert [node.id for node in more.nodes[:3]] == [node.id for node in first.nodes]
@@ -42,7 +42,7 @@ def test_workers_come_and_go_from_the_end(home: Home) -> None:
     assert fewer.spec.core_group.count == 1
 
 
-def test_down_leaves_nothing_but_the_reason(home: Home) -> None:
+def test_show_after_down_returns_terminated_cluster(home: Home) -> None:
     found = home.up()
     lifecycle.down(home.deployment())
     assert registry.list_clusters(pets(), home.target) == ()
@@ -53,7 +53,7 @@ def test_down_leaves_nothing_but_the_reason(home: Home) -> None:
         registry.find_cluster(pets(), home.target)
 
 
-def test_a_worker_that_ended_is_made_again_and_the_others_stay(home: Home) -> None:
+def test_deploy_replaces_terminated_worker_only(home: Home) -> None:
     before = home.up()
     home.target.client("ec2").terminate_instances(InstanceIds=[before.nodes[1].id])
     seen = registry.find_cluster(pets(), home.target)
@@ -64,14 +64,14 @@ def test_a_worker_that_ended_is_made_again_and_the_others_stay(home: Home) -> No
     assert (after.id, after.nodes[2].id) == (before.id, before.nodes[2].id)
 
 
-def test_a_cluster_whose_workers_are_all_gone_is_shown(home: Home) -> None:
+def test_find_cluster_without_workers(home: Home) -> None:
     found = home.up()
     home.target.client("ec2").terminate_instances(InstanceIds=[node.id for node in found.nodes[1:]])
     seen = registry.find_cluster(pets(), home.target)
     assert (seen.spec.core_group.count, len(seen.nodes)) == (0, 1)
 
 
-def test_clusters_of_both_kinds_stand_side_by_side(home: Home, runtime: FakeRuntime) -> None:
+def test_list_clusters_returns_both_kinds(home: Home, runtime: FakeRuntime) -> None:
     plain = home.up()
     emr = ProjectSpec.model_validate({"project": "pets", "cluster": {"name": "big"}})
     big = lifecycle.deploy(Deployment(emr, home.target, home.root))
@@ -82,13 +82,13 @@ def test_clusters_of_both_kinds_stand_side_by_side(home: Home, runtime: FakeRunt
         stop_start.stop_instances(pets(), home.target, "big")
 
 
-def test_what_it_costs_is_previewed_without_emr_s_fee(home: Home) -> None:
+def test_preview_of_ec2_has_no_emr_fee(home: Home) -> None:
     _, plan = lifecycle.preview(home.deployment(worker={"spot": False}))
     assert plan.ec2_usd == pytest.approx(3 * 0.192)
     assert (plan.emr_usd, plan.other_usd > 0) == (0.0, True)
 
 
-def test_a_group_lets_in_the_caller_alone(home: Home) -> None:
+def test_security_group_allows_ssh_from_caller_only(home: Home) -> None:
     found = home.up()
     instance = home.target.client("ec2").describe_instances(InstanceIds=[found.id])
     [group] = instance["Reservations"][0]["Instances"][0]["NetworkInterfaces"][0]["Groups"]
@@ -102,7 +102,7 @@ def test_a_group_lets_in_the_caller_alone(home: Home) -> None:
     assert own["ReferencedGroupInfo"]["GroupId"] == group["GroupId"]
 
 
-def test_what_ec2_has_not_got_is_told_and_up_goes_on_from_there(
+def test_deploy_continues_after_missing_capacity(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from moto.ec2.exceptions import EC2ClientError
@@ -126,21 +126,19 @@ def test_what_ec2_has_not_got_is_told_and_up_goes_on_from_there(
     assert (found.id, len(found.nodes)) == (standing.id, 3)
 
 
-def test_preview_of_a_type_says_what_would_be_replaced(home: Home) -> None:
+def test_preview_with_changed_type_replaces_primary(home: Home) -> None:
     home.up()
     changes = home.changes(primary={"type": "m5.2xlarge"})
     assert changes["primary"] == ("replace", "instanceType")
     assert not {"worker-1", "worker-2"} & set(changes)
 
 
-def test_a_cluster_that_could_cost_too_much_is_not_made(home: Home) -> None:
+def test_deploy_rejects_cluster_above_cost_limit(home: Home) -> None:
     with pytest.raises(SpecError, match=r"worker m5\.xlarge spot 1\.920"):
         home.up(worker={"count": 10}, max_hourly_cost=1.0)
 
 
-def test_another_kind_under_the_same_name_takes_the_place_of_the_first(
-    home: Home, runtime: FakeRuntime
-) -> None:
+def test_deploy_with_other_kind_replaces_cluster(home: Home, runtime: FakeRuntime) -> None:
     emr = ProjectSpec.model_validate({"project": "pets"})
     first = lifecycle.deploy(Deployment(emr, home.target, home.root))
     changes = home.changes()
@@ -156,7 +154,7 @@ def test_another_kind_under_the_same_name_takes_the_place_of_the_first(
     assert [cluster.id for cluster in registry.list_clusters(emr, home.target)] == [back.id]
 
 
-def test_who_may_not_ask_emr_sees_instances_all_the_same(home: Home) -> None:
+def test_list_clusters_without_emr_permission_returns_instances(home: Home) -> None:
     made = home.up()
     with refusing(lambda _operation: ("AccessDeniedException", "not you")):
         assert registry.list_clusters(pets(), home.target) == (made,)
@@ -165,7 +163,7 @@ def test_who_may_not_ask_emr_sees_instances_all_the_same(home: Home) -> None:
             registry.find_cluster(pets(), home.target, "other")
 
 
-def test_a_fault_of_the_other_registry_is_no_empty_answer(home: Home) -> None:
+def test_list_clusters_raises_errors_of_other_kind(home: Home) -> None:
     home.up()
     with (
         refusing(lambda _operation: ("InternalFailure", "wait")),
@@ -175,7 +173,7 @@ def test_a_fault_of_the_other_registry_is_no_empty_answer(home: Home) -> None:
 
 
 @pytest.mark.parametrize("tagged", [True, False])
-def test_a_network_that_exists_is_stood_in_and_left_as_it_was(home: Home, tagged: bool) -> None:
+def test_deploy_uses_existing_network_unchanged(home: Home, tagged: bool) -> None:
     ec2 = home.target.client("ec2")
     vpc = ec2.create_vpc(CidrBlock="10.1.0.0/16")["Vpc"]["VpcId"]
     subnet = ec2.create_subnet(
@@ -194,7 +192,7 @@ def test_a_network_that_exists_is_stood_in_and_left_as_it_was(home: Home, tagged
     assert ec2.describe_subnets(SubnetIds=[subnet])["Subnets"]
 
 
-def test_a_profile_that_exists_is_taken(home: Home) -> None:
+def test_deploy_uses_existing_instance_profile(home: Home) -> None:
     iam = home.target.client("iam")
     iam.create_instance_profile(InstanceProfileName="theirs")
     found = home.up(roles={"instance_profile": "theirs"})
@@ -204,7 +202,7 @@ def test_a_profile_that_exists_is_taken(home: Home) -> None:
     assert profile.endswith("/theirs")
 
 
-def test_a_cluster_that_ended_itself_is_told_and_made_again(home: Home) -> None:
+def test_deploy_replaces_terminated_cluster(home: Home) -> None:
     first = home.up()
     home.target.client("ec2").terminate_instances(InstanceIds=[node.id for node in first.nodes])
     assert registry.show(pets(), home.target).state == "TERMINATED"

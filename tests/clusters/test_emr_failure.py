@@ -1,4 +1,4 @@
-"""Why a cluster ended, from EMR's own codes: what is told, and what to change."""
+"""Causes and hints of EMR cluster failures."""
 
 from __future__ import annotations
 
@@ -117,7 +117,9 @@ def _detail(code: str, message: str, **data: str) -> dict[str, Any]:
         ),
     ],
 )
-def test_the_cause_and_the_next_step(status: dict[str, Any], cause: str, advice: str) -> None:
+def test_find_failure_returns_cause_and_hint(
+    status: dict[str, Any], cause: str, advice: str
+) -> None:
     found = emr_failure.find_failure(status)
     assert found is not None
     assert cause in str(found)
@@ -125,7 +127,7 @@ def test_the_cause_and_the_next_step(status: dict[str, Any], cause: str, advice:
     assert advice in found.hint
 
 
-def test_the_machine_readable_code_decides_before_the_words() -> None:
+def test_find_failure_prefers_code_to_message() -> None:
     detail = _detail("INTERNAL_ERROR_SPOT_NO_CAPACITY_PRIMARY", "out of capacity")
     found = emr_failure.find_failure(_status("INTERNAL_ERROR", "out of capacity", detail))
     assert found is not None
@@ -133,11 +135,11 @@ def test_the_machine_readable_code_decides_before_the_words() -> None:
 
 
 @pytest.mark.parametrize("code", ["", "USER_REQUEST", "ALL_STEPS_COMPLETED"])
-def test_an_end_that_was_asked_for_has_no_cause(code: str) -> None:
+def test_find_failure_of_requested_end_is_none(code: str) -> None:
     assert emr_failure.find_failure(_status(code, "Terminated by user request")) is None
 
 
-def test_what_no_table_knows_is_told_in_emrs_words() -> None:
+def test_find_failure_unknown_code_returns_message() -> None:
     found = emr_failure.find_failure(_status("INTERNAL_ERROR", "Something new"))
     assert str(found) == "INTERNAL_ERROR: Something new"
     assert found is not None
@@ -145,7 +147,7 @@ def test_what_no_table_knows_is_told_in_emrs_words() -> None:
 
 
 @pytest.mark.parametrize("name", instance_types.INSTANCE_TYPES)
-def test_what_stands_in_for_a_type_is_as_large_and_of_its_kind(name: str) -> None:
+def test_alternatives_are_no_smaller_and_of_other_families(name: str) -> None:
     own = instance_types.instance_type(name)
     for other in map(instance_types.instance_type, emr_failure.alternatives(name)):
         assert (other.vcpus, other.arch) == (own.vcpus, own.arch)

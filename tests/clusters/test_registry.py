@@ -1,4 +1,4 @@
-"""A cluster as AWS describes it, where that is not in groups."""
+"""EMR clusters with instance fleets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TARGET = Target(kind="aws", region="us-east-1")
 
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> Recorded:
-    """A cluster of fleets that runs."""
+    """Return the answers of a running cluster with instance fleets."""
     targets._client.cache_clear()
     targets._session.cache_clear()
     cluster = {
@@ -49,7 +49,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Recorded:
     return found
 
 
-def test_a_cluster_of_fleets_is_shown(aws: Recorded) -> None:
+def test_find_cluster_with_fleets(aws: Recorded) -> None:
     project = ProjectSpec.model_validate({"project": "pets", "cluster": {"fleets": FLEETS}})
     found = registry.find_cluster(project, TARGET)
     assert [(node.id, node.role) for node in found.nodes] == [

@@ -1,4 +1,4 @@
-"""Instances that stand still for a while, and workers that are to be others."""
+"""Stop, start and termination of EC2 instances."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.clusters.homes import Home, pets
 FIRM = {"worker": {"count": 2, "spot": False}}
 
 
-def test_stop_and_start_keep_the_instances(home: Home) -> None:
+def test_stop_and_start_keep_instances(home: Home) -> None:
     made = home.up(**FIRM)
     project = pets(**FIRM)
     still = stop_start.stop_instances(project, home.target)
@@ -27,7 +27,7 @@ def test_stop_and_start_keep_the_instances(home: Home) -> None:
     assert stop_start.start_instances(project, home.target) == running
 
 
-def test_up_starts_what_was_stopped(home: Home) -> None:
+def test_deploy_starts_stopped_instances(home: Home) -> None:
     home.up(**FIRM)
     stop_start.stop_instances(pets(**FIRM), home.target)
     wakes = ("update", "state")
@@ -37,7 +37,7 @@ def test_up_starts_what_was_stopped(home: Home) -> None:
     assert len(found.nodes) == 4
 
 
-def test_a_worker_that_is_ended_is_made_anew(home: Home) -> None:
+def test_terminate_workers_terminates_named_workers_only(home: Home) -> None:
     made = home.up()
     stop_start.terminate_workers(pets(), home.target, ["worker-1"])
     assert home.changes() == {"worker-1": ("create", "state")}
@@ -51,7 +51,7 @@ def test_a_worker_that_is_ended_is_made_anew(home: Home) -> None:
     assert len(registry.find_cluster(pets(), home.target).nodes) == 3
 
 
-def test_spot_instances_are_not_stopped_and_named(home: Home) -> None:
+def test_stop_instances_rejects_spot_instances(home: Home) -> None:
     home.up()
     with pytest.raises(ProvisioningError, match="'main': worker-1, worker-2 are spot") as caught:
         stop_start.stop_instances(pets(), home.target)
@@ -59,9 +59,7 @@ def test_spot_instances_are_not_stopped_and_named(home: Home) -> None:
     assert registry.find_cluster(pets(), home.target).state == "RUNNING"
 
 
-def test_an_instance_that_never_stops_is_not_waited_for_forever(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stop_instances_times_out(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     home.up(**FIRM)
     seen = stop_start._instances
 

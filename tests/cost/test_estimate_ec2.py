@@ -1,4 +1,4 @@
-"""What a cluster of EC2 instances costs an hour, and the most that it can come to."""
+"""Price estimates of EC2 clusters."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _lines(cost: estimate.CostEstimate) -> dict[str, estimate.CostItem]:
     return {line.what: line for line in cost.items}
 
 
-def test_instances_disks_and_addresses_without_emr_s_fee() -> None:
+def test_estimate_of_ec2_has_instances_disks_and_addresses() -> None:
     found = _cost(worker={"count": 4, "type": "r5.xlarge", "spot": False, "root_gb": 100})
     assert found.ec2_usd == pytest.approx(0.192 + 4 * 0.252)
     assert (found.emr_usd, found.instances_usd) == (0.0, found.ec2_usd)
@@ -33,13 +33,13 @@ def test_instances_disks_and_addresses_without_emr_s_fee() -> None:
     assert found.hourly_usd == pytest.approx(found.most_usd)
 
 
-def test_it_is_emr_s_price_less_the_fee() -> None:
+def test_estimate_of_ec2_equals_emr_without_fee() -> None:
     emr = estimate.estimate(ProjectSpec(project="pets"))
     assert _cost(worker={"spot": False}).ec2_usd == pytest.approx(emr.ec2_usd)
     assert emr.emr_usd > 0
 
 
-def test_spot_costs_its_latest_price_and_at_most_the_bid() -> None:
+def test_estimate_of_spot_is_latest_price_at_most_bid() -> None:
     table = json.loads(json.dumps(instance_types.shipped()["regions"]["us-east-1"]))
     table["spot"] = {"m5.xlarge": 0.07}
     prices.file().parent.mkdir(parents=True)
@@ -52,7 +52,7 @@ def test_spot_costs_its_latest_price_and_at_most_the_bid() -> None:
     assert bid.most_usd == pytest.approx(0.1)
 
 
-def test_a_private_network_costs_its_endpoints() -> None:
+def test_estimate_of_private_network_has_endpoints() -> None:
     network = {"private": True, "nat": True}
     found = _lines(_cost(network=network, ssh="10.0.0.0/8"))
     assert found["endpoints"].count == 2
@@ -60,7 +60,7 @@ def test_a_private_network_costs_its_endpoints() -> None:
     assert found["NAT gateway"].usd > 0
 
 
-def test_in_a_network_that_exists_only_what_is_the_cluster_s_own() -> None:
+def test_estimate_in_existing_network_has_addresses_only() -> None:
     theirs = {"vpc": "vpc-1", "subnets": ["subnet-1"]}
     found = _lines(_cost(network=theirs))
     assert not {"endpoints", "NAT gateway"} & set(found)
@@ -69,7 +69,7 @@ def test_in_a_network_that_exists_only_what_is_the_cluster_s_own() -> None:
     assert "public addresses" not in private
 
 
-def test_the_limit_is_held_against_the_most() -> None:
+def test_estimate_within_limit_compares_maximum() -> None:
     document = {"kind": "ec2", "worker": {"bid_usd": 0.05}, "max_hourly_cost": 0.4}
     fits = ProjectSpec.model_validate({"project": "pets", "cluster": document})
     estimate.estimate_within_limit(fits)
@@ -80,6 +80,6 @@ def test_the_limit_is_held_against_the_most() -> None:
         estimate.estimate_within_limit(dear)
 
 
-def test_no_note_speaks_of_emr_s_fee() -> None:
+def test_estimate_of_ec2_has_no_note_on_fee() -> None:
     derived = _cost(primary={"type": "i4i.xlarge"}, worker={"type": "i4i.xlarge"})
     assert "fee" not in derived.source

@@ -1,4 +1,4 @@
-"""Certificates for traffic between nodes: made on request, kept on S3 alone."""
+"""Certificates for encryption in transit."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BUCKET = "pets-emrctl-123456789012-us-east-1"
     ("region", "name"),
     [("us-east-1", "*.ec2.internal"), ("eu-west-1", "*.eu-west-1.compute.internal")],
 )
-def test_the_archive_is_what_emr_reads(region: str, name: str) -> None:
+def test_build_returns_archive_in_emr_format(region: str, name: str) -> None:
     packed = zipfile.ZipFile(io.BytesIO(certificates.build(region, days=30)))
     assert sorted(packed.namelist()) == [
         "certificateChain.pem",
@@ -40,7 +40,7 @@ def test_the_archive_is_what_emr_reads(region: str, name: str) -> None:
     chain.verify_directly_issued_by(trusted)
 
 
-def test_it_goes_to_the_bucket_and_nowhere_else(mocked: Target, tmp_path: Path) -> None:
+def test_make_stores_key_in_bucket_only(mocked: Target, tmp_path: Path) -> None:
     mocked.client("s3").create_bucket(Bucket=BUCKET)
     uri = certificates.make(mocked, BUCKET)
     assert uri.startswith(f"s3://{BUCKET}/certificates/")
@@ -50,12 +50,12 @@ def test_it_goes_to_the_bucket_and_nowhere_else(mocked: Target, tmp_path: Path) 
     assert not list(tmp_path.rglob("*.pem")) + list(tmp_path.rglob("*.zip"))
 
 
-def test_a_bucket_that_is_not_there_is_told(mocked: Target) -> None:
+def test_make_without_bucket_raises(mocked: Target) -> None:
     with pytest.raises(ProvisioningError, match="putting certificates into nowhere"):
         certificates.make(mocked, "nowhere")
 
 
-def test_the_command_prints_the_address(
+def test_certificates_command_prints_uri(
     mocked: Target,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

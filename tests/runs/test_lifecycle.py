@@ -155,7 +155,7 @@ def test_a_failure_is_explained_by_one_line(desk: Desk, runtime: FakeRuntime) ->
 
 def test_more_executors_than_there_is_room_for_are_warned_of(desk: Desk) -> None:
     run = submit(desk, Submission(job="mine", settings=SparkSettings(executors=5)))
-    assert "asked 5 executors, room for 2" in run.warnings[0]
+    assert "5 executors requested, room for 2" in run.warnings[0]
 
 
 def test_a_container_larger_than_a_node_submits_nothing(desk: Desk, runtime: FakeRuntime) -> None:

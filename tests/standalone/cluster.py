@@ -1,4 +1,4 @@
-"""Instances of the emulator with the tags of a cluster, as a stack would have made them."""
+"""Emulated EC2 instances with the tags of a cluster, as a stack creates them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from emrctl.spec.ec2 import NO_SSH
 from tests.emulator.ec2nodes import Ec2Nodes
 
 BUCKET = "pets-emrctl-123456789012-us-east-1"
-# A script of the user's own that needs no network, no Java and no time.
+# A user's script that needs neither network nor Java.
 LIGHT = {"script": "light.sh", "args": ["a word"]}
 
 
 @dataclass
-class Standing:
-    """A cluster that stands, and what it has said."""
+class Ec2TestCluster:
+    """A running cluster and the lines that its nodes reported."""
 
     nodes: Ec2Nodes
     workers: int
@@ -91,7 +91,7 @@ class Standing:
         return [line for name, line in self.said if name == node]
 
     def root(self, name: str) -> Path:
-        """The node's home, as this machine has it."""
+        """Return the folder that is the node's home."""
         node = next(one for one in self.cluster.nodes if one.name == name)
         credentials = self.target.credentials
         assert credentials is not None

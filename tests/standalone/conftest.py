@@ -1,4 +1,4 @@
-"""Clusters of the emulator's EC2 instances, ended with their test."""
+"""Fixtures of clusters on emulated EC2 instances."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pytest
 
 from emrctl.aws.target import Target
 from tests.emulator.ec2nodes import Ec2Nodes
-from tests.standalone.cluster import BUCKET, Standing
+from tests.standalone.cluster import BUCKET, Ec2TestCluster
 
-Make = Callable[..., Standing]
+Make = Callable[..., Ec2TestCluster]
 
 
 @pytest.fixture
 def make(instances: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
-    """Makes a cluster of so many workers."""
+    """Return a function that creates a cluster with a number of workers."""
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     folder = tmp_path / "keys"
     folder.mkdir()
@@ -25,8 +25,8 @@ def make(instances: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     s3.create_bucket(Bucket=BUCKET)
     s3.put_object(Bucket=BUCKET, Key="eventlogs/.keep", Body=b"")
 
-    def standing(workers: int = 1, **spec: object) -> Standing:
-        return Standing(nodes, workers, spec=spec)
+    def create(workers: int = 1, **spec: object) -> Ec2TestCluster:
+        return Ec2TestCluster(nodes, workers, spec=spec)
 
-    yield standing
+    yield create
     nodes.terminate()

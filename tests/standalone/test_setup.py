@@ -1,4 +1,4 @@
-"""Nodes brought up side by side over real SSH, with scripts that need neither Java nor time."""
+"""Setup of emulated nodes over SSH, with scripts that do not start Java."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from emrctl.standalone.errors import NodesFailedError
 from emrctl.standalone.parallel import ParallelNodes
 from emrctl.standalone.setup import set_up_nodes
 from tests.remote import connections
-from tests.standalone.cluster import Standing
+from tests.standalone.cluster import Ec2TestCluster
 
-Make = Callable[..., Standing]
+Make = Callable[..., Ec2TestCluster]
 LIGHT = Path(__file__).with_name("light")
 
 
 @pytest.fixture(autouse=True)
 def light(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """emrctl's own scripts, but for those that would start Java."""
+    """Replace the bundled scripts that start Java."""
     root = tmp_path / "bundled"
     shutil.copytree(bundled.root() / "bootstrap", root / "bootstrap")
     shutil.copytree(LIGHT, root / "bootstrap", dirs_exist_ok=True)
@@ -52,7 +52,7 @@ def script(folder: Path, name: str, body: str) -> dict[str, str]:
     return {name: str(path)}
 
 
-def up(one: Standing, scripts: dict[str, str] | None = None) -> None:
+def up(one: Ec2TestCluster, scripts: dict[str, str] | None = None) -> None:
     standalone.set_up(one.project, one.target, one.cluster, scripts or {}, one.hear)
 
 
@@ -101,7 +101,7 @@ def test_set_up_passes_arguments_to_bundled_scripts(make: Make, light: Path) -> 
 
 def test_set_up_names_failed_node_with_output_and_continues(make: Make, tmp_path: Path) -> None:
     body = """
-        echo "on $EMRCTL_INSTANCE" >&2  # one stream: two arrive in whichever order
+        echo "on $EMRCTL_INSTANCE" >&2  # one stream keeps the order
         if [[ -e ~/bad ]]; then echo "out of luck" >&2; exit 4; fi
         echo well >>~/times
     """
@@ -196,7 +196,7 @@ def test_drain_skips_unreachable_worker(make: Make) -> None:
     cluster = replace(one.cluster, nodes=nodes)
     with ParallelNodes(one.target, cluster, one.hear, timeout_s=0.2) as connected:
         standalone.drain(connected, connected.find("worker-2"))
-        standalone.drain(connected, connected.find("worker-1"))  # where no worker runs
+        standalone.drain(connected, connected.find("worker-1"))  # has no running worker
     assert any("not drained: cannot connect to port" in line for line in one.lines("worker-2"))
     assert one.lines("worker-1") == []
 
@@ -222,7 +222,7 @@ def test_set_up_without_private_key_raises_no_key(make: Make) -> None:
 
 
 class _Ssm:
-    """Session Manager, for which every node is there; it gives tokens to nobody's use."""
+    """A Session Manager client for which all nodes are online."""
 
     meta = SimpleNamespace(endpoint_url="https://ssm")
 
@@ -263,7 +263,7 @@ standalone.set_up(project, target, cluster, own, print)
 
 
 def test_set_up_continues_after_killed_client(make: Make, tmp_path: Path, light: Path) -> None:
-    """The first client is another process, killed outright while its nodes' script runs."""
+    """The first client is another process, which is killed while a script runs."""
     one = make(2, bootstrap=[{"script": "first.sh"}, {"script": "second.sh"}])
     own = script(tmp_path, "first.sh", "echo first >>~/times")
     own |= script(tmp_path, "second.sh", "touch ~/begun; sleep 2; echo slow; echo second >>~/times")

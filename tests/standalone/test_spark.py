@@ -1,4 +1,4 @@
-"""A real master with real workers on the emulator's instances: jobs, and what goes wrong."""
+"""Steps on Spark's standalone master and workers on emulated EC2 instances."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from emrctl import standalone
 from emrctl.runs.backends.base import Step, StepSpec
 from emrctl.runs.backends.standalone import Ec2Backend
 from emrctl.standalone.parallel import ParallelNodes
-from tests.standalone.cluster import BUCKET, Standing
+from tests.standalone.cluster import BUCKET, Ec2TestCluster
 
 pytestmark = pytest.mark.spark
 
@@ -43,7 +43,7 @@ SMALL = (
 
 
 def submit(
-    one: Standing, pause_s: float, name: str = "job", *, out: str = ""
+    one: Ec2TestCluster, pause_s: float, name: str = "job", *, out: str = ""
 ) -> tuple[Ec2Backend, str]:
     key = f"code/{name}.py"
     one.target.client("s3").put_object(Bucket=BUCKET, Key=key, Body=JOB.encode())
@@ -71,8 +71,8 @@ def log(backend: Ec2Backend, id_: str, name: str) -> str:
     return found.get(name, "")
 
 
-def at_work(one: Standing, id_: str, name: str) -> None:
-    """Tasks of the step have begun on that worker."""
+def at_work(one: Ec2TestCluster, id_: str, name: str) -> None:
+    """Wait until the worker runs tasks of the step."""
     node = next(item for item in one.cluster.nodes if item.name == name)
     word = f"({node.private_ip}, executor"
     until(lambda: log(one.backend, id_, "step/stderr"), lambda text: word in text)
@@ -84,8 +84,8 @@ def application(backend: Ec2Backend, id_: str) -> str:
     return found[0]
 
 
-def processes_of(one: Standing, name: str, word: str) -> Iterator[psutil.Process]:
-    """Processes of a node whose command line has that word."""
+def processes_of(one: Ec2TestCluster, name: str, word: str) -> Iterator[psutil.Process]:
+    """Yield the node's processes with that word in their command line."""
     node = next(item for item in one.cluster.nodes if item.name == name)
     for process in psutil.process_iter():
         try:
@@ -99,8 +99,8 @@ MASTER, WORKER = (f"org.apache.spark.deploy.{name}" for name in ("master.Master"
 EXECUTOR = "org.apache.spark.executor.CoarseGrainedExecutorBackend"
 
 
-def workers(one: Standing) -> list[dict[str, Any]]:
-    """What the master says of its workers."""
+def workers(one: Ec2TestCluster) -> list[dict[str, Any]]:
+    """Return the master's description of its workers."""
     with ParallelNodes(one.target, one.cluster) as connected:
         found: list[dict[str, Any]] = json.loads(
             connected.find("primary").query("bash emrctl/bin/master workers")
@@ -108,12 +108,12 @@ def workers(one: Standing) -> list[dict[str, Any]]:
     return found
 
 
-def up(one: Standing) -> None:
+def up(one: Ec2TestCluster) -> None:
     standalone.set_up(one.project, one.target, one.cluster, {}, one.hear)
 
 
 def test_step_runs_detached_and_stores_logs_and_event_log(
-    make: Callable[..., Standing],
+    make: Callable[..., Ec2TestCluster],
 ) -> None:
     one = make(2)
     up(one)
@@ -156,7 +156,7 @@ def test_step_runs_detached_and_stores_logs_and_event_log(
 
 
 def test_step_survives_killed_client_and_worker(
-    make: Callable[..., Standing],
+    make: Callable[..., Ec2TestCluster],
 ) -> None:
     one = make(2)
     up(one)
@@ -175,12 +175,12 @@ def test_step_survives_killed_client_and_worker(
     assert len({item["host"] for item in alive}) == 2
 
 
-def test_drain_and_set_up_resize_during_step(make: Callable[..., Standing]) -> None:
+def test_drain_and_set_up_resize_during_step(make: Callable[..., Ec2TestCluster]) -> None:
     one = make(2)
     up(one)
     backend, id_ = submit(one, 2.0)
     at_work(one, id_, "worker-2")
-    fewer = Standing(one.nodes, 0, spec={"worker": {"count": 1}}, launched=False)
+    fewer = Ec2TestCluster(one.nodes, 0, spec={"worker": {"count": 1}}, launched=False)
     assert standalone.drain_removed(fewer.project, one.target, one.cluster, one.hear) == (
         "worker-2",
     )
@@ -199,7 +199,7 @@ def test_drain_and_set_up_resize_during_step(make: Callable[..., Standing]) -> N
 
 
 def test_start_restores_cluster_and_marks_step_interrupted(
-    make: Callable[..., Standing],
+    make: Callable[..., Ec2TestCluster],
 ) -> None:
     one = make(1)
     up(one)
@@ -234,7 +234,7 @@ def test_start_restores_cluster_and_marks_step_interrupted(
 
 
 def test_cancel_ends_step_and_closes_event_log(
-    make: Callable[..., Standing],
+    make: Callable[..., Ec2TestCluster],
 ) -> None:
     one = make(1)
     up(one)

@@ -1,4 +1,4 @@
-"""The verbs of provisioning, on moto's AWS in this process."""
+"""The lifecycle of EMR clusters and their stacks, on moto."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BUCKET = "pets-emrctl-123456789012-us-east-1"
 
 @dataclass
 class Home:
-    """A project's folder and the AWS that its verbs work on."""
+    """A project of an EMR cluster on a moto target."""
 
     target: Target
     root: Path
@@ -56,7 +56,7 @@ def pets(**cluster: Any) -> ProjectSpec:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     from moto.iam.access_control import PermissionResult
 
-    # moto reads no conditions: the policy that wants TLS would deny everything.
+    # moto ignores policy conditions: the policy that requires TLS would deny everything.
     permission = "moto.s3.models.FakeBucket.get_permission"
     monkeypatch.setattr(permission, lambda *_: PermissionResult.NEUTRAL)
     (tmp_path / "setup.sh").write_text("#!/bin/bash\ntrue\n")
@@ -69,7 +69,7 @@ def _keys(target: Target) -> list[str]:
     return [item["Key"] for item in found]
 
 
-def test_up_makes_bucket_and_cluster_and_shows_what_is_there(home: Home) -> None:
+def test_deploy_creates_bucket_and_cluster(home: Home) -> None:
     found = home.up(core={"count": 3})
     assert (found.name, found.stack, found.state) == ("main", "pets-main", "WAITING")
     assert (found.bucket, found.log_uri) == (BUCKET, f"s3://{BUCKET}/logs/")
@@ -81,7 +81,7 @@ def test_up_makes_bucket_and_cluster_and_shows_what_is_there(home: Home) -> None
     assert not found.ended
 
 
-def test_up_stages_scripts_and_prepares_the_event_logs(home: Home) -> None:
+def test_deploy_uploads_scripts_and_prepares_event_logs(home: Home) -> None:
     found = home.up()
     keys = _keys(home.target)
     assert "eventlogs/.keep" in keys
@@ -90,7 +90,7 @@ def test_up_stages_scripts_and_prepares_the_event_logs(home: Home) -> None:
     assert actions["BootstrapActions"][0]["ScriptPath"] == f"s3://{BUCKET}/{script}"
 
 
-def test_a_second_up_changes_nothing(home: Home) -> None:
+def test_deploy_again_changes_nothing(home: Home) -> None:
     first = home.up()
     home.events.clear()
     assert home.up() == first
@@ -98,7 +98,7 @@ def test_a_second_up_changes_nothing(home: Home) -> None:
     assert all(plan.empty for plan in home.preview())
 
 
-def test_preview_before_the_bucket_is_there(home: Home) -> None:
+def test_preview_without_bucket(home: Home) -> None:
     storage, cluster = home.preview(core={"count": 4})
     assert (storage.stack, cluster.stack) == ("pets-storage", "pets-main")
     for plan in (storage, cluster):
@@ -109,7 +109,7 @@ def test_preview_before_the_bucket_is_there(home: Home) -> None:
     assert home.target.client("s3").list_buckets()["Buckets"] == []
 
 
-def test_a_changed_script_replaces_the_cluster(home: Home) -> None:
+def test_preview_with_changed_script_replaces_cluster(home: Home) -> None:
     before = home.up().id
     (home.root / "setup.sh").write_text("#!/bin/bash\nfalse\n")
     (change,) = [c for c in home.preview()[1].changes if c.operation != "same"]
@@ -117,7 +117,7 @@ def test_a_changed_script_replaces_the_cluster(home: Home) -> None:
     assert home.up().id != before
 
 
-def test_scripts_come_from_emrctl_from_the_project_or_from_s3(home: Home) -> None:
+def test_deploy_finds_scripts_in_project_package_and_s3(home: Home) -> None:
     (home.root / "own").mkdir()
     (home.root / "own" / "mine.sh").write_text("true")
     found = home.up(bootstrap=["python.sh", "own/mine.sh", "s3://elsewhere/x.sh"])
@@ -126,20 +126,20 @@ def test_scripts_come_from_emrctl_from_the_project_or_from_s3(home: Home) -> Non
     assert paths == ["python.sh", "mine.sh", "x.sh"]
 
 
-def test_a_script_that_is_nowhere_is_told_before_anything_is_made(home: Home) -> None:
+def test_deploy_with_missing_script_creates_nothing(home: Home) -> None:
     with pytest.raises(NotFoundError, match=r"no bootstrap script 'pyton\.sh'") as caught:
         home.up(bootstrap=["pyton.sh"])
     assert "python.sh" in caught.value.hint
     assert home.target.client("s3").list_buckets()["Buckets"] == []
 
 
-def test_a_resize_is_seen(home: Home) -> None:
+def test_deploy_resizes_core_group(home: Home) -> None:
     before = home.up(core={"count": 2})
     after = home.up(core={"count": 4})
     assert (after.id, after.spec.core_group.count) == (before.id, 4)
 
 
-def test_a_changed_bucket_is_brought_to_the_spec(home: Home) -> None:
+def test_deploy_updates_bucket_settings(home: Home) -> None:
     home.up()
     changed = ProjectSpec.model_validate(
         {**pets().model_dump(exclude_unset=True), "storage": {"versioning": False}}
@@ -149,7 +149,7 @@ def test_a_changed_bucket_is_brought_to_the_spec(home: Home) -> None:
     assert found["Status"] == "Suspended"
 
 
-def test_down_takes_the_cluster_and_leaves_the_bucket(home: Home) -> None:
+def test_down_deletes_cluster_and_keeps_bucket(home: Home) -> None:
     home.up()
     home.down()
     assert registry.list_clusters(pets(), home.target) == ()
@@ -157,7 +157,7 @@ def test_down_takes_the_cluster_and_leaves_the_bucket(home: Home) -> None:
     assert [state.stack for state in stacks.list_stacks(home.deployment())] == ["pets-storage"]
 
 
-def test_down_storage_refuses_while_a_cluster_stands_and_names_it(home: Home) -> None:
+def test_down_storage_rejects_bucket_in_use(home: Home) -> None:
     home.up(name="big")
     with pytest.raises(ProvisioningError, match="in use by cluster big") as caught:
         home.down(storage=True)
@@ -165,14 +165,14 @@ def test_down_storage_refuses_while_a_cluster_stands_and_names_it(home: Home) ->
     assert "eventlogs/.keep" in _keys(home.target)
 
 
-def test_down_storage_sees_clusters_of_another_laptop(home: Home, tmp_path: Path) -> None:
+def test_down_storage_finds_clusters_of_other_machines(home: Home, tmp_path: Path) -> None:
     home.up()
     other = Home(target=home.target, root=tmp_path / "elsewhere")
     with pytest.raises(ProvisioningError, match="in use by cluster main"):
         other.down(storage=True)
 
 
-def test_down_storage_empties_versions_and_markers(home: Home) -> None:
+def test_down_storage_deletes_versions_and_markers(home: Home) -> None:
     home.up()
     home.down()
     s3 = home.target.client("s3")
@@ -185,7 +185,7 @@ def test_down_storage_empties_versions_and_markers(home: Home) -> None:
     home.down(storage=True)
 
 
-def test_down_storage_empties_more_than_is_listed_at_once(
+def test_down_storage_deletes_several_pages_of_objects(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home.up()
@@ -198,7 +198,7 @@ def test_down_storage_empties_more_than_is_listed_at_once(
     assert s3.list_buckets()["Buckets"] == []
 
 
-def test_two_clusters_of_one_project_share_the_bucket(home: Home) -> None:
+def test_clusters_of_one_project_share_bucket(home: Home) -> None:
     home.up()
     home.up(name="big")
     names = {cluster.name for cluster in registry.list_clusters(pets(), home.target)}
@@ -207,7 +207,7 @@ def test_two_clusters_of_one_project_share_the_bucket(home: Home) -> None:
     assert registry.find_cluster(pets(), home.target).name == "main"
 
 
-def test_no_cluster_of_that_name(home: Home) -> None:
+def test_find_cluster_unknown_name_raises_not_found(home: Home) -> None:
     with pytest.raises(NotFoundError, match="no cluster 'main' of pets is running") as caught:
         registry.find_cluster(pets(), home.target)
     assert "emrctl up" in caught.value.hint
@@ -217,7 +217,7 @@ def test_no_cluster_of_that_name(home: Home) -> None:
     assert caught.value.hint == "Running: main."
 
 
-def test_another_project_s_clusters_are_not_ours(home: Home) -> None:
+def test_list_clusters_ignores_other_projects(home: Home) -> None:
     home.up()
     home.target.client("emr").run_job_flow(
         Name="pets-other", Instances={"KeepJobFlowAliveWhenNoSteps": True}
@@ -225,7 +225,7 @@ def test_another_project_s_clusters_are_not_ours(home: Home) -> None:
     assert [c.name for c in registry.list_clusters(pets(), home.target)] == ["main"]
 
 
-def test_show_says_how_a_cluster_ended_and_up_makes_another(home: Home) -> None:
+def test_show_returns_terminated_cluster_and_deploy_replaces_it(home: Home) -> None:
     before = home.up()
     home.target.client("emr").terminate_job_flows(JobFlowIds=[before.id])
     shown = registry.show(pets(), home.target)
@@ -236,12 +236,12 @@ def test_show_says_how_a_cluster_ended_and_up_makes_another(home: Home) -> None:
     assert home.up().id != before.id
 
 
-def test_show_without_any_cluster(home: Home) -> None:
+def test_show_without_cluster_raises_not_found(home: Home) -> None:
     with pytest.raises(NotFoundError, match="no cluster 'main'"):
         registry.show(pets(), home.target)
 
 
-def test_stacks_of_an_emulator_that_is_gone(home: Home) -> None:
+def test_list_stacks_of_ended_emulator_are_gone(home: Home) -> None:
     home.up()
     later = dataclasses.replace(home.target, identity="later")
     states = stacks.list_stacks(Deployment(pets(), later, home.root))
@@ -250,19 +250,21 @@ def test_stacks_of_an_emulator_that_is_gone(home: Home) -> None:
     assert {change.operation for plan in plans for change in plan.changes} == {"create"}
 
 
-def test_no_bucket_yet(home: Home) -> None:
+def test_find_bucket_without_bucket_raises_not_found(home: Home) -> None:
     with pytest.raises(NotFoundError, match="has no bucket yet") as caught:
         bucket.find_bucket(pets(), home.target)
     assert "emrctl up" in caught.value.hint
 
 
-def test_a_bucket_of_somebody_else_stops_up(home: Home) -> None:
+def test_deploy_rejects_bucket_of_other_owner(home: Home) -> None:
     home.target.client("s3").create_bucket(Bucket=BUCKET)
     with pytest.raises(ProvisioningError, match="no stack here made it"):
         home.up()
 
 
-def test_pages_are_the_emulator_s(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_urls_on_localhost_are_those_of_emulator(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = home.up()
     answer = {"clusters": [{"id": found.id, "urls": {"yarn": "http://127.0.0.1:1/"}}]}
     monkeypatch.setattr(Target, "fetch", lambda _self, _url: answer)
@@ -273,23 +275,21 @@ def test_pages_are_the_emulator_s(home: Home, monkeypatch: pytest.MonkeyPatch) -
     assert emr._urls(local, "j-OTHER", "") == {}
 
 
-def test_the_embedded_engine_is_for_localhost_alone(home: Home) -> None:
+def test_preview_on_aws_rejects_embedded_engine(home: Home) -> None:
     target = dataclasses.replace(home.target, kind="aws")
     with pytest.raises(UsageError, match="supports only localhost") as caught:
         lifecycle.preview(Deployment(pets(), target, home.root), engine="embedded")
     assert "pulumi" in caught.value.hint
 
 
-def test_an_engine_that_nobody_knows(home: Home) -> None:
+def test_preview_rejects_unknown_engine(home: Home) -> None:
     with pytest.raises(UsageError, match="unknown engine 'terraform'") as caught:
         lifecycle.preview(home.deployment(), engine="terraform")
     assert "embedded or pulumi" in caught.value.hint
 
 
 @pytest.mark.parametrize("verb", [stacks.drift, stacks.history, stacks.export])
-def test_what_the_embedded_engine_does_not_do_is_refused_with_the_way_out(
-    home: Home, verb: Any
-) -> None:
+def test_embedded_engine_rejects_unsupported_operations(home: Home, verb: Any) -> None:
     with pytest.raises(NotFoundError, match="no stack pets-main"):
         verb(home.deployment())
     home.up()
@@ -298,7 +298,7 @@ def test_what_the_embedded_engine_does_not_do_is_refused_with_the_way_out(
     assert "--engine pulumi" in caught.value.hint
 
 
-def test_a_bucket_that_exists_is_taken_over_by_the_real_engine_alone(home: Home) -> None:
+def test_import_bucket_rejects_embedded_engine(home: Home) -> None:
     with pytest.raises(NotFoundError, match="has no bucket yet"):
         stacks.import_bucket(home.deployment())
     home.target.client("s3").create_bucket(Bucket=BUCKET)
@@ -314,8 +314,8 @@ def test_outputs_of_both_stacks(home: Home) -> None:
 
 @pytest.mark.engine
 @pytest.mark.usefixtures("real_engine")
-def test_the_whole_way_with_the_real_engine(home: Home) -> None:
-    """As the README has it: up, an edit, preview, up, down."""
+def test_lifecycle_with_pulumi_engine(home: Home) -> None:
+    """Follow the README: up, an edit, preview, up, down."""
     first = lifecycle.deploy(home.deployment(core={"count": 2}), engine="pulumi")
     plans = home.preview(core={"count": 4})
     assert [c.operation for p in plans for c in p.changes if c.operation != "same"] == ["update"]
@@ -331,7 +331,7 @@ def test_the_whole_way_with_the_real_engine(home: Home) -> None:
 
 @pytest.mark.engine
 @pytest.mark.usefixtures("real_engine")
-def test_a_bucket_that_exists_is_taken_over_and_brought_to_the_spec(home: Home) -> None:
+def test_import_bucket_with_pulumi_engine(home: Home) -> None:
     s3 = home.target.client("s3")
     s3.create_bucket(Bucket=BUCKET)
     s3.put_object(Bucket=BUCKET, Key="data/mine", Body=b"1")
@@ -347,7 +347,7 @@ def test_a_bucket_that_exists_is_taken_over_and_brought_to_the_spec(home: Home) 
         stacks.engine_for(home.deployment(), name="pulumi").down("pets-storage", print)
 
 
-def test_nobody_who_is_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deploy_without_credentials_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     nobody = Target(kind="local", region="us-east-1", identity="nobody")
     with pytest.raises(CredentialsError) as caught:
@@ -355,7 +355,7 @@ def test_nobody_who_is_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert caught.value.hint
 
 
-def test_importing_it_loads_nothing_heavy() -> None:
+def test_import_of_provision_loads_no_heavy_module() -> None:
     code = "import sys, emrctl.provision; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert {"pulumi", "pulumi_aws", "boto3", "botocore", "moto"}.isdisjoint(done.stdout.split())

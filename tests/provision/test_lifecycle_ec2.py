@@ -1,4 +1,4 @@
-"""The image and the key that instances are launched with, as long as a cluster stands."""
+"""Image and key pair of EC2 clusters over several deployments, on moto."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from emrctl.provision import lifecycle
 from tests.clusters.homes import Home
 
 
-def test_the_private_key_is_the_user_s_alone(home: Home) -> None:
+def test_deploy_creates_private_key_file_for_owner_only(home: Home) -> None:
     home.up()
     file = places.key_file("pets-main")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
 
 
-def test_the_image_is_kept_while_the_cluster_stands(
+def test_deploy_keeps_image_of_existing_cluster(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home.up()
@@ -36,14 +36,14 @@ def test_the_image_is_kept_while_the_cluster_stands(
     assert _images(home) == {"ami-0123456789abcdef0"}
 
 
-def test_each_architecture_keeps_its_own_image(home: Home) -> None:
+def test_deploy_keeps_image_per_architecture(home: Home) -> None:
     mixed = {"primary": {"type": "m6g.xlarge"}}
     home.up(**mixed)
     assert len(_images(home)) == 2
     assert home.changes(**mixed) == {}
 
 
-def test_another_image_in_the_spec_replaces_the_instances(home: Home) -> None:
+def test_preview_with_other_image_replaces_instances(home: Home) -> None:
     home.up()
     changes = home.changes(ami="ami-0123456789abcdef0")
     assert changes["primary"] == ("replace", "ami")
@@ -57,7 +57,7 @@ def _images(home: Home) -> set[str]:
     return {item["ImageId"] for group in answer["Reservations"] for item in group["Instances"]}
 
 
-def test_a_lost_key_is_told_while_the_cluster_stands(home: Home) -> None:
+def test_deploy_without_private_key_raises_not_found(home: Home) -> None:
     home.up()
     places.key_file("pets-main").unlink()
     with pytest.raises(NotFoundError, match="private key of the running cluster") as caught:
@@ -67,7 +67,7 @@ def test_a_lost_key_is_told_while_the_cluster_stands(home: Home) -> None:
     assert home.up().state == "RUNNING"
 
 
-def test_a_lost_key_is_told_even_where_ec2_has_forgotten_it_too(home: Home) -> None:
+def test_deploy_without_key_pair_and_private_key_raises_not_found(home: Home) -> None:
     home.up()
     home.target.client("ec2").delete_key_pair(KeyName="pets-main")
     home.up(worker={"count": 3})
@@ -76,7 +76,7 @@ def test_a_lost_key_is_told_even_where_ec2_has_forgotten_it_too(home: Home) -> N
         home.changes()
 
 
-def test_another_key_than_the_cluster_s_is_told(home: Home) -> None:
+def test_deploy_with_other_private_key_raises_not_found(home: Home) -> None:
     home.up()
     other = places.key_file("pets-main")
     other.unlink()
@@ -85,7 +85,7 @@ def test_another_key_than_the_cluster_s_is_told(home: Home) -> None:
         home.changes()
 
 
-def test_a_key_of_the_user_s_is_given_up_for_one_of_our_own(home: Home) -> None:
+def test_deploy_replaces_users_key_pair_with_own(home: Home) -> None:
     home.target.client("ec2").create_key_pair(KeyName="mine")
     home.up(key_pair="mine")
     changes = home.changes()
@@ -93,12 +93,12 @@ def test_a_key_of_the_user_s_is_given_up_for_one_of_our_own(home: Home) -> None:
     assert home.up().state == "RUNNING"
 
 
-def test_preview_makes_no_key(home: Home) -> None:
+def test_preview_creates_no_key(home: Home) -> None:
     assert home.changes()["key"] == ("create",)
     assert not places.key_file("pets-main").exists()
 
 
-def test_a_key_pair_of_the_user_s_own(home: Home) -> None:
+def test_deploy_uses_existing_key_pair(home: Home) -> None:
     home.target.client("ec2").create_key_pair(KeyName="mine")
     found = home.up(key_pair="mine")
     assert not places.key_file("pets-main").exists()

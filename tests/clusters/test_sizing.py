@@ -1,0 +1,138 @@
+"""Executors of a step against the resources of YARN and of standalone workers."""
+
+from __future__ import annotations
+
+import pytest
+
+from emrctl.aws import instance_types
+from emrctl.clusters.sizing import (
+    StandaloneWorkers,
+    allocate,
+    container_capacity,
+    largest_memory_mb,
+)
+from emrctl.errors import UsageError
+from emrctl.spec import ClusterSpec, GroupSpec, SparkSettings
+
+CLUSTER = ClusterSpec(core=GroupSpec(type="m5.xlarge", count=2))
+TWO = StandaloneWorkers(count=2, cores=4, memory_mb=15_360)
+
+
+# --- YARN -----------------------------------------------------------------------------------------
+
+
+def test_container_capacity_warns_if_not_all_executors_fit() -> None:
+    fit = container_capacity(
+        CLUSTER, SparkSettings(executors=5, executor_cores=2, executor_memory="4743M")
+    )
+    assert (fit.executor_mb, fit.first_mb, fit.room) == (5632, 896, 4)
+    assert fit.warning is not None
+    assert fit.warning.startswith(
+        "5 executors requested, room for 4 beside the application master's"
+    )
+
+
+def test_container_capacity_in_cluster_mode_includes_driver() -> None:
+    asked = SparkSettings(executors=4, executor_memory="4743M", deploy_mode="cluster")
+    fit = container_capacity(CLUSTER, asked)
+    assert (fit.first, fit.room) == ("driver", 3)
+
+
+def test_container_capacity_default_executor_fits_once_per_node() -> None:
+    fit = container_capacity(CLUSTER, SparkSettings())
+    assert (fit.executor_mb, fit.room, fit.warning) == (11264, 2, None)
+
+
+def test_container_capacity_rejects_executor_larger_than_node() -> None:
+    with pytest.raises(UsageError, match=r"14,?688 MB|14688 MB") as caught:
+        container_capacity(CLUSTER, SparkSettings(executor_memory="12g", memory_overhead="2400m"))
+    assert "12288 MB" in str(caught.value)
+    assert "--executor-memory" in caught.value.hint
+
+
+def test_largest_memory_fits_into_node() -> None:
+    largest = largest_memory_mb(12288)
+    assert instance_types.container_mb(largest) <= 12288 < instance_types.container_mb(largest + 32)
+
+
+def test_container_capacity_rejects_large_driver_in_cluster_mode_only() -> None:
+    huge = SparkSettings(driver_memory="20g", deploy_mode="cluster")
+    with pytest.raises(UsageError, match="the driver needs"):
+        container_capacity(CLUSTER, huge)
+    assert container_capacity(CLUSTER, SparkSettings(driver_memory="20g")).room == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "memory_mb"),
+    [("m5.xlarge", 9486), ("r5.xlarge", 18971), ("m4.large", 4743)],
+)
+def test_default_executor_memory_equals_emr_documentation(name: str, memory_mb: int) -> None:
+    assert instance_types.instance_type(name).executor_memory_mb == memory_mb
+
+
+# --- standalone -----------------------------------------------------------------------------------
+
+
+def test_standalone_workers_reserve_one_gib() -> None:
+    assert StandaloneWorkers.of("m5.xlarge", 2) == TWO
+
+
+@pytest.mark.parametrize(
+    ("settings", "cores", "heap_mb", "room"),
+    [
+        ({}, 4, 12_934, 2),
+        ({"executors": 2}, 4, 12_934, 2),
+        ({"executors": 4}, 2, 6_467, 4),
+        ({"executors": 5}, 1, 3_233, 8),
+        ({"executors": 99}, 1, 3_233, 8),
+        ({"executor_cores": 2}, 2, 6_467, 4),
+        ({"executor_cores": 3}, 3, 12_934, 2),
+        ({"executor_memory": "8g"}, 4, 8_192, 2),
+        ({"executor_cores": 1, "executor_memory": "8g"}, 1, 8_192, 2),
+        ({"conf": {"spark.executor.cores": "2", "spark.executor.memory": "1g"}}, 2, 1_024, 4),
+    ],
+)
+def test_allocate_divides_cores_and_memory(
+    settings: dict[str, object], cores: int, heap_mb: int, room: int
+) -> None:
+    found = allocate(TWO, SparkSettings.model_validate(settings))
+    assert (found.cores, found.heap_mb, found.room) == (cores, heap_mb, room)
+
+
+def test_conf_limits_executors_by_cores() -> None:
+    asked = SparkSettings(executors=5, executor_cores=1, executor_memory="2g")
+    assert allocate(TWO, asked).conf(asked) == {
+        "spark.executor.cores": "1",
+        "spark.executor.memory": "2048m",
+        "spark.cores.max": "5",
+    }
+    whole = SparkSettings()
+    assert "spark.cores.max" not in allocate(TWO, whole).conf(whole)
+
+
+def test_conf_with_dynamic_allocation_sets_initial_executors() -> None:
+    asked = SparkSettings(executors=2, dynamic_allocation=True)
+    found = allocate(TWO, asked).conf(asked)
+    assert found["spark.dynamicAllocation.initialExecutors"] == "2"
+    assert "spark.cores.max" not in found
+
+
+def test_allocate_warns_if_not_all_executors_fit() -> None:
+    found = allocate(TWO, SparkSettings(executors=9))
+    assert found.warning == (
+        "9 executors requested, room for 8 (1 core and 3233 MB each, "
+        "2 workers of 4 cores and 15360 MB)"
+    )
+    assert allocate(TWO, SparkSettings(executors=8)).warning is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "flag"),
+    [({"executor_cores": 5}, "--executor-cores"), ({"executor_memory": "16g"}, "15360m")],
+)
+def test_allocate_rejects_executor_larger_than_worker(
+    settings: dict[str, object], flag: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        allocate(TWO, SparkSettings.model_validate(settings))
+    assert flag in caught.value.hint
