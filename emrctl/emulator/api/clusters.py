@@ -155,7 +155,7 @@ def terminate_job_flows(service: Service, region: str, ask: dict[str, Any]) -> d
     for cluster in clusters:
         if not cluster.protected:
             service.controller(cluster.id).terminate(termination)
-    if any(cluster.protected and cluster.alive for cluster in clusters):
+    if any(cluster.protected and cluster.active for cluster in clusters):
         raise ApiError(_PROTECTED)
     return {}
 

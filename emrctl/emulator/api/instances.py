@@ -39,7 +39,7 @@ def add_instance_groups(service: Service, region: str, ask: dict[str, Any]) -> d
     cluster = service.cluster(ask["JobFlowId"])
     groups = [new_group(one) for one in ask["InstanceGroups"]]
     with cluster.changed:
-        if not cluster.alive:
+        if not cluster.active:
             raise ApiError(CLOSED)
         for group in groups:
             check_type(group.instance_type)

@@ -79,13 +79,13 @@ class Service:
     def resize(self, cluster: EmulatedCluster, group: InstanceGroup, count: int) -> None:
         """Resize the group in the background; the newest nodes are removed first."""
         with cluster.changed:
-            if not cluster.alive:
+            if not cluster.active:
                 raise ApiError(CLOSED)
             if cluster.state not in (model.RUNNING, model.WAITING):
                 raise ApiError(
                     f"Instance groups cannot be resized while the cluster is {cluster.state}."
                 )
-            present = [node for node in cluster.live_nodes if node.group is group]
+            present = [node for node in cluster.active_nodes if node.group is group]
             group.count = count
             if count == len(present):
                 return

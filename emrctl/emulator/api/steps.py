@@ -23,7 +23,7 @@ def add_steps(service: Service, region: str, ask: dict[str, Any]) -> dict[str, A
     del region
     cluster = service.cluster(ask["JobFlowId"])
     with cluster.changed:
-        if not cluster.alive:
+        if not cluster.active:
             raise ApiError(CLOSED)
         steps = new_steps(cluster, ask["Steps"])
         cluster.steps += steps

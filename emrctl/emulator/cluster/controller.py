@@ -112,7 +112,7 @@ class ClusterController:
         now = time.time() if state == model.RUNNING else None
         with self.cluster.changed:
             for node in nodes:
-                if node.alive:
+                if node.active:
                     node.state = state
                     node.timeline.ready = now or node.timeline.ready
                 node.group.state = state
@@ -252,13 +252,13 @@ class ClusterController:
             self.runtime.stop(cluster)
         except Exception:  # noqa: BLE001
             _log.exception("could not stop %s", cluster.id)
-        self.terminate_instances(cluster.live_nodes)
+        self.terminate_instances(cluster.active_nodes)
         self._set_terminated()
 
     def _set_terminated(self) -> None:
         cluster, now = self.cluster, time.time()
         with cluster.changed:
-            for node in cluster.live_nodes:
+            for node in cluster.active_nodes:
                 node.state, node.timeline.ended = model.TERMINATED, now
             for group in cluster.groups:
                 group.state, group.timeline.ended = model.TERMINATED, now

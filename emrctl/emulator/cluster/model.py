@@ -110,7 +110,7 @@ class EmulatedNode:
         return self.group.role == MASTER
 
     @property
-    def alive(self) -> bool:
+    def active(self) -> bool:
         """Whether the node has not been terminated."""
         return self.state != TERMINATED
 
@@ -169,7 +169,7 @@ class EmulatedCluster:
         return str(self.request["Name"])
 
     @property
-    def alive(self) -> bool:
+    def active(self) -> bool:
         """Whether the cluster accepts steps."""
         return self.state in EMR_ACTIVE
 
@@ -183,9 +183,9 @@ class EmulatedCluster:
         return f"s3://{path}/{self.id}/"
 
     @property
-    def live_nodes(self) -> list[EmulatedNode]:
+    def active_nodes(self) -> list[EmulatedNode]:
         """Nodes that have not been terminated."""
-        return [node for node in self.nodes if node.alive]
+        return [node for node in self.nodes if node.active]
 
     @property
     def primary(self) -> EmulatedNode:
@@ -195,7 +195,7 @@ class EmulatedCluster:
     @property
     def workers(self) -> list[EmulatedNode]:
         """Core and task nodes that have not been terminated."""
-        return [node for node in self.live_nodes if not node.primary]
+        return [node for node in self.active_nodes if not node.primary]
 
     def step(self, step_id: str) -> EmulatedStep | None:
         """Return the step with this id, or None."""
@@ -204,7 +204,7 @@ class EmulatedCluster:
     def terminate(self, reason: Termination) -> None:
         """Change the state to TERMINATING. Only the first reason is kept."""
         with self.changed:
-            if self.termination is None and self.alive:
+            if self.termination is None and self.active:
                 self.termination = reason
                 self.state, self.code, self.message = TERMINATING, reason.code, reason.message
                 self.details = reason.details

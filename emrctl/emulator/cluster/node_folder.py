@@ -121,7 +121,7 @@ def _write_instance_info(cluster: EmulatedCluster, node: EmulatedNode, folder: P
     job_flow = {
         "jobFlowId": cluster.id,
         "jobFlowCreationInstant": int(cluster.timeline.created * 1000),
-        "instanceCount": len(cluster.live_nodes),
+        "instanceCount": len(cluster.active_nodes),
         "masterInstanceId": primary.ec2_id,
         "masterPrivateDnsName": primary.private_dns,
         "masterInstanceType": primary.group.instance_type,

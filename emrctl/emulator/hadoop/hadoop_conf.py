@@ -1,7 +1,7 @@
 """Hadoop's configuration files: EMR's values, the user's, and access control.
 
 The daemons' files contain the secret user name of `auth`. The clients' files do not, because Spark
-writes its Hadoop settings to the event log. `SERVED_USER`, to which the secret name is mapped, is
+writes its Hadoop settings to the event log. `YARN_USER`, to which the secret name is mapped, is
 the name in paths, web UIs and process lists.
 """
 
@@ -17,7 +17,7 @@ from emrctl.emulator.cluster.model import EmulatedCluster
 from emrctl.emulator.hadoop import auth
 from emrctl.emulator.hadoop.auth import YarnCredentials
 
-SERVED_USER = "hadoop@emr"
+YARN_USER = "hadoop@emr"
 LOG4J = """\
 log4j.rootLogger=INFO,out
 log4j.appender.out=org.apache.log4j.ConsoleAppender
@@ -34,11 +34,9 @@ _WHITELIST = (
     *("AWS_CREDENTIAL_PROFILES_FILE", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION"),
     *("AWS_EC2_METADATA_DISABLED", "EMRCTL_EMULATOR", "EMRCTL_CLUSTER", "EMRCTL_NODE_ROOT"),
 )
-
-
 _ACCESS_CONTROL = {
     "yarn.acl.enable": "true",
-    "yarn.admin.acl": SERVED_USER,
+    "yarn.admin.acl": YARN_USER,
     "yarn.webapp.enable-rest-app-submissions": "false",
     "yarn.webapp.api-service.enable": "false",
     "yarn.webapp.ui2.enable": "false",
@@ -100,7 +98,7 @@ def core_site(cluster: EmulatedCluster, endpoint: str, folder: Path) -> dict[str
         "fs.s3a.connection.ssl.enabled": "false",
         "fs.s3a.aws.credentials.provider": "com.amazonaws.auth.profile.ProfileCredentialsProvider",
         "hadoop.security.auth_to_local.mechanism": "mit",
-        "hadoop.security.auth_to_local": f"RULE:[1:$1@$0](.*@.*)s/.*/{SERVED_USER}/ DEFAULT",
+        "hadoop.security.auth_to_local": f"RULE:[1:$1@$0](.*@.*)s/.*/{YARN_USER}/ DEFAULT",
         "ipc.client.connect.retry.interval": "100",
     }
     return classification(cluster, "core-site") | properties
@@ -109,7 +107,7 @@ def core_site(cluster: EmulatedCluster, endpoint: str, folder: Path) -> dict[str
 def daemon_core_site(client: Mapping[str, str], credentials: YarnCredentials) -> dict[str, str]:
     """Return core-site.xml of daemons: it accepts only the secret user name and signed cookies."""
     rules = (
-        f"RULE:[1:$1@$0]({credentials.user})s/.*/{SERVED_USER}/ "
+        f"RULE:[1:$1@$0]({credentials.user})s/.*/{YARN_USER}/ "
         "RULE:[1:$1@$0](.*@.*)s/.*/nobody/ RULE:[2:$1@$0](.*)s/.*/nobody/ DEFAULT"
     )
     return {
@@ -129,9 +127,9 @@ def policy() -> dict[str, str]:
     internal = ("collector-nodemanager", "distributedscheduling", "applicationhistory")
     tokens = ("applicationmaster", "containermanagement", "resourcelocalizer")
     return {
-        **{f"security.{name}.protocol.acl": SERVED_USER for name in (*restricted, *internal)},
+        **{f"security.{name}.protocol.acl": YARN_USER for name in (*restricted, *internal)},
         **{f"security.{name}.protocol.acl": "*" for name in tokens},
-        "security.service.authorization.default.acl": SERVED_USER,
+        "security.service.authorization.default.acl": YARN_USER,
     }
 
 

@@ -88,7 +88,7 @@ class LocalWebServers:
             "clusters": [self._cluster(one) for one in clusters],
             "instances": self.instances.describe(),
             "differences": list(DIFFERENCES),
-            "warnings": [w for one in clusters if one.alive for w in one.warnings],
+            "warnings": [w for one in clusters if one.active for w in one.warnings],
         }
 
     def _cluster(self, cluster: model.EmulatedCluster) -> dict[str, Any]:
