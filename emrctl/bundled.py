@@ -1,4 +1,4 @@
-"""Where stacks/, bootstrap/ and jobs/ lie: at the repository's root, or inside the package."""
+"""Location of stacks/, bootstrap/ and jobs/: the repository's root or the installed package."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def root() -> Path:
-    """The folder that holds `stacks/`, `bootstrap/` and `jobs/`."""
+    """Return the folder that contains `stacks/`, `bootstrap/` and `jobs/`."""
     inside = _PACKAGE / "_bundled"
     return inside if inside.is_dir() else _PACKAGE.parent
 
 
 def import_stacks() -> None:
-    """`import stacks` finds ours, however emrctl was installed."""
-    place = str(root())
-    if place not in sys.path:
-        # First: a project of the user's may have a folder of that name as well.
-        sys.path.insert(0, place)
+    """Make emrctl's `stacks` importable."""
+    folder = str(root())
+    if folder not in sys.path:
+        # At the front, because the user's project may have a folder of the same name.
+        sys.path.insert(0, folder)

@@ -52,17 +52,17 @@ PENDING = (
 )
 BANNED = re.compile(
     r"""
-    \bnobody\b | \bsomebody\b | \bwhoever\b | \bwhom\b | \b(?:ours|theirs)\b
+    (?<![=/`])\bnobody\b | \bsomebody\b | \bwhoever\b | \bwhom\b | \b(?:ours|theirs)\b
     | \b(?:is|are|was|were|has\ gone|have\ gone)\ no\ more\b | \b(?:stands?|stood)\b
     | \blies\b | \b(?:lie|lay)\ (?:in|on|at|below|under|where)\b
-    | \banew\b | \bof\ (?:its|their)\ own\ accord\b | \blikewise\b
+    | (?<!-)\banew\b | \bof\ (?:its|their)\ own\ accord\b | \blikewise\b
     | (?<![-_])\b(?:gives?|gave|given)\ (?:\w+\ )?up\b
     | \btells?\ (?:of|that|no)\b | \b(?:is|are|was|were)\ told\b(?!\ apart)
     | \b(?:is|be|was|were)\ had\b | \bhas\ not\ got\b
     | \bgo(?:es)?\ on\b | \bwent\ on\b | \b(?:brings|brought)\ up\b
-    | (?<!")\bsaid\b | \bwhat\ (?:\S+\ ){1,3}says?\b
+    | (?<!["`])\bsaid\b(?!\ string) | \bwhat\ (?:\S+\ ){1,3}says?\b
     | \bas\ long\ as\ it\ lives\b | \bwhole\ world\b
-    | \bwhatever\ became\b | \bvouch | \bwithout\ a\ word\b | \bat\ the\ most\b
+    | \bwhatever\ became\b | \bvouch | \bwithout\ a\ word\b | \bat\ the\ most\b(?!\ [a-z])
     | \bends?\ (?:that|what)\b | \btakes?\ (?:\w+\ )?away\b | \bin\ force\b | \bsees?\ to\ it\b
     | \bacted\ upon\b | \ba\ yes\b
     """,

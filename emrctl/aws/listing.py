@@ -23,10 +23,10 @@ def instances(ec2: Any, **asked: Any) -> Iterator[dict[str, Any]]:
 
 
 def objects(s3: Any, bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
-    """S3's description of each object below the prefix, which need not end in a slash.
+    """Yield S3's description of each object whose key starts with `prefix`.
 
-    The empty ones that stand for folders are left out: S3's console makes them, and Hadoop's S3A
-    keeps its own since 3.4. `s3` is a boto3 client.
+    Folder markers (empty objects of S3's console and of Hadoop's S3A since 3.4) are skipped. `s3`
+    is a boto3 client.
     """
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         yield from (item for item in page.get("Contents", ()) if not item["Key"].endswith("/"))

@@ -1,4 +1,4 @@
-"""`emrctl prices`: what instances cost, by the table in force; `refresh` asks AWS."""
+"""`emrctl prices`: prices of instance types per hour."""
 
 from __future__ import annotations
 
@@ -17,43 +17,41 @@ app = options.new_app()
 prices_app = typer.Typer(
     cls=options.Group,
     invoke_without_command=True,
-    help="What instances cost an hour; `refresh` asks AWS.",
+    help="Show instance prices; update them from AWS.",
 )
 app.add_typer(prices_app, name="prices")
-
-ProfileOption = Annotated[str | None, typer.Option(help="The AWS profile to ask with.")]
 
 
 @prices_app.callback()
 @options.common("config region json")
 def show(
     context: options.Context,
-    family: Annotated[str, typer.Option(help="Only types that begin so: m5, r.")] = "",
+    family: Annotated[str, typer.Option(help="Prefix of instance types, e.g. m5 or r.")] = "",
 ) -> None:
-    """Show what instances cost an hour on demand and on spot, with EMR's fee and YARN's memory."""
-    found = [item for item in prices.rates(_region(context)) if item.type.startswith(family)]
+    """Show on-demand and spot prices per hour, EMR's fee and YARN's memory."""
+    rates = [item for item in prices.rates(_region(context)) if item.type.startswith(family)]
     if context.as_json:
-        render.json_document([asdict(item) | _size(item.type) for item in found])
+        render.json_document([asdict(item) | _size(item.type) for item in rates])
     else:
-        _table(found)
+        _print(rates)
 
 
 @prices_app.command()
 @options.common("config region")
 def refresh(
     context: options.Context,
-    profile: ProfileOption = None,
+    profile: Annotated[str | None, typer.Option(help="AWS profile.")] = None,
 ) -> None:
     """Download a region's prices from AWS into emrctl's home."""
-    asked = Target(kind="aws", region=_region(context), profile=profile)
-    listing = dataclasses.replace(asked, region=prices.LIST_REGION)
-    with errors.translated(f"reading the prices of {asked.region}"):
-        path = prices.refresh(listing.client, asked.client, asked.region)
-    typer.echo(f"Prices of {asked.region} are in {path}.")
+    target = Target(kind="aws", region=_region(context), profile=profile)
+    listing = dataclasses.replace(target, region=prices.LIST_REGION)
+    with errors.translated(f"reading the prices of {target.region}"):
+        path = prices.refresh(listing.client, target.client, target.region)
+    typer.echo(f"Wrote prices of {target.region} to {path}.")
 
 
 def _region(context: options.Context) -> str:
-    """The region of --region, else the project's, else the shipped table's."""
+    """Return the region of --region, of the project, or of the shipped price table."""
     if context.region is not None:
         return context.region
     try:
@@ -75,12 +73,11 @@ def _size(name: str) -> dict[str, object]:
     }
 
 
-def _table(found: list[prices.Rate]) -> None:
-    head = ("type", "vCPUs", "GiB", "YARN MB", "EC2", "spot", "EMR", "sum")
-    render.table(*head, rows=[_row(item) for item in found], right=head[1:])
-    for region, as_of in sorted({(item.region, item.as_of) for item in found}):
-        told = "~ follows a rule, no list; - EMR does not take it"
-        render.note(f"US dollars an hour in {region} as of {as_of}; {told}.")
+def _print(rates: list[prices.Rate]) -> None:
+    head = ("type", "vCPUs", "GiB", "YARN MB", "EC2", "spot", "EMR", "EC2 + EMR")
+    render.table(*head, rows=[_row(item) for item in rates], right=head[1:])
+    for region, as_of in sorted({(item.region, item.as_of) for item in rates}):
+        render.note(f"USD per hour in {region} as of {as_of}; ~ estimated, - not supported by EMR.")
 
 
 def _row(item: prices.Rate) -> tuple[str, ...]:
