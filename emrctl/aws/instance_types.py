@@ -51,12 +51,12 @@ class InstanceType:
 
     @property
     def ec2_usd(self) -> float:
-        """EC2's price on demand in `PRICES_REGION`, by the shipped table."""
+        """Return the on-demand price per hour in `PRICES_REGION` from the shipped table."""
         return float(shipped()["regions"][PRICES_REGION]["ec2"][self.name])
 
     @property
     def emr_usd(self) -> float:
-        """EMR's fee, likewise."""
+        """Return EMR's fee per hour in `PRICES_REGION` from the shipped table."""
         return self.fee_usd(self.ec2_usd, shipped()["regions"][PRICES_REGION]["emr"].get(self.name))
 
     def fee_usd(self, ec2_usd: float, listed: float | None) -> float:
@@ -196,7 +196,7 @@ INSTANCE_TYPES = {
 
 
 def instance_type(name: str) -> InstanceType:
-    """The instance type called `name`; `SpecError` names the nearest where there is none."""
+    """Return an instance type; raises `SpecError` with similar names if it is unknown."""
     found = INSTANCE_TYPES.get(name)
     if found is None:
         import difflib
@@ -209,7 +209,7 @@ def instance_type(name: str) -> InstanceType:
 
 
 def emr_type(name: str) -> InstanceType:
-    """Likewise, and EMR takes it: `SpecError` names what to take where it does not."""
+    """Return an instance type that EMR supports; raises `SpecError` with an alternative."""
     found = instance_type(name)
     if not found.emr:
         near = (item for item in INSTANCE_TYPES.values() if item.emr and item.arch == found.arch)

@@ -1,7 +1,7 @@
-"""What instances cost an hour: a dated table, refreshed from AWS, EC2 and EMR's fee apart.
+"""Prices of instance types per hour, with EMR's fee, from a dated table.
 
-The table that comes with the package holds on-demand prices of a few regions. `refresh` reads
-AWS's own into emrctl's home, where they win. What no table has is said, never made up silently.
+The shipped table has on-demand prices of a few regions. `refresh` downloads a region's prices into
+emrctl's home; they take precedence. Prices of another region or estimated fees are marked.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ Client = Callable[[str], Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Rate:
-    """Prices of one instance type in US dollars an hour, and where they are from.
+    """Prices of one instance type in US dollars per hour.
 
-    `spot_usd` is the cheapest zone's latest, where it was asked for. `region` is another than the
-    one wanted where no table has that. `fee_derived`: EMR's fee follows the rule, not a list.
+    `region` is the region of the price, which differs from the requested one if no table has that.
+    `spot_usd` is the latest price in the cheapest zone. `fee_derived` means that EMR's fee is
+    estimated.
     """
 
     type: str
@@ -41,7 +42,7 @@ class Rate:
 
 
 def rate(name: str, region: str) -> Rate:
-    """Prices of an instance type: of emrctl's home, else shipped, else another region's."""
+    """Return prices from emrctl's home, the shipped table or another region, in this order."""
     instance_types.instance_type(name)
     for document in (_own(), instance_types.shipped()):
         found = _rate(document, name, region, region)
@@ -51,29 +52,29 @@ def rate(name: str, region: str) -> Rate:
         instance_types.shipped(), name, instance_types.PRICES_REGION, instance_types.PRICES_REGION
     )
     if fallback is None:
-        hint = "Fetch it with `emrctl prices refresh`."
+        hint = "Download it with `emrctl prices refresh`."
         raise SpecError(f"no table has a price of {name}", hint=hint)
     return fallback
 
 
 def rates(region: str) -> tuple[Rate, ...]:
-    """Every type of the catalog with its prices in `region`."""
+    """Return the prices of all known instance types in `region`."""
     return tuple(rate(name, region) for name in instance_types.INSTANCE_TYPES)
 
 
-def _rate(document: dict[str, Any], name: str, region: str, said: str) -> Rate | None:
+def _rate(document: dict[str, Any], name: str, region: str, label: str) -> Rate | None:
     table = document.get("regions", {}).get(region)
     if table is None:
         return None
     if "same_as" in table:
-        return _rate(document, name, table["same_as"], said)
+        return _rate(document, name, table["same_as"], label)
     if name not in table["ec2"]:
         return None
     ec2, fee = float(table["ec2"][name]), table["emr"].get(name)
     kind = instance_types.instance_type(name)
     return Rate(
         type=name,
-        region=said,
+        region=label,
         as_of=table["as_of"],
         ec2_usd=ec2,
         emr_usd=kind.fee_usd(ec2, fee),
@@ -83,7 +84,7 @@ def _rate(document: dict[str, Any], name: str, region: str, said: str) -> Rate |
 
 
 def file() -> Path:
-    """Where refreshed prices lie; it need not exist yet."""
+    """Return the path of downloaded prices; the file need not exist."""
     return paths.home() / "prices.json"
 
 
@@ -96,9 +97,9 @@ def _own() -> dict[str, Any]:
 
 
 def refresh(pricing: Client, ec2: Client, region: str) -> Path:
-    """The prices of `region` as AWS has them now are in emrctl's home.
+    """Download the current prices of `region` into emrctl's home; return the file.
 
-    `pricing` gives clients of `LIST_REGION`, `ec2` those of `region`.
+    `pricing` creates clients in `LIST_REGION`, `ec2` in `region`.
     """
     client = pricing("pricing")
     table = {
@@ -108,7 +109,7 @@ def refresh(pricing: Client, ec2: Client, region: str) -> Path:
         "spot": _spot(ec2("ec2")),
     }
     if not table["ec2"]:
-        hint = "Look at the region's name."
+        hint = "Check the region's name."
         raise SpecError(f"AWS lists no prices of {region}", hint=hint)
     document = _own() or {"regions": {}}
     document["regions"][region] = table
@@ -142,7 +143,7 @@ def _listed(client: Any, service: str, region: str, more: dict[str, str]) -> dic
 
 
 def _on_demand(product: dict[str, Any]) -> float:
-    """The price of an hour; 0 where the list has none."""
+    """Return the price per hour; 0 if the list has none."""
     for term in product.get("terms", {}).get("OnDemand", {}).values():
         for dimension in term["priceDimensions"].values():
             if dimension.get("unit", "Hrs").lower() in {"hrs", "hours"}:
@@ -151,7 +152,7 @@ def _on_demand(product: dict[str, Any]) -> float:
 
 
 def _spot(client: Any) -> dict[str, float]:
-    """The latest price of each type in its cheapest zone."""
+    """Return the latest price of each type in its cheapest zone."""
     since = dt.datetime.now(dt.UTC) - dt.timedelta(days=_SPOT_DAYS)
     latest: dict[tuple[str, str], tuple[Any, float]] = {}
     pages = client.get_paginator("describe_spot_price_history").paginate(

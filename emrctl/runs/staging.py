@@ -1,7 +1,7 @@
-"""Code and data on their way to the bucket.
+"""Upload of code and data to the bucket.
 
-Code lies under the hash of its content, so that a run's record names exactly what ran, and a
-second submission of the same file uploads nothing.
+The key of code contains the hash of its content: a run's record identifies the code exactly, and
+submitting an unchanged file again uploads nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What users are told: the notice before the first script runs, and the differences from EMR."""
+"""Texts for users: the notice before the first script runs, and the differences from EMR."""
 
 from __future__ import annotations
 
