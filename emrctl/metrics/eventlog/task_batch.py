@@ -99,15 +99,19 @@ class TaskBatch:
             stage.resubmitted += len(tasks)
             return
         self._state.task_ids.end([event.info.id for event in tasks])
-        stage.time_ms[outcome] += sum(_durations(tasks))
-        measured = [event for event in tasks if event.values is not None]
-        if measured:
-            columns = read_columns([event.values for event in measured if event.values is not None])
-            stage.add_sums(columns)
-            if outcome == OK:
-                durations = _durations(measured)
-                stage.sample(durations, columns)
-                stage.slowest.add(durations, measured)
+        durations = _durations(tasks)
+        stage.time_ms[outcome] += sum(durations)
+        values = [event.values for event in tasks if event.values is not None]
+        if not values:
+            return
+        columns = read_columns(values)
+        stage.add_sums(columns)
+        if outcome == OK:
+            if len(values) < len(tasks):
+                tasks = [event for event in tasks if event.values is not None]
+                durations = _durations(tasks)
+            stage.sample(durations, columns)
+            stage.slowest.add(durations, tasks)
 
     def _end_on_executor(
         self, executor: ExecutorTally, reason: str, tasks: Sequence[events.TaskEnd]
