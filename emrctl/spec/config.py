@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from emrctl import redact
 from emrctl.errors import UsageError
 from emrctl.spec import ProjectSpec, yaml
 
 FILE_NAME = "emrctl.yaml"
 STATE_FOLDER = ".emrctl"
+# Keys whose last part is a name that the user chose.
+_USER_NAMES = re.compile(r"\.(?:env|conf|properties)\.")
 _PREFIX = "EMRCTL_"
 # Settings of emrctl itself, which are not keys of a project.
 _OWN_VARIABLES = frozenset({"HOME", "CACHE", "CONFIG", "MAVEN_MIRROR", "EMULATOR", "NODE_ROOT"})
@@ -46,9 +50,10 @@ class Config:
         return self.root / STATE_FOLDER
 
     def values(self) -> Iterator[ConfigValue]:
-        """Yield every value with its source, `default` if it was not set."""
+        """Yield every value with its source, `default` if it was not set; secrets are redacted."""
         for key, value in _leaves(self.project.model_dump(mode="json"), ()):
-            yield ConfigValue(key, value, self._source(key))
+            shown = redact.value(key, value) if _USER_NAMES.search(key) else value
+            yield ConfigValue(key, shown, self._source(key))
 
     def _source(self, key: str) -> str:
         parts = key.split(".")

@@ -19,7 +19,7 @@ from emrctl.provision import lifecycle, stacks
 from emrctl.provision.stacks import Deployment
 from emrctl.spec import ProjectSpec
 from tests.emulator.fake_runtime import FakeRuntime
-from tests.runs.backends.troubles import refusing
+from tests.runs.backends.rejected_calls import refusing
 
 LATER = datetime.now(UTC) + timedelta(days=1)
 SPEC = ProjectSpec.model_validate(

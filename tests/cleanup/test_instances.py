@@ -22,7 +22,7 @@ from emrctl.provision.stacks import Deployment
 from emrctl.spec import ProjectSpec
 from tests.engine.conftest import quick_aws
 from tests.recorded import Recorded, refused
-from tests.runs.backends.troubles import refusing
+from tests.runs.backends.rejected_calls import refusing
 
 SPEC = ProjectSpec.model_validate(
     {"project": "pets", "cluster": {"kind": "ec2", "worker": {"spot": False}, "ttl_s": 7200}}

@@ -13,7 +13,7 @@ from emrctl.provision.stacks import Deployment
 from emrctl.spec import ProjectSpec
 from tests.clusters.homes import Home, pets
 from tests.emulator.fake_runtime import FakeRuntime
-from tests.runs.backends.troubles import refusing
+from tests.runs.backends.rejected_calls import refusing
 
 
 def test_deploy_creates_instances_found_by_tags(home: Home) -> None:

@@ -1,4 +1,4 @@
-"""Experiments: which trials there are, and which of them need not be run again."""
+"""Experiments: their trials, and which of these are skipped or resumed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 class Runner:
-    """Runs trials in no time; the trials that `fails` names fail."""
+    """Returns finished runs; those of the trials in `fails` are FAILED."""
 
     def __init__(self, workspace: Workspace, fails: tuple[int, ...] = ()) -> None:
         self.workspace, self.fails = workspace, fails
@@ -61,7 +61,7 @@ class Runner:
         return run
 
 
-def test_every_cell_comes_once_before_any_is_repeated() -> None:
+def test_trials_interleaves_repeats() -> None:
     found = experiments.trials(GRID)
     assert [trial.facts.repeat for trial in found] == [1] * 4 + [2] * 4
     assert found[0].facts.cell == "executors=2, partitions=8"
@@ -69,7 +69,7 @@ def test_every_cell_comes_once_before_any_is_repeated() -> None:
     assert (found[-1].number, found[-1].total) == (8, 8)
 
 
-def test_finished_trials_are_not_run_again(workspace: Workspace) -> None:
+def test_run_skips_completed_trials(workspace: Workspace) -> None:
     first = Runner(workspace, fails=(3,))
     experiments.run(workspace, GRID, first)
     second = Runner(workspace)
@@ -79,7 +79,7 @@ def test_finished_trials_are_not_run_again(workspace: Workspace) -> None:
     assert [run.state for run in found] == ["COMPLETED"] * 8
 
 
-def test_fresh_runs_everything_again(workspace: Workspace) -> None:
+def test_run_with_fresh_repeats_all_trials(workspace: Workspace) -> None:
     experiments.run(workspace, GRID, Runner(workspace))
     again = Runner(workspace)
     experiments.run(workspace, GRID, again, fresh=True)
@@ -90,7 +90,7 @@ def test_fresh_runs_everything_again(workspace: Workspace) -> None:
     "change",
     [{"args": ("--seed", "2")}, {"settings": {"executor_cores": 2}}],
 )
-def test_other_arguments_or_settings_are_other_trials(
+def test_run_with_other_arguments_or_settings_repeats_trials(
     workspace: Workspace, change: dict[str, object]
 ) -> None:
     experiments.run(workspace, GRID, Runner(workspace))
@@ -100,7 +100,7 @@ def test_other_arguments_or_settings_are_other_trials(
     assert len(again.ran) == 8
 
 
-def test_results_are_the_last_completed_run_of_each_trial(workspace: Workspace) -> None:
+def test_results_returns_last_completed_run_of_each_trial(workspace: Workspace) -> None:
     found = experiments.run(workspace, GRID, Runner(workspace))
     assert experiments.results(workspace, "grid") == found
     with pytest.raises(NotFoundError, match="no completed run") as caught:
@@ -108,7 +108,7 @@ def test_results_are_the_last_completed_run_of_each_trial(workspace: Workspace) 
     assert "grid" in caught.value.hint
 
 
-def test_an_experiment_is_a_file_or_a_name(workspace: Workspace, tmp_path: Path) -> None:
+def test_load_accepts_file_or_name(workspace: Workspace, tmp_path: Path) -> None:
     assert experiments.load(workspace, "grid") == GRID
     with pytest.raises(NotFoundError, match="no experiment is called 'x'"):
         experiments.load(workspace, "x")
@@ -118,7 +118,7 @@ def test_an_experiment_is_a_file_or_a_name(workspace: Workspace, tmp_path: Path)
         experiments.load(workspace, str(path))
 
 
-def test_named_configurations_stand_over_common_settings() -> None:
+def test_trials_with_configurations_override_common_settings() -> None:
     spec = replace_settings({"partitions": 24}, {"none": {}, "five": {"executors": 5}})
     assert [trial.settings.record() for trial in experiments.trials(spec)] == [
         {"partitions": 24},
@@ -126,7 +126,7 @@ def test_named_configurations_stand_over_common_settings() -> None:
     ]
 
 
-def test_what_others_published_goes_with_the_trial(workspace: Workspace) -> None:
+def test_trials_with_published_times_carry_them(workspace: Workspace) -> None:
     document = replace_settings({}, {"none": {}, "five": {"executors": 5}}).model_dump()
     published = {"by": "the lecture", "minutes": {"five": 26}}
     spec = ExperimentSpec.model_validate({**document, "published": published})
@@ -141,7 +141,7 @@ def test_what_others_published_goes_with_the_trial(workspace: Workspace) -> None
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.name)
-def test_every_example_can_be_run(workspace: Workspace, path: Path) -> None:
+def test_load_of_every_example_gives_runnable_trials(workspace: Workspace, path: Path) -> None:
     spec = experiments.load(workspace, str(path))
     assert staging.find_job(spec.job, workspace.config).gallery
     assert experiments.trials(spec)
@@ -163,7 +163,7 @@ def replace_settings(
     )
 
 
-def test_a_run_that_a_killed_client_left_is_handed_on(
+def test_run_after_killed_client_resumes_unfinished_run(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runner = Runner(workspace)

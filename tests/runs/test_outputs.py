@@ -1,4 +1,4 @@
-"""What a run's job wrote, where it lies and how it comes to this machine."""
+"""Output of a run's job: its URI and its download."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ RUN = replace(run_on("j-1"), bucket="pets")
         (("--output",), "{own}"),
     ],
 )
-def test_a_job_writes_where_it_was_told(arguments: tuple[str, ...], place: str) -> None:
+def test_output_uri_is_last_s3_output_argument(arguments: tuple[str, ...], place: str) -> None:
     found = outputs.output_uri(replace(RUN, arguments=arguments))
     assert found == place.format(own=f"{RUN.prefix}/output")
 
 
 @pytest.fixture
 def workspace(mocked: Target) -> Workspace:
-    """A project whose run wrote a page, two models and a key that leads elsewhere."""
+    """A bucket with a page, two models and a key with parent folders."""
     s3 = mocked.client("s3")
     s3.create_bucket(Bucket="pets")
     below = f"runs/{RUN.id}/output/"
@@ -45,7 +45,7 @@ def workspace(mocked: Target) -> Workspace:
     return cast("Workspace", SimpleNamespace(target=mocked))
 
 
-def test_all_of_it_lies_in_the_folder(workspace: Workspace, tmp_path: Path) -> None:
+def test_download_replaces_files_in_folder(workspace: Workspace, tmp_path: Path) -> None:
     folder = tmp_path / "study"
     (folder / "models").mkdir(parents=True)
     (folder / "report.html").write_text("of yesterday")
@@ -57,14 +57,14 @@ def test_all_of_it_lies_in_the_folder(workspace: Workspace, tmp_path: Path) -> N
     assert (folder / "report.html").read_text() == "report.html"
 
 
-def test_only_what_is_asked_for(workspace: Workspace, tmp_path: Path) -> None:
+def test_download_with_pattern_selects_files(workspace: Workspace, tmp_path: Path) -> None:
     assert [path.name for path in outputs.download(workspace, RUN, tmp_path, "*.html").files] == [
         "report.html"
     ]
     assert len(outputs.download(workspace, RUN, tmp_path, "models/*").files) == 2
 
 
-def test_a_run_without_such_output_is_told(workspace: Workspace, tmp_path: Path) -> None:
+def test_download_without_match_is_an_error(workspace: Workspace, tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match=r"has no output '\*\.png'") as caught:
         outputs.download(workspace, RUN, tmp_path / "none", "*.png")
     assert "aws s3 ls s3://pets/runs/" in caught.value.hint

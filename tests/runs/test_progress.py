@@ -1,4 +1,4 @@
-"""Progress from YARN's and Spark's pages; silence of either is no fault."""
+"""Progress from the REST APIs of YARN and Spark, either of which may not respond."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ APP = {"id": "application_1_0001", "state": "RUNNING", "startedTime": 5, "runnin
 
 @dataclass
 class Pages:
-    """A target whose pages answer what they are told to, or not at all."""
+    """A target with configured REST responses; other requests fail."""
 
     answers: dict[str, Any]
     asked: list[str] = field(default_factory=list)
@@ -32,11 +32,11 @@ class Pages:
         for part, answer in self.answers.items():
             if part in url:
                 return answer
-        raise OSError("nobody there")
+        raise OSError("connection refused")
 
 
 @dataclass
-class Desk:
+class FakeWorkspace:
     target: Pages
 
     def adapter(self, cluster_id: str) -> RunAdapter:
@@ -45,10 +45,10 @@ class Desk:
 
 def _watcher(answers: dict[str, Any]) -> tuple[progress.Watcher, Pages]:
     pages = Pages(answers)
-    return progress.Watcher(Desk(pages)), pages  # type: ignore[arg-type]
+    return progress.Watcher(FakeWorkspace(pages)), pages  # type: ignore[arg-type]
 
 
-def test_yarn_and_spark_are_merged() -> None:
+def test_look_merges_yarn_and_spark() -> None:
     jobs = [{"status": "RUNNING", "numTasks": 8, "numCompletedTasks": 3, "stageIds": [0, 1]}]
     watcher, _ = _watcher(
         {
@@ -64,13 +64,13 @@ def test_yarn_and_spark_are_merged() -> None:
     assert (seen.tasks_done, seen.tasks_total, seen.executors) == (3, 8, 1)
 
 
-def test_without_spark_yarns_figures_stand() -> None:
+def test_look_without_spark_returns_yarn_figures() -> None:
     watcher, _ = _watcher({"applicationTags": {"apps": {"app": [APP]}}})
     seen = watcher.look(RUN)
     assert (seen.application_state, seen.tasks_total) == ("RUNNING", None)
 
 
-def test_a_page_that_is_silent_is_left_alone_for_a_while() -> None:
+def test_look_within_interval_does_not_poll_again() -> None:
     watcher, pages = _watcher({})
     assert watcher.look(RUN) == progress.Progress()
     assert watcher.look(RUN) == progress.Progress()
@@ -78,6 +78,6 @@ def test_a_page_that_is_silent_is_left_alone_for_a_while() -> None:
 
 
 @pytest.mark.parametrize("answer", [{"apps": None}, {"apps": {}}])
-def test_an_application_that_is_not_there_yet_is_no_fault(answer: dict[str, Any]) -> None:
+def test_look_before_application_exists_returns_empty_progress(answer: dict[str, Any]) -> None:
     watcher, _ = _watcher({"applicationTags": answer})
     assert watcher.look(RUN) == progress.Progress()

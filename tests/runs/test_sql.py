@@ -31,7 +31,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 @pytest.fixture
 def logs(tmp_path: Path) -> Path:
-    """Two real logs and a file that is none."""
+    """Two event logs and a file that is not one."""
     folder = tmp_path / "logs"
     folder.mkdir()
     for name in (WELL, ILL):
@@ -46,7 +46,7 @@ def filled(workspace: Workspace, logs: Path) -> Workspace:
     return workspace
 
 
-def test_logs_become_finished_runs_once(workspace: Workspace, logs: Path) -> None:
+def test_import_files_creates_finished_runs_once(workspace: Workspace, logs: Path) -> None:
     first = list(import_logs.import_files(workspace, layout.list_files(logs), remote=False))
     assert [item.known for item in first] == [False, False, False]
     assert [item.name for item in first if item.run is None] == ["notes.txt"]
@@ -64,7 +64,7 @@ def test_logs_become_finished_runs_once(workspace: Workspace, logs: Path) -> Non
     assert lifecycle.refresh(workspace, stored[0]) == stored[0]
 
 
-def test_the_record_is_that_of_the_log(filled: Workspace) -> None:
+def test_describe_imported_run_has_metrics_of_log(filled: Workspace) -> None:
     run = filled.store.load(filled.store.ids()[0])
     found = lifecycle.describe(filled, run)
     assert found["metrics"]["app_id"] == ILL
@@ -74,9 +74,7 @@ def test_the_record_is_that_of_the_log(filled: Workspace) -> None:
         pull.repeat(filled, run)
 
 
-def test_a_log_without_an_end_or_with_failed_jobs_is_a_failed_run(
-    workspace: Workspace, tmp_path: Path
-) -> None:
+def test_import_of_cut_or_failed_log_is_failed_run(workspace: Workspace, tmp_path: Path) -> None:
     cut = tmp_path / WELL
     cut.write_bytes((CORE / WELL).read_bytes()[:400_000])
     failed = CORE / "local-1422981780767"
@@ -88,11 +86,11 @@ def test_a_log_without_an_end_or_with_failed_jobs_is_a_failed_run(
     assert second.failure == "the log has no end of the application"
 
 
-def test_names_of_parts_lead_nowhere_else() -> None:
+def test_safe_name_drops_parent_folders() -> None:
     assert import_logs._safe_name("../../etc/./passwd") == "etc/passwd"
 
 
-def test_all_tables_answer(filled: Workspace) -> None:
+def test_query_reads_all_tables(filled: Workspace) -> None:
     answer = runs_sql.query(filled.store, "select state, tasks_ok from runs order by tasks_ok")
     assert answer.columns == ("state", "tasks_ok")
     assert answer.rows == (("COMPLETED", 4), ("COMPLETED", 35))
@@ -110,7 +108,7 @@ def test_all_tables_answer(filled: Workspace) -> None:
     assert ("10",) in settings
 
 
-def test_an_empty_store_has_its_tables(workspace: Workspace) -> None:
+def test_query_of_empty_store_has_all_tables(workspace: Workspace) -> None:
     assert runs_sql.query(workspace.store, "select count(*) from findings").rows == ((0,),)
     assert runs_sql.query(workspace.store, "describe stages").rows
 
@@ -129,7 +127,7 @@ def test_an_empty_store_has_its_tables(workspace: Workspace) -> None:
         ("select nothing from runs", "not found"),
     ],
 )
-def test_the_store_is_only_read(workspace: Workspace, sql: str, said: str) -> None:
+def test_query_rejects_anything_but_select(workspace: Workspace, sql: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         runs_sql.query(workspace.store, sql)
 
@@ -153,7 +151,7 @@ def emrctl(
     return run
 
 
-def test_import_and_query_as_typed(emrctl: Emrctl, logs: Path) -> None:
+def test_commands_import_and_query(emrctl: Emrctl, logs: Path) -> None:
     code, out, err = emrctl("runs", "import", str(logs), "--json")
     assert code == 0
     assert len(json.loads(out)) == 2
@@ -176,7 +174,7 @@ def test_import_and_query_as_typed(emrctl: Emrctl, logs: Path) -> None:
     assert emrctl("runs", "import", "nothing")[0] == 3
 
 
-def test_findings_as_typed(emrctl: Emrctl) -> None:
+def test_command_query_of_findings(emrctl: Emrctl) -> None:
     code, out, _ = emrctl("metrics", str(CORE / ILL), "--findings")
     assert code == 0
     assert "few_partitions" in out

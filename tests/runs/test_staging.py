@@ -33,7 +33,7 @@ def _keys(target: Target) -> list[str]:
     return [item["Key"] for item in listed.get("Contents", ())]
 
 
-def test_the_same_content_is_sent_once(target: Target, tmp_path: Path) -> None:
+def test_put_file_with_same_content_uploads_once(target: Target, tmp_path: Path) -> None:
     (tmp_path / "job.py").write_text("print(1)")
     first = s3.put_file(target, BUCKET, tmp_path / "job.py")
     assert s3.put_file(target, BUCKET, tmp_path / "job.py") == first
@@ -43,7 +43,7 @@ def test_the_same_content_is_sent_once(target: Target, tmp_path: Path) -> None:
     assert all(key.startswith("code/") and key.endswith("/job.py") for key in _keys(target))
 
 
-def test_a_folder_becomes_the_same_zip_each_time(target: Target, tmp_path: Path) -> None:
+def test_put_file_of_folder_is_reproducible_zip(target: Target, tmp_path: Path) -> None:
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "a.py").write_text("x = 1")
     (tmp_path / "lib" / "__pycache__").mkdir()
@@ -55,7 +55,7 @@ def test_a_folder_becomes_the_same_zip_each_time(target: Target, tmp_path: Path)
     assert first.endswith("/lib.zip")
 
 
-def test_what_is_on_s3_stays_where_it_is(target: Target) -> None:
+def test_put_file_of_s3_uri_returns_it(target: Target) -> None:
     assert s3.put_file(target, BUCKET, "s3://other/x.py") == "s3://other/x.py"
 
 
@@ -90,7 +90,7 @@ def test_stage_job_of_one_file_uploads_it_alone(target: Target, tmp_path: Path) 
     assert len(_keys(target)) == 1
 
 
-def test_jobs_of_the_spec_are_found_by_name(tmp_path: Path) -> None:
+def test_find_job_of_spec_by_name(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("")
     spec = JobSpec(script="mine.py")
     found = staging.find_job("train", _config(tmp_path, train=spec))
@@ -99,18 +99,18 @@ def test_jobs_of_the_spec_are_found_by_name(tmp_path: Path) -> None:
     assert named.gallery
 
 
-def test_an_unknown_job_is_told_with_the_nearest(tmp_path: Path) -> None:
+def test_find_job_unknown_suggests_nearest(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="job 'svn'") as caught:
         staging.find_job("svn", _config(tmp_path))
     assert "Did you mean 'svm'?" in caught.value.hint
 
 
-def test_a_file_that_cannot_be_read_is_told(target: Target, tmp_path: Path) -> None:
+def test_put_file_unreadable_is_an_error(target: Target, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No such file"):
         s3.put_file(target, BUCKET, tmp_path / "absent.zip")
 
 
-def test_event_logs_get_an_object_beforehand(target: Target) -> None:
+def test_prepare_event_logs_creates_prefix_object(target: Target) -> None:
     uri = s3.prepare_event_logs(target, BUCKET)
     assert uri == f"s3://{BUCKET}/eventlogs/"
     assert _keys(target) == ["eventlogs/.keep"]
@@ -120,11 +120,11 @@ def test_event_logs_get_an_object_beforehand(target: Target) -> None:
     ("uri", "parts"),
     [("s3://b/k/x", ("b", "k/x")), ("s3n://b/", ("b", "")), ("s3a://b", ("b", ""))],
 )
-def test_addresses_are_split(uri: str, parts: tuple[str, str]) -> None:
+def test_split_uri_returns_bucket_and_key(uri: str, parts: tuple[str, str]) -> None:
     assert s3.split_uri(uri) == parts
 
 
 @pytest.mark.parametrize("uri", ["/some/file", "s3://", "http://b/k"])
-def test_other_addresses_are_refused(uri: str) -> None:
+def test_split_uri_rejects_other_schemes(uri: str) -> None:
     with pytest.raises(UsageError, match="no S3 address"):
         s3.split_uri(uri)

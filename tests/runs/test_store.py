@@ -1,4 +1,4 @@
-"""The store: whole or not at all, finished runs untouched, runs found by a part of their id."""
+"""The store: atomic writes, immutable finished runs, loading by part of the id."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def store(tmp_path: Path) -> Store:
     return Store(LocalStorage(tmp_path / "runs"))
 
 
-def test_a_run_comes_back_as_it_was(store: Store) -> None:
+def test_load_returns_saved_run(store: Store) -> None:
     store.save(a_run())
     assert store.load(a_run().id) == a_run()
     assert store.all() == [a_run()]
 
 
-def test_a_finished_run_is_never_changed_but_by_tags(store: Store) -> None:
+def test_save_of_finished_run_changes_nothing_but_tags(store: Store) -> None:
     done = a_run(state="COMPLETED")
     store.save(done)
     store.save(replace(done, state="FAILED"))
@@ -48,7 +48,7 @@ def test_a_finished_run_is_never_changed_but_by_tags(store: Store) -> None:
     assert store.load(done.id).tags == {"author": "me"}
 
 
-def test_a_part_of_the_id_is_enough(store: Store) -> None:
+def test_load_by_unique_part_of_id(store: Store) -> None:
     store.save(a_run("20261120-1-svm-aaaa"))
     store.save(a_run("20261120-2-svm-bbbb"))
     assert store.load("bbbb").id == "20261120-2-svm-bbbb"
@@ -60,7 +60,7 @@ def test_a_part_of_the_id_is_enough(store: Store) -> None:
     assert "svm-bbbb" in caught.value.hint
 
 
-def test_a_killed_writer_leaves_the_old_file(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_save_interrupted_keeps_old_record(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.save(a_run())
 
     def killed(self: Path, target: Path) -> Path:
@@ -73,19 +73,19 @@ def test_a_killed_writer_leaves_the_old_file(store: Store, monkeypatch: pytest.M
     assert store.load(a_run().id).state == "SUBMITTING"
 
 
-def test_damaged_records_are_no_runs(store: Store, tmp_path: Path) -> None:
+def test_all_skips_damaged_records(store: Store, tmp_path: Path) -> None:
     store.save(a_run())
     store.files("20261120-9-bad-0000").write("run.json", b"{")
     assert [run.id for run in store.all()] == [a_run().id]
 
 
-def test_duration_and_cost_follow_from_the_times() -> None:
+def test_duration_and_cost_are_computed_from_times() -> None:
     run = a_run(started="2026-11-20T10:00:00.000+00:00", ended="2026-11-20T10:30:00.000+00:00")
     assert run.duration_s == 1800
     assert run.cost_usd == pytest.approx(0.36)
     assert a_run().cost_usd is None
 
 
-def test_ids_sort_by_time_and_tell_the_job() -> None:
+def test_new_id_contains_time_and_job() -> None:
     made = new_id("My Job.py", datetime(2026, 11, 20, 10, 15, 2, 123456, tzinfo=UTC))
     assert made.startswith("20261120-101502123-my-job-py-")

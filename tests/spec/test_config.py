@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from emrctl.errors import UsageError
+from emrctl.redact import REDACTED
 from emrctl.spec import config
 
 PATTERN = "^[a-z][a-z0-9-]{0,30}[a-z0-9]$"
@@ -81,6 +82,18 @@ def test_load_precedence_flags_environment_file(
     assert sources["cluster.core.type"] == "emrctl.yaml:4"
     assert sources["cluster.release"] == "default"
     assert sources["cluster.bootstrap.0.script"] == "emrctl.yaml:6"
+
+
+def test_values_redacts_secrets_of_jobs(tmp_path: Path) -> None:
+    file = tmp_path / "emrctl.yaml"
+    file.write_text(
+        "project: pets\njobs:\n  mine:\n    script: a.py\n    env: {DB_PWD: hush, MODE: fast}\n"
+        "    settings:\n      conf: {spark.my.password: hush}\n"
+    )
+    values = {item.key: item.value for item in config.load(file).values()}
+    assert values["jobs.mine.env.DB_PWD"] == REDACTED
+    assert values["jobs.mine.settings.conf.spark.my.password"] == REDACTED
+    assert values["jobs.mine.env.MODE"] == "fast"
 
 
 def test_load_unknown_key_names_line_and_nearest_key(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Waiting for steps on a busy account: throttled, cut off, refused; and dead clusters."""
+"""Steps on EMR: throttling, network failures, rejected calls, terminated clusters."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from emrctl.runs.workspace import Workspace
 from emrctl.spec import JobSpec, ProjectSpec
 from emrctl.spec.config import Config
 from tests.emulator.fake_runtime import FakeRuntime
-from tests.runs.backends.troubles import RATE_EXCEEDED, refusing, share
+from tests.runs.backends.rejected_calls import RATE_EXCEEDED, refusing, share
 
 
-class Desk(Workspace):
-    """A workspace whose target is given."""
+class MockedWorkspace(Workspace):
+    """A workspace with moto's target."""
 
     def __init__(self, config: Config, target: Target) -> None:
         super().__init__(config)
@@ -39,10 +39,10 @@ class Desk(Workspace):
 
 
 @pytest.fixture
-def desk(mocked: Target, standing: str, tmp_path: Path) -> Desk:
+def workspace(mocked: Target, standing: str, tmp_path: Path) -> MockedWorkspace:
     (tmp_path / "mine.py").write_text("print(1)")
     project = ProjectSpec(project="pets", jobs={"mine": JobSpec(script="mine.py")})
-    return Desk(Config(project, tmp_path, {}), mocked)
+    return MockedWorkspace(Config(project, tmp_path, {}), mocked)
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def backend(mocked: Target, standing: str) -> EmrBackend:
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """botocore makes its tries without its pauses, and without slowing down ever more."""
+    """Remove botocore's pauses between retries and its adaptive rate limit."""
     from botocore.retries.bucket import TokenBucket
 
     monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _seconds: None))
@@ -60,76 +60,80 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _watch(_run: Run, _progress: Progress) -> None:
-    """Nobody looks."""
+    """Ignore the progress."""
 
 
-def test_waiting_survives_an_account_where_three_of_ten_calls_are_throttled(
-    desk: Desk, runtime: FakeRuntime, hasty: None
+def test_wait_with_30_percent_throttled_calls_succeeds(
+    workspace: MockedWorkspace, runtime: FakeRuntime, hasty: None
 ) -> None:
     with refusing(share(0.3)) as wire:
-        found = [submit(desk, Submission(job="mine")) for _ in range(3)]
-        found = [lifecycle.wait(desk, run, _watch, timeout_s=120) for run in found]
+        found = [submit(workspace, Submission(job="mine")) for _ in range(3)]
+        found = [lifecycle.wait(workspace, run, _watch, timeout_s=120) for run in found]
     assert [run.state for run in found] == ["COMPLETED"] * 3
     assert wire.refused.total() >= 0.15 * wire.asked.total() > 0
     assert len(runtime.steps) == 3  # a throttled submission was not made twice
 
 
-def test_waiting_survives_calls_that_stay_throttled_after_all_of_botocores_tries(
-    desk: Desk, hasty: None
+def test_wait_with_throttling_beyond_botocore_retries_succeeds(
+    workspace: MockedWorkspace, hasty: None
 ) -> None:
-    run = submit(desk, Submission(job="mine"))
+    run = submit(workspace, Submission(job="mine"))
     left = iter([RATE_EXCEEDED] * 25)
     with refusing(lambda _operation: next(left, None)) as wire:
-        run = lifecycle.wait(desk, run, _watch, timeout_s=120)
+        run = lifecycle.wait(workspace, run, _watch, timeout_s=120)
     assert run.state == "COMPLETED"
     assert wire.refused.total() == 25  # more than the ten tries of one call
 
 
-def test_silence_without_end_is_told_with_how_to_go_on(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, hasty: None
+def test_wait_with_endless_throttling_is_unavailable_error(
+    workspace: MockedWorkspace, monkeypatch: pytest.MonkeyPatch, hasty: None
 ) -> None:
     monkeypatch.setattr("emrctl.aws.polling.MAX_FAILURE_S", 0.0)
-    run = submit(desk, Submission(job="mine"))
+    run = submit(workspace, Submission(job="mine"))
     with (
         refusing(lambda _operation: RATE_EXCEEDED),
         pytest.raises(UnavailableError, match="Rate exceeded") as caught,
     ):
-        lifecycle.wait(desk, run, _watch)
+        lifecycle.wait(workspace, run, _watch)
     assert f"emrctl wait {run.id}" in caught.value.hint
 
 
-def test_many_runs_of_one_cluster_cost_one_listing(desk: Desk, runtime: FakeRuntime) -> None:
+def test_refresh_all_lists_steps_once_per_cluster(
+    workspace: MockedWorkspace, runtime: FakeRuntime
+) -> None:
     runtime.pause = True
-    made = [submit(desk, Submission(job="mine")) for _ in range(12)]
+    made = [submit(workspace, Submission(job="mine")) for _ in range(12)]
     with refusing(lambda _operation: None) as wire:
-        found = lifecycle.refresh_all(desk)
+        found = lifecycle.refresh_all(workspace)
     assert [run.id for run in found] == sorted(run.id for run in made)
     assert wire.asked == {"ListSteps": 1, "DescribeCluster": 1}
     runtime.pause = False
 
 
-def test_runs_stay_as_they_are_where_the_cluster_cannot_be_asked(
-    desk: Desk, runtime: FakeRuntime, hasty: None
+def test_refresh_all_with_unavailable_cluster_keeps_runs(
+    workspace: MockedWorkspace, runtime: FakeRuntime, hasty: None
 ) -> None:
     runtime.pause = True
-    run = submit(desk, Submission(job="mine"))
+    run = submit(workspace, Submission(job="mine"))
     with refusing(lambda _operation: RATE_EXCEEDED):
-        [found] = lifecycle.refresh_all(desk)
-    assert found == desk.store.load(run.id)
+        [found] = lifecycle.refresh_all(workspace)
+    assert found == workspace.store.load(run.id)
     assert not found.finished
     runtime.pause = False
 
 
-def test_runs_of_a_cluster_that_nobody_knows_are_lost(desk: Desk, runtime: FakeRuntime) -> None:
+def test_refresh_all_of_unknown_cluster_marks_runs_lost(
+    workspace: MockedWorkspace, runtime: FakeRuntime
+) -> None:
     runtime.pause = True
-    run = submit(desk, Submission(job="mine"))
-    desk.store.save(replace(run, cluster=replace(run.cluster, id="j-NOSUCH")))
-    [found] = lifecycle.refresh_all(desk)
+    run = submit(workspace, Submission(job="mine"))
+    workspace.store.save(replace(run, cluster=replace(run.cluster, id="j-NOSUCH")))
+    [found] = lifecycle.refresh_all(workspace)
     assert found.state == "LOST"
     runtime.pause = False
 
 
-def test_steps_of_more_than_one_page_are_found(backend: EmrBackend, runtime: FakeRuntime) -> None:
+def test_steps_reads_all_pages(backend: EmrBackend, runtime: FakeRuntime) -> None:
     made = [backend.submit(StepSpec(name=f"s{n}", arguments=("true",))) for n in range(60)]
     found = backend.steps([made[0], made[-1], "s-NOSUCH"])
     assert set(found) == {made[0], made[-1]}
@@ -137,7 +141,7 @@ def test_steps_of_more_than_one_page_are_found(backend: EmrBackend, runtime: Fak
     assert backend.find("nobody") is None
 
 
-def test_a_step_that_a_dead_cluster_never_ended_is_interrupted_with_the_clusters_cause() -> None:
+def test_unfinished_step_of_terminated_cluster_is_interrupted() -> None:
     step = Step(id="s-1", name="mine", state="RUNNING")
     status: dict[str, Any] = {
         "State": "TERMINATED_WITH_ERRORS",
@@ -150,11 +154,13 @@ def test_a_step_that_a_dead_cluster_never_ended_is_interrupted_with_the_clusters
     assert _interrupted(replace(step, state="FAILED"), status).state == "FAILED"
 
 
-def test_an_interrupted_step_ends_the_wait(desk: Desk, runtime: FakeRuntime) -> None:
+def test_wait_for_interrupted_step_returns(
+    workspace: MockedWorkspace, runtime: FakeRuntime
+) -> None:
     runtime.pause = True
-    run = submit(desk, Submission(job="mine"))
-    desk.target.client("emr").terminate_job_flows(JobFlowIds=[run.cluster.id])
-    found = lifecycle.wait(desk, run, _watch, timeout_s=20)
+    run = submit(workspace, Submission(job="mine"))
+    workspace.target.client("emr").terminate_job_flows(JobFlowIds=[run.cluster.id])
+    found = lifecycle.wait(workspace, run, _watch, timeout_s=20)
     assert found.finished
     assert found.failure
 
@@ -200,7 +206,7 @@ def test_an_interrupted_step_ends_the_wait(desk: Desk, runtime: FakeRuntime) -> 
         ),
     ],
 )
-def test_each_refusal_of_aws_has_its_message(
+def test_errors_of_aws_have_messages_and_hints(
     backend: EmrBackend,
     hasty: None,
     code: str,
@@ -226,7 +232,7 @@ def _raised(error: Exception) -> Any:
     return handler
 
 
-def test_a_missing_single_sign_on_session_says_how_to_log_in(backend: EmrBackend) -> None:
+def test_missing_sso_session_hints_at_login(backend: EmrBackend) -> None:
     from botocore.exceptions import UnauthorizedSSOTokenError
 
     events = backend.target.client("emr").meta.events
@@ -238,7 +244,7 @@ def test_a_missing_single_sign_on_session_says_how_to_log_in(backend: EmrBackend
     assert "aws sso login" in caught.value.hint
 
 
-def test_a_network_that_is_away_is_silence_and_not_an_end(backend: EmrBackend) -> None:
+def test_network_failure_is_unavailable_error(backend: EmrBackend) -> None:
     from botocore.exceptions import EndpointConnectionError
 
     events = backend.target.client("emr").meta.events
@@ -249,7 +255,7 @@ def test_a_network_that_is_away_is_silence_and_not_an_end(backend: EmrBackend) -
     events.unregister("before-parameter-build.emr", handler)
 
 
-def test_logs_that_may_not_be_read_are_told(backend: EmrBackend, mocked: Target) -> None:
+def test_logs_without_permission_is_credentials_error(backend: EmrBackend, mocked: Target) -> None:
     reader = replace(backend, log_uri="s3://no-such-bucket-at-all/logs/")
     with pytest.raises(EmrctlError, match="no-such-bucket-at-all"):
         list(reader.logs("s-1", None))

@@ -14,14 +14,14 @@ PROGRAM = spark_submit.Program(
 )
 
 
-def test_what_is_not_set_is_left_to_emr() -> None:
+def test_command_without_settings_has_no_options() -> None:
     assert spark_submit.command(PROGRAM, SparkSettings(), {}) == (
         *("spark-submit", "--master", "yarn", "--deploy-mode", "client"),
         *("--py-files", "s3://b/c.py", "s3://b/svm.py", "--one", "a b"),
     )
 
 
-def test_the_lectures_settings() -> None:
+def test_command_with_settings_has_options_and_conf() -> None:
     settings = SparkSettings(executors=5, partitions=24, dynamic_allocation=False)
     found = spark_submit.command(PROGRAM, settings, {})
     assert found[5:7] == ("--num-executors", "5")
@@ -30,14 +30,14 @@ def test_the_lectures_settings() -> None:
     assert "spark.sql.shuffle.partitions=24" in found
 
 
-def test_the_users_conf_stands_over_ours() -> None:
+def test_command_with_conf_overrides_defaults() -> None:
     settings = SparkSettings(conf={"spark.eventLog.enabled": "false"})
     found = spark_submit.command(PROGRAM, settings, event_log_conf("b"))
     assert "spark.eventLog.enabled=false" in found
     assert "spark.eventLog.enabled=true" not in found
 
 
-def test_a_standalone_master_has_no_number_of_executors() -> None:
+def test_command_for_standalone_master_omits_num_executors() -> None:
     settings = SparkSettings(executors=5, executor_cores=1)
     conf = {"spark.cores.max": "5"}
     found = spark_submit.command(PROGRAM, settings, conf, "spark://10.0.0.1:7077")
@@ -52,7 +52,7 @@ def test_a_standalone_master_has_no_number_of_executors() -> None:
         )
 
 
-def test_environment_reaches_driver_and_executors() -> None:
+def test_command_with_environment_sets_driver_and_executors() -> None:
     program = spark_submit.Program(script="a.py", environment={"K": "v w"})
     client = spark_submit.command(program, SparkSettings(), {})
     assert client[:3] == ("env", "K=v w", "spark-submit")

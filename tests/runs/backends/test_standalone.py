@@ -23,7 +23,7 @@ BUCKET = "pets-logs"
 
 
 class Near:
-    """A primary on this machine that can fall silent."""
+    """A primary on this machine that can become unreachable."""
 
     def __init__(self, node: PrimaryNode) -> None:
         self.node = node
@@ -76,7 +76,7 @@ def until(backend: Ec2Backend, id_: str, *states: str) -> Step:
 
 
 def kept(backend: Ec2Backend, id_: str, **facts: Any) -> None:
-    """What the primary once wrote to S3."""
+    """Write state and logs of a step to S3, as the primary does."""
     state = {"id": id_, "name": "old", "state": "RUNNING", "created": "2026-11-20T10:00:00+00:00"}
     folder = f"logs/{backend.cluster_id}/steps/{id_}"
     s3 = backend.target.client("s3")
@@ -85,7 +85,7 @@ def kept(backend: Ec2Backend, id_: str, **facts: Any) -> None:
     s3.put_object(Bucket=BUCKET, Key=f"{folder}/stderr.gz", Body=gzip.compress(b"what is left"))
 
 
-def test_a_step_goes_from_submission_to_its_logs(backend: Ec2Backend) -> None:
+def test_submit_runs_step_and_returns_logs(backend: Ec2Backend) -> None:
     id_ = backend.submit(spec("one", "echo out; echo err >&2; exit 2"))
     step = until(backend, id_, "FAILED")
     assert (step.name, step.reason, step.finished) == ("one", "exit code 2", True)
@@ -99,7 +99,7 @@ def test_a_step_goes_from_submission_to_its_logs(backend: Ec2Backend) -> None:
     assert logs["step/stderr"].uri == f"{folder}/stderr.gz"
 
 
-def test_steps_are_asked_for_together_and_found_by_name(backend: Ec2Backend) -> None:
+def test_steps_and_find_return_submitted_steps(backend: Ec2Backend) -> None:
     ids = [backend.submit(spec(name, "true")) for name in ("a", "b")]
     assert set(backend.steps([*ids, "s-NONE"])) == set(ids)
     assert backend.steps([]) == {}
@@ -113,7 +113,7 @@ def test_steps_are_asked_for_together_and_found_by_name(backend: Ec2Backend) -> 
         until(backend, id_, "COMPLETED")
 
 
-def test_a_step_is_cancelled(backend: Ec2Backend) -> None:
+def test_cancel_cancels_step(backend: Ec2Backend) -> None:
     id_ = backend.submit(spec("long", "sleep 60"))
     until(backend, id_, "RUNNING")
     backend.cancel(id_)
@@ -122,7 +122,7 @@ def test_a_step_is_cancelled(backend: Ec2Backend) -> None:
         backend.cancel("s-NONE")
 
 
-def test_a_primary_that_does_not_answer_now_is_no_end(backend: Ec2Backend, near: Near) -> None:
+def test_unresponsive_primary_is_unavailable_error(backend: Ec2Backend, near: Near) -> None:
     near.silent = True
     for ask in (
         lambda: backend.step("s-1"),
@@ -135,9 +135,7 @@ def test_a_primary_that_does_not_answer_now_is_no_end(backend: Ec2Backend, near:
 
 
 @pytest.mark.parametrize("how", ["stop_instances", "terminate_instances"])
-def test_without_its_primary_a_step_is_what_s3_has_of_it(
-    backend: Ec2Backend, near: Near, how: str
-) -> None:
+def test_steps_without_primary_are_read_from_s3(backend: Ec2Backend, near: Near, how: str) -> None:
     kept(backend, "s-1")
     kept(backend, "s-2", state="COMPLETED", ended="2026-11-20T10:05:00+00:00")
     near.silent = True
@@ -156,7 +154,7 @@ def test_without_its_primary_a_step_is_what_s3_has_of_it(
         backend.cancel("s-1")
 
 
-def test_an_instance_that_ec2_has_forgotten_is_gone_too(
+def test_steps_of_unknown_instance_are_interrupted(
     mocked: Target, near: Near, instance: str
 ) -> None:
     backend = Ec2Backend(mocked, "i-0123456789abcdef0", f"s3://{BUCKET}/logs/", near)
@@ -166,7 +164,7 @@ def test_an_instance_that_ec2_has_forgotten_is_gone_too(
     assert (step.state, "does not exist" in step.reason) == ("INTERRUPTED", True)
 
 
-def test_executors_logs_come_from_s3(backend: Ec2Backend) -> None:
+def test_logs_of_executors_are_read_from_s3(backend: Ec2Backend) -> None:
     id_ = backend.submit(spec("one", "true"))
     until(backend, id_, "COMPLETED")
     app = "app-20261120120000-0000"
@@ -177,7 +175,9 @@ def test_executors_logs_come_from_s3(backend: Ec2Backend) -> None:
     assert found["containers/10.0.0.7-0/stderr"] == b"an executor"
 
 
-def test_a_primary_without_our_programs_is_told(backend: Ec2Backend, near: Near) -> None:
+def test_primary_without_step_program_is_provisioning_error(
+    backend: Ec2Backend, near: Near
+) -> None:
     near.missing = True
     with pytest.raises(
         ProvisioningError, match="could not submit: bash: emrctl/bin/step"

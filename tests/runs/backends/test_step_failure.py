@@ -48,14 +48,14 @@ def _log(name: str, text: str) -> LogFile:
         ("svm.py: error: no class is called 'dgo'", "svm.py: error: no class is called 'dgo'"),
     ],
 )
-def test_the_cause_is_found(text: str, line: str) -> None:
+def test_explain_returns_causing_line(text: str, line: str) -> None:
     found = step_failure.explain([_log("step/stderr", text)])
     assert found is not None
     assert found.line == line
     assert found.log == "s3://b/step/stderr"
 
 
-def test_a_traceback_of_the_drivers_comes_before_yarns_words() -> None:
+def test_explain_prefers_driver_traceback_to_yarn() -> None:
     logs = [
         _log("containers/c_000002/stderr", KILLED),
         _log("containers/c_000001/stdout", PYTHON),
@@ -66,5 +66,5 @@ def test_a_traceback_of_the_drivers_comes_before_yarns_words() -> None:
     assert found.log == "s3://b/containers/c_000001/stdout"
 
 
-def test_silence_explains_nothing() -> None:
+def test_explain_without_error_returns_none() -> None:
     assert step_failure.explain([_log("step/stdout", "all is well")]) is None

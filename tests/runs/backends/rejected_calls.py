@@ -21,7 +21,7 @@ RATE_EXCEEDED = ("ThrottlingException", "Rate exceeded")
 
 @dataclass
 class Wire:
-    """What was asked of a service, by operation, and how often it was refused."""
+    """Counts of requests and of rejected requests by operation."""
 
     asked: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
@@ -29,9 +29,9 @@ class Wire:
 
 @contextmanager
 def refusing(choose: Choose, service: str = "emr") -> Iterator[Wire]:
-    """While inside, `choose(operation)` gives code and message of AWS's refusal, or None.
+    """Reject the calls for which `choose(operation)` returns code and message of an AWS error.
 
-    What is refused never reaches moto.
+    Rejected calls do not reach moto.
     """
     wire, answered = Wire(), BotocoreStubber.__call__
 
@@ -59,6 +59,6 @@ def _refused(url: str, code: str, message: str) -> AWSResponse:
 
 
 def share(part: float, seed: int = 1) -> Choose:
-    """That part of all calls is throttled, by chance and always the same ones."""
+    """Throttle this share of all calls at random, with a fixed seed."""
     dice = random.Random(seed)  # noqa: S311
     return lambda _operation: RATE_EXCEEDED if dice.random() < part else None
