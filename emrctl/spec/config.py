@@ -52,7 +52,8 @@ class Config:
     def values(self) -> Iterator[ConfigValue]:
         """Yield every value with its source, `default` if it was not set; secrets are redacted."""
         for key, value in _leaves(self.project.model_dump(mode="json"), ()):
-            shown = redact.value(key, value) if _USER_NAMES.search(key) else value
+            name = _USER_NAMES.search(key)
+            shown = redact.value(key[name.end() :], value) if name else value
             yield ConfigValue(key, shown, self._source(key))
 
     def _source(self, key: str) -> str:
