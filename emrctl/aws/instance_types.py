@@ -1,8 +1,8 @@
-"""Instance types: their size, what EMR gives YARN on them, and what they cost in one region.
+"""Instance types: size, YARN memory on EMR, and prices in one region.
 
-Sources: the EMR release guide's task configuration tables for YARN's memory; where they name no
-type, the rule that fits all which they name (`yarn_derived` says so). Prices are those of the
-shipped table (`prices.json`) for `PRICES_REGION`; `emrctl.aws.prices` covers the other regions.
+YARN memory comes from the task configuration tables of the EMR release guide, or for other types
+from a rule that fits all listed ones (`yarn_derived`). Prices come from the shipped table
+(`prices.json`) for `PRICES_REGION`; `emrctl.aws.prices` covers other regions.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ PRICES_AS_OF = "2026-11-20"
 PRICES_REGION = "us-east-1"
 SHIPPED = Path(__file__).parent / "prices.json"
 
-# EMR raises Spark's own 0.10: Python workers live in the overhead.
+# Spark's default is 0.10; EMR's is larger since Python workers use the overhead.
 MEMORY_OVERHEAD_FACTOR = 0.1875
 MINIMUM_OVERHEAD_MB = 384
 YARN_MINIMUM_ALLOCATION_MB = 32
-# EMR's fee where no list has it: a quarter of EC2's price, and no more than this an hour.
-FEE_SHARE, FEE_AT_MOST_USD = 0.25, 0.27
+# EMR's fee if no list has it: a share of EC2's price up to a maximum per hour.
+FEE_SHARE, MAX_FEE_USD = 0.25, 0.27
 
 
 @dataclass(frozen=True, kw_only=True)
 class InstanceType:
-    """One EC2 instance type as EMR sees it; prices in US dollars an hour.
+    """An EC2 instance type; prices in USD per hour.
 
-    Without `emr` EMR refuses it: it is for clusters of plain EC2 instances, has no YARN and no fee.
+    Types without `emr` are not supported by EMR: they are for `kind: ec2` and have no fee.
     """
 
     name: str
@@ -51,23 +51,23 @@ class InstanceType:
 
     @property
     def ec2_usd(self) -> float:
-        """Return the on-demand price per hour in `PRICES_REGION` from the shipped table."""
+        """EC2's on-demand price in `PRICES_REGION` in the shipped table."""
         return float(shipped()["regions"][PRICES_REGION]["ec2"][self.name])
 
     @property
     def emr_usd(self) -> float:
-        """Return EMR's fee per hour in `PRICES_REGION` from the shipped table."""
+        """EMR's fee in `PRICES_REGION`."""
         return self.fee_usd(self.ec2_usd, shipped()["regions"][PRICES_REGION]["emr"].get(self.name))
 
     def fee_usd(self, ec2_usd: float, listed: float | None) -> float:
-        """EMR's fee as a list has it, else by its rule; none where EMR does not take the type."""
+        """Return EMR's fee: the listed one or the rule's; 0 if EMR does not support the type."""
         if not self.emr:
             return 0.0
         return emr_fee(ec2_usd) if listed is None else float(listed)
 
     @property
     def executors(self) -> int:
-        """How many default executors EMR plans for a node: one for each four vCPUs."""
+        """Number of EMR's default executors per node: one per four vCPUs."""
         return max(1, self.vcpus // 4)
 
     @property
@@ -79,8 +79,8 @@ class InstanceType:
     def executor_memory_mb(self) -> int:
         """Heap of EMR's default executor: YARN's memory less overhead and a twelfth.
 
-        The rule is inferred; it gives the two values that AWS publishes (9486M on m5.xlarge,
-        18971M on r5.xlarge).
+        The rule is inferred from the values that AWS publishes (9486M on m5.xlarge, 18971M on
+        r5.xlarge).
         """
         share = self.yarn_mb / self.executors
         return math.ceil(share * 11 / 12 / (1 + MEMORY_OVERHEAD_FACTOR))
@@ -88,18 +88,18 @@ class InstanceType:
 
 @functools.cache
 def shipped() -> dict[str, Any]:
-    """The table of prices that comes with the package."""
-    found: dict[str, Any] = json.loads(SHIPPED.read_text(encoding="utf-8"))
-    return found
+    """Return the price table of the package."""
+    table: dict[str, Any] = json.loads(SHIPPED.read_text(encoding="utf-8"))
+    return table
 
 
 def emr_fee(ec2_usd: float) -> float:
-    """EMR's fee by the rule that its list follows, for what no list names."""
-    return min(FEE_SHARE * ec2_usd, FEE_AT_MOST_USD)
+    """Return EMR's fee by rule, for types that are not listed."""
+    return min(FEE_SHARE * ec2_usd, MAX_FEE_USD)
 
 
 def container_mb(memory_mb: int, overhead_mb: int | None = None) -> int:
-    """Size of the YARN container that holds a heap of `memory_mb`, as YARN rounds it up."""
+    """Return the size of the YARN container for a heap of `memory_mb`, rounded up by YARN."""
     factor_mb = int(memory_mb * MEMORY_OVERHEAD_FACTOR)
     overhead = max(MINIMUM_OVERHEAD_MB, factor_mb) if overhead_mb is None else overhead_mb
     units = math.ceil((memory_mb + overhead) / YARN_MINIMUM_ALLOCATION_MB)
@@ -110,7 +110,7 @@ _UP_TO_24 = "xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge 24xlarge"
 _UP_TO_16 = "xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge"
 _C5 = "xlarge 2xlarge 4xlarge 9xlarge 12xlarge 18xlarge 24xlarge"
 _OLD = "xlarge 2xlarge 4xlarge 8xlarge 16xlarge"
-# GiB for each vCPU, and the sizes; `xlarge` has 4 vCPUs, `nxlarge` n times as many.
+# GiB per vCPU, and the sizes; `xlarge` has 4 vCPUs, `nxlarge` n times as many.
 _FAMILIES: dict[str, tuple[float, str]] = {
     "m4": (4, "large xlarge 2xlarge 4xlarge 16xlarge"),
     **dict.fromkeys(("m5", "m5a", "m5d", "m6i", "m6a", "m7i"), (4, _UP_TO_24)),
@@ -127,15 +127,15 @@ _FAMILIES: dict[str, tuple[float, str]] = {
     **dict.fromkeys(("g4dn", "g5"), (4, _UP_TO_16)),
     "p3": (7.625, "2xlarge 8xlarge 16xlarge"),
 }
-# Those that EMR does not take: small ones, on which Spark alone runs.
-_EC2_ALONE: dict[str, tuple[float, str]] = {
+# Types that EMR does not support.
+_EC2_ONLY: dict[str, tuple[float, str]] = {
     **dict.fromkeys(("t3", "t3a", "t4g"), (4, "medium large xlarge 2xlarge")),
     **dict.fromkeys(("m5", "m5a", "m5d", "m6i", "m6a", "m7i", "m6g", "m7g"), (4, "large")),
     **dict.fromkeys(("c5", "c6i", "c6g", "c7g"), (2, "large")),
     **dict.fromkeys(("r5", "r6i", "r6g", "r7g"), (8, "large")),
 }
 _ARM = frozenset({"t4g", "m6g", "m7g", "c6g", "c7g", "r6g", "r7g"})
-# YARN's memory in MB where the release guide's tables name the type.
+# YARN memory in MB of the types in the release guide's tables.
 _LISTED_MB = {
     "m4.large": 6144,
     "m4.xlarge": 12288,
@@ -189,41 +189,41 @@ def _type(family: str, size: str, per_vcpu: float, *, emr: bool) -> InstanceType
 
 INSTANCE_TYPES = {
     item.name: item
-    for families, emr in ((_FAMILIES, True), (_EC2_ALONE, False))
+    for families, emr in ((_FAMILIES, True), (_EC2_ONLY, False))
     for family, (per_vcpu, sizes) in families.items()
     for item in (_type(family, size, per_vcpu, emr=emr) for size in sizes.split())
 }
 
 
 def instance_type(name: str) -> InstanceType:
-    """Return an instance type; raises `SpecError` with similar names if it is unknown."""
-    found = INSTANCE_TYPES.get(name)
-    if found is None:
+    """Return the instance type; raises `SpecError` with the nearest names."""
+    type_ = INSTANCE_TYPES.get(name)
+    if type_ is None:
         import difflib
 
         near = difflib.get_close_matches(name, INSTANCE_TYPES, n=3, cutoff=0.4)
         hint = f"Did you mean {' or '.join(near)}?" if near else "`emrctl prices` lists them."
         msg = f"instance type '{name}' is not in emrctl's catalog"
         raise SpecError(msg, hint=hint)
-    return found
+    return type_
 
 
 def emr_type(name: str) -> InstanceType:
-    """Return an instance type that EMR supports; raises `SpecError` with an alternative."""
-    found = instance_type(name)
-    if not found.emr:
-        near = (item for item in INSTANCE_TYPES.values() if item.emr and item.arch == found.arch)
-        same = next((item.name for item in near if item.family == found.family), "m5.xlarge")
-        hint = f"Take {same}, or `kind: ec2`."
-        raise SpecError(f"EMR does not take the instance type '{name}'", hint=hint)
-    return found
+    """Return the instance type; raises `SpecError` if EMR does not support it."""
+    type_ = instance_type(name)
+    if not type_.emr:
+        near = (item for item in INSTANCE_TYPES.values() if item.emr and item.arch == type_.arch)
+        same = next((item.name for item in near if item.family == type_.family), "m5.xlarge")
+        hint = f"Use {same}, or `kind: ec2`."
+        raise SpecError(f"EMR does not support the instance type '{name}'", hint=hint)
+    return type_
 
 
 def no_smaller(name: str) -> Iterator[InstanceType]:
-    """Others with as many cores and no less memory, for the same programs and the same service."""
+    """Yield other types with as many vCPUs, at least as much memory and the same architecture."""
     own = instance_type(name)
     for item in INSTANCE_TYPES.values():
-        # A bootstrap script's wheels and a custom image are of one architecture.
+        # Wheels of bootstrap scripts and custom images are for one architecture.
         same = item.vcpus == own.vcpus and item.arch == own.arch and item.emr >= own.emr
         if same and item.memory_gib >= own.memory_gib and item.name != name:
             yield item

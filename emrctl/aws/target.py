@@ -1,8 +1,7 @@
-"""Which AWS answers: Amazon's, or the EMR on localhost.
+"""Targets: Amazon's AWS, or the EMR on localhost.
 
-A `Target` renders itself as a boto3 client, as the Pulumi provider's settings and as the addresses
-of a cluster's pages; nodes know by themselves how to reach S3. What else differs between the two
-is carried here too, so that no other module asks whether it is local.
+A `Target` provides boto3 clients, the settings of Pulumi's AWS provider and the URLs of a cluster's
+pages. It carries what differs between AWS and localhost, so that other modules need not check.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from emrctl.errors import EmrctlError, NotFoundError
 
 AWS_POLL_S = 10.0
 LOCAL_POLL_S = 0.2
-# EMR pushes logs to S3 every five minutes and at a step's end; the emulator before it ends.
+# EMR uploads logs to S3 every five minutes and after a step; the emulator before the step ends.
 AWS_LOGS_S = 360.0
 LOCAL_LOGS_S = 2.0
 PAGE_TIMEOUT_S = 3.0
@@ -30,11 +29,11 @@ _PAGE_PORTS: dict[Page, int] = {"yarn": 8088, "proxy": 20888, "history": 18080}
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """One AWS: region, profile, endpoint, and how often it may be asked.
+    """An AWS: region, profile, endpoint and polling intervals.
 
-    `identity` tells two emulators, or an emulator and an account, apart: a stack that was made
-    on another one is gone. `token` opens the emulator's own pages. `ssh_port` is where EC2
-    instances' SSH servers answer.
+    `identity` distinguishes emulators from each other and from AWS: stacks of another one do not
+    exist. `token_file` has the token for the emulator's pages. `ssh_port` is the port of EC2
+    instances' SSH servers.
     """
 
     kind: Literal["aws", "local"]
@@ -54,16 +53,16 @@ class Target:
         return self.kind == "local"
 
     def client(self, service: str) -> Any:
-        """A boto3 client for `service` with adaptive retries."""
+        """Return a boto3 client for `service` with adaptive retries."""
         return _client(self, service)
 
     def account(self) -> str:
-        """The account's number; `CredentialsError` where AWS does not know the caller."""
-        with errors.translated("asking AWS who is calling"):
+        """Return the account id; raises `CredentialsError` if AWS rejects the credentials."""
+        with errors.translated("reading the caller's identity"):
             return str(self.client("sts").get_caller_identity()["Account"])
 
     def page(self, cluster_id: str, primary_dns: str, name: Page) -> str:
-        """Address of one of a cluster's web pages, for programs: YARN's REST, Spark's REST."""
+        """Return the URL of a cluster's page for programs: REST APIs of YARN and Spark."""
         if self.endpoint is None:
             suffix = "/proxy" if name == "proxy" else ""
             return f"http://{primary_dns}:{_PAGE_PORTS[name]}{suffix}"
@@ -81,7 +80,7 @@ class Target:
         return urls.get(cluster_id, {})
 
     def browser_url(self, url: str) -> str:
-        """`url` as a browser can open it: on localhost by way of the emulator, which lets it in."""
+        """Return a URL for a browser; on localhost one that signs it in at the emulator."""
         if self.endpoint is None:
             return url
         import urllib.parse
@@ -96,10 +95,10 @@ class Target:
         return http.get_json(url, headers=headers, timeout_s=PAGE_TIMEOUT_S)
 
     def pulumi_settings(self) -> dict[str, Any]:
-        """Inputs of the AWS provider: the region and, on localhost, where everything answers."""
+        """Return the inputs of Pulumi's AWS provider: region, and endpoints on localhost."""
         if self.endpoint is None:
-            found: dict[str, Any] = {"region": self.region}
-            return found | ({"profile": self.profile} if self.profile else {})
+            settings: dict[str, Any] = {"region": self.region}
+            return settings | ({"profile": self.profile} if self.profile else {})
         services = ("s3", "s3control", "emr", "ec2", "iam", "sts", "kms", "ssm")
         return {
             "region": self.region,
@@ -121,11 +120,11 @@ def resolve(kind: Literal["aws", "local"], region: str, profile: str | None = No
 
 
 def emulator(region: str) -> Target:
-    """The EMR on localhost that runs now; `NotFoundError` where none does."""
+    """Return the target of the running emulator; raises `NotFoundError` if there is none."""
     state = emulator_state()
     if state is None:
         hint = "Start it with `emrctl local up`."
-        raise NotFoundError("no EMR runs on localhost", hint=hint)
+        raise NotFoundError("the EMR on localhost is not running", hint=hint)
     return Target(
         kind="local",
         region=region,
@@ -140,7 +139,7 @@ def emulator(region: str) -> Target:
 
 
 def emulator_state() -> dict[str, Any] | None:
-    """What the running emulator wrote of itself; None where there is no such process."""
+    """Return the state file of the running emulator; None if it is not running."""
     try:
         state: dict[str, Any] = json.loads(paths.emulator_file().read_text())
     except (FileNotFoundError, json.JSONDecodeError):

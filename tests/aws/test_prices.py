@@ -65,7 +65,7 @@ def test_small_types_are_there_for_plain_instances(
     assert (found.emr, found.emr_usd) == (False, 0.0)
     rate = prices.rate(name, "us-west-2")
     assert (rate.emr_usd, rate.fee_derived) == (0.0, False)
-    with pytest.raises(SpecError, match=f"EMR does not take the instance type '{name}'"):
+    with pytest.raises(SpecError, match=f"EMR does not support the instance type '{name}'"):
         instance_types.emr_type(name)
 
 
@@ -73,7 +73,7 @@ def test_small_types_are_there_for_plain_instances(
 def test_emr_is_offered_the_least_of_the_family_that_it_takes(name: str, hint: str) -> None:
     with pytest.raises(SpecError) as caught:
         instance_types.emr_type(name)
-    assert caught.value.hint == f"Take {hint}, or `kind: ec2`."
+    assert caught.value.hint == f"Use {hint}, or `kind: ec2`."
 
 
 def test_a_large_one_costs_half_of_an_xlarge() -> None:

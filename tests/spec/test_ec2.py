@@ -62,7 +62,7 @@ def test_small_types_only_for_ec2() -> None:
     spec = Ec2ClusterSpec.model_validate(small)
     assert (spec.core_group.type, spec.core_group.count) == ("t3.large", 3)
     assert spec.core_group.bid_usd == pytest.approx(0.0832)
-    hint = r"EMR does not take .* Take m5\.xlarge, or `kind: ec2`"
+    hint = r"EMR does not support .* Use m5\.xlarge, or `kind: ec2`"
     with pytest.raises(ValidationError, match=hint):
         ClusterSpec.model_validate({"core": {"type": "t3.large"}})
 
