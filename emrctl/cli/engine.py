@@ -13,7 +13,7 @@ from emrctl.provision import stacks
 
 if TYPE_CHECKING:
     from emrctl.engine.base import StackResult
-    from emrctl.engine.pulumi.installation import EngineReport
+    from emrctl.engine.pulumi.binary import EngineReport
 
 app = options.new_app()
 engine_app = typer.Typer(
@@ -30,9 +30,9 @@ StorageOption = Annotated[
 @options.common("json")
 def show(context: options.Context) -> None:
     """Show the installed Pulumi engines, the selected one and its AWS plugin."""
-    from emrctl.engine.pulumi import installation
+    from emrctl.engine.pulumi import binary
 
-    _print_installation(installation.installed(), as_json=context.as_json)
+    _print_installation(binary.describe(), as_json=context.as_json)
 
 
 @engine_app.command()
@@ -44,13 +44,13 @@ def install(
     ] = True,
 ) -> None:
     """Download and install the Pulumi engine and its AWS plugin into emrctl's home."""
-    from emrctl.engine.pulumi import installation
+    from emrctl.engine.pulumi import binary
 
-    missing = installation.missing(plugin=plugin)
+    missing = binary.missing(plugin=plugin)
     if missing:
         context.confirm(f"Download and install {' and '.join(missing)}?")
-        installation.install(plugin=plugin, tell=render.note)
-    _print_installation(installation.installed(), as_json=context.as_json)
+        binary.install(plugin=plugin, report=render.note)
+    _print_installation(binary.describe(), as_json=context.as_json)
 
 
 def _print_installation(report: EngineReport, *, as_json: bool) -> None:
@@ -61,7 +61,7 @@ def _print_installation(report: EngineReport, *, as_json: bool) -> None:
         (
             str(engine.path),
             engine.version,
-            "yes" if engine.fits else "no",
+            "yes" if engine.supported else "no",
             "yes" if engine == report.used else "",
         )
         for engine in report.engines

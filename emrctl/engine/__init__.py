@@ -1,1 +1,1 @@
-"""What turns the Pulumi program into resources: Pulumi's own engine, or the embedded one."""
+"""Engines that evaluate the Pulumi program: Pulumi's own and the embedded one."""

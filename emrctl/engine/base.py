@@ -1,18 +1,31 @@
-"""What every engine takes and gives: stacks, plans, events, outcomes."""
+"""The engine interface: its arguments, results, events and errors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
+from emrctl.errors import EmrctlError, ProvisioningError
+
+if TYPE_CHECKING:
+    from emrctl.engine.checkpoint import ResourceState
+
+T = TypeVar("T")
 Operation = Literal["create", "update", "replace", "delete", "import", "same"]
 Program = Callable[[], None]
+
+RESUME_HINT = (
+    "Run the same command again; it continues from where it stopped. "
+    "`emrctl down` deletes the stack."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResourceChange:
-    """What happens to one resource; `keys` are the properties that differ."""
+    """An operation on one resource; `keys` are the properties that differ."""
 
     operation: Operation
     type: str
@@ -23,10 +36,10 @@ class ResourceChange:
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
-    """All changes of one stack in the order in which they would be made.
+    """The changes of a stack in the order of their execution, and its price.
 
-    What the stack costs an hour on AWS, in US dollars, stands apart for instances, for EMR's fee
-    and for disks and addresses; `prices` says of where and when the prices are.
+    Prices are US dollars an hour on AWS: instances, EMR's fee, disks and addresses. `prices` is the
+    region and date of the price list.
     """
 
     stack: str
@@ -44,7 +57,7 @@ class Preview:
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One step of one resource on its way, as it happens; `seconds` once it is done."""
+    """Progress of an operation on one resource; `seconds` is set when it has ended."""
 
     operation: Operation
     type: str
@@ -59,7 +72,7 @@ Report = Callable[[Event], None]
 
 @dataclass(frozen=True, kw_only=True)
 class StackResult:
-    """What a stack holds after `up` or `down`: its outputs and what was changed."""
+    """Outputs and changes of a stack after an update."""
 
     stack: str
     outputs: Mapping[str, Any]
@@ -68,10 +81,10 @@ class StackResult:
 
 @dataclass(frozen=True, kw_only=True)
 class StackState:
-    """What is known of a stack without asking AWS.
+    """The recorded state of a stack.
 
-    `identity` is the target's it was made on; `gone` says that this was an emulator that runs no
-    more, so that nothing of the stack exists.
+    `identity` is that of the target. `gone`: the target was an emulator that was stopped, so none
+    of the resources exist.
     """
 
     stack: str
@@ -84,7 +97,7 @@ class StackState:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportedResource:
-    """A resource that exists on AWS, under the type and name by which the program declares it."""
+    """An existing resource, with the type and name that the program declares for it."""
 
     type: str
     name: str
@@ -93,9 +106,9 @@ class ImportedResource:
 
 @dataclass(frozen=True, kw_only=True)
 class UpdateSummary:
-    """One change of a stack that is over: what was done, when, and how it ended.
+    """One update in a stack's history.
 
-    Times are as ISO 8601 has them, in UTC; `ended` is None where it was cut off.
+    Times are ISO 8601 in UTC; `ended` is None if the update was killed.
     """
 
     kind: str
@@ -108,46 +121,113 @@ class UpdateSummary:
 class Engine(Protocol):
     """Evaluates a Pulumi program against the state of a stack.
 
-    `ProvisioningError` names the resource that failed; what was made before it stays in the
-    state, and the next `up` goes on from there. `StackLockedError` says who holds the stack.
+    Raises `ProvisioningError` with the name of the failed resource; the state keeps the resources
+    created before it, and the next `up` continues. Raises `StackLockedError` if another process is
+    updating the stack.
     """
 
     name: str
 
     def preview(self, stack: str, program: Program) -> Preview:
-        """What `up` would do; nothing is changed."""
+        """Return the changes that `up` would make."""
 
     def up(self, stack: str, program: Program, report: Report) -> StackResult:
-        """The stack is as the program says."""
+        """Create, update and delete resources until the stack matches the program."""
 
     def down(self, stack: str, report: Report, *, force: bool = False) -> StackResult:
-        """Nothing of the stack is left; what is protected goes only with `force`.
+        """Delete all resources of the stack, protected ones only with `force`.
 
-        No error where there was nothing.
+        A stack that does not exist is no error.
         """
 
     def state(self, stack: str) -> StackState | None:
-        """What is known of the stack; None where it never was."""
+        """Return the recorded state; None if the stack does not exist."""
 
     def stacks(self) -> tuple[StackState, ...]:
-        """Every stack this engine has a state of."""
+        """Return the recorded state of every stack."""
 
     def drift(self, stack: str) -> Preview:
-        """Where AWS is no longer as the state says: `update` differs, `delete` is gone."""
+        """Return the differences of AWS from the state: `update` (changed) and `delete`."""
 
     def refresh(self, stack: str, report: Report) -> StackResult:
-        """The state is as AWS is; the next `up` brings AWS back to the program."""
+        """Update the state to match AWS; the next `up` makes AWS match the program."""
 
     def history(self, stack: str) -> tuple[UpdateSummary, ...]:
-        """All that was done to the stack, the last first."""
+        """Return all updates of the stack, the latest first."""
 
-    def adopt(
-        self, stack: str, program: Program, found: ImportedResource, report: Report
+    def import_resource(
+        self, stack: str, program: Program, resource: ImportedResource, report: Report
     ) -> StackResult:
-        """The stack holds a resource that exists and that its program declares.
+        """Import an existing resource that the program declares into the stack.
 
-        What differs from the program stays as it is until the next `up`.
+        Its properties stay unchanged until the next `up`.
         """
 
     def export(self, stack: str) -> dict[str, Any]:
-        """The stack's whole state as a document."""
+        """Return the stack's state as a document for `pulumi stack import`."""
+
+
+class StackInterruptedError(ProvisioningError):
+    """The user pressed Ctrl-C during an update."""
+
+    exit_code = 130
+
+
+def run_interruptibly(work: Callable[[], T], cancel: Callable[[], None]) -> T:
+    """Run `work` in a thread and return its result; Ctrl-C calls `cancel` and waits for its end.
+
+    In the main thread Ctrl-C could strike between AWS's response and saving it.
+    """
+    result: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as error:  # noqa: BLE001  # raised by result.result()
+            result.set_exception(error)
+
+    thread = threading.Thread(target=run, name="emrctl-stack", daemon=True)
+    thread.start()
+    interrupted = False
+    while True:
+        try:
+            thread.join()
+            break
+        except KeyboardInterrupt:
+            interrupted = True
+            cancel()
+    if interrupted and result.exception() is None:
+        raise KeyboardInterrupt
+    return result.result()
+
+
+def update_failed(
+    stack: str, errors: list[EmrctlError], resources: Iterable[ResourceState]
+) -> EmrctlError:
+    """Return the first error with the stack's name, the number of others and of resources."""
+    first = errors[0]
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    first.message = f"stack {stack}: {first.message}{more}; {_existing(resources)}"
+    first.args = (first.message,)
+    first.hint = first.hint or RESUME_HINT
+    return first
+
+
+def update_interrupted(stack: str, resources: Iterable[ResourceState]) -> StackInterruptedError:
+    """Return the error for an update ended by Ctrl-C, with the existing resources."""
+    return StackInterruptedError(
+        f"stack {stack}: interrupted; {_existing(resources)}", hint=RESUME_HINT
+    )
+
+
+def other_engine(stack: str, engine: str) -> ProvisioningError:
+    """Return the error for a stack that was created by another engine."""
+    msg = f"stack {stack} was created by the engine '{engine}'"
+    return ProvisioningError(msg, hint=f"Use `--engine {engine}`.")
+
+
+def _existing(resources: Iterable[ResourceState]) -> str:
+    existing = [resource for resource in resources if resource.id is not None]
+    ids = [str(item.id) for item in existing if item.type == "aws:emr/cluster:Cluster"]
+    clusters = f", including cluster {', '.join(ids)}" if ids else ""
+    return f"{len(existing)} of its resources exist{clusters}"

@@ -1,7 +1,7 @@
-"""What the embedded engine remembers of a stack, and who may change it.
+"""State files of the embedded engine, and the lock of a stack.
 
-A stack's state is one JSON file, `<stack>.json`, written aside and renamed after every step of
-every resource: a process that is killed loses no id. Beside it lies `<stack>.lock`.
+A stack's state is one JSON file, `<stack>.json`, replaced after every step of every resource, so
+that a killed process loses no id. The lock file is `<stack>.lock`.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from emrctl.errors import ProvisioningError, StackLockedError
 from emrctl.paths import write_atomically
 
 VERSION = 1
-# creating: asked for, no id yet · settling: has an id, not usable yet · updating: an update began
+# creating: requested, no id yet; settling: has an id, not usable yet; updating: update started
 Status = Literal["creating", "settling", "updating", "done"]
 
 
 @dataclass(kw_only=True)
 class ResourceState:
-    """One resource; `serial` grows along dependencies, so that deletion goes backwards."""
+    """One resource; dependents have a higher `serial` and are deleted first."""
 
     urn: str
     type: str
@@ -43,7 +43,7 @@ class ResourceState:
 
 @dataclass(kw_only=True)
 class Checkpoint:
-    """All that stands of a stack; `leftovers` were replaced, and still are to be deleted."""
+    """All resources of a stack; `leftovers` were replaced and are still to be deleted."""
 
     stack: str
     identity: str
@@ -54,117 +54,111 @@ class Checkpoint:
     serial: int = 0
 
     def next_serial(self) -> int:
-        """A number above all that were given."""
+        """Return a serial above all others."""
         self.serial += 1
         return self.serial
 
     def all(self) -> list[ResourceState]:
-        """Everything that may exist, in the order in which it may be deleted."""
-        every = [*self.entries.values(), *self.leftovers]
-        return sorted(every, key=lambda entry: -entry.serial)
+        """Return all resources in the order of deletion."""
+        resources = [*self.entries.values(), *self.leftovers]
+        return sorted(resources, key=lambda resource: -resource.serial)
 
     def ids(self) -> set[tuple[str, str]]:
-        """Type and id of all that is known to exist."""
-        return {(entry.type, entry.id) for entry in self.all() if entry.id is not None}
+        """Return type and id of each resource that has an id."""
+        return {(resource.type, resource.id) for resource in self.all() if resource.id is not None}
 
-    def forget(self, entry: ResourceState) -> None:
-        """`entry` is no longer part of the stack."""
-        if self.entries.get(entry.urn) is entry:
-            del self.entries[entry.urn]
-        self.leftovers = [other for other in self.leftovers if other is not entry]
+    def remove(self, resource: ResourceState) -> None:
+        """Remove the resource from the stack."""
+        if self.entries.get(resource.urn) is resource:
+            del self.entries[resource.urn]
+        self.leftovers = [other for other in self.leftovers if other is not resource]
 
 
 class StateFolder:
-    """The folder of all stacks' states; private to the user."""
+    """The folder of all state files; only the user can read it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def path(self, stack: str) -> Path:
-        """Where the state of `stack` lies."""
+        """Return the path of the stack's state file."""
         return self._folder / f"{stack}.json"
 
     def stacks(self) -> list[str]:
-        """The names of all stacks that have a state."""
+        """Return the names of all stacks that have a state file."""
         return sorted(path.stem for path in self._folder.glob("*.json"))
 
     def load(self, stack: str) -> Checkpoint | None:
-        """What is known of `stack`; None where it never was."""
+        """Return the state of `stack`; None if it has no state file."""
         path = self.path(stack)
         try:
-            found = json.loads(path.read_text())
-            return _state(found) if found["version"] == VERSION else _foreign(path, found)
+            document = json.loads(path.read_text())
+            version = document.pop("version")
+            if version == VERSION:
+                return _checkpoint(document)
         except FileNotFoundError:
             return None
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            hint = f"Move it away, and `emrctl local down` ends what it described: {path}"
-            raise ProvisioningError(
-                f"{path} is no state of a stack: {error!r}", hint=hint
-            ) from error
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+            hint = f"Move {path} away; `emrctl local down` deletes the resources on localhost."
+            msg = f"{path} is not a state file: {error!r}"
+            raise ProvisioningError(msg, hint=hint) from error
+        hint = "Use the emrctl version that wrote it, or move the file away."
+        raise ProvisioningError(f"{path} has version {version}, not {VERSION}", hint=hint)
 
     def save(self, state: Checkpoint) -> None:
-        """The file holds `state`, whole, and nobody else may read it."""
-        self._make()
+        """Replace the stack's state file."""
+        self._create()
         document = {"version": VERSION, **dataclasses.asdict(state)}
-        # No fsync: the resources live in the memory of the emulator and are lost with the machine.
+        # No fsync: the resources are in the emulator's memory and do not survive a crash either.
         write_atomically(self.path(state.stack), json.dumps(document, indent=1), 0o600)
 
     def remove(self, stack: str) -> None:
-        """Nothing is known of `stack`."""
+        """Delete the stack's state file."""
         self.path(stack).unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def held(self, stack: str) -> Iterator[None]:
-        """Nobody else changes `stack`; `StackLockedError` says who does, where somebody is."""
-        self._make()
+    def locked(self, stack: str) -> Iterator[None]:
+        """Hold the stack's lock; raise `StackLockedError` if another process holds it."""
+        self._create()
         path = self._folder / f"{stack}.lock"
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            # The kernel gives the lock back when its holder dies: there is no stale one.
+            # The kernel releases the lock when its holder dies.
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(handle)
             raise _locked(stack, path) from None
         try:
             os.truncate(handle, 0)
-            os.write(handle, json.dumps(_holder()).encode())
+            # Only the program and the subcommand: further arguments may be secret.
+            command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:2]]).strip()
+            since = time.strftime("%Y-%m-%d %H:%M:%S")
+            holder = {"pid": os.getpid(), "command": command, "since": since}
+            os.write(handle, json.dumps(holder).encode())
             yield
         finally:
             os.truncate(handle, 0)
             os.close(handle)
 
-    def _make(self) -> None:
+    def _create(self) -> None:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            hint = "Make the project's folder writable: the stacks' states lie in it."
-            raise ProvisioningError(f"cannot make {self._folder}: {error}", hint=hint) from error
+            hint = "Make the project's folder writable: it holds the state files."
+            raise ProvisioningError(f"cannot create {self._folder}: {error}", hint=hint) from error
 
 
-def _state(found: dict[str, Any]) -> Checkpoint:
-    fields = {key: value for key, value in found.items() if key != "version"}
-    fields["entries"] = {urn: ResourceState(**entry) for urn, entry in found["entries"].items()}
-    fields["leftovers"] = [ResourceState(**entry) for entry in found["leftovers"]]
-    return Checkpoint(**fields)
-
-
-def _foreign(path: Path, found: dict[str, Any]) -> Checkpoint:
-    hint = "Use the emrctl that wrote it, or move the file away."
-    raise ProvisioningError(f"{path} has version {found['version']}, not {VERSION}", hint=hint)
-
-
-def _holder() -> dict[str, Any]:
-    # Arguments may hold what is nobody's business: the program's and the verb's name do.
-    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:2]]).strip()
-    since = time.strftime("%Y-%m-%d %H:%M:%S")
-    return {"pid": os.getpid(), "command": command, "since": since}
+def _checkpoint(document: dict[str, Any]) -> Checkpoint:
+    entries = {urn: ResourceState(**entry) for urn, entry in document.pop("entries").items()}
+    leftovers = [ResourceState(**entry) for entry in document.pop("leftovers")]
+    return Checkpoint(**document, entries=entries, leftovers=leftovers)
 
 
 def _locked(stack: str, path: Path) -> StackLockedError:
     try:
         holder = json.loads(path.read_text())
-        who = f"process {holder['pid']} (`{holder['command']}`, since {holder['since']})"
+        process = f"process {holder['pid']} (`{holder['command']}`, since {holder['since']})"
     except (OSError, json.JSONDecodeError, KeyError):
-        who = "another process"  # it has not written its name yet
-    hint = "Wait until it ends, then run the same command again."
-    return StackLockedError(f"stack {stack} is held by {who}", hint=hint)
+        process = "another process"  # it has not written its pid yet
+    hint = "Wait until it has ended, then run the command again."
+    return StackLockedError(f"stack {stack} is locked by {process}", hint=hint)

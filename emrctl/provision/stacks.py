@@ -178,7 +178,7 @@ def import_bucket(
     spec, target = deployment.spec, deployment.target
     bucket = ImportedResource(type=_BUCKET_TYPE, name="bucket", id=find_bucket(spec, target))
     chosen = engine_for(deployment, spec.storage_stack, engine)
-    return chosen.adopt(spec.storage_stack, storage_program(spec, target), bucket, report)
+    return chosen.import_resource(spec.storage_stack, storage_program(spec, target), bucket, report)
 
 
 def _existing(deployment: Deployment, storage: bool) -> tuple[Engine, StackState]:

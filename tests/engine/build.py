@@ -53,7 +53,7 @@ def _fits(path: Path) -> bool:
     from emrctl.engine.pulumi.binary import EngineBinary
 
     done = subprocess.run([path, "version"], capture_output=True, text=True, check=False)
-    return EngineBinary(path=path, version=done.stdout.strip().removeprefix("v")).fits
+    return EngineBinary(path=path, version=done.stdout.strip().removeprefix("v")).supported
 
 
 def _build(place: Path) -> None:

@@ -98,7 +98,7 @@ def test_a_cluster_that_ended_by_itself_is_made_again(work: Work) -> None:
 def test_a_failure_says_what_failed_and_what_stands_and_the_next_up_goes_on(work: Work) -> None:
     iam = work.target.client("iam")
     iam.create_role(RoleName="pets-main-service", AssumeRolePolicyDocument="{}")
-    with pytest.raises(ProvisioningError, match=r"iam\.Role.*already exists.*resources stand") as e:
+    with pytest.raises(ProvisioningError, match=r"iam\.Role.*already exists.*resources exist") as e:
         work.up()
     assert "another name" in e.value.hint
     assert work.clusters() == []
@@ -175,7 +175,7 @@ def test_two_at_once_the_second_is_told_who_holds_the_stack(work: Work) -> None:
     when_starting(work, hold)
     first.start()
     assert waiting.wait(30)
-    with pytest.raises(StackLockedError, match=r"held by process \d+ \(`"):
+    with pytest.raises(StackLockedError, match=r"locked by process \d+ \(`"):
         work.engine.down(STACK, lambda _event: None)
     assert made(work.preview()) == {"cluster": "create"}
     ready.set()

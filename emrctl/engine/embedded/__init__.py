@@ -1,1 +1,1 @@
-"""The engine in this process: evaluates the program and creates resources on localhost."""
+"""The embedded engine: evaluates the Pulumi program in this process, for localhost only."""

@@ -1,8 +1,9 @@
-"""One evaluation of a program against a stack's state: what differs, and how it is made so."""
+"""One evaluation of a program against a stack's state: planning and executing its changes."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,15 +16,15 @@ from emrctl.engine.checkpoint import Checkpoint, ResourceState
 from emrctl.engine.embedded.evaluate import DeclaredResource, RegisteredResource
 from emrctl.engine.localhost.provider import Provider, short
 from emrctl.engine.localhost.resource_type import OperationCancelledError
-from emrctl.errors import CredentialsError, EmrctlError, ProvisioningError
+from emrctl.errors import CredentialsError, EmrctlError, ProvisioningError, UsageError
 
-# What a change of a resource that ended by itself names as its cause.
-ENDED = "state"
+# The property that differs if a resource was terminated or deleted outside of the stack.
+STATE_KEY = "state"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedChange:
-    """What is to happen to a declared resource, why, and with which inputs."""
+    """The operation planned for a declared resource, its inputs and the keys that differ."""
 
     operation: Operation
     inputs: dict[str, Any]
@@ -32,115 +33,116 @@ class PlannedChange:
 
 
 class Planner:
-    """Decides what would happen to each resource, and does nothing."""
+    """Plans the operation on each declared resource."""
 
     def __init__(self, provider: Provider, state: Checkpoint) -> None:
         self._provider = provider
         self._state = state
         self._lock = threading.Lock()
         self.changes: list[ResourceChange] = []
-        self.seen: set[str] = set()
+        self._declared: set[str] = set()
 
     def handle(self, declared: DeclaredResource) -> RegisteredResource | None:
-        """The resource as it would be: what is not known yet stays unknown."""
-        self.checked(declared)
+        """Plan a declared resource and return its expected outputs."""
+        self.check(declared)
         entry = self._state.entries.get(declared.urn)
-        decision = self.decide(declared, entry)
-        self.note(decision.operation, declared, entry.id if entry else None, decision.keys)
-        if entry is None or decision.operation in {"create", "replace"}:
+        change = self.plan(declared, entry)
+        self.record(change.operation, declared, entry.id if entry else None, change.keys)
+        if entry is None or change.operation in {"create", "replace"}:
             return RegisteredResource(id=None, outputs=declared.inputs)
-        return RegisteredResource(id=entry.id, outputs={**entry.outputs, **decision.inputs})
+        return RegisteredResource(id=entry.id, outputs={**entry.outputs, **change.inputs})
 
-    def checked(self, declared: DeclaredResource) -> None:
-        """Every input is one that the local target has; `ProvisioningError` names the first."""
+    def check(self, declared: DeclaredResource) -> None:
+        """Raise `ProvisioningError` for the first input that localhost does not support."""
         with self._lock:
-            self.seen.add(declared.urn)
+            self._declared.add(declared.urn)
         for key, why in self._provider.check(declared.type, declared.inputs):
             msg = f"{short(declared.type)} '{declared.name}': {key}: {why}"
-            raise ProvisioningError(msg, hint="Take it out of the spec, or use `target: aws`.")
+            raise ProvisioningError(msg, hint="Remove it from the spec, or use `target: aws`.")
 
-    def decide(self, declared: DeclaredResource, entry: ResourceState | None) -> PlannedChange:
-        """What brings `entry`, what stands, to what is declared."""
+    def plan(self, declared: DeclaredResource, entry: ResourceState | None) -> PlannedChange:
+        """Return the change from the recorded to the declared resource."""
         if entry is None or entry.id is None:
             return PlannedChange(operation="create", inputs=declared.inputs)
-        if self._provider.ended(entry.type, entry.id, entry.inputs):
-            return PlannedChange(operation="create", inputs=declared.inputs, keys=(ENDED,))
+        if self._provider.is_terminated(entry.type, entry.id, entry.inputs):
+            return PlannedChange(operation="create", inputs=declared.inputs, keys=(STATE_KEY,))
         ignored = {key: entry.inputs[key] for key in declared.ignore_changes & set(entry.inputs)}
         kept = {k: v for k, v in declared.inputs.items() if k not in declared.ignore_changes}
-        return self._compare(declared, entry, kept | ignored)
-
-    def _compare(
-        self, declared: DeclaredResource, entry: ResourceState, inputs: dict[str, Any]
-    ) -> PlannedChange:
-        found = self._provider.diff(declared.type, entry.inputs, inputs)
-        if found.replaces:
-            refuse_protected(entry, f"{found.replaces[0]} cannot be changed in place")
-            first = declared.delete_first or found.delete_first
-            keys = found.replaces
-            return PlannedChange(operation="replace", inputs=inputs, keys=keys, delete_first=first)
+        inputs = kept | ignored
+        diff = self._provider.diff(declared.type, entry.inputs, inputs)
+        if diff.replaces:
+            check_unprotected(entry, f"{diff.replaces[0]} cannot be changed in place")
+            return PlannedChange(
+                operation="replace",
+                inputs=inputs,
+                keys=diff.replaces,
+                delete_first=declared.delete_first or diff.delete_first,
+            )
         if entry.status == "updating":
-            # Nobody knows how far it came: all that can be put in place is put once more.
+            # An interrupted update may have set any of the inputs: set all of them again.
             keys = tuple(sorted(self._provider.updatable(declared.type, inputs)))
             return PlannedChange(operation="update", inputs=inputs, keys=keys)
-        if found.keys:
-            return PlannedChange(operation="update", inputs=inputs, keys=found.keys)
-        return PlannedChange(
-            operation="create" if entry.status == "settling" else "same", inputs=inputs
-        )
+        if diff.keys:
+            return PlannedChange(operation="update", inputs=inputs, keys=diff.keys)
+        operation: Operation = "create" if entry.status == "settling" else "same"
+        return PlannedChange(operation=operation, inputs=inputs)
 
-    def note(
+    def record(
         self,
         operation: Operation,
-        what: DeclaredResource | ResourceState,
+        resource: DeclaredResource | ResourceState,
         id_: str | None,
         keys: tuple[str, ...],
     ) -> None:
-        """The plan holds the change."""
+        """Add a change to `changes`."""
         change = ResourceChange(
-            operation=operation, type=what.type, name=what.name, id=id_, keys=keys
+            operation=operation, type=resource.type, name=resource.name, id=id_, keys=keys
         )
         with self._lock:
             self.changes.append(change)
 
     def surplus(self) -> list[ResourceState]:
-        """What stands and is not declared, in the order in which it may be deleted."""
-        kept = {id(self._state.entries.get(urn)) for urn in self.seen}
+        """Return the recorded resources that are not declared, in the order of deletion."""
+        kept = {id(self._state.entries.get(urn)) for urn in self._declared}
         return [entry for entry in self._state.all() if id(entry) not in kept]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Desk:
-    """What a deployment writes on: the state, who is told, and the flag that ends it."""
-
-    state: Checkpoint
-    save: Callable[[Checkpoint], None]
-    report: Report
-    stop: threading.Event
-
-
 class Deployment:
-    """Makes each resource as it is declared; remembers every id the moment it is known."""
+    """Executes the changes and saves the state after each step.
 
-    def __init__(self, provider: Provider, desk: Desk) -> None:
+    `save` writes the state, `stop` cancels the deployment.
+    """
+
+    def __init__(
+        self,
+        provider: Provider,
+        state: Checkpoint,
+        save: Callable[[Checkpoint], None],
+        report: Report,
+        stop: threading.Event,
+    ) -> None:
         self._provider = provider
-        self._desk = desk
+        self.state = state
+        self._save = save
+        self._report = report
+        self.stop = stop
         self._lock = threading.RLock()
-        self._plan = Planner(provider, desk.state)
+        self._planner = Planner(provider, state)
         self._failed: set[str] = set()
         self.errors: list[EmrctlError] = []
 
     @property
     def changes(self) -> tuple[ResourceChange, ...]:
-        """What was done."""
-        return tuple(self._plan.changes)
+        """The executed changes."""
+        return tuple(self._planner.changes)
 
     def handle(self, declared: DeclaredResource) -> RegisteredResource | None:
-        """The resource stands as declared; None where it or what it needs could not be made."""
-        if self._desk.stop.is_set() or declared.dependencies & self._failed:
+        """Create or update a declared resource; return None if it or a dependency failed."""
+        if self.stop.is_set() or declared.dependencies & self._failed:
             self._failed.add(declared.urn)
             return None
         try:
-            return self._bring(declared)
+            return self._deploy(declared)
         except OperationCancelledError:
             self._failed.add(declared.urn)
         except EmrctlError as error:
@@ -148,83 +150,90 @@ class Deployment:
             self.errors.append(error)
         return None
 
-    def sweep(self) -> None:
-        """What is no longer declared, or was replaced, is deleted."""
-        surplus = self._plan.surplus()
+    def delete_surplus(self) -> None:
+        """Delete the resources that are no longer declared or were replaced."""
+        surplus = self._planner.surplus()
         for entry in surplus:
-            refuse_protected(entry, "it is no longer declared")
+            check_unprotected(entry, "it is no longer declared")
         for entry in surplus:
-            self.remove(entry)
+            self._delete(entry)
 
-    def clear(self) -> None:
-        """Everything is deleted, what depends on others first."""
-        for entry in self._desk.state.all():
-            self.remove(entry)
+    def delete_all(self) -> None:
+        """Delete all resources, dependents first."""
+        for entry in self.state.all():
+            self._delete(entry)
 
-    def remove(self, entry: ResourceState) -> None:
-        """`entry` is gone, from AWS and from the state."""
-        if self._desk.stop.is_set():
+    def _delete(self, entry: ResourceState) -> None:
+        if self.stop.is_set():
             raise OperationCancelledError
-        id_ = entry.id or self._found(entry)
-        with self._told("delete", entry):
+        id_ = entry.id or self._find(entry)
+        with self._reported("delete", entry):
             if id_ is not None:
                 self._provider.delete(entry.type, id_, entry.inputs)
         with self._saved() as state:
-            state.forget(entry)
-        self._plan.note("delete", entry, id_, ())
+            state.remove(entry)
+        self._planner.record("delete", entry, id_, ())
 
-    def _bring(self, declared: DeclaredResource) -> RegisteredResource:
-        self._plan.checked(declared)
-        entry = self._desk.state.entries.get(declared.urn)
-        decision = self._plan.decide(declared, entry)
-        if decision.operation == "same" and entry is not None:
-            done = entry
-        else:
-            with self._told(decision.operation, declared):
-                done = self._change(declared, entry, decision)
+    def _deploy(self, declared: DeclaredResource) -> RegisteredResource:
+        self._planner.check(declared)
+        entry = self.state.entries.get(declared.urn)
+        change = self._planner.plan(declared, entry)
+        if change.operation != "same" or entry is None:
+            with self._reported(change.operation, declared):
+                entry = self._apply(declared, entry, change)
         with self._lock:
-            done.serial, done.protect = self._desk.state.next_serial(), declared.protect
-        self._plan.note(decision.operation, declared, done.id, decision.keys)
-        return RegisteredResource(id=done.id, outputs=done.outputs)
+            entry.serial, entry.protect = self.state.next_serial(), declared.protect
+        self._planner.record(change.operation, declared, entry.id, change.keys)
+        return RegisteredResource(id=entry.id, outputs=entry.outputs)
 
-    def _change(
-        self, declared: DeclaredResource, entry: ResourceState | None, decision: PlannedChange
+    def _apply(
+        self, declared: DeclaredResource, entry: ResourceState | None, change: PlannedChange
     ) -> ResourceState:
-        if entry is not None and decision.operation == "update":
-            return self._update(entry, decision)
-        if entry is not None and entry.id is not None and decision.keys == (ENDED,):
+        if entry is not None and change.operation == "update":
+            return self._update(entry, change)
+        if entry is not None and entry.id is not None and change.keys == (STATE_KEY,):
             entry = None
-        elif entry is not None and decision.operation == "replace":
-            self._set_aside(entry, decision)
+        elif entry is not None and change.operation == "replace":
+            self._set_aside(entry, change)
             entry = None
-        return self._create(declared, entry, decision)
+        return self._create(declared, entry, change)
 
-    def _update(self, entry: ResourceState, decision: PlannedChange) -> ResourceState:
+    def _update(self, entry: ResourceState, change: PlannedChange) -> ResourceState:
         with self._saved():
             entry.status = "updating"
-        id_, keys = str(entry.id), frozenset(decision.keys)
-        outputs = self._provider.update(entry.type, id_, decision.inputs, keys)
+        id_, keys = str(entry.id), frozenset(change.keys)
+        outputs = self._provider.update(entry.type, id_, change.inputs, keys)
         with self._saved():
-            entry.status, entry.inputs, entry.outputs = "done", decision.inputs, outputs
+            entry.status, entry.inputs, entry.outputs = "done", change.inputs, outputs
         return entry
 
-    def _set_aside(self, entry: ResourceState, decision: PlannedChange) -> None:
-        """The old one goes now where two cannot be, else when all that is new stands."""
-        if decision.delete_first:
+    def _set_aside(self, entry: ResourceState, change: PlannedChange) -> None:
+        """Delete a replaced resource now if both cannot coexist, else keep it as a leftover."""
+        if change.delete_first:
             self._provider.delete(entry.type, str(entry.id), entry.inputs)
         with self._saved() as state:
-            state.forget(entry)
-            if not decision.delete_first:
+            state.remove(entry)
+            if not change.delete_first:
                 state.leftovers.append(entry)
 
     def _create(
-        self, declared: DeclaredResource, entry: ResourceState | None, decision: PlannedChange
+        self, declared: DeclaredResource, entry: ResourceState | None, change: PlannedChange
     ) -> ResourceState:
-        """A new resource, or one whose creation was cut off, brought to its end."""
-        id_ = None if entry is None else entry.id or self._found(entry)
+        """Create a resource, or complete a creation that was interrupted."""
+        id_ = None if entry is None else entry.id or self._find(entry)
         if entry is None or id_ is None:
-            entry = self._intend(declared, decision)
-            id_ = self._ask(entry)
+            entry = ResourceState(
+                urn=declared.urn,
+                type=declared.type,
+                name=declared.name,
+                serial=0,
+                protect=declared.protect,
+                inputs=change.inputs,
+            )
+            with self._saved() as state:
+                entry.serial = state.next_serial()
+                state.entries[declared.urn] = entry
+            id_ = self._request(entry)
         with self._saved():
             entry.id, entry.status = id_, "settling"
         outputs = self._provider.settle(entry.type, id_, entry.inputs)
@@ -232,72 +241,50 @@ class Deployment:
             entry.status, entry.outputs = "done", outputs
         return entry
 
-    def _intend(self, declared: DeclaredResource, decision: PlannedChange) -> ResourceState:
-        with self._saved() as state:
-            entry = ResourceState(
-                urn=declared.urn,
-                type=declared.type,
-                name=declared.name,
-                serial=state.next_serial(),
-                protect=declared.protect,
-                inputs=decision.inputs,
-            )
-            state.entries[declared.urn] = entry
-        return entry
-
-    def _ask(self, entry: ResourceState) -> str:
-        """The id that AWS gives; what it refuses was never begun."""
+    def _request(self, entry: ResourceState) -> str:
+        """Request the creation and return the id; remove the entry if AWS rejects the request."""
         try:
             return self._provider.create(entry.type, entry.inputs)
-        except (RejectedRequestError, CredentialsError):
+        except (RejectedRequestError, CredentialsError, UsageError):
             with self._saved() as state:
-                state.forget(entry)
+                state.remove(entry)
             raise
 
-    def _found(self, entry: ResourceState) -> str | None:
-        """The id of what a create without an answer left, unless it is another entry's."""
-        found = self._provider.find(entry.type, entry.inputs)
-        known = self._desk.state.ids()
-        return None if found is None or (entry.type, found) in known else found
+    def _find(self, entry: ResourceState) -> str | None:
+        """Return the id of the resource of an interrupted creation, unless another entry has it."""
+        id_ = self._provider.find(entry.type, entry.inputs)
+        return None if id_ is None or (entry.type, id_) in self.state.ids() else id_
 
     @contextlib.contextmanager
     def _saved(self) -> Iterator[Checkpoint]:
-        """What is done to the state inside is on disk afterwards."""
+        """Save the state at the end of the block."""
         with self._lock:
-            yield self._desk.state
-            self._desk.save(self._desk.state)
+            yield self.state
+            self._save(self.state)
 
     @contextlib.contextmanager
-    def _told(self, operation: Operation, what: DeclaredResource | ResourceState) -> Iterator[None]:
+    def _reported(
+        self, operation: Operation, resource: DeclaredResource | ResourceState
+    ) -> Iterator[None]:
         began = time.monotonic()
-        event = Event(operation=operation, type=what.type, name=what.name, status="started")
-        self._tell(event)
+        event = Event(operation=operation, type=resource.type, name=resource.name, status="started")
+        self._send(event)
         try:
             yield
         except (EmrctlError, OperationCancelledError) as error:
-            took = time.monotonic() - began
-            self._tell(_ended(event, "failed", took, str(error) or "interrupted"))
+            seconds, message = time.monotonic() - began, str(error) or "interrupted"
+            failed = dataclasses.replace(event, status="failed", seconds=seconds, message=message)
+            self._send(failed)
             raise
-        self._tell(_ended(event, "done", time.monotonic() - began, ""))
+        self._send(dataclasses.replace(event, status="done", seconds=time.monotonic() - began))
 
-    def _tell(self, event: Event) -> None:
+    def _send(self, event: Event) -> None:
         with self._lock:
-            self._desk.report(event)
+            self._report(event)
 
 
-def refuse_protected(entry: ResourceState, why: str) -> None:
-    """`ProvisioningError` where `entry` is protected: `why` would have deleted it."""
+def check_unprotected(entry: ResourceState, why: str) -> None:
+    """Raise `ProvisioningError` if `entry` is protected; `why` is the reason for deleting it."""
     if entry.protect:
         msg = f"{short(entry.type)} {entry.id} is protected: {why}"
         raise ProvisioningError(msg, hint="`emrctl down --storage` deletes it.")
-
-
-def _ended(event: Event, status: Any, seconds: float, message: str) -> Event:
-    return Event(
-        operation=event.operation,
-        type=event.type,
-        name=event.name,
-        status=status,
-        seconds=seconds,
-        message=message,
-    )

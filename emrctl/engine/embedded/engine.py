@@ -1,8 +1,7 @@
-"""The embedded engine: a Pulumi program brought up in this process, for the local target.
+"""The embedded engine: deploys a Pulumi program in this process, on localhost.
 
-It previews, updates or replaces what differs, goes on after a failure, and deletes in reverse
-order. It looks for no drift, imports nothing and keeps no history: the real engine does, and the
-embedded one says so.
+It previews, updates, replaces, resumes after a failure and deletes in reverse order. Drift,
+refresh, import, history and export need Pulumi's engine.
 """
 
 from __future__ import annotations
@@ -22,18 +21,21 @@ from emrctl.engine.base import (
     StackResult,
     StackState,
     UpdateSummary,
+    other_engine,
+    run_interruptibly,
+    update_failed,
+    update_interrupted,
 )
 from emrctl.engine.checkpoint import Checkpoint, StateFolder
-from emrctl.engine.embedded.deployment import Deployment, Desk, Planner, refuse_protected
+from emrctl.engine.embedded.deployment import Deployment, Planner, check_unprotected
 from emrctl.engine.embedded.evaluate import evaluate
 from emrctl.engine.localhost.provider import Provider
 from emrctl.engine.localhost.resource_type import OperationCancelledError
-from emrctl.engine.outcomes import failed, interrupted, interruptible, other_engine
 from emrctl.errors import ProvisioningError
 
 
 class EmbeddedEngine:
-    """An `Engine` whose states lie in `state_folder`, one file for each stack."""
+    """An `Engine` with one state file per stack in `state_folder`."""
 
     name = "embedded"
 
@@ -42,134 +44,142 @@ class EmbeddedEngine:
         self._files = StateFolder(state_folder)
 
     def preview(self, stack: str, program: Program) -> Preview:
-        """What `up` would do; nothing is changed, and no lock is taken."""
+        """Return the changes that `up` would make; no lock is taken."""
         stop = threading.Event()
-        state = self._current(stack) or self._new(stack)
+        state = self._load(stack) or self._new(stack)
         planner = Planner(Provider(self._target, stop), state)
 
         def plan() -> Preview:
             evaluate(program, stack, planner.handle, preview=True)
             for entry in planner.surplus():
-                planner.note("delete", entry, entry.id, ())
+                planner.record("delete", entry, entry.id, ())
             return Preview(stack=stack, changes=tuple(planner.changes))
 
-        return interruptible(plan, stop.set)
+        return run_interruptibly(plan, stop.set)
 
     def up(self, stack: str, program: Program, report: Report) -> StackResult:
-        """The stack is as the program says; what was no longer declared is gone."""
-        with self._files.held(stack):
-            state = self._current(stack)
+        """Create, update and delete resources until the stack matches the program."""
+        with self._files.locked(stack):
+            state = self._load(stack)
             if state is None:
-                self._say_gone(stack, report)
+                if self._files.load(stack) is not None:
+                    report(stopped_emulator_event(stack))
                 state = self._new(stack)
-            stop = threading.Event()
-            desk = Desk(state=state, save=self._files.save, report=report, stop=stop)
-            work = Deployment(Provider(self._target, stop), desk)
-            return self._finish(work, desk, lambda: self._bring_up(work, desk, program))
+            deployment = self._deployment(state, report)
+
+            def run() -> StackResult:
+                outputs = evaluate(program, stack, deployment.handle, preview=False)
+                if deployment.errors:
+                    raise update_failed(stack, deployment.errors, state.all())
+                if deployment.stop.is_set():
+                    raise OperationCancelledError
+                deployment.delete_surplus()
+                state.outputs = outputs
+                self._files.save(state)
+                return StackResult(stack=stack, outputs=outputs, changes=deployment.changes)
+
+            return self._run(deployment, run)
 
     def down(self, stack: str, report: Report, *, force: bool = False) -> StackResult:
-        """Nothing of the stack is left; what is protected goes only with `force`."""
-        with self._files.held(stack):
-            state = self._current(stack)
+        """Delete all resources of the stack, protected ones only with `force`."""
+        with self._files.locked(stack):
+            state = self._load(stack)
             if state is None:
                 self._files.remove(stack)
                 return StackResult(stack=stack, outputs={})
             if not force:
                 for entry in state.all():
-                    refuse_protected(entry, f"the stack {stack} would be deleted")
-            stop = threading.Event()
-            desk = Desk(state=state, save=self._files.save, report=report, stop=stop)
-            work = Deployment(Provider(self._target, stop), desk)
-            return self._finish(work, desk, lambda: self._take_down(work, stack))
+                    check_unprotected(entry, f"the stack {stack} would be deleted")
+            deployment = self._deployment(state, report)
+
+            def run() -> StackResult:
+                deployment.delete_all()
+                self._files.remove(stack)
+                return StackResult(stack=stack, outputs={}, changes=deployment.changes)
+
+            return self._run(deployment, run)
 
     def state(self, stack: str) -> StackState | None:
-        """What the stack's file says; None where there is none."""
-        found = self._files.load(stack)
-        if found is None:
-            return None
-        return StackState(
-            stack=stack,
-            engine=found.engine,
-            identity=found.identity,
-            resources=len(found.all()),
-            outputs=found.outputs,
-            gone=found.identity != self._target.identity,
-        )
+        """Return the recorded state; None if the stack does not exist."""
+        state = self._files.load(stack)
+        return None if state is None else summarize(state, self._target)
 
     def stacks(self) -> tuple[StackState, ...]:
-        """Every stack that has a file, by name."""
-        found = [self.state(stack) for stack in self._files.stacks()]
-        return tuple(state for state in found if state is not None)
+        """Return the recorded state of every stack, by name."""
+        states = [self.state(stack) for stack in self._files.stacks()]
+        return tuple(state for state in states if state is not None)
 
     def drift(self, stack: str) -> Preview:
-        """It does not look for drift."""
-        _refuse(stack, "looks for no drift")
+        """Raise `ProvisioningError`: not supported."""
+        _unsupported(stack, "drift detection")
 
     def refresh(self, stack: str, _report: Report) -> StackResult:
-        """It takes nothing over from AWS."""
-        _refuse(stack, "refreshes no state")
+        """Raise `ProvisioningError`: not supported."""
+        _unsupported(stack, "refresh")
 
     def history(self, stack: str) -> tuple[UpdateSummary, ...]:
-        """It keeps no history."""
-        _refuse(stack, "keeps no history")
+        """Raise `ProvisioningError`: not supported."""
+        _unsupported(stack, "history")
 
-    def adopt(
-        self, stack: str, _program: Program, _found: ImportedResource, _report: Report
+    def import_resource(
+        self, stack: str, _program: Program, _resource: ImportedResource, _report: Report
     ) -> StackResult:
-        """It takes over nothing that it has not made."""
-        _refuse(stack, "imports nothing")
+        """Raise `ProvisioningError`: not supported."""
+        _unsupported(stack, "import")
 
     def export(self, stack: str) -> dict[str, Any]:
-        """Its state is no document of Pulumi's."""
-        _refuse(stack, "exports no state")
+        """Raise `ProvisioningError`: not supported."""
+        _unsupported(stack, "export")
 
     def _new(self, stack: str) -> Checkpoint:
         return Checkpoint(stack=stack, identity=self._target.identity, engine=self.name)
 
-    def _current(self, stack: str) -> Checkpoint | None:
-        """The state, where the AWS on which it was made still is."""
-        found = self._files.load(stack)
-        if found is None or found.identity != self._target.identity:
+    def _load(self, stack: str) -> Checkpoint | None:
+        """Return the stack's state; None if it does not exist or its emulator was stopped."""
+        state = self._files.load(stack)
+        if state is None or state.identity != self._target.identity:
             return None
-        if found.engine != self.name:
-            raise other_engine(stack, found.engine)
-        return found
+        if state.engine != self.name:
+            raise other_engine(stack, state.engine)
+        return state
 
-    def _say_gone(self, stack: str, report: Report) -> None:
-        if self._files.load(stack) is None:
-            return
-        message = "it was made on an emulator that runs no more, and is begun anew"
-        gone = "pulumi:pulumi:Stack"
-        report(Event(operation="delete", type=gone, name=stack, status="done", message=message))
+    def _deployment(self, state: Checkpoint, report: Report) -> Deployment:
+        stop = threading.Event()
+        provider = Provider(self._target, stop)
+        return Deployment(provider, state, self._files.save, report, stop)
 
-    def _bring_up(self, work: Deployment, desk: Desk, program: Program) -> StackResult:
-        state = desk.state
-        outputs = evaluate(program, state.stack, work.handle, preview=False)
-        if work.errors:
-            raise failed(state.stack, work.errors, state.all())
-        if desk.stop.is_set():
-            raise OperationCancelledError
-        work.sweep()
-        state.outputs = outputs
-        self._files.save(state)
-        return StackResult(stack=state.stack, outputs=outputs, changes=work.changes)
-
-    def _take_down(self, work: Deployment, stack: str) -> StackResult:
-        work.clear()
-        self._files.remove(stack)
-        return StackResult(stack=stack, outputs={}, changes=work.changes)
-
-    def _finish(self, work: Deployment, desk: Desk, run: Callable[[], StackResult]) -> StackResult:
+    def _run(self, deployment: Deployment, run: Callable[[], StackResult]) -> StackResult:
+        state = deployment.state
         try:
-            return interruptible(run, desk.stop.set)
+            return run_interruptibly(run, deployment.stop.set)
         except (OperationCancelledError, KeyboardInterrupt) as error:
-            raise interrupted(desk.state.stack, desk.state.all()) from error
+            raise update_interrupted(state.stack, state.all()) from error
         finally:
-            # The serials that an unfinished run gave belong to the next deletion's order.
-            if desk.state.all() or work.errors:
-                self._files.save(desk.state)
+            # Serials that a failed run has assigned determine the order of the next deletion.
+            if state.all() or deployment.errors:
+                self._files.save(state)
 
 
-def _refuse(stack: str, what: str) -> NoReturn:
-    hint = "The real one does. A stack stays with its engine: `down`, then `up --engine pulumi`."
-    raise ProvisioningError(f"stack {stack}: the embedded engine {what}", hint=hint)
+def summarize(state: Checkpoint, target: Target) -> StackState:
+    """Return the summary of a stack's state."""
+    return StackState(
+        stack=state.stack,
+        engine=state.engine,
+        identity=state.identity,
+        resources=len(state.all()),
+        outputs=state.outputs,
+        gone=state.identity != target.identity,
+    )
+
+
+def stopped_emulator_event(stack: str) -> Event:
+    """Return the event for a stack whose emulator was stopped: it is created again."""
+    message = "its emulator was stopped; creating a new stack"
+    root = "pulumi:pulumi:Stack"
+    return Event(operation="delete", type=root, name=stack, status="done", message=message)
+
+
+def _unsupported(stack: str, feature: str) -> NoReturn:
+    msg = f"stack {stack}: the embedded engine does not support {feature}"
+    hint = "Run `emrctl down`, then `emrctl up --engine pulumi`."
+    raise ProvisioningError(msg, hint=hint)

@@ -1,7 +1,7 @@
-"""A Pulumi program evaluated in this process, by the SDK's own mock monitor.
+"""Evaluation of a Pulumi program in this process with the SDK's mock monitor.
 
-The monitor hands each resource that the program declares to a function, and its answer back to
-the program. No Pulumi engine, plugin or socket is involved.
+The monitor passes each declared resource to a function and returns its result to the program.
+No Pulumi engine, plugin or socket is involved.
 """
 
 from __future__ import annotations
@@ -11,17 +11,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from emrctl.engine.wire import Properties, has_unknown, plain
-
 if TYPE_CHECKING:
     from emrctl.engine.base import Program
 
 PROJECT = "emrctl"
+# The SDK's value for an output that is not known yet.
+UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+
+Properties = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeclaredResource:
-    """A resource as the program declares it; inputs under Pulumi's camelCase names."""
+    """A resource as declared by the program; inputs have Pulumi's camelCase names."""
 
     urn: str
     type: str
@@ -32,15 +34,10 @@ class DeclaredResource:
     ignore_changes: frozenset[str]
     delete_first: bool
 
-    @property
-    def unknown(self) -> bool:
-        """Whether an input hangs on something that does not exist yet."""
-        return has_unknown(self.inputs)
-
 
 @dataclass(frozen=True, kw_only=True)
 class RegisteredResource:
-    """What became of a declared resource; no id as long as it is only planned."""
+    """The result of registering a declared resource; `id` is None in a preview of its creation."""
 
     id: str | None
     outputs: Mapping[str, Any]
@@ -50,11 +47,11 @@ Handle = Callable[[DeclaredResource], RegisteredResource | None]
 
 
 def evaluate(program: Program, stack: str, handle: Handle, *, preview: bool) -> Properties:
-    """The outputs of `program`, after `handle` has seen every resource that it declares.
+    """Run `program`, call `handle` for each resource it declares, and return its outputs.
 
-    Resources that do not depend on one another are handled at the same time, in threads. Where
-    `handle` gives None the resource counts as failed: its outputs stay unknown, and the program
-    goes on. Must not be called in a thread whose event loop runs.
+    Independent resources are handled concurrently in threads. If `handle` returns None, the
+    resource has failed: its outputs stay unknown and the program continues. Must not be called in a
+    thread with a running event loop.
     """
     import contextvars
 
@@ -76,14 +73,14 @@ def _evaluate(program: Program, stack: str, handle: Handle, preview: bool) -> Pr
         organization="organization",
     )
     settings.configure(runtime)
-    settings.set_root_resource(None)  # type: ignore[arg-type]  # else the stack before is still it
+    settings.set_root_resource(None)  # type: ignore[arg-type]  # that of an earlier evaluation
     asyncio.run(run_in_stack(program))
     outputs: Properties = monitor.outputs
     return outputs
 
 
 def _monitor(handle: Handle) -> Any:
-    """The SDK's mock monitor, but with what its `Mocks` are not told: options and failures."""
+    """Return the SDK's mock monitor with support for resource options and failures."""
     from google.protobuf import empty_pb2  # type: ignore[import-untyped]
     from pulumi.runtime.mocks import MockMonitor, Mocks
     from pulumi.runtime.proto import resource_pb2
@@ -96,32 +93,25 @@ def _monitor(handle: Handle) -> Any:
             response = resource_pb2.RegisterResourceResponse(urn=urn)
             if not request.custom:
                 return response
-            made = handle(_declared(request, urn))
-            if made is None:
+            result = handle(_declared(request, urn))
+            if result is None:
                 response.result = resource_pb2.Result.FAIL
                 return response
-            response.id = made.id or ""
-            response.object.update(made.outputs)
+            response.id = result.id or ""
+            response.object.update(result.outputs)
             return response
 
         def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802
             if "pulumi:pulumi:Stack" in request.urn:
-                self.outputs = _known(plain(request.outputs))
+                outputs = from_struct(request.outputs).items()
+                self.outputs = {key: value for key, value in outputs if not has_unknown(value)}
             return empty_pb2.Empty()
 
-    return Monitor(_Refuse.mocks(Mocks))
+    def reject(_self: Any, args: Any) -> Any:
+        msg = f"the embedded engine does not support {args.token}"
+        raise NotImplementedError(msg)
 
-
-class _Refuse:
-    """The program calls no AWS function: what it needs to know is an argument."""
-
-    @staticmethod
-    def mocks(base: Any) -> Any:
-        def refuse(_self: Any, args: Any) -> Any:
-            msg = f"the program called {args.token}, which the embedded engine has not"
-            raise NotImplementedError(msg)
-
-        return type("NoCalls", (base,), {"call": refuse, "new_resource": refuse})()
+    return Monitor(type("NoCalls", (Mocks,), {"call": reject, "new_resource": reject})())
 
 
 def _declared(request: Any, urn: str) -> DeclaredResource:
@@ -129,7 +119,7 @@ def _declared(request: Any, urn: str) -> DeclaredResource:
         urn=urn,
         type=request.type,
         name=request.name,
-        inputs=plain(request.object),
+        inputs=from_struct(request.object),
         dependencies=frozenset(request.dependencies),
         protect=request.protect,
         ignore_changes=frozenset(request.ignoreChanges),
@@ -137,5 +127,35 @@ def _declared(request: Any, urn: str) -> DeclaredResource:
     )
 
 
-def _known(outputs: Properties) -> Properties:
-    return {key: value for key, value in outputs.items() if not has_unknown(value)}
+def from_struct(struct: Any) -> Properties:
+    """Convert a protobuf struct to a dict; whole numbers become int, which boto3 requires."""
+    from google.protobuf import json_format
+
+    properties: Properties = _integers(json_format.MessageToDict(struct))
+    return properties
+
+
+def to_struct(properties: Mapping[str, Any]) -> Any:
+    """Convert a mapping to a protobuf struct."""
+    from google.protobuf import struct_pb2
+
+    struct = struct_pb2.Struct()
+    struct.update(properties)
+    return struct
+
+
+def has_unknown(value: Any) -> bool:
+    """Whether `value` is or contains an output that is not known yet."""
+    if isinstance(value, Mapping):
+        return any(has_unknown(item) for item in value.values())
+    if isinstance(value, list):
+        return any(has_unknown(item) for item in value)
+    return bool(value == UNKNOWN)
+
+
+def _integers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _integers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_integers(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

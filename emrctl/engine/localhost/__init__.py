@@ -1,1 +1,1 @@
-"""Resource types of the program, implemented over boto3 for the local target."""
+"""AWS resource types over boto3, for stacks on localhost."""

@@ -1,4 +1,4 @@
-"""EMR's resource types: a cluster and its security configuration."""
+"""EMR resource types: clusters and security configurations."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from emrctl.aws import listing
 from emrctl.aws.errors import get_or_none
+from emrctl.engine.localhost.network import STACK_TAG
 from emrctl.engine.localhost.resource_type import (
     Aws,
     Inputs,
     Outputs,
     ResourceType,
-    pairs,
-    tags_of,
+    tag_list,
+    user_tags,
 )
 from emrctl.errors import ProvisioningError
 
@@ -27,13 +29,13 @@ _NODE = re.compile(r"\((i-[0-9a-z]+)\).*bootstrap action (\d+)")
 
 
 def describe(aws: Aws, id_: str) -> dict[str, Any] | None:
-    """What EMR says of a cluster; None where it knows none of that id."""
-    found = get_or_none(lambda: aws.client("emr").describe_cluster(ClusterId=id_), _UNKNOWN)
-    return None if found is None else found["Cluster"]
+    """Return EMR's description of a cluster; None if it does not exist."""
+    response = get_or_none(lambda: aws.client("emr").describe_cluster(ClusterId=id_), _UNKNOWN)
+    return None if response is None else response["Cluster"]
 
 
 def _create(aws: Aws, inputs: Inputs) -> str:
-    made = aws.client("emr").run_job_flow(
+    response = aws.client("emr").run_job_flow(
         Name=inputs["name"],
         ReleaseLabel=inputs["releaseLabel"],
         Applications=[{"Name": name} for name in inputs["applications"]],
@@ -43,22 +45,22 @@ def _create(aws: Aws, inputs: Inputs) -> str:
         BootstrapActions=[_bootstrap(item) for item in inputs.get("bootstrapActions", [])],
         Configurations=json.loads(inputs.get("configurationsJson") or "[]"),
         VisibleToAllUsers=True,
-        Tags=pairs(inputs.get("tags")),
+        Tags=tag_list(inputs.get("tags")),
         **_optional(inputs),
     )
-    return str(made["JobFlowId"])
+    return str(response["JobFlowId"])
 
 
 def _instances(inputs: Inputs) -> dict[str, Any]:
-    place = inputs["ec2Attributes"]
+    attributes = inputs["ec2Attributes"]
     return {
         "InstanceGroups": [
             _group("MASTER", inputs["masterInstanceGroup"]),
             _group("CORE", inputs["coreInstanceGroup"]),
         ],
-        "Ec2SubnetId": place["subnetId"],
-        "EmrManagedMasterSecurityGroup": place["emrManagedMasterSecurityGroup"],
-        "EmrManagedSlaveSecurityGroup": place["emrManagedSlaveSecurityGroup"],
+        "Ec2SubnetId": attributes["subnetId"],
+        "EmrManagedMasterSecurityGroup": attributes["emrManagedMasterSecurityGroup"],
+        "EmrManagedSlaveSecurityGroup": attributes["emrManagedSlaveSecurityGroup"],
         "KeepJobFlowAliveWhenNoSteps": inputs.get("keepJobFlowAliveWhenNoSteps", True),
         "TerminationProtected": inputs.get("terminationProtection", False),
     }
@@ -88,76 +90,75 @@ def _bootstrap(item: Inputs) -> dict[str, Any]:
 
 
 def _optional(inputs: Inputs) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     for key, name in (
         ("logUri", "LogUri"),
         ("securityConfiguration", "SecurityConfiguration"),
         ("stepConcurrencyLevel", "StepConcurrencyLevel"),
     ):
         if inputs.get(key):
-            found[name] = inputs[key]
+            arguments[name] = inputs[key]
     policy = inputs.get("autoTerminationPolicy")
     if policy:
-        found["AutoTerminationPolicy"] = {"IdleTimeout": policy["idleTimeout"]}
-    return found
+        arguments["AutoTerminationPolicy"] = {"IdleTimeout": policy["idleTimeout"]}
+    return arguments
 
 
 def _find(aws: Aws, inputs: Inputs) -> str | None:
-    """A cluster of the stack that runs: it has the name and the stack's tag."""
+    """Return the id of the active cluster with the name and the stack's tag."""
     emr = aws.client("emr")
-    mark = ("emrctl:stack", inputs.get("tags", {}).get("emrctl:stack"))
+    stack = inputs.get("tags", {}).get(STACK_TAG)
     for page in emr.get_paginator("list_clusters").paginate(ClusterStates=list(ACTIVE)):
         for item in page["Clusters"]:
             if item["Name"] != inputs["name"]:
                 continue
-            tags = (describe(aws, item["Id"]) or {}).get("Tags", [])
-            if mark in {(tag["Key"], tag["Value"]) for tag in tags}:
+            if stack and listing.tags(describe(aws, item["Id"]) or {}).get(STACK_TAG) == stack:
                 return str(item["Id"])
     return None
 
 
 def _settle(aws: Aws, id_: str, _inputs: Inputs) -> None:
-    """The cluster takes steps; `ProvisioningError` says why where it ended instead."""
+    """Wait until the cluster accepts steps; raise `ProvisioningError` if it terminates."""
     while True:
         cluster = describe(aws, id_) or {"Status": {"State": "TERMINATED"}}
         state = cluster["Status"]["State"]
         if state in READY:
             return
         if state in ENDED:
-            raise ProvisioningError(_failure(id_, cluster), hint=_what_to_do(cluster))
+            raise ProvisioningError(_failure(id_, cluster), hint=_failure_hint(cluster))
         aws.pause()
 
 
 def _failure(id_: str, cluster: Mapping[str, Any]) -> str:
-    """State, reason, what EMR says in detail, and where the log of it lies."""
+    """Return state, reason, error details and the URI of the bootstrap action's log."""
     status = cluster["Status"]
     reason = status.get("StateChangeReason", {})
-    words = [f"cluster {id_} is {status['State']}"]
+    parts = [f"cluster {id_} is {status['State']}"]
     if reason:
-        words.append(f"{reason.get('Code', '')}: {reason.get('Message', '')}".strip(": "))
+        parts.append(f"{reason.get('Code', '')}: {reason.get('Message', '')}".strip(": "))
     details = status.get("ErrorDetails", [])
-    words += [f"{item.get('ErrorCode', '')}: {item.get('ErrorMessage', '')}" for item in details]
+    parts += [f"{item.get('ErrorCode', '')}: {item.get('ErrorMessage', '')}" for item in details]
     log = _log_key(id_, cluster)
-    return "; ".join(words) + (f" (log: {log})" if log else "")
+    return "; ".join(parts) + (f" (log: {log})" if log else "")
 
 
 def _log_key(id_: str, cluster: Mapping[str, Any]) -> str | None:
-    """Where EMR puts the standard error of the bootstrap action that its message names."""
+    """Return the URI of stderr of the bootstrap action named in EMR's message."""
     message = cluster["Status"].get("StateChangeReason", {}).get("Message", "")
-    found, root = _NODE.search(message), str(cluster.get("LogUri") or "")
-    if found is None or not root:
+    match, root = _NODE.search(message), str(cluster.get("LogUri") or "")
+    if match is None or not root:
         return None
     base = re.sub(r"^s3n:", "s3:", root).rstrip("/")
-    return f"{base}/{id_}/node/{found[1]}/bootstrap-actions/{found[2]}/stderr.gz"
+    return f"{base}/{id_}/node/{match[1]}/bootstrap-actions/{match[2]}/stderr.gz"
 
 
-def _what_to_do(cluster: Mapping[str, Any]) -> str:
+def _failure_hint(cluster: Mapping[str, Any]) -> str:
     code = cluster["Status"].get("StateChangeReason", {}).get("Code", "")
     if code == "BOOTSTRAP_FAILURE":
-        return "Mend the bootstrap script, then run `emrctl up` again: it makes a new cluster."
+        return "Fix the bootstrap script, then run `emrctl up` again to create a new cluster."
     if code == "VALIDATION_ERROR":
-        return "Change what EMR refuses in emrctl.yaml, then run `emrctl up` again."
-    return "Run `emrctl up` again: it makes a new cluster."
+        return "Correct emrctl.yaml, then run `emrctl up` again."
+    return "Run `emrctl up` again to create a new cluster."
 
 
 def _read(aws: Aws, id_: str, _inputs: Inputs) -> Outputs | None:
@@ -172,29 +173,29 @@ def _read(aws: Aws, id_: str, _inputs: Inputs) -> Outputs | None:
 
 
 def _observe(aws: Aws, id_: str, inputs: Inputs) -> Outputs:
-    """What an update can change, as it is now."""
+    """Return the current values of the inputs that can be updated in place."""
     cluster = describe(aws, id_) or {}
     count = _core(aws, id_)["RequestedInstanceCount"]
     return {
         "coreInstanceGroup": {**inputs.get("coreInstanceGroup", {}), "instanceCount": count},
         "stepConcurrencyLevel": cluster.get("StepConcurrencyLevel", 1),
         "terminationProtection": cluster.get("TerminationProtected", False),
-        "tags": tags_of(cluster.get("Tags")),
+        "tags": user_tags(cluster),
     }
 
 
 def _update(aws: Aws, id_: str, inputs: Inputs, keys: frozenset[str]) -> None:
     emr = aws.client("emr")
     if "terminationProtection" in keys:
-        wanted = bool(inputs.get("terminationProtection"))
-        emr.set_termination_protection(JobFlowIds=[id_], TerminationProtected=wanted)
+        protected = bool(inputs.get("terminationProtection"))
+        emr.set_termination_protection(JobFlowIds=[id_], TerminationProtected=protected)
     if "stepConcurrencyLevel" in keys:
         level = inputs.get("stepConcurrencyLevel", 1)
         emr.modify_cluster(ClusterId=id_, StepConcurrencyLevel=level)
     if "autoTerminationPolicy" in keys:
         _put_auto_termination(aws, id_, int(inputs["autoTerminationPolicy"]["idleTimeout"]))
     if "tags" in keys:
-        _retag(aws, id_, inputs)
+        _replace_tags(aws, id_, inputs)
     if "coreInstanceGroup.instanceCount" in keys:
         _resize(aws, id_, int(inputs["coreInstanceGroup"]["instanceCount"]))
 
@@ -204,17 +205,17 @@ def _put_auto_termination(aws: Aws, id_: str, idle_s: int) -> None:
     aws.client("emr").put_auto_termination_policy(ClusterId=id_, AutoTerminationPolicy=policy)
 
 
-def _retag(aws: Aws, id_: str, inputs: Inputs) -> None:
+def _replace_tags(aws: Aws, id_: str, inputs: Inputs) -> None:
     emr, tags = aws.client("emr"), inputs.get("tags", {})
-    old = {tag["Key"] for tag in (describe(aws, id_) or {}).get("Tags", [])}
-    if old - set(tags):
-        emr.remove_tags(ResourceId=id_, TagKeys=sorted(old - set(tags)))
+    removed = sorted(listing.tags(describe(aws, id_) or {}).keys() - set(tags))
+    if removed:
+        emr.remove_tags(ResourceId=id_, TagKeys=removed)
     if tags:
-        emr.add_tags(ResourceId=id_, Tags=pairs(tags))
+        emr.add_tags(ResourceId=id_, Tags=tag_list(tags))
 
 
 def _resize(aws: Aws, id_: str, count: int) -> None:
-    """The core group has `count` nodes that run."""
+    """Resize the core instance group and wait until `count` nodes are running."""
     group = _core(aws, id_)
     aws.client("emr").modify_instance_groups(
         ClusterId=id_,
@@ -227,25 +228,25 @@ def _resize(aws: Aws, id_: str, count: int) -> None:
             return
         if state not in {"RUNNING", *_CHANGING}:
             why = group["Status"].get("StateChangeReason", {}).get("Message", "")
-            msg = f"the core group of {id_} is {state}, asked for {count} nodes; {why}"
-            raise ProvisioningError(msg, hint="Ask for another core.count, then `emrctl up`.")
+            msg = f"resizing the core group of {id_} to {count} nodes: it is {state}; {why}"
+            raise ProvisioningError(msg, hint="Set another core.count, then run `emrctl up`.")
         aws.pause()
 
 
 def _core(aws: Aws, id_: str) -> dict[str, Any]:
     groups = aws.client("emr").list_instance_groups(ClusterId=id_)["InstanceGroups"]
-    found: dict[str, Any] = next(item for item in groups if item["InstanceGroupType"] == "CORE")
-    return found
+    core: dict[str, Any] = next(item for item in groups if item["InstanceGroupType"] == "CORE")
+    return core
 
 
 def _delete(aws: Aws, id_: str, _inputs: Inputs) -> None:
-    """The cluster has ended; the nodes no longer hold the network."""
+    """Terminate the cluster and wait: until then its network cannot be deleted."""
     cluster = describe(aws, id_)
     if cluster is None or cluster["Status"]["State"] in ENDED:
         return
     if cluster.get("TerminationProtected"):
-        hint = "Set cluster.termination_protection: false, run `emrctl up`, then this again."
-        raise ProvisioningError(f"cluster {id_} is protected against termination", hint=hint)
+        hint = "Set cluster.termination_protection: false and run `emrctl up`, then try again."
+        raise ProvisioningError(f"cluster {id_} has termination protection", hint=hint)
     aws.client("emr").terminate_job_flows(JobFlowIds=[id_])
     while cluster is not None and cluster["Status"]["State"] not in ENDED:
         aws.pause()
@@ -266,8 +267,8 @@ def _find_security(aws: Aws, inputs: Inputs) -> str | None:
 
 def _read_security(aws: Aws, name: str, _inputs: Inputs) -> Outputs | None:
     emr = aws.client("emr")
-    found = get_or_none(lambda: emr.describe_security_configuration(Name=name), _UNKNOWN)
-    return None if found is None else {"creationDate": str(found["CreationDateTime"])}
+    response = get_or_none(lambda: emr.describe_security_configuration(Name=name), _UNKNOWN)
+    return None if response is None else {"creationDate": str(response["CreationDateTime"])}
 
 
 def _delete_security(aws: Aws, name: str, _inputs: Inputs) -> None:
@@ -291,7 +292,7 @@ RESOURCE_TYPES = {
         settle=_settle,
         find=_find,
         observe=_observe,
-        mortal=True,
+        can_terminate=True,
         updates=frozenset(
             {
                 "autoTerminationPolicy",

@@ -1,36 +1,37 @@
-"""IAM's resource types: roles, their policies, instance profiles."""
+"""IAM resource types: roles, role policies and instance profiles."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from emrctl.aws import listing
 from emrctl.aws.errors import get_or_none
 from emrctl.engine.localhost.resource_type import (
     Aws,
     Inputs,
     Outputs,
     ResourceType,
-    document,
-    pairs,
-    tags_of,
+    policy_document,
+    tag_list,
+    user_tags,
 )
 
-_GONE = "NoSuchEntity"
+_NOT_FOUND = "NoSuchEntity"
 
 
 def _create_role(aws: Aws, inputs: Inputs) -> str:
-    made = aws.client("iam").create_role(
+    response = aws.client("iam").create_role(
         RoleName=inputs["name"],
         AssumeRolePolicyDocument=inputs["assumeRolePolicy"],
         Description=inputs.get("description", ""),
-        Tags=pairs(inputs.get("tags")),
+        Tags=tag_list(inputs.get("tags")),
     )
-    return str(made["Role"]["RoleName"])
+    return str(response["Role"]["RoleName"])
 
 
 def _role(aws: Aws, name: str) -> dict[str, Any] | None:
-    found = get_or_none(lambda: aws.client("iam").get_role(RoleName=name), _GONE)
-    return None if found is None else found["Role"]
+    response = get_or_none(lambda: aws.client("iam").get_role(RoleName=name), _NOT_FOUND)
+    return None if response is None else response["Role"]
 
 
 def _find_role(aws: Aws, inputs: Inputs) -> str | None:
@@ -45,11 +46,11 @@ def _read_role(aws: Aws, name: str, _inputs: Inputs) -> Outputs | None:
 def _observe_role(aws: Aws, name: str, inputs: Inputs) -> Outputs:
     role = _role(aws, name) or {}
     return {
-        "assumeRolePolicy": document(
+        "assumeRolePolicy": policy_document(
             role["AssumeRolePolicyDocument"], inputs.get("assumeRolePolicy")
         ),
         "description": role.get("Description", ""),
-        "tags": tags_of(aws.client("iam").list_role_tags(RoleName=name)["Tags"]),
+        "tags": user_tags(aws.client("iam").list_role_tags(RoleName=name)),
     }
 
 
@@ -60,13 +61,13 @@ def _update_role(aws: Aws, name: str, inputs: Inputs, keys: frozenset[str]) -> N
     if "description" in keys:
         iam.update_role(RoleName=name, Description=inputs.get("description", ""))
     if "tags" in keys:
-        old = {tag["Key"] for tag in iam.list_role_tags(RoleName=name)["Tags"]}
+        old = listing.tags(iam.list_role_tags(RoleName=name)).keys()
         iam.untag_role(RoleName=name, TagKeys=sorted(old - set(inputs.get("tags", {}))))
-        iam.tag_role(RoleName=name, Tags=pairs(inputs.get("tags")))
+        iam.tag_role(RoleName=name, Tags=tag_list(inputs.get("tags")))
 
 
 def _delete_role(aws: Aws, name: str, _inputs: Inputs) -> None:
-    get_or_none(lambda: aws.client("iam").delete_role(RoleName=name), _GONE)
+    get_or_none(lambda: aws.client("iam").delete_role(RoleName=name), _NOT_FOUND)
 
 
 def _put_policy(aws: Aws, inputs: Inputs) -> str:
@@ -76,18 +77,22 @@ def _put_policy(aws: Aws, inputs: Inputs) -> str:
     return f"{inputs['role']}:{inputs['name']}"
 
 
-def _read_policy(aws: Aws, id_: str, _inputs: Inputs) -> Outputs | None:
+def _policy(aws: Aws, id_: str) -> dict[str, Any] | None:
     role, _, name = id_.partition(":")
-    found = get_or_none(
-        lambda: aws.client("iam").get_role_policy(RoleName=role, PolicyName=name), _GONE
+    iam = aws.client("iam")
+    policy: dict[str, Any] | None = get_or_none(
+        lambda: iam.get_role_policy(RoleName=role, PolicyName=name), _NOT_FOUND
     )
-    return None if found is None else {}
+    return policy
+
+
+def _read_policy(aws: Aws, id_: str, _inputs: Inputs) -> Outputs | None:
+    return None if _policy(aws, id_) is None else {}
 
 
 def _observe_policy(aws: Aws, id_: str, inputs: Inputs) -> Outputs:
-    role, _, name = id_.partition(":")
-    found = aws.client("iam").get_role_policy(RoleName=role, PolicyName=name)
-    return {"policy": document(found["PolicyDocument"], inputs.get("policy"))}
+    current = (_policy(aws, id_) or {})["PolicyDocument"]
+    return {"policy": policy_document(current, inputs.get("policy"))}
 
 
 def _update_policy(aws: Aws, _id: str, inputs: Inputs, _keys: frozenset[str]) -> None:
@@ -96,7 +101,9 @@ def _update_policy(aws: Aws, _id: str, inputs: Inputs, _keys: frozenset[str]) ->
 
 def _delete_policy(aws: Aws, id_: str, _inputs: Inputs) -> None:
     role, _, name = id_.partition(":")
-    get_or_none(lambda: aws.client("iam").delete_role_policy(RoleName=role, PolicyName=name), _GONE)
+    get_or_none(
+        lambda: aws.client("iam").delete_role_policy(RoleName=role, PolicyName=name), _NOT_FOUND
+    )
 
 
 def _attach(aws: Aws, inputs: Inputs) -> str:
@@ -106,27 +113,29 @@ def _attach(aws: Aws, inputs: Inputs) -> str:
 
 def _read_attachment(aws: Aws, id_: str, _inputs: Inputs) -> Outputs | None:
     role, _, arn = id_.partition("/")
-    found = get_or_none(
-        lambda: aws.client("iam").list_attached_role_policies(RoleName=role), _GONE
-    ) or {"AttachedPolicies": []}
-    return {} if any(item["PolicyArn"] == arn for item in found["AttachedPolicies"]) else None
+    iam = aws.client("iam")
+    response = get_or_none(lambda: iam.list_attached_role_policies(RoleName=role), _NOT_FOUND)
+    policies = response["AttachedPolicies"] if response else ()
+    return {} if any(policy["PolicyArn"] == arn for policy in policies) else None
 
 
 def _detach(aws: Aws, id_: str, _inputs: Inputs) -> None:
     role, _, arn = id_.partition("/")
-    get_or_none(lambda: aws.client("iam").detach_role_policy(RoleName=role, PolicyArn=arn), _GONE)
+    get_or_none(
+        lambda: aws.client("iam").detach_role_policy(RoleName=role, PolicyArn=arn), _NOT_FOUND
+    )
 
 
 def _create_profile(aws: Aws, inputs: Inputs) -> str:
     iam, name = aws.client("iam"), str(inputs["name"])
-    iam.create_instance_profile(InstanceProfileName=name, Tags=pairs(inputs.get("tags")))
+    iam.create_instance_profile(InstanceProfileName=name, Tags=tag_list(inputs.get("tags")))
     return name
 
 
 def _settle_profile(aws: Aws, name: str, inputs: Inputs) -> None:
-    """The profile holds the role; by itself, so that a create cut off before it is mended."""
-    found = _profile(aws, name)
-    if found is not None and not found["Roles"]:
+    """Add the role; not part of the creation, so that an interrupted one is completed."""
+    profile = _profile(aws, name)
+    if profile is not None and not profile["Roles"]:
         aws.client("iam").add_role_to_instance_profile(
             InstanceProfileName=name, RoleName=inputs["role"]
         )
@@ -134,8 +143,8 @@ def _settle_profile(aws: Aws, name: str, inputs: Inputs) -> None:
 
 def _profile(aws: Aws, name: str) -> dict[str, Any] | None:
     iam = aws.client("iam")
-    found = get_or_none(lambda: iam.get_instance_profile(InstanceProfileName=name), _GONE)
-    return None if found is None else found["InstanceProfile"]
+    response = get_or_none(lambda: iam.get_instance_profile(InstanceProfileName=name), _NOT_FOUND)
+    return None if response is None else response["InstanceProfile"]
 
 
 def _find_profile(aws: Aws, inputs: Inputs) -> str | None:
@@ -143,23 +152,22 @@ def _find_profile(aws: Aws, inputs: Inputs) -> str | None:
 
 
 def _read_profile(aws: Aws, name: str, _inputs: Inputs) -> Outputs | None:
-    found = _profile(aws, name)
-    return None if found is None else {"arn": found["Arn"]}
+    profile = _profile(aws, name)
+    return None if profile is None else {"arn": profile["Arn"]}
 
 
 def _update_profile(aws: Aws, name: str, inputs: Inputs, _keys: frozenset[str]) -> None:
     iam, tags = aws.client("iam"), inputs.get("tags", {})
-    found = _profile(aws, name) or {}
-    old = {tag["Key"] for tag in found.get("Tags", [])}
+    old = listing.tags(_profile(aws, name) or {}).keys()
     iam.untag_instance_profile(InstanceProfileName=name, TagKeys=sorted(old - set(tags)))
-    iam.tag_instance_profile(InstanceProfileName=name, Tags=pairs(tags))
+    iam.tag_instance_profile(InstanceProfileName=name, Tags=tag_list(tags))
 
 
 def _delete_profile(aws: Aws, name: str, _inputs: Inputs) -> None:
-    iam, found = aws.client("iam"), _profile(aws, name)
-    if found is None:
+    iam, profile = aws.client("iam"), _profile(aws, name)
+    if profile is None:
         return
-    for role in found["Roles"]:
+    for role in profile["Roles"]:
         iam.remove_role_from_instance_profile(InstanceProfileName=name, RoleName=role["RoleName"])
     iam.delete_instance_profile(InstanceProfileName=name)
 

@@ -1,56 +1,85 @@
-"""EC2's resource types: a VPC, its parts, and its routes. Security groups have a file of theirs."""
+"""EC2 resource types of a VPC: subnets, gateways, endpoints, route tables and routes."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+from emrctl.aws import listing
 from emrctl.aws.errors import get_or_none
 from emrctl.engine.localhost.resource_type import (
     Aws,
     Inputs,
     Outputs,
     ResourceType,
-    pairs,
-    tags_of,
+    tag_list,
+    user_tags,
 )
 
 STACK_TAG = "emrctl:stack"
+_NO_VPC = "InvalidVpcID.NotFound"
+_NO_SUBNET = "InvalidSubnetID.NotFound"
+_NO_GATEWAY = "InvalidInternetGatewayID.NotFound"
+_NO_ENDPOINT = "InvalidVpcEndpointId.NotFound"
+_NO_TABLE = "InvalidRouteTableID.NotFound"
+_NO_ROUTE = "InvalidRoute.NotFound"
+_NO_ASSOCIATION = "InvalidAssociationID.NotFound"
 
 
-def marked(kind: str, inputs: Inputs) -> list[dict[str, Any]]:
-    """The tags of `inputs` for a create call; none at all where there are none."""
-    tags = pairs(inputs.get("tags"))
+def tag_specifications(kind: str, inputs: Inputs) -> list[dict[str, Any]]:
+    """Return the tags of `inputs` as an argument of a create call."""
+    tags = tag_list(inputs.get("tags"))
     return [{"ResourceType": kind, "Tags": tags}] if tags else []
 
 
-def retag(aws: Aws, id_: str, inputs: Inputs) -> None:
-    """The resource has the tags of `inputs` and no others."""
+def replace_tags(aws: Aws, id_: str, inputs: Inputs) -> None:
+    """Set the tags of `inputs` and remove all others."""
     ec2, tags = aws.client("ec2"), inputs.get("tags", {})
     filters = [{"Name": "resource-id", "Values": [id_]}]
-    old = {tag["Key"] for tag in ec2.describe_tags(Filters=filters)["Tags"]}
-    if old - set(tags):
-        ec2.delete_tags(Resources=[id_], Tags=[{"Key": key} for key in sorted(old - set(tags))])
+    removed = sorted(listing.tags(ec2.describe_tags(Filters=filters)).keys() - set(tags))
+    if removed:
+        ec2.delete_tags(Resources=[id_], Tags=[{"Key": key} for key in removed])
     if tags:
-        ec2.create_tags(Resources=[id_], Tags=pairs(tags))
+        ec2.create_tags(Resources=[id_], Tags=tag_list(tags))
+
+
+def update_tags(aws: Aws, id_: str, inputs: Inputs, keys: frozenset[str]) -> None:
+    """Replace the tags if they differ."""
+    if "tags" in keys:
+        replace_tags(aws, id_, inputs)
 
 
 def observe_tags(aws: Aws, id_: str, _inputs: Inputs) -> Outputs:
-    """The resource's tags as they are now."""
+    """Return the resource's current tags."""
     filters = [{"Name": "resource-id", "Values": [id_]}]
-    return {"tags": tags_of(aws.client("ec2").describe_tags(Filters=filters)["Tags"])}
+    return {"tags": user_tags(aws.client("ec2").describe_tags(Filters=filters))}
 
 
-def ours(inputs: Inputs) -> list[dict[str, Any]] | None:
-    """The filter that finds what this stack made; None where nothing would tell it apart."""
+def stack_filter(inputs: Inputs) -> list[dict[str, Any]] | None:
+    """Return the filter for the stack's resources; None if the inputs have no stack tag."""
     stack = inputs.get("tags", {}).get(STACK_TAG)
     return None if stack is None else [{"Name": f"tag:{STACK_TAG}", "Values": [stack]}]
 
 
+def _find(call: str, key: str, id_key: str, aws: Aws, inputs: Inputs) -> str | None:
+    filters = stack_filter(inputs)
+    if filters is None:
+        return None
+    if "vpcId" in inputs and call != "describe_internet_gateways":
+        filters.append({"Name": "vpc-id", "Values": [inputs["vpcId"]]})
+    items = getattr(aws.client("ec2"), call)(Filters=filters)[key]
+    return str(items[-1][id_key]) if items else None
+
+
+def _arn(aws: Aws, item: dict[str, Any], kind: str, id_: str) -> str:
+    return f"arn:aws:ec2:{aws.target.region}:{item.get('OwnerId', '')}:{kind}/{id_}"
+
+
 def _create_vpc(aws: Aws, inputs: Inputs) -> str:
-    made = aws.client("ec2").create_vpc(
-        CidrBlock=inputs["cidrBlock"], TagSpecifications=marked("vpc", inputs)
+    response = aws.client("ec2").create_vpc(
+        CidrBlock=inputs["cidrBlock"], TagSpecifications=tag_specifications("vpc", inputs)
     )
-    return str(made["Vpc"]["VpcId"])
+    return str(response["Vpc"]["VpcId"])
 
 
 def _settle_vpc(aws: Aws, id_: str, inputs: Inputs) -> None:
@@ -59,53 +88,32 @@ def _settle_vpc(aws: Aws, id_: str, inputs: Inputs) -> None:
 
 def _update_vpc(aws: Aws, id_: str, inputs: Inputs, keys: frozenset[str]) -> None:
     ec2 = aws.client("ec2")
-    # Host names need DNS support: it must be set first, and one call sets one attribute.
+    # DNS host names require DNS support, and a call sets one attribute.
     for key in ("enableDnsSupport", "enableDnsHostnames"):
         if key in keys and key in inputs:
             attribute = key[:1].upper() + key[1:]
             ec2.modify_vpc_attribute(VpcId=id_, **{attribute: {"Value": inputs[key]}})
-    if "tags" in keys:
-        retag(aws, id_, inputs)
+    update_tags(aws, id_, inputs, keys)
 
 
 def _read_vpc(aws: Aws, id_: str, _inputs: Inputs) -> Outputs | None:
-    found = get_or_none(
-        lambda: aws.client("ec2").describe_vpcs(VpcIds=[id_]), "InvalidVpcID.NotFound"
-    )
-    return {"arn": _arn(aws, found["Vpcs"][0], "vpc", id_)} if found else None
-
-
-def _arn(aws: Aws, item: dict[str, Any], kind: str, id_: str) -> str:
-    return f"arn:aws:ec2:{aws.target.region}:{item.get('OwnerId', '')}:{kind}/{id_}"
-
-
-def _find_vpc(aws: Aws, inputs: Inputs) -> str | None:
-    return _found(aws, "describe_vpcs", "Vpcs", "VpcId", inputs)
-
-
-def _found(aws: Aws, call: str, several: str, key: str, inputs: Inputs) -> str | None:
-    filters = ours(inputs)
-    if filters is None:
-        return None
-    if "vpcId" in inputs and call != "describe_internet_gateways":
-        filters.append({"Name": "vpc-id", "Values": [inputs["vpcId"]]})
-    items = getattr(aws.client("ec2"), call)(Filters=filters)[several]
-    return str(items[-1][key]) if items else None
+    response = get_or_none(lambda: aws.client("ec2").describe_vpcs(VpcIds=[id_]), _NO_VPC)
+    return {"arn": _arn(aws, response["Vpcs"][0], "vpc", id_)} if response else None
 
 
 def _delete_vpc(aws: Aws, id_: str, _inputs: Inputs) -> None:
-    get_or_none(lambda: aws.client("ec2").delete_vpc(VpcId=id_), "InvalidVpcID.NotFound")
+    get_or_none(lambda: aws.client("ec2").delete_vpc(VpcId=id_), _NO_VPC)
 
 
 def _create_subnet(aws: Aws, inputs: Inputs) -> str:
     zone = inputs.get("availabilityZone")
-    made = aws.client("ec2").create_subnet(
+    response = aws.client("ec2").create_subnet(
         VpcId=inputs["vpcId"],
         CidrBlock=inputs["cidrBlock"],
-        TagSpecifications=marked("subnet", inputs),
+        TagSpecifications=tag_specifications("subnet", inputs),
         **({"AvailabilityZone": zone} if zone else {}),
     )
-    return str(made["Subnet"]["SubnetId"])
+    return str(response["Subnet"]["SubnetId"])
 
 
 def _settle_subnet(aws: Aws, id_: str, inputs: Inputs) -> None:
@@ -116,23 +124,15 @@ def _update_subnet(aws: Aws, id_: str, inputs: Inputs, keys: frozenset[str]) -> 
     if "mapPublicIpOnLaunch" in keys:
         public = {"Value": bool(inputs.get("mapPublicIpOnLaunch"))}
         aws.client("ec2").modify_subnet_attribute(SubnetId=id_, MapPublicIpOnLaunch=public)
-    if "tags" in keys:
-        retag(aws, id_, inputs)
-
-
-_NO_SUBNET = "InvalidSubnetID.NotFound"
+    update_tags(aws, id_, inputs, keys)
 
 
 def _read_subnet(aws: Aws, id_: str, _inputs: Inputs) -> Outputs | None:
-    found = get_or_none(lambda: aws.client("ec2").describe_subnets(SubnetIds=[id_]), _NO_SUBNET)
-    if found is None:
+    response = get_or_none(lambda: aws.client("ec2").describe_subnets(SubnetIds=[id_]), _NO_SUBNET)
+    if response is None:
         return None
-    subnet = found["Subnets"][0]
+    subnet = response["Subnets"][0]
     return {"arn": subnet["SubnetArn"], "availabilityZone": subnet["AvailabilityZone"]}
-
-
-def _find_subnet(aws: Aws, inputs: Inputs) -> str | None:
-    return _found(aws, "describe_subnets", "Subnets", "SubnetId", inputs)
 
 
 def _delete_subnet(aws: Aws, id_: str, _inputs: Inputs) -> None:
@@ -140,80 +140,140 @@ def _delete_subnet(aws: Aws, id_: str, _inputs: Inputs) -> None:
 
 
 def _create_gateway(aws: Aws, inputs: Inputs) -> str:
-    made = aws.client("ec2").create_internet_gateway(
-        TagSpecifications=marked("internet-gateway", inputs)
+    response = aws.client("ec2").create_internet_gateway(
+        TagSpecifications=tag_specifications("internet-gateway", inputs)
     )
-    return str(made["InternetGateway"]["InternetGatewayId"])
-
-
-_NO_GATEWAY = "InvalidInternetGatewayID.NotFound"
+    return str(response["InternetGateway"]["InternetGatewayId"])
 
 
 def _gateway(aws: Aws, id_: str) -> dict[str, Any] | None:
-    ec2 = aws.client("ec2")
-    found = get_or_none(
-        lambda: ec2.describe_internet_gateways(InternetGatewayIds=[id_]), _NO_GATEWAY
+    ec2, ids = aws.client("ec2"), [id_]
+    response = get_or_none(
+        lambda: ec2.describe_internet_gateways(InternetGatewayIds=ids), _NO_GATEWAY
     )
-    return None if found is None else found["InternetGateways"][0]
+    return None if response is None else response["InternetGateways"][0]
 
 
 def _settle_gateway(aws: Aws, id_: str, inputs: Inputs) -> None:
-    found = _gateway(aws, id_)
-    if found is not None and not found["Attachments"]:
+    gateway = _gateway(aws, id_)
+    if gateway is not None and not gateway["Attachments"]:
         aws.client("ec2").attach_internet_gateway(InternetGatewayId=id_, VpcId=inputs["vpcId"])
 
 
 def _read_gateway(aws: Aws, id_: str, _inputs: Inputs) -> Outputs | None:
-    found = _gateway(aws, id_)
-    return None if found is None else {"arn": _arn(aws, found, "internet-gateway", id_)}
-
-
-def _find_gateway(aws: Aws, inputs: Inputs) -> str | None:
-    call = "describe_internet_gateways"
-    return _found(aws, call, "InternetGateways", "InternetGatewayId", inputs)
+    gateway = _gateway(aws, id_)
+    return None if gateway is None else {"arn": _arn(aws, gateway, "internet-gateway", id_)}
 
 
 def _delete_gateway(aws: Aws, id_: str, _inputs: Inputs) -> None:
-    found = _gateway(aws, id_)
-    if found is None:
+    gateway = _gateway(aws, id_)
+    if gateway is None:
         return
     ec2 = aws.client("ec2")
-    for place in found["Attachments"]:
-        ec2.detach_internet_gateway(InternetGatewayId=id_, VpcId=place["VpcId"])
+    for attachment in gateway["Attachments"]:
+        ec2.detach_internet_gateway(InternetGatewayId=id_, VpcId=attachment["VpcId"])
     ec2.delete_internet_gateway(InternetGatewayId=id_)
 
 
-def _retag(aws: Aws, id_: str, inputs: Inputs, _keys: frozenset[str]) -> None:
-    retag(aws, id_, inputs)
-
-
 def _create_endpoint(aws: Aws, inputs: Inputs) -> str:
-    made = aws.client("ec2").create_vpc_endpoint(
+    response = aws.client("ec2").create_vpc_endpoint(
         VpcId=inputs["vpcId"],
         ServiceName=inputs["serviceName"],
         VpcEndpointType=inputs["vpcEndpointType"],
         RouteTableIds=inputs["routeTableIds"],
-        TagSpecifications=marked("vpc-endpoint", inputs),
+        TagSpecifications=tag_specifications("vpc-endpoint", inputs),
     )
-    return str(made["VpcEndpoint"]["VpcEndpointId"])
-
-
-_NO_ENDPOINT = "InvalidVpcEndpointId.NotFound"
+    return str(response["VpcEndpoint"]["VpcEndpointId"])
 
 
 def _read_endpoint(aws: Aws, id_: str, _inputs: Inputs) -> Outputs | None:
     ec2 = aws.client("ec2")
-    found = get_or_none(lambda: ec2.describe_vpc_endpoints(VpcEndpointIds=[id_]), _NO_ENDPOINT)
-    return {"state": found["VpcEndpoints"][0]["State"]} if found else None
-
-
-def _find_endpoint(aws: Aws, inputs: Inputs) -> str | None:
-    return _found(aws, "describe_vpc_endpoints", "VpcEndpoints", "VpcEndpointId", inputs)
+    response = get_or_none(lambda: ec2.describe_vpc_endpoints(VpcEndpointIds=[id_]), _NO_ENDPOINT)
+    return {"state": response["VpcEndpoints"][0]["State"]} if response else None
 
 
 def _delete_endpoint(aws: Aws, id_: str, _inputs: Inputs) -> None:
     ec2 = aws.client("ec2")
     get_or_none(lambda: ec2.delete_vpc_endpoints(VpcEndpointIds=[id_]), _NO_ENDPOINT)
+
+
+def _create_table(aws: Aws, inputs: Inputs) -> str:
+    response = aws.client("ec2").create_route_table(
+        VpcId=inputs["vpcId"], TagSpecifications=tag_specifications("route-table", inputs)
+    )
+    return str(response["RouteTable"]["RouteTableId"])
+
+
+def _table(aws: Aws, id_: str) -> dict[str, Any]:
+    """Return the description of a route table; empty if it does not exist."""
+    ec2 = aws.client("ec2")
+    response = get_or_none(lambda: ec2.describe_route_tables(RouteTableIds=[id_]), _NO_TABLE)
+    return response["RouteTables"][0] if response else {}
+
+
+def _read_table(aws: Aws, id_: str, _inputs: Inputs) -> Outputs | None:
+    return {} if _table(aws, id_) else None
+
+
+def _delete_table(aws: Aws, id_: str, _inputs: Inputs) -> None:
+    get_or_none(lambda: aws.client("ec2").delete_route_table(RouteTableId=id_), _NO_TABLE)
+
+
+def _create_route(aws: Aws, inputs: Inputs) -> str:
+    table, cidr = inputs["routeTableId"], inputs["destinationCidrBlock"]
+    aws.client("ec2").create_route(
+        RouteTableId=table, DestinationCidrBlock=cidr, GatewayId=inputs["gatewayId"]
+    )
+    return f"{table}_{cidr}"
+
+
+def _find_route(aws: Aws, inputs: Inputs) -> str | None:
+    table, cidr = str(inputs["routeTableId"]), inputs["destinationCidrBlock"]
+    routes = _table(aws, table).get("Routes", ())
+    exists = any(route.get("DestinationCidrBlock") == cidr for route in routes)
+    return f"{table}_{cidr}" if exists else None
+
+
+def _read_route(aws: Aws, _id: str, inputs: Inputs) -> Outputs | None:
+    return None if _find_route(aws, inputs) is None else {"state": "active"}
+
+
+def _update_route(aws: Aws, _id: str, inputs: Inputs, _keys: frozenset[str]) -> None:
+    aws.client("ec2").replace_route(
+        RouteTableId=inputs["routeTableId"],
+        DestinationCidrBlock=inputs["destinationCidrBlock"],
+        GatewayId=inputs["gatewayId"],
+    )
+
+
+def _delete_route(aws: Aws, id_: str, _inputs: Inputs) -> None:
+    ec2 = aws.client("ec2")
+    table, _, cidr = id_.partition("_")
+    delete = partial(ec2.delete_route, RouteTableId=table, DestinationCidrBlock=cidr)
+    get_or_none(delete, _NO_ROUTE, _NO_TABLE)
+
+
+def _associate(aws: Aws, inputs: Inputs) -> str:
+    response = aws.client("ec2").associate_route_table(
+        RouteTableId=inputs["routeTableId"], SubnetId=inputs["subnetId"]
+    )
+    return str(response["AssociationId"])
+
+
+def _find_association(aws: Aws, inputs: Inputs) -> str | None:
+    for item in _table(aws, str(inputs["routeTableId"])).get("Associations", ()):
+        if item.get("SubnetId") == inputs["subnetId"]:
+            return str(item["RouteTableAssociationId"])
+    return None
+
+
+def _read_association(aws: Aws, _id: str, inputs: Inputs) -> Outputs | None:
+    return None if _find_association(aws, inputs) is None else {}
+
+
+def _disassociate(aws: Aws, id_: str, _inputs: Inputs) -> None:
+    ec2 = aws.client("ec2")
+    get_or_none(lambda: ec2.disassociate_route_table(AssociationId=id_), _NO_ASSOCIATION)
 
 
 RESOURCE_TYPES = {
@@ -223,7 +283,7 @@ RESOURCE_TYPES = {
         update=_update_vpc,
         delete=_delete_vpc,
         settle=_settle_vpc,
-        find=_find_vpc,
+        find=partial(_find, "describe_vpcs", "Vpcs", "VpcId"),
         observe=observe_tags,
         updates=frozenset({"enableDnsSupport", "enableDnsHostnames", "tags"}),
         replaces=frozenset({"cidrBlock"}),
@@ -234,20 +294,20 @@ RESOURCE_TYPES = {
         update=_update_subnet,
         delete=_delete_subnet,
         settle=_settle_subnet,
-        find=_find_subnet,
+        find=partial(_find, "describe_subnets", "Subnets", "SubnetId"),
         observe=observe_tags,
         updates=frozenset({"mapPublicIpOnLaunch", "tags"}),
         replaces=frozenset({"vpcId", "cidrBlock", "availabilityZone"}),
-        # Two subnets of one VPC cannot share addresses.
+        # Subnets of a VPC cannot overlap.
         unique=("vpcId",),
     ),
     "aws:ec2/internetGateway:InternetGateway": ResourceType(
         create=_create_gateway,
         read=_read_gateway,
-        update=_retag,
+        update=update_tags,
         delete=_delete_gateway,
         settle=_settle_gateway,
-        find=_find_gateway,
+        find=partial(_find, "describe_internet_gateways", "InternetGateways", "InternetGatewayId"),
         observe=observe_tags,
         updates=frozenset({"tags"}),
         replaces=frozenset({"vpcId"}),
@@ -255,11 +315,39 @@ RESOURCE_TYPES = {
     "aws:ec2/vpcEndpoint:VpcEndpoint": ResourceType(
         create=_create_endpoint,
         read=_read_endpoint,
-        update=_retag,
+        update=update_tags,
         delete=_delete_endpoint,
-        find=_find_endpoint,
+        find=partial(_find, "describe_vpc_endpoints", "VpcEndpoints", "VpcEndpointId"),
         observe=observe_tags,
         updates=frozenset({"tags"}),
         replaces=frozenset({"vpcId", "serviceName", "vpcEndpointType", "routeTableIds"}),
+    ),
+    "aws:ec2/routeTable:RouteTable": ResourceType(
+        create=_create_table,
+        read=_read_table,
+        update=update_tags,
+        delete=_delete_table,
+        find=partial(_find, "describe_route_tables", "RouteTables", "RouteTableId"),
+        updates=frozenset({"tags"}),
+        replaces=frozenset({"vpcId"}),
+    ),
+    "aws:ec2/route:Route": ResourceType(
+        create=_create_route,
+        read=_read_route,
+        update=_update_route,
+        delete=_delete_route,
+        find=_find_route,
+        updates=frozenset({"gatewayId"}),
+        replaces=frozenset({"routeTableId", "destinationCidrBlock"}),
+        unique=("routeTableId", "destinationCidrBlock"),
+    ),
+    "aws:ec2/routeTableAssociation:RouteTableAssociation": ResourceType(
+        create=_associate,
+        read=_read_association,
+        delete=_disassociate,
+        find=_find_association,
+        replaces=frozenset({"routeTableId", "subnetId"}),
+        # A subnet has one route table.
+        unique=("subnetId",),
     ),
 }

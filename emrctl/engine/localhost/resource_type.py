@@ -1,13 +1,14 @@
-"""What it takes to be a resource type of the local provider."""
+"""The interface of a resource type of the local provider."""
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from emrctl.aws import listing
 from emrctl.aws.target import Target
 
 Inputs = Mapping[str, Any]
@@ -15,45 +16,42 @@ Outputs = dict[str, Any]
 
 
 class OperationCancelledError(Exception):
-    """A wait was given up because somebody asked for it; what was waited for goes on."""
+    """A wait was cancelled; the operation on AWS continues."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Aws:
-    """The AWS that is worked on, and the flag that ends every wait for it."""
+    """A target, and the flag that cancels all waits."""
 
     target: Target
     stop: threading.Event
 
     def client(self, service: str) -> Any:
-        """A boto3 client for `service`."""
+        """Return a boto3 client."""
         return self.target.client(service)
 
     def pause(self) -> None:
-        """The target's polling interval has passed; `StoppedError` once the flag is up."""
+        """Sleep for the polling interval; raise `OperationCancelledError` if `stop` is set."""
         if self.stop.wait(self.target.poll_s):
             raise OperationCancelledError
 
 
 def _nothing(*_: Any) -> None:
-    """No wait, no way to be found again: the default of a type that needs neither."""
+    """Return None."""
 
 
-def _as_it_was(_aws: Aws, _id: str, _inputs: Inputs) -> Outputs:
-    """Nothing is asked: the inputs count as they were written down."""
+def _no_inputs(*_: Any) -> Outputs:
     return {}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResourceType:
-    """How one resource type is created, read, updated and deleted, under Pulumi's input names.
+    """Operations of one resource type; inputs have Pulumi's names.
 
-    `create` gives the id as soon as AWS has one; `settle` then waits until it can be used.
-    `read` gives None where the resource is gone, and `delete` is content where it was.
-    `update` puts the inputs named in its last argument in place, whatever stood there before.
-    `find` gives the id that a resource with these inputs has, were it made before: a create that
-    was cut off is taken up by it. No two of the type may share all that `unique` names.
-    `observe` gives those inputs that AWS can be asked for, as they are there now.
+    `create` returns the id as soon as AWS has assigned one; `settle` waits until the resource is
+    usable. `read` returns None if the resource does not exist, and `delete` ignores that. `update`
+    sets the inputs named by its last argument. `find` returns the id of an existing resource with
+    these inputs, to resume an interrupted creation. `observe` returns the current values of inputs.
     """
 
     create: Callable[[Aws, Inputs], str]
@@ -62,28 +60,31 @@ class ResourceType:
     update: Callable[[Aws, str, Inputs, frozenset[str]], None] = _nothing
     settle: Callable[[Aws, str, Inputs], None] = _nothing
     find: Callable[[Aws, Inputs], str | None] = _nothing
-    observe: Callable[[Aws, str, Inputs], Outputs] = _as_it_was
+    observe: Callable[[Aws, str, Inputs], Outputs] = _no_inputs
+    # Inputs that can be updated in place, and those that require a replacement.
     updates: frozenset[str] = frozenset()
     replaces: frozenset[str] = frozenset()
+    # Two resources that have all of these inputs in common cannot coexist.
     unique: tuple[str, ...] = ()
-    # Whether it may end by itself, so that the state alone does not tell.
-    mortal: bool = False
+    # Whether it can terminate by itself, so that its existence must be checked.
+    can_terminate: bool = False
 
 
-def pairs(tags: Mapping[str, str] | None) -> list[dict[str, str]]:
-    """Tags as most of AWS takes them."""
+def tag_list(tags: Mapping[str, str] | None) -> list[dict[str, str]]:
+    """Convert a mapping to AWS's list of tags."""
     return [{"Key": key, "Value": value} for key, value in (tags or {}).items()]
 
 
-def tags_of(found: Sequence[Mapping[str, str]] | None) -> dict[str, str]:
-    """Tags as Pulumi takes them, without AWS's own."""
-    return {tag["Key"]: tag["Value"] for tag in found or [] if not tag["Key"].startswith("aws:")}
+def user_tags(item: Mapping[str, Any], key: str = "Tags") -> dict[str, str]:
+    """Return an item's tags except those that AWS sets."""
+    tags = listing.tags(item, key).items()
+    return {name: value for name, value in tags if not name.startswith("aws:")}
 
 
-def document(now: Any, was: Any) -> str:
-    """A policy as AWS has it now; in the words of `was` where it says the same."""
-    found = json.loads(now) if isinstance(now, str) else now
+def policy_document(current: Any, recorded: Any) -> str:
+    """Return the current policy as JSON, in the formatting of `recorded` if both are equal."""
+    policy = json.loads(current) if isinstance(current, str) else current
     try:
-        return str(was) if json.loads(str(was)) == found else json.dumps(found)
+        return str(recorded) if json.loads(str(recorded)) == policy else json.dumps(policy)
     except json.JSONDecodeError:
-        return json.dumps(found)
+        return json.dumps(policy)

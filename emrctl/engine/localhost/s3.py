@@ -1,4 +1,4 @@
-"""S3's resource types: a bucket, and what is set on it."""
+"""S3 resource types: a bucket and its settings."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from emrctl.engine.localhost.resource_type import (
     Inputs,
     Outputs,
     ResourceType,
-    pairs,
-    tags_of,
+    tag_list,
+    user_tags,
 )
 
-_GONE = ("404", "NoSuchBucket")
+_NO_BUCKET = ("404", "NoSuchBucket")
 
 
 def _create(aws: Aws, inputs: Inputs) -> str:
     name = str(inputs["bucket"])
     if _find(aws, inputs) is not None:
-        # In us-east-1 creating one's own bucket again succeeds: `down` would delete the user's.
-        msg = f"the bucket '{name}' exists, and no stack here made it"
-        hint = "Name another in emrctl.yaml (storage.bucket), or take it over: `emrctl import`."
+        # In us-east-1 creating an existing bucket succeeds, and `down` would delete it.
+        msg = f"the bucket '{name}' exists already, but is not part of the stack"
+        hint = "Set another storage.bucket, or import it: `emrctl import`."
         raise RejectedRequestError(msg, hint=hint)
     extra = {}
     if aws.target.region != "us-east-1":
@@ -38,8 +38,8 @@ def _create(aws: Aws, inputs: Inputs) -> str:
 
 def _find(aws: Aws, inputs: Inputs) -> str | None:
     name = str(inputs["bucket"])
-    found = get_or_none(lambda: aws.client("s3").head_bucket(Bucket=name), *_GONE)
-    return None if found is None else name
+    response = get_or_none(lambda: aws.client("s3").head_bucket(Bucket=name), *_NO_BUCKET)
+    return None if response is None else name
 
 
 def _read(aws: Aws, name: str, _inputs: Inputs) -> Outputs | None:
@@ -55,8 +55,9 @@ def _read(aws: Aws, name: str, _inputs: Inputs) -> Outputs | None:
 
 
 def _observe(aws: Aws, name: str, _inputs: Inputs) -> Outputs:
-    found = get_or_none(lambda: aws.client("s3").get_bucket_tagging(Bucket=name), "NoSuchTagSet")
-    return {"bucket": name, "tags": tags_of((found or {}).get("TagSet"))}
+    s3 = aws.client("s3")
+    response = get_or_none(lambda: s3.get_bucket_tagging(Bucket=name), "NoSuchTagSet")
+    return {"bucket": name, "tags": user_tags(response or {}, "TagSet")}
 
 
 def _update(aws: Aws, name: str, inputs: Inputs, keys: frozenset[str]) -> None:
@@ -65,29 +66,30 @@ def _update(aws: Aws, name: str, inputs: Inputs, keys: frozenset[str]) -> None:
 
 
 def _tag(aws: Aws, name: str, inputs: Inputs) -> None:
-    tags = {"TagSet": pairs(inputs.get("tags"))}
+    tags = {"TagSet": tag_list(inputs.get("tags"))}
     aws.client("s3").put_bucket_tagging(Bucket=name, Tagging=tags)
 
 
 def _delete(aws: Aws, name: str, _inputs: Inputs) -> None:
-    get_or_none(lambda: aws.client("s3").delete_bucket(Bucket=name), *_GONE)
+    get_or_none(lambda: aws.client("s3").delete_bucket(Bucket=name), *_NO_BUCKET)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BucketSetting:
-    """Something that is put on a bucket as a whole; `take` gives put's arguments."""
+    """A setting of a bucket: operations of S3's API, and conversions from and to inputs."""
 
     put: str
-    take: Callable[[Inputs], dict[str, Any]]
+    arguments: Callable[[Inputs], dict[str, Any]]
     get: str
-    drop: str | None
+    delete: str | None
+    # Error code of `get` if the bucket does not have the setting.
     missing: str = ""
-    give: Callable[[dict[str, Any]], Outputs] | None = None
+    inputs: Callable[[dict[str, Any]], Outputs] | None = None
 
 
 def _put(setting: BucketSetting, aws: Aws, inputs: Inputs) -> str:
     name = str(inputs["bucket"])
-    getattr(aws.client("s3"), setting.put)(Bucket=name, **setting.take(inputs))
+    getattr(aws.client("s3"), setting.put)(Bucket=name, **setting.arguments(inputs))
     return name
 
 
@@ -99,29 +101,29 @@ def _replace(
 
 def _get(setting: BucketSetting, aws: Aws, name: str, _inputs: Inputs) -> Outputs | None:
     call = functools.partial(getattr(aws.client("s3"), setting.get), Bucket=name)
-    return None if get_or_none(call, *_GONE, setting.missing) is None else {}
+    return None if get_or_none(call, *_NO_BUCKET, setting.missing) is None else {}
 
 
-def _look(setting: BucketSetting, aws: Aws, name: str, _inputs: Inputs) -> Outputs:
-    if setting.give is None:
+def _observe_setting(setting: BucketSetting, aws: Aws, name: str, _inputs: Inputs) -> Outputs:
+    if setting.inputs is None:
         return {}
-    return setting.give(getattr(aws.client("s3"), setting.get)(Bucket=name))
+    return setting.inputs(getattr(aws.client("s3"), setting.get)(Bucket=name))
 
 
-def _drop(setting: BucketSetting, aws: Aws, name: str, _inputs: Inputs) -> None:
-    if setting.drop is not None:
-        call = functools.partial(getattr(aws.client("s3"), setting.drop), Bucket=name)
-        get_or_none(call, *_GONE, setting.missing)
+def _remove(setting: BucketSetting, aws: Aws, name: str, _inputs: Inputs) -> None:
+    if setting.delete is not None:
+        call = functools.partial(getattr(aws.client("s3"), setting.delete), Bucket=name)
+        get_or_none(call, *_NO_BUCKET, setting.missing)
 
 
-def _set_on_bucket(setting: BucketSetting, *keys: str) -> ResourceType:
+def _setting_type(setting: BucketSetting, *keys: str) -> ResourceType:
     return ResourceType(
         create=functools.partial(_put, setting),
         read=functools.partial(_get, setting),
         update=functools.partial(_replace, setting),
-        delete=functools.partial(_drop, setting),
-        observe=functools.partial(_look, setting),
-        # Putting it once more is all that an interrupted create needs.
+        delete=functools.partial(_remove, setting),
+        observe=functools.partial(_observe_setting, setting),
+        # Resumes an interrupted creation.
         find=lambda aws, inputs: _put(setting, aws, inputs),
         updates=frozenset(keys),
         replaces=frozenset({"bucket"}),
@@ -130,13 +132,16 @@ def _set_on_bucket(setting: BucketSetting, *keys: str) -> ResourceType:
 
 
 def _pascal(value: Any) -> Any:
-    """Pulumi's names as S3's API has them: `noncurrentDays` is NoncurrentDays, `id` is ID."""
+    """Convert Pulumi's names to those of S3's API: `noncurrentDays` to NoncurrentDays."""
     if isinstance(value, dict):
-        return {_ODD.get(key, key[:1].upper() + key[1:]): _pascal(v) for key, v in value.items()}
+        return {
+            _SPECIAL_NAMES.get(key, key[:1].upper() + key[1:]): _pascal(v)
+            for key, v in value.items()
+        }
     return [_pascal(item) for item in value] if isinstance(value, list) else value
 
 
-_ODD = {
+_SPECIAL_NAMES = {
     "id": "ID",
     "sseAlgorithm": "SSEAlgorithm",
     "kmsMasterKeyId": "KMSMasterKeyID",
@@ -149,13 +154,13 @@ def _versioning(inputs: Inputs) -> dict[str, Any]:
     return {"VersioningConfiguration": _pascal(inputs["versioningConfiguration"])}
 
 
-def _versioned(found: dict[str, Any]) -> Outputs:
-    return {"versioningConfiguration": {"status": found.get("Status", "Disabled")}}
+def _versioning_inputs(response: dict[str, Any]) -> Outputs:
+    return {"versioningConfiguration": {"status": response.get("Status", "Disabled")}}
 
 
-def _blocked(found: dict[str, Any]) -> Outputs:
-    now = found["PublicAccessBlockConfiguration"]
-    return {key: now.get(key[:1].upper() + key[1:], False) for key in _BLOCKS}
+def _public_access_inputs(response: dict[str, Any]) -> Outputs:
+    current = response["PublicAccessBlockConfiguration"]
+    return {key: current.get(key[:1].upper() + key[1:], False) for key in _BLOCKS}
 
 
 def _encryption(inputs: Inputs) -> dict[str, Any]:
@@ -192,66 +197,66 @@ RESOURCE_TYPES = {
         replaces=frozenset({"bucket"}),
         unique=("bucket",),
     ),
-    "aws:s3/bucketVersioning:BucketVersioning": _set_on_bucket(
-        # Versioning cannot be taken away again; it goes with the bucket.
+    "aws:s3/bucketVersioning:BucketVersioning": _setting_type(
+        # Versioning cannot be removed from a bucket.
         BucketSetting(
             put="put_bucket_versioning",
-            take=_versioning,
+            arguments=_versioning,
             get="get_bucket_versioning",
-            drop=None,
-            give=_versioned,
+            delete=None,
+            inputs=_versioning_inputs,
         ),
         "versioningConfiguration",
     ),
     (
         "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration"
-    ): _set_on_bucket(
+    ): _setting_type(
         BucketSetting(
             put="put_bucket_encryption",
-            take=_encryption,
+            arguments=_encryption,
             get="get_bucket_encryption",
-            drop="delete_bucket_encryption",
+            delete="delete_bucket_encryption",
             missing="ServerSideEncryptionConfigurationNotFoundError",
         ),
         "rules",
     ),
-    "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock": _set_on_bucket(
+    "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock": _setting_type(
         BucketSetting(
             put="put_public_access_block",
-            take=_public_access,
+            arguments=_public_access,
             get="get_public_access_block",
-            drop="delete_public_access_block",
+            delete="delete_public_access_block",
             missing="NoSuchPublicAccessBlockConfiguration",
-            give=_blocked,
+            inputs=_public_access_inputs,
         ),
         *_BLOCKS,
     ),
-    "aws:s3/bucketOwnershipControls:BucketOwnershipControls": _set_on_bucket(
+    "aws:s3/bucketOwnershipControls:BucketOwnershipControls": _setting_type(
         BucketSetting(
             put="put_bucket_ownership_controls",
-            take=_ownership,
+            arguments=_ownership,
             get="get_bucket_ownership_controls",
-            drop="delete_bucket_ownership_controls",
+            delete="delete_bucket_ownership_controls",
             missing="OwnershipControlsNotFoundError",
         ),
         "rule",
     ),
-    "aws:s3/bucketPolicy:BucketPolicy": _set_on_bucket(
+    "aws:s3/bucketPolicy:BucketPolicy": _setting_type(
         BucketSetting(
             put="put_bucket_policy",
-            take=_policy,
+            arguments=_policy,
             get="get_bucket_policy",
-            drop="delete_bucket_policy",
+            delete="delete_bucket_policy",
             missing="NoSuchBucketPolicy",
         ),
         "policy",
     ),
-    "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration": _set_on_bucket(
+    "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration": _setting_type(
         BucketSetting(
             put="put_bucket_lifecycle_configuration",
-            take=_lifecycle,
+            arguments=_lifecycle,
             get="get_bucket_lifecycle_configuration",
-            drop="delete_bucket_lifecycle",
+            delete="delete_bucket_lifecycle",
             missing="NoSuchLifecycleConfiguration",
         ),
         "rules",

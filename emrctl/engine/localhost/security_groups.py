@@ -1,11 +1,12 @@
-"""EC2's security groups and their rules, each rule a resource."""
+"""EC2 resource types: security groups and their rules."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from emrctl.aws.errors import get_or_none
-from emrctl.engine.localhost.network import marked, observe_tags, retag
+from emrctl.engine.localhost.network import observe_tags, tag_specifications, update_tags
 from emrctl.engine.localhost.resource_type import Aws, Inputs, Outputs, ResourceType
 
 _NO_GROUP = "InvalidGroup.NotFound"
@@ -24,14 +25,14 @@ _RULE_INPUTS = frozenset(
 
 
 def _create_group(aws: Aws, inputs: Inputs) -> str:
-    made = aws.client("ec2").create_security_group(
+    response = aws.client("ec2").create_security_group(
         GroupName=inputs["name"],
         Description=inputs["description"],
         VpcId=inputs["vpcId"],
-        TagSpecifications=marked("security-group", inputs),
+        TagSpecifications=tag_specifications("security-group", inputs),
     )
-    _revoke(aws, str(made["GroupId"]))  # AWS lets everything out; the rules say what may
-    return str(made["GroupId"])
+    _revoke(aws, str(response["GroupId"]))  # AWS allows all egress by default
+    return str(response["GroupId"])
 
 
 def _revoke(aws: Aws, id_: str) -> None:
@@ -46,24 +47,19 @@ def _revoke(aws: Aws, id_: str) -> None:
 
 def _rules(aws: Aws, id_: str) -> list[dict[str, Any]]:
     filters = [{"Name": "group-id", "Values": [id_]}]
-    found = aws.client("ec2").describe_security_group_rules(Filters=filters)
-    return list(found["SecurityGroupRules"])
+    response = aws.client("ec2").describe_security_group_rules(Filters=filters)
+    return list(response["SecurityGroupRules"])
 
 
 def _group(aws: Aws, id_: str) -> dict[str, Any] | None:
     ec2 = aws.client("ec2")
-    found = get_or_none(lambda: ec2.describe_security_groups(GroupIds=[id_]), _NO_GROUP)
-    return found["SecurityGroups"][0] if found else None
+    response = get_or_none(lambda: ec2.describe_security_groups(GroupIds=[id_]), _NO_GROUP)
+    return response["SecurityGroups"][0] if response else None
 
 
 def _read_group(aws: Aws, id_: str, _inputs: Inputs) -> Outputs | None:
-    found = _group(aws, id_)
-    return None if found is None else {"ownerId": found["OwnerId"]}
-
-
-def _update_group(aws: Aws, id_: str, inputs: Inputs, keys: frozenset[str]) -> None:
-    if "tags" in keys:
-        retag(aws, id_, inputs)
+    group = _group(aws, id_)
+    return None if group is None else {"ownerId": group["OwnerId"]}
 
 
 def _find_group(aws: Aws, inputs: Inputs) -> str | None:
@@ -88,46 +84,30 @@ def _permission(inputs: Inputs) -> dict[str, Any]:
     for key, name in (("fromPort", "FromPort"), ("toPort", "ToPort")):
         if key in inputs:
             permission[name] = inputs[key]
-    why = {"Description": inputs["description"]} if inputs.get("description") else {}
+    text = {"Description": inputs["description"]} if inputs.get("description") else {}
     if "cidrIpv4" in inputs:
-        permission["IpRanges"] = [{"CidrIp": inputs["cidrIpv4"], **why}]
+        permission["IpRanges"] = [{"CidrIp": inputs["cidrIpv4"], **text}]
     if "referencedSecurityGroupId" in inputs:
-        pair = {"GroupId": inputs["referencedSecurityGroupId"], **why}
+        pair = {"GroupId": inputs["referencedSecurityGroupId"], **text}
         permission["UserIdGroupPairs"] = [pair]
     return permission
 
 
-def _create_ingress(aws: Aws, inputs: Inputs) -> str:
-    return _authorize(aws, "ingress", inputs)
-
-
-def _create_egress(aws: Aws, inputs: Inputs) -> str:
-    return _authorize(aws, "egress", inputs)
-
-
-def _authorize(aws: Aws, direction: str, inputs: Inputs) -> str:
+def _authorize(direction: str, aws: Aws, inputs: Inputs) -> str:
     call = getattr(aws.client("ec2"), f"authorize_security_group_{direction}")
-    made = call(
+    response = call(
         GroupId=inputs["securityGroupId"],
         IpPermissions=[_permission(inputs)],
-        TagSpecifications=marked("security-group-rule", inputs),
+        TagSpecifications=tag_specifications("security-group-rule", inputs),
     )
-    return str(made["SecurityGroupRules"][0]["SecurityGroupRuleId"])
+    return str(response["SecurityGroupRules"][0]["SecurityGroupRuleId"])
 
 
-def _find_ingress(aws: Aws, inputs: Inputs) -> str | None:
-    return _find_rule(aws, inputs, egress=False)
-
-
-def _find_egress(aws: Aws, inputs: Inputs) -> str | None:
-    return _find_rule(aws, inputs, egress=True)
-
-
-def _find_rule(aws: Aws, inputs: Inputs, *, egress: bool) -> str | None:
+def _find_rule(direction: str, aws: Aws, inputs: Inputs) -> str | None:
     for rule in _rules(aws, str(inputs["securityGroupId"])):
         source = rule.get("ReferencedGroupInfo", {}).get("GroupId")
         same = (
-            rule["IsEgress"] == egress
+            rule["IsEgress"] == (direction == "egress")
             and rule["IpProtocol"] == inputs["ipProtocol"]
             and rule.get("CidrIpv4") == inputs.get("cidrIpv4")
             and source == inputs.get("referencedSecurityGroupId")
@@ -141,23 +121,11 @@ def _read_rule(aws: Aws, id_: str, inputs: Inputs) -> Outputs | None:
     group = str(inputs["securityGroupId"])
     if _group(aws, group) is None:
         return None
-    there = any(rule["SecurityGroupRuleId"] == id_ for rule in _rules(aws, group))
-    return {"securityGroupRuleId": id_} if there else None
+    exists = any(rule["SecurityGroupRuleId"] == id_ for rule in _rules(aws, group))
+    return {"securityGroupRuleId": id_} if exists else None
 
 
-def _update_rule(aws: Aws, id_: str, inputs: Inputs, _keys: frozenset[str]) -> None:
-    retag(aws, id_, inputs)
-
-
-def _delete_ingress(aws: Aws, id_: str, inputs: Inputs) -> None:
-    _revoke_one(aws, "ingress", id_, inputs)
-
-
-def _delete_egress(aws: Aws, id_: str, inputs: Inputs) -> None:
-    _revoke_one(aws, "egress", id_, inputs)
-
-
-def _revoke_one(aws: Aws, direction: str, id_: str, inputs: Inputs) -> None:
+def _delete_rule(direction: str, aws: Aws, id_: str, inputs: Inputs) -> None:
     if _read_rule(aws, id_, inputs) is None:
         return
     call = getattr(aws.client("ec2"), f"revoke_security_group_{direction}")
@@ -165,11 +133,24 @@ def _revoke_one(aws: Aws, direction: str, id_: str, inputs: Inputs) -> None:
     get_or_none(lambda: call(GroupId=group, SecurityGroupRuleIds=[id_]), _NO_RULE, _NO_GROUP)
 
 
+def _rule_type(direction: str) -> ResourceType:
+    return ResourceType(
+        create=partial(_authorize, direction),
+        read=_read_rule,
+        update=update_tags,
+        delete=partial(_delete_rule, direction),
+        find=partial(_find_rule, direction),
+        updates=frozenset({"tags"}),
+        replaces=_RULE_INPUTS,
+        unique=("securityGroupId",),
+    )
+
+
 RESOURCE_TYPES = {
     "aws:ec2/securityGroup:SecurityGroup": ResourceType(
         create=_create_group,
         read=_read_group,
-        update=_update_group,
+        update=update_tags,
         delete=_delete_group,
         find=_find_group,
         observe=observe_tags,
@@ -177,24 +158,6 @@ RESOURCE_TYPES = {
         replaces=frozenset({"name", "description", "vpcId"}),
         unique=("name", "vpcId"),
     ),
-    "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": ResourceType(
-        create=_create_ingress,
-        read=_read_rule,
-        update=_update_rule,
-        delete=_delete_ingress,
-        find=_find_ingress,
-        updates=frozenset({"tags"}),
-        replaces=_RULE_INPUTS,
-        unique=("securityGroupId",),
-    ),
-    "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": ResourceType(
-        create=_create_egress,
-        read=_read_rule,
-        update=_update_rule,
-        delete=_delete_egress,
-        find=_find_egress,
-        updates=frozenset({"tags"}),
-        replaces=_RULE_INPUTS,
-        unique=("securityGroupId",),
-    ),
+    "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": _rule_type("ingress"),
+    "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": _rule_type("egress"),
 }

@@ -1,4 +1,4 @@
-"""Pulumi's engine as a program: found, installed after asking, run, interrupted."""
+"""The `pulumi` executable and the AWS plugin: finding, installing, running and interrupting."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -22,126 +22,169 @@ from semver import VersionInfo
 from emrctl import paths as emrctl_paths
 from emrctl.errors import ProvisioningError
 
-OLDEST = "3.250.0"
-# The next major version may speak another protocol.
-TOO_NEW = "4.0.0"
-_QUIET = {"PULUMI_SKIP_UPDATE_CHECK": "true", "PULUMI_AUTOMATION_API": "true"}
+MIN_VERSION = "3.250.0"
+# The next major version may have another protocol.
+BELOW_VERSION = "4.0.0"
+_ENVIRONMENT = {"PULUMI_SKIP_UPDATE_CHECK": "true", "PULUMI_AUTOMATION_API": "true"}
 
 
 class EngineMissingError(ProvisioningError):
-    """There is no engine of a version that emrctl knows."""
+    """No supported version of Pulumi's engine or of its AWS plugin is installed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineBinary:
-    """An engine on this machine."""
+    """An installed engine."""
 
     path: Path
     version: str
 
     @property
-    def fits(self) -> bool:
-        """Whether its version is one that emrctl knows."""
+    def supported(self) -> bool:
+        """Whether emrctl supports its version."""
         try:
-            found = VersionInfo.parse(self.version)
+            version = VersionInfo.parse(self.version)
         except ValueError:
             return False
-        return bool(VersionInfo.parse(OLDEST) <= found < VersionInfo.parse(TOO_NEW))
+        return bool(VersionInfo.parse(MIN_VERSION) <= version < VersionInfo.parse(BELOW_VERSION))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineReport:
+    """Installed engines, the one in use, and whether its AWS plugin is installed."""
+
+    engines: tuple[EngineBinary, ...]
+    used: EngineBinary | None
+    wanted: str
+    plugin_version: str
+    plugin: bool
 
 
 def own_root() -> Path:
-    """Where emrctl puts an engine of its own."""
+    """Return the folder into which emrctl installs an engine."""
     return emrctl_paths.home() / "engine"
 
 
 def candidates() -> tuple[EngineBinary, ...]:
-    """Every engine there is, in the order in which they are taken: PATH's, then emrctl's own."""
-    places = [shutil.which("pulumi"), shutil.which("pulumi", path=str(own_root() / "bin"))]
-    paths = dict.fromkeys(Path(place) for place in places if place)
+    """Return all installed engines in order of preference: on PATH, installed by emrctl."""
+    files = [shutil.which("pulumi"), shutil.which("pulumi", path=str(own_root() / "bin"))]
+    paths = dict.fromkeys(Path(file) for file in files if file)
     return tuple(EngineBinary(path=path, version=_version(path)) for path in paths)
 
 
 def find() -> EngineBinary:
-    """The engine that is used; `EngineMissingError` says where it was looked for."""
-    found = candidates()
-    for engine in found:
-        if engine.fits:
+    """Return the engine to use; raise `EngineMissingError` if none is supported."""
+    engines = candidates()
+    for engine in engines:
+        if engine.supported:
             return engine
-    span = f"{OLDEST} or newer, below {TOO_NEW}"
-    hint = f"Type `emrctl engine install`, or put a pulumi on PATH ({span})."
-    if found:
-        those = ", ".join(f"{engine.path} is {engine.version}" for engine in found)
-        raise EngineMissingError(f"no engine of a version that fits: {those}", hint=hint)
+    versions = f"{MIN_VERSION} or newer, below {BELOW_VERSION}"
+    hint = f"Run `emrctl engine install`, or put pulumi ({versions}) on PATH."
+    if engines:
+        listed = ", ".join(f"{engine.path} is {engine.version}" for engine in engines)
+        raise EngineMissingError(f"no supported version of Pulumi's engine: {listed}", hint=hint)
     msg = f"Pulumi's engine is neither on PATH nor in {own_root() / 'bin'}"
     raise EngineMissingError(msg, hint=hint)
 
 
-def install() -> EngineBinary:
-    """emrctl has an engine of its own, of the version of Pulumi's Python package."""
-    wanted = VersionInfo.parse(metadata.version("pulumi"))
+def describe() -> EngineReport:
+    """Return the installed engines and plugin."""
     try:
-        made = auto.PulumiCommand.install(root=str(own_root()), version=wanted)
+        used = find()
+    except EngineMissingError:
+        used = None
+    return EngineReport(
+        engines=candidates(),
+        used=used,
+        wanted=f">={MIN_VERSION},<{BELOW_VERSION}",
+        plugin_version=plugin_version(),
+        plugin=used is not None and has_plugin(used),
+    )
+
+
+def missing(*, plugin: bool) -> list[str]:
+    """Describe the downloads of `install`, with destination and size."""
+    report = describe()
+    engine = f"Pulumi {metadata.version('pulumi')} into {own_root()} (about 100 MB)"
+    aws = f"its AWS plugin {report.plugin_version} (about 700 MB)"
+    return [
+        *([engine] if report.used is None else []),
+        *([aws] if plugin and not report.plugin else []),
+    ]
+
+
+def install(*, plugin: bool, report: Callable[[str], None]) -> None:
+    """Install the engine and, with `plugin`, the AWS plugin, unless installed already."""
+    try:
+        engine = find()
+    except EngineMissingError:
+        report("installing Pulumi's engine")
+        engine = install_engine()
+    if not plugin or has_plugin(engine):
+        return
+    report("installing the AWS plugin")
+    try:
+        _run(engine.path, "plugin", "install", "resource", "aws", plugin_version())
+    except subprocess.CalledProcessError as error:
+        msg = f"could not install the AWS plugin: {error.stderr.strip()}"
+        raise ProvisioningError(msg, hint="Run `emrctl engine install` again.") from error
+
+
+def install_engine() -> EngineBinary:
+    """Install the engine in the version of the `pulumi` package into `own_root`."""
+    version = VersionInfo.parse(metadata.version("pulumi"))
+    try:
+        command = auto.PulumiCommand.install(root=str(own_root()), version=version)
     except (OSError, subprocess.CalledProcessError, auto.InvalidVersionError) as error:
-        said = getattr(error, "output", None)
-        words = said.decode(errors="replace").strip() if isinstance(said, bytes) else str(error)
-        hint = "Put a pulumi on PATH by another way: its own site says how."
-        raise ProvisioningError(f"the engine was not installed: {words}", hint=hint) from error
-    return EngineBinary(path=Path(made.command), version=str(made.version))
+        output = getattr(error, "output", None)
+        text = output.decode(errors="replace").strip() if isinstance(output, bytes) else str(error)
+        hint = "Install Pulumi by its own instructions and put it on PATH."
+        raise ProvisioningError(f"could not install Pulumi's engine: {text}", hint=hint) from error
+    return EngineBinary(path=Path(command.command), version=str(command.version))
 
 
 def plugin_version() -> str:
-    """The version of the AWS plugin that belongs to the AWS package of this installation."""
+    """Return the version of the AWS plugin that the `pulumi-aws` package requires."""
     return metadata.version("pulumi-aws")
 
 
 def has_plugin(engine: EngineBinary) -> bool:
-    """Whether the engine has the AWS plugin of that version."""
-    said = _asked(engine.path, "plugin", "ls", "--json")
-    wanted = ("aws", plugin_version())
-    return any((item["name"], item.get("version")) == wanted for item in json.loads(said or "[]"))
-
-
-def install_plugin(engine: EngineBinary) -> None:
-    """The engine has the AWS plugin of that version."""
-    arguments = ["plugin", "install", "resource", "aws", plugin_version()]
-    try:
-        _asked(engine.path, *arguments)
-    except subprocess.CalledProcessError as error:
-        msg = f"the AWS plugin was not installed: {error.stderr.strip()}"
-        hint = "Type `emrctl engine install` again; it is about 700 MB."
-        raise ProvisioningError(msg, hint=hint) from error
+    """Whether the engine has the AWS plugin in the required version."""
+    plugins = json.loads(_run(engine.path, "plugin", "ls", "--json") or "[]")
+    installed = [(item["name"], item.get("version")) for item in plugins]
+    return ("aws", plugin_version()) in installed
 
 
 @functools.cache
 def _version(path: Path) -> str:
     try:
-        return _asked(path, "version").strip().removeprefix("v")
+        return _run(path, "version").strip().removeprefix("v")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
 
-def _asked(path: Path, *arguments: str) -> str:
-    done = subprocess.run(
+def _run(path: Path, *arguments: str) -> str:
+    process = subprocess.run(
         [str(path), "--non-interactive", *arguments],
-        env={**os.environ, **_QUIET},
+        env={**os.environ, **_ENVIRONMENT},
         capture_output=True,
         text=True,
         check=True,
     )
-    return done.stdout
+    return process.stdout
 
 
 class EngineCommand(auto.PulumiCommand):
-    """The engine as the Automation API runs it, but interrupted by us alone.
+    """The engine as run by the Automation API, in a process group of its own.
 
-    It stands in a process group of its own: a terminal's Ctrl-C would reach it at the same time
-    as ourselves, and a second one would end it in the middle of a request.
+    Otherwise a terminal's Ctrl-C would reach it at the same time as this process, and a second one
+    would kill it in the middle of a request.
     """
 
     def __init__(self, engine: EngineBinary) -> None:
         self.command = str(engine.path)
         self.version = VersionInfo.parse(engine.version)
-        self._running: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[str] | None = None
 
     def run(
         self,
@@ -151,39 +194,37 @@ class EngineCommand(auto.PulumiCommand):
         on_output: OnOutput | None = None,
         on_error: OnOutput | None = None,
     ) -> CommandResult:
-        """What the engine said; `CommandError` where it failed."""
-        env = {**os.environ, **_QUIET, **additional_env}
+        """Run the engine and return its output; raise `CommandError` if it fails."""
         with subprocess.Popen(
             [self.command, "--non-interactive", *args],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=cwd,
-            env=env,
+            env={**os.environ, **_ENVIRONMENT, **additional_env},
             encoding="utf-8",
             errors="replace",
             process_group=0,
         ) as process:
-            self._running = process
+            self._process = process
             out, err = process.communicate()
-        self._running = None
-        _pass_on(out, on_output)
-        _pass_on(err, on_error)
+        self._process = None
+        for text, callback in ((out, on_output), (err, on_error)):
+            _forward(text, callback)
         if process.returncode < 0:
-            err += f"\nerror: it was ended by signal {-process.returncode}"
+            err += f"\nerror: killed by signal {-process.returncode}"
         result = CommandResult(stdout=out.rstrip(), stderr=err.rstrip(), code=process.returncode)
         if process.returncode != 0:
             raise create_command_error(result)
         return result
 
     def interrupt(self) -> None:
-        """The engine ends in order; told twice, at once."""
-        running = self._running
-        if running is not None:
-            running.send_signal(signal.SIGINT)
+        """Ask the engine to end after the current operations; a second call ends it at once."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
 
 
-def _pass_on(text: str, tell: Any) -> None:
-    if tell is not None:
+def _forward(text: str, callback: Any) -> None:
+    if callback is not None:
         for line in text.splitlines():
-            tell(line)
+            callback(line)

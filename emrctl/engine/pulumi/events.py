@@ -1,19 +1,17 @@
-"""The engine's own events, told as every engine tells them."""
+"""Conversion of the engine's events to emrctl's."""
 
 from __future__ import annotations
 
 import re
 import threading
 import time
-from typing import Any
+from typing import Any, Literal
 
 from emrctl.engine.base import Event, Operation, Report, ResourceChange
-from emrctl.engine.localhost.provider import short
 from emrctl.engine.pulumi.snapshot import name_of
 
-# Each of the engine's operations that touches AWS, and what we call it. `replace` itself is only
-# announced: its two halves are what is done.
-_TOUCHING: dict[str, Operation] = {
+# Operations of the engine that change resources. A `replace` only precedes its two halves.
+_EXECUTED: dict[str, Operation] = {
     "create": "create",
     "update": "update",
     "delete": "delete",
@@ -29,11 +27,11 @@ _PLANNED: dict[str, Operation] = {
     "replace": "replace",
     "import": "import",
 }
-_COLOURS = re.compile(r"<\{%[^%]*%\}>")
+_COLORS = re.compile(r"<\{%[^%]*%\}>")
 
 
 class EventListener:
-    """Hears the engine; `changes` are what was done, `planned` what would be."""
+    """Collects the engine's events: `planned` and executed `changes`, and `errors` by URN."""
 
     def __init__(self, report: Report) -> None:
         self._report = report
@@ -43,107 +41,82 @@ class EventListener:
         self.changes: list[ResourceChange] = []
         self.errors: list[tuple[str, str]] = []
 
-    def hear(self, event: Any) -> None:
-        """One event of the engine's; those of its own bookkeeping are passed over."""
+    def handle(self, event: Any) -> None:
+        """Handle one event; those of the stack itself and of providers are ignored."""
         with self._lock:
             if event.resource_pre_event is not None:
-                self._begins(event.resource_pre_event)
+                self._on_start(event.resource_pre_event)
             elif event.res_outputs_event is not None:
-                self._ends(event.res_outputs_event)
+                self._on_end(event.res_outputs_event)
             elif event.res_op_failed_event is not None:
-                self._fails(event.res_op_failed_event.metadata)
+                self._send(event.res_op_failed_event, "failed")
             elif event.diagnostic_event is not None:
-                self._hears_of(event.diagnostic_event)
+                diagnostic = event.diagnostic_event
+                if diagnostic.severity == "error":
+                    message = _COLORS.sub("", diagnostic.message).strip()
+                    self.errors.append((diagnostic.urn or "", message))
 
-    def said(self, urn: str) -> str:
-        """What the engine said went wrong with a resource."""
-        return " ".join(message for about, message in self.errors if about == urn)
+    def error_of(self, urn: str) -> str:
+        """Return the error messages of a resource."""
+        return " ".join(message for other, message in self.errors if other == urn)
 
-    def _begins(self, event: Any) -> None:
-        found = event.metadata
-        if _own(found):
+    def _on_start(self, event: Any) -> None:
+        step = event.metadata
+        if step.op.value in _PLANNED and not _is_internal(step):
+            self.planned.append(_change(_PLANNED[step.op.value], step))
+        if not event.planning:
+            self._began[step.urn, step.op.value] = time.monotonic()
+            self._send(event, "started")
+
+    def _on_end(self, event: Any) -> None:
+        step = event.metadata
+        if step.op.value in _PLANNED and not _is_internal(step):
+            self.changes.append(_change(_PLANNED[step.op.value], step))
+        if not event.planning:
+            self._send(event, "done")
+
+    def _send(self, event: Any, status: Literal["started", "done", "failed"]) -> None:
+        step = event.metadata
+        operation = _EXECUTED.get(step.op.value)
+        if operation is None or _is_internal(step):
             return
-        if found.op.value in _PLANNED:
-            self.planned.append(_change(_PLANNED[found.op.value], found))
-        operation = _TOUCHING.get(found.op.value)
-        if operation is not None and not event.planning:
-            self._began[found.urn, found.op.value] = time.monotonic()
-            self._tell(operation, found, "started")
-
-    def _ends(self, event: Any) -> None:
-        found = event.metadata
-        if _own(found):
-            return
-        if found.op.value in _PLANNED:
-            self.changes.append(_change(_PLANNED[found.op.value], found))
-        operation = _TOUCHING.get(found.op.value)
-        if operation is not None and not event.planning:
-            self._tell(operation, found, "done", self._seconds(found))
-
-    def _fails(self, found: Any) -> None:
-        operation = _TOUCHING.get(found.op.value)
-        if operation is not None and not _own(found):
-            message = self.said(found.urn)
-            self._tell(operation, found, "failed", self._seconds(found), message)
-
-    def _hears_of(self, event: Any) -> None:
-        if event.severity == "error":
-            words = _COLOURS.sub("", event.message).strip()
-            self.errors.append((event.urn or "", words))
-
-    def _seconds(self, found: Any) -> float | None:
-        began = self._began.pop((found.urn, found.op.value), None)
-        return None if began is None else time.monotonic() - began
-
-    def _tell(
-        self,
-        operation: Operation,
-        found: Any,
-        status: Any,
-        seconds: float | None = None,
-        message: str = "",
-    ) -> None:
+        seconds = None
+        if status != "started":
+            began = self._began.pop((step.urn, step.op.value), None)
+            seconds = None if began is None else time.monotonic() - began
         self._report(
             Event(
                 operation=operation,
-                type=found.type,
-                name=name_of(found.urn),
+                type=step.type,
+                name=name_of(step.urn),
                 status=status,
                 seconds=seconds,
-                message=message,
+                message=self.error_of(step.urn) if status == "failed" else "",
             )
         )
 
 
-def _own(found: Any) -> bool:
-    """Whether it is of the engine's bookkeeping: the stack itself, or a provider."""
-    return str(found.type).startswith("pulumi:")
+def _is_internal(step: Any) -> bool:
+    """Whether the step is of the stack itself or of a provider."""
+    return str(step.type).startswith("pulumi:")
 
 
-def _change(operation: Operation, found: Any) -> ResourceChange:
-    state = found.new if found.new is not None and found.new.id else found.old
+def _change(operation: Operation, step: Any) -> ResourceChange:
+    state = step.new if step.new is not None and step.new.id else step.old
+    keys: Any = ()
+    if operation == "replace":
+        keys = step.keys
+    elif operation == "update":
+        keys = step.detailed_diff or step.diffs
     return ResourceChange(
         operation=operation,
-        type=found.type,
-        name=name_of(found.urn),
+        type=step.type,
+        name=name_of(step.urn),
         id=(state.id or None) if state is not None else None,
-        keys=_keys(operation, found),
+        keys=tuple(sorted(keys or ())),
     )
 
 
-def _keys(operation: Operation, found: Any) -> tuple[str, ...]:
-    if operation == "replace":
-        return tuple(sorted(found.keys or ()))
-    if operation == "update":
-        return tuple(sorted(found.detailed_diff or found.diffs or ()))
-    return ()
-
-
-def drift(found: list[ResourceChange]) -> tuple[ResourceChange, ...]:
-    """Of what a refresh found, what is no longer as it was."""
-    return tuple(change for change in found if change.operation in {"update", "delete"})
-
-
-def label(type_: str, name: str) -> str:
-    """A resource as messages name it."""
-    return f"{short(type_)} '{name}'"
+def drift(changes: list[ResourceChange]) -> tuple[ResourceChange, ...]:
+    """Return the updates and deletions of a refresh."""
+    return tuple(change for change in changes if change.operation in {"update", "delete"})

@@ -1,18 +1,20 @@
-# ruff: noqa: D102, N802 - methods that the protocol describes and names
-"""The local provider behind the engine's own protocol: the real engine works on the emulator.
+# ruff: noqa: D102, N802 - the protocol's methods
+"""The local provider as a gRPC server for Pulumi's engine.
 
-It is served on a loopback port of this process and attached to the engine as its `aws` provider,
-so that no AWS plugin is needed, and AWS's errors keep their words and hints on the way.
+It listens on a loopback port of this process and is attached to the engine as its `aws` provider,
+which replaces the AWS plugin and preserves AWS's errors with their hints.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent import futures
 from dataclasses import dataclass, field
 from importlib import metadata
+from pathlib import Path
 from typing import Any, NoReturn
 
 import grpc  # type: ignore[import-untyped]
@@ -22,114 +24,155 @@ from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc, st
 
 from emrctl.aws.errors import RejectedRequestError
 from emrctl.aws.target import Target
+from emrctl.engine.embedded.evaluate import from_struct, to_struct
 from emrctl.engine.localhost.provider import Provider, ResourceDiff, short
 from emrctl.engine.localhost.resource_type import Inputs, OperationCancelledError
-from emrctl.engine.pulumi.journal import CreateJournal
-from emrctl.engine.wire import packed, plain
 from emrctl.errors import EmrctlError, ProvisioningError
+from emrctl.paths import write_atomically
 
 PACKAGE = "aws"
-# As many as the engine may ask at once: one that waits for a cluster keeps its thread.
+# The number of concurrent calls: one that waits for a cluster occupies a thread.
 _THREADS = 64
 
 
 @dataclass(kw_only=True)
 class ProviderServer:
-    """A provider that answers on `port`; `failures` are what it refused, in our own words."""
+    """The port of a served provider, and the errors it has returned to the engine."""
 
     port: int
-    failures: list[EmrctlError] = field(default_factory=list)
+    errors: list[EmrctlError] = field(default_factory=list)
 
     @property
     def attached(self) -> str:
-        """What PULUMI_DEBUG_PROVIDERS takes."""
+        """The value of PULUMI_DEBUG_PROVIDERS."""
         return f"{PACKAGE}:{self.port}"
+
+
+class CreateJournal:
+    """The URNs of resources whose creation was started and has not ended, in a file per stack.
+
+    Pulumi's engine forgets a creation if it is killed together with the provider. The journal tells
+    the provider to look for the resource before it creates a second one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        try:
+            self._started = set(json.loads(path.read_text()))
+        except (FileNotFoundError, json.JSONDecodeError):
+            self._started = set()
+
+    def start(self, urn: str) -> bool:
+        """Record the start of a creation; return whether an earlier one was interrupted."""
+        with self._lock:
+            interrupted = urn in self._started
+            self._started.add(urn)
+            self._write()
+        return interrupted
+
+    def end(self, urn: str) -> None:
+        """Record the end of a creation."""
+        with self._lock:
+            self._started.discard(urn)
+            self._write()
+
+    def _write(self) -> None:
+        if not self._started:
+            self._path.unlink(missing_ok=True)
+            return
+        write_atomically(self._path, json.dumps(sorted(self._started)))
 
 
 @contextlib.contextmanager
 def serve_provider(
     target: Target, stop: threading.Event, journal: CreateJournal
 ) -> Iterator[ProviderServer]:
-    """A provider for `target` that answers the engine; `stop` ends its waits, as the end does."""
-    server = grpc.server(futures.ThreadPoolExecutor(_THREADS), options=_GRPC_CHANNEL_OPTIONS)
-    found = ProviderServer(port=server.add_insecure_port("127.0.0.1:0"))
-    answers = ProviderServicer(ProviderCalls(target, stop, journal, found.failures))
-    provider_pb2_grpc.add_ResourceProviderServicer_to_server(answers, server)
+    """Serve the local provider to the engine; `stop` cancels its waits."""
+    pool = futures.ThreadPoolExecutor(_THREADS)
+    server = grpc.server(pool, options=_GRPC_CHANNEL_OPTIONS)
+    served = ProviderServer(port=server.add_insecure_port("127.0.0.1:0"))
+    servicer = ProviderServicer(ProviderCalls(target, stop, journal, served.errors))
+    provider_pb2_grpc.add_ResourceProviderServicer_to_server(servicer, server)
     server.start()
     try:
-        yield found
+        yield served
     finally:
         stop.set()
         server.stop(grace=None).wait()
 
 
 class ProviderCalls:
-    """What the protocol asks of a provider; errors are kept before the engine hears of them."""
+    """The provider's operations for the engine; keeps the errors in `errors`."""
 
     def __init__(
         self,
         target: Target,
         stop: threading.Event,
         journal: CreateJournal,
-        failures: list[EmrctlError],
+        errors: list[EmrctlError],
     ) -> None:
-        self._journal = journal
         self.target = target
         self.stop = stop
+        self.journal = journal
         self.provider = Provider(target, stop)
-        self._failures = failures
+        self._errors = errors
 
-    def problems(self, token: str, name: str, inputs: Inputs) -> list[tuple[str, str]]:
-        """What the local target has not got of a declared resource."""
-        found = self.provider.check(token, inputs)
-        for key, why in found:
-            hint = "Take it out of the spec, or use `target: aws`."
+    def check(self, token: str, name: str, inputs: Inputs) -> list[tuple[str, str]]:
+        """Return the inputs that are not supported, and keep an error for each."""
+        problems = self.provider.check(token, inputs)
+        for key, why in problems:
+            hint = "Remove it from the spec, or use `target: aws`."
             msg = f"{short(token)} '{name}': {key}: {why}"
-            self._failures.append(ProvisioningError(msg, hint=hint))
-        return found
+            self._errors.append(ProvisioningError(msg, hint=hint))
+        return problems
 
-    def made(self, urn: str, token: str, inputs: Inputs) -> str:
-        """The id of a new resource, or of the one that an earlier, killed create of it made.
+    def create(self, urn: str, token: str, inputs: Inputs) -> str:
+        """Return the id of a new resource, or of that of an interrupted creation.
 
-        Where AWS gives no clear answer it is looked for too: the engine keeps no record of a
-        create that failed, and nobody would know of it.
+        The latter also if AWS's response is lost: the engine does not record a failed creation.
         """
-        found = self.provider.find(token, inputs) if self._journal.begun(urn) else None
-        if found is not None:
-            return found
+        id_ = self.provider.find(token, inputs) if self.journal.start(urn) else None
+        if id_ is not None:
+            return id_
         try:
             return self.provider.create(token, inputs)
         except RejectedRequestError:
             raise
         except ProvisioningError:
-            found = self.provider.find(token, inputs)
-            if found is None:
+            id_ = self.provider.find(token, inputs)
+            if id_ is None:
                 raise
-            return found
+            return id_
 
-    def over(self, urn: str) -> None:
-        """The engine knows how the resource's creation ended."""
-        self._journal.ended(urn)
-
-    def gone(self, token: str, id_: str, inputs: Inputs) -> bool:
-        """Whether what could not be used has ended: then there is nothing to keep a record of."""
+    def is_terminated(self, token: str, id_: str, inputs: Inputs) -> bool:
+        """Whether a resource that did not become usable was terminated."""
         try:
-            return self.provider.ended(token, id_, inputs)
+            return self.provider.is_terminated(token, id_, inputs)
         except EmrctlError:
             return False
 
     def keep(self, error: Exception) -> None:
-        """`error` is told at the end in its own words, and not as the engine passes it on."""
+        """Keep an error: the engine's output does not preserve its class and hint."""
         if isinstance(error, EmrctlError):
-            self._failures.append(error)
+            self._errors.append(error)
+
+    @contextlib.contextmanager
+    def errors_to(self, context: Any) -> Iterator[None]:
+        """Keep errors and return them to the engine."""
+        try:
+            yield
+        except (EmrctlError, OperationCancelledError) as error:
+            self.keep(error)
+            _abort(context, error)
 
 
 class ProviderServicer(provider_pb2_grpc.ResourceProviderServicer):
-    """The protocol's methods, under its own names."""
+    """The protocol's methods."""
 
-    def __init__(self, answers: ProviderCalls) -> None:
-        self._answers = answers
-        self._provider = self._answers.provider
+    def __init__(self, calls: ProviderCalls) -> None:
+        self._calls = calls
+        self._provider = calls.provider
 
     def Handshake(self, _request: Any, _context: Any) -> Any:
         return provider_pb2.ProviderHandshakeResponse()
@@ -154,129 +197,119 @@ class ProviderServicer(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.ConfigureResponse(supportsPreview=True)
 
     def Cancel(self, _request: Any, _context: Any) -> Any:
-        self._answers.stop.set()
+        self._calls.stop.set()
         return empty_pb2.Empty()
 
     def Check(self, request: Any, context: Any) -> Any:
-        with _told(self._answers, context):
-            found = self._answers.problems(request.type, request.name, plain(request.news))
-        failures = [provider_pb2.CheckFailure(property=key, reason=why) for key, why in found]
+        with self._calls.errors_to(context):
+            problems = self._calls.check(request.type, request.name, from_struct(request.news))
+        failures = [provider_pb2.CheckFailure(property=key, reason=why) for key, why in problems]
         return provider_pb2.CheckResponse(inputs=request.news, failures=failures)
 
     def Diff(self, request: Any, _context: Any) -> Any:
-        old, new = plain(request.old_inputs), plain(request.news)
-        return _difference(self._provider.diff(request.type, old, new))
+        old, new = from_struct(request.old_inputs), from_struct(request.news)
+        return _diff_response(self._provider.diff(request.type, old, new))
 
     def Create(self, request: Any, context: Any) -> Any:
         if request.preview:
             return provider_pb2.CreateResponse(properties=request.properties)
         try:
-            return self._created(request, context)
+            return self._create(request, context)
         finally:
-            self._answers.over(request.urn)
+            self._calls.journal.end(request.urn)
 
-    def _created(self, request: Any, context: Any) -> Any:
-        inputs = plain(request.properties)
-        with _told(self._answers, context):
-            id_ = self._answers.made(request.urn, request.type, inputs)
+    def _create(self, request: Any, context: Any) -> Any:
+        inputs = from_struct(request.properties)
+        with self._calls.errors_to(context):
+            id_ = self._calls.create(request.urn, request.type, inputs)
         try:
             outputs = self._provider.settle(request.type, id_, inputs)
         except (EmrctlError, OperationCancelledError) as error:
-            self._answers.keep(error)
-            if self._answers.gone(request.type, id_, inputs):
-                _refuse(context, error)
-            _refuse_part(context, error, id_, inputs)
-        return provider_pb2.CreateResponse(id=id_, properties=packed(outputs))
+            self._calls.keep(error)
+            if self._calls.is_terminated(request.type, id_, inputs):
+                _abort(context, error)
+            _abort_partial(context, error, id_, inputs)
+        return provider_pb2.CreateResponse(id=id_, properties=to_struct(outputs))
 
     def Read(self, request: Any, context: Any) -> Any:
-        inputs = plain(request.inputs)
-        with _told(self._answers, context):
-            found = self._provider.observe(request.type, request.id, inputs)
-        if found is None:
+        inputs = from_struct(request.inputs)
+        with self._calls.errors_to(context):
+            observed = self._provider.observe(request.type, request.id, inputs)
+        if observed is None:
             return provider_pb2.ReadResponse()
-        now, outputs = found
+        current, outputs = observed
         return provider_pb2.ReadResponse(
-            id=request.id, inputs=packed(now), properties=packed(outputs)
+            id=request.id, inputs=to_struct(current), properties=to_struct(outputs)
         )
 
     def Update(self, request: Any, context: Any) -> Any:
-        old, new = plain(request.old_inputs), plain(request.news)
+        old, new = from_struct(request.old_inputs), from_struct(request.news)
         if request.preview:
-            outputs: Mapping[str, Any] = {**plain(request.olds), **new}
+            outputs: Mapping[str, Any] = {**from_struct(request.olds), **new}
         else:
-            # Nothing differs where only its creation was not waited for to its end.
+            # Nothing differs if only the wait of its creation was interrupted.
             keys = frozenset(self._provider.diff(request.type, old, new).keys)
-            with _told(self._answers, context):
+            with self._calls.errors_to(context):
                 outputs = self._provider.update(request.type, request.id, new, keys)
-        return provider_pb2.UpdateResponse(properties=packed(outputs))
+        return provider_pb2.UpdateResponse(properties=to_struct(outputs))
 
     def Delete(self, request: Any, context: Any) -> Any:
-        inputs = plain(request.old_inputs) or plain(request.properties)
-        with _told(self._answers, context):
+        inputs = from_struct(request.old_inputs) or from_struct(request.properties)
+        with self._calls.errors_to(context):
             self._provider.delete(request.type, request.id, inputs)
         return empty_pb2.Empty()
 
     def Invoke(self, request: Any, context: Any) -> Any:
-        with _told(self._answers, context):
-            found = _invoked(self._answers.target, request.tok)
-        return provider_pb2.InvokeResponse(**{"return": packed(found)})
+        with self._calls.errors_to(context):
+            result = _invoke(self._calls.target, request.tok)
+        return provider_pb2.InvokeResponse(**{"return": to_struct(result)})
 
 
 def version() -> str:
-    """The version of the provider's Python package, which the program asks for."""
+    """Return the version of the `pulumi-aws` package, which the program requests."""
     return metadata.version("pulumi-aws")
 
 
-def _difference(found: ResourceDiff) -> Any:
+def _diff_response(diff: ResourceDiff) -> Any:
     kinds, changes = provider_pb2.PropertyDiff, provider_pb2.DiffResponse
     detailed = {
         key: kinds(
-            kind=kinds.UPDATE_REPLACE if key in found.replaces else kinds.UPDATE, inputDiff=True
+            kind=kinds.UPDATE_REPLACE if key in diff.replaces else kinds.UPDATE, inputDiff=True
         )
-        for key in found.keys
+        for key in diff.keys
     }
     return changes(
-        changes=changes.DIFF_SOME if found.keys else changes.DIFF_NONE,
-        diffs=sorted({key.partition(".")[0] for key in found.keys}),
-        replaces=found.replaces,
-        deleteBeforeReplace=found.delete_first,
+        changes=changes.DIFF_SOME if diff.keys else changes.DIFF_NONE,
+        diffs=sorted({key.partition(".")[0] for key in diff.keys}),
+        replaces=diff.replaces,
+        deleteBeforeReplace=diff.delete_first,
         detailedDiff=detailed,
         hasDetailedDiff=True,
     )
 
 
-def _invoked(target: Target, token: str) -> dict[str, Any]:
-    """The answers to what the program by hand asks of AWS."""
+def _invoke(target: Target, token: str) -> dict[str, Any]:
+    """Return the result of a provider function that `pulumi up` calls."""
     if token == "aws:index/getRegion:getRegion":  # noqa: S105  # a function's name
         return {"region": target.region, "name": target.region, "id": target.region}
     if token == "aws:index/getCallerIdentity:getCallerIdentity":  # noqa: S105
         return {"accountId": target.account(), "id": target.account()}
-    hint = "It is there on AWS alone: `target: aws`."
-    raise ProvisioningError(f"the local target has no {token}", hint=hint)
+    msg = f"{token} is not supported on localhost"
+    raise ProvisioningError(msg, hint="Use `target: aws`.")
 
 
-@contextlib.contextmanager
-def _told(answers: ProviderCalls, context: Any) -> Iterator[None]:
-    """What fails inside is kept, and told to the engine."""
-    try:
-        yield
-    except (EmrctlError, OperationCancelledError) as error:
-        answers.keep(error)
-        _refuse(context, error)
-
-
-def _refuse(context: Any, error: Exception) -> NoReturn:
+def _abort(context: Any, error: Exception) -> NoReturn:
     context.abort(grpc.StatusCode.UNKNOWN, str(error) or "interrupted")
-    raise error  # abort has raised before
+    raise error  # for the type checker: abort raises
 
 
-def _refuse_part(context: Any, error: Exception, id_: str, inputs: Inputs) -> NoReturn:
-    """The engine keeps a record of the resource, and brings it to its end with the next `up`."""
-    words = str(error) or "interrupted"
+def _abort_partial(context: Any, error: Exception, id_: str, inputs: Inputs) -> NoReturn:
+    """Return the error with the resource, so that the engine records it for the next `up`."""
+    message = str(error) or "interrupted"
     part = provider_pb2.ErrorResourceInitFailed(
-        id=id_, properties=packed(inputs), inputs=packed(inputs), reasons=[words]
+        id=id_, properties=to_struct(inputs), inputs=to_struct(inputs), reasons=[message]
     )
-    status = status_pb2.Status(code=2, message=words)
+    status = status_pb2.Status(code=2, message=message)
     status.details.add().Pack(part)
     context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
-    _refuse(context, error)
+    _abort(context, error)

@@ -1,8 +1,8 @@
-# ruff: noqa: N802 - a method that the protocol names
-"""The program's side of the engine's protocol.
+# ruff: noqa: N802 - the protocol's method names
+"""The language host: runs an inline program for the engine.
 
-The SDK's own host leaves its event loop open and its threads' tracebacks on stderr where the
-engine ends before the program, as it does after every failure. This one closes all it opened.
+If the engine ends before the program, as after every failure, the SDK's own host leaves its event
+loop open and prints the tracebacks of its threads. This one closes all it opened.
 """
 
 from __future__ import annotations
@@ -22,47 +22,50 @@ from pulumi.runtime.proto import language_pb2, language_pb2_grpc
 
 from emrctl.engine.base import Program
 
-# As many resources may be declared at once.
+# The number of resources that can be declared concurrently.
 _THREADS = 32
 
 
 class LanguageHost(LanguageServer):
-    """Runs a program when the engine asks for it, and keeps what the program itself raised."""
+    """Runs a program when the engine requests it; `error` is the exception it raised."""
 
     def __init__(self, program: Program) -> None:
-        super().__init__(self._watched)
-        self._given = program
         self.error: BaseException | None = None
 
-    def Run(self, request: Any, context: Any) -> Any:  # noqa: ARG002
-        """The program has declared all it wants, or its error is told."""
-        return contextvars.copy_context().run(self._run, request)
+        def run() -> None:
+            try:
+                program()
+            except BaseException as error:
+                self.error = error
+                raise
 
-    def _watched(self) -> None:
-        try:
-            self._given()
-        except BaseException as error:
-            self.error = error
-            raise
+        super().__init__(run)
+
+    def Run(self, request: Any, context: Any) -> Any:  # noqa: ARG002
+        """Run the program and return its error, if any."""
+        return contextvars.copy_context().run(self._run, request)
 
     def _run(self, request: Any) -> Any:
         _configure(request)
         loop = asyncio.new_event_loop()
         loop.set_default_executor(futures.ThreadPoolExecutor(_THREADS))
-        # What fails because the engine is gone is awaited by nobody, and told by the engine.
+        # The engine reports the failure that cancels pending tasks.
         loop.set_exception_handler(lambda _loop, _context: None)
         try:
             loop.run_until_complete(run_in_stack(self.program))
-        except BaseException as error:  # noqa: BLE001  # told to the engine, which ends the run
+        except BaseException as error:  # noqa: BLE001  # returned to the engine
             return language_pb2.RunResponse(error=str(error) or type(error).__name__)
         finally:
-            _close(loop)
+            loop.run_until_complete(_cancel(asyncio.all_tasks(loop)))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.run_until_complete(loop.shutdown_default_executor())
+            loop.close()
         return language_pb2.RunResponse()
 
 
 @contextlib.contextmanager
-def hosted(program: Program) -> Iterator[tuple[LanguageHost, str]]:
-    """A host for `program`, and the address where the engine finds it."""
+def serve_program(program: Program) -> Iterator[tuple[LanguageHost, str]]:
+    """Serve `program` to the engine; yield the host and its address."""
     server = grpc.server(futures.ThreadPoolExecutor(4), options=_GRPC_CHANNEL_OPTIONS)
     host = LanguageHost(program)
     language_pb2_grpc.add_LanguageRuntimeServicer_to_server(host, server)
@@ -84,34 +87,21 @@ def _configure(request: Any) -> None:
         preview=request.dryRun,
         organization=request.organization or "organization",
     )
-    settings.set_root_resource(None)  # type: ignore[arg-type]  # else the stack before is still it
+    settings.set_root_resource(None)  # type: ignore[arg-type]  # that of an earlier evaluation
     if request.config:
         set_all_config(request.config, request.configSecretKeys or None)
-    _speak_into_the_void(settings.get_engine())
-
-
-def _speak_into_the_void(engine: Any) -> None:
-    """What the SDK logs after the engine has ended is lost, and is no error."""
+    engine: Any = settings.get_engine()
     log = engine.Log
 
-    def patient(request: Any) -> Any:
-        try:
-            return log(request)
-        except grpc.RpcError:
-            return None
+    def log_if_connected(message: Any) -> Any:
+        # The SDK also logs after the engine has ended.
+        with contextlib.suppress(grpc.RpcError):
+            return log(message)
 
-    engine.Log = patient
-
-
-def _close(loop: asyncio.AbstractEventLoop) -> None:
-    """Nothing of the loop is left running or unawaited."""
-    loop.run_until_complete(_finish(asyncio.all_tasks(loop)))
-    loop.run_until_complete(loop.shutdown_asyncgens())
-    loop.run_until_complete(loop.shutdown_default_executor())
-    loop.close()
+    engine.Log = log_if_connected
 
 
-async def _finish(tasks: set[asyncio.Task[Any]]) -> None:
+async def _cancel(tasks: set[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

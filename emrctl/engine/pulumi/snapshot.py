@@ -1,4 +1,4 @@
-"""What Pulumi's own state says of a stack."""
+"""A stack's deployment as exported by Pulumi."""
 
 from __future__ import annotations
 
@@ -13,61 +13,60 @@ ROOT = "pulumi:pulumi:Stack"
 
 @dataclass(frozen=True, kw_only=True)
 class PendingOperation:
-    """Something that was begun and whose end nobody wrote down."""
+    """An operation that was started and has no recorded result."""
 
     kind: str
     resource: Mapping[str, Any]
 
     @property
     def urn(self) -> str:
-        """Whose it is."""
+        """URN of the resource."""
         return str(self.resource["urn"])
 
 
 class Snapshot:
-    """A stack's deployment as Pulumi exports it."""
+    """A stack's deployment document."""
 
     def __init__(self, document: Mapping[str, Any] | None) -> None:
         self.document = dict(document or {})
 
     @property
+    def _resources(self) -> list[dict[str, Any]]:
+        return list(self.document.get("resources") or [])
+
+    @property
     def entries(self) -> list[ResourceState]:
-        """Every resource on AWS, in the order in which they were made."""
-        return [_entry(index, item) for index, item in enumerate(self._resources) if _real(item)]
+        """The resources on AWS in the order of creation."""
+        return [
+            _state(serial, item)
+            for serial, item in enumerate(self._resources, 1)
+            if item.get("custom") and not str(item["type"]).startswith("pulumi:")
+        ]
 
     @property
     def outputs(self) -> dict[str, Any]:
-        """What the program exported."""
+        """The outputs of the program."""
         roots = [item for item in self._resources if item["type"] == ROOT]
         return dict(roots[0].get("outputs") or {}) if roots else {}
 
     @property
     def pending(self) -> list[PendingOperation]:
-        """What a killed engine left without an end."""
-        found = self.document.get("pending_operations") or []
-        return [PendingOperation(kind=item["type"], resource=item["resource"]) for item in found]
+        """The operations that were running when the engine was killed."""
+        items = self.document.get("pending_operations") or []
+        return [PendingOperation(kind=item["type"], resource=item["resource"]) for item in items]
 
-    def settled(self, adopted: list[Mapping[str, Any]]) -> dict[str, Any]:
-        """The document without its pending operations, and with what they had made."""
-        resources = [*self._resources, *adopted]
+    def without_pending(self, created: list[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return the document without pending operations and with the resources they created."""
         kept = {k: v for k, v in self.document.items() if k != "pending_operations"}
-        return {**kept, "resources": resources}
-
-    @property
-    def _resources(self) -> list[dict[str, Any]]:
-        return list(self.document.get("resources") or [])
+        return {**kept, "resources": [*self._resources, *created]}
 
 
-def _real(item: Mapping[str, Any]) -> bool:
-    return bool(item.get("custom")) and not str(item["type"]).startswith("pulumi:")
-
-
-def _entry(index: int, item: Mapping[str, Any]) -> ResourceState:
+def _state(serial: int, item: Mapping[str, Any]) -> ResourceState:
     return ResourceState(
         urn=item["urn"],
         type=item["type"],
         name=name_of(item["urn"]),
-        serial=index + 1,
+        serial=serial,
         status="settling" if item.get("initErrors") else "done",
         id=item.get("id") or None,
         protect=bool(item.get("protect")),
@@ -77,5 +76,5 @@ def _entry(index: int, item: Mapping[str, Any]) -> ResourceState:
 
 
 def name_of(urn: str) -> str:
-    """The last part of a resource's URN: the name by which the program declares it."""
+    """Return the resource's name, the last part of its URN."""
     return urn.rpartition("::")[2]

@@ -124,7 +124,7 @@ def test_up_on_another_emulator_begins_anew_and_says_so(work: Work, aws: Target)
     _remove_everything()
     later = EmbeddedEngine(dataclasses.replace(aws, identity="another"), work.folder)
     later.up(STACK, program(), work.events.append)
-    assert "runs no more" in work.events[0].message
+    assert "emulator was stopped" in work.events[0].message
     state = later.state(STACK)
     assert state is not None
     assert not state.gone
@@ -141,7 +141,7 @@ def test_a_stack_stays_with_the_engine_that_began_it(work: Work) -> None:
     work.up()
     document = _document(work) | {"engine": "pulumi"}
     (work.folder / f"{STACK}.json").write_text(json.dumps(document))
-    with pytest.raises(ProvisioningError, match="begun by the engine 'pulumi'") as caught:
+    with pytest.raises(ProvisioningError, match="created by the engine 'pulumi'") as caught:
         work.up()
     assert "--engine pulumi" in caught.value.hint
 
@@ -150,7 +150,7 @@ def test_a_stack_stays_with_the_engine_that_began_it(work: Work) -> None:
 def test_a_broken_state_is_told_with_its_path(work: Work, text: str) -> None:
     work.up()
     (work.folder / f"{STACK}.json").write_text(text)
-    with pytest.raises(ProvisioningError, match="is no state of a stack") as caught:
+    with pytest.raises(ProvisioningError, match="is not a state file") as caught:
         work.up()
     assert str(work.folder) in caught.value.hint
 
@@ -168,7 +168,7 @@ def test_a_dead_holder_s_lock_is_free(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; "
         "from emrctl.engine.checkpoint import StateFolder\n"
-        "with StateFolder(Path(sys.argv[1])).held('s'):\n"
+        "with StateFolder(Path(sys.argv[1])).locked('s'):\n"
         "    print('held', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen(
@@ -178,16 +178,16 @@ def test_a_dead_holder_s_lock_is_free(tmp_path: Path) -> None:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(StackLockedError, match=f"process {holder.pid}"):
-            StateFolder(tmp_path).held("s").__enter__()
+            StateFolder(tmp_path).locked("s").__enter__()
         holder.kill()
-    with StateFolder(tmp_path).held("s"):
+    with StateFolder(tmp_path).locked("s"):
         pass
 
 
 def test_a_folder_that_cannot_be_made_is_told(aws: Target, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     engine = EmbeddedEngine(aws, tmp_path / "file" / "stacks")
-    with pytest.raises(ProvisioningError, match="cannot make") as caught:
+    with pytest.raises(ProvisioningError, match="cannot create") as caught:
         engine.up(STACK, program(), lambda _event: None)
     assert "writable" in caught.value.hint
 
@@ -205,7 +205,7 @@ def test_what_the_local_target_has_not_got_is_refused_by_name(work: Work) -> Non
 def test_a_type_that_the_local_target_has_not_got_is_refused_by_name(work: Work) -> None:
     from stacks.sdk import s3
 
-    with pytest.raises(ProvisioningError, match=r"the local target has no s3\.BucketAcl"):
+    with pytest.raises(ProvisioningError, match=r"s3\.BucketAcl is not supported on localhost"):
         work.engine.up(STACK, lambda: _ignore(s3.BucketAcl("a", bucket="b")), print)
 
 

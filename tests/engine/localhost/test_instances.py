@@ -50,7 +50,7 @@ def test_an_instance_that_ends_at_once_is_told_with_ec2_s_reason(
     aws.client("ec2").terminate_instances(InstanceIds=[id_])
     with pytest.raises(ProvisioningError, match=f"{id_} is terminated: .*User initiated"):
         provider.settle(INSTANCE, id_, inputs)
-    assert provider.ended(INSTANCE, id_, inputs)
+    assert provider.is_terminated(INSTANCE, id_, inputs)
     assert provider.find(INSTANCE, inputs) is None
 
 
@@ -63,14 +63,14 @@ def test_one_that_ec2_does_not_know_yet_is_waited_for(
         Provider(aws, stop).settle(INSTANCE, "i-0123456789abcdef0", inputs)
 
 
-def test_one_that_stands_still_is_there(
+def test_one_that_stands_still_backend_exists(
     provider: Provider, aws: Target, inputs: dict[str, Any]
 ) -> None:
     id_ = provider.create(INSTANCE, inputs)
     aws.client("ec2").stop_instances(InstanceIds=[id_])
     outputs = provider.settle(INSTANCE, id_, inputs)
     assert (outputs["instanceState"], outputs["publicIp"]) == ("stopped", "")
-    assert not provider.ended(INSTANCE, id_, inputs)
+    assert not provider.is_terminated(INSTANCE, id_, inputs)
     assert provider.find(INSTANCE, inputs) == id_
 
 
@@ -101,7 +101,7 @@ def test_what_the_local_target_has_not_got_is_refused(
 ) -> None:
     [(key, why)] = provider.check(INSTANCE, inputs | {"placementGroup": "g"})
     assert key == "placementGroup"
-    assert "local target" in why
+    assert "localhost" in why
 
 
 def test_somebody_s_key_pair_is_not_taken_over(provider: Provider, aws: Target) -> None:

@@ -10,8 +10,7 @@ import pytest
 from emrctl.aws.target import Target
 from emrctl.engine.localhost.provider import RESOURCE_TYPES, Provider, short
 from emrctl.engine.localhost.resource_type import OperationCancelledError
-from emrctl.engine.pulumi.grpc_provider import ProviderCalls
-from emrctl.engine.pulumi.journal import CreateJournal
+from emrctl.engine.pulumi.grpc_provider import CreateJournal, ProviderCalls
 from emrctl.errors import CredentialsError, ProvisioningError
 
 ROLE = "aws:iam/role:Role"
@@ -29,7 +28,7 @@ def test_check_names_every_input_that_is_not_known(provider: Provider) -> None:
     inputs = {"name": "n", "kerberosAttributes": {}, "coreInstanceFleet": {}}
     failures = provider.check(CLUSTER, inputs)
     assert [key for key, _ in failures] == ["coreInstanceFleet", "kerberosAttributes"]
-    assert "local target" in failures[0][1]
+    assert "localhost" in failures[0][1]
 
 
 def test_diff_tells_an_update_from_a_replacement(provider: Provider) -> None:
@@ -131,7 +130,7 @@ def test_aws_s_errors_leave_as_ours(
     def refuse(*_: object) -> None:
         raise ClientError({"Error": {"Code": code, "Message": "no"}}, "CreateRole")
 
-    monkeypatch.setattr("emrctl.engine.localhost.iam.pairs", refuse)
+    monkeypatch.setattr("emrctl.engine.localhost.iam.tag_list", refuse)
     with pytest.raises(family, match=rf"creating iam\.Role: .*no \({code}\)") as caught:
         provider.create(ROLE, {"name": "r", "assumeRolePolicy": "{}"})
     assert getattr(caught.value, "hint", "")
@@ -148,13 +147,13 @@ def test_a_create_that_was_killed_with_its_provider_is_not_made_twice(
     provider: Provider, aws: Target, tmp_path: Path
 ) -> None:
     urn, inputs = "urn:role", {"name": "r", "assumeRolePolicy": "{}"}
-    CreateJournal(tmp_path / "begun").begun(urn)
+    CreateJournal(tmp_path / "begun").start(urn)
     id_ = provider.create(ROLE, inputs)
     later = ProviderCalls(aws, threading.Event(), CreateJournal(tmp_path / "begun"), [])
-    assert later.made(urn, ROLE, inputs) == id_
-    later.over(urn)
+    assert later.create(urn, ROLE, inputs) == id_
+    later.journal.end(urn)
     with pytest.raises(ProvisioningError, match="already exists"):
-        later.made(urn, ROLE, inputs)
+        later.create(urn, ROLE, inputs)
 
 
 def test_a_create_without_a_clear_answer_is_looked_for(
@@ -169,4 +168,4 @@ def test_a_create_without_a_clear_answer_is_looked_for(
         raise ProvisioningError("no answer")
 
     monkeypatch.setattr(answers.provider, "create", cut_off)
-    assert answers.made("urn:role", ROLE, inputs) == "r"
+    assert answers.create("urn:role", ROLE, inputs) == "r"

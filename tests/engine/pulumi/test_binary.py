@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from emrctl.engine.pulumi import binary, errors, installation
+from emrctl.engine.pulumi import binary, failures
 from emrctl.engine.pulumi.binary import EngineBinary, EngineMissingError
 from emrctl.engine.pulumi.events import EventListener
-from emrctl.engine.pulumi.journal import CreateJournal
+from emrctl.engine.pulumi.grpc_provider import CreateJournal
 from emrctl.errors import CredentialsError, EmrctlError, ProvisioningError, StackLockedError
 
 
@@ -39,14 +39,14 @@ def test_no_engine_anywhere_says_where_it_was_looked_for_and_what_to_type(path: 
         binary.find()
     assert str(binary.own_root()) in caught.value.message
     assert "emrctl engine install" in caught.value.hint
-    assert binary.OLDEST in caught.value.hint
+    assert binary.MIN_VERSION in caught.value.hint
     assert caught.value.exit_code == 5
 
 
 @pytest.mark.parametrize("version", ["3.249.9", "4.0.0", "nonsense"])
 def test_a_version_that_does_not_fit_is_refused_by_its_name(path: Path, version: str) -> None:
     found = _put(path, version)
-    with pytest.raises(EngineMissingError, match="version that fits") as caught:
+    with pytest.raises(EngineMissingError, match="no supported version") as caught:
         binary.find()
     assert f"{found} is {version}" in caught.value.message
 
@@ -62,8 +62,8 @@ def test_path_comes_first_and_emrctl_s_own_where_path_s_does_not_fit(path: Path)
 
 
 def test_what_is_missing_is_named_with_its_size(path: Path) -> None:
-    assert len(installation.missing(plugin=True)) == 2
-    (engine,) = installation.missing(plugin=False)
+    assert len(binary.missing(plugin=True)) == 2
+    (engine,) = binary.missing(plugin=False)
     assert "about 100 MB" in engine
     assert str(binary.own_root()) in engine
 
@@ -73,8 +73,8 @@ def test_an_installation_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> 
         raise subprocess.CalledProcessError(1, "install.sh", output=b"no route")
 
     monkeypatch.setattr("pulumi.automation.PulumiCommand.install", fail)
-    with pytest.raises(ProvisioningError, match="was not installed: no route"):
-        binary.install()
+    with pytest.raises(ProvisioningError, match="could not install Pulumi's engine: no route"):
+        binary.install_engine()
 
 
 def test_the_engine_stands_apart_from_the_terminal_s_ctrl_c(path: Path, tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ SAID = (
 def test_the_plugin_s_errors_are_told_by_resource_and_in_aws_s_words(
     urn: str, said: str, words: str, family: type[EmrctlError], hint: str
 ) -> None:
-    (error,) = errors.told(_heard(urn, said))
+    (error,) = failures.resource_errors(_heard(urn, said))
     assert words in error.message
     assert isinstance(error, family)
     assert hint in error.hint
@@ -150,13 +150,13 @@ def test_the_plugin_s_errors_are_told_by_resource_and_in_aws_s_words(
         ("error: incorrect passphrase", "another passphrase", ProvisioningError, "PASSPHRASE"),
         (
             "error: no resource plugin 'pulumi-resource-aws' found in the workspace",
-            "no AWS plugin",
+            "AWS plugin is not installed",
             ProvisioningError,
             "engine install",
         ),
         (
             "error: PULUMI_ACCESS_TOKEN must be set for login during non-interactive CLI sessions",
-            "does not know the caller",
+            "not logged in",
             CredentialsError,
             "engine.state",
         ),
@@ -166,7 +166,7 @@ def test_the_plugin_s_errors_are_told_by_resource_and_in_aws_s_words(
 def test_what_belongs_to_no_resource_is_told_with_what_to_do(
     said: str, words: str, family: type[EmrctlError], hint: str
 ) -> None:
-    error = errors.of_engine(said)
+    error = failures.engine_error(said)
     assert words in error.message
     assert isinstance(error, family)
     assert hint in error.hint
@@ -180,27 +180,27 @@ LOCK = (
 
 
 def test_a_lock_names_its_holder_and_a_dead_one_of_this_machine_is_known() -> None:
-    error = errors.locked("pets-main", LOCK.format("laptop", 12))
+    error = failures.locked("pets-main", LOCK.format("laptop", 12))
     assert isinstance(error, StackLockedError)
     assert "process 12 of ada on laptop since 2026-11-20T10:00:00Z" in error.message
     gone = subprocess.Popen(["true"])
     gone.wait()
     here = socket.gethostname()
     for host, pid, dead in ((here, gone.pid, True), (here, os.getpid(), False), ("x", 1, False)):
-        found = errors.holder(LOCK.format(host, pid))
+        found = failures.lock_holder(LOCK.format(host, pid))
         assert found is not None
         assert found.dead == dead
-    assert "somebody else" in errors.locked("s", "[409] Conflict").message
+    assert "another process" in failures.locked("s", "[409] Conflict").message
 
 
 def test_a_journal_remembers_what_was_begun_and_not_ended(tmp_path: Path) -> None:
     first = CreateJournal(tmp_path / "begun")
-    assert not first.begun("a")
-    assert not first.begun("b")
-    first.ended("b")
+    assert not first.start("a")
+    assert not first.start("b")
+    first.end("b")
     later = CreateJournal(tmp_path / "begun")
-    assert later.begun("a")
-    assert not later.begun("b")
+    assert later.start("a")
+    assert not later.start("b")
     for urn in ("a", "b"):
-        later.ended(urn)
+        later.end(urn)
     assert list(tmp_path.iterdir()) == []

@@ -197,19 +197,19 @@ def test_another_emulator_begins_anew_and_says_so(
         get_backend(service).reset()
     work.events.clear()
     engine.up(STACK, program(), work.events.append)
-    assert "runs no more" in work.events[0].message
+    assert "emulator was stopped" in work.events[0].message
     assert engine.down(STACK, work.events.append).changes
 
 
 def test_a_stack_stays_with_the_engine_that_began_it(work: Work) -> None:
     work.up()
     other = EmbeddedEngine(work.target, work.folder)
-    with pytest.raises(ProvisioningError, match="begun by the engine 'pulumi'") as caught:
+    with pytest.raises(ProvisioningError, match="created by the engine 'pulumi'") as caught:
         other.up(STACK, program(), work.events.append)
     assert "--engine pulumi" in caught.value.hint
     work.down()
     other.up(STACK, program(), work.events.append)
-    with pytest.raises(ProvisioningError, match="begun by the engine 'embedded'"):
+    with pytest.raises(ProvisioningError, match="created by the engine 'embedded'"):
         work.up()
 
 

@@ -15,13 +15,12 @@ from emrctl.aws.target import Target
 from emrctl.engine.base import Event
 from emrctl.engine.pulumi.binary import EngineMissingError
 from emrctl.engine.pulumi.engine import PulumiEngine
-from emrctl.engine.pulumi.grpc_provider import serve_provider
-from emrctl.engine.pulumi.journal import CreateJournal
+from emrctl.engine.pulumi.grpc_provider import CreateJournal, serve_provider
 from emrctl.engine.pulumi.state_backend import (
     aws_backend,
-    is_there,
+    backend_exists,
+    ensure_bucket,
     local_backend,
-    make_safe,
     passphrase_file,
 )
 from emrctl.errors import CredentialsError, ProvisioningError
@@ -79,10 +78,15 @@ def test_nothing_is_downloaded_that_nobody_agreed_to(tmp_path: Path) -> None:
 
 def test_the_bucket_of_a_state_is_made_safe_once(mocked: Target) -> None:
     url = "s3://states/pets?region=us-east-1"
-    assert not is_there(mocked, url)
-    assert make_safe(mocked, url) == ["created", "versioned", "encrypted", "closed to the public"]
-    assert is_there(mocked, url)
-    assert make_safe(mocked, url) == []
+    assert not backend_exists(mocked, url)
+    assert ensure_bucket(mocked, url) == [
+        "created",
+        "versioned",
+        "encrypted",
+        "closed to the public",
+    ]
+    assert backend_exists(mocked, url)
+    assert ensure_bucket(mocked, url) == []
     s3 = mocked.client("s3")
     assert s3.get_bucket_versioning(Bucket="states")["Status"] == "Enabled"
     block = s3.get_public_access_block(Bucket="states")["PublicAccessBlockConfiguration"]
@@ -97,15 +101,15 @@ def test_a_bucket_of_somebody_else_is_no_place(
         raise ClientError({"Error": {"Code": "403", "Message": "Forbidden"}}, "HeadBucket")
 
     monkeypatch.setattr(mocked.client("s3"), "head_bucket", forbidden)
-    with pytest.raises(CredentialsError, match="is not yours") as caught:
-        make_safe(mocked, "s3://theirs/pets")
+    with pytest.raises(CredentialsError, match="another account") as caught:
+        ensure_bucket(mocked, "s3://theirs/pets")
     assert "engine.state" in caught.value.hint
 
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ProvisioningError, match="cannot make") as caught:
-        local_backend(tmp_path / "file" / "states").made()
+    with pytest.raises(ProvisioningError, match="cannot create") as caught:
+        local_backend(tmp_path / "file" / "states").create_folders()
     assert "writable" in caught.value.hint
 
 
@@ -183,7 +187,7 @@ def test_without_the_aws_plugin_nothing_is_begun(tmp_path: Path) -> None:
     target = Target(kind="aws", region="us-east-1")
     project = ProjectSpec(project="pets", target="aws")
     engine = stacks.engine_for(Deployment(project, target, tmp_path))
-    with pytest.raises(EngineMissingError, match=r"no AWS plugin of version \d") as caught:
+    with pytest.raises(EngineMissingError, match=r"AWS plugin \d.* is not installed") as caught:
         engine.preview("pets-storage", storage_program(project, target))
     assert "emrctl engine install" in caught.value.hint
 
