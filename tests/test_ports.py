@@ -9,7 +9,7 @@ from emrctl import ports
 from emrctl.errors import EmrctlError
 
 
-def test_a_port_is_free_until_somebody_listens_on_it() -> None:
+def test_free_port_in_use_returns_none() -> None:
     with socket.create_server((ports.LOOPBACK, 0)) as taken:
         port = taken.getsockname()[1]
         assert ports.free(port) is None
@@ -17,13 +17,13 @@ def test_a_port_is_free_until_somebody_listens_on_it() -> None:
     assert ports.free(port) == ports.preferred(port) == port
 
 
-def test_an_address_has_its_own_ports() -> None:
+def test_free_port_in_use_on_other_address_is_free() -> None:
     with socket.create_server((ports.LOOPBACK, 0)) as taken:
         port = taken.getsockname()[1]
         assert ports.free(port, "127.0.0.2") == port
 
 
-def test_where_none_is_free_it_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_preferred_no_free_port_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = itertools.repeat(None)
     monkeypatch.setattr(ports, "free", lambda _port: next(answers))
     with pytest.raises(EmrctlError, match="no port"):

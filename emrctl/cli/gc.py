@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -23,13 +23,6 @@ from emrctl.runs.workspace import Workspace
 from emrctl.spec import ProjectSpec
 
 app = options.new_app()
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Wanted:
-    all_regions: bool
-    project: str | None
-    buckets: bool
 
 
 @app.command()
@@ -51,14 +44,21 @@ def gc(
     """
     workspace = context.workspace if context.in_project else None
     aws = workspace.target if workspace else _target(context)
-    wanted = _Wanted(all_regions=all_regions, project=project, buckets=buckets)
-    resources, notes = _classified(aws, wanted)
+    discovery = cleanup.discover(aws, cleanup.all_regions(aws) if all_regions else ())
+    scope = cleanup.Scope(
+        now=datetime.now(UTC),
+        complete=all_regions or aws.endpoint is not None,
+        unlisted=discovery.unlisted,
+        buckets=buckets,
+    )
+    resources = cleanup.classify(discovery.resources, scope)
+    resources = tuple(item for item in resources if project in {None, item.project})
     if not context.as_json:
-        _list(resources, notes)
+        _list(resources, discovery.notes)
     deletable = [item for item in resources if item.deletable]
     deletion = _delete(workspace, aws, deletable) if _confirmed(context, deletable) else None
     if context.as_json:
-        _document(resources, notes, deletion)
+        _document(resources, discovery.notes, deletion)
     _exit_with(deletion)
 
 
@@ -68,24 +68,6 @@ def _target(context: options.Context) -> Target:
     values = {"target": context.target or "aws", "region": region or "us-east-1"}
     project = ProjectSpec.model_validate({"project": "any", **values})
     return resolve(project.target, project.region, project.profile)
-
-
-def _classified(
-    target: Target, wanted: _Wanted
-) -> tuple[tuple[cleanup.AwsResource, ...], tuple[str, ...]]:
-    regions = cleanup.all_regions(target) if wanted.all_regions else ()
-    discovery = cleanup.discover(target, regions)
-    scope = cleanup.Scope(
-        now=datetime.now(UTC),
-        complete=wanted.all_regions or target.endpoint is not None,
-        unlisted=discovery.unlisted,
-        buckets=wanted.buckets,
-    )
-    resources = cleanup.classify(discovery.resources, scope)
-    return (
-        tuple(item for item in resources if wanted.project in {None, item.project}),
-        discovery.notes,
-    )
 
 
 def _list(resources: Sequence[cleanup.AwsResource], notes: Sequence[str]) -> None:
