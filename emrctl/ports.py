@@ -1,4 +1,4 @@
-"""Ports of this machine's loopback."""
+"""Free ports of the loopback interface."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ LOOPBACK = "127.0.0.1"
 
 
 def free(port: int, address: str = LOOPBACK) -> int | None:
-    """The port, or any for 0, where one may listen on it now; None where one may not."""
+    """Return the port if it is free, else None; 0 means any free port."""
     with socket.socket() as probe:
-        # As servers do: connections that were closed a minute ago are not in the way.
+        # Like servers: ignore connections in TIME_WAIT.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))
@@ -22,9 +22,9 @@ def free(port: int, address: str = LOOPBACK) -> int | None:
 
 
 def preferred(port: int) -> int:
-    """That port of loopback where it is free, else another; `EmrctlError` where none is."""
-    found = free(port) or free(0)
-    if found is None:
+    """Return the port if it is free, else another; raises `EmrctlError` if none is free."""
+    free_port = free(port) or free(0)
+    if free_port is None:
         hint = "Close some programs, then try again."
         raise EmrctlError(f"no port of {LOOPBACK} is free", hint=hint)
-    return found
+    return free_port
