@@ -108,28 +108,28 @@ def mapping(properties: Mapping[str, str]) -> dict[str, str]:
 
 def arguments(items: Iterable[str]) -> tuple[str, ...]:
     """Return a command line with secrets redacted: `--token X`, `--token=X`, `TOKEN=X`, shapes."""
-    found: list[str] = []
+    redacted: list[str] = []
     follows_name = False
     for item in items:
         name, equals, rest = item.partition("=")
         if follows_name and not item.startswith("-"):
-            found.append(REDACTED)
+            redacted.append(REDACTED)
         elif equals and _FLAG.fullmatch(name):
-            found.append(f"{name}={REDACTED if is_secret_name(name) else text(rest)}")
+            redacted.append(f"{name}={REDACTED if is_secret_name(name) else text(rest)}")
         else:
-            found.append(text(item))
+            redacted.append(text(item))
         follows_name = item.startswith("-") and not equals and is_secret_name(item)
-    return tuple(found)
+    return tuple(redacted)
 
 
 @functools.lru_cache(maxsize=4096)
 def text(value: str) -> str:
     """Return any text with the secrets in it redacted and the rest unchanged."""
-    found = _USER.sub(lambda match: f"{match[1] or match[2]}{REDACTED}@", value)
-    found = _NAMED.sub(rf"\1{REDACTED}", found)
-    if "=" in found:
-        found = _ASSIGNED.sub(_redact_assignment, found)
-    return _SHAPES.sub(REDACTED, _AUTHORIZATION.sub(rf"\1{REDACTED}", found))
+    redacted = _USER.sub(lambda match: f"{match[1] or match[2]}{REDACTED}@", value)
+    redacted = _NAMED.sub(rf"\1{REDACTED}", redacted)
+    if "=" in redacted:
+        redacted = _ASSIGNED.sub(_redact_assignment, redacted)
+    return _SHAPES.sub(REDACTED, _AUTHORIZATION.sub(rf"\1{REDACTED}", redacted))
 
 
 def _redact_assignment(match: re.Match[str]) -> str:
@@ -160,13 +160,13 @@ class Redactor:
 
     def text(self, value: str) -> str:
         """Return the text without remembered secrets and without those that look like one."""
-        found = self._seen.get(value)
-        if found is None:
-            found = value
+        redacted = self._seen.get(value)
+        if redacted is None:
+            redacted = value
             for secret in self._values:
-                found = found.replace(secret, REDACTED)
-            found = self._seen[value] = text(found)
-        return found
+                redacted = redacted.replace(secret, REDACTED)
+            redacted = self._seen[value] = text(redacted)
+        return redacted
 
     def record(self, record: T) -> T:
         """Return a dataclass with every text in it redacted, at any depth."""
@@ -187,8 +187,8 @@ class Redactor:
             items = tuple(self._redact(inner) for inner in item)
             return item if all(map(operator.is_, items, item)) else items
         if isinstance(item, dict):
-            found = {self.text(name): self._redact(inner) for name, inner in item.items()}
-            return item if found == item else found
+            redacted_items = {self.text(name): self._redact(inner) for name, inner in item.items()}
+            return item if redacted_items == item else redacted_items
         return self.record(item) if dataclasses.is_dataclass(item) else item
 
 

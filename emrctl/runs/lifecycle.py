@@ -179,5 +179,5 @@ def _refresh_from(workspace: Workspace, run: Run, steps: _StepsByCluster) -> Run
         with contextlib.suppress(UnavailableError):
             return refresh(workspace, run)
         return run
-    known = steps[run.cluster.id]
-    return run if known is None else _update(workspace, run, known.get(run.step_id))
+    listed = steps[run.cluster.id]
+    return run if listed is None else _update(workspace, run, listed.get(run.step_id))

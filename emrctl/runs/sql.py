@@ -140,8 +140,8 @@ def _run_rows(run: Run, document: Row | None, result: Row | None) -> Iterator[tu
     for row in metrics.executors:
         life = {"lifetime_s": timeline.lifetime_s(row, metrics)}
         yield "executors", _owned(run, metrics, tables.flat(row.to_json())) | life
-    for found in rules.diagnose(metrics):
-        yield "findings", {"run": run.id, **found.to_json()}
+    for finding in rules.diagnose(metrics):
+        yield "findings", {"run": run.id, **finding.to_json()}
 
 
 def _owned(run: Run, metrics: RunMetrics, row: Row) -> Row:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A job that was found: its program, what goes with it, and whether it is one of `jobs/`."""
+    """A job, its script and whether that is one of emrctl's gallery in `jobs/`."""
 
     name: str
     script: str
@@ -36,20 +36,20 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class StagedJob:
-    """Where a job's program and its Python files lie, as `s3://` addresses."""
+    """The `s3://` URIs of a job's script and of its Python files."""
 
     script: str
     py_files: tuple[str, ...]
 
 
 def gallery() -> dict[str, Path]:
-    """The programs of `jobs/` by name."""
+    """Return the scripts of `jobs/` by name."""
     folder = bundled.root() / "jobs"
     return {path.stem: path for path in sorted(folder.glob("*.py"))}
 
 
 def find_job(name: str, config: Config) -> Job:
-    """The job called `name`: of `emrctl.yaml`, of `jobs/`, a local file or an `s3://` address."""
+    """Return a job by its name in emrctl.yaml or `jobs/`, its local path or its `s3://` URI."""
     programs = gallery()
     spec = config.project.jobs.get(name, JobSpec(script=name))
     script = spec.script
@@ -95,6 +95,6 @@ def _job_name(name: str, path: Path) -> str:
 def _unknown_job(name: str, script: str, known: list[str]) -> NotFoundError:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"Did you mean '{near[0]}'? " if near else ""
-    hint += f"Known jobs: {', '.join(dict.fromkeys(known))}; or give the path of a .py file."
+    hint += f"Known jobs: {', '.join(dict.fromkeys(known))}; or pass the path of a .py file."
     what = f"job '{name}'" if name == script else f"job '{name}': its script '{script}'"
     return NotFoundError(f"{what} is neither a known job nor a file", hint=hint)

@@ -116,7 +116,7 @@ def read_logs(target: Target, bucket: str, prefix: str, folder: str) -> Iterator
 
 def translate_error(error: Exception, action: str) -> EmrctlError:
     """Return emrctl's error for one of boto3's: `UnavailableError` if a retry may succeed."""
-    found = errors.translate(error, action)
+    translated = errors.translate(error, action)
     if errors.is_transient(error):
-        return UnavailableError(found.message, hint=found.hint)
-    return found
+        return UnavailableError(translated.message, hint=translated.hint)
+    return translated

@@ -53,17 +53,17 @@ def _rank(log: LogFile) -> tuple[int, str]:
 def _python(lines: list[str]) -> str | None:
     """Return the last line of the first traceback that is not Py4J's wrapper of another one."""
     inside = False
-    found = None
+    error = None
     for line in lines:
         text = line.strip()
         if "Traceback (most recent call last)" in text:
             inside = True
         elif inside and _PYTHON_ERROR.match(text) and not line.startswith((" ", "\t")):
-            found = text
+            error = text
             inside = False
             if not any(wrapper in text for wrapper in _JAVA_WRAPPERS):
-                return found
-    return found if found and not any(w in found for w in _JAVA_WRAPPERS) else None
+                return error
+    return error if error and not any(w in error for w in _JAVA_WRAPPERS) else None
 
 
 def _usage(lines: list[str]) -> str | None:
@@ -75,10 +75,10 @@ def _yarn(lines: list[str]) -> str | None:
 
 
 def _cause(lines: list[str]) -> str | None:
-    found = [match[1] for line in lines if (match := _CAUSE.match(line))]
-    return found[-1] if found else None
+    causes = [match[1] for line in lines if (match := _CAUSE.match(line))]
+    return causes[-1] if causes else None
 
 
 def _exception(lines: list[str]) -> str | None:
-    found = (match[1] for line in lines if (match := _EXCEPTION.search(line)))
-    return next(found, None)
+    exceptions = (match[1] for line in lines if (match := _EXCEPTION.search(line)))
+    return next(exceptions, None)
