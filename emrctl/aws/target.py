@@ -52,6 +52,15 @@ class Target:
         """Whether this is the EMR on localhost."""
         return self.kind == "local"
 
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """Names of the engines that can deploy to this target, the default first."""
+        return ("embedded", "pulumi") if self.is_local else ("pulumi",)
+
+    def page_host(self, dns: str, private_ip: str) -> str:
+        """Return the host of a node's pages: the emulator serves them at the private address."""
+        return private_ip if self.is_local and dns else dns
+
     def client(self, service: str) -> Any:
         """Return a boto3 client for `service` with adaptive retries."""
         return _client(self, service)

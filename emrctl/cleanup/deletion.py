@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from emrctl.aws.errors import error_code, get_or_none, translated
 from emrctl.aws.listing import instances
 from emrctl.aws.polling import Backoff
+from emrctl.aws.states import EC2_EXISTING, EC2_TERMINATING, EMR_ACTIVE, EMR_TERMINATING
 from emrctl.cleanup.resources import BUCKET, CLUSTER, GLOBAL, ROLE, AwsResource
 from emrctl.errors import EmrctlError, WaitTimeoutError
 from emrctl.provision.bucket import delete_objects
@@ -36,7 +37,6 @@ _IN_USE_CODES = frozenset(
         "DeleteConflict",
     }
 )
-_NOT_TERMINATED = ["pending", "running", "shutting-down", "stopping", "stopped"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +189,7 @@ def _clusters_gone(target: Target, resources: Sequence[AwsResource]) -> bool:
         return False
     if not emr_ids:
         return True
-    states = ["STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING"]
+    states = [*EMR_ACTIVE, EMR_TERMINATING]
     pages = target.client("emr").get_paginator("list_clusters").paginate(ClusterStates=states)
     return not any(item["Id"] in emr_ids for page in pages for item in page["Clusters"])
 
@@ -197,7 +197,7 @@ def _clusters_gone(target: Target, resources: Sequence[AwsResource]) -> bool:
 def _instances_gone(target: Target, resources: Sequence[AwsResource]) -> bool:
     filters = [
         {"Name": "instance-id", "Values": _ids(resources)},
-        {"Name": "instance-state-name", "Values": _NOT_TERMINATED},
+        {"Name": "instance-state-name", "Values": [*EC2_EXISTING, EC2_TERMINATING]},
     ]
     return not any(instances(target.client("ec2"), Filters=filters))
 

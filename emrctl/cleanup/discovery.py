@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from emrctl.aws import listing
 from emrctl.aws.errors import translated
 from emrctl.aws.listing import tags
+from emrctl.aws.states import EC2_EXISTING, EC2_STOPPED, EMR_ACTIVE, EMR_TERMINATING
 from emrctl.cleanup.discovery_network import PROJECT_TAG_FILTER, list_network, tagged_resource
 from emrctl.cleanup.resources import (
     BUCKET,
@@ -28,7 +29,6 @@ from emrctl.errors import EmrctlError
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
 
-ACTIVE_CLUSTER_STATES = ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING", "TERMINATING")
 _ACTIVE_INSTANCE_STATES = ["AWAITING_FULFILLMENT", "PROVISIONING", "BOOTSTRAPPING", "RUNNING"]
 _ROLE_DESCRIPTION = "emrctl: "
 _THREADS = 8
@@ -132,7 +132,8 @@ def _list_clusters(target: Target) -> Iterator[AwsResource]:
 
 def _describe_emr_clusters(target: Target) -> Iterator[dict[str, Any]]:
     emr = target.client("emr")
-    pages = emr.get_paginator("list_clusters").paginate(ClusterStates=list(ACTIVE_CLUSTER_STATES))
+    states = [*EMR_ACTIVE, EMR_TERMINATING]
+    pages = emr.get_paginator("list_clusters").paginate(ClusterStates=states)
     for page in pages:
         for item in page["Clusters"]:
             cluster: dict[str, Any] = emr.describe_cluster(ClusterId=item["Id"])["Cluster"]
@@ -170,8 +171,8 @@ def _node_usd(node: dict[str, Any], region: str) -> float | None:
 
 
 def _describe_instances(target: Target) -> Iterator[dict[str, Any]]:
-    states = ["pending", "running", "stopping", "stopped"]
-    filters = [PROJECT_TAG_FILTER, {"Name": "instance-state-name", "Values": states}]
+    states = {"Name": "instance-state-name", "Values": list(EC2_EXISTING)}
+    filters = [PROJECT_TAG_FILTER, states]
     return listing.instances(target.client("ec2"), Filters=filters)
 
 
@@ -181,7 +182,7 @@ def _instance_resource(
     """Return an instance, a primary as its cluster; a stopped one costs only its disks."""
     state = item["State"]["Name"]
     cost: float | None = 0.0
-    if state not in {"stopping", "stopped"}:
+    if state not in EC2_STOPPED:
         spot = item.get("InstanceLifecycle") == "spot"
         cost = instance(item["InstanceType"], target.region, emr=False, spot=spot)
     primary = tags(item).get(_ROLE_TAG) == "primary"

@@ -101,7 +101,7 @@ _LISTINGS = (
 def list_network(target: Target) -> Iterator[AwsResource]:
     """Yield network resources with emrctl's tags, and what EMR left behind in their VPCs."""
     vpcs: dict[str, AwsResource] = {}
-    for ec2_listing in (one for one in _LISTINGS if target.kind == "aws" or not one.aws_only):
+    for ec2_listing in (one for one in _LISTINGS if not (one.aws_only and target.is_local)):
         for item in _describe(target, ec2_listing, [PROJECT_TAG_FILTER]):
             resource = _resource(target, ec2_listing, item)
             # A VPC's default group exists as long as the VPC and cannot be deleted alone.

@@ -91,7 +91,7 @@ def down(context: options.Context) -> None:
 
 def show_consent_once(target: Target) -> None:
     """Print once per home that scripts on localhost run with the user's own rights."""
-    if target.kind == "local":
+    if target.is_local:
         from emrctl.emulator.server import notices
 
         if not notices.was_shown():

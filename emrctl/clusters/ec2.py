@@ -63,8 +63,7 @@ def _to_cluster(
     gone = state(primary) == EC2_TERMINATED
     nodes = () if gone else _nodes(stack, primary, items)
     dns = _dns(primary)
-    # The emulator serves pages at the node's private address; on AWS the public name resolves.
-    host = primary.get("PrivateIpAddress", "") if target.is_local and dns else dns
+    host = target.page_host(dns, primary.get("PrivateIpAddress", ""))
     return Cluster(
         name=name,
         stack=stack,

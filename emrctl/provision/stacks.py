@@ -86,28 +86,23 @@ def engine_for(deployment: Deployment, stack: str | None = None, name: str | Non
 
     AWS uses Pulumi's engine; localhost uses the embedded one unless told otherwise.
     """
-    target, states = deployment.target, deployment.root / STATES
-    default = EMBEDDED if _is_local(target) else PULUMI
-    chosen = name or _recorded_engine(deployment, stack) or default
+    engines = deployment.target.engines
+    chosen = name or _recorded_engine(deployment, stack) or engines[0]
     if chosen == PULUMI:
         return _pulumi_engine(deployment)
     if chosen != EMBEDDED:
         raise UsageError(f"unknown engine '{chosen}'", hint=f"Use {EMBEDDED} or {PULUMI}.")
-    if not _is_local(target):
+    if chosen not in engines:
         msg = "the embedded engine supports only localhost"
         raise UsageError(msg, hint="Omit --engine: on AWS the engine is pulumi.")
     from emrctl.engine.embedded.engine import EmbeddedEngine
 
-    return EmbeddedEngine(target, states)
-
-
-def _is_local(target: Target) -> bool:
-    return target.kind == "local"
+    return EmbeddedEngine(deployment.target, deployment.root / STATES)
 
 
 def _recorded_engine(deployment: Deployment, stack: str | None) -> str | None:
-    """Return the engine that created `stack` on the running emulator, if any."""
-    if stack is None or not _is_local(deployment.target):
+    """Return the engine that created `stack` on this target, if recorded."""
+    if stack is None:
         return None
     from emrctl.engine.checkpoint import StateFolder
 
@@ -121,7 +116,7 @@ def _pulumi_engine(deployment: Deployment) -> Engine:
     from emrctl.engine.pulumi.state_backend import aws_backend, local_backend
 
     target, root = deployment.target, deployment.root
-    if _is_local(target):
+    if target.is_local:
         return PulumiEngine(target, local_backend(root / STATES / "pulumi"), root / STATES)
     place = aws_backend(deployment.spec.engine, target, root)
     return PulumiEngine(target, place, root / AWS_RECORDS)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from emrctl.aws.states import EC2_EXISTING, EC2_GONE, EC2_STARTED, EC2_STOPPED
 from emrctl.emulator.instances import machine
 from emrctl.emulator.instances.instance_manager import Ec2Instance, InstanceManager
 from emrctl.emulator.moto.patches import replaced
@@ -107,16 +108,11 @@ class InstanceStateChange:
 def _state_changes(manager: InstanceManager) -> Replacements:
     from moto.ec2.models.instances import InstanceBackend
 
-    here = ("pending", "running", "stopping", "stopped")
     changes = {
-        "start": InstanceStateChange(
-            manager.start, ("stopped",), ("pending", "running"), "started"
-        ),
-        "stop": InstanceStateChange(manager.stop, ("running",), ("stopping", "stopped"), "stopped"),
+        "start": InstanceStateChange(manager.start, ("stopped",), EC2_STARTED, "started"),
+        "stop": InstanceStateChange(manager.stop, ("running",), EC2_STOPPED, "stopped"),
         "reboot": InstanceStateChange(manager.reboot, ("running",), (), "rebooted"),
-        "terminate": InstanceStateChange(
-            manager.terminate, here, ("shutting-down", "terminated"), "terminated"
-        ),
+        "terminate": InstanceStateChange(manager.terminate, EC2_EXISTING, EC2_GONE, "terminated"),
     }
     for name, change in changes.items():
         yield replaced(InstanceBackend, f"{name}_instances", _with_instances(manager, change))

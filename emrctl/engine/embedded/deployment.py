@@ -107,7 +107,7 @@ class Planner:
         return [entry for entry in self._state.all() if id(entry) not in kept]
 
 
-class Deployment:
+class StackUpdate:
     """Executes the changes and saves the state after each step.
 
     `save` writes the state, `stop` cancels the deployment.

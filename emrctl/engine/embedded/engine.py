@@ -27,7 +27,7 @@ from emrctl.engine.base import (
     update_interrupted,
 )
 from emrctl.engine.checkpoint import Checkpoint, StateFolder
-from emrctl.engine.embedded.deployment import Deployment, Planner, check_unprotected
+from emrctl.engine.embedded.deployment import Planner, StackUpdate, check_unprotected
 from emrctl.engine.embedded.evaluate import evaluate
 from emrctl.engine.localhost.provider import Provider
 from emrctl.engine.localhost.resource_type import OperationCancelledError
@@ -143,12 +143,12 @@ class EmbeddedEngine:
             raise other_engine(stack, state.engine)
         return state
 
-    def _deployment(self, state: Checkpoint, report: Report) -> Deployment:
+    def _deployment(self, state: Checkpoint, report: Report) -> StackUpdate:
         stop = threading.Event()
         provider = Provider(self._target, stop)
-        return Deployment(provider, state, self._files.save, report, stop)
+        return StackUpdate(provider, state, self._files.save, report, stop)
 
-    def _run(self, deployment: Deployment, run: Callable[[], StackResult]) -> StackResult:
+    def _run(self, deployment: StackUpdate, run: Callable[[], StackResult]) -> StackResult:
         state = deployment.state
         try:
             return run_interruptibly(run, deployment.stop.set)

@@ -9,6 +9,7 @@ from typing import Any
 
 from emrctl.aws import listing
 from emrctl.aws.errors import get_or_none
+from emrctl.aws.states import EMR_ACTIVE, EMR_READY, EMR_TERMINATED
 from emrctl.engine.localhost.network import STACK_TAG
 from emrctl.engine.localhost.resource_type import (
     Aws,
@@ -20,9 +21,6 @@ from emrctl.engine.localhost.resource_type import (
 )
 from emrctl.errors import ProvisioningError
 
-ACTIVE = ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING")
-READY = ("RUNNING", "WAITING")
-ENDED = ("TERMINATED", "TERMINATED_WITH_ERRORS")
 _CHANGING = ("PROVISIONING", "BOOTSTRAPPING", "RECONFIGURING", "RESIZING")
 _UNKNOWN = "InvalidRequestException"
 _NODE = re.compile(r"\((i-[0-9a-z]+)\).*bootstrap action (\d+)")
@@ -108,7 +106,7 @@ def _find(aws: Aws, inputs: Inputs) -> str | None:
     """Return the id of the active cluster with the name and the stack's tag."""
     emr = aws.client("emr")
     stack = inputs.get("tags", {}).get(STACK_TAG)
-    for page in emr.get_paginator("list_clusters").paginate(ClusterStates=list(ACTIVE)):
+    for page in emr.get_paginator("list_clusters").paginate(ClusterStates=list(EMR_ACTIVE)):
         for item in page["Clusters"]:
             if item["Name"] != inputs["name"]:
                 continue
@@ -122,9 +120,9 @@ def _settle(aws: Aws, id_: str, _inputs: Inputs) -> None:
     while True:
         cluster = describe(aws, id_) or {"Status": {"State": "TERMINATED"}}
         state = cluster["Status"]["State"]
-        if state in READY:
+        if state in EMR_READY:
             return
-        if state in ENDED:
+        if state in EMR_TERMINATED:
             raise ProvisioningError(_failure(id_, cluster), hint=_failure_hint(cluster))
         aws.pause()
 
@@ -163,7 +161,7 @@ def _failure_hint(cluster: Mapping[str, Any]) -> str:
 
 def _read(aws: Aws, id_: str, _inputs: Inputs) -> Outputs | None:
     cluster = describe(aws, id_)
-    if cluster is None or cluster["Status"]["State"] in ENDED:
+    if cluster is None or cluster["Status"]["State"] in EMR_TERMINATED:
         return None
     return {
         "arn": cluster["ClusterArn"],
@@ -242,13 +240,13 @@ def _core(aws: Aws, id_: str) -> dict[str, Any]:
 def _delete(aws: Aws, id_: str, _inputs: Inputs) -> None:
     """Terminate the cluster and wait: until then its network cannot be deleted."""
     cluster = describe(aws, id_)
-    if cluster is None or cluster["Status"]["State"] in ENDED:
+    if cluster is None or cluster["Status"]["State"] in EMR_TERMINATED:
         return
     if cluster.get("TerminationProtected"):
         hint = "Set cluster.termination_protection: false and run `emrctl up`, then try again."
         raise ProvisioningError(f"cluster {id_} has termination protection", hint=hint)
     aws.client("emr").terminate_job_flows(JobFlowIds=[id_])
-    while cluster is not None and cluster["Status"]["State"] not in ENDED:
+    while cluster is not None and cluster["Status"]["State"] not in EMR_TERMINATED:
         aws.pause()
         cluster = describe(aws, id_)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from emrctl.aws.errors import get_or_none
 from emrctl.aws.listing import instances
+from emrctl.aws.states import EC2_EXISTING, EC2_GONE, EC2_STOPPED
 from emrctl.engine.localhost.network import (
     STACK_TAG,
     observe_tags,
@@ -18,8 +19,7 @@ from emrctl.errors import ProvisioningError
 
 _NO_INSTANCE = ("InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed")
 _NO_KEY = "InvalidKeyPair.NotFound"
-_TERMINATED = ("shutting-down", "terminated")
-_USABLE = ("running", "stopping", "stopped")
+_USABLE = ("running", *EC2_STOPPED)
 _NODE_TAG = "emrctl:node"
 # Amazon Linux's; the AWS provider reads it from the image.
 _ROOT = "/dev/xvda"
@@ -99,7 +99,7 @@ def _describe(aws: Aws, id_: str) -> dict[str, Any] | None:
 def _existing(aws: Aws, id_: str) -> dict[str, Any] | None:
     """Return EC2's description of an instance; None if it is being or was terminated."""
     instance = _describe(aws, id_)
-    return instance if instance and instance["State"]["Name"] not in _TERMINATED else None
+    return instance if instance and instance["State"]["Name"] not in EC2_GONE else None
 
 
 def _find(aws: Aws, inputs: Inputs) -> str | None:
@@ -109,7 +109,7 @@ def _find(aws: Aws, inputs: Inputs) -> str | None:
         return None
     filters += [
         {"Name": f"tag:{_NODE_TAG}", "Values": [node]},
-        {"Name": "instance-state-name", "Values": ["pending", *_USABLE]},
+        {"Name": "instance-state-name", "Values": list(EC2_EXISTING)},
     ]
     ids = [str(item["InstanceId"]) for item in instances(aws.client("ec2"), Filters=filters)]
     return ids[-1] if ids else None
@@ -123,7 +123,7 @@ def _settle(aws: Aws, id_: str, _inputs: Inputs) -> None:
         state = instance["State"]["Name"] if instance else "pending"
         if state in _USABLE:
             return
-        if instance is not None and state in _TERMINATED:
+        if instance is not None and state in EC2_GONE:
             reason = instance.get("StateReason", {}).get("Message") or "no reason given"
             hint = "Run `emrctl up` again to create a new instance."
             raise ProvisioningError(f"instance {id_} is {state}: {reason}", hint=hint)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from emrctl.aws.listing import instances, tags
+from emrctl.aws.states import EC2_STARTED
 from emrctl.metrics.model import Record
 from emrctl.metrics.timeline import Span, overlap
 
@@ -73,7 +74,7 @@ def _ec2_instance(item: dict[str, Any]) -> InstanceUse:
 
 def _ended_ms(item: dict[str, Any]) -> int | None:
     """When it was stopped or terminated: EC2 has it only in text, `… (2026-11-20 13:05:10 GMT)`."""
-    if item["State"]["Name"] in {"pending", "running"}:
+    if item["State"]["Name"] in EC2_STARTED:
         return None
     match = _MOMENT.search(item.get("StateTransitionReason", ""))
     if match is None:

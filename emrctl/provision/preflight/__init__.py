@@ -35,19 +35,24 @@ def prepare(project: ProjectSpec, target: Target) -> ProjectSpec:
     """
     if target.is_local:
         check_local(project)
+        return _resolve(project, target)
+    project = _resolve(project, target)
+    findings = run_checks(project, target)
+    for item in findings:
+        if item.severity == "warning":
+            _log.warning("warning: %s. %s", item.what, item.hint)
+    raise_errors(findings)
+    return project
+
+
+def _resolve(project: ProjectSpec, target: Target) -> ProjectSpec:
     if not project.cluster.network.existing:
         bundled.import_stacks()
         from stacks.names import subnet_cidrs
 
         subnet_cidrs(project.cluster.network)  # raises before anything is created
     with aws_errors.translated("looking up the network"):
-        project = resolve_network(project, target)
-    findings = [] if target.is_local else run_checks(project, target)
-    for item in findings:
-        if item.severity == "warning":
-            _log.warning("warning: %s. %s", item.what, item.hint)
-    raise_errors(findings)
-    return project
+        return resolve_network(project, target)
 
 
 def run_checks(project: ProjectSpec, target: Target) -> list[PreflightFinding]:
