@@ -27,9 +27,14 @@ class Record:
         cls._figures_before = figures_before
 
     @classmethod
+    @functools.cache
     def field_names(cls) -> tuple[str, ...]:
         """Return the names of the fields in the order of JSON keys and table columns."""
-        return _field_names(typing.cast("Any", cls))
+        names = [item.name for item in dataclasses.fields(typing.cast("Any", cls))]
+        own = [name for name in names if name in cls.__annotations__]
+        at = own.index(cls._figures_before) if cls._figures_before else len(own)
+        own[at:at] = [name for name in names if name not in cls.__annotations__]
+        return tuple(own)
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as dicts, lists and scalars."""
@@ -40,15 +45,6 @@ class Record:
         """Return the record that `to_json` wrote; keys of later versions are ignored."""
         parsers = _parsers(typing.cast("Any", cls))
         return cls(**{key: parsers[key](item) for key, item in document.items() if key in parsers})
-
-
-@functools.cache
-def _field_names(cls: type[Any]) -> tuple[str, ...]:
-    names = [item.name for item in dataclasses.fields(cls)]
-    own = [name for name in names if name in cls.__annotations__]
-    at = own.index(cls._figures_before) if cls._figures_before else len(own)
-    own[at:at] = [name for name in names if name not in cls.__annotations__]
-    return tuple(own)
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Secrets planted wherever a log can hold text: none of them comes out anywhere."""
+"""Secrets in any text of an event log are absent from all output."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ TEXTS = (
 def events() -> list[dict[str, Any]]:
     text = "; ".join(TEXTS)
     stage = {"Stage ID": 0, "Stage Name": text, "Number of Tasks": 1, "Failure Reason": text}
-    place = {"Executor ID": "1", "Host": "h", "Port": 1}
+    manager = {"Executor ID": "1", "Host": "h", "Port": 1}
     info = {"Task ID": 0, "Executor ID": "1", "Launch Time": 1, "Finish Time": 2, "Host": "h"}
     reason = {"Reason": "ExceptionFailure", "Description": text}
     return [
@@ -65,7 +65,11 @@ def events() -> list[dict[str, Any]]:
             "Executor ID": "1",
             "Executor Info": {"Host": "h", "Total Cores": 1, "Log Urls": {"out": text}},
         },
-        {"Event": "SparkListenerBlockManagerAdded", "Block Manager ID": place, "Maximum Memory": 1},
+        {
+            "Event": "SparkListenerBlockManagerAdded",
+            "Block Manager ID": manager,
+            "Maximum Memory": 1,
+        },
         {"Event": f"{SQL}Start", "executionId": 0, "description": text, "time": 1},
         {
             "Event": "SparkListenerJobStart",
@@ -117,7 +121,7 @@ def planted(tmp_path: Path) -> Path:
     ],
     ids=" ".join,
 )
-def test_no_output_has_a_secret(
+def test_output_has_no_secrets(
     flags: list[str], planted: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _main(["metrics", str(planted), *flags])
@@ -131,7 +135,7 @@ def _main(arguments: list[str]) -> None:
         main(arguments)
 
 
-def test_no_table_has_a_secret(planted: Path, tmp_path: Path) -> None:
+def test_exported_tables_have_no_secrets(planted: Path, tmp_path: Path) -> None:
     for flags in ([], ["--stages", "--executors", "--tasks"]):
         _main(["metrics", str(planted), *flags, "--export", str(tmp_path / "x.csv")])
     files = list(tmp_path.glob("x*.csv"))
@@ -142,7 +146,7 @@ def test_no_table_has_a_secret(planted: Path, tmp_path: Path) -> None:
         assert list(csv.reader(text.splitlines()))[1:]
 
 
-def test_no_error_has_a_secret(tmp_path: Path) -> None:
+def test_errors_have_no_secrets(tmp_path: Path) -> None:
     file = tmp_path / "password=PLANTED.txt"
     file.write_text("hello\n")
     for source in (str(file), f"{tmp_path}/token=PLANTED/none", "s3://b/password=PLANTED"):
@@ -158,7 +162,7 @@ def test_no_error_has_a_secret(tmp_path: Path) -> None:
         assert "PLANTED" not in done.stdout + done.stderr
 
 
-def test_what_is_no_secret_stays(planted: Path) -> None:
+def test_other_properties_are_unchanged(planted: Path) -> None:
     run = reader.read_path(planted)
     assert run.environment["spark.executor.memory"] == "4g"
     assert run.environment["spark.driver.extraJavaOptions"] == redact.REDACTED
@@ -179,11 +183,13 @@ def test_what_is_no_secret_stays(planted: Path) -> None:
         "collect password list",
     ],
 )
-def test_ordinary_text_is_left_alone(text: str) -> None:
+def test_text_without_secrets_is_unchanged(text: str) -> None:
     assert redact.text(text) == text
 
 
-def test_markup_in_a_name_is_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_markup_in_a_name_is_printed_as_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     name = "<script>alert(1)</script>[bold red]x[/bold red]\x1b[31m"
     start = {"Event": "SparkListenerApplicationStart", "App Name": name, "Timestamp": 1}
     log = tmp_path / "app"
@@ -198,9 +204,9 @@ def test_markup_in_a_name_is_text(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "\x1b" not in out
 
 
-def test_texts_are_found_at_any_depth() -> None:
-    secrets = redact.Redactor()
-    secrets.learn({"my.password": "hush-hush"})
+def test_redactor_redacts_records_at_any_depth() -> None:
+    redactor = redact.Redactor()
+    redactor.learn({"my.password": "hush-hush"})
     text = "so hush-hush it is"
     run = RunMetrics(
         app_name=text,
@@ -211,7 +217,7 @@ def test_texts_are_found_at_any_depth() -> None:
         sql=(SqlMetrics(id=0, description=text),),
         executors=(ExecutorMetrics(id="1", host=text),),
     )
-    hidden = secrets.record(run)
-    assert "hush" not in json.dumps(hidden.to_json())
-    assert hidden.stages[1] is run.stages[1]
-    assert hidden.stages[0].failures == {f"so {redact.REDACTED} it is": 3}
+    redacted = redactor.record(run)
+    assert "hush" not in json.dumps(redacted.to_json())
+    assert redacted.stages[1] is run.stages[1]
+    assert redacted.stages[0].failures == {f"so {redact.REDACTED} it is": 3}
