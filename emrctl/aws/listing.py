@@ -1,4 +1,4 @@
-"""AWS's lists as they are worked with: tags as a mapping, instances and objects of all pages."""
+"""Tags as a mapping, and paginated lists of EC2 instances and S3 objects."""
 
 from __future__ import annotations
 
@@ -11,12 +11,9 @@ def tags(item: Mapping[str, Any], key: str = "Tags") -> dict[str, str]:
     return {tag["Key"]: tag.get("Value") or "" for tag in item.get(key) or ()}
 
 
-def instances(ec2: Any, **asked: Any) -> Iterator[dict[str, Any]]:
-    """EC2's description of each instance asked for, with its account as `OwnerId`.
-
-    `ec2` is a boto3 client, `asked` are the arguments of its `describe_instances`.
-    """
-    for page in ec2.get_paginator("describe_instances").paginate(**asked):
+def instances(ec2: Any, **arguments: Any) -> Iterator[dict[str, Any]]:
+    """Yield the instances that `describe_instances` returns, with the account as `OwnerId`."""
+    for page in ec2.get_paginator("describe_instances").paginate(**arguments):
         for reservation in page["Reservations"]:
             for item in reservation["Instances"]:
                 yield {"OwnerId": reservation.get("OwnerId", ""), **item}

@@ -1,6 +1,6 @@
-"""S3: addresses, and files uploaded under the hash of their content.
+"""S3 URIs, and upload of files under the hash of their content.
 
-A run's record names exactly the code that ran, and uploading the same file twice sends nothing.
+So a run's record identifies its code, and an unchanged file is not uploaded again.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def split_uri(uri: str) -> tuple[str, str]:
     scheme, _, rest = uri.partition("://")
     bucket, _, key = rest.partition("/")
     if scheme not in {"s3", "s3a", "s3n"} or not bucket:
-        raise UsageError(f"'{uri}' is no S3 address", hint="Write it as s3://bucket/key.")
+        raise UsageError(f"'{uri}' is not an S3 URI", hint="Write it as s3://bucket/key.")
     return bucket, key
 
 

@@ -1,4 +1,4 @@
-"""What EMR says of a cluster that gave up, recorded, and what that means."""
+"""Translation of AWS errors and of recorded failures of EMR clusters."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from emrctl.aws import error_codes, errors
 from emrctl.errors import CredentialsError, ProvisioningError
 from tests.recorded import refused
 
-GAVE_UP: dict[str, tuple[str, str]] = {
+CLUSTER_FAILURES: dict[str, tuple[str, str]] = {
     "INTERNAL_ERROR_EC2_INSUFFICIENT_CAPACITY_AZ": ("no capacity for the instance type", "fleets"),
     "EC2 is out of capacity for m5.xlarge in us-east-1e": (
         "no capacity for the instance type",
@@ -44,7 +44,7 @@ GAVE_UP: dict[str, tuple[str, str]] = {
 }
 
 
-LAUNCH = {
+LAUNCH_ERRORS = {
     "InsufficientInstanceCapacity": ("no capacity for the instance type", "network.zone"),
     "SpotMaxPriceTooLow": ("below the current spot price", "bid_usd"),
     "MaxSpotInstanceCountExceeded": ("quota of spot instances", "L-34B43A08"),
@@ -54,25 +54,25 @@ LAUNCH = {
 }
 
 
-@pytest.mark.parametrize("code", LAUNCH)
-def test_instances_that_are_not_launched_have_a_cause_and_a_next_step(code: str) -> None:
-    found = errors.translate(refused(code, "AWS's own words"), "launching worker-1")
-    cause, hint = LAUNCH[code]
-    assert cause in found.message
-    assert "AWS's own words" in found.message
-    assert hint in found.hint
+@pytest.mark.parametrize("code", LAUNCH_ERRORS)
+def test_translate_launch_error_code_has_cause_and_hint(code: str) -> None:
+    result = errors.translate(refused(code, "AWS's own words"), "launching worker-1")
+    cause, hint = LAUNCH_ERRORS[code]
+    assert cause in result.message
+    assert "AWS's own words" in result.message
+    assert hint in result.hint
 
 
-@pytest.mark.parametrize("said", GAVE_UP)
-def test_a_cluster_s_last_words_have_a_cause_and_a_next_step(said: str) -> None:
-    found = error_codes.cluster_failure(said)
-    assert found is not None
-    cause, hint = GAVE_UP[said]
-    assert cause in found[0]
-    assert hint in found[1]
+@pytest.mark.parametrize("text", CLUSTER_FAILURES)
+def test_cluster_failure_known_message_has_cause_and_hint(text: str) -> None:
+    result = error_codes.cluster_failure(text)
+    assert result is not None
+    cause, hint = CLUSTER_FAILURES[text]
+    assert cause in result[0]
+    assert hint in result[1]
 
 
-def test_words_that_nobody_knows_are_left_as_they_are() -> None:
+def test_cluster_failure_unknown_message_returns_none() -> None:
     assert error_codes.cluster_failure("Terminated by user request") is None
 
 
@@ -85,7 +85,7 @@ def test_words_that_nobody_knows_are_left_as_they_are() -> None:
         ("UnknownCode", errors.RejectedRequestError),
     ],
 )
-def test_whatever_aws_answers_becomes_one_of_ours(
+def test_translate_error_code_returns_error_class(
     code: str, family: type[ProvisioningError]
 ) -> None:
     error = errors.translate(refused(code, "its words"), "looking")
@@ -94,18 +94,18 @@ def test_whatever_aws_answers_becomes_one_of_ours(
     assert error.hint
 
 
-def test_an_answer_without_words_is_told_by_its_code() -> None:
+def test_error_text_without_message_returns_code() -> None:
     assert errors.error_text(refused("Odd", "")) == "Odd"
 
 
-def test_what_is_denied_is_not_who_is_unknown() -> None:
+def test_is_denied_only_for_missing_permissions() -> None:
     assert errors.is_denied(refused("AccessDenied"))
     assert not errors.is_denied(refused("ExpiredToken"))
     assert not errors.is_denied(refused("AccessDenied", "MultiFactorAuthPresent is false"))
     assert not errors.is_denied(ValueError("none of AWS's"))
 
 
-def test_errors_on_the_way_leave_as_ours() -> None:
-    said = "doing this: AWS throttled the request"
-    with pytest.raises(ProvisioningError, match=said), errors.translated("doing this"):
+def test_translated_raises_emrctl_error() -> None:
+    text = "doing this: AWS throttled the request"
+    with pytest.raises(ProvisioningError, match=text), errors.translated("doing this"):
         raise refused("SlowDown")

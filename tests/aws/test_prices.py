@@ -39,7 +39,7 @@ def _project(region: str = "us-east-1", **cluster: Any) -> ProjectSpec:
         ("m7g.2xlarge", 8, 32, 23424, True),
     ],
 )
-def test_a_type_s_size_and_what_yarn_gets_of_it(
+def test_instance_type_has_size_and_yarn_memory(
     name: str, vcpus: int, gib: float, yarn_mb: int, *, derived: bool
 ) -> None:
     found = instance_types.instance_type(name)
@@ -57,7 +57,7 @@ def test_a_type_s_size_and_what_yarn_gets_of_it(
         ("r5.large", 2, 16, "x86_64"),
     ],
 )
-def test_small_types_are_there_for_plain_instances(
+def test_instance_type_small_is_not_supported_by_emr(
     name: str, vcpus: int, gib: float, arch: str
 ) -> None:
     found = instance_types.instance_type(name)
@@ -70,13 +70,13 @@ def test_small_types_are_there_for_plain_instances(
 
 
 @pytest.mark.parametrize(("name", "hint"), [("r6g.large", "r6g.xlarge"), ("t3.large", "m5.xlarge")])
-def test_emr_is_offered_the_least_of_the_family_that_it_takes(name: str, hint: str) -> None:
+def test_emr_type_unsupported_raises_with_alternative(name: str, hint: str) -> None:
     with pytest.raises(SpecError) as caught:
         instance_types.emr_type(name)
     assert caught.value.hint == f"Use {hint}, or `kind: ec2`."
 
 
-def test_a_large_one_costs_half_of_an_xlarge() -> None:
+def test_rate_large_is_half_of_xlarge() -> None:
     table = instance_types.shipped()["regions"][instance_types.PRICES_REGION]["ec2"]
     larges = [name for name in table if name.endswith(".large")]
     assert len(larges) > 15
@@ -84,14 +84,14 @@ def test_a_large_one_costs_half_of_an_xlarge() -> None:
         assert table[name] == pytest.approx(table[name.replace(".large", ".xlarge")] / 2), name
 
 
-def test_the_rule_for_yarn_gives_what_the_tables_list() -> None:
+def test_yarn_memory_rule_matches_listed_types() -> None:
     for name, listed in instance_types._LISTED_MB.items():
         kind = instance_types.instance_type(name)
         derived = instance_types._yarn_mb(kind.memory_gib, arm=kind.arch == "arm64")
         assert abs(derived - listed) <= 256, name
 
 
-def test_sizes_are_those_that_aws_describes() -> None:
+def test_instance_type_sizes_match_aws() -> None:
     """moto carries what DescribeInstanceTypes says."""
     import gzip
     from importlib import resources
@@ -109,7 +109,7 @@ def test_sizes_are_those_that_aws_describes() -> None:
 # --- tables --------------------------------------------------------------------------------------
 
 
-def test_the_shipped_table_has_a_price_for_every_type() -> None:
+def test_shipped_table_contains_every_type() -> None:
     table = instance_types.shipped()
     assert table["as_of"] == instance_types.PRICES_AS_OF
     own = table["regions"][instance_types.PRICES_REGION]
@@ -119,7 +119,7 @@ def test_the_shipped_table_has_a_price_for_every_type() -> None:
         assert fee == pytest.approx(instance_types.emr_fee(own["ec2"][name]), rel=0.25), name
 
 
-def test_a_rate_says_where_it_is_from() -> None:
+def test_rate_has_region_and_date() -> None:
     own = prices.rate("m5.xlarge", "us-east-1")
     assert (own.ec2_usd, own.emr_usd, own.fee_derived) == (0.192, 0.048, False)
     same = prices.rate("m5.xlarge", "us-west-2")
@@ -135,7 +135,7 @@ def test_a_rate_says_where_it_is_from() -> None:
 # --- what a cluster costs ------------------------------------------------------------------------
 
 
-def test_a_cluster_s_hour_by_its_parts() -> None:
+def test_estimate_has_parts() -> None:
     cost = estimate.estimate(_project())
     assert cost.ec2_usd == pytest.approx(0.576)
     assert cost.emr_usd == pytest.approx(0.144)
@@ -144,20 +144,20 @@ def test_a_cluster_s_hour_by_its_parts() -> None:
     assert cost.source == "prices of us-east-1, 2026-11-20"
 
 
-def test_a_region_without_prices_is_told() -> None:
+def test_estimate_region_without_prices_is_marked() -> None:
     cost = estimate.estimate(_project("eu-north-1", core={"type": "m6a.xlarge"}))
     assert any("no prices of eu-north-1" in note for note in cost.notes)
     assert any("EMR's fee of m6a.xlarge" in note for note in cost.notes)
 
 
-def test_spot_is_paid_at_its_price_and_at_most_at_its_bid() -> None:
+def test_estimate_spot_uses_price_up_to_bid() -> None:
     cost = estimate.estimate(_project(core={"count": 10, "bid_usd": 0.1}))
     (line,) = [line for line in cost.items if "spot" in line.what]
     assert line.ec2_usd == pytest.approx(1.0)
     assert line.emr_usd == pytest.approx(0.48)
     dear = estimate.estimate(_project(core={"count": 10, "bid_usd": 9.0}))
     (line,) = [line for line in dear.items if "spot" in line.what]
-    assert line.most_usd == pytest.approx(2.4)  # nobody pays more than on demand
+    assert line.most_usd == pytest.approx(2.4)  # at most the on-demand price
 
 
 FLEET: dict[str, Any] = {
@@ -167,7 +167,7 @@ FLEET: dict[str, Any] = {
 }
 
 
-def test_a_fleet_is_told_by_its_dearest_choice() -> None:
+def test_estimate_fleet_uses_most_expensive_type() -> None:
     cost = estimate.estimate(_project(fleets={"core": FLEET}))
     spot, fixed = (
         next(line for line in cost.items if line.what == what)
@@ -191,14 +191,14 @@ def test_a_fleet_is_told_by_its_dearest_choice() -> None:
         ({"scaling": {"maximum": 2}}, 0, 0),
     ],
 )
-def test_scaling_counts_up_to_its_limit(cluster: dict[str, Any], more: int, usd: float) -> None:
+def test_estimate_scaling_uses_maximum(cluster: dict[str, Any], more: int, usd: float) -> None:
     cost = estimate.estimate(_project(**cluster))
     (line,) = [line for line in cost.items if line.what.startswith("scaling")]
     assert (line.count, line.usd) == (more, 0)
     assert line.most_usd == pytest.approx(usd)
 
 
-def test_ways_out_cost_too() -> None:
+def test_estimate_includes_nat_and_endpoints() -> None:
     private = estimate.estimate(_project(network={"private": True, "nat": True}))
     beside = {line.what: line.usd for line in private.items}
     assert beside["endpoints"] == pytest.approx(0.02)
@@ -208,16 +208,16 @@ def test_ways_out_cost_too() -> None:
     assert not {line.what for line in theirs.items} & {"public addresses", "endpoints"}
 
 
-def test_a_limit_refuses_with_the_numbers() -> None:
+def test_estimate_over_limit_raises_with_prices() -> None:
     estimate.estimate_within_limit(_project(max_hourly_cost=0.76))
     estimate.estimate_within_limit(_project())
     with pytest.raises(SpecError) as caught:
         estimate.estimate_within_limit(
             _project(max_hourly_cost=0.5, core={"type": "m5.2xlarge", "count": 2})
         )
-    said = str(caught.value)
-    assert "can cost 1.236 USD an hour, and max_hourly_cost is 0.500" in said
-    assert "core m5.2xlarge 0.960" in said
+    message = str(caught.value)
+    assert "can cost 1.236 USD an hour, and max_hourly_cost is 0.500" in message
+    assert "core m5.2xlarge 0.960" in message
     assert "max_hourly_cost" in caught.value.hint
 
 
@@ -231,13 +231,13 @@ def _product(name: str, usd: str, unit: str = "Hrs") -> str:
     return json.dumps({"product": {"attributes": {"instanceType": name}}, "terms": terms})
 
 
-def _listed(asked: Any) -> Any:
-    wanted = {item["Field"]: item["Value"] for item in asked["Filters"]}
-    assert wanted["regionCode"] == "eu-west-1"
-    if asked["ServiceCode"] == "ElasticMapReduce":
+def _listed(request: Any) -> Any:
+    filters = {item["Field"]: item["Value"] for item in request["Filters"]}
+    assert filters["regionCode"] == "eu-west-1"
+    if request["ServiceCode"] == "ElasticMapReduce":
         return {"PriceList": [_product("m5.xlarge", "0.048")]}
-    assert (wanted["operatingSystem"], wanted["tenancy"]) == ("Linux", "Shared")
-    if "NextToken" not in asked:
+    assert (filters["operatingSystem"], filters["tenancy"]) == ("Linux", "Shared")
+    if "NextToken" not in request:
         return {"PriceList": [_product("m5.xlarge", "0.214")], "NextToken": "more"}
     return {
         "PriceList": [
@@ -270,7 +270,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Recorded:
     return found
 
 
-def test_refreshed_prices_win(aws: Recorded, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rate_prefers_refreshed_prices(aws: Recorded, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["prices", "refresh", "--region", "eu-west-1"])
     assert ended.value.code == 0
@@ -288,7 +288,7 @@ def test_refreshed_prices_win(aws: Recorded, capsys: pytest.CaptureFixture[str])
     assert line.most_usd == pytest.approx(0.248)
 
 
-def test_the_price_list_is_asked_where_it_is_answered(aws: Recorded) -> None:
+def test_refresh_uses_price_list_region(aws: Recorded) -> None:
     regions: list[str] = []
 
     def client(service: str) -> Any:
@@ -300,7 +300,7 @@ def test_the_price_list_is_asked_where_it_is_answered(aws: Recorded) -> None:
     assert {operation for operation, _ in aws.calls} == {"GetProducts", "DescribeSpotPriceHistory"}
 
 
-def test_a_region_without_a_list_leaves_the_tables_alone(aws: Recorded) -> None:
+def test_refresh_unlisted_region_raises_and_keeps_file(aws: Recorded) -> None:
     aws.answers["GetProducts"] = {"PriceList": []}
     with pytest.raises(SpecError, match="no prices of us-east-9"):
         prices.refresh(*_clients(), "us-east-9")
@@ -308,11 +308,13 @@ def test_a_region_without_a_list_leaves_the_tables_alone(aws: Recorded) -> None:
 
 
 def _clients() -> tuple[Any, Any]:
-    asked = Target(kind="aws", region="us-east-1")
-    return asked.client, asked.client
+    request = Target(kind="aws", region="us-east-1")
+    return request.client, request.client
 
 
-def test_a_caller_who_may_not_is_told(aws: Recorded, capsys: pytest.CaptureFixture[str]) -> None:
+def test_prices_refresh_expired_session_prints_error(
+    aws: Recorded, capsys: pytest.CaptureFixture[str]
+) -> None:
     aws.answers["GetProducts"] = refused("ExpiredTokenException")
     with pytest.raises(SystemExit) as ended:
         main(["prices", "refresh", "--region", "eu-west-1"])
@@ -320,7 +322,7 @@ def test_a_caller_who_may_not_is_told(aws: Recorded, capsys: pytest.CaptureFixtu
     assert "the session has expired" in capsys.readouterr().err
 
 
-def test_prices_are_shown_and_printed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_prices_prints_table_and_json(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["prices", "--region", "us-east-1", "--family", "m5.x", "--json"])
     (found,) = json.loads(capsys.readouterr().out)

@@ -1,4 +1,4 @@
-"""Targets: Amazon's AWS, or the emulator that runs, found by the file that it wrote."""
+"""Targets: AWS, and the running emulator found by its state file."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def _state(tmp_path: Path, pid: int) -> None:
     file.write_text(json.dumps(state))
 
 
-def test_without_an_emulator_the_command_that_starts_one_is_named() -> None:
+def test_resolve_without_emulator_hints_at_local_up() -> None:
     with pytest.raises(NotFoundError) as caught:
         target.resolve("local", "us-east-1")
     assert "emrctl local up" in caught.value.hint
 
 
-def test_an_emulator_that_died_is_none(tmp_path: Path) -> None:
+def test_emulator_state_of_dead_process_is_none(tmp_path: Path) -> None:
     _state(tmp_path, 2**22 + 1)
     assert target.emulator_state() is None
 
 
-def test_the_running_emulator_is_found_with_its_own_keys(tmp_path: Path) -> None:
+def test_resolve_local_uses_emulator_credentials(tmp_path: Path) -> None:
     _state(tmp_path, os.getpid())
     found = target.resolve("local", "us-east-1")
     assert (found.kind, found.identity, found.poll_s) == ("local", "e-1", 0.2)
@@ -57,7 +57,7 @@ def test_the_running_emulator_is_found_with_its_own_keys(tmp_path: Path) -> None
     assert "s3cret" not in repr(found) + json.dumps(found.pulumi_settings())
 
 
-def test_amazons_is_asked_at_its_own_address() -> None:
+def test_resolve_aws_uses_default_endpoints() -> None:
     found = target.resolve("aws", "eu-central-1", "mine")
     assert found.pulumi_settings() == {"region": "eu-central-1", "profile": "mine"}
     assert found.ssh_port == 22
@@ -66,7 +66,7 @@ def test_amazons_is_asked_at_its_own_address() -> None:
     assert found.browser_url("http://ip-1:8088") == "http://ip-1:8088"
 
 
-def test_a_caller_unknown_to_aws_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_account_without_credentials_raises_with_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
     target._session.cache_clear()
@@ -85,7 +85,7 @@ class _Page(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name
-        """Nobody reads it."""
+        """Do not log."""
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def server() -> Iterator[str]:
         thread.join()
 
 
-def test_pages_are_asked_with_the_emulators_token(server: str, tmp_path: Path) -> None:
+def test_fetch_sends_emulator_token(server: str, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("t0ken\n")
     found = Target(kind="local", region="us-east-1", endpoint=server, token_file=tmp_path / "token")
     page = found.page("j-1", "", "yarn")
@@ -108,6 +108,6 @@ def test_pages_are_asked_with_the_emulators_token(server: str, tmp_path: Path) -
     }
 
 
-def test_only_web_pages_are_fetched() -> None:
+def test_fetch_file_url_raises_value_error() -> None:
     with pytest.raises(ValueError, match="not an http:// URL"):
         Target(kind="aws", region="us-east-1").fetch("file:///etc/passwd")

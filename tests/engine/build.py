@@ -1,9 +1,9 @@
-"""The real engine for the tests: the one on PATH where it fits, else built once from Go.
+"""Pulumi's engine for the tests: the one on PATH if supported, else built once from source.
 
     python -m tests.engine.build
 
-It takes about five minutes of processor time, the first time; what is built lies in emrctl's
-cache. The version stands in `go/go.mod`.
+Building takes about five minutes of CPU time; the result is in emrctl's cache. The version is in
+`go/go.mod`.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ PACKAGE = "github.com/pulumi/pulumi/pkg/v3"
 
 
 class EngineNotBuiltError(RuntimeError):
-    """There is no engine to test with, and no way to build one."""
+    """No engine is installed and none can be built."""
 
 
 def version() -> str:
-    """The version that is built."""
+    """Return the version to build."""
     found = re.search(rf"{re.escape(PACKAGE)} v(\S+)", (GO / "go.mod").read_text())
     assert found is not None
     return found[1]
 
 
 def ensure() -> Path:
-    """The engine that the tests run; `EngineNotBuiltError` where there is none."""
+    """Return the path of the engine; raise `EngineNotBuiltError` if it cannot be built."""
     found = shutil.which("pulumi")
     if found is not None and _fits(Path(found)):
         return Path(found)
     place = paths.cache() / "pulumi" / version() / "pulumi"
     place.parent.mkdir(parents=True, exist_ok=True)
     with (place.parent / ".lock").open("w") as lock:
-        # Two test runs at once build it once.
+        # Concurrent test runs build it once.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not place.exists():
             _build(place)
@@ -88,7 +88,7 @@ def _build(place: Path) -> None:
 
 
 def say(line: str) -> None:
-    """Progress, seen at once."""
+    """Print progress without buffering."""
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
 

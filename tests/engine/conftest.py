@@ -1,7 +1,6 @@
-"""An engine, an AWS to work on, and programs to bring up.
+"""Fixtures: an engine, a mocked AWS and programs to deploy.
 
-The suite speaks to the engine through its interface and to AWS through boto3: a second engine
-joins by its name in `ENGINES`.
+Tests use the engine's interface and boto3 only, so that they apply to every engine in `ENGINES`.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ STACK = "pets-main"
 
 @dataclass
 class Work:
-    """One stack of the engine under test, and what it reported."""
+    """One stack of the engine under test, and the events it reported."""
 
     engine: Engine
     target: Target
@@ -52,7 +51,7 @@ class Work:
         return self.engine.down(STACK, self.events.append)
 
     def clusters(self, *states: str) -> list[str]:
-        """Ids of the clusters that AWS has in these states, by default alive."""
+        """Return the ids of the clusters in these states; default: active ones."""
         wanted = list(states or ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING"))
         found = self.target.client("emr").list_clusters(ClusterStates=wanted)
         return [item["Id"] for item in found["Clusters"]]
@@ -63,7 +62,7 @@ def project(**cluster: Any) -> ProjectSpec:
 
 
 def program(**cluster: Any) -> Callable[[], None]:
-    """The cluster's program, with a spec of these values."""
+    """Return the cluster's program for a spec with these values."""
     from stacks import program as declared
 
     spec = project(**cluster)
@@ -72,13 +71,13 @@ def program(**cluster: Any) -> Callable[[], None]:
 
 
 def made(outcome: StackResult | Preview) -> dict[str, str]:
-    """What was done to each resource, what stays left out."""
+    """Return the operation on each changed resource."""
     return {c.name: c.operation for c in outcome.changes if c.operation != "same"}
 
 
 @contextmanager
 def quick_aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
-    """moto's AWS without what costs a second for each test: clients anew, hundreds of images."""
+    """Mock AWS with moto without its default AMIs, which take a second to load."""
     from moto import mock_aws
 
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -110,25 +109,25 @@ def work(request: pytest.FixtureRequest, aws: Target, tmp_path: Path) -> Work:
 
 @pytest.fixture
 def never_ready(monkeypatch: pytest.MonkeyPatch) -> None:
-    """New clusters stay in STARTING."""
+    """Keep new clusters in STARTING."""
     monkeypatch.setattr("moto.emr.models.Cluster.run_bootstrap_actions", lambda _cluster: None)
 
 
 def model(id_: str) -> Any:
-    """moto's own record of a cluster, to be changed behind everybody's back."""
+    """Return moto's record of a cluster."""
     from moto.emr.models import emr_backends
 
     return emr_backends["123456789012"]["us-east-1"].clusters[id_]
 
 
 def when_starting(work: Work, act: Callable[[str], None]) -> threading.Thread:
-    """`act` is called with the id of a cluster that starts, as soon as there is one."""
+    """Call `act` in a thread with the id of the first cluster in STARTING."""
 
     def wait() -> None:
         for _ in range(1000):
             found = work.clusters("STARTING")
             if found:
-                time.sleep(0.05)  # the engine is in its wait by now
+                time.sleep(0.05)  # until the engine waits for it
                 act(found[0])
                 return
             time.sleep(0.01)
@@ -140,7 +139,7 @@ def when_starting(work: Work, act: Callable[[str], None]) -> threading.Thread:
 
 @contextmanager
 def interrupted(work: Work) -> Iterator[None]:
-    """Ctrl-C is pressed while a cluster starts."""
+    """Send SIGINT while a cluster starts."""
     thread = when_starting(work, lambda _id: os.kill(os.getpid(), signal.SIGINT))
     yield
     thread.join()

@@ -1,4 +1,4 @@
-"""The real engine for any test that is marked `engine`: built before, counted while it runs."""
+"""Pulumi's engine for tests marked `engine`: built before the session, its runs are counted."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tests.engine import build
 
 
 class _Real:
-    """The real engine of this session, and how often it was run."""
+    """The session's engine and the number of its runs."""
 
     path: Path | None = None
     runs = 0
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """The engine is built before the first test: no test's time is enough for that."""
+    """Build the engine before the first test, outside of its time limit."""
     wanted = any(item.get_closest_marker("engine") for item in session.items)
     if not wanted or session.config.option.collectonly:
         return
@@ -38,7 +38,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A session that wanted the real engine, and in which it never ran, has shown nothing."""
+    """Fail a session with tests marked `engine` in which the engine was not run."""
     if _Real.path is not None and not _Real.runs and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -50,7 +50,7 @@ def pulumi_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def real_engine(pulumi_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The real engine is the first pulumi on PATH, and leaves the user's own settings alone."""
+    """Put the engine first on PATH, with settings of its own."""
     assert _Real.path is not None, "a test with this fixture needs the marker `engine`"
     monkeypatch.setenv("PATH", f"{_Real.path.parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PULUMI_HOME", str(pulumi_home))

@@ -1,4 +1,4 @@
-"""What every engine does with the cluster's stack."""
+"""Tests of the cluster stack that apply to every engine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from emrctl.errors import EmrctlError, ProvisioningError, StackLockedError
 from tests.engine.conftest import STACK, Work, interrupted, made, model, when_starting
 
 
-def test_up_makes_everything_and_gives_the_outputs(work: Work) -> None:
+def test_up_new_stack_creates_all_and_returns_outputs(work: Work) -> None:
     outcome = work.up()
     assert set(made(outcome).values()) == {"create"}
     assert work.clusters() == [outcome.outputs["cluster_id"]]
@@ -19,14 +19,14 @@ def test_up_makes_everything_and_gives_the_outputs(work: Work) -> None:
     assert str(outcome.outputs["vpc_id"]).startswith("vpc-")
 
 
-def test_a_second_up_changes_nothing(work: Work) -> None:
+def test_up_unchanged_program_changes_nothing(work: Work) -> None:
     first, second = work.up(), work.up()
     assert made(second) == {}
     assert second.outputs == first.outputs
     assert work.events == []
 
 
-def test_preview_says_what_up_would_do_and_does_nothing(work: Work) -> None:
+def test_preview_returns_changes_of_up_without_executing_them(work: Work) -> None:
     plan = work.preview()
     assert set(made(plan).values()) == {"create"}
     assert work.clusters() == []
@@ -34,7 +34,7 @@ def test_preview_says_what_up_would_do_and_does_nothing(work: Work) -> None:
     assert work.preview().empty
 
 
-def test_a_changed_core_count_resizes_in_place(work: Work) -> None:
+def test_up_core_count_changed_resizes_in_place(work: Work) -> None:
     before = work.up(core={"count": 2}).outputs["cluster_id"]
     (change,) = [c for c in work.preview(core={"count": 5}).changes if c.operation != "same"]
     assert (change.operation, change.name) == ("update", "cluster")
@@ -44,14 +44,14 @@ def test_a_changed_core_count_resizes_in_place(work: Work) -> None:
     assert {g["InstanceGroupType"]: g["RequestedInstanceCount"] for g in groups}["CORE"] == 5
 
 
-def test_only_what_differs_is_put_in_place(work: Work) -> None:
+def test_up_settings_changed_updates_cluster_in_place(work: Work) -> None:
     id_ = work.up().outputs["cluster_id"]
     assert made(work.up(step_concurrency=4, termination_protection=True)) == {"cluster": "update"}
     cluster = work.target.client("emr").describe_cluster(ClusterId=id_)["Cluster"]
     assert (cluster["StepConcurrencyLevel"], cluster["TerminationProtected"]) == (4, True)
 
 
-def test_tags_are_added_and_taken_away_in_place(work: Work) -> None:
+def test_up_tags_changed_adds_and_removes_tags(work: Work) -> None:
     work.up(tags={"team": "a"})
     changed = made(work.up(tags={"owner": "b"}))
     assert set(changed.values()) == {"update"}
@@ -63,7 +63,7 @@ def test_tags_are_added_and_taken_away_in_place(work: Work) -> None:
     assert "team" not in {tag["Key"] for tag in vpcs[0]["Tags"]}
 
 
-def test_another_release_replaces_the_cluster_and_nothing_else(work: Work) -> None:
+def test_up_release_changed_replaces_only_cluster(work: Work) -> None:
     before = work.up().outputs["cluster_id"]
     plan = work.preview(release="emr-7.1.0")
     assert made(plan) == {"cluster": "replace"}
@@ -72,7 +72,7 @@ def test_another_release_replaces_the_cluster_and_nothing_else(work: Work) -> No
     assert work.clusters("TERMINATED") == [before]
 
 
-def test_another_network_replaces_all_that_lies_in_it(work: Work) -> None:
+def test_up_cidr_changed_replaces_network_and_cluster(work: Work) -> None:
     before = work.up().outputs
     cidr = {"cidr": "10.99.0.0/16"}
     assert made(work.preview(network=cidr))["cluster"] == "replace"
@@ -85,7 +85,7 @@ def test_another_network_replaces_all_that_lies_in_it(work: Work) -> None:
     assert work.preview(network=cidr).empty
 
 
-def test_a_cluster_that_ended_by_itself_is_made_again(work: Work) -> None:
+def test_up_terminated_cluster_creates_new_one(work: Work) -> None:
     before = work.up().outputs["cluster_id"]
     work.target.client("emr").terminate_job_flows(JobFlowIds=[before])
     (change,) = [c for c in work.preview().changes if c.operation != "same"]
@@ -95,7 +95,7 @@ def test_a_cluster_that_ended_by_itself_is_made_again(work: Work) -> None:
     assert after != before
 
 
-def test_a_failure_says_what_failed_and_what_stands_and_the_next_up_goes_on(work: Work) -> None:
+def test_up_failed_resource_is_named_and_next_up_continues(work: Work) -> None:
     iam = work.target.client("iam")
     iam.create_role(RoleName="pets-main-service", AssumeRolePolicyDocument="{}")
     with pytest.raises(ProvisioningError, match=r"iam\.Role.*already exists.*resources exist") as e:
@@ -112,7 +112,7 @@ def test_a_failure_says_what_failed_and_what_stands_and_the_next_up_goes_on(work
     assert {"service-role", "cluster"} <= set(made(done))
 
 
-def test_a_role_that_is_not_ours_is_never_taken_over(work: Work) -> None:
+def test_up_existing_foreign_role_fails_and_keeps_role(work: Work) -> None:
     iam = work.target.client("iam")
     iam.create_role(RoleName="pets-main-service", AssumeRolePolicyDocument="{}")
     for _ in range(2):
@@ -123,7 +123,7 @@ def test_a_role_that_is_not_ours_is_never_taken_over(work: Work) -> None:
 
 
 @pytest.mark.usefixtures("never_ready")
-def test_a_cluster_that_dies_in_its_bootstrap_tells_why_and_where_the_log_is(work: Work) -> None:
+def test_up_bootstrap_failure_reports_reason_and_log(work: Work) -> None:
     reason = "On the master instance (i-0abc), bootstrap action 1 returned a non-zero return code"
 
     def fail(id_: str) -> None:
@@ -141,7 +141,7 @@ def test_a_cluster_that_dies_in_its_bootstrap_tells_why_and_where_the_log_is(wor
 
 
 @pytest.mark.usefixtures("never_ready")
-def test_ctrl_c_keeps_the_cluster_s_id_and_the_next_up_goes_on_waiting(work: Work) -> None:
+def test_up_interrupted_keeps_cluster_id_and_next_up_continues(work: Work) -> None:
     with interrupted(work), pytest.raises((EmrctlError, KeyboardInterrupt)) as caught:
         work.up()
     (id_,) = work.clusters()
@@ -153,7 +153,7 @@ def test_ctrl_c_keeps_the_cluster_s_id_and_the_next_up_goes_on_waiting(work: Wor
 
 
 @pytest.mark.usefixtures("never_ready")
-def test_what_ctrl_c_left_can_be_taken_down(work: Work) -> None:
+def test_down_after_interrupted_up_deletes_all(work: Work) -> None:
     with interrupted(work), pytest.raises((EmrctlError, KeyboardInterrupt)):
         work.up()
     work.down()
@@ -162,7 +162,7 @@ def test_what_ctrl_c_left_can_be_taken_down(work: Work) -> None:
 
 
 @pytest.mark.usefixtures("never_ready")
-def test_two_at_once_the_second_is_told_who_holds_the_stack(work: Work) -> None:
+def test_down_during_up_raises_stack_locked_with_process(work: Work) -> None:
     outcomes: list[StackResult] = []
     first = threading.Thread(target=lambda: outcomes.append(work.up()))
     waiting, ready = threading.Event(), threading.Event()
@@ -183,7 +183,7 @@ def test_two_at_once_the_second_is_told_who_holds_the_stack(work: Work) -> None:
     assert work.clusters() == [outcomes[0].outputs["cluster_id"]]
 
 
-def test_down_leaves_nothing_and_is_content_with_nothing(work: Work) -> None:
+def test_down_deletes_all_and_again_does_nothing(work: Work) -> None:
     work.up()
     assert set(made(work.down()).values()) == {"delete"}
     ec2, iam = work.target.client("ec2"), work.target.client("iam")
@@ -196,7 +196,7 @@ def test_down_leaves_nothing_and_is_content_with_nothing(work: Work) -> None:
     assert work.down().changes == ()
 
 
-def test_down_goes_backwards(work: Work) -> None:
+def test_down_deletes_dependents_first(work: Work) -> None:
     work.up()
     order = [change.name for change in work.down().changes]
     assert order[0] == "cluster"
@@ -205,11 +205,11 @@ def test_down_goes_backwards(work: Work) -> None:
     assert order.index("instance-profile") < order.index("node-role")
 
 
-def test_a_failed_down_keeps_the_rest_and_goes_on(work: Work) -> None:
+def test_down_failed_keeps_rest_and_next_down_continues(work: Work) -> None:
     id_ = work.up().outputs["cluster_id"]
     emr = work.target.client("emr")
     emr.set_termination_protection(JobFlowIds=[id_], TerminationProtected=True)
-    with pytest.raises(ProvisioningError, match="protected"):
+    with pytest.raises(ProvisioningError, match="termination protection"):
         work.down()
     state = work.engine.state(STACK)
     assert state is not None
@@ -220,7 +220,7 @@ def test_a_failed_down_keeps_the_rest_and_goes_on(work: Work) -> None:
     assert work.engine.state(STACK) is None
 
 
-def test_down_finds_done_what_somebody_else_deleted(work: Work) -> None:
+def test_down_ignores_resources_deleted_by_others(work: Work) -> None:
     outputs = work.up().outputs
     work.target.client("emr").terminate_job_flows(JobFlowIds=[outputs["cluster_id"]])
     iam = work.target.client("iam")
@@ -229,7 +229,7 @@ def test_down_finds_done_what_somebody_else_deleted(work: Work) -> None:
     assert work.engine.state(STACK) is None
 
 
-def test_what_is_no_longer_declared_is_deleted(work: Work) -> None:
+def test_up_undeclared_resource_deletes_it(work: Work) -> None:
     from stacks.sdk import ec2, iam
 
     def two() -> None:
@@ -245,7 +245,7 @@ def test_what_is_no_longer_declared_is_deleted(work: Work) -> None:
     assert work.target.client("iam").list_roles()["Roles"] == []
 
 
-def test_what_is_protected_needs_force(work: Work) -> None:
+def test_down_protected_resource_requires_force(work: Work) -> None:
     from emrctl.spec import ProjectSpec
     from stacks import program
 

@@ -1,4 +1,4 @@
-"""What is the embedded engine's own: its state file, its lock, and emulators that are gone."""
+"""The embedded engine's state file, lock, and handling of stopped emulators."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _document(work: Work) -> dict[str, Any]:
 
 
 def _cut_off(work: Work, name: str) -> None:
-    """The state as a process leaves it that died between its request and AWS's answer."""
+    """Set the state of a process killed between the request and AWS's response."""
     document = _document(work)
     for entry in document["entries"].values():
         if entry["name"] == name:
@@ -41,7 +41,7 @@ def _cut_off(work: Work, name: str) -> None:
     (work.folder / f"{STACK}.json").write_text(json.dumps(document))
 
 
-def test_only_the_user_may_read_the_state(work: Work) -> None:
+def test_state_file_is_readable_by_user_only(work: Work) -> None:
     work.up()
     path = work.folder / f"{STACK}.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -52,7 +52,7 @@ def test_only_the_user_may_read_the_state(work: Work) -> None:
     ]
 
 
-def test_the_state_holds_no_key(work: Work) -> None:
+def test_state_file_contains_no_credentials(work: Work) -> None:
     work.up()
     text = (work.folder / f"{STACK}.json").read_text().lower()
     assert os.environ["AWS_SECRET_ACCESS_KEY"] not in text
@@ -66,7 +66,7 @@ CUT_OFF = (
 )
 
 
-def test_a_create_that_was_cut_off_is_found_again(work: Work) -> None:
+def test_up_interrupted_creation_finds_resource(work: Work) -> None:
     outputs = work.up().outputs
     before = {e["name"]: e["id"] for e in _document(work)["entries"].values()}
     for name in CUT_OFF:
@@ -76,7 +76,7 @@ def test_a_create_that_was_cut_off_is_found_again(work: Work) -> None:
     assert work.clusters() == [outputs["cluster_id"]]
 
 
-def test_down_finds_what_a_create_that_was_cut_off_left(work: Work) -> None:
+def test_down_interrupted_creation_deletes_resource(work: Work) -> None:
     work.up()
     _cut_off(work, "cluster")
     _cut_off(work, "vpc")
@@ -86,7 +86,7 @@ def test_down_finds_what_a_create_that_was_cut_off_left(work: Work) -> None:
     assert work.target.client("ec2").describe_vpcs(Filters=filters)["Vpcs"] == []
 
 
-def test_an_update_that_was_cut_off_is_made_whole(work: Work) -> None:
+def test_up_interrupted_update_sets_all_inputs_again(work: Work) -> None:
     id_ = work.up(core={"count": 2}).outputs["cluster_id"]
     document = _document(work)
     for entry in document["entries"].values():
@@ -97,7 +97,7 @@ def test_an_update_that_was_cut_off_is_made_whole(work: Work) -> None:
         InstanceGroups=[{"InstanceGroupId": _core(work, id_)["Id"], "InstanceCount": 9}]
     )
     with pytest.MonkeyPatch.context() as patch:
-        # moto has no auto-termination; the emulator has.
+        # moto does not support auto-termination policies.
         patch.setattr("emrctl.engine.localhost.emr._put_auto_termination", lambda *_: None)
         assert made(work.up(core={"count": 2})) == {"cluster": "update"}
     assert _core(work, id_)["RequestedInstanceCount"] == 2
@@ -108,7 +108,7 @@ def _core(work: Work, id_: str) -> Any:
     return next(group for group in groups if group["InstanceGroupType"] == "CORE")
 
 
-def test_stacks_of_an_emulator_that_is_gone_count_as_gone(work: Work, aws: Target) -> None:
+def test_stacks_of_stopped_emulator_are_gone(work: Work, aws: Target) -> None:
     work.up()
     later = EmbeddedEngine(dataclasses.replace(aws, identity="another"), work.folder)
     (state,) = later.stacks()
@@ -118,7 +118,7 @@ def test_stacks_of_an_emulator_that_is_gone_count_as_gone(work: Work, aws: Targe
     assert later.state(STACK) is None
 
 
-def test_up_on_another_emulator_begins_anew_and_says_so(work: Work, aws: Target) -> None:
+def test_up_on_another_emulator_creates_new_stack_and_reports_it(work: Work, aws: Target) -> None:
     work.up()
     work.events.clear()
     _remove_everything()
@@ -137,7 +137,7 @@ def _remove_everything() -> None:
         get_backend(service).reset()
 
 
-def test_a_stack_stays_with_the_engine_that_began_it(work: Work) -> None:
+def test_up_with_other_engine_raises(work: Work) -> None:
     work.up()
     document = _document(work) | {"engine": "pulumi"}
     (work.folder / f"{STACK}.json").write_text(json.dumps(document))
@@ -147,7 +147,7 @@ def test_a_stack_stays_with_the_engine_that_began_it(work: Work) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"version": 1}'])
-def test_a_broken_state_is_told_with_its_path(work: Work, text: str) -> None:
+def test_up_invalid_state_file_raises_with_path(work: Work, text: str) -> None:
     work.up()
     (work.folder / f"{STACK}.json").write_text(text)
     with pytest.raises(ProvisioningError, match="is not a state file") as caught:
@@ -155,7 +155,7 @@ def test_a_broken_state_is_told_with_its_path(work: Work, text: str) -> None:
     assert str(work.folder) in caught.value.hint
 
 
-def test_a_state_of_another_version_is_left_alone(work: Work) -> None:
+def test_up_state_file_of_other_version_raises_and_keeps_file(work: Work) -> None:
     work.up()
     path = work.folder / f"{STACK}.json"
     path.write_text(json.dumps(_document(work) | {"version": 99}))
@@ -164,7 +164,7 @@ def test_a_state_of_another_version_is_left_alone(work: Work) -> None:
     assert json.loads(path.read_text())["version"] == 99
 
 
-def test_a_dead_holder_s_lock_is_free(tmp_path: Path) -> None:
+def test_lock_of_killed_process_is_released(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; "
         "from emrctl.engine.checkpoint import StateFolder\n"
@@ -184,7 +184,7 @@ def test_a_dead_holder_s_lock_is_free(tmp_path: Path) -> None:
         pass
 
 
-def test_a_folder_that_cannot_be_made_is_told(aws: Target, tmp_path: Path) -> None:
+def test_folder_not_creatable_raises_with_hint(aws: Target, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     engine = EmbeddedEngine(aws, tmp_path / "file" / "stacks")
     with pytest.raises(ProvisioningError, match="cannot create") as caught:
@@ -192,7 +192,7 @@ def test_a_folder_that_cannot_be_made_is_told(aws: Target, tmp_path: Path) -> No
     assert "writable" in caught.value.hint
 
 
-def test_what_the_local_target_has_not_got_is_refused_by_name(work: Work) -> None:
+def test_preview_unsupported_input_raises_with_name(work: Work) -> None:
     from stacks.sdk import emr
 
     def fleet() -> None:
@@ -202,7 +202,7 @@ def test_what_the_local_target_has_not_got_is_refused_by_name(work: Work) -> Non
         work.engine.preview(STACK, fleet)
 
 
-def test_a_type_that_the_local_target_has_not_got_is_refused_by_name(work: Work) -> None:
+def test_up_unsupported_type_raises_with_name(work: Work) -> None:
     from stacks.sdk import s3
 
     with pytest.raises(ProvisioningError, match=r"s3\.BucketAcl is not supported on localhost"):
@@ -210,10 +210,10 @@ def test_a_type_that_the_local_target_has_not_got_is_refused_by_name(work: Work)
 
 
 def _ignore(_made: object) -> None:
-    """A program declares; what it makes is nobody's."""
+    """Discard a declared resource."""
 
 
-def test_a_bug_in_a_program_keeps_its_own_face(work: Work) -> None:
+def test_up_program_exception_is_raised_unchanged(work: Work) -> None:
     def broken() -> None:
         msg = "mine"
         raise ZeroDivisionError(msg)
@@ -222,7 +222,7 @@ def test_a_bug_in_a_program_keeps_its_own_face(work: Work) -> None:
         work.engine.up(STACK, broken, work.events.append)
 
 
-def test_evaluating_is_quick(work: Work) -> None:
+def test_preview_takes_less_than_half_a_second(work: Work) -> None:
     work.up()
     began = time.perf_counter()
     assert work.preview().empty

@@ -1,4 +1,4 @@
-"""The local provider's instances where they do not do what was asked."""
+"""The local provider's instances and key pairs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def provider(aws: Target) -> Provider:
 
 @pytest.fixture
 def inputs(aws: Target) -> dict[str, Any]:
-    """What an instance in the account's own network needs at the least."""
+    """Return the minimal inputs of an instance in the default VPC."""
     ec2, iam = aws.client("ec2"), aws.client("iam")
     ec2.create_key_pair(KeyName="k")
     iam.create_instance_profile(InstanceProfileName="p")
@@ -43,7 +43,7 @@ def inputs(aws: Target) -> dict[str, Any]:
     }
 
 
-def test_an_instance_that_ends_at_once_is_told_with_ec2_s_reason(
+def test_settle_terminated_instance_raises_with_reason(
     provider: Provider, aws: Target, inputs: dict[str, Any]
 ) -> None:
     id_ = provider.create(INSTANCE, inputs)
@@ -54,7 +54,7 @@ def test_an_instance_that_ends_at_once_is_told_with_ec2_s_reason(
     assert provider.find(INSTANCE, inputs) is None
 
 
-def test_one_that_ec2_does_not_know_yet_is_waited_for(
+def test_settle_unknown_instance_waits(
     provider: Provider, aws: Target, inputs: dict[str, Any]
 ) -> None:
     stop = threading.Event()
@@ -63,7 +63,7 @@ def test_one_that_ec2_does_not_know_yet_is_waited_for(
         Provider(aws, stop).settle(INSTANCE, "i-0123456789abcdef0", inputs)
 
 
-def test_one_that_stands_still_backend_exists(
+def test_settle_stopped_instance_returns_outputs(
     provider: Provider, aws: Target, inputs: dict[str, Any]
 ) -> None:
     id_ = provider.create(INSTANCE, inputs)
@@ -74,7 +74,9 @@ def test_one_that_stands_still_backend_exists(
     assert provider.find(INSTANCE, inputs) == id_
 
 
-def test_only_a_node_of_the_stack_is_taken_up(provider: Provider, inputs: dict[str, Any]) -> None:
+def test_find_instance_requires_stack_and_node_tags(
+    provider: Provider, inputs: dict[str, Any]
+) -> None:
     id_ = provider.create(INSTANCE, inputs)
     other = inputs["tags"] | {"emrctl:node": "worker-2"}
     assert provider.find(INSTANCE, inputs | {"tags": other}) is None
@@ -82,7 +84,9 @@ def test_only_a_node_of_the_stack_is_taken_up(provider: Provider, inputs: dict[s
     assert provider.find(INSTANCE, inputs) == id_
 
 
-def test_groups_change_in_place(provider: Provider, aws: Target, inputs: dict[str, Any]) -> None:
+def test_update_security_groups_in_place(
+    provider: Provider, aws: Target, inputs: dict[str, Any]
+) -> None:
     ec2 = aws.client("ec2")
     id_ = provider.create(INSTANCE, inputs)
     vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
@@ -96,15 +100,13 @@ def test_groups_change_in_place(provider: Provider, aws: Target, inputs: dict[st
     assert observed[0]["vpcSecurityGroupIds"] == [group]
 
 
-def test_what_the_local_target_has_not_got_is_refused(
-    provider: Provider, inputs: dict[str, Any]
-) -> None:
+def test_check_unsupported_input_returns_reason(provider: Provider, inputs: dict[str, Any]) -> None:
     [(key, why)] = provider.check(INSTANCE, inputs | {"placementGroup": "g"})
     assert key == "placementGroup"
     assert "localhost" in why
 
 
-def test_somebody_s_key_pair_is_not_taken_over(provider: Provider, aws: Target) -> None:
+def test_find_key_pair_without_stack_tag_returns_none(provider: Provider, aws: Target) -> None:
     aws.client("ec2").create_key_pair(KeyName="mine")
     wanted = {"keyName": "mine", "publicKey": "ssh-rsa A", "tags": {"emrctl:stack": "pets-main"}}
     assert provider.find(KEY, wanted) is None
@@ -113,7 +115,7 @@ def test_somebody_s_key_pair_is_not_taken_over(provider: Provider, aws: Target) 
     assert "choose another name" in caught.value.hint
 
 
-def test_a_key_that_differs_goes_before_the_new_one_comes(provider: Provider) -> None:
+def test_diff_public_key_deletes_old_key_first(provider: Provider) -> None:
     old = {"keyName": "k", "publicKey": "a"}
     found = provider.diff(KEY, old, old | {"publicKey": "b"})
     assert (found.replaces, found.delete_first) == (("publicKey",), True)

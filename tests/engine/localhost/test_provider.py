@@ -1,4 +1,4 @@
-"""The provider's own answers, as the engine's provider protocol asks for them."""
+"""The local provider, and its operations for Pulumi's engine."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def provider(aws: Target) -> Provider:
     return Provider(aws, threading.Event())
 
 
-def test_check_names_every_input_that_is_not_known(provider: Provider) -> None:
+def test_check_returns_all_unsupported_inputs(provider: Provider) -> None:
     inputs = {"name": "n", "kerberosAttributes": {}, "coreInstanceFleet": {}}
     failures = provider.check(CLUSTER, inputs)
     assert [key for key, _ in failures] == ["coreInstanceFleet", "kerberosAttributes"]
     assert "localhost" in failures[0][1]
 
 
-def test_diff_tells_an_update_from_a_replacement(provider: Provider) -> None:
+def test_diff_distinguishes_update_and_replacement(provider: Provider) -> None:
     old = {"coreInstanceGroup": {"instanceCount": 2, "instanceType": "a"}, "logUri": "s3://a/"}
     more = old | {"coreInstanceGroup": {"instanceCount": 3, "instanceType": "a"}}
     found = provider.diff(CLUSTER, old, more)
@@ -46,18 +46,18 @@ def test_diff_tells_an_update_from_a_replacement(provider: Provider) -> None:
     ["releaseLabel", "configurationsJson", "ec2Attributes", "securityConfiguration"]  # noqa: RUF005
     + ["bootstrapActions", "applications", "serviceRole", "masterInstanceGroup"],
 )
-def test_what_aws_cannot_change_replaces_the_cluster(provider: Provider, key: str) -> None:
+def test_diff_immutable_cluster_input_requires_replacement(provider: Provider, key: str) -> None:
     assert provider.diff(CLUSTER, {key: "a"}, {key: "b"}).replaces == (key,)
 
 
-def test_the_old_goes_first_where_the_name_is_taken(provider: Provider) -> None:
+def test_diff_same_unique_inputs_deletes_first(provider: Provider) -> None:
     old = {"name": "g", "vpcId": "vpc-1", "description": "a"}
     assert provider.diff(GROUP, old, old | {"description": "b"}).delete_first
     assert not provider.diff(GROUP, old, old | {"vpcId": "vpc-2"}).delete_first
     assert not provider.diff(GROUP, old, old | {"name": "h"}).delete_first
 
 
-def test_a_resource_s_life(provider: Provider) -> None:
+def test_provider_creates_updates_and_deletes_role(provider: Provider) -> None:
     inputs = {"name": "r", "assumeRolePolicy": "{}"}
     id_ = provider.create(ROLE, inputs)
     outputs = provider.settle(ROLE, id_, inputs)
@@ -71,7 +71,7 @@ def test_a_resource_s_life(provider: Provider) -> None:
     provider.delete(ROLE, id_, changed)
 
 
-def test_every_type_that_is_gone_is_deleted_without_an_error(provider: Provider) -> None:
+def test_delete_missing_resource_of_every_type_succeeds(provider: Provider) -> None:
     ids = {
         "aws:iam/rolePolicy:RolePolicy": "r:p",
         "aws:iam/rolePolicyAttachment:RolePolicyAttachment": "r/arn:aws:iam::aws:policy/p",
@@ -89,14 +89,14 @@ def test_every_type_that_is_gone_is_deleted_without_an_error(provider: Provider)
         provider.delete(token, ids.get(token, "nothing-here"), {"securityGroupId": "sg-1"})
 
 
-def test_somebody_s_bucket_is_not_taken_over(provider: Provider, aws: Target) -> None:
+def test_create_existing_bucket_raises(provider: Provider, aws: Target) -> None:
     aws.client("s3").create_bucket(Bucket="mine")
     with pytest.raises(ProvisioningError, match="'mine' exists") as caught:
         provider.create(BUCKET, {"bucket": "mine"})
     assert "storage.bucket" in caught.value.hint
 
 
-def test_a_wait_ends_when_it_is_told_to(
+def test_settle_with_stop_set_is_cancelled(
     provider: Provider, aws: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stop = threading.Event()
@@ -119,7 +119,7 @@ def _starting() -> dict[str, object]:
         ("ValidationException", ProvisioningError),
     ],
 )
-def test_aws_s_errors_leave_as_ours(
+def test_create_aws_error_raises_emrctl_error(
     provider: Provider,
     monkeypatch: pytest.MonkeyPatch,
     code: str,
@@ -136,14 +136,14 @@ def test_aws_s_errors_leave_as_ours(
     assert getattr(caught.value, "hint", "")
 
 
-def test_short_names() -> None:
+def test_short_returns_module_and_name() -> None:
     assert short(CLUSTER) == "emr.Cluster"
     assert short("aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule") == (
         "vpc.SecurityGroupEgressRule"
     )
 
 
-def test_a_create_that_was_killed_with_its_provider_is_not_made_twice(
+def test_create_after_killed_provider_returns_existing_id(
     provider: Provider, aws: Target, tmp_path: Path
 ) -> None:
     urn, inputs = "urn:role", {"name": "r", "assumeRolePolicy": "{}"}
@@ -156,7 +156,7 @@ def test_a_create_that_was_killed_with_its_provider_is_not_made_twice(
         later.create(urn, ROLE, inputs)
 
 
-def test_a_create_without_a_clear_answer_is_looked_for(
+def test_create_without_response_finds_resource(
     aws: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = ProviderCalls(aws, threading.Event(), CreateJournal(tmp_path / "begun"), [])

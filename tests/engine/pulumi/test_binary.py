@@ -1,4 +1,4 @@
-"""The engine as a program: where it is looked for, what is refused, what it says when it fails."""
+"""The `pulumi` executable: lookup, versions, installation, and its error output."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from emrctl.errors import CredentialsError, EmrctlError, ProvisioningError, Stac
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty PATH."""
+    """Set PATH to an empty folder."""
     place = tmp_path / "bin"
     place.mkdir()
     monkeypatch.setenv("PATH", str(place))
@@ -28,13 +28,13 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _put(place: Path, version: str, *, body: str = "") -> Path:
     place.mkdir(parents=True, exist_ok=True)
-    found = place / "pulumi"
-    found.write_text(f"#!/bin/sh\n{body}\necho v{version}\n")
-    found.chmod(0o755)
-    return found
+    pulumi = place / "pulumi"
+    pulumi.write_text(f"#!/bin/sh\n{body}\necho v{version}\n")
+    pulumi.chmod(0o755)
+    return pulumi
 
 
-def test_no_engine_anywhere_says_where_it_was_looked_for_and_what_to_type(path: Path) -> None:
+def test_find_without_engine_raises_with_paths_and_command(path: Path) -> None:
     with pytest.raises(EngineMissingError, match="neither on PATH nor in") as caught:
         binary.find()
     assert str(binary.own_root()) in caught.value.message
@@ -44,14 +44,14 @@ def test_no_engine_anywhere_says_where_it_was_looked_for_and_what_to_type(path: 
 
 
 @pytest.mark.parametrize("version", ["3.249.9", "4.0.0", "nonsense"])
-def test_a_version_that_does_not_fit_is_refused_by_its_name(path: Path, version: str) -> None:
-    found = _put(path, version)
+def test_find_unsupported_version_raises_with_path_and_version(path: Path, version: str) -> None:
+    pulumi = _put(path, version)
     with pytest.raises(EngineMissingError, match="no supported version") as caught:
         binary.find()
-    assert f"{found} is {version}" in caught.value.message
+    assert f"{pulumi} is {version}" in caught.value.message
 
 
-def test_path_comes_first_and_emrctl_s_own_where_path_s_does_not_fit(path: Path) -> None:
+def test_find_prefers_path_then_own_engine(path: Path) -> None:
     own = _put(binary.own_root() / "bin", "3.272.0")
     assert binary.find().path == own
     first = _put(path, "3.300.0")
@@ -61,14 +61,14 @@ def test_path_comes_first_and_emrctl_s_own_where_path_s_does_not_fit(path: Path)
     assert binary.find().path == own
 
 
-def test_what_is_missing_is_named_with_its_size(path: Path) -> None:
+def test_missing_returns_downloads_with_size(path: Path) -> None:
     assert len(binary.missing(plugin=True)) == 2
     (engine,) = binary.missing(plugin=False)
     assert "about 100 MB" in engine
     assert str(binary.own_root()) in engine
 
 
-def test_an_installation_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_install_engine_failure_raises_with_output(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(**_: object) -> None:
         raise subprocess.CalledProcessError(1, "install.sh", output=b"no route")
 
@@ -77,25 +77,25 @@ def test_an_installation_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> 
         binary.install_engine()
 
 
-def test_the_engine_stands_apart_from_the_terminal_s_ctrl_c(path: Path, tmp_path: Path) -> None:
+def test_engine_command_runs_in_own_process_group(path: Path, tmp_path: Path) -> None:
     _put(path, "3.250.0", body="echo $(($(ps -o pgid= -p $$)))")
     os.environ["PATH"] += ":/usr/bin:/bin"
-    done = binary.EngineCommand(binary.EngineBinary(path=path / "pulumi", version="3.250.0"))
-    said = done.run(["anything"], str(tmp_path), {}).stdout
-    assert said.splitlines()[0] != str(os.getpgrp())
+    command = binary.EngineCommand(binary.EngineBinary(path=path / "pulumi", version="3.250.0"))
+    output = command.run(["anything"], str(tmp_path), {}).stdout
+    assert output.splitlines()[0] != str(os.getpgrp())
 
 
-def _heard(urn: str, said: str) -> EventListener:
+def _listener(urn: str, output: str) -> EventListener:
     listener = EventListener(lambda _event: None)
-    listener.errors.append((urn, said))
+    listener.errors.append((urn, output))
     return listener
 
 
 ROLE = "urn:pulumi:pets-main::emrctl::aws:iam/role:Role::service-role"
 CLUSTER = "urn:pulumi:pets-main::emrctl::aws:emr/cluster:Cluster::cluster"
 
-# In the form that the AWS SDK for Go, on which the AWS plugin stands, gives its errors.
-SAID = (
+# The error format of the AWS SDK for Go, which the AWS plugin uses.
+PLUGIN_ERRORS = (
     (
         ROLE,
         (
@@ -134,18 +134,18 @@ SAID = (
 )
 
 
-@pytest.mark.parametrize(("urn", "said", "words", "family", "hint"), SAID)
-def test_the_plugin_s_errors_are_told_by_resource_and_in_aws_s_words(
-    urn: str, said: str, words: str, family: type[EmrctlError], hint: str
+@pytest.mark.parametrize(("urn", "output", "message", "family", "hint"), PLUGIN_ERRORS)
+def test_resource_errors_have_resource_and_aws_message(
+    urn: str, output: str, message: str, family: type[EmrctlError], hint: str
 ) -> None:
-    (error,) = failures.resource_errors(_heard(urn, said))
-    assert words in error.message
+    (error,) = failures.resource_errors(_listener(urn, output))
+    assert message in error.message
     assert isinstance(error, family)
     assert hint in error.hint
 
 
 @pytest.mark.parametrize(
-    ("said", "words", "family", "hint"),
+    ("output", "message", "family", "hint"),
     [
         ("error: incorrect passphrase", "another passphrase", ProvisioningError, "PASSPHRASE"),
         (
@@ -163,11 +163,11 @@ def test_the_plugin_s_errors_are_told_by_resource_and_in_aws_s_words(
         ("stdout:\n\nerror: something else\n", "failed: something else", ProvisioningError, ""),
     ],
 )
-def test_what_belongs_to_no_resource_is_told_with_what_to_do(
-    said: str, words: str, family: type[EmrctlError], hint: str
+def test_engine_error_has_meaning_and_hint(
+    output: str, message: str, family: type[EmrctlError], hint: str
 ) -> None:
-    error = failures.engine_error(said)
-    assert words in error.message
+    error = failures.engine_error(output)
+    assert message in error.message
     assert isinstance(error, family)
     assert hint in error.hint
 
@@ -179,7 +179,7 @@ LOCK = (
 )
 
 
-def test_a_lock_names_its_holder_and_a_dead_one_of_this_machine_is_known() -> None:
+def test_locked_names_holder_and_detects_dead_process() -> None:
     error = failures.locked("pets-main", LOCK.format("laptop", 12))
     assert isinstance(error, StackLockedError)
     assert "process 12 of ada on laptop since 2026-11-20T10:00:00Z" in error.message
@@ -187,13 +187,13 @@ def test_a_lock_names_its_holder_and_a_dead_one_of_this_machine_is_known() -> No
     gone.wait()
     here = socket.gethostname()
     for host, pid, dead in ((here, gone.pid, True), (here, os.getpid(), False), ("x", 1, False)):
-        found = failures.lock_holder(LOCK.format(host, pid))
-        assert found is not None
-        assert found.dead == dead
+        holder = failures.lock_holder(LOCK.format(host, pid))
+        assert holder is not None
+        assert holder.dead == dead
     assert "another process" in failures.locked("s", "[409] Conflict").message
 
 
-def test_a_journal_remembers_what_was_begun_and_not_ended(tmp_path: Path) -> None:
+def test_create_journal_returns_interrupted_creations(tmp_path: Path) -> None:
     first = CreateJournal(tmp_path / "begun")
     assert not first.start("a")
     assert not first.start("b")

@@ -1,4 +1,4 @@
-"""Clusters of EC2 instances on every engine: made, resized, replaced, taken down."""
+"""EC2 clusters on every engine: create, resize, replace, delete."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _instances(work: Work) -> list[dict[str, Any]]:
 
 
 def _running(work: Work) -> dict[str, str]:
-    """Ids of the instances by their names in the cluster."""
+    """Return the ids of the instances by node name."""
     found = {}
     for item in _instances(work):
         tags = {tag["Key"]: tag["Value"] for tag in item["Tags"]}
@@ -53,7 +53,7 @@ def _running(work: Work) -> dict[str, str]:
     return found
 
 
-def test_instances_live_as_their_spec_says(work: Work) -> None:
+def test_up_worker_count_changed_creates_and_terminates_workers(work: Work) -> None:
     first = _up(work)
     nodes = _running(work)
     assert set(nodes) == {"primary", "worker-1", "worker-2"}
@@ -68,7 +68,7 @@ def test_instances_live_as_their_spec_says(work: Work) -> None:
     assert work.target.client("ec2").describe_key_pairs()["KeyPairs"] == []
 
 
-def test_what_cannot_be_changed_in_place_replaces_the_instance(work: Work) -> None:
+def test_up_instance_type_changed_replaces_workers(work: Work) -> None:
     _up(work)
     before = _running(work)
     assert made(_preview(work, worker={"type": "r5.xlarge"})) == {
@@ -81,7 +81,7 @@ def test_what_cannot_be_changed_in_place_replaces_the_instance(work: Work) -> No
     assert not {after["worker-1"], after["worker-2"]} & set(before.values())
 
 
-def test_tags_are_put_in_place_on_instances_and_disks(work: Work) -> None:
+def test_up_tags_changed_updates_instances_and_volumes(work: Work) -> None:
     _up(work)
     before = _running(work)
     assert set(made(_up(work, tags={"team": "a"})).values()) == {"update"}
@@ -92,7 +92,7 @@ def test_tags_are_put_in_place_on_instances_and_disks(work: Work) -> None:
     assert len(ec2.describe_key_pairs(Filters=wanted)["KeyPairs"]) == 1
 
 
-def test_a_caller_who_moved_is_let_in_and_the_old_place_no_more(work: Work) -> None:
+def test_up_ssh_range_changed_replaces_rule(work: Work) -> None:
     _up(work)
     before = _running(work)
     assert made(_up(work, {"ssh_from": "127.0.0.9/32"})) == {"nodes-ssh": "replace"}
@@ -101,7 +101,7 @@ def test_a_caller_who_moved_is_let_in_and_the_old_place_no_more(work: Work) -> N
     assert [rule["CidrIpv4"] for rule in rules if rule.get("FromPort") == 22] == ["127.0.0.9/32"]
 
 
-def test_an_instance_that_ended_is_made_again(work: Work) -> None:
+def test_up_terminated_instance_creates_new_one(work: Work) -> None:
     _up(work)
     before = _running(work)
     work.target.client("ec2").terminate_instances(InstanceIds=[before["worker-1"]])
@@ -113,10 +113,10 @@ def test_an_instance_that_ended_is_made_again(work: Work) -> None:
 
 
 @pytest.mark.parametrize("kind", ["aws:ec2/instance:Instance", "aws:ec2/keyPair:KeyPair"])
-def test_what_was_cut_off_is_taken_up_again(
+def test_up_interrupted_creation_creates_no_duplicates(
     work: Work, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """EC2 did what was asked, and its answer never came."""
+    """EC2 executes the request, but the response is lost."""
     once, create = [True], RESOURCE_TYPES[kind].create
 
     def cut_off(aws: Any, inputs: Any) -> str:
@@ -127,7 +127,7 @@ def test_what_was_cut_off_is_taken_up_again(
 
     changed = {**RESOURCE_TYPES, kind: dataclasses.replace(RESOURCE_TYPES[kind], create=cut_off)}
     monkeypatch.setattr(provider, "RESOURCE_TYPES", changed)
-    with contextlib.suppress(ProvisioningError):  # the served provider asks again by itself
+    with contextlib.suppress(ProvisioningError):  # the gRPC provider retries by itself
         _up(work)
     _up(work)
     assert set(_running(work)) == {"primary", "worker-1", "worker-2"}
@@ -136,9 +136,7 @@ def test_what_was_cut_off_is_taken_up_again(
 
 
 @pytest.mark.engine
-def test_nothing_drifts_by_itself_not_even_when_stopped(
-    aws: Target, real_engine: Path, tmp_path: Path
-) -> None:
+def test_drift_stopped_instances_is_empty(aws: Target, real_engine: Path, tmp_path: Path) -> None:
     engine = pulumi_engine(aws, tmp_path / "stacks")
     work = Work(engine=engine, target=aws, folder=tmp_path / "stacks")
     _up(work, worker={"spot": False})

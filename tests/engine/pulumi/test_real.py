@@ -1,4 +1,4 @@
-"""What the real engine alone does, and how it comes through what happens to it."""
+"""Features of Pulumi's engine: drift, history, export, and recovery after a kill."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _core_count(work: Work, id_: str) -> int:
     return int(found["CORE"])
 
 
-def test_drift_made_behind_its_back_is_seen_taken_over_and_put_right(work: Work) -> None:
+def test_drift_is_detected_refreshed_and_corrected(work: Work) -> None:
     id_ = work.up(core={"count": 2}).outputs["cluster_id"]
     assert work.engine.drift(STACK).changes == ()
     _resize(work, id_, 7)
@@ -62,7 +62,7 @@ def test_drift_made_behind_its_back_is_seen_taken_over_and_put_right(work: Work)
     assert seen["node-data"] == ("delete", ())
     assert seen["cluster"][0] == "update"
     assert "coreInstanceGroup.instanceCount" in seen["cluster"][1]
-    assert work.preview(core={"count": 2}).empty  # nothing was taken over yet
+    assert work.preview(core={"count": 2}).empty  # the state is not refreshed yet
     taken = work.engine.refresh(STACK, work.events.append)
     assert set(made(taken)) == {"cluster", "node-data"}
     assert work.engine.drift(STACK).changes == ()
@@ -71,17 +71,17 @@ def test_drift_made_behind_its_back_is_seen_taken_over_and_put_right(work: Work)
     assert _core_count(work, id_) == 2
 
 
-def test_history_tells_what_was_done(work: Work) -> None:
+def test_history_returns_updates_latest_first(work: Work) -> None:
     work.up()
     work.up(step_concurrency=2)
     last, first = work.engine.history(STACK)
     assert (last.kind, last.result) == ("update", "succeeded")
     assert last.changes["update"] == 1
     assert first.changes["create"] > 20
-    assert first.started <= last.started  # in whole seconds: an update may take less
+    assert first.started <= last.started  # in whole seconds
 
 
-def test_export_is_what_pulumi_takes_back_and_holds_no_key(work: Work, tmp_path: Path) -> None:
+def test_export_can_be_restored_and_contains_no_credentials(work: Work, tmp_path: Path) -> None:
     outputs = work.up().outputs
     document = work.engine.export(STACK)
     text = json.dumps(document).lower()
@@ -94,13 +94,13 @@ def test_export_is_what_pulumi_takes_back_and_holds_no_key(work: Work, tmp_path:
 
 
 @pytest.mark.parametrize("verb", ["drift", "history", "export"])
-def test_a_stack_that_never_was(work: Work, verb: str) -> None:
+def test_operation_on_missing_stack_raises_not_found(work: Work, verb: str) -> None:
     with pytest.raises(NotFoundError, match="there is no stack pets-main") as caught:
         getattr(work.engine, verb)(STACK)
     assert "emrctl up" in caught.value.hint
 
 
-def test_the_state_and_the_passphrase_are_the_user_s_alone(work: Work) -> None:
+def test_state_and_passphrase_are_private(work: Work) -> None:
     work.up()
     assert stat.S_IMODE((paths.home() / "passphrase").stat().st_mode) == 0o600
     assert stat.S_IMODE((work.folder / "pulumi").stat().st_mode) == 0o700
@@ -113,7 +113,7 @@ def _killed(_id: str) -> None:
 
 
 @pytest.mark.usefixtures("never_ready")
-def test_an_engine_that_was_killed_leaves_nothing_behind_that_the_next_up_does_not_find(
+def test_up_after_killed_engine_finds_created_cluster(
     work: Work,
 ) -> None:
     killer = when_starting(work, _killed)
@@ -122,7 +122,7 @@ def test_an_engine_that_was_killed_leaves_nothing_behind_that_the_next_up_does_n
     killer.join()
     (id_,) = work.clusters("STARTING")
     locks = list((work.folder / "pulumi").glob(".pulumi/locks/**/*.json"))
-    assert len(locks) == 1  # nobody is left to take it away
+    assert len(locks) == 1  # of the killed process
     model(id_).state = "WAITING"
     assert work.up().outputs["cluster_id"] == id_
     assert work.clusters() == [id_]
@@ -131,7 +131,7 @@ def test_an_engine_that_was_killed_leaves_nothing_behind_that_the_next_up_does_n
 
 
 @pytest.mark.usefixtures("never_ready")
-def test_what_a_killed_engine_left_can_be_taken_down(work: Work) -> None:
+def test_down_after_killed_engine_deletes_all(work: Work) -> None:
     killer = when_starting(work, _killed)
     with pytest.raises(ProvisioningError):
         work.up()
@@ -144,7 +144,7 @@ def test_what_a_killed_engine_left_can_be_taken_down(work: Work) -> None:
     assert work.target.client("ec2").describe_vpcs(Filters=ours)["Vpcs"] == []
 
 
-def test_somebody_elsewhere_holds_the_stack(work: Work) -> None:
+def test_up_stack_locked_by_other_host_raises_with_holder(work: Work) -> None:
     work.up()
     place = work.folder / "pulumi" / ".pulumi" / "locks" / "organization" / "emrctl" / STACK
     place.mkdir(parents=True, exist_ok=True)
@@ -160,7 +160,7 @@ def test_somebody_elsewhere_holds_the_stack(work: Work) -> None:
     assert "Wait" in caught.value.hint
 
 
-def test_events_are_a_line_for_each_resource_with_its_seconds(work: Work) -> None:
+def test_up_reports_start_and_end_of_each_resource(work: Work) -> None:
     work.up()
     assert {event.operation for event in work.events} == {"create"}
     done = [event for event in work.events if event.status == "done"]
@@ -171,7 +171,7 @@ def test_events_are_a_line_for_each_resource_with_its_seconds(work: Work) -> Non
     }
 
 
-def test_what_failed_is_told_as_it_happens(work: Work) -> None:
+def test_up_failed_resource_is_reported(work: Work) -> None:
     iam = work.target.client("iam")
     iam.create_role(RoleName="pets-main-service", AssumeRolePolicyDocument="{}")
     with pytest.raises(ProvisioningError):
@@ -181,7 +181,7 @@ def test_what_failed_is_told_as_it_happens(work: Work) -> None:
     assert "already exists" in failed.message
 
 
-def test_another_emulator_begins_anew_and_says_so(
+def test_up_on_another_emulator_creates_new_stack_and_reports_it(
     work: Work, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work.up()
@@ -201,7 +201,7 @@ def test_another_emulator_begins_anew_and_says_so(
     assert engine.down(STACK, work.events.append).changes
 
 
-def test_a_stack_stays_with_the_engine_that_began_it(work: Work) -> None:
+def test_up_with_other_engine_raises(work: Work) -> None:
     work.up()
     other = EmbeddedEngine(work.target, work.folder)
     with pytest.raises(ProvisioningError, match="created by the engine 'pulumi'") as caught:
@@ -213,7 +213,7 @@ def test_a_stack_stays_with_the_engine_that_began_it(work: Work) -> None:
         work.up()
 
 
-def test_the_two_engines_leave_the_same_on_aws_and_say_the_same(
+def test_both_engines_create_equal_resources_and_outputs(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, real_engine: Path
 ) -> None:
     found = []
@@ -230,7 +230,7 @@ def test_the_two_engines_leave_the_same_on_aws_and_say_the_same(
 
 
 def _shape(value: Any) -> Any:
-    """The value with ids and addresses, which AWS makes up, left out."""
+    """Return the value with generated ids and addresses replaced."""
     if isinstance(value, dict):
         return {key: _shape(item) for key, item in value.items()}
     text = str(value)
@@ -278,7 +278,7 @@ def _on_aws(target: Target) -> dict[str, Any]:
     }
 
 
-def test_nothing_is_heard_of_the_engine_s_bookkeeping(work: Work) -> None:
+def test_listener_ignores_internal_resources(work: Work) -> None:
     session = Session(work.target, local_backend(work.folder / "other"), STACK)
     session.create()
     heard = EventListener(work.events.append)

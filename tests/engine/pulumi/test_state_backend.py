@@ -1,4 +1,4 @@
-"""Where states lie: folders, buckets, who may read them, and stacks on AWS through the engine."""
+"""State backends: folders, buckets and their permissions, and stacks on AWS."""
 
 from __future__ import annotations
 
@@ -41,23 +41,23 @@ AWS = Target(kind="aws", region="eu-west-1")
         ("s3://mine?profile=x", "s3://mine?profile=x&region=eu-west-1&awssdk=v2"),
     ],
 )
-def test_a_project_chooses_where_its_states_lie(state: str, url: str) -> None:
+def test_aws_backend_url_follows_engine_state(state: str, url: str) -> None:
     assert aws_backend(EngineSpec(state=state), AWS, Path("/home/ada/pets")).url == url
 
 
 @pytest.mark.parametrize("state", ["", "gs://mine", "s3://", "https://example.org"])
-def test_what_is_no_place_is_refused(state: str) -> None:
-    with pytest.raises(ValueError, match="no folder"):
+def test_engine_spec_invalid_state_raises(state: str) -> None:
+    with pytest.raises(ValueError, match="is not a folder"):
         EngineSpec(state=state)
 
 
-def test_secrets_have_a_provider_that_pulumi_knows() -> None:
+def test_engine_spec_unknown_secrets_provider_raises() -> None:
     assert EngineSpec(secrets_provider="awskms://alias/pets").secrets_provider
-    with pytest.raises(ValueError, match="no secrets provider: passphrase, default, awskms"):
+    with pytest.raises(ValueError, match="rot13': use passphrase, default, awskms"):
         EngineSpec(secrets_provider="rot13")
 
 
-def test_the_passphrase_is_made_once_and_is_the_user_s_alone() -> None:
+def test_passphrase_file_is_created_once_and_private() -> None:
     first = passphrase_file()
     words = first.read_text()
     assert len(words) > 30
@@ -66,17 +66,19 @@ def test_the_passphrase_is_made_once_and_is_the_user_s_alone() -> None:
     assert [path.name for path in first.parent.iterdir()] == ["passphrase"]
 
 
-def test_a_passphrase_that_is_given_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_environment_with_passphrase_set_keeps_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE", "mine")
     assert "PULUMI_CONFIG_PASSPHRASE_FILE" not in local_backend(tmp_path).environment()
 
 
-def test_nothing_is_downloaded_that_nobody_agreed_to(tmp_path: Path) -> None:
+def test_environment_disables_plugin_downloads(tmp_path: Path) -> None:
     found = local_backend(tmp_path).environment()
     assert found["PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"] == "true"
 
 
-def test_the_bucket_of_a_state_is_made_safe_once(mocked: Target) -> None:
+def test_ensure_bucket_secures_bucket_once(mocked: Target) -> None:
     url = "s3://states/pets?region=us-east-1"
     assert not backend_exists(mocked, url)
     assert ensure_bucket(mocked, url) == [
@@ -94,7 +96,7 @@ def test_the_bucket_of_a_state_is_made_safe_once(mocked: Target) -> None:
     assert s3.get_bucket_encryption(Bucket="states")["ServerSideEncryptionConfiguration"]
 
 
-def test_a_bucket_of_somebody_else_is_no_place(
+def test_ensure_bucket_of_other_account_raises(
     mocked: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def forbidden(**_: Any) -> None:
@@ -106,7 +108,7 @@ def test_a_bucket_of_somebody_else_is_no_place(
     assert "engine.state" in caught.value.hint
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_folder_not_creatable_raises_with_hint(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ProvisioningError, match="cannot create") as caught:
         local_backend(tmp_path / "file" / "states").create_folders()
@@ -115,7 +117,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """moto behind a port, which the engine's own process can reach."""
+    """Run moto as a server for the engine's process."""
     from moto.server import ThreadedMotoServer
 
     for name, value in {
@@ -140,7 +142,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 @pytest.fixture
 def on_aws(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
-    """A target of kind aws, whose AWS plugin is our provider, attached from outside."""
+    """Return an AWS target with the local provider attached in place of the AWS plugin."""
     import threading
 
     from moto.iam.access_control import PermissionResult
@@ -155,7 +157,7 @@ def on_aws(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 @pytest.mark.engine
 @pytest.mark.usefixtures("real_engine")
-def test_a_stack_on_aws_with_its_state_on_s3(on_aws: Target, tmp_path: Path) -> None:
+def test_pulumi_engine_with_s3_state_deploys_stack(on_aws: Target, tmp_path: Path) -> None:
     spec = EngineSpec(state="s3://states/pets?s3ForcePathStyle=true")
     project = ProjectSpec(project="pets", target="aws", engine=spec)
     engine = stacks.engine_for(Deployment(project, on_aws, tmp_path))
@@ -168,7 +170,7 @@ def test_a_stack_on_aws_with_its_state_on_s3(on_aws: Target, tmp_path: Path) -> 
     assert "created" in events[0].message
     keys = on_aws.client("s3").list_objects_v2(Bucket="states", Prefix="pets/.pulumi/stacks/")
     assert keys["KeyCount"] > 0
-    # Another laptop, which has nothing but the project's file, goes on with it.
+    # Another machine with the project file continues with the stack.
     other = stacks.engine_for(Deployment(project, on_aws, tmp_path / "other"))
     state = other.state("pets-storage")
     assert state is not None
@@ -183,7 +185,7 @@ def test_a_stack_on_aws_with_its_state_on_s3(on_aws: Target, tmp_path: Path) -> 
 
 @pytest.mark.engine
 @pytest.mark.usefixtures("real_engine", "server")
-def test_without_the_aws_plugin_nothing_is_begun(tmp_path: Path) -> None:
+def test_preview_without_aws_plugin_raises(tmp_path: Path) -> None:
     target = Target(kind="aws", region="us-east-1")
     project = ProjectSpec(project="pets", target="aws")
     engine = stacks.engine_for(Deployment(project, target, tmp_path))
@@ -194,7 +196,7 @@ def test_without_the_aws_plugin_nothing_is_begun(tmp_path: Path) -> None:
 
 @pytest.mark.engine
 @pytest.mark.usefixtures("real_engine")
-def test_another_passphrase_is_told(on_aws: Target, tmp_path: Path) -> None:
+def test_up_with_other_passphrase_raises(on_aws: Target, tmp_path: Path) -> None:
     project = ProjectSpec(project="pets", target="aws")
     program = storage_program(project, on_aws)
     engine = stacks.engine_for(Deployment(project, on_aws, tmp_path))
