@@ -26,7 +26,7 @@ def doctor(context: options.Context) -> None:
     if context.as_json:
         render.json_document(
             [
-                {"name": one.name, "status": one.status, "said": one.message, "hint": one.hint}
+                {"name": one.name, "status": one.status, "message": one.message, "hint": one.hint}
                 for one in results
             ]
         )
