@@ -65,8 +65,12 @@ def _parse(flags: dict[str, Any]) -> SparkSettings:
     from pydantic import ValidationError
 
     values = {name: value for name, value in flags.items() if value is not None}
-    for name in [name for name in values if name.startswith(_OFF)]:
-        values[name.removeprefix(_OFF)] = not values.pop(name)
+    for off in [name for name in values if name.startswith(_OFF)]:
+        name = off.removeprefix(_OFF)
+        if name in values:
+            flag = name.replace("_", "-")
+            raise UsageError(f"--{flag} and --no-{flag} exclude each other")
+        values[name] = not values.pop(off)
     if "conf" in values:
         values["conf"] = pairs(values["conf"], "--conf")
     try:

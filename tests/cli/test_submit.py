@@ -98,3 +98,9 @@ def test_submit_with_no_dynamic_allocation_turns_it_off(monkeypatch: pytest.Monk
 def test_submit_rejects_invalid_settings(flags: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         submit.app(args=["submit", *flags, "svm"], standalone_mode=False)
+
+
+def test_submit_rejects_a_switch_that_is_both_on_and_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    flags = ("--dynamic-allocation", "--no-dynamic-allocation", "wordcount")
+    with pytest.raises(UsageError, match="--dynamic-allocation and --no-dynamic-allocation"):
+        _submitted(monkeypatch, *flags)
