@@ -1,4 +1,8 @@
-"""Redaction of secrets in everything that emrctl stores or shows: records, logs, pages, SQL, JSON.
+"""Redaction of secrets before they are stored or shown.
+
+Used by `runs/submission.py` (arguments, environment and conf of a record), `runs/pull.py` (failure
+line and controller log), `emrctl config`, and the reader of event logs (environment, names, texts).
+Logs of the job itself and raw event logs are stored as they are.
 
 A value is redacted if its name is one of a secret (`is_secret_name`) or if the value has the shape
 of one: an access key, a token, a private key, a URL with a password.

@@ -22,6 +22,8 @@ LOCAL_POLL_S = 0.2
 AWS_LOGS_S = 360.0
 LOCAL_LOGS_S = 2.0
 PAGE_TIMEOUT_S = 3.0
+# Names of the engines.
+EMBEDDED, PULUMI = "embedded", "pulumi"
 
 Page = Literal["yarn", "proxy", "history"]
 _PAGE_PORTS: dict[Page, int] = {"yarn": 8088, "proxy": 20888, "history": 18080}
@@ -55,7 +57,7 @@ class Target:
     @property
     def engines(self) -> tuple[str, ...]:
         """Names of the engines that can deploy to this target, the default first."""
-        return ("embedded", "pulumi") if self.is_local else ("pulumi",)
+        return (EMBEDDED, PULUMI) if self.is_local else (PULUMI,)
 
     def page_host(self, dns: str, private_ip: str) -> str:
         """Return the host of a node's pages: the emulator serves them at the private address."""

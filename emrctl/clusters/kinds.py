@@ -1,7 +1,8 @@
-"""The two kinds of clusters, and everything in which they differ above the spec.
+"""The kinds of clusters: what differs between them in provisioning and cleanup.
 
-A spec selects its kind with `kind: emr` or `kind: ec2`; other modules ask the `ClusterKind` instead
-of comparing that name.
+A spec selects its kind with `kind: emr` or `kind: ec2`. The other tables by kind are
+`spec/cluster.py` (specs), `stacks/program.py` (resources) and `runs/adapters.py` (steps, live
+REST APIs); other modules use these instead of comparing names.
 """
 
 from __future__ import annotations

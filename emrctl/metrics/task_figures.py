@@ -1,7 +1,8 @@
 """The figures that Spark measures of each task, each declared once.
 
 A declaration goes from the key in the event log to the tables that show the figure. Decoding,
-sums, quantiles and tables are derived from `FIGURES`.
+sums and tables are derived from `FIGURES`; a figure with quantiles, or of executors, also needs
+its field in `model.py`. All figures are sums: a maximum over tasks has no place here.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ class TaskFigure:
     `sources` maps its keys in `Task Metrics`, inside `group` if set, to Spark's names for their
     sums over a stage (`internal.metrics.*`); several keys are added. With `quantiles`,
     StageMetrics has a field `<name>_quantiles`. `executor` and `straggler` are its fields in
-    ExecutorMetrics and Straggler, `compared` its key in comparisons.
+    ExecutorMetrics and Straggler, `compared` its key in comparisons. `in_stage_table` adds a column
+    to `emrctl metrics --stages`. The suffix of the name is its unit: `_ms`, `_ns` or `_bytes`.
     """
 
     name: str = ""

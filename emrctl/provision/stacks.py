@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emrctl import bundled
+from emrctl.aws.target import EMBEDDED, PULUMI
 from emrctl.engine.base import (
     Engine,
     Event,
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 STATES = Path(".emrctl") / "stacks"
 # Records of stacks on AWS are kept apart from those of an emulator, which end with it.
 AWS_RECORDS = Path(".emrctl") / "aws"
-EMBEDDED, PULUMI = "embedded", "pulumi"
 _BUCKET_TYPE = "aws:s3/bucket:Bucket"
 
 

@@ -10,7 +10,7 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from emrctl.aws import prices
+from emrctl.cost import resource
 from emrctl.runs.run_files import RunFiles
 
 if TYPE_CHECKING:
@@ -86,10 +86,8 @@ def collect_instances(workspace: Workspace, run: Run) -> float | None:
     if not instances:
         return None
 
-    def hourly_usd(type_: str, spot: bool) -> float:
-        rate = prices.rate(type_, workspace.target.region)
-        ec2_usd = rate.spot_usd if spot and rate.spot_usd is not None else rate.ec2_usd
-        return ec2_usd + (rate.emr_usd if adapter.is_emr else 0.0)
+    def hourly_usd(type_: str, spot: bool) -> float | None:
+        return resource.instance(type_, workspace.target.region, emr=adapter.is_emr, spot=spot)
 
     usd = cost_usd(instances, span, hourly_usd)
     document = {"instances": [item.to_json() for item in instances], "cost_usd": usd}

@@ -83,7 +83,7 @@ def submit(workspace: Workspace, submission: Submission, cluster: Cluster | None
     try:
         step_id = workspace.backend(cluster.id, cluster.log_uri).submit(step)
     except UsageError as error:
-        workspace.store.save(replace(run, state="FAILED", failure=error.message))
+        workspace.store.save(replace(run, state="FAILED", failure=redact.text(error.message)))
         raise
     run = replace(run, state="PENDING", step_id=step_id)
     workspace.store.save(run)

@@ -13,9 +13,8 @@ from emrctl.aws.states import EC2_STARTED
 from emrctl.metrics.model import Record
 from emrctl.metrics.timeline import Span, overlap
 
-Price = Callable[[str, bool], float]
-"""Returns USD per hour of an instance type, including EMR's fee; the flag is True for spot."""
-
+Price = Callable[[str, bool], float | None]
+"""Returns USD per hour of an instance type, None if unknown; the flag is True for spot."""
 
 _MOMENT = re.compile(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?:GMT|UTC)\)")
 
@@ -113,12 +112,13 @@ def hours(instance: InstanceUse, span: Span) -> float:
 
 def cost_usd(instances: Iterable[InstanceUse], span: Span, price: Price) -> float | None:
     """Return the cost of the instances in `span`; None without instances or a price."""
-    from emrctl.errors import SpecError
-
     shares = [(item, hours(item, span)) for item in instances]
     if not shares:
         return None
-    try:
-        return sum(share * price(item.type, item.spot) for item, share in shares if share)
-    except SpecError:
-        return None
+    total = 0.0
+    for item, share in shares:
+        hourly_usd = price(item.type, item.spot) if share else 0.0
+        if hourly_usd is None:
+            return None
+        total += share * hourly_usd
+    return total
