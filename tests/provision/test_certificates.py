@@ -51,7 +51,7 @@ def test_make_stores_key_in_bucket_only(mocked: Target, tmp_path: Path) -> None:
 
 
 def test_make_without_bucket_raises(mocked: Target) -> None:
-    with pytest.raises(ProvisioningError, match="putting certificates into nowhere"):
+    with pytest.raises(ProvisioningError, match="uploading certificates to nowhere"):
         certificates.make(mocked, "nowhere")
 
 

@@ -126,5 +126,5 @@ def test_split_uri_returns_bucket_and_key(uri: str, parts: tuple[str, str]) -> N
 
 @pytest.mark.parametrize("uri", ["/some/file", "s3://", "http://b/k"])
 def test_split_uri_rejects_other_schemes(uri: str) -> None:
-    with pytest.raises(UsageError, match="no S3 address"):
+    with pytest.raises(UsageError, match="is not an S3 URI"):
         s3.split_uri(uri)

@@ -105,7 +105,7 @@ def test_moto_operations_still_work(emr: Emr) -> None:
         ({"Instances": {"InstanceGroups": []}}, "InstanceGroups"),
         ({"Instances": {"MasterInstanceType": "m5.xlarge", "Ec2SubnetId": "subnet-1"}}, "subnet"),
         ({"Instances": {"MasterInstanceType": "t2.micro"}}, "t2.micro"),
-        ({"Instances": {"MasterInstanceType": "t3.large"}}, "does not take"),
+        ({"Instances": {"MasterInstanceType": "t3.large"}}, "does not support"),
         (
             {
                 "Instances": {
