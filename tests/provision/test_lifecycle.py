@@ -321,7 +321,7 @@ def test_lifecycle_with_pulumi_engine(home: Home) -> None:
     assert [c.operation for p in plans for c in p.changes if c.operation != "same"] == ["update"]
     assert home.up(core={"count": 4}).id == first.id
     assert {state.engine for state in stacks.list_stacks(home.deployment())} == {"pulumi"}
-    with pytest.raises(ProvisioningError, match="begun by the engine 'pulumi'"):
+    with pytest.raises(ProvisioningError, match="created by the engine 'pulumi'"):
         lifecycle.deploy(home.deployment(), engine="embedded")
     home.down()
     home.down(storage=True)
