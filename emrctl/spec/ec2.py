@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from emrctl.aws import instance_types
-from emrctl.spec.emr import BootstrapSpec, bucket_names, short_scripts
-from emrctl.spec.network_security import Arn, BucketSpec, NetworkSpec, RolesSpec
+from emrctl.spec.emr import Bootstrap, BootstrapSpec
+from emrctl.spec.network_security import Arn, Buckets, NetworkSpec, RolesSpec
 from emrctl.spec.nodes import GroupSpec
 from emrctl.spec.types import Count, Ec2TypeName, Name, Properties, Spec, Usd
 
@@ -76,7 +76,7 @@ class Ec2ClusterSpec(Spec):
     ami: Annotated[str, Field(pattern=_AMI)] = IMAGE
     primary: MachineSpec = MachineSpec()
     worker: WorkersSpec = WorkersSpec()
-    bootstrap: tuple[BootstrapSpec, ...] = (BootstrapSpec(script="python.sh", args=("boto3",)),)
+    bootstrap: Bootstrap = (BootstrapSpec(script="python.sh", args=("boto3",)),)
     step_concurrency: Annotated[int, Field(ge=1, le=256)] = 1
     ttl_s: Annotated[int, Field(ge=0)] = 4 * 3600
     key_pair: str | None = None
@@ -85,7 +85,7 @@ class Ec2ClusterSpec(Spec):
     network: NetworkSpec = NetworkSpec()
     roles: RolesSpec = RolesSpec()
     security: DisksSpec = DisksSpec()
-    buckets: tuple[BucketSpec, ...] = ()
+    buckets: Buckets = ()
     wheelhouse: Annotated[str, Field(pattern=_WHEELHOUSE)] | None = None
     max_hourly_cost: Usd | None = None
     tags: Properties = Field(default_factory=dict)
@@ -93,16 +93,6 @@ class Ec2ClusterSpec(Spec):
     emr_fee: ClassVar[bool] = False
     requests_public_address: ClassVar[bool] = True
     endpoint_service: ClassVar[str] = "ec2"
-
-    @field_validator("bootstrap", mode="before")
-    @classmethod
-    def _short_form(cls, value: Any) -> Any:
-        return short_scripts(value)
-
-    @field_validator("buckets", mode="before")
-    @classmethod
-    def _bucket_names(cls, value: Any) -> Any:
-        return bucket_names(value)
 
     @field_validator("ssh")
     @classmethod

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from emrctl.aws import instance_types
 from emrctl.spec.network_security import (
-    BucketSpec,
+    Buckets,
     NetworkSpec,
     RolesSpec,
     SecuritySpec,
     without_kerberos,
 )
 from emrctl.spec.nodes import FleetSpec, FleetsSpec, GroupSpec, ScalingSpec, TaskSpec
-from emrctl.spec.types import Name, Properties, Spec, Texts, Usd
+from emrctl.spec.types import Name, Properties, Spec, Texts, Usd, short_form
 
 _EMR_LABEL = r"emr-(\d+)\.(\d+)\.(\d+)"
 _PRIMARIES = (1, 3)
@@ -30,6 +30,9 @@ class BootstrapSpec(Spec):
     script: str
     args: Texts = ()
     name: str | None = None
+
+
+Bootstrap = Annotated[tuple[BootstrapSpec, ...], short_form("script")]
 
 
 class Classification(Spec):
@@ -66,7 +69,7 @@ class ClusterSpec(Spec):
     task: tuple[TaskSpec, ...] = ()
     fleets: FleetsSpec | None = None
     scaling: ScalingSpec | None = None
-    bootstrap: tuple[BootstrapSpec, ...] = (BootstrapSpec(script="python.sh", args=("boto3",)),)
+    bootstrap: Bootstrap = (BootstrapSpec(script="python.sh", args=("boto3",)),)
     configurations: tuple[Classification, ...] = ()
     step_concurrency: Annotated[int, Field(ge=1, le=256)] = 1
     idle_timeout_s: Annotated[int, Field(ge=60, le=604_800)] = 3600
@@ -79,23 +82,13 @@ class ClusterSpec(Spec):
     network: NetworkSpec = NetworkSpec()
     roles: RolesSpec = RolesSpec()
     security: SecuritySpec = SecuritySpec()
-    buckets: tuple[BucketSpec, ...] = ()
+    buckets: Buckets = ()
     max_hourly_cost: Usd | None = None
     tags: Properties = Field(default_factory=dict)
 
     emr_fee: ClassVar[bool] = True
     requests_public_address: ClassVar[bool] = False  # nodes get what the subnet assigns
     endpoint_service: ClassVar[str] = "elasticmapreduce"
-
-    @field_validator("bootstrap", mode="before")
-    @classmethod
-    def _short_form(cls, value: Any) -> Any:
-        return short_scripts(value)
-
-    @field_validator("buckets", mode="before")
-    @classmethod
-    def _bucket_names(cls, value: Any) -> Any:
-        return bucket_names(value)
 
     @model_validator(mode="before")
     @classmethod
@@ -209,22 +202,6 @@ class ClusterSpec(Spec):
             every = (self.fleets.primary, self.fleets.core, self.fleets.task)
             groups = [item.type for fleet in every if fleet is not None for item in fleet.types]
         return tuple(dict.fromkeys(groups))
-
-
-def short_scripts(value: Any) -> Any:
-    """Expand bootstrap scripts that are given as a name only."""
-    return _named(value, "script")
-
-
-def bucket_names(value: Any) -> Any:
-    """Expand buckets that are given as a name only."""
-    return _named(value, "name")
-
-
-def _named(value: Any, key: str) -> Any:
-    if not isinstance(value, list | tuple):
-        return value
-    return [{key: item} if isinstance(item, str) else item for item in value]
 
 
 def _as_group(fleet: FleetSpec) -> GroupSpec:

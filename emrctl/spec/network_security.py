@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from emrctl.spec.types import BucketName, Count, Properties, Spec
+from emrctl.spec.types import BucketName, Count, Properties, Spec, short_form
 
 Arn = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:")]
 VpcId = Annotated[str, Field(pattern=r"^vpc-[0-9a-z]+$")]
@@ -35,6 +35,9 @@ class BucketSpec(Spec):
     access: Literal["read", "write"] = "read"
     prefix: str = ""
     kms_key: str | None = None
+
+
+Buckets = Annotated[tuple[BucketSpec, ...], short_form("name")]
 
 
 class NetworkSpec(Spec):

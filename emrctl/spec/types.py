@@ -29,6 +29,17 @@ def _text_values(value: Any) -> Any:
     return {k: _text(item) for k, item in value.items()} if isinstance(value, dict) else value
 
 
+def short_form(key: str) -> BeforeValidator:
+    """Return the validator of a list whose items may be only the text of their field `key`."""
+
+    def expand(value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            return value
+        return [{key: item} if isinstance(item, str) else item for item in value]
+
+    return BeforeValidator(expand)
+
+
 def _emr_type(value: str) -> str:
     return _in_catalog(value, instance_types.emr_type)
 
