@@ -130,7 +130,7 @@ def test_ssh_range_unknown_address_raises(
 
 
 def test_ssh_range_of_spec_is_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
-    _answering(monkeypatch, OSError("nobody asks"))
+    _answering(monkeypatch, OSError("no request"))
     assert ec2_inputs.ssh_range(_project(ssh="10.0.0.0/8").ec2, AWS) == "10.0.0.0/8"
     closed = _project(ssh="none", roles={"ssm": True})
     assert ec2_inputs.ssh_range(closed.ec2, AWS) == ""

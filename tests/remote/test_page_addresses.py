@@ -30,7 +30,7 @@ class Primary:
         self.asked.append((port, path))
         found = self.pages.get((port, path))
         if found is None:
-            raise UnreachableError(f"nobody answers on {port}")
+            raise UnreachableError(f"port {port} is closed")
         if isinstance(found, Exception):
             raise found
         return found
@@ -112,7 +112,7 @@ def test_driver_port_unknown_application_raises() -> None:
 
 def test_driver_port_stops_at_first_closed_port() -> None:
     ask = Primary({(4040, APPS): [{"id": "another"}]})
-    with pytest.raises(UnreachableError, match="nobody answers on 4041"):
+    with pytest.raises(UnreachableError, match="port 4041 is closed"):
         pages.driver_port(ask, "app-9")
     assert [port for port, _ in ask.asked] == [4040, 4041]
 

@@ -193,10 +193,10 @@ def test_run_checks_caller_outside_ssh_range_is_warning(aws: Recorded) -> None:
 def test_run_checks_unknown_caller_address_is_error(
     aws: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def nobody() -> str:
-        raise ProvisioningError("nobody says from where", hint="Set cluster.ssh.")
+    def unknown_address() -> str:
+        raise ProvisioningError("the address is unknown", hint="Set cluster.ssh.")
 
-    monkeypatch.setattr(ec2_inputs, "caller_address", nobody)
+    monkeypatch.setattr(ec2_inputs, "caller_address", unknown_address)
     [finding] = _findings()
     assert (finding.about, finding.severity) == ("SSH", "error")
     assert _findings(ssh="52.94.76.0/24") == []
