@@ -1,4 +1,4 @@
-"""Measure `emrctl up` to WAITING on the emulator, and the overhead of a step.
+"""Measure `emrctl up` to WAITING and `preview` on the emulator, and the overhead of a step.
 
 EMR takes 5 to 10 minutes to WAITING. The overhead is the difference to a bare spark-submit on the
 primary node of the same cluster with the same settings, run alternately and timed from outside.
@@ -27,7 +27,7 @@ BARE = (
 
 
 def main() -> None:
-    """Print seconds to WAITING, memory of the idle cluster, and a step's overhead."""
+    """Print seconds to WAITING and of a preview, memory when idle, and a step's overhead."""
     with _project.running_project("{core: {count: 2}}") as project:
         cluster: dict[str, Any] = {}
         seconds = _project.time_s(
@@ -37,6 +37,8 @@ def main() -> None:
             f"emrctl up, bucket and 1 + 2 m5.xlarge to WAITING: {seconds:.1f} s"
             "  (bar: 8 s; EMR: 5 to 10 min)"
         )
+        preview = median(_project.time_s(lambda: project.emrctl("preview")) for _ in range(PAIRS))
+        print(f"emrctl preview of both stacks, unchanged: {preview:.2f} s, start-up included")
         memory_gb = project.memory_gb()
         print(f"memory of the idle cluster with the emulator: {memory_gb:.2f} GB  (bar: 1.5 GB)")
         [node] = [one["id"] for one in cluster["nodes"] if one["role"] == "primary"]

@@ -55,7 +55,7 @@ def context(tmp_path: Path) -> EmulatorContext:
 def until() -> Await:
     """Wait until a function returns one of the expected values; return it."""
 
-    def wait(get: Callable[[], Any], *expected: Any, timeout_s: float = 10.0) -> Any:
+    def wait(get: Callable[[], Any], *expected: Any, timeout_s: float = 60.0) -> Any:
         deadline = time.monotonic() + timeout_s
         while (value := get()) not in expected:
             assert time.monotonic() < deadline, f"{value} is not one of {expected}"

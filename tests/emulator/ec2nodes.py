@@ -49,7 +49,7 @@ class Ec2Nodes:
         instance: dict[str, Any] = response["Reservations"][0]["Instances"][0]
         return instance
 
-    def until(self, node: str, state: str, timeout_s: float = 20.0) -> float:
+    def until(self, node: str, state: str, timeout_s: float = 60.0) -> float:
         """Wait until an instance is in a state; return the seconds that it took."""
         started = time.monotonic()
         while (now := self.describe(node)["State"]["Name"]) != state:
@@ -71,7 +71,7 @@ class Ec2Nodes:
             pkey=paramiko.PKey.from_path(key or self.identity),
             allow_agent=False,
             look_for_keys=False,
-            timeout=10,
+            timeout=60,
         )
         return client
 
@@ -110,7 +110,7 @@ def alive(pid: str) -> bool:
         return False
 
 
-def gone(pid: str, timeout_s: float = 5.0) -> bool:
+def gone(pid: str, timeout_s: float = 60.0) -> bool:
     """Return whether a process ends within `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while alive(pid):

@@ -49,7 +49,7 @@ def test_open_page_prefers_ssh(mocked: Target, reached: pages.PageRequest, yarn:
     opened = pages.open_page(mocked, reached)
     assert opened.method == "ssh"
     assert opened.url.startswith("http://127.0.0.1:")
-    with OPENER.open(opened.url, timeout=10) as answer:
+    with OPENER.open(opened.url, timeout=60) as answer:
         assert json.load(answer) == {"apps": None}
     _closed(opened)
 
@@ -94,7 +94,7 @@ def test_open_page_uses_session_manager_if_ssh_fails(
     with ssm(mocked):
         opened = pages.open_page(mocked, visit)
     assert opened.method == "ssm"
-    with OPENER.open(opened.url, timeout=10) as answer:
+    with OPENER.open(opened.url, timeout=60) as answer:
         assert answer.read() == b"over the session"
     _closed(opened)
 
@@ -136,7 +136,7 @@ def test_open_page_standalone_over_ssh(
 ) -> None:
     opened = pages.open_page(mocked, replace(standalone, page=page))
     assert opened.method == "ssh"
-    with OPENER.open(opened.url, timeout=10) as answer:
+    with OPENER.open(opened.url, timeout=60) as answer:
         assert json.load(answer) == "the page"
     _closed(opened)
 

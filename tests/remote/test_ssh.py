@@ -41,7 +41,7 @@ def _line(sshd: Sshd, console: str | None = None, said: list[str] | None = None)
 
 
 def _read(port: int, path: str = "/x") -> str:
-    with _OPENER.open(f"http://127.0.0.1:{port}{path}", timeout=20) as answer:
+    with _OPENER.open(f"http://127.0.0.1:{port}{path}", timeout=60) as answer:
         return str(answer.read().decode())
 
 
@@ -55,12 +55,12 @@ def _open(tunnel: Tunnel) -> Iterator[int]:
         yield port
     finally:
         until.set()
-        keeper.join(timeout=20)
+        keeper.join(timeout=60)
         assert not keeper.is_alive()
 
 
 def _until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not happened():
         assert time.monotonic() < deadline
         time.sleep(0.02)

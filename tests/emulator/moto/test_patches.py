@@ -87,7 +87,7 @@ def test_requests_are_serialized(mocked: Target, runtime: FakeRuntime) -> None:
     ec2_backends["123456789012"]["us-east-1"].tags[vpc] = Slow(a="1", b="2")
     with ThreadPoolExecutor(1) as pool:
         read = pool.submit(ec2.describe_tags)
-        assert reading.wait(timeout=5)
+        assert reading.wait(timeout=60)
         ec2.create_tags(Resources=[vpc], Tags=[{"Key": "c", "Value": "3"}])
         tags = {one["Key"] for one in read.result()["Tags"] if one["ResourceId"] == vpc}
     assert tags == {"a", "b"}

@@ -51,7 +51,7 @@ def running(short_home: Path) -> Iterator[state.EmulatorInfo]:
 def bare(url: str, **headers: str) -> int:
     request = urllib.request.Request(url, headers=headers)  # noqa: S310
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
             return int(answer.status)
     except urllib.error.HTTPError as error:
         error.close()
@@ -139,11 +139,11 @@ def test_up_cleans_up_after_killed_emulator(running: state.EmulatorInfo) -> None
     environment = os.environ | {processes.EMULATOR_MARK: running.id}
     leftover = subprocess.Popen(["sleep", "300"], env=environment, start_new_session=True)
     os.kill(running.pid, signal.SIGKILL)
-    assert processes.wait_gone(running.pid, timeout_s=5)
+    assert processes.wait_gone(running.pid, timeout_s=60)
     assert control.status() is None
     again = start()
     assert again.id != running.id
-    assert leftover.wait(timeout=5) == -signal.SIGKILL
+    assert leftover.wait(timeout=60) == -signal.SIGKILL
 
 
 def test_concurrent_ups_start_one_emulator(short_home: Path) -> None:
@@ -170,4 +170,4 @@ def test_up_port_in_use_raises(short_home: Path) -> None:
 def test_emulator_exits_when_home_is_removed(running: state.EmulatorInfo) -> None:
     state.forget(Path(running.home))
     assert control.status() is None
-    assert processes.wait_gone(running.pid, timeout_s=30)
+    assert processes.wait_gone(running.pid, timeout_s=60)

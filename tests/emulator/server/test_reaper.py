@@ -59,8 +59,8 @@ def test_reaper_waits_for_its_emulator(tmp_path: Path) -> None:
     watched = processes.start(program)
     with reaper.watching(tmp_path, "test-warden") as watching:
         assert watched.poll() is watching.poll() is None
-        watching.communicate(timeout=10)
-    assert watched.wait(timeout=1) == -signal.SIGKILL
+        watching.communicate(timeout=60)
+    assert watched.wait(timeout=60) == -signal.SIGKILL
 
 
 def test_reaper_stops_with_its_emulator(tmp_path: Path) -> None:

@@ -78,10 +78,10 @@ def test_locked_excludes_others(tmp_path: Path) -> None:
     order: list[str] = []
 
     def other() -> None:
-        with state.locked(tmp_path, timeout_s=5):
+        with state.locked(tmp_path, timeout_s=60):
             order.append("other")
 
-    with state.locked(tmp_path, timeout_s=1):
+    with state.locked(tmp_path, timeout_s=60):
         thread = threading.Thread(target=other)
         thread.start()
         late = state.locked(tmp_path, timeout_s=0.1)
