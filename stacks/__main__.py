@@ -18,7 +18,6 @@ from typing import Any
 
 import pulumi
 import pulumi_aws as aws
-import yaml
 
 _HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(_HERE.parent))  # Pulumi runs this file inside the package
@@ -27,7 +26,7 @@ from emrctl.aws.s3 import CODE_PREFIX, EVENT_LOG_PREFIX  # noqa: E402
 from emrctl.aws.target import Target  # noqa: E402
 from emrctl.clusters import network_lookup  # noqa: E402
 from emrctl.clusters.kinds import kind_of  # noqa: E402
-from emrctl.spec import ProjectSpec  # noqa: E402
+from emrctl.spec import ProjectSpec, yaml  # noqa: E402
 from stacks import names, program  # noqa: E402
 
 
@@ -40,7 +39,7 @@ def _load_spec() -> tuple[ProjectSpec, Path]:
         files = [folder / "emrctl.yaml" for folder in (_HERE, *_HERE.parents)]
     for file in files:
         if file.is_file():
-            return ProjectSpec.model_validate(yaml.safe_load(file.read_text())), file.parent
+            return yaml.check(ProjectSpec, yaml.read(file)), file.parent
     msg = f"no file {files[0]} (nor in a folder above); set it: `pulumi config set spec PATH`"
     raise FileNotFoundError(msg)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from emrctl import redact
 from emrctl.spec.types import Count, Memory, Name, Properties, Spec, Texts
@@ -171,15 +171,26 @@ class ExperimentSpec(Spec):
     description: str = ""
     published: PublishedSpec | None = None
 
+    @field_validator("factors")
+    @classmethod
+    def _convert_factors(cls, factors: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+        """Convert each level to the type of its setting."""
+        known = SparkSettings.options()
+        for name in factors:
+            if name not in known:
+                names = ", ".join(item for item in known if item != "conf")
+                raise ValueError(f"factor '{name}' is not a Spark setting; known are {names}")
+        return {
+            name: tuple(
+                getattr(SparkSettings.model_validate({name: level}), name) for level in levels
+            )
+            for name, levels in factors.items()
+        }
+
     @model_validator(mode="after")
     def _check_factors(self) -> Self:
         if bool(self.factors) == bool(self.configurations):
             raise ValueError("an experiment needs either factors or configurations")
-        known = SparkSettings.options()
-        for name in self.factors:
-            if name not in known:
-                names = ", ".join(item for item in known if item != "conf")
-                raise ValueError(f"factor '{name}' is not a Spark setting; known are {names}")
         return self
 
     @model_validator(mode="after")

@@ -6,16 +6,21 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from emrctl.aws import instance_types
 from emrctl.errors import SpecError
+from emrctl.spec.yaml import Null
 
 _MEMORY = re.compile(r"([1-9][0-9]*)([mMgG])")
 
 
 def _text(value: Any) -> Any:
-    """Convert numbers and booleans of YAML to the text that EMR and Spark use."""
+    """Convert numbers and booleans of Python to the text that EMR and Spark use."""
+    if isinstance(value, Null):
+        if not value:
+            raise ValueError("a value is missing: write '' for an empty text")
+        return str(value)
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, int | float) else value
@@ -79,3 +84,10 @@ class Spec(BaseModel):
     """A frozen part of `emrctl.yaml` that rejects unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _convert_nulls(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {key: None if isinstance(item, Null) else item for key, item in value.items()}

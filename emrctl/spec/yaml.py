@@ -1,8 +1,14 @@
-"""Read YAML with line numbers, and validate models with them in the error messages."""
+"""Read YAML with line numbers, and validate models with them in the error messages.
+
+Every plain scalar is read as the text in the file, and the models convert the fields that are
+numbers or booleans. So `007`, `1.10`, `22:30`, `yes` and `2024-05-01` keep their text in tags and
+arguments.
+"""
 
 from __future__ import annotations
 
 import difflib
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,6 +23,15 @@ if TYPE_CHECKING:
 
 KeyPath = tuple[str | int, ...]
 Model = TypeVar("Model", bound="BaseModel")
+
+
+class Null(str):
+    """A null of a YAML file with its text: `null`, `~`, or empty.
+
+    It is the text where text is required (an argument `null`), and None in any other field.
+    """
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True)
@@ -39,21 +54,42 @@ def read(path: Path) -> Document:
     """Read the mapping at `path`; raises `UsageError` with the line if it is invalid."""
     import yaml
 
+    lines: dict[KeyPath, int] = {}
     try:
-        text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        value = yaml.safe_load(text)
+        loader = _loader()(path.read_text(encoding="utf-8"))
+        node = loader.get_single_node()
+        _walk(node, (), lines, path.name)  # first: construction replaces merge keys (<<)
+        value = loader.construct_document(node) if node is not None else None
     except OSError as error:
         raise UsageError(f"{path.name}: {error.strerror}", hint=f"Check {path}.") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path.name}: is not UTF-8 text ({error.reason})") from error
     except yaml.YAMLError as error:
         raise UsageError(_syntax(path.name, error), hint="Check indentation and quotes.") from error
-    lines: dict[KeyPath, int] = {}
-    _walk(node, (), lines, path.name)
     if not isinstance(value, dict):
         raise UsageError(f"{path.name}: no keys", hint="Create one with `emrctl init`.")
     return Document(file=path.name, value=value, lines=lines)
+
+
+@functools.cache
+def _loader() -> Any:
+    """Return the class of a loader that converts no plain scalar but null."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """SafeLoader with merge keys and `Null`, and text for every other plain scalar."""
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            """Construct a mapping whose keys are the texts in the file."""
+            mapping = super().construct_mapping(node, deep=deep)
+            return {str(key): value for key, value in mapping.items()}
+
+    Loader.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in items if tag.endswith((":null", ":merge"))]
+        for first, items in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    Loader.add_constructor("tag:yaml.org,2002:null", lambda _, node: Null(node.value))
+    return Loader
 
 
 def check(model: type[Model], document: Document, value: Mapping[str, Any] | None = None) -> Model:

@@ -9,6 +9,7 @@ import pytest
 from emrctl.errors import UsageError
 from emrctl.redact import REDACTED
 from emrctl.spec import config
+from emrctl.spec.emr import _EMR_LABEL
 
 PATTERN = "^[a-z][a-z0-9-]{0,30}[a-z0-9]$"
 YAML = """\
@@ -105,7 +106,7 @@ def test_load_reports_all_errors(tmp_path: Path) -> None:
     said = _complaint(tmp_path / "e.yaml", "project: Pets!\nregoin: x\ncluster: {release: 7}\n")
     assert said.splitlines() == [
         f"e.yaml:1: project: string should match pattern '{PATTERN}', not 'Pets!'",
-        "e.yaml:3: cluster.release: input should be a valid string, not 7",
+        f"e.yaml:3: cluster.release: string should match pattern '{_EMR_LABEL}', not '7'",
         "e.yaml:2: regoin: unknown key; did you mean 'region'?",
     ]
 

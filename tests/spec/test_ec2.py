@@ -168,7 +168,7 @@ COMPLAINTS = {
     "kind: emr\n  cor: {count: 3}": "e.yaml:4: cluster.cor: unknown key; did you mean 'core'?",
     "kind: ecs": "e.yaml:3: cluster.kind: input should be 'emr' or 'ec2', not 'ecs'",
     "kind: ec2\n  worker: {count: 0}": (
-        "e.yaml:4: cluster.worker.count: input should be greater than or equal to 1, not 0"
+        "e.yaml:4: cluster.worker.count: input should be greater than or equal to 1, not '0'"
     ),
 }
 
