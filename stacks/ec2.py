@@ -10,8 +10,7 @@ import pulumi
 from emrctl.aws.s3 import LOG_PREFIX
 from emrctl.spec import Ec2ClusterSpec, MachineSpec, ProjectSpec
 from emrctl.spec.ec2 import NO_SSH
-from stacks import names, policies
-from stacks.iam import declare_node_profile
+from stacks import iam, names
 from stacks.network import ClusterNetwork
 from stacks.sdk import ec2
 
@@ -30,8 +29,8 @@ def declare_instances(
     Scripts are not declared: emrctl runs them over SSH.
     """
     spec = project.ec2
-    statements = policies.ec2_node_statements(project, settings, bucket)
-    profile = declare_node_profile(project, settings, statements)
+    statements = iam.ec2_node_statements(project, settings, bucket)
+    profile = iam.declare_node_profile(project, settings, statements)
     key_name = _declare_key_pair(project, settings)
     common: dict[str, Any] = {
         "iam_instance_profile": profile.name,

@@ -1,7 +1,8 @@
-"""The EMR cluster."""
+"""The EMR cluster, its nodes and its security configuration."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import PurePosixPath
@@ -10,13 +11,23 @@ from typing import Any
 import pulumi
 
 from emrctl.aws.s3 import LOG_PREFIX, event_log_conf
-from emrctl.spec import ClusterSpec, ProjectSpec
-from stacks import emr_nodes, iam, names, policies
-from stacks.emr_security import security_configuration
+from emrctl.spec import (
+    ClusterSpec,
+    FleetSpec,
+    FleetTypeSpec,
+    GroupSpec,
+    ProjectSpec,
+    ScalingSpec,
+)
+from emrctl.spec.nodes import VolumesSpec
+from stacks import iam, names
 from stacks.network import ClusterNetwork
 from stacks.sdk import emr
 
 APPLICATIONS = ["Hadoop", "Spark"]
+_UNITS = {"instances": "Instances", "vcpus": "VCPU", "fleet_units": "InstanceFleetUnits"}
+_ON_TIMEOUT = {"on_demand": "SWITCH_TO_ON_DEMAND", "terminate": "TERMINATE_CLUSTER"}
+_FLEET_CAPACITIES = ["targetOnDemandCapacity", "targetSpotCapacity"]
 
 
 def declare_cluster(
@@ -28,7 +39,7 @@ def declare_cluster(
 ) -> dict[str, Any]:
     """Declare a cluster that keeps running without steps, and its roles; return the outputs."""
     spec = project.emr
-    statements = policies.emr_node_statements(project, settings, bucket)
+    statements = iam.emr_node_statements(project, settings, bucket)
     profile = iam.declare_node_profile(project, settings, statements)
     service_role, service_policies = iam.declare_service_role(project, settings, profile)
     cluster = emr.Cluster(
@@ -38,7 +49,7 @@ def declare_cluster(
         applications=APPLICATIONS,
         service_role=service_role,
         ec2_attributes=_ec2_attributes(spec, network, profile),
-        security_configuration=security_configuration(project),
+        security_configuration=_security_configuration(project),
         bootstrap_actions=_bootstrap_actions(project, scripts),
         configurations_json=json.dumps(_configurations(project, bucket)),
         custom_ami_id=spec.ami,
@@ -54,14 +65,14 @@ def declare_cluster(
         tags=_cluster_tags(project),
         opts=pulumi.ResourceOptions(
             # Steps are added through EMR's API; a change of this property replaces the cluster.
-            ignore_changes=["steps", *emr_nodes.scaled_properties(spec)],
+            ignore_changes=["steps", *_scaled_properties(spec)],
             # Two clusters at the same time would cost twice and have the same name.
             delete_before_replace=True,
             depends_on=[*network.dependencies, *profile.dependencies, *service_policies],
         ),
-        **emr_nodes.cluster_arguments(spec),
+        **_node_arguments(spec),
     )
-    emr_nodes.declare_task_nodes(spec, cluster)
+    _declare_task_nodes(spec, cluster)
     return {
         "cluster_id": cluster.id,
         "cluster_arn": cluster.arn,
@@ -131,3 +142,172 @@ def _ec2_attributes(
     if spec.key_pair is not None:
         attributes["key_name"] = spec.key_pair
     return attributes
+
+
+def _node_arguments(spec: ClusterSpec) -> dict[str, Any]:
+    """Return the arguments of `emr.Cluster` for its primary and core nodes."""
+    if spec.fleets is None:
+        return {
+            "master_instance_group": _group(spec.primary),
+            "core_instance_group": _group(spec.core),
+        }
+    return {
+        "master_instance_fleet": _fleet("primary", spec.fleets.primary),
+        "core_instance_fleet": _fleet("core", spec.fleets.core),
+    }
+
+
+def _scaled_properties(spec: ClusterSpec) -> list[str]:
+    """Return the properties of `emr.Cluster` that managed scaling changes."""
+    if spec.scaling is None:
+        return []
+    if spec.fleets is None:
+        return ["coreInstanceGroup.instanceCount"]
+    return [f"coreInstanceFleet.{name}" for name in _FLEET_CAPACITIES]
+
+
+def _declare_task_nodes(spec: ClusterSpec, cluster: emr.Cluster) -> None:
+    """Declare task groups or the task fleet, and the limits of managed scaling."""
+    scaled = spec.scaling is not None
+    for group in spec.task:
+        emr.InstanceGroup(
+            f"task-{group.name}",
+            cluster_id=cluster.id,
+            name=group.name,
+            opts=pulumi.ResourceOptions(ignore_changes=["instanceCount"] if scaled else []),
+            **_group(group),
+        )
+    if spec.fleets is not None and spec.fleets.task is not None:
+        emr.InstanceFleet(
+            "task-fleet",
+            cluster_id=cluster.id,
+            opts=pulumi.ResourceOptions(ignore_changes=_FLEET_CAPACITIES if scaled else []),
+            **_fleet("task", spec.fleets.task),
+        )
+    if spec.scaling is not None:
+        limits = _compute_limits(spec.scaling, fleets=spec.fleets is not None)
+        emr.ManagedScalingPolicy("scaling", cluster_id=cluster.id, compute_limits=[limits])
+
+
+def _group(spec: GroupSpec) -> dict[str, Any]:
+    return {
+        "instance_type": spec.type,
+        "instance_count": spec.count,
+        "ebs_configs": [_ebs_config(spec)],
+        **({} if spec.bid_usd is None else {"bid_price": names.format_bid(spec.bid_usd)}),
+    }
+
+
+def _ebs_config(spec: VolumesSpec) -> dict[str, Any]:
+    return {
+        "size": spec.volume_gb,
+        "type": spec.volume_type,
+        "volumes_per_instance": spec.volumes,
+    }
+
+
+def _fleet(name: str, spec: FleetSpec) -> dict[str, Any]:
+    return {
+        "name": name,
+        "instance_type_configs": [_type_config(item, spot=spec.spot > 0) for item in spec.types],
+        "target_on_demand_capacity": spec.on_demand,
+        "target_spot_capacity": spec.spot,
+        "launch_specifications": _launch_specifications(spec),
+    }
+
+
+def _type_config(item: FleetTypeSpec, *, spot: bool) -> dict[str, Any]:
+    config: dict[str, Any] = {
+        "instance_type": item.type,
+        "weighted_capacity": item.weight,
+        "ebs_configs": [_ebs_config(item)],
+    }
+    if spot and item.bid_usd is not None:
+        config["bid_price"] = names.format_bid(item.bid_usd)
+    elif spot:
+        config["bid_price_as_percentage_of_on_demand_price"] = item.bid_percent or 100
+    return config
+
+
+def _launch_specifications(spec: FleetSpec) -> dict[str, Any]:
+    specifications: dict[str, Any] = {}
+    if spec.on_demand:
+        # EMR's only strategy for on-demand instances.
+        specifications["on_demand_specifications"] = [{"allocation_strategy": "lowest-price"}]
+    if spec.spot:
+        specifications["spot_specifications"] = [
+            {
+                "allocation_strategy": spec.spot_strategy,
+                "timeout_action": _ON_TIMEOUT[spec.on_timeout],
+                "timeout_duration_minutes": spec.timeout_min,
+            }
+        ]
+    return specifications
+
+
+def _compute_limits(spec: ScalingSpec, *, fleets: bool) -> dict[str, Any]:
+    unit = spec.unit or ("fleet_units" if fleets else "instances")
+    return {
+        "unit_type": _UNITS[unit],
+        "minimum_capacity_units": spec.minimum,
+        "maximum_capacity_units": spec.maximum,
+        "maximum_ondemand_capacity_units": spec.max_on_demand,
+        "maximum_core_capacity_units": spec.max_core,
+    }
+
+
+def _security_configuration(project: ProjectSpec) -> pulumi.Input[str]:
+    """Return the name of the spec's security configuration, or declare one.
+
+    The name of a declared one contains a hash of its content: EMR cannot change a security
+    configuration in place, and a new name replaces the cluster that uses it.
+    """
+    existing = project.emr.security.configuration
+    if existing is not None:
+        return existing
+    text = json.dumps(_security_document(project))
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    configuration = emr.SecurityConfiguration(
+        "security", name=f"{project.cluster_stack}-{digest}", configuration=text
+    )
+    name: pulumi.Output[str] = configuration.name
+    return name
+
+
+def _security_document(project: ProjectSpec) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "InstanceMetadataServiceConfiguration": {
+            "MinimumInstanceMetadataServiceVersion": 2,
+            "HttpPutResponseHopLimit": 1,
+        }
+    }
+    spec = project.emr.security
+    if spec.at_rest or spec.in_transit:
+        encryption: dict[str, Any] = {
+            "EnableAtRestEncryption": spec.at_rest,
+            "EnableInTransitEncryption": spec.in_transit is not None,
+        }
+        if spec.at_rest:
+            encryption["AtRestEncryptionConfiguration"] = _at_rest(project)
+        if spec.in_transit:
+            certificates = {"CertificateProviderType": "PEM", "S3Object": spec.in_transit}
+            encryption["InTransitEncryptionConfiguration"] = {
+                "TLSCertificateConfiguration": certificates
+            }
+        document["EncryptionConfiguration"] = encryption
+    return document
+
+
+def _at_rest(project: ProjectSpec) -> dict[str, Any]:
+    key, disk_key = project.storage.kms_key, project.emr.security.disk_key
+    s3: dict[str, Any] = {"EncryptionMode": "SSE-S3"}
+    if key is not None:
+        s3 = {"EncryptionMode": "SSE-KMS", "AwsKmsKey": key}
+    configuration: dict[str, Any] = {"S3EncryptionConfiguration": s3}
+    if disk_key is not None:
+        configuration["LocalDiskEncryptionConfiguration"] = {
+            "EncryptionKeyProviderType": "AwsKms",
+            "AwsKmsKey": disk_key,
+            "EnableEbsEncryption": True,
+        }
+    return configuration

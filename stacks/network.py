@@ -1,16 +1,37 @@
-"""The network of a cluster: a VPC of its own, or existing subnets; and its security groups."""
+"""The network of a cluster: a VPC of its own, or existing subnets; and its security groups.
+
+Every rule of a security group is a resource of its own.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 
 from emrctl.errors import SpecError
 from emrctl.spec import NetworkSpec, ProjectSpec
-from stacks import names, security_groups
+from stacks import names
 from stacks.sdk import ec2
+from stacks.sdk import vpc as aws_vpc
+
+# Groups by cluster kind. EMR requires one for each role, and `service-access` in private subnets.
+_KIND_GROUPS = {"emr": ("primary", "core", "service-access"), "ec2": ("nodes",)}
+# Part of a group's description, which EC2 cannot change: another text would replace the cluster.
+_PURPOSES = {
+    "primary": "primary nodes of",
+    "core": "core nodes of",
+    "nodes": "nodes of",
+    "service-access": "EMR's own access to",
+    "endpoints": "endpoints of",
+}
+ANYWHERE = "0.0.0.0/0"
+_SSH, _HTTPS, _TO_NODES, _TO_SERVICE = 22, 443, 8443, 9443
+_INGRESS, _EGRESS = aws_vpc.SecurityGroupIngressRule, aws_vpc.SecurityGroupEgressRule
+
+Groups = Mapping[str, ec2.SecurityGroup]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +45,7 @@ class ClusterNetwork:
 
     vpc_id: pulumi.Input[str]
     subnet_ids: Sequence[pulumi.Input[str]]
-    groups: Mapping[str, ec2.SecurityGroup]
+    groups: Groups
     dependencies: tuple[pulumi.Resource, ...]
 
 
@@ -41,10 +62,11 @@ def declare_network(project: ProjectSpec, settings: Mapping[str, str]) -> Cluste
     spec, region = project.cluster.network, settings["region"]
     tags = names.stack_tags(project, project.cluster_stack)
     subnets = _existing_subnets(spec) if spec.existing else _declare_vpc(project, region, tags)
-    groups = security_groups.declare_groups(project, subnets.vpc_id, tags)
-    rules = security_groups.declare_rules(spec, groups, subnets.s3_endpoint, tags)
+    groups = _declare_groups(project, subnets.vpc_id, tags)
+    group_rules = _Rules(groups=groups, tags=tags)
+    rules = group_rules.declare(spec, subnets.s3_endpoint)
     if "nodes" in groups and settings.get("ssh_from"):
-        rules.append(security_groups.declare_ssh_rule(groups, settings["ssh_from"], tags))
+        rules.append(group_rules.declare_ssh(settings["ssh_from"]))
     endpoints: list[pulumi.Resource] = []
     if "endpoints" in groups:
         endpoints = [
@@ -141,7 +163,7 @@ def _declare_internet_route(
     return ec2.Route(
         f"{prefix}default-route",
         route_table_id=table.id,
-        destination_cidr_block=security_groups.ANYWHERE,
+        destination_cidr_block=ANYWHERE,
         gateway_id=gateway.id,
     )
 
@@ -164,7 +186,113 @@ def _declare_nat(
     nat_route = ec2.Route(
         "default-route",
         route_table_id=table.id,
-        destination_cidr_block=security_groups.ANYWHERE,
+        destination_cidr_block=ANYWHERE,
         nat_gateway_id=nat.id,
     )
     return [association, internet_route, nat_route]
+
+
+def _declare_groups(
+    project: ProjectSpec, vpc_id: pulumi.Input[str], tags: dict[str, str]
+) -> Groups:
+    """Declare a group per node role, and those for EMR's service access and for endpoints."""
+    spec = project.cluster.network
+    roles = [r for r in _KIND_GROUPS[project.cluster.kind] if spec.private or r != "service-access"]
+    if spec.private and not spec.existing:
+        roles.append("endpoints")
+    return {
+        role: ec2.SecurityGroup(
+            role,
+            name=f"{project.cluster_stack}-{role}",
+            description=f"emrctl: {_PURPOSES[role]} {project.cluster_stack}",
+            vpc_id=vpc_id,
+            # The groups reference each other, and EMR adds rules of its own: without this none
+            # of them could be deleted first.
+            revoke_rules_on_delete=True,
+            tags=tags | {"Name": f"{project.cluster_stack}-{role}"},
+        )
+        for role in roles
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rules:
+    """Declares the rules of a cluster's security groups."""
+
+    groups: Groups
+    tags: dict[str, str]
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The roles of nodes."""
+        return tuple(role for role in self.groups if role in {"primary", "core", "nodes"})
+
+    def declare(
+        self, spec: NetworkSpec, s3_endpoint: ec2.VpcEndpoint | None
+    ) -> list[pulumi.Resource]:
+        """Let nodes reach each other and the outside, but nothing outside reach the nodes."""
+        rules = [self._ingress(target, source) for target in self.nodes for source in self.nodes]
+        access = "service-access"
+        if access in self.groups:  # EMR calls the nodes on 8443, the primary calls EMR on 9443
+            rules.append(self._ingress(access, "primary", _TO_SERVICE))
+            rules += [self._ingress(role, access, _TO_NODES) for role in self.nodes]
+            rules += [self._egress(access, role, _TO_NODES) for role in self.nodes]
+        if "endpoints" in self.groups:
+            rules += [self._ingress("endpoints", role, _HTTPS) for role in self.nodes]
+        if spec.private and not spec.nat and s3_endpoint is not None:
+            return rules + self._egress_to_endpoints(s3_endpoint)
+        return rules + [self._egress_to_anywhere(role) for role in self.nodes]
+
+    def declare_ssh(self, cidr: str) -> pulumi.Resource:
+        """Allow SSH to the nodes from `cidr`."""
+        text = "SSH from where emrctl runs"
+        return self._rule(_INGRESS, "nodes-ssh", "nodes", text, _SSH, cidr_ipv4=cidr)
+
+    def _egress_to_anywhere(self, role: str) -> pulumi.Resource:
+        # EMR's service and package repositories have no fixed addresses.
+        service = "" if role == "nodes" else "EMR, "
+        text = f"All traffic out: {service}package repositories, S3"
+        return self._rule(_EGRESS, f"{role}-out", role, text, cidr_ipv4=ANYWHERE)
+
+    def _egress_to_endpoints(self, s3_endpoint: ec2.VpcEndpoint) -> list[pulumi.Resource]:
+        """Allow outbound traffic to the cluster's nodes and AWS endpoints only."""
+        s3 = {"prefix_list_id": s3_endpoint.prefix_list_id}
+        rules: list[pulumi.Resource] = []
+        if "service-access" in self.groups:
+            rules.append(self._egress("primary", "service-access", _TO_SERVICE))
+        for role in self.nodes:
+            rules += [self._egress(role, other) for other in self.nodes]
+            rules.append(self._egress(role, "endpoints", _HTTPS))
+            rules.append(self._rule(_EGRESS, f"{role}-to-s3", role, "To S3", _HTTPS, **s3))
+        return rules
+
+    def _ingress(self, role: str, source: str, port: int | None = None) -> pulumi.Resource:
+        text = f"{_traffic(port)} from {_label(source)}"
+        peer = {"referenced_security_group_id": self.groups[source].id}
+        return self._rule(_INGRESS, f"{role}-from-{source}", role, text, port, **peer)
+
+    def _egress(self, role: str, target: str, port: int | None = None) -> pulumi.Resource:
+        text = f"{_traffic(port)} to {_label(target)}"
+        peer = {"referenced_security_group_id": self.groups[target].id}
+        return self._rule(_EGRESS, f"{role}-to-{target}", role, text, port, **peer)
+
+    def _rule(
+        self, kind: Any, name: str, role: str, text: str, port: int | None = None, **peer: Any
+    ) -> pulumi.Resource:
+        """Declare a rule of the group of `role`; without a port it allows all traffic."""
+        traffic: dict[str, Any] = {"ip_protocol": "-1"}
+        if port is not None:
+            traffic = {"ip_protocol": "tcp", "from_port": port, "to_port": port}
+        group = self.groups[role].id
+        rule: pulumi.Resource = kind(
+            name, security_group_id=group, description=text, tags=self.tags, **traffic, **peer
+        )
+        return rule
+
+
+def _traffic(port: int | None) -> str:
+    return "All traffic" if port is None else f"TCP {port}"
+
+
+def _label(role: str) -> str:
+    return f"{role} nodes" if role in {"primary", "core"} else role.replace("-", " ")
