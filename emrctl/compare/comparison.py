@@ -11,9 +11,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from emrctl.compare import figures
-from emrctl.compare.figures import Figure
-from emrctl.compare.records import RunRecord
+from emrctl.compare.records import FIGURES, Figure, RunRecord, result_figures
 from emrctl.errors import UsageError
 
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -154,7 +152,7 @@ def _setting_rows(configurations: Iterable[Configuration]) -> tuple[SettingRow, 
 
 def _figure_rows(configurations: tuple[Configuration, ...], at: int) -> tuple[FigureRow, ...]:
     records = tuple(record for item in configurations for record in item.records)
-    all_figures = (*figures.FIGURES, *figures.result_figures(records))
+    all_figures = (*FIGURES, *result_figures(records))
     rows = (_figure_row(figure, configurations, at) for figure in all_figures)
     return tuple(row for row in rows if any(measure is not None for measure in row.measures))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from emrctl.compare.comparison import Comparison, FigureRow, overlap
-from emrctl.compare.figures import RESULT_PREFIX, has_result
+from emrctl.compare.records import RESULT_PREFIX
 from emrctl.errors import GateError, NotFoundError, UsageError
 
 _FORM = re.compile(r"(?P<figure>[\w.\-]+):(?P<percent>[+-]?\d+(\.\d+)?)%?")
@@ -88,7 +88,7 @@ def _find_row(comparison: Comparison, figure: str) -> FigureRow | None:
         if row is not None:
             return row
     records = [record for item in comparison.configurations for record in item.completed_records]
-    if any(has_result(record, figure.removeprefix(RESULT_PREFIX)) for record in records):
+    if any(figure.removeprefix(RESULT_PREFIX) in record.result_numbers for record in records):
         return None
     keys = ", ".join(row.key for row in comparison.figures)
     raise NotFoundError(f"the runs have no figure '{figure}'", hint=f"Available: {keys}.")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from emrctl.compare import export, figures
+from emrctl.compare import export, records
 from emrctl.compare.comparison import LOCAL_NOTE, ONE_RUN_EACH, compare, measure, ratio
 from emrctl.compare.records import RunRecord
 from emrctl.errors import UsageError
@@ -162,7 +162,7 @@ def test_compare_ignores_figures_of_failed_runs() -> None:
 
 
 def value(name: str, run: RunMetrics, **more: Any) -> float | None:
-    figure = next(figure for figure in figures.FIGURES if figure.key == name)
+    figure = next(figure for figure in records.FIGURES if figure.key == name)
     return figure.of(record("r", 1.0, metrics=run, **more))
 
 
@@ -210,7 +210,7 @@ def test_yarn_containers_without_count_are_executors_and_master() -> None:
     assert value("yarn_memory_mb_s", run) is None
     counted = dataclasses.replace(run, yarn=dataclasses.replace(account, containers=7))
     assert value("yarn_containers", counted) == 7
-    label = next(figure.label for figure in figures.FIGURES if figure.key == "yarn_vcore_s")
+    label = next(figure.label for figure in records.FIGURES if figure.key == "yarn_vcore_s")
     assert "1 per container" in label
     assert "no CPU use" in label
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from emrctl.compare import charts, page
+from emrctl.compare import page
 from emrctl.compare.comparison import Comparison, compare
 from emrctl.compare.records import RunRecord
 from emrctl.metrics.model import ExecutorMetrics, Quantiles, RunMetrics, StageMetrics
@@ -106,7 +106,7 @@ def test_page_names_the_runs_and_localhost(comparison: Comparison) -> None:
 
 
 def test_duration_chart_has_range_and_runs(comparison: Comparison) -> None:
-    chart = charts.duration_chart(comparison)
+    chart = page.duration_chart(comparison)
     assert chart is not None
     bars, dots = chart["data"]
     assert bars["x"] == [4.0, None]
@@ -122,26 +122,26 @@ def bars(chart: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def test_executor_chart_has_bars_from_added_to_removed() -> None:
-    found = bars(charts.executor_chart(run()))
+    found = bars(page.executor_chart(run()))
     assert (found["base"], found["x"]) == ([0.5, 0.5], [9.5, 2.0])
     assert found["text"] == ["0 tasks, 2 cores, 25 % busy", "0 tasks, 2 cores, 119 % busy"]
     assert found["hovertext"][1].endswith("onerror=alert(2)&gt;")
 
 
 def test_stage_chart_colours_failed_stages_red() -> None:
-    found = bars(charts.stage_chart(run()))
+    found = bars(page.stage_chart(run()))
     assert (found["base"], found["x"]) == ([1.0, 1.0], [9.0, 2.5])
-    assert found["marker"]["color"] == [charts.FAILED_COLOUR, charts.COLOURS[2]]
+    assert found["marker"]["color"] == [page.FAILED_COLOUR, page.COLOURS[2]]
     assert found["text"][1] == "2.5 s, 1 task"
 
 
 def test_stage_chart_of_many_stages_has_the_longest() -> None:
     one = run().stages[1]
     many = tuple(
-        dataclasses.replace(one, id=n, completed_ms=1_001 + n) for n in range(charts.MAX_BARS + 5)
+        dataclasses.replace(one, id=n, completed_ms=1_001 + n) for n in range(page.MAX_BARS + 5)
     )
-    found = bars(charts.stage_chart(dataclasses.replace(run(), stages=many)))
-    assert len(found["x"]) == charts.MAX_BARS
+    found = bars(page.stage_chart(dataclasses.replace(run(), stages=many)))
+    assert len(found["x"]) == page.MAX_BARS
     assert min(found["x"]) == 0.006
 
 

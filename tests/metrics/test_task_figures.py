@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from emrctl.compare.figures import FIGURES as COMPARED
+from emrctl.compare.records import FIGURES as COMPARED
 from emrctl.metrics import tables
 from emrctl.metrics.eventlog import reader
 from emrctl.metrics.eventlog.layout import EventLogFile

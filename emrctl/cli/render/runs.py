@@ -92,10 +92,10 @@ def _facts(run: Run, location: str) -> Iterator[tuple[str, str]]:
 
 def _figures(workspace: Workspace, run: Run) -> Iterator[tuple[str, str]]:
     """Yield label and value with unit of the metrics that `emrctl compare` shows, too."""
-    from emrctl.compare import export, figures, records
+    from emrctl.compare import export, records
 
     record = records.load_record(workspace, run)
-    for figure in figures.FIGURES:
+    for figure in records.FIGURES:
         value = figure.of(record)
         if value is not None and figure.key not in {"duration_s", "cost_usd"}:
             yield figure.label, export.amount(value, figure.unit)
