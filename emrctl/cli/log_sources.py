@@ -42,7 +42,7 @@ def from_stdin() -> tuple[EventLogFile, ...]:
 def from_run(store: Store, run_id: str) -> tuple[EventLogFile, ...]:
     """Return the event log stored with a run; raises `NotFoundError` if there is none."""
     from emrctl.metrics.eventlog.layout import EventLogFile
-    from emrctl.runs.run_files import RunFiles
+    from emrctl.runs.store import RunFiles
 
     files = store.files(run_id)
     names = files.names(RunFiles.EVENT_LOG)

@@ -70,7 +70,7 @@ def _read_files(files: EventLogFiles, on_task: OnTask) -> tuple[RunMetrics, ...]
 
 def _load_run(workspace: Workspace, name: str, on_task: OnTask) -> RunMetrics:
     from emrctl.metrics.model import RunMetrics
-    from emrctl.runs.run_files import RunFiles
+    from emrctl.runs.store import RunFiles
 
     run = workspace.store.load(name)
     document = workspace.store.files(run.id).read_json(RunFiles.METRICS)

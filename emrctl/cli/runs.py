@@ -11,9 +11,9 @@ import typer
 from emrctl.cli import follow, options, query, render
 from emrctl.cli.render.runs import print_run, print_runs
 from emrctl.errors import NotFoundError, UsageError
-from emrctl.runs import lifecycle, outputs
+from emrctl.runs import lifecycle
 from emrctl.runs import pull as pulling
-from emrctl.runs.run_files import RunFiles
+from emrctl.runs.store import RunFiles
 
 app = options.new_app()
 runs_app = typer.Typer(
@@ -110,11 +110,11 @@ def pull(
         raise UsageError(f"run {record.id} is {record.state}", hint=hint)
     pulling.repeat(workspace, record)
     if output is not None:
-        _note_downloaded(outputs.download(workspace, record, output, only), output)
+        _note_downloaded(pulling.download(workspace, record, output, only), output)
     print_run(workspace, record, as_json=context.as_json)
 
 
-def _note_downloaded(downloaded: outputs.DownloadedOutput, folder: Path) -> None:
+def _note_downloaded(downloaded: pulling.DownloadedOutput, folder: Path) -> None:
     count = len(downloaded.files)
     files = "file" if count == 1 else "files"
     render.note(f"{count} {files}, {downloaded.size_bytes / 1e6:.1f} MB in {folder}")

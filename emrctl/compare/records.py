@@ -12,8 +12,7 @@ from emrctl.metrics.task_figures import FIGURES as TASK_FIGURES
 from emrctl.metrics.task_figures import TaskFigure
 from emrctl.metrics.timeline import core_seconds, peak_cores
 from emrctl.runs import experiments, lifecycle
-from emrctl.runs.run_files import RunFiles
-from emrctl.runs.store import Run
+from emrctl.runs.store import Run, RunFiles
 from emrctl.runs.submission import RUN_PLACEHOLDER
 from emrctl.runs.workspace import Workspace
 

@@ -6,23 +6,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from emrctl.aws.target import Target
 from emrctl.clusters import sizing
+from emrctl.clusters.model import Cluster
 from emrctl.errors import ProvisioningError
 from emrctl.remote import pages, ssh
+from emrctl.remote.nodes import PrimaryConnection
+from emrctl.runs.backends.base import Backend
 from emrctl.runs.backends.emr import EmrBackend
 from emrctl.runs.backends.spark_submit import YARN
 from emrctl.runs.backends.standalone import Ec2Backend
+from emrctl.runs.store import ClusterFacts, Run
+from emrctl.spec import SparkSettings
 
 if TYPE_CHECKING:
-    from emrctl.aws.target import Target
-    from emrctl.clusters.model import Cluster
     from emrctl.metrics.live.instances import InstanceUse
     from emrctl.metrics.live.rest import Fetch
     from emrctl.metrics.live.snapshot import LiveSources
-    from emrctl.remote.nodes import PrimaryConnection
-    from emrctl.runs.backends.base import Backend
-    from emrctl.runs.store import ClusterFacts, Run
-    from emrctl.spec import SparkSettings
 
 
 _MASTER_PORT = 7077

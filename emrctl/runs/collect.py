@@ -11,13 +11,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from emrctl.cost import resource
-from emrctl.runs.run_files import RunFiles
+from emrctl.runs.store import Run, RunFiles
+from emrctl.runs.workspace import Workspace
 
 if TYPE_CHECKING:
     from emrctl.metrics.model import ClusterAccount
     from emrctl.metrics.timeline import Span
-    from emrctl.runs.store import Run
-    from emrctl.runs.workspace import Workspace
 
 
 def collect_yarn(workspace: Workspace, run: Run) -> dict[str, Any]:

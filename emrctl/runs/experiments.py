@@ -6,17 +6,14 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from emrctl import redact
 from emrctl.errors import NotFoundError
-from emrctl.runs import lifecycle, staging
+from emrctl.runs import lifecycle
 from emrctl.runs.store import Run, TrialFacts
-from emrctl.runs.submission import Submission, expand
+from emrctl.runs.submission import Submission, expand, find_job
+from emrctl.runs.workspace import Workspace
 from emrctl.spec import ExperimentSpec, SparkSettings, yaml
-
-if TYPE_CHECKING:
-    from emrctl.runs.workspace import Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +121,7 @@ def _find_earlier(
 ) -> Run | None:
     """Return the newest run of the trial that is equal to a new one and has not failed."""
     new = submission(spec, trial)
-    job = staging.find_job(new.job, workspace.config)
+    job = find_job(new.job, workspace.config)
     settings = job.spec.settings.merged(new.settings).record()
     for item in reversed(stored):
         usable = item.state == "COMPLETED" or not item.finished

@@ -15,18 +15,15 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from emrctl.errors import EmrctlError, UsageError
 from emrctl.metrics.eventlog import layout, reader
 from emrctl.metrics.eventlog.layout import EventLogFile
 from emrctl.metrics.model import RunMetrics
-from emrctl.runs.run_files import RunFiles
-from emrctl.runs.store import IMPORTED, ClusterFacts, Run
+from emrctl.runs.store import IMPORTED, ClusterFacts, Run, RunFiles
+from emrctl.runs.workspace import Workspace
 from emrctl.spec import SparkSettings
-
-if TYPE_CHECKING:
-    from emrctl.runs.workspace import Workspace
 
 # Spark properties that are kept as `conf` of an imported run.
 _CONF = re.compile(

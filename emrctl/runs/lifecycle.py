@@ -11,18 +11,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from emrctl.aws.polling import Backoff
 from emrctl.errors import NotFoundError, UnavailableError, WaitTimeoutError
 from emrctl.runs import collect, pull
 from emrctl.runs.backends.base import Step
 from emrctl.runs.progress import Progress, Watcher
-from emrctl.runs.run_files import RunFiles
-from emrctl.runs.store import Run
-
-if TYPE_CHECKING:
-    from emrctl.runs.workspace import Workspace
+from emrctl.runs.store import Run, RunFiles
+from emrctl.runs.workspace import Workspace
 
 # A run without a step counts as lost after this time.
 _NO_STEP_TIMEOUT_S = 120.0

@@ -10,13 +10,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from emrctl.runs.run_files import RunFiles
+from emrctl.runs.store import Run, RunFiles
+from emrctl.runs.workspace import Workspace
 
 if TYPE_CHECKING:
     from emrctl.metrics.live.nodes import Samples
     from emrctl.metrics.live.snapshot import LiveSnapshot, RunWatch
-    from emrctl.runs.store import Run
-    from emrctl.runs.workspace import Workspace
 
 _MIN_INTERVAL_S = 1.0
 _MIN_SAMPLE_INTERVAL_S = 2.0

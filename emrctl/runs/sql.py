@@ -11,16 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from emrctl.errors import UsageError
 from emrctl.metrics import tables, timeline
 from emrctl.metrics.findings import rules
 from emrctl.metrics.model import RunMetrics
-from emrctl.runs.run_files import RunFiles
-
-if TYPE_CHECKING:
-    from emrctl.runs.store import Run, Store
+from emrctl.runs.store import Run, RunFiles, Store
 
 Row = dict[str, Any]
 _TYPES: Mapping[type, str] = {int: "BIGINT", str: "VARCHAR", bool: "BOOLEAN"}

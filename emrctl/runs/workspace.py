@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from emrctl.aws.target import Target, resolve
+from emrctl.clusters.model import Cluster
 from emrctl.errors import NotFoundError
 from emrctl.remote.nodes import PrimaryConnection
 from emrctl.runs.adapters import RunAdapter, adapter_of
 from emrctl.runs.backends.base import Backend
-from emrctl.runs.run_files import LocalStorage, S3Storage
-from emrctl.runs.store import Store
+from emrctl.runs.store import LocalStorage, S3Storage, Store
+from emrctl.spec import ProjectSpec
+from emrctl.spec.config import Config
 
 if TYPE_CHECKING:
-    from emrctl.clusters.model import Cluster
     from emrctl.provision.stacks import Deployment
-    from emrctl.spec import ProjectSpec
-    from emrctl.spec.config import Config
 
 
 @dataclass(frozen=True)

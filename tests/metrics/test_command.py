@@ -21,8 +21,7 @@ from emrctl.cli.__main__ import main
 from emrctl.errors import EmrctlError, NotFoundError
 from emrctl.metrics.eventlog import reader
 from emrctl.metrics.model import RunMetrics
-from emrctl.runs.run_files import LocalStorage, RunFiles
-from emrctl.runs.store import Store
+from emrctl.runs.store import LocalStorage, RunFiles, Store
 
 HERE = Path(__file__).parent
 DATA = HERE.parents[2] / "shared" / "data" / "eventlogs"

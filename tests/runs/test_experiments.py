@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from emrctl.errors import NotFoundError, UsageError
-from emrctl.runs import experiments, staging
+from emrctl.runs import experiments, submission
 from emrctl.runs.experiments import Trial
 from emrctl.runs.store import Run
 from emrctl.runs.workspace import Workspace
@@ -143,7 +143,7 @@ def test_trials_with_published_times_carry_them(workspace: Workspace) -> None:
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.name)
 def test_load_of_every_example_gives_runnable_trials(workspace: Workspace, path: Path) -> None:
     spec = experiments.load(workspace, str(path))
-    assert staging.find_job(spec.job, workspace.config).gallery
+    assert submission.find_job(spec.job, workspace.config).gallery
     assert experiments.trials(spec)
     taken = subprocess.run(
         [sys.executable, "-c", _PARSED, *spec.args, "--output", "o"],

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from emrctl.errors import EmrctlError, NotFoundError
-from emrctl.runs.run_files import LocalStorage
-from emrctl.runs.store import Run, Store, TrialFacts, new_id
+from emrctl.runs.store import LocalStorage, Run, Store, TrialFacts, new_id
 from tests import facts
 
 

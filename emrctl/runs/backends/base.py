@@ -6,14 +6,12 @@ import gzip
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
 from emrctl.aws import errors
 from emrctl.aws.listing import objects
+from emrctl.aws.target import Target
 from emrctl.errors import EmrctlError, UnavailableError
-
-if TYPE_CHECKING:
-    from emrctl.aws.target import Target
 
 StepState = Literal[
     "PENDING", "RUNNING", "CANCEL_PENDING", "COMPLETED", "FAILED", "CANCELLED", "INTERRUPTED"

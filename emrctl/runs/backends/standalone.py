@@ -13,12 +13,14 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from emrctl.aws import errors
 from emrctl.aws.listing import instances
 from emrctl.aws.states import EC2_GONE, EC2_STOPPED
+from emrctl.aws.target import Target
 from emrctl.errors import NotFoundError, ProvisioningError
+from emrctl.remote.nodes import CommandResult
 from emrctl.runs.backends.base import (
     LogFile,
     Step,
@@ -27,10 +29,6 @@ from emrctl.runs.backends.base import (
     read_logs,
     translate_error,
 )
-
-if TYPE_CHECKING:
-    from emrctl.aws.target import Target
-    from emrctl.remote.nodes import CommandResult
 
 _PROGRAM = "emrctl/bin/step"
 _NO_SUCH_STEP_CODE = 3

@@ -11,7 +11,7 @@ import pytest
 
 from emrctl.aws.target import Target
 from emrctl.errors import NotFoundError
-from emrctl.runs import outputs
+from emrctl.runs import pull
 from emrctl.runs.workspace import Workspace
 from tests.facts import run_on
 
@@ -30,7 +30,7 @@ RUN = replace(run_on("j-1"), bucket="pets")
     ],
 )
 def test_output_uri_is_last_s3_output_argument(arguments: tuple[str, ...], place: str) -> None:
-    found = outputs.output_uri(replace(RUN, arguments=arguments))
+    found = pull.output_uri(replace(RUN, arguments=arguments))
     assert found == place.format(own=f"{RUN.prefix}/output")
 
 
@@ -49,7 +49,7 @@ def test_download_replaces_files_in_folder(workspace: Workspace, tmp_path: Path)
     folder = tmp_path / "study"
     (folder / "models").mkdir(parents=True)
     (folder / "report.html").write_text("of yesterday")
-    found = outputs.download(workspace, RUN, folder)
+    found = pull.download(workspace, RUN, folder)
     names = ["models/a/w.npy", "models/b/w.npy", "report.html"]
     assert sorted(str(path.relative_to(folder)) for path in found.files) == names
     assert found.size_bytes == sum(map(len, names))
@@ -58,14 +58,14 @@ def test_download_replaces_files_in_folder(workspace: Workspace, tmp_path: Path)
 
 
 def test_download_with_pattern_selects_files(workspace: Workspace, tmp_path: Path) -> None:
-    assert [path.name for path in outputs.download(workspace, RUN, tmp_path, "*.html").files] == [
+    assert [path.name for path in pull.download(workspace, RUN, tmp_path, "*.html").files] == [
         "report.html"
     ]
-    assert len(outputs.download(workspace, RUN, tmp_path, "models/*").files) == 2
+    assert len(pull.download(workspace, RUN, tmp_path, "models/*").files) == 2
 
 
 def test_download_without_match_is_an_error(workspace: Workspace, tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match=r"has no output '\*\.png'") as caught:
-        outputs.download(workspace, RUN, tmp_path / "none", "*.png")
+        pull.download(workspace, RUN, tmp_path / "none", "*.png")
     assert "aws s3 ls s3://pets/runs/" in caught.value.hint
     assert not (tmp_path / "none").exists()

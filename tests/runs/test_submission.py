@@ -1,4 +1,4 @@
-"""Staging: code under its content's hash, jobs found by name."""
+"""Submission: code under its content's hash, jobs found by name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from emrctl.aws import s3
 from emrctl.aws.target import Target
 from emrctl.errors import NotFoundError, UsageError
-from emrctl.runs import staging
+from emrctl.runs import submission
 from emrctl.spec import JobSpec, ProjectSpec
 from emrctl.spec.config import Config
 
@@ -70,8 +70,8 @@ def test_put_file_of_s3_uri_returns_it(target: Target) -> None:
 def test_stage_job_with_packages_uploads_one_zip(
     target: Target, tmp_path: Path, name: str, packages: set[str]
 ) -> None:
-    job = staging.find_job(name, _config(tmp_path))
-    staged = staging.stage_job(target, BUCKET, job, ())
+    job = submission.find_job(name, _config(tmp_path))
+    staged = submission.stage_job(target, BUCKET, job, ())
     assert job.gallery
     assert staged.script.endswith(f"/{name}.py")
     [uri] = staged.py_files
@@ -80,11 +80,12 @@ def test_stage_job_with_packages_uploads_one_zip(
     body = target.client("s3").get_object(Bucket=BUCKET, Key=key)["Body"].read()
     entries = zipfile.ZipFile(io.BytesIO(body)).namelist()
     assert {entry.split("/")[0] for entry in entries} == packages
-    assert staging.stage_job(target, BUCKET, job, ()) == staged
+    assert submission.stage_job(target, BUCKET, job, ()) == staged
 
 
 def test_stage_job_of_one_file_uploads_it_alone(target: Target, tmp_path: Path) -> None:
-    staged = staging.stage_job(target, BUCKET, staging.find_job("wordcount", _config(tmp_path)), ())
+    job = submission.find_job("wordcount", _config(tmp_path))
+    staged = submission.stage_job(target, BUCKET, job, ())
     assert staged.script.endswith("/wordcount.py")
     assert staged.py_files == ()
     assert len(_keys(target)) == 1
@@ -93,15 +94,15 @@ def test_stage_job_of_one_file_uploads_it_alone(target: Target, tmp_path: Path) 
 def test_find_job_of_spec_by_name(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("")
     spec = JobSpec(script="mine.py")
-    found = staging.find_job("train", _config(tmp_path, train=spec))
+    found = submission.find_job("train", _config(tmp_path, train=spec))
     assert (found.name, found.script, found.gallery) == ("train", str(tmp_path / "mine.py"), False)
-    named = staging.find_job("words", _config(tmp_path, words=JobSpec(script="wordcount")))
+    named = submission.find_job("words", _config(tmp_path, words=JobSpec(script="wordcount")))
     assert named.gallery
 
 
 def test_find_job_unknown_suggests_nearest(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="job 'svn'") as caught:
-        staging.find_job("svn", _config(tmp_path))
+        submission.find_job("svn", _config(tmp_path))
     assert "Did you mean 'svm'?" in caught.value.hint
 
 
