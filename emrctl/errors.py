@@ -5,9 +5,11 @@ EmrctlError                    1   (a bug if raised itself)
 │   └── SpecError                  the spec describes a cluster that cannot exist
 ├── NotFoundError              3   no such cluster, run, job or bucket
 ├── CredentialsError           4   missing or rejected credentials
+│   └── HostKeyError               an SSH host key could not be verified
 ├── ProvisioningError          5   a stack could not be created, updated or deleted
 │   ├── StackLockedError           another process is updating the stack
-│   └── UnavailableError           throttled or not reached; the same call may succeed later
+│   ├── UnavailableError           throttled or not reached; the same call may succeed later
+│   └── UnreachableError           a method of connecting to a node failed; another may succeed
 ├── StepFailedError            6   the step ended in a state other than COMPLETED
 ├── WaitTimeoutError           7   timed out
 └── GateError                  8   a comparison exceeds its --fail-if limit
@@ -50,6 +52,14 @@ class CredentialsError(EmrctlError):
     exit_code = 4
 
 
+class HostKeyError(CredentialsError):
+    """The host key could not be verified; no other method is tried."""
+
+
+class NoConsoleOutputError(HostKeyError):
+    """The node's console shows no host keys yet; it may after the node has booted."""
+
+
 class ProvisioningError(EmrctlError):
     """A stack could not be created, updated or deleted."""
 
@@ -62,6 +72,18 @@ class StackLockedError(ProvisioningError):
 
 class UnavailableError(ProvisioningError):
     """AWS throttled the call or a host was not reached; the same call may succeed later."""
+
+
+class UnreachableError(ProvisioningError):
+    """This method cannot reach the node; another may."""
+
+
+class MissingPrerequisiteError(UnreachableError):
+    """This machine lacks something that the method needs; retrying does not help."""
+
+
+class NoKeyError(MissingPrerequisiteError):
+    """No private key for the node is on this machine."""
 
 
 class StepFailedError(EmrctlError):

@@ -1,9 +1,23 @@
-"""Tags as a mapping, and paginated lists of EC2 instances and S3 objects."""
+"""States of clusters and instances, tags, and paginated lists of instances and objects."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+# States of EMR clusters.
+EMR_ACTIVE = ("STARTING", "BOOTSTRAPPING", "RUNNING", "WAITING")
+EMR_READY = ("RUNNING", "WAITING")
+EMR_TERMINATING = "TERMINATING"
+EMR_TERMINATED = ("TERMINATED", "TERMINATED_WITH_ERRORS")
+
+# States of EC2 instances.
+EC2_STARTED = ("pending", "running")
+EC2_STOPPED = ("stopping", "stopped")
+EC2_EXISTING = (*EC2_STARTED, *EC2_STOPPED)
+EC2_TERMINATING = "shutting-down"
+EC2_TERMINATED = "terminated"
+EC2_GONE = (EC2_TERMINATING, EC2_TERMINATED)
 
 
 def tags(item: Mapping[str, Any], key: str = "Tags") -> dict[str, str]:

@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from emrctl.aws.errors import error_code, get_or_none, translated
-from emrctl.aws.listing import instances
+from emrctl.aws.listing import EC2_EXISTING, EC2_TERMINATING, EMR_ACTIVE, EMR_TERMINATING, instances
 from emrctl.aws.polling import Backoff
-from emrctl.aws.states import EC2_EXISTING, EC2_TERMINATING, EMR_ACTIVE, EMR_TERMINATING
 from emrctl.cleanup.resources import BUCKET, CLUSTER, GLOBAL, ROLE, AwsResource
 from emrctl.errors import EmrctlError, WaitTimeoutError
 from emrctl.provision.bucket import delete_objects

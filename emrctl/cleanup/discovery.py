@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from emrctl.aws import listing
 from emrctl.aws.errors import translated
-from emrctl.aws.listing import tags
-from emrctl.aws.states import EC2_EXISTING, EC2_STOPPED, EMR_ACTIVE, EMR_TERMINATING
+from emrctl.aws.listing import EC2_EXISTING, EC2_STOPPED, EMR_ACTIVE, EMR_TERMINATING, tags
 from emrctl.cleanup.discovery_network import PROJECT_TAG_FILTER, list_network, tagged_resource
 from emrctl.cleanup.resources import (
     BUCKET,

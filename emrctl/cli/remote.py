@@ -21,10 +21,9 @@ from emrctl.cli import options, render
 from emrctl.clusters import registry
 from emrctl.clusters.kinds import kind_of
 from emrctl.clusters.model import Cluster, Node
-from emrctl.errors import UsageError
+from emrctl.errors import UnreachableError, UsageError
 from emrctl.provision import lifecycle
 from emrctl.remote import nodes, pages, session_manager
-from emrctl.remote.errors import UnreachableError
 from emrctl.remote.pages import Method, Page
 
 if TYPE_CHECKING:

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from emrctl.aws.listing import instances, tags
+from emrctl.aws.listing import (
+    EC2_EXISTING,
+    EC2_STARTED,
+    EC2_TERMINATED,
+    EC2_TERMINATING,
+    instances,
+    tags,
+)
 from emrctl.aws.s3 import EVENT_LOG_PREFIX, LOG_PREFIX
-from emrctl.aws.states import EC2_EXISTING, EC2_STARTED, EC2_TERMINATED, EC2_TERMINATING
 from emrctl.clusters.model import Cluster, Node
 from emrctl.spec import AnyClusterSpec, Ec2ClusterSpec, ProjectSpec
 from emrctl.spec.cluster import as_kind

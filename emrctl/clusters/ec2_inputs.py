@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from emrctl import paths
 from emrctl.aws import errors, listing
-from emrctl.aws.listing import tags
-from emrctl.aws.states import EC2_EXISTING
+from emrctl.aws.listing import EC2_EXISTING, tags
 from emrctl.errors import NotFoundError, ProvisioningError
 from emrctl.spec import Ec2ClusterSpec, ProjectSpec
 from emrctl.spec.ec2 import CALLER, NO_SSH

@@ -8,9 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from emrctl.aws.errors import translated
-from emrctl.aws.listing import tags
+from emrctl.aws.listing import EMR_ACTIVE, EMR_TERMINATED, EMR_TERMINATING, tags
 from emrctl.aws.s3 import EVENT_LOG_PREFIX
-from emrctl.aws.states import EMR_ACTIVE, EMR_TERMINATED, EMR_TERMINATING
 from emrctl.clusters.emr_failure import ClusterFailure, find_failure
 from emrctl.clusters.model import Cluster, Node
 from emrctl.spec import AnyClusterSpec, ClusterSpec, ProjectSpec

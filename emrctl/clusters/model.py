@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from emrctl.aws.states import EMR_TERMINATED
+from emrctl.aws.listing import EMR_TERMINATED
 from emrctl.cost.estimate import instances_usd
 from emrctl.spec import AnyClusterSpec
 

@@ -8,9 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from emrctl.aws.errors import translated
-from emrctl.aws.listing import tags
+from emrctl.aws.listing import EC2_EXISTING, EC2_STOPPED, EC2_TERMINATING, tags
 from emrctl.aws.polling import poll_until
-from emrctl.aws.states import EC2_EXISTING, EC2_STOPPED, EC2_TERMINATING
 from emrctl.clusters.ec2 import describe_instances, state
 from emrctl.clusters.kinds import kind_of
 from emrctl.clusters.model import Cluster

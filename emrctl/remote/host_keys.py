@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from emrctl import paths
 from emrctl.aws.errors import translated
-from emrctl.remote.errors import HostKeyError, NoConsoleOutputError
+from emrctl.errors import HostKeyError, NoConsoleOutputError
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target

@@ -14,9 +14,14 @@ from emrctl import paths
 from emrctl.aws.errors import translated
 from emrctl.aws.listing import instances, tags
 from emrctl.clusters.kinds import kind_of
-from emrctl.errors import NotFoundError, UnavailableError
+from emrctl.errors import (
+    MissingPrerequisiteError,
+    NoKeyError,
+    NotFoundError,
+    UnavailableError,
+    UnreachableError,
+)
 from emrctl.remote import host_keys, session_manager
-from emrctl.remote.errors import MissingPrerequisiteError, NoKeyError, UnreachableError
 from emrctl.remote.ssh import SshConnection, SshHost
 
 if TYPE_CHECKING:

@@ -15,11 +15,10 @@ from emrctl.aws.errors import translate
 from emrctl.aws.polling import Backoff
 from emrctl.clusters import ec2
 from emrctl.clusters.kinds import kind_of
-from emrctl.errors import NotFoundError
+from emrctl.errors import NotFoundError, UnreachableError
 from emrctl.metrics.live.rest import rows
 from emrctl.ports import LOOPBACK
 from emrctl.remote import nodes, session_manager
-from emrctl.remote.errors import UnreachableError
 from emrctl.remote.tunnel import Tunnel
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from emrctl import ports
 from emrctl.aws.errors import translated
 from emrctl.clusters.ec2_inputs import SESSION_PLUGIN as PLUGIN
-from emrctl.remote.errors import MissingPrerequisiteError, UnreachableError
+from emrctl.errors import MissingPrerequisiteError, UnreachableError
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target

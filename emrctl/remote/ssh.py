@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from emrctl.aws.polling import Backoff
+from emrctl.errors import HostKeyError, UnreachableError
 from emrctl.ports import LOOPBACK
-from emrctl.remote.errors import HostKeyError, UnreachableError
 from emrctl.remote.host_keys import HostKey, known
 
 if TYPE_CHECKING:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from emrctl.errors import EmrctlError, ProvisioningError
-from emrctl.remote.errors import HostKeyError, UnreachableError
+from emrctl.errors import EmrctlError, HostKeyError, ProvisioningError, UnreachableError
 
 _NO_SPACE = ("No space left on device", "Disk quota exceeded", "[Errno 28]")
 _SHOWN_LINES = 5

@@ -12,9 +12,14 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from emrctl.errors import EmrctlError, UsageError
+from emrctl.errors import (
+    EmrctlError,
+    MissingPrerequisiteError,
+    NoConsoleOutputError,
+    UnreachableError,
+    UsageError,
+)
 from emrctl.remote import nodes
-from emrctl.remote.errors import MissingPrerequisiteError, NoConsoleOutputError, UnreachableError
 from emrctl.remote.nodes import Login
 from emrctl.remote.ssh import SshConnection, upload
 from emrctl.standalone.errors import ScriptFailedError, combine

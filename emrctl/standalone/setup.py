@@ -8,8 +8,8 @@ import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from emrctl.errors import UnreachableError
 from emrctl.remote import nodes
-from emrctl.remote.errors import UnreachableError
 from emrctl.standalone.parallel import (
     BOOT_TIMEOUT_S,
     CommandOutput,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from emrctl.remote.errors import UnreachableError
+from emrctl.errors import UnreachableError
 from emrctl.remote.host_keys import HostKey
 from emrctl.remote.ssh import SshConnection, SshHost, get_json
 from tests.remote.sshd import Sshd

@@ -13,9 +13,8 @@ from botocore.stub import Stubber
 
 from emrctl.aws.target import Target
 from emrctl.clusters.model import Node
-from emrctl.errors import NotFoundError
+from emrctl.errors import MissingPrerequisiteError, NotFoundError, UnreachableError
 from emrctl.remote import host_keys, nodes, pages
-from emrctl.remote.errors import MissingPrerequisiteError, UnreachableError
 from emrctl.remote.ssh import SshConnection, SshHost
 from tests.emulator.fake_runtime import FakeRuntime
 from tests.remote.connections import CLUSTER, ssm

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from emrctl.errors import NotFoundError
+from emrctl.errors import NotFoundError, UnreachableError
 from emrctl.remote import pages
-from emrctl.remote.errors import UnreachableError
 from emrctl.remote.pages import Page, PageAddress
 from emrctl.spec import ClusterSpec, Ec2ClusterSpec
 from tests.remote.connections import CLUSTER

@@ -12,9 +12,8 @@ import pytest
 
 from emrctl.aws.target import Target
 from emrctl.clusters import ec2
-from emrctl.errors import NotFoundError
+from emrctl.errors import HostKeyError, NotFoundError, UnreachableError
 from emrctl.remote import host_keys, pages
-from emrctl.remote.errors import HostKeyError, UnreachableError
 from emrctl.spec import Ec2ClusterSpec
 from tests.remote.connections import CLUSTER, OPENER, served, ssm
 from tests.remote.sshd import Sshd

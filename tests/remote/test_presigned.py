@@ -6,8 +6,8 @@ import pytest
 from botocore.stub import Stubber
 
 from emrctl.aws.target import Target
+from emrctl.errors import UnreachableError
 from emrctl.remote import pages
-from emrctl.remote.errors import UnreachableError
 from tests.remote.connections import CLUSTER
 
 

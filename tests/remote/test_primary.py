@@ -10,8 +10,7 @@ import pytest
 
 from emrctl import paths
 from emrctl.aws.target import Target
-from emrctl.errors import UnavailableError
-from emrctl.remote.errors import NoKeyError
+from emrctl.errors import NoKeyError, UnavailableError
 from emrctl.remote.nodes import Login, PrimaryConnection
 from tests.emulator.ec2nodes import Ec2Nodes
 

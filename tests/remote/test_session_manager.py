@@ -15,8 +15,8 @@ import pytest
 
 from emrctl import ports
 from emrctl.aws.target import Target
+from emrctl.errors import UnreachableError
 from emrctl.remote import session_manager
-from emrctl.remote.errors import UnreachableError
 from tests.remote.connections import ssm
 
 

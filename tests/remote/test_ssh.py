@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from emrctl.errors import HostKeyError, UnreachableError
 from emrctl.remote import host_keys, nodes
-from emrctl.remote.errors import HostKeyError, UnreachableError
 from emrctl.remote.host_keys import HostKey
 from emrctl.remote.ssh import SshConnection, SshHost
 from emrctl.remote.tunnel import Tunnel

@@ -12,12 +12,11 @@ import pytest
 
 from emrctl.aws.target import Target
 from emrctl.clusters.model import Cluster, Node
-from emrctl.errors import ProvisioningError, UsageError
+from emrctl.errors import ProvisioningError, UnreachableError, UsageError
 from emrctl.metrics.live.snapshot import LiveSources
 from emrctl.metrics.live.standalone import Master
 from emrctl.metrics.live.yarn import ResourceManager
 from emrctl.remote import ssh
-from emrctl.remote.errors import UnreachableError
 from emrctl.runs.adapters import RunAdapter, adapter_of
 from emrctl.runs.store import Run
 from emrctl.runs.workspace import Workspace

@@ -20,10 +20,10 @@ import pytest
 from emrctl import bundled, paths, standalone
 from emrctl.aws.target import Target
 from emrctl.clusters.model import Cluster
+from emrctl.errors import HostKeyError, NoKeyError
 from emrctl.provision import lifecycle
 from emrctl.provision.stacks import Deployment
 from emrctl.remote import host_keys
-from emrctl.remote.errors import HostKeyError, NoKeyError
 from emrctl.remote.nodes import PrimaryConnection
 from emrctl.spec.ec2 import WorkersSpec
 from emrctl.standalone.errors import NodesFailedError

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from emrctl.aws.states import EMR_ACTIVE
+from emrctl.aws.listing import EMR_ACTIVE
 
 STARTING = "STARTING"
 BOOTSTRAPPING = "BOOTSTRAPPING"

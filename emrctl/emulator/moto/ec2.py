@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from emrctl.aws.states import EC2_EXISTING, EC2_GONE, EC2_STARTED, EC2_STOPPED
+from emrctl.aws.listing import EC2_EXISTING, EC2_GONE, EC2_STARTED, EC2_STOPPED
 from emrctl.emulator.instances import machine
 from emrctl.emulator.instances.instance_manager import Ec2Instance, InstanceManager
 from emrctl.emulator.moto.patches import replaced

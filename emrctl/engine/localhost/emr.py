@@ -9,7 +9,7 @@ from typing import Any
 
 from emrctl.aws import listing
 from emrctl.aws.errors import get_or_none
-from emrctl.aws.states import EMR_ACTIVE, EMR_READY, EMR_TERMINATED
+from emrctl.aws.listing import EMR_ACTIVE, EMR_READY, EMR_TERMINATED
 from emrctl.engine.localhost.network import STACK_TAG
 from emrctl.engine.localhost.resource_type import (
     Aws,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from emrctl.aws.errors import get_or_none
-from emrctl.aws.listing import instances
-from emrctl.aws.states import EC2_EXISTING, EC2_GONE, EC2_STOPPED
+from emrctl.aws.listing import EC2_EXISTING, EC2_GONE, EC2_STOPPED, instances
 from emrctl.engine.localhost.network import (
     STACK_TAG,
     observe_tags,

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from emrctl.aws.listing import instances, tags
-from emrctl.aws.states import EC2_STARTED
+from emrctl.aws.listing import EC2_STARTED, instances, tags
 from emrctl.metrics.model import Record
 from emrctl.metrics.timeline import Span, overlap
 

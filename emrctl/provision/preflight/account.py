@@ -8,8 +8,7 @@ from functools import partial
 
 from emrctl.aws import instance_types
 from emrctl.aws.errors import get_or_none
-from emrctl.aws.listing import instances, tags
-from emrctl.aws.states import EC2_STARTED
+from emrctl.aws.listing import EC2_STARTED, instances, tags
 from emrctl.provision.preflight.finding import (
     PreflightCheck,
     PreflightContext,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from emrctl.aws import errors
-from emrctl.aws.states import EMR_TERMINATED
+from emrctl.aws.listing import EMR_TERMINATED
 from emrctl.aws.target import Target
 from emrctl.clusters import emr_failure
 from emrctl.errors import (

@@ -16,8 +16,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from emrctl.aws import errors
-from emrctl.aws.listing import instances
-from emrctl.aws.states import EC2_GONE, EC2_STOPPED
+from emrctl.aws.listing import EC2_GONE, EC2_STOPPED, instances
 from emrctl.aws.target import Target
 from emrctl.errors import NotFoundError, ProvisioningError
 from emrctl.remote.nodes import CommandResult
