@@ -24,8 +24,8 @@ from urllib.parse import urlsplit
 from emrctl import paths
 from emrctl.aws import instance_types
 from emrctl.aws import target as targets
-from emrctl.clusters import ec2_inputs
-from emrctl.clusters.kinds import kind_of
+from emrctl.clusters import program_inputs
+from emrctl.clusters.registry import kind_of
 from emrctl.errors import EmrctlError
 from emrctl.spec.config import Config
 
@@ -323,7 +323,7 @@ def _remote_access(_config: Config) -> Iterator[CheckResult]:
         ("SSH", "ssh", "Install the OpenSSH client for interactive `emrctl ssh`."),
         (
             "Session Manager",
-            ec2_inputs.SESSION_PLUGIN,
+            program_inputs.SESSION_PLUGIN,
             "Install AWS's session-manager-plugin to connect without an open port or a key.",
         ),
     ):

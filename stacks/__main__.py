@@ -24,8 +24,8 @@ sys.path.insert(0, str(_HERE.parent))  # Pulumi runs this file inside the packag
 
 from emrctl.aws.s3 import CODE_PREFIX, EVENT_LOG_PREFIX  # noqa: E402
 from emrctl.aws.target import Target  # noqa: E402
-from emrctl.clusters import network_lookup  # noqa: E402
-from emrctl.clusters.kinds import kind_of  # noqa: E402
+from emrctl.clusters import program_inputs  # noqa: E402
+from emrctl.clusters.registry import kind_of  # noqa: E402
 from emrctl.spec import ProjectSpec, yaml  # noqa: E402
 from stacks import names, program  # noqa: E402
 
@@ -80,7 +80,7 @@ def main() -> None:
         return
     project = project.with_cluster(stack.removeprefix(f"{project.project}-"))
     target = Target(kind="aws", region=settings["region"], profile=project.profile)
-    project = network_lookup.resolve_network(project, target)
+    project = program_inputs.resolve_network(project, target)
     kind = kind_of(project.cluster)
     settings |= kind.program_settings(project, target, not pulumi.runtime.is_dry_run())
     bucket = names.bucket_name(project, settings)

@@ -1,7 +1,7 @@
 """The stacks of a project: one for its bucket, and one for each cluster.
 
 `settings` holds `account` and `region`; clusters of EC2 instances also need `image_primary`,
-`image_worker`, `public_key` and `ssh_from` (see `emrctl.clusters.ec2_inputs`).
+`image_worker`, `public_key` and `ssh_from` (see `emrctl.clusters.program_inputs`).
 """
 
 from __future__ import annotations

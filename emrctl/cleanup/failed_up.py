@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from emrctl.cleanup.discovery import discover
 from emrctl.cleanup.resources import BUCKET, CLUSTER, AwsResource
-from emrctl.clusters.emr_failure import ClusterFailure
-from emrctl.clusters.kinds import kind_of
+from emrctl.clusters.emr import ClusterFailure
+from emrctl.clusters.registry import kind_of
 from emrctl.cost import estimate
 from emrctl.cost.resource import total
 from emrctl.errors import EmrctlError

@@ -19,8 +19,8 @@ import typer
 from emrctl.aws.target import Target
 from emrctl.cli import options, render
 from emrctl.clusters import registry
-from emrctl.clusters.kinds import kind_of
 from emrctl.clusters.model import Cluster, Node
+from emrctl.clusters.registry import kind_of
 from emrctl.errors import UnreachableError, UsageError
 from emrctl.provision import lifecycle
 from emrctl.remote import nodes, pages, session_manager

@@ -1,18 +1,95 @@
-"""Find the clusters of a project on AWS."""
+"""The kinds of clusters and what differs between them; find a project's clusters of both kinds.
+
+A spec selects its kind with `kind: emr` or `kind: ec2`. The other tables by kind are
+`spec/cluster.py` (specs), `stacks/program.py` (resources) and `runs/adapters.py` (steps, live
+REST APIs); other modules use these instead of comparing names.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from emrctl.aws import instance_types
 from emrctl.aws.errors import translated
-from emrctl.clusters.kinds import KINDS
+from emrctl.clusters import ec2, emr, program_inputs
+from emrctl.clusters.emr import ClusterFailure
 from emrctl.clusters.model import Cluster
+from emrctl.clusters.sizing import StandaloneWorkers
 from emrctl.errors import CredentialsError, NotFoundError
-from emrctl.spec import ProjectSpec
+from emrctl.spec import AnyClusterSpec, ProjectSpec
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterKind:
+    """A kind of cluster.
+
+    - `can_stop`: its instances can be stopped and started.
+    - `set_up_over_ssh`: emrctl installs Spark on its nodes, instead of EMR.
+    - `folders_on_localhost`: its nodes on localhost are folders without an SSH server.
+    - `presigned_pages`: EMR signs URLs of its pages.
+    """
+
+    name: str
+    list_clusters: Callable[..., Iterator[Cluster]]
+    program_settings: Callable[[ProjectSpec, Target, bool], dict[str, str]]
+    recent_failure: Callable[[ProjectSpec, Target], ClusterFailure | None]
+    executor_memory_mb: Callable[[AnyClusterSpec], int]
+    can_stop: bool
+    set_up_over_ssh: bool
+    folders_on_localhost: bool
+    presigned_pages: bool
+
+    def uses_folders(self, target: Target) -> bool:
+        """Return whether the nodes are folders of this machine, without SSH servers."""
+        return self.folders_on_localhost and target.endpoint is not None
+
+
+def _yarn_memory_mb(spec: AnyClusterSpec) -> int:
+    groups = (spec.core_group, *spec.task)
+    return sum(group.count * instance_types.instance_type(group.type).yarn_mb for group in groups)
+
+
+def _worker_memory_mb(spec: AnyClusterSpec) -> int:
+    workers = StandaloneWorkers.of(spec.core_group.type, spec.core_group.count)
+    return workers.count * workers.memory_mb
+
+
+EMR = ClusterKind(
+    name="emr",
+    list_clusters=emr.list_clusters,
+    program_settings=lambda _project, _target, _create: {},
+    recent_failure=emr.recent_failure,
+    executor_memory_mb=_yarn_memory_mb,
+    can_stop=False,
+    set_up_over_ssh=False,
+    folders_on_localhost=True,
+    presigned_pages=True,
+)
+EC2 = ClusterKind(
+    name="ec2",
+    list_clusters=ec2.list_clusters,
+    program_settings=program_inputs.program_settings,
+    recent_failure=lambda _project, _target: None,
+    executor_memory_mb=_worker_memory_mb,
+    can_stop=True,
+    set_up_over_ssh=True,
+    folders_on_localhost=False,
+    presigned_pages=False,
+)
+KINDS = {kind.name: kind for kind in (EMR, EC2)}
+
+
+def kind_of(spec: AnyClusterSpec) -> ClusterKind:
+    """Return the kind of a spec."""
+    return KINDS[spec.kind]
+
+
+# --- clusters of a project ------------------------------------------------------------------------
 
 
 def list_clusters(

@@ -11,9 +11,8 @@ from emrctl.aws.errors import translated
 from emrctl.aws.listing import EC2_EXISTING, EC2_STOPPED, EC2_TERMINATING, tags
 from emrctl.aws.polling import poll_until
 from emrctl.clusters.ec2 import describe_instances, state
-from emrctl.clusters.kinds import kind_of
 from emrctl.clusters.model import Cluster
-from emrctl.clusters.registry import find_cluster
+from emrctl.clusters.registry import find_cluster, kind_of
 from emrctl.engine.base import Preview
 from emrctl.errors import NotFoundError, ProvisioningError, WaitTimeoutError
 from emrctl.spec import ProjectSpec

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from emrctl import paths
 from emrctl.aws.errors import translated
 from emrctl.aws.listing import instances, tags
-from emrctl.clusters.kinds import kind_of
+from emrctl.clusters.registry import kind_of
 from emrctl.errors import (
     MissingPrerequisiteError,
     NoKeyError,

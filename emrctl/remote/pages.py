@@ -14,7 +14,7 @@ from emrctl.aws import http
 from emrctl.aws.errors import translate
 from emrctl.aws.polling import Backoff
 from emrctl.clusters import ec2
-from emrctl.clusters.kinds import kind_of
+from emrctl.clusters.registry import kind_of
 from emrctl.errors import NotFoundError, UnreachableError
 from emrctl.metrics.live.rest import rows
 from emrctl.ports import LOOPBACK

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from emrctl import ports
 from emrctl.aws.errors import translated
-from emrctl.clusters.ec2_inputs import SESSION_PLUGIN as PLUGIN
+from emrctl.clusters.program_inputs import SESSION_PLUGIN as PLUGIN
 from emrctl.errors import MissingPrerequisiteError, UnreachableError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import stat
 import pytest
 
 from emrctl import paths as places
-from emrctl.clusters import ec2_inputs
+from emrctl.clusters import program_inputs
 from emrctl.errors import NotFoundError
 from emrctl.provision import lifecycle
 from tests.clusters.homes import Home
@@ -26,7 +26,7 @@ def test_deploy_keeps_image_of_existing_cluster(
     home.up()
     kept = _images(home)
     monkeypatch.setattr(
-        "emrctl.clusters.ec2_inputs._image_of_parameter", lambda *_: "ami-0123456789abcdef0"
+        "emrctl.clusters.program_inputs._image_of_parameter", lambda *_: "ami-0123456789abcdef0"
     )
     assert home.changes(worker={"count": 3}) == {"worker-3": ("create",)}
     home.up(worker={"count": 3})
@@ -80,7 +80,7 @@ def test_deploy_with_other_private_key_raises_not_found(home: Home) -> None:
     home.up()
     other = places.key_file("pets-main")
     other.unlink()
-    ec2_inputs._create_key(other)
+    program_inputs._create_key(other)
     with pytest.raises(NotFoundError, match="private key of the running cluster"):
         home.changes()
 

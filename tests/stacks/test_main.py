@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from emrctl.aws.target import Target
-from emrctl.clusters import kinds
+from emrctl.clusters import registry
 from emrctl.engine.embedded.evaluate import DeclaredResource, RegisteredResource, evaluate
 from emrctl.spec import ProjectSpec
 
@@ -81,8 +81,8 @@ def test_main_with_ec2_cluster_looks_up_its_settings(
         images = {"image_primary": "ami-0a", "image_worker": "ami-0b"}
         return {**images, "public_key": "ssh-ed25519 AAAA", "ssh_from": "192.0.2.1/32"}
 
-    kind = dataclasses.replace(kinds.EC2, program_settings=settings)
-    monkeypatch.setitem(kinds.KINDS, "ec2", kind)
+    kind = dataclasses.replace(registry.EC2, program_settings=settings)
+    monkeypatch.setitem(registry.KINDS, "ec2", kind)
     resources = _declared("pets-big")
     assert calls == [("pets-big", True)]
     assert resources["primary"].inputs["ami"] == "ami-0a"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from emrctl import bundled
 from emrctl.aws import errors as aws_errors
-from emrctl.clusters.network_lookup import resolve_network
+from emrctl.clusters.program_inputs import resolve_network
 from emrctl.errors import ProvisioningError
 from emrctl.provision.preflight import account, capacity, identity, network, storage
 from emrctl.provision.preflight.finding import PreflightCheck, PreflightContext, PreflightFinding

@@ -9,7 +9,7 @@ from typing import Any
 
 from emrctl.aws import instance_types
 from emrctl.aws.errors import error_code, get_or_none
-from emrctl.clusters import ec2_inputs
+from emrctl.clusters import program_inputs
 from emrctl.errors import EmrctlError
 from emrctl.provision.preflight.finding import (
     PreflightCheck,
@@ -121,7 +121,7 @@ def _check_emr_image(context: PreflightContext) -> Iterator[PreflightFinding]:
 def _check_ec2_images(context: PreflightContext) -> Iterator[PreflightFinding]:
     """Check that the images exist and fit the instance types and disks."""
     try:
-        ids = ec2_inputs.find_images(context.ec2, context.target)
+        ids = program_inputs.find_images(context.ec2, context.target)
     except EmrctlError as failure:
         yield error(_IMAGE, failure.message, failure.hint)
         return

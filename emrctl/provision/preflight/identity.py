@@ -11,7 +11,7 @@ from typing import Any
 
 from emrctl.aws.errors import get_or_none
 from emrctl.aws.listing import tags
-from emrctl.clusters import ec2_inputs
+from emrctl.clusters import program_inputs
 from emrctl.errors import EmrctlError
 from emrctl.provision.preflight.finding import (
     PreflightCheck,
@@ -130,7 +130,7 @@ def _check_ssh(context: PreflightContext) -> Iterator[PreflightFinding]:
         yield from _session_plugin()
         return
     try:
-        address = ipaddress.IPv4Address(ec2_inputs.caller_address())
+        address = ipaddress.IPv4Address(program_inputs.caller_address())
     except EmrctlError as failure:
         if ssh == CALLER:
             yield error("SSH", failure.message, failure.hint)
@@ -145,9 +145,9 @@ def _check_ssh(context: PreflightContext) -> Iterator[PreflightFinding]:
 
 
 def _session_plugin() -> Iterator[PreflightFinding]:
-    if shutil.which(ec2_inputs.SESSION_PLUGIN) is None:
+    if shutil.which(program_inputs.SESSION_PLUGIN) is None:
         hint = "Install AWS's Session Manager plugin for the AWS CLI, or set cluster.ssh."
-        what = f"cluster.ssh is {NO_SSH}, and {ec2_inputs.SESSION_PLUGIN} is not on PATH"
+        what = f"cluster.ssh is {NO_SSH}, and {program_inputs.SESSION_PLUGIN} is not on PATH"
         yield error("SSH", what, hint)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from emrctl.aws import errors
 from emrctl.aws.listing import EMR_TERMINATED
 from emrctl.aws.target import Target
-from emrctl.clusters import emr_failure
+from emrctl.clusters import emr
 from emrctl.errors import (
     EmrctlError,
     NotFoundError,
@@ -147,7 +147,7 @@ def _interrupted(step: Step, status: dict[str, Any]) -> Step:
     """Return the step, INTERRUPTED with the reason if it is unfinished on a terminated cluster."""
     if step.finished or status["State"] not in EMR_TERMINATED:
         return step
-    failure = emr_failure.find_failure(status)
+    failure = emr.find_failure(status)
     reason = failure or status.get("StateChangeReason", {}).get("Message", "")
     return replace(
         step,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from emrctl.clusters import ec2_inputs
+from emrctl.clusters import program_inputs
 from emrctl.errors import ProvisioningError
 from emrctl.provision import preflight
 from emrctl.provision.preflight.finding import PreflightFinding
@@ -39,7 +39,7 @@ def aws(monkeypatch: pytest.MonkeyPatch, _clients: None) -> Recorded:
     """Return the answers of a healthy account, for a caller at 198.51.100.7."""
     found = Recorded(HEALTHY | OWN)
     monkeypatch.setattr("botocore.client.BaseClient._make_api_call", found.answer)
-    monkeypatch.setattr(ec2_inputs, "caller_address", lambda: "198.51.100.7")
+    monkeypatch.setattr(program_inputs, "caller_address", lambda: "198.51.100.7")
     return found
 
 
@@ -196,7 +196,7 @@ def test_run_checks_unknown_caller_address_is_error(
     def unknown_address() -> str:
         raise ProvisioningError("the address is unknown", hint="Set cluster.ssh.")
 
-    monkeypatch.setattr(ec2_inputs, "caller_address", unknown_address)
+    monkeypatch.setattr(program_inputs, "caller_address", unknown_address)
     [finding] = _findings()
     assert (finding.about, finding.severity) == ("SSH", "error")
     assert _findings(ssh="52.94.76.0/24") == []

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from emrctl.aws import instance_types
-from emrctl.clusters import emr_failure
+from emrctl.clusters import emr
 
 
 def _status(code: str, message: str, *details: dict[str, Any]) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def _detail(code: str, message: str, **data: str) -> dict[str, Any]:
 def test_find_failure_returns_cause_and_hint(
     status: dict[str, Any], cause: str, advice: str
 ) -> None:
-    found = emr_failure.find_failure(status)
+    found = emr.find_failure(status)
     assert found is not None
     assert cause in str(found)
     assert str(status["StateChangeReason"]["Message"])[:12] in str(found) + found.message + "x"
@@ -129,18 +129,18 @@ def test_find_failure_returns_cause_and_hint(
 
 def test_find_failure_prefers_code_to_message() -> None:
     detail = _detail("INTERNAL_ERROR_SPOT_NO_CAPACITY_PRIMARY", "out of capacity")
-    found = emr_failure.find_failure(_status("INTERNAL_ERROR", "out of capacity", detail))
+    found = emr.find_failure(_status("INTERNAL_ERROR", "out of capacity", detail))
     assert found is not None
     assert "spot" in found.cause
 
 
 @pytest.mark.parametrize("code", ["", "USER_REQUEST", "ALL_STEPS_COMPLETED"])
 def test_find_failure_of_requested_end_is_none(code: str) -> None:
-    assert emr_failure.find_failure(_status(code, "Terminated by user request")) is None
+    assert emr.find_failure(_status(code, "Terminated by user request")) is None
 
 
 def test_find_failure_unknown_code_returns_message() -> None:
-    found = emr_failure.find_failure(_status("INTERNAL_ERROR", "Something new"))
+    found = emr.find_failure(_status("INTERNAL_ERROR", "Something new"))
     assert str(found) == "INTERNAL_ERROR: Something new"
     assert found is not None
     assert "emrctl up" in found.hint
@@ -149,7 +149,7 @@ def test_find_failure_unknown_code_returns_message() -> None:
 @pytest.mark.parametrize("name", instance_types.INSTANCE_TYPES)
 def test_alternatives_are_no_smaller_and_of_other_families(name: str) -> None:
     own = instance_types.instance_type(name)
-    for other in map(instance_types.instance_type, emr_failure.alternatives(name)):
+    for other in map(instance_types.instance_type, emr.alternatives(name)):
         assert (other.vcpus, other.arch) == (own.vcpus, own.arch)
         assert other.memory_gib >= own.memory_gib
         assert other.family != own.family
