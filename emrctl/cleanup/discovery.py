@@ -22,7 +22,7 @@ from emrctl.cleanup.resources import (
     expiry,
 )
 from emrctl.clusters.ec2 import first_launch
-from emrctl.cost.resource import instance, total, volume
+from emrctl.cost import instance_usd, total_usd, volume_usd
 from emrctl.errors import EmrctlError
 
 if TYPE_CHECKING:
@@ -159,14 +159,14 @@ def _emr_cluster(
         state=item["Status"]["State"],
         created=created,
         expires=expiry(tags(item), created),
-        hourly_usd=total(costs),
+        hourly_usd=total_usd(costs),
         protected=bool(item.get("TerminationProtected")),
     )
 
 
 def _node_usd(node: dict[str, Any], region: str) -> float | None:
     spot = node.get("Market") == "SPOT"
-    return instance(str(node.get("InstanceType", "")), region, emr=True, spot=spot)
+    return instance_usd(str(node.get("InstanceType", "")), region, emr=True, spot=spot)
 
 
 def _describe_instances(target: Target) -> Iterator[dict[str, Any]]:
@@ -183,7 +183,7 @@ def _instance_resource(
     cost: float | None = 0.0
     if state not in EC2_STOPPED:
         spot = item.get("InstanceLifecycle") == "spot"
-        cost = instance(item["InstanceType"], target.region, emr=False, spot=spot)
+        cost = instance_usd(item["InstanceType"], target.region, emr=False, spot=spot)
     primary = tags(item).get(_ROLE_TAG) == "primary"
     kind = CLUSTER if primary else "instance"
     resource = tagged_resource(target, kind, item["InstanceId"], tags(item))
@@ -194,7 +194,7 @@ def _instance_resource(
         state=state,
         created=created,
         expires=expiry(tags(item), created),
-        hourly_usd=total([cost, disk_costs.get(item["InstanceId"], 0.0)]),
+        hourly_usd=total_usd([cost, disk_costs.get(item["InstanceId"], 0.0)]),
     )
 
 
@@ -205,7 +205,7 @@ def _list_volumes(target: Target) -> tuple[dict[str, float], list[AwsResource]]:
     pages = target.client("ec2").get_paginator("describe_volumes")
     for page in pages.paginate(Filters=[PROJECT_TAG_FILTER]):
         for item in page["Volumes"]:
-            cost = volume(item.get("VolumeType", "gp3"), item["Size"])
+            cost = volume_usd(item.get("VolumeType", "gp3"), item["Size"])
             for attachment in item.get("Attachments", ()):
                 id_ = attachment["InstanceId"]
                 disk_costs[id_] = disk_costs.get(id_, 0.0) + cost

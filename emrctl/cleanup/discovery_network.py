@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from emrctl.aws.listing import tags
 from emrctl.cleanup.resources import PROJECT, STACK, AwsResource
-from emrctl.cost.resource import beside
+from emrctl.cost import extra_usd
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
@@ -159,7 +159,7 @@ def _resource(target: Target, ec2_listing: _Ec2Listing, item: dict[str, Any]) ->
         name=str(item.get("GroupName") or resource.name),
         state=str(item.get("State", "")),
         created=item.get(ec2_listing.created) if ec2_listing.created else None,
-        hourly_usd=0.0 if free else beside(ec2_listing.price),
+        hourly_usd=0.0 if free else extra_usd(ec2_listing.price),
     )
 
 

@@ -12,8 +12,7 @@ from emrctl.cleanup.discovery import discover
 from emrctl.cleanup.resources import BUCKET, CLUSTER, AwsResource
 from emrctl.clusters.emr import ClusterFailure
 from emrctl.clusters.registry import kind_of
-from emrctl.cost import estimate
-from emrctl.cost.resource import total
+from emrctl.cost import estimate, total_usd
 from emrctl.errors import EmrctlError
 from emrctl.provision import lifecycle, stacks
 from emrctl.provision.stacks import Deployment
@@ -37,7 +36,7 @@ class StackResources:
     @property
     def hourly_usd(self) -> float | None:
         """Current cost per hour; None if a price is unknown."""
-        return total(item.hourly_usd for item in self.resources)
+        return total_usd(item.hourly_usd for item in self.resources)
 
     def __str__(self) -> str:
         """Count the resources by kind, with their cost."""
@@ -60,7 +59,7 @@ def stack_resources(project: ProjectSpec, target: Target) -> StackResources:
     return StackResources(
         resources=resources,
         failure=None if clusters else kind_of(project.cluster).recent_failure(project, target),
-        pending_usd=estimate.estimate(project).instances_usd if pending else 0.0,
+        pending_usd=estimate(project).instances_usd if pending else 0.0,
     )
 
 

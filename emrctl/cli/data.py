@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
+from emrctl import datasets
 from emrctl.cli import options, render
-from emrctl.datasets import pets as oxford
-from emrctl.datasets import pictures
 
 app = options.new_app()
 data_app = typer.Typer(cls=options.Group, no_args_is_help=True, help="Upload images to the bucket.")
@@ -29,7 +28,7 @@ def digits(
     name: Annotated[str, typer.Option(help="Name of the data set below data/.")] = "digits",
 ) -> None:
     """Upload scikit-learn's 1,797 images of handwritten digits as PNG files."""
-    _upload(context, name, pictures.digits(per_class))
+    _upload(context, name, datasets.digits(per_class))
 
 
 @data_app.command()
@@ -41,7 +40,7 @@ def folder(
     name: Annotated[str | None, typer.Option(help="Name of the data set below data/.")] = None,
 ) -> None:
     """Upload the images of a folder."""
-    images = pictures.folder(path, per_class)
+    images = datasets.folder(path, per_class)
     _upload(context, name or path.absolute().name.lower(), images)
 
 
@@ -56,26 +55,26 @@ def pets(
     name: Annotated[str, typer.Option(help="Name of the data set below data/.")] = "pets",
 ) -> None:
     """Upload the Oxford-IIIT Pet Dataset: 7,390 photographs of 37 breeds (792 MB)."""
-    with oxford.open_pictures(source or _download(context), per_class) as images:
+    with datasets.open_pictures(source or _download(context), per_class) as images:
         _upload(context, name, images)
 
 
 def _download(context: options.Context) -> Path:
     """Return the authors' archive, downloaded into emrctl's cache if necessary."""
-    if not oxford.archive().is_file():
-        mb = oxford.OXFORD.bytes // 1_000_000
+    if not datasets.pets_archive().is_file():
+        mb = datasets.OXFORD_PETS.bytes // 1_000_000
         context.confirm(f"Download the Oxford-IIIT Pet Dataset ({mb} MB)?")
-    with render.counter("images.tar.gz: bytes", oxford.OXFORD.bytes) as report:
-        return oxford.download(report)
+    with render.counter("images.tar.gz: bytes", datasets.OXFORD_PETS.bytes) as report:
+        return datasets.download_pets(report)
 
 
-def _upload(context: options.Context, name: str, images: list[pictures.PictureFile]) -> None:
+def _upload(context: options.Context, name: str, images: list[datasets.PictureFile]) -> None:
     from emrctl.provision.bucket import find_bucket
 
     workspace = context.workspace
     bucket = find_bucket(workspace.project, workspace.target)
-    with render.counter(f"{pictures.check_name(name)}: images", len(images)) as report:
-        data_set = pictures.upload(workspace.target, bucket, name, images, report)
+    with render.counter(f"{datasets.check_name(name)}: images", len(images)) as report:
+        data_set = datasets.upload(workspace.target, bucket, name, images, report)
     if context.as_json:
         render.json_document(asdict(data_set))
         return

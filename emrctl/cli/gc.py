@@ -16,7 +16,7 @@ from emrctl import cleanup
 from emrctl.aws.target import Target, resolve
 from emrctl.cleanup import failed_up
 from emrctl.cli import options, render
-from emrctl.cost import resource
+from emrctl.cost import total_usd
 from emrctl.errors import EmrctlError, ProvisioningError
 from emrctl.provision import lifecycle
 from emrctl.runs.workspace import Workspace
@@ -93,8 +93,8 @@ def _list(resources: Sequence[cleanup.AwsResource], notes: Sequence[str]) -> Non
     costs = [item.hourly_usd for item in resources if item.kind != "bucket"]
     unused = [item.hourly_usd for item in resources if item.deletable and item.kind != "bucket"]
     typer.echo(
-        f"Total {_usd(resource.total(costs))} USD per hour, expired and orphaned "
-        f"{_usd(resource.total(unused))} (bucket storage not included)."
+        f"Total {_usd(total_usd(costs))} USD per hour, expired and orphaned "
+        f"{_usd(total_usd(unused))} (bucket storage not included)."
     )
 
 

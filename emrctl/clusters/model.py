@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from emrctl.aws.listing import EMR_TERMINATED
-from emrctl.cost.estimate import instances_usd
+from emrctl.cost import instances_usd
 from emrctl.spec import AnyClusterSpec
 
 

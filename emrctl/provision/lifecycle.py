@@ -18,7 +18,7 @@ from emrctl.aws.s3 import code_key, prepare_event_logs, put_file
 from emrctl.clusters import stop_start
 from emrctl.clusters.model import Cluster
 from emrctl.clusters.registry import find_cluster, kind_of, list_clusters
-from emrctl.cost.estimate import estimate_within_limit
+from emrctl.cost import estimate_within_limit
 from emrctl.engine.base import Engine, Preview, Program, Report, StackResult
 from emrctl.errors import NotFoundError, ProvisioningError, UsageError
 from emrctl.provision import preflight

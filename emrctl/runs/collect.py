@@ -10,7 +10,7 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from emrctl.cost import resource
+from emrctl.cost import instance_usd
 from emrctl.runs.store import Run, RunFiles
 from emrctl.runs.workspace import Workspace
 
@@ -86,7 +86,7 @@ def collect_instances(workspace: Workspace, run: Run) -> float | None:
         return None
 
     def hourly_usd(type_: str, spot: bool) -> float | None:
-        return resource.instance(type_, workspace.target.region, emr=adapter.is_emr, spot=spot)
+        return instance_usd(type_, workspace.target.region, emr=adapter.is_emr, spot=spot)
 
     usd = cost_usd(instances, span, hourly_usd)
     document = {"instances": [item.to_json() for item in instances], "cost_usd": usd}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from emrctl.standalone.errors import NodesFailedError
-from emrctl.standalone.parallel import ParallelNodes, copy, exec_on
+from emrctl.standalone.parallel import NodesFailedError, ParallelNodes, copy, exec_on
 from emrctl.standalone.setup import drain, drain_removed, removed_workers, set_up, set_up_nodes
 
 __all__ = [

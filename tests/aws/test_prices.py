@@ -12,7 +12,7 @@ from emrctl.aws import instance_types, prices
 from emrctl.aws import target as targets
 from emrctl.aws.target import Target
 from emrctl.cli.__main__ import main
-from emrctl.cost import estimate
+from emrctl.cost import estimate, estimate_within_limit
 from emrctl.errors import SpecError
 from emrctl.spec import ProjectSpec
 from tests.recorded import Recorded, refused
@@ -136,7 +136,7 @@ def test_rate_has_region_and_date() -> None:
 
 
 def test_estimate_has_parts() -> None:
-    cost = estimate.estimate(_project())
+    cost = estimate(_project())
     assert cost.ec2_usd == pytest.approx(0.576)
     assert cost.emr_usd == pytest.approx(0.144)
     assert cost.other_usd == pytest.approx(3 * 64 * 0.08 / 730 + 3 * 0.005)
@@ -145,17 +145,17 @@ def test_estimate_has_parts() -> None:
 
 
 def test_estimate_region_without_prices_is_marked() -> None:
-    cost = estimate.estimate(_project("eu-north-1", core={"type": "m6a.xlarge"}))
+    cost = estimate(_project("eu-north-1", core={"type": "m6a.xlarge"}))
     assert any("no prices of eu-north-1" in note for note in cost.notes)
     assert any("EMR's fee of m6a.xlarge" in note for note in cost.notes)
 
 
 def test_estimate_spot_uses_price_up_to_bid() -> None:
-    cost = estimate.estimate(_project(core={"count": 10, "bid_usd": 0.1}))
+    cost = estimate(_project(core={"count": 10, "bid_usd": 0.1}))
     (line,) = [line for line in cost.items if "spot" in line.what]
     assert line.ec2_usd == pytest.approx(1.0)
     assert line.emr_usd == pytest.approx(0.48)
-    dear = estimate.estimate(_project(core={"count": 10, "bid_usd": 9.0}))
+    dear = estimate(_project(core={"count": 10, "bid_usd": 9.0}))
     (line,) = [line for line in dear.items if "spot" in line.what]
     assert line.most_usd == pytest.approx(2.4)  # at most the on-demand price
 
@@ -168,7 +168,7 @@ FLEET: dict[str, Any] = {
 
 
 def test_estimate_fleet_uses_most_expensive_type() -> None:
-    cost = estimate.estimate(_project(fleets={"core": FLEET}))
+    cost = estimate(_project(fleets={"core": FLEET}))
     spot, fixed = (
         next(line for line in cost.items if line.what == what)
         for what in ("core r5.2xlarge spot", "core r5.2xlarge")
@@ -176,7 +176,7 @@ def test_estimate_fleet_uses_most_expensive_type() -> None:
     assert (spot.count, fixed.count) == (2, 1)
     assert spot.most_usd == pytest.approx(2 * 0.63)
     ends = {**FLEET, "on_timeout": "terminate", "types": [{"bid_percent": 50}]}
-    capped = estimate.estimate(_project(fleets={"core": ends, "task": {**FLEET, "spot": 0}}))
+    capped = estimate(_project(fleets={"core": ends, "task": {**FLEET, "spot": 0}}))
     (line,) = [line for line in capped.items if line.what == "core m5.xlarge spot"]
     assert line.most_usd == pytest.approx(4 * (0.096 + 0.048))
     assert any(line.what.startswith("task") for line in capped.items)
@@ -192,27 +192,27 @@ def test_estimate_fleet_uses_most_expensive_type() -> None:
     ],
 )
 def test_estimate_scaling_uses_maximum(cluster: dict[str, Any], more: int, usd: float) -> None:
-    cost = estimate.estimate(_project(**cluster))
+    cost = estimate(_project(**cluster))
     (line,) = [line for line in cost.items if line.what.startswith("scaling")]
     assert (line.count, line.usd) == (more, 0)
     assert line.most_usd == pytest.approx(usd)
 
 
 def test_estimate_includes_nat_and_endpoints() -> None:
-    private = estimate.estimate(_project(network={"private": True, "nat": True}))
+    private = estimate(_project(network={"private": True, "nat": True}))
     beside = {line.what: line.usd for line in private.items}
     assert beside["endpoints"] == pytest.approx(0.02)
     assert beside["NAT gateway"] == pytest.approx(0.05)
     assert "public addresses" not in beside
-    theirs = estimate.estimate(_project(network={"subnets": ["subnet-1"]}))
+    theirs = estimate(_project(network={"subnets": ["subnet-1"]}))
     assert not {line.what for line in theirs.items} & {"public addresses", "endpoints"}
 
 
 def test_estimate_over_limit_raises_with_prices() -> None:
-    estimate.estimate_within_limit(_project(max_hourly_cost=0.76))
-    estimate.estimate_within_limit(_project())
+    estimate_within_limit(_project(max_hourly_cost=0.76))
+    estimate_within_limit(_project())
     with pytest.raises(SpecError) as caught:
-        estimate.estimate_within_limit(
+        estimate_within_limit(
             _project(max_hourly_cost=0.5, core={"type": "m5.2xlarge", "count": 2})
         )
     message = str(caught.value)
@@ -282,7 +282,7 @@ def test_rate_prefers_refreshed_prices(aws: Recorded, capsys: pytest.CaptureFixt
     assert prices.rate("r5.xlarge", "eu-west-1").fee_derived
     assert prices.rate("c5.xlarge", "eu-west-1").region == "us-east-1"
     assert "t3.micro" not in prices.file().read_text()
-    spot = estimate.estimate(_project("eu-west-1", core={"bid_usd": 0.2}))
+    spot = estimate(_project("eu-west-1", core={"bid_usd": 0.2}))
     (line,) = [line for line in spot.items if "spot" in line.what]
     assert line.ec2_usd == pytest.approx(0.1)
     assert line.most_usd == pytest.approx(0.248)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from emrctl.cost import estimate
+from emrctl import cost
 from emrctl.provision import lifecycle
 from emrctl.provision.stacks import Deployment
 from emrctl.spec import ProjectSpec
@@ -34,7 +34,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     for name in ("declare_storage", "declare_cluster"):
         count(program, name)
     for name in ("estimate", "instances_usd"):
-        count(estimate, name)
+        count(cost, name)
     return counter
 
 

@@ -26,8 +26,7 @@ from emrctl.provision.stacks import Deployment
 from emrctl.remote import host_keys
 from emrctl.remote.nodes import PrimaryConnection
 from emrctl.spec.ec2 import WorkersSpec
-from emrctl.standalone.errors import NodesFailedError
-from emrctl.standalone.parallel import ParallelNodes
+from emrctl.standalone.parallel import NodesFailedError, ParallelNodes
 from emrctl.standalone.setup import set_up_nodes
 from tests.remote import connections
 from tests.standalone.cluster import Ec2TestCluster

@@ -7,34 +7,34 @@ from typing import Any
 
 import pytest
 
+from emrctl import cost
 from emrctl.aws import instance_types, prices
-from emrctl.cost import estimate, resource
 from emrctl.errors import SpecError
 from emrctl.spec import ProjectSpec
 
 GB_MONTH, ADDRESS = 0.08, 0.005
 
 
-def _cost(**cluster: Any) -> estimate.CostEstimate:
+def _cost(**cluster: Any) -> cost.CostEstimate:
     document = {"project": "pets", "cluster": {"kind": "ec2", **cluster}}
-    return estimate.estimate(ProjectSpec.model_validate(document))
+    return cost.estimate(ProjectSpec.model_validate(document))
 
 
-def _lines(cost: estimate.CostEstimate) -> dict[str, estimate.CostItem]:
-    return {line.what: line for line in cost.items}
+def _lines(estimate: cost.CostEstimate) -> dict[str, cost.CostItem]:
+    return {line.what: line for line in estimate.items}
 
 
 def test_estimate_of_ec2_has_instances_disks_and_addresses() -> None:
     found = _cost(worker={"count": 4, "type": "r5.xlarge", "spot": False, "root_gb": 100})
     assert found.ec2_usd == pytest.approx(0.192 + 4 * 0.252)
     assert (found.emr_usd, found.instances_usd) == (0.0, found.ec2_usd)
-    disks = (64 + 4 * 100) * GB_MONTH / resource.HOURS_PER_MONTH
+    disks = (64 + 4 * 100) * GB_MONTH / cost.HOURS_PER_MONTH
     assert found.other_usd == pytest.approx(disks + 5 * ADDRESS)
     assert found.hourly_usd == pytest.approx(found.most_usd)
 
 
 def test_estimate_of_ec2_equals_emr_without_fee() -> None:
-    emr = estimate.estimate(ProjectSpec(project="pets"))
+    emr = cost.estimate(ProjectSpec(project="pets"))
     assert _cost(worker={"spot": False}).ec2_usd == pytest.approx(emr.ec2_usd)
     assert emr.emr_usd > 0
 
@@ -72,12 +72,12 @@ def test_estimate_in_existing_network_has_addresses_only() -> None:
 def test_estimate_within_limit_compares_maximum() -> None:
     document = {"kind": "ec2", "worker": {"bid_usd": 0.05}, "max_hourly_cost": 0.4}
     fits = ProjectSpec.model_validate({"project": "pets", "cluster": document})
-    estimate.estimate_within_limit(fits)
+    cost.estimate_within_limit(fits)
     dear = ProjectSpec.model_validate(
         {"project": "pets", "cluster": {**document, "worker": {"bid_usd": 0.15}}}
     )
     with pytest.raises(SpecError, match=r"max_hourly_cost is 0\.400"):
-        estimate.estimate_within_limit(dear)
+        cost.estimate_within_limit(dear)
 
 
 def test_estimate_of_ec2_has_no_note_on_fee() -> None:

@@ -1,13 +1,12 @@
-"""Price of a cluster per hour, by component, and its maximum."""
+"""Prices per hour: of a cluster by component, with its maximum, and of single resources."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from emrctl.aws import instance_types
+from emrctl.aws import instance_types, prices
 from emrctl.aws.prices import Rate, rate
-from emrctl.cost import resource
 from emrctl.errors import SpecError
 from emrctl.spec import (
     AnyClusterSpec,
@@ -19,6 +18,8 @@ from emrctl.spec import (
     ScalingSpec,
 )
 from emrctl.spec.nodes import VolumesSpec
+
+HOURS_PER_MONTH = 730
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +160,7 @@ def _item(what: str, count: int, price: Rate, usd: float, most_usd: float) -> Co
 
 def _disk_item(role: str, volumes: VolumesSpec, count: int) -> CostItem:
     what = f"{role} disks, {count * volumes.total_gb} GB {volumes.volume_type}"
-    return _beside_item(what, count, resource.volume(volumes.volume_type, volumes.total_gb))
+    return _beside_item(what, count, volume_usd(volumes.volume_type, volumes.total_gb))
 
 
 def _fleet_items(role: str, fleet: FleetSpec, region: str) -> Iterator[CostItem]:
@@ -245,3 +246,36 @@ def _notes(spec: AnyClusterSpec, region: str, rates: Iterable[Rate]) -> Iterator
         yield f"EMR's fee of {', '.join(derived)} is derived from the price list's rule"
     if spec.fleets is not None:
         yield "fleets: EMR chooses among types, the most expensive is shown"
+
+
+# --- single resources -----------------------------------------------------------------------------
+
+
+def instance_usd(type_: str, region: str, *, emr: bool, spot: bool = False) -> float | None:
+    """Return EC2's price, with `emr` plus EMR's fee; None if the type is unknown.
+
+    Spot instances cost the latest known spot price, or the on-demand price.
+    """
+    try:
+        rate = prices.rate(type_, region)
+    except SpecError:
+        return None
+    ec2 = rate.spot_usd if spot and rate.spot_usd is not None else rate.ec2_usd
+    return ec2 + (rate.emr_usd if emr else 0.0)
+
+
+def volume_usd(volume_type: str, gigabytes: int) -> float:
+    """Return the price of an EBS volume."""
+    month = instance_types.shipped()["extras"]["volume_gb_month"]
+    return gigabytes * float(month.get(volume_type, month["gp3"])) / HOURS_PER_MONTH
+
+
+def extra_usd(name: str) -> float:
+    """Return the price of a `public_ipv4`, an `endpoint` or a `nat`."""
+    return float(instance_types.shipped()["extras"][name])
+
+
+def total_usd(costs: Iterable[float | None]) -> float | None:
+    """Return the sum; None if one of the prices is unknown."""
+    values = list(costs)
+    return None if None in values else sum(value for value in values if value is not None)

@@ -1,1 +1,0 @@
-"""Prices of clusters, runs and single resources."""

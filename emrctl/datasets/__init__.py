@@ -1,1 +1,0 @@
-"""Upload pictures for the jobs to the bucket: local folders and public data sets."""
