@@ -59,6 +59,24 @@ class Target:
         """Names of the engines that can deploy to this target, the default first."""
         return (EMBEDDED, PULUMI) if self.is_local else (PULUMI,)
 
+    @property
+    def shared(self) -> bool:
+        """Whether other machines use it too, so that its runs and stacks are stored on it.
+
+        An emulator's storage is temporary: its runs and stacks are stored in the project's folder.
+        """
+        return not self.is_local
+
+    @property
+    def state_folder(self) -> Path:
+        """The folder of a project with records of its stacks; an emulator's end with it."""
+        return Path(".emrctl") / ("aws" if self.shared else "stacks")
+
+    @property
+    def uses_aws_plugin(self) -> bool:
+        """Whether Pulumi's engine uses its AWS plugin; the local provider replaces it."""
+        return not self.is_local
+
     def page_host(self, dns: str, private_ip: str) -> str:
         """Return the host of a node's pages: the emulator serves them at the private address."""
         return private_ip if self.is_local and dns else dns

@@ -31,9 +31,6 @@ from emrctl.spec import ProjectSpec
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
 
-STATES = Path(".emrctl") / "stacks"
-# Records of stacks on AWS are kept apart from those of an emulator, which end with it.
-AWS_RECORDS = Path(".emrctl") / "aws"
 _BUCKET_TYPE = "aws:s3/bucket:Bucket"
 
 
@@ -44,6 +41,11 @@ class Deployment:
     spec: ProjectSpec
     target: Target
     root: Path
+
+    @property
+    def records(self) -> Path:
+        """The folder with records of the target's stacks."""
+        return self.root / self.target.state_folder
 
 
 def no_report(_event: Event) -> None:
@@ -97,7 +99,7 @@ def engine_for(deployment: Deployment, stack: str | None = None, name: str | Non
         raise UsageError(msg, hint="Omit --engine: on AWS the engine is pulumi.")
     from emrctl.engine.embedded.engine import EmbeddedEngine
 
-    return EmbeddedEngine(deployment.target, deployment.root / STATES)
+    return EmbeddedEngine(deployment.target, deployment.records)
 
 
 def _recorded_engine(deployment: Deployment, stack: str | None) -> str | None:
@@ -106,7 +108,7 @@ def _recorded_engine(deployment: Deployment, stack: str | None) -> str | None:
         return None
     from emrctl.engine.checkpoint import StateFolder
 
-    state = StateFolder(deployment.root / STATES).load(stack)
+    state = StateFolder(deployment.records).load(stack)
     same = state is not None and state.identity == deployment.target.identity
     return state.engine if state is not None and same else None
 
@@ -115,11 +117,11 @@ def _pulumi_engine(deployment: Deployment) -> Engine:
     from emrctl.engine.pulumi.engine import PulumiEngine
     from emrctl.engine.pulumi.state_backend import aws_backend, local_backend
 
-    target, root = deployment.target, deployment.root
-    if target.is_local:
-        return PulumiEngine(target, local_backend(root / STATES / "pulumi"), root / STATES)
-    place = aws_backend(deployment.spec.engine, target, root)
-    return PulumiEngine(target, place, root / AWS_RECORDS)
+    target, records = deployment.target, deployment.records
+    backend = local_backend(records / "pulumi")
+    if target.shared:
+        backend = aws_backend(deployment.spec.engine, target, deployment.root)
+    return PulumiEngine(target, backend, records)
 
 
 # --- operations on existing stacks ----------------------------------------------------------------

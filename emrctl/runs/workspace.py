@@ -55,15 +55,16 @@ class Workspace:
     def store(self) -> Store:
         """The project's runs.
 
-        A folder of the project for the local target, as the emulator's buckets are temporary; on
-        AWS the project's bucket, which all users of the project share.
+        A folder of the project for an emulator, as its buckets are temporary; on AWS the project's
+        bucket, which all users of the project share.
         """
-        if self.project.target == "local":
+        target = self.target_or_none
+        if target is None or not target.shared:
             return Store(LocalStorage(self.config.state_folder / "runs"))
         from emrctl.provision.bucket import bucket_name
 
-        bucket = bucket_name(self.project, self.target)
-        return Store(S3Storage(self.target.client("s3"), bucket))
+        bucket = bucket_name(self.project, target)
+        return Store(S3Storage(target.client("s3"), bucket))
 
     def adapter(self, cluster_id: str) -> RunAdapter:
         """Return the adapter for runs on a cluster."""

@@ -176,7 +176,7 @@ class PulumiEngine:
         recorded = None if record is None else summarize(record, self._target)
         if record is not None and (record.engine != self.name or self._is_gone(record)):
             return recorded
-        if self._target.kind == "local":
+        if not self._target.shared:
             return recorded
         try:
             session = Session(self._target, self._backend, stack)
@@ -189,7 +189,7 @@ class PulumiEngine:
     def stacks(self) -> tuple[StackState, ...]:
         """Return the recorded state of every stack, by name."""
         names = self._files.stacks()
-        if self._target.kind == "aws":
+        if self._target.shared:
             with contextlib.suppress(EngineMissingError):
                 session = Session(self._target, self._backend, "")
                 exists = backend_exists(self._target, self._backend.url)

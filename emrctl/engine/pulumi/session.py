@@ -218,23 +218,27 @@ class Session:
     @contextlib.contextmanager
     def _provider(self) -> Iterator[list[EmrctlError]]:
         """Serve the local provider, or check for the AWS plugin; yield the provider's errors."""
-        if self._target.kind == "local":
-            # A new flag for each operation: the engine sets it at the end of one.
-            self._stop_provider = threading.Event()
-            if self.cancelled.is_set():
-                self._stop_provider.set()
-            journal = CreateJournal(self._backend.work / f"{self.name}.begun")
-            with serve_provider(self._target, self._stop_provider, journal) as server:
-                attached = {_ATTACHED: server.attached}
-                self._workspace.env_vars = {**self._workspace.env_vars, **attached}
-                yield server.errors
+        if self._target.uses_aws_plugin:
+            self._check_plugin()
+            yield []
             return
+        # A new flag for each operation: the engine sets it at the end of one.
+        self._stop_provider = threading.Event()
+        if self.cancelled.is_set():
+            self._stop_provider.set()
+        journal = CreateJournal(self._backend.work / f"{self.name}.begun")
+        with serve_provider(self._target, self._stop_provider, journal) as server:
+            attached = {_ATTACHED: server.attached}
+            self._workspace.env_vars = {**self._workspace.env_vars, **attached}
+            yield server.errors
+
+    def _check_plugin(self) -> None:
+        """Raise `EngineMissingError` if the AWS plugin is neither installed nor attached."""
         attached_by_user = f"{PACKAGE}:" in os.environ.get(_ATTACHED, "")
         if not attached_by_user and not binary.has_plugin(self._engine):
             msg = f"Pulumi's AWS plugin {binary.plugin_version()} is not installed"
             hint = "Run `emrctl engine install`: it downloads about 700 MB after confirmation."
             raise binary.EngineMissingError(msg, hint=hint)
-        yield []
 
     def _save_config(self) -> None:
         """Add the backend's configuration to the stack's settings."""
