@@ -7,8 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from emrctl.emulator.cluster import s3_logs
-from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode, EmulatedStep
-from emrctl.emulator.cluster.runtime import BootstrapFailedError, StepResult
+from emrctl.emulator.cluster.model import (
+    BootstrapFailedError,
+    EmulatedCluster,
+    EmulatedNode,
+    EmulatedStep,
+    StepResult,
+)
 from emrctl.emulator.cluster.s3_logs import StepOutput
 
 OnStep = Callable[[list[str]], tuple[int, str, str]]

@@ -1,43 +1,57 @@
-"""EMR API operations on clusters.
-
-Each takes the service, the request's region and the request, and returns the response.
-"""
+"""EMR API operations on clusters and steps."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from emrctl.aws import instance_types, listing
-from emrctl.emulator.api import ec2_records, responses
-from emrctl.emulator.api.service import ApiError, Operation, Service, find, invalid, page
-from emrctl.emulator.api.steps import add_steps, new_steps
+from emrctl.emulator.api import responses
+from emrctl.emulator.api.service import (
+    CLOSED,
+    ApiError,
+    Operation,
+    Request,
+    check_network,
+    find,
+    invalid,
+)
 from emrctl.emulator.cluster import model
-from emrctl.emulator.cluster.model import EmulatedCluster, InstanceGroup, Termination
+from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedStep, InstanceGroup, Termination
 from emrctl.errors import SpecError
 
 _PROTECTED = "Could not shut down one or more job flows since they are termination protected."
+_MAX_ACTIVE_STEPS = 256
+_MAX_STEP_CHARACTERS = 10_240
+_TOO_MANY_STEPS = (
+    "Maximum number of active steps(State = 'Running', 'Pending' or 'Cancel_Pending') "
+    "for cluster exceeded."
+)
 
 
-def run_job_flow(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """RunJobFlow: create a cluster in state STARTING."""
+def _run_job_flow(request: Request) -> dict[str, Any]:
     from moto.core import DEFAULT_ACCOUNT_ID
 
+    ask = request.members
     instances = ask["Instances"]
-    cluster = EmulatedCluster(request=ask, region=region, account=DEFAULT_ACCOUNT_ID)
-    cluster.groups = _groups(instances)
-    cluster.tags = listing.tags(ask)
-    cluster.tags[model.LOCAL_TAG] = "true"
-    cluster.keep_alive = bool(instances.get("KeepJobFlowAliveWhenNoSteps", False))
-    cluster.protected = bool(instances.get("TerminationProtected", False))
-    cluster.replace_unhealthy = bool(instances.get("UnhealthyNodeReplacement", False))
-    cluster.visible = bool(ask.get("VisibleToAllUsers", True))
-    cluster.concurrency = int(ask.get("StepConcurrencyLevel", 1))
-    cluster.auto_termination = ask.get("AutoTerminationPolicy")
-    cluster.managed_scaling = ask.get("ManagedScalingPolicy")
+    cluster = EmulatedCluster(
+        request=ask,
+        region=request.region,
+        account=DEFAULT_ACCOUNT_ID,
+        groups=_groups(instances),
+        tags=listing.tags(ask) | {model.LOCAL_TAG: "true"},
+        keep_alive=bool(instances.get("KeepJobFlowAliveWhenNoSteps", False)),
+        protected=bool(instances.get("TerminationProtected", False)),
+        replace_unhealthy=bool(instances.get("UnhealthyNodeReplacement", False)),
+        visible=bool(ask.get("VisibleToAllUsers", True)),
+        concurrency=int(ask.get("StepConcurrencyLevel", 1)),
+        auto_termination=ask.get("AutoTerminationPolicy"),
+        managed_scaling=ask.get("ManagedScalingPolicy"),
+    )
     _validate(cluster)
-    cluster.steps = new_steps(cluster, ask.get("Steps", []))
-    service.begin(cluster)
+    cluster.steps = _new_steps(cluster, ask.get("Steps", []))
+    request.service.begin(cluster)
     return {"JobFlowId": cluster.id, "ClusterArn": cluster.arn}
 
 
@@ -84,15 +98,13 @@ def _plain(instances: dict[str, Any]) -> list[InstanceGroup]:
     primary = instances.get("MasterInstanceType")
     if not primary:
         raise ApiError("Instances needs InstanceGroups, InstanceFleets or MasterInstanceType.")
+    worker = instances.get("SlaveInstanceType", primary)
     workers = int(instances.get("InstanceCount", 1)) - 1
-    primary_group = {"InstanceRole": model.MASTER, "InstanceType": primary, "InstanceCount": 1}
-    groups = [new_group(primary_group)]
-    if workers > 0:
-        kind = instances.get("SlaveInstanceType", primary)
-        groups.append(
-            new_group({"InstanceRole": "CORE", "InstanceType": kind, "InstanceCount": workers})
-        )
-    return groups
+    return [
+        new_group({"InstanceRole": role, "InstanceType": instance_type, "InstanceCount": count})
+        for role, instance_type, count in ((model.MASTER, primary, 1), ("CORE", worker, workers))
+        if count > 0
+    ]
 
 
 def _validate(cluster: EmulatedCluster) -> None:
@@ -100,11 +112,7 @@ def _validate(cluster: EmulatedCluster) -> None:
         raise ApiError("ReleaseLabel is required by the local EMR.")
     if len(cluster.request.get("BootstrapActions", [])) > 16:
         raise ApiError("A cluster has at most 16 bootstrap actions.")
-    if not ec2_records.check_subnet(cluster):
-        raise ApiError("The subnet does not exist.")
-    unknown = ec2_records.check_security_groups(cluster)
-    if unknown:
-        raise ApiError(f"The security group '{unknown}' does not exist.")
+    check_network(cluster)
     for group in cluster.groups:
         check_type(group.instance_type)
 
@@ -117,112 +125,179 @@ def check_type(name: str) -> None:
         raise ApiError(f"The local EMR: {error.message}. {error.hint}") from error
 
 
-def describe_cluster(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """DescribeCluster."""
-    del region
-    return {"Cluster": responses.describe_cluster(service.cluster(ask["ClusterId"]))}
+def _describe_cluster(request: Request) -> dict[str, Any]:
+    return {"Cluster": responses.describe_cluster(request.cluster)}
 
 
-def list_clusters(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """ListClusters: newest first."""
+def _list_clusters(request: Request) -> dict[str, Any]:
+    """Return the clusters of the region, newest first."""
+    ask = request.members
     after, before = ask.get("CreatedAfter", 0), ask.get("CreatedBefore", time.time() + 1)
     clusters = [
         one
-        for one in find([*service.clusters.values()], state=ask.get("ClusterStates"))
-        if one.region == region and float(after) <= one.timeline.created <= float(before)
+        for one in find([*request.service.clusters.values()], state=ask.get("ClusterStates"))
+        if one.region == request.region and float(after) <= one.timeline.created <= float(before)
     ]
     clusters.sort(key=lambda one: one.timeline.created, reverse=True)
-    return page("Clusters", [responses.cluster_summary(one) for one in clusters], ask)
+    return request.page("Clusters", [responses.cluster_summary(one) for one in clusters])
 
 
-def list_bootstrap_actions(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """ListBootstrapActions."""
-    del region
-    actions = service.cluster(ask["ClusterId"]).request.get("BootstrapActions", [])
+def _list_bootstrap_actions(request: Request) -> dict[str, Any]:
     rows = []
-    for one in actions:
+    for one in request.cluster.request.get("BootstrapActions", []):
         script = one["ScriptBootstrapAction"]
         row = {"Name": one["Name"], "ScriptPath": script["Path"], "Args": script.get("Args", [])}
         rows.append(row)
-    return page("BootstrapActions", rows, ask)
+    return request.page("BootstrapActions", rows)
 
 
-def terminate_job_flows(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """TerminateJobFlows: terminate the unprotected clusters, then raise if any is protected."""
-    del region
-    clusters = [service.cluster(one) for one in ask["JobFlowIds"]]
+def _terminate_job_flows(request: Request) -> dict[str, Any]:
+    """Terminate the unprotected clusters, then raise if any is protected."""
+    clusters = [request.service.cluster(one) for one in request.members["JobFlowIds"]]
     termination = Termination(code="USER_REQUEST", message="Terminated by user request (local)")
     for cluster in clusters:
         if not cluster.protected:
-            service.controller(cluster.id).terminate(termination)
+            request.service.controllers[cluster.id].terminate(termination)
     if any(cluster.protected and cluster.active for cluster in clusters):
         raise ApiError(_PROTECTED)
     return {}
 
 
-def modify_cluster(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """ModifyCluster: change StepConcurrencyLevel."""
-    del region
-    cluster = service.cluster(ask["ClusterId"])
-    level = int(ask.get("StepConcurrencyLevel", cluster.concurrency))
+def _modify_cluster(request: Request) -> dict[str, Any]:
+    cluster = request.cluster
+    level = int(request.members.get("StepConcurrencyLevel", cluster.concurrency))
     if not 1 <= level <= 256:
         raise ApiError("StepConcurrencyLevel must be between 1 and 256.")
-    with cluster.changed:
+    with cluster.changing():
         cluster.concurrency = level
-        cluster.changed.notify_all()
     return {"StepConcurrencyLevel": level}
 
 
-def add_tags(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """AddTags."""
-    del region
-    cluster = service.cluster(ask["ResourceId"])
-    cluster.tags |= listing.tags(ask)
+def _add_tags(request: Request) -> dict[str, Any]:
+    request.cluster.tags |= listing.tags(request.members)
     return {}
 
 
-def remove_tags(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """RemoveTags."""
-    del region
-    cluster = service.cluster(ask["ResourceId"])
-    for key in ask["TagKeys"]:
-        cluster.tags.pop(key, None)
+def _remove_tags(request: Request) -> dict[str, Any]:
+    for key in request.members["TagKeys"]:
+        request.cluster.tags.pop(key, None)
     return {}
 
 
-def setter(field: str, key: str) -> Operation:
+def _setter(field: str, key: str) -> Operation:
     """Return the operation that sets one field of several clusters."""
 
-    def operation(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-        del region
-        for cluster in [service.cluster(one) for one in ask["JobFlowIds"]]:
-            with cluster.changed:
-                setattr(cluster, field, bool(ask[key]))
-                cluster.changed.notify_all()
+    def operation(request: Request) -> dict[str, Any]:
+        for cluster in [request.service.cluster(one) for one in request.members["JobFlowIds"]]:
+            with cluster.changing():
+                setattr(cluster, field, bool(request.members[key]))
         return {}
 
     return operation
 
 
-def describe_job_flows(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """DescribeJobFlows: deprecated on AWS, not supported here."""
-    del service, region, ask
+def _describe_job_flows(_: Request) -> dict[str, Any]:
     raise invalid("DescribeJobFlows is deprecated. Use ListClusters and DescribeCluster.")
 
 
+# -- steps
+
+
+def _add_job_flow_steps(request: Request) -> dict[str, Any]:
+    cluster = request.cluster
+    with cluster.changing():
+        if not cluster.active:
+            raise ApiError(CLOSED)
+        steps = _new_steps(cluster, request.members["Steps"])
+        cluster.steps += steps
+    return {"StepIds": [step.id for step in steps]}
+
+
+def _new_steps(cluster: EmulatedCluster, requests: Sequence[dict[str, Any]]) -> list[EmulatedStep]:
+    """Return the requested steps; raises EMR's error if one of them is not allowed."""
+    active = sum(1 for step in cluster.steps if step.unfinished)
+    if active + len(requests) > _MAX_ACTIVE_STEPS:
+        raise ApiError(_TOO_MANY_STEPS)
+    return [_new_step(cluster, one) for one in requests]
+
+
+def _new_step(cluster: EmulatedCluster, ask: dict[str, Any]) -> EmulatedStep:
+    jar = ask["HadoopJarStep"]
+    action = ask.get("ActionOnFailure", "TERMINATE_CLUSTER")
+    if cluster.concurrency > 1 and action != "CONTINUE":
+        raise ApiError(
+            f"ActionOnFailure {action} is not allowed if StepConcurrencyLevel is greater than 1."
+        )
+    if _characters(jar) > _MAX_STEP_CHARACTERS:
+        raise ApiError(
+            f"Step '{ask['Name']}' is too long: "
+            f"a step has at most {_MAX_STEP_CHARACTERS} characters."
+        )
+    return EmulatedStep(name=ask["Name"], action_on_failure=action, jar=jar)
+
+
+def _characters(value: Any) -> int:
+    """Return the total length of the strings in a JSON value."""
+    if isinstance(value, dict | list):
+        items = value.values() if isinstance(value, dict) else value
+        return sum(_characters(one) for one in items)
+    return len(value) if isinstance(value, str) else 0
+
+
+def _describe_step(request: Request) -> dict[str, Any]:
+    step = request.cluster.step(request.members["StepId"])
+    if step is None:
+        raise invalid("Step id is not valid.")
+    return {"Step": responses.step_summary(step)}
+
+
+def _list_steps(request: Request) -> dict[str, Any]:
+    """Return the steps, newest first."""
+    ask = request.members
+    if len(ask.get("StepIds", [])) > 10:
+        raise invalid("StepIds has at most 10 ids.")
+    steps = find(request.cluster.steps[::-1], id=ask.get("StepIds"), state=ask.get("StepStates"))
+    return request.page("Steps", [responses.step_summary(step) for step in steps])
+
+
+def _cancel_steps(request: Request) -> dict[str, Any]:
+    """Return for each step whether it can be cancelled."""
+    rows = []
+    for step_id in request.members["StepIds"]:
+        problem = _cancel_step(request, step_id)
+        row = {"StepId": step_id, "Status": "FAILED" if problem else "SUBMITTED"}
+        rows.append(row | ({"Reason": problem} if problem else {}))
+    return {"CancelStepsInfoList": rows}
+
+
+def _cancel_step(request: Request, step_id: str) -> str:
+    cluster, step = request.cluster, request.cluster.step(step_id)
+    if step is None:
+        return "Step id is not valid."
+    with cluster.changed:
+        if step.state not in (model.PENDING, model.RUNNING):
+            return f"Step is in state {step.state} and cannot be cancelled."
+        kill = request.members.get("StepCancellationOption") == "TERMINATE_PROCESS"
+        request.service.controllers[cluster.id].cancel_step(step, kill=kill)
+    return ""
+
+
 OPERATIONS: dict[str, Operation] = {
-    "RunJobFlow": run_job_flow,
-    "DescribeCluster": describe_cluster,
-    "ListClusters": list_clusters,
-    "ListBootstrapActions": list_bootstrap_actions,
-    "TerminateJobFlows": terminate_job_flows,
-    "ModifyCluster": modify_cluster,
-    "AddTags": add_tags,
-    "RemoveTags": remove_tags,
-    "AddJobFlowSteps": add_steps,
-    "DescribeJobFlows": describe_job_flows,
-    "SetTerminationProtection": setter("protected", "TerminationProtected"),
-    "SetVisibleToAllUsers": setter("visible", "VisibleToAllUsers"),
-    "SetKeepJobFlowAliveWhenNoSteps": setter("keep_alive", "KeepJobFlowAliveWhenNoSteps"),
-    "SetUnhealthyNodeReplacement": setter("replace_unhealthy", "UnhealthyNodeReplacement"),
+    "RunJobFlow": _run_job_flow,
+    "DescribeCluster": _describe_cluster,
+    "ListClusters": _list_clusters,
+    "ListBootstrapActions": _list_bootstrap_actions,
+    "TerminateJobFlows": _terminate_job_flows,
+    "ModifyCluster": _modify_cluster,
+    "AddTags": _add_tags,
+    "RemoveTags": _remove_tags,
+    "DescribeJobFlows": _describe_job_flows,
+    "SetTerminationProtection": _setter("protected", "TerminationProtected"),
+    "SetVisibleToAllUsers": _setter("visible", "VisibleToAllUsers"),
+    "SetKeepJobFlowAliveWhenNoSteps": _setter("keep_alive", "KeepJobFlowAliveWhenNoSteps"),
+    "SetUnhealthyNodeReplacement": _setter("replace_unhealthy", "UnhealthyNodeReplacement"),
+    "AddJobFlowSteps": _add_job_flow_steps,
+    "DescribeStep": _describe_step,
+    "ListSteps": _list_steps,
+    "CancelSteps": _cancel_steps,
 }

@@ -1,4 +1,4 @@
-"""EMR API operations on instance groups, fleets, instances and scaling policies."""
+"""EMR API operations on instance groups, fleets, instances, and scaling and idle policies."""
 
 from __future__ import annotations
 
@@ -6,38 +6,30 @@ from typing import Any
 
 from emrctl.emulator.api import responses
 from emrctl.emulator.api.clusters import check_type, new_group
-from emrctl.emulator.api.service import CLOSED, ApiError, Operation, Service, find, invalid, page
+from emrctl.emulator.api.service import CLOSED, ApiError, Operation, Request, find, invalid
 from emrctl.emulator.cluster import model
-from emrctl.emulator.cluster.model import EmulatedCluster, InstanceGroup
+from emrctl.emulator.cluster.model import InstanceGroup
 
 
-def list_instance_groups(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """ListInstanceGroups; an error if the cluster has fleets."""
-    del region
-    cluster = service.cluster(ask["ClusterId"])
-    if _has_fleets(cluster):
+def _list_instance_groups(request: Request) -> dict[str, Any]:
+    cluster = request.cluster
+    if cluster.has_fleets:
         raise invalid("Instance fleets and instance groups are mutually exclusive.")
-    return page("InstanceGroups", [responses.group(one, cluster) for one in cluster.groups], ask)
+    rows = [responses.group(one, cluster) for one in cluster.groups]
+    return request.page("InstanceGroups", rows)
 
 
-def list_instance_fleets(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """ListInstanceFleets; an error if the cluster has groups."""
-    del region
-    cluster = service.cluster(ask["ClusterId"])
-    if not _has_fleets(cluster):
+def _list_instance_fleets(request: Request) -> dict[str, Any]:
+    cluster = request.cluster
+    if not cluster.has_fleets:
         raise invalid("Instance fleets and instance groups are mutually exclusive.")
-    return page("InstanceFleets", [responses.fleet(one, cluster) for one in cluster.groups], ask)
+    return request.page("InstanceFleets", [responses.fleet(one, cluster) for one in cluster.groups])
 
 
-def _has_fleets(cluster: EmulatedCluster) -> bool:
-    return "InstanceFleets" in cluster.request["Instances"]
-
-
-def add_instance_groups(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """AddInstanceGroups: add groups; their nodes start in the background."""
-    del region
-    cluster = service.cluster(ask["JobFlowId"])
-    groups = [new_group(one) for one in ask["InstanceGroups"]]
+def _add_instance_groups(request: Request) -> dict[str, Any]:
+    """Add groups; their nodes start in the background."""
+    cluster = request.cluster
+    groups = [new_group(one) for one in request.members["InstanceGroups"]]
     with cluster.changed:
         if not cluster.active:
             raise ApiError(CLOSED)
@@ -49,35 +41,31 @@ def add_instance_groups(service: Service, region: str, ask: dict[str, Any]) -> d
             raise ApiError(f"Instance groups cannot be added while it is {cluster.state}.")
         cluster.groups += groups
     for group in groups:
-        service.resize(cluster, group, group.count)
+        request.service.resize(cluster, group, group.count)
         group.state = group.state if group.count else model.RUNNING
     ids = [group.id for group in groups]
     return {"JobFlowId": cluster.id, "InstanceGroupIds": ids, "ClusterArn": cluster.arn}
 
 
-def modify_instance_groups(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """ModifyInstanceGroups: change counts; reconfiguration is not supported."""
-    del region
-    for one in ask.get("InstanceGroups", []):
-        cluster, group = service.group(one["InstanceGroupId"])
-        if "Configurations" in one:
+def _modify_instance_groups(request: Request) -> dict[str, Any]:
+    for change in request.members.get("InstanceGroups", []):
+        cluster, group = request.service.group(change["InstanceGroupId"])
+        if "Configurations" in change:
             raise invalid("The local EMR does not reconfigure running instance groups.")
-        if "InstanceCount" in one:
-            _check_count(group, int(one["InstanceCount"]))
-            service.resize(cluster, group, int(one["InstanceCount"]))
+        if "InstanceCount" in change:
+            _check_count(group, int(change["InstanceCount"]))
+            request.service.resize(cluster, group, int(change["InstanceCount"]))
     return {}
 
 
-def modify_instance_fleet(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """ModifyInstanceFleet: change target capacities."""
-    del region
-    change = ask["InstanceFleet"]
-    cluster, group = service.group(change["InstanceFleetId"])
+def _modify_instance_fleet(request: Request) -> dict[str, Any]:
+    change = request.members["InstanceFleet"]
+    cluster, group = request.service.group(change["InstanceFleetId"])
     names = ("TargetOnDemandCapacity", "TargetSpotCapacity")
     group.request |= {name: change[name] for name in names if name in change}
     count = sum(int(group.request.get(name, 0)) for name in names)
     _check_count(group, count)
-    service.resize(cluster, group, count)
+    request.service.resize(cluster, group, count)
     return {}
 
 
@@ -88,106 +76,89 @@ def _check_count(group: InstanceGroup, count: int) -> None:
         raise ApiError(f"A {group.role} instance group cannot have {count} instances.")
 
 
-def list_instances(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """ListInstances: includes terminated instances."""
-    del region
-    cluster = service.cluster(ask["ClusterId"])
+def _list_instances(request: Request) -> dict[str, Any]:
+    """Return the instances, including terminated ones."""
+    cluster, ask = request.cluster, request.members
     owner = ask.get("InstanceGroupId") or ask.get("InstanceFleetId")
     roles = ask.get("InstanceGroupTypes") or ask.get("InstanceFleetType")
-    wanted_roles = [roles] if isinstance(roles, str) else roles
+    requested_roles = [roles] if isinstance(roles, str) else roles
     rows = [
-        node
+        responses.instance(node, cluster)
         for node in find(cluster.nodes, state=ask.get("InstanceStates"))
         if (not owner or node.group.id == owner)
-        and (not wanted_roles or node.group.role in wanted_roles)
+        and (not requested_roles or node.group.role in requested_roles)
     ]
-    return page("Instances", [responses.instance(node, cluster) for node in rows], ask, size=2000)
+    return request.page("Instances", rows, size=2000)
 
 
-def put_auto_termination(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """PutAutoTerminationPolicy: terminate the cluster after that idle time."""
-    del region
-    cluster = service.cluster(ask["ClusterId"])
-    policy = {"IdleTimeout": 3600} | ask.get("AutoTerminationPolicy", {})
+def _getter(field: str, key: str) -> Operation:
+    """Return the operation that returns a policy of a cluster; empty without one."""
+
+    def operation(request: Request) -> dict[str, Any]:
+        policy = getattr(request.cluster, field)
+        return {key: policy} if policy else {}
+
+    return operation
+
+
+def _remover(field: str) -> Operation:
+    """Return the operation that removes a policy of a cluster."""
+
+    def operation(request: Request) -> dict[str, Any]:
+        with request.cluster.changing():
+            setattr(request.cluster, field, None)
+        return {}
+
+    return operation
+
+
+def _put_auto_termination_policy(request: Request) -> dict[str, Any]:
+    policy = {"IdleTimeout": 3600} | request.members.get("AutoTerminationPolicy", {})
     if not 60 <= policy["IdleTimeout"] <= 604_800:
         raise ApiError("IdleTimeout must be between 60 and 604800 seconds.")
-    with cluster.changed:
-        cluster.auto_termination = policy
-        cluster.changed.notify_all()
+    with request.cluster.changing():
+        request.cluster.auto_termination = policy
     return {}
 
 
-def get_auto_termination(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """GetAutoTerminationPolicy: empty without one."""
-    del region
-    policy = service.cluster(ask["ClusterId"]).auto_termination
-    return {"AutoTerminationPolicy": policy} if policy else {}
-
-
-def remove_auto_termination(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """RemoveAutoTerminationPolicy."""
-    del region
-    cluster = service.cluster(ask["ClusterId"])
-    with cluster.changed:
-        cluster.auto_termination = None
-        cluster.changed.notify_all()
+def _put_managed_scaling_policy(request: Request) -> dict[str, Any]:
+    """Store the policy: the local EMR does not scale."""
+    request.cluster.managed_scaling = request.members["ManagedScalingPolicy"]
     return {}
 
 
-def put_managed_scaling(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """PutManagedScalingPolicy: stored and returned; the local EMR does not scale."""
-    del region
-    service.cluster(ask["ClusterId"]).managed_scaling = ask["ManagedScalingPolicy"]
-    return {}
-
-
-def get_managed_scaling(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """GetManagedScalingPolicy: empty without one."""
-    del region
-    policy = service.cluster(ask["ClusterId"]).managed_scaling
-    return {"ManagedScalingPolicy": policy} if policy else {}
-
-
-def remove_managed_scaling(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """RemoveManagedScalingPolicy."""
-    del region
-    service.cluster(ask["ClusterId"]).managed_scaling = None
-    return {}
-
-
-def put_auto_scaling(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """PutAutoScalingPolicy: stored and returned; the local EMR does not scale."""
-    del region
-    cluster, group = service.group(ask["InstanceGroupId"])
-    group.auto_scaling = ask["AutoScalingPolicy"] | {"Status": {"State": "ATTACHED"}}
+def _put_auto_scaling_policy(request: Request) -> dict[str, Any]:
+    """Store the policy: the local EMR does not scale."""
+    cluster, group = request.service.group(request.members["InstanceGroupId"])
+    policy = request.members["AutoScalingPolicy"] | {"Status": {"State": "ATTACHED"}}
+    group.auto_scaling = policy
     return {
         "ClusterId": cluster.id,
         "InstanceGroupId": group.id,
-        "AutoScalingPolicy": group.auto_scaling,
+        "AutoScalingPolicy": policy,
         "ClusterArn": cluster.arn,
     }
 
 
-def remove_auto_scaling(service: Service, region: str, ask: dict[str, Any]) -> dict[str, Any]:
-    """RemoveAutoScalingPolicy."""
-    del region
-    service.group(ask["InstanceGroupId"])[1].auto_scaling = None
+def _remove_auto_scaling_policy(request: Request) -> dict[str, Any]:
+    _, group = request.service.group(request.members["InstanceGroupId"])
+    group.auto_scaling = None
     return {}
 
 
 OPERATIONS: dict[str, Operation] = {
-    "ListInstanceGroups": list_instance_groups,
-    "ListInstanceFleets": list_instance_fleets,
-    "AddInstanceGroups": add_instance_groups,
-    "ModifyInstanceGroups": modify_instance_groups,
-    "ModifyInstanceFleet": modify_instance_fleet,
-    "ListInstances": list_instances,
-    "PutAutoTerminationPolicy": put_auto_termination,
-    "GetAutoTerminationPolicy": get_auto_termination,
-    "RemoveAutoTerminationPolicy": remove_auto_termination,
-    "PutManagedScalingPolicy": put_managed_scaling,
-    "GetManagedScalingPolicy": get_managed_scaling,
-    "RemoveManagedScalingPolicy": remove_managed_scaling,
-    "PutAutoScalingPolicy": put_auto_scaling,
-    "RemoveAutoScalingPolicy": remove_auto_scaling,
+    "ListInstanceGroups": _list_instance_groups,
+    "ListInstanceFleets": _list_instance_fleets,
+    "AddInstanceGroups": _add_instance_groups,
+    "ModifyInstanceGroups": _modify_instance_groups,
+    "ModifyInstanceFleet": _modify_instance_fleet,
+    "ListInstances": _list_instances,
+    "PutAutoTerminationPolicy": _put_auto_termination_policy,
+    "GetAutoTerminationPolicy": _getter("auto_termination", "AutoTerminationPolicy"),
+    "RemoveAutoTerminationPolicy": _remover("auto_termination"),
+    "PutManagedScalingPolicy": _put_managed_scaling_policy,
+    "GetManagedScalingPolicy": _getter("managed_scaling", "ManagedScalingPolicy"),
+    "RemoveManagedScalingPolicy": _remover("managed_scaling"),
+    "PutAutoScalingPolicy": _put_auto_scaling_policy,
+    "RemoveAutoScalingPolicy": _remove_auto_scaling_policy,
 }

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Mapping
+from importlib import metadata
 from typing import Any
 
+from emrctl.aws import instance_types
 from emrctl.emulator.cluster.model import (
     EmulatedCluster,
     EmulatedNode,
@@ -15,8 +18,6 @@ from emrctl.emulator.cluster.model import (
 )
 from emrctl.errors import SpecError
 
-_TIMES = {"created": "CreationDateTime", "ready": "ReadyDateTime", "ended": "EndDateTime"}
-
 
 def _present(answer: Mapping[str, Any]) -> dict[str, Any]:
     """Return the items that are not None: EMR omits unknown members."""
@@ -24,31 +25,24 @@ def _present(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _timeline(times: Timeline, ready: str = "ReadyDateTime") -> dict[str, float]:
-    names = _TIMES | {"ready": ready}
-    return _present({name: getattr(times, field) for field, name in names.items()})
+    return _present(
+        {"CreationDateTime": times.created, ready: times.ready, "EndDateTime": times.ended}
+    )
 
 
-def _reason(code: str, message: str) -> dict[str, str]:
-    return {key: text for key, text in (("Code", code), ("Message", message)) if text}
-
-
-def cluster_status(cluster: EmulatedCluster) -> dict[str, Any]:
-    """`Cluster.Status`."""
-    status: dict[str, Any] = {
-        "State": cluster.state,
-        "StateChangeReason": _reason(cluster.code, cluster.message),
-        "Timeline": _timeline(cluster.timeline),
-    }
-    return status | ({"ErrorDetails": list(cluster.details)} if cluster.details else {})
+def _status(state: str, times: Timeline, message: str, code: str = "") -> dict[str, Any]:
+    reason = {key: text for key, text in (("Code", code), ("Message", message)) if text}
+    return {"State": state, "StateChangeReason": reason, "Timeline": _timeline(times)}
 
 
 def cluster_summary(cluster: EmulatedCluster) -> dict[str, Any]:
     """One row of ListClusters."""
+    status = _status(cluster.state, cluster.timeline, cluster.message, cluster.code)
     return {
         "Id": cluster.id,
         "Name": cluster.name,
-        "Status": cluster_status(cluster),
-        "NormalizedInstanceHours": normalized_hours(cluster),
+        "Status": status | ({"ErrorDetails": list(cluster.details)} if cluster.details else {}),
+        "NormalizedInstanceHours": _normalized_hours(cluster),
         "ClusterArn": cluster.arn,
     }
 
@@ -65,12 +59,11 @@ _ECHOED = (
 def describe_cluster(cluster: EmulatedCluster) -> dict[str, Any]:
     """`Cluster` of DescribeCluster."""
     asked = cluster.request
-    fleets = "InstanceFleets" in asked["Instances"]
     return cluster_summary(cluster) | _present(
         {
             **{name: asked.get(name) for name in _ECHOED},
             "Ec2InstanceAttributes": _ec2_attributes(cluster),
-            "InstanceCollectionType": "INSTANCE_FLEET" if fleets else "INSTANCE_GROUP",
+            "InstanceCollectionType": "INSTANCE_FLEET" if cluster.has_fleets else "INSTANCE_GROUP",
             "LogUri": _log_uri(asked.get("LogUri")),
             "AutoTerminate": not cluster.keep_alive,
             "TerminationProtected": cluster.protected,
@@ -93,16 +86,11 @@ def _log_uri(uri: str | None) -> str | None:
 
 
 def _applications(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
-    found = asked.get("Applications") or [{"Name": "Hadoop"}]
-    return [{"Version": _versions().get(one["Name"], "")} | one for one in found]
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError, version
-
-    with contextlib.suppress(PackageNotFoundError):
-        return {"Spark": version("pyspark"), "Hadoop": "3.3.6"}
-    return {"Hadoop": "3.3.6"}
+    versions = {"Hadoop": "3.3.6"}
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        versions["Spark"] = metadata.version("pyspark")
+    applications = asked.get("Applications") or [{"Name": "Hadoop"}]
+    return [{"Version": versions.get(one["Name"], "")} | one for one in applications]
 
 
 def _ec2_attributes(cluster: EmulatedCluster) -> dict[str, Any]:
@@ -112,8 +100,7 @@ def _ec2_attributes(cluster: EmulatedCluster) -> dict[str, Any]:
     return _present(
         {
             "Ec2KeyName": asked.get("Ec2KeyName"),
-            "Ec2SubnetId": asked.get("Ec2SubnetId")
-            or next(iter(asked.get("Ec2SubnetIds", [])), None),
+            "Ec2SubnetId": cluster.subnet,
             "RequestedEc2SubnetIds": asked.get("Ec2SubnetIds"),
             "Ec2AvailabilityZone": zone,
             "IamInstanceProfile": cluster.request.get("JobFlowRole"),
@@ -126,25 +113,17 @@ def _ec2_attributes(cluster: EmulatedCluster) -> dict[str, Any]:
     )
 
 
-def normalized_hours(cluster: EmulatedCluster) -> int:
+def _normalized_hours(cluster: EmulatedCluster) -> int:
     """EMR's unit of size and time: 8 for each hour of an xlarge, hours rounded up."""
-    from emrctl.aws import instance_types
-
     total = 0
     for node in cluster.nodes:
         with contextlib.suppress(SpecError):
             size = instance_types.instance_type(node.group.instance_type)
             began = node.timeline.ready
             if began is not None:
-                seconds = (node.timeline.ended or _now()) - began
+                seconds = (node.timeline.ended or time.time()) - began
                 total += 2 * size.vcpus * max(1, -int(-seconds // 3600))
     return total
-
-
-def _now() -> float:
-    import time
-
-    return time.time()
 
 
 def group(one: InstanceGroup, cluster: EmulatedCluster) -> dict[str, Any]:
@@ -161,11 +140,7 @@ def group(one: InstanceGroup, cluster: EmulatedCluster) -> dict[str, Any]:
             "InstanceType": one.instance_type,
             "RequestedInstanceCount": one.count,
             "RunningInstanceCount": sum(1 for node in mine if node.state == "RUNNING"),
-            "Status": {
-                "State": one.state,
-                "StateChangeReason": _reason("", cluster.message),
-                "Timeline": _timeline(one.timeline),
-            },
+            "Status": _status(one.state, one.timeline, cluster.message),
             "Configurations": asked.get("Configurations", []),
             "EbsBlockDevices": _ebs(asked.get("EbsConfiguration", {})),
             "EbsOptimized": asked.get("EbsConfiguration", {}).get("EbsOptimized"),
@@ -212,8 +187,7 @@ def fleet(one: InstanceGroup, cluster: EmulatedCluster) -> dict[str, Any]:
 
 def instance(node: EmulatedNode, cluster: EmulatedCluster) -> dict[str, Any]:
     """One row of ListInstances."""
-    fleets = "InstanceFleets" in cluster.request["Instances"]
-    owner = "InstanceFleetId" if fleets else "InstanceGroupId"
+    owner = "InstanceFleetId" if cluster.has_fleets else "InstanceGroupId"
     return {
         "Id": node.id,
         "Ec2InstanceId": node.ec2_id,
@@ -221,11 +195,7 @@ def instance(node: EmulatedNode, cluster: EmulatedCluster) -> dict[str, Any]:
         "PublicIpAddress": node.public_ip,
         "PrivateDnsName": node.private_dns,
         "PrivateIpAddress": node.private_ip,
-        "Status": {
-            "State": node.state,
-            "StateChangeReason": _reason("", node.reason),
-            "Timeline": _timeline(node.timeline),
-        },
+        "Status": _status(node.state, node.timeline, node.reason),
         owner: node.group.id,
         "Market": node.group.request.get("Market", "ON_DEMAND"),
         "InstanceType": node.group.instance_type,
@@ -242,10 +212,8 @@ def step_summary(step: EmulatedStep) -> dict[str, Any]:
         "MainClass": step.jar.get("MainClass"),
         "Args": step.args,
     }
-    status: dict[str, Any] = {
-        "State": step.state,
-        "StateChangeReason": _reason("", step.message),
-        "Timeline": _timeline(step.timeline, ready="StartDateTime"),
+    status = _status(step.state, step.timeline, step.message) | {
+        "Timeline": _timeline(step.timeline, ready="StartDateTime")
     }
     return {
         "Id": step.id,

@@ -1,7 +1,8 @@
-"""The state of the emulated EMR: clusters, their controllers, and API errors."""
+"""The state of the emulated EMR: clusters, their controllers and EC2 records, and API errors."""
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
@@ -9,15 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from emrctl.emulator.api import ec2_records
 from emrctl.emulator.cluster import model
-from emrctl.emulator.cluster.controller import ClusterController
+from emrctl.emulator.cluster.controller import ClusterController, ClusterRuntime
 from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode, InstanceGroup, Termination
-from emrctl.emulator.cluster.runtime import ClusterRuntime
 
 _log = logging.getLogger(__name__)
 
-Operation = Callable[["Service", str, dict[str, Any]], dict[str, Any]]
+CLOSED = "A job flow that is shutting down, terminated, or finished may not be modified."
+_AMI = "ami-12c6146b"
 
 
 class ApiError(Exception):
@@ -51,10 +51,6 @@ class Service:
             raise invalid(f"Cluster id '{cluster_id}' is not valid.")
         return cluster
 
-    def controller(self, cluster_id: str) -> ClusterController:
-        """Return the controller of the cluster with that id."""
-        return self.controllers[self.cluster(cluster_id).id]
-
     def group(self, group_id: str) -> tuple[EmulatedCluster, InstanceGroup]:
         """Return the instance group or fleet with that id, and its cluster."""
         for cluster in self.clusters.values():
@@ -65,16 +61,15 @@ class Service:
 
     def begin(self, cluster: EmulatedCluster) -> None:
         """Create the cluster's EC2 records and start its controller."""
-        cluster.security_groups = ec2_records.security_groups(cluster)
+        cluster.security_groups = _security_groups(cluster)
         for group in cluster.groups:
-            cluster.nodes += ec2_records.nodes(cluster, group, group.count)
-        controller = ClusterController(
-            cluster, self.runtime, lambda nodes: self.release(cluster, nodes)
-        )
+            cluster.nodes += _run_instances(cluster, group, group.count)
+        terminate = functools.partial(_terminate_instances, cluster)
+        controller = ClusterController(cluster, self.runtime, terminate)
         with self.lock:
             self.clusters[cluster.id] = cluster
             self.controllers[cluster.id] = controller
-        controller.start()
+        controller.thread.start()
 
     def resize(self, cluster: EmulatedCluster, group: InstanceGroup, count: int) -> None:
         """Resize the group in the background; the newest nodes are removed first."""
@@ -94,13 +89,9 @@ class Service:
             if count < len(present):
                 controller.remove_nodes(present[count:])
                 return
-            new = ec2_records.nodes(cluster, group, count - len(present))
+            new = _run_instances(cluster, group, count - len(present))
             cluster.nodes += new
             controller.add_nodes(new)
-
-    def release(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
-        """Terminate the nodes' EC2 records."""
-        ec2_records.terminate(cluster, nodes)
 
     def close(self, *, timeout_s: float = 30.0) -> None:
         """Terminate all clusters."""
@@ -114,7 +105,31 @@ class Service:
                 _log.warning("cluster %s did not terminate in time", controller.cluster.id)
 
 
-CLOSED = "A job flow that is shutting down, terminated, or finished may not be modified."
+@dataclass(frozen=True)
+class Request:
+    """A request to the service: its region and its members."""
+
+    service: Service
+    region: str
+    members: dict[str, Any]
+
+    @property
+    def cluster(self) -> EmulatedCluster:
+        """The cluster that the request names; raises EMR's error if there is none."""
+        keys = ("ClusterId", "JobFlowId", "ResourceId")
+        return self.service.cluster(next(self.members[key] for key in keys if key in self.members))
+
+    def page(self, key: str, rows: Sequence[Mapping[str, Any]], size: int = 50) -> dict[str, Any]:
+        """Return the requested page of the rows, with the marker of the next page if any."""
+        try:
+            start = int(self.members.get("Marker") or 0)
+        except ValueError:
+            raise invalid(f"Marker '{self.members['Marker']}' is not valid.") from None
+        answer: dict[str, Any] = {key: list(rows[start : start + size])}
+        return answer | ({"Marker": str(start + size)} if len(rows) > start + size else {})
+
+
+Operation = Callable[[Request], dict[str, Any]]
 
 
 def find(rows: Sequence[Any], **values_by_field: Any) -> list[Any]:
@@ -128,13 +143,91 @@ def find(rows: Sequence[Any], **values_by_field: Any) -> list[Any]:
     ]
 
 
-def page(
-    key: str, rows: Sequence[Mapping[str, Any]], ask: Mapping[str, Any], size: int = 50
-) -> dict[str, Any]:
-    """Return one page of the rows, with the marker of the next page if there is one."""
-    try:
-        start = int(ask.get("Marker") or 0)
-    except ValueError:
-        raise invalid(f"Marker '{ask['Marker']}' is not valid.") from None
-    answer: dict[str, Any] = {key: list(rows[start : start + size])}
-    return answer | ({"Marker": str(start + size)} if len(rows) > start + size else {})
+# -- moto's EC2
+
+
+def _ec2(cluster: EmulatedCluster) -> Any:
+    from moto.ec2.models import ec2_backends
+
+    return ec2_backends[cluster.account][cluster.region]
+
+
+def check_network(cluster: EmulatedCluster) -> None:
+    """Raise EMR's error if the request names a subnet or a security group that does not exist."""
+    ec2, instances = _ec2(cluster), cluster.request["Instances"]
+    if cluster.subnet is not None and cluster.subnet not in [s.id for s in ec2.describe_subnets()]:
+        raise ApiError("The subnet does not exist.")
+    names = [
+        *_named_security_groups(cluster),
+        *instances.get("AdditionalMasterSecurityGroups", []),
+        *instances.get("AdditionalSlaveSecurityGroups", []),
+    ]
+    for name in names:
+        if name and ec2.get_security_group_from_id(name) is None:
+            raise ApiError(f"The security group '{name}' does not exist.")
+
+
+def _named_security_groups(cluster: EmulatedCluster) -> tuple[str | None, str | None, str | None]:
+    instances = cluster.request["Instances"]
+    return (
+        instances.get("EmrManagedMasterSecurityGroup"),
+        instances.get("EmrManagedSlaveSecurityGroup"),
+        instances.get("ServiceAccessSecurityGroup"),
+    )
+
+
+def _security_groups(cluster: EmulatedCluster) -> tuple[str | None, str | None, str | None]:
+    """Return the groups of primary, core and service access; create those not named."""
+    from moto.emr.utils import EmrSecurityGroupManager
+
+    named = _named_security_groups(cluster)
+    if cluster.subnet is None or all(named[:2]):
+        return named
+    ec2 = _ec2(cluster)
+    manager = EmrSecurityGroupManager(ec2, ec2.get_subnet(cluster.subnet).vpc_id)
+    primary, worker, service = manager.manage_security_groups(*named)
+    return primary.id, worker.id, service.id
+
+
+def _run_instances(
+    cluster: EmulatedCluster, group: InstanceGroup, count: int
+) -> list[EmulatedNode]:
+    """Create `count` nodes of the group, each with a running EC2 instance."""
+    if count == 0:
+        return []
+    primary, worker, _ = cluster.security_groups
+    security_group = primary if group.role == model.MASTER else worker
+    tags = cluster.tags | {
+        "aws:elasticmapreduce:job-flow-id": cluster.id,
+        "aws:elasticmapreduce:instance-group-role": group.role,
+    }
+    options: dict[str, Any] = {
+        "instance_type": group.instance_type,
+        "is_instance_type_default": False,
+        "region_name": cluster.region,
+        "subnet_id": cluster.subnet,
+        "key_name": cluster.request["Instances"].get("Ec2KeyName"),
+        "tags": {"instance": tags},
+        "security_group_ids": [security_group] if security_group else [],
+    }
+    reservation = _ec2(cluster).run_instances(_AMI, count, None, [], **options)
+    return [
+        EmulatedNode(
+            group=group,
+            ec2_id=one.id,
+            public_dns=one.public_dns_name or one.private_dns_name,
+            public_ip=one.public_ip or "",
+            private_dns=one.private_dns_name,
+            private_ip=one.private_ip,
+        )
+        for one in reservation.instances
+    ]
+
+
+def _terminate_instances(cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
+    """Terminate the nodes' instances; some may be terminated already."""
+    ec2 = _ec2(cluster)
+    existing = {one.id for reservation in ec2.all_reservations() for one in reservation.instances}
+    ids = [node.ec2_id for node in nodes if node.ec2_id in existing]
+    if ids:
+        ec2.terminate_instances(ids)

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from emrctl.emulator.cluster import node_folder, s3_logs
-from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode
+from emrctl.emulator.cluster.model import BootstrapFailedError, EmulatedCluster, EmulatedNode
 from emrctl.emulator.cluster.node_folder import EmulatorContext
-from emrctl.emulator.cluster.runtime import BootstrapFailedError
 from emrctl.emulator.server import processes, s3
 
 _TIMEOUT_S = 3600.0

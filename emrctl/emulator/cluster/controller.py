@@ -12,15 +12,50 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from emrctl.emulator.cluster import model
-from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode, EmulatedStep, Termination
-from emrctl.emulator.cluster.runtime import BootstrapFailedError, ClusterRuntime, StepResult
+from emrctl.emulator.cluster.model import (
+    BootstrapFailedError,
+    EmulatedCluster,
+    EmulatedNode,
+    EmulatedStep,
+    StepResult,
+    Termination,
+)
 
 _log = logging.getLogger(__name__)
 
 _READY = "Cluster ready to run steps. (local)"
 _STEP_COMPLETED = "Cluster ready after last step completed. (local)"
+
+
+class ClusterRuntime(Protocol):
+    """Runs nodes and steps. Methods block until they are done or `interrupt` is called."""
+
+    def bootstrap(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
+        """Create the nodes and run their bootstrap actions; raise `BootstrapFailedError`."""
+
+    def start(self, cluster: EmulatedCluster) -> None:
+        """Start YARN and configure Spark."""
+
+    def add_nodes(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
+        """Add bootstrapped nodes to a cluster that is running."""
+
+    def remove_nodes(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
+        """Remove nodes from the cluster and kill their processes."""
+
+    def run_step(self, cluster: EmulatedCluster, step: EmulatedStep) -> StepResult:
+        """Run a step and upload its logs."""
+
+    def cancel_step(self, cluster: EmulatedCluster, step: EmulatedStep, *, kill: bool) -> None:
+        """Send SIGTERM, or SIGKILL with `kill`, to the processes of a running step."""
+
+    def interrupt(self, cluster: EmulatedCluster) -> None:
+        """Kill running steps and bootstrap actions, so that waiting methods return."""
+
+    def stop(self, cluster: EmulatedCluster) -> None:
+        """Stop the cluster's processes and upload the remaining logs."""
 
 
 class ClusterController:
@@ -40,10 +75,6 @@ class ClusterController:
         self.shutting_down = threading.Event()
         self.thread = threading.Thread(target=self._run_cluster, name=cluster.id, daemon=True)
 
-    def start(self) -> None:
-        """Start the cluster's thread."""
-        self.thread.start()
-
     def terminate(self, reason: Termination) -> None:
         """Set TERMINATING and kill the cluster's processes in the background."""
         self.cluster.terminate(reason)
@@ -57,11 +88,10 @@ class ClusterController:
 
     def cancel_step(self, step: EmulatedStep, *, kill: bool) -> None:
         """Cancel a pending step at once, a running one (CANCEL_PENDING) in the background."""
-        with self.cluster.changed:
+        with self.cluster.changing():
             step.cancelled = True
             if step.state == model.PENDING:
                 _end_step(step, model.CANCELLED, "Cancelled by user")
-                self.cluster.changed.notify_all()
                 return
             step.state = model.CANCEL_PENDING
         _start_thread(lambda: self.runtime.cancel_step(self.cluster, step, kill=kill))
@@ -97,27 +127,25 @@ class ClusterController:
         if cluster.termination is None:
             self.runtime.start(cluster)
         self._set_node_state(cluster.nodes, model.RUNNING)
-        with cluster.changed:
+        with cluster.changing():
             cluster.timeline.ready = time.time()
             if not cluster.steps:
                 self._set_state(model.WAITING, " ".join([_READY, *cluster.warnings]))
 
     def _set_state(self, state: str, message: str) -> None:
-        with self.cluster.changed:
+        with self.cluster.changing():
             if self.cluster.termination is None:
                 self.cluster.state, self.cluster.message = state, message
-            self.cluster.changed.notify_all()
 
     def _set_node_state(self, nodes: Sequence[EmulatedNode], state: str) -> None:
         now = time.time() if state == model.RUNNING else None
-        with self.cluster.changed:
+        with self.cluster.changing():
             for node in nodes:
                 if node.active:
                     node.state = state
                     node.timeline.ready = now or node.timeline.ready
                 node.group.state = state
                 node.group.timeline.ready = node.group.timeline.ready or now
-            self.cluster.changed.notify_all()
 
     def _run_steps(self) -> None:
         cluster = self.cluster
@@ -175,9 +203,8 @@ class ClusterController:
         except Exception as error:  # noqa: BLE001
             _log.exception("step %s of %s failed", step.id, self.cluster.id)
             result = StepResult(exit_code=1, reason="Unknown Error.", message=str(error))
-        with self.cluster.changed:
+        with self.cluster.changing():
             self._record_result(step, result)
-            self.cluster.changed.notify_all()
 
     def _record_result(self, step: EmulatedStep, result: StepResult) -> None:
         if result.exit_code == 0:
@@ -229,11 +256,10 @@ class ClusterController:
     def _remove_nodes(self, nodes: Sequence[EmulatedNode]) -> None:
         self.runtime.remove_nodes(self.cluster, nodes)
         self.terminate_instances(nodes)
-        with self.cluster.changed:
+        with self.cluster.changing():
             for node in nodes:
                 node.state, node.timeline.ended = model.TERMINATED, time.time()
                 node.group.state = model.RUNNING
-            self.cluster.changed.notify_all()
 
     # -- termination
 
@@ -257,7 +283,7 @@ class ClusterController:
 
     def _set_terminated(self) -> None:
         cluster, now = self.cluster, time.time()
-        with cluster.changed:
+        with cluster.changing():
             for node in cluster.active_nodes:
                 node.state, node.timeline.ended = model.TERMINATED, now
             for group in cluster.groups:
@@ -268,7 +294,6 @@ class ClusterController:
                     _end_step(step, model.INTERRUPTED, message)
             cluster.timeline.ended = now
             cluster.state = cluster.termination.state if cluster.termination else model.TERMINATED
-            cluster.changed.notify_all()
 
 
 def _start_thread(target: Callable[[], None]) -> threading.Thread:

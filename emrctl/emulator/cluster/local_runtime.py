@@ -12,9 +12,14 @@ import psutil
 
 from emrctl.aws import instance_types
 from emrctl.emulator.cluster import bootstrap_actions, node_folder, step_runner
-from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode, EmulatedStep
+from emrctl.emulator.cluster.model import (
+    BootstrapFailedError,
+    EmulatedCluster,
+    EmulatedNode,
+    EmulatedStep,
+    StepResult,
+)
 from emrctl.emulator.cluster.node_folder import EmulatorContext
-from emrctl.emulator.cluster.runtime import BootstrapFailedError, StepResult
 from emrctl.emulator.hadoop import auth, hadoop_jars, history_server, spark_conf, yarn
 from emrctl.emulator.server import processes
 
@@ -23,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class LocalRuntime:
-    """Runs clusters on this machine; implements `runtime.ClusterRuntime`."""
+    """Runs clusters on this machine; implements `controller.ClusterRuntime`."""
 
     context: EmulatorContext
     yarns: dict[str, yarn.Yarn] = field(default_factory=dict)

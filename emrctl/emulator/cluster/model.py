@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import string
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -125,11 +127,33 @@ class Termination:
     details: tuple[dict[str, Any], ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """Exit code of a step and, if it failed, the fields of EMR's FailureDetails."""
+
+    exit_code: int
+    reason: str = ""
+    message: str = ""
+    log_file: str = ""
+
+
+class BootstrapFailedError(Exception):
+    """A bootstrap action returned a non-zero exit code or could not be downloaded."""
+
+    def __init__(self, node: EmulatedNode, number: int, exit_code: int, *, error: str = "") -> None:
+        """Store the node, the number of the action (from 1) and the exit code or the error."""
+        super().__init__(f"bootstrap action {number} on {node.ec2_id}: {error or exit_code}")
+        self.node = node
+        self.number = number
+        self.exit_code = exit_code
+        self.error = error
+
+
 @dataclass(kw_only=True, eq=False)
 class EmulatedCluster:
     """A cluster: the RunJobFlow request and its current state.
 
-    Hold `changed` while changing a field, and notify it afterwards.
+    Change its fields within `changing()`.
     """
 
     request: dict[str, Any]
@@ -169,6 +193,18 @@ class EmulatedCluster:
         return str(self.request["Name"])
 
     @property
+    def has_fleets(self) -> bool:
+        """Whether the cluster has instance fleets, not instance groups."""
+        return "InstanceFleets" in self.request["Instances"]
+
+    @property
+    def subnet(self) -> str | None:
+        """The first subnet that the request names, or None."""
+        instances = self.request["Instances"]
+        subnets = [instances.get("Ec2SubnetId"), *instances.get("Ec2SubnetIds", [])]
+        return next((subnet for subnet in subnets if subnet), None)
+
+    @property
     def active(self) -> bool:
         """Whether the cluster accepts steps."""
         return self.state in EMR_ACTIVE
@@ -201,11 +237,17 @@ class EmulatedCluster:
         """Return the step with this id, or None."""
         return next((step for step in self.steps if step.id == step_id), None)
 
+    @contextlib.contextmanager
+    def changing(self) -> Iterator[None]:
+        """Hold the lock of the cluster; wake threads that wait for a change at the end."""
+        with self.changed:
+            yield
+            self.changed.notify_all()
+
     def terminate(self, reason: Termination) -> None:
         """Change the state to TERMINATING. Only the first reason is kept."""
-        with self.changed:
+        with self.changing():
             if self.termination is None and self.active:
                 self.termination = reason
                 self.state, self.code, self.message = TERMINATING, reason.code, reason.message
                 self.details = reason.details
-            self.changed.notify_all()

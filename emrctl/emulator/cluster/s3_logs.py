@@ -8,8 +8,7 @@ import shlex
 import time
 from dataclasses import dataclass
 
-from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedStep
-from emrctl.emulator.cluster.runtime import StepResult
+from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedStep, StepResult
 from emrctl.emulator.server import s3
 
 _MESSAGE_CHARACTERS = 2000

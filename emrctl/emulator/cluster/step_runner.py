@@ -9,8 +9,7 @@ from pathlib import Path
 
 from emrctl.aws.polling import poll_until
 from emrctl.emulator.cluster import bootstrap_actions, s3_logs
-from emrctl.emulator.cluster.model import EmulatedStep
-from emrctl.emulator.cluster.runtime import StepResult
+from emrctl.emulator.cluster.model import EmulatedStep, StepResult
 from emrctl.emulator.cluster.s3_logs import StepOutput
 from emrctl.emulator.hadoop.yarn import Yarn
 from emrctl.emulator.server import processes

@@ -6,9 +6,8 @@ import pytest
 
 from emrctl.aws.target import Target
 from emrctl.emulator.cluster.local_runtime import LocalRuntime
-from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode
+from emrctl.emulator.cluster.model import BootstrapFailedError, EmulatedCluster, EmulatedNode
 from emrctl.emulator.cluster.node_folder import EmulatorContext
-from emrctl.emulator.cluster.runtime import BootstrapFailedError
 from emrctl.emulator.server import processes
 
 
