@@ -11,18 +11,14 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-from emrctl.emulator.api import clusters, instances, steps
-from emrctl.emulator.api.service import ApiError, Operation, Service, invalid
-from emrctl.emulator.cluster.runtime import ClusterRuntime
+from emrctl.emulator.api import clusters, instances
+from emrctl.emulator.api.service import ApiError, Operation, Request, Service, invalid
+from emrctl.emulator.cluster.controller import ClusterRuntime
 from emrctl.emulator.moto import patches
 
 _log = logging.getLogger(__name__)
 
-OPERATIONS: dict[str, Operation] = {
-    **clusters.OPERATIONS,
-    **steps.OPERATIONS,
-    **instances.OPERATIONS,
-}
+_OPERATIONS: dict[str, Operation] = clusters.OPERATIONS | instances.OPERATIONS
 
 # Operations that do not concern running clusters are moto's.
 _MOTO_OPERATIONS = frozenset(
@@ -33,6 +29,8 @@ _MOTO_OPERATIONS = frozenset(
     }
 )
 
+_CONTENT_TYPE = {"Content-Type": "application/x-amz-json-1.1"}
+
 HttpResponse = tuple[int, dict[str, str], str]
 
 
@@ -42,30 +40,23 @@ def install(runtime: ClusterRuntime) -> Iterator[Service]:
     from moto.emr.responses import ElasticMapReduceResponse as MotoEmr
 
     service = Service(runtime)
-    original = MotoEmr._dispatch  # noqa: SLF001
 
-    def dispatch(self: Any, request: Any, full_url: Any = None, headers: Any = None) -> Any:
+    def dispatch(original: Any, self: Any, request: Any, *arguments: Any) -> Any:
         name = str(request.headers.get("X-Amz-Target", "")).split(".")[-1]
-        if name in _MOTO_OPERATIONS:
-            return _call_moto(original, self, request, full_url, headers)
-        region = _region(request.headers.get("Authorization", ""))
-        return _respond(service, name, region, request.get_data())
+        if name not in _MOTO_OPERATIONS:
+            region = _region(request.headers.get("Authorization", ""))
+            return _respond(service, name, region, request.get_data())
+        try:
+            return original(self, request, *arguments)
+        except (OSError, KeyError, ValueError) as error:
+            # moto raises FileNotFoundError for an unknown release label.
+            return _error(invalid(f"The request is not valid: {error}"))
 
-    with patches.patched():
-        MotoEmr._dispatch = dispatch  # noqa: SLF001
+    with patches.patched(), patches.replaced(MotoEmr, "_dispatch", dispatch):
         try:
             yield service
         finally:
             service.close()
-            MotoEmr._dispatch = original  # noqa: SLF001
-
-
-def _call_moto(original: Any, *arguments: Any) -> Any:
-    try:
-        return original(*arguments)
-    except (OSError, KeyError, ValueError) as error:
-        # moto raises FileNotFoundError for an unknown release label.
-        return _error(invalid(f"The request is not valid: {error}"))
 
 
 def _region(authorization: str) -> str:
@@ -75,7 +66,7 @@ def _region(authorization: str) -> str:
 
 def _respond(service: Service, name: str, region: str, body: bytes) -> HttpResponse:
     try:
-        return _ok(call(service, name, region, json.loads(body or b"{}")))
+        response = _call(name, Request(service, region, json.loads(body or b"{}")))
     except ApiError as error:
         return _error(error)
     except json.JSONDecodeError as error:
@@ -85,32 +76,24 @@ def _respond(service: Service, name: str, region: str, body: bytes) -> HttpRespo
     except Exception as error:  # noqa: BLE001
         _log.exception("%s", name)
         return _error(ApiError(f"The local EMR failed: {error!r}", code="InternalServerError"))
+    return 200, _CONTENT_TYPE, json.dumps(response)
 
 
-def call(service: Service, name: str, region: str, ask: dict[str, Any]) -> dict[str, Any]:
+def _call(name: str, request: Request) -> dict[str, Any]:
     """Return the operation's response; raises `ApiError` for invalid or unknown operations."""
-    operation = OPERATIONS.get(name)
-    if operation is None:
-        raise invalid(f"The local EMR has no operation '{name}'.")
-    _validate(name, ask)
-    return operation(service, region, ask)
-
-
-def _validate(name: str, ask: dict[str, Any]) -> None:
     import botocore.validate
     from moto.core.utils import get_service_model
 
+    operation = _OPERATIONS.get(name)
+    if operation is None:
+        raise invalid(f"The local EMR has no operation '{name}'.")
     shape = get_service_model("emr").operation_model(name).input_shape
-    problems = botocore.validate.ParamValidator().validate(ask, shape)
+    problems = botocore.validate.ParamValidator().validate(request.members, shape)
     if problems.has_errors():
         raise ApiError(problems.generate_report())
-
-
-def _ok(response: dict[str, Any]) -> HttpResponse:
-    return 200, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(response)
+    return operation(request)
 
 
 def _error(error: ApiError) -> HttpResponse:
     body = {"__type": error.code, "message": error.message, "Message": error.message}
-    headers = {"Content-Type": "application/x-amz-json-1.1", "x-amzn-errortype": error.code}
-    return 400, headers, json.dumps(body)
+    return 400, _CONTENT_TYPE | {"x-amzn-errortype": error.code}, json.dumps(body)

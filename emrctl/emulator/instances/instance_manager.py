@@ -110,17 +110,13 @@ class InstanceManager:
                 self._sshd = Sshd(self.ssh_port)
             return self._sshd
 
-    def check_address(self) -> None:
-        """Raise `EmrctlError` if this machine has no free loopback address."""
-        self._new_address()
-
     def launch(self, record: Any, public_key: str | None, user_data: bytes) -> None:
         """Set the record to pending, give it addresses and boot the instance in the background."""
         machine = Machine(
             context=self.context,
             id=record.id,
             region=record.region_name,
-            private_ip=self._new_address(),
+            private_ip=self.new_address(),
             public_key=public_key,
             user_data=user_data,
         )
@@ -131,7 +127,7 @@ class InstanceManager:
     def start(self, instance: Ec2Instance) -> None:
         """Boot an instance in the background, with a new public address if it has one."""
         if instance.record.public_ip:
-            instance.machine.public_ip = self._new_address()
+            instance.machine.public_ip = self.new_address()
         instance.update_addresses()
         self._enqueue(instance, "pending", self._boot)
 
@@ -242,7 +238,8 @@ class InstanceManager:
         except Exception as error:  # noqa: BLE001
             self._fail(instance, error)
 
-    def _new_address(self) -> str:
+    def new_address(self) -> str:
+        """Return an unused loopback address; raises `EmrctlError` if there is none."""
         instances = list(self.instances.values())
         used = {address for one in instances for address in one.machine.addresses}
         return loopback_address(self.ssh_port, frozenset(used))

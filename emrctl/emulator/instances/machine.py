@@ -6,7 +6,6 @@ variable marks their processes, so that these can be killed.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import shutil
 import subprocess
@@ -145,8 +144,3 @@ def _log_exit_code(process: subprocess.Popen[bytes], log: Path) -> None:
     processes.forget(process)
     with contextlib.suppress(OSError), log.open("a", encoding="utf-8") as file:
         file.write(f"cloud-init: user data ended with exit code {code}\n")
-
-
-def decode_user_data(user_data: str | None) -> bytes:
-    """Decode user data from the base64 of EC2's API."""
-    return base64.b64decode(user_data) if user_data else b""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import copy
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from emrctl.aws.listing import EC2_EXISTING, EC2_GONE, EC2_STARTED, EC2_STOPPED
-from emrctl.emulator.instances import machine
 from emrctl.emulator.instances.instance_manager import Ec2Instance, InstanceManager
 from emrctl.emulator.moto.patches import replaced
 from emrctl.errors import EmrctlError
@@ -43,56 +43,46 @@ def install(manager: InstanceManager) -> Iterator[InstanceManager]:
 def _run_instances(manager: InstanceManager) -> Replacements:
     from moto.ec2.models.instances import InstanceBackend
 
-    def wrap(original: Any) -> Any:
-        def run_instances(self: Any, *arguments: Any, **options: Any) -> Any:
-            own = _EMR_TAG not in options.get("tags", {}).get("instance", {})
-            if own:
-                _check(manager)
-            reservation = original(self, *arguments, **options)
-            for record in reservation.instances if own else ():
-                data = getattr(record.user_data, "_encoded_string", None)
-                key = _public_key(self, record.key_name)
-                manager.launch(record, key, machine.decode_user_data(data))
-            return reservation
+    def run_instances(original: Any, self: Any, *arguments: Any, **options: Any) -> Any:
+        if _EMR_TAG in options.get("tags", {}).get("instance", {}):
+            return original(self, *arguments, **options)
+        _check_address(manager)
+        reservation = original(self, *arguments, **options)
+        for record in reservation.instances:
+            encoded = getattr(record.user_data, "_encoded_string", None)
+            user_data = base64.b64decode(encoded) if encoded else b""
+            key_pair = self.key_pairs.get(record.key_name)
+            manager.launch(record, key_pair.public_key if key_pair else None, user_data)
+        return reservation
 
-        return run_instances
-
-    yield replaced(InstanceBackend, "run_instances", wrap)
+    yield replaced(InstanceBackend, "run_instances", run_instances)
 
 
-def _check(manager: InstanceManager) -> None:
+def _check_address(manager: InstanceManager) -> None:
+    """Raise EC2's error if this machine has no free loopback address."""
     from moto.ec2.exceptions import EC2ClientError
 
     try:
-        manager.check_address()
+        manager.new_address()
     except EmrctlError as error:
         raise EC2ClientError("Unsupported", f"{error.message}. {error.hint}") from error
-
-
-def _public_key(backend: Any, name: str | None) -> str | None:
-    key_pair = backend.key_pairs.get(name)
-    return key_pair.public_key if key_pair is not None else None
 
 
 def _spot_options(manager: InstanceManager) -> Replacements:
     """Read the spot options of RunInstances, which moto ignores."""
     from moto.ec2.responses.instances import InstanceResponse
 
-    def wrap(original: Any) -> Any:
-        def run_instances(self: Any) -> Any:
-            answer = original(self)
-            market = "InstanceMarketOptions.SpotOptions.SpotInstanceType"
-            persistent = self._get_param(market) == "persistent"
-            for record in answer.result.instances:
-                if record.id in manager.instances:
-                    manager.instances[record.id].one_time_spot = (
-                        record.lifecycle == "spot" and not persistent
-                    )
-            return answer
+    def run_instances(original: Any, self: Any) -> Any:
+        answer = original(self)
+        market = "InstanceMarketOptions.SpotOptions.SpotInstanceType"
+        persistent = self._get_param(market) == "persistent"
+        for record in answer.result.instances:
+            if record.id in manager.instances:
+                one_time = record.lifecycle == "spot" and not persistent
+                manager.instances[record.id].one_time_spot = one_time
+        return answer
 
-        return run_instances
-
-    yield replaced(InstanceResponse, "run_instances", wrap)
+    yield replaced(InstanceResponse, "run_instances", run_instances)
 
 
 @dataclass(frozen=True)
@@ -118,28 +108,23 @@ def _state_changes(manager: InstanceManager) -> Replacements:
         yield replaced(InstanceBackend, f"{name}_instances", _with_instances(manager, change))
 
 
-def _with_instances(manager: InstanceManager, change: InstanceStateChange) -> Callable[[Any], Any]:
-    """Wrap moto's operation so that it also changes the running instances."""
+def _with_instances(manager: InstanceManager, change: InstanceStateChange) -> Callable[..., Any]:
+    """Return the replacement of moto's operation that also changes the running instances."""
 
-    def wrap(original: Any) -> Any:
-        def changed(self: Any, instance_ids: list[str]) -> Any:
-            records = self.get_multi_instances_by_id(list(dict.fromkeys(instance_ids)))
-            ours = {
-                one.id: manager.instances[one.id] for one in records if one.id in manager.instances
-            }
-            idle = [one for one in ours.values() if one.state in change.already]
-            for one in ours.values():
-                _check_state(one, change)
-            asked = [one.id for one in records if ours.get(one.id) not in idle]
-            answer = list(original(self, asked)) if asked else []
-            for one in asked:
-                if one in ours:
-                    change.begin(ours[one])
-            return answer + [(one.record, copy.copy(one.record.instance_state)) for one in idle]
+    def change_instances(original: Any, self: Any, instance_ids: list[str]) -> Any:
+        records = self.get_multi_instances_by_id(list(dict.fromkeys(instance_ids)))
+        ours = {one.id: manager.instances[one.id] for one in records if one.id in manager.instances}
+        idle = [one for one in ours.values() if one.state in change.already]
+        for one in ours.values():
+            _check_state(one, change)
+        asked = [one.id for one in records if ours.get(one.id) not in idle]
+        answer = list(original(self, asked)) if asked else []
+        for one in asked:
+            if one in ours:
+                change.begin(ours[one])
+        return answer + [(one.record, copy.copy(one.record.instance_state)) for one in idle]
 
-        return changed
-
-    return wrap
+    return change_instances
 
 
 def _check_state(one: Ec2Instance, change: InstanceStateChange) -> None:
@@ -163,13 +148,10 @@ def _security_groups(manager: InstanceManager) -> Replacements:
     """Apply changes of security groups at once."""
     from moto.ec2.models import EC2Backend
 
-    def wrap(original: Any) -> Any:
-        def changed(*arguments: Any, **options: Any) -> Any:
-            answer = original(*arguments, **options)
-            manager.apply_security_groups()
-            return answer
-
-        return changed
+    def change_rules(original: Any, *arguments: Any, **options: Any) -> Any:
+        answer = original(*arguments, **options)
+        manager.apply_security_groups()
+        return answer
 
     for name in (
         *("authorize_security_group_ingress", "revoke_security_group_ingress"),
@@ -177,7 +159,7 @@ def _security_groups(manager: InstanceManager) -> Replacements:
         "modify_network_interface_attribute",
     ):
         owner = next(one for one in EC2Backend.__mro__ if name in one.__dict__)
-        yield replaced(owner, name, wrap)
+        yield replaced(owner, name, change_rules)
 
 
 def _console(manager: InstanceManager) -> Replacements:
@@ -186,34 +168,25 @@ def _console(manager: InstanceManager) -> Replacements:
     from moto.core.utils import utcnow
     from moto.ec2.responses.general import General
 
-    def wrap(original: Any) -> Any:
-        def get_console_output(self: Any) -> Any:
-            instance = manager.instances.get(self._get_param("InstanceId"))
-            if instance is None:
-                return original(self)
-            text = Base64EncodedString.from_raw_string(instance.machine.console_output())
-            output = {"InstanceId": instance.machine.id, "Timestamp": utcnow(), "Output": text}
-            return ActionResult(output)
+    def get_console_output(original: Any, self: Any) -> Any:
+        instance = manager.instances.get(self._get_param("InstanceId"))
+        if instance is None:
+            return original(self)
+        text = Base64EncodedString.from_raw_string(instance.machine.console_output())
+        return ActionResult(
+            {"InstanceId": instance.machine.id, "Timestamp": utcnow(), "Output": text}
+        )
 
-        return get_console_output
-
-    yield replaced(General, "get_console_output", wrap)
+    yield replaced(General, "get_console_output", get_console_output)
 
 
 def _names(manager: InstanceManager) -> Replacements:
     """Use addresses as DNS names, since Amazon's names do not resolve here."""
     from moto.ec2.models.instances import Instance as Record
 
-    def of(address: str) -> Callable[[Any], Any]:
-        def wrap(original: property) -> property:
-            def name(self: Any) -> Any:
-                if self.id in manager.instances:
-                    return getattr(self, address)
-                return original.__get__(self)
+    for name, address in (("private_dns_name", "private_ip"), ("public_dns_name", "public_ip")):
 
-            return property(name)
+        def dns_name(original: Any, self: Any, address: str = address) -> Any:
+            return getattr(self, address) if self.id in manager.instances else original(self)
 
-        return wrap
-
-    yield replaced(Record, "private_dns_name", of("private_ip"))
-    yield replaced(Record, "public_dns_name", of("public_ip"))
+        yield replaced(Record, name, dns_name)

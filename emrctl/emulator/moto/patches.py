@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -24,10 +25,18 @@ def patched() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def replaced(owner: Any, name: str, wrap: Callable[[Any], Any]) -> Iterator[None]:
-    """Replace the attribute by `wrap` of it; restore it at the end."""
+def replaced(owner: Any, name: str, replacement: Callable[..., Any]) -> Iterator[None]:
+    """Replace a function or property; restore it at the end.
+
+    `replacement` is called with the original and then with the arguments.
+    """
     original = getattr(owner, name)
-    setattr(owner, name, wrap(original))
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        return replacement(original, *arguments, **options)
+
+    getter = property(lambda self: replacement(original.fget, self))
+    setattr(owner, name, getter if isinstance(original, property) else call)
     try:
         yield
     finally:
@@ -44,40 +53,33 @@ def one_at_a_time() -> contextlib.AbstractContextManager[None]:
 
     lock = threading.RLock()  # reentrant: EMR calls EC2 for its nodes
 
-    def wrap(original: Any) -> Any:
-        def call_action(self: Any) -> Any:
-            with lock:
-                return original(self)
+    def call_action(original: Any, self: Any) -> Any:
+        with lock:
+            return original(self)
 
-        return call_action
-
-    return replaced(BaseResponse, "call_action", wrap)
+    return replaced(BaseResponse, "call_action", call_action)
 
 
 def _fast_dispatch() -> contextlib.AbstractContextManager[None]:
     """Cache moto's list of its modules, which it reads from disk for every request."""
     import moto.backends
 
-    def wrap(original: Callable[[], Any]) -> Callable[[], Any]:
-        modules = frozenset(original())
-        return lambda: modules
-
-    return replaced(moto.backends, "list_of_moto_modules", wrap)
+    cached = functools.cache(lambda original: frozenset(original()))
+    return replaced(moto.backends, "list_of_moto_modules", cached)
 
 
 def _fast_lists() -> contextlib.AbstractContextManager[None]:
     """List only keys with the prefix: moto scans the bucket, and S3A lists before every write."""
     from moto.s3.models import FakeBucket, S3Backend
 
-    def wrap(original: Any) -> Any:
-        def listed(self: Any, bucket: Any, prefix: str | None, *rest: Any, **more: Any) -> Any:
-            if type(bucket) is FakeBucket:
-                bucket = _PrefixView(bucket.keys, prefix or "")
-            return original(self, bucket, prefix, *rest, **more)
+    def list_objects(
+        original: Any, self: Any, bucket: Any, prefix: str | None, *rest: Any, **more: Any
+    ) -> Any:
+        if type(bucket) is FakeBucket:
+            bucket = _PrefixView(bucket.keys, prefix or "")
+        return original(self, bucket, prefix, *rest, **more)
 
-        return listed
-
-    return replaced(S3Backend, "list_objects", wrap)
+    return replaced(S3Backend, "list_objects", list_objects)
 
 
 class _PrefixView:
@@ -91,78 +93,58 @@ class _PrefixView:
 
 def _policies() -> contextlib.AbstractContextManager[None]:
     """Evaluate bucket policies with their conditions."""
+    import flask
     from moto.iam.access_control import PermissionResult
     from moto.s3.models import FakeBucket
 
-    results = {
-        "denied": PermissionResult.DENIED,
-        "permitted": PermissionResult.PERMITTED,
-        "neutral": PermissionResult.NEUTRAL,
-    }
     # moto derives the action from the HTTP method.
     actions = {"s3:HeadObject": "s3:GetObject", "s3:PostObject": "s3:PutObject"}
 
-    def wrap(original: Any) -> Any:
-        del original
+    def get_permission(_: Any, self: Any, action: str, resource: str) -> Any:
+        if self.policy is None:
+            return PermissionResult.NEUTRAL
+        headers = dict(flask.request.headers) if flask.has_request_context() else {}
+        request = bucket_policy.PolicyRequest(
+            action=actions.get(action, action),
+            resource=resource,
+            account=self.account_id,
+            context=bucket_policy.context(headers, self.account_id),
+        )
+        return PermissionResult[bucket_policy.evaluate(self.policy, request).upper()]
 
-        def get_permission(self: Any, action: str, resource: str) -> Any:
-            if self.policy is None:
-                return PermissionResult.NEUTRAL
-            request = bucket_policy.PolicyRequest(
-                action=actions.get(action, action),
-                resource=resource,
-                account=self.account_id,
-                context=bucket_policy.context(_headers(), self.account_id),
-            )
-            return results[bucket_policy.evaluate(self.policy, request)]
-
-        return get_permission
-
-    return replaced(FakeBucket, "get_permission", wrap)
-
-
-def _headers() -> dict[str, str]:
-    import flask
-
-    return dict(flask.request.headers) if flask.has_request_context() else {}
+    return replaced(FakeBucket, "get_permission", get_permission)
 
 
 def _new_buckets() -> contextlib.AbstractContextManager[None]:
     """Create buckets with SSE-S3, public access blocked and ACLs disabled."""
     from moto.s3.models import PublicAccessBlock, S3Backend
 
-    def wrap(original: Any) -> Any:
-        def create_bucket(self: Any, *arguments: Any, **options: Any) -> Any:
-            bucket = original(self, *arguments, **options)
-            rule = {
-                "ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"},
-                "BucketKeyEnabled": "false",
-            }
-            bucket.encryption = {"Rule": rule}
-            bucket.public_access_block = PublicAccessBlock(True, True, True, True)
-            bucket.ownership_rule = "BucketOwnerEnforced"
-            return bucket
+    def create_bucket(original: Any, *arguments: Any, **options: Any) -> Any:
+        bucket = original(*arguments, **options)
+        rule = {
+            "ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"},
+            "BucketKeyEnabled": "false",
+        }
+        bucket.encryption = {"Rule": rule}
+        bucket.public_access_block = PublicAccessBlock(True, True, True, True)
+        bucket.ownership_rule = "BucketOwnerEnforced"
+        return bucket
 
-        return create_bucket
-
-    return replaced(S3Backend, "create_bucket", wrap)
+    return replaced(S3Backend, "create_bucket", create_bucket)
 
 
 def _bucket_tags() -> contextlib.AbstractContextManager[None]:
     """Store the tags of CreateBucket."""
     from moto.s3.responses import S3Response
 
-    def wrap(original: Any) -> Any:
-        def put(self: Any, request: Any, bucket_name: str, querystring: Any) -> Any:
-            answer = original(self, request, bucket_name, querystring)
-            tags = {} if querystring else _tags(self.body)
-            if tags:
-                self.backend.put_bucket_tagging(bucket_name, tags)
-            return answer
+    def put(original: Any, self: Any, request: Any, bucket_name: str, querystring: Any) -> Any:
+        answer = original(self, request, bucket_name, querystring)
+        tags = {} if querystring else _tags(self.body)
+        if tags:
+            self.backend.put_bucket_tagging(bucket_name, tags)
+        return answer
 
-        return put
-
-    return replaced(S3Response, "_bucket_response_put", wrap)
+    return replaced(S3Response, "_bucket_response_put", put)
 
 
 def _tags(body: bytes | str) -> dict[str, str]:
