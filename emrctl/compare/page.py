@@ -17,7 +17,7 @@ from emrctl.compare import export
 from emrctl.compare.comparison import Comparison, Configuration
 from emrctl.compare.records import RunRecord
 from emrctl.errors import UsageError
-from emrctl.metrics.findings import rules
+from emrctl.metrics import findings
 from emrctl.metrics.model import ExecutorMetrics, RunMetrics, StageMetrics
 from emrctl.metrics.timeline import last_known_ms, lifetime_s
 from emrctl.paths import write_atomically
@@ -156,12 +156,12 @@ def _findings(comparison: Comparison) -> str:
 
 
 def _run_findings(record: RunRecord) -> str:
-    findings = rules.diagnose(record.metrics) if record.metrics is not None else ()
+    diagnoses = findings.diagnose(record.metrics) if record.metrics is not None else ()
     items = "".join(
         f"<li><b>{escape(item.kind)}</b> ({escape(item.severity)}"
         f"{f', up to {item.seconds:,.1f} s' if item.seconds >= 0.05 else ''}): "
         f"{escape(item.evidence)}<br>{escape(item.advice)}</li>"
-        for item in findings
+        for item in diagnoses
     )
     name = escape(record.label or record.id)
     return f"<details open><summary>{name}</summary><ul>{items}</ul></details>" if items else ""

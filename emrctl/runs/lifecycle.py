@@ -101,10 +101,10 @@ def describe(workspace: Workspace, run: Run) -> dict[str, Any]:
 def _findings(metrics: dict[str, Any] | None) -> list[dict[str, Any]]:
     if metrics is None:
         return []
-    from emrctl.metrics.findings import rules
+    from emrctl.metrics import findings
     from emrctl.metrics.model import RunMetrics
 
-    return [item.to_json() for item in rules.diagnose(RunMetrics.from_json(metrics))]
+    return [item.to_json() for item in findings.diagnose(RunMetrics.from_json(metrics))]
 
 
 def _poll(workspace: Workspace, run: Run, backoff: Backoff) -> Run:

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from emrctl.errors import UsageError
-from emrctl.metrics import tables, timeline
-from emrctl.metrics.findings import rules
+from emrctl.metrics import findings, tables, timeline
 from emrctl.metrics.model import RunMetrics
 from emrctl.runs.store import Run, RunFiles, Store
 
@@ -137,7 +136,7 @@ def _run_rows(run: Run, document: Row | None, result: Row | None) -> Iterator[tu
     for row in metrics.executors:
         life = {"lifetime_s": timeline.lifetime_s(row, metrics)}
         yield "executors", _owned(run, metrics, tables.flat(row.to_json())) | life
-    for finding in rules.diagnose(metrics):
+    for finding in findings.diagnose(metrics):
         yield "findings", {"run": run.id, **finding.to_json()}
 
 

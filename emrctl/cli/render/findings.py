@@ -10,7 +10,7 @@ from emrctl.cli.render import plain
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from emrctl.metrics.findings.rules import Finding
+    from emrctl.metrics.findings import Finding
 
 _STYLES = {"high": "red", "medium": "yellow", "low": "dim"}
 

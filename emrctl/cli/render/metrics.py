@@ -121,9 +121,9 @@ class _Json:
     def _document(self, run: RunMetrics) -> dict[str, Any]:
         if not self._options.findings:
             return run.to_json()
-        from emrctl.metrics.findings import rules
+        from emrctl.metrics import findings
 
-        return run.to_json() | {"findings": [item.to_json() for item in rules.diagnose(run)]}
+        return run.to_json() | {"findings": [item.to_json() for item in findings.diagnose(run)]}
 
 
 class _Text:
@@ -158,9 +158,9 @@ class _Text:
             _print_table(_EXECUTORS, document["executors"])
         if self._options.findings:
             from emrctl.cli.render.findings import print_findings
-            from emrctl.metrics.findings import rules
+            from emrctl.metrics import findings
 
-            print_findings(render.output(), rules.diagnose(run))
+            print_findings(render.output(), findings.diagnose(run))
 
 
 def _print_table(columns: dict[str, str], items: list[dict[str, Any]]) -> None:

@@ -60,7 +60,7 @@ def print_run(workspace: Workspace, run: Run, *, as_json: bool) -> None:
         table("node", *_NODE, rows=[_node(item) for item in nodes], right=tuple(_NODE))
     if document["metrics"]:
         from emrctl.cli.render.findings import print_findings
-        from emrctl.metrics.findings.rules import Finding
+        from emrctl.metrics.findings import Finding
 
         print_findings(output(), [Finding.from_json(item) for item in document["findings"]])
 

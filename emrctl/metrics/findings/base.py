@@ -6,10 +6,11 @@ import functools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
 from emrctl.metrics import timeline
-from emrctl.metrics.model import Record, RunMetrics, StageMetrics
+from emrctl.metrics.model import Quantiles, Record, RunMetrics, StageMetrics
 
 MB = 1024 * 1024
 
@@ -180,10 +181,11 @@ class Finding(Record):
     """A diagnosis: `kind` is one of `KINDS`, `seconds` the largest possible saving.
 
     `settings` are the settings that the advice recommends; none of them is in effect already.
+    A rule that leaves `severity` empty gets that of `seconds`.
     """
 
     kind: str
-    severity: str
+    severity: str = ""
     evidence: str
     advice: str
     seconds: float = 0.0
@@ -192,12 +194,11 @@ class Finding(Record):
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Advice:
+class Advice(NamedTuple):
     """Advice as text, and the settings to change, if any."""
 
     text: str
-    settings: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = MappingProxyType({})
 
 
 class RunView:
@@ -302,6 +303,11 @@ def stage_names(stages: Iterable[StageMetrics], most: int = 5) -> str:
     shown = ", ".join(map(str, stage_ids[:most]))
     more = f" and {len(stage_ids) - most} more" if len(stage_ids) > most else ""
     return f"stage{'s' if len(stage_ids) > 1 else ''} {shown}{more}"
+
+
+def median(quantiles: Quantiles | None) -> int:
+    """Return the median; 0 if there are no values."""
+    return quantiles.median if quantiles else 0
 
 
 def count_of(number: int, noun: str) -> str:

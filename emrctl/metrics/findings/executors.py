@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 from emrctl.metrics import timeline
 from emrctl.metrics.findings.base import (
-    Advice,
     Finding,
     RunView,
     count_of,
@@ -66,28 +65,27 @@ def _idle(
     names = ", ".join(row.id for row in idle[:5]) + (" …" if len(idle) > 5 else "")
     return Finding(
         kind="idle_executors",
-        severity=view.severity(seconds),
         evidence=f"{len(idle)} of {len(rows)} executors ({names}) did almost no work; "
         f"executor {busiest.id} did {share:.0%} of the work",
-        advice=_spread(view, len(rows)).text,
+        advice=_spread(view, len(rows)),
         seconds=seconds,
         figures={"idle": len(idle), "executors": len(rows), "busiest_share": round(share, 3)},
     )
 
 
-def _spread(view: RunView, executors: int) -> Advice:
+def _spread(view: RunView, executors: int) -> str:
     most = max((stage.tasks for stage in view.completed), default=0)
     cores = round(view.cores)
     if most < cores:
-        return Advice(
-            text=f"No stage has more than {count_of(most, 'task')} for {cores} cores: use "
+        return (
+            f"No stage has more than {count_of(most, 'task')} for {cores} cores: use "
             f"{2 * cores} partitions, or request fewer than {executors} executors."
         )
     text = "There are enough tasks, but they run where their data is cached or was read. "
     wait = view.settings.text("spark.locality.wait", "3s")
     if wait not in {"0", "0s", "0ms"}:
         text += f"A spark.locality.wait below {wait} lets other executors run them, and "
-    return Advice(text=text + "repartition() distributes the data before it is persisted.")
+    return f"{text}repartition() distributes the data before it is persisted."
 
 
 def allocation_churn(view: RunView) -> Iterator[Finding]:
@@ -108,7 +106,6 @@ def allocation_churn(view: RunView) -> Iterator[Finding]:
     now = view.settings.text(key, "60s")
     yield Finding(
         kind="allocation_churn",
-        severity=view.severity(seconds),
         evidence=f"{len(removed)} executors were removed as idle, {len(added)} added later; "
         f"half of those removed lived {life:.0f} s or less",
         advice=f"Set {key} (now {now}) above the pauses between jobs, or "
@@ -216,7 +213,7 @@ def memory_short(view: RunView) -> Iterator[Finding]:
     parts += [f"{len(full)} heaps of {heap} MB were full"] if full and strained else []
     yield Finding(
         kind="memory_short",
-        severity="high" if failed or exited else view.severity(seconds),
+        severity="high" if failed or exited else "",
         evidence="; ".join(parts),
         advice=f"Set {key}={wanted}, or use fewer cores per executor or smaller partitions.",
         seconds=seconds,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from emrctl.metrics.findings.base import (
@@ -14,6 +14,7 @@ from emrctl.metrics.findings.base import (
     count_of,
     ids,
     limit,
+    median,
     size,
     stage_names,
 )
@@ -27,6 +28,15 @@ class _Case(NamedTuple):
 
     stage: StageMetrics
     seconds: float
+
+
+def _cases(
+    view: RunView,
+    stages: Iterable[StageMetrics],
+    lost_s: Callable[[RunView, StageMetrics], float],
+) -> list[_Case]:
+    cases = (_Case(stage, lost_s(view, stage)) for stage in stages)
+    return [case for case in cases if case.seconds > 0]
 
 
 def skew(view: RunView) -> Iterator[Finding]:
@@ -59,15 +69,14 @@ def _waited_s(view: RunView, stage: StageMetrics) -> float:
 
 def _slow_s(view: RunView, stage: StageMetrics) -> float:
     """Return the loss by tasks on a slow host, compared with the median."""
-    times, cores = stage.duration_ms_quantiles, max(1.0, view.cores_of(stage))
-    median = times.median if times else 0
-    excess = sum(task.duration_ms - median for task in stage.stragglers)
-    return min(excess / cores / 1000, view.wall_s(stage))
+    typical_ms = median(stage.duration_ms_quantiles)
+    excess = sum(task.duration_ms - typical_ms for task in stage.stragglers)
+    return min(excess / max(1.0, view.cores_of(stage)) / 1000, view.wall_s(stage))
 
 
 def _cause(view: RunView, stage: StageMetrics) -> str:
-    slowest, times = stage.stragglers[0], stage.duration_ms_quantiles
-    excess = limit("cause_share") * (slowest.duration_ms - (times.median if times else 0))
+    slowest = stage.stragglers[0]
+    excess = limit("cause_share") * (slowest.duration_ms - median(stage.duration_ms_quantiles))
     if slowest.gc_time_ms >= excess:
         return "gc_straggler"
     if slowest.fetch_wait_time_ms >= excess:
@@ -79,10 +88,8 @@ def _cause(view: RunView, stage: StageMetrics) -> str:
 
 def _data_ratio(stage: StageMetrics, task: Straggler) -> float:
     """Return the task's bytes read, or written to shuffle, as a multiple of the median task's."""
-    taken, shuffled = stage.input_bytes_quantiles, stage.shuffle_read_bytes_quantiles
-    read = (taken.median if taken else 0) + (shuffled.median if shuffled else 0)
-    sent = stage.shuffle_write_bytes_quantiles
-    written = sent.median if sent else 0
+    read = median(stage.input_bytes_quantiles) + median(stage.shuffle_read_bytes_quantiles)
+    written = median(stage.shuffle_write_bytes_quantiles)
     # An empty partition still has some bytes, which is no basis for a ratio.
     least = 1 << 16
     return max(
@@ -113,29 +120,26 @@ def _on_one_host(view: RunView, stage: StageMetrics) -> bool:
 
 
 def _is_one_task(stage: StageMetrics) -> bool:
-    times = stage.duration_ms_quantiles
-    median = times.median if times else 0
-    excess = [task.duration_ms - median for task in stage.stragglers]
+    typical_ms = median(stage.duration_ms_quantiles)
+    excess = [task.duration_ms - typical_ms for task in stage.stragglers]
     return excess[0] > limit("cause_share") * sum(excess)
 
 
 def _skewed(view: RunView, kind: str, cases: list[_Case], seconds: float) -> Finding:
     worst = max(cases, key=lambda case: case.seconds).stage
-    slowest, times = worst.stragglers[0], worst.duration_ms_quantiles
-    median = times.median if times else 0
+    slowest, median_s = worst.stragglers[0], median(worst.duration_ms_quantiles) / 1000
     evidence = f"stage {worst.id} ({worst.name}): the slowest of {worst.tasks_ok} tasks took "
-    evidence += f"{slowest.duration_ms / 1000:.1f} s, the median {median / 1000:.1f} s"
-    advice = _ADVICE[kind](view, worst)
+    evidence += f"{slowest.duration_ms / 1000:.1f} s, the median {median_s:.1f} s"
+    advice = _against(kind, view, worst)
     return Finding(
         kind=kind,
-        severity=view.severity(seconds),
         evidence=f"{evidence}; {_cause_text(kind, worst, slowest)}{_other_stages(cases)}",
         advice=advice.text,
         seconds=seconds,
         stages=ids(case.stage for case in cases),
         figures={
             "slowest_s": slowest.duration_ms / 1000,
-            "median_s": median / 1000,
+            "median_s": median_s,
             "data_ratio": round(_data_ratio(worst, slowest), 2),
         },
         settings=advice.settings,
@@ -158,34 +162,37 @@ def _cause_text(kind: str, stage: StageMetrics, task: Straggler) -> str:
     return f"its data, GC and fetch wait are like the others'; CPU time was {busy:.0%} of run time"
 
 
+_ADVICE = {
+    "gc_straggler": "Give each task a larger share of the {heap} MB heap: fewer cores per "
+    "executor, or smaller partitions.",
+    "fetch_straggler": "Check the host that serves the data: disk, network and lost executors. "
+    "Fewer and larger shuffle blocks help.",
+    "straggler": "Check that task's rows: an expensive case in the code, an external service, or a "
+    "cold start on its host.",
+}
+
+
+def _against(kind: str, view: RunView, stage: StageMetrics) -> Advice:
+    if kind == "data_skew":
+        return _against_skew(view, stage)
+    if kind == "slow_host":
+        return _against_slow_host(view, stage)
+    return Advice(_ADVICE[kind].format(heap=view.settings.heap_mb))
+
+
 def _against_skew(view: RunView, stage: StageMetrics) -> Advice:
     if stage.input_bytes > stage.shuffle_read_bytes:
         return Advice(
-            text="Split the large input: repartition after reading, or use a splittable format."
+            "Split the large input: repartition after reading, or use a splittable format."
         )
     if view.run.sql and not view.settings.adaptive and view.settings.version >= (3, 0):
         return Advice(
-            text="Set spark.sql.adaptive.enabled=true: Spark then splits skewed join partitions.",
-            settings={"spark.sql.adaptive.enabled": "true"},
+            "Set spark.sql.adaptive.enabled=true: Spark then splits skewed join partitions.",
+            {"spark.sql.adaptive.enabled": "true"},
         )
     return Advice(
         text="Distribute the largest key: salt it and aggregate twice, filter it out early, or "
         "broadcast the other side of the join."
-    )
-
-
-def _against_gc(view: RunView, _stage: StageMetrics) -> Advice:
-    heap = view.settings.heap_mb
-    return Advice(
-        text=f"Give each task a larger share of the {heap} MB heap: fewer cores per executor, or "
-        "smaller partitions."
-    )
-
-
-def _against_fetch(_view: RunView, _stage: StageMetrics) -> Advice:
-    return Advice(
-        text="Check the host that serves the data: disk, network and lost executors. Fewer and "
-        "larger shuffle blocks help."
     )
 
 
@@ -195,33 +202,16 @@ def _against_slow_host(view: RunView, stage: StageMetrics) -> Advice:
     host = {row.id: row.host for row in view.run.executors}.get(name, "")
     text = f"Check host {host}: disk, noisy neighbours, CPU credits."
     if view.settings.on(key):
-        return Advice(text=f"{text} Speculation is already on: exclude the host.")
+        return Advice(f"{text} Speculation is already on: exclude the host.")
     return Advice(
-        text=f"{text} spark.speculation=true runs copies of its slow tasks on other hosts.",
-        settings={key: "true"},
+        f"{text} spark.speculation=true runs copies of its slow tasks on other hosts.",
+        {key: "true"},
     )
-
-
-def _against_unknown(_view: RunView, _stage: StageMetrics) -> Advice:
-    return Advice(
-        text="Check that task's rows: an expensive case in the code, an external service, or a "
-        "cold start on its host."
-    )
-
-
-_ADVICE: dict[str, Callable[[RunView, StageMetrics], Advice]] = {
-    "data_skew": _against_skew,
-    "gc_straggler": _against_gc,
-    "fetch_straggler": _against_fetch,
-    "slow_host": _against_slow_host,
-    "straggler": _against_unknown,
-}
 
 
 def few_partitions(view: RunView) -> Iterator[Finding]:
     """Stages with fewer tasks than cores, or with a nearly empty last wave."""
-    cases = [_Case(stage, _unfilled_s(view, stage)) for stage in view.completed]
-    cases = [case for case in cases if case.seconds > 0]
+    cases = _cases(view, view.completed, _unfilled_s)
     total = sum(case.seconds for case in cases)
     if not view.is_significant(total):
         return
@@ -230,7 +220,6 @@ def few_partitions(view: RunView) -> Iterator[Finding]:
     advice = _more_tasks(view, worst, cores)
     yield Finding(
         kind="few_partitions",
-        severity=view.severity(total),
         evidence=f"stage {worst.id} ({worst.name}) had {count_of(worst.tasks, 'task')} for {cores} "
         f"cores and took {view.wall_s(worst):.1f} s{_other_stages(cases)}",
         advice=advice.text,
@@ -265,23 +254,23 @@ def _more_tasks(view: RunView, stage: StageMetrics, cores: int) -> Advice:
             text = (
                 f"Split the input into {wanted} partitions or more: repartition after reading, or "
             )
-            return Advice(text=text + "lower spark.sql.files.maxPartitionBytes.")
-        return Advice(text=f"Use {wanted} partitions, a multiple of the {cores} cores.")
+            return Advice(text + "lower spark.sql.files.maxPartitionBytes.")
+        return Advice(f"Use {wanted} partitions, a multiple of the {cores} cores.")
     if view.run.sql and view.settings.adaptive:
         key = "spark.sql.adaptive.coalescePartitions.initialPartitionNum"
         if (view.settings.number(PARTITIONS) or 200) > stage.tasks:
             text = "Adaptive execution or the job coalesced the partitions: remove coalesce(), or "
-            return Advice(text=text + "lower spark.sql.adaptive.advisoryPartitionSizeInBytes.")
+            return Advice(text + "lower spark.sql.adaptive.advisoryPartitionSizeInBytes.")
         settings = view.settings.differs({PARTITIONS: wanted})
-        return Advice(text=f"Set {PARTITIONS}={wanted}, and leave {key} unset.", settings=settings)
+        return Advice(f"Set {PARTITIONS}={wanted}, and leave {key} unset.", settings)
     key = PARTITIONS if view.run.sql else PARALLELISM
     settings = view.settings.differs({key: wanted})
     if not settings:
         return Advice(
-            text=f"{key} is {wanted}, but the stage has {count_of(stage.tasks, 'task')}: check the "
+            f"{key} is {wanted}, but the stage has {count_of(stage.tasks, 'task')}: check the "
             "code for a number of partitions or coalesce()."
         )
-    return Advice(text=f"Set {key}={wanted}, a multiple of the {cores} cores.", settings=settings)
+    return Advice(f"Set {key}={wanted}, a multiple of the {cores} cores.", settings)
 
 
 def many_tasks(view: RunView) -> Iterator[Finding]:
@@ -289,11 +278,10 @@ def many_tasks(view: RunView) -> Iterator[Finding]:
     shuffled = [stage for stage in view.completed if stage.shuffle_read_bytes]
     others = [stage for stage in view.completed if not stage.shuffle_read_bytes]
     for kind, stages in (("many_partitions", shuffled), ("small_tasks", others)):
-        cases = [_Case(stage, _overhead_s(view, stage)) for stage in stages]
-        cases = [case for case in cases if case.seconds > 0]
+        cases = _cases(view, stages, _overhead_s)
         total = sum(case.seconds for case in cases)
         if view.is_significant(total):
-            yield _too_count_of(view, kind, cases, total)
+            yield _too_many(view, kind, cases, total)
 
 
 def _overhead_s(view: RunView, stage: StageMetrics) -> float:
@@ -309,22 +297,21 @@ def _overhead_s(view: RunView, stage: StageMetrics) -> float:
     return lost * (1 - 3 * cores / stage.tasks_ok)
 
 
-def _too_count_of(view: RunView, kind: str, cases: list[_Case], seconds: float) -> Finding:
+def _too_many(view: RunView, kind: str, cases: list[_Case], seconds: float) -> Finding:
     worst = max(cases, key=lambda case: case.seconds).stage
     cores = round(view.cores_of(worst))
-    times = worst.duration_ms_quantiles
+    median_ms = median(worst.duration_ms_quantiles)
     tasks = sum(case.stage.tasks_ok for case in cases)
     advice = _fewer_tasks(view, kind, worst, cores)
     return Finding(
         kind=kind,
-        severity=view.severity(seconds),
         evidence=f"stage {worst.id} ({worst.name}): {worst.tasks_ok} tasks for {cores} cores, "
-        f"median {times.median if times else 0} ms; {tasks} such tasks in "
+        f"median {median_ms} ms; {tasks} such tasks in "
         f"{stage_names(case.stage for case in cases)}",
         advice=advice.text,
         seconds=seconds,
         stages=ids(case.stage for case in cases),
-        figures={"tasks": tasks, "cores": cores, "median_ms": times.median if times else 0},
+        figures={"tasks": tasks, "cores": cores, "median_ms": median_ms},
         settings=advice.settings,
     )
 
@@ -333,8 +320,8 @@ def _fewer_tasks(view: RunView, kind: str, stage: StageMetrics, cores: int) -> A
     wanted = str(3 * cores)
     if kind == "small_tasks":
         how = "larger files, or coalesce() after reading" if stage.input_bytes else "fewer slices"
-        return Advice(text=f"Use about {wanted} partitions: {how}.")
+        return Advice(f"Use about {wanted} partitions: {how}.")
     key = PARTITIONS if view.run.sql else PARALLELISM
     if (view.settings.number(key) or (200 if view.run.sql else 0)) == stage.tasks:
-        return Advice(text=f"Set {key}={wanted}, 3 per core.", settings={key: wanted})
-    return Advice(text=f"Pass about {wanted} partitions where the code shuffles, 3 per core.")
+        return Advice(f"Set {key}={wanted}, 3 per core.", {key: wanted})
+    return Advice(f"Pass about {wanted} partitions where the code shuffles, 3 per core.")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from emrctl.metrics import timeline
 from emrctl.metrics.findings.base import (
+    Advice,
     Finding,
     RunView,
     count_of,
@@ -40,7 +41,6 @@ def driver_bound(view: RunView) -> Iterator[Finding]:
     longest = max(end - begin for begin, end in gaps) / 1000
     yield Finding(
         kind="driver_bound",
-        severity=view.severity(seconds),
         evidence=f"no task ran for {seconds:.1f} of {total:.1f} s although executors were running; "
         f"the longest pause took {longest:.1f} s, {_before(view, gaps)}",
         advice="Check what the driver does then: collect() and pandas on large data, files read or "
@@ -98,7 +98,6 @@ def gc(view: RunView) -> Iterator[Finding]:
     wanted = memory(view.settings.heap_mb * 1.5)
     yield Finding(
         kind="gc",
-        severity=view.severity(seconds),
         evidence=f"{share:.0%} of the tasks' run time was garbage collection, most in "
         f"{stage_names(worst)}",
         advice=f"Set {key}={wanted}, persist less (serialized or on disk), or use fewer cores per "
@@ -125,7 +124,6 @@ def spill(view: RunView) -> Iterator[Finding]:
     text, settings = _against_spill(view, worst)
     yield Finding(
         kind="spill",
-        severity=view.severity(seconds),
         evidence=f"{size(run.disk_spilled_bytes)} spilled to disk "
         f"({size(run.memory_spilled_bytes)} in memory), most in stage {worst.id} ({worst.name}), "
         f"{count_of(worst.tasks, 'task')}",
@@ -137,17 +135,18 @@ def spill(view: RunView) -> Iterator[Finding]:
     )
 
 
-def _against_spill(view: RunView, stage: StageMetrics) -> tuple[str, dict[str, str]]:
+def _against_spill(view: RunView, stage: StageMetrics) -> Advice:
     spread = stage.memory_spilled_bytes_quantiles
     if spread and spread.max > limit("skew_ratio") * max(1, spread.median):
-        return "Only some partitions spill: distribute the largest key first.", {}
+        return Advice("Only some partitions spill: distribute the largest key first.")
     wanted = str(2 * stage.tasks)
     if not stage.shuffle_read_bytes:
-        return f"Split the input into {wanted} partitions, or give each executor more memory.", {}
+        text = f"Split the input into {wanted} partitions, or give each executor more memory."
+        return Advice(text)
     key = PARTITIONS if view.run.sql else PARALLELISM
     if view.settings.text(key) == wanted:
-        return f"{key} is already {wanted}: give each executor more memory, or fewer cores.", {}
-    return f"Set {key}={wanted}, or give each executor more memory.", {key: wanted}
+        return Advice(f"{key} is already {wanted}: give each executor more memory, or fewer cores.")
+    return Advice(f"Set {key}={wanted}, or give each executor more memory.", {key: wanted})
 
 
 def small_files(view: RunView) -> Iterator[Finding]:
@@ -195,7 +194,6 @@ def _files(
         )
     return Finding(
         kind="small_files",
-        severity=view.severity(seconds),
         evidence=f"{files} files {way}, {size(taken)} in total, {size(taken / files)} each"
         + (f", in {stage_names(stages)}" if stages else ""),
         advice=advice,
@@ -219,7 +217,6 @@ def wide_broadcast(view: RunView) -> Iterator[Finding]:
     seconds = sent / limit("disk_bytes_s")
     yield Finding(
         kind="wide_broadcast",
-        severity=view.severity(seconds),
         evidence=f"query {largest.id} broadcast a table of {size(sent)} to each executor, "
         f"which has {size(heap)} of heap",
         advice=f"{key} is {threshold}: lower it, or remove the broadcast hint, so that the tables "
@@ -242,7 +239,6 @@ def uncached_reuse(view: RunView) -> Iterator[Finding]:
     shown = ", ".join(map(str, first.stages[:5])) + (" …" if first.times > 5 else "")
     yield Finding(
         kind="uncached_reuse",
-        severity=view.severity(seconds),
         evidence=f"RDD {first.rdd}{called} was computed by {first.times} stages ({shown}): "
         f"{'; '.join(first.names[:3])}{read}",
         advice="Call persist() on what these stages share before the first one, and unpersist() "
@@ -286,7 +282,7 @@ def failed_work(view: RunView) -> Iterator[Finding]:
     hit = [stage for stage in run.stages if stage.tasks_failed or stage.attempt]
     yield Finding(
         kind="failed_work",
-        severity="high" if run.jobs_failed else view.severity(seconds),
+        severity="high" if run.jobs_failed else "",
         evidence=f"{jobs}{run.tasks_failed} of {finished} tasks failed "
         f"({shown or 'unknown cause'}), {len(again)} stage attempts were repeated, in "
         f"{stage_names(hit)}; {lost_ms / 1000:.1f} s of task time was lost",
@@ -331,14 +327,16 @@ def fetch_failures(view: RunView) -> Iterator[Finding]:
     )
 
 
-def _keep_shuffles(view: RunView) -> tuple[str, dict[str, str]]:
+def _keep_shuffles(view: RunView) -> Advice:
     service, tracking = "spark.shuffle.service.enabled", "spark.dynamicAllocation.shuffleTracking"
     if view.settings.on(service):
-        return "Nodes are lost: use on-demand core nodes, and spot for task nodes only.", {}
+        return Advice("Nodes are lost: use on-demand core nodes, and spot for task nodes only.")
     if view.settings.dynamic and not view.settings.on(f"{tracking}.enabled"):
-        return f"Set {service}=true: shuffle data then survives its executor.", {service: "true"}
+        text = f"Set {service}=true: shuffle data then survives its executor."
+        return Advice(text, {service: "true"})
     text = "Check why executors were removed: memory, spot instances. The external shuffle service "
-    return f"{text}(on by default on EMR) keeps their data: {service}=true.", {service: "true"}
+    text += f"(on by default on EMR) keeps their data: {service}=true."
+    return Advice(text, {service: "true"})
 
 
 def speculation_waste(view: RunView) -> Iterator[Finding]:
@@ -353,7 +351,6 @@ def speculation_waste(view: RunView) -> Iterator[Finding]:
     multiplier = view.settings.text("spark.speculation.multiplier", "1.5")
     yield Finding(
         kind="speculation_waste",
-        severity=view.severity(seconds),
         evidence=f"{count} tasks were killed because another copy was faster, {share:.0%} of all "
         f"task time, in {stage_names(hit)}",
         advice=f"Start copies later: spark.speculation.multiplier above {multiplier}, or a higher "

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from emrctl.metrics import findings
 from emrctl.metrics.eventlog import reader
-from emrctl.metrics.findings import rules
+from emrctl.metrics.findings import Finding
 from emrctl.metrics.findings.base import LIMITS, RunView, SparkConf
-from emrctl.metrics.findings.rules import Finding
 from emrctl.metrics.model import RunMetrics
 
 HERE = Path(__file__).parent
@@ -62,7 +62,7 @@ def read(path: Path) -> RunMetrics:
 
 
 def found(path: Path) -> tuple[Finding, ...]:
-    return rules.diagnose(read(path))
+    return findings.diagnose(read(path))
 
 
 def kinds(path: Path) -> set[str]:
@@ -70,14 +70,14 @@ def kinds(path: Path) -> set[str]:
 
 
 def test_every_kind_has_a_job_and_two_logs() -> None:
-    assert set(record.CASES) == set(rules.KINDS)
-    assert {path.stem for path in record.JOBS.glob("*.py")} == set(rules.KINDS)
-    wanted = {f"{kind}.{way}.zstd" for kind in rules.KINDS for way in record.VARIANTS}
+    assert set(record.CASES) == set(findings.KINDS)
+    assert {path.stem for path in record.JOBS.glob("*.py")} == set(findings.KINDS)
+    wanted = {f"{kind}.{way}.zstd" for kind in findings.KINDS for way in record.VARIANTS}
     assert {path.name for path in LOGS} == wanted
     assert all(path.stat().st_size <= record.LARGEST_BYTES for path in LOGS)
 
 
-@pytest.mark.parametrize("kind", rules.KINDS)
+@pytest.mark.parametrize("kind", findings.KINDS)
 def test_diagnose_finds_kind_only_in_affected_log(kind: str) -> None:
     ill, well = (HERE / "logs" / f"{kind}.{way}.zstd" for way in record.VARIANTS)
     assert kind in kinds(ill)
@@ -101,8 +101,8 @@ def test_diagnose_findings_are_consistent(path: Path) -> None:
     known = {stage.id for stage in run.stages}
     length_s = RunView(run).duration_s
     for item in found(path):
-        assert item.kind in rules.KINDS
-        assert item.severity in rules.SEVERITIES
+        assert item.kind in findings.KINDS
+        assert item.severity in findings.SEVERITIES
         assert item.evidence
         assert item.advice
         assert 0 <= item.seconds <= length_s + 0.001 or item.kind == "wide_broadcast"
@@ -128,13 +128,13 @@ def test_thresholds_are_in_one_table_with_sources() -> None:
 
 
 def _sources() -> list[Path]:
-    assert rules.__file__ is not None
-    return sorted(Path(rules.__file__).parent.glob("*.py"))
+    assert findings.__file__ is not None
+    return sorted(Path(findings.__file__).parent.glob("*.py"))
 
 
 @pytest.mark.spark
 @pytest.mark.parametrize("kind", ["failed_work", "few_partitions"])
 def test_diagnose_on_current_spark(kind: str, tmp_path: Path) -> None:
     log = record.run(kind, "ill", tmp_path)
-    assert kind in {item.kind for item in rules.diagnose(reader.read_path(log))}
+    assert kind in {item.kind for item in findings.diagnose(reader.read_path(log))}
     assert len(record.packed(log)) <= record.LARGEST_BYTES

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from emrctl.metrics import timeline
-from emrctl.metrics.findings import rules
+from emrctl.metrics.findings import Finding, diagnose
 from emrctl.metrics.findings.base import RunView, SparkConf
-from emrctl.metrics.findings.rules import Finding
 from emrctl.metrics.model import (
     ApplicationAccount,
     ClusterAccount,
@@ -84,15 +83,15 @@ def only(found: tuple[Finding, ...], kind: str) -> Finding:
 
 
 def kinds(record: RunMetrics) -> set[str]:
-    return {item.kind for item in rules.diagnose(record)}
+    return {item.kind for item in diagnose(record)}
 
 
 def test_diagnose_healthy_run_has_no_findings() -> None:
-    assert rules.diagnose(run()) == ()
+    assert diagnose(run()) == ()
 
 
 def test_diagnose_empty_record_has_no_findings() -> None:
-    assert rules.diagnose(RunMetrics()) == ()
+    assert diagnose(RunMetrics()) == ()
 
 
 def slow(**more: Any) -> StageMetrics:
@@ -126,16 +125,16 @@ def test_skew_distinguishes_causes(figures: dict[str, int], kind: str) -> None:
     data = {"shuffle_read_bytes_quantiles": even(100 * MB)}
     data["shuffle_write_bytes_quantiles"] = even(100 * MB)
     record = run(slow(of=LONG | figures, shuffle_read_bytes=4_000 * MB, **data))
-    assert only(rules.diagnose(record), kind).stages == (0,)
+    assert only(diagnose(record), kind).stages == (0,)
 
 
 def test_skew_slow_tasks_of_one_executor_are_slow_host() -> None:
     slowest = tuple(Straggler(task=n, executor="2", **LONG) for n in range(4))
-    found = only(rules.diagnose(run(slow(tasks_slow=slowest))), "slow_host")
+    found = only(diagnose(run(slow(tasks_slow=slowest))), "slow_host")
     assert "executor 2" in found.evidence
     assert found.settings == {"spark.speculation": "true"}
     there = run(slow(tasks_slow=slowest), environment={"spark.speculation": "true"})
-    assert only(rules.diagnose(there), "slow_host").settings == {}
+    assert only(diagnose(there), "slow_host").settings == {}
 
 
 def test_skew_one_very_slow_task_is_not_slow_host() -> None:
@@ -167,7 +166,7 @@ def test_few_partitions_advice_skips_settings_in_effect(
     environment: dict[str, str], wanted: dict[str, str]
 ) -> None:
     record = run(few(shuffle_read_bytes=MB), environment=environment)
-    found = only(rules.diagnose(record), "few_partitions")
+    found = only(diagnose(record), "few_partitions")
     assert found.settings == wanted
     assert found.seconds == pytest.approx(7.5)
 
@@ -176,15 +175,15 @@ def test_few_partitions_advice_for_sql() -> None:
     sql = (SqlMetrics(id=0),)
     environment = {"spark.sql.adaptive.enabled": "false", "spark.sql.shuffle.partitions": "2"}
     record = run(few(shuffle_read_bytes=MB), sql=sql, environment=environment)
-    found = only(rules.diagnose(record), "few_partitions")
+    found = only(diagnose(record), "few_partitions")
     assert found.settings == {"spark.sql.shuffle.partitions": "16"}
     adaptive = run(few(shuffle_read_bytes=MB), sql=sql)
-    assert "Adaptive" in only(rules.diagnose(adaptive), "few_partitions").advice
+    assert "Adaptive" in only(diagnose(adaptive), "few_partitions").advice
 
 
 def test_few_partitions_nearly_empty_last_wave() -> None:
     wave = stage(tasks=9, tasks_ok=9, task_time_ms=45_000, duration_ms_quantiles=even(5_000))
-    assert only(rules.diagnose(run(wave)), "few_partitions").figures == {"tasks": 9, "cores": 8}
+    assert only(diagnose(run(wave)), "few_partitions").figures == {"tasks": 9, "cores": 8}
 
 
 @pytest.mark.parametrize(
@@ -205,14 +204,14 @@ def test_executor_exit_reason_determines_kind(reason: str, kind: str | None) -> 
 def test_container_killed_from_yarn_diagnostics() -> None:
     said = "Container [pid=1] is running beyond physical memory limits. exit code 137"
     account = ApplicationAccount(application_id="a", state="FINISHED", diagnostics=said)
-    assert "the driver" in only(rules.diagnose(run(yarn=account)), "container_killed").evidence
+    assert "the driver" in only(diagnose(run(yarn=account)), "container_killed").evidence
 
 
 def test_missing_executors_advice_compares_with_yarn_memory() -> None:
     nodes = tuple(NodeAccount(id=f"n{n}", state="RUNNING") for n in range(2))
     cluster = ClusterAccount(memory_total_mb=24_576, nodes=nodes)
     environment = {"spark.executor.instances": "5", "spark.executor.memory": "9486M"}
-    found = only(rules.diagnose(run(environment=environment, cluster=cluster)), "missing_executors")
+    found = only(diagnose(run(environment=environment, cluster=cluster)), "missing_executors")
     assert found.severity == "high"
     assert "11264 MB" in found.advice
     assert "24576 MB on 2 nodes" in found.advice
@@ -220,7 +219,7 @@ def test_missing_executors_advice_compares_with_yarn_memory() -> None:
 
 def test_idle_executors_found() -> None:
     rows = (worker("1", task_time_ms=79_000), worker("2", task_time_ms=1_000))
-    found = only(rules.diagnose(run(executors=rows)), "idle_executors")
+    found = only(diagnose(run(executors=rows)), "idle_executors")
     assert found.figures["busiest_share"] == pytest.approx(0.988)
     assert "cached" in found.advice
 
@@ -241,12 +240,12 @@ def test_uncached_reuse_ignores_parallelized_lists() -> None:
     again = Reuse(rdd=1, is_source=True, times=3, names=("sum",), repeated_time_ms=40_000)
     assert "uncached_reuse" not in kinds(run(reuses=(again,)))
     read = dataclasses.replace(again, repeated_input_bytes=5 * MB)
-    assert only(rules.diagnose(run(reuses=(read,))), "uncached_reuse").seconds == pytest.approx(5.0)
+    assert only(diagnose(run(reuses=(read,))), "uncached_reuse").seconds == pytest.approx(5.0)
 
 
 def test_small_files_from_plan_metrics() -> None:
     query = SqlMetrics(id=0, files_written=500, files_written_bytes=500 * MB)
-    found = only(rules.diagnose(run(sql=(query,))), "small_files")
+    found = only(diagnose(run(sql=(query,))), "small_files")
     assert "coalesce(4)" in found.advice
     large = SqlMetrics(id=0, files_written=500, files_written_bytes=5_000 * MB)
     assert kinds(run(sql=(large,))) == set()
