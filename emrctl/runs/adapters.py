@@ -12,7 +12,6 @@ from emrctl.clusters.model import Cluster
 from emrctl.errors import ProvisioningError
 from emrctl.remote import pages, ssh
 from emrctl.remote.nodes import PrimaryConnection
-from emrctl.runs.backends.base import Backend
 from emrctl.runs.backends.emr import EmrBackend
 from emrctl.runs.backends.spark_submit import YARN
 from emrctl.runs.backends.standalone import Ec2Backend
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from emrctl.metrics.live.snapshot import LiveSources
 
 
+Backend = EmrBackend | Ec2Backend
 _MASTER_PORT = 7077
 
 
@@ -46,7 +46,7 @@ class RunAdapter(Protocol):
     # EMR's fee is part of the price, and CloudWatch keeps metrics of the cluster.
     is_emr: ClassVar[bool]
 
-    def backend(self, cluster_id: str, log_uri: str | None) -> Backend:
+    def backend(self, cluster: ClusterFacts) -> Backend:
         """Return the backend for steps of a cluster."""
 
     def master_conf(self, cluster: Cluster, settings: SparkSettings) -> MasterConf:
@@ -69,8 +69,8 @@ class _Emr:
     target: Target
     is_emr: ClassVar = True
 
-    def backend(self, cluster_id: str, log_uri: str | None) -> Backend:
-        return EmrBackend(self.target, cluster_id, log_uri)
+    def backend(self, cluster: ClusterFacts) -> Backend:
+        return EmrBackend(self.target, cluster.id, cluster.log_uri)
 
     def master_conf(self, cluster: Cluster, settings: SparkSettings) -> MasterConf:
         return MasterConf(warning=sizing.container_capacity(cluster.spec, settings).warning)
@@ -104,8 +104,9 @@ class _Standalone:
     connect: Callable[[str], PrimaryConnection]
     is_emr: ClassVar = False
 
-    def backend(self, cluster_id: str, log_uri: str | None) -> Backend:
-        return Ec2Backend(self.target, cluster_id, log_uri or "", self.connect(cluster_id))
+    def backend(self, cluster: ClusterFacts) -> Backend:
+        primary = self.connect(cluster.id)
+        return Ec2Backend(self.target, cluster.id, cluster.log_uri or "", primary)
 
     def master_conf(self, cluster: Cluster, settings: SparkSettings) -> MasterConf:
         group = cluster.spec.core_group

@@ -7,7 +7,7 @@ cluster for two months, EC2 for an hour; CloudWatch keeps metrics longer.
 from __future__ import annotations
 
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from emrctl.cost import instance_usd
@@ -17,6 +17,25 @@ from emrctl.runs.workspace import Workspace
 if TYPE_CHECKING:
     from emrctl.metrics.model import ClusterAccount
     from emrctl.metrics.timeline import Span
+
+
+_PERIOD_S = 300
+# EMR also writes metrics of MapReduce, which Spark does not affect.
+_CLOUDWATCH_METRICS = {
+    "MemoryTotalMB": "Maximum",
+    "MemoryAllocatedMB": "Average",
+    "YARNMemoryAvailablePercentage": "Average",
+    "ContainerAllocated": "Maximum",
+    "ContainerPending": "Maximum",
+    "AppsRunning": "Maximum",
+    "AppsPending": "Maximum",
+    "CoreNodesRunning": "Maximum",
+    "TaskNodesRunning": "Maximum",
+    "MRLostNodes": "Maximum",
+    "MRUnhealthyNodes": "Maximum",
+    "HDFSUtilization": "Maximum",
+    "IsIdle": "Minimum",
+}
 
 
 def collect_yarn(workspace: Workspace, run: Run) -> dict[str, Any]:
@@ -51,18 +70,53 @@ def _add_last_sample(files: RunFiles, cluster: ClusterAccount) -> None:
 def _collect_cloudwatch(workspace: Workspace, run: Run) -> None:
     from botocore.exceptions import BotoCoreError, ClientError
 
-    from emrctl.metrics.live import cloudwatch
-
     span = _span(run)
     if span is None or not workspace.adapter(run.cluster.id).is_emr:
         return
     try:
-        series = cloudwatch.series(workspace.target.client("cloudwatch"), run.cluster.id, span)
+        series = cloudwatch_series(workspace.target.client("cloudwatch"), run.cluster.id, span)
     except (BotoCoreError, ClientError):
         return
     if series:
-        document = {"series": [item.to_json() for item in series]}
-        workspace.store.files(run.id).write_json(RunFiles.CLOUDWATCH, document)
+        workspace.store.files(run.id).write_json(RunFiles.CLOUDWATCH, {"series": series})
+
+
+def cloudwatch_series(cloudwatch: Any, cluster_id: str, span: Span) -> list[dict[str, Any]]:
+    """Return EMR's metrics of the cluster in `span`, without those that have no point.
+
+    `cloudwatch` is a boto3 client. EMR writes a point every five minutes, with the time at which
+    they begin in `at_ms`: a run shorter than that has one or two points.
+    """
+    pages = cloudwatch.get_paginator("get_metric_data").paginate(
+        MetricDataQueries=[_query(name, cluster_id) for name in _CLOUDWATCH_METRICS],
+        StartTime=datetime.fromtimestamp(span[0] / 1000 - _PERIOD_S, UTC),
+        EndTime=datetime.fromtimestamp(span[1] / 1000 + _PERIOD_S, UTC),
+    )
+    points: dict[str, dict[int, float]] = {f"m{name}": {} for name in _CLOUDWATCH_METRICS}
+    for page in pages:
+        for result in page["MetricDataResults"]:
+            moments = (round(at.timestamp() * 1000) for at in result["Timestamps"])
+            points[result["Id"]] |= dict(zip(moments, map(float, result["Values"]), strict=True))
+    return [
+        {
+            "name": name,
+            "statistic": statistic,
+            "at_ms": sorted(points[f"m{name}"]),
+            "values": [value for _, value in sorted(points[f"m{name}"].items())],
+        }
+        for name, statistic in _CLOUDWATCH_METRICS.items()
+        if points[f"m{name}"]
+    ]
+
+
+def _query(name: str, cluster_id: str) -> dict[str, Any]:
+    metric = {
+        "Namespace": "AWS/ElasticMapReduce",
+        "MetricName": name,
+        "Dimensions": [{"Name": "JobFlowId", "Value": cluster_id}],
+    }
+    statistic = {"Metric": metric, "Period": _PERIOD_S, "Stat": _CLOUDWATCH_METRICS[name]}
+    return {"Id": f"m{name}", "MetricStat": statistic}
 
 
 def collect_instances(workspace: Workspace, run: Run) -> float | None:

@@ -16,9 +16,9 @@ from typing import Any
 from emrctl.aws.polling import Backoff
 from emrctl.errors import NotFoundError, UnavailableError, WaitTimeoutError
 from emrctl.runs import collect, pull
-from emrctl.runs.backends.base import Step
+from emrctl.runs.backends.base import Step, to_iso
 from emrctl.runs.progress import Progress, Watcher
-from emrctl.runs.store import Run, RunFiles
+from emrctl.runs.store import ClusterFacts, Run, RunFiles
 from emrctl.runs.workspace import Workspace
 
 # A run without a step counts as lost after this time.
@@ -33,7 +33,7 @@ def refresh(workspace: Workspace, run: Run) -> Run:
     target = workspace.target_or_none
     if target is None or target.identity != run.identity:
         return _save_lost(workspace, run, "its emulator was stopped")
-    backend = workspace.backend(run.cluster.id, run.cluster.log_uri)
+    backend = workspace.backend(run.cluster)
     if run.step_id is None:
         return _find_step(workspace, run, backend.find(run.step_name))
     try:
@@ -82,7 +82,7 @@ def cancel(workspace: Workspace, run: Run) -> Run:
         return run
     if run.step_id is None:
         raise NotFoundError(f"run {run.id} has no step yet", hint="Retry in a moment.")
-    workspace.backend(run.cluster.id, run.cluster.log_uri).cancel(run.step_id)
+    workspace.backend(run.cluster).cancel(run.step_id)
     return refresh(workspace, run)
 
 
@@ -134,7 +134,7 @@ def _update(workspace: Workspace, run: Run, step: Step | None) -> Run:
     """Store the state of the run's step; pull logs and metrics if the step has ended."""
     if step is None:
         return _save_lost(workspace, run, "its cluster has no such step")
-    started = step.started_iso
+    started = to_iso(step.started)
     if step.finished:
         return pull.finish(workspace, replace(run, started=started), step)
     if (run.state, run.started) != (step.state, started):
@@ -152,16 +152,16 @@ def _save_lost(workspace: Workspace, run: Run, why: str) -> Run:
 def _list_steps(workspace: Workspace, runs: Sequence[Run]) -> _StepsByCluster:
     """Return the steps of the runs by cluster: {} if it does not exist, None if unavailable."""
     target = workspace.target_or_none
+    clusters: dict[str, ClusterFacts] = {}
     step_ids: dict[str, list[str]] = {}
-    log_uris: dict[str, str | None] = {}
     for run in runs:
         if target is not None and run.identity == target.identity and run.step_id is not None:
+            clusters[run.cluster.id] = run.cluster
             step_ids.setdefault(run.cluster.id, []).append(run.step_id)
-            log_uris[run.cluster.id] = run.cluster.log_uri
     steps: dict[str, Mapping[str, Step] | None] = {}
     for cluster_id, ids in step_ids.items():
         try:
-            steps[cluster_id] = workspace.backend(cluster_id, log_uris[cluster_id]).steps(ids)
+            steps[cluster_id] = workspace.backend(clusters[cluster_id]).steps(ids)
         except NotFoundError:
             steps[cluster_id] = {}
         except UnavailableError:

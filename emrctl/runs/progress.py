@@ -16,6 +16,8 @@ from emrctl.runs.workspace import Workspace
 if TYPE_CHECKING:
     from emrctl.metrics.live.nodes import Samples
     from emrctl.metrics.live.snapshot import LiveSnapshot, RunWatch
+    from emrctl.metrics.live.sparkui import JobProgress
+    from emrctl.metrics.model import ApplicationAccount
 
 _MIN_INTERVAL_S = 1.0
 _MIN_SAMPLE_INTERVAL_S = 2.0
@@ -23,16 +25,10 @@ _MIN_SAMPLE_INTERVAL_S = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Figures of the running application; None if unknown."""
+    """The running application, and its jobs if Spark responds; None if unknown."""
 
-    application_id: str | None = None
-    application_state: str | None = None
-    containers: int | None = None
-    executors: int | None = None
-    stages_done: int | None = None
-    stages_total: int | None = None
-    tasks_done: int | None = None
-    tasks_total: int | None = None
+    application: ApplicationAccount | None = None
+    jobs: JobProgress | None = None
 
 
 class Watcher:
@@ -60,18 +56,8 @@ class Watcher:
         if application is None:
             return self._progress
         spark = watch.spark() if application.state == "RUNNING" else None
-        jobs = spark.progress if spark is not None else None
         self._store_sample(run)
-        self._progress = Progress(
-            application_id=application.application_id,
-            application_state=application.state,
-            containers=application.running_containers or 0,
-            executors=jobs.executors if jobs else None,
-            stages_done=jobs.stages_done if jobs else None,
-            stages_total=jobs.stages_total if jobs else None,
-            tasks_done=jobs.tasks_done if jobs else None,
-            tasks_total=jobs.tasks_total if jobs else None,
-        )
+        self._progress = Progress(application=application, jobs=spark.progress if spark else None)
         return self._progress
 
     def snapshot(self, run: Run) -> LiveSnapshot:

@@ -41,7 +41,7 @@ _APPLICATION_ID = re.compile(rb"\b(?:application_\d+|app-\d{14})[_-]\d+\b")
 
 def finish(workspace: Workspace, run: Run, step: Step) -> Run:
     """Store what the step left and return the run in its final state."""
-    run = replace(run, state=step.state, ended=step.ended_iso or to_iso(datetime.now(UTC)))
+    run = replace(run, state=step.state, ended=to_iso(step.ended or datetime.now(UTC)))
     logs = _wait_for_step_logs(workspace, run)
     run = replace(run, application_id=_application_id(logs) or run.application_id)
     yarn = collect.collect_yarn(workspace, run)
@@ -84,8 +84,7 @@ def _wait_for_step_logs(workspace: Workspace, run: Run) -> list[LogFile]:
 
 
 def _read_logs(workspace: Workspace, run: Run) -> list[LogFile]:
-    backend = workspace.backend(run.cluster.id, run.cluster.log_uri)
-    return list(backend.logs(str(run.step_id), run.application_id))
+    return list(workspace.backend(run.cluster).logs(str(run.step_id), run.application_id))
 
 
 def _application_id(logs: Sequence[LogFile]) -> str | None:

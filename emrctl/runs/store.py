@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
+from emrctl.aws.errors import get_or_none
 from emrctl.aws.listing import objects
 from emrctl.errors import EmrctlError, NotFoundError
 from emrctl.paths import write_atomically
@@ -63,15 +64,9 @@ class S3Storage:
 
     def read(self, key: str) -> bytes | None:
         """Return the content of an object, None if it does not exist."""
-        from botocore.exceptions import ClientError
-
-        try:
-            answer = self.s3.get_object(Bucket=self.bucket, Key=self.prefix + key)
-        except ClientError as error:
-            if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
-                return None
-            raise
-        return bytes(answer["Body"].read())
+        address = {"Bucket": self.bucket, "Key": self.prefix + key}
+        answer = get_or_none(lambda: self.s3.get_object(**address), "NoSuchKey", "404")
+        return None if answer is None else bytes(answer["Body"].read())
 
     def write(self, key: str, body: bytes) -> None:
         """Put an object."""
@@ -109,16 +104,6 @@ class RunFiles:
     # Folders.
     LOGS: ClassVar = "logs/"
     EVENT_LOG: ClassVar = "eventlog/"
-
-    @staticmethod
-    def run_ids(storage: FileStorage) -> list[str]:
-        """Return the ids of all runs that have a record, oldest first."""
-        ending = f"/{RunFiles.RECORD}"
-        return [
-            key.removesuffix(ending)
-            for key in storage.keys("")
-            if key.count("/") == 1 and key.endswith(ending)
-        ]
 
     def read(self, name: str, folder: str = "") -> bytes | None:
         """Return the content of a file, None if it does not exist."""
@@ -308,8 +293,9 @@ class Store:
         return [self._parse(document) for document in documents if document is not None]
 
     def ids(self) -> list[str]:
-        """Return the ids of all runs, oldest first."""
-        return RunFiles.run_ids(self.storage)
+        """Return the ids of all runs that have a record, oldest first."""
+        names = (key.partition("/") for key in self.storage.keys(""))
+        return [run_id for run_id, _, name in names if name == RunFiles.RECORD]
 
     def tag(self, run_id: str, tags: Mapping[str, str]) -> Run:
         """Add tags to a run and return it; an empty value removes a tag."""

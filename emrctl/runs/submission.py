@@ -20,7 +20,6 @@ from emrctl.aws.target import Target
 from emrctl.clusters.model import Cluster
 from emrctl.errors import NotFoundError, UsageError
 from emrctl.runs.backends import spark_submit
-from emrctl.runs.backends.base import StepSpec
 from emrctl.runs.store import ClusterFacts, Run, TrialFacts, new_id
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import JobSpec, SparkSettings
@@ -53,7 +52,7 @@ def submit(workspace: Workspace, submission: Submission, cluster: Cluster | None
     settings = job.spec.settings.merged(submission.settings)
     adapter = workspace.adapter(cluster.id)
     master = adapter.master_conf(cluster, settings)
-    staged = stage_job(workspace.target, cluster.bucket, job, submission.py_files)
+    code = stage_job(workspace.target, cluster.bucket, job, submission.py_files)
     run = Run(
         id=new_id(job.name),
         job=job.name,
@@ -64,14 +63,14 @@ def submit(workspace: Workspace, submission: Submission, cluster: Cluster | None
         cluster=_cluster_facts(cluster),
         created=datetime.now(UTC).isoformat(timespec="milliseconds"),
         settings=settings.record(),
-        code=(staged.script, *staged.py_files),
+        code=code,
         tags={**job.spec.tags, **submission.tags},
         warnings=(master.warning,) if master.warning else (),
         trial=submission.trial,
     )
     program = spark_submit.Program(
-        script=staged.script,
-        py_files=staged.py_files,
+        script=code[0],
+        py_files=code[1:],
         arguments=_job_arguments(job, submission.arguments, run),
         environment={**job.spec.env, **submission.environment},
     )
@@ -84,9 +83,8 @@ def submit(workspace: Workspace, submission: Submission, cluster: Cluster | None
     command = spark_submit.command(program, settings, conf, master.master)
     prepare_event_logs(workspace.target, cluster.bucket)
     workspace.store.save(run)
-    step = StepSpec(name=run.step_name, arguments=command)
     try:
-        step_id = workspace.backend(cluster.id, cluster.log_uri).submit(step)
+        step_id = workspace.backend(run.cluster).submit(run.step_name, command)
     except UsageError as error:
         workspace.store.save(replace(run, state="FAILED", failure=redact.text(error.message)))
         raise
@@ -136,14 +134,6 @@ class Job:
     spec: JobSpec
 
 
-@dataclass(frozen=True, kw_only=True)
-class StagedJob:
-    """The `s3://` URIs of a job's script and of its Python files."""
-
-    script: str
-    py_files: tuple[str, ...]
-
-
 def gallery() -> dict[str, Path]:
     """Return the scripts of `jobs/` by name."""
     folder = bundled.root() / "jobs"
@@ -166,13 +156,13 @@ def find_job(name: str, config: Config) -> Job:
     raise _unknown_job(name, script, [*config.project.jobs, *programs])
 
 
-def stage_job(target: Target, bucket: str, job: Job, py_files: Sequence[str]) -> StagedJob:
-    """Upload a job's program and its Python files; packages of `jobs/` as one zip file."""
+def stage_job(target: Target, bucket: str, job: Job, py_files: Sequence[str]) -> tuple[str, ...]:
+    """Upload a job's script and its Python files, packages of `jobs/` as one zip; return URIs."""
     files = [put_file(target, bucket, item) for item in (*job.spec.py_files, *py_files)]
     packages = _imported_packages(Path(job.script)) if job.gallery else []
     if packages:
         files.append(put_zip(target, bucket, f"{Path(job.script).stem}.zip", packages))
-    return StagedJob(script=put_file(target, bucket, job.script), py_files=tuple(files))
+    return (put_file(target, bucket, job.script), *files)
 
 
 def _imported_packages(script: Path) -> list[Path]:

@@ -10,9 +10,8 @@ from emrctl.aws.target import Target, resolve
 from emrctl.clusters.model import Cluster
 from emrctl.errors import NotFoundError
 from emrctl.remote.nodes import PrimaryConnection
-from emrctl.runs.adapters import RunAdapter, adapter_of
-from emrctl.runs.backends.base import Backend
-from emrctl.runs.store import LocalStorage, S3Storage, Store
+from emrctl.runs.adapters import Backend, RunAdapter, adapter_of
+from emrctl.runs.store import ClusterFacts, LocalStorage, S3Storage, Store
 from emrctl.spec import ProjectSpec
 from emrctl.spec.config import Config
 
@@ -70,9 +69,9 @@ class Workspace:
         """Return the adapter for runs on a cluster."""
         return adapter_of(cluster_id, self.target, self.primary)
 
-    def backend(self, cluster_id: str, log_uri: str | None) -> Backend:
-        """Return the backend for steps of a cluster, whose logs are below `log_uri`."""
-        return self.adapter(cluster_id).backend(cluster_id, log_uri)
+    def backend(self, cluster: ClusterFacts) -> Backend:
+        """Return the backend for steps of a cluster."""
+        return self.adapter(cluster.id).backend(cluster)
 
     def primary(self, cluster_id: str) -> PrimaryConnection:
         """Return the SSH connection to the primary of an EC2 cluster, one per cluster."""

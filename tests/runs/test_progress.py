@@ -60,14 +60,18 @@ def test_look_merges_yarn_and_spark() -> None:
         }
     )
     seen = watcher.look(RUN)
-    assert (seen.application_id, seen.containers) == ("application_1_0001", 3)
-    assert (seen.tasks_done, seen.tasks_total, seen.executors) == (3, 8, 1)
+    app, done = seen.application, seen.jobs
+    assert app is not None
+    assert (app.application_id, app.running_containers) == ("application_1_0001", 3)
+    assert done is not None
+    assert (done.tasks_done, done.tasks_total, done.executors) == (3, 8, 1)
 
 
 def test_look_without_spark_returns_yarn_figures() -> None:
     watcher, _ = _watcher({"applicationTags": {"apps": {"app": [APP]}}})
     seen = watcher.look(RUN)
-    assert (seen.application_state, seen.tasks_total) == ("RUNNING", None)
+    assert seen.application is not None
+    assert (seen.application.state, seen.jobs) == ("RUNNING", None)
 
 
 def test_look_within_interval_does_not_poll_again() -> None:

@@ -71,23 +71,22 @@ def test_stage_job_with_packages_uploads_one_zip(
     target: Target, tmp_path: Path, name: str, packages: set[str]
 ) -> None:
     job = submission.find_job(name, _config(tmp_path))
-    staged = submission.stage_job(target, BUCKET, job, ())
+    script, *py_files = submission.stage_job(target, BUCKET, job, ())
     assert job.gallery
-    assert staged.script.endswith(f"/{name}.py")
-    [uri] = staged.py_files
+    assert script.endswith(f"/{name}.py")
+    [uri] = py_files
     assert uri.endswith(f"/{name}.zip")
     key = uri.removeprefix(f"s3://{BUCKET}/")
     body = target.client("s3").get_object(Bucket=BUCKET, Key=key)["Body"].read()
     entries = zipfile.ZipFile(io.BytesIO(body)).namelist()
     assert {entry.split("/")[0] for entry in entries} == packages
-    assert submission.stage_job(target, BUCKET, job, ()) == staged
+    assert submission.stage_job(target, BUCKET, job, ()) == (script, uri)
 
 
 def test_stage_job_of_one_file_uploads_it_alone(target: Target, tmp_path: Path) -> None:
     job = submission.find_job("wordcount", _config(tmp_path))
-    staged = submission.stage_job(target, BUCKET, job, ())
-    assert staged.script.endswith("/wordcount.py")
-    assert staged.py_files == ()
+    [script] = submission.stage_job(target, BUCKET, job, ())
+    assert script.endswith("/wordcount.py")
     assert len(_keys(target)) == 1
 
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from emrctl import standalone
-from emrctl.runs.backends.base import Step, StepSpec
+from emrctl.runs.backends.base import Step
 from emrctl.runs.backends.standalone import Ec2Backend
 from emrctl.standalone.parallel import ParallelNodes
 from tests.standalone.cluster import BUCKET, Ec2TestCluster
@@ -50,7 +50,7 @@ def submit(
     backend = one.backend
     more = (out,) if out else ()
     command = ("spark-submit", *SMALL, f"s3://{BUCKET}/{key}", str(pause_s), *more)
-    return backend, backend.submit(StepSpec(name=name, arguments=command))
+    return backend, backend.submit(name, command)
 
 
 def finished(backend: Ec2Backend, id_: str, timeout_s: float = 240) -> Step:

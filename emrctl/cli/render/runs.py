@@ -140,15 +140,16 @@ def note_finished(run: Run) -> None:
 
 def progress_line(run: Run, progress: Progress) -> str:
     """Return a run's state and progress in one line."""
+    application, jobs = progress.application, progress.jobs
     parts = [run.state]
-    if progress.application_state and progress.application_state != "RUNNING":
-        parts.append(f"YARN {progress.application_state}")
-    if progress.stages_total:
-        parts.append(f"stages {progress.stages_done}/{progress.stages_total}")
-    if progress.tasks_total:
-        parts.append(f"tasks {progress.tasks_done}/{progress.tasks_total}")
-    if progress.containers is not None:
-        parts.append(f"containers {progress.containers}")
+    if application is not None and application.state != "RUNNING":
+        parts.append(f"YARN {application.state}")
+    if jobs is not None and jobs.stages_total:
+        parts.append(f"stages {jobs.stages_done}/{jobs.stages_total}")
+    if jobs is not None and jobs.tasks_total:
+        parts.append(f"tasks {jobs.tasks_done}/{jobs.tasks_total}")
+    if application is not None:
+        parts.append(f"containers {application.running_containers or 0}")
     return "  ".join(parts)
 
 

@@ -1,1 +1,1 @@
-"""Read running clusters: YARN, Spark's REST API, a standalone master, CloudWatch."""
+"""Read running clusters: YARN, Spark's REST API and a standalone master."""

@@ -1,12 +1,13 @@
-"""Interface of the backends: steps, their states and their logs."""
+"""Steps, their states and their logs, as both backends return them."""
 
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal, Protocol
+from typing import Literal
 
 from emrctl.aws import errors
 from emrctl.aws.listing import objects
@@ -26,14 +27,6 @@ def to_iso(moment: datetime | None) -> str | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepSpec:
-    """A step to submit: its name and the command line that the primary runs."""
-
-    name: str
-    arguments: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Step:
     """A step of a cluster; `reason` is the cluster's explanation of its final state."""
 
@@ -49,16 +42,6 @@ class Step:
         """Whether the state of the step is final."""
         return self.state in FINAL_STEP_STATES
 
-    @property
-    def started_iso(self) -> str | None:
-        """Time of the start in ISO 8601, UTC, milliseconds."""
-        return to_iso(self.started)
-
-    @property
-    def ended_iso(self) -> str | None:
-        """Time of the end in ISO 8601, UTC, milliseconds."""
-        return to_iso(self.ended)
-
 
 @dataclass(frozen=True, kw_only=True)
 class LogFile:
@@ -69,31 +52,6 @@ class LogFile:
     text: bytes
 
 
-class Backend(Protocol):
-    """Runs steps on one cluster."""
-
-    def submit(self, step: StepSpec) -> str:
-        """Submit a step and return its id."""
-
-    def step(self, step_id: str) -> Step:
-        """Return a step; INTERRUPTED if its cluster was terminated before it ended.
-
-        Raises `UnavailableError` if the cluster does not respond.
-        """
-
-    def steps(self, step_ids: Sequence[str]) -> Mapping[str, Step]:
-        """Return the steps that exist by their ids."""
-
-    def find(self, name: str) -> Step | None:
-        """Return the step of this name, None if there is none."""
-
-    def cancel(self, step_id: str) -> None:
-        """Request the cancellation of a step."""
-
-    def logs(self, step_id: str, application_id: str | None) -> Iterator[LogFile]:
-        """Yield the available logs of the step and of its application's containers."""
-
-
 def log_location(log_uri: str, cluster_id: str) -> tuple[str, str]:
     """Return bucket and prefix, without a trailing slash, of a cluster's logs."""
     bucket, _, prefix = log_uri.partition("://")[2].partition("/")
@@ -102,14 +60,26 @@ def log_location(log_uri: str, cluster_id: str) -> tuple[str, str]:
 
 def read_logs(target: Target, bucket: str, prefix: str, folder: str) -> Iterator[LogFile]:
     """Yield the logs below a prefix with a trailing slash; their names begin with `folder`."""
-    s3 = target.client("s3")
-    for item in objects(s3, bucket, prefix):
-        key = item["Key"]
-        body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-        # The suffix .gz can be missing or wrong.
-        text = gzip.decompress(body) if body.startswith(_GZIP_MAGIC) else body
-        name = key.removeprefix(prefix).removesuffix(".gz")
-        yield LogFile(name=f"{folder}/{name}", uri=f"s3://{bucket}/{key}", text=text)
+    with translated(f"reading s3://{bucket}/{prefix}"):
+        s3 = target.client("s3")
+        for item in objects(s3, bucket, prefix):
+            key = item["Key"]
+            body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+            # The suffix .gz can be missing or wrong.
+            text = gzip.decompress(body) if body.startswith(_GZIP_MAGIC) else body
+            name = key.removeprefix(prefix).removesuffix(".gz")
+            yield LogFile(name=f"{folder}/{name}", uri=f"s3://{bucket}/{key}", text=text)
+
+
+@contextmanager
+def translated(action: str) -> Iterator[None]:
+    """Raise boto3's errors as emrctl's, `UnavailableError` if a retry may succeed."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise translate_error(error, action) from error
 
 
 def translate_error(error: Exception, action: str) -> EmrctlError:

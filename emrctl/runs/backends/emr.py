@@ -19,7 +19,6 @@ from emrctl.errors import (
 from emrctl.runs.backends.base import (
     LogFile,
     Step,
-    StepSpec,
     log_location,
     read_logs,
     translate_error,
@@ -40,9 +39,9 @@ class EmrBackend:
     cluster_id: str
     log_uri: str | None
 
-    def submit(self, step: StepSpec) -> str:
+    def submit(self, name: str, arguments: Sequence[str]) -> str:
         """Submit a step with AddJobFlowSteps and return its id."""
-        length = len(_RUNNER) + sum(map(len, step.arguments))
+        length = len(_RUNNER) + sum(map(len, arguments))
         if length > MAX_STEP_CHARACTERS:
             raise UsageError(
                 f"the command line of the step has {length:,} characters; EMR's limit is "
@@ -50,15 +49,18 @@ class EmrBackend:
                 hint="Put long arguments into a file on S3 and pass its URI.",
             )
         document = {
-            "Name": step.name,
+            "Name": name,
             "ActionOnFailure": "CONTINUE",
-            "HadoopJarStep": {"Jar": _RUNNER, "Args": list(step.arguments)},
+            "HadoopJarStep": {"Jar": _RUNNER, "Args": list(arguments)},
         }
         answer = self._call("add_job_flow_steps", JobFlowId=self.cluster_id, Steps=[document])
         return str(answer["StepIds"][0])
 
     def step(self, step_id: str) -> Step:
-        """Return a step; INTERRUPTED if its cluster was terminated before it ended."""
+        """Return a step; INTERRUPTED if its cluster was terminated before it ended.
+
+        Raises `UnavailableError` if EMR does not respond.
+        """
         answer = self._call("describe_step", ClusterId=self.cluster_id, StepId=step_id)
         if not answer.get("Step"):
             raise NotFoundError(f"cluster {self.cluster_id} has no step {step_id}")
@@ -92,8 +94,6 @@ class EmrBackend:
 
     def logs(self, step_id: str, application_id: str | None) -> Iterator[LogFile]:
         """Yield the available logs of the step and of its application's containers."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
         if self.log_uri is None:
             return
         bucket, root = log_location(self.log_uri, self.cluster_id)
@@ -101,10 +101,7 @@ class EmrBackend:
         if application_id:
             prefixes[f"{root}/containers/{application_id}/"] = "containers"
         for prefix, folder in prefixes.items():
-            try:
-                yield from read_logs(self.target, bucket, prefix, folder)
-            except (BotoCoreError, ClientError) as error:
-                raise _translate_error(error, f"reading s3://{bucket}/{prefix}") from error
+            yield from read_logs(self.target, bucket, prefix, folder)
 
     def _list_steps(self) -> Iterator[dict[str, Any]]:
         """Yield every step of the cluster, newest first."""

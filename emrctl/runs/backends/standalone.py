@@ -23,15 +23,15 @@ from emrctl.remote.nodes import CommandResult
 from emrctl.runs.backends.base import (
     LogFile,
     Step,
-    StepSpec,
     log_location,
     read_logs,
-    translate_error,
+    translated,
 )
 
 _PROGRAM = "emrctl/bin/step"
 _NO_SUCH_STEP_CODE = 3
 _NOT_RUNNING = (*EC2_STOPPED, *EC2_GONE)
+_NO_INSTANCE = ("InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed")
 _MAX_ERROR_LINES = 5
 
 
@@ -54,9 +54,9 @@ class Ec2Backend:
     log_uri: str
     primary: CommandRunner
 
-    def submit(self, step: StepSpec) -> str:
+    def submit(self, name: str, arguments: Sequence[str]) -> str:
         """Submit a step, which does not depend on this client any further; return its id."""
-        document = {"name": step.name, "arguments": list(step.arguments)}
+        document = {"name": name, "arguments": list(arguments)}
         return str(self._call("submit", stdin=json.dumps(document).encode())["id"])
 
     def step(self, step_id: str) -> Step:
@@ -108,13 +108,12 @@ class Ec2Backend:
         try:
             logs = list(self._step_logs(step_id, f"s3://{bucket}/{folder}"))
         except (ProvisioningError, NotFoundError):
-            uploaded = self._uploaded_logs(bucket, f"{folder}/", "step")
+            uploaded = read_logs(self.target, bucket, f"{folder}/", "step")
             logs = [log for log in uploaded if not log.name.endswith(".json")]
         yield from logs
         if application_id:
-            yield from self._uploaded_logs(
-                bucket, f"{root}/containers/{application_id}/", "containers"
-            )
+            prefix = f"{root}/containers/{application_id}/"
+            yield from read_logs(self.target, bucket, prefix, "containers")
 
     def _step_logs(self, step_id: str, uri: str) -> Iterator[LogFile]:
         result = self._run("logs", step_id)
@@ -123,14 +122,6 @@ class Ec2Backend:
                 file = archive.extractfile(member)
                 text = file.read() if file else b""
                 yield LogFile(name=f"step/{member.name}", uri=f"{uri}/{member.name}.gz", text=text)
-
-    def _uploaded_logs(self, bucket: str, prefix: str, folder: str) -> list[LogFile]:
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        try:
-            return list(read_logs(self.target, bucket, prefix, folder))
-        except (BotoCoreError, ClientError) as error:
-            raise translate_error(error, f"reading s3://{bucket}/{prefix}") from error
 
     def _call(self, *arguments: str, stdin: bytes = b"") -> Any:
         return json.loads(self._run(*arguments, stdin=stdin).out)
@@ -149,14 +140,9 @@ class Ec2Backend:
 
     def _why_not_running(self) -> str:
         """Return why the primary is not running; empty if it is."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        try:
-            items = list(instances(self.target.client("ec2"), InstanceIds=[self.cluster_id]))
-        except (BotoCoreError, ClientError) as error:
-            if not str(errors.error_code(error)).startswith("InvalidInstanceID"):
-                raise translate_error(error, f"describing {self.cluster_id}") from error
-            items = []
+        ec2, ids = self.target.client("ec2"), [self.cluster_id]
+        with translated(f"describing {self.cluster_id}"):
+            items = errors.get_or_none(lambda: list(instances(ec2, InstanceIds=ids)), *_NO_INSTANCE)
         if not items:
             return f"the primary {self.cluster_id} does not exist"
         state = items[0]["State"]["Name"]
@@ -165,17 +151,14 @@ class Ec2Backend:
 
     def _stored_step(self, step_id: str) -> Step | None:
         """Return the step as the primary last uploaded it."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
         bucket, root = log_location(self.log_uri, self.cluster_id)
         key = f"{root}/steps/{step_id}/state.json"
-        try:
-            body = self.target.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
-        except (BotoCoreError, ClientError) as error:
-            if errors.error_code(error) in {"NoSuchKey", "NoSuchBucket"}:
-                return None
-            raise translate_error(error, f"reading s3://{bucket}/{key}") from error
-        return _step(json.loads(body))
+        s3 = self.target.client("s3")
+        with translated(f"reading s3://{bucket}/{key}"):
+            answer = errors.get_or_none(
+                lambda: s3.get_object(Bucket=bucket, Key=key), "NoSuchKey", "NoSuchBucket"
+            )
+            return None if answer is None else _step(json.load(answer["Body"]))
 
 
 def _interrupted(step: Step, why: str) -> Step:

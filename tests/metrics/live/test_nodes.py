@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import Any
-
 import pytest
 
 from emrctl.aws.target import Target
-from emrctl.metrics.live import cloudwatch, instances, nodes
+from emrctl.metrics.live import instances, nodes
 from emrctl.metrics.live.instances import InstanceUse
 from emrctl.metrics.live.nodes import NodeSample, Samples
 from emrctl.metrics.model import ClusterAccount, NodeAccount
@@ -112,26 +109,3 @@ def test_list_ec2_instances_includes_terminated(mocked: Target) -> None:
     assert worker.ended_ms is not None
     # EC2 tells the end in whole seconds.
     assert worker.ended_ms >= worker.created_ms - 1000
-
-
-def test_series_reads_metrics_of_terminated_cluster(mocked: Target) -> None:
-    client: Any = mocked.client("cloudwatch")
-    start = datetime(2026, 11, 20, 10, tzinfo=UTC)
-    client.put_metric_data(
-        Namespace="AWS/ElasticMapReduce",
-        MetricData=[
-            {
-                "MetricName": "ContainerAllocated",
-                "Dimensions": [{"Name": "JobFlowId", "Value": "j-1"}],
-                "Timestamp": start + timedelta(minutes=at),
-                "Value": float(at),
-            }
-            for at in (0, 5, 10)
-        ],
-    )
-    begin = round(start.timestamp() * 1000)
-    [found] = cloudwatch.series(client, "j-1", (begin, begin + 600_000))
-    assert (found.name, found.statistic) == ("ContainerAllocated", "Maximum")
-    assert found.values == (0.0, 5.0, 10.0)
-    assert found.at_ms[0] == begin
-    assert cloudwatch.series(client, "j-2", (begin, begin + 600_000)) == ()

@@ -18,7 +18,7 @@ from emrctl.errors import (
     UnavailableError,
 )
 from emrctl.runs import lifecycle
-from emrctl.runs.backends.base import Step, StepSpec
+from emrctl.runs.backends.base import Step
 from emrctl.runs.backends.emr import EmrBackend, _interrupted
 from emrctl.runs.progress import Progress
 from emrctl.runs.store import Run
@@ -134,7 +134,7 @@ def test_refresh_all_of_unknown_cluster_marks_runs_lost(
 
 
 def test_steps_reads_all_pages(backend: EmrBackend, runtime: FakeRuntime) -> None:
-    made = [backend.submit(StepSpec(name=f"s{n}", arguments=("true",))) for n in range(60)]
+    made = [backend.submit(f"s{n}", ("true",)) for n in range(60)]
     found = backend.steps([made[0], made[-1], "s-NOSUCH"])
     assert set(found) == {made[0], made[-1]}
     assert backend.find("s0") is not None

@@ -15,7 +15,7 @@ import pytest
 from emrctl.aws.target import Target
 from emrctl.errors import NotFoundError, ProvisioningError, UnavailableError
 from emrctl.remote.nodes import CommandResult
-from emrctl.runs.backends.base import Step, StepSpec
+from emrctl.runs.backends.base import Step
 from emrctl.runs.backends.standalone import Ec2Backend
 from tests.bootstrap.primary import FINAL, PrimaryNode
 
@@ -63,8 +63,8 @@ def backend(mocked: Target, instance: str, near: Near) -> Ec2Backend:
     return Ec2Backend(mocked, instance, f"s3://{BUCKET}/logs/", near)
 
 
-def spec(name: str, script: str) -> StepSpec:
-    return StepSpec(name=name, arguments=("bash", "-c", script))
+def bash(script: str) -> tuple[str, ...]:
+    return ("bash", "-c", script)
 
 
 def until(backend: Ec2Backend, id_: str, *states: str) -> Step:
@@ -86,7 +86,7 @@ def kept(backend: Ec2Backend, id_: str, **facts: Any) -> None:
 
 
 def test_submit_runs_step_and_returns_logs(backend: Ec2Backend) -> None:
-    id_ = backend.submit(spec("one", "echo out; echo err >&2; exit 2"))
+    id_ = backend.submit("one", bash("echo out; echo err >&2; exit 2"))
     step = until(backend, id_, "FAILED")
     assert (step.name, step.reason, step.finished) == ("one", "exit code 2", True)
     assert step.started is not None
@@ -100,7 +100,7 @@ def test_submit_runs_step_and_returns_logs(backend: Ec2Backend) -> None:
 
 
 def test_steps_and_find_return_submitted_steps(backend: Ec2Backend) -> None:
-    ids = [backend.submit(spec(name, "true")) for name in ("a", "b")]
+    ids = [backend.submit(name, bash("true")) for name in ("a", "b")]
     assert set(backend.steps([*ids, "s-NONE"])) == set(ids)
     assert backend.steps([]) == {}
     found = backend.find("b")
@@ -114,7 +114,7 @@ def test_steps_and_find_return_submitted_steps(backend: Ec2Backend) -> None:
 
 
 def test_cancel_cancels_step(backend: Ec2Backend) -> None:
-    id_ = backend.submit(spec("long", "sleep 60"))
+    id_ = backend.submit("long", bash("sleep 60"))
     until(backend, id_, "RUNNING")
     backend.cancel(id_)
     assert until(backend, id_, "CANCELLED").finished
@@ -128,7 +128,7 @@ def test_unresponsive_primary_is_unavailable_error(backend: Ec2Backend, near: Ne
         lambda: backend.step("s-1"),
         lambda: backend.find("one"),
         lambda: backend.cancel("s-1"),
-        lambda: backend.submit(spec("one", "true")),
+        lambda: backend.submit("one", bash("true")),
     ):
         with pytest.raises(UnavailableError, match="does not answer"):
             ask()
@@ -165,7 +165,7 @@ def test_steps_of_unknown_instance_are_interrupted(
 
 
 def test_logs_of_executors_are_read_from_s3(backend: Ec2Backend) -> None:
-    id_ = backend.submit(spec("one", "true"))
+    id_ = backend.submit("one", bash("true"))
     until(backend, id_, "COMPLETED")
     app = "app-20261120120000-0000"
     key = f"logs/{backend.cluster_id}/containers/{app}/10.0.0.7-0/stderr.gz"
@@ -182,6 +182,6 @@ def test_primary_without_step_program_is_provisioning_error(
     with pytest.raises(
         ProvisioningError, match="could not submit: bash: emrctl/bin/step"
     ) as caught:
-        backend.submit(spec("one", "true"))
+        backend.submit("one", bash("true"))
     assert not isinstance(caught.value, UnavailableError)
     assert "emrctl up" in caught.value.hint
