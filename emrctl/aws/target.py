@@ -77,6 +77,31 @@ class Target:
         """Whether Pulumi's engine uses its AWS plugin; the local provider replaces it."""
         return not self.is_local
 
+    @property
+    def account_limits(self) -> bool:
+        """Whether quotas, permissions or capacity of the account can make `up` fail."""
+        return not self.is_local
+
+    @property
+    def caller_range(self) -> str | None:
+        """CIDR range from which this machine connects to nodes; None on AWS, where NAT changes it."""
+        return "127.0.0.1/32" if self.is_local else None
+
+    @property
+    def emr_nodes_are_folders(self) -> bool:
+        """Whether EMR's nodes are folders of this machine, without SSH servers."""
+        return self.is_local
+
+    @property
+    def single_region(self) -> bool:
+        """Whether all resources of the account are in `region`."""
+        return self.is_local
+
+    @property
+    def unsupported_resources(self) -> frozenset[str]:
+        """Types of resources that the API can neither create nor list."""
+        return frozenset({"placement group"} if self.is_local else ())
+
     def page_host(self, dns: str, private_ip: str) -> str:
         """Return the host of a node's pages: the emulator serves them at the private address."""
         return private_ip if self.is_local and dns else dns

@@ -78,7 +78,8 @@ def _delete_all(
     pace, requested = Backoff(target.poll_s), list[AwsResource]()
     try:
         with translated(f"preparing to delete {len(resources)} {resources[0].kind} resources"):
-            deleter.prepare(target, resources)
+            if deleter.prepare is not None:
+                deleter.prepare(target, resources)
     except EmrctlError as error:
         return [(item, error.message) for item in resources]
     for item in resources:
@@ -115,7 +116,7 @@ def _wait(
     deleter: Deleter, target: Target, resources: Sequence[AwsResource], pace: Backoff
 ) -> None:
     deadline = time.monotonic() + _WAIT_S
-    while resources and not deleter.gone(target, resources):
+    while resources and deleter.gone is not None and not deleter.gone(target, resources):
         if time.monotonic() > deadline:
             names = ", ".join(item.id for item in resources)
             raise WaitTimeoutError(
@@ -125,25 +126,17 @@ def _wait(
         pace.wait()
 
 
-def _no_preparation(_target: Target, _resources: Sequence[AwsResource]) -> None:
-    pass
-
-
-def _gone_at_once(_target: Target, _resources: Sequence[AwsResource]) -> bool:
-    return True
-
-
 @dataclass(frozen=True, kw_only=True)
 class Deleter:
     """How one kind of resource is deleted.
 
     `prepare` runs once for all of a kind and region, `delete` for each id; `gone` returns whether
-    all of them have been deleted.
+    all of them have been deleted, if that takes a while.
     """
 
     delete: Callable[[Target, str], None]
-    prepare: Callable[[Target, Sequence[AwsResource]], None] = _no_preparation
-    gone: Callable[[Target, Sequence[AwsResource]], bool] = _gone_at_once
+    prepare: Callable[[Target, Sequence[AwsResource]], None] | None = None
+    gone: Callable[[Target, Sequence[AwsResource]], bool] | None = None
 
 
 def _ec2(operation: str, parameter: str, *absent_codes: str, many: bool = False) -> Any:

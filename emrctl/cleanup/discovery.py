@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from emrctl.aws import listing
-from emrctl.aws.errors import translated
+from emrctl.aws.errors import get_or_none, translated
 from emrctl.aws.listing import EC2_EXISTING, EC2_STOPPED, EMR_ACTIVE, EMR_TERMINATING, tags
 from emrctl.cleanup.discovery_network import PROJECT_TAG_FILTER, list_network, tagged_resource
 from emrctl.cleanup.resources import (
@@ -235,8 +235,6 @@ def _list_roles(target: Target) -> Iterator[AwsResource]:
 
 
 def _list_buckets(target: Target) -> Iterator[AwsResource]:
-    from emrctl.aws.errors import get_or_none
-
     s3 = target.client("s3")
     for item in s3.list_buckets()["Buckets"]:
         name = item["Name"]

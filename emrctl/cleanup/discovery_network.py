@@ -19,89 +19,43 @@ _GONE = frozenset({"deleted", "deleting", "failed"})
 _EMR_GROUPS = "ElasticMapReduce-"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class _Ec2Listing:
-    """How EC2 lists one kind: operation, key of the list, id, creation time, price, filters.
+    """How EC2 lists one kind: `Describe<items>` returns `items`, with these keys.
 
-    `aws_only` kinds are not supported on localhost and cannot be listed there.
+    `price` is the name of the resource in the table of prices, empty if it is free.
     """
 
     kind: str
-    operation: str
     items: str
     id: str
     created: str = ""
     price: str = ""
     filters: str = "Filters"
-    aws_only: bool = False
 
 
+_SECURITY_GROUPS = _Ec2Listing("security group", "SecurityGroups", "GroupId")
+_INTERFACES = _Ec2Listing("network interface", "NetworkInterfaces", "NetworkInterfaceId")
 _LISTINGS = (
-    _Ec2Listing(
-        kind="NAT gateway",
-        operation="describe_nat_gateways",
-        items="NatGateways",
-        id="NatGatewayId",
-        created="CreateTime",
-        price="nat",
-        filters="Filter",
-    ),
-    _Ec2Listing(
-        kind="endpoint",
-        operation="describe_vpc_endpoints",
-        items="VpcEndpoints",
-        id="VpcEndpointId",
-        created="CreationTimestamp",
-        price="endpoint",
-    ),
-    _Ec2Listing(
-        kind="address",
-        operation="describe_addresses",
-        items="Addresses",
-        id="AllocationId",
-        price="public_ipv4",
-    ),
-    _Ec2Listing(
-        kind="security group",
-        operation="describe_security_groups",
-        items="SecurityGroups",
-        id="GroupId",
-    ),
-    _Ec2Listing(
-        kind="internet gateway",
-        operation="describe_internet_gateways",
-        items="InternetGateways",
-        id="InternetGatewayId",
-    ),
-    _Ec2Listing(kind="subnet", operation="describe_subnets", items="Subnets", id="SubnetId"),
-    _Ec2Listing(
-        kind="route table",
-        operation="describe_route_tables",
-        items="RouteTables",
-        id="RouteTableId",
-    ),
-    _Ec2Listing(kind="VPC", operation="describe_vpcs", items="Vpcs", id="VpcId"),
-    _Ec2Listing(
-        kind="key pair",
-        operation="describe_key_pairs",
-        items="KeyPairs",
-        id="KeyName",
-        created="CreateTime",
-    ),
-    _Ec2Listing(
-        kind="placement group",
-        operation="describe_placement_groups",
-        items="PlacementGroups",
-        id="GroupName",
-        aws_only=True,
-    ),
+    _Ec2Listing("NAT gateway", "NatGateways", "NatGatewayId", "CreateTime", "nat", "Filter"),
+    _Ec2Listing("endpoint", "VpcEndpoints", "VpcEndpointId", "CreationTimestamp", "endpoint"),
+    _Ec2Listing("address", "Addresses", "AllocationId", price="public_ipv4"),
+    _SECURITY_GROUPS,
+    _Ec2Listing("internet gateway", "InternetGateways", "InternetGatewayId"),
+    _Ec2Listing("subnet", "Subnets", "SubnetId"),
+    _Ec2Listing("route table", "RouteTables", "RouteTableId"),
+    _Ec2Listing("VPC", "Vpcs", "VpcId"),
+    _Ec2Listing("key pair", "KeyPairs", "KeyName", "CreateTime"),
+    _Ec2Listing("placement group", "PlacementGroups", "GroupName"),
 )
 
 
 def list_network(target: Target) -> Iterator[AwsResource]:
     """Yield network resources with emrctl's tags, and what EMR left behind in their VPCs."""
     vpcs: dict[str, AwsResource] = {}
-    for ec2_listing in (one for one in _LISTINGS if not (one.aws_only and target.is_local)):
+    for ec2_listing in _LISTINGS:
+        if ec2_listing.kind in target.unsupported_resources:
+            continue
         for item in _describe(target, ec2_listing, [PROJECT_TAG_FILTER]):
             resource = _resource(target, ec2_listing, item)
             # A VPC's default group exists as long as the VPC and cannot be deleted alone.
@@ -117,20 +71,15 @@ def list_network(target: Target) -> Iterator[AwsResource]:
 def _leftovers(target: Target, vpcs: dict[str, AwsResource]) -> Iterator[AwsResource]:
     """Yield security groups that EMR created in the VPCs, and detached network interfaces."""
     in_vpcs = {"Name": "vpc-id", "Values": sorted(vpcs)}
-    groups = next(one for one in _LISTINGS if one.kind == "security group")
-    interfaces = _Ec2Listing(
-        kind="network interface",
-        operation="describe_network_interfaces",
-        items="NetworkInterfaces",
-        id="NetworkInterfaceId",
-    )
     detached = {"Name": "status", "Values": ["available"]}
     leftovers = [
-        (groups, item)
-        for item in _describe(target, groups, [in_vpcs])
+        (_SECURITY_GROUPS, item)
+        for item in _describe(target, _SECURITY_GROUPS, [in_vpcs])
         if item["GroupName"].startswith(_EMR_GROUPS) and PROJECT not in tags(item)
     ]
-    leftovers += [(interfaces, item) for item in _describe(target, interfaces, [in_vpcs, detached])]
+    leftovers += [
+        (_INTERFACES, item) for item in _describe(target, _INTERFACES, [in_vpcs, detached])
+    ]
     for ec2_listing, item in leftovers:
         vpc = vpcs[item["VpcId"]]
         resource = _resource(target, ec2_listing, item)
@@ -140,11 +89,14 @@ def _leftovers(target: Target, vpcs: dict[str, AwsResource]) -> Iterator[AwsReso
 def _describe(
     target: Target, ec2_listing: _Ec2Listing, filters: Sequence[Any]
 ) -> Iterator[dict[str, Any]]:
+    from botocore import xform_name
+
     ec2, request = target.client("ec2"), {ec2_listing.filters: list(filters)}
-    if ec2.can_paginate(ec2_listing.operation):
-        pages = ec2.get_paginator(ec2_listing.operation).paginate(**request)
+    operation = xform_name(f"Describe{ec2_listing.items}")
+    if ec2.can_paginate(operation):
+        pages = ec2.get_paginator(operation).paginate(**request)
     else:
-        pages = [getattr(ec2, ec2_listing.operation)(**request)]
+        pages = [getattr(ec2, operation)(**request)]
     for page in pages:
         for item in page[ec2_listing.items]:
             if str(item.get("State", "")).lower() not in _GONE:

@@ -47,7 +47,7 @@ def gc(
     discovery = cleanup.discover(aws, cleanup.all_regions(aws) if all_regions else ())
     scope = cleanup.Scope(
         now=datetime.now(UTC),
-        complete=all_regions or aws.endpoint is not None,
+        complete=all_regions or aws.single_region,
         unlisted=discovery.unlisted,
         buckets=buckets,
     )

@@ -157,7 +157,7 @@ def ssh_range(spec: Ec2ClusterSpec, target: Target) -> str:
         return ""
     if spec.ssh != CALLER:
         return spec.ssh
-    return "127.0.0.1/32" if target.is_local else f"{caller_address()}/32"
+    return target.caller_range or f"{caller_address()}/32"
 
 
 def caller_address() -> str:

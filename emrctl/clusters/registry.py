@@ -30,7 +30,6 @@ class ClusterKind:
 
     - `can_stop`: its instances can be stopped and started.
     - `set_up_over_ssh`: emrctl installs Spark on its nodes, instead of EMR.
-    - `folders_on_localhost`: its nodes on localhost are folders without an SSH server.
     - `presigned_pages`: EMR signs URLs of its pages.
     """
 
@@ -41,12 +40,11 @@ class ClusterKind:
     executor_memory_mb: Callable[[AnyClusterSpec], int]
     can_stop: bool
     set_up_over_ssh: bool
-    folders_on_localhost: bool
     presigned_pages: bool
 
     def uses_folders(self, target: Target) -> bool:
         """Return whether the nodes are folders of this machine, without SSH servers."""
-        return self.folders_on_localhost and target.endpoint is not None
+        return target.emr_nodes_are_folders and not self.set_up_over_ssh
 
 
 def _yarn_memory_mb(spec: AnyClusterSpec) -> int:
@@ -67,7 +65,6 @@ EMR = ClusterKind(
     executor_memory_mb=_yarn_memory_mb,
     can_stop=False,
     set_up_over_ssh=False,
-    folders_on_localhost=True,
     presigned_pages=True,
 )
 EC2 = ClusterKind(
@@ -78,7 +75,6 @@ EC2 = ClusterKind(
     executor_memory_mb=_worker_memory_mb,
     can_stop=True,
     set_up_over_ssh=True,
-    folders_on_localhost=False,
     presigned_pages=False,
 )
 KINDS = {kind.name: kind for kind in (EMR, EC2)}

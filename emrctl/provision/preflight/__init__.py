@@ -33,10 +33,11 @@ def prepare(project: ProjectSpec, target: Target) -> ProjectSpec:
 
     On localhost only unsupported keys are checked; on AWS also the account. Warnings are logged.
     """
-    if target.is_local:
+    if target.unsupported_resources:
         check_local(project)
-        return _resolve(project, target)
     project = _resolve(project, target)
+    if not target.account_limits:
+        return project
     findings = run_checks(project, target)
     for item in findings:
         if item.severity == "warning":
