@@ -95,12 +95,12 @@ def error_text(error: Exception) -> str:
     return f"{message} ({code})" if message else code
 
 
-def get_or_none(call: Callable[[], Any], *codes: str) -> Any:
-    """Return the result of `call`; None if AWS returns one of the error codes."""
+def get_or_none(call: Callable[..., Any], *codes: str, **arguments: Any) -> Any:
+    """Return the result of the call with these arguments; None if AWS returns one of the codes."""
     from botocore.exceptions import ClientError
 
     try:
-        return call()
+        return call(**arguments)
     except ClientError as error:
         if error_code(error) in codes:
             return None

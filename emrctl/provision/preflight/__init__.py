@@ -10,20 +10,14 @@ from emrctl import bundled
 from emrctl.aws import errors as aws_errors
 from emrctl.clusters.program_inputs import resolve_network
 from emrctl.errors import ProvisioningError
-from emrctl.provision.preflight import account, capacity, identity, network, storage
+from emrctl.provision.preflight import account, capacity, storage
 from emrctl.provision.preflight.finding import PreflightCheck, PreflightContext, PreflightFinding
 from emrctl.spec import ProjectSpec, check_local
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
 
-CHECKS: tuple[PreflightCheck, ...] = (
-    *account.CHECKS,
-    *capacity.CHECKS,
-    *network.CHECKS,
-    *identity.CHECKS,
-    *storage.CHECKS,
-)
+CHECKS: tuple[PreflightCheck, ...] = (*account.CHECKS, *capacity.CHECKS, *storage.CHECKS)
 _THREADS = 8
 _log = logging.getLogger(__name__)
 

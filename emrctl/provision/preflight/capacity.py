@@ -1,4 +1,4 @@
-"""Instance types, EMR release and machine images."""
+"""Instance types, EMR release, machine images, and existing subnets."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from emrctl.aws import instance_types
 from emrctl.aws.errors import error_code, get_or_none
+from emrctl.aws.listing import tags
 from emrctl.clusters import program_inputs
 from emrctl.errors import EmrctlError
 from emrctl.provision.preflight.finding import (
@@ -21,7 +22,9 @@ from emrctl.provision.preflight.finding import (
 from emrctl.spec import MachineSpec
 
 _NO_IMAGE = ("InvalidAMIID.NotFound", "InvalidAMIID.Unavailable", "InvalidAMIID.Malformed")
-_IMAGE, _TYPES = "machine image", "instance types"
+_SPARE_ADDRESSES = 5
+_MANAGED_TAG = "for-use-with-amazon-emr-managed-policies"
+_DNS = {"enableDnsSupport": "dns-support", "enableDnsHostnames": "dns-hostnames"}
 
 
 def _check_types(context: PreflightContext) -> Iterator[PreflightFinding]:
@@ -31,7 +34,7 @@ def _check_types(context: PreflightContext) -> Iterator[PreflightFinding]:
     for name in types:
         if not offers.get(name):
             what = f"{context.region} does not offer {name}"
-            yield error(_TYPES, what, f"Use another type{_alternatives(context, name)}.")
+            yield error(what, f"Use another type{_alternatives(context, name)}.")
     offered = [offers[name] for name in types if offers.get(name)]
     shared = set.intersection(*offered) if offered else set()
     requested = _requested_zones(context)
@@ -40,13 +43,13 @@ def _check_types(context: PreflightContext) -> Iterator[PreflightFinding]:
             missing = sorted(requested - offers.get(name, requested))
             if missing and offers.get(name):
                 hint = f"These zones offer it: {', '.join(sorted(offers[name]))}; set network.zone."
-                yield error(_TYPES, f"{', '.join(missing)} does not offer {name}", hint)
+                yield error(f"{', '.join(missing)} does not offer {name}", hint)
     elif offered and not shared:
         hint = "Use types that one zone offers together."
-        yield error(_TYPES, f"no zone offers all of {', '.join(types)}", hint)
+        yield error(f"no zone offers all of {', '.join(types)}", hint)
     elif shared != set().union(*offered):
         hint = f"Set network.zone to one of {', '.join(sorted(shared))}."
-        yield warning(_TYPES, f"not every zone offers {', '.join(types)}", hint)
+        yield warning(f"not every zone offers {', '.join(types)}", hint)
 
 
 def _zones_by_type(context: PreflightContext, types: tuple[str, ...]) -> dict[str, set[str]]:
@@ -64,9 +67,7 @@ def _requested_zones(context: PreflightContext) -> set[str]:
     network = context.cluster.network
     if not network.existing:
         return {network.zone} if network.zone else set()
-    call = partial(context.client("ec2").describe_subnets, SubnetIds=list(network.subnets))
-    answer = get_or_none(call, "InvalidSubnetID.NotFound")
-    return {item["AvailabilityZone"] for item in answer["Subnets"]} if answer else set()
+    return {item["AvailabilityZone"] for item in _describe_subnets(context) or ()}
 
 
 def _alternatives(context: PreflightContext, name: str) -> str:
@@ -77,14 +78,14 @@ def _alternatives(context: PreflightContext, name: str) -> str:
 
 
 def _check_release(context: PreflightContext) -> Iterator[PreflightFinding]:
-    release = context.emr.release
+    release = context.project.emr.release
     list_labels = context.client("emr").list_release_labels
     prefix = {"Prefix": release.partition(".")[0]}
     labels = _pages(partial(list_labels, Filters=prefix), "ReleaseLabels", "NextToken")
     if release not in labels:
         near = difflib.get_close_matches(release, labels, n=3, cutoff=0) or labels[:3]
         hint = f"Use another release: {', '.join(near)}." if near else "Check cluster.release."
-        yield error("release", f"EMR has no release {release} in {context.region}", hint)
+        yield error(f"EMR has no release {release} in {context.region}", hint)
         return
     list_types = context.client("emr").list_supported_instance_types
     items = _pages(partial(list_types, ReleaseLabel=release), "SupportedInstanceTypes", "Marker")
@@ -93,7 +94,7 @@ def _check_release(context: PreflightContext) -> Iterator[PreflightFinding]:
         if supported and name not in supported:
             near = difflib.get_close_matches(name, sorted(supported), n=3, cutoff=0)
             hint = f"Use {', '.join(near)}, or a later release."
-            yield error("release", f"{release} does not support {name}", hint)
+            yield error(f"{release} does not support {name}", hint)
 
 
 def _pages(call: Any, key: str, token: str) -> list[Any]:
@@ -109,24 +110,26 @@ def _pages(call: Any, key: str, token: str) -> list[Any]:
 
 
 def _check_emr_image(context: PreflightContext) -> Iterator[PreflightFinding]:
-    if context.emr.ami is not None:
-        image = _describe_images(context, [context.emr.ami]).get(context.emr.ami)
+    id_ = context.project.emr.ami
+    if id_ is not None:
+        image = _describe_images(context, [id_]).get(id_)
         if image is None:
-            yield _no_image(context, context.emr.ami)
+            yield _no_image(context, id_)
         else:
             for name in context.cluster.types:
-                yield from _architecture(image, context.emr.ami, name)
+                yield from _architecture(image, id_, name)
 
 
 def _check_ec2_images(context: PreflightContext) -> Iterator[PreflightFinding]:
     """Check that the images exist and fit the instance types and disks."""
+    cluster = context.project.ec2
     try:
-        ids = program_inputs.find_images(context.ec2, context.target)
+        ids = program_inputs.find_images(cluster, context.target)
     except EmrctlError as failure:
-        yield error(_IMAGE, failure.message, failure.hint)
+        yield error(failure.message, failure.hint)
         return
     images = _describe_images(context, sorted(set(ids.values())))
-    for role, spec in (("primary", context.ec2.primary), ("worker", context.ec2.worker)):
+    for role, spec in (("primary", cluster.primary), ("worker", cluster.worker)):
         id_ = ids[f"image_{role}"]
         if id_ not in images:
             yield _no_image(context, id_)
@@ -136,14 +139,14 @@ def _check_ec2_images(context: PreflightContext) -> Iterator[PreflightFinding]:
 
 
 def _describe_images(context: PreflightContext, ids: list[str]) -> dict[str, Mapping[str, Any]]:
-    call = partial(context.client("ec2").describe_images, ImageIds=ids)
-    images = (get_or_none(call, *_NO_IMAGE) or {}).get("Images", ())
+    answer = get_or_none(context.client("ec2").describe_images, *_NO_IMAGE, ImageIds=ids)
+    images = answer["Images"] if answer else ()
     return {item.get("ImageId", ids[0]): item for item in images}
 
 
 def _no_image(context: PreflightContext, id_: str) -> PreflightFinding:
     hint = "Images belong to one region: copy it there, or change cluster.ami."
-    return error(_IMAGE, f"there is no {id_} in {context.region}", hint)
+    return error(f"there is no {id_} in {context.region}", hint)
 
 
 def _architecture(image: Mapping[str, Any], id_: str, type_: str) -> Iterator[PreflightFinding]:
@@ -151,7 +154,7 @@ def _architecture(image: Mapping[str, Any], id_: str, type_: str) -> Iterator[Pr
     required = instance_types.instance_type(type_).arch
     if actual and actual != required:
         hint = f"Use an image for {required}, or types of {actual}."
-        yield error(_IMAGE, f"{id_} is for {actual}, and {type_} is {required}", hint)
+        yield error(f"{id_} is for {actual}, and {type_} is {required}", hint)
 
 
 def _root_device(
@@ -160,19 +163,19 @@ def _root_device(
     id_ = image["ImageId"]
     if image.get("RootDeviceType", "ebs") != "ebs":
         hint = "Use an image whose root device is an EBS volume."
-        yield error(_IMAGE, f"the root device of {id_} cannot be encrypted", hint)
+        yield error(f"the root device of {id_} cannot be encrypted", hint)
     disks = image.get("BlockDeviceMappings", ())
     roots = [item for item in disks if item.get("DeviceName") == image.get("RootDeviceName")]
     least = max((int(item.get("Ebs", {}).get("VolumeSize", 0)) for item in roots), default=0)
     if spec.root_gb < least:
         what = f"{id_} needs a disk of {least} GB, and {role}.root_gb is {spec.root_gb}"
-        yield error(_IMAGE, what, f"Set cluster.{role}.root_gb: {least}.")
+        yield error(what, f"Set cluster.{role}.root_gb: {least}.")
 
 
 def _check_configuration(context: PreflightContext) -> Iterator[PreflightFinding]:
     from botocore.exceptions import ClientError
 
-    name = context.emr.security.configuration
+    name = context.project.emr.security.configuration
     if name is None:
         return
     try:
@@ -182,13 +185,108 @@ def _check_configuration(context: PreflightContext) -> Iterator[PreflightFinding
             raise
         hint = "List them with `aws emr list-security-configurations`."
         what = f"there is no security configuration '{name}' in {context.region}"
-        yield error("security configuration", what, hint)
+        yield error(what, hint)
+
+
+# --- subnets --------------------------------------------------------------------------------------
+
+
+def _check_subnets(context: PreflightContext) -> Iterator[PreflightFinding]:
+    subnets = _describe_subnets(context)
+    if subnets is None:
+        names = ", ".join(context.cluster.network.subnets)
+        hint = "Check network.subnets and the region."
+        yield error(f"{names}: not all of them are in {context.region}", hint)
+    for subnet in subnets or ():
+        yield from _addresses(context, subnet)
+        yield from _routes(context, subnet)
+
+
+def _check_emr_subnets(context: PreflightContext) -> Iterator[PreflightFinding]:
+    """Check what only EMR needs: the tag for its service role, and DNS in the VPC."""
+    subnets = _describe_subnets(context)
+    for subnet in subnets or ():
+        name = subnet["SubnetId"]
+        if context.project.emr.roles.service is None and tags(subnet).get(_MANAGED_TAG) != "true":
+            tag = f"Key={_MANAGED_TAG},Value=true"
+            hint = f"Run `aws ec2 create-tags --resources {name} --tags {tag}`."
+            yield error(f"{name} lacks the tag that EMR's service role requires", hint)
+    if subnets:
+        yield from _dns(context, str(context.cluster.network.vpc))
+
+
+def _describe_subnets(context: PreflightContext) -> list[dict[str, Any]] | None:
+    """Return the existing subnets of the spec; None if one does not exist."""
+    network = context.cluster.network
+    if not network.existing:
+        return []
+    request, ids = context.client("ec2").describe_subnets, list(network.subnets)
+    answer = get_or_none(request, "InvalidSubnetID.NotFound", SubnetIds=ids)
+    return None if answer is None else list(answer["Subnets"])
+
+
+def _addresses(context: PreflightContext, subnet: Mapping[str, Any]) -> Iterator[PreflightFinding]:
+    name, spec = subnet["SubnetId"], context.cluster
+    if subnet["VpcId"] != spec.network.vpc:
+        what = f"{name} is in {subnet['VpcId']}, not in {spec.network.vpc}"
+        yield error(what, "Change or omit network.vpc.")
+    nodes, free = spec.nodes_at_most, subnet["AvailableIpAddressCount"]
+    what = f"{name} has {free} free addresses, and the cluster may have {nodes} nodes"
+    if free < nodes:
+        yield error(what, "Use a larger subnet, or fewer nodes.")
+    elif free < nodes + _SPARE_ADDRESSES:
+        yield warning(what, "A node that is being replaced keeps its address a while.")
+
+
+def _routes(context: PreflightContext, subnet: Mapping[str, Any]) -> Iterator[PreflightFinding]:
+    name, private = subnet["SubnetId"], context.cluster.network.private
+    routes = _route_table(context, subnet)
+    default = [route for route in routes if route.get("DestinationCidrBlock") == "0.0.0.0/0"]
+    internet = any(str(route.get("GatewayId", "")).startswith("igw-") for route in default)
+    s3 = any(str(route.get("GatewayId", "")).startswith("vpce-") for route in routes)
+    if not private and not internet:
+        hint = "Add a route for 0.0.0.0/0 to an internet gateway, or set network.private."
+        yield error(f"{name} has no route to an internet gateway", hint)
+    elif private and internet:
+        what = f"{name} has a route to an internet gateway, and network.private is true"
+        yield warning(what, "Nodes get no public address and cannot use the gateway.")
+    elif private and not (default or s3):
+        hint = "Add a gateway endpoint for S3 to its route table, or a NAT gateway."
+        yield error(f"{name} has no route to S3", hint)
+
+
+def _route_table(context: PreflightContext, subnet: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the routes of the subnet's own table, or of its VPC's main table."""
+    ec2 = context.client("ec2")
+    own = [{"Name": "association.subnet-id", "Values": [subnet["SubnetId"]]}]
+    main = [
+        {"Name": "vpc-id", "Values": [subnet["VpcId"]]},
+        {"Name": "association.main", "Values": ["true"]},
+    ]
+    for filters in (own, main):
+        tables = ec2.describe_route_tables(Filters=filters)["RouteTables"]
+        if tables:
+            return [route for table in tables for route in table.get("Routes", [])]
+    return []
+
+
+def _dns(context: PreflightContext, vpc: str) -> Iterator[PreflightFinding]:
+    ec2 = context.client("ec2")
+    for attribute, flag in _DNS.items():
+        answer = get_or_none(
+            ec2.describe_vpc_attribute, "InvalidVpcID.NotFound", VpcId=vpc, Attribute=attribute
+        )
+        if answer is not None and not answer[f"{attribute[:1].upper()}{attribute[1:]}"]["Value"]:
+            hint = f"Run `aws ec2 modify-vpc-attribute --vpc-id {vpc} --enable-{flag}`."
+            yield error(f"{vpc} has {attribute} off, and EMR needs it", hint)
 
 
 CHECKS = (
-    PreflightCheck(about=_TYPES, check=_check_types),
+    PreflightCheck(about="instance types", check=_check_types),
     PreflightCheck(about="release", check=_check_release, kind="emr"),
-    PreflightCheck(about=_IMAGE, check=_check_emr_image, kind="emr"),
+    PreflightCheck(about="machine image", check=_check_emr_image, kind="emr"),
     PreflightCheck(about="security configuration", check=_check_configuration, kind="emr"),
-    PreflightCheck(about=_IMAGE, check=_check_ec2_images, kind="ec2"),
+    PreflightCheck(about="machine image", check=_check_ec2_images, kind="ec2"),
+    PreflightCheck(about="subnets", check=_check_subnets),
+    PreflightCheck(about="subnets", check=_check_emr_subnets, kind="emr"),
 )

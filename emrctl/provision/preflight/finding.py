@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from emrctl.aws import errors
@@ -11,17 +11,17 @@ from emrctl.spec import ProjectSpec
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
-    from emrctl.spec import AnyClusterSpec, ClusterSpec, Ec2ClusterSpec
+    from emrctl.spec import AnyClusterSpec
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreflightFinding:
     """A problem that would make `up` fail (error) or may surprise (warning), and its solution."""
 
-    about: str
     severity: Literal["error", "warning"]
     what: str
     hint: str
+    about: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,16 +36,6 @@ class PreflightContext:
     def cluster(self) -> AnyClusterSpec:
         """The cluster's spec."""
         return self.project.cluster
-
-    @property
-    def emr(self) -> ClusterSpec:
-        """The cluster's spec in checks of EMR clusters."""
-        return self.project.emr
-
-    @property
-    def ec2(self) -> Ec2ClusterSpec:
-        """The cluster's spec in checks of EC2 clusters."""
-        return self.project.ec2
 
     @property
     def region(self) -> str:
@@ -75,21 +65,21 @@ class PreflightCheck:
 
         findings: list[PreflightFinding] = []
         try:
-            findings.extend(self.check(context))
+            findings += self.check(context)
         except (ClientError, BotoCoreError) as failure:
             if not errors.is_denied(failure):
                 raise errors.translate(failure, f"checking the {self.about}") from failure
             what = f"could not check the {self.about}: {errors.error_text(failure)}"
             hint = "Grant the caller the permission, or ignore this: `up` may still succeed."
-            findings.append(warning(self.about, what, hint))
-        return findings
+            findings.append(warning(what, hint))
+        return [replace(item, about=self.about) for item in findings]
 
 
-def error(about: str, what: str, hint: str) -> PreflightFinding:
+def error(what: str, hint: str) -> PreflightFinding:
     """Return a finding that prevents `up`."""
-    return PreflightFinding(about=about, severity="error", what=what, hint=hint)
+    return PreflightFinding(severity="error", what=what, hint=hint)
 
 
-def warning(about: str, what: str, hint: str) -> PreflightFinding:
+def warning(what: str, hint: str) -> PreflightFinding:
     """Return a finding that is only logged."""
-    return PreflightFinding(about=about, severity="warning", what=what, hint=hint)
+    return PreflightFinding(severity="warning", what=what, hint=hint)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
-from typing import Any
 
 from emrctl import bundled
 from emrctl.aws.errors import error_code, get_or_none
@@ -33,17 +31,16 @@ def _check_bucket(context: PreflightContext) -> Iterator[PreflightFinding]:
     if region is None:
         return
     if not region:
-        yield error("bucket", f"the bucket name {name} is taken by another account", rename)
+        yield error(f"the bucket name {name} is taken by another account", rename)
         return
     if region != context.region:
         hint = f"Set `region: {region}`, or storage.bucket to another name."
-        yield error("bucket", f"the bucket {name} is in {region}", hint)
+        yield error(f"the bucket {name} is in {region}", hint)
         return
-    call = partial(context.client("s3").get_bucket_tagging, Bucket=name)
-    tagging = get_or_none(call, "NoSuchTagSet") or {}
-    if tags(tagging, "TagSet").get("emrctl:project") != context.project.project:
+    tagging = get_or_none(context.client("s3").get_bucket_tagging, "NoSuchTagSet", Bucket=name)
+    if tags(tagging or {}, "TagSet").get("emrctl:project") != context.project.project:
         hint = "Run `emrctl import` to manage it, or set storage.bucket to another name."
-        yield error("bucket", f"the bucket {name} exists and was not created by emrctl", hint)
+        yield error(f"the bucket {name} exists and was not created by emrctl", hint)
 
 
 def _bucket_region(context: PreflightContext, name: str) -> str | None:
@@ -73,10 +70,10 @@ def _check_other_buckets(context: PreflightContext) -> Iterator[PreflightFinding
     for name, key in buckets.items():
         region = _bucket_region(context, name)
         if region is None:
-            yield error("buckets", f"there is no bucket {name}", f"Check {key}.")
+            yield error(f"there is no bucket {name}", f"Check {key}.")
         elif not region:
             hint = "Another account's bucket needs a policy that allows the nodes' role."
-            yield warning("buckets", f"the caller has no access to the bucket {name}", hint)
+            yield warning(f"the caller has no access to the bucket {name}", hint)
 
 
 def _check_objects(context: PreflightContext) -> Iterator[PreflightFinding]:
@@ -88,24 +85,25 @@ def _check_objects(context: PreflightContext) -> Iterator[PreflightFinding]:
     for uri, what in uris.items():
         if uri.startswith("s3://"):
             bucket, key = split_uri(uri)
-            call = partial(context.client("s3").head_object, Bucket=bucket, Key=key)
-            if get_or_none(call, *_NOT_FOUND) is None:
+            request = context.client("s3").head_object
+            if get_or_none(request, *_NOT_FOUND, Bucket=bucket, Key=key) is None:
                 hint = "Upload it, or correct the URI."
-                yield error("objects on S3", f"the {what} {uri} does not exist", hint)
+                yield error(f"the {what} {uri} does not exist", hint)
 
 
 def _check_wheelhouse(context: PreflightContext) -> Iterator[PreflightFinding]:
-    uri = context.ec2.wheelhouse
+    uri = context.project.ec2.wheelhouse
     if uri is None:
         return
     bucket, prefix = split_uri(uri.rstrip("/"))
     prefix = f"{prefix}/" if prefix else ""
     s3 = context.client("s3")
-    call = partial(s3.list_objects_v2, Bucket=bucket, Prefix=prefix, MaxKeys=1)
-    answer = get_or_none(call, "NoSuchBucket")
+    answer = get_or_none(
+        s3.list_objects_v2, "NoSuchBucket", Bucket=bucket, Prefix=prefix, MaxKeys=1
+    )
     if answer is None or not answer.get("Contents"):
         hint = "Upload the wheels, or omit cluster.wheelhouse."
-        yield error("wheelhouse", f"{uri} is empty or does not exist", hint)
+        yield error(f"{uri} is empty or does not exist", hint)
 
 
 def _check_keys(context: PreflightContext) -> Iterator[PreflightFinding]:
@@ -120,12 +118,12 @@ def _check_keys(context: PreflightContext) -> Iterator[PreflightFinding]:
     for setting, key in keys.items():
         if key is None:
             continue
-        answer: Any = get_or_none(partial(kms.describe_key, KeyId=key), "NotFoundException")
+        answer = get_or_none(kms.describe_key, "NotFoundException", KeyId=key)
         if answer is None:
             hint = f"Check {setting}: keys belong to one region."
-            yield error("keys", f"there is no key {key} in {context.region}", hint)
+            yield error(f"there is no key {key} in {context.region}", hint)
         elif (state := answer["KeyMetadata"]["KeyState"]) != "Enabled":
-            yield error("keys", f"{setting} {key} is {state}", "Enable it, or use another.")
+            yield error(f"{setting} {key} is {state}", "Enable it, or use another.")
 
 
 CHECKS = (
