@@ -84,7 +84,7 @@ class Target:
 
     @property
     def caller_range(self) -> str | None:
-        """CIDR range from which this machine connects to nodes; None on AWS, where NAT changes it."""
+        """Range from which this machine connects to nodes; None on AWS, which sees another one."""
         return "127.0.0.1/32" if self.is_local else None
 
     @property
