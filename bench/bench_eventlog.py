@@ -22,10 +22,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-SOURCE = (
-    Path(__file__).resolve().parents[2]
+_ROOT = Path(__file__).resolve().parents[1]
+_PUBLIC = (
+    _ROOT.parent
     / "shared/data/eventlogs/spark-rapids-tools/tasks_executors_fail_compressed_eventlog.zstd"
 )
+# A log of 36 MB by other people where it lies beside the project, otherwise the tests' sample.
+SOURCE = _PUBLIC if _PUBLIC.is_file() else _ROOT / "tests" / "metrics" / "sample.zstd"
 BARS_MB_S = {"emrctl, plain": 450, "emrctl, zstd": 300}
 BAR_RSS_MB = 200
 # Ids of tasks, stages, jobs and queries, which differ in each repetition.

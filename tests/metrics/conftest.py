@@ -1,4 +1,4 @@
-"""Real logs, and encoders of Spark's compression codecs."""
+"""The sample log, and encoders of Spark's compression codecs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ import pytest
 
 from emrctl.metrics.eventlog import reader as eventlog_reader
 from emrctl.metrics.model import RunMetrics
+from tests.event_logs import SAMPLE, text_of
 
 HERE = Path(__file__).parent
-LOG = (
-    HERE.parents[2] / "shared" / "data" / "eventlogs" / "apache-spark-core" / "local-1642039451826"
-)
 
 
 def _module(name: str) -> Any:
@@ -57,11 +55,11 @@ def encoder(request: pytest.FixtureRequest) -> Callable[[bytes], bytes]:
 
 @pytest.fixture(scope="session")
 def log() -> bytes:
-    """A real log of Spark 3.3 with SQL, six jobs and lines of several kilobytes."""
-    return LOG.read_bytes()
+    """The decoded sample: ten jobs, SQL and lines of up to 20 kB."""
+    return text_of(SAMPLE)
 
 
 @pytest.fixture(scope="session")
 def whole() -> RunMetrics:
     """The metrics of `log`."""
-    return eventlog_reader.read_path(LOG)
+    return eventlog_reader.read_path(SAMPLE)

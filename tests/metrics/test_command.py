@@ -6,6 +6,7 @@ import csv
 import importlib.util
 import io
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,10 +23,10 @@ from emrctl.errors import EmrctlError, NotFoundError
 from emrctl.metrics.eventlog import reader
 from emrctl.metrics.model import RunMetrics
 from emrctl.runs.store import LocalStorage, RunFiles, Store
+from tests import event_logs
+from tests.event_logs import SAMPLE
 
 HERE = Path(__file__).parent
-DATA = HERE.parents[2] / "shared" / "data" / "eventlogs"
-LOG = DATA / "apache-spark-core" / "local-1642039451826"
 # The public keys, in their order.
 TOP = """app_id app_attempt app_name spark_version start_ms end_ms duration_ms jobs jobs_succeeded
 jobs_failed stages_completed stages_failed tasks_ok tasks_failed tasks_killed executor_run_time_ms
@@ -55,11 +56,11 @@ def emrctl(
 
 
 def test_json_has_the_public_keys_in_order(emrctl: Emrctl) -> None:
-    code, out, err = emrctl(str(LOG), "--json")
+    code, out, err = emrctl(str(SAMPLE), "--json")
     document = json.loads(out)
     assert (code, err) == (0, "")
     assert " ".join(document).startswith(" ".join(TOP.split()))
-    assert document["tasks_ok"] == 35
+    assert document["tasks_ok"] == 87
     stage = document["stages"][0]
     for name in ("id", "attempt", "status", "name", "submitted_ms", "completed_ms", "tasks"):
         assert name in stage
@@ -67,56 +68,64 @@ def test_json_has_the_public_keys_in_order(emrctl: Emrctl) -> None:
 
 
 def test_tasks_are_printed_first(emrctl: Emrctl) -> None:
-    document = json.loads(emrctl(str(LOG), "--json", "--tasks")[1])
+    document = json.loads(emrctl(str(SAMPLE), "--json", "--tasks")[1])
     assert list(document)[:2] == ["tasks", "app_id"]
-    assert len(document["tasks"]) == 35
+    assert len(document["tasks"]) == 87
     run_ms = sum(row["executor_run_time_ms"] for row in document["tasks"])
     assert run_ms == document["executor_run_time_ms"]
-    lines = emrctl(str(LOG), "--tasks")[1].splitlines()
-    rows = list(csv.DictReader(lines[:36], delimiter="\t"))
+    lines = emrctl(str(SAMPLE), "--tasks")[1].splitlines()
+    rows = list(csv.DictReader(lines[:88], delimiter="\t"))
     assert sum(int(row["executor_run_time_ms"]) for row in rows) == run_ms
 
 
-def test_json_of_a_log_without_tasks_has_an_empty_list(emrctl: Emrctl) -> None:
-    empty = LOG.with_name("application_1555004656427_0144")
+def test_json_of_a_log_without_tasks_has_an_empty_list(
+    emrctl: Emrctl, log: bytes, tmp_path: Path
+) -> None:
+    empty = tmp_path / "app"
+    empty.write_bytes(event_logs.without_tasks(log))
     assert json.loads(emrctl(str(empty), "--json", "--tasks")[1])["tasks"] == []
 
 
-def test_several_logs_are_a_list_without_tasks(emrctl: Emrctl) -> None:
-    folder = DATA / "mcp-spark-history-server-e2e"
+def test_several_logs_are_a_list_without_tasks(emrctl: Emrctl, log: bytes, tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    for number in (1, 2):
+        (folder / f"app_{number}").write_bytes(event_logs.attempt(log, number))
+    for name in ("gc.ill.zstd", "spill.ill.zstd"):
+        shutil.copy(event_logs.RECORDED / name, folder)
     found = json.loads(emrctl(str(folder), "--json")[1])
-    assert [run["app_attempt"] for run in found] == ["1", "2", None, None]
+    assert [run["app_attempt"] for run in found] == [None, None, "1", "2"]
     code, _, err = emrctl(str(folder), "--tasks")
     assert code == 2
     assert "there are 4 event logs, not one" in err
 
 
-def test_log_from_stdin(tmp_path: Path) -> None:
+def test_log_from_stdin(tmp_path: Path, whole: RunMetrics) -> None:
     command = [sys.executable, "-m", "emrctl.cli", "metrics", "-", "--json"]
-    with LOG.open("rb") as stream:
+    with SAMPLE.open("rb") as stream:
         done = subprocess.run(command, stdin=stream, capture_output=True, check=True, cwd=tmp_path)
-    assert json.loads(done.stdout)["app_id"] == "local-1642039451826"
+    assert json.loads(done.stdout)["app_id"] == whole.app_id
 
 
 def test_stages_and_executors_are_printed_as_tables(emrctl: Emrctl) -> None:
-    code, out, _ = emrctl(str(LOG), "--stages", "--executors")
+    code, out, _ = emrctl(str(SAMPLE), "--stages", "--executors")
     assert code == 0
-    assert "count at <console>:23" in out
-    assert "366.3 MiB" in out
+    assert "collect at /emrctl/tests/metrics/sample.py:14" in out
+    assert "413.9 MiB" in out
 
 
 @pytest.mark.parametrize("end", ["csv", "parquet"])
 def test_export_writes_all_rows(end: str, emrctl: Emrctl, tmp_path: Path) -> None:
-    whole = reader.read_path(LOG)
+    whole = reader.read_path(SAMPLE)
     code, out, err = emrctl(
-        str(LOG), "--stages", "--executors", "--tasks", "--export", f"{tmp_path}/x.{end}"
+        str(SAMPLE), "--stages", "--executors", "--tasks", "--export", f"{tmp_path}/x.{end}"
     )
     assert (code, out) == (0, "")
     assert err.count("rows in") == 3
     assert rows(tmp_path / f"x.tasks.{end}", "executor_run_time_ms") == whole.executor_run_time_ms
     assert rows(tmp_path / f"x.stages.{end}", "tasks_ok") == whole.tasks_ok
     assert rows(tmp_path / f"x.executors.{end}", "complete_tasks") == whole.tasks_ok
-    assert emrctl(str(LOG), "--export", f"{tmp_path}/y.{end}")[0] == 0
+    assert emrctl(str(SAMPLE), "--export", f"{tmp_path}/y.{end}")[0] == 0
     assert rows(tmp_path / f"y.{end}", "jobs") == whole.jobs
 
 
@@ -132,8 +141,8 @@ def test_export_that_fails_leaves_no_file(emrctl: Emrctl, tmp_path: Path) -> Non
     foreign = tmp_path / "foreign"
     foreign.write_text("hello\n")
     assert emrctl(str(foreign), "--export", "x.csv")[0] == 2
-    assert emrctl(str(LOG), "--export", "x.xlsx")[0] == 2
-    assert emrctl(str(LOG), "--export", "no/x.csv")[0] == 2
+    assert emrctl(str(SAMPLE), "--export", "x.xlsx")[0] == 2
+    assert emrctl(str(SAMPLE), "--export", "no/x.csv")[0] == 2
     assert [path.name for path in tmp_path.iterdir()] == ["foreign"]
 
 
@@ -214,7 +223,7 @@ def test_tasks_of_a_stored_run_are_read(tmp_path: Path, log: bytes, whole: RunMe
     seen: list[int] = []
     parts = log_sources.from_run(store, "run-1")
     assert reader.read_log(parts, on_task=lambda row: seen.append(row.id)) == whole
-    assert len(seen) == 35
+    assert len(seen) == 87
     with pytest.raises(NotFoundError, match="run run-2 has no event log in the store"):
         log_sources.from_run(store, "run-2")
 

@@ -17,10 +17,10 @@ from emrctl.runs import sql as runs_sql
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import ProjectSpec
 from emrctl.spec.config import Config
+from tests.event_logs import RECORDED, SAMPLE, text_of
 
-DATA = Path(__file__).parents[3] / "shared" / "data" / "eventlogs"
-CORE = DATA / "apache-spark-core"
-WELL, ILL = "local-1642039451826", "application_1628109047826_1317105"
+WELL, ILL = SAMPLE, RECORDED / "idle_executors.ill.zstd"
+WELL_ID, ILL_ID = "local-1795797558469", "app-20261120112534-0000"
 Emrctl = Callable[..., tuple[int, str, str]]
 
 
@@ -34,8 +34,8 @@ def logs(tmp_path: Path) -> Path:
     """Two event logs and a file that is not one."""
     folder = tmp_path / "logs"
     folder.mkdir()
-    for name in (WELL, ILL):
-        shutil.copy(CORE / name, folder / name)
+    for path in (WELL, ILL):
+        shutil.copy(path, folder)
     (folder / "notes.txt").write_text("no log\n")
     return folder
 
@@ -54,20 +54,20 @@ def test_import_files_creates_finished_runs_once(workspace: Workspace, logs: Pat
     again = list(import_logs.import_files(workspace, layout.list_files(logs), remote=True))
     assert [item.known for item in again if item.run] == [True, True]
     stored = workspace.store.all()
-    assert [run.application_id for run in stored] == [ILL, WELL]
+    assert [run.application_id for run in stored] == [ILL_ID, WELL_ID]
     assert {(run.target, run.state, run.cost_usd) for run in stored} == {
         ("imported", "COMPLETED", None)
     }
-    assert stored[0].settings["executors"] == "10"
-    assert stored[0].duration_s == pytest.approx(274.875, abs=1)
-    assert workspace.store.files(stored[1].id).names("eventlog/") == [WELL]
+    assert stored[0].settings["partitions"] == "2"
+    assert stored[0].duration_s == pytest.approx(24.642, abs=0.1)
+    assert workspace.store.files(stored[1].id).names("eventlog/") == [WELL.name]
     assert lifecycle.refresh(workspace, stored[0]) == stored[0]
 
 
 def test_describe_imported_run_has_metrics_of_log(filled: Workspace) -> None:
     run = filled.store.load(filled.store.ids()[0])
     found = lifecycle.describe(filled, run)
-    assert found["metrics"]["app_id"] == ILL
+    assert found["metrics"]["app_id"] == ILL_ID
     assert {item["kind"] for item in found["findings"]} >= {"few_partitions"}
     assert found["nodes"] == []
     with pytest.raises(UsageError, match="was imported"):
@@ -75,14 +75,14 @@ def test_describe_imported_run_has_metrics_of_log(filled: Workspace) -> None:
 
 
 def test_import_of_cut_or_failed_log_is_failed_run(workspace: Workspace, tmp_path: Path) -> None:
-    cut = tmp_path / WELL
-    cut.write_bytes((CORE / WELL).read_bytes()[:400_000])
-    failed = CORE / "local-1422981780767"
+    cut = tmp_path / "app"
+    cut.write_bytes(text_of(WELL)[:400_000])
+    failed = RECORDED / "memory_short.ill.zstd"
     for path in (cut, failed):
         list(import_logs.import_files(workspace, layout.list_files(path), remote=False))
     first, second = workspace.store.all()
     assert (first.state, second.state) == ("FAILED", "FAILED")
-    assert str(first.failure).startswith("1 of 3 jobs failed: Job aborted due to stage failure")
+    assert str(first.failure).startswith("1 of 1 jobs failed: Job aborted due to stage failure")
     assert second.failure == "the log has no end of the application"
 
 
@@ -93,19 +93,19 @@ def test_safe_name_drops_parent_folders() -> None:
 def test_query_reads_all_tables(filled: Workspace) -> None:
     answer = runs_sql.query(filled.store, "select state, tasks_ok from runs order by tasks_ok")
     assert answer.columns == ("state", "tasks_ok")
-    assert answer.rows == (("COMPLETED", 4), ("COMPLETED", 35))
+    assert answer.rows == (("COMPLETED", 1), ("COMPLETED", 87))
     joined = runs_sql.query(
         filled.store,
         "select count(*), sum(s.tasks_ok) from stages s join runs r using (run) "
-        "where r.application_id = 'local-1642039451826'",
+        "where r.application_id = 'local-1795797558469'",
     )
-    assert joined.rows == ((6, 35),)
+    assert joined.rows == ((18, 87),)
     rows = runs_sql.query(filled.store, "select id, lifetime_s > 0 from executors where cores > 0")
-    assert (("10", True)) in rows.rows
+    assert ("1", True) in rows.rows
     kinds = runs_sql.query(filled.store, "select kind from findings where severity <> 'low'").rows
     assert ("few_partitions",) in kinds
-    settings = runs_sql.query(filled.store, "select settings->>'executors' from runs").rows
-    assert ("10",) in settings
+    settings = runs_sql.query(filled.store, "select settings->>'partitions' from runs").rows
+    assert ("2",) in settings
 
 
 def test_query_of_empty_store_has_all_tables(workspace: Workspace) -> None:
@@ -163,7 +163,7 @@ def test_commands_import_and_query(emrctl: Emrctl, logs: Path) -> None:
     assert emrctl("runs", "query", sql, "--csv")[1] == "state,runs\nCOMPLETED,2\n"
     assert "COMPLETED" in emrctl("runs", "query", sql)[1]
     assert emrctl("runs", "query", "delete from runs")[0] == 2
-    code, out, _ = emrctl("runs", "show", "1317105", "--json")
+    code, out, _ = emrctl("runs", "show", "112534", "--json")
     assert code == 3
     code, out, _ = emrctl("runs", "show", "latest")
     assert (code, "No findings." in out) == (0, True)
@@ -175,13 +175,12 @@ def test_commands_import_and_query(emrctl: Emrctl, logs: Path) -> None:
 
 
 def test_command_query_of_findings(emrctl: Emrctl) -> None:
-    code, out, _ = emrctl("metrics", str(CORE / ILL), "--findings")
+    code, out, _ = emrctl("metrics", str(ILL), "--findings")
     assert code == 0
     assert "few_partitions" in out
-    found = json.loads(emrctl("metrics", str(CORE / ILL), "--findings", "--json")[1])["findings"]
+    found = json.loads(emrctl("metrics", str(ILL), "--findings", "--json")[1])["findings"]
     assert {item["kind"] for item in found} == {
         "few_partitions",
         "idle_executors",
-        "memory_unused",
     }
-    assert "No findings." in emrctl("metrics", str(CORE / WELL), "--findings")[1]
+    assert "No findings." in emrctl("metrics", str(WELL), "--findings")[1]

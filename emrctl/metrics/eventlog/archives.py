@@ -25,7 +25,8 @@ from emrctl.metrics.eventlog.layout import EventLogFile, EventLogFiles
 
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _TAR_AT, _TAR = 257, b"ustar"
-_HEAD_BYTES = 1 << 16
+# A zstd block decodes to 128 KB at most; the first must be whole, however little it is compressed.
+_HEAD_BYTES = 1 << 18
 _MAX_MEMORY_BYTES = 16 << 20
 _SUFFIXES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.zst", ".tar.zstd", ".tzst")
 # Raised by zipfile and tarfile for damaged, truncated or encrypted archives.

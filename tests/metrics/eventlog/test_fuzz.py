@@ -10,7 +10,6 @@ import io
 import random
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,19 +18,25 @@ from emrctl.errors import UsageError
 from emrctl.metrics.eventlog import codecs, reader
 from emrctl.metrics.eventlog.layout import EventLogFile
 from emrctl.metrics.model import RunMetrics
+from tests import event_logs
 
 Damage = Callable[[random.Random, bytes], bytes]
 
 ROUNDS = 10_000
 SHARES = 8  # tests that can run in parallel
-DATA = Path(__file__).parents[4] / "shared" / "data" / "eventlogs"
-LOGS = (
-    "apache-spark-core/local-1426533911241",
-    "apache-spark-core/application_1578436911597_0052",
-    "apache-spark-core/local-1422981759269",
-    "apache-spark-core/application_1628109047826_1317105",
-    "spark-rapids-tools/spark2-eventlog.zstd",
+# Small ones: Spark 1.2 to 3.2 of other people, Spark 3.5 of this project.
+PUBLIC = (
+    "local-1426533911241",
+    "application_1578436911597_0052",
+    "local-1422981759269",
+    "application_1628109047826_1317105",
+    "spark2-eventlog.zstd",
 )
+RECORDED = ("spill.ill.zstd", "speculation_waste.ill.zstd", "idle_executors.ill.zstd")
+LOGS = [
+    *(path for path in event_logs.PUBLIC if path.name in PUBLIC),
+    *(event_logs.RECORDED / name for name in RECORDED),
+]
 
 
 def decoded(data: bytes) -> bytes:
@@ -114,7 +119,7 @@ CHANGES_VALUES: tuple[Damage, ...] = (flip, blank, lose, double)
 
 @pytest.fixture(scope="module")
 def packed(encoders: dict[str, Callable[[bytes], bytes]]) -> list[tuple[bytes, dict[str, bytes]]]:
-    texts = [decoded((DATA / name).read_bytes()) for name in LOGS]
+    texts = [event_logs.text_of(path) for path in LOGS]
     return [(text, {name: pack(text) for name, pack in encoders.items()}) for text in texts]
 
 
@@ -132,7 +137,7 @@ def test_read_log_detects_damage(
         encoder = dice.choice(("plain", "plain", *framed))
         damage = dice.choice(BYTES if encoder != "plain" else BYTES + LINES)
         damaged = damage(dice, framed[encoder])
-        label = f"seed {seed}: {damage.__name__} of {encoder} {LOGS[which]}"
+        label = f"seed {seed}: {damage.__name__} of {encoder} {LOGS[which].name}"
         try:
             run = read(damaged)
         except UsageError:

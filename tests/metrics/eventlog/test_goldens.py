@@ -16,12 +16,11 @@ from emrctl import redact
 from emrctl.metrics.eventlog import layout, reader
 from emrctl.metrics.eventlog.tallies import quantile
 from emrctl.metrics.model import RunMetrics, StageMetrics, TaskMetrics
+from tests.event_logs import GOLDENS, PUBLIC, PUBLIC_FOLDER, needs_public_logs
 
-DATA = Path(__file__).parents[4] / "shared" / "data" / "eventlogs"
-CORE = DATA / "apache-spark-core"
-GOLDENS = DATA / "apache-spark-rest-goldens"
-CASES: dict[str, str] = json.loads((GOLDENS / "CASES.json").read_text())
-LOGS = sorted(path for path in DATA.glob("*/*") if path.parent != GOLDENS)
+pytestmark = needs_public_logs
+CORE = PUBLIC_FOLDER / "apache-spark-core"
+CASES: dict[str, str] = json.loads((GOLDENS / "CASES.json").read_text()) if PUBLIC else {}
 # The history server knows these by application id and attempt, not by file name.
 FILES = {
     ("local-1426533911241", "1"): "local-1426533911241",
@@ -61,7 +60,7 @@ def log_of(path: str) -> RunMetrics:
     return read(FILES.get((app, attempt), app))
 
 
-@pytest.mark.parametrize("path", LOGS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PUBLIC, ids=lambda path: path.name)
 def test_logs_have_no_bad_lines(path: Path) -> None:
     run = reader.read_path(path)
     assert run.bad_lines == 0
@@ -289,7 +288,7 @@ def test_environment_matches_spark(golden: str, path: str) -> None:
 
 def test_resubmitted_tasks_count_as_failures_only() -> None:
     run = reader.read_path(
-        DATA / "spark-rapids-tools" / "tasks_executors_fail_compressed_eventlog.zstd"
+        PUBLIC_FOLDER / "spark-rapids-tools" / "tasks_executors_fail_compressed_eventlog.zstd"
     )
     assert (run.tasks_ok, run.tasks_failed, run.tasks_killed) == (8577, 53, 0)
     assert (run.jobs, run.jobs_succeeded) == (75, 74)

@@ -48,11 +48,13 @@ def test_decode_returns_the_original_bytes(encoder: Encoder, log: bytes) -> None
     assert b"".join(codecs.decode(io.BytesIO(encoder(log)))) == log
 
 
-def test_read_log_of_a_truncated_log_is_incomplete(encoder: Encoder, log: bytes) -> None:
+def test_read_log_of_a_truncated_log_is_incomplete(
+    encoder: Encoder, log: bytes, whole: RunMetrics
+) -> None:
     packed = encoder(log)
     run = reader.read_log([part("app.inprogress", packed[: len(packed) * 3 // 4])])
     assert not run.complete
-    assert run.app_id == "local-1642039451826"
+    assert run.app_id == whole.app_id
     assert run.duration_ms is None
     assert "the log has no ApplicationEnd event" in run.notes
 
@@ -178,8 +180,10 @@ def test_read_logs_separates_attempts(tmp_path: Path, log: bytes) -> None:
         reader.read_path(tmp_path)
 
 
-def test_two_applications_in_one_file_are_incomplete(log: bytes) -> None:
-    other = log.replace(b"local-1642039451826", b"local-2")
+def test_two_applications_in_one_file_are_incomplete(log: bytes, whole: RunMetrics) -> None:
+    app_id = whole.app_id
+    assert app_id is not None
+    other = log.replace(app_id.encode(), b"local-2")
     run = reader.read_log([part("both", log + other)])
     assert not run.complete
     assert "the log contains a second application or attempt" in run.notes

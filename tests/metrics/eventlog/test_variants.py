@@ -1,4 +1,4 @@
-"""Every real log has equal metrics in any codec, layout or archive."""
+"""Every log has equal metrics in any codec, layout or archive."""
 
 from __future__ import annotations
 
@@ -17,27 +17,21 @@ import pytest
 import zstandard
 
 from emrctl.errors import UsageError
-from emrctl.metrics.eventlog import codecs, layout, reader
+from emrctl.metrics.eventlog import layout, reader
 from emrctl.metrics.eventlog.layout import EventLogFile
 from emrctl.metrics.model import RunMetrics
+from tests import event_logs
+from tests.event_logs import PUBLIC, SAMPLE
 
 Encoder = Callable[[bytes], bytes]
 Files = dict[str, bytes]
 
-DATA = Path(__file__).parents[4] / "shared" / "data" / "eventlogs"
 # The largest is 36 MB of text: its goldens are enough.
-LOGS = sorted(
-    path
-    for path in DATA.glob("*/*")
-    if "goldens" not in path.parent.name and path.stat().st_size < 500_000
-)
+LOGS = [SAMPLE, *(path for path in PUBLIC if path.stat().st_size < 500_000)]
 EVERY_LOG = pytest.mark.parametrize("path", LOGS, ids=lambda path: path.name)
 
 
-@functools.cache
-def text_of(path: Path) -> bytes:
-    with path.open("rb") as stream:
-        return b"".join(codecs.decode(stream))
+text_of = functools.cache(event_logs.text_of)
 
 
 @functools.cache
@@ -154,12 +148,9 @@ def test_archives_in_pipes_are_read(
         assert reader.read_log(piped(small)) == expected
 
 
-def test_read_logs_separates_attempts_in_an_archive() -> None:
-    files = {
-        name: text_of(DATA / "apache-spark-core" / name)
-        for name in ("local-1430917381535_2", "local-1430917381535_1")
-    }
-    packed = parts({"eventLogs-local-1430917381535.zip": zipped(files)})
+def test_read_logs_separates_attempts_in_an_archive(log: bytes) -> None:
+    files = {f"app_{number}": event_logs.attempt(log, number) for number in (2, 1)}
+    packed = parts({"eventLogs-app.zip": zipped(files)})
     assert [run.app_attempt for run in reader.read_logs(packed)] == ["1", "2"]
     with pytest.raises(UsageError, match="there are 2 event logs"):
         reader.read_log(packed)

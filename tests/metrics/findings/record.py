@@ -1,6 +1,7 @@
 """Small jobs on real Spark whose event logs have each finding, and others that must not.
 
-`python tests/metrics/findings/record.py [KIND...]` records the logs that the tests replay.
+`python tests/metrics/findings/record.py [KIND...]` records the logs that the tests replay, and
+with `sample` the log of `tests/metrics/sample.py`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from emrctl.emulator.hadoop import hadoop_jars
 
 HERE = Path(__file__).resolve().parent
 JOBS, LOGS = HERE / "jobs", HERE / "logs"
+SAMPLE = HERE.parent / "sample.py"
 ROOT = HERE.parents[2]
 LARGEST_BYTES = 60_000
 _FOLDER = re.compile(re.escape(tempfile.gettempdir()).encode() + rb"/tmp[a-z0-9_]+")
@@ -135,18 +137,20 @@ VARIANTS = ("ill", "well")
 
 
 def run(kind: str, variant: str, folder: Path) -> Path:
-    """The event log of that job, plain, below `folder`."""
+    """Run the job of a finding; return its event log below `folder`, not compressed."""
+    conf = CASES[kind].settings(variant) | {"spark.app.name": f"{kind}, {variant}"}
+    return _run([str(JOBS / f"{kind}.py"), variant], conf, folder)
+
+
+def _run(job: list[str], settings: dict[str, str], folder: Path) -> Path:
     logs = folder / "logs"
     logs.mkdir(parents=True)
-    conf = CASES[kind].settings(variant) | {
-        "spark.app.name": f"{kind}, {variant}",
+    conf = settings | {
         "spark.eventLog.dir": logs.as_uri(),
         "spark.local.dir": str(folder / "local"),
         "spark.sql.warehouse.dir": str(folder / "warehouse"),
         "spark.pyspark.python": sys.executable,
     }
-    flags = [item for key, value in conf.items() for item in ("--conf", f"{key}={value}")]
-    job = [str(JOBS / f"{kind}.py"), variant]
     with _hosts(folder, conf):
         flags = [item for key, value in conf.items() for item in ("--conf", f"{key}={value}")]
         done = subprocess.run(
@@ -159,7 +163,7 @@ def run(kind: str, variant: str, folder: Path) -> Path:
             check=False,
         )
     if done.returncode:
-        raise RuntimeError(f"{kind}, {variant}: {done.stderr[-3000:]}")
+        raise RuntimeError(f"{' '.join(job)}: {done.stderr[-3000:]}")
     [log] = [path for path in logs.iterdir() if not path.name.startswith(".")]
     return log
 
@@ -236,7 +240,7 @@ def packed(log: Path) -> bytes:
 
 
 def record(kind: str, variant: str) -> Path:
-    """The log of that job, recorded anew among those that the tests replay."""
+    """Record the log of that job among those that the tests replay; return its path."""
     with tempfile.TemporaryDirectory() as folder:
         body = packed(run(kind, variant, Path(folder)))
     place = LOGS / f"{kind}.{variant}.zstd"
@@ -244,12 +248,25 @@ def record(kind: str, variant: str) -> Path:
     return place
 
 
+def record_sample() -> Path:
+    """Record the log of `sample.py`; return its path."""
+    conf = _EVERY | {"spark.master": "local[2]", "spark.sql.adaptive.enabled": "false"}
+    with tempfile.TemporaryDirectory() as folder:
+        body = packed(_run([str(SAMPLE)], conf | {"spark.app.name": "sample"}, Path(folder)))
+    place = SAMPLE.with_suffix(".zstd")
+    place.write_bytes(body)
+    return place
+
+
 def main(kinds: list[str]) -> None:
-    """Record the logs of `kinds`, or of all findings."""
+    """Record the logs of `kinds`, or all."""
     LOGS.mkdir(exist_ok=True)
-    for kind in kinds or CASES:
-        for variant in VARIANTS:
-            place = record(kind, variant)
+    for kind in kinds or [*CASES, "sample"]:
+        if kind == "sample":
+            places = [record_sample()]
+        else:
+            places = [record(kind, variant) for variant in VARIANTS]
+        for place in places:
             sys.stderr.write(f"{place.name}: {place.stat().st_size} bytes\n")
 
 

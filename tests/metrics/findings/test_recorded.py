@@ -16,10 +16,9 @@ from emrctl.metrics.eventlog import reader
 from emrctl.metrics.findings import Finding
 from emrctl.metrics.findings.base import LIMITS, RunView, SparkConf
 from emrctl.metrics.model import RunMetrics
+from tests.event_logs import PUBLIC
 
 HERE = Path(__file__).parent
-DATA = HERE.parents[3] / "shared" / "data" / "eventlogs"
-REAL = sorted(path for path in DATA.glob("*/*") if "goldens" not in path.parent.name)
 
 
 def _module(name: str) -> Any:
@@ -89,12 +88,12 @@ def test_diagnose_healthy_logs_have_no_severe_findings(path: Path) -> None:
     assert [item for item in found(path) if item.severity == "high"] == []
 
 
-@pytest.mark.parametrize("path", REAL, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PUBLIC, ids=lambda path: path.name)
 def test_diagnose_public_logs_have_expected_findings(path: Path) -> None:
     assert kinds(path) == EXPECTED.get(path.name, set())
 
 
-@pytest.mark.parametrize("path", [*LOGS, *REAL], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*LOGS, *PUBLIC], ids=lambda path: path.name)
 def test_diagnose_findings_are_consistent(path: Path) -> None:
     run = read(path)
     settings = SparkConf(run.environment, run.spark_version)
