@@ -11,7 +11,6 @@ region. For a cluster of EC2 instances only the instances are created: Spark is 
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ import pulumi_aws as aws
 _HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(_HERE.parent))  # Pulumi runs this file inside the package
 
-from emrctl.aws.s3 import CODE_PREFIX, EVENT_LOG_PREFIX  # noqa: E402
+from emrctl.aws.s3 import EVENT_LOG_PREFIX, code_key  # noqa: E402
 from emrctl.aws.target import Target  # noqa: E402
 from emrctl.clusters import program_inputs  # noqa: E402
 from emrctl.clusters.registry import kind_of  # noqa: E402
@@ -62,8 +61,7 @@ def _declare_scripts(project: ProjectSpec, root: Path, bucket: str) -> dict[str,
             continue
         bundled = _HERE.parent / "bootstrap" / script
         file = root / script if (root / script).is_file() else bundled
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
-        uris[script] = _declare_object(bucket, f"{CODE_PREFIX}{digest}/{file.name}", file)
+        uris[script] = _declare_object(bucket, code_key(file), file)
     return uris
 
 

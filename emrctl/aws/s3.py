@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,9 +35,9 @@ def put_file(target: Target, bucket: str, path: str | Path) -> str:
     return _put(target, bucket, *_content(Path(path).expanduser()))
 
 
-def put_zip(target: Target, bucket: str, name: str, folders: Sequence[Path]) -> str:
-    """Upload folders as one zip file under the hash of its content. Return its `s3://` URI."""
-    return _put(target, bucket, name, _zip(folders))
+def put_zip(target: Target, bucket: str, name: str, paths: Sequence[Path]) -> str:
+    """Upload files and folders as one zip file under its content's hash. Return its `s3://` URI."""
+    return _put(target, bucket, name, _zip(paths))
 
 
 def event_log_conf(bucket: str) -> dict[str, str]:
@@ -97,7 +98,9 @@ def _put(target: Target, bucket: str, name: str, body: bytes) -> str:
 
 
 def _key(name: str, body: bytes) -> str:
-    return f"{CODE_PREFIX}{hashlib.sha256(body).hexdigest()[:16]}/{name}"
+    """Return the key; URIs, Spark's lists and Hadoop's paths keep every character of its name."""
+    safe = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
+    return f"{CODE_PREFIX}{hashlib.sha256(body).hexdigest()[:16]}/{safe}"
 
 
 def _content(path: Path) -> tuple[str, bytes]:
@@ -111,12 +114,13 @@ def _content(path: Path) -> tuple[str, bytes]:
         ) from error
 
 
-def _zip(folders: Sequence[Path]) -> bytes:
+def _zip(paths: Sequence[Path]) -> bytes:
+    """Return a zip file with the files and the folders, each under its own name."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for folder in folders:
-            for path in sorted(folder.rglob("*")):
+        for top in paths:
+            for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
                 if path.is_file() and "__pycache__" not in path.parts:
-                    name = path.relative_to(folder.parent).as_posix()
+                    name = path.relative_to(top.parent).as_posix()
                     archive.writestr(zipfile.ZipInfo(name, _EPOCH), path.read_bytes())
     return packed.getvalue()

@@ -6,6 +6,7 @@ The record of a finished run is immutable; tags that are added later are a file 
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -249,7 +250,8 @@ class Run:
 def new_id(job: str, now: datetime | None = None) -> str:
     """Return an id that sorts by time and contains the job: `20261120-101502123-svm-3f9a`."""
     moment = now or datetime.now(UTC)
-    word = "".join(char if char.isalnum() else "-" for char in job.lower()).strip("-")[:24]
+    # ASCII: the id is part of a YARN tag.
+    word = re.sub(r"[^a-z0-9]+", "-", job.lower()).strip("-")[:24] or "job"
     return f"{moment:%Y%m%d-%H%M%S}{moment.microsecond // 1000:03d}-{word}-{secrets.token_hex(2)}"
 
 

@@ -20,6 +20,14 @@ from emrctl.aws.target import Target
 from emrctl.clusters.model import Cluster
 from emrctl.errors import NotFoundError, UsageError
 from emrctl.runs.backends import spark_submit
+from emrctl.runs.backends.launcher import (
+    ARCHIVE,
+    SAFE_NAME,
+    Launcher,
+    Program,
+    check_uri,
+    find_unsafe,
+)
 from emrctl.runs.store import ClusterFacts, Run, TrialFacts, new_id
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import JobSpec, SparkSettings
@@ -68,7 +76,7 @@ def submit(workspace: Workspace, submission: Submission, cluster: Cluster | None
         warnings=(master.warning,) if master.warning else (),
         trial=submission.trial,
     )
-    program = spark_submit.Program(
+    program = Program(
         script=code[0],
         py_files=code[1:],
         arguments=_job_arguments(job, submission.arguments, run),
@@ -80,7 +88,9 @@ def submit(workspace: Workspace, submission: Submission, cluster: Cluster | None
         environment=redact.mapping(program.environment),
     )
     conf = {**event_log_conf(cluster.bucket), **adapter.application_conf(run), **master.conf}
-    command = spark_submit.command(program, settings, conf, master.master)
+    unsafe = _find_unsafe(job, program, spark_submit.properties(program, settings, conf), settings)
+    launcher = stage_launcher(workspace.target, cluster.bucket, job, unsafe) if unsafe else None
+    command = spark_submit.command(program, settings, conf, master.master, launcher)
     prepare_event_logs(workspace.target, cluster.bucket)
     workspace.store.save(run)
     try:
@@ -157,12 +167,55 @@ def find_job(name: str, config: Config) -> Job:
 
 
 def stage_job(target: Target, bucket: str, job: Job, py_files: Sequence[str]) -> tuple[str, ...]:
-    """Upload a job's script and its Python files, packages of `jobs/` as one zip; return URIs."""
-    files = [put_file(target, bucket, item) for item in (*job.spec.py_files, *py_files)]
+    """Upload a job's script and its Python files, packages of `jobs/` as one zip; return URIs.
+
+    Raises `UsageError` for an S3 URI that spark-submit cannot open.
+    """
+    check_uri(job.script)
+    files = [_put_py_file(target, bucket, item) for item in (*job.spec.py_files, *py_files)]
     packages = _imported_packages(Path(job.script)) if job.gallery else []
     if packages:
         files.append(put_zip(target, bucket, f"{Path(job.script).stem}.zip", packages))
     return (put_file(target, bucket, job.script), *files)
+
+
+def _put_py_file(target: Target, bucket: str, path: str) -> str:
+    """Upload a Python file; in a zip file if a key cannot contain its name, that of a module."""
+    check_uri(path)
+    file = Path(path).expanduser()
+    if file.suffix == ".py" and file.is_file() and not SAFE_NAME.fullmatch(file.name):
+        return put_zip(target, bucket, f"{file.name}.zip", [file])
+    return put_file(target, bucket, path)
+
+
+def _find_unsafe(
+    job: Job, program: Program, properties: Mapping[str, str], settings: SparkSettings
+) -> str:
+    """Return what only launch.py passes to the program unchanged; empty if there is nothing."""
+    on_s3 = job.script.startswith("s3://")
+    name = Path(job.script).name
+    if not on_s3 and not SAFE_NAME.fullmatch(name):
+        return f"the file name '{name}'"
+    direct = on_s3 and settings.deploy_mode != "cluster"
+    return find_unsafe(program.arguments, properties, direct=direct)
+
+
+def stage_launcher(target: Target, bucket: str, job: Job, unsafe: str) -> Launcher:
+    """Upload launch.py and, for it, the job's program; `unsafe` is the reason.
+
+    Raises `UsageError` for a program that is already on S3.
+    """
+    if job.script.startswith("s3://"):
+        raise UsageError(
+            f"{unsafe} cannot reach {job.script} unchanged: emrctl encodes it for local files only",
+            hint="Download the file and submit it from a local path.",
+        )
+    script = Path(job.script)
+    return Launcher(
+        uri=put_file(target, bucket, bundled.root() / "bootstrap" / "launch.py"),
+        archive=put_zip(target, bucket, ARCHIVE, [script]),
+        script=script.name,
+    )
 
 
 def _imported_packages(script: Path) -> list[Path]:

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from emrctl.aws.target import Target
 from tests.e2e.conftest import SMALL
+from tests.e2e.test_exact_texts import expect_exact, submit_texts
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Shell
@@ -96,6 +98,10 @@ def test_results_equal_those_on_emr(standalone: Standalone, shell: Shell, featur
     for row in accuracies:
         first, second = row["measures"]
         assert first["mean"] == second["mean"], row["key"]
+
+
+def test_submit_passes_texts_unchanged(standalone: Standalone, shell: Shell, local: Target) -> None:
+    expect_exact(submit_texts(shell, local, "--config", "ec2.yaml"))
 
 
 def test_step_survives_killed_client(standalone: Standalone, shell: Shell) -> None:

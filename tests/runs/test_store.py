@@ -88,3 +88,9 @@ def test_duration_and_cost_are_computed_from_times() -> None:
 def test_new_id_contains_time_and_job() -> None:
     made = new_id("My Job.py", datetime(2026, 11, 20, 10, 15, 2, 123456, tzinfo=UTC))
     assert made.startswith("20261120-101502123-my-job-py-")
+
+
+@pytest.mark.parametrize(("job", "word"), [("größe", "gr-e"), ("日本", "job"), ("50%#1", "50-1")])
+def test_new_id_is_ascii(job: str, word: str) -> None:
+    moment = datetime(2026, 11, 20, 10, 15, 2, 123456, tzinfo=UTC)
+    assert new_id(job, moment)[:-5] == f"20261120-101502123-{word}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from pathlib import Path
 
@@ -88,6 +89,35 @@ def test_stage_job_of_one_file_uploads_it_alone(target: Target, tmp_path: Path) 
     [script] = submission.stage_job(target, BUCKET, job, ())
     assert script.endswith("/wordcount.py")
     assert len(_keys(target)) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["my job.py", "50%.py", "run#1.py", "a,b.py", "größe.py", "a+b&c.py"]
+)
+def test_stage_job_with_special_name_uses_plain_keys(
+    target: Target, tmp_path: Path, name: str
+) -> None:
+    for folder in ("main", "lib"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_text(f"# {folder}")
+    job = submission.find_job(str(tmp_path / "main" / name), _config(tmp_path))
+    staged = submission.stage_job(target, BUCKET, job, [str(tmp_path / "lib" / name)])
+    launcher = submission.stage_launcher(target, BUCKET, job, "the file name")
+    assert launcher.script == name
+    for uri in (*staged, launcher.uri, launcher.archive):
+        assert re.fullmatch(r"s3://pets-bucket/code/[0-9a-f]{16}/[A-Za-z0-9_.-]+", uri)
+    for uri in (staged[1], launcher.archive):
+        key = uri.removeprefix(f"s3://{BUCKET}/")
+        body = target.client("s3").get_object(Bucket=BUCKET, Key=key)["Body"].read()
+        assert zipfile.ZipFile(io.BytesIO(body)).namelist() == [name]
+
+
+def test_stage_launcher_rejects_program_on_s3(target: Target, tmp_path: Path) -> None:
+    job = submission.find_job("s3://other/a.py", _config(tmp_path))
+    with pytest.raises(UsageError, match=r"argument 1 cannot reach s3://other/a\.py unchanged"):
+        submission.stage_launcher(target, BUCKET, job, "argument 1")
+    with pytest.raises(UsageError, match="spark-submit cannot open"):
+        submission.stage_job(target, BUCKET, job, ["s3://other/a,b.zip"])
 
 
 def test_find_job_of_spec_by_name(tmp_path: Path) -> None:

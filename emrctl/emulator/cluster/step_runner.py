@@ -73,7 +73,8 @@ def command(step: EmulatedStep, work: Path, path: str) -> list[str] | None:
     name = jar.rsplit("/", 1)[-1]
     if name == "command-runner.jar":
         program = shutil.which(step.args[0], path=path) if step.args else None
-        return [program, *step.args[1:]] if program else None
+        # EMR drops empty arguments.
+        return [program, *filter(None, step.args[1:])] if program else None
     if name == "script-runner.jar":
         if not step.args:
             return None

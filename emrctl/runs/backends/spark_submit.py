@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
 
 from emrctl.errors import UsageError
+from emrctl.runs.backends.launcher import DRIVER_ENV, EXECUTOR_ENV, Launcher, Program, check_names
 from emrctl.spec import SparkSettings
 
 YARN = "yarn"
@@ -13,22 +13,25 @@ YARN = "yarn"
 _YARN_ONLY = frozenset({"--num-executors"})
 
 
-@dataclass(frozen=True, kw_only=True)
-class Program:
-    """A PySpark program: main file, further Python files, arguments, environment variables."""
-
-    script: str
-    py_files: Sequence[str] = ()
-    arguments: Sequence[str] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)
+def properties(
+    program: Program, settings: SparkSettings, conf: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the Spark properties of a step; `settings` override emrctl's own `conf`."""
+    environment = _environment_conf(program.environment, settings.deploy_mode)
+    return {**conf, **environment, **_properties(settings), **settings.conf}
 
 
 def command(
-    program: Program, settings: SparkSettings, conf: Mapping[str, str], master: str = YARN
+    program: Program,
+    settings: SparkSettings,
+    conf: Mapping[str, str],
+    master: str = YARN,
+    launcher: Launcher | None = None,
 ) -> tuple[str, ...]:
-    """Return the command line; `settings` and their `conf` override emrctl's own `conf`.
+    """Return the command line, with `launcher` that of launch.py, which runs the program.
 
-    Raises `UsageError` for cluster mode on a standalone master, which runs no Python driver.
+    Raises `UsageError` for cluster mode on a standalone master, which runs no Python driver, and
+    for properties that Spark or YARN change.
     """
     mode = settings.deploy_mode or "client"
     if master != YARN and mode == "cluster":
@@ -37,7 +40,10 @@ def command(
             "Spark standalone does not support Python programs in cluster mode", hint=hint
         )
     environment = program.environment
-    merged = {**conf, **_environment_conf(environment), **_properties(settings), **settings.conf}
+    merged = properties(program, settings, conf)
+    check_names(environment, merged, yarn=master == YARN)
+    if launcher is not None:
+        program, merged = launcher.encode(program, merged, mode)
     return (
         *_driver_environment(environment, mode),
         "spark-submit",
@@ -57,9 +63,9 @@ def _driver_environment(environment: Mapping[str, str], mode: str) -> Iterable[s
     return ("env", *(f"{key}={value}" for key, value in environment.items()))
 
 
-def _environment_conf(environment: Mapping[str, str]) -> dict[str, str]:
-    prefixes = ("spark.executorEnv", "spark.yarn.appMasterEnv")
-    return {f"{prefix}.{key}": value for prefix in prefixes for key, value in environment.items()}
+def _environment_conf(environment: Mapping[str, str], mode: str | None) -> dict[str, str]:
+    prefixes = (EXECUTOR_ENV, DRIVER_ENV) if mode == "cluster" else (EXECUTOR_ENV,)
+    return {f"{prefix}{key}": value for prefix in prefixes for key, value in environment.items()}
 
 
 def _options(settings: SparkSettings, master: str) -> Iterator[str]:

@@ -7,11 +7,10 @@ import pytest
 from emrctl.aws.s3 import event_log_conf
 from emrctl.errors import UsageError
 from emrctl.runs.backends import spark_submit
+from emrctl.runs.backends.launcher import Program
 from emrctl.spec import SparkSettings
 
-PROGRAM = spark_submit.Program(
-    script="s3://b/svm.py", py_files=("s3://b/c.py",), arguments=("--one", "a b")
-)
+PROGRAM = Program(script="s3://b/svm.py", py_files=("s3://b/c.py",), arguments=("--one", "a b"))
 
 
 def test_command_without_settings_has_no_options() -> None:
@@ -53,7 +52,7 @@ def test_command_for_standalone_master_omits_num_executors() -> None:
 
 
 def test_command_with_environment_sets_driver_and_executors() -> None:
-    program = spark_submit.Program(script="a.py", environment={"K": "v w"})
+    program = Program(script="a.py", environment={"K": "v w"})
     client = spark_submit.command(program, SparkSettings(), {})
     assert client[:3] == ("env", "K=v w", "spark-submit")
     assert "spark.executorEnv.K=v w" in client
