@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from emrctl.compare.comparison import TIMES, Comparison, Configuration, FigureRow, Measure, Ratio
+from emrctl.metrics.findings.base import size
 
 _CSV_HEADER = "configuration,kind,name,unit,value,stddev,minimum,maximum,runs,ratio,ratio_stddev\n"
-_BYTES = ("B", "KB", "MB", "GB", "TB", "PB")
 
 
 def to_json(comparison: Comparison) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def cell(measure: Measure | None, unit: str) -> str:
 def amount(value: float, unit: str) -> str:
     """Format a value: decimal byte units, tenths of seconds, cents."""
     if unit == "B":
-        return _size(value)
+        return size(value)
     if unit == "USD":
         return f"${value:.4f}" if abs(value) < 1 else f"${value:,.2f}"
     text = f"{value:,.1f}" if unit in {"s", "%"} else _plain(value)
@@ -126,15 +126,6 @@ def _plain(value: float) -> str:
     if value == int(value):
         return f"{int(value):,}"
     return f"{value:,.2f}" if abs(value) >= 1 else f"{value:.4g}"
-
-
-def _size(value: float) -> str:
-    """Format bytes with decimal prefixes and three digits."""
-    at = 0
-    while abs(value) >= 1000 and at < len(_BYTES) - 1:
-        value /= 1000
-        at += 1
-    return f"{value:.0f} B" if at == 0 else f"{value:.3g} {_BYTES[at]}"
 
 
 def to_markdown(comparison: Comparison) -> str:

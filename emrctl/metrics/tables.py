@@ -9,10 +9,10 @@ import csv
 import json
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from emrctl.errors import UsageError
 from emrctl.metrics.model import (
@@ -34,6 +34,8 @@ _RECORDS: dict[str, type[Record]] = {
 _APPLICATION = {"app_id": str, "app_attempt": str}
 _BATCH_ROWS = 1 << 14
 Row = dict[str, Any]
+WriteRows = Callable[[list[Row]], None]
+OpenFile = Callable[[Path, Mapping[str, type]], AbstractContextManager[WriteRows]]
 
 
 class Tables:
@@ -62,27 +64,27 @@ def writer(path: Path, names: Sequence[str]) -> Iterator[Tables]:
 
     A single table is written to `path`; several have their names before the suffix.
     """
-    kind = _FORMATS.get(path.suffix.lower())
-    if kind is None:
+    open_file = _FORMATS.get(path.suffix.lower())
+    if open_file is None:
         hint = "Use a file name that ends in .parquet or .csv."
         raise UsageError(f"--export {path}: unknown file format", hint=hint)
     with ExitStack() as stack:
         tables = {}
         for name in names:
             file = path if len(names) == 1 else path.with_suffix(f".{name}{path.suffix}")
-            tables[name] = stack.enter_context(_open_table(file, kind, columns(name)))
+            tables[name] = stack.enter_context(_open_table(file, open_file, columns(name)))
         yield Tables(tables)
 
 
 @contextmanager
-def _open_table(path: Path, kind: type[_RowFile], fields: Mapping[str, type]) -> Iterator[_Table]:
+def _open_table(path: Path, open_file: OpenFile, fields: Mapping[str, type]) -> Iterator[_Table]:
     with ExitStack() as stack:
         try:
             temporary = stack.enter_context(atomic_file(path))
-            file = stack.enter_context(closing(kind(temporary, fields)))
+            write = stack.enter_context(open_file(temporary, fields))
         except OSError as error:
             raise UsageError(f"--export {path}: {error.strerror}") from error
-        table = _Table(path, file)
+        table = _Table(path, write)
         yield table
         table.flush()
 
@@ -130,21 +132,13 @@ def flat(document: Mapping[str, Any]) -> Row:
     return row
 
 
-class _RowFile(Protocol):
-    def __init__(self, path: Path, fields: Mapping[str, type]) -> None: ...
-
-    def write(self, rows: Sequence[Row]) -> None: ...
-
-    def close(self) -> None: ...
-
-
 class _Table:
     """Collects rows into batches for one file."""
 
-    def __init__(self, path: Path, file: _RowFile) -> None:
+    def __init__(self, path: Path, write: WriteRows) -> None:
         self.path = path
         self.rows = 0
-        self._file = file
+        self._write = write
         self._batch: list[Row] = []
 
     def add(self, row: Row) -> None:
@@ -157,50 +151,44 @@ class _Table:
     def flush(self) -> None:
         """Write the collected rows."""
         if self._batch:
-            self._file.write(self._batch)
+            self._write(self._batch)
             self._batch.clear()
 
 
-class _Csv:
-    def __init__(self, path: Path, fields: Mapping[str, type]) -> None:
-        self._stream = path.open("w", newline="", encoding="utf-8", errors="replace")
-        self._writer = csv.DictWriter(self._stream, list(fields), extrasaction="ignore")
-        self._writer.writeheader()
-
-    def write(self, rows: Sequence[Row]) -> None:
-        self._writer.writerows(rows)
-
-    def close(self) -> None:
-        self._stream.close()
+@contextmanager
+def _csv(path: Path, fields: Mapping[str, type]) -> Iterator[WriteRows]:
+    with path.open("w", newline="", encoding="utf-8", errors="replace") as stream:
+        file = csv.DictWriter(stream, list(fields), extrasaction="ignore")
+        file.writeheader()
+        yield file.writerows
 
 
-class _Parquet:
-    def __init__(self, path: Path, fields: Mapping[str, type]) -> None:
+@contextmanager
+def _parquet(path: Path, fields: Mapping[str, type]) -> Iterator[WriteRows]:
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError as error:
+        hint = "pip install 'emrctl[jobs]', or export .csv."
+        raise UsageError("Parquet needs pyarrow, which is not installed", hint=hint) from error
+    kinds = {int: pa.int64(), str: pa.string(), bool: pa.bool_()}
+    schema = pa.schema([(name, kinds[kind]) for name, kind in fields.items()])
+
+    def write(rows: list[Row]) -> None:
         try:
-            import pyarrow as pa
-            from pyarrow import parquet
-        except ImportError as error:
-            hint = "pip install 'emrctl[jobs]', or export .csv."
-            raise UsageError("Parquet needs pyarrow, which is not installed", hint=hint) from error
-        kinds = {int: pa.int64(), str: pa.string(), bool: pa.bool_()}
-        self._schema = pa.schema([(name, kinds[kind]) for name, kind in fields.items()])
-        self._table = pa.Table.from_pylist
-        self._writer = parquet.ParquetWriter(path, self._schema, compression="zstd")
-
-    def write(self, rows: Sequence[Row]) -> None:
-        try:
-            table = self._table(list(rows), schema=self._schema)
+            table = pa.Table.from_pylist(rows, schema=schema)
         except OverflowError:  # a number in a damaged log
-            table = self._table([_without_large(row) for row in rows], schema=self._schema)
-        self._writer.write_table(table)
+            table = pa.Table.from_pylist(list(map(without_large_numbers, rows)), schema=schema)
+        file.write_table(table)
 
-    def close(self) -> None:
-        self._writer.close()
+    with parquet.ParquetWriter(path, schema, compression="zstd") as file:
+        yield write
 
 
-def _without_large(row: Row) -> Row:
+def without_large_numbers(row: Row) -> Row:
+    """Return the row without integers over 64 bits, which only damaged logs have."""
     large = {key for key, item in row.items() if isinstance(item, int) and item.bit_length() > 63}
     return {key: None if key in large else item for key, item in row.items()}
 
 
-_FORMATS: dict[str, type[_RowFile]] = {".csv": _Csv, ".parquet": _Parquet}
+_FORMATS: dict[str, OpenFile] = {".csv": _csv, ".parquet": _parquet}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from emrctl.aws.target import Target
 from emrctl.clusters import sizing
@@ -19,7 +19,7 @@ from emrctl.runs.store import ClusterFacts, Run
 from emrctl.spec import SparkSettings
 
 if TYPE_CHECKING:
-    from emrctl.metrics.live.instances import InstanceUse
+    from emrctl.metrics.live.nodes import InstanceUse
     from emrctl.metrics.live.rest import Fetch
     from emrctl.metrics.live.snapshot import LiveSources
 
@@ -40,47 +40,30 @@ class MasterConf:
     warning: str | None = None
 
 
-class RunAdapter(Protocol):
-    """Everything in which runs on one kind of cluster differ from runs on another."""
-
-    # EMR's fee is part of the price, and CloudWatch keeps metrics of the cluster.
-    is_emr: ClassVar[bool]
-
-    def backend(self, cluster: ClusterFacts) -> Backend:
-        """Return the backend for steps of a cluster."""
-
-    def master_conf(self, cluster: Cluster, settings: SparkSettings) -> MasterConf:
-        """Return master and conf for these settings; `UsageError` if no node fits an executor."""
-
-    def application_conf(self, run: Run) -> dict[str, str]:
-        """Return the properties by which the run's application is found while it runs."""
-
-    def live_sources(self, cluster: ClusterFacts) -> LiveSources:
-        """Return the REST APIs of the cluster manager and of Spark drivers."""
-
-    def list_instances(self, cluster_id: str) -> tuple[InstanceUse, ...]:
-        """Return all instances that the cluster has or had."""
-
-
 @dataclass(frozen=True)
 class _Emr:
     """EMR: steps over its API, Spark on YARN."""
 
     target: Target
+    # EMR's fee is part of the price, and CloudWatch keeps metrics of the cluster.
     is_emr: ClassVar = True
 
     def backend(self, cluster: ClusterFacts) -> Backend:
+        """Return the backend for steps of a cluster."""
         return EmrBackend(self.target, cluster.id, cluster.log_uri)
 
     def master_conf(self, cluster: Cluster, settings: SparkSettings) -> MasterConf:
+        """Return master and conf for these settings; `UsageError` if no node fits an executor."""
         return MasterConf(warning=sizing.container_capacity(cluster.spec, settings).warning)
 
     def application_conf(self, run: Run) -> dict[str, str]:
+        """Return the properties by which the run's application is found while it runs."""
         return {"spark.app.name": run.job, "spark.yarn.tags": run.application_tag}
 
     def live_sources(self, cluster: ClusterFacts) -> LiveSources:
+        """Return the REST APIs of the cluster manager and of Spark drivers."""
+        from emrctl.metrics.live.managers import ResourceManager
         from emrctl.metrics.live.snapshot import LiveSources
-        from emrctl.metrics.live.yarn import ResourceManager
 
         target = self.target
         yarn = target.page(cluster.id, cluster.primary_dns, "yarn")
@@ -91,9 +74,10 @@ class _Emr:
         )
 
     def list_instances(self, cluster_id: str) -> tuple[InstanceUse, ...]:
-        from emrctl.metrics.live import instances
+        """Return all instances that the cluster has or had."""
+        from emrctl.metrics.live import nodes
 
-        return instances.list_emr_instances(self.target.client("emr"), cluster_id)
+        return nodes.list_emr_instances(self.target.client("emr"), cluster_id)
 
 
 @dataclass(frozen=True)
@@ -123,8 +107,8 @@ class _Standalone:
         return {"spark.app.name": f"{run.job} {run.application_tag}"}
 
     def live_sources(self, cluster: ClusterFacts) -> LiveSources:
+        from emrctl.metrics.live.managers import Master
         from emrctl.metrics.live.snapshot import LiveSources
-        from emrctl.metrics.live.standalone import Master
 
         primary = self.connect(cluster.id)
         return LiveSources(
@@ -133,9 +117,12 @@ class _Standalone:
         )
 
     def list_instances(self, cluster_id: str) -> tuple[InstanceUse, ...]:
-        from emrctl.metrics.live import instances
+        from emrctl.metrics.live import nodes
 
-        return instances.list_ec2_instances(self.target.client("ec2"), cluster_id)
+        return nodes.list_ec2_instances(self.target.client("ec2"), cluster_id)
+
+
+RunAdapter = _Emr | _Standalone
 
 
 def adapter_of(

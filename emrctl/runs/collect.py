@@ -126,7 +126,7 @@ def collect_instances(workspace: Workspace, run: Run) -> float | None:
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
-    from emrctl.metrics.live.instances import cost_usd
+    from emrctl.metrics.live.nodes import cost_usd
 
     span = _span(run)
     if span is None:

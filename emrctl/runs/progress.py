@@ -37,7 +37,7 @@ class Watcher:
     def __init__(self, workspace: Workspace) -> None:
         # Import now: a Ctrl-C during an import that creates dataclasses ends Python by the signal,
         # without the exit code.
-        from emrctl.metrics.live import nodes, standalone, yarn  # noqa: F401
+        from emrctl.metrics.live import managers, nodes  # noqa: F401
 
         self._workspace = workspace
         self._progress = Progress()

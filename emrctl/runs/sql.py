@@ -142,39 +142,25 @@ def _run_rows(run: Run, document: Row | None, result: Row | None) -> Iterator[tu
 
 def _owned(run: Run, metrics: RunMetrics, row: Row) -> Row:
     owner = {"run": run.id, "app_id": metrics.app_id, "app_attempt": metrics.app_attempt}
-    return _bounded({**owner, **row})
+    return tables.without_large_numbers({**owner, **row})
 
 
 def _run(run: Run, metrics: RunMetrics, result: Row | None) -> Row:
-    facts, trial, yarn = run.cluster, run.trial, metrics.yarn
-    own = {name: item for name, item in asdict(run).items() if name in _RUN}
-    return _bounded(tables.flat(metrics.to_json()) | own) | {
+    accounted = ("memory_mb_seconds", "containers", "preempted", "diagnostics")
+    return {
+        **tables.without_large_numbers(tables.flat(metrics.to_json())),
+        **asdict(run.cluster),
+        **(asdict(run.trial) if run.trial else {}),
+        **asdict(run),
         "run": run.id,
         "duration_s": run.duration_s,
         "cost_usd": run.cost_usd,
-        "hourly_usd": facts.hourly_usd,
-        "cluster": facts.name,
-        "cluster_id": facts.id,
-        "release": facts.release,
-        "primary_type": facts.primary_type,
-        "core_type": facts.core_type,
-        "core_count": facts.core_count,
-        "experiment": trial.experiment if trial else None,
-        "cell": trial.cell if trial else None,
-        "repeat": trial.repeat if trial else None,
+        "cluster": run.cluster.name,
+        "cluster_id": run.cluster.id,
         "result": result,
         "environment": dict(metrics.environment),
-        "yarn_memory_mb_seconds": yarn.memory_mb_seconds if yarn else None,
-        "yarn_containers": yarn.containers if yarn else None,
-        "yarn_preempted": yarn.preempted if yarn else None,
-        "yarn_diagnostics": yarn.diagnostics if yarn else None,
+        **{f"yarn_{name}": getattr(metrics.yarn, name, None) for name in accounted},
     }
-
-
-def _bounded(row: Row) -> Row:
-    """Return the row without integers over 64 bits, which only damaged logs have."""
-    wide = {name for name, item in row.items() if isinstance(item, int) and item.bit_length() > 63}
-    return {name: None if name in wide else item for name, item in row.items()}
 
 
 def to_json(result: QueryResult) -> list[Row]:

@@ -13,9 +13,8 @@ import pytest
 from emrctl.aws.target import Target
 from emrctl.clusters.model import Cluster, Node
 from emrctl.errors import ProvisioningError, UnreachableError, UsageError
+from emrctl.metrics.live.managers import Master, ResourceManager
 from emrctl.metrics.live.snapshot import LiveSources
-from emrctl.metrics.live.standalone import Master
-from emrctl.metrics.live.yarn import ResourceManager
 from emrctl.remote import ssh
 from emrctl.runs.adapters import RunAdapter, adapter_of
 from emrctl.runs.store import Run

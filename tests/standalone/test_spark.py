@@ -161,7 +161,7 @@ def test_step_survives_killed_client_and_worker(
     one = make(2)
     up(one)
     backend, id_ = submit(one, 2.0)
-    backend.primary.close()  # type: ignore[attr-defined]
+    backend.primary.close()
     at_work(one, id_, "worker-1")
     for word in (WORKER, EXECUTOR):
         for process in processes_of(one, "worker-1", word):

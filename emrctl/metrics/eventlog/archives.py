@@ -15,7 +15,6 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import IO, BinaryIO, Self, cast
 
 from emrctl import redact
@@ -42,19 +41,12 @@ _DAMAGE = (
 )
 
 
-@dataclass(frozen=True)
-class UnpackedFiles:
-    """The files to read, and descriptions of damage to their archives."""
-
-    files: EventLogFiles
-    damage: tuple[str, ...]
-
-
 @contextmanager
-def unpack(files: EventLogFiles) -> Iterator[UnpackedFiles]:
+def unpack(files: EventLogFiles) -> Iterator[tuple[EventLogFiles, list[str]]]:
     """Replace archives by their members, which are readable inside the context.
 
-    Checks a single file, and files with the suffix of an archive.
+    Checks a single file, and files with the suffix of an archive. Also yields descriptions of
+    damage to the archives.
     """
     with ExitStack() as stack:
         members: list[EventLogFile] = []
@@ -64,7 +56,7 @@ def unpack(files: EventLogFiles) -> Iterator[UnpackedFiles]:
                 members += _members(file, stack, damage)
             else:
                 members.append(file)
-        yield UnpackedFiles(tuple(members), tuple(damage))
+        yield tuple(members), damage
 
 
 def _members(file: EventLogFile, stack: ExitStack, damage: list[str]) -> list[EventLogFile]:

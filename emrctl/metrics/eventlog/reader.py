@@ -50,10 +50,10 @@ def read_logs(
     """
     runs: list[RunMetrics] = []
     errors: list[UsageError] = []
-    with archives.unpack(tuple(files)) as unpacked:
-        for log in layout.group_files(unpacked.files):
+    with archives.unpack(tuple(files)) as (members, damage):
+        for log in layout.group_files(members):
             try:
-                runs.append(_read(log, unpacked.damage))
+                runs.append(_read(log, damage))
             except UsageError as error:
                 errors.append(error)
     if not runs:
@@ -71,13 +71,11 @@ def _sort_key(run: RunMetrics) -> tuple[str, int, str]:
 
 def read_log(files: Iterable[EventLogFile], *, on_task: OnTask | None = None) -> RunMetrics:
     """Read the only event log among `files`, given in any order; call `on_task` for each task."""
-    with archives.unpack(tuple(files)) as unpacked:
-        return _read(layout.select_log(unpacked.files), unpacked.damage, on_task)
+    with archives.unpack(tuple(files)) as (members, damage):
+        return _read(layout.select_log(members), damage, on_task)
 
 
-def _read(
-    files: EventLogFiles, damage: tuple[str, ...], on_task: OnTask | None = None
-) -> RunMetrics:
+def _read(files: EventLogFiles, damage: list[str], on_task: OnTask | None = None) -> RunMetrics:
     log = layout.order_files(files)
     reader = _Reader(on_task)
     reader.cuts += damage

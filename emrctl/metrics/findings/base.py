@@ -316,12 +316,14 @@ def count_of(number: int, noun: str) -> str:
 
 
 def size(value: float) -> str:
-    """Format bytes with three significant digits."""
-    for unit in ("B", "KB", "MB", "GB"):
-        if abs(value) < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.3g} {unit}"
+    """Format bytes with decimal prefixes and three significant digits."""
+    if abs(value) < 1000:
+        return f"{value:.0f} B"
+    for unit in ("KB", "MB", "GB", "TB"):
         value /= 1000
-    return f"{value:.3g} TB"
+        if abs(value) < 1000:
+            return f"{value:.3g} {unit}"
+    return f"{value / 1000:.3g} PB"
 
 
 def memory(megabytes: float) -> str:

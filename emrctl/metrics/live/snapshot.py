@@ -8,10 +8,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from emrctl.errors import EmrctlError
 from emrctl.metrics.live import sparkui
+from emrctl.metrics.live.managers import ClusterManager
 from emrctl.metrics.live.rest import Fetch
 from emrctl.metrics.model import ApplicationAccount, ClusterAccount, Record
 
@@ -67,19 +68,6 @@ class PolledSource(Generic[T]):
     def age_s(self) -> float | None:
         """Seconds since the last value; None without one."""
         return None if self._at is None else max(0.0, self._clock() - self._at)
-
-
-class ClusterManager(Protocol):
-    """Spark's cluster manager: YARN's ResourceManager or a standalone master."""
-
-    def application(self, app_id: str) -> ApplicationAccount | None:
-        """Return the application's account; None if it does not answer or has removed it."""
-
-    def tagged(self, tag: str) -> ApplicationAccount | None:
-        """Return the account of the newest application with the tag; raises without an answer."""
-
-    def cluster(self) -> ClusterAccount | None:
-        """Return the cluster's account with nodes and queues; None without an answer."""
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from emrctl.aws import errors
 from emrctl.aws.listing import EC2_GONE, EC2_STOPPED, instances
 from emrctl.aws.target import Target
 from emrctl.errors import NotFoundError, ProvisioningError
-from emrctl.remote.nodes import CommandResult
+from emrctl.remote.nodes import CommandResult, PrimaryConnection
 from emrctl.runs.backends.base import (
     LogFile,
     Step,
@@ -35,16 +35,6 @@ _NO_INSTANCE = ("InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed")
 _MAX_ERROR_LINES = 5
 
 
-class CommandRunner(Protocol):
-    """Runs commands on the primary."""
-
-    def run(self, command: str, stdin: bytes = b"") -> CommandResult:
-        """Run a command; `UnavailableError` if the primary does not respond.
-
-        Raises another `ProvisioningError` if it cannot be reached at all, e.g. without its key.
-        """
-
-
 @dataclass(frozen=True)
 class Ec2Backend:
     """Steps of one standalone cluster; its logs are uploaded below `log_uri`."""
@@ -52,7 +42,7 @@ class Ec2Backend:
     target: Target
     cluster_id: str
     log_uri: str
-    primary: CommandRunner
+    primary: PrimaryConnection
 
     def submit(self, name: str, arguments: Sequence[str]) -> str:
         """Submit a step, which does not depend on this client any further; return its id."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from emrctl.aws.target import Target
-from emrctl.metrics.live import instances, nodes
-from emrctl.metrics.live.instances import InstanceUse
-from emrctl.metrics.live.nodes import NodeSample, Samples
+from emrctl.metrics.live import nodes
+from emrctl.metrics.live.nodes import InstanceUse, NodeSample, Samples
 from emrctl.metrics.model import ClusterAccount, NodeAccount
 
 HOUR = 3_600_000
@@ -71,14 +70,14 @@ def test_cost_usd_counts_hours_in_span() -> None:
         InstanceUse(id="3", type="m5.xlarge", ready_ms=9 * HOUR),
         InstanceUse(id="4", type="odd", ready_ms=9 * HOUR),
     )
-    assert instances.cost_usd(fleet, (0, 4 * HOUR), price) == pytest.approx(4.5)
-    assert instances.cost_usd(fleet, (0, 10 * HOUR), price) is None
-    assert instances.cost_usd((), (0, HOUR), price) is None
-    assert instances.hours(InstanceUse(id="5"), (0, HOUR)) == 0.0
+    assert nodes.cost_usd(fleet, (0, 4 * HOUR), price) == pytest.approx(4.5)
+    assert nodes.cost_usd(fleet, (0, 10 * HOUR), price) is None
+    assert nodes.cost_usd((), (0, HOUR), price) is None
+    assert nodes.hours(InstanceUse(id="5"), (0, HOUR)) == 0.0
 
 
 def test_list_emr_instances(mocked: Target, standing: str) -> None:
-    found = instances.list_emr_instances(mocked.client("emr"), standing)
+    found = nodes.list_emr_instances(mocked.client("emr"), standing)
     assert [item.type for item in found] == ["m5.xlarge"] * 3
     assert all(item.created_ms and item.ended_ms is None for item in found)
 
@@ -98,7 +97,7 @@ def test_list_ec2_instances_includes_terminated(mocked: Target) -> None:
         )
         ids.append(made["Instances"][0]["InstanceId"])
     ec2.terminate_instances(InstanceIds=ids[1:2])
-    found = {item.group: item for item in instances.list_ec2_instances(ec2, ids[0])}
+    found = {item.group: item for item in nodes.list_ec2_instances(ec2, ids[0])}
     assert {name: item.id for name, item in found.items()} == {
         "primary": ids[0],
         "worker": ids[1],

@@ -12,7 +12,7 @@ import pytest
 
 from emrctl.aws.http import get_json
 from emrctl.errors import NotFoundError
-from emrctl.metrics.live import rest, sparkui, yarn
+from emrctl.metrics.live import managers, rest, sparkui
 from emrctl.metrics.model import ApplicationAccount, ClusterAccount, QueueAccount
 
 APP = "application_1700000000000_0001"
@@ -122,7 +122,7 @@ def away(path: str) -> Any:
 
 
 def test_application_returns_account() -> None:
-    assert yarn.ResourceManager(fetch).application(APP) == ApplicationAccount(
+    assert managers.ResourceManager(fetch).application(APP) == ApplicationAccount(
         application_id=APP,
         state="FINISHED",
         final_status="SUCCEEDED",
@@ -141,7 +141,7 @@ def test_application_returns_account() -> None:
 
 
 def test_cluster_returns_account() -> None:
-    found = yarn.ResourceManager(fetch).cluster()
+    found = managers.ResourceManager(fetch).cluster()
     assert found is not None
     assert (found.apps_submitted, found.apps_running, found.apps_completed) == (5, 1, 3)
     assert (found.memory_used_mb, found.memory_total_mb) == (12288, 24576)
@@ -159,20 +159,20 @@ def test_cluster_returns_account() -> None:
 
 def test_cluster_without_nodes() -> None:
     answers = {"/ws/v1/cluster/metrics": {"clusterMetrics": {"appsSubmitted": 0}}}
-    found = yarn.ResourceManager(lambda path: answers.get(path, {"nodes": None})).cluster()
+    found = managers.ResourceManager(lambda path: answers.get(path, {"nodes": None})).cluster()
     assert found is not None
     assert (found.nodes, found.nodes_by_state, found.queues) == ((), {}, ())
 
 
 @pytest.mark.parametrize("answer", [None, [], "text", {}, {"app": None}, {"app": {}}])
 def test_invalid_answers_are_none(answer: Any) -> None:
-    assert yarn.ResourceManager(lambda _: answer).application(APP) is None
-    assert yarn.ResourceManager(lambda _: answer).cluster() is None
+    assert managers.ResourceManager(lambda _: answer).application(APP) is None
+    assert managers.ResourceManager(lambda _: answer).cluster() is None
 
 
 def test_unavailable_server_is_none() -> None:
-    assert yarn.ResourceManager(away).application(APP) is None
-    assert yarn.ResourceManager(away).cluster() is None
+    assert managers.ResourceManager(away).application(APP) is None
+    assert managers.ResourceManager(away).cluster() is None
     assert sparkui.progress(away, APP) is None
 
 

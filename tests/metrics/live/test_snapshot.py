@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from emrctl.metrics.live import sparkui
+from emrctl.metrics.live.managers import ResourceManager
 from emrctl.metrics.live.snapshot import LiveSnapshot, LiveSources, PolledSource, RunWatch
-from emrctl.metrics.live.yarn import ResourceManager
 
 APP = "application_1_0001"
 ROOT = f"/api/v1/applications/{APP}"

@@ -8,13 +8,13 @@ import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from emrctl.aws.target import Target
 from emrctl.errors import NotFoundError, ProvisioningError, UnavailableError
-from emrctl.remote.nodes import CommandResult
+from emrctl.remote.nodes import CommandResult, PrimaryConnection
 from emrctl.runs.backends.base import Step
 from emrctl.runs.backends.standalone import Ec2Backend
 from tests.bootstrap.primary import FINAL, PrimaryNode
@@ -60,7 +60,7 @@ def instance(mocked: Target) -> str:
 
 @pytest.fixture
 def backend(mocked: Target, instance: str, near: Near) -> Ec2Backend:
-    return Ec2Backend(mocked, instance, f"s3://{BUCKET}/logs/", near)
+    return Ec2Backend(mocked, instance, f"s3://{BUCKET}/logs/", cast("PrimaryConnection", near))
 
 
 def bash(script: str) -> tuple[str, ...]:
@@ -157,7 +157,9 @@ def test_steps_without_primary_are_read_from_s3(backend: Ec2Backend, near: Near,
 def test_steps_of_unknown_instance_are_interrupted(
     mocked: Target, near: Near, instance: str
 ) -> None:
-    backend = Ec2Backend(mocked, "i-0123456789abcdef0", f"s3://{BUCKET}/logs/", near)
+    backend = Ec2Backend(
+        mocked, "i-0123456789abcdef0", f"s3://{BUCKET}/logs/", cast("PrimaryConnection", near)
+    )
     kept(backend, "s-1")
     near.silent = True
     step = backend.step("s-1")

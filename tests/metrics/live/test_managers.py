@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from emrctl.metrics.live.standalone import Master
+from emrctl.metrics.live.managers import Master
 
 WORKER = {
     "id": "worker-20261120130404-127.0.9.2-37665",
