@@ -5,31 +5,46 @@ from __future__ import annotations
 import functools
 import io
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
 
+from emrctl import redact
 from emrctl.aws.listing import objects
 from emrctl.aws.s3 import split_uri
 from emrctl.errors import EmrctlError, NotFoundError
 
 if TYPE_CHECKING:
-    from emrctl.metrics.eventlog.layout import EventLogFile
+    from emrctl.metrics.eventlog.layout import EventLogFile, EventLogFiles
     from emrctl.runs.store import Store
 
 _ATTEMPTS = 5
 
 
-def find_path(source: str) -> Path | None:
-    """Return the existing path `source`; None if it can only be the name of a run."""
-    path = Path(source).expanduser()
-    if path.exists():
-        return path
-    if "/" in source:
-        from emrctl import redact
+def is_on_s3(source: str) -> bool:
+    """Return whether `source` is an address on S3."""
+    return source.startswith(("s3://", "s3a://", "s3n://"))
 
-        raise NotFoundError(f"no event log at {redact.text(source)}")
-    return None
+
+def find(source: str, s3: Callable[[], Any]) -> EventLogFiles | None:
+    """Return the event logs at a path or an S3 address; None if `source` can only be a run's name.
+
+    `s3` returns a boto3 client.
+    """
+    from emrctl.metrics.eventlog import layout
+
+    if is_on_s3(source):
+        return from_s3(s3(), source)
+    path = Path(source).expanduser()
+    if not path.exists():
+        if "/" in source:
+            raise NotFoundError(f"no event log at {redact.text(source)}")
+        return None
+    files = layout.list_files(path)
+    if not files:
+        raise layout.no_event_log()
+    return files
 
 
 def from_stdin() -> tuple[EventLogFile, ...]:
@@ -62,7 +77,6 @@ def from_s3(s3: Any, address: str) -> tuple[EventLogFile, ...]:
     """Return the object at `address`, or the objects below it; `s3` is a boto3 client."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    from emrctl import redact
     from emrctl.metrics.eventlog.layout import EventLogFile
 
     bucket, key = split_uri(address)

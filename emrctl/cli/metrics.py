@@ -1,26 +1,80 @@
-"""`emrctl metrics RUN`: print the metrics of a run or of any Spark event log."""
+"""`emrctl metrics RUN`: print the metrics of a run or of any Spark event log.
+
+Rows of tasks are printed while the log is read, to limit memory use; in JSON `tasks` is therefore
+the first key.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from emrctl.cli import log_sources, options, render
-from emrctl.cli.render.metrics import MetricsOptions, open_output
 from emrctl.errors import NotFoundError
+from emrctl.metrics.task_figures import FIGURES
 
 if TYPE_CHECKING:
     from emrctl.metrics.eventlog.layout import EventLogFiles
     from emrctl.metrics.model import RunMetrics, TaskMetrics
+    from emrctl.metrics.tables import Tables
     from emrctl.runs.workspace import Workspace
 
     OnTask = Callable[[TaskMetrics], None] | None
 
 app = options.new_app()
 _SOURCE_HELP = "Event log (file, folder, archive, s3:// or -) or run."
+
+# Fields by heading; a word after the field is one of its quantiles.
+_STAGES = {
+    "stage": "id",
+    "attempt": "attempt",
+    "status": "status",
+    "name": "name",
+    "tasks": "tasks",
+    "failed": "tasks_failed",
+    "median": "duration_ms_quantiles median",
+    "max": "duration_ms_quantiles max",
+    **{figure.label: figure.name for figure in FIGURES if figure.in_stage_table},
+}
+_EXECUTORS = {
+    "id": "id",
+    "host": "host",
+    "active": "active",
+    "RDD blocks": "rdd_blocks",
+    "storage": "storage_used_bytes",
+    "of": "storage_total_bytes",
+    "on disk": "disk_used_bytes",
+    "cores": "cores",
+    "running": "active_tasks",
+    "failed": "failed_tasks",
+    "complete": "complete_tasks",
+    "tasks": "total_tasks",
+    "task time": "task_time_ms",
+    **{figure.label: figure.executor for figure in FIGURES if figure.executor},
+}
+
+
+@dataclass(frozen=True)
+class _Options:
+    """The tables to print or export in addition to the metrics of the run."""
+
+    stages: bool = False
+    executors: bool = False
+    tasks: bool = False
+    findings: bool = False
+    as_json: bool = False
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Names of the tables to export."""
+        names = ("stages", "executors", "tasks")
+        return tuple(name for name in names if getattr(self, name)) or ("runs",)
 
 
 @app.command()
@@ -40,24 +94,19 @@ def metrics(
     ] = None,
 ) -> None:
     """Print the metrics of a run or of any Spark event log; needs no Spark."""
-    include = MetricsOptions(stages, executors, tasks, findings, context.as_json)
-    with open_output(export, include) as out:
+    include = _Options(stages, executors, tasks, findings, context.as_json)
+    with _open_output(export, include) as out:
         out.finish(_read(context, source, out.task if tasks else None))
 
 
 def _read(context: options.Context, source: str, on_task: OnTask) -> tuple[RunMetrics, ...]:
     """Read all event logs at `source`; with `on_task` only a single log is allowed."""
-    from emrctl.metrics.eventlog import layout
-
     if source == "-":
         return _read_files(log_sources.from_stdin(), on_task)
-    if source.startswith(("s3://", "s3a://", "s3n://")):
-        s3 = context.workspace.target.client("s3")
-        return _read_files(log_sources.from_s3(s3, source), on_task)
-    path = log_sources.find_path(source)
-    if path is not None:
-        return _read_files(layout.list_files(path), on_task)
-    return (_load_run(context.workspace, source, on_task),)
+    files = log_sources.find(source, lambda: context.workspace.target.client("s3"))
+    if files is None:
+        return (_load_run(context.workspace, source, on_task),)
+    return _read_files(files, on_task)
 
 
 def _read_files(files: EventLogFiles, on_task: OnTask) -> tuple[RunMetrics, ...]:
@@ -82,3 +131,113 @@ def _load_run(workspace: Workspace, name: str, on_task: OnTask) -> RunMetrics:
     if on_task is not None:
         _read_files(log_sources.from_run(workspace.store, run.id), on_task)
     return RunMetrics.from_json(document)
+
+
+@contextmanager
+def _open_output(export: Path | None, include: _Options) -> Iterator[Tables | _Json | _Text]:
+    """Print to stdout, or write the files of `export`; a failure leaves no files."""
+    if export is not None:
+        from emrctl.metrics import tables
+
+        with tables.writer(export, include.tables) as files:
+            yield files
+        for path, rows in files.written.items():
+            render.note(f"{rows:,} rows in {path}")
+    elif include.as_json:
+        yield _Json(include)
+    else:
+        yield _Text(include)
+
+
+class _Json:
+    """A JSON document; a list of documents for several logs."""
+
+    def __init__(self, include: _Options) -> None:
+        self._include = include
+        self._rows = 0
+
+    def task(self, row: TaskMetrics) -> None:
+        """Print a row; the first one opens the document."""
+        start = ",\n  " if self._rows else '{\n "tasks": [\n  '
+        typer.echo(start + json.dumps(row.to_json(), ensure_ascii=False), nl=False)
+        self._rows += 1
+
+    def finish(self, runs: Sequence[RunMetrics]) -> None:
+        """Print the rest of the document."""
+        documents = [self._document(run) for run in runs]
+        if not self._include.tasks:
+            render.json_document(documents[0] if len(documents) == 1 else documents)
+            return
+        rest = json.dumps(documents[0], indent=1, ensure_ascii=False).removeprefix("{")
+        start = "\n ]," if self._rows else '{\n "tasks": [],'
+        typer.echo(start + rest)
+
+    def _document(self, run: RunMetrics) -> dict[str, Any]:
+        if not self._include.findings:
+            return run.to_json()
+        from emrctl.metrics.findings import diagnose
+
+        return run.to_json() | {"findings": [item.to_json() for item in diagnose(run)]}
+
+
+class _Text:
+    """Text tables, and tab-separated rows of tasks."""
+
+    def __init__(self, include: _Options) -> None:
+        self._include = include
+        self._has_header = False
+
+    def task(self, row: TaskMetrics) -> None:
+        """Print a line, the first one after a header."""
+        document = row.to_json()
+        if not self._has_header:
+            self._has_header = True
+            typer.echo("\t".join(document))
+        typer.echo("\t".join(render.plain(value) for value in document.values()))
+
+    def finish(self, runs: Sequence[RunMetrics]) -> None:
+        """Print the tables of every run."""
+        for run in runs:
+            self._print(run)
+
+    def _print(self, run: RunMetrics) -> None:
+        document = run.to_json()
+        scalars = {k: item for k, item in document.items() if not isinstance(item, list | dict)}
+        render.table(
+            "metric", "", rows=[(key, render.plain(value)) for key, value in scalars.items()]
+        )
+        for text in run.notes:
+            render.note(f"note: {render.plain(text)}")
+        if self._include.stages and run.stages:
+            _print_table(_STAGES, document["stages"])
+        if self._include.executors and run.executors:
+            _print_table(_EXECUTORS, document["executors"])
+        if self._include.findings:
+            from emrctl.metrics.findings import diagnose
+
+            render.findings(diagnose(run))
+
+
+def _print_table(columns: dict[str, str], items: list[dict[str, Any]]) -> None:
+    rows = [[_format(key, item) for key in columns.values()] for item in items]
+    numbers = set(columns) - {"status", "name", "host", "id"}
+    render.table(*columns, rows=rows, right=tuple(numbers))
+
+
+def _format(key: str, item: dict[str, Any]) -> str:
+    name, _, share = key.partition(" ")
+    value = (item[name] or {}).get(share) if share else item[name]
+    if value is None or isinstance(value, bool | str):
+        return render.plain(value)
+    if "_bytes" in name:
+        return _bytes(value)
+    return f"{value / 1000:,.1f} s" if "_ms" in name else f"{value:,}"
+
+
+def _bytes(value: float) -> str:
+    units = ("B", "KiB", "MiB", "GiB", "TiB")
+    for unit in units[:-1]:
+        if abs(value) < 1024:
+            return f"{value:,.0f} {unit}" if unit == "B" else f"{value:,.1f} {unit}"
+        value /= 1024
+    return f"{value:,.1f} {units[-1]}"

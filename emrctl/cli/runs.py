@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emrctl.cli import follow, options, query, render
+from emrctl.cli import follow, log_sources, options, render
 from emrctl.cli.render.runs import print_run, print_runs
 from emrctl.errors import NotFoundError, UsageError
 from emrctl.runs import lifecycle
 from emrctl.runs import pull as pulling
 from emrctl.runs.store import RunFiles
+
+if TYPE_CHECKING:
+    from emrctl.runs.sql import QueryResult
 
 app = options.new_app()
 runs_app = typer.Typer(
@@ -21,7 +24,6 @@ runs_app = typer.Typer(
     invoke_without_command=True,
     help="List, show, tag, query and import runs.",
 )
-runs_app.registered_commands += query.app.registered_commands
 app.add_typer(runs_app, name="runs")
 
 
@@ -66,6 +68,69 @@ def tag(
     workspace = context.workspace
     record = workspace.store.tag(run, options.pairs(tags, "TAGS"))
     print_runs(workspace, [record], as_json=context.as_json)
+
+
+@runs_app.command()
+@options.common("config target json")
+def query(
+    context: options.Context,
+    sql: Annotated[
+        str,
+        typer.Argument(metavar="SQL", help="SELECT on runs, stages, executors, findings (DuckDB)."),
+    ],
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+) -> None:
+    """Query the store of runs in SQL, read-only."""
+    from emrctl.runs import sql as runs_sql
+
+    result = runs_sql.query(context.workspace.store, sql)
+    if context.as_json:
+        render.json_document(runs_sql.to_json(result))
+    elif as_csv:
+        typer.echo(runs_sql.to_csv(result), nl=False)
+    else:
+        _print_result(result)
+
+
+@runs_app.command("import")
+@options.common("config target json")
+def import_(
+    context: options.Context,
+    source: Annotated[
+        str, typer.Argument(metavar="PATH", help="Event log, folder of event logs, or s3:// URI.")
+    ],
+) -> None:
+    """Import event logs from elsewhere as finished runs."""
+    from emrctl.runs import import_logs
+
+    workspace = context.workspace
+    files = log_sources.find(source, lambda: workspace.target.client("s3"))
+    if files is None:
+        raise NotFoundError(f"no event log at {source}")
+    logs = []
+    for log in import_logs.import_files(workspace, files, remote=log_sources.is_on_s3(source)):
+        logs.append(log)
+        if log.run is None:
+            render.note(f"skipped: {log.reason}")
+        elif log.known:
+            render.note(f"{log.name} is already imported as run {log.run.id}")
+    runs = [log.run for log in logs if log.run is not None]
+    if not runs:
+        raise UsageError(f"no event log in {source} can be imported: {logs[0].reason}")
+    print_runs(workspace, runs, as_json=context.as_json)
+
+
+def _print_result(result: QueryResult) -> None:
+    from emrctl.runs import sql as runs_sql
+
+    rows = runs_sql.cells(result.rows)
+    numbers = [
+        name
+        for index, name in enumerate(result.columns)
+        if any(isinstance(row[index], int | float) for row in result.rows)
+    ]
+    render.table(*result.columns, rows=rows, right=tuple(numbers))
+    render.note(f"{len(rows)} rows")
 
 
 @app.command()

@@ -1,33 +1,102 @@
-"""`emrctl submit`: run a job on the cluster."""
+"""`emrctl submit`: run a job on the cluster.
+
+The options of the Spark settings are generated from their declaration in `SparkSettings`.
+"""
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
 from emrctl.cli import follow, options
 from emrctl.cli.render.runs import print_runs
-from emrctl.cli.spark_options import spark_settings
+from emrctl.errors import UsageError
 from emrctl.runs.submission import Submission
 from emrctl.spec import SparkSettings
 
 app = options.new_app()
 
-_STAGING, _FOLLOWING = "Staging options", "Following options"
+_SPARK, _STAGING, _FOLLOWING = "Spark options", "Staging options", "Following options"
+_OFF = "no_"
 # Arguments after JOB are passed to the job, even those that look like options of emrctl.
 _PASS_ARGUMENTS = {"allow_interspersed_args": False, "ignore_unknown_options": False}
 
 
-def _option(panel: str, help_: str, metavar: str | None = None, **rules: Any) -> Any:
+def _option(panel: str, help_: str, metavar: str | None = None, *flags: str, **rules: Any) -> Any:
     return typer.Option(
-        help=help_, metavar=metavar, show_default=False, rich_help_panel=panel, **rules
+        *flags, help=help_, metavar=metavar, show_default=False, rich_help_panel=panel, **rules
     )
+
+
+def _spark_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace a command's parameter `settings` by one option for each Spark setting."""
+    annotations = _annotations()
+
+    @functools.wraps(command)
+    def run(*arguments: Any, **values: Any) -> None:
+        flags = {name: values.pop(name) for name in annotations}
+        command(*arguments, settings=_parse(flags), **values)
+
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    generated = [
+        inspect.Parameter(name, kind, default=None, annotation=annotation)
+        for name, annotation in annotations.items()
+    ]
+    parameters: list[inspect.Parameter] = []
+    for name, item in inspect.signature(command, eval_str=True).parameters.items():
+        parameters += generated if name == "settings" else [item]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return run
+
+
+def _annotations() -> dict[str, Any]:
+    """Return the annotation of each option; a switch has a second one that turns it off."""
+    annotations: dict[str, Any] = {}
+    for name, declared in SparkSettings.options().items():
+        field = SparkSettings.model_fields[name]
+        is_switch = field.annotation == bool | None
+        type_ = bool if is_switch else list[str] if field.default_factory is dict else str
+        option = _option(_SPARK, declared.help, declared.metavar or None, _flag(name))
+        annotations[name] = Annotated[type_ | None, option]
+        if is_switch:
+            off = _option(_SPARK, "Do not scale executors.", None, _flag(_OFF + name))
+            annotations[_OFF + name] = Annotated[bool | None, off]
+    return annotations
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _parse(flags: dict[str, Any]) -> SparkSettings:
+    values = {name: value for name, value in flags.items() if value is not None}
+    for off in [name for name in values if name.startswith(_OFF)]:
+        name = off.removeprefix(_OFF)
+        if name in values:
+            raise UsageError(f"{_flag(name)} and {_flag(off)} exclude each other")
+        values[name] = not values.pop(off)
+    if "conf" in values:
+        values["conf"] = options.pairs(values["conf"], "--conf")
+    try:
+        return SparkSettings.model_validate(values)
+    except ValidationError as error:
+        raise UsageError("\n".join(_message(dict(item)) for item in error.errors())) from None
+
+
+def _message(error: dict[str, Any]) -> str:
+    flag = _flag(str(error["loc"][0])) if error["loc"] else "options"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return f"{flag}: {message[:1].lower()}{message[1:]}"
 
 
 @app.command(context_settings=_PASS_ARGUMENTS)
 @options.common("config target cluster json")
-@spark_settings
+@_spark_settings
 def submit(
     context: options.Context,
     job: Annotated[str, typer.Argument(metavar="JOB", help="Job name, .py file or s3:// address.")],

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from emrctl.metrics.findings import Finding
+
 _STATE_STYLES = {"COMPLETED": "green", "FAILED": "red", "INTERRUPTED": "red", "LOST": "dim"}
+_SEVERITY_STYLES = {"high": "red", "medium": "yellow", "low": "dim"}
 
 
 @functools.cache
@@ -81,6 +84,23 @@ def number(value: Any) -> str:
     if isinstance(value, Mapping | list | tuple):
         return json.dumps(value, ensure_ascii=False, default=str)
     return plain(value)
+
+
+def findings(items: Sequence[Finding]) -> None:
+    """Print findings: the evidence, then the advice."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    out = output()
+    if not items:
+        out.print("No findings.")
+    for item in items:
+        saving = f", up to {item.seconds:,.1f} s" if item.seconds >= 0.05 else ""
+        head = Text.assemble(
+            (item.severity, _SEVERITY_STYLES[item.severity]), " ", (item.kind, "bold"), saving, ": "
+        )
+        out.print(head + Text(plain(item.evidence)))
+        out.print(Padding(Text(plain(item.advice)), (0, 0, 0, 4), expand=False))
 
 
 @contextmanager

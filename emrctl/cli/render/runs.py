@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from emrctl.cli.render import json_document, note, number, output, plain, table
+from emrctl.cli.render import findings, json_document, note, number, plain, table
 
 if TYPE_CHECKING:
     from emrctl.runs.progress import Progress
@@ -59,10 +59,9 @@ def print_run(workspace: Workspace, run: Run, *, as_json: bool) -> None:
     if nodes:
         table("node", *_NODE, rows=[_node(item) for item in nodes], right=tuple(_NODE))
     if document["metrics"]:
-        from emrctl.cli.render.findings import print_findings
         from emrctl.metrics.findings import Finding
 
-        print_findings(output(), [Finding.from_json(item) for item in document["findings"]])
+        findings([Finding.from_json(item) for item in document["findings"]])
 
 
 def _facts(run: Run, location: str) -> Iterator[tuple[str, str]]:
