@@ -57,11 +57,11 @@ COMMANDS: dict[str, Command] = {
     "import": Command("engine", STACKS, "Import an existing bucket into the stack."),
     "export": Command("engine", STACKS, "Print a stack's state as JSON."),
     "engine": Command("engine", STACKS, "Show or install the Pulumi engine."),
-    "init": Command("project", SETUP, "Write a commented emrctl.yaml."),
-    "config": Command("project", SETUP, "Show every setting and its source."),
+    "init": Command("setup", SETUP, "Write a commented emrctl.yaml."),
+    "config": Command("setup", SETUP, "Show every setting and its source."),
     "prices": Command("prices", SETUP, "Show instance prices; update them from AWS."),
-    "certificates": Command("certificates", SETUP, "Create keys for encryption in transit."),
-    "doctor": Command("doctor", SETUP, "Check this machine's requirements."),
+    "certificates": Command("setup", SETUP, "Create keys for encryption in transit."),
+    "doctor": Command("setup", SETUP, "Check this machine's requirements."),
     "local": Command("local", SETUP, "Start and stop the EMR on localhost."),
 }
 

@@ -12,8 +12,7 @@ from emrctl import datasets
 from emrctl.cli import options, render
 
 app = options.new_app()
-data_app = typer.Typer(cls=options.Group, no_args_is_help=True, help="Upload images to the bucket.")
-app.add_typer(data_app, name="data")
+data_app = options.add_group(app, "data", "Upload images to the bucket.")
 
 PerClassOption = Annotated[
     int | None, typer.Option("--per-class", min=1, help="Maximum number of images per class.")

@@ -16,10 +16,7 @@ if TYPE_CHECKING:
     from emrctl.engine.pulumi.binary import EngineReport
 
 app = options.new_app()
-engine_app = typer.Typer(
-    cls=options.Group, no_args_is_help=True, help="Show or install the Pulumi engine."
-)
-app.add_typer(engine_app, name="engine")
+engine_app = options.add_group(app, "engine", "Show or install the Pulumi engine.")
 
 StorageOption = Annotated[
     bool, typer.Option("--storage", help="The bucket's stack instead of the cluster's.")

@@ -13,10 +13,7 @@ from emrctl.errors import StepFailedError
 from emrctl.runs import experiments
 
 app = options.new_app()
-experiment_app = typer.Typer(
-    cls=options.Group, no_args_is_help=True, help="Run a job over a grid of settings."
-)
-app.add_typer(experiment_app, name="experiment")
+experiment_app = options.add_group(app, "experiment", "Run a job over a grid of settings.")
 ExperimentArgument = Annotated[
     str, typer.Argument(metavar="EXPERIMENT", help="Name in emrctl.yaml, or a YAML file.")
 ]

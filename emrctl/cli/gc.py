@@ -20,7 +20,6 @@ from emrctl.cost import total_usd
 from emrctl.errors import EmrctlError, ProvisioningError
 from emrctl.provision import lifecycle
 from emrctl.runs.workspace import Workspace
-from emrctl.spec import ProjectSpec
 
 app = options.new_app()
 
@@ -64,10 +63,9 @@ def gc(
 
 def _target(context: options.Context) -> Target:
     """Return the target that the flags and the environment name."""
-    region = context.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    values = {"target": context.target or "aws", "region": region or "us-east-1"}
-    project = ProjectSpec.model_validate({"project": "any", **values})
-    return resolve(project.target, project.region, project.profile)
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    project = context.project_without_file(target="aws", region=region)
+    return resolve(project.target, project.region)
 
 
 def _list(resources: Sequence[cleanup.AwsResource], notes: Sequence[str]) -> None:

@@ -13,12 +13,7 @@ from emrctl.cli import options, render
 from emrctl.errors import NotFoundError
 
 app = options.new_app()
-local_app = typer.Typer(
-    cls=options.Group,
-    no_args_is_help=True,
-    help="EMR on localhost: up, status, logs, down.",
-)
-app.add_typer(local_app, name="local")
+local_app = options.add_group(app, "local", "EMR on localhost: up, status, logs, down.")
 
 
 @local_app.command()

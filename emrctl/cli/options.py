@@ -15,6 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from emrctl.errors import UsageError
 from emrctl.runs.workspace import Workspace
+from emrctl.spec import ProjectSpec
 from emrctl.spec import config as configuration
 
 INTERRUPTED = 130
@@ -52,6 +53,12 @@ class Context:
             except UsageError:
                 return False
         return True
+
+    def project_without_file(self, **defaults: str) -> ProjectSpec:
+        """Return a project with the target and region of the flags, or else of `defaults`."""
+        flags = {"target": self.target, "region": self.region}
+        values = {key: value for key, value in flags.items() if value is not None}
+        return ProjectSpec.model_validate({"project": "any", **defaults, **values})
 
     def confirm(self, question: str) -> None:
         """Ask `question` unless --yes is set; exit with 1 on "no".
@@ -157,6 +164,15 @@ def new_app() -> typer.Typer:
 
 def _callback() -> None:
     """Create Spark clusters on AWS, run jobs on them and compare the runs."""
+
+
+def add_group(app: typer.Typer, name: str, help_: str, *, is_command: bool = False) -> typer.Typer:
+    """Add a group of subcommands; with `is_command` it runs its callback without a subcommand."""
+    group = typer.Typer(
+        cls=Group, no_args_is_help=not is_command, invoke_without_command=is_command, help=help_
+    )
+    app.add_typer(group, name=name)
+    return group
 
 
 def pairs(items: list[str] | None, flag: str) -> dict[str, str]:

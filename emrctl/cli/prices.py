@@ -14,12 +14,9 @@ from emrctl.cli import options, render
 from emrctl.errors import UsageError
 
 app = options.new_app()
-prices_app = typer.Typer(
-    cls=options.Group,
-    invoke_without_command=True,
-    help="Show instance prices; update them from AWS.",
+prices_app = options.add_group(
+    app, "prices", "Show instance prices; update them from AWS.", is_command=True
 )
-app.add_typer(prices_app, name="prices")
 
 
 @prices_app.callback()

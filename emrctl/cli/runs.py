@@ -19,12 +19,9 @@ if TYPE_CHECKING:
     from emrctl.runs.sql import QueryResult
 
 app = options.new_app()
-runs_app = typer.Typer(
-    cls=options.Group,
-    invoke_without_command=True,
-    help="List, show, tag, query and import runs.",
+runs_app = options.add_group(
+    app, "runs", "List, show, tag, query and import runs.", is_command=True
 )
-app.add_typer(runs_app, name="runs")
 
 
 @runs_app.callback()

@@ -141,7 +141,7 @@ def test_load_invalid_variable_is_named(project: Path, monkeypatch: pytest.Monke
 
 
 def test_init_template_is_valid(tmp_path: Path) -> None:
-    from emrctl.cli import project as command
+    from emrctl.cli import setup as command
 
     command.init(tmp_path / "My Pets", None)
     found = config.load(tmp_path / "My Pets" / "emrctl.yaml")

@@ -1,4 +1,4 @@
-"""`emrctl init` and `emrctl config`."""
+"""`emrctl init`, `config`, `certificates` and `doctor`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ from typing import Annotated
 
 import typer
 
+from emrctl import doctor as checks
 from emrctl.cli import options, render
 from emrctl.errors import UsageError
+from emrctl.provision import certificates as node_certificates
+from emrctl.provision.bucket import find_bucket
+from emrctl.spec import ProjectSpec
+from emrctl.spec.config import Config
 
 app = options.new_app()
 
@@ -86,6 +91,12 @@ def init(
     typer.echo(f"Wrote {file}. Next: emrctl local up && emrctl up")
 
 
+def _project_name(folder: Path) -> str:
+    word = "".join(char if char.isalnum() else "-" for char in folder.absolute().name.lower())
+    word = word.lstrip("-0123456789")[:20].strip("-")
+    return word if len(word) > 1 else "pets"
+
+
 @app.command("config")
 @options.common("config target region json")
 def show_config(
@@ -94,8 +105,6 @@ def show_config(
 ) -> None:
     """Show every setting and its source: line of the file, variable or flag."""
     if schema:
-        from emrctl.spec import ProjectSpec
-
         typer.echo(json.dumps(ProjectSpec.model_json_schema(), indent=1))
         return
     values = list(context.workspace.config.values())
@@ -106,7 +115,50 @@ def show_config(
     render.table("key", "value", "source", rows=rows)
 
 
-def _project_name(folder: Path) -> str:
-    word = "".join(char if char.isalnum() else "-" for char in folder.absolute().name.lower())
-    word = word.lstrip("-0123456789")[:20].strip("-")
-    return word if len(word) > 1 else "pets"
+@app.command()
+@options.common("config target region json")
+def certificates(
+    context: options.Context,
+    days: Annotated[int, typer.Option(min=1, help="Validity in days.")] = 825,
+) -> None:
+    """Create a key and certificate for encryption in transit, in the bucket.
+
+    Set `cluster.security.in_transit` in emrctl.yaml to the printed address.
+    """
+    workspace = context.workspace
+    bucket = find_bucket(workspace.project, workspace.target)
+    uri = node_certificates.make(workspace.target, bucket, days=days)
+    if context.as_json:
+        render.json_document({"uri": uri, "days": days})
+        return
+    typer.echo(uri)
+    render.note("In emrctl.yaml: cluster: {security: {in_transit: " + uri + "}}")
+
+
+@app.command()
+@options.common("config target region json")
+def doctor(context: options.Context) -> None:
+    """Check this machine for the project's target; exit with 1 on a missing part.
+
+    Checks Python, extras, disk space and prices; for localhost Java, Hadoop,
+    memory and the emulator; for AWS the engine, credentials, endpoints and clock.
+    """
+    results = checks.run_checks(_config(context))
+    if context.as_json:
+        render.json_document([asdict(one) for one in results])
+    else:
+        rows = [(one.name, one.status, one.message) for one in results]
+        render.table("check", "status", "", rows=rows)
+        for one in results:
+            if one.hint:
+                typer.echo(f"{one.name}: {one.hint}")
+    if any(one.status == "missing" for one in results):
+        raise typer.Exit(1)
+
+
+def _config(context: options.Context) -> Config:
+    """Return the project's configuration, or the defaults if there is no emrctl.yaml."""
+    if context.in_project:
+        return context.workspace.config
+    render.note("No emrctl.yaml in this folder or above; create one with `emrctl init`.")
+    return Config(project=context.project_without_file(), root=Path.cwd(), sources={})
