@@ -1,19 +1,4 @@
-"""Errors that a user can act on, with their exit codes.
-
-EmrctlError                    1   (a bug if raised itself)
-├── UsageError                 2   invalid flag, file or key
-│   └── SpecError                  the spec describes a cluster that cannot exist
-├── NotFoundError              3   no such cluster, run, job or bucket
-├── CredentialsError           4   missing or rejected credentials
-│   └── HostKeyError               an SSH host key could not be verified
-├── ProvisioningError          5   a stack could not be created, updated or deleted
-│   ├── StackLockedError           another process is updating the stack
-│   ├── UnavailableError           throttled or not reached; the same call may succeed later
-│   └── UnreachableError           a method of connecting to a node failed; another may succeed
-├── StepFailedError            6   the step ended in a state other than COMPLETED
-├── WaitTimeoutError           7   timed out
-└── GateError                  8   a comparison exceeds its --fail-if limit
-"""
+"""Errors that a user can act on, with their exit codes; an `EmrctlError` itself is a bug."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from emrctl.aws.listing import (
 from emrctl.aws.s3 import EVENT_LOG_PREFIX, LOG_PREFIX
 from emrctl.clusters.model import Cluster, Node
 from emrctl.spec import AnyClusterSpec, Ec2ClusterSpec, ProjectSpec
-from emrctl.spec.cluster import as_kind
 from emrctl.spec.ec2 import NO_SSH
+from emrctl.spec.project import as_kind
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target

@@ -14,7 +14,7 @@ from emrctl.aws.listing import EMR_ACTIVE, EMR_TERMINATED, EMR_TERMINATING, tags
 from emrctl.aws.s3 import EVENT_LOG_PREFIX
 from emrctl.clusters.model import Cluster, Node
 from emrctl.spec import AnyClusterSpec, ClusterSpec, ProjectSpec
-from emrctl.spec.cluster import as_kind
+from emrctl.spec.project import as_kind
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target

@@ -1,7 +1,7 @@
 """The kinds of clusters and what differs between them; find a project's clusters of both kinds.
 
 A spec selects its kind with `kind: emr` or `kind: ec2`. The other tables by kind are
-`spec/cluster.py` (specs), `stacks/program.py` (resources) and `runs/adapters.py` (steps, live
+`spec/project.py` (specs), `stacks/program.py` (resources) and `runs/adapters.py` (steps, live
 REST APIs); other modules use these instead of comparing names.
 """
 

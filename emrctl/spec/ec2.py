@@ -52,13 +52,8 @@ class DisksSpec(Spec):
 
     disk_key: Arn | None = None
 
-    @property
-    def log_key(self) -> None:
-        """Logs are encrypted with the bucket's key."""
-
-    @property
-    def in_transit(self) -> None:
-        """Spark encrypts traffic with a shared secret, without certificates."""
+    log_key: ClassVar[None] = None  # logs are encrypted with the bucket's key
+    in_transit: ClassVar[None] = None  # Spark encrypts with a shared secret, without certificates
 
 
 class Ec2ClusterSpec(Spec):
@@ -93,6 +88,11 @@ class Ec2ClusterSpec(Spec):
     emr_fee: ClassVar[bool] = False
     requests_public_address: ClassVar[bool] = True
     endpoint_service: ClassVar[str] = "ec2"
+    one_subnet: ClassVar[bool] = True
+    # Instances are created individually, and resized by `up` only.
+    fleets: ClassVar[None] = None
+    task: ClassVar[tuple[()]] = ()
+    scaling: ClassVar[None] = None
 
     @field_validator("ssh")
     @classmethod
@@ -152,24 +152,6 @@ class Ec2ClusterSpec(Spec):
     def limited(self) -> bool:
         """Whether the cluster terminates itself after `ttl_s`."""
         return self.ttl_s > 0
-
-    @property
-    def one_subnet(self) -> bool:
-        """Whether all instances are in one subnet."""
-        return True
-
-    @property
-    def fleets(self) -> None:
-        """Instances are created individually, without fleets."""
-
-    @property
-    def task(self) -> tuple[()]:
-        """There are no task nodes."""
-        return ()
-
-    @property
-    def scaling(self) -> None:
-        """Workers are resized by `up` only."""
 
     def bootstrap_actions(self, _region: str) -> tuple[BootstrapSpec, ...]:
         """Return the spec's bootstrap actions; emrctl limits the cluster's time over SSH."""

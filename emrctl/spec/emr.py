@@ -89,6 +89,7 @@ class ClusterSpec(Spec):
     emr_fee: ClassVar[bool] = True
     requests_public_address: ClassVar[bool] = False  # nodes get what the subnet assigns
     endpoint_service: ClassVar[str] = "elasticmapreduce"
+    wheelhouse: ClassVar[None] = None  # nodes install packages from package indexes
 
     @model_validator(mode="before")
     @classmethod
@@ -121,7 +122,8 @@ class ClusterSpec(Spec):
             raise ValueError(
                 f"fleets cannot be combined with groups: remove {', '.join(sorted(both))}"
             )
-        if self.fleets is None and len(self.network.subnets) > 1 and self._by_ids:
+        subnets = self.network.subnets
+        if self.fleets is None and isinstance(subnets, tuple) and len(subnets) > 1:
             raise ValueError(
                 "instance groups use one subnet: set a single one in network.subnets, or use fleets"
             )
@@ -148,10 +150,6 @@ class ClusterSpec(Spec):
         """Whether all nodes are in one subnet; fleets may use several."""
         return self.fleets is None
 
-    @property
-    def _by_ids(self) -> bool:
-        return isinstance(self.network.subnets, tuple)
-
     def bootstrap_actions(self, region: str) -> tuple[BootstrapSpec, ...]:
         """Return the spec's bootstrap actions, and the one that terminates after `ttl_s`."""
         limit = BootstrapSpec(script="ttl.sh", args=(str(self.ttl_s), region))
@@ -164,10 +162,6 @@ class ClusterSpec(Spec):
             return {}
         tasks = {f"task {group.name}": group for group in self.task}
         return {"primary": self.primary, "core": self.core, **tasks}
-
-    @property
-    def wheelhouse(self) -> None:
-        """EMR nodes install packages from package indexes."""
 
     @property
     def core_group(self) -> GroupSpec:

@@ -1,19 +1,76 @@
-"""Spec of a project: bucket, cluster, jobs and experiments."""
+"""Spec of a project: bucket, cluster of either kind, engine, jobs and experiments."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic_core import InitErrorDetails
 
 from emrctl.errors import SpecError
-from emrctl.spec.cluster import ClusterField
 from emrctl.spec.ec2 import Ec2ClusterSpec
 from emrctl.spec.emr import BootstrapSpec, ClusterSpec
-from emrctl.spec.engine import EngineSpec
 from emrctl.spec.jobs import ExperimentSpec, JobSpec
 from emrctl.spec.network_security import StorageSpec
 from emrctl.spec.types import Name, Properties, Spec
+
+KINDS: dict[str, type[ClusterSpec | Ec2ClusterSpec]] = {
+    "emr": ClusterSpec,
+    "ec2": Ec2ClusterSpec,
+}
+AnyClusterSpec = ClusterSpec | Ec2ClusterSpec
+T = TypeVar("T", ClusterSpec, Ec2ClusterSpec)
+
+
+def _of_its_kind(value: Any) -> Any:
+    """Validate the value as a cluster of its kind, by default emr.
+
+    Not a pydantic union, which would report the errors of every kind.
+    """
+    if not isinstance(value, dict):
+        return value
+    kind = value.get("kind", "emr")
+    if kind not in KINDS:
+        expected = {"expected": " or ".join(f"'{name}'" for name in KINDS)}
+        fault = InitErrorDetails(type="literal_error", loc=("kind",), input=kind, ctx=expected)
+        raise ValidationError.from_exception_data("cluster", [fault])
+    return KINDS[kind].model_validate(value)
+
+
+def as_kind(spec: AnyClusterSpec, kind: type[T]) -> T:
+    """Return `spec` if it is of that kind, otherwise the kind's defaults with its name and tags."""
+    return spec if isinstance(spec, kind) else kind(name=spec.name, tags=spec.tags)
+
+
+class EngineSpec(Spec):
+    """State backend and secrets provider of stacks on AWS; not used on localhost.
+
+    `state` is a folder (relative to the project's), `s3://bucket/prefix`, or `cloud` for Pulumi
+    Cloud. `secrets_provider` is `passphrase` or a key in Pulumi's notation
+    (`awskms://alias/NAME?region=REGION`).
+    """
+
+    state: str = ".emrctl/pulumi"
+    secrets_provider: str = "passphrase"
+
+    @field_validator("state")
+    @classmethod
+    def _check_state(cls, value: str) -> str:
+        scheme, separator, rest = value.partition("://")
+        if not value or (separator and (scheme != "s3" or not rest.strip("/"))):
+            raise ValueError(f"'{value}' is not a folder, s3://bucket/prefix or 'cloud'")
+        return value
+
+    @field_validator("secrets_provider")
+    @classmethod
+    def _check_provider(cls, value: str) -> str:
+        known = ("awskms", "azurekeyvault", "gcpkms", "hashivault")
+        if value not in {"passphrase", "default"} and value.partition("://")[0] not in known:
+            names = ", ".join(f"{name}://…" for name in known)
+            raise ValueError(
+                f"unknown secrets provider '{value}': use passphrase, default, {names}"
+            )
+        return value
 
 
 class ProjectSpec(Spec):
@@ -24,7 +81,7 @@ class ProjectSpec(Spec):
     region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")] = "us-east-1"
     profile: str | None = None
     storage: StorageSpec = StorageSpec()
-    cluster: ClusterField = ClusterSpec()
+    cluster: Annotated[AnyClusterSpec, BeforeValidator(_of_its_kind)] = ClusterSpec()
     engine: EngineSpec = EngineSpec()
     jobs: dict[str, JobSpec] = Field(default_factory=dict)
     experiments: dict[str, ExperimentSpec] = Field(default_factory=dict)
