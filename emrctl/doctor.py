@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
 from importlib import metadata
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from emrctl import paths
-from emrctl.aws import instance_types
+from emrctl.aws import instance_types, prices
 from emrctl.aws import target as targets
 from emrctl.clusters import program_inputs
 from emrctl.clusters.registry import kind_of
@@ -55,24 +56,15 @@ Check = Callable[[Config], Iterator[CheckResult]]
 
 def run_checks(config: Config) -> tuple[CheckResult, ...]:
     """Run the checks that apply to the project's target."""
-    checks = (*_COMMON_CHECKS, *(_LOCAL_CHECKS if _is_local(config) else _AWS_CHECKS))
+    checks = (*_COMMON_CHECKS, *_TARGET_CHECKS[config.project.target])
     return tuple(result for check in checks for result in check(config))
-
-
-def _is_local(config: Config) -> bool:
-    return config.project.target == "local"
 
 
 # --- every target ---------------------------------------------------------------------------------
 
 
 def _python(_config: Config) -> Iterator[CheckResult]:
-    message = f"{platform.python_version()} at {sys.executable}"
-    if sys.version_info < (3, 11):  # noqa: UP036 - pip can be forced to install on an older one
-        hint = "Create the virtual environment with Python 3.11 or newer."
-        yield _missing("Python", message, hint)
-    else:
-        yield _ok("Python", message)
+    yield _ok("Python", f"{platform.python_version()} at {sys.executable}")
 
 
 def _bytecode(_config: Config) -> Iterator[CheckResult]:
@@ -89,7 +81,7 @@ def _bytecode(_config: Config) -> Iterator[CheckResult]:
 
 
 def _extras(config: Config) -> Iterator[CheckResult]:
-    """Check the package's extras; `local` is required by the local target."""
+    """Check the package's extras; one with the name of the target is required by it."""
     extras: dict[str, list[str]] = {}
     for line in metadata.requires("emrctl") or ():
         match = re.match(r"([\w.-]+).*;.*extra == ['\"](\w+)['\"]", line)
@@ -100,10 +92,12 @@ def _extras(config: Config) -> Iterator[CheckResult]:
         hint = f"pip install 'emrctl[{extra}]'"
         if not absent:
             yield _ok(f"extra {extra}", f"{len(names)} packages")
-        elif extra == "local" and _is_local(config):
-            yield _missing(f"extra {extra}", f"not installed: {', '.join(absent)}", hint)
         elif extra in _RECOMMENDED_EXTRAS:
-            yield _warning(f"extra {extra}", f"not installed: {', '.join(absent)}", hint)
+            message, required = (
+                f"not installed: {', '.join(absent)}",
+                extra == config.project.target,
+            )
+            yield _graded(f"extra {extra}", message, hint, warning=True, missing=required)
         else:
             yield _ok(f"extra {extra}", f"not installed, optional ({hint})")
 
@@ -136,9 +130,7 @@ def _folders(config: Config) -> Iterator[CheckResult]:
 
 def _disk_space(name: str, message: str, free: int) -> CheckResult:
     hint = "Free disk space: a local cluster writes logs, shuffle files and 85 MB of Hadoop jars."
-    if free < _MIN_FREE:
-        return _missing(name, message, hint)
-    return _warning(name, message, hint) if free < _LOW_FREE else _ok(name, message)
+    return _graded(name, message, hint, warning=free < _LOW_FREE, missing=free < _MIN_FREE)
 
 
 def _write_error(path: Path) -> str:
@@ -159,10 +151,6 @@ def _size(path: Path) -> int:
 
 
 def _prices(_config: Config) -> Iterator[CheckResult]:
-    from datetime import UTC, date, datetime
-
-    from emrctl.aws import prices
-
     age = (datetime.now(UTC).date() - date.fromisoformat(instance_types.PRICES_AS_OF)).days
     if age > _PRICES_MAX_DAYS and not prices.file().exists():
         hint = "Update it with `emrctl prices refresh`."
@@ -236,11 +224,8 @@ def _memory(config: Config) -> Iterator[CheckResult]:
     nodes_mb = kind_of(spec).executor_memory_mb(spec)
     machine_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
     message = f"the nodes offer {nodes_mb:,} MB, this machine has {machine_mb:,} MB"
-    if nodes_mb > machine_mb:
-        hint = "Use fewer or smaller nodes, or set a smaller executor memory."
-        yield _warning("memory", message, hint)
-    else:
-        yield _ok("memory", message)
+    hint = "Use fewer or smaller nodes, or set a smaller executor memory."
+    yield _graded("memory", message, hint, warning=nodes_mb > machine_mb)
 
 
 # --- AWS ------------------------------------------------------------------------------------------
@@ -295,11 +280,8 @@ def _network(config: Config) -> Iterator[CheckResult]:
 def _clock(skew_s: float) -> CheckResult:
     message = f"{abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} AWS's"
     hint = "Set the clock (`timedatectl set-ntp true`): AWS rejects requests with a skewed date."
-    if abs(skew_s) > _SKEW_ERROR_S:
-        return _missing("clock", message, hint)
-    return (
-        _warning("clock", message, hint) if abs(skew_s) > _SKEW_WARNING_S else _ok("clock", message)
-    )
+    warning, missing = abs(skew_s) > _SKEW_WARNING_S, abs(skew_s) > _SKEW_ERROR_S
+    return _graded("clock", message, hint, warning=warning, missing=missing)
 
 
 def _server_time(url: str) -> float | None:
@@ -332,8 +314,10 @@ def _remote_access(_config: Config) -> Iterator[CheckResult]:
 
 
 _COMMON_CHECKS: tuple[Check, ...] = (_python, _bytecode, _extras, _folders, _prices)
-_LOCAL_CHECKS: tuple[Check, ...] = (_java, _hadoop, _emulator, _memory)
-_AWS_CHECKS: tuple[Check, ...] = (_engine, _credentials, _network, _remote_access)
+_TARGET_CHECKS: dict[str, tuple[Check, ...]] = {
+    "local": (_java, _hadoop, _emulator, _memory),
+    "aws": (_engine, _credentials, _network, _remote_access),
+}
 
 
 def _ok(name: str, message: str) -> CheckResult:
@@ -346,3 +330,11 @@ def _warning(name: str, message: str, hint: str) -> CheckResult:
 
 def _missing(name: str, message: str, hint: str) -> CheckResult:
     return CheckResult(name=name, status="missing", message=message, hint=hint)
+
+
+def _graded(
+    name: str, message: str, hint: str, *, warning: bool, missing: bool = False
+) -> CheckResult:
+    if missing:
+        return _missing(name, message, hint)
+    return _warning(name, message, hint) if warning else _ok(name, message)
