@@ -17,7 +17,7 @@ from emrctl.spec import (
     ProjectSpec,
     ScalingSpec,
 )
-from emrctl.spec.nodes import VolumesSpec
+from emrctl.spec.emr import VolumesSpec
 
 HOURS_PER_MONTH = 730
 

@@ -19,7 +19,7 @@ from emrctl.spec import (
     ProjectSpec,
     ScalingSpec,
 )
-from emrctl.spec.nodes import VolumesSpec
+from emrctl.spec.emr import VolumesSpec
 from stacks import iam, names
 from stacks.network import ClusterNetwork
 from stacks.sdk import emr

@@ -4,12 +4,16 @@ Every model refuses unknown keys. The models' field names are the keys of `emrct
 """
 
 from emrctl.spec.ec2 import Ec2ClusterSpec, MachineSpec
-from emrctl.spec.emr import ClusterSpec
+from emrctl.spec.emr import ClusterSpec, FleetSpec, FleetTypeSpec, GroupSpec, ScalingSpec
 from emrctl.spec.jobs import ExperimentSpec, JobSpec, SparkSettings
-from emrctl.spec.localhost import aws_only_keys, check_local
 from emrctl.spec.network_security import BucketSpec, NetworkSpec, StorageSpec
-from emrctl.spec.nodes import FleetSpec, FleetTypeSpec, GroupSpec, ScalingSpec
-from emrctl.spec.project import AnyClusterSpec, EngineSpec, ProjectSpec
+from emrctl.spec.project import (
+    AnyClusterSpec,
+    EngineSpec,
+    ProjectSpec,
+    aws_only_keys,
+    check_local,
+)
 from emrctl.spec.types import memory_mb
 
 __all__ = [

@@ -8,9 +8,8 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from emrctl.aws import instance_types
-from emrctl.spec.emr import Bootstrap, BootstrapSpec
+from emrctl.spec.emr import Bootstrap, BootstrapSpec, GroupSpec
 from emrctl.spec.network_security import Arn, Buckets, NetworkSpec, RolesSpec
-from emrctl.spec.nodes import GroupSpec
 from emrctl.spec.types import Count, Ec2TypeName, Name, Properties, Spec, Usd
 
 _AMI = r"^(ami-[0-9a-f]+|/[A-Za-z0-9_./{}-]+)$"

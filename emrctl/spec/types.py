@@ -45,20 +45,17 @@ def short_form(key: str) -> BeforeValidator:
     return BeforeValidator(expand)
 
 
-def _emr_type(value: str) -> str:
-    return _in_catalog(value, instance_types.emr_type)
+def _in_catalog(find: Callable[[str], object]) -> AfterValidator:
+    """Return the validator of an instance type's name; `find` raises `SpecError` if unknown."""
 
+    def check(value: str) -> str:
+        try:
+            find(value)
+        except SpecError as error:
+            raise ValueError(f"{error}. {error.hint}") from error
+        return value
 
-def _ec2_type(value: str) -> str:
-    return _in_catalog(value, instance_types.instance_type)
-
-
-def _in_catalog(value: str, find: Callable[[str], object]) -> str:
-    try:
-        find(value)
-    except SpecError as error:
-        raise ValueError(f"{error}. {error.hint}") from error
-    return value
+    return AfterValidator(check)
 
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}[a-z0-9]$")]
@@ -67,8 +64,8 @@ Count = Annotated[int, Field(ge=1)]
 Usd = Annotated[float, Field(gt=0)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
 Properties = Annotated[dict[str, str], BeforeValidator(_text_values)]
-InstanceTypeName = Annotated[str, AfterValidator(_emr_type)]
-Ec2TypeName = Annotated[str, AfterValidator(_ec2_type)]
+InstanceTypeName = Annotated[str, _in_catalog(instance_types.emr_type)]
+Ec2TypeName = Annotated[str, _in_catalog(instance_types.instance_type)]
 BucketName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
 
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from emrctl.errors import SpecError, UsageError
 from emrctl.spec import ClusterSpec, Ec2ClusterSpec, ProjectSpec, aws_only_keys, check_local, config
-from emrctl.spec.localhost import AWS_ONLY_EC2
+from emrctl.spec.project import AWS_ONLY_EC2
 
 DISK_KEY = "arn:aws:kms:us-east-1:1:key/k"
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from emrctl.errors import SpecError
 from emrctl.spec import ClusterSpec, ProjectSpec, aws_only_keys, check_local, memory_mb
-from emrctl.spec.localhost import AWS_ONLY_EMR
+from emrctl.spec.project import AWS_ONLY_EMR
 
 FLEETS: dict[str, Any] = {
     "core": {"types": [{"type": "r5.xlarge"}, {"type": "m5.2xlarge", "weight": 2}], "spot": 5}
