@@ -73,14 +73,13 @@ def load(file: Path | None = None, flags: Mapping[str, Any] | None = None) -> Co
     path = file or find()
     document = yaml.read(path)
     value = _copy(document.value)
-    sources = dict(_written(document.value, (), document))
-    set_flags = {key: item for key, item in (flags or {}).items() if item is not None}
-    layers = [(_environment(), "$"), (set_flags, "--")]
-    for layer, mark in layers:
-        for key, item in layer.items():
-            sources[key] = _origin(key, mark)
-            _put(value, key.split("."), item, sources[key])
-    project = yaml.check(ProjectSpec, _with_origins(document, sources, layers), value)
+    origins: dict[str, str] = {}
+    for key, item, origin in (*_environment(), *_flags(flags or {})):
+        origins[key] = origin
+        _put(value, key.split("."), item, origin)
+    layered = _Layered(document.file, document.value, document.lines, origins)
+    project = yaml.check(ProjectSpec, layered, value)
+    sources = {**dict(_written(document.value, (), document)), **origins}
     return Config(project=project, root=path.absolute().parent, sources=sources)
 
 
@@ -98,16 +97,22 @@ def find() -> Path:
     )
 
 
-def _environment() -> dict[str, str]:
-    values = {}
+def _environment() -> Iterator[tuple[str, str, str]]:
+    """Yield key, value and origin of each variable."""
     for name, value in sorted(os.environ.items()):
         rest = name.removeprefix(_PREFIX)
         if rest == name or rest in _OWN_VARIABLES:
             continue
         key = rest.lower().replace("__", ".")
         _check_variable(name, key.split(".")[0])
-        values[key] = value
-    return values
+        yield key, value, f"${name}"
+
+
+def _flags(flags: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
+    """Yield key, value and origin of each flag that is set."""
+    for key, value in flags.items():
+        if value is not None:
+            yield key, value, f"--{key.rpartition('.')[2].replace('_', '-')}"
 
 
 def _check_variable(name: str, top: str) -> None:
@@ -122,12 +127,6 @@ def _check_variable(name: str, top: str) -> None:
     raise UsageError(f"${name}: unknown setting", hint=hint)
 
 
-def _origin(key: str, mark: str) -> str:
-    if mark == "$":
-        return f"${_PREFIX}{key.upper().replace('.', '__')}"
-    return f"--{key.rsplit('.', maxsplit=1)[-1].replace('_', '-')}"
-
-
 def _put(value: dict[str, Any], path: list[str], item: Any, source: str) -> None:
     for part in path[:-1]:
         inner = value.setdefault(part, {})
@@ -137,23 +136,15 @@ def _put(value: dict[str, Any], path: list[str], item: Any, source: str) -> None
     value[path[-1]] = item
 
 
-def _with_origins(
-    document: yaml.Document,
-    sources: Mapping[str, str],
-    layers: list[tuple[dict[str, Any], str]],
-) -> yaml.Document:
-    """Return the document with the variable or flag as the location of a layer's keys."""
-    layered = {tuple(key.split(".")): sources[key] for layer, _ in layers for key in layer}
-    return _Layered(document.file, document.value, document.lines, layered)
-
-
 @dataclass(frozen=True)
 class _Layered(yaml.Document):
-    origins: Mapping[tuple[str, ...], str]
+    """A document in which a variable or flag is the location of the keys that it sets."""
+
+    origins: Mapping[str, str]
 
     def where(self, path: yaml.KeyPath) -> str:
         for length in range(len(path), 0, -1):
-            origin = self.origins.get(tuple(map(str, path[:length])))
+            origin = self.origins.get(".".join(map(str, path[:length])))
             if origin is not None:
                 return origin
         return super().where(path)
