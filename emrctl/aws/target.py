@@ -93,6 +93,11 @@ class Target:
         return self.is_local
 
     @property
+    def runs_scripts_here(self) -> bool:
+        """Whether bootstrap actions and steps run on this machine, with the user's own rights."""
+        return self.is_local
+
+    @property
     def single_region(self) -> bool:
         """Whether all resources of the account are in `region`."""
         return self.is_local

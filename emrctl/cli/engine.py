@@ -75,9 +75,8 @@ def _print_installation(report: EngineReport, *, as_json: bool) -> None:
 @options.common("config target region cluster json")
 def refresh(context: options.Context, storage: StorageOption = False) -> None:
     """Update the stack's state from AWS; resources are not changed."""
-    at = context.workspace
     with events(as_json=context.as_json) as report:
-        outcome = stacks.refresh(at.deployment, storage=storage, report=report)
+        outcome = stacks.refresh(context.workspace.deployment, storage=storage, report=report)
     names = ", ".join(change.name for change in outcome.changes)
     _print_outcome(context, outcome, f"state updated ({names})." if names else "no changes.")
 
@@ -86,8 +85,7 @@ def refresh(context: options.Context, storage: StorageOption = False) -> None:
 @options.common("config target region cluster json")
 def drift(context: options.Context, storage: StorageOption = False) -> None:
     """Show differences between the stack's state and AWS."""
-    at = context.workspace
-    plan = stacks.drift(at.deployment, storage=storage)
+    plan = stacks.drift(context.workspace.deployment, storage=storage)
     if context.as_json:
         render.json_document(asdict(plan) | {"empty": plan.empty})
     elif not plan.changes:
@@ -102,8 +100,7 @@ def drift(context: options.Context, storage: StorageOption = False) -> None:
 @options.common("config target region cluster json")
 def outputs(context: options.Context, storage: StorageOption = False) -> None:
     """Print the stack's outputs."""
-    at = context.workspace
-    values = stacks.outputs(at.deployment, storage=storage)
+    values = stacks.outputs(context.workspace.deployment, storage=storage)
     if context.as_json:
         render.json_document(dict(values))
     else:
@@ -115,8 +112,7 @@ def outputs(context: options.Context, storage: StorageOption = False) -> None:
 @options.common("config target region cluster json")
 def history(context: options.Context, storage: StorageOption = False) -> None:
     """List the stack's updates."""
-    at = context.workspace
-    updates = stacks.history(at.deployment, storage=storage)
+    updates = stacks.history(context.workspace.deployment, storage=storage)
     if context.as_json:
         render.json_document([asdict(update) for update in updates])
         return
@@ -135,9 +131,8 @@ def import_bucket(
     engine: Annotated[str | None, typer.Option("--engine", help="pulumi, on localhost.")] = None,
 ) -> None:
     """Import the existing bucket that storage.bucket names into the storage stack."""
-    at = context.workspace
     with events(as_json=context.as_json) as report:
-        outcome = stacks.import_bucket(at.deployment, report=report, engine=engine)
+        outcome = stacks.import_bucket(context.workspace.deployment, report=report, engine=engine)
     ids = ", ".join(str(change.id) for change in outcome.changes)
     _print_outcome(context, outcome, f"imported {ids}, protected from deletion.")
     if not context.as_json:
@@ -148,8 +143,7 @@ def import_bucket(
 @options.common("config target region cluster")
 def export(context: options.Context, storage: StorageOption = False) -> None:
     """Print the stack's state as JSON, in the format of `pulumi stack import`."""
-    at = context.workspace
-    render.json_document(stacks.export(at.deployment, storage=storage))
+    render.json_document(stacks.export(context.workspace.deployment, storage=storage))
 
 
 def _print_outcome(context: options.Context, outcome: StackResult, text: str) -> None:

@@ -132,17 +132,12 @@ def _document(
     notes: Sequence[str],
     deletion: cleanup.Deletion | None,
 ) -> None:
-    document = {
-        "resources": [asdict(item) for item in resources],
-        "notes": list(notes),
-        "deletion": None,
+    result = deletion and {
+        "deleted": [item.id for item in deletion.deleted],
+        "remaining": [{"id": item.id, "reason": why} for item, why in deletion.remaining],
     }
-    if deletion is not None:
-        document["deletion"] = {
-            "deleted": [item.id for item in deletion.deleted],
-            "remaining": [{"id": item.id, "reason": why} for item, why in deletion.remaining],
-        }
-    render.json_document(document)
+    items = [asdict(item) for item in resources]
+    render.json_document({"resources": items, "notes": list(notes), "deletion": result})
 
 
 def _exit_with(deletion: cleanup.Deletion | None) -> None:

@@ -86,7 +86,7 @@ def down(context: options.Context) -> None:
 
 def show_consent_once(target: Target) -> None:
     """Print once per home that scripts on localhost run with the user's own rights."""
-    if target.is_local:
+    if target.runs_scripts_here:
         from emrctl.emulator.server import notices
 
         if not notices.was_shown():
