@@ -87,8 +87,7 @@ def down(context: options.Context) -> None:
 def show_consent_once(target: Target) -> None:
     """Print once per home that scripts on localhost run with the user's own rights."""
     if target.runs_scripts_here:
-        from emrctl.emulator.server import notices
+        from emrctl.emulator.server import control
 
-        if not notices.was_shown():
-            render.note(notices.TEXT)
-            notices.remember()
+        if control.first_use():
+            render.note(control.CONSENT_TEXT)

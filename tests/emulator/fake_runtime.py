@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from emrctl.emulator.cluster import s3_logs
+from emrctl.emulator.cluster import s3_files
 from emrctl.emulator.cluster.model import (
     BootstrapFailedError,
     EmulatedCluster,
@@ -14,7 +14,7 @@ from emrctl.emulator.cluster.model import (
     EmulatedStep,
     StepResult,
 )
-from emrctl.emulator.cluster.s3_logs import StepOutput
+from emrctl.emulator.cluster.s3_files import StepOutput
 
 OnStep = Callable[[list[str]], tuple[int, str, str]]
 
@@ -46,7 +46,7 @@ class FakeRuntime:
             self.bootstrapped.append(node.ec2_id)
             if self.failing_bootstrap and node.primary:
                 folder = f"node/{node.ec2_id}/bootstrap-actions/{self.failing_bootstrap}"
-                s3_logs.upload(cluster, f"{folder}/stderr", b"bootstrap action failed\n")
+                s3_files.upload(cluster, f"{folder}/stderr", b"bootstrap action failed\n")
                 raise BootstrapFailedError(node, self.failing_bootstrap, 1)
 
     def start(self, cluster: EmulatedCluster) -> None:
@@ -70,7 +70,7 @@ class FakeRuntime:
         else:
             code, out, err = self.on_step(step.args)
             output = StepOutput(exit_code=code, stdout=out.encode(), stderr=err.encode())
-        return s3_logs.upload_step(cluster, step, output)
+        return s3_files.upload_step(cluster, step, output)
 
     def cancel_step(self, cluster: EmulatedCluster, step: EmulatedStep, *, kill: bool) -> None:
         """End a paused step."""

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emrctl.emulator.cluster import node_folder, s3_logs
+from emrctl.emulator.cluster import node_folder, s3_files
 from emrctl.emulator.cluster.model import BootstrapFailedError, EmulatedCluster, EmulatedNode
 from emrctl.emulator.cluster.node_folder import EmulatorContext
-from emrctl.emulator.server import processes, s3
+from emrctl.emulator.server import processes
 
 _TIMEOUT_S = 3600.0
 _RUN_IF = re.compile(r"s3n?://([a-z0-9-]+\.)?elasticmapreduce/bootstrap-actions/run-if(\.rb)?")
@@ -29,10 +29,6 @@ class BootstrapAction:
     folder: Path
 
 
-class DownloadError(Exception):
-    """A script or JAR does not exist at its address."""
-
-
 def run_all(context: EmulatorContext, cluster: EmulatedCluster, node: EmulatedNode) -> None:
     """Run the bootstrap actions of the cluster on a node; raise `BootstrapFailedError`."""
     for number, request in enumerate(cluster.request.get("BootstrapActions", []), start=1):
@@ -44,7 +40,7 @@ def run_all(context: EmulatorContext, cluster: EmulatedCluster, node: EmulatedNo
         action = BootstrapAction(number, script["Path"], tuple(script.get("Args", [])), logs)
         try:
             code = _run(context, cluster, node, action)
-        except DownloadError as error:
+        except s3_files.DownloadError as error:
             message = f"could not download {error}"
             (logs / "stderr").write_text(f"{message}\n", encoding="utf-8")
             raise BootstrapFailedError(node, number, 1, error=message) from error
@@ -60,9 +56,9 @@ def _run(
     argv = _command(action, node)
     with (action.folder / "controller").open("w", encoding="utf-8", buffering=1) as controller:
         if argv is None:
-            controller.write(f"{s3_logs.timestamp()} INFO run-if: not on this node\n")
+            controller.write(f"{s3_files.timestamp()} INFO run-if: not on this node\n")
             return 0
-        controller.write(f"{s3_logs.timestamp()} INFO startExec '{shlex.join(argv)}'\n")
+        controller.write(f"{s3_files.timestamp()} INFO startExec '{shlex.join(argv)}'\n")
         scope = f"{node.ec2_id}-bootstrap-{action.number}"
         work = context.node_folder(cluster, node) / "tmp" / f"bootstrap-{action.number}"
         work.mkdir(exist_ok=True)
@@ -76,7 +72,7 @@ def _run(
         )
         code = processes.run(program, scope, timeout_s=_TIMEOUT_S)
         end = f"waitProcessCompletion ended with exit code {code}"
-        controller.write(f"{s3_logs.timestamp()} INFO {end}\n")
+        controller.write(f"{s3_files.timestamp()} INFO {end}\n")
     return code
 
 
@@ -105,25 +101,12 @@ def _matches(condition: str, node: EmulatedNode) -> bool:
 def _script(path: str, folder: Path) -> list[str]:
     """Download a script and return the command that runs it."""
     target = folder / "script"
-    content = download(path)
+    content = s3_files.download(path)
     target.write_bytes(content)
     target.chmod(0o755)
     first = content[:200].split(b"\n", 1)[0]
     is_shell = not first.startswith(b"#!") or b"sh" in first.split(b"/")[-1]
     return ["bash", str(target)] if is_shell else [str(target)]
-
-
-def download(path: str) -> bytes:
-    """Return the content of an `s3://` or `file:` address; raise `DownloadError` if missing."""
-    if re.match(r"s3[an]?://", path):
-        try:
-            return s3.get(path)
-        except s3.NoSuchObjectError as error:
-            raise DownloadError(path) from error
-    try:
-        return Path(re.sub(r"^file:(//)?", "", path)).read_bytes()
-    except OSError as error:
-        raise DownloadError(path) from error
 
 
 def _upload_logs(cluster: EmulatedCluster, node: EmulatedNode, action: BootstrapAction) -> None:
@@ -132,4 +115,4 @@ def _upload_logs(cluster: EmulatedCluster, node: EmulatedNode, action: Bootstrap
         content = b""
         with contextlib.suppress(FileNotFoundError):
             content = (action.folder / name).read_bytes()
-        s3_logs.upload(cluster, f"{folder}/{name}", content)
+        s3_files.upload(cluster, f"{folder}/{name}", content)

@@ -20,7 +20,7 @@ from emrctl.emulator.cluster.model import (
     StepResult,
 )
 from emrctl.emulator.cluster.node_folder import EmulatorContext
-from emrctl.emulator.hadoop import auth, hadoop_jars, history_server, spark_conf, yarn
+from emrctl.emulator.hadoop import hadoop_conf, hadoop_jars, history_server, spark_conf, yarn
 from emrctl.emulator.server import processes
 
 _log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class LocalRuntime:
             cluster=cluster,
             jars=jars,
             ports=yarn.new_ports(),
-            credentials=auth.new_credentials(folder),
+            credentials=hadoop_conf.new_credentials(folder),
         )
         self.yarns[cluster.id] = cluster_yarn
         self.history_servers[cluster.id] = history_server.HistoryServer(yarn=cluster_yarn)
@@ -127,7 +127,7 @@ class LocalRuntime:
             urls = [cluster_yarn.url, self.history_servers[cluster_id].url]
             urls += [f"http://{host}" for host in cluster_yarn.node_manager_hosts()]
             if any(one and (url + "/").startswith(one + "/") for one in urls):
-                return auth.cookie(cluster_yarn.credentials.signing_key)
+                return hadoop_conf.cookie(cluster_yarn.credentials.signing_key)
         return None
 
     def urls(self, cluster_id: str) -> dict[str, str]:

@@ -8,9 +8,9 @@ import shutil
 from pathlib import Path
 
 from emrctl.aws.polling import poll_until
-from emrctl.emulator.cluster import bootstrap_actions, s3_logs
+from emrctl.emulator.cluster import s3_files
 from emrctl.emulator.cluster.model import EmulatedStep, StepResult
-from emrctl.emulator.cluster.s3_logs import StepOutput
+from emrctl.emulator.cluster.s3_files import StepOutput
 from emrctl.emulator.hadoop.yarn import Yarn
 from emrctl.emulator.server import processes
 
@@ -34,12 +34,12 @@ def run(yarn: Yarn, step: EmulatedStep) -> StepResult:
     environment = yarn.environment(yarn.cluster.primary)
     try:
         argv = command(step, work, environment["PATH"])
-    except bootstrap_actions.DownloadError as error:
+    except s3_files.DownloadError as error:
         return _fail(yarn, step, 1, f"could not download {error}")
     if argv is None:
         name = (step.args or [""])[0]
         return _fail(yarn, step, 127, f"'{name}' was not found on the primary node")
-    controller = s3_logs.controller_start(step, argv, str(logs))
+    controller = s3_files.controller_start(step, argv, str(logs))
     (logs / "controller").write_bytes(controller)
     program = processes.ProcessSpec(
         argv=argv,
@@ -56,12 +56,12 @@ def run(yarn: Yarn, step: EmulatedStep) -> StepResult:
     )
     for application in applications(output.stdout + output.stderr):
         upload_container_logs(yarn, application)
-    return s3_logs.upload_step(yarn.cluster, step, output)
+    return s3_files.upload_step(yarn.cluster, step, output)
 
 
 def _fail(yarn: Yarn, step: EmulatedStep, code: int, message: str) -> StepResult:
     output = StepOutput(exit_code=code, stderr=f"emrctl: {message}\n".encode())
-    return s3_logs.upload_step(yarn.cluster, step, output)
+    return s3_files.upload_step(yarn.cluster, step, output)
 
 
 def command(step: EmulatedStep, work: Path, path: str) -> list[str] | None:
@@ -80,7 +80,7 @@ def command(step: EmulatedStep, work: Path, path: str) -> list[str] | None:
             return None
         return [*_script(step.args[0], work), *step.args[1:]]
     target = work / name
-    target.write_bytes(bootstrap_actions.download(jar))
+    target.write_bytes(s3_files.download(jar))
     hadoop = shutil.which("hadoop", path=path)
     main = [step.jar["MainClass"]] if step.jar.get("MainClass") else []
     return [hadoop, "jar", str(target), *main, *step.args] if hadoop else None
@@ -88,7 +88,7 @@ def command(step: EmulatedStep, work: Path, path: str) -> list[str] | None:
 
 def _script(address: str, work: Path) -> list[str]:
     target = work / address.rsplit("/", 1)[-1]
-    content = bootstrap_actions.download(address)
+    content = s3_files.download(address)
     target.write_bytes(content)
     target.chmod(0o755)
     return [str(target)] if content.startswith(b"#!") else ["bash", str(target)]
@@ -125,7 +125,7 @@ def upload_container_logs(yarn: Yarn, application: str) -> None:
         for log in sorted(folder.glob("*/*")):
             if log.is_file():
                 key = f"containers/{application}/{log.parent.name}/{log.name}"
-                s3_logs.upload(yarn.cluster, key, log.read_bytes())
+                s3_files.upload(yarn.cluster, key, log.read_bytes())
 
 
 def upload_remaining_logs(yarn: Yarn) -> None:
@@ -136,4 +136,4 @@ def upload_remaining_logs(yarn: Yarn) -> None:
             upload_container_logs(yarn, folder.name)
         for log in sorted((root / "mnt/var/log/hadoop-yarn").glob("*.log")):
             key = f"node/{node.ec2_id}/applications/hadoop-yarn/{log.name}"
-            s3_logs.upload(yarn.cluster, key, log.read_bytes())
+            s3_files.upload(yarn.cluster, key, log.read_bytes())

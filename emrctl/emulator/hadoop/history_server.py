@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from emrctl.emulator.hadoop import auth, hadoop_jars
+from emrctl.emulator.hadoop import hadoop_conf, hadoop_jars
 from emrctl.emulator.hadoop.yarn import Yarn
 from emrctl.emulator.server import processes
 from emrctl.errors import EmrctlError
@@ -108,7 +108,7 @@ class HistoryServer:
             "spark.history.ui.port": "0",
             "spark.history.fs.update.interval": "2s",
             "spark.ui.filters": _FILTER,
-            **auth.filter_settings(signing_key, f"spark.{_FILTER}.param."),
+            **hadoop_conf.filter_settings(signing_key, f"spark.{_FILTER}.param."),
         }
         path = folder / "history.conf"
         path.touch(mode=0o600)

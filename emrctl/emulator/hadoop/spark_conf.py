@@ -9,7 +9,7 @@ from pathlib import Path
 from emrctl.aws import instance_types
 from emrctl.emulator.cluster import node_folder
 from emrctl.emulator.cluster.model import EmulatedCluster
-from emrctl.emulator.hadoop import auth, hadoop_conf, hadoop_jars
+from emrctl.emulator.hadoop import hadoop_conf, hadoop_jars
 from emrctl.emulator.hadoop.hadoop_jars import HadoopJars
 
 _PYTHON_VARIABLES = ("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON")
@@ -57,7 +57,7 @@ def _localhost(folder: Path, jars: HadoopJars) -> dict[str, str]:
         "spark.yarn.am.extraJavaOptions": java_options,
         "spark.ui.port": "0",
         "spark.ui.killEnabled": "false",
-        "spark.ui.view.acls": auth.VIEWER,
+        "spark.ui.view.acls": hadoop_conf.VIEWER,
         "spark.authenticate": "true",
     }
 

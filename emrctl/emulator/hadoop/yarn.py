@@ -19,9 +19,8 @@ from emrctl.aws.polling import poll_until
 from emrctl.emulator.cluster import node_folder
 from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode
 from emrctl.emulator.cluster.node_folder import EmulatorContext
-from emrctl.emulator.hadoop import auth, hadoop_conf, hadoop_jars
-from emrctl.emulator.hadoop.auth import YarnCredentials
-from emrctl.emulator.hadoop.hadoop_conf import YarnPorts
+from emrctl.emulator.hadoop import hadoop_conf, hadoop_jars
+from emrctl.emulator.hadoop.hadoop_conf import YarnCredentials, YarnPorts
 from emrctl.emulator.hadoop.hadoop_jars import HadoopJars
 from emrctl.emulator.server import processes
 from emrctl.errors import EmrctlError
@@ -172,7 +171,7 @@ class Yarn:
 
     def get(self, path: str) -> Any:
         """Return the response of the ResourceManager's REST API."""
-        headers = {"Cookie": auth.cookie(self.credentials.signing_key)}
+        headers = {"Cookie": hadoop_conf.cookie(self.credentials.signing_key)}
         return http.get_json(self.url + path, headers=headers, timeout_s=10)
 
     def node_manager_hosts(self) -> list[str]:
@@ -197,7 +196,7 @@ class Yarn:
             data=b'{"state":"KILLED"}',
             method="PUT",
             headers={
-                "Cookie": auth.cookie(self.credentials.signing_key, self.credentials.user),
+                "Cookie": hadoop_conf.cookie(self.credentials.signing_key, self.credentials.user),
                 "Content-Type": "application/json",
                 "X-XSRF-Header": "emrctl",
             },

@@ -24,6 +24,13 @@ from emrctl.errors import EmrctlError, ProvisioningError, UsageError, WaitTimeou
 
 Report = Callable[[str], None]
 
+CONSENT_TEXT = """\
+The EMR on localhost runs bootstrap actions and steps on this machine, with your own rights.
+
+Each node is a folder with its own home and Python, and `sudo` does not change the user. Scripts can
+read and change everything that you can. Run only what you would run in your own shell.
+"""
+
 _STOP_TIMEOUT_S = 20.0
 
 
@@ -78,6 +85,16 @@ def down(report: Report) -> bool:
 def logs() -> Path:
     """Return the emulator's log file."""
     return state.log_file(paths.emulator_home())
+
+
+def first_use() -> bool:
+    """Return whether it is called for the first time in this home."""
+    home = paths.emulator_home()
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    marker = home / "consent"
+    first = not marker.exists()
+    marker.touch(mode=0o600)
+    return first
 
 
 def page(info: EmulatorInfo, path: str, *, timeout_s: float = 10.0) -> bytes:

@@ -2,6 +2,10 @@
 
 Daemons leave their process group and outlive their parent, but keep their environment. Every child
 has the emulator's id in it, and processes of clusters, bootstrap actions and steps have those too.
+
+`python -m emrctl.emulator.server.processes ID` is the reaper of the emulator with that id: it waits
+for the end of its input, which closes when the emulator exits for any reason, and kills what is
+left.
 """
 
 from __future__ import annotations
@@ -14,13 +18,14 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from emrctl.aws.polling import poll_until
 
 EMULATOR_MARK = "EMRCTL_EMULATOR"
 CLUSTER_MARK = "EMRCTL_CLUSTER"
@@ -157,16 +162,8 @@ def _send(processes: Iterable[psutil.Process], signum: int) -> None:
 
 def _wait_for_exit(processes: Iterable[psutil.Process], *, timeout_s: float) -> None:
     """Wait until the processes have exited or are zombies, or until the time-out."""
-    deadline = time.monotonic() + timeout_s
-    while any(created(one.pid) == _start_time(one) for one in processes):
-        if time.monotonic() > deadline:
-            return
-        time.sleep(0.01)
-
-
-def _start_time(process: psutil.Process) -> float:
-    # psutil caches the value: this works after the process has exited.
-    return process.create_time()
+    # psutil caches the start time: this works after a process has exited.
+    poll_until(lambda: all(created(p.pid) != p.create_time() for p in processes), 0.01, timeout_s)
 
 
 def reap() -> None:
@@ -200,9 +197,26 @@ def created(pid: int) -> float | None:
 
 def wait_gone(pid: int, *, timeout_s: float) -> bool:
     """Return whether the process exits within that time."""
-    deadline = time.monotonic() + timeout_s
-    while created(pid) is not None:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
+    return poll_until(lambda: created(pid) is None, 0.02, timeout_s)
+
+
+@contextlib.contextmanager
+def reaper(log: Path, emulator_id: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a reaper that watches this process; stop it at the end."""
+    with log.open("ab") as output:
+        process = spawn(
+            [sys.executable, "-m", __name__, emulator_id],
+            stdin=subprocess.PIPE,  # open as long as this process runs
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+if __name__ == "__main__":
+    sys.stdin.buffer.read()
+    kill_marked(EMULATOR_MARK, sys.argv[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import os
 import re
 import select
 import shutil
@@ -22,8 +23,7 @@ from emrctl.emulator.cluster.local_runtime import LocalRuntime
 from emrctl.emulator.cluster.node_folder import EmulatorContext
 from emrctl.emulator.instances.instance_manager import InstanceManager, ssh_port
 from emrctl.emulator.moto import ec2
-from emrctl.emulator.server import processes, reaper, state
-from emrctl.emulator.server.notices import DIFFERENCES
+from emrctl.emulator.server import processes, state
 from emrctl.emulator.server.sigv4 import (
     Application,
     Environ,
@@ -33,12 +33,43 @@ from emrctl.emulator.server.sigv4 import (
     refuse,
 )
 from emrctl.emulator.server.web import Pages
-from emrctl.errors import EmrctlError
 
 _log = logging.getLogger(__name__)
 
 _CHECK_S = 2.0
 _BATCH_S = 0.02
+
+DIFFERENCES = (
+    "Timings are those of this machine: all nodes share its cores, memory and disk.",
+    (
+        "spark.shuffle.service.enabled=false and dynamicAllocation.shuffleTracking.enabled=true: "
+        "several nodes on one host cannot each run a shuffle service."
+    ),
+    (
+        "There is no HDFS: fs.defaultFS is file:///, and event logs are in a folder of the cluster "
+        "unless spark.eventLog.dir is set."
+    ),
+    "s3:// is S3A, not EMRFS, without the S3-optimized committer.",
+    "JVMs run with -XX:+UseSerialGC -XX:TieredStopAtLevel=1 unless set otherwise.",
+    "NodeManagers send heartbeats every 200 ms instead of every second.",
+    "Every /usr/bin/python3.x is the emulator's Python, and JAVA_HOME is the emulator's Java.",
+    "A node is a folder: sudo does not change the user, and system packages cannot be installed.",
+    "Hive, Pig, Tez, Flink, s3-dist-cp and similar applications are not available.",
+    "Managed and automatic scaling policies are stored and returned, but not applied.",
+    "Requests over loopback count as aws:SecureTransport=true in bucket policies.",
+    (
+        "An EC2 instance is a folder with an SSH server on its own loopback addresses, on the port "
+        "that emrctl chooses instead of 22: the system, /tmp and hardware are this machine's."
+    ),
+    (
+        "Security groups affect only SSH from 127.0.0.1, which is refused instead of timing out; a "
+        "VPC's default group allows it."
+    ),
+    "DNS names of EC2 instances are their addresses.",
+    "User data of EC2 instances runs if it is a script, but not as root; cloud-config is stored.",
+    "Spot instances are never interrupted and always have capacity.",
+    "spark.authenticate=true, and YARN serves only the emulator's user.",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,46 +104,28 @@ class ErrorHandler:
             return refuse(environ, start_response, HttpError("InternalError", what, 400))
 
 
-@dataclass(frozen=True)
-class LocalWebServers:
-    """What the emulator's pages show, from the service and its runtime."""
+def _status(service: Service, runtime: LocalRuntime, instances: InstanceManager) -> dict[str, Any]:
+    """Return clusters, EC2 instances without a cluster, differences from AWS, and warnings."""
+    clusters = sorted(service.clusters.values(), key=lambda one: one.timeline.created)
+    return {
+        "clusters": [_describe(one, runtime) for one in clusters],
+        "instances": instances.describe(),
+        "differences": list(DIFFERENCES),
+        "warnings": [w for one in clusters if one.active for w in one.warnings],
+    }
 
-    service: Service
-    runtime: LocalRuntime
-    instances: InstanceManager
 
-    def status(self) -> dict[str, Any]:
-        """Return clusters, EC2 instances without a cluster, differences from AWS, and warnings."""
-        clusters = sorted(self.service.clusters.values(), key=lambda one: one.timeline.created)
-        return {
-            "clusters": [self._cluster(one) for one in clusters],
-            "instances": self.instances.describe(),
-            "differences": list(DIFFERENCES),
-            "warnings": [w for one in clusters if one.active for w in one.warnings],
-        }
-
-    def _cluster(self, cluster: model.EmulatedCluster) -> dict[str, Any]:
-        return {
-            "id": cluster.id,
-            "name": cluster.name,
-            "state": cluster.state,
-            "message": cluster.message,
-            "created": dt.datetime.fromtimestamp(cluster.timeline.created, dt.UTC).isoformat(),
-            "urls": self.runtime.urls(cluster.id),
-            "folder": str(self.runtime.context.cluster_folder(cluster)),
-            "steps": [{"id": s.id, "name": s.name, "state": s.state} for s in cluster.steps],
-        }
-
-    def address(self, cluster_id: str, kind: str) -> str | None:
-        """Return the address of the cluster's pages of that kind."""
-        try:
-            return self.runtime.address(cluster_id, kind)
-        except EmrctlError as error:
-            raise HttpError("BadGateway", error.message, 502) from error
-
-    def cookie(self, address: str) -> str | None:
-        """Return the cookie for the pages at that address."""
-        return self.runtime.cookie(address)
+def _describe(cluster: model.EmulatedCluster, runtime: LocalRuntime) -> dict[str, Any]:
+    return {
+        "id": cluster.id,
+        "name": cluster.name,
+        "state": cluster.state,
+        "message": cluster.message,
+        "created": dt.datetime.fromtimestamp(cluster.timeline.created, dt.UTC).isoformat(),
+        "urls": runtime.urls(cluster.id),
+        "folder": str(runtime.context.cluster_folder(cluster)),
+        "steps": [{"id": s.id, "name": s.name, "state": s.state} for s in cluster.steps],
+    }
 
 
 def serve(options: ServerOptions, stop: threading.Event) -> None:
@@ -134,15 +147,16 @@ def serve(options: ServerOptions, stop: threading.Event) -> None:
         options.port,
         _starting,
         threaded=True,
-        request_handler=_quiet(MotoRequestHandler),
+        # Without an access log: a Spark job makes thousands of requests.
+        request_handler=type("Quiet", (MotoRequestHandler,), {"log_request": lambda *_: None}),
     )
     endpoint = f"http://127.0.0.1:{server.server_port}"
     context = EmulatorContext(
         home=options.home, emulator_id=options.id, endpoint=endpoint, credentials=credentials
     )
     runtime, instances = LocalRuntime(context), InstanceManager(context, ssh_port())
-    reaper_process = reaper.watching(options.home, options.id)
-    with reaper_process, dispatch.install(runtime) as service, ec2.install(instances):
+    reaper = processes.reaper(state.log_file(options.home), options.id)
+    with reaper, dispatch.install(runtime) as service, ec2.install(instances):
         signature_check = SignatureCheck(
             inner=ErrorHandler(_forbid_moto_api(DomainDispatcherApplication(create_backend_app))),
             access_key=secrets.access_key,
@@ -151,7 +165,8 @@ def serve(options: ServerOptions, stop: threading.Event) -> None:
         )
         server.app = Pages(
             inner=signature_check,
-            web_servers=LocalWebServers(service, runtime, instances),
+            web_servers=runtime,
+            status=lambda: _status(service, runtime, instances),
             token=secrets.token,
             port=server.server_port,
         )
@@ -171,8 +186,6 @@ def serve(options: ServerOptions, stop: threading.Event) -> None:
 def _info(
     options: ServerOptions, context: EmulatorContext, token_file: Path, ssh_port: int
 ) -> state.EmulatorInfo:
-    import os
-
     return state.EmulatorInfo(
         id=options.id,
         endpoint=context.endpoint,
@@ -207,16 +220,6 @@ def _warm_up() -> None:
 
     for name in ("s3", "emr", "ec2", "iam", "sts"):
         moto.backends.get_backend(name)
-
-
-def _quiet(handler: Any) -> Any:
-    """Return the handler without an access log: a Spark job makes thousands of requests."""
-
-    class Quiet(handler):  # type: ignore[misc]
-        def log_request(self, *arguments: object) -> None:
-            """Log nothing."""
-
-    return Quiet
 
 
 def _starting(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

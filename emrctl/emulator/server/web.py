@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -26,6 +26,7 @@ from emrctl.emulator.server.sigv4 import (
     check_origin,
     refuse,
 )
+from emrctl.errors import EmrctlError
 
 PREFIX = "/emrctl/"
 # Long enough to read `emrctl show` and click.
@@ -35,11 +36,11 @@ _TICKET_S = 600
 class ClusterWebServers(Protocol):
     """The web servers of the clusters."""
 
-    def status(self) -> dict[str, Any]:
-        """Return the emulator's status as JSON values."""
-
     def address(self, cluster_id: str, kind: str) -> str | None:
-        """Return the address of the cluster's `yarn`, `proxy` or `history`, or None."""
+        """Return the address of the cluster's `yarn`, `proxy` or `history`, or None.
+
+        Raise `EmrctlError` if the server cannot be started.
+        """
 
     def cookie(self, address: str) -> str | None:
         """Return the cookie for the server at that address; None for other servers."""
@@ -51,6 +52,7 @@ class Pages:
 
     inner: Application
     web_servers: ClusterWebServers
+    status: Callable[[], dict[str, Any]]
     token: str
     port: int
 
@@ -63,6 +65,8 @@ class Pages:
             answer = self._page(path[len(PREFIX) :], environ)
         except HttpError as refusal:
             return refuse(environ, start_response, refusal)
+        except EmrctlError as error:
+            return refuse(environ, start_response, HttpError("BadGateway", error.message, 502))
         start_response(answer.status, [*answer.headers.items()])
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
 
@@ -76,20 +80,19 @@ class Pages:
             self._check_ticket(query)
             return self._sign_in(query, environ["HTTP_HOST"])
         check_origin(environ, self.port)
-        self._check_token(environ.get("HTTP_X_EMRCTL_TOKEN", ""))
+        token = environ.get("HTTP_X_EMRCTL_TOKEN", "")
+        if not hmac.compare_digest(token.encode(), self.token.encode()):
+            raise HttpError("AccessDenied", "The emulator's token is missing or wrong.")
         if path == "ticket":
             return _json({"url": browser_url(self.port, self.token, query.get("to", ""))})
         if path == "status":
-            return _json(self.web_servers.status())
+            return _json(self.status())
         parts = path.split("/", 3)
         if len(parts) >= 3 and parts[0] == "clusters":
-            rest = parts[3] if len(parts) == 4 else ""
-            return self._forward(parts[1], parts[2], _with_query(rest, environ))
+            rest = urllib.parse.quote("".join(parts[3:]))
+            search = environ.get("QUERY_STRING", "")
+            return self._forward(parts[1], parts[2], f"{rest}?{search}" if search else rest)
         raise HttpError("NotFound", f"No page {PREFIX}{path}.", 404)
-
-    def _check_token(self, token: str) -> None:
-        if not hmac.compare_digest(token.encode(), self.token.encode()):
-            raise HttpError("AccessDenied", "The emulator's token is missing or wrong.")
 
     def _check_ticket(self, query: Mapping[str, str]) -> None:
         to, until = query.get("to", ""), query.get("until", "")
@@ -181,12 +184,6 @@ def fetch(url: str, cookie: str | None, *, timeout_s: float = 20.0) -> PageRespo
         return PageResponse(f"{error.code} {error.reason}", {"Content-Type": kind}, error.read())
     except OSError as error:
         raise HttpError("BadGateway", f"{url} does not answer: {error}", 502) from error
-
-
-def _with_query(rest: str, environ: Environ) -> str:
-    query = environ.get("QUERY_STRING", "")
-    quoted = urllib.parse.quote(rest)
-    return f"{quoted}?{query}" if query else quoted
 
 
 def _json(value: object) -> PageResponse:

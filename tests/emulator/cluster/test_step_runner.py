@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from emrctl.emulator.cluster import s3_logs, step_runner
+from emrctl.emulator.cluster import s3_files, step_runner
 from emrctl.emulator.cluster.model import EmulatedStep
 
 
@@ -45,8 +45,8 @@ def test_command_for_each_runner_jar(tmp_path: Path) -> None:
     ],
 )
 def test_failure_message_returns_cause(text: str, cause: str) -> None:
-    assert cause in s3_logs.failure_message(text)
-    assert "later" not in s3_logs.failure_message(text)
+    assert cause in s3_files.failure_message(text)
+    assert "later" not in s3_files.failure_message(text)
 
 
 def test_applications_returns_ids_in_output() -> None:

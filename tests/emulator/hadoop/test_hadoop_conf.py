@@ -6,7 +6,7 @@ import hmac
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-from emrctl.emulator.hadoop import auth, hadoop_conf, yarn
+from emrctl.emulator.hadoop import hadoop_conf, yarn
 from tests.emulator.hadoop.clusters import classification, emulated_cluster
 
 PORTS = hadoop_conf.YarnPorts(client=1, scheduler=2, tracker=3, admin=4, web=5)
@@ -35,7 +35,7 @@ def test_yarn_site_has_emr_memory_and_access_control(tmp_path: Path) -> None:
 
 def test_secret_user_is_in_daemon_conf_only(tmp_path: Path) -> None:
     cluster = emulated_cluster()
-    credentials = auth.YarnCredentials(signing_key=tmp_path / "signing", user="kabc@def")
+    credentials = hadoop_conf.YarnCredentials(signing_key=tmp_path / "signing", user="kabc@def")
     client = hadoop_conf.core_site(cluster, "http://127.0.0.1:9", tmp_path)
     daemon = hadoop_conf.daemon_core_site(client, credentials)
     assert not any("kabc" in value for value in client.values())
@@ -51,7 +51,7 @@ def test_secret_user_is_in_daemon_conf_only(tmp_path: Path) -> None:
 def test_cookie_is_signed_like_hadoop(tmp_path: Path) -> None:
     key = tmp_path / "signing"
     key.write_text("shh")
-    value = auth.cookie(key).removeprefix('hadoop.auth="').removesuffix('"')
+    value = hadoop_conf.cookie(key).removeprefix('hadoop.auth="').removesuffix('"')
     text, _, signature = value.rpartition("&s=")
     assert text.startswith("u=viewer&p=viewer&t=ldap&e=")
     mac = hmac.new(b"shh", text.encode(), hashlib.sha256).digest()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from emrctl.emulator.server import control, processes, reaper, state
+from emrctl.emulator.server import control, processes, state
 from tests.conftest import target_of
 from tests.emulator.conftest import Await
 from tests.emulator.ec2nodes import Ec2Nodes, alive, gone
@@ -57,13 +57,13 @@ def test_reaper_waits_for_its_emulator(tmp_path: Path) -> None:
     files = {"stdout": tmp_path / "out", "stderr": tmp_path / "err"}
     program = processes.ProcessSpec(argv=["sleep", "300"], cwd=tmp_path, env=environment, **files)
     watched = processes.start(program)
-    with reaper.watching(tmp_path, "test-warden") as watching:
+    with processes.reaper(tmp_path / "log", "test-warden") as watching:
         assert watched.poll() is watching.poll() is None
         watching.communicate(timeout=60)
     assert watched.wait(timeout=60) == -signal.SIGKILL
 
 
 def test_reaper_stops_with_its_emulator(tmp_path: Path) -> None:
-    with reaper.watching(tmp_path, "test-warden") as watching:
+    with processes.reaper(tmp_path / "log", "test-warden") as watching:
         assert watching.poll() is None
     assert watching.returncode == -signal.SIGKILL

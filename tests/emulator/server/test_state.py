@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from emrctl.emulator.server import notices, processes, state
-from emrctl.emulator.server.notices import DIFFERENCES
+from emrctl.emulator.server import control, processes, state
+from emrctl.emulator.server.server import DIFFERENCES
 from emrctl.errors import UsageError, WaitTimeoutError
 
 
@@ -94,8 +94,7 @@ def test_locked_excludes_others(tmp_path: Path) -> None:
 
 
 def test_consent_is_stored() -> None:
-    assert not notices.was_shown()
-    notices.remember()
-    assert notices.was_shown()
-    assert "your own" in notices.TEXT
+    assert control.first_use()
+    assert not control.first_use()
+    assert "your own" in control.CONSENT_TEXT
     assert all(DIFFERENCES)

@@ -18,9 +18,6 @@ TOKEN = "t0ken"
 
 @dataclass
 class Doors:
-    def status(self) -> dict[str, Any]:
-        return {"clusters": []}
-
     def address(self, cluster_id: str, kind: str) -> str | None:
         return "http://127.0.0.1:9" if (cluster_id, kind) == ("j-1", "yarn") else None
 
@@ -44,7 +41,13 @@ def get(path: str, method: str = "GET", **headers: str) -> tuple[str, dict[str, 
         **headers,
     }
     seen: list[Any] = []
-    application = Pages(inner=inner, web_servers=Doors(), token=TOKEN, port=5555)
+    application = Pages(
+        inner=inner,
+        web_servers=Doors(),
+        status=lambda: {"clusters": []},
+        token=TOKEN,
+        port=5555,
+    )
     body = application(environ, lambda *answer: seen.append(answer))
     status, answered = seen[0]
     return status, dict(answered), b"".join(body)

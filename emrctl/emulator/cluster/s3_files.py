@@ -1,18 +1,54 @@
-"""Logs of clusters on S3: EMR's keys, the controller log, and the cause of a step's failure."""
+"""Files on the emulated S3: scripts and JARs of users, and the logs of clusters at EMR's keys.
+
+moto's objects are read and written without HTTP.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
+import gzip
 import re
 import shlex
 import time
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedStep, StepResult
-from emrctl.emulator.server import s3
 
 _MESSAGE_CHARACTERS = 2000
 _TRACEBACK = "Traceback (most recent call last)"
+
+
+class DownloadError(Exception):
+    """A script or JAR does not exist at its address."""
+
+
+def download(address: str) -> bytes:
+    """Return the content of an `s3://` or `file:` address; raise `DownloadError` if missing."""
+    if re.match(r"s3[an]?://", address):
+        bucket, key = _split(address)
+        store = _s3()
+        stored = store.get_object(bucket, key) if bucket in store.buckets else None
+        if stored is None:
+            raise DownloadError(address)
+        return bytes(stored.value)
+    try:
+        return Path(re.sub(r"^file:(//)?", "", address)).read_bytes()
+    except OSError as error:
+        raise DownloadError(address) from error
+
+
+def _split(uri: str) -> tuple[str, str]:
+    bucket, _, key = uri.split("://", 1)[1].partition("/")
+    return bucket, key
+
+
+def _s3() -> Any:
+    from moto.core import DEFAULT_ACCOUNT_ID
+    from moto.s3.models import s3_backends
+
+    return s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +62,15 @@ class StepOutput:
 
 
 def upload(cluster: EmulatedCluster, name: str, content: bytes) -> bool:
-    """Write a log below the cluster's LogUri; return False if it has none or no such bucket."""
-    root = cluster.log_uri
-    return root is not None and s3.put_log(root + name, content)
+    """Write a log with gzip below the LogUri; return False if there is none or no such bucket."""
+    if cluster.log_uri is None:
+        return False
+    bucket, key = _split(f"{cluster.log_uri}{name}.gz")
+    store = _s3()
+    if bucket not in store.buckets:
+        return False
+    store.put_object(bucket, key, gzip.compress(content, compresslevel=6, mtime=0))
+    return True
 
 
 def upload_step(cluster: EmulatedCluster, step: EmulatedStep, output: StepOutput) -> StepResult:
