@@ -62,11 +62,10 @@ def _run(
         scope = f"{node.ec2_id}-bootstrap-{action.number}"
         work = context.node_folder(cluster, node) / "tmp" / f"bootstrap-{action.number}"
         work.mkdir(exist_ok=True)
-        environment = node_folder.environment(context, cluster, node)
         program = processes.ProcessSpec(
             argv=argv,
             cwd=work,
-            env=environment | {processes.SCOPE_MARK: scope},
+            env=node_folder.environment(context, cluster, node),
             stdout=action.folder / "stdout",
             stderr=action.folder / "stderr",
         )

@@ -202,7 +202,8 @@ class ClusterController:
             result = self.runtime.run_step(self.cluster, step)
         except Exception as error:  # noqa: BLE001
             _log.exception("step %s of %s failed", step.id, self.cluster.id)
-            result = StepResult(exit_code=1, reason="Unknown Error.", message=str(error))
+            failure = {"Reason": "Unknown Error.", "Message": str(error)}
+            result = StepResult(exit_code=1, failure=failure)
         with self.cluster.changing():
             self._record_result(step, result)
 
@@ -215,12 +216,7 @@ class ClusterController:
             _end_step(step, model.INTERRUPTED, "The cluster terminated while the step was running")
         else:
             _end_step(step, model.FAILED, "")
-            details = {
-                "Reason": result.reason,
-                "Message": result.message,
-                "LogFile": result.log_file,
-            }
-            step.failure = {key: value for key, value in details.items() if value}
+            step.failure = {key: value for key, value in result.failure.items() if value}
             self._apply_action_on_failure(step)
 
     def _apply_action_on_failure(self, step: EmulatedStep) -> None:

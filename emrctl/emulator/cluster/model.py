@@ -129,12 +129,10 @@ class Termination:
 
 @dataclass(frozen=True, kw_only=True)
 class StepResult:
-    """Exit code of a step and, if it failed, the fields of EMR's FailureDetails."""
+    """Exit code of a step and, if it failed, EMR's FailureDetails."""
 
     exit_code: int
-    reason: str = ""
-    message: str = ""
-    log_file: str = ""
+    failure: dict[str, str] = field(default_factory=dict)
 
 
 class BootstrapFailedError(Exception):

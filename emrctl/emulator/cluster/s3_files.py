@@ -85,16 +85,13 @@ def upload_step(cluster: EmulatedCluster, step: EmulatedStep, output: StepOutput
     stdout, stderr = (text.decode(errors="replace") for text in (output.stdout, output.stderr))
     has_traceback = _TRACEBACK in stdout and _TRACEBACK not in stderr
     message = failure_message(stdout if has_traceback else stderr)
-    return StepResult(
-        exit_code=code,
-        reason=(
-            "Output directory already exists."
-            if "FileAlreadyExistsException" in message
-            else "Unknown Error."
-        ),
-        message=message,
-        log_file=f"{cluster.log_uri}{folder}/stderr.gz" if uploaded else "",
-    )
+    exists = "FileAlreadyExistsException" in message
+    failure = {
+        "Reason": "Output directory already exists." if exists else "Unknown Error.",
+        "Message": message,
+        "LogFile": f"{cluster.log_uri}{folder}/stderr.gz" if uploaded else "",
+    }
+    return StepResult(exit_code=code, failure=failure)
 
 
 def controller_start(step: EmulatedStep, argv: list[str], folder: str) -> bytes:

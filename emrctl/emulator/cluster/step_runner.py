@@ -44,7 +44,7 @@ def run(yarn: Yarn, step: EmulatedStep) -> StepResult:
     program = processes.ProcessSpec(
         argv=argv,
         cwd=work,
-        env=environment | {processes.SCOPE_MARK: step.id, "EMR_STEP_ID": step.id},
+        env=environment | {"EMR_STEP_ID": step.id},
         stdout=logs / "stdout",
         stderr=logs / "stderr",
     )

@@ -174,20 +174,20 @@ class Yarn:
         headers = {"Cookie": hadoop_conf.cookie(self.credentials.signing_key)}
         return http.get_json(self.url + path, headers=headers, timeout_s=10)
 
+    def _list(self, path: str, key: str) -> list[Any]:
+        """Return the entries of one of the REST API's lists; none if YARN does not answer."""
+        with contextlib.suppress(OSError, ValueError):
+            return list((self.get(path)[f"{key}s"] or {}).get(key, []))
+        return []
+
     def node_manager_hosts(self) -> list[str]:
         """Return host and port of the NodeManagers' web UIs."""
-        with contextlib.suppress(OSError, ValueError):
-            nodes = self.get("/ws/v1/cluster/nodes")["nodes"] or {}
-            hosts = [node.get("nodeHTTPAddress", "") for node in nodes.get("node", [])]
-            return [host.replace("localhost:", "127.0.0.1:") for host in hosts]
-        return []
+        nodes = self._list("/ws/v1/cluster/nodes", "node")
+        return [n.get("nodeHTTPAddress", "").replace("localhost:", "127.0.0.1:") for n in nodes]
 
     def applications(self) -> list[str]:
         """Return the ids of unfinished applications."""
-        with contextlib.suppress(OSError, ValueError):
-            applications = self.get(f"/ws/v1/cluster/apps?states={_UNFINISHED}")["apps"] or {}
-            return [application["id"] for application in applications.get("app", [])]
-        return []
+        return [one["id"] for one in self._list(f"/ws/v1/cluster/apps?states={_UNFINISHED}", "app")]
 
     def kill(self, application: str) -> None:
         """Request that an application is killed; do nothing if it has finished."""

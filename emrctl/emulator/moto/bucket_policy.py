@@ -11,6 +11,7 @@ import datetime as dt
 import fnmatch
 import ipaddress
 import json
+import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -71,7 +72,7 @@ def _applies(statement: Mapping[str, Any], request: PolicyRequest) -> bool:
         and _element(statement, "Resource", lambda text: _like(text, request.resource))
         and _principal(statement, request.account)
         and all(
-            _operator(name, block, request.context)
+            _condition(name, block, request.context)
             for name, block in statement.get("Condition", {}).items()
         )
     )
@@ -98,7 +99,7 @@ def _named(principal: Any, account: str) -> bool:
     )
 
 
-def _operator(name: str, block: Mapping[str, Any], known: Mapping[str, str]) -> bool:
+def _condition(name: str, block: Mapping[str, Any], known: Mapping[str, str]) -> bool:
     """Return whether every key of one operator's block matches."""
     name = re.sub(r"^(ForAnyValue|ForAllValues):", "", name)
     base = name.removesuffix("IfExists")
@@ -145,6 +146,17 @@ def _moment(text: str) -> dt.datetime:
     return time if time.tzinfo else time.replace(tzinfo=dt.UTC)
 
 
+def _comparison(compare: Callable[[Any, Any], bool], parse: Callable[[str], Any]) -> Test:
+    return lambda actual, wanted: compare(parse(actual), parse(wanted))
+
+
+_COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "Equals": operator.eq,
+    "LessThan": operator.lt,
+    "LessThanEquals": operator.le,
+    "GreaterThan": operator.gt,
+    "GreaterThanEquals": operator.ge,
+}
 _TESTS: dict[str, Test] = {
     "StringEquals": lambda actual, wanted: actual == wanted,
     "StringEqualsIgnoreCase": lambda actual, wanted: actual.lower() == wanted.lower(),
@@ -154,16 +166,8 @@ _TESTS: dict[str, Test] = {
     "Bool": lambda actual, wanted: actual.lower() == wanted.lower(),
     "BinaryEquals": lambda actual, wanted: actual == wanted,
     "IpAddress": _in_network,
-    "NumericEquals": lambda actual, wanted: float(actual) == float(wanted),
-    "NumericLessThan": lambda actual, wanted: float(actual) < float(wanted),
-    "NumericLessThanEquals": lambda actual, wanted: float(actual) <= float(wanted),
-    "NumericGreaterThan": lambda actual, wanted: float(actual) > float(wanted),
-    "NumericGreaterThanEquals": lambda actual, wanted: float(actual) >= float(wanted),
-    "DateEquals": lambda actual, wanted: _moment(actual) == _moment(wanted),
-    "DateLessThan": lambda actual, wanted: _moment(actual) < _moment(wanted),
-    "DateLessThanEquals": lambda actual, wanted: _moment(actual) <= _moment(wanted),
-    "DateGreaterThan": lambda actual, wanted: _moment(actual) > _moment(wanted),
-    "DateGreaterThanEquals": lambda actual, wanted: _moment(actual) >= _moment(wanted),
+    **{f"Numeric{name}": _comparison(test, float) for name, test in _COMPARISONS.items()},
+    **{f"Date{name}": _comparison(test, _moment) for name, test in _COMPARISONS.items()},
 }
 
 

@@ -109,14 +109,6 @@ def overview(info: EmulatorInfo) -> dict[str, object]:
     return document
 
 
-def browser_url(info: EmulatorInfo, url: str) -> str:
-    """Return a URL that signs a browser in and redirects to `url`, a page of YARN or Spark."""
-    from emrctl.emulator.server import web
-
-    port = urllib.parse.urlsplit(info.endpoint).port
-    return web.browser_url(int(port or 0), info.token, url)
-
-
 def _check_same(running: EmulatorInfo, region: str, port: int) -> EmulatorInfo:
     current = urllib.parse.urlsplit(running.endpoint).port
     if running.region != region or port not in (0, current):

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +70,9 @@ def spawn(argv: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
 
 
 def run(program: ProcessSpec, scope: str, *, timeout_s: float | None) -> int:
-    """Run a program and return its exit code; kill what it leaves running, found by `scope`."""
+    """Run a program, marked with `scope`; kill what it leaves running and return its exit code."""
     try:
-        process = start(program)
+        process = start(replace(program, env={**program.env, SCOPE_MARK: scope}))
     except OSError as error:
         with program.stderr.open("a", encoding="utf-8") as file:
             file.write(f"{program.argv[0]}: {error.strerror}\n")

@@ -90,7 +90,8 @@ class SignatureCheck:
 
     def _check_time(self, environ: Environ, signature: Signature) -> str:
         query = _query(environ)
-        stamp = query.get("X-Amz-Date", "") if signature.presigned else _date_header(environ)
+        date_header = environ.get("HTTP_X_AMZ_DATE", "")
+        stamp: str = query.get("X-Amz-Date", "") if signature.presigned else date_header
         try:
             when = dt.datetime.strptime(stamp, _TIME).replace(tzinfo=dt.UTC)
             validity = dt.timedelta(seconds=int(query.get("X-Amz-Expires", "0")))
@@ -198,9 +199,8 @@ def _requote(text: str) -> str:
 
 
 def _payload_hash(environ: Environ, signature: Signature) -> str:
-    stated: str | None = environ.get("HTTP_X_AMZ_CONTENT_SHA256")
-    if stated:
-        return stated
+    if stated := environ.get("HTTP_X_AMZ_CONTENT_SHA256"):
+        return str(stated)
     if signature.presigned and signature.service == "s3":
         return "UNSIGNED-PAYLOAD"
     return hashlib.sha256(read_body(environ)).hexdigest()
@@ -225,17 +225,13 @@ def _header(environ: Environ, name: str) -> str:
     return " ".join(text.split())
 
 
-def _date_header(environ: Environ) -> str:
-    return str(environ.get("HTTP_X_AMZ_DATE", ""))
-
-
 def _query(environ: Environ) -> dict[str, str]:
     return dict(urllib.parse.parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True))
 
 
 def refuse(environ: Environ, start_response: StartResponse, refusal: HttpError) -> Iterable[bytes]:
     """Send an AWS error in the format of the requested service."""
-    drain(environ)
+    _drain(environ)
     if "HTTP_X_AMZ_TARGET" in environ:
         text = {"__type": refusal.code, "message": refusal.message, "Message": refusal.message}
         body, kind = json.dumps(text).encode(), "application/x-amz-json-1.1"
@@ -261,11 +257,8 @@ def _xml(environ: Environ, refusal: HttpError) -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{inner}'
 
 
-def drain(environ: Environ) -> None:
+def _drain(environ: Environ) -> None:
     """Read the rest of the body, so that the connection can be reused."""
-    try:
-        length = int(environ.get("CONTENT_LENGTH") or 0)
-    except ValueError:
-        return
-    if 0 < length <= 1 << 20:
-        environ["wsgi.input"].read(length)
+    length = str(environ.get("CONTENT_LENGTH") or "")
+    if length.isdecimal() and int(length) <= 1 << 20:
+        environ["wsgi.input"].read(int(length))

@@ -15,6 +15,7 @@ import requests
 
 from emrctl.aws.target import Target
 from emrctl.emulator.server import control, processes, state
+from tests.conftest import target_of
 
 pytestmark = pytest.mark.yarn
 
@@ -207,7 +208,7 @@ def test_web_uis_show_applications(emulator: state.EmulatorInfo, yarn_cluster: s
     assert set(cluster["urls"]) == {"yarn", "spark", "history"}
     with requests.Session() as browser:
         for name, title in (("yarn", "All Applications"), ("history", "History Server")):
-            page = browser.get(control.browser_url(emulator, cluster["urls"][name]), timeout=60)
+            page = browser.get(target_of(emulator).browser_url(cluster["urls"][name]), timeout=60)
             assert (page.status_code, title in page.text) == (200, True)
 
 

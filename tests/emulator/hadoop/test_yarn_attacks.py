@@ -18,6 +18,7 @@ import requests
 
 from emrctl.emulator.hadoop import hadoop_jars
 from emrctl.emulator.server import control, processes, state
+from tests.conftest import target_of
 
 pytestmark = pytest.mark.yarn
 
@@ -71,7 +72,7 @@ def test_web_uis_of_nodes_and_history_require_cookie(
 ) -> None:
     path = f"/emrctl/clusters/{yarn_cluster}"
     nodes = json.loads(control.page(emulator, f"{path}/yarn/ws/v1/cluster/nodes"))["nodes"]["node"]
-    url_with_ticket = control.browser_url(emulator, f"{emulator.endpoint}{path}/history")
+    url_with_ticket = target_of(emulator).browser_url(f"{emulator.endpoint}{path}/history")
     redirect = requests.get(
         url_with_ticket.replace("127.0.0.1", "localhost", 1), timeout=60, allow_redirects=False
     )
@@ -83,7 +84,7 @@ def test_web_uis_of_nodes_and_history_require_cookie(
 def test_browser_with_cookie_can_only_read(emulator: state.EmulatorInfo, address: str) -> None:
     jar = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
     browser = urllib.request.build_opener(jar)
-    url = control.browser_url(emulator, f"{address}/cluster/nodes")
+    url = target_of(emulator).browser_url(f"{address}/cluster/nodes")
     assert emulator.token not in url
     status, text = ask(url, opener=browser)
     assert (status, "Nodes of the cluster" in text) == (200, True)
