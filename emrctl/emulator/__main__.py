@@ -38,14 +38,11 @@ def main() -> int:
 
 def _parse_options() -> server.ServerOptions:
     parser = argparse.ArgumentParser(prog="python -m emrctl.emulator")
-    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--home", type=lambda path: Path(path).absolute(), required=True)
     parser.add_argument("--region", default="us-east-1")
     parser.add_argument("--port", type=int, default=0)
-    arguments = parser.parse_args()
     emulator_id = os.environ.setdefault(processes.EMULATOR_MARK, secrets.token_hex(8))
-    return server.ServerOptions(
-        home=arguments.home.absolute(), region=arguments.region, port=arguments.port, id=emulator_id
-    )
+    return server.ServerOptions(**vars(parser.parse_args()), id=emulator_id)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ caller that could catch them: they are logged and become a state of the cluster 
 
 from __future__ import annotations
 
-import functools
 import logging
 import threading
 import time
@@ -98,11 +97,11 @@ class ClusterController:
 
     def add_nodes(self, nodes: Sequence[EmulatedNode]) -> None:
         """Bootstrap the nodes and add them to the cluster in the background."""
-        _start_thread(lambda: self._add_nodes(nodes))
+        _start_thread(self._add_nodes, nodes)
 
     def remove_nodes(self, nodes: Sequence[EmulatedNode]) -> None:
         """Terminate the nodes in the background."""
-        _start_thread(lambda: self._remove_nodes(nodes))
+        _start_thread(self._remove_nodes, nodes)
 
     # -- the cluster's thread
 
@@ -165,7 +164,7 @@ class ClusterController:
         pending = [step for step in steps if step.state == model.PENDING]
         for step in pending[: max(0, self.cluster.concurrency - running)]:
             step.state, step.timeline.ready = model.RUNNING, time.time()
-            self.step_threads.append(_start_thread(functools.partial(self._run_step, step)))
+            self.step_threads.append(_start_thread(self._run_step, step))
 
     def _update_state(self) -> None:
         cluster = self.cluster
@@ -292,8 +291,8 @@ class ClusterController:
             cluster.state = cluster.termination.state if cluster.termination else model.TERMINATED
 
 
-def _start_thread(target: Callable[[], None]) -> threading.Thread:
-    thread = threading.Thread(target=target, daemon=True)
+def _start_thread(target: Callable[..., None], *arguments: object) -> threading.Thread:
+    thread = threading.Thread(target=target, args=arguments, daemon=True)
     thread.start()
     return thread
 

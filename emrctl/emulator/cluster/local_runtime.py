@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import psutil
 
 from emrctl.aws import instance_types
-from emrctl.emulator.cluster import bootstrap_actions, node_folder, step_runner
+from emrctl.emulator.cluster import node_folder, programs
 from emrctl.emulator.cluster.model import (
     BootstrapFailedError,
     EmulatedCluster,
@@ -20,7 +20,7 @@ from emrctl.emulator.cluster.model import (
     StepResult,
 )
 from emrctl.emulator.cluster.node_folder import EmulatorContext
-from emrctl.emulator.hadoop import hadoop_conf, hadoop_jars, history_server, spark_conf, yarn
+from emrctl.emulator.hadoop import hadoop_conf, hadoop_jars, spark_conf, yarn
 from emrctl.emulator.server import processes
 
 _log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class LocalRuntime:
 
     context: EmulatorContext
     yarns: dict[str, yarn.Yarn] = field(default_factory=dict)
-    history_servers: dict[str, history_server.HistoryServer] = field(default_factory=dict)
+    history_servers: dict[str, yarn.HistoryServer] = field(default_factory=dict)
 
     def bootstrap(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
         """Create the nodes' folders and run bootstrap actions, on all nodes in parallel."""
@@ -46,7 +46,7 @@ class LocalRuntime:
 
     def _bootstrap_node(self, cluster: EmulatedCluster, node: EmulatedNode) -> None:
         node_folder.prepare(self.context, cluster, node)
-        bootstrap_actions.run_all(self.context, cluster, node)
+        programs.run_bootstrap_actions(self.context, cluster, node)
 
     def start(self, cluster: EmulatedCluster) -> None:
         """Start YARN on all nodes and write Spark's configuration."""
@@ -60,7 +60,7 @@ class LocalRuntime:
             credentials=hadoop_conf.new_credentials(folder),
         )
         self.yarns[cluster.id] = cluster_yarn
-        self.history_servers[cluster.id] = history_server.HistoryServer(yarn=cluster_yarn)
+        self.history_servers[cluster.id] = yarn.HistoryServer(yarn=cluster_yarn)
         _check_memory(cluster)
         cluster_yarn.start()
         spark_conf.write(cluster, folder, jars)
@@ -80,11 +80,11 @@ class LocalRuntime:
 
     def run_step(self, cluster: EmulatedCluster, step: EmulatedStep) -> StepResult:
         """Run a step on the primary node."""
-        return step_runner.run(self.yarns[cluster.id], step)
+        return programs.run_step(self.yarns[cluster.id], step)
 
     def cancel_step(self, cluster: EmulatedCluster, step: EmulatedStep, *, kill: bool) -> None:
         """Terminate the processes and YARN applications of a running step."""
-        step_runner.cancel(self.yarns[cluster.id], step, kill=kill)
+        programs.cancel_step(self.yarns[cluster.id], step, kill=kill)
 
     def interrupt(self, cluster: EmulatedCluster) -> None:
         """Terminate bootstrap actions and steps, with time for drivers to close event logs."""
@@ -103,7 +103,7 @@ class LocalRuntime:
             cluster_yarn.stop()
         processes.kill_marked(processes.CLUSTER_MARK, cluster.id)
         if cluster_yarn is not None:
-            step_runner.upload_remaining_logs(cluster_yarn)
+            programs.upload_remaining_logs(cluster_yarn)
         for node in cluster.nodes:
             for name in ("yarn", "tmp", "venv", "home", "containers"):
                 folder = self.context.node_folder(cluster, node) / name
