@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import functools
 import hashlib
+import itertools
 import os
 import re
 import ssl
@@ -99,11 +100,12 @@ def java_version(home: Path) -> int | None:
     return None
 
 
-def open_modules(*packages: str) -> list[str]:
-    """Return the Java options (from Java 9) that give access to internal packages."""
-    if java_version(java_home()) == 8:
-        return []
-    return [word for name in packages for word in ("--add-opens", f"java.base/{name}=ALL-UNNAMED")]
+def java(*packages: str) -> list[str]:
+    """Return the command of Java with access to its internal packages (options from Java 9)."""
+    home = java_home()
+    options = [("--add-opens", f"java.base/{name}=ALL-UNNAMED") for name in packages]
+    opened = itertools.chain(*options) if java_version(home) != 8 else ()
+    return [str(home / "bin" / "java"), *JVM_OPTIONS, *opened]
 
 
 def spark_home() -> Path:

@@ -139,9 +139,7 @@ class Yarn:
         heap = "512m" if main == _RESOURCE_MANAGER else "256m"
         program = processes.ProcessSpec(
             argv=[
-                str(hadoop_jars.java_home() / "bin" / "java"),
-                *hadoop_jars.JVM_OPTIONS,
-                *hadoop_jars.open_modules("java.lang"),
+                *hadoop_jars.java("java.lang"),
                 f"-Xmx{heap}",
                 "-Xss512k",
                 "-XX:-UsePerfData",
@@ -292,9 +290,7 @@ class HistoryServer:
         properties = self._write_properties(folder)
         program = processes.ProcessSpec(
             argv=[
-                str(hadoop_jars.java_home() / "bin" / "java"),
-                *hadoop_jars.JVM_OPTIONS,
-                *hadoop_jars.open_modules(*_INTERNAL_PACKAGES),
+                *hadoop_jars.java(*_INTERNAL_PACKAGES),
                 "-Xmx512m",
                 *("-cp", self._class_path()),
                 *(_HISTORY_SERVER, "--properties-file", str(properties)),
