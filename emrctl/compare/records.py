@@ -37,7 +37,6 @@ class RunRecord:
     duration_s: float | None = None
     metrics: RunMetrics | None = None
     result: Mapping[str, Any] | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
     cost_usd: float | None = None
     local: bool = False
     published_s: float | None = None
@@ -98,7 +97,6 @@ def load_record(workspace: Workspace, run: Run) -> RunRecord:
         duration_s=run.duration_s,
         metrics=RunMetrics.from_json(metrics) if metrics else None,
         result={key: value for key, value in result.items() if key != "arguments"},
-        tags=run.tags,
         cost_usd=run.cost_usd,
         local=run.target == "local",
         published_s=run.trial.published_s if run.trial else None,
@@ -166,11 +164,7 @@ def _of_metrics(get: Callable[[RunMetrics], float | None]) -> Callable[[RunRecor
 
 
 def _of_yarn(name: str) -> Callable[[RunRecord], float | None]:
-    def get(run: RunMetrics) -> float | None:
-        value: float | None = None if run.yarn is None else getattr(run.yarn, name)
-        return value
-
-    return _of_metrics(get)
+    return _of_metrics(lambda run: getattr(run.yarn, name, None))
 
 
 def _from_task_figure(figure: TaskFigure) -> Figure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -146,12 +147,12 @@ def _fetch(primary: PrimaryConnection, port: int) -> Fetch:
 
 def _fetch_from_driver(primary: PrimaryConnection, application_id: str) -> Fetch:
     """Return a function that fetches from the driver; its port is looked up by the first call."""
-    ports: list[int] = []
+
+    @functools.cache
+    def port() -> int:
+        return pages.driver_port(lambda port, path: _fetch(primary, port)(path), application_id)
 
     def fetch(path: str) -> Any:
-        if not ports:
-            get_json = lambda port, path: _fetch(primary, port)(path)  # noqa: E731
-            ports.append(pages.driver_port(get_json, application_id))
-        return _fetch(primary, ports[0])(path)
+        return _fetch(primary, port())(path)
 
     return fetch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -71,20 +71,22 @@ def read_logs(target: Target, bucket: str, prefix: str, folder: str) -> Iterator
             yield LogFile(name=f"{folder}/{name}", uri=f"s3://{bucket}/{key}", text=text)
 
 
-@contextmanager
-def translated(action: str) -> Iterator[None]:
-    """Raise boto3's errors as emrctl's, `UnavailableError` if a retry may succeed."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        yield
-    except (BotoCoreError, ClientError) as error:
-        raise translate_error(error, action) from error
-
-
 def translate_error(error: Exception, action: str) -> EmrctlError:
     """Return emrctl's error for one of boto3's: `UnavailableError` if a retry may succeed."""
     translated = errors.translate(error, action)
     if errors.is_transient(error):
         return UnavailableError(translated.message, hint=translated.hint)
     return translated
+
+
+@contextmanager
+def translated(
+    action: str, translate: Callable[[Exception, str], EmrctlError] = translate_error
+) -> Iterator[None]:
+    """Raise boto3's errors as emrctl's, by default as `translate_error` returns them."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise translate(error, action) from error

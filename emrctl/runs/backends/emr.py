@@ -22,6 +22,7 @@ from emrctl.runs.backends.base import (
     log_location,
     read_logs,
     translate_error,
+    translated,
 )
 
 # EMR's limit for all strings of a HadoopJarStep together.
@@ -105,13 +106,10 @@ class EmrBackend:
 
     def _list_steps(self) -> Iterator[dict[str, Any]]:
         """Yield every step of the cluster, newest first."""
-        marker: dict[str, str] = {}
-        while True:
-            answer = self._call("list_steps", ClusterId=self.cluster_id, **marker)
-            yield from answer["Steps"]
-            if not answer.get("Marker"):
-                return
-            marker = {"Marker": answer["Marker"]}
+        with translated(f"list_steps on {self.cluster_id}", _translate_error):
+            paginator = self.target.client("emr").get_paginator("list_steps")
+            for page in paginator.paginate(ClusterId=self.cluster_id):
+                yield from page["Steps"]
 
     def _cluster_status(self) -> dict[str, Any]:
         answer = self._call("describe_cluster", ClusterId=self.cluster_id)
@@ -119,12 +117,8 @@ class EmrBackend:
         return status
 
     def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        try:
+        with translated(f"{operation} on {self.cluster_id}", _translate_error):
             answer: dict[str, Any] = getattr(self.target.client("emr"), operation)(**arguments)
-        except (BotoCoreError, ClientError) as error:
-            raise _translate_error(error, f"{operation} on {self.cluster_id}") from error
         return answer
 
 
