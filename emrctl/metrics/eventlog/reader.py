@@ -17,7 +17,7 @@ import msgspec
 
 from emrctl import redact
 from emrctl.errors import UsageError
-from emrctl.metrics.eventlog import archives, codecs, layout
+from emrctl.metrics.eventlog import codecs, layout
 from emrctl.metrics.eventlog.layout import EventLogFile, EventLogFiles
 from emrctl.metrics.eventlog.replay import Replay
 from emrctl.metrics.model import RunMetrics, TaskMetrics
@@ -50,7 +50,7 @@ def read_logs(
     """
     runs: list[RunMetrics] = []
     errors: list[UsageError] = []
-    with archives.unpack(tuple(files)) as (members, damage):
+    with layout.unpack(tuple(files)) as (members, damage):
         for log in layout.group_files(members):
             try:
                 runs.append(_read(log, damage))
@@ -71,7 +71,7 @@ def _sort_key(run: RunMetrics) -> tuple[str, int, str]:
 
 def read_log(files: Iterable[EventLogFile], *, on_task: OnTask | None = None) -> RunMetrics:
     """Read the only event log among `files`, given in any order; call `on_task` for each task."""
-    with archives.unpack(tuple(files)) as (members, damage):
+    with layout.unpack(tuple(files)) as (members, damage):
         return _read(layout.select_log(members), damage, on_task)
 
 
