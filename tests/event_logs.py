@@ -1,14 +1,12 @@
 """Event logs for tests.
 
 `SAMPLE` and `RECORDED` were recorded from jobs of this project. `PUBLIC` are real logs of other
-people in a folder beside the project; tests that need them are skipped where it is missing.
+people in a folder beside the project; the tests that need them are skipped where it is missing.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-
-import pytest
 
 from emrctl.metrics.eventlog import codecs
 
@@ -18,10 +16,6 @@ RECORDED = TESTS / "metrics" / "findings" / "logs"
 PUBLIC_FOLDER = TESTS.parents[1] / "shared" / "data" / "eventlogs"
 GOLDENS = PUBLIC_FOLDER / "apache-spark-rest-goldens"
 PUBLIC = sorted(path for path in PUBLIC_FOLDER.glob("*/*") if path.parent != GOLDENS)
-
-needs_public_logs = pytest.mark.skipif(
-    not PUBLIC, reason="the public event logs are not beside the project"
-)
 
 
 def text_of(path: Path) -> bytes:

@@ -32,7 +32,7 @@ PUBLIC = (
     "application_1628109047826_1317105",
     "spark2-eventlog.zstd",
 )
-RECORDED = ("spill.ill.zstd", "speculation_waste.ill.zstd", "idle_executors.ill.zstd")
+RECORDED = ("memory_unused.ill.zstd", "speculation_waste.ill.zstd", "idle_executors.ill.zstd")
 LOGS = [
     *(path for path in event_logs.PUBLIC if path.name in PUBLIC),
     *(event_logs.RECORDED / name for name in RECORDED),
