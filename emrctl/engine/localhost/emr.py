@@ -10,18 +10,21 @@ from typing import Any
 from emrctl.aws import listing
 from emrctl.aws.errors import get_or_none
 from emrctl.aws.listing import EMR_ACTIVE, EMR_READY, EMR_TERMINATED
-from emrctl.engine.localhost.network import STACK_TAG
 from emrctl.engine.localhost.resource_type import (
+    STACK_TAG,
+    ApiResource,
     Aws,
     Inputs,
     Outputs,
     ResourceType,
+    pascal,
     tag_list,
     user_tags,
 )
 from emrctl.errors import ProvisioningError
 
 _CHANGING = ("PROVISIONING", "BOOTSTRAPPING", "RECONFIGURING", "RESIZING")
+_OPTIONAL = ("logUri", "securityConfiguration", "stepConcurrencyLevel", "autoTerminationPolicy")
 _UNKNOWN = "InvalidRequestException"
 _NODE = re.compile(r"\((i-[0-9a-z]+)\).*bootstrap action (\d+)")
 
@@ -32,21 +35,96 @@ def describe(aws: Aws, id_: str) -> dict[str, Any] | None:
     return None if response is None else response["Cluster"]
 
 
-def _create(aws: Aws, inputs: Inputs) -> str:
-    response = aws.client("emr").run_job_flow(
-        Name=inputs["name"],
-        ReleaseLabel=inputs["releaseLabel"],
-        Applications=[{"Name": name} for name in inputs["applications"]],
-        ServiceRole=inputs["serviceRole"],
-        JobFlowRole=str(inputs["ec2Attributes"]["instanceProfile"]).rpartition("/")[2],
-        Instances=_instances(inputs),
-        BootstrapActions=[_bootstrap(item) for item in inputs.get("bootstrapActions", [])],
-        Configurations=json.loads(inputs.get("configurationsJson") or "[]"),
-        VisibleToAllUsers=True,
-        Tags=tag_list(inputs.get("tags")),
-        **_optional(inputs),
-    )
-    return str(response["JobFlowId"])
+class _Cluster(ResourceType):
+    """A cluster of instance groups."""
+
+    def create(self, aws: Aws, inputs: Inputs) -> str:
+        response = aws.client("emr").run_job_flow(
+            Name=inputs["name"],
+            ReleaseLabel=inputs["releaseLabel"],
+            Applications=[{"Name": name} for name in inputs["applications"]],
+            ServiceRole=inputs["serviceRole"],
+            JobFlowRole=str(inputs["ec2Attributes"]["instanceProfile"]).rpartition("/")[2],
+            Instances=_instances(inputs),
+            BootstrapActions=[_bootstrap(item) for item in inputs.get("bootstrapActions", [])],
+            Configurations=json.loads(inputs.get("configurationsJson") or "[]"),
+            VisibleToAllUsers=True,
+            Tags=tag_list(inputs.get("tags")),
+            **pascal({key: inputs[key] for key in _OPTIONAL if inputs.get(key)}),
+        )
+        return str(response["JobFlowId"])
+
+    def find(self, aws: Aws, inputs: Inputs) -> str | None:
+        """Return the id of the active cluster with the name and the stack's tag."""
+        emr = aws.client("emr")
+        stack = inputs.get("tags", {}).get(STACK_TAG)
+        for page in emr.get_paginator("list_clusters").paginate(ClusterStates=list(EMR_ACTIVE)):
+            for item in page["Clusters"]:
+                if item["Name"] != inputs["name"]:
+                    continue
+                if stack and listing.tags(describe(aws, item["Id"]) or {}).get(STACK_TAG) == stack:
+                    return str(item["Id"])
+        return None
+
+    def settle(self, aws: Aws, id_: str, _inputs: Inputs) -> None:
+        """Wait until the cluster accepts steps; raise `ProvisioningError` if it terminates."""
+        while True:
+            cluster = describe(aws, id_) or {"Status": {"State": "TERMINATED"}}
+            state = cluster["Status"]["State"]
+            if state in EMR_READY:
+                return
+            if state in EMR_TERMINATED:
+                raise ProvisioningError(_failure(id_, cluster), hint=_failure_hint(cluster))
+            aws.pause()
+
+    def read(self, aws: Aws, id_: str, _inputs: Inputs) -> Outputs | None:
+        cluster = describe(aws, id_)
+        if cluster is None or cluster["Status"]["State"] in EMR_TERMINATED:
+            return None
+        return {
+            "arn": cluster["ClusterArn"],
+            "clusterState": cluster["Status"]["State"],
+            "masterPublicDns": cluster.get("MasterPublicDnsName", ""),
+        }
+
+    def observe(self, aws: Aws, id_: str, inputs: Inputs) -> Outputs:
+        """Return the current values of the inputs that can be updated in place."""
+        cluster = describe(aws, id_) or {}
+        count = _core(aws, id_)["RequestedInstanceCount"]
+        return {
+            "coreInstanceGroup": {**inputs.get("coreInstanceGroup", {}), "instanceCount": count},
+            "stepConcurrencyLevel": cluster.get("StepConcurrencyLevel", 1),
+            "terminationProtection": cluster.get("TerminationProtected", False),
+            "tags": user_tags(cluster),
+        }
+
+    def update(self, aws: Aws, id_: str, inputs: Inputs, keys: frozenset[str]) -> None:
+        emr = aws.client("emr")
+        if "terminationProtection" in keys:
+            protected = bool(inputs.get("terminationProtection"))
+            emr.set_termination_protection(JobFlowIds=[id_], TerminationProtected=protected)
+        if "stepConcurrencyLevel" in keys:
+            level = inputs.get("stepConcurrencyLevel", 1)
+            emr.modify_cluster(ClusterId=id_, StepConcurrencyLevel=level)
+        if "autoTerminationPolicy" in keys:
+            _put_auto_termination(aws, id_, inputs["autoTerminationPolicy"])
+        if "tags" in keys:
+            _replace_tags(aws, id_, inputs)
+        if "coreInstanceGroup.instanceCount" in keys:
+            _resize(aws, id_, int(inputs["coreInstanceGroup"]["instanceCount"]))
+
+    def delete(self, aws: Aws, id_: str, _inputs: Inputs) -> None:
+        """Terminate the cluster and wait: until then its network cannot be deleted."""
+        cluster = describe(aws, id_)
+        if cluster is None or cluster["Status"]["State"] in EMR_TERMINATED:
+            return
+        if cluster.get("TerminationProtected"):
+            hint = "Set cluster.termination_protection: false and run `emrctl up`, then try again."
+            raise ProvisioningError(f"cluster {id_} has termination protection", hint=hint)
+        aws.client("emr").terminate_job_flows(JobFlowIds=[id_])
+        while cluster is not None and cluster["Status"]["State"] not in EMR_TERMINATED:
+            aws.pause()
+            cluster = describe(aws, id_)
 
 
 def _instances(inputs: Inputs) -> dict[str, Any]:
@@ -87,46 +165,6 @@ def _bootstrap(item: Inputs) -> dict[str, Any]:
     return {"Name": item["name"], "ScriptBootstrapAction": script}
 
 
-def _optional(inputs: Inputs) -> dict[str, Any]:
-    arguments: dict[str, Any] = {}
-    for key, name in (
-        ("logUri", "LogUri"),
-        ("securityConfiguration", "SecurityConfiguration"),
-        ("stepConcurrencyLevel", "StepConcurrencyLevel"),
-    ):
-        if inputs.get(key):
-            arguments[name] = inputs[key]
-    policy = inputs.get("autoTerminationPolicy")
-    if policy:
-        arguments["AutoTerminationPolicy"] = {"IdleTimeout": policy["idleTimeout"]}
-    return arguments
-
-
-def _find(aws: Aws, inputs: Inputs) -> str | None:
-    """Return the id of the active cluster with the name and the stack's tag."""
-    emr = aws.client("emr")
-    stack = inputs.get("tags", {}).get(STACK_TAG)
-    for page in emr.get_paginator("list_clusters").paginate(ClusterStates=list(EMR_ACTIVE)):
-        for item in page["Clusters"]:
-            if item["Name"] != inputs["name"]:
-                continue
-            if stack and listing.tags(describe(aws, item["Id"]) or {}).get(STACK_TAG) == stack:
-                return str(item["Id"])
-    return None
-
-
-def _settle(aws: Aws, id_: str, _inputs: Inputs) -> None:
-    """Wait until the cluster accepts steps; raise `ProvisioningError` if it terminates."""
-    while True:
-        cluster = describe(aws, id_) or {"Status": {"State": "TERMINATED"}}
-        state = cluster["Status"]["State"]
-        if state in EMR_READY:
-            return
-        if state in EMR_TERMINATED:
-            raise ProvisioningError(_failure(id_, cluster), hint=_failure_hint(cluster))
-        aws.pause()
-
-
 def _failure(id_: str, cluster: Mapping[str, Any]) -> str:
     """Return state, reason, error details and the URI of the bootstrap action's log."""
     status = cluster["Status"]
@@ -159,48 +197,9 @@ def _failure_hint(cluster: Mapping[str, Any]) -> str:
     return "Run `emrctl up` again to create a new cluster."
 
 
-def _read(aws: Aws, id_: str, _inputs: Inputs) -> Outputs | None:
-    cluster = describe(aws, id_)
-    if cluster is None or cluster["Status"]["State"] in EMR_TERMINATED:
-        return None
-    return {
-        "arn": cluster["ClusterArn"],
-        "clusterState": cluster["Status"]["State"],
-        "masterPublicDns": cluster.get("MasterPublicDnsName", ""),
-    }
-
-
-def _observe(aws: Aws, id_: str, inputs: Inputs) -> Outputs:
-    """Return the current values of the inputs that can be updated in place."""
-    cluster = describe(aws, id_) or {}
-    count = _core(aws, id_)["RequestedInstanceCount"]
-    return {
-        "coreInstanceGroup": {**inputs.get("coreInstanceGroup", {}), "instanceCount": count},
-        "stepConcurrencyLevel": cluster.get("StepConcurrencyLevel", 1),
-        "terminationProtection": cluster.get("TerminationProtected", False),
-        "tags": user_tags(cluster),
-    }
-
-
-def _update(aws: Aws, id_: str, inputs: Inputs, keys: frozenset[str]) -> None:
+def _put_auto_termination(aws: Aws, id_: str, policy: Inputs) -> None:
     emr = aws.client("emr")
-    if "terminationProtection" in keys:
-        protected = bool(inputs.get("terminationProtection"))
-        emr.set_termination_protection(JobFlowIds=[id_], TerminationProtected=protected)
-    if "stepConcurrencyLevel" in keys:
-        level = inputs.get("stepConcurrencyLevel", 1)
-        emr.modify_cluster(ClusterId=id_, StepConcurrencyLevel=level)
-    if "autoTerminationPolicy" in keys:
-        _put_auto_termination(aws, id_, int(inputs["autoTerminationPolicy"]["idleTimeout"]))
-    if "tags" in keys:
-        _replace_tags(aws, id_, inputs)
-    if "coreInstanceGroup.instanceCount" in keys:
-        _resize(aws, id_, int(inputs["coreInstanceGroup"]["instanceCount"]))
-
-
-def _put_auto_termination(aws: Aws, id_: str, idle_s: int) -> None:
-    policy = {"IdleTimeout": idle_s}
-    aws.client("emr").put_auto_termination_policy(ClusterId=id_, AutoTerminationPolicy=policy)
+    emr.put_auto_termination_policy(ClusterId=id_, AutoTerminationPolicy=pascal(policy))
 
 
 def _replace_tags(aws: Aws, id_: str, inputs: Inputs) -> None:
@@ -237,59 +236,20 @@ def _core(aws: Aws, id_: str) -> dict[str, Any]:
     return core
 
 
-def _delete(aws: Aws, id_: str, _inputs: Inputs) -> None:
-    """Terminate the cluster and wait: until then its network cannot be deleted."""
-    cluster = describe(aws, id_)
-    if cluster is None or cluster["Status"]["State"] in EMR_TERMINATED:
-        return
-    if cluster.get("TerminationProtected"):
-        hint = "Set cluster.termination_protection: false and run `emrctl up`, then try again."
-        raise ProvisioningError(f"cluster {id_} has termination protection", hint=hint)
-    aws.client("emr").terminate_job_flows(JobFlowIds=[id_])
-    while cluster is not None and cluster["Status"]["State"] not in EMR_TERMINATED:
-        aws.pause()
-        cluster = describe(aws, id_)
-
-
-def _create_security(aws: Aws, inputs: Inputs) -> str:
-    aws.client("emr").create_security_configuration(
-        Name=inputs["name"], SecurityConfiguration=inputs["configuration"]
-    )
-    return str(inputs["name"])
-
-
-def _find_security(aws: Aws, inputs: Inputs) -> str | None:
-    name = str(inputs["name"])
-    return None if _read_security(aws, name, inputs) is None else name
-
-
-def _read_security(aws: Aws, name: str, _inputs: Inputs) -> Outputs | None:
-    emr = aws.client("emr")
-    response = get_or_none(lambda: emr.describe_security_configuration(Name=name), _UNKNOWN)
-    return None if response is None else {"creationDate": str(response["CreationDateTime"])}
-
-
-def _delete_security(aws: Aws, name: str, _inputs: Inputs) -> None:
-    get_or_none(lambda: aws.client("emr").delete_security_configuration(Name=name), _UNKNOWN)
-
-
-RESOURCE_TYPES = {
-    "aws:emr/securityConfiguration:SecurityConfiguration": ResourceType(
-        create=_create_security,
-        read=_read_security,
-        delete=_delete_security,
-        find=_find_security,
-        replaces=frozenset({"name", "configuration"}),
+RESOURCE_TYPES: dict[str, ResourceType] = {
+    "aws:emr/securityConfiguration:SecurityConfiguration": ApiResource(
+        service="emr",
+        operations=(
+            "create_security_configuration",
+            "describe_security_configuration",
+            "delete_security_configuration",
+        ),
+        arguments={"name": "Name", "configuration": "SecurityConfiguration"},
+        key=("Name",),
+        missing=(_UNKNOWN,),
         unique=("name",),
     ),
-    "aws:emr/cluster:Cluster": ResourceType(
-        create=_create,
-        read=_read,
-        update=_update,
-        delete=_delete,
-        settle=_settle,
-        find=_find,
-        observe=_observe,
+    "aws:emr/cluster:Cluster": _Cluster(
         can_terminate=True,
         updates=frozenset(
             {

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from emrctl.aws import listing
-from emrctl.aws.errors import get_or_none
 from emrctl.engine.localhost.resource_type import (
+    ApiResource,
     Aws,
     Inputs,
     Outputs,
@@ -16,198 +17,127 @@ from emrctl.engine.localhost.resource_type import (
     user_tags,
 )
 
-_NOT_FOUND = "NoSuchEntity"
+
+@dataclass(frozen=True, kw_only=True)
+class _IamResource(ApiResource):
+    """A resource type of IAM."""
+
+    service: str = "iam"
+    missing: tuple[str, ...] = ("NoSuchEntity",)
+
+    def create_arguments(self, inputs: Inputs) -> dict[str, Any]:
+        """Return the arguments of the first operation, with tags where they are supported."""
+        tags = {"Tags": tag_list(inputs.get("tags"))} if "tags" in self.updates else {}
+        return super().create_arguments(inputs) | tags
+
+    def replace_tags(self, aws: Aws, name: str, inputs: Inputs) -> None:
+        """Set the tags of `inputs` and remove all others."""
+        iam, key, tags = aws.client("iam"), self.split_key(name), inputs.get("tags", {})
+        kind = self.operations[0].removeprefix("create_")
+        removed = listing.tags(self.describe(aws, name) or {}).keys() - set(tags)
+        getattr(iam, f"untag_{kind}")(**key, TagKeys=sorted(removed))
+        getattr(iam, f"tag_{kind}")(**key, Tags=tag_list(tags))
 
 
-def _create_role(aws: Aws, inputs: Inputs) -> str:
-    response = aws.client("iam").create_role(
-        RoleName=inputs["name"],
-        AssumeRolePolicyDocument=inputs["assumeRolePolicy"],
-        Description=inputs.get("description", ""),
-        Tags=tag_list(inputs.get("tags")),
-    )
-    return str(response["Role"]["RoleName"])
+class _Role(_IamResource):
+    """A role with its trust policy."""
+
+    def observe(self, aws: Aws, id_: str, inputs: Inputs) -> Outputs:
+        role = self.describe(aws, id_) or {}
+        return {
+            "assumeRolePolicy": policy_document(
+                role["AssumeRolePolicyDocument"], inputs.get("assumeRolePolicy")
+            ),
+            "description": role.get("Description", ""),
+            "tags": user_tags(role),
+        }
+
+    def update(self, aws: Aws, id_: str, inputs: Inputs, keys: frozenset[str]) -> None:
+        iam = aws.client("iam")
+        if "assumeRolePolicy" in keys:
+            iam.update_assume_role_policy(RoleName=id_, PolicyDocument=inputs["assumeRolePolicy"])
+        if "description" in keys:
+            iam.update_role(RoleName=id_, Description=inputs.get("description", ""))
+        if "tags" in keys:
+            self.replace_tags(aws, id_, inputs)
 
 
-def _role(aws: Aws, name: str) -> dict[str, Any] | None:
-    response = get_or_none(lambda: aws.client("iam").get_role(RoleName=name), _NOT_FOUND)
-    return None if response is None else response["Role"]
+class _RolePolicy(_IamResource):
+    """A policy embedded in a role."""
+
+    def observe(self, aws: Aws, id_: str, inputs: Inputs) -> Outputs:
+        current = (self.describe(aws, id_) or {})["PolicyDocument"]
+        return {"policy": policy_document(current, inputs.get("policy"))}
 
 
-def _find_role(aws: Aws, inputs: Inputs) -> str | None:
-    return None if _role(aws, str(inputs["name"])) is None else str(inputs["name"])
+class _RolePolicyAttachment(_IamResource):
+    """The attachment of a managed policy to a role."""
+
+    def describe(self, aws: Aws, id_: str) -> dict[str, Any] | None:
+        """Return the attached policy; None if it is not attached."""
+        role, _, arn = id_.partition(self.separator)
+        policies = aws.client("iam").list_attached_role_policies(RoleName=role)["AttachedPolicies"]
+        return next((policy for policy in policies if policy["PolicyArn"] == arn), None)
 
 
-def _read_role(aws: Aws, name: str, _inputs: Inputs) -> Outputs | None:
-    role = _role(aws, name)
-    return None if role is None else {"arn": role["Arn"], "uniqueId": role["RoleId"]}
+class _InstanceProfile(_IamResource):
+    """An instance profile with its role."""
+
+    def settle(self, aws: Aws, id_: str, inputs: Inputs) -> None:
+        """Add the role; not part of the creation, so that an interrupted one is completed."""
+        profile = self.describe(aws, id_)
+        if profile is not None and not profile["Roles"]:
+            aws.client("iam").add_role_to_instance_profile(
+                InstanceProfileName=id_, RoleName=inputs["role"]
+            )
+
+    def update(self, aws: Aws, id_: str, inputs: Inputs, keys: frozenset[str]) -> None:
+        if "tags" in keys:
+            self.replace_tags(aws, id_, inputs)
+
+    def delete(self, aws: Aws, id_: str, inputs: Inputs) -> None:
+        iam = aws.client("iam")
+        for role in (self.describe(aws, id_) or {}).get("Roles", ()):
+            iam.remove_role_from_instance_profile(
+                InstanceProfileName=id_, RoleName=role["RoleName"]
+            )
+        super().delete(aws, id_, inputs)
 
 
-def _observe_role(aws: Aws, name: str, inputs: Inputs) -> Outputs:
-    role = _role(aws, name) or {}
-    return {
-        "assumeRolePolicy": policy_document(
-            role["AssumeRolePolicyDocument"], inputs.get("assumeRolePolicy")
-        ),
-        "description": role.get("Description", ""),
-        "tags": user_tags(aws.client("iam").list_role_tags(RoleName=name)),
-    }
-
-
-def _update_role(aws: Aws, name: str, inputs: Inputs, keys: frozenset[str]) -> None:
-    iam = aws.client("iam")
-    if "assumeRolePolicy" in keys:
-        iam.update_assume_role_policy(RoleName=name, PolicyDocument=inputs["assumeRolePolicy"])
-    if "description" in keys:
-        iam.update_role(RoleName=name, Description=inputs.get("description", ""))
-    if "tags" in keys:
-        old = listing.tags(iam.list_role_tags(RoleName=name)).keys()
-        iam.untag_role(RoleName=name, TagKeys=sorted(old - set(inputs.get("tags", {}))))
-        iam.tag_role(RoleName=name, Tags=tag_list(inputs.get("tags")))
-
-
-def _delete_role(aws: Aws, name: str, _inputs: Inputs) -> None:
-    get_or_none(lambda: aws.client("iam").delete_role(RoleName=name), _NOT_FOUND)
-
-
-def _put_policy(aws: Aws, inputs: Inputs) -> str:
-    aws.client("iam").put_role_policy(
-        RoleName=inputs["role"], PolicyName=inputs["name"], PolicyDocument=inputs["policy"]
-    )
-    return f"{inputs['role']}:{inputs['name']}"
-
-
-def _policy(aws: Aws, id_: str) -> dict[str, Any] | None:
-    role, _, name = id_.partition(":")
-    iam = aws.client("iam")
-    policy: dict[str, Any] | None = get_or_none(
-        lambda: iam.get_role_policy(RoleName=role, PolicyName=name), _NOT_FOUND
-    )
-    return policy
-
-
-def _read_policy(aws: Aws, id_: str, _inputs: Inputs) -> Outputs | None:
-    return None if _policy(aws, id_) is None else {}
-
-
-def _observe_policy(aws: Aws, id_: str, inputs: Inputs) -> Outputs:
-    current = (_policy(aws, id_) or {})["PolicyDocument"]
-    return {"policy": policy_document(current, inputs.get("policy"))}
-
-
-def _update_policy(aws: Aws, _id: str, inputs: Inputs, _keys: frozenset[str]) -> None:
-    _put_policy(aws, inputs)
-
-
-def _delete_policy(aws: Aws, id_: str, _inputs: Inputs) -> None:
-    role, _, name = id_.partition(":")
-    get_or_none(
-        lambda: aws.client("iam").delete_role_policy(RoleName=role, PolicyName=name), _NOT_FOUND
-    )
-
-
-def _attach(aws: Aws, inputs: Inputs) -> str:
-    aws.client("iam").attach_role_policy(RoleName=inputs["role"], PolicyArn=inputs["policyArn"])
-    return f"{inputs['role']}/{inputs['policyArn']}"
-
-
-def _read_attachment(aws: Aws, id_: str, _inputs: Inputs) -> Outputs | None:
-    role, _, arn = id_.partition("/")
-    iam = aws.client("iam")
-    response = get_or_none(lambda: iam.list_attached_role_policies(RoleName=role), _NOT_FOUND)
-    policies = response["AttachedPolicies"] if response else ()
-    return {} if any(policy["PolicyArn"] == arn for policy in policies) else None
-
-
-def _detach(aws: Aws, id_: str, _inputs: Inputs) -> None:
-    role, _, arn = id_.partition("/")
-    get_or_none(
-        lambda: aws.client("iam").detach_role_policy(RoleName=role, PolicyArn=arn), _NOT_FOUND
-    )
-
-
-def _create_profile(aws: Aws, inputs: Inputs) -> str:
-    iam, name = aws.client("iam"), str(inputs["name"])
-    iam.create_instance_profile(InstanceProfileName=name, Tags=tag_list(inputs.get("tags")))
-    return name
-
-
-def _settle_profile(aws: Aws, name: str, inputs: Inputs) -> None:
-    """Add the role; not part of the creation, so that an interrupted one is completed."""
-    profile = _profile(aws, name)
-    if profile is not None and not profile["Roles"]:
-        aws.client("iam").add_role_to_instance_profile(
-            InstanceProfileName=name, RoleName=inputs["role"]
-        )
-
-
-def _profile(aws: Aws, name: str) -> dict[str, Any] | None:
-    iam = aws.client("iam")
-    response = get_or_none(lambda: iam.get_instance_profile(InstanceProfileName=name), _NOT_FOUND)
-    return None if response is None else response["InstanceProfile"]
-
-
-def _find_profile(aws: Aws, inputs: Inputs) -> str | None:
-    return None if _profile(aws, str(inputs["name"])) is None else str(inputs["name"])
-
-
-def _read_profile(aws: Aws, name: str, _inputs: Inputs) -> Outputs | None:
-    profile = _profile(aws, name)
-    return None if profile is None else {"arn": profile["Arn"]}
-
-
-def _update_profile(aws: Aws, name: str, inputs: Inputs, _keys: frozenset[str]) -> None:
-    iam, tags = aws.client("iam"), inputs.get("tags", {})
-    old = listing.tags(_profile(aws, name) or {}).keys()
-    iam.untag_instance_profile(InstanceProfileName=name, TagKeys=sorted(old - set(tags)))
-    iam.tag_instance_profile(InstanceProfileName=name, Tags=tag_list(tags))
-
-
-def _delete_profile(aws: Aws, name: str, _inputs: Inputs) -> None:
-    iam, profile = aws.client("iam"), _profile(aws, name)
-    if profile is None:
-        return
-    for role in profile["Roles"]:
-        iam.remove_role_from_instance_profile(InstanceProfileName=name, RoleName=role["RoleName"])
-    iam.delete_instance_profile(InstanceProfileName=name)
-
-
-RESOURCE_TYPES = {
-    "aws:iam/role:Role": ResourceType(
-        create=_create_role,
-        read=_read_role,
-        update=_update_role,
-        delete=_delete_role,
-        find=_find_role,
-        observe=_observe_role,
+RESOURCE_TYPES: dict[str, ResourceType] = {
+    "aws:iam/role:Role": _Role(
+        operations=("create_role", "get_role", "delete_role"),
+        arguments={
+            "name": "RoleName",
+            "assumeRolePolicy": "AssumeRolePolicyDocument",
+            "description": "Description",
+        },
+        key=("RoleName",),
+        item="Role",
+        outputs={"arn": "Arn", "uniqueId": "RoleId"},
         updates=frozenset({"assumeRolePolicy", "description", "tags"}),
-        replaces=frozenset({"name"}),
         unique=("name",),
     ),
-    "aws:iam/rolePolicy:RolePolicy": ResourceType(
-        create=_put_policy,
-        read=_read_policy,
-        update=_update_policy,
-        delete=_delete_policy,
-        observe=_observe_policy,
+    "aws:iam/rolePolicy:RolePolicy": _RolePolicy(
+        operations=("put_role_policy", "get_role_policy", "delete_role_policy"),
+        arguments={"role": "RoleName", "name": "PolicyName", "policy": "PolicyDocument"},
+        key=("RoleName", "PolicyName"),
         updates=frozenset({"policy"}),
-        replaces=frozenset({"role", "name"}),
     ),
-    "aws:iam/rolePolicyAttachment:RolePolicyAttachment": ResourceType(
-        create=_attach,
-        read=_read_attachment,
-        delete=_detach,
-        replaces=frozenset({"role", "policyArn"}),
+    "aws:iam/rolePolicyAttachment:RolePolicyAttachment": _RolePolicyAttachment(
+        operations=("attach_role_policy", "list_attached_role_policies", "detach_role_policy"),
+        arguments={"role": "RoleName", "policyArn": "PolicyArn"},
+        key=("RoleName", "PolicyArn"),
+        separator="/",
     ),
-    "aws:iam/instanceProfile:InstanceProfile": ResourceType(
-        create=_create_profile,
-        read=_read_profile,
-        update=_update_profile,
-        delete=_delete_profile,
-        settle=_settle_profile,
-        find=_find_profile,
+    "aws:iam/instanceProfile:InstanceProfile": _InstanceProfile(
+        operations=("create_instance_profile", "get_instance_profile", "delete_instance_profile"),
+        arguments={"name": "InstanceProfileName"},
+        key=("InstanceProfileName",),
+        item="InstanceProfile",
+        outputs={"arn": "Arn"},
         updates=frozenset({"tags"}),
-        replaces=frozenset({"name", "role"}),
+        replaces=frozenset({"role"}),
         unique=("name",),
     ),
 }

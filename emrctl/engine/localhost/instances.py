@@ -6,43 +6,139 @@ from typing import Any
 
 from emrctl.aws.errors import get_or_none
 from emrctl.aws.listing import EC2_EXISTING, EC2_GONE, EC2_STOPPED, instances
-from emrctl.engine.localhost.network import (
+from emrctl.engine.localhost.resource_type import (
     STACK_TAG,
-    observe_tags,
+    Aws,
+    Ec2Resource,
+    Inputs,
+    Outputs,
+    ResourceType,
+    pascal,
     replace_tags,
     stack_filter,
     tag_specifications,
+    user_tags,
 )
-from emrctl.engine.localhost.resource_type import Aws, Inputs, Outputs, ResourceType, user_tags
 from emrctl.errors import ProvisioningError
 
 _NO_INSTANCE = ("InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed")
-_NO_KEY = "InvalidKeyPair.NotFound"
 _USABLE = ("running", *EC2_STOPPED)
 _NODE_TAG = "emrctl:node"
 # Amazon Linux's; the AWS provider reads it from the image.
 _ROOT = "/dev/xvda"
 
 
-def _create(aws: Aws, inputs: Inputs) -> str:
-    response = aws.client("ec2").run_instances(
-        ImageId=inputs["ami"],
-        InstanceType=inputs["instanceType"],
-        MinCount=1,
-        MaxCount=1,
-        NetworkInterfaces=[_interface(inputs)],
-        KeyName=inputs["keyName"],
-        IamInstanceProfile={"Name": inputs["iamInstanceProfile"]},
-        BlockDeviceMappings=[_disk(inputs["rootBlockDevice"])],
-        EbsOptimized=bool(inputs.get("ebsOptimized")),
-        MetadataOptions=_metadata(inputs.get("metadataOptions", {})),
-        TagSpecifications=[
-            *tag_specifications("instance", inputs),
-            *tag_specifications("volume", inputs["rootBlockDevice"]),
-        ],
-        **_market(inputs.get("instanceMarketOptions")),
-    )
-    return str(response["Instances"][0]["InstanceId"])
+class _Instance(ResourceType):
+    """An instance with its root volume."""
+
+    def create(self, aws: Aws, inputs: Inputs) -> str:
+        response = aws.client("ec2").run_instances(
+            ImageId=inputs["ami"],
+            InstanceType=inputs["instanceType"],
+            MinCount=1,
+            MaxCount=1,
+            NetworkInterfaces=[_interface(inputs)],
+            KeyName=inputs["keyName"],
+            IamInstanceProfile={"Name": inputs["iamInstanceProfile"]},
+            BlockDeviceMappings=[_disk(inputs["rootBlockDevice"])],
+            EbsOptimized=bool(inputs.get("ebsOptimized")),
+            MetadataOptions=pascal(inputs.get("metadataOptions", {})),
+            TagSpecifications=[
+                *tag_specifications("instance", inputs),
+                *tag_specifications("volume", inputs["rootBlockDevice"]),
+            ],
+            **_market(inputs.get("instanceMarketOptions")),
+        )
+        return str(response["Instances"][0]["InstanceId"])
+
+    def find(self, aws: Aws, inputs: Inputs) -> str | None:
+        """Return the id of the stack's instance with the node's name."""
+        filters, node = stack_filter(inputs), inputs.get("tags", {}).get(_NODE_TAG)
+        if filters is None or node is None:
+            return None
+        filters += [
+            {"Name": f"tag:{_NODE_TAG}", "Values": [node]},
+            {"Name": "instance-state-name", "Values": list(EC2_EXISTING)},
+        ]
+        ids = [str(item["InstanceId"]) for item in instances(aws.client("ec2"), Filters=filters)]
+        return ids[-1] if ids else None
+
+    def settle(self, aws: Aws, id_: str, _inputs: Inputs) -> None:
+        """Wait until the instance runs or is stopped; raise if it was terminated."""
+        while True:
+            instance = _describe(aws, id_)
+            # A new id may not be visible yet.
+            state = instance["State"]["Name"] if instance else "pending"
+            if state in _USABLE:
+                return
+            if instance is not None and state in EC2_GONE:
+                reason = instance.get("StateReason", {}).get("Message") or "no reason given"
+                hint = "Run `emrctl up` again to create a new instance."
+                raise ProvisioningError(f"instance {id_} is {state}: {reason}", hint=hint)
+            aws.pause()
+
+    def read(self, aws: Aws, id_: str, _inputs: Inputs) -> Outputs | None:
+        instance = _existing(aws, id_)
+        if instance is None:
+            return None
+        interfaces = instance.get("NetworkInterfaces")
+        account = interfaces[0]["OwnerId"] if interfaces else ""
+        return {
+            "arn": f"arn:aws:ec2:{aws.target.region}:{account}:instance/{id_}",
+            "instanceState": instance["State"]["Name"],
+            "privateDns": instance.get("PrivateDnsName", ""),
+            "privateIp": instance.get("PrivateIpAddress", ""),
+            "publicDns": instance.get("PublicDnsName", ""),
+            "publicIp": instance.get("PublicIpAddress", ""),
+        }
+
+    def observe(self, aws: Aws, id_: str, inputs: Inputs) -> Outputs:
+        """Return the current values of the inputs that can be updated in place."""
+        instance = _existing(aws, id_) or {}
+        interfaces = instance.get("NetworkInterfaces") or [{}]
+        groups = [item["GroupId"] for item in interfaces[0].get("Groups", ())]
+        same = sorted(groups) == sorted(inputs.get("vpcSecurityGroupIds", ()))
+        return {
+            "tags": user_tags(instance),
+            **({} if same else {"vpcSecurityGroupIds": groups}),
+        }
+
+    def update(self, aws: Aws, id_: str, inputs: Inputs, keys: frozenset[str]) -> None:
+        ec2 = aws.client("ec2")
+        if "vpcSecurityGroupIds" in keys:
+            groups = list(inputs["vpcSecurityGroupIds"])
+            for item in (_existing(aws, id_) or {}).get("NetworkInterfaces", ()):
+                interface = item["NetworkInterfaceId"]
+                ec2.modify_network_interface_attribute(NetworkInterfaceId=interface, Groups=groups)
+        if "tags" in keys:
+            replace_tags(aws, id_, inputs)
+        if "rootBlockDevice.tags" in keys:
+            filters = [{"Name": "attachment.instance-id", "Values": [id_]}]
+            for volume in ec2.describe_volumes(Filters=filters)["Volumes"]:
+                replace_tags(aws, volume["VolumeId"], inputs["rootBlockDevice"])
+
+    def delete(self, aws: Aws, id_: str, _inputs: Inputs) -> None:
+        """Terminate the instance and wait: until then its subnet cannot be deleted."""
+        ec2 = aws.client("ec2")
+        if get_or_none(lambda: ec2.terminate_instances(InstanceIds=[id_]), *_NO_INSTANCE) is None:
+            return
+        while (instance := _describe(aws, id_)) and instance["State"]["Name"] != "terminated":
+            aws.pause()
+
+
+class _KeyPair(Ec2Resource):
+    """A key pair, identified by its name; its tags are those of its id."""
+
+    def find(self, aws: Aws, inputs: Inputs) -> str | None:
+        """Return the name of the key pair if it has the stack's tag."""
+        name, stack = str(inputs["keyName"]), inputs.get("tags", {}).get(STACK_TAG)
+        key = self.describe(aws, name) or {}
+        return name if stack and user_tags(key).get(STACK_TAG) == stack else None
+
+    def update(self, aws: Aws, id_: str, inputs: Inputs, keys: frozenset[str]) -> None:
+        key = self.describe(aws, id_)
+        if key is not None:
+            super().update(aws, str(key["KeyPairId"]), inputs, keys)
 
 
 def _interface(inputs: Inputs) -> dict[str, Any]:
@@ -56,36 +152,12 @@ def _interface(inputs: Inputs) -> dict[str, Any]:
 
 
 def _disk(inputs: Inputs) -> dict[str, Any]:
-    volume = {
-        "VolumeSize": inputs["volumeSize"],
-        "VolumeType": inputs["volumeType"],
-        "Encrypted": inputs["encrypted"],
-        "DeleteOnTermination": inputs["deleteOnTermination"],
-    }
-    if inputs.get("kmsKeyId"):
-        volume["KmsKeyId"] = inputs["kmsKeyId"]
-    return {"DeviceName": _ROOT, "Ebs": volume}
-
-
-def _metadata(inputs: Inputs) -> dict[str, Any]:
-    names = {
-        "httpEndpoint": "HttpEndpoint",
-        "httpTokens": "HttpTokens",
-        "httpPutResponseHopLimit": "HttpPutResponseHopLimit",
-    }
-    return {names[key]: value for key, value in inputs.items()}
+    volume = {key: value for key, value in inputs.items() if key != "tags"}
+    return {"DeviceName": _ROOT, "Ebs": pascal(volume)}
 
 
 def _market(inputs: Inputs | None) -> dict[str, Any]:
-    if not inputs:
-        return {}
-    names = {
-        "maxPrice": "MaxPrice",
-        "spotInstanceType": "SpotInstanceType",
-        "instanceInterruptionBehavior": "InstanceInterruptionBehavior",
-    }
-    options = {names[key]: value for key, value in inputs.get("spotOptions", {}).items()}
-    return {"InstanceMarketOptions": {"MarketType": inputs["marketType"], "SpotOptions": options}}
+    return {"InstanceMarketOptions": pascal(inputs)} if inputs else {}
 
 
 def _describe(aws: Aws, id_: str) -> dict[str, Any] | None:
@@ -101,139 +173,8 @@ def _existing(aws: Aws, id_: str) -> dict[str, Any] | None:
     return instance if instance and instance["State"]["Name"] not in EC2_GONE else None
 
 
-def _find(aws: Aws, inputs: Inputs) -> str | None:
-    """Return the id of the stack's instance with the node's name."""
-    filters, node = stack_filter(inputs), inputs.get("tags", {}).get(_NODE_TAG)
-    if filters is None or node is None:
-        return None
-    filters += [
-        {"Name": f"tag:{_NODE_TAG}", "Values": [node]},
-        {"Name": "instance-state-name", "Values": list(EC2_EXISTING)},
-    ]
-    ids = [str(item["InstanceId"]) for item in instances(aws.client("ec2"), Filters=filters)]
-    return ids[-1] if ids else None
-
-
-def _settle(aws: Aws, id_: str, _inputs: Inputs) -> None:
-    """Wait until the instance runs or is stopped; raise if it was terminated."""
-    while True:
-        instance = _describe(aws, id_)
-        # A new id may not be visible yet.
-        state = instance["State"]["Name"] if instance else "pending"
-        if state in _USABLE:
-            return
-        if instance is not None and state in EC2_GONE:
-            reason = instance.get("StateReason", {}).get("Message") or "no reason given"
-            hint = "Run `emrctl up` again to create a new instance."
-            raise ProvisioningError(f"instance {id_} is {state}: {reason}", hint=hint)
-        aws.pause()
-
-
-def _read(aws: Aws, id_: str, _inputs: Inputs) -> Outputs | None:
-    instance = _existing(aws, id_)
-    if instance is None:
-        return None
-    interfaces = instance.get("NetworkInterfaces")
-    account = interfaces[0]["OwnerId"] if interfaces else ""
-    return {
-        "arn": f"arn:aws:ec2:{aws.target.region}:{account}:instance/{id_}",
-        "instanceState": instance["State"]["Name"],
-        "privateDns": instance.get("PrivateDnsName", ""),
-        "privateIp": instance.get("PrivateIpAddress", ""),
-        "publicDns": instance.get("PublicDnsName", ""),
-        "publicIp": instance.get("PublicIpAddress", ""),
-    }
-
-
-def _observe(aws: Aws, id_: str, inputs: Inputs) -> Outputs:
-    """Return the current values of the inputs that can be updated in place."""
-    instance = _existing(aws, id_) or {}
-    interfaces = instance.get("NetworkInterfaces") or [{}]
-    groups = [item["GroupId"] for item in interfaces[0].get("Groups", ())]
-    same = sorted(groups) == sorted(inputs.get("vpcSecurityGroupIds", ()))
-    return {
-        "tags": user_tags(instance),
-        **({} if same else {"vpcSecurityGroupIds": groups}),
-    }
-
-
-def _update(aws: Aws, id_: str, inputs: Inputs, keys: frozenset[str]) -> None:
-    ec2 = aws.client("ec2")
-    if "vpcSecurityGroupIds" in keys:
-        groups = list(inputs["vpcSecurityGroupIds"])
-        for item in (_existing(aws, id_) or {}).get("NetworkInterfaces", ()):
-            interface = item["NetworkInterfaceId"]
-            ec2.modify_network_interface_attribute(NetworkInterfaceId=interface, Groups=groups)
-    if "tags" in keys:
-        replace_tags(aws, id_, inputs)
-    if "rootBlockDevice.tags" in keys:
-        filters = [{"Name": "attachment.instance-id", "Values": [id_]}]
-        for volume in ec2.describe_volumes(Filters=filters)["Volumes"]:
-            replace_tags(aws, volume["VolumeId"], inputs["rootBlockDevice"])
-
-
-def _delete(aws: Aws, id_: str, _inputs: Inputs) -> None:
-    """Terminate the instance and wait: until then its subnet cannot be deleted."""
-    ec2 = aws.client("ec2")
-    if get_or_none(lambda: ec2.terminate_instances(InstanceIds=[id_]), *_NO_INSTANCE) is None:
-        return
-    while (instance := _describe(aws, id_)) and instance["State"]["Name"] != "terminated":
-        aws.pause()
-
-
-def _import_key(aws: Aws, inputs: Inputs) -> str:
-    response = aws.client("ec2").import_key_pair(
-        KeyName=inputs["keyName"],
-        PublicKeyMaterial=str(inputs["publicKey"]).encode(),
-        TagSpecifications=tag_specifications("key-pair", inputs),
-    )
-    return str(response["KeyName"])
-
-
-def _key(aws: Aws, name: str) -> dict[str, Any] | None:
-    ec2 = aws.client("ec2")
-    response = get_or_none(lambda: ec2.describe_key_pairs(KeyNames=[name]), _NO_KEY)
-    return response["KeyPairs"][0] if response else None
-
-
-def _read_key(aws: Aws, name: str, _inputs: Inputs) -> Outputs | None:
-    key = _key(aws, name)
-    if key is None:
-        return None
-    return {"keyPairId": key["KeyPairId"], "fingerprint": key["KeyFingerprint"]}
-
-
-def _find_key(aws: Aws, inputs: Inputs) -> str | None:
-    """Return the name of the key pair if it has the stack's tag."""
-    key = _key(aws, str(inputs["keyName"])) or {}
-    stack = inputs.get("tags", {}).get(STACK_TAG)
-    return str(inputs["keyName"]) if stack and user_tags(key).get(STACK_TAG) == stack else None
-
-
-def _update_key(aws: Aws, name: str, inputs: Inputs, _keys: frozenset[str]) -> None:
-    key = _key(aws, name)
-    if key is not None:
-        replace_tags(aws, str(key["KeyPairId"]), inputs)
-
-
-def _observe_key(aws: Aws, name: str, inputs: Inputs) -> Outputs:
-    key = _key(aws, name)
-    return {} if key is None else observe_tags(aws, str(key["KeyPairId"]), inputs)
-
-
-def _delete_key(aws: Aws, name: str, _inputs: Inputs) -> None:
-    get_or_none(lambda: aws.client("ec2").delete_key_pair(KeyName=name), _NO_KEY)
-
-
-RESOURCE_TYPES = {
-    "aws:ec2/instance:Instance": ResourceType(
-        create=_create,
-        read=_read,
-        update=_update,
-        delete=_delete,
-        settle=_settle,
-        find=_find,
-        observe=_observe,
+RESOURCE_TYPES: dict[str, ResourceType] = {
+    "aws:ec2/instance:Instance": _Instance(
         can_terminate=True,
         updates=frozenset({"tags", "vpcSecurityGroupIds", "rootBlockDevice.tags"}),
         replaces=frozenset(
@@ -255,15 +196,14 @@ RESOURCE_TYPES = {
             }
         ),
     ),
-    "aws:ec2/keyPair:KeyPair": ResourceType(
-        create=_import_key,
-        read=_read_key,
-        update=_update_key,
-        delete=_delete_key,
-        find=_find_key,
-        observe=_observe_key,
+    "aws:ec2/keyPair:KeyPair": _KeyPair(
+        operations=("import_key_pair", "describe_key_pairs", "delete_key_pair"),
+        arguments={"keyName": "KeyName", "publicKey": "PublicKeyMaterial"},
+        key=("KeyName",),
+        item="KeyPair",
+        outputs={"keyPairId": "KeyPairId", "fingerprint": "KeyFingerprint"},
+        missing=("InvalidKeyPair.NotFound",),
         updates=frozenset({"tags"}),
-        replaces=frozenset({"keyName", "publicKey"}),
         unique=("keyName",),
     ),
 }

@@ -1,353 +1,304 @@
-"""EC2 resource types of a VPC: subnets, gateways, endpoints, route tables and routes."""
+"""EC2 resource types of a VPC: subnets, gateways, endpoints, routes and security groups."""
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
-from emrctl.aws import listing
 from emrctl.aws.errors import get_or_none
 from emrctl.engine.localhost.resource_type import (
+    ApiResource,
     Aws,
+    Ec2Resource,
     Inputs,
     Outputs,
     ResourceType,
-    tag_list,
-    user_tags,
+    pascal,
+    replace_tags,
+    tag_specifications,
 )
 
-STACK_TAG = "emrctl:stack"
-_NO_VPC = "InvalidVpcID.NotFound"
-_NO_SUBNET = "InvalidSubnetID.NotFound"
-_NO_GATEWAY = "InvalidInternetGatewayID.NotFound"
-_NO_ENDPOINT = "InvalidVpcEndpointId.NotFound"
 _NO_TABLE = "InvalidRouteTableID.NotFound"
-_NO_ROUTE = "InvalidRoute.NotFound"
-_NO_ASSOCIATION = "InvalidAssociationID.NotFound"
+_NO_GROUP = "InvalidGroup.NotFound"
+_NO_RULE = "InvalidSecurityGroupRuleId.NotFound"
 
 
-def tag_specifications(kind: str, inputs: Inputs) -> list[dict[str, Any]]:
-    """Return the tags of `inputs` as an argument of a create call."""
-    tags = tag_list(inputs.get("tags"))
-    return [{"ResourceType": kind, "Tags": tags}] if tags else []
+class _InternetGateway(Ec2Resource):
+    """An internet gateway that is attached to a VPC."""
+
+    def settle(self, aws: Aws, id_: str, inputs: Inputs) -> None:
+        """Attach it; not part of the creation, so that an interrupted one is completed."""
+        gateway = self.describe(aws, id_)
+        if gateway is not None and not gateway["Attachments"]:
+            aws.client("ec2").attach_internet_gateway(InternetGatewayId=id_, VpcId=inputs["vpcId"])
+
+    def delete(self, aws: Aws, id_: str, inputs: Inputs) -> None:
+        ec2 = aws.client("ec2")
+        for attachment in (self.describe(aws, id_) or {}).get("Attachments", ()):
+            ec2.detach_internet_gateway(InternetGatewayId=id_, VpcId=attachment["VpcId"])
+        super().delete(aws, id_, inputs)
 
 
-def replace_tags(aws: Aws, id_: str, inputs: Inputs) -> None:
-    """Set the tags of `inputs` and remove all others."""
-    ec2, tags = aws.client("ec2"), inputs.get("tags", {})
-    filters = [{"Name": "resource-id", "Values": [id_]}]
-    removed = sorted(listing.tags(ec2.describe_tags(Filters=filters)).keys() - set(tags))
-    if removed:
-        ec2.delete_tags(Resources=[id_], Tags=[{"Key": key} for key in removed])
-    if tags:
-        ec2.create_tags(Resources=[id_], Tags=tag_list(tags))
+class _VpcEndpoint(Ec2Resource):
+    """An endpoint of a VPC; EC2's operation deletes several."""
+
+    def delete(self, aws: Aws, id_: str, _inputs: Inputs) -> None:
+        get_or_none(lambda: self.call(aws, 2, VpcEndpointIds=[id_]), *self.missing)
 
 
-def update_tags(aws: Aws, id_: str, inputs: Inputs, keys: frozenset[str]) -> None:
-    """Replace the tags if they differ."""
-    if "tags" in keys:
-        replace_tags(aws, id_, inputs)
+_ROUTE_TABLE = Ec2Resource(
+    operations=("create_route_table", "describe_route_tables", "delete_route_table"),
+    arguments={"vpcId": "VpcId"},
+    key=("RouteTableId",),
+    item="RouteTable",
+    missing=(_NO_TABLE,),
+    updates=frozenset({"tags"}),
+)
 
 
-def observe_tags(aws: Aws, id_: str, _inputs: Inputs) -> Outputs:
-    """Return the resource's current tags."""
-    filters = [{"Name": "resource-id", "Values": [id_]}]
-    return {"tags": user_tags(aws.client("ec2").describe_tags(Filters=filters))}
+class _Route(ApiResource):
+    """A route: an element of its table's description."""
+
+    def describe(self, aws: Aws, id_: str) -> dict[str, Any] | None:
+        table, _, cidr = id_.partition(self.separator)
+        routes = (_ROUTE_TABLE.describe(aws, table) or {}).get("Routes", ())
+        return next((item for item in routes if item.get("DestinationCidrBlock") == cidr), None)
+
+    def update(self, aws: Aws, _id: str, inputs: Inputs, keys: frozenset[str]) -> None:
+        if keys:
+            aws.client("ec2").replace_route(**self.create_arguments(inputs))
 
 
-def stack_filter(inputs: Inputs) -> list[dict[str, Any]] | None:
-    """Return the filter for the stack's resources; None if the inputs have no stack tag."""
-    stack = inputs.get("tags", {}).get(STACK_TAG)
-    return None if stack is None else [{"Name": f"tag:{STACK_TAG}", "Values": [stack]}]
+class _RouteTableAssociation(Ec2Resource):
+    """The association of a subnet with its route table."""
 
-
-def _find(call: str, key: str, id_key: str, aws: Aws, inputs: Inputs) -> str | None:
-    filters = stack_filter(inputs)
-    if filters is None:
+    def find(self, aws: Aws, inputs: Inputs) -> str | None:
+        table = _ROUTE_TABLE.describe(aws, str(inputs["routeTableId"])) or {}
+        for item in table.get("Associations", ()):
+            if item.get("SubnetId") == inputs["subnetId"]:
+                return str(item["RouteTableAssociationId"])
         return None
-    if "vpcId" in inputs and call != "describe_internet_gateways":
-        filters.append({"Name": "vpc-id", "Values": [inputs["vpcId"]]})
-    items = getattr(aws.client("ec2"), call)(Filters=filters)[key]
-    return str(items[-1][id_key]) if items else None
+
+    def read(self, aws: Aws, _id: str, inputs: Inputs) -> Outputs | None:
+        return None if self.find(aws, inputs) is None else {}
 
 
-def _arn(aws: Aws, item: dict[str, Any], kind: str, id_: str) -> str:
-    return f"arn:aws:ec2:{aws.target.region}:{item.get('OwnerId', '')}:{kind}/{id_}"
+class _SecurityGroup(Ec2Resource):
+    """A security group, created without EC2's default rules."""
+
+    def create(self, aws: Aws, inputs: Inputs) -> str:
+        """Create the group without rules: EC2 allows all egress by default."""
+        id_ = super().create(aws, inputs)
+        _revoke(aws, id_)
+        return id_
+
+    def find(self, aws: Aws, inputs: Inputs) -> str | None:
+        """Return the id of the VPC's group of this name."""
+        filters = [
+            {"Name": "group-name", "Values": [inputs["name"]]},
+            {"Name": "vpc-id", "Values": [inputs["vpcId"]]},
+        ]
+        groups = self.call(aws, 1, Filters=filters)["SecurityGroups"]
+        return str(groups[0]["GroupId"]) if groups else None
+
+    def delete(self, aws: Aws, id_: str, inputs: Inputs) -> None:
+        """Delete the group, its rules first if the inputs say so."""
+        if self.describe(aws, id_) is not None:
+            if inputs.get("revokeRulesOnDelete"):
+                _revoke(aws, id_)
+            super().delete(aws, id_, inputs)
 
 
-def _create_vpc(aws: Aws, inputs: Inputs) -> str:
-    response = aws.client("ec2").create_vpc(
-        CidrBlock=inputs["cidrBlock"], TagSpecifications=tag_specifications("vpc", inputs)
-    )
-    return str(response["Vpc"]["VpcId"])
+_SECURITY_GROUP = _SecurityGroup(
+    operations=("create_security_group", "describe_security_groups", "delete_security_group"),
+    arguments={"name": "GroupName", "description": "Description", "vpcId": "VpcId"},
+    key=("GroupId",),
+    item="SecurityGroup",
+    outputs={"ownerId": "OwnerId"},
+    missing=(_NO_GROUP,),
+    updates=frozenset({"tags", "revokeRulesOnDelete"}),
+    unique=("name", "vpcId"),
+)
 
 
-def _settle_vpc(aws: Aws, id_: str, inputs: Inputs) -> None:
-    _update_vpc(aws, id_, inputs, frozenset({"enableDnsSupport", "enableDnsHostnames"}))
+@dataclass(frozen=True, kw_only=True)
+class _SecurityGroupRule(ResourceType):
+    """A rule of a security group; `direction` is `ingress` or `egress`."""
 
+    direction: str
 
-def _update_vpc(aws: Aws, id_: str, inputs: Inputs, keys: frozenset[str]) -> None:
-    ec2 = aws.client("ec2")
-    # DNS host names require DNS support, and a call sets one attribute.
-    for key in ("enableDnsSupport", "enableDnsHostnames"):
-        if key in keys and key in inputs:
-            attribute = key[:1].upper() + key[1:]
-            ec2.modify_vpc_attribute(VpcId=id_, **{attribute: {"Value": inputs[key]}})
-    update_tags(aws, id_, inputs, keys)
+    def create(self, aws: Aws, inputs: Inputs) -> str:
+        call = getattr(aws.client("ec2"), f"authorize_security_group_{self.direction}")
+        response = call(
+            GroupId=inputs["securityGroupId"],
+            IpPermissions=[_permission(inputs)],
+            TagSpecifications=tag_specifications("security-group-rule", inputs),
+        )
+        return str(response["SecurityGroupRules"][0]["SecurityGroupRuleId"])
 
-
-def _read_vpc(aws: Aws, id_: str, _inputs: Inputs) -> Outputs | None:
-    response = get_or_none(lambda: aws.client("ec2").describe_vpcs(VpcIds=[id_]), _NO_VPC)
-    return {"arn": _arn(aws, response["Vpcs"][0], "vpc", id_)} if response else None
-
-
-def _delete_vpc(aws: Aws, id_: str, _inputs: Inputs) -> None:
-    get_or_none(lambda: aws.client("ec2").delete_vpc(VpcId=id_), _NO_VPC)
-
-
-def _create_subnet(aws: Aws, inputs: Inputs) -> str:
-    zone = inputs.get("availabilityZone")
-    response = aws.client("ec2").create_subnet(
-        VpcId=inputs["vpcId"],
-        CidrBlock=inputs["cidrBlock"],
-        TagSpecifications=tag_specifications("subnet", inputs),
-        **({"AvailabilityZone": zone} if zone else {}),
-    )
-    return str(response["Subnet"]["SubnetId"])
-
-
-def _settle_subnet(aws: Aws, id_: str, inputs: Inputs) -> None:
-    _update_subnet(aws, id_, inputs, frozenset({"mapPublicIpOnLaunch"}))
-
-
-def _update_subnet(aws: Aws, id_: str, inputs: Inputs, keys: frozenset[str]) -> None:
-    if "mapPublicIpOnLaunch" in keys:
-        public = {"Value": bool(inputs.get("mapPublicIpOnLaunch"))}
-        aws.client("ec2").modify_subnet_attribute(SubnetId=id_, MapPublicIpOnLaunch=public)
-    update_tags(aws, id_, inputs, keys)
-
-
-def _read_subnet(aws: Aws, id_: str, _inputs: Inputs) -> Outputs | None:
-    response = get_or_none(lambda: aws.client("ec2").describe_subnets(SubnetIds=[id_]), _NO_SUBNET)
-    if response is None:
+    def find(self, aws: Aws, inputs: Inputs) -> str | None:
+        """Return the id of the group's rule with the same protocol and peer."""
+        for rule in _rules(aws, str(inputs["securityGroupId"])):
+            source = rule.get("ReferencedGroupInfo", {}).get("GroupId")
+            same = (
+                rule["IsEgress"] == (self.direction == "egress")
+                and rule["IpProtocol"] == inputs["ipProtocol"]
+                and rule.get("CidrIpv4") == inputs.get("cidrIpv4")
+                and source == inputs.get("referencedSecurityGroupId")
+            )
+            if same:
+                return str(rule["SecurityGroupRuleId"])
         return None
-    subnet = response["Subnets"][0]
-    return {"arn": subnet["SubnetArn"], "availabilityZone": subnet["AvailabilityZone"]}
+
+    def read(self, aws: Aws, id_: str, inputs: Inputs) -> Outputs | None:
+        group = str(inputs["securityGroupId"])
+        if _SECURITY_GROUP.describe(aws, group) is None:
+            return None
+        exists = any(rule["SecurityGroupRuleId"] == id_ for rule in _rules(aws, group))
+        return {"securityGroupRuleId": id_} if exists else None
+
+    def update(self, aws: Aws, id_: str, inputs: Inputs, keys: frozenset[str]) -> None:
+        if "tags" in keys:
+            replace_tags(aws, id_, inputs)
+
+    def delete(self, aws: Aws, id_: str, inputs: Inputs) -> None:
+        if self.read(aws, id_, inputs) is None:
+            return
+        call = getattr(aws.client("ec2"), f"revoke_security_group_{self.direction}")
+        rule = {"GroupId": inputs["securityGroupId"], "SecurityGroupRuleIds": [id_]}
+        get_or_none(lambda: call(**rule), _NO_RULE, _NO_GROUP)
 
 
-def _delete_subnet(aws: Aws, id_: str, _inputs: Inputs) -> None:
-    get_or_none(lambda: aws.client("ec2").delete_subnet(SubnetId=id_), _NO_SUBNET)
+def _permission(inputs: Inputs) -> dict[str, Any]:
+    traffic = ("ipProtocol", "fromPort", "toPort")
+    permission: dict[str, Any] = pascal({key: inputs[key] for key in traffic if key in inputs})
+    text = {"Description": inputs["description"]} if inputs.get("description") else {}
+    if "cidrIpv4" in inputs:
+        permission["IpRanges"] = [{"CidrIp": inputs["cidrIpv4"], **text}]
+    if "referencedSecurityGroupId" in inputs:
+        pair = {"GroupId": inputs["referencedSecurityGroupId"], **text}
+        permission["UserIdGroupPairs"] = [pair]
+    return permission
 
 
-def _create_gateway(aws: Aws, inputs: Inputs) -> str:
-    response = aws.client("ec2").create_internet_gateway(
-        TagSpecifications=tag_specifications("internet-gateway", inputs)
-    )
-    return str(response["InternetGateway"]["InternetGatewayId"])
+def _rules(aws: Aws, id_: str) -> list[dict[str, Any]]:
+    filters = [{"Name": "group-id", "Values": [id_]}]
+    response = aws.client("ec2").describe_security_group_rules(Filters=filters)
+    return list(response["SecurityGroupRules"])
 
 
-def _gateway(aws: Aws, id_: str) -> dict[str, Any] | None:
-    ec2, ids = aws.client("ec2"), [id_]
-    response = get_or_none(
-        lambda: ec2.describe_internet_gateways(InternetGatewayIds=ids), _NO_GATEWAY
-    )
-    return None if response is None else response["InternetGateways"][0]
+def _revoke(aws: Aws, id_: str) -> None:
+    """Revoke all rules of a group."""
+    ec2, rules = aws.client("ec2"), _rules(aws, id_)
+    ingress = [rule["SecurityGroupRuleId"] for rule in rules if not rule["IsEgress"]]
+    egress = [rule["SecurityGroupRuleId"] for rule in rules if rule["IsEgress"]]
+    if ingress:
+        ec2.revoke_security_group_ingress(GroupId=id_, SecurityGroupRuleIds=ingress)
+    if egress:
+        ec2.revoke_security_group_egress(GroupId=id_, SecurityGroupRuleIds=egress)
 
 
-def _settle_gateway(aws: Aws, id_: str, inputs: Inputs) -> None:
-    gateway = _gateway(aws, id_)
-    if gateway is not None and not gateway["Attachments"]:
-        aws.client("ec2").attach_internet_gateway(InternetGatewayId=id_, VpcId=inputs["vpcId"])
-
-
-def _read_gateway(aws: Aws, id_: str, _inputs: Inputs) -> Outputs | None:
-    gateway = _gateway(aws, id_)
-    return None if gateway is None else {"arn": _arn(aws, gateway, "internet-gateway", id_)}
-
-
-def _delete_gateway(aws: Aws, id_: str, _inputs: Inputs) -> None:
-    gateway = _gateway(aws, id_)
-    if gateway is None:
-        return
-    ec2 = aws.client("ec2")
-    for attachment in gateway["Attachments"]:
-        ec2.detach_internet_gateway(InternetGatewayId=id_, VpcId=attachment["VpcId"])
-    ec2.delete_internet_gateway(InternetGatewayId=id_)
-
-
-def _create_endpoint(aws: Aws, inputs: Inputs) -> str:
-    response = aws.client("ec2").create_vpc_endpoint(
-        VpcId=inputs["vpcId"],
-        ServiceName=inputs["serviceName"],
-        VpcEndpointType=inputs["vpcEndpointType"],
-        RouteTableIds=inputs["routeTableIds"],
-        TagSpecifications=tag_specifications("vpc-endpoint", inputs),
-    )
-    return str(response["VpcEndpoint"]["VpcEndpointId"])
-
-
-def _read_endpoint(aws: Aws, id_: str, _inputs: Inputs) -> Outputs | None:
-    ec2 = aws.client("ec2")
-    response = get_or_none(lambda: ec2.describe_vpc_endpoints(VpcEndpointIds=[id_]), _NO_ENDPOINT)
-    return {"state": response["VpcEndpoints"][0]["State"]} if response else None
-
-
-def _delete_endpoint(aws: Aws, id_: str, _inputs: Inputs) -> None:
-    ec2 = aws.client("ec2")
-    get_or_none(lambda: ec2.delete_vpc_endpoints(VpcEndpointIds=[id_]), _NO_ENDPOINT)
-
-
-def _create_table(aws: Aws, inputs: Inputs) -> str:
-    response = aws.client("ec2").create_route_table(
-        VpcId=inputs["vpcId"], TagSpecifications=tag_specifications("route-table", inputs)
-    )
-    return str(response["RouteTable"]["RouteTableId"])
-
-
-def _table(aws: Aws, id_: str) -> dict[str, Any]:
-    """Return the description of a route table; empty if it does not exist."""
-    ec2 = aws.client("ec2")
-    response = get_or_none(lambda: ec2.describe_route_tables(RouteTableIds=[id_]), _NO_TABLE)
-    return response["RouteTables"][0] if response else {}
-
-
-def _read_table(aws: Aws, id_: str, _inputs: Inputs) -> Outputs | None:
-    return {} if _table(aws, id_) else None
-
-
-def _delete_table(aws: Aws, id_: str, _inputs: Inputs) -> None:
-    get_or_none(lambda: aws.client("ec2").delete_route_table(RouteTableId=id_), _NO_TABLE)
-
-
-def _create_route(aws: Aws, inputs: Inputs) -> str:
-    table, cidr = inputs["routeTableId"], inputs["destinationCidrBlock"]
-    aws.client("ec2").create_route(
-        RouteTableId=table, DestinationCidrBlock=cidr, GatewayId=inputs["gatewayId"]
-    )
-    return f"{table}_{cidr}"
-
-
-def _find_route(aws: Aws, inputs: Inputs) -> str | None:
-    table, cidr = str(inputs["routeTableId"]), inputs["destinationCidrBlock"]
-    routes = _table(aws, table).get("Routes", ())
-    exists = any(route.get("DestinationCidrBlock") == cidr for route in routes)
-    return f"{table}_{cidr}" if exists else None
-
-
-def _read_route(aws: Aws, _id: str, inputs: Inputs) -> Outputs | None:
-    return None if _find_route(aws, inputs) is None else {"state": "active"}
-
-
-def _update_route(aws: Aws, _id: str, inputs: Inputs, _keys: frozenset[str]) -> None:
-    aws.client("ec2").replace_route(
-        RouteTableId=inputs["routeTableId"],
-        DestinationCidrBlock=inputs["destinationCidrBlock"],
-        GatewayId=inputs["gatewayId"],
+def _rule_type(direction: str) -> _SecurityGroupRule:
+    return _SecurityGroupRule(
+        direction=direction,
+        updates=frozenset({"tags"}),
+        replaces=frozenset(
+            {
+                "securityGroupId",
+                "referencedSecurityGroupId",
+                "cidrIpv4",
+                "ipProtocol",
+                "fromPort",
+                "toPort",
+                "description",
+            }
+        ),
+        unique=("securityGroupId",),
     )
 
 
-def _delete_route(aws: Aws, id_: str, _inputs: Inputs) -> None:
-    ec2 = aws.client("ec2")
-    table, _, cidr = id_.partition("_")
-    delete = partial(ec2.delete_route, RouteTableId=table, DestinationCidrBlock=cidr)
-    get_or_none(delete, _NO_ROUTE, _NO_TABLE)
-
-
-def _associate(aws: Aws, inputs: Inputs) -> str:
-    response = aws.client("ec2").associate_route_table(
-        RouteTableId=inputs["routeTableId"], SubnetId=inputs["subnetId"]
-    )
-    return str(response["AssociationId"])
-
-
-def _find_association(aws: Aws, inputs: Inputs) -> str | None:
-    for item in _table(aws, str(inputs["routeTableId"])).get("Associations", ()):
-        if item.get("SubnetId") == inputs["subnetId"]:
-            return str(item["RouteTableAssociationId"])
-    return None
-
-
-def _read_association(aws: Aws, _id: str, inputs: Inputs) -> Outputs | None:
-    return None if _find_association(aws, inputs) is None else {}
-
-
-def _disassociate(aws: Aws, id_: str, _inputs: Inputs) -> None:
-    ec2 = aws.client("ec2")
-    get_or_none(lambda: ec2.disassociate_route_table(AssociationId=id_), _NO_ASSOCIATION)
-
-
-RESOURCE_TYPES = {
-    "aws:ec2/vpc:Vpc": ResourceType(
-        create=_create_vpc,
-        read=_read_vpc,
-        update=_update_vpc,
-        delete=_delete_vpc,
-        settle=_settle_vpc,
-        find=partial(_find, "describe_vpcs", "Vpcs", "VpcId"),
-        observe=observe_tags,
+RESOURCE_TYPES: dict[str, ResourceType] = {
+    "aws:ec2/vpc:Vpc": Ec2Resource(
+        operations=("create_vpc", "describe_vpcs", "delete_vpc"),
+        arguments={"cidrBlock": "CidrBlock"},
+        # DNS host names require DNS support.
+        attributes=("enableDnsSupport", "enableDnsHostnames"),
+        key=("VpcId",),
+        item="Vpc",
+        missing=("InvalidVpcID.NotFound",),
         updates=frozenset({"enableDnsSupport", "enableDnsHostnames", "tags"}),
-        replaces=frozenset({"cidrBlock"}),
     ),
-    "aws:ec2/subnet:Subnet": ResourceType(
-        create=_create_subnet,
-        read=_read_subnet,
-        update=_update_subnet,
-        delete=_delete_subnet,
-        settle=_settle_subnet,
-        find=partial(_find, "describe_subnets", "Subnets", "SubnetId"),
-        observe=observe_tags,
+    "aws:ec2/subnet:Subnet": Ec2Resource(
+        operations=("create_subnet", "describe_subnets", "delete_subnet"),
+        arguments={
+            "vpcId": "VpcId",
+            "cidrBlock": "CidrBlock",
+            "availabilityZone": "AvailabilityZone",
+        },
+        attributes=("mapPublicIpOnLaunch",),
+        key=("SubnetId",),
+        item="Subnet",
+        outputs={"arn": "SubnetArn", "availabilityZone": "AvailabilityZone"},
+        missing=("InvalidSubnetID.NotFound",),
         updates=frozenset({"mapPublicIpOnLaunch", "tags"}),
-        replaces=frozenset({"vpcId", "cidrBlock", "availabilityZone"}),
         # Subnets of a VPC cannot overlap.
         unique=("vpcId",),
     ),
-    "aws:ec2/internetGateway:InternetGateway": ResourceType(
-        create=_create_gateway,
-        read=_read_gateway,
-        update=update_tags,
-        delete=_delete_gateway,
-        settle=_settle_gateway,
-        find=partial(_find, "describe_internet_gateways", "InternetGateways", "InternetGatewayId"),
-        observe=observe_tags,
+    "aws:ec2/internetGateway:InternetGateway": _InternetGateway(
+        operations=(
+            "create_internet_gateway",
+            "describe_internet_gateways",
+            "delete_internet_gateway",
+        ),
+        arguments={},
+        key=("InternetGatewayId",),
+        item="InternetGateway",
+        missing=("InvalidInternetGatewayID.NotFound",),
         updates=frozenset({"tags"}),
         replaces=frozenset({"vpcId"}),
     ),
-    "aws:ec2/vpcEndpoint:VpcEndpoint": ResourceType(
-        create=_create_endpoint,
-        read=_read_endpoint,
-        update=update_tags,
-        delete=_delete_endpoint,
-        find=partial(_find, "describe_vpc_endpoints", "VpcEndpoints", "VpcEndpointId"),
-        observe=observe_tags,
+    "aws:ec2/vpcEndpoint:VpcEndpoint": _VpcEndpoint(
+        operations=("create_vpc_endpoint", "describe_vpc_endpoints", "delete_vpc_endpoints"),
+        arguments={
+            "vpcId": "VpcId",
+            "serviceName": "ServiceName",
+            "vpcEndpointType": "VpcEndpointType",
+            "routeTableIds": "RouteTableIds",
+        },
+        key=("VpcEndpointId",),
+        item="VpcEndpoint",
+        outputs={"state": "State"},
+        missing=("InvalidVpcEndpointId.NotFound",),
         updates=frozenset({"tags"}),
-        replaces=frozenset({"vpcId", "serviceName", "vpcEndpointType", "routeTableIds"}),
     ),
-    "aws:ec2/routeTable:RouteTable": ResourceType(
-        create=_create_table,
-        read=_read_table,
-        update=update_tags,
-        delete=_delete_table,
-        find=partial(_find, "describe_route_tables", "RouteTables", "RouteTableId"),
-        updates=frozenset({"tags"}),
-        replaces=frozenset({"vpcId"}),
-    ),
-    "aws:ec2/route:Route": ResourceType(
-        create=_create_route,
-        read=_read_route,
-        update=_update_route,
-        delete=_delete_route,
-        find=_find_route,
+    "aws:ec2/routeTable:RouteTable": _ROUTE_TABLE,
+    "aws:ec2/route:Route": _Route(
+        service="ec2",
+        operations=("create_route", "describe_route_tables", "delete_route"),
+        arguments={
+            "routeTableId": "RouteTableId",
+            "destinationCidrBlock": "DestinationCidrBlock",
+            "gatewayId": "GatewayId",
+        },
+        key=("RouteTableId", "DestinationCidrBlock"),
+        separator="_",
+        missing=("InvalidRoute.NotFound", _NO_TABLE),
         updates=frozenset({"gatewayId"}),
-        replaces=frozenset({"routeTableId", "destinationCidrBlock"}),
         unique=("routeTableId", "destinationCidrBlock"),
     ),
-    "aws:ec2/routeTableAssociation:RouteTableAssociation": ResourceType(
-        create=_associate,
-        read=_read_association,
-        delete=_disassociate,
-        find=_find_association,
-        replaces=frozenset({"routeTableId", "subnetId"}),
+    "aws:ec2/routeTableAssociation:RouteTableAssociation": _RouteTableAssociation(
+        operations=(
+            "associate_route_table",
+            "describe_route_tables",
+            "disassociate_route_table",
+        ),
+        arguments={"routeTableId": "RouteTableId", "subnetId": "SubnetId"},
+        key=("AssociationId",),
+        missing=("InvalidAssociationID.NotFound",),
         # A subnet has one route table.
         unique=("subnetId",),
     ),
+    "aws:ec2/securityGroup:SecurityGroup": _SECURITY_GROUP,
+    "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": _rule_type("ingress"),
+    "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": _rule_type("egress"),
 }

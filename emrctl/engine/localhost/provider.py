@@ -12,7 +12,7 @@ from typing import Any
 
 from emrctl.aws.errors import translated
 from emrctl.aws.target import Target
-from emrctl.engine.localhost import emr, iam, instances, network, s3, security_groups
+from emrctl.engine.localhost import emr, iam, instances, network, s3
 from emrctl.engine.localhost.resource_type import Aws, Inputs, Outputs, ResourceType
 from emrctl.errors import ProvisioningError
 
@@ -20,7 +20,6 @@ RESOURCE_TYPES: Mapping[str, ResourceType] = {
     **s3.RESOURCE_TYPES,
     **iam.RESOURCE_TYPES,
     **network.RESOURCE_TYPES,
-    **security_groups.RESOURCE_TYPES,
     **instances.RESOURCE_TYPES,
     **emr.RESOURCE_TYPES,
 }
@@ -47,10 +46,7 @@ class Provider:
 
     def check(self, token: str, inputs: Inputs) -> list[tuple[str, str]]:
         """Return each input that is not supported, and the reason."""
-        resource_type = self._type(token)
-        supported = {
-            key.partition(".")[0] for key in resource_type.updates | resource_type.replaces
-        }
+        supported = {key.partition(".")[0] for key in self._type(token).supported}
         return [(key, "not supported on localhost") for key in sorted(set(inputs) - supported)]
 
     def diff(self, token: str, old: Inputs, new: Inputs) -> ResourceDiff:
@@ -136,8 +132,7 @@ def short(token: str) -> str:
 
 def _differing(resource_type: ResourceType, old: Inputs, new: Inputs) -> list[str]:
     """Return the keys that differ; nested ones as `group.count` if the type declares them so."""
-    declared = resource_type.updates | resource_type.replaces
-    nested = {key.partition(".")[0] for key in declared if "." in key}
+    nested = {key.partition(".")[0] for key in resource_type.supported if "." in key}
     keys: list[str] = []
     for key in set(old) | set(new):
         before, after = old.get(key), new.get(key)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import pytest
 
 from emrctl.aws.target import Target
 from emrctl.engine.base import Preview, StackResult
-from emrctl.engine.localhost import provider
 from emrctl.engine.localhost.provider import RESOURCE_TYPES
 from emrctl.errors import ProvisioningError
 from emrctl.spec import ProjectSpec
@@ -117,16 +115,16 @@ def test_up_interrupted_creation_creates_no_duplicates(
     work: Work, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """EC2 executes the request, but the response is lost."""
-    once, create = [True], RESOURCE_TYPES[kind].create
+    resource_type = type(RESOURCE_TYPES[kind])
+    once, create = [True], resource_type.create
 
-    def cut_off(aws: Any, inputs: Any) -> str:
-        found = create(aws, inputs)
+    def cut_off(self: Any, aws: Any, inputs: Any) -> str:
+        found = create(self, aws, inputs)
         if once and once.pop():
             raise ProvisioningError("no answer")
         return found
 
-    changed = {**RESOURCE_TYPES, kind: dataclasses.replace(RESOURCE_TYPES[kind], create=cut_off)}
-    monkeypatch.setattr(provider, "RESOURCE_TYPES", changed)
+    monkeypatch.setattr(resource_type, "create", cut_off)
     with contextlib.suppress(ProvisioningError):  # the gRPC provider retries by itself
         _up(work)
     _up(work)
