@@ -203,10 +203,11 @@ def emulator_state() -> dict[str, Any] | None:
         state: dict[str, Any] = json.loads(paths.emulator_file().read_text())
     except (FileNotFoundError, json.JSONDecodeError):
         return None
-    return state if _alive(int(state["pid"])) else None
+    return state if process_exists(int(state["pid"])) else None
 
 
-def _alive(pid: int) -> bool:
+def process_exists(pid: int) -> bool:
+    """Whether a process with this id is running, whoever owns it."""
     import os
 
     try:

@@ -123,7 +123,7 @@ class Engine(Protocol):
 
     Raises `ProvisioningError` with the name of the failed resource; the state keeps the resources
     created before it, and the next `up` continues. Raises `StackLockedError` if another process is
-    updating the stack.
+    updating the stack. An engine that does not override an operation does not support it.
     """
 
     name: str
@@ -148,23 +148,38 @@ class Engine(Protocol):
 
     def drift(self, stack: str) -> Preview:
         """Return the differences of AWS from the state: `update` (changed) and `delete`."""
+        raise _unsupported(self.name, stack, "drift detection")
 
-    def refresh(self, stack: str, report: Report) -> StackResult:
+    def refresh(self, stack: str, report: Report) -> StackResult:  # noqa: ARG002
         """Update the state to match AWS; the next `up` makes AWS match the program."""
+        raise _unsupported(self.name, stack, "refresh")
 
     def history(self, stack: str) -> tuple[UpdateSummary, ...]:
         """Return all updates of the stack, the latest first."""
+        raise _unsupported(self.name, stack, "history")
 
     def import_resource(
-        self, stack: str, program: Program, resource: ImportedResource, report: Report
+        self,
+        stack: str,
+        program: Program,  # noqa: ARG002
+        resource: ImportedResource,  # noqa: ARG002
+        report: Report,  # noqa: ARG002
     ) -> StackResult:
         """Import an existing resource that the program declares into the stack.
 
         Its properties stay unchanged until the next `up`.
         """
+        raise _unsupported(self.name, stack, "import")
 
     def export(self, stack: str) -> dict[str, Any]:
         """Return the stack's state as a document for `pulumi stack import`."""
+        raise _unsupported(self.name, stack, "export")
+
+
+def _unsupported(engine: str, stack: str, feature: str) -> ProvisioningError:
+    msg = f"stack {stack}: the {engine} engine does not support {feature}"
+    hint = "Run `emrctl down`, then `emrctl up --engine pulumi`."
+    return ProvisioningError(msg, hint=hint)
 
 
 class StackInterruptedError(ProvisioningError):

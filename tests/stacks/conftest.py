@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from emrctl.engine.embedded.evaluate import DeclaredResource, RegisteredResource, evaluate
+from emrctl.engine.embedded.deployment import DeclaredResource, RegisteredResource
+from emrctl.engine.embedded.engine import evaluate
 from emrctl.spec import ProjectSpec
 from stacks import program
 

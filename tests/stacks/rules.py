@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from emrctl.engine.embedded.evaluate import DeclaredResource
+from emrctl.engine.embedded.deployment import DeclaredResource
 from tests.stacks.conftest import Resources
 
 Inputs = dict[str, Any]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from emrctl.engine.embedded.evaluate import DeclaredResource
+from emrctl.engine.embedded.deployment import DeclaredResource
 from emrctl.spec import ProjectSpec
 from tests.stacks.conftest import KEY, Evaluate, Resources
 

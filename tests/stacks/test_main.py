@@ -11,7 +11,8 @@ import pytest
 
 from emrctl.aws.target import Target
 from emrctl.clusters import registry
-from emrctl.engine.embedded.evaluate import DeclaredResource, RegisteredResource, evaluate
+from emrctl.engine.embedded.deployment import DeclaredResource, RegisteredResource
+from emrctl.engine.embedded.engine import evaluate
 from emrctl.spec import ProjectSpec
 
 MAIN = Path(__file__).parents[2] / "stacks" / "__main__.py"

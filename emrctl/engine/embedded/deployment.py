@@ -6,20 +6,41 @@ import contextlib
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from emrctl.aws.errors import RejectedRequestError
 from emrctl.engine.base import Event, Operation, Report, ResourceChange
 from emrctl.engine.checkpoint import Checkpoint, ResourceState
-from emrctl.engine.embedded.evaluate import DeclaredResource, RegisteredResource
 from emrctl.engine.localhost.provider import Provider, short
 from emrctl.engine.localhost.resource_type import OperationCancelledError
 from emrctl.errors import CredentialsError, EmrctlError, ProvisioningError, UsageError
 
 # The property that differs if a resource was terminated or deleted outside of the stack.
 STATE_KEY = "state"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeclaredResource:
+    """A resource as declared by the program; inputs have Pulumi's camelCase names."""
+
+    urn: str
+    type: str
+    name: str
+    inputs: dict[str, Any]
+    dependencies: frozenset[str]
+    protect: bool
+    ignore_changes: frozenset[str]
+    delete_first: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegisteredResource:
+    """The result of registering a declared resource; `id` is None in a preview of its creation."""
+
+    id: str | None
+    outputs: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,40 +1,54 @@
 """The embedded engine: deploys a Pulumi program in this process, on localhost.
 
 It previews, updates, replaces, resumes after a failure and deletes in reverse order. Drift,
-refresh, import, history and export need Pulumi's engine.
+refresh, import, history and export need Pulumi's engine. A program is evaluated with the SDK's mock
+monitor, which passes each declared resource to a function and returns its result to the program: no
+Pulumi engine, plugin or socket is involved.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from emrctl.aws.target import Target
 from emrctl.engine.base import (
+    Engine,
     Event,
-    ImportedResource,
     Preview,
     Program,
     Report,
     StackResult,
     StackState,
-    UpdateSummary,
     other_engine,
     run_interruptibly,
     update_failed,
     update_interrupted,
 )
 from emrctl.engine.checkpoint import Checkpoint, StateFolder
-from emrctl.engine.embedded.deployment import Planner, StackUpdate, check_unprotected
-from emrctl.engine.embedded.evaluate import evaluate
+from emrctl.engine.embedded.deployment import (
+    DeclaredResource,
+    Planner,
+    RegisteredResource,
+    StackUpdate,
+    check_unprotected,
+)
 from emrctl.engine.localhost.provider import Provider
 from emrctl.engine.localhost.resource_type import OperationCancelledError
-from emrctl.errors import ProvisioningError
+
+PROJECT = "emrctl"
+# The SDK's value for an output that is not known yet.
+UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+
+Properties = dict[str, Any]
+Handle = Callable[[DeclaredResource], RegisteredResource | None]
 
 
-class EmbeddedEngine:
+class EmbeddedEngine(Engine):
     """An `Engine` with one state file per stack in `state_folder`."""
 
     name = "embedded"
@@ -109,28 +123,6 @@ class EmbeddedEngine:
         states = [self.state(stack) for stack in self._files.stacks()]
         return tuple(state for state in states if state is not None)
 
-    def drift(self, stack: str) -> Preview:
-        """Raise `ProvisioningError`: not supported."""
-        _unsupported(stack, "drift detection")
-
-    def refresh(self, stack: str, _report: Report) -> StackResult:
-        """Raise `ProvisioningError`: not supported."""
-        _unsupported(stack, "refresh")
-
-    def history(self, stack: str) -> tuple[UpdateSummary, ...]:
-        """Raise `ProvisioningError`: not supported."""
-        _unsupported(stack, "history")
-
-    def import_resource(
-        self, stack: str, _program: Program, _resource: ImportedResource, _report: Report
-    ) -> StackResult:
-        """Raise `ProvisioningError`: not supported."""
-        _unsupported(stack, "import")
-
-    def export(self, stack: str) -> dict[str, Any]:
-        """Raise `ProvisioningError`: not supported."""
-        _unsupported(stack, "export")
-
     def _new(self, stack: str) -> Checkpoint:
         return Checkpoint(stack=stack, identity=self._target.identity, engine=self.name)
 
@@ -179,7 +171,114 @@ def stopped_emulator_event(stack: str) -> Event:
     return Event(operation="delete", type=root, name=stack, status="done", message=message)
 
 
-def _unsupported(stack: str, feature: str) -> NoReturn:
-    msg = f"stack {stack}: the embedded engine does not support {feature}"
-    hint = "Run `emrctl down`, then `emrctl up --engine pulumi`."
-    raise ProvisioningError(msg, hint=hint)
+def evaluate(program: Program, stack: str, handle: Handle, *, preview: bool) -> Properties:
+    """Run `program`, call `handle` for each resource it declares, and return its outputs.
+
+    Independent resources are handled concurrently in threads. If `handle` returns None, the
+    resource has failed: its outputs stay unknown and the program continues. Must not be called in a
+    thread with a running event loop.
+    """
+    return contextvars.copy_context().run(_evaluate, program, stack, handle, preview)
+
+
+def _evaluate(program: Program, stack: str, handle: Handle, preview: bool) -> Properties:
+    from pulumi.runtime import settings
+    from pulumi.runtime.mocks import MockEngine
+    from pulumi.runtime.stack import run_in_stack
+
+    monitor = _monitor(handle)
+    runtime = settings.Settings(
+        project=PROJECT,
+        stack=stack,
+        monitor=monitor,
+        engine=MockEngine(None),
+        dry_run=preview,
+        organization="organization",
+    )
+    settings.configure(runtime)
+    settings.set_root_resource(None)  # type: ignore[arg-type]  # that of an earlier evaluation
+    asyncio.run(run_in_stack(program))
+    outputs: Properties = monitor.outputs
+    return outputs
+
+
+def _monitor(handle: Handle) -> Any:
+    """Return the SDK's mock monitor with support for resource options and failures."""
+    from google.protobuf import empty_pb2  # type: ignore[import-untyped]
+    from pulumi.runtime.mocks import MockMonitor, Mocks
+    from pulumi.runtime.proto import resource_pb2
+
+    class Monitor(MockMonitor):
+        outputs: Properties = {}  # noqa: RUF012  # replaced, never changed
+
+        def RegisterResource(self, request: Any) -> Any:  # noqa: N802
+            urn = self.make_urn(request.parent, request.type, request.name)
+            response = resource_pb2.RegisterResourceResponse(urn=urn)
+            if not request.custom:
+                return response
+            result = handle(_declared(request, urn))
+            if result is None:
+                response.result = resource_pb2.Result.FAIL
+                return response
+            response.id = result.id or ""
+            response.object.update(result.outputs)
+            return response
+
+        def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802
+            if "pulumi:pulumi:Stack" in request.urn:
+                outputs = from_struct(request.outputs).items()
+                self.outputs = {key: value for key, value in outputs if not has_unknown(value)}
+            return empty_pb2.Empty()
+
+    def reject(_self: Any, args: Any) -> Any:
+        msg = f"the embedded engine does not support {args.token}"
+        raise NotImplementedError(msg)
+
+    return Monitor(type("NoCalls", (Mocks,), {"call": reject, "new_resource": reject})())
+
+
+def _declared(request: Any, urn: str) -> DeclaredResource:
+    return DeclaredResource(
+        urn=urn,
+        type=request.type,
+        name=request.name,
+        inputs=from_struct(request.object),
+        dependencies=frozenset(request.dependencies),
+        protect=request.protect,
+        ignore_changes=frozenset(request.ignoreChanges),
+        delete_first=request.deleteBeforeReplace,
+    )
+
+
+def from_struct(struct: Any) -> Properties:
+    """Convert a protobuf struct to a dict; whole numbers become int, which boto3 requires."""
+    from google.protobuf import json_format
+
+    properties: Properties = _integers(json_format.MessageToDict(struct))
+    return properties
+
+
+def to_struct(properties: Mapping[str, Any]) -> Any:
+    """Convert a mapping to a protobuf struct."""
+    from google.protobuf import struct_pb2
+
+    struct = struct_pb2.Struct()
+    struct.update(properties)
+    return struct
+
+
+def has_unknown(value: Any) -> bool:
+    """Whether `value` is or contains an output that is not known yet."""
+    if isinstance(value, Mapping):
+        return any(has_unknown(item) for item in value.values())
+    if isinstance(value, list):
+        return any(has_unknown(item) for item in value)
+    return bool(value == UNKNOWN)
+
+
+def _integers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _integers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_integers(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

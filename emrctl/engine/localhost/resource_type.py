@@ -174,11 +174,6 @@ class Ec2Resource(ApiResource):
     attributes: tuple[str, ...] = ()
 
     @property
-    def supported(self) -> frozenset[str]:
-        """All inputs that localhost supports."""
-        return super().supported | frozenset(self.attributes)
-
-    @property
     def kind(self) -> str:
         """The name in operations: `route_table` of create_route_table."""
         return self.operations[0].partition("_")[2]

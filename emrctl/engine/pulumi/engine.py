@@ -30,19 +30,19 @@ from emrctl.engine.base import (
 )
 from emrctl.engine.checkpoint import Checkpoint, StateFolder
 from emrctl.engine.embedded.deployment import STATE_KEY, check_unprotected
-from emrctl.engine.embedded.engine import stopped_emulator_event, summarize
-from emrctl.engine.embedded.evaluate import PROJECT
+from emrctl.engine.embedded.engine import PROJECT, stopped_emulator_event, summarize
 from emrctl.engine.localhost.provider import RESOURCE_TYPES, Provider
 from emrctl.engine.localhost.resource_type import OperationCancelledError
 from emrctl.engine.pulumi.binary import EngineMissingError
-from emrctl.engine.pulumi.events import EventListener, drift
-from emrctl.engine.pulumi.importing import (
+from emrctl.engine.pulumi.language_host import import_program
+from emrctl.engine.pulumi.output import EventListener, drift
+from emrctl.engine.pulumi.session import Session
+from emrctl.engine.pulumi.snapshot import (
+    ROOT,
+    Snapshot,
     find_interrupted_creations,
-    import_program,
     interrupted_changes,
 )
-from emrctl.engine.pulumi.session import Session
-from emrctl.engine.pulumi.snapshot import ROOT, Snapshot
 from emrctl.engine.pulumi.state_backend import StateBackend, backend_exists, ensure_bucket
 from emrctl.errors import NotFoundError
 

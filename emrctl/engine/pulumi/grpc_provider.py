@@ -13,7 +13,6 @@ import threading
 from collections.abc import Iterator, Mapping
 from concurrent import futures
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,9 +23,10 @@ from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc, st
 
 from emrctl.aws.errors import RejectedRequestError
 from emrctl.aws.target import Target
-from emrctl.engine.embedded.evaluate import from_struct, to_struct
+from emrctl.engine.embedded.engine import from_struct, to_struct
 from emrctl.engine.localhost.provider import Provider, ResourceDiff, short
 from emrctl.engine.localhost.resource_type import Inputs, OperationCancelledError
+from emrctl.engine.pulumi.binary import plugin_version
 from emrctl.errors import EmrctlError, ProvisioningError
 from emrctl.paths import write_atomically
 
@@ -181,10 +181,10 @@ class ProviderServicer(provider_pb2_grpc.ResourceProviderServicer):
         return empty_pb2.Empty()
 
     def GetPluginInfo(self, _request: Any, _context: Any) -> Any:
-        return plugin_pb2.PluginInfo(version=version())
+        return plugin_pb2.PluginInfo(version=plugin_version())
 
     def GetSchema(self, _request: Any, _context: Any) -> Any:
-        schema = f'{{"name": "{PACKAGE}", "version": "{version()}"}}'
+        schema = f'{{"name": "{PACKAGE}", "version": "{plugin_version()}"}}'
         return provider_pb2.GetSchemaResponse(schema=schema)
 
     def CheckConfig(self, request: Any, _context: Any) -> Any:
@@ -263,11 +263,6 @@ class ProviderServicer(provider_pb2_grpc.ResourceProviderServicer):
         with self._calls.errors_to(context):
             result = _invoke(self._calls.target, request.tok)
         return provider_pb2.InvokeResponse(**{"return": to_struct(result)})
-
-
-def version() -> str:
-    """Return the version of the `pulumi-aws` package, which the program requests."""
-    return metadata.version("pulumi-aws")
 
 
 def _diff_response(diff: ResourceDiff) -> Any:

@@ -15,12 +15,19 @@ from concurrent import futures
 from typing import Any
 
 import grpc  # type: ignore[import-untyped]
+import pulumi
 from pulumi.automation._server import LanguageServer
-from pulumi.runtime import reset_options, run_in_stack, set_all_config, settings
+from pulumi.runtime import (
+    register_stack_transformation,
+    reset_options,
+    run_in_stack,
+    set_all_config,
+    settings,
+)
 from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS
 from pulumi.runtime.proto import language_pb2, language_pb2_grpc
 
-from emrctl.engine.base import Program
+from emrctl.engine.base import ImportedResource, Program
 
 # The number of resources that can be declared concurrently.
 _THREADS = 32
@@ -105,3 +112,27 @@ async def _cancel(tasks: set[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def import_program(program: Program, resource: ImportedResource) -> Program:
+    """Return `program` with the option to import `resource` unchanged.
+
+    `pulumi import` is no alternative: it needs a language host.
+    """
+
+    def transform(
+        args: pulumi.ResourceTransformationArgs,
+    ) -> pulumi.ResourceTransformationResult | None:
+        if (args.type_, args.name) != (resource.type, resource.name):
+            return None
+        # Differences would fail the import; the next `up` updates them.
+        ignored = [name for name, value in args.props.items() if value is not None]
+        options = pulumi.ResourceOptions(import_=resource.id, ignore_changes=ignored)
+        opts = pulumi.ResourceOptions.merge(args.opts, options)
+        return pulumi.ResourceTransformationResult(props=args.props, opts=opts)
+
+    def run() -> None:
+        register_stack_transformation(transform)
+        program()
+
+    return run

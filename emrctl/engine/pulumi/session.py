@@ -13,12 +13,18 @@ import pulumi.automation as auto
 
 from emrctl.aws.target import Target
 from emrctl.engine.base import Program, update_failed, update_interrupted
-from emrctl.engine.embedded.evaluate import PROJECT
+from emrctl.engine.embedded.engine import PROJECT
 from emrctl.engine.localhost.resource_type import OperationCancelledError
-from emrctl.engine.pulumi import binary, failures
-from emrctl.engine.pulumi.events import EventListener
+from emrctl.engine.pulumi import binary
 from emrctl.engine.pulumi.grpc_provider import PACKAGE, CreateJournal, serve_provider
 from emrctl.engine.pulumi.language_host import LanguageHost, serve_program
+from emrctl.engine.pulumi.output import (
+    EventListener,
+    engine_error,
+    lock_holder,
+    locked,
+    resource_errors,
+)
 from emrctl.engine.pulumi.snapshot import Snapshot
 from emrctl.engine.pulumi.state_backend import StateBackend
 from emrctl.errors import EmrctlError
@@ -185,7 +191,7 @@ class Session:
         try:
             return run()
         except auto.ConcurrentUpdateError as error:
-            holder = failures.lock_holder(str(error))
+            holder = lock_holder(str(error))
             if holder is None or not holder.dead:
                 raise
             self._stack.cancel()
@@ -208,12 +214,12 @@ class Session:
     ) -> EmrctlError:
         output = str(error)
         if isinstance(error, auto.ConcurrentUpdateError):
-            return failures.locked(self.name, output)
+            return locked(self.name, output)
         resources = self.snapshot().entries
         if self.cancelled.is_set():
             return update_interrupted(self.name, resources)
-        errors = list(provider_errors) or failures.resource_errors(listener)
-        return update_failed(self.name, errors or [failures.engine_error(output)], resources)
+        errors = list(provider_errors) or resource_errors(listener)
+        return update_failed(self.name, errors or [engine_error(output)], resources)
 
     @contextlib.contextmanager
     def _provider(self) -> Iterator[list[EmrctlError]]:
@@ -258,9 +264,9 @@ class Session:
         except auto.StackNotFoundError:
             raise
         except auto.ConcurrentUpdateError as error:
-            raise failures.locked(self.name, str(error)) from error
+            raise locked(self.name, str(error)) from error
         except auto.CommandError as error:
-            translated = failures.engine_error(str(error))
+            translated = engine_error(str(error))
             translated.message = f"stack {self.name}: {translated.message}"
             translated.args = (translated.message,)
             raise translated from error

@@ -1,12 +1,16 @@
-"""A stack's deployment as exported by Pulumi."""
+"""A stack's deployment as exported by Pulumi, and the operations that a killed engine left."""
 
 from __future__ import annotations
 
+import dataclasses
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from emrctl.engine.base import Event, Report
 from emrctl.engine.checkpoint import ResourceState
+from emrctl.engine.localhost.provider import RESOURCE_TYPES, Provider
 
 ROOT = "pulumi:pulumi:Stack"
 
@@ -78,3 +82,42 @@ def _state(serial: int, item: Mapping[str, Any]) -> ResourceState:
 def name_of(urn: str) -> str:
     """Return the resource's name, the last part of its URN."""
     return urn.rpartition("::")[2]
+
+
+def find_interrupted_creations(
+    snapshot: Snapshot, provider: Provider, report: Report
+) -> list[Mapping[str, Any]]:
+    """Return the resources that exist though their creation is pending, once they are usable."""
+    known = {(entry.type, entry.id) for entry in snapshot.entries}
+    resources: list[Mapping[str, Any]] = []
+    for pending in snapshot.pending:
+        if pending.kind == "creating" and pending.resource["type"] in RESOURCE_TYPES:
+            token, inputs = pending.resource["type"], dict(pending.resource.get("inputs") or {})
+            id_ = provider.find(token, inputs)
+            if id_ is not None and (token, id_) not in known:
+                outputs = _settle(pending, id_, inputs, provider, report)
+                resources.append({**pending.resource, "id": id_, "outputs": outputs})
+    return resources
+
+
+def _settle(
+    pending: PendingOperation, id_: str, inputs: dict[str, Any], provider: Provider, report: Report
+) -> dict[str, Any]:
+    token, began = pending.resource["type"], time.monotonic()
+    event = Event(
+        operation="create",
+        type=token,
+        name=name_of(pending.urn),
+        status="started",
+        message="the engine was killed during its creation",
+    )
+    report(event)
+    outputs = provider.settle(token, id_, inputs)
+    report(dataclasses.replace(event, status="done", seconds=time.monotonic() - began))
+    return outputs
+
+
+def interrupted_changes(snapshot: Snapshot) -> list[str]:
+    """Return the URNs of the resources whose update or deletion is pending."""
+    urns = {entry.urn for entry in snapshot.entries}
+    return sorted({item.urn for item in snapshot.pending if item.kind != "creating"} & urns)

@@ -9,10 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from emrctl.engine.pulumi import binary, failures
+from emrctl.engine.pulumi import binary
 from emrctl.engine.pulumi.binary import EngineBinary, EngineMissingError
-from emrctl.engine.pulumi.events import EventListener
 from emrctl.engine.pulumi.grpc_provider import CreateJournal
+from emrctl.engine.pulumi.output import (
+    EventListener,
+    engine_error,
+    lock_holder,
+    locked,
+    resource_errors,
+)
 from emrctl.errors import CredentialsError, EmrctlError, ProvisioningError, StackLockedError
 
 
@@ -138,7 +144,7 @@ PLUGIN_ERRORS = (
 def test_resource_errors_have_resource_and_aws_message(
     urn: str, output: str, message: str, family: type[EmrctlError], hint: str
 ) -> None:
-    (error,) = failures.resource_errors(_listener(urn, output))
+    (error,) = resource_errors(_listener(urn, output))
     assert message in error.message
     assert isinstance(error, family)
     assert hint in error.hint
@@ -166,7 +172,7 @@ def test_resource_errors_have_resource_and_aws_message(
 def test_engine_error_has_meaning_and_hint(
     output: str, message: str, family: type[EmrctlError], hint: str
 ) -> None:
-    error = failures.engine_error(output)
+    error = engine_error(output)
     assert message in error.message
     assert isinstance(error, family)
     assert hint in error.hint
@@ -180,17 +186,17 @@ LOCK = (
 
 
 def test_locked_names_holder_and_detects_dead_process() -> None:
-    error = failures.locked("pets-main", LOCK.format("laptop", 12))
+    error = locked("pets-main", LOCK.format("laptop", 12))
     assert isinstance(error, StackLockedError)
     assert "process 12 of ada on laptop since 2026-11-20T10:00:00Z" in error.message
     gone = subprocess.Popen(["true"])
     gone.wait()
     here = socket.gethostname()
     for host, pid, dead in ((here, gone.pid, True), (here, os.getpid(), False), ("x", 1, False)):
-        holder = failures.lock_holder(LOCK.format(host, pid))
+        holder = lock_holder(LOCK.format(host, pid))
         assert holder is not None
         assert holder.dead == dead
-    assert "another process" in failures.locked("s", "[409] Conflict").message
+    assert "another process" in locked("s", "[409] Conflict").message
 
 
 def test_create_journal_returns_interrupted_creations(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from emrctl import paths
 from emrctl.aws.target import Target
 from emrctl.engine.embedded.engine import EmbeddedEngine
-from emrctl.engine.pulumi.events import EventListener
+from emrctl.engine.pulumi.output import EventListener
 from emrctl.engine.pulumi.session import Session
 from emrctl.engine.pulumi.state_backend import local_backend
 from emrctl.errors import NotFoundError, ProvisioningError, StackLockedError

@@ -1,18 +1,32 @@
-"""Conversion of the engine's error output to emrctl's errors."""
+"""Conversion of the engine's events and errors to emrctl's."""
 
 from __future__ import annotations
 
-import os
 import re
 import socket
+import threading
+import time
 from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 from emrctl.aws.errors import translate_code
+from emrctl.aws.target import process_exists
+from emrctl.engine.base import Event, Operation, Report, ResourceChange
 from emrctl.engine.localhost.provider import short
-from emrctl.engine.pulumi.events import EventListener
 from emrctl.engine.pulumi.snapshot import ROOT, name_of
 from emrctl.errors import CredentialsError, EmrctlError, ProvisioningError, StackLockedError
 
+# Operations of the engine that change resources. A `replace` only precedes its two halves.
+_EXECUTED: dict[str, Operation] = {
+    "create": "create",
+    "update": "update",
+    "delete": "delete",
+    "create-replacement": "replace",
+    "delete-replaced": "delete",
+    "import": "import",
+}
+_PLANNED: dict[str, Operation] = {name: name for name in get_args(Operation)}
+_COLORS = re.compile(r"<\{%[^%]*%\}>")
 # The AWS plugin's format of AWS's errors.
 _AWS = re.compile(
     r"operation error (?P<service>[\w ]+): (?P<call>\w+)"
@@ -22,6 +36,93 @@ _AWS = re.compile(
     re.DOTALL,
 )
 _LOCK = re.compile(r"created by (?P<user>\S+)@(?P<host>\S+) \(pid (?P<pid>\d+)\) at (?P<since>\S+)")
+
+
+class EventListener:
+    """Collects the engine's events: `planned` and executed `changes`, and `errors` by URN."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._began: dict[tuple[str, str], float] = {}
+        self._lock = threading.Lock()
+        self.planned: list[ResourceChange] = []
+        self.changes: list[ResourceChange] = []
+        self.errors: list[tuple[str, str]] = []
+
+    def handle(self, event: Any) -> None:
+        """Handle one event; those of the stack itself and of providers are ignored."""
+        with self._lock:
+            if event.resource_pre_event is not None:
+                self._on_step(event.resource_pre_event, self.planned, "started")
+            elif event.res_outputs_event is not None:
+                self._on_step(event.res_outputs_event, self.changes, "done")
+            elif event.res_op_failed_event is not None:
+                self._send(event.res_op_failed_event, "failed")
+            elif event.diagnostic_event is not None:
+                diagnostic = event.diagnostic_event
+                if diagnostic.severity == "error":
+                    message = _COLORS.sub("", diagnostic.message).strip()
+                    self.errors.append((diagnostic.urn or "", message))
+
+    def error_of(self, urn: str) -> str:
+        """Return the error messages of a resource."""
+        return " ".join(message for other, message in self.errors if other == urn)
+
+    def _on_step(
+        self, event: Any, changes: list[ResourceChange], status: Literal["started", "done"]
+    ) -> None:
+        step = event.metadata
+        if step.op.value in _PLANNED and not _is_internal(step):
+            changes.append(_change(_PLANNED[step.op.value], step))
+        if not event.planning:
+            self._send(event, status)
+
+    def _send(self, event: Any, status: Literal["started", "done", "failed"]) -> None:
+        step = event.metadata
+        operation = _EXECUTED.get(step.op.value)
+        if operation is None or _is_internal(step):
+            return
+        seconds = None
+        if status == "started":
+            self._began[step.urn, step.op.value] = time.monotonic()
+        elif began := self._began.pop((step.urn, step.op.value), None):
+            seconds = time.monotonic() - began
+        self._report(
+            Event(
+                operation=operation,
+                type=step.type,
+                name=name_of(step.urn),
+                status=status,
+                seconds=seconds,
+                message=self.error_of(step.urn) if status == "failed" else "",
+            )
+        )
+
+
+def _is_internal(step: Any) -> bool:
+    """Whether the step is of the stack itself or of a provider."""
+    return str(step.type).startswith("pulumi:")
+
+
+def _change(operation: Operation, step: Any) -> ResourceChange:
+    state = step.new if step.new is not None and step.new.id else step.old
+    keys: Any = ()
+    if operation == "replace":
+        keys = step.keys
+    elif operation == "update":
+        keys = step.detailed_diff or step.diffs
+    return ResourceChange(
+        operation=operation,
+        type=step.type,
+        name=name_of(step.urn),
+        id=(state.id or None) if state is not None else None,
+        keys=tuple(sorted(keys or ())),
+    )
+
+
+def drift(changes: list[ResourceChange]) -> tuple[ResourceChange, ...]:
+    """Return the updates and deletions of a refresh."""
+    return tuple(change for change in changes if change.operation in {"update", "delete"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,15 +137,7 @@ class LockHolder:
     @property
     def dead(self) -> bool:
         """Whether it was a process of this machine that has ended."""
-        if self.host != socket.gethostname():
-            return False
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:
-            return False
-        return False
+        return self.host == socket.gethostname() and not process_exists(self.pid)
 
 
 def lock_holder(output: str) -> LockHolder | None:
