@@ -60,13 +60,11 @@ def digits(per_class: int | None = None) -> list[PictureFile]:
         hint = "Install emrctl with its jobs: pip install 'emrctl[jobs]'."
         raise UsageError("scikit-learn is not installed", hint=hint) from error
     images, labels = load_digits(return_X_y=True)
-    seen: Counter[str] = Counter()
     pictures = []
-    for pixels, label in zip(images, map(str, labels), strict=True):
-        if per_class is None or seen[label] < per_class:
-            name = f"{label}_{seen[label]:03d}.png"
-            pictures.append(PictureFile(name, label, functools.partial(_png, pixels)))
-            seen[label] += 1
+    for label in range(10):
+        for number, pixels in enumerate(images[labels == label][:per_class]):
+            name = f"{label}_{number:03d}.png"
+            pictures.append(PictureFile(name, str(label), functools.partial(_png, pixels)))
     return pictures
 
 

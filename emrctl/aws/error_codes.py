@@ -14,167 +14,151 @@ RETRY_HINT = "Run the same command again; it continues from where it stopped."
 _CREDENTIALS_HINT = "Run `aws sso login`, set AWS_PROFILE or renew the access keys."
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Cause:
-    """Cause of an AWS error: the emrctl error class it maps to, its description and a hint."""
+    """Cause of an AWS error: the emrctl error class it maps to, its description and a hint.
+
+    `codes` has the API's error codes and the names of botocore's exceptions.
+    """
 
     family: type[EmrctlError]
     meaning: str
     hint: str
+    codes: str = ""
 
 
-EXPIRED = Cause(
-    family=CredentialsError,
-    meaning="the session has expired",
-    hint="Run `aws sso login` or renew the temporary credentials, then run the command again.",
-)
-UNKNOWN_KEY = Cause(
-    family=CredentialsError,
-    meaning="AWS does not know the access key",
-    hint=f"It was deleted or belongs to another partition. {_CREDENTIALS_HINT}",
-)
-SIGNATURE = Cause(
-    family=CredentialsError,
-    meaning="the signature does not match: the secret key or this machine's clock is wrong",
-    hint="Check the clock first (`date -u`), then the secret key.",
-)
 DENIED = Cause(
-    family=CredentialsError,
-    meaning="the caller is not authorized",
-    hint="Ask an administrator to allow the action, or use another profile (AWS_PROFILE).",
+    CredentialsError,
+    "the caller is not authorized",
+    "Ask an administrator to allow the action, or use another profile (AWS_PROFILE).",
+    "AccessDenied AccessDeniedException 403 UnauthorizedOperation Forbidden NotAuthorized",
 )
 MFA = Cause(
-    family=CredentialsError,
-    meaning="the account requires multi-factor authentication (MFA)",
-    hint="Run `aws sts get-session-token --serial-number ARN --token-code CODE`, or use a profile "
+    CredentialsError,
+    "the account requires multi-factor authentication (MFA)",
+    "Run `aws sts get-session-token --serial-number ARN --token-code CODE`, or use a profile "
     "with mfa_serial.",
 )
 THROTTLED = Cause(
-    family=ProvisioningError,
-    meaning="AWS throttled the request; 10 attempts with back-off failed",
-    hint=f"Wait a minute: the limit is shared by the whole account. {RETRY_HINT}",
-)
-REGION = Cause(
-    family=UsageError,
-    meaning="the region is not enabled in the account",
-    hint="Enable it in the account settings, or set another `region`.",
+    ProvisioningError,
+    "AWS throttled the request; 10 attempts with back-off failed",
+    f"Wait a minute: the limit is shared by the whole account. {RETRY_HINT}",
+    "Throttling ThrottlingException ThrottledException RequestLimitExceeded "
+    "TooManyRequestsException SlowDown EC2ThrottledException PriorRequestNotComplete",
 )
 SERVER_ERROR = Cause(
-    family=ProvisioningError,
-    meaning="AWS had an internal error",
-    hint=f"Wait a moment. {RETRY_HINT}",
+    ProvisioningError,
+    "AWS had an internal error",
+    f"Wait a moment. {RETRY_HINT}",
+    "InternalError InternalFailure InternalServerError ServiceUnavailable Unavailable "
+    "InternalServerException",
 )
-QUOTA = Cause(
-    family=ProvisioningError,
-    meaning="a quota of the account is exceeded",
-    hint="Request an increase in Service Quotas, or use smaller or fewer nodes.",
-)
-CAPACITY = Cause(
-    family=ProvisioningError,
-    meaning="AWS has no capacity for the instance type in that availability zone",
-    hint="Run the command again later, or set another network.zone or type, or spot: false.",
-)
-SPOT_PRICE = Cause(
-    family=ProvisioningError,
-    meaning="the maximum price is below the current spot price",
-    hint="Raise bid_usd or remove it: the maximum is then the on-demand price.",
-)
-SPOT_QUOTA = Cause(
-    family=ProvisioningError,
-    meaning="the account's quota of spot instances is exceeded",
-    hint="Request an increase in Service Quotas (L-34B43A08), or set fewer workers or spot: false.",
-)
-INSTANCE_TYPE = Cause(
-    family=ProvisioningError,
-    meaning="the zone, the image or the placement does not support that instance type",
-    hint="Set another type or network.zone; `emrctl preview` checks both.",
-)
-ADDRESSES = Cause(
-    family=ProvisioningError,
-    meaning="the subnet has too few free addresses",
-    hint="Set another subnet or a larger network.cidr.",
-)
-
-_CAUSES: dict[Cause, tuple[str, ...]] = {
-    EXPIRED: ("ExpiredToken", "ExpiredTokenException", "RequestExpired"),
-    UNKNOWN_KEY: (
-        *("InvalidClientTokenId", "InvalidAccessKeyId", "UnrecognizedClientException"),
-        *("AuthFailure", "InvalidToken", "InvalidIdentityToken"),
-    ),
-    SIGNATURE: (
-        *("SignatureDoesNotMatch", "InvalidSignatureException"),
-        *("RequestTimeTooSkewed", "IncompleteSignature"),
-    ),
-    DENIED: (
-        *("AccessDenied", "AccessDeniedException", "403"),
-        *("UnauthorizedOperation", "Forbidden", "NotAuthorized"),
-    ),
-    THROTTLED: (
-        *("Throttling", "ThrottlingException", "ThrottledException"),
-        *("RequestLimitExceeded", "TooManyRequestsException"),
-        *("SlowDown", "EC2ThrottledException", "PriorRequestNotComplete"),
-    ),
-    REGION: ("OptInRequired", "RegionDisabledException"),
-    SERVER_ERROR: (
-        *("InternalError", "InternalFailure", "InternalServerError"),
-        *("ServiceUnavailable", "Unavailable", "InternalServerException"),
-    ),
-    QUOTA: (
-        *("LimitExceeded", "LimitExceededException", "VcpuLimitExceeded"),
-        *("VpcLimitExceeded", "AddressLimitExceeded", "TooManyBuckets"),
-    ),
-    CAPACITY: ("InsufficientInstanceCapacity", "InsufficientHostCapacity"),
-    SPOT_PRICE: ("SpotMaxPriceTooLow",),
-    SPOT_QUOTA: ("MaxSpotInstanceCountExceeded",),
-    INSTANCE_TYPE: ("Unsupported",),
-    ADDRESSES: ("InsufficientFreeAddressesInSubnet",),
-}
-_CODES = {code: cause for cause, codes in _CAUSES.items() for code in codes}
-_MFA_MESSAGE = re.compile(r"MultiFactorAuth|\bMFA\b", re.IGNORECASE)
-
 NO_CONNECTION = Cause(
-    family=ProvisioningError,
-    meaning="cannot connect to AWS",
-    hint="Check the network, HTTPS_PROXY and `region`; on localhost, run `emrctl local status`.",
+    ProvisioningError,
+    "cannot connect to AWS",
+    "Check the network, HTTPS_PROXY and `region`; on localhost, run `emrctl local status`.",
+    "ConnectionError HTTPClientError EndpointConnectionError",
 )
-_SSO = Cause(
-    family=CredentialsError,
-    meaning="the single sign-on session is missing or has expired",
-    hint="Run `aws sso login` (with `--profile NAME`), then run the command again.",
-)
-_PROFILE = Cause(
-    family=CredentialsError,
-    meaning="could not load the profile's credentials",
-    hint="Check role_arn, source_profile, mfa_serial and credential_process of the profile.",
-)
-_NO_CREDENTIALS = Cause(
-    family=CredentialsError,
-    meaning="no AWS credentials are configured",
-    hint="Run `aws configure sso`, set AWS_PROFILE, or use `target: local`.",
-)
-_NO_PROFILE = Cause(
-    family=CredentialsError,
-    meaning="the profile is not in the AWS configuration",
-    hint="`aws configure list-profiles` lists them; set `profile` in emrctl.yaml.",
-)
-_CERTIFICATE = Cause(
-    family=ProvisioningError,
-    meaning="the server's TLS certificate is not trusted",
-    hint="If a proxy inspects TLS, set AWS_CA_BUNDLE to its certificate.",
-)
-# By name of a botocore exception; the nearest ancestor in the table applies.
-_EXCEPTIONS: dict[str, Cause] = {
-    **dict.fromkeys(("SSOError", "TokenRetrievalError", "UnauthorizedSSOTokenError"), _SSO),
-    **dict.fromkeys(("NoCredentialsError", "PartialCredentialsError"), _NO_CREDENTIALS),
-    "ProfileNotFound": _NO_PROFILE,
-    "CredentialRetrievalError": _PROFILE,
-    "MetadataRetrievalError": _PROFILE,
-    "InvalidConfigError": _PROFILE,
-    "SSLError": _CERTIFICATE,
-    **dict.fromkeys(
-        ("ConnectionError", "HTTPClientError", "EndpointConnectionError"), NO_CONNECTION
+_CAUSES = (
+    DENIED,
+    THROTTLED,
+    SERVER_ERROR,
+    NO_CONNECTION,
+    Cause(
+        CredentialsError,
+        "the session has expired",
+        "Run `aws sso login` or renew the temporary credentials, then run the command again.",
+        "ExpiredToken ExpiredTokenException RequestExpired",
     ),
-}
+    Cause(
+        CredentialsError,
+        "AWS does not know the access key",
+        f"It was deleted or belongs to another partition. {_CREDENTIALS_HINT}",
+        "InvalidClientTokenId InvalidAccessKeyId UnrecognizedClientException AuthFailure "
+        "InvalidToken InvalidIdentityToken",
+    ),
+    Cause(
+        CredentialsError,
+        "the signature does not match: the secret key or this machine's clock is wrong",
+        "Check the clock first (`date -u`), then the secret key.",
+        "SignatureDoesNotMatch InvalidSignatureException RequestTimeTooSkewed IncompleteSignature",
+    ),
+    Cause(
+        UsageError,
+        "the region is not enabled in the account",
+        "Enable it in the account settings, or set another `region`.",
+        "OptInRequired RegionDisabledException",
+    ),
+    Cause(
+        ProvisioningError,
+        "a quota of the account is exceeded",
+        "Request an increase in Service Quotas, or use smaller or fewer nodes.",
+        "LimitExceeded LimitExceededException VcpuLimitExceeded VpcLimitExceeded "
+        "AddressLimitExceeded TooManyBuckets",
+    ),
+    Cause(
+        ProvisioningError,
+        "AWS has no capacity for the instance type in that availability zone",
+        "Run the command again later, or set another network.zone or type, or spot: false.",
+        "InsufficientInstanceCapacity InsufficientHostCapacity",
+    ),
+    Cause(
+        ProvisioningError,
+        "the maximum price is below the current spot price",
+        "Raise bid_usd or remove it: the maximum is then the on-demand price.",
+        "SpotMaxPriceTooLow",
+    ),
+    Cause(
+        ProvisioningError,
+        "the account's quota of spot instances is exceeded",
+        "Request an increase in Service Quotas (L-34B43A08), or set fewer workers or spot: false.",
+        "MaxSpotInstanceCountExceeded",
+    ),
+    Cause(
+        ProvisioningError,
+        "the zone, the image or the placement does not support that instance type",
+        "Set another type or network.zone; `emrctl preview` checks both.",
+        "Unsupported",
+    ),
+    Cause(
+        ProvisioningError,
+        "the subnet has too few free addresses",
+        "Set another subnet or a larger network.cidr.",
+        "InsufficientFreeAddressesInSubnet",
+    ),
+    Cause(
+        CredentialsError,
+        "the single sign-on session is missing or has expired",
+        "Run `aws sso login` (with `--profile NAME`), then run the command again.",
+        "SSOError TokenRetrievalError UnauthorizedSSOTokenError",
+    ),
+    Cause(
+        CredentialsError,
+        "could not load the profile's credentials",
+        "Check role_arn, source_profile, mfa_serial and credential_process of the profile.",
+        "CredentialRetrievalError MetadataRetrievalError InvalidConfigError",
+    ),
+    Cause(
+        CredentialsError,
+        "no AWS credentials are configured",
+        "Run `aws configure sso`, set AWS_PROFILE, or use `target: local`.",
+        "NoCredentialsError PartialCredentialsError",
+    ),
+    Cause(
+        CredentialsError,
+        "the profile is not in the AWS configuration",
+        "`aws configure list-profiles` lists them; set `profile` in emrctl.yaml.",
+        "ProfileNotFound",
+    ),
+    Cause(
+        ProvisioningError,
+        "the server's TLS certificate is not trusted",
+        "If a proxy inspects TLS, set AWS_CA_BUNDLE to its certificate.",
+        "SSLError",
+    ),
+)
+_CODES = {code: cause for cause in _CAUSES for code in cause.codes.split()}
+_MFA_MESSAGE = re.compile(r"MultiFactorAuth|\bMFA\b", re.IGNORECASE)
 
 
 def code_cause(code: str, message: str = "") -> Cause | None:
@@ -184,9 +168,9 @@ def code_cause(code: str, message: str = "") -> Cause | None:
 
 
 def exception_cause(error: Exception) -> Cause | None:
-    """Return the cause of a botocore exception; None for an unknown one."""
+    """Return the cause of a botocore exception or of its nearest ancestor; None if unknown."""
     names = (ancestor.__name__ for ancestor in type(error).__mro__)
-    return next((_EXCEPTIONS[name] for name in names if name in _EXCEPTIONS), None)
+    return next((_CODES[name] for name in names if name in _CODES), None)
 
 
 _CLUSTER: tuple[tuple[str, str, str], ...] = (

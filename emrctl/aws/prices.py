@@ -44,17 +44,14 @@ class Rate:
 def rate(name: str, region: str) -> Rate:
     """Return prices from emrctl's home, the shipped table or another region, in this order."""
     instance_types.instance_type(name)
-    for document in (_own(), instance_types.shipped()):
-        found = _rate(document, name, region, region)
+    shipped = instance_types.shipped()
+    sources = ((_own(), region), (shipped, region), (shipped, instance_types.PRICES_REGION))
+    for document, source in sources:
+        found = _rate(document, name, source, source)
         if found is not None:
             return found
-    fallback = _rate(
-        instance_types.shipped(), name, instance_types.PRICES_REGION, instance_types.PRICES_REGION
-    )
-    if fallback is None:
-        hint = "Download it with `emrctl prices refresh`."
-        raise SpecError(f"no table has a price of {name}", hint=hint)
-    return fallback
+    hint = "Download it with `emrctl prices refresh`."
+    raise SpecError(f"no table has a price of {name}", hint=hint)
 
 
 def rates(region: str) -> tuple[Rate, ...]:

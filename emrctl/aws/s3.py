@@ -10,8 +10,9 @@ import io
 import re
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from emrctl.aws.errors import get_or_none
 from emrctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,18 +27,20 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def put_file(target: Target, bucket: str, path: str | Path) -> str:
-    """`path` is in the bucket under its content's hash; its `s3://` address, also if it was one.
+    """Upload a file, or a folder as a zip file, under the hash of its content; return its URI.
 
-    A folder becomes a zip file of what is in it, the same bytes for the same content.
+    `s3://` URIs are returned unchanged.
     """
     if str(path).startswith("s3://"):
         return str(path)
-    return _put(target, bucket, *_content(Path(path).expanduser()))
+    name, body = _content(Path(path).expanduser())
+    return _put_once(target, bucket, _key(name, body), body)
 
 
 def put_zip(target: Target, bucket: str, name: str, paths: Sequence[Path]) -> str:
     """Upload files and folders as one zip file under its content's hash. Return its `s3://` URI."""
-    return _put(target, bucket, name, _zip(paths))
+    body = _zip(paths)
+    return _put_once(target, bucket, _key(name, body), body)
 
 
 def event_log_conf(bucket: str) -> dict[str, str]:
@@ -57,19 +60,16 @@ def code_key(path: Path) -> str:
 
 
 def prepare_event_logs(target: Target, bucket: str) -> str:
-    """The event logs' prefix holds an object; its address.
+    """Create an object below the prefix of event logs; return the prefix's URI.
 
-    Without one Spark's driver dies with FileNotFoundException: there are no folders on S3.
+    Without one Spark's driver fails with FileNotFoundException: there are no folders on S3.
     """
-    s3 = target.client("s3")
-    key = f"{EVENT_LOG_PREFIX}.keep"
-    if not _exists(s3, bucket, key):
-        s3.put_object(Bucket=bucket, Key=key, Body=b"")
+    _put_once(target, bucket, f"{EVENT_LOG_PREFIX}.keep", b"")
     return f"s3://{bucket}/{EVENT_LOG_PREFIX}"
 
 
 def split_uri(uri: str) -> tuple[str, str]:
-    """Bucket and key of an `s3://`, `s3a://` or `s3n://` address; the key may be empty."""
+    """Return bucket and key of an `s3://`, `s3a://` or `s3n://` URI; the key may be empty."""
     scheme, _, rest = uri.partition("://")
     bucket, _, key = rest.partition("/")
     if scheme not in {"s3", "s3a", "s3n"} or not bucket:
@@ -77,22 +77,10 @@ def split_uri(uri: str) -> tuple[str, str]:
     return bucket, key
 
 
-def _exists(s3: Any, bucket: str, key: str) -> bool:
-    from botocore.exceptions import ClientError
-
-    try:
-        s3.head_object(Bucket=bucket, Key=key)
-    except ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
-            return False
-        raise
-    return True
-
-
-def _put(target: Target, bucket: str, name: str, body: bytes) -> str:
-    key = _key(name, body)
+def _put_once(target: Target, bucket: str, key: str, body: bytes) -> str:
+    """Upload an object unless there is one with the key; return its URI."""
     s3 = target.client("s3")
-    if not _exists(s3, bucket, key):
+    if get_or_none(s3.head_object, "404", Bucket=bucket, Key=key) is None:
         s3.put_object(Bucket=bucket, Key=key, Body=body)
     return f"s3://{bucket}/{key}"
 

@@ -90,7 +90,7 @@ class Target:
     @property
     def emr_nodes_are_folders(self) -> bool:
         """Whether EMR's nodes are folders of this machine, without SSH servers."""
-        return self.is_local
+        return self.endpoint is not None
 
     @property
     def runs_scripts_here(self) -> bool:
@@ -100,7 +100,7 @@ class Target:
     @property
     def single_region(self) -> bool:
         """Whether all resources of the account are in `region`."""
-        return self.is_local
+        return self.endpoint is not None
 
     @property
     def unsupported_resources(self) -> frozenset[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from emrctl.aws.listing import (
     EC2_EXISTING,
@@ -42,22 +42,25 @@ def list_clusters(
     """Yield clusters with an existing primary, newest first; optionally also terminated ones."""
     states = (*EC2_EXISTING, *((EC2_TERMINATING,) if terminating else ()))
     states += (EC2_TERMINATED,) if ended else ()
-    items = list(describe_instances(project, target, states))
+    items = describe_nodes(target, "project", project.project, states)
     primaries = [item for item in items if tags(item).get("emrctl:role") == "primary"]
     for primary in sorted(primaries, key=lambda item: item["LaunchTime"], reverse=True):
         yield _to_cluster(project, target, primary, items)
 
 
-def describe_instances(
-    project: ProjectSpec, target: Target, states: Sequence[str]
-) -> Iterator[Instance]:
-    """Yield EC2's description of the project's instances in these states."""
+def describe_nodes(
+    target: Target,
+    owner: Literal["project", "stack"],
+    name: str,
+    states: Sequence[str] = EC2_EXISTING,
+) -> list[Instance]:
+    """Return EC2's description of the nodes of a project or of a stack in these states."""
     filters = [
-        {"Name": "tag:emrctl:project", "Values": [project.project]},
+        {"Name": f"tag:emrctl:{owner}", "Values": [name]},
         {"Name": "tag-key", "Values": ["emrctl:role"]},
         {"Name": "instance-state-name", "Values": list(states)},
     ]
-    return instances(target.client("ec2"), Filters=filters)
+    return list(instances(target.client("ec2"), Filters=filters))
 
 
 def _to_cluster(

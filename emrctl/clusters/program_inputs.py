@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emrctl import paths
-from emrctl.aws import errors, listing
-from emrctl.aws.listing import EC2_EXISTING, tags
+from emrctl.aws import errors
+from emrctl.aws.listing import tags
+from emrctl.clusters.ec2 import describe_nodes
 from emrctl.errors import NotFoundError, ProvisioningError, SpecError
 from emrctl.spec import Ec2ClusterSpec, NetworkSpec, ProjectSpec
 from emrctl.spec.ec2 import CALLER, NO_SSH
@@ -37,21 +38,12 @@ def program_settings(project: ProjectSpec, target: Target, create_key: bool) -> 
     """
     spec = project.ec2
     with errors.translated("looking up the inputs of instances"):
-        instances = _existing_instances(project, target)
+        instances = describe_nodes(target, "stack", project.cluster_stack)
         settings = find_images(spec, target, instances)
         if spec.key_pair is None:
             in_use = any(item.get("KeyName") == project.cluster_stack for item in instances)
             settings["public_key"] = _public_key(project, target, create=create_key, in_use=in_use)
     return settings | {"ssh_from": ssh_range(spec, target)}
-
-
-def _existing_instances(project: ProjectSpec, target: Target) -> list[dict[str, Any]]:
-    filters = [
-        {"Name": "tag:emrctl:stack", "Values": [project.cluster_stack]},
-        {"Name": "tag-key", "Values": ["emrctl:role"]},
-        {"Name": "instance-state-name", "Values": list(EC2_EXISTING)},
-    ]
-    return list(listing.instances(target.client("ec2"), Filters=filters))
 
 
 def find_images(

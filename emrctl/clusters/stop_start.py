@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from emrctl.aws.errors import translated
 from emrctl.aws.listing import EC2_EXISTING, EC2_STOPPED, EC2_TERMINATING, tags
 from emrctl.aws.polling import poll_until
-from emrctl.clusters.ec2 import describe_instances, state
+from emrctl.clusters.ec2 import describe_nodes, state
 from emrctl.clusters.model import Cluster
 from emrctl.clusters.registry import find_cluster, kind_of
 from emrctl.engine.base import Preview
@@ -43,15 +43,15 @@ def stop_instances(
     """
     cluster = _find_ec2_cluster(project, target, name)
     with translated(f"stopping {cluster.stack}"):
-        instances = _instances(project, target, cluster.stack)
+        instances = describe_nodes(target, "stack", cluster.stack)
         _refuse_spot(cluster, instances)
         # EC2 does not stop pending instances.
-        instances = _wait_for(project, target, cluster.stack, ("running", *EC2_STOPPED))
+        instances = _wait_for(target, cluster.stack, ("running", *EC2_STOPPED))
         ids = [item["InstanceId"] for item in instances if state(item) == "running"]
         if ids:
             report(f"stopping {len(ids)} instances")
             target.client("ec2").stop_instances(InstanceIds=ids)
-        _wait_for(project, target, cluster.stack, ("stopped",))
+        _wait_for(target, cluster.stack, ("stopped",))
     return find_cluster(project, target, name)
 
 
@@ -67,12 +67,12 @@ def start_instances(
     with translated(f"starting {cluster.stack}"):
         # EC2 does not start instances that are still stopping.
         startable = ("pending", "running", "stopped")
-        instances = _wait_for(project, target, cluster.stack, startable)
+        instances = _wait_for(target, cluster.stack, startable)
         ids = [item["InstanceId"] for item in instances if state(item) == "stopped"]
         if ids:
             report(f"starting {len(ids)} instances")
             target.client("ec2").start_instances(InstanceIds=ids)
-        _wait_for(project, target, cluster.stack, ("running",))
+        _wait_for(target, cluster.stack, ("running",))
     return find_cluster(project, target, name)
 
 
@@ -81,7 +81,7 @@ def mark_stopped(project: ProjectSpec, target: Target, plan: Preview) -> Preview
     if not kind_of(project.cluster).can_stop:
         return plan
     with translated(f"describing the instances of {plan.stack}"):
-        instances = _instances(project, target, plan.stack)
+        instances = describe_nodes(target, "stack", plan.stack)
     stopped = {item["InstanceId"] for item in instances if state(item) in EC2_STOPPED}
     changes = tuple(
         replace(change, operation="update", keys=("state",))
@@ -109,9 +109,8 @@ def terminate_workers(
         states = (*EC2_EXISTING, EC2_TERMINATING)
 
         def remaining() -> set[str]:
-            return ids & {
-                item["InstanceId"] for item in describe_instances(project, target, states)
-            }
+            nodes = describe_nodes(target, "stack", cluster.stack, states)
+            return ids & {item["InstanceId"] for item in nodes}
 
         if not poll_until(lambda: not remaining(), target.poll_s, TIMEOUT_S):
             raise _timed_out(remaining(), "terminated")
@@ -124,11 +123,6 @@ def _find_ec2_cluster(project: ProjectSpec, target: Target, name: str | None) ->
         hint = "Delete it with `emrctl down`; the bucket and all runs are kept."
         raise ProvisioningError(msg, hint=hint)
     return cluster
-
-
-def _instances(project: ProjectSpec, target: Target, stack: str) -> list[dict[str, Any]]:
-    instances = describe_instances(project, target, EC2_EXISTING)
-    return [item for item in instances if tags(item).get("emrctl:stack") == stack]
 
 
 def _refuse_spot(cluster: Cluster, instances: Sequence[dict[str, Any]]) -> None:
@@ -147,14 +141,12 @@ def _refuse_spot(cluster: Cluster, instances: Sequence[dict[str, Any]]) -> None:
         raise ProvisioningError(msg, hint=hint)
 
 
-def _wait_for(
-    project: ProjectSpec, target: Target, stack: str, states: Sequence[str]
-) -> list[dict[str, Any]]:
+def _wait_for(target: Target, stack: str, states: Sequence[str]) -> list[dict[str, Any]]:
     """Wait until all existing instances of the stack are in one of `states`; return them."""
     instances: list[dict[str, Any]] = []
 
     def reached() -> bool:
-        instances[:] = _instances(project, target, stack)
+        instances[:] = describe_nodes(target, "stack", stack)
         return all(state(item) in states for item in instances)
 
     if not poll_until(reached, target.poll_s, TIMEOUT_S):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emrctl import paths
-from emrctl.aws.errors import translated
+from emrctl.aws.errors import error_code, translated
 from emrctl.errors import HostKeyError, NoConsoleOutputError
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def console_output(target: Target, node: str) -> str:
         try:
             answer = ec2.get_console_output(InstanceId=node, Latest=True)
         except ClientError as error:  # only Nitro instances support Latest
-            if error.response["Error"]["Code"] != "UnsupportedOperation":
+            if error_code(error) != "UnsupportedOperation":
                 raise
             answer = ec2.get_console_output(InstanceId=node)
     return str(answer.get("Output") or "")

@@ -8,11 +8,12 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from emrctl import paths
-from emrctl.aws.errors import translated
+from emrctl.aws.errors import error_code, translated
 from emrctl.aws.listing import instances, tags
+from emrctl.clusters import ec2
 from emrctl.clusters.registry import kind_of
 from emrctl.errors import (
     MissingPrerequisiteError,
@@ -81,10 +82,10 @@ def identities(target: Target, cluster: Cluster, login: Login) -> tuple[Path, ..
 
     Raises `UnreachableError` if the cluster has no key pair.
     """
+    if kind_of(cluster.spec).set_up_over_ssh:
+        return own_keys(cluster.stack, cluster.spec.key_pair, login)
     if login.identity is not None:
         return (login.identity.expanduser(),)
-    if kind_of(cluster.spec).set_up_over_ssh:
-        return own_keys(cluster.stack, getattr(cluster.spec, "key_pair", None))
     with translated(f"reading the key pair of {cluster.id}"):
         description = target.client("emr").describe_cluster(ClusterId=cluster.id)["Cluster"]
     name = description.get("Ec2InstanceAttributes", {}).get("Ec2KeyName")
@@ -94,11 +95,13 @@ def identities(target: Target, cluster: Cluster, login: Login) -> tuple[Path, ..
     return _in_ssh_folder(name)
 
 
-def own_keys(stack: str, name: str | None) -> tuple[Path, ...]:
+def own_keys(stack: str, name: str | None, login: Login) -> tuple[Path, ...]:
     """Return files that may hold the key of the stack's instances: emrctl's, or key pair `name`.
 
     Raises `NoKeyError` if emrctl created the key pair on another machine.
     """
+    if login.identity is not None:
+        return (login.identity.expanduser(),)
     own = paths.key_file(stack)
     in_ssh_folder = _in_ssh_folder(name) if name else ()
     # emrctl's key pair has the stack's name; the key of another may be in an SSH agent.
@@ -119,20 +122,13 @@ def connect(
     """Return a connection to the node, through the primary if it has no public address."""
     keys = identities(target, cluster, login)
     primary = find_node(cluster)
-    connection = connection_to(target, node, login)
+    connection = connection_to(target, node, login, keys)
+    connection.report = report
     if not is_direct(node, primary):
         # The user's fingerprint is the one of the node, not of the primary.
-        jump = connection_to(target, primary, Login(identity=login.identity))
-        jump.identities = keys
-        host = with_private_address(connection.host, node)
-        connection = replace(connection, host=host, jump=jump)
-    connection.identities, connection.report = keys, report
+        jump = connection_to(target, primary, Login(identity=login.identity), keys)
+        connection.set_jump(jump, node.private_ip or node.private_dns)
     return connection
-
-
-def with_private_address(host: SshHost, node: Node) -> SshHost:
-    """Return the host with the address that other nodes of the cluster use."""
-    return replace(host, address=node.private_ip or node.private_dns)
 
 
 def is_direct(node: Node, primary: Node) -> bool:
@@ -145,8 +141,10 @@ def is_direct(node: Node, primary: Node) -> bool:
     )
 
 
-def connection_to(target: Target, node: Node, login: Login) -> SshConnection:
-    """Return a connection to the node's own address that verifies its host key; no keys yet."""
+def connection_to(
+    target: Target, node: Node, login: Login, keys: Sequence[Path] = ()
+) -> SshConnection:
+    """Return a connection to the node's own address, which verifies its host key."""
 
     def check(key: host_keys.HostKey) -> None:
         console = functools.partial(host_keys.console_output, target, node.id)
@@ -159,8 +157,8 @@ def connection_to(target: Target, node: Node, login: Login) -> SshConnection:
     forward = None
     if node.session:
         address_inside = (node.private_ip, host.port)
-        forward = session_manager.SshSessionForward(target, node.id, address_inside)
-    return SshConnection(host=host, identities=(), check=check, forward=forward)
+        forward = session_manager.SessionForward(target, node.id, address_inside, check_agent=True)
+    return SshConnection(host=host, identities=keys, check=check, forward=forward)
 
 
 def shell_command(connection: SshConnection) -> list[str]:
@@ -225,9 +223,11 @@ class PrimaryConnection:
             # The instance may be terminated or have another address: ask EC2 before reconnecting.
             self.close()
         if self._connection is None:
-            instance = _describe(self.target, self.id)
-            self._node = _node(instance)
-            self._connection = _connect_to_instance(self.target, self._node, instance, self.login)
+            instance = _running_instance(self.target, self.id)
+            self._node = ec2.to_node(instance)
+            stack = tags(instance).get("emrctl:stack", "")
+            keys = own_keys(stack, instance.get("KeyName"), self.login)
+            self._connection = connection_to(self.target, self._node, self.login, keys)
         return self._connection
 
     @property
@@ -243,35 +243,16 @@ class PrimaryConnection:
             self._connection = None
 
 
-def _node(instance: dict[str, Any]) -> Node:
-    from emrctl.clusters import ec2
-
-    state = instance["State"]["Name"]
-    if state != "running":
-        raise UnreachableError(f"the primary {instance['InstanceId']} is {state}")
-    return ec2.to_node(instance)
-
-
-def _connect_to_instance(
-    target: Target, node: Node, instance: dict[str, Any], login: Login
-) -> SshConnection:
-    connection = connection_to(target, node, login)
-    if login.identity is not None:
-        connection.identities = (login.identity.expanduser(),)
-    else:
-        stack = tags(instance).get("emrctl:stack", "")
-        connection.identities = own_keys(stack, instance.get("KeyName"))
-    return connection
-
-
-def _describe(target: Target, id_: str) -> dict[str, Any]:
+def _running_instance(target: Target, id_: str) -> ec2.Instance:
     from botocore.exceptions import ClientError
 
     with translated(f"reading the address of {id_}"):
         try:
             [instance] = instances(target.client("ec2"), InstanceIds=[id_])
         except ClientError as error:
-            if error.response["Error"]["Code"].startswith("InvalidInstanceID"):
+            if error_code(error).startswith("InvalidInstanceID"):
                 raise UnreachableError(f"instance {id_} does not exist") from error
             raise
+    if ec2.state(instance) != "running":
+        raise UnreachableError(f"the primary {id_} is {ec2.state(instance)}")
     return instance

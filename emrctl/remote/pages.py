@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from emrctl.aws import http
 from emrctl.aws.errors import translate
@@ -214,15 +213,8 @@ def _call_emr(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 _TIMEOUT_S = 10.0
 
-
-class Forwarding(Protocol):
-    """Keeps a page reachable: an SSH tunnel or a Session Manager session."""
-
-    def keep(self, until: threading.Event) -> None:
-        """Keep the page reachable until the event."""
-
-    def close(self) -> None:
-        """Stop forwarding."""
+Forwarding = Tunnel | session_manager.SessionForward
+"""Keeps a page reachable."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -290,11 +282,11 @@ def _open_by_session(target: Target, request: PageRequest) -> OpenPage:
     return OpenPage(url=_url(forwarding, address), method="ssm", forwarding=forwarding)
 
 
-def _url(forwarding: Tunnel | session_manager.SessionForward, address: PageAddress) -> str:
+def _url(forwarding: Forwarding, address: PageAddress) -> str:
     return f"http://{LOOPBACK}:{forwarding.open()}{address.path}"
 
 
-def _fetch(forwarding: Tunnel | session_manager.SessionForward, path: str) -> Any:
+def _fetch(forwarding: Forwarding, path: str) -> Any:
     """Return the JSON document at `path`, and stop forwarding."""
     try:
         return http.get_json(f"http://{LOOPBACK}:{forwarding.open()}{path}", timeout_s=_TIMEOUT_S)

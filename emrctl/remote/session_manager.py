@@ -74,17 +74,23 @@ def run(target: Target, node: str, command: str | None) -> int:
 
 @dataclass(eq=False)
 class SessionForward:
-    """Forwards a loopback port to `remote` as seen from the node, while its plugin runs."""
+    """Forwards a loopback port to `remote` as seen from the node, while its plugin runs.
+
+    With `check_agent` each start first checks the agent, since the node may be booting.
+    """
 
     target: Target
     node: str
     remote: tuple[str, int]
     report: Callable[[str], None] = lambda _message: None
     port: int = 0
+    check_agent: bool = False
     _process: subprocess.Popen[bytes] | None = None
 
     def open(self) -> int:
         """Start forwarding; return the port. Raises `UnreachableError` if the session fails."""
+        if self.check_agent:
+            check_available(self.target, self.node)
         host, port = self.remote
         self.port = self.port or ports.preferred(port)
         parameters = {
@@ -121,16 +127,6 @@ class SessionForward:
             _stop_plugin(self._process)
 
     release = close
-
-
-@dataclass(eq=False)
-class SshSessionForward(SessionForward):
-    """Forwards to the node's SSH server; checks the agent first, since a node may be booting."""
-
-    def open(self) -> int:
-        """Start forwarding; return the port. Raises `UnreachableError` if the agent is offline."""
-        check_available(self.target, self.node)
-        return super().open()
 
 
 def _start_plugin(

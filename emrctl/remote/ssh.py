@@ -10,7 +10,7 @@ import socket
 import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,6 +21,8 @@ from emrctl.remote.host_keys import HostKey, known
 
 if TYPE_CHECKING:
     from paramiko import Channel, PKey, SFTPClient, Transport
+
+    from emrctl.remote.session_manager import SessionForward
 
 
 _CONNECT_S, _HANDSHAKE_S = 10.0, 20.0
@@ -46,16 +48,6 @@ class Sink(Protocol):
         """Flush what was written."""
 
 
-class PortForward(Protocol):
-    """Forwards a loopback port to the node's SSH server."""
-
-    def open(self) -> int:
-        """Return the port once it accepts connections; raises `UnreachableError`."""
-
-    def close(self) -> None:
-        """Stop forwarding; it may be opened again."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class SshHost:
     """A node: its id, the address and port of its SSH server, and the user to log in as."""
@@ -78,7 +70,7 @@ class SshConnection:
     identities: Sequence[Path]
     check: Check
     jump: SshConnection | None = None
-    forward: PortForward | None = None
+    forward: SessionForward | None = None
     report: Callable[[str], None] = lambda _message: None
     retry_s: float = _RETRY_S
     _transport: Transport | None = None
@@ -94,6 +86,11 @@ class SshConnection:
     def lost(self) -> bool:
         """Whether it was open and is not any longer."""
         return self._transport is not None and not self._transport.is_active()
+
+    def set_jump(self, jump: SshConnection, address: str) -> None:
+        """Connect through another node, to which the host has this address."""
+        self.jump = jump
+        self.host = replace(self.host, address=address)
 
     def transport(self) -> Transport:
         """Return the open connection; raises `UnreachableError`."""

@@ -210,16 +210,14 @@ class ParallelNodes:
         keys = nodes.identities(self.target, self.cluster, self.login)
         primary = nodes.find_node(self.cluster)
         connections = {
-            node.id: nodes.connection_to(self.target, node, self.login)
+            node.id: nodes.connection_to(self.target, node, self.login, keys)
             for node in self.cluster.nodes
         }
         for node in self.cluster.nodes:
             connection = connections[node.id]
-            connection.identities = keys
             connection.report = functools.partial(self._report, node.name)
             if not nodes.is_direct(node, primary):
-                connection.host = nodes.with_private_address(connection.host, node)
-                connection.jump = connections[primary.id]
+                connection.set_jump(connections[primary.id], node.private_ip or node.private_dns)
         self.nodes = tuple(
             ConnectedNode(node, connections[node.id], self._report) for node in self.cluster.nodes
         )

@@ -239,7 +239,8 @@ def test_ui_opens_address_until_ctrl_c(
             closed.append(True)
 
     def opened(_target: Target, _visit: pages.PageRequest) -> pages.OpenPage:
-        return pages.OpenPage(url="http://127.0.0.1:8088/cluster", method="ssh", forwarding=Held())
+        held: Any = Held()
+        return pages.OpenPage(url="http://127.0.0.1:8088/cluster", method="ssh", forwarding=held)
 
     browsed: list[str] = []
     monkeypatch.setattr(pages, "open_page", opened)
@@ -272,7 +273,8 @@ def test_ui_sigterm_closes_tunnel(
             closed.append(True)
 
     def opened(_target: Target, _visit: pages.PageRequest) -> pages.OpenPage:
-        return pages.OpenPage(url="http://127.0.0.1:1", method="ssm", forwarding=Held())
+        held: Any = Held()
+        return pages.OpenPage(url="http://127.0.0.1:1", method="ssm", forwarding=held)
 
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     monkeypatch.setattr(pages, "open_page", opened)

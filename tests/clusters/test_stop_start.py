@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from emrctl.clusters import registry, stop_start
+from emrctl.clusters import ec2, registry, stop_start
 from emrctl.errors import NotFoundError, ProvisioningError, WaitTimeoutError
 from tests.clusters.homes import Home, pets
 
@@ -61,13 +61,13 @@ def test_stop_instances_rejects_spot_instances(home: Home) -> None:
 
 def test_stop_instances_times_out(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     home.up(**FIRM)
-    seen = stop_start._instances
+    seen = ec2.describe_nodes
 
     def stuck(*asked: Any) -> list[dict[str, Any]]:
         found = seen(*asked)
         return [item | {"State": {"Name": "stopping"}} for item in found]
 
-    monkeypatch.setattr(stop_start, "_instances", stuck)
+    monkeypatch.setattr(stop_start, "describe_nodes", stuck)
     monkeypatch.setattr(stop_start, "TIMEOUT_S", 0.05)
     with pytest.raises(WaitTimeoutError, match="not stopped after") as caught:
         stop_start.stop_instances(pets(**FIRM), home.target)

@@ -154,6 +154,7 @@ class _Local:
     """The part of the emulator's target that pages use."""
 
     endpoint = "http://127.0.0.1:1"
+    emr_nodes_are_folders = True
 
     def __init__(self, apps: Any) -> None:
         self._apps = apps
