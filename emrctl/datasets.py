@@ -15,14 +15,11 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from emrctl import paths
 from emrctl.aws.listing import objects
+from emrctl.aws.target import Target
 from emrctl.errors import EmrctlError, NotFoundError, UsageError
-
-if TYPE_CHECKING:
-    from emrctl.aws.target import Target
 
 DATA_PREFIX = "data/"
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})

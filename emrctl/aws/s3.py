@@ -9,16 +9,12 @@ import hashlib
 import io
 import re
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from emrctl.aws.errors import get_or_none
+from emrctl.aws.target import Target
 from emrctl.errors import UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from emrctl.aws.target import Target
 
 CODE_PREFIX = "code/"
 EVENT_LOG_PREFIX = "eventlogs/"
@@ -54,9 +50,9 @@ def event_log_conf(bucket: str) -> dict[str, str]:
     }
 
 
-def code_key(path: Path) -> str:
-    """Return the key under which `put_file` uploads the file."""
-    return _key(*_content(path))
+def code_uri(bucket: str, path: str) -> str:
+    """Return the URI that `put_file` returns, without uploading."""
+    return path if path.startswith("s3://") else f"s3://{bucket}/{_key(*_content(Path(path)))}"
 
 
 def prepare_event_logs(target: Target, bucket: str) -> str:

@@ -10,17 +10,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from emrctl.aws.errors import error_code, get_or_none, translated
 from emrctl.aws.listing import EC2_EXISTING, EC2_TERMINATING, EMR_ACTIVE, EMR_TERMINATING, instances
 from emrctl.aws.polling import Backoff
+from emrctl.aws.target import Target
 from emrctl.cleanup.resources import BUCKET, CLUSTER, GLOBAL, ROLE, AwsResource
 from emrctl.errors import EmrctlError, WaitTimeoutError
 from emrctl.provision.bucket import delete_objects
-
-if TYPE_CHECKING:
-    from emrctl.aws.target import Target
 
 Report = Callable[[str], None]
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from emrctl.aws import listing
 from emrctl.aws.errors import get_or_none, translated
 from emrctl.aws.listing import EC2_EXISTING, EC2_STOPPED, EMR_ACTIVE, EMR_TERMINATING, tags
+from emrctl.aws.target import Target
 from emrctl.cleanup.discovery_network import PROJECT_TAG_FILTER, list_network, tagged_resource
 from emrctl.cleanup.resources import (
     BUCKET,
@@ -24,9 +25,6 @@ from emrctl.cleanup.resources import (
 from emrctl.clusters.ec2 import first_launch
 from emrctl.cost import instance_usd, total_usd, volume_usd
 from emrctl.errors import EmrctlError
-
-if TYPE_CHECKING:
-    from emrctl.aws.target import Target
 
 _ACTIVE_INSTANCE_STATES = ["AWAITING_FULFILLMENT", "PROVISIONING", "BOOTSTRAPPING", "RUNNING"]
 _ROLE_DESCRIPTION = "emrctl: "

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from emrctl.aws.listing import tags
+from emrctl.aws.target import Target
 from emrctl.cleanup.resources import PROJECT, STACK, AwsResource
 from emrctl.cost import extra_usd
-
-if TYPE_CHECKING:
-    from emrctl.aws.target import Target
 
 PROJECT_TAG_FILTER = {"Name": "tag-key", "Values": [PROJECT]}
 _GONE = frozenset({"deleted", "deleting", "failed"})

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from emrctl.aws.target import Target
 from emrctl.cleanup.discovery import discover
 from emrctl.cleanup.resources import BUCKET, CLUSTER, AwsResource
 from emrctl.clusters.emr import ClusterFailure
@@ -16,10 +16,7 @@ from emrctl.cost import estimate, total_usd
 from emrctl.errors import EmrctlError
 from emrctl.provision import lifecycle, stacks
 from emrctl.provision.stacks import Deployment
-
-if TYPE_CHECKING:
-    from emrctl.aws.target import Target
-    from emrctl.spec import ProjectSpec
+from emrctl.spec import ProjectSpec
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from emrctl.aws.listing import (
     EC2_EXISTING,
@@ -14,13 +14,11 @@ from emrctl.aws.listing import (
     tags,
 )
 from emrctl.aws.s3 import EVENT_LOG_PREFIX, LOG_PREFIX
+from emrctl.aws.target import Target
 from emrctl.clusters.model import Cluster, Node
 from emrctl.spec import AnyClusterSpec, Ec2ClusterSpec, ProjectSpec
 from emrctl.spec.ec2 import NO_SSH
 from emrctl.spec.project import as_kind
-
-if TYPE_CHECKING:
-    from emrctl.aws.target import Target
 
 PAGE_PORTS = {"master": 8080, "spark": 4040}
 _CLUSTER_STATES = {

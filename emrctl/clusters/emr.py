@@ -6,18 +6,16 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from emrctl.aws import error_codes, instance_types
 from emrctl.aws.errors import translated
 from emrctl.aws.listing import EMR_ACTIVE, EMR_TERMINATED, EMR_TERMINATING, tags
 from emrctl.aws.s3 import EVENT_LOG_PREFIX
+from emrctl.aws.target import Target
 from emrctl.clusters.model import Cluster, Node
 from emrctl.spec import AnyClusterSpec, ClusterSpec, ProjectSpec
 from emrctl.spec.project import as_kind
-
-if TYPE_CHECKING:
-    from emrctl.aws.target import Target
 
 PAGE_PORTS = {"yarn": 8088, "spark": 20888, "history": 18080}
 _ROLES = {"MASTER": "primary", "CORE": "core", "TASK": "task"}

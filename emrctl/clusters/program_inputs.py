@@ -10,18 +10,16 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from emrctl import paths
 from emrctl.aws import errors
 from emrctl.aws.listing import tags
+from emrctl.aws.target import Target
 from emrctl.clusters.ec2 import describe_nodes
 from emrctl.errors import NotFoundError, ProvisioningError, SpecError
 from emrctl.spec import Ec2ClusterSpec, NetworkSpec, ProjectSpec
 from emrctl.spec.ec2 import CALLER, NO_SSH
-
-if TYPE_CHECKING:
-    from emrctl.aws.target import Target
 
 # AWS's client for sessions: the only access to nodes without SSH.
 SESSION_PLUGIN = "session-manager-plugin"

@@ -9,19 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from emrctl.aws import instance_types
 from emrctl.aws.errors import translated
+from emrctl.aws.target import Target
 from emrctl.clusters import ec2, emr, program_inputs
 from emrctl.clusters.emr import ClusterFailure
 from emrctl.clusters.model import Cluster
 from emrctl.clusters.sizing import StandaloneWorkers
 from emrctl.errors import CredentialsError, NotFoundError
 from emrctl.spec import AnyClusterSpec, ProjectSpec
-
-if TYPE_CHECKING:
-    from emrctl.aws.target import Target
 
 
 @dataclass(frozen=True, kw_only=True)

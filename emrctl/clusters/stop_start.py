@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from emrctl.aws.errors import translated
 from emrctl.aws.listing import EC2_EXISTING, EC2_STOPPED, EC2_TERMINATING, tags
 from emrctl.aws.polling import poll_until
+from emrctl.aws.target import Target
 from emrctl.clusters.ec2 import describe_nodes, state
 from emrctl.clusters.model import Cluster
 from emrctl.clusters.registry import find_cluster, kind_of
@@ -17,16 +18,14 @@ from emrctl.engine.base import Preview
 from emrctl.errors import NotFoundError, ProvisioningError, WaitTimeoutError
 from emrctl.spec import ProjectSpec
 
-if TYPE_CHECKING:
-    from emrctl.aws.target import Target
-
-Report = Callable[[str], None]
+NodeReport = Callable[[str, str], None]
+"""Called with the name of a node or cluster and a line of progress."""
 
 # EC2 forces a stop that takes longer than some minutes.
 TIMEOUT_S = 1200.0
 
 
-def _no_report(_line: str) -> None:
+def no_node_report(_node: str, _line: str) -> None:
     """Discard a line of progress."""
 
 
@@ -35,7 +34,7 @@ def stop_instances(
     target: Target,
     name: str | None = None,
     *,
-    report: Report = _no_report,
+    report: NodeReport = no_node_report,
 ) -> Cluster:
     """Stop the cluster's instances and wait; no-op if they are stopped.
 
@@ -49,7 +48,7 @@ def stop_instances(
         instances = _wait_for(target, cluster.stack, ("running", *EC2_STOPPED))
         ids = [item["InstanceId"] for item in instances if state(item) == "running"]
         if ids:
-            report(f"stopping {len(ids)} instances")
+            report(cluster.name, f"stopping {len(ids)} instances")
             target.client("ec2").stop_instances(InstanceIds=ids)
         _wait_for(target, cluster.stack, ("stopped",))
     return find_cluster(project, target, name)
@@ -60,7 +59,7 @@ def start_instances(
     target: Target,
     name: str | None = None,
     *,
-    report: Report = _no_report,
+    report: NodeReport = no_node_report,
 ) -> Cluster:
     """Start the cluster's instances and wait until they run; Spark is not started."""
     cluster = _find_ec2_cluster(project, target, name)
@@ -70,7 +69,7 @@ def start_instances(
         instances = _wait_for(target, cluster.stack, startable)
         ids = [item["InstanceId"] for item in instances if state(item) == "stopped"]
         if ids:
-            report(f"starting {len(ids)} instances")
+            report(cluster.name, f"starting {len(ids)} instances")
             target.client("ec2").start_instances(InstanceIds=ids)
         _wait_for(target, cluster.stack, ("running",))
     return find_cluster(project, target, name)
@@ -93,7 +92,11 @@ def mark_stopped(project: ProjectSpec, target: Target, plan: Preview) -> Preview
 
 
 def terminate_workers(
-    project: ProjectSpec, target: Target, names: Sequence[str], *, report: Report = _no_report
+    project: ProjectSpec,
+    target: Target,
+    names: Sequence[str],
+    *,
+    report: NodeReport = no_node_report,
 ) -> None:
     """Terminate workers and wait; the next `up` creates them again."""
     cluster = _find_ec2_cluster(project, target, None)
@@ -104,7 +107,7 @@ def terminate_workers(
         raise NotFoundError(f"cluster '{cluster.name}' has no worker {unknown[0]}", hint=hint)
     ids = {workers[name] for name in names}
     with translated(f"terminating {', '.join(names)} of {cluster.stack}"):
-        report(f"terminating {', '.join(names)}")
+        report(cluster.name, f"terminating {', '.join(names)}")
         target.client("ec2").terminate_instances(InstanceIds=sorted(ids))
         states = (*EC2_EXISTING, EC2_TERMINATING)
 

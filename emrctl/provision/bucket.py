@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from emrctl import bundled
 from emrctl.aws.errors import get_or_none, translated
+from emrctl.aws.target import Target
 from emrctl.errors import NotFoundError, ProvisioningError
 from emrctl.spec import ProjectSpec
-
-if TYPE_CHECKING:
-    from emrctl.aws.target import Target
 
 
 def bucket_name(project: ProjectSpec, target: Target) -> str:

@@ -8,10 +8,10 @@ import io
 import zipfile
 from typing import TYPE_CHECKING
 
+from emrctl.aws.target import Target
+
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-
-    from emrctl.aws.target import Target
 
 PREFIX = "certificates/"
 _DAYS = 825

@@ -7,17 +7,18 @@ drains workers before it terminates them.
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emrctl import bundled
 from emrctl.aws.errors import translated
-from emrctl.aws.s3 import code_key, prepare_event_logs, put_file
+from emrctl.aws.s3 import code_uri, prepare_event_logs, put_file
+from emrctl.aws.target import Target
 from emrctl.clusters import stop_start
 from emrctl.clusters.model import Cluster
 from emrctl.clusters.registry import find_cluster, kind_of, list_clusters
+from emrctl.clusters.stop_start import NodeReport, no_node_report
 from emrctl.cost import estimate_within_limit
 from emrctl.engine.base import Engine, Preview, Program, Report, StackResult
 from emrctl.errors import NotFoundError, ProvisioningError, UsageError
@@ -33,15 +34,7 @@ from emrctl.provision.stacks import (
 from emrctl.spec import ProjectSpec
 
 if TYPE_CHECKING:
-    from emrctl.aws.target import Target
     from emrctl.standalone import NodesFailedError
-
-NodeReport = Callable[[str, str], None]
-"""Called with the name of a node or cluster and a line of progress."""
-
-
-def _no_node_report(_node: str, _line: str) -> None:
-    """Discard a line of progress."""
 
 
 def preview(deployment: Deployment, *, engine: str | None = None) -> tuple[Preview, Preview]:
@@ -54,7 +47,8 @@ def preview(deployment: Deployment, *, engine: str | None = None) -> tuple[Previ
     cost = estimate_within_limit(deployment.spec)
     target, project = deployment.target, preflight.prepare(deployment.spec, deployment.target)
     bucket = bucket_name(project, target)
-    scripts = {name: _script_uri(deployment.root, bucket, name) for name in _s3_scripts(project)}
+    files = _staged_files(project, deployment.root)
+    scripts = {name: code_uri(bucket, file) for name, file in files.items()}
     storage = storage_engine.preview(project.storage_stack, storage_program(project, target))
     settings = _program_settings(project, target, create_key=False)
     program = cluster_program(project, settings, bucket, scripts)
@@ -76,7 +70,7 @@ def up(
     replace_workers: Sequence[str] = (),
     skip_failed: bool = False,
     report: Report = no_report,
-    node_report: NodeReport = _no_node_report,
+    node_report: NodeReport = no_node_report,
 ) -> Cluster:
     """Create or update the bucket and the cluster until the cluster accepts steps.
 
@@ -86,8 +80,7 @@ def up(
     """
     project, target = deployment.spec, deployment.target
     if replace_workers:
-        line = functools.partial(node_report, project.cluster.name)
-        stop_start.terminate_workers(project, target, replace_workers, report=line)
+        stop_start.terminate_workers(project, target, replace_workers, report=node_report)
     _drain_removed_workers(deployment, node_report)
     cluster = deploy(deployment, report=report, engine=engine)
     return _set_up(deployment, cluster, node_report, skip_failed=skip_failed)
@@ -103,7 +96,7 @@ def deploy(
     storage_engine, cluster_engine = _engines(deployment, engine)
     estimate_within_limit(deployment.spec)
     target, project = deployment.target, preflight.prepare(deployment.spec, deployment.target)
-    files = {name: _script_file(deployment.root, name) for name in _s3_scripts(project)}
+    files = _staged_files(project, deployment.root)
     storage = storage_program(project, target)
     if not _up_to_date(storage_engine, project.storage_stack, storage):
         storage_engine.up(project.storage_stack, storage, report)
@@ -118,18 +111,15 @@ def deploy(
     return stop_start.start_instances(project, target) if cluster.stopped else cluster
 
 
-def stop(deployment: Deployment, *, node_report: NodeReport = _no_node_report) -> Cluster:
+def stop(deployment: Deployment, *, node_report: NodeReport = no_node_report) -> Cluster:
     """Stop the cluster's EC2 instances: volumes are kept, running steps are INTERRUPTED."""
-    spec = deployment.spec
-    line = functools.partial(node_report, spec.cluster.name)
-    return stop_start.stop_instances(spec, deployment.target, report=line)
+    return stop_start.stop_instances(deployment.spec, deployment.target, report=node_report)
 
 
-def start(deployment: Deployment, *, node_report: NodeReport = _no_node_report) -> Cluster:
+def start(deployment: Deployment, *, node_report: NodeReport = no_node_report) -> Cluster:
     """Start the cluster's stopped EC2 instances, at new addresses, and Spark on them."""
-    spec = deployment.spec
-    line = functools.partial(node_report, spec.cluster.name)
-    cluster = stop_start.start_instances(spec, deployment.target, report=line)
+    spec, target = deployment.spec, deployment.target
+    cluster = stop_start.start_instances(spec, target, report=node_report)
     return _set_up(deployment, cluster, node_report)
 
 
@@ -197,8 +187,7 @@ def _terminate_failed(
     for name in sorted(lost):
         what = failed.failures[name].what
         report(name, f"terminated: {what}; the next `emrctl up` creates it again")
-    line = functools.partial(report, project.cluster.name)
-    stop_start.terminate_workers(project, target, sorted(lost), report=line)
+    stop_start.terminate_workers(project, target, sorted(lost), report=report)
     return find_cluster(project, target)
 
 
@@ -262,11 +251,9 @@ def script_files(project: ProjectSpec, root: Path) -> dict[str, str]:
     return {name: _script_file(root, name) for name in sorted(names)}
 
 
-def _s3_scripts(project: ProjectSpec) -> list[str]:
+def _staged_files(project: ProjectSpec, root: Path) -> dict[str, str]:
     """Return the scripts that EMR downloads from S3; on EC2 emrctl copies them over SSH."""
-    if kind_of(project.cluster).set_up_over_ssh:
-        return []
-    return sorted({action.script for action in project.bootstrap_actions})
+    return {} if kind_of(project.cluster).set_up_over_ssh else script_files(project, root)
 
 
 def _script_file(root: Path, script: str) -> str:
@@ -280,9 +267,3 @@ def _script_file(root: Path, script: str) -> str:
     names = ", ".join(sorted(path.name for path in folder.glob("*.sh")))
     hint = f"Bundled scripts: {names}. Other paths are relative to {root}."
     raise NotFoundError(f"no bootstrap script '{script}'", hint=hint)
-
-
-def _script_uri(root: Path, bucket: str, script: str) -> str:
-    """Return the S3 URI that `put_file` would upload the script to."""
-    file = _script_file(root, script)
-    return file if file.startswith("s3://") else f"s3://{bucket}/{code_key(Path(file))}"

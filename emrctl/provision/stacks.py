@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from emrctl import bundled
-from emrctl.aws.target import EMBEDDED, PULUMI
+from emrctl.aws.target import EMBEDDED, PULUMI, Target
 from emrctl.engine.base import (
     Engine,
     Event,
@@ -27,9 +27,6 @@ from emrctl.engine.base import (
 from emrctl.errors import NotFoundError, UsageError
 from emrctl.provision.bucket import account_settings, find_bucket
 from emrctl.spec import ProjectSpec
-
-if TYPE_CHECKING:
-    from emrctl.aws.target import Target
 
 _BUCKET_TYPE = "aws:s3/bucket:Bucket"
 

@@ -13,14 +13,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from emrctl import paths
 from emrctl.aws.errors import error_code, translated
+from emrctl.aws.target import Target
 from emrctl.errors import HostKeyError, NoConsoleOutputError
-
-if TYPE_CHECKING:
-    from emrctl.aws.target import Target
 
 _SECTION = re.compile(
     r"-----BEGIN SSH HOST KEY (KEYS|FINGERPRINTS)-----(.*?)-----END SSH HOST KEY \1-----", re.DOTALL

@@ -5,15 +5,16 @@ from __future__ import annotations
 import functools
 import io
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from emrctl import paths
 from emrctl.aws.errors import error_code, translated
 from emrctl.aws.listing import instances, tags
+from emrctl.aws.target import Target
 from emrctl.clusters import ec2
+from emrctl.clusters.model import Cluster, Node
 from emrctl.clusters.registry import kind_of
 from emrctl.errors import (
     MissingPrerequisiteError,
@@ -24,13 +25,6 @@ from emrctl.errors import (
 )
 from emrctl.remote import host_keys, session_manager
 from emrctl.remote.ssh import SshConnection, SshHost
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from emrctl.aws.target import Target
-    from emrctl.clusters.model import Cluster, Node
-
 
 PRIMARY = "primary"
 EC2_USER = "ec2-user"

@@ -7,23 +7,20 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from emrctl.aws import http
 from emrctl.aws.errors import translate
 from emrctl.aws.polling import Backoff
+from emrctl.aws.target import Target
 from emrctl.clusters import ec2
+from emrctl.clusters.model import Cluster
 from emrctl.clusters.registry import kind_of
 from emrctl.errors import NotFoundError, UnreachableError
 from emrctl.metrics.live.rest import rows
 from emrctl.ports import LOOPBACK
 from emrctl.remote import nodes, session_manager
 from emrctl.remote.tunnel import Tunnel
-
-if TYPE_CHECKING:
-    from emrctl.aws.target import Target
-    from emrctl.clusters.model import Cluster
-
 
 Page = Literal["yarn", "master", "spark", "history", "namenode"]
 Method = Literal["ssh", "ssm", "emr"]

@@ -15,15 +15,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from emrctl import ports
 from emrctl.aws.errors import translated
+from emrctl.aws.target import Target
 from emrctl.clusters.program_inputs import SESSION_PLUGIN as PLUGIN
 from emrctl.errors import MissingPrerequisiteError, UnreachableError
-
-if TYPE_CHECKING:
-    from emrctl.aws.target import Target
 
 # Spark's pages listen on the node's private address, not on its loopback.
 FORWARD = "AWS-StartPortForwardingSessionToRemoteHost"

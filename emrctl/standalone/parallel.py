@@ -10,8 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import Self, TypeVar
 
+from emrctl.aws.target import Target
+from emrctl.clusters.model import Cluster, Node
+from emrctl.clusters.stop_start import NodeReport, no_node_report
 from emrctl.errors import (
     EmrctlError,
     HostKeyError,
@@ -25,14 +28,7 @@ from emrctl.remote import nodes
 from emrctl.remote.nodes import Login
 from emrctl.remote.ssh import SshConnection, upload
 
-if TYPE_CHECKING:
-    from emrctl.aws.target import Target
-    from emrctl.clusters.model import Cluster, Node
-
 T = TypeVar("T")
-NodeReport = Callable[[str, str], None]
-"""Called with the name of a node and a line of its output."""
-
 # A running node accepts connections at once, a booting one within a minute or two.
 RUNNING_TIMEOUT_S, BOOT_TIMEOUT_S = 30.0, 300.0
 _RETRY_S = 3.0
@@ -198,7 +194,7 @@ class ParallelNodes:
 
     target: Target
     cluster: Cluster
-    report: NodeReport = lambda _node, _line: None
+    report: NodeReport = no_node_report
     login: Login = field(default_factory=Login)
     timeout_s: float = RUNNING_TIMEOUT_S
     nodes: tuple[ConnectedNode, ...] = ()

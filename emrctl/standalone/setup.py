@@ -16,25 +16,22 @@ import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from emrctl import bundled
 from emrctl.aws.s3 import split_uri
+from emrctl.aws.target import Target
+from emrctl.clusters.model import Cluster, Node
 from emrctl.clusters.sizing import StandaloneWorkers
+from emrctl.clusters.stop_start import NodeReport
 from emrctl.errors import UnreachableError
 from emrctl.remote import nodes
+from emrctl.spec import ProjectSpec
 from emrctl.standalone.parallel import (
     BOOT_TIMEOUT_S,
     CommandOutput,
     ConnectedNode,
-    NodeReport,
     ParallelNodes,
 )
-
-if TYPE_CHECKING:
-    from emrctl.aws.target import Target
-    from emrctl.clusters.model import Cluster, Node
-    from emrctl.spec import ProjectSpec
 
 # Folders on a node, relative to the user's home.
 ROOT = "emrctl"

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from emrctl import bundled
 from emrctl.aws import errors as aws_errors
+from emrctl.aws.target import Target
 from emrctl.clusters.program_inputs import resolve_network
 from emrctl.errors import ProvisioningError
 from emrctl.provision.preflight import account, capacity, storage
 from emrctl.provision.preflight.finding import PreflightCheck, PreflightContext, PreflightFinding
 from emrctl.spec import ProjectSpec, check_local
-
-if TYPE_CHECKING:
-    from emrctl.aws.target import Target
 
 CHECKS: tuple[PreflightCheck, ...] = (*account.CHECKS, *capacity.CHECKS, *storage.CHECKS)
 _THREADS = 8

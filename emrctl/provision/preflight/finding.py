@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from emrctl.aws import errors
-from emrctl.spec import ProjectSpec
-
-if TYPE_CHECKING:
-    from emrctl.aws.target import Target
-    from emrctl.spec import AnyClusterSpec
+from emrctl.aws.target import Target
+from emrctl.spec import AnyClusterSpec, ProjectSpec
 
 
 @dataclass(frozen=True, kw_only=True)
