@@ -50,9 +50,14 @@ def event_log_conf(bucket: str) -> dict[str, str]:
     }
 
 
+def code_key(path: Path) -> str:
+    """Return the key under which `put_file` uploads the file."""
+    return _key(*_content(path))
+
+
 def code_uri(bucket: str, path: str) -> str:
     """Return the URI that `put_file` returns, without uploading."""
-    return path if path.startswith("s3://") else f"s3://{bucket}/{_key(*_content(Path(path)))}"
+    return path if path.startswith("s3://") else f"s3://{bucket}/{code_key(Path(path))}"
 
 
 def prepare_event_logs(target: Target, bucket: str) -> str:
