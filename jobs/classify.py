@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable
@@ -32,8 +33,7 @@ from common.job import JobError, JobLog
 from features import extractors, pictures
 from features.extractors import FeatureExtractor
 from features.pictures import DecodedPicture, PictureReader, Tables
-from svm.multiclass import MulticlassModel
-from svm.outputs import read_best_models
+from svm.outputs import MulticlassModel, read_best_models
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,14 +96,12 @@ def figures_of(results: DataFrame, classes: Sequence[str]) -> dict[str, Any]:
     rows = results.groupBy("label", "said").count().collect()
     counts = [(row["label"], row["said"], row["count"]) for row in rows]
     labelled = [row for row in counts if row[0] in classes and row[1] is not None]
-    n, correct = (
-        sum(row[2] for row in labelled),
-        sum(row[2] for row in labelled if row[0] == row[1]),
-    )
-    predicted: dict[str, int] = {}
+    n = sum(row[2] for row in labelled)
+    correct = sum(row[2] for row in labelled if row[0] == row[1])
+    predicted: Counter[str] = Counter()
     for _, name, count in counts:
         if name is not None:
-            predicted[name] = predicted.get(name, 0) + count
+            predicted[name] += count
     return {
         "pictures": sum(row[2] for row in counts),
         "broken": sum(row[2] for row in counts if row[1] is None),
@@ -143,7 +141,6 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """Parse the arguments."""
     parser = job.argument_parser("classify", "Classify new pictures, in parallel.")
     add = parser.add_argument
-    add("--input", required=True, metavar="PATH", help="pictures, or archives of pictures")
     add("--models", required=True, metavar="PATH", help="--output of the svm job")
     add(
         "--method",
@@ -151,12 +148,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         default="one-vs-all",
         help="largest one-vs-all margin, or votes of all pairs (default: one-vs-all)",
     )
-    add(
-        "--labels",
-        choices=("auto", "name", "folder"),
-        default="auto",
-        help="class of a picture, to report accuracy: file name, folder, or auto (default)",
-    )
+    pictures.add_arguments(parser)
     extractors.add_arguments(parser)
     parser.set_defaults(extractor=None)
     return parser.parse_args(argv)

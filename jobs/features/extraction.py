@@ -126,17 +126,16 @@ def write_broken(files: HadoopFiles, results: DataFrame, folder: str) -> list[di
 
 
 class PreviousFeatures(NamedTuple):
-    """Paths of pictures whose features exist, counts by class, and the reason if there are none."""
+    """Classes of the pictures whose features exist, by path; the reason if there are none."""
 
-    paths: frozenset[str]
-    classes: dict[str, int]
+    labels: dict[str, str]
     dimension: int | None
     reason: str
 
     def message(self) -> str:
         """Return a line for the log."""
-        if self.paths:
-            return f"reusing the features of {len(self.paths)} pictures from an earlier run"
+        if self.labels:
+            return f"reusing the features of {len(self.labels)} pictures from an earlier run"
         return f"extracting all pictures: {self.reason}"
 
 
@@ -150,15 +149,14 @@ def find_previous(
     files = HadoopFiles(spark)
     result_path = join(args.output, "result.json")
     if args.anew:
-        return no_features("--anew")
+        return PreviousFeatures({}, None, "--anew")
     if not files.exists(result_path):
-        return no_features("no earlier output")
+        return PreviousFeatures({}, None, "no earlier output")
     result = json.loads(files.read(result_path))
-    arguments = {name: result["arguments"].get(name) for name in COMPARED_ARGUMENTS}
-    if result["figures"].get("extractor") != settings or arguments != {
-        name: getattr(args, name) for name in COMPARED_ARGUMENTS
-    }:
-        return no_features("the earlier run had other settings")
+    compared = {name: getattr(args, name) for name in COMPARED_ARGUMENTS}
+    same_arguments = compared.items() <= result["arguments"].items()
+    if result["figures"].get("extractor") != settings or not same_arguments:
+        return PreviousFeatures({}, None, "the earlier run had other settings")
     labels = written_labels(spark, files, join(args.output, "features"))
     (written_at,) = files.modification_times(result_path).values()
     times = {
@@ -167,16 +165,10 @@ def find_previous(
     }
     packed = any(has_extension(name, ARCHIVES) for name in listing.names)
     if any(time >= written_at and (packed or path in labels) for path, time in times.items()):
-        return no_features("pictures have changed since the earlier run")
+        return PreviousFeatures({}, None, "pictures have changed since the earlier run")
     if not packed and not labels.keys() <= times.keys():
-        return no_features("pictures have been removed since the earlier run")
-    dimension = result["figures"].get("dimension")
-    return PreviousFeatures(frozenset(labels), dict(Counter(labels.values())), dimension, "")
-
-
-def no_features(reason: str) -> PreviousFeatures:
-    """Return no features, with the reason."""
-    return PreviousFeatures(frozenset(), {}, None, reason)
+        return PreviousFeatures({}, None, "pictures have been removed since the earlier run")
+    return PreviousFeatures(labels, result["figures"].get("dimension"), "")
 
 
 def written_labels(spark: SparkSession, files: HadoopFiles, folder: str) -> dict[str, str]:
@@ -199,12 +191,12 @@ def figures_of(results: DataFrame, previous: PreviousFeatures) -> Figures:
     rows = [(row["label"], row["count(path)"], row["count(reason)"]) for row in counts]
     total, broken = sum(row[1] for row in rows), sum(row[2] for row in rows)
     classes = Counter({label: n - bad for label, n, bad in rows if label and n > bad})
-    classes.update(previous.classes)
+    classes.update(previous.labels.values())
     return {
-        "pictures": total + len(previous.paths),
-        "features": total - broken + len(previous.paths),
+        "pictures": total + len(previous.labels),
+        "features": total - broken + len(previous.labels),
         "broken": broken,
-        "kept": len(previous.paths),
+        "kept": len(previous.labels),
         "classes": dict(sorted(classes.items())),
     }
 
@@ -213,23 +205,26 @@ def export(
     args: argparse.Namespace,
     files: HadoopFiles,
     results: DataFrame,
+    settings: dict[str, Any],
     previous: PreviousFeatures,
     log: JobLog,
 ) -> Figures:
     """Write features and unreadable pictures. Return figures for result.json."""
+    metadata = {"extractor": settings}
     good = results.where("reason is null").select("path", "label", "features")
     folder = join(args.output, "features")
-    if not previous.paths:
+    if not previous.labels:
         files.delete(folder)
     # result.json exists only beside complete features: a later run relies on it.
     files.delete(join(args.output, "result.json"))
     with log.step("extract and export"):
-        write_features(files, good.withMetadata("features", args.metadata), folder, args.format)
+        write_features(files, good.withMetadata("features", metadata), folder, args.format)
     with log.step("account"):
         first_broken = write_broken(files, results, join(args.output, "broken"))
         sample = good.select("features").first()
         return {
             **figures_of(results, previous),
+            "extractor": settings,
             "dimension": len(sample["features"]) if sample else previous.dimension,
             "first_broken": first_broken,
         }
@@ -243,21 +238,20 @@ def extract_features(args: argparse.Namespace, spark: SparkSession, log: JobLog)
     """
     files = HadoopFiles(spark)
     extractor = extractors.create(spark, vars(args) | {"name": args.extractor})
+    settings = extractor.settings()
     partitions = job.partitions(spark, args.partitions)
     with log.step("list"):
         listing = pictures.find(files, args.input)
         encoded = pictures.read(spark, args.input, listing, partitions)
-        previous = find_previous(spark, args, extractor.settings(), listing)
+        previous = find_previous(spark, args, settings, listing)
     log.write(previous.message())
-    skipped_paths = spark.sparkContext.broadcast(previous.paths)
+    skipped_paths = spark.sparkContext.broadcast(frozenset(previous.labels))
     reader = PictureReader(extractor, args.labels, listing.root)
     results = encoded.mapInPandas(extraction(reader, skipped_paths), VECTORS)
     results = results.persist(StorageLevel.MEMORY_AND_DISK)  # read several times below
-    args.metadata = {"extractor": extractor.settings()}
-    figures = export(args, files, results, previous, log)
-    del args.metadata
+    figures = export(args, files, results, settings, previous, log)
     results.unpersist()
-    figures.update(files=len(listing.names), partitions=partitions, extractor=extractor.settings())
+    figures.update(files=len(listing.names), partitions=partitions)
     log.write(
         f"{figures['features']} of {figures['pictures']} pictures, {figures['broken']} broken"
     )
@@ -270,22 +264,10 @@ def extract_features(args: argparse.Namespace, spark: SparkSession, log: JobLog)
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Parse and check the arguments."""
     parser = job.argument_parser("features", "Convert pictures to feature vectors, in parallel.")
-    parser.add_argument(
-        "--input",
-        required=True,
-        metavar="PATH",
-        help="pictures, or .tar, .tgz or .zip archives of pictures",
-    )
+    pictures.add_arguments(parser)
     extractors.add_arguments(parser)
     parser.add_argument(
         "--anew", action="store_true", help="extract all pictures, even if features exist"
-    )
-    parser.add_argument(
-        "--labels",
-        choices=("auto", "name", "folder"),
-        default="auto",
-        help="class of a picture: file name up to the last _<n>, folder, or auto: name, else "
-        "folder (default: auto)",
     )
     parser.add_argument(
         "--format",

@@ -59,6 +59,20 @@ class FeatureExtractor(Protocol):
         """Convert prepared pictures [n, …] to vectors [n, dimension]."""
 
 
+def decode(content: bytes, mode: str, size: int) -> Array:
+    """Decode and scale a picture: uint8 [size, size], or [size, size, 3] in mode RGB.
+
+    Pictures are scaled with bilinear weights over all source pixels (keras.utils.load_img takes the
+    nearest one). JPEG is decoded at the smallest useful scale.
+    """
+    from PIL import Image
+
+    with Image.open(io.BytesIO(content)) as picture:
+        picture.draft(mode, (size * 2, size * 2))
+        scaled = picture.convert(mode).resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(scaled)
+
+
 class HogExtractor:
     """Histograms of oriented gradients of grey pictures (Dalal and Triggs, CVPR 2005).
 
@@ -85,13 +99,8 @@ class HogExtractor:
         }
 
     def prepare(self, content: bytes) -> Array:
-        """Decode grey levels 0 … 255 (float32, [size, size]); JPEG at the smallest useful scale."""
-        from PIL import Image
-
-        with Image.open(io.BytesIO(content)) as picture:
-            picture.draft("L", (self.size * 2, self.size * 2))
-            grey = picture.convert("L").resize((self.size, self.size), Image.Resampling.BILINEAR)
-        return np.asarray(grey, dtype=np.float32)
+        """Decode grey levels 0 … 255 (float32, [size, size])."""
+        return decode(content, "L", self.size).astype(np.float32)
 
     def features(self, batch: Array) -> Array:
         """Compute HOG of pictures [n, size, size]: float32 [n, dimension]."""
@@ -114,11 +123,7 @@ class NetworkWeights(NamedTuple):
 
     def path(self) -> str:
         """Return the path of the file on this node."""
-        if not self.shipped:
-            return self.source
-        from pyspark import SparkFiles
-
-        return str(SparkFiles.get(self.shipped))
+        return str(SparkFiles.get(self.shipped)) if self.shipped else self.source
 
 
 def digest_of(path: str | Path) -> str:
@@ -158,18 +163,8 @@ class KerasExtractor:
         }
 
     def prepare(self, content: bytes) -> Array:
-        """Decode red, green and blue 0 … 255 (uint8, [size, size, 3]).
-
-        Pictures are scaled with bilinear weights over all source pixels (keras.utils.load_img takes
-        the nearest one). JPEG is decoded at the smallest useful scale.
-        """
-        from PIL import Image
-
-        with Image.open(io.BytesIO(content)) as picture:
-            picture.draft("RGB", (self.size * 2, self.size * 2))
-            size = (self.size, self.size)
-            colours = picture.convert("RGB").resize(size, Image.Resampling.BILINEAR)
-        return np.asarray(colours, dtype=np.uint8)
+        """Decode red, green and blue 0 … 255 (uint8, [size, size, 3])."""
+        return decode(content, "RGB", self.size)
 
     def features(self, batch: Array) -> Array:
         """Return the output of the layer, float32 [n, dimension], for [n, size, size, 3]."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import itertools
 import re
@@ -25,6 +26,23 @@ BATCH = 64  # pictures of an archive in one table
 ENCODED = "path string, content binary, reason string"
 Tables = Iterator["pd.DataFrame"]
 EncodedRow = tuple[str, "bytes | None", "str | None"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that choose pictures and their classes."""
+    parser.add_argument(
+        "--input",
+        required=True,
+        metavar="PATH",
+        help="pictures, or .tar, .tgz or .zip archives of pictures",
+    )
+    parser.add_argument(
+        "--labels",
+        choices=("auto", "name", "folder"),
+        default="auto",
+        help="class of a picture: file name up to the last _<n>, folder, or auto: name, else "
+        "folder (default: auto)",
+    )
 
 
 class PictureListing(NamedTuple):

@@ -5,12 +5,10 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
 
 from common.job import JobError, argument_parser, nearest, positive_int
 from svm.gradient_descent import DescentSettings
-
-SOLVERS = ("gram", "mllib")
 
 
 def shares(text: str) -> tuple[float, ...]:
@@ -25,20 +23,16 @@ def shares(text: str) -> tuple[float, ...]:
     return tuple(values)
 
 
-def number_above(least: float, *, inclusive: bool) -> Any:
-    """Return an argparse type for finite numbers above `least`, or at least `least`."""
-
-    def number(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"'{text}' is not a number") from None
-        if not math.isfinite(value) or value < least or (value == least and not inclusive):
-            bound = "at least" if inclusive else "above"
-            raise argparse.ArgumentTypeError(f"{text} is not {bound} {least:g}")
-        return value
-
-    return number
+def number(text: str, *, zero: bool) -> float:
+    """Parse a finite number above 0, or of at least 0 if `zero` is allowed (an argparse type)."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number") from None
+    if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+        bound = "at least" if zero else "above"
+        raise argparse.ArgumentTypeError(f"{text} is not {bound} 0")
+    return value
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -56,7 +50,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--one", metavar="NAME", help="train only the models of this class")
     add("--shares", required=True, type=shares, metavar="0.1,0.2", help="training shares")
     add("--seed", type=int, default=0, metavar="N", help="seed of the splits (default: 0)")
-    add("--solver", choices=SOLVERS, default="mllib", help="default: mllib")
+    add("--solver", choices=("gram", "mllib"), default="mllib", help="default: mllib")
     add(
         "--iterations",
         type=positive_int,
@@ -66,14 +60,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     add(
         "--step",
-        type=number_above(0, inclusive=False),
+        type=partial(number, zero=False),
         default=1.0,
         metavar="X",
         help="size of the first step (default: 1.0)",
     )
     add(
         "--reg",
-        type=number_above(0, inclusive=True),
+        type=partial(number, zero=True),
         default=0.01,
         metavar="X",
         help="L2 regularization (default: 0.01)",

@@ -1,4 +1,4 @@
-"""Feature vectors as blocks of arrays on the executors.
+"""Rows of features: which models they train and test, and blocks of them on the executors.
 
 A block is (label, u, x): the rows of one class in one partition, with their positions u in the
 split (float64 [k]) and their features x (float32 or float64 [k, d]), sorted by path.
@@ -7,18 +7,135 @@ split (float64 [k]) and their features x (float32 or float64 [k, d]), sorted by 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any, Callable, NamedTuple, Optional
+from urllib.parse import quote
 
 import numpy as np
 from pyspark import StorageLevel
 
 from svm import Array
 from svm.feature_files import FeatureSource
-from svm.splits import ClassPair, TrainTestSplits
 
+ALL = "all"
 Block = tuple[str, Array, Array]
+
+
+class ClassPair(NamedTuple):
+    """The classes of models that differ in their training share only.
+
+    `negative` is `all` for one-vs-all.
+    """
+
+    task: str
+    positive: str
+    negative: str
+
+    def includes(self, label: str) -> bool:
+        """Return whether rows of a class are used."""
+        return self.task == "one-vs-all" or label in (self.positive, self.negative)
+
+    @property
+    def folder(self) -> str:
+        """Folder of the models, below models/."""
+        negative = ALL if self.task == "one-vs-all" else path_segment(self.negative)
+        return f"{path_segment(self.positive)}_VS_{negative}"
+
+    def __str__(self) -> str:
+        return f"{self.positive} VS {self.negative}"
+
+
+class TrainingTask(NamedTuple):
+    """A class pair, and the shares at which both of its classes have rows to train on."""
+
+    pair: ClassPair
+    shares: tuple[float, ...]
+
+
+def path_segment(label: str) -> str:
+    """Return a class name as part of a path.
+
+    Characters with a meaning for Hadoop or S3, and names that would be ambiguous in the folder of a
+    pair, are percent-encoded.
+    """
+    if label == ALL:
+        return "%61ll"  # `a_VS_all` is a one-vs-all model
+    safe = quote(label, safe=" ,;=@+()").replace("_VS_", "_%56S_")
+    return "%" + f"{ord(safe[0]):02X}{safe[1:]}" if safe[0] in "._" else safe
+
+
+def class_pairs(classes: Sequence[str], task: str, one: str | None = None) -> list[ClassPair]:
+    """Return the class pairs of a task (`pairs`, `one-vs-all` or `both`), sorted by class.
+
+    With `one`, only the pairs of this class.
+    """
+    ordered = sorted(classes)
+    pairs = list(combinations(ordered, 2))
+    ones = ordered
+    if one is not None:
+        pairs, ones = [(one, other) for other in ordered if other != one], [one]
+    selected = [ClassPair("pairs", *pair) for pair in pairs] if task in ("pairs", "both") else []
+    return selected + [ClassPair("one-vs-all", name, ALL) for name in ones if task != "pairs"]
+
+
+def positions(label: str, paths: Sequence[str], seed: int) -> dict[str, float]:
+    """Return the position u of each row of one class in the split; it trains if u < share.
+
+    u = (rank + 0.5) / n with the rank of BLAKE2b(seed, label, path) among the n rows of the class.
+    So splits are nested, each class has the same share, and u depends neither on the order of the
+    rows nor on the other classes.
+    """
+
+    def key(path: str) -> bytes:
+        return hashlib.blake2b(f"{seed}\0{label}\0{path}".encode(), digest_size=16).digest()
+
+    return {path: (rank + 0.5) / len(paths) for rank, path in enumerate(sorted(paths, key=key))}
+
+
+class TrainTestSplits(NamedTuple):
+    """Positions u by class and path, for one seed."""
+
+    seed: int
+    u: dict[str, dict[str, float]]
+
+    @classmethod
+    def of(cls, rows: Iterable[tuple[str, str]], seed: int) -> TrainTestSplits:
+        """Split rows (path, label)."""
+        paths: dict[str, list[str]] = {}
+        for path, label in rows:
+            paths.setdefault(label, []).append(path)
+        return cls(seed, {name: positions(name, paths[name], seed) for name in sorted(paths)})
+
+    def rows(self) -> list[tuple[str, str, int, float]]:
+        """Return the rows of splits.parquet: path, label, seed, u."""
+        return [
+            (path, label, self.seed, u)
+            for label, by_path in self.u.items()
+            for path, u in sorted(by_path.items())
+        ]
+
+    def pair_rows(self, pair: ClassPair) -> list[tuple[str, str, float]]:
+        """Return (path, label, u) of the rows of a pair, in the order of its predictions."""
+        return [
+            (path, label, u)
+            for label in sorted(filter(pair.includes, self.u))
+            for path, u in sorted(self.u[label].items(), key=lambda item: item[1])
+        ]
+
+    def sizes(self, pair: ClassPair, share: float) -> tuple[int, int, int, int]:
+        """Count training rows (positive, negative) and test rows (positive, negative)."""
+        train, test = [0, 0], [0, 0]
+        for label, by_path in self.u.items():
+            if pair.includes(label):
+                trains = sum(u < share for u in by_path.values())
+                train[label != pair.positive] += trains
+                test[label != pair.positive] += len(by_path) - trains
+        return train[0], train[1], test[0], test[1]
+
+
+# ---- blocks --------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -55,35 +172,18 @@ class Dataset:
             self._subset = None
 
 
-class LoadOptions(NamedTuple):
-    """How rows are distributed and scaled."""
-
-    partitions: int  # number of partitions, if `by_path`
-    # Assign rows to partitions by their path, so that sums over partitions are identical for any
-    # layout of the files. Otherwise rows stay in the partition that read them.
-    by_path: bool
-    scale: str  # `none`, `rows` (each to length 1) or `columns` (see `scale_columns`)
-
-
-class ClassRows(NamedTuple):
-    """Rows of one class."""
+class RowsSummary(NamedTuple):
+    """Description of rows of one class for the driver."""
 
     label: str  # the class
     paths: list[str]  # sorted paths
-    x: Array | None  # features, float32 or float64 [k, d]; None if the class is not used
-
-
-class RowsSummary(NamedTuple):
-    """Description of `ClassRows` for the driver."""
-
-    label: str  # the class
-    paths: list[str]  # paths of the rows
     width: int | None = None  # number of features; None if the class is not used
     invalid: str | None = None  # path of a row without features, or with NaN or infinity
     error: str = ""  # error message of a file without features; the other attributes are empty
 
 
-LoadedRows = tuple[Optional[ClassRows], RowsSummary]
+# Features [k, d], or None if the class is not used.
+LoadedRows = tuple[Optional[Array], RowsSummary]
 
 
 class LoadedFeatures(NamedTuple):
@@ -94,12 +194,21 @@ class LoadedFeatures(NamedTuple):
 
     @classmethod
     def read(
-        cls, source: FeatureSource, classes: frozenset[str], options: LoadOptions
+        cls, source: FeatureSource, classes: frozenset[str], scale: str, partitions: int | None
     ) -> LoadedFeatures:
-        """Read and persist the features of some classes (empty: all) in one Spark job."""
-        rows = source.records.mapPartitions(row_reader(source.batches, classes, options.scale))
-        if options.by_path:
-            rows = partition_by_path(rows, options.partitions)
+        """Read and persist the features of some classes in one Spark job.
+
+        Args:
+            source: Where the features are read from.
+            classes: Classes to read; empty means all.
+            scale: `rows` scales each row to length 1.
+            partitions: Assign rows to this number of partitions by their path, so that sums over
+                partitions are identical for any layout of the files. With None, rows stay in the
+                partition that read them.
+        """
+        rows = source.records.mapPartitions(row_reader(source.batches, classes, scale))
+        if partitions:
+            rows = partition_by_path(rows, partitions)
         persisted = rows.persist(StorageLevel.MEMORY_AND_DISK)
         return cls(persisted, persisted.map(lambda record: record[1]).collect())
 
@@ -124,10 +233,10 @@ class LoadedFeatures(NamedTuple):
         positions = self.rows.context.broadcast(splits.u)
 
         def block(record: LoadedRows) -> Iterator[Block]:
-            rows = record[0]
-            if rows is not None and rows.x is not None and rows.label in positions.value:
+            x, rows = record
+            if x is not None and rows.label in positions.value:
                 by_path = positions.value[rows.label]
-                yield rows.label, np.array([by_path[path] for path in rows.paths]), rows.x
+                yield rows.label, np.array([by_path[path] for path in rows.paths]), x
 
         dimension = max((summary.width or 0 for summary in self.summaries), default=0)
         return Dataset(self.rows.flatMap(block), splits, dimension)
@@ -192,10 +301,7 @@ def row_reader(
             x = scale_rows(select_rows(values, widths, rows), scale)
             bad = ~np.isfinite(x).all(axis=1) if x.shape[1] else np.ones(len(x), dtype=bool)
             invalid = own_paths[int(bad.argmax())] if bad.any() else None
-            yield (
-                ClassRows(label, own_paths, x),
-                RowsSummary(label, own_paths, x.shape[1], invalid),
-            )
+            yield x, RowsSummary(label, own_paths, x.shape[1], invalid)
 
     return read
 
@@ -232,17 +338,16 @@ def partition_by_path(rows: Any, partitions: int) -> Any:
     """Move each row to the partition that its path determines."""
 
     def assign(record: LoadedRows) -> Iterator[tuple[int, LoadedRows]]:
-        block, summary = record
-        if block is None or block.x is None:
+        x, summary = record
+        if x is None:
             yield 0, record
             return
-        numbers = np.array([partition_of(path, partitions) for path in block.paths])
+        numbers = np.array([partition_of(path, partitions) for path in summary.paths])
         for number in np.unique(numbers).tolist():
             selected = np.flatnonzero(numbers == number)
-            paths = [block.paths[row] for row in selected]
+            paths = [summary.paths[row] for row in selected]
             invalid = summary.invalid if summary.invalid in paths else None
-            part = ClassRows(block.label, paths, block.x[selected])
-            yield number, (part, RowsSummary(block.label, paths, summary.width, invalid))
+            yield number, (x[selected], summary._replace(paths=paths, invalid=invalid))
 
     return rows.flatMap(assign).partitionBy(partitions, int).mapPartitions(merge_rows)
 
@@ -255,17 +360,16 @@ def partition_of(path: str, partitions: int) -> int:
 
 def merge_rows(records: Iterable[tuple[int, LoadedRows]]) -> Iterator[LoadedRows]:
     """Merge the rows of a partition by class and width, in a fixed order."""
-    groups: dict[tuple[str, int], list[tuple[ClassRows, RowsSummary]]] = {}
-    for _, (block, summary) in records:
-        if block is None or block.x is None:
-            yield block, summary
+    groups: dict[tuple[str, int], list[tuple[Array, RowsSummary]]] = {}
+    for _, (x, summary) in records:
+        if x is None:
+            yield x, summary
         else:
-            groups.setdefault((block.label, block.x.shape[1]), []).append((block, summary))
+            groups.setdefault((summary.label, x.shape[1]), []).append((x, summary))
     for label, width in sorted(groups, key=str):
         parts = groups[label, width]
-        paths = np.array([path for block, _ in parts for path in block.paths], dtype=object)
+        paths = np.array([path for _, summary in parts for path in summary.paths], dtype=object)
         order = np.argsort(paths, kind="stable")
-        x = np.concatenate([block.x for block, _ in parts if block.x is not None])[order]
+        merged = np.concatenate([x for x, _ in parts])[order]
         invalid = next((summary.invalid for _, summary in parts if summary.invalid), None)
-        ordered = paths[order].tolist()
-        yield ClassRows(label, ordered, x), RowsSummary(label, ordered, width, invalid)
+        yield merged, RowsSummary(label, paths[order].tolist(), width, invalid)

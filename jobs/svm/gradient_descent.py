@@ -268,7 +268,7 @@ def descend(models: ModelState, settings: DescentSettings) -> Array:
         if not running.any():
             break
     if average:
-        models.state = average.value()
+        models.state = average.value(models.state)
     return steps
 
 
@@ -282,17 +282,13 @@ class IterateAverage:
         self._first = settings.iterations // 2 + 1
         self._sum: Array | None = None
         self._count = 0
-        self._last: Array | None = None
 
     def add(self, t: int, state: Array) -> None:
         """Add the state after step t."""
         if t >= self._first:
             self._sum = state.copy() if self._sum is None else self._sum + state
             self._count += 1
-        self._last = state
 
-    def value(self) -> Array:
+    def value(self, last: Array) -> Array:
         """Return the mean, or the last state if all models converged in the first half."""
-        if self._sum is None:
-            return np.array(self._last)
-        return self._sum / self._count
+        return last if self._sum is None else self._sum / self._count

@@ -20,7 +20,7 @@ import numpy as np
 
 from svm import Array, cost_model, one_vs_all
 from svm.cost_model import ExecutorResources, ProblemSize, Tiling
-from svm.dataset import Block, Dataset
+from svm.dataset import Block, Dataset, TrainingTask
 from svm.gradient_descent import (
     DescentSettings,
     GramState,
@@ -28,91 +28,85 @@ from svm.gradient_descent import (
     RowWeights,
     descend,
 )
-from svm.scores import score_models
+from svm.scores import TrainedModel, score_models
 from svm.solvers import (
     KeyedBlock,
     Solved,
-    SolverOptions,
-    TaskSettings,
-    TrainedModel,
+    SolverSettings,
     blas_threads,
     run_tasks,
     select_weights,
 )
-from svm.splits import TrainingTask
 
 
-class GramSolver:
-    """Trains all pairs in one Spark stage, and all one-vs-all models in one (or one per step)."""
+def train(
+    data: Dataset,
+    tasks: Sequence[TrainingTask],
+    settings: SolverSettings,
+    log: Callable[[str], None],
+) -> Solved:
+    """Train all pairs in one Spark stage, then one-vs-all models in one (or one per step)."""
+    pairs = [task for task in tasks if task.pair.task == "pairs"]
+    ones = [task for task in tasks if task.pair.task != "pairs"]
+    resources = cost_model.executor_resources(data.blocks.context, settings.memory_bytes)
+    if pairs:
+        yield from train_pairs(data, pairs, settings, resources, log)
+    if ones:
+        yield from one_vs_all.train(data, ones, settings, resources, log)
 
-    needs_fixed_partitions = False
 
-    def __init__(self, options: SolverOptions, log: Callable[[str], None]) -> None:
-        self._options = options
-        self._log = log
-
-    def solve(
-        self, data: Dataset, tasks: Sequence[TrainingTask], settings: DescentSettings
-    ) -> Solved:
-        """Train pairs, then one-vs-all models."""
-        pairs = [task for task in tasks if task.pair.task == "pairs"]
-        ones = [task for task in tasks if task.pair.task != "pairs"]
-        context = data.blocks.context
-        resources = cost_model.executor_resources(context, self._options.memory_bytes)
-        task_settings = TaskSettings(settings, self._options, 1)
-        if pairs:
-            yield from self._train_pairs(data, pairs, task_settings, resources)
-        if ones:
-            yield from one_vs_all.train(data, ones, task_settings, resources, self._log)
-
-    def _train_pairs(
-        self,
-        data: Dataset,
-        tasks: list[TrainingTask],
-        task_settings: TaskSettings,
-        resources: ExecutorResources,
-    ) -> Solved:
-        descent = task_settings.descent
-        rows = {label: len(paths) for label, paths in data.splits.u.items()}
-        models = max(len(task.shares) for task in tasks)
-        changed = cost_model.changed_rows(descent.loss)
-        total = sum(rows.values())
-        size = ProblemSize(total, (), data.dimension, models, descent.iterations, changed)
-        itemsize = np.dtype(descent.precision).itemsize
-        tiling = cost_model.fastest_tiling(rows, size, resources, itemsize)
-        number = len(tiling.tiles)
-        task_settings = task_settings._replace(threads=resources.threads(number))
-        self._log(f"pairs: {number} tiles of K, {task_settings.threads} BLAS threads each")
-        tasks_by_tile: list[list[TrainingTask]] = [[] for _ in tiling.tiles]
-        for task in tasks:
-            tile = tiling.tile_of(task.pair.positive, task.pair.negative)
-            tasks_by_tile[tile].append(task)
-        trainer = tile_trainer(tiling, tasks_by_tile, task_settings)
-        yield from run_tasks(data.blocks, tiling.tiles_of, number, trainer)
+def train_pairs(
+    data: Dataset,
+    tasks: list[TrainingTask],
+    settings: SolverSettings,
+    resources: ExecutorResources,
+    log: Callable[[str], None],
+) -> Solved:
+    """Train all pairs by the fastest tiling."""
+    descent = settings.descent
+    rows = {label: len(paths) for label, paths in data.splits.u.items()}
+    models = max(len(task.shares) for task in tasks)
+    changed = cost_model.changed_rows(descent.loss)
+    total = sum(rows.values())
+    size = ProblemSize(total, (), data.dimension, models, descent.iterations, changed)
+    itemsize = np.dtype(descent.precision).itemsize
+    tiling = cost_model.fastest_tiling(rows, size, resources, itemsize)
+    number = len(tiling.tiles)
+    settings = settings._replace(threads=resources.threads(number))
+    log(f"pairs: {number} tiles of K, {settings.threads} BLAS threads each")
+    tasks_by_tile: list[list[TrainingTask]] = [[] for _ in tiling.tiles]
+    for task in tasks:
+        tasks_by_tile[tiling.tile_of(task.pair.positive, task.pair.negative)].append(task)
+    trainer = tile_trainer(tiling, tasks_by_tile, settings)
+    yield from run_tasks(data.blocks, tiling.tiles_of, number, trainer)
 
 
 def tile_trainer(
-    tiling: Tiling, tasks_by_tile: list[list[TrainingTask]], task_settings: TaskSettings
+    tiling: Tiling, tasks_by_tile: list[list[TrainingTask]], settings: SolverSettings
 ) -> Callable[[int, Iterable[KeyedBlock]], Solved]:
     """Return a function for mapPartitionsWithIndex that trains the pairs of a tile."""
 
-    def train(number: int, records: Iterable[KeyedBlock]) -> Solved:
-        group_of, right = tiling.group_of, tiling.tiles[number].right
-        rows = RowsByClass((block for _, block in records), task_settings.descent.precision)
-        labels = sorted(rows.u, key=lambda label: (group_of[label] == right, label))
-        blocks = GramBlocks(rows, labels)
-        with blas_threads(task_settings.threads):
+    def train_tile(number: int, records: Iterable[KeyedBlock]) -> Solved:
+        right = tiling.tiles[number].right
+        second = {label for label, group in tiling.group_of.items() if group == right}
+        precision = settings.descent.precision
+        blocks = GramBlocks((block for _, block in records), second, precision)
+        with blas_threads(settings.threads):
             for task in sorted(tasks_by_tile[number], key=blocks.order):
-                models = train_pair(task, blocks, task_settings.descent)
-                yield task, select_weights(task, models, task_settings.options)
+                models = train_pair(task, blocks, settings.descent)
+                yield task, select_weights(task, models, settings)
 
-    return train
+    return train_tile
 
 
-class RowsByClass:
-    """Rows of the classes of a tile, as loaded (mostly float32)."""
+class GramBlocks:
+    """Blocks of K between the classes of a tile.
 
-    def __init__(self, blocks: Iterable[Block], precision: str) -> None:
+    Rows are kept as loaded (mostly float32), and those of two classes in the solver's precision.
+    """
+
+    def __init__(self, blocks: Iterable[Block], second: set[str], precision: str) -> None:
+        """Collect the rows. Classes in `second` come after the others."""
         self._blocks: dict[str, list[Block]] = {}
         for block in blocks:
             self._blocks.setdefault(block[0], []).append(block)
@@ -120,36 +114,13 @@ class RowsByClass:
             label: np.sort(np.concatenate([u for _, u, _ in parts]))
             for label, parts in self._blocks.items()
         }
-        self._dtype = np.dtype(precision)
-        self._max_rows = max(map(len, self.u.values()), default=0)
-
-    def new_buffer(self) -> Array:
-        """Allocate a buffer for the rows of any class, to be reused: allocation is expensive."""
-        blocks = next(iter(self._blocks.values()), None)
-        width = blocks[0][2].shape[1] if blocks else 0
-        return np.empty((self._max_rows, width), dtype=self._dtype)
-
-    def fill(self, label: str, buffer: Array) -> Array:
-        """Write the rows of a class into a buffer, sorted by u. Return the used part of it."""
-        blocks = self._blocks[label]
-        ranks = np.empty(len(self.u[label]), dtype=np.int64)
-        ranks[np.argsort(np.concatenate([u for _, u, _ in blocks]))] = np.arange(len(ranks))
-        begin = 0
-        for _, u, x in blocks:
-            buffer[ranks[begin : begin + len(u)]] = x
-            begin += len(u)
-        return buffer[:begin]
-
-
-class GramBlocks:
-    """Blocks of K between the classes of a tile, with the rows of two classes in memory."""
-
-    def __init__(self, rows: RowsByClass, labels: Sequence[str]) -> None:
-        self.u = rows.u
-        self._rows = rows
+        labels = sorted(self.u, key=lambda label: (label in second, label))
         self._position = {label: number for number, label in enumerate(labels)}
         self._diagonal: dict[str, Array] = {}
-        self._buffers = (rows.new_buffer(), rows.new_buffer())
+        # Reused for all classes: allocation is expensive.
+        width = self._blocks[labels[0]][0][2].shape[1] if labels else 0
+        shape = (max(map(len, self.u.values()), default=0), width)
+        self._buffers = [np.empty(shape, dtype=precision) for _ in range(2)]
         self._held: list[tuple[str, Array] | None] = [None, None]
 
     def order(self, task: TrainingTask) -> tuple[int, int]:
@@ -172,9 +143,20 @@ class GramBlocks:
     def _class_rows(self, side: int, label: str) -> Array:
         held = self._held[side]
         if held is None or held[0] != label:
-            held = label, self._rows.fill(label, self._buffers[side])
+            held = label, self._fill(label, self._buffers[side])
             self._held[side] = held
         return held[1]
+
+    def _fill(self, label: str, buffer: Array) -> Array:
+        """Write the rows of a class into a buffer, sorted by u. Return the used part of it."""
+        blocks = self._blocks[label]
+        ranks = np.empty(len(self.u[label]), dtype=np.int64)
+        ranks[np.argsort(np.concatenate([u for _, u, _ in blocks]))] = np.arange(len(ranks))
+        begin = 0
+        for _, u, x in blocks:
+            buffer[ranks[begin : begin + len(u)]] = x
+            begin += len(u)
+        return buffer[:begin]
 
     def _diagonal_block(self, label: str, x: Array) -> Array:
         if label not in self._diagonal:

@@ -17,7 +17,7 @@ import numpy as np
 
 from svm import Array, cost_model
 from svm.cost_model import ExecutorResources, ModelSlice, ProblemSize, Strategy
-from svm.dataset import Block, Dataset
+from svm.dataset import Block, ClassPair, Dataset, TrainingTask, TrainTestSplits
 from svm.gradient_descent import (
     DescentSettings,
     GramState,
@@ -27,29 +27,27 @@ from svm.gradient_descent import (
     descend,
     loss_gradient,
 )
-from svm.scores import score_models
+from svm.scores import TrainedModel, score_models
 from svm.solvers import (
     KeyedBlock,
     Solved,
-    TaskSettings,
-    TrainedModel,
+    SolverSettings,
     blas_threads,
     run_tasks,
     score_distributed,
     select_weights,
 )
-from svm.splits import ClassPair, TrainingTask, TrainTestSplits
 
 
 def train(
     data: Dataset,
     tasks: list[TrainingTask],
-    task_settings: TaskSettings,
+    settings: SolverSettings,
     resources: ExecutorResources,
     log: Callable[[str], None],
 ) -> Solved:
     """Train all one-vs-all models by the fastest strategy."""
-    descent = task_settings.descent
+    descent = settings.descent
     problem = OneVsAllProblem.of(tasks, data, descent)
     itemsize = np.dtype(descent.precision).itemsize
     strategy = cost_model.fastest_strategy(problem.size, resources, itemsize)
@@ -58,9 +56,9 @@ def train(
     if strategy.name == "distributed":
         solved = train_distributed(data, tasks, descent)
     else:
-        solved = train_in_tasks(data, problem, strategy, task_settings._replace(threads=threads))
+        solved = train_in_tasks(data, problem, strategy, settings._replace(threads=threads))
     for task, models in solved:
-        yield task, select_weights(task, models, task_settings.options)
+        yield task, select_weights(task, models, settings)
 
 
 # ---- models in tasks -----------------------------------------------------------------------------
@@ -94,11 +92,11 @@ class OneVsAllProblem(NamedTuple):
 
 
 def train_in_tasks(
-    data: Dataset, problem: OneVsAllProblem, strategy: Strategy, task_settings: TaskSettings
+    data: Dataset, problem: OneVsAllProblem, strategy: Strategy, settings: SolverSettings
 ) -> Solved:
     """Train slices of the models in Spark tasks, each with all rows."""
     slices = cost_model.assign_slices(problem.size, strategy)
-    trainer = slice_trainer(problem, slices, strategy.name, task_settings)
+    trainer = slice_trainer(problem, slices, strategy.name, settings)
     every_task = list(range(strategy.tasks))
     models: dict[ClassPair, dict[float, TrainedModel]] = {}
     for task, trained in run_tasks(data.blocks, lambda _: every_task, strategy.tasks, trainer):
@@ -111,13 +109,13 @@ def slice_trainer(
     problem: OneVsAllProblem,
     slices: list[list[ModelSlice]],
     strategy: str,
-    task_settings: TaskSettings,
+    settings: SolverSettings,
 ) -> Callable[[int, Iterable[KeyedBlock]], Solved]:
     """Return a function for mapPartitionsWithIndex that trains the slices of a Spark task."""
 
     def train_slices(number: int, records: Iterable[KeyedBlock]) -> Solved:
-        with blas_threads(task_settings.threads):
-            trainer = SliceTrainer([block for _, block in records], task_settings.descent)
+        with blas_threads(settings.threads):
+            trainer = SliceTrainer([block for _, block in records], settings.descent)
             if strategy == "gram":
                 trainer.compute_gram(problem.shares[max(part.share for part in slices[number])])
             for part in slices[number]:

@@ -13,18 +13,18 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Callable, NamedTuple
 
 import numpy as np
 
 from common.files import HadoopFiles, join
 from common.job import JobError, to_json
-from svm import Array, report
+from svm import Array, report, scores
+from svm.dataset import ALL, ClassPair, TrainingTask, TrainTestSplits
 from svm.report import StudyReport
-from svm.scores import Row
-from svm.solvers import TrainedModel
-from svm.splits import ALL, ClassPair, TrainingTask, TrainTestSplits
+from svm.scores import Row, TrainedModel
 
+ModelKey = tuple[str, str, str, float]  # task, positive, negative, share
 ACCURACIES = {
     "task": "string", "positive": "string", "negative": "string", "share": "float64",
     "seed": "int64", "solver": "string", "n_train": "int64", "n_test": "int64",
@@ -70,12 +70,13 @@ class StudyWriter:
     def write_model(self, pair: ClassPair, share: float, weights: Array) -> None:
         """Write models/<a>_VS_<b>/share=<s>/weights.npy."""
         path = join("models", pair.folder, f"share={share:g}", "weights.npy")
-        self.folder.write(path, npy(weights))
+        self.folder.write(path, file_bytes(lambda file: np.save(file, weights)))
 
     def write_best_model(self, pair: ClassPair, weights: Array, meta: Row) -> None:
         """Write the best model of a pair and its description, beside the folders of its shares."""
         folder = join("models", pair.folder)
-        self.folder.write(join(folder, "weights.npy"), npy(weights))
+        content = file_bytes(lambda file: np.save(file, weights))
+        self.folder.write(join(folder, "weights.npy"), content)
         self.folder.write(join(folder, "meta.json"), to_json(meta))
 
     def add_predictions(self, task: TrainingTask, models: Iterable[TrainedModel]) -> None:
@@ -96,12 +97,14 @@ class StudyWriter:
 
     def write_splits(self, splits: TrainTestSplits) -> None:
         """Write splits.parquet."""
-        columns = list(zip(*splits.rows()))
-        self.folder.write("splits.parquet", parquet(table(dict(zip(SPLITS, columns)), SPLITS)))
+        self._write_table("splits", [dict(zip(SPLITS, row)) for row in splits.rows()], SPLITS)
 
     def write_accuracies(self, rows: Sequence[Row]) -> None:
         """Write accuracies.parquet and accuracies.csv."""
-        self.folder.write("accuracies.csv", csv(self._write_table("accuracies", rows, ACCURACIES)))
+        from pyarrow.csv import write_csv
+
+        table = self._write_table("accuracies", rows, ACCURACIES)
+        self.folder.write("accuracies.csv", file_bytes(lambda file: write_csv(table, file)))
 
     def write_multiclass(self, rows: Sequence[Row], confusion: Sequence[Row]) -> None:
         """Write multiclass.parquet and confusion.parquet."""
@@ -122,41 +125,19 @@ class StudyWriter:
                 self.folder.write("heatmap.png", report.heatmap_png(accuracies))
 
     def _write_table(self, name: str, rows: Sequence[Row], types: Mapping[str, str]) -> Any:
-        written = table({column: [row[column] for row in rows] for column in types}, types)
-        self.folder.write(f"{name}.parquet", parquet(written))
-        return written
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        schema = pa.schema([(column, pa.type_for_alias(kind)) for column, kind in types.items()])
+        table = pa.Table.from_pylist(list(rows), schema)
+        self.folder.write(f"{name}.parquet", file_bytes(lambda file: pq.write_table(table, file)))
+        return table
 
 
-def npy(weights: Array) -> bytes:
-    """Return an array in numpy's file format."""
+def file_bytes(write: Callable[[io.BytesIO], object]) -> bytes:
+    """Return what a function writes to a file."""
     buffer = io.BytesIO()
-    np.save(buffer, weights)
-    return buffer.getvalue()
-
-
-def table(columns: Mapping[str, Any], types: Mapping[str, str]) -> Any:
-    """Return an Arrow table with these columns and types; None becomes null."""
-    import pyarrow as pa
-
-    schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in types.items()])
-    return pa.table({name: columns.get(name, []) for name in types}, schema=schema)
-
-
-def parquet(rows: Any) -> bytes:
-    """Return a table as a Parquet file."""
-    import pyarrow.parquet as pq
-
-    buffer = io.BytesIO()
-    pq.write_table(rows, buffer)
-    return buffer.getvalue()
-
-
-def csv(rows: Any) -> bytes:
-    """Return a table as CSV with a header; null is an empty field."""
-    from pyarrow.csv import write_csv
-
-    buffer = io.BytesIO()
-    write_csv(rows, buffer)
+    write(buffer)
     return buffer.getvalue()
 
 
@@ -194,6 +175,44 @@ def read_best_models(files: HadoopFiles, output: str, task: str) -> list[tuple[C
     return models
 
 
+class MulticlassModel(NamedTuple):
+    """Binary models that together classify among all classes."""
+
+    classes: list[str]  # sorted class names
+    weights: Array  # float64 [models, d]
+    sides: Array  # class numbers of each model, [models, 2]; -1: all others
+
+    @classmethod
+    def of(cls, models: Sequence[tuple[ClassPair, Array]]) -> MulticlassModel:
+        """Combine the models of all pairs, or of each class against all others.
+
+        Raises:
+            JobError: Some models are missing.
+        """
+        pairwise = any(pair.task == "pairs" for pair, _ in models)
+        names = [
+            (pair.positive, pair.negative) if pairwise else (pair.positive,) for pair, _ in models
+        ]
+        classes = sorted({name for pair in names for name in pair})
+        task = "pairs" if pairwise else "one-vs-all"
+        needed = max(scores.complete_models(task, len(classes)), 1)
+        if len(models) < needed or len(classes) < 2:
+            raise JobError(f"{len(models)} models for {len(classes)} classes: {needed} are needed")
+        number = {name: index for index, name in enumerate(classes)}
+        sides = [
+            (number[pair.positive], number[pair.negative] if pairwise else -1) for pair, _ in models
+        ]
+        return cls(classes, np.stack([weights for _, weights in models]), np.array(sides))
+
+    def predict(self, rows: Array) -> tuple[Array, Array]:
+        """Return class numbers of rows [n, d], and their margins (voting: the mean over pairs)."""
+        predicted = scores.predict(rows, (self.weights, self.sides), len(self.classes))
+        margins = rows @ self.weights.T
+        first, second = (self.sides[:, side] == predicted[:, None] for side in (0, 1))
+        own = (margins * first - margins * second).sum(axis=1)
+        return predicted, own / (first | second).sum(axis=1)
+
+
 def to_sklearn(weights: Array, positive: str, negative: str = ALL) -> Any:
     """Return a scikit-learn LinearSVC that predicts `positive` for margins above 0."""
     from sklearn.svm import LinearSVC
@@ -219,3 +238,92 @@ def to_mllib(weights: Array, loss: str = "hinge") -> Any:
     if loss == "hinge":
         return SVMModel(DenseVector(weights), 0.0)
     return LogisticRegressionModel(DenseVector(weights), 0.0, len(weights), 2)
+
+
+# ---- comparison with an earlier run --------------------------------------------------------------
+
+
+class ReferenceRun:
+    """Splits and predictions of an earlier run of the svm job."""
+
+    def __init__(self, files: HadoopFiles, output: str) -> None:
+        """Read the output of the run.
+
+        Raises:
+            JobError: It has no splits or no predictions.
+        """
+        splits = join(output, "splits.parquet")
+        if not files.exists(splits) or not files.exists(join(output, "predictions")):
+            raise JobError(f"--against {output}: not the --output of a run with --predictions")
+        self._files = files
+        self._output = output
+        self._u = {(row["path"], row["label"]): row["u"] for row in read_table(files, splits)}
+        self._predictions = read_predictions(files, output)
+
+    def check(self, splits: TrainTestSplits) -> None:
+        """Check that both runs have the same splits.
+
+        Raises:
+            JobError: The runs have different seeds, classes or rows.
+        """
+        if {(path, label): u for path, label, _, u in splits.rows()} != self._u:
+            raise JobError(f"--against {self._output}: rows, classes or seed differ from this run")
+
+    def compare(self, output: str, splits: TrainTestSplits) -> list[Row]:
+        """Return the rows of mcnemar.parquet: the models that both runs have."""
+        return [
+            compare_model(key, predictions, self._predictions[key], splits)
+            for key, predictions in read_predictions(self._files, output).items()
+            if key in self._predictions
+        ]
+
+
+def read_predictions(files: HadoopFiles, output: str) -> dict[ModelKey, bytes]:
+    """Return the predictions of all models of a run, a bit for each row."""
+    return {
+        (row["task"], row["positive"], row["negative"], row["share"]): row["says"]
+        for name, _ in sorted(files.list_files(join(output, "predictions")))
+        for row in read_table(files, name)
+    }
+
+
+def read_table(files: HadoopFiles, path: str) -> list[dict[str, Any]]:
+    """Return the rows of a Parquet file."""
+    import pyarrow.parquet as pq
+
+    rows: list[dict[str, Any]] = pq.read_table(io.BytesIO(files.read(path))).to_pylist()
+    return rows
+
+
+def compare_model(key: ModelKey, this: bytes, reference: bytes, splits: TrainTestSplits) -> Row:
+    """Return a row of mcnemar.parquet."""
+    task, positive, negative, share = key
+    rows = splits.pair_rows(ClassPair(task, positive, negative))
+    actual = np.array([label == positive for _, label, _ in rows])
+    tests = np.array([u >= share for _, _, u in rows])
+    correct, reference_correct = (
+        (np.unpackbits(np.frombuffer(bits, np.uint8), count=len(rows)) == actual)[tests]
+        for bits in (this, reference)
+    )
+    only_this = int((correct & ~reference_correct).sum())
+    only_reference = int((reference_correct & ~correct).sum())
+    return {
+        "task": task,
+        "positive": positive,
+        "negative": negative,
+        "share": share,
+        "n_test": int(tests.sum()),
+        "n_correct": int(correct.sum()),
+        "n_correct_against": int(reference_correct.sum()),
+        "only_this": only_this,
+        "only_against": only_reference,
+        "p": mcnemar_p(only_this, only_reference),
+    }
+
+
+def mcnemar_p(only_first: int, only_second: int) -> float:
+    """Return the two-sided p of McNemar's exact test, of rows that only one model has right."""
+    from scipy.stats import binomtest
+
+    n = only_first + only_second
+    return float(binomtest(only_first, n).pvalue) if n else 1.0

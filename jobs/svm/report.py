@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common.files import WRITERS, HadoopFiles, join
-from svm.scores import Row, mean
-from svm.solvers import TrainedModel
-from svm.splits import ClassPair, TrainingTask, TrainTestSplits
+from svm.dataset import ClassPair, TrainingTask, TrainTestSplits
+from svm.scores import Row, TrainedModel, mean
 
 HARDEST = 12
 SHOWN, NAMED = 8, 12  # misclassified pictures of one class: as thumbnails, or by name

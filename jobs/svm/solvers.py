@@ -1,79 +1,44 @@
-"""The interface of SVM solvers, the solver of Spark MLlib, and code that solvers share."""
+"""Train with Spark MLlib, and code that both solvers share."""
 
 from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 import numpy as np
 from pyspark import StorageLevel
 
 from svm import Array
-from svm.dataset import Block, Dataset
+from svm.dataset import Block, ClassPair, Dataset, TrainingTask
 from svm.gradient_descent import DescentSettings
-from svm.scores import ModelScores, best_of, figures, score_models
-from svm.splits import ClassPair, TrainingTask
+from svm.scores import ModelScores, TrainedModel, best_of, figures, score_models
 
 if TYPE_CHECKING:
     from pyspark.mllib.regression import LabeledPoint
 
 
-class TrainedModel(NamedTuple):
-    """A trained model."""
+class SolverSettings(NamedTuple):
+    """How models are trained, and which results are returned."""
 
-    # Float64 [d], or float32 if they are needed for voting only; without intercept. None if they
-    # are not requested.
-    weights: Array | None
-    iterations_run: int | None  # None if unknown
-    train_s: float  # seconds; models that were trained together have equal parts
-    scores: ModelScores  # scores on the test rows
-
-
-class SolverOptions(NamedTuple):
-    """Results that a solver returns, and its memory."""
-
+    descent: DescentSettings
     keep: str = "best"  # models whose weights are returned in float64: `best`, `all` or `none`
     multiclass: bool = False  # return the weights of the other models too, in float32
     # Return the predictions of one-vs-all models. Those of pairs are small and always returned.
     predictions: bool = False
     # For the Python workers of an executor; None: derived from Spark's settings.
     memory_bytes: int | None = None
-
-
-class TaskSettings(NamedTuple):
-    """Settings of the Spark tasks of a solver."""
-
-    descent: DescentSettings
-    options: SolverOptions
-    threads: int
+    threads: int = 1  # of BLAS in each Spark task
 
 
 Solved = Iterator[tuple[TrainingTask, list[TrainedModel]]]
 KeyedBlock = tuple[int, Block]
 
 
-class Solver(Protocol):
-    """Trains all tasks.
-
-    Attributes:
-        needs_fixed_partitions: Whether results depend on the partition of a row.
-    """
-
-    needs_fixed_partitions: bool
-
-    def __init__(self, options: SolverOptions, log: Callable[[str], None]) -> None: ...
-
-    def solve(
-        self, data: Dataset, tasks: Sequence[TrainingTask], settings: DescentSettings
-    ) -> Solved:
-        """Return the models of each task, one for each share, in any order of tasks."""
-
-
 def select_weights(
-    task: TrainingTask, models: list[TrainedModel], options: SolverOptions
+    task: TrainingTask, models: list[TrainedModel], settings: SolverSettings
 ) -> list[TrainedModel]:
     """Return models with the requested weights and predictions only, to transfer less data."""
     rows = [
@@ -86,11 +51,11 @@ def select_weights(
         is_best = best is not None and share == best["share"]
         if weights is None:
             return None
-        if options.keep == "all" or (options.keep == "best" and is_best):
+        if settings.keep == "all" or (settings.keep == "best" and is_best):
             return weights.astype(np.float64)
-        return weights.astype(np.float32) if options.multiclass else None
+        return weights.astype(np.float32) if settings.multiclass else None
 
-    keep_predictions = options.predictions or task.pair.task == "pairs"
+    keep_predictions = settings.predictions or task.pair.task == "pairs"
     return [
         model._replace(
             weights=selected(share, model.weights),
@@ -137,58 +102,51 @@ def blas_threads(threads: int) -> Iterator[None]:
         yield
 
 
-class MllibSolver:
-    """Spark MLlib's SVMWithSGD (or LogisticRegressionWithSGD) with L2, full batches, no intercept.
+def train_by_mllib(
+    data: Dataset, tasks: Iterable[TrainingTask], settings: DescentSettings
+) -> Solved:
+    """Train with SVMWithSGD (or LogisticRegressionWithSGD): L2, full batches, no intercept.
 
-    Every gradient step is a Spark job.
+    One model is trained after another, and every gradient step is a Spark job. The rows of a pair
+    stay persisted for all shares. All weights are returned.
     """
+    for task in tasks:
+        trained = [train_model(data, task.pair, share, settings) for share in task.shares]
+        weights = np.stack([model for model, _, _ in trained], axis=1)
+        scores = score_distributed(data.blocks_of(task.pair), task, weights)
+        yield task, [TrainedModel(*model, score) for model, score in zip(trained, scores)]
 
-    needs_fixed_partitions = True
 
-    def __init__(self, options: SolverOptions, log: Callable[[str], None]) -> None:
-        """All weights are returned, whatever the options."""
+def train_model(
+    data: Dataset, pair: ClassPair, share: float, settings: DescentSettings
+) -> tuple[Array, int | None, float]:
+    """Return weights, number of steps (None if unknown) and seconds of one model."""
+    # Imported here: with pyspark.ml and SciPy it takes each process a second.
+    from pyspark.mllib.classification import LogisticRegressionWithSGD, SVMWithSGD
 
-    def solve(
-        self, data: Dataset, tasks: Sequence[TrainingTask], settings: DescentSettings
-    ) -> Solved:
-        """Train one model after another. The rows of a pair stay persisted for all shares."""
-        for task in tasks:
-            trained = [self._train(data, task.pair, share, settings) for share in task.shares]
-            weights = np.stack([model for model, _, _ in trained], axis=1)
-            scores = score_distributed(data.blocks_of(task.pair), task, weights)
-            yield task, [TrainedModel(*model, score) for model, score in zip(trained, scores)]
-
-    def _train(
-        self, data: Dataset, pair: ClassPair, share: float, settings: DescentSettings
-    ) -> tuple[Array, int | None, float]:
-        # Imported here: with pyspark.ml and SciPy it takes each process a second.
-        from pyspark.mllib.classification import LogisticRegressionWithSGD, SVMWithSGD
-
-        start = time.perf_counter()
-        blocks = data.blocks_of(pair)
-        rows = blocks.mapPartitions(labelled_points(pair.positive, share))
-        jobs = SparkJobGroup(blocks.context, f"{pair} share={share}")
-        algorithm: Any = SVMWithSGD if settings.loss == "hinge" else LogisticRegressionWithSGD
-        with warnings.catch_warnings():
-            # LogisticRegressionWithSGD is deprecated, but spark.ml has no such gradient descent.
-            warnings.simplefilter("ignore", FutureWarning)
-            model = jobs.run(
-                lambda: algorithm.train(
-                    rows,
-                    iterations=settings.iterations,
-                    step=settings.step,
-                    regParam=settings.reg,
-                    miniBatchFraction=1.0,
-                    initialWeights=np.zeros(data.dimension),  # the default takes a job
-                    intercept=False,
-                    validateData=False,  # the labels are valid: saves a job
-                )
-            )
-        train_s = time.perf_counter() - start
-        passes = jobs.gradient_passes()
-        # Spark 3.5 makes one pass more than steps, for the last loss, unless it converged before.
-        steps = None if passes is None else min(passes, settings.iterations)
-        return model.weights.toArray(), steps, train_s
+    start = time.perf_counter()
+    blocks = data.blocks_of(pair)
+    rows = blocks.mapPartitions(labelled_points(pair.positive, share))
+    algorithm: Any = SVMWithSGD if settings.loss == "hinge" else LogisticRegressionWithSGD
+    name = f"{pair} share={share}"
+    with warnings.catch_warnings(), spark_job_group(blocks.context, name) as group:
+        # LogisticRegressionWithSGD is deprecated, but spark.ml has no such gradient descent.
+        warnings.simplefilter("ignore", FutureWarning)
+        model = algorithm.train(
+            rows,
+            iterations=settings.iterations,
+            step=settings.step,
+            regParam=settings.reg,
+            miniBatchFraction=1.0,
+            initialWeights=np.zeros(data.dimension),  # the default takes a job
+            intercept=False,
+            validateData=False,  # the labels are valid: saves a job
+        )
+    train_s = time.perf_counter() - start
+    passes = gradient_passes(blocks.context, group)
+    # Spark 3.5 makes one pass more than steps, for the last loss, unless it converged before.
+    steps = None if passes is None else min(passes, settings.iterations)
+    return model.weights.toArray(), steps, train_s
 
 
 def labelled_points(
@@ -231,37 +189,33 @@ def score_distributed(blocks: Any, task: TrainingTask, weights: Array) -> list[M
     return score_models(margins, labels[order] == task.pair.positive, tests)
 
 
-class SparkJobGroup:
-    """The Spark jobs of one training, as a job group that the Spark UI shows."""
+@contextmanager
+def spark_job_group(context: Any, name: str) -> Iterator[str]:
+    """Run Spark jobs as a group that the Spark UI shows. Yield the id of the group."""
+    group = f"{name} #{time.monotonic_ns()}"  # the same model may be trained twice
+    context.setJobGroup(group, f"training {name}")
+    try:
+        yield group
+    finally:
+        context.setLocalProperty("spark.jobGroup.id", None)
+        context.setLocalProperty("spark.job.description", None)
 
-    def __init__(self, context: Any, name: str) -> None:
-        self._context = context
-        self._name = f"{name} #{time.monotonic_ns()}"  # the same model may be trained twice
 
-    def run(self, train: Callable[[], Any]) -> Any:
-        """Call a function in the job group."""
-        self._context.setJobGroup(self._name, f"training {self._name.rpartition(' ')[0]}")
-        try:
-            return train()
-        finally:
-            self._context.setLocalProperty("spark.jobGroup.id", None)
-            self._context.setLocalProperty("spark.job.description", None)
+def gradient_passes(context: Any, group: str) -> int | None:
+    """Count the gradient passes, which PySpark's model does not report: each was one job.
 
-    def gradient_passes(self) -> int | None:
-        """Count the gradient passes, which PySpark's model does not report: each was one job.
-
-        None if Spark has already discarded some of the jobs (spark.ui.retainedJobs).
-        """
-        tracker = self._context.statusTracker()
-        # The tracker is updated asynchronously: wait for the last jobs.
-        self._context._jsc.sc().listenerBus().waitUntilEmpty()  # noqa: SLF001
-        passes = []
-        for job in tracker.getJobIdsForGroup(self._name):
-            info = tracker.getJobInfo(job)
-            stages = [tracker.getStageInfo(stage) for stage in info.stageIds] if info else []
-            names = [stage.name for stage in stages if stage]
-            if not names:
-                return None
-            passes.append(any(n.startswith("treeAggregate at GradientDescent") for n in names))
-        # MLlib runs jobs that count and measure before the first pass: without them, jobs are lost.
-        return None if all(passes) else sum(passes)
+    None if Spark has already discarded some of the jobs (spark.ui.retainedJobs).
+    """
+    tracker = context.statusTracker()
+    # The tracker is updated asynchronously: wait for the last jobs.
+    context._jsc.sc().listenerBus().waitUntilEmpty()  # noqa: SLF001
+    passes = []
+    for job in tracker.getJobIdsForGroup(group):
+        info = tracker.getJobInfo(job)
+        stages = [tracker.getStageInfo(stage) for stage in info.stageIds] if info else []
+        names = [stage.name for stage in stages if stage]
+        if not names:
+            return None
+        passes.append(any(n.startswith("treeAggregate at GradientDescent") for n in names))
+    # MLlib runs jobs that count and measure before the first pass: without them, jobs are lost.
+    return None if all(passes) else sum(passes)

@@ -39,17 +39,21 @@ from pyspark.sql import SparkSession
 from common import job
 from common.files import HadoopFiles
 from common.job import JobError, JobLog
-from svm import arguments, feature_files, outputs, report, scores
-from svm.dataset import Dataset, LoadedFeatures, LoadOptions, scale_columns
-from svm.gram_solver import GramSolver
-from svm.multiclass import MulticlassScorer, confusion_rows, multiclass_rows, obstacles
-from svm.outputs import StudyWriter
+from svm import arguments, feature_files, gram_solver, outputs, report, scores, solvers
+from svm.dataset import (
+    ClassPair,
+    Dataset,
+    LoadedFeatures,
+    TrainingTask,
+    TrainTestSplits,
+    class_pairs,
+    scale_columns,
+)
+from svm.outputs import ReferenceRun, StudyWriter
 from svm.report import HardestPairs, StudyReport
-from svm.scores import ReferenceRun, Row, best_of, mean
-from svm.solvers import MllibSolver, Solver, SolverOptions, TrainedModel
-from svm.splits import ClassPair, TrainingTask, TrainTestSplits, class_pairs
+from svm.scores import MulticlassScorer, Row, TrainedModel, best_of, mean
+from svm.solvers import Solved, SolverSettings
 
-SOLVERS: dict[str, type[Solver]] = {"gram": GramSolver, "mllib": MllibSolver}
 MAX_MODEL_LINES = 500  # with more models, the log has a line for each pair instead
 
 
@@ -70,19 +74,11 @@ class SvmStudy:
 
     def run(self, pairs: list[ClassPair]) -> None:
         """Train, score and write all models, then score classification among all classes."""
-        args, log = self._args, self._log
+        log = self._log
         with log.step("plan"):
             tasks = self._plan(pairs)
         scorer = self._multiclass_scorer(tasks)
-        memory = args.python_memory_mb
-        options = SolverOptions(
-            keep=args.keep,
-            multiclass=bool(scorer.tasks),
-            predictions=args.predictions,
-            memory_bytes=memory << 20 if memory else None,
-        )
-        solver = SOLVERS[args.solver](options, log.write)
-        solved = solver.solve(self._data, tasks, arguments.descent_settings(args))
+        solved = self._train(tasks, multiclass=bool(scorer.tasks))
         while True:
             with log.step("train", repeated=True):
                 task_models = next(solved, None)
@@ -102,9 +98,19 @@ class SvmStudy:
                     f"accuracy {row['accuracy']:.4f}, majority {row['majority_baseline']:.4f}"
                 )
 
+    def _train(self, tasks: list[TrainingTask], *, multiclass: bool) -> Solved:
+        args = self._args
+        descent = arguments.descent_settings(args)
+        if args.solver == "mllib":
+            return solvers.train_by_mllib(self._data, tasks, descent)
+        memory_mb = args.python_memory_mb
+        memory_bytes = memory_mb << 20 if memory_mb else None
+        settings = SolverSettings(descent, args.keep, multiclass, args.predictions, memory_bytes)
+        return gram_solver.train(self._data, tasks, settings, self._log.write)
+
     def multiclass(self) -> list[Row]:
         """Return the rows of multiclass.parquet."""
-        return multiclass_rows(self.confusions, self._args.seed, self._args.solver)
+        return scores.multiclass_rows(self.confusions, self._args.seed, self._args.solver)
 
     def _plan(self, pairs: list[ClassPair]) -> list[TrainingTask]:
         """Add a row for every model. Return tasks with the shares that can be trained."""
@@ -136,7 +142,7 @@ class SvmStudy:
 
     def _multiclass_scorer(self, tasks: list[TrainingTask]) -> MulticlassScorer:
         classes = list(self._data.splits.u)
-        reasons = obstacles(tasks, len(classes), self._data.dimension)
+        reasons = scores.obstacles(tasks, len(classes), self._data.dimension)
         for name, reason in reasons.items():
             if reason:
                 self._log.write(f"{name}: no classification among all classes: {reason}")
@@ -215,10 +221,9 @@ def load(args: argparse.Namespace, spark: SparkSession, files: HadoopFiles, log:
         source = feature_files.find(spark, files, args.features, partitions)
         extraction = feature_files.extraction_result(files, args.features)
     with log.step("load"):
-        by_path = SOLVERS[args.solver].needs_fixed_partitions
-        options = LoadOptions(partitions, by_path, args.scale)
         classes = arguments.requested_classes(args.classes, args.one)
-        loaded = LoadedFeatures.read(source, classes, options)
+        fixed_partitions = partitions if args.solver == "mllib" else None
+        loaded = LoadedFeatures.read(source, classes, args.scale, fixed_partitions)
     with log.step("split"):
         splits = split(args, loaded)
     data = loaded.dataset(splits)
@@ -260,7 +265,9 @@ def write_tables(
     writer.flush_predictions()
     writer.write_splits(data.splits)
     writer.write_accuracies(rows)
-    writer.write_multiclass(multiclass, confusion_rows(study.confusions, list(data.splits.u)))
+    writer.write_multiclass(
+        multiclass, scores.confusion_rows(study.confusions, list(data.splits.u))
+    )
     writer.write_report(StudyReport(about(args, data), rows, multiclass, hardest, thumbnails))
 
 

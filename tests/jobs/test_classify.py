@@ -11,9 +11,8 @@ import pytest
 import classify
 from common.files import HadoopFiles
 from svm import study
-from svm.multiclass import MulticlassModel
-from svm.outputs import read_model, to_mllib, to_sklearn
-from svm.splits import ClassPair
+from svm.dataset import ClassPair
+from svm.outputs import MulticlassModel, read_model, to_mllib, to_sklearn
 
 pytestmark = pytest.mark.spark
 
