@@ -1,8 +1,5 @@
 """Classify new pictures with the models of an svm study, in parallel.
 
-classify.py --input PATH --models PATH --output PATH [--method one-vs-all|voting]
-            [--extractor hog|vgg16|… --size N --layer NAME --weights …] [--partitions N]
-
 --models is the --output of the svm job. Its result.json contains the settings of the feature
 extractor if the features job wrote the features; otherwise --extractor is required. Pictures are
 read as by the features job. Their names need not contain a class; if they do, accuracy is reported.

@@ -1,7 +1,5 @@
 """Count the words of text files: a short job to check that a cluster works.
 
-wordcount.py --input PATH --output PATH [--partitions N]
-
 Writes OUTPUT/counts (tab-separated: word, count; most frequent first) and OUTPUT/result.json.
 """
 

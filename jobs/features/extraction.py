@@ -1,10 +1,6 @@
 """Convert pictures to feature vectors, in parallel.
 
-features.py --input PATH --output PATH [--extractor hog|vgg16|resnet50|…] [--size PIXELS]
-            [--layer NAME] [--weights imagenet|random:SEED|PATH] [--labels auto|name|folder]
-            [--format parquet|json] [--partitions N] [--anew]
-
-PATH contains pictures (`<class>_<n>.jpg` or `<class>/<file>`, at any depth), or archives of them
+--input contains pictures (`<class>_<n>.jpg` or `<class>/<file>`, at any depth), or archives of them
 (.tar, .tar.gz, .tgz, .zip, each below 2 GB). Reading an object takes three requests to an object
 store, so archives are faster than thousands of small objects.
 

@@ -1,14 +1,7 @@
 """Train linear SVMs: class against class, and one class against all others.
 
-svm.py --features PATH --output PATH --task pairs|one-vs-all|both [--classes a,b,c | all]
-       [--one NAME] --shares 0.1,0.2 [--seed N] [--solver mllib|gram] [--iterations 100]
-       [--step 1.0] [--reg 0.01] [--keep best|all|none] [--partitions N]
-       [--loss hinge|logistic] [--class-weights none|balanced] [--scale none|rows|columns]
-       [--average] [--precision float64|float32] [--predictions] [--against PATH]
-       [--pictures PATH]
-
-PATH is the --output of the features job (or its folder `features`): Parquet with path, label and
-features, or one JSON list of numbers for each picture (`<class>_<n>.jpg.json`).
+--features is the --output of the features job (or its folder `features`): Parquet with path, label
+and features, or one JSON list of numbers for each picture (`<class>_<n>.jpg.json`).
 
 Solver `mllib` is Spark MLlib's SVMWithSGD, one model after another. `gram` computes the same models
 (weights within 1e-9 of MLlib's) hundreds of times faster.
