@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -15,8 +13,6 @@ import typer
 from emrctl.cli.render import errors, json_document, note, table
 
 if TYPE_CHECKING:
-    from rich.text import Text
-
     from emrctl.aws.target import Target
     from emrctl.clusters.model import Cluster
     from emrctl.engine.base import Event, Preview, Report, StackResult, StackState
@@ -108,13 +104,21 @@ def events(*, as_json: bool = False) -> Iterator[Report]:
     if not errors().is_terminal:
         yield _note_event
         return
-    from rich.live import Live
+    from rich.progress import Progress, TaskID, TextColumn
 
-    running, console = _RunningOperations(), errors()
-    with Live(running, console=console, refresh_per_second=4, transient=True):
+    console = errors()
+    column = TextColumn("  {task.description}  {task.elapsed:.0f} s", markup=False)
+    running: dict[tuple[str, str, str], TaskID] = {}
+    with Progress(column, console=console, refresh_per_second=4, transient=True) as progress:
+        idle = progress.add_task("reading the stacks")
 
         def show(event: Event) -> None:
-            running.update(event)
+            key = (event.operation, event.type, event.name)
+            if event.status == "started":
+                running[key] = progress.add_task(" ".join((_VERBS[event.operation], *key[1:])))
+            elif key in running:
+                progress.remove_task(running.pop(key))
+            progress.update(idle, visible=not running)
             _note_event(event, lambda line: console.print(line, markup=False))
 
         yield show
@@ -125,34 +129,6 @@ def node_lines(*, as_json: bool = False) -> Callable[[str, str], None]:
     if as_json:
         return lambda node, line: note(json.dumps({"node": node, "line": line}))
     return lambda node, line: note(f"{node:<10}{line}")
-
-
-class _RunningOperations:
-    """Operations in progress, rendered with their seconds so far."""
-
-    def __init__(self) -> None:
-        self._started: dict[tuple[str, str, str], float] = {}
-        self._lock = threading.Lock()
-
-    def update(self, event: Event) -> None:
-        """Add or remove the event's operation."""
-        key = (event.operation, event.type, event.name)
-        with self._lock:
-            if event.status == "started":
-                self._started[key] = time.monotonic()
-            else:
-                self._started.pop(key, None)
-
-    def __rich__(self) -> Text:
-        from rich.text import Text
-
-        now = time.monotonic()
-        with self._lock:
-            lines = [
-                f"  {_VERBS[operation]} {type_} {name}  {now - start:.0f} s"
-                for (operation, type_, name), start in self._started.items()
-            ]
-        return Text("\n".join(lines) or "  reading the stacks")
 
 
 _VERBS = {
