@@ -207,7 +207,7 @@ def emulator_state() -> dict[str, Any] | None:
 
 
 def process_exists(pid: int) -> bool:
-    """Whether a process with this id is running, whoever owns it."""
+    """Return whether a process with this id is running, of any user."""
     import os
 
     try:
