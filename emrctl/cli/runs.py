@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import typer
 
 from emrctl.cli import follow, log_sources, options, render
 from emrctl.cli.render.runs import print_run, print_runs
+from emrctl.clusters import bootstrap_logs
 from emrctl.errors import NotFoundError, UsageError
 from emrctl.runs import lifecycle
 from emrctl.runs import pull as pulling
@@ -187,15 +189,36 @@ def _note_downloaded(downloaded: pulling.DownloadedOutput, folder: Path) -> None
 
 
 @app.command()
-@options.common("config target json")
+@options.common("config target cluster json")
 def logs(
     context: options.Context,
-    run: options.RunArgument,
+    run: Annotated[
+        str, typer.Argument(metavar="[RUN]", help="Run id, any unique part of it, or `latest`.")
+    ] = "",
     name: Annotated[
         str | None, typer.Argument(help="Part of the log's name, e.g. stdout or controller.")
     ] = None,
+    bootstrap: Annotated[
+        bool, typer.Option("--bootstrap", help="Print logs of bootstrap actions instead.")
+    ] = False,
+    node: Annotated[
+        str, typer.Option(metavar="INSTANCE", help="With --bootstrap: only of this instance id.")
+    ] = "",
 ) -> None:
-    """Print stdout and stderr of a run's step, or the logs whose name contains NAME."""
+    """Print stdout and stderr of a run's step, or the logs whose name contains NAME.
+
+    `--bootstrap` prints the log of the bootstrap action that failed, or of all bootstrap
+    actions of the running EMR cluster.
+    """
+    if bootstrap:
+        _print_bootstrap_logs(context, node)
+    elif run:
+        _print_logs(context, run, name)
+    else:
+        raise UsageError("no run to print logs of", hint="Specify one: `emrctl logs latest`.")
+
+
+def _print_logs(context: options.Context, run: str, name: str | None) -> None:
     workspace = context.workspace
     record = lifecycle.refresh(workspace, workspace.store.load(run))
     files = workspace.store.files(record.id)
@@ -212,3 +235,14 @@ def logs(
         typer.echo(f"== {item}", err=True)
         sys.stdout.buffer.write(files.read(item, RunFiles.LOGS) or b"")
         sys.stdout.flush()
+
+
+def _print_bootstrap_logs(context: options.Context, node: str) -> None:
+    workspace = context.workspace
+    found = bootstrap_logs.read_logs(workspace.project, workspace.target, node)
+    if context.as_json:
+        render.json_document([asdict(log) for log in found])
+        return
+    for log in found:
+        typer.echo(f"== {log.node} bootstrap action {log.action} {log.stream}", err=True)
+        typer.echo(log.text.rstrip("\n"))

@@ -15,13 +15,13 @@ from emrctl import bundled
 from emrctl.aws.errors import translated
 from emrctl.aws.s3 import code_uri, prepare_event_logs, put_file
 from emrctl.aws.target import Target
-from emrctl.clusters import stop_start
+from emrctl.clusters import bootstrap_logs, stop_start
 from emrctl.clusters.model import Cluster
 from emrctl.clusters.registry import find_cluster, kind_of, list_clusters
 from emrctl.clusters.stop_start import NodeReport, no_node_report
 from emrctl.cost import estimate_within_limit
 from emrctl.engine.base import Engine, Preview, Program, Report, StackResult
-from emrctl.errors import NotFoundError, ProvisioningError, UsageError
+from emrctl.errors import EmrctlError, NotFoundError, ProvisioningError, UsageError
 from emrctl.provision import preflight
 from emrctl.provision.bucket import account_settings, bucket_name, empty_bucket
 from emrctl.provision.stacks import (
@@ -106,9 +106,29 @@ def deploy(
         scripts = {name: put_file(target, bucket, file) for name, file in files.items()}
     settings = _program_settings(project, target, create_key=True)
     program = cluster_program(project, settings, bucket, scripts)
-    cluster_engine.up(project.cluster_stack, program, report)
+    try:
+        cluster_engine.up(project.cluster_stack, program, report)
+    except ProvisioningError as error:
+        raise _with_bootstrap_log(error, project, target) from error
     cluster = find_cluster(project, target)
     return stop_start.start_instances(project, target) if cluster.stopped else cluster
+
+
+def _with_bootstrap_log(
+    error: ProvisioningError, project: ProjectSpec, target: Target
+) -> ProvisioningError:
+    """Return the error, with the last lines of the bootstrap action that it reports."""
+    if "BOOTSTRAP_FAILURE" not in error.message:
+        return error
+    try:
+        lines = bootstrap_logs.last_lines(project, target)
+    except EmrctlError:  # the cluster's failure is more important than that of its log
+        lines = ()
+    if not lines:
+        return error
+    text = "".join(f"\n  {line}" for line in lines)
+    hint = f"Print the log with `emrctl logs --bootstrap`. {error.hint}".rstrip()
+    return ProvisioningError(f"{error.message}{text}", hint=hint)
 
 
 def stop(deployment: Deployment, *, node_report: NodeReport = no_node_report) -> Cluster:

@@ -128,6 +128,22 @@ def test_up_failure_prints_resources_and_commands(emrctl: Emrctl, runtime: FakeR
     assert "emrctl down --cluster main --yes" in err
 
 
+def test_up_failed_bootstrap_action_prints_its_last_lines(
+    emrctl: Emrctl, runtime: FakeRuntime
+) -> None:
+    runtime.failing_bootstrap = 1
+    _, _, err = emrctl("up")
+    assert "\n  bootstrap action failed\n" in err
+    assert "emrctl logs --bootstrap" in err
+    node = runtime.bootstrapped[0]
+    code, out, err = emrctl("logs", "--bootstrap")
+    assert (code, out) == (0, "bootstrap action failed\n")
+    assert f"{node} bootstrap action 1 stderr" in err
+    assert emrctl("logs", "--bootstrap", "--node", node)[1] == out
+    assert emrctl("logs", "--bootstrap", "--node", "i-other")[0] == 3
+    assert emrctl("logs")[0] == 2
+
+
 def test_up_failure_deletes_resources_after_confirmation(
     emrctl: Emrctl, runtime: FakeRuntime, mocked: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
