@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Cores + 1: many tests wait for a subprocess.
 WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 
-.PHONY: help setup quickstart check engine test test-unit test-yarn test-engine finding-logs bench clean
+.PHONY: help setup quickstart check engine test test-unit test-yarn test-engine finding-logs failure-causes bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t16
@@ -54,6 +54,9 @@ test-engine: engine ## run the tests with the Pulumi engine; fails if it is not 
 
 finding-logs: $(STAMP) ## record event logs for the tests of findings, e.g. KINDS="gc spill"
 	$(BIN)/python tests/metrics/findings/record.py $(KINDS)
+
+failure-causes: $(STAMP) ## run failing jobs, print the causes named, e.g. CASES="ec2 udf"
+	$(BIN)/python -m tests.runs.failures.record $(CASES)
 
 bench: $(STAMP) ## run benchmarks against peers and print the ratios
 	@for file in bench/bench_*.py; do $(BIN)/python $$file || exit 1; done

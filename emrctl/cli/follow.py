@@ -66,8 +66,11 @@ def raise_for_state(runs: Sequence[Run]) -> None:
     for run in runs:
         if run.finished and run.state != "COMPLETED":
             log = f" Full log: {run.failure_log}." if run.failure_log else ""
+            cause = run.failure or (
+                "by the user" if run.state == "CANCELLED" else "no cause in logs"
+            )
             raise StepFailedError(
-                f"run {run.id} is {run.state}: {run.failure or 'no log explains it'}",
+                f"run {run.id} is {run.state}: {cause}",
                 hint=f"Print its logs with `emrctl logs {run.id}`.{log}",
             )
 

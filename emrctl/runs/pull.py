@@ -26,7 +26,7 @@ from emrctl.aws.s3 import EVENT_LOG_PREFIX, split_uri
 from emrctl.errors import NotFoundError, UsageError
 from emrctl.paths import atomic_file
 from emrctl.runs import collect
-from emrctl.runs.backends import step_failure
+from emrctl.runs.backends import log_scan, step_failure
 from emrctl.runs.backends.base import LogFile, Step, to_iso
 from emrctl.runs.store import IMPORTED, Run, RunFiles
 from emrctl.runs.workspace import Workspace
@@ -49,15 +49,23 @@ def finish(workspace: Workspace, run: Run, step: Step) -> Run:
     if run.application_id is not None:
         logs = _read_logs(workspace, run)
     _save(workspace, run, logs, yarn)
-    if step.state != "COMPLETED":
-        explanation = step_failure.explain(logs)
-        if explanation is None:
-            run = replace(run, failure=step.reason or f"the step is {step.state}")
-        else:
-            line = redact.text(explanation.line)
-            run = replace(run, failure=line, failure_log=explanation.log)
+    run = _explain(run, step, logs)
     workspace.store.save(run)
     return run
+
+
+def _explain(run: Run, step: Step, logs: Sequence[LogFile]) -> Run:
+    """Return the run with the cause of its failure.
+
+    A run that the user cancelled has none, and the logs of an interrupted one end with the
+    symptoms of its terminated cluster.
+    """
+    if step.state in {"COMPLETED", "CANCELLED"}:
+        return run
+    cause = step_failure.explain(logs) if step.state == "FAILED" else None
+    if cause is None:
+        return replace(run, failure=step.reason or f"the step is {step.state}")
+    return replace(run, failure=redact.text(cause.line), failure_log=cause.log)
 
 
 def repeat(workspace: Workspace, run: Run) -> None:
@@ -89,18 +97,24 @@ def _read_logs(workspace: Workspace, run: Run) -> list[LogFile]:
 
 def _application_id(logs: Sequence[LogFile]) -> str | None:
     for log in logs:
-        if log.name.startswith("step/") and (match := _APPLICATION_ID.search(log.text)):
-            return match[0].decode()
+        if not log.name.startswith("step/"):
+            continue
+        with log.open() as stream:
+            for block in log_scan.blocks(stream):
+                if match := _APPLICATION_ID.search(block):
+                    return match[0].decode()
     return None
 
 
 def _save(workspace: Workspace, run: Run, logs: Sequence[LogFile], yarn: dict[str, Any]) -> None:
     files = workspace.store.files(run.id)
     for log in logs:
-        body = log.text
-        if log.name == "step/controller":  # it contains the step's command line
-            body = redact.text(body.decode(errors="replace")).encode()
-        files.write(log.name, body, RunFiles.LOGS)
+        with log.open() as stream:
+            if log.name == "step/controller":  # it contains the step's command line
+                body = redact.text(stream.read().decode(errors="replace")).encode()
+                files.write(log.name, body, RunFiles.LOGS)
+            else:
+                files.write(log.name, stream, RunFiles.LOGS)
     _save_result(workspace, run, files)
     if run.application_id is not None:
         _save_metrics(workspace, run, files, yarn)

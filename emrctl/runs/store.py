@@ -5,19 +5,21 @@ The record of a finished run is immutable; tags that are added later are a file 
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import secrets
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, BinaryIO, ClassVar
 
 from emrctl.aws.errors import get_or_none
 from emrctl.aws.listing import objects
 from emrctl.errors import EmrctlError, NotFoundError
-from emrctl.paths import write_atomically
+from emrctl.paths import atomic_file
 
 RUNS_PREFIX = "runs/"
 
@@ -35,11 +37,13 @@ class LocalStorage:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
-    def write(self, key: str, body: bytes) -> None:
+    def write(self, key: str, body: bytes | BinaryIO) -> None:
         """Write a whole file atomically."""
         path = self.path / key
         try:
-            write_atomically(path, body, 0o600)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_file(path, 0o600) as temporary, temporary.open("wb") as file:
+                shutil.copyfileobj(io.BytesIO(body) if isinstance(body, bytes) else body, file)
         except OSError as error:
             message = f"cannot write {path}: {error.strerror}"
             hint = "Make the folder writable, or free disk space."
@@ -69,9 +73,12 @@ class S3Storage:
         answer = get_or_none(lambda: self.s3.get_object(**address), "NoSuchKey", "404")
         return None if answer is None else bytes(answer["Body"].read())
 
-    def write(self, key: str, body: bytes) -> None:
-        """Put an object."""
-        self.s3.put_object(Bucket=self.bucket, Key=self.prefix + key, Body=body)
+    def write(self, key: str, body: bytes | BinaryIO) -> None:
+        """Put an object; a stream can be larger than the memory."""
+        if isinstance(body, bytes):
+            self.s3.put_object(Bucket=self.bucket, Key=self.prefix + key, Body=body)
+        else:
+            self.s3.upload_fileobj(body, self.bucket, self.prefix + key)
 
     def keys(self, prefix: str) -> list[str]:
         """Return the keys that start with `prefix`, sorted."""
@@ -119,7 +126,7 @@ class RunFiles:
             return None
         return document if isinstance(document, dict) else None
 
-    def write(self, name: str, body: bytes, folder: str = "") -> None:
+    def write(self, name: str, body: bytes | BinaryIO, folder: str = "") -> None:
         """Write a file."""
         self.storage.write(f"{self.run_id}/{folder}{name}", body)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
+import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, BinaryIO, Literal, cast
 
 from emrctl.aws import errors
 from emrctl.aws.listing import objects
@@ -45,11 +47,19 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class LogFile:
-    """One log of a step, named like `step/stderr`, and its URI."""
+    """One log of a step, named like `step/stderr`, and its URI.
+
+    Its content is `text`, or what `source` opens: a log can be larger than the memory.
+    """
 
     name: str
     uri: str
-    text: bytes
+    text: bytes = b""
+    source: Callable[[], BinaryIO] | None = None
+
+    def open(self) -> BinaryIO:
+        """Open the log; each call reads it from its start."""
+        return io.BytesIO(self.text) if self.source is None else self.source()
 
 
 def log_location(log_uri: str, cluster_id: str) -> tuple[str, str]:
@@ -64,11 +74,17 @@ def read_logs(target: Target, bucket: str, prefix: str, folder: str) -> Iterator
         s3 = target.client("s3")
         for item in objects(s3, bucket, prefix):
             key = item["Key"]
-            body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-            # The suffix .gz can be missing or wrong.
-            text = gzip.decompress(body) if body.startswith(_GZIP_MAGIC) else body
             name = key.removeprefix(prefix).removesuffix(".gz")
-            yield LogFile(name=f"{folder}/{name}", uri=f"s3://{bucket}/{key}", text=text)
+            source = functools.partial(_open_object, s3, bucket, key)
+            yield LogFile(name=f"{folder}/{name}", uri=f"s3://{bucket}/{key}", source=source)
+
+
+def _open_object(s3: Any, bucket: str, key: str) -> BinaryIO:
+    """Open an object, decompressed; the suffix .gz can be missing or wrong."""
+    with translated(f"reading s3://{bucket}/{key}"):
+        body = io.BufferedReader(s3.get_object(Bucket=bucket, Key=key)["Body"])
+        compressed = body.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC)
+    return cast("BinaryIO", gzip.GzipFile(fileobj=body) if compressed else body)
 
 
 def translate_error(error: Exception, action: str) -> EmrctlError:

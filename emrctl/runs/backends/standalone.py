@@ -6,6 +6,7 @@ longer exists, S3 has the last state: a step that was unfinished then is INTERRU
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import shlex
@@ -13,7 +14,7 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from emrctl.aws import errors
 from emrctl.aws.listing import EC2_GONE, EC2_STOPPED, instances
@@ -106,12 +107,12 @@ class Ec2Backend:
             yield from read_logs(self.target, bucket, prefix, "containers")
 
     def _step_logs(self, step_id: str, uri: str) -> Iterator[LogFile]:
-        result = self._run("logs", step_id)
-        with tarfile.open(fileobj=io.BytesIO(result.out), mode="r:gz") as archive:
-            for member in archive:
-                file = archive.extractfile(member)
-                text = file.read() if file else b""
-                yield LogFile(name=f"step/{member.name}", uri=f"{uri}/{member.name}.gz", text=text)
+        packed = self._run("logs", step_id).out
+        with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as archive:
+            names = archive.getnames()
+        for name in names:
+            source = functools.partial(_open_member, packed, name)
+            yield LogFile(name=f"step/{name}", uri=f"{uri}/{name}.gz", source=source)
 
     def _call(self, *arguments: str, stdin: bytes = b"") -> Any:
         return json.loads(self._run(*arguments, stdin=stdin).out)
@@ -149,6 +150,12 @@ class Ec2Backend:
                 lambda: s3.get_object(Bucket=bucket, Key=key), "NoSuchKey", "NoSuchBucket"
             )
             return None if answer is None else _step(json.load(answer["Body"]))
+
+
+def _open_member(packed: bytes, name: str) -> BinaryIO:
+    archive = tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz")  # noqa: SIM115 - of the file
+    file = archive.extractfile(name)
+    return cast("BinaryIO", file or io.BytesIO())
 
 
 def _interrupted(step: Step, why: str) -> Step:

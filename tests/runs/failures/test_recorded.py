@@ -1,0 +1,40 @@
+"""The causes named for the recorded failing jobs; `make failure-causes` runs and records them."""
+
+from __future__ import annotations
+
+import pytest
+
+from emrctl.runs.backends import step_failure
+from emrctl.runs.backends.base import LogFile
+from tests.runs.failures.corpus import CASES, EVERYWHERE, Case, is_right
+from tests.runs.failures.record import RUN, read
+
+RECORDED = [(name, where, logs) for where in EVERYWHERE for name, logs in read(where).items()]
+
+
+@pytest.mark.parametrize(
+    ("name", "logs"),
+    [pytest.param(name, logs, id=f"{where}-{name}") for name, where, logs in RECORDED],
+)
+def test_explain_recorded_run_names_cause(name: str, logs: dict[str, bytes]) -> None:
+    case = CASES[name]
+    state = logs[RUN].decode()
+    if case.cause is None:
+        assert state == "CANCELLED"
+        return
+    files = [LogFile(name=log, uri=log, text=text) for log, text in logs.items()]
+    found = step_failure.explain(files)
+    assert state == "FAILED"
+    assert is_right(case, found.line if found else None), found
+
+
+def test_recordings_contain_no_local_paths() -> None:
+    for name, where, logs in RECORDED:
+        for text in logs.values():
+            for place in (b"/tmp/failures-", b"/root/", b"/work/"):
+                assert place not in text, (name, where)
+
+
+def test_is_right_rejects_words_of_launch_command() -> None:
+    case = Case(program="", cause="kill")
+    assert not is_right(case, "-XX:OnOutOfMemoryError='kill %p'")
