@@ -294,7 +294,7 @@ SQL: dict[str, Case] = {
     ),
     "stopped_context": Case(
         program=SPARK + "spark.stop()\nspark.range(3).count()\n",
-        cause="SparkContext",
+        cause="AttributeError: 'NoneType' object has no attribute 'sc'",
         where=YARN,
     ),
     "mllib_validation": Case(
