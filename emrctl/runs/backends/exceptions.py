@@ -70,7 +70,7 @@ def _frames_end(lines: Sequence[str]) -> int | None:
     """Return the index of the exception below the first stack, None if there is none."""
     inside = False
     for number, line in enumerate(lines):
-        if line.endswith(TRACEBACK) or (number == 0 and line.startswith('  File "')):
+        if line.endswith(TRACEBACK) or (number == 0 and line.startswith("  File ")):
             inside = True
         elif inside and line.strip() and not line.startswith((" ", "\t")):
             return number

@@ -16,6 +16,7 @@ _SIGNALS = {
 }
 # Of Spark's application master, of Spark's executors (50 to 56) and of YARN (negative).
 _CODES = {
+    1: "the program ended with an exception, or called sys.exit(1)",
     10: "the application master failed with an uncaught exception",
     11: "too many executors failed (spark.executor.maxNumFailures)",
     12: "the application master could not report to the ResourceManager",

@@ -12,9 +12,12 @@ from emrctl.runs.backends.exceptions import GROUP, NESTING, TRACEBACK
 _BLOCK_BYTES = 1 << 18
 _MAX_LINES, _MAX_LINE = 2000, 4000
 _TAIL_BYTES = 1 << 15
-# Messages of log4j in Spark's and EMR's formats; messages at INFO explain no failure.
-LOG4J = re.compile(r"^\d\d(?:\d\d)?[/-]\d\d[/-]\d\d[ T][\d:,.]+Z? ([A-Z]+) ")
+# Messages of log4j in the format of Spark and EMR, which Python's own logging does not use.
+LOG4J = re.compile(r"^\d\d/\d\d/\d\d \d\d:\d\d:\d\d(?:[.,]\d+)? ([A-Z]+) ")
+_SYNTAX = re.compile(r'^  File ".*", line \d+$')
 _IGNORED = ("Exception ignored in", "Error in atexit", "Error in sys.excepthook")
+# What a logger writes before a traceback in its message.
+_LOGGER = re.compile(r"^\W*(?:[A-Z]{4,8}\b|\d{4}-)(?!.*(?:Exception|Error): $)")
 _THREAD = re.compile(r"^Exception in thread \"?(?:main|Driver)\b")
 JAVA = re.compile(r"^(?:[a-z]\w*\.)+[A-Z][\w$]*(?:Exception|Error)\b")
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -98,7 +101,9 @@ class LogScan:
     @property
     def last_output(self) -> str:
         """The last line of the program's own output; empty if there is none."""
-        for line in reversed(self.tail.decode(errors="replace").splitlines()):
+        lines = self.tail.decode(errors="replace").splitlines()
+        fatal = next((line for line in lines if line.startswith("Fatal Python error: ")), "")
+        for line in [fatal] if fatal else reversed(lines):
             text = _ANSI.sub("", line.rstrip().rpartition("\r")[2]).strip()
             words = any(char.isalnum() for char in text)
             if words and not LOG4J.match(text) and not _NOISE.match(text):
@@ -175,7 +180,7 @@ class _Collector:
                 self.error = [line[match.end() :]]
             return True
         part = indented or line.startswith("Caused by: ") or bool(JAVA.match(line))
-        self._in_message = self._in_message and part and not line.startswith('  File "')
+        self._in_message = self._in_message and part and not line.startswith("  File ")
         if self._in_message and 0 < len(self.error) < _MAX_LINES:
             self.error.append(line)
         return self._in_message
@@ -196,8 +201,9 @@ class _Collector:
 
     def _starts_traceback(self, line: str) -> bool:
         """Return whether the line starts a traceback that does not belong to the one above."""
-        if line.startswith('  File "'):  # a syntax error in the main program has no header
-            return not self._in_frames and not self._previous.startswith("\tat ")
-        header = line in {TRACEBACK, f"  + {GROUP}"}
+        if _SYNTAX.match(line):  # a syntax error in the main program has no header
+            return not self._in_frames
+        prefix = line.removesuffix(TRACEBACK)
+        header = not prefix or line == f"  + {GROUP}" or bool(_LOGGER.match(prefix))
         nested = self._open is self.traceback and self._previous.endswith(NESTING)
-        return header and not nested and not self._in_frames
+        return line.endswith(TRACEBACK) and header and not nested and not self._in_frames

@@ -32,7 +32,7 @@ _DRIVER_GONE = re.compile(
 _CONTEXT_GONE = re.compile(r"SparkContext (?:was|has been) shut ?down|stopped SparkContext")
 _EXECUTOR_LOST = re.compile(
     r"ExecutorLostFailure|Remote RPC client disassociated|Python worker exited unexpectedly"
-    r"|Command exited with code|removed our application|Max number of executor failures"
+    r"|FetchFailed|Command exited with code|removed our application|Max number of executor failures"
     r"|SparkContext (?:was|has been) shut ?down"
 )
 _STACK = re.compile(r"Caused by: |at \S+\(|\.\.\. \d+ more")
@@ -180,7 +180,14 @@ def _refine(evidence: _Evidence, text: str, log: str) -> _Cause:
 
 def _driver_heap(evidence: _Evidence) -> _Cause | None:
     found = evidence.fact("heap", evidence.java)
-    return (f"{found[0]} in the driver; increase spark.driver.memory", found[1]) if found else None
+    return (_heap(found[0], "driver"), found[1]) if found else None
+
+
+def _heap(error: str, process: str) -> str:
+    """Return an OutOfMemoryError with the setting that fixes it; one of threads has none."""
+    article = "an" if process == "executor" else "the"
+    advice = f"; increase spark.{process}.memory" if "thread" not in error else ""
+    return f"{error} in {article} {process}{advice}"
 
 
 def _executor(evidence: _Evidence) -> _Cause | None:
@@ -188,7 +195,7 @@ def _executor(evidence: _Evidence) -> _Cause | None:
     reports = ["step/stderr", *evidence.master]
     heap = evidence.fact("heap", evidence.executors)
     if heap:
-        return f"{heap[0]} in an executor; increase spark.executor.memory", heap[1]
+        return _heap(heap[0], "executor"), heap[1]
     for fact, names in (("disk", evidence.executors), ("yarn_killed", reports)):
         found = evidence.fact(fact, names)
         if found:
@@ -224,7 +231,7 @@ def _exit(evidence: _Evidence) -> _Cause | None:
     if code is None or (last and code in {1, 2}):
         text = f"{last} (exit code {code})" if code else last
         return (text, evidence.uri(name)) if last else None
-    output = f"; last output: {exceptions.clip(last)}" if last else "; no output"
+    output = f"; last output: {exceptions.clip(last)}" if last else "; no output is logged"
     log = evidence.uri(name) or evidence.uri("step/controller")
     return f"exit code {code}: {exit_codes.of_driver(code)}{output}", log
 
