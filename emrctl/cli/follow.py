@@ -51,13 +51,14 @@ def submit(
 
 def wait(workspace: Workspace, run: Run, timeout_s: float | None = None) -> Run:
     """Wait for a run; on Ctrl-C ask whether to cancel its step or only to stop waiting."""
+    printed = len(run.warnings)
     with _display() as display:
         try:
             run = lifecycle.wait(workspace, run, display.update, timeout_s)
         except KeyboardInterrupt:
             display.stop()
             run = _interrupted(workspace, run)
-    show.note_finished(run)
+    show.note_finished(run, printed)
     return run
 
 

@@ -275,6 +275,7 @@ def _notes(configurations: tuple[Configuration, ...]) -> Iterable[str]:
     for source in sorted({record.published_by for record in records} - {""}):
         yield f"published durations are from {source}, on other machines: compare only the ratios"
     for record in records:
+        yield from (f"{record.id}: {warning}" for warning in record.warnings)
         if record.metrics is None:
             yield f"{record.id}: no event log was pulled, so Spark's figures are missing"
         elif not record.metrics.complete:

@@ -37,6 +37,7 @@ class RunRecord:
     duration_s: float | None = None
     metrics: RunMetrics | None = None
     result: Mapping[str, Any] | None = None
+    warnings: tuple[str, ...] = ()
     cost_usd: float | None = None
     local: bool = False
     published_s: float | None = None
@@ -97,6 +98,7 @@ def load_record(workspace: Workspace, run: Run) -> RunRecord:
         duration_s=run.duration_s,
         metrics=RunMetrics.from_json(metrics) if metrics else None,
         result={key: value for key, value in result.items() if key != "arguments"},
+        warnings=run.warnings,
         cost_usd=run.cost_usd,
         local=run.target == "local",
         published_s=run.trial.published_s if run.trial else None,

@@ -16,7 +16,7 @@ from emrctl.remote.nodes import PrimaryConnection
 from emrctl.runs.backends.emr import EmrBackend
 from emrctl.runs.backends.spark_submit import YARN
 from emrctl.runs.backends.standalone import Ec2Backend
-from emrctl.runs.store import ClusterFacts, Run
+from emrctl.runs.store import TAGS, ClusterFacts, Run
 from emrctl.spec import SparkSettings
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class _Emr:
 
     def application_conf(self, run: Run) -> dict[str, str]:
         """Return the properties by which the run's application is found while it runs."""
-        return {"spark.app.name": run.job, "spark.yarn.tags": run.application_tag}
+        return {"spark.app.name": run.job, TAGS: run.application_tag}
 
     def live_sources(self, cluster: ClusterFacts) -> LiveSources:
         """Return the REST APIs of the cluster manager and of Spark drivers."""
@@ -104,8 +104,9 @@ class _Standalone:
         )
 
     def application_conf(self, run: Run) -> dict[str, str]:
-        # A standalone master has no tags.
-        return {"spark.app.name": f"{run.job} {run.application_tag}"}
+        # A standalone master has no tags: the property identifies the event log only.
+        name = f"{run.job} {run.application_tag}"
+        return {"spark.app.name": name, TAGS: run.application_tag}
 
     def live_sources(self, cluster: ClusterFacts) -> LiveSources:
         from emrctl.metrics.live.managers import Master

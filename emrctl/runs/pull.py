@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fnmatch
 import itertools
-import re
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -16,39 +15,34 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from emrctl import redact
 from emrctl.aws import errors
 from emrctl.aws.listing import objects
 from emrctl.aws.polling import poll_until
-from emrctl.aws.s3 import EVENT_LOG_PREFIX, split_uri
+from emrctl.aws.s3 import split_uri
 from emrctl.errors import NotFoundError, UsageError
 from emrctl.paths import atomic_file
-from emrctl.runs import collect
-from emrctl.runs.backends import log_scan, step_failure
+from emrctl.runs import applications, collect
+from emrctl.runs.applications import Application
+from emrctl.runs.backends import step_failure
 from emrctl.runs.backends.base import LogFile, Step, to_iso
 from emrctl.runs.store import IMPORTED, Run, RunFiles
 from emrctl.runs.workspace import Workspace
-
-if TYPE_CHECKING:
-    from emrctl.metrics.model import RunMetrics
-
-
-# Of YARN and of a standalone master.
-_APPLICATION_ID = re.compile(rb"\b(?:application_\d+|app-\d{14})[_-]\d+\b")
 
 
 def finish(workspace: Workspace, run: Run, step: Step) -> Run:
     """Store what the step left and return the run in its final state."""
     run = replace(run, state=step.state, ended=to_iso(step.ended or datetime.now(UTC)))
     logs = _wait_for_step_logs(workspace, run)
-    run = replace(run, application_id=_application_id(logs) or run.application_id)
-    yarn = collect.collect_yarn(workspace, run)
-    run = replace(run, instances_usd=collect.collect_instances(workspace, run))
-    if run.application_id is not None:
-        logs = _read_logs(workspace, run)
-    _save(workspace, run, logs, yarn)
+    with tempfile.TemporaryDirectory(prefix="emrctl-") as folder:
+        found = applications.download(workspace, run, Path(folder))
+        run = applications.identify(workspace, run, found, logs)
+        yarn = collect.collect_yarn(workspace, run)
+        run = replace(run, instances_usd=collect.collect_instances(workspace, run))
+        logs = _read_logs(workspace, run) if run.applications else logs
+        _save(workspace, run, logs, yarn, found)
     run = _explain(run, step, logs)
     workspace.store.save(run)
     return run
@@ -75,12 +69,15 @@ def repeat(workspace: Workspace, run: Run) -> None:
             f"run {run.id} was imported and has no cluster",
             hint="Import its event log again with `emrctl runs import`.",
         )
-    _save(workspace, run, _read_logs(workspace, run), collect.collect_yarn(workspace, run))
+    yarn = collect.collect_yarn(workspace, run)
+    with tempfile.TemporaryDirectory(prefix="emrctl-") as folder:
+        found = applications.download(workspace, run, Path(folder))
+        _save(workspace, run, _read_logs(workspace, run), yarn, found)
 
 
 def _wait_for_step_logs(workspace: Workspace, run: Run) -> list[LogFile]:
     """Return the step's own logs, which arrive on S3 some minutes after the step has ended."""
-    step_only = replace(run, application_id=None)
+    step_only = replace(run, application_id=None, applications=())
     logs: list[LogFile] = []
 
     def complete() -> bool:
@@ -92,21 +89,27 @@ def _wait_for_step_logs(workspace: Workspace, run: Run) -> list[LogFile]:
 
 
 def _read_logs(workspace: Workspace, run: Run) -> list[LogFile]:
-    return list(workspace.backend(run.cluster).logs(str(run.step_id), run.application_id))
+    """Return the logs of the step and of its applications.
+
+    Names of further applications' logs contain their ids: executors of EC2 have the same names.
+    """
+    backend, step_id = workspace.backend(run.cluster), str(run.step_id)
+    logs = list(backend.logs(step_id, run.application_id))
+    for id_ in run.applications[1:]:
+        for log in backend.logs(step_id, id_):
+            if not log.name.startswith("step/"):
+                name = log.name.replace("containers/", f"containers/{id_}/", 1)
+                logs.append(replace(log, name=name))
+    return logs
 
 
-def _application_id(logs: Sequence[LogFile]) -> str | None:
-    for log in logs:
-        if not log.name.startswith("step/"):
-            continue
-        with log.open() as stream:
-            for block in log_scan.blocks(stream):
-                if match := _APPLICATION_ID.search(block):
-                    return match[0].decode()
-    return None
-
-
-def _save(workspace: Workspace, run: Run, logs: Sequence[LogFile], yarn: dict[str, Any]) -> None:
+def _save(
+    workspace: Workspace,
+    run: Run,
+    logs: Sequence[LogFile],
+    yarn: dict[str, Any],
+    found: Sequence[Application],
+) -> None:
     files = workspace.store.files(run.id)
     for log in logs:
         with log.open() as stream:
@@ -116,8 +119,7 @@ def _save(workspace: Workspace, run: Run, logs: Sequence[LogFile], yarn: dict[st
             else:
                 files.write(log.name, stream, RunFiles.LOGS)
     _save_result(workspace, run, files)
-    if run.application_id is not None:
-        _save_metrics(workspace, run, files, yarn)
+    _save_metrics(files, yarn, found)
 
 
 def _save_result(workspace: Workspace, run: Run, files: RunFiles) -> None:
@@ -137,44 +139,31 @@ def _save_result(workspace: Workspace, run: Run, files: RunFiles) -> None:
     files.write(RunFiles.RESULT, answer["Body"].read())
 
 
-def _save_metrics(workspace: Workspace, run: Run, files: RunFiles, yarn: dict[str, Any]) -> None:
-    with tempfile.TemporaryDirectory(prefix="emrctl-") as folder:
-        log = _download_event_log(workspace, run, Path(folder))
-        if log is None:
-            return
-        for path in sorted(item for item in log.rglob("*") if item.is_file()):
-            name = path.relative_to(folder).as_posix()
-            files.write(name, path.read_bytes(), RunFiles.EVENT_LOG)
-        files.write_json(RunFiles.METRICS, _metrics(log, yarn).to_json())
+def _save_metrics(files: RunFiles, yarn: dict[str, Any], found: Sequence[Application]) -> None:
+    """Store the event logs of all applications, and their metrics: the run's are the first one's.
 
-
-def _metrics(log: Path, yarn: dict[str, Any]) -> RunMetrics:
-    from emrctl.metrics.eventlog import reader
+    `yarn` has the accounts of the first application and of the cluster, or nothing.
+    """
     from emrctl.metrics.model import ApplicationAccount, ClusterAccount
 
-    metrics = reader.read_path(log)
-    if not yarn:
-        return metrics
-    return replace(
-        metrics,
-        yarn=ApplicationAccount.from_json(yarn["application"]),
-        cluster=ClusterAccount.from_json(yarn["cluster"]),
-    )
-
-
-def _download_event_log(workspace: Workspace, run: Run, folder: Path) -> Path | None:
-    """Download the event log of the application's last attempt; return None if there is none."""
-    s3 = workspace.target.client("s3")
-    names: set[str] = set()
-    for start in (f"eventlog_v2_{run.application_id}", str(run.application_id)):
-        for item in objects(s3, run.bucket, EVENT_LOG_PREFIX + start):
-            key = item["Key"]
-            name = key.removeprefix(EVENT_LOG_PREFIX)
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(s3.get_object(Bucket=run.bucket, Key=key)["Body"].read())
-            names.add(name.split("/", maxsplit=1)[0])
-    return folder / max(names) if names else None
+    for application in found:
+        folder, path = application.path.parent, application.path
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            with file.open("rb") as stream:
+                files.write(file.relative_to(folder).as_posix(), stream, RunFiles.EVENT_LOG)
+    if not found:
+        return
+    metrics = found[0].metrics
+    if yarn:
+        metrics = replace(
+            metrics,
+            yarn=ApplicationAccount.from_json(yarn["application"]),
+            cluster=ClusterAccount.from_json(yarn["cluster"]),
+        )
+    files.write_json(RunFiles.METRICS, metrics.to_json())
+    if len(found) > 1:
+        others = {item.id: item.metrics.to_json() for item in found[1:]}
+        files.write_json(RunFiles.APPLICATIONS, others)
 
 
 _FLAG = "--output"

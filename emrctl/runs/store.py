@@ -10,7 +10,7 @@ import json
 import re
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,8 @@ from emrctl.errors import EmrctlError, NotFoundError
 from emrctl.paths import atomic_file
 
 RUNS_PREFIX = "runs/"
+# Spark property with the tag of a run; YARN lists applications by it.
+TAGS = "spark.yarn.tags"
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,8 @@ class RunFiles:
     RECORD: ClassVar = "run.json"
     TAGS: ClassVar = "tags.json"
     METRICS: ClassVar = "metrics.json"
+    # Metrics of further applications of the step by their ids.
+    APPLICATIONS: ClassVar = "applications.json"
     # Written by the job to its output, and copied to the store.
     RESULT: ClassVar = "result.json"
     YARN: ClassVar = "yarn.json"
@@ -207,6 +211,7 @@ class Run:
     trial: TrialFacts | None = None
     step_id: str | None = None
     application_id: str | None = None
+    applications: tuple[str, ...] = ()
     started: str | None = None
     ended: str | None = None
     failure: str | None = None
@@ -227,6 +232,11 @@ class Run:
     def application_tag(self) -> str:
         """Tag by which the YARN application of a running step is found."""
         return f"emrctl-{self.id}"
+
+    def with_applications(self, ids: Sequence[str], warnings: tuple[str, ...]) -> Run:
+        """Return the run with the ids of its applications, the largest first, and warnings."""
+        first = ids[0] if ids else None
+        return replace(self, application_id=first, applications=tuple(ids), warnings=warnings)
 
     @property
     def finished(self) -> bool:
@@ -327,6 +337,7 @@ class Store:
                 "arguments": tuple(document["arguments"]),
                 "code": tuple(document["code"]),
                 "warnings": tuple(document["warnings"]),
+                "applications": tuple(document.get("applications", ())),
                 "tags": document["tags"] if tags is None else tags,
             }
         )

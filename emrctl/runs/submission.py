@@ -28,7 +28,7 @@ from emrctl.runs.backends.launcher import (
     check_uri,
     find_unsafe,
 )
-from emrctl.runs.store import ClusterFacts, Run, TrialFacts, new_id
+from emrctl.runs.store import TAGS, ClusterFacts, Run, TrialFacts, new_id
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import JobSpec, SparkSettings
 from emrctl.spec.config import Config
@@ -87,6 +87,9 @@ def submit(workspace: Workspace, submission: Submission, cluster: Cluster | None
         arguments=redact.arguments(program.arguments),
         environment=redact.mapping(program.environment),
     )
+    if TAGS in settings.conf:  # the user's tags are added to that of the run
+        tags = f"{run.application_tag},{settings.conf[TAGS]}"
+        settings = settings.merged(SparkSettings(conf={TAGS: tags}))
     conf = {**event_log_conf(cluster.bucket), **adapter.application_conf(run), **master.conf}
     unsafe = _find_unsafe(job, program, spark_submit.properties(program, settings, conf), settings)
     launcher = stage_launcher(workspace.target, cluster.bucket, job, unsafe) if unsafe else None

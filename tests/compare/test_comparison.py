@@ -247,6 +247,11 @@ def test_verdict_adds_remarks() -> None:
     ]
 
 
+def test_notes_repeat_warnings_of_runs() -> None:
+    warned = record("b", 5.0, warnings=("nothing ran on the cluster's executors",))
+    assert "b: nothing ran on the cluster's executors" in compare([ONE, warned]).notes
+
+
 def test_notes_name_missing_event_logs() -> None:
     cut = dataclasses.replace(TWO, metrics=metrics(complete=False))
     assert compare([ONE, cut]).notes == (

@@ -131,7 +131,7 @@ def test_master_conf_on_ec2_limits_cores_of_the_master() -> None:
     assert found.warning is not None
     conf = _adapter(ON_EC2).application_conf(run_on(ON_EC2.id))
     assert conf["spark.app.name"] == "svm emrctl-r1"
-    assert "spark.yarn.tags" not in conf
+    assert conf["spark.yarn.tags"] == "emrctl-r1"
 
 
 @pytest.mark.parametrize("place", [ON_EMR, ON_EC2], ids=["emr", "ec2"])

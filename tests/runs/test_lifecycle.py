@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,9 @@ from emrctl.spec.config import Config
 from tests.emulator.fake_runtime import FakeRuntime
 
 APPLICATION = "application_1700000000000_0001"
-TRACEBACK = f"""Submitted application {APPLICATION}
+OTHER = "application_1700000000000_0005"
+SUBMITTED = f"26/11/20 10:00:00 INFO YarnClientImpl: Submitted application {APPLICATION}\n"
+TRACEBACK = f"""{SUBMITTED}\
 Traceback (most recent call last):
   File "mine.py", line 1, in <module>
 ValueError: no pictures
@@ -48,30 +51,46 @@ def _watch(_run: Run, _progress: Progress) -> None:
     """Ignore the progress."""
 
 
-def _event_log(workspace: MockedWorkspace, bucket: str) -> None:
+def _event_log(
+    workspace: MockedWorkspace, bucket: str, tag: str, id_: str = APPLICATION, master: str = "yarn"
+) -> None:
+    """Write the event log of an application that has the tag."""
     lines = [
         {"Event": "SparkListenerLogStart", "Spark Version": "3.5.6"},
         {
+            "Event": "SparkListenerEnvironmentUpdate",
+            "Spark Properties": {"spark.master": master, "spark.yarn.tags": tag},
+        },
+        {
             "Event": "SparkListenerApplicationStart",
             "App Name": "mine",
-            "App ID": APPLICATION,
+            "App ID": id_,
             "Timestamp": 1000,
             "User": "hadoop",
         },
         {"Event": "SparkListenerApplicationEnd", "Timestamp": 5000},
     ]
     body = "".join(json.dumps(line) + "\n" for line in lines).encode()
-    folder, s3 = f"eventlogs/eventlog_v2_{APPLICATION}/", workspace.target.client("s3")
+    folder, s3 = f"eventlogs/eventlog_v2_{id_}/", workspace.target.client("s3")
     s3.put_object(Bucket=bucket, Key=folder)  # S3A keeps such an object for the folder since 3.4
-    s3.put_object(Bucket=bucket, Key=f"{folder}events_1_{APPLICATION}", Body=body)
+    s3.put_object(Bucket=bucket, Key=f"{folder}events_1_{id_}", Body=body)
+
+
+def _tag(args: Sequence[str]) -> str:
+    """Return the tag on a step's command line."""
+    return next(item.partition("=")[2] for item in args if item.startswith("spark.yarn.tags="))
 
 
 def test_wait_for_completed_run_stores_metrics_and_result(
     workspace: MockedWorkspace, runtime: FakeRuntime
 ) -> None:
     bucket = workspace.cluster().bucket
-    _event_log(workspace, bucket)
-    runtime.on_step = lambda _args: (0, "done\n", f"Submitted application {APPLICATION}\n")
+
+    def run_job(args: list[str]) -> tuple[int, str, str]:
+        _event_log(workspace, bucket, _tag(args))
+        return 0, "done\n", SUBMITTED
+
+    runtime.on_step = run_job
     order = Submission(
         job="mine",
         arguments=("--at", "{run}/x", "s3://{bucket}/y"),
@@ -94,6 +113,56 @@ def test_wait_for_completed_run_stores_metrics_and_result(
     assert found["metrics"]["duration_ms"] == 4000
     assert found["result"] == {"accuracy": 0.9}
     assert workspace.store.load(run.id) == run
+
+
+def test_wait_keeps_all_applications_with_the_tag_of_the_run(
+    workspace: MockedWorkspace, runtime: FakeRuntime
+) -> None:
+    """An id in an argument or in the output is not that of the run's application."""
+    bucket, second = workspace.cluster().bucket, APPLICATION.replace("0001", "0002")
+
+    def run_job(args: list[str]) -> tuple[int, str, str]:
+        _event_log(workspace, bucket, "emrctl-of-another-run", OTHER)
+        for id_ in (APPLICATION, second):
+            _event_log(workspace, bucket, f"{_tag(args)}", id_)
+        return 0, f"{OTHER}\n", f"26/11/20 10:00:00 INFO Main: reads {OTHER}\n"
+
+    runtime.on_step = run_job
+    order = Submission(
+        job="mine",
+        arguments=(f"s3://b/{OTHER}/",),
+        settings=SparkSettings(conf={"spark.yarn.tags": "nightly"}),
+    )
+    run = lifecycle.wait(workspace, submit(workspace, order), _watch)
+    assert run.applications == (APPLICATION, second)
+    assert run.application_id == APPLICATION
+    assert "2 applications" in run.warnings[-1]
+    assert _tag(runtime.steps[0]) == f"{run.application_tag},nightly"
+    files = workspace.store.files(run.id)
+    assert set(files.read_json("applications.json") or {}) == {second}
+    assert {name.split("/")[0] for name in files.names("eventlog/")} == {
+        f"eventlog_v2_{id_}" for id_ in run.applications
+    }
+    assert workspace.store.load(run.id) == run
+
+
+@pytest.mark.parametrize("master", ["local[*]", None])
+def test_wait_without_application_on_cluster_warns(
+    workspace: MockedWorkspace, runtime: FakeRuntime, master: str | None
+) -> None:
+    bucket = workspace.cluster().bucket
+
+    def run_job(args: list[str]) -> tuple[int, str, str]:
+        if master:
+            _event_log(workspace, bucket, _tag(args), "local-1700000000000", master)
+        return 0, OTHER, ""
+
+    runtime.on_step = run_job
+    run = lifecycle.wait(workspace, submit(workspace, Submission(job="mine")), _watch)
+    assert run.application_id is None
+    assert "nothing ran on the cluster's executors" in run.warnings[-1]
+    assert (master or "no Spark application") in run.warnings[-1]
+    assert (lifecycle.describe(workspace, run)["metrics"] is None) == (master is None)
 
 
 @pytest.mark.parametrize(("code", "result"), [(0, {"rows": 9}), (1, None)])

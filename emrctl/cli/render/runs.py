@@ -131,10 +131,12 @@ def note_submitted(workspace: Workspace, run: Run) -> None:
     note(f"  record: {workspace.store.files(run.id).location()}")
 
 
-def note_finished(run: Run) -> None:
-    """Report the final state of a run on stderr."""
+def note_finished(run: Run, printed: int = 0) -> None:
+    """Report the final state of a run on stderr, and its warnings after the first `printed`."""
     seconds = _seconds(run.duration_s)
     note(f"  {run.state.lower()}{f' after {seconds} s' if seconds else ''}")
+    for warning in run.warnings[printed:]:
+        note(f"  warning: {warning}")
 
 
 def progress_line(run: Run, progress: Progress) -> str:

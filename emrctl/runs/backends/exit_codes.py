@@ -8,11 +8,11 @@ import signal
 _DRIVER_MEMORY = "increase spark.driver.memory or spark.driver.memoryOverhead"
 _SIGNALS = {
     signal.SIGKILL: (
-        "killed by SIGKILL: by `kill -9`, or because the node or the container ran out of memory"
+        "killed with SIGKILL (by `kill -9`, or because the node or the container ran out of memory)"
     ),
-    signal.SIGTERM: "terminated by SIGTERM: by YARN, by the cluster's shutdown or by `kill`",
-    signal.SIGSEGV: "crashed by SIGSEGV in native code, e.g. of a Python extension",
-    signal.SIGABRT: "aborted by SIGABRT in native code, e.g. of a Python extension or the JVM",
+    signal.SIGTERM: "terminated with SIGTERM (by YARN, by the cluster's shutdown or by `kill`)",
+    signal.SIGSEGV: "crashed with SIGSEGV in native code, e.g. of a Python extension",
+    signal.SIGABRT: "aborted with SIGABRT in native code, e.g. of a Python extension or the JVM",
 }
 # Of Spark's application master, of Spark's executors (50 to 56) and of YARN (negative).
 _CODES = {
@@ -58,7 +58,7 @@ def meaning(code: int) -> str:
     if 128 < code < 193:
         number = code - 128
         try:
-            return _SIGNALS.get(signal.Signals(number), f"ended by {signal.Signals(number).name}")
+            return _SIGNALS.get(signal.Signals(number), f"ended with {signal.Signals(number).name}")
         except ValueError:
             return f"ended by signal {number}"
     return f"the program called sys.exit({code}) or os._exit({code})"

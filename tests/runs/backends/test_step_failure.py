@@ -9,6 +9,7 @@ from typing import BinaryIO, cast
 
 import pytest
 
+from emrctl import redact
 from emrctl.runs.backends import exit_codes, step_failure
 from emrctl.runs.backends.base import LogFile
 
@@ -274,7 +275,7 @@ def test_explain_lost_executor_reads_its_log() -> None:
     assert found is not None
     assert "java.lang.OutOfMemoryError: Java heap space in an executor" in found.line
     assert found.log == executor.uri
-    assert "exit code 143: terminated by SIGTERM" in _line(_log("step/stdout", LOST))
+    assert "exit code 143: terminated with SIGTERM" in _line(_log("step/stdout", LOST))
 
 
 def test_explain_bare_stack_trace_returns_deepest_cause() -> None:
@@ -309,4 +310,5 @@ def test_meaning_of_exit_code_is_one_phrase(code: int) -> None:
     text = exit_codes.meaning(code)
     assert text
     assert "\n" not in text
+    assert redact.text(f"exit code {code}: {text}") == f"exit code {code}: {text}"
     assert exit_codes.find(f"Exit status: {code}. Diagnostics: killed") == code

@@ -1,0 +1,182 @@
+"""The Spark applications of a step, identified by the tag that emrctl sets on each of them.
+
+Spark writes its properties to the event log of every application, also to that of one that a script
+runs with a master of its own. Text that the program prints or gets as an argument is not read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emrctl.aws.listing import objects
+from emrctl.aws.s3 import EVENT_LOG_PREFIX
+from emrctl.errors import EmrctlError
+from emrctl.runs.backends import log_scan
+from emrctl.runs.store import TAGS, Run
+
+if TYPE_CHECKING:
+    from emrctl.metrics.model import RunMetrics
+    from emrctl.runs.backends.base import LogFile
+    from emrctl.runs.workspace import Workspace
+
+# The clocks of this machine and of S3 differ by less.
+_CLOCK_SKEW = timedelta(minutes=15)
+# Both events precede all others, apart from the version and resource profiles.
+_HEAD_BYTES = 4 << 20
+# What Spark logs when it has submitted an application, in its own format.
+_SUBMITTED = re.compile(
+    rb"(?m)^\d\d/\d\d/\d\d \d\d:\d\d:\d\d INFO (?:"
+    rb"YarnClientImpl: Submitted application (application_\d+_\d+)"
+    rb"|Client: Submitting application (application_\d+_\d+) to ResourceManager"
+    rb"|StandaloneSchedulerBackend: Connected to Spark cluster with app ID (app-\d{14}-\d+))"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Application:
+    """An application with an event log, downloaded to `path`, and its metrics."""
+
+    id: str
+    master: str
+    path: Path
+    metrics: RunMetrics
+
+    @property
+    def on_cluster(self) -> bool:
+        """Whether it used the cluster's executors, and not only a master of its own."""
+        return not self.master.startswith("local")
+
+
+def download(workspace: Workspace, run: Run, folder: Path) -> list[Application]:
+    """Download the event logs of the run's applications to `folder`; the largest comes first."""
+    from emrctl.metrics.eventlog import reader
+
+    s3 = workspace.target.client("s3")
+    newest: dict[str, tuple[str, dict[str, str], list[str]]] = {}
+    for name, keys in sorted(_written_since(s3, run).items()):
+        properties = _head(s3, run.bucket, keys[0])
+        if _is_of(run, properties):  # of several attempts the last one
+            newest[properties.get("id", name)] = (name, properties, keys)
+    applications = []
+    for id_, (name, properties, keys) in newest.items():
+        for key in keys:
+            path = folder / key.removeprefix(EVENT_LOG_PREFIX)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            s3.download_file(run.bucket, key, str(path))
+        path = folder / name
+        metrics = reader.read_path(path)
+        master = properties.get("spark.master", "")
+        applications.append(Application(id=id_, master=master, path=path, metrics=metrics))
+    applications.sort(key=lambda item: (not item.on_cluster, -item.metrics.task_time_ms, item.id))
+    return applications
+
+
+def _is_of(run: Run, properties: dict[str, str]) -> bool:
+    """Return whether an application has the run's tag; earlier versions tagged its name on EC2."""
+    tags = properties.get(TAGS, "").split(",")
+    return run.application_tag in (*tags, *properties.get("spark.app.name", "").split(" "))
+
+
+def _written_since(s3: Any, run: Run) -> dict[str, list[str]]:
+    """Return the keys of event logs that were written since the run was created, by name."""
+    since = datetime.fromisoformat(run.created) - _CLOCK_SKEW
+    keys: dict[str, list[str]] = {}
+    for item in objects(s3, run.bucket, EVENT_LOG_PREFIX):
+        name, slash, file = item["Key"].removeprefix(EVENT_LOG_PREFIX).partition("/")
+        if item["LastModified"] >= since and (not slash or file.startswith("events_")):
+            keys.setdefault(name, []).append(item["Key"])
+    return {name: sorted(found, key=_sequence) for name, found in keys.items()}
+
+
+def _sequence(key: str) -> tuple[int, str]:
+    """Order the files of a rolling event log by their number."""
+    match = re.search(r"/events_(\d+)_", key)
+    return (int(match[1]) if match else 0, key)
+
+
+def _head(s3: Any, bucket: str, key: str) -> dict[str, str]:
+    """Return the Spark properties at the start of an event log, and the application's id."""
+    found: dict[str, str] = {}
+    for line in _lines(s3.get_object(Bucket=bucket, Key=key)["Body"]):
+        if b"SparkListenerEnvironmentUpdate" in line or b"SparkListenerApplicationStart" in line:
+            with contextlib.suppress(ValueError):
+                event = json.loads(line)
+                found |= {str(k): str(v) for k, v in event.get("Spark Properties", {}).items()}
+                found |= {"id": str(event["App ID"])} if "App ID" in event else {}
+        if "id" in found and len(found) > 1:
+            break
+    return found
+
+
+def _lines(body: Any) -> Iterator[bytes]:
+    """Yield the first lines of an event log, decompressed."""
+    from emrctl.metrics.eventlog import codecs
+
+    rest, size = b"", 0
+    with contextlib.suppress(codecs.CutError):
+        for block in codecs.decode(body):
+            *lines, rest = (rest + block).split(b"\n")
+            yield from lines
+            size += len(block)
+            if size > _HEAD_BYTES:
+                return
+    yield rest
+
+
+def identify(
+    workspace: Workspace, run: Run, found: list[Application], logs: Iterable[LogFile]
+) -> Run:
+    """Return the run with the ids of its applications, and warnings about what did not run.
+
+    Applications without an event log are found by YARN's tag, or by what Spark itself logged.
+    """
+    ids = [item.id for item in found if item.on_cluster]
+    if not ids:
+        ids = [*_tagged(workspace, run)] or _logged(logs)
+    if not ids and run.application_id:
+        ids = [run.application_id]
+    warnings = dict.fromkeys((*run.warnings, *_warnings(run, found, ids)))
+    return run.with_applications(ids, tuple(warnings))
+
+
+def _warnings(run: Run, found: list[Application], ids: list[str]) -> Iterator[str]:
+    for item in found:
+        if not item.on_cluster:
+            yield (
+                f"application {item.id} ran with master {item.master}, which the script sets: "
+                "nothing ran on the cluster's executors; remove .master(...) from the script"
+            )
+    if len(ids) > 1:
+        yield f"the step ran {len(ids)} applications: Spark's figures are those of {ids[0]} only"
+    if run.state == "COMPLETED" and not ids and not found:
+        yield "the step ran no Spark application: nothing ran on the cluster's executors"
+
+
+def _tagged(workspace: Workspace, run: Run) -> list[str]:
+    """Return the id of the application that YARN or the master lists with the run's tag."""
+    try:
+        manager = workspace.adapter(run.cluster.id).live_sources(run.cluster).manager
+        account = manager.tagged(run.application_tag)
+    except (OSError, ValueError, KeyError, TypeError, EmrctlError):
+        return []
+    return [account.application_id] if account else []
+
+
+def _logged(logs: Iterable[LogFile]) -> list[str]:
+    """Return the ids that Spark logged to the step's stderr."""
+    ids: dict[str, None] = {}
+    for log in logs:
+        if log.name != "step/stderr":
+            continue
+        with log.open() as stream:
+            for block in log_scan.blocks(stream):
+                matches = _SUBMITTED.finditer(block)
+                ids |= {str(m[m.lastindex or 0], "ascii"): None for m in matches}
+    return list(ids)
