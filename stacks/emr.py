@@ -224,6 +224,8 @@ def _type_config(item: FleetTypeSpec, *, spot: bool) -> dict[str, Any]:
     }
     if spot and item.bid_usd is not None:
         config["bid_price"] = names.format_bid(item.bid_usd)
+        # The provider adds its default of 100 % otherwise, and EMR rejects both together.
+        config["bid_price_as_percentage_of_on_demand_price"] = 0
     elif spot:
         config["bid_price_as_percentage_of_on_demand_price"] = item.bid_percent or 100
     return config

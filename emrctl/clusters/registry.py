@@ -109,7 +109,10 @@ def find_cluster(project: ProjectSpec, target: Target, name: str | None = None) 
             return cluster
         others.append(cluster.name)
     hint = f"Running: {', '.join(others)}." if others else "Create it with `emrctl up`."
-    raise NotFoundError(f"no cluster '{name}' of {project.project} is running", hint=hint)
+    if not target.is_local:
+        hint += " For a cluster in another region set `region` in emrctl.yaml, or EMRCTL_REGION."
+    msg = f"no cluster '{name}' of {project.project} is running in {target.region}"
+    raise NotFoundError(msg, hint=hint)
 
 
 def show(project: ProjectSpec, target: Target, name: str | None = None) -> Cluster:

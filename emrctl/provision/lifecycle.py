@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emrctl import bundled
+from emrctl.aws import rules
 from emrctl.aws.errors import translated
 from emrctl.aws.s3 import code_uri, prepare_event_logs, put_file
 from emrctl.aws.target import Target
@@ -21,7 +22,7 @@ from emrctl.clusters.registry import find_cluster, kind_of, list_clusters
 from emrctl.clusters.stop_start import NodeReport, no_node_report
 from emrctl.cost import estimate_within_limit
 from emrctl.engine.base import Engine, Preview, Program, Report, StackResult
-from emrctl.errors import EmrctlError, NotFoundError, ProvisioningError, UsageError
+from emrctl.errors import EmrctlError, NotFoundError, ProvisioningError, SpecError, UsageError
 from emrctl.provision import preflight
 from emrctl.provision.bucket import account_settings, bucket_name, empty_bucket
 from emrctl.provision.stacks import (
@@ -277,12 +278,19 @@ def _staged_files(project: ProjectSpec, root: Path) -> dict[str, str]:
 
 
 def _script_file(root: Path, script: str) -> str:
-    """Return the user's file, or the bundled script of that name; S3 URIs are unchanged."""
+    """Return the user's file, or the bundled script of that name; S3 URIs are unchanged.
+
+    Raises `SpecError` for a file that nodes cannot run.
+    """
     if script.startswith("s3://"):
         return script
     folder = bundled.root() / "bootstrap"
     for path in (root / Path(script).expanduser(), folder / script):
         if path.is_file():
+            fault = rules.script_fault(path.read_bytes())
+            if fault:
+                hint = "Add the line, or convert the file with `sed -i 's/\\r$//' FILE`."
+                raise SpecError(f"{script}:{fault[0]}: {fault[1]}", hint=hint)
             return str(path)
     names = ", ".join(sorted(path.name for path in folder.glob("*.sh")))
     hint = f"Bundled scripts: {names}. Other paths are relative to {root}."

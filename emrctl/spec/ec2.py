@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from emrctl.aws import instance_types
 from emrctl.spec.emr import Bootstrap, BootstrapSpec, GroupSpec
 from emrctl.spec.network_security import Arn, Buckets, NetworkSpec, RolesSpec
-from emrctl.spec.types import Count, Ec2TypeName, Name, Properties, Spec, Usd
+from emrctl.spec.types import Count, Ec2TypeName, Name, Spec, Tags, Usd
 
 _AMI = r"^(ami-[0-9a-f]+|/[A-Za-z0-9_./{}-]+)$"
 _WHEELHOUSE = r"^s3://[a-z0-9][a-z0-9.-]+(/.*)?$"
@@ -82,7 +82,7 @@ class Ec2ClusterSpec(Spec):
     buckets: Buckets = ()
     wheelhouse: Annotated[str, Field(pattern=_WHEELHOUSE)] | None = None
     max_hourly_cost: Usd | None = None
-    tags: Properties = Field(default_factory=dict)
+    tags: Tags = Field(default_factory=dict)
 
     emr_fee: ClassVar[bool] = False
     requests_public_address: ClassVar[bool] = True

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from emrctl.aws import instance_types
+from emrctl.aws import instance_types, rules
 from emrctl.spec.network_security import (
     Buckets,
     NetworkSpec,
@@ -20,12 +20,14 @@ from emrctl.spec.types import (
     Name,
     Properties,
     Spec,
+    Tags,
     Texts,
     Usd,
+    distinct,
+    rule,
     short_form,
 )
 
-_EMR_LABEL = r"emr-(\d+)\.(\d+)\.(\d+)"
 _PRIMARIES = (1, 3)
 VolumeType = Literal["gp3", "gp2", "io1", "io2", "st1", "sc1", "standard"]
 Units = Annotated[int, Field(ge=0)]
@@ -87,7 +89,9 @@ class FleetSpec(Spec):
     Spot capacity missing after `timeout_min` is requested on demand, or the cluster terminates.
     """
 
-    types: Annotated[tuple[FleetTypeSpec, ...], Field(min_length=1, max_length=_MAX_TYPES)]
+    types: Annotated[
+        tuple[FleetTypeSpec, ...], Field(min_length=1, max_length=_MAX_TYPES), distinct("type")
+    ]
     on_demand: Units = 0
     spot: Units = 0
     spot_strategy: Literal[
@@ -100,10 +104,6 @@ class FleetSpec(Spec):
     def _possible(self) -> Self:
         if not self.units:
             raise ValueError("a fleet needs units: set on_demand, spot or both")
-        names = [item.type for item in self.types]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"a fleet lists {', '.join(twice)} twice")
         return self
 
     @property
@@ -165,12 +165,15 @@ class BootstrapSpec(Spec):
 Bootstrap = Annotated[tuple[BootstrapSpec, ...], short_form("script")]
 
 
+Classifications = Annotated[tuple["Classification", ...], distinct("classification")]
+
+
 class Classification(Spec):
     """One of EMR's configuration classifications; values are strings on the wire."""
 
     classification: str
     properties: Properties = Field(default_factory=dict)
-    configurations: tuple[Classification, ...] = ()
+    configurations: Classifications = ()
 
     def as_emr(self) -> dict[str, Any]:
         """Return the form of EMR's API and of `configurations_json`."""
@@ -193,14 +196,14 @@ class ClusterSpec(Spec):
 
     name: Name = "main"
     kind: Literal["emr"] = "emr"
-    release: Annotated[str, Field(pattern=_EMR_LABEL)] = "emr-7.5.0"
+    release: Annotated[str, rule(rules.release_fault)] = "emr-7.5.0"
     primary: GroupSpec = GroupSpec()
     core: GroupSpec = GroupSpec(count=2)
     task: tuple[TaskSpec, ...] = ()
     fleets: FleetsSpec | None = None
     scaling: ScalingSpec | None = None
     bootstrap: Bootstrap = (BootstrapSpec(script="python.sh", args=("boto3",)),)
-    configurations: tuple[Classification, ...] = ()
+    configurations: Classifications = ()
     step_concurrency: Annotated[int, Field(ge=1, le=256)] = 1
     idle_timeout_s: Annotated[int, Field(ge=60, le=604_800)] = 3600
     ttl_s: Annotated[int, Field(ge=0)] = 4 * 3600
@@ -214,7 +217,7 @@ class ClusterSpec(Spec):
     security: SecuritySpec = SecuritySpec()
     buckets: Buckets = ()
     max_hourly_cost: Usd | None = None
-    tags: Properties = Field(default_factory=dict)
+    tags: Tags = Field(default_factory=dict)
 
     emr_fee: ClassVar[bool] = True
     requests_public_address: ClassVar[bool] = False  # nodes get what the subnet assigns

@@ -7,12 +7,16 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails
 
+from emrctl.aws import rules
 from emrctl.errors import SpecError
 from emrctl.spec.ec2 import Ec2ClusterSpec
 from emrctl.spec.emr import BootstrapSpec, ClusterSpec
 from emrctl.spec.jobs import ExperimentSpec, JobSpec
 from emrctl.spec.network_security import StorageSpec
-from emrctl.spec.types import Name, Properties, Spec
+from emrctl.spec.types import Name, Spec, Tags, fault_at
+
+# Tags that emrctl sets on the resources of a cluster.
+_OWN_TAGS = 6
 
 KINDS: dict[str, type[ClusterSpec | Ec2ClusterSpec]] = {
     "emr": ClusterSpec,
@@ -120,7 +124,7 @@ class ProjectSpec(Spec):
     engine: EngineSpec = EngineSpec()
     jobs: dict[str, JobSpec] = Field(default_factory=dict)
     experiments: dict[str, ExperimentSpec] = Field(default_factory=dict)
-    tags: Properties = Field(default_factory=dict)
+    tags: Tags = Field(default_factory=dict)
 
     @property
     def storage_stack(self) -> str:
@@ -167,6 +171,21 @@ class ProjectSpec(Spec):
             raise ValueError(
                 "cluster.name cannot be 'storage', which is the name of the bucket's stack"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_tags(self) -> Self:
+        """Check the tags of the cluster's resources, which have those of the project too."""
+        own = [f"emrctl:{number}" for number in range(_OWN_TAGS)]
+        for path, tags in ((("tags",), self.tags), (("cluster", "tags"), self.cluster.tags)):
+            for key in tags:
+                if key.lower().startswith("emrctl:"):
+                    raise fault_at((*path, key), "the prefix emrctl: is reserved by emrctl")
+        fault = rules.tags_fault([*own, *{**self.tags, **self.cluster.tags}])
+        if fault:
+            key, reason = fault
+            path = ("cluster", "tags") if key in self.cluster.tags else ("tags",)
+            raise fault_at((*path, key), reason)
         return self
 
     def with_cluster(self, name: str | None) -> ProjectSpec:

@@ -6,9 +6,18 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from emrctl.aws import instance_types
+from emrctl.aws import instance_types, rules
 from emrctl.errors import SpecError
 from emrctl.spec.yaml import Null
 
@@ -58,6 +67,37 @@ def _in_catalog(find: Callable[[str], object]) -> AfterValidator:
     return AfterValidator(check)
 
 
+def rule(fault: Callable[[str], str]) -> AfterValidator:
+    """Return the validator of texts for which `fault` returns an empty text."""
+
+    def check(value: str) -> str:
+        reason = fault(value)
+        if reason:
+            raise ValueError(reason)
+        return value
+
+    return AfterValidator(check)
+
+
+def fault_at(path: tuple[str | int, ...], reason: str) -> ValidationError:
+    """Return an error at a path inside of the value that is validated."""
+    kind = PydanticCustomError("value_error", "{reason}", {"reason": reason})
+    fault = InitErrorDetails(type=kind, loc=path, input=None)
+    return ValidationError.from_exception_data("value", [fault])
+
+
+def distinct(key: str) -> AfterValidator:
+    """Return the validator of a list whose items differ in their field `key`."""
+
+    def check(items: Any) -> Any:
+        again = rules.repeated(getattr(item, key) for item in items)
+        if again:
+            raise fault_at((again[0],), f"{again[1]} is given twice")
+        return items
+
+    return AfterValidator(check)
+
+
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}[a-z0-9]$")]
 Memory = Annotated[str, Field(pattern=r"^[1-9][0-9]*[mMgG]$")]
 Count = Annotated[int, Field(ge=1)]
@@ -66,7 +106,10 @@ Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
 Properties = Annotated[dict[str, str], BeforeValidator(_text_values)]
 InstanceTypeName = Annotated[str, _in_catalog(instance_types.emr_type)]
 Ec2TypeName = Annotated[str, _in_catalog(instance_types.instance_type)]
-BucketName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
+BucketName = Annotated[str, rule(rules.bucket_fault)]
+TagKey = Annotated[str, rule(rules.tag_key_fault)]
+TagValue = Annotated[str, rule(rules.tag_value_fault)]
+Tags = Annotated[dict[TagKey, TagValue], BeforeValidator(_text_values)]
 
 
 def memory_mb(text: str) -> int:

@@ -110,7 +110,7 @@ def check(model: type[Model], document: Document, value: Mapping[str, Any] | Non
 
 
 def _describe(model: type[BaseModel], data: Any, document: Document, detail: ErrorDetails) -> str:
-    path: KeyPath = detail["loc"]
+    path: KeyPath = tuple(part for part in detail["loc"] if part != "[key]")
     dotted = ".".join(str(part) for part in path)
     where = document.where(path)
     if detail["type"] == "extra_forbidden":

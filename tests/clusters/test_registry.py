@@ -7,6 +7,7 @@ import pytest
 from emrctl.aws import target as targets
 from emrctl.aws.target import Target
 from emrctl.clusters import registry
+from emrctl.errors import NotFoundError
 from emrctl.spec import ProjectSpec
 from tests.recorded import Recorded
 
@@ -60,3 +61,11 @@ def test_find_cluster_with_fleets(aws: Recorded) -> None:
     assert found.spec.release == "emr-7.6.0"
     assert found.spec.core_group.count == 2
     assert "ListInstanceGroups" not in {operation for operation, _ in aws.calls}
+
+
+def test_find_cluster_names_region_and_how_to_change_it(aws: Recorded) -> None:
+    aws.answers |= {"ListClusters": {"Clusters": []}, "DescribeInstances": {"Reservations": []}}
+    project = ProjectSpec.model_validate({"project": "pets"})
+    with pytest.raises(NotFoundError, match="is running in us-east-1") as caught:
+        registry.find_cluster(project, TARGET)
+    assert "another region" in caught.value.hint

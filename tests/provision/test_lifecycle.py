@@ -16,7 +16,7 @@ from emrctl.aws.target import Target
 from emrctl.clusters import registry
 from emrctl.clusters.model import Cluster
 from emrctl.engine.base import Event, Preview
-from emrctl.errors import CredentialsError, NotFoundError, ProvisioningError, UsageError
+from emrctl.errors import CredentialsError, NotFoundError, ProvisioningError, SpecError, UsageError
 from emrctl.provision import bucket, lifecycle, stacks
 from emrctl.provision.stacks import Deployment
 from emrctl.spec import ProjectSpec
@@ -69,6 +69,46 @@ def _keys(target: Target) -> list[str]:
     return [item["Key"] for item in found]
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"echo 1\n", r"own\.sh:1: the first line of a bootstrap script must be an interpreter"),
+        (b"#!/bin/bash\r\necho 1\r\n", r"own\.sh:1: the line ends with CR and LF"),
+        (b"#!/bin/bash\n\necho 1\r\n", r"own\.sh:3: the line ends with CR and LF"),
+    ],
+)
+def test_deploy_and_preview_reject_script_that_nodes_cannot_run(
+    home: Home, content: bytes, message: str
+) -> None:
+    (home.root / "own.sh").write_bytes(content)
+    for action in (home.up, home.preview):
+        with pytest.raises(SpecError, match=message):
+            action(bootstrap=["own.sh"])
+    assert not home.target.client("s3").list_buckets()["Buckets"]
+
+
+def test_deploy_after_rejected_tags_completes_or_deletes_bucket(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from moto.s3.exceptions import InvalidTagError
+    from moto.s3.models import S3Backend
+
+    def reject(*_: object) -> None:
+        raise InvalidTagError("no")
+
+    for complete in (True, False):
+        with monkeypatch.context() as patch:
+            patch.setattr(S3Backend, "put_bucket_tagging", reject)
+            with pytest.raises(ProvisioningError):
+                home.up()
+        assert [item["Name"] for item in home.target.client("s3").list_buckets()["Buckets"]]
+        if complete:
+            assert home.up().state == "WAITING"
+            home.down()
+        home.down(storage=True)
+        assert not home.target.client("s3").list_buckets()["Buckets"]
+
+
 def test_deploy_creates_bucket_and_cluster(home: Home) -> None:
     found = home.up(core={"count": 3})
     assert (found.name, found.stack, found.state) == ("main", "pets-main", "WAITING")
@@ -119,7 +159,7 @@ def test_preview_with_changed_script_replaces_cluster(home: Home) -> None:
 
 def test_deploy_finds_scripts_in_project_package_and_s3(home: Home) -> None:
     (home.root / "own").mkdir()
-    (home.root / "own" / "mine.sh").write_text("true")
+    (home.root / "own" / "mine.sh").write_text("#!/bin/sh\ntrue\n")
     found = home.up(bootstrap=["python.sh", "own/mine.sh", "s3://elsewhere/x.sh"])
     actions = home.target.client("emr").list_bootstrap_actions(ClusterId=found.id)
     paths = [item["ScriptPath"].rpartition("/")[2] for item in actions["BootstrapActions"]]
@@ -208,7 +248,7 @@ def test_clusters_of_one_project_share_bucket(home: Home) -> None:
 
 
 def test_find_cluster_unknown_name_raises_not_found(home: Home) -> None:
-    with pytest.raises(NotFoundError, match="no cluster 'main' of pets is running") as caught:
+    with pytest.raises(NotFoundError, match="main' of pets is running in us-east-1") as caught:
         registry.find_cluster(pets(), home.target)
     assert "emrctl up" in caught.value.hint
     home.up()

@@ -100,7 +100,10 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], str]] = {
     "placement of one": ({"placement": "spread"}, "primary.count: 3"),
     "groups and fleets": ({"fleets": FLEETS, "core": {"count": 3}}, "remove core"),
     "an empty fleet": ({"fleets": {"core": {"types": [{}]}}}, "needs units"),
-    "a type twice": ({"fleets": {"core": {"types": [{}, {}], "spot": 1}}}, "m5.xlarge twice"),
+    "a type twice": (
+        {"fleets": {"core": {"types": [{}, {}], "spot": 1}}},
+        "is given twice",
+    ),
     "no types": ({"fleets": {"core": {"types": [], "spot": 1}}}, "at least 1 item"),
     "two bids": (
         {"fleets": {"core": {"types": [{"bid_usd": 1, "bid_percent": 50}], "spot": 1}}},

@@ -161,7 +161,8 @@ def test_fleet_with_several_types_uses_both_markets(cluster: Evaluate) -> None:
     assert default["bidPriceAsPercentageOfOnDemandPrice"] == 100
     assert default["ebsConfigs"][0] == {"size": 100, "type": "gp3", "volumesPerInstance": 2}
     assert (percent["weightedCapacity"], percent["bidPriceAsPercentageOfOnDemandPrice"]) == (2, 60)
-    assert bid["bidPrice"] == "0.2"
+    # The provider's default of 100 % would be sent with the price.
+    assert (bid["bidPrice"], bid["bidPriceAsPercentageOfOnDemandPrice"]) == ("0.2", 0)
     launch = core["launchSpecifications"]
     assert launch["onDemandSpecifications"] == [{"allocationStrategy": "lowest-price"}]
     assert launch["spotSpecifications"] == [

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from emrctl.aws import instance_types, listing
+from emrctl.aws import instance_types, listing, rules
 from emrctl.emulator.api import responses
 from emrctl.emulator.api.service import (
     CLOSED,
@@ -84,6 +84,9 @@ def _fleet(ask: dict[str, Any]) -> InstanceGroup:
     configs = ask.get("InstanceTypeConfigs") or []
     if not configs:
         raise ApiError("An instance fleet needs InstanceTypeConfigs.")
+    for config in configs:
+        if {"BidPrice", "BidPriceAsPercentageOfOnDemandPrice"} <= config.keys():
+            raise ApiError("BidPrice and BidPriceAsPercentageOfOnDemandPrice exclude each other.")
     capacity = int(ask.get("TargetOnDemandCapacity", 0)) + int(ask.get("TargetSpotCapacity", 0))
     weight = int(configs[0].get("WeightedCapacity", 1)) or 1
     return InstanceGroup(
@@ -110,11 +113,38 @@ def _plain(instances: dict[str, Any]) -> list[InstanceGroup]:
 def _validate(cluster: EmulatedCluster) -> None:
     if not cluster.request.get("ReleaseLabel"):
         raise ApiError("ReleaseLabel is required by the local EMR.")
+    _check_release(cluster)
+    _check_tags(cluster.tags)
+    _check_classifications(cluster.request.get("Configurations", []))
     if len(cluster.request.get("BootstrapActions", [])) > 16:
         raise ApiError("A cluster has at most 16 bootstrap actions.")
     check_network(cluster)
     for group in cluster.groups:
         check_type(group.instance_type)
+
+
+def _check_release(cluster: EmulatedCluster) -> None:
+    from moto.emr.models import emr_backends
+
+    labels = emr_backends[cluster.account][cluster.region].list_release_labels()
+    label = str(cluster.request["ReleaseLabel"])
+    if fault := rules.release_fault(label, labels):
+        raise ApiError(f"The supplied release label is invalid: {label}. {fault}.")
+
+
+def _check_tags(tags: dict[str, str]) -> None:
+    for key, value in tags.items():
+        if fault := rules.tag_key_fault(key) or rules.tag_value_fault(value):
+            raise ApiError(f"The tag '{key}' is not valid: {fault}.")
+
+
+def _check_classifications(items: list[dict[str, Any]]) -> None:
+    """Raise EMR's error for a classification that is given twice at one level."""
+    again = rules.repeated(item["Classification"] for item in items)
+    if again:
+        raise ApiError(f"The classification '{again[1]}' is given twice.")
+    for item in items:
+        _check_classifications(item.get("Configurations", []))
 
 
 def check_type(name: str) -> None:

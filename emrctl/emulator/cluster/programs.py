@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from emrctl.aws import rules
 from emrctl.aws.polling import poll_until
 from emrctl.emulator.cluster import node_folder, s3_files
 from emrctl.emulator.cluster.model import (
@@ -28,6 +29,7 @@ from emrctl.emulator.cluster.node_folder import EmulatorContext
 from emrctl.emulator.cluster.s3_files import StepOutput
 from emrctl.emulator.hadoop.yarn import Yarn
 from emrctl.emulator.server import processes
+from emrctl.errors import SpecError
 
 _BOOTSTRAP_TIMEOUT_S = 3600.0
 _SIGTERM_GRACE_S = 10.0
@@ -59,10 +61,9 @@ def run_bootstrap_actions(
         action = BootstrapAction(number, script["Path"], tuple(script.get("Args", [])), logs)
         try:
             code = _run_action(context, cluster, node, action)
-        except s3_files.DownloadError as error:
-            message = f"could not download {error}"
-            (logs / "stderr").write_text(f"{message}\n", encoding="utf-8")
-            raise BootstrapFailedError(node, number, 1, error=message) from error
+        except (s3_files.DownloadError, SpecError) as error:
+            (logs / "stderr").write_text(f"{error}\n", encoding="utf-8")
+            raise BootstrapFailedError(node, number, 1, error=str(error)) from error
         finally:
             _upload_action_logs(cluster, node, action)
         if code != 0 and cluster.termination is None:
@@ -122,8 +123,10 @@ def _action_script(path: str, folder: Path) -> list[str]:
     content = s3_files.download(path)
     target.write_bytes(content)
     target.chmod(0o755)
-    first = content[:200].split(b"\n", 1)[0]
-    is_shell = not first.startswith(b"#!") or b"sh" in first.split(b"/")[-1]
+    fault = rules.script_fault(content)
+    if fault:
+        raise SpecError(f"{path}:{fault[0]}: {fault[1]}; EMR does not start it")
+    is_shell = b"sh" in content[:200].split(b"\n", 1)[0].split(b"/")[-1]
     return ["bash", str(target)] if is_shell else [str(target)]
 
 
@@ -155,7 +158,7 @@ def run_step(yarn: Yarn, step: EmulatedStep) -> StepResult:
     try:
         argv = step_command(step, work, environment["PATH"])
     except s3_files.DownloadError as error:
-        return _fail_step(yarn, step, 1, f"could not download {error}")
+        return _fail_step(yarn, step, 1, str(error))
     if argv is None:
         name = (step.args or [""])[0]
         return _fail_step(yarn, step, 127, f"'{name}' was not found on the primary node")

@@ -23,6 +23,9 @@ _TRACEBACK = "Traceback (most recent call last)"
 class DownloadError(Exception):
     """A script or JAR does not exist at its address."""
 
+    def __init__(self, address: str) -> None:
+        super().__init__(f"could not download {address}")
+
 
 def download(address: str) -> bytes:
     """Return the content of an `s3://` or `file:` address; raise `DownloadError` if missing."""

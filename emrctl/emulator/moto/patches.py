@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from emrctl.aws import listing
+from emrctl.aws import listing, rules
 from emrctl.emulator.moto import bucket_policy
 
 
@@ -17,7 +17,16 @@ from emrctl.emulator.moto import bucket_policy
 def patched() -> Iterator[None]:
     """Apply all patches; remove them at the end."""
     os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
-    patches = (_fast_dispatch, _fast_lists, _policies, _new_buckets, _bucket_tags, one_at_a_time)
+    patches = (
+        _fast_dispatch,
+        _fast_lists,
+        _policies,
+        _new_buckets,
+        _bucket_tags,
+        _valid_bucket_tags,
+        _valid_ec2_tags,
+        one_at_a_time,
+    )
     with contextlib.ExitStack() as stack:
         for patch in patches:
             stack.enter_context(patch())
@@ -116,11 +125,14 @@ def _policies() -> contextlib.AbstractContextManager[None]:
 
 
 def _new_buckets() -> contextlib.AbstractContextManager[None]:
-    """Create buckets with SSE-S3, public access blocked and ACLs disabled."""
+    """Create buckets with valid names, SSE-S3, public access blocked and ACLs disabled."""
+    from moto.s3.exceptions import InvalidBucketName
     from moto.s3.models import PublicAccessBlock, S3Backend
 
-    def create_bucket(original: Any, *arguments: Any, **options: Any) -> Any:
-        bucket = original(*arguments, **options)
+    def create_bucket(original: Any, self: Any, bucket_name: str, *rest: Any, **more: Any) -> Any:
+        if rules.bucket_fault(bucket_name):
+            raise InvalidBucketName
+        bucket = original(self, bucket_name, *rest, **more)
         rule = {
             "ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"},
             "BucketKeyEnabled": "false",
@@ -145,6 +157,42 @@ def _bucket_tags() -> contextlib.AbstractContextManager[None]:
         return answer
 
     return replaced(S3Response, "_bucket_response_put", put)
+
+
+def _valid_bucket_tags() -> contextlib.AbstractContextManager[None]:
+    """Reject tags of buckets that AWS rejects."""
+    from moto.s3.exceptions import InvalidTagError
+    from moto.s3.models import S3Backend
+
+    def put(original: Any, self: Any, bucket_name: str, tags: dict[str, str]) -> Any:
+        if fault := _find_fault(tags):
+            raise InvalidTagError(fault)
+        return original(self, bucket_name, tags)
+
+    return replaced(S3Backend, "put_bucket_tagging", put)
+
+
+def _valid_ec2_tags() -> contextlib.AbstractContextManager[None]:
+    """Reject tags of EC2 resources that AWS rejects."""
+    from moto.ec2.exceptions import InvalidParameterValueError
+    from moto.ec2.models.tags import TagBackend
+
+    def create(original: Any, self: Any, resource_ids: list[str], tags: dict[str, str]) -> Any:
+        # The tags that EMR itself sets on instances.
+        users = {k: v for k, v in tags.items() if not k.startswith("aws:elasticmapreduce:")}
+        if fault := _find_fault(users):
+            raise InvalidParameterValueError(f"( {fault} )")
+        return original(self, resource_ids, tags)
+
+    return replaced(TagBackend, "create_tags", create)
+
+
+def _find_fault(tags: dict[str, str]) -> str:
+    """Return which of the tags AWS rejects and why, or an empty text."""
+    for key, value in tags.items():
+        if fault := rules.tag_key_fault(key) or rules.tag_value_fault(value or ""):
+            return f"the tag '{key}' is not valid: {fault}"
+    return ""
 
 
 def _tags(body: bytes | str) -> dict[str, str]:

@@ -31,14 +31,17 @@ class _Bucket(ApiResource):
         if self.describe(aws, name) is not None:
             # In us-east-1 creating an existing bucket succeeds, and `down` would delete it.
             msg = f"the bucket '{name}' exists already, but is not part of the stack"
-            hint = "Set another storage.bucket, or import it: `emrctl import`."
+            hint = "Set storage.bucket to another name, or delete the bucket."
             raise RejectedRequestError(msg, hint=hint)
         extra = {}
         if aws.target.region != "us-east-1":
             extra = {"CreateBucketConfiguration": {"LocationConstraint": aws.target.region}}
         self.call(aws, 0, Bucket=name, **extra)
-        self.update(aws, name, inputs, frozenset({"tags"}))
         return name
+
+    def settle(self, aws: Aws, id_: str, inputs: Inputs) -> None:
+        """Tag the bucket, which the stack has already if the tags are rejected."""
+        self.update(aws, id_, inputs, frozenset({"tags"}))
 
     def read(self, aws: Aws, id_: str, _inputs: Inputs) -> Outputs | None:
         if self.describe(aws, id_) is None:

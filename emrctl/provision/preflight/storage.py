@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from emrctl import bundled
+from emrctl.aws import rules
 from emrctl.aws.errors import error_code, get_or_none
 from emrctl.aws.listing import tags
 from emrctl.aws.s3 import split_uri
@@ -89,6 +90,17 @@ def _check_objects(context: PreflightContext) -> Iterator[PreflightFinding]:
             if get_or_none(request, *_NOT_FOUND, Bucket=bucket, Key=key) is None:
                 hint = "Upload it, or correct the URI."
                 yield error(f"the {what} {uri} does not exist", hint)
+            elif uri != spec.security.in_transit:
+                yield from _check_script(context, uri)
+
+
+def _check_script(context: PreflightContext, uri: str) -> Iterator[PreflightFinding]:
+    bucket, key = split_uri(uri)
+    request = context.client("s3").get_object
+    answer = get_or_none(request, *_FORBIDDEN, Bucket=bucket, Key=key)  # the nodes may have access
+    fault = rules.script_fault(answer["Body"].read()) if answer else None
+    if fault:
+        yield error(f"{uri}:{fault[0]}: {fault[1]}", "Correct the script and upload it again.")
 
 
 def _check_wheelhouse(context: PreflightContext) -> Iterator[PreflightFinding]:

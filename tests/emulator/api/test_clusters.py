@@ -45,6 +45,38 @@ def test_describe_cluster_echoes_run_job_flow(emr: Emr, request_body: dict[str, 
     assert emr.list_clusters(ClusterStates=["TERMINATED"])["Clusters"] == []
 
 
+_BIDS = {"InstanceType": "m5.xlarge", "BidPrice": "1", "BidPriceAsPercentageOfOnDemandPrice": 100}
+_FLEET = {"InstanceFleetType": "MASTER", "TargetSpotCapacity": 1, "InstanceTypeConfigs": [_BIDS]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"Tags": [{"Key": "a&b", "Value": ""}]}, "The tag 'a&b' is not valid"),
+        ({"Tags": [{"Key": "AWS:a", "Value": ""}]}, "prefix aws: is reserved"),
+        (
+            {"Configurations": [{"Classification": "spark"}, {"Classification": "spark"}]},
+            "The classification 'spark' is given twice",
+        ),
+        ({"ReleaseLabel": "emr-7.4.9"}, "The supplied release label is invalid: emr-7.4.9"),
+        ({"ReleaseLabel": "emr-6.99.0"}, "The supplied release label is invalid"),
+        ({"Instances": {"InstanceFleets": [_FLEET]}}, "exclude each other"),
+    ],
+)
+def test_run_job_flow_rejects_what_emr_rejects(
+    emr: Emr, request_body: dict[str, Any], changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ClientError, match=message):
+        emr.run_job_flow(**request_body | changes)
+    assert not emr.list_clusters()["Clusters"]
+
+
+def test_run_job_flow_accepts_release_later_than_known_ones(
+    emr: Emr, request_body: dict[str, Any]
+) -> None:
+    assert emr.run_job_flow(**request_body | {"ReleaseLabel": "emr-7.99.0"})["JobFlowId"]
+
+
 def test_policies_are_stored_and_removed(emr: Emr, waiting: str) -> None:
     assert "AutoTerminationPolicy" not in emr.get_auto_termination_policy(ClusterId=waiting)
     limits = {"UnitType": "Instances", "MinimumCapacityUnits": 2, "MaximumCapacityUnits": 5}

@@ -60,9 +60,9 @@ def test_bootstrap_actions_run_in_order_on_every_node(
 def test_failed_action_reports_node_and_uploads_log(
     local_runtime: LocalRuntime, cluster: EmulatedCluster, mocked: Target
 ) -> None:
-    script = "cd /; echo broken >&2; exit 7"
+    script = "#!/bin/bash\ncd /; echo broken >&2; exit 7"
     with pytest.raises(BootstrapFailedError) as caught:
-        bootstrap(local_runtime, cluster, mocked, ("exit 0", []), (script, []))
+        bootstrap(local_runtime, cluster, mocked, ("#!/bin/sh\nexit 0", []), (script, []))
     assert (caught.value.node, caught.value.number) == (cluster.nodes[0], 2)
     assert caught.value.exit_code == 7
     assert log(mocked, cluster, cluster.nodes[0], 2, "stderr") == "broken\n"
@@ -91,7 +91,10 @@ def test_background_processes_of_action_are_killed(
     local_runtime: LocalRuntime, context: EmulatorContext, cluster: EmulatedCluster, mocked: Target
 ) -> None:
     bootstrap(
-        local_runtime, cluster, mocked, ("setsid nohup sleep 300 >/dev/null 2>&1 & sleep 0.1", [])
+        local_runtime,
+        cluster,
+        mocked,
+        ("#!/bin/bash\nsetsid nohup sleep 300 >/dev/null 2>&1 & sleep 0.1", []),
     )
     assert processes.marked(processes.EMULATOR_MARK, context.emulator_id) == []
 
@@ -150,3 +153,12 @@ def test_failure_message_returns_cause(text: str, cause: str) -> None:
 def test_applications_returns_ids_in_output() -> None:
     text = b"Submitted application application_12_0001\napplication_12_0001 application_12_0002"
     assert programs.applications(text) == ["application_12_0001", "application_12_0002"]
+
+
+@pytest.mark.parametrize("text", ["echo 1\n", "#!/bin/bash\r\necho 1\r\n"])
+def test_script_that_emr_does_not_start_fails_the_action(
+    local_runtime: LocalRuntime, cluster: EmulatedCluster, mocked: Target, text: str
+) -> None:
+    with pytest.raises(BootstrapFailedError) as caught:
+        bootstrap(local_runtime, cluster, mocked, (text, []))
+    assert "EMR does not start it" in log(mocked, cluster, caught.value.node, 1, "stderr")

@@ -15,13 +15,33 @@ from tests.emulator.fake_runtime import FakeRuntime
 
 def test_new_bucket_has_aws_defaults(mocked: Target, runtime: FakeRuntime) -> None:
     s3 = mocked.client("s3")
-    tags = [{"Key": "team", "Value": "cats & dogs"}, {"Key": "empty", "Value": ""}]
+    tags = [{"Key": "team", "Value": "cats + dogs"}, {"Key": "empty", "Value": ""}]
     s3.create_bucket(Bucket="pets", CreateBucketConfiguration={"Tags": tags})
     assert s3.get_bucket_tagging(Bucket="pets")["TagSet"] == tags
     rules = s3.get_bucket_encryption(Bucket="pets")["ServerSideEncryptionConfiguration"]["Rules"]
     assert rules[0]["ApplyServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
     block = s3.get_public_access_block(Bucket="pets")["PublicAccessBlockConfiguration"]
     assert all(block.values())
+
+
+@pytest.mark.parametrize("name", ["my..bucket", "192.168.5.4", "sthree-a", "data-s3alias"])
+def test_create_bucket_rejects_invalid_name(
+    mocked: Target, runtime: FakeRuntime, name: str
+) -> None:
+    with pytest.raises(ClientError, match="InvalidBucketName"):
+        mocked.client("s3").create_bucket(Bucket=name)
+
+
+@pytest.mark.parametrize("tag", [{"Key": "a&b", "Value": ""}, {"Key": "a", "Value": "aws:b"}])
+def test_tags_that_aws_rejects_are_rejected(
+    mocked: Target, runtime: FakeRuntime, tag: dict[str, str]
+) -> None:
+    mocked.client("s3").create_bucket(Bucket="pets")
+    with pytest.raises(ClientError, match="InvalidTag"):
+        mocked.client("s3").put_bucket_tagging(Bucket="pets", Tagging={"TagSet": [tag]})
+    specification = {"ResourceType": "vpc", "Tags": [tag]}
+    with pytest.raises(ClientError, match="InvalidParameterValue"):
+        mocked.client("ec2").create_vpc(CidrBlock="10.0.0.0/16", TagSpecifications=[specification])
 
 
 def test_tls_policy_allows_loopback(mocked: Target, runtime: FakeRuntime) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 from collections.abc import Mapping
 from typing import Any
 
@@ -104,6 +105,7 @@ HEALTHY: dict[str, Answer] = {
     "DescribeKeyPairs": {"KeyPairs": [{"KeyName": "mine"}]},
     "HeadBucket": refused("404", "Not Found", 404),
     "HeadObject": {},
+    "GetObject": lambda _: {"Body": io.BytesIO(b"#!/bin/bash\n")},
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 from tests.provision.preflight.accounts import (
@@ -198,6 +199,18 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Answer], str, str]] = {
         {"HeadObject": refused("404", "Not Found", 404)},
         "the bootstrap script s3://elsewhere/x.sh does not exist",
         "correct the URI",
+    ),
+    "script without an interpreter": (
+        {"bootstrap": ["s3://elsewhere/x.sh"]},
+        {"GetObject": lambda _: {"Body": io.BytesIO(b"echo 1\n")}},
+        "s3://elsewhere/x.sh:1: the first line of a bootstrap script must be an interpreter",
+        "upload it again",
+    ),
+    "script with CR and LF": (
+        {"bootstrap": ["s3://elsewhere/x.sh"]},
+        {"GetObject": lambda _: {"Body": io.BytesIO(b"#!/bin/bash\necho 1\r\n")}},
+        "s3://elsewhere/x.sh:2: the line ends with CR and LF",
+        "upload it again",
     ),
     "further bucket gone": (
         {"buckets": ["open-data"]},
