@@ -191,6 +191,8 @@ def yarn_site(cluster: EmulatedCluster, ports: YarnPorts, folder: Path) -> dict[
         "yarn.scheduler.maximum-allocation-mb": str(max(size.yarn_mb for size in sizes)),
         "yarn.scheduler.maximum-allocation-vcores": "128",
         "yarn.nodemanager.vmem-check-enabled": "false",
+        # Otherwise YARN leaves containers that exceed their memory to cgroups.
+        "yarn.nodemanager.resource.memory.enforced": "false",
         "yarn.nodemanager.container-monitor.interval-ms": "500",
         "yarn.resourcemanager.nodemanagers.heartbeat-interval-ms": "200",
         "yarn.nodemanager.sleep-delay-before-sigkill.ms": "5000",

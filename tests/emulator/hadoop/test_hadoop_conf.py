@@ -26,6 +26,8 @@ def test_yarn_site_has_emr_memory_and_access_control(tmp_path: Path) -> None:
     assert site["yarn.resourcemanager.webapp.address"] == "127.0.0.1:5"
     assert site["yarn.scheduler.maximum-allocation-mb"] == "12288"
     assert site["yarn.scheduler.maximum"] == "kept"
+    # Otherwise YARN does not kill containers that exceed their memory.
+    assert site["yarn.nodemanager.resource.memory.enforced"] == "false"
     manager = hadoop_conf.node_manager(site, tmp_path, "m5.2xlarge", "/node/bin:/bin")
     assert manager["yarn.nodemanager.resource.memory-mb"] == "24576"
     addresses = [value for key, value in manager.items() if key.endswith(".address")]
