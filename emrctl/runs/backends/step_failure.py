@@ -136,8 +136,11 @@ def _killed_master(evidence: _Evidence) -> _Cause | None:
     code = report.code("container")
     if code is None or code >= 0:
         return None
-    memory = report.facts.get("beyond", "the application master was killed")
-    return f"{memory} (exit code {code}: {exit_codes.of_driver(code)})", evidence.uri("step/stderr")
+    memory = report.facts.get("beyond", "was killed")
+    return (
+        f"the driver's container {memory} (exit code {code}: {exit_codes.of_driver(code)})",
+        evidence.uri("step/stderr"),
+    )
 
 
 def _exception(evidence: _Evidence) -> _Cause | None:

@@ -1,7 +1,7 @@
 """PySpark programs that fail, and the text that `emrctl` must name as the cause.
 
-Each case is a whole program; `SPARK` creates its session. `where` are the kinds of run that it is
-recorded on: `client` and `cluster` deploy mode on EMR, `ec2` on a standalone cluster.
+Each case is a whole program; `SPARK` creates its session. There are three kinds of run: `client`
+and `cluster` deploy mode on EMR, and `ec2` on a standalone cluster.
 """
 
 from __future__ import annotations
@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-CLIENT, CLUSTER, EC2 = "client", "cluster", "ec2"
-EVERYWHERE = (CLIENT, CLUSTER, EC2)
-YARN = (CLIENT, CLUSTER)
+CLIENT, CLUSTER, EC2 = KINDS = ("client", "cluster", "ec2")
 SPARK = "from pyspark.sql import SparkSession\nspark = SparkSession.builder.getOrCreate()\n"
 
 
@@ -27,7 +25,6 @@ class Case:
     cause: str | None
     also: tuple[str, ...] = ()
     never: tuple[str, ...] = ()
-    where: tuple[str, ...] = EVERYWHERE
     arguments: tuple[str, ...] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
     conf: Mapping[str, str] = field(default_factory=dict)
@@ -71,7 +68,6 @@ PYTHON: dict[str, Case] = {
     "indentation_error": Case(
         program="def main():\nprint(1)\n",
         cause="IndentationError: expected an indented block after function definition on line 1",
-        where=(CLIENT,),
     ),
     "module_not_found": Case(
         program="import nosuchmodule\n",
@@ -80,18 +76,15 @@ PYTHON: dict[str, Case] = {
     "import_error": Case(
         program="from pyspark.sql import SparkSesion\n",
         cause="ImportError: cannot import name 'SparkSesion' from 'pyspark.sql'",
-        where=(CLIENT,),
     ),
     "unusual_class": Case(
         program="class NoPictures(Exception):\n    pass\n\n\nraise NoPictures('of breed dgo')\n",
         cause="NoPictures: of breed dgo",
-        where=YARN,
     ),
     "class_without_message": Case(
         program=SPARK
         + "class Stale(Exception):\n    pass\n\nspark.range(3).count()\nraise Stale\n",
         cause="Stale",
-        where=YARN,
     ),
     "caught_then_real": Case(
         program=SPARK + "import logging\n"
@@ -110,7 +103,6 @@ PYTHON: dict[str, Case] = {
         "print('INFO: continuing')\nsys.exit('3 of 9 failed')\n",
         cause="3 of 9 failed",
         never=("attempt 1",),
-        where=YARN,
     ),
     "logged_then_exit": Case(
         program="import logging, sys\n\ndef main():\n    int('12 apples')\n\ntry:\n    main()\n"
@@ -122,23 +114,19 @@ PYTHON: dict[str, Case] = {
         "    raise RuntimeError('the configuration is incomplete') from error\n",
         cause="KeyError: 'bucket'",
         also=("RuntimeError: the configuration is incomplete",),
-        where=YARN,
     ),
     "while_handling": Case(
         program="try:\n    int('x')\nexcept ValueError:\n    print(undefined_name)\n",
         cause="NameError: name 'undefined_name' is not defined",
-        where=(CLIENT,),
     ),
     "several_lines": Case(
         program="raise ValueError('2 columns are missing:\\n  breed\\n  label')\n",
         cause="ValueError: 2 columns are missing:",
-        where=(CLIENT,),
     ),
     "group": Case(
         program="raise ExceptionGroup('uploads failed', [OSError('a.jpg'), OSError('b.jpg')])\n",
         cause="ExceptionGroup: uploads failed (2 sub-exceptions)",
         also=("OSError: a.jpg",),
-        where=(CLIENT,),
     ),
     "assertion": Case(
         program=SPARK + "assert spark.range(3).count() == 4\n", cause="AssertionError"
@@ -146,9 +134,8 @@ PYTHON: dict[str, Case] = {
     "recursion": Case(
         program="def depth(n):\n    return depth(n + 1)\n\ndepth(0)\n",
         cause="RecursionError: maximum recursion depth exceeded",
-        where=(CLIENT,),
     ),
-    "python_memory": Case(program="bytearray(1 << 60)\n", cause="MemoryError", where=(CLUSTER,)),
+    "python_memory": Case(program="bytearray(1 << 60)\n", cause="MemoryError"),
     "killed_driver": Case(
         program=SPARK + "import os, signal\nprint(spark.range(3).count(), flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n",
@@ -168,7 +155,6 @@ PYTHON: dict[str, Case] = {
     "disk_full": Case(
         program="with open('/dev/full', 'w') as file:\n    file.write('x')\n",
         cause="OSError: [Errno 28] No space left on device",
-        where=(CLIENT,),
     ),
 }
 
@@ -183,13 +169,11 @@ SUBMISSION: dict[str, Case] = {
         program=SPARK + "print(spark.sparkContext.parallelize([1]).map(str).collect())\n",
         conf={"spark.pyspark.python": "python2.5"},
         cause='Cannot run program "python2.5"',
-        where=YARN,
     ),
     "container_too_large": Case(
         program=SPARK,
         conf={"spark.executor.memoryOverhead": "20g"},
         cause="above the max threshold (12288 MB) of this cluster",
-        where=YARN,
     ),
     "own_master": Case(
         program="from pyspark.sql import SparkSession\n"
@@ -197,13 +181,11 @@ SUBMISSION: dict[str, Case] = {
         "print('COUNT', spark.range(1000).count())\n",
         cause="exit code 13",
         also=("SparkContext", "master"),
-        where=(CLUSTER,),
     ),
     "no_session": Case(
         program="print('no Spark needed')\n",
         cause="exit code 13",
         also=("SparkContext",),
-        where=(CLUSTER,),
     ),
     "missing_jar": Case(
         program=SPARK,
@@ -274,28 +256,23 @@ SQL: dict[str, Case] = {
         program=SPARK + "spark.sql(\"select int('12 apples')\").show()\n",
         conf={"spark.sql.ansi.enabled": "true"},
         cause="[CAST_INVALID_INPUT] The value '12 apples'",
-        where=YARN,
     ),
     "not_parquet": Case(
         program=SPARK + "spark.range(3).write.csv('s3://{bucket}/tmp/{id}')\n"
         "spark.read.schema('id long').parquet('s3://{bucket}/tmp/{id}').show()\n",
         cause="is not a Parquet file",
-        where=YARN,
     ),
     "no_data_source": Case(
         program=SPARK + "spark.read.format('com.acme.none').load().show()\n",
         cause="com.acme.none",
-        where=YARN,
     ),
     "java_package": Case(
         program=SPARK + "spark._jvm.com.acme.Reader()\n",
         cause="TypeError: 'JavaPackage' object is not callable",
-        where=(CLIENT,),
     ),
     "stopped_context": Case(
         program=SPARK + "spark.stop()\nspark.range(3).count()\n",
         cause="AttributeError: 'NoneType' object has no attribute 'sc'",
-        where=YARN,
     ),
     "mllib_validation": Case(
         program=SPARK + "from pyspark.mllib.classification import SVMWithSGD\n"
@@ -309,7 +286,6 @@ SQL: dict[str, Case] = {
         "query = spark.readStream.format('rate').load().select(bad('value'))\n"
         "query.writeStream.format('noop').start().awaitTermination()\n",
         cause="ZeroDivisionError: integer division or modulo by zero",
-        where=YARN,
     ),
 }
 
@@ -331,14 +307,12 @@ TASKS: dict[str, Case] = {
         "spark.sparkContext.parallelize([7], 1).map(parse).collect()\n",
         cause="KeyError: 'label'",
         also=("ValueError: row 7",),
-        where=YARN,
     ),
     "pandas_udf": Case(
         program=SPARK + "def center(frame):\n    return frame.assign(x=frame['wieght'])\n\n"
         "spark.range(9).groupby('id').applyInPandas(center, 'id long, x long').count()\n"
         "spark.range(9).groupby('id').applyInPandas(center, 'id long, x long').collect()\n",
         cause="KeyError: 'wieght'",
-        where=YARN,
     ),
     "module_on_driver_only": Case(
         program=SPARK + "import sys, tempfile, pathlib\nfolder = tempfile.mkdtemp()\n"
@@ -379,20 +353,18 @@ TASKS: dict[str, Case] = {
         conf={"spark.task.maxFailures": "1"},
     ),
     "executor_container": Case(
-        program=SPARK + "import time\n\ndef fill(_):\n    data = b'x' * (1200 << 20)\n"
+        program=SPARK + "import time\n\ndef fill(_):\n    data = b'x' * (2200 << 20)\n"
         "    time.sleep(20)\n\nspark.sparkContext.parallelize([1], 1).foreach(fill)\n",
         cause="memory",
         also=("spark.executor.memoryOverhead",),
         settings={"executor_memory": "512m"},
         conf={"spark.task.maxFailures": "1"},
-        where=YARN,
     ),
     "driver_container": Case(
         program="import time\ndata = b'x' * (2000 << 20)\ntime.sleep(20)\n",
         cause="memory",
         also=("spark.driver.memoryOverhead",),
         settings={"driver_memory": "512m"},
-        where=(CLUSTER,),
     ),
     "driver_heap": Case(
         program=SPARK
@@ -409,3 +381,24 @@ TASKS: dict[str, Case] = {
 }
 
 CASES: dict[str, Case] = {**PYTHON, **SUBMISSION, **SQL, **TASKS}
+_CLUSTER_ONLY = frozenset({"own_master", "no_session", "driver_container"})
+_CLUSTER = _CLUSTER_ONLY | {
+    *("exit_message_after_spark", "exit_code", "usage_error", "syntax_error", "caught_then_real"),
+    *("logged_then_exit", "killed_driver", "killed_jvm", "no_such_script", "missing_jar"),
+    *("cancelled", "gallery_job", "missing_table", "forbidden", "mllib_validation", "udf", "rdd"),
+    *("worker_crash", "executor_killed", "executor_heap", "result_size"),
+}
+_EC2 = frozenset(
+    {
+        *("exit_message", "exit_code", "usage_error", "syntax_error", "caught_then_real"),
+        *("killed_driver", "killed_jvm", "no_such_script", "bad_property", "missing_jar"),
+        *("cancelled", "missing_table", "missing_bucket", "forbidden", "mllib_validation", "udf"),
+        *("rdd", "worker_crash", "executor_killed", "executor_heap", "driver_heap", "result_size"),
+    }
+)
+
+
+def kinds(name: str) -> tuple[str, ...]:
+    """Return the kinds in which a case runs: in all of them only where they differ."""
+    others = {CLUSTER: _CLUSTER, EC2: _EC2}
+    return tuple(kind for kind in KINDS if name in others.get(kind, CASES.keys() - _CLUSTER_ONLY))

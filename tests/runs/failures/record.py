@@ -1,6 +1,6 @@
 """Run the failing jobs of the corpus and print how many causes `emrctl` names correctly.
 
-`python -m tests.runs.failures.record [WHERE|CASE...]` runs them on the emulator, prints the table
+`python -m tests.runs.failures.record [KIND|CASE...]` runs them on the emulator, prints the table
 and records their logs, which the unit test replays.
 """
 
@@ -26,7 +26,8 @@ from emrctl.runs.store import Run, RunFiles
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import SparkSettings
 from emrctl.spec import config as configuration
-from tests.runs.failures.corpus import CASES, EC2, EVERYWHERE, is_right
+from tests.runs.failures.corpus import CASES, CLUSTER, EC2, KINDS, is_right
+from tests.runs.failures.corpus import kinds as kinds_of
 
 HERE = Path(__file__).resolve().parent
 RECORDED = HERE / "recorded"
@@ -48,6 +49,8 @@ cluster:
 """
 SETTINGS = {"executors": 1, "executor_cores": 1, "executor_memory": "512m", "partitions": 2}
 RUN = "run.txt"
+# Recorded with the application master's second attempt.
+_RETRIED = frozenset({"own_master", "exit_code"})
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,8 @@ def run(workspace: Workspace, folder: Path, name: str, where: str) -> Run:
         path.write_text(fill(case.program))
         script = str(path)
     conf = {fill(key): fill(value) for key, value in case.conf.items()}
+    if where == CLUSTER and name not in _RETRIED:  # YARN runs a failed driver twice
+        conf["spark.yarn.maxAppAttempts"] = "1"
     mode = {} if where == EC2 else {"deploy_mode": where}
     settings = {**SETTINGS, **mode, **case.settings, "conf": conf}
     order = submission.Submission(
@@ -136,9 +141,11 @@ def trimmed(log: bytes, places: Sequence[tuple[bytes, bytes]]) -> bytes:
     lines, kept, dropping, frames = log.splitlines(keepends=True), [], False, 0
     for number, line in enumerate(lines):
         match = _INFO.match(line)
-        if match or re.match(rb"^\d\d/\d\d/\d\d ", line):
+        if match:
             inside = _EDGE <= number < len(lines) - _EDGE
-            dropping = bool(match and inside and match[1] not in _KEPT)
+            dropping = inside and match[1] not in _KEPT
+        elif not line.startswith((b" ", b"\t")):
+            dropping = False
         frames = frames + 1 if line.startswith(b"\tat ") else 0
         if not dropping and frames <= _FRAMES:
             kept.append(line)
@@ -197,9 +204,9 @@ def write(where: str, recorded: dict[str, dict[str, bytes]]) -> None:
 
 def main(words: Sequence[str]) -> int:
     """Run the cases and print the table; return 1 if a cause is wrong."""
-    kinds = [where for where in EVERYWHERE if where in words] or list(EVERYWHERE)
+    kinds = [kind for kind in KINDS if kind in words] or list(KINDS)
     names = [name for name in CASES if name in words] or list(CASES)
-    pairs = [(name, where) for where in kinds for name in names if where in CASES[name].where]
+    pairs = [(name, where) for where in kinds for name in names if where in kinds_of(name)]
     recorded = {where: read(where) for where in kinds}
     right = 0
     with project(set(kinds)) as created, ThreadPoolExecutor(CONCURRENCY) as pool:

@@ -6,10 +6,10 @@ import pytest
 
 from emrctl.runs.backends import step_failure
 from emrctl.runs.backends.base import LogFile
-from tests.runs.failures.corpus import CASES, EVERYWHERE, Case, is_right
+from tests.runs.failures.corpus import CASES, KINDS, Case, is_right, kinds
 from tests.runs.failures.record import RUN, read
 
-RECORDED = [(name, where, logs) for where in EVERYWHERE for name, logs in read(where).items()]
+RECORDED = [(name, where, logs) for where in KINDS for name, logs in read(where).items()]
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,12 @@ def test_explain_recorded_run_names_cause(name: str, logs: dict[str, bytes]) -> 
     found = step_failure.explain(files)
     assert state == "FAILED"
     assert is_right(case, found.line if found else None), found
+
+
+def test_recordings_cover_every_case_and_kind() -> None:
+    recorded = {(name, where) for name, where, _ in RECORDED}
+    assert recorded == {(name, where) for name in CASES for where in kinds(name)}
+    assert len(CASES) >= 60
 
 
 def test_recordings_contain_no_local_paths() -> None:
