@@ -51,11 +51,8 @@ def digits(per_class: int | None = None) -> list[PictureFile]:
 
     Source: E. Alpaydin, C. Kaynak, "Optical Recognition of Handwritten Digits", UCI.
     """
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        hint = "Install emrctl with its jobs: pip install 'emrctl[jobs]'."
-        raise UsageError("scikit-learn is not installed", hint=hint) from error
+    from sklearn.datasets import load_digits
+
     images, labels = load_digits(return_X_y=True)
     pictures = []
     for label in range(10):

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from emrctl import paths
+from emrctl import errors, paths
 from emrctl.aws import instance_types, prices
 from emrctl.aws import target as targets
 from emrctl.clusters import program_inputs
@@ -82,12 +82,7 @@ def _bytecode(_config: Config) -> Iterator[CheckResult]:
 
 def _extras(config: Config) -> Iterator[CheckResult]:
     """Check the package's extras; one with the name of the target is required by it."""
-    extras: dict[str, list[str]] = {}
-    for line in metadata.requires("emrctl") or ():
-        match = re.match(r"([\w.-]+).*;.*extra == ['\"](\w+)['\"]", line)
-        if match:
-            extras.setdefault(match[2], []).append(match[1])
-    for extra, names in sorted(extras.items()):
+    for extra, names in sorted(errors.extras().items()):
         absent = [name for name in names if not _installed(name)]
         hint = f"pip install 'emrctl[{extra}]'"
         if not absent:

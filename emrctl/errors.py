@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
+# Modules of packages with another name.
+_PACKAGES = {"sklearn": "scikit-learn", "PIL": "pillow"}
+
 
 class EmrctlError(Exception):
     """An error with a message and a hint; the CLI prints both without a traceback."""
@@ -87,3 +92,26 @@ class GateError(EmrctlError):
     """A comparison exceeds its --fail-if limit."""
 
     exit_code = 8
+
+
+def extras() -> dict[str, list[str]]:
+    """Return the packages of each extra of emrctl, from its metadata."""
+    from importlib import metadata
+
+    found: dict[str, list[str]] = {}
+    for line in metadata.requires("emrctl") or ():
+        match = re.match(r"([\w.-]+).*;.*extra == ['\"](\w+)['\"]", line)
+        if match:
+            found.setdefault(match[2], []).append(match[1])
+    return found
+
+
+def missing_package(error: ModuleNotFoundError) -> UsageError | None:
+    """Return an error that names the extra of the missing module; None if no extra has it."""
+    module = str(error.name).partition(".")[0]
+    package = _PACKAGES.get(module, module)
+    names = [extra for extra, packages in extras().items() if package in packages]
+    if not names:
+        return None
+    hint = f"pip install 'emrctl[{names[0]}]'"
+    return UsageError(f"{package} is not installed", hint=f"Install it with: {hint}")

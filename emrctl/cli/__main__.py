@@ -103,13 +103,18 @@ def overview() -> str:
 def _run(arguments: list[str]) -> None:
     import importlib
 
-    from emrctl.errors import EmrctlError
+    from emrctl.errors import EmrctlError, missing_package
 
-    module = importlib.import_module(f"emrctl.cli.{COMMANDS[arguments[0]].module}")
     try:
+        module = importlib.import_module(f"emrctl.cli.{COMMANDS[arguments[0]].module}")
         module.app(args=arguments, prog_name="emrctl")
     except EmrctlError as error:
         _fail(str(error), error.hint, error.exit_code)
+    except ModuleNotFoundError as error:
+        missing = missing_package(error)
+        if missing is None:
+            raise
+        _fail(str(missing), missing.hint, missing.exit_code)
 
 
 def _fail(message: str, hint: str, exit_code: int) -> NoReturn:

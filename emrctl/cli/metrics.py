@@ -6,7 +6,6 @@ the first key.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -158,8 +157,10 @@ class _Json:
 
     def task(self, row: TaskMetrics) -> None:
         """Print a row; the first one opens the document."""
+        import msgspec
+
         start = ",\n  " if self._rows else '{\n "tasks": [\n  '
-        typer.echo(start + json.dumps(row.to_json(), ensure_ascii=False), nl=False)
+        typer.echo(start + msgspec.json.encode(row.to_json()).decode(), nl=False)
         self._rows += 1
 
     def finish(self, runs: Sequence[RunMetrics]) -> None:
@@ -168,7 +169,7 @@ class _Json:
         if not self._include.tasks:
             render.json_document(documents[0] if len(documents) == 1 else documents)
             return
-        rest = json.dumps(documents[0], indent=1, ensure_ascii=False).removeprefix("{")
+        rest = render.json_text(documents[0]).removeprefix("{")
         start = "\n ]," if self._rows else '{\n "tasks": [],'
         typer.echo(start + rest)
 

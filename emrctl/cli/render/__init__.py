@@ -39,7 +39,14 @@ def errors() -> Console:
 
 def json_document(document: Any) -> None:
     """Print one JSON document on stdout."""
-    typer.echo(json.dumps(document, indent=1, ensure_ascii=False, default=str))
+    typer.echo(json_text(document))
+
+
+def json_text(document: Any) -> str:
+    """Return the document as JSON with one space of indentation; NaN and infinity are null."""
+    import msgspec
+
+    return msgspec.json.format(msgspec.json.encode(document, enc_hook=str), indent=1).decode()
 
 
 def note(text: str) -> None:

@@ -114,7 +114,7 @@ def spark_home() -> Path:
 
     spec = importlib.util.find_spec("pyspark")
     if spec is None or spec.origin is None:
-        raise EmrctlError("PySpark is not installed", hint="pip install 'emrctl[local]'")
+        raise ModuleNotFoundError("no module named pyspark", name="pyspark")
     return Path(spec.origin).parent
 
 
