@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import threading
+import urllib.parse
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,6 +21,7 @@ def patched() -> Iterator[None]:
     patches = (
         _fast_dispatch,
         _fast_lists,
+        _quoted_lists,
         _policies,
         _new_buckets,
         _bucket_tags,
@@ -98,6 +100,33 @@ class _PrefixView:
         # A copy, since other threads write; `list` makes it without reading any object.
         names = [name for name in list(stored) if name.startswith(prefix)]
         self.keys = {name: key for name in names if (key := stored.get(name)) is not None}
+
+
+# What moto leaves unquoted in lists with `encoding-type=url`, and SDKs unquote.
+_QUOTED = {
+    "ListObjects": ("Delimiter", "Marker", "NextMarker", "CommonPrefixes"),
+    "ListObjectsV2": ("Delimiter", "StartAfter"),
+}
+
+
+def _quoted_lists() -> contextlib.AbstractContextManager[None]:
+    """Quote the prefixes and markers of lists, not only the keys."""
+    from moto.s3.responses import S3Response
+
+    def serialized(original: Any, self: Any, action: Any) -> Any:
+        answer = action.result
+        if isinstance(answer, dict) and answer.get("EncodingType") == "url":
+            for name in _QUOTED.get(self.data.get("Action"), ()):
+                if name == "CommonPrefixes":
+                    answer[name] = [
+                        {"Prefix": urllib.parse.quote(one["Prefix"])}
+                        for one in answer.get(name, ())
+                    ]
+                elif answer.get(name):
+                    answer[name] = urllib.parse.quote(answer[name])
+        return original(self, action)
+
+    return replaced(S3Response, "serialized", serialized)
 
 
 def _policies() -> contextlib.AbstractContextManager[None]:

@@ -2,7 +2,11 @@
 
 A loopback port is open to every process of the machine and, through DNS rebinding and forms, to
 web pages. So each request must be signed with the emulator's access key (Signature Version 4, in
-the header or the query), name this host, and not come from another origin.
+the header or the query), name this host, and not come from another origin. URLs that boto3 presigns
+for S3 by default have Signature Version 2, which us-east-1 accepts too.
+
+SDKs quote the same request differently on the wire: the Java SDK for one sends a space in the query
+as `+` and signs it as `%20`. As on AWS, the quoting that is sent makes no difference.
 """
 
 from __future__ import annotations
@@ -14,12 +18,13 @@ import io
 import json
 import re
 import urllib.parse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any
 from xml.sax.saxutils import escape
 
-from botocore.auth import SigV4Auth
+from botocore.auth import HmacV1Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.utils import normalize_url_path
@@ -77,21 +82,46 @@ class SignatureCheck:
 
     def check_signature(self, environ: Environ) -> None:
         """Raise `HttpError` unless the request has a valid, recent signature."""
-        signature = read_signature(environ)
-        if not hmac.compare_digest(signature.access_key.encode(), self.access_key.encode()):
+        query = _query(environ)
+        if not environ.get("HTTP_AUTHORIZATION") and "AWSAccessKeyId" in query:
+            key, value = query["AWSAccessKeyId"], query.get("Signature", "")
+            signatures = iter([self._sign_version_2(environ, query)])
+        else:
+            signature = read_signature(environ)
+            key, value = signature.access_key, signature.value
+            signatures = self._sign(environ, signature)
+        if not hmac.compare_digest(key.encode(), self.access_key.encode()):
             raise HttpError("InvalidClientTokenId", "The access key is not the emulator's.")
-        when = self._check_time(environ, signature)
-        expected = self._sign(environ, signature, when)
-        if not hmac.compare_digest(expected, signature.value):
+        if not any(hmac.compare_digest(own.encode(), value.encode()) for own in signatures):
             raise HttpError(
                 "SignatureDoesNotMatch",
                 "The request signature we calculated does not match the one you provided.",
             )
 
+    def _sign_version_2(self, environ: Environ, query: dict[str, str]) -> str:
+        """Return the signature of a URL of S3 in Signature Version 2; raise if it has expired."""
+        expires = query.get("Expires", "")
+        if not expires.isdecimal() or self.now().timestamp() > int(expires):
+            raise HttpError("AccessDenied", "The request has expired.")
+        names = [name[5:].lower() for name in environ if name.startswith("HTTP_X_AMZ_")]
+        headers = {name.replace("_", "-"): _header(environ, name) for name in sorted(names)}
+        url = urllib.parse.urlsplit(
+            f"http://_{raw_path(environ)}?{environ.get('QUERY_STRING', '')}"
+        )
+        signer = HmacV1Auth(Credentials(self.access_key, self.secret_key))
+        lines = [
+            environ["REQUEST_METHOD"],
+            *(_header(environ, name) for name in ("Content-MD5", "Content-Type")),
+            expires,
+            *(f"{name}:{value}" for name, value in headers.items()),
+            signer.canonical_resource(url),
+        ]
+        signed: str = signer.sign_string("\n".join(lines))
+        return signed
+
     def _check_time(self, environ: Environ, signature: Signature) -> str:
         query = _query(environ)
-        date_header = environ.get("HTTP_X_AMZ_DATE", "")
-        stamp: str = query.get("X-Amz-Date", "") if signature.presigned else date_header
+        stamp = query.get("X-Amz-Date", "") if signature.presigned else _date_header(environ)
         try:
             when = dt.datetime.strptime(stamp, _TIME).replace(tzinfo=dt.UTC)
             validity = dt.timedelta(seconds=int(query.get("X-Amz-Expires", "0")))
@@ -102,14 +132,15 @@ class SignatureCheck:
             raise HttpError("RequestTimeTooSkewed", "The request has expired or is in the future.")
         return stamp
 
-    def _sign(self, environ: Environ, signature: Signature, stamp: str) -> str:
+    def _sign(self, environ: Environ, signature: Signature) -> Iterator[str]:
+        """Yield the signature for each quoting of the path that AWS accepts."""
+        stamp = self._check_time(environ, signature)
         credentials = Credentials(self.access_key, self.secret_key)
         signer = SigV4Auth(credentials, signature.service, signature.region)
         request = AWSRequest(method=environ["REQUEST_METHOD"], url="http://127.0.0.1/")
         request.context["timestamp"] = stamp
-        text = signer.string_to_sign(request, canonical_request(environ, signature))
-        signed: str = signer.signature(text, request)
-        return signed
+        for canonical in canonical_requests(environ, signature):
+            yield signer.signature(signer.string_to_sign(request, canonical), request)
 
 
 def check_host(environ: Environ, port: int) -> None:
@@ -157,23 +188,25 @@ def _signature(parts: dict[str, str], *, presigned: bool) -> Signature:
     return Signature(key, date, region, service, headers, value, presigned)
 
 
-def canonical_request(environ: Environ, signature: Signature) -> str:
-    """Return the canonical request of Signature Version 4."""
-    path = raw_path(environ)
-    if signature.service not in ("s3", "s3express"):
-        # S3 signs the path as sent; other services normalize and quote it again.
-        path = urllib.parse.quote(normalize_url_path(path), safe="/~")
+def canonical_requests(environ: Environ, signature: Signature) -> Iterator[str]:
+    """Yield the canonical requests of Signature Version 4, one for each quoting of the path."""
     headers = "".join(f"{name}:{_header(environ, name)}\n" for name in signature.headers)
-    return "\n".join(
-        [
-            environ["REQUEST_METHOD"],
-            path,
-            _canonical_query(environ),
-            headers,
-            ";".join(signature.headers),
-            _payload_hash(environ, signature),
-        ]
-    )
+    signed = ";".join(signature.headers)
+    query, payload = _canonical_query(environ), _payload_hash(environ, signature)
+    method = environ["REQUEST_METHOD"]
+    for path in _canonical_paths(raw_path(environ), signature.service):
+        yield f"{method}\n{path}\n{query}\n{headers}\n{signed}\n{payload}"
+
+
+def _canonical_paths(path: str, service: str) -> Iterable[str]:
+    """Return the path as sent, and in the standard quoting; both are the same key.
+
+    S3 signs it once quoted and as it is; other services normalize and quote it again.
+    """
+    spellings = dict.fromkeys((path, _quote(urllib.parse.unquote_to_bytes(path), safe="/")))
+    if service in ("s3", "s3express"):
+        return spellings
+    return dict.fromkeys(_quote(normalize_url_path(one), safe="/") for one in spellings)
 
 
 def raw_path(environ: Environ) -> str:
@@ -194,15 +227,20 @@ def _canonical_query(environ: Environ) -> str:
 
 
 def _requote(text: str) -> str:
-    # SDKs quote differently on the wire; the signature always uses this quoting.
-    return urllib.parse.quote(urllib.parse.unquote(text), safe="-_.~")
+    # A plus is a space, as in HTML forms; a literal plus is sent as %2B.
+    return _quote(urllib.parse.unquote_to_bytes(text.replace("+", " ").encode("latin-1", "ignore")))
+
+
+def _quote(text: str | bytes, safe: str = "") -> str:
+    """Quote all but the unreserved characters, as signatures do."""
+    return urllib.parse.quote(text, safe=f"-_.~{safe}")
 
 
 def _payload_hash(environ: Environ, signature: Signature) -> str:
     if stated := environ.get("HTTP_X_AMZ_CONTENT_SHA256"):
         return str(stated)
     if signature.presigned and signature.service == "s3":
-        return "UNSIGNED-PAYLOAD"
+        return _query(environ).get("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD")
     return hashlib.sha256(read_body(environ)).hexdigest()
 
 
@@ -223,6 +261,17 @@ def _header(environ: Environ, name: str) -> str:
     # WSGI decodes header bytes as Latin-1; signed headers are UTF-8.
     text = value.encode("latin-1", "replace").decode("utf-8", "replace")
     return " ".join(text.split())
+
+
+def _date_header(environ: Environ) -> str:
+    """Return X-Amz-Date, or Date in the same format."""
+    if stamp := environ.get("HTTP_X_AMZ_DATE"):
+        return str(stamp)
+    date = environ.get("HTTP_DATE", "")
+    try:
+        return parsedate_to_datetime(date).astimezone(dt.UTC).strftime(_TIME)
+    except ValueError:
+        return str(date)
 
 
 def _query(environ: Environ) -> dict[str, str]:
