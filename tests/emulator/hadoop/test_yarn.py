@@ -46,11 +46,39 @@ print(spark.sparkContext.parallelize(range(10), 2).sum())
 time.sleep(300)
 """
 
+NAMES = (
+    *(f"a{chr(n)}b" for n in range(32, 127) if chr(n) != "/"),
+    "größe",
+    "日本",
+    "😀",
+    "%41",
+    "a ",
+)
+FOLDER = "data folder/Great Pyrenees"
+KEYS = f"""
+from pyspark.sql import SparkSession
+
+spark = SparkSession.builder.getOrCreate()
+pictures = spark.read.format("binaryFile").option("recursiveFileLookup", "true")
+for path in ("data folder", "{FOLDER}", "{FOLDER}/1.jpg"):
+    assert pictures.load("s3a://yarn-logs/" + path).head().content == b"picture", path
+Path = spark._jvm.org.apache.hadoop.fs.Path
+files = Path("s3a://yarn-logs/").getFileSystem(spark._jsc.hadoopConfiguration())
+for name in {NAMES!r}:
+    folder, old, new = (
+        Path("s3a", "yarn-logs", f"/odd/{{name}}{{rest}}") for rest in ("", "/old", "/" + name)
+    )
+    files.create(old, True).close()
+    assert files.rename(old, new), name
+    assert files.exists(new), name
+    assert [one.getPath().getName() for one in files.listStatus(folder)] == [name], name
+"""
+
 
 @pytest.fixture
 def submit(local: Target, yarn_cluster: str) -> Submit:
     s3, emr = local.client("s3"), local.client("emr")
-    for name, text in (("main.py", MAIN), ("slow.py", SLOW), ("events/", "")):
+    for name, text in (("main.py", MAIN), ("slow.py", SLOW), ("keys.py", KEYS), ("events/", "")):
         s3.put_object(Bucket="yarn-logs", Key=f"code/{name}", Body=text.encode())
 
     def add(*args: str, jar: str = "command-runner.jar") -> str:
@@ -129,6 +157,18 @@ def test_cluster_mode_step_completes_and_uploads_logs(
     for text in (*texts.values(), *containers.values(), event_log.decode()):
         assert secret not in text
         assert secret_user not in text
+
+
+def test_s3a_reads_lists_and_renames_every_key(
+    local: Target, yarn_cluster: str, submit: Submit
+) -> None:
+    s3 = local.client("s3")
+    s3.put_object(Bucket="yarn-logs", Key=f"{FOLDER}/1.jpg", Body=b"picture")
+    step = submit("spark-submit", *SMALL, "s3://yarn-logs/code/keys.py")
+    result = wait(local, yarn_cluster, step)
+    assert result["State"] == "COMPLETED", result.get("FailureDetails")
+    listed = s3.list_objects_v2(Bucket="yarn-logs", Prefix="odd/")["Contents"]
+    assert {item["Key"] for item in listed} - {"odd/"} == {f"odd/{n}/{n}" for n in NAMES}
 
 
 def test_client_mode_step_fails_with_traceback(

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth
+from botocore.auth import HmacV1QueryAuth, S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from emrctl.emulator.server.sigv4 import SignatureCheck
+from tests.emulator.sigv4_reference import HTTP_TIME, Request
 
 KEY, SECRET, PORT = "AKIAABCDEFGHIJKLMNOP", "s3cr3t", 5555
 ENDPOINT = f"http://127.0.0.1:{PORT}"
@@ -72,6 +73,79 @@ def test_signed_request_passes_with_body() -> None:
     assert ask(signed("PUT", body=b"content")) == ("200 OK", b"inside content")
 
 
+def ask_reference(request: Request, service: str = "s3") -> str:
+    return ask(request.environ(request.sign(f"127.0.0.1:{PORT}", KEY, SECRET, service)))[0]
+
+
+@pytest.mark.parametrize(
+    ("sent", "signed_as"),
+    [
+        ("prefix=data+folder%2FGreat+Pyrenees", "prefix=data%20folder%2FGreat%20Pyrenees"),
+        ("prefix=a%20b", "prefix=a%20b"),
+        ("prefix=a%2Bb+c", "prefix=a%2Bb%20c"),
+        ("prefix=gr%c3%b6%C3%9Fe", "prefix=gr%C3%B6%C3%9Fe"),
+        ("prefix=a*b%7E(c)", "prefix=a%2Ab~%28c%29"),
+        ("prefix=a/b:c@d", "prefix=a%2Fb%3Ac%40d"),
+        ("prefix=%FF", "prefix=%FF"),
+        ("prefix=a%2541", "prefix=a%2541"),
+        ("uploads", "uploads="),
+        ("prefix=b&list-type=2&prefix=a", "list-type=2&prefix=a&prefix=b"),
+    ],
+)
+def test_query_is_signed_in_standard_quoting(sent: str, signed_as: str) -> None:
+    request = Request(path="/pets/", query=sent, signed_query=signed_as)
+    assert ask_reference(request) == "200 OK"
+
+
+def test_plus_in_query_is_a_space_and_not_a_plus() -> None:
+    request = Request(path="/pets/", query="prefix=a+b", signed_query="prefix=a%2Bb")
+    assert ask_reference(request) == "403 Forbidden"
+
+
+@pytest.mark.parametrize(
+    ("sent", "signed_as"),
+    [
+        ("/pets/a(b)'c!*", "/pets/a%28b%29%27c%21%2A"),
+        ("/pets/a(b)'c!*", "/pets/a(b)'c!*"),
+        ("/pets/gr%c3%b6%c3%9fe", "/pets/gr%C3%B6%C3%9Fe"),
+        ("/pets/a//b/../c", "/pets/a//b/../c"),
+        ("/pets/%2541", "/pets/%2541"),
+        ("/pets/a%2Fb", "/pets/a%2Fb"),
+    ],
+)
+def test_path_of_s3_is_signed_as_sent_or_in_standard_quoting(sent: str, signed_as: str) -> None:
+    assert ask_reference(Request(path=sent, signed_path=signed_as)) == "200 OK"
+    assert ask_reference(Request(path=sent, signed_path="/pets/other")) == "403 Forbidden"
+
+
+@pytest.mark.parametrize("sent", ["/tags/a%20b%3Ac", "/tags/a%20b:c"])
+def test_path_of_other_services_is_signed_quoted_twice(sent: str) -> None:
+    twice = Request(path=sent, signed_path="/tags/a%2520b%253Ac")
+    assert ask_reference(twice, "backup") == "200 OK"
+    once = Request(path=sent, signed_path="/tags/a%20b%3Ac")
+    assert ask_reference(once, "backup") == "403 Forbidden"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"x-amz-content-sha256": "UNSIGNED-PAYLOAD"},
+        {"x-amz-content-sha256": "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"},
+        {"x-amz-content-sha256": "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"},
+        {"x-amz-content-sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER"},
+    ],
+)
+def test_payload_hash_may_be_stated_in_any_form(headers: dict[str, str]) -> None:
+    request = Request(method="PUT", path="/pets/a", headers=headers, body=b"content")
+    assert ask_reference(request) == "200 OK"
+
+
+def test_date_header_replaces_amz_date() -> None:
+    headers = {"date": dt.datetime.now(dt.UTC).strftime(HTTP_TIME)}
+    assert ask_reference(Request(path="/pets/a", headers=headers)) == "200 OK"
+
+
 def test_services_except_s3_quote_path_twice() -> None:
     target = {"X-Amz-Target": "ElasticMapReduce.ListClusters"}
     request = signed("POST", "/a%20b//c", b"{}", SigV4Auth, service="elasticmapreduce")
@@ -87,6 +161,19 @@ def test_presigned_url_is_valid_until_it_expires() -> None:
     assert ask(dict(found))[0] == "200 OK"
     later = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=90)
     assert b"RequestTimeTooSkewed" in ask(dict(found), now=lambda: later)[1]
+
+
+def test_presigned_url_of_version_2_is_valid_until_it_expires() -> None:
+    headers = {"Content-Type": "text/plain", "x-amz-meta-a": "b"}
+    url = f"{ENDPOINT}/pets/a%20b?response-content-type=a%2Fb&x-id=GetObject"
+    request = AWSRequest(method="PUT", url=url, headers=headers)
+    HmacV1QueryAuth(Credentials(KEY, SECRET), expires=60).add_auth(request)
+    found = environ(request) | {"CONTENT_TYPE": "text/plain", "HTTP_X_AMZ_META_A": "b"}
+    assert ask(dict(found))[0] == "200 OK"
+    assert b"SignatureDoesNotMatch" in ask(found | {"HTTP_X_AMZ_META_A": "c"})[1]
+    assert b"SignatureDoesNotMatch" in ask(found | {"RAW_URI": "/pets/other"})[1]
+    later = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=90)
+    assert b"AccessDenied" in ask(dict(found), now=lambda: later)[1]
 
 
 def test_signature_is_valid_for_15_minutes() -> None:
