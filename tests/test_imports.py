@@ -158,3 +158,8 @@ def test_start_up_imports_nothing_heavy(argument: str) -> None:
     )
     heavy = {"typer", "rich", "pydantic", "boto3", "pulumi", "moto", "yaml", "numpy"}
     assert heavy.isdisjoint(done.stderr.split())
+
+
+def test_loose_modules_are_few() -> None:
+    loose = {path.stem for path in (ROOT / "emrctl").glob("*.py")} - {"__init__"}
+    assert loose == {"bundled", "doctor", "errors", "paths", "ports", "redact"}
