@@ -16,8 +16,8 @@
 #   python3.11 -m venv keras && keras/bin/pip install keras tensorflow-cpu pillow pandas pyarrow \
 #       scikit-learn venv-pack && keras/bin/venv-pack -p keras -o keras.tar.gz
 #   aws s3 cp keras.tar.gz s3://BUCKET/
-#   emrctl submit features … --conf spark.yarn.dist.archives=s3://BUCKET/keras.tar.gz#keras \
-#       --conf spark.pyspark.python=./keras/bin/python
+#   emrctl submit --deploy-mode cluster --archives s3://BUCKET/keras.tar.gz#keras \
+#       --conf spark.pyspark.python=./keras/bin/python features …
 #
 # Pack it on the nodes' distribution (Amazon Linux 2023 for EMR 7).
 set -euo pipefail

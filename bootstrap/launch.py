@@ -5,7 +5,8 @@
 
 PAYLOAD is a JSON document, compressed and in URL-safe base64: shells, YARN's launch script and its
 template syntax change or execute other characters on the way to a node. The program is in the zip
-file `archive`, which spark-submit added to the Python path (--py-files).
+file `archive`, which spark-submit added to the Python path (--py-files). `packages` is the archive
+of a requirements file: only executors and drivers in cluster mode get it from Spark in time.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ def main(argument: str) -> None:
     os.environ.update(payload["environment"])
     set_properties(payload["properties"])
     share_environment(payload["executor_environment"])
+    if payload["packages"]:
+        add_packages(**payload["packages"])
     run(extract(payload["archive"], payload["script"]), payload["arguments"])
 
 
@@ -61,6 +64,35 @@ def share_environment(environment: dict[str, str]) -> None:
         self.environment.update(environment)
 
     SparkContext.__init__ = create
+
+
+def add_packages(uri: str, folder: str, version: str) -> None:
+    """Unpack the archive into the working directory and add its packages to the Python path.
+
+    Python workers that Spark starts beside the driver use the same relative path as executors.
+    """
+    if version != "{}.{}".format(*sys.version_info):
+        own = "{}.{}".format(*sys.version_info)
+        sys.exit(
+            f"The requirements were packed for Python {version}, but this is {sys.executable}, "
+            f"Python {own}: submit with --conf spark.pyspark.python=python{own}."
+        )
+    from pyspark import SparkContext
+
+    SparkContext._ensure_initialized()  # noqa: SLF001
+    jvm = SparkContext._jvm  # noqa: SLF001
+    with tempfile.TemporaryDirectory() as temporary:
+        file = f"{temporary}/packages.tar.gz"
+        source, path = jvm.org.apache.hadoop.fs.Path(uri), jvm.org.apache.hadoop.fs.Path(file)
+        # Spark's own file systems: EMRFS or S3A, with the credentials of the node.
+        spark = jvm.org.apache.spark.deploy.SparkHadoopUtil.get()
+        conf = spark.newConfiguration(jvm.org.apache.spark.SparkConf())
+        source.getFileSystem(conf).copyToLocalFile(False, source, path, True)
+        shutil.unpack_archive(file, folder)
+    packages = str(Path(folder, "packages").absolute())
+    sys.path.insert(1, packages)
+    inherited = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = f"{packages}:{inherited}" if inherited else packages
 
 
 def extract(archive: str, script: str) -> Path:

@@ -98,6 +98,11 @@ class Target:
         return self.is_local
 
     @property
+    def nodes_share_python(self) -> bool:
+        """Whether the nodes' `python3` is the one of emrctl, on this machine's processor."""
+        return self.is_local
+
+    @property
     def single_region(self) -> bool:
         """Whether all resources of the account are in `region`."""
         return self.endpoint is not None

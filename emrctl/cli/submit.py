@@ -60,8 +60,10 @@ def _annotations() -> dict[str, Any]:
     for name, declared in SparkSettings.options().items():
         field = SparkSettings.model_fields[name]
         is_switch = field.annotation == bool | None
-        type_ = bool if is_switch else list[str] if field.default_factory is dict else str
-        option = _option(_SPARK, declared.help, declared.metavar or None, _flag(name))
+        repeatable = field.default_factory is dict or field.default == ()
+        type_ = bool if is_switch else list[str] if repeatable else str
+        panel = _STAGING if declared.staged else _SPARK
+        option = _option(panel, declared.help, declared.metavar or None, _flag(name))
         annotations[name] = Annotated[type_ | None, option]
         if is_switch:
             off = _option(_SPARK, "Do not scale executors.", None, _flag(_OFF + name))

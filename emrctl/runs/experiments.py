@@ -13,7 +13,7 @@ from emrctl.runs import lifecycle
 from emrctl.runs.store import Run, TrialFacts
 from emrctl.runs.submission import Submission, expand, find_job
 from emrctl.runs.workspace import Workspace
-from emrctl.spec import ExperimentSpec, SparkSettings, yaml
+from emrctl.spec import ExperimentSpec, SparkSettings, to_text, yaml
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ def _cells(spec: ExperimentSpec) -> Iterator[tuple[str, SparkSettings]]:
         return
     for levels in itertools.product(*spec.factors.values()):
         factors = dict(zip(spec.factors, levels, strict=True))
-        name = ", ".join(f"{key}={value}" for key, value in factors.items())
+        name = ", ".join(f"{key}={to_text(value)}" for key, value in factors.items())
         yield name, spec.settings.merged(SparkSettings.model_validate(factors))
 
 

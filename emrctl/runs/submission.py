@@ -19,6 +19,7 @@ from emrctl.aws.s3 import event_log_conf, prepare_event_logs, put_file, put_zip
 from emrctl.aws.target import Target
 from emrctl.clusters.model import Cluster
 from emrctl.errors import NotFoundError, UsageError
+from emrctl.runs import dependencies
 from emrctl.runs.backends import spark_submit
 from emrctl.runs.backends.launcher import (
     ARCHIVE,
@@ -28,6 +29,7 @@ from emrctl.runs.backends.launcher import (
     check_uri,
     find_unsafe,
 )
+from emrctl.runs.dependencies import Dependencies
 from emrctl.runs.store import TAGS, ClusterFacts, Run, TrialFacts, new_id
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import JobSpec, SparkSettings
@@ -61,6 +63,7 @@ def submit(workspace: Workspace, submission: Submission, cluster: Cluster | None
     adapter = workspace.adapter(cluster.id)
     master = adapter.master_conf(cluster, settings)
     code = stage_job(workspace.target, cluster.bucket, job, submission.py_files)
+    shipped = dependencies.stage(workspace.target, cluster, settings, workspace.config.root)
     run = Run(
         id=new_id(job.name),
         job=job.name,
@@ -71,7 +74,7 @@ def submit(workspace: Workspace, submission: Submission, cluster: Cluster | None
         cluster=_cluster_facts(cluster),
         created=datetime.now(UTC).isoformat(timespec="milliseconds"),
         settings=settings.record(),
-        code=code,
+        code=(*code, *shipped.code),
         tags={**job.spec.tags, **submission.tags},
         warnings=(master.warning,) if master.warning else (),
         trial=submission.trial,
@@ -88,12 +91,11 @@ def submit(workspace: Workspace, submission: Submission, cluster: Cluster | None
         environment=redact.mapping(program.environment),
     )
     if TAGS in settings.conf:  # the user's tags are added to that of the run
-        tags = f"{run.application_tag},{settings.conf[TAGS]}"
-        settings = settings.merged(SparkSettings(conf={TAGS: tags}))
+        tags = SparkSettings(conf={TAGS: f"{run.application_tag},{settings.conf[TAGS]}"})
+        shipped = replace(shipped, settings=shipped.settings.merged(tags))
     conf = {**event_log_conf(cluster.bucket), **adapter.application_conf(run), **master.conf}
-    unsafe = _find_unsafe(job, program, spark_submit.properties(program, settings, conf), settings)
-    launcher = stage_launcher(workspace.target, cluster.bucket, job, unsafe) if unsafe else None
-    command = spark_submit.command(program, settings, conf, master.master, launcher)
+    launcher = _find_launcher(workspace.target, run, job, program, shipped, conf)
+    command = spark_submit.command(program, shipped.settings, conf, master.master, launcher)
     prepare_event_logs(workspace.target, cluster.bucket)
     workspace.store.save(run)
     try:
@@ -186,9 +188,29 @@ def _put_py_file(target: Target, bucket: str, path: str) -> str:
     """Upload a Python file; in a zip file if a key cannot contain its name, that of a module."""
     check_uri(path)
     file = Path(path).expanduser()
+    if not path.startswith("s3://") and not file.exists():
+        hint = "Give the path of a file or folder on this machine, or an s3:// URI."
+        raise UsageError(f"--py-files {path}: the file does not exist", hint=hint)
     if file.suffix == ".py" and file.is_file() and not SAFE_NAME.fullmatch(file.name):
         return put_zip(target, bucket, f"{file.name}.zip", [file])
     return put_file(target, bucket, path)
+
+
+def _find_launcher(
+    target: Target,
+    run: Run,
+    job: Job,
+    program: Program,
+    shipped: Dependencies,
+    conf: Mapping[str, str],
+) -> Launcher | None:
+    """Upload launch.py and return it if the program needs it, otherwise None."""
+    settings = shipped.settings
+    unsafe = _find_unsafe(job, program, spark_submit.properties(program, settings, conf), settings)
+    if not unsafe and not shipped.packages:
+        return None
+    launcher = stage_launcher(target, run.bucket, job, unsafe or "--requirements in client mode")
+    return replace(launcher, packages=shipped.packages)
 
 
 def _find_unsafe(
@@ -210,7 +232,7 @@ def stage_launcher(target: Target, bucket: str, job: Job, unsafe: str) -> Launch
     """
     if job.script.startswith("s3://"):
         raise UsageError(
-            f"{unsafe} cannot reach {job.script} unchanged: emrctl encodes it for local files only",
+            f"{unsafe} cannot reach {job.script}: emrctl passes it on for local files only",
             hint="Download the file and submit it from a local path.",
         )
     script = Path(job.script)

@@ -14,7 +14,7 @@ from emrctl.spec.project import (
     aws_only_keys,
     check_local,
 )
-from emrctl.spec.types import memory_mb
+from emrctl.spec.types import NodePython, memory_mb, to_text
 
 __all__ = [
     "AnyClusterSpec",
@@ -29,6 +29,7 @@ __all__ = [
     "JobSpec",
     "MachineSpec",
     "NetworkSpec",
+    "NodePython",
     "ProjectSpec",
     "ScalingSpec",
     "SparkSettings",
@@ -36,4 +37,5 @@ __all__ = [
     "aws_only_keys",
     "check_local",
     "memory_mb",
+    "to_text",
 ]

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from emrctl.aws import instance_types
 from emrctl.spec.emr import Bootstrap, BootstrapSpec, GroupSpec
 from emrctl.spec.network_security import Arn, Buckets, NetworkSpec, RolesSpec
-from emrctl.spec.types import Count, Ec2TypeName, Name, Spec, Tags, Usd
+from emrctl.spec.types import Count, Ec2TypeName, Name, NodePython, Spec, Tags, Usd
 
 _AMI = r"^(ami-[0-9a-f]+|/[A-Za-z0-9_./{}-]+)$"
 _WHEELHOUSE = r"^s3://[a-z0-9][a-z0-9.-]+(/.*)?$"
@@ -146,6 +146,12 @@ class Ec2ClusterSpec(Spec):
     def release(self) -> str:
         """Release name like EMR's, e.g. spark-3.5.9."""
         return f"spark-{self.spark}"
+
+    @property
+    def python(self) -> NodePython:
+        """The Python that bootstrap/spark.sh chooses: Spark 4.1 requires a newer one."""
+        newer = tuple(map(int, self.spark.split(".")[:2])) >= (4, 1)
+        return NodePython("python3", "3.11" if newer else "3.9", "manylinux_2_34")
 
     @property
     def limited(self) -> bool:

@@ -18,6 +18,7 @@ from emrctl.spec.types import (
     Count,
     InstanceTypeName,
     Name,
+    NodePython,
     Properties,
     Spec,
     Tags,
@@ -320,6 +321,20 @@ class ClusterSpec(Spec):
     def nodes_at_most(self) -> int:
         """Maximum number of instances with scaling."""
         return max(self.nodes, self.scaling.maximum + 1 if self.scaling else 0)
+
+    @property
+    def python(self) -> NodePython:
+        """The Python of Spark: the one that `configurations` set, or the release's `python3`."""
+        release = int(self.release.removeprefix("emr-").partition(".")[0])
+        default = ("3.9", "manylinux_2_34") if release >= 7 else ("3.7", "manylinux2014")
+        properties: dict[str, str] = {}
+        pending = list(self.configurations)
+        while pending:
+            item = pending.pop(0)
+            pending += item.configurations
+            properties |= item.properties
+        command = properties.get("spark.pyspark.python") or properties.get("PYSPARK_PYTHON")
+        return NodePython("python3", *default).replaced(command)
 
     @property
     def types(self) -> tuple[str, ...]:

@@ -10,7 +10,18 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from emrctl import redact
-from emrctl.spec.types import Count, Memory, Name, Properties, Spec, Texts
+from emrctl.spec.types import (
+    Coordinates,
+    Count,
+    Listed,
+    Memory,
+    Name,
+    Properties,
+    Spec,
+    Texts,
+    split_text,
+    to_text,
+)
 
 DeployMode = Literal["client", "cluster"]
 
@@ -19,13 +30,15 @@ DeployMode = Literal["client", "cluster"]
 class SparkOption:
     """Help text of a Spark setting, its Spark properties and spark-submit's option for it.
 
-    spark-submit gets `option` if there is one, otherwise each property through `--conf`.
+    spark-submit gets `option` if there is one, otherwise each property through `--conf`. `staged`
+    settings are files that the step gets, or packages that are installed for it.
     """
 
     metavar: str
     help: str
     spark: str = ""
     option: str | None = None
+    staged: bool = False
 
     @property
     def properties(self) -> tuple[str, ...]:
@@ -93,6 +106,40 @@ class SparkSettings(Spec):
             "--deploy-mode",
         ),
     ] = None
+    files: Annotated[
+        Listed,
+        SparkOption(
+            "PATHS", "Files for each executor; repeatable.", "spark.files", "--files", staged=True
+        ),
+    ] = ()
+    archives: Annotated[
+        Listed,
+        SparkOption(
+            *("PATHS", "Archives, FILE#FOLDER; repeatable.", "spark.archives", "--archives"),
+            staged=True,
+        ),
+    ] = ()
+    jars: Annotated[
+        Listed,
+        SparkOption(
+            "PATHS",
+            "JARs for all JVMs; repeatable.",
+            "spark.jars",
+            "--jars",
+            staged=True,
+        ),
+    ] = ()
+    packages: Annotated[
+        tuple[Coordinates, ...],
+        split_text,
+        SparkOption(
+            *("NAMES", "Maven group:artifact:version.", "spark.jars.packages", "--packages"),
+            staged=True,
+        ),
+    ] = ()
+    requirements: Annotated[
+        str | None, SparkOption("FILE", "Python packages, a requirements file.", staged=True)
+    ] = None
     conf: Annotated[Properties, SparkOption("KEY=VALUE", "Any Spark property; repeatable.")] = (
         Field(default_factory=dict)
     )
@@ -119,20 +166,37 @@ class SparkSettings(Spec):
         """Yield each setting that has a value, except `conf`, with the text Spark takes for it."""
         for name, option in self.options().items():
             value = getattr(self, name)
-            if value is not None and option.spark:
-                yield option, str(value).lower() if isinstance(value, bool) else str(value)
+            if option.spark and value not in (None, ()):
+                text = to_text(value)
+                yield option, text.lower() if isinstance(value, bool) else text
 
     def merged(self, over: SparkSettings) -> SparkSettings:
-        """Return these settings overridden by those set in `over`; `conf` is merged by key."""
+        """Return these settings overridden by those set in `over`.
+
+        `conf` is merged by key. Lists of files, JARs and packages are joined.
+        """
         own = self.model_dump(exclude_unset=True)
         others = over.model_dump(exclude_unset=True, exclude_none=True)
+        for name in others.keys() & own.keys():
+            if isinstance(own[name], tuple):
+                others[name] = tuple(dict.fromkeys((*own[name], *others[name])))
         conf = {**self.conf, **over.conf}
         return SparkSettings.model_validate({**own, **others, "conf": conf})
 
     def record(self) -> dict[str, Any]:
         """Return the settings that have a value, secrets in `conf` redacted, for run records."""
-        values = self.model_dump(exclude_none=True, exclude={"conf"})
+        values = {
+            name: _redacted(value)
+            for name, value in self.model_dump(mode="json", exclude={"conf"}).items()
+            if value not in (None, [])
+        }
         return values | ({"conf": redact.mapping(self.conf)} if self.conf else {})
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_redacted(item) for item in value]
+    return redact.text(value) if isinstance(value, str) else value
 
 
 class JobSpec(Spec):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from pydantic import (
@@ -41,6 +42,20 @@ def _texts(value: Any) -> Any:
 
 def _text_values(value: Any) -> Any:
     return {k: _text(item) for k, item in value.items()} if isinstance(value, dict) else value
+
+
+def _split(value: Any) -> Any:
+    """Split a text with commas, as spark-submit takes it, and the texts of a list."""
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, list | tuple):
+        return value
+    parts = [str(_text(item)).split(",") for item in items]
+    return [part.strip() for item in parts for part in item if part.strip()]
+
+
+def to_text(value: Any) -> str:
+    """Return the text of a setting: items of a list are joined by commas, as Spark does."""
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def short_form(key: str) -> BeforeValidator:
@@ -104,6 +119,9 @@ Count = Annotated[int, Field(ge=1)]
 Usd = Annotated[float, Field(gt=0)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
 Properties = Annotated[dict[str, str], BeforeValidator(_text_values)]
+split_text = BeforeValidator(_split)
+Listed = Annotated[tuple[str, ...], split_text]
+Coordinates = Annotated[str, Field(pattern=r"^[\w.-]+:[\w.-]+:[\w.+-]+$")]
 InstanceTypeName = Annotated[str, _in_catalog(instance_types.emr_type)]
 Ec2TypeName = Annotated[str, _in_catalog(instance_types.instance_type)]
 BucketName = Annotated[str, rule(rules.bucket_fault)]
@@ -118,6 +136,24 @@ def memory_mb(text: str) -> int:
     if match is None:
         raise SpecError(f"invalid memory size '{text}'", hint="Write it as 512m or 4g.")
     return int(match[1]) * (1024 if match[2] in "gG" else 1)
+
+
+@dataclass(frozen=True)
+class NodePython:
+    """The Python of Spark on a cluster's nodes: its command, version and platform of its wheels.
+
+    `version` is like 3.9, `platform` like manylinux_2_34, without the architecture.
+    """
+
+    command: str
+    version: str
+    platform: str
+
+    def replaced(self, command: str | None) -> NodePython:
+        """Return the Python of another command; the version is part of a name like python3.11."""
+        match = re.search(r"python(\d+\.\d+)$", command or "")
+        version = match[1] if match else self.version
+        return replace(self, command=command or self.command, version=version)
 
 
 class Spec(BaseModel):

@@ -67,12 +67,20 @@ def test_submit_parses_every_setting(monkeypatch: pytest.MonkeyPatch) -> None:
         "min_executors": 0,
         "max_executors": 9,
         "deploy_mode": "cluster",
+        "files": ("a.csv", "b.csv", "c.csv"),
+        "archives": ("env.tar.gz#environment",),
+        "jars": ("a.jar",),
+        "packages": ("g:a:1",),
+        "requirements": "requirements.txt",
         "conf": {"spark.a": "b=c"},
     }
     assert set(given) == set(SparkSettings.options())
-    flags = ["--dynamic-allocation", "--conf", "spark.a=b=c"]
+    flags = ["--dynamic-allocation", "--conf", "spark.a=b=c", "--files", "a.csv,b.csv"]
+    flags += ["--files", "c.csv"]
     for name, value in given.items():
-        if name not in {"dynamic_allocation", "conf"}:
+        if isinstance(value, tuple) and name != "files":
+            flags += [f"--{name}", *value]
+        elif name not in {"dynamic_allocation", "conf", "files"}:
             flags += [f"--{name.replace('_', '-')}", str(value)]
     found = _submitted(monkeypatch, *flags, "svm", "--executors", "7")
     assert found.settings == SparkSettings.model_validate(given)

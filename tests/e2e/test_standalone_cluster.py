@@ -15,6 +15,7 @@ import pytest
 
 from emrctl.aws.target import Target
 from tests.e2e.conftest import SMALL
+from tests.e2e.test_dependencies import expect_dependencies, submit_dependencies
 from tests.e2e.test_exact_texts import expect_exact, submit_texts
 
 if TYPE_CHECKING:
@@ -102,6 +103,10 @@ def test_results_equal_those_on_emr(standalone: Standalone, shell: Shell, featur
 
 def test_submit_passes_texts_unchanged(standalone: Standalone, shell: Shell, local: Target) -> None:
     expect_exact(submit_texts(shell, local, "--config", "ec2.yaml"))
+
+
+def test_submit_ships_dependencies(standalone: Standalone, shell: Shell, local: Target) -> None:
+    expect_dependencies(*submit_dependencies(shell, local, "--config", "ec2.yaml"))
 
 
 def test_step_survives_killed_client(standalone: Standalone, shell: Shell) -> None:

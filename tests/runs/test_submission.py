@@ -114,7 +114,7 @@ def test_stage_job_with_special_name_uses_plain_keys(
 
 def test_stage_launcher_rejects_program_on_s3(target: Target, tmp_path: Path) -> None:
     job = submission.find_job("s3://other/a.py", _config(tmp_path))
-    with pytest.raises(UsageError, match=r"argument 1 cannot reach s3://other/a\.py unchanged"):
+    with pytest.raises(UsageError, match=r"argument 1 cannot reach s3://other/a\.py"):
         submission.stage_launcher(target, BUCKET, job, "argument 1")
     with pytest.raises(UsageError, match="spark-submit cannot open"):
         submission.stage_job(target, BUCKET, job, ["s3://other/a,b.zip"])

@@ -157,7 +157,11 @@ def progress_line(run: Run, progress: Progress) -> str:
 def settings_text(settings: Mapping[str, Any]) -> str:
     """Return Spark settings as `key=value, ...`."""
     flat = {**settings, **settings.get("conf", {})}
-    return ", ".join(f"{key}={number(value)}" for key, value in flat.items() if key != "conf")
+    return ", ".join(f"{key}={_setting(value)}" for key, value in flat.items() if key != "conf")
+
+
+def _setting(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else number(value)
 
 
 def _seconds(value: float | None) -> str:

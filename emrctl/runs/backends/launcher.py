@@ -42,11 +42,15 @@ class Program:
 
 @dataclass(frozen=True, kw_only=True)
 class Launcher:
-    """S3 URIs of launch.py and of the zip file with the program; `script` is its name in there."""
+    """S3 URIs of launch.py and of the zip file with the program; `script` is its name in there.
+
+    `packages` are arguments of launch.py's `add_packages`, if it has to add any.
+    """
 
     uri: str
     archive: str
     script: str
+    packages: Mapping[str, str] = field(default_factory=dict)
 
     def encode(
         self, program: Program, properties: Mapping[str, str], mode: str
@@ -56,6 +60,7 @@ class Launcher:
         payload = {
             "archive": ARCHIVE,
             "script": self.script,
+            "packages": dict(self.packages),
             "arguments": list(program.arguments),
             "properties": {name: value for name, value in unsafe.items() if not _is_variable(name)},
             "environment": _variables(unsafe, DRIVER_ENV) if mode == "cluster" else {},
@@ -89,7 +94,7 @@ def find_unsafe(
 def check_uri(path: str) -> None:
     """Raise `UsageError` for an S3 URI that spark-submit splits or decodes."""
     match = re.search(r"[^A-Za-z0-9_.~/:+=@!$&'()*;-]", path)
-    if path.startswith("s3://") and match:
+    if match and re.match(r"[a-z][a-z0-9+.-]*:/", path):
         msg = f"spark-submit cannot open '{path}': it changes {match[0]!r} in a URI"
         raise UsageError(msg, hint="Rename the object, or submit the file from a local path.")
 

@@ -75,6 +75,7 @@ def test_command_with_launcher_encodes_unsafe_texts_only() -> None:
     assert _payload(command) == {
         "archive": "emrctl-program.zip",
         "script": "my job.py",
+        "packages": {},
         "arguments": list(NASTY),
         "properties": {"spark.x": " a "},
         "environment": {"NASTY": "`id`"},
