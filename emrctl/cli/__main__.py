@@ -125,6 +125,10 @@ def _fail(message: str, hint: str, exit_code: int) -> NoReturn:
 def _reject(name: str) -> NoReturn:
     import difflib
 
+    if name.startswith("-"):
+        _fail(
+            f"'{name}' stands before the command", "Options follow it: emrctl COMMAND OPTIONS.", 2
+        )
     near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
     hint = f"Did you mean `emrctl {near[0]}`?" if near else "`emrctl --help` lists the commands."
     _fail(f"no command is called '{name}'", hint, 2)

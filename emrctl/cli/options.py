@@ -57,8 +57,7 @@ class Context:
     def project_without_file(self, **defaults: str) -> ProjectSpec:
         """Return a project with the target and region of the flags, or else of `defaults`."""
         flags = {"target": self.target, "region": self.region}
-        values = {key: value for key, value in flags.items() if value is not None}
-        return ProjectSpec.model_validate({"project": "any", **defaults, **values})
+        return configuration.without_file({"project": "any", **defaults}, flags)
 
     def confirm(self, question: str) -> None:
         """Ask `question` unless --yes is set; exit with 1 on "no".

@@ -26,7 +26,11 @@ def show(
     family: Annotated[str, typer.Option(help="Prefix of instance types, e.g. m5 or r.")] = "",
 ) -> None:
     """Show on-demand and spot prices per hour, EMR's fee and YARN's memory."""
-    rates = [item for item in prices.rates(_region(context)) if item.type.startswith(family)]
+    region = _region(context)
+    rates = [item for item in prices.rates(region) if item.type.startswith(family)]
+    if any(item.region != region for item in rates):
+        command = f"emrctl prices refresh --region {region}"
+        render.note(f"No prices of {region} are stored; these are of another region: {command}")
     if context.as_json:
         render.json_document([asdict(item) | _size(item.type) for item in rates])
     else:

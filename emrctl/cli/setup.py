@@ -56,6 +56,7 @@ cluster:
 
 # Jobs by name; the script is a job of emrctl (features, svm, wordcount) or your own file.
 jobs:
+  # emrctl submit count --input s3://bucket/texts/
   count:
     script: wordcount
     settings: {{executors: 2}}

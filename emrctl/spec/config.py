@@ -83,6 +83,14 @@ def load(file: Path | None = None, flags: Mapping[str, Any] | None = None) -> Co
     return Config(project=project, root=path.absolute().parent, sources=sources)
 
 
+def without_file(values: Mapping[str, Any], flags: Mapping[str, Any]) -> ProjectSpec:
+    """Return the project of `values` and `flags`; `UsageError` names the flag."""
+    value, origins = dict(values), {}
+    for key, item, origin in _flags(flags):
+        value[key], origins[key] = item, origin
+    return yaml.check(ProjectSpec, _Layered(FILE_NAME, {}, {}, origins), value)
+
+
 def find() -> Path:
     """Return `$EMRCTL_CONFIG`, or the nearest `emrctl.yaml` from the working directory upwards."""
     chosen = os.environ.get("EMRCTL_CONFIG")

@@ -168,6 +168,7 @@ def test_submit_interrupted_keeps_step_and_suggests_commands(
     ("arguments", "code", "message"),
     [
         (["submit", "mien"], 3, "Did you mean 'mine'?"),
+        (["--target", "aws", "preview"], 2, "Options follow it: emrctl COMMAND OPTIONS."),
         (["submit", "--executor-memory", "4 gigs", "mine"], 2, "--executor-memory"),
         (["submit", "--executors", "0", "mine"], 2, "--executors"),
         (["submit", "--conf", "nothing", "mine"], 2, "--conf nothing"),
@@ -192,6 +193,21 @@ def test_command_invalid_input_exits_with_hint(
     assert exit_code == code, err
     assert message in err + out
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("command", ["gc", "doctor"])
+def test_command_without_file_rejects_unknown_target(typed: Emrctl, command: str) -> None:
+    code, _, err = typed(command, "--target", "azure")
+    assert code == 2
+    assert "error: --target: target: input should be 'aws' or 'local', not 'azure'" in err
+
+
+def test_prices_of_unknown_region_name_the_command_that_reads_them(typed: Emrctl) -> None:
+    code, _, err = typed("prices", "--region", "mars-1")
+    assert code == 0
+    assert "No prices of mars-1 are stored" in err
+    assert "emrctl prices refresh --region mars-1" in err
+    assert "No prices" not in typed("prices", "--region", "us-east-1")[2]
 
 
 def test_commands_table_matches_modules(emrctl: Emrctl) -> None:
