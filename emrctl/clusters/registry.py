@@ -109,7 +109,7 @@ def find_cluster(project: ProjectSpec, target: Target, name: str | None = None) 
             return cluster
         others.append(cluster.name)
     hint = f"Running: {', '.join(others)}." if others else "Create it with `emrctl up`."
-    if not target.is_local:
+    if not target.single_region:
         hint += " For a cluster in another region set `region` in emrctl.yaml, or EMRCTL_REGION."
     msg = f"no cluster '{name}' of {project.project} is running in {target.region}"
     raise NotFoundError(msg, hint=hint)
