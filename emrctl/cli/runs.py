@@ -111,6 +111,8 @@ def import_(
         logs.append(log)
         if log.run is None:
             render.note(f"skipped: {log.reason}")
+        elif log.grown:
+            render.note(f"{log.name} has grown: run {log.run.id} was imported again")
         elif log.known:
             render.note(f"{log.name} is already imported as run {log.run.id}")
     runs = [log.run for log in logs if log.run is not None]

@@ -6,10 +6,11 @@ repeats.
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from emrctl.compare.records import FIGURES, Figure, RunRecord, result_figures
 from emrctl.errors import UsageError
@@ -129,10 +130,22 @@ def compare(records: Sequence[RunRecord], reference: int = 0) -> Comparison:
 def _group(records: Sequence[RunRecord]) -> list[tuple[RunRecord, ...]]:
     groups: dict[tuple[tuple[str, str], ...], list[RunRecord]] = {}
     for record in records:
-        groups.setdefault(tuple(sorted(record.traits().items())), []).append(record)
-    if len(groups) == 1:
-        return [(record,) for record in records]
-    return [tuple(group) for group in groups.values()]
+        traits = replace(record, properties={}).traits()
+        groups.setdefault(tuple(sorted(traits.items())), []).append(record)
+    parts = [part for group in groups.values() for part in _split(group)]
+    return parts if len(parts) > 1 else [(record,) for record in records]
+
+
+def _split(group: list[RunRecord]) -> list[tuple[RunRecord, ...]]:
+    """Split runs with equal settings by the other Spark properties that were in effect.
+
+    These are not known of runs without metrics, which join the first part.
+    """
+    parts: dict[tuple[tuple[str, str], ...], list[RunRecord]] = {}
+    for record in sorted(group, key=lambda item: not item.properties):
+        key = tuple(sorted(record.properties.items())) or next(iter(parts), ())
+        parts.setdefault(key, []).append(record)
+    return [tuple(part) for part in parts.values()]
 
 
 def _label(groups: list[tuple[RunRecord, ...]]) -> tuple[Configuration, ...]:
@@ -144,10 +157,18 @@ def _label(groups: list[tuple[RunRecord, ...]]) -> tuple[Configuration, ...]:
 
 
 def _setting_rows(configurations: Iterable[Configuration]) -> tuple[SettingRow, ...]:
-    traits = [configuration.records[0].traits() for configuration in configurations]
+    records = [configuration.records[0] for configuration in configurations]
+    traits = [record.traits() for record in records]
     names = dict.fromkeys(name for values in traits for name in values)
+    properties = {f"conf.{name}" for record in records for name in record.properties}
+
+    def differs(name: str) -> bool:
+        # Properties of configurations without metrics are not known.
+        known = (record.properties or name not in properties for record in records)
+        return len({values.get(name) for values in itertools.compress(traits, known)}) > 1
+
     rows = (SettingRow(name, tuple(values.get(name) for values in traits)) for name in names)
-    return tuple(row for row in rows if len(set(row.values)) > 1)
+    return tuple(row for row in rows if differs(row.name))
 
 
 def _figure_rows(configurations: tuple[Configuration, ...], at: int) -> tuple[FigureRow, ...]:

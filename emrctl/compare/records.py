@@ -6,15 +6,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from emrctl.aws.s3 import CODE_PREFIX
 from emrctl.errors import UsageError
+from emrctl.metrics.configuration import configuration
 from emrctl.metrics.model import RunMetrics
 from emrctl.metrics.task_figures import FIGURES as TASK_FIGURES
 from emrctl.metrics.task_figures import TaskFigure
 from emrctl.metrics.timeline import core_seconds, peak_cores
 from emrctl.runs import experiments, lifecycle
-from emrctl.runs.store import Run, RunFiles
+from emrctl.runs.store import IMPORTED, Run, RunFiles
 from emrctl.runs.submission import RUN_PLACEHOLDER
 from emrctl.runs.workspace import Workspace
+from emrctl.spec import SparkSettings
 
 COMPLETED = "COMPLETED"
 
@@ -23,6 +26,8 @@ COMPLETED = "COMPLETED"
 class RunRecord:
     """One run of a comparison.
 
+    `properties` are the Spark properties that were in effect besides `settings`, e.g. those of the
+    cluster or the program; empty if the run has no metrics.
     `duration_s` is the duration of the step; `cost_usd` the price of the cluster for that time;
     `local` means that it ran on localhost. `published_s` is the duration that `published_by`
     reported for the same work.
@@ -40,6 +45,7 @@ class RunRecord:
     warnings: tuple[str, ...] = ()
     cost_usd: float | None = None
     local: bool = False
+    properties: Mapping[str, str] = field(default_factory=dict)
     published_s: float | None = None
     published_by: str = ""
 
@@ -62,6 +68,7 @@ class RunRecord:
                 traits |= {f"{name}.{key}": _text(inner) for key, inner in value.items()}
             elif value is not None:
                 traits[name] = _text(value)
+        traits |= {f"conf.{name}": value for name, value in self.properties.items()}
         return {name: value for name, value in traits.items() if value}
 
 
@@ -88,17 +95,27 @@ def load(workspace: Workspace, names: Sequence[str], experiment: str | None) -> 
 def load_record(workspace: Workspace, run: Run) -> RunRecord:
     """Load the metrics and the job's result of a run."""
     files = workspace.store.files(run.id)
-    metrics = files.read_json(RunFiles.METRICS)
+    document = files.read_json(RunFiles.METRICS)
+    metrics = RunMetrics.from_json(document) if document else None
     result = files.read_json(RunFiles.RESULT) or {}
+    settings = dict(run.settings)
+    if run.target == IMPORTED and metrics:
+        settings.pop("conf", None)  # all of them are `properties`, however many the import kept
     return RunRecord(
         id=run.id,
         label=run.trial.cell if run.trial else "",
         job=run.job,
         arguments=tuple(item.replace(run.prefix, RUN_PLACEHOLDER) for item in run.arguments),
-        settings={**run.settings, "cluster": _cluster_settings(run)},
+        settings={
+            **settings,
+            "cluster": _cluster_settings(run),
+            "code": " ".join(uri.rpartition(f"/{CODE_PREFIX}")[2] for uri in run.code),
+            "env": {k: v.replace(run.prefix, RUN_PLACEHOLDER) for k, v in run.environment.items()},
+        },
+        properties=_other_properties(metrics, settings) if metrics else {},
         state=run.state,
         duration_s=run.duration_s,
-        metrics=RunMetrics.from_json(metrics) if metrics else None,
+        metrics=metrics,
         result={key: value for key, value in result.items() if key != "arguments"},
         warnings=run.warnings,
         cost_usd=run.cost_usd,
@@ -106,6 +123,14 @@ def load_record(workspace: Workspace, run: Run) -> RunRecord:
         published_s=run.trial.published_s if run.trial else None,
         published_by=run.trial.published_by if run.trial else "",
     )
+
+
+def _other_properties(metrics: RunMetrics, settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return the properties in effect that are not among the run's settings."""
+    options = SparkSettings.options()
+    named = {name for key in settings if key in options for name in options[key].properties}
+    properties = configuration(metrics.environment)
+    return {k: v for k, v in properties.items() if k not in named | {*settings.get("conf", {})}}
 
 
 def _cluster_settings(run: Run) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Import of event logs from elsewhere as finished runs.
 
-Logs are read in parallel, one process per core. Runs that are already in the store are not changed.
+Logs are read in parallel, one process per core. A run that is already in the store is changed only
+if its log has grown since, e.g. an `.inprogress` log that is finished now.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from emrctl.errors import EmrctlError, UsageError
+from emrctl.metrics.configuration import configuration
 from emrctl.metrics.eventlog import layout, reader
 from emrctl.metrics.eventlog.layout import EventLogFile
 from emrctl.metrics.model import RunMetrics
@@ -25,20 +27,20 @@ from emrctl.runs.store import IMPORTED, ClusterFacts, Run, RunFiles
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import SparkSettings
 
-# Spark properties that are kept as `conf` of an imported run.
-_CONF = re.compile(
-    r"spark\.(sql\.(shuffle|adaptive|files|autoBroadcast)|memory|dynamicAllocation|speculation)"
-)
 _COPY_THREADS = 8
 
 
 @dataclass(frozen=True)
 class ImportedLog:
-    """One log's run, or the reason why it has none; `known` if the run was in the store before."""
+    """One log's run, or the reason why it has none.
+
+    `known` if the run was in the store before, `grown` if it was replaced by this longer log.
+    """
 
     name: str
     run: Run | None = None
     known: bool = False
+    grown: bool = False
     reason: str = ""
 
 
@@ -103,16 +105,41 @@ def _import_log(
             yield ImportedLog(name, reason="the log has no start of the application")
             continue
         run = _run(workspace, metrics)
-        files = workspace.store.files(run.id)
-        known = files.read_json(RunFiles.RECORD) is not None
-        if not known:
-            for file in log if len(runs) == 1 else ():
-                with file.open() as stream:
-                    files.write(_safe_name(file.name), stream.read(), RunFiles.EVENT_LOG)
-            files.write_json(RunFiles.METRICS, metrics.to_json())
-            # Last, so that an interrupted import is repeated.
-            workspace.store.save(run)
-        yield ImportedLog(name, run, known)
+        known = workspace.store.files(run.id).read_json(RunFiles.RECORD) is not None
+        grown = known and _grown(workspace.store.files(run.id), metrics)
+        if grown or not known:
+            _store(workspace, run, metrics, log if len(runs) == 1 else ())
+        yield ImportedLog(name, workspace.store.load(run.id), known, grown)
+
+
+def _grown(files: RunFiles, metrics: RunMetrics) -> bool:
+    """Return whether these metrics contain more of the application than the stored ones."""
+    stored = files.read_json(RunFiles.METRICS)
+    return stored is None or _progress(metrics) > _progress(RunMetrics.from_json(stored))
+
+
+def _progress(metrics: RunMetrics) -> tuple[int, ...]:
+    tasks = metrics.tasks_ok + metrics.tasks_failed + metrics.tasks_killed
+    ended = metrics.jobs_succeeded + metrics.jobs_failed
+    finished = metrics.end_ms is not None
+    events = (metrics.jobs, ended, len(metrics.stages), len(metrics.executors), len(metrics.sql))
+    return (finished, metrics.complete, tasks, *events)
+
+
+def _store(workspace: Workspace, run: Run, metrics: RunMetrics, log: _Log) -> None:
+    """Store a run and its log, in place of an earlier import of the same application attempt."""
+    files = workspace.store.files(run.id)
+    files.delete(RunFiles.RECORD)  # records of finished runs are not changed
+    names = [_safe_name(file.name) for file in log]
+    for name, file in zip(names, log, strict=True):
+        with file.open() as stream:
+            files.write(name, stream.read(), RunFiles.EVENT_LOG)
+    for name in files.names(RunFiles.EVENT_LOG):
+        if name not in names:
+            files.delete(name, RunFiles.EVENT_LOG)
+    files.write_json(RunFiles.METRICS, metrics.to_json())
+    # Last, so that an interrupted import is repeated.
+    workspace.store.save(run)
 
 
 def _safe_name(name: str) -> str:
@@ -167,13 +194,13 @@ def _cluster(metrics: RunMetrics) -> ClusterFacts:
 
 
 def _settings(metrics: RunMetrics) -> dict[str, Any]:
-    environment = metrics.environment
+    """Return the settings in the log; `conf` has the properties that are not another setting."""
+    conf = configuration(metrics.environment)
     settings: dict[str, Any] = {
-        name: environment[option.properties[0]]
+        name: conf.pop(option.properties[0])
         for name, option in SparkSettings.options().items()
-        if option.properties and option.properties[0] in environment
+        if option.properties and option.properties[0] in conf
     }
-    conf = {key: value for key, value in environment.items() if _CONF.match(key)}
     return settings | ({"conf": conf} if conf else {})
 
 

@@ -51,6 +51,10 @@ class LocalStorage:
             hint = "Make the folder writable, or free disk space."
             raise EmrctlError(message, hint=hint) from error
 
+    def delete(self, key: str) -> None:
+        """Delete a file if it exists."""
+        (self.path / key).unlink(missing_ok=True)
+
     def keys(self, prefix: str) -> list[str]:
         """Return the keys of the files in the folder `prefix`, sorted."""
         files = (path for path in (self.path / prefix).rglob("*") if path.is_file())
@@ -81,6 +85,10 @@ class S3Storage:
             self.s3.put_object(Bucket=self.bucket, Key=self.prefix + key, Body=body)
         else:
             self.s3.upload_fileobj(body, self.bucket, self.prefix + key)
+
+    def delete(self, key: str) -> None:
+        """Delete an object if it exists."""
+        self.s3.delete_object(Bucket=self.bucket, Key=self.prefix + key)
 
     def keys(self, prefix: str) -> list[str]:
         """Return the keys that start with `prefix`, sorted."""
@@ -133,6 +141,10 @@ class RunFiles:
     def write(self, name: str, body: bytes | BinaryIO, folder: str = "") -> None:
         """Write a file."""
         self.storage.write(f"{self.run_id}/{folder}{name}", body)
+
+    def delete(self, name: str, folder: str = "") -> None:
+        """Delete a file if it exists."""
+        self.storage.delete(f"{self.run_id}/{folder}{name}")
 
     def write_json(
         self, name: str, document: Mapping[str, Any], *, indent: int | None = None

@@ -10,6 +10,7 @@ import pytest
 from emrctl.compare import page, records
 from emrctl.compare.comparison import Comparison, compare
 from emrctl.errors import NotFoundError, UsageError
+from emrctl.metrics.model import RunMetrics
 from emrctl.runs.store import Run
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import ProjectSpec
@@ -62,6 +63,53 @@ def test_load_treats_cluster_as_a_setting(workspace: Workspace) -> None:
     _stored(workspace, "run-b", 30, cluster=replace(FACTS, core_count=4))
     found = load(workspace)
     assert [row.name for row in found.settings] == ["cluster.core"]
+
+
+def test_load_treats_code_and_environment_as_settings(workspace: Workspace) -> None:
+    for run_id, digest, folder in (("run-a", "1", "x"), ("run-b", "2", "y")):
+        code = f"s3://{run_id}/code/{digest}/job.py"
+        _stored(workspace, run_id, 20, code=(code,), environment={"DATA": folder})
+    found = load(workspace)
+    assert {row.name: row.values for row in found.settings} == {
+        "code": ("1/job.py", "2/job.py"),
+        "env.DATA": ("x", "y"),
+    }
+
+
+def _with_properties(workspace: Workspace, run_id: str, **changes: str) -> None:
+    _stored(workspace, run_id, 20, settings={"executors": 2})
+    environment = {
+        "spark.executor.instances": "2",
+        "spark.app.id": run_id,
+        "spark.driver.host": f"ip-10-0-0-{len(run_id)}",
+        "spark.driver.extraJavaOptions": f"-XX:+UseG1GC -Djava.io.tmpdir=/tmp/{run_id}",
+        "spark.yarn.tags": f"emrctl-{run_id}",
+        "spark.memory.offHeap.enabled": "false",
+    }
+    changed = {name.replace("_", "."): value for name, value in changes.items()}
+    metrics = RunMetrics(environment={**environment, **changed})
+    workspace.store.files(run_id).write_json("metrics.json", metrics.to_json())
+
+
+def test_compare_groups_runs_by_every_spark_property_in_effect(workspace: Workspace) -> None:
+    _with_properties(workspace, "run-a")
+    _with_properties(workspace, "run-b", spark_memory_offHeap_enabled="true")
+    _with_properties(workspace, "run-c")
+    _stored(workspace, "run-d", 20, settings={"executors": 2}, state="FAILED")  # without metrics
+    names = ["run-d", "run-a", "run-b", "run-c"]
+    found = compare(records.load(workspace, names, None))
+    assert [[item.id for item in one.records] for one in found.configurations] == [
+        ["run-a", "run-c", "run-d"],
+        ["run-b"],
+    ]
+    [row] = found.settings
+    assert (row.name, row.values) == ("conf.spark.memory.offHeap.enabled", ("false", "true"))
+
+
+def test_compare_omits_properties_of_configurations_without_metrics(workspace: Workspace) -> None:
+    _with_properties(workspace, "run-a")
+    _stored(workspace, "run-b", 20, settings={"executors": 3})
+    assert [row.name for row in load(workspace).settings] == ["executors"]
 
 
 def test_load_requires_runs_or_an_experiment(workspace: Workspace) -> None:

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from emrctl.cli.__main__ import main
+from emrctl.compare import records
+from emrctl.compare.comparison import compare
 from emrctl.errors import UsageError
-from emrctl.metrics.eventlog import layout
+from emrctl.metrics.eventlog import layout, reader
 from emrctl.runs import import_logs, lifecycle, pull
 from emrctl.runs import sql as runs_sql
 from emrctl.runs.workspace import Workspace
@@ -84,6 +86,66 @@ def test_import_of_cut_or_failed_log_is_failed_run(workspace: Workspace, tmp_pat
     assert (first.state, second.state) == ("FAILED", "FAILED")
     assert str(first.failure).startswith("1 of 1 jobs failed: Job aborted due to stage failure")
     assert second.failure == "the log has no end of the application"
+
+
+def test_import_of_grown_log_replaces_run(workspace: Workspace, tmp_path: Path) -> None:
+    text = text_of(WELL)
+    lines = text.splitlines(keepends=True)
+    parts = (("app.inprogress", 40), ("app.inprogress", len(lines) - 1), ("app", len(lines)))
+    runs = []
+    for name, count in (*parts, parts[0]):
+        shutil.rmtree(tmp_path / "log", ignore_errors=True)
+        (tmp_path / "log").mkdir()
+        (tmp_path / "log" / name).write_bytes(b"".join(lines[:count]))
+        files = layout.list_files(tmp_path / "log")
+        [imported] = import_logs.import_files(workspace, files, remote=False)
+        assert imported.run is not None
+        runs.append((imported.run.state, imported.known, imported.grown))
+    assert runs == [
+        ("FAILED", False, False),
+        ("FAILED", True, True),
+        ("COMPLETED", True, True),
+        ("COMPLETED", True, False),  # an older copy of the log changes nothing
+    ]
+    [run] = workspace.store.all()
+    assert (run.failure, run.ended is None) == (None, False)
+    assert workspace.store.files(run.id).names("eventlog/") == ["app"]
+    [metrics] = reader.read_logs(layout.list_files(WELL))
+    assert workspace.store.files(run.id).read_json("metrics.json") == metrics.to_json()
+
+
+def test_import_of_folder_with_unfinished_and_finished_log_is_one_run(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    folder = tmp_path / "both"
+    folder.mkdir()
+    (folder / "app").write_bytes(text_of(WELL))
+    (folder / "app.inprogress").write_bytes(text_of(WELL)[:400_000])
+    list(import_logs.import_files(workspace, layout.list_files(folder), remote=False))
+    assert [run.state for run in workspace.store.all()] == ["COMPLETED"]
+
+
+def test_imported_logs_are_repeats_only_with_equal_properties(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    start = b'"Spark Properties":{'
+    text = text_of(WELL)
+    assert text.count(start) == 1
+    for number, value in enumerate((b"8m", b"16m", b"8m")):
+        properties = b'"spark.kryoserializer.buffer":"%s","spark.driver.port":"%d",'
+        log = text.replace(start, start + properties % (value, 4000 + number))
+        (tmp_path / f"app-{number}").write_bytes(
+            log.replace(WELL_ID.encode(), f"app-20261127101112-{number:04d}".encode())
+        )
+        files = layout.list_files(tmp_path / f"app-{number}")
+        list(import_logs.import_files(workspace, files, remote=False))
+    runs = workspace.store.all()
+    assert len(runs) == 3
+    found = compare([records.load_record(workspace, run) for run in runs])
+    assert sorted(len(one.records) for one in found.configurations) == [1, 2]
+    [row] = found.settings
+    assert row.name == "conf.spark.kryoserializer.buffer"
+    assert set(row.values) == {"8m", "16m"}
 
 
 def test_safe_name_drops_parent_folders() -> None:

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import pytest
+
+from emrctl.metrics.configuration import configuration
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("spark.app.id", "application_1795797183693_0003"),
+        ("spark.app.name", "job emrctl-20261127-145148317-job-a960"),
+        ("spark.app.startTime", "1795797263057"),
+        ("spark.driver.appUIAddress", "http://ip-10-0-0-1:4040"),
+        ("spark.driver.host", "10.0.0.1"),
+        ("spark.driver.port", "42709"),
+        ("spark.eventLog.dir", "s3://bucket/eventlogs/"),
+        ("spark.local.dir", "/mnt/yarn"),
+        ("spark.org.apache.hadoop.yarn.server.webproxy.amfilter.AmIpFilter.param.PROXY_HOSTS", "a"),
+        ("spark.repl.class.uri", "spark://10.0.0.1:4040/classes"),
+        ("spark.sql.warehouse.dir", "file:///home/hadoop/warehouse"),
+        ("spark.ui.port", "0"),
+        ("spark.yarn.app.container.log.dir", "/var/log/application_1795797183693_0003"),
+        ("spark.yarn.cache.timestamps", "1795797263057"),
+        ("spark.yarn.stagingDir", "hdfs:///user"),
+        ("spark.yarn.tags", "emrctl-20261127-163418812-job-f722"),
+        ("spark.submit.pyFiles", ""),
+        ("java.version", "17"),
+    ],
+)
+def test_configuration_omits_what_differs_between_repeats(name: str, value: str) -> None:
+    assert configuration({name: value}) == {}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "spark.default.parallelism",
+        "spark.driver.maxResultSize",
+        "spark.executor.extraJavaOptions",
+        "spark.executorEnv.OMP_NUM_THREADS",
+        "spark.hadoop.fs.s3a.connection.maximum",
+        "spark.io.compression.codec",
+        "spark.jars.packages",
+        "spark.kryoserializer.buffer",
+        "spark.locality.wait",
+        "spark.master",
+        "spark.memory.offHeap.size",
+        "spark.my.own.setting",
+        "spark.rapids.sql.enabled",
+        "spark.scheduler.mode",
+        "spark.shuffle.file.buffer",
+        "spark.sql.adaptive.enabled",
+        "spark.sql.session.timeZone",
+        "spark.task.cpus",
+        "spark.yarn.queue",
+    ],
+)
+def test_configuration_keeps_other_properties(name: str) -> None:
+    assert configuration({name: "4"}) == {name: "4"}
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ("-XX:+UseG1GC -Djava.io.tmpdir=/tmp/spark-1", "-XX:+UseG1GC -Djava.io.tmpdir=…"),
+        ("hdfs:///stage/application_1795797183693_0003/a.jar", "hdfs:///stage/…/a.jar"),
+        ("spark://10.0.0.1:7077", "spark…"),
+        ("s3://bucket/j-UHEB2PUCVW9P4/a.zip", "s3://bucket/…/a.zip"),
+    ],
+)
+def test_configuration_replaces_names_of_one_run(value: str, kept: str) -> None:
+    assert configuration({"spark.x": value}) == {"spark.x": kept}
