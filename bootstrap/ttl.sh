@@ -11,6 +11,9 @@
 # Without STACK, on the primary node of an EMR cluster: starts a timer that terminates the cluster
 # after SECONDS. Does nothing on other nodes and where there is no EMR (the emulator). A second run
 # keeps the first timer. The node's role needs elasticmapreduce:TerminateJobFlows on its cluster.
+# `ttl_s` in emrctl.yaml adds it: emrctl/spec/emr.py to the bootstrap actions,
+# emrctl/standalone/setup.py to the scripts of an EC2 primary.
+#
 # TTL_SH_INFO: EMR's folder of facts about the node (default /mnt/var/lib/info).
 # TTL_SH_HOME: the folder of the timer's program (default /var/lib/emrctl).
 # TTL_SH_PAUSE_S: seconds between attempts to terminate the cluster (default 60).

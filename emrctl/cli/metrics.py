@@ -1,7 +1,8 @@
 """`emrctl metrics RUN`: print the metrics of a run or of any Spark event log.
 
 Rows of tasks are printed while the log is read, to limit memory use; in JSON `tasks` is therefore
-the first key.
+the first key. Their columns are those of `TaskMetrics` in `metrics/model.py`, with the figures
+that `metrics/task_figures.py` declares.
 """
 
 from __future__ import annotations
