@@ -1,8 +1,8 @@
 """Finds the files of each event log and their order, and opens archives of event logs.
 
 Supported layouts: a single file; Spark's rolling folder `eventlog_v2_*` with `events_<n>_*`, where
-a `.compact` file replaces all files up to its number; Databricks' `eventlog-<date>.gz` followed
-by the plain `eventlog`; and the folder of Spark 1.2 with `EVENT_LOG_1`.
+a `.compact` file replaces all files up to its number; Databricks' `eventlog-<date>.gz` and plain
+`eventlog`, which are ordered by their content; and the folder of Spark 1.2 with `EVENT_LOG_1`.
 
 Archives (zip, tar) are recognised by their first bytes, also if compressed. Those that are
 compressed or not seekable (pipes, S3 objects) are copied to a temporary file first. Names from
@@ -29,7 +29,12 @@ from emrctl.errors import NotFoundError, UsageError
 from emrctl.metrics.eventlog import codecs
 
 _EVENTS = re.compile(r"events_(\d+)_(.+)")
-_DATABRICKS = re.compile(r"eventlog(-\d{4}-\d\d-\d\d--\d\d-\d\d)?(\.\w+)?")
+_DATABRICKS = re.compile(r"eventlog(-\d{4}-[\d-]+)?(\.\w+)?")
+_ROLLOVER = re.compile(rb'"Rollover Number":\s*(\d+)')
+_EVENT_TIME = re.compile(
+    rb'"(?:Timestamp|time|(?:Launch|Finish|Submission|Completion) Time)":\s*(\d{12,})'
+)
+_APPLICATION_START = b"SparkListenerApplicationStart"
 _OLD_EVENTS = re.compile(r"EVENT_LOG_(\d+)")
 _OLD_VERSION = re.compile(r"SPARK_VERSION_(.+)")
 # Suffixes after the application's name: compression, and Spark's state of the file.
@@ -147,9 +152,47 @@ def order_files(files: EventLogFiles) -> LogLayout:
         return _rolling(files)
     if any(_OLD_EVENTS.fullmatch(file.base) for file in files):
         return _spark_1_2(files)
-    # Databricks: the plain `eventlog` is the last one.
-    dated_first = sorted(files, key=lambda file: (not file.base.startswith("eventlog-"), file.base))
-    return LogLayout(tuple(dated_first))
+    return LogLayout(_databricks(files))
+
+
+def _databricks(files: EventLogFiles) -> EventLogFiles:
+    """Return the parts in the order of their events.
+
+    Names are those that Databricks gave them: the plain `eventlog` is the last one. But archives of
+    them were seen with other names, so that the content is decisive where it says anything.
+    """
+    ordered = sorted(files, key=lambda file: (not file.base.startswith("eventlog-"), file.base))
+    if len(files) < 2:
+        return files
+    starts = {file.name: _start(file) for file in ordered}
+    numbers, times = zip(*starts.values(), strict=True)
+    if None not in numbers and len({*numbers}) == len(files):
+        return tuple(sorted(ordered, key=lambda file: starts[file.name][0] or 0))
+    if None not in times:
+        return tuple(sorted(ordered, key=lambda file: starts[file.name][1] or 0))
+    return tuple(ordered)
+
+
+def _start(file: EventLogFile) -> tuple[int | None, int | None]:
+    """Return the number of a part and the time in ms of its first event that has one."""
+    number, lines = None, b""
+    try:
+        with file.open() as stream:
+            for block in codecs.decode(stream):
+                *whole, lines = (lines + block).split(b"\n")
+                for line in whole:
+                    if match := _ROLLOVER.search(line):
+                        number = int(match[1])
+                    if _APPLICATION_START in line:
+                        return number, 0
+                    if times := _EVENT_TIME.findall(line):
+                        # A finished task has the time of its launch, too.
+                        return number, max(map(int, times))
+                if len(lines) > _MAX_MEMORY_BYTES:
+                    break
+    except codecs.CutError:
+        pass
+    return number, None
 
 
 def _rolling(files: EventLogFiles) -> LogLayout:

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import random
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -156,6 +157,37 @@ def test_databricks_files_end_with_the_plain_one(log: bytes, whole: RunMetrics) 
         part("eventlog-2024-03-02--10-30.gz", one),
     ]
     assert reader.read_log(parts) == whole
+
+
+@pytest.mark.parametrize("numbered", [False, True])
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (2, 0, 3, 1), (1, 3, 0, 2)])
+def test_databricks_files_are_ordered_by_content(
+    log: bytes, whole: RunMetrics, order: tuple[int, ...], numbered: bool
+) -> None:
+    names = [
+        "eventlog",
+        "eventlog-2024-03-02--10-30.gz",
+        "eventlog-2024-03-02--9-00.gz",
+        "eventlog-2024-03-01--11-00",
+    ]
+    parts = []
+    for at, piece in enumerate(split(log, 4)):
+        head = {"Event": "DBCEventLoggingListenerMetadata", "Rollover Number": at}
+        head["Spark Version"] = str(whole.spark_version)
+        first = json.dumps(head).encode() + b"\n" if numbered else b""
+        parts.append(part(f"x/{names[order[at]]}", first + piece))
+    assert reader.read_log(parts) == whole
+    [packed] = [reader.read_logs([part("a.zip", zipped(parts))])]
+    assert packed == (whole,)
+
+
+def zipped(parts: list[EventLogFile]) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for one in parts:
+            with one.open() as stream:
+                archive.writestr(one.name, stream.read())
+    return file.getvalue()
 
 
 def test_spark_1_2_version_comes_from_a_file_name(log: bytes, whole: RunMetrics) -> None:
