@@ -23,7 +23,6 @@ SHIPPED = Path(__file__).parent / "prices.json"
 
 # Spark's default is 0.10; EMR's is larger since Python workers use the overhead.
 MEMORY_OVERHEAD_FACTOR = 0.1875
-MINIMUM_OVERHEAD_MB = 384
 YARN_MINIMUM_ALLOCATION_MB = 32
 # EMR's fee if no list has it: a share of EC2's price up to a maximum per hour.
 FEE_SHARE, MAX_FEE_USD = 0.25, 0.27
@@ -96,14 +95,6 @@ def shipped() -> dict[str, Any]:
 def emr_fee(ec2_usd: float) -> float:
     """Return EMR's fee by rule, for types that are not listed."""
     return min(FEE_SHARE * ec2_usd, MAX_FEE_USD)
-
-
-def container_mb(memory_mb: int, overhead_mb: int | None = None) -> int:
-    """Return the size of the YARN container for a heap of `memory_mb`, rounded up by YARN."""
-    factor_mb = int(memory_mb * MEMORY_OVERHEAD_FACTOR)
-    overhead = max(MINIMUM_OVERHEAD_MB, factor_mb) if overhead_mb is None else overhead_mb
-    units = math.ceil((memory_mb + overhead) / YARN_MINIMUM_ALLOCATION_MB)
-    return units * YARN_MINIMUM_ALLOCATION_MB
 
 
 _UP_TO_24 = "xlarge 2xlarge 4xlarge 8xlarge 12xlarge 16xlarge 24xlarge"

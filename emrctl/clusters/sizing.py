@@ -10,21 +10,19 @@ so this module does.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from emrctl.aws import instance_types
+from emrctl.aws import instance_types, spark_conf
+from emrctl.aws.instance_types import InstanceType
+from emrctl.aws.spark_conf import ProcessMemory, SparkConf
 from emrctl.errors import UsageError
-from emrctl.spec import AnyClusterSpec, SparkSettings, memory_mb
+from emrctl.spec import ClusterSpec, SparkSettings
 
-DEFAULT_DRIVER_MB = 2048
-# spark.yarn.am.memory, the heap of the application master in client mode.
-CLIENT_MASTER_MB = 512
+# A heap below this is no answer to a lack of memory.
+_SMALLEST_HEAP_MB = 256
 # Spark's default: a worker reserves one GiB for the operating system.
 RESERVED_MB = 1024
-_CORES, _MEMORY, _DRIVER_MEMORY = (
-    "spark.executor.cores",
-    "spark.executor.memory",
-    "spark.driver.memory",
-)
+_CORES, _MEMORY = "spark.executor.cores", "spark.executor.memory"
 _CORES_MAX = "spark.cores.max"
 
 
@@ -58,57 +56,85 @@ class ContainerCapacity:
         )
 
 
-def container_capacity(cluster: AnyClusterSpec, settings: SparkSettings) -> ContainerCapacity:
+class _Process(NamedTuple):
+    """A process with a container, spark-submit's option for its heap, its properties' prefix."""
+
+    name: str
+    memory: ProcessMemory
+    option: str
+    prefix: str
+
+
+def container_capacity(cluster: ClusterSpec, settings: SparkSettings) -> ContainerCapacity:
     """Return how many executors fit; `UsageError` if one container exceeds a node's memory."""
     core = cluster.core_group
     type_ = instance_types.instance_type(core.type)
-    executor_mb = _executor_mb(type_, settings)
-    first, first_mb = _first_container(settings)
-    for what, size, flag in (
-        ("an executor", executor_mb, "--executor-memory"),
-        (f"the {first}", first_mb, "--driver-memory"),
-    ):
-        if size > type_.yarn_mb:
-            raise UsageError(
-                f"{what} needs a container of {size} MB (memory and overhead), and YARN on "
-                f"{type_.name} has {type_.yarn_mb} MB",
-                hint=f"Set {flag} to {largest_memory_mb(type_.yarn_mb)}m at most.",
-            )
-    beside_first = (type_.yarn_mb - first_mb) // executor_mb
+    conf = effective_conf(cluster, settings)
+    _check_task_cpus(conf, conf.number(_CORES) or 1)
+    executor = _Process("executor", conf.executor, "--executor-memory", "spark.executor")
+    first = _first_process(conf)
+    for process in (executor, first):
+        _check_fits(process, type_)
+    each, first_mb = executor.memory.container_mb, first.memory.container_mb
     return ContainerCapacity(
-        executor_mb=executor_mb,
-        first=first,
+        executor_mb=each,
+        first=first.name,
         first_mb=first_mb,
         node_mb=type_.yarn_mb,
         nodes=core.count,
-        room=(core.count - 1) * (type_.yarn_mb // executor_mb) + beside_first,
-        requested=settings.executors,
+        room=(core.count - 1) * (type_.yarn_mb // each) + (type_.yarn_mb - first_mb) // each,
+        requested=conf.requested_executors,
     )
 
 
-def largest_memory_mb(yarn_mb: int) -> int:
-    """Return the largest heap whose container fits into `yarn_mb`."""
-    heap = int(yarn_mb / (1 + instance_types.MEMORY_OVERHEAD_FACTOR))
-    heap = min(heap, yarn_mb - instance_types.MINIMUM_OVERHEAD_MB)
-    while instance_types.container_mb(heap) > yarn_mb:
-        heap -= 1
-    return heap
+def effective_conf(cluster: ClusterSpec, settings: SparkSettings) -> SparkConf:
+    """Return the properties of a step: EMR's defaults, the cluster's, those of the settings."""
+    core = cluster.core_group
+    type_ = instance_types.instance_type(core.type)
+    user = cluster.classification("spark-defaults")
+    maximize = cluster.classification("spark").get("maximizeResourceAllocation", "").lower()
+    maximized = spark_conf.maximized(type_, core.count, user) if maximize == "true" else {}
+    return SparkConf(
+        {**spark_conf.emr_defaults(type_), **maximized, **user, **settings.properties()}
+    )
 
 
-def _executor_mb(type_: instance_types.InstanceType, settings: SparkSettings) -> int:
-    memory = settings.executor_memory or settings.conf.get(_MEMORY)
-    heap = memory_mb(memory) if memory else type_.executor_memory_mb
-    overhead = settings.memory_overhead
-    return instance_types.container_mb(heap, memory_mb(overhead) if overhead else None)
+def _check_task_cpus(conf: SparkConf, cores: int) -> None:
+    if conf.task_cpus > cores:
+        msg = f"spark.task.cpus is {conf.task_cpus}, and an executor has {_cores(cores)}"
+        raise UsageError(msg, hint=f"Set --executor-cores to {conf.task_cpus} at least.")
 
 
-def _first_container(settings: SparkSettings) -> tuple[str, int]:
-    if settings.deploy_mode != "cluster":
-        mb = instance_types.container_mb(CLIENT_MASTER_MB, instance_types.MINIMUM_OVERHEAD_MB)
-        return "application master", mb
-    memory = settings.driver_memory or settings.conf.get(_DRIVER_MEMORY)
-    heap = memory_mb(memory) if memory else DEFAULT_DRIVER_MB
-    return "driver", instance_types.container_mb(heap)
+def _check_fits(process: _Process, type_: InstanceType) -> None:
+    memory = process.memory
+    if memory.container_mb > type_.yarn_mb:
+        raise UsageError(
+            f"the {process.name} needs a container of {memory.container_mb} MB "
+            f"({memory.heap_mb} MB of heap and {memory.beside_mb} MB beside it), and YARN on "
+            f"{type_.name} has {type_.yarn_mb} MB",
+            hint=_largest(process, type_.yarn_mb),
+        )
+
+
+def _largest(process: _Process, node_mb: int) -> str:
+    """Return the hint with the largest heap; without room for any, what to reduce."""
+    memory, option = process.memory, process.option
+    heap_mb = memory.largest_heap_mb(node_mb)
+    if heap_mb >= _SMALLEST_HEAP_MB:
+        return f"Set {option}{'=' if '.' in option else ' '}{heap_mb}m at most."
+    beside = {
+        f"{process.prefix}.memoryOverhead": 0 if memory.overhead_factor else memory.overhead_mb,
+        "spark.memory.offHeap.size": memory.off_heap_mb,
+        f"{process.prefix}.pyspark.memory": memory.python_mb,
+    }
+    return "Reduce " + ", ".join(f"{key} ({mb} MB)" for key, mb in beside.items() if mb) + "."
+
+
+def _first_process(conf: SparkConf) -> _Process:
+    if conf.text("spark.submit.deployMode") == "cluster":
+        return _Process("driver", conf.driver, "--driver-memory", "spark.driver")
+    option = "--conf spark.yarn.am.memory"
+    return _Process("application master", conf.client_master, option, "spark.yarn.am")
 
 
 # --- standalone -----------------------------------------------------------------------------------
@@ -162,7 +188,7 @@ class StandaloneAllocation:
         conf = {_CORES: str(self.cores), _MEMORY: f"{self.heap_mb}m"}
         if self.requested is None:
             return conf
-        if settings.dynamic_allocation:
+        if SparkConf(settings.properties()).dynamic:
             return conf | {"spark.dynamicAllocation.initialExecutors": str(self.requested)}
         return conf | {_CORES_MAX: str(self.requested * self.cores)}
 
@@ -173,12 +199,12 @@ def allocate(workers: StandaloneWorkers, settings: SparkSettings) -> StandaloneA
     Unset cores are divided so that all requested executors fit; unset memory is proportional to
     the cores.
     """
-    cores = settings.executor_cores or _number(settings.conf.get(_CORES))
+    conf = SparkConf(settings.properties())
+    requested, cores = conf.number("spark.executor.instances"), conf.number(_CORES)
     if not cores:
-        each = -(-(settings.executors or 1) // workers.count)
-        cores = max(1, workers.cores // each) if settings.executors else workers.cores
-    memory = settings.executor_memory or settings.conf.get(_MEMORY)
-    heap_mb = memory_mb(memory) if memory else _proportional_mb(workers, cores)
+        each = -(-(requested or 1) // workers.count)
+        cores = max(1, workers.cores // each) if requested else workers.cores
+    heap_mb = conf.heap_mb if conf.text(_MEMORY) else _proportional_mb(workers, cores)
     for unit, size, offered, flag in (
         ("cores", cores, workers.cores, "--executor-cores"),
         ("MB", heap_mb, workers.memory_mb, "--executor-memory"),
@@ -187,9 +213,8 @@ def allocate(workers: StandaloneWorkers, settings: SparkSettings) -> StandaloneA
             hint = f"Set {flag} to {offered}{'m' if unit == 'MB' else ''} at most."
             msg = f"an executor needs {size} {unit}, and a worker offers {offered} {unit}"
             raise UsageError(msg, hint=hint)
-    return StandaloneAllocation(
-        workers=workers, cores=cores, heap_mb=heap_mb, requested=settings.executors
-    )
+    _check_task_cpus(conf, cores)
+    return StandaloneAllocation(workers=workers, cores=cores, heap_mb=heap_mb, requested=requested)
 
 
 def _proportional_mb(workers: StandaloneWorkers, cores: int) -> int:
@@ -200,7 +225,3 @@ def _proportional_mb(workers: StandaloneWorkers, cores: int) -> int:
 
 def _cores(count: int) -> str:
     return "1 core" if count == 1 else f"{count} cores"
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isdecimal() and int(text) else None

@@ -13,6 +13,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from emrctl.aws.spark_conf import SparkConf
 from emrctl.compare import export
 from emrctl.compare.comparison import Comparison, Configuration
 from emrctl.compare.records import RunRecord
@@ -259,7 +260,7 @@ def executor_chart(run: RunMetrics) -> Chart | None:
 
 def _executor_bar(row: ExecutorMetrics, run: RunMetrics, start_ms: int) -> Bar:
     length_s = lifetime_s(row, run)
-    available_s = row.cores * length_s
+    available_s = SparkConf(run.environment).slots(row.cores) * length_s
     busy = 100 * row.task_time_ms / 1000 / available_s if available_s else 0.0
     name = f"{row.id} on {row.host}" if row.host else row.id
     note = f"{_count(row.complete_tasks, 'task')}, {_count(row.cores, 'core')}, {busy:.0f} % busy"

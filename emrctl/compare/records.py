@@ -12,7 +12,7 @@ from emrctl.metrics.configuration import configuration
 from emrctl.metrics.model import RunMetrics
 from emrctl.metrics.task_figures import FIGURES as TASK_FIGURES
 from emrctl.metrics.task_figures import TaskFigure
-from emrctl.metrics.timeline import core_seconds, peak_cores
+from emrctl.metrics.timeline import peak_cores, slot_seconds
 from emrctl.runs import experiments, lifecycle
 from emrctl.runs.store import IMPORTED, Run, RunFiles
 from emrctl.runs.submission import RUN_PLACEHOLDER
@@ -158,8 +158,8 @@ class Figure:
 
 
 def busy_percent(run: RunMetrics) -> float | None:
-    """Return task time divided by the executors' cores x lifetime, in percent."""
-    available_s = core_seconds(run)
+    """Return task time divided by the executors' task slots x lifetime, in percent."""
+    available_s = slot_seconds(run)
     return 100 * run.task_time_ms / 1000 / available_s if available_s else None
 
 

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from itertools import accumulate, pairwise
 
+from emrctl.aws.spark_conf import SparkConf
 from emrctl.metrics.model import ExecutorMetrics, RunMetrics, StageMetrics
 
 Span = tuple[int, int]
@@ -37,6 +38,12 @@ def lifetime_s(row: ExecutorMetrics, run: RunMetrics) -> float:
 def core_seconds(run: RunMetrics) -> float:
     """Return the sum of cores x lifetime of the executors, used or not."""
     return sum(row.cores * lifetime_s(row, run) for row in run.busy_rows)
+
+
+def slot_seconds(run: RunMetrics) -> float:
+    """Return the sum of task slots x lifetime of the executors, used or not."""
+    slots = SparkConf(run.environment).slots
+    return sum(slots(row.cores) * lifetime_s(row, run) for row in run.busy_rows)
 
 
 def peak_cores(run: RunMetrics) -> int:
@@ -78,10 +85,11 @@ class Area:
         return self._areas[at] + (moment - self._times[at]) * self._heights[at]
 
 
-def cores_held(run: RunMetrics) -> Area:
-    """Return the executor cores over time."""
-    spans = ((span_of(row, run), row.cores) for row in run.busy_rows)
-    return Area((span, cores) for span, cores in spans if span is not None)
+def slots_held(run: RunMetrics) -> Area:
+    """Return the number of tasks that can run at once over time."""
+    slots = SparkConf(run.environment).slots
+    spans = ((span_of(row, run), slots(row.cores)) for row in run.busy_rows)
+    return Area((span, count) for span, count in spans if span is not None)
 
 
 def work_done(run: RunMetrics) -> Area:

@@ -17,7 +17,8 @@ from emrctl.runs.backends.emr import EmrBackend
 from emrctl.runs.backends.spark_submit import YARN
 from emrctl.runs.backends.standalone import Ec2Backend
 from emrctl.runs.store import TAGS, ClusterFacts, Run
-from emrctl.spec import SparkSettings
+from emrctl.spec import ClusterSpec, SparkSettings
+from emrctl.spec.project import as_kind
 
 if TYPE_CHECKING:
     from emrctl.metrics.live.nodes import InstanceUse
@@ -55,7 +56,9 @@ class _Emr:
 
     def master_conf(self, cluster: Cluster, settings: SparkSettings) -> MasterConf:
         """Return master and conf for these settings; `UsageError` if no node fits an executor."""
-        return MasterConf(warning=sizing.container_capacity(cluster.spec, settings).warning)
+        return MasterConf(
+            warning=sizing.container_capacity(as_kind(cluster.spec, ClusterSpec), settings).warning
+        )
 
     def application_conf(self, run: Run) -> dict[str, str]:
         """Return the properties by which the run's application is found while it runs."""

@@ -14,7 +14,7 @@ from emrctl.spec.project import (
     aws_only_keys,
     check_local,
 )
-from emrctl.spec.types import NodePython, memory_mb, to_text
+from emrctl.spec.types import NodePython, to_text
 
 __all__ = [
     "AnyClusterSpec",
@@ -36,6 +36,5 @@ __all__ = [
     "StorageSpec",
     "aws_only_keys",
     "check_local",
-    "memory_mb",
     "to_text",
 ]

@@ -225,6 +225,11 @@ class ClusterSpec(Spec):
     endpoint_service: ClassVar[str] = "elasticmapreduce"
     wheelhouse: ClassVar[None] = None  # nodes install packages from package indexes
 
+    def classification(self, name: str) -> dict[str, str]:
+        """Return the properties of one of the spec's classifications; empty without it."""
+        items = [item for item in self.configurations if item.classification == name]
+        return dict(items[0].properties) if items else {}
+
     @model_validator(mode="before")
     @classmethod
     def _no_kerberos(cls, value: Any) -> Any:

@@ -170,6 +170,13 @@ class SparkSettings(Spec):
                 text = to_text(value)
                 yield option, text.lower() if isinstance(value, bool) else text
 
+    def properties(self) -> dict[str, str]:
+        """Return the Spark properties in effect: an option of spark-submit overrides `conf`."""
+        values = list(self.values())
+        plain = {key: v for item, v in values if not item.option for key in item.properties}
+        options = {key: v for item, v in values if item.option for key in item.properties}
+        return {**plain, **self.conf, **options}
+
     def merged(self, over: SparkSettings) -> SparkSettings:
         """Return these settings overridden by those set in `over`.
 

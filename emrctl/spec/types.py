@@ -19,10 +19,9 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from emrctl.aws import instance_types, rules
+from emrctl.aws.spark_conf import memory_mb
 from emrctl.errors import SpecError
 from emrctl.spec.yaml import Null
-
-_MEMORY = re.compile(r"([1-9][0-9]*)([mMgG])")
 
 
 def _text(value: Any) -> Any:
@@ -70,7 +69,7 @@ def short_form(key: str) -> BeforeValidator:
 
 
 def _in_catalog(find: Callable[[str], object]) -> AfterValidator:
-    """Return the validator of an instance type's name; `find` raises `SpecError` if unknown."""
+    """Return the validator of texts for which `find` raises no `SpecError`."""
 
     def check(value: str) -> str:
         try:
@@ -114,7 +113,7 @@ def distinct(key: str) -> AfterValidator:
 
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}[a-z0-9]$")]
-Memory = Annotated[str, Field(pattern=r"^[1-9][0-9]*[mMgG]$")]
+Memory = Annotated[str, _in_catalog(memory_mb)]
 Count = Annotated[int, Field(ge=1)]
 Usd = Annotated[float, Field(gt=0)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
@@ -128,14 +127,6 @@ BucketName = Annotated[str, rule(rules.bucket_fault)]
 TagKey = Annotated[str, rule(rules.tag_key_fault)]
 TagValue = Annotated[str, rule(rules.tag_value_fault)]
 Tags = Annotated[dict[TagKey, TagValue], BeforeValidator(_text_values)]
-
-
-def memory_mb(text: str) -> int:
-    """Return the megabytes of a size in Spark's notation (`4g`, `4743M`)."""
-    match = _MEMORY.fullmatch(text)
-    if match is None:
-        raise SpecError(f"invalid memory size '{text}'", hint="Write it as 512m or 4g.")
-    return int(match[1]) * (1024 if match[2] in "gG" else 1)
 
 
 @dataclass(frozen=True)

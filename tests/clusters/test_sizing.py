@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pytest
 
 from emrctl.aws import instance_types
@@ -9,10 +12,10 @@ from emrctl.clusters.sizing import (
     StandaloneWorkers,
     allocate,
     container_capacity,
-    largest_memory_mb,
 )
 from emrctl.errors import UsageError
 from emrctl.spec import ClusterSpec, GroupSpec, SparkSettings
+from emrctl.spec.emr import Classification
 
 CLUSTER = ClusterSpec(core=GroupSpec(type="m5.xlarge", count=2))
 TWO = StandaloneWorkers(count=2, cores=4, memory_mb=15_360)
@@ -50,9 +53,82 @@ def test_container_capacity_rejects_executor_larger_than_node() -> None:
     assert "--executor-memory" in caught.value.hint
 
 
-def test_largest_memory_fits_into_node() -> None:
-    largest = largest_memory_mb(12288)
-    assert instance_types.container_mb(largest) <= 12288 < instance_types.container_mb(largest + 32)
+NODE_MB = 12_288
+TOO_LARGE: tuple[dict[str, object], ...] = (
+    {"executor_memory": "12g"},
+    {"executor_memory": "12g", "memory_overhead": "2400m"},
+    {"executor_memory": "12GB", "memory_overhead": "2048"},
+    {"conf": {"spark.executor.memory": "12288"}},
+    {"conf": {"spark.executor.memory": "10g", "spark.executor.memoryOverhead": "4gb"}},
+    {
+        "executor_memory": "10g",
+        "conf": {"spark.memory.offHeap.enabled": "true", "spark.memory.offHeap.size": "2147483648"},
+    },
+    {"executor_memory": "8g", "conf": {"spark.executor.pyspark.memory": "4g"}},
+    {"deploy_mode": "cluster", "driver_memory": "12g"},
+    {"conf": {"spark.submit.deployMode": "cluster", "spark.driver.memory": "12g"}},
+    {
+        "deploy_mode": "cluster",
+        "driver_memory": "8g",
+        "conf": {"spark.driver.memoryOverhead": "6g"},
+    },
+    {"conf": {"spark.yarn.am.memory": "12g"}},
+)
+
+
+@pytest.mark.parametrize("values", TOO_LARGE)
+def test_container_capacity_hint_is_accepted(values: dict[str, Any]) -> None:
+    """The largest size in the hint fits, and one MB of a unit of YARN more does not."""
+    with pytest.raises(UsageError) as caught:
+        container_capacity(CLUSTER, SparkSettings.model_validate(values))
+    match = re.fullmatch(r"Set (\S+)(?: (\S+)=| )(\d+)m at most\.", caught.value.hint)
+    assert match is not None, caught.value.hint
+    for size_mb in (int(match[3]), int(match[3]) + 32):
+        conf = {**values.get("conf", {}), **({match[2]: f"{size_mb}m"} if match[2] else {})}
+        flag = {} if match[2] else {match[1][2:].replace("-", "_"): f"{size_mb}m"}
+        settings = SparkSettings.model_validate({**values, **flag, "conf": conf})
+        if size_mb == int(match[3]):
+            container_capacity(CLUSTER, settings)
+        else:
+            with pytest.raises(UsageError):
+                container_capacity(CLUSTER, settings)
+
+
+def test_container_capacity_without_room_for_heap_names_what_to_reduce() -> None:
+    settings = SparkSettings(conf={"spark.executor.memoryOverhead": "12g"})
+    with pytest.raises(UsageError) as caught:
+        container_capacity(CLUSTER, settings)
+    assert caught.value.hint == "Reduce spark.executor.memoryOverhead (12288 MB)."
+
+
+def test_container_capacity_reads_cluster_configuration() -> None:
+    defaults = {"spark.executor.memory": "5g", "spark.executor.instances": "9"}
+    item = Classification(classification="spark-defaults", properties=defaults)
+    cluster = CLUSTER.model_copy(update={"configurations": (item,)})
+    fit = container_capacity(cluster, SparkSettings())
+    assert (fit.executor_mb, fit.requested) == (6080, 9)
+    assert container_capacity(cluster, SparkSettings(executor_memory="2g")).executor_mb == 2432
+    properties = {"maximizeResourceAllocation": "true"}
+    maximize = Classification(classification="spark", properties=properties)
+    whole = CLUSTER.model_copy(update={"configurations": (maximize,)})
+    fit = container_capacity(whole, SparkSettings())
+    assert (fit.executor_mb, fit.requested, fit.warning) == (11264, 2, None)
+
+
+def test_option_overrides_conf_as_in_spark_submit() -> None:
+    conf = {"spark.executor.memory": "1g", "spark.executor.memoryOverhead": "2g"}
+    settings = SparkSettings(executor_memory="4g", memory_overhead="1g", conf=conf)
+    assert settings.properties()["spark.executor.memory"] == "4g"
+    # Without an option of its own the overhead is a property, which --conf overrides.
+    assert container_capacity(CLUSTER, settings).executor_mb == 6144
+
+
+def test_task_cpus_above_executor_cores_are_rejected() -> None:
+    settings = SparkSettings(executor_cores=2, conf={"spark.task.cpus": "4"})
+    for check in (lambda: container_capacity(CLUSTER, settings), lambda: allocate(TWO, settings)):
+        with pytest.raises(UsageError, match=r"spark\.task\.cpus is 4") as caught:
+            check()
+        assert caught.value.hint == "Set --executor-cores to 4 at least."
 
 
 def test_container_capacity_rejects_large_driver_in_cluster_mode_only() -> None:
@@ -89,6 +165,7 @@ def test_standalone_workers_reserve_one_gib() -> None:
         ({"executor_cores": 3}, 3, 12_934, 2),
         ({"executor_memory": "8g"}, 4, 8_192, 2),
         ({"executor_cores": 1, "executor_memory": "8g"}, 1, 8_192, 2),
+        ({"conf": {"spark.executor.instances": "4", "spark.executor.memory": "2GB"}}, 2, 2_048, 4),
         ({"conf": {"spark.executor.cores": "2", "spark.executor.memory": "1g"}}, 2, 1_024, 4),
     ],
 )

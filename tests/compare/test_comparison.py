@@ -179,6 +179,12 @@ def test_busy_percent_is_task_time_over_available_core_time() -> None:
     assert value("cores", run) == 8
 
 
+def test_busy_percent_with_task_cpus_counts_slots() -> None:
+    run = metrics(worker("1", task_time_ms=9_000), environment={"spark.task.cpus": "4"})
+    assert value("busy_percent", run) == 90.0
+    assert value("cores", run) == 4
+
+
 def test_peak_cores_counts_simultaneous_executors() -> None:
     run = metrics(worker("1", removed_ms=2_000), worker("2", added_ms=2_000))
     assert value("cores", run) == 4

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from emrctl.errors import SpecError
-from emrctl.spec import ClusterSpec, ProjectSpec, aws_only_keys, check_local, memory_mb
+from emrctl.spec import ClusterSpec, ProjectSpec, aws_only_keys, check_local
 from emrctl.spec.project import AWS_ONLY_EMR
 
 FLEETS: dict[str, Any] = {
@@ -205,10 +205,3 @@ def test_endpoint_services_follow_the_spec() -> None:
     assert more.endpoint_services[2:] == ("kms", "ssm", "ssmmessages", "ec2messages")
     chosen = {"network": {"private": True, "endpoints": ["ec2"]}}
     assert _project(cluster=chosen).endpoint_services == ("ec2",)
-
-
-@pytest.mark.parametrize(("text", "mb"), [("512m", 512), ("4g", 4096), ("2G", 2048)])
-def test_memory(text: str, mb: int) -> None:
-    assert memory_mb(text) == mb
-    with pytest.raises(SpecError, match="invalid memory size"):
-        memory_mb("4 gigs")

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from emrctl.aws import instance_types
+from emrctl.aws import instance_types, spark_conf
 from emrctl.emulator.cluster import node_folder
 from emrctl.emulator.cluster.model import EmulatedCluster
 from emrctl.emulator.hadoop import hadoop_conf, hadoop_jars
@@ -27,11 +27,7 @@ def _emr_defaults(cluster: EmulatedCluster) -> dict[str, str]:
     node = (cluster.workers or [cluster.primary])[0]
     size = instance_types.instance_type(node.group.instance_type)
     return {
-        "spark.dynamicAllocation.enabled": "true",
-        "spark.executor.cores": str(size.executor_cores),
-        "spark.executor.memory": f"{size.executor_memory_mb}M",
-        "spark.executor.memoryOverheadFactor": str(instance_types.MEMORY_OVERHEAD_FACTOR),
-        "spark.driver.memory": "2048M",
+        **spark_conf.emr_defaults(size),
         "spark.eventLog.enabled": "true",
         "spark.stage.attempt.ignoreOnDecommissionFetchFailure": "true",
         "spark.hadoop.mapreduce.fileoutputcommitter.algorithm.version": "2",
@@ -65,24 +61,12 @@ def _localhost(folder: Path, jars: HadoopJars) -> dict[str, str]:
 def _maximize_resource_allocation(
     cluster: EmulatedCluster, user: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the properties of EMR's maximizeResourceAllocation: one executor per worker."""
+    """Return the properties of EMR's maximizeResourceAllocation, if it is on."""
     enabled = hadoop_conf.classification(cluster, "spark").get("maximizeResourceAllocation", "")
     if enabled.lower() != "true" or not cluster.workers:
         return {}
     size = instance_types.instance_type(cluster.workers[0].group.instance_type)
-    memory_mb = int(size.yarn_mb * 11 / 12 / (1 + instance_types.MEMORY_OVERHEAD_FACTOR))
-    count = len(cluster.workers)
-    properties = {
-        "spark.executor.cores": str(size.vcpus),
-        "spark.executor.memory": f"{memory_mb}M",
-        "spark.default.parallelism": str(2 * size.vcpus * count),
-    }
-    if user.get("spark.dynamicAllocation.enabled", "").lower() == "true":
-        return properties
-    return properties | {
-        "spark.executor.instances": str(count),
-        "spark.dynamicAllocation.enabled": "false",
-    }
+    return spark_conf.maximized(size, len(cluster.workers), user)
 
 
 def _adapt_paths(user: Mapping[str, str]) -> dict[str, str]:

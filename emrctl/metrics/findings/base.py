@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
 
+from emrctl.aws.spark_conf import SparkConf
 from emrctl.metrics import timeline
 from emrctl.metrics.model import Quantiles, Record, RunMetrics, StageMetrics
 
@@ -73,79 +73,6 @@ LIMITS: dict[str, Limit] = {
 def limit(name: str) -> float:
     """Return the value of a threshold."""
     return LIMITS[name].value
-
-
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgtp]?)(?:i?b)?\s*", re.IGNORECASE)
-_UNITS = {"k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
-
-
-class SparkConf:
-    """A run's Spark properties; the caller passes the default of properties that are not set."""
-
-    def __init__(self, properties: Mapping[str, str], version: str | None) -> None:
-        self._properties = properties
-        self.version = _version(version)
-
-    def text(self, key: str, default: str = "") -> str:
-        """Return the property as text."""
-        return self._properties.get(key, default)
-
-    def number(self, key: str) -> int | None:
-        """Return an integer; None if it is not set or not an integer."""
-        text = self.text(key).strip()
-        return int(text) if text.isdecimal() else None
-
-    def on(self, key: str, *, default: bool = False) -> bool:
-        """Return a boolean."""
-        return self.text(key, str(default)).strip().lower() == "true"
-
-    def mb(self, key: str, default: str) -> int:
-        """Return a size in MB; numbers without a unit are MB, as in Spark's memory settings."""
-        match = _SIZE.fullmatch(self.text(key, default)) or _SIZE.fullmatch(default)
-        if match is None:
-            return 0
-        power = _UNITS.get(match[2].lower(), 2)
-        return int(float(match[1]) * 1024 ** (power - 2))
-
-    @property
-    def adaptive(self) -> bool:
-        """Whether adaptive query execution is on; the default since Spark 3.2."""
-        return self.on("spark.sql.adaptive.enabled", default=self.version >= (3, 2))
-
-    @property
-    def dynamic(self) -> bool:
-        """Whether dynamic allocation is on."""
-        return self.on("spark.dynamicAllocation.enabled")
-
-    @property
-    def local(self) -> bool:
-        """Whether the master is local: driver and executor are one process."""
-        return bool(re.match(r"local(\[|$)", self.text("spark.master")))
-
-    @property
-    def heap_mb(self) -> int:
-        """Heap of each executor in MB; the driver's if the master is local."""
-        if self.local:
-            return self.mb("spark.driver.memory", "1g")
-        return self.mb("spark.executor.memory", "1g")
-
-    @property
-    def requested_executors(self) -> int | None:
-        """Minimum number of executors requested; None if it was left to the cluster."""
-        counts = [self.number("spark.executor.instances")]
-        if self.dynamic:
-            names = ("initialExecutors", "minExecutors")
-            counts += [self.number(f"spark.dynamicAllocation.{name}") for name in names]
-        return max((count for count in counts if count), default=None)
-
-    def differs(self, wanted: Mapping[str, str]) -> dict[str, str]:
-        """Return those of the wanted settings that are not in effect already."""
-        return {key: value for key, value in wanted.items() if self.text(key) != value}
-
-
-def _version(text: str | None) -> tuple[int, int]:
-    match = re.match(r"(\d+)\.(\d+)", text or "")
-    return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
 KINDS: dict[str, str] = {
@@ -231,7 +158,7 @@ class RunView:
 
     @functools.cached_property
     def _held(self) -> timeline.Area:
-        return timeline.cores_held(self.run)
+        return timeline.slots_held(self.run)
 
     @functools.cached_property
     def _work(self) -> timeline.Area:
@@ -239,14 +166,20 @@ class RunView:
 
     @functools.cached_property
     def cores(self) -> float:
-        """Average number of executor cores while tasks ran."""
+        """Average number of tasks that can run at once: executor cores / spark.task.cpus."""
         total = sum(end - begin for begin, end in self.spans)
         return sum(map(self._held.within, self.spans)) / total if total else 0.0
 
     def cores_within(self, span: timeline.Span) -> float:
-        """Return the average number of executor cores in `span`."""
+        """Return the average number of such slots in `span`."""
         length = span[1] - span[0]
         return self._held.within(span) / length if length > 0 else 0.0
+
+    @property
+    def slots(self) -> str:
+        """What `cores` counts, for messages."""
+        cpus = self.settings.task_cpus
+        return "cores" if cpus == 1 else f"task slots (spark.task.cpus={cpus})"
 
     @functools.cached_property
     def task_time_s(self) -> float:
@@ -259,7 +192,7 @@ class RunView:
         return tuple(stage for stage in self.run.stages if stage.status == "COMPLETE")
 
     def cores_of(self, stage: StageMetrics) -> float:
-        """Return the average number of executor cores while the stage ran."""
+        """Return the average number of such slots while the stage ran."""
         span = timeline.working(stage)
         return self.cores_within(span) if span else 0.0
 

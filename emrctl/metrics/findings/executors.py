@@ -46,7 +46,8 @@ def idle_executors(view: RunView) -> Iterator[Finding]:
     if sum(life[row.id] for row in idle) < _idle_share(view) * sum(life.values()):
         return
     busiest = max(rows, key=lambda row: row.task_time_ms)
-    seconds = (busiest.task_time_ms - fair[busiest.id]) / 1000 / max(1, busiest.cores)
+    slots = max(1, view.settings.slots(busiest.cores))
+    seconds = (busiest.task_time_ms - fair[busiest.id]) / 1000 / slots
     seconds = min(seconds, sum(end - begin for begin, end in view.spans) / 1000)
     if view.is_significant(seconds):
         yield _idle(view, idle, busiest, seconds)
@@ -78,7 +79,7 @@ def _spread(view: RunView, executors: int) -> str:
     cores = round(view.cores)
     if most < cores:
         return (
-            f"No stage has more than {count_of(most, 'task')} for {cores} cores: use "
+            f"No stage has more than {count_of(most, 'task')} for {cores} {view.slots}: use "
             f"{2 * cores} partitions, or request fewer than {executors} executors."
         )
     text = "There are enough tasks, but they run where their data is cached or was read. "
@@ -117,7 +118,7 @@ def allocation_churn(view: RunView) -> Iterator[Finding]:
 
 def _start_up_s(view: RunView, added: list[ExecutorMetrics]) -> float:
     """Return how long stages had fewer cores than at the peak because executors were starting."""
-    peak = timeline.peak_cores(view.run)
+    peak = timeline.peak_cores(view.run) / view.settings.task_cpus
     seconds = 0.0
     for stage in view.run.stages:
         begin = stage.submitted_ms
@@ -155,17 +156,15 @@ def missing_executors(view: RunView) -> Iterator[Finding]:
 
 
 def _room(view: RunView, requested: int, peak: int) -> str:
-    from emrctl.aws import instance_types
-
-    heap = view.settings.heap_mb
-    overhead = view.settings.number("spark.executor.memoryOverhead")
-    each = instance_types.container_mb(heap, overhead)
+    memory_ = view.settings.executor
+    each = memory_.container_mb
     cluster = view.run.cluster
     if cluster is not None and cluster.memory_total_mb:
         total = f"{cluster.memory_total_mb} MB on {len(cluster.nodes)} nodes"
         text = f"Each needs a container of {each} MB, and YARN has {total} including the driver: "
     else:
-        text = f"Each needs a container of {each} MB (heap {heap} MB plus overhead) on one node: "
+        parts = f"heap {memory_.heap_mb} MB and {memory_.beside_mb} MB beside it"
+        text = f"Each needs a container of {each} MB ({parts}) on one node: "
     return f"{text}request {max(peak, 1)}, smaller ones, or add nodes until {requested} fit."
 
 
@@ -239,7 +238,7 @@ def container_killed(view: RunView) -> Iterator[Finding]:
     lost = [stage for stage in run.stages if "ExecutorLostFailure" in stage.failures]
     seconds = view.over_cores(sum(stage.failed_time_ms for stage in lost))
     key = "spark.executor.memoryOverhead"
-    now = view.settings.mb(key, f"{max(384, int(0.1 * view.settings.heap_mb))}m")
+    now = view.settings.executor.overhead_mb
     wanted = memory(now * 2)
     names = ", ".join(row.id for row in killed[:5]) or "the driver"
     cores = max((row.cores for row in killed), default=1)

@@ -221,7 +221,7 @@ def few_partitions(view: RunView) -> Iterator[Finding]:
     yield Finding(
         kind="few_partitions",
         evidence=f"stage {worst.id} ({worst.name}) had {count_of(worst.tasks, 'task')} for {cores} "
-        f"cores and took {view.wall_s(worst):.1f} s{_other_stages(cases)}",
+        f"{view.slots} and took {view.wall_s(worst):.1f} s{_other_stages(cases)}",
         advice=advice.text,
         seconds=total,
         stages=ids(case.stage for case in cases),
@@ -255,7 +255,7 @@ def _more_tasks(view: RunView, stage: StageMetrics, cores: int) -> Advice:
                 f"Split the input into {wanted} partitions or more: repartition after reading, or "
             )
             return Advice(text + "lower spark.sql.files.maxPartitionBytes.")
-        return Advice(f"Use {wanted} partitions, a multiple of the {cores} cores.")
+        return Advice(f"Use {wanted} partitions, a multiple of the {cores} {view.slots}.")
     if view.run.sql and view.settings.adaptive:
         key = "spark.sql.adaptive.coalescePartitions.initialPartitionNum"
         if (view.settings.number(PARTITIONS) or 200) > stage.tasks:
@@ -270,7 +270,7 @@ def _more_tasks(view: RunView, stage: StageMetrics, cores: int) -> Advice:
             f"{key} is {wanted}, but the stage has {count_of(stage.tasks, 'task')}: check the "
             "code for a number of partitions or coalesce()."
         )
-    return Advice(f"Set {key}={wanted}, a multiple of the {cores} cores.", settings)
+    return Advice(f"Set {key}={wanted}, a multiple of the {cores} {view.slots}.", settings)
 
 
 def many_tasks(view: RunView) -> Iterator[Finding]:
@@ -305,8 +305,8 @@ def _too_many(view: RunView, kind: str, cases: list[_Case], seconds: float) -> F
     advice = _fewer_tasks(view, kind, worst, cores)
     return Finding(
         kind=kind,
-        evidence=f"stage {worst.id} ({worst.name}): {worst.tasks_ok} tasks for {cores} cores, "
-        f"median {median_ms} ms; {tasks} such tasks in "
+        evidence=f"stage {worst.id} ({worst.name}): {worst.tasks_ok} tasks for {cores} "
+        f"{view.slots}, median {median_ms} ms; {tasks} such tasks in "
         f"{stage_names(case.stage for case in cases)}",
         advice=advice.text,
         seconds=seconds,
@@ -323,5 +323,8 @@ def _fewer_tasks(view: RunView, kind: str, stage: StageMetrics, cores: int) -> A
         return Advice(f"Use about {wanted} partitions: {how}.")
     key = PARTITIONS if view.run.sql else PARALLELISM
     if (view.settings.number(key) or (200 if view.run.sql else 0)) == stage.tasks:
-        return Advice(f"Set {key}={wanted}, 3 per core.", {key: wanted})
-    return Advice(f"Pass about {wanted} partitions where the code shuffles, 3 per core.")
+        return Advice(f"Set {key}={wanted}, 3 for each of the {cores} {view.slots}.", {key: wanted})
+    return Advice(
+        f"Pass about {wanted} partitions where the code shuffles, 3 for each of the {cores} "
+        f"{view.slots}."
+    )

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from emrctl.aws.spark_conf import SparkConf
 from emrctl.metrics import findings
 from emrctl.metrics.eventlog import reader
 from emrctl.metrics.findings import Finding
-from emrctl.metrics.findings.base import LIMITS, RunView, SparkConf
+from emrctl.metrics.findings.base import LIMITS, RunView
 from emrctl.metrics.model import RunMetrics
 from tests.event_logs import PUBLIC
 
@@ -50,6 +51,7 @@ EXPECTED = {
     "tasks_executors_fail_compressed_eventlog.zstd": {
         "failed_work",
         "fetch_failures",
+        "many_partitions",
         "memory_unused",
     },
 }

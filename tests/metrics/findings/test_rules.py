@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from emrctl.aws.spark_conf import SparkConf
 from emrctl.metrics import timeline
 from emrctl.metrics.findings import Finding, diagnose
-from emrctl.metrics.findings.base import RunView, SparkConf
+from emrctl.metrics.findings.base import RunView
 from emrctl.metrics.model import (
     ApplicationAccount,
     ClusterAccount,
@@ -210,7 +211,11 @@ def test_container_killed_from_yarn_diagnostics() -> None:
 def test_missing_executors_advice_compares_with_yarn_memory() -> None:
     nodes = tuple(NodeAccount(id=f"n{n}", state="RUNNING") for n in range(2))
     cluster = ClusterAccount(memory_total_mb=24_576, nodes=nodes)
-    environment = {"spark.executor.instances": "5", "spark.executor.memory": "9486M"}
+    environment = {
+        "spark.executor.instances": "5",
+        "spark.executor.memory": "9486M",
+        "spark.yarn.executor.memoryOverheadFactor": "0.1875",
+    }
     found = only(diagnose(run(environment=environment, cluster=cluster)), "missing_executors")
     assert found.severity == "high"
     assert "11264 MB" in found.advice
@@ -257,6 +262,35 @@ def test_spark_conf_parses_like_spark() -> None:
     assert found.version == (3, 5)
     assert found.adaptive
     assert not SparkConf({}, None).adaptive
+
+
+def test_missing_executors_advice_reads_overhead_with_unit() -> None:
+    environment = {
+        "spark.executor.instances": "6",
+        "spark.executor.memory": "4gb",
+        "spark.executor.memoryOverhead": "2g",
+        "spark.executor.pyspark.memory": "1024",
+    }
+    found = only(diagnose(run(environment=environment)), "missing_executors")
+    assert "a container of 7168 MB (heap 4096 MB and 3072 MB beside it)" in found.advice
+
+
+def test_task_cpus_reduce_slots_of_executors() -> None:
+    """Two executors of four cores run two tasks at a time: they are always full."""
+    full = stage(tasks=10, tasks_ok=10, task_time_ms=20_000)
+    environment = {"spark.task.cpus": "4"}
+    assert diagnose(run(full, environment=environment)) == ()
+    assert "few_partitions" in kinds(run(few(shuffle_read_bytes=MB)))
+    record = run(few(shuffle_read_bytes=MB), environment=environment)
+    assert RunView(record).cores == 2
+    assert "few_partitions" not in kinds(record)
+
+
+def test_task_cpus_are_named_in_evidence() -> None:
+    wide = tuple(worker(str(number), cores=16) for number in range(2))
+    record = run(few(), executors=wide, environment={"spark.task.cpus": "4"})
+    evidence = only(diagnose(record), "few_partitions").evidence
+    assert "for 8 task slots (spark.task.cpus=4)" in evidence
 
 
 def test_timeline_merges_overlaps() -> None:
