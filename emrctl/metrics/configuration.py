@@ -1,9 +1,11 @@
-"""The Spark properties that make runs repeats of one configuration, or tell them apart."""
+"""What makes runs repeats of one configuration: Spark properties, program and arguments."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+
+from emrctl import redact
 
 # Spark writes these itself, or they only say where something is: they differ between repeats.
 _UNRELATED = re.compile(
@@ -21,10 +23,11 @@ _UNRELATED = re.compile(
     )""",
     re.VERBOSE,
 )
+_RUN_ID = re.compile(r"\b\d{8}-\d{9}-[a-z0-9-]+-[0-9a-f]{4}\b")
 # Names of one application, cluster, machine or moment.
 _VOLATILE = re.compile(
     r"""application_\d{13}_\d+ | app-\d{14}-\d{4} | local-\d{13} | \bj-[A-Z0-9]{10,}
-      | \bip-\d+-\d+-\d+-\d+ | \b\d+\.\d+\.\d+\.\d+:\d+ | ://[^/\s]+:\d+ | emrctl-\d{8}-
+      | \bip-\d+-\d+-\d+-\d+ | \b\d+\.\d+\.\d+\.\d+:\d+ | ://[^/\s]+:\d+ | emrctl-\S+
       | [0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12} | /tmp/[^\s,:]*
     """,
     re.VERBOSE,
@@ -42,3 +45,39 @@ def configuration(environment: Mapping[str, str]) -> dict[str, str]:
         for name, value in environment.items()
         if value and name.startswith("spark.") and not _UNRELATED.fullmatch(name)
     }
+
+
+_SUBMIT = "org.apache.spark.deploy.SparkSubmit"
+_MASTER = "org.apache.spark.deploy.yarn.ApplicationMaster"
+_FILE = re.compile(r"\S+\.(py|jar|[rR]|egg|zip)|(py|spark|sparkr)-shell|spark-internal")
+_FLAGS = ("--verbose", "-v", "--supervise")
+
+
+def program(command: str) -> tuple[str, ...]:
+    """Return program file and arguments in the command line of a driver, without secrets.
+
+    `command` is Java's `sun.java.command`, whose words are not quoted. Returns () for drivers that
+    neither spark-submit nor YARN started.
+    """
+    main, *words = command.split() or [""]
+    if main == _MASTER:
+        options = list(zip(words[::2], words[1::2], strict=False))
+        values = {name: value for name, value in options if name != "--arg"}
+        file = values.get("--primary-py-file") or values.get("--jar") or values.get("--class", "")
+        found = [file, *(value for name, value in options if name == "--arg")]
+    elif main == _SUBMIT:
+        found = _after_options(words)
+    else:
+        return ()
+    # Other words that look like ids are the user's own.
+    return redact.arguments(_RUN_ID.sub("…", word) for word in found)
+
+
+def _after_options(words: list[str]) -> list[str]:
+    """Return the words after the options of spark-submit, whose values may contain spaces."""
+    at = 0
+    while at < len(words) and words[at].startswith("-"):
+        at += 1 if words[at] in _FLAGS else 2
+    after = words[at:]
+    first = next((n for n, word in enumerate(after) if _FILE.fullmatch(word)), 0)
+    return after[first:]

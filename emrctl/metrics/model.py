@@ -316,7 +316,8 @@ class RunMetrics(RunFigures, Record, figures_before="peak_executors"):
 
     Sums include failed and killed tasks. A TaskEnd with reason Resubmitted counts in
     `tasks_failed` only. `complete` means that the event log was read from start to end without
-    damage; `notes` describe what is missing or damaged.
+    damage; `notes` describe what is missing or damaged. `program` is the program file with its
+    arguments if the log has them.
     """
 
     app_id: str | None = None
@@ -342,6 +343,7 @@ class RunMetrics(RunFigures, Record, figures_before="peak_executors"):
     executors: tuple[ExecutorMetrics, ...] = ()
     sql: tuple[SqlMetrics, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    program: tuple[str, ...] = ()
     reuses: tuple[Reuse, ...] = ()
     yarn: ApplicationAccount | None = None
     cluster: ClusterAccount | None = None

@@ -161,6 +161,8 @@ def _run(workspace: Workspace, metrics: RunMetrics) -> Run:
         created=_iso(metrics.start_ms) or "",
         state="FAILED" if failure else "COMPLETED",
         settings=_settings(metrics),
+        arguments=metrics.program[1:],
+        code=metrics.program[:1],
         application_id=metrics.app_id,
         started=_iso(metrics.start_ms),
         ended=_iso(metrics.end_ms),

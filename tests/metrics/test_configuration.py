@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from emrctl.metrics.configuration import configuration
+from emrctl.metrics.configuration import configuration, program
+from emrctl.redact import REDACTED
 
 
 @pytest.mark.parametrize(
@@ -71,3 +72,29 @@ def test_configuration_keeps_other_properties(name: str) -> None:
 )
 def test_configuration_replaces_names_of_one_run(value: str, kept: str) -> None:
     assert configuration({"spark.x": value}) == {"spark.x": kept}
+
+
+SUBMIT = "org.apache.spark.deploy.SparkSubmit --master yarn --verbose --num-executors 2"
+MASTER = "org.apache.spark.deploy.yarn.ApplicationMaster --class org.apache.spark.PythonRunner"
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (f"{SUBMIT} s3://b/code/1/a.py --x 1 b.py", ("s3://b/code/1/a.py", "--x", "1", "b.py")),
+        (f"{SUBMIT} --conf spark.x=-Da=1 -Db=2 --class org.A a.jar 7", ("a.jar", "7")),
+        (f"{SUBMIT} --name Spark shell spark-shell", ("spark-shell",)),
+        (f"{SUBMIT} a.py --out s3://b/20261127-145148317-a-0a1b/", ("a.py", "--out", "s3://b/…/")),
+        (f"{SUBMIT} a.py --token abc", ("a.py", "--token", REDACTED)),
+        (f"{SUBMIT} a.py application_1_5", ("a.py", "application_1_5")),
+        (
+            f"{MASTER} --primary-py-file a.py --arg --x --arg 1 --properties-file p",
+            ("a.py", "--x", "1"),
+        ),
+        (f"{MASTER} --jar a.jar --arg 7", ("a.jar", "7")),
+        ("com.databricks.backend.daemon.driver.DriverDaemon", ()),
+        ("", ()),
+    ],
+)
+def test_program_returns_file_and_arguments(command: str, words: tuple[str, ...]) -> None:
+    assert program(command) == words

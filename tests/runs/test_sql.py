@@ -148,6 +148,26 @@ def test_imported_logs_are_repeats_only_with_equal_properties(
     assert set(row.values) == {"8m", "16m"}
 
 
+def test_imported_logs_with_other_arguments_are_no_repeats(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    start = b'"Spark Properties":{'
+    for number in range(3):
+        command = b"org.apache.spark.deploy.SparkSubmit --master yarn a.py --scale %d" % (
+            number % 2
+        )
+        system = b'"System Properties":{"sun.java.command":"%s"},' % command
+        log = text_of(WELL).replace(start, system + start)
+        name = f"app-20261127101112-{number:04d}"
+        (tmp_path / name).write_bytes(log.replace(WELL_ID.encode(), name.encode()))
+        list(import_logs.import_files(workspace, layout.list_files(tmp_path / name), remote=False))
+    runs = workspace.store.all()
+    assert {run.code for run in runs} == {("a.py",)}
+    found = compare([records.load_record(workspace, run) for run in runs])
+    assert sorted(len(one.records) for one in found.configurations) == [1, 2]
+    assert [row.name for row in found.settings] == ["arguments"]
+
+
 def test_safe_name_drops_parent_folders() -> None:
     assert import_logs._safe_name("../../etc/./passwd") == "etc/passwd"
 

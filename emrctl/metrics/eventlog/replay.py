@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from emrctl import redact
+from emrctl.metrics.configuration import program
 from emrctl.metrics.eventlog import consistency, events
 from emrctl.metrics.eventlog.state import DRIVER_IDS, EventLogState
 from emrctl.metrics.eventlog.task_batch import TaskBatch
@@ -129,6 +130,9 @@ class Replay(EventLogState):
             if isinstance(section, dict):
                 self._redactor.learn(section)
         self.environment = redact.mapping(dict(sorted(properties.items())))
+        system = dict(event.get("System Properties") or {})
+        words = program(str(system.get("sun.java.command", "")))
+        self.program = tuple(map(self._redactor.text, words))
 
     def _databricks(self, event: Event) -> None:
         self._log_start(event)

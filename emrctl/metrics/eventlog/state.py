@@ -243,6 +243,7 @@ class EventLogState:
         self.start_ms: int | None = None
         self.end_ms: int | None = None
         self.environment: dict[str, str] = {}
+        self.program: tuple[str, ...] = ()
         self.stages: dict[tuple[int, int], StageTally] = {}
         self.stages_of_jobs: set[int] = set()
         self.executors: dict[str, ExecutorTally] = {}
@@ -301,6 +302,7 @@ class EventLogState:
             sql=tuple(self.plan_metrics.add_to(query) for _, query in sorted(self.sql.items())),
             reuses=self.lineage.reuses({s.id: s for s in stages if not s.attempt}),
             environment=self.environment,
+            program=self.program,
         )
 
     def _stage_totals(self) -> dict[str, Any]:
