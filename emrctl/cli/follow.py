@@ -40,6 +40,8 @@ def submit(
     """
     cluster = workspace.cluster()
     runs: list[Run] = []
+    if submission.settings.requirements:
+        render.note(f"Packing {submission.settings.requirements} for the cluster's Python.")
     for _ in range(repeat):
         run = submitting.submit(workspace, submission, cluster)
         show.note_submitted(workspace, run)

@@ -108,9 +108,8 @@ class SparkSettings(Spec):
     ] = None
     files: Annotated[
         Listed,
-        SparkOption(
-            "PATHS", "Files for each executor; repeatable.", "spark.files", "--files", staged=True
-        ),
+        # With --files instead of the property a driver in client mode on YARN would not get them.
+        SparkOption("PATHS", "Files of the program; repeatable.", "spark.files", staged=True),
     ] = ()
     archives: Annotated[
         Listed,

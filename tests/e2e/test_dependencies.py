@@ -26,18 +26,21 @@ PROGRAM = """\
 import json, sys
 import shipped
 from pathlib import Path
+from pyspark import SparkFiles
 from pyspark.sql import SparkSession
 
 def on_worker(_):
     import shipped
-    return [Path("lookup.csv").read_text(), Path("data/inner.txt").read_text(), shipped.NAME]
+    names = "lookup.csv", SparkFiles.get("lookup.csv"), "data/inner.txt"
+    return [*(Path(name).read_text() for name in names), shipped.NAME]
 
 spark = SparkSession.builder.getOrCreate()
 context = spark.sparkContext
+lookup = Path("lookup.csv" if sys.argv[2] == "cluster" else SparkFiles.get("lookup.csv"))
 loader = context._jvm.Thread.currentThread().getContextClassLoader()
 texts = {
     "worker": context.parallelize([0], 1).map(on_worker).first(),
-    "driver": shipped.NAME,
+    "driver": [lookup.read_text(), shipped.NAME],
     "jar": loader.getResource("marker.txt") is not None,
 }
 context.parallelize([json.dumps(texts)], 1).saveAsTextFile(sys.argv[1])
@@ -45,7 +48,7 @@ context.parallelize([json.dumps(texts)], 1).saveAsTextFile(sys.argv[1])
 
 
 def submit_dependencies(
-    shell: Shell, target: Target, *options: str
+    shell: Shell, target: Target, mode: str, *options: str
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Submit the program with its dependencies; return the run and what the program found."""
     folder = shell.folder
@@ -61,7 +64,7 @@ def submit_dependencies(
     [run], _ = shell.submit(
         *options,
         *(*SMALL, "--executors", "1", "--no-dynamic-allocation", *OPTIONS),
-        *("shipping.py", "{run}/output/texts"),
+        *("--deploy-mode", mode, "shipping.py", "{run}/output/texts", mode),
     )
     assert run["state"] == "COMPLETED"
     key = f"runs/{run['id']}/output/texts/part-00000"
@@ -72,8 +75,8 @@ def submit_dependencies(
 def expect_dependencies(run: dict[str, Any], texts: dict[str, Any]) -> None:
     """Compare what driver and executor found, and what the run's record has."""
     assert texts == {
-        "worker": ["a,b", "inner", "shipped 1.0"],
-        "driver": "shipped 1.0",
+        "worker": ["a,b", "a,b", "inner", "shipped 1.0"],
+        "driver": ["a,b", "shipped 1.0"],
         "jar": True,
     }
     settings = run["settings"]
@@ -88,4 +91,4 @@ def expect_dependencies(run: dict[str, Any], texts: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("mode", ["client", "cluster"])
 def test_submit_on_emr_ships_dependencies(shell: Shell, local: Target, mode: str) -> None:
-    expect_dependencies(*submit_dependencies(shell, local, "--deploy-mode", mode))
+    expect_dependencies(*submit_dependencies(shell, local, mode))

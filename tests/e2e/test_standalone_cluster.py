@@ -106,7 +106,7 @@ def test_submit_passes_texts_unchanged(standalone: Standalone, shell: Shell, loc
 
 
 def test_submit_ships_dependencies(standalone: Standalone, shell: Shell, local: Target) -> None:
-    expect_dependencies(*submit_dependencies(shell, local, "--config", "ec2.yaml"))
+    expect_dependencies(*submit_dependencies(shell, local, "client", "--config", "ec2.yaml"))
 
 
 def test_step_survives_killed_client(standalone: Standalone, shell: Shell) -> None:

@@ -59,7 +59,7 @@ def test_stage_uploads_local_files_and_passes_uris(target: Target) -> None:
     body = target.client("s3").get_object(Bucket=BUCKET, Key=key)["Body"].read()
     assert body == b"project"
     assert {option.option: text for option, text in settings.values()} == {
-        "--files": ",".join(settings.files),
+        None: ",".join(settings.files),
         "--archives": ",".join(settings.archives),
         "--jars": ",".join(settings.jars),
         "--packages": "org.x:y_2.12:1.0",
