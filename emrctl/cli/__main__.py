@@ -127,7 +127,9 @@ def _reject(name: str) -> NoReturn:
 
     if name.startswith("-"):
         _fail(
-            f"'{name}' stands before the command", "Options follow it: emrctl COMMAND OPTIONS.", 2
+            f"'{name}' stands before the command",
+            "Options follow the command: emrctl COMMAND OPTIONS.",
+            2,
         )
     near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
     hint = f"Did you mean `emrctl {near[0]}`?" if near else "`emrctl --help` lists the commands."

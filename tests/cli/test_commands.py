@@ -168,7 +168,7 @@ def test_submit_interrupted_keeps_step_and_suggests_commands(
     ("arguments", "code", "message"),
     [
         (["submit", "mien"], 3, "Did you mean 'mine'?"),
-        (["--target", "aws", "preview"], 2, "Options follow it: emrctl COMMAND OPTIONS."),
+        (["--target", "aws", "preview"], 2, "Options follow the command: emrctl COMMAND OPTIONS."),
         (["submit", "--executor-memory", "4 gigs", "mine"], 2, "--executor-memory"),
         (["submit", "--executors", "0", "mine"], 2, "--executors"),
         (["submit", "--conf", "nothing", "mine"], 2, "--conf nothing"),
