@@ -33,17 +33,40 @@ _VOLATILE = re.compile(
     re.VERBOSE,
 )
 
+# Options that Spark adds to those of each JVM, for its version of Java.
+_MODULES = re.compile(
+    r"--(add-(opens|modules|exports)|enable-native-access)=\S+|-XX:\+IgnoreUnrecognizedVMOptions"
+    r"|-D(java\.net\.preferIPv6Addresses|jdk\.reflect\.useDirectMethodHandle|io\.netty\.[\w.]+"
+    r")=\S+"
+)
+# Written by Spark and PySpark to every log; another value is a setting.
+_DEFAULTS = {
+    "spark.eventLog.enabled": "true",
+    "spark.hadoop.fs.s3a.vectored.read.max.merged.size": "2M",
+    "spark.hadoop.fs.s3a.vectored.read.min.seek.size": "128K",
+    "spark.rdd.compress": "True",
+    "spark.scheduler.mode": "FIFO",
+    "spark.serializer.objectStreamReset": "100",
+    "spark.sql.artifact.isolation.enabled": "false",
+}
+
 
 def configuration(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the Spark properties of an application that configure it.
 
-    These are all properties except those that differ between repeats: ids, addresses, folders of
-    logs and temporary files, tags, names. Such parts of other values are replaced by `…`.
+    These are all properties except those that Spark always sets, and those that differ between
+    repeats: ids, addresses, folders of logs and temporary files, tags, names. Such parts of other
+    values are replaced by `…`.
     """
+    values = {
+        name: " ".join(_MODULES.sub("", value).split()) if name.endswith("JavaOptions") else value
+        for name, value in environment.items()
+        if name.startswith("spark.") and not _UNRELATED.fullmatch(name)
+    }
     return {
         name: _VOLATILE.sub("…", value)
-        for name, value in environment.items()
-        if value and name.startswith("spark.") and not _UNRELATED.fullmatch(name)
+        for name, value in values.items()
+        if value and value != _DEFAULTS.get(name)
     }
 
 

@@ -5,6 +5,15 @@ import pytest
 from emrctl.metrics.configuration import configuration, program
 from emrctl.redact import REDACTED
 
+SPARK_JAVA = (
+    "--enable-native-access=ALL-UNNAMED "
+    "-Djava.net.preferIPv6Addresses=false -XX:+IgnoreUnrecognizedVMOptions "
+    "--add-modules=jdk.incubator.vector --add-opens=java.base/java.lang=ALL-UNNAMED "
+    "-Djdk.reflect.useDirectMethodHandle=false -Dio.netty.allocator.type=pooled "
+    "-Dio.netty.handler.ssl.defaultEndpointVerificationAlgorithm=NONE "
+    "-Dio.netty.tryReflectionSetAccessible=true"
+)
+
 
 @pytest.mark.parametrize(
     ("name", "value"),
@@ -26,6 +35,8 @@ from emrctl.redact import REDACTED
         ("spark.yarn.stagingDir", "hdfs:///user"),
         ("spark.yarn.tags", "emrctl-20261127-163418812-job-f722"),
         ("spark.submit.pyFiles", ""),
+        ("spark.rdd.compress", "True"),
+        ("spark.driver.extraJavaOptions", SPARK_JAVA),
         ("java.version", "17"),
     ],
 )
