@@ -41,7 +41,7 @@ def submit(
     cluster = workspace.cluster()
     runs: list[Run] = []
     if submission.settings.requirements:
-        render.note(f"Packing {submission.settings.requirements} for the cluster's Python.")
+        render.note(f"Preparing the packages of {submission.settings.requirements}.")
     for _ in range(repeat):
         run = submitting.submit(workspace, submission, cluster)
         show.note_submitted(workspace, run)

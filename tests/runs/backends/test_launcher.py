@@ -133,3 +133,17 @@ def test_launch_script_runs_program_with_exact_texts(tmp_path: Path) -> None:
     )
     assert done.returncode == 7, done.stderr
     assert json.loads(done.stdout) == [list(NASTY), "`id`\n", "größe 1.py"]
+
+
+def test_launch_script_rejects_packages_of_another_python() -> None:
+    code = "import launch; launch.add_packages(uri='s3://b/x', folder='x', version='2.7')"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=bundled.root() / "bootstrap",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "packed for Python 2.7, but this is" in done.stderr
+    assert "--conf spark.pyspark.python=python3" in done.stderr
