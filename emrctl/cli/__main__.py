@@ -126,11 +126,8 @@ def _reject(name: str) -> NoReturn:
     import difflib
 
     if name.startswith("-"):
-        _fail(
-            f"'{name}' stands before the command",
-            "Options follow the command: emrctl COMMAND OPTIONS.",
-            2,
-        )
+        hint = "Options follow the command: emrctl COMMAND OPTIONS."
+        _fail(f"'{name}' is not a command", hint, 2)
     near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
     hint = f"Did you mean `emrctl {near[0]}`?" if near else "`emrctl --help` lists the commands."
     _fail(f"no command is called '{name}'", hint, 2)
