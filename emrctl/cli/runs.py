@@ -195,7 +195,7 @@ def _note_downloaded(downloaded: pulling.DownloadedOutput, folder: Path) -> None
 def logs(
     context: options.Context,
     run: Annotated[
-        str, typer.Argument(metavar="[RUN]", help="Run id, any unique part of it, or `latest`.")
+        str, typer.Argument(metavar="RUN", help="Run id, any unique part of it, or `latest`.")
     ] = "",
     name: Annotated[
         str | None, typer.Argument(help="Part of the log's name, e.g. stdout or controller.")
@@ -209,8 +209,8 @@ def logs(
 ) -> None:
     """Print stdout and stderr of a run's step, or the logs whose name contains NAME.
 
-    `--bootstrap` prints the log of the bootstrap action that failed, or of all bootstrap
-    actions of the running EMR cluster.
+    `--bootstrap` prints the log of the bootstrap action that failed, or of all
+    bootstrap actions of the running EMR cluster.
     """
     if bootstrap:
         _print_bootstrap_logs(context, node)

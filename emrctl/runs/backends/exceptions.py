@@ -22,7 +22,8 @@ _STAGE_FAILURE = re.compile(
 # Causes that only report that something else failed.
 _SYMPTOM = re.compile(
     r"^java\.(?:io\.EOFException|net\.SocketException|lang\.InterruptedException"
-    r"|nio\.channels\.ClosedByInterruptException)\b|: (?:Connection reset|Broken pipe)"
+    r"|net\.SocketTimeoutException|nio\.channels\.ClosedByInterruptException)\b"
+    r"|: (?:Connection reset|Broken pipe|Futures timed out)"
 )
 _LOCATION = re.compile(r"\b(?:s3[an]?|hdfs|file)://?\S|(?:^|[\s'])/\S+/\S")
 # Lines that continue the message of an exception of Spark.
@@ -135,6 +136,24 @@ def _flatten_group(lines: Sequence[str]) -> list[str]:
     inner = inner if inner and inner[0].endswith(TRACEBACK) else [TRACEBACK, "  File", *inner]
     end = next((n for n, line in enumerate(inner) if line.lstrip().startswith("+-")), None)
     return [*inner[:end], "", _DIRECT, "", *flat[:first]]
+
+
+def last_message(lines: Sequence[str]) -> str:
+    """Return the last message of a program's output: its first line, or its deepest Java cause.
+
+    A program that prints an exception of Spark also prints its query plan or stack trace.
+    """
+    number = len(lines) - 1
+    while number > 0 and (not lines[number].strip() or _CONTINUATION.match(lines[number])):
+        number -= 1
+    message = lines[max(number, 0) :]
+    start = next((n for n, line in enumerate(message) if _JAVA_START.match(line)), None)
+    if start is None:
+        whole = message if message and message[0].endswith(":") else message[:1]
+        return " ".join(" ".join(whole).split())
+    if message[start].startswith("Caused by: ") or any(map(_JAVA_FRAME.match, message)):
+        return java_cause(message[start:])
+    return message[0].strip()
 
 
 def java_cause(lines: Sequence[str]) -> str:

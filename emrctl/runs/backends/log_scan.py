@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from emrctl.runs.backends.exceptions import GROUP, NESTING, TRACEBACK
+from emrctl.runs.backends.exceptions import GROUP, NESTING, TRACEBACK, last_message
 
 _BLOCK_BYTES = 1 << 18
 _MAX_LINES, _MAX_LINE = 2000, 4000
@@ -100,15 +100,15 @@ class LogScan:
 
     @property
     def last_output(self) -> str:
-        """The last line of the program's own output; empty if there is none."""
-        lines = self.tail.decode(errors="replace").splitlines()
-        fatal = next((line for line in lines if line.startswith("Fatal Python error: ")), "")
-        for line in [fatal] if fatal else reversed(lines):
-            text = _ANSI.sub("", line.rstrip().rpartition("\r")[2]).strip()
+        """The last message of the program's own output; empty if there is none."""
+        lines = []
+        for line in self.tail.decode(errors="replace").split("\n"):
+            text = _ANSI.sub("", line.rstrip().rpartition("\r")[2])
             words = any(char.isalnum() for char in text)
             if words and not LOG4J.match(text) and not _NOISE.match(text):
-                return text.strip("│┃| ")
-        return ""
+                lines.append(text)
+        fatal = next((line for line in lines if line.startswith("Fatal Python error: ")), "")
+        return fatal or last_message(lines).strip("│┃| ")
 
 
 def scan(stream: BinaryIO) -> LogScan:

@@ -35,7 +35,6 @@ _EXECUTOR_LOST = re.compile(
     r"|FetchFailed|Command exited with code|removed our application|Max number of executor failures"
     r"|SparkContext (?:was|has been) shut ?down"
 )
-_STACK = re.compile(r"Caused by: |at \S+\(|\.\.\. \d+ more")
 _SIGNALLED = 128
 
 
@@ -229,12 +228,14 @@ def _exit(evidence: _Evidence) -> _Cause | None:
     if heap or killed:
         return killed or heap
     name, last = _last_output(evidence)
-    if _STACK.match(last):
-        return _logged_error(evidence)
     if code is None or (last and code in {1, 2}):
         text = f"{last} (exit code {code})" if code else last
         return (text, evidence.uri(name)) if last else None
-    output = f"; last output: {exceptions.clip(last)}" if last else "; no output is logged"
+    error = next((e[0] for n in evidence.java if (e := evidence.scan(n).error)), "")
+    logged = f"; last error in the log: {exceptions.clip(error)}" if error else ""
+    output = (
+        f"; last output: {exceptions.clip(last)}" if last else logged or "; no output is logged"
+    )
     log = evidence.uri(name) or evidence.uri("step/controller")
     return f"exit code {code}: {exit_codes.of_driver(code)}{output}", log
 

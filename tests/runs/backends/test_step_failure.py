@@ -170,6 +170,11 @@ def _line(*logs: LogFile) -> str:
             ),
         ),
         ("10 %\r50 %\rno new data\n", "no new data"),
+        ("failed: [X] no table;\n'UnresolvedRelation [sales]\n+- Y\n\n", "failed: [X] no table;"),
+        (
+            VALIDATION.partition("(data)\n")[2],
+            "org.apache.spark.SparkException: Input validation failed.",
+        ),
         ("no new data\nsys:1: ResourceWarning: unclosed file\n", "no new data"),
     ],
 )
@@ -217,6 +222,7 @@ def test_explain_report_of_spark_or_yarn_returns_cause(text: str, line: str) -> 
         (1, "no new data\n", ("no new data", "exit code 1")),
         (3, "rows: 0\n", ("exit code 3", "sys.exit(3)", "rows: 0")),
         (1, "", ("exit code 1", "no output")),
+        (1, "╭─ Error ──╮\n│ no such option │\n╰──────────╯\n", ("no such option (exit code 1)",)),
         (1, "2026-11-27 10:00:00,123 ERROR job: no input\n", ("ERROR job: no input",)),
         (139, 'Fatal Python error: Segmentation fault\n\n  File "x", line 1 in f\n', ("Fatal",)),
         (137, CAUGHT + "9\n", ("exit code 137", "SIGKILL", "last output: 9")),
