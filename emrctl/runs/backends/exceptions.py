@@ -30,6 +30,9 @@ _LOCATION = re.compile(r"\b(?:s3[an]?|hdfs|file)://?\S|(?:^|[\s'])/\S+/\S")
 _CONTINUATION = re.compile(
     r"^(?:\s|Caused by:|: |;|'|\+-|:-? |==|--|\^|Driver stacktrace|JVM stacktrace)"
 )
+# Spark's, e.g. [TABLE_OR_VIEW_NOT_FOUND], at the start of a message.
+_ERROR_CLASS = re.compile(r"\[[A-Z][A-Z0-9_]{4,}(?:\.[A-Z0-9_]+)*\] ")
+_MESSAGE_LINES = 6
 _FIRST_IN_GROUP = re.compile(r"^[\s|+-]*- 1 -+$")
 _GROUP_MARGIN = re.compile(r"^\s*[|+] ?(?!-)")
 
@@ -146,6 +149,9 @@ def last_message(lines: Sequence[str]) -> str:
     number = len(lines) - 1
     while number > 0 and (not lines[number].strip() or _CONTINUATION.match(lines[number])):
         number -= 1
+    if number < len(lines) - 1:  # the message of an error class has several lines
+        above = range(number, max(number - _MESSAGE_LINES, -1), -1)
+        number = next((n for n in above if _ERROR_CLASS.search(lines[n])), number)
     message = lines[max(number, 0) :]
     start = next((n for n, line in enumerate(message) if _JAVA_START.match(line)), None)
     if start is None:

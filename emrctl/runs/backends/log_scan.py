@@ -21,7 +21,10 @@ _LOGGER = re.compile(r"^\W*(?:[A-Z]{4,8}\b|\d{4}-)(?!.*(?:Exception|Error): $)")
 _THREAD = re.compile(r"^Exception in thread \"?(?:main|Driver)\b")
 JAVA = re.compile(r"^(?:[a-z]\w*\.)+[A-Z][\w$]*(?:Exception|Error)\b")
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-_NOISE = re.compile(r"^\S+:\d+: \w*Warning: |^sys:1: \w*Warning")
+# Output that is written while Python exits.
+_NOISE = re.compile(
+    r"^\S+:\d+: \w*Warning: |^sys:1: \w*Warning|\bpy4j\.(?:clientserver|java_gateway)\b"
+)
 # What a log states about exit codes, memory and containers: a word that such a line contains, and
 # the line's form. None of them matches the command line of a container, such as its option
 # -XX:OnOutOfMemoryError='kill %p'.
@@ -105,7 +108,7 @@ class LogScan:
         for line in self.tail.decode(errors="replace").split("\n"):
             text = _ANSI.sub("", line.rstrip().rpartition("\r")[2])
             words = any(char.isalnum() for char in text)
-            if words and not LOG4J.match(text) and not _NOISE.match(text):
+            if words and not LOG4J.match(text) and not _NOISE.search(text):
                 lines.append(text)
         fatal = next((line for line in lines if line.startswith("Fatal Python error: ")), "")
         return fatal or last_message(lines).strip("│┃| ")
@@ -186,6 +189,8 @@ class _Collector:
         return self._in_message
 
     def _read_output(self, line: str, *, indented: bool) -> None:
+        if not self._in_frames and _NOISE.search(line):
+            return
         if _THREAD.match(line):
             self.java = self._open = [line]
             self._in_frames = False

@@ -23,6 +23,8 @@ _READ = frozenset({"stdout", "stderr", "controller"})
 _LOGGED = re.compile(
     r"^\W*(?:\d{4}-\d\d-\d\d|\d\d/\d\d/\d\d|(?:DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL)\b)"
 )
+_INFORMATION = re.compile(r"^[^a-z]*\b(?:DEBUG|INFO)\b")
+_OF_SPARK = re.compile(r"(?:py4j|pyspark)\.")
 # spark-submit of cluster mode, which repeats that the application failed.
 _REPORT = re.compile(r"Application \S+ (?:finished with failed status|is killed)|UserAppException")
 _DRIVER_GONE = re.compile(
@@ -148,18 +150,27 @@ def _exception(evidence: _Evidence) -> _Cause | None:
         found = evidence.scan(name)
         parsed = exceptions.parse_python(found.traceback)
         if parsed and _is_final(parsed, evidence.exit_code):
-            followed = parsed.rest and not parsed.rest[0].startswith(" ")
-            last = f"; then: {exceptions.clip(parsed.rest[-1])}" if followed else ""
-            return _refine(evidence, parsed.text + last, evidence.uri(name))
+            return _refine(evidence, parsed.text + _following(parsed), evidence.uri(name))
     return None
+
+
+def _following(parsed: exceptions.Traceback) -> str:
+    """Return the last line of output below an exception, unless it is part of its message."""
+    if not parsed.rest or parsed.rest[0].startswith(" ") or _OF_SPARK.match(parsed.text):
+        return ""
+    last = parsed.rest[-1]
+    return "" if _INFORMATION.search(last) else f"; then: {exceptions.clip(last)}"
 
 
 def _is_final(parsed: exceptions.Traceback, code: int | None) -> bool:
     """Return whether the exception ended the program: it was not caught, or nothing followed."""
     if not parsed.rest:
         return code is None or code < _SIGNALLED
+    if code not in {None, 1}:
+        return False
+    # No program exits with 1 because of what it logged at INFO.
     logged = any(_LOGGED.match(line) for line in parsed.rest)
-    return code in {None, 1} and parsed.top_level and not logged
+    return bool(_INFORMATION.search(parsed.rest[-1])) or (parsed.top_level and not logged)
 
 
 def _refine(evidence: _Evidence, text: str, log: str) -> _Cause:

@@ -144,6 +144,19 @@ def _line(*logs: LogFile) -> str:
         (CAUGHT + "second attempt worked\nno new data\n", "no new data"),
         (PYTHON.replace("ValueError:", "NoSuchThing:"), "NoSuchThing: label 'dog' has no pictures"),
         (PYTHON.replace(": label 'dog' has no pictures", ""), "ValueError"),
+        (
+            PYTHON + "2026-11-27 17:53:43,007 INFO py4j.clientserver: Closing down connection\n",
+            "ValueError: label 'dog' has no pictures",
+        ),
+        (
+            PYTHON + "INFO:root:bye\n",
+            "ValueError: label 'dog' has no pictures",
+        ),
+        (
+            "failed: [TABLE_OR_VIEW_NOT_FOUND] No orders.\nCheck it.;\n'UnresolvedRelation [o]\n",
+            "failed: [TABLE_OR_VIEW_NOT_FOUND] No orders.",
+        ),
+        (PYTHON + "bye\n", "ValueError: label 'dog' has no pictures; then: bye"),
         (PYTHON + FINALIZER, "ValueError: label 'dog' has no pictures"),
         (TASK, "NoPictures: of breed dgo"),
         (VALIDATION, "org.apache.spark.SparkException: Input validation failed."),

@@ -380,7 +380,66 @@ TASKS: dict[str, Case] = {
     ),
 }
 
-CASES: dict[str, Case] = {**PYTHON, **SUBMISSION, **SQL, **TASKS}
+# Programs that were written to judge an earlier version of the explanation.
+JUDGES: dict[str, Case] = {
+    "printed_analysis": Case(
+        program=SPARK + "import sys\ntry:\n    spark.table('orders').show()\n"
+        "except Exception as error:\n    print(f'job failed: {error}')\n    sys.exit(1)\n",
+        cause="job failed: [TABLE_OR_VIEW_NOT_FOUND] The table or view `orders` cannot be found",
+    ),
+    "printed_task_error": Case(
+        program=SPARK + "import sys\ntry:\n"
+        "    spark.sparkContext.parallelize([1]).map(lambda x: x / 0).collect()\n"
+        "except Exception as error:\n    print('ERROR', error)\n    sys.exit(2)\n",
+        cause="ZeroDivisionError: division by zero",
+    ),
+    "log4j_error": Case(
+        program=SPARK
+        + "import sys\nlog = spark._jvm.org.apache.log4j.LogManager.getLogger('etl')\n"
+        "log.error('input partition 2026-11-26 is empty')\nsys.exit(1)\n",
+        cause="input partition 2026-11-26 is empty",
+    ),
+    "foreach_batch": Case(
+        program=SPARK + "def handle(frame, number):\n"
+        "    raise RuntimeError(f'batch {number} rejected')\n\n"
+        "stream = spark.readStream.format('rate').load().writeStream\n"
+        "stream.foreachBatch(handle).start().awaitTermination()\n",
+        cause="RuntimeError: batch 0 rejected",
+    ),
+    "thread_pool": Case(
+        program=SPARK + "from concurrent.futures import ThreadPoolExecutor\n"
+        "def load(i):\n    return spark.table(f't{i}').count()\n"
+        "with ThreadPoolExecutor(2) as pool:\n    print(list(pool.map(load, [1, 2])))\n",
+        cause="[TABLE_OR_VIEW_NOT_FOUND] The table or view `t1` cannot be found",
+    ),
+    "logging_at_exit": Case(
+        program=SPARK + "import logging\nlogging.basicConfig(level='INFO', "
+        "format='%(asctime)s %(levelname)s %(name)s: %(message)s')\n"
+        "log = logging.getLogger('job')\n\ndef main():\n    try:\n        int(None)\n"
+        "    except TypeError:\n        log.exception('retrying')\n    try:\n"
+        "        spark.range(3).select('nope')\n    finally:\n        log.info('stopping')\n"
+        "        spark.stop()\n\nmain()\n",
+        cause="[UNRESOLVED_COLUMN.WITH_SUGGESTION]",
+        also=("`nope`",),
+    ),
+    "process_pool": Case(
+        program="from multiprocessing import Pool\ndef f(x):\n"
+        "    raise ValueError(f'shard {x} is corrupt')\n\nif __name__ == '__main__':\n"
+        "    with Pool(1) as pool:\n        pool.map(f, [4])\n",
+        cause="ValueError: shard 4 is corrupt",
+    ),
+    "exit_lines": Case(
+        program="import sys\nsys.exit('Missing settings:\\n  - BUCKET\\n  - REGION')\n",
+        cause="Missing settings: - BUCKET - REGION",
+    ),
+    "no_driver": Case(
+        program=SPARK + "reader = spark.read.format('jdbc')\n"
+        "reader.options(url='jdbc:postgresql://db/x', dbtable='t').load()\n",
+        cause="java.sql.SQLException: No suitable driver",
+    ),
+}
+
+CASES: dict[str, Case] = {**PYTHON, **SUBMISSION, **SQL, **TASKS, **JUDGES}
 _CLUSTER_ONLY = frozenset({"own_master", "no_session", "driver_container"})
 _CLUSTER = _CLUSTER_ONLY | {
     *("exit_message_after_spark", "exit_code", "usage_error", "syntax_error", "caught_then_real"),
