@@ -160,10 +160,15 @@ def _warnings(run: Run, found: list[Application], ids: list[str]) -> Iterator[st
 
 
 def _tagged(workspace: Workspace, run: Run) -> list[str]:
-    """Return the id of the application that YARN or the master lists with the run's tag."""
+    """Return the id of the newest application that YARN lists with the run's tag.
+
+    A standalone master has no tags: it only finds applications that keep the name.
+    """
+    adapter = workspace.adapter(run.cluster.id)
+    if not adapter.is_emr:
+        return []
     try:
-        manager = workspace.adapter(run.cluster.id).live_sources(run.cluster).manager
-        account = manager.tagged(run.application_tag)
+        account = adapter.live_sources(run.cluster).manager.tagged(run.application_tag)
     except (OSError, ValueError, KeyError, TypeError, EmrctlError):
         return []
     return [account.application_id] if account else []
