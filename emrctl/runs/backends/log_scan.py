@@ -179,7 +179,8 @@ class _Collector:
         match = LOG4J.match(line)
         if match:
             self._in_message = True
-            if match[1] in {"ERROR", "FATAL"}:
+            own_report = "User application exited with status" in line
+            if match[1] in {"ERROR", "FATAL"} and not own_report:
                 self.error = [line[match.end() :]]
             return True
         part = indented or line.startswith("Caused by: ") or bool(JAVA.match(line))
