@@ -77,7 +77,7 @@ def _with_packages(
     settings: SparkSettings, code: tuple[str, ...], python: requirements.Python
 ) -> Dependencies:
     """Add the archive `code[-1]`, and make Python run with its packages."""
-    cluster_mode = settings.deploy_mode == "cluster"
+    cluster_mode = settings.mode == "cluster"
     command = f"./{FOLDER}/bin/python"
     conf = {
         **settings.conf,
@@ -99,7 +99,7 @@ def _check_python(settings: SparkSettings) -> None:
     unpacked = "/" in python and not python.startswith("/")
     if (
         unpacked
-        and settings.deploy_mode != "cluster"
+        and settings.mode != "cluster"
         and "spark.pyspark.driver.python" not in settings.conf
     ):
         raise UsageError(

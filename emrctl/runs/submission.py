@@ -221,7 +221,7 @@ def _find_unsafe(
     name = Path(job.script).name
     if not on_s3 and not SAFE_NAME.fullmatch(name):
         return f"the file name '{name}'"
-    direct = on_s3 and settings.deploy_mode != "cluster"
+    direct = on_s3 and settings.mode != "cluster"
     return find_unsafe(program.arguments, properties, direct=direct)
 
 

@@ -176,6 +176,11 @@ class SparkSettings(Spec):
         options = {key: v for item, v in values if item.option for key in item.properties}
         return {**plain, **self.conf, **options}
 
+    @property
+    def mode(self) -> str:
+        """The deploy mode in effect, client by default."""
+        return self.properties().get("spark.submit.deployMode", "client")
+
     def merged(self, over: SparkSettings) -> SparkSettings:
         """Return these settings overridden by those set in `over`.
 

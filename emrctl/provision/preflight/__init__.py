@@ -22,13 +22,12 @@ _log = logging.getLogger(__name__)
 def prepare(project: ProjectSpec, target: Target) -> ProjectSpec:
     """Return the project with the ids of existing subnets; raise if `up` would fail.
 
-    On localhost only unsupported keys are checked; on AWS also the account. Warnings are logged.
+    On localhost unsupported keys, the release and objects on S3 are checked; on AWS also the
+    account. Warnings are logged.
     """
     if target.unsupported_resources:
         check_local(project)
     project = _resolve(project, target)
-    if not target.account_limits:
-        return project
     findings = run_checks(project, target)
     for item in findings:
         if item.severity == "warning":

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from emrctl.aws import instance_types
+from emrctl.aws import instance_types, rules
 from emrctl.aws.errors import error_code, get_or_none
 from emrctl.aws.listing import tags
 from emrctl.clusters import program_inputs
@@ -78,15 +78,20 @@ def _alternatives(context: PreflightContext, name: str) -> str:
 
 
 def _check_release(context: PreflightContext) -> Iterator[PreflightFinding]:
+    """Check that the release exists; localhost does not know the latest ones."""
     release = context.project.emr.release
     list_labels = context.client("emr").list_release_labels
     prefix = {"Prefix": release.partition(".")[0]}
     labels = _pages(partial(list_labels, Filters=prefix), "ReleaseLabels", "NextToken")
-    if release not in labels:
+    later = not context.target.account_limits and not rules.release_fault(release, labels)
+    if release not in labels and not later:
         near = difflib.get_close_matches(release, labels, n=3, cutoff=0) or labels[:3]
         hint = f"Use another release: {', '.join(near)}." if near else "Check cluster.release."
         yield error(f"EMR has no release {release} in {context.region}", hint)
-        return
+
+
+def _check_release_types(context: PreflightContext) -> Iterator[PreflightFinding]:
+    release = context.project.emr.release
     list_types = context.client("emr").list_supported_instance_types
     items = _pages(partial(list_types, ReleaseLabel=release), "SupportedInstanceTypes", "Marker")
     supported = {item["Type"] for item in items}
@@ -283,7 +288,8 @@ def _dns(context: PreflightContext, vpc: str) -> Iterator[PreflightFinding]:
 
 CHECKS = (
     PreflightCheck(about="instance types", check=_check_types),
-    PreflightCheck(about="release", check=_check_release, kind="emr"),
+    PreflightCheck(about="release", check=_check_release, kind="emr", needs_account=False),
+    PreflightCheck(about="release", check=_check_release_types, kind="emr"),
     PreflightCheck(about="machine image", check=_check_emr_image, kind="emr"),
     PreflightCheck(about="security configuration", check=_check_configuration, kind="emr"),
     PreflightCheck(about="machine image", check=_check_ec2_images, kind="ec2"),

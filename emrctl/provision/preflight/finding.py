@@ -46,15 +46,20 @@ class PreflightContext:
 
 @dataclass(frozen=True, kw_only=True)
 class PreflightCheck:
-    """A check of one subject, for clusters of one kind or (None) of both."""
+    """A check of one subject, for clusters of one kind or (None) of both.
+
+    `needs_account`: the check is about limits of an account, which localhost does not have.
+    """
 
     about: str
     check: Callable[[PreflightContext], Iterator[PreflightFinding]]
     kind: Literal["emr", "ec2"] | None = None
+    needs_account: bool = True
 
     def applies(self, context: PreflightContext) -> bool:
-        """Return whether the check is for the kind of the cluster."""
-        return self.kind in {None, context.cluster.kind}
+        """Return whether the check is for the kind of the cluster and for the target."""
+        limited = context.target.account_limits or not self.needs_account
+        return limited and self.kind in {None, context.cluster.kind}
 
     def run(self, context: PreflightContext) -> list[PreflightFinding]:
         """Return the findings; a warning if the caller lacks permission to check."""

@@ -141,7 +141,7 @@ def _check_keys(context: PreflightContext) -> Iterator[PreflightFinding]:
 CHECKS = (
     PreflightCheck(about="bucket", check=_check_bucket),
     PreflightCheck(about="buckets", check=_check_other_buckets),
-    PreflightCheck(about="objects on S3", check=_check_objects),
+    PreflightCheck(about="objects on S3", check=_check_objects, needs_account=False),
     PreflightCheck(about="keys", check=_check_keys),
     PreflightCheck(about="wheelhouse", check=_check_wheelhouse, kind="ec2"),
 )

@@ -17,7 +17,7 @@ def properties(
     program: Program, settings: SparkSettings, conf: Mapping[str, str]
 ) -> dict[str, str]:
     """Return the Spark properties of a step; `settings` override emrctl's own `conf`."""
-    environment = _environment_conf(program.environment, settings.deploy_mode)
+    environment = _environment_conf(program.environment, settings.mode)
     return {**conf, **environment, **_properties(settings), **settings.conf}
 
 
@@ -33,7 +33,7 @@ def command(
     Raises `UsageError` for cluster mode on a standalone master, which runs no Python driver, and
     for properties that Spark or YARN change.
     """
-    mode = settings.deploy_mode or "client"
+    mode = settings.mode
     if master != YARN and mode == "cluster":
         hint = "Omit --deploy-mode: the driver runs on the primary."
         raise UsageError(
@@ -63,7 +63,7 @@ def _driver_environment(environment: Mapping[str, str], mode: str) -> Iterable[s
     return ("env", *(f"{key}={value}" for key, value in environment.items()))
 
 
-def _environment_conf(environment: Mapping[str, str], mode: str | None) -> dict[str, str]:
+def _environment_conf(environment: Mapping[str, str], mode: str) -> dict[str, str]:
     prefixes = (EXECUTOR_ENV, DRIVER_ENV) if mode == "cluster" else (EXECUTOR_ENV,)
     return {f"{prefix}{key}": value for prefix in prefixes for key, value in environment.items()}
 

@@ -29,6 +29,11 @@ def test_command_with_settings_has_options_and_conf() -> None:
     assert "spark.sql.shuffle.partitions=24" in found
 
 
+def test_command_takes_deploy_mode_from_conf() -> None:
+    settings = SparkSettings(conf={"spark.submit.deployMode": "cluster"})
+    assert spark_submit.command(PROGRAM, settings, {})[3:5] == ("--deploy-mode", "cluster")
+
+
 def test_command_with_conf_overrides_defaults() -> None:
     settings = SparkSettings(conf={"spark.eventLog.enabled": "false"})
     found = spark_submit.command(PROGRAM, settings, event_log_conf("b"))
