@@ -6,11 +6,11 @@ repeats.
 
 from __future__ import annotations
 
-import itertools
 import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from emrctl.compare.records import FIGURES, Figure, RunRecord, result_figures
 from emrctl.errors import UsageError
@@ -160,12 +160,20 @@ def _setting_rows(configurations: Iterable[Configuration]) -> tuple[SettingRow, 
     records = [configuration.records[0] for configuration in configurations]
     traits = [record.traits() for record in records]
     names = dict.fromkeys(name for values in traits for name in values)
-    properties = {f"conf.{name}" for record in records for name in record.properties}
+    chosen = {f"conf.{name}" for record in records for name in record.settings.get("conf", ())}
+    properties = {f"conf.{name}" for record in records for name in record.properties} - chosen
 
     def differs(name: str) -> bool:
-        # Properties of configurations without metrics are not known.
-        known = (record.properties or name not in properties for record in records)
-        return len({values.get(name) for values in itertools.compress(traits, known)}) > 1
+        # Many properties follow from release and deploy mode, and those of configurations without
+        # metrics are not known.
+        values: dict[Any, set[str | None]] = {}
+        for record, own in zip(records, traits, strict=True):
+            if name not in properties:
+                values.setdefault(None, set()).add(own.get(name))
+            elif record.properties:
+                platform = own.get("cluster.release"), own.get("deploy_mode")
+                values.setdefault(platform, set()).add(own.get(name))
+        return any(len(different) > 1 for different in values.values())
 
     rows = (SettingRow(name, tuple(values.get(name) for values in traits)) for name in names)
     return tuple(row for row in rows if differs(row.name))

@@ -12,7 +12,8 @@ _UNRELATED = re.compile(
     r"""spark\.(
         app\.(id|name|attempt\.id|startTime|submitTime|initial\..*)
       | executor\.id | driver\.(host|port|appUIAddress|bindAddress|pod\.name)
-      | blockManager\.port | fileserver\.uri | tachyonStore\.folderName | externalBlockStore\..*
+      | .*[pP]ort | deploy\..* | worker\..* | port\.maxRetries | yarn\.jars
+      | fileserver\.uri | tachyonStore\.folderName | externalBlockStore\..*
       | home | version | logConf | redaction\..* | repl\..* | ui\..* | history\..*
       | eventLog\.(dir|overwrite|usexattr|rolling.*|logBlockUpdates.*) | org\.apache\.hadoop\..*
       | yarn\.(tags|app\..*|cache\..*|stagingDir|historyServer\..*|config\..*|credentials\..*)
@@ -27,7 +28,7 @@ _RUN_ID = re.compile(r"\b\d{8}-\d{9}-[a-z0-9-]+-[0-9a-f]{4}\b")
 # Names of one application, cluster, machine or moment.
 _VOLATILE = re.compile(
     r"""application_\d{13}_\d+ | app-\d{14}-\d{4} | local-\d{13} | \bj-[A-Z0-9]{10,}
-      | \bip-\d+-\d+-\d+-\d+ | \b\d+\.\d+\.\d+\.\d+:\d+ | ://[^/\s]+:\d+ | emrctl-\S+
+      | \bip-\d+-\d+-\d+-\d+ | \b\d+\.\d+\.\d+\.\d+:\d+ | ://[^/\s]+:\d+ | emrctl-\d{8}-\d{9}-\S+
       | [0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12} | /tmp/[^\s,:]*
     """,
     re.VERBOSE,

@@ -106,6 +106,23 @@ def test_compare_groups_runs_by_every_spark_property_in_effect(workspace: Worksp
     assert (row.name, row.values) == ("conf.spark.memory.offHeap.enabled", ("false", "true"))
 
 
+def test_compare_omits_properties_that_follow_from_the_release(workspace: Workspace) -> None:
+    _with_properties(workspace, "run-a")
+    _with_properties(workspace, "run-b", spark_memory_offHeap_enabled="true")
+    run = workspace.store.load("run-b")
+    other = replace(
+        run,
+        id="run-c",
+        cluster=replace(FACTS, release="emr-7.9.0"),
+        arguments=("--output", "s3://b/runs/run-c/output"),
+    )
+    workspace.store.save(other)
+    metrics = workspace.store.files("run-b").read_json("metrics.json")
+    workspace.store.files("run-c").write_json("metrics.json", metrics or {})
+    found = compare(records.load(workspace, ["run-a", "run-c"], None))
+    assert [row.name for row in found.settings] == ["cluster.release"]
+
+
 def test_compare_omits_properties_of_configurations_without_metrics(workspace: Workspace) -> None:
     _with_properties(workspace, "run-a")
     _stored(workspace, "run-b", 20, settings={"executors": 3})

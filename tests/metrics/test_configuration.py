@@ -78,6 +78,7 @@ def test_configuration_keeps_other_properties(name: str) -> None:
         ("-XX:+UseG1GC -Djava.io.tmpdir=/tmp/spark-1", "-XX:+UseG1GC -Djava.io.tmpdir=…"),
         ("hdfs:///stage/application_1795797183693_0003/a.jar", "hdfs:///stage/…/a.jar"),
         ("spark://10.0.0.1:7077", "spark…"),
+        ("s3://a-emrctl-1/code/1/a.zip", "s3://a-emrctl-1/code/1/a.zip"),
         ("s3://bucket/j-UHEB2PUCVW9P4/a.zip", "s3://bucket/…/a.zip"),
     ],
 )
