@@ -106,7 +106,7 @@ class EmrBackend:
 
     def _list_steps(self) -> Iterator[dict[str, Any]]:
         """Yield every step of the cluster, newest first."""
-        with translated(f"list_steps on {self.cluster_id}", _translate_error):
+        with translated(self._action("list_steps"), _translate_error):
             paginator = self.target.client("emr").get_paginator("list_steps")
             for page in paginator.paginate(ClusterId=self.cluster_id):
                 yield from page["Steps"]
@@ -116,8 +116,12 @@ class EmrBackend:
         status: dict[str, Any] = answer["Cluster"]["Status"]
         return status
 
+    def _action(self, operation: str) -> str:
+        """Return the action for messages: the id of a cluster is valid in one region only."""
+        return f"{operation} on {self.cluster_id} in {self.target.region}"
+
     def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
-        with translated(f"{operation} on {self.cluster_id}", _translate_error):
+        with translated(self._action(operation), _translate_error):
             answer: dict[str, Any] = getattr(self.target.client("emr"), operation)(**arguments)
         return answer
 
@@ -126,7 +130,7 @@ def _translate_error(error: Exception, action: str) -> EmrctlError:
     response = errors.response_error(error)
     message = str(response.get("Message", ""))
     if any(text in message for text in _NOT_FOUND_MESSAGES):
-        hint = "List the clusters with `emrctl list`."
+        hint = "List the clusters with `emrctl list`; set `region` for those of another region."
         return NotFoundError(f"EMR rejected {action}: {message}", hint=hint)
     if response and errors.find_cause(error) is None and not errors.is_transient(error):
         hint = "Show the state of the cluster with `emrctl show`."

@@ -194,7 +194,7 @@ def test_wait_for_interrupted_step_returns(
             "InvalidRequestException",
             "Cluster id 'j-X' is not valid.",
             NotFoundError,
-            "is not valid",
+            "in us-east-1: Cluster id 'j-X' is not valid",
             "emrctl list",
         ),
         (
