@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from emrctl.aws.target import Target
 from emrctl.errors import EmrctlError, NotFoundError
-from emrctl.runs.store import LocalStorage, Run, Store, TrialFacts, new_id
+from emrctl.runs.backends.base import read_logs
+from emrctl.runs.store import LocalStorage, Run, S3Storage, Store, TrialFacts, new_id
 from tests import facts
 
 
@@ -94,3 +97,17 @@ def test_new_id_contains_time_and_job() -> None:
 def test_new_id_is_ascii(job: str, word: str) -> None:
     moment = datetime(2026, 11, 20, 10, 15, 2, 123456, tzinfo=UTC)
     assert new_id(job, moment)[:-5] == f"20261120-101502123-{word}"
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_s3_storage_copies_log_without_reading_it_at_once(mocked: Target, compressed: bool) -> None:
+    """A log of S3 cannot be read twice, which boto3 expects of a stream that can seek."""
+    s3, text = mocked.client("s3"), b"".join(b"row %d\n" % n for n in range(1_500_000))
+    s3.create_bucket(Bucket="pets-logs")
+    body = gzip.compress(text, 1) if compressed else text
+    s3.put_object(Bucket="pets-logs", Key="steps/s-1/stdout.gz", Body=body)
+    [log] = read_logs(mocked, "pets-logs", "steps/s-1/", "step")
+    storage = S3Storage(s3, "pets-logs")
+    with log.open() as stream:
+        storage.write("r1/logs/step/stdout", stream)
+    assert storage.read("r1/logs/step/stdout") == text

@@ -84,7 +84,15 @@ def _open_object(s3: Any, bucket: str, key: str) -> BinaryIO:
     with translated(f"reading s3://{bucket}/{key}"):
         body = io.BufferedReader(s3.get_object(Bucket=bucket, Key=key)["Body"])
         compressed = body.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC)
-    return cast("BinaryIO", gzip.GzipFile(fileobj=body) if compressed else body)
+    return cast("BinaryIO", _GzipStream(fileobj=body) if compressed else body)
+
+
+class _GzipStream(gzip.GzipFile):
+    """A compressed object of S3, which can only be read once."""
+
+    def seekable(self) -> bool:
+        """Return False, which boto3 respects when it uploads the stream again."""
+        return False
 
 
 def translate_error(error: Exception, action: str) -> EmrctlError:
