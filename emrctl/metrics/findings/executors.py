@@ -19,6 +19,7 @@ from emrctl.metrics.findings.base import (
 from emrctl.metrics.model import ExecutorMetrics
 
 _HEAP = "JVMHeapMemory"
+_DRIVER_MEMORY = "spark.driver.memory"
 _KILLED = re.compile(
     r"exceeding (?:physical |virtual )?memory limits|OOMKilled"
     r"|exit(?:ed with)? (?:code|status)[: ]+137\b",
@@ -169,7 +170,8 @@ def _room(view: RunView, requested: int, peak: int) -> str:
 
 
 def memory_unused(view: RunView) -> Iterator[Finding]:
-    """Executor heaps that are mostly unused."""
+    """Heaps of executors or of the driver that are mostly unused."""
+    yield from _driver_unused(view)
     rows, heap = _measured(view)
     if not rows or view.run.disk_spilled_bytes or view.task_time_s < limit("heap_task_s"):
         return
@@ -190,6 +192,7 @@ def memory_unused(view: RunView) -> Iterator[Finding]:
 
 def memory_short(view: RunView) -> Iterator[Finding]:
     """Full heaps: tasks failed with OutOfMemoryError or spent their time in garbage collection."""
+    yield from _driver_short(view)
     run, (rows, heap) = view.run, _measured(view)
     failed = sum(
         count
@@ -219,6 +222,49 @@ def memory_short(view: RunView) -> Iterator[Finding]:
         stages=ids(stage for stage in run.stages if stage.tasks_failed),
         figures={"died": failed, "executors": len(exited), "heap_mb": view.settings.heap_mb},
         settings={key: wanted},
+    )
+
+
+def _driver_peak(view: RunView) -> tuple[float, int, int]:
+    """Return the driver's peak of heap in MB, its heap in MB and its GC time in ms; 0 if unknown.
+
+    With a local master the driver is the executor, which the other rules cover.
+    """
+    rows = [] if view.settings.local else [row for row in view.run.executors if row.is_driver]
+    peak = max((row.peak_memory.get(_HEAP, 0) for row in rows), default=0)
+    gc_ms = max((row.peak_memory.get("TotalGCTime", 0) for row in rows), default=0)
+    return peak / 2**20, view.settings.driver.heap_mb, gc_ms
+
+
+def _driver_short(view: RunView) -> Iterator[Finding]:
+    peak_mb, heap_mb, gc_ms = _driver_peak(view)
+    gc_s = gc_ms / 1000
+    if peak_mb < limit("heap_full") * heap_mb or gc_s < limit("gc_share") * view.duration_s:
+        return
+    wanted = memory(heap_mb * 2)
+    yield Finding(
+        kind="memory_short",
+        evidence=f"the driver's heap of {heap_mb} MB was full, {gc_s:.1f} s of garbage collection",
+        advice=f"Set {_DRIVER_MEMORY}={wanted}, or collect and broadcast less data.",
+        seconds=min(gc_s, view.duration_s),
+        figures={"driver_heap_mb": heap_mb, "driver_gc_s": round(gc_s, 1)},
+        settings={_DRIVER_MEMORY: wanted},
+    )
+
+
+def _driver_unused(view: RunView) -> Iterator[Finding]:
+    peak_mb, heap_mb, _ = _driver_peak(view)
+    empty = peak_mb <= limit("heap_empty") * heap_mb and heap_mb - peak_mb >= limit("heap_worth_mb")
+    if not peak_mb or not empty or view.task_time_s < limit("heap_task_s"):
+        return
+    wanted = memory(max(1024, math.ceil(peak_mb * 1.5 / 512) * 512))
+    yield Finding(
+        kind="memory_unused",
+        severity="low",
+        evidence=f"the driver used at most {peak_mb:.0f} of {heap_mb} MB of heap",
+        advice=f"Set {_DRIVER_MEMORY}={wanted}: in cluster mode more executors fit.",
+        figures={"driver_heap_mb": heap_mb, "driver_peak_mb": round(peak_mb)},
+        settings={_DRIVER_MEMORY: wanted},
     )
 
 

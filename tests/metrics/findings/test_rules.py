@@ -275,6 +275,29 @@ def test_missing_executors_advice_reads_overhead_with_unit() -> None:
     assert "a container of 7168 MB (heap 4096 MB and 3072 MB beside it)" in found.advice
 
 
+def _driver(heap_mb: int, gc_ms: int) -> ExecutorMetrics:
+    peaks = {"JVMHeapMemory": heap_mb * MB, "TotalGCTime": gc_ms}
+    return worker("driver", cores=0, task_time_ms=0, complete_tasks=0, peak_memory=peaks)
+
+
+@pytest.mark.parametrize(
+    ("driver", "environment", "kind", "memory"),
+    [
+        (_driver(1_000, 5_000), {}, "memory_short", "2g"),
+        (_driver(1_000, 5_000), {"spark.driver.memory": "2048"}, None, ""),
+        (_driver(1_000, 500), {}, None, ""),
+        (_driver(1_000, 500), {"spark.driver.memory": "8gb"}, "memory_unused", "1536m"),
+        (_driver(1_000, 5_000), {"spark.master": "local[2]"}, None, ""),
+    ],
+)
+def test_driver_heap_is_compared_with_driver_memory(
+    driver: ExecutorMetrics, environment: dict[str, str], kind: str | None, memory: str
+) -> None:
+    found = diagnose(run(executors=(worker("1"), worker("2"), driver), environment=environment))
+    expected = [(kind, {"spark.driver.memory": memory})] if kind else []
+    assert [(item.kind, dict(item.settings)) for item in found] == expected
+
+
 def test_task_cpus_reduce_slots_of_executors() -> None:
     """Two executors of four cores run two tasks at a time: they are always full."""
     full = stage(tasks=10, tasks_ok=10, task_time_ms=20_000)
