@@ -100,7 +100,7 @@ def extract(archive: str, script: str) -> Path:
     path = next(path for path in sys.path if Path(path).name == archive)
     folder = tempfile.mkdtemp(prefix="emrctl-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    program = Path(folder, script)
+    program = Path(folder, Path(script).name)
     with zipfile.ZipFile(path) as file:
         program.write_bytes(file.read(script))
     return program

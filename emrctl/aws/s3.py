@@ -33,9 +33,12 @@ def put_file(target: Target, bucket: str, path: str | Path) -> str:
     return _put_once(target, bucket, _key(name, body), body)
 
 
-def put_zip(target: Target, bucket: str, name: str, paths: Sequence[Path]) -> str:
-    """Upload files and folders as one zip file under its content's hash. Return its `s3://` URI."""
-    body = _zip(paths)
+def put_zip(target: Target, bucket: str, name: str, paths: Sequence[Path], folder: str = "") -> str:
+    """Upload files and folders as one zip file under its content's hash; return its `s3://` URI.
+
+    In the zip file they are in `folder`, which ends with a slash.
+    """
+    body = _zip(paths, folder)
     return _put_once(target, bucket, _key(name, body), body)
 
 
@@ -103,13 +106,13 @@ def _content(path: Path) -> tuple[str, bytes]:
         ) from error
 
 
-def _zip(paths: Sequence[Path]) -> bytes:
-    """Return a zip file with the files and the folders, each under its own name."""
+def _zip(paths: Sequence[Path], folder: str = "") -> bytes:
+    """Return a zip file with the files and the folders, each under its own name in `folder`."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for top in paths:
             for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
                 if path.is_file() and "__pycache__" not in path.parts:
                     name = path.relative_to(top.parent).as_posix()
-                    archive.writestr(zipfile.ZipInfo(name, _EPOCH), path.read_bytes())
+                    archive.writestr(zipfile.ZipInfo(folder + name, _EPOCH), path.read_bytes())
     return packed.getvalue()

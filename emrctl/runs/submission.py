@@ -23,6 +23,7 @@ from emrctl.runs import dependencies
 from emrctl.runs.backends import spark_submit
 from emrctl.runs.backends.launcher import (
     ARCHIVE,
+    FOLDER,
     SAFE_NAME,
     Launcher,
     Program,
@@ -238,7 +239,7 @@ def stage_launcher(target: Target, bucket: str, job: Job, unsafe: str) -> Launch
     script = Path(job.script)
     return Launcher(
         uri=put_file(target, bucket, bundled.root() / "bootstrap" / "launch.py"),
-        archive=put_zip(target, bucket, ARCHIVE, [script]),
+        archive=put_zip(target, bucket, ARCHIVE, [script], FOLDER),
         script=script.name,
     )
 

@@ -106,10 +106,10 @@ def test_stage_job_with_special_name_uses_plain_keys(
     assert launcher.script == name
     for uri in (*staged, launcher.uri, launcher.archive):
         assert re.fullmatch(r"s3://pets-bucket/code/[0-9a-f]{16}/[A-Za-z0-9_.-]+", uri)
-    for uri in (staged[1], launcher.archive):
+    for uri, entry in ((staged[1], name), (launcher.archive, f"main-file/{name}")):
         key = uri.removeprefix(f"s3://{BUCKET}/")
         body = target.client("s3").get_object(Bucket=BUCKET, Key=key)["Body"].read()
-        assert zipfile.ZipFile(io.BytesIO(body)).namelist() == [name]
+        assert zipfile.ZipFile(io.BytesIO(body)).namelist() == [entry]
 
 
 def test_stage_launcher_rejects_program_on_s3(target: Target, tmp_path: Path) -> None:

@@ -18,6 +18,9 @@ from emrctl import redact
 from emrctl.errors import UsageError
 
 ARCHIVE = "emrctl-program.zip"
+# The archive is on the Python path: a program svm.py in it would hide the package svm, were it not
+# in a folder that cannot be imported.
+FOLDER = "main-file/"
 EXECUTOR_ENV, DRIVER_ENV = "spark.executorEnv.", "spark.yarn.appMasterEnv."
 _FLAG = "--payload-token="  # a name of a secret, so that logs of steps do not contain the value
 _SHELL_SAFE = re.compile(r"[A-Za-z0-9_ !#%&()*+,./:;=?@\[\]^|~-]+")
@@ -59,7 +62,7 @@ class Launcher:
         unsafe = dict(_unsafe_properties(properties))
         payload = {
             "archive": ARCHIVE,
-            "script": self.script,
+            "script": FOLDER + self.script,
             "packages": dict(self.packages),
             "arguments": list(program.arguments),
             "properties": {name: value for name, value in unsafe.items() if not _is_variable(name)},

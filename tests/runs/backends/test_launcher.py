@@ -74,7 +74,7 @@ def test_command_with_launcher_encodes_unsafe_texts_only() -> None:
     }
     assert _payload(command) == {
         "archive": "emrctl-program.zip",
-        "script": "my job.py",
+        "script": "main-file/my job.py",
         "packages": {},
         "arguments": list(NASTY),
         "properties": {"spark.x": " a "},
@@ -119,7 +119,7 @@ def test_launch_script_runs_program_with_exact_texts(tmp_path: Path) -> None:
     )
     archive = tmp_path / launcher.ARCHIVE
     with zipfile.ZipFile(archive, "w") as file:
-        file.writestr("größe 1.py", program)
+        file.writestr("main-file/größe 1.py", program)
     files = launcher.Launcher(uri="launch.py", archive=str(archive), script="größe 1.py")
     encoded, _ = files.encode(
         Program(script="x", arguments=NASTY), {"spark.yarn.appMasterEnv.NASTY": "`id`\n"}, "cluster"
@@ -133,6 +133,25 @@ def test_launch_script_runs_program_with_exact_texts(tmp_path: Path) -> None:
     )
     assert done.returncode == 7, done.stderr
     assert json.loads(done.stdout) == [list(NASTY), "`id`\n", "größe 1.py"]
+
+
+def test_launch_script_imports_package_with_the_name_of_the_program(tmp_path: Path) -> None:
+    archive, package = tmp_path / launcher.ARCHIVE, tmp_path / "svm"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("main-file/svm.py", (bundled.root() / "jobs" / "svm.py").read_text())
+    (package / "study.py").write_text("def main() -> int:\n    return 3\n")
+    files = launcher.Launcher(uri="launch.py", archive=str(archive), script="svm.py")
+    encoded, _ = files.encode(Program(script="x"), {}, "client")
+    done = subprocess.run(
+        [sys.executable, bundled.root() / "bootstrap" / "launch.py", *encoded.arguments],
+        env={**os.environ, "PYTHONPATH": f"{archive}:{tmp_path}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3, done.stderr
 
 
 def test_launch_script_rejects_packages_of_another_python() -> None:
