@@ -10,7 +10,7 @@ MANAGED = "for-use-with-amazon-emr-managed-policies"
 
 
 def test_resources_have_project_and_stack_tags(cluster: Evaluate) -> None:
-    resources = cluster(pets(tags={"team": "vision", "emrctl:stack": "mine"}))
+    resources = cluster(pets(tags={"team": "vision"}))
     untagged = {
         "RolePolicy",
         "RolePolicyAttachment",
