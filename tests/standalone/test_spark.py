@@ -67,7 +67,7 @@ def until(look: Callable[[], Any], good: Callable[[Any], bool], timeout_s: float
 
 
 def log(backend: Ec2Backend, id_: str, name: str) -> str:
-    found = {one.name: one.text.decode() for one in backend.logs(id_, None)}
+    found = {one.name: one.open().read().decode() for one in backend.logs(id_, None)}
     return found.get(name, "")
 
 
