@@ -18,6 +18,8 @@ _SIZE = re.compile(r"\s*(\d+)\s*(?:([kmgtp])b?|(b))?\s*", re.IGNORECASE)
 _UNITS = {"b": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 # Spark's defaults.
 _OVERHEAD_FACTOR, _MINIMUM_OVERHEAD = 0.10, "384m"
+# 1.5 x 300 MB of reserved memory: UnifiedMemoryManager.getMaxMemory.
+MIN_HEAP_MB = 450
 
 
 def size_mb(text: str, unit: str = "m") -> float | None:
@@ -38,6 +40,15 @@ def memory_mb(text: str) -> int:
     if not value or value < 1:
         raise SpecError(f"invalid memory size '{text}'", hint="Write it as 512m or 4g.")
     return int(value)
+
+
+def heap_mb(text: str) -> int:
+    """Return the whole megabytes of a heap; `SpecError` if Spark does not start with so little."""
+    value = memory_mb(text)
+    if value < MIN_HEAP_MB:
+        hint = f"Spark needs {MIN_HEAP_MB}m at least. A number without a unit is in MB."
+        raise SpecError(f"'{text}' is a heap of {value} MB", hint=hint)
+    return value
 
 
 def emr_defaults(type_: InstanceType) -> dict[str, str]:

@@ -20,6 +20,9 @@ from emrctl.runs.store import RunFiles
 if TYPE_CHECKING:
     from emrctl.runs.sql import QueryResult
 
+# A step's own output, and that of the driver of cluster mode: its container is the first one.
+_OUTPUT_LOGS = ("step/std", "_000001/stdout")
+
 app = options.new_app()
 runs_app = options.add_group(
     app, "runs", "List, show, tag, query and import runs.", is_command=True
@@ -209,6 +212,7 @@ def logs(
 ) -> None:
     """Print stdout and stderr of a run's step, or the logs whose name contains NAME.
 
+    In cluster mode the stdout of the driver's container is printed, too.
     `--bootstrap` prints the log of the bootstrap action that failed, or of all
     bootstrap actions of the running EMR cluster.
     """
@@ -228,15 +232,18 @@ def _print_logs(context: options.Context, run: str, name: str | None) -> None:
     if context.as_json:
         render.json_document([files.location(item, RunFiles.LOGS) for item in names])
         return
-    part = name or "step/std"
-    selected = [item for item in names if part in item]
+    parts = (name,) if name else _OUTPUT_LOGS
+    selected = [item for item in names if any(part in item for part in parts)]
     if not selected:
-        hint = f"Available: {', '.join(names) or 'none yet'}."
-        raise NotFoundError(f"run {record.id} has no log '{part}'", hint=hint)
+        none = "none" if record.finished else "none yet"
+        hint = f"Available: {', '.join(names) or none}."
+        raise NotFoundError(f"run {record.id} has no log '{parts[0]}'", hint=hint)
     for item in selected:
-        typer.echo(f"== {item}", err=True)
-        sys.stdout.buffer.write(files.read(item, RunFiles.LOGS) or b"")
-        sys.stdout.flush()
+        text = files.read(item, RunFiles.LOGS) or b""
+        if text or item.startswith("step/"):
+            typer.echo(f"== {item}", err=True)
+            sys.stdout.buffer.write(text)
+            sys.stdout.flush()
 
 
 def _print_bootstrap_logs(context: options.Context, node: str) -> None:

@@ -46,7 +46,13 @@ class ContainerCapacity:
 
     @property
     def warning(self) -> str | None:
-        """A sentence if more executors are requested than fit; YARN starts as many as fit."""
+        """A sentence if fewer executors fit than are requested, or none; YARN starts what fits."""
+        if self.room == 0:
+            return (
+                f"no executor ({self.executor_mb} MB) fits beside the {self.first}'s container "
+                f"({self.first_mb} MB) on {self.nodes} nodes of {self.node_mb} MB: the step waits "
+                "until it is cancelled; set a smaller --executor-memory or --driver-memory"
+            )
         if self.requested is None or self.requested <= self.room:
             return None
         return (

@@ -69,7 +69,7 @@ def wait(
         if end is not None and time.monotonic() > end:
             raise WaitTimeoutError(
                 f"run {run.id} is {run.state} after {timeout_s:.0f} s",
-                hint=f"Continue waiting with `emrctl wait {run.id}`.",
+                hint=f"Continue with `emrctl wait {run.id}`; `emrctl cancel {run.id}` ends it.",
             )
         backoff.wait()
     return run

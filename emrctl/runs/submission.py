@@ -168,6 +168,9 @@ def find_job(name: str, config: Config) -> Job:
     base = config.root if name in config.project.jobs else Path.cwd()
     path = base / Path(script).expanduser()
     if path.is_file():
+        if path.suffix != ".py":
+            hint = "spark-submit runs files as Python programs if their names end with .py."
+            raise UsageError(f"'{script}' is not a .py file", hint=hint)
         return Job(name=_job_name(name, path), script=str(path), gallery=False, spec=spec)
     raise _unknown_job(name, script, [*config.project.jobs, *programs])
 

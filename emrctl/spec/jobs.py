@@ -13,6 +13,7 @@ from emrctl import redact
 from emrctl.spec.types import (
     Coordinates,
     Count,
+    Heap,
     Listed,
     Memory,
     Name,
@@ -62,7 +63,7 @@ class SparkSettings(Spec):
         SparkOption("N", "Cores per executor.", "spark.executor.cores", "--executor-cores"),
     ] = None
     executor_memory: Annotated[
-        Memory | None,
+        Heap | None,
         SparkOption(
             "SIZE", "Heap per executor, e.g. 4g.", "spark.executor.memory", "--executor-memory"
         ),
@@ -72,7 +73,7 @@ class SparkSettings(Spec):
         SparkOption("SIZE", "Overhead per executor, e.g. 1g.", "spark.executor.memoryOverhead"),
     ] = None
     driver_memory: Annotated[
-        Memory | None,
+        Heap | None,
         SparkOption(
             "SIZE", "Heap of the driver, e.g. 2g.", "spark.driver.memory", "--driver-memory"
         ),

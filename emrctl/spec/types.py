@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from emrctl.aws import instance_types, rules
-from emrctl.aws.spark_conf import memory_mb
+from emrctl.aws.spark_conf import heap_mb, memory_mb
 from emrctl.errors import SpecError
 from emrctl.spec.yaml import Null
 
@@ -114,6 +114,7 @@ def distinct(key: str) -> AfterValidator:
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}[a-z0-9]$")]
 Memory = Annotated[str, _in_catalog(memory_mb)]
+Heap = Annotated[str, _in_catalog(heap_mb)]
 Count = Annotated[int, Field(ge=1)]
 Usd = Annotated[float, Field(gt=0)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]

@@ -83,6 +83,22 @@ def test_submit_failed_step_exits_with_6_and_cause(
     assert (code, "step/stderr" in err) == (3, True)
 
 
+def test_logs_of_cluster_mode_include_output_of_driver(
+    emrctl: Emrctl, standing: str, tmp_path: Path
+) -> None:
+    [run] = _json(emrctl("submit", "--json", "mine"))
+    containers = tmp_path / ".emrctl" / "runs" / run["id"] / "logs" / "containers"
+    for name, text in (("01_000001", "driver\n"), ("02_000001", ""), ("01_000002", "executor\n")):
+        folder = containers / f"container_1_0001_{name}"
+        folder.mkdir(parents=True)
+        (folder / "stdout").write_text(text)
+        (folder / "launch_container.sh").write_text("script\n")
+    code, out, err = emrctl("logs", run["id"])
+    assert (code, "driver" in out, "executor" in out, "script" in out) == (0, True, False, False)
+    assert "container_1_0001_01_000001/stdout" in err
+    assert "container_1_0001_02_000001/stdout" not in err
+
+
 def test_experiment_run_after_failure_resumes_trials(
     emrctl: Emrctl, standing: str, runtime: FakeRuntime, tmp_path: Path
 ) -> None:
@@ -171,6 +187,9 @@ def test_submit_interrupted_keeps_step_and_suggests_commands(
         (["--target", "aws", "preview"], 2, "Options follow the command: emrctl COMMAND OPTIONS."),
         (["submit", "--executor-memory", "4 gigs", "mine"], 2, "--executor-memory"),
         (["submit", "--executors", "0", "mine"], 2, "--executors"),
+        (["submit", "--executor-memory", "2", "mine"], 2, "'2' is a heap of 2 MB"),
+        (["submit", "--driver-memory", "449m", "mine"], 2, "Spark needs 450m at least"),
+        (["submit", "emrctl.yaml"], 2, "'emrctl.yaml' is not a .py file"),
         (["submit", "--conf", "nothing", "mine"], 2, "--conf nothing"),
         (["submit", "--executor-memory", "40g", "mine"], 2, "12288 MB"),
         (["submit", "--cluster", "other", "mine"], 3, "no cluster 'other'"),

@@ -115,6 +115,20 @@ def test_container_capacity_reads_cluster_configuration() -> None:
     assert (fit.executor_mb, fit.requested, fit.warning) == (11264, 2, None)
 
 
+def test_container_capacity_warns_if_no_executor_fits_beside_the_driver() -> None:
+    group = CLUSTER.core_group.model_copy(update={"count": 1})
+    cluster = CLUSTER.model_copy(update={"core": group})
+    fit = container_capacity(cluster, SparkSettings(deploy_mode="cluster"))
+    assert (fit.first_mb, fit.executor_mb, fit.node_mb, fit.room) == (2432, 11264, 12288, 0)
+    assert fit.warning is not None
+    assert fit.warning.startswith(
+        "no executor (11264 MB) fits beside the driver's container (2432 MB) on 1 nodes of 12288 MB"
+    )
+    smaller = SparkSettings(deploy_mode="cluster", executor_memory="4g")
+    assert container_capacity(cluster, smaller).warning is None
+    assert container_capacity(cluster, SparkSettings()).warning is None
+
+
 def test_option_overrides_conf_as_in_spark_submit() -> None:
     conf = {"spark.executor.memory": "1g", "spark.executor.memoryOverhead": "2g"}
     settings = SparkSettings(executor_memory="4g", memory_overhead="1g", conf=conf)
