@@ -14,6 +14,8 @@ from typing import Any
 
 from emrctl.compare.records import FIGURES, Figure, RunRecord, result_figures
 from emrctl.errors import UsageError
+from emrctl.runs.backends.launcher import DRIVER_ENV, EXECUTOR_ENV
+from emrctl.spec.jobs import SparkSettings
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 ONE_RUN_EACH = "one run each: a difference may be noise"
@@ -158,7 +160,7 @@ def _label(groups: list[tuple[RunRecord, ...]]) -> tuple[Configuration, ...]:
 
 def _setting_rows(configurations: Iterable[Configuration]) -> tuple[SettingRow, ...]:
     records = [configuration.records[0] for configuration in configurations]
-    traits = [record.traits() for record in records]
+    traits = _named_once(records)
     names = dict.fromkeys(name for values in traits for name in values)
     chosen = {f"conf.{name}" for record in records for name in record.settings.get("conf", ())}
     properties = {f"conf.{name}" for record in records for name in record.properties} - chosen
@@ -177,6 +179,24 @@ def _setting_rows(configurations: Iterable[Configuration]) -> tuple[SettingRow, 
 
     rows = (SettingRow(name, tuple(values.get(name) for values in traits)) for name in names)
     return tuple(row for row in rows if differs(row.name))
+
+
+def _named_once(records: Sequence[RunRecord]) -> list[dict[str, str]]:
+    """Return the traits of each run; a property is under the option that sets it in any run."""
+    options = SparkSettings.options()
+    aliases: dict[str, str] = {}
+    for record in records:
+        for name in record.settings.keys() & options.keys():
+            aliases |= {f"conf.{key}": name for key in options[name].properties}
+        for name in record.settings.get("env", ()):
+            aliases |= {
+                f"conf.{prefix}{name}": f"env.{name}" for prefix in (EXECUTOR_ENV, DRIVER_ENV)
+            }
+    traits = [record.traits() for record in records]
+    for own in traits:
+        for alias in aliases.keys() & own.keys():
+            own.setdefault(aliases[alias], own.pop(alias))
+    return traits
 
 
 def _figure_rows(configurations: tuple[Configuration, ...], at: int) -> tuple[FigureRow, ...]:

@@ -42,6 +42,23 @@ def test_compare_lists_differing_settings_only() -> None:
     assert found == {"conf.spark.x": ("1", None), "dynamic_allocation": (None, "false")}
 
 
+def test_compare_lists_a_property_under_the_option_that_sets_it() -> None:
+    settings = {"executor_memory": "1g", "deploy_mode": "cluster", "env": {"A": "1"}}
+    a = record("a", 1.0, settings=settings)
+    in_effect = {
+        "spark.executor.memory": "9486M",
+        "spark.submit.deployMode": "client",
+        "spark.executorEnv.A": "2",
+    }
+    b = record("b", 1.0, properties=in_effect)
+    found = {row.name: row.values for row in compare([a, b]).settings}
+    assert found == {
+        "executor_memory": ("1g", "9486M"),
+        "deploy_mode": ("cluster", "client"),
+        "env.A": ("1", "2"),
+    }
+
+
 def test_compare_groups_runs_with_equal_settings() -> None:
     again = dataclasses.replace(ONE, id="again", duration_s=34.0)
     found = compare([ONE, TWO, again])
