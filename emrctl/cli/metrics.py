@@ -124,9 +124,13 @@ def _load_run(workspace: Workspace, name: str, on_task: OnTask) -> RunMetrics:
     run = workspace.store.load(name)
     document = workspace.store.files(run.id).read_json(RunFiles.METRICS)
     if document is None:
+        hint = f"Fetch the event log: `emrctl pull {run.id}`."
+        if not run.finished:
+            hint = f"Wait for it: `emrctl wait {run.id}`."
+        elif run.application_id is None:
+            hint = f"It started no Spark application: `emrctl logs {run.id}` prints its output."
         raise NotFoundError(
-            f"run {run.id} has no metrics: there is no event log (state {run.state})",
-            hint=f"Fetch the event log: `emrctl pull {run.id}`.",
+            f"run {run.id} has no metrics: there is no event log (state {run.state})", hint=hint
         )
     if on_task is not None:
         _read_files(log_sources.from_run(workspace.store, run.id), on_task)

@@ -79,6 +79,8 @@ def test_submit_failed_step_exits_with_6_and_cause(
     run_id = re.findall(r"emrctl logs (\S+)`", err)[0]
     code, out, _ = emrctl("logs", run_id)
     assert (code, out.count("KeyError")) == (0, 1)
+    code, _, err = emrctl("metrics", run_id)
+    assert (code, f"no Spark application: `emrctl logs {run_id}`" in err) == (3, True)
     code, _, err = emrctl("logs", run_id, "nothing")
     assert (code, "step/stderr" in err) == (3, True)
 

@@ -69,10 +69,14 @@ def log_location(log_uri: str, cluster_id: str) -> tuple[str, str]:
 
 
 def read_logs(target: Target, bucket: str, prefix: str, folder: str) -> Iterator[LogFile]:
-    """Yield the logs below a prefix with a trailing slash; their names begin with `folder`."""
+    """Yield the logs below a prefix with a trailing slash; their names begin with `folder`.
+
+    There are none if the bucket was deleted before the step ended.
+    """
     with translated(f"reading s3://{bucket}/{prefix}"):
         s3 = target.client("s3")
-        for item in objects(s3, bucket, prefix):
+        listed = errors.get_or_none(lambda: list(objects(s3, bucket, prefix)), "NoSuchBucket")
+        for item in listed or ():
             key = item["Key"]
             name = key.removeprefix(prefix).removesuffix(".gz")
             source = functools.partial(_open_object, s3, bucket, key)

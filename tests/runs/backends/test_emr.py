@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from emrctl.aws.target import Target
 from emrctl.errors import (
@@ -18,7 +19,7 @@ from emrctl.errors import (
     UnavailableError,
 )
 from emrctl.runs import lifecycle
-from emrctl.runs.backends.base import Step
+from emrctl.runs.backends.base import Step, read_logs
 from emrctl.runs.backends.emr import EmrBackend, _interrupted
 from emrctl.runs.progress import Progress
 from emrctl.runs.store import Run
@@ -255,7 +256,18 @@ def test_network_failure_is_unavailable_error(backend: EmrBackend) -> None:
     events.unregister("before-parameter-build.emr", handler)
 
 
-def test_logs_without_permission_is_credentials_error(backend: EmrBackend, mocked: Target) -> None:
-    reader = replace(backend, log_uri="s3://no-such-bucket-at-all/logs/")
-    with pytest.raises(EmrctlError, match="no-such-bucket-at-all"):
+def test_logs_without_permission_is_credentials_error(
+    backend: EmrBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_arguments: object) -> None:
+        error: Any = {"Error": {"Code": "AccessDenied", "Message": "Access Denied"}}
+        raise ClientError(error, "ListObjectsV2")
+
+    monkeypatch.setattr("emrctl.runs.backends.base.objects", refuse)
+    reader = replace(backend, log_uri="s3://pets-logs-of-others/logs/")
+    with pytest.raises(CredentialsError, match="pets-logs-of-others"):
         list(reader.logs("s-1", None))
+
+
+def test_logs_of_step_whose_bucket_was_deleted_are_empty(mocked: Target) -> None:
+    assert list(read_logs(mocked, "pets-no-such-bucket", "logs/s-1/", "step")) == []
