@@ -7,6 +7,7 @@ import os
 import shutil
 import string
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from emrctl.aws.target import Target
 from tests.emulator.sigv4_reference import Request, chunked
 
 BUCKET = "odd-keys"
+# The AWS CLI of this machine, otherwise its package in an environment of its own.
+UV = str(Path(sys.executable).with_name("uv"))
+AWS = ["aws"] if shutil.which("aws") else [UV, "tool", "run", "--quiet", "--from", "awscli", "aws"]
 GO = Path(__file__).parents[2] / "engine" / "go"
 FOLDER = "data folder/Great Pyrenees/1.jpg"
 # One character a key, since clients escape each in its own way.
@@ -140,7 +144,6 @@ def environment(target: Target) -> dict[str, str]:
     }
 
 
-@pytest.mark.skipif(shutil.which("aws") is None, reason="the AWS CLI is not installed")
 def test_aws_cli_copies_every_key_both_ways(instances: Target, s3: Client, tmp_path: Path) -> None:
     names = [key for key in KEYS if key not in NO_FILES]
     for name in names:
@@ -150,7 +153,7 @@ def test_aws_cli_copies_every_key_both_ways(instances: Target, s3: Client, tmp_p
 
     def aws(*arguments: str) -> str:
         done = subprocess.run(
-            ["aws", *arguments],
+            [*AWS, *arguments],
             cwd=tmp_path,
             env=environment(instances),
             capture_output=True,
