@@ -269,7 +269,9 @@ def test_idle_cluster_uses_less_than_1_5_gb(
 def test_resize_and_terminate_cluster(local: Target, emulator: state.EmulatorInfo) -> None:
     emr, s3 = local.client("emr"), local.client("s3")
     s3.create_bucket(Bucket="yarn-other")
-    s3.put_object(Bucket="yarn-other", Key="boot.sh", Body=b"echo booted on $EMRCTL_NODE_ROOT")
+    s3.put_object(
+        Bucket="yarn-other", Key="boot.sh", Body=b"#!/bin/bash\necho booted on $EMRCTL_NODE_ROOT"
+    )
     groups = [
         {"InstanceRole": role, "InstanceType": "c4.xlarge", "InstanceCount": 1}
         for role in ("MASTER", "CORE")

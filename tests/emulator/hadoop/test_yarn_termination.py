@@ -38,7 +38,7 @@ def emr(emulator_info: state.EmulatorInfo) -> Any:
         identity=emulator_info.id,
     )
     target.client("s3").create_bucket(Bucket="termination-logs")
-    slow = b"echo started; setsid sleep 300 & sleep 300"
+    slow = b"#!/bin/bash\necho started; setsid sleep 300 & sleep 300"
     target.client("s3").put_object(Bucket="termination-logs", Key="slow.sh", Body=slow)
     return target.client("emr")
 
