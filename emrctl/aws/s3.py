@@ -1,16 +1,18 @@
-"""S3 URIs, and upload of files under the hash of their content.
+"""S3 URIs, buckets and objects, and upload of files under the hash of their content.
 
 So a run's record identifies its code, and an unchanged file is not uploaded again.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import re
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 from emrctl.aws.errors import get_or_none
 from emrctl.aws.target import Target
@@ -20,6 +22,27 @@ CODE_PREFIX = "code/"
 EVENT_LOG_PREFIX = "eventlogs/"
 LOG_PREFIX = "logs/"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+def bucket_exists(s3: Any, bucket: str) -> bool:
+    """Return whether the bucket exists; boto's error if it belongs to another account."""
+    return get_or_none(lambda: s3.head_bucket(Bucket=bucket), "404", "NoSuchBucket") is not None
+
+
+def open_object(s3: Any, bucket: str, key: str) -> BinaryIO:
+    """Open an object, decompressed; the suffix .gz can be missing or wrong."""
+    body = io.BufferedReader(s3.get_object(Bucket=bucket, Key=key)["Body"])
+    compressed = body.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC)
+    return cast("BinaryIO", _GzipStream(fileobj=body) if compressed else body)
+
+
+class _GzipStream(gzip.GzipFile):
+    """A compressed object of S3, which can only be read once."""
+
+    def seekable(self) -> bool:
+        """Return False, which boto3 respects when it uploads the stream again."""
+        return False
 
 
 def put_file(target: Target, bucket: str, path: str | Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 from emrctl.aws.errors import translated
 from emrctl.aws.listing import objects
 from emrctl.aws.polling import poll_until
-from emrctl.aws.s3 import split_uri
+from emrctl.aws.s3 import open_object, split_uri
 from emrctl.clusters import emr
 from emrctl.clusters.registry import kind_of
 from emrctl.errors import NotFoundError, UsageError
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from emrctl.clusters.model import Cluster
     from emrctl.spec import ProjectSpec
 
-_GZIP = b"\x1f\x8b"
 _LOG = re.compile(
     r"/node/(?P<node>[^/]+)/bootstrap-actions/(?P<action>\d+)/(?P<stream>stdout|stderr)(?:\.gz)?$"
 )
@@ -81,8 +79,8 @@ def _read(target: Target, cluster: Cluster, node: str) -> list[BootstrapLog]:
             continue
         if not node and failed and match.group("node", "action") != failed.groups():
             continue
-        body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-        text = (gzip.decompress(body) if body.startswith(_GZIP) else body).decode(errors="replace")
+        with open_object(s3, bucket, key) as stream:
+            text = stream.read().decode(errors="replace")
         facts: dict[str, str] = match.groupdict()
         logs.append(BootstrapLog(**facts, uri=f"s3://{bucket}/{key}", text=text))
     kept = (log for log in logs if log.text.strip())

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from emrctl import bundled
-from emrctl.aws.errors import get_or_none, translated
+from emrctl.aws.errors import translated
+from emrctl.aws.s3 import bucket_exists
 from emrctl.aws.target import Target
 from emrctl.errors import NotFoundError, ProvisioningError
 from emrctl.spec import ProjectSpec
@@ -35,8 +36,7 @@ def account_settings(target: Target) -> dict[str, str]:
 
 def _exists(target: Target, name: str) -> bool:
     with translated(f"looking for the bucket {name}"):
-        s3 = target.client("s3")
-        return get_or_none(lambda: s3.head_bucket(Bucket=name), "404", "NoSuchBucket") is not None
+        return bucket_exists(target.client("s3"), name)
 
 
 def empty_bucket(target: Target, bucket: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from emrctl import paths
 from emrctl.aws.errors import error_code, get_or_none, translated
+from emrctl.aws.s3 import bucket_exists
 from emrctl.aws.target import Target
 from emrctl.errors import CredentialsError, ProvisioningError
 from emrctl.spec import EngineSpec
@@ -148,7 +149,7 @@ def _bucket_exists(s3: Any, bucket: str) -> bool:
     from botocore.exceptions import ClientError
 
     try:
-        return get_or_none(lambda: s3.head_bucket(Bucket=bucket), "404", "NoSuchBucket") is not None
+        return bucket_exists(s3, bucket)
     except ClientError as error:
         if error_code(error) != "403":
             raise

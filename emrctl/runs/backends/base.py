@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import functools
-import gzip
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, BinaryIO, Literal, cast
+from typing import Any, BinaryIO, Literal
 
 from emrctl.aws import errors
 from emrctl.aws.listing import objects
+from emrctl.aws.s3 import open_object
 from emrctl.aws.target import Target
 from emrctl.errors import EmrctlError, UnavailableError
 
@@ -20,7 +20,6 @@ StepState = Literal[
     "PENDING", "RUNNING", "CANCEL_PENDING", "COMPLETED", "FAILED", "CANCELLED", "INTERRUPTED"
 ]
 FINAL_STEP_STATES = frozenset({"COMPLETED", "FAILED", "CANCELLED", "INTERRUPTED"})
-_GZIP_MAGIC = b"\x1f\x8b"
 
 
 def to_iso(moment: datetime | None) -> str | None:
@@ -84,19 +83,8 @@ def read_logs(target: Target, bucket: str, prefix: str, folder: str) -> Iterator
 
 
 def _open_object(s3: Any, bucket: str, key: str) -> BinaryIO:
-    """Open an object, decompressed; the suffix .gz can be missing or wrong."""
     with translated(f"reading s3://{bucket}/{key}"):
-        body = io.BufferedReader(s3.get_object(Bucket=bucket, Key=key)["Body"])
-        compressed = body.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC)
-    return cast("BinaryIO", _GzipStream(fileobj=body) if compressed else body)
-
-
-class _GzipStream(gzip.GzipFile):
-    """A compressed object of S3, which can only be read once."""
-
-    def seekable(self) -> bool:
-        """Return False, which boto3 respects when it uploads the stream again."""
-        return False
+        return open_object(s3, bucket, key)
 
 
 def translate_error(error: Exception, action: str) -> EmrctlError:
