@@ -86,19 +86,18 @@ def _is_of(run: Run, properties: dict[str, str]) -> bool:
 
 def _written_since(s3: Any, run: Run) -> dict[str, list[str]]:
     """Return the keys of event logs that were written since the run was created, by name."""
+    from emrctl.metrics.eventlog.layout import sequence_number
+
     since = datetime.fromisoformat(run.created) - _CLOCK_SKEW
     keys: dict[str, list[str]] = {}
     for item in objects(s3, run.bucket, EVENT_LOG_PREFIX):
         name, slash, file = item["Key"].removeprefix(EVENT_LOG_PREFIX).partition("/")
         if item["LastModified"] >= since and (not slash or file.startswith("events_")):
             keys.setdefault(name, []).append(item["Key"])
-    return {name: sorted(found, key=_sequence) for name, found in keys.items()}
-
-
-def _sequence(key: str) -> tuple[int, str]:
-    """Order the files of a rolling event log by their number."""
-    match = re.search(r"/events_(\d+)_", key)
-    return (int(match[1]) if match else 0, key)
+    return {
+        name: sorted(found, key=lambda key: (sequence_number(key.rpartition("/")[2]), key))
+        for name, found in keys.items()
+    }
 
 
 def _head(s3: Any, bucket: str, key: str) -> dict[str, str]:

@@ -214,9 +214,14 @@ def _rolling(files: EventLogFiles) -> LogLayout:
     return LogLayout(tuple(sorted(files, key=_number)), missing=missing, notes=notes)
 
 
-def _number(file: EventLogFile) -> int:
-    match = _EVENTS.fullmatch(file.base)
+def sequence_number(name: str) -> int:
+    """Return the number of a file of a rolling log, whose name is `events_<n>_*`; 0 for others."""
+    match = _EVENTS.fullmatch(name)
     return int(match[1]) if match else 0
+
+
+def _number(file: EventLogFile) -> int:
+    return sequence_number(file.base)
 
 
 def _is_compact(file: EventLogFile) -> bool:

@@ -176,17 +176,17 @@ def memory_unused(view: RunView) -> Iterator[Finding]:
     if not rows or view.run.disk_spilled_bytes or view.task_time_s < limit("heap_task_s"):
         return
     peak = max(row.peak_memory[_HEAP] for row in rows) / 2**20
-    if peak > limit("heap_empty") * heap or heap - peak < limit("heap_worth_mb"):
+    wanted = _smaller_heap(peak, heap)
+    if not wanted:
         return
-    wanted = max(1024, math.ceil(peak * 1.5 / 512) * 512)
     key = "spark.executor.memory"
     yield Finding(
         kind="memory_unused",
         severity="low",
         evidence=f"no executor used more than {peak:.0f} of {heap} MB of heap",
-        advice=f"Set {key}={memory(wanted)}: more executors fit, or smaller nodes suffice.",
+        advice=f"Set {key}={wanted}: more executors fit, or smaller nodes suffice.",
         figures={"heap_mb": heap, "peak_mb": round(peak)},
-        settings={key: memory(wanted)},
+        settings={key: wanted},
     )
 
 
@@ -225,6 +225,13 @@ def memory_short(view: RunView) -> Iterator[Finding]:
     )
 
 
+def _smaller_heap(peak_mb: float, heap_mb: int) -> str:
+    """Return a heap with half as much again as the peak; empty if the heap is not mostly unused."""
+    if peak_mb > limit("heap_empty") * heap_mb or heap_mb - peak_mb < limit("heap_worth_mb"):
+        return ""
+    return memory(max(1024, math.ceil(peak_mb * 1.5 / 512) * 512))
+
+
 def _driver_peak(view: RunView) -> tuple[float, int, int]:
     """Return the driver's peak of heap in MB, its heap in MB and its GC time in ms; 0 if unknown.
 
@@ -254,10 +261,9 @@ def _driver_short(view: RunView) -> Iterator[Finding]:
 
 def _driver_unused(view: RunView) -> Iterator[Finding]:
     peak_mb, heap_mb, _ = _driver_peak(view)
-    empty = peak_mb <= limit("heap_empty") * heap_mb and heap_mb - peak_mb >= limit("heap_worth_mb")
-    if not peak_mb or not empty or view.task_time_s < limit("heap_task_s"):
+    wanted = _smaller_heap(peak_mb, heap_mb)
+    if not peak_mb or not wanted or view.task_time_s < limit("heap_task_s"):
         return
-    wanted = memory(max(1024, math.ceil(peak_mb * 1.5 / 512) * 512))
     yield Finding(
         kind="memory_unused",
         severity="low",
