@@ -71,8 +71,8 @@ def add_packages(uri: str, folder: str, version: str) -> None:
 
     Python workers that Spark starts beside the driver use the same relative path as executors.
     """
-    if version != "{}.{}".format(*sys.version_info):
-        own = "{}.{}".format(*sys.version_info)
+    own = "{}.{}".format(*sys.version_info)
+    if version != own:
         sys.exit(
             f"The requirements were packed for Python {version}, but this is {sys.executable}, "
             f"Python {own}: submit with --conf spark.pyspark.python=python{own}."

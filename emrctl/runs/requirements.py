@@ -27,6 +27,7 @@ from emrctl.errors import UsageError
 from emrctl.paths import atomic_file, cache
 from emrctl.spec import AnyClusterSpec, SparkSettings
 
+_OWN_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 _ARCHITECTURES = {"arm64": "aarch64", "amd64": "x86_64"}
 _INCLUDED = re.compile(r"(-r|-c|--requirement|--constraint)(?:\s+|=)(\S+)")
 _FIND_LINKS = re.compile(r"(?:-f|--find-links)(?:\s+|=)(\S+)")
@@ -57,7 +58,7 @@ class Python:
     @property
     def is_own(self) -> bool:
         """Whether the Python of emrctl installs the same packages."""
-        own = (f"{sys.version_info.major}.{sys.version_info.minor}", sys.platform, _machine())
+        own = (_OWN_VERSION, sys.platform, _machine())
         return own == (self.version, "linux", self.machine)
 
 
@@ -65,10 +66,12 @@ def cluster_python(target: Target, spec: AnyClusterSpec, settings: SparkSettings
     """Return the Python that runs a step with these settings."""
     command = settings.conf.get("spark.pyspark.python")
     if target.nodes_share_python:
-        own = f"{sys.version_info.major}.{sys.version_info.minor}"
         local = spec.python.replaced(command)
         return Python(
-            command=local.command, version=own, machine=_machine(), platform=local.platform
+            command=local.command,
+            version=_OWN_VERSION,
+            machine=_machine(),
+            platform=local.platform,
         )
     python = spec.python.replaced(command)
     arch = instance_types.instance_type(spec.core_group.type).arch
