@@ -26,7 +26,8 @@ from emrctl.runs.store import Run, RunFiles
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import SparkSettings
 from emrctl.spec import config as configuration
-from tests.runs.failures.corpus import CASES, CLUSTER, EC2, KINDS, is_right
+from tests.runs.failures.case import CLUSTER, EC2, KINDS, is_right
+from tests.runs.failures.corpus import CASES
 from tests.runs.failures.corpus import kinds as kinds_of
 
 HERE = Path(__file__).resolve().parent

@@ -9,7 +9,8 @@ import pytest
 
 from emrctl.runs.backends import step_failure
 from emrctl.runs.backends.base import LogFile
-from tests.runs.failures.corpus import CASES, KINDS, Case, is_right, kinds
+from tests.runs.failures.case import KINDS, Case, is_right
+from tests.runs.failures.corpus import CASES, kinds
 from tests.runs.failures.record import RUN, read
 
 RECORDED = [(name, where, logs) for where in KINDS for name, logs in read(where).items()]
