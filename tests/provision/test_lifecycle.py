@@ -6,7 +6,6 @@ import dataclasses
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,119 +13,24 @@ import pytest
 
 from emrctl.aws.target import Target
 from emrctl.clusters import registry
-from emrctl.clusters.model import Cluster
-from emrctl.engine.base import Event, Preview
-from emrctl.errors import CredentialsError, NotFoundError, ProvisioningError, SpecError, UsageError
+from emrctl.errors import CredentialsError, NotFoundError, ProvisioningError, UsageError
 from emrctl.provision import bucket, lifecycle, stacks
 from emrctl.provision.stacks import Deployment
 from emrctl.spec import ProjectSpec
-from tests.engine.conftest import quick_aws
+from tests.provision.home import Home, new_home, pets
 
 BUCKET = "pets-emrctl-123456789012-us-east-1"
 
 
-@dataclass
-class Home:
-    """A project of an EMR cluster on a moto target."""
-
-    target: Target
-    root: Path
-    events: list[Event] = field(default_factory=list)
-
-    def deployment(self, **cluster: Any) -> Deployment:
-        return Deployment(pets(**cluster), self.target, self.root)
-
-    def up(self, **cluster: Any) -> Cluster:
-        return lifecycle.deploy(self.deployment(**cluster), report=self.events.append)
-
-    def preview(self, **cluster: Any) -> tuple[Preview, Preview]:
-        return lifecycle.preview(self.deployment(**cluster))
-
-    def down(self, *, storage: bool = False, **cluster: Any) -> None:
-        lifecycle.down(self.deployment(**cluster), storage=storage)
-
-
-def pets(**cluster: Any) -> ProjectSpec:
-    bootstrap = cluster.pop("bootstrap", ["setup.sh"])
-    document = {"project": "pets", "cluster": {"bootstrap": bootstrap, "ttl_s": 0, **cluster}}
-    return ProjectSpec.model_validate(document)
-
-
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
-    from moto.iam.access_control import PermissionResult
-
-    # moto ignores policy conditions: the policy that requires TLS would deny everything.
-    permission = "moto.s3.models.FakeBucket.get_permission"
-    monkeypatch.setattr(permission, lambda *_: PermissionResult.NEUTRAL)
-    (tmp_path / "setup.sh").write_text("#!/bin/bash\ntrue\n")
-    with quick_aws(monkeypatch) as target:
-        yield Home(target=target, root=tmp_path)
+    with new_home(tmp_path, monkeypatch) as created:
+        yield created
 
 
 def _keys(target: Target) -> list[str]:
     found = target.client("s3").list_objects_v2(Bucket=BUCKET).get("Contents", [])
     return [item["Key"] for item in found]
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"echo 1\n", r"own\.sh:1: the first line of a bootstrap script must be an interpreter"),
-        (b"#!/bin/bash\r\necho 1\r\n", r"own\.sh:1: the line ends with CR and LF"),
-        (b"#!/bin/bash\n\necho 1\r\n", r"own\.sh:3: the line ends with CR and LF"),
-    ],
-)
-def test_deploy_and_preview_reject_script_that_nodes_cannot_run(
-    home: Home, content: bytes, message: str
-) -> None:
-    (home.root / "own.sh").write_bytes(content)
-    for action in (home.up, home.preview):
-        with pytest.raises(SpecError, match=message):
-            action(bootstrap=["own.sh"])
-    assert not home.target.client("s3").list_buckets()["Buckets"]
-
-
-def _put_script(home: Home, content: bytes) -> None:
-    s3 = home.target.client("s3")
-    s3.create_bucket(Bucket="elsewhere")
-    s3.put_object(Bucket="elsewhere", Key="x.sh", Body=content)
-
-
-def test_deploy_on_localhost_checks_release_and_scripts_on_s3_first(home: Home) -> None:
-    with pytest.raises(
-        ProvisioningError, match=r"nothing was created: EMR has no release emr-7\.4\.9"
-    ):
-        home.up(release="emr-7.4.9")
-    assert home.preview(release="emr-7.99.0")
-    with pytest.raises(ProvisioningError, match=r"script s3://elsewhere/x\.sh does not"):
-        home.up(bootstrap=["s3://elsewhere/x.sh"])
-    _put_script(home, b"echo 1\n")
-    with pytest.raises(ProvisioningError, match=r"s3://elsewhere/x\.sh:1: the first line"):
-        home.up(bootstrap=["s3://elsewhere/x.sh"])
-    assert len(home.target.client("s3").list_buckets()["Buckets"]) == 1
-
-
-def test_deploy_after_rejected_tags_completes_or_deletes_bucket(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from moto.s3.exceptions import InvalidTagError
-    from moto.s3.models import S3Backend
-
-    def reject(*_: object) -> None:
-        raise InvalidTagError("no")
-
-    for complete in (True, False):
-        with monkeypatch.context() as patch:
-            patch.setattr(S3Backend, "put_bucket_tagging", reject)
-            with pytest.raises(ProvisioningError):
-                home.up()
-        assert [item["Name"] for item in home.target.client("s3").list_buckets()["Buckets"]]
-        if complete:
-            assert home.up().state == "WAITING"
-            home.down()
-        home.down(storage=True)
-        assert not home.target.client("s3").list_buckets()["Buckets"]
 
 
 def test_deploy_creates_bucket_and_cluster(home: Home) -> None:
@@ -180,7 +84,7 @@ def test_preview_with_changed_script_replaces_cluster(home: Home) -> None:
 def test_deploy_finds_scripts_in_project_package_and_s3(home: Home) -> None:
     (home.root / "own").mkdir()
     (home.root / "own" / "mine.sh").write_text("#!/bin/sh\ntrue\n")
-    _put_script(home, b"#!/bin/sh\n")
+    home.put_script(b"#!/bin/sh\n")
     found = home.up(bootstrap=["python.sh", "own/mine.sh", "s3://elsewhere/x.sh"])
     actions = home.target.client("emr").list_bootstrap_actions(ClusterId=found.id)
     paths = [item["ScriptPath"].rpartition("/")[2] for item in actions["BootstrapActions"]]
