@@ -18,8 +18,6 @@ from emrctl.aws.spark_conf import ProcessMemory, SparkConf
 from emrctl.errors import UsageError
 from emrctl.spec import ClusterSpec, SparkSettings
 
-# A heap below this is no answer to a lack of memory.
-_SMALLEST_HEAP_MB = 256
 # Spark's default: a worker reserves one GiB for the operating system.
 RESERVED_MB = 1024
 _CORES, _MEMORY = "spark.executor.cores", "spark.executor.memory"
@@ -126,7 +124,7 @@ def _largest(process: _Process, node_mb: int) -> str:
     """Return the hint with the largest heap; without room for any, what to reduce."""
     memory, option = process.memory, process.option
     heap_mb = memory.largest_heap_mb(node_mb)
-    if heap_mb >= _SMALLEST_HEAP_MB:
+    if heap_mb >= spark_conf.MIN_HEAP_MB:
         return f"Set {option}{'=' if '.' in option else ' '}{heap_mb}m at most."
     beside = {
         f"{process.prefix}.memoryOverhead": 0 if memory.overhead_factor else memory.overhead_mb,

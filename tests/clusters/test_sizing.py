@@ -101,6 +101,13 @@ def test_container_capacity_without_room_for_heap_names_what_to_reduce() -> None
     assert caught.value.hint == "Reduce spark.executor.memoryOverhead (12288 MB)."
 
 
+def test_container_capacity_hint_is_no_heap_that_spark_rejects() -> None:
+    settings = SparkSettings(executor_memory="4g", memory_overhead="11900m")
+    with pytest.raises(UsageError) as caught:
+        container_capacity(CLUSTER, settings)
+    assert caught.value.hint == "Reduce spark.executor.memoryOverhead (11900 MB)."
+
+
 def test_container_capacity_reads_cluster_configuration() -> None:
     defaults = {"spark.executor.memory": "5g", "spark.executor.instances": "9"}
     item = Classification(classification="spark-defaults", properties=defaults)
