@@ -10,7 +10,7 @@ import fnmatch
 import itertools
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -41,7 +41,7 @@ def finish(workspace: Workspace, run: Run, step: Step) -> Run:
         run = applications.identify(workspace, run, found, logs)
         yarn = collect.collect_yarn(workspace, run)
         run = replace(run, instances_usd=collect.collect_instances(workspace, run))
-        logs = _read_logs(workspace, run) if run.applications else logs
+        logs += _container_logs(workspace, run)
         _save(workspace, run, logs, yarn, found)
     run = _explain(run, step, logs)
     workspace.store.save(run)
@@ -72,35 +72,37 @@ def repeat(workspace: Workspace, run: Run) -> None:
     yarn = collect.collect_yarn(workspace, run)
     with tempfile.TemporaryDirectory(prefix="emrctl-") as folder:
         found = applications.download(workspace, run, Path(folder))
-        _save(workspace, run, _read_logs(workspace, run), yarn, found)
+        logs = [*_step_logs(workspace, run), *_container_logs(workspace, run)]
+        _save(workspace, run, logs, yarn, found)
 
 
 def _wait_for_step_logs(workspace: Workspace, run: Run) -> list[LogFile]:
     """Return the step's own logs, which arrive on S3 some minutes after the step has ended."""
-    step_only = replace(run, application_id=None, applications=())
     logs: list[LogFile] = []
 
     def complete() -> bool:
-        logs[:] = _read_logs(workspace, step_only)
+        logs[:] = _step_logs(workspace, run)
         return any(log.name == "step/stderr" for log in logs)
 
     poll_until(complete, workspace.target.poll_s, workspace.target.logs_s)
     return logs
 
 
-def _read_logs(workspace: Workspace, run: Run) -> list[LogFile]:
-    """Return the logs of the step and of its applications.
+def _step_logs(workspace: Workspace, run: Run) -> Iterator[LogFile]:
+    return workspace.backend(run.cluster).step_logs(str(run.step_id))
+
+
+def _container_logs(workspace: Workspace, run: Run) -> Iterator[LogFile]:
+    """Yield the logs of the containers of the step's applications.
 
     Names of further applications' logs contain their ids: executors of EC2 have the same names.
     """
-    backend, step_id = workspace.backend(run.cluster), str(run.step_id)
-    logs = list(backend.logs(step_id, run.application_id))
-    for id_ in run.applications[1:]:
-        for log in backend.logs(step_id, id_):
-            if not log.name.startswith("step/"):
-                name = log.name.replace("containers/", f"containers/{id_}/", 1)
-                logs.append(replace(log, name=name))
-    return logs
+    backend = workspace.backend(run.cluster)
+    first = (run.application_id,) if run.application_id else ()
+    for id_ in run.applications or first:
+        for log in backend.container_logs(id_):
+            folder = "containers/" if id_ == run.application_id else f"containers/{id_}/"
+            yield replace(log, name=log.name.replace("containers/", folder, 1))
 
 
 def _save(

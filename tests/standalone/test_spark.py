@@ -67,7 +67,7 @@ def until(look: Callable[[], Any], good: Callable[[Any], bool], timeout_s: float
 
 
 def log(backend: Ec2Backend, id_: str, name: str) -> str:
-    found = {one.name: one.open().read().decode() for one in backend.logs(id_, None)}
+    found = {one.name: one.open().read().decode() for one in backend.step_logs(id_)}
     return found.get(name, "")
 
 
@@ -133,7 +133,7 @@ def test_step_runs_detached_and_stores_logs_and_event_log(
     assert log(backend, id_, "step/stdout") == "sum 240\n"
 
     app = application(backend, id_)
-    names = [one.name for one in backend.logs(id_, app)]
+    names = [one.name for one in (*backend.step_logs(id_), *backend.container_logs(app))]
     assert [name for name in names if name.startswith("step/")] == [
         "step/controller",
         "step/stdout",
@@ -226,7 +226,7 @@ def test_start_restores_cluster_and_marks_step_interrupted(
     for node in ids:
         one.nodes.until(node, "terminated")
     assert backend.step(id_).state == "COMPLETED"  # from S3
-    assert [one.name for one in backend.logs(id_, None)] == [
+    assert [one.name for one in backend.step_logs(id_)] == [
         "step/controller",
         "step/stderr",
         "step/stdout",

@@ -93,16 +93,18 @@ class EmrBackend:
             if item["Status"] == "FAILED":
                 raise ProvisioningError(f"cannot cancel step {step_id}: {item.get('Reason')}")
 
-    def logs(self, step_id: str, application_id: str | None) -> Iterator[LogFile]:
-        """Yield the available logs of the step and of its application's containers."""
-        if self.log_uri is None:
-            return
-        bucket, root = log_location(self.log_uri, self.cluster_id)
-        prefixes = {f"{root}/steps/{step_id}/": "step"}
-        if application_id:
-            prefixes[f"{root}/containers/{application_id}/"] = "containers"
-        for prefix, folder in prefixes.items():
-            yield from read_logs(self.target, bucket, prefix, folder)
+    def step_logs(self, step_id: str) -> Iterator[LogFile]:
+        """Yield the available logs of the step."""
+        if self.log_uri is not None:
+            bucket, root = log_location(self.log_uri, self.cluster_id)
+            yield from read_logs(self.target, bucket, f"{root}/steps/{step_id}/", "step")
+
+    def container_logs(self, application_id: str) -> Iterator[LogFile]:
+        """Yield the available logs of an application's containers."""
+        if self.log_uri is not None:
+            bucket, root = log_location(self.log_uri, self.cluster_id)
+            prefix = f"{root}/containers/{application_id}/"
+            yield from read_logs(self.target, bucket, prefix, "containers")
 
     def _list_steps(self) -> Iterator[dict[str, Any]]:
         """Yield every step of the cluster, newest first."""

@@ -92,21 +92,24 @@ class Ec2Backend:
                 raise
             raise ProvisioningError(f"cannot cancel step {step_id}: {reason}") from error
 
-    def logs(self, step_id: str, application_id: str | None) -> Iterator[LogFile]:
-        """Yield the current logs of the step, and the last uploaded ones of its executors."""
+    def step_logs(self, step_id: str) -> Iterator[LogFile]:
+        """Yield the current logs of the step, or those uploaded last without its primary."""
         bucket, root = log_location(self.log_uri, self.cluster_id)
         folder = f"{root}/steps/{step_id}"
         try:
-            logs = list(self._step_logs(step_id, f"s3://{bucket}/{folder}"))
+            logs = list(self._current_logs(step_id, f"s3://{bucket}/{folder}"))
         except (ProvisioningError, NotFoundError):
             uploaded = read_logs(self.target, bucket, f"{folder}/", "step")
             logs = [log for log in uploaded if not log.name.endswith(".json")]
         yield from logs
-        if application_id:
-            prefix = f"{root}/containers/{application_id}/"
-            yield from read_logs(self.target, bucket, prefix, "containers")
 
-    def _step_logs(self, step_id: str, uri: str) -> Iterator[LogFile]:
+    def container_logs(self, application_id: str) -> Iterator[LogFile]:
+        """Yield the logs of an application's executors that were uploaded last."""
+        bucket, root = log_location(self.log_uri, self.cluster_id)
+        prefix = f"{root}/containers/{application_id}/"
+        yield from read_logs(self.target, bucket, prefix, "containers")
+
+    def _current_logs(self, step_id: str, uri: str) -> Iterator[LogFile]:
         packed = self._run("logs", step_id).out
         with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as archive:
             names = archive.getnames()

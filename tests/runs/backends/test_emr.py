@@ -266,7 +266,7 @@ def test_logs_without_permission_is_credentials_error(
     monkeypatch.setattr("emrctl.runs.backends.base.objects", refuse)
     reader = replace(backend, log_uri="s3://pets-logs-of-others/logs/")
     with pytest.raises(CredentialsError, match="pets-logs-of-others"):
-        list(reader.logs("s-1", None))
+        list(reader.step_logs("s-1"))
 
 
 def test_logs_of_step_whose_bucket_was_deleted_are_empty(mocked: Target) -> None:

@@ -92,7 +92,7 @@ def test_submit_runs_step_and_returns_logs(backend: Ec2Backend) -> None:
     assert step.started is not None
     assert step.ended is not None
     assert step.started <= step.ended
-    logs = {log.name: log for log in backend.logs(id_, None)}
+    logs = {log.name: log for log in backend.step_logs(id_)}
     assert set(logs) == {"step/controller", "step/stdout", "step/stderr"}
     assert logs["step/stderr"].open().read() == b"err\n"
     folder = f"s3://{BUCKET}/logs/{backend.cluster_id}/steps/{id_}"
@@ -147,7 +147,7 @@ def test_steps_without_primary_are_read_from_s3(backend: Ec2Backend, near: Near,
     assert second.ended is not None
     assert backend.steps(["s-3"]) == {}
     assert backend.find("old") is None
-    assert [(log.name, log.open().read()) for log in backend.logs("s-1", None)] == [
+    assert [(log.name, log.open().read()) for log in backend.step_logs("s-1")] == [
         ("step/stderr", b"what is left")
     ]
     with pytest.raises(ProvisioningError, match=r"cannot cancel step s-1: the primary is"):
@@ -173,7 +173,10 @@ def test_logs_of_executors_are_read_from_s3(backend: Ec2Backend) -> None:
     key = f"logs/{backend.cluster_id}/containers/{app}/10.0.0.7-0/stderr.gz"
     s3 = backend.target.client("s3")
     s3.put_object(Bucket=BUCKET, Key=key, Body=gzip.compress(b"an executor"))
-    found = {log.name: log.open().read() for log in backend.logs(id_, app)}
+    found = {
+        log.name: log.open().read()
+        for log in (*backend.step_logs(id_), *backend.container_logs(app))
+    }
     assert found["containers/10.0.0.7-0/stderr"] == b"an executor"
 
 
