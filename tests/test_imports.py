@@ -17,7 +17,8 @@ PACKAGE = ROOT / "emrctl"
 # From top to bottom; a module imports modules of its own layer and those below.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("emrctl.cli",),
-    ("emrctl.compare",),
+    ("emrctl.api",),
+    ("emrctl.compare", "emrctl.predict", "emrctl.tune"),
     ("emrctl.runs", "emrctl.cleanup"),
     ("emrctl.provision",),
     ("emrctl.standalone",),
