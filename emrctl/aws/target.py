@@ -112,6 +112,14 @@ class Target:
         """Types of resources that the API can neither create nor list."""
         return frozenset({"placement group"} if self.is_local else ())
 
+    @property
+    def is_running(self) -> bool:
+        """Whether this emulator is still running; always true of AWS."""
+        if self.endpoint is None:
+            return True
+        state = emulator_state()
+        return state is not None and state["id"] == self.identity
+
     def page_host(self, dns: str, private_ip: str) -> str:
         """Return the host of a node's pages: the emulator serves them at the private address."""
         return private_ip if self.is_local and dns else dns

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -51,7 +52,9 @@ def _print(
     if as_json:
         render.json_document(document)
         return
-    render.table("EMR on localhost", "", rows=[(key, str(value)) for key, value in info.items()])
+    started = datetime.fromtimestamp(info["started"]).astimezone().isoformat(" ", "seconds")
+    rows = [(key, str(value)) for key, value in {**info, "started": started}.items()]
+    render.table("EMR on localhost", "", rows=rows)
     for cluster in document.get("clusters", ()):
         typer.echo(f"  {cluster['id']}  {cluster['state']}  {cluster['name']}")
     for instance in document.get("instances", ()):

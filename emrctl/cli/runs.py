@@ -232,6 +232,11 @@ def _print_logs(context: options.Context, run: str, name: str | None) -> None:
     if context.as_json:
         render.json_document([files.location(item, RunFiles.LOGS) for item in names])
         return
+    if not names and record.finished:
+        raise NotFoundError(
+            f"run {record.id} has no logs: it is {record.state}, {record.failure or 'not started'}",
+            hint=f"Look again for its logs with `emrctl pull {record.id}`.",
+        )
     parts = (name,) if name else _OUTPUT_LOGS
     selected = [item for item in names if any(part in item for part in parts)]
     if not selected:

@@ -167,8 +167,14 @@ def find_ssh_cluster(deployment: Deployment) -> Cluster:
     """Return the cluster if SSH reaches all its nodes; `UsageError` if it is EMR's."""
     cluster = find_cluster(deployment.spec, deployment.target)
     if not kind_of(cluster.spec).set_up_over_ssh:
-        hint = "`emrctl ssh NODE -- COMMAND` connects to one node."
-        msg = f"'{cluster.name}' is an EMR cluster: only its primary accepts SSH"
+        local = deployment.target.emr_nodes_are_folders
+        hint = (
+            "Run commands on all nodes with a bootstrap action, or use a cluster of kind ec2."
+            if local
+            else "`emrctl ssh NODE -- COMMAND` connects to one node."
+        )
+        reason = "its nodes have no SSH server" if local else "only its primary accepts SSH"
+        msg = f"'{cluster.name}' is an EMR cluster: {reason}"
         raise UsageError(msg, hint=hint)
     return cluster
 

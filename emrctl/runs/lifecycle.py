@@ -31,7 +31,7 @@ def refresh(workspace: Workspace, run: Run) -> Run:
     if run.finished:
         return run
     target = workspace.target_or_none
-    if target is None or target.identity != run.identity:
+    if target is None or target.identity != run.identity or not target.is_running:
         return _save_lost(workspace, run, "its emulator was stopped")
     backend = workspace.backend(run.cluster)
     if run.step_id is None:

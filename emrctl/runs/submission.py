@@ -63,6 +63,8 @@ def submit(workspace: Workspace, submission: Submission, cluster: Cluster | None
     settings = job.spec.settings.merged(submission.settings)
     adapter = workspace.adapter(cluster.id)
     master = adapter.master_conf(cluster, settings)
+    if settings.requirements and settings.mode != "cluster":
+        _check_local(job, "--requirements in client mode")
     code = stage_job(workspace.target, cluster.bucket, job, submission.py_files)
     shipped = dependencies.stage(workspace.target, cluster, settings, workspace.config.root)
     run = Run(
@@ -142,12 +144,16 @@ def _job_arguments(job: Job, arguments: Sequence[str], run: Run) -> tuple[str, .
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A job, its script and whether that is one of emrctl's gallery in `jobs/`."""
+    """A job, its script and whether that is one of emrctl's gallery in `jobs/`.
+
+    Relative paths of its spec are relative to `root`.
+    """
 
     name: str
     script: str
     gallery: bool
     spec: JobSpec
+    root: Path
 
 
 def gallery() -> dict[str, Path]:
@@ -161,17 +167,18 @@ def find_job(name: str, config: Config) -> Job:
     programs = gallery()
     spec = config.project.jobs.get(name, JobSpec(script=name))
     script = spec.script
+    job = functools.partial(Job, spec=spec, root=config.root)
     if script in programs:
-        return Job(name=name, script=str(programs[script]), gallery=True, spec=spec)
+        return job(name=name, script=str(programs[script]), gallery=True)
     if script.startswith("s3://"):
-        return Job(name=Path(script).stem, script=script, gallery=False, spec=spec)
+        return job(name=Path(script).stem, script=script, gallery=False)
     base = config.root if name in config.project.jobs else Path.cwd()
     path = base / Path(script).expanduser()
     if path.is_file():
         if path.suffix != ".py":
             hint = "spark-submit runs files as Python programs if their names end with .py."
             raise UsageError(f"'{script}' is not a .py file", hint=hint)
-        return Job(name=_job_name(name, path), script=str(path), gallery=False, spec=spec)
+        return job(name=_job_name(name, path), script=str(path), gallery=False)
     raise _unknown_job(name, script, [*config.project.jobs, *programs])
 
 
@@ -181,7 +188,11 @@ def stage_job(target: Target, bucket: str, job: Job, py_files: Sequence[str]) ->
     Raises `UsageError` for an S3 URI that spark-submit cannot open.
     """
     check_uri(job.script)
-    files = [_put_py_file(target, bucket, item) for item in (*job.spec.py_files, *py_files)]
+    own = [
+        item if item.startswith("s3://") else str(job.root / Path(item).expanduser())
+        for item in job.spec.py_files
+    ]
+    files = [_put_py_file(target, bucket, item) for item in (*own, *py_files)]
     packages = _imported_packages(Path(job.script)) if job.gallery else []
     if packages:
         files.append(put_zip(target, bucket, f"{Path(job.script).stem}.zip", packages))
@@ -234,17 +245,21 @@ def stage_launcher(target: Target, bucket: str, job: Job, unsafe: str) -> Launch
 
     Raises `UsageError` for a program that is already on S3.
     """
-    if job.script.startswith("s3://"):
-        raise UsageError(
-            f"{unsafe} cannot reach {job.script}: emrctl passes it on for local files only",
-            hint="Download the file and submit it from a local path.",
-        )
+    _check_local(job, unsafe)
     script = Path(job.script)
     return Launcher(
         uri=put_file(target, bucket, bundled.root() / "bootstrap" / "launch.py"),
         archive=put_zip(target, bucket, ARCHIVE, [script], FOLDER),
         script=script.name,
     )
+
+
+def _check_local(job: Job, passed: str) -> None:
+    if job.script.startswith("s3://"):
+        raise UsageError(
+            f"{passed} cannot reach {job.script}: emrctl passes it on for local files only",
+            hint="Download the file and submit it from a local path.",
+        )
 
 
 def _imported_packages(script: Path) -> list[Path]:

@@ -283,6 +283,31 @@ def test_refresh_all_after_emulator_stopped_marks_runs_lost(
     assert found.failure == "its emulator was stopped"
 
 
+def test_wait_after_emulator_died_marks_run_lost(
+    workspace: MockedWorkspace,
+    runtime: FakeRuntime,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("EMRCTL_HOME", str(tmp_path / "home"))
+    runtime.pause = True
+    run = submit(workspace, Submission(job="mine"))
+    dead = MockedWorkspace(
+        workspace.config, replace(workspace.target, endpoint="http://127.0.0.1:9")
+    )
+    found = lifecycle.wait(dead, run, _watch)
+    assert (found.state, found.failure) == ("LOST", "its emulator was stopped")
+
+
+def test_submit_of_program_on_s3_rejects_requirements_before_packing(
+    workspace: MockedWorkspace, tmp_path: Path
+) -> None:
+    (tmp_path / "r.txt").write_text("./no-such-package\n")
+    settings = SparkSettings(requirements="r.txt")
+    with pytest.raises(UsageError, match="--requirements in client mode cannot reach s3://b/x.py"):
+        submit(workspace, Submission(job="s3://b/x.py", settings=settings))
+
+
 def test_cancel_cancels_step(workspace: MockedWorkspace, runtime: FakeRuntime) -> None:
     runtime.pause = True
     run = submit(workspace, Submission(job="mine"))

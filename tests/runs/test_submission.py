@@ -91,6 +91,20 @@ def test_stage_job_of_one_file_uploads_it_alone(target: Target, tmp_path: Path) 
     assert len(_keys(target)) == 1
 
 
+def test_stage_job_finds_py_files_of_emrctl_yaml_in_its_folder(
+    target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lib").mkdir()
+    for name in ("job.py", "lib/helper.py"):
+        (tmp_path / name).write_text("x = 1")
+    monkeypatch.chdir("/")
+    spec = JobSpec(script="job.py", py_files=("lib/helper.py", "s3://other/x.py"))
+    job = submission.find_job("mine", _config(tmp_path, mine=spec))
+    _, helper, other = submission.stage_job(target, BUCKET, job, ())
+    assert helper.endswith("/helper.py")
+    assert other == "s3://other/x.py"
+
+
 @pytest.mark.parametrize(
     "name", ["my job.py", "50%.py", "run#1.py", "a,b.py", "größe.py", "a+b&c.py"]
 )

@@ -69,7 +69,7 @@ def print_clusters(
             item.id,
             item.state,
             f"1 + {item.spec.core_group.count} {item.spec.core_group.type}",
-            item.created,
+            item.created[:19].replace("T", " "),
         )
         for item in clusters
     ]

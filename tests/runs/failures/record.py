@@ -205,6 +205,11 @@ def write(where: str, recorded: dict[str, dict[str, bytes]]) -> None:
 
 def main(words: Sequence[str]) -> int:
     """Run the cases and print the table; return 1 if a cause is wrong."""
+    unknown = {*words} - {*KINDS, *CASES}
+    if unknown:
+        known = ", ".join((*KINDS, *CASES))
+        sys.stderr.write(f"no kind or case is called {min(unknown)}; known are {known}\n")
+        return 2
     kinds = [kind for kind in KINDS if kind in words] or list(KINDS)
     names = [name for name in CASES if name in words] or list(CASES)
     pairs = [(name, where) for where in kinds for name in names if where in kinds_of(name)]
