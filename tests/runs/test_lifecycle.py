@@ -304,7 +304,7 @@ def test_submit_of_program_on_s3_rejects_requirements_before_packing(
 ) -> None:
     (tmp_path / "r.txt").write_text("./no-such-package\n")
     settings = SparkSettings(requirements="r.txt")
-    with pytest.raises(UsageError, match="--requirements in client mode cannot reach s3://b/x.py"):
+    with pytest.raises(UsageError, match="--requirements in client mode"):
         submit(workspace, Submission(job="s3://b/x.py", settings=settings))
 
 

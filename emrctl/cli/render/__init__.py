@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -50,8 +51,9 @@ def json_text(document: Any) -> str:
 
 
 def note(text: str) -> None:
-    """Print a line on stderr."""
-    typer.echo(text, err=True)
+    """Print a line on stderr; a closed pipe (`2>&1 | head`) does not interrupt the command."""
+    with contextlib.suppress(BrokenPipeError):
+        typer.echo(text, err=True)
 
 
 def next_step(command: str) -> None:
