@@ -115,6 +115,8 @@ class StageMetrics(TaskFigures, Record, figures_before="task_time_ms"):
 
     `task_time_ms` sums the durations of the tasks from launch to finish, `failed_time_ms` and
     `killed_time_ms` those of failed and killed tasks; `failures` counts failed tasks by cause.
+    `job` is the first job of the stage, `parents` are the stages whose output it reads, and
+    `operators` the names of its RDDs' operations, the source first.
     """
 
     id: int
@@ -133,6 +135,9 @@ class StageMetrics(TaskFigures, Record, figures_before="task_time_ms"):
     killed_time_ms: int = 0
     failures: Mapping[str, int] = field(default_factory=dict)
     failure_reason: str | None = None
+    job: int | None = None
+    parents: tuple[int, ...] = ()
+    operators: tuple[str, ...] = ()
     stragglers: tuple[Straggler, ...] = ()
     duration_ms_quantiles: Quantiles | None = None
     input_bytes_quantiles: Quantiles | None = None

@@ -116,7 +116,7 @@ def _unusual(state: EventLogState) -> Iterator[Count]:
     yield list(state.jobs.values()).count("RUNNING"), "jobs started without an end"
     running = sum(query.status == "RUNNING" for query in state.sql.values())
     yield running, "queries started without an end"
-    without_job = len({stage.id for stage in stages} - state.stages_of_jobs)
+    without_job = len({stage.id for stage in stages} - state.job_of_stage.keys())
     yield without_job, "stages belong to no job in the log"
     yield sum(not stage.described for stage in stages), "stages have task events only"
     missing_jobs = max(state.jobs, default=-1) + 1 - len(state.jobs)

@@ -142,6 +142,7 @@ class StageInfo(Struct, gc=False):
     submitted_ms: Whole | UnsetType = field(name="Submission Time", default=UNSET)
     completed_ms: Whole | UnsetType = field(name="Completion Time", default=UNSET)
     failure: str | None = field(name="Failure Reason", default=None)
+    parents: list[Whole] = field(name="Parent IDs", default_factory=list)
     accumulables: list[Accumulable] = field(name="Accumulables", default_factory=list)
     rdds: Raw = field(name="RDD Info", default=Raw(b"[]"))
 

@@ -18,6 +18,7 @@ from emrctl import redact
 from emrctl.metrics.configuration import program
 from emrctl.metrics.eventlog import consistency, events
 from emrctl.metrics.eventlog.state import DRIVER_IDS, EventLogState
+from emrctl.metrics.eventlog.tallies import StageTally
 from emrctl.metrics.eventlog.task_batch import TaskBatch
 from emrctl.metrics.model import RunMetrics, SqlMetrics, TaskMetrics
 
@@ -223,7 +224,8 @@ class Replay(EventLogState):
     # Jobs and SQL
 
     def _job_start(self, event: events.JobStart) -> None:
-        self.stages_of_jobs.update(event.stages)
+        for stage in event.stages:
+            self.job_of_stage[stage] = min(event.job, self.job_of_stage.get(stage, event.job))
         if event.job in self.jobs:
             self.started_twice["jobs"] += 1
             return
@@ -264,14 +266,19 @@ class Replay(EventLogState):
     # Stages
 
     def _stage_submitted(self, event: events.StageSubmitted) -> None:
-        self.stage(event.info.id, event.info.attempt).describe(event.info)
-        if not event.info.attempt:
-            self.lineage.add_stage(event.info.id, bytes(event.info.rdds))
+        self._describe(event.info)
 
     def _stage_completed(self, event: events.StageCompleted) -> None:
-        stage = self.stage(event.info.id, event.info.attempt)
+        stage = self._describe(event.info)
         stage.complete(event.info)
         self._batch.close_later(stage)
+
+    def _describe(self, info: events.StageInfo) -> StageTally:
+        stage = self.stage(info.id, info.attempt)
+        stage.describe(info)
+        if not info.attempt and not stage.operators:
+            stage.operators = self.lineage.add_stage(info.id, bytes(info.rdds))
+        return stage
 
     def metrics(self, *, bad_lines: int, whole: bool, notes: tuple[str, ...]) -> RunMetrics:
         """Return the metrics; `whole` means that no byte of the log was missing."""

@@ -15,11 +15,16 @@ from emrctl.metrics.model import Reuse, RunMetrics, SqlMetrics, StageMetrics
 from emrctl.metrics.task_figures import NAMES, RUN_NAMES
 
 _MAX_GROUPS, _MAX_STAGES = 5, 10
+_MAX_OPERATORS, _MAX_OPERATOR_CHARS = 12, 60
 
 
 class _StorageLevel(Struct):
     disk: bool = field(name="Use Disk", default=False)
     memory: bool = field(name="Use Memory", default=False)
+
+
+class _Scope(Struct):
+    name: str = ""
 
 
 class _Rdd(Struct):
@@ -29,6 +34,16 @@ class _Rdd(Struct):
     name: str = field(name="Name", default="")
     parents: list[int] = field(name="Parent IDs", default_factory=list)
     level: _StorageLevel = field(name="Storage Level", default_factory=_StorageLevel)
+    scope: str | None = field(name="Scope", default=None)
+
+    @property
+    def operator(self) -> str:
+        """Name of the operation that created it, e.g. `Exchange` or `reduceByKey`."""
+        try:
+            name = _decode_scope(self.scope).name if self.scope else ""
+        except msgspec.MsgspecError:
+            name = ""
+        return (name or self.name)[:_MAX_OPERATOR_CHARS]
 
     @property
     def persisted(self) -> bool:
@@ -37,6 +52,7 @@ class _Rdd(Struct):
 
 
 _decode_rdds = msgspec.json.Decoder(list[_Rdd]).decode
+_decode_scope = msgspec.json.Decoder(_Scope).decode
 
 
 class Lineage:
@@ -52,12 +68,12 @@ class Lineage:
         """Assign stages to a query: repetitions within a query are part of its plan."""
         self._query.update(dict.fromkeys(stages, execution))
 
-    def add_stage(self, stage_id: int, rdd_info: bytes) -> None:
-        """Add the first attempt of a stage with its `RDD Info`."""
+    def add_stage(self, stage_id: int, rdd_info: bytes) -> tuple[str, ...]:
+        """Add the first attempt of a stage with its `RDD Info`; return its operators."""
         try:
             rdds = {rdd.id: rdd for rdd in reversed(_decode_rdds(rdd_info))}
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            return
+            return ()
         for rdd in _computed(rdds):
             first = self._first_stage.setdefault(rdd.id, stage_id)
             if first == stage_id:
@@ -66,6 +82,8 @@ class Lineage:
                 self._stages[rdd.id] = [first]
                 self._name_and_is_source[rdd.id] = (rdd.name, not rdd.parents)
             self._stages[rdd.id].append(stage_id)
+        ordered = sorted(rdds.values(), key=lambda rdd: rdd.id)
+        return tuple(dict.fromkeys(rdd.operator for rdd in ordered))[-_MAX_OPERATORS:]
 
     def reuses(self, stages: Mapping[int, StageMetrics]) -> tuple[Reuse, ...]:
         """Return the most expensive recomputed RDDs, for each group of stages the last one."""
@@ -245,7 +263,7 @@ class EventLogState:
         self.environment: dict[str, str] = {}
         self.program: tuple[str, ...] = ()
         self.stages: dict[tuple[int, int], StageTally] = {}
-        self.stages_of_jobs: set[int] = set()
+        self.job_of_stage: dict[int, int] = {}
         self.executors: dict[str, ExecutorTally] = {}
         self.jobs: dict[int, str] = {}
         self.sql: dict[int, SqlMetrics] = {}
@@ -277,7 +295,9 @@ class EventLogState:
 
     def current_metrics(self) -> RunMetrics:
         """Return the metrics of the events so far."""
-        stages = tuple(self.stages[key].metrics() for key in sorted(self.stages))
+        stages = tuple(
+            self.stages[key].metrics(self.job_of_stage.get(key[0])) for key in sorted(self.stages)
+        )
         statuses = list(self.jobs.values())
         duration_ms = None
         if self.start_ms is not None and self.end_ms is not None:

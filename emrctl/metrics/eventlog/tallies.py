@@ -153,6 +153,8 @@ class StageTally:
         self.sums: list[int] = [0] * len(FIGURES)
         self.failure: str | None = None
         self.described = False
+        self.parents: tuple[int, ...] = ()
+        self.operators: tuple[str, ...] = ()
         self.spark_sums: dict[str, int] | None = None
         # Durations and figures of successful tasks; None once the stage has ended.
         self.samples: tuple[array[int], ...] | None = tuple(array("q") for _ in _QUANTILE_FIELDS)
@@ -167,13 +169,13 @@ class StageTally:
     def describe(self, info: StageInfo) -> None:
         """Update the description; later events have more fields."""
         self.described = True
+        self.parents = tuple(info.parents)
         for field in ("name", "tasks", "submitted_ms", "completed_ms"):
             if (value := getattr(info, field)) is not UNSET:
                 setattr(self, field, value)
 
     def complete(self, info: StageInfo) -> None:
         """Set the status; a stage that was not submitted was skipped."""
-        self.describe(info)
         self.failure = info.failure
         self.spark_sums = stage_sums(info.accumulables)
         done = "SKIPPED" if info.submitted_ms is UNSET else "COMPLETE"
@@ -216,7 +218,7 @@ class StageTally:
             return self.quantiles
         return tuple(quantiles(sample) for sample in self.samples)
 
-    def metrics(self) -> StageMetrics:
+    def metrics(self, job: int | None) -> StageMetrics:
         """Return the metrics so far."""
         five = self._current_quantiles()
         return StageMetrics(
@@ -237,6 +239,9 @@ class StageTally:
             failures=dict(sorted(self.causes.items())),
             stragglers=self.slowest.stragglers(five[0]),
             failure_reason=self.failure,
+            job=job,
+            parents=self.parents,
+            operators=self.operators,
             **dict(zip((*NAMES, *_QUANTILE_FIELDS), (*self.sums, *five), strict=True)),  # type: ignore[arg-type]
         )
 

@@ -317,3 +317,31 @@ def test_read_log_closes_the_stream(log: bytes) -> None:
 
     reader.read_log([EventLogFile("app", opener)])
     assert [stream.closed for stream in opened] == [True]
+
+
+# Structure of stages
+
+
+def _stage_event(
+    name: str, stage: int, *rdds: dict[str, Any], parents: list[int]
+) -> dict[str, Any]:
+    info = {"Stage ID": stage, "Stage Attempt ID": 0, "Parent IDs": parents, "RDD Info": list(rdds)}
+    return {"Event": f"SparkListenerStage{name}", "Stage Info": info}
+
+
+@pytest.mark.parametrize("name", ["Submitted", "Completed"])
+def test_read_log_returns_job_parents_and_operators_of_stages(name: str) -> None:
+    rdds: list[dict[str, Any]] = [
+        {"RDD ID": 9, "Name": "PythonRDD", "Parent IDs": [8]},
+        {"RDD ID": 8, "Name": "x", "Scope": '{"id":"3","name":"Exchange"}', "Parent IDs": []},
+        {"RDD ID": 7, "Name": "damaged scope", "Scope": "{", "Parent IDs": []},
+    ]
+    run = read(
+        {"Event": "SparkListenerJobStart", "Job ID": 5, "Stage IDs": [1, 2]},
+        {"Event": "SparkListenerJobStart", "Job ID": 4, "Stage IDs": [2]},
+        _stage_event(name, 2, *rdds, parents=[1]),
+    )
+    (stage,) = run.stages
+    assert (stage.job, stage.parents) == (4, (1,))
+    assert stage.operators == ("damaged scope", "Exchange", "PythonRDD")
+    assert RunMetrics.from_json(run.to_json()) == run
