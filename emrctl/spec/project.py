@@ -66,10 +66,13 @@ def _of_its_kind(value: Any) -> Any:
 
     Not a pydantic union, which would report the errors of every kind.
     """
-    if not isinstance(value, dict):
+    if isinstance(value, Spec):
         return value
+    if not isinstance(value, dict):
+        fault = InitErrorDetails(type="dict_type", loc=(), input=value)
+        raise ValidationError.from_exception_data("cluster", [fault])
     kind = value.get("kind", "emr")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         expected = {"expected": " or ".join(f"'{name}'" for name in KINDS)}
         fault = InitErrorDetails(type="literal_error", loc=("kind",), input=kind, ctx=expected)
         raise ValidationError.from_exception_data("cluster", [fault])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from emrctl.errors import UsageError
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 KeyPath = tuple[str | int, ...]
+# No configuration needs more; files beyond these limits take gigabytes or overflow the stack.
+MAX_FILE_BYTES, MAX_DEPTH, MAX_NODES = 1_000_000, 40, 100_000
+_MAX_SHOWN = 60
 Model = TypeVar("Model", bound="BaseModel")
 
 
@@ -56,6 +59,9 @@ def read(path: Path) -> Document:
 
     lines: dict[KeyPath, int] = {}
     try:
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise UsageError(f"{path.name}: {size:,} bytes, more than {MAX_FILE_BYTES:,}")
         loader = _loader()(path.read_text(encoding="utf-8"))
         node = loader.get_single_node()
         _walk(node, (), lines, path.name)  # first: construction replaces merge keys (<<)
@@ -77,18 +83,45 @@ def _loader() -> Any:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """SafeLoader with merge keys and `Null`, and text for every other plain scalar."""
+        """SafeLoader with merge keys and `Null`, and text for every other scalar."""
+
+        depth = 0
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            """Compose a node; raises `YAMLError` if it is nested too deeply."""
+            self.depth += 1
+            if self.depth > MAX_DEPTH:
+                mark = cast("Any", self).peek_event().start_mark
+                problem = f"nested more than {MAX_DEPTH} levels deep"
+                raise yaml.composer.ComposerError(None, None, problem, mark)
+            node = super().compose_node(parent, index)
+            self.depth -= 1
+            return node
 
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
             """Construct a mapping whose keys are the texts in the file."""
             mapping = super().construct_mapping(node, deep=deep)
             return {str(key): value for key, value in mapping.items()}
 
+        def construct_text(self, node: Any) -> str:
+            """Construct text; raises `YAMLError` for half of a surrogate pair."""
+            text = str(self.construct_scalar(node))
+            if any("\ud800" <= character <= "\udfff" for character in text):
+                problem = "an escape sequence that is not a character"
+                raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+            return text
+
     Loader.yaml_implicit_resolvers = {
         first: [(tag, pattern) for tag, pattern in items if tag.endswith((":null", ":merge"))]
         for first, items in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
-    Loader.add_constructor("tag:yaml.org,2002:null", lambda _, node: Null(node.value))
+    # Other tags, such as !!binary, are errors with their line.
+    prefix = "tag:yaml.org,2002:"
+    own = yaml.SafeLoader.yaml_constructors
+    kept = {tag: own[tag] for tag in (f"{prefix}map", f"{prefix}seq", None)}
+    texts = [f"{prefix}{name}" for name in ("str", "int", "float", "bool")]
+    Loader.yaml_constructors = {**kept, **dict.fromkeys(texts, Loader.construct_text)}
+    Loader.add_constructor(f"{prefix}null", lambda _, node: Null(node.value))
     return Loader
 
 
@@ -120,8 +153,13 @@ def _describe(model: type[BaseModel], data: Any, document: Document, detail: Err
     message = detail["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     given = detail["input"]
-    shown = f", not {given!r}" if isinstance(given, str | int | float | bool) else ""
+    shown = f", not {_shortened(given)}" if isinstance(given, str | int | float | bool) else ""
     return f"{where}: {dotted + ': ' if dotted else ''}{message}{shown}"
+
+
+def _shortened(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
 
 
 def _nearest(model: type[BaseModel], given: Any, path: KeyPath) -> str:
@@ -173,8 +211,15 @@ def _is_kind(model: Any, given: Any) -> bool:
 
 
 def _walk(node: Any, path: KeyPath, lines: dict[KeyPath, int], file: str) -> None:
+    """Record the line of each key; aliases are followed, as the models do."""
     import yaml
 
+    if len(lines) > MAX_NODES or len(path) > MAX_DEPTH:
+        line = node.start_mark.line + 1
+        reason = "nested too deeply" if len(path) > MAX_DEPTH else "more values than supported"
+        raise UsageError(
+            f"{file}:{line}: {reason}", hint="Check the aliases (`*NAME`) in the file."
+        )
     if isinstance(node, yaml.MappingNode):
         for key, inner in node.value:
             here = (*path, str(key.value))
