@@ -6,75 +6,11 @@ source does not report the value.
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
 
+from emrctl.metrics.record import Record
 from emrctl.metrics.task_figures import RunFigures, TaskFigures
-
-
-class Record:
-    """Base of the dataclasses that convert to plain JSON values and back."""
-
-    _figures_before: ClassVar[str] = ""
-
-    def __init_subclass__(cls, figures_before: str = "") -> None:
-        """Place inherited figures before that field in JSON and tables; default: at the end."""
-        cls._figures_before = figures_before
-
-    @classmethod
-    @functools.cache
-    def field_names(cls) -> tuple[str, ...]:
-        """Return the names of the fields in the order of JSON keys and table columns."""
-        names = [item.name for item in dataclasses.fields(typing.cast("Any", cls))]
-        own = [name for name in names if name in cls.__annotations__]
-        at = own.index(cls._figures_before) if cls._figures_before else len(own)
-        own[at:at] = [name for name in names if name not in cls.__annotations__]
-        return tuple(own)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the record as dicts, lists and scalars."""
-        return {name: _plain(getattr(self, name)) for name in self.field_names()}
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Self:
-        """Return the record that `to_json` wrote; keys of later versions are ignored."""
-        parsers = _parsers(typing.cast("Any", cls))
-        return cls(**{key: parsers[key](item) for key, item in document.items() if key in parsers})
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Record):
-        return value.to_json()
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    return value
-
-
-@functools.cache
-def _parsers(cls: type[Any]) -> dict[str, Any]:
-    hints = typing.get_type_hints(cls)
-    return {name: _parser(hints[name]) for name in cls.field_names()}
-
-
-def _parser(hint: Any) -> Any:
-    """Return a function that converts a JSON value to the type `hint`."""
-    options = typing.get_args(hint)
-    if isinstance(hint, types.UnionType):
-        inner = next(_parser(option) for option in options if option is not types.NoneType)
-        return lambda value: None if value is None else inner(value)
-    if typing.get_origin(hint) is tuple:
-        each = _parser(options[0])
-        return lambda value: tuple(each(item) for item in value)
-    if isinstance(hint, type) and issubclass(hint, Record):
-        return hint.from_json
-    return lambda value: value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +53,8 @@ class StageMetrics(TaskFigures, Record, figures_before="task_time_ms"):
     `killed_time_ms` those of failed and killed tasks; `failures` counts failed tasks by cause.
     `job` is the first job of the stage, `parents` are the stages whose output it reads, and
     `operators` the names of its RDDs' operations, the source first.
+    `result_bytes` (of task results sent to the driver) and `deserialize_time_ms` are Spark's own
+    sums, None before the stage has ended. `rdds` counts the RDDs of its lineage.
     """
 
     id: int
@@ -138,6 +76,9 @@ class StageMetrics(TaskFigures, Record, figures_before="task_time_ms"):
     job: int | None = None
     parents: tuple[int, ...] = ()
     operators: tuple[str, ...] = ()
+    result_bytes: int | None = None
+    deserialize_time_ms: int | None = None
+    rdds: int = 0
     stragglers: tuple[Straggler, ...] = ()
     duration_ms_quantiles: Quantiles | None = None
     input_bytes_quantiles: Quantiles | None = None
@@ -184,10 +125,29 @@ class ExecutorMetrics(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SqlOperator(Record):
+    """A join, scan, exchange, broadcast, Python evaluation, window or write of a plan.
+
+    `figures` are its SQL metrics: `bytes` and `rows` of its output, `files`, `partitions`, times;
+    of joins also `left_` and `right_` `bytes` and `rows` of the inputs. A window is listed only if
+    its input is in one partition. Equal subtrees of `nodes` operators have the same `fingerprint`.
+    `cached` operators are below a cached table, which was computed only once.
+    """
+
+    name: str
+    detail: str = ""
+    fingerprint: str = ""
+    nodes: int = 0
+    cached: bool = False
+    figures: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class SqlMetrics(Record):
     """One SQL execution; `status` is COMPLETED, FAILED or RUNNING.
 
-    Files and broadcasts are the SQL metrics of its plan.
+    Files and broadcasts are the SQL metrics of its plan. `stages` are those that its jobs ran;
+    `operators` is None if the record was stored before plans were read.
     """
 
     id: int
@@ -200,6 +160,27 @@ class SqlMetrics(Record):
     files_read_bytes: int = 0
     files_written: int = 0
     files_written_bytes: int = 0
+    error: str = ""
+    stages: tuple[int, ...] = ()
+    operators: tuple[SqlOperator, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CachedRdd(Record):
+    """A persisted RDD or table and its `partitions`.
+
+    The other fields need block updates in the log (spark.eventLog.logBlockUpdates.enabled):
+    `stored` is the largest number of partitions stored at the same time, `evicted` counts
+    partitions that left the memory without unpersist(), the sizes are the largest ones.
+    """
+
+    rdd: int
+    name: str = ""
+    partitions: int = 0
+    stored: int = 0
+    evicted: int = 0
+    memory_bytes: int = 0
+    disk_bytes: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -350,6 +331,7 @@ class RunMetrics(RunFigures, Record, figures_before="peak_executors"):
     environment: Mapping[str, str] = field(default_factory=dict)
     program: tuple[str, ...] = ()
     reuses: tuple[Reuse, ...] = ()
+    cached: tuple[CachedRdd, ...] = ()
     yarn: ApplicationAccount | None = None
     cluster: ClusterAccount | None = None
 

@@ -18,11 +18,11 @@ from emrctl.errors import UsageError
 from emrctl.metrics.model import (
     ExecutorMetrics,
     Quantiles,
-    Record,
     RunMetrics,
     StageMetrics,
     TaskMetrics,
 )
+from emrctl.metrics.record import Record
 from emrctl.paths import atomic_file
 
 _RECORDS: dict[str, type[Record]] = {

@@ -128,6 +128,7 @@ class JobStart(Struct, gc=False, tag_field="Event", tag="SparkListenerJobStart")
 class Accumulable(Struct, gc=False):
     """A sum over the tasks of a stage; values of SQL metrics are strings."""
 
+    id: Any = field(name="ID", default=-1)
     name: str | None = field(name="Name", default=None)
     value: Any = field(name="Value", default=None)
 
@@ -171,6 +172,7 @@ class SqlStart(Struct, gc=False, tag_field="Event", tag=f"{_SQL}SQLExecutionStar
 class SqlPlanChanged(Struct, gc=False, tag_field="Event", tag=f"{_SQL}SQLAdaptiveExecutionUpdate"):
     """Adaptive execution changed the plan of a query."""
 
+    id: Whole = field(name="executionId", default=-1)
     plan: Raw = field(name="sparkPlanInfo", default=Raw(b"{}"))
 
 

@@ -28,6 +28,7 @@ _EXECUTOR_EVENTS = frozenset(
     for name in ("ExecutorAdded", "ExecutorRemoved", "BlockManagerAdded", "StageExecutorMetrics")
 )
 
+_MAX_ERROR = 500
 _EXCLUSIONS = {"Blacklisted": True, "Excluded": True, "Unblacklisted": False, "Unexcluded": False}
 
 
@@ -61,9 +62,9 @@ class Replay(EventLogState):
             events.StageSubmitted: self._stage_submitted,
             events.StageCompleted: self._stage_completed,
             events.SqlStart: self._sql_start,
-            events.SqlPlanChanged: lambda event: self.plan_metrics.add_plan(bytes(event.plan)),
+            events.SqlPlanChanged: lambda event: self.plans.set_plan(event.id, bytes(event.plan)),
             events.SqlMetricsChanged: lambda _: None,
-            events.DriverAccumulables: lambda event: self.plan_metrics.update(
+            events.DriverAccumulables: lambda event: self.plans.update(
                 event.id, bytes(event.updates)
             ),
         }
@@ -195,13 +196,16 @@ class Replay(EventLogState):
         name, level = info["Block ID"], info["Storage Level"]
         if executor is None or not name.startswith("rdd_"):
             return
+        sizes = (info["Memory Size"], info["Disk Size"])
+        self.blocks.update(executor.id, name, *sizes)
         if level["Use Memory"] or level["Use Disk"]:
-            executor.blocks[name] = (info["Memory Size"], info["Disk Size"])
+            executor.blocks[name] = sizes
         else:
             executor.blocks.pop(name, None)
 
     def _unpersist(self, event: Event) -> None:
         prefix = f"rdd_{event['RDD ID']}_"
+        self.blocks.unpersist(event["RDD ID"])
         for executor in self.executors.values():
             for name in [name for name in executor.blocks if name.startswith(prefix)]:
                 del executor.blocks[name]
@@ -234,6 +238,7 @@ class Replay(EventLogState):
         if query is not None and query.isdecimal():
             self._job_sql[event.job] = int(query)
             self.lineage.add_query(int(query), event.stages)
+            self.stages_of_query.setdefault(int(query), []).extend(event.stages)
 
     def _job_end(self, event: Event) -> None:
         job = event["Job ID"]
@@ -246,7 +251,7 @@ class Replay(EventLogState):
             self._sql_failed.add(self._job_sql[job])
 
     def _sql_start(self, event: events.SqlStart) -> None:
-        self.plan_metrics.add_plan(bytes(event.plan))
+        self.plans.set_plan(event.id, bytes(event.plan))
         if event.id in self.sql:
             self.started_twice["queries"] += 1
             return
@@ -259,9 +264,12 @@ class Replay(EventLogState):
         if started is None:
             self.ended_only["queries"] += 1
             return
-        failed = event.get("errorMessage") or started.id in self._sql_failed
-        status = "FAILED" if failed else "COMPLETED"
-        self.sql[started.id] = replace(started, end_ms=int(event["time"]), status=status)
+        self.plans.end(started.id)
+        error = str(event.get("errorMessage") or "")
+        status = "FAILED" if error or started.id in self._sql_failed else "COMPLETED"
+        self.sql[started.id] = replace(
+            started, end_ms=int(event["time"]), status=status, error=error[:_MAX_ERROR]
+        )
 
     # Stages
 
@@ -271,6 +279,7 @@ class Replay(EventLogState):
     def _stage_completed(self, event: events.StageCompleted) -> None:
         stage = self._describe(event.info)
         stage.complete(event.info)
+        self.plans.add_sums(event.info.accumulables)
         self._batch.close_later(stage)
 
     def _describe(self, info: events.StageInfo) -> StageTally:

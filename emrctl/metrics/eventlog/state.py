@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 from msgspec import Struct, field
 
+from emrctl.metrics.eventlog.plans import PlanOperators
+from emrctl.metrics.eventlog.storage import CachedBlocks
 from emrctl.metrics.eventlog.tallies import FAILED, KILLED, OK, ExecutorTally, StageTally
-from emrctl.metrics.model import Reuse, RunMetrics, SqlMetrics, StageMetrics
+from emrctl.metrics.model import CachedRdd, Reuse, RunMetrics, SqlMetrics, StageMetrics
 from emrctl.metrics.task_figures import NAMES, RUN_NAMES
 
-_MAX_GROUPS, _MAX_STAGES = 5, 10
 _MAX_OPERATORS, _MAX_OPERATOR_CHARS = 12, 60
+_MAX_GROUPS, _MAX_STAGES, _MAX_NAME = 5, 10, 200
 
 
 class _StorageLevel(Struct):
@@ -35,6 +36,7 @@ class _Rdd(Struct):
     parents: list[int] = field(name="Parent IDs", default_factory=list)
     level: _StorageLevel = field(name="Storage Level", default_factory=_StorageLevel)
     scope: str | None = field(name="Scope", default=None)
+    partitions: int = field(name="Number of Partitions", default=0)
 
     @property
     def operator(self) -> str:
@@ -63,6 +65,9 @@ class Lineage:
         self._stages: dict[int, list[int]] = {}
         self._name_and_is_source: dict[int, tuple[str, bool]] = {}
         self._query: dict[int, int] = {}
+        #: Number of RDDs by stage, and the persisted RDDs.
+        self.lengths: dict[int, int] = {}
+        self.persisted: dict[int, CachedRdd] = {}
 
     def add_query(self, execution: int, stages: Iterable[int]) -> None:
         """Assign stages to a query: repetitions within a query are part of its plan."""
@@ -74,6 +79,12 @@ class Lineage:
             rdds = {rdd.id: rdd for rdd in reversed(_decode_rdds(rdd_info))}
         except (msgspec.MsgspecError, UnicodeDecodeError):
             return ()
+        self.lengths[stage_id] = len(rdds)
+        for rdd in rdds.values():
+            if rdd.persisted and rdd.id not in self.persisted:
+                self.persisted[rdd.id] = CachedRdd(
+                    rdd=rdd.id, name=rdd.name[:_MAX_NAME], partitions=rdd.partitions
+                )
         for rdd in _computed(rdds):
             first = self._first_stage.setdefault(rdd.id, stage_id)
             if first == stage_id:
@@ -138,20 +149,6 @@ _PAGE_SIZE = 1 << _PAGE_BITS
 # Spark numbers tasks from 0; a larger id is damage and must not allocate pages.
 _MAX_TASK_ID = 1 << 26
 _STARTED, _ENDED = 1, 2
-# Field of SqlMetrics, text that identifies the operator, name of its SQL metric.
-_PLAN_METRICS = (
-    ("largest_broadcast_bytes", b'"time to broadcast"', b"data size"),
-    ("files_read", b'"number of files read"', b"number of files read"),
-    ("files_read_bytes", b'"number of files read"', b"size of files read"),
-    ("files_written", b'"number of written files"', b"number of written files"),
-    ("files_written_bytes", b'"number of written files"', b"written output"),
-)
-_ACCUMULATOR_ID = {
-    name: re.compile(rb'"' + name + rb'"\s*,\s*"accumulatorId"\s*:\s*(\d{1,18})\b')
-    for _, _, name in _PLAN_METRICS
-}
-_decode_updates = msgspec.json.Decoder(list[tuple[int, int]]).decode
-_MAX_VALUE = 1 << 62
 
 
 class TaskIds:
@@ -203,55 +200,6 @@ class TaskIds:
         return sum(page.count(flags) for page in self._pages.values())
 
 
-class PlanMetrics:
-    """SQL metrics of query plans: files and broadcasts.
-
-    Plans are most of their lines and stay undecoded: accumulator ids are found by metric names,
-    and their values come in small events.
-    """
-
-    def __init__(self) -> None:
-        self._field_of: dict[int, str] = {}
-        self._values: dict[int, dict[int, int]] = {}
-
-    def add_plan(self, plan: bytes) -> None:
-        """Find the accumulator ids in a plan."""
-        for figure, operator, name in _PLAN_METRICS:
-            for accumulator in _accumulators(plan, operator, _ACCUMULATOR_ID[name]):
-                self._field_of[accumulator] = figure
-
-    def update(self, execution: int, updates: bytes) -> None:
-        """Set the values of a query's accumulators."""
-        try:
-            values = _decode_updates(updates)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            return
-        for accumulator, value in values:
-            if accumulator in self._field_of and 0 < value < _MAX_VALUE:
-                self._values.setdefault(execution, {})[accumulator] = value
-
-    def add_to(self, query: SqlMetrics) -> SqlMetrics:
-        """Return the query with the metrics of its plan."""
-        fields: dict[str, Any] = {}
-        for accumulator, value in self._values.get(query.id, {}).items():
-            name = self._field_of[accumulator]
-            total = fields.get(name, 0)
-            fields[name] = max(total, value) if name.startswith("largest_") else total + value
-        return replace(query, **fields)
-
-
-def _accumulators(plan: bytes, operator: bytes, pattern: re.Pattern[bytes]) -> Iterator[int]:
-    """Yield the accumulator id in each list of metrics that contains `operator`."""
-    at = plan.find(operator)
-    while at >= 0:
-        end = plan.find(b"]", at)
-        end = len(plan) if end < 0 else end
-        match = pattern.search(plan, max(plan.rfind(b"[", 0, at), 0), end)
-        if match:
-            yield int(match[1])
-        at = plan.find(operator, end)
-
-
 class EventLogState:
     """Counters by id; `executor_changes` are (time, +1 or -1) in the order of the log."""
 
@@ -269,7 +217,9 @@ class EventLogState:
         self.sql: dict[int, SqlMetrics] = {}
         self.task_ids = TaskIds()
         self.lineage = Lineage()
-        self.plan_metrics = PlanMetrics()
+        self.plans = PlanOperators()
+        self.blocks = CachedBlocks()
+        self.stages_of_query: dict[int, list[int]] = {}
         self.peak_executors = 0
         self.malformed = 0
         self.executor_changes: list[tuple[int, int]] = []
@@ -295,9 +245,8 @@ class EventLogState:
 
     def current_metrics(self) -> RunMetrics:
         """Return the metrics of the events so far."""
-        stages = tuple(
-            self.stages[key].metrics(self.job_of_stage.get(key[0])) for key in sorted(self.stages)
-        )
+        stages = tuple(self._stage(self.stages[key]) for key in sorted(self.stages))
+        ran = {stage.id for stage in stages}
         statuses = list(self.jobs.values())
         duration_ms = None
         if self.start_ms is not None and self.end_ms is not None:
@@ -319,11 +268,20 @@ class EventLogState:
             executors=tuple(
                 self.executors[name].metrics() for name in sorted(self.executors, key=_sort_key)
             ),
-            sql=tuple(self.plan_metrics.add_to(query) for _, query in sorted(self.sql.items())),
+            sql=tuple(self._query(query, ran) for _, query in sorted(self.sql.items())),
             reuses=self.lineage.reuses({s.id: s for s in stages if not s.attempt}),
+            cached=self.blocks.add_to(self.lineage.persisted),
             environment=self.environment,
             program=self.program,
         )
+
+    def _stage(self, stage: StageTally) -> StageMetrics:
+        metrics = stage.metrics(self.job_of_stage.get(stage.id))
+        return replace(metrics, rdds=self.lineage.lengths.get(stage.id, 0))
+
+    def _query(self, query: SqlMetrics, ran: set[int]) -> SqlMetrics:
+        ids = [number for number in self.stages_of_query.get(query.id, ()) if number in ran]
+        return self.plans.add_to(replace(query, stages=tuple(sorted(set(ids)))))
 
     def _stage_totals(self) -> dict[str, Any]:
         stages = self.stages.values()

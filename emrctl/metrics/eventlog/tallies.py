@@ -36,6 +36,10 @@ _FIGURE_BY_ACCUMULABLE: dict[str | None, str] = {
     for figure in FIGURES
     for accumulable in figure.sources.values()
 }
+_ACCUMULABLES = {
+    "internal.metrics.resultSize": "result_bytes",
+    "internal.metrics.executorDeserializeTime": "deserialize_time_ms",
+}
 _READERS = tuple(COLUMN_READERS.values())
 _ZEROS = Quantiles(min=0, p25=0, median=0, p75=0, max=0)
 
@@ -156,6 +160,8 @@ class StageTally:
         self.parents: tuple[int, ...] = ()
         self.operators: tuple[str, ...] = ()
         self.spark_sums: dict[str, int] | None = None
+        # Figures that Spark sums over the stage and that are not read of each task.
+        self.others: dict[str, int] = {}
         # Durations and figures of successful tasks; None once the stage has ended.
         self.samples: tuple[array[int], ...] | None = tuple(array("q") for _ in _QUANTILE_FIELDS)
         self.quantiles: tuple[Quantiles | None, ...] = (None,) * len(_QUANTILE_FIELDS)
@@ -178,6 +184,9 @@ class StageTally:
         """Set the status; a stage that was not submitted was skipped."""
         self.failure = info.failure
         self.spark_sums = stage_sums(info.accumulables)
+        for item in info.accumulables:
+            if (field := _ACCUMULABLES.get(item.name or "")) and isinstance(item.value, int):
+                self.others[field] = item.value
         done = "SKIPPED" if info.submitted_ms is UNSET else "COMPLETE"
         self.status = done if self.failure is None else "FAILED"
 
@@ -242,6 +251,7 @@ class StageTally:
             job=job,
             parents=self.parents,
             operators=self.operators,
+            **self.others,  # type: ignore[arg-type]
             **dict(zip((*NAMES, *_QUANTILE_FIELDS), (*self.sums, *five), strict=True)),  # type: ignore[arg-type]
         )
 

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from emrctl.aws.spark_conf import SparkConf
 from emrctl.metrics import timeline
-from emrctl.metrics.model import Quantiles, Record, RunMetrics, StageMetrics
+from emrctl.metrics.model import Quantiles, RunMetrics, StageMetrics
+from emrctl.metrics.record import Record
 
 MB = 1024 * 1024
 

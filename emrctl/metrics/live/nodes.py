@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from emrctl.aws.listing import EC2_STARTED, instances, tags
-from emrctl.metrics.model import ClusterAccount, NodeAccount, QueueAccount, Record
+from emrctl.metrics.model import ClusterAccount, NodeAccount, QueueAccount
+from emrctl.metrics.record import Record
 from emrctl.metrics.timeline import Span, overlap
 
 # Above twice this number every second sample is dropped and the interval doubles.

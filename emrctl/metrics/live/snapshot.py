@@ -14,7 +14,8 @@ from emrctl.errors import EmrctlError
 from emrctl.metrics.live import sparkui
 from emrctl.metrics.live.managers import ClusterManager
 from emrctl.metrics.live.rest import Fetch
-from emrctl.metrics.model import ApplicationAccount, ClusterAccount, Record
+from emrctl.metrics.model import ApplicationAccount, ClusterAccount
+from emrctl.metrics.record import Record
 
 T = TypeVar("T")
 # Each failed request costs a time-out. Spark's API is unavailable for some seconds at the start of

@@ -11,7 +11,8 @@ from typing import Any
 
 from emrctl import redact
 from emrctl.metrics.live.rest import Fetch, fetch_or_none, rows, section
-from emrctl.metrics.model import ExecutorMetrics, Record
+from emrctl.metrics.model import ExecutorMetrics
+from emrctl.metrics.record import Record
 
 
 @dataclass(frozen=True, kw_only=True)

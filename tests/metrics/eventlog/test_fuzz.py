@@ -151,10 +151,14 @@ def test_read_log_detects_damage(
 
 
 def figures(run: RunMetrics) -> RunMetrics:
-    """Return the metrics without removals of executors, which two lines log: both may be lost."""
+    """Return the metrics without removals of executors and operators of plans.
+
+    Two lines log a removal: both may be lost. Single lines log the metrics of a plan.
+    """
     removal: dict[str, Any] = {"active": True, "removed_ms": None, "remove_reason": None}
     rows = tuple(replace(row, **removal) for row in run.executors)
-    return replace(run, notes=(), executors=rows)
+    queries = tuple(replace(query, operators=None) for query in run.sql)
+    return replace(run, notes=(), executors=rows, sql=queries)
 
 
 def assert_equal(run: RunMetrics, expected: dict[str, Any], label: str) -> None:
