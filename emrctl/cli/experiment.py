@@ -49,7 +49,10 @@ def run(
 def list_trials(context: options.Context, experiment: ExperimentArgument) -> None:
     """List the trials of EXPERIMENT without running them."""
     trials = experiments.trials(experiments.load(context.workspace, experiment))
-    records = [asdict(trial.facts) | {"settings": trial.settings.record()} for trial in trials]
+    records = [
+        asdict(trial.facts) | {"settings": trial.configuration.settings.record()}
+        for trial in trials
+    ]
     if context.as_json:
         render.json_document(records)
         return

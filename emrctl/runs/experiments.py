@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
+import random
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,15 +13,16 @@ from emrctl.runs import lifecycle
 from emrctl.runs.store import Run, TrialFacts
 from emrctl.runs.submission import Submission, expand, find_job
 from emrctl.runs.workspace import Workspace
-from emrctl.spec import ExperimentSpec, SparkSettings, to_text, yaml
+from emrctl.spec import ExperimentSpec, yaml
+from emrctl.spec.factors import Configuration, shuffled
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One repeat of a cell of an experiment, `number` of `total`, counted from 1."""
+    """One repeat of a configuration of an experiment, `number` of `total`, counted from 1."""
 
     facts: TrialFacts
-    settings: SparkSettings
+    configuration: Configuration
     number: int
     total: int
 
@@ -33,7 +34,8 @@ def load(workspace: Workspace, name: str) -> ExperimentSpec:
     """Return the experiment in the YAML file `name`, or the one of this name in emrctl.yaml."""
     path = Path(name).expanduser()
     if path.suffix in {".yaml", ".yml"} or path.is_file():
-        return yaml.check(ExperimentSpec, yaml.read(path))
+        check = workspace.project.check_cluster_factors
+        return yaml.check(ExperimentSpec, yaml.read(path), also=check)
     experiments = workspace.project.experiments
     if name not in experiments:
         hint = f"emrctl.yaml has {', '.join(experiments) or 'none'}; or pass a YAML file."
@@ -42,36 +44,53 @@ def load(workspace: Workspace, name: str) -> ExperimentSpec:
 
 
 def trials(spec: ExperimentSpec) -> list[Trial]:
-    """Return every trial. Repeats are interleaved so that drift affects all cells equally."""
+    """Return every trial in its order, which depends on the spec alone.
+
+    Trials are grouped by cluster, so that no cluster is idle. A group starts with the warm-up runs
+    of its first configuration, with repeats up to 0. Then each block has every configuration once:
+    the first block in random order, the second in the reverse one (A B B A), the third in another
+    random order, and so on. So a drift over time affects all configurations equally.
+    """
     pairs = [
-        (_facts(spec, cell, repeat), settings)
-        for repeat in range(1, spec.repeats + 1)
-        for cell, settings in _cells(spec)
+        (_facts(spec, item, repeat), item)
+        for group in _by_cluster(spec.combinations)
+        for repeat, item in (
+            *((number, group[0]) for number in range(1 - spec.warm_up, 1)),
+            *_interleaved(spec, group),
+        )
     ]
     return [
-        Trial(facts=facts, settings=settings, number=number, total=len(pairs))
-        for number, (facts, settings) in enumerate(pairs, start=1)
+        Trial(facts=facts, configuration=item, number=number, total=len(pairs))
+        for number, (facts, item) in enumerate(pairs, start=1)
     ]
 
 
-def _cells(spec: ExperimentSpec) -> Iterator[tuple[str, SparkSettings]]:
-    if spec.configurations:
-        for name, settings in spec.configurations.items():
-            yield name, spec.settings.merged(settings)
-        return
-    for levels in itertools.product(*spec.factors.values()):
-        factors = dict(zip(spec.factors, levels, strict=True))
-        name = ", ".join(f"{key}={to_text(value)}" for key, value in factors.items())
-        yield name, spec.settings.merged(SparkSettings.model_validate(factors))
+def _by_cluster(items: Sequence[Configuration]) -> list[list[Configuration]]:
+    groups: dict[tuple[tuple[str, str | None], ...], list[Configuration]] = {}
+    for item in items:
+        groups.setdefault(tuple(sorted(item.cluster.items())), []).append(item)
+    return list(groups.values())
 
 
-def _facts(spec: ExperimentSpec, cell: str, repeat: int) -> TrialFacts:
+def _interleaved(
+    spec: ExperimentSpec, items: Sequence[Configuration]
+) -> Iterator[tuple[int, Configuration]]:
+    for repeat in range(1, spec.repeats + 1):
+        pair = (repeat + 1) // 2
+        rng = random.Random(f"order {spec.seed} {pair}")  # noqa: S311 - not for secrets
+        block = shuffled(items, rng)
+        for item in block if repeat % 2 else reversed(block):
+            yield repeat, item
+
+
+def _facts(spec: ExperimentSpec, item: Configuration, repeat: int) -> TrialFacts:
     published = spec.published
-    minutes = published.minutes.get(cell) if published else None
+    minutes = published.minutes.get(item.name) if published else None
     return TrialFacts(
         experiment=spec.name,
-        cell=cell,
+        cell=item.name,
         repeat=repeat,
+        position=item.position,
         published_s=None if minutes is None else 60 * minutes,
         published_by=published.by if published else "",
     )
@@ -79,7 +98,14 @@ def _facts(spec: ExperimentSpec, cell: str, repeat: int) -> TrialFacts:
 
 def submission(spec: ExperimentSpec, trial: Trial) -> Submission:
     """Return the submission of a trial."""
-    return Submission(job=spec.job, arguments=spec.args, settings=trial.settings, trial=trial.facts)
+    item = trial.configuration
+    return Submission(
+        job=spec.job,
+        arguments=item.args,
+        settings=item.settings,
+        environment=item.env,
+        trial=trial.facts,
+    )
 
 
 def run(
@@ -102,18 +128,28 @@ def run(
 
 
 def results(workspace: Workspace, name: str) -> list[Run]:
-    """Return the last completed run of each trial of an experiment, in trial order."""
+    """Return the last completed run of each trial of an experiment, without warm-up runs.
+
+    Runs are ordered by configuration, the reference first, and by the time of their submission.
+    """
     stored = [item for item in workspace.store.all() if item.trial]
     last = {
         (item.trial.cell, item.trial.repeat): item
         for item in stored
-        if item.trial and item.trial.experiment == name and item.state == "COMPLETED"
+        if item.trial
+        and item.trial.experiment == name
+        and item.state == "COMPLETED"
+        and not item.trial.warm_up
     }
     if not last:
         names = sorted({item.trial.experiment for item in stored if item.trial})
         hint = f"There are runs of {', '.join(names) or 'no experiment yet'}."
         raise NotFoundError(f"experiment '{name}' has no completed run", hint=hint)
-    return sorted(last.values(), key=lambda item: item.created)
+    return sorted(last.values(), key=lambda run: (_position(run), run.created))
+
+
+def _position(run: Run) -> int:
+    return run.trial.position if run.trial and run.trial.position is not None else 0
 
 
 def _find_earlier(
@@ -131,6 +167,7 @@ def _find_earlier(
             and item.job == job.name
             and dict(item.settings) == settings
             and _contains(item.arguments, redact.arguments(expand(new.arguments, item)))
+            and redact.mapping(new.environment).items() <= item.environment.items()
         ):
             return item
     return None

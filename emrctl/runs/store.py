@@ -185,16 +185,24 @@ class ClusterFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialFacts:
-    """A run's trial of an experiment.
+    """A run's trial of an experiment: the name of its configuration, and its repeat from 1.
 
-    `published_s` is the duration that `published_by` reported for this cell on the same data.
+    Repeats up to 0 are warm-up runs. `position` is that of the configuration in the experiment,
+    the reference has 0. `published_s` is the duration that `published_by` reported for this
+    configuration on the same data.
     """
 
     experiment: str
     cell: str
     repeat: int
+    position: int | None = field(default=None, compare=False)
     published_s: float | None = field(default=None, compare=False)
     published_by: str = field(default="", compare=False)
+
+    @property
+    def warm_up(self) -> bool:
+        """Whether the run is not compared."""
+        return self.repeat < 1
 
 
 @dataclass(frozen=True, kw_only=True)

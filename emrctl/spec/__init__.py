@@ -5,7 +5,8 @@ Every model refuses unknown keys. The models' field names are the keys of `emrct
 
 from emrctl.spec.ec2 import Ec2ClusterSpec, MachineSpec
 from emrctl.spec.emr import ClusterSpec, FleetSpec, FleetTypeSpec, GroupSpec, ScalingSpec
-from emrctl.spec.jobs import ExperimentSpec, JobSpec, SparkSettings
+from emrctl.spec.experiments import ExperimentSpec
+from emrctl.spec.jobs import JobSpec, SparkSettings
 from emrctl.spec.network_security import BucketSpec, NetworkSpec, StorageSpec
 from emrctl.spec.project import (
     AnyClusterSpec,

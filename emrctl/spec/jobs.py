@@ -1,4 +1,4 @@
-"""Spark settings, jobs and experiments."""
+"""Spark settings and jobs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from emrctl import redact
 from emrctl.spec.types import (
@@ -16,7 +16,6 @@ from emrctl.spec.types import (
     Heap,
     Listed,
     Memory,
-    Name,
     Properties,
     Spec,
     Texts,
@@ -220,58 +219,3 @@ class JobSpec(Spec):
     env: Properties = Field(default_factory=dict)
     settings: SparkSettings = SparkSettings()
     tags: Properties = Field(default_factory=dict)
-
-
-class PublishedSpec(Spec):
-    """Published durations of an experiment's configurations on the same data, in minutes."""
-
-    by: Annotated[str, Field(min_length=1)]
-    minutes: dict[str, Annotated[float, Field(gt=0)]]
-
-
-class ExperimentSpec(Spec):
-    """Runs of one job that differ in declared factors.
-
-    `factors` maps settings to lists of values and spans a grid; `configurations` names the
-    settings of each configuration instead. A trial is one configuration and one repeat of it.
-    `published` durations are shown next to the measured ones.
-    """
-
-    name: Name
-    job: str
-    args: Texts = ()
-    settings: SparkSettings = SparkSettings()
-    factors: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
-    configurations: dict[str, SparkSettings] = Field(default_factory=dict)
-    repeats: Count = 1
-    description: str = ""
-    published: PublishedSpec | None = None
-
-    @field_validator("factors")
-    @classmethod
-    def _convert_factors(cls, factors: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
-        """Convert each level to the type of its setting."""
-        known = SparkSettings.options()
-        for name in factors:
-            if name not in known:
-                names = ", ".join(item for item in known if item != "conf")
-                raise ValueError(f"factor '{name}' is not a Spark setting; known are {names}")
-        return {
-            name: tuple(
-                getattr(SparkSettings.model_validate({name: level}), name) for level in levels
-            )
-            for name, levels in factors.items()
-        }
-
-    @model_validator(mode="after")
-    def _check_factors(self) -> Self:
-        if bool(self.factors) == bool(self.configurations):
-            raise ValueError("an experiment needs either factors or configurations")
-        return self
-
-    @model_validator(mode="after")
-    def _check_published(self) -> Self:
-        unknown = set(self.published.minutes) - set(self.configurations) if self.published else ()
-        if unknown:
-            raise ValueError(f"published.minutes: no configuration is called '{min(unknown)}'")
-        return self

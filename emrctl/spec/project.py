@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
@@ -11,7 +12,9 @@ from emrctl.aws import rules
 from emrctl.errors import SpecError
 from emrctl.spec.ec2 import Ec2ClusterSpec
 from emrctl.spec.emr import BootstrapSpec, ClusterSpec
-from emrctl.spec.jobs import ExperimentSpec, JobSpec
+from emrctl.spec.experiments import ExperimentSpec
+from emrctl.spec.factors import reason_of
+from emrctl.spec.jobs import JobSpec
 from emrctl.spec.network_security import StorageSpec
 from emrctl.spec.types import Name, Spec, Tags, fault_at
 
@@ -190,6 +193,50 @@ class ProjectSpec(Spec):
             path = ("cluster", "tags") if key in self.cluster.tags else ("tags",)
             raise fault_at((*path, key), reason)
         return self
+
+    @model_validator(mode="after")
+    def _check_experiments(self) -> Self:
+        for name, experiment in self.experiments.items():
+            self.check_cluster_factors(experiment, ("experiments", name))
+        return self
+
+    def check_cluster_factors(
+        self, experiment: ExperimentSpec, path: tuple[str | int, ...] = ()
+    ) -> None:
+        """Raise `ValidationError` at the first configuration whose cluster is invalid."""
+        checked: list[Mapping[str, str | None]] = []
+        for item in experiment.combinations:
+            if item.cluster and item.cluster not in checked:
+                checked.append(item.cluster)
+                key = f"cluster.{next(iter(item.cluster))}"
+                at = ("configurations", item.name, key)
+                try:
+                    self.with_cluster_fields(item.cluster)
+                except ValueError as error:
+                    where = at if experiment.configurations else ("factors", key)
+                    reason = f"{item.name}: {reason_of(error)}"
+                    raise fault_at((*path, *where), reason) from error
+
+    def with_cluster_fields(self, fields: Mapping[str, str | None]) -> ProjectSpec:
+        """Return the project with these fields of its cluster, by dotted name; None: the default.
+
+        Raises `ValidationError` if the cluster has no such field or the value is invalid.
+        """
+        cluster: dict[str, Any] = self.cluster.model_dump(exclude_unset=True)
+        cluster["kind"] = self.cluster.kind
+        for name, value in fields.items():
+            *parents, last = name.split(".")
+            inner: Any = cluster
+            for part in parents:
+                inner = inner.setdefault(part, {}) if isinstance(inner, dict) else None
+            if not isinstance(inner, dict) or name in {"name", "kind"}:
+                raise ValueError(f"cluster.{name} cannot be a factor")
+            if value is None:
+                inner.pop(last, None)
+            else:
+                inner[last] = value
+        others = self.model_dump(exclude_unset=True, exclude={"experiments", "cluster"})
+        return ProjectSpec.model_validate({**others, "cluster": cluster})
 
     def with_cluster(self, name: str | None) -> ProjectSpec:
         """Return the project with its cluster renamed; itself if `name` is None."""

@@ -24,7 +24,7 @@ from emrctl.errors import SpecError
 from emrctl.spec.yaml import Null
 
 
-def _text(value: Any) -> Any:
+def text_of(value: Any) -> Any:
     """Convert numbers and booleans of Python to the text that EMR and Spark use."""
     if isinstance(value, Null):
         if not value:
@@ -36,11 +36,11 @@ def _text(value: Any) -> Any:
 
 
 def _texts(value: Any) -> Any:
-    return [_text(item) for item in value] if isinstance(value, list | tuple) else value
+    return [text_of(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _text_values(value: Any) -> Any:
-    return {k: _text(item) for k, item in value.items()} if isinstance(value, dict) else value
+    return {k: text_of(item) for k, item in value.items()} if isinstance(value, dict) else value
 
 
 def _split(value: Any) -> Any:
@@ -48,7 +48,7 @@ def _split(value: Any) -> Any:
     items = [value] if isinstance(value, str) else value
     if not isinstance(items, list | tuple):
         return value
-    parts = [str(_text(item)).split(",") for item in items]
+    parts = [str(text_of(item)).split(",") for item in items]
     return [part.strip() for item in parts for part in item if part.strip()]
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from emrctl.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from pydantic import BaseModel
@@ -125,8 +125,13 @@ def _loader() -> Any:
     return Loader
 
 
-def check(model: type[Model], document: Document, value: Mapping[str, Any] | None = None) -> Model:
-    """Validate `value`, by default the whole document, as a `model`.
+def check(
+    model: type[Model],
+    document: Document,
+    value: Mapping[str, Any] | None = None,
+    also: Callable[[Model], object] | None = None,
+) -> Model:
+    """Validate `value`, by default the whole document, as a `model`, and call `also` with it.
 
     Raises `UsageError` with every error: file, line, key and the nearest known key.
     """
@@ -134,12 +139,15 @@ def check(model: type[Model], document: Document, value: Mapping[str, Any] | Non
 
     data = document.value if value is None else value
     try:
-        return model.model_validate(data)
+        checked = model.model_validate(data)
+        if also is not None:
+            also(checked)
     except ValidationError as error:
         errors = [_describe(model, data, document, detail) for detail in error.errors()]
         raise UsageError(
             "\n".join(errors), hint="`emrctl config --schema` lists all keys."
         ) from None
+    return checked
 
 
 def _describe(model: type[BaseModel], data: Any, document: Document, detail: ErrorDetails) -> str:

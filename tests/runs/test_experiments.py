@@ -53,7 +53,7 @@ class Runner:
             id=f"20261120-{len(self.workspace.store.ids()):04d}-svm",
             created=f"2026-11-20T10:00:{trial.number:02d}",
             state=state,
-            settings=trial.settings.record(),
+            settings=trial.configuration.settings.record(),
             arguments=("--features", "s3://b/f", "--seed", "1", "--output", "s3://b/x"),
             trial=trial.facts,
         )
@@ -61,12 +61,44 @@ class Runner:
         return run
 
 
-def test_trials_interleaves_repeats() -> None:
-    found = experiments.trials(GRID)
-    assert [trial.facts.repeat for trial in found] == [1] * 4 + [2] * 4
-    assert found[0].facts.cell == "executors=2, partitions=8"
-    assert found[0].settings.record() == {"executors": 2, "partitions": 8}
-    assert (found[-1].number, found[-1].total) == (8, 8)
+def test_trials_order_is_balanced_and_depends_on_the_seed_alone() -> None:
+    spec = ExperimentSpec.model_validate({**GRID.model_dump(), "repeats": 4})
+    trials = experiments.trials(spec)
+    assert [trial.facts.repeat for trial in trials] == [1] * 4 + [2] * 4 + [3] * 4 + [4] * 4
+    blocks = [[trial.facts.cell for trial in trials[at : at + 4]] for at in range(0, 16, 4)]
+    assert blocks[1] == blocks[0][::-1]
+    assert blocks[3] == blocks[2][::-1]
+    assert all(sorted(block) == sorted(blocks[0]) for block in blocks)
+    assert len(set(blocks[0])) == 4
+    assert experiments.trials(spec) == trials
+    orders = {
+        tuple(trial.facts.cell for trial in experiments.trials(other))
+        for seed in range(5)
+        for other in [ExperimentSpec.model_validate({**GRID.model_dump(), "seed": seed})]
+    }
+    assert len(orders) > 1
+    assert (trials[-1].number, trials[-1].total) == (16, 16)
+    first = next(trial for trial in trials if trial.facts.position == 0)
+    assert first.facts.cell == "executors=2, partitions=8"
+    assert first.configuration.settings.record() == {"executors": 2, "partitions": 8}
+
+
+def test_trials_are_grouped_by_cluster_with_warm_up_runs_first() -> None:
+    spec = ExperimentSpec.model_validate(
+        {
+            "name": "e1",
+            "job": "svm",
+            "factors": {"cluster.core.count": [2, 3], "executors": [1, 2]},
+            "warm_up": 2,
+            "repeats": 2,
+        }
+    )
+    trials = experiments.trials(spec)
+    counts = [trial.configuration.cluster["core.count"] for trial in trials]
+    assert counts == ["2"] * 6 + ["3"] * 6
+    assert [trial.facts.repeat for trial in trials[:6]] == [-1, 0, 1, 1, 2, 2]
+    assert [trial.facts.warm_up for trial in trials[:3]] == [True, True, False]
+    assert trials[0].facts.cell == "cluster.core.count=2, executors=1"
 
 
 def test_run_skips_completed_trials(workspace: Workspace) -> None:
@@ -100,9 +132,17 @@ def test_run_with_other_arguments_or_settings_repeats_trials(
     assert len(again.ran) == 8
 
 
-def test_results_returns_last_completed_run_of_each_trial(workspace: Workspace) -> None:
-    found = experiments.run(workspace, GRID, Runner(workspace))
-    assert experiments.results(workspace, "grid") == found
+def test_results_returns_last_completed_run_of_each_trial_reference_first(
+    workspace: Workspace,
+) -> None:
+    spec = ExperimentSpec.model_validate({**GRID.model_dump(), "warm_up": 1})
+    runs = experiments.run(workspace, spec, Runner(workspace))
+    results = experiments.results(workspace, "grid")
+    assert sorted(run.id for run in results) == sorted(run.id for run in runs[1:])
+    trials = [run.trial for run in results if run.trial]
+    assert [(trial.position, trial.repeat) for trial in trials] == [
+        (position, repeat) for position in range(4) for repeat in (1, 2)
+    ]
     with pytest.raises(NotFoundError, match="no completed run") as caught:
         experiments.results(workspace, "gird")
     assert "grid" in caught.value.hint
@@ -120,7 +160,7 @@ def test_load_accepts_file_or_name(workspace: Workspace, tmp_path: Path) -> None
 
 def test_trials_with_configurations_override_common_settings() -> None:
     spec = replace_settings({"partitions": 24}, {"none": {}, "five": {"executors": 5}})
-    assert [trial.settings.record() for trial in experiments.trials(spec)] == [
+    assert [item.settings.record() for item in spec.combinations] == [
         {"partitions": 24},
         {"executors": 5, "partitions": 24},
     ]
@@ -130,12 +170,15 @@ def test_trials_with_published_times_carry_them(workspace: Workspace) -> None:
     document = replace_settings({}, {"none": {}, "five": {"executors": 5}}).model_dump()
     published = {"by": "the lecture", "minutes": {"five": 26}}
     spec = ExperimentSpec.model_validate({**document, "published": published})
-    none, five = experiments.trials(spec)
+    none, five = sorted(experiments.trials(spec), key=lambda trial: trial.facts.position or 0)
     assert none.facts.published_s is None
     assert (five.facts.published_s, five.facts.published_by) == (1560.0, "the lecture")
     # A corrected figure makes no other trial of it.
     bare = ExperimentSpec.model_validate(document)
-    assert [trial.facts for trial in experiments.trials(bare)] == [none.facts, five.facts]
+    assert {trial.facts.cell: trial.facts for trial in experiments.trials(bare)} == {
+        "none": none.facts,
+        "five": five.facts,
+    }
     with pytest.raises(ValueError, match="no configuration is called 'six'"):
         ExperimentSpec.model_validate({**document, "published": {"by": "x", "minutes": {"six": 1}}})
 

@@ -93,7 +93,7 @@ experiments:
         job.settings.conf["spark.x"],
         experiment.args[0],
         *experiment.configurations,
-        experiment.configurations[text].conf["spark.x"],
+        experiment.configurations[text]["conf.spark.x"],
     } == {text}
 
 
@@ -179,5 +179,5 @@ def test_experiment_file_converts_factors_to_settings(tmp_path: Path) -> None:
         "conf": ({"spark.x": "1.10"},),
     }
     path.write_text("name: ex\njob: j\nfactors:\n  executors: [2]\n  executor_memory: [lots]\n")
-    with pytest.raises(UsageError, match=r"e\.yaml:5: factors\.executor_memory: "):
+    with pytest.raises(UsageError, match=r"e\.yaml:5: factors\.executor_memory\.0: "):
         yaml.check(ExperimentSpec, yaml.read(path))
