@@ -124,6 +124,8 @@ _EC2_ONLY: dict[str, tuple[float, str]] = {
     **dict.fromkeys(("m5", "m5a", "m5d", "m6i", "m6a", "m7i", "m6g", "m7g"), (4, "large")),
     **dict.fromkeys(("c5", "c6i", "c6g", "c7g"), (2, "large")),
     **dict.fromkeys(("r5", "r6i", "r6g", "r7g"), (8, "large")),
+    "c4": (1.875, "large"),
+    "r4": (7.625, "large"),
 }
 _ARM = frozenset({"t4g", "m6g", "m7g", "c6g", "c7g", "r6g", "r7g"})
 # YARN memory in MB of the types in the release guide's tables.

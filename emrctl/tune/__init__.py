@@ -1,0 +1,1 @@
+"""Search for the fastest or cheapest configuration of a job with few runs."""
