@@ -81,7 +81,9 @@ def test_rate_large_is_half_of_xlarge() -> None:
     larges = [name for name in table if name.endswith(".large")]
     assert len(larges) > 15
     for name in larges:
-        assert table[name] == pytest.approx(table[name.replace(".large", ".xlarge")] / 2), name
+        half = table[name.replace(".large", ".xlarge")] / 2
+        cents = 0.00051 if name == "c4.large" else 0  # AWS rounded c4 to a tenth of a cent
+        assert table[name] == pytest.approx(half, rel=1e-6, abs=cents), name
 
 
 def test_yarn_memory_rule_matches_listed_types() -> None:
