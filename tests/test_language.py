@@ -25,7 +25,7 @@ SOURCES = sorted(
     for path in (ROOT / folder).rglob("*")
     if path.suffix in {".py", ".sh", ".yaml"}
 )
-DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BANNED = re.compile(
     r"""
     (?<![=/`])\bnobody\b | \bsomebody\b | \bwhoever\b | \bwhom\b | \b(?:ours|theirs)\b

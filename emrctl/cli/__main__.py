@@ -39,6 +39,7 @@ COMMANDS: dict[str, Command] = {
     "exec": Command("remote", CLUSTERS, "Run a command on all nodes of an EC2 cluster."),
     "copy": Command("remote", CLUSTERS, "Copy files to all nodes of an EC2 cluster."),
     "gc": Command("gc", CLUSTERS, "List and delete expired and orphaned resources."),
+    "jobs": Command("jobs", RUNS, "List the jobs that come with emrctl; copy one."),
     "submit": Command("submit", RUNS, "Run a job on the cluster and wait for it."),
     "wait": Command("runs", RUNS, "Resume waiting for a run."),
     "cancel": Command("runs", RUNS, "Cancel a run."),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from emrctl.cli import follow, options
 from emrctl.cli.render.runs import print_runs
 from emrctl.errors import UsageError
+from emrctl.runs import gallery
 from emrctl.runs.submission import Submission
 from emrctl.spec import SparkSettings
 
@@ -96,6 +97,19 @@ def _message(error: dict[str, Any]) -> str:
     return f"{flag}: {message[:1].lower()}{message[1:]}"
 
 
+def _print_help_of_job(context: options.Context, job: str, args: Sequence[str]) -> bool:
+    """Print the help of a job of the gallery if it is requested; return whether it was."""
+    if not {"-h", "--help"} & set(args):
+        return False
+    jobs = context.workspace.project.jobs if context.in_project else {}
+    name = jobs[job].script if job in jobs else job
+    if name not in gallery.scripts():
+        return False
+    [described] = gallery.describe([name])
+    typer.echo(described.help, nl=False)
+    return True
+
+
 @app.command(context_settings=_PASS_ARGUMENTS)
 @options.common("config target cluster json")
 @_spark_settings
@@ -127,7 +141,10 @@ def submit(
 
     Options precede JOB: everything after it is passed to the job unchanged.
     In ARGS, {run} is the run's s3:// prefix and {bucket} the project's bucket.
+    `emrctl submit JOB --help` describes the arguments of a job of `emrctl jobs`.
     """
+    if _print_help_of_job(context, job, args or ()):
+        return
     submission = Submission(
         job=job,
         arguments=args or (),

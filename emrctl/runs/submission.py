@@ -6,7 +6,6 @@ exactly, and submitting an unchanged file again uploads nothing.
 
 from __future__ import annotations
 
-import ast
 import difflib
 import functools
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ from emrctl.aws.s3 import event_log_conf, prepare_event_logs, put_file, put_zip
 from emrctl.aws.target import Target
 from emrctl.clusters.model import Cluster
 from emrctl.errors import NotFoundError, UsageError
-from emrctl.runs import dependencies
+from emrctl.runs import dependencies, gallery
 from emrctl.runs.backends import spark_submit
 from emrctl.runs.backends.launcher import (
     ARCHIVE,
@@ -156,15 +155,9 @@ class Job:
     root: Path
 
 
-def gallery() -> dict[str, Path]:
-    """Return the scripts of `jobs/` by name."""
-    folder = bundled.root() / "jobs"
-    return {path.stem: path for path in sorted(folder.glob("*.py"))}
-
-
 def find_job(name: str, config: Config) -> Job:
     """Return a job by its name in emrctl.yaml or `jobs/`, its local path or its `s3://` URI."""
-    programs = gallery()
+    programs = gallery.scripts()
     spec = config.project.jobs.get(name, JobSpec(script=name))
     script = spec.script
     job = functools.partial(Job, spec=spec, root=config.root)
@@ -193,7 +186,7 @@ def stage_job(target: Target, bucket: str, job: Job, py_files: Sequence[str]) ->
         for item in job.spec.py_files
     ]
     files = [_put_py_file(target, bucket, item) for item in (*own, *py_files)]
-    packages = _imported_packages(Path(job.script)) if job.gallery else []
+    packages = gallery.imported_packages(Path(job.script)) if job.gallery else []
     if packages:
         files.append(put_zip(target, bucket, f"{Path(job.script).stem}.zip", packages))
     return (put_file(target, bucket, job.script), *files)
@@ -260,21 +253,6 @@ def _check_local(job: Job, passed: str) -> None:
             f"{passed} cannot reach {job.script}: emrctl passes it on for local files only",
             hint="Download the file and submit it from a local path.",
         )
-
-
-def _imported_packages(script: Path) -> list[Path]:
-    """Return the packages beside a script that it imports, directly or through each other."""
-    packages: set[Path] = set()
-    files = [script]
-    while files:
-        for node in ast.walk(ast.parse(files.pop().read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            for package in {script.parent / name.partition(".")[0] for name in names} - packages:
-                if (package / "__init__.py").is_file():
-                    packages.add(package)
-                    files += package.glob("*.py")
-    return sorted(packages)
 
 
 def _job_name(name: str, path: Path) -> str:

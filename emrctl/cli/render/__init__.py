@@ -80,6 +80,18 @@ def build_table(*columns: str, rows: Sequence[Sequence[str]], right: Sequence[st
     return built
 
 
+def paragraph(title: str, *lines: str) -> None:
+    """Print a title, and below it indented lines of plain text."""
+    import textwrap
+
+    typer.echo(title)
+    for line in lines:
+        indent = "    "
+        typer.echo(
+            textwrap.fill(line, output().width, initial_indent=indent, subsequent_indent=indent)
+        )
+
+
 def plain(value: Any) -> str:
     """Return `value` as text without control characters."""
     text = str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
