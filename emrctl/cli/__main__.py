@@ -6,6 +6,7 @@ the commands that the modules define.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ class Command(NamedTuple):
     help: str
 
 
+_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG})
 _TAGLINE = "Create Spark clusters on AWS, run jobs on them and compare the runs."
 CLUSTERS, RUNS, STACKS, SETUP = "Clusters", "Jobs and runs", "Stacks", "Setup"
 
@@ -116,6 +118,11 @@ def _run(arguments: list[str]) -> None:
         if missing is None:
             raise
         _fail(str(missing), missing.hint, missing.exit_code)
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror}", "Free disk space, or use a writable folder.", 5)
 
 
 def _fail(message: str, hint: str, exit_code: int) -> NoReturn:

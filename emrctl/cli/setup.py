@@ -12,6 +12,7 @@ import typer
 from emrctl import doctor as checks
 from emrctl.cli import options, render
 from emrctl.errors import UsageError
+from emrctl.paths import write_atomically
 from emrctl.provision import certificates as node_certificates
 from emrctl.provision.bucket import find_bucket
 from emrctl.spec import ProjectSpec
@@ -86,7 +87,7 @@ def init(
         raise UsageError(f"{file} already exists", hint="Edit it, or choose another folder.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file.write_text(_TEMPLATE.format(project=project or _project_name(folder)))
+        write_atomically(file, _TEMPLATE.format(project=project or _project_name(folder)))
     except OSError as error:
         raise UsageError(f"cannot write {file}: {error.strerror}") from error
     typer.echo(f"Wrote {file}. Next: emrctl local up && emrctl up")

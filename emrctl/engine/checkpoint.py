@@ -26,6 +26,10 @@ VERSION = 1
 Status = Literal["creating", "settling", "updating", "done"]
 
 
+class StateFileError(ProvisioningError):
+    """A state file could not be written, e.g. because the disk is full."""
+
+
 @dataclass(kw_only=True)
 class ResourceState:
     """One resource; dependents have a higher `serial` and are deleted first."""
@@ -106,11 +110,16 @@ class StateFolder:
         raise ProvisioningError(f"{path} has version {version}, not {VERSION}", hint=hint)
 
     def save(self, state: Checkpoint) -> None:
-        """Replace the stack's state file."""
+        """Replace the stack's state file; raises `StateFileError` if it cannot be written."""
         self._create()
         document = {"version": VERSION, **dataclasses.asdict(state)}
-        # No fsync: the resources are in the emulator's memory and do not survive a crash either.
-        write_atomically(self.path(state.stack), json.dumps(document, indent=1), 0o600)
+        path = self.path(state.stack)
+        try:
+            # No fsync: the resources are in the emulator's memory, which a crash ends too.
+            write_atomically(path, json.dumps(document, indent=1), 0o600)
+        except OSError as error:
+            hint = "Free disk space, then run the command again: it continues."
+            raise StateFileError(f"cannot write {path}: {error.strerror}", hint=hint) from error
 
     def remove(self, stack: str) -> None:
         """Delete the stack's state file."""
@@ -121,7 +130,11 @@ class StateFolder:
         """Hold the stack's lock; raise `StackLockedError` if another process holds it."""
         self._create()
         path = self._folder / f"{stack}.lock"
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            hint = "Free disk space, or make the folder writable."
+            raise StateFileError(f"cannot open {path}: {error.strerror}", hint=hint) from error
         try:
             # The kernel releases the lock when its holder dies.
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -134,7 +147,8 @@ class StateFolder:
             command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:2]]).strip()
             since = time.strftime("%Y-%m-%d %H:%M:%S")
             holder = {"pid": os.getpid(), "command": command, "since": since}
-            os.write(handle, json.dumps(holder).encode())
+            with contextlib.suppress(OSError):  # on a full disk the lock still works
+                os.write(handle, json.dumps(holder).encode())
             yield
         finally:
             os.truncate(handle, 0)

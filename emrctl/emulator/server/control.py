@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -199,4 +200,6 @@ def _answers(info: EmulatorInfo) -> bool:
 
 def _last_line(home: Path) -> str:
     lines = state.log_file(home).read_text(encoding="utf-8", errors="replace").split("\n")
-    return next((line for line in reversed(lines) if line.strip()), "it printed nothing")
+    last = next((line for line in reversed(lines) if line.strip()), "")
+    free = shutil.disk_usage(home).free
+    return last or (f"{home} is on a full disk" if free < 4096 else "it printed nothing")

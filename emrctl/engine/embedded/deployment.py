@@ -12,7 +12,7 @@ from typing import Any
 
 from emrctl.aws.errors import RejectedRequestError
 from emrctl.engine.base import Event, Operation, Report, ResourceChange
-from emrctl.engine.checkpoint import Checkpoint, ResourceState
+from emrctl.engine.checkpoint import Checkpoint, ResourceState, StateFileError
 from emrctl.engine.localhost.provider import Provider, short
 from emrctl.engine.localhost.resource_type import OperationCancelledError
 from emrctl.errors import CredentialsError, EmrctlError, ProvisioningError, UsageError
@@ -191,7 +191,8 @@ class StackUpdate:
         with self._reported("delete", entry):
             if id_ is not None:
                 self._provider.delete(entry.type, id_, entry.inputs)
-        with self._saved() as state:
+        # A full disk must not keep resources alive; deleting them again later does no harm.
+        with contextlib.suppress(StateFileError), self._saved() as state:
             state.remove(entry)
         self._planner.record("delete", entry, id_, ())
 

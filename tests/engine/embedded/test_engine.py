@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import stat
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from emrctl.aws.target import Target
-from emrctl.engine.checkpoint import StateFolder
+from emrctl.engine.checkpoint import StateFileError, StateFolder
 from emrctl.engine.embedded.engine import EmbeddedEngine
 from emrctl.errors import ProvisioningError, StackLockedError
 from tests.engine.conftest import STACK, Work, made, program
@@ -83,6 +84,33 @@ def test_down_interrupted_creation_deletes_resource(work: Work) -> None:
     assert work.clusters() == []
     filters = [{"Name": "isDefault", "Values": ["false"]}]
     assert work.target.client("ec2").describe_vpcs(Filters=filters)["Vpcs"] == []
+
+
+def _fill_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path, *_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("emrctl.engine.checkpoint.write_atomically", fail)
+
+
+def test_down_on_full_disk_deletes_all_resources(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work.up()
+    _fill_disk(monkeypatch)
+    deleted = made(work.down())
+    assert deleted["cluster"] == "delete"
+    assert work.clusters() == []
+    assert work.engine.state(STACK) is None
+
+
+def test_up_on_full_disk_creates_nothing(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    _fill_disk(monkeypatch)
+    with pytest.raises(StateFileError, match=rf"{STACK}\.json: No space left on device"):
+        work.up()
+    filters = [{"Name": "isDefault", "Values": ["false"]}]
+    assert work.target.client("ec2").describe_vpcs(Filters=filters)["Vpcs"] == []
+    assert work.clusters() == []
 
 
 def test_up_interrupted_update_sets_all_inputs_again(work: Work) -> None:
@@ -166,7 +194,7 @@ def test_up_state_file_of_other_version_raises_and_keeps_file(work: Work) -> Non
 def test_lock_of_killed_process_is_released(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; "
-        "from emrctl.engine.checkpoint import StateFolder\n"
+        "from emrctl.engine.checkpoint import StateFileError, StateFolder\n"
         "with StateFolder(Path(sys.argv[1])).locked('s'):\n"
         "    print('held', flush=True); time.sleep(60)"
     )
