@@ -94,6 +94,12 @@ class GateError(EmrctlError):
     exit_code = 8
 
 
+class InconclusiveGateError(GateError):
+    """The repeats do not show whether a comparison exceeded a limit of `--fail-if`."""
+
+    exit_code = 9
+
+
 def extras() -> dict[str, list[str]]:
     """Return the packages of each extra of emrctl, from its metadata."""
     from importlib import metadata

@@ -8,10 +8,18 @@ import io
 from collections.abc import Iterable
 from typing import Any
 
-from emrctl.compare.comparison import TIMES, Comparison, Configuration, FigureRow, Measure, Ratio
+from emrctl.compare.comparison import Comparison
+from emrctl.compare.figures import FigureRow, Measure, Ratio
+from emrctl.compare.records import Configuration
+from emrctl.compare.verdicts import TIMES
 from emrctl.metrics.findings.base import size
 
-_CSV_HEADER = "configuration,kind,name,unit,value,stddev,minimum,maximum,runs,ratio,ratio_stddev\n"
+_RATIO_FIELDS = [field.name for field in dataclasses.fields(Ratio)]
+_CSV_HEADER = [
+    *("configuration", "kind", "name", "unit", "value", "stddev", "minimum", "maximum", "runs"),
+    "ratio",
+    *_RATIO_FIELDS[1:],
+]
 
 
 def to_json(comparison: Comparison) -> dict[str, Any]:
@@ -19,16 +27,19 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
     return {
         "reference": comparison.configurations[comparison.reference].label,
         "configurations": [
-            _configuration(item, verdict)
-            for item, verdict in zip(comparison.configurations, comparison.verdicts, strict=True)
+            _configuration(item, verdict, outcome)
+            for item, verdict, outcome in zip(
+                comparison.configurations, comparison.verdicts, comparison.outcomes, strict=True
+            )
         ],
         "settings": [dataclasses.asdict(row) for row in comparison.settings],
         "figures": [dataclasses.asdict(row) for row in comparison.figures],
+        "prior": comparison.prior and dataclasses.asdict(comparison.prior),
         "notes": list(comparison.notes),
     }
 
 
-def _configuration(item: Configuration, verdict: str) -> dict[str, Any]:
+def _configuration(item: Configuration, verdict: str, outcome: str | None) -> dict[str, Any]:
     return {
         "label": item.label,
         "runs": [record.id for record in item.records],
@@ -36,18 +47,21 @@ def _configuration(item: Configuration, verdict: str) -> dict[str, Any]:
         "local": item.local,
         "settings": item.records[0].traits(),
         "verdict": verdict,
+        "outcome": outcome,
     }
 
 
 def to_csv(comparison: Comparison) -> str:
     """Return a header and one line per figure and configuration."""
     out = io.StringIO()
-    out.write(_CSV_HEADER)
     writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(_CSV_HEADER)
     labels = [item.label for item in comparison.configurations]
     for setting in comparison.settings:
         for label, value in zip(labels, setting.values, strict=True):
-            writer.writerow([label, "setting", setting.name, "", value, *[None] * 6])
+            writer.writerow(
+                [label, "setting", setting.name, "", value, *_csv_cells(None, None)[1:]]
+            )
     for row in comparison.figures:
         for label, measure, ratio in zip(labels, row.measures, row.ratios, strict=True):
             cells = _csv_cells(measure, ratio)
@@ -56,13 +70,10 @@ def to_csv(comparison: Comparison) -> str:
 
 
 def _csv_cells(measure: Measure | None, ratio: Ratio | None) -> list[Any]:
-    cells: list[Any] = [None] * 7
+    amounts: list[Any] = [None] * 5
     if measure is not None:
-        cells[:3] = [measure.mean, measure.stddev, measure.minimum]
-        cells[3:5] = [measure.maximum, measure.count]
-    if ratio is not None:
-        cells[5:] = [ratio.value, ratio.stddev]
-    return cells
+        amounts = [measure.mean, measure.stddev, measure.minimum, measure.maximum, measure.count]
+    return [*amounts, *(ratio and getattr(ratio, name) for name in _RATIO_FIELDS)]
 
 
 _RATIO_LABELS = {
@@ -97,7 +108,8 @@ def _ratios(row: FigureRow) -> Iterable[str]:
         if ratio is None:
             yield "-"
         else:
-            yield f"{ratio.value:.2f}" + ("" if ratio.stddev is None else f" ± {ratio.stddev:.2f}")
+            interval = "" if ratio.low is None else f" ({ratio.low:.2f} … {ratio.high:.2f})"
+            yield f"{ratio.value:.2f}{interval}"
 
 
 def cell(measure: Measure | None, unit: str) -> str:

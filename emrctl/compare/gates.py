@@ -1,4 +1,8 @@
-"""Gates (`emrctl compare --fail-if FIGURE:PERCENT`): allowed changes against the reference."""
+"""Gates (`emrctl compare --fail-if FIGURE:PERCENT`): allowed changes against the reference.
+
+Times and costs vary from run to run: their gates use the interval of the ratio. Figures that do
+not vary, such as tasks and input bytes, are compared exactly.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,11 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from emrctl.compare.comparison import Comparison, FigureRow, overlap
+from emrctl.compare.comparison import Comparison
+from emrctl.compare.figures import FigureRow, Ratio
 from emrctl.compare.records import RESULT_PREFIX
-from emrctl.errors import GateError, NotFoundError, UsageError
+from emrctl.compare.verdicts import percent
+from emrctl.errors import GateError, InconclusiveGateError, NotFoundError, UsageError
 
 _FORM = re.compile(r"(?P<figure>[\w.\-]+):(?P<percent>[+-]?\d+(\.\d+)?)%?")
 
@@ -30,6 +36,14 @@ class Gate:
         return change < self.percent if self.percent < 0 else change > self.percent
 
 
+@dataclass(frozen=True)
+class Violation:
+    """A configuration that breaks a gate, or if not `certain`, may break it."""
+
+    text: str
+    certain: bool = True
+
+
 def parse(text: str) -> Gate:
     """Parse `duration_s:10%` (at most 10 % above) or `figures.mean_accuracy:-1%` (1 % below)."""
     match = _FORM.fullmatch(text)
@@ -40,10 +54,11 @@ def parse(text: str) -> Gate:
 
 
 def check(comparison: Comparison, gates: Sequence[Gate]) -> None:
-    """Raise `GateError` if a configuration breaks a gate.
+    """Raise `GateError` if a configuration certainly breaks a gate.
 
-    Differences between repeats whose ranges overlap may be noise and break no gate. A
-    configuration without a completed run breaks every gate.
+    A configuration without a completed run breaks every gate. Otherwise raise
+    `InconclusiveGateError` if an interval contains the limit, or a time has no repeats on both
+    sides.
     """
     if not gates:
         return
@@ -51,34 +66,50 @@ def check(comparison: Comparison, gates: Sequence[Gate]) -> None:
         raise UsageError(
             "--fail-if needs a run to compare with the reference", hint="Name two or more runs."
         )
-    broken = [line for gate in gates for line in _violations(comparison, gate)]
+    violations = [item for gate in gates for item in _violations(comparison, gate)]
+    broken = [item.text for item in violations if item.certain]
     if broken:
         raise GateError(
             "\n".join(broken), hint="`emrctl compare` without --fail-if prints all figures."
         )
+    if violations:
+        raise InconclusiveGateError(
+            "\n".join(item.text for item in violations),
+            hint="Compare more repeats, for example of an experiment with `repeats: 5`.",
+        )
 
 
-def _violations(comparison: Comparison, gate: Gate) -> Iterator[str]:
+def _violations(comparison: Comparison, gate: Gate) -> Iterator[Violation]:
     row = _find_row(comparison, gate.figure)
     for at, configuration in enumerate(comparison.configurations):
         if not configuration.completed_records:
-            yield f"{gate}: {configuration.label} is {configuration.state}"
+            yield Violation(f"{gate}: {configuration.label} is {configuration.state}")
         elif row is not None and at != comparison.reference:
             yield from _violation(comparison, gate, row, at)
 
 
-def _violation(comparison: Comparison, gate: Gate, row: FigureRow, at: int) -> Iterator[str]:
+def _violation(comparison: Comparison, gate: Gate, row: FigureRow, at: int) -> Iterator[Violation]:
     name = comparison.configurations[at].label
     measure, reference = row.measures[at], row.measures[comparison.reference]
     if measure is None or reference is None:
-        yield f"{gate}: {name if measure is None else 'the reference'} has no {row.label}"
+        yield Violation(
+            f"{gate}: {name if measure is None else 'the reference'} has no {row.label}"
+        )
         return
-    ratio = row.ratios[at]
-    value = ratio.value if ratio is not None else float("inf" if measure.mean > 0 else 1)
-    may_be_noise = min(measure.count, reference.count) > 1 and overlap(measure, reference)
-    if gate.is_broken_by(value) and not may_be_noise:
-        change = f"{100 * (value - 1):+.1f} %, from {reference.mean:.4g} to {measure.mean:.4g}"
-        yield f"{gate}: {row.label} of {name} is {change} {row.unit}".rstrip()
+    ratio = row.ratios[at] or Ratio(float("inf") if measure.mean > 0 else 1.0)
+    change = f"{percent(ratio.value)} %, from {reference.mean:.4g} to {measure.mean:.4g} {row.unit}"
+    text = f"{gate}: {row.label} of {name} is {change}".rstrip()
+    if ratio.verdict is None:
+        if gate.is_broken_by(ratio.value):
+            yield Violation(text)
+    elif ratio.low is None or ratio.high is None:
+        yield Violation(f"{text}; inconclusive without repeats on both sides", certain=False)
+    else:
+        broken = [gate.is_broken_by(limit) for limit in (ratio.low, ratio.high)]
+        interval = f"95 % interval {percent(ratio.low)} to {percent(ratio.high)} %"
+        if any(broken):
+            inconclusive = "" if all(broken) else "; inconclusive"
+            yield Violation(f"{text}; {interval}{inconclusive}", certain=all(broken))
 
 
 def _find_row(comparison: Comparison, figure: str) -> FigureRow | None:

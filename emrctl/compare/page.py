@@ -15,8 +15,8 @@ from typing import Any
 
 from emrctl.aws.spark_conf import SparkConf
 from emrctl.compare import export
-from emrctl.compare.comparison import Comparison, Configuration
-from emrctl.compare.records import RunRecord
+from emrctl.compare.comparison import Comparison
+from emrctl.compare.records import Configuration, RunRecord
 from emrctl.errors import UsageError
 from emrctl.metrics import findings
 from emrctl.metrics.model import ExecutorMetrics, RunMetrics, StageMetrics

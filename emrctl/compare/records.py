@@ -14,6 +14,7 @@ from emrctl.metrics.task_figures import FIGURES as TASK_FIGURES
 from emrctl.metrics.task_figures import TaskFigure
 from emrctl.metrics.timeline import peak_cores, slot_seconds
 from emrctl.runs import experiments, lifecycle
+from emrctl.runs.applications import NOT_ON_CLUSTER
 from emrctl.runs.store import IMPORTED, Run, RunFiles
 from emrctl.runs.submission import RUN_PLACEHOLDER
 from emrctl.runs.workspace import Workspace
@@ -55,6 +56,11 @@ class RunRecord:
         return self.state == COMPLETED
 
     @property
+    def on_cluster(self) -> bool:
+        """Whether all of its Spark ran on the cluster's executors."""
+        return not any(NOT_ON_CLUSTER in warning for warning in self.warnings)
+
+    @property
     def result_numbers(self) -> dict[str, float]:
         """The numbers of the job's result by dotted name."""
         return dict(_numbers(self.result or {}))
@@ -70,6 +76,37 @@ class RunRecord:
                 traits[name] = _text(value)
         traits |= {f"conf.{name}": value for name, value in self.properties.items()}
         return {name: value for name, value in traits.items() if value}
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """The runs with equal settings; `label` is unique."""
+
+    label: str
+    records: tuple[RunRecord, ...]
+
+    @property
+    def completed_records(self) -> tuple[RunRecord, ...]:
+        """The completed runs; only their figures are compared."""
+        return tuple(record for record in self.records if record.completed)
+
+    @property
+    def on_cluster(self) -> bool:
+        """Whether all completed runs used the cluster's executors only."""
+        return all(record.on_cluster for record in self.completed_records)
+
+    @property
+    def local(self) -> bool:
+        """Whether any of the runs was on localhost."""
+        return any(record.local for record in self.records)
+
+    @property
+    def state(self) -> str:
+        """The runs' state; if they differ, the number of completed runs."""
+        states = {record.state for record in self.records}
+        if len(states) == 1:
+            return states.pop()
+        return f"{len(self.completed_records)} of {len(self.records)} COMPLETED"
 
 
 def _text(value: Any) -> str:
@@ -155,6 +192,11 @@ class Figure:
     label: str
     unit: str
     of: Callable[[RunRecord], float | None]
+
+    @property
+    def varies(self) -> bool:
+        """Whether the figure is a time or follows from times, which vary from run to run."""
+        return self.unit in {"s", "MB·s", "vcore·s", "USD"} and self.key != "published_s"
 
 
 def busy_percent(run: RunMetrics) -> float | None:
@@ -245,7 +287,9 @@ def result_figures(records: tuple[RunRecord, ...]) -> tuple[Figure, ...]:
 
 
 def _result_figure(name: str) -> Figure:
-    return Figure(RESULT_PREFIX + name, name, "", lambda record: record.result_numbers.get(name))
+    units = {"s": "s", "bytes": "B", "usd": "USD"}
+    unit = next((unit for end, unit in units.items() if name.endswith(f"_{end}")), "")
+    return Figure(RESULT_PREFIX + name, name, unit, lambda record: record.result_numbers.get(name))
 
 
 def _numbers(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from emrctl.runs.backends.base import LogFile
     from emrctl.runs.workspace import Workspace
 
+# Part of a run's warning; comparisons look for it.
+NOT_ON_CLUSTER = "nothing ran on the cluster's executors"
 # The clocks of this machine and of S3 differ by less.
 _CLOCK_SKEW = timedelta(minutes=15)
 # Both events precede all others, apart from the version and resource profiles.
@@ -150,12 +152,12 @@ def _warnings(run: Run, found: list[Application], ids: list[str]) -> Iterator[st
         if not item.on_cluster:
             yield (
                 f"application {item.id} ran with master {item.master}, which the script sets: "
-                "nothing ran on the cluster's executors; remove .master(...) from the script"
+                f"{NOT_ON_CLUSTER}; remove .master(...) from the script"
             )
     if len(ids) > 1:
         yield f"the step ran {len(ids)} applications: Spark's figures are those of {ids[0]} only"
     if run.state == "COMPLETED" and not ids and not found:
-        yield "the step ran no Spark application: nothing ran on the cluster's executors"
+        yield f"the step ran no Spark application: {NOT_ON_CLUSTER}"
 
 
 def _tagged(workspace: Workspace, run: Run) -> list[str]:

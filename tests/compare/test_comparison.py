@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from emrctl.compare import export, records
-from emrctl.compare.comparison import LOCAL_NOTE, ONE_RUN_EACH, compare, measure, ratio
+from emrctl.compare.comparison import LOCAL_NOTE, compare
+from emrctl.compare.figures import measure
 from emrctl.compare.records import RunRecord
+from emrctl.compare.verdicts import ONE_RUN_EACH
 from emrctl.errors import UsageError
 from emrctl.metrics import timeline
 from emrctl.metrics.model import ApplicationAccount, ExecutorMetrics, RunMetrics
@@ -78,7 +80,7 @@ def test_compare_groups_runs_with_equal_settings() -> None:
 def test_compare_of_equal_settings_only_compares_each_run() -> None:
     found = compare([record("a", 10.0), record("b", 20.0)])
     assert [item.label for item in found.configurations] == ["a", "b"]
-    assert found.verdicts[1] == f"2.00 × slower than a ({ONE_RUN_EACH})"  # noqa: RUF001
+    assert found.verdicts[1].startswith("inconclusive: takes 2.00 × as long as a, but one run each")  # noqa: RUF001
 
 
 def test_compare_separates_localhost_from_aws() -> None:
@@ -96,7 +98,7 @@ def test_compare_uses_the_configuration_of_the_reference() -> None:
     found = compare([ONE, TWO], reference=1)
     assert found.reference == 1
     assert found.verdicts == (
-        f"1.25 × slower than two ({ONE_RUN_EACH})",  # noqa: RUF001
+        "inconclusive: takes 25.0 % longer than two, but one run each: a difference may be noise",
         "the reference: 24.0 s, one run",
     )
     with pytest.raises(UsageError, match="reference 2 is not an index of 2 runs"):
@@ -108,57 +110,36 @@ def test_compare_uses_the_configuration_of_the_reference() -> None:
 # Arithmetic
 
 
-def test_measure_has_sample_deviation() -> None:
-    found = measure([1.0, None, 2.0, 4.0, float("nan")])
-    assert found is not None
-    assert (found.mean, found.minimum, found.maximum, found.count) == (7 / 3, 1.0, 4.0, 3)
-    assert found.stddev == pytest.approx(1.5275252317)
-    assert measure([None]) is None
+def test_compare_ignores_values_that_are_not_finite() -> None:
+    found = compare([ONE, dataclasses.replace(ONE, id="x", duration_s=float("nan")), TWO])
+    row = found.row("duration_s")
+    assert row is not None
+    assert [item and item.count for item in row.measures] == [1, 1]
 
 
-def test_ratio_propagates_both_deviations() -> None:
-    item, reference = measure([30.0, 34.0]), measure([15.0, 17.0])
-    found = ratio(item, reference)
-    assert found is not None
-    assert found.value == 2.0
-    # 2 x sqrt((2.828/32)^2 + (1.414/16)^2)
-    assert found.stddev == pytest.approx(0.25)
-    assert ratio(item, measure([0.0])) is None
-    assert ratio(None, reference) is None
-    single = ratio(measure([8.0]), reference)
-    assert single is not None
-    assert (single.value, single.stddev) == (0.5, None)
+def test_compare_of_repeats_states_prior_and_outcomes() -> None:
+    found = compare(
+        [
+            *(record(f"a{n}", value) for n, value in enumerate((100.2, 101.1, 99.7))),
+            *(
+                record(f"b{n}", value, settings={"executors": 2})
+                for n, value in enumerate((120.5, 121.7, 119.3))
+            ),
+        ]
+    )
+    assert found.outcomes == (None, "slower")
+    assert found.prior is not None
+    assert f"how much times usually vary is taken from {found.prior}" in found.notes
+    assert compare([ONE, TWO]).prior is None
 
 
-def verdict(own: list[float], reference: list[float]) -> str:
-    records = [record(f"r{n}", value, label="ref") for n, value in enumerate(reference)]
-    records += [
-        record(f"o{n}", value, label="own", settings={"partitions": 8})
-        for n, value in enumerate(own)
-    ]
-    return compare(records).verdicts[1]
-
-
-@pytest.mark.parametrize(
-    ("own", "reference", "expected"),
-    [
-        ([20.0], [10.0], f"2.00 × slower than ref ({ONE_RUN_EACH})"),  # noqa: RUF001
-        ([5.0], [10.0], f"2.00 × faster than ref ({ONE_RUN_EACH})"),  # noqa: RUF001
-        ([10.01], [10.0], f"as fast as ref ({ONE_RUN_EACH})"),
-        ([20.0, 22.0], [10.0], "2.10 × slower than ref (one side has a single run: a difference may be noise)"),  # noqa: E501, RUF001
-        ([9.0, 13.0], [10.0, 10.0], "1.10 ± 0.28 × slower than ref (the ranges overlap: may be noise)"),  # noqa: E501, RUF001
-        ([20.0, 20.0], [10.0, 10.0], "2.00 ± 0.00 × slower than ref (the ranges of 2 and 2 runs do not overlap)"),  # noqa: E501, RUF001
-    ],
-)  # fmt: skip
-def test_verdict_states_its_certainty(
-    own: list[float], reference: list[float], expected: str
-) -> None:
-    assert verdict(own, reference) == expected
-
-
-def test_verdict_of_a_faster_run_inverts_the_deviation() -> None:
-    # ratio 0.5, relative deviation sqrt(2) x 0.1 / sqrt(2) ...: 10 % of 2.00
-    assert verdict([5.0, 5.0], [9.0, 11.0]).startswith("2.00 ± 0.28 × faster")  # noqa: RUF001
+def test_compare_of_a_run_with_itself_says_so() -> None:
+    found = compare([ONE, ONE])
+    assert [len(item.records) for item in found.configurations] == [1]
+    assert "a run compared with itself shows nothing: name another run" in found.notes
+    again = compare([ONE, TWO, ONE])
+    assert [len(item.records) for item in again.configurations] == [1, 1]
+    assert "runs that are named twice count once" in again.notes
 
 
 def test_compare_ignores_figures_of_failed_runs() -> None:
@@ -170,7 +151,7 @@ def test_compare_ignores_figures_of_failed_runs() -> None:
     assert row.measures[1] is None
     mixed = compare([ONE, TWO, dataclasses.replace(failed, id="worse")])
     assert mixed.configurations[1].state == "1 of 2 COMPLETED"
-    assert mixed.verdicts[1].startswith("1.25 × faster")  # noqa: RUF001
+    assert mixed.verdicts[1].startswith("inconclusive: takes 20.0 % less time than one")
     backwards = compare([failed, ONE])
     assert backwards.verdicts[1] == "30.0 s; bad has no duration to compare with"
 
@@ -286,6 +267,10 @@ def test_notes_name_missing_event_logs() -> None:
 
 # Exports
 
+NO_REPEATS = dict.fromkeys(
+    ["low", "high", "p_value", "p_corrected", "smallest_detectable", "further_repeats"]
+)
+
 
 def test_table_has_published_durations() -> None:
     a = dataclasses.replace(ONE, published_s=1_260.0, published_by="the lecture")
@@ -309,8 +294,12 @@ def test_to_json_keeps_every_digit() -> None:
             {"mean": 30.0, "minimum": 30.0, "maximum": 30.0, "count": 1, "stddev": None},
             {"mean": 24.0, "minimum": 24.0, "maximum": 24.0, "count": 1, "stddev": None},
         ],
-        "ratios": [{"value": 1.0, "stddev": None}, {"value": 0.8, "stddev": None}],
+        "ratios": [
+            {"value": 1.0, **NO_REPEATS, "verdict": None},
+            {"value": pytest.approx(0.8), **NO_REPEATS, "verdict": "inconclusive"},
+        ],
     }
+    assert document["configurations"][1]["outcome"] == "inconclusive"
     assert document["reference"] == "one"
     assert document["configurations"][1]["settings"] == {"executors": "2", "target": "AWS"}
 
@@ -321,8 +310,10 @@ def test_to_csv_has_a_line_per_figure_and_configuration() -> None:
         ("one", "executors", "1", ""),
         ("two", "executors", "2", ""),
         ("one", "duration_s", "30.0", "1.0"),
-        ("two", "duration_s", "24.0", "0.8"),
+        ("two", "duration_s", "24.0", rows[-1]["ratio"]),
     ]
+    assert float(rows[-1]["ratio"]) == pytest.approx(0.8)
+    assert rows[-1]["verdict"] == "inconclusive"
 
 
 def test_to_markdown_escapes_labels() -> None:

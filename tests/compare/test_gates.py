@@ -9,7 +9,7 @@ import pytest
 from emrctl.compare.comparison import Comparison, compare
 from emrctl.compare.gates import Gate, check, parse
 from emrctl.compare.records import RunRecord
-from emrctl.errors import GateError, NotFoundError, UsageError
+from emrctl.errors import GateError, InconclusiveGateError, NotFoundError, UsageError
 
 
 def runs(name: str, *durations: float, **more: Any) -> list[RunRecord]:
@@ -44,39 +44,60 @@ def test_parse_rejects_other_texts(text: str) -> None:
         parse(text)
 
 
+def near(value: float) -> tuple[float, ...]:
+    """Three repeats of about this duration."""
+    return value, value * 1.004, value * 0.996
+
+
 @pytest.mark.parametrize(
-    ("took", "most", "broken"),
-    [(109, 10, False), (111, 10, True), (50, 10, False), (91, -10, False), (89, -10, True)],
+    ("took", "most", "exit_code"),
+    [
+        (105, 10, 0),
+        (110, 10, 9),
+        (115, 10, 8),
+        (50, 10, 0),
+        (100, 0, 9),
+        (90, 0, 0),
+        (94, -10, 0),
+        (90, -10, 9),
+        (85, -10, 8),
+    ],
 )
-def test_check_of_a_larger_change_fails(took: float, most: float, broken: bool) -> None:
-    found, gates = of(runs("a", 100), runs("bb", took)), [Gate("duration_s", most)]
-    if not broken:
-        check(found, gates)
+def test_check_uses_the_interval(took: float, most: float, exit_code: int) -> None:
+    comparison, gates = (
+        of(runs("a", *near(100)), runs("bb", *near(took))),
+        [Gate("duration_s", most)],
+    )
+    if not exit_code:
+        check(comparison, gates)
         return
     with pytest.raises(GateError, match=rf"duration of bb is .*from 100 to {took} s") as caught:
-        check(found, gates)
-    assert caught.value.exit_code == 8
+        check(comparison, gates)
+    assert caught.value.exit_code == exit_code
+    assert ("inconclusive" in caught.value.message) == (exit_code == 9)
+
+
+def test_check_of_single_times_is_inconclusive() -> None:
+    for durations in ((100.0,), near(100)):
+        with pytest.raises(InconclusiveGateError, match="without repeats on both sides"):
+            check(of(runs("a", *durations), runs("bb", 200)), [Gate("duration_s", 10)])
 
 
 def test_check_names_every_configuration_that_breaks_a_gate() -> None:
-    found = of(runs("a", 100), runs("bb", 150), runs("ccc", 90), runs("dddd", 200))
+    comparison = of(
+        runs("a", *near(100)),
+        runs("bb", *near(150)),
+        runs("ccc", *near(90)),
+        runs("dddd", *near(200)),
+        runs("eeeee", *near(110)),
+    )
     with pytest.raises(GateError) as caught:
-        check(found, [Gate("duration_s", 10), Gate("duration_s", 60)])
+        check(comparison, [Gate("duration_s", 10), Gate("duration_s", 60)])
     assert [line.split(" is ")[0] for line in caught.value.message.splitlines()] == [
         "duration_s:+10%: duration of bb",
         "duration_s:+10%: duration of dddd",
         "duration_s:+60%: duration of dddd",
     ]
-
-
-@pytest.mark.parametrize(("durations", "broken"), [((115, 130), False), ((121, 130), True)])
-def test_check_of_overlapping_repeats_passes(durations: tuple[float, ...], broken: bool) -> None:
-    found = of(runs("a", 100, 120), runs("bb", *durations))
-    if broken:
-        with pytest.raises(GateError):
-            check(found, [Gate("duration_s", 10)])
-    else:
-        check(found, [Gate("duration_s", 10)])
 
 
 def test_check_of_a_failed_run_fails() -> None:
@@ -97,7 +118,7 @@ def test_check_accepts_result_figures_with_and_without_prefix() -> None:
 
     for name in ("accuracy", "result.accuracy"):
         check(reported(0.90, 0.895), [Gate(name, -1)])
-        with pytest.raises(GateError, match=r"accuracy of bb is -2\.2 %"):
+        with pytest.raises(GateError, match=r"accuracy of bb is −2\.2 %"):  # noqa: RUF001
             check(reported(0.90, 0.88), [Gate(name, -1)])
     check(reported(0.9, 0.9), [Gate("rows", 0)])  # the same in all runs: no row in the table
 
