@@ -11,7 +11,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from emrctl.compare.comparison import Comparison, FigureRow
+from emrctl.compare.comparison import Comparison
+from emrctl.compare.figures import FigureRow
 
 LEAST_SCALES = 3
 # Settings that change the scale of a run, and those that follow from it.
