@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Cores + 1: many tests wait for a subprocess.
 WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 
-.PHONY: help setup quickstart check engine test test-unit test-yarn test-engine finding-logs failure-causes bench clean
+.PHONY: help setup quickstart check engine test test-unit test-yarn test-engine finding-logs failure-causes experiment-kills bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t16
@@ -57,6 +57,9 @@ finding-logs: $(STAMP) ## record event logs for the tests of findings, e.g. KIND
 
 failure-causes: $(STAMP) ## run failing jobs, print the causes named, e.g. CASES="ec2 udf"
 	$(BIN)/python -m tests.runs.failures.record $(CASES)
+
+experiment-kills: $(STAMP) ## kill the client of 500 trials ten times, check that none is lost or repeated
+	@folder=$$(mktemp -d) && $(BIN)/python -m tests.runs.killed_clients $$folder && rm -rf $$folder
 
 bench: $(STAMP) ## run benchmarks against peers and print the ratios
 	@for file in bench/bench_*.py; do $(BIN)/python $$file || exit 1; done

@@ -51,7 +51,7 @@ COMMANDS: dict[str, Command] = {
     "pull": Command("runs", RUNS, "Download a run's logs, metrics and output again."),
     "metrics": Command("metrics", RUNS, "Print metrics of a run or a Spark event log."),
     "compare": Command("compare", RUNS, "Compare runs: settings, times, resources, cost."),
-    "experiment": Command("experiment", RUNS, "Run a job with each combination of settings."),
+    "experiment": Command("experiment", RUNS, "Run a job with combinations of settings."),
     "data": Command("data", RUNS, "Upload images to the bucket."),
     "outputs": Command("engine", STACKS, "Print the outputs of a stack."),
     "drift": Command("engine", STACKS, "Show differences between a stack and AWS."),

@@ -13,17 +13,15 @@ import typer
 from emrctl.cli import options, render
 from emrctl.cli.render import runs as show
 from emrctl.errors import StepFailedError
-from emrctl.runs import experiments, lifecycle
+from emrctl.runs import lifecycle
 from emrctl.runs import submission as submitting
 
 if TYPE_CHECKING:
     from rich.status import Status
 
-    from emrctl.clusters.model import Cluster
     from emrctl.runs.progress import Progress
     from emrctl.runs.store import Run
     from emrctl.runs.workspace import Workspace
-    from emrctl.spec import ExperimentSpec
 
 
 def submit(
@@ -122,21 +120,3 @@ def _display() -> Iterator[ProgressDisplay]:
         return
     with render.errors().status("submitting") as status:
         yield ProgressDisplay(status)
-
-
-def trial_runner(
-    workspace: Workspace, spec: ExperimentSpec, cluster: Cluster
-) -> experiments.Runner:
-    """Return a function that runs a trial of `spec` and reports on stderr."""
-
-    def run(trial: experiments.Trial, unfinished: Run | None) -> Run:
-        facts = trial.facts
-        heading = f"Trial {trial.number} of {trial.total}: {facts.cell}"
-        render.note(f"{heading} (repeat {facts.repeat})")
-        if unfinished is None:
-            submission = experiments.submission(spec, trial)
-            unfinished = submitting.submit(workspace, submission, cluster)
-            show.note_submitted(workspace, unfinished)
-        return wait(workspace, unfinished)
-
-    return run

@@ -9,6 +9,7 @@ so this module does.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from emrctl.aws import instance_types, spark_conf
 from emrctl.aws.instance_types import InstanceType
 from emrctl.aws.spark_conf import ProcessMemory, SparkConf
 from emrctl.errors import UsageError
-from emrctl.spec import ClusterSpec, SparkSettings
+from emrctl.spec import AnyClusterSpec, ClusterSpec, SparkSettings
 
 # Spark's default: a worker reserves one GiB for the operating system.
 RESERVED_MB = 1024
@@ -229,3 +230,61 @@ def _proportional_mb(workers: StandaloneWorkers, cores: int) -> int:
 
 def _cores(count: int) -> str:
     return "1 core" if count == 1 else f"{count} cores"
+
+
+# --- several jobs at once -------------------------------------------------------------------------
+
+
+def check_fits(spec: AnyClusterSpec, settings: SparkSettings) -> None:
+    """Raise `UsageError` if a node of the cluster has no room for one container or executor."""
+    if isinstance(spec, ClusterSpec):
+        container_capacity(spec, settings)
+    else:
+        allocate(StandaloneWorkers.of(spec.core_group.type, spec.core_group.count), settings)
+
+
+def fit_together(spec: AnyClusterSpec, jobs: Sequence[SparkSettings]) -> bool:
+    """Return whether all executors and first containers of these jobs have room at the same time.
+
+    Unlike YARN, count cores too: jobs that share cores slow each other down. A job without a limit
+    on its executors uses the whole cluster.
+    """
+    workers = StandaloneWorkers.of(spec.core_group.type, spec.core_group.count)
+    type_ = instance_types.instance_type(spec.core_group.type)
+    node_mb = type_.yarn_mb if isinstance(spec, ClusterSpec) else workers.memory_mb
+    nodes = [[node_mb, workers.cores] for _ in range(workers.count)]
+    demands: list[tuple[int, int]] = []
+    for settings in jobs:
+        containers = _containers(spec, workers, settings)
+        if containers is None:
+            return len(jobs) == 1
+        demands += containers
+    for mb, cores in sorted(demands, reverse=True):
+        node = next((node for node in nodes if node[0] >= mb and node[1] >= cores), None)
+        if node is None:
+            return False
+        node[0] -= mb
+        node[1] -= cores
+    return True
+
+
+def _containers(
+    spec: AnyClusterSpec, workers: StandaloneWorkers, settings: SparkSettings
+) -> list[tuple[int, int]] | None:
+    """Return memory in MB and cores of each container; None if their number is not limited."""
+    if not isinstance(spec, ClusterSpec):
+        standalone = allocate(workers, settings)
+        most = _most_executors(SparkConf(settings.properties()), standalone.requested)
+        return None if most is None else [(standalone.heap_mb, standalone.cores)] * most
+    conf, capacity = effective_conf(spec, settings), container_capacity(spec, settings)
+    most = _most_executors(conf, conf.requested_executors or 2)
+    if most is None:
+        return None
+    # The application master of client mode is idle while executors work.
+    driver_cores = (conf.number("spark.driver.cores") or 1) if capacity.first == "driver" else 0
+    cores = conf.number(_CORES) or 1
+    return [(capacity.first_mb, driver_cores), *[(capacity.executor_mb, cores)] * most]
+
+
+def _most_executors(conf: SparkConf, requested: int | None) -> int | None:
+    return conf.number("spark.dynamicAllocation.maxExecutors") if conf.dynamic else requested

@@ -1,33 +1,18 @@
-"""Experiments: runs of one job that differ in declared factors. Interrupted ones are resumed."""
+"""Experiments: the trials of a spec in their order, and the results of an experiment."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from emrctl import redact
 from emrctl.errors import NotFoundError
-from emrctl.runs import lifecycle
 from emrctl.runs.store import Run, TrialFacts
-from emrctl.runs.submission import Submission, expand, find_job
+from emrctl.runs.submission import Submission
+from emrctl.runs.trials import Trial
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import ExperimentSpec, yaml
 from emrctl.spec.factors import Configuration, shuffled
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """One repeat of a configuration of an experiment, `number` of `total`, counted from 1."""
-
-    facts: TrialFacts
-    configuration: Configuration
-    number: int
-    total: int
-
-
-Runner = Callable[[Trial, Run | None], Run]
 
 
 def load(workspace: Workspace, name: str) -> ExperimentSpec:
@@ -41,6 +26,9 @@ def load(workspace: Workspace, name: str) -> ExperimentSpec:
         hint = f"emrctl.yaml has {', '.join(experiments) or 'none'}; or pass a YAML file."
         raise NotFoundError(f"no experiment is called '{name}'", hint=hint)
     return experiments[name]
+
+
+# --- trials ---------------------------------------------------------------------------------------
 
 
 def trials(spec: ExperimentSpec) -> list[Trial]:
@@ -60,9 +48,26 @@ def trials(spec: ExperimentSpec) -> list[Trial]:
         )
     ]
     return [
-        Trial(facts=facts, configuration=item, number=number, total=len(pairs))
+        Trial(
+            facts=facts,
+            configuration=item,
+            submission=submission(spec, item, facts),
+            number=number,
+            total=len(pairs),
+        )
         for number, (facts, item) in enumerate(pairs, start=1)
     ]
+
+
+def submission(spec: ExperimentSpec, item: Configuration, facts: TrialFacts) -> Submission:
+    """Return the submission of a trial."""
+    return Submission(
+        job=spec.job,
+        arguments=item.args,
+        settings=item.settings,
+        environment=item.env,
+        trial=facts,
+    )
 
 
 def _by_cluster(items: Sequence[Configuration]) -> list[list[Configuration]]:
@@ -96,35 +101,7 @@ def _facts(spec: ExperimentSpec, item: Configuration, repeat: int) -> TrialFacts
     )
 
 
-def submission(spec: ExperimentSpec, trial: Trial) -> Submission:
-    """Return the submission of a trial."""
-    item = trial.configuration
-    return Submission(
-        job=spec.job,
-        arguments=item.args,
-        settings=item.settings,
-        environment=item.env,
-        trial=trial.facts,
-    )
-
-
-def run(
-    workspace: Workspace, spec: ExperimentSpec, runner: Runner, *, fresh: bool = False
-) -> list[Run]:
-    """Run the trials in order and return their runs.
-
-    `runner` gets a trial, and its unfinished run if a client was killed. Completed trials with the
-    same settings and arguments are not repeated, unless `fresh`.
-    """
-    stored = [] if fresh else lifecycle.refresh_all(workspace)
-    runs = []
-    for trial in trials(spec):
-        earlier = _find_earlier(workspace, stored, spec, trial)
-        if earlier is not None and earlier.state == "COMPLETED":
-            runs.append(earlier)
-        else:
-            runs.append(runner(trial, earlier))
-    return runs
+# --- results --------------------------------------------------------------------------------------
 
 
 def results(workspace: Workspace, name: str) -> list[Run]:
@@ -150,30 +127,3 @@ def results(workspace: Workspace, name: str) -> list[Run]:
 
 def _position(run: Run) -> int:
     return run.trial.position if run.trial and run.trial.position is not None else 0
-
-
-def _find_earlier(
-    workspace: Workspace, stored: list[Run], spec: ExperimentSpec, trial: Trial
-) -> Run | None:
-    """Return the newest run of the trial that is equal to a new one and has not failed."""
-    new = submission(spec, trial)
-    job = find_job(new.job, workspace.config)
-    settings = job.spec.settings.merged(new.settings).record()
-    for item in reversed(stored):
-        usable = item.state == "COMPLETED" or not item.finished
-        if (
-            usable
-            and item.trial == trial.facts
-            and item.job == job.name
-            and dict(item.settings) == settings
-            and _contains(item.arguments, redact.arguments(expand(new.arguments, item)))
-            and redact.mapping(new.environment).items() <= item.environment.items()
-        ):
-            return item
-    return None
-
-
-def _contains(whole: tuple[str, ...], part: tuple[str, ...]) -> bool:
-    """Return whether `part` is a contiguous part of `whole`, which includes the job's arguments."""
-    size = len(part)
-    return any(whole[at : at + size] == part for at in range(len(whole) - size + 1))

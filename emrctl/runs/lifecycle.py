@@ -64,7 +64,7 @@ def wait(
     """
     end = None if timeout_s is None else time.monotonic() + timeout_s
     watcher, backoff = Watcher(workspace), Backoff(workspace.target.poll_s)
-    while not (run := _poll(workspace, run, backoff)).finished:
+    while not (run := poll(workspace, run, backoff)).finished:
         report(run, watcher.look(run))
         if end is not None and time.monotonic() > end:
             raise WaitTimeoutError(
@@ -107,7 +107,8 @@ def _findings(metrics: dict[str, Any] | None) -> list[dict[str, Any]]:
     return [item.to_json() for item in findings.diagnose(RunMetrics.from_json(metrics))]
 
 
-def _poll(workspace: Workspace, run: Run, backoff: Backoff) -> Run:
+def poll(workspace: Workspace, run: Run, backoff: Backoff) -> Run:
+    """Return the run in its current state; as it is if EMR does not respond for a while."""
     try:
         refreshed = refresh(workspace, run)
     except UnavailableError as error:

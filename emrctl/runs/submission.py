@@ -51,8 +51,10 @@ class Submission:
     trial: TrialFacts | None = None
 
 
-def submit(workspace: Workspace, submission: Submission, cluster: Cluster | None = None) -> Run:
-    """Submit a job as a step and return its run.
+def submit(
+    workspace: Workspace, submission: Submission, cluster: Cluster | None = None, run_id: str = ""
+) -> Run:
+    """Submit a job as a step and return its run, which is stored before its step is added.
 
     Raises `UsageError` if an executor is larger than any node. A cluster without room for all
     executors is a warning of the run.
@@ -67,7 +69,7 @@ def submit(workspace: Workspace, submission: Submission, cluster: Cluster | None
     code = stage_job(workspace.target, cluster.bucket, job, submission.py_files)
     shipped = dependencies.stage(workspace.target, cluster, settings, workspace.config.root)
     run = Run(
-        id=new_id(job.name),
+        id=run_id or new_id(job.name),
         job=job.name,
         project=workspace.project.project,
         target=workspace.target.kind,
@@ -92,9 +94,8 @@ def submit(workspace: Workspace, submission: Submission, cluster: Cluster | None
         arguments=redact.arguments(program.arguments),
         environment=redact.mapping(program.environment),
     )
-    if TAGS in settings.conf:  # the user's tags are added to that of the run
-        tags = SparkSettings(conf={TAGS: f"{run.application_tag},{settings.conf[TAGS]}"})
-        shipped = replace(shipped, settings=shipped.settings.merged(tags))
+    if TAGS in settings.conf:
+        shipped = replace(shipped, settings=_with_tag(shipped.settings, run.application_tag))
     conf = {**event_log_conf(cluster.bucket), **adapter.application_conf(run), **master.conf}
     launcher = _find_launcher(workspace.target, run, job, program, shipped, conf)
     command = spark_submit.command(program, shipped.settings, conf, master.master, launcher)
@@ -108,6 +109,11 @@ def submit(workspace: Workspace, submission: Submission, cluster: Cluster | None
     run = replace(run, state="PENDING", step_id=step_id)
     workspace.store.save(run)
     return run
+
+
+def _with_tag(settings: SparkSettings, tag: str) -> SparkSettings:
+    """Return the settings with the user's tags in addition to that of the run."""
+    return settings.merged(SparkSettings(conf={TAGS: f"{tag},{settings.conf[TAGS]}"}))
 
 
 def expand(arguments: Sequence[str], run: Run) -> tuple[str, ...]:

@@ -11,8 +11,6 @@ import pytest
 
 from emrctl.errors import NotFoundError, UsageError
 from emrctl.runs import experiments, submission
-from emrctl.runs.experiments import Trial
-from emrctl.runs.store import Run
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import ExperimentSpec, ProjectSpec
 from emrctl.spec.config import Config
@@ -36,29 +34,6 @@ GRID = ExperimentSpec.model_validate(
 def workspace(tmp_path: Path) -> Workspace:
     project = ProjectSpec(project="pets", experiments={"grid": GRID})
     return Workspace(Config(project, tmp_path, {}))
-
-
-class Runner:
-    """Returns finished runs; those of the trials in `fails` are FAILED."""
-
-    def __init__(self, workspace: Workspace, fails: tuple[int, ...] = ()) -> None:
-        self.workspace, self.fails = workspace, fails
-        self.ran: list[int] = []
-
-    def __call__(self, trial: Trial, unfinished: Run | None) -> Run:
-        self.ran.append(trial.number)
-        state = "FAILED" if trial.number in self.fails else "COMPLETED"
-        run = replace(
-            RUN,
-            id=f"20261120-{len(self.workspace.store.ids()):04d}-svm",
-            created=f"2026-11-20T10:00:{trial.number:02d}",
-            state=state,
-            settings=trial.configuration.settings.record(),
-            arguments=("--features", "s3://b/f", "--seed", "1", "--output", "s3://b/x"),
-            trial=trial.facts,
-        )
-        self.workspace.store.save(run)
-        return run
 
 
 def test_trials_order_is_balanced_and_depends_on_the_seed_alone() -> None:
@@ -101,44 +76,16 @@ def test_trials_are_grouped_by_cluster_with_warm_up_runs_first() -> None:
     assert trials[0].facts.cell == "cluster.core.count=2, executors=1"
 
 
-def test_run_skips_completed_trials(workspace: Workspace) -> None:
-    first = Runner(workspace, fails=(3,))
-    experiments.run(workspace, GRID, first)
-    second = Runner(workspace)
-    found = experiments.run(workspace, GRID, second)
-    assert first.ran == list(range(1, 9))
-    assert second.ran == [3]
-    assert [run.state for run in found] == ["COMPLETED"] * 8
-
-
-def test_run_with_fresh_repeats_all_trials(workspace: Workspace) -> None:
-    experiments.run(workspace, GRID, Runner(workspace))
-    again = Runner(workspace)
-    experiments.run(workspace, GRID, again, fresh=True)
-    assert again.ran == list(range(1, 9))
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"args": ("--seed", "2")}, {"settings": {"executor_cores": 2}}],
-)
-def test_run_with_other_arguments_or_settings_repeats_trials(
-    workspace: Workspace, change: dict[str, object]
-) -> None:
-    experiments.run(workspace, GRID, Runner(workspace))
-    changed = ExperimentSpec.model_validate({**GRID.model_dump(), **change})
-    again = Runner(workspace)
-    experiments.run(workspace, changed, again)
-    assert len(again.ran) == 8
-
-
 def test_results_returns_last_completed_run_of_each_trial_reference_first(
     workspace: Workspace,
 ) -> None:
     spec = ExperimentSpec.model_validate({**GRID.model_dump(), "warm_up": 1})
-    runs = experiments.run(workspace, spec, Runner(workspace))
+    for second, trial in enumerate([*experiments.trials(spec), experiments.trials(spec)[-1]]):
+        created = f"2026-11-20T10:00:{second:02d}"
+        run = replace(RUN, id=f"r{second}", created=created, state="COMPLETED", trial=trial.facts)
+        workspace.store.save(run)
     results = experiments.results(workspace, "grid")
-    assert sorted(run.id for run in results) == sorted(run.id for run in runs[1:])
+    assert {run.id for run in results} == {f"r{number}" for number in (*range(1, 8), 9)}
     trials = [run.trial for run in results if run.trial]
     assert [(trial.position, trial.repeat) for trial in trials] == [
         (position, repeat) for position in range(4) for repeat in (1, 2)
@@ -204,21 +151,3 @@ def replace_settings(
     return ExperimentSpec.model_validate(
         {"name": "e1", "job": "svm", "settings": settings, "configurations": configurations}
     )
-
-
-def test_run_after_killed_client_resumes_unfinished_run(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    runner = Runner(workspace)
-    done = runner(experiments.trials(GRID)[0], None)
-    left = replace(done, id="20261120-9999-svm", state="RUNNING")
-    workspace.store.save(left)
-    monkeypatch.setattr("emrctl.runs.lifecycle.refresh", lambda _workspace, run: run)
-    handed: list[Run | None] = []
-
-    def note(trial: Trial, unfinished: Run | None) -> Run:
-        handed.append(unfinished)
-        return runner(trial, unfinished)
-
-    experiments.run(workspace, GRID, note)
-    assert handed[0] == left
