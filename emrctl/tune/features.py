@@ -64,7 +64,7 @@ def encode(candidates: Sequence[Mapping[str, Value]]) -> Encoded:
             _add_category(encoded, name, texts)
             decoded |= _decode_types(encoded, name, texts)
             continue
-        role = _role(name)
+        role = classify(name)
         if role[1] and role not in units and min(numbers) > 0:
             units[role] = numbers
         else:
@@ -73,7 +73,7 @@ def encode(candidates: Sequence[Mapping[str, Value]]) -> Encoded:
     return encoded
 
 
-def _role(name: str) -> tuple[str, str]:
+def classify(name: str) -> tuple[str, str]:
     """Return whether a feature is of nodes or executors, and its role, empty if it has none."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower().replace("scale_out", "scaleout")
     words = set(re.findall(r"[a-z]+", spaced))

@@ -14,13 +14,13 @@ time or a cost, which is a time multiplied by the price of the cluster.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from emrctl.tune.features import Encoded
 
 Array = Any  # numpy.ndarray; numpy is imported where it is used
-MODELS, KEPT, KEPT_WEIGHT = 384, 48, 0.98
+MODELS, KEPT, KEPT_WEIGHT, SCREENED = 384, 48, 0.98, 40
 CONSTANT_VARIANCE = 16.0
 # Share of models in which the value is a time, a cost, or neither.
 MEANINGS = (0.4, 0.4, 0.2)
@@ -115,32 +115,48 @@ class Surrogate:
         """Return the posterior of the candidates `wanted`."""
         import numpy as np
 
-        at, number = measured.at, len(measured.at)
-        models = np.arange(MODELS if number < 100 else max(8, MODELS * 100**2 // number**2))
-        noise = self.noise_sd[models]
+        models = np.arange(MODELS)
+        if len(measured.at) > SCREENED:  # choose the models by some of the measurements
+            order = np.argsort(measured.values)
+            some = order[np.linspace(0, len(order) - 1, SCREENED).astype(int)]
+            part = replace(
+                measured,
+                at=measured.at[some],
+                values=measured.values[some],
+                repeats=measured.repeats[some],
+            )
+            models = np.argsort(-self._condition(part, models)[2])[:SCREENED]
+        factor, scaled, logs = self._condition(measured, models)
+        weights = np.exp(logs - logs.max())
+        weights /= weights.sum()
+        kept = np.argsort(-weights)[: _affordable(len(measured.at) * len(wanted))]
+        kept = kept[: int(np.searchsorted(np.cumsum(weights[kept]), KEPT_WEIGHT)) + 1]
+        models = models[kept]
+        across = np.linalg.solve(factor[kept], self._covariance(measured.at, wanted, models))
+        means = self.slope[models] @ self.columns[:, wanted]
+        means += np.einsum("kni,kn->ki", across, scaled[kept])
+        variances = self._variance(wanted, models) - (across**2).sum(1)
+        return Posterior(
+            weights=weights[kept] / weights[kept].sum(),
+            means=means,
+            deviations=np.sqrt(np.maximum(variances, 1e-10)),
+            noise_sd=self.noise_sd[models],
+        )
+
+    def _condition(self, measured: Measured, models: Array) -> tuple[Array, Array, Array]:
+        """Return Cholesky factors, residuals divided by them, and logarithms of the likelihood."""
+        import numpy as np
+
+        at, own, noise = measured.at, np.arange(len(measured.at)), self.noise_sd[models]
         covariance = self._covariance(at, at, models)
-        own = np.arange(number)
         covariance[:, own, own] += noise[:, None] ** 2 / measured.repeats + 1e-8
         factor = np.linalg.cholesky(covariance)
         residual = measured.values - self.slope[models] @ self.columns[:, at]
         scaled = np.linalg.solve(factor, residual[..., None])[..., 0]
         logs = -0.5 * (scaled**2).sum(1) - np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(1)
         logs -= 0.5 * measured.scatter / noise**2
-        logs -= (measured.repeats.sum() - number) * np.log(noise)
-        weights = np.exp(logs - logs.max())
-        weights /= weights.sum()
-        kept = np.argsort(-weights)[: max(4, min(KEPT, 3_000_000 // (number * len(wanted) + 1)))]
-        kept = kept[: int(np.searchsorted(np.cumsum(weights[kept]), KEPT_WEIGHT)) + 1]
-        across = np.linalg.solve(factor[kept], self._covariance(at, wanted, kept))
-        means = self.slope[kept] @ self.columns[:, wanted]
-        means += np.einsum("kni,kn->ki", across, scaled[kept])
-        variances = self._variance(wanted, kept) - (across**2).sum(1)
-        return Posterior(
-            weights=weights[kept] / weights[kept].sum(),
-            means=means,
-            deviations=np.sqrt(np.maximum(variances, 1e-10)),
-            noise_sd=noise[kept],
-        )
+        logs -= (measured.repeats.sum() - len(at)) * np.log(noise)
+        return factor, scaled, logs
 
     def distances(self, left: Sequence[int], right: Sequence[int] | Array) -> Array:
         """Return squared distances between candidates: columns count alike, levels as 1."""
@@ -178,6 +194,11 @@ class Surrogate:
         for parts in (self.curve_sd, self.category_sd):
             constant = constant + (parts[models] ** 2).sum(1)
         return slopes + constant[:, None]
+
+
+def _affordable(pairs: int) -> int:
+    """Return how many models to keep for so many pairs of measured and wanted candidates."""
+    return max(4, min(KEPT, 3_000_000 // (pairs + 1)))
 
 
 def _rows(values: Array) -> Array:

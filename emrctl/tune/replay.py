@@ -1,0 +1,136 @@
+"""Replay a search on a table of measured configurations."""
+
+from __future__ import annotations
+
+import csv
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from emrctl.aws import instance_types
+from emrctl.errors import UsageError
+from emrctl.tune import features, samplers
+
+FALSE = {"false", "no", "0", "failed", ""}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """The columns of a table of measurements.
+
+    `where` selects rows. Rows whose `completed` column is false, and rows without a time, failed.
+    """
+
+    time: str
+    features: tuple[str, ...]
+    where: Mapping[str, str]
+    completed: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurements:
+    """Configurations with the values measured of each; NaN for a failure."""
+
+    candidates: Sequence[Mapping[str, float | str]]
+    values: Sequence[Sequence[float]]
+
+    def truth(self) -> list[float]:
+        """Return the mean of each configuration, infinite if it failed more often than not."""
+        means = []
+        for values in self.values:
+            good = [value for value in values if math.isfinite(value)]
+            failed = 2 * len(good) <= len(values)
+            means.append(math.inf if failed else math.fsum(good) / len(good))
+        return means
+
+
+def read(path: Path, columns: Columns, goal: Literal["time", "cost"]) -> Measurements:
+    """Read a CSV or TSV table with a header; a cost is time times price times number of machines.
+
+    Raises `UsageError` naming the file, and the line where there is one: no such column, a time
+    that is no number, no rows, or nothing that a price is known of.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {path}: {error}") from error
+    first = text.partition("\n")[0]
+    rows = csv.DictReader(text.splitlines(), delimiter="\t" if "\t" in first else ",")
+    known = rows.fieldnames or []
+    needed = [columns.time, *columns.features, *columns.where, columns.completed]
+    for name in needed:
+        if name is not None and name not in known:
+            raise UsageError(f"{path} has no column '{name}'", hint=f"It has {', '.join(known)}.")
+    groups: dict[tuple[str, ...], list[float]] = {}
+    for row in rows:
+        if any(row[name] != value for name, value in columns.where.items()):
+            continue
+        key = tuple(row[name] or "" for name in columns.features)
+        groups.setdefault(key, []).append(_time(path, rows.line_num, row, columns))
+    candidates = [dict(zip(columns.features, key, strict=True)) for key in groups]
+    if len(candidates) < 2:
+        hint = "Check --where and --features."
+        raise UsageError(f"{path}: {len(candidates)} configurations to search", hint=hint)
+    values = list(groups.values())
+    if goal == "cost":
+        prices = _prices(path, candidates)
+        values = [[v * usd / 3600 for v in own] for own, usd in zip(values, prices, strict=True)]
+    measurements = Measurements(candidates=candidates, values=values)
+    if not any(map(math.isfinite, measurements.truth())):
+        raise UsageError(f"{path}: no configuration succeeded")
+    return measurements
+
+
+def _time(path: Path, line: int, row: Mapping[str, str | None], columns: Columns) -> float:
+    text = (row[columns.time] or "").strip()
+    if columns.completed and (row[columns.completed] or "").strip().lower() in FALSE:
+        return math.nan
+    try:
+        value = float(text or "nan")
+    except ValueError:
+        raise UsageError(f"{path}, line {line}: {columns.time} is '{text}', no number") from None
+    if value <= 0:
+        raise UsageError(f"{path}, line {line}: {columns.time} is {text}, not above 0")
+    return value if math.isfinite(value) else math.nan
+
+
+def _prices(path: Path, candidates: Sequence[Mapping[str, str]]) -> list[float]:
+    """Return the USD per hour of each cluster: on demand in us-east-1, without EMR's fee."""
+    prices = []
+    for item in candidates:
+        rate, count = None, 1.0
+        for name, text in item.items():
+            role = features.classify(name)
+            if text in instance_types.INSTANCE_TYPES and rate is None:
+                rate = instance_types.instance_type(text).ec2_usd
+            elif role == ("node", "count"):
+                count *= float(text)
+            elif role == ("node", "price"):
+                rate = float(text)
+        if rate is None:
+            hint = "Add a column with instance types that `emrctl prices` lists, or prices."
+            raise UsageError(f"{path}: no price is known of {', '.join(item.values())}", hint=hint)
+        prices.append(rate * count)
+    return prices
+
+
+def regrets(measurements: Measurements, sampler: str, *, runs: int, seed: int) -> list[float]:
+    """Search once; return after each run how far the best measured is from the best of all.
+
+    A fraction: 0.05 means that the best configuration measured so far is 5 % worse, by means of
+    all measurements. Each run returns one of a configuration's measurements at random.
+    """
+    rng = random.Random(seed)  # noqa: S311 - not for secrets
+    truth = measurements.truth()
+    search = samplers.create(sampler, measurements.candidates, seed=seed)
+    best, lowest = math.inf, min(truth)
+    result = []
+    for _ in range(runs):
+        at = search.ask()
+        search.tell(at, rng.choice(measurements.values[at]))
+        best = min(best, truth[at])
+        result.append(best / lowest - 1)
+    return result
