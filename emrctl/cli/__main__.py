@@ -52,6 +52,7 @@ COMMANDS: dict[str, Command] = {
     "metrics": Command("metrics", RUNS, "Print metrics of a run or a Spark event log."),
     "compare": Command("compare", RUNS, "Compare runs: settings, times, resources, cost."),
     "experiment": Command("experiment", RUNS, "Run a job with combinations of settings."),
+    "tune": Command("tune", RUNS, "Search for the best configuration of a job."),
     "data": Command("data", RUNS, "Upload images to the bucket."),
     "outputs": Command("engine", STACKS, "Print the outputs of a stack."),
     "drift": Command("engine", STACKS, "Show differences between a stack and AWS."),

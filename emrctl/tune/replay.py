@@ -8,6 +8,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Literal
 
 from emrctl.aws import instance_types
@@ -70,7 +71,8 @@ def read(path: Path, columns: Columns, goal: Literal["time", "cost"]) -> Measure
             continue
         key = tuple(row[name] or "" for name in columns.features)
         groups.setdefault(key, []).append(_time(path, rows.line_num, row, columns))
-    candidates = [dict(zip(columns.features, key, strict=True)) for key in groups]
+    levels = zip(*map(_numbers_or_texts, zip(*groups, strict=True)), strict=True)
+    candidates = [dict(zip(columns.features, key, strict=True)) for key in levels]
     if len(candidates) < 2:
         hint = "Check --where and --features."
         raise UsageError(f"{path}: {len(candidates)} configurations to search", hint=hint)
@@ -97,23 +99,33 @@ def _time(path: Path, line: int, row: Mapping[str, str | None], columns: Columns
     return value if math.isfinite(value) else math.nan
 
 
-def _prices(path: Path, candidates: Sequence[Mapping[str, str]]) -> list[float]:
+def _numbers_or_texts(column: Sequence[str]) -> list[float | str]:
+    try:
+        return [int(text) if text.isdecimal() else float(text) for text in column]
+    except ValueError:
+        return list(column)
+
+
+def _prices(path: Path, candidates: Sequence[Mapping[str, float | str]]) -> list[float]:
     """Return the USD per hour of each cluster: on demand in us-east-1, without EMR's fee."""
     prices = []
     for item in candidates:
-        rate, count = None, 1.0
-        for name, text in item.items():
+        count, rates = 1.0, list[float]()
+        for name, value in item.items():
             role = features.classify(name)
-            if text in instance_types.INSTANCE_TYPES and rate is None:
-                rate = instance_types.instance_type(text).ec2_usd
-            elif role == ("node", "count"):
-                count *= float(text)
+            if value in instance_types.INSTANCE_TYPES:
+                rates.append(instance_types.instance_type(str(value)).ec2_usd)
+            elif isinstance(value, str):
+                continue
             elif role == ("node", "price"):
-                rate = float(text)
-        if rate is None:
-            hint = "Add a column with instance types that `emrctl prices` lists, or prices."
-            raise UsageError(f"{path}: no price is known of {', '.join(item.values())}", hint=hint)
-        prices.append(rate * count)
+                rates.insert(0, value)
+            elif role == ("node", "count"):
+                count *= value
+        if not rates:
+            text = ", ".join(f"{name}={value}" for name, value in item.items())
+            hint = "Add a column of instance types that `emrctl prices` lists, or of prices."
+            raise UsageError(f"{path}: the price of {text} is not known", hint=hint)
+        prices.append(rates[0] * count)
     return prices
 
 
@@ -134,3 +146,41 @@ def regrets(measurements: Measurements, sampler: str, *, runs: int, seed: int) -
         best = min(best, truth[at])
         result.append(best / lowest - 1)
     return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """Searches with one sampler and several seeds; the lists have one number per run.
+
+    `within` is the share of searches whose best configuration is good enough, `behind` the median
+    by which it is worse than the best of all, as a fraction.
+    """
+
+    sampler: str
+    within: list[float]
+    behind: list[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Searches:
+    """Searches with seeds 0 to `seeds` - 1 of `runs` runs each, at most one per configuration.
+
+    Good enough is at most `within` worse than the best, a fraction.
+    """
+
+    runs: int
+    seeds: int
+    within: float
+
+    def replay(self, measurements: Measurements, sampler: str) -> Replay:
+        """Return how one sampler does."""
+        runs = min(self.runs, len(measurements.candidates))
+        every = [regrets(measurements, sampler, runs=runs, seed=seed) for seed in range(self.seeds)]
+        columns = list(zip(*every, strict=True))
+        return Replay(
+            sampler=sampler,
+            within=[
+                sum(value <= self.within for value in column) / len(every) for column in columns
+            ],
+            behind=[median(column) for column in columns],
+        )

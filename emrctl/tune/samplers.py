@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import random
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -154,7 +155,9 @@ def create(
 
         if name == "gp":  # Optuna imports it in the first `ask`
             importlib.import_module("torch")
-        sampler = getattr(optuna.samplers, OPTUNA[name])(seed=seed)
+        with warnings.catch_warnings():  # some samplers are experimental
+            warnings.simplefilter("ignore")
+            sampler = getattr(optuna.samplers, OPTUNA[name])(seed=seed)
         return OptunaSampler(candidates, sampler, goal=goal)
     except ImportError as error:
         hint = f"Install {error.name}, or use another sampler."
