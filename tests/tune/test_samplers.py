@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
+import sys
 
 import pytest
 
@@ -44,7 +44,7 @@ def test_unknown_sampler_is_a_usage_error() -> None:
         samplers.create("xgboost", CANDIDATES, seed=0)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="torch is installed")
-def test_gp_without_torch_names_the_missing_library() -> None:
+def test_gp_without_torch_names_the_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(UsageError, match="the sampler 'gp' needs torch"):
         samplers.create("gp", CANDIDATES, seed=0)
