@@ -27,8 +27,8 @@ class Search:
     Features whose names say so (`instance_count`, `vcpus`, `executor_memory`, `price` …) and names
     of EC2 instance types get a prior of how Spark jobs scale; others are modelled without one.
     Numbers may be texts ("8", "4g"). Equal candidates are allowed. The search is deterministic: the
-    same candidates, `seed` and measurements lead to the same proposals, in whatever order the
-    measurements were told. Values are compared as logarithms if all are positive.
+    same candidates, `seed` and measurements lead to the same proposals, whatever the order of the
+    measurements. Values are compared as logarithms if all are positive.
 
     Raises `UsageError` if there are no candidates or the goal is unknown.
     """
