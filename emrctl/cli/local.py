@@ -64,6 +64,27 @@ def _print(
 
 
 @local_app.command()
+@options.common("json")
+def differences(context: options.Context) -> None:
+    """Show the differences from EMR, in general and by API operation."""
+    from emrctl.emulator.differences import DIFFERENCES, operations
+
+    support = operations()
+    if context.as_json:
+        rows = [{"operation": name, **asdict(one)} for name, one in support.items()]
+        render.json_document({"differences": list(DIFFERENCES), "operations": rows})
+        return
+    for difference in DIFFERENCES:
+        typer.echo(f"- {difference}")
+    limited = [(name, one.level, one.note) for name, one in support.items() if one.note]
+    full = len(support) - len(limited)
+    render.table("operation", "support", "difference", rows=limited)
+    typer.echo(
+        f"The other {full} of {len(support)} operations of the EMR API are supported in full."
+    )
+
+
+@local_app.command()
 def logs() -> None:
     """Print the log of the emulator."""
     from emrctl.emulator.server import control

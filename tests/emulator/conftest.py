@@ -34,8 +34,8 @@ def request_body() -> dict[str, Any]:
         "Name": "pets",
         "ReleaseLabel": "emr-7.5.0",
         "LogUri": "s3://pets-logs/here/",
-        "ServiceRole": "service",
-        "JobFlowRole": "profile",
+        "ServiceRole": "EMR_DefaultRole",
+        "JobFlowRole": "EMR_EC2_DefaultRole",
         "Applications": [{"Name": "Spark"}],
         "Instances": {"InstanceGroups": groups, "KeepJobFlowAliveWhenNoSteps": True},
     }

@@ -77,6 +77,7 @@ def test_identities_finds_key_in_ssh_folder(
     (tmp_path / ".ssh").mkdir()
     (tmp_path / ".ssh" / "mine.pem").write_text("x")
     group = {"InstanceRole": "MASTER", "InstanceType": "m5.xlarge", "InstanceCount": 1}
+    mocked.client("ec2").create_key_pair(KeyName="mine")
     made = mocked.client("emr").run_job_flow(
         Name="x",
         ReleaseLabel="emr-7.5.0",

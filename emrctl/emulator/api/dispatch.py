@@ -1,4 +1,4 @@
-"""Replace moto's EMR API with emrctl's; moto's other services stay.
+"""Replace moto's EMR API with emrctl's; moto's other services are kept.
 
 `install` works in the emulator's server and under `moto.mock_aws()` without a server.
 """
@@ -11,23 +11,31 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-from emrctl.emulator.api import clusters, instances
-from emrctl.emulator.api.service import ApiError, Operation, Request, Service, invalid
+from emrctl.emulator.api import (
+    account,
+    app_uis,
+    clusters,
+    instances,
+    job_flows,
+    steps,
+    unavailable,
+    validation,
+)
+from emrctl.emulator.api.service import ApiError, Operation, Request, Service
 from emrctl.emulator.cluster.controller import ClusterRuntime
 from emrctl.emulator.moto import patches
 
 _log = logging.getLogger(__name__)
 
-_OPERATIONS: dict[str, Operation] = clusters.OPERATIONS | instances.OPERATIONS
-
-# Operations that do not concern running clusters are moto's.
-_MOTO_OPERATIONS = frozenset(
-    {
-        *("CreateSecurityConfiguration", "DescribeSecurityConfiguration"),
-        *("DeleteSecurityConfiguration", "ListReleaseLabels", "ListSupportedInstanceTypes"),
-        *("GetBlockPublicAccessConfiguration", "PutBlockPublicAccessConfiguration"),
-    }
-)
+OPERATIONS: dict[str, Operation] = {
+    **clusters.OPERATIONS,
+    **steps.OPERATIONS,
+    **instances.OPERATIONS,
+    **account.OPERATIONS,
+    **app_uis.OPERATIONS,
+    **job_flows.OPERATIONS,
+    **unavailable.OPERATIONS,
+}
 
 _CONTENT_TYPE = {"Content-Type": "application/x-amz-json-1.1"}
 
@@ -41,16 +49,10 @@ def install(runtime: ClusterRuntime) -> Iterator[Service]:
 
     service = Service(runtime)
 
-    def dispatch(original: Any, self: Any, request: Any, *arguments: Any) -> Any:
-        name = str(request.headers.get("X-Amz-Target", "")).split(".")[-1]
-        if name not in _MOTO_OPERATIONS:
-            region = _region(request.headers.get("Authorization", ""))
-            return _respond(service, name, region, request.get_data())
-        try:
-            return original(self, request, *arguments)
-        except (OSError, KeyError, ValueError) as error:
-            # moto raises FileNotFoundError for an unknown release label.
-            return _error(invalid(f"The request is not valid: {error}"))
+    def dispatch(_original: Any, _self: Any, request: Any, *_: Any) -> Any:
+        target = str(request.headers.get("X-Amz-Target", ""))
+        region = _region(request.headers.get("Authorization", ""))
+        return respond(service, target.rsplit(".", maxsplit=1)[-1], region, request.get_data())
 
     with patches.patched(), patches.replaced(MotoEmr, "_dispatch", dispatch):
         try:
@@ -64,34 +66,26 @@ def _region(authorization: str) -> str:
     return parts[2] if len(parts) > 3 else "us-east-1"
 
 
-def _respond(service: Service, name: str, region: str, body: bytes) -> HttpResponse:
+def respond(service: Service, name: str, region: str, body: bytes) -> HttpResponse:
+    """Return the HTTP response of an operation; errors are status 400, as EMR's."""
     try:
-        response = _call(name, Request(service, region, json.loads(body or b"{}")))
+        return 200, _CONTENT_TYPE, json.dumps(call(service, name, region, body))
     except ApiError as error:
         return _error(error)
-    except json.JSONDecodeError as error:
-        return _error(
-            ApiError(f"The request is not valid JSON: {error}", code="SerializationException")
-        )
     except Exception as error:  # noqa: BLE001
         _log.exception("%s", name)
         return _error(ApiError(f"The local EMR failed: {error!r}", code="InternalServerError"))
-    return 200, _CONTENT_TYPE, json.dumps(response)
 
 
-def _call(name: str, request: Request) -> dict[str, Any]:
-    """Return the operation's response; raises `ApiError` for invalid or unknown operations."""
-    import botocore.validate
+def call(service: Service, name: str, region: str, body: bytes) -> dict[str, Any]:
+    """Return an operation's response; raises `ApiError` for invalid or unknown operations."""
     from moto.core.utils import get_service_model
 
-    operation = _OPERATIONS.get(name)
+    operation = OPERATIONS.get(name)
     if operation is None:
-        raise invalid(f"The local EMR has no operation '{name}'.")
+        raise ApiError(f"EMR has no operation '{name}'.", code="UnknownOperationException")
     shape = get_service_model("emr").operation_model(name).input_shape
-    problems = botocore.validate.ParamValidator().validate(request.members, shape)
-    if problems.has_errors():
-        raise ApiError(problems.generate_report())
-    return operation(request)
+    return operation(Request(service, region, validation.parse(body, shape)))
 
 
 def _error(error: ApiError) -> HttpResponse:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from emrctl.emulator.api import responses
-from emrctl.emulator.api.clusters import check_type, new_group
+from emrctl.emulator.api import checks, groups, responses
 from emrctl.emulator.api.service import CLOSED, ApiError, Operation, Request, find, invalid
 from emrctl.emulator.cluster import model
-from emrctl.emulator.cluster.model import InstanceGroup
+from emrctl.emulator.cluster.model import EmulatedCluster, InstanceGroup
+
+_EXCLUSIVE = "Instance fleets and instance groups are mutually exclusive."
 
 
 def _list_instance_groups(request: Request) -> dict[str, Any]:
     cluster = request.cluster
     if cluster.has_fleets:
-        raise invalid("Instance fleets and instance groups are mutually exclusive.")
+        raise invalid(_EXCLUSIVE)
     rows = [responses.group(one, cluster) for one in cluster.groups]
     return request.page("InstanceGroups", rows)
 
@@ -22,64 +24,98 @@ def _list_instance_groups(request: Request) -> dict[str, Any]:
 def _list_instance_fleets(request: Request) -> dict[str, Any]:
     cluster = request.cluster
     if not cluster.has_fleets:
-        raise invalid("Instance fleets and instance groups are mutually exclusive.")
+        raise invalid(_EXCLUSIVE)
     return request.page("InstanceFleets", [responses.fleet(one, cluster) for one in cluster.groups])
 
 
 def _add_instance_groups(request: Request) -> dict[str, Any]:
     """Add groups; their nodes start in the background."""
     cluster = request.cluster
-    groups = [new_group(one) for one in request.members["InstanceGroups"]]
-    with cluster.changed:
-        if not cluster.active:
-            raise ApiError(CLOSED)
-        for group in groups:
-            check_type(group.instance_type)
-            if group.role != "TASK" and any(g.role == group.role for g in cluster.groups):
-                raise ApiError(f"The cluster has a {group.role} instance group already.")
-        if cluster.state not in (model.RUNNING, model.WAITING):
-            raise ApiError(f"Instance groups cannot be added while it is {cluster.state}.")
-        cluster.groups += groups
-    for group in groups:
-        request.service.resize(cluster, group, group.count)
-        group.state = group.state if group.count else model.RUNNING
-    ids = [group.id for group in groups]
+    if cluster.has_fleets:
+        raise ApiError(_EXCLUSIVE)
+    new = [groups.new_group(one) for one in request.members["InstanceGroups"]]
+    _add(request, new)
+    ids = [group.id for group in new]
     return {"JobFlowId": cluster.id, "InstanceGroupIds": ids, "ClusterArn": cluster.arn}
 
 
+def _add_instance_fleet(request: Request) -> dict[str, Any]:
+    """Add a fleet; its nodes start in the background."""
+    cluster = request.cluster
+    if not cluster.has_fleets:
+        raise invalid(_EXCLUSIVE)
+    fleet = groups.new_fleet(request.members["InstanceFleet"])
+    _add(request, [fleet])
+    return {"ClusterId": cluster.id, "InstanceFleetId": fleet.id, "ClusterArn": cluster.arn}
+
+
+def _add(request: Request, new: Sequence[InstanceGroup]) -> None:
+    cluster = request.cluster
+    with cluster.changed:
+        if not cluster.active:
+            raise ApiError(CLOSED)
+        for group in new:
+            if group.role != "TASK" and any(g.role == group.role for g in cluster.groups):
+                raise ApiError(f"The cluster has a {group.role} instance group already.")
+        groups.check_roles([*cluster.groups, *new], fleets=cluster.has_fleets)
+        groups.check_total([*cluster.groups, *new])
+        if cluster.state not in (model.RUNNING, model.WAITING):
+            raise ApiError(f"Instance groups cannot be added while it is {cluster.state}.")
+        cluster.groups += new
+    for group in new:
+        request.service.resize(cluster, group, group.count)
+        group.state = group.state if group.count else model.RUNNING
+
+
 def _modify_instance_groups(request: Request) -> dict[str, Any]:
+    changes = []
     for change in request.members.get("InstanceGroups", []):
-        cluster, group = request.service.group(change["InstanceGroupId"])
+        group_id, cluster_id = change["InstanceGroupId"], request.members.get("ClusterId")
+        cluster, group = request.service.group(group_id, cluster_id)
+        if cluster.has_fleets:
+            raise invalid(_EXCLUSIVE)
         if "Configurations" in change:
             raise invalid("The local EMR does not reconfigure running instance groups.")
+        if change.get("EC2InstanceIdsToTerminate"):
+            raise invalid("The local EMR removes the newest instances of a group only.")
         if "InstanceCount" in change:
-            _check_count(group, int(change["InstanceCount"]))
-            request.service.resize(cluster, group, int(change["InstanceCount"]))
+            _check_count(cluster, group, change["InstanceCount"])
+            changes.append((cluster, group, change["InstanceCount"]))
+    for cluster, group, count in changes:
+        request.service.resize(cluster, group, count)
     return {}
 
 
 def _modify_instance_fleet(request: Request) -> dict[str, Any]:
     change = request.members["InstanceFleet"]
-    cluster, group = request.service.group(change["InstanceFleetId"])
-    names = ("TargetOnDemandCapacity", "TargetSpotCapacity")
-    group.request |= {name: change[name] for name in names if name in change}
-    count = sum(int(group.request.get(name, 0)) for name in names)
-    _check_count(group, count)
+    cluster, group = request.service.group(change["InstanceFleetId"], request.cluster.id)
+    if not cluster.has_fleets:
+        raise invalid(_EXCLUSIVE)
+    names = ("TargetOnDemandCapacity", "TargetSpotCapacity", "ResizeSpecifications")
+    ask = group.request | {name: change[name] for name in names if name in change}
+    count = groups.fleet_instances(ask)
+    _check_count(cluster, group, count)
     request.service.resize(cluster, group, count)
+    group.request = ask
     return {}
 
 
-def _check_count(group: InstanceGroup, count: int) -> None:
+def _check_count(cluster: EmulatedCluster, group: InstanceGroup, count: int) -> None:
     if group.role == model.MASTER and count != group.count:
         raise ApiError("The master instance group cannot be resized.")
     if count < 0 or (group.role == "CORE" and count < 1):
         raise ApiError(f"A {group.role} instance group cannot have {count} instances.")
+    others = sum(one.count for one in cluster.groups if one is not group)
+    if others + count > groups.MAX_INSTANCES:
+        raise ApiError(f"The local EMR runs at most {groups.MAX_INSTANCES} instances in a cluster.")
 
 
 def _list_instances(request: Request) -> dict[str, Any]:
     """Return the instances, including terminated ones."""
     cluster, ask = request.cluster, request.members
     owner = ask.get("InstanceGroupId") or ask.get("InstanceFleetId")
+    if owner:
+        request.service.group(owner, cluster.id)
     roles = ask.get("InstanceGroupTypes") or ask.get("InstanceFleetType")
     requested_roles = [roles] if isinstance(roles, str) else roles
     rows = [
@@ -114,22 +150,31 @@ def _remover(field: str) -> Operation:
 
 def _put_auto_termination_policy(request: Request) -> dict[str, Any]:
     policy = {"IdleTimeout": 3600} | request.members.get("AutoTerminationPolicy", {})
-    if not 60 <= policy["IdleTimeout"] <= 604_800:
-        raise ApiError("IdleTimeout must be between 60 and 604800 seconds.")
-    with request.cluster.changing():
-        request.cluster.auto_termination = policy
-    return {}
+    checks.check_auto_termination(policy)
+    return _put(request, "auto_termination", policy)
 
 
 def _put_managed_scaling_policy(request: Request) -> dict[str, Any]:
     """Store the policy: the local EMR does not scale."""
-    request.cluster.managed_scaling = request.members["ManagedScalingPolicy"]
+    policy = request.members["ManagedScalingPolicy"]
+    checks.check_managed_scaling(request.cluster, policy)
+    return _put(request, "managed_scaling", policy)
+
+
+def _put(request: Request, field: str, policy: dict[str, Any]) -> dict[str, Any]:
+    with request.cluster.changing():
+        if not request.cluster.active:
+            raise ApiError(CLOSED)
+        setattr(request.cluster, field, policy)
     return {}
 
 
 def _put_auto_scaling_policy(request: Request) -> dict[str, Any]:
     """Store the policy: the local EMR does not scale."""
-    cluster, group = request.service.group(request.members["InstanceGroupId"])
+    cluster, group = _scaled_group(request)
+    groups.check_constraints(request.members["AutoScalingPolicy"])
+    if group.role == model.MASTER:
+        raise ApiError("The master instance group cannot be resized.")
     policy = request.members["AutoScalingPolicy"] | {"Status": {"State": "ATTACHED"}}
     group.auto_scaling = policy
     return {
@@ -140,8 +185,12 @@ def _put_auto_scaling_policy(request: Request) -> dict[str, Any]:
     }
 
 
+def _scaled_group(request: Request) -> tuple[EmulatedCluster, InstanceGroup]:
+    return request.service.group(request.members["InstanceGroupId"], request.cluster.id)
+
+
 def _remove_auto_scaling_policy(request: Request) -> dict[str, Any]:
-    _, group = request.service.group(request.members["InstanceGroupId"])
+    _, group = _scaled_group(request)
     group.auto_scaling = None
     return {}
 
@@ -150,6 +199,7 @@ OPERATIONS: dict[str, Operation] = {
     "ListInstanceGroups": _list_instance_groups,
     "ListInstanceFleets": _list_instance_fleets,
     "AddInstanceGroups": _add_instance_groups,
+    "AddInstanceFleet": _add_instance_fleet,
     "ModifyInstanceGroups": _modify_instance_groups,
     "ModifyInstanceFleet": _modify_instance_fleet,
     "ListInstances": _list_instances,

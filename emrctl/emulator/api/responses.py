@@ -18,14 +18,16 @@ from emrctl.emulator.cluster.model import (
 )
 from emrctl.errors import SpecError
 
+HADOOP_VERSION = "3.3.6"
 
-def _present(answer: Mapping[str, Any]) -> dict[str, Any]:
+
+def present(answer: Mapping[str, Any]) -> dict[str, Any]:
     """Return the items that are not None: EMR omits unknown members."""
     return {key: value for key, value in answer.items() if value is not None}
 
 
 def _timeline(times: Timeline, ready: str = "ReadyDateTime") -> dict[str, float]:
-    return _present(
+    return present(
         {"CreationDateTime": times.created, ready: times.ready, "EndDateTime": times.ended}
     )
 
@@ -59,7 +61,7 @@ _ECHOED = (
 def describe_cluster(cluster: EmulatedCluster) -> dict[str, Any]:
     """`Cluster` of DescribeCluster."""
     asked = cluster.request
-    return cluster_summary(cluster) | _present(
+    return cluster_summary(cluster) | present(
         {
             **{name: asked.get(name) for name in _ECHOED},
             "Ec2InstanceAttributes": _ec2_attributes(cluster),
@@ -86,18 +88,24 @@ def _log_uri(uri: str | None) -> str | None:
 
 
 def _applications(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
-    versions = {"Hadoop": "3.3.6"}
-    with contextlib.suppress(metadata.PackageNotFoundError):
-        versions["Spark"] = metadata.version("pyspark")
+    versions = application_versions()
     applications = asked.get("Applications") or [{"Name": "Hadoop"}]
     return [{"Version": versions.get(one["Name"], "")} | one for one in applications]
+
+
+def application_versions() -> dict[str, str]:
+    """Return the applications that run on localhost, with their versions."""
+    versions = {"Hadoop": HADOOP_VERSION}
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        versions["Spark"] = metadata.version("pyspark")
+    return versions
 
 
 def _ec2_attributes(cluster: EmulatedCluster) -> dict[str, Any]:
     asked = cluster.request["Instances"]
     primary, worker, service = cluster.security_groups
     zone = asked.get("Placement", {}).get("AvailabilityZone", f"{cluster.region}a")
-    return _present(
+    return present(
         {
             "Ec2KeyName": asked.get("Ec2KeyName"),
             "Ec2SubnetId": cluster.subnet,
@@ -130,7 +138,7 @@ def group(one: InstanceGroup, cluster: EmulatedCluster) -> dict[str, Any]:
     """One row of ListInstanceGroups."""
     mine = [node for node in cluster.nodes if node.group is one]
     asked = one.request
-    return _present(
+    return present(
         {
             "Id": one.id,
             "Name": asked.get("Name", one.role.title()),
@@ -169,7 +177,7 @@ def fleet(one: InstanceGroup, cluster: EmulatedCluster) -> dict[str, Any]:
         {"WeightedCapacity": 1, "EbsBlockDevices": []} | config
         for config in asked.get("InstanceTypeConfigs", [])
     ]
-    return _present(
+    return present(
         {
             "Id": one.id,
             "Name": asked.get("Name", one.role.title()),
@@ -218,7 +226,7 @@ def step_summary(step: EmulatedStep) -> dict[str, Any]:
     return {
         "Id": step.id,
         "Name": step.name,
-        "Config": _present(config),
+        "Config": present(config),
         "ActionOnFailure": step.action_on_failure,
         "Status": status | ({"FailureDetails": step.failure} if step.failure else {}),
     }

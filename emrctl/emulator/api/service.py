@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import functools
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,14 +37,35 @@ def invalid(message: str) -> ApiError:
     return ApiError(message, code="InvalidRequestException")
 
 
+def _no_web_ui(_cluster_id: str, _page: str) -> str | None:
+    return None
+
+
 @dataclass(eq=False)
 class Service:
-    """All clusters of this emulator, terminated ones included."""
+    """All clusters of this emulator, terminated ones included, and the settings of its account.
+
+    `web_ui(cluster_id, page)` returns a URL that signs a browser in to `yarn`, `history` or
+    `proxy/<application>`, or None if the cluster does not serve it.
+    """
 
     runtime: ClusterRuntime
     clusters: dict[str, EmulatedCluster] = field(default_factory=dict)
     controllers: dict[str, ClusterController] = field(default_factory=dict)
+    # By region and name.
+    security_configurations: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    # By region.
+    public_access: dict[str, dict[str, Any]] = field(default_factory=dict)
+    app_uis: dict[str, dict[str, Any]] = field(default_factory=dict)
+    web_ui: Callable[[str, str], str | None] = _no_web_ui
     lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def release_labels(self, region: str) -> list[str]:
+        """Return all known release labels, newest first."""
+        from moto.core import DEFAULT_ACCOUNT_ID
+        from moto.emr.models import emr_backends
+
+        return list(emr_backends[DEFAULT_ACCOUNT_ID][region].list_release_labels())
 
     def cluster(self, cluster_id: str) -> EmulatedCluster:
         """Return the cluster with that id; raises EMR's error if there is none."""
@@ -51,9 +74,15 @@ class Service:
             raise invalid(f"Cluster id '{cluster_id}' is not valid.")
         return cluster
 
-    def group(self, group_id: str) -> tuple[EmulatedCluster, InstanceGroup]:
-        """Return the instance group or fleet with that id, and its cluster."""
-        for cluster in self.clusters.values():
+    def group(
+        self, group_id: str, cluster_id: str | None = None
+    ) -> tuple[EmulatedCluster, InstanceGroup]:
+        """Return the instance group or fleet with that id, and its cluster.
+
+        Raise EMR's error if there is none, or if it belongs to another cluster than `cluster_id`.
+        """
+        clusters = [self.cluster(cluster_id)] if cluster_id else list(self.clusters.values())
+        for cluster in clusters:
             for group in cluster.groups:
                 if group.id == group_id:
                     return cluster, group
@@ -119,14 +148,32 @@ class Request:
         keys = ("ClusterId", "JobFlowId", "ResourceId")
         return self.service.cluster(next(self.members[key] for key in keys if key in self.members))
 
-    def page(self, key: str, rows: Sequence[Mapping[str, Any]], size: int = 50) -> dict[str, Any]:
+    def page(
+        self, key: str, rows: Sequence[Any], size: int = 50, marker: str = "Marker"
+    ) -> dict[str, Any]:
         """Return the requested page of the rows, with the marker of the next page if any."""
-        try:
-            start = int(self.members.get("Marker") or 0)
-        except ValueError:
-            raise invalid(f"Marker '{self.members['Marker']}' is not valid.") from None
+        start = _start(key, self.members.get(marker) or "", marker)
+        size = self.members.get("MaxResults", size)
         answer: dict[str, Any] = {key: list(rows[start : start + size])}
-        return answer | ({"Marker": str(start + size)} if len(rows) > start + size else {})
+        return answer | ({marker: _marker(key, start + size)} if len(rows) > start + size else {})
+
+
+def _marker(key: str, start: int) -> str:
+    """Return the marker of the page that begins at row `start` of the list `key`."""
+    return base64.urlsafe_b64encode(f"{key}:{start}".encode()).decode()
+
+
+def _start(key: str, value: str, member: str) -> int:
+    """Return the row at which the page with this marker begins; raise EMR's error."""
+    if not value:
+        return 0
+    try:
+        name, _, start = base64.b64decode(value, b"-_", validate=True).decode().partition(":")
+        if name == key and start.isascii() and start.isdigit():
+            return int(start)
+    except (binascii.Error, ValueError):
+        pass
+    raise invalid(f"{member} '{value}' is not valid.")
 
 
 Operation = Callable[[Request], dict[str, Any]]

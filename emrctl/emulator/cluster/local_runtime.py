@@ -98,7 +98,6 @@ class LocalRuntime:
     def stop(self, cluster: EmulatedCluster) -> None:
         """Kill the cluster's processes, upload its logs and delete its files except the logs."""
         cluster_yarn = self.yarns.pop(cluster.id, None)
-        self.history_servers.pop(cluster.id, None)
         if cluster_yarn is not None:
             cluster_yarn.stop()
         processes.kill_marked(processes.CLUSTER_MARK, cluster.id)
@@ -112,22 +111,28 @@ class LocalRuntime:
     # -- web UIs
 
     def address(self, cluster_id: str, kind: str) -> str | None:
-        """Return the URL of `yarn`, `proxy` or `history`; start the history server if needed."""
+        """Return the URL of `yarn`, `proxy` or `history`; start the history server if needed.
+
+        The history server also reads the event logs of a terminated cluster.
+        """
+        if kind == "history" and cluster_id in self.history_servers:
+            return self.history_servers[cluster_id].start()
         cluster_yarn = self.yarns.get(cluster_id)
         if cluster_yarn is None:
             return None
-        if kind == "history":
-            return self.history_servers[cluster_id].start()
         return {"yarn": cluster_yarn.url, "proxy": f"{cluster_yarn.url}/proxy"}.get(kind)
 
     def cookie(self, url: str) -> str | None:
         """Return the cookie for the web UI of a cluster at this URL, or None."""
         url = url.replace("//localhost:", "//127.0.0.1:")
-        for cluster_id, cluster_yarn in list(self.yarns.items()):
-            urls = [cluster_yarn.url, self.history_servers[cluster_id].url]
-            urls += [f"http://{host}" for host in cluster_yarn.node_manager_hosts()]
+        for cluster_id, history in list(self.history_servers.items()):
+            cluster_yarn = self.yarns.get(cluster_id)
+            urls = [history.url]
+            if cluster_yarn is not None:
+                hosts = cluster_yarn.node_manager_hosts()
+                urls += [cluster_yarn.url, *(f"http://{host}" for host in hosts)]
             if any(one and (url + "/").startswith(one + "/") for one in urls):
-                return hadoop_conf.cookie(cluster_yarn.credentials.signing_key)
+                return hadoop_conf.cookie(history.yarn.credentials.signing_key)
         return None
 
     def urls(self, cluster_id: str) -> dict[str, str]:

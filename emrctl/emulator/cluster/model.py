@@ -29,7 +29,6 @@ FAILED = "FAILED"
 INTERRUPTED = "INTERRUPTED"
 
 MASTER = "MASTER"
-LOCAL_TAG = "emrctl:local"
 
 
 def new_id(prefix: str) -> str:

@@ -285,6 +285,8 @@ class HistoryServer:
         primary = self.yarn.cluster.primary
         folder = self.yarn.context.node_folder(self.yarn.cluster, primary) / "mnt/var/log/spark"
         folder.mkdir(parents=True, exist_ok=True)
+        # Deleted with a terminated cluster, whose history can still be shown.
+        (self.yarn.context.node_folder(self.yarn.cluster, primary) / "tmp").mkdir(exist_ok=True)
         log = folder / "spark-history-server.log"
         log.unlink(missing_ok=True)
         properties = self._write_properties(folder)

@@ -11,7 +11,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from emrctl.emulator.api.service import Service
 from emrctl.emulator.cluster import model
 from emrctl.emulator.cluster.local_runtime import LocalRuntime
 from emrctl.emulator.cluster.node_folder import EmulatorContext
+from emrctl.emulator.differences import DIFFERENCES
 from emrctl.emulator.instances.instance_manager import InstanceManager, ssh_port
 from emrctl.emulator.moto import ec2
 from emrctl.emulator.server import processes, state
@@ -32,44 +33,12 @@ from emrctl.emulator.server.sigv4 import (
     StartResponse,
     refuse,
 )
-from emrctl.emulator.server.web import Pages
+from emrctl.emulator.server.web import Pages, browser_url
 
 _log = logging.getLogger(__name__)
 
 _CHECK_S = 2.0
 _BATCH_S = 0.02
-
-DIFFERENCES = (
-    "Timings are those of this machine: all nodes share its cores, memory and disk.",
-    (
-        "spark.shuffle.service.enabled=false and dynamicAllocation.shuffleTracking.enabled=true: "
-        "several nodes on one host cannot each run a shuffle service."
-    ),
-    (
-        "There is no HDFS: fs.defaultFS is file:///, and event logs are in a folder of the cluster "
-        "unless spark.eventLog.dir is set."
-    ),
-    "s3:// is S3A, not EMRFS, without the S3-optimized committer.",
-    "JVMs run with -XX:+UseSerialGC -XX:TieredStopAtLevel=1 unless set otherwise.",
-    "NodeManagers send heartbeats every 200 ms instead of every second.",
-    "Every /usr/bin/python3.x is the emulator's Python, and JAVA_HOME is the emulator's Java.",
-    "A node is a folder: sudo does not change the user, and system packages cannot be installed.",
-    "Hive, Pig, Tez, Flink, s3-dist-cp and similar applications are not available.",
-    "Managed and automatic scaling policies are stored and returned, but not applied.",
-    "Requests over loopback count as aws:SecureTransport=true in bucket policies.",
-    (
-        "An EC2 instance is a folder with an SSH server on its own loopback addresses, on the port "
-        "that emrctl chooses instead of 22: the system, /tmp and hardware are this machine's."
-    ),
-    (
-        "Security groups affect only SSH from 127.0.0.1, which is refused instead of timing out; a "
-        "VPC's default group allows it."
-    ),
-    "DNS names of EC2 instances are their addresses.",
-    "User data of EC2 instances runs if it is a script, but not as root; cloud-config is stored.",
-    "Spot instances are never interrupted and always have capacity.",
-    "spark.authenticate=true, and YARN serves only the emulator's user.",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +132,7 @@ def serve(options: ServerOptions, stop: threading.Event) -> None:
             secret_key=secrets.secret_key,
             port=server.server_port,
         )
+        service.web_ui = web_ui(runtime, server.server_port, secrets.token)
         server.app = Pages(
             inner=signature_check,
             web_servers=runtime,
@@ -181,6 +151,17 @@ def serve(options: ServerOptions, stop: threading.Event) -> None:
     last = state.read(options.home)
     if last is None or last.id == options.id:
         state.forget(options.home)
+
+
+def web_ui(runtime: LocalRuntime, port: int, token: str) -> Callable[[str, str], str | None]:
+    """Return the function that signs URLs of clusters' web UIs for `Service.web_ui`."""
+
+    def sign(cluster_id: str, page: str) -> str | None:
+        kind, _, rest = page.partition("/")
+        address = runtime.address(cluster_id, kind)
+        return None if address is None else browser_url(port, token, f"{address}/{rest}")
+
+    return sign
 
 
 def _info(

@@ -27,6 +27,7 @@ def test_describe_cluster_echoes_run_job_flow(emr: Emr, request_body: dict[str, 
         "Configurations": [{"Classification": "spark", "Properties": {"a": "b"}}],
         "AutoTerminationPolicy": {"IdleTimeout": 600},
     }
+    emr.create_security_configuration(Name="secure", SecurityConfiguration="{}")
     cluster_id = emr.run_job_flow(**asked)["JobFlowId"]
     found = emr.describe_cluster(ClusterId=cluster_id)["Cluster"]
     for key in ("ScaleDownBehavior", "LogEncryptionKmsKeyId", "OSReleaseLabel"):
@@ -35,10 +36,9 @@ def test_describe_cluster_echoes_run_job_flow(emr: Emr, request_body: dict[str, 
         assert found[key] == asked[key]
     assert found["Configurations"] == asked["Configurations"]
     assert found["LogUri"] == "s3n://pets-logs/here/"
-    assert found["Ec2InstanceAttributes"]["IamInstanceProfile"] == "profile"
+    assert found["Ec2InstanceAttributes"]["IamInstanceProfile"] == "EMR_EC2_DefaultRole"
     assert found["InstanceCollectionType"] == "INSTANCE_GROUP"
-    assert {"Key": "team", "Value": "cats"} in found["Tags"]
-    assert {"Key": "emrctl:local", "Value": "true"} in found["Tags"]
+    assert found["Tags"] == asked["Tags"]
     policy = emr.get_auto_termination_policy(ClusterId=cluster_id)["AutoTerminationPolicy"]
     assert policy == {"IdleTimeout": 600}
     assert [one["Id"] for one in emr.list_clusters()["Clusters"]] == [cluster_id]
@@ -114,20 +114,10 @@ def test_unknown_ids_are_invalid_requests(emr: Emr, waiting: str) -> None:
         emr.describe_step(ClusterId=waiting, StepId="s-NONE")
 
 
-def test_unsupported_operations_raise(emr: Emr, waiting: str) -> None:
-    with pytest.raises(ClientError, match="has no operation 'ListStudios'") as caught:
-        emr.list_studios()
-    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
-    with pytest.raises(ClientError, match="mutually exclusive"):
+def test_list_instance_fleets_rejects_cluster_of_groups(emr: Emr, waiting: str) -> None:
+    with pytest.raises(ClientError, match="mutually exclusive") as caught:
         emr.list_instance_fleets(ClusterId=waiting)
-
-
-def test_moto_operations_still_work(emr: Emr) -> None:
-    assert "emr-7.5.0" in emr.list_release_labels()["ReleaseLabels"]
-    emr.create_security_configuration(Name="secure", SecurityConfiguration="{}")
-    assert emr.describe_security_configuration(Name="secure")["Name"] == "secure"
-    with pytest.raises(ClientError, match="not valid"):
-        emr.list_supported_instance_types(ReleaseLabel="emr-99.0.0")
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
 
 
 @pytest.mark.parametrize(

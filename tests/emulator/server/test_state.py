@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from emrctl.emulator.differences import DIFFERENCES
 from emrctl.emulator.server import control, processes, state
-from emrctl.emulator.server.server import DIFFERENCES
 from emrctl.errors import UsageError, WaitTimeoutError
 
 

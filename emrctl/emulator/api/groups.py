@@ -1,0 +1,177 @@
+"""Instance groups and fleets in requests, with EMR's limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from emrctl.aws import instance_types, rules
+from emrctl.emulator.api.service import ApiError
+from emrctl.emulator.cluster import model
+from emrctl.emulator.cluster.model import InstanceGroup
+from emrctl.errors import SpecError
+
+# Limit of the local EMR, whose instances are folders and processes of one machine.
+MAX_INSTANCES = 256
+_MAX_TASK_GROUPS = 48
+_MAX_VOLUMES = 25
+_FLEET_CAPACITIES = ("TargetOnDemandCapacity", "TargetSpotCapacity")
+
+
+def requested_groups(instances: Mapping[str, Any]) -> list[InstanceGroup]:
+    """Return the groups or fleets of `Instances` of RunJobFlow; raise EMR's error."""
+    plain = any(name in instances for name in ("MasterInstanceType", "SlaveInstanceType"))
+    ways = [bool(instances.get(name)) for name in ("InstanceGroups", "InstanceFleets")]
+    if sum([*ways, plain]) > 1:
+        raise ApiError(
+            "Please configure instances using one and only one of the following: instance groups; "
+            "instance fleets; instance count, master and slave instance type."
+        )
+    if instances.get("InstanceFleets"):
+        groups = [new_fleet(one) for one in instances["InstanceFleets"]]
+    elif instances.get("InstanceGroups"):
+        groups = [new_group(one) for one in instances["InstanceGroups"]]
+    else:
+        groups = _plain(instances)
+    check_roles(groups, fleets=bool(instances.get("InstanceFleets")))
+    check_total(groups)
+    return groups
+
+
+def check_roles(groups: Sequence[InstanceGroup], *, fleets: bool) -> None:
+    """Raise EMR's error unless there is one master and at most one core group."""
+    primaries = [group for group in groups if group.role == model.MASTER]
+    if len(primaries) != 1 or primaries[0].count not in (1, 3):
+        raise ApiError("A cluster needs exactly one master instance group of 1 or 3 instances.")
+    if sum(group.role == "CORE" for group in groups) > 1:
+        raise ApiError("A cluster has at most one core instance group.")
+    limit = 1 if fleets else _MAX_TASK_GROUPS
+    if sum(group.role == "TASK" for group in groups) > limit:
+        noun = "instance fleet" if fleets else "instance groups"
+        raise ApiError(f"A cluster has at most {limit} task {noun}.")
+
+
+def check_total(groups: Iterable[InstanceGroup]) -> None:
+    """Raise an error if the groups have more instances than the local EMR supports."""
+    total = sum(group.count for group in groups)
+    if total > MAX_INSTANCES:
+        raise ApiError(
+            f"The local EMR runs at most {MAX_INSTANCES} instances in a cluster, not {total}."
+        )
+
+
+def new_group(ask: dict[str, Any]) -> InstanceGroup:
+    """Return the requested instance group; raise EMR's error."""
+    role, count = ask["InstanceRole"], ask["InstanceCount"]
+    if count < (0 if role == "TASK" else 1):
+        raise ApiError(f"A {role} instance group cannot have {count} instances.")
+    check_type(ask["InstanceType"])
+    _check_bid(ask)
+    _check_volumes(ask)
+    check_classifications(ask.get("Configurations", []))
+    if "AutoScalingPolicy" in ask:
+        check_constraints(ask["AutoScalingPolicy"])
+    return InstanceGroup(role=role, instance_type=ask["InstanceType"], count=count, request=ask)
+
+
+def new_fleet(ask: dict[str, Any]) -> InstanceGroup:
+    """Return the requested instance fleet; raise EMR's error."""
+    configs = ask.get("InstanceTypeConfigs") or []
+    if not configs:
+        raise ApiError("An instance fleet needs InstanceTypeConfigs.")
+    for config in configs:
+        if {"BidPrice", "BidPriceAsPercentageOfOnDemandPrice"} <= config.keys():
+            raise ApiError("BidPrice and BidPriceAsPercentageOfOnDemandPrice exclude each other.")
+        check_type(config["InstanceType"])
+        _check_bid(config)
+        _check_volumes(config)
+        check_classifications(config.get("Configurations", []))
+    role, capacity = ask["InstanceFleetType"], fleet_capacity(ask)
+    if capacity == 0 and role != "TASK":
+        raise ApiError(f"The {role} instance fleet needs a target capacity of at least 1.")
+    if role == model.MASTER and capacity != 1:
+        raise ApiError("The master instance fleet needs a target capacity of 1.")
+    count = fleet_instances(ask)
+    return InstanceGroup(
+        role=role, instance_type=configs[0]["InstanceType"], count=count, request=ask
+    )
+
+
+def fleet_capacity(ask: Mapping[str, Any]) -> int:
+    """Return the target capacity of a fleet, in its units."""
+    return sum(int(ask.get(name, 0)) for name in _FLEET_CAPACITIES)
+
+
+def fleet_instances(ask: Mapping[str, Any]) -> int:
+    """Return the number of instances for a fleet's capacity, all of its first type."""
+    # EMR's default weight is 1; the primary fleet has no weights.
+    weight = ask["InstanceTypeConfigs"][0].get("WeightedCapacity", 1) or 1
+    weight = 1 if ask["InstanceFleetType"] == model.MASTER else weight
+    return -(-fleet_capacity(ask) // weight)
+
+
+def _plain(instances: Mapping[str, Any]) -> list[InstanceGroup]:
+    primary = instances.get("MasterInstanceType")
+    if not primary:
+        raise ApiError("Instances needs InstanceGroups, InstanceFleets or MasterInstanceType.")
+    total = instances.get("InstanceCount", 1)
+    if total < 1:
+        raise ApiError(f"InstanceCount must be at least 1, not {total}.")
+    worker = instances.get("SlaveInstanceType", primary)
+    return [
+        new_group({"InstanceRole": role, "InstanceType": instance_type, "InstanceCount": count})
+        for role, instance_type, count in ((model.MASTER, primary, 1), ("CORE", worker, total - 1))
+        if count > 0
+    ]
+
+
+def check_type(name: str) -> None:
+    """Raise EMR's error if YARN's memory on that instance type is unknown."""
+    try:
+        instance_types.emr_type(name)
+    except SpecError as error:
+        raise ApiError(f"The local EMR: {error.message}. {error.hint}") from error
+
+
+def check_classifications(items: Sequence[Mapping[str, Any]]) -> None:
+    """Raise EMR's error for a classification without name or given twice at one level."""
+    if not all(item.get("Classification") for item in items):
+        raise ApiError("A configuration needs a Classification.")
+    again = rules.repeated(item["Classification"] for item in items)
+    if again:
+        raise ApiError(f"The classification '{again[1]}' is given twice.")
+    for item in items:
+        check_classifications(item.get("Configurations", []))
+
+
+def check_constraints(policy: Mapping[str, Any]) -> None:
+    """Raise EMR's error for an automatic scaling policy with impossible limits."""
+    low, high = (policy["Constraints"][name] for name in ("MinCapacity", "MaxCapacity"))
+    if not 0 <= low <= high:
+        raise ApiError(
+            f"MinCapacity ({low}) must be at least 0 and at most MaxCapacity ({high}) "
+            "in an automatic scaling policy."
+        )
+    if not policy["Rules"]:
+        raise ApiError("An automatic scaling policy needs at least one rule.")
+
+
+def _check_bid(ask: Mapping[str, Any]) -> None:
+    bid = ask.get("BidPrice")
+    try:
+        valid = bid is None or 0 < float(bid) < float("inf")
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ApiError(f"BidPrice '{bid}' is not a positive number of US dollars per hour.")
+
+
+def _check_volumes(ask: Mapping[str, Any]) -> None:
+    total = 0
+    for one in ask.get("EbsConfiguration", {}).get("EbsBlockDeviceConfigs", []):
+        volumes, size = one.get("VolumesPerInstance", 1), one["VolumeSpecification"]["SizeInGB"]
+        if volumes < 1 or size < 1:
+            raise ApiError("VolumesPerInstance and SizeInGB of EBS volumes must be at least 1.")
+        total += volumes
+    if total > _MAX_VOLUMES:
+        raise ApiError(f"An instance has at most {_MAX_VOLUMES} EBS volumes, not {total}.")

@@ -1,0 +1,122 @@
+"""Differences between the EMR on localhost and EMR, in general and by API operation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+DIFFERENCES = (
+    "Timings are those of this machine: all nodes share its cores, memory and disk.",
+    (
+        "spark.shuffle.service.enabled=false and dynamicAllocation.shuffleTracking.enabled=true: "
+        "several nodes on one host cannot each run a shuffle service."
+    ),
+    (
+        "There is no HDFS: fs.defaultFS is file:///, and event logs are in a folder of the cluster "
+        "unless spark.eventLog.dir is set."
+    ),
+    "s3:// is S3A, not EMRFS, without the S3-optimized committer.",
+    "JVMs run with -XX:+UseSerialGC -XX:TieredStopAtLevel=1 unless set otherwise.",
+    "NodeManagers send heartbeats every 200 ms instead of every second.",
+    "Every /usr/bin/python3.x is the emulator's Python, and JAVA_HOME is the emulator's Java.",
+    "A node is a folder: sudo does not change the user, and system packages cannot be installed.",
+    "Hive, Pig, Tez, Flink, s3-dist-cp and similar applications are not available.",
+    "Managed and automatic scaling policies are stored and returned, but not applied.",
+    (
+        "The roles EMR_DefaultRole, EMR_EC2_DefaultRole and EMR_AutoScaling_DefaultRole need not "
+        "exist, and ServiceRole and JobFlowRole can be omitted; other roles must exist in IAM."
+    ),
+    "Roles and their policies are not enforced: all requests of a node are the user's.",
+    "Releases of the newest series that are later than the known ones are accepted.",
+    "A cluster has at most 256 instances.",
+    "Kerberos attributes and settings of security configurations are stored, but not applied.",
+    "Applications other than Spark and Hadoop are accepted and listed, but not installed.",
+    "Requests over loopback count as aws:SecureTransport=true in bucket policies.",
+    (
+        "An EC2 instance is a folder with an SSH server on its own loopback addresses, on the port "
+        "that emrctl chooses instead of 22: the system, /tmp and hardware are this machine's."
+    ),
+    (
+        "Security groups affect only SSH from 127.0.0.1, which is refused instead of timing out; a "
+        "VPC's default group allows it."
+    ),
+    "DNS names of EC2 instances are their addresses.",
+    "User data of EC2 instances runs if it is a script, but not as root; cloud-config is stored.",
+    "Spot instances are never interrupted and always have capacity.",
+    "spark.authenticate=true, and YARN serves only the emulator's user.",
+)
+
+
+@dataclass(frozen=True)
+class OperationSupport:
+    """How the local EMR answers an operation: `level` is full, partial or none."""
+
+    level: str
+    note: str = ""
+
+
+def _partial(note: str) -> OperationSupport:
+    return OperationSupport("partial", note)
+
+
+_STORED = _partial("The policy is checked, stored and returned, but not applied.")
+_STUDIO = OperationSupport("none", "There is no EMR Studio: EMR's error for an unknown one.")
+_NOTEBOOK = OperationSupport("none", "There are no EMR Notebooks: EMR's error for an unknown one.")
+_SESSION = OperationSupport("none", "Clusters have no sessions: EMR's error for such a cluster.")
+_HISTORY = _partial("Spark's history server only, until the emulator is stopped.")
+
+# Operations that are not listed are supported in full.
+OPERATION_SUPPORT: Mapping[str, OperationSupport] = {
+    "AddInstanceFleet": _partial("All instances are of the first type."),
+    "AddJobFlowSteps": _partial("Runtime roles are accepted if enabled, but not enforced."),
+    "CreatePersistentAppUI": _HISTORY,
+    "DescribePersistentAppUI": _HISTORY,
+    "DescribeReleaseLabel": _partial("Lists Spark and Hadoop in the versions of localhost."),
+    "GetClusterSessionCredentials": _partial("No application checks the credentials."),
+    "GetOnClusterAppUIPresignedURL": _partial(
+        "ResourceManager, SparkHistoryServer and ApplicationMaster; the URL expires after 10 "
+        "minutes."
+    ),
+    "GetPersistentAppUIPresignedURL": _HISTORY,
+    "ListReleaseLabels": _partial("Filtered by the versions of Spark and Hadoop of localhost."),
+    "ModifyInstanceFleet": _partial("Changes the capacities; InstanceTypeConfigs is ignored."),
+    "ModifyInstanceGroups": _partial(
+        "Changes the number of instances, the newest are removed first; no reconfiguration."
+    ),
+    "PutAutoScalingPolicy": _STORED,
+    "PutBlockPublicAccessConfiguration": _partial("Stored and returned, but not applied."),
+    "PutManagedScalingPolicy": _STORED,
+    "SetUnhealthyNodeReplacement": _partial("Stored and returned, but not applied."),
+    **dict.fromkeys(
+        (
+            *("CreateStudio", "DescribeStudio", "UpdateStudio", "DeleteStudio"),
+            *("CreateStudioSessionMapping", "GetStudioSessionMapping"),
+            *("UpdateStudioSessionMapping", "DeleteStudioSessionMapping"),
+        ),
+        _STUDIO,
+    ),
+    "ListStudios": OperationSupport("none", "The list is empty."),
+    "ListStudioSessionMappings": OperationSupport("none", "The list is empty."),
+    **dict.fromkeys(
+        ("StartNotebookExecution", "DescribeNotebookExecution", "StopNotebookExecution"), _NOTEBOOK
+    ),
+    "ListNotebookExecutions": OperationSupport("none", "The list is empty."),
+    **dict.fromkeys(
+        ("StartSession", "GetSession", "GetSessionEndpoint", "TerminateSession"), _SESSION
+    ),
+    "ListSessions": OperationSupport("none", "The list is empty."),
+}
+
+
+def operations() -> dict[str, OperationSupport]:
+    """Return every operation of the EMR API in alphabetical order, with its support."""
+    from emrctl.emulator.api.dispatch import OPERATIONS
+
+    full = OperationSupport("full")
+    return {name: OPERATION_SUPPORT.get(name, full) for name in sorted(OPERATIONS)}
+
+
+def markdown_table() -> str:
+    """Return the operations as a table in Markdown, for docs/emulator.md."""
+    rows = [f"| {name} | {one.level} | {one.note} |" for name, one in operations().items()]
+    return "\n".join(("| Operation | Support | Difference |", "| --- | --- | --- |", *rows))
