@@ -110,6 +110,10 @@ class LocalRuntime:
 
     # -- web UIs
 
+    def serves(self, cluster_id: str, kind: str) -> bool:
+        """Whether the cluster has that web UI; the history server also if it is terminated."""
+        return cluster_id in (self.history_servers if kind == "history" else self.yarns)
+
     def address(self, cluster_id: str, kind: str) -> str | None:
         """Return the URL of `yarn`, `proxy` or `history`; start the history server if needed.
 

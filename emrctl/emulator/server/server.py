@@ -33,7 +33,7 @@ from emrctl.emulator.server.sigv4 import (
     StartResponse,
     refuse,
 )
-from emrctl.emulator.server.web import Pages, browser_url
+from emrctl.emulator.server.web import Pages, browser_url, cluster_page
 
 _log = logging.getLogger(__name__)
 
@@ -157,9 +157,9 @@ def web_ui(runtime: LocalRuntime, port: int, token: str) -> Callable[[str, str],
     """Return the function that signs URLs of clusters' web UIs for `Service.web_ui`."""
 
     def sign(cluster_id: str, page: str) -> str | None:
-        kind, _, rest = page.partition("/")
-        address = runtime.address(cluster_id, kind)
-        return None if address is None else browser_url(port, token, f"{address}/{rest}")
+        if not runtime.serves(cluster_id, page.partition("/")[0]):
+            return None
+        return browser_url(port, token, cluster_page(port, cluster_id, page))
 
     return sign
 

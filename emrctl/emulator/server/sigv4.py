@@ -11,6 +11,7 @@ as `+` and signs it as `%20`. As on AWS, the quoting that is sent makes no diffe
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import hashlib
 import hmac
@@ -37,6 +38,10 @@ Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 _SKEW = dt.timedelta(minutes=15)
 _TIME = "%Y%m%dT%H%M%SZ"
 _SCHEME = "AWS4-HMAC-SHA256"
+# AWS's limit for presigned URLs of Signature Version 4.
+_MAX_EXPIRES_S = 604_800
+_NUMBER = re.compile(r"[0-9]{1,12}")
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True)
@@ -101,13 +106,12 @@ class SignatureCheck:
     def _sign_version_2(self, environ: Environ, query: dict[str, str]) -> str:
         """Return the signature of a URL of S3 in Signature Version 2; raise if it has expired."""
         expires = query.get("Expires", "")
-        if not expires.isdecimal() or self.now().timestamp() > int(expires):
+        if not _NUMBER.fullmatch(expires) or self.now().timestamp() > int(expires):
             raise HttpError("AccessDenied", "The request has expired.")
         names = [name[5:].lower() for name in environ if name.startswith("HTTP_X_AMZ_")]
         headers = {name.replace("_", "-"): _header(environ, name) for name in sorted(names)}
-        url = urllib.parse.urlsplit(
-            f"http://_{raw_path(environ)}?{environ.get('QUERY_STRING', '')}"
-        )
+        query_string = environ.get("QUERY_STRING", "")
+        url = urllib.parse.SplitResult("http", "_", raw_path(environ), query_string, "")
         signer = HmacV1Auth(Credentials(self.access_key, self.secret_key))
         lines = [
             environ["REQUEST_METHOD"],
@@ -122,13 +126,17 @@ class SignatureCheck:
     def _check_time(self, environ: Environ, signature: Signature) -> str:
         query = _query(environ)
         stamp = query.get("X-Amz-Date", "") if signature.presigned else _date_header(environ)
+        validity = query.get("X-Amz-Expires", "0")
+        if not _NUMBER.fullmatch(validity) or int(validity) > _MAX_EXPIRES_S:
+            message = f"X-Amz-Expires must be a number of seconds up to {_MAX_EXPIRES_S}."
+            raise HttpError("AuthorizationQueryParametersError", message, 400)
         try:
             when = dt.datetime.strptime(stamp, _TIME).replace(tzinfo=dt.UTC)
-            validity = dt.timedelta(seconds=int(query.get("X-Amz-Expires", "0")))
         except ValueError as error:
             raise HttpError("AccessDenied", "The request has no valid date.") from error
-        expires = when + (validity if signature.presigned else _SKEW)
-        if not when - _SKEW <= self.now() <= expires or stamp[:8] != signature.date:
+        later = dt.timedelta(seconds=int(validity)) if signature.presigned else _SKEW
+        # Differences of times, since a sum may be outside the calendar.
+        if not -_SKEW <= self.now() - when <= later or stamp[:8] != signature.date:
             raise HttpError("RequestTimeTooSkewed", "The request has expired or is in the future.")
         return stamp
 
@@ -212,9 +220,9 @@ def _canonical_paths(path: str, service: str) -> Iterable[str]:
 def raw_path(environ: Environ) -> str:
     """Return the path as sent, not decoded."""
     raw = environ.get("RAW_URI") or urllib.parse.quote(environ.get("PATH_INFO", "/"))
-    parts = urllib.parse.urlsplit(raw) if "://" in raw.split("?")[0] else None
-    path: str = parts.path if parts else raw.split("?", 1)[0]
-    return path or "/"
+    path = str(raw).split("?", 1)[0]
+    absolute = re.match(r"[^/]*://[^/]*", path)
+    return (path[absolute.end() :] if absolute else path) or "/"
 
 
 def _canonical_query(environ: Environ) -> str:
@@ -246,10 +254,16 @@ def _payload_hash(environ: Environ, signature: Signature) -> str:
 
 def read_body(environ: Environ) -> bytes:
     """Return the request's body and leave it readable for the next application."""
-    if environ.get("wsgi.input_terminated"):
-        body: bytes = environ["wsgi.input"].read()
-    else:
-        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    length = str(environ.get("CONTENT_LENGTH") or "0")
+    if not _NUMBER.fullmatch(length):
+        raise HttpError("InvalidArgument", "Content-Length is not a number.", 400)
+    try:
+        if environ.get("wsgi.input_terminated"):
+            body: bytes = environ["wsgi.input"].read()
+        else:
+            body = environ["wsgi.input"].read(int(length))
+    except OSError as error:  # the chunks are invalid, or the client has closed the connection
+        raise HttpError("IncompleteBody", f"The body is incomplete: {error}", 400) from error
     environ["wsgi.input"] = io.BytesIO(body)
     return body
 
@@ -270,7 +284,7 @@ def _date_header(environ: Environ) -> str:
     date = environ.get("HTTP_DATE", "")
     try:
         return parsedate_to_datetime(date).astimezone(dt.UTC).strftime(_TIME)
-    except ValueError:
+    except (ValueError, OverflowError):
         return str(date)
 
 
@@ -294,7 +308,8 @@ def refuse(environ: Environ, start_response: StartResponse, refusal: HttpError) 
 
 def _xml(environ: Environ, refusal: HttpError) -> str:
     """Return the error in the XML format of S3, EC2 or other services."""
-    code, message = escape(refusal.code), escape(refusal.message)
+    code = escape(refusal.code)
+    message = escape(_NOT_XML.sub("\N{REPLACEMENT CHARACTER}", refusal.message))
     error = f"<Code>{code}</Code><Message>{message}</Message>"
     service = environ.get("HTTP_AUTHORIZATION", "").partition("/aws4_request")[0].split("/")[-1]
     if service == "ec2":
@@ -309,5 +324,6 @@ def _xml(environ: Environ, refusal: HttpError) -> str:
 def _drain(environ: Environ) -> None:
     """Read the rest of the body, so that the connection can be reused."""
     length = str(environ.get("CONTENT_LENGTH") or "")
-    if length.isdecimal() and int(length) <= 1 << 20:
-        environ["wsgi.input"].read(int(length))
+    if _NUMBER.fullmatch(length) and int(length) <= 1 << 20:
+        with contextlib.suppress(OSError):
+            environ["wsgi.input"].read(int(length))

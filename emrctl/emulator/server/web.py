@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import http.client
 import json
+import re
 import time
 import urllib.error
 import urllib.parse
@@ -29,6 +31,9 @@ from emrctl.emulator.server.sigv4 import (
 from emrctl.errors import EmrctlError
 
 PREFIX = "/emrctl/"
+_SECONDS = re.compile(r"[0-9]{1,12}")
+# Characters that a query may contain; clients can send others, which http.client rejects.
+_QUERY_CHARACTERS = "%!$&'()*+,;=:@/?-._~"
 # Long enough to read `emrctl show` and click.
 _TICKET_S = 600
 
@@ -90,14 +95,15 @@ class Pages:
         parts = path.split("/", 3)
         if len(parts) >= 3 and parts[0] == "clusters":
             rest = urllib.parse.quote("".join(parts[3:]))
-            search = environ.get("QUERY_STRING", "")
+            search = urllib.parse.quote(environ.get("QUERY_STRING", ""), safe=_QUERY_CHARACTERS)
             return self._forward(parts[1], parts[2], f"{rest}?{search}" if search else rest)
         raise HttpError("NotFound", f"No page {PREFIX}{path}.", 404)
 
     def _check_ticket(self, query: Mapping[str, str]) -> None:
-        to, until = query.get("to", ""), query.get("until", "")
-        valid = hmac.compare_digest(ticket(self.token, to, until), query.get("ticket", ""))
-        if not (valid and until.isdigit() and time.time() <= int(until)):
+        to, until, given = (query.get(name, "") for name in ("to", "until", "ticket"))
+        expected = ticket(self.token, to, until)
+        valid = hmac.compare_digest(expected.encode(), given.encode("utf-8", "replace"))
+        if not (valid and _SECONDS.fullmatch(until) and time.time() <= int(until)):
             raise HttpError("AccessDenied", "The address has expired. Ask emrctl for another.")
 
     def _sign_in(self, query: Mapping[str, str], host: str) -> PageResponse:
@@ -122,17 +128,28 @@ class Pages:
 
     def _resolved(self, to: str) -> str:
         """Resolve a URL of these pages to the server behind it, which is started if necessary."""
-        own = f"http://127.0.0.1:{self.port}{PREFIX}clusters/"
+        own = cluster_page(self.port, "", "").removesuffix("/")
         if not to.startswith(own):
             return to
-        cluster_id, _, kind = to.removeprefix(own).partition("/")
-        return self.web_servers.address(cluster_id, kind.strip("/")) or to
+        cluster_id, kind, rest = [*to.removeprefix(own).split("/", 2), "", ""][:3]
+        address = self.web_servers.address(cluster_id, kind)
+        if address is None:
+            return to
+        return f"{address}/{rest}" if rest else address
 
     def _forward(self, cluster_id: str, kind: str, rest: str) -> PageResponse:
         address = self.web_servers.address(cluster_id, kind)
         if address is None:
             raise HttpError("NotFound", f"Cluster {cluster_id} has no '{kind}' now.", 404)
         return fetch(f"{address}/{rest}", self.web_servers.cookie(address))
+
+
+def cluster_page(port: int, cluster_id: str, page: str) -> str:
+    """Return the URL of a cluster's `yarn`, `history` or `proxy/<application>` for `browser_url`.
+
+    The server behind it is started when the browser opens the URL.
+    """
+    return f"http://127.0.0.1:{port}{PREFIX}clusters/{cluster_id}/{page}"
 
 
 def browser_url(port: int, token: str, to: str) -> str:
@@ -147,7 +164,9 @@ def browser_url(port: int, token: str, to: str) -> str:
 
 def ticket(token: str, to: str, until: str) -> str:
     """Return the ticket for one URL until a time, derived from the token."""
-    return hmac.new(token.encode(), f"{until} {to}".encode(), hashlib.sha256).hexdigest()
+    return hmac.new(
+        token.encode(), f"{until} {to}".encode("utf-8", "replace"), hashlib.sha256
+    ).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -182,7 +201,7 @@ def fetch(url: str, cookie: str | None, *, timeout_s: float = 20.0) -> PageRespo
     except urllib.error.HTTPError as error:
         kind = error.headers.get("Content-Type", "text/plain")
         return PageResponse(f"{error.code} {error.reason}", {"Content-Type": kind}, error.read())
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         raise HttpError("BadGateway", f"{url} does not answer: {error}", 502) from error
 
 

@@ -118,6 +118,9 @@ def test_ticket_sets_cookie_for_both_host_names() -> None:
 def test_ticket_resolves_cluster_page() -> None:
     here = "http://127.0.0.1:5555/emrctl/clusters/j-1/yarn"
     assert ui(here, HTTP_HOST="localhost:5555")[1]["Location"] == "http://127.0.0.1:9"
+    page = web.cluster_page(5555, "j-1", "yarn/proxy/application_1_1/")
+    location = ui(page, HTTP_HOST="localhost:5555")[1]["Location"]
+    assert location == "http://127.0.0.1:9/proxy/application_1_1/"
     assert ui(f"{here}x", HTTP_HOST="localhost:5555")[0] == "403 Forbidden"
 
 
