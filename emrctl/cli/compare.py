@@ -57,10 +57,12 @@ def compare(
     leave that open. `--fail-if figures.mean_accuracy:-1%` limits a decrease.
     """
     from emrctl.compare import comparison as comparing
-    from emrctl.compare import gates, page, records
+    from emrctl.compare import gates, history, page, records
 
     limits = [gates.parse(text) for text in fail_if or []]
-    comparison = comparing.compare(records.load(context.workspace, runs or [], experiment))
+    loaded = records.load(context.workspace, runs or [], experiment)
+    prior = history.prior(context.workspace.store, loaded)
+    comparison = comparing.compare(loaded, prior=prior)
     _print(comparison, ComparisonFormat.json if context.as_json else style)
     if html is not None:
         page.write(comparison, html, experiment)

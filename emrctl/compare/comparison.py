@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from emrctl.compare import verdicts
 from emrctl.compare.figures import FigureRow, figure_rows
-from emrctl.compare.records import Configuration, RunRecord
+from emrctl.compare.records import MAX_WITH_METRICS, Configuration, RunRecord
 from emrctl.errors import UsageError
 from emrctl.runs.backends.launcher import DRIVER_ENV, EXECUTOR_ENV
 from emrctl.spec.jobs import SparkSettings
@@ -72,7 +72,9 @@ def compare(
     at = next(n for n, group in enumerate(groups) if chosen.id in {item.id for item in group})
     configurations = _label(groups)
     repeats = [len(item.completed_records) for item in configurations]
-    if prior is None and max(repeats) > 1:
+    if max(repeats) < 2:
+        prior = None
+    elif prior is None:
         from emrctl.compare.statistics import DEFAULT_PRIOR
 
         prior = DEFAULT_PRIOR
@@ -170,12 +172,20 @@ def _notes(
     elif twice:
         yield "runs that are named twice count once"
     if prior is not None:
-        yield f"how much times usually vary is taken from {prior}"
+        yield f"how much times vary is estimated with {prior}"
     elif len(configurations) > 1 and all(len(item.records) == 1 for item in configurations):
         yield verdicts.ONE_RUN_EACH
     records = [record for item in configurations for record in item.records]
     for source in sorted({record.published_by for record in records} - {""}):
         yield f"published durations are from {source}, on other machines: compare only the ratios"
+    if len(records) > MAX_WITH_METRICS:
+        yield f"more than {MAX_WITH_METRICS} runs: figures of Spark and results are left out"
+    else:
+        yield from _record_notes(records)
+
+
+def _record_notes(records: Iterable[RunRecord]) -> Iterable[str]:
+    """Yield the runs' warnings and what is missing of their metrics."""
     for record in records:
         yield from (f"{record.id}: {warning}" for warning in record.warnings)
         if record.metrics is None:

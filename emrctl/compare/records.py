@@ -21,6 +21,7 @@ from emrctl.runs.workspace import Workspace
 from emrctl.spec import SparkSettings
 
 COMPLETED = "COMPLETED"
+MAX_WITH_METRICS = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +117,10 @@ def _text(value: Any) -> str:
 
 
 def load(workspace: Workspace, names: Sequence[str], experiment: str | None) -> list[RunRecord]:
-    """Load the runs called `names`, or the completed runs of `experiment`."""
+    """Load the runs called `names`, or the completed runs of `experiment`.
+
+    Metrics and results of more than `MAX_WITH_METRICS` runs are left out.
+    """
     if bool(names) == (experiment is not None):
         raise UsageError(
             "compare takes either runs or --experiment",
@@ -126,6 +130,8 @@ def load(workspace: Workspace, names: Sequence[str], experiment: str | None) -> 
         runs = experiments.results(workspace, experiment)
     else:
         runs = [lifecycle.refresh(workspace, workspace.store.load(name)) for name in names]
+    if len(runs) > MAX_WITH_METRICS:
+        return [record_of(run) for run in runs]
     return [load_record(workspace, run) for run in runs]
 
 
@@ -134,7 +140,13 @@ def load_record(workspace: Workspace, run: Run) -> RunRecord:
     files = workspace.store.files(run.id)
     document = files.read_json(RunFiles.METRICS)
     metrics = RunMetrics.from_json(document) if document else None
-    result = files.read_json(RunFiles.RESULT) or {}
+    return record_of(run, metrics, files.read_json(RunFiles.RESULT))
+
+
+def record_of(
+    run: Run, metrics: RunMetrics | None = None, result: Mapping[str, Any] | None = None
+) -> RunRecord:
+    """Return the record of a run with these metrics and this result."""
     settings = dict(run.settings)
     if run.target == IMPORTED and metrics:
         settings.pop("conf", None)  # all of them are `properties`, however many the import kept
@@ -153,7 +165,7 @@ def load_record(workspace: Workspace, run: Run) -> RunRecord:
         state=run.state,
         duration_s=run.duration_s,
         metrics=metrics,
-        result={key: value for key, value in result.items() if key != "arguments"},
+        result={key: value for key, value in (result or {}).items() if key != "arguments"},
         warnings=run.warnings,
         cost_usd=run.cost_usd,
         local=run.target == "local",

@@ -43,7 +43,7 @@ class VariancePrior:
     def __str__(self) -> str:
         """Return name and size, as in the notes of a comparison."""
         noun = "configuration" if self.groups == 1 else "configurations"
-        return f"{self.source or 'prior'}: {self.groups:,} {noun} with repeats"
+        return f"{self.groups:,} {noun} with repeats: {self.source or 'given times'}"
 
 
 # Fitted by bench/bench_compare.py on run times of Will, Bader and Thamsen, "Towards Collaborative

@@ -129,7 +129,7 @@ def test_compare_of_repeats_states_prior_and_outcomes() -> None:
     )
     assert found.outcomes == (None, "slower")
     assert found.prior is not None
-    assert f"how much times usually vary is taken from {found.prior}" in found.notes
+    assert f"how much times vary is estimated with {found.prior}" in found.notes
     assert compare([ONE, TWO]).prior is None
 
 

@@ -213,4 +213,4 @@ def test_holm_corrects_p_values_step_by_step() -> None:
 
 
 def test_default_prior_names_its_source() -> None:
-    assert str(DEFAULT_PRIOR) == "public EMR runs (C3O, 2020): 468 configurations with repeats"
+    assert str(DEFAULT_PRIOR) == "468 configurations with repeats: public EMR runs (C3O, 2020)"
