@@ -19,6 +19,11 @@ DIFFERENCES = (
     "JVMs run with -XX:+UseSerialGC -XX:TieredStopAtLevel=1 unless set otherwise.",
     "NodeManagers send heartbeats every 200 ms instead of every second.",
     "Every /usr/bin/python3.x is the emulator's Python, and JAVA_HOME is the emulator's Java.",
+    (
+        "/mnt/var/lib/info/instance.json is in the node's folder: this path is replaced in scripts "
+        "and arguments of bootstrap actions and steps, but not in files that they read or import."
+    ),
+    "aws is the AWS CLI of this machine, or version 1 from PyPI, downloaded when first needed.",
     "A node is a folder: sudo does not change the user, and system packages cannot be installed.",
     "Hive, Pig, Tez, Flink, s3-dist-cp and similar applications are not available.",
     "Managed and automatic scaling policies are stored and returned, but not applied.",

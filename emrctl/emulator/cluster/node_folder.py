@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import sysconfig
@@ -16,12 +17,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from emrctl import paths
 from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode
 from emrctl.emulator.hadoop import hadoop_jars
 from emrctl.emulator.server import processes
 
 SHIMS: Mapping[str, tuple[str, ...]] = {
     "sudo": ("sudo",),
+    "aws": ("aws",),
     "refuse": ("shutdown", "reboot", "halt", "poweroff"),
     "spark": (
         *("spark-submit", "spark-sql", "spark-shell", "spark-class", "spark-example"),
@@ -42,6 +45,7 @@ _INHERITED = (
     *("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "TZ"),
     *("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_CONFIG_FILE", "PIP_CACHE_DIR"),
 )
+_NODE_INFO = re.compile(rb"(?<![\w./-])/mnt/var/lib/info(?=/)")
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -142,6 +146,18 @@ def _write_instance_info(cluster: EmulatedCluster, node: EmulatedNode, folder: P
         (folder / f"{name}.json").write_text(json.dumps(info, indent=2), encoding="utf-8")
 
 
+def adapt_paths(script: bytes, root: Path) -> bytes:
+    """Return a script or argument with the path of a node's instance.json instead of EMR's.
+
+    Only root could create `/mnt/var/lib/info`, and all nodes of this machine would share it. The
+    script is not changed if the node's path would need quotes in a shell.
+    """
+    info = str(root / "mnt/var/lib/info")
+    if not re.fullmatch(r"[\w./+-]+", info):
+        return script
+    return _NODE_INFO.sub(info.encode(), script)
+
+
 def environment(
     context: EmulatorContext, cluster: EmulatedCluster, node: EmulatedNode
 ) -> dict[str, str]:
@@ -184,6 +200,7 @@ def common_environment(
         "AWS_DEFAULT_REGION": region,
         "AWS_EC2_METADATA_DISABLED": "true",
         "EMRCTL_NODE_ROOT": str(root),
+        "EMRCTL_DOWNLOADS": str(paths.cache()),
         processes.EMULATOR_MARK: context.emulator_id,
     }
 

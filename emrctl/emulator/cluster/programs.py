@@ -32,6 +32,7 @@ from emrctl.emulator.server import processes
 from emrctl.errors import SpecError
 
 _BOOTSTRAP_TIMEOUT_S = 3600.0
+_EMR_ROOT = Path("/")
 _SIGTERM_GRACE_S = 10.0
 _RUN_IF = re.compile(r"s3n?://([a-z0-9-]+\.)?elasticmapreduce/bootstrap-actions/run-if(\.rb)?")
 _APPLICATION = re.compile(rb"application_\d+_\d{4,}")
@@ -73,14 +74,15 @@ def run_bootstrap_actions(
 def _run_action(
     context: EmulatorContext, cluster: EmulatedCluster, node: EmulatedNode, action: BootstrapAction
 ) -> int:
-    argv = _action_command(action, node)
+    root = context.node_folder(cluster, node)
+    argv = _action_command(action, node, root)
     with (action.folder / "controller").open("w", encoding="utf-8", buffering=1) as controller:
         if argv is None:
             controller.write(f"{s3_files.timestamp()} INFO run-if: not on this node\n")
             return 0
         controller.write(f"{s3_files.timestamp()} INFO startExec '{shlex.join(argv)}'\n")
         scope = f"{node.ec2_id}-bootstrap-{action.number}"
-        work = context.node_folder(cluster, node) / "tmp" / f"bootstrap-{action.number}"
+        work = root / "tmp" / f"bootstrap-{action.number}"
         work.mkdir(exist_ok=True)
         program = processes.ProcessSpec(
             argv=argv,
@@ -95,15 +97,16 @@ def _run_action(
     return code
 
 
-def _action_command(action: BootstrapAction, node: EmulatedNode) -> list[str] | None:
+def _action_command(action: BootstrapAction, node: EmulatedNode, root: Path) -> list[str] | None:
     """Return the command to run, or None if the condition of `run-if` excludes the node."""
+    args = [_adapt_paths(one, root) for one in action.args]
     if not _RUN_IF.fullmatch(action.path):
-        return [*_action_script(action.path, action.folder), *action.args]
-    condition, *command = action.args or ("",)
+        return [*_action_script(action.path, action.folder, root), *args]
+    condition, *command = args or [""]
     if not command or not _matches(condition, node):
         return None
     if "://" in command[0]:
-        return [*_action_script(command[0], action.folder), *command[1:]]
+        return [*_action_script(command[0], action.folder, root), *command[1:]]
     return ["bash", "-c", command[0]] if len(command) == 1 else command
 
 
@@ -117,11 +120,15 @@ def _matches(condition: str, node: EmulatedNode) -> bool:
     return str(properties.get(name)).lower() == value.lower()
 
 
-def _action_script(path: str, folder: Path) -> list[str]:
+def _adapt_paths(argument: str, root: Path) -> str:
+    return node_folder.adapt_paths(argument.encode(), root).decode()
+
+
+def _action_script(path: str, folder: Path, root: Path) -> list[str]:
     """Download a script and return the command that runs it."""
     target = folder / "script"
     content = s3_files.download(path)
-    target.write_bytes(content)
+    target.write_bytes(node_folder.adapt_paths(content, root))
     target.chmod(0o755)
     fault = rules.script_fault(content)
     if fault:
@@ -156,7 +163,8 @@ def run_step(yarn: Yarn, step: EmulatedStep) -> StepResult:
     logs, work = _create_step_folders(yarn, step)
     environment = yarn.environment(yarn.cluster.primary)
     try:
-        argv = step_command(step, work, environment["PATH"])
+        root = yarn.context.node_folder(yarn.cluster, yarn.cluster.primary)
+        argv = step_command(step, work, environment["PATH"], root)
     except s3_files.DownloadError as error:
         return _fail_step(yarn, step, 1, str(error))
     if argv is None:
@@ -187,32 +195,35 @@ def _fail_step(yarn: Yarn, step: EmulatedStep, code: int, message: str) -> StepR
     return s3_files.upload_step(yarn.cluster, step, output)
 
 
-def step_command(step: EmulatedStep, work: Path, path: str) -> list[str] | None:
+def step_command(
+    step: EmulatedStep, work: Path, path: str, root: Path = _EMR_ROOT
+) -> list[str] | None:
     """Return the command that EMR would run, or None if the node has no such program.
 
-    Scripts and JARs are downloaded to `work`; `path` is the node's PATH.
+    Scripts and JARs are downloaded to `work`; `path` is the node's PATH and `root` its folder.
     """
-    jar = str(step.jar["Jar"])
+    jar, args = str(step.jar["Jar"]), [_adapt_paths(one, root) for one in step.args]
     name = jar.rsplit("/", 1)[-1]
     if name == "command-runner.jar":
-        program = shutil.which(step.args[0], path=path) if step.args else None
         # EMR drops empty arguments.
-        return [program, *filter(None, step.args[1:])] if program else None
+        args = [one for one in args if one]
+        program = shutil.which(args[0], path=path) if args else None
+        return [program, *args[1:]] if program else None
     if name == "script-runner.jar":
-        if not step.args:
+        if not args:
             return None
-        return [*_step_script(step.args[0], work), *step.args[1:]]
+        return [*_step_script(args[0], work, root), *args[1:]]
     target = work / name
     target.write_bytes(s3_files.download(jar))
     hadoop = shutil.which("hadoop", path=path)
     main = [step.jar["MainClass"]] if step.jar.get("MainClass") else []
-    return [hadoop, "jar", str(target), *main, *step.args] if hadoop else None
+    return [hadoop, "jar", str(target), *main, *args] if hadoop else None
 
 
-def _step_script(address: str, work: Path) -> list[str]:
+def _step_script(address: str, work: Path, root: Path) -> list[str]:
     target = work / address.rsplit("/", 1)[-1]
     content = s3_files.download(address)
-    target.write_bytes(content)
+    target.write_bytes(node_folder.adapt_paths(content, root))
     target.chmod(0o755)
     return [str(target)] if content.startswith(b"#!") else ["bash", str(target)]
 

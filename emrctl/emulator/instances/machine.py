@@ -24,6 +24,7 @@ USER = "ec2-user"
 # Programs of Amazon Linux; Spark and Hadoop are installed by the user.
 SHIMS: Mapping[str, tuple[str, ...]] = {
     "sudo": node_folder.SHIMS["sudo"],
+    "aws": node_folder.SHIMS["aws"],
     "unavailable": node_folder.SHIMS["unavailable"],
     "power": node_folder.SHIMS["refuse"],
 }

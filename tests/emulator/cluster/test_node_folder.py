@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -9,6 +11,8 @@ import pytest
 from emrctl.emulator.cluster import node_folder
 from emrctl.emulator.cluster.model import EmulatedCluster
 from emrctl.emulator.cluster.node_folder import EmulatorContext
+
+SHIMS = Path(node_folder.__file__).with_name("shims")
 
 
 def run(
@@ -87,3 +91,68 @@ def test_pip_install_user_installs_on_node_only(
     assert done.returncode == 0, done.stderr
     home = context.node_folder(cluster, cluster.nodes[0]) / "home"
     assert list(home.glob(".local/lib/python*/site-packages/own_package*"))
+
+
+def run_aws(
+    context: EmulatorContext, cluster: EmulatedCluster, tmp_path: Path
+) -> subprocess.CompletedProcess[str]:
+    """Run `aws s3 ls` on the primary, on a system with the basic programs only."""
+    node = cluster.nodes[0]
+    tools, root = tmp_path / "tools", context.node_folder(cluster, node)
+    tools.mkdir()
+    for name in ("bash", "dirname", "mkdir", "mktemp", "ln", "rm"):
+        (tools / name).symlink_to(str(shutil.which(name)))
+    node_folder.prepare(context, cluster, node)
+    folders = (root / "bin", root / "venv/bin", root / "home/.local/bin", tools)
+    environment = node_folder.environment(context, cluster, node)
+    return subprocess.run(
+        [str(root / "bin/aws"), "s3", "ls", "a b"],
+        env=environment | {"PATH": ":".join(map(str, folders))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_aws_is_the_one_installed_on_the_node(
+    context: EmulatorContext, cluster: EmulatedCluster, tmp_path: Path
+) -> None:
+    home = context.node_folder(cluster, cluster.nodes[0]) / "home/.local/bin"
+    home.mkdir(parents=True)
+    (home / "aws").write_text("#!/bin/bash\nprintf '%s|' own \"$@\"")
+    (home / "aws").chmod(0o755)
+    done = run_aws(context, cluster, tmp_path)
+    assert done.stdout == f"own|--endpoint-url|{context.endpoint}|s3|ls|a b|", done.stderr
+
+
+def test_aws_is_the_shared_one_if_none_is_installed(
+    context: EmulatorContext,
+    cluster: EmulatedCluster,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("EMRCTL_CACHE", str(tmp_path / "cache"))
+    shim = (SHIMS / "aws").read_text()
+    version = re.search(r"^version=(.+)$", shim, re.MULTILINE)
+    assert version is not None
+    package = tmp_path / "cache" / f"awscli-{version[1]}" / "awscli"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text("import sys; print(*sys.argv[1:], sep='|')")
+    done = run_aws(context, cluster, tmp_path)
+    assert done.stdout == f"--endpoint-url|{context.endpoint}|s3|ls|a b\n", done.stderr
+
+
+def test_aws_that_cannot_be_downloaded_fails_with_message(
+    context: EmulatorContext,
+    cluster: EmulatedCluster,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("EMRCTL_CACHE", str(cache))
+    monkeypatch.setenv("PIP_INDEX_URL", (tmp_path / "empty").as_uri())
+    done = run_aws(context, cluster, tmp_path)
+    assert done.returncode == 127
+    assert "could not install the AWS CLI" in done.stderr
+    assert list(cache.iterdir()) == []

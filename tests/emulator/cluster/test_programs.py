@@ -123,6 +123,9 @@ def test_command_for_each_runner_jar(tmp_path: Path) -> None:
     assert argv[1:] == ["-c", "a; b"]
     assert programs.step_command(step("command-runner.jar", "nonesuch"), tmp_path, path) is None
     assert programs.step_command(step("command-runner.jar"), tmp_path, path) is None
+    argv = programs.step_command(step("command-runner.jar", "", "echo", "", "a"), tmp_path, path)
+    assert argv is not None
+    assert argv[1:] == ["a"]
     script = tmp_path / "script.sh"
     script.write_text("echo hi")
     uri = "s3://us-east-1.elasticmapreduce/libs/script-runner/script-runner.jar"
@@ -130,6 +133,19 @@ def test_command_for_each_runner_jar(tmp_path: Path) -> None:
     work.mkdir()
     argv = programs.step_command(step(uri, str(script), "x"), work, path)
     assert argv == ["bash", str(work / "script.sh"), "x"]
+
+
+def test_path_of_instance_json_is_the_node_s_own(
+    local_runtime: LocalRuntime, cluster: EmulatedCluster, mocked: Target
+) -> None:
+    info = "/mnt/var/lib/info/"
+    script = f"#!/bin/bash\ngrep -h isMaster {info}instance.json $1; echo a{info}"
+    bootstrap(local_runtime, cluster, mocked, (script, ["/mnt/var/lib/info/none.json"]))
+    for node, primary in zip(cluster.nodes, ("true", "false"), strict=True):
+        expected = f'  "isMaster": {primary},\na/mnt/var/lib/info/\n'
+        assert log(mocked, cluster, node, 1, "stdout") == expected
+        missing = str(local_runtime.context.node_folder(cluster, node) / "mnt/var/lib/info/none")
+        assert missing in log(mocked, cluster, node, 1, "stderr")
 
 
 @pytest.mark.parametrize(
