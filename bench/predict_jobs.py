@@ -78,7 +78,7 @@ def fair(context: SparkContext, draw: random.Random) -> None:
 
     def run(number: int) -> int:
         context.setLocalProperty("spark.scheduler.pool", f"pool{number}")
-        return sleeping(context, plans[number]).count()
+        return int(sleeping(context, plans[number]).count())
 
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(run, range(3)))
@@ -117,7 +117,12 @@ def query(context: SparkContext, draw: random.Random) -> None:
 
     del draw
     session = SparkSession(context)
-    sleep = f.udf(lambda value: time.sleep(0.03) or value, "long")
+
+    def wait(value: int) -> int:
+        time.sleep(0.03)
+        return value
+
+    sleep = f.udf(wait, "long")
     facts = session.range(0, 600, 1, 12).withColumn("key", sleep("id") % 7)
     names = session.range(0, 7, 1, 2).withColumn("name", sleep("id"))
     for _ in range(3):

@@ -6,7 +6,7 @@ source does not report the value.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from emrctl.metrics.record import Record
@@ -219,6 +219,17 @@ class TaskMetrics(TaskFigures, Record):
     launched_ms: int
     finished_ms: int
     duration_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobMetrics(Record):
+    """One Spark job; `parents` maps its stages, skipped ones included, to their parent stages."""
+
+    id: int
+    submitted_ms: int
+    completed_ms: int | None = None
+    pool: str = ""
+    parents: Mapping[int, Sequence[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -125,6 +125,27 @@ class JobStart(Struct, gc=False, tag_field="Event", tag="SparkListenerJobStart")
     properties: JobProperties | None = field(name="Properties", default=None)
 
 
+class StageParents(Struct, gc=False):
+    """A stage of a job and the stages whose shuffle output it reads."""
+
+    id: Whole = field(name="Stage ID")
+    parents: list[Whole] = field(name="Parent IDs", default_factory=list)
+
+
+class DetailedJobProperties(JobProperties, gc=False):
+    """The scheduler pool of a job, too."""
+
+    pool: str | None = field(name="spark.scheduler.pool", default=None)
+
+
+class DetailedJobStart(JobStart, gc=False):
+    """A `JobStart` with the graph of its stages; decoded only if jobs are requested."""
+
+    time_ms: Whole = field(name="Submission Time", default=0)
+    infos: list[StageParents] = field(name="Stage Infos", default_factory=list)
+    properties: DetailedJobProperties | None = field(name="Properties", default=None)
+
+
 class Accumulable(Struct, gc=False):
     """A sum over the tasks of a stage; values of SQL metrics are strings."""
 
@@ -191,7 +212,6 @@ class DriverAccumulables(Struct, gc=False, tag_field="Event", tag=f"{_SQL}Driver
 
 OtherEvent = (
     TaskStart
-    | JobStart
     | StageSubmitted
     | StageCompleted
     | SqlStart
@@ -200,8 +220,8 @@ OtherEvent = (
     | DriverAccumulables
 )
 #: Decode a line; raise `msgspec.MsgspecError`, `UnicodeDecodeError` or `RecursionError`.
-decode = msgspec.json.Decoder(TaskEnd | OtherEvent).decode
-decode_detailed = msgspec.json.Decoder(DetailedTaskEnd | OtherEvent).decode
+decode = msgspec.json.Decoder(TaskEnd | JobStart | OtherEvent).decode
+decode_detailed = msgspec.json.Decoder(DetailedTaskEnd | DetailedJobStart | OtherEvent).decode
 TYPED_EVENTS = frozenset(
-    str(event.__struct_config__.tag) for event in get_args(TaskEnd | OtherEvent)
+    str(event.__struct_config__.tag) for event in get_args(TaskEnd | JobStart | OtherEvent)
 )

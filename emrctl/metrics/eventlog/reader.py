@@ -20,7 +20,7 @@ from emrctl.errors import UsageError
 from emrctl.metrics.eventlog import codecs, layout
 from emrctl.metrics.eventlog.layout import EventLogFile, EventLogFiles
 from emrctl.metrics.eventlog.replay import Replay
-from emrctl.metrics.model import RunMetrics, TaskMetrics
+from emrctl.metrics.model import JobMetrics, RunMetrics, TaskMetrics
 
 OnTask = Callable[[TaskMetrics], None]
 # Decoded bytes that are split into lines at once; larger than the blocks of some codecs.
@@ -75,7 +75,23 @@ def read_log(files: Iterable[EventLogFile], *, on_task: OnTask | None = None) ->
         return _read(layout.select_log(members), damage, on_task)
 
 
-def _read(files: EventLogFiles, damage: list[str], on_task: OnTask | None = None) -> RunMetrics:
+def read_jobs(
+    files: Iterable[EventLogFile],
+) -> tuple[RunMetrics, list[JobMetrics], list[TaskMetrics]]:
+    """Read the only event log among `files` with all of its jobs and tasks."""
+    tasks: list[TaskMetrics] = []
+    jobs: list[JobMetrics] = []
+    with layout.unpack(tuple(files)) as (members, damage):
+        run = _read(layout.select_log(members), damage, tasks.append, jobs)
+    return run, jobs, tasks
+
+
+def _read(
+    files: EventLogFiles,
+    damage: list[str],
+    on_task: OnTask | None = None,
+    jobs: list[JobMetrics] | None = None,
+) -> RunMetrics:
     log = layout.order_files(files)
     reader = _Reader(on_task)
     reader.cuts += damage
@@ -89,6 +105,8 @@ def _read(files: EventLogFiles, damage: list[str], on_task: OnTask | None = None
         )
     if reader.replay.spark_version is None:
         reader.replay.spark_version = log.spark_version
+    if jobs is not None:
+        jobs += reader.replay.job_metrics.values()
     missing = tuple(f"{name} is missing" for name in log.missing)
     return reader.replay.metrics(
         bad_lines=reader.bad_lines,

@@ -20,7 +20,7 @@ from emrctl.metrics.eventlog import consistency, events
 from emrctl.metrics.eventlog.state import DRIVER_IDS, EventLogState
 from emrctl.metrics.eventlog.tallies import StageTally
 from emrctl.metrics.eventlog.task_batch import TaskBatch
-from emrctl.metrics.model import RunMetrics, SqlMetrics, TaskMetrics
+from emrctl.metrics.model import JobMetrics, RunMetrics, SqlMetrics, TaskMetrics
 
 Event = dict[str, Any]
 _EXECUTOR_EVENTS = frozenset(
@@ -45,6 +45,8 @@ class Replay(EventLogState):
         self.flush = self._batch.flush
         self._notes: list[str] = []
         self._running: set[str] = set()
+        #: Jobs with their stages, if tasks are requested.
+        self.job_metrics: dict[int, JobMetrics] = {}
         self._job_sql: dict[int, int] = {}
         self._sql_failed: set[int] = set()
         self._rollover: int | None = None
@@ -59,6 +61,7 @@ class Replay(EventLogState):
             events.TaskEnd: self._batch.ended.append,
             events.DetailedTaskEnd: self._batch.add_detailed,
             events.JobStart: self._job_start,
+            events.DetailedJobStart: self._detailed_job_start,
             events.StageSubmitted: self._stage_submitted,
             events.StageCompleted: self._stage_completed,
             events.SqlStart: self._sql_start,
@@ -240,8 +243,22 @@ class Replay(EventLogState):
             self.lineage.add_query(int(query), event.stages)
             self.stages_of_query.setdefault(int(query), []).extend(event.stages)
 
+    def _detailed_job_start(self, event: events.DetailedJobStart) -> None:
+        pool = event.properties.pool if event.properties else None
+        job = JobMetrics(
+            id=event.job,
+            submitted_ms=event.time_ms,
+            pool=pool or "",
+            parents={stage.id: tuple(stage.parents) for stage in event.infos},
+        )
+        self.job_metrics.setdefault(event.job, job)
+        self._job_start(event)
+
     def _job_end(self, event: Event) -> None:
         job = event["Job ID"]
+        if job in self.job_metrics:
+            completed_ms = int(event["Completion Time"])
+            self.job_metrics[job] = replace(self.job_metrics[job], completed_ms=completed_ms)
         if job not in self.jobs:
             self.ended_only["jobs"] += 1
             return
