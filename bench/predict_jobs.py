@@ -15,9 +15,15 @@ from pyspark import RDD, SparkContext
 from pyspark.sql import SparkSession
 
 
+def scaled(context: SparkContext, durations_s: Sequence[float]) -> list[float]:
+    """Return the durations times `spark.emrctl.scale`."""
+    scale = float(context.getConf().get("spark.emrctl.scale", "1") or 1)
+    return [scale * duration_s for duration_s in durations_s]
+
+
 def sleeping(context: SparkContext, durations_s: Sequence[float]) -> RDD[tuple[int, int]]:
     """Return an RDD of one pair per partition that takes that long to compute."""
-    plan = list(durations_s)
+    plan = scaled(context, durations_s)
 
     def work(index: int, rows: Iterator[int]) -> Iterator[tuple[int, int]]:
         del rows
@@ -31,7 +37,7 @@ def after_shuffle(
     pairs: RDD[tuple[int, int]], durations_s: Sequence[float]
 ) -> RDD[tuple[int, int]]:
     """Return the pairs of the next stage, whose tasks take that long."""
-    plan = list(durations_s)
+    plan = scaled(pairs.context, durations_s)
 
     def work(index: int, rows: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
         time.sleep(plan[index])

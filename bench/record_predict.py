@@ -65,6 +65,7 @@ def main() -> None:
     parser.add_argument(
         "--counts", nargs="+", type=int, default=COUNTS, help="numbers of executors"
     )
+    parser.add_argument("--scale", type=float, default=1.0, help="factor of the task times (1)")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     for name in options.jobs:
@@ -73,12 +74,12 @@ def main() -> None:
             if log.exists() or (name == "cpu" and count > MOST_COMPUTING):
                 continue
             load = os.getloadavg()[0]
-            log.write_bytes(record(name, count))
+            log.write_bytes(record(name, count, options.scale))
             size = log.stat().st_size
             print(f"{log.name}: {size} bytes, load {load:.1f} before", flush=True)
 
 
-def record(name: str, count: int) -> bytes:
+def record(name: str, count: int, scale: float) -> bytes:
     """Run the job on `count` executors and return its event log."""
     with tempfile.TemporaryDirectory(prefix="emrctl-bench-") as work:
         logs = Path(work, "logs")
@@ -87,6 +88,7 @@ def record(name: str, count: int) -> bytes:
             **_SETTINGS,
             **CASES[name],
             "spark.master": f"local-cluster[{count},1,512]",
+            "spark.emrctl.scale": str(scale),
             "spark.cores.max": str(count),
             "spark.dynamicAllocation.maxExecutors": str(count),
             "spark.eventLog.dir": logs.as_uri(),
@@ -110,7 +112,7 @@ def record(name: str, count: int) -> bytes:
             },
             capture_output=True,
             text=True,
-            timeout=600,
+            timeout=1200,
             check=False,
         )
         if done.returncode:

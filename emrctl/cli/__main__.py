@@ -51,6 +51,7 @@ COMMANDS: dict[str, Command] = {
     "pull": Command("runs", RUNS, "Download a run's logs, metrics and output again."),
     "metrics": Command("metrics", RUNS, "Print metrics of a run or a Spark event log."),
     "compare": Command("compare", RUNS, "Compare runs: settings, times, resources, cost."),
+    "predict": Command("predict", RUNS, "Predict time and cost at other executor counts."),
     "experiment": Command("experiment", RUNS, "Run a job with combinations of settings."),
     "tune": Command("tune", RUNS, "Search for the best configuration of a job."),
     "data": Command("data", RUNS, "Upload images to the bucket."),

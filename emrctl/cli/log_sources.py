@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -17,7 +16,6 @@ from emrctl.errors import EmrctlError, NotFoundError
 
 if TYPE_CHECKING:
     from emrctl.metrics.eventlog.layout import EventLogFile, EventLogFiles
-    from emrctl.runs.store import Store
 
 _ATTEMPTS = 5
 
@@ -52,25 +50,6 @@ def from_stdin() -> tuple[EventLogFile, ...]:
     from emrctl.metrics.eventlog.layout import EventLogFile
 
     return (EventLogFile("stdin", lambda: nullcontext(cast("BinaryIO", sys.stdin.buffer))),)
-
-
-def from_run(store: Store, run_id: str) -> tuple[EventLogFile, ...]:
-    """Return the event log stored with a run; raises `NotFoundError` if there is none."""
-    from emrctl.metrics.eventlog.layout import EventLogFile
-    from emrctl.runs.store import RunFiles
-
-    files = store.files(run_id)
-    names = files.names(RunFiles.EVENT_LOG)
-    if not names:
-        raise NotFoundError(
-            f"run {run_id} has no event log in the store",
-            hint=f"Download it again with `emrctl pull {run_id}`.",
-        )
-
-    def open_file(name: str) -> BinaryIO:
-        return io.BytesIO(files.read(name, RunFiles.EVENT_LOG) or b"")
-
-    return tuple(EventLogFile(name, functools.partial(open_file, name)) for name in names)
 
 
 def from_s3(s3: Any, address: str) -> tuple[EventLogFile, ...]:

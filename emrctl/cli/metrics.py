@@ -133,7 +133,7 @@ def _load_run(workspace: Workspace, name: str, on_task: OnTask) -> RunMetrics:
             f"run {run.id} has no metrics: there is no event log (state {run.state})", hint=hint
         )
     if on_task is not None:
-        _read_files(log_sources.from_run(workspace.store, run.id), on_task)
+        _read_files(workspace.store.files(run.id).event_log(), on_task)
     return RunMetrics.from_json(document)
 
 

@@ -5,6 +5,7 @@ The record of a finished run is immutable; tags that are added later are a file 
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import re
@@ -14,12 +15,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from emrctl.aws.errors import get_or_none
 from emrctl.aws.listing import objects
 from emrctl.errors import EmrctlError, NotFoundError
 from emrctl.paths import atomic_file
+
+if TYPE_CHECKING:
+    from emrctl.metrics.eventlog.layout import EventLogFile
 
 RUNS_PREFIX = "runs/"
 # Spark property with the tag of a run; YARN lists applications by it.
@@ -157,6 +161,22 @@ class RunFiles:
         """Return the names of the files in a folder, sorted."""
         prefix = f"{self.run_id}/{folder}"
         return [key.removeprefix(prefix) for key in self.storage.keys(prefix)]
+
+    def event_log(self) -> tuple[EventLogFile, ...]:
+        """Return the run's event log; raises `NotFoundError` if there is none."""
+        from emrctl.metrics.eventlog.layout import EventLogFile
+
+        names = self.names(self.EVENT_LOG)
+        if not names:
+            raise NotFoundError(
+                f"run {self.run_id} has no event log in the store",
+                hint=f"Download it again with `emrctl pull {self.run_id}`.",
+            )
+
+        def open_file(name: str) -> BinaryIO:
+            return io.BytesIO(self.read(name, self.EVENT_LOG) or b"")
+
+        return tuple(EventLogFile(name, functools.partial(open_file, name)) for name in names)
 
     def location(self, name: str = "", folder: str = "") -> str:
         """Return the path or URI of a file, by default of the run's folder."""

@@ -221,11 +221,11 @@ def test_tasks_of_a_stored_run_are_read(tmp_path: Path, log: bytes, whole: RunMe
     store = Store(LocalStorage(tmp_path))
     store.files("run-1").write("eventlog_v2_a/events_1_a", log, RunFiles.EVENT_LOG)
     seen: list[int] = []
-    parts = log_sources.from_run(store, "run-1")
+    parts = store.files("run-1").event_log()
     assert reader.read_log(parts, on_task=lambda row: seen.append(row.id)) == whole
     assert len(seen) == 87
     with pytest.raises(NotFoundError, match="run run-2 has no event log in the store"):
-        log_sources.from_run(store, "run-2")
+        store.files("run-2").event_log()
 
 
 # Memory

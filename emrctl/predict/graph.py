@@ -1,0 +1,341 @@
+"""The work of a run as its event log shows it: jobs, stages, tasks, waiting times and executors.
+
+All times are seconds since the start of the application.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+from emrctl.errors import NotFoundError
+from emrctl.metrics.model import JobMetrics, RunMetrics, StageMetrics, TaskMetrics
+from emrctl.predict import overheads
+from emrctl.predict.overheads import ObservedTask, Overheads
+
+StageKey = tuple[int, int]
+
+
+@dataclass(kw_only=True)
+class StageWork:
+    """One stage attempt.
+
+    It becomes ready when its parents and `delay_s` have passed, and completes `tail_s` after its
+    last task. `tasks_s` are the occupied times of its partitions on a warm executor.
+    """
+
+    key: StageKey
+    job: int
+    parents: tuple[StageKey, ...]
+    delay_s: float
+    tail_s: float
+    tasks_s: list[float]
+    writes_shuffle: bool = False
+
+
+@dataclass(kw_only=True)
+class JobWork:
+    """One job, started `delay_s` after `jobs_before` jobs have completed.
+
+    The count describes a sequential driver, thread pools of any size and joins of threads.
+    """
+
+    id: int
+    jobs_before: int
+    delay_s: float
+    tail_s: float
+    pool: str
+    stages: list[StageKey] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allocation:
+    """Spark's dynamic allocation: limits and times, all from the properties of the run."""
+
+    initial: int
+    minimum: int
+    backlog_s: float
+    sustained_s: float
+    idle_s: float
+    tracks_shuffle: bool
+    latency_s: float
+
+
+@dataclass(kw_only=True)
+class WorkGraph:
+    """The work of an application, and how it was executed.
+
+    `executors` is the peak number of executors at a time, `slots` the number of tasks that one
+    executor runs at a time, `arrivals_s` when executors registered.
+    """
+
+    jobs: list[JobWork]
+    stages: dict[StageKey, StageWork]
+    overheads: Overheads
+    executors: int
+    cores: int
+    task_cpus: int
+    arrivals_s: list[float]
+    fair: bool
+    allocation: Allocation | None
+    in_job_s: float
+    wall_s: float
+    tail_s: float
+
+    @property
+    def work_s(self) -> float:
+        """Sum of the times of all tasks on warm executors."""
+        return sum(sum(stage.tasks_s) for stage in self.stages.values())
+
+
+def build(run: RunMetrics, jobs: Iterable[JobMetrics], tasks: Iterable[TaskMetrics]) -> WorkGraph:
+    """Return the work of an application.
+
+    Raises `NotFoundError` if the log has no complete job with tasks.
+    """
+    complete = sorted(
+        (job for job in jobs if job.completed_ms is not None), key=lambda job: job.submitted_ms
+    )
+    observed = [_observed(task) for task in tasks if task.reason != "Resubmitted"]
+    if not complete or not observed or run.start_ms is None:
+        raise NotFoundError(
+            "the event log has no completed job with tasks",
+            hint="Predictions need the log of a run that completed at least one job.",
+        )
+    return _Builder(run, complete, observed).graph()
+
+
+def _observed(task: TaskMetrics) -> ObservedTask:
+    return ObservedTask(
+        stage=(task.stage, task.stage_attempt),
+        index=task.index,
+        executor=task.executor,
+        launched_s=task.launched_ms / 1000,
+        finished_s=task.finished_ms / 1000,
+        run_s=task.executor_run_time_ms / 1000,
+        succeeded=task.status == "SUCCESS",
+        speculative=task.speculative,
+        writes_shuffle=task.shuffle_write_bytes > 0,
+    )
+
+
+class _Builder:
+    """Derives the graph from the records of a log; times are seconds since 1970 until `graph`."""
+
+    def __init__(
+        self, run: RunMetrics, jobs: Sequence[JobMetrics], tasks: list[ObservedTask]
+    ) -> None:
+        self._run = run
+        self._jobs = jobs
+        self._tasks: defaultdict[StageKey, list[ObservedTask]] = defaultdict(list)
+        for task in sorted(tasks, key=lambda task: task.launched_s):
+            self._tasks[task.stage].append(task)
+        self._launches = sorted(task.launched_s for task in tasks)
+        self._finishes = sorted(task.finished_s for task in tasks)
+        self._start_s = (run.start_ms or 0) / 1000
+        self._task_cpus = max(_integer(run.environment, "spark.task.cpus", 1), 1)
+        self._rows = [row for row in run.busy_rows if row.id in {task.executor for task in tasks}]
+        self._cores = max((row.cores for row in self._rows), default=0) or 1
+        self._added = {row.id: (row.added_ms or run.start_ms or 0) / 1000 for row in run.busy_rows}
+
+    def graph(self) -> WorkGraph:
+        """Return the graph with times relative to the start of the application."""
+        run, ends = self._run, sorted((job.completed_ms or 0) / 1000 for job in self._jobs)
+        slots = max(self._cores // self._task_cpus, 1)
+        fitted = overheads.fit([task for group in self._tasks.values() for task in group], slots)
+        jobs = [self._job(job, ends) for job in self._jobs]
+        stages = self._stages(jobs, fitted)
+        end_s = (run.end_ms / 1000) if run.end_ms else ends[-1]
+        spans = sorted(
+            (job.submitted_ms / 1000, (job.completed_ms or 0) / 1000) for job in self._jobs
+        )
+        return WorkGraph(
+            jobs=jobs,
+            stages=stages,
+            overheads=fitted,
+            executors=max(run.peak_executors, 1),
+            cores=self._cores,
+            task_cpus=self._task_cpus,
+            arrivals_s=sorted(at - self._start_s for at in self._added.values()),
+            fair=run.environment.get("spark.scheduler.mode", "FIFO").upper() == "FAIR",
+            allocation=self._allocation(),
+            in_job_s=union_s(spans),
+            wall_s=max(end_s - self._start_s, 0.0),
+            tail_s=max(end_s - ends[-1], 0.0),
+        )
+
+    def _job(self, job: JobMetrics, ends: list[float]) -> JobWork:
+        start_s = job.submitted_ms / 1000
+        before = bisect.bisect_right(ends, start_s)
+        if before and ends[before - 1] == start_s == (job.completed_ms or 0) / 1000:
+            before -= 1  # a job without duration does not wait for itself
+        trigger_s = ends[before - 1] if before else self._start_s
+        return JobWork(
+            id=job.id,
+            jobs_before=before,
+            delay_s=max(start_s - trigger_s, 0.0),
+            tail_s=0.0,
+            pool=job.pool,
+        )
+
+    def _stages(self, jobs: list[JobWork], fitted: Overheads) -> dict[StageKey, StageWork]:
+        """Return the stages that ran, and assign them to their jobs."""
+        rows = {(row.id, row.attempt): row for row in self._run.stages}
+        ran = [key for key in sorted(self._tasks) if key in rows]
+        attempts: defaultdict[int, list[StageKey]] = defaultdict(list)
+        for key in ran:
+            attempts[key[0]].append(key)
+        stages: dict[StageKey, StageWork] = {}
+        waits: dict[StageKey, float | None] = {}
+        for key in ran:
+            job = self._job_of(key, rows[key])
+            if job is None:
+                continue
+            parents = [
+                attempts[parent][-1] for parent in job.parents.get(key[0], ()) if attempts[parent]
+            ]
+            parents += [other for other in attempts[key[0]] if other[1] < key[1]]
+            ready_s = max([job.submitted_ms / 1000, *(self._end_of(rows[p]) for p in parents)])
+            if self._end_of(rows[key]) < ready_s:  # parents were computed again later
+                parents, ready_s = [], job.submitted_ms / 1000
+            waits[key] = self._wait_s(key, ready_s)
+            stages[key] = self._stage(key, job, rows[key], tuple(parents), fitted)
+        known = [wait for wait in waits.values() if wait is not None]
+        typical = median(known) if known else 0.0
+        by_id = {job.id: job for job in jobs}
+        for key, stage in stages.items():
+            wait = waits[key]
+            stage.delay_s = typical if wait is None else wait
+            stage.parents = tuple(parent for parent in stage.parents if parent in stages)
+            by_id[stage.job].stages.append(key)
+        for job_metrics in self._jobs:
+            self._set_tail(by_id[job_metrics.id], job_metrics, rows)
+        return stages
+
+    def _set_tail(
+        self, job: JobWork, metrics: JobMetrics, rows: Mapping[StageKey, StageMetrics]
+    ) -> None:
+        """Set the time from a job's last stage to its end; of a job without stages, all of it."""
+        last_s = max(
+            (self._end_of(rows[key]) for key in job.stages), default=metrics.submitted_ms / 1000
+        )
+        job.tail_s = max((metrics.completed_ms or 0) / 1000 - last_s, 0.0)
+
+    def _job_of(self, key: StageKey, row: StageMetrics) -> JobMetrics | None:
+        """Return the first job that contains the stage and was active when it was submitted."""
+        jobs = [job for job in self._jobs if key[0] in job.parents]
+        at_ms = row.submitted_ms or self._tasks[key][0].launched_s * 1000
+        active = [job for job in jobs if job.submitted_ms <= at_ms <= (job.completed_ms or 0)]
+        return next(iter(active or jobs), None)
+
+    def _end_of(self, row: StageMetrics) -> float:
+        if row.completed_ms is not None:
+            return row.completed_ms / 1000
+        return max(task.finished_s for task in self._tasks[row.id, row.attempt])
+
+    def _wait_s(self, key: StageKey, ready_s: float) -> float | None:
+        """Return the time until the first task of a ready stage; None if it waited for a slot."""
+        first_s = self._tasks[key][0].launched_s
+        available = [at for at in self._added.values() if at <= first_s]
+        ready_s = max(ready_s, min(available, default=ready_s))
+        running = bisect.bisect_right(self._launches, ready_s) - bisect.bisect_right(
+            self._finishes, ready_s
+        )
+        slots = sum(at <= ready_s for at in self._added.values()) * (self._cores // self._task_cpus)
+        return max(first_s - ready_s, 0.0) if running < slots else None
+
+    def _stage(
+        self,
+        key: StageKey,
+        job: JobMetrics,
+        row: StageMetrics,
+        parents: tuple[StageKey, ...],
+        fitted: Overheads,
+    ) -> StageWork:
+        tasks = self._tasks[key]
+        by_index: defaultdict[int, list[ObservedTask]] = defaultdict(list)
+        for task in tasks:
+            by_index[task.index].append(task)
+        last_s = max(task.finished_s for task in tasks)
+        return StageWork(
+            key=key,
+            job=job.id,
+            parents=parents,
+            delay_s=0.0,
+            tail_s=max(self._end_of(row) - last_s, 0.0),
+            tasks_s=[_partition_s(by_index[index], fitted) for index in sorted(by_index)],
+            writes_shuffle=any(task.writes_shuffle for task in tasks),
+        )
+
+    def _allocation(self) -> Allocation | None:
+        properties, prefix = self._run.environment, "spark.dynamicAllocation."
+        if properties.get(f"{prefix}enabled", "false").lower() != "true":
+            return None
+        minimum = _integer(properties, f"{prefix}minExecutors", 0)
+        instances = _integer(properties, "spark.executor.instances", 0)
+        initial = max(
+            _integer(properties, f"{prefix}initialExecutors", minimum), instances, minimum
+        )
+        backlog_s = _seconds(properties, f"{prefix}schedulerBacklogTimeout", 1.0)
+        first_job_s = self._jobs[0].submitted_ms / 1000
+        later = sorted(at for at in self._added.values() if at > first_job_s + backlog_s)
+        latency_s = (
+            later[0] - first_job_s - backlog_s if later and len(later) < len(self._added) else 3.0
+        )
+        return Allocation(
+            initial=initial,
+            minimum=minimum,
+            backlog_s=backlog_s,
+            sustained_s=_seconds(
+                properties, f"{prefix}sustainedSchedulerBacklogTimeout", backlog_s
+            ),
+            idle_s=_seconds(properties, f"{prefix}executorIdleTimeout", 60.0),
+            tracks_shuffle=properties.get("spark.shuffle.service.enabled", "false") != "true",
+            latency_s=min(max(latency_s, 0.2), 60.0),
+        )
+
+
+def _partition_s(attempts: list[ObservedTask], fitted: Overheads) -> float:
+    """Return the time that one partition occupies a slot.
+
+    Failed attempts are repeated by the replay. Of speculative copies the successful one counts,
+    from the launch of the original.
+    """
+    winners = [task for task in attempts if task.succeeded]
+    if winners and winners[0].speculative:
+        return max(winners[0].finished_s - min(task.launched_s for task in attempts), 0.0)
+    counted = [
+        task for task in attempts if not task.speculative and (task.succeeded or not winners)
+    ]
+    failed = [task for task in attempts if winners and not task.succeeded and not task.speculative]
+    failed = [task for task in failed if task.finished_s <= winners[0].launched_s]
+    return sum(max(task.duration_s - fitted.of(task), 0.0) for task in (*failed, *counted))
+
+
+def union_s(spans: Iterable[tuple[float, float]]) -> float:
+    """Return the length of the union of intervals, sorted by their start."""
+    total, reached = 0.0, float("-inf")
+    for start, end in spans:
+        total += max(end - max(start, reached), 0.0)
+        reached = max(reached, end)
+    return total
+
+
+def _integer(properties: Mapping[str, str], name: str, default: int) -> int:
+    text = properties.get(name, "").strip()
+    return int(text) if text.isdecimal() else default
+
+
+_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def _seconds(properties: Mapping[str, str], name: str, default: float) -> float:
+    text = properties.get(name, "").strip().lower()
+    number = text.rstrip("abcdefghijklmnopqrstuvwxyz")
+    unit = text[len(number) :] or "s"
+    if not number.isdecimal() or unit not in _UNITS:
+        return default
+    return int(number) * _UNITS[unit]

@@ -1,0 +1,93 @@
+"""Runs in the store as sources of predictions: their event logs, other counts, and prices."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emrctl import cost
+from emrctl.errors import EmrctlError
+from emrctl.metrics.model import RunMetrics
+from emrctl.predict import graph
+from emrctl.predict.graph import WorkGraph
+from emrctl.predict.prediction import Price
+from emrctl.runs.store import ClusterFacts, Run, Store
+
+if TYPE_CHECKING:
+    from emrctl.metrics.eventlog.layout import EventLogFile
+
+# Settings that change the number of executors, not the work.
+_COUNT_SETTINGS = frozenset({"executors", "min_executors", "max_executors", "initial_executors"})
+_MOST_RUNS = 12
+
+
+def read(files: Iterable[EventLogFile]) -> tuple[RunMetrics, WorkGraph]:
+    """Return the metrics of the only event log among `files`, and its work."""
+    from emrctl.metrics.eventlog import reader
+
+    run, jobs, tasks = reader.read_jobs(files)
+    return run, graph.build(run, jobs, tasks)
+
+
+def read_path(path: Path) -> tuple[RunMetrics, WorkGraph]:
+    """Return the metrics and the work of the event log at `path`: a file, folder or archive."""
+    from emrctl.metrics.eventlog import layout
+
+    return read(layout.list_files(path))
+
+
+def measured_in_job_s(store: Store, run: Run) -> dict[int, list[float]]:
+    """Return the in-job times of other completed runs of the same work by their executors.
+
+    Same work: the same job, arguments, target, instance type and settings, apart from the number
+    of executors. The newest runs are read; runs without a readable event log are ignored.
+    """
+    measured: defaultdict[int, list[float]] = defaultdict(list)
+    for other in list(_same_work(store, run))[:_MOST_RUNS]:
+        try:
+            _, work = read(store.files(other.id).event_log())
+        except EmrctlError:
+            continue
+        measured[work.executors].append(work.in_job_s)
+    return dict(measured)
+
+
+def _same_work(store: Store, run: Run) -> Iterator[Run]:
+    for other in reversed(store.all()):
+        if other.id != run.id and other.state == "COMPLETED" and _work(other) == _work(run):
+            yield other
+
+
+def _work(run: Run) -> tuple[Any, ...]:
+    settings: Mapping[str, Any] = run.settings
+    kept = {
+        key: value
+        for key, value in settings.items()
+        if key not in _COUNT_SETTINGS and value not in (None, {}, [], ())
+    }
+    return run.job, run.arguments, run.target, run.cluster.core_type, repr(sorted(kept.items()))
+
+
+def price(cluster: ClusterFacts, region: str, observed: int, counts: Iterable[int]) -> Price:
+    """Return the price per hour of the run's cluster for each number of executors.
+
+    Up to the observed number the cluster stays as it was. For more executors it has more core
+    nodes, in proportion, at their on-demand price.
+    """
+    if not cluster.hourly_usd:
+        return Price()
+    node_usd = cost.instance_usd(cluster.core_type, region, emr=cluster.id.startswith("j-"))
+    hourly_usd: dict[int, float] = {}
+    for count in counts:
+        more = max(-(-cluster.core_count * count // max(observed, 1)) - cluster.core_count, 0)
+        if not more:
+            hourly_usd[count] = cluster.hourly_usd
+        elif node_usd is not None:
+            hourly_usd[count] = cluster.hourly_usd + more * node_usd
+    return Price(
+        hourly_usd,
+        f"cost: {cluster.hourly_usd:.3f} USD per hour, the run's cluster, for up to {observed} "
+        f"executors; for more, {cluster.core_type} nodes in proportion at the on-demand price",
+    )

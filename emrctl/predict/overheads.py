@@ -1,0 +1,150 @@
+"""Times that depend on the number of executors: first tasks of executors and stages, free slots.
+
+The first tasks of an executor load classes and start Python; the first tasks of a stage on an
+executor fetch its code. More executors have more first tasks. Both effects are estimated from
+the difference to the other tasks of the same stages, shrunk by its standard error.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+_MAX_SHARE = 0.9
+# A single first task that runs even longer than the others has more data.
+_LARGEST_OF_ONE_S = 3.0
+
+
+@dataclass(eq=False, slots=True)
+class ObservedTask:
+    """One task attempt; times in seconds since 1970."""
+
+    stage: tuple[int, int]
+    index: int
+    executor: str
+    launched_s: float
+    finished_s: float
+    run_s: float
+    succeeded: bool = True
+    speculative: bool = False
+    writes_shuffle: bool = False
+    first_on_executor: bool = field(default=False)
+    first_of_stage: bool = field(default=False)
+
+    @property
+    def duration_s(self) -> float:
+        """Time from launch to finish."""
+        return max(self.finished_s - self.launched_s, 0.0)
+
+    @property
+    def overhead_s(self) -> float:
+        """Time besides the run time: scheduling, deserialization, fetching the result."""
+        return max(self.duration_s - self.run_s, 0.0)
+
+
+@dataclass(frozen=True)
+class Overheads:
+    """Additional time of the first tasks on an executor and of a stage, and between two tasks.
+
+    `between_s` is the time from the finish of a task to the launch of the next one in its slot. It
+    may be negative: the driver fills a slot before it has processed the result.
+    """
+
+    executor_s: float = 0.0
+    stage_s: float = 0.0
+    between_s: float = 0.0
+
+    def of(self, task: ObservedTask) -> float:
+        """Return the additional time in an observed task."""
+        extra = self.executor_s if task.first_on_executor else 0.0
+        extra += self.stage_s if task.first_of_stage else 0.0
+        return min(extra, _MAX_SHARE * task.duration_s)
+
+
+def fit(tasks: Sequence[ObservedTask], slots: int) -> Overheads:
+    """Mark first tasks in `tasks`, and estimate the overheads; `slots` is per executor."""
+    by_executor: defaultdict[str, list[ObservedTask]] = defaultdict(list)
+    for task in sorted(tasks, key=lambda task: task.launched_s):
+        by_executor[task.executor].append(task)
+    for group in by_executor.values():
+        _mark_first(group)
+    warm = [task for task in tasks if not task.first_on_executor and task.succeeded]
+    stage_s = _effect(warm, "first_of_stage")
+    done = [task for task in tasks if task.succeeded]
+    executor_s = _effect(done, "first_on_executor") - stage_s
+    gaps = [gap for group in by_executor.values() for gap in _gaps(group, slots)]
+    between_s = median(gaps) if gaps else 0.0
+    return Overheads(max(executor_s, 0.0), max(stage_s, 0.0), between_s)
+
+
+def _mark_first(tasks: Sequence[ObservedTask]) -> None:
+    """Mark the tasks that were launched before any other had finished: on the executor, of a stage.
+
+    `tasks` are those of one executor by launch.
+    """
+    first_finish_s = min(task.finished_s for task in tasks)
+    stage_finish: dict[tuple[int, int], float] = {}
+    for task in tasks:
+        known = stage_finish.get(task.stage, task.finished_s)
+        stage_finish[task.stage] = min(known, task.finished_s)
+    for task in tasks:
+        task.first_on_executor = task.launched_s < first_finish_s
+        task.first_of_stage = task.launched_s < stage_finish[task.stage]
+
+
+def _effect(tasks: Iterable[ObservedTask], flag: str) -> float:
+    """Return how much longer the tasks with `flag` take than the others of their stages.
+
+    The difference of the overheads, plus that of the run times as far as it is certain: run times
+    also differ by their data.
+    """
+    stages: defaultdict[tuple[int, int], tuple[list[ObservedTask], list[ObservedTask]]]
+    stages = defaultdict(lambda: ([], []))
+    for task in tasks:
+        stages[task.stage][not getattr(task, flag)].append(task)
+    both = [(first, rest) for first, rest in stages.values() if first and rest]
+    if not both:
+        return 0.0
+    overhead_s, _ = _difference(
+        [([t.overhead_s for t in a], [t.overhead_s for t in b]) for a, b in both]
+    )
+    run_s, error_s = _difference([([t.run_s for t in a], [t.run_s for t in b]) for a, b in both])
+    if sum(len(first) for first, _ in both) == 1 and run_s > _LARGEST_OF_ONE_S:
+        run_s = 0.0
+    return overhead_s + _shrunk(run_s, error_s)
+
+
+def _difference(groups: Sequence[tuple[list[float], list[float]]]) -> tuple[float, float]:
+    """Return the mean difference of medians, weighted by size, and its standard error."""
+    total, weight, variance = 0.0, 0.0, 0.0
+    for first, rest in groups:
+        size = 1 / (1 / len(first) + 1 / len(rest))
+        total += size * (median(first) - median(rest))
+        spread = _variance(rest) if len(rest) > 1 else (median(first) - rest[0]) ** 2
+        variance += size * spread * (1 + 2 / len(rest)) ** 2
+        weight += size
+    return total / weight, (variance**0.5) / weight
+
+
+def _variance(values: Sequence[float]) -> float:
+    mean = sum(values) / len(values)
+    return sum((value - mean) ** 2 for value in values) / (len(values) - 1)
+
+
+def _shrunk(difference: float, error: float) -> float:
+    if difference <= 2 * error:
+        return 0.0
+    return difference * (1 - (2 * error / difference) ** 2)
+
+
+def _gaps(tasks: Sequence[ObservedTask], slots: int) -> Iterator[float]:
+    """Yield the times between a finish and the next launch within a stage, in any slot."""
+    stages: defaultdict[tuple[int, int], list[ObservedTask]] = defaultdict(list)
+    for task in tasks:
+        stages[task.stage].append(task)
+    for group in stages.values():
+        finishes = sorted(task.finished_s for task in group)
+        for finish_s, task in zip(finishes, group[slots:], strict=False):
+            yield task.launched_s - finish_s

@@ -1,0 +1,207 @@
+"""Replays of small logs, against schedules computed by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from emrctl.predict import schedule
+from tests.predict.logs import LogWriter, one_stage
+
+
+@pytest.mark.parametrize(
+    ("executors", "in_job_s"),
+    # Tasks in order of 2, 4, 2, 1, 3: on two slots 0-2, 0-4, 2-4, then 4-5 and 4-7.
+    [(1, 12), (2, 7), (3, 5), (5, 4), (50, 4)],
+)
+def test_replay_of_one_stage_fills_slots_in_order(
+    tmp_path: Path, executors: int, in_job_s: float
+) -> None:
+    _, graph = one_stage([2, 4, 2, 1, 3]).read(tmp_path)
+    times = schedule.replay(graph, executors, 1)
+    assert times.in_job_s == pytest.approx(in_job_s)
+    assert times.wall_s == pytest.approx(10 + in_job_s + 2)
+
+
+def test_replay_at_observed_count_returns_observed_times(tmp_path: Path) -> None:
+    _, graph = one_stage([2, 4, 2, 1, 3], executors=(0.0, 0.0)).read(tmp_path)
+    assert graph.executors == 2
+    assert schedule.replay(graph, 2, 1).in_job_s == pytest.approx(graph.in_job_s)
+
+
+def test_replay_with_more_cores_runs_more_tasks_at_a_time(tmp_path: Path) -> None:
+    _, graph = one_stage([1.0] * 8).read(tmp_path)
+    assert schedule.replay(graph, 2, 4).in_job_s == pytest.approx(1)
+
+
+def test_replay_observes_cpus_per_task(tmp_path: Path) -> None:
+    log = LogWriter((0.0,), 4, spark_task_cpus="2")
+    log.job_start(0, 1, {0: ()})
+    log.stage(0, 1, 3, [("0", 1, 2), ("0", 1, 2), ("0", 2, 3), ("0", 2, 3)])
+    log.job_end(0, 3)
+    log.end(3)
+    _, graph = log.read(tmp_path)
+    assert schedule.replay(graph, 1, 4).in_job_s == pytest.approx(2)
+    assert schedule.replay(graph, 2, 4).in_job_s == pytest.approx(1)
+
+
+def join_log() -> LogWriter:
+    """Stages of 4 and 6 seconds of work, then one of 2 that reads both."""
+    log = LogWriter((0.0, 0.0))
+    log.job_start(0, 1, {0: (), 1: (), 2: (0, 1)})
+    log.stage(0, 1, 3, [("0", 1, 3), ("1", 1, 3)])
+    log.stage(1, 1, 6, [("0", 3, 6), ("1", 3, 6)])
+    log.stage(2, 6, 7, [("0", 6, 7), ("1", 6, 7)])
+    log.job_end(0, 7.5)
+    log.end(8)
+    return log
+
+
+def test_replay_releases_a_stage_after_all_parents(tmp_path: Path) -> None:
+    _, graph = join_log().read(tmp_path)
+    # The parents run at the same time on four slots: 3 s, 1 s for the join, 0.5 s for the driver.
+    assert schedule.replay(graph, 4, 1).in_job_s == pytest.approx(4.5)
+    assert schedule.replay(graph, 2, 1).in_job_s == pytest.approx(6.5)
+    assert schedule.replay(graph, 1, 1).in_job_s == pytest.approx(12.5)
+    assert schedule.critical_path_s(graph) == pytest.approx(4.5)
+    assert schedule.one_core_s(graph) == pytest.approx(12.5)
+
+
+def test_no_skew_spreads_each_stage_evenly(tmp_path: Path) -> None:
+    _, graph = one_stage([1.0, 9.0, 1.0, 1.0]).read(tmp_path)
+    assert schedule.replay(graph, 4, 1).in_job_s == pytest.approx(9)
+    assert schedule.no_skew_s(graph, 4, 1) == pytest.approx(3)
+
+
+def test_replay_keeps_the_time_of_the_driver_between_jobs(tmp_path: Path) -> None:
+    log = LogWriter()
+    log.job_start(0, 5, {0: ()})
+    log.stage(0, 5, 9, [("0", 5, 7), ("0", 7, 9)])
+    log.job_end(0, 9)
+    log.job_start(1, 12, {1: ()})
+    log.stage(1, 12, 16, [("0", 12, 14), ("0", 14, 16)])
+    log.job_end(1, 16)
+    log.end(17)
+    _, graph = log.read(tmp_path)
+    times = schedule.replay(graph, 2, 1)
+    assert times.in_job_s == pytest.approx(4)
+    assert times.wall_s == pytest.approx(5 + 2 + 3 + 2 + 1)
+
+
+def test_replay_of_a_thread_pool_starts_a_job_when_any_has_ended(tmp_path: Path) -> None:
+    # Two threads, one executor; the third job starts when the first has ended.
+    log = LogWriter()
+    log.job_start(0, 1, {0: ()})
+    log.job_start(1, 1, {1: ()})
+    log.stage(0, 1, 3, [("0", 1, 2), ("0", 2, 3)])
+    log.job_end(0, 3)
+    log.job_start(2, 3, {2: ()})
+    log.stage(1, 1, 7, [("0", 3, 5), ("0", 5, 7)])
+    log.job_end(1, 7)
+    log.stage(2, 3, 8, [("0", 7, 8)])
+    log.job_end(2, 8)
+    log.end(8)
+    _, graph = log.read(tmp_path)
+    assert schedule.replay(graph, 1, 1).in_job_s == pytest.approx(7)
+    # Both jobs at once; the third follows the shorter one: 1 + 1 s, within the 2 s of the longer.
+    assert schedule.replay(graph, 4, 1).in_job_s == pytest.approx(2)
+
+
+@pytest.mark.parametrize(("mode", "in_job_s"), [("FIFO", 8), ("FAIR", 8)])
+def test_replay_in_pools_shares_executors(tmp_path: Path, mode: str, in_job_s: float) -> None:
+    log = LogWriter((0.0, 0.0), spark_scheduler_mode=mode)
+    log.job_start(0, 1, {0: ()}, pool="a")
+    log.job_start(1, 1, {1: ()}, pool="b")
+    log.stage(0, 1, 5, [("0", 1 + i, 2 + i) for i in range(4)])
+    log.stage(1, 1, 5, [("1", 1 + i, 2 + i) for i in range(4)])
+    log.job_end(0, 5)
+    log.job_end(1, 5)
+    log.job_start(2, 6, {2: ()})
+    log.stage(2, 6, 7, [("0", 6, 7)])
+    log.job_end(2, 7)
+    log.end(7)
+    _, graph = log.read(tmp_path)
+    assert schedule.replay(graph, 1, 1).in_job_s == pytest.approx(in_job_s + 1)
+    one = schedule.replay(graph, 2, 1)
+    # FIFO runs the first job on both executors for 2 s, FAIR both jobs for 4 s.
+    assert one.in_job_s == pytest.approx(5)
+
+
+def test_replay_waits_for_executors_as_observed_and_extrapolates_arrivals(tmp_path: Path) -> None:
+    # The second executor registers 2 s after the first, after the job has started.
+    log = LogWriter((4.0, 6.0))
+    log.job_start(0, 4, {0: ()})
+    rows = [("0", 4, 5), ("0", 5, 6), ("0", 6, 7), ("1", 6, 7), ("0", 7, 8), ("1", 7, 8)]
+    log.stage(0, 4, 8, rows)
+    log.job_end(0, 8)
+    log.end(8)
+    _, graph = log.read(tmp_path)
+    assert schedule.replay(graph, 2, 1).in_job_s == pytest.approx(4)
+    # A third one would come at 8 s, too late for the six tasks.
+    assert schedule.replay(graph, 3, 1).in_job_s == pytest.approx(4)
+    assert schedule.replay(graph, 1, 1).in_job_s == pytest.approx(6)
+
+
+def test_replay_repeats_failed_attempts_and_ignores_losing_copies(tmp_path: Path) -> None:
+    log = LogWriter((0.0, 0.0))
+    log.job_start(0, 1, {0: ()})
+    log.event(
+        "StageSubmitted",
+        {"Stage Info": {"Stage ID": 0, "Stage Attempt ID": 0, "Number of Tasks": 2}},
+    )
+    log.task(0, 0, "0", (1, 2), reason="ExceptionFailure")
+    log.task(0, 0, "0", (2, 5))
+    log.task(0, 1, "1", (1, 4))
+    log.task(0, 1, "0", (3, 4), reason="TaskKilled", speculative=True)
+    log.event("StageCompleted", {"Stage Info": {"Stage ID": 0, "Completion Time": 0}})
+    log.job_end(0, 5)
+    log.end(5)
+    _, graph = log.read(tmp_path)
+    [stage] = graph.stages.values()
+    assert stage.tasks_s == pytest.approx([4, 3])
+
+
+def dynamic_log() -> LogWriter:
+    """One executor from the start; a job of 40 s of work; further ones come 3 s after a request."""
+    conf = {
+        "spark_dynamicAllocation_enabled": "true",
+        "spark_dynamicAllocation_minExecutors": "1",
+        "spark_dynamicAllocation_executorIdleTimeout": "5s",
+    }
+    log = LogWriter((0.0, 14.0), 1, **conf)
+    log.job_start(0, 10, {0: ()})
+    rows = [("0", 10 + 4 * i, 14 + 4 * i) for i in range(6)]
+    rows += [("1", 14 + 4 * i, 18 + 4 * i) for i in range(4)]
+    log.stage(0, 10, 34, rows)
+    log.job_end(0, 34)
+    log.end(34)
+    return log
+
+
+def test_replay_of_dynamic_allocation_adds_executors_for_a_backlog(tmp_path: Path) -> None:
+    _, graph = dynamic_log().read(tmp_path)
+    assert graph.allocation is not None
+    assert graph.allocation.latency_s == pytest.approx(3)
+    assert schedule.replay(graph, 1, 1).in_job_s == pytest.approx(40)
+    # One more after 1 + 3 s: six tasks on the first, four on the second.
+    assert schedule.replay(graph, 2, 1).in_job_s == pytest.approx(24)
+    # Requests of 1, 2 and 4 after 1, 2 and 3 s arrive after 4, 5 and 6 s. The last of ten tasks
+    # starts after 8 s.
+    eight = schedule.replay(graph, 8, 1)
+    assert eight.in_job_s == pytest.approx(12)
+    assert eight.most_executors == 8
+
+
+def test_first_tasks_of_an_executor_are_slower_on_each_executor(tmp_path: Path) -> None:
+    # Every task takes 1 s, but the first one of the executor 3 s.
+    _, graph = one_stage([3.0, *([1.0] * 11)]).read(tmp_path)
+    assert graph.overheads.executor_s == pytest.approx(2, abs=0.3)
+    assert schedule.replay(graph, 1, 1).in_job_s == pytest.approx(14, abs=0.1)
+    assert schedule.replay(graph, 4, 1).in_job_s == pytest.approx(5, abs=0.4)
+
+
+def test_single_long_first_task_is_skew(tmp_path: Path) -> None:
+    _, graph = one_stage([9.0, *([1.0] * 11)]).read(tmp_path)
+    assert graph.overheads.executor_s == 0
+    assert schedule.replay(graph, 4, 1).in_job_s == pytest.approx(9)
