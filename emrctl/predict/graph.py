@@ -6,6 +6,7 @@ All times are seconds since the start of the application.
 from __future__ import annotations
 
 import bisect
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,10 @@ from emrctl.predict import overheads
 from emrctl.predict.overheads import ObservedTask, Overheads
 
 StageKey = tuple[int, int]
+# Moments this close are the same for a driver.
+_SAME_S = 0.01
+# YARN allocates containers and starts JVMs in about this time.
+_USUAL_LATENCY_S = 3.0
 
 
 @dataclass(kw_only=True)
@@ -133,13 +138,17 @@ class _Builder:
         self._tasks: defaultdict[StageKey, list[ObservedTask]] = defaultdict(list)
         for task in sorted(tasks, key=lambda task: task.launched_s):
             self._tasks[task.stage].append(task)
-        self._launches = sorted(task.launched_s for task in tasks)
-        self._finishes = sorted(task.finished_s for task in tasks)
         self._start_s = (run.start_ms or 0) / 1000
         self._task_cpus = max(_integer(run.environment, "spark.task.cpus", 1), 1)
         self._rows = [row for row in run.busy_rows if row.id in {task.executor for task in tasks}]
         self._cores = max((row.cores for row in self._rows), default=0) or 1
         self._added = {row.id: (row.added_ms or run.start_ms or 0) / 1000 for row in run.busy_rows}
+        slots = max(self._cores // self._task_cpus, 1)
+        changes = [(at_s, slots) for at_s in self._added.values()]
+        changes += [
+            (row.removed_ms / 1000, -slots) for row in run.busy_rows if row.removed_ms is not None
+        ]
+        self._idle = _IdleTime(changes, tasks)
 
     def graph(self) -> WorkGraph:
         """Return the graph with times relative to the start of the application."""
@@ -156,7 +165,7 @@ class _Builder:
             jobs=jobs,
             stages=stages,
             overheads=fitted,
-            executors=max(run.peak_executors, 1),
+            executors=self._peak(),
             cores=self._cores,
             task_cpus=self._task_cpus,
             arrivals_s=sorted(at - self._start_s for at in self._added.values()),
@@ -166,6 +175,12 @@ class _Builder:
             wall_s=max(end_s - self._start_s, 0.0),
             tail_s=max(end_s - ends[-1], 0.0),
         )
+
+    def _peak(self) -> int:
+        """Return the most executors at a time; one that is being replaced counts once."""
+        limit = _integer(self._run.environment, "spark.dynamicAllocation.maxExecutors", 0)
+        peak = max(self._run.peak_executors, 1)
+        return min(peak, limit) if limit and self._allocation() else peak
 
     def _job(self, job: JobMetrics, ends: list[float]) -> JobWork:
         start_s = job.submitted_ms / 1000
@@ -189,7 +204,7 @@ class _Builder:
         for key in ran:
             attempts[key[0]].append(key)
         stages: dict[StageKey, StageWork] = {}
-        waits: dict[StageKey, float | None] = {}
+        waits: dict[StageKey, tuple[float, bool]] = {}
         for key in ran:
             job = self._job_of(key, rows[key])
             if job is None:
@@ -203,12 +218,12 @@ class _Builder:
                 parents, ready_s = [], job.submitted_ms / 1000
             waits[key] = self._wait_s(key, ready_s)
             stages[key] = self._stage(key, job, rows[key], tuple(parents), fitted)
-        known = [wait for wait in waits.values() if wait is not None]
-        typical = median(known) if known else 0.0
+        known = [wait_s for wait_s, blocked in waits.values() if not blocked]
+        typical_s = median(known) if known else 0.0
         by_id = {job.id: job for job in jobs}
         for key, stage in stages.items():
-            wait = waits[key]
-            stage.delay_s = typical if wait is None else wait
+            wait_s, blocked = waits[key]
+            stage.delay_s = max(wait_s, typical_s) if blocked else wait_s
             stage.parents = tuple(parent for parent in stage.parents if parent in stages)
             by_id[stage.job].stages.append(key)
         for job_metrics in self._jobs:
@@ -236,16 +251,14 @@ class _Builder:
             return row.completed_ms / 1000
         return max(task.finished_s for task in self._tasks[row.id, row.attempt])
 
-    def _wait_s(self, key: StageKey, ready_s: float) -> float | None:
-        """Return the time until the first task of a ready stage; None if it waited for a slot."""
+    def _wait_s(self, key: StageKey, ready_s: float) -> tuple[float, bool]:
+        """Return how long a slot was free before the first task of a ready stage.
+
+        The second value is whether the stage also waited for a slot.
+        """
         first_s = self._tasks[key][0].launched_s
-        available = [at for at in self._added.values() if at <= first_s]
-        ready_s = max(ready_s, min(available, default=ready_s))
-        running = bisect.bisect_right(self._launches, ready_s) - bisect.bisect_right(
-            self._finishes, ready_s
-        )
-        slots = sum(at <= ready_s for at in self._added.values()) * (self._cores // self._task_cpus)
-        return max(first_s - ready_s, 0.0) if running < slots else None
+        free_s = max(self._idle.before(first_s) - self._idle.before(ready_s), 0.0)
+        return free_s, first_s - ready_s - free_s > _SAME_S
 
     def _stage(
         self,
@@ -280,22 +293,59 @@ class _Builder:
             _integer(properties, f"{prefix}initialExecutors", minimum), instances, minimum
         )
         backlog_s = _seconds(properties, f"{prefix}schedulerBacklogTimeout", 1.0)
-        first_job_s = self._jobs[0].submitted_ms / 1000
-        later = sorted(at for at in self._added.values() if at > first_job_s + backlog_s)
-        latency_s = (
-            later[0] - first_job_s - backlog_s if later and len(later) < len(self._added) else 3.0
-        )
+        sustained_s = _seconds(properties, f"{prefix}sustainedSchedulerBacklogTimeout", backlog_s)
         return Allocation(
             initial=initial,
             minimum=minimum,
             backlog_s=backlog_s,
-            sustained_s=_seconds(
-                properties, f"{prefix}sustainedSchedulerBacklogTimeout", backlog_s
-            ),
+            sustained_s=sustained_s,
             idle_s=_seconds(properties, f"{prefix}executorIdleTimeout", 60.0),
             tracks_shuffle=properties.get("spark.shuffle.service.enabled", "false") != "true",
-            latency_s=min(max(latency_s, 0.2), 60.0),
+            latency_s=self._latency_s(initial, backlog_s, sustained_s),
         )
+
+    def _latency_s(self, initial: int, backlog_s: float, sustained_s: float) -> float:
+        """Return the time from the request of an executor to its registration.
+
+        The requests of the first job: one executor after `backlog_s`, then twice as many as before
+        after each `sustained_s`.
+        """
+        first_job, arrivals = self._jobs[0], sorted(self._added.values())[max(initial, 1) :]
+        start_s, end_s = first_job.submitted_ms / 1000, (first_job.completed_ms or 0) / 1000
+        latencies = [
+            at_s - start_s - backlog_s - sustained_s * int(math.log2(number))
+            for number, at_s in enumerate(arrivals, start=1)
+            if start_s < at_s < end_s
+        ]
+        return min(max(median(latencies), 0.2), 60.0) if latencies else _USUAL_LATENCY_S
+
+
+class _IdleTime:
+    """The time in which at least one slot was free, up to any moment."""
+
+    def __init__(self, slots: Iterable[tuple[float, int]], tasks: Iterable[ObservedTask]) -> None:
+        changes = [*slots]
+        for task in tasks:
+            changes += [(task.launched_s, -1), (task.finished_s, 1)]
+        self._times: list[float] = []
+        self._idle_s: list[float] = []
+        self._free: list[int] = []
+        total_s, free = 0.0, 0
+        for time_s, change in sorted(changes):
+            if self._times and free > 0:
+                total_s += time_s - self._times[-1]
+            free += change
+            self._times.append(time_s)
+            self._idle_s.append(total_s)
+            self._free.append(free)
+
+    def before(self, time_s: float) -> float:
+        """Return the idle time before `time_s`."""
+        at = bisect.bisect_right(self._times, time_s) - 1
+        if at < 0:
+            return 0.0
+        more_s = time_s - self._times[at] if self._free[at] > 0 else 0.0
+        return self._idle_s[at] + more_s
 
 
 def _partition_s(attempts: list[ObservedTask], fitted: Overheads) -> float:

@@ -137,8 +137,9 @@ class _Simulation:
 
     def run(self) -> Schedule:
         """Run until all jobs have completed."""
+        add = self.add_executor if self._allocator is None else self._allocator.executor_arrives
         for time_s in self._arrivals():
-            self.at(time_s, self.add_executor)
+            self.at(time_s, add)
         self._start_jobs()
         while self._events and len(self._spans) < len(self._jobs):
             self._now, _, action, arguments = heapq.heappop(self._events)
@@ -161,6 +162,7 @@ class _Simulation:
         count = self._limit
         if self._allocator is not None:
             count = min(max(self._allocator.settings.initial, 1), self._limit)
+            self._allocator.requested = count
         first_job_s = min(
             (job.delay_s for job in self._graph.jobs if not job.jobs_before), default=0
         )
@@ -302,7 +304,8 @@ class _Allocator:
         self.settings = settings
         self._simulation = simulation
         self._next_request = 1
-        self._requested = 0
+        #: Executors that are requested and have not registered.
+        self.requested = 0
         self._timer = False
 
     def backlog_starts(self) -> None:
@@ -318,17 +321,18 @@ class _Allocator:
         if not pending:
             self._timer, self._next_request = False, 1
             return
-        active = sum(not item.removed for item in simulation.executors) + self._requested
+        active = sum(not item.removed for item in simulation.executors) + self.requested
         needed = min(math.ceil((pending + running) / simulation.slots), simulation.limit)
         count = max(min(self._next_request, needed - active), 0)
         self._next_request *= 2
-        self._requested += count
+        self.requested += count
         for _ in range(count):
-            simulation.at(simulation.now_s + self.settings.latency_s, self._executor_arrives)
+            simulation.at(simulation.now_s + self.settings.latency_s, self.executor_arrives)
         simulation.at(simulation.now_s + self.settings.sustained_s, self._on_backlog)
 
-    def _executor_arrives(self) -> None:
-        self._requested -= 1
+    def executor_arrives(self) -> None:
+        """Register a requested executor."""
+        self.requested -= 1
         self._simulation.add_executor()
 
     def executor_is_idle(self, executor: _Executor) -> None:
