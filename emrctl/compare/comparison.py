@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from emrctl.compare import verdicts
+from emrctl.compare import results, verdicts
 from emrctl.compare.figures import FigureRow, figure_rows
 from emrctl.compare.records import MAX_WITH_METRICS, Configuration, RunRecord
 from emrctl.errors import UsageError
@@ -20,6 +20,7 @@ from emrctl.spec.jobs import SparkSettings
 if TYPE_CHECKING:
     from emrctl.compare.statistics import VariancePrior, Verdict
 
+NO_RESULTS_NOTE = "the jobs reported no results: nothing shows that all computed the same"
 LOCAL_NOTE = "runs on localhost: their durations do not predict those on EMR"
 
 
@@ -36,7 +37,8 @@ class Comparison:
     """The result of comparing runs, with one verdict per configuration.
 
     `verdicts` are sentences. `outcomes` are those on the duration; None for the reference, and
-    where the runs allow no verdict. `prior` is None if no configuration has repeats.
+    where the runs allow no verdict. `results` compares what the jobs computed with the reference.
+    `prior` is None if no configuration has repeats.
     """
 
     configurations: tuple[Configuration, ...]
@@ -45,6 +47,7 @@ class Comparison:
     figures: tuple[FigureRow, ...]
     verdicts: tuple[str, ...]
     outcomes: tuple[Verdict | None, ...]
+    results: tuple[results.ResultCheck, ...]
     notes: tuple[str, ...]
     prior: VariancePrior | None = None
 
@@ -79,7 +82,12 @@ def compare(
 
         prior = DEFAULT_PRIOR
     rows = figure_rows(configurations, at, prior)
-    judged = [verdicts.judge(configurations, rows, at, n) for n in range(len(groups))]
+    checks = tuple(results.check(configurations[at], item) for item in configurations)
+    judged = [
+        verdicts.judge(configurations, rows, at, n, check.differences)
+        for n, check in enumerate(checks)
+    ]
+    notes = _notes(configurations, len(records) - len(unique), prior, checks)
     return Comparison(
         configurations=configurations,
         reference=at,
@@ -87,7 +95,8 @@ def compare(
         figures=rows,
         verdicts=tuple(sentence for sentence, _ in judged),
         outcomes=tuple(outcome for _, outcome in judged),
-        notes=tuple(_notes(configurations, len(records) - len(unique), prior)),
+        results=checks,
+        notes=tuple(notes),
         prior=prior,
     )
 
@@ -163,7 +172,10 @@ def _named_once(records: Sequence[RunRecord]) -> list[dict[str, str]]:
 
 
 def _notes(
-    configurations: tuple[Configuration, ...], twice: int, prior: VariancePrior | None
+    configurations: tuple[Configuration, ...],
+    twice: int,
+    prior: VariancePrior | None,
+    checks: tuple[results.ResultCheck, ...],
 ) -> Iterable[str]:
     if any(item.local for item in configurations):
         yield LOCAL_NOTE
@@ -181,6 +193,8 @@ def _notes(
     if len(records) > MAX_WITH_METRICS:
         yield f"more than {MAX_WITH_METRICS} runs: figures of Spark and results are left out"
     else:
+        if len(checks) > 1 and not any(check.compared for check in checks):
+            yield NO_RESULTS_NOTE
         yield from _record_notes(records)
 
 

@@ -27,10 +27,7 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
     return {
         "reference": comparison.configurations[comparison.reference].label,
         "configurations": [
-            _configuration(item, verdict, outcome)
-            for item, verdict, outcome in zip(
-                comparison.configurations, comparison.verdicts, comparison.outcomes, strict=True
-            )
+            _configuration(comparison, n) for n in range(len(comparison.configurations))
         ],
         "settings": [dataclasses.asdict(row) for row in comparison.settings],
         "figures": [dataclasses.asdict(row) for row in comparison.figures],
@@ -39,15 +36,19 @@ def to_json(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _configuration(item: Configuration, verdict: str, outcome: str | None) -> dict[str, Any]:
+def _configuration(comparison: Comparison, n: int) -> dict[str, Any]:
+    item, check = comparison.configurations[n], comparison.results[n]
     return {
         "label": item.label,
         "runs": [record.id for record in item.records],
         "state": item.state,
         "local": item.local,
         "settings": item.records[0].traits(),
-        "verdict": verdict,
-        "outcome": outcome,
+        "verdict": comparison.verdicts[n],
+        "outcome": comparison.outcomes[n],
+        "different_results": list(check.differences),
+        "accuracies": [dataclasses.asdict(row) for row in check.accuracies],
+        "results_compared": check.compared,
     }
 
 

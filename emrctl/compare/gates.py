@@ -96,6 +96,10 @@ def _violation(comparison: Comparison, gate: Gate, row: FigureRow, at: int) -> I
             f"{gate}: {name if measure is None else 'the reference'} has no {row.label}"
         )
         return
+    different = comparison.results[at].differences
+    if different and row.key == "duration_s":
+        yield Violation(f"{gate}: {name} reported different results: {different[0]}", certain=False)
+        return
     ratio = row.ratios[at] or Ratio(float("inf") if measure.mean > 0 else 1.0)
     change = f"{percent(ratio.value)} %, from {reference.mean:.4g} to {measure.mean:.4g} {row.unit}"
     text = f"{gate}: {row.label} of {name} is {change}".rstrip()

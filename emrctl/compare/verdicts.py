@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from emrctl.compare.figures import FigureRow, Ratio
@@ -15,17 +16,27 @@ ONE_RUN_EACH = "one run each: a difference may be noise; three or more repeats s
 
 
 def judge(
-    configurations: tuple[Configuration, ...], rows: tuple[FigureRow, ...], at: int, n: int
+    configurations: tuple[Configuration, ...],
+    rows: tuple[FigureRow, ...],
+    at: int,
+    n: int,
+    different_results: Sequence[str] = (),
 ) -> tuple[str, Verdict | None]:
     """Return the verdict on configuration `n` against the reference `at`, as sentence and word.
 
     The word is None for the reference, and if the runs allow no verdict on their durations.
+    `different_results` come first in the sentence.
     """
     item, reference = configurations[n], configurations[at]
     if not item.completed_records:
         return f"{item.state}: no completed run to compare", None
     by_key = {row.key: row for row in rows}
     sentence, outcome = _on_duration(by_key.get("duration_s"), item, reference, n, at)
+    if different_results:
+        listed = "; ".join(different_results[:2])
+        more = len(different_results) - 2
+        listed += f"; {more} more" if more > 0 else ""
+        sentence = f"DIFFERENT RESULTS ({listed}): {sentence}"
     return "; ".join([sentence, *_remarks(by_key, n, at)]), outcome
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from emrctl.compare import export, records
-from emrctl.compare.comparison import LOCAL_NOTE, compare
+from emrctl.compare.comparison import LOCAL_NOTE, NO_RESULTS_NOTE, compare
 from emrctl.compare.figures import measure
 from emrctl.compare.records import RunRecord
 from emrctl.compare.verdicts import ONE_RUN_EACH
@@ -260,6 +260,7 @@ def test_notes_name_missing_event_logs() -> None:
     cut = dataclasses.replace(TWO, metrics=metrics(complete=False))
     assert compare([ONE, cut]).notes == (
         ONE_RUN_EACH,
+        NO_RESULTS_NOTE,
         "one: no event log was pulled, so Spark's figures are missing",
         "two: the event log is incomplete, its figures are lower bounds",
     )
