@@ -6,105 +6,28 @@ The record of a finished run is immutable; tags that are added later are a file 
 from __future__ import annotations
 
 import functools
-import io
 import json
 import re
 import secrets
-import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
-from emrctl.aws.errors import get_or_none
-from emrctl.aws.listing import objects
-from emrctl.errors import EmrctlError, NotFoundError
-from emrctl.paths import atomic_file
+import msgspec
+
+from emrctl.errors import NotFoundError
+from emrctl.paths import write_atomically
+from emrctl.runs.storage import RUNS_PREFIX, FileStorage, LocalStorage
 
 if TYPE_CHECKING:
     from emrctl.metrics.eventlog.layout import EventLogFile
 
-RUNS_PREFIX = "runs/"
 # Spark property with the tag of a run; YARN lists applications by it.
 TAGS = "spark.yarn.tags"
-
-
-@dataclass(frozen=True)
-class LocalStorage:
-    """Files in a local folder, which is created by the first write; keys have slashes."""
-
-    path: Path
-
-    def read(self, key: str) -> bytes | None:
-        """Return the content of a file, None if it does not exist."""
-        try:
-            return (self.path / key).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-
-    def write(self, key: str, body: bytes | BinaryIO) -> None:
-        """Write a whole file atomically."""
-        path = self.path / key
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_file(path, 0o600) as temporary, temporary.open("wb") as file:
-                shutil.copyfileobj(io.BytesIO(body) if isinstance(body, bytes) else body, file)
-        except OSError as error:
-            message = f"cannot write {path}: {error.strerror}"
-            hint = "Make the folder writable, or free disk space."
-            raise EmrctlError(message, hint=hint) from error
-
-    def delete(self, key: str) -> None:
-        """Delete a file if it exists."""
-        (self.path / key).unlink(missing_ok=True)
-
-    def keys(self, prefix: str) -> list[str]:
-        """Return the keys of the files in the folder `prefix`, sorted."""
-        files = (path for path in (self.path / prefix).rglob("*") if path.is_file())
-        return sorted(path.relative_to(self.path).as_posix() for path in files)
-
-    def location(self, key: str) -> str:
-        """Return the path of a file."""
-        return str(self.path / key)
-
-
-@dataclass(frozen=True)
-class S3Storage:
-    """Files under a prefix of a bucket; `s3` is a boto3 client."""
-
-    s3: Any
-    bucket: str
-    prefix: str = RUNS_PREFIX
-
-    def read(self, key: str) -> bytes | None:
-        """Return the content of an object, None if it does not exist."""
-        address = {"Bucket": self.bucket, "Key": self.prefix + key}
-        answer = get_or_none(lambda: self.s3.get_object(**address), "NoSuchKey", "404")
-        return None if answer is None else bytes(answer["Body"].read())
-
-    def write(self, key: str, body: bytes | BinaryIO) -> None:
-        """Put an object; a stream can be larger than the memory."""
-        if isinstance(body, bytes):
-            self.s3.put_object(Bucket=self.bucket, Key=self.prefix + key, Body=body)
-        else:
-            self.s3.upload_fileobj(body, self.bucket, self.prefix + key)
-
-    def delete(self, key: str) -> None:
-        """Delete an object if it exists."""
-        self.s3.delete_object(Bucket=self.bucket, Key=self.prefix + key)
-
-    def keys(self, prefix: str) -> list[str]:
-        """Return the keys that start with `prefix`, sorted."""
-        items = objects(self.s3, self.bucket, self.prefix + prefix)
-        return sorted(item["Key"].removeprefix(self.prefix) for item in items)
-
-    def location(self, key: str) -> str:
-        """Return the `s3://` URI of an object."""
-        return f"s3://{self.bucket}/{self.prefix}{key}"
-
-
-FileStorage = LocalStorage | S3Storage
 
 
 @dataclass(frozen=True)
@@ -324,8 +247,8 @@ class Store:
 
     def save(self, run: Run) -> None:
         """Write the record of a run; records of finished runs are not changed."""
-        stored = self._document(run.id)
-        if stored is None or stored.get("state") not in FINAL_STATES:
+        stored = self._read(run.id)
+        if stored is None or not stored.finished:
             self.files(run.id).write_json(RunFiles.RECORD, asdict(run), indent=1)
 
     def load(self, run_id: str) -> Run:
@@ -333,28 +256,37 @@ class Store:
 
         `latest` is the newest run. Raises `NotFoundError` if there is none, or more than one.
         """
-        document = self._document(run_id)
-        if document is not None:
-            return self._parse(document)
+        run = self._read(run_id) or (next(self.newest(), None) if run_id == "latest" else None)
+        if run is not None:
+            return run
         ids = self.ids()
-        matches = ids[-1:] if run_id == "latest" else [item for item in ids if run_id in item]
-        if len(matches) == 1 and run_id:
-            return self.load(matches[0])
-        if matches and run_id:
+        matches = [item for item in ids if run_id and run_id in item]
+        if len(matches) == 1:
+            run = self._read(matches[0])
+            if run is not None:
+                return run
+        if len(matches) > 1:
             hint = f"Specify one of {', '.join(matches[-5:])}"
             raise NotFoundError(f"'{run_id}' matches {len(matches)} runs", hint=hint)
         hint = f"The newest are {', '.join(ids[-5:])}" if ids else "Start one with `emrctl submit`."
         raise NotFoundError(f"no run is called '{run_id}'", hint=hint)
 
     def all(self) -> list[Run]:
-        """Return all runs, oldest first."""
-        documents = (self._document(run_id) for run_id in self.ids())
-        return [self._parse(document) for document in documents if document is not None]
+        """Return all runs, oldest first; damaged records are skipped."""
+        if isinstance(self.storage, LocalStorage):
+            return RunIndex(self.storage.path / RunIndex.FILE).all(self.storage.times(), self._read)
+        return [run for run in self.storage.in_parallel(self._read, self.ids()) if run is not None]
+
+    def newest(self) -> Iterator[Run]:
+        """Yield all runs, newest first; only those that are used are read."""
+        ids = self.storage.folders()[::-1]
+        for start in range(0, len(ids), _CHUNK):
+            runs = self.storage.in_parallel(self._read, ids[start : start + _CHUNK])
+            yield from (run for run in runs if run is not None)
 
     def ids(self) -> list[str]:
-        """Return the ids of all runs that have a record, oldest first."""
-        names = (key.partition("/") for key in self.storage.keys(""))
-        return [run_id for run_id, _, name in names if name == RunFiles.RECORD]
+        """Return the ids of all runs, oldest first; on S3 also those without a record."""
+        return self.storage.folders(RunFiles.RECORD)
 
     def tag(self, run_id: str, tags: Mapping[str, str]) -> Run:
         """Add tags to a run and return it; an empty value removes a tag."""
@@ -363,21 +295,74 @@ class Store:
         self.files(run.id).write_json(RunFiles.TAGS, merged, indent=1)
         return replace(run, tags=merged)
 
-    def _document(self, run_id: str) -> dict[str, Any] | None:
-        return self.files(run_id).read_json(RunFiles.RECORD) if run_id else None
+    def _read(self, run_id: str) -> Run | None:
+        """Return a run, None if it does not exist or its record is damaged."""
+        files = self.files(run_id)
+        body = files.read(RunFiles.RECORD) if run_id else None
+        if body is None:
+            return None
+        try:
+            run = msgspec.json.decode(body, type=Run)
+        except msgspec.DecodeError:
+            return None
+        tags = files.read_json(RunFiles.TAGS)
+        return run if tags is None else replace(run, tags=tags)
 
-    def _parse(self, document: dict[str, Any]) -> Run:
-        tags = self.files(document["id"]).read_json(RunFiles.TAGS)
-        trial = document.get("trial")
-        return Run(
-            **{
-                **document,
-                "cluster": ClusterFacts(**document["cluster"]),
-                "trial": TrialFacts(**trial) if trial else None,
-                "arguments": tuple(document["arguments"]),
-                "code": tuple(document["code"]),
-                "warnings": tuple(document["warnings"]),
-                "applications": tuple(document.get("applications", ())),
-                "tags": document["tags"] if tags is None else tags,
-            }
-        )
+
+class RunIndex:
+    """The records of finished runs of a local store in one file, as reading each takes long.
+
+    A record is valid while its run's folder has the same modification time: every change of a
+    record or of tags replaces a file in the folder. Several clients may write the index at the same
+    time; each of them writes a whole one.
+    """
+
+    FILE: ClassVar = "index.msgpack"
+    # A folder may change again within the resolution of its modification time.
+    SETTLED_S: ClassVar = 2.0
+    # Records that are read one by one before the file is written again.
+    SLACK: ClassVar = 32
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def all(self, times: Mapping[str, int], read: Callable[[str], Run | None]) -> list[Run]:
+        """Return the runs of the folders in `times` (name: modification time in ns), oldest first.
+
+        `read` returns the run of a folder that the index does not have in its current state.
+        """
+        entries, runs = self._load(), list[Run]()
+        settled_ns = time.time_ns() - int(self.SETTLED_S * 1e9)
+        changes = 0
+        for name in sorted(times):
+            entry = entries.get(name)
+            if entry is not None and entry[0] == times[name]:
+                runs.append(entry[1])
+                continue
+            run = read(name)
+            if run is not None:
+                runs.append(run)
+                if run.finished and times[name] < settled_ns:
+                    entries[name] = (times[name], run)
+                    changes += 1
+        if changes > self.SLACK:
+            self._save({name: entry for name, entry in entries.items() if name in times})
+        return runs
+
+    def _load(self) -> dict[str, tuple[int, Run]]:
+        try:
+            names, entries = msgspec.msgpack.decode(self._path.read_bytes(), type=_Index)
+        except (OSError, msgspec.DecodeError):
+            return {}
+        return entries if names == _FIELDS else {}
+
+    def _save(self, entries: Mapping[str, tuple[int, Run]]) -> None:
+        with suppress(OSError):  # a store that cannot be written can be read
+            body = msgspec.msgpack.encode((_FIELDS, entries))
+            write_atomically(self._path, body, 0o600)
+
+
+_Index = tuple[str, dict[str, tuple[int, Run]]]
+# An index of another version of emrctl is not used.
+_FIELDS = " ".join(item.name for model in (Run, ClusterFacts, TrialFacts) for item in fields(model))
+_CHUNK = 32

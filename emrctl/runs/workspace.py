@@ -11,7 +11,8 @@ from emrctl.clusters.model import Cluster
 from emrctl.errors import NotFoundError
 from emrctl.remote.nodes import PrimaryConnection
 from emrctl.runs.adapters import Backend, RunAdapter, adapter_of
-from emrctl.runs.store import ClusterFacts, LocalStorage, S3Storage, Store
+from emrctl.runs.storage import LocalStorage, S3Storage
+from emrctl.runs.store import ClusterFacts, Store
 from emrctl.spec import ProjectSpec
 from emrctl.spec.config import Config
 

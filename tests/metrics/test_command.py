@@ -22,7 +22,8 @@ from emrctl.cli.__main__ import main
 from emrctl.errors import EmrctlError, NotFoundError
 from emrctl.metrics.eventlog import reader
 from emrctl.metrics.model import RunMetrics
-from emrctl.runs.store import LocalStorage, RunFiles, Store
+from emrctl.runs.storage import LocalStorage
+from emrctl.runs.store import RunFiles, Store
 from tests import event_logs
 from tests.event_logs import SAMPLE
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from emrctl.runs import experiment_state, experiments
-from emrctl.runs.store import LocalStorage
+from emrctl.runs.storage import LocalStorage
 from emrctl.spec import ExperimentSpec, ProjectSpec
 from tests.runs.fake_cluster import FakeWorkspace, Report, without_uploads
 

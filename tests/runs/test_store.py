@@ -12,7 +12,8 @@ import pytest
 from emrctl.aws.target import Target
 from emrctl.errors import EmrctlError, NotFoundError
 from emrctl.runs.backends.base import read_logs
-from emrctl.runs.store import LocalStorage, Run, S3Storage, Store, TrialFacts, new_id
+from emrctl.runs.storage import LocalStorage, S3Storage
+from emrctl.runs.store import Run, Store, TrialFacts, new_id
 from tests import facts
 
 
