@@ -8,15 +8,17 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from emrctl.errors import UsageError
 from emrctl.runs.workspace import Workspace
-from emrctl.spec import ProjectSpec
 from emrctl.spec import config as configuration
+
+if TYPE_CHECKING:
+    from emrctl.spec import ProjectSpec
 
 INTERRUPTED = 130
 _PANEL = "Common options"

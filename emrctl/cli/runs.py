@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -9,15 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from emrctl.cli import follow, log_sources, options, render
+from emrctl.cli import options, render
 from emrctl.cli.render.runs import print_run, print_runs
-from emrctl.clusters import bootstrap_logs
 from emrctl.errors import NotFoundError, UsageError
 from emrctl.runs import lifecycle
-from emrctl.runs import pull as pulling
 from emrctl.runs.store import RunFiles
 
 if TYPE_CHECKING:
+    from emrctl.runs import pull as pulling
     from emrctl.runs.sql import QueryResult
 
 # A step's own output, and that of the driver of cluster mode: its container is the first one.
@@ -44,8 +44,9 @@ def list_runs(
     """
     workspace = context.workspace
     tags = options.pairs(tag, "--tag").items()
-    runs = [run for run in lifecycle.refresh_all(workspace) if tags <= run.tags.items()]
-    print_runs(workspace, runs[-last:], as_json=context.as_json)
+    runs = (run for run in workspace.store.newest() if tags <= run.tags.items())
+    selected = [*itertools.islice(runs, last)][::-1]
+    print_runs(workspace, lifecycle.refresh_all(workspace, selected), as_json=context.as_json)
 
 
 @runs_app.command()
@@ -103,6 +104,7 @@ def import_(
     ],
 ) -> None:
     """Import event logs from elsewhere as finished runs."""
+    from emrctl.cli import log_sources
     from emrctl.runs import import_logs
 
     workspace = context.workspace
@@ -145,6 +147,8 @@ def wait(
     timeout: Annotated[float | None, typer.Option(help="Seconds to wait at most.")] = None,
 ) -> None:
     """Resume waiting for a run; exit code 6 if it failed, 7 after --timeout."""
+    from emrctl.cli import follow
+
     workspace = context.workspace
     record = follow.wait(workspace, workspace.store.load(run), timeout)
     print_runs(workspace, [record], as_json=context.as_json)
@@ -155,6 +159,8 @@ def wait(
 @options.common("config target json")
 def cancel(context: options.Context, run: options.RunArgument) -> None:
     """Cancel a run and wait until its step has ended."""
+    from emrctl.cli import follow
+
     workspace = context.workspace
     record = lifecycle.cancel(workspace, workspace.store.load(run))
     record = follow.wait(workspace, record)
@@ -172,6 +178,8 @@ def pull(
     ] = "*",
 ) -> None:
     """Download a finished run's logs, event log, result and output again."""
+    from emrctl.runs import pull as pulling
+
     workspace = context.workspace
     record = lifecycle.refresh(workspace, workspace.store.load(run))
     if not record.finished:
@@ -252,6 +260,8 @@ def _print_logs(context: options.Context, run: str, name: str | None) -> None:
 
 
 def _print_bootstrap_logs(context: options.Context, node: str) -> None:
+    from emrctl.clusters import bootstrap_logs
+
     workspace = context.workspace
     found = bootstrap_logs.read_logs(workspace.project, workspace.target, node)
     if context.as_json:

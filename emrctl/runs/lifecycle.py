@@ -11,19 +11,20 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emrctl.aws.polling import Backoff
 from emrctl.errors import NotFoundError, UnavailableError, WaitTimeoutError
-from emrctl.runs import collect, pull
-from emrctl.runs.backends.base import Step, to_iso
-from emrctl.runs.progress import Progress, Watcher
 from emrctl.runs.store import ClusterFacts, Run, RunFiles
-from emrctl.runs.workspace import Workspace
+
+if TYPE_CHECKING:
+    from emrctl.runs.backends.base import Step
+    from emrctl.runs.progress import Progress
+    from emrctl.runs.workspace import Workspace
 
 # A run without a step counts as lost after this time.
 _NO_STEP_TIMEOUT_S = 120.0
-_StepsByCluster = Mapping[str, Mapping[str, Step] | None]
+_StepsByCluster = Mapping[str, "Mapping[str, Step] | None"]
 
 
 def refresh(workspace: Workspace, run: Run) -> Run:
@@ -42,12 +43,13 @@ def refresh(workspace: Workspace, run: Run) -> Run:
         return _update(workspace, run, None)
 
 
-def refresh_all(workspace: Workspace) -> list[Run]:
-    """Return all runs in their current state, oldest first, with one request per cluster.
+def refresh_all(workspace: Workspace, runs: Sequence[Run] | None = None) -> list[Run]:
+    """Return runs, by default all, in their current state, with one request per cluster.
 
     Runs of a cluster that does not respond are returned as stored.
     """
-    runs = list(workspace.store.all())
+    if runs is None:
+        runs = workspace.store.all()
     steps = _list_steps(workspace, [run for run in runs if not run.finished])
     return [_refresh_from(workspace, run, steps) for run in runs]
 
@@ -62,6 +64,8 @@ def wait(
 
     Throttling and network failures of some minutes are retried.
     """
+    from emrctl.runs.progress import Watcher
+
     end = None if timeout_s is None else time.monotonic() + timeout_s
     watcher, backoff = Watcher(workspace), Backoff(workspace.target.poll_s)
     while not (run := poll(workspace, run, backoff)).finished:
@@ -88,6 +92,8 @@ def cancel(workspace: Workspace, run: Run) -> Run:
 
 def describe(workspace: Workspace, run: Run) -> dict[str, Any]:
     """Return a run with its metrics, its job's result and findings as a JSON document."""
+    from emrctl.runs import collect
+
     document = asdict(run) | {"duration_s": run.duration_s, "cost_usd": run.cost_usd}
     files = workspace.store.files(run.id)
     document["location"] = files.location()
@@ -133,6 +139,9 @@ def _find_step(workspace: Workspace, run: Run, step: Step | None) -> Run:
 
 def _update(workspace: Workspace, run: Run, step: Step | None) -> Run:
     """Store the state of the run's step; pull logs and metrics if the step has ended."""
+    from emrctl.runs import pull
+    from emrctl.runs.backends.base import to_iso
+
     if step is None:
         return _save_lost(workspace, run, "its cluster has no such step")
     started = to_iso(step.started)

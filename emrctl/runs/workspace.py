@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from emrctl.aws.target import Target, resolve
-from emrctl.clusters.model import Cluster
 from emrctl.errors import NotFoundError
-from emrctl.remote.nodes import PrimaryConnection
-from emrctl.runs.adapters import Backend, RunAdapter, adapter_of
 from emrctl.runs.storage import LocalStorage, S3Storage
 from emrctl.runs.store import ClusterFacts, Store
-from emrctl.spec import ProjectSpec
 from emrctl.spec.config import Config
 
 if TYPE_CHECKING:
+    from emrctl.clusters.model import Cluster
     from emrctl.provision.stacks import Deployment
+    from emrctl.remote.nodes import PrimaryConnection
+    from emrctl.runs.adapters import Backend, RunAdapter
+    from emrctl.spec import ProjectSpec
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Workspace:
     @functools.cached_property
     def target(self) -> Target:
         """The target; `NotFoundError` if it is an emulator that is not running."""
-        return resolve(self.project.target, self.project.region, self.project.profile)
+        header = self.config.header
+        return resolve(header.target, header.region, header.profile)
 
     @property
     def deployment(self) -> Deployment:
@@ -68,6 +69,8 @@ class Workspace:
 
     def adapter(self, cluster_id: str) -> RunAdapter:
         """Return the adapter for runs on a cluster."""
+        from emrctl.runs.adapters import adapter_of
+
         return adapter_of(cluster_id, self.target, self.primary)
 
     def backend(self, cluster: ClusterFacts) -> Backend:
@@ -76,6 +79,8 @@ class Workspace:
 
     def primary(self, cluster_id: str) -> PrimaryConnection:
         """Return the SSH connection to the primary of an EC2 cluster, one per cluster."""
+        from emrctl.remote.nodes import PrimaryConnection
+
         if cluster_id not in self._primaries:
             self._primaries[cluster_id] = PrimaryConnection(self.target, cluster_id)
         return self._primaries[cluster_id]

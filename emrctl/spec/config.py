@@ -7,16 +7,24 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import hashlib
+import json
 import os
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from emrctl import redact
+from emrctl import __version__
 from emrctl.errors import UsageError
-from emrctl.spec import ProjectSpec, yaml
+from emrctl.paths import write_atomically
+from emrctl.spec import yaml
+
+if TYPE_CHECKING:
+    from emrctl.spec import ProjectSpec
 
 FILE_NAME = "emrctl.yaml"
 STATE_FOLDER = ".emrctl"
@@ -36,6 +44,15 @@ class ConfigValue:
     source: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """The values of a project that find its runs."""
+
+    target: Literal["aws", "local"]
+    region: str
+    profile: str | None
+
+
 @dataclass(frozen=True)
 class Config:
     """A validated project, its folder, and the source of every value that was set."""
@@ -45,12 +62,20 @@ class Config:
     sources: Mapping[str, str]
 
     @property
+    def header(self) -> Header:
+        """The values that find the project's runs."""
+        project = self.project
+        return Header(target=project.target, region=project.region, profile=project.profile)
+
+    @property
     def state_folder(self) -> Path:
         """Folder of the project's stacks and runs; it may not exist."""
         return self.root / STATE_FOLDER
 
     def values(self) -> Iterator[ConfigValue]:
         """Yield every value with its source, `default` if it was not set; secrets are redacted."""
+        from emrctl import redact
+
         for key, value in _leaves(self.project.model_dump(mode="json"), ()):
             name = _USER_NAMES.search(key)
             shown = redact.value(key[name.end() :], value) if name else value
@@ -70,21 +95,96 @@ def load(file: Path | None = None, flags: Mapping[str, Any] | None = None) -> Co
 
     `flags` maps dotted keys to values; None values are ignored.
     """
-    path = file or find()
+    path = (file or find()).absolute()
+    marker = _Marker(path, flags or {})
+    header = marker.read()
+    if header is not None:
+        return _KnownConfig(path.parent, header, lambda: _load(path, flags or {}))
+    config = _load(path, flags or {})
+    marker.write(config.header)
+    return config
+
+
+def _load(path: Path, flags: Mapping[str, Any]) -> Config:
+    from emrctl.spec import ProjectSpec
+
     document = yaml.read(path)
     value = _copy(document.value)
     origins: dict[str, str] = {}
-    for key, item, origin in (*_environment(), *_flags(flags or {})):
+    for key, item, origin in (*_environment(), *_flags(flags)):
         origins[key] = origin
         _put(value, key.split("."), item, origin)
     layered = _Layered(document.file, document.value, document.lines, origins)
     project = yaml.check(ProjectSpec, layered, value)
     sources = {**dict(_written(document.value, (), document)), **origins}
-    return Config(project=project, root=path.absolute().parent, sources=sources)
+    return Config(project=project, root=path.parent, sources=sources)
+
+
+class _KnownConfig(Config):
+    """A configuration that an earlier command validated: it is parsed when the project is needed.
+
+    Listing runs takes half of the time without pydantic's models.
+    """
+
+    def __init__(self, root: Path, header: Header, parse: Callable[[], Config]) -> None:
+        for name, value in (("root", root), ("_header", header), ("_parse", parse)):
+            object.__setattr__(self, name, value)
+
+    @functools.cached_property
+    def _parsed(self) -> Config:
+        config: Config = self._parse()  # type: ignore[attr-defined]
+        return config
+
+    @property
+    def project(self) -> ProjectSpec:
+        return self._parsed.project
+
+    @property
+    def sources(self) -> Mapping[str, str]:
+        return self._parsed.sources
+
+    @property
+    def header(self) -> Header:
+        header: Header = self._header  # type: ignore[attr-defined]
+        return header
+
+
+class _Marker:
+    """A file with the header of the last valid configuration, and a hash of all that it is from."""
+
+    def __init__(self, path: Path, flags: Mapping[str, Any]) -> None:
+        self._path = path.parent / STATE_FOLDER / "config.json"
+        variables = {k: v for k, v in os.environ.items() if k.startswith(_PREFIX)}
+        with suppress(OSError):
+            source = [
+                __version__,
+                path.name,
+                path.read_text(errors="replace"),
+                variables,
+                dict(flags),
+            ]
+            text = json.dumps(source, sort_keys=True, default=str)
+            self._hash = hashlib.sha256(text.encode(errors="replace")).hexdigest()
+
+    def read(self) -> Header | None:
+        try:
+            document = json.loads(self._path.read_bytes())
+            return Header(**document["header"]) if document["hash"] == self._hash else None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def write(self, header: Header) -> None:
+        """Write the file if the project's folder exists and can be written."""
+        if self._path.parent.is_dir():
+            with suppress(OSError):
+                document = {"hash": self._hash, "header": asdict(header)}
+                write_atomically(self._path, json.dumps(document), 0o600)
 
 
 def without_file(values: Mapping[str, Any], flags: Mapping[str, Any]) -> ProjectSpec:
     """Return the project of `values` and `flags`; `UsageError` names the flag."""
+    from emrctl.spec import ProjectSpec
+
     value, origins = dict(values), {}
     for key, item, origin in _flags(flags):
         value[key], origins[key] = item, origin
@@ -124,6 +224,8 @@ def _flags(flags: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
 
 
 def _check_variable(name: str, top: str) -> None:
+    from emrctl.spec import ProjectSpec
+
     known = [*ProjectSpec.model_fields]
     if top in known:
         return

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import itertools
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +15,7 @@ from emrctl.aws.target import Target
 from emrctl.errors import EmrctlError, NotFoundError
 from emrctl.runs.backends.base import read_logs
 from emrctl.runs.storage import LocalStorage, S3Storage
-from emrctl.runs.store import Run, Store, TrialFacts, new_id
+from emrctl.runs.store import Run, RunIndex, Store, TrialFacts, new_id
 from tests import facts
 
 
@@ -33,6 +35,19 @@ def a_run(run_id: str = "20261120-101502-svm-3f9a", **changes: object) -> Run:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(LocalStorage(tmp_path / "runs"))
+
+
+def recorded_reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list to which the key of every file is added that is read."""
+    reads: list[str] = []
+    read = LocalStorage.read
+
+    def record(self: LocalStorage, key: str) -> bytes | None:
+        reads.append(key)
+        return read(self, key)
+
+    monkeypatch.setattr(LocalStorage, "read", record)
+    return reads
 
 
 def test_load_returns_saved_run(store: Store) -> None:
@@ -80,6 +95,83 @@ def test_all_skips_damaged_records(store: Store, tmp_path: Path) -> None:
     store.save(a_run())
     store.files("20261120-9-bad-0000").write("run.json", b"{")
     assert [run.id for run in store.all()] == [a_run().id]
+
+
+def test_all_from_index_equals_records_and_sees_later_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(LocalStorage(tmp_path / "runs"))
+    monkeypatch.setattr(RunIndex, "SETTLED_S", -1e9)
+    monkeypatch.setattr(RunIndex, "SLACK", 0)
+    runs = [
+        a_run(f"20261120-{number}-svm-0000", state=state, tags={"n": str(number)})
+        for number, state in enumerate(["COMPLETED", "FAILED", "RUNNING", "COMPLETED"])
+    ]
+    for run in runs:
+        store.save(run)
+    assert store.all() == runs
+    reads = recorded_reads(monkeypatch)
+    assert store.all() == runs
+    assert {key.partition("/")[0] for key in reads} == {runs[2].id}  # not finished
+    other = Store(LocalStorage(tmp_path / "runs"))
+    other.tag(runs[0].id, {"n": "5"})
+    other.save(replace(runs[2], state="FAILED"))
+    shutil.rmtree(tmp_path / "runs" / runs[3].id)
+    assert [(run.state, run.tags["n"]) for run in store.all()] == [
+        ("COMPLETED", "5"),
+        ("FAILED", "1"),
+        ("FAILED", "2"),
+    ]
+
+
+def test_all_ignores_recent_records_damaged_and_older_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(LocalStorage(tmp_path))
+    monkeypatch.setattr(RunIndex, "SLACK", 0)
+    done = a_run(state="COMPLETED")
+    store.save(done)
+    assert store.all() == [done]
+    assert not (tmp_path / RunIndex.FILE).exists()  # a second change could have the same time
+    monkeypatch.setattr(RunIndex, "SETTLED_S", -1e9)
+    assert store.all() == [done]
+    body = (tmp_path / RunIndex.FILE).read_bytes()
+    for other in (b"", body[:-9], body.replace(b" created ", b" creator "), b"\xc0"):
+        (tmp_path / RunIndex.FILE).write_bytes(other)
+        assert store.all() == [done]
+    assert (tmp_path / RunIndex.FILE).read_bytes() == body
+
+
+def test_newest_reads_no_more_than_it_needs(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(100, 200):
+        store.save(a_run(f"20261120-{number}-svm-0000"))
+    reads = recorded_reads(monkeypatch)
+    runs = itertools.islice(store.newest(), 3)
+    assert [run.id[9:12] for run in runs] == ["199", "198", "197"]
+    assert len(reads) < 100
+    assert store.load("latest").id[9:12] == "199"
+
+
+def test_load_ignores_unknown_fields_of_later_versions(store: Store) -> None:
+    store.save(a_run())
+    record = store.files(a_run().id).read_json("run.json") or {}
+    store.files(a_run().id).write_json("run.json", {**record, "later": 1})
+    assert store.load(a_run().id) == a_run()
+
+
+def test_s3_store_lists_and_loads_runs(mocked: Target) -> None:
+    s3 = mocked.client("s3")
+    s3.create_bucket(Bucket="pets-runs")
+    store = Store(S3Storage(s3, "pets-runs"))
+    assert store.all() == []
+    runs = [a_run(f"20261120-{number}-svm-0000") for number in range(3)]
+    for run in runs:
+        store.save(run)
+    s3.put_object(Bucket="pets-runs", Key="runs/other/output/part-0", Body=b"")
+    assert store.all() == runs
+    assert list(store.newest()) == runs[::-1]
+    assert store.load("latest") == runs[2]
+    assert store.load("-1-") == runs[1]
 
 
 def test_duration_and_cost_are_computed_from_times() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from emrctl.errors import UsageError
 from emrctl.redact import REDACTED
-from emrctl.spec import config
+from emrctl.spec import config, yaml
 
 PATTERN = "^[a-z][a-z0-9-]{0,30}[a-z0-9]$"
 NESTED = """\
@@ -199,3 +199,43 @@ def test_init_template_is_valid(tmp_path: Path) -> None:
     assert found.project.project == "my-pets"
     with pytest.raises(UsageError, match="already exists"):
         command.init(tmp_path / "My Pets", None)
+
+
+def test_load_of_unchanged_file_parses_it_on_first_use(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project.parent / ".emrctl").mkdir()
+    first = config.load(project, {"cluster.name": "other"})
+    parsed: list[str] = []
+    read = yaml.read
+
+    def record(path: Path) -> yaml.Document:
+        parsed.append(path.name)
+        return read(path)
+
+    monkeypatch.setattr(yaml, "read", record)
+    again = config.load(project, {"cluster.name": "other"})
+    assert again.header == first.header
+    assert (again.header.target, again.header.region) == ("local", "eu-central-1")
+    assert again.root == project.parent
+    assert parsed == []
+    assert (again.project, again.sources) == (first.project, first.sources)
+    assert parsed == ["emrctl.yaml"]
+
+
+@pytest.mark.parametrize("change", ["file", "flag", "variable", "marker"])
+def test_load_of_changed_file_flag_or_variable_validates(
+    project: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    (project.parent / ".emrctl").mkdir()
+    config.load(project)
+    if change == "file":
+        project.write_text(YAML.replace("eu-central-1", "mars"))
+    elif change == "variable":
+        monkeypatch.setenv("EMRCTL_REGION", "mars")
+    elif change == "marker":
+        (project.parent / ".emrctl" / "config.json").write_text("[]")
+        assert config.load(project).header.region == "eu-central-1"
+        return
+    with pytest.raises(UsageError, match="region"):
+        config.load(project, {"region": "mars"} if change == "flag" else None)

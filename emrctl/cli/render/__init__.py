@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from emrctl.metrics.findings import Finding
 
+_PIPE_WIDTH = 200
 _STATE_STYLES = {"COMPLETED": "green", "FAILED": "red", "INTERRUPTED": "red", "LOST": "dim"}
 _SEVERITY_STYLES = {"high": "red", "medium": "yellow", "low": "dim"}
 
@@ -27,7 +30,7 @@ def output() -> Console:
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=False)
-    return console if console.is_terminal else Console(highlight=False, width=200)
+    return console if console.is_terminal else Console(highlight=False, width=_PIPE_WIDTH)
 
 
 @functools.cache
@@ -63,7 +66,38 @@ def next_step(command: str) -> None:
 
 def table(*columns: str, rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
     """Print a table on stdout; columns in `right` are right-aligned."""
-    output().print(build_table(*columns, rows=rows, right=right))
+    text = plain_table(columns, rows, right)
+    if text is None:
+        output().print(build_table(*columns, rows=rows, right=right))
+    else:
+        typer.echo(text)
+
+
+def plain_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]
+) -> str | None:
+    """Return the text that Rich prints for a table in a pipe; None if only Rich can.
+
+    Importing Rich takes as long as the rest of a small command.
+    """
+    forced = {"FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"} & os.environ.keys()
+    if sys.stdout.isatty() or forced or not (sys.stdout.encoding or "").lower().startswith("utf"):
+        return None
+    lines = [columns, *rows]
+    widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
+    plain = all(cell.isascii() and cell.isprintable() for line in lines for cell in line)
+    if not plain or not rows or sum(widths) + 3 * len(widths) - 1 > _PIPE_WIDTH:
+        return None
+    empty = "".ljust(sum(widths) + 3 * len(widths) - 1)
+    texts = [
+        "   ".join(
+            cell.rjust(width) if name in right else cell.ljust(width)
+            for name, cell, width in zip(columns, line, widths, strict=True)
+        )
+        for line in lines
+    ]
+    rule = "─" * (len(empty) - 2)
+    return "\n".join([empty, *(f" {text} " for text in (texts[0], rule, *texts[1:])), empty])
 
 
 def build_table(*columns: str, rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> Table:

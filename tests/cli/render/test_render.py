@@ -6,6 +6,7 @@ import io
 import sys
 
 import pytest
+from rich.console import Console
 
 from emrctl.cli import render
 
@@ -22,3 +23,35 @@ def test_note_on_closed_pipe_does_not_interrupt_the_command(
 ) -> None:
     monkeypatch.setattr(sys, "stderr", ClosedPipe())
     render.note("deleting cluster main")
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows", "right"),
+    [
+        (("run", "job", "seconds"), [("a", "bbbb", "1"), ("ccc", "", "22.5")], ("seconds",)),
+        (("x",), [("",), ("[bold]a[/bold] b",)], ()),
+        (("a b", "c"), [("1", "x" * 192)], ("a b", "c")),
+    ],
+)
+def test_plain_table_equals_the_one_of_rich(
+    columns: tuple[str, ...],
+    rows: list[tuple[str, ...]],
+    right: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    file = io.StringIO()
+    console = Console(highlight=False, width=200, file=file)
+    console.print(render.build_table(*columns, rows=rows, right=right))
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
+    assert f"{render.plain_table(columns, rows, right)}\n" == file.getvalue()
+
+
+@pytest.mark.parametrize("cell", ["größe", "a\tb", "a\nb", "x" * 200])
+def test_plain_table_leaves_other_texts_and_wide_tables_to_rich(
+    cell: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
+    assert render.plain_table(("a", "b"), [("1", cell)], ()) is None
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    assert render.plain_table(("a", "b"), [("1", "2")], ()) is None
