@@ -42,10 +42,15 @@ def run(
 
     Interrupt it at any time: the same command continues.
     """
+    from emrctl.compare.stopping import stop_rule
+
     workspace = context.workspace
     spec = experiments.load(workspace, experiment)
+    rule = stop_rule() if spec.stop else None
     with trial_progress.showing(parallel or spec.parallel) as report:
-        chosen = experiment_state.RunOptions(parallel=parallel, keep=keep, fresh=not resume)
+        chosen = experiment_state.RunOptions(
+            parallel=parallel, keep=keep, fresh=not resume, rule=rule
+        )
         state = experiment_state.run(workspace, spec, report, chosen)
     print_runs(workspace, list(state.runs.values()), as_json=context.as_json)
     _raise_for_failures(state, experiment)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from emrctl.compare.records import RunRecord, record_of
-from emrctl.runs.store import LocalStorage, Run, Store
+from emrctl.runs.storage import LocalStorage
+from emrctl.runs.store import Store
 
 if TYPE_CHECKING:
     from emrctl.compare.statistics import VariancePrior
@@ -31,7 +33,8 @@ def prior(store: Store, records: Sequence[RunRecord]) -> VariancePrior | None:
 
     local = all(record.local for record in records)
     groups: dict[Key, list[float]] = defaultdict(list)
-    for record in map(record_of, _newest(store)):
+    limit = MAX_RUNS["local" if isinstance(store.storage, LocalStorage) else "s3"]
+    for record in map(record_of, islice(store.newest(), limit)):
         if record.completed and record.local == local and record.duration_s:
             groups[_key(record)].append(record.duration_s)
     where = "localhost" if local else "AWS"
@@ -42,12 +45,3 @@ def prior(store: Store, records: Sequence[RunRecord]) -> VariancePrior | None:
 def _key(record: RunRecord) -> Key:
     """Return the settings; equal ones make runs repeats."""
     return tuple(sorted(replace(record, properties={}).traits().items()))
-
-
-def _newest(store: Store) -> list[Run]:
-    if isinstance(store.storage, LocalStorage):
-        return [store.load(run_id) for run_id in store.ids()[-MAX_RUNS["local"] :]]
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(16) as pool:
-        return list(pool.map(store.load, store.ids()[-MAX_RUNS["s3"] :]))

@@ -58,9 +58,7 @@ def _mean_logarithm(values: Sequence[float]) -> float:
     return math.fsum(map(math.log, values)) / len(values) if min(values) > 0 else math.inf
 
 
-def _is_narrow(
-    ratio: float | None, low: float | None, high: float | None, limit: float
-) -> bool:
+def _is_narrow(ratio: float | None, low: float | None, high: float | None, limit: float) -> bool:
     if not ratio or not low or not high:
         return False
     return max(high / ratio, ratio / low) - 1 <= limit
