@@ -6,6 +6,7 @@ The record of a finished run is immutable; tags that are added later are a file 
 from __future__ import annotations
 
 import functools
+import io
 import json
 import re
 import secrets
