@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from emrctl.cli import options, render
+from emrctl.cli import options, render, trial_progress
+from emrctl.cli.render import tune as tune_render
 from emrctl.errors import UsageError
+from emrctl.tune import Goal
 
 if TYPE_CHECKING:
-    from emrctl.tune.replay import Measurements, Replay, Searches
+    from emrctl.tune.replay import Measurements, Searches
+    from emrctl.tune.trials import TuneOptions
 
 app = options.new_app()
-
-
-class Goal(StrEnum):
-    """What is minimised."""
-
-    time = "time"
-    cost = "cost"
 
 
 def _replay_option(*flags: str, **settings: Any) -> Any:
@@ -31,14 +25,36 @@ def _replay_option(*flags: str, **settings: Any) -> Any:
 
 
 @app.command()
-@options.common("json")
+@options.common("config target cluster json")
 def tune(
     context: options.Context,
+    experiment: Annotated[
+        str | None,
+        typer.Argument(metavar="[EXPERIMENT]", help="Name in emrctl.yaml, or a YAML file."),
+    ] = None,
     goal: Annotated[Goal, typer.Option(help="What to minimise.")] = Goal.time,
-    runs: Annotated[int, typer.Option(min=1, help="Runs of each search.")] = 12,
+    runs: Annotated[
+        int | None, typer.Option(min=1, help="Most runs; 12 for --replay.", show_default=False)
+    ] = None,
     sampler: Annotated[str, typer.Option(help="search, tpe, gp, qmc, grid or random.")] = "search",
+    limit: Annotated[
+        float, typer.Option(min=1, help="Cancel after this multiple of the default's duration.")
+    ] = 3.0,
+    repeats: Annotated[
+        int, typer.Option(min=1, help="Runs of the best configurations at the end.")
+    ] = 3,
+    parallel: Annotated[
+        int | None, typer.Option(min=1, help="Trials at the same time, if there is room.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume/--fresh", help="Use earlier runs.", show_default=False)
+    ] = True,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep clusters that the search creates.")
+    ] = False,
+    html: Annotated[Path | None, typer.Option(help="Write a page that compares all runs.")] = None,
     table: Annotated[
-        Path | None, _replay_option("--replay", help="Search this CSV or TSV table.")
+        Path | None, _replay_option("--replay", help="Search this CSV or TSV table instead.")
     ] = None,
     time: Annotated[str, _replay_option("--time", help="Column of seconds.")] = "duration_s",
     features: Annotated[
@@ -56,62 +72,63 @@ def tune(
         float, _replay_option("--within", help="Percent from the best that is good enough.")
     ] = 5.0,
 ) -> None:
-    """Search for the fastest or cheapest configuration of a job.
+    """Search for the fastest or cheapest configuration of EXPERIMENT with few runs.
+
+    The first run is the job as it is configured. Each further configuration is
+    chosen from all results so far, until another one is expected to gain less
+    than repeats differ. Interrupt it at any time: the same command continues.
 
     `--replay` searches a table of configurations that were measured before and
     prints how many runs it takes, beside a random search:
     `emrctl tune --replay old.csv --time seconds --features type,nodes`.
     """
-    from emrctl.tune import replay
+    from emrctl.tune import replay, trials
 
-    if table is None:
-        raise UsageError("nothing to search", hint="Add --replay TABLE.")
-    columns = replay.Columns(
-        time=time,
-        features=tuple(features.split(",")),
-        where=options.pairs(where, "--where"),
-        completed=completed,
-    )
-    measurements = replay.read(table, columns, goal.value)
-    searches = replay.Searches(runs=runs, seeds=seeds, within=within / 100)
-    results = [searches.replay(measurements, name) for name in dict.fromkeys([sampler, "random"])]
-    _print_replays(results, measurements, searches, as_json=context.as_json)
-
-
-def _print_replays(
-    results: Sequence[Replay], measurements: Measurements, searches: Searches, *, as_json: bool
-) -> None:
-    truth = measurements.truth()
-    best = measurements.candidates[truth.index(min(truth))]
-    if as_json:
-        render.json_document(
-            {
-                "configurations": len(truth),
-                "best": best,
-                "within": searches.within,
-                "searches": [asdict(item) for item in results],
-            }
+    if experiment is not None and table is None:
+        chosen = trials.TuneOptions(
+            goal=goal,
+            sampler=sampler,
+            runs=runs,
+            limit=limit,
+            repeats=repeats,
+            parallel=parallel,
+            keep=keep,
+            fresh=not resume,
         )
-        return
-    names = [item.sampler for item in results]
-    heads = [f"{name}: {text}" for name in names for text in ("within", "behind")]
-    rows = [
-        [
-            str(run + 1),
-            *(
-                text
-                for item in results
-                for text in (f"{100 * item.within[run]:.0f} %", f"{100 * item.behind[run]:.1f} %")
-            ),
-        ]
-        for run in range(len(results[0].within))
-    ]
-    typer.echo(
-        f"{len(truth)} configurations; the best is {', '.join(f'{k}={v}' for k, v in best.items())}"
-    )
-    render.table("runs", *heads, rows=rows, right=("runs", *heads))
-    typer.echo(
-        f"within: share of {searches.seeds} searches whose best configuration is at most "
-        f"{100 * searches.within:g} % worse than the best of all.\n"
-        "behind: by how much it is worse in the median search."
-    )
+        _tune(context, experiment, chosen, html)
+    elif table is not None and experiment is None:
+        rows = options.pairs(where, "--where")
+        space = replay.read(table, replay.Columns(time, features.split(","), rows, completed), goal)
+        _replay(context, space, replay.Searches(runs or 12, seeds, within / 100), sampler)
+    else:
+        raise UsageError("pass either an experiment or --replay TABLE")
+
+
+def _tune(
+    context: options.Context, experiment: str, chosen: TuneOptions, html: Path | None
+) -> None:
+    from emrctl.runs import experiments
+    from emrctl.tune import result, trials
+
+    workspace = context.workspace
+    spec = experiments.load(workspace, experiment)
+    with trial_progress.showing(chosen.parallel or spec.parallel) as report:
+        search = trials.run(workspace, spec, report, chosen)
+    found = result.result(search)
+    if context.as_json:
+        render.json_document(asdict(found))
+    else:
+        tune_render.show(found)
+    if html is not None:
+        from emrctl.compare import comparison, page, records
+
+        page.write(comparison.compare(records.load(workspace, [], spec.name)), html, spec.name)
+        render.note(f"Wrote {html}")
+    render.next_step(f"emrctl compare --experiment {spec.name}")
+
+
+def _replay(
+    context: options.Context, measurements: Measurements, searches: Searches, sampler: str
+) -> None:
+    results = [searches.replay(measurements, name) for name in dict.fromkeys([sampler, "random"])]
+    tune_render.show_replays(results, measurements, searches, as_json=context.as_json)

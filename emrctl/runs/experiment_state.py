@@ -21,6 +21,7 @@ from emrctl.runs.trial_clusters import TrialClusters
 from emrctl.runs.trials import Outlook, Trial, TrialReport, TrialRunner, Use
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import ExperimentSpec
+from emrctl.spec.experiments import BudgetSpec
 
 Durations = Mapping[str, Sequence[float]]
 # Returns why configurations need no more repeats, by name, from the durations of all repeats.
@@ -71,7 +72,7 @@ class ExperimentState:
         self.last: dict[TrialFacts, Run] = {}
         self._unfinished: dict[TrialFacts, Run] = {}
         self._started: set[TrialFacts] = set()
-        self._every = {run.id: run for run in stored if _is_of(run, spec.name)}
+        self._every = {run.id: run for run in stored if is_of(run, spec.name)}
         self._adopt(workspace)
 
     def _adopt(self, workspace: Workspace) -> None:
@@ -83,7 +84,7 @@ class ExperimentState:
         for trial in self.trials:
             settings = job.spec.settings.merged(trial.submission.settings).record()
             for run in reversed(by_trial[trial.facts]):
-                if run.job == job.name and _is_equal(run, settings, trial.submission):
+                if run.job == job.name and is_equal(run, settings, trial.submission):
                     self.last.setdefault(trial.facts, run)
                     if run.state == "COMPLETED":
                         self.runs[trial.facts] = run
@@ -193,22 +194,29 @@ class ExperimentState:
 
     def _over_budget(self, trial: Trial) -> str:
         """Return which limit the trial would exceed, or an empty text."""
-        budget, use = self.spec.budget, Use.of(self._every.values())
-        expected_s = self._expected_s(trial) or 0.0
-        share = use.usd / use.seconds if use.seconds else 0.0
         new = self._started - self.runs.keys() - self.errors.keys() - self._unfinished.keys()
-        if budget.runs is not None and use.runs + len(new) >= budget.runs:
-            return f"the budget of {budget.runs} runs is used up"
-        for name, limit, used, expected, unit in (
-            ("time", budget.seconds, use.seconds, expected_s, "s"),
-            ("cost", budget.usd, use.usd, expected_s * share, "USD"),
-        ):
-            if limit is not None and used + expected > limit:
-                return (
-                    f"the {name} budget is {limit:g} {unit}: {used:.4g} {unit} are used, and the "
-                    f"next trial is expected to use {expected:.3g} {unit}"
-                )
-        return ""
+        expected_s = self._expected_s(trial) or 0.0
+        return over_budget(self.spec.budget, Use.of(self._every.values()), len(new), expected_s)
+
+
+def over_budget(budget: BudgetSpec, use: Use, new: int, expected_s: float) -> str:
+    """Return which limit a trial of `expected_s` would exceed, or an empty text.
+
+    `new` is the number of started trials that are not in `use`.
+    """
+    if budget.runs is not None and use.runs + new >= budget.runs:
+        return f"the budget of {budget.runs} runs is used up"
+    share = use.usd / use.seconds if use.seconds else 0.0
+    for name, limit, used, expected, unit in (
+        ("time", budget.seconds, use.seconds, expected_s, "s"),
+        ("cost", budget.usd, use.usd, expected_s * share, "USD"),
+    ):
+        if limit is not None and used + expected > limit:
+            return (
+                f"the {name} budget is {limit:g} {unit}: {used:.4g} {unit} are used, and the "
+                f"next trial is expected to use {expected:.3g} {unit}"
+            )
+    return ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,13 +237,13 @@ def _cell(run: Run) -> str:
     return run.trial.cell if run.trial else ""
 
 
-def _is_of(run: Run, name: str) -> bool:
+def is_of(run: Run, name: str) -> bool:
     """Return whether a run is of the experiment, and its step was submitted or may be."""
     submitted = run.step_id is not None or not run.finished
     return run.trial is not None and run.trial.experiment == name and submitted
 
 
-def _is_equal(run: Run, settings: Mapping[str, object], new: Submission) -> bool:
+def is_equal(run: Run, settings: Mapping[str, object], new: Submission) -> bool:
     """Return whether a run has the settings, arguments and environment of a submission."""
     return (
         dict(run.settings) == settings

@@ -9,16 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Literal
 
 from emrctl.aws import instance_types
 from emrctl.errors import UsageError
-from emrctl.tune import features, samplers
+from emrctl.tune import Goal, features, samplers
 
 FALSE = {"false", "no", "0", "failed", ""}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Columns:
     """The columns of a table of measurements.
 
@@ -26,7 +25,7 @@ class Columns:
     """
 
     time: str
-    features: tuple[str, ...]
+    features: Sequence[str]
     where: Mapping[str, str]
     completed: str | None = None
 
@@ -48,12 +47,14 @@ class Measurements:
         return means
 
 
-def read(path: Path, columns: Columns, goal: Literal["time", "cost"]) -> Measurements:
+def read(path: Path, columns: Columns, goal: Goal) -> Measurements:
     """Read a CSV or TSV table with a header; a cost is time times price times number of machines.
 
     Raises `UsageError` naming the file, and the line where there is one: no such column, a time
     that is no number, no rows, or nothing that a price is known of.
     """
+    if goal == Goal.both:
+        raise UsageError("a replay has one goal", hint="Set --goal time or --goal cost.")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -77,7 +78,7 @@ def read(path: Path, columns: Columns, goal: Literal["time", "cost"]) -> Measure
         hint = "Check --where and --features."
         raise UsageError(f"{path}: {len(candidates)} configurations to search", hint=hint)
     values = list(groups.values())
-    if goal == "cost":
+    if goal == Goal.cost:
         prices = _prices(path, candidates)
         values = [[v * usd / 3600 for v in own] for own, usd in zip(values, prices, strict=True)]
     measurements = Measurements(candidates=candidates, values=values)
@@ -161,7 +162,7 @@ class Replay:
     behind: list[float]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Searches:
     """Searches with seeds 0 to `seeds` - 1 of `runs` runs each, at most one per configuration.
 

@@ -108,6 +108,44 @@ class Search:
             return math.inf
         return float(self._gains(self._measured(), left).max())
 
+    def possible_gain(self, probability: float = 0.9) -> float:
+        """Return the gain that no candidate that is left exceeds, with this probability.
+
+        A fraction of the best value so far, as in `expected_gain`. Infinite before the first
+        successful measurement. Errors of candidates count as independent, which is cautious.
+        """
+        import numpy as np
+        from scipy.special import log_ndtr
+
+        left = [at for at in range(self._size) if at not in self._told]
+        if not left:
+            return 0.0
+        if not self._means():
+            return math.inf
+        measured = self._measured()
+        posterior = self._model().posterior(measured, np.array(left, dtype=int))
+        above = posterior.means - measured.values.min()
+        low, high = 0.0, 20.0
+        for _ in range(40):
+            gain = (low + high) / 2
+            logs = log_ndtr((above + gain) / posterior.deviations).sum(axis=1)
+            covered = float(posterior.weights @ np.exp(logs)) >= probability
+            low, high = (low, gain) if covered else (gain, high)
+        return 1 - math.exp(-high)
+
+    def predictions(self) -> list[float]:
+        """Return what is expected of each candidate, relative to the best measured one.
+
+        1.1 is 10 % more. Raises `NotFoundError` if none has been measured successfully.
+        """
+        import numpy as np
+
+        self.best()
+        measured = self._measured()
+        posterior = self._model().posterior(measured, np.arange(self._size))
+        expected = np.exp(posterior.weights @ posterior.means - measured.values.min())
+        return [float(v) for v in (expected if self._goal == "minimise" else 1 / expected)]
+
     def _means(self) -> dict[int, float]:
         """Return the mean of each candidate most of whose measurements succeeded."""
         means = {}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from emrctl.errors import UsageError
-from emrctl.tune import replay
+from emrctl.tune import Goal, replay
 from emrctl.tune.replay import Columns, Measurements, Searches
 
 COLUMNS = Columns(time="seconds", features=("type", "nodes"), where={}, completed="ok")
@@ -33,7 +33,7 @@ def test_read_groups_repeats_of_a_configuration(table: Table) -> None:
         "m5.xlarge,4,,true,a\nm5.xlarge,8,50,false,a\nm5.xlarge,4,1,true,b\n"
     )
     columns = dataclasses.replace(COLUMNS, where={"data": "a"})
-    read = replay.read(path, columns, "time")
+    read = replay.read(path, columns, Goal.time)
     assert list(read.candidates) == [{"type": "m5.xlarge", "nodes": n} for n in (2, 4, 8)]
     assert read.values[0] == [100, 110]
     assert math.isnan(read.values[1][1])
@@ -41,7 +41,7 @@ def test_read_groups_repeats_of_a_configuration(table: Table) -> None:
 
 
 def test_read_cost_multiplies_time_price_and_number_of_machines(table: Table) -> None:
-    read = replay.read(table("m5.xlarge,2,3600,1,a\nc5.xlarge,4,1800,1,a\n"), COLUMNS, "cost")
+    read = replay.read(table("m5.xlarge,2,3600,1,a\nc5.xlarge,4,1800,1,a\n"), COLUMNS, Goal.cost)
     assert read.truth() == pytest.approx([2 * 0.192, 4 * 0.17 / 2])
 
 
@@ -49,7 +49,7 @@ def test_read_cost_uses_a_column_of_prices(tmp_path: Path) -> None:
     path = tmp_path / "runs.tsv"
     path.write_text("kind\tnodes\tprice\tseconds\nbig\t2\t1.5\t3600\nsmall\t3\t0.5\t3600\n")
     columns = Columns(time="seconds", features=("kind", "nodes", "price"), where={})
-    assert replay.read(path, columns, "cost").truth() == pytest.approx([3.0, 1.5])
+    assert replay.read(path, columns, Goal.cost).truth() == pytest.approx([3.0, 1.5])
 
 
 @pytest.mark.parametrize(
@@ -67,17 +67,17 @@ def test_read_bad_table_names_file_and_line(
     table: Table, rows: str, goal: str, message: str
 ) -> None:
     with pytest.raises(UsageError, match=r"runs\.csv") as caught:
-        replay.read(table(rows), COLUMNS, "cost" if goal == "cost" else "time")
+        replay.read(table(rows), COLUMNS, Goal(goal))
     assert message in caught.value.message
 
 
 def test_read_unknown_column_lists_the_columns(table: Table) -> None:
     columns = Columns(time="elapsed", features=("type",), where={})
     with pytest.raises(UsageError, match="no column 'elapsed'") as caught:
-        replay.read(table(""), columns, "time")
+        replay.read(table(""), columns, Goal.time)
     assert caught.value.hint == "It has type, nodes, seconds, ok, data."
     with pytest.raises(UsageError, match="cannot read"):
-        replay.read(Path("missing.csv"), columns, "time")
+        replay.read(Path("missing.csv"), columns, Goal.time)
 
 
 def _space() -> Measurements:
@@ -89,7 +89,7 @@ def _space() -> Measurements:
 
 
 def test_replay_search_needs_fewer_runs_than_random() -> None:
-    searches = Searches(runs=8, seeds=10, within=0.05)
+    searches = Searches(8, 10, 0.05)
     search, random = (searches.replay(_space(), name) for name in ("search", "random"))
     assert search.within[-1] == 1.0
     assert search.within[-1] >= random.within[-1]
@@ -98,7 +98,7 @@ def test_replay_search_needs_fewer_runs_than_random() -> None:
 
 
 def test_replay_grid_finds_the_best_after_all_configurations() -> None:
-    grid = Searches(runs=99, seeds=1, within=0.0).replay(_space(), "grid")
+    grid = Searches(99, 1, 0.0).replay(_space(), "grid")
     assert len(grid.within) == 30
     assert grid.behind[-1] == 0.0
     assert grid.within[9:12] == [0.0, 1.0, 1.0]
