@@ -54,6 +54,7 @@ COMMANDS: dict[str, Command] = {
     "predict": Command("predict", RUNS, "Predict time and cost at other executor counts."),
     "experiment": Command("experiment", RUNS, "Run a job with combinations of settings."),
     "tune": Command("tune", RUNS, "Search for the best configuration of a job."),
+    "abtest": Command("abtest", RUNS, "Test whether two rates differ; plan sample sizes."),
     "data": Command("data", RUNS, "Upload images to the bucket."),
     "outputs": Command("engine", STACKS, "Print the outputs of a stack."),
     "drift": Command("engine", STACKS, "Show differences between a stack and AWS."),

@@ -95,6 +95,29 @@ def sample_size(
     return math.ceil(float(total / difference) ** 2)
 
 
+def power(
+    share: float, count: int, other_share: float, other_count: int, *, confidence: float = 0.95
+) -> float:
+    """Return the probability that the two-sided z-test finds the difference of true shares.
+
+    Raises `UsageError` as `two_proportions` does.
+    """
+    _check(share, other_share)
+    if min(count, other_count) < 1:
+        raise UsageError(f"shares of {count} and {other_count} rows: both must have rows")
+    pooled = (share * count + other_share * other_count) / (count + other_count)
+    error = math.sqrt(pooled * (1 - pooled) * (1 / count + 1 / other_count))
+    limit = float(special.ndtri(0.5 + confidence / 2)) * error
+    variance = share * (1 - share) / count + other_share * (1 - other_share) / other_count
+    difference = abs(other_share - share)
+    if variance == 0:
+        return float(difference > limit)
+    sides = special.ndtr(
+        [(difference - limit) / variance**0.5, (-difference - limit) / variance**0.5]
+    )
+    return float(sides.sum())
+
+
 def mcnemar(only_first: int, only_second: int) -> float:
     """Return the exact two-sided p-value of McNemar's test.
 

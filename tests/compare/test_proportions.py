@@ -1,8 +1,11 @@
 from __future__ import annotations
 
-import pytest
+import math
 
-from emrctl.compare.proportions import mcnemar, sample_size, two_proportions
+import pytest
+from scipy import stats
+
+from emrctl.compare.proportions import mcnemar, power, sample_size, two_proportions
 from emrctl.errors import UsageError
 
 
@@ -48,3 +51,44 @@ def test_mcnemar_is_the_exact_binomial_test() -> None:
     assert mcnemar(9, 1) == mcnemar(1, 9)
     assert mcnemar(5, 5) == 1.0
     assert mcnemar(0, 0) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "low", "high"),  # Newcombe 1998, table II, method 10
+    [((9, 10), (3, 10), 0.1705, 0.8090), ((0, 10), (0, 20), -0.1611, 0.2775)],
+)
+def test_two_proportions_interval_of_small_samples_is_newcombes(
+    first: tuple[int, int], second: tuple[int, int], low: float, high: float
+) -> None:
+    (x, n), (y, m) = first, second
+    result = two_proportions(y / m, m, x / n, n)
+    assert (result.low, result.high) == pytest.approx((low, high), abs=6e-5)
+
+
+def test_two_proportions_p_value_equals_chi_square_without_correction() -> None:
+    result = two_proportions(12 / 80, 80, 30 / 95, 95)
+    chi = stats.chi2_contingency([[12, 68], [30, 65]], correction=False)
+    assert result.p_value == pytest.approx(chi.pvalue)
+    assert result.z**2 == pytest.approx(chi.statistic)
+
+
+def test_power_agrees_with_sample_size_and_exact_sums() -> None:
+    n = sample_size(0.1, 0.2, power=0.8)
+    assert n is not None
+    assert power(0.1, n, 0.2, n) == pytest.approx(0.8, abs=3e-3)
+    first, second = stats.binom(n, 0.1).pmf(range(n + 1)), stats.binom(n, 0.2).pmf(range(n + 1))
+    exact = sum(
+        first[x] * second[y]
+        for x in range(5, 45)
+        for y in range(15, 75)
+        if abs(y - x) > 1.959964 * math.sqrt((x + y) * (2 * n - x - y) / (2 * n))
+    )
+    assert power(0.1, n, 0.2, n) == pytest.approx(exact, abs=0.01)
+
+
+def test_power_of_certain_and_of_no_difference() -> None:
+    assert power(0.0, 100, 1.0, 100) == 1.0
+    assert power(0.3, 500, 0.3, 500) == pytest.approx(0.05)
+    assert power(0.0, 5, 0.0, 5) == 0.0
+    with pytest.raises(UsageError):
+        power(0.5, 0, 0.5, 10)
