@@ -11,6 +11,7 @@ import argparse
 import difflib
 import importlib.util
 import json
+import math
 import sys
 import time
 import zipfile
@@ -118,6 +119,33 @@ def positive_int(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of at least 1")
     return int(text)
+
+
+def not_negative(text: str) -> float:
+    """Parse a finite number of at least 0 (an argparse type)."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number") from None
+    if not math.isfinite(value) or value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 0")
+    return value
+
+
+def positive(text: str) -> float:
+    """Parse a finite number above 0 (an argparse type)."""
+    value = not_negative(text)
+    if value == 0:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def share(text: str) -> float:
+    """Parse a number above 0 and at most 1 (an argparse type)."""
+    value = positive(text)
+    if value > 1:
+        raise argparse.ArgumentTypeError(f"{text} is more than 1")
+    return value
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

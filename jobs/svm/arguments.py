@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Sequence
-from functools import partial
 
-from common.job import JobError, argument_parser, nearest, positive_int
+from common.job import (
+    JobError,
+    argument_parser,
+    nearest,
+    not_negative,
+    positive,
+    positive_int,
+)
 from svm.gradient_descent import DescentSettings
 
 
@@ -21,18 +26,6 @@ def shares(text: str) -> tuple[float, ...]:
     if invalid:
         raise argparse.ArgumentTypeError(f"share {invalid[0]:g} is not between 0 and 1")
     return tuple(values)
-
-
-def number(text: str, *, zero: bool) -> float:
-    """Parse a finite number above 0, or of at least 0 if `zero` is allowed (an argparse type)."""
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number") from None
-    if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
-        bound = "at least" if zero else "above"
-        raise argparse.ArgumentTypeError(f"{text} is not {bound} 0")
-    return value
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -60,14 +53,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     add(
         "--step",
-        type=partial(number, zero=False),
+        type=positive,
         default=1.0,
         metavar="X",
         help="size of the first step (default: 1.0)",
     )
     add(
         "--reg",
-        type=partial(number, zero=True),
+        type=not_negative,
         default=0.01,
         metavar="X",
         help="L2 regularization (default: 0.01)",

@@ -1,6 +1,7 @@
 """Fixtures of the jobs' tests: a SparkSession, pictures of digits, and their features."""
 
 import gc
+import json
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
+Run = Callable[..., dict[str, Any]]
 HERE = Path(__file__).resolve().parent
 ROOT = Path(__file__).resolve().parents[2]
 JOBS = ROOT / "jobs"
@@ -22,6 +24,7 @@ PETS = ROOT.parent / "shared" / "data" / "pets-small.tgz"
 
 PYSPARK_WARNINGS = (
     "ignore:unclosed <socket:ResourceWarning",  # closed by the garbage collector only
+    "ignore:unclosed running multiprocessing pool:ResourceWarning",  # of MLlib's CrossValidator
     "ignore:distutils Version classes:DeprecationWarning",  # PySpark compares pandas' version
 )
 
@@ -78,11 +81,24 @@ def spark(java_home: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         builder = builder.config(key, value)
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
-    for program in ("classify.py", "wordcount.py"):  # imported here, and pickled by reference
-        session.sparkContext.addPyFile(str(JOBS / program))
+    for program in JOBS.glob("*.py"):  # imported here, and pickled by reference
+        if not program.with_suffix("").is_dir():  # svm and features are packages
+            session.sparkContext.addPyFile(str(program))
     ship_packages(session)
     yield session
     session.stop()
+
+
+@pytest.fixture
+def run(spark: Any, tmp_path: Path) -> Run:
+    """Return a function that runs a job with --output `tmp_path`/out and returns its figures."""
+
+    def run(program: Any, *arguments: str) -> dict[str, Any]:
+        assert program.main([*arguments, "--output", f"{tmp_path}/out"]) == 0
+        result: dict[str, dict[str, Any]] = json.loads((tmp_path / "out/result.json").read_text())
+        return result["figures"]
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,13 @@ from tests.facts import RUN
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 # In a separate process: the folder of the jobs must be first in sys.path.
-_PARSED = "import sys; from svm import arguments; arguments.parse(sys.argv[1:])"
+_PARSED = """
+import runpy, sys
+sys.path.insert(0, ".")
+from common import job
+job.run_job = lambda *_: 0
+sys.exit(runpy.run_path(f"{sys.argv[1]}.py")["main"](sys.argv[2:]))
+"""
 GRID = ExperimentSpec.model_validate(
     {
         "name": "grid",
@@ -134,9 +140,9 @@ def test_trials_with_published_times_carry_them(workspace: Workspace) -> None:
 def test_load_of_every_example_gives_runnable_trials(workspace: Workspace, path: Path) -> None:
     spec = experiments.load(workspace, str(path))
     assert submission.find_job(spec.job, workspace.config).gallery
-    assert experiments.trials(spec)
+    *_, trial = experiments.trials(spec)
     taken = subprocess.run(
-        [sys.executable, "-c", _PARSED, *spec.args, "--output", "o"],
+        [sys.executable, "-c", _PARSED, spec.job, *trial.configuration.args, "--output", "o"],
         capture_output=True,
         text=True,
         check=False,

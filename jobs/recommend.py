@@ -1,0 +1,119 @@
+"""Recommend items to users by matrix factorization (ALS), and measure the latency of serving.
+
+ALS gives every user and item a vector of --rank numbers; their product is the predicted rating. It
+solves for all users, then for all items, in turn; each half is a shuffle of ratings and vectors.
+Recommending to all users at once is a Spark job. For one user a Spark job is far too slow: a server
+keeps the vectors in memory, and multiplies. The job measures both.
+
+--input is a folder of CSV files: user, item, rating (integers and a number, no header).
+
+Output, below --output:
+  recommendations/  Parquet: user, items and predicted ratings, best first
+  result.json       step durations; error on the test ratings, latencies in ms
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from functools import partial
+from typing import Any, Callable
+
+import numpy as np
+from pyspark.sql import DataFrame, SparkSession
+
+from common import job
+from common.files import HadoopFiles, join
+from common.job import JobError, JobLog
+
+COLUMNS = "user int, item int, rating double"
+TOP = 10
+
+
+def generate(user: int, args: argparse.Namespace) -> list[tuple[int, int, float]]:
+    """Return the ratings of a user: products of vectors with 3 numbers, and noise."""
+    rng = np.random.default_rng([args.seed, user])
+    items = np.random.default_rng(args.seed).normal(size=(args.items, 3))
+    seen = rng.choice(args.items, size=min(args.ratings, args.items), replace=False)
+    values = 3 + items[seen] @ rng.normal(size=3) + rng.normal(scale=0.3, size=len(seen))
+    return [(user, int(item), float(value)) for item, value in zip(seen, values)]
+
+
+def ratings(spark: SparkSession, args: argparse.Namespace, partitions: int) -> DataFrame:
+    """Read or generate the ratings; raises JobError if --input does not exist."""
+    if args.input is None:
+        users = spark.sparkContext.parallelize(range(args.users), partitions)
+        return spark.createDataFrame(users.flatMap(partial(generate, args=args)), COLUMNS)
+    if not HadoopFiles(spark).exists(args.input):
+        raise JobError(f"--input {args.input}: no such file or folder")
+    return spark.read.csv(args.input, schema=COLUMNS, mode="FAILFAST").repartition(partitions)
+
+
+def vectors(factors: DataFrame) -> dict[int, Any]:
+    """Return the vectors of users or items by id, in the driver."""
+    return {row["id"]: np.array(row["features"]) for row in factors.collect()}
+
+
+def best(user: Any, items: Any, ids: Any) -> list[int]:
+    """Return the ids of the items with the largest predicted ratings for a user's vector."""
+    predicted = items @ user
+    few = np.argpartition(-predicted, min(TOP, len(ids)) - 1)[:TOP]
+    return [int(ids[index]) for index in few[np.argsort(-predicted[few])]]
+
+
+def latencies_ms(call: Callable[[Any], object], values: list[Any]) -> dict[str, float]:
+    """Return the median and the 99th percentile of the duration of a call for each value."""
+    durations = []
+    for value in values:
+        start = time.perf_counter()
+        call(value)
+        durations.append((time.perf_counter() - start) * 1000)
+    return {f"p{q}_ms": round(float(np.percentile(durations, q)), 4) for q in (50, 99)}
+
+
+def recommend(args: argparse.Namespace, spark: SparkSession, log: JobLog) -> None:
+    """Fit, recommend to all users, and to single ones with and without Spark."""
+    from pyspark.ml.evaluation import RegressionEvaluator
+    from pyspark.ml.recommendation import ALS
+
+    data = ratings(spark, args, job.partitions(spark, args.partitions)).persist()
+    train, test = data.randomSplit([0.9, 0.1], seed=args.seed)
+    als = ALS(rank=args.rank, maxIter=args.iterations, regParam=args.reg, seed=args.seed)
+    with log.step("fit"):
+        model = als.setUserCol("user").setItemCol("item").setColdStartStrategy("drop").fit(train)
+    with log.step("test"):
+        rmse = RegressionEvaluator(labelCol="rating").evaluate(model.transform(test))
+    with log.step("recommend to all"):
+        frame = model.recommendForAllUsers(TOP)
+        frame.write.mode("overwrite").parquet(join(args.output, "recommendations"))
+    users, items = vectors(model.userFactors), vectors(model.itemFactors)
+    matrix, ids = np.stack(list(items.values())), np.array(list(items))
+    some = sorted(users)[: args.requests]
+    with log.step("serve"):
+        served = latencies_ms(lambda user: best(users[user], matrix, ids), some)
+        one = [data.where(data.user == user).select("user").distinct() for user in some[:3]]
+        by_spark = latencies_ms(lambda row: model.recommendForUserSubset(row, TOP).collect(), one)
+    figures = {"users": len(users), "items": len(items), "rmse": rmse, "served": served}
+    log.write_result(HadoopFiles(spark), args, {**figures, "served_by_spark": by_spark})
+    data.unpersist()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the job. Return 0, or 2 after an error in the input."""
+    parser = job.argument_parser("recommend", "Recommend items to users by ALS; measure serving.")
+    add, count = parser.add_argument, job.positive_int
+    add("--input", metavar="PATH", help="CSV of user, item, rating (default: generated)")
+    add("--users", type=count, default=2000, metavar="N", help="generated users (default: 2000)")
+    add("--items", type=count, default=500, metavar="N", help="generated items (default: 500)")
+    add("--ratings", type=count, default=50, metavar="N", help="per generated user (default: 50)")
+    add("--rank", type=count, default=10, metavar="N", help="numbers per vector (default: 10)")
+    add("--iterations", type=count, default=10, metavar="N", help="default: 10")
+    add("--reg", type=job.positive, default=0.1, metavar="X", help="regParam (default: 0.1)")
+    add("--requests", type=count, default=200, metavar="N", help="to measure (default: 200)")
+    add("--seed", type=count, default=1, metavar="N", help="default: 1")
+    return job.run_job("recommend", ("numpy",), partial(recommend, parser.parse_args(argv)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
