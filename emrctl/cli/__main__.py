@@ -50,6 +50,7 @@ COMMANDS: dict[str, Command] = {
     "logs": Command("runs", RUNS, "Print logs of a run's step and containers."),
     "pull": Command("runs", RUNS, "Download a run's logs, metrics and output again."),
     "metrics": Command("metrics", RUNS, "Print metrics of a run or a Spark event log."),
+    "advise": Command("advise", RUNS, "Recommend settings for the next run of a job."),
     "compare": Command("compare", RUNS, "Compare runs: settings, times, resources, cost."),
     "predict": Command("predict", RUNS, "Predict time and cost at other executor counts."),
     "experiment": Command("experiment", RUNS, "Run a job with combinations of settings."),

@@ -7,9 +7,9 @@ that `metrics/task_figures.py` declares.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     OnTask = Callable[[TaskMetrics], None] | None
 
 app = options.new_app()
-_SOURCE_HELP = "Event log (file, folder, archive, s3:// or -) or run."
+SOURCE_HELP = "Event log (file, folder, archive, s3:// or -) or run."
 
 # Fields by heading; a word after the field is one of its quantiles.
 _STAGES = {
@@ -69,6 +69,7 @@ class _Options:
     tasks: bool = False
     findings: bool = False
     as_json: bool = False
+    limits: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -81,7 +82,7 @@ class _Options:
 @options.common("config target json")
 def metrics(
     context: options.Context,
-    source: Annotated[str, typer.Argument(metavar="PATH|RUN", help=_SOURCE_HELP)],
+    source: Annotated[str, typer.Argument(metavar="PATH|RUN", help=SOURCE_HELP)],
     stages: Annotated[bool, typer.Option("--stages", help="Include stages.")] = False,
     executors: Annotated[bool, typer.Option("--executors", help="Include executors.")] = False,
     tasks: Annotated[bool, typer.Option("--tasks", help="Include a row for each task.")] = False,
@@ -94,7 +95,8 @@ def metrics(
     ] = None,
 ) -> None:
     """Print the metrics of a run or of any Spark event log; needs no Spark."""
-    include = _Options(stages, executors, tasks, findings, context.as_json)
+    limits = context.limits if findings else {}
+    include = _Options(stages, executors, tasks, findings, context.as_json, limits)
     with _open_output(export, include) as out:
         out.finish(_read(context, source, out.task if tasks else None))
 
@@ -105,7 +107,7 @@ def _read(context: options.Context, source: str, on_task: OnTask) -> tuple[RunMe
         return _read_files(log_sources.from_stdin(), on_task)
     files = log_sources.find(source, lambda: context.workspace.target.client("s3"))
     if files is None:
-        return (_load_run(context.workspace, source, on_task),)
+        return (load_run(context.workspace, source, on_task),)
     return _read_files(files, on_task)
 
 
@@ -117,7 +119,8 @@ def _read_files(files: EventLogFiles, on_task: OnTask) -> tuple[RunMetrics, ...]
     return reader.read_logs(files, on_refused=lambda error: render.note(f"skipped: {error}"))
 
 
-def _load_run(workspace: Workspace, name: str, on_task: OnTask) -> RunMetrics:
+def load_run(workspace: Workspace, name: str, on_task: OnTask) -> RunMetrics:
+    """Return the metrics in the store; `NotFoundError` with the reason if there are none."""
     from emrctl.metrics.model import RunMetrics
     from emrctl.runs.store import RunFiles
 
@@ -181,9 +184,10 @@ class _Json:
     def _document(self, run: RunMetrics) -> dict[str, Any]:
         if not self._include.findings:
             return run.to_json()
-        from emrctl.metrics.findings import diagnose
+        from emrctl.metrics.findings import check
 
-        return run.to_json() | {"findings": [item.to_json() for item in diagnose(run)]}
+        report = check(run, self._include.limits).to_json()
+        return run.to_json() | {"findings": report.pop("findings"), "rules": report}
 
 
 class _Text:
@@ -219,9 +223,9 @@ class _Text:
         if self._include.executors and run.executors:
             _print_table(_EXECUTORS, document["executors"])
         if self._include.findings:
-            from emrctl.metrics.findings import diagnose
+            from emrctl.metrics.findings import check
 
-            render.findings(diagnose(run))
+            render.findings(check(run, self._include.limits))
 
 
 def _print_table(columns: dict[str, str], items: list[dict[str, Any]]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -55,6 +55,11 @@ class Context:
             except UsageError:
                 return False
         return True
+
+    @property
+    def limits(self) -> Mapping[str, float]:
+        """The thresholds of findings that emrctl.yaml sets; none outside of a project."""
+        return self.workspace.project.findings if self.in_project else {}
 
     def project_without_file(self, **defaults: str) -> ProjectSpec:
         """Return a project with the target and region of the flags, or else of `defaults`."""

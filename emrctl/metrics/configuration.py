@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from emrctl import redact
 
@@ -97,11 +97,36 @@ def program(command: str) -> tuple[str, ...]:
     return redact.arguments(_RUN_ID.sub("…", word) for word in found)
 
 
-def _after_options(words: list[str]) -> list[str]:
-    """Return the words after the options of spark-submit, whose values may contain spaces."""
+def submit_options(command: str) -> tuple[str, ...]:
+    """Return the options of spark-submit in such a command line, each with its value.
+
+    Secrets are redacted. Returns () if spark-submit did not start the driver: in cluster mode YARN
+    does, and its command line has the program only.
+    """
+    main, *words = command.split() or [""]
+    return tuple(map(_redacted, _options(words))) if main == _SUBMIT else ()
+
+
+def _options(words: list[str]) -> Iterator[str]:
+    """Yield `--name value`, or the flag alone, up to the first word that is no option."""
     at = 0
     while at < len(words) and words[at].startswith("-"):
-        at += 1 if words[at] in _FLAGS else 2
+        size = 1 if words[at] in _FLAGS else 2
+        yield " ".join(words[at : at + size])
+        at += size
+
+
+def _redacted(option: str) -> str:
+    name, _, value = option.partition(" ")
+    key, equals, rest = value.partition("=")
+    if name in {"--conf", "-c"} and equals:
+        return f"{name} {key}={redact.value(key, rest)}"
+    return redact.text(option)
+
+
+def _after_options(words: list[str]) -> list[str]:
+    """Return the words after the options of spark-submit, whose values may contain spaces."""
+    at = sum(len(option.split()) for option in _options(words))
     after = words[at:]
     first = next((n for n, word in enumerate(after) if _FILE.fullmatch(word)), 0)
     return after[first:]

@@ -314,7 +314,7 @@ class RunMetrics(RunFigures, Record, figures_before="peak_executors"):
     Sums include failed and killed tasks. A TaskEnd with reason Resubmitted counts in
     `tasks_failed` only. `complete` means that the event log was read from start to end without
     damage; `notes` describe what is missing or damaged. `program` is the program file with its
-    arguments if the log has them.
+    arguments, `submit_options` are the options of spark-submit before it, if the log has them.
     """
 
     app_id: str | None = None
@@ -341,6 +341,7 @@ class RunMetrics(RunFigures, Record, figures_before="peak_executors"):
     sql: tuple[SqlMetrics, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     program: tuple[str, ...] = ()
+    submit_options: tuple[str, ...] = ()
     reuses: tuple[Reuse, ...] = ()
     cached: tuple[CachedRdd, ...] = ()
     yarn: ApplicationAccount | None = None

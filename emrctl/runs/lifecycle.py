@@ -91,7 +91,11 @@ def cancel(workspace: Workspace, run: Run) -> Run:
 
 
 def describe(workspace: Workspace, run: Run) -> dict[str, Any]:
-    """Return a run with its metrics, its job's result and findings as a JSON document."""
+    """Return a run with its metrics, its job's result and findings as a JSON document.
+
+    `rules` has the kinds of findings that were checked and not found (`clean`), and why others
+    could not be checked (`unchecked`).
+    """
     from emrctl.runs import collect
 
     document = asdict(run) | {"duration_s": run.duration_s, "cost_usd": run.cost_usd}
@@ -100,17 +104,19 @@ def describe(workspace: Workspace, run: Run) -> dict[str, Any]:
     document["metrics"] = files.read_json(RunFiles.METRICS)
     document["result"] = files.read_json(RunFiles.RESULT)
     document["nodes"] = collect.nodes_used(workspace, run)
-    document["findings"] = _findings(document["metrics"])
+    report = _report(workspace, document["metrics"])
+    document["findings"] = report.pop("findings", [])
+    document["rules"] = report
     return document
 
 
-def _findings(metrics: dict[str, Any] | None) -> list[dict[str, Any]]:
+def _report(workspace: Workspace, metrics: dict[str, Any] | None) -> dict[str, Any]:
     if metrics is None:
-        return []
+        return {}
     from emrctl.metrics import findings
     from emrctl.metrics.model import RunMetrics
 
-    return [item.to_json() for item in findings.diagnose(RunMetrics.from_json(metrics))]
+    return findings.check(RunMetrics.from_json(metrics), workspace.project.findings).to_json()
 
 
 def poll(workspace: Workspace, run: Run, backoff: Backoff) -> Run:

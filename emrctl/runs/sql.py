@@ -34,7 +34,7 @@ _RUN = {
     "yarn_diagnostics": "VARCHAR",
 }
 _FINDING = {
-    **dict.fromkeys(("run", "kind", "severity", "evidence", "advice"), "VARCHAR"),
+    **dict.fromkeys(("run", "kind", "severity", "confidence", "evidence", "advice"), "VARCHAR"),
     "seconds": "DOUBLE",
     **dict.fromkeys(("stages", "figures", "settings"), "JSON"),
 }
@@ -64,8 +64,11 @@ def _record_columns(name: str) -> dict[str, str]:
     return {column: _TYPES[type_] for column, type_ in tables.columns(name).items()}
 
 
-def query(store: Store, sql: str) -> QueryResult:
-    """Return the result of one SELECT; `UsageError` if `sql` is invalid or something else."""
+def query(store: Store, sql: str, limits: Mapping[str, float] | None = None) -> QueryResult:
+    """Return the result of one SELECT; `UsageError` if `sql` is invalid or something else.
+
+    `limits` override thresholds of findings.
+    """
     import duckdb
 
     with duckdb.connect(":memory:") as database:
@@ -76,7 +79,7 @@ def query(store: Store, sql: str) -> QueryResult:
         allowed = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
         if len(types) != 1 or types[0] not in allowed:
             raise UsageError("the query is not one SELECT", hint="The store is read-only.")
-        _load(database, store)
+        _load(database, store, limits)
         database.execute("SET enable_external_access = false")
         database.execute("SET lock_configuration = true")
         try:
@@ -92,11 +95,11 @@ def _query_error(error: Exception) -> UsageError:
     return UsageError(str(error).strip(), hint=hint)
 
 
-def _load(database: Any, store: Store) -> None:
+def _load(database: Any, store: Store, limits: Mapping[str, float] | None) -> None:
     with tempfile.TemporaryDirectory(prefix="emrctl-") as folder:
         files = {name: Path(folder) / f"{name}.jsonl" for name in columns()}
         streams = {name: path.open("w", encoding="utf-8") for name, path in files.items()}
-        for name, row in _rows(store):
+        for name, row in _rows(store, limits):
             streams[name].write(json.dumps(row, default=str) + "\n")
         for stream in streams.values():
             stream.close()
@@ -112,13 +115,13 @@ def _create(database: Any, name: str, types: Mapping[str, str], path: Path) -> N
     database.execute(f"CREATE TABLE {name} AS FROM read_json('{source}', {options})")
 
 
-def _rows(store: Store) -> Iterator[tuple[str, Row]]:
+def _rows(store: Store, limits: Mapping[str, float] | None) -> Iterator[tuple[str, Row]]:
     """Yield every row with the name of its table."""
     runs = store.all()
     with ThreadPoolExecutor(_READ_THREADS) as readers:
         documents = readers.map(lambda run: _documents(store, run), runs)
         for run, (metrics, result) in zip(runs, documents, strict=True):
-            yield from _run_rows(run, metrics, result)
+            yield from _run_rows(run, metrics, result, limits)
 
 
 def _documents(store: Store, run: Run) -> tuple[Row | None, Row | None]:
@@ -126,7 +129,9 @@ def _documents(store: Store, run: Run) -> tuple[Row | None, Row | None]:
     return files.read_json(RunFiles.METRICS), files.read_json(RunFiles.RESULT)
 
 
-def _run_rows(run: Run, document: Row | None, result: Row | None) -> Iterator[tuple[str, Row]]:
+def _run_rows(
+    run: Run, document: Row | None, result: Row | None, limits: Mapping[str, float] | None
+) -> Iterator[tuple[str, Row]]:
     metrics = RunMetrics() if document is None else RunMetrics.from_json(document)
     yield "runs", _run(run, metrics, result)
     if document is None:
@@ -136,7 +141,7 @@ def _run_rows(run: Run, document: Row | None, result: Row | None) -> Iterator[tu
     for row in metrics.executors:
         life = {"lifetime_s": timeline.lifetime_s(row, metrics)}
         yield "executors", _owned(run, metrics, tables.flat(row.to_json())) | life
-    for finding in findings.diagnose(metrics):
+    for finding in findings.diagnose(metrics, limits):
         yield "findings", {"run": run.id, **finding.to_json()}
 
 

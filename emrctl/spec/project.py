@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import InitErrorDetails
 
 from emrctl.aws import rules
 from emrctl.errors import SpecError
+from emrctl.metrics.limits import LIMITS
 from emrctl.spec.ec2 import Ec2ClusterSpec
 from emrctl.spec.emr import BootstrapSpec, ClusterSpec
 from emrctl.spec.experiments import ExperimentSpec
@@ -118,6 +127,21 @@ class EngineSpec(Spec):
         return value
 
 
+def _known_thresholds(value: dict[str, float]) -> dict[str, float]:
+    for name in value:
+        if name not in LIMITS:
+            near = difflib.get_close_matches(name, LIMITS, n=1, cutoff=0.5)
+            hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(LIMITS)}"
+            raise fault_at((name,), f"unknown threshold; {hint}")
+    return value
+
+
+#: Thresholds of findings by name, in the units of `emrctl.metrics.limits`.
+Thresholds = Annotated[
+    dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]], AfterValidator(_known_thresholds)
+]
+
+
 class ProjectSpec(Spec):
     """The content of `emrctl.yaml`."""
 
@@ -130,6 +154,7 @@ class ProjectSpec(Spec):
     engine: EngineSpec = EngineSpec()
     jobs: dict[str, JobSpec] = Field(default_factory=dict)
     experiments: dict[str, ExperimentSpec] = Field(default_factory=dict)
+    findings: Thresholds = Field(default_factory=dict)
     tags: Tags = Field(default_factory=dict)
 
     @property

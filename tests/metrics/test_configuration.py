@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from emrctl.metrics.configuration import configuration, program
+from emrctl.metrics.configuration import configuration, program, submit_options
 from emrctl.redact import REDACTED
 
 SPARK_JAVA = (
@@ -110,3 +110,26 @@ MASTER = "org.apache.spark.deploy.yarn.ApplicationMaster --class org.apache.spar
 )
 def test_program_returns_file_and_arguments(command: str, words: tuple[str, ...]) -> None:
     assert program(command) == words
+
+
+def test_submit_options_are_those_before_the_program() -> None:
+    command = (
+        "org.apache.spark.deploy.SparkSubmit --master yarn --verbose --conf spark.a=1 "
+        "--conf spark.my.password=hunter2 --executor-memory 4g job.py --conf x"
+    )
+    assert submit_options(command) == (
+        "--master yarn",
+        "--verbose",
+        "--conf spark.a=1",
+        f"--conf spark.my.password={REDACTED}",
+        "--executor-memory 4g",
+    )
+    assert program(command) == ("job.py", "--conf", "x")
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["", "org.apache.spark.deploy.yarn.ApplicationMaster --class A --arg x", "Main --conf a=b"],
+)
+def test_submit_options_of_other_drivers_are_empty(command: str) -> None:
+    assert submit_options(command) == ()

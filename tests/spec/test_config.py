@@ -109,6 +109,26 @@ def test_load_unknown_key_names_line_and_nearest_key(tmp_path: Path) -> None:
     assert said == "e.yaml:4: cluster.core.cout: unknown key; did you mean 'count'?"
 
 
+def test_load_thresholds_of_findings_are_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "e.yaml"
+    path.write_text("project: pets\nfindings:\n  skew_ratio: 4\n  file_open_s: 0.5\n")
+    assert config.load(path).project.findings == {"skew_ratio": 4.0, "file_open_s": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("skew_ration: 4", "findings.skew_ration: unknown threshold; did you mean 'skew_ratio'?"),
+        ("skew_ratio: much", "findings.skew_ratio: input should be a valid number"),
+        ("skew_ratio: -1", "findings.skew_ratio: input should be greater than or equal to 0"),
+        ("skew_ratio: .nan", "findings.skew_ratio: "),
+    ],
+)
+def test_load_invalid_threshold_names_line(tmp_path: Path, line: str, message: str) -> None:
+    complaint = _complaint(tmp_path / "e.yaml", f"project: pets\nfindings:\n  {line}\n")
+    assert complaint.startswith(f"e.yaml:3: {message}")
+
+
 def test_load_reports_all_errors(tmp_path: Path) -> None:
     said = _complaint(tmp_path / "e.yaml", "project: Pets!\nregoin: x\ncluster: {release: 7}\n")
     assert said.splitlines() == [

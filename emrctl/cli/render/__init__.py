@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from emrctl.metrics.findings import Finding
+    from emrctl.metrics.findings import Report
 
 _PIPE_WIDTH = 200
 _STATE_STYLES = {"COMPLETED": "green", "FAILED": "red", "INTERRUPTED": "red", "LOST": "dim"}
@@ -141,21 +141,26 @@ def number(value: Any) -> str:
     return plain(value)
 
 
-def findings(items: Sequence[Finding]) -> None:
-    """Print findings: the evidence, then the advice."""
+def findings(report: Report) -> None:
+    """Print findings with evidence and advice, then the kinds that were not found or checked."""
     from rich.padding import Padding
     from rich.text import Text
 
     out = output()
-    if not items:
+    if not report.findings:
         out.print("No findings.")
-    for item in items:
+    for item in report.findings:
         saving = f", up to {item.seconds:,.1f} s" if item.seconds >= 0.05 else ""
-        head = Text.assemble(
-            (item.severity, _SEVERITY_STYLES[item.severity]), " ", (item.kind, "bold"), saving, ": "
-        )
+        sure = f" ({item.confidence} confidence)" if item.confidence not in {"", "high"} else ""
+        severity = (item.severity, _SEVERITY_STYLES[item.severity])
+        head = Text.assemble(severity, " ", (item.kind, "bold"), sure, saving, ": ")
         out.print(head + Text(plain(item.evidence)))
         out.print(Padding(Text(plain(item.advice)), (0, 0, 0, 4), expand=False))
+    if report.clean:
+        out.print(Text(f"Checked, not found: {', '.join(report.clean)}", style="dim"))
+    for reason in dict.fromkeys(report.unchecked.values()):
+        names = ", ".join(kind for kind, why in report.unchecked.items() if why == reason)
+        out.print(Text(f"Not checked: {names}: {plain(reason)}", style="dim"))
 
 
 @contextmanager

@@ -59,9 +59,9 @@ def print_run(workspace: Workspace, run: Run, *, as_json: bool) -> None:
     if nodes:
         table("node", *_NODE, rows=[_node(item) for item in nodes], right=tuple(_NODE))
     if document["metrics"]:
-        from emrctl.metrics.findings import Finding
+        from emrctl.metrics.findings import Report
 
-        findings([Finding.from_json(item) for item in document["findings"]])
+        findings(Report.from_json({"findings": document["findings"], **document["rules"]}))
 
 
 def _facts(run: Run, location: str) -> Iterator[tuple[str, str]]:

@@ -28,6 +28,7 @@ _WRAPPERS = re.compile(
     r"WholeStageCodegen|InputAdapter|AQEShuffleRead|CustomShuffleReader|ShuffleQueryStage"
     r"|BroadcastQueryStage|AdaptiveSparkPlan|Sort$|ColumnarToRow"
 )
+_PLAN_ID = re.compile(r"plan_id=(\d+)")
 _CACHED = ("InMemoryTableScan", "TableCacheQueryStage")
 _JOINS = (
     "SortMergeJoin",
@@ -201,6 +202,11 @@ def _with_figures(item: _Operator, value: Callable[[int], int | None]) -> SqlOpe
 
 
 def _operators(root: _Node) -> Iterator[_Operator]:
+    exchanges = {
+        number: node
+        for node in _all(root)
+        if node.children and (number := _plan_id(node, "Exchange"))
+    }
     waiting = [(root, False)]
     while waiting:
         node, cached = waiting.pop()
@@ -213,11 +219,12 @@ def _operators(root: _Node) -> Iterator[_Operator]:
         name = node.name
         if name.startswith(_JOINS):
             for side, child in zip(("left", "right"), node.children, strict=False):
-                ids |= {f"{side}_{key}": number for key, number in _input(child).items()}
+                found = _input(child, exchanges)
+                ids |= {f"{side}_{key}": number for key, number in found.items()}
         elif name.startswith("Execute InsertInto"):
             name = "Write"
         elif name.startswith("Window"):
-            name, ids = "Window", _input(node.children[0])
+            name, ids = "Window", _input(node.children[0], exchanges)
         shared = name.startswith(("Exchange", "BroadcastExchange", "Scan", "FileScan", "BatchScan"))
         fingerprint, nodes = _fingerprint(node) if shared else ("", 0)
         yield _Operator(name, _detail(node), fingerprint, nodes, cached, ids)
@@ -237,10 +244,28 @@ def _chain(node: _Node) -> Iterator[_Node]:
         node = node.children[0]
 
 
-def _input(side: _Node) -> dict[str, int]:
-    """Return where the bytes and rows of a join's side or a window's input are counted."""
+def _all(root: _Node) -> Iterator[_Node]:
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        waiting += node.children
+
+
+def _plan_id(node: _Node, end: str) -> str:
+    """Return Spark's number of an exchange whose name ends so; empty for other nodes."""
+    found = _PLAN_ID.search(node.text) if node.name.endswith(end) else None
+    return found[1] if found else ""
+
+
+def _input(side: _Node, exchanges: Mapping[str, _Node]) -> dict[str, int]:
+    """Return where the bytes and rows of a join's side or a window's input are counted.
+
+    An exchange that is used again has its figures at its first place.
+    """
     ids: dict[str, int] = {}
-    for node in _chain(side):
+    for below in _chain(side):
+        node = exchanges.get(_plan_id(below, "ReusedExchange"), below)
         if "Exchange" in node.name or "Scan" in node.name:
             start = "Exchange" if node.name == "Exchange" else "BroadcastExchange"
             ids = _ids(node, _FIGURES[start if "Exchange" in node.name else "Scan"]) | ids
@@ -274,7 +299,9 @@ def _fingerprint(node: _Node) -> tuple[str, int]:
 
 def _detail(node: _Node) -> str:
     """Return what distinguishes the operator: of a scan its files and filters."""
-    parts = [f"{key}: {node.metadata[key]}" for key in _DETAILS if key in node.metadata]
+    parts = [
+        _NUMBERS.sub("", f"{key}: {node.metadata[key]}") for key in _DETAILS if key in node.metadata
+    ]
     if not parts:
         return _NUMBERS.sub("", node.text)[:_MAX_DETAIL]
     each = _MAX_DETAIL // len(parts)

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from emrctl import redact
-from emrctl.metrics.configuration import program
+from emrctl.metrics.configuration import program, submit_options
 from emrctl.metrics.eventlog import consistency, events
 from emrctl.metrics.eventlog.state import DRIVER_IDS, EventLogState
 from emrctl.metrics.eventlog.tallies import StageTally
@@ -136,8 +136,9 @@ class Replay(EventLogState):
                 self._redactor.learn(section)
         self.environment = redact.mapping(dict(sorted(properties.items())))
         system = dict(event.get("System Properties") or {})
-        words = program(str(system.get("sun.java.command", "")))
-        self.program = tuple(map(self._redactor.text, words))
+        command = str(system.get("sun.java.command", ""))
+        self.program = tuple(map(self._redactor.text, program(command)))
+        self.submit_options = tuple(map(self._redactor.text, submit_options(command)))
 
     def _databricks(self, event: Event) -> None:
         self._log_start(event)

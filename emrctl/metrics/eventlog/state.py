@@ -210,6 +210,7 @@ class EventLogState:
         self.end_ms: int | None = None
         self.environment: dict[str, str] = {}
         self.program: tuple[str, ...] = ()
+        self.submit_options: tuple[str, ...] = ()
         self.stages: dict[tuple[int, int], StageTally] = {}
         self.job_of_stage: dict[int, int] = {}
         self.executors: dict[str, ExecutorTally] = {}
@@ -273,6 +274,7 @@ class EventLogState:
             cached=self.blocks.add_to(self.lineage.persisted),
             environment=self.environment,
             program=self.program,
+            submit_options=self.submit_options,
         )
 
     def _stage(self, stage: StageTally) -> StageMetrics:

@@ -1,4 +1,4 @@
-"""Rules about executors: idle, missing, and their memory."""
+"""Rules about executors: idle, missing, late and lost."""
 
 from __future__ import annotations
 
@@ -11,39 +11,23 @@ from emrctl.metrics.findings.base import (
     Finding,
     RunView,
     count_of,
-    ids,
-    limit,
     memory,
-    stage_names,
 )
 from emrctl.metrics.model import ExecutorMetrics
 
-_HEAP = "JVMHeapMemory"
-_DRIVER_MEMORY = "spark.driver.memory"
-_KILLED = re.compile(
-    r"exceeding (?:physical |virtual )?memory limits|OOMKilled"
-    r"|exit(?:ed with)? (?:code|status)[: ]+137\b",
-    re.IGNORECASE,
-)
-_OUT_OF_MEMORY = re.compile(r"exit(?:ed with)? (?:code|status)[: ]+52\b", re.IGNORECASE)
 _IDLE = re.compile(r"idle|killed by driver|decommission", re.IGNORECASE)
-
-
-def _workers(view: RunView) -> list[ExecutorMetrics]:
-    """Return the executors that existed long enough to work."""
-    rows = [row for row in view.run.executors if not row.is_driver and row.cores]
-    return [row for row in rows if timeline.lifetime_s(row, view.run) >= limit("idle_life_s")]
+_ALLOCATION = "spark.dynamicAllocation"
 
 
 def idle_executors(view: RunView) -> Iterator[Finding]:
     """Executors that did almost no work while others were busy."""
-    rows = _workers(view)
+    rows = view.workers
     total = sum(row.task_time_ms for row in rows)
     if len(rows) < 2 or not total or not view.cores:
         return
     life = {row.id: row.cores * timeline.lifetime_s(row, view.run) for row in rows}
     fair = {name: total * share / sum(life.values()) for name, share in life.items()}
-    idle = [row for row in rows if row.task_time_ms < limit("idle_fair_share") * fair[row.id]]
+    idle = [row for row in rows if row.task_time_ms < view.limit("idle_fair_share") * fair[row.id]]
     if sum(life[row.id] for row in idle) < _idle_share(view) * sum(life.values()):
         return
     busiest = max(rows, key=lambda row: row.task_time_ms)
@@ -56,13 +40,13 @@ def idle_executors(view: RunView) -> Iterator[Finding]:
 
 def _idle_share(view: RunView) -> float:
     """Return the threshold; higher with dynamic allocation, which removes idle executors late."""
-    return limit("idle_share") if view.settings.dynamic else limit("idle_share") / 2
+    return view.limit("idle_share") if view.settings.dynamic else view.limit("idle_share") / 2
 
 
 def _idle(
     view: RunView, idle: list[ExecutorMetrics], busiest: ExecutorMetrics, seconds: float
 ) -> Finding:
-    rows = _workers(view)
+    rows = view.workers
     share = busiest.task_time_ms / sum(row.task_time_ms for row in rows)
     names = ", ".join(row.id for row in idle[:5]) + (" …" if len(idle) > 5 else "")
     return Finding(
@@ -101,7 +85,7 @@ def allocation_churn(view: RunView) -> Iterator[Finding]:
     lives = sorted(timeline.lifetime_s(row, view.run) for row in removed)
     life = lives[len(lives) // 2]
     pairs = min(len(added), len(removed))
-    if pairs < limit("churn_returns") or life > limit("churn_life_s"):
+    if pairs < view.limit("churn_returns") or life > view.limit("churn_life_s"):
         return
     seconds = _start_up_s(view, added)
     key = "spark.dynamicAllocation.executorIdleTimeout"
@@ -169,140 +153,86 @@ def _room(view: RunView, requested: int, peak: int) -> str:
     return f"{text}request {max(peak, 1)}, smaller ones, or add nodes until {requested} fit."
 
 
-def memory_unused(view: RunView) -> Iterator[Finding]:
-    """Heaps of executors or of the driver that are mostly unused."""
-    yield from _driver_unused(view)
-    rows, heap = _measured(view)
-    if not rows or view.run.disk_spilled_bytes or view.task_time_s < limit("heap_task_s"):
+def cold_start(view: RunView) -> Iterator[Finding]:
+    """A first stage that waits for its first executor."""
+    started = [s for s in view.run.stages if s.submitted_ms is not None and s.first_task_ms]
+    first = min(started, key=lambda stage: stage.submitted_ms or 0, default=None)
+    if first is None or view.settings.local:
         return
-    peak = max(row.peak_memory[_HEAP] for row in rows) / 2**20
-    wanted = _smaller_heap(peak, heap)
-    if not wanted:
+    seconds = ((first.first_task_ms or 0) - (first.submitted_ms or 0)) / 1000
+    if seconds < view.limit("cold_start_s"):
         return
-    key = "spark.executor.memory"
     yield Finding(
-        kind="memory_unused",
-        severity="low",
-        evidence=f"no executor used more than {peak:.0f} of {heap} MB of heap",
-        advice=f"Set {key}={wanted}: more executors fit, or smaller nodes suffice.",
-        figures={"heap_mb": heap, "peak_mb": round(peak)},
-        settings={key: wanted},
-    )
-
-
-def memory_short(view: RunView) -> Iterator[Finding]:
-    """Full heaps: tasks failed with OutOfMemoryError or spent their time in garbage collection."""
-    yield from _driver_short(view)
-    run, (rows, heap) = view.run, _measured(view)
-    failed = sum(
-        count
-        for stage in run.stages
-        for cause, count in stage.failures.items()
-        if "OutOfMemoryError" in cause
-    )
-    exited = [row for row in run.executors if _OUT_OF_MEMORY.search(row.remove_reason or "")]
-    full = [row for row in rows if row.peak_memory[_HEAP] >= limit("heap_full") * heap * 2**20]
-    strained = run.jvm_gc_time_ms >= limit("gc_share") * max(1, run.executor_run_time_ms)
-    if not failed and not exited and not (full and strained):
-        return
-    seconds = view.over_cores(
-        sum(stage.failed_time_ms for stage in run.stages) if failed or exited else 0
-    )
-    key = "spark.driver.memory" if view.settings.local else "spark.executor.memory"
-    wanted = memory(view.settings.heap_mb * 2)
-    parts = [f"{failed} tasks failed with OutOfMemoryError"] if failed else []
-    parts += [f"{len(exited)} executors ran out of memory (exit code 52)"] if exited else []
-    parts += [f"{len(full)} heaps of {heap} MB were full"] if full and strained else []
-    yield Finding(
-        kind="memory_short",
-        severity="high" if failed or exited else "",
-        evidence="; ".join(parts),
-        advice=f"Set {key}={wanted}, or use fewer cores per executor or smaller partitions.",
+        kind="cold_start",
+        evidence=f"stage {first.id} ({first.name}) waited {seconds:.1f} s for its first task, "
+        "until an executor was running",
+        advice=_against_cold_start(view),
         seconds=seconds,
-        stages=ids(stage for stage in run.stages if stage.tasks_failed),
-        figures={"died": failed, "executors": len(exited), "heap_mb": view.settings.heap_mb},
-        settings={key: wanted},
+        stages=(first.id,),
+        figures={"wait_s": seconds},
     )
 
 
-def _smaller_heap(peak_mb: float, heap_mb: int) -> str:
-    """Return a heap with half as much again as the peak; empty if the heap is not mostly unused."""
-    if peak_mb > limit("heap_empty") * heap_mb or heap_mb - peak_mb < limit("heap_worth_mb"):
-        return ""
-    return memory(max(1024, math.ceil(peak_mb * 1.5 / 512) * 512))
-
-
-def _driver_peak(view: RunView) -> tuple[float, int, int]:
-    """Return the driver's peak of heap in MB, its heap in MB and its GC time in ms; 0 if unknown.
-
-    With a local master the driver is the executor, which the other rules cover.
-    """
-    rows = [] if view.settings.local else [row for row in view.run.executors if row.is_driver]
-    peak = max((row.peak_memory.get(_HEAP, 0) for row in rows), default=0)
-    gc_ms = max((row.peak_memory.get("TotalGCTime", 0) for row in rows), default=0)
-    return peak / 2**20, view.settings.driver.heap_mb, gc_ms
-
-
-def _driver_short(view: RunView) -> Iterator[Finding]:
-    peak_mb, heap_mb, gc_ms = _driver_peak(view)
-    gc_s = gc_ms / 1000
-    if peak_mb < limit("heap_full") * heap_mb or gc_s < limit("gc_share") * view.duration_s:
-        return
-    wanted = memory(heap_mb * 2)
-    yield Finding(
-        kind="memory_short",
-        evidence=f"the driver's heap of {heap_mb} MB was full, {gc_s:.1f} s of garbage collection",
-        advice=f"Set {_DRIVER_MEMORY}={wanted}, or collect and broadcast less data.",
-        seconds=min(gc_s, view.duration_s),
-        figures={"driver_heap_mb": heap_mb, "driver_gc_s": round(gc_s, 1)},
-        settings={_DRIVER_MEMORY: wanted},
+def _against_cold_start(view: RunView) -> str:
+    backlog = view.settings.text(f"{_ALLOCATION}.schedulerBacklogTimeout", "1s")
+    if view.settings.dynamic and not view.settings.requested_executors and backlog != "1s":
+        return (
+            f"Executors are requested after {backlog} only: remove {_ALLOCATION}."
+            f"schedulerBacklogTimeout, or set {_ALLOCATION}.initialExecutors."
+        )
+    return (
+        "The cluster had no room or was adding nodes: check other applications and the queue in "
+        "YARN, keep core nodes running, or submit steps one after another."
     )
 
 
-def _driver_unused(view: RunView) -> Iterator[Finding]:
-    peak_mb, heap_mb, _ = _driver_peak(view)
-    wanted = _smaller_heap(peak_mb, heap_mb)
-    if not peak_mb or not wanted or view.task_time_s < limit("heap_task_s"):
+def slow_ramp(view: RunView) -> Iterator[Finding]:
+    """Dynamic allocation that reaches the peak late while tasks are waiting."""
+    rows = [row for row in view.run.executors if not row.is_driver and row.added_ms is not None]
+    begins = [stage.first_task_ms for stage in view.run.stages if stage.first_task_ms is not None]
+    if not view.settings.dynamic or not begins or len(rows) < 2:
         return
-    yield Finding(
-        kind="memory_unused",
-        severity="low",
-        evidence=f"the driver used at most {peak_mb:.0f} of {heap_mb} MB of heap",
-        advice=f"Set {_DRIVER_MEMORY}={wanted}: in cluster mode more executors fit.",
-        figures={"driver_heap_mb": heap_mb, "driver_peak_mb": round(peak_mb)},
-        settings={_DRIVER_MEMORY: wanted},
-    )
-
-
-def _measured(view: RunView) -> tuple[list[ExecutorMetrics], int]:
-    """Return the executors whose heap was measured, and the heap size in MB."""
-    rows = [] if view.settings.local else _workers(view)
-    return [row for row in rows if row.peak_memory.get(_HEAP)], view.settings.heap_mb
-
-
-def container_killed(view: RunView) -> Iterator[Finding]:
-    """Executors killed by YARN or the node for their memory."""
-    run = view.run
-    killed = [row for row in run.executors if _KILLED.search(row.remove_reason or "")]
-    diagnostics = run.yarn.diagnostics if run.yarn and _KILLED.search(run.yarn.diagnostics) else ""
-    if not killed and not diagnostics:
+    at_once = sum((row.added_ms or 0) <= min(begins) for row in rows)
+    removed = any(row.removed_ms and _IDLE.search(row.remove_reason or "") for row in rows)
+    peak = view.run.peak_executors
+    if removed or at_once > view.limit("ramp_share") * peak:
         return
-    lost = [stage for stage in run.stages if "ExecutorLostFailure" in stage.failures]
-    seconds = view.over_cores(sum(stage.failed_time_ms for stage in lost))
-    key = "spark.executor.memoryOverhead"
-    now = view.settings.executor.overhead_mb
-    wanted = memory(now * 2)
-    names = ", ".join(row.id for row in killed[:5]) or "the driver"
-    cores = max((row.cores for row in killed), default=1)
-    where = f" while {stage_names(lost)} ran" if lost else ""
+    seconds = _start_up_s(view, rows)
+    if not view.is_significant(seconds):
+        return
+    last = (max(row.added_ms or 0 for row in rows) - min(begins)) / 1000
     yield Finding(
-        kind="container_killed",
-        severity="high",
-        evidence=f"containers killed (exit code 137): executors {names}{where}",
-        advice=f"Set {key}={wanted}: Python workers use that memory. "
-        + (f"Or use fewer than {cores} cores per executor." if cores > 1 else ""),
+        kind="slow_ramp",
+        evidence=f"{at_once} of {peak} executors were running at the first task, the last one was "
+        f"added {last:.1f} s later",
+        advice=f"Set {_ALLOCATION}.initialExecutors={peak}, or lower "
+        f"{_ALLOCATION}.sustainedSchedulerBacklogTimeout "
+        f"({view.settings.text(f'{_ALLOCATION}.sustainedSchedulerBacklogTimeout', '1s')}).",
         seconds=seconds,
-        stages=ids(lost),
-        figures={"executors": len(killed), "overhead_mb": now},
-        settings={key: wanted},
+        figures={"at_once": at_once, "peak": peak, "ramp_s": last},
+        settings={f"{_ALLOCATION}.initialExecutors": str(peak)},
+    )
+
+
+def large_executors(view: RunView) -> Iterator[Finding]:
+    """Executors with more cores than one JVM uses well."""
+    largest = max(view.workers, key=lambda row: row.cores, default=None)
+    if largest is None or view.settings.local or largest.cores < view.limit("large_cores"):
+        return
+    parts = -(-largest.cores // 5)
+    cores = math.ceil(largest.cores / parts)
+    settings = {
+        "spark.executor.cores": str(cores),
+        "spark.executor.memory": memory(max(1024, view.settings.heap_mb // parts)),
+    }
+    yield Finding(
+        kind="large_executors",
+        severity="low",
+        evidence=f"executors have {largest.cores} cores and {view.settings.heap_mb} MB of heap: "
+        "one garbage collection stops all of their tasks, and they share one connection pool",
+        advice="Use more executors of 4 or 5 cores: "
+        + ", ".join(f"{key}={value}" for key, value in settings.items())
+        + ".",
+        figures={"cores": largest.cores, "heap_mb": view.settings.heap_mb},
+        settings=settings,
     )

@@ -13,7 +13,6 @@ from emrctl.metrics.findings.base import (
     RunView,
     count_of,
     ids,
-    limit,
     median,
     size,
     stage_names,
@@ -43,9 +42,9 @@ def skew(view: RunView) -> Iterator[Finding]:
     """Stages that wait for a few slow tasks, by their cause."""
     cases: dict[str, list[_Case]] = {}
     for stage in view.completed:
-        if _is_skewed(stage):
+        if _is_skewed(view, stage):
             kind = _cause(view, stage)
-            lost_s = _slow_s if kind == "slow_host" else _waited_s
+            lost_s = _slow_s if kind == "slow_host" else waited_s
             cases.setdefault(kind, []).append(_Case(stage, lost_s(view, stage)))
     for kind, affected in cases.items():
         total = sum(case.seconds for case in affected)
@@ -53,14 +52,19 @@ def skew(view: RunView) -> Iterator[Finding]:
             yield _skewed(view, kind, affected, total)
 
 
-def _is_skewed(stage: StageMetrics) -> bool:
+def _is_skewed(view: RunView, stage: StageMetrics) -> bool:
     times = stage.duration_ms_quantiles
-    if times is None or not stage.stragglers or stage.tasks_ok < limit("skew_least_tasks"):
+    if times is None or not stage.stragglers or stage.tasks_ok < view.limit("skew_least_tasks"):
         return False
-    return stage.stragglers[0].duration_ms >= limit("skew_ratio") * max(1, times.median)
+    return stage.stragglers[0].duration_ms >= view.limit("skew_ratio") * max(1, times.median)
 
 
-def _waited_s(view: RunView, stage: StageMetrics) -> float:
+def skewed_by_data(view: RunView, stage: StageMetrics) -> bool:
+    """Return whether the stage waits for a partition that is larger than the others."""
+    return _is_skewed(view, stage) and _cause(view, stage) == "data_skew"
+
+
+def waited_s(view: RunView, stage: StageMetrics) -> float:
     """Return the loss by the slowest task: the stage waited for it while cores were idle."""
     times = stage.duration_ms_quantiles
     typical = times.p75 if times else 0
@@ -76,12 +80,12 @@ def _slow_s(view: RunView, stage: StageMetrics) -> float:
 
 def _cause(view: RunView, stage: StageMetrics) -> str:
     slowest = stage.stragglers[0]
-    excess = limit("cause_share") * (slowest.duration_ms - median(stage.duration_ms_quantiles))
+    excess = view.limit("cause_share") * (slowest.duration_ms - median(stage.duration_ms_quantiles))
     if slowest.gc_time_ms >= excess:
         return "gc_straggler"
     if slowest.fetch_wait_time_ms >= excess:
         return "fetch_straggler"
-    if _data_ratio(stage, slowest) >= limit("skew_bytes_ratio"):
+    if _data_ratio(stage, slowest) >= view.limit("skew_bytes_ratio"):
         return "data_skew"
     return "slow_host" if _on_one_host(view, stage) else "straggler"
 
@@ -104,7 +108,7 @@ def _on_one_host(view: RunView, stage: StageMetrics) -> bool:
     Most, since the first task on any executor is slow. False if a single task lost most of the
     time: its cause is not shared with the others.
     """
-    if _is_one_task(stage):
+    if _is_one_task(view, stage):
         return False
     hosts = {row.id: row.host for row in view.run.busy_rows}
     groupings = [{name: name for name in hosts}]
@@ -115,14 +119,16 @@ def _on_one_host(view: RunView, stage: StageMetrics) -> bool:
         for group in groupings
     ]
     most = max((count for common in counts for _, count in common), default=0)
-    enough = max(limit("slow_host_least"), limit("slow_host_share") * len(stage.stragglers))
+    enough = max(
+        view.limit("slow_host_least"), view.limit("slow_host_share") * len(stage.stragglers)
+    )
     return len(hosts) > 1 and most >= enough
 
 
-def _is_one_task(stage: StageMetrics) -> bool:
+def _is_one_task(view: RunView, stage: StageMetrics) -> bool:
     typical_ms = median(stage.duration_ms_quantiles)
     excess = [task.duration_ms - typical_ms for task in stage.stragglers]
-    return excess[0] > limit("cause_share") * sum(excess)
+    return excess[0] > view.limit("cause_share") * sum(excess)
 
 
 def _skewed(view: RunView, kind: str, cases: list[_Case], seconds: float) -> Finding:
@@ -236,13 +242,13 @@ def _other_stages(cases: list[_Case]) -> str:
 
 def _unfilled_s(view: RunView, stage: StageMetrics) -> float:
     times, cores = stage.duration_ms_quantiles, math.floor(view.cores_of(stage) + 0.1)
-    if times is None or times.median < limit("worth_cutting_ms") or cores < 2:
+    if times is None or times.median < view.limit("worth_cutting_ms") or cores < 2:
         return 0.0
-    if stage.tasks <= limit("few_share") * cores:
+    if stage.tasks <= view.limit("few_share") * cores:
         return view.idle_s(stage)
     last = stage.tasks % cores
-    even = times.max <= limit("even_ratio") * max(1, times.median)
-    if stage.tasks <= limit("wave_tasks") * cores and 0 < last <= cores / 2 and even:
+    even = times.max <= view.limit("even_ratio") * max(1, times.median)
+    if stage.tasks <= view.limit("wave_tasks") * cores and 0 < last <= cores / 2 and even:
         return view.idle_s(stage)
     return 0.0
 
@@ -287,9 +293,9 @@ def many_tasks(view: RunView) -> Iterator[Finding]:
 def _overhead_s(view: RunView, stage: StageMetrics) -> float:
     """Return the saving by fewer tasks: time in which launched tasks did not compute."""
     times, cores = stage.duration_ms_quantiles, view.cores_of(stage)
-    if times is None or not cores or times.median >= limit("short_task_ms"):
+    if times is None or not cores or times.median >= view.limit("short_task_ms"):
         return 0.0
-    if stage.tasks_ok < limit("many_tasks") * cores:
+    if stage.tasks_ok < view.limit("many_tasks") * cores:
         return 0.0
     lost = max(0, stage.task_time_ms - stage.executor_run_time_ms) / cores / 1000
     # The driver launches tasks one after another, so cores are also idle between them.

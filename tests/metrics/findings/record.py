@@ -132,6 +132,86 @@ CASES: dict[str, Case] = {
         ill={"spark.speculation": "true"},
         well={"spark.speculation": "false"},
     ),
+    "dropped_events": Case(
+        ill={"spark.scheduler.listenerbus.eventqueue.eventLog.capacity": "1"},
+    ),
+    "cold_start": Case(
+        TWO,
+        both={**_ALLOCATION, "spark.dynamicAllocation.minExecutors": "0"},
+        ill={"spark.dynamicAllocation.schedulerBacklogTimeout": "32s"},
+    ),
+    "slow_ramp": Case(
+        "local-cluster[4,1,512]",
+        both={
+            **_ALLOCATION,
+            "spark.executor.memory": "512m",
+            "spark.dynamicAllocation.schedulerBacklogTimeout": "2s",
+            "spark.dynamicAllocation.sustainedSchedulerBacklogTimeout": "4s",
+        },
+        well={"spark.dynamicAllocation.initialExecutors": "4"},
+    ),
+    "shuffle_bound": Case(
+        "local-cluster[3,1,1024]",
+        both={"spark.shuffle.readHostLocalDisk": "false", "spark.locality.wait": "0s"},
+    ),
+    "large_result": Case(both={"spark.driver.maxResultSize": "16m"}),
+    "broadcast_timeout": Case(
+        both={"spark.sql.adaptive.enabled": "false"}, ill={"spark.sql.broadcastTimeout": "1"}
+    ),
+    "missed_broadcast": Case(ill={"spark.sql.autoBroadcastJoinThreshold": "-1"}),
+    "nested_loop_join": Case(),
+    "exploding_join": Case(both={"spark.sql.autoBroadcastJoinThreshold": "-1"}),
+    "python_udf": Case(),
+    "cache_evicted": Case(
+        both={
+            "spark.driver.memory": "512m",
+            "spark.eventLog.logBlockUpdates.enabled": "true",
+            "spark.sql.inMemoryColumnarStorage.compressed": "false",
+        }
+    ),
+    "adaptive_off": Case(ill={"spark.sql.adaptive.enabled": "false"}),
+    "skew_not_split": Case(
+        both={
+            "spark.sql.autoBroadcastJoinThreshold": "-1",
+            "spark.sql.shuffle.partitions": "8",
+            "spark.sql.adaptive.coalescePartitions.enabled": "false",
+        },
+        well={
+            "spark.sql.adaptive.skewJoin.skewedPartitionThresholdInBytes": "1m",
+            "spark.sql.adaptive.advisoryPartitionSizeInBytes": "2m",
+        },
+    ),
+    "large_partitions": Case(both={"spark.driver.memory": "2g", "spark.shuffle.compress": "false"}),
+    "large_executors": Case("local-cluster[1,4,1024]", ill_master="local-cluster[1,16,1024]"),
+    "low_overhead": Case("local-cluster[1,1,1024]", ill={"spark.executor.memoryOverhead": "64m"}),
+    "single_partition_window": Case(),
+    "long_lineage": Case(),
+    "many_queries": Case(),
+    "repeated_scan": Case(),
+    "full_partition_scan": Case(),
+    "repeated_exchange": Case(
+        both={"spark.sql.autoBroadcastJoinThreshold": "-1"},
+        ill={"spark.sql.exchange.reuse": "false"},
+    ),
+    "lost_executors": Case(
+        TWO,
+        both={
+            "spark.executor.heartbeatInterval": "2s",
+            "spark.network.timeout": "16s",
+            "spark.storage.blockManagerHeartbeatTimeoutMs": "16s",
+        },
+    ),
+    "text_format": Case(),
+    "slow_commit": Case(),
+    "excluded_executors": Case(
+        TWO,
+        both={
+            "spark.excludeOnFailure.enabled": "true",
+            "spark.excludeOnFailure.task.maxTaskAttemptsPerExecutor": "1",
+            "spark.excludeOnFailure.stage.maxFailedTasksPerExecutor": "1",
+            "spark.excludeOnFailure.application.maxFailedTasksPerExecutor": "1",
+        },
+    ),
 }
 VARIANTS = ("ill", "well")
 
@@ -159,7 +239,7 @@ def _run(job: list[str], settings: dict[str, str], folder: Path) -> Path:
             env=_environment("127.0.0.1"),
             capture_output=True,
             text=True,
-            timeout=180,
+            timeout=600,
             check=False,
         )
     if done.returncode:

@@ -9,10 +9,11 @@ import pytest
 
 from emrctl.aws.spark_conf import SparkConf
 from emrctl.metrics import timeline
-from emrctl.metrics.findings import Finding, diagnose
+from emrctl.metrics.findings import KINDS, Finding, Report, check, diagnose
 from emrctl.metrics.findings.base import RunView
 from emrctl.metrics.model import (
     ApplicationAccount,
+    CachedRdd,
     ClusterAccount,
     ExecutorMetrics,
     NodeAccount,
@@ -20,6 +21,7 @@ from emrctl.metrics.model import (
     Reuse,
     RunMetrics,
     SqlMetrics,
+    SqlOperator,
     StageMetrics,
     Straggler,
 )
@@ -328,3 +330,188 @@ def test_timeline_merges_overlaps() -> None:
     ]
     assert timeline.Area([]).within((0, 9)) == 0
     assert RunView(run()).cores_within((0, 10_000)) == 8
+
+
+def _with_peaks(heap_mb: int, gc_ms: int) -> RunMetrics:
+    peaks = {"JVMHeapMemory": heap_mb * MB}
+    rows = tuple(worker(name, peak_memory=peaks) for name in ("1", "2"))
+    collected = stage(jvm_gc_time_ms=gc_ms)
+    return run(
+        collected,
+        executors=rows,
+        jvm_gc_time_ms=gc_ms,
+        environment={"spark.executor.memory": "8g"},
+    )
+
+
+def test_gc_with_unused_heap_does_not_advise_a_larger_heap() -> None:
+    found = diagnose(_with_peaks(600, 30_000))
+    assert only(found, "gc").settings == {}
+    assert "600 of 8192 MB" in only(found, "gc").advice
+    assert only(found, "memory_unused").settings == {"spark.executor.memory": "1g"}
+
+
+def test_gc_with_used_heap_advises_a_larger_heap() -> None:
+    found = diagnose(_with_peaks(6_000, 30_000))
+    assert only(found, "gc").settings == {"spark.executor.memory": "12g"}
+    assert {item.kind for item in found} == {"gc"}
+
+
+def test_out_of_memory_excludes_unused_heap() -> None:
+    record = _with_peaks(600, 0)
+    gone = worker("3", removed_ms=15_000, remove_reason="Command exited with code 52")
+    found = diagnose(dataclasses.replace(record, executors=(*record.executors, gone)))
+    assert {item.kind for item in found} == {"memory_short"}
+
+
+def test_check_lists_clean_and_unchecked_kinds() -> None:
+    report = check(run())
+    assert report.findings == ()
+    assert set(report.clean) | set(report.unchecked) == set(KINDS)
+    assert not set(report.clean) & set(report.unchecked)
+    assert "data_skew" in report.clean
+    assert report.unchecked["memory_unused"] == (
+        "no executor reports the memory that it uses: no executor lived long enough"
+    )
+    assert report.unchecked["low_overhead"] == "the log has no EnvironmentUpdate event"
+    old = check(run(spark_version="2.4.8"))
+    assert "2.4.8" in old.unchecked["adaptive_off"]
+    assert "before 3.0" in old.unchecked["memory_unused"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind", "reason"),
+    [
+        ({"end_ms": None}, "driver_bound", "ApplicationEnd"),
+        ({"sql": (SqlMetrics(id=0),)}, "missed_broadcast", "earlier version"),
+        ({"cached": (CachedRdd(rdd=1, partitions=4),)}, "cache_evicted", "logBlockUpdates"),
+        ({"environment": {"spark.master": "local[2]"}}, "idle_executors", "local"),
+        ({"executors": ()}, "cold_start", "ExecutorAdded"),
+        ({}, "large_result", "sums"),
+    ],
+)
+def test_check_names_missing_data(fields: dict[str, Any], kind: str, reason: str) -> None:
+    assert reason in check(run(**fields)).unchecked[kind]
+
+
+def test_check_empty_record_checks_nothing_about_tasks() -> None:
+    report = check(RunMetrics())
+    assert report.unchecked["data_skew"] == "the log has no task"
+    assert Report.from_json(report.to_json()) == report
+
+
+def test_check_incomplete_log_lowers_confidence() -> None:
+    whole = run(few(shuffle_read_bytes=MB))
+    assert only(diagnose(whole), "few_partitions").confidence == "high"
+    cut = dataclasses.replace(whole, complete=False)
+    assert only(diagnose(cut), "few_partitions").confidence == "medium"
+
+
+def test_check_limits_override_thresholds() -> None:
+    record = run(few(shuffle_read_bytes=MB))
+    assert "few_partitions" in {item.kind for item in check(record).findings}
+    longer = check(record, {"worth_cutting_ms": 20_000})
+    assert "few_partitions" not in {item.kind for item in longer.findings}
+
+
+def _join(name: str, detail: str = "Inner", **figures: int) -> SqlMetrics:
+    operator = SqlOperator(name=name, detail=f"{name} [k], [k], {detail}", figures=figures)
+    return SqlMetrics(id=3, start_ms=0, end_ms=20_000, stages=(0,), operators=(operator,))
+
+
+GB = 1024 * MB
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        (_join("SortMergeJoin", left_bytes=8 * GB, right_bytes=5 * MB), True),
+        (_join("SortMergeJoin", left_bytes=5 * MB, right_bytes=8 * GB), True),
+        (_join("SortMergeJoin", left_bytes=8 * GB, right_bytes=50 * MB), False),
+        (_join("SortMergeJoin", left_bytes=80 * GB, right_bytes=50 * MB), True),
+        (_join("SortMergeJoin", left_bytes=400 * GB, right_bytes=500 * MB), True),
+        (_join("SortMergeJoin", left_bytes=8 * GB), False),
+        (_join("SortMergeJoin", left_bytes=0, right_bytes=0), False),
+        (_join("SortMergeJoin", "FullOuter", left_bytes=8 * GB, right_bytes=5 * MB), False),
+        (_join("SortMergeJoin", "LeftOuter", left_bytes=8 * GB, right_bytes=5 * MB), True),
+        (_join("SortMergeJoin", "LeftOuter", left_bytes=5 * MB, right_bytes=8 * GB), False),
+        (_join("SortMergeJoin", "RightOuter", left_bytes=5 * MB, right_bytes=8 * GB), True),
+        (_join("BroadcastHashJoin", left_bytes=8 * GB, right_bytes=5 * MB), False),
+    ],
+)
+def test_missed_broadcast_depends_on_sizes_and_join_type(query: SqlMetrics, found: bool) -> None:
+    assert ("missed_broadcast" in kinds(run(sql=(query,)))) is found
+
+
+@pytest.mark.parametrize(("now", "wanted"), [("10m", None), ("-1", "10m"), ("1m", "10m")])
+def test_missed_broadcast_advice_depends_on_threshold(now: str, wanted: str | None) -> None:
+    key = "spark.sql.autoBroadcastJoinThreshold"
+    query = _join("SortMergeJoin", left_bytes=8 * GB, right_bytes=5 * MB)
+    record = run(sql=(query,), environment={key: now})
+    settings = only(diagnose(record), "missed_broadcast").settings
+    assert settings == ({key: wanted} if wanted else {})
+
+
+@pytest.mark.parametrize(
+    ("environment", "detail", "bytes_", "reason"),
+    [
+        ({"spark.sql.adaptive.skewJoin.enabled": "false"}, "Inner", 500, "skewJoin.enabled=true"),
+        ({}, "", 500, "none that shuffles"),
+        ({}, "FullOuter", 500, "full outer"),
+        ({}, "Inner", 100, "below the threshold of 256 MB"),
+        ({}, "Inner", 500, "so the plan does not"),
+    ],
+)
+def test_skew_not_split_names_reason(
+    environment: dict[str, str], detail: str, bytes_: int, reason: str
+) -> None:
+    sizes = Quantiles(min=MB, p25=MB, median=MB, p75=MB, max=bytes_ * MB)
+    skewed = slow(
+        of=LONG | {"read_bytes": bytes_ * MB},
+        shuffle_read_bytes=4_000 * MB,
+        shuffle_read_bytes_quantiles=sizes,
+    )
+    query = _join("SortMergeJoin", detail) if detail else SqlMetrics(id=0, stages=(0,))
+    found = diagnose(run(skewed, sql=(query,), environment=environment))
+    assert reason in only(found, "skew_not_split").advice
+
+
+@pytest.mark.parametrize(
+    ("reason", "cause"),
+    [
+        ("Executor heartbeat timed out after 124000 ms", "no heartbeat"),
+        ("Container preempted by scheduler", "preempted"),
+        ("Executor decommission: spot interruption", "decommissioned"),
+        ("Container released on a *lost* node: Node was lost", "lost node"),
+        ("Container from unhealthy node: No space left on device", "unhealthy node"),
+        ("Executor killed by driver.", None),
+        (None, None),
+    ],
+)
+def test_lost_executors_names_cause(reason: str | None, cause: str | None) -> None:
+    gone = worker("2", removed_ms=15_000, remove_reason=reason)
+    found = [
+        item
+        for item in diagnose(run(executors=(worker("1"), gone)))
+        if item.kind == "lost_executors"
+    ]
+    assert [cause in item.evidence for item in found if cause] == ([True] if cause else [])
+    assert bool(found) is (cause is not None)
+
+
+def test_cache_evicted_partly_computed_rdd_is_not_evicted() -> None:
+    rows = (worker("1", storage_total_bytes=GB), worker("2", storage_total_bytes=GB))
+    taken = CachedRdd(rdd=1, partitions=100, stored=3, memory_bytes=30 * MB)
+    assert "cache_evicted" not in kinds(run(executors=rows, cached=(taken,)))
+    full = dataclasses.replace(taken, memory_bytes=2_000 * MB)
+    assert "cache_evicted" in kinds(run(executors=rows, cached=(full,)))
+
+
+def test_large_result_ignores_broadcasts_and_names_failure() -> None:
+    large = stage(result_bytes=900 * MB)
+    assert "large_result" in kinds(run(large))
+    sent = stage(result_bytes=900 * MB, operators=("BroadcastExchange",))
+    assert "large_result" not in kinds(run(sent))
+    why = "Total size of serialized results is bigger than spark.driver.maxResultSize (1g)"
+    failed = stage(status="FAILED", failure_reason=why)
+    assert only(diagnose(run(failed)), "large_result").severity == "high"
