@@ -1,0 +1,122 @@
+"""emrctl as a library: the verbs of the command line for notebooks and programs.
+
+```python
+from emrctl import api
+
+api.up()
+runs = api.submit("wordcount", "--input", "s3://{bucket}/texts/", executors=4, repeat=3)
+api.compare(*runs)
+api.down()
+```
+
+Each function takes `project`: a folder or an `emrctl.yaml`, by default the nearest one from the
+working directory upwards. Results show themselves in notebooks, `frame()` returns them as a pandas
+data frame, and errors are those of `emrctl.errors`. Nothing is printed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emrctl.api.views import ClusterView, ComparisonView, RunsView
+
+if TYPE_CHECKING:
+    from emrctl.engine.base import StackResult
+    from emrctl.runs.progress import Progress
+    from emrctl.runs.store import Run
+    from emrctl.runs.workspace import Workspace
+
+__all__ = ["ClusterView", "ComparisonView", "RunsView", "compare", "down", "runs", "submit", "up"]
+
+Project = str | Path | None
+
+
+def up(*, project: Project = None, **flags: Any) -> ClusterView:
+    """Create or update the bucket and the cluster; return the cluster once it accepts steps.
+
+    `flags` override keys of emrctl.yaml, with two underscores for a dot:
+    `cluster__core__count=4`. Raises `ProvisioningError`; calling it again continues.
+    """
+    from emrctl.provision import lifecycle
+
+    return ClusterView(lifecycle.up(_workspace(project, flags).deployment))
+
+
+def down(*, project: Project = None, storage: bool = False, **flags: Any) -> StackResult:
+    """Delete the cluster, or with `storage` the bucket and its objects, without confirmation."""
+    from emrctl.provision import lifecycle
+
+    return lifecycle.down(_workspace(project, flags).deployment, storage=storage)
+
+
+def submit(
+    job: str,
+    *arguments: str,
+    project: Project = None,
+    repeat: int = 1,
+    report: Callable[[Run, Progress], None] | None = None,
+    **settings: Any,
+) -> RunsView:
+    """Run a job `repeat` times, one after another, and return its runs once they have finished.
+
+    `settings` are those of `emrctl submit`: `executors=4`, `conf={"spark.x": "y"}`. `report` is
+    called with the run and its progress while a run is waited for. Failed runs are returned like
+    others, with their `state` and `failure`; they end the repeats.
+    """
+    from emrctl.runs import lifecycle, submission
+    from emrctl.spec import SparkSettings
+
+    workspace = _workspace(project)
+    order = submission.Submission(
+        job=job, arguments=arguments, settings=SparkSettings.model_validate(settings)
+    )
+    finished: list[Run] = []
+    while len(finished) < repeat and all(run.state == "COMPLETED" for run in finished):
+        run = submission.submit(workspace, order)
+        finished.append(lifecycle.wait(workspace, run, report or (lambda _run, _progress: None)))
+    return RunsView(workspace, tuple(finished))
+
+
+def runs(
+    *,
+    project: Project = None,
+    experiment: str | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> RunsView:
+    """Return the runs of the store in their current state, oldest first.
+
+    With `experiment` the completed runs of its trials, with `tags` the runs that have all of them.
+    """
+    from emrctl.runs import experiments, lifecycle
+
+    workspace = _workspace(project)
+    if experiment is not None:
+        found = experiments.results(workspace, experiment)
+    else:
+        found = lifecycle.refresh_all(workspace)
+    chosen = (tags or {}).items()
+    return RunsView(workspace, tuple(run for run in found if chosen <= run.tags.items()))
+
+
+def compare(
+    *compared: Run | str, project: Project = None, experiment: str | None = None
+) -> ComparisonView:
+    """Compare runs or the completed runs of an experiment; the first one is the reference."""
+    from emrctl.compare import comparison, records
+
+    names = [run if isinstance(run, str) else run.id for run in compared]
+    loaded = records.load(_workspace(project), names, experiment)
+    return ComparisonView(comparison.compare(loaded), experiment)
+
+
+def _workspace(project: Project, flags: Mapping[str, Any] | None = None) -> Workspace:
+    from emrctl.runs.workspace import Workspace
+    from emrctl.spec import config
+
+    file = None if project is None else Path(project).expanduser()
+    if file is not None and file.is_dir():
+        file /= config.FILE_NAME
+    dotted = {key.replace("__", "."): value for key, value in (flags or {}).items()}
+    return Workspace(config.load(file, dotted))
