@@ -1,0 +1,93 @@
+"""The library against moto, with a fake runtime for steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from emrctl import api
+from emrctl.aws.target import Target
+from emrctl.errors import NotFoundError, UsageError
+from emrctl.runs.store import Run, RunFiles
+from emrctl.runs.workspace import Workspace
+from emrctl.spec import config
+from tests.emulator.fake_runtime import FakeRuntime
+
+YAML = "project: pets\ncluster: {core: {count: 2}}\njobs: {mine: {script: mine.py}}\n"
+
+
+@pytest.fixture
+def project(
+    runtime: FakeRuntime, mocked: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    monkeypatch.setattr("emrctl.aws.target.emulator", lambda _region: mocked)
+    (tmp_path / "emrctl.yaml").write_text(YAML)
+    (tmp_path / "mine.py").write_text("print(1)")
+    return tmp_path
+
+
+def test_session_from_up_to_down_succeeds(project: Path) -> None:
+    cluster = api.up(project=project, cluster__core__count=1)
+    assert (cluster.cluster.state, cluster.cluster.spec.core_group.count) == ("WAITING", 1)
+    assert list(cluster.frame()["role"]) == ["primary", "core"]
+    assert "<td>WAITING" not in cluster._repr_html_()
+    assert "main" in cluster._repr_html_()
+
+    seen: list[Run] = []
+    first = api.submit(
+        "mine",
+        "--x",
+        "<b>",
+        project=project,
+        repeat=2,
+        report=lambda run, _progress: seen.append(run),
+        executors=1,
+    )
+    assert [run.state for run in first] == ["COMPLETED", "COMPLETED"]
+    assert {run.id for run in seen} <= {run.id for run in first}
+    assert first[0].arguments == ("--x", "<b>")
+    second = api.submit("mine", project=project / "emrctl.yaml", executors=2)
+
+    listed = api.runs(project=project)
+    assert [run.id for run in listed] == [run.id for run in (*first, *second)]
+    assert list(listed.frame()["executors"]) == [1, 1, 2]
+    assert len(listed[1:]) == 2
+    assert "COMPLETED" in listed._repr_html_()
+
+    compared = api.compare(*listed, project=project)
+    assert len(compared.comparison.configurations) == 2
+    assert "duration_s" in set(compared.frame()["name"])
+    assert "<table>" in compared._repr_html_()
+
+    deleted = api.down(project=project)
+    assert any(change.operation == "delete" for change in deleted.changes)
+
+
+def test_submit_stops_repeating_after_a_failure(project: Path, runtime: FakeRuntime) -> None:
+    api.up(project=project)
+    runtime.on_step = lambda _args: (1, "", "ValueError: x")
+    [run] = api.submit("mine", project=project, repeat=3)
+    assert run.state == "FAILED"
+
+
+def test_runs_frame_has_numbers_of_the_result(project: Path) -> None:
+    api.up(project=project)
+    [run] = api.submit("mine", project=project)
+    files = Workspace(config.load(project / "emrctl.yaml")).store.files(run.id)
+    files.write_json(RunFiles.RESULT, {"rows": 7, "name": "<x>"})
+    listed = api.runs(project=project)
+    assert list(listed.frame()["result.rows"]) == [7]
+
+
+def test_compare_of_unknown_experiment_raises_not_found(project: Path) -> None:
+    with pytest.raises(NotFoundError, match="no completed run"):
+        api.compare(project=project, experiment="absent")
+
+
+def test_functions_without_project_name_the_missing_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"emrctl\.yaml"):
+        api.runs()
