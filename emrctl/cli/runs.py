@@ -126,6 +126,34 @@ def import_(
     print_runs(workspace, runs, as_json=context.as_json)
 
 
+@runs_app.command()
+@options.common("config target json")
+def export(
+    context: options.Context,
+    mlflow: Annotated[str, typer.Option(metavar="URI", help="Address of an MLflow server.")],
+    runs: Annotated[
+        list[str] | None, typer.Argument(metavar="[RUN]...", help="Runs; default: all.")
+    ] = None,
+) -> None:
+    """Export finished runs to MLflow: parameters, metrics, tags and files.
+
+    Runs that were exported before are skipped.
+    """
+    from emrctl.compare import mlflow_export
+
+    workspace = context.workspace
+    if runs:
+        chosen = [lifecycle.refresh(workspace, workspace.store.load(name)) for name in runs]
+    else:
+        chosen = lifecycle.refresh_all(workspace)
+    exported = []
+    for item in mlflow_export.export(workspace, chosen, mlflow):
+        exported.append(item)
+        render.note(f"{item.run}: {'exported before' if item.known else 'exported'}")
+    if context.as_json:
+        render.json_document([asdict(item) for item in exported])
+
+
 def _print_result(result: QueryResult) -> None:
     from emrctl.runs import sql as runs_sql
 
