@@ -42,7 +42,7 @@ _SETTING = re.compile(
     r"|attempt|attempts|iterations|epochs|run)($|_)"
 )
 # Outcomes of a model, which vary as its accuracy does.
-_OUTCOME = re.compile(r"(^|_)(n_correct|correct|tp|fp|tn|fn|said|predicted|confusion|best)($|_)")
+_OUTCOME = re.compile(r"(^|_)(n_correct|correct|tp|fp|tn|fn|reported|predicted|confusion|best)($|_)")
 _CORRECT = ("n_correct", "correct")
 _TOTAL = ("n_test", "n_known", "n_total", "total", "n")
 
