@@ -42,7 +42,11 @@ _SETTING = re.compile(
     r"|attempt|attempts|iterations|epochs|run)($|_)"
 )
 # Outcomes of a model, which vary as its accuracy does.
-_OUTCOME = re.compile(r"(^|_)(n_correct|correct|tp|fp|tn|fn|reported|predicted|confusion|best)($|_)")
+_OUTCOME_WORDS = (
+    *("n_correct", "correct", "tp", "fp", "tn", "fn", "said"),
+    *("predicted", "confusion", "best"),
+)
+_OUTCOME = re.compile(rf"(^|_)({'|'.join(_OUTCOME_WORDS)})($|_)")
 _CORRECT = ("n_correct", "correct")
 _TOTAL = ("n_test", "n_known", "n_total", "total", "n")
 
