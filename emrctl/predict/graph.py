@@ -6,16 +6,17 @@ All times are seconds since the start of the application.
 from __future__ import annotations
 
 import bisect
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import median
+from statistics import mean, median
 
 from emrctl.errors import NotFoundError
 from emrctl.metrics.model import JobMetrics, RunMetrics, StageMetrics, TaskMetrics
 from emrctl.predict import overheads
-from emrctl.predict.overheads import ObservedTask, Overheads
+from emrctl.predict.overheads import IdleTime, ObservedTask, Overheads
 
 StageKey = tuple[int, int]
 # Moments this close are the same for a driver.
@@ -29,7 +30,8 @@ class StageWork:
     """One stage attempt.
 
     It becomes ready when its parents and `delay_s` have passed, and completes `tail_s` after its
-    last task. `tasks_s` are the occupied times of its partitions on a warm executor.
+    last task. `tasks_s` are the times of its partitions on a warm executor; the first tasks on an
+    executor take `executor_s` longer, the first of the stage on an executor `stage_s`.
     """
 
     key: StageKey
@@ -38,6 +40,8 @@ class StageWork:
     delay_s: float
     tail_s: float
     tasks_s: list[float]
+    executor_s: float = 0.0
+    stage_s: float = 0.0
     writes_shuffle: bool = False
 
 
@@ -141,14 +145,15 @@ class _Builder:
         self._start_s = (run.start_ms or 0) / 1000
         self._task_cpus = max(_integer(run.environment, "spark.task.cpus", 1), 1)
         self._rows = [row for row in run.busy_rows if row.id in {task.executor for task in tasks}]
-        self._cores = max((row.cores for row in self._rows), default=0) or 1
+        cores = max((row.cores for row in self._rows), default=0)
+        self._cores = cores or self._task_cpus * _most_parallel(tasks)
         self._added = {row.id: (row.added_ms or run.start_ms or 0) / 1000 for row in run.busy_rows}
         slots = max(self._cores // self._task_cpus, 1)
         changes = [(at_s, slots) for at_s in self._added.values()]
         changes += [
             (row.removed_ms / 1000, -slots) for row in run.busy_rows if row.removed_ms is not None
         ]
-        self._idle = _IdleTime(changes, tasks)
+        self._idle = IdleTime(changes, tasks)
 
     def graph(self) -> WorkGraph:
         """Return the graph with times relative to the start of the application."""
@@ -273,6 +278,8 @@ class _Builder:
         for task in tasks:
             by_index[task.index].append(task)
         last_s = max(task.finished_s for task in tasks)
+        cold = [fitted.split(task)[0] for task in tasks if task.first_on_executor]
+        first = [fitted.split(task)[1] for task in tasks if task.first_of_stage]
         return StageWork(
             key=key,
             job=job.id,
@@ -280,6 +287,8 @@ class _Builder:
             delay_s=0.0,
             tail_s=max(self._end_of(row) - last_s, 0.0),
             tasks_s=[_partition_s(by_index[index], fitted) for index in sorted(by_index)],
+            executor_s=mean(cold) if cold else fitted.executor_s,
+            stage_s=mean(first) if first else fitted.stage_s,
             writes_shuffle=any(task.writes_shuffle for task in tasks),
         )
 
@@ -320,32 +329,13 @@ class _Builder:
         return min(max(median(latencies), 0.2), 60.0) if latencies else _USUAL_LATENCY_S
 
 
-class _IdleTime:
-    """The time in which at least one slot was free, up to any moment."""
-
-    def __init__(self, slots: Iterable[tuple[float, int]], tasks: Iterable[ObservedTask]) -> None:
-        changes = [*slots]
-        for task in tasks:
-            changes += [(task.launched_s, -1), (task.finished_s, 1)]
-        self._times: list[float] = []
-        self._idle_s: list[float] = []
-        self._free: list[int] = []
-        total_s, free = 0.0, 0
-        for time_s, change in sorted(changes):
-            if self._times and free > 0:
-                total_s += time_s - self._times[-1]
-            free += change
-            self._times.append(time_s)
-            self._idle_s.append(total_s)
-            self._free.append(free)
-
-    def before(self, time_s: float) -> float:
-        """Return the idle time before `time_s`."""
-        at = bisect.bisect_right(self._times, time_s) - 1
-        if at < 0:
-            return 0.0
-        more_s = time_s - self._times[at] if self._free[at] > 0 else 0.0
-        return self._idle_s[at] + more_s
+def _most_parallel(tasks: Iterable[ObservedTask]) -> int:
+    """Return the most tasks that an executor ran at a time."""
+    changes: defaultdict[str, list[tuple[float, int]]] = defaultdict(list)
+    for task in tasks:
+        changes[task.executor] += [(task.launched_s, 1), (task.finished_s, -1)]
+    sums = (itertools.accumulate(change for _, change in sorted(c)) for c in changes.values())
+    return max(1, *(max(counts) for counts in sums))
 
 
 def _partition_s(attempts: list[ObservedTask], fitted: Overheads) -> float:
@@ -362,7 +352,7 @@ def _partition_s(attempts: list[ObservedTask], fitted: Overheads) -> float:
     ]
     failed = [task for task in attempts if winners and not task.succeeded and not task.speculative]
     failed = [task for task in failed if task.finished_s <= winners[0].launched_s]
-    return sum(max(task.duration_s - fitted.of(task), 0.0) for task in (*failed, *counted))
+    return sum(max(task.duration_s - sum(fitted.split(task)), 0.0) for task in (*failed, *counted))
 
 
 def union_s(spans: Iterable[tuple[float, float]]) -> float:

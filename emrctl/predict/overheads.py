@@ -7,6 +7,7 @@ the difference to the other tasks of the same stages, shrunk by its standard err
 
 from __future__ import annotations
 
+import bisect
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -56,11 +57,12 @@ class Overheads:
     stage_s: float = 0.0
     between_s: float = 0.0
 
-    def of(self, task: ObservedTask) -> float:
-        """Return the additional time in an observed task."""
-        extra = self.executor_s if task.first_on_executor else 0.0
-        extra += self.stage_s if task.first_of_stage else 0.0
-        return min(extra, _MAX_SHARE * task.duration_s)
+    def split(self, task: ObservedTask) -> tuple[float, float]:
+        """Return the additional time in an observed task: of the executor, and of the stage."""
+        executor_s = self.executor_s if task.first_on_executor else 0.0
+        stage_s = self.stage_s if task.first_of_stage else 0.0
+        share = min(_MAX_SHARE * task.duration_s / ((executor_s + stage_s) or 1.0), 1.0)
+        return share * executor_s, share * stage_s
 
 
 def fit(tasks: Sequence[ObservedTask], slots: int) -> Overheads:
@@ -148,3 +150,31 @@ def _gaps(tasks: Sequence[ObservedTask], slots: int) -> Iterator[float]:
         finishes = sorted(task.finished_s for task in group)
         for finish_s, task in zip(finishes, group[slots:], strict=False):
             yield task.launched_s - finish_s
+
+
+class IdleTime:
+    """The time in which at least one slot was free, up to any moment."""
+
+    def __init__(self, slots: Iterable[tuple[float, int]], tasks: Iterable[ObservedTask]) -> None:
+        changes = [*slots]
+        for task in tasks:
+            changes += [(task.launched_s, -1), (task.finished_s, 1)]
+        self._times: list[float] = []
+        self._idle_s: list[float] = []
+        self._free: list[int] = []
+        total_s, free = 0.0, 0
+        for time_s, change in sorted(changes):
+            if self._times and free > 0:
+                total_s += time_s - self._times[-1]
+            free += change
+            self._times.append(time_s)
+            self._idle_s.append(total_s)
+            self._free.append(free)
+
+    def before(self, time_s: float) -> float:
+        """Return the idle time before `time_s`."""
+        at = bisect.bisect_right(self._times, time_s) - 1
+        if at < 0:
+            return 0.0
+        more_s = time_s - self._times[at] if self._free[at] > 0 else 0.0
+        return self._idle_s[at] + more_s

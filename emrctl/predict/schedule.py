@@ -57,7 +57,9 @@ def _idealized(graph: WorkGraph) -> WorkGraph:
 
     return replace(
         graph,
-        stages=dict(graph.stages),
+        stages={
+            key: replace(stage, executor_s=0.0, stage_s=0.0) for key, stage in graph.stages.items()
+        },
         overheads=Overheads(),
         arrivals_s=[0.0],
         allocation=None,
@@ -241,10 +243,10 @@ class _Simulation:
         return min(self._ready, key=lambda item: (self._running.get(item.pool, 0), item.order))
 
     def _launch(self, stage: _Stage, executor: _Executor) -> None:
-        overheads = self._graph.overheads
-        duration_s = stage.work.tasks_s[stage.next_task]
-        duration_s += 0.0 if executor.warm else overheads.executor_s
-        duration_s += 0.0 if executor.number in stage.warm_on else overheads.stage_s
+        work, between_s = stage.work, self._graph.overheads.between_s
+        duration_s = work.tasks_s[stage.next_task]
+        duration_s += 0.0 if executor.warm else work.executor_s
+        duration_s += 0.0 if executor.number in stage.warm_on else work.stage_s
         stage.next_task += 1
         executor.free -= 1
         self._running[stage.pool] = self._running.get(stage.pool, 0) + 1
@@ -252,7 +254,7 @@ class _Simulation:
             self._ready.remove(stage)
         end_s = self._now + duration_s
         self.at(end_s, self._end_task, stage, executor)
-        self.at(end_s + max(overheads.between_s, -duration_s), self._free_slot, stage, executor)
+        self.at(end_s + max(between_s, -duration_s), self._free_slot, stage, executor)
 
     def _free_slot(self, stage: _Stage, executor: _Executor) -> None:
         self._running[stage.pool] -= 1
