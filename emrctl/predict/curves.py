@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-# Prior of the exponent a: log-normal. f: uniform.
-_EXPONENT_LOG_MEAN, _EXPONENT_LOG_SD = 0.45, 0.6
+# Prior of f: uniform; of a: log-normal, about 1 for work that is all parallel, larger where much of
+# the time is fixed.
+_EXPONENT_LOG_MEAN, _EXPONENT_LOG_SLOPE, _EXPONENT_LOG_SD = 0.1, 0.7, 0.25
 # Variance and length (in log n) of the deviation from the curve that neighbouring scales share.
 _SHARED_VARIANCE, _LENGTH = 0.003, 0.7
 # Variance of the deviation of a single scale, for example from the number of task waves.
@@ -213,7 +214,8 @@ class _Posterior:
         self._level = float(logs.mean())
         self._residuals = logs - self._level - self._shapes(self._scales)
         fit_error = np.einsum("hi,ij,hj->h", self._residuals, self._inverse, self._residuals)
-        prior = ((np.log(self._exponent) - _EXPONENT_LOG_MEAN) / _EXPONENT_LOG_SD) ** 2
+        usual = _EXPONENT_LOG_MEAN + _EXPONENT_LOG_SLOPE * self._share
+        prior = ((np.log(self._exponent) - usual) / _EXPONENT_LOG_SD) ** 2
         log_weight = -0.5 * (fit_error + prior)
         weight = np.exp(log_weight - log_weight.max())
         self._weights: Array = weight / weight.sum()
