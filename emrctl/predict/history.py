@@ -41,8 +41,9 @@ def read_path(path: Path) -> tuple[RunMetrics, WorkGraph]:
 def measured_in_job_s(store: Store, run: Run) -> dict[int, list[float]]:
     """Return the in-job times of other completed runs of the same work by their executors.
 
-    Same work: the same job, arguments, target, instance type and settings, apart from the number
-    of executors. The newest runs are read; runs without a readable event log are ignored.
+    Same work: the same job, code, arguments, environment, target, instance type and settings, apart
+    from the number of executors. The newest runs are read; runs without a readable event log are
+    ignored.
     """
     measured: defaultdict[int, list[float]] = defaultdict(list)
     for other in list(_same_work(store, run))[:_MOST_RUNS]:
@@ -55,9 +56,12 @@ def measured_in_job_s(store: Store, run: Run) -> dict[int, list[float]]:
 
 
 def _same_work(store: Store, run: Run) -> Iterator[Run]:
-    for other in reversed(store.all()):
-        if other.id != run.id and other.state == "COMPLETED" and _work(other) == _work(run):
-            yield other
+    job = run.id.split("-", 2)[-1].rpartition("-")[0]  # ids contain the job, see `new_id`
+    for run_id in reversed(store.ids()):
+        if job in run_id and run_id != run.id:
+            other = store.load(run_id)
+            if other.state == "COMPLETED" and _work(other) == _work(run):
+                yield other
 
 
 def _work(run: Run) -> tuple[Any, ...]:
@@ -67,7 +71,19 @@ def _work(run: Run) -> tuple[Any, ...]:
         for key, value in settings.items()
         if key not in _COUNT_SETTINGS and value not in (None, {}, [], ())
     }
-    return run.job, run.arguments, run.target, run.cluster.core_type, repr(sorted(kept.items()))
+    # Outputs have the id of the run.
+    arguments = tuple(argument.replace(run.id, "") for argument in run.arguments)
+    environment = sorted(run.environment.items())
+    settings_text = repr(sorted(kept.items()))
+    return (
+        run.job,
+        arguments,
+        run.code,
+        environment,
+        run.target,
+        run.cluster.core_type,
+        settings_text,
+    )
 
 
 def price(cluster: ClusterFacts, region: str, observed: int, counts: Iterable[int]) -> Price:
