@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from emrctl.predict import history
-from emrctl.runs.store import LocalStorage, Run, RunFiles, Store
+from emrctl.runs.storage import LocalStorage
+from emrctl.runs.store import Run, RunFiles, Store
 from tests.facts import FACTS, RUN
 from tests.predict.logs import one_stage
 
