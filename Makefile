@@ -10,8 +10,10 @@ STAMP := $(VENV)/.synced
 unexport PYTHONDONTWRITEBYTECODE
 # Cores + 1: many tests wait for a subprocess.
 WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
+UNIT := "not yarn and not spark and not engine and not browser"
+BROWSER = VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/python -m tests.browser.install
 
-.PHONY: help setup quickstart check engine test test-unit test-yarn test-engine finding-logs failure-causes experiment-kills bench clean
+.PHONY: help setup quickstart check engine test test-unit test-browser test-yarn test-engine finding-logs failure-causes experiment-kills bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t16
@@ -37,14 +39,20 @@ engine: $(STAMP) ## provide the Pulumi engine for tests: from PATH, or built wit
 	@$(BIN)/python -m tests.engine.build
 
 # One pytest run per marker: YARN, SparkSession and Pulumi engine do not fit in memory together.
+# Without Chromium the tests of pages are not run, which is reported; if they run, they must pass.
 test: check engine ## run all checks and tests that need neither AWS nor a GPU
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile -m "not yarn and not spark and not engine"
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile -m $(UNIT)
 	$(BIN)/pytest -q -m engine
 	$(BIN)/pytest -q -m spark
 	$(BIN)/pytest -q -m yarn
+	@if $(BROWSER); then $(BIN)/pytest -q tests/browser; else echo "NOT RUN: the tests of pages, without Chromium"; fi
 
 test-unit: $(STAMP) ## run the tests that need no Java
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile -m "not yarn and not spark and not engine"
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile -m $(UNIT)
+
+test-browser: $(STAMP) ## run the tests of pages in Chromium; installs it with Playwright if missing
+	$(BROWSER)
+	$(BIN)/pytest -q tests/browser
 
 test-yarn: $(STAMP) ## run the tests with a real YARN
 	$(BIN)/pytest -q -m yarn

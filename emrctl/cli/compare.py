@@ -37,6 +37,12 @@ def compare(
         str | None, typer.Option(help="Compare all completed runs of this experiment.")
     ] = None,
     html: Annotated[Path | None, typer.Option(help="Write a self-contained HTML page.")] = None,
+    png: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the charts of the page as PNG files.")
+    ] = None,
+    stages: Annotated[
+        bool, typer.Option("--stages", help="Show the differences of all stages.")
+    ] = False,
     fail_if: Annotated[
         list[str] | None,
         typer.Option(
@@ -57,24 +63,38 @@ def compare(
     leave that open. `--fail-if figures.mean_accuracy:-1%` limits a decrease.
     """
     from emrctl.compare import comparison as comparing
-    from emrctl.compare import gates, history, page, records
+    from emrctl.compare import gates, history, records
 
     limits = [gates.parse(text) for text in fail_if or []]
     loaded = records.load(context.workspace, runs or [], experiment)
     prior = history.prior(context.workspace.store, loaded)
     comparison = comparing.compare(loaded, prior=prior)
-    _print(comparison, ComparisonFormat.json if context.as_json else style)
-    if html is not None:
-        page.write(comparison, html, experiment)
-        render.note(f"Wrote {html}")
+    _print(comparison, ComparisonFormat.json if context.as_json else style, all_stages=stages)
+    if html is not None or png is not None:
+        _write_charts(comparison, html, png, experiment)
     gates.check(comparison, limits)
 
 
-def _print(comparison: Comparison, style: ComparisonFormat) -> None:
-    from emrctl.compare import export
+def _write_charts(
+    comparison: Comparison, html: Path | None, png: Path | None, title: str | None
+) -> None:
+    from emrctl.compare import gallery, page
+
+    charts = gallery.build(comparison)
+    if html is not None:
+        page.write(comparison, html, title, charts)
+        render.note(f"Wrote {html}")
+    if png is not None:
+        for path in gallery.write_png(charts, png):
+            render.note(f"Wrote {path}")
+
+
+def _print(comparison: Comparison, style: ComparisonFormat, *, all_stages: bool) -> None:
+    from emrctl.compare import explain, export
 
     if style == "json":
-        render.json_document(export.to_json(comparison))
+        explanation = explain.to_json(comparison, every=all_stages)
+        render.json_document(export.to_json(comparison) | explanation)
     elif style == "csv":
         typer.echo(export.to_csv(comparison), nl=False)
     elif style == "markdown":
@@ -86,3 +106,23 @@ def _print(comparison: Comparison, style: ComparisonFormat) -> None:
             typer.echo(f"{item.label}: {verdict}")
         for line in comparison.notes:
             typer.echo(line)
+        if all_stages or len(comparison.configurations) == 2:
+            _print_stages(comparison, None if all_stages else _FEW_STAGES)
+
+
+_FEW_STAGES = 5
+
+
+def _print_stages(comparison: Comparison, limit: int | None) -> None:
+    """Print the stages of each configuration against the reference, and changed findings."""
+    from emrctl.compare import explain
+
+    labels = [item.label for item in comparison.configurations]
+    reference = labels[comparison.reference]
+    for n, compared in explain.stage_comparisons(comparison):
+        rows = explain.stage_rows(compared, limit)
+        render.table("stage", reference, labels[n], "difference", "why", rows=rows)
+    for n, changed in explain.finding_changes(comparison):
+        for word, items in (("new", changed.appeared), ("gone", changed.disappeared)):
+            for item in items:
+                typer.echo(f"{labels[n]}: {word} finding {item.kind}: {item.evidence}")

@@ -42,8 +42,8 @@ class Stage:
 
     @property
     def name(self) -> str:
-        """Name of the stage; Spark's is its call site."""
-        return self.attempts[0].name or f"stage {self.id}"
+        """Name of the stage, its call site as in Spark, without folders."""
+        return _FOLDERS.sub("", self.attempts[0].name) or f"stage {self.id}"
 
     @property
     def tasks(self) -> int:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from emrctl.aws.s3 import CODE_PREFIX
+from emrctl.compare import labels
 from emrctl.errors import UsageError
 from emrctl.metrics.configuration import configuration
+from emrctl.metrics.eventlog.layout import EventLogFiles
 from emrctl.metrics.model import RunMetrics
 from emrctl.metrics.task_figures import FIGURES as TASK_FIGURES
 from emrctl.metrics.task_figures import TaskFigure
@@ -32,7 +34,8 @@ class RunRecord:
     cluster or the program; empty if the run has no metrics.
     `duration_s` is the duration of the step; `cost_usd` the price of the cluster for that time;
     `local` means that it ran on localhost. `published_s` is the duration that `published_by`
-    reported for the same work.
+    reported for the same work. `event_log` returns the files of its event log and raises
+    `NotFoundError` if it is not stored.
     """
 
     id: str
@@ -50,6 +53,7 @@ class RunRecord:
     properties: Mapping[str, str] = field(default_factory=dict)
     published_s: float | None = None
     published_by: str = ""
+    event_log: Callable[[], EventLogFiles] = field(default=tuple, repr=False, compare=False)
 
     @property
     def completed(self) -> bool:
@@ -140,7 +144,8 @@ def load_record(workspace: Workspace, run: Run) -> RunRecord:
     files = workspace.store.files(run.id)
     document = files.read_json(RunFiles.METRICS)
     metrics = RunMetrics.from_json(document) if document else None
-    return record_of(run, metrics, files.read_json(RunFiles.RESULT))
+    record = record_of(run, metrics, files.read_json(RunFiles.RESULT))
+    return replace(record, event_log=files.event_log)
 
 
 def record_of(
@@ -299,9 +304,8 @@ def result_figures(records: tuple[RunRecord, ...]) -> tuple[Figure, ...]:
 
 
 def _result_figure(name: str) -> Figure:
-    units = {"s": "s", "bytes": "B", "usd": "USD"}
-    unit = next((unit for end, unit in units.items() if name.endswith(f"_{end}")), "")
-    return Figure(RESULT_PREFIX + name, name, unit, lambda record: record.result_numbers.get(name))
+    label, unit = labels.figure(name)
+    return Figure(RESULT_PREFIX + name, label, unit, lambda record: record.result_numbers.get(name))
 
 
 def _numbers(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:

@@ -62,16 +62,16 @@ def _on_duration(
 
 def _sentence(ratio: Ratio, counts: tuple[int, int], reference: str) -> str:
     """Return e.g. "slower: takes 12.0 % longer than a (95 % interval +9.1 to +15.0 %; ...)"."""
-    change = _change(ratio.value, reference)
+    changed = change(ratio.value, reference)
     if ratio.low is None or ratio.high is None:
         reason = "one run each" if max(counts) == 1 else "one side has a single run"
-        return f"inconclusive: {change}, but {reason}: a difference may be noise"
+        return f"inconclusive: {changed}, but {reason}: a difference may be noise"
     interval = f"95 % interval {percent(ratio.low)} to {percent(ratio.high)} %"
     basis = f"{interval}; {counts[0]} and {counts[1]} runs"
     if ratio.verdict == "inconclusive":
-        return f"inconclusive: {change}, but a difference may be noise ({basis}{_more(ratio)})"
+        return f"inconclusive: {changed}, but a difference may be noise ({basis}{_more(ratio)})"
     word = "no difference of 5 % or more" if ratio.verdict == "no difference" else ratio.verdict
-    return f"{word}: {change} ({basis})"
+    return f"{word}: {changed} ({basis})"
 
 
 def _more(ratio: Ratio) -> str:
@@ -82,7 +82,7 @@ def _more(ratio: Ratio) -> str:
     return f"; {ratio.further_repeats} more {noun} of each would show 5 %"
 
 
-def _change(ratio: float, reference: str) -> str:
+def change(ratio: float, reference: str) -> str:
     """Return a ratio of times in words."""
     if round(ratio, 2) >= 2:
         return f"takes {ratio:,.2f} {TIMES} as long as {reference}"

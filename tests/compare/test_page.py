@@ -1,53 +1,19 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from html.parser import HTMLParser
-from typing import Any
+from pathlib import Path
 
 import pytest
 
-from emrctl.compare import page
+from emrctl.compare import gallery, page
 from emrctl.compare.comparison import Comparison, compare
 from emrctl.compare.records import RunRecord
-from emrctl.metrics.model import ExecutorMetrics, Quantiles, RunMetrics, StageMetrics
-
-EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>"
-
-
-def run() -> RunMetrics:
-    spread = Quantiles(min=1, p25=2, median=3, p75=4, max=5)
-    stage = StageMetrics(
-        id=0,
-        name=EVIL,
-        status="COMPLETE",
-        submitted_ms=1_000,
-        completed_ms=3_500,
-        tasks=1,
-        tasks_ok=1,
-        duration_ms_quantiles=spread,
-    )
-    failed = dataclasses.replace(stage, attempt=1, status="FAILED", completed_ms=None)
-    worker = ExecutorMetrics(id="1", host="h", cores=2, added_ms=500, task_time_ms=4_750)
-    removed = dataclasses.replace(worker, id="2", removed_ms=2_500, remove_reason=EVIL)
-    return RunMetrics(
-        app_id="app",
-        app_name=EVIL,
-        start_ms=0,
-        end_ms=10_000,
-        complete=True,
-        stages=(failed, stage),
-        executors=(worker, removed),
-    )
-
-
-@pytest.fixture
-def comparison() -> Comparison:
-    one = RunRecord(id="r1", label=EVIL, duration_s=3.0, metrics=run(), local=True)
-    two = RunRecord(id="r2", label="two", settings={"conf": {EVIL: EVIL}}, state="FAILED")
-    again = dataclasses.replace(one, id="r3", duration_s=5.0)
-    return compare([one, two, again])
+from emrctl.errors import UsageError
+from emrctl.metrics.model import RunMetrics
+from tests.compare import comparisons
+from tests.compare.comparisons import EVIL
 
 
 class ParsedPage(HTMLParser):
@@ -74,102 +40,155 @@ def parsed(text: str) -> ParsedPage:
     return found
 
 
-def test_page_escapes_texts_of_runs(comparison: Comparison) -> None:
-    found = parsed(page.html(comparison, EVIL))
-    assert found.tags.count("script") == 3
-    assert "img" not in found.tags
-    assert found.text.count(EVIL) >= 6
+def html(comparison: Comparison, title: str = "t") -> str:
+    return page.html(comparison, gallery.build(comparison), title)
 
 
-def test_charts_escape_texts_of_runs(comparison: Comparison) -> None:
-    text = page.html(comparison, "t")
-    found = re.search(r'id="charts">(.*?)</script>', text, re.DOTALL)
-    assert found is not None
-    drawn = json.loads(found[1])
-    assert [chart["id"] for chart in drawn] == ["chart-0", "chart-1", "chart-2"]
-    assert "<script>" not in json.dumps(drawn)
-    assert "<img" not in json.dumps(drawn)
+@pytest.fixture(scope="module")
+def scaled() -> str:
+    return html(comparisons.scaled(), "Executors & cores")
 
 
-def test_page_loads_no_external_resources(comparison: Comparison) -> None:
-    text = page.html(comparison, "t")
-    names = {name for name, _ in parsed(text).attributes}
-    assert not names & {"src", "href"}
-    assert len(text.encode()) <= 5_000_000
+@pytest.fixture(scope="module")
+def hostile() -> ParsedPage:
+    return parsed(html(comparisons.hostile(), EVIL))
 
 
-def test_page_names_the_runs_and_localhost(comparison: Comparison) -> None:
-    text = parsed(page.html(comparison, "Allocation & cores")).text
-    assert "Allocation & cores" in text
-    assert "3 runs in 2 configurations, compared with" in text
-    assert "localhost timings" in text
+def test_page_escapes_texts_of_runs(hostile: ParsedPage) -> None:
+    assert hostile.tags.count("script") == 1
+    assert "img" not in hostile.tags
+    assert not {name for name, _ in hostile.attributes if name.startswith("on")}
+    assert hostile.text.count(EVIL) >= 10
 
 
-def test_duration_chart_has_range_and_runs(comparison: Comparison) -> None:
-    chart = page.duration_chart(comparison)
-    assert chart is not None
-    bars, dots = chart["data"]
-    assert bars["x"] == [4.0, None]
-    assert (bars["error_x"]["array"], bars["error_x"]["arrayminus"]) == ([1.0, 0], [1.0, 0])
-    assert (dots["x"], dots["text"], dots["y"]) == ([3.0, 5.0], ["r1", "r3"], [0, 0])
-    assert chart["layout"]["yaxis"]["ticktext"][1] == "two"
+def test_charts_keep_texts_of_runs_as_they_are(hostile: ParsedPage) -> None:
+    tips = [value or "" for name, value in hostile.attributes if name == "data-tip"]
+    assert any(EVIL in tip for tip in tips)
+    summaries = [value or "" for name, value in hostile.attributes if name == "aria-label"]
+    assert any(EVIL in summary for summary in summaries)
 
 
-def bars(chart: dict[str, Any] | None) -> dict[str, Any]:
-    assert chart is not None
-    found: dict[str, Any] = chart["data"][0]
-    return found
+def test_page_loads_no_external_resources(scaled: str) -> None:
+    attributes = parsed(scaled).attributes
+    assert not {name for name, _ in attributes} & {"src", "xlink:href", "srcset"}
+    links = [value or "" for name, value in attributes if name == "href"]
+    assert links
+    assert all(link.startswith("#") for link in links)
+    assert "default-src 'none'" in scaled
+    assert "url(" not in scaled
 
 
-def test_executor_chart_has_bars_from_added_to_removed() -> None:
-    found = bars(page.executor_chart(run()))
-    assert (found["base"], found["x"]) == ([0.5, 0.5], [9.5, 2.0])
-    assert found["text"] == ["0 tasks, 2 cores, 25 % busy", "0 tasks, 2 cores, 119 % busy"]
-    assert found["hovertext"][1].endswith("onerror=alert(2)&gt;")
+def test_page_of_nine_runs_is_small(scaled: str) -> None:
+    assert len(scaled.encode()) < 400_000
 
 
-def test_stage_chart_colours_failed_stages_red() -> None:
-    found = bars(page.stage_chart(run()))
-    assert (found["base"], found["x"]) == ([1.0, 1.0], [9.0, 2.5])
-    assert found["marker"]["color"] == [page.FAILED_COLOUR, page.COLOURS[2]]
-    assert found["text"][1] == "2.5 s, 1 task"
+def test_page_has_its_sections_in_order(scaled: str) -> None:
+    assert re.findall(r'<section id="(\w+)"', scaled) == [
+        "verdict",
+        "differences",
+        "durations",
+        "executors",
+        "stages",
+        "tasks",
+        "speed",
+        "cost",
+        "findings",
+        "provenance",
+    ]
+    links = [value for name, value in parsed(scaled).attributes if name == "href"]
+    ids = [f"#{value}" for name, value in parsed(scaled).attributes if name == "id"]
+    assert set(links) <= set(ids)
 
 
-def test_stage_chart_of_many_stages_has_the_longest() -> None:
-    one = run().stages[1]
-    many = tuple(
-        dataclasses.replace(one, id=n, completed_ms=1_001 + n) for n in range(page.MAX_BARS + 5)
+def test_every_chart_has_a_name_and_a_wide_and_a_narrow_form(scaled: str) -> None:
+    heads = re.findall(
+        r'<svg class="(wide|narrow)" role="img" tabindex="0" aria-label="(.+?)"', scaled
     )
-    found = bars(page.stage_chart(dataclasses.replace(run(), stages=many)))
-    assert len(found["x"]) == page.MAX_BARS
-    assert min(found["x"]) == 0.006
+    assert [kind for kind, _ in heads] == ["wide", "narrow"] * (len(heads) // 2)
+    assert len(heads) == scaled.count("<svg") >= 16
+    assert scaled.count("<figure>") == scaled.count("<figcaption>") == len(heads) // 2
 
 
-def test_page_of_runs_without_metrics_has_no_timelines() -> None:
-    found = parsed(page.html(compare([RunRecord(id="r1")]), "t"))
+def test_page_begins_with_the_verdict_in_one_sentence(scaled: str) -> None:
+    headline = re.search(r'class="headline (\w+)">(.*?)</p>', scaled)
+    assert headline is not None
+    assert headline[1] == "faster"
+    assert re.fullmatch(
+        r"Largest gain: 4 executors takes [\d.]+ % less time than 1 executors "
+        r"\(95 % interval MINUS[\d.]+ to MINUS[\d.]+ %\)\.",
+        headline[2].replace("\N{MINUS SIGN}", "MINUS"),
+    )
+
+
+def test_page_has_labels_in_words() -> None:
+    result = {"steps_s": {"train": 1.0}, "figures": {"best": {"train_s": 2.0}}}
+    runs = [
+        RunRecord(id=str(n), settings={"executor_memory": f"{n}g"}, result={**result, "n": n})
+        for n in (1, 2)
+    ]
+    other = {"steps_s": {"train": 3.0}, "figures": {"best": {"train_s": 4.0}}}
+    text = parsed(html(compare([*runs, dataclasses.replace(runs[0], id="3", result=other)]))).text
+    for words in ("executor memory", "steps: train", "best: train"):
+        assert words in text
+    assert not re.search(r"[a-z]_[a-z]", text.partition("Provenance")[0])
+
+
+def test_page_shows_findings_that_are_new_or_gone() -> None:
+    runs = [comparisons.record(n, 0) for n in (1, 4)]
+    idle = dataclasses.replace(runs[0].metrics or RunMetrics(), stages=())
+    found = html(compare([dataclasses.replace(runs[0], metrics=idle), runs[1]]))
+    assert '<span class="tag">new</span>' in found
+    assert "One partition is much larger" in found or "One task is slow" in found
+    back = html(compare([runs[1], dataclasses.replace(runs[0], metrics=idle)]))
+    assert '<span class="tag">gone</span>' in back
+
+
+def test_page_says_how_to_run_it_again(scaled: str) -> None:
+    text = parsed(scaled).text
+    assert "emrctl submit --executors 4 scale" in text
+    for words in ("emr-7.5.0", "m5.xlarge primary, 2 m5.xlarge core", "0a1b/job.py", "3.5.9"):
+        assert words in text
+
+
+def test_page_of_runs_without_metrics_has_no_charts_of_them() -> None:
+    found = parsed(html(compare([RunRecord(id="r1")])))
     assert "duration unknown" in found.text
-    empty = compare([RunRecord(id="r1", metrics=RunMetrics())])
-    assert "Executors" not in parsed(page.html(empty, "t")).text
+    assert "svg" not in found.tags
+    empty = compare([RunRecord(id="r1", metrics=RunMetrics(), duration_s=3.0)])
+    assert "Executors over time" not in parsed(html(empty)).text
 
 
-def test_page_lists_findings_escaped() -> None:
-    stage = StageMetrics(
-        id=0,
-        status="COMPLETE",
-        name="<img src=x onerror=alert(3)>",
-        first_task_ms=20_000,
-        completed_ms=60_000,
-        tasks=1,
-        tasks_ok=1,
-        task_time_ms=40_000,
-        duration_ms_quantiles=Quantiles(
-            min=40_000, p25=40_000, median=40_000, p75=40_000, max=40_000
-        ),
+def test_page_of_one_run_has_one_configuration() -> None:
+    text = parsed(html(compare([comparisons.record(2, 0)]))).text
+    assert "1 run in 1 configuration" in text
+
+
+def test_summary_without_a_faster_configuration_counts_the_slower_ones() -> None:
+    comparison = comparisons.scaled()
+    reference = len(comparison.configurations) - 1
+    runs = [run for item in comparison.configurations for run in item.records]
+    slower = compare(runs, runs.index(comparison.configurations[reference].records[0]))
+    assert page.summary(slower) == (
+        "No configuration is certainly faster than 4 executors; 2 of 2 are certainly slower.",
+        "slower",
     )
-    worker = ExecutorMetrics(id="1", cores=4, added_ms=0)
-    found = RunMetrics(start_ms=0, end_ms=61_000, stages=(stage,), executors=(worker,))
-    html = page.html(compare([RunRecord(id="r1", metrics=found)]), "t")
-    text = parsed(html).text
-    assert "few_partitions" in text
-    assert "1 task for 4 cores" in text
-    assert "<img" not in html
+
+
+def test_summary_of_two_configurations_is_their_verdict() -> None:
+    runs = [comparisons.record(n, repeat) for n in (1, 2) for repeat in range(3)]
+    sentence, outcome = page.summary(compare(runs))
+    assert outcome == "faster"
+    assert sentence.startswith("2 executors takes ")
+    single, outcome = page.summary(compare([runs[0], runs[3]]))
+    assert outcome is None
+    assert single.startswith("2 executors: inconclusive")
+
+
+def test_write_creates_the_folder_and_reports_paths_that_are_not_writable(tmp_path: Path) -> None:
+    comparison = comparisons.scaled()
+    path = tmp_path / "deep" / "page.html"
+    page.write(comparison, path, "A <title>")
+    assert "<title>A &lt;title&gt;</title>" in path.read_text()
+    assert [item.name for item in path.parent.iterdir()] == ["page.html"]
+    with pytest.raises(UsageError, match="--html"):
+        page.write(comparison, Path("/proc/nope/page.html"), None, ())

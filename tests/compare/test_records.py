@@ -1,4 +1,4 @@
-"""Comparisons of stored runs, and their page."""
+"""Comparisons of stored runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from emrctl.compare import page, records
+from emrctl.compare import records
 from emrctl.compare.comparison import Comparison, compare
 from emrctl.errors import NotFoundError, UsageError
 from emrctl.metrics.model import RunMetrics
@@ -135,15 +135,3 @@ def test_load_requires_runs_or_an_experiment(workspace: Workspace) -> None:
             records.load(workspace, names, experiment)
     with pytest.raises(NotFoundError):
         records.load(workspace, [], "grid")
-
-
-def test_write_page_that_fails_leaves_no_file(workspace: Workspace, tmp_path: Path) -> None:
-    _stored(workspace, "run-a", 20)
-    _stored(workspace, "run-b", 30)
-    found = load(workspace)
-    path = tmp_path / "deep" / "page.html"
-    page.write(found, path, "A <title>")
-    assert "A &lt;title&gt;" in path.read_text()
-    assert [item.name for item in path.parent.iterdir()] == ["page.html"]
-    with pytest.raises(UsageError, match="--html"):
-        page.write(found, Path("/proc/nope/page.html"), None)

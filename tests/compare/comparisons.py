@@ -1,0 +1,121 @@
+"""Comparisons with everything that a page shows, for its tests and those in a browser."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from emrctl.compare.comparison import Comparison, compare
+from emrctl.compare.records import RunRecord
+from emrctl.metrics.eventlog.layout import EventLogFile
+from emrctl.metrics.model import ExecutorMetrics, RunMetrics, Straggler
+from tests.compare.stage_runs import spread, stage
+
+EVIL = '<script>alert(1)</script><img src=x onerror=alert(2)> "quoted" & role="x" \\1'
+
+
+def metrics(executors: int, name: str = "collect at job.py:3", slow: float = 1.0) -> RunMetrics:
+    """Return an application of 10 s of start-up and three stages, the last one skewed."""
+    work_s = 80 * slow / executors
+    times = (10.0, 10 + work_s, 12 + work_s, 40 + work_s, 44 + work_s)
+    rows = tuple(
+        ExecutorMetrics(
+            id=str(n + 1),
+            host="worker",
+            cores=2,
+            added_ms=8_000 + 500 * n,
+            complete_tasks=10,
+            task_time_ms=int(1.6e6 * work_s / 80 / executors),
+            remove_reason=name,
+        )
+        for n in range(executors)
+    )
+    scan = stage(0, times[0], times[1], name, task_time_ms=int(160_000 * slow), tasks=40)
+    slowest = Straggler(task=7, executor="1", duration_ms=27_000, cpu_time_ms=26_000)
+    skewed = stage(
+        2,
+        times[2],
+        times[3],
+        name,
+        duration_ms_quantiles=spread(900, 27_000),
+        operators=("Sort",),
+        stragglers=(slowest,),
+        task_time_ms=34_000,
+    )
+    last = stage(3, times[3], times[4], "save", duration_ms_quantiles=spread(300, 400), tasks=4)
+    return RunMetrics(
+        app_id=f"application_{executors}",
+        app_name=name,
+        spark_version="3.5.9",
+        start_ms=0,
+        end_ms=int(1000 * times[4]) + 2_000,
+        complete=True,
+        stages=(scan, skewed, last),
+        executors=rows,
+        peak_executors=executors,
+    )
+
+
+def event_log(run: RunMetrics) -> tuple[EventLogFile, ...]:
+    """Return an event log whose tasks fill the executors of `run` during its stages."""
+    text = "\n".join(json.dumps(event) for event in _events(run)).encode()
+    return (EventLogFile("app", lambda: io.BytesIO(text)),)
+
+
+def _events(run: RunMetrics) -> Iterator[dict[str, Any]]:
+    yield {"Event": "SparkListenerLogStart", "Spark Version": "3.5.9"}
+    task = 0
+    for item in run.stages:
+        begin, end = item.first_task_ms or 0, item.completed_ms or 0
+        for row in run.executors:
+            info = {
+                "Task ID": task,
+                "Launch Time": begin,
+                "Finish Time": end,
+                "Executor ID": row.id,
+                "Host": row.host,
+            }
+            yield {
+                "Event": "SparkListenerTaskEnd",
+                "Stage ID": item.id,
+                "Task End Reason": {"Reason": "Success"},
+                "Task Info": info,
+            }
+            task += 1
+
+
+def record(executors: int, repeat: int, label: str = "", **options: Any) -> RunRecord:
+    """Return a run on `executors` executors; repeats differ by 1 %."""
+    run = metrics(executors, options.pop("name", "collect at job.py:3"))
+    seconds = (run.end_ms or 0) / 1000 * (1 + repeat / 100)
+    cluster = {"release": "emr-7.5.0", "primary": "m5.xlarge", "core": "2 m5.xlarge"}
+    return RunRecord(
+        id=f"run-{executors}-{repeat}",
+        label=label or f"{executors} executors",
+        job="scale",
+        settings={"executors": executors, "cluster": cluster, "code": "0a1b/job.py"},
+        duration_s=seconds,
+        metrics=run,
+        cost_usd=seconds * 0.0002 * (1 + executors / 4),
+        event_log=lambda: event_log(run),
+        **options,
+    )
+
+
+def scaled() -> Comparison:
+    """Return three configurations of three repeats that differ in their executors."""
+    return compare([record(n, repeat) for repeat in range(3) for n in (1, 2, 4)])
+
+
+def hostile() -> Comparison:
+    """Return runs whose texts are markup."""
+    result = {"figures": {EVIL: 1.0}}
+    runs = [
+        record(n, repeat, f"{n} {EVIL}", name=EVIL, local=True, warnings=(EVIL,), result=result)
+        for repeat in range(2)
+        for n in (1, 2)
+    ]
+    failed = RunRecord(id="r9", label=EVIL, settings={"conf": {EVIL: EVIL}}, state="FAILED")
+    return compare([*runs, failed])
