@@ -16,19 +16,33 @@ data frame, and errors are those of `emrctl.errors`. Nothing is printed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emrctl.api.views import ClusterView, ComparisonView, RunsView
+from emrctl.api.views import ClusterView, ComparisonView, PredictionView, RunsView, TuneView
 
 if TYPE_CHECKING:
     from emrctl.engine.base import StackResult
     from emrctl.runs.progress import Progress
     from emrctl.runs.store import Run
+    from emrctl.runs.trials import TrialReport
     from emrctl.runs.workspace import Workspace
 
-__all__ = ["ClusterView", "ComparisonView", "RunsView", "compare", "down", "runs", "submit", "up"]
+__all__ = [
+    "ClusterView",
+    "ComparisonView",
+    "PredictionView",
+    "RunsView",
+    "TuneView",
+    "compare",
+    "down",
+    "predict",
+    "runs",
+    "submit",
+    "tune",
+    "up",
+]
 
 Project = str | Path | None
 
@@ -104,11 +118,54 @@ def compare(
     *compared: Run | str, project: Project = None, experiment: str | None = None
 ) -> ComparisonView:
     """Compare runs or the completed runs of an experiment; the first one is the reference."""
-    from emrctl.compare import comparison, records
+    from emrctl.compare import comparison, history, records
 
+    workspace = _workspace(project)
     names = [run if isinstance(run, str) else run.id for run in compared]
-    loaded = records.load(_workspace(project), names, experiment)
-    return ComparisonView(comparison.compare(loaded), experiment)
+    loaded = records.load(workspace, names, experiment)
+    prior = history.prior(workspace.store, loaded)
+    return ComparisonView(comparison.compare(loaded, prior=prior), experiment)
+
+
+def predict(
+    run: Run | str,
+    executors: Sequence[int] = range(1, 17),
+    *,
+    cores: Sequence[int] = (),
+    project: Project = None,
+) -> PredictionView:
+    """Predict the time and cost of a run at other numbers of executors (and cores of each).
+
+    Raises `NotFoundError` if the store has no event log of the run.
+    """
+    from emrctl.predict import history
+
+    workspace = _workspace(project)
+    chosen = workspace.store.load(run) if isinstance(run, str) else run
+    return PredictionView(history.predict_run(workspace, chosen, executors, cores))
+
+
+def tune(
+    experiment: str,
+    *,
+    project: Project = None,
+    report: TrialReport | None = None,
+    **options: Any,
+) -> TuneView:
+    """Search for the best configuration of an experiment by real runs; the call can be repeated.
+
+    `experiment` is a name in emrctl.yaml or the path of a YAML file; `options` are those of
+    `emrctl.tune.trials.TuneOptions`: `goal="cost"`, `runs=10`. Raises `StepFailedError` if no run
+    completed.
+    """
+    from emrctl.runs import experiments
+    from emrctl.runs.trials import NoTrialReport
+    from emrctl.tune import Goal, result, trials
+
+    workspace = _workspace(project)
+    chosen = trials.TuneOptions(**{**options, "goal": Goal(options.get("goal", Goal.time))})
+    spec = experiments.load(workspace, experiment)
+    return TuneView(result.result(trials.run(workspace, spec, report or NoTrialReport(), chosen)))
 
 
 def _workspace(project: Project, flags: Mapping[str, Any] | None = None) -> Workspace:

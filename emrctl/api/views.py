@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
     from emrctl.clusters.model import Cluster
     from emrctl.compare.comparison import Comparison
+    from emrctl.predict.prediction import Prediction
     from emrctl.runs.store import Run
     from emrctl.runs.workspace import Workspace
+    from emrctl.tune.result import TuneResult
 
 Row = Mapping[str, Any]
 
@@ -157,3 +159,56 @@ class ComparisonView:
             f"<li><b>{escape(item.label)}</b>: {escape(verdict)}</li>" for item, verdict in items
         )
         return f"<ul>{verdicts}</ul>{table(rows)}"
+
+
+@dataclass(frozen=True)
+class PredictionView:
+    """A prediction; `frame()` has one row per number of executors."""
+
+    prediction: Prediction
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the points without their floors."""
+        points = (point.to_json() for point in self.prediction.points)
+        return [{key: item for key, item in row.items() if key != "floors"} for row in points]
+
+    def frame(self) -> DataFrame:
+        """Return the points as a data frame."""
+        return frame(self.rows())
+
+    def _repr_html_(self) -> str:
+        observed = self.prediction.observed
+        caption = (
+            f"Observed with {observed.executors} executors: {observed.in_job_s:.1f} s in jobs, "
+            f"replayed with an error of {observed.error_percent:+.1f} %."
+        )
+        return table(self.rows(), caption)
+
+
+@dataclass(frozen=True)
+class TuneView:
+    """The result of a search; `frame()` has one row per configuration, the best first."""
+
+    result: TuneResult
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return runs, time, cost and the ratio to the reference of each configuration."""
+        return [
+            {
+                "configuration": row.name,
+                "runs": row.runs,
+                "time_s": row.time_s,
+                "cost_usd": row.usd,
+                "ratio": row.difference.ratio if row.difference else None,
+                "verdict": row.difference.verdict if row.difference else row.failure,
+            }
+            for row in self.result.rows
+        ]
+
+    def frame(self) -> DataFrame:
+        """Return the configurations as a data frame."""
+        return frame(self.rows())
+
+    def _repr_html_(self) -> str:
+        caption = f"Best: {self.result.best}. Use it with: {self.result.command}"
+        return table(self.rows(), caption)

@@ -56,16 +56,7 @@ def _predict(
     if files is not None:
         return prediction.predict(*history.read(files), counts, sizes)
     workspace = context.workspace
-    run = workspace.store.load(source)
-    metrics, graph = history.read(workspace.store.files(run.id).event_log())
-    return prediction.predict(
-        metrics,
-        graph,
-        counts,
-        sizes,
-        measured_s=history.measured_in_job_s(workspace.store, run),
-        price=history.price(run.cluster, workspace.project.region, graph.executors, counts),
-    )
+    return history.predict_run(workspace, workspace.store.load(source), counts, sizes)
 
 
 def _print(result: Prediction) -> None:

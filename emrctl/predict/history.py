@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emrctl import cost
 from emrctl.errors import EmrctlError
 from emrctl.metrics.model import RunMetrics
-from emrctl.predict import graph
+from emrctl.predict import graph, prediction
 from emrctl.predict.graph import WorkGraph
-from emrctl.predict.prediction import Price
+from emrctl.predict.prediction import Prediction, Price
 from emrctl.runs.store import ClusterFacts, Run, Store
+from emrctl.runs.workspace import Workspace
 
 if TYPE_CHECKING:
     from emrctl.metrics.eventlog.layout import EventLogFile
@@ -36,6 +37,21 @@ def read_path(path: Path) -> tuple[RunMetrics, WorkGraph]:
     from emrctl.metrics.eventlog import layout
 
     return read(layout.list_files(path))
+
+
+def predict_run(
+    workspace: Workspace, run: Run, counts: Sequence[int], cores: Sequence[int] = ()
+) -> Prediction:
+    """Predict a run of the store; other counts of the same work in the store correct it."""
+    metrics, work = read(workspace.store.files(run.id).event_log())
+    return prediction.predict(
+        metrics,
+        work,
+        counts,
+        cores,
+        measured_s=measured_in_job_s(workspace.store, run),
+        price=price(run.cluster, workspace.project.region, work.executors, counts),
+    )
 
 
 def measured_in_job_s(store: Store, run: Run) -> dict[int, list[float]]:

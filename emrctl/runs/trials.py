@@ -127,6 +127,22 @@ class TrialReport(Protocol):
         """Report a finished run."""
 
 
+class NoTrialReport:
+    """A `TrialReport` that ignores everything."""
+
+    def note(self, text: str) -> None:
+        """Ignore an event."""
+
+    def started(self, trial: Trial, run: Run) -> None:
+        """Ignore a submitted run."""
+
+    def progress(self, running: Sequence[tuple[Trial, Run, Progress]], outlook: Outlook) -> None:
+        """Ignore the state of the unfinished runs."""
+
+    def finished(self, trial: Trial, run: Run, outlook: Outlook) -> None:
+        """Ignore a finished run."""
+
+
 @dataclass
 class _Active:
     trial: Trial

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from emrctl.runs.store import Run, RunFiles
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import config
 from tests.emulator.fake_runtime import FakeRuntime
+from tests.predict.logs import one_stage
 
 YAML = "project: pets\ncluster: {core: {count: 2}}\njobs: {mine: {script: mine.py}}\n"
 
@@ -78,6 +80,32 @@ def test_runs_frame_has_numbers_of_the_result(project: Path) -> None:
     files.write_json(RunFiles.RESULT, {"rows": 7, "name": "<x>"})
     listed = api.runs(project=project)
     assert list(listed.frame()["result.rows"]) == [7]
+
+
+def test_predict_of_stored_event_log_has_a_row_per_count(project: Path) -> None:
+    api.up(project=project)
+    [run] = api.submit("mine", project=project)
+    log = one_stage([1.0, 1.0, 1.0, 1.0], executors=(0.0, 0.0))
+    files = Workspace(config.load(project / "emrctl.yaml")).store.files(run.id)
+    lines = "".join(f"{json.dumps(line)}\n" for line in log.lines)
+    files.write("app-1", lines.encode(), RunFiles.EVENT_LOG)
+    predicted = api.predict(run, [1, 2, 4], project=project)
+    assert list(predicted.frame()["executors"]) == [1, 2, 4]
+    assert predicted.frame()["predicted_in_job_s"][0] > predicted.frame()["predicted_in_job_s"][1]
+    assert "Observed with 2 executors" in predicted._repr_html_()
+
+
+def test_tune_returns_the_configurations_the_best_first(project: Path) -> None:
+    api.up(project=project)
+    (project / "search.yaml").write_text(
+        "name: search\njob: mine\nfactors: {executors: [1, 2]}\nrepeats: 1\n"
+    )
+    found = api.tune(str(project / "search.yaml"), project=project, runs=2, repeats=1)
+    names = list(found.frame()["configuration"])
+    assert names[0] == found.result.best
+    assert len(names) == len({*names}) >= 2
+    assert found.frame()["runs"].sum() >= 2
+    assert "emrctl submit" in found._repr_html_()
 
 
 def test_compare_of_unknown_experiment_raises_not_found(project: Path) -> None:
