@@ -159,7 +159,8 @@ class _Builder:
         """Return the graph with times relative to the start of the application."""
         run, ends = self._run, sorted((job.completed_ms or 0) / 1000 for job in self._jobs)
         slots = max(self._cores // self._task_cpus, 1)
-        fitted = overheads.fit([task for group in self._tasks.values() for task in group], slots)
+        tasks = [task for group in self._tasks.values() for task in group]
+        fitted = overheads.fit(tasks, slots, python=_is_python(run))
         jobs = [self._job(job, ends) for job in self._jobs]
         stages = self._stages(jobs, fitted)
         end_s = (run.end_ms / 1000) if run.end_ms else ends[-1]
@@ -327,6 +328,14 @@ class _Builder:
             if start_s < at_s < end_s
         ]
         return min(max(median(latencies), 0.2), 60.0) if latencies else _USUAL_LATENCY_S
+
+
+def _is_python(run: RunMetrics) -> bool:
+    """Return whether the application is a Python program, as far as the log shows it."""
+    return any(word.endswith((".py", ".zip")) for word in run.program[:1]) or any(
+        key.startswith(("spark.pyspark.", "spark.submit.pyFiles", "spark.yarn.isPython"))
+        for key in run.environment
+    )
 
 
 def _most_parallel(tasks: Iterable[ObservedTask]) -> int:

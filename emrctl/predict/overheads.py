@@ -2,20 +2,24 @@
 
 The first tasks of an executor load classes and start Python; the first tasks of a stage on an
 executor fetch its code. More executors have more first tasks. Both effects are estimated from
-the difference to the other tasks of the same stages, shrunk by its standard error.
+the difference to the other tasks of the same stages, and from what is usual.
 """
 
 from __future__ import annotations
 
 import bisect
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from statistics import median
+from typing import NamedTuple
 
 _MAX_SHARE = 0.9
 # A single first task that runs even longer than the others has more data.
 _LARGEST_OF_ONE_S = 3.0
+# Standard error of a difference to a single task, as a share.
+_LEAST_ERROR = 0.3
 
 
 @dataclass(eq=False, slots=True)
@@ -45,17 +49,39 @@ class ObservedTask:
         return max(self.duration_s - self.run_s, 0.0)
 
 
+class _RunPrior(NamedTuple):
+    """Expected additional run time as a multiple of the additional overhead, and its spread.
+
+    From first tasks of recorded jobs on local clusters: starting Python takes longer than loading
+    the classes of Spark.
+    """
+
+    multiple: float
+    spread: float
+    least_s: float
+
+    def of(self, overhead_s: float) -> tuple[float, float]:
+        """Return the expected time and its standard deviation."""
+        return self.multiple * overhead_s, max(self.spread * overhead_s, self.least_s)
+
+
+_PYTHON, _JVM = _RunPrior(1.5, 1.0, 0.1), _RunPrior(0.4, 0.4, 0.1)
+_STAGE_PRIOR = _RunPrior(0.0, 0.5, 0.01)
+
+
 @dataclass(frozen=True)
 class Overheads:
     """Additional time of the first tasks on an executor and of a stage, and between two tasks.
 
     `between_s` is the time from the finish of a task to the launch of the next one in its slot. It
-    may be negative: the driver fills a slot before it has processed the result.
+    may be negative: the driver fills a slot before it has processed the result. `executor_error_s`
+    is the standard error of `executor_s`.
     """
 
     executor_s: float = 0.0
     stage_s: float = 0.0
     between_s: float = 0.0
+    executor_error_s: float = 0.0
 
     def split(self, task: ObservedTask) -> tuple[float, float]:
         """Return the additional time in an observed task: of the executor, and of the stage."""
@@ -65,20 +91,27 @@ class Overheads:
         return share * executor_s, share * stage_s
 
 
-def fit(tasks: Sequence[ObservedTask], slots: int) -> Overheads:
-    """Mark first tasks in `tasks`, and estimate the overheads; `slots` is per executor."""
+def fit(tasks: Sequence[ObservedTask], slots: int, *, python: bool) -> Overheads:
+    """Mark first tasks in `tasks`, and estimate the overheads.
+
+    `slots` is per executor; `python` means that tasks may start Python.
+    """
     by_executor: defaultdict[str, list[ObservedTask]] = defaultdict(list)
     for task in sorted(tasks, key=lambda task: task.launched_s):
         by_executor[task.executor].append(task)
     for group in by_executor.values():
         _mark_first(group)
-    warm = [task for task in tasks if not task.first_on_executor and task.succeeded]
-    stage_s = _effect(warm, "first_of_stage")
     done = [task for task in tasks if task.succeeded]
-    executor_s = _effect(done, "first_on_executor") - stage_s
+    warm = [task for task in done if not task.first_on_executor]
+    stage_s, _ = _effect(warm, "first_of_stage", _STAGE_PRIOR)
+    executor_s, error_s = _effect(done, "first_on_executor", _PYTHON if python else _JVM)
     gaps = [gap for group in by_executor.values() for gap in _gaps(group, slots)]
-    between_s = median(gaps) if gaps else 0.0
-    return Overheads(max(executor_s, 0.0), max(stage_s, 0.0), between_s)
+    return Overheads(
+        executor_s=max(executor_s - stage_s, 0.0),
+        stage_s=max(stage_s, 0.0),
+        between_s=median(gaps) if gaps else 0.0,
+        executor_error_s=error_s,
+    )
 
 
 def _mark_first(tasks: Sequence[ObservedTask]) -> None:
@@ -96,26 +129,45 @@ def _mark_first(tasks: Sequence[ObservedTask]) -> None:
         task.first_of_stage = task.launched_s < stage_finish[task.stage]
 
 
-def _effect(tasks: Iterable[ObservedTask], flag: str) -> float:
-    """Return how much longer the tasks with `flag` take than the others of their stages.
+def _effect(tasks: Sequence[ObservedTask], flag: str, prior: _RunPrior) -> tuple[float, float]:
+    """Return how much longer the tasks with `flag` take than others, and its standard error.
 
-    The difference of the overheads, plus that of the run times as far as it is certain: run times
-    also differ by their data.
+    The difference of the overheads within stages, plus that of the run times. Run times also differ
+    by their data: their difference is combined with `prior`.
     """
     stages: defaultdict[tuple[int, int], tuple[list[ObservedTask], list[ObservedTask]]]
     stages = defaultdict(lambda: ([], []))
     for task in tasks:
         stages[task.stage][not getattr(task, flag)].append(task)
     both = [(first, rest) for first, rest in stages.values() if first and rest]
-    if not both:
-        return 0.0
-    overhead_s, _ = _difference(
-        [([t.overhead_s for t in a], [t.overhead_s for t in b]) for a, b in both]
-    )
-    run_s, error_s = _difference([([t.run_s for t in a], [t.run_s for t in b]) for a, b in both])
-    if sum(len(first) for first, _ in both) == 1 and run_s > _LARGEST_OF_ONE_S:
+    if not both:  # stages of first tasks only: compare with other stages
+        first = [task for group, _ in stages.values() for task in group]
+        rest = [task for _, group in stages.values() for task in group]
+        both = [(first, rest)] if first and rest else []
+        if not both:
+            return 0.0, 0.0
+        overhead_s, error_s = _difference(_columns(both, "overhead_s"))[0], math.inf
         run_s = 0.0
-    return overhead_s + _shrunk(run_s, error_s)
+    else:
+        overhead_s, _ = _difference(_columns(both, "overhead_s"))
+        run_s, error_s = _difference(_columns(both, "run_s"))
+        count = sum(len(first) for first, _ in both)
+        error_s = max(error_s, _LEAST_ERROR * abs(run_s) / math.sqrt(count))
+        if count == 1 and run_s > _LARGEST_OF_ONE_S:
+            error_s = math.inf
+    expected_s, spread_s = prior.of(max(overhead_s, 0.0))
+    weight = spread_s**2 / (spread_s**2 + error_s**2) if error_s < math.inf else 0.0
+    combined_s = expected_s + weight * (run_s - expected_s)
+    return overhead_s + combined_s, spread_s * math.sqrt(1 - weight)
+
+
+def _columns(
+    groups: Sequence[tuple[list[ObservedTask], list[ObservedTask]]], name: str
+) -> list[tuple[list[float], list[float]]]:
+    return [
+        ([getattr(t, name) for t in first], [getattr(t, name) for t in rest])
+        for first, rest in groups
+    ]
 
 
 def _difference(groups: Sequence[tuple[list[float], list[float]]]) -> tuple[float, float]:
@@ -133,12 +185,6 @@ def _difference(groups: Sequence[tuple[list[float], list[float]]]) -> tuple[floa
 def _variance(values: Sequence[float]) -> float:
     mean = sum(values) / len(values)
     return sum((value - mean) ** 2 for value in values) / (len(values) - 1)
-
-
-def _shrunk(difference: float, error: float) -> float:
-    if difference <= 2 * error:
-        return 0.0
-    return difference * (1 - (2 * error / difference) ** 2)
 
 
 def _gaps(tasks: Sequence[ObservedTask], slots: int) -> Iterator[float]:

@@ -16,7 +16,7 @@ from emrctl.predict.graph import WorkGraph
 # count, and for each doubling or halving of it.
 _BASE_SD, _DOUBLING_SD = 0.012, 0.012
 # The share of the replay's own error, and of the time of first tasks, that counts as uncertain.
-_OWN_ERROR_SHARE, _FIRST_TASK_SHARE = 0.7, 0.4
+_OWN_ERROR_SHARE, _FIRST_TASK_SHARE = 0.7, 0.25
 _FEWER_CORES_SD, _INCOMPLETE_SD = 0.05, 0.1
 # Measured counts remove the replay's error at those counts, except for the noise of runs.
 _MEASURED_SD = 0.02
@@ -223,8 +223,9 @@ class _Predictor:
     def _first_task_sd(self, in_job_s: float, executors: int) -> float:
         if executors == self._graph.executors:
             return 0.0
-        share = self._graph.overheads.executor_s / max(in_job_s, 1e-3)
-        return _FIRST_TASK_SHARE * min(share, 1.0)
+        overheads = self._graph.overheads
+        error_s = math.hypot(overheads.executor_error_s, _FIRST_TASK_SHARE * overheads.executor_s)
+        return min(error_s / max(in_job_s, 1e-3), 1.0)
 
     # Reasons
 

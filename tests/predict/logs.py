@@ -109,8 +109,9 @@ class LogWriter:
         *,
         reason: str = "Success",
         speculative: bool = False,
+        overhead_s: float = 0.0,
     ) -> None:
-        """Run one task attempt; all of its time is run time."""
+        """Run one task attempt; `overhead_s` of its time is no run time."""
         info = {
             "Task ID": self._task,
             "Index": index,
@@ -133,7 +134,9 @@ class LogWriter:
                 "Stage Attempt ID": 0,
                 "Task End Reason": {"Reason": reason},
                 "Task Info": info,
-                "Task Metrics": {"Executor Run Time": round((span[1] - span[0]) * 1000)},
+                "Task Metrics": {
+                    "Executor Run Time": round((span[1] - span[0] - overhead_s) * 1000)
+                },
             },
         )
 
