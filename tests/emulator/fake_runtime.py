@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from emrctl.emulator.cluster import s3_files
+from emrctl.emulator.cluster.daemons import ExitedDaemon
 from emrctl.emulator.cluster.model import (
     BootstrapFailedError,
     EmulatedCluster,
@@ -15,6 +16,7 @@ from emrctl.emulator.cluster.model import (
     StepResult,
 )
 from emrctl.emulator.cluster.s3_files import StepOutput
+from emrctl.errors import EmrctlError
 
 OnStep = Callable[[list[str]], tuple[int, str, str]]
 
@@ -29,7 +31,7 @@ class FakeRuntime:
 
     `on_step(args)` returns a step's exit code, stdout and stderr. While `pause` is set, steps run
     until they are cancelled. `failing_bootstrap` is the number, from 1, of a bootstrap action that
-    fails on the primary node with exit code 1.
+    fails on the primary node with exit code 1. Daemons in `exited` have exited.
     """
 
     on_step: OnStep = _succeed
@@ -38,6 +40,9 @@ class FakeRuntime:
     steps: list[list[str]] = field(default_factory=list)
     bootstrapped: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    exited: list[ExitedDaemon] = field(default_factory=list)
+    restartable: bool = True
+    restarted: list[ExitedDaemon] = field(default_factory=list)
     _cancelled: dict[str, threading.Event] = field(default_factory=dict)
 
     def bootstrap(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
@@ -58,6 +63,17 @@ class FakeRuntime:
     def remove_nodes(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
         """Record the nodes."""
         self.removed += [node.ec2_id for node in nodes]
+
+    def exited_daemons(self, cluster: EmulatedCluster) -> list[ExitedDaemon]:
+        """Return the daemons in `exited` of the cluster's active nodes."""
+        return [one for one in self.exited if one.node in cluster.active_nodes]
+
+    def restart_daemon(self, cluster: EmulatedCluster, daemon: ExitedDaemon) -> None:
+        """Remove the daemon from `exited`, if `restartable`."""
+        if not self.restartable:
+            raise EmrctlError("it exits at once")
+        self.exited.remove(daemon)
+        self.restarted.append(daemon)
 
     def run_step(self, cluster: EmulatedCluster, step: EmulatedStep) -> StepResult:
         """Return the result of `on_step`, or exit code 143 if the step is cancelled."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from emrctl.emulator.cluster import model
+from emrctl.emulator.cluster.daemons import DaemonMonitor, DaemonRuntime
 from emrctl.emulator.cluster.model import (
     BootstrapFailedError,
     EmulatedCluster,
@@ -29,7 +30,7 @@ _READY = "Cluster ready to run steps. (local)"
 _STEP_COMPLETED = "Cluster ready after last step completed. (local)"
 
 
-class ClusterRuntime(Protocol):
+class ClusterRuntime(DaemonRuntime, Protocol):
     """Runs nodes and steps. Methods block until they are done or `interrupt` is called."""
 
     def bootstrap(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
@@ -72,6 +73,13 @@ class ClusterController:
         self.terminate_instances = terminate_instances
         self.step_threads: list[threading.Thread] = []
         self.shutting_down = threading.Event()
+        self.daemons = DaemonMonitor(
+            cluster=cluster,
+            runtime=runtime,
+            remove_nodes=self._remove_nodes,
+            terminate=self.terminate,
+            stopped=self.shutting_down,
+        )
         self.thread = threading.Thread(target=self._run_cluster, name=cluster.id, daemon=True)
 
     def terminate(self, reason: Termination) -> None:
@@ -108,6 +116,7 @@ class ClusterController:
     def _run_cluster(self) -> None:
         try:
             self._start_cluster()
+            _start_thread(self.daemons.run)
             self._run_steps()
         except BootstrapFailedError as error:
             self.cluster.terminate(bootstrap_failure(error))

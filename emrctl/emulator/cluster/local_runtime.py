@@ -12,6 +12,7 @@ import psutil
 
 from emrctl.aws import instance_types
 from emrctl.emulator.cluster import node_folder, programs
+from emrctl.emulator.cluster.daemons import ExitedDaemon
 from emrctl.emulator.cluster.model import (
     BootstrapFailedError,
     EmulatedCluster,
@@ -20,7 +21,7 @@ from emrctl.emulator.cluster.model import (
     StepResult,
 )
 from emrctl.emulator.cluster.node_folder import EmulatorContext
-from emrctl.emulator.hadoop import hadoop_conf, hadoop_jars, spark_conf, yarn
+from emrctl.emulator.hadoop import hadoop_conf, hadoop_jars, history_server, spark_conf, yarn
 from emrctl.emulator.server import processes
 
 _log = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ class LocalRuntime:
 
     context: EmulatorContext
     yarns: dict[str, yarn.Yarn] = field(default_factory=dict)
-    history_servers: dict[str, yarn.HistoryServer] = field(default_factory=dict)
+    history_servers: dict[str, history_server.HistoryServer] = field(default_factory=dict)
 
     def bootstrap(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
         """Create the nodes' folders and run bootstrap actions, on all nodes in parallel."""
@@ -60,7 +61,7 @@ class LocalRuntime:
             credentials=hadoop_conf.new_credentials(folder),
         )
         self.yarns[cluster.id] = cluster_yarn
-        self.history_servers[cluster.id] = yarn.HistoryServer(yarn=cluster_yarn)
+        self.history_servers[cluster.id] = history_server.HistoryServer(yarn=cluster_yarn)
         _check_memory(cluster)
         cluster_yarn.start()
         spark_conf.write(cluster, folder, jars)
@@ -77,6 +78,18 @@ class LocalRuntime:
         for node in nodes:
             root = str(self.context.node_folder(cluster, node))
             processes.kill_marked("EMRCTL_NODE_ROOT", root)
+
+    def exited_daemons(self, cluster: EmulatedCluster) -> list[ExitedDaemon]:
+        """Return YARN's daemons that have exited and should run."""
+        cluster_yarn = self.yarns.get(cluster.id)
+        return [] if cluster_yarn is None else cluster_yarn.exited_daemons()
+
+    def restart_daemon(self, cluster: EmulatedCluster, daemon: ExitedDaemon) -> None:
+        """Start one of YARN's daemons again and wait until it works."""
+        if daemon.name == yarn.NODE_MANAGER:
+            # They outlive their NodeManager, and YARN starts others in their place.
+            node_folder.kill_containers(self.context, cluster, daemon.node)
+        self.yarns[cluster.id].restart(daemon)
 
     def run_step(self, cluster: EmulatedCluster, step: EmulatedStep) -> StepResult:
         """Run a step on the primary node."""

@@ -6,6 +6,7 @@ folder only keeps the files and Python packages of nodes apart.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -16,6 +17,8 @@ import venv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from emrctl import paths
 from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode
@@ -156,6 +159,15 @@ def adapt_paths(script: bytes, root: Path) -> bytes:
     if not re.fullmatch(r"[\w./+-]+", info):
         return script
     return _NODE_INFO.sub(info.encode(), script)
+
+
+def kill_containers(context: EmulatorContext, cluster: EmulatedCluster, node: EmulatedNode) -> None:
+    """Kill the processes of YARN containers on a node."""
+    root = str(context.node_folder(cluster, node))
+    for process in processes.marked("EMRCTL_NODE_ROOT", root):
+        with contextlib.suppress(psutil.Error, OSError):
+            if "CONTAINER_ID" in process.environ():
+                process.kill()
 
 
 def environment(

@@ -213,11 +213,12 @@ def yarn_site(cluster: EmulatedCluster, ports: YarnPorts, folder: Path) -> dict[
 
 
 def node_manager(
-    yarn: Mapping[str, str], root: Path, instance_type: str, path: str
+    yarn: Mapping[str, str], root: Path, instance_type: str, path: str, port: int = 0
 ) -> dict[str, str]:
     """Return yarn-site.xml of a NodeManager, with EMR's memory and cores of the instance type.
 
-    `root` is the node's folder and `path` the PATH of its containers.
+    `root` is the node's folder, `path` the PATH of its containers, and `port` the port by which
+    YARN identifies it: 0 for a new NodeManager.
     """
     size = instance_types.instance_type(instance_type)
     any_port = "127.0.0.1:0"
@@ -230,7 +231,7 @@ def node_manager(
         **yarn,
         "yarn.nodemanager.hostname": "127.0.0.1",
         "yarn.nodemanager.bind-host": "127.0.0.1",
-        "yarn.nodemanager.address": any_port,
+        "yarn.nodemanager.address": f"127.0.0.1:{port}",
         "yarn.nodemanager.localizer.address": any_port,
         "yarn.nodemanager.webapp.address": any_port,
         "yarn.nodemanager.collector-service.address": any_port,

@@ -1,8 +1,4 @@
-"""Daemons of a cluster: YARN's ResourceManager and NodeManagers, and Spark's history server.
-
-The ResourceManager runs on the primary and a NodeManager on each worker. The history server starts
-on the first request for it.
-"""
+"""YARN's daemons of a cluster: the ResourceManager on the primary, a NodeManager on each worker."""
 
 from __future__ import annotations
 
@@ -13,7 +9,6 @@ import secrets
 import signal
 import subprocess
 import threading
-import time
 import urllib.request
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +19,7 @@ from emrctl import ports
 from emrctl.aws import http
 from emrctl.aws.polling import poll_until
 from emrctl.emulator.cluster import node_folder
+from emrctl.emulator.cluster.daemons import ExitedDaemon
 from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode
 from emrctl.emulator.cluster.node_folder import EmulatorContext
 from emrctl.emulator.hadoop import hadoop_conf, hadoop_jars
@@ -35,13 +31,12 @@ from emrctl.errors import EmrctlError
 _SERVER = "org.apache.hadoop.yarn.server"
 _RESOURCE_MANAGER = f"{_SERVER}.resourcemanager.ResourceManager"
 _NODE_MANAGER = f"{_SERVER}.nodemanager.NodeManager"
-_HISTORY_SERVER = "org.apache.spark.deploy.history.HistoryServer"
-_FILTER = "org.apache.hadoop.security.authentication.server.AuthenticationFilter"
-_HISTORY_STARTED = re.compile(r"started at http://[^:\s]+:(\d+)")
-# Spark's own scripts open these.
-_INTERNAL_PACKAGES = ("java.lang", "java.nio", "java.util", "java.net", "sun.nio.ch", "java.io")
+NODE_MANAGER = "NodeManager"
+_NODE_ID = re.compile(r"Node ID assigned is : \S+:(\d+)")
+_REGISTERED = re.compile(r"Registered with ResourceManager as")
 _START_TIMEOUT_S = 60.0
-_HISTORY_START_TIMEOUT_S = 40.0
+# Longer, because giving up costs the node or the cluster.
+_RESTART_TIMEOUT_S = 180.0
 # Below the ephemeral ports: the system could give such a port to an outgoing connection between
 # the check and the daemon's start.
 _PORTS = range(20_000, 32_768)
@@ -58,6 +53,8 @@ class Yarn:
     ports: YarnPorts
     credentials: YarnCredentials
     daemons: dict[tuple[str, str], subprocess.Popen[bytes]] = field(default_factory=dict)
+    stopping: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def folder(self) -> Path:
@@ -114,28 +111,81 @@ class Yarn:
     def add_nodes(self, nodes: Sequence[EmulatedNode]) -> None:
         """Start the nodes' NodeManagers and wait until they are registered."""
         registered = sum(1 for _, main in self.daemons if main == _NODE_MANAGER)
-        yarn = hadoop_conf.yarn_site(self.cluster, self.ports, self.folder)
         for node in nodes:
-            root = self.context.node_folder(self.cluster, node)
-            path = node_folder.environment(self.context, self.cluster, node)["PATH"]
-            site = hadoop_conf.node_manager(yarn, root, node.group.instance_type, path)
-            self._start_daemon(node, _NODE_MANAGER, self._write_daemon_conf(root / "conf", site))
+            self._start_node_manager(node)
         self._wait_for_nodes(registered + len(nodes))
+
+    def _start_node_manager(self, node: EmulatedNode, port: int = 0) -> None:
+        yarn = hadoop_conf.yarn_site(self.cluster, self.ports, self.folder)
+        root = self.context.node_folder(self.cluster, node)
+        path = node_folder.environment(self.context, self.cluster, node)["PATH"]
+        site = hadoop_conf.node_manager(yarn, root, node.group.instance_type, path, port)
+        self._start_daemon(node, _NODE_MANAGER, self._write_daemon_conf(root / "conf", site))
+
+    def exited_daemons(self) -> list[ExitedDaemon]:
+        """Return the daemons that have exited, the ResourceManager first."""
+        nodes = {node.ec2_id: node for node in self.cluster.active_nodes}
+        exited = [
+            ExitedDaemon(main.rsplit(".", 1)[-1], nodes[ec2_id], _exit_code(daemon.returncode))
+            for (ec2_id, main), daemon in list(self.daemons.items())
+            if daemon.poll() is not None and ec2_id in nodes
+        ]
+        return sorted(exited, key=lambda one: one.name == NODE_MANAGER)
+
+    def restart(self, daemon: ExitedDaemon) -> None:
+        """Start a daemon again, at its addresses; wait until it is registered.
+
+        Applications do not survive the ResourceManager, and containers not their NodeManager.
+        """
+        main = _NODE_MANAGER if daemon.name == NODE_MANAGER else _RESOURCE_MANAGER
+        log = self._log_file(daemon.node, main)
+        text = log.read_text(encoding="utf-8", errors="replace")
+        with self.lock:
+            if self.stopping or (daemon.node.ec2_id, main) not in self.daemons:
+                return
+            if main == _NODE_MANAGER:
+                # Under another port, YARN would use the old one as well for ten minutes.
+                port = _NODE_ID.findall(text)
+                self._start_node_manager(daemon.node, int(port[-1]) if port else 0)
+            else:
+                self._start_daemon(daemon.node, main, self.folder / "conf-rm")
+        if main == _RESOURCE_MANAGER:
+            count = sum(1 for _, one in self.daemons if one == _NODE_MANAGER)
+            self._wait_for_nodes(count, _RESTART_TIMEOUT_S)
+        else:
+            self._wait_for_registration(daemon.node, log, len(_REGISTERED.findall(text)))
+
+    def _wait_for_registration(self, node: EmulatedNode, log: Path, before: int) -> None:
+        def done() -> bool:
+            process = self.daemons.get((node.ec2_id, _NODE_MANAGER))
+            if self.stopping or process is None or process.poll() is not None:
+                return True
+            return len(_REGISTERED.findall(log.read_text(errors="replace"))) > before
+
+        registered = poll_until(done, 0.1, _RESTART_TIMEOUT_S)
+        process = self.daemons.get((node.ec2_id, _NODE_MANAGER))
+        if not registered or (process is not None and process.poll() is not None):
+            raise EmrctlError(f"the NodeManager of {node.ec2_id} did not register: see {log}")
 
     def remove_nodes(self, nodes: Sequence[EmulatedNode]) -> None:
         """Stop the nodes' NodeManagers, with SIGKILL after 10 s."""
-        popped = [self.daemons.pop((node.ec2_id, _NODE_MANAGER), None) for node in nodes]
+        with self.lock:
+            popped = [self.daemons.pop((node.ec2_id, _NODE_MANAGER), None) for node in nodes]
         daemons = [daemon for daemon in popped if daemon is not None]
         for daemon in daemons:
             processes.signal_group(daemon, signal.SIGTERM)
         poll_until(lambda: all(daemon.poll() is not None for daemon in daemons), 0.05, 10)
-        _kill(daemons)
+        kill_all(daemons)
+
+    def _log_file(self, node: EmulatedNode, main: str) -> Path:
+        logs = self.context.node_folder(self.cluster, node) / "mnt/var/log/hadoop-yarn"
+        return logs / f"hadoop-hadoop-{main.rsplit('.', 1)[-1].lower()}-local.log"
 
     def _start_daemon(self, node: EmulatedNode, main: str, conf: Path) -> None:
         root = self.context.node_folder(self.cluster, node)
-        logs = root / "mnt/var/log/hadoop-yarn"
+        log = self._log_file(node, main)
+        logs = log.parent
         logs.mkdir(parents=True, exist_ok=True)
-        log = logs / f"hadoop-hadoop-{main.rsplit('.', 1)[-1].lower()}-local.log"
         heap = "512m" if main == _RESOURCE_MANAGER else "256m"
         program = processes.ProcessSpec(
             argv=[
@@ -158,7 +208,7 @@ class Yarn:
         )
         self.daemons[node.ec2_id, main] = processes.start(program)
 
-    def _wait_for_nodes(self, count: int) -> None:
+    def _wait_for_nodes(self, count: int, timeout_s: float = _START_TIMEOUT_S) -> None:
         def done() -> bool:
             if self.cluster.termination is not None:
                 return True
@@ -168,14 +218,14 @@ class Yarn:
                 return bool(metrics["activeNodes"] >= count)
             return False
 
-        if not poll_until(done, 0.05, _START_TIMEOUT_S):
+        if not poll_until(done, 0.05, timeout_s):
             raise EmrctlError(
                 f"YARN of {self.cluster.id} did not have {count} active nodes "
-                f"within {_START_TIMEOUT_S:.0f} s"
+                f"within {timeout_s:.0f} s"
             )
 
     def _check_daemons(self) -> None:
-        for (node, main), daemon in self.daemons.items():
+        for (node, main), daemon in list(self.daemons.items()):
             if daemon.poll() is not None:
                 name, code = main.rsplit(".", 1)[-1], daemon.returncode
                 raise EmrctlError(f"{name} of {node} exited with code {code}: see its log")
@@ -221,10 +271,18 @@ class Yarn:
         for application in self.applications():
             self.kill(application)
         poll_until(lambda: not self.applications(), 0.1, 8)
-        _kill(self.daemons.values())
+        with self.lock:
+            self.stopping = True
+            kill_all(self.daemons.values())
 
 
-def _kill(daemons: Collection[subprocess.Popen[bytes]]) -> None:
+def _exit_code(code: int) -> int:
+    """Return the exit code as shells do: 128 + n for a process that signal n terminated."""
+    return code if code >= 0 else 128 - code
+
+
+def kill_all(daemons: Collection[subprocess.Popen[bytes]]) -> None:
+    """Kill daemons with their process groups and wait for them."""
     for daemon in daemons:
         processes.signal_group(daemon, signal.SIGKILL)
     for daemon in daemons:
@@ -236,105 +294,3 @@ def new_ports() -> YarnPorts:
     candidates = secrets.SystemRandom().sample(_PORTS, len(_PORTS))
     client, scheduler, tracker, admin, web = itertools.islice(filter(ports.free, candidates), 5)
     return YarnPorts(client=client, scheduler=scheduler, tracker=tracker, admin=admin, web=web)
-
-
-@dataclass(kw_only=True, eq=False)
-class HistoryServer:
-    """The history server of a cluster; `directory` is the event-log directory that it reads."""
-
-    yarn: Yarn
-    process: subprocess.Popen[bytes] | None = None
-    directory: str = ""
-    port: int | None = None
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    @property
-    def url(self) -> str | None:
-        """URL of the server, or None if it is not running."""
-        running = self.process is not None and self.process.poll() is None
-        return f"http://127.0.0.1:{self.port}" if running and self.port else None
-
-    def start(self) -> str:
-        """Start the server, or restart it if the event-log directory changed; return its URL."""
-        with self.lock:
-            if self.url is None or self.directory != self._event_log_dir():
-                self._stop()
-                self._start()
-        return f"http://127.0.0.1:{self.port}"
-
-    def _event_log_dir(self) -> str:
-        """Return spark.eventLog.dir of the newest step that sets it, else the cluster's."""
-        for step in reversed(self.yarn.cluster.steps):
-            for argument in step.args:
-                if argument.startswith("spark.eventLog.dir="):
-                    return argument.partition("=")[2]
-        defaults = self._spark_defaults()
-        history_dir = defaults["spark.history.fs.logDirectory"]
-        return defaults["spark.eventLog.dir"] if history_dir.startswith("file:") else history_dir
-
-    def _spark_defaults(self) -> dict[str, str]:
-        text = (self.yarn.folder / "conf/spark-defaults.conf").read_text(encoding="utf-8")
-        return dict(line.split(" ", 1) for line in text.splitlines())
-
-    def _stop(self) -> None:
-        if self.process is not None:
-            _kill([self.process])
-        self.process = self.port = None
-
-    def _start(self) -> None:
-        primary = self.yarn.cluster.primary
-        folder = self.yarn.context.node_folder(self.yarn.cluster, primary) / "mnt/var/log/spark"
-        folder.mkdir(parents=True, exist_ok=True)
-        # Deleted with a terminated cluster, whose history can still be shown.
-        (self.yarn.context.node_folder(self.yarn.cluster, primary) / "tmp").mkdir(exist_ok=True)
-        log = folder / "spark-history-server.log"
-        log.unlink(missing_ok=True)
-        properties = self._write_properties(folder)
-        program = processes.ProcessSpec(
-            argv=[
-                *hadoop_jars.java(*_INTERNAL_PACKAGES),
-                "-Xmx512m",
-                *("-cp", self._class_path()),
-                *(_HISTORY_SERVER, "--properties-file", str(properties)),
-            ],
-            cwd=folder,
-            env=self.yarn.environment(primary),
-            stdout=log,
-            stderr=log,
-        )
-        self.process = processes.start(program)
-        self.port = self._wait_for_port(log)
-
-    def _class_path(self) -> str:
-        """Return Spark's class path, preceded by Hadoop's authentication filter.
-
-        The filter in Spark's shaded Hadoop does not work: it needs a shaded servlet API.
-        """
-        auth_jar = next((self.yarn.jars.folder / "yarn").glob("hadoop-auth-*.jar"))
-        conf = self.yarn.folder / "conf"
-        return f"{conf}:{auth_jar}:{hadoop_jars.spark_home()}/jars/*:{self.yarn.jars.s3a}"
-
-    def _write_properties(self, folder: Path) -> Path:
-        self.directory = self._event_log_dir()
-        signing_key = self.yarn.credentials.signing_key
-        properties = self._spark_defaults() | {
-            "spark.history.fs.logDirectory": self.directory,
-            "spark.history.ui.port": "0",
-            "spark.history.fs.update.interval": "2s",
-            "spark.ui.filters": _FILTER,
-            **hadoop_conf.filter_settings(signing_key, f"spark.{_FILTER}.param."),
-        }
-        path = folder / "history.conf"
-        path.touch(mode=0o600)
-        lines = [f"{key} {value}\n" for key, value in sorted(properties.items())]
-        path.write_text("".join(lines), encoding="utf-8")
-        return path
-
-    def _wait_for_port(self, log: Path) -> int:
-        deadline = time.monotonic() + _HISTORY_START_TIMEOUT_S
-        while time.monotonic() < deadline and self.process and self.process.poll() is None:
-            started = _HISTORY_STARTED.search(log.read_text(encoding="utf-8", errors="replace"))
-            if started:
-                return int(started[1])
-            time.sleep(0.05)
-        raise EmrctlError(f"the Spark history server did not start: see {log}")

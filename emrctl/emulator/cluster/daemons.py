@@ -1,0 +1,144 @@
+"""Restart of YARN's daemons that exit while a cluster is running.
+
+On EMR, systemd restarts them, and the instance controller gives up a node whose daemons cannot be
+started.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from emrctl.emulator.cluster import model
+from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode, Termination
+from emrctl.errors import EmrctlError
+
+_log = logging.getLogger(__name__)
+
+_CHECK_S = 1.0
+# A daemon that exits more often in this time is not restarted again.
+_MAX_RESTARTS, _RESTART_PERIOD_S = 3, 300.0
+
+
+@dataclass(frozen=True)
+class ExitedDaemon:
+    """A daemon (`ResourceManager` or `NodeManager`) that has exited."""
+
+    name: str
+    node: EmulatedNode
+    exit_code: int
+
+    def __str__(self) -> str:
+        """Return what happened, on which instance."""
+        return f"{self.name} on {self.node.ec2_id} exited with code {self.exit_code}"
+
+
+class DaemonRuntime(Protocol):
+    """Runs the daemons of clusters."""
+
+    def exited_daemons(self, cluster: EmulatedCluster) -> list[ExitedDaemon]:
+        """Return the daemons that have exited and should run."""
+
+    def restart_daemon(self, cluster: EmulatedCluster, daemon: ExitedDaemon) -> None:
+        """Start the daemon again and wait until it works; raise `EmrctlError`."""
+
+
+@dataclass(kw_only=True)
+class DaemonMonitor:
+    """Restarts the daemons of a cluster in a thread of its own, until `stopped` is set.
+
+    `remove_nodes` removes workers whose NodeManager cannot be restarted, `terminate` terminates
+    the cluster.
+    """
+
+    cluster: EmulatedCluster
+    runtime: DaemonRuntime
+    remove_nodes: Callable[[Sequence[EmulatedNode]], None]
+    terminate: Callable[[Termination], None]
+    stopped: threading.Event
+    clock: Callable[[], float] = time.monotonic
+    restarts: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Check the daemons until the cluster shuts down."""
+        while not self.stopped.wait(_CHECK_S):
+            try:
+                self.check()
+            except Exception:  # noqa: BLE001
+                _log.exception("could not check the daemons of %s", self.cluster.id)
+
+    def check(self) -> None:
+        """Restart the daemons that have exited."""
+        for daemon in self.runtime.exited_daemons(self.cluster):
+            if self.cluster.termination is not None or self.stopped.is_set():
+                return
+            self._handle(daemon)
+
+    def _handle(self, daemon: ExitedDaemon) -> None:
+        _log.warning("%s: %s; restarting it", self.cluster.id, daemon)
+        before = self.cluster.message
+        self._tell(daemon, f"Restarting {daemon.name} on {daemon.node.ec2_id} (local)")
+        try:
+            self._count(daemon)
+            self.runtime.restart_daemon(self.cluster, daemon)
+        except EmrctlError as error:
+            if self.cluster.termination is None:
+                _log.error("%s: %s; %s", self.cluster.id, daemon, error.message)
+                self._give_up(daemon)
+            return
+        _log.warning("%s: restarted %s", self.cluster.id, daemon.name)
+        when = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        warning = f"{daemon} and was restarted at {when}."
+        self._tell(daemon, f"{before} {warning}", warning)
+
+    def _count(self, daemon: ExitedDaemon) -> None:
+        """Record a restart; raise `EmrctlError` if there were too many."""
+        times, now = self.restarts.setdefault((daemon.name, daemon.node.ec2_id), []), self.clock()
+        times[:] = [one for one in times if now - one < _RESTART_PERIOD_S] + [now]
+        if len(times) > _MAX_RESTARTS:
+            raise EmrctlError(
+                f"it was restarted {_MAX_RESTARTS} times in {_RESTART_PERIOD_S:.0f} s already"
+            )
+
+    def _tell(self, daemon: ExitedDaemon, message: str, warning: str = "") -> None:
+        """Set the message of the cluster, and the reason of the node; keep only one warning."""
+        with self.cluster.changing():
+            if self.cluster.termination is not None:
+                return
+            daemon.node.reason = warning or message
+            known = f"{daemon.name} on {daemon.node.ec2_id} "
+            kept = [one for one in self.cluster.warnings if not one.startswith(known)]
+            self.cluster.warnings = [*kept, warning] if warning else kept
+            self.cluster.message = message
+
+    def _give_up(self, daemon: ExitedDaemon) -> None:
+        """Remove the node, or terminate the cluster if it is the primary or the last worker."""
+        workers = [node for node in self.cluster.workers if node is not daemon.node]
+        if not daemon.node.primary and workers:
+            with self.cluster.changing():
+                daemon.node.group.count -= 1
+                daemon.node.reason = f"{daemon} and could not be restarted"
+            self.remove_nodes([daemon.node])
+            return
+        cause, what = "NO_SLAVE_LEFT", "All slaves in the job flow were terminated"
+        if daemon.node.primary:
+            cause, what = "MASTER_FAILED", f"The master node {daemon.node.ec2_id} failed"
+        message = f"{what}: {daemon} and could not be restarted"
+        details = {
+            "ErrorCode": f"INSTANCE_FAILURE_{cause}",
+            "ErrorMessage": message,
+            "ErrorData": [{"instance-id": daemon.node.ec2_id}],
+        }
+        self.terminate(
+            Termination(
+                code="INSTANCE_FAILURE",
+                message=f"{message} (local)",
+                state=model.TERMINATED_WITH_ERRORS,
+                details=(details,),
+            )
+        )
