@@ -78,6 +78,24 @@ def maximized(type_: InstanceType, nodes: int, user: Mapping[str, str]) -> dict[
     }
 
 
+def fitted_executor(type_: InstanceType, nodes: int, user: Mapping[str, str]) -> dict[str, str]:
+    """Return a smaller spark.executor.memory if EMR's default has no room beside a driver.
+
+    Since emr-5.32 EMR sizes executors by the memory that is free, unless their size is set or
+    spark.yarn.heterogeneousExecutors.enabled is false. This is the case in which no executor could
+    start otherwise: a driver on the only core node. `user` is the cluster's spark-defaults.
+    """
+    heterogeneous = user.get("spark.yarn.heterogeneousExecutors.enabled", "true").lower()
+    if nodes > 1 or heterogeneous == "false" or "spark.executor.memory" in user:
+        return {}
+    conf = SparkConf({**emr_defaults(type_), **user})
+    free_mb = type_.yarn_mb - conf.driver.container_mb
+    if conf.executor.container_mb <= free_mb:
+        return {}
+    heap_mb = conf.executor.largest_heap_mb(free_mb)
+    return {"spark.executor.memory": f"{heap_mb}M"} if heap_mb >= MIN_HEAP_MB else {}
+
+
 @dataclass(frozen=True, kw_only=True)
 class ProcessMemory:
     """Memory of an executor or driver; `overhead_factor` is None if the overhead is set."""

@@ -99,9 +99,11 @@ def effective_conf(cluster: ClusterSpec, settings: SparkSettings) -> SparkConf:
     user = cluster.classification("spark-defaults")
     maximize = cluster.classification("spark").get("maximizeResourceAllocation", "").lower()
     maximized = spark_conf.maximized(type_, core.count, user) if maximize == "true" else {}
-    return SparkConf(
-        {**spark_conf.emr_defaults(type_), **maximized, **user, **settings.properties()}
-    )
+    given = settings.properties()
+    in_cluster = given.get("spark.submit.deployMode") == "cluster"
+    fitted = spark_conf.fitted_executor(type_, core.count, user) if in_cluster else {}
+    defaults = {**spark_conf.emr_defaults(type_), **fitted}
+    return SparkConf({**defaults, **maximized, **user, **given})
 
 
 def _check_task_cpus(conf: SparkConf, cores: int) -> None:

@@ -17,6 +17,10 @@ DIFFERENCES = (
     ),
     "s3:// is S3A, not EMRFS, without the S3-optimized committer.",
     "JVMs run with -XX:+UseSerialGC -XX:TieredStopAtLevel=1 unless set otherwise.",
+    (
+        "Executors are not sized by the memory that is free (heterogeneousExecutors): the default "
+        "executor of a cluster with one worker fits beside a driver of the default size."
+    ),
     "NodeManagers send heartbeats every 200 ms instead of every second.",
     "Every /usr/bin/python3.x is the emulator's Python, and JAVA_HOME is the emulator's Java.",
     (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from emrctl.aws.target import Target
 from emrctl.clusters import sizing
 from emrctl.clusters.model import Cluster
-from emrctl.errors import ProvisioningError
+from emrctl.errors import ProvisioningError, UsageError
 from emrctl.remote import pages, ssh
 from emrctl.remote.nodes import PrimaryConnection
 from emrctl.runs.backends.emr import EmrBackend
@@ -55,10 +55,21 @@ class _Emr:
         return EmrBackend(self.target, cluster.id, cluster.log_uri)
 
     def master_conf(self, cluster: Cluster, settings: SparkSettings) -> MasterConf:
-        """Return master and conf for these settings; `UsageError` if no node fits an executor."""
-        return MasterConf(
-            warning=sizing.container_capacity(as_kind(cluster.spec, ClusterSpec), settings).warning
-        )
+        """Return master and conf for these settings; `UsageError` if no node fits an executor.
+
+        On localhost also if none fits beside the driver: EMR sizes executors by what is free.
+        """
+        capacity = sizing.container_capacity(as_kind(cluster.spec, ClusterSpec), settings)
+        if capacity.room == 0 and self.target.kind == "local":
+            free_mb = capacity.node_mb - capacity.first_mb
+            raise UsageError(
+                f"an executor needs a container of {capacity.executor_mb} MB, and {free_mb} MB are "
+                f"free beside the {capacity.first}'s container ({capacity.first_mb} MB) on "
+                f"{capacity.nodes} nodes of {capacity.node_mb} MB",
+                hint="Set a smaller --executor-memory or --driver-memory: localhost does not "
+                "reduce the size of executors at run time.",
+            )
+        return MasterConf(warning=capacity.warning)
 
     def application_conf(self, run: Run) -> dict[str, str]:
         """Return the properties by which the run's application is found while it runs."""

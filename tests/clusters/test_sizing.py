@@ -125,7 +125,8 @@ def test_container_capacity_reads_cluster_configuration() -> None:
 def test_container_capacity_warns_if_no_executor_fits_beside_the_driver() -> None:
     group = CLUSTER.core_group.model_copy(update={"count": 1})
     cluster = CLUSTER.model_copy(update={"core": group})
-    fit = container_capacity(cluster, SparkSettings(deploy_mode="cluster"))
+    large = SparkSettings(deploy_mode="cluster", executor_memory="9486m")
+    fit = container_capacity(cluster, large)
     assert (fit.first_mb, fit.executor_mb, fit.node_mb, fit.room) == (2432, 11264, 12288, 0)
     assert fit.warning is not None
     assert fit.warning.startswith(
@@ -134,6 +135,17 @@ def test_container_capacity_warns_if_no_executor_fits_beside_the_driver() -> Non
     smaller = SparkSettings(deploy_mode="cluster", executor_memory="4g")
     assert container_capacity(cluster, smaller).warning is None
     assert container_capacity(cluster, SparkSettings()).warning is None
+
+
+def test_container_capacity_fits_default_executor_beside_the_driver_as_emr() -> None:
+    group = CLUSTER.core_group.model_copy(update={"count": 1})
+    cluster = CLUSTER.model_copy(update={"core": group})
+    fit = container_capacity(cluster, SparkSettings(deploy_mode="cluster"))
+    assert (fit.first_mb, fit.executor_mb, fit.room, fit.warning) == (2432, 9856, 1, None)
+    off = {"spark.yarn.heterogeneousExecutors.enabled": "false"}
+    item = Classification(classification="spark-defaults", properties=off)
+    fixed = cluster.model_copy(update={"configurations": (item,)})
+    assert container_capacity(fixed, SparkSettings(deploy_mode="cluster")).room == 0
 
 
 def test_option_overrides_conf_as_in_spark_submit() -> None:

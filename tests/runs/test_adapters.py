@@ -124,6 +124,16 @@ def test_master_conf_on_emr_warns_about_missing_room() -> None:
     assert (conf["spark.app.name"], conf["spark.yarn.tags"]) == ("svm", "emrctl-r1")
 
 
+def test_master_conf_on_localhost_rejects_executor_without_room_beside_the_driver() -> None:
+    group = ON_EMR.spec.core_group.model_copy(update={"count": 1})
+    place = replace(ON_EMR, spec=ON_EMR.spec.model_copy(update={"core": group}))
+    adapter = adapter_of(place.id, Target(kind="local", region="us-east-1"), cast("Any", None))
+    settings = SparkSettings(deploy_mode="cluster", executor_memory="9486m")
+    with pytest.raises(UsageError, match="9856 MB are free beside the driver's container"):
+        adapter.master_conf(place, settings)
+    assert adapter.master_conf(place, SparkSettings(deploy_mode="cluster")).warning is None
+
+
 def test_master_conf_on_ec2_limits_cores_of_the_master() -> None:
     found = _adapter(ON_EC2).master_conf(ON_EC2, FIVE)
     assert found.master == "spark://10.0.0.7:7077"

@@ -20,14 +20,16 @@ def defaults(cluster: EmulatedCluster, folder: Path, jars: HadoopJars) -> dict[s
     """Return spark-defaults.conf of a cluster; `folder` is the cluster's."""
     user = hadoop_conf.classification(cluster, "spark-defaults")
     maximized = _maximize_resource_allocation(cluster, user)
-    return _emr_defaults(cluster) | _localhost(folder, jars) | maximized | _adapt_paths(user)
+    emr = _emr_defaults(cluster, user)
+    return emr | _localhost(folder, jars) | maximized | _adapt_paths(user)
 
 
-def _emr_defaults(cluster: EmulatedCluster) -> dict[str, str]:
-    node = (cluster.workers or [cluster.primary])[0]
-    size = instance_types.instance_type(node.group.instance_type)
+def _emr_defaults(cluster: EmulatedCluster, user: Mapping[str, str]) -> dict[str, str]:
+    nodes = cluster.workers or [cluster.primary]
+    size = instance_types.instance_type(nodes[0].group.instance_type)
     return {
         **spark_conf.emr_defaults(size),
+        **spark_conf.fitted_executor(size, len(nodes), user),
         "spark.eventLog.enabled": "true",
         "spark.stage.attempt.ignoreOnDecommissionFetchFailure": "true",
         "spark.hadoop.mapreduce.fileoutputcommitter.algorithm.version": "2",

@@ -34,7 +34,7 @@ _NODE_MANAGER = f"{_SERVER}.nodemanager.NodeManager"
 NODE_MANAGER = "NodeManager"
 _NODE_ID = re.compile(r"Node ID assigned is : \S+:(\d+)")
 _REGISTERED = re.compile(r"Registered with ResourceManager as")
-_START_TIMEOUT_S = 60.0
+_START_TIMEOUT_S = 120.0
 # Longer, because giving up costs the node or the cluster.
 _RESTART_TIMEOUT_S = 180.0
 # Below the ephemeral ports: the system could give such a port to an outgoing connection between

@@ -27,6 +27,21 @@ def test_defaults_are_emr_defaults(tmp_path: Path) -> None:
     )
 
 
+def test_default_executor_fits_beside_a_driver_on_the_only_worker(tmp_path: Path) -> None:
+    assert defaults(tmp_path, emulated_cluster(workers=1))["spark.executor.memory"] == "8300M"
+    assert defaults(tmp_path, emulated_cluster(workers=0))["spark.executor.memory"] == "8300M"
+    for key, value in (("memory", "9486M"), ("cores", "2")):
+        own = classification("spark-defaults", **{f"spark__executor__{key}": value})
+        assert (
+            defaults(tmp_path, emulated_cluster(own, workers=1))[f"spark.executor.{key}"] == value
+        )
+    off = classification("spark-defaults", spark__yarn__heterogeneousExecutors__enabled="false")
+    properties = defaults(tmp_path, emulated_cluster(off, workers=1))
+    assert properties["spark.executor.memory"] == "9486M"
+    large = emulated_cluster(instance_type="m5.4xlarge", workers=1)
+    assert defaults(tmp_path, large)["spark.executor.memory"] == "11067M"
+
+
 def test_user_settings_override_defaults_except_missing_paths(tmp_path: Path) -> None:
     configuration = classification(
         "spark-defaults",
