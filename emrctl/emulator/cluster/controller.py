@@ -138,6 +138,7 @@ class ClusterController:
         with cluster.changing():
             cluster.timeline.ready = time.time()
             if not cluster.steps:
+                cluster.idle_since = cluster.timeline.ready
                 self._set_state(model.WAITING, " ".join([_READY, *cluster.warnings]))
 
     def _set_state(self, state: str, message: str) -> None:
