@@ -1,7 +1,6 @@
 """Restart of YARN's daemons that exit while a cluster is running.
 
-On EMR, systemd restarts them, and the instance controller gives up a node whose daemons cannot be
-started.
+On EMR, systemd restarts them, and a node whose daemons cannot be started is terminated.
 """
 
 from __future__ import annotations
@@ -82,19 +81,19 @@ class DaemonMonitor:
     def _handle(self, daemon: ExitedDaemon) -> None:
         _log.warning("%s: %s; restarting it", self.cluster.id, daemon)
         before = self.cluster.message
-        self._tell(daemon, f"Restarting {daemon.name} on {daemon.node.ec2_id} (local)")
+        self._report(daemon, f"Restarting {daemon.name} on {daemon.node.ec2_id} (local)")
         try:
             self._count(daemon)
             self.runtime.restart_daemon(self.cluster, daemon)
         except EmrctlError as error:
             if self.cluster.termination is None:
                 _log.error("%s: %s; %s", self.cluster.id, daemon, error.message)
-                self._give_up(daemon)
+                self._terminate_node(daemon)
             return
         _log.warning("%s: restarted %s", self.cluster.id, daemon.name)
         when = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         warning = f"{daemon} and was restarted at {when}."
-        self._tell(daemon, f"{before} {warning}", warning)
+        self._report(daemon, f"{before} {warning}", warning)
 
     def _count(self, daemon: ExitedDaemon) -> None:
         """Record a restart; raise `EmrctlError` if there were too many."""
@@ -105,18 +104,18 @@ class DaemonMonitor:
                 f"it was restarted {_MAX_RESTARTS} times in {_RESTART_PERIOD_S:.0f} s already"
             )
 
-    def _tell(self, daemon: ExitedDaemon, message: str, warning: str = "") -> None:
+    def _report(self, daemon: ExitedDaemon, message: str, warning: str = "") -> None:
         """Set the message of the cluster, and the reason of the node; keep only one warning."""
         with self.cluster.changing():
             if self.cluster.termination is not None:
                 return
             daemon.node.reason = warning or message
-            known = f"{daemon.name} on {daemon.node.ec2_id} "
-            kept = [one for one in self.cluster.warnings if not one.startswith(known)]
+            prefix = f"{daemon.name} on {daemon.node.ec2_id} "
+            kept = [one for one in self.cluster.warnings if not one.startswith(prefix)]
             self.cluster.warnings = [*kept, warning] if warning else kept
             self.cluster.message = message
 
-    def _give_up(self, daemon: ExitedDaemon) -> None:
+    def _terminate_node(self, daemon: ExitedDaemon) -> None:
         """Remove the node, or terminate the cluster if it is the primary or the last worker."""
         workers = [node for node in self.cluster.workers if node is not daemon.node]
         if not daemon.node.primary and workers:
