@@ -25,7 +25,7 @@ class TrialLines:
 
     def __init__(self, bar: Bar | None, parallel: int) -> None:
         self._bar, self._parallel = bar, parallel
-        self._task = bar.add_task("", total=None) if bar is not None else None
+        self._task = bar.add_task("", total=None, running="") if bar is not None else None
         self.running: dict[str, Run] = {}
 
     def note(self, text: str) -> None:
