@@ -272,7 +272,10 @@ def run(
         stored = [] if options.fresh else lifecycle.refresh_all(workspace)
         state = ExperimentState(workspace, spec, stored, options.rule)
         parallel = options.parallel or spec.parallel
-        TrialRunner(workspace, clusters, report, parallel).run(state)
+        try:
+            TrialRunner(workspace, clusters, report, parallel).run(state)
+        finally:
+            clusters.delete_left()
     return state
 
 

@@ -37,9 +37,16 @@ class TrialClusters:
         self._keep = keep
         self._current: Cluster | None = None
         self._created: ProjectSpec | None = None
+        self._projects: dict[tuple[tuple[str, str | None], ...], ProjectSpec] = {}
 
     def project(self, fields: Mapping[str, str | None]) -> ProjectSpec:
         """Return the project with the cluster for these fields, which need not exist yet."""
+        key = tuple(sorted(fields.items()))
+        if key not in self._projects:
+            self._projects[key] = self._named(fields)
+        return self._projects[key]
+
+    def _named(self, fields: Mapping[str, str | None]) -> ProjectSpec:
         own = self._workspace.project
         project = own.with_cluster_fields(fields)
         if project.cluster == own.cluster:
@@ -91,6 +98,20 @@ class TrialClusters:
 
         self._note(f"Deleting cluster {name}")
         lifecycle.down(self._deployment(project))
+
+    def delete_left(self) -> None:
+        """Delete clusters for which `project` was called: those that killed clients left."""
+        from emrctl.provision import lifecycle, stacks
+
+        own = self._workspace.project
+        others = {item.cluster_stack: item for item in self._projects.values() if item is not own}
+        if self._keep or not others:
+            return
+        for state in stacks.list_stacks(self._workspace.deployment):
+            project = others.get(state.stack)
+            if project is not None and state.resources and not state.gone:
+                self._note(f"Deleting cluster {project.cluster.name}")
+                lifecycle.down(self._deployment(project))
 
     def _create(self, project: ProjectSpec) -> Cluster:
         from emrctl.provision import lifecycle

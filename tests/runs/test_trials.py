@@ -12,8 +12,9 @@ import pytest
 
 from emrctl.clusters import sizing
 from emrctl.clusters.model import Cluster
+from emrctl.engine.base import StackState
 from emrctl.errors import ProvisioningError
-from emrctl.provision import lifecycle
+from emrctl.provision import lifecycle, stacks
 from emrctl.provision.stacks import Deployment
 from emrctl.runs import experiment_state, experiments
 from emrctl.runs.experiment_state import ExperimentState, RunOptions
@@ -176,6 +177,31 @@ def test_created_cluster_is_deleted_after_an_interrupt(
     with pytest.raises(KeyboardInterrupt):
         experiment_state.run(space, spec(factors=TYPES), Report(), RunOptions())
     assert clusters.events == ["up m5.xlarge", "down m5.xlarge"]
+
+
+def test_cluster_that_a_killed_client_left_is_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clusters, space = Clusters(monkeypatch), workspace(tmp_path)
+    monkeypatch.setattr("emrctl.clusters.registry.find_cluster", _missing)
+    experiment_state.run(space, spec(factors=TYPES), Report(), RunOptions())
+    clusters.events.clear()
+    first, second = clusters.specs
+    states = [
+        StackState(stack=name, engine="embedded", identity="fake", resources=count, gone=gone)
+        for name, count, gone in (
+            (f"pets-{first}", 3, False),
+            (f"pets-{second}", 3, True),
+            ("pets-main", 3, False),
+        )
+    ]
+    monkeypatch.setattr(stacks, "list_stacks", lambda _deployment: states)
+    report = Report()
+    experiment_state.run(space, spec(factors=TYPES), report, RunOptions(keep=True))
+    assert clusters.events == []
+    experiment_state.run(space, spec(factors=TYPES), report, RunOptions())
+    assert clusters.events == ["down m5.xlarge"]
+    assert report.notes == [f"Deleting cluster {first}"]
 
 
 def test_clusters_of_equal_specs_have_the_same_name(tmp_path: Path) -> None:
