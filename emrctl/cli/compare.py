@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from emrctl.cli import options, render
+from emrctl.errors import UsageError
 
 if TYPE_CHECKING:
     from emrctl.compare.comparison import Comparison
+    from emrctl.compare.records import RunRecord
+    from emrctl.compare.statistics import VariancePrior
 
 app = options.new_app()
-
-
-class ComparisonFormat(StrEnum):
-    """Output format of a comparison."""
-
-    table = "table"
-    json = "json"
-    csv = "csv"
-    markdown = "markdown"
 
 
 @app.command()
@@ -50,9 +43,26 @@ def compare(
             help="Exit with 8 beyond this limit, 9 if uncertain; repeatable.",
         ),
     ] = None,
-    style: Annotated[
-        ComparisonFormat, typer.Option("--format", help="Output format.")
-    ] = ComparisonFormat.table,
+    reference: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Reference: a run, a label, or NAME=VALUE,..."),
+    ] = None,
+    table: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Compare the rows of a CSV or TSV file.")
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column of the table with seconds.")
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMNS", help="Columns that make a configuration; default: all."),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN=VALUE", help="Select rows of the table; repeatable."),
+    ] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    md: Annotated[bool, typer.Option("--md", help="Print Markdown.")] = False,
 ) -> None:
     """Compare runs: settings that differ, times, executors, YARN resources and cost.
 
@@ -61,18 +71,43 @@ def compare(
     Limits for CI: `--fail-if duration_s:10%` exits with 8 if a configuration is
     certainly more than 10 % slower than the reference, with 9 if the repeats
     leave that open. `--fail-if figures.mean_accuracy:-1%` limits a decrease.
+
+    A table of timings: `emrctl compare --table times.csv --time seconds
+    --by machine,count`; each row is a run.
     """
     from emrctl.compare import comparison as comparing
     from emrctl.compare import gates, history, records
 
     limits = [gates.parse(text) for text in fail_if or []]
-    loaded = records.load(context.workspace, runs or [], experiment)
-    prior = history.prior(context.workspace.store, loaded)
-    comparison = comparing.compare(loaded, prior=prior)
-    _print(comparison, ComparisonFormat.json if context.as_json else style, all_stages=stages)
+    if table is None:
+        if time or by or where:
+            raise UsageError("--time, --by and --where need --table FILE")
+        loaded = records.load(context.workspace, runs or [], experiment)
+        prior = history.prior(context.workspace.store, loaded)
+    else:
+        if runs or experiment:
+            raise UsageError("compare takes runs, --experiment or --table, not two of them")
+        loaded, prior = _read_table(table, time, by, where)
+    at = records.find_reference(loaded, reference) if reference else 0
+    comparison = comparing.compare(loaded, at, prior=prior)
+    _print(comparison, as_json=context.as_json, csv=csv, md=md, all_stages=stages)
     if html is not None or png is not None:
         _write_charts(comparison, html, png, experiment)
     gates.check(comparison, limits)
+
+
+def _read_table(
+    table: Path, time: str | None, by: str | None, where: list[str] | None
+) -> tuple[list[RunRecord], VariancePrior]:
+    """Return the selected rows, and the prior fitted on them."""
+    from emrctl.compare import history, timings
+
+    if time is None:
+        raise UsageError("--table needs --time", hint="Name the column with seconds.")
+    chosen = tuple(name.strip() for name in by.split(",")) if by else ()
+    columns = timings.Columns(time=time, by=chosen, where=options.pairs(where, "--where"))
+    loaded = timings.read(table, columns)
+    return loaded, history.table_prior(loaded, table.name)
 
 
 def _write_charts(
@@ -89,21 +124,22 @@ def _write_charts(
             render.note(f"Wrote {path}")
 
 
-def _print(comparison: Comparison, style: ComparisonFormat, *, all_stages: bool) -> None:
+def _print(comparison: Comparison, *, as_json: bool, csv: bool, md: bool, all_stages: bool) -> None:
     from emrctl.compare import explain, export
 
-    if style == "json":
+    if as_json + csv + md > 1:
+        raise UsageError("--json, --csv and --md exclude each other")
+    if as_json:
         explanation = explain.to_json(comparison, every=all_stages)
         render.json_document(export.to_json(comparison) | explanation)
-    elif style == "csv":
-        typer.echo(export.to_csv(comparison), nl=False)
-    elif style == "markdown":
-        typer.echo(export.to_markdown(comparison), nl=False)
+    elif csv or md:
+        text = export.to_csv(comparison) if csv else export.to_markdown(comparison)
+        typer.echo(text, nl=False)
     else:
         head, *rows = export.table(comparison)
         render.table(*head, rows=rows, right=head[1:])
-        for item, verdict in zip(comparison.configurations, comparison.verdicts, strict=True):
-            typer.echo(f"{item.label}: {verdict}")
+        for line in export.verdict_lines(comparison):
+            typer.echo(line)
         for line in comparison.notes:
             typer.echo(line)
         if all_stages or len(comparison.configurations) == 2:

@@ -193,7 +193,8 @@ def _notes(
     if len(records) > MAX_WITH_METRICS:
         yield f"more than {MAX_WITH_METRICS} runs: figures of Spark and results are left out"
     else:
-        if len(checks) > 1 and not any(check.compared for check in checks):
+        is_table = all(record.is_row for record in records)
+        if len(checks) > 1 and not is_table and not any(check.compared for check in checks):
             yield NO_RESULTS_NOTE
         yield from _record_notes(records)
 
@@ -202,7 +203,7 @@ def _record_notes(records: Iterable[RunRecord]) -> Iterable[str]:
     """Yield the runs' warnings and what is missing of their metrics."""
     for record in records:
         yield from (f"{record.id}: {warning}" for warning in record.warnings)
-        if record.metrics is None:
+        if record.metrics is None and not record.is_row:
             yield f"{record.id}: no event log was pulled, so Spark's figures are missing"
-        elif not record.metrics.complete:
+        elif record.metrics is not None and not record.metrics.complete:
             yield f"{record.id}: the event log is incomplete, its figures are lower bounds"

@@ -5,15 +5,16 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-from collections.abc import Iterable
 from typing import Any
 
 from emrctl.compare.comparison import Comparison
-from emrctl.compare.figures import FigureRow, Measure, Ratio
+from emrctl.compare.figures import Measure, Ratio
 from emrctl.compare.records import Configuration
 from emrctl.compare.verdicts import TIMES
 from emrctl.metrics.findings.base import size
 
+MAX_COLUMNS = 6
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _RATIO_FIELDS = [field.name for field in dataclasses.fields(Ratio)]
 _CSV_HEADER = [
     *("configuration", "kind", "name", "unit", "value", "stddev", "minimum", "maximum", "runs"),
@@ -53,21 +54,27 @@ def _configuration(comparison: Comparison, n: int) -> dict[str, Any]:
 
 
 def to_csv(comparison: Comparison) -> str:
-    """Return a header and one line per figure and configuration."""
+    """Return a header and one line per figure and configuration.
+
+    Texts that a spreadsheet would execute as formulas start with an apostrophe.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(_CSV_HEADER)
     labels = [item.label for item in comparison.configurations]
     for setting in comparison.settings:
         for label, value in zip(labels, setting.values, strict=True):
-            writer.writerow(
-                [label, "setting", setting.name, "", value, *_csv_cells(None, None)[1:]]
-            )
+            empty = _csv_cells(None, None)[1:]
+            writer.writerow(map(_inert, [label, "setting", setting.name, "", value, *empty]))
     for row in comparison.figures:
         for label, measure, ratio in zip(labels, row.measures, row.ratios, strict=True):
             cells = _csv_cells(measure, ratio)
-            writer.writerow([label, "figure", row.key, row.unit, *cells])
+            writer.writerow(map(_inert, [label, "figure", row.key, row.unit, *cells]))
     return out.getvalue()
+
+
+def _inert(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) else cell
 
 
 def _csv_cells(measure: Measure | None, ratio: Ratio | None) -> list[Any]:
@@ -84,7 +91,13 @@ _RATIO_LABELS = {
 
 
 def table(comparison: Comparison) -> list[list[str]]:
-    """Return rows of text: a header with the labels, differing settings, then figures."""
+    """Return rows of text with a header.
+
+    Up to `MAX_COLUMNS` configurations are columns, and settings and figures the rows. More are
+    rows, with their duration.
+    """
+    if len(comparison.configurations) > MAX_COLUMNS:
+        return _long_table(comparison)
     rows = [["", *(item.label for item in comparison.configurations)]]
     rows.append(["runs", *(_runs(item) for item in comparison.configurations)])
     rows += [
@@ -94,23 +107,47 @@ def table(comparison: Comparison) -> list[list[str]]:
     for row in comparison.figures:
         rows.append([row.label, *(cell(measure, row.unit) for measure in row.measures)])
         if row.key in _RATIO_LABELS:
-            rows.append([_RATIO_LABELS[row.key], *_ratios(row)])
+            rows.append([_RATIO_LABELS[row.key], *map(_ratio, row.ratios)])
+    return rows
+
+
+def _long_table(comparison: Comparison) -> list[list[str]]:
+    rows = [["", "runs", "duration", "ratio to the reference", "p (Holm)", "verdict"]]
+    row = comparison.row("duration_s")
+    for n, item in enumerate(comparison.configurations):
+        measure, ratio = (row.measures[n], row.ratios[n]) if row else (None, None)
+        p_value = None if ratio is None else ratio.p_corrected
+        outcome: str = comparison.outcomes[n] or "-"
+        if n == comparison.reference:
+            outcome = "reference"
+        if comparison.results[n].differences:
+            outcome += ", different results"
+        rows.append(
+            [
+                item.label,
+                _runs(item),
+                cell(measure, "s"),
+                _ratio(ratio),
+                "-" if p_value is None else f"{p_value:.2g}",
+                outcome,
+            ]
+        )
     return rows
 
 
 def _runs(item: Configuration) -> str:
     count = len(item.records)
+    if item.records[0].is_row:
+        return str(count)
     mark = ", localhost" if item.local else ""
     return f"{count} {TIMES} {item.state}{mark}" if count > 1 else f"{item.state}{mark}"
 
 
-def _ratios(row: FigureRow) -> Iterable[str]:
-    for ratio in row.ratios:
-        if ratio is None:
-            yield "-"
-        else:
-            interval = "" if ratio.low is None else f" ({ratio.low:.2f} … {ratio.high:.2f})"
-            yield f"{ratio.value:.2f}{interval}"
+def _ratio(ratio: Ratio | None) -> str:
+    if ratio is None:
+        return "-"
+    interval = "" if ratio.low is None else f" ({ratio.low:.2f} … {ratio.high:.2f})"
+    return f"{ratio.value:.2f}{interval}"
 
 
 def cell(measure: Measure | None, unit: str) -> str:
@@ -139,6 +176,18 @@ def _plain(value: float) -> str:
     if value == int(value):
         return f"{int(value):,}"
     return f"{value:,.2f}" if abs(value) >= 1 else f"{value:.4g}"
+
+
+def verdict_lines(comparison: Comparison) -> list[str]:
+    """Return a line per verdict; of many configurations only those with different results."""
+    few = len(comparison.configurations) <= MAX_COLUMNS
+    return [
+        f"{item.label}: {verdict}"
+        for item, verdict, check in zip(
+            comparison.configurations, comparison.verdicts, comparison.results, strict=True
+        )
+        if few or check.differences
+    ]
 
 
 def to_markdown(comparison: Comparison) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -29,17 +29,36 @@ def prior(store: Store, records: Sequence[RunRecord]) -> VariancePrior | None:
     keys = [_key(record) for record in records if record.completed]
     if len({*keys}) == len(keys):
         return None
-    from emrctl.compare.statistics import DEFAULT_PRIOR, fit_prior
+    from emrctl.compare.statistics import fit_prior
 
     local = all(record.local for record in records)
-    groups: dict[Key, list[float]] = defaultdict(list)
     limit = MAX_RUNS["local" if isinstance(store.storage, LocalStorage) else "s3"]
-    for record in map(record_of, islice(store.newest(), limit)):
-        if record.completed and record.local == local and record.duration_s:
-            groups[_key(record)].append(record.duration_s)
+    stored = (record_of(run) for run in islice(store.newest(), limit))
+    usable = [record for record in stored if record.completed and record.local == local]
     where = "localhost" if local else "AWS"
-    source = f"runs of this project on {where}, and {DEFAULT_PRIOR.source}"
-    return fit_prior(groups.values(), source=source)
+    return fit_prior(_durations(usable), source=_source(f"runs of this project on {where}"))
+
+
+def table_prior(records: Sequence[RunRecord], name: str) -> VariancePrior:
+    """Fit the prior on a table of timings; it is combined with the default."""
+    from emrctl.compare.statistics import fit_prior
+
+    return fit_prior(_durations(records), source=_source(f"rows of {name}"))
+
+
+def _source(text: str) -> str:
+    from emrctl.compare.statistics import DEFAULT_PRIOR
+
+    return f"{text}, and {DEFAULT_PRIOR.source}"
+
+
+def _durations(records: Iterable[RunRecord]) -> list[list[float]]:
+    """Return the durations of each configuration."""
+    groups: dict[Key, list[float]] = defaultdict(list)
+    for record in records:
+        if record.duration_s:
+            groups[_key(record)].append(record.duration_s)
+    return list(groups.values())
 
 
 def _key(record: RunRecord) -> Key:

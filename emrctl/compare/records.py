@@ -8,7 +8,7 @@ from typing import Any
 
 from emrctl.aws.s3 import CODE_PREFIX
 from emrctl.compare import labels
-from emrctl.errors import UsageError
+from emrctl.errors import NotFoundError, UsageError
 from emrctl.metrics.configuration import configuration
 from emrctl.metrics.eventlog.layout import EventLogFiles
 from emrctl.metrics.model import RunMetrics
@@ -35,7 +35,7 @@ class RunRecord:
     `duration_s` is the duration of the step; `cost_usd` the price of the cluster for that time;
     `local` means that it ran on localhost. `published_s` is the duration that `published_by`
     reported for the same work. `event_log` returns the files of its event log and raises
-    `NotFoundError` if it is not stored.
+    `NotFoundError` if it is not stored. `is_row` means that it is a row of a table of timings.
     """
 
     id: str
@@ -54,6 +54,7 @@ class RunRecord:
     published_s: float | None = None
     published_by: str = ""
     event_log: Callable[[], EventLogFiles] = field(default=tuple, repr=False, compare=False)
+    is_row: bool = False
 
     @property
     def completed(self) -> bool:
@@ -73,7 +74,8 @@ class RunRecord:
     def traits(self) -> dict[str, str]:
         """Return job, arguments, target and settings as flat text, e.g. `conf.spark.x`."""
         target = "localhost" if self.local else "AWS"
-        traits = {"job": self.job, "arguments": " ".join(self.arguments), "target": target}
+        traits = {"job": self.job, "arguments": " ".join(self.arguments)}
+        traits |= {} if self.is_row else {"target": target}
         for name, value in self.settings.items():
             if isinstance(value, Mapping):
                 traits |= {f"{name}.{key}": _text(inner) for key, inner in value.items()}
@@ -137,6 +139,23 @@ def load(workspace: Workspace, names: Sequence[str], experiment: str | None) -> 
     if len(runs) > MAX_WITH_METRICS:
         return [record_of(run) for run in runs]
     return [load_record(workspace, run) for run in runs]
+
+
+def find_reference(records: Sequence[RunRecord], text: str) -> int:
+    """Return the index of the first record of a configuration: its label, settings or a run's id.
+
+    Settings are `NAME=VALUE`, separated by commas. Raises `NotFoundError` if no record has them.
+    """
+    wanted = dict(part.strip().partition("=")[::2] for part in text.split(","))
+    for at, record in enumerate(records):
+        if text in {record.label, record.id} or wanted.items() <= record.traits().items():
+            return at
+    for at, record in enumerate(records):
+        if text and text in record.id:
+            return at
+    labels = list(dict.fromkeys(record.label or record.id for record in records))
+    hint = f"There are {', '.join(labels[:5])}{', …' if len(labels) > 5 else ''}."
+    raise NotFoundError(f"no configuration is called '{text}'", hint=hint)
 
 
 def load_record(workspace: Workspace, run: Run) -> RunRecord:

@@ -117,7 +117,7 @@ def test_experiment_run_after_failure_resumes_trials(
     assert code == 0
     assert "executors" in out
     assert page.read_text().startswith("<!")
-    code, out, _ = emrctl("compare", "--experiment", "grid", "--format", "csv")
+    code, out, _ = emrctl("compare", "--experiment", "grid", "--csv")
     assert (code, out.count("\n") > 2) == (0, True)
 
 

@@ -317,6 +317,32 @@ def test_to_csv_has_a_line_per_figure_and_configuration() -> None:
     assert rows[-1]["verdict"] == "inconclusive"
 
 
+def test_to_csv_neutralises_formulas() -> None:
+    evil = dataclasses.replace(ONE, label="=HYPERLINK(1)", settings={"executors": "@SUM(1)"})
+    rows = list(csv.DictReader(export.to_csv(compare([evil, TWO])).splitlines()))
+    assert {row["configuration"] for row in rows} == {"'=HYPERLINK(1)", "two"}
+    assert rows[0]["value"] == "'@SUM(1)"
+
+
+def test_table_of_many_configurations_has_a_row_each() -> None:
+    records = [
+        record(f"{at}{n}", seconds * (1 + at / 5), settings={"executors": at}, label=f"c{at}")
+        for at in range(8)
+        for n, seconds in enumerate((100.1, 101.2, 99.7))
+    ]
+    records.append(record("x", 50.0, label="bad", settings={"executors": 9}, state="FAILED"))
+    comparison = compare(records)
+    head, *rows = export.table(comparison)
+    assert head[1:] == ["runs", "duration", "ratio to the reference", "p (Holm)", "verdict"]
+    assert rows[0][0] == "c0"
+    assert rows[0][-1] == "reference"
+    assert rows[1][3].startswith("1.20 (")
+    assert {row[-1] for row in rows[1:-1]} == {"slower"}
+    assert rows[-1] == ["bad", "FAILED", "-", "-", "-", "-"]
+    assert export.verdict_lines(comparison) == []
+    assert len(export.verdict_lines(compare(records[:6]))) == 2
+
+
 def test_to_markdown_escapes_labels() -> None:
     text = export.to_markdown(compare([dataclasses.replace(ONE, label="a|b\n<i>"), TWO]))
     assert text.splitlines()[:6] == [
