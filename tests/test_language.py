@@ -131,7 +131,7 @@ def _command(words: list[str]) -> tuple[Any, list[str]]:
     return command, words
 
 
-def _parse(words: list[str]) -> None:
+def parse_command(words: list[str]) -> None:
     """Fail on an unknown command, option or value; arguments and the last value may be absent."""
     if words[0].isupper() or words[0] in {"…", "--help", "--version", "--install-completion"}:
         return
@@ -158,7 +158,7 @@ def test_quoted_commands_parse(path: Path) -> None:
         for part in line.split(" && emrctl "):
             for words in _alternatives(shlex.split(part.rstrip("\\ ."))):
                 try:
-                    _parse(words)
+                    parse_command(words)
                 except (AssertionError, Exception) as error:  # noqa: BLE001 - reported below
                     failures.append(f"emrctl {part}: {error}")
     assert not failures

@@ -99,18 +99,21 @@ def partitions(spark: SparkSession, requested: int | None) -> int:
 # ---- arguments -----------------------------------------------------------------------------------
 
 
-def argument_parser(job: str, description: str) -> argparse.ArgumentParser:
-    """Create a parser with the arguments of every job: --output and --partitions."""
+def argument_parser(
+    job: str, description: str, *, partitions: bool = True
+) -> argparse.ArgumentParser:
+    """Create a parser with --output and, for jobs over a data set, --partitions."""
     parser = argparse.ArgumentParser(
         prog=job, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--output", required=True, metavar="PATH", help="output folder")
-    parser.add_argument(
-        "--partitions",
-        type=positive_int,
-        metavar="N",
-        help="number of partitions of the data (default: spark.default.parallelism)",
-    )
+    if partitions:
+        parser.add_argument(
+            "--partitions",
+            type=positive_int,
+            metavar="N",
+            help="number of partitions of the data (default: spark.default.parallelism)",
+        )
     return parser
 
 

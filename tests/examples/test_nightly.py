@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import shlex
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -12,13 +13,16 @@ import pytest
 import yaml
 
 from emrctl.spec import config
+from tests.test_language import parse_command
 
 FOLDER = Path(__file__).parents[2] / "examples" / "nightly"
 SEQUENCE = ["up", "experiment run nightly", "compare --experiment nightly", "down --yes"]
 
 
 def _starts(commands: list[str]) -> list[str]:
-    """Return the expected beginnings that the commands have, in the order of the commands."""
+    """Parse the commands; return the expected beginnings that they have, in their order."""
+    for command in commands:
+        parse_command(shlex.split(command)[1:])
     words = [command.removeprefix("emrctl ") for command in commands]
     return [start for word in words for start in SEQUENCE if word.startswith(start)]
 

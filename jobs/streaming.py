@@ -1,0 +1,120 @@
+"""Count the events of a stream by key and window of time, until it is stopped.
+
+A streaming query is a small Spark job (micro-batch) for every portion of new events. Windows are
+kept as state on the executors; a window is written once the watermark passes its end: the latest
+time of an event seen, less --late seconds. Events that arrive later are dropped.
+
+The query stops when a file OUTPUT/stop is created, after --seconds, or with --once when all events
+were read. Its offsets and state are in OUTPUT/checkpoint: a job with the same --output continues
+where the last one stopped, also after it was cancelled.
+
+Events are JSON with time, key and value: lines of files, also of files that are added later, or
+values of Kafka, which needs --packages org.apache.spark:spark-sql-kafka-0-10_2.12:VERSION.
+Output, below --output: windows/ (Parquet: start, end, key, events, total) and result.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from functools import partial
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession, functions
+
+from common import job
+from common.files import HadoopFiles, join
+from common.job import JobError, JobLog
+
+EVENT = "time timestamp, key string, value double"
+
+
+def events(spark: SparkSession, args: argparse.Namespace) -> DataFrame:
+    """Return the stream of events: time, key, value."""
+    if args.source == "files":
+        reader = spark.readStream.schema(EVENT).option("maxFilesPerTrigger", args.max_files)
+        return reader.json(args.input)
+    if args.source == "rate":
+        rows = spark.readStream.format("rate").option("rowsPerSecond", args.rate).load()
+        key = (functions.col("value") % 10).cast("string").alias("key")
+        return rows.select(rows.timestamp.alias("time"), key, rows.value.cast("double"))
+    kafka = spark.readStream.format("kafka").option("kafka.bootstrap.servers", args.servers)
+    rows = kafka.option("subscribe", args.input).option("startingOffsets", "earliest").load()
+    event = functions.from_json(rows.value.cast("string"), EVENT).alias("event")
+    return rows.select(event).select("event.*")
+
+
+def count(stream: DataFrame, window_s: int, late_s: int) -> DataFrame:
+    """Return the number of events and the total of their values, by window and key."""
+    window = functions.window("time", f"{window_s} seconds")
+    grouped = stream.withWatermark("time", f"{late_s} seconds").groupBy(window, "key")
+    totals = grouped.agg(
+        functions.count("*").alias("events"), functions.sum("value").alias("total")
+    )
+    return totals.select("window.start", "window.end", "key", "events", "total")
+
+
+def wait(query: Any, files: HadoopFiles, args: argparse.Namespace, log: JobLog) -> None:
+    """Wait until the query ends, or stop it on request; raises the exception of a failed query."""
+    deadline = time.monotonic() + (args.seconds or float("inf"))
+    while not query.awaitTermination(1):
+        if files.exists(join(args.output, "stop")) or time.monotonic() > deadline:
+            log.write("stopping after the current batch")
+            query.stop()
+
+
+def figures_of(progress: list[Any]) -> dict[str, Any]:
+    """Return figures of the batches, of which Spark keeps the last 100."""
+    batches = [item for item in progress if item["numInputRows"]]
+    durations = [item["durationMs"]["triggerExecution"] / 1000 for item in batches]
+    rows, busy_s = sum(item["numInputRows"] for item in batches), sum(durations)
+    return {
+        "batches": len(batches),
+        "rows": rows,
+        "rows_per_s": round(rows / busy_s, 1) if busy_s else None,
+        "batch_s": statistics.median(durations) if durations else None,
+        "longest_batch_s": max(durations, default=None),
+    }
+
+
+def run(args: argparse.Namespace, spark: SparkSession, log: JobLog) -> None:
+    """Run the query until it is stopped, and write result.json."""
+    files = HadoopFiles(spark)
+    if args.source == "files" and not files.exists(args.input):
+        raise JobError(f"--input {args.input}: no such folder")
+    files.delete(join(args.output, "stop"))  # of an earlier job
+    windows = count(events(spark, args), args.window, args.late)
+    writer = windows.writeStream.outputMode("append").format("parquet")
+    writer = writer.option("checkpointLocation", join(args.output, "checkpoint"))
+    trigger: dict[str, Any] = (
+        {"availableNow": True} if args.once else {"processingTime": "1 second"}
+    )
+    with log.step("stream"):
+        query = writer.trigger(**trigger).start(join(args.output, "windows"))
+        wait(query, files, args, log)
+    log.write_result(files, args, figures_of(query.recentProgress))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the job. Return 0, or 2 after an error in the input."""
+    parser = job.argument_parser("streaming", "Count the events of a stream.", partitions=False)
+    add, count_ = parser.add_argument, job.positive_int
+    add("--source", choices=("files", "rate", "kafka"), default="rate", help="default: rate")
+    add("--input", metavar="PATH|TOPIC", help="folder of JSON files, or topic of Kafka")
+    add("--servers", metavar="HOST:PORT", help="of Kafka")
+    add("--rate", type=count_, default=100, metavar="N", help="rows per second (default: 100)")
+    add("--max-files", type=count_, default=10, metavar="N", help="files per batch (default: 10)")
+    add("--window", type=count_, default=10, metavar="S", help="seconds (default: 10)")
+    add("--late", type=count_, default=30, metavar="S", help="seconds (default: 30)")
+    add("--seconds", type=job.positive, metavar="S", help="stop after this time")
+    add("--once", action="store_true", help="stop when all events were read")
+    args = parser.parse_args(argv)
+    if args.source != "rate" and (not args.input or (args.source == "kafka" and not args.servers)):
+        parser.error("--source files needs --input; --source kafka needs --input and --servers")
+    return job.run_job("streaming", (), partial(run, args))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
