@@ -108,12 +108,12 @@ def _tune(
     context: options.Context, experiment: str, chosen: TuneOptions, html: Path | None
 ) -> None:
     from emrctl.runs import experiments
-    from emrctl.tune import result, trials
+    from emrctl.tune import result, runner
 
     workspace = context.workspace
     spec = experiments.load(workspace, experiment)
     with trial_progress.showing(chosen.parallel or spec.parallel) as report:
-        search = trials.run(workspace, spec, report, chosen)
+        search = runner.run(workspace, spec, report, chosen)
     found = result.result(search)
     if context.as_json:
         render.json_document(asdict(found))

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from emrctl.clusters import sizing
 from emrctl.compare.statistics import DEFAULT_PRIOR, difference, fit_prior
-from emrctl.errors import EmrctlError, UsageError
-from emrctl.runs import experiments, lifecycle
-from emrctl.runs.experiment_state import is_equal, is_of, locked, over_budget
+from emrctl.errors import EmrctlError
+from emrctl.runs import experiments
+from emrctl.runs.experiment_state import is_equal, is_of, over_budget
 from emrctl.runs.store import Run, TrialFacts
 from emrctl.runs.submission import find_job
-from emrctl.runs.trial_clusters import TrialClusters
-from emrctl.runs.trials import Outlook, Trial, TrialReport, TrialRunner, Use
+from emrctl.runs.trials import Outlook, Trial, Use
 from emrctl.runs.workspace import Workspace
-from emrctl.spec import ClusterSpec, ExperimentSpec
+from emrctl.spec import ExperimentSpec
 from emrctl.spec.factors import Configuration
 from emrctl.tune import Goal, samplers
 from emrctl.tune.samplers import Sampler
@@ -26,6 +24,7 @@ from emrctl.tune.search import Search
 
 DEFAULT = "default"
 FIRST = 4  # configurations that are measured before the expected gain can end a search
+LARGE_GAIN = 0.05  # what no configuration may gain with a probability of 90 % at the end
 CONTENDERS = 3  # configurations that are repeated at the end
 RETRIES = 2  # of a configuration whose run was lost or interrupted with its cluster
 _OUTSIDE = {"LOST", "INTERRUPTED"}  # the configuration is not the cause
@@ -68,9 +67,10 @@ class TuneTrials:
     """The trials of one search. A `TrialSource`.
 
     The first trial is the job as it is configured, if that can run (`default`, otherwise the first
-    candidate); the second, for a goal of time, uses most of the cluster. Then the sampler chooses,
-    until the expected gain is below the noise. At the end the default and the best configurations
-    are repeated while their order is uncertain. `stopped` is why no more trials start.
+    candidate). The second is the candidate at the index that `predict` returns for the first run,
+    or `likely`. Then the sampler chooses, until the expected gain is below the noise and no large
+    gain is likely. At the end the default and the best configurations are repeated while their
+    order is uncertain. `stopped` is why no more trials start.
     """
 
     def __init__(
@@ -81,9 +81,10 @@ class TuneTrials:
         *,
         default: Configuration | None = None,
         likely: int | None = None,
+        predict: Callable[[Run], int | None] = lambda _run: None,
     ) -> None:
         self.spec, self.options, self.default = spec, options, default
-        self.candidates, self.likely = candidates, likely
+        self.candidates, self.likely, self._predict = candidates, likely, predict
         both = options.goal == Goal.both
         self.goals = (Goal.time, Goal.cost) if both else (options.goal,)
         self.results = {item.name: Results() for item in (*candidates, *filter(None, [default]))}
@@ -190,14 +191,17 @@ class TuneTrials:
         return bool(self.results[name].runs or self.results[name].failures)
 
     def _is_converged(self, known: Sequence[int]) -> bool:
-        """Return whether the next run is expected to gain less than repeats differ."""
+        """Return whether the next run is expected to gain less than repeats differ.
+
+        A large gain must be unlikely too, since each run may find only a part of it.
+        """
         if len(known) < FIRST:
             return False
-        return all(self.expected_gain(goal) < self.noise() for goal in self.goals)
-
-    def expected_gain(self, goal: Goal) -> float:
-        """Return the expected improvement by the next run, as a fraction; see `Search`."""
-        return self.models[goal].expected_gain()
+        noise = self.noise()
+        return all(
+            model.expected_gain() < noise and model.possible_gain() < max(LARGE_GAIN, 3 * noise)
+            for model in self.models.values()
+        )
 
     def noise(self) -> float:
         """Return the typical deviation of a repeat from its mean, as a fraction of it."""
@@ -222,7 +226,7 @@ class TuneTrials:
     def _end(self) -> str:
         if all(self._is_known(name) for name in self._index):
             return "all configurations were measured"
-        gain = max(self.expected_gain(goal) for goal in self.goals)
+        gain = max(model.expected_gain() for model in self.models.values())
         return (
             f"the next configuration is expected to be better by {100 * gain:.1f} %, "
             f"less than repeats differ ({100 * self.noise():.1f} %)"
@@ -261,6 +265,9 @@ class TuneTrials:
         self._active.pop(trial.facts, None)
         self._every[run.id] = run
         self._record(trial.facts.cell, run)
+        if trial.configuration is self.reference and run.state == "COMPLETED":
+            at = self._predict(run) if len(self._every) == 1 else None
+            self.likely = self.likely if at is None else at
 
     def failed(self, trial: Trial, error: EmrctlError) -> None:
         """Record a configuration that cannot run."""
@@ -325,71 +332,3 @@ def _place(run: Run) -> tuple[str, str, str, int] | None:
     if run.trial is not None and run.trial.warm_up:
         return None
     return run.target, run.project, run.cluster.core_type, run.cluster.core_count
-
-
-def run(
-    workspace: Workspace, spec: ExperimentSpec, report: TrialReport, options: TuneOptions
-) -> TuneTrials:
-    """Search, and return the trials with their results; the same call continues a search.
-
-    Configurations whose containers no node has room for are left out. Clusters that the search
-    created are deleted, also after an error or an interrupt.
-    """
-    with locked(workspace, spec.name):
-        clusters = TrialClusters(workspace, spec.name, report.note, keep=options.keep)
-        trials = plan(workspace, spec, clusters, report, options)
-        if not options.fresh:
-            trials.adopt(workspace, lifecycle.refresh_all(workspace))
-        TrialRunner(workspace, clusters, report, options.parallel or spec.parallel).run(trials)
-    return trials
-
-
-def plan(
-    workspace: Workspace,
-    spec: ExperimentSpec,
-    clusters: TrialClusters,
-    report: TrialReport,
-    options: TuneOptions,
-) -> TuneTrials:
-    """Return the trials of a search over the configurations that fit, before any run.
-
-    Raises `UsageError` with the first reason if none fits.
-    """
-    common = find_job(spec.job, workspace.config).spec.settings
-    fitting, reasons, used = [], [], []
-    for item in spec.combinations:
-        cluster = clusters.check(item.cluster).cluster
-        settings = common.merged(item.settings)
-        try:
-            sizing.check_fits(cluster, settings)
-        except UsageError as error:
-            reasons.append(f"{item.name}: {error.message}")
-            continue
-        fitting.append(item)
-        if isinstance(cluster, ClusterSpec):
-            capacity = sizing.container_capacity(cluster, settings)
-            conf = sizing.effective_conf(cluster, settings)
-            executors = min(capacity.room, capacity.requested or capacity.room)
-            used.append(executors * (conf.number("spark.executor.cores") or 1))
-    if not fitting:
-        hint = "Set smaller values in `factors`."
-        raise UsageError(f"none of {len(reasons)} configurations fits: {reasons[0]}", hint=hint)
-    if reasons:
-        report.note(f"{len(reasons)} configurations do not fit and are left out: {reasons[0]}")
-    with_clusters = any(item.cluster for item in fitting)
-    likely = None
-    if options.goal == Goal.time and not with_clusters and len(set(used)) > 1:
-        likely = used.index(max(used))
-    return TuneTrials(spec, fitting, options, default=_default(spec, fitting), likely=likely)
-
-
-def _default(spec: ExperimentSpec, candidates: Sequence[Configuration]) -> Configuration | None:
-    """Return the job as it is configured; None if it is a candidate or lacks an argument."""
-    needed = [name for name in spec.factors if name.startswith("args.") and "{" in str(spec.args)]
-    if spec.configurations or needed:
-        return None
-    item = spec.combine({}, DEFAULT)
-    same = (item.settings, item.args, item.env, item.cluster)
-    if any((c.settings, c.args, c.env, c.cluster) == same for c in candidates):
-        return None
-    return item

@@ -12,7 +12,7 @@ from emrctl.errors import StepFailedError, UsageError
 from emrctl.runs import experiment_state
 from emrctl.runs.experiment_state import RunOptions
 from emrctl.spec import ExperimentSpec, ProjectSpec
-from emrctl.tune import Goal, trials
+from emrctl.tune import Goal, runner
 from emrctl.tune.result import result
 from emrctl.tune.trials import TuneOptions, TuneTrials
 from tests.runs.fake_cluster import FakeWorkspace, Report, without_uploads
@@ -66,7 +66,7 @@ def search(
     workspace: Cluster, options: TuneOptions | None = None, **changes: Any
 ) -> tuple[TuneTrials, Report]:
     spec, report = ExperimentSpec.model_validate(SPEC | changes), Report()
-    return trials.run(workspace, spec, report, options or TuneOptions()), report
+    return runner.run(workspace, spec, report, options or TuneOptions()), report
 
 
 def test_tune_finds_the_best_and_repeats_it_with_the_default(tmp_path: Path) -> None:
