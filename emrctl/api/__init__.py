@@ -160,12 +160,12 @@ def tune(
     """
     from emrctl.runs import experiments
     from emrctl.runs.trials import NoTrialReport
-    from emrctl.tune import Goal, result, trials
+    from emrctl.tune import Goal, result, runner, trials
 
     workspace = _workspace(project)
     chosen = trials.TuneOptions(**{**options, "goal": Goal(options.get("goal", Goal.time))})
     spec = experiments.load(workspace, experiment)
-    return TuneView(result.result(trials.run(workspace, spec, report or NoTrialReport(), chosen)))
+    return TuneView(result.result(runner.run(workspace, spec, report or NoTrialReport(), chosen)))
 
 
 def _workspace(project: Project, flags: Mapping[str, Any] | None = None) -> Workspace:
