@@ -11,6 +11,9 @@ import pytest
 from emrctl.predict import history
 from emrctl.runs.storage import LocalStorage
 from emrctl.runs.store import Run, RunFiles, Store
+from emrctl.runs.workspace import Workspace
+from emrctl.spec import ProjectSpec
+from emrctl.spec.config import Config
 from tests.facts import FACTS, RUN
 from tests.predict.logs import one_stage
 
@@ -74,3 +77,17 @@ def test_price_keeps_the_cluster_up_to_the_observed_count_and_then_adds_nodes() 
 def test_price_of_a_cluster_without_price_is_unknown() -> None:
     price = history.price(replace(FACTS, hourly_usd=0.0), REGION, 4, (1, 4))
     assert price.hourly_usd == {}
+
+
+def test_prediction_of_a_stored_run_has_cost_and_is_corrected(tmp_path: Path) -> None:
+    workspace = Workspace(Config(ProjectSpec(project="pets"), tmp_path, {}))
+    run = stored(workspace.store, tmp_path, "a001", 1)
+    stored(workspace.store, tmp_path, "a002", 2)
+    result = history.predict_run(workspace, run, (1, 2, 4))
+    one, two, four = result.points
+    assert two.predicted_in_job_s == pytest.approx(16)
+    assert one.cost_usd == pytest.approx(FACTS.hourly_usd * one.predicted_wall_s / 3600)
+    assert four.cost_usd is not None
+    assert result.observed.executors == 1
+    assert any("measured runs with 1, 2 executors" in note for note in result.notes)
+    assert any(note.startswith("cost:") for note in result.notes)
