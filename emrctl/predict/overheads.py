@@ -20,6 +20,8 @@ _MAX_SHARE = 0.9
 _LARGEST_OF_ONE_S = 3.0
 # Standard error of a difference to a single task, as a share.
 _LEAST_ERROR = 0.3
+# Scheduling and deserialization of a warm task, where the log has none.
+_USUAL_OVERHEAD_S = 0.02
 
 
 @dataclass(eq=False, slots=True)
@@ -143,11 +145,11 @@ def _effect(tasks: Sequence[ObservedTask], flag: str, prior: _RunPrior) -> tuple
     if not both:  # stages of first tasks only: compare with other stages
         first = [task for group, _ in stages.values() for task in group]
         rest = [task for _, group in stages.values() for task in group]
-        both = [(first, rest)] if first and rest else []
-        if not both:
+        if not first:
             return 0.0, 0.0
-        overhead_s, error_s = _difference(_columns(both, "overhead_s"))[0], math.inf
-        run_s = 0.0
+        usual_s = median(task.overhead_s for task in rest) if rest else _USUAL_OVERHEAD_S
+        overhead_s = max(median(task.overhead_s for task in first) - usual_s, 0.0)
+        run_s, error_s = 0.0, math.inf
     else:
         overhead_s, _ = _difference(_columns(both, "overhead_s"))
         run_s, error_s = _difference(_columns(both, "run_s"))

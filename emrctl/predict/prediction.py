@@ -14,9 +14,10 @@ from emrctl.predict.graph import WorkGraph
 
 # Standard deviation of the logarithm of measured over predicted in-job time: at the observed
 # count, and for each doubling or halving of it.
-_BASE_SD, _DOUBLING_SD = 0.012, 0.012
-# The share of the replay's own error, and of the time of first tasks, that counts as uncertain.
-_OWN_ERROR_SHARE, _FIRST_TASK_SHARE = 0.7, 0.25
+_BASE_SD, _DOUBLING_SD = 0.012, 0.015
+# The share of the replay's own error, and of the time of first tasks, that counts as uncertain; the
+# latter for each doubling of executors on the host of all others, too.
+_OWN_ERROR_SHARE, _FIRST_TASK_SHARE, _SAME_HOST_SHARE = 0.7, 0.25, 0.25
 _FEWER_CORES_SD, _INCOMPLETE_SD = 0.05, 0.1
 # Measured counts remove the replay's error at those counts, except for the noise of runs.
 _MEASURED_SD = 0.02
@@ -221,10 +222,17 @@ class _Predictor:
         return y0 + share * (y1 - y0), math.hypot(sd, spread if nearest else 0.0)
 
     def _first_task_sd(self, in_job_s: float, executors: int) -> float:
-        if executors == self._graph.executors:
+        """Return the relative error from the first tasks of executors.
+
+        Executors that start on one host at the same time share its CPU cores.
+        """
+        overheads, observed = self._graph.overheads, self._graph.executors
+        if executors == observed:
             return 0.0
-        overheads = self._graph.overheads
-        error_s = math.hypot(overheads.executor_error_s, _FIRST_TASK_SHARE * overheads.executor_s)
+        share = _FIRST_TASK_SHARE
+        if executors > observed and len({row.host for row in self._run.busy_rows}) == 1:
+            share += _SAME_HOST_SHARE * math.log2(executors / observed)
+        error_s = math.hypot(overheads.executor_error_s, share * overheads.executor_s)
         return min(error_s / max(in_job_s, 1e-3), 1.0)
 
     # Reasons
