@@ -31,7 +31,8 @@ class StageWork:
 
     It becomes ready when its parents and `delay_s` have passed, and completes `tail_s` after its
     last task. `tasks_s` are the times of its partitions on a warm executor; the first tasks on an
-    executor take `executor_s` longer, the first of the stage on an executor `stage_s`.
+    executor take `executor_s` longer, the first of the stage on an executor `stage_s`;
+    `own_extra_s` has both times of tasks that were first ones in the run.
     """
 
     key: StageKey
@@ -42,6 +43,7 @@ class StageWork:
     tasks_s: list[float]
     executor_s: float = 0.0
     stage_s: float = 0.0
+    own_extra_s: Mapping[int, tuple[float, float]] = field(default_factory=dict)
     writes_shuffle: bool = False
 
 
@@ -281,6 +283,9 @@ class _Builder:
         last_s = max(task.finished_s for task in tasks)
         cold = [fitted.split(task)[0] for task in tasks if task.first_on_executor]
         first = [fitted.split(task)[1] for task in tasks if task.first_of_stage]
+        executor_s = mean(cold) if cold else fitted.executor_s
+        stage_s = mean(first) if first else fitted.stage_s
+        firsts = [by_index[index][0] for index in sorted(by_index)]
         return StageWork(
             key=key,
             job=job.id,
@@ -288,8 +293,12 @@ class _Builder:
             delay_s=0.0,
             tail_s=max(self._end_of(row) - last_s, 0.0),
             tasks_s=[_partition_s(by_index[index], fitted) for index in sorted(by_index)],
-            executor_s=mean(cold) if cold else fitted.executor_s,
-            stage_s=mean(first) if first else fitted.stage_s,
+            executor_s=executor_s,
+            stage_s=stage_s,
+            own_extra_s={
+                position: fitted.extra(task, (executor_s, stage_s))
+                for position, task in enumerate(firsts)
+            },
             writes_shuffle=any(task.writes_shuffle for task in tasks),
         )
 

@@ -92,6 +92,14 @@ class Overheads:
         share = min(_MAX_SHARE * task.duration_s / ((executor_s + stage_s) or 1.0), 1.0)
         return share * executor_s, share * stage_s
 
+    def extra(self, task: ObservedTask, usual_s: tuple[float, float]) -> tuple[float, float]:
+        """Return the additional times of a task as a first one: its own, or else the usual ones."""
+        own_s = self.split(task)
+        return (
+            own_s[0] if task.first_on_executor else usual_s[0],
+            own_s[1] if task.first_of_stage else usual_s[1],
+        )
+
 
 def fit(tasks: Sequence[ObservedTask], slots: int, *, python: bool) -> Overheads:
     """Mark first tasks in `tasks`, and estimate the overheads.

@@ -58,7 +58,8 @@ def _idealized(graph: WorkGraph) -> WorkGraph:
     return replace(
         graph,
         stages={
-            key: replace(stage, executor_s=0.0, stage_s=0.0) for key, stage in graph.stages.items()
+            key: replace(stage, executor_s=0.0, stage_s=0.0, own_extra_s={})
+            for key, stage in graph.stages.items()
         },
         overheads=Overheads(),
         arrivals_s=[0.0],
@@ -245,8 +246,9 @@ class _Simulation:
     def _launch(self, stage: _Stage, executor: _Executor) -> None:
         work, between_s = stage.work, self._graph.overheads.between_s
         duration_s = work.tasks_s[stage.next_task]
-        duration_s += 0.0 if executor.warm else work.executor_s
-        duration_s += 0.0 if executor.number in stage.warm_on else work.stage_s
+        extra_s = work.own_extra_s.get(stage.next_task, (work.executor_s, work.stage_s))
+        duration_s += 0.0 if executor.warm else extra_s[0]
+        duration_s += 0.0 if executor.number in stage.warm_on else extra_s[1]
         stage.next_task += 1
         executor.free -= 1
         self._running[stage.pool] = self._running.get(stage.pool, 0) + 1
