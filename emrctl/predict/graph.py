@@ -296,7 +296,7 @@ class _Builder:
             executor_s=executor_s,
             stage_s=stage_s,
             own_extra_s={
-                position: fitted.extra(task, (executor_s, stage_s))
+                position: fitted.as_first(task, (executor_s, stage_s))
                 for position, task in enumerate(firsts)
             },
             writes_shuffle=any(task.writes_shuffle for task in tasks),

@@ -92,7 +92,7 @@ class Overheads:
         share = min(_MAX_SHARE * task.duration_s / ((executor_s + stage_s) or 1.0), 1.0)
         return share * executor_s, share * stage_s
 
-    def extra(self, task: ObservedTask, usual_s: tuple[float, float]) -> tuple[float, float]:
+    def as_first(self, task: ObservedTask, usual_s: tuple[float, float]) -> tuple[float, float]:
         """Return the additional times of a task as a first one: its own, or else the usual ones."""
         own_s = self.split(task)
         return (
