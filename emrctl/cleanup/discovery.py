@@ -260,7 +260,7 @@ def _list_security_configurations(
         pages = target.client("emr").get_paginator("list_security_configurations").paginate()
         names = [item["Name"] for page in pages for item in page["SecurityConfigurations"]]
     except (ClientError, NotImplementedError):
-        return  # they are free, and the local EMR cannot list them
+        return  # they are free
     for name in names:
         stack, _, digest = name.rpartition("-")
         if stack in stacks and len(digest) == len("0123abcd"):

@@ -33,7 +33,8 @@ DIFFERENCES = (
     "Managed and automatic scaling policies are stored and returned, but not applied.",
     (
         "The roles EMR_DefaultRole, EMR_EC2_DefaultRole and EMR_AutoScaling_DefaultRole need not "
-        "exist, and ServiceRole and JobFlowRole can be omitted; other roles must exist in IAM."
+        "exist (`aws emr create-default-roles` works with AWS's endpoints only), and ServiceRole "
+        "and JobFlowRole can be omitted; other roles must exist in IAM."
     ),
     "Roles and their policies are not enforced: all requests of a node are the user's.",
     "Releases of the newest series that are later than the known ones are accepted.",

@@ -23,7 +23,7 @@ APPLICATIONS = frozenset(
     }
 )
 # Accepted without existing: nearly every account has them, and the AWS CLI sends them with
-# --use-default-roles. AWS rejects them until `aws emr create-default-roles` was run.
+# --use-default-roles. Its create-default-roles works with AWS's own endpoints only.
 DEFAULT_ROLES = frozenset({"EMR_DefaultRole", "EMR_EC2_DefaultRole", "EMR_AutoScaling_DefaultRole"})
 _MAX_CONCURRENCY = 256
 _MAX_ID_LISTS = {"JobFlowIds": 10, "StepIds": 256}
@@ -81,7 +81,7 @@ def check_release_label(label: str, labels: Sequence[str]) -> None:
     if not fault and _series(label) > newest:
         fault = f"the last series is emr-{newest}"
     if fault:
-        raise ApiError(f"The supplied release label is invalid: {label}. {fault}.")
+        raise ApiError(f"The supplied release label is invalid: {label} ({fault}).")
 
 
 def _series(label: str) -> int:
