@@ -226,7 +226,7 @@ class _Posterior:
         while high - low > 1e-9:
             middle = (low * below - high * above) / (below - above)
             value = self._log_ratio(middle, alpha)
-            if abs(value) < 1e-9:
+            if abs(value) < 1e-7:
                 return math.exp(middle)
             if value > 0:
                 low, above, below = middle, value, below / 2
