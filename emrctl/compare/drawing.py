@@ -90,6 +90,8 @@ _KEPT = {
     *("stroke-linecap", "stroke-opacity", "stroke-width", "text-anchor", "transform", "viewBox"),
     *("width", "x", "x1", "x2", "y", "y1", "y2"),
 }
+# Vega writes coordinates with up to 16 digits.
+_LONG_NUMBER = re.compile(r"(\.\d)\d+")
 _INVISIBLE = {"background", "foreground"}
 _MARKS = {"path", "rect", "line"}
 _VARIABLE = re.compile(r"var\((--[a-z0-9]+)\)")
@@ -165,7 +167,11 @@ def _svg(chart: Chart, width: int, css_class: str) -> str:
 def _clean(element: Element) -> None:
     """Drop attributes that the page does not need, and add a mark's text as `data-tip`."""
     tip = element.get("aria-label", "") if element.tag in _MARKS else ""
-    element.attrib = {name: value for name, value in element.attrib.items() if name in _KEPT}
+    element.attrib = {
+        name: _LONG_NUMBER.sub(r"\1", value)
+        for name, value in element.attrib.items()
+        if name in _KEPT
+    }
     if tip:
         element.set("data-tip", tip)
         title = element.makeelement("title", {})

@@ -7,6 +7,7 @@ import dataclasses
 import io
 from typing import Any
 
+from emrctl.compare import labels
 from emrctl.compare.comparison import Comparison
 from emrctl.compare.figures import Measure, Ratio
 from emrctl.compare.records import Configuration
@@ -101,7 +102,10 @@ def table(comparison: Comparison) -> list[list[str]]:
     rows = [["", *(item.label for item in comparison.configurations)]]
     rows.append(["runs", *(_runs(item) for item in comparison.configurations)])
     rows += [
-        [setting.name, *(value if value is not None else "(default)" for value in setting.values)]
+        [
+            labels.setting(setting.name),
+            *(value if value is not None else "(default)" for value in setting.values),
+        ]
         for setting in comparison.settings
     ]
     for row in comparison.figures:

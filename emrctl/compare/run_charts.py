@@ -26,6 +26,8 @@ MAX_EXECUTORS = 40
 MAX_STAGES = 12
 MAX_TASK_STAGES = 8
 _LEAST_SHOWN_S = 0.005
+# Equal levels in succession are one step, which keeps pages small.
+_LEVELS = 20
 
 
 def executors(activity: Activity, n: int, label: str, run: str, until_s: float) -> Chart:
@@ -112,7 +114,7 @@ def _steps(times: Sequence[float], values: Sequence[float], y: int, row: str) ->
     corners = []
     before = None
     for at, (time, value) in enumerate(zip(times, values, strict=True)):
-        level = round(value, 2)
+        level = round(value * _LEVELS) / _LEVELS
         if level != before or at == len(times) - 1:
             corners.append(
                 {"x": round(time, 3), "y": y + 0.9 - 0.8 * level, "y2": y + 0.9, "row": row}

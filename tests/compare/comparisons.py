@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -61,6 +63,22 @@ def metrics(executors: int, name: str = "collect at job.py:3", slow: float = 1.0
 def event_log(run: RunMetrics) -> tuple[EventLogFile, ...]:
     """Return an event log whose tasks fill the executors of `run` during its stages."""
     text = "\n".join(json.dumps(event) for event in _events(run)).encode()
+    return (EventLogFile("app", lambda: io.BytesIO(text)),)
+
+
+def noisy_log(run: RunMetrics, dice: random.Random) -> tuple[EventLogFile, ...]:
+    """Return an event log of 60 tasks at random times on each executor of `run`."""
+    log = {"Event": "SparkListenerLogStart", "Spark Version": "3.5.9"}
+    lines = [json.dumps(log)]
+    for worker in run.executors[:40]:
+        for _ in range(60):
+            begin = dice.randrange(run.end_ms or 1)
+            stage_of_task = dataclasses.replace(
+                run.stages[0], first_task_ms=begin, completed_ms=begin + dice.randrange(9_000)
+            )
+            one = dataclasses.replace(run, stages=(stage_of_task,), executors=(worker,))
+            lines += [json.dumps(event) for event in _events(one)][1:]
+    text = "\n".join(lines).encode()
     return (EventLogFile("app", lambda: io.BytesIO(text)),)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,9 +12,10 @@ from emrctl.compare import gallery, page
 from emrctl.compare.comparison import Comparison, compare
 from emrctl.compare.records import RunRecord
 from emrctl.errors import UsageError
-from emrctl.metrics.model import RunMetrics
+from emrctl.metrics.model import ExecutorMetrics, RunMetrics
 from tests.compare import comparisons
 from tests.compare.comparisons import EVIL
+from tests.compare.stage_runs import run, stage
 
 
 class ParsedPage(HTMLParser):
@@ -80,6 +82,19 @@ def test_page_loads_no_external_resources(scaled: str) -> None:
 
 def test_page_of_nine_runs_is_small(scaled: str) -> None:
     assert len(scaled.encode()) < 400_000
+
+
+def test_page_of_a_large_run_is_at_most_a_third_of_1_5_mb() -> None:
+    workers = tuple(
+        ExecutorMetrics(id=str(worker), host=f"ip-10-0-0-{worker}", cores=4, added_ms=0)
+        for worker in range(100)
+    )
+    rows = (stage(at, at, at + 2, f"count at job.py:{at}") for at in range(200))
+    metrics = dataclasses.replace(run(*rows, end_s=500), executors=workers)
+    log = comparisons.noisy_log(metrics, random.Random(1))  # noqa: S311
+    text = html(compare([RunRecord(id="r", metrics=metrics, event_log=lambda: log)]))
+    assert text.count("Executor 39 on ip-10-0-0-39") >= 2
+    assert len(text.encode()) <= 500_000
 
 
 def test_page_has_its_sections_in_order(scaled: str) -> None:
