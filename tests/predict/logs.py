@@ -82,10 +82,9 @@ class LogWriter:
         stage: int,
         submitted_s: float,
         completed_s: float,
-        tasks: Iterable[tuple[str, float, float]],
-        **task_fields: Any,
+        tasks: Iterable[tuple[str, float, float] | tuple[str, float, float, float]],
     ) -> None:
-        """Run a stage; each task is its executor, launch and finish."""
+        """Run a stage; each task is its executor, launch, finish and optionally its overhead."""
         rows = list(tasks)
         info = {
             "Stage ID": stage,
@@ -95,8 +94,8 @@ class LogWriter:
             "Submission Time": ms(submitted_s),
         }
         self.event("StageSubmitted", {"Stage Info": dict(info)})
-        for index, (executor, launched_s, finished_s) in enumerate(rows):
-            self.task(stage, index, executor, (launched_s, finished_s), **task_fields)
+        for index, (executor, launched_s, finished_s, *overhead_s) in enumerate(rows):
+            self.task(stage, index, executor, (launched_s, finished_s), overhead_s=sum(overhead_s))
         info["Completion Time"] = ms(completed_s)
         self.event("StageCompleted", {"Stage Info": info})
 
