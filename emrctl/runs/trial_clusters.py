@@ -49,7 +49,7 @@ class TrialClusters:
     def _named(self, fields: Mapping[str, str | None]) -> ProjectSpec:
         own = self._workspace.project
         project = own.with_cluster_fields(fields)
-        if project.cluster == own.cluster:
+        if project.cluster == own.cluster and (not fields or self._exists(own)):
             return own
         ttl = {} if project.cluster.ttl_s else {"ttl_s": str(_TTL_S)}
         document = project.cluster.model_dump(mode="json", exclude={"name"})
@@ -75,7 +75,7 @@ class TrialClusters:
         if self._current is not None and self._current.name == project.cluster.name:
             return self._current
         self.close()
-        if project is self._workspace.project and (not fields or self._exists(project)):
+        if project is self._workspace.project:
             self._current = self._workspace.cluster()
         else:
             self._current = self._create(project)

@@ -81,7 +81,7 @@ class Configuration:
     def features(self) -> dict[str, Value | None]:
         """Return the factors' values as numbers, booleans or texts; memory settings in MB.
 
-        A value is None if it is the default of Spark or of the cluster.
+        A value is None if it is the default of Spark, or that of emrctl.yaml for the cluster.
         """
         features: dict[str, Value | None] = {}
         for name, value in self.values.items():

@@ -243,22 +243,24 @@ class ProjectSpec(Spec):
                     raise fault_at((*path, *where), reason) from error
 
     def with_cluster_fields(self, fields: Mapping[str, str | None]) -> ProjectSpec:
-        """Return the project with these fields of its cluster, by dotted name; None: the default.
+        """Return the project with these fields of its cluster, by dotted name; None: unchanged.
 
         Raises `ValidationError` if the cluster has no such field or the value is invalid.
         """
         cluster: dict[str, Any] = self.cluster.model_dump(exclude_unset=True)
         cluster["kind"] = self.cluster.kind
+        effective = self.cluster.model_dump()
         for name, value in fields.items():
             *parents, last = name.split(".")
+            if parents and isinstance(effective.get(parents[0]), dict) and value is not None:
+                # With the defaults of the whole: those of a part alone differ, e.g. its count.
+                cluster[parents[0]] = {**effective[parents[0]], **cluster.get(parents[0], {})}
             inner: Any = cluster
             for part in parents:
                 inner = inner.setdefault(part, {}) if isinstance(inner, dict) else None
             if not isinstance(inner, dict) or name in {"name", "kind"}:
                 raise ValueError(f"cluster.{name} cannot be a factor")
-            if value is None:
-                inner.pop(last, None)
-            else:
+            if value is not None:
                 inner[last] = value
         others = self.model_dump(exclude_unset=True, exclude={"experiments", "cluster"})
         return ProjectSpec.model_validate({**others, "cluster": cluster})

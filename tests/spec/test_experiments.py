@@ -199,3 +199,13 @@ def test_invalid_cluster_factor_in_project_is_an_error_with_its_line(tmp_path: P
         True,
         False,
     ]
+
+
+def test_cluster_fields_keep_the_others_of_their_group() -> None:
+    project = ProjectSpec.model_validate({"project": "pets", "cluster": {"task": [{"count": 4}]}})
+    changed = project.with_cluster_fields({"core.type": "r5.xlarge", "primary.type": None}).emr
+    assert (changed.core.type, changed.core.count) == ("r5.xlarge", 2)
+    assert (changed.primary, changed.task) == (project.emr.primary, project.emr.task)
+    assert project.with_cluster_fields({"core.type": "m5.xlarge"}).cluster == project.cluster
+    with pytest.raises(ValueError, match="cannot be a factor"):
+        project.with_cluster_fields({"task.count": "2"})
