@@ -9,9 +9,13 @@ import typer
 from emrctl.cli import log_sources, options, render
 from emrctl.cli.metrics import SOURCE_HELP, load_run
 from emrctl.cli.render import plain
+from emrctl.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from emrctl.runs.advice import RunAdvice
+    from emrctl.metrics.eventlog.layout import EventLogFiles
+    from emrctl.metrics.findings import Finding
+    from emrctl.runs.advice import Change, RunAdvice
+    from emrctl.runs.store import Run
 
 app = options.new_app()
 
@@ -31,21 +35,36 @@ def advise(
 
 
 def _advise(context: options.Context, source: str) -> RunAdvice:
-    from emrctl.metrics.eventlog import reader
+    from emrctl.metrics import findings
+    from emrctl.predict import savings
     from emrctl.runs import advice, audit
 
-    if source == "-":
-        files = log_sources.from_stdin()
+    files, run = _source(context, source)
+    if files is None:
+        metrics, graph = load_run(context.workspace, source, None), None
     else:
-        found = log_sources.find(source, lambda: context.workspace.target.client("s3"))
-        if found is None:
-            run = context.workspace.store.load(source)
-            metrics = load_run(context.workspace, source, None)
-            program = (run.job, *run.arguments)
-            return advice.advise(metrics, audit.of_run(run), program=program, limits=context.limits)
-        files = tuple(found)
-    metrics = reader.read_log(files)
-    return advice.advise(metrics, audit.of_log(metrics), limits=context.limits)
+        metrics, graph = savings.read(files)
+    found = findings.diagnose(metrics, context.limits)
+    if graph is not None:
+        found = savings.replayed(found, metrics, graph)
+    submission = audit.of_log(metrics) if run is None else audit.of_run(run)
+    program = () if run is None else (run.job, *run.arguments)
+    return advice.advise(metrics, submission, found, program=program)
+
+
+def _source(context: options.Context, source: str) -> tuple[EventLogFiles | None, Run | None]:
+    """Return the event log at a path or of a run, None if the store has its metrics only."""
+    if source == "-":
+        return log_sources.from_stdin(), None
+    files = log_sources.find(source, lambda: context.workspace.target.client("s3"))
+    if files is not None:
+        return files, None
+    store = context.workspace.store
+    run = store.load(source)
+    try:
+        return store.files(run.id).event_log(), run
+    except NotFoundError:
+        return None, run
 
 
 def _print(advice: RunAdvice) -> None:
@@ -56,12 +75,13 @@ def _print(advice: RunAdvice) -> None:
     if rows:
         render.table("change", "now", "recommended", "because of", rows=rows)
         for finding in dict.fromkeys(change.finding for change in advice.changes):
-            reason = next(c.reason for c in advice.changes if c.finding == finding)
-            typer.echo(f"{finding}: {plain(reason)}")
+            change = next(item for item in advice.changes if item.finding == finding)
+            typer.echo(f"{finding}{_saving(change)}: {plain(change.reason)}")
     else:
         typer.echo("No change of settings is recommended.")
     for item in advice.further:
-        typer.echo(f"{item.kind}: {plain(item.evidence)}\n    {plain(item.advice)}")
+        typer.echo(f"{item.kind}{_saving(item)}: {plain(item.evidence)}")
+        typer.echo(f"    {plain(item.advice)}")
     if advice.remarks:
         render.table(
             "audit", "", rows=[(remark.kind, plain(remark.text)) for remark in advice.remarks]
@@ -69,3 +89,11 @@ def _print(advice: RunAdvice) -> None:
     for note in advice.notes:
         render.note(f"note: {note}")
     typer.echo(f"\n{plain(advice.spark_submit)}\n{plain(advice.emrctl)}")
+
+
+def _saving(item: Change | Finding) -> str:
+    """Return the possible saving in brackets, with that of the replay."""
+    if item.seconds < 0.05:
+        return ""
+    replayed = "" if item.replayed_s is None else f", {item.replayed_s:,.1f} s in a replay"
+    return f" (up to {item.seconds:,.1f} s{replayed})"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from emrctl.aws import instance_types
 from emrctl.aws.instance_types import InstanceType
 from emrctl.aws.spark_conf import SparkConf
 from emrctl.errors import SpecError
-from emrctl.metrics import findings
 from emrctl.metrics.configuration import configuration
 from emrctl.metrics.findings import Finding
 from emrctl.metrics.model import RunMetrics
@@ -34,13 +33,18 @@ _OF_JOB = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Change(Record):
-    """A recommended setting; `before` is empty if the property was not set."""
+    """A recommended setting; `before` is empty if the property was not set.
+
+    `seconds` and `replayed_s` are those of the finding.
+    """
 
     setting: str
     before: str = ""
     after: str = ""
     reason: str = ""
     finding: str = ""
+    seconds: float = 0.0
+    replayed_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +66,14 @@ class RunAdvice(Record):
 def advise(
     run: RunMetrics,
     submission: Submission,
+    found: Sequence[Finding],
     *,
     program: tuple[str, ...] = (),
-    limits: Mapping[str, float] | None = None,
 ) -> RunAdvice:
-    """Return the advice for a run; `program` is the job with its arguments for emrctl's line."""
-    found = findings.diagnose(run, limits)
+    """Return the advice for a run by its findings, the most severe first.
+
+    `program` is the job with its arguments for emrctl's line.
+    """
     remarks = audit(submission, run)
     effective = SparkConf({**run.environment, **submission.properties}, run.spark_version)
     type_ = _type(submission.core_type)
@@ -91,7 +97,7 @@ def _type(name: str | None) -> InstanceType | None:
         return None
 
 
-def _changes(found: tuple[Finding, ...], conf: SparkConf) -> Iterator[Change]:
+def _changes(found: Sequence[Finding], conf: SparkConf) -> Iterator[Change]:
     """Yield each recommended setting once: the most severe finding decides."""
     done: set[str] = set()
     for item in found:
@@ -103,7 +109,13 @@ def _changes(found: tuple[Finding, ...], conf: SparkConf) -> Iterator[Change]:
                 done.add(key)
                 before = conf.text(key)
                 yield Change(
-                    setting=key, before=before, after=value, reason=item.evidence, finding=item.kind
+                    setting=key,
+                    before=before,
+                    after=value,
+                    reason=item.evidence,
+                    finding=item.kind,
+                    seconds=item.seconds,
+                    replayed_s=item.replayed_s,
                 )
 
 
@@ -116,10 +128,7 @@ def _fitting(change: Change, conf: SparkConf, type_: InstanceType | None) -> Cha
     if heap_mb <= largest or largest <= 0:
         return change
     reason = f"{change.reason}; YARN on {type_.name} has room for {largest} MB of heap at most"
-    after = f"{largest}m"
-    return Change(
-        setting=_MEMORY, before=change.before, after=after, reason=reason, finding=change.finding
-    )
+    return replace(change, after=f"{largest}m", reason=reason)
 
 
 def _settings(

@@ -15,7 +15,7 @@ def test_advise_prints_changes_reasons_and_lines(typed: Emrctl) -> None:
     code, out, err = typed("advise", str(RECORDED / "gc.ill.zstd"))
     assert code == 0
     assert "spark.driver.memory   512m   768m" in out
-    assert "gc: " in out
+    assert "gc (up to 5.0 s, " in out
     assert "\nspark-submit " in out
     assert "--driver-memory 768m" in out
     assert "\nemrctl submit " in out

@@ -3,8 +3,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from emrctl.metrics.findings import diagnose
 from emrctl.metrics.model import ExecutorMetrics, Quantiles, RunMetrics, StageMetrics
-from emrctl.runs.advice import RunAdvice, advise
+from emrctl.runs import advice as advising
+from emrctl.runs.advice import RunAdvice
 from emrctl.runs.audit import Submission
 
 MB = 2**20
@@ -51,6 +53,10 @@ def run(**more: Any) -> RunMetrics:
         "environment": {"spark.executor.memory": "4g"},
     }
     return RunMetrics(**(fields | more))
+
+
+def advise(record: RunMetrics, submission: Submission, **more: Any) -> RunAdvice:
+    return advising.advise(record, submission, diagnose(record), **more)
 
 
 def test_advise_merges_changes_into_submitted_settings() -> None:

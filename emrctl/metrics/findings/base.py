@@ -30,7 +30,8 @@ class Finding(Record):
 
     `settings` are the settings that the advice recommends; none of them is in effect already.
     A rule that leaves `severity` empty gets that of `seconds`. `confidence` in the diagnosis is
-    that of its kind, one step less if the event log is incomplete.
+    that of its kind, one step less if the event log is incomplete. `replayed_s` is the saving by a
+    replay without what was found (`emrctl.predict.savings`), None where there was none.
     """
 
     kind: str
@@ -39,6 +40,7 @@ class Finding(Record):
     evidence: str
     advice: str
     seconds: float = 0.0
+    replayed_s: float | None = None
     stages: tuple[int, ...] = ()
     figures: Mapping[str, float] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)

@@ -164,6 +164,7 @@ CASES: dict[str, Case] = {
     "python_udf": Case(),
     "cache_evicted": Case(
         both={
+            "spark.memory.fraction": "0.1",
             "spark.driver.memory": "512m",
             "spark.eventLog.logBlockUpdates.enabled": "true",
             "spark.sql.inMemoryColumnarStorage.compressed": "false",

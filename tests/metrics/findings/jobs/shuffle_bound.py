@@ -40,7 +40,7 @@ if ILL:
     executor = int((folder / "executor").read_text())
     for _ in range(2):
         os.kill(executor, signal.SIGSTOP)
-        subprocess.Popen(["sh", "-c", f"sleep 6; kill -CONT {executor}"])
+        subprocess.Popen(["sh", "-c", f"sleep 15; kill -CONT {executor}"])
         shuffled.mapPartitions(held).count()
 else:
     shuffled.mapPartitions(held).count()
