@@ -241,7 +241,11 @@ class _Simulation:
         """Return the stage of the next task: by job, or of the pool with the fewest tasks."""
         if not self._graph.fair:
             return self._ready[0]
-        return min(self._ready, key=lambda item: (self._running.get(item.pool, 0), item.order))
+        return min(self._ready, key=self._fair_order)
+
+    def _fair_order(self, stage: _Stage) -> tuple[int, str, tuple[int, ...]]:
+        """Return the key of Spark's fair scheduler without weights: running tasks, then names."""
+        return self._running.get(stage.pool, 0), stage.pool, stage.order
 
     def _launch(self, stage: _Stage, executor: _Executor) -> None:
         work, between_s = stage.work, self._graph.overheads.between_s

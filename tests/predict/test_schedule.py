@@ -108,24 +108,26 @@ def test_replay_of_a_thread_pool_starts_a_job_when_any_has_ended(tmp_path: Path)
     assert schedule.replay(graph, 4, 1).in_job_s == pytest.approx(2)
 
 
-@pytest.mark.parametrize(("mode", "in_job_s"), [("FIFO", 8), ("FAIR", 8)])
-def test_replay_in_pools_shares_executors(tmp_path: Path, mode: str, in_job_s: float) -> None:
-    log = LogWriter((0.0, 0.0), spark_scheduler_mode=mode)
+@pytest.mark.parametrize(
+    ("mode", "end_s"),
+    # The third job starts 3 s after the first one has ended. FIFO: the first job takes both slots
+    # and ends after 2 s. FAIR: both jobs have a slot and end after 4 s.
+    [("FIFO", 6), ("FAIR", 8)],
+)
+def test_replay_serves_pools_by_scheduler_mode(tmp_path: Path, mode: str, end_s: float) -> None:
+    log = LogWriter((0.0,), spark_scheduler_mode=mode)
     log.job_start(0, 1, {0: ()}, pool="a")
     log.job_start(1, 1, {1: ()}, pool="b")
     log.stage(0, 1, 5, [("0", 1 + i, 2 + i) for i in range(4)])
-    log.stage(1, 1, 5, [("1", 1 + i, 2 + i) for i in range(4)])
     log.job_end(0, 5)
-    log.job_end(1, 5)
-    log.job_start(2, 6, {2: ()})
-    log.stage(2, 6, 7, [("0", 6, 7)])
-    log.job_end(2, 7)
-    log.end(7)
+    log.job_start(2, 8, {2: ()}, pool="a")
+    log.stage(1, 1, 9, [("0", 5 + i, 6 + i) for i in range(4)])
+    log.job_end(1, 9)
+    log.stage(2, 8, 10, [("0", 9, 10)])
+    log.job_end(2, 10)
+    log.end(10)
     _, graph = log.read(tmp_path)
-    assert schedule.replay(graph, 1, 1).in_job_s == pytest.approx(in_job_s + 1)
-    one = schedule.replay(graph, 2, 1)
-    # FIFO runs the first job on both executors for 2 s, FAIR both jobs for 4 s.
-    assert one.in_job_s == pytest.approx(5)
+    assert schedule.replay(graph, 2, 1).wall_s == pytest.approx(1 + end_s)
 
 
 def test_replay_waits_for_executors_as_observed_and_extrapolates_arrivals(tmp_path: Path) -> None:
