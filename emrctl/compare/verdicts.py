@@ -75,11 +75,16 @@ def _sentence(ratio: Ratio, counts: tuple[int, int], reference: str) -> str:
 
 
 def _more(ratio: Ratio) -> str:
-    """Return how many more repeats would show 5 %."""
-    if not ratio.further_repeats:
-        return ""
-    noun = "repeat" if ratio.further_repeats == 1 else "repeats"
-    return f"; {ratio.further_repeats} more {noun} of each would show 5 %"
+    """Return why a difference is uncertain: what the repeats can show, and how many more do."""
+    parts = []
+    if ratio.low and ratio.high and ratio.p_corrected and not ratio.low <= 1 <= ratio.high:
+        parts.append(f"corrected p = {ratio.p_corrected:.2g}")
+    if ratio.smallest_detectable is not None:
+        parts.append(f"they can show {percent(1 + ratio.smallest_detectable)} %")
+    if ratio.further_repeats:
+        noun = "repeat" if ratio.further_repeats == 1 else "repeats"
+        parts.append(f"{ratio.further_repeats} more {noun} of each would show 5 %")
+    return "".join(f"; {part}" for part in parts)
 
 
 def change(ratio: float, reference: str) -> str:

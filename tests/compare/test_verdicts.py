@@ -50,9 +50,9 @@ def test_verdict_on_repeats_states_outcome_and_interval(
     assert found.outcomes == (None, outcome)
     assert found.verdicts[1].startswith(start)
     assert "; 3 and 3 runs" in found.verdicts[1]
-    assert ("more repeats of each would show 5 %" in found.verdicts[1]) == (
-        outcome == "inconclusive"
-    )
+    inconclusive = outcome == "inconclusive"
+    assert ("more repeats of each would show 5 %" in found.verdicts[1]) == inconclusive
+    assert ("; they can show +" in found.verdicts[1]) == inconclusive
 
 
 def test_verdict_is_not_given_for_runs_outside_of_the_cluster() -> None:
@@ -62,6 +62,19 @@ def test_verdict_is_not_given_for_runs_outside_of_the_cluster() -> None:
     assert found.verdicts[1] == (
         "no verdict: own did not run on the cluster's executors only (20.1 s)"
     )
+
+
+def test_verdict_that_is_uncertain_among_many_states_the_corrected_p_value() -> None:
+    times = [(100.1, 101.2, 99.3), (103.1, 104.3, 103.7)]
+    times += [(100.4 + n / 10, 101.2, 99.1) for n in range(9)]
+    records = [
+        RunRecord(id=f"{at}{n}", label=f"c{at}", duration_s=value, settings={"executors": at})
+        for at, values in enumerate(times)
+        for n, value in enumerate(values)
+    ]
+    sentence = compare(records).verdicts[1]
+    assert sentence.startswith("inconclusive: takes 3.5 % longer than c0, but")
+    assert "; corrected p = 0." in sentence
 
 
 def test_verdict_is_not_given_for_failed_runs() -> None:
