@@ -33,7 +33,8 @@ def predicted(workspace: Workspace, run: Run, candidates: Sequence[Configuration
     """Return the index of the candidate that is fastest by a replay of `run`'s task graph.
 
     Only the number of executors and their cores are replayed. None if the candidates differ in
-    neither, if `run` has no readable event log, or if the replay refuses.
+    neither, if `run` has no readable event log, or if no candidate that the replay does not refuse
+    is faster than the run.
     """
     common = find_job(run.job, workspace.config).spec.settings
     merged = [common.merged(item.settings) for item in candidates]
@@ -44,13 +45,13 @@ def predicted(workspace: Workspace, run: Run, candidates: Sequence[Configuration
     counts = sorted({count for count, _ in known})
     sizes = sorted({cores for _, cores in known if cores is not None})
     try:
-        points = history.predict_run(workspace, run, counts, sizes).points
+        prediction = history.predict_run(workspace, run, counts, sizes)
     except EmrctlError:
         return None
     times = {
         (point.executors, point.cores if sizes else None): point.predicted_wall_s
-        for point in points
-        if point.refused is None
+        for point in prediction.points
+        if point.refused is None and point.predicted_wall_s < prediction.observed.wall_s
     }
     left = [at for at, scale in enumerate(scales) if scale in times]
     return min(left, key=lambda at: times[scales[at]], default=None)
