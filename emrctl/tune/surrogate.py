@@ -26,13 +26,13 @@ CONSTANT_VARIANCE = 16.0
 MEANINGS = (0.4, 0.4, 0.2)
 CORES_SLOPE = -0.8
 # Standard deviations of slopes if the value is a time or a cost; otherwise FREE_SLOPE_SD.
-SLOPE_SD = {"cores": 0.25, "count": 0.12, "ratio": 0.12, "memory": 0.0, "price": 0.0}
+SLOPE_SD = {"cores": 0.3, "count": 0.2, "ratio": 0.3, "memory": 0.0, "price": 0.0}
 FREE_SLOPE_SD = 0.5
 # Ranges of standard deviations (of logarithms) and of length scales, uniform in the logarithm.
-CURVE_SD, CURVE_LENGTH = {"cores": (0.03, 0.4), "memory": (0.02, 1.0)}, (0.4, 3.0)
+CURVE_SD, CURVE_LENGTH = {"cores": (0.03, 0.4), "memory": (0.05, 1.0)}, (0.4, 3.0)
 PLAIN_SLOPE_SD, PLAIN_SD, PLAIN_LENGTH = (0.02, 1.0), (0.02, 0.7), (0.15, 1.5)
-CATEGORY_SD, PLAIN_CATEGORY_SD = (0.03, 0.4), (0.03, 0.8)
-JOINT_SD, PLAIN_JOINT_SD, JOINT_LENGTH = (0.02, 0.3), (0.05, 0.7), (0.3, 4.0)
+CATEGORY_SD, PLAIN_CATEGORY_SD = (0.05, 0.5), (0.03, 0.8)
+JOINT_SD, PLAIN_JOINT_SD, JOINT_LENGTH = (0.03, 0.5), (0.05, 0.7), (0.3, 4.0)
 CATEGORY_DISTANCE = (0.1, 3.0)
 NOISE_SD = (0.01, 0.06)
 

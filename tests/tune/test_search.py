@@ -10,7 +10,12 @@ import pytest
 from emrctl.errors import NotFoundError, UsageError
 from emrctl.tune.search import Search
 
-TYPES = {"c5.xlarge": (1.0, 0.17), "m5.xlarge": (1.15, 0.192), "r5.xlarge": (1.2, 0.252)}
+# Time per core, USD per hour, GiB.
+TYPES = {
+    "c5.xlarge": (1.0, 0.17, 8),
+    "m5.xlarge": (1.15, 0.192, 16),
+    "r5.xlarge": (1.2, 0.252, 32),
+}
 CLUSTERS: list[dict[str, float | str]] = [
     {"machine_type": name, "instance_count": count} for name in TYPES for count in range(2, 25, 2)
 ]
@@ -19,8 +24,9 @@ Cost = Callable[[dict[str, float | str]], float]
 
 def _time(cluster: dict[str, float | str]) -> float:
     name, count = str(cluster["machine_type"]), float(cluster["instance_count"])
-    spilled = 2.5 if name == "c5.xlarge" and count < 8 else 1.0
-    return 40 + spilled * 3000 * TYPES[name][0] / count + 4 * count
+    work, _, memory = TYPES[name]
+    spilled: float = max(1.0, 100 / (memory * count)) ** 0.8
+    return 40 + spilled * 3000 * work / count + 4 * count
 
 
 def _cost(cluster: dict[str, float | str]) -> float:
@@ -36,10 +42,10 @@ def _run(search: Search, candidates: list[dict[str, float | str]], value: Cost, 
 
 @pytest.mark.parametrize("value", [_time, _cost])
 @pytest.mark.parametrize("seed", range(3))
-def test_search_of_clusters_comes_within_five_percent_in_eight_runs(value: Cost, seed: int) -> None:
+def test_search_of_clusters_comes_within_ten_percent_in_eight_runs(value: Cost, seed: int) -> None:
     search = Search(CLUSTERS, seed=seed)
     _run(search, CLUSTERS, value, 8)
-    assert value(CLUSTERS[search.best()]) <= 1.05 * min(map(value, CLUSTERS))
+    assert value(CLUSTERS[search.best()]) <= 1.1 * min(map(value, CLUSTERS))
 
 
 def test_search_of_spark_settings_beats_the_median_of_all() -> None:
