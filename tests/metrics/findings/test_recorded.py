@@ -106,6 +106,11 @@ def test_diagnose_finds_kind_only_in_affected_log(kind: str) -> None:
     assert kind not in kinds(well)
 
 
+def test_diagnose_finds_shuffle_bound_stage_of_a_stopped_executor() -> None:
+    assert "shuffle_bound" in kinds(HERE / "logs" / "fetch_straggler.ill.zstd")
+    assert "shuffle_bound" not in kinds(HERE / "logs" / "fetch_straggler.well.zstd")
+
+
 @pytest.mark.parametrize("path", [p for p in LOGS if ".well." in p.name], ids=lambda p: p.name)
 def test_diagnose_healthy_logs_have_no_severe_findings(path: Path) -> None:
     severe = {item.kind for item in found(path) if item.severity == "high"}

@@ -515,3 +515,92 @@ def test_large_result_ignores_broadcasts_and_names_failure() -> None:
     why = "Total size of serialized results is bigger than spark.driver.maxResultSize (1g)"
     failed = stage(status="FAILED", failure_reason=why)
     assert only(diagnose(run(failed)), "large_result").severity == "high"
+
+
+def _query(*operators: SqlOperator, **more: Any) -> SqlMetrics:
+    fields: dict[str, Any] = {"id": 3, "start_ms": 0, "end_ms": 20_000, "stages": (0,)}
+    return SqlMetrics(**(fields | more), operators=operators)
+
+
+def _operator(name: str, detail: str = "", nodes: int = 0, **figures: int) -> SqlOperator:
+    fingerprint = f"{name} {detail}"
+    return SqlOperator(
+        name=name, detail=detail, fingerprint=fingerprint, nodes=nodes, figures=figures
+    )
+
+
+def test_large_partitions_advice_is_a_number_of_partitions() -> None:
+    sizes = even(600 * MB)
+    large = stage(
+        tasks=8, tasks_ok=8, shuffle_read_bytes=4_800 * MB, shuffle_read_bytes_quantiles=sizes
+    )
+    environment = {"spark.default.parallelism": "8"}
+    found = only(diagnose(run(large, environment=environment)), "large_partitions")
+    assert found.settings == {"spark.default.parallelism": "38"}
+    ignored = run(large, environment={"spark.default.parallelism": "400"})
+    assert only(diagnose(ignored), "large_partitions").settings == {}
+    small = dataclasses.replace(large, shuffle_read_bytes_quantiles=even(60 * MB))
+    assert "large_partitions" not in kinds(run(small))
+
+
+def test_shuffle_bound_needs_half_of_the_run_time() -> None:
+    assert "shuffle_bound" in kinds(run(stage(fetch_wait_time_ms=50_000)))
+    assert "shuffle_bound" not in kinds(run(stage(fetch_wait_time_ms=30_000)))
+
+
+def test_long_lineage_needs_growth() -> None:
+    growing = [stage(number, rdds=10 * number) for number in range(1, 13)]
+    assert only(diagnose(run(*growing)), "long_lineage").figures == {"rdds": 120, "sizes": 12}
+    equal = [stage(number, rdds=120) for number in range(12)]
+    assert "long_lineage" not in kinds(run(*equal))
+
+
+def test_many_queries_counts_short_queries_of_one_place() -> None:
+    def queries(count: int, length_ms: int) -> tuple[SqlMetrics, ...]:
+        return tuple(
+            SqlMetrics(id=n, description="count at job.py:9", start_ms=0, end_ms=length_ms)
+            for n in range(count)
+        )
+
+    assert "many_queries" in kinds(run(sql=queries(120, 100)))
+    assert "many_queries" not in kinds(run(sql=queries(90, 100)))
+    assert "many_queries" not in kinds(run(sql=queries(120, 5_000)))
+
+
+def test_repeated_exchange_needs_equal_subtrees_and_bytes() -> None:
+    equal = [_operator("Exchange", "hash k", nodes=4, bytes=80 * MB) for _ in range(2)]
+    found = only(diagnose(run(sql=(_query(*equal),))), "repeated_exchange")
+    assert (found.figures["times"], found.settings) == (2, {})
+    off = run(sql=(_query(*equal),), environment={"spark.sql.exchange.reuse": "false"})
+    assert only(diagnose(off), "repeated_exchange").settings == {"spark.sql.exchange.reuse": "true"}
+    other = _operator("Exchange", "hash v", nodes=4, bytes=80 * MB)
+    assert "repeated_exchange" not in kinds(run(sql=(_query(equal[0], other),)))
+    cached = [dataclasses.replace(item, cached=True) for item in equal]
+    assert "repeated_exchange" not in kinds(run(sql=(_query(*cached),)))
+
+
+@pytest.mark.parametrize(
+    ("detail", "bytes_", "found"),
+    [
+        ("Format: CSV, Location: s3://b", 500, True),
+        ("Format: JSON, Location: s3://b", 500, True),
+        ("Format: Parquet, Location: s3://b", 500, False),
+        ("Format: CSV, Location: s3://b", 20, False),
+    ],
+)
+def test_text_format_depends_on_format_and_size(detail: str, bytes_: int, found: bool) -> None:
+    name = f"Scan {detail.split()[1].rstrip(',').lower()} "
+    query = _query(_operator(name, detail, bytes=bytes_ * MB))
+    assert ("text_format" in kinds(run(sql=(query,)))) is found
+
+
+def test_slow_commit_names_partitions_and_overwrite_mode() -> None:
+    query = _query(_operator("Write", files=900, partitions=40, job_commit_ms=9_000))
+    found = only(diagnose(run(sql=(query,))), "slow_commit")
+    assert found.seconds == 9.0
+    assert "40 partitions" in found.advice
+    environment = {"spark.sql.sources.partitionOverwriteMode": "dynamic"}
+    dynamic = only(diagnose(run(sql=(query,), environment=environment)), "slow_commit")
+    assert "turns EMR's committer off" in dynamic.advice
+    quick = _query(_operator("Write", files=900, job_commit_ms=100))
+    assert "slow_commit" not in kinds(run(sql=(quick,)))
