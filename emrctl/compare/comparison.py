@@ -38,7 +38,7 @@ class Comparison:
 
     `verdicts` are sentences. `outcomes` are those on the duration; None for the reference, and
     where the runs allow no verdict. `results` compares what the jobs computed with the reference.
-    `prior` is None if no configuration has repeats.
+    `prior` is None unless two configurations have repeats.
     """
 
     configurations: tuple[Configuration, ...]
@@ -75,8 +75,8 @@ def compare(
     at = next(n for n, group in enumerate(groups) if chosen.id in {item.id for item in group})
     configurations = _label(groups)
     repeats = [len(item.completed_records) for item in configurations]
-    if max(repeats) < 2:
-        prior = None
+    if sum(count > 1 for count in repeats) < 2:
+        prior = None  # no two sides with repeats
     elif prior is None:
         from emrctl.compare.statistics import DEFAULT_PRIOR
 

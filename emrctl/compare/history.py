@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -23,11 +23,11 @@ MAX_RUNS = {"local": 2_000, "s3": 100}
 def prior(store: Store, records: Sequence[RunRecord]) -> VariancePrior | None:
     """Fit the prior on the stored runs of the same target as `records`.
 
-    It is combined with the default, which it equals if the store has no repeats. None if `records`
-    have none: then it is not needed.
+    It is combined with the default, which it equals if the store has no repeats. None unless two
+    configurations of `records` have repeats: then it is not needed.
     """
-    keys = [_key(record) for record in records if record.completed]
-    if len({*keys}) == len(keys):
+    repeats = Counter(_key(record) for record in records if record.completed)
+    if sum(count > 1 for count in repeats.values()) < 2:
         return None
     from emrctl.compare.statistics import fit_prior
 

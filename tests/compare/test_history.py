@@ -51,8 +51,11 @@ def test_prior_is_fitted_on_stored_repeats_of_the_same_target(store: Store) -> N
 
 
 def test_prior_without_stored_repeats_is_the_default(store: Store) -> None:
-    record = save(store, "one", 10.0, target="aws")
-    assert history.prior(store, [record, replace(record, id="again")]) == DEFAULT_PRIOR
+    one = save(store, "one", 10.0, target="aws", settings={"partitions": 1})
+    two = save(store, "two", 10.0, target="aws", settings={"partitions": 2})
+    again = [replace(one, id="again"), replace(two, id="again too")]
+    assert history.prior(store, [one, two, *again]) == DEFAULT_PRIOR
+    assert history.prior(store, [one, two, again[0]]) is None
 
 
 def test_prior_is_not_fitted_for_single_runs(store: Store) -> None:
