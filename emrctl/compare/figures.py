@@ -81,9 +81,10 @@ def _figure_row(
     prior: VariancePrior | None,
 ) -> FigureRow:
     values = [finite(map(figure.of, item.completed_records)) for item in configurations]
-    ratios = [ratio(figure, values[at], numbers, prior) for numbers in values]
-    if ratios[at] is not None:
-        ratios[at] = Ratio(1.0)  # the reference to itself
+    ratios = [
+        Ratio(1.0) if n == at and any(numbers) else ratio(figure, values[at], numbers, prior)
+        for n, numbers in enumerate(values)
+    ]
     measures = tuple(map(measure, values))
     return FigureRow(figure.key, figure.label, figure.unit, measures, tuple(_corrected(ratios)))
 
