@@ -42,7 +42,7 @@ def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        chrome = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+        chrome = playwright.chromium.launch(executable_path=chromium(), args=FLAGS, timeout=0)
         yield chrome
         chrome.close()
 
@@ -71,6 +71,7 @@ def open_page(browser: Any, files: dict[str, Path]) -> Iterator[Open]:
     def start(name: str, **options: Any) -> Opened:
         size = options.pop("viewport", {"width": 1100, "height": 900})
         context = browser.new_context(viewport=size, reduced_motion="reduce", **options)
+        context.set_default_timeout(0)  # pytest limits the time; busy machines are slow
         contexts.append(context)
         opened = Opened(context.new_page())
         # Playwright dismisses dialogs that have no listener; those of markup would be errors here.
