@@ -118,7 +118,7 @@ class ExperimentSpec(Spec):
     samples: Annotated[int, Field(ge=1, le=MAX_CONFIGURATIONS)] | None = None
     seed: Annotated[int, Field(ge=0)] = 0
     constraints: tuple[Annotated[str, AfterValidator(_parse)], ...] = ()
-    repeats: Count = 1
+    repeats: Annotated[int, Field(ge=1, le=1000)] = 1
     warm_up: Annotated[int, Field(ge=0, le=10)] = 0
     parallel: Annotated[int, Field(ge=1, le=256)] = 1
     budget: BudgetSpec = BudgetSpec()

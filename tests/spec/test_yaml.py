@@ -145,6 +145,13 @@ def test_load_of_mutated_file_returns_or_raises_an_error_for_the_user(
     assert all(message.isascii() or message.encode() for message in messages)
 
 
+def test_experiment_file_limits_repeats(tmp_path: Path) -> None:
+    path = tmp_path / "first.yaml"
+    path.write_text("name: first\njob: mine\nfactors: {executors: [1]}\nrepeats: 999999999999\n")
+    with pytest.raises(UsageError, match=r"first\.yaml:4: repeats: .*less than or equal to 1000"):
+        yaml.check(ExperimentSpec, yaml.read(path))
+
+
 @pytest.mark.parametrize("value", VALUES)
 def test_experiment_file_with_hostile_level_returns_or_raises_an_error_for_the_user(
     tmp_path: Path, value: str
