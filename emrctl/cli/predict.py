@@ -31,8 +31,9 @@ def predict(
 ) -> None:
     """Predict time and cost at other numbers of executors, with 90 % intervals.
 
-    The tasks of the run are replayed by a model of Spark's scheduler. Measured runs of the same
-    job with other numbers of executors correct the prediction.
+    The tasks of the run are replayed by a model of Spark's scheduler. Measured
+    runs of the same job with other numbers of executors correct the
+    prediction.
     """
     from emrctl.predict import prediction
 
