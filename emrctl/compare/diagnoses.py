@@ -31,8 +31,8 @@ class FindingChanges:
 
 def of_runs(records: Sequence[RunRecord]) -> Diagnosis:
     """Return the findings of runs with equal settings; those without metrics are ignored."""
-    metrics = [record.metrics for record in records if record.metrics is not None][:_MAX_REPEATS]
-    runs = [diagnose(run) for run in metrics]
+    read = [(item.metrics, item.limits) for item in records if item.metrics is not None]
+    runs = [diagnose(metrics, limits) for metrics, limits in read[:_MAX_REPEATS]]
     counts = Counter(kind for run in runs for kind in {item.kind for item in run})
     usual: dict[str, Finding] = {}
     for run in runs:

@@ -36,6 +36,7 @@ class RunRecord:
     `local` means that it ran on localhost. `published_s` is the duration that `published_by`
     reported for the same work. `event_log` returns the files of its event log and raises
     `NotFoundError` if it is not stored. `is_row` means that it is a row of a table of timings.
+    `limits` are the thresholds of findings that the project overrides.
     """
 
     id: str
@@ -55,6 +56,7 @@ class RunRecord:
     published_by: str = ""
     event_log: Callable[[], EventLogFiles] = field(default=tuple, repr=False, compare=False)
     is_row: bool = False
+    limits: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def completed(self) -> bool:
@@ -164,7 +166,7 @@ def load_record(workspace: Workspace, run: Run) -> RunRecord:
     document = files.read_json(RunFiles.METRICS)
     metrics = RunMetrics.from_json(document) if document else None
     record = record_of(run, metrics, files.read_json(RunFiles.RESULT))
-    return replace(record, event_log=files.event_log)
+    return replace(record, event_log=files.event_log, limits=workspace.project.findings)
 
 
 def record_of(
