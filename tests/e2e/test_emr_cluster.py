@@ -115,7 +115,7 @@ def test_compare_prints_json_and_writes_html(shell: Shell, features: str) -> Non
     assert [row["name"] for row in comparison["settings"]] == ["deploy_mode"]
     shell.run("compare", *ids, "--html", "page.html")
     page = (shell.folder / "page.html").read_text()
-    assert "deploy_mode" in page
+    assert "deploy mode" in page
     assert "localhost" in page
 
 
