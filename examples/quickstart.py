@@ -78,24 +78,23 @@ def main() -> int:
 
 def check_prediction() -> int:
     """Predict two executors from a run with one, and print the measured times beside it."""
-    listed = output("runs", "--json")
-    durations: dict[str, list[float]] = {}
-    first = ""
-    for item in json.loads(listed):
+    times_s: dict[str, list[float]] = {}
+    logs: dict[str, str] = {}
+    for item in json.loads(output("runs", "--json")):
         if item["trial"] is not None:
-            durations.setdefault(item["trial"]["cell"], []).append(item["duration_s"])
-            first = first or (item["id"] if item["trial"]["cell"] == "executors=1" else "")
-    command = f"predict {first} --executors 1,2"
-    code = run("Predict the time on two executors from a single run on one.", command)
+            cell = item["trial"]["cell"]
+            times_s.setdefault(cell, []).append(item["metrics"]["duration_ms"] / 1000)
+            logs.setdefault(cell, f"{item['location']}/eventlog")
+    # From the event log: a prediction for the run would use the other runs, which are measured.
+    command = f"predict {logs['executors=1']} --executors 1,2"
+    code = run("Predict the time on two executors from the event log of one run on one.", command)
     if code:
         return code
     _, two = json.loads(output(*command.split(), "--json"))["points"]
-    # The step includes the start of the driver before the application and its end after it.
-    measured = ", ".join(f"{seconds:.1f}" for seconds in durations["executors=2"])
+    measured = ", ".join(f"{seconds:.1f}" for seconds in times_s["executors=2"])
     print(
-        f"\nPredicted for two executors: {two['predicted_wall_s']:.1f} s "
-        f"(in jobs {two['low_s']:.1f} to {two['high_s']:.1f} s); "
-        f"the measured steps took {measured} s."
+        f"\nPredicted for two executors: {two['predicted_wall_s']:.1f} s; "
+        f"the measured applications took {measured} s."
     )
     return 0
 
