@@ -94,7 +94,8 @@ def check_prediction() -> int:
     measured = ", ".join(f"{seconds:.1f}" for seconds in times_s["executors=2"])
     print(
         f"\nPredicted for two executors: {two['predicted_wall_s']:.1f} s; "
-        f"the measured applications took {measured} s."
+        f"the measured applications took {measured} s.\n"
+        "The prediction knows nothing of executors that share the cores of one machine."
     )
     return 0
 
