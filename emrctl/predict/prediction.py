@@ -14,7 +14,7 @@ from emrctl.predict.graph import WorkGraph
 
 # Standard deviation of the logarithm of measured over predicted in-job time: at the observed
 # count, and for each doubling or halving of it.
-_BASE_SD, _DOUBLING_SD = 0.012, 0.015
+_BASE_SD, _DOUBLING_SD = 0.012, 0.025
 # The share of the replay's own error, and of the time of first tasks, that counts as uncertain; the
 # latter for each doubling of executors on the host of all others, too.
 _OWN_ERROR_SHARE, _FIRST_TASK_SHARE, _SAME_HOST_SHARE = 0.7, 0.25, 0.25
