@@ -42,10 +42,10 @@ engine: $(STAMP) ## provide the Pulumi engine for tests: from PATH, or built wit
 # Without Chromium the tests of pages are not run, which is reported; if they run, they must pass.
 test: check engine ## run all checks and tests that need neither AWS nor a GPU
 	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile -m $(UNIT)
+	@if $(BROWSER); then $(BIN)/pytest -q tests/browser; else echo "NOT RUN: the tests of pages, without Chromium"; fi
 	$(BIN)/pytest -q -m engine
 	$(BIN)/pytest -q -m spark
 	$(BIN)/pytest -q -m yarn
-	@if $(BROWSER); then $(BIN)/pytest -q tests/browser; else echo "NOT RUN: the tests of pages, without Chromium"; fi
 
 test-unit: $(STAMP) ## run the tests that need no Java
 	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile -m $(UNIT)
