@@ -54,9 +54,7 @@ def _advise(context: options.Context, source: str) -> RunAdvice:
 
 def _source(context: options.Context, source: str) -> tuple[EventLogFiles | None, Run | None]:
     """Return the event log at a path or of a run, None if the store has its metrics only."""
-    if source == "-":
-        return log_sources.from_stdin(), None
-    files = log_sources.find(source, lambda: context.workspace.target.client("s3"))
+    files = log_sources.find_or_stdin(source, lambda: context.workspace.target.client("s3"))
     if files is not None:
         return files, None
     store = context.workspace.store

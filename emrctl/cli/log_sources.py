@@ -45,7 +45,12 @@ def find(source: str, s3: Callable[[], Any]) -> EventLogFiles | None:
     return files
 
 
-def from_stdin() -> tuple[EventLogFile, ...]:
+def find_or_stdin(source: str, s3: Callable[[], Any]) -> EventLogFiles | None:
+    """Return what `find` does, or stdin for `-`."""
+    return _from_stdin() if source == "-" else find(source, s3)
+
+
+def _from_stdin() -> tuple[EventLogFile, ...]:
     """Return stdin as an event log."""
     from emrctl.metrics.eventlog.layout import EventLogFile
 

@@ -103,9 +103,7 @@ def metrics(
 
 def _read(context: options.Context, source: str, on_task: OnTask) -> tuple[RunMetrics, ...]:
     """Read all event logs at `source`; with `on_task` only a single log is allowed."""
-    if source == "-":
-        return _read_files(log_sources.from_stdin(), on_task)
-    files = log_sources.find(source, lambda: context.workspace.target.client("s3"))
+    files = log_sources.find_or_stdin(source, lambda: context.workspace.target.client("s3"))
     if files is None:
         return (load_run(context.workspace, source, on_task),)
     return _read_files(files, on_task)

@@ -51,9 +51,7 @@ def _predict(
 ) -> Prediction:
     from emrctl.predict import history, prediction
 
-    if source == "-":
-        return prediction.predict(*history.read(log_sources.from_stdin()), counts, sizes)
-    files = log_sources.find(source, lambda: context.workspace.target.client("s3"))
+    files = log_sources.find_or_stdin(source, lambda: context.workspace.target.client("s3"))
     if files is not None:
         return prediction.predict(*history.read(files), counts, sizes)
     workspace = context.workspace

@@ -7,12 +7,12 @@ difference is.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from emrctl.compare import results, verdicts
 from emrctl.compare.figures import FigureRow, figure_rows
-from emrctl.compare.records import MAX_WITH_METRICS, Configuration, RunRecord
+from emrctl.compare.records import MAX_WITH_METRICS, Configuration, RunRecord, SettingsKey
 from emrctl.errors import UsageError
 from emrctl.runs.backends.launcher import DRIVER_ENV, EXECUTOR_ENV
 from emrctl.spec.jobs import SparkSettings
@@ -102,10 +102,9 @@ def compare(
 
 
 def _group(records: Sequence[RunRecord]) -> list[tuple[RunRecord, ...]]:
-    groups: dict[tuple[tuple[str, str], ...], list[RunRecord]] = {}
+    groups: dict[SettingsKey, list[RunRecord]] = {}
     for record in records:
-        traits = replace(record, properties={}).traits()
-        groups.setdefault(tuple(sorted(traits.items())), []).append(record)
+        groups.setdefault(record.settings_key(), []).append(record)
     parts = [part for group in groups.values() for part in _split(group)]
     return parts if len(parts) > 1 else [(record,) for record in records]
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from emrctl.compare.records import RunRecord, record_of
+from emrctl.compare.records import RunRecord, SettingsKey, record_of
 from emrctl.runs.storage import LocalStorage
 from emrctl.runs.store import Store
 
 if TYPE_CHECKING:
     from emrctl.compare.statistics import VariancePrior
 
-Key = tuple[tuple[str, str], ...]
 # The newest runs that are read. On S3 each is a request.
 MAX_RUNS = {"local": 2_000, "s3": 100}
 
@@ -26,7 +24,7 @@ def prior(store: Store, records: Sequence[RunRecord]) -> VariancePrior | None:
     It is combined with the default, which it equals if the store has no repeats. None unless two
     configurations of `records` have repeats: then it is not needed.
     """
-    repeats = Counter(_key(record) for record in records if record.completed)
+    repeats = Counter(record.settings_key() for record in records if record.completed)
     if sum(count > 1 for count in repeats.values()) < 2:
         return None
     from emrctl.compare.statistics import fit_prior
@@ -54,13 +52,8 @@ def _source(text: str) -> str:
 
 def _durations(records: Iterable[RunRecord]) -> list[list[float]]:
     """Return the durations of each configuration."""
-    groups: dict[Key, list[float]] = defaultdict(list)
+    groups: dict[SettingsKey, list[float]] = defaultdict(list)
     for record in records:
         if record.duration_s:
-            groups[_key(record)].append(record.duration_s)
+            groups[record.settings_key()].append(record.duration_s)
     return list(groups.values())
-
-
-def _key(record: RunRecord) -> Key:
-    """Return the settings; equal ones make runs repeats."""
-    return tuple(sorted(replace(record, properties={}).traits().items()))

@@ -26,6 +26,9 @@ COMPLETED = "COMPLETED"
 MAX_WITH_METRICS = 300
 
 
+SettingsKey = tuple[tuple[str, str], ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
     """One run of a comparison.
@@ -85,6 +88,13 @@ class RunRecord:
                 traits[name] = _text(value)
         traits |= {f"conf.{name}": value for name, value in self.properties.items()}
         return {name: value for name, value in traits.items() if value}
+
+    def settings_key(self) -> SettingsKey:
+        """Return the traits without `properties`; runs with equal ones are repeats.
+
+        Properties are not known of runs without metrics.
+        """
+        return tuple(sorted(replace(self, properties={}).traits().items()))
 
 
 @dataclass(frozen=True)

@@ -96,11 +96,6 @@ class WorkGraph:
     wall_s: float
     tail_s: float
 
-    @property
-    def work_s(self) -> float:
-        """Sum of the times of all tasks on warm executors."""
-        return sum(sum(stage.tasks_s) for stage in self.stages.values())
-
 
 def build(run: RunMetrics, jobs: Iterable[JobMetrics], tasks: Iterable[TaskMetrics]) -> WorkGraph:
     """Return the work of an application.

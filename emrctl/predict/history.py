@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +63,7 @@ def measured_in_job_s(store: Store, run: Run) -> dict[int, list[float]]:
     ignored.
     """
     measured: defaultdict[int, list[float]] = defaultdict(list)
-    for other in list(_same_work(store, run))[:_MOST_RUNS]:
+    for other in islice(_same_work(store, run), _MOST_RUNS):
         try:
             _, work = read(store.files(other.id).event_log())
         except EmrctlError:

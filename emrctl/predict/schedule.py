@@ -7,10 +7,11 @@ import itertools
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from emrctl.predict.graph import Allocation, JobWork, StageKey, StageWork, WorkGraph, union_s
+from emrctl.predict.overheads import Overheads
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def no_skew_s(graph: WorkGraph, executors: int, cores: int) -> float:
     even = _idealized(graph)
     for key, stage in even.stages.items():
         share_s = sum(stage.tasks_s) / slots
-        even.stages[key] = _with_tasks(stage, [share_s] * slots)
+        even.stages[key] = replace(stage, tasks_s=[share_s] * slots)
     return _Simulation(even, 1, slots).run().in_job_s
 
 
@@ -51,10 +52,6 @@ def one_core_s(graph: WorkGraph) -> float:
 
 def _idealized(graph: WorkGraph) -> WorkGraph:
     """Return the graph with executors from the start and without first tasks."""
-    from dataclasses import replace
-
-    from emrctl.predict.overheads import Overheads
-
     return replace(
         graph,
         stages={
@@ -65,12 +62,6 @@ def _idealized(graph: WorkGraph) -> WorkGraph:
         arrivals_s=[0.0],
         allocation=None,
     )
-
-
-def _with_tasks(stage: StageWork, tasks_s: list[float]) -> StageWork:
-    from dataclasses import replace
-
-    return replace(stage, tasks_s=tasks_s)
 
 
 @dataclass(slots=True)

@@ -136,9 +136,9 @@ class RunView:
                 if item.name.startswith(names) and not item.cached:
                     yield query, item
 
-    def stages_of(self, query: SqlMetrics) -> list[StageMetrics]:
-        """Return the stages that ran for a query."""
-        ids_ = set(query.stages)
+    def stages_of(self, *queries: SqlMetrics) -> list[StageMetrics]:
+        """Return the stages that ran for the queries, each once."""
+        ids_ = {stage for query in queries for stage in query.stages}
         return [stage for stage in self.run.stages if stage.id in ids_]
 
     def query_s(self, query: SqlMetrics) -> float:

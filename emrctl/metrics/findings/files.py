@@ -86,7 +86,7 @@ def text_format(view: RunView) -> Iterator[Finding]:
     if total < view.limit("text_bytes"):
         return
     query, largest = max(scans, key=lambda item: item[1].figures["bytes"])
-    stages = [stage for q in {q.id: q for q, _ in scans}.values() for stage in view.stages_of(q)]
+    stages = view.stages_of(*(query for query, _ in scans))
     reading = [stage for stage in stages if stage.input_bytes]
     seconds = view.limit("text_saving") * view.over_cores(sum(s.task_time_ms for s in reading))
     yield Finding(

@@ -105,7 +105,7 @@ def adaptive_off(view: RunView) -> Iterator[Finding]:
     if view.settings.adaptive or view.settings.version < (3, 0):
         return
     queries = {query.id: query for query, _ in view.operators("Exchange")}
-    stages = [stage for query in queries.values() for stage in view.stages_of(query)]
+    stages = view.stages_of(*queries.values())
     shuffled = [stage for stage in stages if stage.shuffle_read_bytes]
     if not view.is_significant(sum(map(view.wall_s, shuffled))):
         return
@@ -134,8 +134,7 @@ def python_udf(view: RunView) -> Iterator[Finding]:
     if sent < view.limit("python_bytes"):
         return
     query, worst = max(cases, key=lambda case: case[1].figures["sent_bytes"])
-    queries = {query.id: query for query, _ in cases}
-    stages = [stage for item in queries.values() for stage in view.stages_of(item)]
+    stages = view.stages_of(*(query for query, _ in cases))
     task_ms = sum(stage.task_time_ms for stage in stages)
     seconds = view.limit("python_saving") * view.over_cores(task_ms)
     if not view.is_significant(seconds):
