@@ -118,13 +118,11 @@ def compare(
     *compared: Run | str, project: Project = None, experiment: str | None = None
 ) -> ComparisonView:
     """Compare runs or the completed runs of an experiment; the first one is the reference."""
-    from emrctl.compare import comparison, history, records
+    from emrctl.compare import history
 
-    workspace = _workspace(project)
     names = [run if isinstance(run, str) else run.id for run in compared]
-    loaded = records.load(workspace, names, experiment)
-    prior = history.prior(workspace.store, loaded)
-    return ComparisonView(comparison.compare(loaded, prior=prior), experiment)
+    found = history.compare_runs(_workspace(project), names, experiment)
+    return ComparisonView(found, experiment)
 
 
 def predict(

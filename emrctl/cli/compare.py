@@ -12,8 +12,6 @@ from emrctl.errors import UsageError
 
 if TYPE_CHECKING:
     from emrctl.compare.comparison import Comparison
-    from emrctl.compare.records import RunRecord
-    from emrctl.compare.statistics import VariancePrior
 
 app = options.new_app()
 
@@ -75,39 +73,36 @@ def compare(
     A table of timings: `emrctl compare --table times.csv --time seconds
     --by machine,count`; each row is a run.
     """
-    from emrctl.compare import comparison as comparing
-    from emrctl.compare import gates, history, records
+    from emrctl.compare import gates, history
 
     limits = [gates.parse(text) for text in fail_if or []]
     if table is None:
         if time or by or where:
             raise UsageError("--time, --by and --where need --table FILE")
-        loaded = records.load(context.workspace, runs or [], experiment)
-        prior = history.prior(context.workspace.store, loaded)
+        comparison = history.compare_runs(context.workspace, runs or [], experiment, reference)
     else:
         if runs or experiment:
             raise UsageError("compare takes runs, --experiment or --table, not two of them")
-        loaded, prior = _read_table(table, time, by, where)
-    at = records.find_reference(loaded, reference) if reference else 0
-    comparison = comparing.compare(loaded, at, prior=prior)
+        comparison = _compare_table(table, time, by, where, reference)
     _print(comparison, as_json=context.as_json, csv=csv, md=md, all_stages=stages)
     if html is not None or png is not None:
         _write_charts(comparison, html, png, experiment)
     gates.check(comparison, limits)
 
 
-def _read_table(
-    table: Path, time: str | None, by: str | None, where: list[str] | None
-) -> tuple[list[RunRecord], VariancePrior]:
-    """Return the selected rows, and the prior fitted on them."""
-    from emrctl.compare import history, timings
+def _compare_table(
+    table: Path, time: str | None, by: str | None, where: list[str] | None, reference: str | None
+) -> Comparison:
+    """Compare the selected rows, with the prior fitted on them."""
+    from emrctl.compare import comparison, history, records, timings
 
     if time is None:
         raise UsageError("--table needs --time", hint="Name the column with seconds.")
     chosen = tuple(name.strip() for name in by.split(",")) if by else ()
     columns = timings.Columns(time=time, by=chosen, where=options.pairs(where, "--where"))
     loaded = timings.read(table, columns)
-    return loaded, history.table_prior(loaded, table.name)
+    at = records.find_reference(loaded, reference) if reference else 0
+    return comparison.compare(loaded, at, prior=history.table_prior(loaded, table.name))
 
 
 def _write_charts(

@@ -120,9 +120,9 @@ def _tune(
     else:
         tune_render.show(found)
     if html is not None:
-        from emrctl.compare import comparison, page, records
+        from emrctl.compare import history, page
 
-        page.write(comparison.compare(records.load(workspace, [], spec.name)), html, spec.name)
+        page.write(history.compare_runs(workspace, [], spec.name), html, spec.name)
         render.note(f"Wrote {html}")
     render.next_step(f"emrctl compare --experiment {spec.name}")
 
