@@ -38,6 +38,7 @@ def _advise(context: options.Context, source: str) -> RunAdvice:
     from emrctl.metrics import findings
     from emrctl.predict import savings
     from emrctl.runs import advice, audit
+    from emrctl.runs.submission import repeated_arguments
 
     files, run = _source(context, source)
     if files is None:
@@ -48,7 +49,9 @@ def _advise(context: options.Context, source: str) -> RunAdvice:
     if graph is not None:
         found = savings.replayed(found, metrics, graph)
     submission = audit.of_log(metrics) if run is None else audit.of_run(run)
-    program = () if run is None else (run.job, *run.arguments)
+    program: tuple[str, ...] = ()
+    if run is not None:
+        program = (run.job, *repeated_arguments(run, context.workspace.project))
     return advice.advise(metrics, submission, found, program=program)
 
 

@@ -105,6 +105,7 @@ def _tags(run: Run) -> Mapping[str, str]:
         "emrctl.cluster": run.cluster.id,
         "emrctl.failure": run.failure or "",
         "emrctl.configuration": run.trial.cell if run.trial else "",
+        "mlflow.source.git.commit": run.commit.id if run.commit else "",
     }
     return {key: value for key, value in {**run.tags, **own}.items() if value}
 

@@ -33,6 +33,7 @@ def facts(item: Configuration) -> list[tuple[str, str]]:
         "Spark": versions,
         "applications": applications,
         "code of the job": str(record.settings.get("code", "")),
+        "commit of the job": _distinct(str(run.commit or "") for run in item.records),
     }
     return [(name, value) for name, value in rows.items() if value]
 

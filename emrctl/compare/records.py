@@ -17,8 +17,9 @@ from emrctl.metrics.task_figures import TaskFigure
 from emrctl.metrics.timeline import peak_cores, slot_seconds
 from emrctl.runs import experiments, lifecycle
 from emrctl.runs.applications import NOT_ON_CLUSTER
+from emrctl.runs.commits import Commit
 from emrctl.runs.store import IMPORTED, Run, RunFiles
-from emrctl.runs.submission import RUN_PLACEHOLDER
+from emrctl.runs.submission import collapse
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import SparkSettings
 
@@ -39,7 +40,7 @@ class RunRecord:
     `local` means that it ran on localhost. `published_s` is the duration that `published_by`
     reported for the same work. `event_log` returns the files of its event log and raises
     `NotFoundError` if it is not stored. `is_row` means that it is a row of a table of timings.
-    `limits` are the thresholds of findings that the project overrides.
+    `limits` are the thresholds of findings that the project overrides, `commit` is that of the job.
     """
 
     id: str
@@ -60,6 +61,7 @@ class RunRecord:
     event_log: Callable[[], EventLogFiles] = field(default=tuple, repr=False, compare=False)
     is_row: bool = False
     limits: Mapping[str, float] = field(default_factory=dict)
+    commit: Commit | None = None
 
     @property
     def completed(self) -> bool:
@@ -190,12 +192,12 @@ def record_of(
         id=run.id,
         label=run.trial.cell if run.trial else "",
         job=run.job,
-        arguments=tuple(item.replace(run.prefix, RUN_PLACEHOLDER) for item in run.arguments),
+        arguments=tuple(collapse(item, run) for item in run.arguments),
         settings={
             **settings,
             "cluster": _cluster_settings(run),
             "code": " ".join(uri.rpartition(f"/{CODE_PREFIX}")[2] for uri in run.code),
-            "env": {k: v.replace(run.prefix, RUN_PLACEHOLDER) for k, v in run.environment.items()},
+            "env": {k: collapse(v, run) for k, v in run.environment.items()},
         },
         properties=_other_properties(metrics, settings) if metrics else {},
         state=run.state,
@@ -207,6 +209,7 @@ def record_of(
         local=run.target == "local",
         published_s=run.trial.published_s if run.trial else None,
         published_by=run.trial.published_by if run.trial else "",
+        commit=run.commit,
     )
 
 

@@ -22,6 +22,7 @@ import msgspec
 
 from emrctl.errors import NotFoundError
 from emrctl.paths import write_atomically
+from emrctl.runs.commits import Commit
 from emrctl.runs.storage import RUNS_PREFIX, FileStorage, LocalStorage
 
 if TYPE_CHECKING:
@@ -154,7 +155,8 @@ class Run:
     """One step from submission to metrics; times are ISO 8601 in UTC.
 
     `state` is that of the step, SUBMITTING before it has one, LOST if its emulator or cluster no
-    longer exists. `failure` is the line of the log `failure_log` that explains the failure.
+    longer exists. `commit` is the git commit of the job's folder. `failure` is the line of the log
+    `failure_log` that explains the failure.
     """
 
     id: str
@@ -170,6 +172,7 @@ class Run:
     arguments: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     code: tuple[str, ...] = ()
+    commit: Commit | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     trial: TrialFacts | None = None
@@ -364,6 +367,7 @@ class RunIndex:
 
 
 _Index = tuple[str, dict[str, tuple[int, Run]]]
+_MODELS = (Run, ClusterFacts, TrialFacts, Commit)
 # An index of another version of emrctl is not used.
-_FIELDS = " ".join(item.name for model in (Run, ClusterFacts, TrialFacts) for item in fields(model))
+_FIELDS = " ".join(item.name for model in _MODELS for item in fields(model))
 _CHUNK = 32

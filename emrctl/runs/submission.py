@@ -29,10 +29,11 @@ from emrctl.runs.backends.launcher import (
     check_uri,
     find_unsafe,
 )
+from emrctl.runs.commits import find_commit
 from emrctl.runs.dependencies import Dependencies
 from emrctl.runs.store import TAGS, ClusterFacts, Run, TrialFacts, new_id
 from emrctl.runs.workspace import Workspace
-from emrctl.spec import JobSpec, SparkSettings
+from emrctl.spec import JobSpec, ProjectSpec, SparkSettings
 from emrctl.spec.config import Config
 
 RUN_PLACEHOLDER, BUCKET_PLACEHOLDER = "{run}", "{bucket}"
@@ -79,6 +80,7 @@ def submit(
         created=datetime.now(UTC).isoformat(timespec="milliseconds"),
         settings=settings.record(),
         code=(*code, *shipped.code),
+        commit=None if job.script.startswith("s3://") else find_commit(Path(job.script)),
         tags={**job.spec.tags, **submission.tags},
         warnings=(master.warning,) if master.warning else (),
         trial=submission.trial,
@@ -123,6 +125,22 @@ def expand(arguments: Sequence[str], run: Run) -> tuple[str, ...]:
         functools.reduce(lambda text, name: text.replace(name, values[name]), values, item)
         for item in arguments
     )
+
+
+def collapse(text: str, run: Run) -> str:
+    """Return an argument or variable with the run's prefix replaced by `{run}`, for other runs."""
+    return text.replace(run.prefix, RUN_PLACEHOLDER)
+
+
+def repeated_arguments(run: Run, project: ProjectSpec) -> tuple[str, ...]:
+    """Return the arguments of `emrctl submit` that run the job of a run again.
+
+    Those that emrctl.yaml sets for the job are left out: `submit` adds them.
+    """
+    own = project.jobs[run.job].args if run.job in project.jobs else ()
+    first = redact.arguments(expand(own, run))
+    rest = run.arguments[len(first) :] if run.arguments[: len(first)] == first else run.arguments
+    return tuple(collapse(item, run) for item in rest)
 
 
 def _cluster_facts(cluster: Cluster) -> ClusterFacts:

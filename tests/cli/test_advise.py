@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,6 +30,24 @@ def test_advise_json_has_changes_remarks_and_lines(typed: Emrctl) -> None:
     assert [item["setting"] for item in document["changes"]] == ["spark.executor.memoryOverhead"]
     assert document["settings"]["spark.executor.memoryOverhead"] == "384m"
     assert set(document) >= {"remarks", "further", "notes", "spark_submit", "emrctl"}
+
+
+def test_advise_run_keeps_its_job_and_replaces_its_output(
+    typed: Emrctl, standing: str, tmp_path: Path
+) -> None:
+    jobs = "jobs: {mine: {script: mine.py, args: [--in, a]}}"
+    (tmp_path / "emrctl.yaml").write_text(f"project: pets\n{jobs}\n")
+    (tmp_path / "mine.py").write_text("print(1)")
+    arguments = ("mine", "--output", "{run}/rows", "--n", "2")
+    [run] = json.loads(typed("submit", "--executors", "2", "--json", *arguments)[1])
+    assert run["commit"] is None
+    assert run["arguments"][3].endswith(f"/runs/{run['id']}/rows")
+    folder = tmp_path / ".emrctl" / "runs" / run["id"] / "eventlog"
+    folder.mkdir()
+    shutil.copy(RECORDED / "gc.ill.zstd", folder)
+    code, out, _ = typed("advise", "latest")
+    assert code == 0
+    assert out.endswith(" mine --output '{run}/rows' --n 2\n")
 
 
 def test_advise_unknown_path_and_run_are_errors(typed: Emrctl, tmp_path: Path) -> None:

@@ -80,6 +80,7 @@ def _facts(run: Run, location: str) -> Iterator[tuple[str, str]]:
     yield "target", "localhost" if run.target == "local" else run.target
     yield "cluster", f"{cluster.name} ({cluster.id}, {cluster.release}): {nodes}"
     yield "settings", settings_text(run.settings)
+    yield "commit", "" if run.commit is None else str(run.commit)
     yield "environment", ", ".join(run.environment)
     yield "tags", ", ".join(f"{key}={value}" for key, value in run.tags.items())
     yield "trial", f"{trial.cell}, repeat {trial.repeat} of {trial.experiment}" if trial else ""
