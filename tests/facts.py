@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from emrctl.clusters.model import Cluster
-from emrctl.runs.store import ClusterFacts, Run
+from emrctl.runs.record import ClusterFacts, Run
 from emrctl.spec import ClusterSpec
 
 CLUSTER = Cluster(

@@ -25,7 +25,7 @@ from emrctl.api.views import ClusterView, ComparisonView, PredictionView, RunsVi
 if TYPE_CHECKING:
     from emrctl.engine.base import StackResult
     from emrctl.runs.progress import Progress
-    from emrctl.runs.store import Run
+    from emrctl.runs.record import Run
     from emrctl.runs.trials import TrialReport
     from emrctl.runs.workspace import Workspace
 

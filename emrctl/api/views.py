@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from emrctl.clusters.model import Cluster
     from emrctl.compare.comparison import Comparison
     from emrctl.predict.prediction import Prediction
-    from emrctl.runs.store import Run
+    from emrctl.runs.record import Run
     from emrctl.runs.workspace import Workspace
     from emrctl.tune.result import TuneResult
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from emrctl.metrics.eventlog.layout import EventLogFiles
     from emrctl.metrics.findings import Finding
     from emrctl.runs.advice import Change, RunAdvice
-    from emrctl.runs.store import Run
+    from emrctl.runs.record import Run
 
 app = options.new_app()
 

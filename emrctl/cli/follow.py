@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.status import Status
 
     from emrctl.runs.progress import Progress
-    from emrctl.runs.store import Run
+    from emrctl.runs.record import Run
     from emrctl.runs.workspace import Workspace
 
 

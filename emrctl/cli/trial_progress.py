@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
     from emrctl.runs.progress import Progress
-    from emrctl.runs.store import Run
+    from emrctl.runs.record import Run
     from emrctl.runs.trials import Outlook, Trial
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from emrctl import redact
 from emrctl.compare import records
 from emrctl.errors import EmrctlError, UnavailableError
-from emrctl.runs.store import Run, RunFiles
+from emrctl.runs.record import Run
+from emrctl.runs.store import RunFiles
 from emrctl.runs.workspace import Workspace
 
 if TYPE_CHECKING:

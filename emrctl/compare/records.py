@@ -18,7 +18,8 @@ from emrctl.metrics.timeline import peak_cores, slot_seconds
 from emrctl.runs import experiments, lifecycle
 from emrctl.runs.applications import NOT_ON_CLUSTER
 from emrctl.runs.commits import Commit
-from emrctl.runs.store import IMPORTED, Run, RunFiles
+from emrctl.runs.record import IMPORTED, Run
+from emrctl.runs.store import RunFiles
 from emrctl.runs.submission import collapse
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import SparkSettings

@@ -14,7 +14,8 @@ from emrctl.metrics.model import RunMetrics
 from emrctl.predict import graph, prediction
 from emrctl.predict.graph import WorkGraph
 from emrctl.predict.prediction import Prediction, Price
-from emrctl.runs.store import ClusterFacts, Run, Store
+from emrctl.runs.record import ClusterFacts, Run
+from emrctl.runs.store import Store
 from emrctl.runs.workspace import Workspace
 
 if TYPE_CHECKING:

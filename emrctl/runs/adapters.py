@@ -16,7 +16,7 @@ from emrctl.remote.nodes import PrimaryConnection
 from emrctl.runs.backends.emr import EmrBackend
 from emrctl.runs.backends.spark_submit import YARN
 from emrctl.runs.backends.standalone import Ec2Backend
-from emrctl.runs.store import TAGS, ClusterFacts, Run
+from emrctl.runs.record import TAGS, ClusterFacts, Run
 from emrctl.spec import ClusterSpec, SparkSettings
 from emrctl.spec.project import as_kind
 

@@ -19,7 +19,7 @@ from emrctl.aws.listing import objects
 from emrctl.aws.s3 import EVENT_LOG_PREFIX
 from emrctl.errors import EmrctlError
 from emrctl.runs.backends import log_scan
-from emrctl.runs.store import TAGS, Run
+from emrctl.runs.record import TAGS, Run
 
 if TYPE_CHECKING:
     from emrctl.metrics.model import RunMetrics

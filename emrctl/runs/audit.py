@@ -10,7 +10,7 @@ from emrctl.aws.spark_conf import SparkConf
 from emrctl.errors import SpecError
 from emrctl.metrics.model import RunMetrics
 from emrctl.metrics.record import Record
-from emrctl.runs.store import Run
+from emrctl.runs.record import Run
 from emrctl.spec import SparkSettings
 
 CONTRADICTION, NO_EFFECT, DEPRECATED, DEFAULT = (

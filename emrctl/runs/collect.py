@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from emrctl.cost import instance_usd
-from emrctl.runs.store import Run, RunFiles
+from emrctl.runs.record import Run
+from emrctl.runs.store import RunFiles
 from emrctl.runs.workspace import Workspace
 
 if TYPE_CHECKING:

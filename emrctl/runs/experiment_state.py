@@ -15,7 +15,7 @@ from emrctl.clusters import sizing
 from emrctl.errors import EmrctlError, UsageError
 from emrctl.runs import lifecycle
 from emrctl.runs.experiments import trials
-from emrctl.runs.store import Run, TrialFacts
+from emrctl.runs.record import Run, TrialFacts
 from emrctl.runs.submission import Submission, expand, find_job
 from emrctl.runs.trial_clusters import TrialClusters
 from emrctl.runs.trials import Outlook, Trial, TrialReport, TrialRunner, Use

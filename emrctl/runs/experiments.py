@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from emrctl.errors import NotFoundError
-from emrctl.runs.store import Run, TrialFacts
+from emrctl.runs.record import Run, TrialFacts
 from emrctl.runs.submission import Submission
 from emrctl.runs.trials import Trial
 from emrctl.runs.workspace import Workspace

@@ -23,7 +23,8 @@ from emrctl.metrics.configuration import configuration
 from emrctl.metrics.eventlog import layout, reader
 from emrctl.metrics.eventlog.layout import EventLogFile
 from emrctl.metrics.model import RunMetrics
-from emrctl.runs.store import IMPORTED, ClusterFacts, Run, RunFiles
+from emrctl.runs.record import IMPORTED, ClusterFacts, Run
+from emrctl.runs.store import RunFiles
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import SparkSettings
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from emrctl.aws.polling import Backoff
 from emrctl.errors import NotFoundError, UnavailableError, WaitTimeoutError
-from emrctl.runs.store import ClusterFacts, Run, RunFiles
+from emrctl.runs.record import ClusterFacts, Run
+from emrctl.runs.store import RunFiles
 
 if TYPE_CHECKING:
     from emrctl.runs.backends.base import Step

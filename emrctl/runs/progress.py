@@ -10,7 +10,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from emrctl.runs.store import Run, RunFiles
+from emrctl.runs.record import Run
+from emrctl.runs.store import RunFiles
 from emrctl.runs.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -28,7 +28,8 @@ from emrctl.runs import applications, collect
 from emrctl.runs.applications import Application
 from emrctl.runs.backends import step_failure
 from emrctl.runs.backends.base import LogFile, Step, to_iso
-from emrctl.runs.store import IMPORTED, Run, RunFiles
+from emrctl.runs.record import IMPORTED, Run
+from emrctl.runs.store import RunFiles
 from emrctl.runs.workspace import Workspace
 
 

@@ -16,7 +16,8 @@ from typing import Any
 from emrctl.errors import UsageError
 from emrctl.metrics import findings, tables, timeline
 from emrctl.metrics.model import RunMetrics
-from emrctl.runs.store import Run, RunFiles, Store
+from emrctl.runs.record import Run
+from emrctl.runs.store import RunFiles, Store
 
 Row = dict[str, Any]
 _TYPES: Mapping[type, str] = {int: "BIGINT", str: "VARCHAR", bool: "BOOLEAN"}

@@ -31,7 +31,7 @@ from emrctl.runs.backends.launcher import (
 )
 from emrctl.runs.commits import find_commit
 from emrctl.runs.dependencies import Dependencies
-from emrctl.runs.store import TAGS, ClusterFacts, Run, TrialFacts, new_id
+from emrctl.runs.record import TAGS, ClusterFacts, Run, TrialFacts, new_id
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import JobSpec, ProjectSpec, SparkSettings
 from emrctl.spec.config import Config

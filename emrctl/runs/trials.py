@@ -19,7 +19,7 @@ from emrctl.clusters.model import Cluster
 from emrctl.errors import EmrctlError, ProvisioningError, UnavailableError, UsageError
 from emrctl.runs import lifecycle
 from emrctl.runs.progress import Progress, Watcher
-from emrctl.runs.store import Run, TrialFacts, new_id
+from emrctl.runs.record import Run, TrialFacts, new_id
 from emrctl.runs.submission import Submission, find_job, submit
 from emrctl.runs.trial_clusters import TrialClusters
 from emrctl.runs.workspace import Workspace

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from emrctl.aws.target import Target, resolve
 from emrctl.errors import NotFoundError
+from emrctl.runs.record import ClusterFacts
 from emrctl.runs.storage import LocalStorage, S3Storage
-from emrctl.runs.store import ClusterFacts, Store
+from emrctl.runs.store import Store
 from emrctl.spec.config import Config
 
 if TYPE_CHECKING:

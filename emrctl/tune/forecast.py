@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from emrctl.clusters import sizing
 from emrctl.errors import EmrctlError
 from emrctl.predict import history
-from emrctl.runs.store import Run
+from emrctl.runs.record import Run
 from emrctl.runs.submission import find_job
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import ClusterSpec, SparkSettings

@@ -12,7 +12,7 @@ from emrctl.compare.statistics import DEFAULT_PRIOR, difference, fit_prior
 from emrctl.errors import EmrctlError
 from emrctl.runs import experiments
 from emrctl.runs.experiment_state import is_equal, is_of, over_budget
-from emrctl.runs.store import Run, TrialFacts
+from emrctl.runs.record import Run, TrialFacts
 from emrctl.runs.submission import find_job
 from emrctl.runs.trials import Outlook, Trial, Use
 from emrctl.runs.workspace import Workspace

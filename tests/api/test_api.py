@@ -10,7 +10,8 @@ import pytest
 from emrctl import api
 from emrctl.aws.target import Target
 from emrctl.errors import NotFoundError, UsageError
-from emrctl.runs.store import Run, RunFiles
+from emrctl.runs.record import Run
+from emrctl.runs.store import RunFiles
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import config
 from tests.emulator.fake_runtime import FakeRuntime

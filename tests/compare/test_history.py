@@ -8,8 +8,9 @@ import pytest
 from emrctl.compare import history
 from emrctl.compare.records import RunRecord, record_of
 from emrctl.compare.variance import DEFAULT_PRIOR
+from emrctl.runs.record import Run
 from emrctl.runs.storage import LocalStorage
-from emrctl.runs.store import Run, Store
+from emrctl.runs.store import Store
 from tests.facts import RUN
 
 

@@ -12,8 +12,9 @@ import pytest
 
 from emrctl.compare import mlflow_export
 from emrctl.errors import UnavailableError
+from emrctl.runs.record import Run, TrialFacts
 from emrctl.runs.storage import LocalStorage
-from emrctl.runs.store import Run, RunFiles, Store, TrialFacts
+from emrctl.runs.store import RunFiles, Store
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import ProjectSpec
 from emrctl.spec.config import Config

@@ -11,7 +11,7 @@ from emrctl.compare import records
 from emrctl.compare.comparison import Comparison, compare
 from emrctl.errors import NotFoundError, UsageError
 from emrctl.metrics.model import RunMetrics
-from emrctl.runs.store import Run
+from emrctl.runs.record import Run
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import ProjectSpec
 from emrctl.spec.config import Config

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from emrctl.predict import history
+from emrctl.runs.record import Run
 from emrctl.runs.storage import LocalStorage
-from emrctl.runs.store import Run, RunFiles, Store
+from emrctl.runs.store import RunFiles, Store
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import ProjectSpec
 from emrctl.spec.config import Config

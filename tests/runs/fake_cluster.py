@@ -16,7 +16,7 @@ from emrctl.runs import dependencies, lifecycle, pull, submission
 from emrctl.runs.adapters import MasterConf
 from emrctl.runs.backends.base import Step, StepState, to_iso
 from emrctl.runs.dependencies import Dependencies
-from emrctl.runs.store import ClusterFacts, Run
+from emrctl.runs.record import ClusterFacts, Run
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import ProjectSpec, SparkSettings
 from emrctl.spec.config import Config

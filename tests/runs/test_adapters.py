@@ -17,7 +17,7 @@ from emrctl.metrics.live.managers import Master, ResourceManager
 from emrctl.metrics.live.snapshot import LiveSources
 from emrctl.remote import ssh
 from emrctl.runs.adapters import RunAdapter, adapter_of
-from emrctl.runs.store import Run
+from emrctl.runs.record import Run
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import Ec2ClusterSpec, SparkSettings
 from tests.facts import CLUSTER as ON_EMR

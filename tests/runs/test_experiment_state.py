@@ -15,7 +15,7 @@ from emrctl.errors import UsageError
 from emrctl.runs import experiment_state, lifecycle
 from emrctl.runs.backends.base import StepState
 from emrctl.runs.experiment_state import ExperimentState, RunOptions
-from emrctl.runs.store import Run
+from emrctl.runs.record import Run
 from emrctl.runs.trials import Use
 from emrctl.spec import ExperimentSpec, ProjectSpec
 from tests.facts import RUN

@@ -14,7 +14,7 @@ from emrctl.aws.target import Target
 from emrctl.errors import NotFoundError, UsageError, WaitTimeoutError
 from emrctl.runs import lifecycle
 from emrctl.runs.progress import Progress
-from emrctl.runs.store import Run
+from emrctl.runs.record import Run
 from emrctl.runs.submission import Submission, submit
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import JobSpec, ProjectSpec, SparkSettings

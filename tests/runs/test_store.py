@@ -14,8 +14,9 @@ import pytest
 from emrctl.aws.target import Target
 from emrctl.errors import EmrctlError, NotFoundError
 from emrctl.runs.backends.base import read_logs
+from emrctl.runs.record import Run, TrialFacts, new_id
 from emrctl.runs.storage import LocalStorage, S3Storage
-from emrctl.runs.store import Run, RunIndex, Store, TrialFacts, new_id
+from emrctl.runs.store import RunIndex, Store
 from tests import facts
 
 

@@ -18,7 +18,7 @@ from emrctl.provision import lifecycle, stacks
 from emrctl.provision.stacks import Deployment
 from emrctl.runs import experiment_state, experiments
 from emrctl.runs.experiment_state import ExperimentState, RunOptions
-from emrctl.runs.store import Run
+from emrctl.runs.record import Run
 from emrctl.runs.trial_clusters import TrialClusters
 from emrctl.runs.trials import Trial, TrialRunner
 from emrctl.spec import ClusterSpec, Ec2ClusterSpec, ExperimentSpec, ProjectSpec, SparkSettings

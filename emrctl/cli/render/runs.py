@@ -10,7 +10,7 @@ from emrctl.cli.render import findings, json_document, note, number, plain, tabl
 
 if TYPE_CHECKING:
     from emrctl.runs.progress import Progress
-    from emrctl.runs.store import Run
+    from emrctl.runs.record import Run
     from emrctl.runs.workspace import Workspace
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from emrctl.cli.render.runs import print_run
 from emrctl.metrics.model import ExecutorMetrics, RunMetrics
-from emrctl.runs.store import Run
+from emrctl.runs.record import Run
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import ProjectSpec
 from emrctl.spec.config import Config

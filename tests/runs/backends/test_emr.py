@@ -22,7 +22,7 @@ from emrctl.runs import lifecycle
 from emrctl.runs.backends.base import Step, read_logs
 from emrctl.runs.backends.emr import EmrBackend, _interrupted
 from emrctl.runs.progress import Progress
-from emrctl.runs.store import Run
+from emrctl.runs.record import Run
 from emrctl.runs.submission import Submission, submit
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import JobSpec, ProjectSpec

@@ -22,7 +22,8 @@ from pathlib import Path
 
 from emrctl.emulator.hadoop import hadoop_jars
 from emrctl.runs import lifecycle, submission
-from emrctl.runs.store import Run, RunFiles
+from emrctl.runs.record import Run
+from emrctl.runs.store import RunFiles
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import SparkSettings
 from emrctl.spec import config as configuration
