@@ -20,7 +20,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emrctl.api.views import ClusterView, ComparisonView, PredictionView, RunsView, TuneView
+from emrctl.api.views import (
+    ClusterView,
+    ComparisonView,
+    CostView,
+    PredictionView,
+    RunsView,
+    TuneView,
+)
 
 if TYPE_CHECKING:
     from emrctl.engine.base import StackResult
@@ -32,10 +39,12 @@ if TYPE_CHECKING:
 __all__ = [
     "ClusterView",
     "ComparisonView",
+    "CostView",
     "PredictionView",
     "RunsView",
     "TuneView",
     "compare",
+    "cost",
     "down",
     "predict",
     "runs",
@@ -141,6 +150,22 @@ def predict(
     workspace = _workspace(project)
     chosen = workspace.store.load(run) if isinstance(run, str) else run
     return PredictionView(history.predict_run(workspace, chosen, executors, cores))
+
+
+def cost(
+    run: Run | str, *, project: Project = None, spot_discount: float | None = None
+) -> CostView:
+    """Estimate what the work of a run costs elsewhere: other instance types, spot, services.
+
+    `spot_discount` is the share by which spot instances are assumed to be cheaper. Raises
+    `NotFoundError` if the store has no metrics of the run.
+    """
+    from emrctl.runs import run_cost
+
+    workspace = _workspace(project)
+    chosen = workspace.store.load(run) if isinstance(run, str) else run
+    discount = run_cost.SPOT_DISCOUNT if spot_discount is None else spot_discount
+    return CostView(run_cost.of_run(workspace, chosen, discount))
 
 
 def tune(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from emrctl.compare.comparison import Comparison
     from emrctl.predict.prediction import Prediction
     from emrctl.runs.record import Run
+    from emrctl.runs.run_cost import RunCost
     from emrctl.runs.workspace import Workspace
     from emrctl.tune.result import TuneResult
 
@@ -182,6 +183,29 @@ class PredictionView:
             f"Observed with {observed.executors} executors: {observed.in_job_s:.1f} s in jobs, "
             f"replayed with an error of {observed.error_percent:+.1f} %."
         )
+        return table(self.rows(), caption)
+
+
+@dataclass(frozen=True)
+class CostView:
+    """The cost of a run and estimates elsewhere; `frame()` has one row per option."""
+
+    cost: RunCost
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the options, the cheapest first."""
+        return [
+            option.to_json() | {"assumptions": "; ".join(option.assumptions)}
+            for option in self.cost.options
+        ]
+
+    def frame(self) -> DataFrame:
+        """Return the options as a data frame."""
+        return frame(self.rows())
+
+    def _repr_html_(self) -> str:
+        own = "unknown" if self.cost.usd is None else f"{self.cost.usd:.4f} USD (estimated)"
+        caption = f"Cost of run {self.cost.run}: {own}. {'. '.join(self.cost.notes)}."
         return table(self.rows(), caption)
 
 

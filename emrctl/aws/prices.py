@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,32 @@ def rate(name: str, region: str) -> Rate:
 def rates(region: str) -> tuple[Rate, ...]:
     """Return the prices of all known instance types in `region`."""
     return tuple(rate(name, region) for name in instance_types.INSTANCE_TYPES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitPrices:
+    """List prices of a service per unit and hour in US dollars, e.g. of a `vcpu`.
+
+    `region` is the region of the prices, `as_of` the month in which they were published.
+    """
+
+    region: str
+    as_of: str
+    usd: Mapping[str, float]
+
+
+def unit_prices(service: str, region: str) -> UnitPrices:
+    """Return prices of `emr_serverless`, `emr_on_eks`, `fargate` or `glue`.
+
+    Those of `PRICES_REGION` if the shipped table has none of the region.
+    """
+    regions = instance_types.shipped()["regions"]
+    table = regions.get(region, {})
+    table = regions.get(table.get("same_as"), table)
+    if "services" not in table:
+        region, table = instance_types.PRICES_REGION, regions[instance_types.PRICES_REGION]
+    units = dict(table["services"][service])
+    return UnitPrices(region=region, as_of=units.pop("as_of"), usd=units)
 
 
 def _rate(document: dict[str, Any], name: str, region: str, label: str) -> Rate | None:

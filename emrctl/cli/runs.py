@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from emrctl.cli import options, render
-from emrctl.cli.render.runs import print_run, print_runs
+from emrctl.cli.render.runs import print_cost, print_run, print_runs
 from emrctl.errors import NotFoundError, UsageError
 from emrctl.runs import lifecycle
 from emrctl.runs.store import RunFiles
@@ -152,6 +152,36 @@ def export(
         render.note(f"{item.run}: {'exported before' if item.known else 'exported'}")
     if context.as_json:
         render.json_document([asdict(item) for item in exported])
+
+
+@runs_app.command()
+@options.common("config target json")
+def cost(
+    context: options.Context,
+    run: options.RunArgument,
+    spot_discount: Annotated[
+        float, typer.Option(metavar="PERCENT", min=0, max=100, help="Assumed discount of spot.")
+    ] = 60.0,
+    every: Annotated[bool, typer.Option("--all", help="Show all instance types.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with all types.")] = False,
+) -> None:
+    """Estimate where the work of a run costs least, by list prices.
+
+    Other instance types, on demand and on spot, EMR Serverless, EMR on EKS and
+    AWS Glue, with the assumptions of each estimate.
+    """
+    from emrctl.runs import run_cost
+
+    workspace = context.workspace
+    record = workspace.store.load(run)
+    found = run_cost.of_run(workspace, record, spot_discount / 100)
+    if context.as_json:
+        render.json_document(found.to_json())
+    elif as_csv:
+        typer.echo(run_cost.to_csv(found), nl=False)
+    else:
+        shown = found.options if every else run_cost.shortlist(found, record.cluster.core_type)
+        print_cost(found, shown)
 
 
 def _print_result(result: QueryResult) -> None:

@@ -87,9 +87,18 @@ def container_capacity(cluster: ClusterSpec, settings: SparkSettings) -> Contain
         first_mb=first_mb,
         node_mb=type_.yarn_mb,
         nodes=core.count,
-        room=(core.count - 1) * (type_.yarn_mb // each) + (type_.yarn_mb - first_mb) // each,
+        room=container_room(type_, core.count, each, first_mb),
         requested=conf.requested_executors,
     )
+
+
+def container_room(type_: InstanceType, nodes: int, executor_mb: int, first_mb: int) -> int:
+    """Return how many executors YARN can start on core nodes of a type, beside a first container.
+
+    At most 0 if a node is too small.
+    """
+    rest_mb = type_.yarn_mb - first_mb
+    return (nodes - 1) * (type_.yarn_mb // executor_mb) + rest_mb // executor_mb
 
 
 def effective_conf(cluster: ClusterSpec, settings: SparkSettings) -> SparkConf:

@@ -14,6 +14,7 @@ from emrctl.runs.record import Run
 from emrctl.runs.store import RunFiles
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import config
+from tests.cost.works import metrics
 from tests.emulator.fake_runtime import FakeRuntime
 from tests.predict.logs import one_stage
 
@@ -120,3 +121,14 @@ def test_functions_without_project_name_the_missing_file(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=r"emrctl\.yaml"):
         api.runs()
+
+
+def test_cost_has_a_row_per_option_with_assumptions(project: Path) -> None:
+    api.up(project=project)
+    [run] = api.submit("mine", project=project)
+    files = Workspace(config.load(project / "emrctl.yaml", {})).store.files(run.id)
+    files.write_json(RunFiles.METRICS, metrics().to_json())
+    found = api.cost(run, project=project, spot_discount=0.5)
+    assert len(found.frame()) == len(found.cost.options)
+    assert any("50 % below" in text for text in found.frame()["assumptions"])
+    assert "EMR Serverless" in found._repr_html_()

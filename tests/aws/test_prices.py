@@ -334,3 +334,12 @@ def test_prices_prints_table_and_json(capsys: pytest.CaptureFixture[str]) -> Non
     shown = capsys.readouterr()
     assert "r6i.24xlarge" in shown.out
     assert "us-east-1 as of 2026-11-20" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("region", "found"), [("us-east-1",) * 2, ("us-west-2",) * 2, ("eu-west-3", "us-east-1")]
+)
+def test_unit_prices_are_those_of_the_region_or_of_us_east_1(region: str, found: str) -> None:
+    glue = prices.unit_prices("glue", region)
+    assert (glue.region, glue.usd) == (found, {"dpu": 0.44, "dpu_flex": 0.29})
+    assert set(prices.unit_prices("emr_serverless", region).usd) == {"vcpu", "gb", "storage_gb"}

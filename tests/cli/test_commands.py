@@ -14,6 +14,7 @@ import typer
 
 from emrctl.aws.target import Target
 from emrctl.cli.__main__ import COMMANDS
+from tests.cost.works import metrics
 from tests.emulator.fake_runtime import FakeRuntime
 
 Emrctl = Callable[..., tuple[int, str, str]]
@@ -166,6 +167,30 @@ def test_pull_output_downloads_matching_files(
     assert (code, "2 files, 0.0 MB in" in err, "report.html in a browser" in err) == (0, True, True)
     code, _, err = emrctl("pull", "latest", "--output", str(folder), "--only", "*.pdf")
     assert (code, "no output '*.pdf'" in err) == (3, True)
+
+
+def test_runs_cost_prints_estimates_with_their_assumptions(
+    emrctl: Emrctl, standing: str, tmp_path: Path
+) -> None:
+    [run] = _json(emrctl("submit", "--json", "mine"))
+    code, _, err = emrctl("runs", "cost", "latest")
+    assert (code, "has no metrics" in err) == (3, True)
+    document = json.dumps(metrics().to_json())
+    (tmp_path / ".emrctl" / "runs" / run["id"] / "metrics.json").write_text(document)
+    code, out, err = emrctl("runs", "cost", "latest", "--spot-discount", "50")
+    assert code == 0
+    assert "4 executors of 2 cores and 5,120 MB" in out
+    assert "EMR Serverless" in out
+    assert "spot 50 % below on demand, assumed" in out
+    assert "note: list prices: instances of us-east-1" in err
+    every = emrctl("runs", "cost", "latest", "--all")[1]
+    assert every.count("EMR on EC2") > 2 * out.count("EMR on EC2")
+    found = _json(emrctl("runs", "cost", "latest", "--json"))
+    assert found["executors"] == 4
+    assert found["options"][0]["assumptions"]
+    csv = emrctl("runs", "cost", "latest", "--csv")[1]
+    assert csv.count("\n") == 1 + len(found["options"])
+    assert f"Next: emrctl runs cost {run['id']}" in emrctl("runs", "show", "latest")[2]
 
 
 def test_submit_interrupted_keeps_step_and_suggests_commands(

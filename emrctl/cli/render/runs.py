@@ -6,11 +6,15 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from emrctl.cli.render import findings, json_document, note, number, plain, table
+import typer
+
+from emrctl.cli.render import findings, json_document, next_step, note, number, plain, table
 
 if TYPE_CHECKING:
+    from emrctl.cost.services import CostOption
     from emrctl.runs.progress import Progress
     from emrctl.runs.record import Run
+    from emrctl.runs.run_cost import RunCost
     from emrctl.runs.workspace import Workspace
 
 
@@ -62,6 +66,7 @@ def print_run(workspace: Workspace, run: Run, *, as_json: bool) -> None:
         from emrctl.metrics.findings import Report
 
         findings(Report.from_json({"findings": document["findings"], **document["rules"]}))
+        next_step(f"emrctl runs cost {run.id}")
 
 
 def _facts(run: Run, location: str) -> Iterator[tuple[str, str]]:
@@ -122,6 +127,37 @@ _NODE = {
 
 def _node(item: Mapping[str, Any]) -> tuple[str, ...]:
     return (item["id"], *(number(item[name]) for name in _NODE.values()))
+
+
+def print_cost(found: RunCost, options: Sequence[CostOption]) -> None:
+    """Print the cost of a run and estimates elsewhere; letters refer to assumptions below."""
+    own = "unknown" if found.usd is None else f"{found.usd:.4f} USD (estimated)"
+    typer.echo(
+        f"Cost of run {found.run}: {own}. {found.executors} executors of "
+        f"{found.executor_cores} cores and {found.executor_memory_mb:,} MB, "
+        f"{found.duration_s:,.0f} s, {found.vcpu_hours:,.3f} vCPU-hours and "
+        f"{found.gb_hours:,.3f} GB-hours; {found.idle_percent:.0f} % of the core time idle."
+    )
+    texts = dict.fromkeys(text for item in options for text in item.assumptions)
+    marks = {text: f"({number})" for number, text in enumerate(texts, 1)}
+    rows = [
+        (
+            f"{item.usd:.4f}",
+            "" if item.ratio is None else f"{100 * item.ratio:.0f} %",
+            item.service,
+            item.name,
+            item.market,
+            str(item.count),
+            " ".join(marks[text] for text in item.assumptions),
+        )
+        for item in options
+    ]
+    columns = ("USD", "of the run", "service", "type", "market", "nodes", "assumptions")
+    table(*columns, rows=rows, right=("USD", "of the run", "nodes"))
+    for text, mark in marks.items():
+        typer.echo(f"{mark} {text}")
+    for text in found.notes:
+        note(f"note: {text}")
 
 
 def note_submitted(workspace: Workspace, run: Run) -> None:
