@@ -33,7 +33,7 @@ def check(state: EventLogState) -> tuple[Inconsistency, ...]:
     if state.end_ms is None:
         faults.append(Inconsistency("the log has no ApplicationEnd event"))
     if state.malformed:
-        faults.append(Inconsistency(f"{state.malformed} events lack required fields"))
+        faults.append(Inconsistency(f"{state.malformed} events lack fields or have invalid ones"))
     faults += _first_stages(list(_missing_tasks(state)))
     faults += [item._replace(is_damage=False) for item in _first_stages(list(_wrong_sums(state)))]
     faults += [Inconsistency(f"{count} {text}") for count, text in _damage(state) if count]

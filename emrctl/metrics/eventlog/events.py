@@ -1,4 +1,4 @@
-"""The most frequent events of a log as msgspec structs.
+"""The events of a log as msgspec structs, with the types of Spark's JsonProtocol.
 
 msgspec validates every byte of a line as JSON but creates objects for the declared fields only.
 That skips most of a log: accumulables of tasks, stage descriptions and query plans.
@@ -6,109 +6,15 @@ That skips most of a log: accumulables of tasks, stage descriptions and query pl
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from collections.abc import Callable
+from typing import Any, Union
 
 import msgspec
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
+from msgspec import UNSET, Raw, Struct, UnsetType, field
 
-from emrctl.metrics.task_figures import FIGURES, TaskFigure
+from emrctl.metrics.eventlog.task_events import DetailedTaskEnd, TaskEnd, TaskStart, Time, Whole
 
-# Differences of two such numbers fit into 64 bits; no real value is that large.
-Whole = Annotated[int, Meta(ge=-(1 << 62), le=1 << 62)]
 _SQL = "org.apache.spark.sql.execution.ui.SparkListener"
-
-
-def _identifier(key: str) -> str:
-    return key.lower().replace(" ", "_")
-
-
-def _task_values_struct() -> type[Struct]:
-    groups: defaultdict[str, list[tuple[str, Any, Any]]] = defaultdict(list)
-    for figure in FIGURES:
-        for key in figure.sources:
-            groups[figure.group].append((_identifier(key), Whole, field(name=key, default=0)))
-    fields = groups.pop("")
-    for group, members in groups.items():
-        nested = msgspec.defstruct(_identifier(group), members, gc=False)
-        fields.append((_identifier(group), nested | None, field(name=group, default=None)))
-    return msgspec.defstruct("TaskValues", fields, gc=False)
-
-
-if TYPE_CHECKING:
-
-    class TaskValues(Struct):
-        """`Task Metrics` with the fields of `FIGURES`; keys that old versions lack are 0."""
-else:
-    TaskValues = _task_values_struct()
-
-
-def _column_reader(figure: TaskFigure) -> Callable[[Sequence[TaskValues]], list[int]]:
-    """Compile a comprehension: several times faster than attrgetter or astuple."""
-    parent = "group" if figure.group else "task"
-    value = " + ".join(f"{parent}.{_identifier(key)}" for key in figure.sources)
-    if figure.group:
-        value = f"0 if (group := task.{_identifier(figure.group)}) is None else {value}"
-    reader: Callable[[Sequence[TaskValues]], list[int]]
-    reader = eval(f"lambda tasks: [{value} for task in tasks]")  # noqa: S307 - from FIGURES only
-    return reader
-
-
-#: By figure name: return the figure's value for each task.
-COLUMN_READERS = {figure.name: _column_reader(figure) for figure in FIGURES}
-
-
-class TaskInfo(Struct, gc=False):
-    """Identity, executor and times of a task."""
-
-    id: Whole = field(name="Task ID")
-    launched_ms: Whole = field(name="Launch Time")
-    finished_ms: Whole = field(name="Finish Time")
-    executor: str = field(name="Executor ID")
-
-
-class TaskReason(Struct, gc=False):
-    """Why a task ended: `Success`, or the kind of failure."""
-
-    kind: str = field(name="Reason")
-    class_name: str = field(name="Class Name", default="")
-    kill: str = field(name="Kill Reason", default="")
-
-
-class TaskStart(Struct, gc=False, tag_field="Event", tag="SparkListenerTaskStart"):
-    """A task started."""
-
-    stage: Whole = field(name="Stage ID")
-    info: TaskInfo = field(name="Task Info")
-    attempt: Whole = field(name="Stage Attempt ID", default=0)
-
-
-class TaskEnd(Struct, gc=False, tag_field="Event", tag="SparkListenerTaskEnd"):
-    """A task ended; failed tasks may lack `Task Metrics`."""
-
-    stage: Whole = field(name="Stage ID")
-    reason: TaskReason = field(name="Task End Reason")
-    info: TaskInfo = field(name="Task Info")
-    attempt: Whole = field(name="Stage Attempt ID", default=0)
-    values: TaskValues | None = field(name="Task Metrics", default=None)
-    peaks: Raw = field(name="Task Executor Metrics", default=Raw(b"{}"))
-
-
-class DetailedTaskInfo(TaskInfo, gc=False):
-    """The fields of `Task Info` that the task table shows."""
-
-    index: Whole = field(name="Index", default=0)
-    attempt: Whole = field(name="Attempt", default=0)
-    host: str = field(name="Host", default="")
-    locality: str = field(name="Locality", default="")
-    speculative: bool = field(name="Speculative", default=False)
-
-
-class DetailedTaskEnd(TaskEnd, gc=False):
-    """A `TaskEnd` with the fields of the task table; decoded only if task rows are requested."""
-
-    info: DetailedTaskInfo = field(name="Task Info")
 
 
 class JobProperties(Struct, gc=False):
@@ -141,7 +47,7 @@ class DetailedJobProperties(JobProperties, gc=False):
 class DetailedJobStart(JobStart, gc=False):
     """A `JobStart` with the graph of its stages; decoded only if jobs are requested."""
 
-    time_ms: Whole = field(name="Submission Time", default=0)
+    time_ms: Time = field(name="Submission Time", default=0)
     infos: list[StageParents] = field(name="Stage Infos", default_factory=list)
     properties: DetailedJobProperties | None = field(name="Properties", default=None)
 
@@ -149,7 +55,7 @@ class DetailedJobStart(JobStart, gc=False):
 class Accumulable(Struct, gc=False):
     """A sum over the tasks of a stage; values of SQL metrics are strings."""
 
-    id: Any = field(name="ID", default=-1)
+    id: Whole = field(name="ID", default=-1)
     name: str | None = field(name="Name", default=None)
     value: Any = field(name="Value", default=None)
 
@@ -161,8 +67,8 @@ class StageInfo(Struct, gc=False):
     attempt: Whole = field(name="Stage Attempt ID", default=0)
     name: str | UnsetType = field(name="Stage Name", default=UNSET)
     tasks: Whole | UnsetType = field(name="Number of Tasks", default=UNSET)
-    submitted_ms: Whole | UnsetType = field(name="Submission Time", default=UNSET)
-    completed_ms: Whole | UnsetType = field(name="Completion Time", default=UNSET)
+    submitted_ms: Time | UnsetType = field(name="Submission Time", default=UNSET)
+    completed_ms: Time | UnsetType = field(name="Completion Time", default=UNSET)
     failure: str | None = field(name="Failure Reason", default=None)
     parents: list[Whole] = field(name="Parent IDs", default_factory=list)
     accumulables: list[Accumulable] = field(name="Accumulables", default_factory=list)
@@ -185,7 +91,7 @@ class SqlStart(Struct, gc=False, tag_field="Event", tag=f"{_SQL}SQLExecutionStar
     """A SQL execution started; its plan stays undecoded."""
 
     id: Whole = field(name="executionId")
-    time_ms: Whole = field(name="time")
+    time_ms: Time = field(name="time")
     description: str | None = None
     plan: Raw = field(name="sparkPlanInfo", default=Raw(b"{}"))
 
@@ -210,18 +116,213 @@ class DriverAccumulables(Struct, gc=False, tag_field="Event", tag=f"{_SQL}Driver
     updates: Raw = field(name="accumUpdates", default=Raw(b"[]"))
 
 
-OtherEvent = (
-    TaskStart
-    | StageSubmitted
-    | StageCompleted
-    | SqlStart
-    | SqlPlanChanged
-    | SqlMetricsChanged
-    | DriverAccumulables
+class LogStart(Struct, gc=False, tag_field="Event", tag="SparkListenerLogStart"):
+    """First event of a log."""
+
+    version: str = field(name="Spark Version")
+
+
+class DatabricksLogStart(
+    Struct, gc=False, tag_field="Event", tag="DBCEventLoggingListenerMetadata"
+):
+    """First event of each part of a log of Databricks."""
+
+    version: str = field(name="Spark Version")
+    part: Whole | None = field(name="Rollover Number", default=None)
+
+
+class ApplicationStart(Struct, gc=False, tag_field="Event", tag="SparkListenerApplicationStart"):
+    """The application started, or another attempt of it."""
+
+    time_ms: Time = field(name="Timestamp")
+    name: str | None = field(name="App Name", default=None)
+    id: str | None = field(name="App ID", default=None)
+    attempt: str | None = field(name="App Attempt ID", default=None)
+
+
+class ApplicationEnd(Struct, gc=False, tag_field="Event", tag="SparkListenerApplicationEnd"):
+    """The application ended."""
+
+    time_ms: Time = field(name="Timestamp")
+
+
+class Environment(Struct, gc=False, tag_field="Event", tag="SparkListenerEnvironmentUpdate"):
+    """Properties of the application by section; all values are texts."""
+
+    spark: dict[str, str] = field(name="Spark Properties")
+    system: dict[str, str] = field(name="System Properties", default_factory=dict)
+    hadoop: dict[str, str] = field(name="Hadoop Properties", default_factory=dict)
+    metrics: dict[str, str] = field(name="Metrics Properties", default_factory=dict)
+    jvm: dict[str, str] = field(name="JVM Information", default_factory=dict)
+
+
+class ExecutorInfo(Struct, gc=False):
+    """Host and cores of an executor."""
+
+    host: str = field(name="Host")
+    cores: Whole = field(name="Total Cores")
+
+
+class ExecutorAdded(Struct, gc=False, tag_field="Event", tag="SparkListenerExecutorAdded"):
+    """An executor registered with the driver."""
+
+    time_ms: Time = field(name="Timestamp")
+    executor: str = field(name="Executor ID")
+    info: ExecutorInfo = field(name="Executor Info")
+
+
+class ExecutorRemoved(Struct, gc=False, tag_field="Event", tag="SparkListenerExecutorRemoved"):
+    """The driver removed an executor."""
+
+    time_ms: Time = field(name="Timestamp")
+    executor: str = field(name="Executor ID")
+    reason: str | None = field(name="Removed Reason", default=None)
+
+
+class BlockManagerId(Struct, gc=False):
+    """The storage of an executor."""
+
+    executor: str = field(name="Executor ID")
+    host: str = field(name="Host", default="")
+
+
+class BlockManagerAdded(Struct, gc=False, tag_field="Event", tag="SparkListenerBlockManagerAdded"):
+    """The storage of an executor was registered; Spark before 1.4 wrote no time."""
+
+    id: BlockManagerId = field(name="Block Manager ID")
+    memory_bytes: Whole = field(name="Maximum Memory")
+    time_ms: Time | None = field(name="Timestamp", default=None)
+
+
+class BlockManagerRemoved(
+    Struct, gc=False, tag_field="Event", tag="SparkListenerBlockManagerRemoved"
+):
+    """The storage of an executor was lost."""
+
+    id: BlockManagerId = field(name="Block Manager ID")
+
+
+class StorageLevel(Struct, gc=False):
+    """Where a block is stored."""
+
+    disk: bool = field(name="Use Disk", default=False)
+    memory: bool = field(name="Use Memory", default=False)
+
+
+class BlockInfo(Struct, gc=False):
+    """State of a block; partitions of RDDs are called `rdd_RDD_PARTITION`."""
+
+    manager: BlockManagerId = field(name="Block Manager ID")
+    block: str = field(name="Block ID")
+    level: StorageLevel = field(name="Storage Level")
+    memory_bytes: Whole = field(name="Memory Size")
+    disk_bytes: Whole = field(name="Disk Size")
+
+
+class BlockUpdated(Struct, gc=False, tag_field="Event", tag="SparkListenerBlockUpdated"):
+    """A block was stored, moved or removed; Spark logs these events on request only."""
+
+    info: BlockInfo = field(name="Block Updated Info")
+
+
+class RddUnpersisted(Struct, gc=False, tag_field="Event", tag="SparkListenerUnpersistRDD"):
+    """The program removed a persisted RDD."""
+
+    rdd: Whole = field(name="RDD ID")
+
+
+class ExecutorPeaks(Struct, gc=False, tag_field="Event", tag="SparkListenerStageExecutorMetrics"):
+    """Peak memory of an executor during a stage, by Spark's names."""
+
+    executor: str = field(name="Executor ID")
+    peaks: dict[str, Whole] = field(name="Executor Metrics")
+
+
+class JobResult(Struct, gc=False):
+    """Whether a job succeeded."""
+
+    result: str = field(name="Result")
+
+
+class JobEnd(Struct, gc=False, tag_field="Event", tag="SparkListenerJobEnd"):
+    """A job ended."""
+
+    job: Whole = field(name="Job ID")
+    result: JobResult = field(name="Job Result")
+    time_ms: Time = field(name="Completion Time", default=0)
+
+
+class SqlEnd(Struct, gc=False, tag_field="Event", tag=f"{_SQL}SQLExecutionEnd"):
+    """A SQL execution ended; with an error since Spark 3.4."""
+
+    id: Whole = field(name="executionId")
+    time_ms: Time = field(name="time")
+    error: str | None = field(name="errorMessage", default=None)
+
+
+class ExecutorExclusion(Struct, gc=False, tag_field="Event"):
+    """Spark schedules no tasks on an executor, or does so again; one subclass for each name."""
+
+    executor: str = field(name="executorId")
+
+
+class HostExclusion(Struct, gc=False, tag_field="Event"):
+    """Spark schedules no tasks on the executors of a host, or does so again."""
+
+    host: str = field(name="hostId")
+
+
+def _exclusions(base: type[Struct], word: str) -> dict[type[Struct], bool]:
+    """Return a type for each event name, and whether the event excludes."""
+    flags = {"Blacklisted": True, "Excluded": True, "Unblacklisted": False, "Unexcluded": False}
+    names = ("SparkListener", "org.apache.spark.scheduler.SparkListener")
+    return {
+        msgspec.defstruct(f"{word}{suffix}", [], bases=(base,), tag=f"{name}{word}{suffix}"): flag
+        for suffix, flag in flags.items()
+        for name in names
+    }
+
+
+#: Events by type, with the value that they set.
+EXECUTOR_EXCLUSIONS = _exclusions(ExecutorExclusion, "Executor")
+HOST_EXCLUSIONS = _exclusions(HostExclusion, "Node")
+_OTHERS: tuple[type[Struct], ...] = (
+    TaskStart,
+    StageSubmitted,
+    StageCompleted,
+    SqlStart,
+    SqlEnd,
+    SqlPlanChanged,
+    SqlMetricsChanged,
+    DriverAccumulables,
+    LogStart,
+    DatabricksLogStart,
+    ApplicationStart,
+    ApplicationEnd,
+    Environment,
+    ExecutorAdded,
+    ExecutorRemoved,
+    BlockManagerAdded,
+    BlockManagerRemoved,
+    BlockUpdated,
+    RddUnpersisted,
+    ExecutorPeaks,
+    JobEnd,
+    *EXECUTOR_EXCLUSIONS,
+    *HOST_EXCLUSIONS,
 )
+
+
+_TASKS_AND_JOBS: tuple[type[Struct], ...] = (TaskEnd, JobStart)
+
+
+def _decoder(types: tuple[type[Struct], ...]) -> Callable[[bytes], Any]:
+    decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Union[(*types, *_OTHERS)])
+    return decoder.decode
+
+
 #: Decode a line; raise `msgspec.MsgspecError`, `UnicodeDecodeError` or `RecursionError`.
-decode = msgspec.json.Decoder(TaskEnd | JobStart | OtherEvent).decode
-decode_detailed = msgspec.json.Decoder(DetailedTaskEnd | DetailedJobStart | OtherEvent).decode
-TYPED_EVENTS = frozenset(
-    str(event.__struct_config__.tag) for event in get_args(TaskEnd | JobStart | OtherEvent)
-)
+decode = _decoder(_TASKS_AND_JOBS)
+decode_detailed = _decoder((DetailedTaskEnd, DetailedJobStart))
+#: The names of all events above; others are ignored.
+NAMES = frozenset(str(kind.__struct_config__.tag) for kind in (*_TASKS_AND_JOBS, *_OTHERS))

@@ -162,7 +162,7 @@ class _Reader:
         self._feed(lines)
 
     def _feed(self, lines: list[bytes]) -> None:
-        decode, typed = self.replay.decode, self.replay.typed
+        decode, handlers = self.replay.decode, self.replay.handlers
         others = 0
         for line in lines:
             try:
@@ -171,12 +171,14 @@ class _Reader:
                 others += 1
                 self._feed_other(line)
             else:
-                typed[type(event)](event)
+                handlers[type(event)](event)
         self.events += len(lines) - others
         self.replay.flush(at_least=_BATCH)
 
     def _feed_other(self, line: bytes) -> None:
-        """Feed a line of a rare or invalid event."""
+        """Feed a line that is an unknown event, invalid or not even JSON."""
+        if not line or line.isspace():
+            return
         event: Any
         try:
             event = msgspec.json.decode(line)
@@ -185,9 +187,9 @@ class _Reader:
         if isinstance(event, dict) and "Event" in event:
             self.events += 1
             self.replay.feed(event)
-        elif text := line.strip():
+        else:
             self.bad_lines += 1
-            self.cut_events += text.startswith(_EVENT)
+            self.cut_events += line.strip().startswith(_EVENT)
 
 
 def _join(blocks: Iterator[bytes]) -> Iterator[bytes]:

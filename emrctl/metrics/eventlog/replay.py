@@ -9,27 +9,23 @@ are ignored.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from emrctl import redact
 from emrctl.metrics.configuration import program, submit_options
-from emrctl.metrics.eventlog import consistency, events
+from emrctl.metrics.eventlog import consistency, events, task_events
 from emrctl.metrics.eventlog.state import DRIVER_IDS, EventLogState
 from emrctl.metrics.eventlog.tallies import StageTally
 from emrctl.metrics.eventlog.task_batch import TaskBatch
 from emrctl.metrics.model import JobMetrics, RunMetrics, SqlMetrics, TaskMetrics
 
-Event = dict[str, Any]
-_EXECUTOR_EVENTS = frozenset(
-    f"SparkListener{name}"
-    for name in ("ExecutorAdded", "ExecutorRemoved", "BlockManagerAdded", "StageExecutorMetrics")
-)
-
 _MAX_ERROR = 500
-_EXCLUSIONS = {"Blacklisted": True, "Excluded": True, "Unblacklisted": False, "Unexcluded": False}
 
 
 class Replay(EventLogState):
@@ -51,17 +47,17 @@ class Replay(EventLogState):
         self._sql_failed: set[int] = set()
         self._rollover: int | None = None
         self._redactor = redact.Redactor()
-        self._handlers = self._untyped_handlers()
-        #: Handlers of the events that `decode` returns.
-        self.typed = self._typed_handlers()
+        #: The handler of each type of event.
+        self.handlers = self._task_handlers() | self._other_handlers()
 
-    def _typed_handlers(self) -> dict[type, Callable[[Any], None]]:
+    def _task_handlers(self) -> dict[type, Callable[[Any], None]]:
         return {
-            events.TaskStart: self._batch.started.append,
-            events.TaskEnd: self._batch.ended.append,
-            events.DetailedTaskEnd: self._batch.add_detailed,
+            task_events.TaskStart: self._batch.started.append,
+            task_events.TaskEnd: self._batch.ended.append,
+            task_events.DetailedTaskEnd: self._batch.add_detailed,
             events.JobStart: self._job_start,
             events.DetailedJobStart: self._detailed_job_start,
+            events.JobEnd: self._job_end,
             events.StageSubmitted: self._stage_submitted,
             events.StageCompleted: self._stage_completed,
             events.SqlStart: self._sql_start,
@@ -70,163 +66,152 @@ class Replay(EventLogState):
             events.DriverAccumulables: lambda event: self.plans.update(
                 event.id, bytes(event.updates)
             ),
+            events.SqlEnd: self._sql_end,
         }
 
-    def _untyped_handlers(self) -> dict[str, Callable[[Event], None]]:
-        table: dict[str, Callable[[Event], None]] = {
-            "LogStart": self._log_start,
-            "ApplicationStart": self._application_start,
-            "ApplicationEnd": self._application_end,
-            "EnvironmentUpdate": self._environment,
-            "ExecutorAdded": self._executor_added,
-            "ExecutorRemoved": self._executor_removed,
-            "BlockManagerAdded": self._block_manager,
-            "BlockManagerRemoved": self._block_manager_removed,
-            "BlockUpdated": self._block,
-            "UnpersistRDD": self._unpersist,
-            "StageExecutorMetrics": self._executor_peaks,
-            "JobEnd": self._job_end,
+    def _other_handlers(self) -> dict[type, Callable[[Any], None]]:
+        return {
+            events.LogStart: self._log_start,
+            events.DatabricksLogStart: self._databricks,
+            events.ApplicationStart: self._application_start,
+            events.ApplicationEnd: self._application_end,
+            events.Environment: self._environment,
+            events.ExecutorAdded: self._executor_added,
+            events.ExecutorRemoved: self._executor_removed,
+            events.BlockManagerAdded: self._block_manager,
+            events.BlockManagerRemoved: self._block_manager_removed,
+            events.BlockUpdated: self._block,
+            events.RddUnpersisted: self._unpersist,
+            events.ExecutorPeaks: self._executor_peaks,
+            **{
+                kind: partial(self._exclude_one, flag)
+                for kind, flag in events.EXECUTOR_EXCLUSIONS.items()
+            },
+            **{
+                kind: partial(self._exclude_host, flag)
+                for kind, flag in events.HOST_EXCLUSIONS.items()
+            },
         }
-        handlers = {f"SparkListener{name}": handler for name, handler in table.items()}
-        sql = "org.apache.spark.sql.execution.ui.SparkListenerSQLExecution"
-        handlers[f"{sql}End"] = self._sql_end
-        for word, flag in _EXCLUSIONS.items():
-            for prefix in ("SparkListener", "org.apache.spark.scheduler.SparkListener"):
-                handlers[f"{prefix}Executor{word}"] = partial(self._exclude_one, flag)
-                handlers[f"{prefix}Node{word}"] = partial(self._exclude_host, flag)
-        handlers["DBCEventLoggingListenerMetadata"] = self._databricks
-        return handlers
 
-    def feed(self, event: Event) -> None:
-        """Process one event; an event that lacks required fields is counted as malformed."""
+    def feed(self, event: dict[str, Any]) -> None:
+        """Process an event that `decode` rejects; one with fields of wrong types is malformed."""
+        name = event["Event"]
+        if isinstance(name, str) and name not in events.NAMES:
+            return
         try:
-            kind = event["Event"]
-            if kind in events.TYPED_EVENTS:
-                # Java writes lone surrogates, which are not valid UTF-8.
-                line = json.dumps(event, ensure_ascii=False).encode(errors="replace")
-                typed = self.decode(line)
-                self.typed[type(typed)](typed)
-                return
-            handler = self._handlers.get(kind)
-            if handler is not None:
-                if kind in _EXECUTOR_EVENTS:
-                    self.flush()  # tasks in the batch may create executors
-                handler(event)
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+            # Java writes lone surrogates, which are not valid UTF-8.
+            decoded = self.decode(json.dumps(event, ensure_ascii=False).encode(errors="replace"))
+        except (msgspec.MsgspecError, RecursionError, ValueError):
             self.malformed += 1
+        else:
+            self.handlers[type(decoded)](decoded)
 
     # The application
 
-    def _log_start(self, event: Event) -> None:
-        self.spark_version = event["Spark Version"]
+    def _log_start(self, event: events.LogStart | events.DatabricksLogStart) -> None:
+        self.spark_version = event.version
 
-    def _application_start(self, event: Event) -> None:
-        if self.app and self.app != event:
+    def _application_start(self, event: events.ApplicationStart) -> None:
+        if self.app is not None and self.app != event:
             self._notes.append("the log contains a second application or attempt")
-        self.start_ms = int(event["Timestamp"])
+        self.start_ms = event.time_ms
         self.app = event
 
-    def _application_end(self, event: Event) -> None:
-        self.end_ms = int(event["Timestamp"])
+    def _application_end(self, event: events.ApplicationEnd) -> None:
+        self.end_ms = event.time_ms
 
-    def _environment(self, event: Event) -> None:
-        properties = {str(k): str(v) for k, v in dict(event["Spark Properties"]).items()}
-        for section in event.values():
-            if isinstance(section, dict):
-                self._redactor.learn(section)
-        self.environment = redact.mapping(dict(sorted(properties.items())))
-        system = dict(event.get("System Properties") or {})
-        command = str(system.get("sun.java.command", ""))
+    def _environment(self, event: events.Environment) -> None:
+        for section in (event.spark, event.system, event.hadoop, event.metrics, event.jvm):
+            self._redactor.learn(section)
+        self.environment = redact.mapping(dict(sorted(event.spark.items())))
+        command = event.system.get("sun.java.command", "")
         self.program = tuple(map(self._redactor.text, program(command)))
         self.submit_options = tuple(map(self._redactor.text, submit_options(command)))
 
-    def _databricks(self, event: Event) -> None:
+    def _databricks(self, event: events.DatabricksLogStart) -> None:
         self._log_start(event)
-        number = event.get("Rollover Number")
-        if isinstance(number, int):
+        if event.part is not None:
             expected = 0 if self._rollover is None else self._rollover + 1
-            if number > expected:
+            if event.part > expected:
                 self._notes.append(f"part {expected} of the Databricks log is missing")
-            self._rollover = number
+            self._rollover = event.part
 
-    # Executors
+    # Executors: tasks in the batch may create them
 
-    def _executor_added(self, event: Event) -> None:
-        executor_id, info = event["Executor ID"], event["Executor Info"]
-        time_ms, host, cores = int(event["Timestamp"]), str(info["Host"]), int(info["Total Cores"])
-        executor = self.executor(executor_id, time_ms)
+    def _executor_added(self, event: events.ExecutorAdded) -> None:
+        self.flush()
+        executor = self.executor(event.executor, event.time_ms)
         if executor.was_added:
             self.started_twice["executors"] += 1
         else:
-            executor.added_ms = time_ms
-        executor.host, executor.cores, executor.was_added = host, cores, True
+            executor.added_ms = event.time_ms
+        executor.host, executor.cores = event.info.host, event.info.cores
+        executor.was_added = True
         executor.removed_ms = executor.reason = None
-        if executor_id not in DRIVER_IDS:
-            if executor_id not in self._running:
-                self.executor_changes.append((time_ms, 1))
-            self._running.add(executor_id)
+        if event.executor not in DRIVER_IDS:
+            if event.executor not in self._running:
+                self.executor_changes.append((event.time_ms, 1))
+            self._running.add(event.executor)
             self.peak_executors = max(self.peak_executors, len(self._running))
 
-    def _executor_removed(self, event: Event) -> None:
-        executor_id, time_ms = event["Executor ID"], int(event["Timestamp"])
-        executor = self.executors.get(executor_id)
-        if executor_id in self._running:
-            self._running.discard(executor_id)
-            self.executor_changes.append((time_ms, -1))
+    def _executor_removed(self, event: events.ExecutorRemoved) -> None:
+        self.flush()
+        executor = self.executors.get(event.executor)
+        if event.executor in self._running:
+            self._running.discard(event.executor)
+            self.executor_changes.append((event.time_ms, -1))
         elif executor is None or not executor.was_added:
             self.ended_only["executors"] += 1
         if executor is not None:
-            executor.removed_ms = time_ms
-            executor.reason = event.get("Removed Reason")
+            executor.removed_ms = event.time_ms
+            executor.reason = event.reason
             executor.blocks.clear()
 
-    def _block_manager(self, event: Event) -> None:
-        manager, memory = event["Block Manager ID"], int(event["Maximum Memory"])
-        host, time_ms = str(manager["Host"]), event.get("Timestamp")
-        # Spark before 1.4 wrote no timestamp.
-        time_ms = None if time_ms is None else int(time_ms)
-        executor = self.executor(manager["Executor ID"], time_ms)
-        executor.host = executor.host or host
-        executor.storage_total_bytes = memory
+    def _block_manager(self, event: events.BlockManagerAdded) -> None:
+        self.flush()
+        executor = self.executor(event.id.executor, event.time_ms)
+        executor.host = executor.host or event.id.host
+        executor.storage_total_bytes = event.memory_bytes
         executor.has_block_manager = True
 
-    def _block_manager_removed(self, event: Event) -> None:
-        if executor := self.executors.get(event["Block Manager ID"]["Executor ID"]):
+    def _block_manager_removed(self, event: events.BlockManagerRemoved) -> None:
+        if executor := self.executors.get(event.id.executor):
             executor.lost_block_manager = True
 
-    def _block(self, event: Event) -> None:
-        info = event["Block Updated Info"]
-        executor = self.executors.get(info["Block Manager ID"]["Executor ID"])
-        name, level = info["Block ID"], info["Storage Level"]
-        if executor is None or not name.startswith("rdd_"):
+    def _block(self, event: events.BlockUpdated) -> None:
+        info = event.info
+        executor = self.executors.get(info.manager.executor)
+        name = re.fullmatch(r"rdd_([0-9]{1,18})_[0-9]{1,18}", info.block)
+        if executor is None or name is None:
             return
-        sizes = (info["Memory Size"], info["Disk Size"])
-        self.blocks.update(executor.id, name, *sizes)
-        if level["Use Memory"] or level["Use Disk"]:
-            executor.blocks[name] = sizes
+        sizes = (info.memory_bytes, info.disk_bytes)
+        self.blocks.update(int(name[1]), (executor.id, info.block), *sizes)
+        if info.level.memory or info.level.disk:
+            executor.blocks[info.block] = sizes
         else:
-            executor.blocks.pop(name, None)
+            executor.blocks.pop(info.block, None)
 
-    def _unpersist(self, event: Event) -> None:
-        prefix = f"rdd_{event['RDD ID']}_"
-        self.blocks.unpersist(event["RDD ID"])
+    def _unpersist(self, event: events.RddUnpersisted) -> None:
+        prefix = f"rdd_{event.rdd}_"
+        self.blocks.unpersist(event.rdd)
         for executor in self.executors.values():
             for name in [name for name in executor.blocks if name.startswith(prefix)]:
                 del executor.blocks[name]
 
-    def _executor_peaks(self, event: Event) -> None:
-        if executor := self.executors.get(event["Executor ID"]):
-            executor.update_peaks(event["Executor Metrics"])
-
-    def _exclude_one(self, flag: bool, event: Event) -> None:
+    def _executor_peaks(self, event: events.ExecutorPeaks) -> None:
         self.flush()
-        if executor := self.executors.get(event["executorId"]):
+        if executor := self.executors.get(event.executor):
+            executor.update_peaks(event.peaks)
+
+    def _exclude_one(self, flag: bool, event: events.ExecutorExclusion) -> None:
+        self.flush()
+        if executor := self.executors.get(event.executor):
             executor.excluded = flag
 
-    def _exclude_host(self, flag: bool, event: Event) -> None:
+    def _exclude_host(self, flag: bool, event: events.HostExclusion) -> None:
         self.flush()
         for executor in self.executors.values():
-            if executor.host == event["hostId"] and executor.id not in DRIVER_IDS:
+            if executor.host == event.host and executor.id not in DRIVER_IDS:
                 executor.excluded = flag
 
     # Jobs and SQL
@@ -255,18 +240,16 @@ class Replay(EventLogState):
         self.job_metrics.setdefault(event.job, job)
         self._job_start(event)
 
-    def _job_end(self, event: Event) -> None:
-        job = event["Job ID"]
-        if job in self.job_metrics:
-            completed_ms = int(event["Completion Time"])
-            self.job_metrics[job] = replace(self.job_metrics[job], completed_ms=completed_ms)
-        if job not in self.jobs:
+    def _job_end(self, event: events.JobEnd) -> None:
+        if job := self.job_metrics.get(event.job):
+            self.job_metrics[event.job] = replace(job, completed_ms=event.time_ms)
+        if event.job not in self.jobs:
             self.ended_only["jobs"] += 1
             return
-        succeeded = event["Job Result"]["Result"] == "JobSucceeded"
-        self.jobs[job] = "SUCCEEDED" if succeeded else "FAILED"
-        if not succeeded and job in self._job_sql:
-            self._sql_failed.add(self._job_sql[job])
+        succeeded = event.result.result == "JobSucceeded"
+        self.jobs[event.job] = "SUCCEEDED" if succeeded else "FAILED"
+        if not succeeded and event.job in self._job_sql:
+            self._sql_failed.add(self._job_sql[event.job])
 
     def _sql_start(self, event: events.SqlStart) -> None:
         self.plans.set_plan(event.id, bytes(event.plan))
@@ -277,16 +260,16 @@ class Replay(EventLogState):
             id=event.id, description=event.description or "", start_ms=event.time_ms
         )
 
-    def _sql_end(self, event: Event) -> None:
-        started = self.sql.get(event["executionId"])
+    def _sql_end(self, event: events.SqlEnd) -> None:
+        started = self.sql.get(event.id)
         if started is None:
             self.ended_only["queries"] += 1
             return
         self.plans.end(started.id)
-        error = str(event.get("errorMessage") or "")
+        error = event.error or ""
         status = "FAILED" if error or started.id in self._sql_failed else "COMPLETED"
         self.sql[started.id] = replace(
-            started, end_ms=int(event["time"]), status=status, error=error[:_MAX_ERROR]
+            started, end_ms=event.time_ms, status=status, error=error[:_MAX_ERROR]
         )
 
     # Stages

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
+from emrctl.metrics.eventlog.events import ApplicationStart, StorageLevel
 from emrctl.metrics.eventlog.plans import PlanOperators
 from emrctl.metrics.eventlog.storage import CachedBlocks
 from emrctl.metrics.eventlog.tallies import FAILED, KILLED, OK, ExecutorTally, StageTally
@@ -17,11 +18,6 @@ from emrctl.metrics.task_figures import NAMES, RUN_NAMES
 
 _MAX_OPERATORS, _MAX_OPERATOR_CHARS = 12, 60
 _MAX_GROUPS, _MAX_STAGES, _MAX_NAME = 5, 10, 200
-
-
-class _StorageLevel(Struct):
-    disk: bool = field(name="Use Disk", default=False)
-    memory: bool = field(name="Use Memory", default=False)
 
 
 class _Scope(Struct):
@@ -34,7 +30,7 @@ class _Rdd(Struct):
     id: int = field(name="RDD ID")
     name: str = field(name="Name", default="")
     parents: list[int] = field(name="Parent IDs", default_factory=list)
-    level: _StorageLevel = field(name="Storage Level", default_factory=_StorageLevel)
+    level: StorageLevel = field(name="Storage Level", default_factory=StorageLevel)
     scope: str | None = field(name="Scope", default=None)
     partitions: int = field(name="Number of Partitions", default=0)
 
@@ -204,7 +200,7 @@ class EventLogState:
     """Counters by id; `executor_changes` are (time, +1 or -1) in the order of the log."""
 
     def __init__(self) -> None:
-        self.app: dict[str, Any] = {}
+        self.app: ApplicationStart | None = None
         self.spark_version: str | None = None
         self.start_ms: int | None = None
         self.end_ms: int | None = None
@@ -253,9 +249,9 @@ class EventLogState:
         if self.start_ms is not None and self.end_ms is not None:
             duration_ms = self.end_ms - self.start_ms
         return RunMetrics(
-            app_id=self.app.get("App ID"),
-            app_attempt=self.app.get("App Attempt ID"),
-            app_name=self.app.get("App Name"),
+            app_id=self.app.id if self.app else None,
+            app_attempt=self.app.attempt if self.app else None,
+            app_name=self.app.name if self.app else None,
             spark_version=self.spark_version,
             start_ms=self.start_ms,
             end_ms=self.end_ms,

@@ -30,10 +30,9 @@ class CachedBlocks:
     def __init__(self) -> None:
         self._rdds: defaultdict[int, _Blocks] = defaultdict(_Blocks)
 
-    def update(self, executor: str, block: str, memory_bytes: int, disk_bytes: int) -> None:
-        """Set the sizes of a block `rdd_ID_PARTITION`; both 0 if it is stored no more."""
-        number = int(block.split("_")[1])
-        rdd, key = self._rdds[number], (executor, block)
+    def update(self, number: int, key: tuple[str, str], memory_bytes: int, disk_bytes: int) -> None:
+        """Set the sizes of a block of RDD `number` by executor and name; both 0 if removed."""
+        rdd = self._rdds[number]
         before = rdd.sizes.pop(key, (0, 0))
         if memory_bytes or disk_bytes:
             rdd.sizes[key] = (memory_bytes, disk_bytes)

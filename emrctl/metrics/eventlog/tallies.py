@@ -8,13 +8,8 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import UNSET
 
-from emrctl.metrics.eventlog.events import (
-    COLUMN_READERS,
-    Accumulable,
-    StageInfo,
-    TaskEnd,
-    TaskValues,
-)
+from emrctl.metrics.eventlog.events import Accumulable, StageInfo
+from emrctl.metrics.eventlog.task_events import COLUMN_READERS, TaskEnd, TaskValues
 from emrctl.metrics.model import ExecutorMetrics, Quantiles, StageMetrics, Straggler
 from emrctl.metrics.task_figures import FIGURES, NAMES
 

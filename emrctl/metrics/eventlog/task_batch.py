@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from emrctl.metrics.eventlog import events
+from emrctl.metrics.eventlog import task_events
 from emrctl.metrics.eventlog.state import EventLogState
 from emrctl.metrics.eventlog.tallies import (
     FAILED,
@@ -41,14 +41,14 @@ class TaskBatch:
     """
 
     def __init__(self, state: EventLogState, on_task: Callable[[TaskMetrics], None] | None) -> None:
-        self.started: list[events.TaskStart] = []
-        self.ended: list[events.TaskEnd] = []
+        self.started: list[task_events.TaskStart] = []
+        self.ended: list[task_events.TaskEnd] = []
         self._state = state
         self._on_task = on_task
         self._completed: list[StageTally] = []
         self._zero_peaks = msgspec.Raw(b"{}")
 
-    def add_detailed(self, event: events.DetailedTaskEnd) -> None:
+    def add_detailed(self, event: task_events.DetailedTaskEnd) -> None:
         """Add an ended task and pass its row on."""
         self.ended.append(event)
         if self._on_task is not None:
@@ -88,7 +88,7 @@ class TaskBatch:
         self.ended.clear()
 
     def _end_in_stage(
-        self, stage: StageTally, reason: str, tasks: Sequence[events.TaskEnd]
+        self, stage: StageTally, reason: str, tasks: Sequence[task_events.TaskEnd]
     ) -> None:
         outcome = _OUTCOMES.get(reason, FAILED)
         stage.ended[outcome] += len(tasks)
@@ -114,7 +114,7 @@ class TaskBatch:
             stage.slowest.add(durations, tasks)
 
     def _end_on_executor(
-        self, executor: ExecutorTally, reason: str, tasks: Sequence[events.TaskEnd]
+        self, executor: ExecutorTally, reason: str, tasks: Sequence[task_events.TaskEnd]
     ) -> None:
         outcome = _OUTCOMES.get(reason, FAILED)
         executor.end_tasks(outcome, len(tasks), sum(_durations(tasks)))
@@ -123,12 +123,12 @@ class TaskBatch:
             executor.running -= len(tasks)
             executor.add_sums([event.values for event in tasks if event.values is not None])
 
-    def _update_peaks(self, executor: ExecutorTally, tasks: Sequence[events.TaskEnd]) -> None:
+    def _update_peaks(self, executor: ExecutorTally, tasks: Sequence[task_events.TaskEnd]) -> None:
         """Most tasks are too short to be measured: skip repetitions of the same zeros."""
         zeros = self._zero_peaks
         for raw in [event.peaks for event in tasks if event.peaks != zeros]:
             try:
-                peaks = msgspec.json.decode(raw, type=dict[str, events.Whole] | None)
+                peaks = msgspec.json.decode(raw, type=dict[str, task_events.Whole] | None)
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 self._state.malformed += 1
                 continue
@@ -145,17 +145,17 @@ def _group(items: list[T], key: Callable[[T], Any]) -> Iterable[tuple[Any, list[
     return groups.items()
 
 
-def _durations(tasks: Iterable[events.TaskEnd]) -> list[int]:
+def _durations(tasks: Iterable[task_events.TaskEnd]) -> list[int]:
     return [event.info.finished_ms - event.info.launched_ms for event in tasks]
 
 
-def _cause(reason: events.TaskReason) -> str:
+def _cause(reason: task_events.TaskReason) -> str:
     """Return a short cause that similar failures share."""
     detail = reason.class_name or reason.kill.partition("\n")[0].partition(":")[0]
     return " ".join(filter(None, (reason.kind, detail[:_MAX_CAUSE_CHARS])))
 
 
-def _task_row(event: events.DetailedTaskEnd) -> TaskMetrics:
+def _task_row(event: task_events.DetailedTaskEnd) -> TaskMetrics:
     """Return the row of the task; figures are 0 without metrics and if it was resubmitted."""
     info, reason = event.info, event.reason.kind
     values = dict.fromkeys(NAMES, 0)

@@ -105,7 +105,7 @@ def test_damaged_plans_and_updates_are_ignored() -> None:
     for plan in (b"", b"{", b"[]", b'{"children": 3}', b"\xff", b'{"nodeName": "' + b"x" * 9):
         plans.set_plan(1, plan)
         plans.update(1, plan)
-        plans.add_sums([Accumulable(id=None, value="x"), Accumulable(id=3, value=1.5)])
+        plans.add_sums([Accumulable(id=2, value="x"), Accumulable(id=3, value=1.5)])
         assert plans.add_to(SqlMetrics(id=1)).operators == ()
 
 

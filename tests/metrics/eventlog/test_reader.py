@@ -272,7 +272,7 @@ def test_events_without_required_fields_are_noted() -> None:
         {"Event": "SparkListenerSomethingNew", "x": 1},
     )
     assert run.bad_lines == 0
-    assert "3 events lack required fields" in run.notes
+    assert "3 events lack fields or have invalid ones" in run.notes
 
 
 def test_lines_that_are_not_strict_json_are_read() -> None:
