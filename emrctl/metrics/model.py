@@ -219,6 +219,8 @@ class TaskMetrics(TaskFigures, Record):
     launched_ms: int
     finished_ms: int
     duration_ms: int
+    deserialize_time_ms: int = 0
+    deserialize_cpu_time_ns: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import math
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,14 +16,15 @@ from statistics import mean, median
 
 from emrctl.errors import NotFoundError
 from emrctl.metrics.model import JobMetrics, RunMetrics, StageMetrics, TaskMetrics
-from emrctl.predict import overheads
+from emrctl.predict import allocation, overheads
+from emrctl.predict.allocation import Allocation
 from emrctl.predict.overheads import IdleTime, ObservedTask, Overheads
 
 StageKey = tuple[int, int]
 # Moments this close are the same for a driver.
 _SAME_S = 0.01
-# YARN allocates containers and starts JVMs in about this time.
-_USUAL_LATENCY_S = 3.0
+# Smaller factors occur without other executors.
+_CLEAR_SLOWDOWN = 1.3
 
 
 @dataclass(kw_only=True)
@@ -62,25 +64,13 @@ class JobWork:
     stages: list[StageKey] = field(default_factory=list)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Allocation:
-    """Spark's dynamic allocation: limits and times, all from the properties of the run."""
-
-    initial: int
-    minimum: int
-    backlog_s: float
-    sustained_s: float
-    idle_s: float
-    tracks_shuffle: bool
-    latency_s: float
-
-
 @dataclass(kw_only=True)
 class WorkGraph:
     """The work of an application, and how it was executed.
 
-    `executors` is the peak number of executors at a time, `slots` the number of tasks that one
-    executor runs at a time, `arrivals_s` when executors registered.
+    `executors` is the peak number of executors at a time, `cores` the cores of one executor,
+    `arrivals_s` when executors registered. `host_cores` is the number of cores that executors share
+    while they start, if all are on one host and it is known.
     """
 
     jobs: list[JobWork]
@@ -95,6 +85,13 @@ class WorkGraph:
     in_job_s: float
     wall_s: float
     tail_s: float
+    host_cores: float | None = None
+
+    def start_factor(self, executors: int) -> float:
+        """Return how much longer that many executors take to start than those of the run."""
+        if self.host_cores is None:
+            return 1.0
+        return max(executors / self.host_cores, 1) / max(self.executors / self.host_cores, 1)
 
 
 def build(run: RunMetrics, jobs: Iterable[JobMetrics], tasks: Iterable[TaskMetrics]) -> WorkGraph:
@@ -122,6 +119,8 @@ def _observed(task: TaskMetrics) -> ObservedTask:
         launched_s=task.launched_ms / 1000,
         finished_s=task.finished_ms / 1000,
         run_s=task.executor_run_time_ms / 1000,
+        deserialize_s=task.deserialize_time_ms / 1000,
+        deserialize_cpu_s=task.deserialize_cpu_time_ns / 1e9,
         succeeded=task.status == "SUCCESS",
         speculative=task.speculative,
         writes_shuffle=task.shuffle_write_bytes > 0,
@@ -140,7 +139,7 @@ class _Builder:
         for task in sorted(tasks, key=lambda task: task.launched_s):
             self._tasks[task.stage].append(task)
         self._start_s = (run.start_ms or 0) / 1000
-        self._task_cpus = max(_integer(run.environment, "spark.task.cpus", 1), 1)
+        self._task_cpus = max(allocation.integer(run.environment, "spark.task.cpus", 1), 1)
         self._rows = [row for row in run.busy_rows if row.id in {task.executor for task in tasks}]
         cores = max((row.cores for row in self._rows), default=0)
         self._cores = cores or self._task_cpus * _most_parallel(tasks)
@@ -151,6 +150,8 @@ class _Builder:
             (row.removed_ms / 1000, -slots) for row in run.busy_rows if row.removed_ms is not None
         ]
         self._idle = IdleTime(changes, tasks)
+        first_job = (jobs[0].submitted_ms / 1000, (jobs[0].completed_ms or 0) / 1000)
+        self._allocation = allocation.read(run.environment, first_job, self._added.values())
 
     def graph(self) -> WorkGraph:
         """Return the graph with times relative to the start of the application."""
@@ -173,17 +174,33 @@ class _Builder:
             task_cpus=self._task_cpus,
             arrivals_s=sorted(at - self._start_s for at in self._added.values()),
             fair=run.environment.get("spark.scheduler.mode", "FIFO").upper() == "FAIR",
-            allocation=self._allocation(),
+            allocation=self._allocation,
             in_job_s=union_s(spans),
             wall_s=max(end_s - self._start_s, 0.0),
             tail_s=max(end_s - ends[-1], 0.0),
+            host_cores=self._host_cores(fitted.slowdown),
         )
 
     def _peak(self) -> int:
         """Return the most executors at a time; one that is being replaced counts once."""
-        limit = _integer(self._run.environment, "spark.dynamicAllocation.maxExecutors", 0)
+        limit = allocation.integer(self._run.environment, "spark.dynamicAllocation.maxExecutors", 0)
         peak = max(self._run.peak_executors, 1)
-        return min(peak, limit) if limit and self._allocation() else peak
+        return min(peak, limit) if limit and self._allocation else peak
+
+    def _host_cores(self, slowdown: float) -> float | None:
+        """Return the cores of the only host, from the slowdown of executors that shared them.
+
+        Spark's local cluster is for tests on a single machine: usually the one that reads its log.
+        """
+        if len({row.host for row in self._run.busy_rows}) != 1 or self._allocation is not None:
+            return None
+        executors = self._peak()
+        is_clear = executors > 1 and slowdown > _CLEAR_SLOWDOWN
+        observed = max(executors / slowdown, 1.0) if is_clear else None
+        if not self._run.environment.get("spark.master", "").startswith("local-cluster"):
+            return observed
+        here = os.cpu_count() or 1
+        return math.sqrt(here * observed) if observed else max(here, executors)
 
     def _job(self, job: JobMetrics, ends: list[float]) -> JobWork:
         start_s = job.submitted_ms / 1000
@@ -297,42 +314,6 @@ class _Builder:
             writes_shuffle=any(task.writes_shuffle for task in tasks),
         )
 
-    def _allocation(self) -> Allocation | None:
-        properties, prefix = self._run.environment, "spark.dynamicAllocation."
-        if properties.get(f"{prefix}enabled", "false").lower() != "true":
-            return None
-        minimum = _integer(properties, f"{prefix}minExecutors", 0)
-        instances = _integer(properties, "spark.executor.instances", 0)
-        initial = max(
-            _integer(properties, f"{prefix}initialExecutors", minimum), instances, minimum
-        )
-        backlog_s = _seconds(properties, f"{prefix}schedulerBacklogTimeout", 1.0)
-        sustained_s = _seconds(properties, f"{prefix}sustainedSchedulerBacklogTimeout", backlog_s)
-        return Allocation(
-            initial=initial,
-            minimum=minimum,
-            backlog_s=backlog_s,
-            sustained_s=sustained_s,
-            idle_s=_seconds(properties, f"{prefix}executorIdleTimeout", 60.0),
-            tracks_shuffle=properties.get("spark.shuffle.service.enabled", "false") != "true",
-            latency_s=self._latency_s(initial, backlog_s, sustained_s),
-        )
-
-    def _latency_s(self, initial: int, backlog_s: float, sustained_s: float) -> float:
-        """Return the time from the request of an executor to its registration.
-
-        The requests of the first job: one executor after `backlog_s`, then twice as many as before
-        after each `sustained_s`.
-        """
-        first_job, arrivals = self._jobs[0], sorted(self._added.values())[max(initial, 1) :]
-        start_s, end_s = first_job.submitted_ms / 1000, (first_job.completed_ms or 0) / 1000
-        latencies = [
-            at_s - start_s - backlog_s - sustained_s * int(math.log2(number))
-            for number, at_s in enumerate(arrivals, start=1)
-            if start_s < at_s < end_s
-        ]
-        return min(max(median(latencies), 0.2), 60.0) if latencies else _USUAL_LATENCY_S
-
 
 def _is_python(run: RunMetrics) -> bool:
     """Return whether the application is a Python program, as far as the log shows it."""
@@ -375,20 +356,3 @@ def union_s(spans: Iterable[tuple[float, float]]) -> float:
         total += max(end - max(start, reached), 0.0)
         reached = max(reached, end)
     return total
-
-
-def _integer(properties: Mapping[str, str], name: str, default: int) -> int:
-    text = properties.get(name, "").strip()
-    return int(text) if text.isdecimal() else default
-
-
-_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-def _seconds(properties: Mapping[str, str], name: str, default: float) -> float:
-    text = properties.get(name, "").strip().lower()
-    number = text.rstrip("abcdefghijklmnopqrstuvwxyz")
-    unit = text[len(number) :] or "s"
-    if not number.isdecimal() or unit not in _UNITS:
-        return default
-    return int(number) * _UNITS[unit]

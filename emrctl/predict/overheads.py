@@ -20,6 +20,9 @@ _MAX_SHARE = 0.9
 _LARGEST_OF_ONE_S = 3.0
 # Standard error of a difference to a single task, as a share.
 _LEAST_ERROR = 0.3
+# An executor's first task takes this multiple of its CPU time to load classes if it has a core:
+# class files are read, and other threads compile.
+_USUAL_LOAD_RATIO = 1.6
 # Scheduling and deserialization of a warm task, where the log has none.
 _USUAL_OVERHEAD_S = 0.02
 
@@ -34,6 +37,8 @@ class ObservedTask:
     launched_s: float
     finished_s: float
     run_s: float
+    deserialize_s: float = 0.0
+    deserialize_cpu_s: float = 0.0
     succeeded: bool = True
     speculative: bool = False
     writes_shuffle: bool = False
@@ -77,13 +82,16 @@ class Overheads:
 
     `between_s` is the time from the finish of a task to the launch of the next one in its slot. It
     may be negative: the driver fills a slot before it has processed the result. `executor_error_s`
-    is the standard error of `executor_s`.
+    is the standard error of `executor_s`. `slowdown` is how much longer first tasks took to load
+    classes than on a core of their own, at least 1: executors that start together on a host share
+    its cores.
     """
 
     executor_s: float = 0.0
     stage_s: float = 0.0
     between_s: float = 0.0
     executor_error_s: float = 0.0
+    slowdown: float = 1.0
 
     def split(self, task: ObservedTask) -> tuple[float, float]:
         """Return the additional time in an observed task: of the executor, and of the stage."""
@@ -121,7 +129,17 @@ def fit(tasks: Sequence[ObservedTask], slots: int, *, python: bool) -> Overheads
         stage_s=max(stage_s, 0.0),
         between_s=median(gaps) if gaps else 0.0,
         executor_error_s=error_s,
+        slowdown=_slowdown(task for task in done if task.first_on_executor),
     )
+
+
+def _slowdown(first_tasks: Iterable[ObservedTask]) -> float:
+    ratios = [
+        task.deserialize_s / task.deserialize_cpu_s
+        for task in first_tasks
+        if task.deserialize_cpu_s > 0
+    ]
+    return max(median(ratios) / _USUAL_LOAD_RATIO, 1.0) if ratios else 1.0
 
 
 def _mark_first(tasks: Sequence[ObservedTask]) -> None:

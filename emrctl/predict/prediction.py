@@ -19,6 +19,9 @@ _BASE_SD, _DOUBLING_SD = 0.012, 0.025
 # latter for each doubling of executors on the host of all others, too.
 _OWN_ERROR_SHARE, _FIRST_TASK_SHARE, _SAME_HOST_SHARE = 0.7, 0.25, 0.25
 _FEWER_CORES_SD, _INCOMPLETE_SD = 0.05, 0.1
+# For the logarithm of how much slower executors started because they shared the cores of a host:
+# other tasks may have been slower, too.
+_SLOWDOWN_SD = 0.1
 # Measured counts remove the replay's error at those counts, except for the noise of runs.
 _MEASURED_SD = 0.02
 _Z_90 = 1.6449
@@ -176,6 +179,8 @@ class _Predictor:
         times = schedule.replay(graph, executors, cores)
         correction, sd = self._correction(executors * cores / graph.cores)
         sd = math.hypot(sd, self._first_task_sd(times.in_job_s, executors))
+        if graph.host_cores is not None and executors != graph.executors:
+            sd = math.hypot(sd, _SLOWDOWN_SD * math.log(graph.overheads.slowdown))
         if cores < graph.cores:
             sd = math.hypot(sd, _FEWER_CORES_SD)
         if not self._run.complete:
@@ -277,6 +282,11 @@ class _Predictor:
             yield "the event log is incomplete: intervals are wider"
         if graph.allocation is not None:
             yield "dynamic allocation: the number of executors is its upper limit"
+        if graph.host_cores is not None:
+            yield (
+                "executors on one host: those that start together are assumed to share "
+                f"{graph.host_cores:.0f} cores"
+            )
         if any(stage.memory_spilled_bytes for stage in run.stages):
             yield "tasks spilled: times assume the same memory per task"
         if all(row.is_driver for row in run.busy_rows):

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from emrctl.predict.graph import Allocation, JobWork, StageKey, StageWork, WorkGraph, union_s
+from emrctl.predict.allocation import Allocation
+from emrctl.predict.graph import JobWork, StageKey, StageWork, WorkGraph, union_s
 from emrctl.predict.overheads import Overheads
 
 
@@ -99,6 +100,7 @@ class _Simulation:
         self._graph = graph
         self._limit = executors
         self._slots = slots
+        self._start_factor = graph.start_factor(executors)
         self._events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._numbers = itertools.count()
         self._now = 0.0
@@ -150,7 +152,8 @@ class _Simulation:
     def _arrivals(self) -> list[float]:
         """Return when executors register: as observed, then at the average observed interval.
 
-        If all observed executors were there before the first job, all others are, too.
+        If all observed executors were there before the first job, all others are, too. Waiting
+        times of the first job are as long as executors on a shared host take to start.
         """
         observed = self._graph.arrivals_s
         count = self._limit
@@ -165,7 +168,10 @@ class _Simulation:
             return [0.0] * count
         interval_s = (peak[-1] - peak[0]) / (len(peak) - 1) if len(peak) > 1 else 0.0
         more = [peak[-1] + interval_s * (k + 1) for k in range(count - len(peak))]
-        return [*peak[:count], *more]
+        return [
+            at_s + max(at_s - first_job_s, 0.0) * (self._start_factor - 1)
+            for at_s in (*peak[:count], *more)
+        ]
 
     def add_executor(self) -> None:
         """Register an executor."""
@@ -242,8 +248,8 @@ class _Simulation:
         work, between_s = stage.work, self._graph.overheads.between_s
         duration_s = work.tasks_s[stage.next_task]
         extra_s = work.own_extra_s.get(stage.next_task, (work.executor_s, work.stage_s))
-        duration_s += 0.0 if executor.warm else extra_s[0]
-        duration_s += 0.0 if executor.number in stage.warm_on else extra_s[1]
+        duration_s += 0.0 if executor.warm else extra_s[0] * self._start_factor
+        duration_s += 0.0 if executor.number in stage.warm_on else extra_s[1] * self._start_factor
         stage.next_task += 1
         executor.free -= 1
         self._running[stage.pool] = self._running.get(stage.pool, 0) + 1

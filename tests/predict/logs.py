@@ -109,8 +109,12 @@ class LogWriter:
         reason: str = "Success",
         speculative: bool = False,
         overhead_s: float = 0.0,
+        load_s: tuple[float, float] = (0.0, 0.0),
     ) -> None:
-        """Run one task attempt; `overhead_s` of its time is no run time."""
+        """Run one task attempt; `overhead_s` of its time is no run time.
+
+        `load_s` is the time to deserialize it, and the CPU time of that.
+        """
         info = {
             "Task ID": self._task,
             "Index": index,
@@ -134,7 +138,9 @@ class LogWriter:
                 "Task End Reason": {"Reason": reason},
                 "Task Info": info,
                 "Task Metrics": {
-                    "Executor Run Time": round((span[1] - span[0] - overhead_s) * 1000)
+                    "Executor Deserialize Time": round(load_s[0] * 1000),
+                    "Executor Deserialize CPU Time": round(load_s[1] * 1e9),
+                    "Executor Run Time": round((span[1] - span[0] - overhead_s) * 1000),
                 },
             },
         )

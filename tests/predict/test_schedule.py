@@ -228,3 +228,53 @@ def test_single_long_first_task_is_skew(tmp_path: Path) -> None:
     _, graph = one_stage([9.0, *([1.0] * 11)]).read(tmp_path)
     assert graph.overheads.executor_s == 0
     assert schedule.replay(graph, 4, 1).in_job_s == pytest.approx(9)
+
+
+def shared_host_log(executors: int, slowdown: float, **conf: str) -> LogWriter:
+    """Executors that start at 2 s on one host; each runs a task of 1 s, the first one longer."""
+    log = LogWriter([2.0] * executors, 1, spark_pyspark_python="python3", **conf)
+    log.job_start(0, 1, {0: ()})
+    info = {"Stage ID": 0, "Stage Attempt ID": 0, "Number of Tasks": 5 * executors}
+    log.event("StageSubmitted", {"Stage Info": info | {"Submission Time": ms(1)}})
+    first_s = 2 + 1 + 1.0 * slowdown
+    for index in range(executors):
+        load_s = (0.4 * slowdown, 0.25)
+        span = (2, first_s)
+        log.task(0, index, str(index), span, overhead_s=load_s[0], load_s=load_s)
+    for index in range(executors, 5 * executors):
+        launched_s = first_s + index // executors - 1
+        log.task(0, index, str(index % executors), (launched_s, launched_s + 1))
+    log.event("StageCompleted", {"Stage Info": info | {"Completion Time": ms(first_s + 4)}})
+    log.job_end(0, first_s + 4)
+    log.end(first_s + 4)
+    return log
+
+
+def test_executors_that_share_a_host_start_faster_if_there_are_fewer(tmp_path: Path) -> None:
+    _, graph = shared_host_log(4, slowdown=2.0).read(tmp_path)
+    assert graph.overheads.slowdown == pytest.approx(2.0)
+    assert graph.host_cores == pytest.approx(2.0)
+    assert graph.start_factor(8) == pytest.approx(2.0)
+    assert graph.start_factor(2) == graph.start_factor(1) == pytest.approx(0.5)
+    first_s = graph.overheads.executor_s
+    assert first_s > 1.5
+    # One executor registers 0.5 s after the start of the job instead of 1 s, then 20 tasks follow.
+    assert schedule.replay(graph, 1, 1).in_job_s == pytest.approx(20.5 + first_s / 2, abs=0.3)
+
+
+def test_executor_that_is_alone_on_its_host_is_not_slowed_down_by_others(tmp_path: Path) -> None:
+    _, graph = shared_host_log(1, slowdown=2.0).read(tmp_path)
+    assert graph.host_cores is None
+    assert graph.start_factor(8) == 1
+
+
+def test_local_cluster_shares_the_cores_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    conf = {"spark_master": "local-cluster[2,1,512]"}
+    _, graph = shared_host_log(2, slowdown=1.0, **conf).read(tmp_path)
+    assert graph.host_cores == 4
+    assert graph.start_factor(16) == pytest.approx(4)
+    _, slower = shared_host_log(8, slowdown=8.0, **conf).read(tmp_path)
+    assert slower.host_cores == pytest.approx(2)  # between 1, which was observed, and 4

@@ -162,6 +162,8 @@ def _task_row(event: task_events.DetailedTaskEnd) -> TaskMetrics:
     if event.values is not None and reason != _RESUBMITTED:
         columns = read_columns([event.values])
         values = {name: column[0] for name, column in zip(NAMES, columns, strict=True)}
+        values["deserialize_time_ms"] = event.values.deserialize_time_ms
+        values["deserialize_cpu_time_ns"] = event.values.deserialize_cpu_time_ns
     fields: dict[str, Any] = msgspec.structs.asdict(info) | values
     return TaskMetrics(
         stage=event.stage,

@@ -102,7 +102,15 @@ class DetailedTaskInfo(TaskInfo, gc=False):
     speculative: bool = field(name="Speculative", default=False)
 
 
+class DetailedTaskValues(TaskValues, gc=False):
+    """Times before a task runs, too; Spark before 2.1 wrote no CPU time."""
+
+    deserialize_time_ms: Whole = field(name="Executor Deserialize Time", default=0)
+    deserialize_cpu_time_ns: Whole = field(name="Executor Deserialize CPU Time", default=0)
+
+
 class DetailedTaskEnd(TaskEnd, gc=False):
     """A `TaskEnd` with the fields of the task table; decoded only if task rows are requested."""
 
     info: DetailedTaskInfo = field(name="Task Info")
+    values: DetailedTaskValues | None = field(name="Task Metrics", default=None)
