@@ -208,8 +208,14 @@ def _operators(root: _Node) -> Iterator[_Operator]:
         if node.children and (number := _plan_id(node, "Exchange"))
     }
     waiting = [(root, False)]
+    seen: set[tuple[int, ...]] = set()
     while waiting:
         node, cached = waiting.pop()
+        # A reused exchange or subquery repeats the operators below it, with the same accumulators.
+        accumulators = tuple(metric.id for metric in node.metrics)
+        if accumulators and accumulators in seen:
+            continue
+        seen.add(accumulators)
         cached = cached or node.name.startswith(_CACHED)
         waiting += [(child, cached) for child in reversed(node.children)]
         figures = next((f for start, f in _FIGURES.items() if node.name.startswith(start)), None)

@@ -109,6 +109,17 @@ def test_damaged_plans_and_updates_are_ignored() -> None:
         assert plans.add_to(SqlMetrics(id=1)).operators == ()
 
 
+def test_reused_exchange_and_its_operators_are_listed_once() -> None:
+    below = exchange(1, node("Scan csv", size_of_files_read=8, number_of_files_read=9))
+    again = node("ReusedExchange", below, text="ReusedExchange [k#3]")
+    found = operators(node("SortMergeJoin", below, again, number_of_output_rows=5), {1: 10, 8: 70})
+    assert [item.name for item in found] == ["SortMergeJoin", "Exchange", "Scan csv"]
+    run = reader.read_path(RECORDED / "repeated_exchange.well.zstd")
+    [query] = run.sql
+    names = [item.name for item in query.operators or ()]
+    assert names == ["SortMergeJoin", "Exchange"]
+
+
 def test_recorded_plans_have_sizes_of_joins_and_queries_their_stages() -> None:
     run = reader.read_path(RECORDED / "missed_broadcast.ill.zstd")
     [query] = run.sql

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import zstandard
 
+from emrctl import paths
 from emrctl.emulator.hadoop import hadoop_jars
 
 HERE = Path(__file__).resolve().parent
@@ -30,6 +31,8 @@ LARGEST_BYTES = 60_000
 _FOLDER = re.compile(re.escape(tempfile.gettempdir()).encode() + rb"/tmp[a-z0-9_]+")
 TWO = "local-cluster[2,1,1024]"
 HOSTS = "two hosts"
+#: Stands for the class path of S3A, which is downloaded when a job needs it.
+S3A = "the jars of S3A"
 _EVERY = {
     "spark.ui.enabled": "false",
     "spark.driver.host": "127.0.0.1",
@@ -50,6 +53,7 @@ _PLACES = {
     sys.prefix: "/venv",
     sys.base_prefix: "/python",
     str(ROOT): "/emrctl",
+    str(paths.cache()): "/cache",
 }
 
 
@@ -199,11 +203,20 @@ CASES: dict[str, Case] = {
         both={
             "spark.executor.heartbeatInterval": "2s",
             "spark.network.timeout": "16s",
+            "spark.network.timeoutInterval": "8s",
             "spark.storage.blockManagerHeartbeatTimeoutMs": "16s",
         },
     ),
     "text_format": Case(),
-    "slow_commit": Case(),
+    "slow_commit": Case(
+        both={
+            "spark.driver.extraClassPath": S3A,
+            "spark.hadoop.fs.s3a.path.style.access": "true",
+            "spark.hadoop.fs.s3a.connection.ssl.enabled": "false",
+            "spark.hadoop.fs.s3a.access.key": "test",
+            "spark.hadoop.fs.s3a.secret.key": "test",
+        }
+    ),
     "excluded_executors": Case(
         TWO,
         both={
@@ -220,6 +233,7 @@ VARIANTS = ("ill", "well")
 def run(kind: str, variant: str, folder: Path) -> Path:
     """Run the job of a finding; return its event log below `folder`, not compressed."""
     conf = CASES[kind].settings(variant) | {"spark.app.name": f"{kind}, {variant}"}
+    conf |= {key: hadoop_jars.ensure(print).s3a for key, value in conf.items() if value == S3A}
     return _run([str(JOBS / f"{kind}.py"), variant], conf, folder)
 
 

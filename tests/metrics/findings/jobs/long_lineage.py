@@ -8,7 +8,7 @@ from pyspark.sql import SparkSession
 
 sc = SparkSession.builder.getOrCreate().sparkContext
 rows = sc.parallelize(range(4), 2)
-for number in range(56):
+for number in range(112):
     rows = rows.map(lambda value: value + 1).persist()
     if sys.argv[1] != "ill" and number % 8 == 7:
         rows.localCheckpoint()

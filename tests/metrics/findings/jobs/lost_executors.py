@@ -19,7 +19,7 @@ while sc._jsc.sc().getExecutorMemoryStatus().size() < 3:
 
 def work(number: int) -> int:
     time.sleep(1)
-    if ILL and number == 3 and Path.cwd().name == "0":
+    if ILL and number > 1 and Path.cwd().name == "0":
         status = Path(f"/proc/{os.getppid()}/stat").read_text()
         executor = int(status.rpartition(")")[2].split()[1])
         subprocess.Popen(["sh", "-c", f"sleep 45; kill -9 {executor}"], start_new_session=True)
