@@ -21,9 +21,10 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from emrctl.compare import records
+from emrctl.runs.index import RunIndex
 from emrctl.runs.record import TrialFacts, new_id
 from emrctl.runs.storage import LocalStorage
-from emrctl.runs.store import RunIndex, Store
+from emrctl.runs.store import Store
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import config
 from tests.facts import RUN

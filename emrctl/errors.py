@@ -100,6 +100,27 @@ class InconclusiveGateError(GateError):
     exit_code = 9
 
 
+class DamagedFileError(EmrctlError):
+    """A file of the store cannot be read, or its content is not valid.
+
+    `damaged` means that the content was read; otherwise the file could not be opened. `newer` means
+    that a newer emrctl wrote it.
+    """
+
+    exit_code = 10
+
+    def __init__(
+        self, location: str, reason: str, *, damaged: bool = True, newer: bool = False
+    ) -> None:
+        """Store the path or URI of the file, and why it cannot be used."""
+        hint = "Use a newer emrctl." if newer else "Show all problems with `emrctl runs check`."
+        super().__init__(f"cannot read {location}: {reason}", hint=hint)
+        self.location = location
+        self.reason = reason
+        self.damaged = damaged
+        self.newer = newer
+
+
 def extras() -> dict[str, list[str]]:
     """Return the packages of each extra of emrctl, from its metadata."""
     from importlib import metadata

@@ -123,8 +123,8 @@ def load_run(workspace: Workspace, name: str, on_task: OnTask) -> RunMetrics:
     from emrctl.runs.store import RunFiles
 
     run = workspace.store.load(name)
-    document = workspace.store.files(run.id).read_json(RunFiles.METRICS)
-    if document is None:
+    metrics = workspace.store.files(run.id).load(RunFiles.METRICS, RunMetrics)
+    if metrics is None:
         hint = f"Fetch the event log: `emrctl pull {run.id}`."
         if not run.finished:
             hint = f"Wait for it: `emrctl wait {run.id}`."
@@ -135,7 +135,7 @@ def load_run(workspace: Workspace, name: str, on_task: OnTask) -> RunMetrics:
         )
     if on_task is not None:
         _read_files(workspace.store.files(run.id).event_log(), on_task)
-    return RunMetrics.from_json(document)
+    return metrics
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from emrctl.cli import options, render
-from emrctl.cli.render.runs import print_cost, print_run, print_runs
-from emrctl.errors import NotFoundError, UsageError
+from emrctl.cli.render.runs import print_cost, print_problems, print_run, print_runs
+from emrctl.errors import DamagedFileError, NotFoundError, UsageError
 from emrctl.runs import lifecycle
 from emrctl.runs.store import RunFiles
 
@@ -46,7 +46,34 @@ def list_runs(
     tags = options.pairs(tag, "--tag").items()
     runs = (run for run in workspace.store.newest() if tags <= run.tags.items())
     selected = [*itertools.islice(runs, last)][::-1]
-    print_runs(workspace, lifecycle.refresh_all(workspace, selected), as_json=context.as_json)
+    oldest = selected[0].id if len(selected) == last else ""
+    unreadable = {
+        run_id: error
+        for run_id, error in workspace.store.damaged.records.items()
+        if run_id >= oldest
+    }
+    refreshed = lifecycle.refresh_all(workspace, selected)
+    print_runs(workspace, refreshed, as_json=context.as_json, unreadable=unreadable)
+
+
+@runs_app.command()
+@options.common("config target json")
+def check(
+    context: options.Context,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Repair what can be repaired; nothing is lost.")
+    ] = False,
+) -> None:
+    """Check all files of the store; exit code 10 if problems remain."""
+    from emrctl.runs import check as checking
+
+    problems = list(checking.check(context.workspace, repair=repair))
+    if context.as_json:
+        render.json_document([asdict(item) for item in problems])
+    else:
+        print_problems(problems)
+    if not all(item.repaired for item in problems):
+        raise typer.Exit(DamagedFileError.exit_code)
 
 
 @runs_app.command()

@@ -176,8 +176,7 @@ def find_reference(records: Sequence[RunRecord], text: str) -> int:
 def load_record(workspace: Workspace, run: Run) -> RunRecord:
     """Load the metrics and the job's result of a run."""
     files = workspace.store.files(run.id)
-    document = files.read_json(RunFiles.METRICS)
-    metrics = RunMetrics.from_json(document) if document else None
+    metrics = files.load(RunFiles.METRICS, RunMetrics)
     record = record_of(run, metrics, files.read_json(RunFiles.RESULT))
     return replace(record, event_log=files.event_log, limits=workspace.project.findings)
 

@@ -310,6 +310,14 @@ class ClusterAccount(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class YarnAccounts(Record):
+    """What the cluster manager accounted to an application, and to the cluster at its end."""
+
+    application: ApplicationAccount
+    cluster: ClusterAccount
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunMetrics(RunFigures, Record, figures_before="peak_executors"):
     """One attempt of one Spark application.
 

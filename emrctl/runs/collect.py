@@ -16,7 +16,7 @@ from emrctl.runs.store import RunFiles
 from emrctl.runs.workspace import Workspace
 
 if TYPE_CHECKING:
-    from emrctl.metrics.model import ClusterAccount
+    from emrctl.metrics.model import ClusterAccount, YarnAccounts
     from emrctl.metrics.timeline import Span
 
 
@@ -39,25 +39,27 @@ _CLOUDWATCH_METRICS = {
 }
 
 
-def collect_yarn(workspace: Workspace, run: Run) -> dict[str, Any]:
+def collect_yarn(workspace: Workspace, run: Run) -> YarnAccounts | None:
     """Store and return the manager's accounts of the application and the cluster.
 
     Accounts that were stored before are kept. If the manager does not respond, store CloudWatch's
-    metrics of an EMR cluster instead and return {}.
+    metrics of an EMR cluster instead and return None.
     """
+    from emrctl.metrics.model import YarnAccounts
+
     files = workspace.store.files(run.id)
-    stored = files.read_json(RunFiles.YARN)
+    stored = files.load(RunFiles.YARN, YarnAccounts)
     if stored is not None or run.application_id is None:
-        return stored or {}
+        return stored
     manager = workspace.adapter(run.cluster.id).live_sources(run.cluster).manager
     application, cluster = manager.application(run.application_id), manager.cluster()
     if application is None or cluster is None:
         _collect_cloudwatch(workspace, run)
-        return {}
-    document = {"application": application.to_json(), "cluster": cluster.to_json()}
-    files.write_json(RunFiles.YARN, document)
+        return None
+    accounts = YarnAccounts(application=application, cluster=cluster)
+    files.write_json(RunFiles.YARN, accounts.to_json())
     _add_last_sample(files, cluster)
-    return document
+    return accounts
 
 
 def _add_last_sample(files: RunFiles, cluster: ClusterAccount) -> None:

@@ -105,18 +105,20 @@ def _import_log(
         if metrics.start_ms is None:
             yield ImportedLog(name, reason="the log has no start of the application")
             continue
-        run = _run(workspace, metrics)
-        known = workspace.store.files(run.id).read_json(RunFiles.RECORD) is not None
+        run = run_of(metrics, workspace.project.project)
+        known = workspace.store.find(run.id) is not None
         grown = known and _grown(workspace.store.files(run.id), metrics)
         if grown or not known:
+            if known:  # records of finished runs are not changed
+                workspace.store.files(run.id).delete(RunFiles.RECORD)
             _store(workspace, run, metrics, log if len(runs) == 1 else ())
         yield ImportedLog(name, workspace.store.load(run.id), known, grown)
 
 
 def _grown(files: RunFiles, metrics: RunMetrics) -> bool:
     """Return whether these metrics contain more of the application than the stored ones."""
-    stored = files.read_json(RunFiles.METRICS)
-    return stored is None or _progress(metrics) > _progress(RunMetrics.from_json(stored))
+    stored = files.load(RunFiles.METRICS, RunMetrics)
+    return stored is None or _progress(metrics) > _progress(stored)
 
 
 def _progress(metrics: RunMetrics) -> tuple[int, ...]:
@@ -130,7 +132,6 @@ def _progress(metrics: RunMetrics) -> tuple[int, ...]:
 def _store(workspace: Workspace, run: Run, metrics: RunMetrics, log: _Log) -> None:
     """Store a run and its log, in place of an earlier import of the same application attempt."""
     files = workspace.store.files(run.id)
-    files.delete(RunFiles.RECORD)  # records of finished runs are not changed
     names = [_safe_name(file.name) for file in log]
     for name, file in zip(names, log, strict=True):
         with file.open() as stream:
@@ -148,13 +149,14 @@ def _safe_name(name: str) -> str:
     return "/".join(part for part in name.split("/") if part not in {"", ".", ".."})
 
 
-def _run(workspace: Workspace, metrics: RunMetrics) -> Run:
+def run_of(metrics: RunMetrics, project: str) -> Run:
+    """Return the finished run of an event log with the start of its application."""
     failure = _failure(metrics)
     job = _job_name(metrics.app_name or "imported")
     return Run(
         id=_id(metrics, job),
         job=job,
-        project=workspace.project.project,
+        project=project,
         target=IMPORTED,
         identity=IMPORTED,
         bucket="",

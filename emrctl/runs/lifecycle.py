@@ -2,11 +2,17 @@
 
 Every change is stored before the next action, so a client can be killed at any time and the next
 command continues.
+
+A cluster reports most states. Some are inferred: LOST from a step that is not found, INTERRUPTED
+from an unfinished step on a terminated cluster. An inferred state replaces only the state that it
+was inferred from, and what a cluster reports later replaces it: a client may have been suspended
+before it added the step, or an emulator may run again.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -14,8 +20,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from emrctl.aws.polling import Backoff
-from emrctl.errors import NotFoundError, UnavailableError, WaitTimeoutError
-from emrctl.runs.record import ClusterFacts, Run
+from emrctl.errors import EmrctlError, NotFoundError, UnavailableError, WaitTimeoutError
+from emrctl.runs.record import IMPORTED, LOST, ClusterFacts, Run
 from emrctl.runs.store import RunFiles
 
 if TYPE_CHECKING:
@@ -25,33 +31,48 @@ if TYPE_CHECKING:
 
 # A run without a step counts as lost after this time.
 _NO_STEP_TIMEOUT_S = 120.0
+# For this time after the submission, listing runs looks again for what was inferred.
+_RECHECK_S = 14 * 86_400.0
+_LOGGER = logging.getLogger("emrctl")
 _StepsByCluster = Mapping[str, "Mapping[str, Step] | None"]
 
 
 def refresh(workspace: Workspace, run: Run) -> Run:
-    """Return the run in its current state; pull its logs and metrics once its step has ended."""
-    if run.finished:
+    """Return the run in its current state; pull its logs and metrics once its step has ended.
+
+    A final state that was inferred is returned as stored if the cluster does not respond.
+    """
+    if run.settled or run.target == IMPORTED:
         return run
     target = workspace.target_or_none
     if target is None or target.identity != run.identity or not target.is_running:
-        return _save_lost(workspace, run, "its emulator was stopped")
-    backend = workspace.backend(run.cluster)
-    if run.step_id is None:
-        return _find_step(workspace, run, backend.find(run.step_name))
+        return _lose(workspace, run, "its emulator was stopped")
     try:
-        return _update(workspace, run, backend.step(run.step_id))
-    except NotFoundError:
-        return _update(workspace, run, None)
+        return _observe(workspace, run)
+    except EmrctlError:
+        if run.finished:
+            return run
+        raise
+
+
+def _observe(workspace: Workspace, run: Run) -> Run:
+    """Return the run in the state that its cluster reports."""
+    backend, step = workspace.backend(run.cluster), None
+    with contextlib.suppress(NotFoundError):
+        step = backend.find(run.step_name) if run.step_id is None else backend.step(run.step_id)
+    update = _find_step if run.step_id is None else _update
+    return update(workspace, run, step)
 
 
 def refresh_all(workspace: Workspace, runs: Sequence[Run] | None = None) -> list[Run]:
     """Return runs, by default all, in their current state, with one request per cluster.
 
-    Runs of a cluster that does not respond are returned as stored.
+    Runs of a cluster that does not respond are returned as stored. So are final states that were
+    inferred long ago, or on EC2, where looking again takes a connection to each primary.
     """
     if runs is None:
         runs = workspace.store.all()
-    steps = _list_steps(workspace, [run for run in runs if not run.finished])
+    steps = _list_steps(workspace, [run for run in runs if _may_change(run)])
     return [_refresh_from(workspace, run, steps) for run in runs]
 
 
@@ -97,27 +118,23 @@ def describe(workspace: Workspace, run: Run) -> dict[str, Any]:
     `rules` has the kinds of findings that were checked and not found (`clean`), and why others
     could not be checked (`unchecked`).
     """
+    from emrctl.metrics import findings
+    from emrctl.metrics.model import RunMetrics
     from emrctl.runs import collect
 
     document = asdict(run) | {"duration_s": run.duration_s, "cost_usd": run.cost_usd}
     files = workspace.store.files(run.id)
     document["location"] = files.location()
-    document["metrics"] = files.read_json(RunFiles.METRICS)
+    metrics = files.load(RunFiles.METRICS, RunMetrics)
+    document["metrics"] = None if metrics is None else metrics.to_json()
     document["result"] = files.read_json(RunFiles.RESULT)
     document["nodes"] = collect.nodes_used(workspace, run)
-    report = _report(workspace, document["metrics"])
+    report = (
+        {} if metrics is None else findings.check(metrics, workspace.project.findings).to_json()
+    )
     document["findings"] = report.pop("findings", [])
     document["rules"] = report
     return document
-
-
-def _report(workspace: Workspace, metrics: dict[str, Any] | None) -> dict[str, Any]:
-    if metrics is None:
-        return {}
-    from emrctl.metrics import findings
-    from emrctl.metrics.model import RunMetrics
-
-    return findings.check(RunMetrics.from_json(metrics), workspace.project.findings).to_json()
 
 
 def poll(workspace: Workspace, run: Run, backoff: Backoff) -> Run:
@@ -133,15 +150,15 @@ def poll(workspace: Workspace, run: Run, backoff: Backoff) -> Run:
 
 
 def _find_step(workspace: Workspace, run: Run, step: Step | None) -> Run:
-    """Update a run whose client was killed before it stored the id of the step."""
+    """Update a run whose client did not store the id of the step."""
     if step is not None:
-        run = replace(run, step_id=step.id, state=step.state)
+        run = replace(_reopened(run), step_id=step.id, state="PENDING")
         workspace.store.save(run)
-        return refresh(workspace, run) if step.finished else run
+        return _update(workspace, run, step)
     age = datetime.now(UTC) - datetime.fromisoformat(run.created)
     if age.total_seconds() < _NO_STEP_TIMEOUT_S:
         return run
-    return _save_lost(workspace, run, "its step was not submitted")
+    return _lose(workspace, run, "its step was not submitted")
 
 
 def _update(workspace: Workspace, run: Run, step: Step | None) -> Run:
@@ -150,20 +167,45 @@ def _update(workspace: Workspace, run: Run, step: Step | None) -> Run:
     from emrctl.runs.backends.base import to_iso
 
     if step is None:
-        return _save_lost(workspace, run, "its cluster has no such step")
+        return _lose(workspace, run, "its cluster has no such step")
+    if run.finished and step.inferred and run.state == step.state:
+        return run
     started = to_iso(step.started)
     if step.finished:
-        return pull.finish(workspace, replace(run, started=started), step)
+        return pull.finish(workspace, replace(_reopened(run), started=started), step)
     if (run.state, run.started) != (step.state, started):
-        run = replace(run, state=step.state, started=started)
+        run = replace(_reopened(run), state=step.state, started=started)
         workspace.store.save(run)
     return run
 
 
-def _save_lost(workspace: Workspace, run: Run, why: str) -> Run:
-    lost = replace(run, state="LOST", failure=why)
+def _reopened(run: Run) -> Run:
+    """Return the run without what was inferred about its end."""
+    if not run.finished:
+        return run
+    return replace(run, inferred=False, ended=None, failure=None, failure_log=None)
+
+
+def _lose(workspace: Workspace, run: Run, why: str) -> Run:
+    """Store that the run is lost, unless another client has stored another state meanwhile."""
+    if run.finished:
+        return run
+    stored = workspace.store.find(run.id)
+    if stored is not None and (stored.state, stored.step_id) != (run.state, run.step_id):
+        return stored
+    lost = replace(run, state=LOST, inferred=True, failure=why)
     workspace.store.save(lost)
     return lost
+
+
+def _may_change(run: Run) -> bool:
+    """Return whether a listing asks the cluster for the run's state."""
+    if not run.finished:
+        return True
+    if run.settled or run.target == IMPORTED or run.cluster.id.startswith("i-"):
+        return False
+    age = datetime.now(UTC) - datetime.fromisoformat(run.created)
+    return age.total_seconds() < _RECHECK_S
 
 
 def _list_steps(workspace: Workspace, runs: Sequence[Run]) -> _StepsByCluster:
@@ -183,15 +225,22 @@ def _list_steps(workspace: Workspace, runs: Sequence[Run]) -> _StepsByCluster:
             steps[cluster_id] = {}
         except UnavailableError:
             steps[cluster_id] = None
+        except EmrctlError as error:
+            _LOGGER.warning("warning: runs on cluster %s are as stored: %s", cluster_id, error)
+            steps[cluster_id] = None
     return steps
 
 
 def _refresh_from(workspace: Workspace, run: Run, steps: _StepsByCluster) -> Run:
-    if run.finished:
+    if not _may_change(run):
         return run
-    if run.step_id is None or run.cluster.id not in steps:
-        with contextlib.suppress(UnavailableError):
+    try:
+        if run.step_id is None or run.cluster.id not in steps:
             return refresh(workspace, run)
+        listed = steps[run.cluster.id]
+        return run if listed is None else _update(workspace, run, listed.get(run.step_id))
+    except UnavailableError:
         return run
-    listed = steps[run.cluster.id]
-    return run if listed is None else _update(workspace, run, listed.get(run.step_id))
+    except EmrctlError as error:
+        _LOGGER.warning("warning: run %s is %s as stored: %s", run.id, run.state, error)
+        return run

@@ -75,15 +75,14 @@ class Watcher:
 
     def _final_snapshot(self, run: Run) -> LiveSnapshot:
         from emrctl.metrics.live.snapshot import LiveSnapshot
-        from emrctl.metrics.model import ApplicationAccount
+        from emrctl.metrics.model import YarnAccounts
 
-        stored = self._workspace.store.files(run.id).read_json(RunFiles.YARN) or {}
-        account = stored.get("application")
+        stored = self._workspace.store.files(run.id).load(RunFiles.YARN, YarnAccounts)
         return LiveSnapshot(
             run=run.id,
             state=run.state,
             at_ms=int(time.time() * 1000),
-            application=ApplicationAccount.from_json(account) if account else None,
+            application=None if stored is None else stored.application,
         )
 
     def _watch_of(self, run: Run) -> RunWatch:

@@ -23,6 +23,7 @@ from emrctl.aws.listing import objects
 from emrctl.aws.polling import poll_until
 from emrctl.aws.s3 import split_uri
 from emrctl.errors import NotFoundError, UsageError
+from emrctl.metrics.model import YarnAccounts
 from emrctl.paths import atomic_file
 from emrctl.runs import applications, collect
 from emrctl.runs.applications import Application
@@ -35,7 +36,8 @@ from emrctl.runs.workspace import Workspace
 
 def finish(workspace: Workspace, run: Run, step: Step) -> Run:
     """Store what the step left and return the run in its final state."""
-    run = replace(run, state=step.state, ended=to_iso(step.ended or datetime.now(UTC)))
+    ended = to_iso(step.ended or datetime.now(UTC))
+    run = replace(run, state=step.state, inferred=step.inferred, ended=ended)
     logs = _wait_for_step_logs(workspace, run)
     with tempfile.TemporaryDirectory(prefix="emrctl-") as folder:
         found = applications.download(workspace, run, Path(folder))
@@ -110,7 +112,7 @@ def _save(
     workspace: Workspace,
     run: Run,
     logs: Sequence[LogFile],
-    yarn: dict[str, Any],
+    yarn: YarnAccounts | None,
     found: Sequence[Application],
 ) -> None:
     files = workspace.store.files(run.id)
@@ -142,13 +144,11 @@ def _save_result(workspace: Workspace, run: Run, files: RunFiles) -> None:
     files.write(RunFiles.RESULT, answer["Body"].read())
 
 
-def _save_metrics(files: RunFiles, yarn: dict[str, Any], found: Sequence[Application]) -> None:
+def _save_metrics(files: RunFiles, yarn: YarnAccounts | None, found: Sequence[Application]) -> None:
     """Store the event logs of all applications, and their metrics: the run's are the first one's.
 
-    `yarn` has the accounts of the first application and of the cluster, or nothing.
+    `yarn` has the accounts of the first application and of the cluster.
     """
-    from emrctl.metrics.model import ApplicationAccount, ClusterAccount
-
     for application in found:
         folder, path = application.path.parent, application.path
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
@@ -157,12 +157,8 @@ def _save_metrics(files: RunFiles, yarn: dict[str, Any], found: Sequence[Applica
     if not found:
         return
     metrics = found[0].metrics
-    if yarn:
-        metrics = replace(
-            metrics,
-            yarn=ApplicationAccount.from_json(yarn["application"]),
-            cluster=ClusterAccount.from_json(yarn["cluster"]),
-        )
+    if yarn is not None:
+        metrics = replace(metrics, yarn=yarn.application, cluster=yarn.cluster)
     files.write_json(RunFiles.METRICS, metrics.to_json())
     if len(found) > 1:
         others = {item.id: item.metrics.to_json() for item in found[1:]}

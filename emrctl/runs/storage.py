@@ -1,25 +1,49 @@
-"""Files of runs: in a local folder, or as objects of a bucket."""
+"""Files of runs: in a local folder, or as objects of a bucket.
+
+A file that exists and cannot be read raises `DamagedFileError`.
+"""
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import re
 import shutil
-from collections.abc import Callable, Sequence
+import stat
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
-from emrctl.aws.errors import get_or_none
+from emrctl.aws.errors import error_code, get_or_none, translated
 from emrctl.aws.listing import objects
-from emrctl.errors import EmrctlError
+from emrctl.errors import DamagedFileError, EmrctlError
 from emrctl.paths import atomic_file
 
 RUNS_PREFIX = "runs/"
 T = TypeVar("T")
+
+
+class Version(NamedTuple):
+    """The version of a run's files: when they changed, in ns, and a text that differs then.
+
+    On S3 the text alone is exact, and the time is 0.
+    """
+
+    changed_ns: int
+    text: str
+
+
 # Size of boto3's connection pool.
 _REQUESTS = 10
+_MAX_NAME_BYTES = 255
+# Names of temporary files, see `paths.atomic_file`.
+_LEFTOVER = re.compile(r"\.[0-9a-f]{16}\.part")
+# Errors that concern one object, e.g. an archived one; others concern all.
+_OF_ONE_OBJECT = frozenset({"AccessDenied", "InvalidObjectState", "NoSuchVersion"})
 
 
 @dataclass(frozen=True)
@@ -30,10 +54,18 @@ class LocalStorage:
 
     def read(self, key: str) -> bytes | None:
         """Return the content of a file, None if it does not exist."""
+        path = self.path / key
         try:
-            return (self.path / key).read_bytes()
+            with open(path, "rb", opener=_open_without_waiting) as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise DamagedFileError(str(path), "it is not a regular file")
+                return file.read()
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            reason = error.strerror or str(error)
+            damaged = error.errno == errno.EISDIR
+            raise DamagedFileError(str(path), reason, damaged=damaged) from error
 
     def write(self, key: str, body: bytes | BinaryIO) -> None:
         """Write a whole file atomically."""
@@ -49,26 +81,70 @@ class LocalStorage:
 
     def delete(self, key: str) -> None:
         """Delete a file if it exists."""
-        (self.path / key).unlink(missing_ok=True)
+        path = self.path / key
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise EmrctlError(f"cannot delete {path}: {error.strerror}") from error
+
+    def move(self, key: str, new: str) -> None:
+        """Rename a file, or what is in its place."""
+        path = self.path / key
+        try:
+            path.rename(self.path / new)
+        except OSError as error:
+            raise EmrctlError(f"cannot rename {path}: {error.strerror}") from error
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names of everything in a folder, sorted; [] if it cannot be read."""
+        try:
+            return sorted(path.name for path in (self.path / folder).iterdir())
+        except OSError:
+            return []
 
     def keys(self, prefix: str) -> list[str]:
         """Return the keys of the files in the folder `prefix`, sorted."""
         files = (path for path in (self.path / prefix).rglob("*") if path.is_file())
         return sorted(path.relative_to(self.path).as_posix() for path in files)
 
+    def leftovers(self, age_s: float) -> list[str]:
+        """Return the keys of files of interrupted writes that are older than `age_s` seconds."""
+        end = time.time() - age_s
+        files = self.path.rglob(".*.part")
+        return sorted(
+            path.relative_to(self.path).as_posix()
+            for path in files
+            if _LEFTOVER.fullmatch(path.name) and path.lstat().st_mtime < end
+        )
+
     def folders(self, file: str = "") -> list[str]:
         """Return the names of the folders, sorted; with `file` only those that contain it."""
         names = sorted(entry.name for entry in self._entries())
-        return [name for name in names if not file or (self.path / name / file).exists()]
+        return [name for name in names if not file or _exists(self.path / name / file)]
 
-    def times(self) -> dict[str, int]:
-        """Return the modification time of each folder in ns."""
-        return {entry.name: entry.stat().st_mtime_ns for entry in self._entries()}
+    def versions(self, file: str) -> dict[str, Version]:
+        """Return the version of each folder that contains `file`.
+
+        Files are replaced, which changes the time of the folder; `file` may also have been edited.
+        """
+        versions = {}
+        for entry in self._entries():
+            folder_ns, file_ns, size = entry.stat().st_mtime_ns, 0, 0
+            try:
+                found = os.stat(f"{entry.path}/{file}")  # noqa: PTH116 - of 10,000 files
+                file_ns, size = found.st_mtime_ns, found.st_size
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError:
+                pass  # reading the file gives the reason
+            text = f"{folder_ns} {file_ns} {size}"
+            versions[entry.name] = Version(max(folder_ns, file_ns), text)
+        return versions
 
     def _entries(self) -> list[os.DirEntry[str]]:
         try:
             with os.scandir(self.path) as entries:
-                return [entry for entry in entries if entry.is_dir()]
+                return [item for item in entries if item.is_dir() and is_name(item.name)]
         except FileNotFoundError:
             return []
 
@@ -91,9 +167,19 @@ class S3Storage:
 
     def read(self, key: str) -> bytes | None:
         """Return the content of an object, None if it does not exist."""
+        from botocore.exceptions import ClientError
+
         address = {"Bucket": self.bucket, "Key": self.prefix + key}
-        answer = get_or_none(lambda: self.s3.get_object(**address), "NoSuchKey", "404")
-        return None if answer is None else bytes(answer["Body"].read())
+        location = self.location(key)
+        try:
+            with translated(f"reading {location}"):
+                answer = get_or_none(lambda: self.s3.get_object(**address), "NoSuchKey", "404")
+                return None if answer is None else bytes(answer["Body"].read())
+        except EmrctlError as error:
+            cause = error.__cause__
+            if isinstance(cause, ClientError) and error_code(cause) in _OF_ONE_OBJECT:
+                raise DamagedFileError(location, error_code(cause), damaged=False) from error
+            raise
 
     def write(self, key: str, body: bytes | BinaryIO) -> None:
         """Put an object; a stream can be larger than the memory."""
@@ -106,18 +192,56 @@ class S3Storage:
         """Delete an object if it exists."""
         self.s3.delete_object(Bucket=self.bucket, Key=self.prefix + key)
 
+    def move(self, key: str, new: str) -> None:
+        """Rename an object."""
+        source = {"Bucket": self.bucket, "Key": self.prefix + key}
+        with translated(f"renaming {self.location(key)}"):
+            self.s3.copy_object(Bucket=self.bucket, Key=self.prefix + new, CopySource=source)
+        self.delete(key)
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names of the objects and folders in a folder, sorted."""
+        prefix = f"{self.prefix}{folder}/"
+        names = (name.removeprefix(prefix).rstrip("/") for name in self._listed(prefix))
+        return sorted(filter(None, names))
+
     def keys(self, prefix: str) -> list[str]:
         """Return the keys that start with `prefix`, sorted."""
         items = objects(self.s3, self.bucket, self.prefix + prefix)
         return sorted(item["Key"].removeprefix(self.prefix) for item in items)
 
+    def leftovers(self, _age_s: float) -> list[str]:
+        """Return no keys: S3 does not show an object before it is complete."""
+        return []
+
     def folders(self, _file: str = "") -> list[str]:
         """Return the names of all folders, sorted: S3 does not list which contain a file."""
-        pages = self.s3.get_paginator("list_objects_v2").paginate(
-            Bucket=self.bucket, Prefix=self.prefix, Delimiter="/"
-        )
-        found = (item["Prefix"] for page in pages for item in page.get("CommonPrefixes", ()))
-        return sorted(name.removeprefix(self.prefix).rstrip("/") for name in found)
+        folders = (name for name in self._listed(self.prefix) if name.endswith("/"))
+        names = (name.removeprefix(self.prefix).rstrip("/") for name in folders)
+        return sorted(filter(is_name, names))
+
+    def versions(self, file: str) -> dict[str, Version]:
+        """Return the version of each folder that contains `file`: that of its own objects."""
+        tags: dict[str, dict[str, str]] = {}
+        for item in objects(self.s3, self.bucket, self.prefix):
+            folder, _, name = item["Key"].removeprefix(self.prefix).partition("/")
+            if name and "/" not in name:
+                tags.setdefault(folder, {})[name] = item["ETag"]
+        return {
+            name: Version(0, str(sorted(found.items())))
+            for name, found in tags.items()
+            if file in found
+        }
+
+    def _listed(self, prefix: str) -> Iterator[str]:
+        """Yield the keys of the objects and, with a slash, of the folders directly in a prefix."""
+        with translated(f"listing s3://{self.bucket}/{prefix}"):
+            pages = self.s3.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=prefix, Delimiter="/"
+            )
+            for page in pages:
+                yield from (item["Prefix"] for item in page.get("CommonPrefixes", ()))
+                yield from (item["Key"] for item in page.get("Contents", ()))
 
     def in_parallel(self, read: Callable[[str], T], names: Sequence[str]) -> list[T]:
         """Return what `read` returns for each name, with several requests at a time."""
@@ -130,3 +254,25 @@ class S3Storage:
 
 
 FileStorage = LocalStorage | S3Storage
+
+
+def is_name(text: str) -> bool:
+    """Return whether a text can be the name of a run's folder."""
+    fits = 0 < len(text.encode(errors="replace")) <= _MAX_NAME_BYTES
+    return fits and text.isprintable() and text[0] != "." and "/" not in text
+
+
+def _exists(path: Path) -> bool:
+    """Return whether a file exists, also if it may not be read."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open a file; a named pipe in its place does not block."""
+    return os.open(path, flags | os.O_NONBLOCK)

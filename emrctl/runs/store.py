@@ -1,30 +1,60 @@
-"""Records and files of runs, and the store that holds all runs of a project.
+"""Files of runs, and the store that holds all runs of a project.
 
-The record of a finished run is immutable; tags that are added later are a file of their own.
+The record of a finished run is immutable once its state was observed; tags that are added later are
+a file of their own. A file that is damaged, or of a newer emrctl, concerns its own run only: it is
+reported once, and everything else is read.
 """
 
 from __future__ import annotations
 
 import functools
 import io
+import itertools
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar
 
-import msgspec
-
-from emrctl.errors import NotFoundError
-from emrctl.paths import write_atomically
-from emrctl.runs.commits import Commit
-from emrctl.runs.record import ClusterFacts, Run, TrialFacts
-from emrctl.runs.storage import FileStorage, LocalStorage
+from emrctl.errors import DamagedFileError, NotFoundError
+from emrctl.runs import documents, record
+from emrctl.runs.index import RunIndex
+from emrctl.runs.record import Run
+from emrctl.runs.storage import FileStorage, LocalStorage, is_name
 
 if TYPE_CHECKING:
     from emrctl.metrics.eventlog.layout import EventLogFile
+
+T = TypeVar("T")
+
+
+class DamagedFiles:
+    """The files that could not be read so far; each is reported once.
+
+    `records` are those of runs by their ids.
+    """
+
+    # Of a store in which no file can be read, not every one is named.
+    MAX_REPORTED = 20
+
+    def __init__(self) -> None:
+        self.records: dict[str, DamagedFileError] = {}
+        self._errors: dict[str, DamagedFileError] = {}
+
+    def add(self, error: DamagedFileError) -> None:
+        """Add a file and report it with Python's logging, unless it is known."""
+        if self._errors.setdefault(error.location, error) is not error:
+            return
+        import logging
+
+        logger, count = logging.getLogger("emrctl"), len(self._errors)
+        if count <= self.MAX_REPORTED:
+            logger.warning("warning: %s", error)
+        elif count == self.MAX_REPORTED + 1:
+            logger.warning("warning: more files cannot be read. %s", error.hint)
+
+    def __iter__(self) -> Iterator[DamagedFileError]:
+        """Yield the errors in the order in which they were found."""
+        return iter(list(self._errors.values()))
 
 
 @dataclass(frozen=True)
@@ -33,6 +63,7 @@ class RunFiles:
 
     storage: FileStorage
     run_id: str
+    damaged: DamagedFiles
 
     RECORD: ClassVar = "run.json"
     TAGS: ClassVar = "tags.json"
@@ -53,14 +84,49 @@ class RunFiles:
         """Return the content of a file, None if it does not exist."""
         return self.storage.read(f"{self.run_id}/{folder}{name}")
 
+    def load(self, name: str, type_: type[T]) -> T | None:
+        """Return a JSON document of a type; None, and reported, if the file is damaged.
+
+        Also None if the file does not exist.
+        """
+        return self._parse(name, lambda body: documents.decode(body, type_))
+
     def read_json(self, name: str) -> dict[str, Any] | None:
-        """Return a JSON object, None if the file does not exist or is damaged."""
-        body = self.read(name)
-        try:
-            document = None if body is None else json.loads(body)
-        except ValueError:
-            return None
+        """Return a JSON object as another program wrote it; None, and reported, if damaged.
+
+        Also None if the file does not exist or is another JSON document.
+        """
+        document = self._parse(name, documents.decode_any)
         return document if isinstance(document, dict) else None
+
+    def _parse(self, name: str, parse: Callable[[bytes], T]) -> T | None:
+        try:
+            body = self.read(name)
+            return None if body is None else parse(body)
+        except DamagedFileError as error:
+            self.damaged.add(error)
+        except ValueError as error:
+            self.damaged.add(DamagedFileError(self.location(name), str(error)))
+        return None
+
+    def read_record(self) -> Run | None:
+        """Return the run, None if it has no record; raises `DamagedFileError`."""
+        body = self.read(self.RECORD)
+        if body is None:
+            return None
+        try:
+            return record.decode(body, self.run_id)
+        except ValueError as error:
+            newer = isinstance(error, record.NewerSchemaError)
+            raise DamagedFileError(self.location(self.RECORD), str(error), newer=newer) from error
+
+    def set_aside(self, name: str) -> str:
+        """Rename a damaged file, which keeps its content, and return the new name."""
+        names = set(self.storage.names(self.run_id))
+        suffixes = itertools.chain((".damaged",), (f".damaged-{n}" for n in itertools.count(2)))
+        new = next(name + suffix for suffix in suffixes if name + suffix not in names)
+        self.storage.move(f"{self.run_id}/{name}", f"{self.run_id}/{new}")
+        return new
 
     def write(self, name: str, body: bytes | BinaryIO, folder: str = "") -> None:
         """Write a file."""
@@ -73,8 +139,12 @@ class RunFiles:
     def write_json(
         self, name: str, document: Mapping[str, Any], *, indent: int | None = None
     ) -> None:
-        """Write a JSON object."""
-        text = json.dumps(document, indent=indent, ensure_ascii=False)
+        """Write a JSON object; numbers that are not finite become null."""
+        try:
+            text = json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False)
+        except ValueError:
+            finite = documents.decode_any(json.dumps(document).encode())
+            text = json.dumps(finite, indent=indent, ensure_ascii=False)
         self.write(name, text.encode(errors="replace"))
 
     def names(self, folder: str) -> list[str]:
@@ -105,51 +175,66 @@ class RunFiles:
 
 @dataclass(frozen=True)
 class Store:
-    """All runs of a project."""
+    """All runs of a project; `damaged` are the files that could not be read so far."""
 
     storage: FileStorage
+    damaged: DamagedFiles = field(default_factory=DamagedFiles, compare=False, repr=False)
 
     def files(self, run_id: str) -> RunFiles:
         """Return the files of a run."""
-        return RunFiles(self.storage, run_id)
+        return RunFiles(self.storage, run_id, self.damaged)
 
     def save(self, run: Run) -> None:
-        """Write the record of a run; records of finished runs are not changed."""
-        stored = self._read(run.id)
-        if stored is None or not stored.finished:
-            self.files(run.id).write_json(RunFiles.RECORD, asdict(run), indent=1)
+        """Write the record of a run, unless its stored state is final and was observed.
+
+        Unknown keys of the stored record are kept. A damaged record is renamed; raises
+        `DamagedFileError` if a newer emrctl wrote it or it cannot be read.
+        """
+        files, stored = self.files(run.id), None
+        try:
+            earlier = files.read_record()
+            if earlier is not None and earlier.settled:
+                return
+            stored = None if earlier is None else files.read(RunFiles.RECORD)
+        except DamagedFileError as error:
+            if error.newer or not error.damaged:
+                raise
+            files.set_aside(RunFiles.RECORD)
+        files.write_json(RunFiles.RECORD, record.encode(run, stored), indent=1)
 
     def load(self, run_id: str) -> Run:
         """Return the run with this id or the only one whose id contains `run_id`.
 
-        `latest` is the newest run. Raises `NotFoundError` if there is none, or more than one.
+        `latest` is the newest run. Raises `NotFoundError` if there is none, or more than one, and
+        `DamagedFileError` if its record cannot be read.
         """
-        run = self._read(run_id) or (next(self.newest(), None) if run_id == "latest" else None)
+        run = self._load(run_id) or (next(self.newest(), None) if run_id == "latest" else None)
         if run is not None:
             return run
         ids = self.ids()
         matches = [item for item in ids if run_id and run_id in item]
         if len(matches) == 1:
-            run = self._read(matches[0])
+            run = self._load(matches[0])
             if run is not None:
                 return run
         if len(matches) > 1:
             hint = f"Specify one of {', '.join(matches[-5:])}"
-            raise NotFoundError(f"'{run_id}' matches {len(matches)} runs", hint=hint)
+            raise NotFoundError(f"'{run_id[:80]}' matches {len(matches)} runs", hint=hint)
         hint = f"The newest are {', '.join(ids[-5:])}" if ids else "Start one with `emrctl submit`."
-        raise NotFoundError(f"no run is called '{run_id}'", hint=hint)
+        raise NotFoundError(f"no run is called {run_id[:80]!r}", hint=hint)
 
     def all(self) -> list[Run]:
-        """Return all runs, oldest first; damaged records are skipped."""
+        """Return all runs, oldest first; damaged records are reported and left out."""
         if isinstance(self.storage, LocalStorage):
-            return RunIndex(self.storage.path / RunIndex.FILE).all(self.storage.times(), self._read)
-        return [run for run in self.storage.in_parallel(self._read, self.ids()) if run is not None]
+            index = RunIndex(self.storage.path / RunIndex.FILE)
+            return index.all(self.storage.versions(RunFiles.RECORD), self.find)
+        return [run for run in self.storage.in_parallel(self.find, self.ids()) if run is not None]
 
     def newest(self) -> Iterator[Run]:
         """Yield all runs, newest first; only those that are used are read."""
         ids = self.storage.folders()[::-1]
         for start in range(0, len(ids), _CHUNK):
-            runs = self.storage.in_parallel(self._read, ids[start : start + _CHUNK])
+            runs = self.storage.in_parallel(self.find, ids[start : start + _CHUNK])
             yield from (run for run in runs if run is not None)
 
     def ids(self) -> list[str]:
@@ -157,81 +242,37 @@ class Store:
         return self.storage.folders(RunFiles.RECORD)
 
     def tag(self, run_id: str, tags: Mapping[str, str]) -> Run:
-        """Add tags to a run and return it; an empty value removes a tag."""
+        """Add tags to a run and return it; an empty value removes a tag.
+
+        Raises `DamagedFileError` if the stored tags cannot be read: they are not replaced.
+        """
         run = self.load(run_id)
+        files = self.files(run.id)
+        if files.load(RunFiles.TAGS, dict[str, str]) is None:
+            for error in self.damaged:
+                if error.location == files.location(RunFiles.TAGS):
+                    raise error
         merged = {key: value for key, value in {**run.tags, **tags}.items() if value}
-        self.files(run.id).write_json(RunFiles.TAGS, merged, indent=1)
+        files.write_json(RunFiles.TAGS, merged, indent=1)
         return replace(run, tags=merged)
 
-    def _read(self, run_id: str) -> Run | None:
-        """Return a run, None if it does not exist or its record is damaged."""
+    def find(self, run_id: str) -> Run | None:
+        """Return a run; None if it does not exist, or if its record is damaged: it is reported."""
+        try:
+            return self._load(run_id)
+        except DamagedFileError as error:
+            self.damaged.records[run_id] = error
+            self.damaged.add(error)
+            return None
+
+    def _load(self, run_id: str) -> Run | None:
+        """Return a run, None if it does not exist; raises `DamagedFileError`."""
+        if not is_name(run_id):
+            return None
         files = self.files(run_id)
-        body = files.read(RunFiles.RECORD) if run_id else None
-        if body is None:
-            return None
-        try:
-            run = msgspec.json.decode(body, type=Run)
-        except msgspec.DecodeError:
-            return None
-        tags = files.read_json(RunFiles.TAGS)
-        return run if tags is None else replace(run, tags=tags)
+        run = files.read_record()
+        tags = None if run is None else files.load(RunFiles.TAGS, dict[str, str])
+        return run if run is None or tags is None else replace(run, tags=tags)
 
 
-class RunIndex:
-    """The records of finished runs of a local store in one file, as reading each takes long.
-
-    A record is valid while its run's folder has the same modification time: every change of a
-    record or of tags replaces a file in the folder. Several clients may write the index at the same
-    time; each of them writes a whole one.
-    """
-
-    FILE: ClassVar = "index.msgpack"
-    # A folder may change again within the resolution of its modification time.
-    SETTLED_S: ClassVar = 2.0
-    # Records that are read one by one before the file is written again.
-    SLACK: ClassVar = 32
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def all(self, times: Mapping[str, int], read: Callable[[str], Run | None]) -> list[Run]:
-        """Return the runs of the folders in `times` (name: modification time in ns), oldest first.
-
-        `read` returns the run of a folder that the index does not have in its current state.
-        """
-        entries, runs = self._load(), list[Run]()
-        settled_ns = time.time_ns() - int(self.SETTLED_S * 1e9)
-        changes = 0
-        for name in sorted(times):
-            entry = entries.get(name)
-            if entry is not None and entry[0] == times[name]:
-                runs.append(entry[1])
-                continue
-            run = read(name)
-            if run is not None:
-                runs.append(run)
-                if run.finished and times[name] < settled_ns:
-                    entries[name] = (times[name], run)
-                    changes += 1
-        if changes > self.SLACK:
-            self._save({name: entry for name, entry in entries.items() if name in times})
-        return runs
-
-    def _load(self) -> dict[str, tuple[int, Run]]:
-        try:
-            names, entries = msgspec.msgpack.decode(self._path.read_bytes(), type=_Index)
-        except (OSError, msgspec.DecodeError):
-            return {}
-        return entries if names == _FIELDS else {}
-
-    def _save(self, entries: Mapping[str, tuple[int, Run]]) -> None:
-        with suppress(OSError):  # a store that cannot be written can be read
-            body = msgspec.msgpack.encode((_FIELDS, entries))
-            write_atomically(self._path, body, 0o600)
-
-
-_Index = tuple[str, dict[str, tuple[int, Run]]]
-_MODELS = (Run, ClusterFacts, TrialFacts, Commit)
-# An index of another version of emrctl is not used.
-_FIELDS = " ".join(item.name for model in _MODELS for item in fields(model))
 _CHUNK = 32

@@ -14,9 +14,10 @@ import pytest
 from emrctl.aws.target import Target
 from emrctl.errors import EmrctlError, NotFoundError
 from emrctl.runs.backends.base import read_logs
+from emrctl.runs.index import RunIndex
 from emrctl.runs.record import Run, TrialFacts, new_id
 from emrctl.runs.storage import LocalStorage, S3Storage
-from emrctl.runs.store import RunIndex, Store
+from emrctl.runs.store import Store
 from tests import facts
 
 

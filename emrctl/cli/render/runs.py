@@ -12,36 +12,80 @@ from emrctl.cli.render import findings, json_document, next_step, note, number, 
 
 if TYPE_CHECKING:
     from emrctl.cost.services import CostOption
+    from emrctl.errors import DamagedFileError
+    from emrctl.runs.check import Problem
     from emrctl.runs.progress import Progress
     from emrctl.runs.record import Run
     from emrctl.runs.run_cost import RunCost
     from emrctl.runs.workspace import Workspace
 
 
-def print_runs(workspace: Workspace, runs: Sequence[Run], *, as_json: bool) -> None:
-    """Print a table of runs, or everything about them as JSON."""
+_UNREADABLE = "UNREADABLE"
+
+
+def print_runs(
+    workspace: Workspace,
+    runs: Sequence[Run],
+    *,
+    as_json: bool,
+    unreadable: Mapping[str, DamagedFileError] | None = None,
+) -> None:
+    """Print a table of runs, or everything about them as JSON.
+
+    `unreadable` are the errors of damaged records by the id of the run.
+    """
     from emrctl.runs import lifecycle
 
+    unreadable = unreadable or {}
     if as_json:
-        json_document([lifecycle.describe(workspace, run) for run in runs])
+        documents = [lifecycle.describe(workspace, run) for run in runs]
+        documents += [
+            {"id": run_id, "state": _UNREADABLE, "file": error.location, "reason": error.reason}
+            for run_id, error in unreadable.items()
+        ]
+        json_document(sorted(documents, key=lambda document: document["id"]))
         return
-    if not runs:
+    if not runs and not unreadable:
         note("No runs yet. Start one with `emrctl submit`.")
         return
     rows = [
         (
             run.id,
-            run.job,
+            plain(run.job),
             run.state,
-            run.cluster.name,
+            plain(run.cluster.name),
             _seconds(run.duration_s),
             "" if run.cost_usd is None else f"{run.cost_usd:.4f}",
             settings_text(run.settings),
         )
         for run in runs
     ]
+    rows += [(plain(run_id), "", _UNREADABLE, "", "", "", "") for run_id in unreadable]
+    rows.sort(key=lambda row: row[0])
     columns = ("run", "job", "state", "cluster", "seconds", "USD", "settings")
     table(*columns, rows=rows, right=("seconds", "USD"))
+
+
+def print_problems(problems: Sequence[Problem]) -> None:
+    """Print the problems of the store, and what becomes of each."""
+    if not problems:
+        note("No problems.")
+        return
+    rows = [
+        (
+            plain(item.run),
+            plain(item.file.rpartition("/")[2]),
+            plain(item.reason),
+            f"done: {item.repair}" if item.repaired else item.repair or "cannot be repaired",
+        )
+        for item in problems
+    ]
+    table("run", "file", "problem", "repair", rows=rows)
+    left = [item for item in problems if not item.repaired]
+    repairable = sum(bool(item.repair) for item in left)
+    note(f"{len(problems)} problems, {len(left)} left")
+    if repairable:
+        note(f"Repair {repairable} of them with `emrctl runs check --repair`.")
 
 
 def print_run(workspace: Workspace, run: Run, *, as_json: bool) -> None:

@@ -8,6 +8,7 @@ no use.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -160,11 +161,17 @@ def _leaf_queues(queue: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _queue(queue: dict[str, Any]) -> QueueAccount:
     return QueueAccount(
         name=str(queue.get("queuePath") or queue.get("queueName") or ""),
-        capacity_percent=float(queue.get("absoluteCapacity") or 0.0),
-        used_percent=float(queue.get("absoluteUsedCapacity") or 0.0),
+        capacity_percent=_percent(queue.get("absoluteCapacity")),
+        used_percent=_percent(queue.get("absoluteUsedCapacity")),
         pending_apps=_known(queue.get("numPendingApplications")) or 0,
         running_apps=_known(queue.get("numActiveApplications")) or 0,
     )
+
+
+def _percent(value: Any) -> float:
+    """Return a percentage; YARN returns NaN for a queue without capacity."""
+    number = float(value or 0.0)
+    return number if math.isfinite(number) else 0.0
 
 
 _PAGE = "/json/"

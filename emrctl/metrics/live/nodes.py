@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from emrctl.aws.listing import EC2_STARTED, instances, tags
 from emrctl.metrics.model import ClusterAccount, NodeAccount, QueueAccount
 from emrctl.metrics.record import Record
@@ -91,8 +93,8 @@ def read(lines: bytes | None) -> list[NodeSample]:
     samples = []
     for line in (lines or b"").splitlines():
         try:
-            samples.append(NodeSample.from_json(json.loads(line)))
-        except (ValueError, TypeError, KeyError, AttributeError):
+            samples.append(msgspec.json.decode(line, type=NodeSample))
+        except (ValueError, RecursionError, msgspec.MsgspecError):
             continue
     return samples
 

@@ -29,7 +29,10 @@ def to_iso(moment: datetime | None) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """A step of a cluster; `reason` is the cluster's explanation of its final state."""
+    """A step of a cluster; `reason` is the cluster's explanation of its final state.
+
+    `inferred` means that the cluster did not report the state: it has ended before the step did.
+    """
 
     id: str
     name: str
@@ -37,6 +40,7 @@ class Step:
     started: datetime | None = None
     ended: datetime | None = None
     reason: str = ""
+    inferred: bool = False
 
     @property
     def finished(self) -> bool:

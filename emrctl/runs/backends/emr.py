@@ -149,6 +149,7 @@ def _interrupted(step: Step, status: dict[str, Any]) -> Step:
     return replace(
         step,
         state="INTERRUPTED",
+        inferred=True,
         ended=status.get("Timeline", {}).get("EndDateTime"),
         reason=f"the cluster is {status['State']}: {reason}".rstrip(": "),
     )

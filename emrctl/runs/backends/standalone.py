@@ -162,7 +162,9 @@ def _open_member(packed: bytes, name: str) -> BinaryIO:
 
 
 def _interrupted(step: Step, why: str) -> Step:
-    return step if step.finished else replace(step, state="INTERRUPTED", reason=why)
+    if step.finished:
+        return step
+    return replace(step, state="INTERRUPTED", inferred=True, reason=why)
 
 
 def _step(item: dict[str, Any]) -> Step:
