@@ -79,7 +79,7 @@ def _export(workspace: Workspace, run: Run, client: MlflowClient) -> Exported:
         client.log_batch(created, metrics=metrics[start : start + _MAX_BATCH])
     files = workspace.store.files(run.id)
     for file in _FILES:
-        body = files.read(file)
+        body = files.find(file)
         if body is not None:
             client.log_text(created, body.decode(errors="replace"), Path(file).name)
     # Last: a run that was interrupted before is exported again.

@@ -65,7 +65,7 @@ def collect_yarn(workspace: Workspace, run: Run) -> YarnAccounts | None:
 def _add_last_sample(files: RunFiles, cluster: ClusterAccount) -> None:
     from emrctl.metrics.live import nodes
 
-    samples = nodes.Samples(0, nodes.read(files.read(RunFiles.NODE_SAMPLES)))
+    samples = nodes.Samples(0, nodes.read(files.find(RunFiles.NODE_SAMPLES)))
     samples.add(nodes.sample(int(time.time() * 1000), cluster))
     files.write(RunFiles.NODE_SAMPLES, samples.lines())
 
@@ -162,5 +162,5 @@ def nodes_used(workspace: Workspace, run: Run) -> list[dict[str, Any]]:
     """Return the use of each node during the run, [] if it was not sampled."""
     from emrctl.metrics.live import nodes
 
-    samples = nodes.read(workspace.store.files(run.id).read(RunFiles.NODE_SAMPLES))
+    samples = nodes.read(workspace.store.files(run.id).find(RunFiles.NODE_SAMPLES))
     return [item.to_json() for item in nodes.use(samples)]

@@ -106,7 +106,7 @@ class Watcher:
         files = self._workspace.store.files(run.id)
         if self._samples is None:
             interval_s = max(_MIN_SAMPLE_INTERVAL_S, self._workspace.target.poll_s)
-            stored = nodes.read(files.read(RunFiles.NODE_SAMPLES))
+            stored = nodes.read(files.find(RunFiles.NODE_SAMPLES))
             self._samples = nodes.Samples(round(interval_s * 1000), stored)
         self._samples.add(nodes.sample(at_ms, account))
         files.write(RunFiles.NODE_SAMPLES, self._samples.lines())

@@ -41,7 +41,8 @@ def rebuild(body: bytes, run_id: str) -> Run | None:
     lost = [name for name in lost if name != "cluster"]
     lost += [f"cluster.{name}" for name in lost_of_cluster]
     for name in ("created", "started", "ended"):
-        values[name] = _time(name, values[name])
+        given, values[name] = values[name], _time(name, values[name])
+        lost += [name] if given and values[name] is None else []
     match = _ID.fullmatch(run_id)
     values["created"] = values["created"] or values["started"] or _time_of_id(match)
     values["job"] = values["job"] or (match[2] if match else "")

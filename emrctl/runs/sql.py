@@ -1,46 +1,28 @@
 """SQL queries of the store of runs: tables runs, stages, executors and findings.
 
-Each query loads the tables into memory. It cannot access files or the network.
+The rows of finished runs are in an index, see `sql_index`. A query cannot access other files or the
+network.
 """
 
 from __future__ import annotations
 
-import json
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+import functools
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emrctl.errors import UsageError
-from emrctl.metrics import findings, tables, timeline
-from emrctl.metrics.model import RunMetrics
+from emrctl import paths
+from emrctl.errors import DamagedFileError, UsageError
 from emrctl.runs.record import Run
+from emrctl.runs.sql_index import Columns, Row, RunRows, TableIndex, quoted
+from emrctl.runs.storage import LocalStorage, Version
 from emrctl.runs.store import RunFiles, Store
 
-Row = dict[str, Any]
-_TYPES: Mapping[type, str] = {int: "BIGINT", str: "VARCHAR", bool: "BOOLEAN"}
-_RUN = {
-    **dict.fromkeys(("run", "job", "project", "target", "state", "application_id"), "VARCHAR"),
-    **dict.fromkeys(("created", "started", "ended"), "TIMESTAMP"),
-    **dict.fromkeys(("duration_s", "cost_usd", "hourly_usd"), "DOUBLE"),
-    **dict.fromkeys(("cluster", "cluster_id", "release", "primary_type", "core_type"), "VARCHAR"),
-    "core_count": "BIGINT",
-    **dict.fromkeys(("experiment", "cell"), "VARCHAR"),
-    "repeat": "BIGINT",
-    "failure": "VARCHAR",
-    **dict.fromkeys(("settings", "tags", "arguments", "result", "environment"), "JSON"),
-    **dict.fromkeys(("yarn_memory_mb_seconds", "yarn_containers", "yarn_preempted"), "BIGINT"),
-    "yarn_diagnostics": "VARCHAR",
-}
-_FINDING = {
-    **dict.fromkeys(("run", "kind", "severity", "confidence", "evidence", "advice"), "VARCHAR"),
-    "seconds": "DOUBLE",
-    **dict.fromkeys(("stages", "figures", "settings"), "JSON"),
-}
-# Reads from S3 mostly wait.
-_READ_THREADS = 8
+# Returns the rows of a run by table, from its metrics and result.
+_RowsOf = Callable[[Run, Any, Row | None], Mapping[str, Sequence[Row]]]
+_FACTS, _FINDINGS = ("runs", "stages", "executors"), ("findings",)
 
 
 @dataclass(frozen=True)
@@ -51,24 +33,10 @@ class QueryResult:
     rows: tuple[tuple[Any, ...], ...]
 
 
-def columns() -> dict[str, dict[str, str]]:
-    """Return the columns of each table with their types."""
-    return {
-        "runs": {**_RUN, **_record_columns("runs")},
-        "stages": {"run": "VARCHAR", **_record_columns("stages")},
-        "executors": {"run": "VARCHAR", "lifetime_s": "DOUBLE", **_record_columns("executors")},
-        "findings": dict(_FINDING),
-    }
-
-
-def _record_columns(name: str) -> dict[str, str]:
-    return {column: _TYPES[type_] for column, type_ in tables.columns(name).items()}
-
-
 def query(store: Store, sql: str, limits: Mapping[str, float] | None = None) -> QueryResult:
     """Return the result of one SELECT; `UsageError` if `sql` is invalid or something else.
 
-    `limits` override thresholds of findings.
+    `limits` override thresholds of findings. Only the tables that `sql` names are filled.
     """
     import duckdb
 
@@ -80,7 +48,9 @@ def query(store: Store, sql: str, limits: Mapping[str, float] | None = None) -> 
         allowed = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
         if len(types) != 1 or types[0] not in allowed:
             raise UsageError("the query is not one SELECT", hint="The store is read-only.")
-        _load(database, store, limits)
+        folder = index_folder(store)
+        _Tables(database, store, folder, limits).open(sql)
+        database.execute(f"SET allowed_directories = [{quoted(f'{folder}/')}]")
         database.execute("SET enable_external_access = false")
         database.execute("SET lock_configuration = true")
         try:
@@ -91,82 +61,91 @@ def query(store: Store, sql: str, limits: Mapping[str, float] | None = None) -> 
             raise _query_error(error) from error
 
 
+def index_folder(store: Store) -> Path:
+    """Return the folder of the index: beside the runs, or for a bucket in the user's cache."""
+    storage = store.storage
+    if isinstance(storage, LocalStorage):
+        return storage.path / ".tables"
+    return paths.cache() / "tables" / storage.bucket
+
+
 def _query_error(error: Exception) -> UsageError:
-    hint = f"Tables are {', '.join(columns())}; `describe runs` lists columns."
+    hint = f"Tables are {', '.join((*_FACTS, *_FINDINGS))}; `describe runs` lists columns."
     return UsageError(str(error).strip(), hint=hint)
 
 
-def _load(database: Any, store: Store, limits: Mapping[str, float] | None) -> None:
-    with tempfile.TemporaryDirectory(prefix="emrctl-") as folder:
-        files = {name: Path(folder) / f"{name}.jsonl" for name in columns()}
-        streams = {name: path.open("w", encoding="utf-8") for name, path in files.items()}
-        for name, row in _rows(store, limits):
-            streams[name].write(json.dumps(row, default=str) + "\n")
-        for stream in streams.values():
-            stream.close()
-        for name, types in columns().items():
-            _create(database, name, types, files[name])
+@dataclass(frozen=True)
+class _Tables:
+    """The tables of a query: where their rows come from, and where their index is."""
+
+    database: Any
+    store: Store
+    folder: Path
+    limits: Mapping[str, float] | None
+
+    def open(self, sql: str) -> None:
+        """Create the tables; those that the query does not name stay empty."""
+        named, versions = set(re.findall(r"\w+", sql.lower())), dict[str, Version]()
+        if not named.isdisjoint((*_FACTS, *_FINDINGS)):
+            versions = self.store.storage.versions(RunFiles.RECORD)
+        facts = self._index(_FACTS)
+        found = self._index(_FINDINGS, sorted((self.limits or {}).items()))
+        for names, index, read in (
+            (_FACTS, facts, self._read_facts),
+            (_FINDINGS, found, self._read_findings),
+        ):
+            if named.isdisjoint(names):
+                index.create_empty()
+            else:
+                index.open(versions, read)
+
+    def _index(self, names: Sequence[str], *depends: object) -> TableIndex:
+        """Return the index of tables; `depends` is what their rows depend on besides the files."""
+
+        def columns() -> Columns:
+            from emrctl.runs import sql_rows
+
+            return {name: sql_rows.columns()[name] for name in names}
+
+        key = repr((_code_version(), *depends))
+        return TableIndex(self.database, self.folder / names[0], key, columns, self._reject)
+
+    def _read_facts(self, run_ids: Sequence[str]) -> list[RunRows]:
+        from emrctl.runs import sql_rows
+
+        return self._read(run_ids, sql_rows.facts)
+
+    def _read_findings(self, run_ids: Sequence[str]) -> list[RunRows]:
+        from emrctl.runs import sql_rows
+
+        return self._read(run_ids, functools.partial(sql_rows.findings_of, limits=self.limits))
+
+    def _read(self, run_ids: Sequence[str], rows: _RowsOf) -> list[RunRows]:
+        found = self.store.storage.in_parallel(lambda run_id: self._read_run(run_id, rows), run_ids)
+        return [item for item in found if item is not None]
+
+    def _read_run(self, run_id: str, rows: _RowsOf) -> RunRows | None:
+        from emrctl.metrics.model import RunMetrics
+
+        run = self.store.find(run_id)
+        if run is None:
+            return None
+        files = self.store.files(run_id)
+        metrics = files.load(RunFiles.METRICS, RunMetrics)
+        by_table = rows(run, metrics, files.read_json(RunFiles.RESULT))
+        return RunRows(run_id, run.finished, by_table)
+
+    def _reject(self, run_id: str, reason: str) -> None:
+        location = self.store.files(run_id).location()
+        self.store.damaged.add(DamagedFileError(location, f"it has no rows in SQL: {reason}"))
 
 
-def _create(database: Any, name: str, types: Mapping[str, str], path: Path) -> None:
-    typed = ", ".join(f"\"{column}\": '{type_}'" for column, type_ in types.items())
-    source = str(path).replace("'", "''")
-    options = f"format = 'newline_delimited', columns = {{{typed}}}, maximum_object_size = 1 << 28"
-    # No part of the statement is user input.
-    database.execute(f"CREATE TABLE {name} AS FROM read_json('{source}', {options})")
-
-
-def _rows(store: Store, limits: Mapping[str, float] | None) -> Iterator[tuple[str, Row]]:
-    """Yield every row with the name of its table."""
-    runs = store.all()
-    with ThreadPoolExecutor(_READ_THREADS) as readers:
-        documents = readers.map(lambda run: _documents(store, run), runs)
-        for run, (metrics, result) in zip(runs, documents, strict=True):
-            yield from _run_rows(run, metrics, result, limits)
-
-
-def _documents(store: Store, run: Run) -> tuple[Row | None, Row | None]:
-    files = store.files(run.id)
-    return files.read_json(RunFiles.METRICS), files.read_json(RunFiles.RESULT)
-
-
-def _run_rows(
-    run: Run, document: Row | None, result: Row | None, limits: Mapping[str, float] | None
-) -> Iterator[tuple[str, Row]]:
-    metrics = RunMetrics() if document is None else RunMetrics.from_json(document)
-    yield "runs", _run(run, metrics, result)
-    if document is None:
-        return
-    for stage in metrics.stages:
-        yield "stages", _owned(run, metrics, tables.flat(stage.to_json()))
-    for row in metrics.executors:
-        life = {"lifetime_s": timeline.lifetime_s(row, metrics)}
-        yield "executors", _owned(run, metrics, tables.flat(row.to_json())) | life
-    for finding in findings.diagnose(metrics, limits):
-        yield "findings", {"run": run.id, **finding.to_json()}
-
-
-def _owned(run: Run, metrics: RunMetrics, row: Row) -> Row:
-    owner = {"run": run.id, "app_id": metrics.app_id, "app_attempt": metrics.app_attempt}
-    return tables.without_large_numbers({**owner, **row})
-
-
-def _run(run: Run, metrics: RunMetrics, result: Row | None) -> Row:
-    accounted = ("memory_mb_seconds", "containers", "preempted", "diagnostics")
-    return {
-        **tables.without_large_numbers(tables.flat(metrics.to_json())),
-        **asdict(run.cluster),
-        **(asdict(run.trial) if run.trial else {}),
-        **asdict(run),
-        "run": run.id,
-        "duration_s": run.duration_s,
-        "cost_usd": run.cost_usd,
-        "cluster": run.cluster.name,
-        "cluster_id": run.cluster.id,
-        "result": result,
-        "environment": dict(metrics.environment),
-        **{f"yarn_{name}": getattr(metrics.yarn, name, None) for name in accounted},
-    }
+@functools.cache
+def _code_version() -> str:
+    """Return a text that differs after an update of the code that computes figures."""
+    folder = Path(__file__).parent
+    files = sorted((*folder.glob("sql*.py"), *(folder.parent / "metrics").rglob("*.py")))
+    return repr([(path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in files])
 
 
 def to_json(result: QueryResult) -> list[Row]:

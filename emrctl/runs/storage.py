@@ -64,7 +64,7 @@ class LocalStorage:
             return None
         except OSError as error:
             reason = error.strerror or str(error)
-            damaged = error.errno == errno.EISDIR
+            damaged = error.errno in {errno.EISDIR, errno.ELOOP}
             raise DamagedFileError(str(path), reason, damaged=damaged) from error
 
     def write(self, key: str, body: bytes | BinaryIO) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar
 
-from emrctl.errors import DamagedFileError, NotFoundError
+from emrctl.errors import DamagedFileError, EmrctlError, NotFoundError
 from emrctl.runs import documents, record
 from emrctl.runs.index import RunIndex
 from emrctl.runs.record import Run
@@ -84,6 +84,17 @@ class RunFiles:
         """Return the content of a file, None if it does not exist."""
         return self.storage.read(f"{self.run_id}/{folder}{name}")
 
+    def find(self, name: str) -> bytes | None:
+        """Return the content of a file; None, and reported, if it cannot be read.
+
+        Also None if the file does not exist.
+        """
+        try:
+            return self.read(name)
+        except DamagedFileError as error:
+            self.damaged.add(error)
+            return None
+
     def load(self, name: str, type_: type[T]) -> T | None:
         """Return a JSON document of a type; None, and reported, if the file is damaged.
 
@@ -100,14 +111,12 @@ class RunFiles:
         return document if isinstance(document, dict) else None
 
     def _parse(self, name: str, parse: Callable[[bytes], T]) -> T | None:
+        body = self.find(name)
         try:
-            body = self.read(name)
             return None if body is None else parse(body)
-        except DamagedFileError as error:
-            self.damaged.add(error)
         except ValueError as error:
             self.damaged.add(DamagedFileError(self.location(name), str(error)))
-        return None
+            return None
 
     def read_record(self) -> Run | None:
         """Return the run, None if it has no record; raises `DamagedFileError`."""
@@ -129,8 +138,17 @@ class RunFiles:
         return new
 
     def write(self, name: str, body: bytes | BinaryIO, folder: str = "") -> None:
-        """Write a file."""
-        self.storage.write(f"{self.run_id}/{folder}{name}", body)
+        """Write a file; a folder in its place is renamed."""
+        key = f"{self.run_id}/{folder}{name}"
+        try:
+            self.storage.write(key, body)
+        except EmrctlError as error:
+            if folder or not isinstance(error.__cause__, IsADirectoryError):
+                raise
+            self.set_aside(name)
+            if not isinstance(body, bytes):
+                body.seek(0)
+            self.storage.write(key, body)
 
     def delete(self, name: str, folder: str = "") -> None:
         """Delete a file if it exists."""

@@ -134,7 +134,7 @@ class FakeWorkspace(Workspace):
 
 def _finish(workspace: Workspace, run: Run, step: Step) -> Run:
     """Store the final state of a step that left no logs."""
-    run = replace(run, state=step.state, ended=to_iso(step.ended))
+    run = replace(run, state=step.state, inferred=step.inferred, ended=to_iso(step.ended))
     workspace.store.save(run)
     return run
 
