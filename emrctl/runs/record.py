@@ -215,6 +215,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     """Raise `ValueError` if a setting has another type than those of `SparkSettings`."""
     try:
         msgspec.convert(settings, _Settings)
+        msgspec.convert(settings.get("conf", {}), dict[str, str])
     except msgspec.ValidationError as error:
         raise ValueError(f"settings: {error}") from error
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,25 +41,43 @@ def query(store: Store, sql: str, limits: Mapping[str, float] | None = None) -> 
     """
     import duckdb
 
-    with duckdb.connect(":memory:") as database:
-        try:
-            types = [statement.type for statement in database.extract_statements(sql)]
-        except duckdb.Error as error:
-            raise _query_error(error) from error
-        allowed = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
-        if len(types) != 1 or types[0] not in allowed:
-            raise UsageError("the query is not one SELECT", hint="The store is read-only.")
-        folder = index_folder(store)
-        _Tables(database, store, folder, limits).open(sql)
-        database.execute(f"SET allowed_directories = [{quoted(f'{folder}/')}]")
-        database.execute("SET enable_external_access = false")
-        database.execute("SET lock_configuration = true")
-        try:
-            cursor = database.execute(sql)
-            names = tuple(column[0] for column in cursor.description or ())
-            return QueryResult(names, tuple(cursor.fetchall()))
-        except duckdb.Error as error:
-            raise _query_error(error) from error
+    folder = index_folder(store)
+    for attempt in range(2):
+        with duckdb.connect(":memory:") as database:
+            _check_statement(database, sql)
+            try:
+                return _run(_Tables(database, store, folder, limits), sql)
+            except duckdb.Error as error:
+                text = str(error).lower()
+                damaged = str(folder).lower() in text or "parquet" in text or "zstd" in text
+                if attempt or not damaged or "parquet" in sql.lower():
+                    raise _query_error(error) from error
+        shutil.rmtree(folder, ignore_errors=True)
+    raise AssertionError  # the second attempt returns or raises
+
+
+def _check_statement(database: Any, sql: str) -> None:
+    import duckdb
+
+    try:
+        types = [statement.type for statement in database.extract_statements(sql)]
+    except duckdb.Error as error:
+        raise _query_error(error) from error
+    allowed = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+    if len(types) != 1 or types[0] not in allowed:
+        raise UsageError("the query is not one SELECT", hint="The store is read-only.")
+
+
+def _run(tables: _Tables, sql: str) -> QueryResult:
+    """Run a query that can access the files of the index only."""
+    database = tables.database
+    tables.open(sql)
+    database.execute(f"SET allowed_directories = [{quoted(f'{tables.folder}/')}]")
+    database.execute("SET enable_external_access = false")
+    database.execute("SET lock_configuration = true")
+    cursor = database.execute(sql)
+    names = tuple(column[0] for column in cursor.description or ())
+    return QueryResult(names, tuple(cursor.fetchall()))
 
 
 def index_folder(store: Store) -> Path:
