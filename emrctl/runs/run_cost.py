@@ -58,12 +58,12 @@ def of_run(workspace: Workspace, run: Run, spot_discount: float = SPOT_DISCOUNT)
     `spot_discount` is the share by which spot instances are cheaper, for types without a downloaded
     spot price. Raises `NotFoundError` if the run has no metrics or no executors.
     """
-    document = workspace.store.files(run.id).read_json(RunFiles.METRICS)
-    if document is None:
+    metrics = workspace.store.files(run.id).load(RunFiles.METRICS, RunMetrics)
+    if metrics is None:
         hint = f"`emrctl runs show {run.id}` shows its state; `emrctl pull {run.id}` reads them."
         raise NotFoundError(f"run {run.id} has no metrics", hint=hint)
     region = workspace.project.region
-    done = work.of_run(RunMetrics.from_json(document), run.duration_s)
+    done = work.of_run(metrics, run.duration_s)
     clusters = Clusters(done, run.cluster, region, spot_discount)
     found = (*clusters.options(), *services.options(done, region))
     usd = run.cost_usd
