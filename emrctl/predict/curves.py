@@ -41,6 +41,8 @@ _CLIFF_RATIO = 1.3
 # Extrapolation beyond these multiples of the smallest and the largest measured scale is refused.
 _LOWEST, _HIGHEST = 0.5, 3.0
 _FLAT_PRIOR_VARIANCE = 100.0
+# exp() of more is not a finite number.
+_LARGEST_LOG = 700.0
 
 
 @dataclass(frozen=True)
@@ -236,7 +238,9 @@ class _Posterior:
         tail = (1 - confidence) / 2
         low, high = np.interp([tail, 1 - tail], below, grid)
         value = float(self._weights @ logs)
-        return math.exp(value), math.exp(min(low, value)), math.exp(max(high, value))
+        ends = (value, min(low, value), max(high, value))
+        value, low, high = (math.exp(min(end, _LARGEST_LOG)) for end in ends)
+        return value, low, high
 
     def _shapes(self, scales: Array) -> Array:
         import numpy as np

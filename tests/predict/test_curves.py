@@ -114,3 +114,8 @@ def test_at_rejects_invalid_arguments(scale: int, confidence: float) -> None:
 def test_value_does_not_depend_on_the_unit(unit: float) -> None:
     scaled = curves.fit({n: [t * unit for t in times] for n, times in amdahl(2, 4, 12).items()})
     assert scaled.at(7).value == pytest.approx(curves.fit(amdahl(2, 4, 12)).at(7).value * unit)
+
+
+def test_at_of_enormous_times_is_finite() -> None:
+    estimate = curves.fit({2: [1e300, 9.9], 4: [1e300, 1e-12], 100: [1.0]}).at(1)
+    assert 0 <= estimate.low <= estimate.value <= estimate.high < math.inf
