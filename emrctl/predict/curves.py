@@ -238,9 +238,8 @@ class _Posterior:
         tail = (1 - confidence) / 2
         low, high = np.interp([tail, 1 - tail], below, grid)
         value = float(self._weights @ logs)
-        ends = (value, min(low, value), max(high, value))
-        value, low, high = (math.exp(min(end, _LARGEST_LOG)) for end in ends)
-        return value, low, high
+        ends = np.exp(np.minimum([value, min(low, value), max(high, value)], _LARGEST_LOG))
+        return float(ends[0]), float(ends[1]), float(ends[2])
 
     def _shapes(self, scales: Array) -> Array:
         import numpy as np

@@ -296,7 +296,7 @@ class _Builder:
         cold = [fitted.split(task)[0] for task in tasks if task.first_on_executor]
         first = [fitted.split(task)[1] for task in tasks if task.first_of_stage]
         executor_s = mean(cold) if cold else fitted.executor_s
-        stage_s = mean(first) if first else fitted.stage_s
+        stage_s = mean(first) if first else fitted.of_stage(key)
         firsts = [by_index[index][0] for index in sorted(by_index)]
         return StageWork(
             key=key,

@@ -10,9 +10,9 @@ from __future__ import annotations
 import bisect
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import median
+from statistics import median, variance
 from typing import NamedTuple
 
 _MAX_SHARE = 0.9
@@ -23,6 +23,9 @@ _LEAST_ERROR = 0.3
 # An executor's first task takes this multiple of its CPU time to load classes if it has a core:
 # class files are read, and other threads compile.
 _USUAL_LOAD_RATIO = 1.6
+# From this number of values on, the median deviation is used; of a normal distribution the
+# standard deviation is this multiple of it.
+_ROBUST, _SD_PER_MAD = 5, 1.4826
 # Scheduling and deserialization of a warm task, where the log has none.
 _USUAL_OVERHEAD_S = 0.02
 
@@ -80,6 +83,7 @@ _STAGE_PRIOR = _RunPrior(0.0, 0.5, 0.01)
 class Overheads:
     """Additional time of the first tasks on an executor and of a stage, and between two tasks.
 
+    `stages_s` is the second by stage, where it was observed, `stage_s` is for the other stages.
     `between_s` is the time from the finish of a task to the launch of the next one in its slot. It
     may be negative: the driver fills a slot before it has processed the result. `executor_error_s`
     is the standard error of `executor_s`. `slowdown` is how much longer first tasks took to load
@@ -89,14 +93,19 @@ class Overheads:
 
     executor_s: float = 0.0
     stage_s: float = 0.0
+    stages_s: Mapping[tuple[int, int], float] = field(default_factory=dict)
     between_s: float = 0.0
     executor_error_s: float = 0.0
     slowdown: float = 1.0
 
+    def of_stage(self, stage: tuple[int, int]) -> float:
+        """Return the additional time of the first tasks of a stage on an executor."""
+        return self.stages_s.get(stage, self.stage_s)
+
     def split(self, task: ObservedTask) -> tuple[float, float]:
         """Return the additional time in an observed task: of the executor, and of the stage."""
         executor_s = self.executor_s if task.first_on_executor else 0.0
-        stage_s = self.stage_s if task.first_of_stage else 0.0
+        stage_s = self.of_stage(task.stage) if task.first_of_stage else 0.0
         share = min(_MAX_SHARE * task.duration_s / ((executor_s + stage_s) or 1.0), 1.0)
         return share * executor_s, share * stage_s
 
@@ -118,15 +127,23 @@ def fit(tasks: Sequence[ObservedTask], slots: int, *, python: bool) -> Overheads
     for task in sorted(tasks, key=lambda task: task.launched_s):
         by_executor[task.executor].append(task)
     for group in by_executor.values():
-        _mark_first(group)
+        _mark_first(group, slots)
     done = [task for task in tasks if task.succeeded]
     warm = [task for task in done if not task.first_on_executor]
     stage_s, _ = _effect(warm, "first_of_stage", _STAGE_PRIOR)
+    stages: defaultdict[tuple[int, int], list[ObservedTask]] = defaultdict(list)
+    for task in warm:
+        stages[task.stage].append(task)
     executor_s, error_s = _effect(done, "first_on_executor", _PYTHON if python else _JVM)
     gaps = [gap for group in by_executor.values() for gap in _gaps(group, slots)]
     return Overheads(
         executor_s=max(executor_s - stage_s, 0.0),
         stage_s=max(stage_s, 0.0),
+        stages_s={
+            stage: max(_effect(group, "first_of_stage", _STAGE_PRIOR)[0], 0.0)
+            for stage, group in stages.items()
+            if len({task.first_of_stage for task in group}) == 2
+        },
         between_s=median(gaps) if gaps else 0.0,
         executor_error_s=error_s,
         slowdown=_slowdown(task for task in done if task.first_on_executor),
@@ -142,19 +159,22 @@ def _slowdown(first_tasks: Iterable[ObservedTask]) -> float:
     return max(median(ratios) / _USUAL_LOAD_RATIO, 1.0) if ratios else 1.0
 
 
-def _mark_first(tasks: Sequence[ObservedTask]) -> None:
+def _mark_first(tasks: Sequence[ObservedTask], slots: int) -> None:
     """Mark the tasks that were launched before any other had finished: on the executor, of a stage.
 
-    `tasks` are those of one executor by launch.
+    `tasks` are those of one executor by launch. At most `slots` are first ones: the next launch is
+    often logged before the finish that made room for it.
     """
     first_finish_s = min(task.finished_s for task in tasks)
-    stage_finish: dict[tuple[int, int], float] = {}
+    stages: defaultdict[tuple[int, int], list[ObservedTask]] = defaultdict(list)
     for task in tasks:
-        known = stage_finish.get(task.stage, task.finished_s)
-        stage_finish[task.stage] = min(known, task.finished_s)
-    for task in tasks:
+        stages[task.stage].append(task)
+    for task in tasks[:slots]:
         task.first_on_executor = task.launched_s < first_finish_s
-        task.first_of_stage = task.launched_s < stage_finish[task.stage]
+    for group in stages.values():
+        finish_s = min(task.finished_s for task in group)
+        for task in group[:slots]:
+            task.first_of_stage = task.launched_s < finish_s
 
 
 def _effect(tasks: Sequence[ObservedTask], flag: str, prior: _RunPrior) -> tuple[float, float]:
@@ -200,19 +220,22 @@ def _columns(
 
 def _difference(groups: Sequence[tuple[list[float], list[float]]]) -> tuple[float, float]:
     """Return the mean difference of medians, weighted by size, and its standard error."""
-    total, weight, variance = 0.0, 0.0, 0.0
+    total, weight, squares = 0.0, 0.0, 0.0
     for first, rest in groups:
         size = 1 / (1 / len(first) + 1 / len(rest))
         total += size * (median(first) - median(rest))
         spread = _variance(rest) if len(rest) > 1 else (median(first) - rest[0]) ** 2
-        variance += size * spread * (1 + 2 / len(rest)) ** 2
+        squares += size * spread * (1 + 2 / len(rest)) ** 2
         weight += size
-    return total / weight, (variance**0.5) / weight
+    return total / weight, (squares**0.5) / weight
 
 
 def _variance(values: Sequence[float]) -> float:
-    mean = sum(values) / len(values)
-    return sum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    """Return the variance; of many values without regard to single long tasks."""
+    if len(values) < _ROBUST:
+        return variance(values)
+    middle = median(values)
+    return (_SD_PER_MAD * median(abs(value - middle) for value in values)) ** 2
 
 
 def _gaps(tasks: Sequence[ObservedTask], slots: int) -> Iterator[float]:

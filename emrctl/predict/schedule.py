@@ -70,6 +70,7 @@ class _Executor:
     number: int
     free: int
     warm: bool = False
+    launched: int = 0
     has_shuffle: bool = False
     removed: bool = False
     idle_since_s: float = 0.0
@@ -86,6 +87,7 @@ class _Stage:
         self.next_task = 0
         self.unfinished = len(work.tasks_s)
         self.warm_on: set[int] = set()
+        self.launched_on: dict[int, int] = {}
 
     @property
     def pending(self) -> int:
@@ -248,8 +250,14 @@ class _Simulation:
         work, between_s = stage.work, self._graph.overheads.between_s
         duration_s = work.tasks_s[stage.next_task]
         extra_s = work.own_extra_s.get(stage.next_task, (work.executor_s, work.stage_s))
-        duration_s += 0.0 if executor.warm else extra_s[0] * self._start_factor
-        duration_s += 0.0 if executor.number in stage.warm_on else extra_s[1] * self._start_factor
+        # A slot may be filled before its task has ended: of each slot only one task is a first one.
+        if not executor.warm and executor.launched < self._slots:
+            duration_s += extra_s[0] * self._start_factor
+        launched = stage.launched_on.get(executor.number, 0)
+        if executor.number not in stage.warm_on and launched < self._slots:
+            duration_s += extra_s[1] * self._start_factor
+        executor.launched += 1
+        stage.launched_on[executor.number] = launched + 1
         stage.next_task += 1
         executor.free -= 1
         self._running[stage.pool] = self._running.get(stage.pool, 0) + 1

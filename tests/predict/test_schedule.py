@@ -218,6 +218,39 @@ def test_first_tasks_of_an_executor_are_slower_on_each_executor(tmp_path: Path) 
     assert schedule.replay(graph, 4, 1).in_job_s == pytest.approx(5, abs=0.1)
 
 
+def test_task_launched_just_before_a_finish_is_no_first_task(tmp_path: Path) -> None:
+    log = LogWriter((0.0,), 1, spark_pyspark_python="python3")
+    log.job_start(0, 1, {0: ()})
+    info = {"Stage ID": 0, "Stage Attempt ID": 0, "Number of Tasks": 12}
+    log.event("StageSubmitted", {"Stage Info": info | {"Submission Time": ms(1)}})
+    log.task(0, 0, "0", (1, 4), overhead_s=0.8)
+    for index in range(1, 12):  # the driver logs each launch 5 ms before the finish
+        log.task(0, index, "0", (2.995 + index, 4 + index))
+    log.event("StageCompleted", {"Stage Info": info | {"Completion Time": ms(15)}})
+    log.job_end(0, 15)
+    log.end(15)
+    _, graph = log.read(tmp_path)
+    assert graph.overheads.executor_s == pytest.approx(2, abs=0.1)
+    assert schedule.replay(graph, 1, 1).in_job_s == pytest.approx(14, abs=0.05)
+    assert schedule.replay(graph, 4, 1).in_job_s == pytest.approx(5, abs=0.1)
+
+
+def test_first_tasks_of_each_stage_have_their_own_time(tmp_path: Path) -> None:
+    log = LogWriter((0.0,), 1)
+    log.job_start(0, 1, {0: (), 1: (0,), 2: (1,)})
+    at_s = 1.0
+    for stage, first_s in enumerate((1.0, 1.9, 1.1)):
+        tasks = [("0", at_s, at_s + first_s, first_s - 1)]
+        tasks += [("0", at_s + first_s + k, at_s + first_s + k + 1, 0.0) for k in range(7)]
+        log.stage(stage, at_s, at_s + first_s + 7, tasks)
+        at_s += first_s + 7
+    log.job_end(0, at_s)
+    log.end(at_s)
+    _, graph = log.read(tmp_path)
+    assert graph.overheads.of_stage((1, 0)) == pytest.approx(0.9, abs=0.05)
+    assert graph.overheads.of_stage((2, 0)) == pytest.approx(0.1, abs=0.05)
+
+
 def test_first_tasks_of_the_jvm_are_expected_to_be_faster(tmp_path: Path) -> None:
     _, python = first_task_log(spark_pyspark_python="python3").read(tmp_path)
     _, jvm = first_task_log().read(tmp_path)
