@@ -1,18 +1,20 @@
 """Files on the emulated S3: scripts and JARs of users, and the logs of clusters at EMR's keys.
 
-moto's objects are read and written without HTTP.
+Objects are read and written without HTTP, in the server's store; without a server in moto.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import gzip
 import re
 import shlex
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedStep, StepResult
 
@@ -30,12 +32,10 @@ class DownloadError(Exception):
 def download(address: str) -> bytes:
     """Return the content of an `s3://` or `file:` address; raise `DownloadError` if missing."""
     if re.match(r"s3[an]?://", address):
-        bucket, key = _split(address)
-        store = _s3()
-        stored = store.get_object(bucket, key) if bucket in store.buckets else None
-        if stored is None:
+        content = _files.read(*_split(address))
+        if content is None:
             raise DownloadError(address)
-        return bytes(stored.value)
+        return content
     try:
         return Path(re.sub(r"^file:(//)?", "", address)).read_bytes()
     except OSError as error:
@@ -47,11 +47,57 @@ def _split(uri: str) -> tuple[str, str]:
     return bucket, key
 
 
-def _s3() -> Any:
+class Files(Protocol):
+    """Objects of S3, by bucket and key."""
+
+    def read(self, bucket: str, key: str) -> bytes | None:
+        """Return an object's content, or None."""
+
+    def write(self, bucket: str, key: str, content: bytes) -> bool:
+        """Write an object; return False if there is no such bucket."""
+
+
+class _MotoFiles:
+    """The objects of moto in this process."""
+
+    def read(self, bucket: str, key: str) -> bytes | None:
+        """Return an object's content, or None."""
+        stored = _backend().get_object(bucket, key) if bucket in moto_buckets() else None
+        return None if stored is None else bytes(stored.value)
+
+    def write(self, bucket: str, key: str, content: bytes) -> bool:
+        """Write an object; return False if there is no such bucket."""
+        if bucket not in moto_buckets():
+            return False
+        _backend().put_object(bucket, key, content)
+        return True
+
+
+def _backend() -> Any:
     from moto.core import DEFAULT_ACCOUNT_ID
     from moto.s3.models import s3_backends
 
     return s3_backends[DEFAULT_ACCOUNT_ID]["aws"]
+
+
+def moto_buckets() -> Mapping[str, Any]:
+    """Return moto's buckets by name."""
+    buckets: Mapping[str, Any] = _backend().buckets
+    return buckets
+
+
+_files: Files = _MotoFiles()
+
+
+@contextlib.contextmanager
+def stored_in(files: Files) -> Iterator[None]:
+    """Read and write `files` instead of moto's objects."""
+    global _files  # noqa: PLW0603 - there is one S3 in a process, as moto's
+    before, _files = _files, files
+    try:
+        yield
+    finally:
+        _files = before
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,11 +115,7 @@ def upload(cluster: EmulatedCluster, name: str, content: bytes) -> bool:
     if cluster.log_uri is None:
         return False
     bucket, key = _split(f"{cluster.log_uri}{name}.gz")
-    store = _s3()
-    if bucket not in store.buckets:
-        return False
-    store.put_object(bucket, key, gzip.compress(content, compresslevel=6, mtime=0))
-    return True
+    return _files.write(bucket, key, gzip.compress(content, compresslevel=6, mtime=0))
 
 
 def upload_step(cluster: EmulatedCluster, step: EmulatedStep, output: StepOutput) -> StepResult:

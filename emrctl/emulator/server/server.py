@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import logging
 import os
@@ -11,20 +12,24 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from emrctl.emulator.api import dispatch
 from emrctl.emulator.api.service import Service
-from emrctl.emulator.cluster import model
+from emrctl.emulator.cluster import model, s3_files
 from emrctl.emulator.cluster.local_runtime import LocalRuntime
 from emrctl.emulator.cluster.node_folder import EmulatorContext
 from emrctl.emulator.differences import DIFFERENCES
 from emrctl.emulator.instances.instance_manager import InstanceManager, ssh_port
 from emrctl.emulator.moto import ec2
+from emrctl.emulator.s3.application import S3Application
+from emrctl.emulator.s3.store import ObjectStore
+from emrctl.emulator.s3.stored_files import StoredFiles
 from emrctl.emulator.server import processes, state
+from emrctl.emulator.server.http_server import HttpServer
 from emrctl.emulator.server.sigv4 import (
     Application,
     Environ,
@@ -99,58 +104,59 @@ def _describe(cluster: model.EmulatedCluster, runtime: LocalRuntime) -> dict[str
 
 def serve(options: ServerOptions, stop: threading.Event) -> None:
     """Serve until `stop` is set, then terminate everything that was started."""
-    from moto.moto_server.werkzeug_app import (
-        DomainDispatcherApplication,
-        MotoRequestHandler,
-        create_backend_app,
-    )
-    from werkzeug.serving import make_server
-
     processes.adopt_orphans()
     for old in ("clusters", "instances"):
         shutil.rmtree(options.home / old, ignore_errors=True)
     secrets = state.new_secrets()
     credentials, token_file = state.write_secrets(options.home, secrets)
-    server = make_server(
-        "127.0.0.1",
-        options.port,
-        _starting,
-        threaded=True,
-        # Without an access log: a Spark job makes thousands of requests.
-        request_handler=type("Quiet", (MotoRequestHandler,), {"log_request": lambda *_: None}),
-    )
-    endpoint = f"http://127.0.0.1:{server.server_port}"
+    server = HttpServer(options.port, _starting)
+    endpoint = f"http://127.0.0.1:{server.port}"
     context = EmulatorContext(
         home=options.home, emulator_id=options.id, endpoint=endpoint, credentials=credentials
     )
     runtime, instances = LocalRuntime(context), InstanceManager(context, ssh_port())
-    reaper = processes.reaper(state.log_file(options.home), options.id)
-    with reaper, dispatch.install(runtime) as service, ec2.install(instances):
-        signature_check = SignatureCheck(
-            inner=ErrorHandler(_forbid_moto_api(DomainDispatcherApplication(create_backend_app))),
-            access_key=secrets.access_key,
-            secret_key=secrets.secret_key,
-            port=server.server_port,
-        )
-        service.web_ui = web_ui(runtime, server.server_port, secrets.token)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(processes.reaper(state.log_file(options.home), options.id))
+        store = stack.enter_context(contextlib.closing(ObjectStore(options.home / "s3")))
+        stack.callback(server.server_close)
+        service = stack.enter_context(dispatch.install(runtime))
+        stack.enter_context(ec2.install(instances))
+        service.web_ui = web_ui(runtime, server.port, secrets.token)
         server.app = Pages(
-            inner=signature_check,
+            inner=SignatureCheck(
+                inner=stack.enter_context(_aws(store, server.port)),
+                access_key=secrets.access_key,
+                secret_key=secrets.secret_key,
+                port=server.port,
+            ),
             web_servers=runtime,
             status=lambda: _status(service, runtime, instances),
             token=secrets.token,
-            port=server.server_port,
+            port=server.port,
         )
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
-        _warm_up()
+        stack.callback(server.shutdown)
         state.write(_info(options, context, token_file, instances.ssh_port))
         _wait(stop, options)
         _log.info("Stopping.")
-    server.shutdown()
     processes.kill_marked(processes.EMULATOR_MARK, options.id)
     last = state.read(options.home)
     if last is None or last.id == options.id:
         state.forget(options.home)
+
+
+@contextlib.contextmanager
+def _aws(store: ObjectStore, port: int) -> Iterator[Application]:
+    """Yield the application of all services, with the buckets of earlier emulators."""
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+    _warm_up()
+    moto = ErrorHandler(_forbid_moto_api(DomainDispatcherApplication(create_backend_app)))
+    s3 = S3Application(moto, store, s3_files.moto_buckets())
+    s3.settings.replay(moto, s3.buckets, port)
+    with s3.settings.recording_tags(), s3_files.stored_in(StoredFiles(store, s3.buckets)):
+        yield s3
 
 
 def web_ui(runtime: LocalRuntime, port: int, token: str) -> Callable[[str, str], str | None]:

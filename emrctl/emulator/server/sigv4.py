@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import functools
 import hashlib
 import hmac
 import io
@@ -25,10 +26,13 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from xml.sax.saxutils import escape
 
-from botocore.auth import HmacV1Auth, SigV4Auth
-from botocore.awsrequest import AWSRequest
+from botocore.auth import HmacV1Auth
 from botocore.credentials import Credentials
 from botocore.utils import normalize_url_path
+
+# Keys of the environment: the headers by lower-case name (optional), and the service and region of
+# a request whose signature is valid.
+HEADERS_KEY, SERVICE_KEY, REGION_KEY = "emrctl.headers", "emrctl.service", "emrctl.region"
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -37,6 +41,7 @@ Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 # Allowed clock skew, the same as AWS's.
 _SKEW = dt.timedelta(minutes=15)
 _TIME = "%Y%m%dT%H%M%SZ"
+_STAMP = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z", re.ASCII)
 _SCHEME = "AWS4-HMAC-SHA256"
 # AWS's limit for presigned URLs of Signature Version 4.
 _MAX_EXPIRES_S = 604_800
@@ -91,9 +96,11 @@ class SignatureCheck:
         if not environ.get("HTTP_AUTHORIZATION") and "AWSAccessKeyId" in query:
             key, value = query["AWSAccessKeyId"], query.get("Signature", "")
             signatures = iter([self._sign_version_2(environ, query)])
+            environ[SERVICE_KEY], environ[REGION_KEY] = "s3", "us-east-1"
         else:
             signature = read_signature(environ)
             key, value = signature.access_key, signature.value
+            environ[SERVICE_KEY], environ[REGION_KEY] = signature.service, signature.region
             signatures = self._sign(environ, signature)
         if not hmac.compare_digest(key.encode(), self.access_key.encode()):
             raise HttpError("InvalidClientTokenId", "The access key is not the emulator's.")
@@ -130,10 +137,7 @@ class SignatureCheck:
         if not _NUMBER.fullmatch(validity) or int(validity) > _MAX_EXPIRES_S:
             message = f"X-Amz-Expires must be a number of seconds up to {_MAX_EXPIRES_S}."
             raise HttpError("AuthorizationQueryParametersError", message, 400)
-        try:
-            when = dt.datetime.strptime(stamp, _TIME).replace(tzinfo=dt.UTC)
-        except ValueError as error:
-            raise HttpError("AccessDenied", "The request has no valid date.") from error
+        when = _moment(stamp)
         later = dt.timedelta(seconds=int(validity)) if signature.presigned else _SKEW
         # Differences of times, since a sum may be outside the calendar.
         if not -_SKEW <= self.now() - when <= later or stamp[:8] != signature.date:
@@ -143,12 +147,30 @@ class SignatureCheck:
     def _sign(self, environ: Environ, signature: Signature) -> Iterator[str]:
         """Yield the signature for each quoting of the path that AWS accepts."""
         stamp = self._check_time(environ, signature)
-        credentials = Credentials(self.access_key, self.secret_key)
-        signer = SigV4Auth(credentials, signature.service, signature.region)
-        request = AWSRequest(method=environ["REQUEST_METHOD"], url="http://127.0.0.1/")
-        request.context["timestamp"] = stamp
+        scope = (signature.date, signature.region, signature.service)
+        key = signing_key(self.secret_key, *scope)
+        prefix = f"{_SCHEME}\n{stamp}\n{'/'.join(scope)}/aws4_request\n"
         for canonical in canonical_requests(environ, signature):
-            yield signer.signature(signer.string_to_sign(request, canonical), request)
+            text = prefix + hashlib.sha256(canonical.encode()).hexdigest()
+            yield hmac.digest(key, text.encode(), "sha256").hex()
+
+
+@functools.lru_cache(maxsize=64)
+def signing_key(secret_key: str, date: str, region: str, service: str) -> bytes:
+    """Return the key of Signature Version 4 for a day, region and service."""
+    key = f"AWS4{secret_key}".encode()
+    for part in (date, region, service, "aws4_request"):
+        key = hmac.digest(key, part.encode("utf-8", "replace"), "sha256")
+    return key
+
+
+def _moment(stamp: str) -> dt.datetime:
+    """Return the time of an X-Amz-Date; raises `HttpError`."""
+    if parts := _STAMP.fullmatch(stamp):
+        year, month, day, hour, minute, second = map(int, parts.groups())
+        with contextlib.suppress(ValueError):
+            return dt.datetime(year, month, day, hour, minute, second, tzinfo=dt.UTC)
+    raise HttpError("AccessDenied", "The request has no valid date.")
 
 
 def check_host(environ: Environ, port: int) -> None:
@@ -269,9 +291,18 @@ def read_body(environ: Environ) -> bytes:
 
 
 def _header(environ: Environ, name: str) -> str:
+    if (headers := environ.get(HEADERS_KEY)) is not None:
+        value = str(headers.get(name.lower(), ""))
+        if name == "host":  # an absolute URI replaces the header
+            value = str(environ.get("HTTP_HOST", ""))
+        return " ".join(value.split()) if value.isascii() else _signed_text(value)
     key = name.upper().replace("-", "_")
     key = key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
-    value = str(environ.get(key, ""))
+    return _signed_text(str(environ.get(key, "")))
+
+
+def _signed_text(value: str) -> str:
+    """Return a header's value as it is signed."""
     # WSGI decodes header bytes as Latin-1; signed headers are UTF-8.
     text = value.encode("latin-1", "replace").decode("utf-8", "replace")
     return " ".join(text.split())
@@ -289,6 +320,8 @@ def _date_header(environ: Environ) -> str:
 
 
 def _query(environ: Environ) -> dict[str, str]:
+    if not environ.get("QUERY_STRING"):
+        return {}
     return dict(urllib.parse.parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True))
 
 
