@@ -72,7 +72,7 @@ def _terminate_job_flows(request: Request) -> dict[str, Any]:
     clusters = [request.service.cluster(one) for one in request.members["JobFlowIds"]]
     termination = Termination(code="USER_REQUEST", message="Terminated by user request (local)")
     for cluster in clusters:
-        if not cluster.protected:
+        if cluster.active and not cluster.protected:
             request.service.controllers[cluster.id].terminate(termination)
     if any(cluster.protected and cluster.active for cluster in clusters):
         raise ApiError(_PROTECTED)

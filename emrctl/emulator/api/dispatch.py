@@ -23,6 +23,7 @@ from emrctl.emulator.api import (
 )
 from emrctl.emulator.api.service import ApiError, Operation, Request, Service
 from emrctl.emulator.cluster.controller import ClusterRuntime
+from emrctl.emulator.cluster.history import ClusterHistory
 from emrctl.emulator.moto import patches
 
 _log = logging.getLogger(__name__)
@@ -37,17 +38,23 @@ OPERATIONS: dict[str, Operation] = {
     **unavailable.OPERATIONS,
 }
 
+_READS = ("Describe", "List", "Get")
+_CLUSTER_KEYS = ("ClusterId", "JobFlowId", "ResourceId")
 _CONTENT_TYPE = {"Content-Type": "application/x-amz-json-1.1"}
 
 HttpResponse = tuple[int, dict[str, str], str]
 
 
 @contextlib.contextmanager
-def install(runtime: ClusterRuntime) -> Iterator[Service]:
-    """Serve EMR's operations through `runtime`; terminate all clusters at the end."""
+def install(runtime: ClusterRuntime, history: ClusterHistory | None = None) -> Iterator[Service]:
+    """Serve EMR's operations through `runtime`; terminate all clusters at the end.
+
+    Clusters are stored in `history`, which has those of earlier emulators.
+    """
     from moto.emr.responses import ElasticMapReduceResponse as MotoEmr
 
-    service = Service(runtime)
+    service = Service(runtime, history)
+    service.restore()
 
     def dispatch(_original: Any, _self: Any, request: Any, *_: Any) -> Any:
         target = str(request.headers.get("X-Amz-Target", ""))
@@ -85,7 +92,12 @@ def call(service: Service, name: str, region: str, body: bytes) -> dict[str, Any
     if operation is None:
         raise ApiError(f"EMR has no operation '{name}'.", code="UnknownOperationException")
     shape = get_service_model("emr").operation_model(name).input_shape
-    return operation(Request(service, region, validation.parse(body, shape)))
+    members = validation.parse(body, shape)
+    answer = operation(Request(service, region, members))
+    if not name.startswith(_READS):
+        named = {members.get(key) for key in _CLUSTER_KEYS if isinstance(members.get(key), str)}
+        service.save({*named, *members.get("JobFlowIds", ()), answer.get("JobFlowId")})
+    return answer
 
 
 def _error(error: ApiError) -> HttpResponse:

@@ -8,12 +8,13 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from emrctl.emulator.cluster import model
 from emrctl.emulator.cluster.controller import ClusterController, ClusterRuntime
+from emrctl.emulator.cluster.history import ClusterHistory
 from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode, InstanceGroup, Termination
 
 _log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class Service:
     """
 
     runtime: ClusterRuntime
+    history: ClusterHistory | None = None
     clusters: dict[str, EmulatedCluster] = field(default_factory=dict)
     controllers: dict[str, ClusterController] = field(default_factory=dict)
     # By region and name.
@@ -88,12 +90,27 @@ class Service:
                     return cluster, group
         raise invalid(f"Instance group id '{group_id}' is not valid.")
 
+    def restore(self) -> None:
+        """Add the clusters of earlier emulators, which are terminated."""
+        if self.history is not None:
+            self.clusters.update({cluster.id: cluster for cluster in self.history.load()})
+
+    def save(self, cluster_ids: Iterable[Any]) -> None:
+        """Store the clusters with these ids in the history."""
+        for cluster_id in cluster_ids:
+            if self.history is not None and cluster_id in self.clusters:
+                cluster = self.clusters[cluster_id]
+                with cluster.changed:
+                    self.history.save(cluster)
+
     def begin(self, cluster: EmulatedCluster) -> None:
         """Create the cluster's EC2 records and start its controller."""
         cluster.security_groups = _security_groups(cluster)
         for group in cluster.groups:
             cluster.nodes += _run_instances(cluster, group, group.count)
         terminate = functools.partial(_terminate_instances, cluster)
+        if self.history is not None:
+            cluster.on_change = self.history.save
         controller = ClusterController(cluster, self.runtime, terminate)
         with self.lock:
             self.clusters[cluster.id] = cluster

@@ -163,6 +163,7 @@ class ClusterController:
                 self._start_pending_steps()
                 self._update_state()
                 self._terminate_if_idle()
+                cluster.on_change(cluster)
                 if cluster.termination is None:
                     cluster.changed.wait(timeout=self._idle_time_left_s())
 

@@ -7,7 +7,7 @@ import secrets
 import string
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -146,6 +146,10 @@ class BootstrapFailedError(Exception):
         self.error = error
 
 
+def _ignore(_cluster: EmulatedCluster) -> None:
+    """Do nothing."""
+
+
 @dataclass(kw_only=True, eq=False)
 class EmulatedCluster:
     """A cluster: the RunJobFlow request and its current state.
@@ -178,6 +182,8 @@ class EmulatedCluster:
     termination: Termination | None = None
     idle_since: float | None = None
     changed: threading.Condition = field(default_factory=threading.Condition)
+    # Called with the cluster after each change, with the lock held.
+    on_change: Callable[[EmulatedCluster], None] = _ignore
 
     @property
     def arn(self) -> str:
@@ -239,6 +245,7 @@ class EmulatedCluster:
         """Hold the lock of the cluster; wake threads that wait for a change at the end."""
         with self.changed:
             yield
+            self.on_change(self)
             self.changed.notify_all()
 
     def terminate(self, reason: Termination) -> None:

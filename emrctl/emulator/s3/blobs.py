@@ -95,7 +95,7 @@ class BlobFolder:
         opened: list[tuple[int, int]] = []
         try:
             for segment in segments:
-                opened.append((_open(self.path(segment.id), segment.size), segment.size))
+                opened.append((_open(self.path(segment.id), segment.size), segment.size))  # noqa: PERF401 - closed below
         except BaseException:
             for descriptor, _ in opened:
                 os.close(descriptor)

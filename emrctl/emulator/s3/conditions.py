@@ -80,7 +80,7 @@ def _matches(wanted: str, stored: StoredObject) -> bool:
 
 
 def _time(text: str | None, *, default: float) -> float:
-    """Return the time of a header; `default` if there is none or it is invalid, as S3 ignores it."""
+    """Return the time of a header; `default` if it is missing or invalid, as S3 ignores it."""
     try:
         return parsedate_to_datetime(text).timestamp() if text else default
     except (ValueError, OverflowError):

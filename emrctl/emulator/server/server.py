@@ -20,6 +20,7 @@ from typing import Any
 from emrctl.emulator.api import dispatch
 from emrctl.emulator.api.service import Service
 from emrctl.emulator.cluster import model, s3_files
+from emrctl.emulator.cluster.history import ClusterHistory
 from emrctl.emulator.cluster.local_runtime import LocalRuntime
 from emrctl.emulator.cluster.node_folder import EmulatorContext
 from emrctl.emulator.differences import DIFFERENCES
@@ -119,7 +120,9 @@ def serve(options: ServerOptions, stop: threading.Event) -> None:
         stack.enter_context(processes.reaper(state.log_file(options.home), options.id))
         store = stack.enter_context(contextlib.closing(ObjectStore(options.home / "s3")))
         stack.callback(server.server_close)
-        service = stack.enter_context(dispatch.install(runtime))
+        service = stack.enter_context(
+            dispatch.install(runtime, ClusterHistory(options.home / "history"))
+        )
         stack.enter_context(ec2.install(instances))
         service.web_ui = web_ui(runtime, server.port, secrets.token)
         server.app = Pages(
