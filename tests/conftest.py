@@ -182,6 +182,8 @@ def target_of(emulator: EmulatorInfo) -> Target:
         token_file=Path(emulator.token_file),
         poll_s=0.1,
         ssh_port=emulator.ssh_port,
+        storage_id=emulator.storage_id,
+        started=emulator.started,
     )
 
 

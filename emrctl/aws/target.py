@@ -34,8 +34,9 @@ class Target:
     """An AWS: region, profile, endpoint and polling intervals.
 
     `identity` distinguishes emulators from each other and from AWS: stacks of another one do not
-    exist. `token_file` has the token for the emulator's pages. `ssh_port` is the port of EC2
-    instances' SSH servers.
+    exist. `storage_id` identifies buckets and the history of clusters, which the next emulator of
+    the same home has too, and `started` is this emulator's start in epoch seconds. `token_file` has
+    the token for the emulator's pages. `ssh_port` is the port of EC2 instances' SSH servers.
     """
 
     kind: Literal["aws", "local"]
@@ -44,10 +45,21 @@ class Target:
     endpoint: str | None = None
     credentials: Path | None = None
     identity: str = "aws"
+    storage_id: str = ""
+    started: float = 0.0
     token_file: Path | None = None
     poll_s: float = AWS_POLL_S
     logs_s: float = AWS_LOGS_S
     ssh_port: int = 22
+
+    @property
+    def lasting_identity(self) -> str:
+        """Identity of what survives an emulator: buckets, terminated clusters and their steps."""
+        return self.storage_id or self.identity
+
+    def stack_identity(self, stack: str) -> str:
+        """Return the identity of a stack's resources: buckets survive the emulator."""
+        return self.lasting_identity if stack.endswith("-storage") else self.identity
 
     @property
     def is_local(self) -> bool:
@@ -63,7 +75,7 @@ class Target:
     def shared(self) -> bool:
         """Whether other machines use it too, so that its runs and stacks are stored on it.
 
-        An emulator's storage is temporary: its runs and stacks are stored in the project's folder.
+        An emulator can be deleted: its runs and stacks are stored in the project's folder.
         """
         return not self.is_local
 
@@ -203,6 +215,8 @@ def emulator(region: str) -> Target:
         endpoint=str(state["endpoint"]),
         credentials=Path(str(state["credentials"])),
         identity=str(state["id"]),
+        storage_id=str(state.get("storage_id", "")),
+        started=float(state.get("started", 0)),
         token_file=Path(str(state["token_file"])) if state.get("token_file") else None,
         poll_s=LOCAL_POLL_S,
         logs_s=LOCAL_LOGS_S,

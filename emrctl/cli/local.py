@@ -97,11 +97,16 @@ def logs() -> None:
 
 @local_app.command()
 @options.common("json")
-def down(context: options.Context) -> None:
-    """Terminate the clusters and stop the emulator."""
+def down(
+    context: options.Context,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Delete all buckets and the history of clusters.")
+    ] = False,
+) -> None:
+    """Terminate the clusters and stop the emulator; buckets are kept."""
     from emrctl.emulator.server import control
 
-    stopped = control.down(report=render.note)
+    stopped = control.down(report=render.note, delete=delete)
     if context.as_json:
         render.json_document({"ended": stopped})
     else:

@@ -115,7 +115,7 @@ class StateFolder:
         document = {"version": VERSION, **dataclasses.asdict(state)}
         path = self.path(state.stack)
         try:
-            # No fsync: the resources are in the emulator's memory, which a crash ends too.
+            # No fsync: most resources are in the emulator's memory, which a crash ends too.
             write_atomically(path, json.dumps(document, indent=1), 0o600)
         except OSError as error:
             hint = "Free disk space, then run the command again: it continues."

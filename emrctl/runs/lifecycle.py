@@ -45,7 +45,7 @@ def refresh(workspace: Workspace, run: Run) -> Run:
     if run.settled or run.target == IMPORTED:
         return run
     target = workspace.target_or_none
-    if target is None or target.identity != run.identity or not target.is_running:
+    if target is None or target.lasting_identity != run.identity or not target.is_running:
         return _lose(workspace, run, "its emulator was stopped")
     try:
         return _observe(workspace, run)
@@ -214,7 +214,11 @@ def _list_steps(workspace: Workspace, runs: Sequence[Run]) -> _StepsByCluster:
     clusters: dict[str, ClusterFacts] = {}
     step_ids: dict[str, list[str]] = {}
     for run in runs:
-        if target is not None and run.identity == target.identity and run.step_id is not None:
+        if (
+            target is not None
+            and run.identity == target.lasting_identity
+            and run.step_id is not None
+        ):
             clusters[run.cluster.id] = run.cluster
             step_ids.setdefault(run.cluster.id, []).append(run.step_id)
     steps: dict[str, Mapping[str, Step] | None] = {}

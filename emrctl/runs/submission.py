@@ -74,7 +74,7 @@ def submit(
         job=job.name,
         project=workspace.project.project,
         target=workspace.target.kind,
-        identity=workspace.target.identity,
+        identity=workspace.target.lasting_identity,
         bucket=cluster.bucket,
         cluster=_cluster_facts(cluster),
         created=datetime.now(UTC).isoformat(timespec="milliseconds"),

@@ -65,22 +65,31 @@ def status() -> EmulatorInfo | None:
     return info if info is not None and info.alive else None
 
 
-def down(report: Report) -> bool:
-    """Stop the emulator of this home and all its processes; return whether there was one."""
+def down(report: Report, *, delete: bool = False) -> bool:
+    """Stop the emulator of this home and all its processes; return whether there was one.
+
+    Buckets and the history of clusters are kept for the next one unless `delete` is set.
+    """
     home = paths.emulator_home()
     if not home.is_dir():
         return False
     with state.locked(home, timeout_s=_STOP_TIMEOUT_S * 2):
         info = state.read(home)
-        if info is None:
-            return False
-        if info.alive:
-            report("Terminating the clusters of the EMR on localhost.")
-            os.kill(info.pid, signal.SIGTERM)
-            if not processes.wait_gone(info.pid, timeout_s=_STOP_TIMEOUT_S):
-                os.kill(info.pid, signal.SIGKILL)
-        _clean_up(home, info)
-    return True
+        if info is not None:
+            _stop(home, info, report)
+        if delete and state.delete_storage(home):
+            report("Deleted the buckets and the history of clusters.")
+    return info is not None
+
+
+def _stop(home: Path, info: EmulatorInfo, report: Report) -> None:
+    if info.alive:
+        report("Terminating the clusters of the EMR on localhost.")
+        os.kill(info.pid, signal.SIGTERM)
+        if not processes.wait_gone(info.pid, timeout_s=_STOP_TIMEOUT_S):
+            os.kill(info.pid, signal.SIGKILL)
+            processes.wait_gone(info.pid, timeout_s=_STOP_TIMEOUT_S)
+    _clean_up(home, info)
 
 
 def logs() -> Path:

@@ -115,14 +115,13 @@ def serve(options: ServerOptions, stop: threading.Event) -> None:
     context = EmulatorContext(
         home=options.home, emulator_id=options.id, endpoint=endpoint, credentials=credentials
     )
+    s3_folder, history_folder = state.storage_folders(options.home)
     runtime, instances = LocalRuntime(context), InstanceManager(context, ssh_port())
     with contextlib.ExitStack() as stack:
         stack.enter_context(processes.reaper(state.log_file(options.home), options.id))
-        store = stack.enter_context(contextlib.closing(ObjectStore(options.home / "s3")))
+        store = stack.enter_context(contextlib.closing(ObjectStore(s3_folder)))
         stack.callback(server.server_close)
-        service = stack.enter_context(
-            dispatch.install(runtime, ClusterHistory(options.home / "history"))
-        )
+        service = stack.enter_context(dispatch.install(runtime, ClusterHistory(history_folder)))
         stack.enter_context(ec2.install(instances))
         service.web_ui = web_ui(runtime, server.port, secrets.token)
         server.app = Pages(
@@ -186,6 +185,7 @@ def _info(
         credentials=str(context.credentials),
         token_file=str(token_file),
         ssh_port=ssh_port,
+        storage_id=state.storage_id(options.home),
     )
 
 

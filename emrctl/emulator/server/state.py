@@ -12,6 +12,7 @@ import fcntl
 import io
 import json
 import secrets
+import shutil
 import string
 import time
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from pathlib import Path
 
 from emrctl.emulator.server import processes
 from emrctl.errors import UsageError, WaitTimeoutError
-from emrctl.paths import write_atomically
+from emrctl.paths import create_private, write_atomically
 
 # Start times are exact to a clock tick; after a suspend they differ by less than this.
 _SAME_START_S = 1.0
@@ -28,7 +29,10 @@ _SAME_START_S = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class EmulatorInfo:
-    """A running emulator: id, endpoint, process and files."""
+    """A running emulator: id, endpoint, process and files.
+
+    `storage_id` is kept while the buckets and the history of clusters are.
+    """
 
     id: str
     endpoint: str
@@ -39,6 +43,7 @@ class EmulatorInfo:
     credentials: str
     token_file: str
     ssh_port: int = 22
+    storage_id: str = ""
 
     @property
     def alive(self) -> bool:
@@ -94,6 +99,26 @@ def forget(home: Path) -> None:
     """Delete the state file and the secrets."""
     for name in ("emulator.json", "credentials", "token"):
         (home / name).unlink(missing_ok=True)
+
+
+def storage_folders(home: Path) -> tuple[Path, Path]:
+    """Return the folders that survive the emulator: of S3, and of the clusters' history."""
+    return home / "s3", home / "history"
+
+
+def storage_id(home: Path) -> str:
+    """Return the id of these folders' content; create it on first use."""
+    path = storage_folders(home)[0] / "id"
+    create_private(path, secrets.token_hex(8).encode())
+    return path.read_text(encoding="utf-8")
+
+
+def delete_storage(home: Path) -> bool:
+    """Delete all buckets and the clusters' history; return whether there were any."""
+    existing = [folder for folder in storage_folders(home) if folder.exists()]
+    for folder in existing:
+        shutil.rmtree(folder)
+    return bool(existing)
 
 
 @dataclass(frozen=True, kw_only=True)

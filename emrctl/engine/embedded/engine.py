@@ -124,12 +124,14 @@ class EmbeddedEngine(Engine):
         return tuple(state for state in states if state is not None)
 
     def _new(self, stack: str) -> Checkpoint:
-        return Checkpoint(stack=stack, identity=self._target.identity, engine=self.name)
+        return Checkpoint(
+            stack=stack, identity=self._target.stack_identity(stack), engine=self.name
+        )
 
     def _load(self, stack: str) -> Checkpoint | None:
         """Return the stack's state; None if it does not exist or its emulator was stopped."""
         state = self._files.load(stack)
-        if state is None or state.identity != self._target.identity:
+        if state is None or state.identity != self._target.stack_identity(stack):
             return None
         if state.engine != self.name:
             raise other_engine(stack, state.engine)
@@ -160,7 +162,7 @@ def summarize(state: Checkpoint, target: Target) -> StackState:
         identity=state.identity,
         resources=len(state.all()),
         outputs=state.outputs,
-        gone=state.identity != target.identity,
+        gone=state.identity != target.stack_identity(state.stack),
     )
 
 

@@ -15,6 +15,7 @@ from emrctl.engine.localhost.resource_type import (
     user_tags,
 )
 
+_PROJECT_TAG = "emrctl:project"
 _NO_BUCKET = ("404", "NoSuchBucket")
 _BLOCKS = ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets")
 _PUBLIC_ACCESS = {
@@ -26,8 +27,13 @@ class _Bucket(ApiResource):
     """A bucket with tags."""
 
     def create(self, aws: Aws, inputs: Inputs) -> str:
-        """Create the bucket; raise `RejectedRequestError` if it exists."""
+        """Create the bucket; raise `RejectedRequestError` if it exists.
+
+        A bucket that a stopped emulator has left is added to the stack if it is the project's.
+        """
         name = str(inputs["bucket"])
+        if _is_of_earlier_emulator(aws, name, inputs):
+            return name
         if self.describe(aws, name) is not None:
             # In us-east-1 creating an existing bucket succeeds, and `down` would delete it.
             msg = f"the bucket '{name}' exists already, but is not part of the stack"
@@ -63,6 +69,17 @@ class _Bucket(ApiResource):
         if "tags" in keys:
             tags = {"TagSet": tag_list(inputs.get("tags"))}
             aws.client("s3").put_bucket_tagging(Bucket=id_, Tagging=tags)
+
+
+def _is_of_earlier_emulator(aws: Aws, name: str, inputs: Inputs) -> bool:
+    """Return whether the bucket is this project's and existed when the emulator was started."""
+    s3 = aws.client("s3")
+    created = {item["Name"]: item["CreationDate"] for item in s3.list_buckets()["Buckets"]}
+    if name not in created or created[name].timestamp() >= aws.target.started:
+        return False
+    response = get_or_none(lambda: s3.get_bucket_tagging(Bucket=name), "NoSuchTagSet") or {}
+    project = user_tags(response, "TagSet").get(_PROJECT_TAG)
+    return project is not None and project == (inputs.get("tags") or {}).get(_PROJECT_TAG)
 
 
 @dataclass(frozen=True, kw_only=True)

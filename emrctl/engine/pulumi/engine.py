@@ -296,14 +296,14 @@ class PulumiEngine:
     def _record(self, stack: str, snapshot: Snapshot) -> Checkpoint:
         return Checkpoint(
             stack=stack,
-            identity=self._target.identity,
+            identity=self._target.stack_identity(stack),
             engine=self.name,
             entries={entry.urn: entry for entry in snapshot.entries},
             outputs=snapshot.outputs,
         )
 
     def _is_gone(self, record: Checkpoint) -> bool:
-        return record.identity != self._target.identity
+        return record.identity != self._target.stack_identity(record.stack)
 
 
 def _mark(changes: list[ResourceChange], terminated: dict[str, str]) -> tuple[ResourceChange, ...]:
