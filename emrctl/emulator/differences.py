@@ -41,6 +41,24 @@ DIFFERENCES = (
     "A cluster has at most 256 instances.",
     "Kerberos attributes and settings of security configurations are stored, but not applied.",
     "Applications other than Spark and Hadoop are accepted and listed, but not installed.",
+    (
+        "Objects of S3 are files of the emulator's home and survive its restart and its death; the "
+        "last seconds before a power failure may be lost. Buckets keep their settings; everything "
+        "else of AWS ends with the emulator: roles, networks, EC2 instances."
+    ),
+    (
+        "Clusters that were not terminated when the emulator ended are TERMINATED, with "
+        "INTERRUPTED steps; like EMR, it forgets clusters after two months."
+    ),
+    (
+        "S3 has no object lock, legal holds, object restore, S3 Select and POST forms, and does "
+        "not verify signatures of chunks. Lifecycle rules, ACLs, replication and notifications of "
+        "objects are stored, but not applied. Copies keep the ETag of multipart uploads."
+    ),
+    (
+        "Errors of S3 for which SDKs would repeat the request for minutes have status 400, and 507 "
+        "if the disk is full."
+    ),
     "Requests over loopback count as aws:SecureTransport=true in bucket policies.",
     (
         "An EC2 instance is a folder with an SSH server on its own loopback addresses, on the port "

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import os
 import threading
-import urllib.parse
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,8 +19,6 @@ def patched() -> Iterator[None]:
     os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
     patches = (
         _fast_dispatch,
-        _fast_lists,
-        _quoted_lists,
         _policies,
         _new_buckets,
         _bucket_tags,
@@ -55,10 +52,9 @@ def replaced(owner: Any, name: str, replacement: Callable[..., Any]) -> Iterator
 
 
 def one_at_a_time() -> contextlib.AbstractContextManager[None]:
-    """Serialize requests to all services except S3, about a millisecond each.
+    """Serialize requests to moto's services, about a millisecond each.
 
-    moto's models are not thread-safe: EC2 fails to list tags while others are written. S3 lists
-    copies (`_fast_lists`), and its objects are too large to wait for.
+    moto's models are not thread-safe: EC2 fails to list tags while others are written.
     """
     from moto.core.responses import BaseResponse
 
@@ -77,56 +73,6 @@ def _fast_dispatch() -> contextlib.AbstractContextManager[None]:
 
     cached = functools.cache(lambda original: frozenset(original()))
     return replaced(moto.backends, "list_of_moto_modules", cached)
-
-
-def _fast_lists() -> contextlib.AbstractContextManager[None]:
-    """List only keys with the prefix: moto scans the bucket, and S3A lists before every write."""
-    from moto.s3.models import FakeBucket, S3Backend
-
-    def list_objects(
-        original: Any, self: Any, bucket: Any, prefix: str | None, *rest: Any, **more: Any
-    ) -> Any:
-        if type(bucket) is FakeBucket:
-            bucket = _PrefixView(bucket.keys, prefix or "")
-        return original(self, bucket, prefix, *rest, **more)
-
-    return replaced(S3Backend, "list_objects", list_objects)
-
-
-class _PrefixView:
-    """The part of a bucket whose keys begin with `prefix`."""
-
-    def __init__(self, stored: Any, prefix: str) -> None:
-        # A copy, since other threads write; `list` makes it without reading any object.
-        names = [name for name in list(stored) if name.startswith(prefix)]
-        self.keys = {name: key for name in names if (key := stored.get(name)) is not None}
-
-
-# What moto leaves unquoted in lists with `encoding-type=url`, and SDKs unquote.
-_QUOTED = {
-    "ListObjects": ("Delimiter", "Marker", "NextMarker", "CommonPrefixes"),
-    "ListObjectsV2": ("Delimiter", "StartAfter"),
-}
-
-
-def _quoted_lists() -> contextlib.AbstractContextManager[None]:
-    """Quote the prefixes and markers of lists, not only the keys."""
-    from moto.s3.responses import S3Response
-
-    def serialized(original: Any, self: Any, action: Any) -> Any:
-        answer = action.result
-        if isinstance(answer, dict) and answer.get("EncodingType") == "url":
-            for name in _QUOTED.get(self.data.get("Action"), ()):
-                if name == "CommonPrefixes":
-                    answer[name] = [
-                        {"Prefix": urllib.parse.quote(one["Prefix"])}
-                        for one in answer.get(name, ())
-                    ]
-                elif answer.get(name):
-                    answer[name] = urllib.parse.quote(answer[name])
-        return original(self, action)
-
-    return replaced(S3Response, "serialized", serialized)
 
 
 def _policies() -> contextlib.AbstractContextManager[None]:

@@ -30,7 +30,7 @@ def list_objects(store: ObjectStore, _bucket: Any, request: S3Request) -> S3Resp
     quote, delimiter = _quote(request), request.query.get("delimiter", "")
     next_marker = page.last if page.truncated and delimiter else None
     elements: list[Element] = [
-        *_common(request, quote, limit),
+        *_common(request, quote, limit, prefix=request.query.get("prefix", "")),
         ("Marker", quote(marker)),
         ("NextMarker", next_marker and quote(next_marker)),
         ("IsTruncated", boolean(page.truncated)),
@@ -125,11 +125,14 @@ def _page(
     return (store.list_keys(query) if limit else KeyPage()), limit
 
 
-def _common(request: S3Request, quote: Quote, limit: int) -> list[Element]:
+def _common(
+    request: S3Request, quote: Quote, limit: int, prefix: str | None = None
+) -> list[Element]:
+    """Return elements of all lists. SDKs do not unquote the prefix of ListObjects."""
     delimiter = request.query.get("delimiter")
     return [
         ("Name", request.bucket),
-        ("Prefix", quote(request.query.get("prefix", ""))),
+        ("Prefix", quote(request.query.get("prefix", "")) if prefix is None else prefix),
         ("Delimiter", quote(delimiter) if delimiter else None),
         ("MaxKeys", str(limit)),
         ("EncodingType", request.query.get("encoding-type")),

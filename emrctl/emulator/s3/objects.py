@@ -95,7 +95,7 @@ def _head(
             headers["x-amz-mp-parts-count"] = str(len(stored.attributes.parts))
     elif (found := conditions.byte_range(request.headers.get("range", ""), stored)) is not None:
         (start, size), status = found, 206
-    elif request.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
+    if size == stored.size and request.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
         headers |= checksum_headers(stored)
     if status == 206:
         headers["Content-Range"] = f"bytes {start}-{max(start, start + size - 1)}/{stored.size}"

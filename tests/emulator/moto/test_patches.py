@@ -64,32 +64,6 @@ def test_tls_policy_allows_loopback(mocked: Target, runtime: FakeRuntime) -> Non
         s3.get_object(Bucket="pets", Key="a")
 
 
-def test_fast_lists_equal_full_lists(mocked: Target, runtime: FakeRuntime) -> None:
-    s3 = mocked.client("s3")
-    s3.create_bucket(Bucket="pets")
-    for key in ("a", "runs/1/x", "runs/1/y", "runs/2/x", "runs/gone", "runs.txt"):
-        s3.put_object(Bucket="pets", Key=key)
-    s3.delete_object(Bucket="pets", Key="runs/gone")
-
-    def listed(**asked: Any) -> list[str]:
-        pages = s3.get_paginator("list_objects_v2").paginate(Bucket="pets", **asked)
-        return [
-            found
-            for page in pages
-            for found in (
-                *(item["Key"] for item in page.get("Contents", ())),
-                *(item["Prefix"] for item in page.get("CommonPrefixes", ())),
-            )
-        ]
-
-    assert listed(Prefix="runs/") == ["runs/1/x", "runs/1/y", "runs/2/x"]
-    assert listed(Prefix="runs/", PaginationConfig={"PageSize": 1}) == listed(Prefix="runs/")
-    assert listed(Prefix="runs/", Delimiter="/") == ["runs/1/", "runs/2/"]
-    assert listed(Prefix="runs/1/x", StartAfter="runs/1/x") == []
-    assert listed(Prefix="none") == []
-    assert len(listed()) == 5
-
-
 def test_requests_are_serialized(mocked: Target, runtime: FakeRuntime) -> None:
     from moto.ec2.models import ec2_backends
 
