@@ -46,7 +46,7 @@ STEPS: tuple[tuple[str, str], ...] = (
 CLEAN_UP: tuple[tuple[str, str], ...] = (
     ("Delete the cluster.", "down --yes"),
     ("Delete the bucket with its objects.", "down --storage --yes"),
-    ("Stop the EMR on localhost.", "local down"),
+    ("Stop the EMR on localhost and delete its files.", "local down --delete"),
 )
 
 
