@@ -57,7 +57,7 @@ class S3Application:
         self.store = store
         self.buckets = buckets
         self.uploads = Uploads(store)
-        self.settings = BucketSettings(store.index)
+        self.settings = BucketSettings(store.index, buckets)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Return the response."""

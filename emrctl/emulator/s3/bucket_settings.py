@@ -44,9 +44,10 @@ class _BucketRequest(msgspec.Struct):
 class BucketSettings:
     """The stored requests of all buckets."""
 
-    def __init__(self, index: Index) -> None:
-        """Use the table `settings` of the index."""
+    def __init__(self, index: Index, buckets: Mapping[str, Any]) -> None:
+        """Use the table `settings` of the index; `buckets` are moto's, by name."""
         self._index = index
+        self._buckets = buckets
         self._replaying = False
 
     def forward(
@@ -75,6 +76,8 @@ class BucketSettings:
                 time=time.time(),
             )
             self._store(request.bucket, query, stored)
+            if not query:
+                self._set_creation_times()
         return response
 
     def _store(self, bucket: str, name: str, stored: _BucketRequest) -> None:
@@ -116,7 +119,7 @@ class BucketSettings:
         stored = _BucketRequest("PUT", _TAGGING, region, {}, text.encode(), time.time())
         self._store(bucket, _TAGGING, stored)
 
-    def replay(self, moto: Application, buckets: Mapping[str, Any], port: int) -> None:
+    def replay(self, moto: Application, port: int) -> None:
         """Create the stored buckets in moto with their settings."""
         rows = self._index.rows("SELECT bucket, name, request FROM settings ORDER BY position")
         requests = [
@@ -130,15 +133,15 @@ class BucketSettings:
         self._replaying = False
         for bucket, name, _ in requests:
             _log.warning("could not restore '%s' of bucket %s", name or "creation", bucket)
-        self._set_creation_times(buckets)
+        self._set_creation_times()
 
-    def _set_creation_times(self, buckets: Mapping[str, Any]) -> None:
+    def _set_creation_times(self) -> None:
         for bucket, text in self._index.rows(
             "SELECT bucket, request FROM settings WHERE name = ''"
         ):
-            if bucket in buckets:
+            if bucket in self._buckets:
                 created = msgspec.json.decode(text, type=_BucketRequest).time
-                buckets[bucket].creation_date = dt.datetime.fromtimestamp(created, dt.UTC)
+                self._buckets[bucket].creation_date = dt.datetime.fromtimestamp(created, dt.UTC)
 
 
 def _replay(moto: Application, port: int, stored: tuple[str, str, _BucketRequest]) -> bool:

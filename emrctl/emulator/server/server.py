@@ -156,7 +156,7 @@ def _aws(store: ObjectStore, port: int) -> Iterator[Application]:
     _warm_up()
     moto = ErrorHandler(_forbid_moto_api(DomainDispatcherApplication(create_backend_app)))
     s3 = S3Application(moto, store, s3_files.moto_buckets())
-    s3.settings.replay(moto, s3.buckets, port)
+    s3.settings.replay(moto, port)
     with s3.settings.recording_tags(), s3_files.stored_in(StoredFiles(store, s3.buckets)):
         yield s3
 
