@@ -13,7 +13,7 @@ WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 UNIT := "not yarn and not spark and not engine and not browser"
 BROWSER = VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/python -m tests.browser.install
 
-.PHONY: help setup quickstart check engine test test-unit test-browser test-yarn test-engine finding-logs failure-causes experiment-kills predict-logs bench clean
+.PHONY: help setup quickstart check engine test test-unit test-browser test-yarn test-engine finding-logs failure-causes experiment-kills predict-logs sbom audit bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t16
@@ -71,6 +71,12 @@ experiment-kills: $(STAMP) ## kill the client of 500 trials ten times, check tha
 
 predict-logs: $(STAMP) ## record event logs for bench_predict.py, on a quiet machine (30 minutes)
 	$(BIN)/python bench/record_predict.py .cache/predict-logs
+
+sbom: $(STAMP) ## write the software bill of materials to sbom.json
+	$(BIN)/python -m scripts.sbom sbom.json
+
+audit: $(STAMP) ## look for known vulnerabilities of the locked packages; needs the OSV database
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv audit --frozen
 
 bench: $(STAMP) ## run benchmarks against peers and print the ratios
 	@for file in bench/bench_*.py; do $(BIN)/python $$file || exit 1; done
