@@ -4,19 +4,19 @@ A streaming query is a small Spark job (micro-batch) for every portion of new ev
 kept as state on the executors; a window is written once the watermark passes its end: the latest
 time of an event seen, less --late seconds. Events that arrive later are dropped.
 
-The query stops when a file OUTPUT/stop is created, after --seconds, or with --once when all events
-were read. Its offsets and state are in OUTPUT/checkpoint: a job with the same --output continues
-where the last one stopped, also after it was cancelled.
+The query stops when a file OUTPUT/stop is created (emrctl cancel --graceful), after --seconds, or
+with --once when all events were read. Its offsets and state are in OUTPUT/checkpoint: a job with
+the same --output continues where the last one stopped, also after it was cancelled.
 
 Events are JSON with time, key and value: lines of files, also of files that are added later, or
 values of Kafka, which needs --packages org.apache.spark:spark-sql-kafka-0-10_2.12:VERSION.
-Output, below --output: windows/ (Parquet: start, end, key, events, total) and result.json.
+Output, below --output: windows/ (Parquet: start, end, key, events, total) and result.json, which is
+written every few seconds, so that a cancelled job has one.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 import time
 from functools import partial
@@ -27,8 +27,10 @@ from pyspark.sql import DataFrame, SparkSession, functions
 from common import job
 from common.files import HadoopFiles, join
 from common.job import JobError, JobLog
+from common.streams import BatchFigures
 
 EVENT = "time timestamp, key string, value double"
+REPORT_S = 5  # between two versions of result.json
 
 
 def events(spark: SparkSession, args: argparse.Namespace) -> DataFrame:
@@ -38,8 +40,7 @@ def events(spark: SparkSession, args: argparse.Namespace) -> DataFrame:
         return reader.json(args.input)
     if args.source == "rate":
         rows = spark.readStream.format("rate").option("rowsPerSecond", args.rate).load()
-        key = (functions.col("value") % 10).cast("string").alias("key")
-        return rows.select(rows.timestamp.alias("time"), key, rows.value.cast("double"))
+        return rows.selectExpr("timestamp time", "string(value % 10) key", "double(value) value")
     kafka = spark.readStream.format("kafka").option("kafka.bootstrap.servers", args.servers)
     rows = kafka.option("subscribe", args.input).option("startingOffsets", "earliest").load()
     event = functions.from_json(rows.value.cast("string"), EVENT).alias("event")
@@ -49,34 +50,28 @@ def events(spark: SparkSession, args: argparse.Namespace) -> DataFrame:
 def count(stream: DataFrame, window_s: int, late_s: int) -> DataFrame:
     """Return the number of events and the total of their values, by window and key."""
     window = functions.window("time", f"{window_s} seconds")
-    grouped = stream.withWatermark("time", f"{late_s} seconds").groupBy(window, "key")
-    totals = grouped.agg(
-        functions.count("*").alias("events"), functions.sum("value").alias("total")
-    )
+    groups = stream.withWatermark("time", f"{late_s} seconds").groupBy(window, "key")
+    totals = groups.agg(functions.expr("count(*) events"), functions.expr("sum(value) total"))
     return totals.select("window.start", "window.end", "key", "events", "total")
 
 
-def wait(query: Any, files: HadoopFiles, args: argparse.Namespace, log: JobLog) -> None:
-    """Wait until the query ends, or stop it on request; raises the exception of a failed query."""
-    deadline = time.monotonic() + (args.seconds or float("inf"))
+def follow(query: Any, files: HadoopFiles, args: argparse.Namespace, log: JobLog) -> BatchFigures:
+    """Return the figures of a query once it has ended, or is stopped on request.
+
+    It raises the exception of a failed query. A batch that `stop` interrupts is repeated by the
+    next job with the same --output.
+    """
+    start, report_at, figures = time.monotonic(), 0.0, BatchFigures()
     while not query.awaitTermination(1):
-        if files.exists(join(args.output, "stop")) or time.monotonic() > deadline:
-            log.write("stopping after the current batch")
+        if figures.add(query.recentProgress) and time.monotonic() > report_at:
+            log.write_result(files, args, figures.to_json(), final=False)
+            report_at = time.monotonic() + REPORT_S
+        late = args.seconds is not None and time.monotonic() - start > args.seconds
+        if late or files.exists(join(args.output, "stop")):
+            log.write("stopping")
             query.stop()
-
-
-def figures_of(progress: list[Any]) -> dict[str, Any]:
-    """Return figures of the batches, of which Spark keeps the last 100."""
-    batches = [item for item in progress if item["numInputRows"]]
-    durations = [item["durationMs"]["triggerExecution"] / 1000 for item in batches]
-    rows, busy_s = sum(item["numInputRows"] for item in batches), sum(durations)
-    return {
-        "batches": len(batches),
-        "rows": rows,
-        "rows_per_s": round(rows / busy_s, 1) if busy_s else None,
-        "batch_s": statistics.median(durations) if durations else None,
-        "longest_batch_s": max(durations, default=None),
-    }
+    figures.add(query.recentProgress)
+    return figures
 
 
 def run(args: argparse.Namespace, spark: SparkSession, log: JobLog) -> None:
@@ -88,13 +83,10 @@ def run(args: argparse.Namespace, spark: SparkSession, log: JobLog) -> None:
     windows = count(events(spark, args), args.window, args.late)
     writer = windows.writeStream.outputMode("append").format("parquet")
     writer = writer.option("checkpointLocation", join(args.output, "checkpoint"))
-    trigger: dict[str, Any] = (
-        {"availableNow": True} if args.once else {"processingTime": "1 second"}
-    )
+    ready = writer.trigger(availableNow=True) if args.once else writer.trigger(processingTime="1 s")
     with log.step("stream"):
-        query = writer.trigger(**trigger).start(join(args.output, "windows"))
-        wait(query, files, args, log)
-    log.write_result(files, args, figures_of(query.recentProgress))
+        figures = follow(ready.start(join(args.output, "windows")), files, args, log)
+    log.write_result(files, args, figures.to_json())
 
 
 def main(argv: list[str] | None = None) -> int:

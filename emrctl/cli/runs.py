@@ -242,12 +242,23 @@ def wait(
 
 @app.command()
 @options.common("config target json")
-def cancel(context: options.Context, run: options.RunArgument) -> None:
-    """Cancel a run and wait until its step has ended."""
+def cancel(
+    context: options.Context,
+    run: options.RunArgument,
+    graceful: Annotated[
+        bool, typer.Option("--graceful", help="Ask the job to stop; for jobs like streaming.")
+    ] = False,
+) -> None:
+    """Cancel a run and wait until its step has ended.
+
+    `--graceful` creates the object `stop` in the job's output instead. A job that
+    looks for it completes; others continue.
+    """
     from emrctl.cli import follow
 
     workspace = context.workspace
-    record = lifecycle.cancel(workspace, workspace.store.load(run))
+    stop = lifecycle.request_stop if graceful else lifecycle.cancel
+    record = stop(workspace, workspace.store.load(run))
     record = follow.wait(workspace, record)
     print_runs(workspace, [record], as_json=context.as_json)
 

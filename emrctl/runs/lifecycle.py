@@ -19,7 +19,9 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from emrctl.aws import errors
 from emrctl.aws.polling import Backoff
+from emrctl.aws.s3 import split_uri
 from emrctl.errors import EmrctlError, NotFoundError, UnavailableError, WaitTimeoutError
 from emrctl.runs.record import IMPORTED, LOST, ClusterFacts, Run
 from emrctl.runs.store import RunFiles
@@ -110,6 +112,21 @@ def cancel(workspace: Workspace, run: Run) -> Run:
         raise NotFoundError(f"run {run.id} has no step yet", hint="Retry in a moment.")
     workspace.backend(run.cluster).cancel(run.step_id)
     return refresh(workspace, run)
+
+
+def request_stop(workspace: Workspace, run: Run) -> Run:
+    """Ask the job of a run to stop, and return the refreshed run.
+
+    Create the object `stop` in the job's output; the job must look for it, like `streaming`.
+    """
+    from emrctl.runs import pull
+
+    run = refresh(workspace, run)
+    if not run.finished:
+        bucket, key = split_uri(f"{pull.output_uri(run)}/stop")
+        with errors.translated(f"writing s3://{bucket}/{key}"):
+            workspace.target.client("s3").put_object(Bucket=bucket, Key=key, Body=b"")
+    return run
 
 
 def describe(workspace: Workspace, run: Run) -> dict[str, Any]:

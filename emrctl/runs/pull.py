@@ -130,18 +130,19 @@ def _save(
 def _save_result(workspace: Workspace, run: Run, files: RunFiles) -> None:
     """Store the result that the job wrote to its output, if any.
 
-    An output outside of the run's prefix may have the result of an earlier run, which must not be
-    taken for that of a failed one.
+    A job that was cancelled may have written figures before. An output outside of the run's prefix
+    may have the result of an earlier run, which is older than the start of this one.
     """
     from botocore.exceptions import ClientError
 
-    folder = output_uri(run) if run.state == "COMPLETED" else f"{run.prefix}/output"
-    bucket, key = split_uri(f"{folder}/{RunFiles.RESULT}")
+    bucket, key = split_uri(f"{output_uri(run)}/{RunFiles.RESULT}")
     try:
         answer = workspace.target.client("s3").get_object(Bucket=bucket, Key=key)
     except ClientError:
         return
-    files.write(RunFiles.RESULT, answer["Body"].read())
+    started = datetime.fromisoformat(run.started) if run.started else None
+    if run.state == "COMPLETED" or (started and answer["LastModified"] >= started):
+        files.write(RunFiles.RESULT, answer["Body"].read())
 
 
 def _save_metrics(files: RunFiles, yarn: YarnAccounts | None, found: Sequence[Application]) -> None:

@@ -197,15 +197,18 @@ class JobLog:
         figures: dict[str, Any],
         *,
         log_file: bool = False,
+        final: bool = True,
     ) -> None:
         """Write result.json (and log.txt) to --output. A job does this last.
 
         Keys of result.json: job, arguments, steps_s (seconds by step), total_s, python, figures.
+        A job that may be cancelled also writes the figures so far, which are not `final`.
         """
-        for name in sorted(self._repeated):
-            self.write(f"total time of {name}: {self.seconds[name]:.3f} s")
         total_s = time.perf_counter() - self._start
-        self.write(f"total time of the job: {total_s:.3f} s")
+        if final:
+            for name in sorted(self._repeated):
+                self.write(f"total time of {name}: {self.seconds[name]:.3f} s")
+            self.write(f"total time of the job: {total_s:.3f} s")
         if log_file:
             files.write(join(args.output, "log.txt"), ("\n".join(self.lines) + "\n").encode())
         result = {

@@ -11,24 +11,44 @@ import pytest
 
 import streaming
 from common.job import JobLog
+from common.streams import BatchFigures
 from tests.jobs.conftest import Run
 
 START = datetime(2026, 1, 1)  # noqa: DTZ001 - UTC: pandas reads Spark's timestamps without a zone
 
 
-def test_figures_ignore_batches_without_rows() -> None:
-    progress = [
-        {"numInputRows": rows, "durationMs": {"triggerExecution": ms}}
-        for rows, ms in ((100, 500), (0, 9000), (300, 1500), (200, 1000))
-    ]
-    assert streaming.figures_of(progress) == {
+def _batch(number: int, rows: int, ms: int, late: int = 0) -> dict[str, Any]:
+    """Return the progress of a batch as Spark reports it."""
+    state = {"numRowsTotal": 10 * number, "memoryUsedBytes": 100, "numRowsDroppedByWatermark": late}
+    return {
+        "batchId": number,
+        "numInputRows": rows,
+        "inputRowsPerSecond": rows / 2,
+        "durationMs": {"triggerExecution": ms},
+        "stateOperators": [state],
+        "eventTime": {"watermark": f"2026-01-01T00:00:0{number}.000Z"},
+    }
+
+
+def test_batch_figures_add_each_batch_once_and_ignore_those_without_rows() -> None:
+    figures = BatchFigures()
+    assert figures.to_json()["batch_s"] is None
+    assert figures.add([_batch(4, 100, 500), _batch(5, 300, 1500, late=2)])
+    assert not figures.add([_batch(5, 300, 1500, late=2), _batch(6, 0, 9000)])
+    assert figures.add([_batch(6, 0, 9000), _batch(7, 200, 1000, late=1)])
+    assert figures.to_json() == {
         "batches": 3,
+        "last_batch": 7,
         "rows": 600,
-        "rows_per_s": 200.0,
+        "late_rows": 3,
+        "input_rows_per_s": 100.0,
+        "processed_rows_per_s": 200.0,
         "batch_s": 1.0,
         "longest_batch_s": 1.5,
+        "state_rows": 70,
+        "state_bytes": 100,
+        "watermark": "2026-01-01T00:00:07.000Z",
     }
-    assert streaming.figures_of([])["batch_s"] is None
 
 
 def _write(folder: Path, name: str, rows: list[tuple[int, str, float]]) -> None:
@@ -48,10 +68,14 @@ def test_streaming_writes_closed_windows_and_continues(run: Run, tmp_path: Path)
     first = [(second, "ab"[second % 2], float(second)) for second in range(60)]
     _write(events, "1.json", first)
     more = ("--source", "files", "--input", str(events), "--once", "--window", "10", "--late", "20")
-    assert run(streaming, *more)["rows"] == 60
+    figures = run(streaming, *more)
+    assert figures["rows"] == 60
+    assert figures["watermark"] == "2026-01-01T00:00:39.000Z"
+    assert figures["state_rows"] == 6  # windows 30-40, 40-50 and 50-60 s of two keys
     second = [(95, "a", 1.0), (3, "a", 7.0), (62, "b", 2.0)]  # 3 s is too late
     _write(events, "2.json", second)
-    assert run(streaming, *more)["rows"] == 3
+    figures = run(streaming, *more)
+    assert (figures["rows"], figures["late_rows"]) == (3, 1)
     found = pd.read_parquet(tmp_path / "out" / "windows")
     # The watermark is 95 - 20 = 75 s.
     rows = pd.DataFrame([*first, second[2]], columns=["s", "key", "value"])
@@ -65,13 +89,17 @@ def test_streaming_writes_closed_windows_and_continues(run: Run, tmp_path: Path)
 
 
 class _Query:
-    """A streaming query that runs until it is stopped; its `files` have the file after 3 looks."""
+    """A query of one batch per second; its `files` have the file `stop` after 3 looks."""
 
     stopped = False
-    looks: list[str]
 
     def __init__(self) -> None:
-        self.looks = []
+        self.looks: list[str] = []
+        self.written: list[dict[str, Any]] = []
+
+    @property
+    def recentProgress(self) -> list[dict[str, Any]]:  # noqa: N802
+        return [_batch(number, 10, 100) for number in range(len(self.looks) + 1)]
 
     def awaitTermination(self, timeout_s: float) -> bool:  # noqa: N802
         return self.stopped
@@ -83,21 +111,31 @@ class _Query:
         self.looks.append(path)
         return len(self.looks) == 3
 
+    def write(self, path: str, content: bytes) -> None:
+        assert path == "s3://b/o/result.json"
+        self.written.append(json.loads(content)["figures"])
 
-def test_wait_stops_the_query_when_the_stop_file_exists() -> None:
-    query = _Query()
-    args = argparse.Namespace(output="s3://b/o", seconds=None)
+
+def _follow(query: _Query, seconds: float | None) -> BatchFigures:
+    args = argparse.Namespace(output="s3://b/o", seconds=seconds)
     files: Any = query
-    streaming.wait(query, files, args, JobLog("streaming"))
+    return streaming.follow(query, files, args, JobLog("streaming"))
+
+
+def test_follow_stops_the_query_when_the_stop_file_exists() -> None:
+    query = _Query()
+    figures = _follow(query, None)
     assert query.stopped
     assert query.looks == ["s3://b/o/stop"] * 3
+    assert figures.to_json()["batches"] == 4
+    assert [item["batches"] for item in query.written] == [1]  # then every REPORT_S seconds
 
 
-def test_wait_stops_the_query_after_seconds() -> None:
+def test_follow_stops_the_query_after_seconds() -> None:
     query = _Query()
-    files: Any = query
-    streaming.wait(query, files, argparse.Namespace(output="o", seconds=1e-9), JobLog("streaming"))
-    assert len(query.looks) == 1
+    _follow(query, 1e-9)
+    assert query.stopped
+    assert not query.looks
 
 
 @pytest.mark.spark

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -316,6 +317,39 @@ def test_cancel_cancels_step(workspace: MockedWorkspace, runtime: FakeRuntime) -
     run = lifecycle.wait(workspace, lifecycle.cancel(workspace, run), _watch)
     assert run.state == "CANCELLED"
     assert lifecycle.cancel(workspace, run) == run
+
+
+def test_cancelled_run_keeps_the_result_that_its_job_wrote_before(
+    workspace: MockedWorkspace, runtime: FakeRuntime
+) -> None:
+    runtime.pause = True
+    bucket, order = workspace.cluster().bucket, ("--output", "s3://{bucket}/stream")
+    run = submit(workspace, Submission(job="mine", arguments=order))
+    while (run := lifecycle.refresh(workspace, run)).started is None:
+        pass
+    s3, written = workspace.target.client("s3"), {"Bucket": bucket, "Key": "stream/result.json"}
+    started = datetime.fromisoformat(run.started)
+    s3.put_object(**written, Body=b'{"batches": 3}')
+    while s3.head_object(**written)["LastModified"] < started:  # in whole seconds
+        s3.put_object(**written, Body=b'{"batches": 3}')
+    run = lifecycle.wait(workspace, lifecycle.cancel(workspace, run), _watch)
+    assert run.state == "CANCELLED"
+    assert lifecycle.describe(workspace, run)["result"] == {"batches": 3}
+
+
+def test_request_stop_creates_the_object_stop_in_the_output(
+    workspace: MockedWorkspace, runtime: FakeRuntime
+) -> None:
+    runtime.pause = True
+    bucket, order = workspace.cluster().bucket, ("--output", "s3://{bucket}/stream/")
+    run = submit(workspace, Submission(job="mine", arguments=order))
+    assert not lifecycle.request_stop(workspace, run).finished
+    s3 = workspace.target.client("s3")
+    assert s3.get_object(Bucket=bucket, Key="stream/stop")["ContentLength"] == 0
+    s3.delete_object(Bucket=bucket, Key="stream/stop")
+    run = lifecycle.wait(workspace, lifecycle.cancel(workspace, run), _watch)
+    assert lifecycle.request_stop(workspace, run) == run
+    assert "Contents" not in s3.list_objects_v2(Bucket=bucket, Prefix="stream/")
 
 
 def test_wait_times_out(workspace: MockedWorkspace, runtime: FakeRuntime) -> None:
