@@ -85,7 +85,7 @@ def extractor_settings(files: HadoopFiles, args: argparse.Namespace) -> dict[str
     settings = json.loads(files.read(path))["figures"].get("extractor")
     if not settings:
         raise JobError(f"--models {args.models} does not name its extractor: set --extractor")
-    return dict(settings)
+    return {**settings, "backend": args.backend}
 
 
 def figures_of(results: DataFrame, classes: Sequence[str]) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def classify_pictures(args: argparse.Namespace, spark: SparkSession, log: JobLog
     files = HadoopFiles(spark)
     with log.step("models"):
         settings = extractor_settings(files, args)
-        job.require(*extractors.modules(settings["name"]))
+        job.require(*extractors.modules(settings["name"], args.backend))
         model = MulticlassModel.of(read_best_models(files, args.models, TASKS[args.method]))
         extractor = extractors.create(spark, settings)
     with log.step("list"):

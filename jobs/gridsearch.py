@@ -3,8 +3,7 @@
 The rows must fit in the memory of a machine: they are sent to each executor once (broadcast). A
 task fits one candidate without one fold, and scores it on the fold, as GridSearchCV does. --mllib
 searches the same grid with MLlib's CrossValidator, which spreads the rows of each fit instead.
-Output, below --output: model.joblib, the best candidate fitted on all rows (for the scoring job),
-and result.json with the score of each candidate, best first.
+Output, below --output: model.joblib (the best candidate, fitted on all rows) and result.json.
 """
 
 from __future__ import annotations
@@ -63,8 +62,7 @@ def mllib_search(frame: Any, rows: int, args: argparse.Namespace) -> list[float]
     from pyspark.ml import classification, evaluation, tuning
 
     model = classification.LogisticRegression(standardization=False)
-    train = rows * (1 - 1 / args.folds)
-    reg = [1 / (option["C"] * train) for option in candidates(args)]
+    reg = [1 / (option["C"] * rows * (1 - 1 / args.folds)) for option in candidates(args)]
     grid = tuning.ParamGridBuilder().addGrid(model.regParam, reg).build()
     metric = evaluation.MulticlassClassificationEvaluator(metricName="accuracy")
     search = tuning.CrossValidator(estimator=model, estimatorParamMaps=grid, evaluator=metric)
@@ -76,7 +74,6 @@ def search(args: argparse.Namespace, spark: SparkSession, log: JobLog) -> None:
     """Score all candidates, fit the best one, and write the outputs."""
     from sklearn.model_selection import StratifiedKFold
 
-    context, files = spark.sparkContext, HadoopFiles(spark)
     data = blocks.blocks(spark, args, job.partitions(spark, args.partitions), "classes").persist()
     options, model = candidates(args), estimator(args.model, args.seed)
     names = {name for option in options for name in option}
@@ -85,22 +82,22 @@ def search(args: argparse.Namespace, spark: SparkSession, log: JobLog) -> None:
     with log.step("read"):
         x, y = blocks.collect(data)
         folds = list(StratifiedKFold(args.folds).split(x, y))
-        shared = context.broadcast((x, y, folds))
+        shared = spark.sparkContext.broadcast((x, y, folds))
     with log.step("search"):
         tasks = list(itertools.product(range(len(options)), range(args.folds)))
         fit_and_score = partial(score, shared=shared, model=model, options=options)
-        scores = context.parallelize(tasks, len(tasks)).map(fit_and_score).collect()
+        scores = spark.sparkContext.parallelize(tasks, len(tasks)).map(fit_and_score).collect()
     with log.step("fit"):
         means = np.reshape(scores, (len(options), args.folds)).mean(axis=1)
         ranked = np.argsort(-means, kind="stable").tolist()
-        best = model.set_params(**options[ranked[0]]).fit(x, y)
-    dump(files, join(args.output, "model.joblib"), best)
+        model.set_params(**options[ranked[0]]).fit(x, y)
+    dump(HadoopFiles(spark), join(args.output, "model.joblib"), model)
     figures: dict[str, Any] = {"rows": len(y), "tasks": len(tasks), "accuracy": means.max()}
     figures["candidates"] = [{**options[number], "accuracy": means[number]} for number in ranked]
     if args.mllib:
         with log.step("mllib"):
             figures["mllib"] = mllib_search(blocks.to_frame(spark, data).persist(), len(y), args)
-    log.write_result(files, args, figures)
+    log.write_result(HadoopFiles(spark), args, figures)
 
 
 def main(argv: list[str] | None = None) -> int:

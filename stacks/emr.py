@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -20,7 +20,7 @@ from emrctl.spec import (
     ScalingSpec,
 )
 from emrctl.spec.emr import VolumesSpec
-from stacks import iam, names
+from stacks import gpu, iam, names
 from stacks.network import ClusterNetwork
 from stacks.sdk import emr
 
@@ -112,17 +112,28 @@ def _bootstrap_actions(
 
 
 def _configurations(project: ProjectSpec, bucket: str) -> list[dict[str, Any]]:
-    """Return EMR's classifications: event logs on S3, overridden by the user's settings."""
-    items = [item.as_emr() for item in project.emr.configurations]
+    """Return EMR's classifications: event logs on S3, GPUs, overridden by the user's settings."""
     event_log = event_log_conf(bucket)
     event_log["spark.history.fs.logDirectory"] = event_log["spark.eventLog.dir"]
-    defaults: dict[str, Any] = {"Classification": "spark-defaults", "Properties": event_log}
+    own = [{"Classification": "spark-defaults", "Properties": event_log}]
+    own += gpu.configurations(project.emr) if project.emr.gpu else []
+    return _merged([*own, *(item.as_emr() for item in project.emr.configurations)])
+
+
+def _merged(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Merge classifications of the same name: EMR rejects a name that occurs twice.
+
+    The properties of later ones replace those of earlier ones.
+    """
+    merged: dict[str, dict[str, Any]] = {}
     for item in items:
-        # EMR rejects a classification that occurs twice.
-        if item["Classification"] == "spark-defaults":
-            defaults = {**item, "Properties": {**defaults["Properties"], **item["Properties"]}}
-    others = [item for item in items if item["Classification"] != "spark-defaults"]
-    return [defaults, *others]
+        name = item["Classification"]
+        earlier = merged.get(name, {"Properties": {}})
+        inner = [*earlier.get("Configurations", ()), *item.get("Configurations", ())]
+        nested = {"Configurations": _merged(inner)} if inner else {}
+        properties = {**earlier["Properties"], **item["Properties"]}
+        merged[name] = {"Classification": name, "Properties": properties, **nested}
+    return list(merged.values())
 
 
 def _ec2_attributes(

@@ -46,6 +46,8 @@ __all__ = [
     "compare",
     "cost",
     "down",
+    "local_down",
+    "local_up",
     "predict",
     "runs",
     "submit",
@@ -54,6 +56,23 @@ __all__ = [
 ]
 
 Project = str | Path | None
+
+
+def local_up(*, region: str = "us-east-1") -> str:
+    """Start the EMR on localhost unless it is running, and return its endpoint.
+
+    Its scripts and steps run with the user's own rights; the first start downloads Hadoop.
+    """
+    from emrctl.emulator.server import control
+
+    return control.up(region=region, report=lambda _text: None).endpoint
+
+
+def local_down() -> bool:
+    """Stop the EMR on localhost and terminate its clusters; return whether it was running."""
+    from emrctl.emulator.server import control
+
+    return control.down(report=lambda _text: None)
 
 
 def up(*, project: Project = None, **flags: Any) -> ClusterView:

@@ -41,6 +41,7 @@ class InstanceType:
     yarn_mb: int
     yarn_derived: bool
     arch: str
+    gpus: int = 0
     emr: bool = True
 
     @property
@@ -128,6 +129,9 @@ _EC2_ONLY: dict[str, tuple[float, str]] = {
     "r4": (7.625, "large"),
 }
 _ARM = frozenset({"t4g", "m6g", "m7g", "c6g", "c7g", "r6g", "r7g"})
+# NVIDIA GPUs per instance: one in these families, except in these sizes.
+_GPU_FAMILIES = frozenset({"g4dn", "g5", "p3"})
+_GPUS = {"g4dn.12xlarge": 4, "g5.12xlarge": 4, "p3.8xlarge": 4, "p3.16xlarge": 8}
 # YARN memory in MB of the types in the release guide's tables.
 _LISTED_MB = {
     "m4.large": 6144,
@@ -176,6 +180,7 @@ def _type(family: str, size: str, per_vcpu: float, *, emr: bool) -> InstanceType
         yarn_mb=listed or _yarn_mb(gib, arm=family in _ARM),
         yarn_derived=listed is None,
         arch="arm64" if family in _ARM else "x86_64",
+        gpus=_GPUS.get(name, 1) if family in _GPU_FAMILIES else 0,
         emr=emr,
     )
 

@@ -22,6 +22,7 @@ from emrctl.spec import AnyClusterSpec, ClusterSpec, SparkSettings
 # Spark's default: a worker reserves one GiB for the operating system.
 RESERVED_MB = 1024
 _CORES, _MEMORY = "spark.executor.cores", "spark.executor.memory"
+_GPU_AMOUNT = "spark.executor.resource.gpu.amount"
 _CORES_MAX = "spark.cores.max"
 
 
@@ -33,6 +34,7 @@ class ContainerCapacity:
     """Executors that fit beside the first container; sizes are YARN containers in MB.
 
     The first container is the driver in cluster mode, the application master in client mode.
+    `gpus` is the number of GPUs of a node that YARN schedules, one for each executor.
     """
 
     executor_mb: int
@@ -40,6 +42,7 @@ class ContainerCapacity:
     first_mb: int
     node_mb: int
     nodes: int
+    gpus: int
     room: int
     requested: int | None
 
@@ -57,7 +60,7 @@ class ContainerCapacity:
         return (
             f"{self.requested} executors requested, room for {self.room} beside the "
             f"{self.first}'s container ({self.executor_mb} MB each, {self.nodes} nodes of "
-            f"{self.node_mb} MB)"
+            f"{self.node_mb} MB{f' and {self.gpus} GPU' if self.gpus else ''})"
         )
 
 
@@ -81,24 +84,30 @@ def container_capacity(cluster: ClusterSpec, settings: SparkSettings) -> Contain
     for process in (executor, first):
         _check_fits(process, type_)
     each, first_mb = executor.memory.container_mb, first.memory.container_mb
+    gpus = type_.gpus if cluster.gpu and conf.text(_GPU_AMOUNT) != "0" else 0
     return ContainerCapacity(
         executor_mb=each,
         first=first.name,
         first_mb=first_mb,
         node_mb=type_.yarn_mb,
         nodes=core.count,
-        room=container_room(type_, core.count, each, first_mb),
+        gpus=gpus,
+        room=container_room(type_, core.count, each, first_mb, gpus),
         requested=conf.requested_executors,
     )
 
 
-def container_room(type_: InstanceType, nodes: int, executor_mb: int, first_mb: int) -> int:
+def container_room(
+    type_: InstanceType, nodes: int, executor_mb: int, first_mb: int, gpus: int = 0
+) -> int:
     """Return how many executors YARN can start on core nodes of a type, beside a first container.
 
-    At most 0 if a node is too small.
+    At most 0 if a node is too small. With `gpus` a node has no more executors than these.
     """
-    rest_mb = type_.yarn_mb - first_mb
-    return (nodes - 1) * (type_.yarn_mb // executor_mb) + rest_mb // executor_mb
+    alone, beside = (mb // executor_mb for mb in (type_.yarn_mb, type_.yarn_mb - first_mb))
+    if gpus:
+        alone, beside = min(alone, gpus), min(beside, gpus)
+    return (nodes - 1) * alone + beside
 
 
 def effective_conf(cluster: ClusterSpec, settings: SparkSettings) -> SparkConf:

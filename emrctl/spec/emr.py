@@ -191,6 +191,7 @@ class ClusterSpec(Spec):
     """An EMR cluster: primary, core and task nodes, bootstrap actions, lifetime.
 
     `fleets` replace `primary`, `core` and `task`. `placement` is the strategy for three primaries.
+    With `gpu`, YARN schedules the GPUs of core and task nodes, one for each executor.
     A cluster that could cost more than `max_hourly_cost` USD per hour is not created. It terminates
     itself after `ttl_s` (0: never), unless it has termination protection then.
     """
@@ -203,6 +204,7 @@ class ClusterSpec(Spec):
     task: tuple[TaskSpec, ...] = ()
     fleets: FleetsSpec | None = None
     scaling: ScalingSpec | None = None
+    gpu: bool = False
     bootstrap: Bootstrap = (BootstrapSpec(script="python.sh", args=("boto3",)),)
     configurations: Classifications = ()
     step_concurrency: Annotated[int, Field(ge=1, le=256)] = 1
@@ -243,12 +245,29 @@ class ClusterSpec(Spec):
             )
         if self.primary.count == 3 and not self.termination_protection:
             raise ValueError("three primaries require termination_protection: true")
-        actions = len(self.bootstrap) + self.limited
+        actions = len(self.bootstrap) + self.limited + self.gpu
         if actions > 16:
-            own = ", including the one of ttl_s" if self.limited else ""
+            keys = [name for name, on in (("gpu", self.gpu), ("ttl_s", self.limited)) if on]
+            own = f", including those of {' and '.join(keys)}" if keys else ""
             raise ValueError(f"{actions} bootstrap actions{own}: EMR allows 16")
         if self.placement is not None and self.primary.count == 1:
             raise ValueError("placement requires primary.count: 3")
+        return self
+
+    @model_validator(mode="after")
+    def _gpus_exist(self) -> Self:
+        if not self.gpu:
+            return self
+        if self.release_major < 6:
+            raise ValueError(f"gpu requires emr-6.2.0 or later, not {self.release}")
+        # A NodeManager that finds no GPU does not start.
+        types = map(instance_types.instance_type, self.worker_types)
+        others = sorted(item.name for item in types if not item.gpus)
+        if others:
+            raise ValueError(
+                f"gpu: true requires GPU instance types (g4dn, g5, p3) for all core and task "
+                f"nodes; {', '.join(others)} has none"
+            )
         return self
 
     @model_validator(mode="after")
@@ -290,9 +309,10 @@ class ClusterSpec(Spec):
         return self.fleets is None
 
     def bootstrap_actions(self, region: str) -> tuple[BootstrapSpec, ...]:
-        """Return the spec's bootstrap actions, and the one that terminates after `ttl_s`."""
-        limit = BootstrapSpec(script="ttl.sh", args=(str(self.ttl_s), region))
-        return (*self.bootstrap, limit) if self.limited else self.bootstrap
+        """Return the spec's bootstrap actions, and those of `gpu` and `ttl_s`."""
+        gpu = (BootstrapSpec(script="gpu.sh"),) if self.gpu else ()
+        limit = (BootstrapSpec(script="ttl.sh", args=(str(self.ttl_s), region)),)
+        return (*self.bootstrap, *gpu, *(limit if self.limited else ()))
 
     @property
     def groups(self) -> dict[str, GroupSpec]:
@@ -330,8 +350,7 @@ class ClusterSpec(Spec):
     @property
     def python(self) -> NodePython:
         """The Python of Spark: the one that `configurations` set, or the release's `python3`."""
-        release = int(self.release.removeprefix("emr-").partition(".")[0])
-        default = ("3.9", "manylinux_2_34") if release >= 7 else ("3.7", "manylinux2014")
+        default = ("3.9", "manylinux_2_34") if self.release_major >= 7 else ("3.7", "manylinux2014")
         properties: dict[str, str] = {}
         pending = list(self.configurations)
         while pending:
@@ -342,13 +361,26 @@ class ClusterSpec(Spec):
         return NodePython("python3", *default).replaced(command)
 
     @property
+    def release_major(self) -> int:
+        """Major version of the release: 7 of emr-7.5.0."""
+        return int(self.release.removeprefix("emr-").partition(".")[0])
+
+    @property
+    def worker_types(self) -> tuple[str, ...]:
+        """Distinct instance types of core and task nodes."""
+        groups = [self.core.type, *(group.type for group in self.task)]
+        if self.fleets is not None:
+            fleets = filter(None, (self.fleets.core, self.fleets.task))
+            groups = [item.type for fleet in fleets for item in fleet.types]
+        return tuple(dict.fromkeys(groups))
+
+    @property
     def types(self) -> tuple[str, ...]:
         """Distinct instance types, the primary's first."""
-        groups = [self.primary.type, self.core.type, *(group.type for group in self.task)]
+        primaries = [self.primary.type]
         if self.fleets is not None:
-            every = (self.fleets.primary, self.fleets.core, self.fleets.task)
-            groups = [item.type for fleet in every if fleet is not None for item in fleet.types]
-        return tuple(dict.fromkeys(groups))
+            primaries = [item.type for item in self.fleets.primary.types]
+        return tuple(dict.fromkeys([*primaries, *self.worker_types]))
 
 
 def _as_group(fleet: FleetSpec) -> GroupSpec:

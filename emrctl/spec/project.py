@@ -55,6 +55,7 @@ AWS_ONLY_EMR = (
     "cluster.task",
     "cluster.fleets",
     "cluster.scaling",
+    "cluster.gpu",
     "cluster.ami",
     "cluster.root_volume_gb",
     "cluster.key_pair",

@@ -22,6 +22,7 @@ class HadoopFiles:
     """
 
     def __init__(self, spark: SparkSession) -> None:
+        self.application_id = str(spark.sparkContext.applicationId)
         self._jvm: Any = spark._jvm  # noqa: SLF001 - PySpark has no file system API
         self._conf: Any = spark._jsc.hadoopConfiguration()  # noqa: SLF001
 

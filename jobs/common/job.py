@@ -22,10 +22,15 @@ from typing import Any, Callable
 
 from pyspark.sql import SparkSession
 
+from common import tracking
 from common.files import HadoopFiles, join
 
 USAGE_EXIT = 2
-PACKAGES = {"PIL": "pillow", "skimage": "scikit-image"}  # where the package has another name
+PACKAGES = {
+    "PIL": "pillow",
+    "skimage": "scikit-image",
+    "mlflow": "mlflow-skinny",
+}  # where the package has another name
 
 
 class JobError(Exception):
@@ -47,7 +52,7 @@ def run_job(job: str, modules: Iterable[str], body: Callable[[SparkSession, JobL
     """
     log = JobLog(job)
     try:
-        require(*modules)
+        require(*modules, *(("mlflow",) if tracking.is_enabled() else ()))
         active = SparkSession.getActiveSession()
         spark = active or SparkSession.builder.getOrCreate()
         try:
@@ -202,7 +207,8 @@ class JobLog:
         """Write result.json (and log.txt) to --output. A job does this last.
 
         Keys of result.json: job, arguments, steps_s (seconds by step), total_s, python, figures.
-        A job that may be cancelled also writes the figures so far, which are not `final`.
+        A job that may be cancelled also writes the figures so far, which are not `final`. Final
+        ones are also logged to MLflow if MLFLOW_TRACKING_URI is set.
         """
         total_s = time.perf_counter() - self._start
         if final:
@@ -220,6 +226,8 @@ class JobLog:
             "figures": figures,
         }
         files.write(join(args.output, "result.json"), to_json(result))
+        if final and tracking.is_enabled():
+            tracking.log_result(result, files.application_id)
 
 
 def to_json(value: Any) -> bytes:

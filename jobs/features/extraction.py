@@ -284,5 +284,5 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Run the job. Return 0, or 2 after an error in the arguments or the input."""
     args = parse(argv)
-    modules = ("numpy", "pandas", "pyarrow", *extractors.modules(args.extractor))
+    modules = ("numpy", "pandas", "pyarrow", *extractors.modules(args.extractor, args.backend))
     return job.run_job("features", modules, partial(extract_features, args))

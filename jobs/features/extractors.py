@@ -36,6 +36,7 @@ POOLED = "pooled"  # the last global average pooling layer, whose name depends o
 DEFAULT_LAYERS = {"vgg16": "fc2", "vgg19": "fc2"}  # without a global average pooling layer
 _MODELS: dict[tuple[str, ...], Any] = {}  # models of this Python worker, by their settings
 NAMES = ("hog", *NETWORKS)
+BACKENDS = ("tensorflow", "torch")
 
 
 class FeatureExtractor(Protocol):
@@ -141,9 +142,12 @@ class KerasExtractor:
     Attributes:
         batch: Pictures passed to the network at once: enough to keep a core busy, and 40 MB of
             pictures of 224 x 224 pixels.
+        backend: Library that Keras uses; both give the same vectors, within 1e-4. Either uses a
+            GPU that it finds.
     """
 
     batch = 32
+    backend = BACKENDS[0]
 
     def __init__(self, name: str, size: int, layer: str, weights: NetworkWeights) -> None:
         self.name = name
@@ -179,16 +183,24 @@ class KerasExtractor:
         """Return the network up to the layer and its preprocessing, built once per process."""
         key = (self.name, str(self.size), self.layer, *self.weights)
         if key not in _MODELS:
-            limit_threads(self.threads)
+            start_backend(self.backend, self.threads)
             _MODELS[key] = build_model(self)
         model: tuple[Any, Any] = _MODELS[key]
         return model
 
 
-def limit_threads(threads: int) -> None:
-    """Limit TensorFlow's threads, so that workers do not compete for all cores."""
+def start_backend(backend: str, threads: int) -> None:
+    """Choose Keras's backend and limit its threads, so that workers do not compete for all cores.
+
+    Call it before the first import of Keras.
+    """
+    os.environ["KERAS_BACKEND"] = backend
+    if backend == "torch":
+        import torch  # type: ignore[import-untyped,import-not-found,unused-ignore]
+
+        torch.set_num_threads(threads)
+        return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ["KERAS_BACKEND"] = "tensorflow"
     import tensorflow as tf  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
     try:
@@ -266,13 +278,13 @@ def size_problem(name: str, size: int) -> str:
     return "" if least <= size <= 1024 else f"{name} takes {least} to 1024 pixels"
 
 
-def modules(name: str) -> tuple[str, ...]:
+def modules(name: str, backend: str) -> tuple[str, ...]:
     """Return the Python modules that an extractor needs on every node."""
-    return ("PIL", "skimage") if name == "hog" else ("PIL", "keras", "tensorflow")
+    return ("PIL", "skimage") if name == "hog" else ("PIL", "keras", backend)
 
 
 def create(spark: SparkSession, settings: dict[str, Any]) -> FeatureExtractor:
-    """Create an extractor from settings: name, size, and for a network layer and weights."""
+    """Create an extractor from settings: name, size; for a network layer, weights and backend."""
     extractor: FeatureExtractor
     if settings["name"] == "hog":
         extractor = HogExtractor(settings["size"])
@@ -280,6 +292,7 @@ def create(spark: SparkSession, settings: dict[str, Any]) -> FeatureExtractor:
         weights = ship_weights(spark, settings["weights"])
         layer = settings.get("layer") or ""
         extractor = KerasExtractor(settings["name"], settings["size"], layer, weights)
+        extractor.backend = settings["backend"]
     extractor.threads = int(spark.sparkContext.getConf().get("spark.task.cpus", "1"))
     return extractor
 
@@ -330,4 +343,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="imagenet",
         metavar="imagenet|random:SEED|PATH",
         help="weights of the network; a file (also s3://) is copied to each node once",
+    )
+    add(
+        "--backend",
+        choices=BACKENDS,
+        default=BACKENDS[0],
+        help=f"library that runs the network (default: {BACKENDS[0]})",
     )

@@ -35,6 +35,19 @@ def test_container_capacity_warns_if_not_all_executors_fit() -> None:
     )
 
 
+def test_container_capacity_has_one_executor_for_each_gpu() -> None:
+    spec = ClusterSpec(core=GroupSpec(type="g4dn.2xlarge", count=2), gpu=True)
+    asked = SparkSettings(executors=4, executor_memory="2g")
+    fit = container_capacity(spec, asked)
+    assert (fit.gpus, fit.room) == (1, 2)
+    assert fit.warning is not None
+    assert "nodes of 24576 MB and 1 GPU" in fit.warning
+    without = SparkSettings(
+        executors=4, executor_memory="2g", conf={"spark.executor.resource.gpu.amount": "0"}
+    )
+    assert container_capacity(spec, without).warning is None
+
+
 def test_container_capacity_in_cluster_mode_includes_driver() -> None:
     asked = SparkSettings(executors=4, executor_memory="4743M", deploy_mode="cluster")
     fit = container_capacity(CLUSTER, asked)

@@ -5,6 +5,8 @@ bench/bench_features.py runs the real Keras.
 """
 
 import io
+import os
+import pickle
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -83,11 +85,15 @@ def keras(monkeypatch: pytest.MonkeyPatch) -> list[FakeModel]:
     )
     tensorflow = ModuleType("tensorflow")
     tensorflow.config = config  # type: ignore[attr-defined]
+    torch = ModuleType("torch")
+    torch.set_num_threads = lambda count: state.update(torch=count)  # type: ignore[attr-defined]
+    torch.state = state  # type: ignore[attr-defined]
     for name, fake in {
         "keras": top,
         "keras.applications": applications,
         "keras.applications.vgg16": module,
         "tensorflow": tensorflow,
+        "torch": torch,
     }.items():
         monkeypatch.setitem(sys.modules, name, fake)
     monkeypatch.setattr(extractors, "_MODELS", {})
@@ -134,6 +140,21 @@ def test_unknown_layer_or_network_is_rejected(keras: list[FakeModel]) -> None:
         network("pooled").features(batch)
     with pytest.raises(ValueError, match="no network 'vgg99'"):
         KerasExtractor("vgg99", 32, "", NetworkWeights("random:1", "", "")).features(batch)
+
+
+@pytest.mark.parametrize("backend", extractors.BACKENDS)
+def test_backend_is_set_before_keras_is_used(
+    keras: list[FakeModel], monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    extractor = pickle.loads(pickle.dumps(network()))  # noqa: S301 - as Spark does
+    extractor.backend, extractor.threads = backend, 3
+    extractor.features(np.stack([network().prepare(png(90))]))
+    assert os.environ["KERAS_BACKEND"] == backend
+    assert sys.modules["torch"].state.get("torch") == (3 if backend == "torch" else None)
+    assert extractors.modules("vgg16", backend) == ("PIL", "keras", backend)
+    assert extractors.modules("hog", backend) == ("PIL", "skimage")
+    assert "backend" not in extractor.settings()  # the vectors do not depend on it
 
 
 def test_settings_contain_layer_and_weights() -> None:

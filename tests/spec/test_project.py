@@ -35,6 +35,7 @@ AWS_VALUES: dict[str, Any] = {
     "cluster.task": [{"count": 1}],
     "cluster.fleets": FLEETS,
     "cluster.scaling": {"maximum": 4},
+    "cluster.gpu": True,
     "cluster.ami": "ami-0a",
     "cluster.root_volume_gb": 30,
     "cluster.key_pair": "mine",
@@ -59,6 +60,7 @@ AWS_VALUES: dict[str, Any] = {
 # What a key cannot be without.
 NEEDED: dict[str, dict[str, Any]] = {
     "cluster.primary.count": {"cluster.termination_protection": True},
+    "cluster.gpu": {"cluster.core.type": "g4dn.xlarge"},
     "cluster.placement": {"cluster.primary.count": 3, "cluster.termination_protection": True},
     "cluster.network.nat": {"cluster.network.private": True},
     "cluster.network.endpoints": {"cluster.network.private": True},
@@ -97,6 +99,11 @@ def test_check_local_names_all_keys() -> None:
 IMPOSSIBLE: dict[str, tuple[dict[str, Any], str]] = {
     "two primaries": ({"primary": {"count": 2}}, "1 or 3 primary nodes"),
     "three unprotected": ({"primary": {"count": 3}}, "termination_protection: true"),
+    "GPUs of a type without": ({"gpu": True}, "core and task nodes; m5.xlarge has none"),
+    "GPUs of a task type without": (
+        {"gpu": True, "core": {"type": "g5.xlarge"}, "task": [{"type": "c5.xlarge"}]},
+        "task nodes; c5.xlarge has none",
+    ),
     "placement of one": ({"placement": "spread"}, "primary.count: 3"),
     "groups and fleets": ({"fleets": FLEETS, "core": {"count": 3}}, "remove core"),
     "an empty fleet": ({"fleets": {"core": {"types": [{}]}}}, "needs units"),

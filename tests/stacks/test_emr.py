@@ -43,6 +43,45 @@ def test_configurations_enable_event_logs_and_user_settings_win(cluster: Evaluat
     assert properties["spark.eventLog.compress"] == "false"
 
 
+@pytest.mark.parametrize(
+    ("release", "cgroup"), [("emr-7.5.0", "/spark-rapids-cgroup"), ("emr-6.15.0", "/sys/fs/cgroup")]
+)
+def test_gpu_adds_the_classifications_and_the_bootstrap_action_of_emr(
+    cluster: Evaluate, release: str, cgroup: str
+) -> None:
+    own = {
+        "classification": "container-executor",
+        "configurations": [{"classification": "gpu", "properties": {"gpu.allowed": "0"}}],
+    }
+    spec = pets(gpu=True, release=release, core={"type": "g4dn.xlarge"}, configurations=[own])
+    inputs = cluster(spec)["cluster"].inputs
+    documents = json.loads(inputs["configurationsJson"])
+    found = {item["Classification"]: item for item in documents}
+    assert len(found) == len(documents) == 5
+    assert found["spark"]["Properties"] == {"enableSparkRapids": "true"}
+    yarn = found["yarn-site"]["Properties"]
+    assert yarn["yarn.resource-types"] == yarn["yarn.nodemanager.resource-plugins"] == "yarn.io/gpu"
+    prefix = "yarn.nodemanager.linux-container-executor.cgroups"
+    assert yarn[f"{prefix}.mount-path"] == cgroup
+    assert yarn["yarn.nodemanager.container-executor.class"].endswith(".LinuxContainerExecutor")
+    gpu, cgroups = found["container-executor"]["Configurations"]
+    assert gpu["Properties"] == {"module.enabled": "true", "gpu.allowed": "0"}
+    assert cgroups["Properties"] == {"root": cgroup, "yarn-hierarchy": "yarn"}
+    [calculator] = found["capacity-scheduler"]["Properties"].values()
+    assert calculator.endswith("DominantResourceCalculator")
+    spark = found["spark-defaults"]["Properties"]
+    assert spark["spark.executor.resource.gpu.amount"] == "1"
+    assert spark["spark.task.resource.gpu.amount"] == "0.25"
+    assert spark["spark.executor.resource.gpu.discoveryScript"].endswith("getGpusResources.sh")
+    assert spark["spark.eventLog.enabled"] == "true"
+    assert [action["name"] for action in inputs["bootstrapActions"]] == ["python", "gpu", "ttl"]
+
+
+def test_cluster_without_gpu_has_no_classification_of_yarn(cluster: Evaluate) -> None:
+    documents = json.loads(cluster(PETS)["cluster"].inputs["configurationsJson"])
+    assert [item["Classification"] for item in documents] == ["spark-defaults"]
+
+
 def test_ttl_becomes_tag_and_bootstrap_action(cluster: Evaluate) -> None:
     inputs = cluster(pets(ttl_s=7200))["cluster"].inputs
     assert inputs["tags"]["emrctl:ttl-s"] == "7200"
