@@ -55,7 +55,8 @@ def by_pandas(frame: Any) -> Any:
     """Summarize a frame of pandas, or of the pandas API on Spark: the code is the same."""
     frame = frame.reset_index(drop=True)  # gives the rows an index, as most programs do
     large = frame[frame["amount"] > 1]
-    summary = large.groupby("region")["amount"].agg(["count", "sum", "mean"])
+    summary = large.groupby("region").agg({"amount": ["count", "sum", "mean"]})
+    summary.columns = ["count", "sum", "mean"]
     summary["share"] = summary["sum"] / summary["sum"].sum()
     return summary.sort_index()
 

@@ -11,7 +11,9 @@ from tests.jobs.conftest import Run
 pytestmark = pytest.mark.spark
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+@pytest.mark.filterwarnings(
+    "ignore:`to_pandas` loads all data:Warning", "ignore::UserWarning", "ignore::FutureWarning"
+)
 @pytest.mark.parametrize("index", pandasapi.INDEXES)
 def test_pandasapi_equals_pandas_with_each_index(run: Run, tmp_path: Path, index: str) -> None:
     figures = run(pandasapi, "--rows", "5000", "--partitions", "3", "--index", index, "--collect")
