@@ -11,9 +11,7 @@ from tests.jobs.conftest import Run
 pytestmark = pytest.mark.spark
 
 
-@pytest.mark.filterwarnings(
-    "ignore:`to_pandas` loads all data:Warning", "ignore::UserWarning", "ignore::FutureWarning"
-)
+@pytest.mark.filterwarnings("ignore::Warning")  # of pyspark.pandas 3.5 with pandas 2.2
 @pytest.mark.parametrize("index", pandasapi.INDEXES)
 def test_pandasapi_equals_pandas_with_each_index(run: Run, tmp_path: Path, index: str) -> None:
     figures = run(pandasapi, "--rows", "5000", "--partitions", "3", "--index", index, "--collect")
