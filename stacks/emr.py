@@ -10,7 +10,9 @@ from typing import Any
 
 import pulumi
 
+from emrctl.aws import releases
 from emrctl.aws.s3 import LOG_PREFIX, event_log_conf
+from emrctl.aws.spark_conf import VERSION_PROPERTY
 from emrctl.spec import (
     ClusterSpec,
     FleetSpec,
@@ -24,7 +26,6 @@ from stacks import gpu, iam, names
 from stacks.network import ClusterNetwork
 from stacks.sdk import emr
 
-APPLICATIONS = ["Hadoop", "Spark"]
 _UNITS = {"instances": "Instances", "vcpus": "VCPU", "fleet_units": "InstanceFleetUnits"}
 _ON_TIMEOUT = {"on_demand": "SWITCH_TO_ON_DEMAND", "terminate": "TERMINATE_CLUSTER"}
 _FLEET_CAPACITIES = ["targetOnDemandCapacity", "targetSpotCapacity"]
@@ -46,7 +47,7 @@ def declare_cluster(
         "cluster",
         name=project.cluster_stack,
         release_label=spec.release,
-        applications=APPLICATIONS,
+        applications=releases.release(spec.release).default_applications,
         service_role=service_role,
         ec2_attributes=_ec2_attributes(spec, network, profile),
         security_configuration=_security_configuration(project),
@@ -112,9 +113,11 @@ def _bootstrap_actions(
 
 
 def _configurations(project: ProjectSpec, bucket: str) -> list[dict[str, Any]]:
-    """Return EMR's classifications: event logs on S3, GPUs, overridden by the user's settings."""
+    """Return EMR's classifications: emrctl's, GPUs, overridden by the user's settings."""
     event_log = event_log_conf(bucket)
     event_log["spark.history.fs.logDirectory"] = event_log["spark.eventLog.dir"]
+    if project.emr.spark is not None:
+        event_log[VERSION_PROPERTY] = project.emr.spark
     own = [{"Classification": "spark-defaults", "Properties": event_log}]
     own += gpu.configurations(project.emr) if project.emr.gpu else []
     return _merged([*own, *(item.as_emr() for item in project.emr.configurations)])

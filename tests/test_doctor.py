@@ -22,7 +22,7 @@ from emrctl.aws.target import Target
 from emrctl.doctor import CheckResult
 from emrctl.emulator.server.state import EmulatorInfo
 from emrctl.errors import CredentialsError
-from emrctl.spec import ProjectSpec
+from emrctl.spec import ClusterSpec, ProjectSpec
 from emrctl.spec.config import Config
 
 
@@ -123,6 +123,19 @@ def test_java_unsupported_java_home_is_ignored(
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
     [java] = doctor._java(local_config)
     assert (java.status, "24) is ignored" in java.message) == ("ok", True)
+
+
+def test_java_too_old_for_spark_4_is_ignored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "release").write_text('JAVA_VERSION="11.0.2"')
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    for release, used in (("emr-7.5.0", True), ("emr-spark-8.1.0", False)):
+        project = ProjectSpec(project="pets", cluster=ClusterSpec(release=release))
+        [java] = doctor._java(Config(project=project, root=tmp_path, sources={}))
+        assert java.status == "ok"
+        assert java.message.startswith("11 of JAVA_HOME") is used
+        assert ("JAVA_HOME (11) is ignored: Spark 4.1.1" in java.message) is not used
 
 
 def test_folders_unwritable_cache_is_missing(

@@ -15,9 +15,6 @@ _TAG_CHARACTERS = re.compile(r"[\w .:/=+\-@]*")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _BUCKET_PREFIXES = ("xn--", "sthree-", "amzn-s3-demo-")
 _BUCKET_SUFFIXES = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
-_RELEASE = re.compile(r"emr-(\d+)\.(\d+)\.(\d+)")
-# The last minor releases of the series that are complete.
-_LAST_MINOR = {4: 10, 5: 36, 6: 15}
 
 
 def tag_key_fault(key: str) -> str:
@@ -60,26 +57,6 @@ def bucket_fault(name: str) -> str:
     except ValueError:
         return ""
     return "a bucket name is not an IP address"
-
-
-def release_fault(label: str, labels: Sequence[str] = ()) -> str:
-    """Check an EMR release, against `labels` unless it is later than all of them."""
-    match = _RELEASE.fullmatch(label)
-    if match is None:
-        return "an EMR release is written as emr-7.5.0"
-    major, minor = int(match[1]), int(match[2])
-    if major < min(_LAST_MINOR):
-        return f"release labels begin with emr-{min(_LAST_MINOR)}.0.0"
-    if minor > _LAST_MINOR.get(major, minor):
-        return f"the last release of this series is emr-{major}.{_LAST_MINOR[major]}"
-    if labels and label not in labels and _version(label) < max(map(_version, labels)):
-        return f"there is no release {label}"
-    return ""
-
-
-def _version(label: str) -> tuple[int, ...]:
-    match = _RELEASE.fullmatch(label)
-    return tuple(map(int, match.groups())) if match else ()
 
 
 def tags_fault(keys: Sequence[str]) -> tuple[str, str] | None:

@@ -18,6 +18,8 @@ _SIZE = re.compile(r"\s*(\d+)\s*(?:([kmgtp])b?|(b))?\s*", re.IGNORECASE)
 _UNITS = {"b": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 # Spark's defaults.
 _OVERHEAD_FACTOR, _MINIMUM_OVERHEAD = 0.10, "384m"
+# In spark-defaults: the version of Spark on localhost, instead of the release's.
+VERSION_PROPERTY = "spark.emrctl.version"
 # 1.5 x 300 MB of reserved memory: UnifiedMemoryManager.getMaxMemory.
 MIN_HEAP_MB = 450
 

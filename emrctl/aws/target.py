@@ -110,6 +110,11 @@ class Target:
         return self.is_local
 
     @property
+    def spark_from_pypi(self) -> bool:
+        """Whether clusters run a Spark from PyPI instead of the release's own."""
+        return self.is_local
+
+    @property
     def nodes_share_python(self) -> bool:
         """Whether the nodes' `python3` is the one of emrctl, on this machine's processor."""
         return self.is_local

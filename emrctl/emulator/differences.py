@@ -22,6 +22,13 @@ DIFFERENCES = (
         "executor of a cluster with one worker fits beside a driver of the default size."
     ),
     "NodeManagers send heartbeats every 200 ms instead of every second.",
+    (
+        "Releases run the PySpark of emrctl (3.5), those of emr-spark-8.x Spark 4.1.1 from PyPI, "
+        "on the YARN of Hadoop 3.3.6. A release with another Spark runs the nearest of them, with "
+        "a warning; cluster.spark runs another version of PyPI (spark.emrctl.version in "
+        "spark-defaults)."
+    ),
+    "The history server is that of Spark 3.5 for all releases.",
     "Every /usr/bin/python3.x is the emulator's Python, and JAVA_HOME is the emulator's Java.",
     (
         "/mnt/var/lib/info/instance.json is in the node's folder: this path is replaced in scripts "
@@ -37,7 +44,7 @@ DIFFERENCES = (
         "and JobFlowRole can be omitted; other roles must exist in IAM."
     ),
     "Roles and their policies are not enforced: all requests of a node are the user's.",
-    "Releases of the newest series that are later than the known ones are accepted.",
+    "Releases of emr-7 and emr-spark-8 that are later than the known ones are accepted.",
     "A cluster has at most 256 instances.",
     "Kerberos attributes and settings of security configurations are stored, but not applied.",
     "Applications other than Spark and Hadoop are accepted and listed, but not installed.",
@@ -99,14 +106,14 @@ OPERATION_SUPPORT: Mapping[str, OperationSupport] = {
     "AddJobFlowSteps": _partial("Runtime roles are accepted if enabled, but not enforced."),
     "CreatePersistentAppUI": _HISTORY,
     "DescribePersistentAppUI": _HISTORY,
-    "DescribeReleaseLabel": _partial("Lists Spark and Hadoop in the versions of localhost."),
+    "DescribeReleaseLabel": _partial("Has versions of Spark and Hadoop only."),
     "GetClusterSessionCredentials": _partial("No application checks the credentials."),
     "GetOnClusterAppUIPresignedURL": _partial(
         "ResourceManager, SparkHistoryServer and ApplicationMaster; the URL expires after 10 "
         "minutes."
     ),
     "GetPersistentAppUIPresignedURL": _HISTORY,
-    "ListReleaseLabels": _partial("Filtered by the versions of Spark and Hadoop of localhost."),
+    "ListReleaseLabels": _partial("Filters by versions of Spark and Hadoop only."),
     "ModifyInstanceFleet": _partial("Changes the capacities; InstanceTypeConfigs is ignored."),
     "ModifyInstanceGroups": _partial(
         "Changes the number of instances, the newest are removed first; no reconfiguration."

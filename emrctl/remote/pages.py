@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from emrctl.aws import http
+from emrctl.aws import http, releases
 from emrctl.aws.errors import translate
 from emrctl.aws.polling import Backoff
 from emrctl.aws.target import Target
@@ -76,8 +75,8 @@ def check_page(request: PageRequest) -> None:
 def _emr_address(request: PageRequest, get_json: GetJson) -> PageAddress:
     if request.page == "spark":
         return spark_address(request, lambda path: get_json(EMR["yarn"], path))
-    release = getattr(request.cluster.spec, "release", "")
-    old = request.page == "namenode" and re.match(r"emr-[1-5]\.", release)
+    release = releases.release(getattr(request.cluster.spec, "release", ""))
+    old = request.page == "namenode" and release.hadoop.startswith("2.")
     path = "/cluster" if request.page == "yarn" else "/"
     return PageAddress(
         page=request.page, port=_HADOOP_2_NAMENODE if old else EMR[request.page], path=path

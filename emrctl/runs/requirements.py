@@ -68,7 +68,7 @@ def cluster_python(target: Target, spec: AnyClusterSpec, settings: SparkSettings
     if target.nodes_share_python:
         local = spec.python.replaced(command)
         return Python(
-            command=local.command,
+            command=local.command if "/" in local.command else "python3",
             version=_OWN_VERSION,
             machine=_machine(),
             platform=local.platform,

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from emrctl.aws import instance_types, rules
+from emrctl.aws import instance_types, releases
 from emrctl.spec.network_security import (
     Buckets,
     NetworkSpec,
@@ -20,6 +20,7 @@ from emrctl.spec.types import (
     Name,
     NodePython,
     Properties,
+    SparkVersion,
     Spec,
     Tags,
     Texts,
@@ -193,12 +194,14 @@ class ClusterSpec(Spec):
     `fleets` replace `primary`, `core` and `task`. `placement` is the strategy for three primaries.
     With `gpu`, YARN schedules the GPUs of core and task nodes, one for each executor.
     A cluster that could cost more than `max_hourly_cost` USD per hour is not created. It terminates
-    itself after `ttl_s` (0: never), unless it has termination protection then.
+    itself after `ttl_s` (0: never), unless it has termination protection then. `spark` is another
+    version of Spark than the release's, on localhost only.
     """
 
     name: Name = "main"
     kind: Literal["emr"] = "emr"
-    release: Annotated[str, rule(rules.release_fault)] = "emr-7.5.0"
+    release: Annotated[str, rule(releases.fault)] = "emr-7.5.0"
+    spark: SparkVersion | None = None
     primary: GroupSpec = GroupSpec()
     core: GroupSpec = GroupSpec(count=2)
     task: tuple[TaskSpec, ...] = ()
@@ -309,10 +312,21 @@ class ClusterSpec(Spec):
         return self.fleets is None
 
     def bootstrap_actions(self, region: str) -> tuple[BootstrapSpec, ...]:
-        """Return the spec's bootstrap actions, and those of `gpu` and `ttl_s`."""
+        """Return the spec's bootstrap actions, and those of `gpu` and `ttl_s`.
+
+        python.sh without the name of a Python installs packages for the release's default of Spark.
+        """
         gpu = (BootstrapSpec(script="gpu.sh"),) if self.gpu else ()
         limit = (BootstrapSpec(script="ttl.sh", args=(str(self.ttl_s), region)),)
-        return (*self.bootstrap, *gpu, *(limit if self.limited else ()))
+        own = tuple(self._with_python(action) for action in self.bootstrap)
+        return (*own, *gpu, *(limit if self.limited else ()))
+
+    def _with_python(self, action: BootstrapSpec) -> BootstrapSpec:
+        command = releases.release(self.release).python_command
+        named = any("python" in word for word in action.args[:1])
+        if action.script != "python.sh" or command == "python3" or named:
+            return action
+        return action.model_copy(update={"args": (command, *action.args)})
 
     @property
     def groups(self) -> dict[str, GroupSpec]:
@@ -349,8 +363,8 @@ class ClusterSpec(Spec):
 
     @property
     def python(self) -> NodePython:
-        """The Python of Spark: the one that `configurations` set, or the release's `python3`."""
-        default = ("3.9", "manylinux_2_34") if self.release_major >= 7 else ("3.7", "manylinux2014")
+        """The Python of Spark: the one that `configurations` set, or the release's default."""
+        release = releases.release(self.release)
         properties: dict[str, str] = {}
         pending = list(self.configurations)
         while pending:
@@ -358,12 +372,13 @@ class ClusterSpec(Spec):
             pending += item.configurations
             properties |= item.properties
         command = properties.get("spark.pyspark.python") or properties.get("PYSPARK_PYTHON")
-        return NodePython("python3", *default).replaced(command)
+        default = NodePython(release.python_command, release.python3, release.wheel_platform)
+        return default.replaced(command)
 
     @property
     def release_major(self) -> int:
-        """Major version of the release: 7 of emr-7.5.0."""
-        return int(self.release.removeprefix("emr-").partition(".")[0])
+        """Major version of the release: 7 of emr-7.5.0, 8 of emr-spark-8.1.0."""
+        return releases.order(self.release)[0]
 
     @property
     def worker_types(self) -> tuple[str, ...]:

@@ -115,6 +115,7 @@ def distinct(key: str) -> AfterValidator:
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}[a-z0-9]$")]
 Memory = Annotated[str, _in_catalog(memory_mb)]
 Heap = Annotated[str, _in_catalog(heap_mb)]
+SparkVersion = Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
 Count = Annotated[int, Field(ge=1)]
 Usd = Annotated[float, Field(gt=0)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]

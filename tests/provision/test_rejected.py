@@ -49,6 +49,20 @@ def test_deploy_on_localhost_checks_release_and_scripts_on_s3_first(home: Home) 
     assert len(home.target.client("s3").list_buckets()["Buckets"]) == 1
 
 
+def test_preview_on_localhost_warns_about_other_spark(
+    home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
+    home.preview(release="emr-7.5.0")
+    home.preview(release="emr-spark-8.1.0")
+    assert "runs instead of" not in caplog.text
+    home.preview(release="emr-spark-8.0.0")
+    assert "Spark 4.1.1 runs instead of 4.0.2, the Spark of emr-spark-8.0.0" in caplog.text
+    home.preview(spark="4.0.2")
+    assert "Spark 4.0.2 runs instead of 3.5.2, the Spark of emr-7.5.0" in caplog.text
+    with pytest.raises(ProvisioningError, match=r"Spark 2\.4\.8 does not support the Python"):
+        home.preview(spark="2.4.8")
+
+
 def test_deploy_after_rejected_tags_completes_or_deletes_bucket(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -99,6 +99,12 @@ def test_pack_for_another_python_runs_uv_or_asks_for_it(
     [
         (ClusterSpec(), ("python3", "3.9", "x86_64", "manylinux_2_34")),
         (ClusterSpec(release="emr-6.15.0"), ("python3", "3.7", "x86_64", "manylinux2014")),
+        (ClusterSpec(release="emr-5.29.0"), ("python3", "3.6", "x86_64", "manylinux2014")),
+        (
+            ClusterSpec(release="emr-spark-8.1.0"),
+            ("python3.11", "3.11", "x86_64", "manylinux_2_34"),
+        ),
+        (ClusterSpec(release="emr-7.13.0"), ("python3.11", "3.11", "x86_64", "manylinux_2_34")),
         (
             ClusterSpec(core=GroupSpec(type="m6g.xlarge", count=2)),
             ("python3", "3.9", "aarch64", "manylinux_2_34"),

@@ -10,6 +10,7 @@ from emrctl.errors import UsageError
 from emrctl.redact import REDACTED
 from emrctl.spec import config, yaml
 
+WRITTEN = "an EMR release is written as emr-7.14.0 or emr-spark-8.1.0"
 PATTERN = "^[a-z][a-z0-9-]{0,30}[a-z0-9]$"
 NESTED = """\
 cluster:
@@ -133,7 +134,7 @@ def test_load_reports_all_errors(tmp_path: Path) -> None:
     said = _complaint(tmp_path / "e.yaml", "project: Pets!\nregoin: x\ncluster: {release: 7}\n")
     assert said.splitlines() == [
         f"e.yaml:1: project: string should match pattern '{PATTERN}', not 'Pets!'",
-        "e.yaml:3: cluster.release: an EMR release is written as emr-7.5.0, not '7'",
+        f"e.yaml:3: cluster.release: {WRITTEN}, not '7'",
         "e.yaml:2: regoin: unknown key; did you mean 'region'?",
     ]
 
@@ -182,10 +183,12 @@ def test_load_invalid_file_names_location(tmp_path: Path, text: str, said: str) 
         ),
         (
             "cluster: {release: emr-6.16.0}",
-            "the last release of this series is emr-6.15",
+            "the last of this series is emr-6.15.0",
         ),
-        ("cluster: {release: emr-3.1.0}", "release labels begin with emr-4.0.0"),
-        ("cluster: {release: emr-7.5.0x}", "an EMR release is written as emr-7.5.0"),
+        ("cluster: {release: emr-3.1.0}", "the series are emr-4 to emr-7 and emr-spark-8"),
+        ("cluster: {release: emr-8.1.0}", "the series are emr-4 to emr-7 and emr-spark-8"),
+        ("cluster: {release: emr-7.5.0x}", "an EMR release is written as emr-7.14.0 or"),
+        ("cluster: {spark: latest}", "cluster.spark: string should match pattern"),
     ],
 )
 def test_load_rejects_what_aws_rejects(tmp_path: Path, text: str, message: str) -> None:

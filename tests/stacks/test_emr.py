@@ -82,6 +82,29 @@ def test_cluster_without_gpu_has_no_classification_of_yarn(cluster: Evaluate) ->
     assert [item["Classification"] for item in documents] == ["spark-defaults"]
 
 
+def test_applications_are_those_of_the_release(cluster: Evaluate) -> None:
+    assert cluster(PETS)["cluster"].inputs["applications"] == ["Hadoop", "Spark"]
+    inputs = cluster(pets(release="emr-spark-8.1.0"))["cluster"].inputs
+    assert inputs["applications"] == ["Spark"]
+    assert inputs["releaseLabel"] == "emr-spark-8.1.0"
+
+
+def test_bootstrap_python_is_that_of_the_release(cluster: Evaluate) -> None:
+    for release, first in (("emr-7.12.0", []), ("emr-spark-8.1.0", ["python3.11"])):
+        for args in (["boto3"], ["python3", "boto3"]):
+            actions = [{"script": "python.sh", "args": args}, {"script": "mine.sh", "args": ["a"]}]
+            spec = pets(release=release, bootstrap=actions)
+            python, mine, _ = cluster(spec)["cluster"].inputs["bootstrapActions"]
+            assert python["args"] == (args if args[0] == "python3" else [*first, "boto3"])
+            assert mine["args"] == ["a"]
+
+
+def test_other_spark_version_becomes_property(cluster: Evaluate) -> None:
+    for spec, version in ((PETS, None), (pets(spark="4.0.2"), "4.0.2")):
+        documents = json.loads(cluster(spec)["cluster"].inputs["configurationsJson"])
+        assert documents[0]["Properties"].get("spark.emrctl.version") == version
+
+
 def test_ttl_becomes_tag_and_bootstrap_action(cluster: Evaluate) -> None:
     inputs = cluster(pets(ttl_s=7200))["cluster"].inputs
     assert inputs["tags"]["emrctl:ttl-s"] == "7200"

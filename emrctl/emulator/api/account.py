@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from emrctl.emulator.api.responses import application_versions
+from emrctl.aws import releases
 from emrctl.emulator.api.service import Operation, Request, invalid
 
 # EMR permits public access through port 22 until the setting is changed.
@@ -22,15 +22,15 @@ def _list_release_labels(request: Request) -> dict[str, Any]:
     labels = request.service.release_labels(request.region)
     if application := filters.get("Application"):
         name, _, version = application.lower().partition("@")
-        labels = labels if _runs(name, version) else []
+        labels = [label for label in labels if _has(label, name, version)]
     prefix = filters.get("Prefix", "")
     rows = [label for label in labels if label.startswith(prefix)]
     return request.page("ReleaseLabels", rows, size=1000, marker="NextToken")
 
 
-def _runs(name: str, version: str) -> bool:
-    """Whether localhost runs that version of the application."""
-    versions = {key.lower(): value for key, value in application_versions().items()}
+def _has(label: str, name: str, version: str) -> bool:
+    """Whether a release has that version of the application."""
+    versions = {key.lower(): value for key, value in releases.release(label).versions.items()}
     return name in versions and version in ("", versions[name])
 
 
@@ -38,7 +38,8 @@ def _describe_release_label(request: Request) -> dict[str, Any]:
     label = request.members.get("ReleaseLabel", "")
     if label not in request.service.release_labels(request.region):
         raise invalid(f"Release label '{label}' is not valid.")
-    rows = [{"Name": name, "Version": v} for name, v in application_versions().items()]
+    versions = releases.release(label).versions
+    rows = [{"Name": name} | ({"Version": v} if v else {}) for name, v in versions.items()]
     page = request.page("Applications", rows, size=100, marker="NextToken")
     return {"ReleaseLabel": label, "AvailableOSReleases": []} | page
 

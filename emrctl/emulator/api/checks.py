@@ -7,21 +7,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from emrctl.aws import rules
+from emrctl.aws import releases, rules
 from emrctl.emulator.api.groups import check_classifications
 from emrctl.emulator.api.service import ApiError, Service, check_network, invalid
 from emrctl.emulator.cluster.model import EmulatedCluster
+from emrctl.emulator.hadoop import spark_install
+from emrctl.errors import SpecError
 
-# EMR's applications, in lower case: EMR ignores case in their names.
-APPLICATIONS = frozenset(
-    {
-        *("amazoncloudwatchagent", "delta", "flink", "ganglia", "hadoop", "hbase", "hcatalog"),
-        *("hive", "hudi", "hue", "iceberg", "jupyterenterprisegateway", "jupyterhub", "livy"),
-        *("mahout", "mxnet", "oozie", "phoenix", "pig", "presto", "prestosql", "spark", "sqoop"),
-        *("tensorflow", "tez", "trino", "zeppelin", "zookeeper"),
-        *("oozie-sandbox", "presto-sandbox", "zeppelin-sandbox"),
-    }
-)
 # Accepted without existing: nearly every account has them, and the AWS CLI sends them with
 # --use-default-roles. Its create-default-roles works with AWS's own endpoints only.
 DEFAULT_ROLES = frozenset({"EMR_DefaultRole", "EMR_EC2_DefaultRole", "EMR_AutoScaling_DefaultRole"})
@@ -66,27 +58,22 @@ def _check_release(service: Service, cluster: EmulatedCluster) -> None:
     if not label or cluster.request.get("AmiVersion"):
         raise ApiError("ReleaseLabel is required by the local EMR, without AmiVersion.")
     check_release_label(label, service.release_labels(cluster.region))
-    release = tuple(int(number) for number in re.findall(r"\d+", label)[:2])
+    release = releases.order(label)[:2]
     for member, firsts in _FIRST_RELEASES.items():
         first = {5: firsts[0], 6: firsts[1]}.get(release[0], (release[0], 0))
         value = cluster.request.get(member)
         if value not in (None, 1) and (release[0] < 5 or release < first):
             raise ApiError(f"{member} is not supported by {label}.")
+    try:
+        spark_install.of(cluster)
+    except SpecError as error:
+        raise ApiError(f"{error.message}. {error.hint}") from error
 
 
 def check_release_label(label: str, labels: Sequence[str]) -> None:
-    """Raise EMR's error for a label that cannot be a release; later 7.x releases are accepted."""
-    fault = rules.release_fault(label, labels)
-    newest = max((_series(one) for one in labels), default=0)
-    if not fault and _series(label) > newest:
-        fault = f"the last series is emr-{newest}"
-    if fault:
+    """Raise EMR's error for a label that cannot be a release; later releases are accepted."""
+    if fault := releases.fault(label, labels):
         raise ApiError(f"The supplied release label is invalid: {label} ({fault}).")
-
-
-def _series(label: str) -> int:
-    match = re.match(r"emr-(\d+)\.", label)
-    return int(match[1]) if match else 0
 
 
 def _check_roles(cluster: EmulatedCluster) -> None:
@@ -118,12 +105,13 @@ def _check_names(service: Service, cluster: EmulatedCluster) -> None:
     key = ask["Instances"].get("Ec2KeyName")
     if key and key not in ec2_backends[cluster.account][cluster.region].key_pairs:
         raise ApiError(f"The EC2 key pair '{key}' does not exist.")
+    label = ask["ReleaseLabel"]
+    # EMR ignores case in their names.
+    applications = {name.lower() for name in releases.release(label).applications}
     for application in ask.get("Applications", []):
         name = application.get("Name", "")
-        if name.lower() not in APPLICATIONS:
-            raise ApiError(
-                f"The application '{name}' is not supported by release {ask['ReleaseLabel']}."
-            )
+        if name.lower() not in applications:
+            raise ApiError(f"The application '{name}' is not supported by release {label}.")
 
 
 def check_concurrency(level: int) -> None:

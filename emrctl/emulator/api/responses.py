@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping
-from importlib import metadata
 from typing import Any
 
-from emrctl.aws import instance_types
+from emrctl.aws import instance_types, releases
 from emrctl.emulator.cluster.model import (
     EmulatedCluster,
     EmulatedNode,
@@ -16,6 +15,7 @@ from emrctl.emulator.cluster.model import (
     InstanceGroup,
     Timeline,
 )
+from emrctl.emulator.hadoop import spark_install
 from emrctl.errors import SpecError
 
 HADOOP_VERSION = "3.3.6"
@@ -71,7 +71,7 @@ def describe_cluster(cluster: EmulatedCluster) -> dict[str, Any]:
             "TerminationProtected": cluster.protected,
             "UnhealthyNodeReplacement": cluster.replace_unhealthy,
             "VisibleToAllUsers": cluster.visible,
-            "Applications": _applications(asked),
+            "Applications": _applications(cluster),
             "Tags": [{"Key": key, "Value": value} for key, value in cluster.tags.items()],
             "MasterPublicDnsName": cluster.primary.public_dns,
             "Configurations": asked.get("Configurations", []),
@@ -87,18 +87,13 @@ def _log_uri(uri: str | None) -> str | None:
     return f"s3n://{uri.split('://', 1)[-1].rstrip('/')}/" if uri else None
 
 
-def _applications(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
-    versions = application_versions()
-    applications = asked.get("Applications") or [{"Name": "Hadoop"}]
+def _applications(cluster: EmulatedCluster) -> list[dict[str, Any]]:
+    """Return the applications; Hadoop and Spark with the versions that run on localhost."""
+    versions = {"Hadoop": HADOOP_VERSION, "Spark": spark_install.of(cluster).version}
+    release = releases.release(cluster.request["ReleaseLabel"])
+    default = [{"Name": name} for name in release.default_applications[:1]]
+    applications = cluster.request.get("Applications") or default
     return [{"Version": versions.get(one["Name"], "")} | one for one in applications]
-
-
-def application_versions() -> dict[str, str]:
-    """Return the applications that run on localhost, with their versions."""
-    versions = {"Hadoop": HADOOP_VERSION}
-    with contextlib.suppress(metadata.PackageNotFoundError):
-        versions["Spark"] = metadata.version("pyspark")
-    return versions
 
 
 def _ec2_attributes(cluster: EmulatedCluster) -> dict[str, Any]:

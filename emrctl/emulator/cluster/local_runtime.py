@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import shutil
 from collections.abc import Sequence
@@ -21,7 +22,14 @@ from emrctl.emulator.cluster.model import (
     StepResult,
 )
 from emrctl.emulator.cluster.node_folder import EmulatorContext
-from emrctl.emulator.hadoop import hadoop_conf, hadoop_jars, history_server, spark_conf, yarn
+from emrctl.emulator.hadoop import (
+    hadoop_conf,
+    hadoop_jars,
+    history_server,
+    spark_conf,
+    spark_install,
+    yarn,
+)
 from emrctl.emulator.server import processes
 
 _log = logging.getLogger(__name__)
@@ -52,11 +60,15 @@ class LocalRuntime:
     def start(self, cluster: EmulatedCluster) -> None:
         """Start YARN on all nodes and write Spark's configuration."""
         folder = self.context.cluster_folder(cluster)
-        jars = hadoop_jars.ensure(_log.info)
+        choice = spark_install.of(cluster)
+        spark = spark_install.ensure(choice, functools.partial(_report, cluster))
+        _warn(cluster, choice.warning)
+        _warn(cluster, hadoop_jars.java_warning(choice.oldest_java))
         cluster_yarn = yarn.Yarn(
             context=self.context,
             cluster=cluster,
-            jars=jars,
+            jars=hadoop_jars.ensure(_log.info),
+            spark=spark,
             ports=yarn.new_ports(),
             credentials=hadoop_conf.new_credentials(folder),
         )
@@ -64,7 +76,7 @@ class LocalRuntime:
         self.history_servers[cluster.id] = history_server.HistoryServer(yarn=cluster_yarn)
         _check_memory(cluster)
         cluster_yarn.start()
-        spark_conf.write(cluster, folder, jars)
+        spark_conf.write(cluster, folder, spark)
 
     def add_nodes(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
         """Start the nodes' NodeManagers."""
@@ -170,10 +182,22 @@ def _check_memory(cluster: EmulatedCluster) -> None:
     yarn_mb = sum(instance_types.instance_type(name).yarn_mb for name in types)
     memory_mb = psutil.virtual_memory().total // (1 << 20)
     if yarn_mb > memory_mb:
-        warning = (
+        _warn(
+            cluster,
             f"YARN offers {yarn_mb} MB, but this machine has {memory_mb} MB. "
-            "Use smaller instance types or less executor memory."
+            "Use smaller instance types or less executor memory.",
         )
-        if warning not in cluster.warnings:
-            cluster.warnings.append(warning)
-            _log.warning("%s: %s", cluster.id, warning)
+
+
+def _warn(cluster: EmulatedCluster, warning: str) -> None:
+    if warning and warning not in cluster.warnings:
+        cluster.warnings.append(warning)
+        _log.warning("%s: %s", cluster.id, warning)
+
+
+def _report(cluster: EmulatedCluster, message: str) -> None:
+    """Show the progress of a download as the cluster's message."""
+    _log.info("%s: %s", cluster.id, message)
+    with cluster.changing():
+        if cluster.termination is None:
+            cluster.message = f"{message} (local)"

@@ -21,8 +21,9 @@ from pathlib import Path
 import psutil
 
 from emrctl import paths
+from emrctl.aws import releases
 from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode
-from emrctl.emulator.hadoop import hadoop_jars
+from emrctl.emulator.hadoop import hadoop_jars, spark_install
 from emrctl.emulator.server import processes
 
 SHIMS: Mapping[str, tuple[str, ...]] = {
@@ -79,12 +80,20 @@ def prepare(context: EmulatorContext, cluster: EmulatedCluster, node: EmulatedNo
     root = context.node_folder(cluster, node)
     for name in ("mnt/var/lib/info", "mnt/var/log", "containers", "conf"):
         (root / name).mkdir(parents=True, exist_ok=True)
-    create(root, cluster.region, SHIMS)
+    spark = spark_install.packages_folder(spark_install.of(cluster).version)
+    create(root, cluster.region, SHIMS, spark)
+    python = releases.release(cluster.request["ReleaseLabel"]).python_command
+    _link(root / "venv/bin" / python)
     _write_instance_info(cluster, node, root / "mnt/var/lib/info")
 
 
-def create(root: Path, region: str, shims: Mapping[str, tuple[str, ...]]) -> None:
-    """Create a node's folder with a home, a Python environment and shims, for EMR and EC2."""
+def create(
+    root: Path, region: str, shims: Mapping[str, tuple[str, ...]], spark: Path | None = None
+) -> None:
+    """Create a node's folder with a home, a Python environment and shims, for EMR and EC2.
+
+    `spark` is the folder of Spark's Python packages, which need not exist yet.
+    """
     for name in ("home", "tmp", "bin"):
         (root / name).mkdir(parents=True, exist_ok=True)
     # The AWS SDK for Java finds the user's own file otherwise: it ignores HOME.
@@ -94,25 +103,31 @@ def create(root: Path, region: str, shims: Mapping[str, tuple[str, ...]]) -> Non
             target = root / "bin" / name
             shutil.copyfile(Path(__file__).with_name("shims") / source, target)
             target.chmod(0o755)
-    _create_venv(root / "venv")
+    _create_venv(root / "venv", spark)
 
 
-def _create_venv(folder: Path) -> None:
+def _create_venv(folder: Path, spark: Path | None) -> None:
     """Create a `python3` that sees the packages of the running one and allows `pip --user`.
 
-    pip rejects --user in a virtual environment without access to the system's packages.
+    pip rejects --user in a virtual environment without access to the system's packages. The first
+    folder with a package is used: Spark's before that of the running Python.
     """
     builder = venv.EnvBuilder(system_site_packages=True, symlinks=True, with_pip=False)
     builder.create(folder)
-    paths = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    folders = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
+    folders = [*([] if spark is None else [str(spark)]), *folders]
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     site_packages = folder / "lib" / version / "site-packages"
     (site_packages / "emrctl_running.pth").write_text(
-        "".join(f"{path}\n" for path in sorted(paths)), encoding="utf-8"
+        "".join(f"{one}\n" for one in dict.fromkeys(folders)), encoding="utf-8"
     )
-    link = folder / "bin" / version
-    if not link.exists():
-        link.symlink_to("python3")
+    _link(folder / "bin" / version)
+
+
+def _link(python: Path) -> None:
+    """Create another name of a node's `python3`."""
+    if not python.exists():
+        python.symlink_to("python3")
 
 
 def _write_instance_info(cluster: EmulatedCluster, node: EmulatedNode, folder: Path) -> None:
@@ -175,18 +190,24 @@ def environment(
 ) -> dict[str, str]:
     """Return the environment variables of processes on a cluster's node, without secrets."""
     root = context.node_folder(cluster, node)
-    common = common_environment(context, root=root, user="hadoop", region=cluster.region)
+    java = hadoop_jars.java_home(spark_install.of(cluster).oldest_java)
+    common = common_environment(context, root=root, user="hadoop", region=cluster.region, java=java)
     return common | {"EMR_CLUSTER_ID": cluster.id, processes.CLUSTER_MARK: cluster.id}
 
 
 def common_environment(
-    context: EmulatorContext, *, root: Path, user: str, region: str, address: str = "127.0.0.1"
+    context: EmulatorContext,
+    *,
+    root: Path,
+    user: str,
+    region: str,
+    java: Path,
+    address: str = "127.0.0.1",
 ) -> dict[str, str]:
     """Return the environment variables of processes on any node, of EMR or plain EC2.
 
-    `root` is the node's folder and `address` its private IP address.
+    `root` is the node's folder, `java` the folder of Java and `address` the private IP address.
     """
-    java = hadoop_jars.java_home()
     path = f"{root / 'bin'}:{root / 'venv/bin'}:{root / 'home/.local/bin'}"
     no_proxy = ",".join(dict.fromkeys(("127.0.0.1", "localhost", address)))
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}

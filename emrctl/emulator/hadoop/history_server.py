@@ -24,7 +24,11 @@ _HISTORY_START_TIMEOUT_S = 40.0
 
 @dataclass(kw_only=True, eq=False)
 class HistoryServer:
-    """The history server of a cluster; `directory` is the event-log directory that it reads."""
+    """The history server of a cluster; `directory` is the event-log directory that it reads.
+
+    It is that of emrctl's own PySpark, which reads the logs of later versions: Hadoop's
+    authentication filter does not work with the servlet API of Spark 4.
+    """
 
     yarn: Yarn
     process: subprocess.Popen[bytes] | None = None
@@ -106,6 +110,8 @@ class HistoryServer:
             "spark.history.ui.port": "0",
             "spark.history.fs.update.interval": "2s",
             "spark.ui.filters": _FILTER,
+            # core-site.xml names the provider of the cluster's Spark.
+            "spark.hadoop.fs.s3a.aws.credentials.provider": hadoop_conf.SDK_1_CREDENTIALS,
             **hadoop_conf.filter_settings(signing_key, f"spark.{_FILTER}.param."),
         }
         path = folder / "history.conf"

@@ -10,18 +10,18 @@ from emrctl.aws import instance_types, spark_conf
 from emrctl.emulator.cluster import node_folder
 from emrctl.emulator.cluster.model import EmulatedCluster
 from emrctl.emulator.hadoop import hadoop_conf, hadoop_jars
-from emrctl.emulator.hadoop.hadoop_jars import HadoopJars
+from emrctl.emulator.hadoop.spark_install import SparkInstallation
 
 _PYTHON_VARIABLES = ("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON")
 _PYTHON_PROPERTIES = ("spark.pyspark.python", "spark.pyspark.driver.python")
 
 
-def defaults(cluster: EmulatedCluster, folder: Path, jars: HadoopJars) -> dict[str, str]:
+def defaults(cluster: EmulatedCluster, folder: Path, spark: SparkInstallation) -> dict[str, str]:
     """Return spark-defaults.conf of a cluster; `folder` is the cluster's."""
     user = hadoop_conf.classification(cluster, "spark-defaults")
     maximized = _maximize_resource_allocation(cluster, user)
     emr = _emr_defaults(cluster, user)
-    return emr | _localhost(folder, jars) | maximized | _adapt_paths(user)
+    return emr | _localhost(folder, spark) | maximized | _adapt_paths(user)
 
 
 def _emr_defaults(cluster: EmulatedCluster, user: Mapping[str, str]) -> dict[str, str]:
@@ -36,7 +36,7 @@ def _emr_defaults(cluster: EmulatedCluster, user: Mapping[str, str]) -> dict[str
     }
 
 
-def _localhost(folder: Path, jars: HadoopJars) -> dict[str, str]:
+def _localhost(folder: Path, spark: SparkInstallation) -> dict[str, str]:
     event_logs = f"file://{folder / 'eventlogs'}"
     java_options = " ".join(hadoop_jars.JVM_OPTIONS)
     return {
@@ -45,11 +45,11 @@ def _localhost(folder: Path, jars: HadoopJars) -> dict[str, str]:
         "spark.history.fs.logDirectory": event_logs,
         "spark.shuffle.service.enabled": "false",
         "spark.dynamicAllocation.shuffleTracking.enabled": "true",
-        "spark.yarn.jars": f"local:{hadoop_jars.spark_home()}/jars/*",
+        "spark.yarn.jars": f"local:{spark.home}/jars/*",
         "spark.yarn.stagingDir": f"file://{folder / 'staging'}",
         "spark.sql.warehouse.dir": f"file://{folder / 'warehouse'}",
-        "spark.driver.extraClassPath": jars.s3a,
-        "spark.executor.extraClassPath": jars.s3a,
+        "spark.driver.extraClassPath": spark.s3a,
+        "spark.executor.extraClassPath": spark.s3a,
         "spark.driver.extraJavaOptions": java_options,
         "spark.executor.extraJavaOptions": java_options,
         "spark.yarn.am.extraJavaOptions": java_options,
@@ -95,12 +95,12 @@ def environment(cluster: EmulatedCluster) -> dict[str, str]:
     return variables
 
 
-def write(cluster: EmulatedCluster, folder: Path, jars: HadoopJars) -> None:
+def write(cluster: EmulatedCluster, folder: Path, spark: SparkInstallation) -> None:
     """Write Spark's configuration to `conf` in the cluster's folder."""
     conf = folder / "conf"
     for name in ("eventlogs", "staging", "warehouse"):
         (folder / name).mkdir(exist_ok=True)
-    lines = [f"{key} {value}\n" for key, value in sorted(defaults(cluster, folder, jars).items())]
+    lines = [f"{key} {value}\n" for key, value in sorted(defaults(cluster, folder, spark).items())]
     (conf / "spark-defaults.conf").write_text("".join(lines), encoding="utf-8")
     exports = [f"export {key}={shlex.quote(v)}\n" for key, v in environment(cluster).items()]
     (conf / "spark-env.sh").write_text("".join(exports), encoding="utf-8")

@@ -25,6 +25,7 @@ from emrctl.emulator.cluster.node_folder import EmulatorContext
 from emrctl.emulator.hadoop import hadoop_conf, hadoop_jars
 from emrctl.emulator.hadoop.hadoop_conf import YarnCredentials, YarnPorts
 from emrctl.emulator.hadoop.hadoop_jars import HadoopJars
+from emrctl.emulator.hadoop.spark_install import SparkInstallation
 from emrctl.emulator.server import processes
 from emrctl.errors import EmrctlError
 
@@ -50,6 +51,7 @@ class Yarn:
     context: EmulatorContext
     cluster: EmulatedCluster
     jars: HadoopJars
+    spark: SparkInstallation
     ports: YarnPorts
     credentials: YarnCredentials
     daemons: dict[tuple[str, str], subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -71,11 +73,11 @@ class Yarn:
         conf = str(self.folder / "conf")
         root = self.context.node_folder(self.cluster, node)
         return node_folder.environment(self.context, self.cluster, node) | {
-            "SPARK_HOME": str(hadoop_jars.spark_home()),
+            "SPARK_HOME": str(self.spark.home),
             "SPARK_CONF_DIR": conf,
             "HADOOP_CONF_DIR": conf,
             "YARN_CONF_DIR": conf,
-            "SPARK_DIST_CLASSPATH": self.jars.s3a,
+            "SPARK_DIST_CLASSPATH": self.spark.s3a,
             "HADOOP_USER_NAME": self.credentials.user,
             "PYSPARK_PYTHON": "python3",
             # Java ignores TMPDIR and HOME.
@@ -88,7 +90,7 @@ class Yarn:
 
     def start(self) -> None:
         """Start the ResourceManager and the NodeManagers; wait until these are registered."""
-        core = hadoop_conf.core_site(self.cluster, self.context.endpoint, self.folder)
+        core = self._core_site()
         yarn = hadoop_conf.yarn_site(self.cluster, self.ports, self.folder)
         hadoop_conf.write(self.folder / "conf", [("core-site.xml", core), ("yarn-site.xml", yarn)])
         conf = self._write_daemon_conf(self.folder / "conf-rm", yarn)
@@ -96,8 +98,12 @@ class Yarn:
         # The primary of a single-node cluster runs the NodeManager as well.
         self.add_nodes(self.cluster.workers or [self.cluster.primary])
 
+    def _core_site(self) -> dict[str, str]:
+        provider = self.spark.credentials_provider
+        return hadoop_conf.core_site(self.cluster, self.context.endpoint, self.folder, provider)
+
     def _write_daemon_conf(self, folder: Path, yarn: dict[str, str]) -> Path:
-        core = hadoop_conf.core_site(self.cluster, self.context.endpoint, self.folder)
+        core = self._core_site()
         files = [
             ("core-site.xml", hadoop_conf.daemon_core_site(core, self.credentials)),
             ("yarn-site.xml", yarn),
@@ -201,7 +207,7 @@ class Yarn:
             env={
                 **node_folder.environment(self.context, self.cluster, node),
                 "HADOOP_USER_NAME": self.credentials.user,
-                "SPARK_HOME": str(hadoop_jars.spark_home()),
+                "SPARK_HOME": str(self.spark.home),
             },
             stdout=log,
             stderr=log,

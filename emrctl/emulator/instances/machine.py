@@ -87,7 +87,12 @@ class Machine:
     def environment(self) -> dict[str, str]:
         """Return the environment variables of the instance's processes, without secrets."""
         variables = node_folder.common_environment(
-            self.context, root=self.root, user=USER, region=self.region, address=self.private_ip
+            self.context,
+            root=self.root,
+            user=USER,
+            region=self.region,
+            java=hadoop_jars.java_home(),
+            address=self.private_ip,
         )
         variables["EMRCTL_NODE_PATH"] = variables["PATH"]
         variables["EMRCTL_JAVA_OPTIONS"] = " ".join(hadoop_jars.JVM_OPTIONS)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from emrctl.aws import instance_types, rules
+from emrctl.aws import instance_types, releases
 from emrctl.aws.errors import error_code, get_or_none
 from emrctl.aws.listing import tags
 from emrctl.clusters import program_inputs
@@ -19,7 +19,7 @@ from emrctl.provision.preflight.finding import (
     error,
     warning,
 )
-from emrctl.spec import MachineSpec
+from emrctl.spec import MachineSpec, local_spark
 
 _NO_IMAGE = ("InvalidAMIID.NotFound", "InvalidAMIID.Unavailable", "InvalidAMIID.Malformed")
 _SPARE_ADDRESSES = 5
@@ -83,11 +83,30 @@ def _check_release(context: PreflightContext) -> Iterator[PreflightFinding]:
     list_labels = context.client("emr").list_release_labels
     prefix = {"Prefix": release.partition(".")[0]}
     labels = _pages(partial(list_labels, Filters=prefix), "ReleaseLabels", "NextToken")
-    later = not context.target.account_limits and not rules.release_fault(release, labels)
+    later = not context.target.account_limits and not releases.fault(release, labels)
     if release not in labels and not later:
         near = difflib.get_close_matches(release, labels, n=3, cutoff=0) or labels[:3]
         hint = f"Use another release: {', '.join(near)}." if near else "Check cluster.release."
         yield error(f"EMR has no release {release} in {context.region}", hint)
+
+
+def _check_spark(context: PreflightContext) -> Iterator[PreflightFinding]:
+    """Check that the cluster runs the Spark of its release."""
+    spec = context.project.emr
+    if not context.target.spark_from_pypi:
+        if spec.spark is not None:
+            what = f"cluster.spark ({spec.spark}) is for localhost: EMR runs the release's Spark"
+            yield warning(what, f"{spec.release} has Spark {releases.release(spec.release).spark}.")
+        return
+    try:
+        choice = local_spark.choose(spec.release, spec.spark)
+    except EmrctlError as failure:
+        yield error(failure.message, failure.hint)
+        return
+    if choice.warning:
+        versions = ", ".join(local_spark.local_versions())
+        hint = f"localhost has Spark {versions}; cluster.spark selects another version of PyPI."
+        yield warning(choice.warning.rstrip("."), hint)
 
 
 def _check_release_types(context: PreflightContext) -> Iterator[PreflightFinding]:
@@ -289,6 +308,7 @@ def _dns(context: PreflightContext, vpc: str) -> Iterator[PreflightFinding]:
 CHECKS = (
     PreflightCheck(about="instance types", check=_check_types),
     PreflightCheck(about="release", check=_check_release, kind="emr", needs_account=False),
+    PreflightCheck(about="Spark", check=_check_spark, kind="emr", needs_account=False),
     PreflightCheck(about="release", check=_check_release_types, kind="emr"),
     PreflightCheck(about="machine image", check=_check_emr_image, kind="emr"),
     PreflightCheck(about="security configuration", check=_check_configuration, kind="emr"),

@@ -16,13 +16,23 @@ def test_release_labels_are_filtered_and_paged(emr: Emr) -> None:
     rest = emr.list_release_labels(NextToken=first["NextToken"])
     assert first["ReleaseLabels"] + rest["ReleaseLabels"] == labels
     assert emr.list_release_labels(Filters={"Application": "spark"})["ReleaseLabels"] == labels
-    none = emr.list_release_labels(Filters={"Application": "spark@0.1.0"})
-    assert none["ReleaseLabels"] == []
+    for application, expected in (
+        ("Spark@0.1.0", []),
+        ("Spark@4.1.1", ["emr-spark-8.1.0"]),
+        ("Hadoop@3.4.2", ["emr-7.14.0", "emr-7.13.0"]),
+    ):
+        rows = emr.list_release_labels(Filters={"Application": application})["ReleaseLabels"]
+        assert rows == expected
 
 
 def test_describe_release_label_lists_applications(emr: Emr) -> None:
     answer = emr.describe_release_label(ReleaseLabel="emr-7.5.0")
-    assert {one["Name"] for one in answer["Applications"]} == {"Spark", "Hadoop"}
+    versions = {one["Name"]: one.get("Version") for one in answer["Applications"]}
+    assert (versions["Spark"], versions["Hadoop"], versions["Hive"]) == ("3.5.2", "3.4.0", None)
+    answer = emr.describe_release_label(ReleaseLabel="emr-spark-8.1.0")
+    versions = {one["Name"]: one.get("Version") for one in answer["Applications"]}
+    assert versions["Spark"] == "4.1.1"
+    assert "Hadoop" not in versions
     for call in (emr.describe_release_label, emr.list_supported_instance_types):
         assert code(call, ReleaseLabel="emr-7.99.0") == "InvalidRequestException"
     assert code(emr.describe_release_label) == "InvalidRequestException"

@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from emrctl.aws import releases
 from emrctl.aws.target import Target
+from emrctl.spec import local_spark
 from tests.emulator.conftest import Await, Emr, state
 from tests.emulator.fake_runtime import FakeRuntime
 
@@ -71,10 +73,51 @@ def test_run_job_flow_rejects_what_emr_rejects(
     assert not emr.list_clusters()["Clusters"]
 
 
-def test_run_job_flow_accepts_release_later_than_known_ones(
+@pytest.mark.parametrize(
+    ("label", "spark"),
+    [
+        ("emr-7.99.0", local_spark.installed_version()),
+        ("emr-spark-8.1.0", "4.1.1"),
+        ("emr-spark-8.9.0", "4.1.1"),
+        ("emr-5.36.2", local_spark.installed_version()),
+    ],
+)
+def test_run_job_flow_accepts_releases_and_later_ones(
+    emr: Emr, request_body: dict[str, Any], label: str, spark: str
+) -> None:
+    id_ = emr.run_job_flow(**request_body | {"ReleaseLabel": label})["JobFlowId"]
+    cluster = emr.describe_cluster(ClusterId=id_)["Cluster"]
+    assert cluster["ReleaseLabel"] == label
+    assert cluster["Applications"] == [{"Name": "Spark", "Version": spark}]
+
+
+def test_every_listed_release_is_accepted(emr: Emr) -> None:
+    labels = emr.list_release_labels()["ReleaseLabels"]
+    assert "emr-spark-8.1.0" in labels
+    assert not [label for label in labels if releases.fault(label) or releases.fault(label, labels)]
+    assert set(labels) <= set(releases.table())
+
+
+def test_run_job_flow_without_applications_installs_those_of_the_release(
     emr: Emr, request_body: dict[str, Any]
 ) -> None:
-    assert emr.run_job_flow(**request_body | {"ReleaseLabel": "emr-7.99.0"})["JobFlowId"]
+    del request_body["Applications"]
+    for label, name in (("emr-7.5.0", "Hadoop"), ("emr-spark-8.1.0", "Spark")):
+        id_ = emr.run_job_flow(**request_body | {"ReleaseLabel": label})["JobFlowId"]
+        [application] = emr.describe_cluster(ClusterId=id_)["Cluster"]["Applications"]
+        assert application["Name"] == name
+
+
+def test_run_job_flow_with_version_property_runs_that_spark(
+    emr: Emr, request_body: dict[str, Any]
+) -> None:
+    defaults = {"Classification": "spark-defaults", "Properties": {"spark.emrctl.version": "4.0.2"}}
+    id_ = emr.run_job_flow(**request_body | {"Configurations": [defaults]})["JobFlowId"]
+    [spark] = emr.describe_cluster(ClusterId=id_)["Cluster"]["Applications"]
+    assert spark == {"Name": "Spark", "Version": "4.0.2"}
+    defaults["Properties"] = {"spark.emrctl.version": "3.3.4"}
+    with pytest.raises(ClientError, match=r"Spark 3\.3\.4 does not support the Python"):
+        emr.run_job_flow(**request_body | {"Configurations": [defaults]})
 
 
 def test_policies_are_stored_and_removed(emr: Emr, waiting: str) -> None:

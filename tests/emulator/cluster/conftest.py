@@ -22,7 +22,12 @@ def _node(role: str, number: int) -> EmulatedNode:
 
 @pytest.fixture
 def cluster() -> EmulatedCluster:
-    request = {"Name": "pets", "LogUri": "s3://pets-logs/", "Instances": {}}
+    request = {
+        "Name": "pets",
+        "ReleaseLabel": "emr-7.5.0",
+        "LogUri": "s3://pets-logs/",
+        "Instances": {},
+    }
     cluster = EmulatedCluster(request=request, region="us-east-1", account="123456789012")
     cluster.nodes = [_node("MASTER", 1), _node("CORE", 2)]
     cluster.groups = [node.group for node in cluster.nodes]

@@ -10,7 +10,12 @@ from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode, Instanc
 def emulated_cluster(
     *configurations: dict[str, Any], instance_type: str = "m5.xlarge", workers: int = 2
 ) -> EmulatedCluster:
-    request = {"Name": "pets", "Instances": {}, "Configurations": list(configurations)}
+    request = {
+        "Name": "pets",
+        "ReleaseLabel": "emr-7.5.0",
+        "Instances": {},
+        "Configurations": list(configurations),
+    }
     cluster = EmulatedCluster(request=request, region="eu-west-1", account="123456789012")
     names: Any = {"public_dns": "p", "public_ip": "1", "private_dns": "q", "private_ip": "2"}
     for role, count in (("MASTER", 1), ("CORE", workers)):

@@ -38,11 +38,13 @@ def test_yarn_site_has_emr_memory_and_access_control(tmp_path: Path) -> None:
 def test_secret_user_is_in_daemon_conf_only(tmp_path: Path) -> None:
     cluster = emulated_cluster()
     credentials = hadoop_conf.YarnCredentials(signing_key=tmp_path / "signing", user="kabc@def")
-    client = hadoop_conf.core_site(cluster, "http://127.0.0.1:9", tmp_path)
+    provider = hadoop_conf.SDK_2_CREDENTIALS
+    client = hadoop_conf.core_site(cluster, "http://127.0.0.1:9", tmp_path, provider)
     daemon = hadoop_conf.daemon_core_site(client, credentials)
     assert not any("kabc" in value for value in client.values())
     assert "kabc@def" in daemon["hadoop.security.auth_to_local"]
     assert client["fs.s3a.endpoint"] == "http://127.0.0.1:9"
+    assert client["fs.s3a.aws.credentials.provider"] == provider
     hadoop_conf.write(tmp_path / "conf", [("core-site.xml", daemon)])
     path = tmp_path / "conf" / "core-site.xml"
     assert path.stat().st_mode & 0o777 == 0o600

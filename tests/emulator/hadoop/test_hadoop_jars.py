@@ -43,6 +43,10 @@ def test_java_home_is_used_if_supported(monkeypatch: pytest.MonkeyPatch, tmp_pat
         (tmp_path / "release").write_text(f'JAVA_VERSION="{release}"\n')
         hadoop_jars.java_home.cache_clear()
         assert (hadoop_jars.java_home() == tmp_path) is supported
+        assert (hadoop_jars.java_home(17) == tmp_path) is (release == "17.0.9")
+        old = release == "1.8.0_392"
+        assert ("Java 8 of JAVA_HOME is not used" in hadoop_jars.java_warning(17)) is old
+        assert not hadoop_jars.java_warning(8)
     hadoop_jars.java_home.cache_clear()
 
 

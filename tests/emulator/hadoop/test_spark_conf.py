@@ -4,12 +4,13 @@ from pathlib import Path
 
 from emrctl.emulator.cluster.model import EmulatedCluster
 from emrctl.emulator.hadoop import spark_conf
-from emrctl.emulator.hadoop.hadoop_jars import HadoopJars
+from emrctl.emulator.hadoop.spark_install import SparkInstallation
 from tests.emulator.hadoop.clusters import classification, emulated_cluster
 
 
 def defaults(tmp_path: Path, cluster: EmulatedCluster) -> dict[str, str]:
-    return spark_conf.defaults(cluster, tmp_path, HadoopJars(tmp_path))
+    spark = SparkInstallation(version="4.1.1", packages=tmp_path, s3a="s3a/*")
+    return spark_conf.defaults(cluster, tmp_path, spark)
 
 
 def test_defaults_are_emr_defaults(tmp_path: Path) -> None:

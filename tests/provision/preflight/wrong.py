@@ -252,6 +252,7 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, Answer], str, str]] = {
 
 
 WARNED: dict[str, tuple[dict[str, Any], dict[str, Answer], str]] = {
+    "other Spark": ({"spark": "4.0.2"}, {}, "EMR runs the release's Spark"),
     "block off": ({}, {"GetBlockPublicAccessConfiguration": blocked(on=False)}, "EMR.2"),
     "first cluster": ({}, {"GetRole": NO_ROLE}, "AWSServiceRoleForEMRCleanup"),
     "first spot": ({"core": {"bid_usd": 0.1}}, {"GetRole": NO_ROLE}, "AWSServiceRoleForEC2Spot"),
