@@ -80,8 +80,9 @@ def prepare(context: EmulatorContext, cluster: EmulatedCluster, node: EmulatedNo
     root = context.node_folder(cluster, node)
     for name in ("mnt/var/lib/info", "mnt/var/log", "containers", "conf"):
         (root / name).mkdir(parents=True, exist_ok=True)
-    spark = spark_install.packages_folder(spark_install.of(cluster).version)
-    create(root, cluster.region, SHIMS, spark)
+    spark = spark_install.of(cluster)
+    create(root, cluster.region, SHIMS, spark_install.packages_folder(spark.version))
+    hadoop_jars.java_home_of_node(root / "java", spark.oldest_java, create=True)
     python = releases.release(cluster.request["ReleaseLabel"]).python_command
     _link(root / "venv/bin" / python)
     _write_instance_info(cluster, node, root / "mnt/var/lib/info")
@@ -190,7 +191,8 @@ def environment(
 ) -> dict[str, str]:
     """Return the environment variables of processes on a cluster's node, without secrets."""
     root = context.node_folder(cluster, node)
-    java = hadoop_jars.java_home(spark_install.of(cluster).oldest_java)
+    oldest = spark_install.of(cluster).oldest_java
+    java = hadoop_jars.java_home_of_node(root / "java", oldest)
     common = common_environment(context, root=root, user="hadoop", region=cluster.region, java=java)
     return common | {"EMR_CLUSTER_ID": cluster.id, processes.CLUSTER_MARK: cluster.id}
 

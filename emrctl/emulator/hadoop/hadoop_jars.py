@@ -13,6 +13,7 @@ import hashlib
 import itertools
 import os
 import re
+import shlex
 import ssl
 import subprocess
 import tempfile
@@ -39,6 +40,16 @@ TRUST_STORE_PASSWORD = "changeit"  # noqa: S105
 JVM_OPTIONS = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 _SUPPORTED = (8, 11, 17)
+# Spark 4.1 adds this module to every command line; the Java from PyPI does not have it. Spark's
+# linear algebra is faster with it, and works without.
+_VECTOR_MODULE = "jdk.incubator.vector"
+_JAVA = """#!/bin/bash
+arguments=()
+for one in "$@"; do
+  [ "$one" = --add-modules={module} ] || arguments+=("$one")
+done
+exec {java} "${{arguments[@]}}"
+"""
 _PROCESSES = 4
 
 
@@ -111,6 +122,28 @@ def java_version(home: Path) -> int | None:
         if match and (home / "bin" / "java").exists():
             return int(match[1])
     return None
+
+
+def java_home_of_node(folder: Path, oldest: int, *, create: bool = False) -> Path:
+    """Return the Java of a node: `java_home`, or links to it in `folder` for Spark 4.
+
+    The `java` in `folder` leaves out a module that Spark 4.1 adds and that `java_home` lacks.
+    """
+    home = java_home(oldest)
+    modules = (home / "release").read_text(encoding="utf-8")
+    if oldest < _SUPPORTED[-1] or _VECTOR_MODULE in modules:
+        return home
+    if create:
+        (folder / "bin").mkdir(parents=True, exist_ok=True)
+        for source in (*home.iterdir(), *(home / "bin").iterdir()):
+            link = folder / source.relative_to(home)
+            if not link.exists() and source.name != "java":
+                link.symlink_to(source)
+        program = folder / "bin" / "java"
+        text = _JAVA.format(module=_VECTOR_MODULE, java=shlex.quote(str(home / "bin" / "java")))
+        program.write_text(text, encoding="utf-8")
+        program.chmod(0o755)
+    return folder
 
 
 def java(*packages: str) -> list[str]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 import warnings
 from pathlib import Path
 
@@ -58,3 +59,24 @@ def test_trust_store_contains_certificates(tmp_path: Path) -> None:
         warnings.simplefilter("ignore")
         store = pkcs12.load_pkcs12(content, hadoop_jars.TRUST_STORE_PASSWORD.encode())
     assert store.additional_certs
+
+
+def test_java_of_node_leaves_out_module_that_spark_4_adds(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    home, folder = tmp_path / "jdk 17", tmp_path / "node/java"
+    (home / "bin").mkdir(parents=True)
+    (home / "bin/java").write_text('#!/bin/bash\nprintf "%s\\n" "$@"\n')
+    (home / "bin/java").chmod(0o755)
+    (home / "release").write_text('JAVA_VERSION="17.0.9"\nMODULES="java.base"\n')
+    monkeypatch.setenv("JAVA_HOME", str(home))
+    hadoop_jars.java_home.cache_clear()
+    assert hadoop_jars.java_home_of_node(folder, 8) == home
+    assert hadoop_jars.java_home_of_node(folder, 17, create=True) == folder
+    assert hadoop_jars.java_version(folder) == 17
+    command = [str(folder / "bin/java"), "--add-modules=jdk.incubator.vector", "-cp", "a b", ""]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "-cp\na b\n\n"
+    (home / "release").write_text('JAVA_VERSION="17.0.9"\nMODULES="jdk.incubator.vector"\n')
+    assert hadoop_jars.java_home_of_node(folder, 17) == home
+    hadoop_jars.java_home.cache_clear()
