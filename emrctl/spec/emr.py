@@ -312,18 +312,16 @@ class ClusterSpec(Spec):
         return self.fleets is None
 
     def bootstrap_actions(self, region: str) -> tuple[BootstrapSpec, ...]:
-        """Return the spec's bootstrap actions, and those of `gpu` and `ttl_s`.
-
-        python.sh without the name of a Python installs packages for the release's default of Spark.
-        """
+        """Return the spec's bootstrap actions, and those of `gpu` and `ttl_s`."""
         gpu = (BootstrapSpec(script="gpu.sh"),) if self.gpu else ()
         limit = (BootstrapSpec(script="ttl.sh", args=(str(self.ttl_s), region)),)
         own = tuple(self._with_python(action) for action in self.bootstrap)
         return (*own, *gpu, *(limit if self.limited else ()))
 
     def _with_python(self, action: BootstrapSpec) -> BootstrapSpec:
+        """Return python.sh with the Python of the release's Spark, unless it names one."""
         command = releases.release(self.release).python_command
-        named = any("python" in word for word in action.args[:1])
+        named = "python" in "".join(action.args[:1])
         if action.script != "python.sh" or command == "python3" or named:
             return action
         return action.model_copy(update={"args": (command, *action.args)})
