@@ -321,8 +321,8 @@ class ClusterSpec(Spec):
     def _with_python(self, action: BootstrapSpec) -> BootstrapSpec:
         """Return python.sh with the Python of the release's Spark, unless it names one."""
         command = releases.release(self.release).python_command
-        named = "python" in "".join(action.args[:1])
-        if action.script != "python.sh" or command == "python3" or named:
+        named = command == "python3" or "python" in "".join(action.args[:1])
+        if named or action.script != "python.sh":
             return action
         return action.model_copy(update={"args": (command, *action.args)})
 
@@ -362,8 +362,7 @@ class ClusterSpec(Spec):
     @property
     def python(self) -> NodePython:
         """The Python of Spark: the one that `configurations` set, or the release's default."""
-        release = releases.release(self.release)
-        properties: dict[str, str] = {}
+        release, properties = releases.release(self.release), dict[str, str]()
         pending = list(self.configurations)
         while pending:
             item = pending.pop(0)
