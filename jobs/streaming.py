@@ -83,7 +83,11 @@ def run(args: argparse.Namespace, spark: SparkSession, log: JobLog) -> None:
     windows = count(events(spark, args), args.window, args.late)
     writer = windows.writeStream.outputMode("append").format("parquet")
     writer = writer.option("checkpointLocation", join(args.output, "checkpoint"))
-    ready = writer.trigger(availableNow=True) if args.once else writer.trigger(processingTime="1 s")
+    ready = (
+        writer.trigger(availableNow=True)
+        if args.once
+        else writer.trigger(processingTime="1 second")
+    )
     with log.step("stream"):
         figures = follow(ready.start(join(args.output, "windows")), files, args, log)
     log.write_result(files, args, figures.to_json())

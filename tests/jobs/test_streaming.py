@@ -88,6 +88,14 @@ def test_streaming_writes_closed_windows_and_continues(run: Run, tmp_path: Path)
         assert (row.events, row.total) == tuple(expected.loc[(start // 10, row.key)])
 
 
+@pytest.mark.spark
+def test_streaming_of_a_rate_stops_after_seconds(run: Run) -> None:
+    figures = run(streaming, "--rate", "50", "--seconds", "3", "--window", "1", "--late", "1")
+    assert figures["batches"] > 0
+    assert figures["rows"] % 50 == 0
+    assert figures["state_rows"] > 0
+
+
 class _Query:
     """A query of one batch per second; its `files` have the file `stop` after 3 looks."""
 
