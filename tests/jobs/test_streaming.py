@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import threading
+import time
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -88,9 +90,19 @@ def test_streaming_writes_closed_windows_and_continues(run: Run, tmp_path: Path)
         assert (row.events, row.total) == tuple(expected.loc[(start // 10, row.key)])
 
 
+def _stop_after_a_batch(output: Path) -> None:
+    """Create the file `stop` once result.json, which is written while the query runs, exists."""
+    while not (output / "result.json").exists():
+        time.sleep(0.1)
+    (output / "stop").touch()
+
+
 @pytest.mark.spark
-def test_streaming_of_a_rate_stops_after_seconds(run: Run) -> None:
-    figures = run(streaming, "--rate", "50", "--seconds", "3", "--window", "1", "--late", "1")
+def test_streaming_of_a_rate_stops_on_request(run: Run, tmp_path: Path) -> None:
+    thread = threading.Thread(target=_stop_after_a_batch, args=(tmp_path / "out",), daemon=True)
+    thread.start()
+    figures = run(streaming, "--rate", "50", "--window", "1", "--late", "1")
+    thread.join()
     assert figures["batches"] > 0
     assert figures["rows"] % 50 == 0
     assert figures["state_rows"] > 0
