@@ -15,13 +15,11 @@ from emrctl.predict.graph import WorkGraph
 # Standard deviation of the logarithm of measured over predicted in-job time: at the observed
 # count, and for each doubling or halving of it.
 _BASE_SD, _DOUBLING_SD = 0.012, 0.025
-# The share of the replay's own error, and of the time of first tasks, that counts as uncertain; the
-# latter for each doubling of executors on the host of all others, too.
-_OWN_ERROR_SHARE, _FIRST_TASK_SHARE, _SAME_HOST_SHARE = 0.7, 0.25, 0.25
+# The share of the replay's own error, and of the time of first tasks, that counts as uncertain.
+_OWN_ERROR_SHARE, _FIRST_TASK_SHARE = 0.7, 0.25
 _FEWER_CORES_SD, _INCOMPLETE_SD = 0.05, 0.1
-# For the logarithm of how much slower executors started because they shared the cores of a host:
-# other tasks may have been slower, too.
-_SLOWDOWN_SD = 0.1
+# For each doubling of executors beyond the cores of their host: tasks wait for a core, too.
+_CROWDED_SD = 0.05
 # Measured counts remove the replay's error at those counts, except for the noise of runs.
 _MEASURED_SD = 0.02
 _Z_90 = 1.6449
@@ -179,8 +177,7 @@ class _Predictor:
         times = schedule.replay(graph, executors, cores)
         correction, sd = self._correction(executors * cores / graph.cores)
         sd = math.hypot(sd, self._first_task_sd(times.in_job_s, executors))
-        if graph.host_cores is not None and executors != graph.executors:
-            sd = math.hypot(sd, _SLOWDOWN_SD * math.log(graph.overheads.slowdown))
+        sd = math.hypot(sd, _CROWDED_SD * math.log2(max(graph.start_factor(executors), 1e-3)))
         if cores < graph.cores:
             sd = math.hypot(sd, _FEWER_CORES_SD)
         if not self._run.complete:
@@ -227,17 +224,11 @@ class _Predictor:
         return y0 + share * (y1 - y0), math.hypot(sd, spread if nearest else 0.0)
 
     def _first_task_sd(self, in_job_s: float, executors: int) -> float:
-        """Return the relative error from the first tasks of executors.
-
-        Executors that start on one host at the same time share its CPU cores.
-        """
-        overheads, observed = self._graph.overheads, self._graph.executors
-        if executors == observed:
+        """Return the relative error from the first tasks of executors."""
+        overheads = self._graph.overheads
+        if executors == self._graph.executors:
             return 0.0
-        share = _FIRST_TASK_SHARE
-        if executors > observed and len({row.host for row in self._run.busy_rows}) == 1:
-            share += _SAME_HOST_SHARE * math.log2(executors / observed)
-        error_s = math.hypot(overheads.executor_error_s, share * overheads.executor_s)
+        error_s = math.hypot(overheads.executor_error_s, _FIRST_TASK_SHARE * overheads.executor_s)
         return min(error_s / max(in_job_s, 1e-3), 1.0)
 
     # Reasons
