@@ -23,7 +23,7 @@ _SCALARS = (
     | st.text(max_size=8)
     | st.sampled_from(["\x00", "\ud800", "x" * 5000, "2026-11-20T10:00:00", "../..", "s3://"])
 )
-_VALUES = st.recursive(
+VALUES = st.recursive(
     _SCALARS,
     lambda inner: (
         st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
@@ -100,9 +100,9 @@ def _edit_json(choice: int, value: Any) -> Damage:
             documents = [json.loads(line) for line in lines]
         except ValueError:
             return
-        places = list(_places(documents))
-        if places:
-            parent, key = places[choice % len(places)]
+        found = list(places(documents))
+        if found:
+            parent, key = found[choice % len(found)]
             if value is _DELETE:
                 del parent[key]
             elif isinstance(parent, dict) and choice % 7 == 0:
@@ -115,13 +115,13 @@ def _edit_json(choice: int, value: Any) -> Damage:
     return act
 
 
-def _places(document: Any) -> Iterator[tuple[Any, Any]]:
+def places(document: Any) -> Iterator[tuple[Any, Any]]:
     """Yield the container and key of each value."""
     keys = document if isinstance(document, dict) else range(len(document))
     for key in keys:
         yield document, key
         if isinstance(document[key], dict | list):
-            yield from _places(document[key])
+            yield from places(document[key])
 
 
 DAMAGES: st.SearchStrategy[Damage] = (
@@ -129,8 +129,8 @@ DAMAGES: st.SearchStrategy[Damage] = (
     | st.sampled_from([_replace_by_folder, _replace_by_pipe, _replace_by_link_to_itself])
     | st.floats(0, 1).map(_truncate)
     | st.builds(_flip, st.floats(0, 1), st.integers(1, 255))
-    | st.builds(_edit_json, st.integers(0, 100_000), _VALUES | st.just(_DELETE))
-    | st.builds(_edit_json, st.integers(0, 100_000), _VALUES | st.just(_DELETE))
+    | st.builds(_edit_json, st.integers(0, 100_000), VALUES | st.just(_DELETE))
+    | st.builds(_edit_json, st.integers(0, 100_000), VALUES | st.just(_DELETE))
 )
 FIXED: Mapping[str, Damage] = {
     **{name: _edit_bytes(name) for name in _BYTES},

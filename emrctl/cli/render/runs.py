@@ -83,9 +83,9 @@ def print_problems(problems: Sequence[Problem]) -> None:
     table("run", "file", "problem", "repair", rows=rows)
     left = [item for item in problems if not item.repaired]
     repairable = sum(bool(item.repair) for item in left)
-    note(f"{len(problems)} problems, {len(left)} left")
+    note(f"problems: {len(problems)}, left: {len(left)}")
     if repairable:
-        note(f"Repair {repairable} of them with `emrctl runs check --repair`.")
+        note(f"{repairable} can be repaired with `emrctl runs check --repair`.")
 
 
 def print_run(workspace: Workspace, run: Run, *, as_json: bool) -> None:
