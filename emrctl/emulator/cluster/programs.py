@@ -6,7 +6,6 @@ EMR would run.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import shlex
@@ -35,7 +34,8 @@ _BOOTSTRAP_TIMEOUT_S = 3600.0
 _EMR_ROOT = Path("/")
 _SIGTERM_GRACE_S = 10.0
 _RUN_IF = re.compile(r"s3n?://([a-z0-9-]+\.)?elasticmapreduce/bootstrap-actions/run-if(\.rb)?")
-_APPLICATION = re.compile(rb"application_\d+_\d{4,}")
+#: The id of a YARN application.
+APPLICATION = re.compile(rb"application_\d+_\d{4,}")
 _SUBMITTED = re.compile(rb"Submitted application (application_\d+_\d{4,})")
 
 
@@ -142,8 +142,7 @@ def _upload_action_logs(
 ) -> None:
     folder = f"node/{node.ec2_id}/bootstrap-actions/{action.number}"
     for name in ("controller", "stdout", "stderr"):
-        log = action.folder / name
-        s3_files.upload(cluster, f"{folder}/{name}", log.read_bytes() if log.exists() else b"")
+        s3_files.upload(cluster, f"{folder}/{name}", action.folder / name)
 
 
 # -- steps
@@ -181,11 +180,11 @@ def run_step(yarn: Yarn, step: EmulatedStep) -> StepResult:
     )
     output = StepOutput(
         exit_code=processes.run(program, step.id, timeout_s=None),
-        stdout=program.stdout.read_bytes(),
-        stderr=program.stderr.read_bytes(),
+        stdout=program.stdout,
+        stderr=program.stderr,
         controller=controller,
     )
-    for application in applications(output.stdout + output.stderr):
+    for application in applications(output):
         upload_container_logs(yarn, application)
     return s3_files.upload_step(yarn.cluster, step, output)
 
@@ -240,16 +239,14 @@ def cancel_step(yarn: Yarn, step: EmulatedStep, *, kill: bool) -> None:
 
 
 def _submitted_applications(logs: Path) -> set[str]:
-    ids = []
-    for name in ("stderr", "stdout"):
-        with contextlib.suppress(FileNotFoundError):
-            ids += _SUBMITTED.findall((logs / name).read_bytes())
-    return {one.decode() for one in ids}
+    names = ("stderr", "stdout")
+    return set().union(*(s3_files.find_all(_SUBMITTED, logs / name) for name in names))
 
 
-def applications(text: bytes) -> list[str]:
+def applications(output: StepOutput) -> list[str]:
     """Return the ids of the YARN applications in a step's output."""
-    return sorted({one.decode() for one in _APPLICATION.findall(text)})
+    logs = (output.stdout, output.stderr)
+    return sorted(set().union(*(s3_files.find_all(APPLICATION, log) for log in logs)))
 
 
 def upload_container_logs(yarn: Yarn, application: str) -> None:
@@ -259,7 +256,7 @@ def upload_container_logs(yarn: Yarn, application: str) -> None:
         for log in sorted(folder.glob("*/*")):
             if log.is_file():
                 key = f"containers/{application}/{log.parent.name}/{log.name}"
-                s3_files.upload(yarn.cluster, key, log.read_bytes())
+                s3_files.upload(yarn.cluster, key, log)
 
 
 def upload_remaining_logs(yarn: Yarn) -> None:
@@ -270,4 +267,4 @@ def upload_remaining_logs(yarn: Yarn) -> None:
             upload_container_logs(yarn, folder.name)
         for log in sorted((root / "mnt/var/log/hadoop-yarn").glob("*.log")):
             key = f"node/{node.ec2_id}/applications/hadoop-yarn/{log.name}"
-            s3_files.upload(yarn.cluster, key, log.read_bytes())
+            s3_files.upload(yarn.cluster, key, log)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import gzip
 import re
 import shlex
 import time
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +19,9 @@ from typing import Any, Protocol
 from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedStep, StepResult
 
 _MESSAGE_CHARACTERS = 2000
+# Logs of any size are read in parts; the reason of a failure is in the last one.
+_BLOCK_BYTES, _END_BYTES = 1 << 20, 4 << 20
+_GZIP_FORMAT = 31  # as zlib calls it
 _TRACEBACK = "Traceback (most recent call last)"
 
 
@@ -53,7 +56,7 @@ class Files(Protocol):
     def read(self, bucket: str, key: str) -> bytes | None:
         """Return an object's content, or None."""
 
-    def write(self, bucket: str, key: str, content: bytes) -> bool:
+    def write(self, bucket: str, key: str, blocks: Iterable[bytes]) -> bool:
         """Write an object; return False if there is no such bucket."""
 
 
@@ -65,11 +68,11 @@ class _MotoFiles:
         stored = _backend().get_object(bucket, key) if bucket in moto_buckets() else None
         return None if stored is None else bytes(stored.value)
 
-    def write(self, bucket: str, key: str, content: bytes) -> bool:
+    def write(self, bucket: str, key: str, blocks: Iterable[bytes]) -> bool:
         """Write an object; return False if there is no such bucket."""
         if bucket not in moto_buckets():
             return False
-        _backend().put_object(bucket, key, content)
+        _backend().put_object(bucket, key, b"".join(blocks))
         return True
 
 
@@ -100,22 +103,68 @@ def stored_in(files: Files) -> Iterator[None]:
         _files = before
 
 
+#: A log: its content, or its file.
+Log = bytes | Path
+
+
+def blocks(log: Log) -> Iterator[bytes]:
+    """Yield the content of a log in parts; a file that does not exist has none."""
+    if isinstance(log, bytes):
+        yield log
+        return
+    with contextlib.suppress(FileNotFoundError), log.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            yield block
+
+
+def find_all(pattern: re.Pattern[bytes], log: Log) -> set[str]:
+    """Return all matches in the lines of a log; of endless lines the last 1,000 bytes count."""
+    matches: set[bytes] = set()
+    rest = b""
+    for block in blocks(log):
+        lines, _, rest = (rest + block).rpartition(b"\n")
+        matches.update(pattern.findall(lines))
+        rest = rest[-1000:]
+    matches.update(pattern.findall(rest))
+    return {one.decode() for one in matches}
+
+
+def _end(log: Log) -> str:
+    """Return the last part of a log, which has the reason of a failure."""
+    if isinstance(log, bytes):
+        return log[-_END_BYTES:].decode(errors="replace")
+    try:
+        with log.open("rb") as file:
+            file.seek(max(log.stat().st_size - _END_BYTES, 0))
+            return file.read(_END_BYTES).decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class StepOutput:
     """Exit code, output and controller log of a step."""
 
     exit_code: int
-    stdout: bytes = b""
-    stderr: bytes = b""
+    stdout: Log = b""
+    stderr: Log = b""
     controller: bytes = b""
 
 
-def upload(cluster: EmulatedCluster, name: str, content: bytes) -> bool:
+def upload(cluster: EmulatedCluster, name: str, log: Log) -> bool:
     """Write a log with gzip below the LogUri; return False if there is none or no such bucket."""
     if cluster.log_uri is None:
         return False
     bucket, key = _split(f"{cluster.log_uri}{name}.gz")
-    return _files.write(bucket, key, gzip.compress(content, compresslevel=6, mtime=0))
+    return _files.write(bucket, key, _compressed(log))
+
+
+def _compressed(log: Log) -> Iterator[bytes]:
+    compressor = zlib.compressobj(6, zlib.DEFLATED, _GZIP_FORMAT)
+    for block in blocks(log):
+        if part := compressor.compress(block):
+            yield part
+    yield compressor.flush()
 
 
 def upload_step(cluster: EmulatedCluster, step: EmulatedStep, output: StepOutput) -> StepResult:
@@ -127,7 +176,7 @@ def upload_step(cluster: EmulatedCluster, step: EmulatedStep, output: StepOutput
     if code == 0:
         return StepResult(exit_code=0)
     # In client mode, spark-submit writes the driver's stderr to its own stdout.
-    stdout, stderr = (text.decode(errors="replace") for text in (output.stdout, output.stderr))
+    stdout, stderr = _end(output.stdout), _end(output.stderr)
     has_traceback = _TRACEBACK in stdout and _TRACEBACK not in stderr
     message = failure_message(stdout if has_traceback else stderr)
     exists = "FileAlreadyExistsException" in message

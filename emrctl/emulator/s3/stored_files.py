@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,17 +26,24 @@ class StoredFiles:
             return None
         return b"".join(self.store.blobs.read(stored.segments, 0, stored.size))
 
-    def write(self, bucket: str, key: str, content: bytes) -> bool:
+    def write(self, bucket: str, key: str, blocks: Iterable[bytes]) -> bool:
         """Write an object; return False if there is no such bucket."""
         if bucket not in self.buckets:
             return False
-        etag = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        digest = hashlib.md5(usedforsecurity=False)
+
+        def hashed() -> Iterator[bytes]:
+            for block in blocks:
+                digest.update(block)
+                yield block
+
+        segment = self.store.blobs.write(hashed())
         stored = StoredObject(
             key=key,
-            size=len(content),
-            etag=f'"{etag}"',
+            size=segment.size,
+            etag=f'"{digest.hexdigest()}"',
             modified=time.time(),
-            segments=(self.store.blobs.write([content]),),
+            segments=(segment,),
         )
         self.store.put(bucket, stored, self.buckets[bucket].versioning_status)
         return True

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -166,9 +167,41 @@ def test_failure_message_returns_cause(text: str, cause: str) -> None:
     assert "later" not in s3_files.failure_message(text)
 
 
-def test_applications_returns_ids_in_output() -> None:
+def test_applications_returns_ids_in_output(tmp_path: Path) -> None:
     text = b"Submitted application application_12_0001\napplication_12_0001 application_12_0002"
-    assert programs.applications(text) == ["application_12_0001", "application_12_0002"]
+    output = s3_files.StepOutput(exit_code=0, stdout=text, stderr=tmp_path / "missing")
+    assert programs.applications(output) == ["application_12_0001", "application_12_0002"]
+
+
+def test_find_all_reads_a_file_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3_files, "_BLOCK_BYTES", 7)
+    path = tmp_path / "stdout"
+    path.write_bytes(b"application_12_00011 x\n" * 9 + b"x application_12_00012")
+    ids = s3_files.find_all(programs.APPLICATION, path)
+    assert ids == {"application_12_00011", "application_12_00012"}
+
+
+def test_upload_step_streams_large_logs_and_names_the_last_error(
+    cluster: EmulatedCluster, mocked: Target, tmp_path: Path
+) -> None:
+    mocked.client("s3").create_bucket(Bucket="pets-logs")
+    line = b"a line of a job that prints a lot\n"
+    stdout, stderr = tmp_path / "stdout", tmp_path / "stderr"
+    stdout.write_bytes(line * 2_000_000)
+    stderr.write_bytes(line * 200_000 + b"ValueError: no such breed\n")
+    jar = {"Jar": "command-runner.jar"}
+    step = EmulatedStep(name="x", action_on_failure="CONTINUE", jar=jar, id="s-1")
+    output = s3_files.StepOutput(exit_code=1, stdout=stdout, stderr=stderr)
+    tracemalloc.start()
+    result = s3_files.upload_step(cluster, step, output)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert result.failure is not None
+    assert result.failure["Message"] == "ValueError: no such breed"
+    assert peak_bytes < stdout.stat().st_size // 2
+    key = f"{cluster.id}/steps/s-1/stdout.gz"
+    body = mocked.client("s3").get_object(Bucket="pets-logs", Key=key)["Body"].read()
+    assert gzip.decompress(body) == stdout.read_bytes()
 
 
 @pytest.mark.parametrize("text", ["echo 1\n", "#!/bin/bash\r\necho 1\r\n"])
