@@ -131,6 +131,10 @@ def submit(
     tag: Annotated[
         list[str] | None, _option(_STAGING, "Tag of the run; repeatable.", "KEY=VALUE")
     ] = None,
+    check_output: Annotated[
+        list[str] | None,
+        _option(_STAGING, "Store rows and checksum of a data set.", "URI"),
+    ] = None,
     repeat: Annotated[int, _option(_FOLLOWING, "Run the job N times in sequence.", "N", min=1)] = 1,
     timeout: Annotated[
         float | None, _option(_FOLLOWING, "Stop waiting after this time.", "SECONDS")
@@ -140,7 +144,8 @@ def submit(
     """Run JOB on the cluster and wait for it; the exit code is 6 if it fails.
 
     Options precede JOB: everything after it is passed to the job unchanged.
-    In ARGS, {run} is the run's s3:// prefix and {bucket} the project's bucket.
+    In ARGS and --check-output, {run} is the run's s3:// prefix and {bucket} the
+    project's bucket.
     `emrctl submit JOB --help` describes the arguments of a job of `emrctl jobs`.
     """
     if _print_help_of_job(context, job, args or ()):
@@ -152,6 +157,7 @@ def submit(
         environment=options.pairs(env, "--env"),
         py_files=py_files or (),
         tags=options.pairs(tag, "--tag"),
+        check_output=check_output or (),
     )
     workspace = context.workspace
     runs = follow.submit(workspace, submission, repeat, timeout_s=timeout, detach=detach)

@@ -20,7 +20,10 @@ from emrctl.spec.jobs import SparkSettings
 if TYPE_CHECKING:
     from emrctl.compare.statistics import VariancePrior, Verdict
 
-NO_RESULTS_NOTE = "the jobs reported no results: nothing shows that all computed the same"
+NO_RESULTS_NOTE = (
+    "the jobs reported no results: nothing shows that all computed the same; "
+    "`emrctl submit --check-output` compares what they wrote"
+)
 LOCAL_NOTE = "runs on localhost: their durations do not predict those on EMR"
 
 

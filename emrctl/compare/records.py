@@ -41,7 +41,8 @@ class RunRecord:
     `local` means that it ran on localhost. `published_s` is the duration that `published_by`
     reported for the same work. `event_log` returns the files of its event log and raises
     `NotFoundError` if it is not stored. `is_row` means that it is a row of a table of timings.
-    `limits` are the thresholds of findings that the project overrides, `commit` is that of the job.
+    `limits` are the thresholds of findings that the project overrides, `commit` is that of the job,
+    `output` the result of `--check-output` by data set.
     """
 
     id: str
@@ -63,6 +64,7 @@ class RunRecord:
     is_row: bool = False
     limits: Mapping[str, float] = field(default_factory=dict)
     commit: Commit | None = None
+    output: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def completed(self) -> bool:
@@ -178,7 +180,12 @@ def load_record(workspace: Workspace, run: Run) -> RunRecord:
     files = workspace.store.files(run.id)
     metrics = files.load(RunFiles.METRICS, RunMetrics)
     record = record_of(run, metrics, files.read_json(RunFiles.RESULT))
-    return replace(record, event_log=files.event_log, limits=workspace.project.findings)
+    return replace(
+        record,
+        event_log=files.event_log,
+        limits=workspace.project.findings,
+        output=files.read_json(RunFiles.CHECK) or {},
+    )
 
 
 def record_of(

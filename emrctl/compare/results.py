@@ -6,6 +6,7 @@ equal; accuracies may differ by chance; times, sizes of files and settings are n
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from emrctl.compare.records import Configuration
+from emrctl.datasets.checksums import WeightedSum
 
 MAX_VALUES = 2_000
 # Scores without counts may differ by this much (above 1: by this share), fractions by this share.
@@ -50,7 +52,7 @@ _OUTCOME = re.compile(rf"(^|_)({'|'.join(_OUTCOME_WORDS)})($|_)")
 _CORRECT = ("n_correct", "correct")
 _TOTAL = ("n_test", "n_known", "n_total", "total", "n")
 
-Value = int | float | str | bool
+Value = int | float | str | bool | WeightedSum
 
 
 @dataclass(frozen=True)
@@ -137,11 +139,23 @@ def _values(configuration: Configuration) -> dict[str, list[Value | Accuracy]]:
     """Return each value of the results by its dotted name, once per run that has it."""
     values: dict[str, list[Value | Accuracy]] = {}
     for record in configuration.completed_records:
-        for name, value in _leaves(record.result or {}):
+        for name, value in itertools.chain(outputs(record.output), _leaves(record.result or {})):
             values.setdefault(name, []).append(value)
             if len(values) >= MAX_VALUES:
                 break
     return values
+
+
+def outputs(document: Mapping[str, Any]) -> Iterator[tuple[str, Value]]:
+    """Yield rows, checksum and sums of data sets, by the names of columns, whatever these are.
+
+    Checksums of different methods are not compared: their names differ.
+    """
+    for uri, found in document.items():
+        yield f"rows of {uri}", found["rows"]
+        yield f"checksum of {uri} ({found['method']})", found["checksum"]
+        for column, values in found["sums"].items():
+            yield f"column '{column}' of {uri} ({found['method']})", WeightedSum(**values)
 
 
 def _leaves(document: Any, prefix: str = "") -> Iterator[tuple[str, Value | Accuracy]]:
@@ -223,6 +237,8 @@ def _agree(values: Sequence[Value | Accuracy]) -> bool:
 
 
 def _close(one: Value | Accuracy, two: Value | Accuracy) -> bool:
+    if isinstance(one, WeightedSum) and isinstance(two, WeightedSum):
+        return one.agrees(two)
     if not isinstance(one, int | float) or not isinstance(two, int | float):
         return False
     is_fraction = float in {type(one), type(two)}

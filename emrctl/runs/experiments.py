@@ -67,6 +67,7 @@ def submission(spec: ExperimentSpec, item: Configuration, facts: TrialFacts) -> 
         settings=item.settings,
         environment=item.env,
         trial=facts,
+        check_output=spec.check_output,
     )
 
 

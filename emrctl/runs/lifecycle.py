@@ -130,7 +130,7 @@ def request_stop(workspace: Workspace, run: Run) -> Run:
 
 
 def describe(workspace: Workspace, run: Run) -> dict[str, Any]:
-    """Return a run with its metrics, its job's result and findings as a JSON document.
+    """Return a run with its metrics, its job's result, output and findings as a JSON document.
 
     `rules` has the kinds of findings that were checked and not found (`clean`), and why others
     could not be checked (`unchecked`).
@@ -145,6 +145,7 @@ def describe(workspace: Workspace, run: Run) -> dict[str, Any]:
     metrics = files.load(RunFiles.METRICS, RunMetrics)
     document["metrics"] = None if metrics is None else metrics.to_json()
     document["result"] = files.read_json(RunFiles.RESULT)
+    document["output"] = files.read_json(RunFiles.CHECK)
     document["nodes"] = collect.nodes_used(workspace, run)
     report = (
         {} if metrics is None else findings.check(metrics, workspace.project.findings).to_json()

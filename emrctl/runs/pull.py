@@ -25,7 +25,7 @@ from emrctl.aws.s3 import split_uri
 from emrctl.errors import NotFoundError, UsageError
 from emrctl.metrics.model import YarnAccounts
 from emrctl.paths import atomic_file
-from emrctl.runs import applications, collect
+from emrctl.runs import applications, collect, output_check
 from emrctl.runs.applications import Application
 from emrctl.runs.backends import step_failure
 from emrctl.runs.backends.base import LogFile, Step, to_iso
@@ -46,6 +46,7 @@ def finish(workspace: Workspace, run: Run, step: Step) -> Run:
         run = replace(run, instances_usd=collect.collect_instances(workspace, run))
         logs += _container_logs(workspace, run)
         _save(workspace, run, logs, yarn, found)
+    run = replace(run, warnings=(*run.warnings, *output_check.save(workspace, run)))
     run = _explain(run, step, logs)
     workspace.store.save(run)
     return run

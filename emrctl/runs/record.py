@@ -73,8 +73,9 @@ class Run:
 
     `state` is that of the step, SUBMITTING before it has one, LOST if its emulator or cluster no
     longer exists. `inferred` means that the cluster did not report this final state: it is replaced
-    by what is observed later. `commit` is the git commit of the job's folder. `failure` is the line
-    of the log `failure_log` that explains the failure.
+    by what is observed later. `commit` is the git commit of the job's folder, `check_output` are
+    the data sets of which rows and a checksum are stored. `failure` is the line of the log
+    `failure_log` that explains the failure.
     """
 
     id: str
@@ -95,6 +96,7 @@ class Run:
     tags: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     trial: TrialFacts | None = None
+    check_output: tuple[str, ...] = ()
     step_id: str | None = None
     application_id: str | None = None
     applications: tuple[str, ...] = ()

@@ -72,6 +72,8 @@ class RunFiles:
     APPLICATIONS: ClassVar = "applications.json"
     # Written by the job to its output, and copied to the store.
     RESULT: ClassVar = "result.json"
+    # Rows and checksums of the outputs that `--check-output` names.
+    CHECK: ClassVar = "check.json"
     YARN: ClassVar = "yarn.json"
     INSTANCES: ClassVar = "instances.json"
     CLOUDWATCH: ClassVar = "cloudwatch.json"

@@ -41,7 +41,10 @@ RUN_PLACEHOLDER, BUCKET_PLACEHOLDER = "{run}", "{bucket}"
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """A job's name, arguments, settings and files; `settings` override those of the job."""
+    """A job's name, arguments, settings and files; `settings` override those of the job.
+
+    `check_output` are data sets of which the run gets row count and checksum, besides the job's.
+    """
 
     job: str
     arguments: Sequence[str] = ()
@@ -50,6 +53,7 @@ class Submission:
     py_files: Sequence[str] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     trial: TrialFacts | None = None
+    check_output: Sequence[str] = ()
 
 
 def submit(
@@ -85,6 +89,7 @@ def submit(
         warnings=(master.warning,) if master.warning else (),
         trial=submission.trial,
     )
+    run = replace(run, check_output=_check_output(job, submission, run))
     program = Program(
         script=code[0],
         py_files=code[1:],
@@ -125,6 +130,16 @@ def expand(arguments: Sequence[str], run: Run) -> tuple[str, ...]:
         functools.reduce(lambda text, name: text.replace(name, values[name]), values, item)
         for item in arguments
     )
+
+
+def _check_output(job: Job, submission: Submission, run: Run) -> tuple[str, ...]:
+    """Return the data sets to check; `UsageError` if one is not an S3 URI."""
+    from emrctl.runs.output_check import OutputSpec
+
+    values = dict.fromkeys(expand((*job.spec.check_output, *submission.check_output), run))
+    for text in values:
+        OutputSpec.parse(text)
+    return tuple(values)
 
 
 def collapse(text: str, run: Run) -> str:

@@ -104,7 +104,8 @@ class ExperimentSpec(Spec):
     `factors` maps settings to lists of values or ranges; `design` combines them. `configurations`
     names the values of each configuration instead. A trial is one configuration and one repeat of
     it; `repeats` is the maximum if `stop` is set. `warm_up` runs per cluster are not compared.
-    `seed` determines samples and the order of trials. `published` durations are shown next to the
+    `seed` determines samples and the order of trials. `check_output` are data sets whose rows and
+    checksums are compared, besides those of the job. `published` durations are shown next to the
     measured ones.
     """
 
@@ -123,6 +124,7 @@ class ExperimentSpec(Spec):
     parallel: Annotated[int, Field(ge=1, le=256)] = 1
     budget: BudgetSpec = BudgetSpec()
     stop: StopSpec | None = None
+    check_output: Texts = ()
     description: str = ""
     published: PublishedSpec | None = None
 

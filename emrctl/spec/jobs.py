@@ -211,7 +211,10 @@ def _redacted(value: Any) -> Any:
 
 
 class JobSpec(Spec):
-    """A named job: a program of `jobs/` or a user's file, with arguments and settings."""
+    """A named job: a program of `jobs/` or a user's file, with arguments and settings.
+
+    `check_output` are data sets whose row count and checksum are compared between runs.
+    """
 
     script: str
     args: Texts = ()
@@ -219,3 +222,4 @@ class JobSpec(Spec):
     env: Properties = Field(default_factory=dict)
     settings: SparkSettings = SparkSettings()
     tags: Properties = Field(default_factory=dict)
+    check_output: Texts = ()

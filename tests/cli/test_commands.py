@@ -193,6 +193,36 @@ def test_runs_cost_prints_estimates_with_their_assumptions(
     assert f"Next: emrctl runs cost {run['id']}" in emrctl("runs", "show", "latest")[2]
 
 
+def test_compare_reports_outputs_that_differ(
+    emrctl: Emrctl, standing: str, runtime: FakeRuntime, mocked: Target, tmp_path: Path
+) -> None:
+    s3, bodies = mocked.client("s3"), iter([b'{"a": 1}\n{"a": 2}\n', b'{"a": 2}\n', b'{"a": 3}\n'])
+
+    def write(arguments: Any) -> tuple[int, str, str]:
+        bucket, _, prefix = arguments[-1].removeprefix("s3://").partition("/")
+        s3.put_object(Bucket=bucket, Key=f"{prefix}/part-0.json", Body=next(bodies))
+        return 0, "", ""
+
+    runtime.on_step = write
+    with (tmp_path / "emrctl.yaml").open("a") as file:
+        file.write(
+            "  more: {name: more, job: mine, args: ['{run}/x'], factors: {partitions: [1]},\n"
+        )
+        file.write("    check_output: ['{run}/x']}\n")
+    check = ("--check-output", "{run}/x")
+    [first] = _json(emrctl("submit", "--json", *check, "mine", "{run}/x"))
+    [second] = _json(emrctl("submit", "--json", "--executors", "1", *check, "mine", "{run}/x"))
+    assert first["check_output"] == [f"s3://{first['bucket']}/runs/{first['id']}/x"]
+    assert first["output"]["{run}/x"]["rows"] == 2
+    out = emrctl("compare", first["id"], second["id"])[1]
+    assert "DIFFERENT RESULTS (rows of {run}/x 1 against 2" in out
+    assert re.search(r"\{run\}/x +1 +[0-9a-f]{32} +1", emrctl("runs", "show", "latest")[1])
+    [trial] = _json(emrctl("experiment", "run", "more", "--json"))
+    assert trial["output"]["{run}/x"]["rows"] == 1
+    code, _, err = emrctl("submit", "--check-output", "rows", "mine")
+    assert (code, "--check-output rows: not the prefix of a data set" in err) == (2, True)
+
+
 def test_submit_interrupted_keeps_step_and_suggests_commands(
     emrctl: Emrctl, standing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

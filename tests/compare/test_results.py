@@ -115,3 +115,47 @@ def test_compare_states_different_results_before_times() -> None:
     assert NO_RESULTS_NOTE not in comparison.notes
     with pytest.raises(InconclusiveGateError, match="reported different results"):
         check_gates(comparison, [parse("duration_s:10%")])
+
+
+def _output(rows: int = 2, weighted: float = 1.5, method: str = "client") -> dict[str, Any]:
+    sums = {"cost": {"weighted": weighted, "absolute": 10.0, "tolerance": 1e-9}}
+    found = {"rows": rows, "checksum": f"c{rows}", "sums": sums, "method": method, "files": 9}
+    return {"{run}/rows": found}
+
+
+@pytest.mark.parametrize(
+    ("other", "differences"),
+    [
+        (_output(weighted=1.5 + 1e-9), ()),
+        (_output() | {"s3://b/more": _output()["{run}/rows"]}, ()),
+        (
+            _output(rows=3),
+            ("rows of {run}/rows 3 against 2", "checksum of {run}/rows (client) c3 against c2"),
+        ),
+        (
+            _output(weighted=1.6),
+            ("column 'cost' of {run}/rows (client) weighted sum 1.6 against weighted sum 1.5",),
+        ),
+        # Checksums of other methods differ by themselves.
+        (_output(method="Spark", weighted=7.0), ()),
+        (_output(rows=3, method="Spark"), ("rows of {run}/rows 3 against 2",)),
+    ],
+)
+def test_check_compares_outputs(other: dict[str, Any], differences: tuple[str, ...]) -> None:
+    one, two = (
+        Configuration(label, (RunRecord(id=label, output=output, duration_s=1.0),))
+        for label, output in (("a", _output()), ("b", other))
+    )
+    found = check(one, two)
+    assert found.differences == differences
+    assert found.compared > 0
+
+
+def test_comparison_of_different_outputs_says_so_before_times() -> None:
+    records = [
+        RunRecord(id=f"{n}", duration_s=10.0, settings={"partitions": n}, output=_output(rows=n))
+        for n in (2, 3)
+    ]
+    compared = compare(records)
+    assert compared.verdicts[1].startswith("DIFFERENT RESULTS (rows of {run}/rows 3 against 2")
+    assert NO_RESULTS_NOTE not in compared.notes

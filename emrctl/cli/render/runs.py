@@ -103,6 +103,9 @@ def print_run(workspace: Workspace, run: Run, *, as_json: bool) -> None:
     result = [(key, number(value)) for key, value in _scalars(document["result"] or {})]
     if result:
         table("result", "value", rows=result, right=("value",))
+    output = list(_outputs(document["output"] or {}))
+    if output:
+        table("output", "rows", "checksum", "files", "bytes", rows=output, right=_OUTPUT_NUMBERS)
     nodes = document["nodes"]
     if nodes:
         table("node", *_NODE, rows=[_node(item) for item in nodes], right=tuple(_NODE))
@@ -148,6 +151,16 @@ def _figures(workspace: Workspace, run: Run) -> Iterator[tuple[str, str]]:
         value = figure.of(record)
         if value is not None and figure.key not in {"duration_s", "cost_usd"}:
             yield figure.label, export.amount(value, figure.unit)
+
+
+_OUTPUT_NUMBERS = ("rows", "files", "bytes")
+
+
+def _outputs(document: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Yield the data sets that `--check-output` names."""
+    for name, found in document.items():
+        numbers = {key: f"{found[key]:,}" for key in _OUTPUT_NUMBERS}
+        yield name, numbers["rows"], found["checksum"], numbers["files"], numbers["bytes"]
 
 
 def _scalars(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
