@@ -197,16 +197,16 @@ def tune(
     """Search for the best configuration of an experiment by real runs; the call can be repeated.
 
     `experiment` is a name in emrctl.yaml or the path of a YAML file; `options` are those of
-    `emrctl.tune.trials.TuneOptions`: `goal="cost"`, `runs=10`. Raises `StepFailedError` if no run
-    completed.
+    `emrctl.tune.trials.TuneOptions`: `goal="cost"`, `runs=10`, and override the sections `tune`.
+    Raises `StepFailedError` if no run completed.
     """
     from emrctl.runs import experiments
     from emrctl.runs.trials import NoTrialReport
-    from emrctl.tune import Goal, result, runner, trials
+    from emrctl.tune import result, runner, trials
 
     workspace = _workspace(project)
-    chosen = trials.TuneOptions(**{**options, "goal": Goal(options.get("goal", Goal.time))})
     spec = experiments.load(workspace, experiment)
+    chosen = trials.TuneOptions.of(workspace.project, spec, options)
     return TuneView(result.result(runner.run(workspace, spec, report or NoTrialReport(), chosen)))
 
 

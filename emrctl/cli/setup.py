@@ -73,6 +73,10 @@ jobs:
 #     job: pets
 #     repeats: 3
 #     factors: {{executors: [2, 4], partitions: [8, 24]}}
+#     check_output: ["{{run}}/output"]
+
+# Options of `emrctl tune`, also within an experiment.
+# tune: {{goal: cost, limit: 2, budget: {{runs: 12, usd: 5}}}}
 """
 
 

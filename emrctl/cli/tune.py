@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +16,6 @@ from emrctl.tune import Goal
 
 if TYPE_CHECKING:
     from emrctl.tune.replay import Measurements, Searches
-    from emrctl.tune.trials import TuneOptions
 
 app = options.new_app()
 
@@ -32,17 +32,21 @@ def tune(
         str | None,
         typer.Argument(metavar="[EXPERIMENT]", help="Name in emrctl.yaml, or a YAML file."),
     ] = None,
-    goal: Annotated[Goal, typer.Option(help="What to minimise.")] = Goal.time,
+    goal: Annotated[
+        Goal | None, typer.Option(help="What to minimise; default: time.", show_default=False)
+    ] = None,
     runs: Annotated[
         int | None, typer.Option(min=1, help="Most runs; 12 for --replay.", show_default=False)
     ] = None,
-    sampler: Annotated[str, typer.Option(help="search, tpe, gp, qmc, grid or random.")] = "search",
+    sampler: Annotated[
+        str | None, typer.Option(help="search (default), tpe, gp, qmc, grid or random.")
+    ] = None,
     limit: Annotated[
-        float, typer.Option(min=1, help="Cancel after this multiple of the default's duration.")
-    ] = 3.0,
+        float | None, typer.Option(min=1, help="Cancel after N times the default's duration; 3.")
+    ] = None,
     repeats: Annotated[
-        int, typer.Option(min=1, help="Runs of the best configurations at the end.")
-    ] = 3,
+        int | None, typer.Option(min=1, help="Runs of the best configurations at the end; 3.")
+    ] = None,
     parallel: Annotated[
         int | None, typer.Option(min=1, help="Trials at the same time, if there is room.")
     ] = None,
@@ -50,8 +54,8 @@ def tune(
         bool, typer.Option("--resume/--fresh", help="Use earlier runs.", show_default=False)
     ] = True,
     keep: Annotated[
-        bool, typer.Option("--keep", help="Keep clusters that the search creates.")
-    ] = False,
+        bool | None, typer.Option("--keep", help="Keep clusters that the search creates.")
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page that compares all runs.")] = None,
     table: Annotated[
         Path | None, _replay_option("--replay", help="Search this CSV or TSV table instead.")
@@ -77,41 +81,38 @@ def tune(
     The first run is the job as it is configured. Each further configuration is
     chosen from all results so far, until another one is expected to gain less
     than repeats differ. Interrupt it at any time: the same command continues.
+    The section `tune` of EXPERIMENT or of emrctl.yaml can set these options.
 
     `--replay` searches a table of configurations that were measured before and
     prints how many runs it takes, beside a random search:
     `emrctl tune --replay old.csv --time seconds --features type,nodes`.
     """
-    from emrctl.tune import replay, trials
+    from emrctl.tune import replay
 
+    given = {"goal": goal, "runs": runs, "sampler": sampler, "limit": limit, "repeats": repeats}
     if experiment is not None and table is None:
-        chosen = trials.TuneOptions(
-            goal=goal,
-            sampler=sampler,
-            runs=runs,
-            limit=limit,
-            repeats=repeats,
-            parallel=parallel,
-            keep=keep,
-            fresh=not resume,
-        )
-        _tune(context, experiment, chosen, html)
+        given |= {"parallel": parallel, "keep": keep, "fresh": not resume}
+        _tune(context, experiment, given, html)
     elif table is not None and experiment is None:
         rows = options.pairs(where, "--where")
-        space = replay.read(table, replay.Columns(time, features.split(","), rows, completed), goal)
-        _replay(context, space, replay.Searches(runs or 12, seeds, within / 100), sampler)
+        columns = replay.Columns(time, features.split(","), rows, completed)
+        space = replay.read(table, columns, goal or Goal.time)
+        searches = replay.Searches(runs or 12, seeds, within / 100)
+        _replay(context, space, searches, sampler or "search")
     else:
         raise UsageError("pass either an experiment or --replay TABLE")
 
 
 def _tune(
-    context: options.Context, experiment: str, chosen: TuneOptions, html: Path | None
+    context: options.Context, experiment: str, given: Mapping[str, Any], html: Path | None
 ) -> None:
     from emrctl.runs import experiments
     from emrctl.tune import result, runner
+    from emrctl.tune.trials import TuneOptions
 
     workspace = context.workspace
     spec = experiments.load(workspace, experiment)
+    chosen = TuneOptions.of(workspace.project, spec, given)
     with trial_progress.showing(chosen.parallel or spec.parallel) as report:
         search = runner.run(workspace, spec, report, chosen)
     found = result.result(search)

@@ -81,6 +81,27 @@ class BudgetSpec(Spec):
         return 3600 * self.hours if self.hours is not None else self.time_s
 
 
+class TuneSpec(Spec):
+    """How `emrctl tune` searches, where options of the command do not say so.
+
+    `limit` cancels a trial after this multiple of the default's duration. `repeats` is how often
+    the default and the best configurations run at the end. `budget` replaces the experiment's.
+    """
+
+    goal: Literal["time", "cost", "both"] = "time"
+    sampler: Literal["search", "tpe", "gp", "qmc", "grid", "random"] = "search"
+    limit: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 3.0
+    repeats: Count = 3
+    parallel: Count | None = None
+    keep: bool = False
+    budget: BudgetSpec | None = None
+
+    def merged(self, over: TuneSpec) -> TuneSpec:
+        """Return this spec overridden by what is set in `over`."""
+        fields = over.model_fields_set
+        return self.model_copy(update={name: getattr(over, name) for name in fields})
+
+
 class StopSpec(Spec):
     """When to stop repeating a configuration before all repeats.
 
@@ -105,8 +126,8 @@ class ExperimentSpec(Spec):
     names the values of each configuration instead. A trial is one configuration and one repeat of
     it; `repeats` is the maximum if `stop` is set. `warm_up` runs per cluster are not compared.
     `seed` determines samples and the order of trials. `check_output` are data sets whose rows and
-    checksums are compared, besides those of the job. `published` durations are shown next to the
-    measured ones.
+    checksums are compared, besides those of the job. `tune` is for `emrctl tune`. `published`
+    durations are shown next to the measured ones.
     """
 
     name: Name
@@ -124,6 +145,7 @@ class ExperimentSpec(Spec):
     parallel: Annotated[int, Field(ge=1, le=256)] = 1
     budget: BudgetSpec = BudgetSpec()
     stop: StopSpec | None = None
+    tune: TuneSpec = TuneSpec()
     check_output: Texts = ()
     description: str = ""
     published: PublishedSpec | None = None

@@ -21,7 +21,7 @@ from emrctl.errors import SpecError
 from emrctl.metrics.limits import LIMITS
 from emrctl.spec.ec2 import Ec2ClusterSpec
 from emrctl.spec.emr import BootstrapSpec, ClusterSpec
-from emrctl.spec.experiments import ExperimentSpec
+from emrctl.spec.experiments import ExperimentSpec, TuneSpec
 from emrctl.spec.factors import reason_of
 from emrctl.spec.jobs import JobSpec
 from emrctl.spec.network_security import StorageSpec
@@ -155,6 +155,7 @@ class ProjectSpec(Spec):
     engine: EngineSpec = EngineSpec()
     jobs: dict[str, JobSpec] = Field(default_factory=dict)
     experiments: dict[str, ExperimentSpec] = Field(default_factory=dict)
+    tune: TuneSpec = TuneSpec()
     findings: Thresholds = Field(default_factory=dict)
     tags: Tags = Field(default_factory=dict)
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
+from typing import Any, Self
 
 from emrctl.compare.statistics import DEFAULT_PRIOR, difference, fit_prior
 from emrctl.errors import EmrctlError
@@ -16,7 +17,8 @@ from emrctl.runs.record import Run, TrialFacts
 from emrctl.runs.submission import find_job
 from emrctl.runs.trials import Outlook, Trial, Use
 from emrctl.runs.workspace import Workspace
-from emrctl.spec import ExperimentSpec
+from emrctl.spec import ExperimentSpec, ProjectSpec
+from emrctl.spec.experiments import BudgetSpec
 from emrctl.spec.factors import Configuration
 from emrctl.tune import Goal, samplers
 from emrctl.tune.samplers import Sampler
@@ -35,8 +37,9 @@ class TuneOptions:
     """How to search.
 
     `limit` cancels a trial after this multiple of the default's duration. `repeats` is how often
-    the default and the best configurations run at the end, `parallel` overrides the spec's. `keep`:
-    do not delete created clusters. `fresh`: ignore earlier runs.
+    the default and the best configurations run at the end. `runs` overrides that of the budget,
+    `budget` and `parallel` override the spec's. `keep`: do not delete created clusters. `fresh`:
+    ignore earlier runs.
     """
 
     goal: Goal = Goal.time
@@ -47,6 +50,20 @@ class TuneOptions:
     parallel: int | None = None
     keep: bool = False
     fresh: bool = False
+    budget: BudgetSpec | None = None
+
+    @classmethod
+    def of(cls, project: ProjectSpec, spec: ExperimentSpec, given: Mapping[str, Any]) -> Self:
+        """Return the options: `given` ones, else those of the experiment, else of emrctl.yaml.
+
+        The budget of an experiment overrides that of the section `tune` of emrctl.yaml.
+        """
+        stored = project.tune.merged(spec.tune)
+        values = {name: getattr(stored, name) for name in type(stored).model_fields}
+        if spec.tune.budget is None and "budget" in spec.model_fields_set:
+            values["budget"] = None
+        values |= {name: value for name, value in given.items() if value is not None}
+        return cls(**{**values, "goal": Goal(values["goal"])})
 
 
 @dataclass
@@ -107,6 +124,11 @@ class TuneTrials:
         """The default, otherwise the first candidate."""
         return self.default or self.candidates[0]
 
+    @property
+    def budget(self) -> BudgetSpec:
+        """The limits of all runs of the search."""
+        return self.options.budget or self.spec.budget
+
     def adopt(self, workspace: Workspace, stored: Sequence[Run]) -> None:
         """Use earlier runs: those of this search, and completed ones with equal settings."""
         job = find_job(self.spec.job, workspace.config)
@@ -162,7 +184,7 @@ class TuneTrials:
                 return None
             trial = self._trial(item, None)
             new = sum(active.run is None for active in self._active.values())
-            budget = self.spec.budget
+            budget = self.budget
             if self.options.runs is not None:
                 budget = budget.model_copy(update={"runs": self.options.runs})
             use = Use.of(self._every.values())
@@ -287,7 +309,7 @@ class TuneTrials:
         return Outlook(done=done, failed=failed, left=left, left_s=left_s, use=use)
 
     def _most_runs(self) -> int:
-        limits = [self.options.runs or self.spec.budget.runs, len(self.candidates)]
+        limits = [self.options.runs or self.budget.runs, len(self.candidates)]
         return min(limit for limit in limits if limit is not None)
 
     def _expected_s(self) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -12,8 +12,10 @@ from emrctl.errors import StepFailedError, UsageError
 from emrctl.runs import experiment_state
 from emrctl.runs.experiment_state import RunOptions
 from emrctl.spec import ExperimentSpec, ProjectSpec
+from emrctl.spec.experiments import BudgetSpec, TuneSpec
 from emrctl.tune import Goal, runner
 from emrctl.tune.result import result
+from emrctl.tune.samplers import SAMPLERS
 from emrctl.tune.trials import TuneOptions, TuneTrials
 from tests.runs.fake_cluster import FakeWorkspace, Report, without_uploads
 
@@ -192,3 +194,45 @@ def test_tune_runs_candidates_at_the_same_time(tmp_path: Path) -> None:
 
 
 _SMALL = {"dynamic_allocation": False, "executor_memory": "1g", "executor_cores": 1}
+
+
+def _options(
+    project: dict[str, Any], experiment: dict[str, Any], **given: Any
+) -> tuple[TuneOptions, BudgetSpec]:
+    spec = ExperimentSpec.model_validate(SPEC | {"budget": {"runs": 9}} | experiment)
+    found = TuneOptions.of(
+        ProjectSpec.model_validate({"project": "pets", "tune": project}), spec, given
+    )
+    return found, TuneTrials(spec, spec.combinations, found).budget
+
+
+def test_options_are_given_ones_then_the_experiments_then_the_projects() -> None:
+    project = {"goal": "cost", "limit": 2, "repeats": 4, "sampler": "random"}
+    found, budget = _options(
+        project, {"tune": {"limit": 5, "sampler": "tpe"}}, sampler="grid", repeats=None, fresh=True
+    )
+    assert found == TuneOptions(goal=Goal.cost, limit=5, repeats=4, sampler="grid", fresh=True)
+    assert budget == BudgetSpec(runs=9)
+    assert _options({}, {})[0] == TuneOptions()
+
+
+def test_options_take_the_budget_of_the_search_then_of_the_experiment() -> None:
+    project = {"budget": {"usd": 3}}
+    assert _options(project, {"tune": {"budget": {"runs": 5}}})[1] == BudgetSpec(runs=5)
+    assert _options(project, {})[1] == BudgetSpec(runs=9)
+    spec = ExperimentSpec.model_validate(SPEC)
+    found = TuneOptions.of(
+        ProjectSpec.model_validate({"project": "pets", "tune": project}), spec, {}
+    )
+    assert found.budget == BudgetSpec(usd=3)
+
+
+def test_budget_of_the_section_tune_ends_the_search(tmp_path: Path) -> None:
+    spec = ExperimentSpec.model_validate(SPEC | {"tune": {"budget": {"runs": 2}}})
+    workspace, report = Cluster(tmp_path, seconds), Report()
+    found = runner.run(workspace, spec, report, TuneOptions.of(workspace.project, spec, {}))
+    assert (len(report.ran), found.stopped) == (2, "the budget of 2 runs is used up")
+
+
+def test_tune_section_has_every_sampler() -> None:
+    assert get_args(TuneSpec.model_fields["sampler"].annotation) == SAMPLERS
