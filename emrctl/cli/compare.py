@@ -150,7 +150,7 @@ def _print_stages(comparison: Comparison, limit: int | None) -> None:
 
     labels = [item.label for item in comparison.configurations]
     reference = labels[comparison.reference]
-    for n, compared in explain.stage_comparisons(comparison):
+    for n, compared in comparison.stages:
         rows = explain.stage_rows(compared, limit)
         render.table("stage", reference, labels[n], "difference", "why", rows=rows)
     for n, changed in explain.finding_changes(comparison):

@@ -6,6 +6,7 @@ difference is.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ from emrctl.runs.backends.launcher import DRIVER_ENV, EXECUTOR_ENV
 from emrctl.spec.jobs import SparkSettings
 
 if TYPE_CHECKING:
+    from emrctl.compare.diagnoses import Diagnosis
+    from emrctl.compare.stages import StageComparison
     from emrctl.compare.statistics import VariancePrior, Verdict
 
 NO_RESULTS_NOTE = (
@@ -57,6 +60,26 @@ class Comparison:
     def row(self, key: str) -> FigureRow | None:
         """Return the row of the figure `key`; None if no run has the figure."""
         return next((row for row in self.figures if row.key == key), None)
+
+    @functools.cached_property
+    def stages(self) -> tuple[tuple[int, StageComparison], ...]:
+        """The stages of each configuration against the reference, by its index."""
+        from emrctl.compare.stages import compare_stages
+
+        reference = self.configurations[self.reference].metrics
+        compared = (
+            (n, compare_stages(reference, item.metrics))
+            for n, item in enumerate(self.configurations)
+            if n != self.reference
+        )
+        return tuple((n, item) for n, item in compared if item is not None)
+
+    @functools.cached_property
+    def diagnoses(self) -> tuple[Diagnosis, ...]:
+        """The findings of each configuration."""
+        from emrctl.compare.diagnoses import of_runs
+
+        return tuple(of_runs(item.completed_records) for item in self.configurations)
 
 
 def compare(

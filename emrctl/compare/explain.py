@@ -8,28 +8,11 @@ from typing import Any
 
 from emrctl.compare import diagnoses, export, scaling
 from emrctl.compare.comparison import Comparison
-from emrctl.compare.records import Configuration
-from emrctl.compare.stages import Reason, StageChange, StageComparison, compare_stages
-from emrctl.metrics.model import RunMetrics
+from emrctl.compare.stages import Reason, StageChange, StageComparison
 
 # Of more configurations the stages are compared on request only.
 MAX_CONFIGURATIONS = 6
 _ARROW = "\N{RIGHTWARDS ARROW}"
-
-
-def stage_comparisons(comparison: Comparison) -> list[tuple[int, StageComparison]]:
-    """Return the stages of each configuration against the reference, by its index."""
-
-    def runs(item: Configuration) -> list[RunMetrics]:
-        return [record.metrics for record in item.completed_records if record.metrics is not None]
-
-    reference = runs(comparison.configurations[comparison.reference])
-    pairs = []
-    for n, item in enumerate(comparison.configurations):
-        compared = compare_stages(reference, runs(item)) if n != comparison.reference else None
-        if compared is not None:
-            pairs.append((n, compared))
-    return pairs
 
 
 def stage_rows(compared: StageComparison, limit: int | None = None) -> list[list[str]]:
@@ -50,7 +33,7 @@ def stage_rows(compared: StageComparison, limit: int | None = None) -> list[list
 
 def finding_changes(comparison: Comparison) -> list[tuple[int, diagnoses.FindingChanges]]:
     """Return the findings of each configuration that appeared or disappeared, by its index."""
-    found = [diagnoses.of_runs(item.completed_records) for item in comparison.configurations]
+    found = comparison.diagnoses
     changes = (
         (n, diagnoses.changes(found[comparison.reference], item))
         for n, item in enumerate(found)
@@ -68,7 +51,7 @@ def to_json(comparison: Comparison, *, every: bool) -> dict[str, Any]:
     return {
         "stages": [
             {"configuration": labels[n], **_plain(dataclasses.asdict(compared))}
-            for n, compared in stage_comparisons(comparison)
+            for n, compared in comparison.stages
         ],
         "scaling": scale and _plain(dataclasses.asdict(scale)),
         "findings": [

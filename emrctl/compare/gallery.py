@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from emrctl.compare import activity, alignment, charts, drawing, explain, run_charts, scaling
+from emrctl.compare import activity, alignment, charts, drawing, run_charts, scaling
 from emrctl.compare.comparison import Comparison
 from emrctl.compare.drawing import Chart
 from emrctl.compare.explain import MAX_CONFIGURATIONS
@@ -70,7 +70,7 @@ def _executors(comparison: Comparison) -> Iterator[Chart]:
 
 def _stages(comparison: Comparison) -> Iterator[Chart]:
     labels = [item.label for item in comparison.configurations]
-    for n, compared in explain.stage_comparisons(comparison)[:MAX_CONFIGURATIONS]:
+    for n, compared in comparison.stages[:MAX_CONFIGURATIONS]:
         name = f"stages-{n + 1}"
         yield run_charts.stages(compared, name, labels[comparison.reference], labels[n])
 

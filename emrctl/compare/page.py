@@ -63,7 +63,7 @@ def write(
 
 def html(comparison: Comparison, charts: Sequence[Chart], title: str) -> str:
     """Return the page; all texts of runs are escaped."""
-    found = [diagnoses.of_runs(item.completed_records) for item in comparison.configurations]
+    found = comparison.diagnoses
     sections = (
         ("verdict", "Verdict", _verdict(comparison)),
         ("differences", "What differs", _differences(comparison)),

@@ -115,6 +115,11 @@ class Configuration:
         return tuple(record for record in self.records if record.completed)
 
     @property
+    def metrics(self) -> list[RunMetrics]:
+        """The metrics of the completed runs that have any."""
+        return [item.metrics for item in self.completed_records if item.metrics is not None]
+
+    @property
     def on_cluster(self) -> bool:
         """Whether all completed runs used the cluster's executors only."""
         return all(record.on_cluster for record in self.completed_records)

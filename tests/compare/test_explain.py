@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
+from typing import Any
 
-from emrctl.compare import explain
+import pytest
+
+from emrctl.compare import diagnoses, explain, gallery, page, stages
 from emrctl.compare.comparison import compare
 from emrctl.compare.records import RunRecord
 from tests.compare import comparisons
@@ -38,7 +42,7 @@ def test_stage_rows_end_with_other_stages_and_the_driver() -> None:
         RunRecord(id=str(n), settings={"x": n}, metrics=metrics)
         for n, metrics in enumerate((one, two))
     ]
-    [(n, compared)] = explain.stage_comparisons(compare(runs))
+    [(n, compared)] = compare(runs).stages
     rows = explain.stage_rows(compared, 1)
     assert n == 1
     assert rows[0][:4] == ["stage a (stages 0 and 5)", "10.0 s", "30.0 s", "+20.0 s"]
@@ -48,9 +52,9 @@ def test_stage_rows_end_with_other_stages_and_the_driver() -> None:
     assert "stage h (stage 7, not in the reference)" in [row[0] for row in every]
 
 
-def test_stage_comparisons_ignores_runs_that_failed() -> None:
+def test_stages_ignores_runs_that_failed() -> None:
     runs = [comparisons.record(n, 0) for n in (1, 2)]
-    assert explain.stage_comparisons(compare([runs[0], replace(runs[1], state="FAILED")])) == []
+    assert compare([runs[0], replace(runs[1], state="FAILED")]).stages == ()
 
 
 def test_finding_changes_names_findings_of_one_side() -> None:
@@ -62,3 +66,21 @@ def test_finding_changes_names_findings_of_one_side() -> None:
     assert changed.appeared
     [(_, back)] = explain.finding_changes(compare([two, even]))
     assert {item.kind for item in changed.appeared} == {item.kind for item in back.disappeared}
+
+
+def test_table_and_page_compare_stages_and_findings_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = Counter[str]()
+
+    def counted(name: str, function: Any) -> Any:
+        def call(*arguments: Any) -> Any:
+            counts[name] += 1
+            return function(*arguments)
+
+        return call
+
+    for module, name in ((stages, "compare_stages"), (diagnoses, "of_runs")):
+        monkeypatch.setattr(module, name, counted(name, getattr(module, name)))
+    comparison = compare([comparisons.record(n, 0) for n in (1, 2)])
+    explain.to_json(comparison, every=True)
+    page.html(comparison, gallery.build(comparison), "x")
+    assert counts == {"compare_stages": 1, "of_runs": 2}
