@@ -82,7 +82,10 @@ def load(folder: Path, name: str) -> dict[int, Log]:
     logs = {}
     for path in sorted(folder.glob(f"{name}.*")):
         run, jobs, tasks = reader.read_jobs(layout.list_files(path))
-        logs[int(path.suffix[1:])] = Log(run, jobs, tasks, graph.build(run, jobs, tasks))
+        work = graph.build(run, jobs, tasks)
+        if work is None:
+            raise SystemExit(f"{path} has no completed job")
+        logs[int(path.suffix[1:])] = Log(run, jobs, tasks, work)
     return logs
 
 

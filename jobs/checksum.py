@@ -72,6 +72,7 @@ def checksum(frame: DataFrame, *, texts: bool = False) -> dict[str, Any]:
                 "tolerance": _tolerance(frame.schema[name].dataType),
             }
             for n, name in enumerate(fractions)
+            if values[2 * n] is not None or not texts
         },
     }
 

@@ -114,10 +114,10 @@ def submit(
     order = submission.Submission(
         job=job, arguments=arguments, settings=SparkSettings.model_validate(settings)
     )
-    finished: list[Run] = []
-    while len(finished) < repeat and all(run.state == "COMPLETED" for run in finished):
-        run = submission.submit(workspace, order)
-        finished.append(lifecycle.wait(workspace, run, report or (lambda _run, _progress: None)))
+    follow = report or (lambda _run, _progress: None)
+    finished = submission.submit_repeatedly(
+        workspace, order, repeat, lambda run: lifecycle.wait(workspace, run, follow)
+    )
     return RunsView(workspace, tuple(finished))
 
 

@@ -36,7 +36,7 @@ def advise(
 
 def _advise(context: options.Context, source: str) -> RunAdvice:
     from emrctl.metrics import findings
-    from emrctl.predict import savings
+    from emrctl.predict import history, savings
     from emrctl.runs import advice, audit
     from emrctl.runs.submission import repeated_arguments
 
@@ -44,7 +44,7 @@ def _advise(context: options.Context, source: str) -> RunAdvice:
     if files is None:
         metrics, graph = load_run(context.workspace, source, None), None
     else:
-        metrics, graph = savings.read(files)
+        metrics, graph = history.read_any(files)
     found = findings.diagnose(metrics, context.limits)
     if graph is not None:
         found = savings.replayed(found, metrics, graph)

@@ -36,17 +36,14 @@ def submit(
 
     With `detach` do not wait for them.
     """
-    cluster = workspace.cluster()
-    runs: list[Run] = []
     if submission.settings.requirements:
         render.note(f"Preparing the packages of {submission.settings.requirements}.")
-    for _ in range(repeat):
-        run = submitting.submit(workspace, submission, cluster)
+
+    def follow(run: Run) -> Run:
         show.note_submitted(workspace, run)
-        runs.append(run if detach else wait(workspace, run, timeout_s))
-        if runs[-1].state not in {"COMPLETED", "PENDING"}:
-            break
-    return runs
+        return run if detach else wait(workspace, run, timeout_s)
+
+    return submitting.submit_repeatedly(workspace, submission, repeat, follow)
 
 
 def wait(workspace: Workspace, run: Run, timeout_s: float | None = None) -> Run:

@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import mean, median
 
-from emrctl.errors import NotFoundError
 from emrctl.metrics.model import JobMetrics, RunMetrics, StageMetrics, TaskMetrics
 from emrctl.predict import allocation, overheads
 from emrctl.predict.allocation import Allocation
@@ -94,20 +93,16 @@ class WorkGraph:
         return max(executors / self.host_cores, 1) / max(self.executors / self.host_cores, 1)
 
 
-def build(run: RunMetrics, jobs: Iterable[JobMetrics], tasks: Iterable[TaskMetrics]) -> WorkGraph:
-    """Return the work of an application.
-
-    Raises `NotFoundError` if the log has no complete job with tasks.
-    """
+def build(
+    run: RunMetrics, jobs: Iterable[JobMetrics], tasks: Iterable[TaskMetrics]
+) -> WorkGraph | None:
+    """Return the work of an application; None if the log has no complete job with tasks."""
     complete = sorted(
         (job for job in jobs if job.completed_ms is not None), key=lambda job: job.submitted_ms
     )
     observed = [_observed(task) for task in tasks if task.reason != "Resubmitted"]
     if not complete or not observed or run.start_ms is None:
-        raise NotFoundError(
-            "the event log has no completed job with tasks",
-            hint="Predictions need the log of a run that completed at least one job.",
-        )
+        return None
     return _Builder(run, complete, observed).graph()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emrctl import cost
-from emrctl.errors import EmrctlError
+from emrctl.errors import EmrctlError, NotFoundError
 from emrctl.metrics.model import RunMetrics
 from emrctl.predict import graph, prediction
 from emrctl.predict.graph import WorkGraph
@@ -26,12 +26,26 @@ _COUNT_SETTINGS = frozenset({"executors", "min_executors", "max_executors", "ini
 _MOST_RUNS = 12
 
 
-def read(files: Iterable[EventLogFile]) -> tuple[RunMetrics, WorkGraph]:
-    """Return the metrics of the only event log among `files`, and its work."""
+def read_any(files: Iterable[EventLogFile]) -> tuple[RunMetrics, WorkGraph | None]:
+    """Return the metrics of the only event log among `files`, and its work if it has any."""
     from emrctl.metrics.eventlog import reader
 
     run, jobs, tasks = reader.read_jobs(files)
     return run, graph.build(run, jobs, tasks)
+
+
+def read(files: Iterable[EventLogFile]) -> tuple[RunMetrics, WorkGraph]:
+    """Return the metrics of the only event log among `files`, and its work.
+
+    Raises `NotFoundError` if the log has no complete job with tasks.
+    """
+    run, work = read_any(files)
+    if work is None:
+        raise NotFoundError(
+            "the event log has no completed job with tasks",
+            hint="Predictions need the log of a run that completed at least one job.",
+        )
+    return run, work
 
 
 def read_path(path: Path) -> tuple[RunMetrics, WorkGraph]:

@@ -5,31 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from statistics import median
-from typing import TYPE_CHECKING
 
-from emrctl.errors import NotFoundError
 from emrctl.metrics.findings import Finding
 from emrctl.metrics.limits import LIMITS
 from emrctl.metrics.model import RunMetrics, StageMetrics
 from emrctl.predict import schedule
-from emrctl.predict.graph import StageWork, WorkGraph, build
-
-if TYPE_CHECKING:
-    from emrctl.metrics.eventlog.layout import EventLogFile
+from emrctl.predict.graph import StageWork, WorkGraph
 
 # Returns the times of a stage's tasks without the finding; the number is that of task slots.
 _Change = Callable[[StageWork, StageMetrics, int], list[float]]
-
-
-def read(files: Iterable[EventLogFile]) -> tuple[RunMetrics, WorkGraph | None]:
-    """Return the metrics of the only event log among `files`, and its work if it has any."""
-    from emrctl.metrics.eventlog import reader
-
-    run, jobs, tasks = reader.read_jobs(files)
-    try:
-        return run, build(run, jobs, tasks)
-    except NotFoundError:
-        return run, None
 
 
 def replayed(found: Iterable[Finding], run: RunMetrics, graph: WorkGraph) -> tuple[Finding, ...]:

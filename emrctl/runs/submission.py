@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -116,6 +116,20 @@ def submit(
     run = replace(run, state="PENDING", step_id=step_id)
     workspace.store.save(run)
     return run
+
+
+def submit_repeatedly(
+    workspace: Workspace, submission: Submission, count: int, wait: Callable[[Run], Run]
+) -> list[Run]:
+    """Submit a job `count` times, each after `wait` has returned the last one, and return the runs.
+
+    A run that did not complete is the last; `wait` may return a run that is still pending.
+    """
+    cluster = workspace.cluster()
+    runs: list[Run] = []
+    while len(runs) < count and all(run.state in {"COMPLETED", "PENDING"} for run in runs):
+        runs.append(wait(submit(workspace, submission, cluster)))
+    return runs
 
 
 def _with_tag(settings: SparkSettings, tag: str) -> SparkSettings:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from emrctl.aws.target import Target
 from emrctl.cli.__main__ import main
+from tests.cli.answers import Emrctl
 from tests.emulator.fake_runtime import FakeRuntime
 
 
@@ -19,7 +19,7 @@ def typed(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> Callable[..., tuple[int, str, str]]:
+) -> Emrctl:
     """Run a command in the test's folder; returns exit code, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("emrctl.aws.target.emulator", lambda _region: mocked)
@@ -34,3 +34,11 @@ def typed(
         return code, out, err
 
     return run
+
+
+@pytest.fixture
+def emrctl(typed: Emrctl, tmp_path: Path, request: pytest.FixtureRequest) -> Emrctl:
+    """Run a command in a project with the emrctl.yaml `YAML` of the test's module and a job."""
+    (tmp_path / "emrctl.yaml").write_text(request.module.YAML)
+    (tmp_path / "mine.py").write_text("print(1)")
+    return typed

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-Emrctl = Callable[..., tuple[int, str, str]]
-
+from tests.cli.answers import Emrctl
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "abtest.md"
 

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,17 +20,10 @@ from emrctl.clusters import registry
 from emrctl.clusters.model import Cluster
 from emrctl.provision import lifecycle
 from emrctl.spec import ClusterSpec
+from tests.cli.answers import Emrctl
 from tests.emulator.fake_runtime import FakeRuntime
 
-Emrctl = Callable[..., tuple[int, str, str]]
 YAML = "project: pets\ncluster: {core: {count: 2}, bootstrap: [python.sh]}\n"
-
-
-@pytest.fixture
-def emrctl(typed: Emrctl, tmp_path: Path) -> Emrctl:
-    """Run a command in a project's folder; returns exit code, stdout and stderr."""
-    (tmp_path / "emrctl.yaml").write_text(YAML)
-    return typed
 
 
 def _answered(monkeypatch: pytest.MonkeyPatch, answer: bool) -> list[str]:

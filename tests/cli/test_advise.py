@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
+from tests.cli.answers import Emrctl
 from tests.event_logs import RECORDED
-
-Emrctl = Callable[..., tuple[int, str, str]]
 
 
 def test_advise_prints_changes_reasons_and_lines(typed: Emrctl) -> None:

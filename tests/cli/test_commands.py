@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,9 @@ import typer
 
 from emrctl.aws.target import Target
 from emrctl.cli.__main__ import COMMANDS
+from tests.cli.answers import Emrctl, json_of
 from tests.cost.works import metrics
 from tests.emulator.fake_runtime import FakeRuntime
-
-Emrctl = Callable[..., tuple[int, str, str]]
 
 YAML = """\
 project: pets
@@ -29,44 +28,30 @@ experiments:
 """
 
 
-@pytest.fixture
-def emrctl(typed: Emrctl, tmp_path: Path) -> Emrctl:
-    """Run a command in a project's folder; returns exit code, stdout and stderr."""
-    (tmp_path / "emrctl.yaml").write_text(YAML)
-    (tmp_path / "mine.py").write_text("print(1)")
-    return typed
-
-
-def _json(answer: tuple[int, str, str]) -> Any:
-    code, out, err = answer
-    assert code == 0, err
-    return json.loads(out)
-
-
 def test_session_from_preview_to_down_succeeds(emrctl: Emrctl) -> None:
-    [storage, cluster] = _json(emrctl("preview", "--json"))
+    [storage, cluster] = json_of(emrctl("preview", "--json"))
     assert not storage["empty"]
     assert not cluster["empty"]
-    up = _json(emrctl("up", "--json"))
+    up = json_of(emrctl("up", "--json"))
     assert up["state"] == "WAITING"
-    assert all(plan["empty"] for plan in _json(emrctl("preview", "--json")))
-    [first] = _json(
+    assert all(plan["empty"] for plan in json_of(emrctl("preview", "--json")))
+    [first] = json_of(
         emrctl("submit", "--executors", "1", "--tag", "a=b", "--json", "mine", "--x", "-v")
     )
     assert first["state"] == "COMPLETED"
     assert first["arguments"] == ["--x", "-v"]
-    [second] = _json(emrctl("submit", "--json", "mine"))
-    listed = _json(emrctl("runs", "--json"))
+    [second] = json_of(emrctl("submit", "--json", "mine"))
+    listed = json_of(emrctl("runs", "--json"))
     assert [run["id"] for run in listed] == [first["id"], second["id"]]
-    assert [run["id"] for run in _json(emrctl("runs", "--tag", "a=b", "--json"))] == [first["id"]]
-    compared = _json(emrctl("compare", first["id"], second["id"], "--json"))
+    assert [run["id"] for run in json_of(emrctl("runs", "--tag", "a=b", "--json"))] == [first["id"]]
+    compared = json_of(emrctl("compare", first["id"], second["id"], "--json"))
     assert len(compared["configurations"]) == 2
-    assert _json(emrctl("down", "--yes", "--json"))["deleted"]
+    assert json_of(emrctl("down", "--yes", "--json"))["deleted"]
     code, _, err = emrctl("submit", "mine")
     assert code == 3
     assert "emrctl up" in err
-    assert _json(emrctl("down", "--storage", "--yes", "--json"))["deleted"]
-    assert len(_json(emrctl("runs", "--json"))) == 2
+    assert json_of(emrctl("down", "--storage", "--yes", "--json"))["deleted"]
+    assert len(json_of(emrctl("runs", "--json"))) == 2
 
 
 def test_submit_failed_step_exits_with_6_and_cause(
@@ -89,7 +74,7 @@ def test_submit_failed_step_exits_with_6_and_cause(
 def test_logs_of_cluster_mode_include_output_of_driver(
     emrctl: Emrctl, standing: str, tmp_path: Path
 ) -> None:
-    [run] = _json(emrctl("submit", "--json", "mine"))
+    [run] = json_of(emrctl("submit", "--json", "mine"))
     containers = tmp_path / ".emrctl" / "runs" / run["id"] / "logs" / "containers"
     for name, text in (("01_000001", "driver\n"), ("02_000001", ""), ("01_000002", "executor\n")):
         folder = containers / f"container_1_0001_{name}"
@@ -110,9 +95,9 @@ def test_experiment_run_after_failure_resumes_trials(
     assert code == 6
     assert "1 of 2 trials" in err
     runtime.on_step = lambda _args: (0, "", "")
-    found = _json(emrctl("experiment", "run", "grid", "--json"))
+    found = json_of(emrctl("experiment", "run", "grid", "--json"))
     assert [run["state"] for run in found] == ["COMPLETED", "COMPLETED"]
-    assert len(_json(emrctl("runs", "--json"))) == 3
+    assert len(json_of(emrctl("runs", "--json"))) == 3
     page = tmp_path / "page" / "x.html"
     code, out, _ = emrctl("compare", "--experiment", "grid", "--html", str(page))
     assert code == 0
@@ -124,13 +109,13 @@ def test_experiment_run_after_failure_resumes_trials(
 
 def test_wait_detached_run_completes(emrctl: Emrctl, standing: str, runtime: FakeRuntime) -> None:
     runtime.pause = True
-    [run] = _json(emrctl("submit", "--detach", "--json", "mine"))
+    [run] = json_of(emrctl("submit", "--detach", "--json", "mine"))
     assert run["state"] == "PENDING"
     code, _, err = emrctl("wait", "--timeout", "0.1", run["id"])
     assert (code, f"emrctl wait {run['id']}" in err) == (7, True)
     runtime.pause = False
-    assert _json(emrctl("wait", "latest", "--json"))[0]["state"] == "COMPLETED"
-    assert _json(emrctl("runs", "tag", "latest", "good=yes", "--json"))[0]["tags"] == {
+    assert json_of(emrctl("wait", "latest", "--json"))[0]["state"] == "COMPLETED"
+    assert json_of(emrctl("runs", "tag", "latest", "good=yes", "--json"))[0]["tags"] == {
         "good": "yes"
     }
     assert emrctl("runs", "show", "latest")[0] == 0
@@ -140,12 +125,12 @@ def test_wait_detached_run_completes(emrctl: Emrctl, standing: str, runtime: Fak
 def test_compare_fail_if_exceeded_exits_with_8(
     emrctl: Emrctl, standing: str, runtime: FakeRuntime, mocked: Target
 ) -> None:
-    [good] = _json(emrctl("submit", "--json", "mine"))
+    [good] = json_of(emrctl("submit", "--json", "mine"))
     body, output = b'{"accuracy": 0.9}', f"s3://{good['bucket']}/study"
     mocked.client("s3").put_object(Bucket=good["bucket"], Key="study/result.json", Body=body)
     for executors in ("1", "2"):
         emrctl("submit", "--executors", executors, "mine", "--output", output)
-    one, two = (run["id"] for run in _json(emrctl("runs", "--last", "2", "--json")))
+    one, two = (run["id"] for run in json_of(emrctl("runs", "--last", "2", "--json")))
     assert emrctl("compare", one, two, "--fail-if", "accuracy:-1%")[0] == 0
     runtime.on_step = lambda _args: (1, "", "")
     emrctl("submit", "--executors", "3", "mine")
@@ -158,7 +143,7 @@ def test_compare_fail_if_exceeded_exits_with_8(
 def test_pull_output_downloads_matching_files(
     emrctl: Emrctl, standing: str, runtime: FakeRuntime, mocked: Target, tmp_path: Path
 ) -> None:
-    [run] = _json(emrctl("submit", "--json", "mine"))
+    [run] = json_of(emrctl("submit", "--json", "mine"))
     output = f"runs/{run['id']}/output/"
     for name in ("report.html", "accuracies.csv"):
         mocked.client("s3").put_object(Bucket=run["bucket"], Key=output + name, Body=b"x")
@@ -172,7 +157,7 @@ def test_pull_output_downloads_matching_files(
 def test_runs_cost_prints_estimates_with_their_assumptions(
     emrctl: Emrctl, standing: str, tmp_path: Path
 ) -> None:
-    [run] = _json(emrctl("submit", "--json", "mine"))
+    [run] = json_of(emrctl("submit", "--json", "mine"))
     code, _, err = emrctl("runs", "cost", "latest")
     assert (code, "has no metrics" in err) == (3, True)
     document = json.dumps(metrics().to_json())
@@ -185,7 +170,7 @@ def test_runs_cost_prints_estimates_with_their_assumptions(
     assert "note: list prices: instances of us-east-1" in err
     every = emrctl("runs", "cost", "latest", "--all")[1]
     assert every.count("EMR on EC2") > 2 * out.count("EMR on EC2")
-    found = _json(emrctl("runs", "cost", "latest", "--json"))
+    found = json_of(emrctl("runs", "cost", "latest", "--json"))
     assert found["executors"] == 4
     assert found["options"][0]["assumptions"]
     csv = emrctl("runs", "cost", "latest", "--csv")[1]
@@ -210,14 +195,14 @@ def test_compare_reports_outputs_that_differ(
         )
         file.write("    check_output: ['{run}/x']}\n")
     check = ("--check-output", "{run}/x")
-    [first] = _json(emrctl("submit", "--json", *check, "mine", "{run}/x"))
-    [second] = _json(emrctl("submit", "--json", "--executors", "1", *check, "mine", "{run}/x"))
+    [first] = json_of(emrctl("submit", "--json", *check, "mine", "{run}/x"))
+    [second] = json_of(emrctl("submit", "--json", "--executors", "1", *check, "mine", "{run}/x"))
     assert first["check_output"] == [f"s3://{first['bucket']}/runs/{first['id']}/x"]
     assert first["output"]["{run}/x"]["rows"] == 2
     out = emrctl("compare", first["id"], second["id"])[1]
     assert "DIFFERENT RESULTS (rows of {run}/x 1 against 2" in out
     assert re.search(r"\{run\}/x +1 +[0-9a-f]{32} +1", emrctl("runs", "show", "latest")[1])
-    [trial] = _json(emrctl("experiment", "run", "more", "--json"))
+    [trial] = json_of(emrctl("experiment", "run", "more", "--json"))
     assert trial["output"]["{run}/x"]["rows"] == 1
     code, _, err = emrctl("submit", "--check-output", "rows", "mine")
     assert (code, "--check-output rows: not the prefix of a data set" in err) == (2, True)

@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from emrctl.aws.target import Target
-
-Emrctl = Callable[..., tuple[int, str, str]]
+from tests.cli.answers import Emrctl, json_of
 
 YAML = """\
 project: pets
-cluster: {core: {count: COUNT}, bootstrap: [python.sh]}
+cluster: {core: {count: 2}, bootstrap: [python.sh]}
 """
-
-
-@pytest.fixture
-def emrctl(typed: Emrctl, tmp_path: Path) -> Emrctl:
-    """Run a command in a project's folder; returns exit code, stdout and stderr."""
-    (tmp_path / "emrctl.yaml").write_text(YAML.replace("COUNT", "2"))
-    return typed
-
-
-def _json(answer: tuple[int, str, str]) -> Any:
-    code, out, err = answer
-    assert code == 0, err
-    return json.loads(out)
 
 
 @pytest.mark.engine
@@ -41,7 +25,7 @@ def test_stack_commands_pulumi_engine_report_updates_and_drift(
     assert code == 0, err
     assert "WAITING" in out
     assert "create aws:emr/cluster:Cluster cluster" in err
-    (tmp_path / "emrctl.yaml").write_text(YAML.replace("COUNT", "3"))
+    (tmp_path / "emrctl.yaml").write_text(YAML.replace("count: 2", "count: 3"))
     _, out, _ = emrctl("preview")
     assert "1 to update" in out
     assert "coreInstanceGroup.instanceCount" in out
@@ -51,13 +35,13 @@ def test_stack_commands_pulumi_engine_report_updates_and_drift(
         ("cluster", "started"),
         ("cluster", "done"),
     }
-    found = _json(emrctl("outputs", "--json"))
+    found = json_of(emrctl("outputs", "--json"))
     assert emrctl("drift")[1].strip() == "pets-main: No drift."
     mocked.client("iam").delete_role_policy(RoleName="pets-main-nodes", PolicyName="bucket")
     assert "deleted" in emrctl("drift")[1]
     assert "node-data" in emrctl("refresh")[1]
-    assert _json(emrctl("up", "--json"))["id"] == found["cluster_id"]
-    assert _json(emrctl("history", "--json"))[0]["kind"] == "update"
+    assert json_of(emrctl("up", "--json"))["id"] == found["cluster_id"]
+    assert json_of(emrctl("history", "--json"))[0]["kind"] == "update"
     assert found["cluster_id"] in emrctl("export")[1]
     assert "resources deleted" in emrctl("down", "--yes")[1]
     assert emrctl("drift")[0] == 3
@@ -73,7 +57,7 @@ def test_import_existing_bucket_becomes_storage_output(emrctl: Emrctl, mocked: T
     assert code == 0, err
     assert f"imported {bucket}, protected" in out
     assert "emrctl preview" in err
-    assert _json(emrctl("outputs", "--storage", "--json"))["bucket"] == bucket
+    assert json_of(emrctl("outputs", "--storage", "--json"))["bucket"] == bucket
 
 
 def test_stack_commands_embedded_engine_fail_with_hint(emrctl: Emrctl) -> None:
@@ -83,7 +67,7 @@ def test_stack_commands_embedded_engine_fail_with_hint(emrctl: Emrctl) -> None:
         assert code == 5
         assert "embedded engine" in err
         assert "--engine pulumi" in err
-    assert _json(emrctl("outputs", "--json"))["bucket"].startswith("pets-emrctl-")
+    assert json_of(emrctl("outputs", "--json"))["bucket"].startswith("pets-emrctl-")
 
 
 @pytest.fixture
@@ -94,7 +78,7 @@ def no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_engine")
 def test_engine_install_without_confirmation_installs_nothing(emrctl: Emrctl) -> None:
-    shown = _json(emrctl("engine", "show", "--json"))
+    shown = json_of(emrctl("engine", "show", "--json"))
     assert (shown["engines"], shown["used"], shown["plugin"]) == ([], None, False)
     assert "emrctl engine install" in emrctl("engine", "show")[2]
     code, _, err = emrctl("engine", "install")

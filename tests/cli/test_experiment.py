@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import signal
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.console import Console
@@ -22,10 +18,9 @@ from emrctl.runs import experiments
 from emrctl.runs.progress import Progress
 from emrctl.runs.trials import Outlook, Use
 from emrctl.spec import ExperimentSpec
+from tests.cli.answers import Emrctl, json_of
 from tests.facts import RUN
 from tests.runs.fake_cluster import without_uploads
-
-Emrctl = Callable[..., tuple[int, str, str]]
 
 YAML = """\
 project: pets
@@ -47,23 +42,10 @@ experiments:
 """
 
 
-@pytest.fixture
-def emrctl(typed: Emrctl, tmp_path: Path) -> Emrctl:
-    (tmp_path / "emrctl.yaml").write_text(YAML)
-    (tmp_path / "mine.py").write_text("print(1)")
-    return typed
-
-
-def _json(answer: tuple[int, str, str]) -> Any:
-    code, out, err = answer
-    assert code == 0, err
-    return json.loads(out)
-
-
 def test_run_creates_and_deletes_the_cluster_of_a_configuration(
     emrctl: Emrctl, mocked: Target
 ) -> None:
-    own = _json(emrctl("up", "--json"))["id"]
+    own = json_of(emrctl("up", "--json"))["id"]
     with without_uploads():
         code, _, err = emrctl("experiment", "run", "sizes")
     assert code == 0, err
@@ -71,13 +53,13 @@ def test_run_creates_and_deletes_the_cluster_of_a_configuration(
     assert "Creating cluster sizes-" in err
     assert "Deleting cluster sizes-" in err
     assert "6 done, 0 left" in err
-    runs = _json(emrctl("runs", "--json"))
+    runs = json_of(emrctl("runs", "--json"))
     assert [run["cluster"]["core_count"] for run in runs] == [2, 2, 2, 3, 3, 3]
     clusters = mocked.client("emr").list_clusters()["Clusters"]
     states = {item["Id"]: item["Status"]["State"] for item in clusters}
     assert states.pop(own) == "WAITING"
     assert [*states.values()] == ["TERMINATED"]
-    assert len(_json(emrctl("experiment", "list", "sizes", "--json"))) == 6
+    assert len(json_of(emrctl("experiment", "list", "sizes", "--json"))) == 6
 
 
 def test_run_over_budget_stops_and_says_how_to_continue(emrctl: Emrctl, standing: str) -> None:
@@ -86,7 +68,7 @@ def test_run_over_budget_stops_and_says_how_to_continue(emrctl: Emrctl, standing
     assert (code, out.count("COMPLETED")) == (0, 1)
     assert "Stopped: the budget of 1 runs is used up." in err
     assert "Raise `budget` and run `emrctl experiment run limited` to continue." in err
-    shown = _json(emrctl("experiment", "show", "limited", "--json"))
+    shown = json_of(emrctl("experiment", "show", "limited", "--json"))
     assert (shown["done"], shown["left"], shown["use"]["runs"]) == (1, 1, 1)
     rows = shown["configurations"]
     assert sorted((row["done"], row["left"]) for row in rows) == [(0, 1), (1, 0)]
@@ -96,7 +78,7 @@ def test_run_over_budget_stops_and_says_how_to_continue(emrctl: Emrctl, standing
 
 def test_list_prints_trials_in_their_order_with_settings(emrctl: Emrctl) -> None:
     code, out, _ = emrctl("experiment", "list", "limited")
-    trials = _json(emrctl("experiment", "list", "limited", "--json"))
+    trials = json_of(emrctl("experiment", "list", "limited", "--json"))
     assert code == 0
     assert [trial["number"] for trial in trials] == [1, 2]
     assert out.index(trials[0]["cell"]) < out.index(trials[1]["cell"])

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-Emrctl = Callable[..., tuple[int, str, str]]
+from tests.cli.answers import Emrctl
 
 
 def test_jobs_lists_description_and_arguments_of_each_job(typed: Emrctl) -> None:

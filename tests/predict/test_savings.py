@@ -10,7 +10,7 @@ from emrctl.metrics import findings
 from emrctl.metrics.eventlog.layout import list_files
 from emrctl.metrics.findings import Finding
 from emrctl.metrics.model import RunMetrics, StageMetrics
-from emrctl.predict import savings
+from emrctl.predict import history, savings
 from emrctl.predict.graph import JobWork, StageWork, WorkGraph
 from emrctl.predict.overheads import Overheads
 from tests.event_logs import RECORDED
@@ -92,7 +92,7 @@ def test_other_kinds_are_not_replayed() -> None:
     ],
 )
 def test_estimates_of_recorded_logs_are_within_a_factor_of_two(log: str, kind: str) -> None:
-    run, work = savings.read(list_files(RECORDED / f"{log}.ill.zstd"))
+    run, work = history.read_any(list_files(RECORDED / f"{log}.ill.zstd"))
     assert work is not None
     [item] = [i for i in savings.replayed(findings.diagnose(run), run, work) if i.kind == kind]
     assert item.replayed_s is not None
@@ -100,4 +100,4 @@ def test_estimates_of_recorded_logs_are_within_a_factor_of_two(log: str, kind: s
 
 
 def test_log_without_completed_jobs_has_no_work() -> None:
-    assert savings.read(list_files(RECORDED / "dropped_events.ill.zstd"))[1] is None
+    assert history.read_any(list_files(RECORDED / "dropped_events.ill.zstd"))[1] is None
