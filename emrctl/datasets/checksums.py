@@ -89,9 +89,10 @@ def of_lines(stream: TextIO, partition: Mapping[str, str]) -> DatasetChecksum:
 
 
 def of_json(stream: TextIO, partition: Mapping[str, str]) -> DatasetChecksum:
-    """Return the checksum of JSON objects, one a line; null equals a missing member."""
-    rows = (json.loads(line) for line in stream if line.strip())
-    return _of_rows({**_without_null(row), **partition} for row in rows)
+    """Return the checksum of JSON values, one a line; null equals a missing member."""
+    values = (_without_null(json.loads(line)) for line in stream if line.strip())
+    rows = (value if isinstance(value, dict) else {"value": value} for value in values)
+    return _of_rows({**row, **partition} for row in rows)
 
 
 def of_csv(

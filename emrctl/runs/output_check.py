@@ -7,6 +7,7 @@ Up to `CLIENT_BYTES` are read on the client; larger data sets are read on the cl
 from __future__ import annotations
 
 import bz2
+import csv
 import io
 import itertools
 import lzma
@@ -47,6 +48,7 @@ _FORMATS = {
     "": "text",
 }
 _COMPRESSED = {".gz", ".bz2", ".zst", ".xz", ".deflate"}
+_DAMAGED = (OSError, ValueError, EOFError, csv.Error, zlib.error, lzma.LZMAError)
 _SEPARATORS = {"csv": ",", "tsv": "\t"}
 
 
@@ -216,6 +218,7 @@ def read(workspace: Workspace, spec: OutputSpec, files: Sequence[_File]) -> Data
 def _read(s3: Any, bucket: str, file: _File, spec: OutputSpec) -> DatasetChecksum:
     """Return the checksum of one object; `UsageError` if it cannot be read."""
     from botocore.exceptions import ClientError
+    from zstandard import ZstdError
 
     try:
         if file.kind == "parquet":
@@ -230,7 +233,7 @@ def _read(s3: Any, bucket: str, file: _File, spec: OutputSpec) -> DatasetChecksu
             return checksums.of_csv(text, file.partition, separator, header=spec.header)
     except ModuleNotFoundError as error:
         raise UsageError(f"{error.name} is not installed") from error
-    except (OSError, ValueError, EOFError, ClientError, zlib.error, lzma.LZMAError) as error:
+    except (ClientError, ZstdError, *_DAMAGED) as error:
         raise UsageError(f"cannot read {file.key}: {error}") from error
 
 

@@ -65,6 +65,11 @@ def test_json_with_another_value_differs(changed: Rows) -> None:
     assert not _equal(_json(['{"a": 1, "b": "x"}', '{"a": 2, "b": "y"}']), _json(changed))
 
 
+def test_json_values_that_are_no_objects_are_rows() -> None:
+    assert _equal(_json(["[1, 2]", "3"]), _json(["3", "[1, 2]"]))
+    assert not _equal(_json(["[1, 2]"]), _json(["[2, 1]"]))
+
+
 def test_row_that_occurs_twice_in_one_and_another_twice_in_the_other_differ() -> None:
     one, two = '{"a": 1}', '{"a": 2}'
     assert not _equal(_json([one, one, two]), _json([one, two, two]))

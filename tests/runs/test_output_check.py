@@ -147,6 +147,7 @@ def test_save_of_text_without_suffix_and_of_one_object(put: Put, workspace: Work
         ({"/a.avro": b"1"}, "the format of a.avro is not supported"),
         ({"/a.json": b"{"}, "cannot read runs/r1/rows/a.json"),
         ({"/a.json.bz2": b"not bzip2"}, "cannot read runs/r1/rows/a.json.bz2"),
+        ({"/a.json.zst": b"not zstd"}, "cannot read runs/r1/rows/a.json.zst"),
         ({"/a.parquet": b"PAR1"}, "cannot read runs/r1/rows/a.parquet"),
     ],
 )
