@@ -18,7 +18,7 @@ from emrctl.metrics.timeline import peak_cores, slot_seconds
 from emrctl.runs import experiments, lifecycle
 from emrctl.runs.applications import NOT_ON_CLUSTER
 from emrctl.runs.commits import Commit
-from emrctl.runs.record import IMPORTED, Run
+from emrctl.runs.record import IMPORTED, CheckedOutput, Run
 from emrctl.runs.store import RunFiles
 from emrctl.runs.submission import collapse
 from emrctl.runs.workspace import Workspace
@@ -64,7 +64,7 @@ class RunRecord:
     is_row: bool = False
     limits: Mapping[str, float] = field(default_factory=dict)
     commit: Commit | None = None
-    output: Mapping[str, Any] = field(default_factory=dict)
+    output: Mapping[str, CheckedOutput] = field(default_factory=dict)
 
     @property
     def completed(self) -> bool:
@@ -189,7 +189,7 @@ def load_record(workspace: Workspace, run: Run) -> RunRecord:
         record,
         event_log=files.event_log,
         limits=workspace.project.findings,
-        output=files.read_json(RunFiles.CHECK) or {},
+        output=files.load(RunFiles.CHECK, dict[str, CheckedOutput]) or {},
     )
 
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from emrctl.compare.records import Configuration
-from emrctl.datasets.checksums import WeightedSum
+from emrctl.runs.checksums import WeightedSum
+from emrctl.runs.record import CheckedOutput
 
 MAX_VALUES = 2_000
 # Scores without counts may differ by this much (above 1: by this share), fractions by this share.
@@ -146,16 +147,16 @@ def _values(configuration: Configuration) -> dict[str, list[Value | Accuracy]]:
     return values
 
 
-def outputs(document: Mapping[str, Any]) -> Iterator[tuple[str, Value]]:
+def outputs(found: Mapping[str, CheckedOutput]) -> Iterator[tuple[str, Value]]:
     """Yield rows, checksum and sums of data sets, by the names of columns, whatever these are.
 
     Checksums of different methods are not compared: their names differ.
     """
-    for uri, found in document.items():
-        yield f"rows of {uri}", found["rows"]
-        yield f"checksum of {uri} ({found['method']})", found["checksum"]
-        for column, values in found["sums"].items():
-            yield f"column '{column}' of {uri} ({found['method']})", WeightedSum(**values)
+    for uri, item in found.items():
+        yield f"rows of {uri}", item.rows
+        yield f"checksum of {uri} ({item.method})", item.checksum
+        for column, value in item.sums.items():
+            yield f"column '{column}' of {uri} ({item.method})", value
 
 
 def _leaves(document: Any, prefix: str = "") -> Iterator[tuple[str, Value | Accuracy]]:

@@ -17,7 +17,7 @@ from emrctl.metrics.live.nodes import NodeSample
 from emrctl.metrics.model import RunMetrics, YarnAccounts
 from emrctl.runs import documents, import_logs, record, salvage
 from emrctl.runs.index import RunIndex
-from emrctl.runs.record import Run
+from emrctl.runs.record import CheckedOutput, Run
 from emrctl.runs.storage import LocalStorage, is_name
 from emrctl.runs.store import RunFiles
 from emrctl.runs.workspace import Workspace
@@ -89,6 +89,7 @@ class _Check:
         RunFiles.INSTANCES: lambda body: documents.decode(body, dict[str, Any]),
         RunFiles.CLOUDWATCH: lambda body: documents.decode(body, dict[str, Any]),
         RunFiles.RESULT: documents.decode_any,
+        RunFiles.CHECK: lambda body: documents.decode(body, dict[str, CheckedOutput]),
     }
     FOLDERS: ClassVar = (RunFiles.LOGS.rstrip("/"), RunFiles.EVENT_LOG.rstrip("/"))
 

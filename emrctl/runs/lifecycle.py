@@ -23,7 +23,7 @@ from emrctl.aws import errors
 from emrctl.aws.polling import Backoff
 from emrctl.aws.s3 import split_uri
 from emrctl.errors import EmrctlError, NotFoundError, UnavailableError, WaitTimeoutError
-from emrctl.runs.record import IMPORTED, LOST, ClusterFacts, Run
+from emrctl.runs.record import IMPORTED, LOST, CheckedOutput, ClusterFacts, Run
 from emrctl.runs.store import RunFiles
 
 if TYPE_CHECKING:
@@ -145,7 +145,8 @@ def describe(workspace: Workspace, run: Run) -> dict[str, Any]:
     metrics = files.load(RunFiles.METRICS, RunMetrics)
     document["metrics"] = None if metrics is None else metrics.to_json()
     document["result"] = files.read_json(RunFiles.RESULT)
-    document["output"] = files.read_json(RunFiles.CHECK)
+    output = files.load(RunFiles.CHECK, dict[str, CheckedOutput]) or {}
+    document["output"] = {name: asdict(item) for name, item in output.items()}
     document["nodes"] = collect.nodes_used(workspace, run)
     report = (
         {} if metrics is None else findings.check(metrics, workspace.project.findings).to_json()

@@ -23,10 +23,10 @@ from urllib.parse import parse_qsl
 
 from emrctl.aws.listing import objects
 from emrctl.aws.s3 import open_object, split_uri
-from emrctl.datasets import checksums
-from emrctl.datasets.checksums import DatasetChecksum
 from emrctl.errors import EmrctlError, NotFoundError, UsageError
-from emrctl.runs.record import Run
+from emrctl.runs import checksums
+from emrctl.runs.checksums import DatasetChecksum, WeightedSum
+from emrctl.runs.record import CheckedOutput, Run
 from emrctl.runs.store import RunFiles
 from emrctl.runs.workspace import Workspace
 
@@ -95,6 +95,20 @@ class _File:
     partition: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class CheckedFigures:
+    """The figures of the job `checksum`."""
+
+    rows: int
+    checksum: str
+    sums: Mapping[str, WeightedSum]
+
+
+@dataclass(frozen=True)
+class _Result:
+    figures: CheckedFigures
+
+
 def save(workspace: Workspace, run: Run) -> tuple[str, ...]:
     """Check the outputs of a completed run and store the results; return warnings."""
     from emrctl.runs.submission import collapse
@@ -102,7 +116,7 @@ def save(workspace: Workspace, run: Run) -> tuple[str, ...]:
     if not run.check_output or run.state != "COMPLETED":
         return ()
     files = workspace.store.files(run.id)
-    found, warnings = files.read_json(RunFiles.CHECK) or {}, []
+    found, warnings = files.load(RunFiles.CHECK, dict[str, CheckedOutput]) or {}, []
     for text in run.check_output:
         name = collapse(text, run)
         if name not in found:
@@ -110,22 +124,30 @@ def save(workspace: Workspace, run: Run) -> tuple[str, ...]:
                 found[name] = _check(workspace, run, OutputSpec.parse(text))
             except EmrctlError as error:
                 warnings.append(f"--check-output {name}: {error.message}")
-    files.write_json(RunFiles.CHECK, found)
+    files.write_json(RunFiles.CHECK, {name: asdict(item) for name, item in found.items()})
     return tuple(warnings)
 
 
-def _check(workspace: Workspace, run: Run, spec: OutputSpec) -> dict[str, Any]:
+def _check(workspace: Workspace, run: Run, spec: OutputSpec) -> CheckedOutput:
     files = list(_list(workspace, spec))
     size_bytes = sum(file.size for file in files)
     place = spec.place or ("client" if size_bytes <= CLIENT_BYTES else "cluster")
     if place == "client":
-        found, method = to_json(read(workspace, spec, files)), CLIENT
+        checked = read(workspace, spec, files)
+        found = CheckedFigures(checked.rows, checked.text, checked.sums)
     else:
-        found, method = _read_on_cluster(workspace, run, spec, files[0].kind), CLUSTER
-    return found | {"files": len(files), "bytes": size_bytes, "method": method}
+        found = _read_on_cluster(workspace, run, spec, files[0].kind)
+    return CheckedOutput(
+        rows=found.rows,
+        checksum=found.checksum,
+        sums=found.sums,
+        files=len(files),
+        bytes=size_bytes,
+        method=CLIENT if place == "client" else CLUSTER,
+    )
 
 
-def _read_on_cluster(workspace: Workspace, run: Run, spec: OutputSpec, kind: str) -> dict[str, Any]:
+def _read_on_cluster(workspace: Workspace, run: Run, spec: OutputSpec, kind: str) -> CheckedFigures:
     """Run the job `checksum` on the cluster of the run; return its figures.
 
     A client that continues after another was killed waits for the same run of `checksum`.
@@ -143,17 +165,10 @@ def _read_on_cluster(workspace: Workspace, run: Run, spec: OutputSpec, kind: str
         order = submission.Submission(job="checksum", arguments=arguments, tags={TAG: tag})
         check = submission.submit(workspace, order, workspace.cluster(run.cluster.name))
     check = lifecycle.wait(workspace, check, lambda _run, _progress: None)
-    result = workspace.store.files(check.id).read_json(RunFiles.RESULT) or {}
-    if check.state != "COMPLETED" or "figures" not in result:
+    result = workspace.store.files(check.id).load(RunFiles.RESULT, _Result)
+    if check.state != "COMPLETED" or result is None:
         raise UsageError(f"run {check.id} of the job checksum is {check.state}")
-    figures: dict[str, Any] = result["figures"]
-    return figures
-
-
-def to_json(checked: DatasetChecksum) -> dict[str, Any]:
-    """Return rows, checksum and sums as they are stored."""
-    sums = {name: asdict(value) for name, value in checked.sums.items()}
-    return {"rows": checked.rows, "checksum": checked.text, "sums": sums}
+    return result.figures
 
 
 def _list(workspace: Workspace, spec: OutputSpec) -> Iterator[_File]:

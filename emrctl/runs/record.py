@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from emrctl.runs import documents
+from emrctl.runs.checksums import WeightedSum
 from emrctl.runs.commits import Commit
 from emrctl.runs.storage import RUNS_PREFIX
 
@@ -28,6 +29,21 @@ LOST = "LOST"
 FINAL_STATES = frozenset({"COMPLETED", "FAILED", "CANCELLED", "INTERRUPTED", LOST})
 STATES = FINAL_STATES | {"SUBMITTING", "PENDING", "RUNNING", "CANCEL_PENDING"}
 SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedOutput:
+    """Rows and checksum of a data set that a run wrote.
+
+    `sums` are those of its columns with fractions. Checksums of one `method` can be compared.
+    """
+
+    rows: int
+    checksum: str
+    sums: Mapping[str, WeightedSum] = field(default_factory=dict)
+    files: int
+    bytes: int
+    method: str
 
 
 @dataclass(frozen=True, kw_only=True)

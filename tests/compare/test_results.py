@@ -11,6 +11,8 @@ from emrctl.compare.gates import parse
 from emrctl.compare.records import Configuration, RunRecord
 from emrctl.compare.results import ResultCheck, check
 from emrctl.errors import InconclusiveGateError
+from emrctl.runs.checksums import WeightedSum
+from emrctl.runs.record import CheckedOutput
 
 
 def configuration(label: str, *results: Mapping[str, Any] | None) -> Configuration:
@@ -117,9 +119,13 @@ def test_compare_states_different_results_before_times() -> None:
         check_gates(comparison, [parse("duration_s:10%")])
 
 
-def _output(rows: int = 2, weighted: float = 1.5, method: str = "client") -> dict[str, Any]:
-    sums = {"cost": {"weighted": weighted, "absolute": 10.0, "tolerance": 1e-9}}
-    found = {"rows": rows, "checksum": f"c{rows}", "sums": sums, "method": method, "files": 9}
+def _output(
+    rows: int = 2, weighted: float = 1.5, method: str = "client"
+) -> dict[str, CheckedOutput]:
+    sums = {"cost": WeightedSum(weighted, 10.0, 1e-9)}
+    found = CheckedOutput(
+        rows=rows, checksum=f"c{rows}", sums=sums, method=method, files=9, bytes=1
+    )
     return {"{run}/rows": found}
 
 
@@ -141,7 +147,9 @@ def _output(rows: int = 2, weighted: float = 1.5, method: str = "client") -> dic
         (_output(rows=3, method="Spark"), ("rows of {run}/rows 3 against 2",)),
     ],
 )
-def test_check_compares_outputs(other: dict[str, Any], differences: tuple[str, ...]) -> None:
+def test_check_compares_outputs(
+    other: dict[str, CheckedOutput], differences: tuple[str, ...]
+) -> None:
     one, two = (
         Configuration(label, (RunRecord(id=label, output=output, duration_s=1.0),))
         for label, output in (("a", _output()), ("b", other))

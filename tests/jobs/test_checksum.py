@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import checksum
-from emrctl.datasets import checksums
-from emrctl.datasets.checksums import DatasetChecksum, WeightedSum
+from emrctl.runs import checksums
+from emrctl.runs.checksums import DatasetChecksum, WeightedSum
 
 pytestmark = pytest.mark.spark
 

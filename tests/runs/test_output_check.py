@@ -18,9 +18,8 @@ import pytest
 import zstandard
 
 from emrctl.aws.target import Target
-from emrctl.datasets import checksums
 from emrctl.errors import UsageError
-from emrctl.runs import lifecycle, output_check, submission
+from emrctl.runs import checksums, lifecycle, output_check, submission
 from emrctl.runs.output_check import OutputSpec
 from emrctl.runs.record import Run
 from emrctl.runs.store import RunFiles

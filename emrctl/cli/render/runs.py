@@ -103,7 +103,7 @@ def print_run(workspace: Workspace, run: Run, *, as_json: bool) -> None:
     result = [(key, number(value)) for key, value in _scalars(document["result"] or {})]
     if result:
         table("result", "value", rows=result, right=("value",))
-    output = list(_outputs(document["output"] or {}))
+    output = list(_outputs(document["output"]))
     if output:
         table("output", "rows", "checksum", "files", "bytes", rows=output, right=_OUTPUT_NUMBERS)
     nodes = document["nodes"]

@@ -9,8 +9,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from emrctl.datasets import checksums
-from emrctl.datasets.checksums import DatasetChecksum, WeightedSum
+from emrctl.runs import checksums
+from emrctl.runs.checksums import DatasetChecksum, WeightedSum
 
 Rows = list[str]
 
