@@ -12,6 +12,7 @@ before it added the step, or an emulator may run again.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -191,11 +192,24 @@ def _update(workspace: Workspace, run: Run, step: Step | None) -> Run:
         return run
     started = to_iso(step.started)
     if step.finished:
-        return pull.finish(workspace, replace(_reopened(run), started=started), step)
+        run = replace(_reopened(run), started=started)
+        return pull.finish(workspace, run, step, functools.partial(_check_output, workspace))
     if (run.state, run.started) != (step.state, started):
         run = replace(_reopened(run), state=step.state, started=started)
         workspace.store.save(run)
     return run
+
+
+def _check_output(workspace: Workspace, run: Run) -> tuple[str, ...]:
+    """Check the outputs of a run, large ones by another run, which is waited for."""
+    if not run.check_output:
+        return ()
+    from emrctl.runs import output_check
+
+    def finished(check: Run) -> Run:
+        return wait(workspace, check, lambda _run, _progress: None)
+
+    return output_check.save(workspace, run, finished)
 
 
 def _reopened(run: Run) -> Run:

@@ -14,21 +14,24 @@ import lzma
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
-from urllib.parse import parse_qsl
 
 from emrctl.aws.listing import objects
 from emrctl.aws.s3 import open_object, split_uri
 from emrctl.errors import EmrctlError, NotFoundError, UsageError
-from emrctl.runs import checksums
+from emrctl.runs import checksums, submission
 from emrctl.runs.checksums import DatasetChecksum, WeightedSum
 from emrctl.runs.record import CheckedOutput, Run
 from emrctl.runs.store import RunFiles
+from emrctl.runs.submission import collapse
 from emrctl.runs.workspace import Workspace
+from emrctl.spec.output import OutputSpec
+
+Wait = Callable[[Run], Run]
 
 CLIENT_BYTES = 1_000_000_000
 CLIENT, CLUSTER = "read on the client", "read by Spark"
@@ -50,38 +53,6 @@ _FORMATS = {
 _COMPRESSED = {".gz", ".bz2", ".zst", ".xz", ".deflate"}
 _DAMAGED = (OSError, ValueError, EOFError, csv.Error, zlib.error, lzma.LZMAError)
 _SEPARATORS = {"csv": ",", "tsv": "\t"}
-
-
-@dataclass(frozen=True)
-class OutputSpec:
-    """The data set to check: its URI; whether CSV files have a header, and their separator.
-
-    `place` is where it is read, "client" or "cluster"; by default its size decides.
-    """
-
-    uri: str
-    header: bool = False
-    separator: str = ""
-    place: str = ""
-
-    @classmethod
-    def parse(cls, text: str) -> OutputSpec:
-        """Return the parts of `s3://BUCKET/PREFIX[?header=true&sep=;&on=cluster]`.
-
-        Raises `UsageError` if it is invalid.
-        """
-        uri, _, query = text.partition("?")
-        options = dict(parse_qsl(query, separator="&", keep_blank_values=True))
-        header, separator = options.pop("header", "false").lower(), options.pop("sep", "")
-        place = options.pop("on", "")
-        valid = uri.startswith("s3://") and uri.removeprefix("s3://").strip("/").count("/")
-        known = header in {"true", "false"} and place in {"", "client", "cluster"}
-        if not valid or not known or options or len(separator) > 1:
-            raise UsageError(
-                f"--check-output {text}: not the prefix of a data set",
-                hint="Write it as s3://BUCKET/PREFIX, with options ?header=true&sep=;&on=cluster.",
-            )
-        return cls(uri.rstrip("/"), header == "true", separator, place)
 
 
 @dataclass(frozen=True)
@@ -109,10 +80,11 @@ class _Result:
     figures: CheckedFigures
 
 
-def save(workspace: Workspace, run: Run) -> tuple[str, ...]:
-    """Check the outputs of a completed run and store the results; return warnings."""
-    from emrctl.runs.submission import collapse
+def save(workspace: Workspace, run: Run, wait: Wait) -> tuple[str, ...]:
+    """Check the outputs of a completed run and store the results; return warnings.
 
+    `wait` returns a run of the job `checksum` once it has finished.
+    """
     if not run.check_output or run.state != "COMPLETED":
         return ()
     files = workspace.store.files(run.id)
@@ -121,14 +93,14 @@ def save(workspace: Workspace, run: Run) -> tuple[str, ...]:
         name = collapse(text, run)
         if name not in found:
             try:
-                found[name] = _check(workspace, run, OutputSpec.parse(text))
+                found[name] = _check(workspace, run, OutputSpec.parse(text), wait)
             except EmrctlError as error:
                 warnings.append(f"--check-output {name}: {error.message}")
     files.write_json(RunFiles.CHECK, {name: asdict(item) for name, item in found.items()})
     return tuple(warnings)
 
 
-def _check(workspace: Workspace, run: Run, spec: OutputSpec) -> CheckedOutput:
+def _check(workspace: Workspace, run: Run, spec: OutputSpec, wait: Wait) -> CheckedOutput:
     files = list(_list(workspace, spec))
     size_bytes = sum(file.size for file in files)
     place = spec.place or ("client" if size_bytes <= CLIENT_BYTES else "cluster")
@@ -136,7 +108,7 @@ def _check(workspace: Workspace, run: Run, spec: OutputSpec) -> CheckedOutput:
         checked = read(workspace, spec, files)
         found = CheckedFigures(checked.rows, checked.text, checked.sums)
     else:
-        found = _read_on_cluster(workspace, run, spec, files[0].kind)
+        found = _read_on_cluster(workspace, run, spec, files[0].kind, wait)
     return CheckedOutput(
         rows=found.rows,
         checksum=found.checksum,
@@ -147,13 +119,13 @@ def _check(workspace: Workspace, run: Run, spec: OutputSpec) -> CheckedOutput:
     )
 
 
-def _read_on_cluster(workspace: Workspace, run: Run, spec: OutputSpec, kind: str) -> CheckedFigures:
+def _read_on_cluster(
+    workspace: Workspace, run: Run, spec: OutputSpec, kind: str, wait: Wait
+) -> CheckedFigures:
     """Run the job `checksum` on the cluster of the run; return its figures.
 
     A client that continues after another was killed waits for the same run of `checksum`.
     """
-    from emrctl.runs import lifecycle, submission
-
     tag = f"{run.id} {spec.uri.replace(run.prefix, '')}"
     newest = itertools.islice(workspace.store.newest(), _NEWEST)
     check = next((item for item in newest if item.tags.get(TAG) == tag), None)
@@ -164,7 +136,7 @@ def _read_on_cluster(workspace: Workspace, run: Run, spec: OutputSpec, kind: str
             arguments += ["--header"] * spec.header
         order = submission.Submission(job="checksum", arguments=arguments, tags={TAG: tag})
         check = submission.submit(workspace, order, workspace.cluster(run.cluster.name))
-    check = lifecycle.wait(workspace, check, lambda _run, _progress: None)
+    check = wait(check)
     result = workspace.store.files(check.id).load(RunFiles.RESULT, _Result)
     if check.state != "COMPLETED" or result is None:
         raise UsageError(f"run {check.id} of the job checksum is {check.state}")

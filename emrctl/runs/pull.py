@@ -10,7 +10,7 @@ import fnmatch
 import itertools
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ from emrctl.aws.s3 import split_uri
 from emrctl.errors import NotFoundError, UsageError
 from emrctl.metrics.model import YarnAccounts
 from emrctl.paths import atomic_file
-from emrctl.runs import applications, collect, output_check
+from emrctl.runs import applications, collect
 from emrctl.runs.applications import Application
 from emrctl.runs.backends import step_failure
 from emrctl.runs.backends.base import LogFile, Step, to_iso
@@ -34,8 +34,13 @@ from emrctl.runs.store import RunFiles
 from emrctl.runs.workspace import Workspace
 
 
-def finish(workspace: Workspace, run: Run, step: Step) -> Run:
-    """Store what the step left and return the run in its final state."""
+def finish(
+    workspace: Workspace, run: Run, step: Step, check_output: Callable[[Run], tuple[str, ...]]
+) -> Run:
+    """Store what the step left and return the run in its final state.
+
+    `check_output` checks the outputs of the run and returns warnings.
+    """
     ended = to_iso(step.ended or datetime.now(UTC))
     run = replace(run, state=step.state, inferred=step.inferred, ended=ended)
     logs = _wait_for_step_logs(workspace, run)
@@ -46,7 +51,7 @@ def finish(workspace: Workspace, run: Run, step: Step) -> Run:
         run = replace(run, instances_usd=collect.collect_instances(workspace, run))
         logs += _container_logs(workspace, run)
         _save(workspace, run, logs, yarn, found)
-    run = replace(run, warnings=(*run.warnings, *output_check.save(workspace, run)))
+    run = replace(run, warnings=(*run.warnings, *check_output(run)))
     run = _explain(run, step, logs)
     workspace.store.save(run)
     return run

@@ -35,6 +35,7 @@ from emrctl.runs.record import TAGS, ClusterFacts, Run, TrialFacts, new_id
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import JobSpec, ProjectSpec, SparkSettings
 from emrctl.spec.config import Config
+from emrctl.spec.output import OutputSpec
 
 RUN_PLACEHOLDER, BUCKET_PLACEHOLDER = "{run}", "{bucket}"
 
@@ -148,8 +149,6 @@ def expand(arguments: Sequence[str], run: Run) -> tuple[str, ...]:
 
 def _check_output(job: Job, submission: Submission, run: Run) -> tuple[str, ...]:
     """Return the data sets to check; `UsageError` if one is not an S3 URI."""
-    from emrctl.runs.output_check import OutputSpec
-
     values = dict.fromkeys(expand((*job.spec.check_output, *submission.check_output), run))
     for text in values:
         OutputSpec.parse(text)

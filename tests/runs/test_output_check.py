@@ -19,13 +19,13 @@ import zstandard
 
 from emrctl.aws.target import Target
 from emrctl.errors import UsageError
-from emrctl.runs import checksums, lifecycle, output_check, submission
-from emrctl.runs.output_check import OutputSpec
+from emrctl.runs import checksums, output_check, submission
 from emrctl.runs.record import Run
 from emrctl.runs.store import RunFiles
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import ProjectSpec
 from emrctl.spec.config import Config
+from emrctl.spec.output import OutputSpec
 from tests.facts import CLUSTER, RUN
 
 Put = Callable[[str, bytes], None]
@@ -53,10 +53,14 @@ def workspace(mocked: Target, tmp_path: Path) -> Workspace:
     return found
 
 
+def _wait(run: Run) -> Run:
+    return replace(run, state="COMPLETED")
+
+
 def _saved(workspace: Workspace, run: Run = DATA) -> dict[str, Any]:
     """Check the outputs; return the only one that is stored."""
     workspace.store.files(run.id).delete(RunFiles.CHECK)
-    assert output_check.save(workspace, run) == ()
+    assert output_check.save(workspace, run, _wait) == ()
     document = workspace.store.files(run.id).read_json(RunFiles.CHECK)
     assert document is not None
     assert list(document) == ["{run}/rows"]
@@ -114,7 +118,7 @@ def test_save_of_csv_uses_header_and_separator(put: Put, workspace: Workspace) -
     run = replace(DATA, check_output=("s3://rows-of-b/runs/r1/rows?header=true&sep=;",))
     put("/part-0.csv", b"a;b\n1;x\n")
     put("/part-1.csv", b"a;b\n2;y\n")
-    output_check.save(workspace, run)
+    output_check.save(workspace, run, _wait)
     [(name, found)] = (workspace.store.files("r1").read_json(RunFiles.CHECK) or {}).items()
     assert (name, found["rows"]) == ("{run}/rows?header=true&sep=;", 2)
 
@@ -155,14 +159,14 @@ def test_save_of_unreadable_data_is_a_warning(
 ) -> None:
     for name, body in objects.items():
         put(name, body)
-    [warning] = output_check.save(workspace, DATA)
+    [warning] = output_check.save(workspace, DATA, _wait)
     assert warning.startswith("--check-output {run}/rows: ")
     assert re.search(message, warning)
     assert workspace.store.files("r1").read_json(RunFiles.CHECK) == {}
 
 
 def test_save_of_a_failed_run_reads_nothing(put: Put, workspace: Workspace) -> None:
-    assert output_check.save(workspace, replace(DATA, state="FAILED")) == ()
+    assert output_check.save(workspace, replace(DATA, state="FAILED"), _wait) == ()
     assert workspace.store.files("r1").read_json(RunFiles.CHECK) is None
 
 
@@ -193,15 +197,11 @@ def cluster_runs(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> list[
         orders.append(order)
         run = replace(RUN, id=f"check-{len(orders)}", tags=order.tags, state="PENDING")
         workspace.store.save(run)
-        return run
-
-    def wait(_workspace: Workspace, run: Run, *_: Any) -> Run:
         figures = {"rows": 7, "checksum": "ab", "sums": {}}
         workspace.store.files(run.id).write_json(RunFiles.RESULT, {"figures": figures})
-        return replace(run, state="COMPLETED")
+        return run
 
     monkeypatch.setattr(submission, "submit", submit)
-    monkeypatch.setattr(lifecycle, "wait", wait)
     monkeypatch.setattr(Workspace, "cluster", lambda _self, _name: CLUSTER)
     return orders
 
@@ -233,6 +233,5 @@ def test_save_of_large_data_is_a_warning_if_checksum_fails(
 ) -> None:
     put("/part-0.json", b"{}")
     run = replace(DATA, check_output=("s3://rows-of-b/runs/r1/rows?on=cluster",))
-    monkeypatch.setattr(lifecycle, "wait", lambda _w, check, *_: replace(check, state="FAILED"))
-    [warning] = output_check.save(workspace, run)
+    [warning] = output_check.save(workspace, run, lambda check: replace(check, state="FAILED"))
     assert warning.endswith("run check-1 of the job checksum is FAILED")
