@@ -30,6 +30,7 @@ from typing import NamedTuple
 
 import boto3
 import psutil
+from _common import programs  # type: ignore[import-not-found,unused-ignore]
 from botocore.config import Config
 
 BUCKET = "bench-bucket"

@@ -24,7 +24,7 @@ from emrctl.errors import EmrctlError, NotFoundError, UsageError
 DATA_PREFIX = "data/"
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 _NUMBERED = re.compile(r"(.+)_\d+")
-# Fewer than the connections of a client; more do not help on localhost, where boto3 takes most time.
+# At most the connections of a boto3 client.
 _UPLOADS = 8
 
 
