@@ -40,9 +40,10 @@ BAR_MS = 1.2
 
 
 class Server(NamedTuple):
-    """A running server: a client's arguments and its process."""
+    """A running server: its endpoint, the arguments of a session, and its process."""
 
-    client: dict[str, str]
+    endpoint: str
+    keys: dict[str, Any]
     process: psutil.Process
 
 
@@ -84,10 +85,9 @@ def report(name: str, figures: dict[str, Figures], ours: dict[str, Figures]) -> 
 
 def measure(server: Server, count: int) -> dict[str, Figures]:
     """Return the figures of each kind of request."""
-    s3 = boto3.Session(region_name="us-east-1").client(
-        "s3",
-        config=Config(s3={"addressing_style": "path"}, max_pool_connections=THREADS),
-        **server.client,  # type: ignore[arg-type]
+    config = Config(s3={"addressing_style": "path"}, max_pool_connections=THREADS)
+    s3: Any = boto3.Session(region_name="us-east-1", **server.keys).client(
+        "s3", endpoint_url=server.endpoint, config=config
     )
     s3.create_bucket(Bucket=BUCKET)
 
@@ -151,13 +151,12 @@ def emulator() -> Iterator[Server]:
         state = json.loads((Path(folder) / "local" / "emulator.json").read_text())
         keys = configparser.ConfigParser(interpolation=None)
         keys.read(state["credentials"])
-        client = {
-            "endpoint_url": state["endpoint"],
+        session = {
             "aws_access_key_id": keys["default"]["aws_access_key_id"],
             "aws_secret_access_key": keys["default"]["aws_secret_access_key"],
         }
         try:
-            yield Server(client, psutil.Process(state["pid"]))
+            yield Server(state["endpoint"], session, psutil.Process(state["pid"]))
         finally:
             command = [sys.executable, "-m", "emrctl.cli", "local", "down", "--delete"]
             subprocess.run(command, env=environment, check=True, capture_output=True)
@@ -177,8 +176,7 @@ def started(
         try:
             await_port(process, port)
             keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-            endpoint = {"endpoint_url": f"http://127.0.0.1:{port}"}
-            yield Server(endpoint | keys, psutil.Process(process.pid))
+            yield Server(f"http://127.0.0.1:{port}", keys, psutil.Process(process.pid))
         finally:
             process.terminate()
 
