@@ -71,7 +71,7 @@ class ClusterHistory:
         for path in sorted(self._folder.glob("j-*.json")):
             try:
                 cluster = _cluster(msgspec.json.decode(path.read_bytes()))
-            except (OSError, msgspec.DecodeError, TypeError, AttributeError) as error:
+            except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
                 _log.warning("ignoring %s: %s", path, error)
                 continue
             if time.time() - (cluster.timeline.ended or cluster.timeline.created) > _KEPT_S:
