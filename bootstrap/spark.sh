@@ -201,6 +201,33 @@ if ! choose_java; then
   choose_java || die "Spark $version does not support the installed Java"
 fi
 
+case $version in
+  [0-3].* | 4.0.*) ;;
+  *) # Spark 4.1 adds this module to every command line, and works without it
+    if [[ $(<"$java/release") != *jdk.incubator.vector* ]]; then
+      rm -rf "$node/java"
+      mkdir -p "$node/java/bin"
+      for item in "$java"/* "$java"/bin/*; do
+        link=$node/java/${item#"$java"/}
+        [[ -e $link || $item == */bin/java ]] || ln -s "$item" "$link"
+      done
+      {
+        cat <<'BASH'
+#!/usr/bin/env bash
+arguments=()
+for one in "$@"; do
+  [[ $one == --add-modules=jdk.incubator.vector ]] || arguments+=("$one")
+done
+BASH
+        printf 'exec %q %s\n' "$java/bin/java" "\"\${arguments[@]}\""
+      } >"$node/java/bin/java"
+      chmod 755 "$node/java/bin/java"
+      java=$node/java
+      info "this Java has no module jdk.incubator.vector: $java leaves it out"
+    fi
+    ;;
+esac
+
 # --- S3A ------------------------------------------------------------------------------------------
 
 sources=()

@@ -38,13 +38,14 @@ storage:
 
 cluster:
   name: main
+  # Spark 3.5; the newest release with long-term support is emr-spark-8.1.0 (Spark 4.1).
   release: emr-7.5.0
   primary: {{type: m5.xlarge}}
   core: {{type: m5.xlarge, count: 2}}
   # Bootstrap actions: scripts of emrctl (bootstrap/), your own files or s3:// addresses.
   bootstrap:
     - script: python.sh
-      args: [python3, boto3]
+      args: [boto3]
   # EMR terminates the cluster after this many idle seconds.
   idle_timeout_s: 3600
   # The cluster is terminated after this many seconds (0: never).

@@ -153,7 +153,7 @@ def audit(submission: Submission, run: RunMetrics) -> tuple[Remark, ...]:
     return (
         *_contradictions(submission),
         *_without_effect(given, conf, run),
-        *_deprecated(given),
+        *_deprecated(given, conf),
         *_defaults(given, submission.core_type),
     )
 
@@ -220,11 +220,12 @@ def _not_of_master(key: str, conf: SparkConf) -> Iterator[str]:
         yield "the cluster manager is standalone"
 
 
-def _deprecated(given: Mapping[str, str]) -> Iterator[Remark]:
+def _deprecated(given: Mapping[str, str], conf: SparkConf) -> Iterator[Remark]:
     for key in given:
         if key in _RENAMED:
             new = _RENAMED[key]
-            text = f"{key} is deprecated: use {new}"
+            ignored = ".blacklist." in key and conf.version >= (4, 1)
+            text = f"{key} is {'ignored since Spark 4.1' if ignored else 'deprecated'}: use {new}"
             yield Remark(kind=DEPRECATED, text=text, rename={key: new})
         elif key in _REMOVED:
             text = f"{key} is ignored since Spark {_REMOVED[key]}"

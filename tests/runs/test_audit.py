@@ -15,6 +15,17 @@ def remarks(properties: dict[str, str], **run: Any) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
+    ("version", "words"), [("3.5.6", "is deprecated: use"), ("4.1.1", "is ignored since Spark 4.1")]
+)
+def test_audit_old_name_is_ignored_by_later_spark(version: str, words: str) -> None:
+    properties = {"spark.blacklist.enabled": "true"}
+    [(kind, text)] = remarks(properties, spark_version=version)
+    assert kind == "deprecated"
+    assert words in text
+    assert text.endswith("use spark.excludeOnFailure.enabled")
+
+
+@pytest.mark.parametrize(
     ("properties", "kind", "words"),
     [
         ({"spark.speculation.multiplier": "2"}, "no effect", "spark.speculation is off"),

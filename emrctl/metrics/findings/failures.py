@@ -141,7 +141,8 @@ def speculation_waste(view: RunView) -> Iterator[Finding]:
     if count < view.limit("speculation_least") or share < view.limit("speculation_share"):
         return
     seconds = view.over_cores(lost_ms)
-    multiplier = view.settings.text("spark.speculation.multiplier", "1.5")
+    default = "3" if view.settings.version >= (4, 0) else "1.5"
+    multiplier = view.settings.text("spark.speculation.multiplier", default)
     yield Finding(
         kind="speculation_waste",
         evidence=f"{count} tasks were killed because another copy was faster, {share:.0%} of all "

@@ -145,6 +145,13 @@ def test_missing_executors_advice_compares_with_yarn_memory() -> None:
     assert "24576 MB on 2 nodes" in found.advice
 
 
+@pytest.mark.parametrize(("version", "multiplier"), [("3.5.9", "1.5"), ("4.1.1", "3")])
+def test_speculation_waste_advice_names_default_of_version(version: str, multiplier: str) -> None:
+    wasted = stage(failures={"TaskKilled another attempt succeeded": 40}, killed_time_ms=60_000)
+    found = only(diagnose(run(wasted, spark_version=version)), "speculation_waste")
+    assert f"multiplier above {multiplier}," in found.advice
+
+
 def test_idle_executors_found() -> None:
     rows = (worker("1", task_time_ms=79_000), worker("2", task_time_ms=1_000))
     found = only(diagnose(run(executors=rows)), "idle_executors")
