@@ -87,7 +87,6 @@ write_file() { # FILE: replace it with stdin if that differs
 s3a() {
   local filesystem=org.apache.hadoop.fs.s3a.S3AFileSystem scheme profiles
   for scheme in s3 s3n s3a; do echo "spark.hadoop.fs.$scheme.impl $filesystem"; done
-  echo "spark.hadoop.fs.AbstractFileSystem.s3.impl org.apache.hadoop.fs.s3a.S3A"
   echo "spark.hadoop.fs.s3a.fast.upload.buffer bytebuffer"
   [[ -z $region ]] || echo "spark.hadoop.fs.s3a.endpoint.region $region"
   # By default S3A uses the instance profile and the region's endpoint.

@@ -144,7 +144,7 @@ def core_site(
         "fs.s3.impl": s3a,
         "fs.s3n.impl": s3a,
         "fs.s3a.impl": s3a,
-        "fs.AbstractFileSystem.s3.impl": "org.apache.hadoop.fs.s3a.S3A",
+        # None for s3: S3A rejects that scheme, and without it Structured Streaming uses fs.s3.impl.
         "fs.AbstractFileSystem.s3a.impl": "org.apache.hadoop.fs.s3a.S3A",
         "fs.s3a.endpoint": endpoint,
         "fs.s3a.endpoint.region": cluster.region,
