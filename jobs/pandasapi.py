@@ -53,8 +53,8 @@ def orders(spark: SparkSession, rows: int, partitions: int) -> DataFrame:
 
 def by_pandas(frame: Any) -> Any:
     """Summarize a frame of pandas, or of the pandas API on Spark: the code is the same."""
-    frame = frame.reset_index(drop=True)  # gives the rows an index, as most programs do
-    large = frame[(frame["amount"] > 1) & (frame.index >= 0)]  # a use of the index
+    frame = frame.reset_index()  # the index becomes a column
+    large = frame[(frame["amount"] > 1) & (frame["index"] >= 0)]  # Spark computes what is used
     summary = large.groupby("region").agg({"amount": ["count", "sum", "mean"]})
     summary.columns = ["count", "sum", "mean"]
     summary["share"] = summary["sum"] / summary["sum"].sum()

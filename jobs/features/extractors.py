@@ -199,6 +199,8 @@ def start_backend(backend: str, threads: int) -> None:
         import torch  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
         torch.set_num_threads(threads)
+        # TF32, on by default on GPUs, would change the vectors by more than 1e-4 of their size.
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import tensorflow as tf  # type: ignore[import-untyped,import-not-found,unused-ignore]
@@ -206,6 +208,7 @@ def start_backend(backend: str, threads: int) -> None:
     try:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
+        tf.config.experimental.enable_tensor_float_32_execution(False)  # as with torch
         for gpu in tf.config.list_physical_devices("GPU"):
             # Several workers may share a GPU: none may allocate all of its memory.
             tf.config.experimental.set_memory_growth(gpu, enable=True)
@@ -231,7 +234,7 @@ def build_model(extractor: KerasExtractor) -> tuple[Any, Any]:
     network = create(weights=weights, include_top=True, **shape)
     if weights is None and not source.startswith("random:"):
         network.load_weights(extractor.weights.path())
-    return keras.Model(network.inputs, find_layer(network, extractor).output), preprocess
+    return keras.Model(network.inputs[0], find_layer(network, extractor).output), preprocess
 
 
 def find_layer(network: Any, extractor: KerasExtractor) -> Any:

@@ -41,11 +41,20 @@ def _wait_for_batch(local: Target, run: dict[str, Any], after: int) -> int:
     raise AssertionError(f"no batch after {after}")
 
 
+def _watch(shell: Shell, run: dict[str, Any]) -> dict[str, Any]:
+    """Return the first document of `top` with Spark's state of the running job."""
+    for _ in range(30):
+        live = dict(shell.json("top", run["id"], "--once"))
+        assert live["state"] == "RUNNING"
+        if live["spark"] is not None:
+            return live
+    raise AssertionError("top shows no Spark application")
+
+
 def test_streaming_is_watched_cancelled_continued_and_stopped(shell: Shell, local: Target) -> None:
     first = _start(shell)
     last = _wait_for_batch(local, first, after=-1)
-    live = shell.json("top", first["id"], "--once")
-    assert live["state"] == "RUNNING"
+    live = _watch(shell, first)
     assert live["spark"]["progress"]["jobs_done"] > 0
     [cancelled] = shell.json("cancel", first["id"])
     assert cancelled["state"] == "CANCELLED"

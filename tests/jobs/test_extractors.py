@@ -33,7 +33,7 @@ class FakeModel:
     def __init__(self, matrix: Any) -> None:
         self.matrix = matrix
         self.layers = [SimpleNamespace(name="pool"), SimpleNamespace(name="fc2")]
-        self.inputs: list[Any] = []
+        self.inputs = ["pictures"]
         self.batches: list[int] = []
 
     def get_layer(self, name: str) -> Any:
@@ -82,12 +82,17 @@ def keras(monkeypatch: pytest.MonkeyPatch) -> list[FakeModel]:
             set_inter_op_parallelism_threads=threads.append,
         ),
         list_physical_devices=lambda _: [],
+        experimental=SimpleNamespace(enable_tensor_float_32_execution=lambda _: None),
     )
     tensorflow = ModuleType("tensorflow")
     tensorflow.config = config  # type: ignore[attr-defined]
     torch = ModuleType("torch")
     torch.set_num_threads = lambda count: state.update(torch=count)  # type: ignore[attr-defined]
     torch.state = state  # type: ignore[attr-defined]
+    torch.backends = SimpleNamespace(  # type: ignore[attr-defined]
+        cudnn=SimpleNamespace(allow_tf32=True),
+        cuda=SimpleNamespace(matmul=SimpleNamespace(allow_tf32=True)),
+    )
     for name, fake in {
         "keras": top,
         "keras.applications": applications,
@@ -151,7 +156,9 @@ def test_backend_is_set_before_keras_is_used(
     extractor.backend, extractor.threads = backend, 3
     extractor.features(np.stack([network().prepare(png(90))]))
     assert os.environ["KERAS_BACKEND"] == backend
-    assert sys.modules["torch"].state.get("torch") == (3 if backend == "torch" else None)
+    torch: Any = sys.modules["torch"]
+    assert torch.state.get("torch") == (3 if backend == "torch" else None)
+    assert torch.backends.cudnn.allow_tf32 == (backend != "torch")
     assert extractors.modules("vgg16", backend) == ("PIL", "keras", backend)
     assert extractors.modules("hog", backend) == ("PIL", "skimage")
     assert "backend" not in extractor.settings()  # the vectors do not depend on it
