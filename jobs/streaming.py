@@ -79,7 +79,6 @@ def run(args: argparse.Namespace, spark: SparkSession, log: JobLog) -> None:
     files = HadoopFiles(spark)
     if args.source == "files" and not files.exists(args.input):
         raise JobError(f"--input {args.input}: no such folder")
-    files.delete(join(args.output, "stop"))  # of an earlier job
     windows = count(events(spark, args), args.window, args.late)
     writer = windows.writeStream.outputMode("append").format("parquet")
     writer = writer.option("checkpointLocation", join(args.output, "checkpoint"))
@@ -91,6 +90,7 @@ def run(args: argparse.Namespace, spark: SparkSession, log: JobLog) -> None:
     with log.step("stream"):
         figures = follow(ready.start(join(args.output, "windows")), files, args, log)
     log.write_result(files, args, figures.to_json())
+    files.delete(join(args.output, "stop"))  # here, so that a request before the start counts
 
 
 def main(argv: list[str] | None = None) -> int:

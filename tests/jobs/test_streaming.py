@@ -103,6 +103,7 @@ def test_streaming_of_a_rate_stops_on_request(run: Run, tmp_path: Path) -> None:
     thread.start()
     figures = run(streaming, "--rate", "50", "--window", "1", "--late", "1")
     thread.join()
+    assert not (tmp_path / "out" / "stop").exists()
     assert figures["batches"] > 0
     assert figures["rows"] % 50 == 0
     assert figures["state_rows"] > 0
