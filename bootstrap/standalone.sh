@@ -126,6 +126,7 @@ spark.worker.cleanup.enabled true
 CONF
   [[ -z $events ]] || printf 'spark.eventLog.enabled true\nspark.eventLog.dir %s\n' "$events"
   s3a
+  if [[ -d $node/ui-filter ]]; then echo "spark.ui.filters emrctl.LocalUserFilter"; fi
   if [[ -n ${EMRCTL_JAVA_OPTIONS:-} ]]; then
     printf "spark.%s.extraJavaOptions $EMRCTL_JAVA_OPTIONS\n" driver executor
   fi
@@ -149,6 +150,7 @@ export SPARK_DAEMON_JAVA_OPTS="-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
 # Without these, Java and Python do not decode arguments other than ASCII.
 export LANG=C.UTF-8 LC_ALL=C.UTF-8
 ${region:+export AWS_REGION=$region AWS_DEFAULT_REGION=$region}
+$([[ ! -d $node/ui-filter ]] || printf 'export SPARK_DIST_CLASSPATH=%q' "$node/ui-filter")
 # PYSPARK_PYTHON is a name: its path may differ between nodes.
 export PATH=$(printf %q "$python:$SPARK_HOME/bin:$JAVA_HOME/bin"):\$PATH
 ENV
@@ -189,6 +191,10 @@ program() { # for daemon.sh
   echo "exec spark-class org.apache.spark.deploy.$class.${class^} $options"
 }
 
+# On localhost every user of the machine can connect to the pages of master, workers and drivers.
+if [[ -n ${EMRCTL_UI_FILTER:-} && ! -d $node/ui-filter ]]; then
+  bash "$EMRCTL_UI_FILTER/compile.sh" "$SPARK_HOME" "$EMRCTL_UI_COMPILER" "$JAVA_HOME" "$node/ui-filter"
+fi
 defaults | write_file "$node/conf/spark-defaults.conf"
 log4j | write_file "$node/conf/log4j2.properties"
 environment | write_file "$node/env.sh"

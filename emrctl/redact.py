@@ -1,8 +1,7 @@
 """Redaction of secrets before they are stored or shown.
 
-Used by `runs/submission.py` (arguments, environment and conf of a record), `runs/pull.py` (failure
-line and controller log), `emrctl config`, and the reader of event logs (environment, names, texts).
-Logs of the job itself and raw event logs are stored as they are.
+Used for run records, pulled logs, stored event logs, metrics, errors and `emrctl config`. What is
+redacted in a record is also what `runs/submission.py` keeps out of command lines.
 
 A value is redacted if its name is one of a secret (`is_secret_name`) or if the value has the shape
 of one: an access key, a token, a private key, a URL with a password.
@@ -12,11 +11,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import io
 import operator
 import re
 import typing
-from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar, cast
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, BinaryIO, TypeVar, cast
 
 T = TypeVar("T")
 REDACTED = "*********(redacted)"
@@ -47,10 +47,10 @@ _DATA_KEYS = re.compile(
 )
 # Last words of names that hold a property of a secret, not the secret.
 _PROPERTY_OF_SECRET = re.compile(
-    r"age|algorithm|arn|bits|class|column|columns|count|dir|disabled|duration|enabled"
-    r"|expiration|expires|expiry|factory|field|file|folder|format|interval|length|lifetime"
-    r"|limit|location|max|min|mode|number|path|period|policy|provider|providers|renewal"
-    r"|required|size|timeout|ttl|type|version"
+    r"age|algorithm|arn|bits|class|column|columns|count|dir|disabled|duration|enabled|exception"
+    r"|expiration|expires|expiry|factory|field|file|filter|folder|format|handler|helper|identifier"
+    r"|interval|length|lifetime|limit|location|manager|max|min|mode|number|path|period|policy"
+    r"|provider|providers|renewal|renewer|required|size|timeout|ttl|type|utils?|version"
 )
 _COUNTED_TOKENS = re.compile(r"\b(?:max|min|num|n|total|count|limit)-(?:\w+-)?tokens$")
 # Variables of every shell, not passwords.
@@ -62,13 +62,20 @@ _WORDS = (
 )
 # A secret's name, a separator and the value. Only the value is redacted, and neither
 # `Tokenizer: x` nor the line number in `Token.scala:23` is one.
+_VALUE = r"""(?!["']?\*{9}\(redacted\))("(?:[^"\\\n]|\\.)*"|'[^'\n]*'|[^\s"'&;,)}\]]+)"""
 _NAMED = re.compile(
-    rf"((?i:{_WORDS})s?(?:[A-Z]\w*|[._\-][\w.\-]*)?[\"']?"
-    r"(?:\s*(?:=>?|:(?!//|\d{1,6}\b))\s*|\s+(?=[\"']?\S*[\d!#$%+/=]))[\"']?)"
-    r"(?!\*{9}\(redacted\))([^\s\"'&;,)}\]]+)"
+    rf"((?i:{_WORDS})s?)([A-Z]\w*|[._\-][\w.\-]*|)([\"']?"
+    rf"(?:\s*(?:=>?|:(?!//|\d{{1,6}}\b))\s*|\s+(?=[\"']?\S*[\d!#$%+/=]))){_VALUE}"
 )
-_ASSIGNED = re.compile(r"([A-Za-z_][\w.\-]*)(=[\"']?)(?!\*{9}\(redacted\))([^\s\"'&;,)}\]=]+)")
-_USER = re.compile(r"(://)[^/\s@\"']+@|(jdbc:oracle:\w+:)[^/\s@\"']+/[^\s@\"']+@")
+_ASSIGNED = re.compile(rf"([A-Za-z_][\w.\-]*)(=){_VALUE.replace('&', '&=')}")
+_IN_JSON = re.compile(r'"([A-Za-z_][\w.\-]*)"(\s*:\s*)("(?:[^"\\\n]|\\.)*")')
+# The value of a flag in a command line, also in YARN's, where every argument follows `--arg`.
+_FLAGGED = re.compile(
+    rf"(?<!\S)(['\"]?--?[A-Za-z][\w.\-]*['\"]?)(\s+(?:--arg\s+)?)(?!['\"]?--){_VALUE}"
+)
+_USER = re.compile(
+    r"(://)[^/\s@\"']{1,512}@|(jdbc:oracle:\w{1,20}:)[^/\s@\"']{1,128}/[^\s@\"']{1,128}@"
+)
 _AUTHORIZATION = re.compile(r"\b((?:Bearer|Basic)\s+)[\w.~+/\-]{8,}=*", re.IGNORECASE)
 _SHAPES = re.compile(
     r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"  # AWS
@@ -116,7 +123,7 @@ def arguments(items: Iterable[str]) -> tuple[str, ...]:
     follows_name = False
     for item in items:
         name, equals, rest = item.partition("=")
-        if follows_name and not item.startswith("-"):
+        if follows_name and not item.startswith("--"):
             redacted.append(REDACTED)
         elif equals and _FLAG.fullmatch(name):
             redacted.append(f"{name}={REDACTED if is_secret_name(name) else text(rest)}")
@@ -130,14 +137,121 @@ def arguments(items: Iterable[str]) -> tuple[str, ...]:
 def text(value: str) -> str:
     """Return any text with the secrets in it redacted and the rest unchanged."""
     redacted = _USER.sub(lambda match: f"{match[1] or match[2]}{REDACTED}@", value)
-    redacted = _NAMED.sub(rf"\1{REDACTED}", redacted)
+    redacted = _NAMED.sub(_redact_value, redacted)
     if "=" in redacted:
-        redacted = _ASSIGNED.sub(_redact_assignment, redacted)
+        redacted = _ASSIGNED.sub(_redact_named, redacted)
+    if "--" in redacted:
+        redacted = _FLAGGED.sub(_redact_named, redacted)
+    if '"' in redacted:
+        redacted = _IN_JSON.sub(_redact_in_json, redacted)
     return _SHAPES.sub(REDACTED, _AUTHORIZATION.sub(rf"\1{REDACTED}", redacted))
 
 
-def _redact_assignment(match: re.Match[str]) -> str:
-    return f"{match[1]}{match[2]}{REDACTED}" if is_secret_name(match[1]) else match[0]
+def _redact_value(match: re.Match[str]) -> str:
+    word, rest, separator, item = match.groups()
+    # Not the name of a class in a log, and not a property of a secret.
+    if rest and not is_secret_name(word + rest):
+        return match[0]
+    return f"{word}{rest}{separator}{_quoted_like(item)}"
+
+
+def _redact_named(match: re.Match[str]) -> str:
+    if not is_secret_name(match[1].strip("'\"")):
+        return match[0]
+    return f"{match[1]}{match[2]}{_quoted_like(match[3])}"
+
+
+def _redact_in_json(match: re.Match[str]) -> str:
+    redacted = value(match[1], match[3][1:-1])
+    return match[0] if redacted != REDACTED else f'"{match[1]}"{match[2]}"{REDACTED}"'
+
+
+def _quoted_like(item: str) -> str:
+    quote = item[0] if item[0] in "'\"" else ""
+    return f"{quote}{REDACTED}{quote}"
+
+
+# A line with a secret contains one of these in lower case; most lines of logs do not.
+_MARKS = (
+    *(b"secret", b"pass", b"token", b"credential", b"key", b"signature", b"pwd", b"creds"),
+    *(b"jwt", b"sas", b"sig", b"otp", b"pat=", b"-pat", b"_pat", b"auth", b"cookie", b"cred="),
+    *(b"webhook", b"mnemonic", b"connstr", b"conn-str", b"conn_str", b"connectionstr"),
+    *(b"connection-", b"connection_", b"connection.", b"bearer", b"basic ", b"@", b"akia"),
+    *(b"asia", b"hooks.slack", b"dapi", b"sg.", b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_"),
+    *(b"glpat", b"xox", b"hf_", b"npm_", b"aiza", b"sk-", b"sk_", b"rk_", b"eyj"),
+)
+_KEY_MARK = b"PRIVATE KEY-----"
+_PRIVATE_KEY = re.compile(
+    rb"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL
+)
+_KEY_END = re.compile(rb"-----END [A-Z ]*PRIVATE KEY-----")
+_BLOCK_BYTES = 1 << 20
+
+
+def stream(source: BinaryIO) -> BinaryIO:
+    """Return a stream of a log's text with the secrets in it redacted; logs can be of any size."""
+    return cast("BinaryIO", io.BufferedReader(_RedactedStream(source), _BLOCK_BYTES))
+
+
+class _RedactedStream(io.RawIOBase):
+    """Reads a text in blocks of whole lines, and redacts them."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._blocks = _redacted_blocks(source)
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._rest:
+            block = next(self._blocks, None)
+            if block is None:
+                return 0
+            self._rest = block
+        size = min(len(buffer), len(self._rest))
+        buffer[:size] = self._rest[:size]
+        self._rest = self._rest[size:]
+        return size
+
+
+def _redacted_blocks(source: BinaryIO) -> Iterator[bytes]:
+    rest, in_key, ended = b"", False, False
+    while not ended:
+        read = source.read(_BLOCK_BYTES)
+        ended, block = not read, rest + read
+        # A line that is longer than two blocks is redacted in pieces.
+        whole = ended or (b"\n" not in block and len(block) > 2 * _BLOCK_BYTES)
+        end = len(block) if whole else block.rfind(b"\n") + 1
+        block, rest = block[:end], block[end:]
+        if in_key:
+            key_end = _KEY_END.search(block)
+            in_key, block = key_end is None, block[key_end.end() :] if key_end else b""
+        if _KEY_MARK in block:
+            in_key = any(not match[1] for match in _PRIVATE_KEY.finditer(block))
+            block = _PRIVATE_KEY.sub(REDACTED.encode() + (b"\n" if in_key else b""), block)
+        yield _redact_lines(block)
+
+
+def _redact_lines(block: bytes) -> bytes:
+    """Return lines with the secrets in them redacted; only lines with a mark are examined."""
+    lower, starts = block.lower(), set[int]()
+    for mark in _MARKS:
+        at = lower.find(mark)
+        while at >= 0:
+            starts.add(lower.rfind(b"\n", 0, at) + 1)
+            end = lower.find(b"\n", at)
+            at = lower.find(mark, end) if end >= 0 else -1
+    pieces, done = [], 0
+    for start in sorted(starts):
+        end = block.find(b"\n", start)
+        end = len(block) if end < 0 else end
+        line = block[start:end].decode("utf-8", "surrogateescape")
+        # Not cached: a log has many different lines.
+        redacted = text.__wrapped__(line).encode("utf-8", "surrogateescape")
+        pieces += [block[done:start], redacted]
+        done = end
+    return b"".join((*pieces, block[done:]))
 
 
 class Redactor:

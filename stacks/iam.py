@@ -179,7 +179,7 @@ def emr_node_statements(project: ProjectSpec, settings: Settings, bucket: str) -
     if security.log_key is not None:
         actions = ["kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"]
         statements.append(_allow("LogKey", actions, security.log_key))
-    return statements
+    return statements + _secret_statements(project, settings)
 
 
 def ec2_node_statements(project: ProjectSpec, settings: Settings, bucket: str) -> list[Statement]:
@@ -197,7 +197,32 @@ def ec2_node_statements(project: ProjectSpec, settings: Settings, bucket: str) -
         describe = _allow("DescribeInstances", ["ec2:DescribeInstances"], "*")
         region = _if_equals("ec2:Region", settings["region"])
         statements += [terminate | stack, describe | region]
-    return statements + _key_statements(project, settings)
+    statements += _key_statements(project, settings)
+    return statements + _secret_statements(project, settings)
+
+
+def _secret_statements(project: ProjectSpec, settings: Settings) -> list[Statement]:
+    """Allow reading the secrets of the jobs in emrctl.yaml, and no others."""
+    sources = sorted(
+        {s.partition("#")[0] for job in project.jobs.values() for s in job.secrets.values()}
+    )
+    where = f"{settings['region']}:{settings['account']}"
+    parameters: list[str] = []
+    secrets: list[str] = []
+    for source in sources:
+        if source.startswith("ssm:"):
+            name = source.removeprefix("ssm:").lstrip("/")
+            parameters.append(f"arn:aws:ssm:{where}:parameter/{name}")
+        elif source.startswith("arn:"):
+            (parameters if ":ssm:" in source else secrets).append(source)
+        else:  # Secrets Manager adds a hyphen and six random characters to the name
+            secrets.append(f"arn:aws:secretsmanager:{where}:secret:{source}-??????")
+    statements = []
+    if secrets:
+        statements.append(_allow("Secrets", ["secretsmanager:GetSecretValue"], secrets))
+    if parameters:
+        statements.append(_allow("Parameters", ["ssm:GetParameter"], parameters))
+    return statements
 
 
 def _if_equals(key: str, value: str) -> Statement:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pulumi
 
-from emrctl.aws.s3 import LOG_PREFIX
+from emrctl.aws.s3 import LOG_PREFIX, PRIVATE_PREFIX
 from emrctl.spec import ProjectSpec, StorageSpec
 from stacks import names
 from stacks.sdk import s3
@@ -85,7 +85,7 @@ def _tls_only_policy(arn: str) -> str:
 
 
 def _expire_objects(bucket: s3.Bucket, spec: StorageSpec) -> None:
-    """Expire logs, old versions and incomplete uploads; everything else is kept."""
+    """Expire logs, private objects, old versions and incomplete uploads; keep everything else."""
     versioning = s3.BucketVersioning(
         "versioning",
         bucket=bucket.bucket,
@@ -100,6 +100,15 @@ def _expire_objects(bucket: s3.Bucket, spec: StorageSpec) -> None:
             _lifecycle_rule("logs", LOG_PREFIX, {"expiration": {"days": days}}),
             _lifecycle_rule(
                 "old-versions", "", {"noncurrent_version_expiration": {"noncurrent_days": days}}
+            ),
+            # emrctl deletes them when a run has finished, unless no client is left to do it.
+            _lifecycle_rule(
+                "private",
+                PRIVATE_PREFIX,
+                {
+                    "expiration": {"days": 1},
+                    "noncurrent_version_expiration": {"noncurrent_days": 1},
+                },
             ),
             _lifecycle_rule(
                 "unfinished-uploads", "", {"abort_incomplete_multipart_upload": uploads}

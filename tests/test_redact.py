@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 
 from emrctl import redact
@@ -122,3 +124,87 @@ def test_arguments_after_the_name_of_a_secret_are_redacted() -> None:
 )
 def test_arguments_without_a_secret_are_kept(item: str) -> None:
     assert redact.arguments([item]) == (item,)
+
+
+# Settings of ordinary jobs.
+SETTINGS = """
+spark.app.name=passenger-keys spark.driver.memory=4g spark.executor.instances=8
+spark.sql.shuffle.partitions=200 spark.sql.adaptive.enabled=true spark.authenticate=true
+spark.serializer=org.apache.spark.serializer.KryoSerializer spark.kryo.registrator=a.b.TokenKryo
+spark.eventLog.dir=s3://bucket/eventlogs/ spark.yarn.tags=emrctl-1,token-run
+spark.hadoop.fs.s3a.aws.credentials.provider=com.amazonaws.auth.profile.ProfileCredentialsProvider
+spark.hadoop.fs.s3a.endpoint=http://127.0.0.1:5000 spark.hadoop.fs.s3a.path.style.access=true
+spark.executor.extraJavaOptions=-XX:+UseG1GC spark.driver.extraClassPath=/opt/secret-jars/*
+spark.sql.catalog.glue=org.apache.iceberg.spark.SparkCatalog
+spark.sql.catalog.glue.warehouse=s3://bucket/warehouse/key=1/
+spark.hadoop.fs.s3.bucket.acl=BucketOwnerFullControl spark.network.timeout=600s
+spark.sql.sources.partitionColumnTypeInference.enabled=false spark.rdd.compress=True
+spark.dynamicAllocation.enabled=false spark.speculation=true spark.locality.wait=3s
+spark.jars.packages=org.apache.hadoop:hadoop-aws:3.3.4 spark.pyspark.python=python3.11
+spark.hadoop.mapreduce.fileoutputcommitter.algorithm.version=2 spark.yarn.maxAppAttempts=1
+spark.sql.session.timeZone=UTC spark.ui.port=0 spark.port.maxRetries=64
+spark.kerberos.principal=me@EXAMPLE.COM spark.yarn.keytab=/etc/me.keytab
+"""
+LOG = """\
+26/11/27 10:00:00 INFO SecurityManager: Changing view acls to: hadoop
+26/11/27 10:00:00 INFO SecurityManager: SecurityManager: authentication disabled; ui acls disabled
+26/11/27 10:00:01 INFO Client: Requesting a new application from cluster with 2 NodeManagers
+26/11/27 10:00:01 INFO TaskSetManager: Finished task 12.0 in stage 3.0 (TID 122) in 23 ms (13/200)
+26/11/27 10:00:01 INFO DAGScheduler: ResultStage 3 (collect at Tokenizer.scala:23) finished in 1 s
+26/11/27 10:00:02 INFO HadoopDelegationTokenManager: No delegation tokens to renew
+"""
+
+
+@pytest.mark.parametrize("setting", SETTINGS.split())
+def test_ordinary_settings_are_kept(setting: str) -> None:
+    name, _, value = setting.partition("=")
+    assert redact.value(name, value) == value
+    assert redact.arguments(["--conf", setting]) == ("--conf", setting)
+    assert redact.text(f"spark-submit --conf {setting} --name x") == (
+        f"spark-submit --conf {setting} --name x"
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'export DB_PWD="hun\\"ter two"',
+        "export DB_PASS='hunter two'",
+        "java -server --arg '--password' --arg 'hunter two' --arg '--n'",
+        "startExec '/usr/bin/spark-submit --name x --password hunter --n 5'",
+        "startExec 'spark-submit --conf spark.hadoop.fs.azure.account.key.x=hunter -v'",
+        '{"DB_PASS": "hunter two", "x": 1}',
+        "spark.my.passphrase hunter2",
+        "DATABASE_URL=postgres://me:hunter@host/db",
+    ],
+)
+def test_secret_in_a_log_is_redacted_and_the_rest_is_kept(line: str) -> None:
+    text = f"{LOG}before\n{line}\nafter\n{LOG}"
+    redacted = redact.stream(io.BytesIO(text.encode())).read().decode()
+    assert "hunter" not in redacted
+    assert "two" not in redacted
+    assert redacted.startswith(f"{LOG}before\n")
+    assert redacted.endswith(f"\nafter\n{LOG}")
+
+
+class _Pieces(io.BytesIO):
+    """Returns a few bytes at a time, as a connection may do."""
+
+    def read(self, _size: int | None = -1) -> bytes:
+        return super().read(7)
+
+
+@pytest.mark.parametrize("source", [io.BytesIO, _Pieces])
+def test_private_key_in_a_log_is_redacted(source: type[io.BytesIO]) -> None:
+    key = "-----BEGIN RSA PRIVATE KEY-----\n" + "hunter2+/AB\n" * 40
+    whole = key + "-----END RSA PRIVATE KEY-----"
+    text = f'{LOG}export KEY="{whole}"\nafter {whole} again\n{LOG}{key}'
+    redacted = redact.stream(source(text.encode())).read().decode()
+    assert "hunter" not in redacted
+    assert "\nafter " in redacted
+    assert f" again\n{LOG}" in redacted
+
+
+def test_stream_of_log_without_secrets_returns_it() -> None:
+    body = (LOG * 30_000).encode() + b"\xff\xfe no end of line"
+    assert redact.stream(io.BytesIO(body)).read() == body

@@ -10,7 +10,7 @@ import hashlib
 import io
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -21,6 +21,11 @@ from emrctl.errors import UsageError
 CODE_PREFIX = "code/"
 EVENT_LOG_PREFIX = "eventlogs/"
 LOG_PREFIX = "logs/"
+# Objects with the secrets of runs that have not finished.
+PRIVATE_PREFIX = "private/"
+REDACTED_NAMES = "spark.redaction.regex"
+_HADOOP = "spark.hadoop."
+_SPARK_REDACTED = "(?i)secret|password|token|access[.]?key"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _GZIP_MAGIC = b"\x1f\x8b"
 
@@ -84,6 +89,18 @@ def code_key(path: Path) -> str:
 def code_uri(bucket: str, path: str) -> str:
     """Return the URI that `put_file` returns, without uploading."""
     return path if path.startswith("s3://") else f"s3://{bucket}/{code_key(Path(path))}"
+
+
+def redaction_conf(names: Iterable[str], own: str | None) -> dict[str, str]:
+    """Return the property by which Spark's UI and event logs hide these properties, too.
+
+    `own` is the user's pattern, by default Spark's.
+    """
+    # Spark also lists `spark.hadoop.x` as the property x of Hadoop.
+    exact = (re.escape(name.removeprefix(_HADOOP)) for name in names)
+    hidden = (f"^(?:{re.escape(_HADOOP)})?{name}$" for name in exact)
+    pattern = "|".join([own or _SPARK_REDACTED, *hidden])
+    return {REDACTED_NAMES: pattern}
 
 
 def prepare_event_logs(target: Target, bucket: str) -> str:

@@ -130,7 +130,10 @@ def _run(arguments: list[str]) -> None:
 
 
 def _fail(message: str, hint: str, exit_code: int) -> NoReturn:
-    print(f"error: {message}" + (f"\n  {hint}" if hint else ""), file=sys.stderr)
+    from emrctl import redact
+
+    message = redact.text(f"error: {message}" + (f"\n  {hint}" if hint else ""))
+    print(message, file=sys.stderr)
     sys.exit(exit_code)
 
 

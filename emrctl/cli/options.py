@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from emrctl import redact
 from emrctl.errors import UsageError
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import config as configuration
@@ -187,6 +189,18 @@ def pairs(items: list[str] | None, flag: str) -> dict[str, str]:
     for item in items or ():
         key, equals, value = item.partition("=")
         if not equals or not key:
-            raise UsageError(f"{flag} {item}: expected KEY=VALUE")
+            raise UsageError(f"{flag} {redact.text(item)}: expected KEY=VALUE")
         values[key] = value
     return values
+
+
+def variables(items: list[str] | None) -> dict[str, str]:
+    """Return `NAME=VALUE` items as a mapping; `NAME` alone has the caller's value.
+
+    Raises `UsageError` for one that the caller's environment does not have.
+    """
+    for item in items or ():
+        if "=" not in item and item not in os.environ:
+            hint = f"Set it in your shell, or write --env {item}=VALUE."
+            raise UsageError(f"--env {item}: the variable is not set", hint=hint)
+    return pairs([i if "=" in i else f"{i}={os.environ[i]}" for i in items or ()], "--env")

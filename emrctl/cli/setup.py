@@ -66,6 +66,7 @@ jobs:
   #   script: my_job.py
   #   args: [--input, "s3://bucket/data/"]
   #   settings: {{executors: 5, partitions: 24, dynamic_allocation: false}}
+  #   secrets: [DB_PWD]  # of Secrets Manager, as variables of the program (docs/security.md)
 
 # Experiments run a job with several settings: `emrctl experiment run NAME`.
 # experiments:

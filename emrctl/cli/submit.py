@@ -123,7 +123,11 @@ def submit(
     settings: SparkSettings = SparkSettings(),  # noqa: B008 - replaced by the generated options
     env: Annotated[
         list[str] | None,
-        _option(_STAGING, "Environment variable, no secrets.", "KEY=VALUE"),
+        _option(_STAGING, "Environment variable, by default yours.", "NAME[=VALUE]"),
+    ] = None,
+    secret: Annotated[
+        list[str] | None,
+        _option(_STAGING, "Secret, from AWS or your variable.", "NAME[=SOURCE]"),
     ] = None,
     py_files: Annotated[
         list[str] | None, _option(_STAGING, "Python file, zip or folder; repeatable.", "PATH")
@@ -154,7 +158,8 @@ def submit(
         job=job,
         arguments=args or (),
         settings=settings,
-        environment=options.pairs(env, "--env"),
+        environment=options.variables(env),
+        secrets=options.pairs([s if "=" in s else f"{s}={s}" for s in secret or ()], "--secret"),
         py_files=py_files or (),
         tags=options.pairs(tag, "--tag"),
         check_output=check_output or (),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from emrctl import redact
 from emrctl.aws.errors import translated
 from emrctl.aws.listing import objects
 from emrctl.aws.polling import poll_until
@@ -80,7 +81,7 @@ def _read(target: Target, cluster: Cluster, node: str) -> list[BootstrapLog]:
         if not node and failed and match.group("node", "action") != failed.groups():
             continue
         with open_object(s3, bucket, key) as stream:
-            text = stream.read().decode(errors="replace")
+            text = redact.stream(stream).read().decode(errors="replace")
         facts: dict[str, str] = match.groupdict()
         logs.append(BootstrapLog(**facts, uri=f"s3://{bucket}/{key}", text=text))
     kept = (log for log in logs if log.text.strip())

@@ -1,20 +1,34 @@
-"""Forward a loopback port to an address as seen from the node, over SSH."""
+"""Forward a loopback port to an address as seen from the node, over SSH.
+
+Every user of this machine and every page in a browser can connect to a loopback port. Only
+connections of this user are forwarded, and only requests whose Host header is a loopback address:
+another name could be made to point here by any web page (DNS rebinding).
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import socket
+import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from emrctl.errors import EmrctlError
-from emrctl.ports import LOOPBACK
+from emrctl.ports import LOOPBACK, peer_user
 from emrctl.remote.ssh import SshConnection, open_channel
 
 _CHUNK = 32_768
 _CHECK_S = 1.0
+_HEAD_BYTES, _HEAD_S = 65_536, 10.0
+_HOST = re.compile(
+    rb"\r\nhost:[ \t]*(?:127(?:\.\d{1,3}){3}|localhost|\[::1\])(?::\d+)?[ \t]*\r\n", re.IGNORECASE
+)
+_REFUSED = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
 @dataclass(eq=False)
@@ -72,6 +86,12 @@ class Tunnel:
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
+        if not _is_allowed(client):
+            with contextlib.suppress(OSError):
+                client.sendall(_REFUSED)
+                client.recv(_HEAD_BYTES)  # closing it with unread data would discard the answer
+            client.close()
+            return
         try:
             channel = open_channel(self.connection, self.remote)
         except EmrctlError as error:
@@ -85,6 +105,29 @@ class Tunnel:
         client.close()
         with contextlib.suppress(OSError, EOFError):  # the connection may be lost meanwhile
             channel.close()
+
+
+def _is_allowed(client: socket.socket) -> bool:
+    """Return whether a connection is this user's and its first request is to a loopback address.
+
+    The following requests of a connection are to the same host: browsers keep them apart.
+    """
+    if sys.platform == "linux" and peer_user(client) != os.geteuid():
+        return False
+    deadline, head = time.monotonic() + _HEAD_S, b""
+    client.settimeout(_HEAD_S)
+    try:
+        while b"\r\n\r\n" not in head and len(head) < _HEAD_BYTES:
+            received = client.recv(_HEAD_BYTES, socket.MSG_PEEK)
+            if received == head:  # the client has sent nothing else, or has closed the connection
+                time.sleep(0.01)
+            if not received or time.monotonic() > deadline:
+                return False
+            head = received
+    except OSError:
+        return False
+    client.settimeout(None)
+    return _HOST.search(head) is not None
 
 
 def _listen(port: int) -> socket.socket:

@@ -20,7 +20,7 @@ from typing import Any
 
 from emrctl.errors import EmrctlError, UsageError
 from emrctl.metrics.configuration import configuration
-from emrctl.metrics.eventlog import layout, reader
+from emrctl.metrics.eventlog import layout, reader, redaction
 from emrctl.metrics.eventlog.layout import EventLogFile
 from emrctl.metrics.model import RunMetrics
 from emrctl.runs.record import IMPORTED, ClusterFacts, Run
@@ -132,10 +132,11 @@ def _progress(metrics: RunMetrics) -> tuple[int, ...]:
 def _store(workspace: Workspace, run: Run, metrics: RunMetrics, log: _Log) -> None:
     """Store a run and its log, in place of an earlier import of the same application attempt."""
     files = workspace.store.files(run.id)
-    names = [_safe_name(file.name) for file in log]
-    for name, file in zip(names, log, strict=True):
-        with file.open() as stream:
-            files.write(name, stream.read(), RunFiles.EVENT_LOG)
+    names = []
+    for file in log:
+        with redaction.stored_form(file) as (name, stream):
+            names.append(_safe_name(name))
+            files.write(names[-1], stream, RunFiles.EVENT_LOG)
     for name in files.names(RunFiles.EVENT_LOG):
         if name not in names:
             files.delete(name, RunFiles.EVENT_LOG)

@@ -25,7 +25,7 @@ from emrctl.aws.s3 import split_uri
 from emrctl.errors import NotFoundError, UsageError
 from emrctl.metrics.model import YarnAccounts
 from emrctl.paths import atomic_file
-from emrctl.runs import applications, collect
+from emrctl.runs import applications, collect, secrets
 from emrctl.runs.applications import Application
 from emrctl.runs.backends import step_failure
 from emrctl.runs.backends.base import LogFile, Step, to_iso
@@ -53,6 +53,8 @@ def finish(
         _save(workspace, run, logs, yarn, found)
     run = replace(run, warnings=(*run.warnings, *check_output(run)))
     run = _explain(run, step, logs)
+    warning = secrets.delete_private(workspace.target, run)
+    run = replace(run, warnings=(*run.warnings, warning)) if warning else run
     workspace.store.save(run)
     return run
 
@@ -67,7 +69,7 @@ def _explain(run: Run, step: Step, logs: Sequence[LogFile]) -> Run:
         return run
     cause = step_failure.explain(logs) if step.state == "FAILED" else None
     if cause is None:
-        return replace(run, failure=step.reason or f"the step is {step.state}")
+        return replace(run, failure=redact.text(step.reason) or f"the step is {step.state}")
     return replace(run, failure=redact.text(cause.line), failure_log=cause.log)
 
 
@@ -124,11 +126,9 @@ def _save(
     files = workspace.store.files(run.id)
     for log in logs:
         with log.open() as stream:
-            if log.name == "step/controller":  # it contains the step's command line
-                body = redact.text(stream.read().decode(errors="replace")).encode()
-                files.write(log.name, body, RunFiles.LOGS)
-            else:
-                files.write(log.name, stream, RunFiles.LOGS)
+            # What a program prints is data, in which nearly any text may occur.
+            own = log.name.endswith("stdout")
+            files.write(log.name, stream if own else redact.stream(stream), RunFiles.LOGS)
     _save_result(workspace, run, files)
     _save_metrics(files, yarn, found)
 
@@ -156,11 +156,14 @@ def _save_metrics(files: RunFiles, yarn: YarnAccounts | None, found: Sequence[Ap
 
     `yarn` has the accounts of the first application and of the cluster.
     """
+    from emrctl.metrics.eventlog import layout, redaction
+
     for application in found:
-        folder, path = application.path.parent, application.path
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            with file.open("rb") as stream:
-                files.write(file.relative_to(folder).as_posix(), stream, RunFiles.EVENT_LOG)
+        path = application.path
+        folder = f"{path.name}/" if path.is_dir() else ""
+        for file in layout.list_files(path):
+            with redaction.stored_form(file) as (name, stream):
+                files.write(folder + name, stream, RunFiles.EVENT_LOG)
     if not found:
         return
     metrics = found[0].metrics

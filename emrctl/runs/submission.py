@@ -18,7 +18,7 @@ from emrctl.aws.s3 import event_log_conf, prepare_event_logs, put_file, put_zip
 from emrctl.aws.target import Target
 from emrctl.clusters.model import Cluster
 from emrctl.errors import NotFoundError, UsageError
-from emrctl.runs import dependencies, gallery
+from emrctl.runs import dependencies, gallery, secrets
 from emrctl.runs.backends import spark_submit
 from emrctl.runs.backends.launcher import (
     ARCHIVE,
@@ -27,6 +27,7 @@ from emrctl.runs.backends.launcher import (
     Launcher,
     Program,
     check_uri,
+    find_private,
     find_unsafe,
 )
 from emrctl.runs.commits import find_commit
@@ -45,12 +46,14 @@ class Submission:
     """A job's name, arguments, settings and files; `settings` override those of the job.
 
     `check_output` are data sets of which the run gets row count and checksum, besides the job's.
+    `secrets` are sources of secrets by the name of their variable.
     """
 
     job: str
     arguments: Sequence[str] = ()
     settings: SparkSettings = field(default_factory=SparkSettings)
     environment: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
     py_files: Sequence[str] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     trial: TrialFacts | None = None
@@ -86,7 +89,7 @@ def submit(
         settings=settings.record(),
         code=(*code, *shipped.code),
         commit=None if job.script.startswith("s3://") else find_commit(Path(job.script)),
-        tags={**job.spec.tags, **submission.tags},
+        tags=redact.mapping({**job.spec.tags, **submission.tags}),
         warnings=(master.warning,) if master.warning else (),
         trial=submission.trial,
     )
@@ -96,22 +99,28 @@ def submit(
         py_files=code[1:],
         arguments=_job_arguments(job, submission.arguments, run),
         environment={**job.spec.env, **submission.environment},
+        secrets=secrets.resolve(workspace.target, {**job.spec.secrets, **submission.secrets}),
     )
-    run = replace(
-        run,
-        arguments=redact.arguments(program.arguments),
-        environment=redact.mapping(program.environment),
-    )
+    run = _with_texts(run, program)
     if TAGS in settings.conf:
         shipped = replace(shipped, settings=_with_tag(shipped.settings, run.application_tag))
     conf = {**event_log_conf(cluster.bucket), **adapter.application_conf(run), **master.conf}
-    launcher = _find_launcher(workspace.target, run, job, program, shipped, conf)
+    properties = spark_submit.properties(program, shipped.settings, conf)
+    launcher = _find_launcher(workspace.target, run, job, program, shipped, properties)
     command = spark_submit.command(program, shipped.settings, conf, master.master, launcher)
     prepare_event_logs(workspace.target, cluster.bucket)
     workspace.store.save(run)
+    if launcher is not None and launcher.payload_uri:
+        secrets.put_private(workspace.target, run, launcher.payload(program, properties))
+    return _add_step(workspace, run, command)
+
+
+def _add_step(workspace: Workspace, run: Run, command: Sequence[str]) -> Run:
+    """Add the step of a stored run and return the run with it."""
     try:
         step_id = workspace.backend(run.cluster).submit(run.step_name, command)
     except UsageError as error:
+        secrets.delete_private(workspace.target, run)
         workspace.store.save(replace(run, state="FAILED", failure=redact.text(error.message)))
         raise
     run = replace(run, state="PENDING", step_id=step_id)
@@ -131,6 +140,13 @@ def submit_repeatedly(
     while len(runs) < count and all(run.state in {"COMPLETED", "PENDING"} for run in runs):
         runs.append(wait(submit(workspace, submission, cluster)))
     return runs
+
+
+def _with_texts(run: Run, program: Program) -> Run:
+    """Return the run with the program's arguments and environment, secrets redacted."""
+    names = (*program.secrets.values, *program.secrets.sources)
+    environment = redact.mapping(program.environment) | dict.fromkeys(names, redact.REDACTED)
+    return replace(run, arguments=redact.arguments(program.arguments), environment=environment)
 
 
 def _with_tag(settings: SparkSettings, tag: str) -> SparkSettings:
@@ -262,15 +278,18 @@ def _find_launcher(
     job: Job,
     program: Program,
     shipped: Dependencies,
-    conf: Mapping[str, str],
+    properties: Mapping[str, str],
 ) -> Launcher | None:
     """Upload launch.py and return it if the program needs it, otherwise None."""
-    settings = shipped.settings
-    unsafe = _find_unsafe(job, program, spark_submit.properties(program, settings, conf), settings)
-    if not unsafe and not shipped.packages:
+    private = find_private(program, properties)
+    secret = next(iter(program.secrets.sources), "")
+    reason = f"the secret {private or secret}" if private or secret else ""
+    reason = reason or _find_unsafe(job, program, properties, shipped.settings)
+    if not reason and not shipped.packages:
         return None
-    launcher = stage_launcher(target, run.bucket, job, unsafe or "--requirements in client mode")
-    return replace(launcher, packages=shipped.packages)
+    launcher = stage_launcher(target, run.bucket, job, reason or "--requirements in client mode")
+    uri = f"s3://{run.bucket}/{secrets.private_key(run)}" if private else ""
+    return replace(launcher, packages=shipped.packages, payload_uri=uri, region=target.region)
 
 
 def _find_unsafe(

@@ -79,6 +79,9 @@ class Config:
         for key, value in _leaves(self.project.model_dump(mode="json"), ()):
             name = _USER_NAMES.search(key)
             shown = redact.value(key[name.end() :], value) if name else value
+            if isinstance(shown, list):  # of arguments, in which a name can precede its value
+                texts = iter(redact.arguments(i for i in shown if isinstance(i, str)))
+                shown = [next(texts) if isinstance(i, str) else i for i in shown]
             yield ConfigValue(key, shown, self._source(key))
 
     def _source(self, key: str) -> str:

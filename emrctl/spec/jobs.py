@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from emrctl import redact
 from emrctl.spec.types import (
@@ -210,6 +210,10 @@ def _redacted(value: Any) -> Any:
     return redact.text(value) if isinstance(value, str) else value
 
 
+def _sources(value: Any) -> Any:
+    return dict(zip(value, value, strict=True)) if isinstance(value, list | tuple) else value
+
+
 class JobSpec(Spec):
     """A named job: a program of `jobs/` or a user's file, with arguments and settings.
 
@@ -220,6 +224,8 @@ class JobSpec(Spec):
     args: Texts = ()
     py_files: tuple[str, ...] = ()
     env: Properties = Field(default_factory=dict)
+    # Sources of secrets by the variable's name; a list of names is short for equal sources.
+    secrets: Annotated[Properties, BeforeValidator(_sources)] = Field(default_factory=dict)
     settings: SparkSettings = SparkSettings()
     tags: Properties = Field(default_factory=dict)
     check_output: Texts = ()

@@ -112,3 +112,19 @@ def test_submit_rejects_a_switch_that_is_both_on_and_off(monkeypatch: pytest.Mon
     flags = ("--dynamic-allocation", "--no-dynamic-allocation", "wordcount")
     with pytest.raises(UsageError, match="--dynamic-allocation and --no-dynamic-allocation"):
         _submitted(monkeypatch, *flags)
+
+
+def test_submit_env_without_value_is_the_callers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DB_PWD", "x=$y")
+    submission = _submitted(monkeypatch, "--env", "DB_PWD", "--env", "A=", "svm")
+    assert submission.environment == {"DB_PWD": "x=$y", "A": ""}
+    monkeypatch.delenv("DB_PWD")
+    with pytest.raises(UsageError, match="--env DB_PWD: the variable is not set"):
+        _submitted(monkeypatch, "--env", "DB_PWD", "svm")
+
+
+def test_submit_secret_is_a_name_or_a_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    submission = _submitted(
+        monkeypatch, "--secret", "DB_PWD", "--secret", "SALT=ssm:/prod/salt#a", "svm"
+    )
+    assert submission.secrets == {"DB_PWD": "DB_PWD", "SALT": "ssm:/prod/salt#a"}

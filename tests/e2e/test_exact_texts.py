@@ -26,9 +26,18 @@ import json, os, sys
 from pathlib import Path
 from pyspark.sql import SparkSession
 
+def parent(pid):
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+def variable_of(pid, name):
+    for item in Path(f"/proc/{pid}/environ").read_bytes().split(b"\\0"):
+        if item.startswith(name.encode() + b"="):
+            return item.decode().partition("=")[2]
+
 def on_worker(_):
     import größe
-    return größe.NAME, os.environ["NASTY"], os.environ["PLAIN"]
+    executor = parent(os.getppid())  # the JVM has started the daemon of this process
+    return größe.NAME, os.environ["NASTY"], os.environ["PLAIN"], variable_of(executor, "NASTY")
 
 spark = SparkSession.builder.getOrCreate()
 context = spark.sparkContext
@@ -69,7 +78,7 @@ def expect_exact(texts: dict[str, Any]) -> None:
     assert texts["file"] == texts["program"] == SCRIPT
     assert texts["arguments"] == list(ARGUMENTS)
     assert texts["driver"] == [TEXT, "1"]
-    assert texts["worker"] == ["größe", TEXT, "1"]
+    assert texts["worker"] == ["größe", TEXT, "1", TEXT]
     assert texts["property"] == TEXT
 
 

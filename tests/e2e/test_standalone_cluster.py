@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from emrctl.aws.target import Target
+from emrctl.emulator.server.state import EmulatorInfo
 from tests.e2e.conftest import SMALL
 from tests.e2e.test_dependencies import expect_dependencies, submit_dependencies
 from tests.e2e.test_exact_texts import expect_exact, submit_texts
+from tests.e2e.test_listeners import expect_closed
+from tests.e2e.test_secrets import CALLERS, expect_hidden
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Shell
@@ -103,6 +106,20 @@ def test_results_equal_those_on_emr(standalone: Standalone, shell: Shell, featur
 
 def test_submit_passes_texts_unchanged(standalone: Standalone, shell: Shell, local: Target) -> None:
     expect_exact(submit_texts(shell, local, "--config", "ec2.yaml"))
+
+
+def test_submit_hides_secrets(
+    standalone: Standalone, shell: Shell, local: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in CALLERS.items():
+        monkeypatch.setenv(name, value)
+    expect_hidden(shell, local, "ec2.yaml")
+
+
+def test_listeners_serve_own_user_only(
+    standalone: Standalone, shell: Shell, emulator: EmulatorInfo
+) -> None:
+    expect_closed(emulator, shell, "--config", "ec2.yaml")
 
 
 def test_submit_ships_dependencies(standalone: Standalone, shell: Shell, local: Target) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import socket
 import subprocess
@@ -183,6 +184,34 @@ def test_tunnel_forwards_on_loopback_until_closed(sshd: Sshd, page: int) -> None
                 pass
     with pytest.raises(urllib.error.URLError):
         _read(port)
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "10.0.0.1", ""])
+def test_tunnel_refuses_foreign_host(sshd: Sshd, page: int, host: str) -> None:
+    with _open(Tunnel(_line(sshd), ("127.0.0.1", page))) as port:
+        assert _answer(port, host).startswith("HTTP/1.1 403")
+        assert " 200 " in _answer(port, f"localhost:{port}")
+
+
+def _answer(port: int, host: str) -> str:
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(f"GET /x HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
+        client.shutdown(socket.SHUT_WR)
+        return client.makefile().read()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_tunnel_refuses_other_user(sshd: Sshd, page: int) -> None:
+    with _open(Tunnel(_line(sshd), ("127.0.0.1", page))) as port:
+        request = r"GET /x HTTP/1.0\r\nHost: localhost\r\n\r\n"
+        script = f"exec 3<>/dev/tcp/127.0.0.1/{port}; printf '{request}' >&3; cat <&3"
+        command = ["bash", "-c", script]
+        own = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+        assert " 200 " in own.stdout
+        other = subprocess.run(
+            command, user=65534, capture_output=True, text=True, check=False, cwd="/", timeout=20
+        )
+        assert " 200 " not in other.stdout
 
 
 def test_tunnel_reconnects_after_lost_connection(sshd: Sshd, page: int) -> None:

@@ -193,14 +193,45 @@ def test_submit_with_secrets_stores_none_of_them(
     )
     run = lifecycle.wait(workspace, submit(workspace, order), _watch)
     folder = workspace.config.state_folder / "runs" / run.id
-    # The job of this test prints its arguments; a job's own output is stored unchanged.
+    # The job of this test prints its arguments; a job's own stdout is stored unchanged.
     files = [path for path in folder.rglob("*") if path.is_file() and path.name != "stdout"]
     assert folder / "logs" / "step" / "controller" in files
     assert not [path for path in files if "s3cret" in path.read_text()]
     assert redact.REDACTED in (folder / "run.json").read_text()
     [args] = runtime.steps
-    assert {f"{name}=s3cret" for name in names} < set(args)
-    assert args[-3:] == ["--db-password", "s3cret!", "api_key=s3cret"]
+    assert "s3cret" not in " ".join(args)
+    assert args[-1] == f"--payload-uri=s3://{run.bucket}/private/{run.id}.json"
+    s3 = workspace.target.client("s3")
+    assert "Versions" not in s3.list_object_versions(Bucket=run.bucket, Prefix="private/")
+
+
+def test_submit_stores_texts_for_the_program_until_the_run_ends(
+    workspace: MockedWorkspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("USER_NAME", "s3cret")
+    monkeypatch.delenv("OTHER", raising=False)
+    workspace.target.client("secretsmanager").create_secret(Name="prod/db", SecretString="x")
+    sources = {"USER_NAME": "USER_NAME", "OTHER": "prod/db#password"}
+    order = Submission(job="mine", environment={"DB_PWD": "hidden"}, secrets=sources)
+    run = submit(workspace, order)
+    s3 = workspace.target.client("s3")
+    stored = s3.get_object(Bucket=run.bucket, Key=f"private/{run.id}.json")["Body"].read()
+    payload = json.loads(stored)
+    assert payload["environment"] == {"DB_PWD": "hidden"}
+    assert payload["secret_values"] == {"USER_NAME": "s3cret"}
+    assert payload["secrets"] == {"OTHER": "prod/db#password"}
+    assert run.environment == dict.fromkeys(("DB_PWD", "USER_NAME", "OTHER"), redact.REDACTED)
+    lifecycle.wait(workspace, run, _watch)
+    listed = s3.list_object_versions(Bucket=run.bucket, Prefix="private/")
+    assert "Versions" not in listed
+    assert "DeleteMarkers" not in listed
+
+
+def test_submit_without_the_secret_names_it(workspace: MockedWorkspace) -> None:
+    order = Submission(job="mine", secrets={"NO_SUCH_VARIABLE": "no/such/secret"})
+    with pytest.raises(NotFoundError, match="NO_SUCH_VARIABLE does not exist: 'no/such/secret'"):
+        submit(workspace, order)
+    assert workspace.store.all() == []
 
 
 def test_submit_adds_step_with_spark_submit_command(

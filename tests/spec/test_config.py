@@ -97,12 +97,14 @@ def test_values_redacts_secrets_of_jobs(tmp_path: Path) -> None:
     file = tmp_path / "emrctl.yaml"
     file.write_text(
         "project: pets\njobs:\n  secret:\n    script: a.py\n    env: {DB_PWD: hush, MODE: fast}\n"
+        "    args: [--password, hush, --n, 5]\n"
         "    settings:\n      conf: {spark.my.password: hush}\n"
     )
     values = {item.key: item.value for item in config.load(file).values()}
     assert values["jobs.secret.env.DB_PWD"] == REDACTED
     assert values["jobs.secret.settings.conf.spark.my.password"] == REDACTED
     assert values["jobs.secret.env.MODE"] == "fast"
+    assert values["jobs.secret.args"] == ["--password", REDACTED, "--n", "5"]
 
 
 def test_load_unknown_key_names_line_and_nearest_key(tmp_path: Path) -> None:

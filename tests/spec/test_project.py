@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from emrctl.errors import SpecError
-from emrctl.spec import ClusterSpec, ProjectSpec, aws_only_keys, check_local
+from emrctl.spec import ClusterSpec, JobSpec, ProjectSpec, aws_only_keys, check_local
 from emrctl.spec.project import AWS_ONLY_EMR
 
 FLEETS: dict[str, Any] = {
@@ -212,3 +212,10 @@ def test_endpoint_services_follow_the_spec() -> None:
     assert more.endpoint_services[2:] == ("kms", "ssm", "ssmmessages", "ec2messages")
     chosen = {"network": {"private": True, "endpoints": ["ec2"]}}
     assert _project(cluster=chosen).endpoint_services == ("ec2",)
+
+
+def test_secrets_of_job_are_sources_or_names() -> None:
+    listed = JobSpec.model_validate({"script": "a.py", "secrets": ["DB_PWD"]})
+    mapped = JobSpec.model_validate({"script": "a.py", "secrets": {"DB_PWD": "prod/db#password"}})
+    assert listed.secrets == {"DB_PWD": "DB_PWD"}
+    assert mapped.secrets == {"DB_PWD": "prod/db#password"}

@@ -59,6 +59,17 @@ EVERYTHING = {
         "termination_protection": True,
         "placement": "spread",
     },
+    "jobs": {
+        "load": {
+            "script": "load.py",
+            "secrets": {
+                "DB_PWD": "prod/db#password",
+                "DB_USER": "prod/db#user",
+                "API_KEY": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:api",
+                "SALT": "ssm:/prod/salt",
+            },
+        }
+    },
 }
 # Statements (Sid) with a wildcard resource other than a bucket's objects, with the reason.
 WILDCARDS = {
@@ -180,6 +191,20 @@ def test_node_policy_limits_further_buckets_to_prefix(cluster: Evaluate) -> None
     assert by_sid["ScriptsAndCertificates"]["Resource"] == [
         "arn:aws:s3:::elsewhere/setup.sh",
         "arn:aws:s3:::elsewhere/certificates.zip",
+    ]
+
+
+def test_nodes_may_read_secrets_of_jobs_only(cluster: Evaluate) -> None:
+    by_sid = {item["Sid"]: item for item in _statements(cluster(PETS)) if "Sid" in item}
+    assert not {"Secrets", "Parameters"} & set(by_sid)
+    resources = cluster(ProjectSpec.model_validate(EVERYTHING))
+    by_sid = {item["Sid"]: item for item in _statements(resources) if "Sid" in item}
+    manager = "arn:aws:secretsmanager:eu-central-1:123456789012:secret"
+    assert by_sid["Secrets"]["Action"] == ["secretsmanager:GetSecretValue"]
+    assert by_sid["Secrets"]["Resource"] == [f"{manager}:api", f"{manager}:prod/db-??????"]
+    assert by_sid["Parameters"]["Action"] == ["ssm:GetParameter"]
+    assert by_sid["Parameters"]["Resource"] == [
+        "arn:aws:ssm:eu-central-1:123456789012:parameter/prod/salt"
     ]
 
 

@@ -66,6 +66,9 @@ def test_lifecycle_expires_logs_old_versions_and_incomplete_uploads(storage: Eva
     rules = {rule["id"]: rule for rule in storage(PETS)["lifecycle"].inputs["rules"]}
     assert rules["logs"]["filter"] == {"prefix": "logs/"}
     assert rules["logs"]["expiration"] == {"days": 30}
+    assert rules["private"]["filter"] == {"prefix": "private/"}
+    assert rules["private"]["expiration"] == {"days": 1}
+    assert rules["private"]["noncurrentVersionExpiration"] == {"noncurrentDays": 1}
     assert rules["old-versions"]["noncurrentVersionExpiration"] == {"noncurrentDays": 30}
     aborted = rules["unfinished-uploads"]["abortIncompleteMultipartUpload"]
     assert aborted == {"daysAfterInitiation": 3}

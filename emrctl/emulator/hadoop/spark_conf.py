@@ -9,7 +9,7 @@ from pathlib import Path
 from emrctl.aws import instance_types, spark_conf
 from emrctl.emulator.cluster import node_folder
 from emrctl.emulator.cluster.model import EmulatedCluster
-from emrctl.emulator.hadoop import hadoop_conf, hadoop_jars
+from emrctl.emulator.hadoop import hadoop_conf, hadoop_jars, ui_filter
 from emrctl.emulator.hadoop.spark_install import SparkInstallation
 
 _PYTHON_VARIABLES = ("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON")
@@ -48,13 +48,15 @@ def _localhost(folder: Path, spark: SparkInstallation) -> dict[str, str]:
         "spark.yarn.jars": f"local:{spark.home}/jars/*",
         "spark.yarn.stagingDir": f"file://{folder / 'staging'}",
         "spark.sql.warehouse.dir": f"file://{folder / 'warehouse'}",
-        "spark.driver.extraClassPath": spark.s3a,
+        # Before Spark's own JARs: it replaces a class of theirs.
+        "spark.driver.extraClassPath": f"{ui_filter.class_path(spark.home)}:{spark.s3a}",
         "spark.executor.extraClassPath": spark.s3a,
         "spark.driver.extraJavaOptions": java_options,
         "spark.executor.extraJavaOptions": java_options,
         "spark.yarn.am.extraJavaOptions": java_options,
         "spark.ui.port": "0",
         "spark.ui.killEnabled": "false",
+        "spark.ui.filters": ui_filter.CLASS,
         "spark.ui.view.acls": hadoop_conf.VIEWER,
         "spark.authenticate": "true",
     }

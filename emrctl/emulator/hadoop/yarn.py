@@ -22,7 +22,7 @@ from emrctl.emulator.cluster import node_folder
 from emrctl.emulator.cluster.daemons import ExitedDaemon
 from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode
 from emrctl.emulator.cluster.node_folder import EmulatorContext
-from emrctl.emulator.hadoop import hadoop_conf, hadoop_jars
+from emrctl.emulator.hadoop import hadoop_conf, hadoop_jars, ui_filter
 from emrctl.emulator.hadoop.hadoop_conf import YarnCredentials, YarnPorts
 from emrctl.emulator.hadoop.hadoop_jars import HadoopJars
 from emrctl.emulator.hadoop.spark_install import SparkInstallation
@@ -77,7 +77,7 @@ class Yarn:
             "SPARK_CONF_DIR": conf,
             "HADOOP_CONF_DIR": conf,
             "YARN_CONF_DIR": conf,
-            "SPARK_DIST_CLASSPATH": self.spark.s3a,
+            "SPARK_DIST_CLASSPATH": f"{self.spark.s3a}:{ui_filter.class_path(self.spark.home)}",
             "HADOOP_USER_NAME": self.credentials.user,
             "PYSPARK_PYTHON": "python3",
             # Java ignores TMPDIR and HOME.

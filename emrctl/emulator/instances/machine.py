@@ -17,7 +17,7 @@ from typing import Any
 
 from emrctl.emulator.cluster import node_folder
 from emrctl.emulator.cluster.node_folder import EmulatorContext
-from emrctl.emulator.hadoop import hadoop_jars
+from emrctl.emulator.hadoop import hadoop_jars, ui_filter
 from emrctl.emulator.server import processes
 
 USER = "ec2-user"
@@ -95,6 +95,8 @@ class Machine:
             address=self.private_ip,
         )
         variables["EMRCTL_NODE_PATH"] = variables["PATH"]
+        variables["EMRCTL_UI_FILTER"] = str(ui_filter.SOURCES)
+        variables["EMRCTL_UI_COMPILER"] = str(hadoop_jars.spark_home())
         variables["EMRCTL_JAVA_OPTIONS"] = " ".join(hadoop_jars.JVM_OPTIONS)
         variables[processes.INSTANCE_MARK] = self.id
         jars = hadoop_jars.cached()

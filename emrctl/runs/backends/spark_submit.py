@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from emrctl.aws.s3 import REDACTED_NAMES, redaction_conf
 from emrctl.errors import UsageError
-from emrctl.runs.backends.launcher import DRIVER_ENV, EXECUTOR_ENV, Launcher, Program, check_names
+from emrctl.runs.backends.launcher import (
+    DRIVER_ENV,
+    EXECUTOR_ENV,
+    Launcher,
+    Program,
+    check_names,
+    is_private,
+)
 from emrctl.spec import SparkSettings
 
 YARN = "yarn"
@@ -18,7 +26,10 @@ def properties(
 ) -> dict[str, str]:
     """Return the Spark properties of a step; `settings` override emrctl's own `conf`."""
     environment = _environment_conf(program.environment, settings.mode)
-    return {**conf, **environment, **_properties(settings), **settings.conf}
+    merged = {**conf, **environment, **_properties(settings), **settings.conf}
+    private = [name for name, value in merged.items() if is_private(name, value)]
+    own = settings.conf.get(REDACTED_NAMES)
+    return merged | (redaction_conf(private, own) if private else {})
 
 
 def command(
@@ -43,7 +54,7 @@ def command(
     merged = properties(program, settings, conf)
     check_names(environment, merged, yarn=master == YARN)
     if launcher is not None:
-        program, merged = launcher.encode(program, merged, mode)
+        program, merged = launcher.encode(program, merged, yarn=master == YARN)
     return (
         *_driver_environment(environment, mode),
         "spark-submit",
@@ -58,9 +69,10 @@ def command(
 
 def _driver_environment(environment: Mapping[str, str], mode: str) -> Iterable[str]:
     """In client mode the driver is the step's own process, which Spark properties do not reach."""
-    if mode != "client" or not environment:
+    shown = {key: value for key, value in environment.items() if not is_private(key, value)}
+    if mode != "client" or not shown:
         return ()
-    return ("env", *(f"{key}={value}" for key, value in environment.items()))
+    return ("env", *(f"{key}={value}" for key, value in shown.items()))
 
 
 def _environment_conf(environment: Mapping[str, str], mode: str) -> dict[str, str]:

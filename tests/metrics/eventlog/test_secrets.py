@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import gzip
+import io
 import json
 import subprocess
 import sys
@@ -11,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 
 from emrctl import redact
 from emrctl.cli.__main__ import main
-from emrctl.metrics.eventlog import reader
+from emrctl.metrics.eventlog import codecs, layout, reader, redaction
 from emrctl.metrics.model import ExecutorMetrics, Reuse, RunMetrics, SqlMetrics, StageMetrics
 
 SQL = "org.apache.spark.sql.execution.ui.SparkListenerSQLExecution"
@@ -185,6 +188,31 @@ def test_other_properties_are_unchanged(planted: Path) -> None:
 )
 def test_text_without_secrets_is_unchanged(text: str) -> None:
     assert redact.text(text) == text
+
+
+@pytest.mark.parametrize("codec", ["plain", "zstd", "gz"])
+def test_stored_form_has_no_secrets_and_the_same_metrics(tmp_path: Path, codec: str) -> None:
+    text = "".join(json.dumps(event, separators=(",", ":")) + "\n" for event in events()).encode()
+    packed = {"plain": text, "zstd": zstandard.compress(text), "gz": gzip.compress(text)}[codec]
+    raw, stored = tmp_path / f"app.{codec}", tmp_path / "stored"
+    raw.write_bytes(packed)
+    [file] = layout.list_files(raw)
+    with redaction.stored_form(file) as (name, stream):
+        stored.write_bytes(stream.read())
+    assert name == {"plain": "app.plain", "zstd": "app.zstd", "gz": "app"}[codec]
+    decoded = b"".join(codecs.decode(io.BytesIO(stored.read_bytes()))).decode()
+    assert not secrets_in(decoded)
+    assert len(decoded.splitlines()) == len(events())
+    assert reader.read_path(stored) == reader.read_path(raw)
+
+
+def test_stored_form_without_secrets_is_the_log_itself(tmp_path: Path) -> None:
+    raw = tmp_path / "app.lz4"
+    lines = (json.dumps({"Event": f"SparkListener{n}", "Stage Name": "count"}) for n in range(3))
+    raw.write_bytes("\n".join(lines).encode())
+    [file] = layout.list_files(raw)
+    with redaction.stored_form(file) as (name, stream):
+        assert (name, stream.read()) == ("app.lz4", raw.read_bytes())
 
 
 def test_markup_in_a_name_is_printed_as_text(
