@@ -38,7 +38,7 @@ def test_stored_notebook_shows_its_comparison() -> None:
     assert not [output for output in outputs if output["output_type"] == "error"]
     pages = ["".join(output["data"].get("text/html", "")) for output in outputs]
     assert any("bagofwords" in page and "COMPLETED" in page for page in pages)
-    assert any("--combine=group" in page and "shuffle" in page for page in pages)
+    assert any("the reference" in page and "shuffle write" in page for page in pages)
 
 
 @pytest.mark.yarn
@@ -56,7 +56,7 @@ def test_notebook_runs_its_experiment_and_deletes_the_cluster(
     assert [run.state for run in runs] == ["COMPLETED"] * 4
     assert "<table>" in comparison._repr_html_()
     assert len(comparison.comparison.configurations) == 2
-    shuffled = figures[figures["figure"] == "shuffle_write_bytes"]["mean"]
+    shuffled = figures[figures["name"] == "shuffle_write_bytes"]["value"]
     assert shuffled.iloc[1] > 1.5 * shuffled.iloc[0]  # without a combiner
     assert stopped is True
     assert control.status() is None
