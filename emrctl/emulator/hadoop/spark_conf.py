@@ -48,7 +48,7 @@ def _localhost(folder: Path, spark: SparkInstallation) -> dict[str, str]:
         "spark.yarn.jars": f"local:{spark.home}/jars/*",
         "spark.yarn.stagingDir": f"file://{folder / 'staging'}",
         "spark.sql.warehouse.dir": f"file://{folder / 'warehouse'}",
-        # Before Spark's own JARs: it replaces a class of theirs.
+        # Before the JARs of Spark, because it replaces one of their classes.
         "spark.driver.extraClassPath": f"{ui_filter.class_path(spark.home)}:{spark.s3a}",
         "spark.executor.extraClassPath": spark.s3a,
         "spark.driver.extraJavaOptions": java_options,
