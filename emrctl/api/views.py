@@ -140,7 +140,11 @@ class ComparisonView:
 
         from emrctl.compare import export
 
-        return pd.read_csv(io.StringIO(export.to_csv(self.comparison)))
+        rows = pd.read_csv(io.StringIO(export.to_csv(self.comparison)))
+        # Results of jobs can be texts; the other values are numbers.
+        numbers = pd.to_numeric(rows["value"], errors="coerce")
+        rows["value"] = numbers.astype(object).where(numbers.notna(), rows["value"])
+        return rows
 
     def save(self, path: str) -> None:
         """Write the self-contained HTML page."""

@@ -61,7 +61,9 @@ def test_session_from_up_to_down_succeeds(project: Path) -> None:
 
     compared = api.compare(*listed, project=project)
     assert len(compared.comparison.configurations) == 2
-    assert "duration_s" in set(compared.frame()["name"])
+    frame = compared.frame()
+    durations = frame[frame["name"] == "duration_s"]["value"]
+    assert [type(value) for value in durations] == [float, float]  # although others are texts
     assert "<table>" in compared._repr_html_()
 
     deleted = api.down(project=project)
