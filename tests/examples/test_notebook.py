@@ -42,7 +42,7 @@ def test_stored_notebook_shows_its_comparison() -> None:
 
 
 @pytest.mark.yarn
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_notebook_runs_its_experiment_and_deletes_the_cluster(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
