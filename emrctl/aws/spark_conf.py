@@ -130,6 +130,9 @@ class ProcessMemory:
         return heap if heap + int(heap * self.overhead_factor) <= rest else heap - 1
 
 
+_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+
+
 class SparkConf:
     """A run's Spark properties; the caller passes the default of properties that are not set."""
 
@@ -154,6 +157,15 @@ class SparkConf:
         """Return a size in MB; `unit` is the one of numbers without a unit."""
         value = size_mb(self.text(key, default), unit)
         return int(value if value is not None else size_mb(default) or 0)
+
+    def seconds(self, key: str, default: float) -> float:
+        """Return a time in seconds, also of numbers without a unit."""
+        text = self.text(key).strip().lower()
+        number = text.rstrip("abcdefghijklmnopqrstuvwxyz")
+        unit = text[len(number) :] or "s"
+        if not number.isdecimal() or unit not in _SECONDS:
+            return default
+        return int(number) * _SECONDS[unit]
 
     @property
     def adaptive(self) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import mean, median
 
+from emrctl.aws.spark_conf import SparkConf
 from emrctl.metrics.model import JobMetrics, RunMetrics, StageMetrics, TaskMetrics
 from emrctl.predict import allocation, overheads
 from emrctl.predict.allocation import Allocation
@@ -134,7 +135,8 @@ class _Builder:
         for task in sorted(tasks, key=lambda task: task.launched_s):
             self._tasks[task.stage].append(task)
         self._start_s = (run.start_ms or 0) / 1000
-        self._task_cpus = max(allocation.integer(run.environment, "spark.task.cpus", 1), 1)
+        self._conf = SparkConf(run.environment)
+        self._task_cpus = self._conf.task_cpus
         self._rows = [row for row in run.busy_rows if row.id in {task.executor for task in tasks}]
         cores = max((row.cores for row in self._rows), default=0)
         self._cores = cores or self._task_cpus * _most_parallel(tasks)
@@ -146,7 +148,7 @@ class _Builder:
         ]
         self._idle = IdleTime(changes, tasks)
         first_job = (jobs[0].submitted_ms / 1000, (jobs[0].completed_ms or 0) / 1000)
-        self._allocation = allocation.read(run.environment, first_job, self._added.values())
+        self._allocation = allocation.read(self._conf, first_job, self._added.values())
 
     def graph(self) -> WorkGraph:
         """Return the graph with times relative to the start of the application."""
@@ -168,7 +170,7 @@ class _Builder:
             cores=self._cores,
             task_cpus=self._task_cpus,
             arrivals_s=sorted(at - self._start_s for at in self._added.values()),
-            fair=run.environment.get("spark.scheduler.mode", "FIFO").upper() == "FAIR",
+            fair=self._conf.text("spark.scheduler.mode").upper() == "FAIR",
             allocation=self._allocation,
             in_job_s=union_s(spans),
             wall_s=max(end_s - self._start_s, 0.0),
@@ -178,7 +180,7 @@ class _Builder:
 
     def _peak(self) -> int:
         """Return the most executors at a time; one that is being replaced counts once."""
-        limit = allocation.integer(self._run.environment, "spark.dynamicAllocation.maxExecutors", 0)
+        limit = self._conf.number("spark.dynamicAllocation.maxExecutors")
         peak = max(self._run.peak_executors, 1)
         return min(peak, limit) if limit and self._allocation else peak
 
@@ -192,7 +194,7 @@ class _Builder:
         executors = self._peak()
         is_clear = executors > 1 and slowdown > _CLEAR_SLOWDOWN
         observed = max(executors / slowdown, 1.0) if is_clear else None
-        if not self._run.environment.get("spark.master", "").startswith("local-cluster"):
+        if not self._conf.text("spark.master").startswith("local-cluster"):
             return observed
         here = os.cpu_count() or 1
         return math.sqrt(here * observed) if observed else max(here, executors)

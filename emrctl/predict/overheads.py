@@ -131,9 +131,6 @@ def fit(tasks: Sequence[ObservedTask], slots: int, *, python: bool) -> Overheads
     done = [task for task in tasks if task.succeeded]
     warm = [task for task in done if not task.first_on_executor]
     stage_s, _ = _effect(warm, "first_of_stage", _STAGE_PRIOR)
-    stages: defaultdict[tuple[int, int], list[ObservedTask]] = defaultdict(list)
-    for task in warm:
-        stages[task.stage].append(task)
     executor_s, error_s = _effect(done, "first_on_executor", _PYTHON if python else _JVM)
     gaps = [gap for group in by_executor.values() for gap in _gaps(group, slots)]
     return Overheads(
@@ -141,7 +138,7 @@ def fit(tasks: Sequence[ObservedTask], slots: int, *, python: bool) -> Overheads
         stage_s=max(stage_s, 0.0),
         stages_s={
             stage: max(_effect(group, "first_of_stage", _STAGE_PRIOR)[0], 0.0)
-            for stage, group in stages.items()
+            for stage, group in _by_stage(warm).items()
             if len({task.first_of_stage for task in group}) == 2
         },
         between_s=median(gaps) if gaps else 0.0,
@@ -166,12 +163,9 @@ def _mark_first(tasks: Sequence[ObservedTask], slots: int) -> None:
     often logged before the finish that made room for it.
     """
     first_finish_s = min(task.finished_s for task in tasks)
-    stages: defaultdict[tuple[int, int], list[ObservedTask]] = defaultdict(list)
-    for task in tasks:
-        stages[task.stage].append(task)
     for task in tasks[:slots]:
         task.first_on_executor = task.launched_s < first_finish_s
-    for group in stages.values():
+    for group in _by_stage(tasks).values():
         finish_s = min(task.finished_s for task in group)
         for task in group[:slots]:
             task.first_of_stage = task.launched_s < finish_s
@@ -183,14 +177,10 @@ def _effect(tasks: Sequence[ObservedTask], flag: str, prior: _RunPrior) -> tuple
     The difference of the overheads within stages, plus that of the run times. Run times also differ
     by their data: their difference is combined with `prior`.
     """
-    stages: defaultdict[tuple[int, int], tuple[list[ObservedTask], list[ObservedTask]]]
-    stages = defaultdict(lambda: ([], []))
-    for task in tasks:
-        stages[task.stage][not getattr(task, flag)].append(task)
-    both = [(first, rest) for first, rest in stages.values() if first and rest]
+    groups = [_split(group, flag) for group in _by_stage(tasks).values()]
+    both = [(first, rest) for first, rest in groups if first and rest]
     if not both:  # stages of first tasks only: compare with other stages
-        first = [task for group, _ in stages.values() for task in group]
-        rest = [task for _, group in stages.values() for task in group]
+        first, rest = _split(tasks, flag)
         if not first:
             return 0.0, 0.0
         usual_s = median(task.overhead_s for task in rest) if rest else _USUAL_OVERHEAD_S
@@ -207,6 +197,21 @@ def _effect(tasks: Sequence[ObservedTask], flag: str, prior: _RunPrior) -> tuple
     weight = spread_s**2 / (spread_s**2 + error_s**2) if error_s < math.inf else 0.0
     combined_s = expected_s + weight * (run_s - expected_s)
     return overhead_s + combined_s, spread_s * math.sqrt(1 - weight)
+
+
+def _by_stage(tasks: Iterable[ObservedTask]) -> dict[tuple[int, int], list[ObservedTask]]:
+    stages: defaultdict[tuple[int, int], list[ObservedTask]] = defaultdict(list)
+    for task in tasks:
+        stages[task.stage].append(task)
+    return stages
+
+
+def _split(
+    tasks: Sequence[ObservedTask], flag: str
+) -> tuple[list[ObservedTask], list[ObservedTask]]:
+    """Return the tasks with `flag`, and the others."""
+    first = [task for task in tasks if getattr(task, flag)]
+    return first, [task for task in tasks if not getattr(task, flag)]
 
 
 def _columns(
@@ -240,10 +245,7 @@ def _variance(values: Sequence[float]) -> float:
 
 def _gaps(tasks: Sequence[ObservedTask], slots: int) -> Iterator[float]:
     """Yield the times between a finish and the next launch within a stage, in any slot."""
-    stages: defaultdict[tuple[int, int], list[ObservedTask]] = defaultdict(list)
-    for task in tasks:
-        stages[task.stage].append(task)
-    for group in stages.values():
+    for group in _by_stage(tasks).values():
         finishes = sorted(task.finished_s for task in group)
         for finish_s, task in zip(finishes, group[slots:], strict=False):
             yield task.launched_s - finish_s

@@ -88,3 +88,11 @@ def test_driver_and_application_master_have_their_own_properties() -> None:
 def test_slots_divide_cores_by_task_cpus() -> None:
     assert SparkConf({}).slots(4) == 4
     assert [SparkConf({"spark.task.cpus": "4"}).slots(cores) for cores in (3, 4, 15)] == [0, 1, 3]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("200ms", 0.2), ("3", 3.0), (" 2M ", 120.0), ("1h", 3600.0), ("1.5s", 9.0), ("x", 9.0)],
+)
+def test_seconds_reads_units_of_spark(text: str, seconds: float) -> None:
+    assert SparkConf({"spark.x": text}).seconds("spark.x", 9.0) == pytest.approx(seconds)
