@@ -87,7 +87,7 @@ def _tolerance(type_: T.DataType) -> float:
 
 def _fraction(column: Column, type_: T.DataType, *, texts: bool) -> Column | None:
     """Return the finite fractions of a column and null elsewhere; None if it can have none."""
-    if isinstance(type_, T.FloatType | T.DoubleType):
+    if isinstance(type_, (T.FloatType, T.DoubleType)):
         value = column.cast("double")
         # Infinity minus infinity is NaN, as is NaN minus NaN.
         return F.when(~F.isnan(value - value), value)

@@ -22,6 +22,8 @@ def test_source_is_python_3_9_without_emrctl(program: Path) -> None:
     tree = ast.parse(program.read_text(), feature_version=(3, 9))
     for node in ast.walk(tree):
         assert not isinstance(node, ast.Match)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance":
+            assert not isinstance(node.args[1], ast.BinOp), ast.unparse(node)  # A | B: since 3.10
         names = [item.name for item in node.names] if isinstance(node, ast.Import) else []
         names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
         assert not [name for name in names if name.split(".")[0] in ("emrctl", "stacks")]
