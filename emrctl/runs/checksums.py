@@ -167,7 +167,7 @@ def of_parquet(path: Path, partition: Mapping[str, str]) -> DatasetChecksum:
 
     with duckdb.connect(":memory:") as database:
         database.execute("SET TimeZone = 'UTC'")
-        source = f"read_parquet({_literal(str(path))}, hive_partitioning = false)"
+        source = f"read_parquet({quoted(str(path))}, hive_partitioning = false)"
         described = database.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()  # noqa: S608
         types = {str(name): str(type_) for name, type_, *_ in described}
         floats = [name for name, type_ in types.items() if type_ in _FLOATS]
@@ -187,8 +187,8 @@ def _query(
     source: str, types: Mapping[str, str], floats: list[str], partition: Mapping[str, str]
 ) -> str:
     columns = {name: _expression(name, type_) for name, type_ in types.items()}
-    columns |= {name: _literal(value) for name, value in partition.items()}
-    members = ", ".join(f"{_literal(name)}: {columns[name]}" for name in sorted(columns))
+    columns |= {name: quoted(value) for name, value in partition.items()}
+    members = ", ".join(f"{quoted(name)}: {columns[name]}" for name in sorted(columns))
     own = "".join(f", {_finite(name)} AS f{n}" for n, name in enumerate(floats))
     weight = f"(1 + md5_number_lower(row_text)::DOUBLE / {float(_MODULUS)!r})"
     sums = "".join(f", fsum(f{n} * {weight}), fsum(abs(f{n}))" for n in range(len(floats)))
@@ -220,5 +220,6 @@ def _identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _literal(text: str) -> str:
+def quoted(text: str) -> str:
+    """Return a text as a literal in SQL."""
     return "'" + text.replace("'", "''") + "'"

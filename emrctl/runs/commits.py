@@ -6,7 +6,6 @@ Addresses of remotes, which may contain passwords, are not read.
 from __future__ import annotations
 
 import os
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +49,8 @@ def find_commit(script: Path) -> Commit | None:
 
 def _git(folder: Path, *arguments: str) -> str | None:
     """Return the output of a git command in a folder; None if it fails."""
+    import subprocess
+
     try:
         done = subprocess.run(
             [*_GIT, *arguments],

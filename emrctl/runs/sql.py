@@ -16,13 +16,14 @@ from typing import Any
 
 from emrctl import paths
 from emrctl.errors import DamagedFileError, UsageError
+from emrctl.runs.checksums import quoted
 from emrctl.runs.record import Run
-from emrctl.runs.sql_index import Columns, Row, RunRows, TableIndex, quoted
+from emrctl.runs.sql_index import Columns, Row, RunRows, TableIndex
 from emrctl.runs.storage import LocalStorage, Version
 from emrctl.runs.store import RunFiles, Store
 
-# Returns the rows of a run by table, from its metrics and result.
-_RowsOf = Callable[[Run, Any, Row | None], Mapping[str, Sequence[Row]]]
+# Returns the rows of a run by table, from its metrics and files.
+_RowsOf = Callable[[Run, Any, RunFiles], Mapping[str, Sequence[Row]]]
 _FACTS, _FINDINGS = ("runs", "stages", "executors"), ("findings",)
 
 
@@ -124,7 +125,8 @@ class _Tables:
         def columns() -> Columns:
             from emrctl.runs import sql_rows
 
-            return {name: sql_rows.columns()[name] for name in names}
+            every = sql_rows.columns()
+            return {name: every[name] for name in names}
 
         key = repr((_code_version(), *depends))
         return TableIndex(self.database, self.folder / names[0], key, columns, self._reject)
@@ -132,12 +134,19 @@ class _Tables:
     def _read_facts(self, run_ids: Sequence[str]) -> list[RunRows]:
         from emrctl.runs import sql_rows
 
-        return self._read(run_ids, sql_rows.facts)
+        return self._read(
+            run_ids,
+            lambda run, metrics, files: sql_rows.facts(
+                run, metrics, files.read_json(RunFiles.RESULT)
+            ),
+        )
 
     def _read_findings(self, run_ids: Sequence[str]) -> list[RunRows]:
         from emrctl.runs import sql_rows
 
-        return self._read(run_ids, functools.partial(sql_rows.findings_of, limits=self.limits))
+        return self._read(
+            run_ids, lambda run, metrics, _: sql_rows.findings_of(run, metrics, self.limits)
+        )
 
     def _read(self, run_ids: Sequence[str], rows: _RowsOf) -> list[RunRows]:
         found = self.store.storage.in_parallel(lambda run_id: self._read_run(run_id, rows), run_ids)
@@ -151,8 +160,7 @@ class _Tables:
             return None
         files = self.store.files(run_id)
         metrics = files.load(RunFiles.METRICS, RunMetrics)
-        by_table = rows(run, metrics, files.read_json(RunFiles.RESULT))
-        return RunRows(run_id, run.finished, by_table)
+        return RunRows(run_id, run.finished, rows(run, metrics, files))
 
     def _reject(self, run_id: str, reason: str) -> None:
         location = self.store.files(run_id).location()

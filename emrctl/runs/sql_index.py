@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from emrctl.paths import atomic_file, write_atomically
+from emrctl.runs.checksums import quoted
 from emrctl.runs.index import RunIndex
 from emrctl.runs.storage import Version
 
@@ -293,8 +294,3 @@ def _select_json(path: Path, types: Mapping[str, str], longest: int) -> str:
 
 
 _MIN_OBJECT_BYTES = 1 << 20
-
-
-def quoted(text: str) -> str:
-    """Return a text as a literal in SQL."""
-    return "'" + text.replace("'", "''") + "'"

@@ -63,10 +63,7 @@ def facts(run: Run, metrics: RunMetrics | None, result: Row | None) -> dict[str,
 
 
 def findings_of(
-    run: Run,
-    metrics: RunMetrics | None,
-    _result: Row | None,
-    limits: Mapping[str, float] | None,
+    run: Run, metrics: RunMetrics | None, limits: Mapping[str, float] | None
 ) -> dict[str, list[Row]]:
     """Return the rows of the table findings; `limits` override thresholds."""
     found = () if metrics is None else findings.diagnose(metrics, limits)

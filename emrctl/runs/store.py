@@ -112,24 +112,28 @@ class RunFiles:
         document = self._parse(name, documents.decode_any)
         return document if isinstance(document, dict) else None
 
-    def _parse(self, name: str, parse: Callable[[bytes], T]) -> T | None:
-        body = self.find(name)
+    def parse(self, name: str, parse: Callable[[bytes], T]) -> T | None:
+        """Return what `parse` makes of a file, None if it does not exist.
+
+        Raises `DamagedFileError`, also if `parse` raises `ValueError`.
+        """
+        body = self.read(name)
         try:
             return None if body is None else parse(body)
         except ValueError as error:
-            self.damaged.add(DamagedFileError(self.location(name), str(error)))
+            newer = isinstance(error, record.NewerSchemaError)
+            raise DamagedFileError(self.location(name), str(error), newer=newer) from error
+
+    def _parse(self, name: str, parse: Callable[[bytes], T]) -> T | None:
+        try:
+            return self.parse(name, parse)
+        except DamagedFileError as error:
+            self.damaged.add(error)
             return None
 
     def read_record(self) -> Run | None:
         """Return the run, None if it has no record; raises `DamagedFileError`."""
-        body = self.read(self.RECORD)
-        if body is None:
-            return None
-        try:
-            return record.decode(body, self.run_id)
-        except ValueError as error:
-            newer = isinstance(error, record.NewerSchemaError)
-            raise DamagedFileError(self.location(self.RECORD), str(error), newer=newer) from error
+        return self.parse(self.RECORD, lambda body: record.decode(body, self.run_id))
 
     def set_aside(self, name: str) -> str:
         """Rename a damaged file, which keeps its content, and return the new name."""
@@ -212,10 +216,11 @@ class Store:
         """
         files, stored = self.files(run.id), None
         try:
-            earlier = files.read_record()
-            if earlier is not None and earlier.settled:
-                return
-            stored = None if earlier is None else files.read(RunFiles.RECORD)
+            found = files.parse(RunFiles.RECORD, lambda body: (body, record.decode(body, run.id)))
+            if found is not None:
+                stored, earlier = found
+                if earlier.settled:
+                    return
         except DamagedFileError as error:
             if error.newer or not error.damaged:
                 raise
@@ -268,10 +273,7 @@ class Store:
         """
         run = self.load(run_id)
         files = self.files(run.id)
-        if files.load(RunFiles.TAGS, dict[str, str]) is None:
-            for error in self.damaged:
-                if error.location == files.location(RunFiles.TAGS):
-                    raise error
+        files.parse(RunFiles.TAGS, lambda body: documents.decode(body, dict[str, str]))
         merged = {key: value for key, value in {**run.tags, **tags}.items() if value}
         files.write_json(RunFiles.TAGS, merged, indent=1)
         return replace(run, tags=merged)
