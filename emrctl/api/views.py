@@ -198,18 +198,14 @@ class CostView:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the options, the cheapest first."""
-        return [
-            option.to_json() | {"assumptions": "; ".join(option.assumptions)}
-            for option in self.cost.options
-        ]
+        return [option.row() for option in self.cost.options]
 
     def frame(self) -> DataFrame:
         """Return the options as a data frame."""
         return frame(self.rows())
 
     def _repr_html_(self) -> str:
-        own = "unknown" if self.cost.usd is None else f"{self.cost.usd:.4f} USD (estimated)"
-        caption = f"Cost of run {self.cost.run}: {own}. {'. '.join(self.cost.notes)}."
+        caption = f"{self.cost.headline} {'. '.join(self.cost.notes)}."
         return table(self.rows(), caption)
 
 

@@ -76,22 +76,24 @@ def unit_prices(service: str, region: str) -> UnitPrices:
 
     Those of `PRICES_REGION` if the shipped table has none of the region.
     """
-    regions = instance_types.shipped()["regions"]
-    table = regions.get(region, {})
-    table = regions.get(table.get("same_as"), table)
-    if "services" not in table:
-        region, table = instance_types.PRICES_REGION, regions[instance_types.PRICES_REGION]
+    document = instance_types.shipped()
+    table = _table(document, region)
+    if table is None or "services" not in table:
+        region = instance_types.PRICES_REGION
+        table = document["regions"][region]
     units = dict(table["services"][service])
     return UnitPrices(region=region, as_of=units.pop("as_of"), usd=units)
 
 
+def _table(document: dict[str, Any], region: str) -> dict[str, Any] | None:
+    """Return the prices of a region, or of the one that it is the same as."""
+    table: dict[str, Any] | None = document.get("regions", {}).get(region)
+    return _table(document, table["same_as"]) if table and "same_as" in table else table
+
+
 def _rate(document: dict[str, Any], name: str, region: str, label: str) -> Rate | None:
-    table = document.get("regions", {}).get(region)
-    if table is None:
-        return None
-    if "same_as" in table:
-        return _rate(document, name, table["same_as"], label)
-    if name not in table["ec2"]:
+    table = _table(document, region)
+    if table is None or name not in table["ec2"]:
         return None
     ec2, fee = float(table["ec2"][name]), table["emr"].get(name)
     kind = instance_types.instance_type(name)

@@ -101,7 +101,7 @@ def _compare_table(
     chosen = tuple(name.strip() for name in by.split(",")) if by else ()
     columns = timings.Columns(time=time, by=chosen, where=options.pairs(where, "--where"))
     loaded = timings.read(table, columns)
-    at = records.find_reference(loaded, reference) if reference else 0
+    at = records.find_reference(loaded, reference)
     return comparison.compare(loaded, at, prior=history.table_prior(loaded, table.name))
 
 

@@ -32,7 +32,7 @@ def compare_runs(
     `reference` is as in `records.find_reference`, by default the first run.
     """
     loaded = records.load(workspace, names, experiment)
-    at = records.find_reference(loaded, reference) if reference else 0
+    at = records.find_reference(loaded, reference)
     return comparison.compare(loaded, at, prior=prior(workspace.store, loaded))
 
 

@@ -163,17 +163,20 @@ def load(workspace: Workspace, names: Sequence[str], experiment: str | None) -> 
     return [load_record(workspace, run) for run in runs]
 
 
-def find_reference(records: Sequence[RunRecord], text: str) -> int:
+def find_reference(records: Sequence[RunRecord], text: str | None) -> int:
     """Return the index of the first record of a configuration: its label, settings or a run's id.
 
-    Settings are `NAME=VALUE`, separated by commas. Raises `NotFoundError` if no record has them.
+    Without a text that of the first record. Settings are `NAME=VALUE`, separated by commas. Raises
+    `NotFoundError` if no record has them.
     """
+    if not text:
+        return 0
     wanted = dict(part.strip().partition("=")[::2] for part in text.split(","))
     for at, record in enumerate(records):
         if text in {record.label, record.id} or wanted.items() <= record.traits().items():
             return at
     for at, record in enumerate(records):
-        if text and text in record.id:
+        if text in record.id:
             return at
     labels = list(dict.fromkeys(record.label or record.id for record in records))
     hint = f"There are {', '.join(labels[:5])}{', …' if len(labels) > 5 else ''}."

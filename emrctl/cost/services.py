@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from emrctl.aws import prices
 from emrctl.cost.work import Process, Work
@@ -45,6 +46,10 @@ class CostOption(Record):
     ratio: float | None = None
     assumptions: tuple[str, ...] = ()
 
+    def row(self) -> dict[str, Any]:
+        """Return the fields for a table, the assumptions as one text."""
+        return self.to_json() | {"assumptions": "; ".join(self.assumptions)}
+
 
 def options(work: Work, region: str) -> Iterator[CostOption]:
     """Yield the services that have workers of the size of the driver and the executors."""
@@ -71,19 +76,15 @@ def uplift_usd(work: Work, region: str) -> float:
     """Return the fee of EMR on EKS for the vCPUs and the memory that the pods request."""
     usd = prices.unit_prices("emr_on_eks", region).usd
     return sum(
-        billed_s(item.seconds) / 3600 * (item.cores * usd["vcpu"] + _gb(item) * usd["gb"])
-        for item in (work.driver, *work.executors)
+        billed_s(item.seconds) / 3600 * (item.cores * usd["vcpu"] + item.gb * usd["gb"])
+        for item in work.processes
     )
-
-
-def _gb(item: Process) -> float:
-    return item.memory_mb / 1024
 
 
 def _sized(work: Work, more_mb: int = 0) -> list[tuple[Process, int, int]] | None:
     """Return each process with the vCPUs and GB of its worker; None if one is too large."""
     found = []
-    for item in (work.driver, *work.executors):
+    for item in work.processes:
         size = worker_size(item.cores, item.memory_mb + more_mb)
         if size is None:
             return None

@@ -23,6 +23,11 @@ class Process:
     seconds: float
     shuffle_bytes: int = 0
 
+    @property
+    def gb(self) -> float:
+        """Size of the container in GiB."""
+        return self.memory_mb / 1024
+
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
@@ -48,15 +53,19 @@ class Work:
         return self.executors[0]
 
     @property
+    def processes(self) -> tuple[Process, ...]:
+        """The driver and the executors."""
+        return (self.driver, *self.executors)
+
+    @property
     def vcpu_hours(self) -> float:
         """Sum of cores x time of driver and executors."""
-        return sum(item.cores * item.seconds for item in (self.driver, *self.executors)) / 3600
+        return sum(item.cores * item.seconds for item in self.processes) / 3600
 
     @property
     def gb_hours(self) -> float:
         """Sum of GiB x time of driver and executors."""
-        processes = (self.driver, *self.executors)
-        return sum(item.memory_mb / 1024 * item.seconds for item in processes) / 3600
+        return sum(item.gb * item.seconds for item in self.processes) / 3600
 
 
 def of_run(run: RunMetrics, duration_s: float | None) -> Work:

@@ -51,6 +51,12 @@ class RunCost(Record):
     options: tuple[CostOption, ...]
     notes: tuple[str, ...]
 
+    @property
+    def headline(self) -> str:
+        """The run and its own cost."""
+        own = "unknown" if self.usd is None else f"{self.usd:.4f} USD (estimated)"
+        return f"Cost of run {self.run}: {own}."
+
 
 def of_run(workspace: Workspace, run: Run, spot_discount: float = SPOT_DISCOUNT) -> RunCost:
     """Return what the work of a run costs elsewhere, by list prices.
@@ -89,13 +95,9 @@ def to_csv(found: RunCost) -> str:
     import io
 
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    names = CostOption.field_names()
-    writer.writerow(names)
-    for item in found.options:
-        writer.writerow(
-            [*(getattr(item, name) for name in names[:-1]), "; ".join(item.assumptions)]
-        )
+    writer = csv.DictWriter(out, CostOption.field_names(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(item.row() for item in found.options)
     return out.getvalue()
 
 
@@ -181,10 +183,12 @@ class Clusters:
         """
         done = self.work
         if not self.is_emr:
-            workers = sizing.StandaloneWorkers.of(item.name, 1)
-            each = min(
-                workers.cores // done.executor.cores, workers.memory_mb // done.executor.heap_mb
-            )
+            each = sizing.StandaloneAllocation(
+                workers=sizing.StandaloneWorkers.of(item.name, 1),
+                cores=done.executor.cores,
+                heap_mb=done.executor.heap_mb,
+                requested=None,
+            ).room
             return math.ceil(done.peak / each) if each > 0 else None
         executor_mb, first_mb = done.executor.memory_mb, done.first_mb
         if max(executor_mb, first_mb) > item.yarn_mb:
@@ -245,7 +249,7 @@ class Clusters:
     def _eks(self) -> Iterator[CostOption]:
         """Yield EMR on EKS with nodes of the run's type, filled with pods of its processes."""
         item, done = self.own, self.work
-        memory_mb = int(item.memory_gib * 1024) - sizing.RESERVED_MB
+        memory_mb = sizing.StandaloneWorkers.of(item.name, 1).memory_mb
         own = done.executor
         each = min(item.vcpus // own.cores, memory_mb // own.memory_mb)
         if not each:

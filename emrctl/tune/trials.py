@@ -127,7 +127,10 @@ class TuneTrials:
     @property
     def budget(self) -> BudgetSpec:
         """The limits of all runs of the search."""
-        return self.options.budget or self.spec.budget
+        budget = self.options.budget or self.spec.budget
+        if self.options.runs is None:
+            return budget
+        return budget.model_copy(update={"runs": self.options.runs})
 
     def adopt(self, workspace: Workspace, stored: Sequence[Run]) -> None:
         """Use earlier runs: those of this search, and completed ones with equal settings."""
@@ -184,11 +187,8 @@ class TuneTrials:
                 return None
             trial = self._trial(item, None)
             new = sum(active.run is None for active in self._active.values())
-            budget = self.budget
-            if self.options.runs is not None:
-                budget = budget.model_copy(update={"runs": self.options.runs})
             use = Use.of(self._every.values())
-            self.stopped = over_budget(budget, use, new, self._expected_s() or 0.0)
+            self.stopped = over_budget(self.budget, use, new, self._expected_s() or 0.0)
             if self.stopped:
                 return None
         self._active[trial.facts] = trial
@@ -309,7 +309,7 @@ class TuneTrials:
         return Outlook(done=done, failed=failed, left=left, left_s=left_s, use=use)
 
     def _most_runs(self) -> int:
-        limits = [self.options.runs or self.budget.runs, len(self.candidates)]
+        limits = [self.budget.runs, len(self.candidates)]
         return min(limit for limit in limits if limit is not None)
 
     def _expected_s(self) -> float | None:

@@ -188,9 +188,8 @@ def _node(item: Mapping[str, Any]) -> tuple[str, ...]:
 
 def print_cost(found: RunCost, options: Sequence[CostOption]) -> None:
     """Print the cost of a run and estimates elsewhere; letters refer to assumptions below."""
-    own = "unknown" if found.usd is None else f"{found.usd:.4f} USD (estimated)"
     typer.echo(
-        f"Cost of run {found.run}: {own}. {found.executors} executors of "
+        f"{found.headline} {found.executors} executors of "
         f"{found.executor_cores} cores and {found.executor_memory_mb:,} MB, "
         f"{found.duration_s:,.0f} s, {found.vcpu_hours:,.3f} vCPU-hours and "
         f"{found.gb_hours:,.3f} GB-hours; {found.idle_percent:.0f} % of the core time idle."
