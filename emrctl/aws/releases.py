@@ -35,7 +35,15 @@ class Release:
     system: str
     support_until: str
     lts: bool
-    applications: tuple[str, ...]
+
+    @property
+    def applications(self) -> tuple[str, ...]:
+        """The applications that the release has."""
+        return tuple(
+            name
+            for name, *spans in _rows()
+            if not name.startswith("emr-") and any(_in_range(self.label, one) for one in spans)
+        )
 
     @property
     def default_applications(self) -> list[str]:
@@ -84,13 +92,17 @@ def release(label: str) -> Release:
 @functools.cache
 def table() -> Mapping[str, Release]:
     """Return the releases by label, newest first, `emr-spark` before `emr`."""
-    lines = [line.split() for line in TABLE.read_text(encoding="utf-8").splitlines()]
-    lines = [words for words in lines if words and words[0] != "#"]
-    ranges = {words[0]: words[1:] for words in lines if not words[0].startswith("emr-")}
-    return {words[0]: _release(words, ranges) for words in lines if words[0].startswith("emr-")}
+    return {words[0]: _release(words) for words in _rows() if words[0].startswith("emr-")}
 
 
-def _release(words: Sequence[str], ranges: Mapping[str, Sequence[str]]) -> Release:
+@functools.cache
+def _rows() -> tuple[list[str], ...]:
+    """Return the words of the lines of the table, without comments."""
+    lines = (line.split() for line in TABLE.read_text(encoding="utf-8").splitlines())
+    return tuple(words for words in lines if words and words[0] != "#")
+
+
+def _release(words: Sequence[str]) -> Release:
     label, spark, hadoop, scala, python, java, system, until, *lts = words
     return Release(
         label=label,
@@ -102,9 +114,6 @@ def _release(words: Sequence[str], ranges: Mapping[str, Sequence[str]]) -> Relea
         system=system,
         support_until=until.strip("-"),
         lts=lts == ["LTS"],
-        applications=tuple(
-            name for name, spans in ranges.items() if any(_in_range(label, one) for one in spans)
-        ),
     )
 
 
@@ -112,12 +121,7 @@ def _in_range(label: str, span: str) -> bool:
     first, _, last = span.partition("..")
     if series(label) != (series(first) or first):
         return False
-    return (order(first) or ()) <= order(label) and (not last or order(label) <= order(last))
-
-
-def newest_lts() -> Release:
-    """Return the newest release with long-term support."""
-    return next(one for one in table().values() if one.lts)
+    return order(first) <= order(label) and (not last or order(label) <= order(last))
 
 
 def series(label: str) -> str:
