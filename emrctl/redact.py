@@ -89,6 +89,8 @@ _SHAPES = re.compile(
 )
 _FLAG = re.compile(r"-{0,2}[A-Za-z_][\w.\-]*")
 _SHORTEST = 6
+# Longer texts, such as plans of queries, rarely occur twice.
+_LONGEST_REMEMBERED = 1000
 
 
 @functools.lru_cache(maxsize=4096)
@@ -283,6 +285,8 @@ class Redactor:
             redacted = value
             for secret in self._values:
                 redacted = redacted.replace(secret, REDACTED)
+            if len(redacted) > _LONGEST_REMEMBERED:
+                return text.__wrapped__(redacted)
             redacted = self._seen[value] = text(redacted)
         return redacted
 

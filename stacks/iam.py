@@ -13,6 +13,7 @@ from typing import Any
 import pulumi
 
 from emrctl.spec import BucketSpec, ProjectSpec
+from emrctl.spec.jobs import parameter_name
 from stacks import names
 from stacks.sdk import iam
 
@@ -210,11 +211,11 @@ def _secret_statements(project: ProjectSpec, settings: Settings) -> list[Stateme
     parameters: list[str] = []
     secrets: list[str] = []
     for source in sources:
-        if source.startswith("ssm:"):
-            name = source.removeprefix("ssm:").lstrip("/")
-            parameters.append(f"arn:aws:ssm:{where}:parameter/{name}")
-        elif source.startswith("arn:"):
-            (parameters if ":ssm:" in source else secrets).append(source)
+        parameter = parameter_name(source)
+        if source.startswith("arn:"):
+            (secrets if parameter is None else parameters).append(source)
+        elif parameter is not None:
+            parameters.append(f"arn:aws:ssm:{where}:parameter/{parameter.lstrip('/')}")
         else:  # Secrets Manager adds a hyphen and six random characters to the name
             secrets.append(f"arn:aws:secretsmanager:{where}:secret:{source}-??????")
     statements = []

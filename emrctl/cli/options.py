@@ -183,24 +183,25 @@ def add_group(app: typer.Typer, name: str, help_: str, *, is_command: bool = Fal
     return group
 
 
-def pairs(items: list[str] | None, flag: str) -> dict[str, str]:
-    """Return `KEY=VALUE` items as a mapping; `UsageError` names `flag` and the invalid item."""
+def pairs(
+    items: list[str] | None, flag: str, default: Callable[[str], str] | None = None
+) -> dict[str, str]:
+    """Return `KEY=VALUE` items as a mapping; `default` returns the value of a `KEY` alone.
+
+    `UsageError` names `flag` and the invalid item.
+    """
     values = {}
     for item in items or ():
         key, equals, value = item.partition("=")
-        if not equals or not key:
+        if not key or (not equals and default is None):
             raise UsageError(f"{flag} {redact.text(item)}: expected KEY=VALUE")
-        values[key] = value
+        values[key] = value if equals or default is None else default(key)
     return values
 
 
-def variables(items: list[str] | None) -> dict[str, str]:
-    """Return `NAME=VALUE` items as a mapping; `NAME` alone has the caller's value.
-
-    Raises `UsageError` for one that the caller's environment does not have.
-    """
-    for item in items or ():
-        if "=" not in item and item not in os.environ:
-            hint = f"Set it in your shell, or write --env {item}=VALUE."
-            raise UsageError(f"--env {item}: the variable is not set", hint=hint)
-    return pairs([i if "=" in i else f"{i}={os.environ[i]}" for i in items or ()], "--env")
+def variable(name: str) -> str:
+    """Return the caller's value of a variable; `UsageError` if it is not set."""
+    if name not in os.environ:
+        hint = f"Set it in your shell, or write --env {name}=VALUE."
+        raise UsageError(f"--env {name}: the variable is not set", hint=hint)
+    return os.environ[name]

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING
 from emrctl.aws import errors
 from emrctl.aws.s3 import PRIVATE_PREFIX
 from emrctl.errors import NotFoundError
+from emrctl.spec.jobs import parameter_name
 
 if TYPE_CHECKING:
     from emrctl.aws.target import Target
     from emrctl.runs.record import Run
 
-_PARAMETER = "ssm:"
 _NOT_FOUND = ("ResourceNotFoundException", "ParameterNotFound", "ParameterVersionNotFound")
 _DENIED = ("AccessDeniedException", "AccessDenied")
 
@@ -64,13 +64,13 @@ def _describe(target: Target, source: str) -> bool:
     if region != target.region:  # a client is for one region
         return True
     try:
-        if where.startswith(_PARAMETER) or ":ssm:" in where:
-            name = where.removeprefix(_PARAMETER)
+        name = parameter_name(where)
+        if name is not None:
             target.client("ssm").get_parameter(Name=name, WithDecryption=False)
         else:
             target.client("secretsmanager").describe_secret(SecretId=where)
     except ClientError as error:
-        if error.response["Error"]["Code"] not in _DENIED:
+        if errors.error_code(error) not in _DENIED:
             raise
     return True
 
@@ -98,7 +98,7 @@ def delete_private(target: Target, run: Run) -> str:
         for item in (*listed.get("Versions", ()), *listed.get("DeleteMarkers", ())):
             s3.delete_object(Bucket=run.bucket, Key=key, VersionId=item["VersionId"])
     except (BotoCoreError, ClientError) as error:
-        if errors.response_error(error).get("Code") == "NoSuchBucket":
+        if errors.error_code(error) == "NoSuchBucket":
             return ""
         return f"could not delete s3://{run.bucket}/{key}, which contains secrets: {error}"
     return ""

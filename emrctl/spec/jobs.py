@@ -214,6 +214,15 @@ def _sources(value: Any) -> Any:
     return dict(zip(value, value, strict=True)) if isinstance(value, list | tuple) else value
 
 
+_PARAMETER = "ssm:"
+
+
+def parameter_name(source: str) -> str | None:
+    """Return the name or ARN of a secret in Parameter Store; None if it is in Secrets Manager."""
+    is_parameter = source.startswith(_PARAMETER) or ":ssm:" in source
+    return source.removeprefix(_PARAMETER) if is_parameter else None
+
+
 class JobSpec(Spec):
     """A named job: a program of `jobs/` or a user's file, with arguments and settings.
 

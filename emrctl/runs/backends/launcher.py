@@ -29,8 +29,9 @@ FOLDER = "main-file/"
 EXECUTOR_ENV, DRIVER_ENV = "spark.executorEnv.", "spark.yarn.appMasterEnv."
 _FLAG = "--payload-token="  # a name of a secret, so that logs of steps do not contain the value
 _URI_FLAG = "--payload-uri="
-_SHELL_SAFE = re.compile(r"[A-Za-z0-9_ !#%&()*+,./:;=?@\[\]^|~-]+")
-_SHELL_UNSAFE = re.compile(r"\A | \Z|[^A-Za-z0-9_ !#%&()*+,./:;=?@\[\]^|~-]+")
+_SHELL_CHARACTERS = r"A-Za-z0-9_ !#%&()*+,./:;=?@\[\]^|~-"
+_SHELL_SAFE = re.compile(rf"[{_SHELL_CHARACTERS}]+")
+_SHELL_UNSAFE = re.compile(rf"\A | \Z|[^{_SHELL_CHARACTERS}]+")
 _DIRECT_SAFE = re.compile(r"[^\r]+")
 _PROPERTY_SAFE = re.compile(r"(?! )[ -~]*(?<! )")
 SAFE_NAME = re.compile(r"[A-Za-z0-9_.-]+")
@@ -82,8 +83,11 @@ class Launcher:
 
         JVMs get environment variables from properties, so these are kept where they are no secrets.
         """
-        packed = base64.urlsafe_b64encode(zlib.compress(self.payload(program, properties), 9))
-        argument = _URI_FLAG + self.payload_uri if self.payload_uri else _FLAG + packed.decode()
+        if self.payload_uri:
+            argument = _URI_FLAG + self.payload_uri
+        else:
+            packed = zlib.compress(self.payload(program, properties), 9)
+            argument = _FLAG + base64.urlsafe_b64encode(packed).decode()
         encoded = replace(
             program,
             script=self.uri,
