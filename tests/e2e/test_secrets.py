@@ -6,12 +6,14 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import pytest
 import yaml
@@ -94,9 +96,11 @@ def watched_processes() -> Iterator[dict[str, bytes]]:
 
     thread = threading.Thread(target=watch)
     thread.start()
-    yield found
-    stop.set()
-    thread.join()
+    try:
+        yield found
+    finally:
+        stop.set()
+        thread.join()
 
 
 def unpacked(body: bytes) -> bytes:
@@ -129,7 +133,7 @@ def expect_hidden(shell: Shell, target: Target, spec: str, *options: str) -> Non
     (shell.folder / "canary.py").write_text(PROGRAM)
     manager = target.client("secretsmanager")
     manager.create_secret(Name=spec, SecretString=json.dumps(STORED))
-    with watched_processes() as shown:
+    with mock.patch.dict(os.environ, CALLERS), watched_processes() as shown:
         [run], err = shell.submit(
             *("--config", own.name, *SMALL, "--executors", "1", "--no-dynamic-allocation"),
             *("--env", "SMTP_PASS", *options, "canary"),
@@ -198,13 +202,6 @@ def expect_no_object(target: Target, bucket: str) -> None:
         assert not contains_canary(unpacked(body.read())), item["Key"]
 
 
-@pytest.fixture
-def _callers(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in CALLERS.items():
-        monkeypatch.setenv(name, value)
-
-
 @pytest.mark.parametrize("mode", ["client", "cluster"])
-@pytest.mark.usefixtures("_callers")
 def test_submit_on_emr_hides_secrets(shell: Shell, local: Target, mode: str) -> None:
     expect_hidden(shell, local, "emrctl.yaml", "--deploy-mode", mode)

@@ -228,20 +228,10 @@ def test_set_aside_keeps_earlier_damaged_files(files: RunFiles) -> None:
     assert [files.read(name) for name in names] == [b"1", b"2", b"3"]
 
 
-class S3Workspace(Workspace):
-    """A project whose runs are in a bucket."""
-
-    @property
-    def store(self) -> Store:
-        store: Store = self.__dict__["s3_store"]
-        return store
-
-
-def test_check_repairs_store_on_s3(mocked: Target, tmp_path: Path) -> None:
+def test_check_repairs_store_on_s3(mocked: Target, workspace: Workspace) -> None:
     s3 = mocked.client("s3")
     s3.create_bucket(Bucket="pets-runs")
-    workspace = S3Workspace(Config(ProjectSpec(project="pets"), tmp_path, {}))
-    workspace.__dict__["s3_store"] = Store(S3Storage(s3, "pets-runs"))
+    workspace.__dict__["store"] = Store(S3Storage(s3, "pets-runs"))
     other = replace(RUN, id="20261120-101502123-svm-0001")
     for run in (RUN, other):
         workspace.store.save(run)

@@ -10,17 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from emrctl import redact
 from emrctl.aws.target import Target
 from emrctl.errors import NotFoundError, UsageError, WaitTimeoutError
 from emrctl.runs import lifecycle
-from emrctl.runs.progress import Progress
-from emrctl.runs.record import Run
 from emrctl.runs.submission import Submission, submit
-from emrctl.runs.workspace import Workspace
 from emrctl.spec import JobSpec, ProjectSpec, SparkSettings
 from emrctl.spec.config import Config
 from tests.emulator.fake_runtime import FakeRuntime
+from tests.runs.mocked import MockedWorkspace, mocked_workspace, watch
 
 APPLICATION = "application_1700000000000_0001"
 OTHER = "application_1700000000000_0005"
@@ -32,24 +29,10 @@ ValueError: no pictures
 """
 
 
-class MockedWorkspace(Workspace):
-    """A workspace with moto's target."""
-
-    def __init__(self, config: Config, target: Target) -> None:
-        super().__init__(config)
-        object.__setattr__(self, "target", target)
-
-
 @pytest.fixture
 def workspace(mocked: Target, standing: str, tmp_path: Path) -> MockedWorkspace:
-    (tmp_path / "mine.py").write_text("print(1)")
     job = JobSpec(script="mine.py", settings=SparkSettings(partitions=24), tags={"kind": "test"})
-    project = ProjectSpec(project="pets", jobs={"mine": job})
-    return MockedWorkspace(Config(project, tmp_path, {}), mocked)
-
-
-def _watch(_run: Run, _progress: Progress) -> None:
-    """Ignore the progress."""
+    return mocked_workspace(mocked, tmp_path, job)
 
 
 def _event_log(
@@ -103,7 +86,7 @@ def test_wait_for_completed_run_stores_metrics_and_result(
     workspace.target.client("s3").put_object(
         Bucket=bucket, Key=f"runs/{run.id}/output/result.json", Body=b'{"accuracy": 0.9}'
     )
-    run = lifecycle.wait(workspace, run, _watch)
+    run = lifecycle.wait(workspace, run, watch)
     assert run.state == "COMPLETED"
     assert run.application_id == APPLICATION
     assert run.arguments == ("--at", f"s3://{bucket}/runs/{run.id}/x", f"s3://{bucket}/y")
@@ -134,7 +117,7 @@ def test_wait_keeps_all_applications_with_the_tag_of_the_run(
         arguments=(f"s3://b/{OTHER}/",),
         settings=SparkSettings(conf={"spark.yarn.tags": "nightly"}),
     )
-    run = lifecycle.wait(workspace, submit(workspace, order), _watch)
+    run = lifecycle.wait(workspace, submit(workspace, order), watch)
     assert run.applications == (APPLICATION, second)
     assert run.application_id == APPLICATION
     assert "2 applications" in run.warnings[-1]
@@ -159,7 +142,7 @@ def test_wait_without_application_on_cluster_warns(
         return 0, OTHER, ""
 
     runtime.on_step = run_job
-    run = lifecycle.wait(workspace, submit(workspace, Submission(job="mine")), _watch)
+    run = lifecycle.wait(workspace, submit(workspace, Submission(job="mine")), watch)
     assert run.application_id is None
     assert "nothing ran on the cluster's executors" in run.warnings[-1]
     assert (master or "no Spark application") in run.warnings[-1]
@@ -176,69 +159,16 @@ def test_result_in_other_output_is_stored_only_if_completed(
     body, key = b'{"rows": 9}', "features/result.json"
     workspace.target.client("s3").put_object(Bucket=bucket, Key=key, Body=body)
     run = lifecycle.wait(
-        workspace, submit(workspace, Submission(job="mine", arguments=order)), _watch
+        workspace, submit(workspace, Submission(job="mine", arguments=order)), watch
     )
     assert lifecycle.describe(workspace, run).get("result") == result
-
-
-def test_submit_with_secrets_stores_none_of_them(
-    workspace: MockedWorkspace, runtime: FakeRuntime
-) -> None:
-    names = ("MY_TOKEN", "DB_PASSPHRASE", "PRIVATE_KEY", "STORAGE_ACCOUNT_KEY", "DB_PWD")
-    order = Submission(
-        job="mine",
-        arguments=("--db-password", "s3cret!", "api_key=s3cret"),
-        settings=SparkSettings(conf={"spark.my.password": "s3cret"}),
-        environment=dict.fromkeys(names, "s3cret"),
-    )
-    run = lifecycle.wait(workspace, submit(workspace, order), _watch)
-    folder = workspace.config.state_folder / "runs" / run.id
-    # The job of this test prints its arguments; a job's own stdout is stored unchanged.
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "stdout"]
-    assert folder / "logs" / "step" / "controller" in files
-    assert not [path for path in files if "s3cret" in path.read_text()]
-    assert redact.REDACTED in (folder / "run.json").read_text()
-    [args] = runtime.steps
-    assert "s3cret" not in " ".join(args)
-    assert args[-1] == f"--payload-uri=s3://{run.bucket}/private/{run.id}.json"
-    s3 = workspace.target.client("s3")
-    assert "Versions" not in s3.list_object_versions(Bucket=run.bucket, Prefix="private/")
-
-
-def test_submit_stores_texts_for_the_program_until_the_run_ends(
-    workspace: MockedWorkspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("USER_NAME", "s3cret")
-    monkeypatch.delenv("OTHER", raising=False)
-    workspace.target.client("secretsmanager").create_secret(Name="prod/db", SecretString="x")
-    sources = {"USER_NAME": "USER_NAME", "OTHER": "prod/db#password"}
-    order = Submission(job="mine", environment={"DB_PWD": "hidden"}, secrets=sources)
-    run = submit(workspace, order)
-    s3 = workspace.target.client("s3")
-    stored = s3.get_object(Bucket=run.bucket, Key=f"private/{run.id}.json")["Body"].read()
-    payload = json.loads(stored)
-    assert payload["environment"] == {"DB_PWD": "hidden"}
-    assert payload["secret_values"] == {"USER_NAME": "s3cret"}
-    assert payload["secrets"] == {"OTHER": "prod/db#password"}
-    assert run.environment == dict.fromkeys(("DB_PWD", "USER_NAME", "OTHER"), redact.REDACTED)
-    lifecycle.wait(workspace, run, _watch)
-    listed = s3.list_object_versions(Bucket=run.bucket, Prefix="private/")
-    assert "Versions" not in listed
-    assert "DeleteMarkers" not in listed
-
-
-def test_submit_without_the_secret_names_it(workspace: MockedWorkspace) -> None:
-    order = Submission(job="mine", secrets={"NO_SUCH_VARIABLE": "no/such/secret"})
-    with pytest.raises(NotFoundError, match="NO_SUCH_VARIABLE does not exist: 'no/such/secret'"):
-        submit(workspace, order)
-    assert workspace.store.all() == []
 
 
 def test_submit_adds_step_with_spark_submit_command(
     workspace: MockedWorkspace, runtime: FakeRuntime
 ) -> None:
     run = lifecycle.wait(
-        workspace, submit(workspace, Submission(job="mine", arguments=("a b",))), _watch
+        workspace, submit(workspace, Submission(job="mine", arguments=("a b",))), watch
     )
     [args] = runtime.steps
     assert args[:5] == ["spark-submit", "--master", "yarn", "--deploy-mode", "client"]
@@ -261,7 +191,7 @@ def test_wait_for_failed_run_stores_explaining_line(
     workspace: MockedWorkspace, runtime: FakeRuntime
 ) -> None:
     runtime.on_step = lambda _args: (1, "", TRACEBACK)
-    run = lifecycle.wait(workspace, submit(workspace, Submission(job="mine")), _watch)
+    run = lifecycle.wait(workspace, submit(workspace, Submission(job="mine")), watch)
     assert run.state == "FAILED"
     assert run.failure == "ValueError: no pictures"
     assert run.failure_log is not None
@@ -292,7 +222,7 @@ def test_refresh_without_step_id_finds_step_by_name(workspace: MockedWorkspace) 
     run = submit(workspace, Submission(job="mine"))
     orphan = replace(run, state="SUBMITTING", step_id=None)
     workspace.store.save(orphan)
-    found = lifecycle.wait(workspace, orphan, _watch)
+    found = lifecycle.wait(workspace, orphan, watch)
     assert (found.state, found.step_id) == ("COMPLETED", run.step_id)
 
 
@@ -327,7 +257,7 @@ def test_wait_after_emulator_died_marks_run_lost(
     dead = MockedWorkspace(
         workspace.config, replace(workspace.target, endpoint="http://127.0.0.1:9")
     )
-    found = lifecycle.wait(dead, run, _watch)
+    found = lifecycle.wait(dead, run, watch)
     assert (found.state, found.failure) == ("LOST", "its emulator was stopped")
 
 
@@ -345,7 +275,7 @@ def test_cancel_cancels_step(workspace: MockedWorkspace, runtime: FakeRuntime) -
     run = submit(workspace, Submission(job="mine"))
     while lifecycle.refresh(workspace, run).state != "RUNNING":
         pass
-    run = lifecycle.wait(workspace, lifecycle.cancel(workspace, run), _watch)
+    run = lifecycle.wait(workspace, lifecycle.cancel(workspace, run), watch)
     assert run.state == "CANCELLED"
     assert lifecycle.cancel(workspace, run) == run
 
@@ -363,7 +293,7 @@ def test_cancelled_run_keeps_the_result_that_its_job_wrote_before(
     s3.put_object(**written, Body=b'{"batches": 3}')
     while s3.head_object(**written)["LastModified"] < started:  # in whole seconds
         s3.put_object(**written, Body=b'{"batches": 3}')
-    run = lifecycle.wait(workspace, lifecycle.cancel(workspace, run), _watch)
+    run = lifecycle.wait(workspace, lifecycle.cancel(workspace, run), watch)
     assert run.state == "CANCELLED"
     assert lifecycle.describe(workspace, run)["result"] == {"batches": 3}
 
@@ -378,7 +308,7 @@ def test_request_stop_creates_the_object_stop_in_the_output(
     s3 = workspace.target.client("s3")
     assert s3.get_object(Bucket=bucket, Key="stream/stop")["ContentLength"] == 0
     s3.delete_object(Bucket=bucket, Key="stream/stop")
-    run = lifecycle.wait(workspace, lifecycle.cancel(workspace, run), _watch)
+    run = lifecycle.wait(workspace, lifecycle.cancel(workspace, run), watch)
     assert lifecycle.request_stop(workspace, run) == run
     assert "Contents" not in s3.list_objects_v2(Bucket=bucket, Prefix="stream/")
 
@@ -387,7 +317,7 @@ def test_wait_times_out(workspace: MockedWorkspace, runtime: FakeRuntime) -> Non
     runtime.pause = True
     run = submit(workspace, Submission(job="mine"))
     with pytest.raises(WaitTimeoutError) as caught:
-        lifecycle.wait(workspace, run, _watch, timeout_s=0.05)
+        lifecycle.wait(workspace, run, watch, timeout_s=0.05)
     assert f"emrctl wait {run.id}" in caught.value.hint
 
 
@@ -397,7 +327,7 @@ def test_wait_after_cluster_terminated_returns_interrupted(
     runtime.pause = True
     run = submit(workspace, Submission(job="mine"))
     workspace.target.client("emr").terminate_job_flows(JobFlowIds=[run.cluster.id])
-    run = lifecycle.wait(workspace, run, _watch, timeout_s=20)
+    run = lifecycle.wait(workspace, run, watch, timeout_s=20)
     assert run.state in {"CANCELLED", "INTERRUPTED", "FAILED"}
 
 

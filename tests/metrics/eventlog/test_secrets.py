@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import gzip
-import io
 import json
 import subprocess
 import sys
@@ -17,8 +16,9 @@ import zstandard
 
 from emrctl import redact
 from emrctl.cli.__main__ import main
-from emrctl.metrics.eventlog import codecs, layout, reader, redaction
+from emrctl.metrics.eventlog import layout, reader, redaction
 from emrctl.metrics.model import ExecutorMetrics, Reuse, RunMetrics, SqlMetrics, StageMetrics
+from tests.event_logs import text_of
 
 SQL = "org.apache.spark.sql.execution.ui.SparkListenerSQLExecution"
 LEARNED = "Zq9-Correct.Horse.Battery"
@@ -200,7 +200,7 @@ def test_stored_form_has_no_secrets_and_the_same_metrics(tmp_path: Path, codec: 
     with redaction.stored_form(file) as (name, stream):
         stored.write_bytes(stream.read())
     assert name == {"plain": "app.plain", "zstd": "app.zstd", "gz": "app"}[codec]
-    decoded = b"".join(codecs.decode(io.BytesIO(stored.read_bytes()))).decode()
+    decoded = text_of(stored).decode()
     assert not secrets_in(decoded)
     assert len(decoded.splitlines()) == len(events())
     assert reader.read_path(stored) == reader.read_path(raw)

@@ -12,7 +12,7 @@ import pytest
 
 from emrctl.errors import NotFoundError
 from emrctl.metrics import findings
-from emrctl.metrics.eventlog import codecs, reader
+from emrctl.metrics.eventlog import reader
 from emrctl.metrics.eventlog.layout import EventLogFile
 from emrctl.predict import graph
 from tests import event_logs
@@ -26,8 +26,7 @@ VALUES: tuple[Any, ...] = (None, -5, 1 << 61, 1 << 63, 1.5, "x", "\ud800", True,
 
 @cache
 def lines(name: str) -> list[bytes]:
-    data = io.BytesIO((event_logs.RECORDED / name).read_bytes())
-    return b"".join(bytes(block) for block in codecs.decode(data)).splitlines()
+    return event_logs.text_of(event_logs.RECORDED / name).splitlines()
 
 
 def log(data: bytes) -> list[EventLogFile]:
@@ -74,12 +73,12 @@ def sampled(event: dict[str, Any]) -> list[Path]:
 def test_read_event_with_a_value_of_another_type_returns_metrics(kind: str) -> None:
     name, at = CASES[kind]
     event = json.loads(lines(name)[at])
-    before, after = lines(name)[:at], lines(name)[at + 1 :]
+    before = b"".join(line + b"\n" for line in lines(name)[:at])
+    after = b"".join(line + b"\n" for line in lines(name)[at + 1 :])
     for path in sampled(event):
         for value in VALUES:
             changed = json.dumps(replaced(event, path, value)).encode()
-            data = b"\n".join((*before, changed, *after)) + b"\n"
-            run, jobs, tasks = reader.read_jobs(log(data))
+            run, jobs, tasks = reader.read_jobs(log(before + changed + b"\n" + after))
             assert run.bad_lines == 0, (path, value)
             json.dumps(run.to_json(), allow_nan=False, ensure_ascii=False).encode()
             findings.check(run)

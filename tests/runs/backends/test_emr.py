@@ -21,29 +21,15 @@ from emrctl.errors import (
 from emrctl.runs import lifecycle
 from emrctl.runs.backends.base import Step, read_logs
 from emrctl.runs.backends.emr import EmrBackend, _interrupted
-from emrctl.runs.progress import Progress
-from emrctl.runs.record import Run
 from emrctl.runs.submission import Submission, submit
-from emrctl.runs.workspace import Workspace
-from emrctl.spec import JobSpec, ProjectSpec
-from emrctl.spec.config import Config
 from tests.emulator.fake_runtime import FakeRuntime
 from tests.runs.backends.rejected_calls import RATE_EXCEEDED, refusing, share
-
-
-class MockedWorkspace(Workspace):
-    """A workspace with moto's target."""
-
-    def __init__(self, config: Config, target: Target) -> None:
-        super().__init__(config)
-        object.__setattr__(self, "target", target)
+from tests.runs.mocked import MockedWorkspace, mocked_workspace, watch
 
 
 @pytest.fixture
 def workspace(mocked: Target, standing: str, tmp_path: Path) -> MockedWorkspace:
-    (tmp_path / "mine.py").write_text("print(1)")
-    project = ProjectSpec(project="pets", jobs={"mine": JobSpec(script="mine.py")})
-    return MockedWorkspace(Config(project, tmp_path, {}), mocked)
+    return mocked_workspace(mocked, tmp_path)
 
 
 @pytest.fixture
@@ -60,16 +46,12 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TokenBucket, "acquire", lambda *_, **__: True)
 
 
-def _watch(_run: Run, _progress: Progress) -> None:
-    """Ignore the progress."""
-
-
 def test_wait_with_30_percent_throttled_calls_succeeds(
     workspace: MockedWorkspace, runtime: FakeRuntime, hasty: None
 ) -> None:
     with refusing(share(0.3)) as wire:
         found = [submit(workspace, Submission(job="mine")) for _ in range(3)]
-        found = [lifecycle.wait(workspace, run, _watch, timeout_s=120) for run in found]
+        found = [lifecycle.wait(workspace, run, watch, timeout_s=120) for run in found]
     assert [run.state for run in found] == ["COMPLETED"] * 3
     assert wire.refused.total() >= 0.15 * wire.asked.total() > 0
     assert len(runtime.steps) == 3  # a throttled submission was not made twice
@@ -81,7 +63,7 @@ def test_wait_with_throttling_beyond_botocore_retries_succeeds(
     run = submit(workspace, Submission(job="mine"))
     left = iter([RATE_EXCEEDED] * 25)
     with refusing(lambda _operation: next(left, None)) as wire:
-        run = lifecycle.wait(workspace, run, _watch, timeout_s=120)
+        run = lifecycle.wait(workspace, run, watch, timeout_s=120)
     assert run.state == "COMPLETED"
     assert wire.refused.total() == 25  # more than the ten tries of one call
 
@@ -95,7 +77,7 @@ def test_wait_with_endless_throttling_is_unavailable_error(
         refusing(lambda _operation: RATE_EXCEEDED),
         pytest.raises(UnavailableError, match="Rate exceeded") as caught,
     ):
-        lifecycle.wait(workspace, run, _watch)
+        lifecycle.wait(workspace, run, watch)
     assert f"emrctl wait {run.id}" in caught.value.hint
 
 
@@ -161,7 +143,7 @@ def test_wait_for_interrupted_step_returns(
     runtime.pause = True
     run = submit(workspace, Submission(job="mine"))
     workspace.target.client("emr").terminate_job_flows(JobFlowIds=[run.cluster.id])
-    found = lifecycle.wait(workspace, run, _watch, timeout_s=20)
+    found = lifecycle.wait(workspace, run, watch, timeout_s=20)
     assert found.finished
     assert found.failure
 
