@@ -12,7 +12,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,8 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from emrctl import ports
 
 _ROOT = Path(__file__).resolve().parents[1]
 _PUBLIC = (
@@ -196,7 +197,7 @@ def history_server(log: Path, folder: Path) -> tuple[float, float]:
     logs = folder / "history"
     logs.mkdir()
     shutil.copy(log, logs / log.name)
-    port = free_port()
+    port = ports.preferred(0)
     base = f"http://127.0.0.1:{port}/api/v1/applications"
     start = time.perf_counter()
     server = start_server(logs, port)
@@ -243,12 +244,6 @@ def get_list(url: str, server: subprocess.Popen[bytes]) -> list[dict[str, Any]]:
                 return list(items)
         time.sleep(0.05)
     sys.exit(f"the history server exited with {server.returncode}")
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def peak_mb(pid: int) -> float:

@@ -33,6 +33,8 @@ import psutil
 from _common import programs  # type: ignore[import-not-found,unused-ignore]
 from botocore.config import Config
 
+from emrctl import ports
+
 BUCKET = "bench-bucket"
 BODY = os.urandom(30_000)
 THREADS = 8
@@ -192,16 +194,9 @@ def await_port(process: subprocess.Popen[bytes], port: int) -> None:
     raise SystemExit("the server does not accept connections")
 
 
-def free_port() -> int:
-    """Return a port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def moto() -> contextlib.AbstractContextManager[Server]:
     """Run moto's server."""
-    port = free_port()
+    port = ports.preferred(0)
     return started([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], port)
 
 
@@ -209,7 +204,7 @@ def moto() -> contextlib.AbstractContextManager[Server]:
 def ministack() -> Iterator[Server]:
     """Run MiniStack, an emulator of AWS, with its data in a temporary folder."""
     program = programs("ministack", "ministack") / "ministack"
-    port = free_port()
+    port = ports.preferred(0)
     with tempfile.TemporaryDirectory(prefix="ministack-") as folder:
         environment = {"GATEWAY_PORT": str(port), "HOME": folder, "TMPDIR": folder}
         with started([program], port, environment) as server:
