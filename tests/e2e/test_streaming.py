@@ -20,11 +20,8 @@ pytestmark = [pytest.mark.yarn, pytest.mark.timeout(600)]
 def _start(shell: Shell) -> dict[str, Any]:
     small = (*SMALL, "--executors", "1", "--partitions", "2")
     job = ("streaming", "--rate", "50", "--window", "2", "--late", "1")
-    out, _ = shell.run(
-        *("submit", "--detach", "--json", *small, *job, "--output", "s3://{bucket}/stream")
-    )
-    [run] = json.loads(out)
-    return dict(run)
+    [run], _ = shell.submit("--detach", *small, *job, "--output", "s3://{bucket}/stream")
+    return run
 
 
 def _wait_for_batch(local: Target, run: dict[str, Any], after: int) -> None:

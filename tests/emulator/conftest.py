@@ -78,6 +78,18 @@ def state(emr: Emr, cluster_id: str) -> str:
     return str(emr.describe_cluster(ClusterId=cluster_id)["Cluster"]["Status"]["State"])
 
 
+def add(emr: Emr, cluster_id: str, *args: str, action: str = "CONTINUE") -> str:
+    """Add a step that runs a command; return its id."""
+    jar = {"Jar": "command-runner.jar", "Args": list(args)}
+    step = {"Name": args[0], "ActionOnFailure": action, "HadoopJarStep": jar}
+    return str(emr.add_job_flow_steps(JobFlowId=cluster_id, Steps=[step])["StepIds"][0])
+
+
+def status(emr: Emr, cluster_id: str, step_id: str) -> dict[str, Any]:
+    """Return the status of a step."""
+    return dict(emr.describe_step(ClusterId=cluster_id, StepId=step_id)["Step"]["Status"])
+
+
 @pytest.fixture(scope="module")
 def ec2nodes(instances: Target, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ec2Nodes]:
     """Launch EC2 instances; terminate them after the module's tests."""

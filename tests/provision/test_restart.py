@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,28 +9,25 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from emrctl.aws import target as targets
 from emrctl.aws.target import Target
 from emrctl.cleanup import discovery
 from emrctl.clusters.registry import list_clusters
-from emrctl.emulator.server import control, processes
+from emrctl.emulator.server import control
 from emrctl.errors import NotFoundError
 from emrctl.provision import lifecycle, stacks
 from emrctl.provision.bucket import find_bucket
 from emrctl.provision.stacks import Deployment
 from emrctl.spec import ProjectSpec
+from tests.emulator import process
 
 CLUSTER = {"kind": "ec2", "worker": {"count": 1, "spot": False}, "ttl_s": 0}
 
 
 def restarted() -> Target:
     """Kill the emulator if it is running, start the next one and return its target."""
-    info = control.status()
-    if info is not None:
-        os.kill(info.pid, signal.SIGKILL)
-        assert processes.wait_gone(info.pid, timeout_s=60)
-    control.up(region="us-east-1", report=lambda _: None, jars=False)
-    return targets.emulator("us-east-1")
+    if control.status() is not None:
+        process.kill()
+    return process.start()
 
 
 def deployment(target: Target, root: Path, **changes: Any) -> Deployment:

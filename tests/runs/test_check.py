@@ -22,6 +22,7 @@ from emrctl.spec import ProjectSpec
 from emrctl.spec.config import Config
 from tests import facts
 from tests.event_logs import SAMPLE
+from tests.runs.command import emrctl
 from tests.runs.damage import FIXED
 
 RUN = replace(
@@ -253,8 +254,6 @@ def test_check_repairs_store_on_s3(mocked: Target, workspace: Workspace) -> None
 def test_command_check_reports_and_repairs(
     workspace: Workspace, files: RunFiles, tmp_path: Path
 ) -> None:
-    from tests.runs.test_damaged_store import emrctl
-
     (tmp_path / "emrctl.yaml").write_text("project: pets\n")
     assert emrctl(tmp_path, "runs", "check") == (0, "", "No problems.\n")
     path_of(files, "tags.json").write_bytes(b"")

@@ -11,6 +11,7 @@ import pytest
 
 from emrctl.runs import checksums
 from emrctl.runs.checksums import DatasetChecksum, WeightedSum
+from tests.runs.checksum_equality import equal
 
 Rows = list[str]
 
@@ -33,18 +34,11 @@ def _parquet(folder: Path, *selects: str) -> DatasetChecksum:
     return found
 
 
-def _equal(one: DatasetChecksum, two: DatasetChecksum) -> bool:
-    return (
-        (one.rows, one.text, set(one.sums)) == (two.rows, two.text, set(two.sums))
-        and all(one.sums[name].agrees(two.sums[name]) for name in one.sums)
-    )  # fmt: skip
-
-
-def test_json_of_other_order_files_and_members_is_equal() -> None:
+def test_json_of_other_order_files_and_members_isequal() -> None:
     rows = ['{"a": 1, "b": [1, null], "c": {"x": 1.5, "y": null}}', '{"a": 2, "d": "é"}']
     other = ['{"d": "é", "a": 2, "b": null}', '{"c": {"x": 1.5}, "b": [1, null], "a": 1}']
-    assert _equal(_json(rows), _json(other))
-    assert _equal(_json(rows), _json(rows[1:]) + _json(rows[:1]))
+    assert equal(_json(rows), _json(other))
+    assert equal(_json(rows), _json(rows[1:]) + _json(rows[:1]))
     assert _json(rows).rows == 2
 
 
@@ -62,45 +56,45 @@ def test_json_of_other_order_files_and_members_is_equal() -> None:
     ],
 )
 def test_json_with_another_value_differs(changed: Rows) -> None:
-    assert not _equal(_json(['{"a": 1, "b": "x"}', '{"a": 2, "b": "y"}']), _json(changed))
+    assert not equal(_json(['{"a": 1, "b": "x"}', '{"a": 2, "b": "y"}']), _json(changed))
 
 
 def test_json_values_that_are_no_objects_are_rows() -> None:
-    assert _equal(_json(["[1, 2]", "3"]), _json(["3", "[1, 2]"]))
-    assert not _equal(_json(["[1, 2]"]), _json(["[2, 1]"]))
+    assert equal(_json(["[1, 2]", "3"]), _json(["3", "[1, 2]"]))
+    assert not equal(_json(["[1, 2]"]), _json(["[2, 1]"]))
 
 
 def test_row_that_occurs_twice_in_one_and_another_twice_in_the_other_differ() -> None:
     one, two = '{"a": 1}', '{"a": 2}'
-    assert not _equal(_json([one, one, two]), _json([one, two, two]))
+    assert not equal(_json([one, one, two]), _json([one, two, two]))
 
 
 def test_fractions_may_differ_in_their_last_digits_only() -> None:
     rows = [f'{{"k": {n}, "v": {n * 0.1!r}}}' for n in range(1, 1000)]
     noisy = [f'{{"k": {n}, "v": {math.nextafter(n * 0.1, 9e9)!r}}}' for n in range(1, 1000)]
-    assert _equal(_json(rows), _json(noisy))
+    assert equal(_json(rows), _json(noisy))
     changed = [*rows[:-1], '{"k": 999, "v": 99.0}']
-    assert not _equal(_json(rows), _json(changed))
+    assert not equal(_json(rows), _json(changed))
 
 
 def test_fractions_that_two_rows_swapped_differ() -> None:
     rows = ['{"k": 1, "v": 1.5}', '{"k": 2, "v": 2.5}']
-    assert not _equal(_json(rows), _json(['{"k": 1, "v": 2.5}', '{"k": 2, "v": 1.5}']))
+    assert not equal(_json(rows), _json(['{"k": 1, "v": 2.5}', '{"k": 2, "v": 1.5}']))
 
 
-def test_csv_with_header_of_other_column_order_is_equal() -> None:
+def test_csv_with_header_of_other_column_order_isequal() -> None:
     one = _csv('a,b,c\n1,"x, y",0.5\n2,"q\\"q",1e-3\n')
     two = _csv('c,a,b\n0.0010000000001,2,"q""q"\n') + _csv('c,a,b\n0.5,1,"x, y"\n')
-    assert _equal(one, two)
+    assert equal(one, two)
     assert one.rows == 2
-    assert not _equal(one, _csv('a,b,c\n1,"x, y",0.5\n2,"q\\"q",2e-3\n'))
+    assert not equal(one, _csv('a,b,c\n1,"x, y",0.5\n2,"q\\"q",2e-3\n'))
 
 
 def test_csv_without_header_counts_every_line() -> None:
     found = _csv("1;x\n2;y\n", header=False, separator=";")
     assert found.rows == 2
-    assert _equal(found, _csv("2;y\n1;x\n", header=False, separator=";"))
-    assert not _equal(found, _csv("2;x\n1;y\n", header=False, separator=";"))
+    assert equal(found, _csv("2;y\n1;x\n", header=False, separator=";"))
+    assert not equal(found, _csv("2;x\n1;y\n", header=False, separator=";"))
 
 
 def test_lines_count_and_differ() -> None:
@@ -108,8 +102,8 @@ def test_lines_count_and_differ() -> None:
         return checksums.of_lines(io.StringIO(text, newline=""), {})
 
     assert of_lines("a\nb\n").rows == 2
-    assert _equal(of_lines("a\r\nb"), of_lines("b\na\n"))
-    assert not _equal(of_lines("a\nb\n"), of_lines("a\nc\n"))
+    assert equal(of_lines("a\r\nb"), of_lines("b\na\n"))
+    assert not equal(of_lines("a\nb\n"), of_lines("a\nc\n"))
 
 
 VALUES = """(VALUES
@@ -122,7 +116,7 @@ VALUES = """(VALUES
 COLUMNS = "i, s, d, f, t, l, st, m, de, da, b"
 
 
-def test_parquet_of_other_order_files_and_columns_is_equal(tmp_path: Path) -> None:
+def test_parquet_of_other_order_files_and_columns_isequal(tmp_path: Path) -> None:
     one = _parquet(tmp_path, f"FROM {VALUES} SELECT {COLUMNS}")
     reverse = ", ".join(reversed(COLUMNS.split(", ")))
     two = _parquet(
@@ -131,7 +125,7 @@ def test_parquet_of_other_order_files_and_columns_is_equal(tmp_path: Path) -> No
         f"FROM {VALUES} SELECT {reverse} WHERE i = 1",
         f"FROM {VALUES} SELECT {reverse} WHERE i > 9",
     )
-    assert _equal(one, two)
+    assert equal(one, two)
     assert (one.rows, set(one.sums)) == (3, {"d", "f"})
 
 
@@ -158,7 +152,7 @@ def test_parquet_of_other_order_files_and_columns_is_equal(tmp_path: Path) -> No
 def test_parquet_with_another_value_differs(tmp_path: Path, column: str, value: str) -> None:
     one = _parquet(tmp_path, f"FROM {VALUES} SELECT {COLUMNS}")
     two = _parquet(tmp_path, f"FROM {VALUES} SELECT * REPLACE ({value} AS {column})")
-    assert not _equal(one, two)
+    assert not equal(one, two)
 
 
 @pytest.mark.parametrize(
@@ -170,12 +164,10 @@ def test_parquet_with_another_value_differs(tmp_path: Path, column: str, value: 
         ("MAP {'a': 1, 'b': 2}", "MAP {'b': 2, 'a': 1}"),
     ],
 )
-def test_parquet_with_equal_values_of_other_types_is_equal(
+def test_parquet_with_equal_values_of_other_types_isequal(
     tmp_path: Path, one: str, two: str
 ) -> None:
-    assert _equal(
-        _parquet(tmp_path, f"SELECT {one} AS v"), _parquet(tmp_path, f"SELECT {two} AS v")
-    )
+    assert equal(_parquet(tmp_path, f"SELECT {one} AS v"), _parquet(tmp_path, f"SELECT {two} AS v"))
 
 
 def test_parquet_with_quotes_in_names_is_read(tmp_path: Path) -> None:

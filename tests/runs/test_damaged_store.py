@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from emrctl.cli.__main__ import main
 from emrctl.metrics.eventlog import layout
 from emrctl.runs import import_logs
 from emrctl.runs.record import Run, TrialFacts
@@ -24,6 +20,7 @@ from emrctl.runs.workspace import Workspace
 from emrctl.spec import config
 from tests import facts
 from tests.event_logs import RECORDED, SAMPLE
+from tests.runs.command import emrctl
 from tests.runs.damage import DAMAGES, Damage
 
 FILES = ("run.json", "metrics.json", "tags.json", "result.json", "yarn.json", "nodes.jsonl")
@@ -31,14 +28,6 @@ VICTIM = "20261120-100000000-svm-aaaa"
 OTHERS = ("20261120-100001000-svm-bbbb", "20261120-100002000-svm-cccc")
 EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "25"))
 ALLOWED = {0, 1, 2, 3, 6, 8, 9, 10}
-
-
-class Answer(NamedTuple):
-    """Exit code and output of a command."""
-
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture(scope="module")
@@ -103,17 +92,6 @@ def _copy(template: Path, root: Path) -> Path:
     shutil.rmtree(root, ignore_errors=True)
     shutil.copytree(template, root)
     return root
-
-
-def emrctl(root: Path, *arguments: str) -> Answer:
-    """Run a command in this process."""
-    out, err, code = io.StringIO(), io.StringIO(), 0
-    with contextlib.chdir(root), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            main(arguments)
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-    return Answer(code, out.getvalue(), err.getvalue())
 
 
 COMMANDS = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 from collections.abc import Callable
@@ -9,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from emrctl.cli.__main__ import main
 from emrctl.compare import records
 from emrctl.compare.comparison import compare
 from emrctl.errors import UsageError
@@ -20,6 +20,7 @@ from emrctl.runs.workspace import Workspace
 from emrctl.spec import ProjectSpec
 from emrctl.spec.config import Config
 from tests.event_logs import RECORDED, SAMPLE, text_of
+from tests.runs import command
 
 WELL, ILL = SAMPLE, RECORDED / "idle_executors.ill.zstd"
 WELL_ID, ILL_ID = "local-1795797558469", "app-20261120112534-0000"
@@ -215,22 +216,9 @@ def test_query_rejects_anything_but_select(workspace: Workspace, sql: str, said:
 
 
 @pytest.fixture
-def emrctl(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Emrctl:
+def emrctl(tmp_path: Path) -> Emrctl:
     (tmp_path / "emrctl.yaml").write_text("project: pets\n")
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        code = 0
-        try:
-            main(arguments)
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
+    return functools.partial(command.emrctl, tmp_path)
 
 
 def test_commands_import_and_query(emrctl: Emrctl, logs: Path) -> None:

@@ -8,18 +8,8 @@ from botocore.exceptions import ClientError
 
 from emrctl.aws.target import Target
 from emrctl.emulator.api import dispatch
-from tests.emulator.conftest import Await, Emr, state
+from tests.emulator.conftest import Await, Emr, add, state, status
 from tests.emulator.fake_runtime import FakeRuntime
-
-
-def add(emr: Emr, cluster_id: str, *args: str, action: str = "CONTINUE") -> str:
-    jar = {"Jar": "command-runner.jar", "Args": list(args)}
-    step = {"Name": args[0], "ActionOnFailure": action, "HadoopJarStep": jar}
-    return str(emr.add_job_flow_steps(JobFlowId=cluster_id, Steps=[step])["StepIds"][0])
-
-
-def status(emr: Emr, cluster_id: str, step_id: str) -> dict[str, Any]:
-    return dict(emr.describe_step(ClusterId=cluster_id, StepId=step_id)["Step"]["Status"])
 
 
 def fails(args: list[str]) -> tuple[int, str, str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +11,7 @@ import pytest
 
 from emrctl.aws.target import Target
 from emrctl.emulator.server import control, processes, state
+from tests.emulator.process import kill
 
 pytestmark = pytest.mark.yarn
 
@@ -78,8 +77,7 @@ def test_down_after_killed_emulator_kills_all_processes(
     ):  # two daemons and the step's processes
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    os.kill(emulator_info.pid, signal.SIGKILL)
-    assert processes.wait_gone(emulator_info.pid, timeout_s=60)
+    kill()
     assert control.down(lambda _: None)
     assert processes.marked(processes.EMULATOR_MARK, emulator_info.id) == []
 

@@ -20,6 +20,7 @@ from botocore.exceptions import ClientError
 from emrctl.aws import target as targets
 from emrctl.emulator.server import control, processes, state
 from emrctl.errors import UsageError
+from tests.emulator.process import kill
 
 
 def say(line: str) -> None:
@@ -138,8 +139,7 @@ def test_secrets_are_not_in_state_log_or_process_list(running: state.EmulatorInf
 def test_up_cleans_up_after_killed_emulator(running: state.EmulatorInfo) -> None:
     environment = os.environ | {processes.EMULATOR_MARK: running.id}
     leftover = subprocess.Popen(["sleep", "300"], env=environment, start_new_session=True)
-    os.kill(running.pid, signal.SIGKILL)
-    assert processes.wait_gone(running.pid, timeout_s=60)
+    kill()
     assert control.status() is None
     again = start()
     assert again.id != running.id
