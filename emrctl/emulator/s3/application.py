@@ -42,8 +42,7 @@ _LIST_PARAMETERS = frozenset(
     {
         *("prefix", "delimiter", "marker", "max-keys", "encoding-type", "list-type", "versions"),
         *("continuation-token", "start-after", "fetch-owner", "key-marker", "version-id-marker"),
-        *("uploads", "upload-id-marker", "max-uploads", "x-id", "allow-unordered"),
-        *("AWSAccessKeyId", "Signature", "Expires", "metadata"),
+        *("uploads", "upload-id-marker", "max-uploads", "allow-unordered", "metadata"),
     }
 )
 
@@ -103,7 +102,7 @@ class S3Application:
 
     def _forward(self, request: S3Request) -> S3Response:
         """Return moto's response for a setting of a bucket, or its deletion if it is empty."""
-        deletes = request.method == "DELETE" and not request.query.keys() - {"x-id"}
+        deletes = request.method == "DELETE" and not request.parameters
         if deletes and self.store.has_objects(request.bucket):
             message = "The bucket you tried to delete is not empty"
             raise S3Error("BucketNotEmpty", message, 409, BucketName=request.bucket)
@@ -228,9 +227,7 @@ def _bucket_operation(request: S3Request) -> tuple[Handler, str] | None:
     query = request.query
     if request.method == "POST" and "delete" in query:
         return S3Application.delete_objects, ""
-    if request.method != "GET" or any(
-        name not in _LIST_PARAMETERS and not name.startswith("X-Amz-") for name in query
-    ):
+    if request.method != "GET" or request.parameters.keys() - _LIST_PARAMETERS:
         return None
     if "uploads" in query:
         return _of_uploads(multipart.list_uploads), "s3:ListBucketMultipartUploads"

@@ -26,8 +26,6 @@ from emrctl.emulator.server.sigv4 import Application, Environ, read_body
 _log = logging.getLogger(__name__)
 
 _TAGGING = "tagging="
-# Parameters that belong to the signature or to the SDK, not to the setting.
-_NOT_SETTINGS = ("x-id", "AWSAccessKeyId", "Signature", "Expires")
 
 
 class _BucketRequest(msgspec.Struct):
@@ -57,16 +55,8 @@ class BucketSettings:
         body = read_body(request.environ) if request.method != "GET" else b""
         response = call(moto, request.environ)
         if request.method in ("PUT", "DELETE") and response[0].startswith("2"):
-            pairs = urllib.parse.parse_qsl(
-                request.environ.get("QUERY_STRING", ""), keep_blank_values=True
-            )
-            setting = sorted(
-                pair
-                for pair in pairs
-                if pair[0] not in _NOT_SETTINGS and not pair[0].startswith("X-Amz-")
-            )
             headers = {k: v for k, v in request.headers.items() if k.startswith("x-amz-")}
-            query = urllib.parse.urlencode(setting)
+            query = urllib.parse.urlencode(sorted(request.parameters.items()))
             stored = _BucketRequest(
                 method=request.method,
                 query=query,

@@ -84,19 +84,9 @@ class Crc:
             values = table[(values ^ column) & np.uint64(255)] ^ (values >> np.uint64(8))
         while rows > 1:
             factor = self._power(8 * width)
-            values = self._shift(values[::2], factor) ^ values[1::2]
+            values = self._times(factor, values[::2]) ^ values[1::2]
             rows, width = rows // 2, width * 2
         return int(values[0])
-
-    def _shift(self, values: Any, factor: int) -> Any:
-        import numpy as np
-
-        product, one, polynomial = values & np.uint64(0), np.uint64(1), np.uint64(self.polynomial)
-        for bit in range(self.bits - 1, -1, -1):
-            if factor >> bit & 1:
-                product = product ^ values
-            values = (values >> one) ^ (values & one) * polynomial
-        return product
 
     @functools.cache  # noqa: B019 - there are two instances
     def _table(self) -> Any:

@@ -9,9 +9,9 @@ from typing import Any
 
 from emrctl.emulator.s3.errors import S3Error, invalid_argument
 from emrctl.emulator.s3.index import StoredObject
-from emrctl.emulator.s3.request import S3Request, S3Response, iso_date
+from emrctl.emulator.s3.request import S3Request, S3Response, iso_date, xml_response
 from emrctl.emulator.s3.store import KeyPage, ListQuery, ObjectStore
-from emrctl.emulator.s3.xml_text import Element, document, url_quoted
+from emrctl.emulator.s3.xml_text import Element, url_quoted
 
 # The owner of all buckets and objects.
 OWNER: list[Element] = [
@@ -37,7 +37,7 @@ def list_objects(store: ObjectStore, _bucket: Any, request: S3Request) -> S3Resp
         *(_contents(one, quote, owner=True) for one in page.objects),
         *_prefixes(page, quote),
     ]
-    return _xml("ListBucketResult", elements)
+    return xml_response("ListBucketResult", elements)
 
 
 def list_objects_v2(store: ObjectStore, _bucket: Any, request: S3Request) -> S3Response:
@@ -59,7 +59,7 @@ def list_objects_v2(store: ObjectStore, _bucket: Any, request: S3Request) -> S3R
         *(_contents(one, quote, owner=owner) for one in page.objects),
         *_prefixes(page, quote),
     ]
-    return _xml("ListBucketResult", elements)
+    return xml_response("ListBucketResult", elements)
 
 
 def list_versions(store: ObjectStore, _bucket: Any, request: S3Request) -> S3Response:
@@ -81,7 +81,7 @@ def list_versions(store: ObjectStore, _bucket: Any, request: S3Request) -> S3Res
         *(_version(one, quote) for one in page.objects),
         *_prefixes(page, quote),
     ]
-    return _xml("ListVersionsResult", elements)
+    return xml_response("ListVersionsResult", elements)
 
 
 def integer(request: S3Request, name: str, default: int) -> int:
@@ -172,11 +172,6 @@ def _prefixes(page: KeyPage, quote: Quote) -> list[Element]:
 
 def _quote(request: S3Request) -> Quote:
     return url_quoted if request.query.get("encoding-type") == "url" else str
-
-
-def _xml(root: str, elements: list[Element]) -> S3Response:
-    headers = {"Content-Type": "application/xml"}
-    return S3Response(headers=headers, body=document(root, elements))
 
 
 def _token(last: str) -> str:

@@ -15,14 +15,18 @@ from emrctl.emulator.s3.content import receive
 from emrctl.emulator.s3.errors import S3Error, invalid_argument, malformed_xml
 from emrctl.emulator.s3.index import StoredObject
 from emrctl.emulator.s3.listing import OWNER, boolean, integer
-from emrctl.emulator.s3.objects import find_source, source_name, version_header
-from emrctl.emulator.s3.request import S3Request, S3Response, iso_date
+from emrctl.emulator.s3.objects import (
+    MAX_PARTS,
+    find_source,
+    part_number,
+    source_name,
+    version_header,
+)
+from emrctl.emulator.s3.request import S3Request, S3Response, iso_date, xml_response
 from emrctl.emulator.s3.store import ObjectStore
 from emrctl.emulator.s3.uploads import Part, Upload, Uploads
-from emrctl.emulator.s3.xml_text import document, text_of
+from emrctl.emulator.s3.xml_text import text_of
 
-_XML = {"Content-Type": "application/xml"}
-_PARTS = 10_000
 _RANGE = re.compile(r"bytes=(\d{1,18})-(\d{1,18})", re.ASCII)
 
 
@@ -43,16 +47,16 @@ def create(uploads: Uploads, bucket: Any, request: S3Request) -> S3Response:
             raise S3Error("InvalidRequest", message, 400)
         attributes.checksums, attributes.checksum_type = {algorithm: ""}, kind
     upload = uploads.create(request.bucket, request.key, attributes)
-    headers = {**_XML, **encryption_headers(attributes)}
+    headers = encryption_headers(attributes)
     if algorithm:
         headers |= {"x-amz-checksum-algorithm": algorithm, "x-amz-checksum-type": kind}
     elements = [("Bucket", request.bucket), ("Key", request.key), ("UploadId", upload.id)]
-    return S3Response(headers=headers, body=document("InitiateMultipartUploadResult", elements))
+    return xml_response("InitiateMultipartUploadResult", elements, headers)
 
 
 def upload_part(uploads: Uploads, store: ObjectStore, request: S3Request) -> S3Response:
     """Answer UploadPart."""
-    number = _part_number(request)
+    number = part_number(request.query.get("partNumber", ""))
     upload = uploads.get(request.bucket, request.key, request.query["uploadId"])
     content = receive(request, store.blobs, upload.algorithm)
     part = Part(
@@ -74,7 +78,7 @@ def upload_part_copy(
     uploads: Uploads, store: ObjectStore, request: S3Request, buckets: Mapping[str, Any]
 ) -> S3Response:
     """Answer UploadPartCopy."""
-    number = _part_number(request)
+    number = part_number(request.query.get("partNumber", ""))
     upload = uploads.get(request.bucket, request.key, request.query["uploadId"])
     source = find_source(store, buckets, request)
     conditions.check_copy_source(request.headers, source)
@@ -93,10 +97,10 @@ def upload_part_copy(
     elements = [("LastModified", iso_date(int(part.modified))), ("ETag", part.etag)]
     if checksum:
         elements.append((f"Checksum{upload.algorithm}", checksum))
-    headers = {**_XML, **encryption_headers(upload.attributes)}
+    headers = encryption_headers(upload.attributes)
     if source_name(request)[2] is not None:
         headers["x-amz-copy-source-version-id"] = source.version
-    return S3Response(headers=headers, body=document("CopyPartResult", elements))
+    return xml_response("CopyPartResult", elements, headers)
 
 
 def _copied_range(
@@ -139,14 +143,6 @@ def _source_range(request: S3Request, source: StoredObject) -> tuple[int, int]:
     return int(match[1]), int(match[2]) - int(match[1]) + 1
 
 
-def _part_number(request: S3Request) -> int:
-    text = request.query.get("partNumber", "")
-    if not text.isdecimal() or not 1 <= int(text) <= _PARTS:
-        message = f"Part number must be an integer between 1 and {_PARTS}, inclusive"
-        raise invalid_argument(message, "partNumber", text)
-    return int(text)
-
-
 def complete(uploads: Uploads, store: ObjectStore, bucket: Any, request: S3Request) -> S3Response:
     """Answer CompleteMultipartUpload, also again for an upload that is the current object."""
     id_ = request.query["uploadId"]
@@ -166,17 +162,13 @@ def complete(uploads: Uploads, store: ObjectStore, bucket: Any, request: S3Reque
     ]
     for name, value in stored.attributes.checksums.items():
         elements += [(f"Checksum{name}", value), ("ChecksumType", stored.attributes.checksum_type)]
-    headers = {
-        **_XML,
-        **version_header(bucket, stored),
-        **encryption_headers(stored.attributes),
-    }
-    return S3Response(headers=headers, body=document("CompleteMultipartUploadResult", elements))
+    headers = {**version_header(bucket, stored), **encryption_headers(stored.attributes)}
+    return xml_response("CompleteMultipartUploadResult", elements, headers)
 
 
 def _listed_parts(request: S3Request) -> list[tuple[int, str]]:
     parts = request.xml("CompleteMultipartUpload").get("Part") or []
-    if not 1 <= len(parts) <= _PARTS:
+    if not 1 <= len(parts) <= MAX_PARTS:
         raise malformed_xml()
     listed = [(text_of(part, "PartNumber"), text_of(part, "ETag")) for part in parts]
     if not all(number.isdecimal() and len(number) < 10 for number, _ in listed):
@@ -205,7 +197,7 @@ def list_parts(uploads: Uploads, request: S3Request) -> S3Response:
         *(("MaxParts", str(limit)), ("IsTruncated", boolean(len(rest) > len(page)))),
     ]
     elements += [("Part", _part_elements(upload, part)) for part in page]
-    return S3Response(headers=dict(_XML), body=document("ListPartsResult", elements + _owner()))
+    return xml_response("ListPartsResult", elements + _owner())
 
 
 def _part_elements(upload: Upload, part: Part) -> list[tuple[str, str]]:
@@ -244,7 +236,7 @@ def list_uploads(uploads: Uploads, request: S3Request) -> S3Response:
     ]
     elements += [("Upload", _upload_elements(one)) for one in page]
     elements += [("CommonPrefixes", [("Prefix", one)]) for one in sorted(set(folders.values()))]
-    return S3Response(headers=dict(_XML), body=document("ListMultipartUploadsResult", elements))
+    return xml_response("ListMultipartUploadsResult", elements)
 
 
 def _upload_elements(upload: Upload) -> list[tuple[str, Any]]:

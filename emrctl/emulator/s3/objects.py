@@ -25,12 +25,13 @@ from emrctl.emulator.s3.errors import (
     no_such_version,
 )
 from emrctl.emulator.s3.index import StoredObject
-from emrctl.emulator.s3.request import S3Request, S3Response, iso_date
+from emrctl.emulator.s3.request import S3Request, S3Response, iso_date, xml_response
 from emrctl.emulator.s3.store import ObjectStore
 from emrctl.emulator.s3.tags import tags_of_header
-from emrctl.emulator.s3.xml_text import document, text_of
+from emrctl.emulator.s3.xml_text import text_of
 from emrctl.emulator.server.http_server import FileBody
 
+MAX_PARTS = 10_000
 _DELETE_LIMIT = 1000
 
 
@@ -103,15 +104,20 @@ def _head(
     return S3Response(status=status, headers=headers), (start, size)
 
 
-def _part_range(stored: StoredObject, number: str) -> tuple[int, int]:
-    sizes = stored.attributes.parts or [stored.size]
-    if not number.isdecimal() or not 1 <= int(number) <= 10_000:
-        message = "Part number must be an integer between 1 and 10000, inclusive"
-        raise invalid_argument(message, "partNumber", number)
-    if int(number) > len(sizes):
+def _part_range(stored: StoredObject, text: str) -> tuple[int, int]:
+    sizes, number = stored.attributes.parts or [stored.size], part_number(text)
+    if number > len(sizes):
         message = "The requested partnumber is not satisfiable"
         raise S3Error("InvalidPartNumber", message, 416)
-    return sum(sizes[: int(number) - 1]), sizes[int(number) - 1]
+    return sum(sizes[: number - 1]), sizes[number - 1]
+
+
+def part_number(text: str) -> int:
+    """Return the number of a part; raises S3's error."""
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_PARTS:
+        message = f"Part number must be an integer between 1 and {MAX_PARTS}, inclusive"
+        raise invalid_argument(message, "partNumber", text)
+    return int(text)
 
 
 def checksum_headers(stored: StoredObject) -> dict[str, str]:
@@ -185,8 +191,7 @@ def _copy(store: ObjectStore, bucket: Any, request: S3Request, source: StoredObj
         ("ETag", stored.etag),
         *((f"Checksum{name}", value) for name, value in values),
     ]
-    headers["Content-Type"] = "application/xml"
-    return S3Response(headers=headers, body=document("CopyObjectResult", elements))
+    return xml_response("CopyObjectResult", elements, headers)
 
 
 def _copied(bucket: Any, request: S3Request, source: StoredObject) -> StoredObject:
@@ -297,6 +302,4 @@ def delete_objects(store: ObjectStore, bucket: Any, request: S3Request, denied: 
     for key, version in set(named) - set(allowed):
         error = [("Key", key), ("VersionId", version), ("Code", "AccessDenied")]
         elements.append(("Error", [*error, ("Message", "Access Denied")]))
-    return S3Response(
-        headers={"Content-Type": "application/xml"}, body=document("DeleteResult", elements)
-    )
+    return xml_response("DeleteResult", elements)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import formatdate
 from typing import Any
 
 from emrctl.emulator.s3.errors import S3Error, malformed_xml
-from emrctl.emulator.s3.xml_text import parse
+from emrctl.emulator.s3.xml_text import Element, document, parse
 from emrctl.emulator.server.sigv4 import (
     HEADERS_KEY,
     REGION_KEY,
@@ -24,6 +24,8 @@ from emrctl.emulator.server.sigv4 import (
 # Bodies that are XML, such as a list of 1,000 keys to delete.
 _XML_BYTES = 4 << 20
 _KEY_BYTES = 1024
+# Parameters of SDKs and of the signature (version 2), which belong to no operation.
+_OF_SDK = frozenset({"x-id", "AWSAccessKeyId", "Signature", "Expires"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,15 @@ class S3Request:
     headers: Mapping[str, str]
     region: str
     environ: Environ
+
+    @property
+    def parameters(self) -> Mapping[str, str]:
+        """The query without parameters of the signature and of the SDK."""
+        return {
+            name: value
+            for name, value in self.query.items()
+            if name not in _OF_SDK and not name.startswith("X-Amz-")
+        }
 
     def header(self, name: str) -> str:
         """Return a header's value as text, or an empty text; WSGI has it as Latin-1."""
@@ -62,6 +73,14 @@ class S3Response:
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: Any = b""
+
+
+def xml_response(
+    root: str, elements: Iterable[Element], headers: Mapping[str, str] | None = None
+) -> S3Response:
+    """Return a response with an XML document."""
+    headers = {"Content-Type": "application/xml", **(headers or {})}
+    return S3Response(headers=headers, body=document(root, elements))
 
 
 def parse_request(environ: Environ) -> S3Request:

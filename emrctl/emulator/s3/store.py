@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from emrctl.emulator.s3.blobs import BlobFolder, Segment
+from emrctl.emulator.s3.errors import no_such_upload
 from emrctl.emulator.s3.index import (
     COLUMNS,
     Index,
@@ -42,7 +43,7 @@ class Deletion:
 
 @dataclass(frozen=True, kw_only=True)
 class ListQuery:
-    """A page of a bucket's keys: those after `after`, or from `start` on.
+    """A page of a bucket's keys: those after `after`.
 
     With `versions` also versions and delete markers, from those of the key `after` that are older
     than `after_version`.
@@ -53,7 +54,6 @@ class ListQuery:
     delimiter: str = ""
     limit: int = 1000
     after: str = ""
-    start: str = ""
     versions: bool = False
     after_version: str = ""
 
@@ -138,10 +138,8 @@ class ObjectStore:
     ) -> list[Segment]:
         """Store the object of a completed upload; return the segments that it replaces."""
         with self.index.writing() as connection:
-            replaced = self._insert(connection, bucket, stored, versioning, condition)
-            connection.execute("DELETE FROM uploads WHERE id = ?", (upload,))
-            connection.execute("DELETE FROM parts WHERE upload = ?", (upload,))
-        return replaced
+            delete_upload(connection, upload)
+            return self._insert(connection, bucket, stored, versioning, condition)
 
     def _insert(
         self,
@@ -341,7 +339,7 @@ def _start(query: ListQuery) -> tuple[bytes, bool]:
     """Return the first key of a page, and whether the key itself belongs to it."""
     prefix = query.prefix.encode()
     if not query.after:
-        return max(prefix, query.start.encode()), True
+        return prefix, True
     if query.delimiter and query.after.startswith(query.prefix):
         end = query.after.find(query.delimiter, len(query.prefix))
         if end >= 0 and end + len(query.delimiter) == len(query.after):
@@ -361,6 +359,13 @@ def _versions(connection: sqlite3.Connection, bucket: str, key: str) -> list[Sto
     """Return the versions of a key, the newest first."""
     sql = f"SELECT {COLUMNS} FROM objects WHERE bucket = ? AND key = ? ORDER BY age"  # noqa: S608
     return [from_row(row) for row in connection.execute(sql, (bucket, key.encode()))]
+
+
+def delete_upload(connection: sqlite3.Connection, id_: str) -> None:
+    """Delete an upload and its parts from the index; raises S3's error if it does not exist."""
+    if not connection.execute("DELETE FROM uploads WHERE id = ?", (id_,)).rowcount:
+        raise no_such_upload(id_)
+    connection.execute("DELETE FROM parts WHERE upload = ?", (id_,))
 
 
 def _remove(connection: sqlite3.Connection, bucket: str, stored: StoredObject) -> None:

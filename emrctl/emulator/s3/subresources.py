@@ -8,10 +8,10 @@ from emrctl.emulator.s3.attributes import canned_acl
 from emrctl.emulator.s3.errors import invalid_argument
 from emrctl.emulator.s3.listing import OWNER
 from emrctl.emulator.s3.objects import find, version_header
-from emrctl.emulator.s3.request import S3Request, S3Response, http_date
+from emrctl.emulator.s3.request import S3Request, S3Response, http_date, xml_response
 from emrctl.emulator.s3.store import ObjectStore
 from emrctl.emulator.s3.tags import tags_of_body
-from emrctl.emulator.s3.xml_text import Element, document
+from emrctl.emulator.s3.xml_text import Element
 
 _GROUPS = "http://acs.amazonaws.com/groups/global/"
 # Grants of canned ACLs to groups, in addition to the owner's.
@@ -29,7 +29,7 @@ def get_tagging(store: ObjectStore, bucket: Any, request: S3Request) -> S3Respon
     tags = [
         ("Tag", [("Key", key), ("Value", value)]) for key, value in stored.attributes.tags.items()
     ]
-    return _xml("Tagging", [("TagSet", tags)], version_header(bucket, stored))
+    return xml_response("Tagging", [("TagSet", tags)], version_header(bucket, stored))
 
 
 def put_tagging(store: ObjectStore, bucket: Any, request: S3Request) -> S3Response:
@@ -54,15 +54,15 @@ def get_acl(store: ObjectStore, bucket: Any, request: S3Request) -> S3Response:
     grants = [_grant("CanonicalUser", OWNER, "FULL_CONTROL")]
     for group, permission in _GRANTS.get(stored.attributes.acl, ()):
         grants.append(_grant("Group", [("URI", _GROUPS + group)], permission))
-    text = document("AccessControlPolicy", [("Owner", OWNER), ("AccessControlList", grants)])
+    elements: list[Element] = [("Owner", OWNER), ("AccessControlList", grants)]
+    response = xml_response("AccessControlPolicy", elements, version_header(bucket, stored))
     for kind in ("CanonicalUser", "Group"):
         attribute = (
             f'Grantee xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="{kind}"'
         )
-        text = text.replace(f"<{kind}>".encode(), f"<{attribute}>".encode())
-        text = text.replace(f"</{kind}>".encode(), b"</Grantee>")
-    headers = {"Content-Type": "application/xml", **version_header(bucket, stored)}
-    return S3Response(headers=headers, body=text)
+        response.body = response.body.replace(f"<{kind}>".encode(), f"<{attribute}>".encode())
+        response.body = response.body.replace(f"</{kind}>".encode(), b"</Grantee>")
+    return response
 
 
 def _grant(kind: str, grantee: list[Element], permission: str) -> Element:
@@ -100,9 +100,4 @@ def get_attributes(store: ObjectStore, bucket: Any, request: S3Request) -> S3Res
         "Last-Modified": http_date(int(stored.modified)),
         **version_header(bucket, stored),
     }
-    return _xml("GetObjectAttributesResponse", elements, headers)
-
-
-def _xml(root: str, elements: list[Element], headers: dict[str, str]) -> S3Response:
-    headers = {"Content-Type": "application/xml", **headers}
-    return S3Response(headers=headers, body=document(root, elements))
+    return xml_response("GetObjectAttributesResponse", elements, headers)

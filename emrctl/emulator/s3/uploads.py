@@ -21,7 +21,7 @@ from emrctl.emulator.s3.index import (
     format_segments,
     parse_segments,
 )
-from emrctl.emulator.s3.store import Condition, ObjectStore
+from emrctl.emulator.s3.store import Condition, ObjectStore, delete_upload
 
 _MIN_PART_BYTES = 5 * 1024 * 1024
 # More segments are joined to one file, so that reading an object opens few files.
@@ -173,11 +173,10 @@ class Uploads:
         return stored
 
     def abort(self, upload: Upload) -> None:
-        """Delete the upload and its parts."""
-        parts = self.parts(upload)
+        """Delete the upload and its parts; raises S3's error if it does not exist anymore."""
         with self._index.writing() as connection:
-            connection.execute("DELETE FROM uploads WHERE id = ?", (upload.id,))
-            connection.execute("DELETE FROM parts WHERE upload = ?", (upload.id,))
+            parts = self.parts(upload)
+            delete_upload(connection, upload.id)
         self._store.blobs.delete(segment for part in parts for segment in part.segments)
 
 

@@ -28,10 +28,15 @@ def client(endpoint: str, access_key: str, secret_key: str, **config: Any) -> Cl
     )
 
 
+def target_client(target: Target, **config: Any) -> Client:
+    """Return a client of the emulator that signs as `config` says."""
+    own = target.client("s3")._request_signer._credentials
+    return client(str(target.endpoint), own.access_key, own.secret_key, **config)
+
+
 @pytest.fixture(scope="session")
 def s3(instances: Target) -> Client:
-    own = instances.client("s3")._request_signer._credentials
-    return client(str(instances.endpoint), own.access_key, own.secret_key)
+    return target_client(instances)
 
 
 @pytest.fixture(scope="session")

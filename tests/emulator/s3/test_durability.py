@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from botocore.exceptions import BotoCoreError, ClientError
 
-from emrctl.aws import target as targets
-from emrctl.aws.target import Target
-from emrctl.emulator.server import control, processes, state
+from emrctl.emulator.server import control, state
+from tests.emulator.process import kill, start
+from tests.emulator.s3.conftest import target_client
 
 BUCKET = "kept-bucket"
 TAGS = [{"Key": "emrctl:project", "Value": "pets + dogs"}]
@@ -31,18 +30,6 @@ POLICY = {
         }
     ],
 }
-
-
-def start() -> Target:
-    control.up(region="us-east-1", report=lambda _: None, jars=False)
-    return targets.emulator("us-east-1")
-
-
-def kill() -> None:
-    info = control.status()
-    assert info is not None
-    os.kill(info.pid, signal.SIGKILL)
-    assert processes.wait_gone(info.pid, timeout_s=60)
 
 
 def stop() -> None:
@@ -175,6 +162,25 @@ def test_deleted_buckets_and_tags_stay_deleted(home: Path) -> None:
     assert settings(s3)["encryption"] == "ServerSideEncryptionConfigurationNotFoundError"
     s3.create_bucket(Bucket="gone-bucket")
     assert "Contents" not in s3.list_objects_v2(Bucket="gone-bucket")
+
+
+@pytest.mark.parametrize("version", ["s3v4", "s3"])
+def test_presigned_delete_bucket_is_checked_and_survives(home: Path, version: str) -> None:
+    target = start()
+    s3 = target.client("s3")
+    s3.create_bucket(Bucket=BUCKET)
+    s3.put_object(Bucket=BUCKET, Key="a", Body=b"1")
+    signer = target_client(target, signature_version=version)
+    url = signer.generate_presigned_url("delete_bucket", Params={"Bucket": BUCKET})
+    if version == "s3":  # version 2 signs a bucket's path with a slash
+        url = url.replace("?", "/?")
+    answer = requests.delete(url, timeout=60)
+    assert (answer.status_code, "BucketNotEmpty" in answer.text) == (409, True)
+    assert s3.get_object(Bucket=BUCKET, Key="a")["Body"].read() == b"1"
+    s3.delete_object(Bucket=BUCKET, Key="a")
+    assert requests.delete(url, timeout=60).status_code == 204
+    kill()
+    assert start().client("s3").list_buckets()["Buckets"] == []
 
 
 def test_tags_of_other_services_survive(home: Path) -> None:

@@ -8,15 +8,16 @@ import os
 import random
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from emrctl.emulator.s3.errors import precondition_failed, storage_error
-from emrctl.emulator.s3.index import StoredObject
+from emrctl.emulator.s3.errors import S3Error, precondition_failed, storage_error
+from emrctl.emulator.s3.index import Attributes, StoredObject
 from emrctl.emulator.s3.store import ENABLED, SUSPENDED, KeyPage, ListQuery, ObjectStore
+from emrctl.emulator.s3.uploads import Part, Upload, Uploads
 
 BUCKET = "pets"
 
@@ -240,6 +241,30 @@ def test_full_index_leaves_no_file_and_no_object(store: ObjectStore) -> None:
     assert 0 < len(stored) == len(files(store)) < 1000
     put_again = stored[0].key
     assert content(store, put_again) == b"content"
+
+
+def test_interleaved_completions_of_an_upload_keep_the_object(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = Uploads(store), Uploads(store)
+    upload = first.create(BUCKET, "a", Attributes())
+    segment, etag = store.blobs.write([b"part"]), f'"{"0" * 32}"'
+    part = Part(number=1, etag=etag, size=4, modified=time.time(), segments=(segment,))
+    first.put_part(upload, part)
+
+    def parts(upload: Upload) -> Sequence[Part]:
+        """Return the parts as they were before the first caller completes the upload."""
+        read = first.parts(upload)
+        first.complete(upload, [(1, etag)], None, None)
+        return read
+
+    monkeypatch.setattr(second, "parts", parts)
+    with pytest.raises(S3Error, match="NoSuchUpload"):
+        second.complete(upload, [(1, etag)], None, None)
+    with pytest.raises(S3Error, match="NoSuchUpload"):
+        first.abort(upload)
+    assert content(store, "a") == b"part"
+    assert len(files(store)) == 1
 
 
 def test_other_errors_are_not_reported_as_full_disk() -> None:

@@ -12,14 +12,12 @@ import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import boto3
 import pytest
 import requests
-from botocore.config import Config
 
 from emrctl.aws.target import Target
+from tests.emulator.s3.conftest import Client, target_client
 from tests.emulator.sigv4_reference import Request, chunked
 
 BUCKET = "odd-keys"
@@ -36,7 +34,6 @@ KEYS = (
 )
 # A file system has no such names.
 NO_FILES = ("a//b", "a/./b/../c", "odd/a/b")
-Client = Any
 BODY = bytes(range(256)) * 3
 CRC32 = base64.b64encode(zlib.crc32(BODY).to_bytes(4, "big")).decode()
 
@@ -58,18 +55,6 @@ def keys(s3: Client) -> set[str]:
     for key in KEYS:
         s3.put_object(Bucket=BUCKET, Key=key, Body=key.encode())
     return set(KEYS)
-
-
-def presigner(target: Target, version: str) -> Client:
-    credentials = boto3.Session(region_name="us-east-1")
-    own = target.client("s3")._request_signer._credentials
-    return credentials.client(
-        "s3",
-        endpoint_url=target.endpoint,
-        aws_access_key_id=own.access_key,
-        aws_secret_access_key=own.secret_key,
-        config=Config(signature_version=version, s3={"addressing_style": "path"}),
-    )
 
 
 def test_boto3_reads_lists_copies_and_deletes_every_key(s3: Client, keys: set[str]) -> None:
@@ -98,7 +83,7 @@ def test_pages_of_list_objects_return_every_key(s3: Client, keys: set[str]) -> N
 
 @pytest.mark.parametrize("version", ["s3v4", "s3"])
 def test_presigned_urls_read_every_key(instances: Target, keys: set[str], version: str) -> None:
-    client = presigner(instances, version)
+    client = target_client(instances, signature_version=version)
     for key in keys - {"a/./b/../c"}:  # requests removes dots
         parameters = {"Bucket": BUCKET, "Key": key, "ResponseContentType": "text/a b"}
         url = client.generate_presigned_url("get_object", Params=parameters)
