@@ -93,15 +93,18 @@ def _modify_cluster(request: Request) -> dict[str, Any]:
 def _add_tags(request: Request) -> dict[str, Any]:
     cluster, tags = request.cluster, request.members["Tags"]
     checks.check_tags(tags)
-    merged = cluster.tags | listing.tags({"Tags": tags})
-    checks.check_tags([{"Key": key, "Value": value} for key, value in merged.items()])
-    cluster.tags = merged
+    with cluster.changing():
+        merged = cluster.tags | listing.tags({"Tags": tags})
+        checks.check_tags([{"Key": key, "Value": value} for key, value in merged.items()])
+        cluster.tags = merged
     return {}
 
 
 def _remove_tags(request: Request) -> dict[str, Any]:
-    for key in request.members["TagKeys"]:
-        request.cluster.tags.pop(key, None)
+    cluster = request.cluster
+    with cluster.changing():
+        for key in request.members["TagKeys"]:
+            cluster.tags.pop(key, None)
     return {}
 
 

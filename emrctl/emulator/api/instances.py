@@ -51,7 +51,7 @@ def _add_instance_fleet(request: Request) -> dict[str, Any]:
 
 def _add(request: Request, new: Sequence[InstanceGroup]) -> None:
     cluster = request.cluster
-    with cluster.changed:
+    with cluster.changing():
         if not cluster.active:
             raise ApiError(CLOSED)
         for group in new:

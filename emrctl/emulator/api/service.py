@@ -119,7 +119,7 @@ class Service:
 
     def resize(self, cluster: EmulatedCluster, group: InstanceGroup, count: int) -> None:
         """Resize the group in the background; the newest nodes are removed first."""
-        with cluster.changed:
+        with cluster.changing():
             if not cluster.active:
                 raise ApiError(CLOSED)
             if cluster.state not in (model.RUNNING, model.WAITING):

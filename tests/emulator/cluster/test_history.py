@@ -13,8 +13,9 @@ import pytest
 from emrctl.aws.target import Target
 from emrctl.emulator.api import dispatch
 from emrctl.emulator.api.service import Service
+from emrctl.emulator.cluster.controller import ClusterController
 from emrctl.emulator.cluster.history import ClusterHistory
-from tests.emulator.conftest import Await, state
+from tests.emulator.conftest import Await, add, state, status
 from tests.emulator.fake_runtime import FakeRuntime
 
 
@@ -30,29 +31,16 @@ def runtime(mocked: Target, folder: Path) -> Iterator[FakeRuntime]:
         yield runtime
 
 
-def add_step(emr: Any, cluster_id: str) -> str:
-    step = {"Name": "s", "ActionOnFailure": "CONTINUE"}
-    jar = {"Jar": "command-runner.jar", "Args": ["true"]}
-    steps = [{**step, "HadoopJarStep": jar}]
-    return str(emr.add_job_flow_steps(JobFlowId=cluster_id, Steps=steps)["StepIds"][0])
-
-
 def test_next_emulator_has_the_cluster_terminated(
     mocked: Target, runtime: FakeRuntime, waiting: str, emr: Any, folder: Path, until: Await
 ) -> None:
-    done = add_step(emr, waiting)
-    until(
-        lambda: emr.describe_step(ClusterId=waiting, StepId=done)["Step"]["Status"]["State"],
-        "COMPLETED",
-    )
+    done = add(emr, waiting, "true")
+    until(lambda: status(emr, waiting, done)["State"], "COMPLETED")
     emr.add_tags(ResourceId=waiting, Tags=[{"Key": "team", "Value": "cats"}])
     runtime.pause = True
-    running = add_step(emr, waiting)
-    until(
-        lambda: emr.describe_step(ClusterId=waiting, StepId=running)["Step"]["Status"]["State"],
-        "RUNNING",
-    )
-    pending = add_step(emr, waiting)
+    running = add(emr, waiting, "true")
+    until(lambda: status(emr, waiting, running)["State"], "RUNNING")
+    pending = add(emr, waiting, "true")
     # Without a termination before, as after kill -9: the files are as they are now.
     service = Service(FakeRuntime(), ClusterHistory(folder))
     service.restore()
@@ -97,6 +85,22 @@ def test_reason_of_a_termination_is_kept(
     assert [node.group for node in cluster.nodes if node.primary] == cluster.groups[:1]
 
 
+def test_resize_without_cluster_id_is_saved(
+    mocked: Target,
+    runtime: FakeRuntime,
+    waiting: str,
+    emr: Any,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Without the nodes' thread, which saves the cluster too.
+    monkeypatch.setattr(ClusterController, "add_nodes", lambda *_: None)
+    core = emr.list_instance_groups(ClusterId=waiting)["InstanceGroups"][1]["Id"]
+    emr.modify_instance_groups(InstanceGroups=[{"InstanceGroupId": core, "InstanceCount": 4}])
+    document = msgspec.json.decode((folder / f"{waiting}.json").read_bytes())
+    assert {group["id"]: group["count"] for group in document["groups"]}[core] == 4
+
+
 def test_damaged_and_old_files_are_ignored(
     mocked: Target, runtime: FakeRuntime, waiting: str, folder: Path
 ) -> None:
@@ -129,8 +133,5 @@ def test_full_disk_does_not_stop_the_cluster(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("emrctl.emulator.cluster.history.write_atomically", fail)
-    step = add_step(emr, waiting)
-    until(
-        lambda: emr.describe_step(ClusterId=waiting, StepId=step)["Step"]["Status"]["State"],
-        "COMPLETED",
-    )
+    step = add(emr, waiting, "true")
+    until(lambda: status(emr, waiting, step)["State"], "COMPLETED")
