@@ -98,20 +98,23 @@ def java_home(oldest: int = _SUPPORTED[0]) -> Path:
 
     `oldest` is the oldest version that a version of Spark supports.
     """
-    configured = os.environ.get("JAVA_HOME")
-    version = java_version(Path(configured)) if configured else None
-    if configured and version in _SUPPORTED and version >= oldest:
-        return Path(configured)
-    return _bundled_java(oldest)
+    home, version = _configured_java()
+    return home if version in _SUPPORTED and version >= oldest else _bundled_java(oldest)
 
 
 def java_warning(oldest: int) -> str:
     """Return a message if `$JAVA_HOME` is too old for a version of Spark; an empty text if not."""
-    configured = os.environ.get("JAVA_HOME")
-    version = java_version(Path(configured)) if configured else None
+    _, version = _configured_java()
     if version is None or version >= oldest:
         return ""
     return f"Java {version} of JAVA_HOME is not used: this Spark requires Java {oldest}."
+
+
+def _configured_java() -> tuple[Path, int | None]:
+    """Return `$JAVA_HOME` and the major version of its Java, None if there is none."""
+    configured = os.environ.get("JAVA_HOME", "")
+    home = Path(configured)
+    return home, java_version(home) if configured else None
 
 
 def java_version(home: Path) -> int | None:

@@ -6,6 +6,7 @@ it, and with the S3A JARs of its Hadoop (bootstrap/s3a.lock).
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -70,8 +71,9 @@ def ensure(choice: SparkChoice, report: Report) -> SparkInstallation:
         if not packages.is_dir():
             _install(choice.version, packages, report)
         hadoop = _hadoop(packages / "pyspark")
-        folder = paths.cache() / "s3a" / hadoop
-        _install_s3a(hadoop, folder)
+        folder = _s3a_folder(hadoop)
+        if not folder.is_dir():
+            _install_s3a(hadoop, folder)
     return SparkInstallation(version=choice.version, packages=packages, s3a=f"{folder}/*")
 
 
@@ -97,9 +99,20 @@ def _requirements(version: str) -> list[str]:
     return [f"pyspark=={version}"]
 
 
+def _s3a_folder(hadoop: str) -> Path:
+    """Return the folder of the S3A JARs of a Hadoop, as s3a.lock has them."""
+    lock_file = bundled.root() / "bootstrap/s3a.lock"
+    digest = hashlib.sha256(lock_file.read_bytes()).hexdigest()[:16]
+    return paths.cache() / "s3a" / f"{hadoop}-{digest}"
+
+
 def _install_s3a(hadoop: str, folder: Path) -> None:
-    command = [sys.executable, str(bundled.root() / "bootstrap/jars.py"), hadoop, str(folder)]
-    _run(command, f"could not install the S3A JARs of Hadoop {hadoop}")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetching-") as name:
+        program = bundled.root() / "bootstrap/jars.py"
+        command = [sys.executable, str(program), hadoop, f"{name}/jars"]
+        _run(command, f"could not install the S3A JARs of Hadoop {hadoop}")
+        (Path(name) / "jars").rename(folder)
 
 
 def _run(command: Sequence[str], error: str, temporary: str | None = None) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from emrctl import paths
+from emrctl import bundled, paths
 from emrctl.emulator.hadoop import hadoop_conf, hadoop_jars, spark_install
 from emrctl.errors import EmrctlError
 from emrctl.spec import local_spark
@@ -75,8 +76,12 @@ def test_ensure_installs_locked_version_with_hashes_once(python: Callable[[str],
     assert spark.credentials_provider == hadoop_conf.SDK_2_CREDENTIALS
     arguments = (folder / "pip-arguments").read_text()
     assert f"--require-hashes --requirement {local_spark.LOCK_FILE}" in arguments
-    assert spark.s3a == f"{paths.cache()}/s3a/3.4.2/*"
-    assert (paths.cache() / "s3a/3.4.2/of").read_text() == "3.4.2"
+    digest = hashlib.sha256((bundled.root() / "bootstrap/s3a.lock").read_bytes()).hexdigest()[:16]
+    s3a = paths.cache() / f"s3a/3.4.2-{digest}"
+    assert spark.s3a == f"{s3a}/*"
+    assert (s3a / "of").read_text() == "3.4.2"
+    assert list(s3a.parent.iterdir()) == [s3a]
+    python("raise SystemExit(1)")  # which no later installation runs
     assert "Downloading Spark 4.1.1 from PyPI" in reports[0]
     reports.clear()
     assert spark_install.ensure(choice, reports.append) == spark
