@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from emrctl.aws.target import Target
 from emrctl.errors import ProvisioningError, StackLockedError
 from emrctl.paths import write_atomically
 
@@ -56,6 +57,10 @@ class Checkpoint:
     leftovers: list[ResourceState] = field(default_factory=list)
     outputs: dict[str, Any] = field(default_factory=dict)
     serial: int = 0
+
+    def is_gone(self, target: Target) -> bool:
+        """Return whether the stack was created on another target, such as a stopped emulator."""
+        return self.identity != target.stack_identity(self.stack)
 
     def next_serial(self) -> int:
         """Return a serial above all others."""

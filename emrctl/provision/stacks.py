@@ -106,8 +106,7 @@ def _recorded_engine(deployment: Deployment, stack: str | None) -> str | None:
     from emrctl.engine.checkpoint import StateFolder
 
     state = StateFolder(deployment.records).load(stack)
-    same = state is not None and state.identity == deployment.target.stack_identity(stack)
-    return state.engine if state is not None and same else None
+    return None if state is None or state.is_gone(deployment.target) else state.engine
 
 
 def _pulumi_engine(deployment: Deployment) -> Engine:

@@ -131,7 +131,7 @@ class EmbeddedEngine(Engine):
     def _load(self, stack: str) -> Checkpoint | None:
         """Return the stack's state; None if it does not exist or its emulator was stopped."""
         state = self._files.load(stack)
-        if state is None or state.identity != self._target.stack_identity(stack):
+        if state is None or state.is_gone(self._target):
             return None
         if state.engine != self.name:
             raise other_engine(stack, state.engine)
@@ -162,7 +162,7 @@ def summarize(state: Checkpoint, target: Target) -> StackState:
         identity=state.identity,
         resources=len(state.all()),
         outputs=state.outputs,
-        gone=state.identity != target.stack_identity(state.stack),
+        gone=state.is_gone(target),
     )
 
 

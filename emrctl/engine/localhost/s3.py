@@ -32,7 +32,7 @@ class _Bucket(ApiResource):
         A bucket that a stopped emulator has left is added to the stack if it is the project's.
         """
         name = str(inputs["bucket"])
-        if _is_of_earlier_emulator(aws, name, inputs):
+        if self._is_of_earlier_emulator(aws, name, inputs):
             return name
         if self.describe(aws, name) is not None:
             # In us-east-1 creating an existing bucket succeeds, and `down` would delete it.
@@ -70,16 +70,14 @@ class _Bucket(ApiResource):
             tags = {"TagSet": tag_list(inputs.get("tags"))}
             aws.client("s3").put_bucket_tagging(Bucket=id_, Tagging=tags)
 
-
-def _is_of_earlier_emulator(aws: Aws, name: str, inputs: Inputs) -> bool:
-    """Return whether the bucket is this project's and existed when the emulator was started."""
-    s3 = aws.client("s3")
-    created = {item["Name"]: item["CreationDate"] for item in s3.list_buckets()["Buckets"]}
-    if name not in created or created[name].timestamp() >= aws.target.started:
-        return False
-    response = get_or_none(lambda: s3.get_bucket_tagging(Bucket=name), "NoSuchTagSet") or {}
-    project = user_tags(response, "TagSet").get(_PROJECT_TAG)
-    return project is not None and project == (inputs.get("tags") or {}).get(_PROJECT_TAG)
+    def _is_of_earlier_emulator(self, aws: Aws, name: str, inputs: Inputs) -> bool:
+        """Return whether the bucket is this project's and existed before the emulator started."""
+        buckets = aws.client("s3").list_buckets()["Buckets"]
+        created = {item["Name"]: item["CreationDate"] for item in buckets}
+        if name not in created or created[name].timestamp() >= aws.target.started:
+            return False
+        project = self.observe(aws, name, inputs)["tags"].get(_PROJECT_TAG)
+        return project is not None and project == (inputs.get("tags") or {}).get(_PROJECT_TAG)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -174,7 +174,7 @@ class PulumiEngine:
         """Return the recorded state; None if the stack does not exist."""
         record = self._files.load(stack)
         recorded = None if record is None else summarize(record, self._target)
-        if record is not None and (record.engine != self.name or self._is_gone(record)):
+        if record is not None and (record.engine != self.name or record.is_gone(self._target)):
             return recorded
         if not self._target.shared:
             return recorded
@@ -223,7 +223,7 @@ class PulumiEngine:
         """Return the stack; None if it does not exist or its emulator was stopped."""
         record = self._files.load(stack)
         if record is not None:
-            if self._is_gone(record):
+            if record.is_gone(self._target):
                 return None
             if record.engine != self.name:
                 raise other_engine(stack, record.engine)
@@ -238,7 +238,7 @@ class PulumiEngine:
             message = f"state bucket {action}"
             report(Event(operation="update", type=ROOT, name=stack, status="done", message=message))
         record = self._files.load(stack)
-        if record is not None and self._is_gone(record):
+        if record is not None and record.is_gone(self._target):
             stale = Session(self._target, self._backend, stack)
             if stale.exists():
                 stale.remove(force=True)
@@ -301,9 +301,6 @@ class PulumiEngine:
             entries={entry.urn: entry for entry in snapshot.entries},
             outputs=snapshot.outputs,
         )
-
-    def _is_gone(self, record: Checkpoint) -> bool:
-        return record.identity != self._target.stack_identity(record.stack)
 
 
 def _mark(changes: list[ResourceChange], terminated: dict[str, str]) -> tuple[ResourceChange, ...]:
