@@ -261,7 +261,7 @@ class ClusterSpec(Spec):
     def _gpus_exist(self) -> Self:
         if not self.gpu:
             return self
-        if self.release_major < 6:
+        if releases.order(self.release) < (6, 2):
             raise ValueError(f"gpu requires emr-6.2.0 or later, not {self.release}")
         # A NodeManager that finds no GPU does not start.
         types = map(instance_types.instance_type, self.worker_types)

@@ -99,6 +99,10 @@ def test_check_local_names_all_keys() -> None:
 IMPOSSIBLE: dict[str, tuple[dict[str, Any], str]] = {
     "two primaries": ({"primary": {"count": 2}}, "1 or 3 primary nodes"),
     "three unprotected": ({"primary": {"count": 3}}, "termination_protection: true"),
+    "GPUs before emr-6.2": (
+        {"gpu": True, "release": "emr-6.1.0", "core": {"type": "g4dn.xlarge"}},
+        "gpu requires emr-6.2.0 or later, not emr-6.1.0",
+    ),
     "GPUs of a type without": ({"gpu": True}, "core and task nodes; m5.xlarge has none"),
     "GPUs of a task type without": (
         {"gpu": True, "core": {"type": "g5.xlarge"}, "task": [{"type": "c5.xlarge"}]},
