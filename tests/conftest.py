@@ -15,6 +15,7 @@ import pytest
 from emrctl.aws import target as targets
 from emrctl.aws.target import Target
 from emrctl.emulator.api import dispatch
+from emrctl.emulator.api.service import Service
 from emrctl.emulator.moto.patches import one_at_a_time
 from emrctl.emulator.server.state import EmulatorInfo
 from tests.emulator.fake_runtime import FakeRuntime
@@ -102,11 +103,17 @@ def mocked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Target]:
 
 
 @pytest.fixture
-def runtime(mocked: Target) -> Iterator[FakeRuntime]:
-    """Emulate EMR in this process; the test decides how steps end."""
-    runtime = FakeRuntime()
-    with dispatch.install(runtime):
-        yield runtime
+def service(mocked: Target) -> Iterator[Service]:
+    """Emulate EMR in this process."""
+    with dispatch.install(FakeRuntime()) as service:
+        yield service
+
+
+@pytest.fixture
+def runtime(service: Service) -> FakeRuntime:
+    """Return the runtime of this process's EMR; the test decides how steps end."""
+    assert isinstance(service.runtime, FakeRuntime)
+    return service.runtime
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""HTTP GET of cluster web pages and of the emulator, without proxies."""
+"""HTTP requests to cluster web pages and to the emulator, without proxies."""
 
 from __future__ import annotations
 
@@ -11,9 +11,14 @@ MAX_BYTES = 256 * 2**20
 
 
 def get(
-    url: str, *, headers: Mapping[str, str] | None = None, timeout_s: float = TIMEOUT_S
+    url: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    timeout_s: float = TIMEOUT_S,
+    method: str = "GET",
+    body: bytes | None = None,
 ) -> bytes:
-    """Return the body of the page at an `http://` URL.
+    """Return the body of the page at an `http://` URL, or of the response to another method.
 
     The proxies of the environment are not used: pages are on loopback or on a private address.
     Raises OSError if the server does not answer or returns an error, and ValueError if the URL has
@@ -23,13 +28,15 @@ def get(
 
     if not url.startswith("http://"):
         raise ValueError(f"{url} is not an http:// URL")
-    request = urllib.request.Request(url, headers=dict(headers or {}))  # noqa: S310
+    request = urllib.request.Request(  # noqa: S310
+        url, data=body, headers=dict(headers or {}), method=method
+    )
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(request, timeout=timeout_s) as response:
-        body: bytes = response.read(MAX_BYTES + 1)
-    if len(body) > MAX_BYTES:
+        content: bytes = response.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
         raise ValueError(f"{url} returned more than {MAX_BYTES:,} bytes")
-    return body
+    return content
 
 
 def get_json(

@@ -10,11 +10,12 @@ from typing import Annotated, Any
 import typer
 
 from emrctl.aws.target import Target
-from emrctl.cli import options, render
+from emrctl.cli import local_fault, options, render
 from emrctl.errors import NotFoundError
 
 app = options.new_app()
-local_app = options.add_group(app, "local", "EMR on localhost: up, status, logs, down.")
+local_app = options.add_group(app, "local", "EMR on localhost: up, status, faults, logs, down.")
+local_fault.add_to(local_app)
 
 
 @local_app.command()
@@ -36,12 +37,10 @@ def up(
 @local_app.command()
 @options.common("json")
 def status(context: options.Context) -> None:
-    """Show the emulator's endpoint, clusters and EC2 instances."""
+    """Show the emulator's endpoint, clusters, EC2 instances and active faults."""
     from emrctl.emulator.server import control
 
-    info = control.status()
-    if info is None:
-        raise NotFoundError("the emulator is not running", hint="Start it with `emrctl local up`.")
+    info = local_fault.running_emulator()
     _print(asdict(info), as_json=context.as_json, overview=control.overview(info))
 
 
@@ -59,6 +58,8 @@ def _print(
         typer.echo(f"  {cluster['id']}  {cluster['state']}  {cluster['name']}")
     for instance in document.get("instances", ()):
         typer.echo(f"  {instance['id']}  {instance['state'].upper()}  {instance['name']}")
+    for fault in document.get("faults", ()):
+        typer.echo(f"  fault {local_fault.describe(fault)}")
     for warning in document.get("warnings", ()):
         render.note(f"warning: {warning}")
 

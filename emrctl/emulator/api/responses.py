@@ -99,13 +99,12 @@ def _applications(cluster: EmulatedCluster) -> list[dict[str, Any]]:
 def _ec2_attributes(cluster: EmulatedCluster) -> dict[str, Any]:
     asked = cluster.request["Instances"]
     primary, worker, service = cluster.security_groups
-    zone = asked.get("Placement", {}).get("AvailabilityZone", f"{cluster.region}a")
     return present(
         {
             "Ec2KeyName": asked.get("Ec2KeyName"),
             "Ec2SubnetId": cluster.subnet,
             "RequestedEc2SubnetIds": asked.get("Ec2SubnetIds"),
-            "Ec2AvailabilityZone": zone,
+            "Ec2AvailabilityZone": cluster.zone,
             "IamInstanceProfile": cluster.request.get("JobFlowRole"),
             "EmrManagedMasterSecurityGroup": primary,
             "EmrManagedSlaveSecurityGroup": worker,
@@ -143,7 +142,7 @@ def group(one: InstanceGroup, cluster: EmulatedCluster) -> dict[str, Any]:
             "InstanceType": one.instance_type,
             "RequestedInstanceCount": one.count,
             "RunningInstanceCount": sum(1 for node in mine if node.state == "RUNNING"),
-            "Status": _status(one.state, one.timeline, cluster.message),
+            "Status": _status(one.state, one.timeline, one.reason or cluster.message),
             "Configurations": asked.get("Configurations", []),
             "EbsBlockDevices": _ebs(asked.get("EbsConfiguration", {})),
             "EbsOptimized": asked.get("EbsConfiguration", {}).get("EbsOptimized"),

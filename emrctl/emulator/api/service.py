@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from emrctl.emulator.cluster import model
+from emrctl.emulator.cluster import failures, model
 from emrctl.emulator.cluster.controller import ClusterController, ClusterRuntime
 from emrctl.emulator.cluster.history import ClusterHistory
 from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode, InstanceGroup, Termination
+from emrctl.emulator.faults import Faults
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class Service:
 
     runtime: ClusterRuntime
     history: ClusterHistory | None = None
+    faults: Faults = field(default_factory=Faults)
     clusters: dict[str, EmulatedCluster] = field(default_factory=dict)
     controllers: dict[str, ClusterController] = field(default_factory=dict)
     # By region and name.
@@ -111,7 +113,7 @@ class Service:
         terminate = functools.partial(_terminate_instances, cluster)
         if self.history is not None:
             cluster.on_change = self.history.save
-        controller = ClusterController(cluster, self.runtime, terminate)
+        controller = ClusterController(cluster, self.runtime, terminate, self.faults)
         with self.lock:
             self.clusters[cluster.id] = cluster
             self.controllers[cluster.id] = controller
@@ -127,13 +129,19 @@ class Service:
                     f"Instance groups cannot be resized while the cluster is {cluster.state}."
                 )
             present = [node for node in cluster.active_nodes if node.group is group]
-            group.count = count
+            group.count, group.reason = count, ""
             if count == len(present):
                 return
             group.state = "RESIZING"
             controller = self.controllers[cluster.id]
             if count < len(present):
                 controller.remove_nodes(present[count:])
+                return
+            try:
+                failures.check_capacity(self.faults, group.instance_type)
+            except failures.NoCapacityError as error:
+                # As on EMR: the running instances are kept, and another resize tries again.
+                group.state, group.reason = "SUSPENDED", error.message
                 return
             new = _run_instances(cluster, group, count - len(present))
             cluster.nodes += new

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from emrctl.emulator.cluster import model
+from emrctl.emulator.cluster import failures, model
 from emrctl.emulator.cluster.daemons import DaemonMonitor, DaemonRuntime
 from emrctl.emulator.cluster.model import (
     BootstrapFailedError,
@@ -23,6 +23,7 @@ from emrctl.emulator.cluster.model import (
     StepResult,
     Termination,
 )
+from emrctl.emulator.faults import Faults
 
 _log = logging.getLogger(__name__)
 
@@ -66,9 +67,11 @@ class ClusterController:
         cluster: EmulatedCluster,
         runtime: ClusterRuntime,
         terminate_instances: Callable[[Sequence[EmulatedNode]], None],
+        faults: Faults,
     ) -> None:
         """Create a controller; `terminate_instances` terminates the EC2 records of nodes."""
         self.cluster = cluster
+        self.faults = faults
         self.runtime = runtime
         self.terminate_instances = terminate_instances
         self.step_threads: list[threading.Thread] = []
@@ -118,8 +121,10 @@ class ClusterController:
             self._start_cluster()
             _start_thread(self.daemons.run)
             self._run_steps()
+        except failures.NoCapacityError as error:
+            self.cluster.terminate(error.termination(self.cluster))
         except BootstrapFailedError as error:
-            self.cluster.terminate(bootstrap_failure(error))
+            self.cluster.terminate(failures.bootstrap_failure(error))
         except Exception as error:  # noqa: BLE001
             _log.exception("cluster %s failed", self.cluster.id)
             state = model.TERMINATED_WITH_ERRORS
@@ -129,8 +134,10 @@ class ClusterController:
 
     def _start_cluster(self) -> None:
         cluster = self.cluster
+        failures.check_capacity(self.faults, cluster.primary.group.instance_type)
         self._set_state(model.BOOTSTRAPPING, "Running bootstrap actions (local)")
         self._set_node_state(cluster.nodes, model.BOOTSTRAPPING)
+        failures.check_bootstrap(self.faults, cluster)
         self.runtime.bootstrap(cluster, cluster.nodes)
         if cluster.termination is None:
             self.runtime.start(cluster)
@@ -310,27 +317,3 @@ def _start_thread(target: Callable[..., None], *arguments: object) -> threading.
 
 def _end_step(step: EmulatedStep, state: str, message: str) -> None:
     step.state, step.message, step.timeline.ended = state, message, time.time()
-
-
-def bootstrap_failure(error: BootstrapFailedError) -> Termination:
-    """Return the reason that EMR reports for a failed bootstrap action, with ErrorDetails."""
-    role = "master" if error.node.primary else "worker"
-    problem = error.error or "returned a non-zero return code"
-    instance = f"On the {role} instance ({error.node.ec2_id})"
-    message = f"{instance}, bootstrap action {error.number} {problem}"
-    suffix = "PRIMARY" if error.node.primary else "WORKER"
-    cause = f"BA_DOWNLOAD_FAILED_{suffix}" if error.error else f"{suffix}_WITH_NON_ZERO_CODE"
-    details = {
-        "ErrorCode": f"BOOTSTRAP_FAILURE_{cause}",
-        "ErrorMessage": message,
-        "ErrorData": [
-            {"instance-id": error.node.ec2_id, "bootstrap-action": str(error.number)},
-            {"exit-code": str(error.exit_code)},
-        ],
-    }
-    return Termination(
-        code="BOOTSTRAP_FAILURE",
-        message=f"{message} (local)",
-        state=model.TERMINATED_WITH_ERRORS,
-        details=(details,),
-    )

@@ -86,6 +86,7 @@ class InstanceGroup:
     request: dict[str, Any]
     id: str = field(default_factory=lambda: new_id("ig-"))
     state: str = "PROVISIONING"
+    reason: str = ""
     timeline: Timeline = field(default_factory=Timeline)
     auto_scaling: dict[str, Any] | None = None
 
@@ -206,6 +207,12 @@ class EmulatedCluster:
         instances = self.request["Instances"]
         subnets = [instances.get("Ec2SubnetId"), *instances.get("Ec2SubnetIds", [])]
         return next((subnet for subnet in subnets if subnet), None)
+
+    @property
+    def zone(self) -> str:
+        """Availability zone of the instances."""
+        placement = self.request["Instances"].get("Placement", {})
+        return str(placement.get("AvailabilityZone", f"{self.region}a"))
 
     @property
     def active(self) -> bool:

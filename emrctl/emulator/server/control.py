@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import secrets
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from emrctl import paths
 from emrctl.aws import http
+from emrctl.emulator.faults import Fault
 from emrctl.emulator.hadoop import hadoop_jars
 from emrctl.emulator.server import processes, state
 from emrctl.emulator.server.state import EmulatorInfo
@@ -107,16 +109,42 @@ def first_use() -> bool:
     return first
 
 
-def page(info: EmulatorInfo, path: str, *, timeout_s: float = 10.0) -> bytes:
-    """Return the body of `GET <endpoint><path>` with the emulator's token."""
+def page(
+    info: EmulatorInfo,
+    path: str,
+    *,
+    timeout_s: float = 10.0,
+    method: str = "GET",
+    body: bytes | None = None,
+) -> bytes:
+    """Return the body of the response to `GET <endpoint><path>` with the emulator's token."""
     headers = {"X-Emrctl-Token": info.token}
-    return http.get(info.endpoint + path, headers=headers, timeout_s=timeout_s)
+    url = info.endpoint + path
+    return http.get(url, headers=headers, timeout_s=timeout_s, method=method, body=body)
 
 
 def overview(info: EmulatorInfo) -> dict[str, object]:
     """Return clusters with their addresses and steps, differences from EMR, and warnings."""
     document: dict[str, object] = json.loads(page(info, "/emrctl/status"))
     return document
+
+
+def faults(info: EmulatorInfo) -> list[dict[str, object]]:
+    """Return the active faults."""
+    return list(json.loads(page(info, "/emrctl/faults"))["faults"])
+
+
+def add_fault(info: EmulatorInfo, fault: Fault) -> None:
+    """Activate a fault, instead of an active one of its name."""
+    body = json.dumps({"kind": fault.kind, **dataclasses.asdict(fault)}).encode()
+    page(info, "/emrctl/faults", method="POST", body=body)
+
+
+def clear_faults(info: EmulatorInfo, kind: str = "") -> int:
+    """End the active faults, or those of a kind; return how many there were."""
+    query = urllib.parse.urlencode({"kind": kind})
+    answer = json.loads(page(info, f"/emrctl/faults?{query}", method="DELETE"))
+    return int(answer["cleared"])
 
 
 def _check_same(running: EmulatorInfo, region: str, port: int) -> EmulatorInfo:

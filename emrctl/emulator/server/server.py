@@ -30,6 +30,7 @@ from emrctl.emulator.s3.application import S3Application
 from emrctl.emulator.s3.store import ObjectStore
 from emrctl.emulator.s3.stored_files import StoredFiles
 from emrctl.emulator.server import processes, state
+from emrctl.emulator.server.fault_injection import FaultInjection
 from emrctl.emulator.server.http_server import HttpServer
 from emrctl.emulator.server.sigv4 import (
     Application,
@@ -80,12 +81,13 @@ class ErrorHandler:
 
 
 def _status(service: Service, runtime: LocalRuntime, instances: InstanceManager) -> dict[str, Any]:
-    """Return clusters, EC2 instances without a cluster, differences from AWS, and warnings."""
+    """Return clusters, EC2 instances without a cluster, differences, faults and warnings."""
     clusters = sorted(service.clusters.values(), key=lambda one: one.timeline.created)
     return {
         "clusters": [_describe(one, runtime) for one in clusters],
         "instances": instances.describe(),
         "differences": list(DIFFERENCES),
+        "faults": service.faults.describe(),
         "warnings": [w for one in clusters if one.active for w in one.warnings],
     }
 
@@ -126,13 +128,14 @@ def serve(options: ServerOptions, stop: threading.Event) -> None:
         service.web_ui = web_ui(runtime, server.port, secrets.token)
         server.app = Pages(
             inner=SignatureCheck(
-                inner=stack.enter_context(_aws(store, server.port)),
+                inner=FaultInjection(stack.enter_context(_aws(store, server.port)), service.faults),
                 access_key=secrets.access_key,
                 secret_key=secrets.secret_key,
                 port=server.port,
             ),
             web_servers=runtime,
             status=lambda: _status(service, runtime, instances),
+            faults=service.faults,
             token=secrets.token,
             port=server.port,
         )

@@ -1,4 +1,4 @@
-"""The emulator's own pages under `/emrctl/`: status, and access to the pages of YARN and Spark.
+"""The emulator's own pages under `/emrctl/`: status, faults, and the pages of YARN and Spark.
 
 Programs send the token in `X-Emrctl-Token`. A browser opens `/emrctl/ui` with a ticket that is
 valid for some minutes and gets the cookie that YARN's pages require; then it uses YARN directly.
@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from emrctl.emulator import faults
+from emrctl.emulator.faults import Faults
 from emrctl.emulator.server.sigv4 import (
     Application,
     Environ,
@@ -26,9 +28,10 @@ from emrctl.emulator.server.sigv4 import (
     StartResponse,
     check_host,
     check_origin,
+    read_body,
     refuse,
 )
-from emrctl.errors import EmrctlError
+from emrctl.errors import EmrctlError, UsageError
 
 PREFIX = "/emrctl/"
 _SECONDS = re.compile(r"[0-9]{1,12}")
@@ -58,6 +61,7 @@ class Pages:
     inner: Application
     web_servers: ClusterWebServers
     status: Callable[[], dict[str, Any]]
+    faults: Faults
     token: str
     port: int
 
@@ -76,8 +80,9 @@ class Pages:
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
 
     def _page(self, path: str, environ: Environ) -> PageResponse:
-        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            raise HttpError("MethodNotAllowed", "These pages are read-only.", 405)
+        method = environ["REQUEST_METHOD"]
+        if method not in ("GET", "HEAD") and path != "faults":
+            raise HttpError("MethodNotAllowed", "This page is read-only.", 405)
         query = dict(urllib.parse.parse_qsl(environ.get("QUERY_STRING", "")))
         if path == "ui":
             # The browser may come from any page: the ticket authenticates the URL.
@@ -92,12 +97,28 @@ class Pages:
             return _json({"url": browser_url(self.port, self.token, query.get("to", ""))})
         if path == "status":
             return _json(self.status())
+        if path == "faults":
+            return self._faults(environ, query.get("kind", ""))
         parts = path.split("/", 3)
         if len(parts) >= 3 and parts[0] == "clusters":
             rest = urllib.parse.quote("".join(parts[3:]))
             search = urllib.parse.quote(environ.get("QUERY_STRING", ""), safe=_QUERY_CHARACTERS)
             return self._forward(parts[1], parts[2], f"{rest}?{search}" if search else rest)
         raise HttpError("NotFound", f"No page {PREFIX}{path}.", 404)
+
+    def _faults(self, environ: Environ, kind: str) -> PageResponse:
+        """Return the active faults; POST adds one, DELETE ends all or those of a kind."""
+        method = environ["REQUEST_METHOD"]
+        if method == "DELETE":
+            return _json({"cleared": self.faults.clear(kind)})
+        if method == "POST":
+            try:
+                self.faults.add(faults.from_document(json.loads(read_body(environ))))
+            except (ValueError, RecursionError, UsageError) as error:
+                raise HttpError("InvalidArgument", str(error), 400) from error
+        elif method not in ("GET", "HEAD"):
+            raise HttpError("MethodNotAllowed", "Use GET, POST or DELETE.", 405)
+        return _json({"faults": self.faults.describe()})
 
     def _check_ticket(self, query: Mapping[str, str]) -> None:
         to, until, given = (query.get(name, "") for name in ("to", "until", "ticket"))

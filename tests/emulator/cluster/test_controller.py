@@ -8,6 +8,8 @@ from botocore.exceptions import ClientError
 
 from emrctl.aws.target import Target
 from emrctl.emulator.api import dispatch
+from emrctl.emulator.api.service import Service
+from emrctl.emulator.faults import Capacity
 from tests.emulator.conftest import Await, Emr, add, state, status
 from tests.emulator.fake_runtime import FakeRuntime
 
@@ -221,3 +223,23 @@ def test_resize_instance_groups_adds_and_removes_nodes(
         ClusterId=waiting, InstanceGroupId=response["InstanceGroupIds"][0]
     )["Instances"]
     assert len(instances) == 1
+
+
+def test_resize_without_capacity_suspends_group_until_next_resize(
+    emr: Emr, service: Service, waiting: str, until: Await
+) -> None:
+    service.faults.add(Capacity())
+
+    def core() -> dict[str, Any]:
+        return dict(emr.list_instance_groups(ClusterId=waiting)["InstanceGroups"][1])
+
+    change = {"InstanceGroupId": core()["Id"], "InstanceCount": 4}
+    emr.modify_instance_groups(InstanceGroups=[change])
+    assert core()["Status"]["State"] == "SUSPENDED"
+    message = "EC2 is out of capacity for m5.xlarge."
+    assert core()["Status"]["StateChangeReason"]["Message"] == message
+    assert (core()["RequestedInstanceCount"], core()["RunningInstanceCount"]) == (4, 2)
+    assert state(emr, waiting) == "WAITING"
+    emr.modify_instance_groups(InstanceGroups=[change])
+    until(lambda: core()["RunningInstanceCount"], 4)
+    assert core()["Status"]["State"] == "RUNNING"

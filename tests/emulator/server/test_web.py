@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from emrctl.emulator.faults import Faults, Throttle
 from emrctl.emulator.server import web
 from emrctl.emulator.server.web import PageResponse, Pages
 
@@ -31,6 +32,12 @@ def inner(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]
 
 
 def get(path: str, method: str = "GET", **headers: str) -> tuple[str, dict[str, str], bytes]:
+    return send(Faults(), path, method, **headers)
+
+
+def send(
+    faults: Faults, path: str, method: str, **values: Any
+) -> tuple[str, dict[str, str], bytes]:
     path, _, query = path.partition("?")
     environ = {
         "REQUEST_METHOD": method,
@@ -38,19 +45,20 @@ def get(path: str, method: str = "GET", **headers: str) -> tuple[str, dict[str, 
         "QUERY_STRING": query,
         "HTTP_HOST": "127.0.0.1:5555",
         "wsgi.input": io.BytesIO(),
-        **headers,
+        **values,
     }
     seen: list[Any] = []
     application = Pages(
         inner=inner,
         web_servers=Doors(),
         status=lambda: {"clusters": []},
+        faults=faults,
         token=TOKEN,
         port=5555,
     )
-    body = application(environ, lambda *answer: seen.append(answer))
+    content = application(environ, lambda *answer: seen.append(answer))
     status, answered = seen[0]
-    return status, dict(answered), b"".join(body)
+    return status, dict(answered), b"".join(content)
 
 
 def test_other_paths_go_to_inner_application() -> None:
@@ -73,6 +81,45 @@ def test_token_from_web_page_is_rejected(change: dict[str, str]) -> None:
 
 def test_post_is_not_allowed() -> None:
     assert get("/emrctl/status", "POST", HTTP_X_EMRCTL_TOKEN=TOKEN)[0].startswith("405")
+
+
+def test_faults_require_token() -> None:
+    faults = Faults()
+    faults.add(Throttle(percent=10))
+    for method in ("GET", "POST", "DELETE"):
+        assert send(faults, "/emrctl/faults", method)[0] == "403 Forbidden"
+    origin = {"HTTP_X_EMRCTL_TOKEN": TOKEN, "HTTP_ORIGIN": "http://evil.example"}
+    assert send(faults, "/emrctl/faults", "DELETE", **origin)[0] == "403 Forbidden"
+    assert len(faults.describe()) == 1
+    assert send(faults, "/emrctl/faults", "PUT", HTTP_X_EMRCTL_TOKEN=TOKEN)[0].startswith("405")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{",
+        b"[" * 100_000,
+        b"\xff",
+        b'{"kind": ["throttle"]}',
+        b'{"kind": "throttle"}',
+        b'{"kind": "throttle", "percent": 0}',
+        b'{"kind": "throttle", "percent": "5"}',
+        b'{"kind": "throttle", "percent": true}',
+        b'{"kind": "throttle", "percent": 5, "service": ["s3"]}',
+        b'{"kind": "slow-s3"}',
+        b'{"kind": "slow-s3", "delay": NaN}',
+        b'{"kind": "capacity", "reason": "none", "more": 1}',
+    ],
+)
+def test_invalid_fault_is_rejected(body: bytes) -> None:
+    faults = Faults()
+    values = {"CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body)}
+    headers = {"HTTP_X_EMRCTL_TOKEN": TOKEN}
+    status, _, _ = send(faults, "/emrctl/faults", "POST", **values, **headers)
+    assert status.startswith("400")
+    assert faults.describe() == []
 
 
 def test_unknown_pages_and_clusters_return_404() -> None:
