@@ -118,6 +118,7 @@ def test_emulator_is_imported_only_by_local_commands() -> None:
     }
     assert users <= {
         "emrctl.cli.local",
+        "emrctl.cli.local_fault",
         "emrctl.api",
     }  # `emrctl local`, and the same in the library
 

@@ -67,7 +67,7 @@ def check_bootstrap(faults: Faults, cluster: EmulatedCluster) -> None:
     logs = {
         "controller": f"{s3_files.timestamp()} INFO {end}\n",
         "stdout": "",
-        "stderr": f"emrctl local fault bootstrap-failure: exit code {fault.exit_code}\n",
+        "stderr": f"exit code {fault.exit_code}, caused by the fault {fault.kind}\n",
     }
     for name, text in logs.items():
         s3_files.upload(cluster, f"{folder}/{name}", text.encode())
