@@ -77,6 +77,10 @@ DIFFERENCES = (
     ),
     "DNS names of EC2 instances are their addresses.",
     "User data of EC2 instances runs if it is a script, but not as root; cloud-config is stored.",
+    (
+        "EMR's metrics in CloudWatch have a point per minute instead of every five, and none of "
+        "HDFS, S3 and MapReduce."
+    ),
     "Spot instances are never interrupted and always have capacity.",
     "spark.authenticate=true, and YARN serves only the emulator's user.",
 )

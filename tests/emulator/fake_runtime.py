@@ -31,7 +31,8 @@ class FakeRuntime:
 
     `on_step(args)` returns a step's exit code, stdout and stderr. While `pause` is set, steps run
     until they are cancelled. `failing_bootstrap` is the number, from 1, of a bootstrap action that
-    fails on the primary node with exit code 1. Daemons in `exited` have exited.
+    fails on the primary node with exit code 1. Daemons in `exited` have exited. `yarn` is what the
+    ResourceManager measures.
     """
 
     on_step: OnStep = _succeed
@@ -43,6 +44,7 @@ class FakeRuntime:
     exited: list[ExitedDaemon] = field(default_factory=list)
     restartable: bool = True
     restarted: list[ExitedDaemon] = field(default_factory=list)
+    yarn: dict[str, float] = field(default_factory=dict)
     _cancelled: dict[str, threading.Event] = field(default_factory=dict)
 
     def bootstrap(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
@@ -74,6 +76,10 @@ class FakeRuntime:
             raise EmrctlError("it exits at once")
         self.exited.remove(daemon)
         self.restarted.append(daemon)
+
+    def yarn_metrics(self, cluster: EmulatedCluster) -> dict[str, float]:
+        """Return `yarn`."""
+        return self.yarn
 
     def run_step(self, cluster: EmulatedCluster, step: EmulatedStep) -> StepResult:
         """Return the result of `on_step`, or exit code 143 if the step is cancelled."""

@@ -24,7 +24,7 @@ from emrctl.emulator.api import (
 from emrctl.emulator.api.service import ApiError, Operation, Request, Service
 from emrctl.emulator.cluster.controller import ClusterRuntime
 from emrctl.emulator.cluster.history import ClusterHistory
-from emrctl.emulator.moto import patches
+from emrctl.emulator.moto import cloudwatch, patches
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +61,11 @@ def install(runtime: ClusterRuntime, history: ClusterHistory | None = None) -> I
         region = _region(request.headers.get("Authorization", ""))
         return respond(service, target.rsplit(".", maxsplit=1)[-1], region, request.get_data())
 
-    with patches.patched(), patches.replaced(MotoEmr, "_dispatch", dispatch):
+    with (
+        patches.patched(),
+        patches.replaced(MotoEmr, "_dispatch", dispatch),
+        cloudwatch.install(service.metrics),
+    ):
         try:
             yield service
         finally:

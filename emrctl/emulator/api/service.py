@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from emrctl.emulator.cluster import failures, model
+from emrctl.emulator.cluster.cluster_metrics import MetricStore
 from emrctl.emulator.cluster.controller import ClusterController, ClusterRuntime
 from emrctl.emulator.cluster.history import ClusterHistory
 from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode, InstanceGroup, Termination
@@ -54,6 +55,7 @@ class Service:
     runtime: ClusterRuntime
     history: ClusterHistory | None = None
     faults: Faults = field(default_factory=Faults)
+    metrics: MetricStore = field(default_factory=MetricStore)
     clusters: dict[str, EmulatedCluster] = field(default_factory=dict)
     controllers: dict[str, ClusterController] = field(default_factory=dict)
     # By region and name.
@@ -113,7 +115,7 @@ class Service:
         terminate = functools.partial(_terminate_instances, cluster)
         if self.history is not None:
             cluster.on_change = self.history.save
-        controller = ClusterController(cluster, self.runtime, terminate, self.faults)
+        controller = ClusterController(cluster, self.runtime, terminate, self.faults, self.metrics)
         with self.lock:
             self.clusters[cluster.id] = cluster
             self.controllers[cluster.id] = controller

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from emrctl.emulator.cluster import failures, model
+from emrctl.emulator.cluster.cluster_metrics import MetricRuntime, MetricSampler, MetricStore
 from emrctl.emulator.cluster.daemons import DaemonMonitor, DaemonRuntime
 from emrctl.emulator.cluster.model import (
     BootstrapFailedError,
@@ -31,7 +32,7 @@ _READY = "Cluster ready to run steps. (local)"
 _STEP_COMPLETED = "Cluster ready after last step completed. (local)"
 
 
-class ClusterRuntime(DaemonRuntime, Protocol):
+class ClusterRuntime(DaemonRuntime, MetricRuntime, Protocol):
     """Runs nodes and steps. Methods block until they are done or `interrupt` is called."""
 
     def bootstrap(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
@@ -68,6 +69,7 @@ class ClusterController:
         runtime: ClusterRuntime,
         terminate_instances: Callable[[Sequence[EmulatedNode]], None],
         faults: Faults,
+        metrics: MetricStore,
     ) -> None:
         """Create a controller; `terminate_instances` terminates the EC2 records of nodes."""
         self.cluster = cluster
@@ -82,6 +84,9 @@ class ClusterController:
             remove_nodes=self._remove_nodes,
             terminate=self.terminate,
             stopped=self.shutting_down,
+        )
+        self.metrics = MetricSampler(
+            cluster=cluster, runtime=runtime, store=metrics, stopped=self.shutting_down
         )
         self.thread = threading.Thread(target=self._run_cluster, name=cluster.id, daemon=True)
 
@@ -120,6 +125,7 @@ class ClusterController:
         try:
             self._start_cluster()
             _start_thread(self.daemons.run)
+            _start_thread(self.metrics.run)
             self._run_steps()
         except failures.NoCapacityError as error:
             self.cluster.terminate(error.termination(self.cluster))
@@ -223,6 +229,7 @@ class ClusterController:
             result = StepResult(exit_code=1, failure=failure)
         with self.cluster.changing():
             self._record_result(step, result)
+        self.metrics.sample()
 
     def _record_result(self, step: EmulatedStep, result: StepResult) -> None:
         if result.exit_code == 0:

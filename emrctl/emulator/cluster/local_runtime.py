@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -102,6 +102,11 @@ class LocalRuntime:
             # They outlive their NodeManager, and YARN starts others in their place.
             node_folder.kill_containers(self.context, cluster, daemon.node)
         self.yarns[cluster.id].restart(daemon)
+
+    def yarn_metrics(self, cluster: EmulatedCluster) -> Mapping[str, float]:
+        """Return `clusterMetrics` of the ResourceManager; {} if it does not answer."""
+        cluster_yarn = self.yarns.get(cluster.id)
+        return {} if cluster_yarn is None else cluster_yarn.metrics()
 
     def run_step(self, cluster: EmulatedCluster, step: EmulatedStep) -> StepResult:
         """Run a step on the primary node."""

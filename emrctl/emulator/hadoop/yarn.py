@@ -219,10 +219,7 @@ class Yarn:
             if self.cluster.termination is not None:
                 return True
             self._check_daemons()
-            with contextlib.suppress(OSError, ValueError):
-                metrics = self.get("/ws/v1/cluster/metrics")["clusterMetrics"]
-                return bool(metrics["activeNodes"] >= count)
-            return False
+            return self.metrics().get("activeNodes", -1) >= count
 
         if not poll_until(done, 0.05, timeout_s):
             raise EmrctlError(
@@ -240,6 +237,12 @@ class Yarn:
         """Return the response of the ResourceManager's REST API."""
         headers = {"Cookie": hadoop_conf.cookie(self.credentials.signing_key)}
         return http.get_json(self.url + path, headers=headers, timeout_s=10)
+
+    def metrics(self) -> dict[str, float]:
+        """Return the ResourceManager's `clusterMetrics`; {} if it does not answer."""
+        with contextlib.suppress(OSError, ValueError):
+            return dict(self.get("/ws/v1/cluster/metrics")["clusterMetrics"])
+        return {}
 
     def _list(self, path: str, key: str) -> list[Any]:
         """Return the entries of one of the REST API's lists; none if YARN does not answer."""

@@ -6,6 +6,7 @@ import gzip
 import json
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,21 @@ def yarn(info: state.EmulatorInfo, cluster: str, path: str) -> Any:
     return json.loads(control.page(info, f"/emrctl/clusters/{cluster}/yarn/ws/v1/cluster/{path}"))
 
 
+def maximum(local: Target, cluster: str, metric: str) -> float:
+    """Return the maximum of one of EMR's metrics in CloudWatch."""
+    now = datetime.now(UTC)
+    answer = local.client("cloudwatch").get_metric_statistics(
+        Namespace="AWS/ElasticMapReduce",
+        MetricName=metric,
+        Dimensions=[{"Name": "JobFlowId", "Value": cluster}],
+        StartTime=now - timedelta(hours=2),
+        EndTime=now,
+        Period=7200,
+        Statistics=["Maximum"],
+    )
+    return max((float(one["Maximum"]) for one in answer["Datapoints"]), default=0.0)
+
+
 def running(info: state.EmulatorInfo, cluster: str) -> list[str]:
     applications = yarn(info, cluster, "apps?states=RUNNING")["apps"] or {"app": []}
     return [one["id"] for one in applications["app"]]
@@ -157,6 +173,9 @@ def test_cluster_mode_step_completes_and_uploads_logs(
     for text in (*texts.values(), *containers.values(), event_log.decode()):
         assert secret not in text
         assert secret_user not in text
+    _until(lambda: maximum(local, yarn_cluster, "AppsCompleted") >= 1)
+    assert maximum(local, yarn_cluster, "MemoryTotalMB") == 24_576
+    assert maximum(local, yarn_cluster, "MRActiveNodes") == 2
 
 
 def test_s3a_reads_lists_and_renames_every_key(
