@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import sqlite3
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -63,6 +64,8 @@ class Uploads:
         """Use the index and the content files of `store`."""
         self._store = store
         self._index = store.index
+        # Held while parts are read, joined and become an object, or are changed.
+        self._changing = threading.Lock()
 
     def create(self, bucket: str, key: str, attributes: Attributes) -> Upload:
         """Create an upload of an object with these attributes."""
@@ -105,7 +108,7 @@ class Uploads:
     def put_part(self, upload: Upload, part: Part) -> None:
         """Store a part; it replaces one with the same number."""
         try:
-            with self._index.writing() as connection:
+            with self._changing, self._index.writing() as connection:
                 # The upload may have been completed or aborted meanwhile.
                 _check_exists(connection, upload)
                 replaced = connection.execute(
@@ -152,29 +155,41 @@ class Uploads:
         condition: Condition | None,
     ) -> StoredObject:
         """Store the object of the listed parts (number, ETag); raises S3's errors."""
-        stored_parts = {part.number: part for part in self.parts(upload)}
-        chosen = _check_parts(stored_parts, listed)
-        stored = _assembled(upload, chosen)
+        with self._changing:
+            stored_parts = {part.number: part for part in self.parts(upload)}
+            with self._index.reading() as connection:
+                _check_exists(connection, upload)
+            stored = _assembled(upload, _check_parts(stored_parts, listed))
+            replaced = self._replace(upload, stored, versioning, condition)
+        kept = {segment.id for segment in stored.segments}
+        unused = [s for part in stored_parts.values() for s in part.segments if s.id not in kept]
+        self._store.blobs.delete([*unused, *replaced])
+        return stored
+
+    def _replace(
+        self,
+        upload: Upload,
+        stored: StoredObject,
+        versioning: str | None,
+        condition: Condition | None,
+    ) -> Sequence[Segment]:
+        """Store the object in place of the upload; return the segments that it replaces."""
         joined: list[Segment] = []
         if len(stored.segments) > _MAX_SEGMENTS:
             blocks = self._store.blobs.read(stored.segments, 0, stored.size)
             joined = [self._store.blobs.write(blocks)]
             stored.segments = tuple(joined)
-        kept = {segment.id for segment in stored.segments}
         try:
-            replaced = self._store.replace_upload(
+            return self._store.replace_upload(
                 upload.id, upload.bucket, stored, versioning, condition
             )
         except BaseException:
             self._store.blobs.delete(joined)
             raise
-        unused = [s for part in stored_parts.values() for s in part.segments if s.id not in kept]
-        self._store.blobs.delete([*unused, *replaced])
-        return stored
 
     def abort(self, upload: Upload) -> None:
         """Delete the upload and its parts; raises S3's error if it does not exist anymore."""
-        with self._index.writing() as connection:
+        with self._changing, self._index.writing() as connection:
             parts = self.parts(upload)
             delete_upload(connection, upload.id)
         self._store.blobs.delete(segment for part in parts for segment in part.segments)

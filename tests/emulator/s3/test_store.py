@@ -7,6 +7,7 @@ import errno
 import os
 import random
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from emrctl.emulator.s3 import uploads
 from emrctl.emulator.s3.errors import S3Error, precondition_failed, storage_error
 from emrctl.emulator.s3.index import Attributes, StoredObject
 from emrctl.emulator.s3.store import ENABLED, SUSPENDED, KeyPage, ListQuery, ObjectStore
@@ -264,6 +266,47 @@ def test_interleaved_completions_of_an_upload_keep_the_object(
     with pytest.raises(S3Error, match="NoSuchUpload"):
         first.abort(upload)
     assert content(store, "a") == b"part"
+    assert len(files(store)) == 1
+
+
+def test_part_replaced_during_completion_is_refused_and_the_object_is_kept(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "_MIN_PART_BYTES", 1)
+    monkeypatch.setattr(uploads, "_MAX_SEGMENTS", 1)
+    of_store = Uploads(store)
+    upload = of_store.create(BUCKET, "a", Attributes())
+    etag = f'"{"0" * 32}"'
+
+    def put_part(number: int, content: bytes) -> None:
+        segment = store.blobs.write([content])
+        part = Part(number=number, etag=etag, size=4, modified=time.time(), segments=(segment,))
+        of_store.put_part(upload, part)
+
+    refused: list[S3Error] = []
+
+    def put_again() -> None:
+        try:
+            put_part(1, b"late")
+        except S3Error as error:
+            refused.append(error)
+
+    put_part(1, b"part")
+    put_part(2, b"two.")
+    late = threading.Thread(target=put_again)
+    read = store.blobs.read
+
+    def read_slowly(*arguments: Any) -> Iterator[bytes]:
+        late.start()
+        late.join(0.2)
+        return read(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store.blobs, "read", read_slowly)
+        of_store.complete(upload, [(1, etag), (2, etag)], None, None)
+    late.join()
+    assert [error.code for error in refused] == ["NoSuchUpload"]
+    assert content(store, "a") == b"parttwo."
     assert len(files(store)) == 1
 
 
