@@ -95,7 +95,7 @@ class SignatureCheck:
         query = _query(environ)
         if not environ.get("HTTP_AUTHORIZATION") and "AWSAccessKeyId" in query:
             key, value = query["AWSAccessKeyId"], query.get("Signature", "")
-            signatures = iter([self._sign_version_2(environ, query)])
+            signatures = self._sign_version_2(environ, query)
             environ[SERVICE_KEY], environ[REGION_KEY] = "s3", "us-east-1"
         else:
             signature = read_signature(environ)
@@ -110,25 +110,30 @@ class SignatureCheck:
                 "The request signature we calculated does not match the one you provided.",
             )
 
-    def _sign_version_2(self, environ: Environ, query: dict[str, str]) -> str:
-        """Return the signature of a URL of S3 in Signature Version 2; raise if it has expired."""
+    def _sign_version_2(self, environ: Environ, query: dict[str, str]) -> Iterator[str]:
+        """Yield the signatures of a URL of S3 in Signature Version 2; raise if it has expired.
+
+        SDKs sign `/bucket` as `/bucket/`.
+        """
         expires = query.get("Expires", "")
         if not _NUMBER.fullmatch(expires) or self.now().timestamp() > int(expires):
             raise HttpError("AccessDenied", "The request has expired.")
         names = [name[5:].lower() for name in environ if name.startswith("HTTP_X_AMZ_")]
         headers = {name.replace("_", "-"): _header(environ, name) for name in sorted(names)}
-        query_string = environ.get("QUERY_STRING", "")
-        url = urllib.parse.SplitResult("http", "_", raw_path(environ), query_string, "")
+        path, query_string = raw_path(environ), environ.get("QUERY_STRING", "")
         signer = HmacV1Auth(Credentials(self.access_key, self.secret_key))
         lines = [
             environ["REQUEST_METHOD"],
             *(_header(environ, name) for name in ("Content-MD5", "Content-Type")),
             expires,
             *(f"{name}:{value}" for name, value in headers.items()),
-            signer.canonical_resource(url),
         ]
-        signed: str = signer.sign_string("\n".join(lines))
-        return signed
+        of_bucket = path.count("/") == 1
+        for signed_path in (path, f"{path}/") if of_bucket else (path,):
+            url = urllib.parse.SplitResult("http", "_", signed_path, query_string, "")
+            text = "\n".join([*lines, signer.canonical_resource(url)])
+            signature: str = signer.sign_string(text)
+            yield signature
 
     def _check_time(self, environ: Environ, signature: Signature) -> str:
         query = _query(environ)

@@ -172,8 +172,6 @@ def test_presigned_delete_bucket_is_checked_and_survives(home: Path, version: st
     s3.put_object(Bucket=BUCKET, Key="a", Body=b"1")
     signer = target_client(target, signature_version=version)
     url = signer.generate_presigned_url("delete_bucket", Params={"Bucket": BUCKET})
-    if version == "s3":  # version 2 signs a bucket's path with a slash
-        url = url.replace("?", "/?")
     answer = requests.delete(url, timeout=60)
     assert (answer.status_code, "BucketNotEmpty" in answer.text) == (409, True)
     assert s3.get_object(Bucket=BUCKET, Key="a")["Body"].read() == b"1"

@@ -176,6 +176,15 @@ def test_presigned_url_of_version_2_is_valid_until_it_expires() -> None:
     assert b"AccessDenied" in ask(dict(found), now=lambda: later)[1]
 
 
+@pytest.mark.parametrize(("signed", "sent", "valid"), [("b/", "b", True), ("b/k/", "b/k", False)])
+def test_version_2_signs_slash_after_bucket_only(signed: str, sent: str, valid: bool) -> None:
+    request = AWSRequest(method="GET", url=f"{ENDPOINT}/{signed}")
+    HmacV1QueryAuth(Credentials(KEY, SECRET), expires=60).add_auth(request)
+    assert request.url is not None
+    request.url = request.url.replace(f"/{signed}?", f"/{sent}?")
+    assert ask(environ(request))[0] == ("200 OK" if valid else "403 Forbidden")
+
+
 def test_signature_is_valid_for_15_minutes() -> None:
     for minutes in (-16, 16):
         then = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=minutes)
