@@ -24,11 +24,16 @@ def up(
     context: options.Context,
     region: Annotated[str, typer.Option(help="Region to emulate.")] = "us-east-1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 uses a free one.")] = 0,
+    scaling_interval: Annotated[
+        float, typer.Option(min=0.1, help="Seconds between evaluations of managed scaling.")
+    ] = 3.0,
 ) -> None:
     """Start the emulator, or show the one that is running."""
     from emrctl.emulator.server import control
 
-    info = control.up(region=region, port=port, report=render.note)
+    info = control.up(
+        region=region, port=port, report=render.note, scaling_interval_s=scaling_interval
+    )
     _print(asdict(info), as_json=context.as_json)
     if not context.as_json:
         render.next_step("emrctl up")

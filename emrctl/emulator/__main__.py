@@ -11,6 +11,7 @@ import sys
 import threading
 from pathlib import Path
 
+from emrctl.emulator.cluster.scaling import INTERVAL_S
 from emrctl.emulator.server import processes, server, state
 from emrctl.errors import EmrctlError
 
@@ -41,6 +42,7 @@ def _parse_options() -> server.ServerOptions:
     parser.add_argument("--home", type=lambda path: Path(path).absolute(), required=True)
     parser.add_argument("--region", default="us-east-1")
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--scaling-interval-s", type=float, default=INTERVAL_S)
     emulator_id = os.environ.setdefault(processes.EMULATOR_MARK, secrets.token_hex(8))
     return server.ServerOptions(**vars(parser.parse_args()), id=emulator_id)
 

@@ -37,7 +37,16 @@ DIFFERENCES = (
     "aws is the AWS CLI of this machine, or version 1 from PyPI, downloaded when first needed.",
     "A node is a folder: sudo does not change the user, and system packages cannot be installed.",
     "Hive, Pig, Tez, Flink, s3-dist-cp and similar applications are not available.",
-    "Managed and automatic scaling policies are stored and returned, but not applied.",
+    (
+        "Managed scaling evaluates YARN's metrics every 3 s (`emrctl local up "
+        "--scaling-interval`) and removes nodes after 5 evaluations without containers, instead "
+        "of after minutes. Automatic scaling policies are stored and returned, but not applied."
+    ),
+    (
+        "YARN decommissions hosts, and all nodes are on one: a node that a resize removes has no "
+        "memory and cores for new containers instead of the state DECOMMISSIONING, and a node "
+        "that was removed or lost is SHUTDOWN."
+    ),
     (
         "The roles EMR_DefaultRole, EMR_EC2_DefaultRole and EMR_AutoScaling_DefaultRole need not "
         "exist (`aws emr create-default-roles` works with AWS's endpoints only), and ServiceRole "
@@ -119,13 +128,9 @@ OPERATION_SUPPORT: Mapping[str, OperationSupport] = {
     "GetPersistentAppUIPresignedURL": _HISTORY,
     "ListReleaseLabels": _partial("Filters by versions of Spark and Hadoop only."),
     "ModifyInstanceFleet": _partial("Changes the capacities; InstanceTypeConfigs is ignored."),
-    "ModifyInstanceGroups": _partial(
-        "Changes the number of instances, the newest are removed first; no reconfiguration."
-    ),
+    "ModifyInstanceGroups": _partial("Does not reconfigure running instance groups."),
     "PutAutoScalingPolicy": _STORED,
     "PutBlockPublicAccessConfiguration": _partial("Stored and returned, but not applied."),
-    "PutManagedScalingPolicy": _STORED,
-    "SetUnhealthyNodeReplacement": _partial("Stored and returned, but not applied."),
     **dict.fromkeys(
         (
             *("CreateStudio", "DescribeStudio", "UpdateStudio", "DeleteStudio"),

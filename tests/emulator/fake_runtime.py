@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from emrctl.emulator.cluster import s3_files
 from emrctl.emulator.cluster.daemons import ExitedDaemon
 from emrctl.emulator.cluster.model import (
+    RUNNING,
     BootstrapFailedError,
     EmulatedCluster,
     EmulatedNode,
     EmulatedStep,
+    InstanceGroup,
     StepResult,
 )
 from emrctl.emulator.cluster.s3_files import StepOutput
+from emrctl.emulator.cluster.scaling import NodeLoad, YarnLoad
 from emrctl.errors import EmrctlError
 
 OnStep = Callable[[list[str]], tuple[int, str, str]]
@@ -32,7 +36,8 @@ class FakeRuntime:
     `on_step(args)` returns a step's exit code, stdout and stderr. While `pause` is set, steps run
     until they are cancelled. `failing_bootstrap` is the number, from 1, of a bootstrap action that
     fails on the primary node with exit code 1. Daemons in `exited` have exited. `yarn` is what the
-    ResourceManager measures.
+    ResourceManager measures. `nodes` are the loads of nodes by EC2 instance id; a node that is not
+    listed has no containers.
     """
 
     on_step: OnStep = _succeed
@@ -45,6 +50,10 @@ class FakeRuntime:
     restartable: bool = True
     restarted: list[ExitedDaemon] = field(default_factory=list)
     yarn: dict[str, float] = field(default_factory=dict)
+    pending: tuple[int, int] = (0, 0)
+    nodes: dict[str, NodeLoad] = field(default_factory=dict)
+    evaluations: int = 0
+    unschedulable: set[str] = field(default_factory=set)
     _cancelled: dict[str, threading.Event] = field(default_factory=dict)
 
     def bootstrap(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
@@ -65,6 +74,25 @@ class FakeRuntime:
     def remove_nodes(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
         """Record the nodes."""
         self.removed += [node.ec2_id for node in nodes]
+
+    def load(self, cluster: EmulatedCluster) -> YarnLoad | None:
+        """Return `pending` containers and MB, and the loads of the running nodes."""
+        self.evaluations += 1
+        nodes = {
+            node.ec2_id: self.nodes.get(node.ec2_id, NodeLoad(available_mb=12288))
+            for node in cluster.workers
+            if node.state == RUNNING
+        }
+        for ec2_id in nodes.keys() & self.unschedulable:
+            nodes[ec2_id] = replace(nodes[ec2_id], available_mb=0)
+        containers, memory_mb = self.pending
+        return YarnLoad(pending_containers=containers, pending_mb=memory_mb, nodes=nodes)
+
+    def set_schedulable(
+        self, cluster: EmulatedCluster, node: EmulatedNode, *, schedulable: bool
+    ) -> None:
+        """Add the node to `unschedulable`, or remove it."""
+        (self.unschedulable.discard if schedulable else self.unschedulable.add)(node.ec2_id)
 
     def exited_daemons(self, cluster: EmulatedCluster) -> list[ExitedDaemon]:
         """Return the daemons in `exited` of the cluster's active nodes."""
@@ -105,3 +133,26 @@ class FakeRuntime:
 
     def stop(self, cluster: EmulatedCluster) -> None:
         """Do nothing."""
+
+
+@dataclass
+class FakeInstances:
+    """EC2 instances of a cluster without EC2; `launch` fails if `capacity` is used up."""
+
+    capacity: int = 100
+    launched: list[str] = field(default_factory=list)
+    terminated: list[str] = field(default_factory=list)
+
+    def launch(self, group: InstanceGroup, count: int) -> list[EmulatedNode]:
+        """Return new nodes of the group."""
+        if len(self.launched) + count > self.capacity:
+            raise EmrctlError("EC2 is out of capacity")
+        names: Any = {"public_dns": "p", "public_ip": "1", "private_dns": "q", "private_ip": "2"}
+        start = len(self.launched)
+        ids = [f"i-new{number}" for number in range(start, start + count)]
+        self.launched += ids
+        return [EmulatedNode(group=group, ec2_id=id_, **names) for id_ in ids]
+
+    def terminate(self, nodes: Sequence[EmulatedNode]) -> None:
+        """Record the nodes."""
+        self.terminated += [node.ec2_id for node in nodes]

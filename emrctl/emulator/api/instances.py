@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from emrctl.emulator.api import checks, groups, responses
 from emrctl.emulator.api.service import CLOSED, ApiError, Operation, Request, find, invalid
 from emrctl.emulator.cluster import model
 from emrctl.emulator.cluster.model import EmulatedCluster, InstanceGroup
+from emrctl.emulator.cluster.resizing import DECOMMISSIONING_TIMEOUT_S, Shrinking
+from emrctl.emulator.hadoop import hadoop_conf
 
 _EXCLUSIVE = "Instance fleets and instance groups are mutually exclusive."
 
@@ -64,7 +66,6 @@ def _add(request: Request, new: Sequence[InstanceGroup]) -> None:
         cluster.groups += new
     for group in new:
         request.service.resize(cluster, group, group.count)
-        group.state = group.state if group.count else model.RUNNING
 
 
 def _modify_instance_groups(request: Request) -> dict[str, Any]:
@@ -76,14 +77,42 @@ def _modify_instance_groups(request: Request) -> dict[str, Any]:
             raise invalid(_EXCLUSIVE)
         if "Configurations" in change:
             raise invalid("The local EMR does not reconfigure running instance groups.")
-        if change.get("EC2InstanceIdsToTerminate"):
-            raise invalid("The local EMR removes the newest instances of a group only.")
-        if "InstanceCount" in change:
-            _check_count(cluster, group, change["InstanceCount"])
-            changes.append((cluster, group, change["InstanceCount"]))
-    for cluster, group, count in changes:
-        request.service.resize(cluster, group, count)
+        removed = change.get("EC2InstanceIdsToTerminate", [])
+        _check_removed(cluster, group, removed)
+        if removed or "InstanceCount" in change:
+            count = change.get("InstanceCount", group.count - len(removed))
+            _check_count(cluster, group, count)
+            changes.append((cluster, group, count, _shrinking(cluster, change)))
+    for cluster, group, count, shrinking in changes:
+        request.service.resize(cluster, group, count, shrinking)
+    for change in request.members.get("InstanceGroups", []):
+        if "ShrinkPolicy" in change:
+            _, group = request.service.group(change["InstanceGroupId"])
+            group.request = group.request | {"ShrinkPolicy": change["ShrinkPolicy"]}
     return {}
+
+
+def _check_removed(cluster: EmulatedCluster, group: InstanceGroup, ids: Sequence[str]) -> None:
+    nodes = {node.ec2_id for node in cluster.active_nodes if node.group is group}
+    for ec2_id in ids:
+        if ec2_id not in nodes:
+            raise ApiError(f"The instance '{ec2_id}' does not belong to group '{group.id}'.")
+
+
+def _shrinking(cluster: EmulatedCluster, change: Mapping[str, Any]) -> Shrinking:
+    """Return which instances to remove first and EMR's decommissioning timeout."""
+    policy = change.get("ShrinkPolicy", {})
+    instances = policy.get("InstanceResizePolicy", {})
+    timeout = hadoop_conf.classification(cluster, "yarn-site").get(
+        "yarn.resourcemanager.decommissioning.timeout", ""
+    )
+    default = int(timeout) if timeout.isdecimal() else DECOMMISSIONING_TIMEOUT_S
+    return Shrinking(
+        remove=instances.get("InstancesToTerminate", []),
+        keep=instances.get("InstancesToProtect", []),
+        at_once=change.get("EC2InstanceIdsToTerminate", []),
+        timeout_s=policy.get("DecommissionTimeout", default),
+    )
 
 
 def _modify_instance_fleet(request: Request) -> dict[str, Any]:
@@ -155,7 +184,6 @@ def _put_auto_termination_policy(request: Request) -> dict[str, Any]:
 
 
 def _put_managed_scaling_policy(request: Request) -> dict[str, Any]:
-    """Store the policy: the local EMR does not scale."""
     policy = request.members["ManagedScalingPolicy"]
     checks.check_managed_scaling(request.cluster, policy)
     return _put(request, "managed_scaling", policy)

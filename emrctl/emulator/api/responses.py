@@ -146,7 +146,7 @@ def group(one: InstanceGroup, cluster: EmulatedCluster) -> dict[str, Any]:
             "Configurations": asked.get("Configurations", []),
             "EbsBlockDevices": _ebs(asked.get("EbsConfiguration", {})),
             "EbsOptimized": asked.get("EbsConfiguration", {}).get("EbsOptimized"),
-            "ShrinkPolicy": {},
+            "ShrinkPolicy": asked.get("ShrinkPolicy", {}),
             "AutoScalingPolicy": one.auto_scaling,
             "CustomAmiId": asked.get("CustomAmiId"),
         }
@@ -166,7 +166,8 @@ def fleet(one: InstanceGroup, cluster: EmulatedCluster) -> dict[str, Any]:
     """One row of ListInstanceFleets."""
     asked = one.request
     spot = bool(asked.get("TargetSpotCapacity")) and not asked.get("TargetOnDemandCapacity")
-    ready = sum(1 for n in cluster.nodes if n.group is one and n.state == "RUNNING")
+    running = sum(1 for n in cluster.nodes if n.group is one and n.state == "RUNNING")
+    ready = running * one.weight
     specifications = [
         {"WeightedCapacity": 1, "EbsBlockDevices": []} | config
         for config in asked.get("InstanceTypeConfigs", [])
@@ -175,7 +176,7 @@ def fleet(one: InstanceGroup, cluster: EmulatedCluster) -> dict[str, Any]:
         {
             "Id": one.id,
             "Name": asked.get("Name", one.role.title()),
-            "Status": {"State": one.state, "Timeline": _timeline(one.timeline)},
+            "Status": _status(one.state, one.timeline, one.reason),
             "InstanceFleetType": one.role,
             "TargetOnDemandCapacity": asked.get("TargetOnDemandCapacity", 0),
             "TargetSpotCapacity": asked.get("TargetSpotCapacity", 0),
@@ -197,7 +198,7 @@ def instance(node: EmulatedNode, cluster: EmulatedCluster) -> dict[str, Any]:
         "PublicIpAddress": node.public_ip,
         "PrivateDnsName": node.private_dns,
         "PrivateIpAddress": node.private_ip,
-        "Status": _status(node.state, node.timeline, node.reason),
+        "Status": _status(node.state, node.timeline, node.reason, node.code),
         owner: node.group.id,
         "Market": node.group.request.get("Market", "ON_DEMAND"),
         "InstanceType": node.group.instance_type,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import functools
 import logging
 import threading
 import time
@@ -17,6 +16,8 @@ from emrctl.emulator.cluster.cluster_metrics import MetricStore
 from emrctl.emulator.cluster.controller import ClusterController, ClusterRuntime
 from emrctl.emulator.cluster.history import ClusterHistory
 from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode, InstanceGroup, Termination
+from emrctl.emulator.cluster.resizing import Shrinking
+from emrctl.emulator.cluster.scaling import INTERVAL_S
 from emrctl.emulator.faults import Faults
 
 _log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class Service:
     public_access: dict[str, dict[str, Any]] = field(default_factory=dict)
     app_uis: dict[str, dict[str, Any]] = field(default_factory=dict)
     web_ui: Callable[[str, str], str | None] = _no_web_ui
+    scaling_interval_s: float = INTERVAL_S
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def release_labels(self, region: str) -> list[str]:
@@ -112,42 +114,33 @@ class Service:
         cluster.security_groups = _security_groups(cluster)
         for group in cluster.groups:
             cluster.nodes += _run_instances(cluster, group, group.count)
-        terminate = functools.partial(_terminate_instances, cluster)
         if self.history is not None:
             cluster.on_change = self.history.save
-        controller = ClusterController(cluster, self.runtime, terminate, self.faults, self.metrics)
+        instances = ClusterInstances(cluster, self.faults)
+        controller = ClusterController(
+            cluster, self.runtime, instances, self.faults, self.metrics, self.scaling_interval_s
+        )
         with self.lock:
             self.clusters[cluster.id] = cluster
             self.controllers[cluster.id] = controller
         controller.thread.start()
 
-    def resize(self, cluster: EmulatedCluster, group: InstanceGroup, count: int) -> None:
-        """Resize the group in the background; the newest nodes are removed first."""
-        with cluster.changing():
+    def resize(
+        self,
+        cluster: EmulatedCluster,
+        group: InstanceGroup,
+        count: int,
+        shrinking: Shrinking | None = None,
+    ) -> None:
+        """Resize the group in the background."""
+        with cluster.changed:
             if not cluster.active:
                 raise ApiError(CLOSED)
             if cluster.state not in (model.RUNNING, model.WAITING):
                 raise ApiError(
                     f"Instance groups cannot be resized while the cluster is {cluster.state}."
                 )
-            present = [node for node in cluster.active_nodes if node.group is group]
-            group.count, group.reason = count, ""
-            if count == len(present):
-                return
-            group.state = "RESIZING"
-            controller = self.controllers[cluster.id]
-            if count < len(present):
-                controller.remove_nodes(present[count:])
-                return
-            try:
-                failures.check_capacity(self.faults, group.instance_type)
-            except failures.NoCapacityError as error:
-                # As on EMR: the running instances are kept, and another resize tries again.
-                group.state, group.reason = "SUSPENDED", error.message
-                return
-            new = _run_instances(cluster, group, count - len(present))
-            cluster.nodes += new
-            controller.add_nodes(new)
+        self.controllers[cluster.id].resizer.resize(group, count, shrinking=shrinking)
 
     def close(self, *, timeout_s: float = 30.0) -> None:
         """Terminate all clusters."""
@@ -298,10 +291,23 @@ def _run_instances(
     ]
 
 
-def _terminate_instances(cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
-    """Terminate the nodes' instances; some may be terminated already."""
-    ec2 = _ec2(cluster)
-    existing = {one.id for reservation in ec2.all_reservations() for one in reservation.instances}
-    ids = [node.ec2_id for node in nodes if node.ec2_id in existing]
-    if ids:
-        ec2.terminate_instances(ids)
+@dataclass(frozen=True)
+class ClusterInstances:
+    """The EC2 instances of a cluster; implements `resizing.Ec2Instances`."""
+
+    cluster: EmulatedCluster
+    faults: Faults
+
+    def launch(self, group: InstanceGroup, count: int) -> list[EmulatedNode]:
+        """Create `count` nodes of the group; raise `NoCapacityError` if a fault is active."""
+        failures.check_capacity(self.faults, group.instance_type)
+        return _run_instances(self.cluster, group, count)
+
+    def terminate(self, nodes: Sequence[EmulatedNode]) -> None:
+        """Terminate the nodes' instances; some may be terminated already."""
+        ec2 = _ec2(self.cluster)
+        rows = [one for reservation in ec2.all_reservations() for one in reservation.instances]
+        existing = {one.id for one in rows}
+        ids = [node.ec2_id for node in nodes if node.ec2_id in existing]
+        if ids:
+            ec2.terminate_instances(ids)

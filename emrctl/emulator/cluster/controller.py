@@ -21,9 +21,12 @@ from emrctl.emulator.cluster.model import (
     EmulatedCluster,
     EmulatedNode,
     EmulatedStep,
+    InstanceGroup,
     StepResult,
     Termination,
 )
+from emrctl.emulator.cluster.resizing import Ec2Instances, GroupResizer, NodeRuntime
+from emrctl.emulator.cluster.scaling import INTERVAL_S, ManagedScaler
 from emrctl.emulator.faults import Faults
 
 _log = logging.getLogger(__name__)
@@ -32,20 +35,11 @@ _READY = "Cluster ready to run steps. (local)"
 _STEP_COMPLETED = "Cluster ready after last step completed. (local)"
 
 
-class ClusterRuntime(DaemonRuntime, MetricRuntime, Protocol):
+class ClusterRuntime(DaemonRuntime, MetricRuntime, NodeRuntime, Protocol):
     """Runs nodes and steps. Methods block until they are done or `interrupt` is called."""
-
-    def bootstrap(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
-        """Create the nodes and run their bootstrap actions; raise `BootstrapFailedError`."""
 
     def start(self, cluster: EmulatedCluster) -> None:
         """Start YARN and configure Spark."""
-
-    def add_nodes(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
-        """Add bootstrapped nodes to a cluster that is running."""
-
-    def remove_nodes(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
-        """Remove nodes from the cluster and kill their processes."""
 
     def run_step(self, cluster: EmulatedCluster, step: EmulatedStep) -> StepResult:
         """Run a step and upload its logs."""
@@ -67,26 +61,37 @@ class ClusterController:
         self,
         cluster: EmulatedCluster,
         runtime: ClusterRuntime,
-        terminate_instances: Callable[[Sequence[EmulatedNode]], None],
+        instances: Ec2Instances,
         faults: Faults,
         metrics: MetricStore,
+        scaling_interval_s: float = INTERVAL_S,
     ) -> None:
-        """Create a controller; `terminate_instances` terminates the EC2 records of nodes."""
+        """Create a controller; `instances` are the EC2 records of the nodes."""
         self.cluster = cluster
         self.faults = faults
         self.runtime = runtime
-        self.terminate_instances = terminate_instances
+        self.instances = instances
         self.step_threads: list[threading.Thread] = []
         self.shutting_down = threading.Event()
-        self.daemons = DaemonMonitor(
+        self.resizer = GroupResizer(
             cluster=cluster,
             runtime=runtime,
-            remove_nodes=self._remove_nodes,
+            instances=instances,
             terminate=self.terminate,
             stopped=self.shutting_down,
         )
         self.metrics = MetricSampler(
             cluster=cluster, runtime=runtime, store=metrics, stopped=self.shutting_down
+        )
+        self.daemons = DaemonMonitor(
+            cluster=cluster, runtime=runtime, lose=self._lose, stopped=self.shutting_down
+        )
+        self.scaler = ManagedScaler(
+            cluster=cluster,
+            load=runtime.load,
+            resize=self._scale,
+            stopped=self.shutting_down,
+            interval_s=scaling_interval_s,
         )
         self.thread = threading.Thread(target=self._run_cluster, name=cluster.id, daemon=True)
 
@@ -111,13 +116,20 @@ class ClusterController:
             step.state = model.CANCEL_PENDING
         _start_thread(lambda: self.runtime.cancel_step(self.cluster, step, kill=kill))
 
-    def add_nodes(self, nodes: Sequence[EmulatedNode]) -> None:
-        """Bootstrap the nodes and add them to the cluster in the background."""
-        _start_thread(self._add_nodes, nodes)
+    def _lose(self, node: EmulatedNode, reason: str) -> None:
+        self.resizer.lose(node, reason, replaced=self.cluster.replace_unhealthy)
 
-    def remove_nodes(self, nodes: Sequence[EmulatedNode]) -> None:
-        """Terminate the nodes in the background."""
-        _start_thread(self._remove_nodes, nodes)
+    def _scale(self, group: InstanceGroup, count: int, message: str) -> None:
+        if count > group.count and self.resizer.failed_recently(group):
+            return
+        if self.cluster.has_fleets:
+            capacity, other = ("TargetOnDemandCapacity", "TargetSpotCapacity")
+            if group.spot:
+                capacity, other = other, capacity
+            group.request = group.request | {
+                capacity: max(0, count * group.weight - group.request.get(other, 0))
+            }
+        self.resizer.resize(group, count, message)
 
     # -- the cluster's thread
 
@@ -125,6 +137,7 @@ class ClusterController:
         try:
             self._start_cluster()
             _start_thread(self.daemons.run)
+            _start_thread(self.scaler.run)
             _start_thread(self.metrics.run)
             self._run_steps()
         except failures.NoCapacityError as error:
@@ -256,31 +269,6 @@ class ClusterController:
             if other.state == model.PENDING:
                 _end_step(other, model.CANCELLED, f"Step {step.id} failed before it")
 
-    # -- resizing
-
-    def _add_nodes(self, nodes: Sequence[EmulatedNode]) -> None:
-        try:
-            self._set_node_state(nodes, model.BOOTSTRAPPING)
-            self.runtime.bootstrap(self.cluster, nodes)
-            self.runtime.add_nodes(self.cluster, nodes)
-        except Exception as error:  # noqa: BLE001
-            _log.exception("could not add nodes to %s", self.cluster.id)
-            with self.cluster.changed:
-                for node in nodes:
-                    node.reason = str(error)
-                    node.group.count -= 1
-            self._remove_nodes(nodes)
-            return
-        self._set_node_state(nodes, model.RUNNING)
-
-    def _remove_nodes(self, nodes: Sequence[EmulatedNode]) -> None:
-        self.runtime.remove_nodes(self.cluster, nodes)
-        self.terminate_instances(nodes)
-        with self.cluster.changing():
-            for node in nodes:
-                node.state, node.timeline.ended = model.TERMINATED, time.time()
-                node.group.state = model.RUNNING
-
     # -- termination
 
     def _shut_down(self) -> None:
@@ -298,7 +286,7 @@ class ClusterController:
             self.runtime.stop(cluster)
         except Exception:  # noqa: BLE001
             _log.exception("could not stop %s", cluster.id)
-        self.terminate_instances(cluster.active_nodes)
+        self.instances.terminate(cluster.active_nodes)
         self._set_terminated()
 
     def _set_terminated(self) -> None:

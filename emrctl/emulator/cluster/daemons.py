@@ -9,12 +9,11 @@ import datetime as dt
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from emrctl.emulator.cluster import model
-from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode, Termination
+from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode
 from emrctl.errors import EmrctlError
 
 _log = logging.getLogger(__name__)
@@ -51,14 +50,12 @@ class DaemonRuntime(Protocol):
 class DaemonMonitor:
     """Restarts the daemons of a cluster in a thread of its own, until `stopped` is set.
 
-    `remove_nodes` removes workers whose NodeManager cannot be restarted, `terminate` terminates
-    the cluster.
+    `lose(node, reason)` handles a node whose daemon cannot be restarted.
     """
 
     cluster: EmulatedCluster
     runtime: DaemonRuntime
-    remove_nodes: Callable[[Sequence[EmulatedNode]], None]
-    terminate: Callable[[Termination], None]
+    lose: Callable[[EmulatedNode, str], None]
     stopped: threading.Event
     clock: Callable[[], float] = time.monotonic
     restarts: dict[tuple[str, str], list[float]] = field(default_factory=dict)
@@ -88,7 +85,7 @@ class DaemonMonitor:
         except EmrctlError as error:
             if self.cluster.termination is None:
                 _log.error("%s: %s; %s", self.cluster.id, daemon, error.message)
-                self._terminate_node(daemon)
+                self.lose(daemon.node, f"{daemon} and could not be restarted")
             return
         _log.warning("%s: restarted %s", self.cluster.id, daemon.name)
         when = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -114,30 +111,3 @@ class DaemonMonitor:
             kept = [one for one in self.cluster.warnings if not one.startswith(prefix)]
             self.cluster.warnings = [*kept, warning] if warning else kept
             self.cluster.message = message
-
-    def _terminate_node(self, daemon: ExitedDaemon) -> None:
-        """Remove the node, or terminate the cluster if it is the primary or the last worker."""
-        workers = [node for node in self.cluster.workers if node is not daemon.node]
-        if not daemon.node.primary and workers:
-            with self.cluster.changing():
-                daemon.node.group.count -= 1
-                daemon.node.reason = f"{daemon} and could not be restarted"
-            self.remove_nodes([daemon.node])
-            return
-        cause, what = "NO_SLAVE_LEFT", "All slaves in the job flow were terminated"
-        if daemon.node.primary:
-            cause, what = "MASTER_FAILED", f"The master node {daemon.node.ec2_id} failed"
-        message = f"{what}: {daemon} and could not be restarted"
-        details = {
-            "ErrorCode": f"INSTANCE_FAILURE_{cause}",
-            "ErrorMessage": message,
-            "ErrorData": [{"instance-id": daemon.node.ec2_id}],
-        }
-        self.terminate(
-            Termination(
-                code="INSTANCE_FAILURE",
-                message=f"{message} (local)",
-                state=model.TERMINATED_WITH_ERRORS,
-                details=(details,),
-            )
-        )

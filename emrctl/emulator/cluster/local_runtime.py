@@ -22,6 +22,7 @@ from emrctl.emulator.cluster.model import (
     StepResult,
 )
 from emrctl.emulator.cluster.node_folder import EmulatorContext
+from emrctl.emulator.cluster.scaling import YarnLoad
 from emrctl.emulator.hadoop import (
     hadoop_conf,
     hadoop_jars,
@@ -90,6 +91,17 @@ class LocalRuntime:
         for node in nodes:
             root = str(self.context.node_folder(cluster, node))
             processes.kill_marked("EMRCTL_NODE_ROOT", root)
+
+    def load(self, cluster: EmulatedCluster) -> YarnLoad | None:
+        """Return YARN's metrics, or None if YARN does not answer."""
+        cluster_yarn = self.yarns.get(cluster.id)
+        return None if cluster_yarn is None else cluster_yarn.load()
+
+    def set_schedulable(
+        self, cluster: EmulatedCluster, node: EmulatedNode, *, schedulable: bool
+    ) -> None:
+        """Set whether YARN starts new containers on the node; running ones are not affected."""
+        self.yarns[cluster.id].set_schedulable(node, schedulable=schedulable)
 
     def exited_daemons(self, cluster: EmulatedCluster) -> list[ExitedDaemon]:
         """Return YARN's daemons that have exited and should run."""

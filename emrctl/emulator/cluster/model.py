@@ -14,6 +14,7 @@ from typing import Any
 from emrctl.aws.listing import EMR_ACTIVE
 
 STARTING = "STARTING"
+PROVISIONING = "PROVISIONING"
 BOOTSTRAPPING = "BOOTSTRAPPING"
 RUNNING = "RUNNING"
 WAITING = "WAITING"
@@ -27,6 +28,14 @@ COMPLETED = "COMPLETED"
 CANCELLED = "CANCELLED"
 FAILED = "FAILED"
 INTERRUPTED = "INTERRUPTED"
+
+RESIZING = "RESIZING"
+RECONFIGURING = "RECONFIGURING"
+SUSPENDED = "SUSPENDED"
+
+# A node that gets no new containers, and a node that is being removed.
+DRAINING = "DRAINING"
+REMOVING = "REMOVING"
 
 MASTER = "MASTER"
 
@@ -85,10 +94,24 @@ class InstanceGroup:
     count: int
     request: dict[str, Any]
     id: str = field(default_factory=lambda: new_id("ig-"))
-    state: str = "PROVISIONING"
+    state: str = PROVISIONING
     reason: str = ""
     timeline: Timeline = field(default_factory=Timeline)
     auto_scaling: dict[str, Any] | None = None
+
+    @property
+    def spot(self) -> bool:
+        """Whether the instances are Spot instances."""
+        if "InstanceTypeConfigs" in self.request:
+            return not self.request.get("TargetOnDemandCapacity")
+        return self.request.get("Market") == "SPOT"
+
+    @property
+    def weight(self) -> int:
+        """Capacity units of an instance of a fleet; EMR's default is 1, as for groups."""
+        if self.role == MASTER or "InstanceTypeConfigs" not in self.request:
+            return 1
+        return self.request["InstanceTypeConfigs"][0].get("WeightedCapacity", 1) or 1
 
 
 @dataclass(kw_only=True, eq=False)
@@ -102,8 +125,11 @@ class EmulatedNode:
     private_dns: str
     private_ip: str
     id: str = field(default_factory=lambda: new_id("ci-"))
-    state: str = "PROVISIONING"
+    state: str = PROVISIONING
+    code: str = ""
     reason: str = ""
+    # DRAINING, REMOVING or empty.
+    removal: str = ""
     timeline: Timeline = field(default_factory=Timeline)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import re
 import secrets
 import signal
@@ -22,6 +23,7 @@ from emrctl.emulator.cluster import node_folder
 from emrctl.emulator.cluster.daemons import ExitedDaemon
 from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode
 from emrctl.emulator.cluster.node_folder import EmulatorContext
+from emrctl.emulator.cluster.scaling import NodeLoad, YarnLoad
 from emrctl.emulator.hadoop import hadoop_conf, hadoop_jars, ui_filter
 from emrctl.emulator.hadoop.hadoop_conf import YarnCredentials, YarnPorts
 from emrctl.emulator.hadoop.hadoop_jars import HadoopJars
@@ -116,17 +118,21 @@ class Yarn:
 
     def add_nodes(self, nodes: Sequence[EmulatedNode]) -> None:
         """Start the nodes' NodeManagers and wait until they are registered."""
-        registered = sum(1 for _, main in self.daemons if main == _NODE_MANAGER)
         for node in nodes:
             self._start_node_manager(node)
-        self._wait_for_nodes(registered + len(nodes))
+        self._wait_for_nodes([node.ec2_id for node in nodes])
 
     def _start_node_manager(self, node: EmulatedNode, port: int = 0) -> None:
+        root = self.context.node_folder(self.cluster, node)
+        site = self.node_site(node, port)
+        self._start_daemon(node, _NODE_MANAGER, self._write_daemon_conf(root / "conf", site))
+
+    def node_site(self, node: EmulatedNode, port: int = 0) -> dict[str, str]:
+        """Return yarn-site.xml of the node's NodeManager."""
         yarn = hadoop_conf.yarn_site(self.cluster, self.ports, self.folder)
         root = self.context.node_folder(self.cluster, node)
         path = node_folder.environment(self.context, self.cluster, node)["PATH"]
-        site = hadoop_conf.node_manager(yarn, root, node.group.instance_type, path, port)
-        self._start_daemon(node, _NODE_MANAGER, self._write_daemon_conf(root / "conf", site))
+        return hadoop_conf.node_manager(yarn, root, node.group.instance_type, path, port)
 
     def exited_daemons(self) -> list[ExitedDaemon]:
         """Return the daemons that have exited, the ResourceManager first."""
@@ -151,13 +157,12 @@ class Yarn:
                 return
             if main == _NODE_MANAGER:
                 # Under another port, YARN would use the old one as well for ten minutes.
-                port = _NODE_ID.findall(text)
-                self._start_node_manager(daemon.node, int(port[-1]) if port else 0)
+                self._start_node_manager(daemon.node, self._port(daemon.node))
             else:
                 self._start_daemon(daemon.node, main, self.folder / "conf-rm")
         if main == _RESOURCE_MANAGER:
-            count = sum(1 for _, one in self.daemons if one == _NODE_MANAGER)
-            self._wait_for_nodes(count, _RESTART_TIMEOUT_S)
+            nodes = [ec2_id for ec2_id, one in self.daemons if one == _NODE_MANAGER]
+            self._wait_for_nodes(nodes, _RESTART_TIMEOUT_S)
         else:
             self._wait_for_registration(daemon.node, log, len(_REGISTERED.findall(text)))
 
@@ -174,13 +179,23 @@ class Yarn:
             raise EmrctlError(f"the NodeManager of {node.ec2_id} did not register: see {log}")
 
     def remove_nodes(self, nodes: Sequence[EmulatedNode]) -> None:
-        """Stop the nodes' NodeManagers, with SIGKILL after 10 s."""
+        """Stop the nodes' NodeManagers: SIGTERM, then SIGKILL once YARN has removed them.
+
+        A NodeManager leaves the ResourceManager first, which reports its containers as lost.
+        """
+        ids = {node.ec2_id for node in nodes}
         with self.lock:
-            popped = [self.daemons.pop((node.ec2_id, _NODE_MANAGER), None) for node in nodes]
+            popped = [self.daemons.pop((ec2_id, _NODE_MANAGER), None) for ec2_id in ids]
         daemons = [daemon for daemon in popped if daemon is not None]
         for daemon in daemons:
             processes.signal_group(daemon, signal.SIGTERM)
-        poll_until(lambda: all(daemon.poll() is not None for daemon in daemons), 0.05, 10)
+
+        def done() -> bool:
+            return all(daemon.poll() is not None for daemon in daemons) or not (
+                ids & self._registered().keys()
+            )
+
+        poll_until(done, 0.05, 10)
         kill_all(daemons)
 
     def _log_file(self, node: EmulatedNode, main: str) -> Path:
@@ -214,24 +229,82 @@ class Yarn:
         )
         self.daemons[node.ec2_id, main] = processes.start(program)
 
-    def _wait_for_nodes(self, count: int, timeout_s: float = _START_TIMEOUT_S) -> None:
+    def _wait_for_nodes(self, ids: Collection[str], timeout_s: float = _START_TIMEOUT_S) -> None:
+        """Wait until the NodeManagers of these EC2 instances are registered."""
+
+        def missing() -> list[str]:
+            registered = self._registered()
+            running = [one for one in ids if (one, _NODE_MANAGER) in self.daemons]
+            return [one for one in running if one not in registered]
+
         def done() -> bool:
             if self.cluster.termination is not None:
                 return True
-            self._check_daemons()
-            return self.metrics().get("activeNodes", -1) >= count
+            self._check_daemons({*ids, self.cluster.primary.ec2_id})
+            return not missing()
 
         if not poll_until(done, 0.05, timeout_s):
             raise EmrctlError(
-                f"YARN of {self.cluster.id} did not have {count} active nodes "
-                f"within {timeout_s:.0f} s"
+                f"NodeManagers of {self.cluster.id} did not register within {timeout_s:.0f} s: "
+                f"{', '.join(missing())}"
             )
 
-    def _check_daemons(self) -> None:
+    def _check_daemons(self, ids: Collection[str]) -> None:
         for (node, main), daemon in list(self.daemons.items()):
-            if daemon.poll() is not None:
+            if node in ids and daemon.poll() is not None:
                 name, code = main.rsplit(".", 1)[-1], daemon.returncode
                 raise EmrctlError(f"{name} of {node} exited with code {code}: see its log")
+
+    def _port(self, node: EmulatedNode) -> int:
+        """Return the port by which YARN identifies the node's NodeManager, 0 if there is none."""
+        with contextlib.suppress(OSError):
+            log = self._log_file(node, _NODE_MANAGER)
+            ports = _NODE_ID.findall(log.read_text(encoding="utf-8", errors="replace"))
+            return int(ports[-1]) if ports else 0
+        return 0
+
+    def _registered(self) -> dict[str, dict[str, Any]]:
+        """Return YARN's running nodes by EC2 instance id; none if YARN does not answer."""
+        rows = {
+            int(row["id"].rpartition(":")[2]): row
+            for row in self._list("/ws/v1/cluster/nodes?states=RUNNING", "node")
+        }
+        if not rows:
+            return {}
+        ports = {node.ec2_id: self._port(node) for node in self.cluster.nodes}
+        return {ec2_id: rows[port] for ec2_id, port in ports.items() if port in rows}
+
+    def load(self) -> YarnLoad | None:
+        """Return the metrics for managed scaling, or None if YARN does not answer."""
+        metrics = self.metrics()
+        if not metrics:
+            return None
+        return YarnLoad(
+            pending_containers=int(metrics["containersPending"]),
+            pending_mb=int(metrics["pendingMB"]),
+            nodes={
+                ec2_id: NodeLoad(containers=row["numContainers"], available_mb=row["availMemoryMB"])
+                for ec2_id, row in self._registered().items()
+            },
+        )
+
+    def set_schedulable(self, node: EmulatedNode, *, schedulable: bool) -> None:
+        """Set whether YARN starts new containers on a node; running ones are not affected.
+
+        YARN's own decommissioning excludes hosts, and all nodes are on one host. A node without
+        memory and cores is the same to the scheduler.
+        """
+        row = self._registered().get(node.ec2_id)
+        if row is None:
+            return
+        site = self.node_site(node) if schedulable else {}
+        resource = {
+            "memory": int(site.get("yarn.nodemanager.resource.memory-mb", 0)),
+            "vCores": int(site.get("yarn.nodemanager.resource.cpu-vcores", 0)),
+        }
+        # Timeout -1: containers that exceed the resource are not preempted.
+        body = {"resource": resource, "overCommitTimeout": -1}
+        self._send("POST", f"/ws/v1/cluster/nodes/{row['id']}/resource", body)
 
     def get(self, path: str) -> Any:
         """Return the response of the ResourceManager's REST API."""
@@ -261,10 +334,15 @@ class Yarn:
 
     def kill(self, application: str) -> None:
         """Request that an application is killed; do nothing if it has finished."""
+        with contextlib.suppress(OSError):
+            self._send("PUT", f"/ws/v1/cluster/apps/{application}/state", {"state": "KILLED"})
+
+    def _send(self, method: str, path: str, body: object) -> None:
+        """Send a request that changes YARN's state; raise `OSError` if YARN rejects it."""
         request = urllib.request.Request(  # noqa: S310
-            f"{self.url}/ws/v1/cluster/apps/{application}/state",
-            data=b'{"state":"KILLED"}',
-            method="PUT",
+            f"{self.url}{path}",
+            data=json.dumps(body).encode(),
+            method=method,
             headers={
                 "Cookie": hadoop_conf.cookie(self.credentials.signing_key, self.credentials.user),
                 "Content-Type": "application/json",
@@ -272,8 +350,7 @@ class Yarn:
             },
         )
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with contextlib.suppress(OSError):
-            opener.open(request, timeout=10).close()
+        opener.open(request, timeout=10).close()
 
     def stop(self) -> None:
         """Kill the applications, wait up to 8 s for their end, then kill the daemons."""

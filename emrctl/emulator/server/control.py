@@ -19,6 +19,7 @@ from pathlib import Path
 
 from emrctl import paths
 from emrctl.aws import http
+from emrctl.emulator.cluster.scaling import INTERVAL_S
 from emrctl.emulator.faults import Fault
 from emrctl.emulator.hadoop import hadoop_jars
 from emrctl.emulator.server import processes, state
@@ -38,12 +39,18 @@ _STOP_TIMEOUT_S = 20.0
 
 
 def up(
-    *, region: str, report: Report, port: int = 0, timeout_s: float = 60.0, jars: bool = True
+    *,
+    region: str,
+    report: Report,
+    port: int = 0,
+    timeout_s: float = 60.0,
+    jars: bool = True,
+    scaling_interval_s: float = INTERVAL_S,
 ) -> EmulatorInfo:
     """Start the emulator of this home unless it is running; return it once it answers.
 
     Downloads missing Hadoop jars first, with progress; without `jars` the first cluster downloads
-    them.
+    them. Managed scaling evaluates the clusters' metrics every `scaling_interval_s`.
     """
     home = paths.emulator_home()
     state.prepare_home(home)
@@ -58,7 +65,9 @@ def up(
             _clean_up(home, running)
         _check_port(port)
         report("Starting the EMR on localhost.")
-        return _start(home, region=region, port=port, timeout_s=timeout_s)
+        options = ["--region", region, "--port", str(port)]
+        options += ["--scaling-interval-s", str(scaling_interval_s)]
+        return _start(home, options, timeout_s)
 
 
 def status() -> EmulatorInfo | None:
@@ -176,16 +185,13 @@ def _check_port(port: int) -> None:
             ) from error
 
 
-def _start(home: Path, *, region: str, port: int, timeout_s: float) -> EmulatorInfo:
+def _start(home: Path, options: list[str], timeout_s: float) -> EmulatorInfo:
     emulator_id = secrets.token_hex(8)
     log = state.log_file(home)
     log.unlink(missing_ok=True)
     process = processes.start(
         processes.ProcessSpec(
-            argv=[
-                *(sys.executable, "-m", "emrctl.emulator"),
-                *("--home", str(home), "--region", region, "--port", str(port)),
-            ],
+            argv=[sys.executable, "-m", "emrctl.emulator", "--home", str(home), *options],
             cwd=home,
             env=_environment(emulator_id),
             stdout=log,

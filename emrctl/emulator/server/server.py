@@ -23,6 +23,7 @@ from emrctl.emulator.cluster import model, s3_files
 from emrctl.emulator.cluster.history import ClusterHistory
 from emrctl.emulator.cluster.local_runtime import LocalRuntime
 from emrctl.emulator.cluster.node_folder import EmulatorContext
+from emrctl.emulator.cluster.scaling import INTERVAL_S
 from emrctl.emulator.differences import DIFFERENCES
 from emrctl.emulator.instances.instance_manager import InstanceManager, ssh_port
 from emrctl.emulator.moto import ec2
@@ -56,6 +57,7 @@ class ServerOptions:
     region: str
     port: int
     id: str
+    scaling_interval_s: float = INTERVAL_S
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,7 @@ def serve(options: ServerOptions, stop: threading.Event) -> None:
         stack.callback(server.server_close)
         service = stack.enter_context(dispatch.install(runtime, ClusterHistory(history_folder)))
         stack.enter_context(ec2.install(instances))
+        service.scaling_interval_s = options.scaling_interval_s
         service.web_ui = web_ui(runtime, server.port, secrets.token)
         server.app = Pages(
             inner=SignatureCheck(

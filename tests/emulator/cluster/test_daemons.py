@@ -18,25 +18,27 @@ from emrctl.emulator.cluster.model import (
     InstanceGroup,
     Termination,
 )
+from emrctl.emulator.cluster.resizing import GroupResizer
 from tests.emulator.conftest import Await, state
-from tests.emulator.fake_runtime import FakeRuntime
+from tests.emulator.fake_runtime import FakeInstances, FakeRuntime
 
 
 @pytest.fixture
 def monitor(cluster: EmulatedCluster) -> DaemonMonitor:
     cluster.state, cluster.message = WAITING, "Cluster ready to run steps. (local)"
-    runtime = FakeRuntime()
-
-    def remove(nodes: Any) -> None:
-        runtime.removed += [node.ec2_id for node in nodes]
-
-    return DaemonMonitor(
+    runtime, stopped = FakeRuntime(), threading.Event()
+    resizer = GroupResizer(
         cluster=cluster,
         runtime=runtime,
-        remove_nodes=remove,
+        instances=FakeInstances(),
         terminate=cluster.terminate,
-        stopped=threading.Event(),
+        stopped=stopped,
     )
+
+    def lose(node: EmulatedNode, reason: str) -> None:
+        resizer.lose(node, reason, replaced=False)
+
+    return DaemonMonitor(cluster=cluster, runtime=runtime, lose=lose, stopped=stopped)
 
 
 def fake(monitor: DaemonMonitor) -> FakeRuntime:
@@ -134,7 +136,7 @@ def test_last_worker_that_fails_terminates_the_cluster(
 
 
 def test_worker_that_fails_is_removed_if_there_are_others(
-    monitor: DaemonMonitor, cluster: EmulatedCluster
+    monitor: DaemonMonitor, cluster: EmulatedCluster, until: Await
 ) -> None:
     group = InstanceGroup(role="TASK", instance_type="m5.xlarge", count=1, request={})
     names: Any = {"public_dns": "p", "public_ip": "1", "private_dns": "q", "private_ip": "2"}
@@ -142,8 +144,9 @@ def test_worker_that_fails_is_removed_if_there_are_others(
     fake(monitor).exited, fake(monitor).restartable = [node_manager(cluster, 2)], False
     monitor.check()
     assert cluster.termination is None
-    assert fake(monitor).removed == ["i-3"]
-    assert group.count == 0
+    until(lambda: fake(monitor).removed, ["i-3"])
+    assert (cluster.nodes[2].state, cluster.nodes[2].code) == ("TERMINATED", "INSTANCE_FAILURE")
+    assert cluster.nodes[2].reason.endswith("and could not be restarted")
 
 
 def test_daemons_of_a_terminating_cluster_are_not_restarted(

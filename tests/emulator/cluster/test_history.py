@@ -13,8 +13,8 @@ import pytest
 from emrctl.aws.target import Target
 from emrctl.emulator.api import dispatch
 from emrctl.emulator.api.service import Service
-from emrctl.emulator.cluster.controller import ClusterController
 from emrctl.emulator.cluster.history import ClusterHistory
+from emrctl.emulator.cluster.resizing import GroupResizer
 from tests.emulator.conftest import Await, add, state, status
 from tests.emulator.fake_runtime import FakeRuntime
 
@@ -94,7 +94,7 @@ def test_resize_without_cluster_id_is_saved(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Without the nodes' thread, which saves the cluster too.
-    monkeypatch.setattr(ClusterController, "add_nodes", lambda *_: None)
+    monkeypatch.setattr(GroupResizer, "_add", lambda *_: None)
     core = emr.list_instance_groups(ClusterId=waiting)["InstanceGroups"][1]["Id"]
     emr.modify_instance_groups(InstanceGroups=[{"InstanceGroupId": core, "InstanceCount": 4}])
     document = msgspec.json.decode((folder / f"{waiting}.json").read_bytes())

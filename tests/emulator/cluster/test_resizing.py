@@ -1,0 +1,232 @@
+"""Resizing of groups: graceful removal, lost nodes, managed scaling of a running cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from emrctl.aws.target import Target
+from emrctl.emulator.api import dispatch
+from emrctl.emulator.api.service import Service
+from emrctl.emulator.cluster.scaling import NodeLoad
+from tests.emulator.conftest import Await, Emr, add, state, status
+from tests.emulator.fake_runtime import FakeRuntime
+
+_BUSY = NodeLoad(containers=1, available_mb=4096)
+
+
+@pytest.fixture
+def fake() -> FakeRuntime:
+    return FakeRuntime()
+
+
+@pytest.fixture
+def service(mocked: Target, fake: FakeRuntime) -> Iterator[Service]:
+    with dispatch.install(fake) as service:
+        service.scaling_interval_s = 0.02
+        yield service
+
+
+@pytest.fixture
+def emr(mocked: Target, service: Service) -> Emr:
+    return mocked.client("emr")
+
+
+class Group:
+    """The core group of a cluster, as the EMR API returns it."""
+
+    def __init__(self, emr: Emr, cluster_id: str) -> None:
+        self.emr, self.cluster_id = emr, cluster_id
+
+    def __call__(self) -> dict[str, Any]:
+        groups = self.emr.list_instance_groups(ClusterId=self.cluster_id)["InstanceGroups"]
+        return next(one for one in groups if one["InstanceGroupType"] == "CORE")
+
+    def counts(self) -> tuple[str, int, int]:
+        group = self()
+        state = group["Status"]["State"]
+        return state, group["RequestedInstanceCount"], group["RunningInstanceCount"]
+
+    def resize(self, count: int, **change: Any) -> None:
+        change = {"InstanceGroupId": self()["Id"], "InstanceCount": count} | change
+        self.emr.modify_instance_groups(ClusterId=self.cluster_id, InstanceGroups=[change])
+
+    def instances(self, *states: str) -> list[dict[str, Any]]:
+        return list(
+            self.emr.list_instances(
+                ClusterId=self.cluster_id,
+                InstanceGroupTypes=["CORE"],
+                InstanceStates=list(states or ("RUNNING",)),
+            )["Instances"]
+        )
+
+    def ids(self, *states: str) -> list[str]:
+        return [one["Ec2InstanceId"] for one in self.instances(*states)]
+
+
+@pytest.fixture
+def group(emr: Emr, waiting: str) -> Group:
+    return Group(emr, waiting)
+
+
+def test_shrinking_removes_idle_nodes(group: Group, fake: FakeRuntime, until: Await) -> None:
+    first, second = group.ids()
+    fake.nodes = {second: _BUSY}
+    group.resize(1)
+    until(group.counts, ("RUNNING", 1, 1))
+    assert (fake.removed, group.ids()) == ([first], [second])
+
+
+def test_shrinking_waits_for_containers(group: Group, fake: FakeRuntime, until: Await) -> None:
+    first, second = group.ids()
+    fake.nodes = {first: _BUSY, second: _BUSY}
+    group.resize(1)
+    until(lambda: fake.unschedulable, {second})
+    assert group.counts() == ("RESIZING", 1, 2)
+    assert "resized by user request" in group()["Status"]["StateChangeReason"]["Message"]
+    assert fake.removed == []
+    fake.nodes = {}
+    until(group.counts, ("RUNNING", 1, 1))
+    assert fake.removed == [second]
+    [gone] = group.instances("TERMINATED")
+    timeline = gone["Status"]["Timeline"]
+    assert timeline["CreationDateTime"] <= timeline["ReadyDateTime"] <= timeline["EndDateTime"]
+
+
+def test_growing_keeps_nodes_that_were_to_be_removed(
+    group: Group, fake: FakeRuntime, until: Await
+) -> None:
+    ids = group.ids()
+    fake.nodes = dict.fromkeys(ids, _BUSY)
+    group.resize(1)
+    until(lambda: fake.unschedulable, {ids[1]})
+    group.resize(3)
+    until(group.counts, ("RUNNING", 3, 3))
+    until(lambda: fake.unschedulable, set())
+    assert fake.removed == []
+    assert group.ids()[:2] == ids
+
+
+def test_shrink_policy_selects_instances_and_timeout(
+    group: Group, fake: FakeRuntime, until: Await
+) -> None:
+    first, second = group.ids()
+    fake.nodes = dict.fromkeys(group.ids(), _BUSY)
+    policy = {
+        "DecommissionTimeout": 0,
+        "InstanceResizePolicy": {"InstancesToTerminate": [first], "InstancesToProtect": [second]},
+    }
+    group.resize(1, ShrinkPolicy=policy)
+    until(group.counts, ("RUNNING", 1, 1))
+    assert fake.removed == [first]
+
+
+def test_instances_to_terminate_are_removed_at_once(
+    group: Group, fake: FakeRuntime, until: Await
+) -> None:
+    first, second = group.ids()
+    fake.nodes = dict.fromkeys(group.ids(), _BUSY)
+    group.resize(1, EC2InstanceIdsToTerminate=[first])
+    until(group.counts, ("RUNNING", 1, 1))
+    assert group.ids() == [second]
+    assert fake.unschedulable == set()
+
+
+Put = Callable[..., None]
+
+
+@pytest.fixture
+def put(emr: Emr, waiting: str) -> Put:
+    def put_policy(low: int, high: int, **more: Any) -> None:
+        limits = {
+            "UnitType": "Instances",
+            "MinimumCapacityUnits": low,
+            "MaximumCapacityUnits": high,
+        }
+        emr.put_managed_scaling_policy(
+            ClusterId=waiting, ManagedScalingPolicy={"ComputeLimits": limits | more}
+        )
+
+    return put_policy
+
+
+def test_managed_scaling_grows_and_shrinks_during_step(
+    emr: Emr, group: Group, waiting: str, fake: FakeRuntime, put: Put, until: Await
+) -> None:
+    fake.pause = True
+    step = add(emr, waiting, "run")
+    until(lambda: state(emr, waiting), "RUNNING")
+    busy = group.ids()
+    fake.nodes = dict.fromkeys(busy, _BUSY)
+    fake.pending = (3, 3 * 12288)
+    put(1, 4)
+    until(group.counts, ("RUNNING", 4, 4))
+    fake.pending = (0, 0)
+    until(group.counts, ("RUNNING", 2, 2))
+    # Nodes with containers are never removed.
+    assert group.ids() == busy
+    assert status(emr, waiting, step)["State"] == "RUNNING"
+    fake.pause, fake.nodes = False, {}
+    until(group.counts, ("RUNNING", 1, 1))
+    until(lambda: status(emr, waiting, step)["State"], "COMPLETED")
+
+
+def test_managed_scaling_pulls_manual_size_into_limits(
+    group: Group, fake: FakeRuntime, put: Put, until: Await
+) -> None:
+    put(2, 3)
+    group.resize(5)
+    until(group.counts, ("RUNNING", 2, 2))
+
+
+def test_managed_scaling_of_fleet_changes_its_target(
+    emr: Emr, request_body: dict[str, Any], fake: FakeRuntime, until: Await
+) -> None:
+    config = {"InstanceType": "m5.xlarge", "WeightedCapacity": 2}
+    request_body["Instances"]["InstanceGroups"] = []
+    request_body["Instances"]["InstanceFleets"] = [
+        {
+            "InstanceFleetType": "MASTER",
+            "TargetOnDemandCapacity": 1,
+            "InstanceTypeConfigs": [{"InstanceType": "m5.xlarge"}],
+        },
+        {"InstanceFleetType": "CORE", "TargetSpotCapacity": 2, "InstanceTypeConfigs": [config]},
+    ]
+    limits = {
+        "UnitType": "InstanceFleetUnits",
+        "MinimumCapacityUnits": 2,
+        "MaximumCapacityUnits": 7,
+    }
+    request_body["ManagedScalingPolicy"] = {"ComputeLimits": limits}
+    cluster = emr.run_job_flow(**request_body)["JobFlowId"]
+    fake.pending = (9, 9 * 12288)
+
+    def fleet() -> tuple[int, int]:
+        row = emr.list_instance_fleets(ClusterId=cluster)["InstanceFleets"][1]
+        return row["TargetSpotCapacity"], row["ProvisionedSpotCapacity"]
+
+    until(fleet, (6, 6))
+    fake.pending = (0, 0)
+    until(fleet, (2, 2))
+
+
+def test_managed_scaling_does_not_repeat_failed_bootstrap(
+    group: Group, fake: FakeRuntime, put: Put, until: Await, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = []
+
+    def fail(*_: Any) -> None:
+        attempts.append(1)
+        raise RuntimeError("no space left on device")
+
+    monkeypatch.setattr(FakeRuntime, "bootstrap", fail)
+    fake.nodes = dict.fromkeys(group.ids(), _BUSY)
+    fake.pending = (1, 12288)
+    put(1, 4)
+    until(lambda: len(group.ids("TERMINATED")), 1)
+    until(group.counts, ("RUNNING", 2, 2))
+    evaluations = fake.evaluations
+    until(lambda: fake.evaluations > evaluations + 3, True)
+    assert len(attempts) == 1
