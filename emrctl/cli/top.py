@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +17,7 @@ from emrctl.runs.progress import Watcher
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
 
+    from emrctl.metrics.live.nodes import NodeSample
     from emrctl.metrics.live.snapshot import LiveSnapshot
     from emrctl.metrics.live.sparkui import LiveStage
     from emrctl.metrics.model import ClusterAccount, ExecutorMetrics
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 app = options.new_app()
 _SKEW_THRESHOLD, _MAX_ROWS = 3.0, 20
+_LEVELS, _SPARKLINE = " ▁▂▃▄▅▆▇█", 24
 
 
 @app.command()
@@ -38,26 +40,30 @@ def top(
 ) -> None:
     """Watch a run until it finishes: stages, skew, executors, nodes and queues.
 
-    With --json, every update is one line.
+    CPU and memory of the nodes are shown over time, also of a finished run. With
+    --json, every update is one line.
     """
-    snapshots = _snapshots(context.workspace, run, interval)
+    watcher = Watcher(context.workspace)
+    snapshots = _snapshots(context.workspace, watcher, run, interval)
     if context.as_json and once:
         render.json_document(next(snapshots).to_json())
     elif context.as_json:
         for live in snapshots:
             typer.echo(json.dumps(live.to_json(), ensure_ascii=False))
     elif once or not sys.stdout.isatty():
-        render.output().print(_screen(next(snapshots)))
+        live = next(snapshots)
+        render.output().print(_screen(live, watcher.samples(live.run)))
     else:
-        _show_live(snapshots)
+        _show_live(snapshots, watcher)
 
 
-def _snapshots(workspace: Workspace, name: str, interval_s: float) -> Iterator[LiveSnapshot]:
+def _snapshots(
+    workspace: Workspace, watcher: Watcher, name: str, interval_s: float
+) -> Iterator[LiveSnapshot]:
     """Yield the state of the run every `interval_s` seconds until it has finished.
 
     EMR's API is called at most once per polling interval of the target.
     """
-    watcher = Watcher(workspace)
     run = lifecycle.refresh(workspace, workspace.store.load(name))
     refreshed = time.monotonic()
     yield watcher.snapshot(run)
@@ -68,19 +74,19 @@ def _snapshots(workspace: Workspace, name: str, interval_s: float) -> Iterator[L
         yield watcher.snapshot(run)
 
 
-def _show_live(snapshots: Iterator[LiveSnapshot]) -> None:
+def _show_live(snapshots: Iterator[LiveSnapshot], watcher: Watcher) -> None:
     """Show each snapshot in place of the previous one; the last one stays."""
     from rich.live import Live as Screen
 
     with Screen(console=render.output(), auto_refresh=False) as screen:
         for live in snapshots:
-            screen.update(_screen(live), refresh=True)
+            screen.update(_screen(live, watcher.samples(live.run)), refresh=True)
 
 
-def _screen(live: LiveSnapshot) -> Group:
+def _screen(live: LiveSnapshot, samples: Sequence[NodeSample]) -> Group:
     from rich.console import Group
 
-    return Group(*_parts(live))
+    return Group(*_parts(live), *_history(samples))
 
 
 def _parts(live: LiveSnapshot) -> Iterator[RenderableType]:
@@ -181,6 +187,47 @@ def _cluster(account: ClusterAccount) -> Iterator[RenderableType]:
     for queue in account.queues:
         text = f"queue {queue.name}: {queue.used_percent:.0f} % of the cluster, "
         yield Text(f"{text}{queue.running_apps} running, {queue.pending_apps} pending")
+
+
+def _history(samples: Sequence[NodeSample]) -> Iterator[RenderableType]:
+    """Yield the CPU and the memory of the nodes over time, relative to their cores and memory."""
+    from emrctl.metrics.live import nodes
+
+    rows = []
+    for item in nodes.histories(samples)[:_MAX_ROWS]:
+        cpu = [value or 0.0 for value in item.cpu_cores]
+        memory = [float(value or 0) for value in item.physical_mb]
+        rows.append(
+            (
+                item.id,
+                _sparkline(item.at_ms, cpu, item.cores),
+                f"{sum(cpu) / len(cpu):.1f}/{item.cores}",
+                f"{max(cpu):.1f}",
+                _sparkline(item.at_ms, memory, item.memory_total_mb),
+                f"{sum(memory) / len(memory):,.0f}/{item.memory_total_mb:,}",
+                f"{max(memory):,.0f}",
+            )
+        )
+    if rows:
+        columns = ("CPU over time", "mean cores", "peak", "memory over time", "mean MB", "peak MB")
+        right = ("mean cores", "peak", "mean MB", "peak MB")
+        yield render.build_table("node", *columns, rows=rows, right=right)
+
+
+def _sparkline(at_ms: Sequence[int], values: Sequence[float], whole: float) -> str:
+    """Return the means of equal parts of the time as bars; a full bar is `whole`."""
+    length = at_ms[-1] - at_ms[0] + 1
+    parts: list[list[float]] = [[] for _ in range(_SPARKLINE)]
+    for at, value in zip(at_ms, values, strict=True):
+        parts[(at - at_ms[0]) * _SPARKLINE // length].append(value)
+    text, level = "", 0
+    for part in parts:
+        if part:  # otherwise no sample: as before
+            share = sum(part) / len(part) / (whole or 1)
+            level = min(len(_LEVELS) - 1, round(share * (len(_LEVELS) - 1)))
+            level = max(level, 1) if share > 0 else 0
+        text += _LEVELS[level]
+    return text
 
 
 def _seconds(milliseconds: int | None) -> str:

@@ -1,16 +1,19 @@
-"""Running tasks of each executor over time, from the event log of a run."""
+"""Executors and nodes of a run over time, from its event log and samples of the nodes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from emrctl.aws.spark_conf import SparkConf
 from emrctl.metrics.eventlog.layout import EventLogFiles
+from emrctl.metrics.live.nodes import NodeHistory, NodeSample, histories
 from emrctl.metrics.model import ExecutorMetrics, RunMetrics, TaskMetrics
 from emrctl.metrics.timeline import Span, last_known_ms, span_of
 
 BINS = 160
+NODE_POINTS = 80
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,3 +105,54 @@ def _loads(event_log: Callable[[], EventLogFiles], span: Span) -> dict[str, Sequ
     except EmrctlError:
         return {}  # the page shows lifetimes without it
     return dict(loads)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeActivity:
+    """A node at the times of its samples, in seconds since the application's start.
+
+    `cpu` is the share of its cores, `memory` and `allocated` the share of its memory for YARN.
+    """
+
+    id: str
+    cores: int
+    memory_mb: int
+    at_s: tuple[float, ...]
+    cpu: tuple[float, ...]
+    memory: tuple[float, ...]
+    allocated: tuple[float, ...]
+
+
+def nodes(samples: Sequence[NodeSample], start_ms: int, end_s: float) -> list[NodeActivity]:
+    """Return the nodes that have at least two samples between the application's start and end.
+
+    Each has up to `NODE_POINTS` points, the means of successive samples.
+    """
+    during = [item for item in samples if 0 <= item.at_ms - start_ms <= 1000 * end_s]
+    found = []
+    for item in histories(during):
+        if len(item.at_ms) < 2:
+            continue
+        cores, memory_mb = max(1, item.cores), max(1, item.memory_total_mb)
+        found.append(
+            NodeActivity(
+                id=item.id,
+                cores=cores,
+                memory_mb=memory_mb,
+                at_s=tuple((at - start_ms) / 1000 for at in item.at_ms[:: _group(item)]),
+                cpu=_shares(item.cpu_cores, cores, _group(item)),
+                memory=_shares(item.physical_mb, memory_mb, _group(item)),
+                allocated=_shares(item.allocated_mb, memory_mb, _group(item)),
+            )
+        )
+    return found
+
+
+def _group(item: NodeHistory) -> int:
+    """Return how many samples become one point."""
+    return -(-len(item.at_ms) // NODE_POINTS)
+
+
+def _shares(values: Sequence[float | None], whole: int, group: int) -> tuple[float, ...]:
+    shares = [(value or 0.0) / whole for value in values]
+    return tuple(fmean(shares[at : at + group]) for at in range(0, len(shares), group))

@@ -21,7 +21,7 @@ def build(comparison: Comparison) -> tuple[Chart, ...]:
     found = (
         charts.durations(comparison),
         charts.ratios(comparison),
-        *_executors(comparison),
+        *_timelines(comparison),
         *_stages(comparison),
         _tasks(comparison),
         charts.speed_up(scale),
@@ -55,17 +55,23 @@ def typical(item: Configuration) -> RunRecord | None:
     return None
 
 
-def _executors(comparison: Comparison) -> Iterator[Chart]:
+def _timelines(comparison: Comparison) -> Iterator[Chart]:
+    """Yield the executors of typical runs, and the nodes that they ran on, over the same time."""
     items = []
     for n, item in enumerate(comparison.configurations[:MAX_CONFIGURATIONS]):
         record = typical(item)
         if record is not None and record.metrics is not None:
             found = activity.read(record.metrics, record.event_log)
             if found is not None:
-                items.append((n, item.label, record.id, found))
+                items.append((n, item.label, record, found))
     until_s = max((found.end_s for *_, found in items), default=0.0)
-    for n, label, run, found in items:
-        yield run_charts.executors(found, n, label, run, until_s)
+    for n, label, record, found in items:
+        yield run_charts.executors(found, n, label, record.id, until_s)
+    for n, label, record, found in items:
+        start_ms = record.metrics.start_ms if record.metrics else None
+        histories = activity.nodes(record.node_samples(), start_ms or 0, found.end_s)
+        if histories:
+            yield run_charts.nodes(histories, n, label, record.id, until_s)
 
 
 def _stages(comparison: Comparison) -> Iterator[Chart]:

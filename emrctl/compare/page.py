@@ -26,6 +26,7 @@ _SECURITY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-i
 _SECTIONS = {
     "durations": "Durations",
     "executors": "Executors over time",
+    "nodes": "Nodes over time",
     "stages": "Stages",
     "tasks": "Tasks",
     "speed": "Scaling",
@@ -38,6 +39,8 @@ _HELP = {
     "true one with 95 % confidence. A bar across 0 means that it may be noise.",
     "executors": "The frame is an executor's lifetime, the filled part the share of its task slots "
     "in use: empty means idle.",
+    "nodes": "CPU of YARN's containers as a share of the node's cores. Memory of YARN: the line is "
+    "what the containers were allocated, the filled part what their processes use.",
     "stages": "Each bar is a stage's part of the difference. Below its name: what changed, and its "
     "effect in seconds.",
     "tasks": "The box has the middle half of a stage's tasks, the mark in it is the median, the "

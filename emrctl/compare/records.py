@@ -11,6 +11,8 @@ from emrctl.compare import labels
 from emrctl.errors import NotFoundError, UsageError
 from emrctl.metrics.configuration import configuration
 from emrctl.metrics.eventlog.layout import EventLogFiles
+from emrctl.metrics.live import nodes
+from emrctl.metrics.live.nodes import NodeSample
 from emrctl.metrics.model import RunMetrics
 from emrctl.metrics.task_figures import FIGURES as TASK_FIGURES
 from emrctl.metrics.task_figures import TaskFigure
@@ -41,6 +43,7 @@ class RunRecord:
     `local` means that it ran on localhost. `published_s` is the duration that `published_by`
     reported for the same work. `event_log` returns the files of its event log and raises
     `NotFoundError` if it is not stored. `is_row` means that it is a row of a table of timings.
+    `node_samples` returns the samples of the cluster's nodes.
     `limits` are the thresholds of findings that the project overrides, `commit` is that of the job,
     `output` the result of `--check-output` by data set.
     """
@@ -61,6 +64,9 @@ class RunRecord:
     published_s: float | None = None
     published_by: str = ""
     event_log: Callable[[], EventLogFiles] = field(default=tuple, repr=False, compare=False)
+    node_samples: Callable[[], Sequence[NodeSample]] = field(
+        default=tuple, repr=False, compare=False
+    )
     is_row: bool = False
     limits: Mapping[str, float] = field(default_factory=dict)
     commit: Commit | None = None
@@ -191,6 +197,7 @@ def load_record(workspace: Workspace, run: Run) -> RunRecord:
     return replace(
         record,
         event_log=files.event_log,
+        node_samples=lambda: nodes.read(files.find(RunFiles.NODE_SAMPLES)),
         limits=workspace.project.findings,
         output=files.load(RunFiles.CHECK, dict[str, CheckedOutput]) or {},
     )

@@ -1,4 +1,4 @@
-"""Charts of single runs and their stages: executors over time, stage by stage, task durations."""
+"""Charts of single runs: executors and nodes over time, stage by stage, task durations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 from emrctl.compare import explain
-from emrctl.compare.activity import BINS, Activity, ExecutorActivity
+from emrctl.compare.activity import BINS, Activity, ExecutorActivity, NodeActivity
 from emrctl.compare.charts import colour
 from emrctl.compare.drawing import (
     Chart,
@@ -23,6 +23,7 @@ from emrctl.compare.stages import StageComparison
 from emrctl.metrics.model import Quantiles
 
 MAX_EXECUTORS = 40
+MAX_NODES = 12
 MAX_STAGES = 12
 MAX_TASK_STAGES = 8
 _LEAST_SHOWN_S = 0.005
@@ -80,6 +81,7 @@ def _row_labels(texts_by_y: dict[str, str]) -> Json:
         "labelExpr": f"({json.dumps(texts_by_y)})[format(datum.value, '.2f')]",
         "labelLimit": 110,
         "labelOverlap": False,
+        "tickCount": len(texts_by_y),  # Vega drops values beyond it
     }
 
 
@@ -132,6 +134,73 @@ def _together(activity: Activity) -> list[Json]:
     times = [activity.end_s * at / BINS for at in range(BINS + 1)]
     values = [sum(item.slots * item.load[at] for item in loads) / total for at in range(BINS)]
     return _steps(times, [*(min(1.0, value) for value in values), 0.0], 0, "all")
+
+
+def nodes(items: Sequence[NodeActivity], n: int, label: str, run: str, until_s: float) -> Chart:
+    """Return two rows per node: its CPU, and its memory with YARN's allocation.
+
+    `n` is the index of the configuration; the x axis is that of `executors`.
+    """
+    shown = items[:MAX_NODES]
+    frames: list[Json] = []
+    used: list[Json] = []
+    allocated: list[Json] = []
+    labels: list[str] = []
+    for item in shown:
+        cpu, memory = _node_tips(item)
+        for name, values, tip in (("CPU", item.cpu, cpu), ("memory", item.memory, memory)):
+            y = len(labels)
+            frames.append(
+                {"x": item.at_s[0], "x2": item.at_s[-1], "y": y + 0.1, "y2": y + 0.9, "tip": tip}
+            )
+            used += _steps(item.at_s, [min(1.0, value) for value in values], y, f"{item.id} {y}")
+            labels.append(f"{_short(item.id)} · {name}")
+        shares = [min(1.0, value) for value in item.allocated]
+        allocated += _steps(item.at_s, shares, len(labels) - 1, item.id)
+    note = count(len(items), "node")
+    note += f"; the first {MAX_NODES} are shown" if len(items) > MAX_NODES else ""
+    domain = {"domain": [0, until_s], "padding": 0}
+    x = axis("seconds since the application started", scale=domain)
+    frame = {"type": "rect", "color": "var(--faint)", "stroke": "var(--line)"}
+    area = {"type": "area", "color": colour(n), "interpolate": "step-after", "opacity": 0.85}
+    edge = {"type": "line", "color": "var(--text)", "interpolate": "step-after", "strokeWidth": 1}
+    detail = {"field": "row", "type": "nominal"}
+    return Chart(
+        name=f"nodes-{n + 1}",
+        title=f"Nodes: {label}",
+        note=f"Run {run}: {note}",
+        summary=f"{note}. " + "; ".join(str(one["tip"]) for one in frames[:8]),
+        layers=(
+            marks(frame, frames, x, x2={"field": "x2"}, y2={"field": "y2"}),
+            marks(area, used, x, y2={"field": "y2"}, detail=detail),
+            marks(edge, allocated, x, detail=detail),
+        ),
+        rows=len(labels),
+        step=26 if len(labels) <= 12 else 18,
+        y_axis=_row_labels({f"{y + 0.5:.2f}": text for y, text in enumerate(labels)}),
+    )
+
+
+def _node_tips(item: NodeActivity) -> tuple[str, str]:
+    """Return the texts of a node's CPU and of its memory: means and peaks over the samples."""
+
+    def figures(shares: Sequence[float], whole: int) -> tuple[float, float]:
+        return whole * sum(shares) / len(shares), whole * max(shares)
+
+    mean, peak = figures(item.cpu, item.cores)
+    cpu = f"CPU of {item.id}: {mean:.1f} of {count(item.cores, 'core')}, at most {peak:.1f}"
+    mean, peak = figures(item.memory, item.memory_mb)
+    memory = (
+        f"Memory of {item.id}: {mean:,.0f} of {item.memory_mb:,} MB, at most {peak:,.0f}, "
+        f"allocated at most {figures(item.allocated, item.memory_mb)[1]:,.0f}"
+    )
+    return cpu, memory
+
+
+def _short(node: str) -> str:
+    """Return the name of a node without the domain; on localhost only ports differ."""
+    host, _, port = node.partition(":")
+    return port if host == "localhost" else host.split(".")[0]
 
 
 def stages(comparison: StageComparison, name: str, reference: str, other: str) -> Chart:

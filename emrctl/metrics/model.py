@@ -262,7 +262,12 @@ class ApplicationAccount(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class NodeAccount(Record):
-    """One NodeManager or standalone worker; None where the value is not measured."""
+    """One NodeManager or standalone worker; None where the value is not measured.
+
+    `physical_memory_used_mb` and `cpu_used_cores` are those of the machine, which all nodes on
+    localhost share; `containers_memory_mb` and `containers_cpu_cores` those of the processes of
+    YARN's containers.
+    """
 
     id: str
     state: str
@@ -273,7 +278,31 @@ class NodeAccount(Record):
     containers: int = 0
     physical_memory_used_mb: int | None = None
     cpu_used_cores: float | None = None
+    containers_memory_mb: int | None = None
+    containers_cpu_cores: float | None = None
     health: str = ""
+
+    @property
+    def memory_total_mb(self) -> int:
+        """Memory that the node offers to containers."""
+        return self.memory_used_mb + self.memory_available_mb
+
+    @property
+    def vcores_total(self) -> int:
+        """Cores that the node offers to containers."""
+        return self.vcores_used + self.vcores_available
+
+    @property
+    def cpu_cores(self) -> float | None:
+        """CPU of the containers, or of the machine if YARN does not measure it."""
+        measured = self.containers_cpu_cores
+        return self.cpu_used_cores if measured is None else measured
+
+    @property
+    def physical_mb(self) -> int | None:
+        """Physical memory of the containers, or of the machine if YARN does not measure it."""
+        measured = self.containers_memory_mb
+        return self.physical_memory_used_mb if measured is None else measured
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from emrctl.runs.store import RunFiles
 from emrctl.runs.workspace import Workspace
 
 if TYPE_CHECKING:
-    from emrctl.metrics.live.nodes import Samples
+    from emrctl.metrics.live.nodes import NodeSample, Samples
     from emrctl.metrics.live.snapshot import LiveSnapshot, RunWatch
     from emrctl.metrics.live.sparkui import JobProgress
     from emrctl.metrics.model import ApplicationAccount
@@ -72,6 +72,14 @@ class Watcher:
         if snapshot.cluster is not None:
             self._store_sample(run)
         return snapshot
+
+    def samples(self, run_id: str) -> list[NodeSample]:
+        """Return the samples of the nodes so far; those that are stored if none was taken here."""
+        from emrctl.metrics.live import nodes
+
+        if self._samples is not None:
+            return self._samples.taken
+        return nodes.read(self._workspace.store.files(run_id).find(RunFiles.NODE_SAMPLES))
 
     def _final_snapshot(self, run: Run) -> LiveSnapshot:
         from emrctl.metrics.live.snapshot import LiveSnapshot

@@ -12,7 +12,8 @@ from typing import Any
 from emrctl.compare.comparison import Comparison, compare
 from emrctl.compare.records import RunRecord
 from emrctl.metrics.eventlog.layout import EventLogFile
-from emrctl.metrics.model import ExecutorMetrics, RunMetrics, Straggler
+from emrctl.metrics.live.nodes import NodeSample
+from emrctl.metrics.model import ExecutorMetrics, NodeAccount, RunMetrics, Straggler
 from tests.compare.stage_runs import spread, stage
 
 EVIL = '<script>alert(1)</script><img src=x onerror=alert(2)> "quoted" & role="x" \\1'
@@ -58,6 +59,30 @@ def metrics(executors: int, name: str = "collect at job.py:3", slow: float = 1.0
         executors=rows,
         peak_executors=executors,
     )
+
+
+def node_samples(
+    run: RunMetrics, count: int = 30, workers: int = 2, name: str = "ip-10-0-1"
+) -> list[NodeSample]:
+    """Return samples of nodes with 4 cores and 12,288 MB; the first one is idle in its 2nd half."""
+    samples = []
+    for at in range(count):
+        nodes = tuple(
+            NodeAccount(
+                id=f"{name}-{n}.ec2.internal:8041",
+                state="RUNNING",
+                memory_used_mb=6144,
+                memory_available_mb=6144,
+                vcores_used=1,
+                vcores_available=3,
+                containers_cpu_cores=0.0 if n == 0 and 2 * at >= count else 2.0 + n,
+                containers_memory_mb=3072,
+            )
+            for n in range(workers)
+        )
+        at_ms = (run.start_ms or 0) + at * ((run.end_ms or 0) - (run.start_ms or 0)) // count
+        samples.append(NodeSample(at_ms=at_ms, nodes=nodes))
+    return samples
 
 
 def event_log(run: RunMetrics) -> tuple[EventLogFile, ...]:
@@ -106,7 +131,9 @@ def _events(run: RunMetrics) -> Iterator[dict[str, Any]]:
 
 def record(executors: int, repeat: int, label: str = "", **options: Any) -> RunRecord:
     """Return a run on `executors` executors; repeats differ by 1 %."""
-    run = metrics(executors, options.pop("name", "collect at job.py:3"))
+    name = options.pop("name", "collect at job.py:3")
+    run = metrics(executors, name)
+    nodes = node_samples(run, name=name if name == EVIL else "ip-10-0-1")
     seconds = (run.end_ms or 0) / 1000 * (1 + repeat / 100)
     cluster = {"release": "emr-7.5.0", "primary": "m5.xlarge", "core": "2 m5.xlarge"}
     return RunRecord(
@@ -118,6 +145,7 @@ def record(executors: int, repeat: int, label: str = "", **options: Any) -> RunR
         metrics=run,
         cost_usd=seconds * 0.0002 * (1 + executors / 4),
         event_log=lambda: event_log(run),
+        node_samples=lambda: nodes,
         **options,
     )
 

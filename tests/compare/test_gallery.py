@@ -17,6 +17,7 @@ def test_build_returns_all_charts_in_the_order_of_the_page() -> None:
         "durations",
         "ratios",
         *("executors-1", "executors-2", "executors-3"),
+        *("nodes-1", "nodes-2", "nodes-3"),
         *("stages-2", "stages-3"),
         "tasks",
         "speed-up",

@@ -92,7 +92,9 @@ def test_page_of_a_large_run_is_at_most_a_third_of_1_5_mb() -> None:
     rows = (stage(at, at, at + 2, f"count at job.py:{at}") for at in range(200))
     metrics = dataclasses.replace(run(*rows, end_s=500), executors=workers)
     log = comparisons.noisy_log(metrics, random.Random(1))  # noqa: S311
-    text = html(compare([RunRecord(id="r", metrics=metrics, event_log=lambda: log)]))
+    samples = comparisons.node_samples(metrics, count=512, workers=100)
+    large = RunRecord(id="r", metrics=metrics, event_log=lambda: log, node_samples=lambda: samples)
+    text = html(compare([large]))
     assert text.count("Executor 39 on ip-10-0-0-39") >= 2
     assert len(text.encode()) <= 500_000
 
@@ -103,6 +105,7 @@ def test_page_has_its_sections_in_order(scaled: str) -> None:
         "differences",
         "durations",
         "executors",
+        "nodes",
         "stages",
         "tasks",
         "speed",

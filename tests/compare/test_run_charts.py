@@ -48,6 +48,47 @@ def test_executors_of_many_shows_the_first_ones() -> None:
     assert "the first 40 are shown" in chart.note
 
 
+def test_nodes_has_cpu_and_memory_of_each_node() -> None:
+    metrics = comparisons.metrics(2)
+    end_s = (metrics.end_ms or 0) / 1000
+    found = activity.nodes(comparisons.node_samples(metrics), 0, end_s)
+    chart = run_charts.nodes(found, 0, "a", "run-1", end_s)
+    frames, used, allocated = (rows(chart, layer) for layer in range(3))
+    assert [frame["tip"] for frame in frames[:2]] == [
+        "CPU of ip-10-0-1-0.ec2.internal:8041: 1.0 of 4 cores, at most 2.0",
+        (
+            "Memory of ip-10-0-1-0.ec2.internal:8041: 3,072 of 12,288 MB, at most 3,072, "
+            "allocated at most 6,144"
+        ),
+    ]
+    assert len(frames) == 4
+    assert chart.y_axis is not None
+    assert "ip-10-0-1-1 \\u00b7 memory" in chart.y_axis["labelExpr"]
+    # Two of four cores fill half of the row's height, 0.8, until the node is idle.
+    cpu = [row["y"] for row in used if row["row"].endswith(":8041 0")]
+    assert (min(cpu), max(cpu)) == (0.5, 0.9)
+    assert {row["y"] for row in allocated} == {1.5, 3.5}
+
+
+def test_nodes_of_many_samples_are_thinned_and_the_first_ones_shown() -> None:
+    metrics = comparisons.metrics(2)
+    end_s = (metrics.end_ms or 0) / 1000
+    samples = comparisons.node_samples(metrics, count=512, workers=100)
+    found = activity.nodes(samples, 0, end_s)
+    assert {len(item.at_s) for item in found} == {74}
+    assert found[1].cpu == (0.75,) * 74
+    chart = run_charts.nodes(found, 0, "a", "run-1", end_s)
+    assert chart.rows == 2 * run_charts.MAX_NODES
+    assert "the first 12 are shown" in chart.note
+
+
+def test_nodes_without_two_samples_during_the_application_are_left_out() -> None:
+    metrics = comparisons.metrics(2)
+    samples = comparisons.node_samples(metrics)
+    assert activity.nodes(samples[:1], 0, 100) == []
+    assert activity.nodes(samples, 10_000_000, 100) == []
+
+
 def test_stages_has_a_bar_per_stage_with_reasons() -> None:
     one = run(stage(0, 0, 10), stage(1, 10, 20), end_s=40)
     two = run(stage(0, 0, 10), stage(1, 10, 45, tasks=2), end_s=60)

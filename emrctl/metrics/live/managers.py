@@ -134,7 +134,6 @@ def _nodes_by_state(totals: dict[str, Any], nodes: tuple[NodeAccount, ...]) -> d
 
 def _node(node: dict[str, Any]) -> NodeAccount:
     use = section(node, "resourceUtilization")
-    cpu = use.get("nodeCPUUsage")
     return NodeAccount(
         id=str(node.get("id", "")),
         state=str(node.get("state", "UNKNOWN")),
@@ -144,9 +143,15 @@ def _node(node: dict[str, Any]) -> NodeAccount:
         vcores_available=_known(node.get("availableVirtualCores")) or 0,
         containers=_known(node.get("numContainers")) or 0,
         physical_memory_used_mb=_known(use.get("nodePhysicalMemoryMB")),
-        cpu_used_cores=float(cpu) if isinstance(cpu, int | float) and cpu >= 0 else None,
+        cpu_used_cores=_cores(use.get("nodeCPUUsage")),
+        containers_memory_mb=_known(use.get("aggregatedContainersPhysicalMemoryMB")),
+        containers_cpu_cores=_cores(use.get("containersCPUUsage")),
         health=str(node.get("healthReport") or ""),
     )
+
+
+def _cores(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and value >= 0 else None
 
 
 def _leaf_queues(queue: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -1,8 +1,8 @@
 """A cluster's nodes over time: samples of their use, and instances with their cost during a run.
 
-Samples are taken while a run is watched, and thinned to a fixed number. Memory is what YARN
-allocated and CPU what the machines used: EMR's scheduler counts one vcore per container regardless
-of the request, so vcores do not show CPU use.
+Samples are taken while a run is watched, and thinned to a fixed number. CPU and physical memory are
+those of the processes in YARN's containers: EMR's scheduler counts one vcore per container
+regardless of the request, so vcores do not show CPU use.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ class NodeSample(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class NodeUse(Record):
-    """Means and peaks of one node over the samples; None if not measured."""
+    """Means and peaks of one node over the samples; None if not measured.
+
+    `memory_used_mb_mean` and `_peak` are YARN's allocation.
+    """
 
     id: str
     samples: int = 0
@@ -49,6 +52,19 @@ class NodeUse(Record):
     cpu_cores_mean: float | None = None
     cpu_cores_peak: float | None = None
     lost_ms: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeHistory(Record):
+    """One node at the times `at_ms` of its samples; None where a value is not measured."""
+
+    id: str
+    cores: int
+    memory_total_mb: int
+    at_ms: tuple[int, ...]
+    cpu_cores: tuple[float | None, ...]
+    physical_mb: tuple[int | None, ...]
+    allocated_mb: tuple[int, ...]
 
 
 def sample(at_ms: int, account: ClusterAccount) -> NodeSample:
@@ -99,27 +115,44 @@ def read(lines: bytes | None) -> list[NodeSample]:
     return samples
 
 
-def use(samples: Sequence[NodeSample]) -> tuple[NodeUse, ...]:
-    """Return the use of each node over all samples, without nodes lost before the first one.
+def histories(samples: Sequence[NodeSample]) -> tuple[NodeHistory, ...]:
+    """Return each node over time, without nodes lost before the first sample."""
+    return tuple(
+        NodeHistory(
+            id=name,
+            cores=max(node.vcores_total for _, node in seen),
+            memory_total_mb=max(node.memory_total_mb for _, node in seen),
+            at_ms=tuple(at for at, _ in seen),
+            cpu_cores=tuple(node.cpu_cores for _, node in seen),
+            physical_mb=tuple(node.physical_mb for _, node in seen),
+            allocated_mb=tuple(node.memory_used_mb for _, node in seen),
+        )
+        for name, seen in _present(samples)
+    )
 
-    YARN keeps listing nodes that have left the cluster.
-    """
+
+def use(samples: Sequence[NodeSample]) -> tuple[NodeUse, ...]:
+    """Return the use of each node over all samples, without nodes lost before the first one."""
+    return tuple(_use(name, seen) for name, seen in _present(samples))
+
+
+def _present(samples: Sequence[NodeSample]) -> list[tuple[str, list[tuple[int, NodeAccount]]]]:
+    """Return the samples of each node. YARN keeps listing nodes that have left the cluster."""
     by_node: dict[str, list[tuple[int, NodeAccount]]] = {}
     for item in samples:
         for node in item.nodes:
             by_node.setdefault(node.id, []).append((item.at_ms, node))
-    present = {name: seen for name, seen in by_node.items() if seen[0][1].state not in _GONE}
-    return tuple(_use(name, present[name]) for name in sorted(present))
+    return sorted(item for item in by_node.items() if item[1][0][1].state not in _GONE)
 
 
 def _use(name: str, seen: list[tuple[int, NodeAccount]]) -> NodeUse:
     nodes = [node for _, node in seen]
-    cpu = [node.cpu_used_cores for node in nodes if node.cpu_used_cores is not None]
-    physical = [n.physical_memory_used_mb for n in nodes if n.physical_memory_used_mb is not None]
+    cpu = [node.cpu_cores for node in nodes if node.cpu_cores is not None]
+    physical = [node.physical_mb for node in nodes if node.physical_mb is not None]
     return NodeUse(
         id=name,
         samples=len(nodes),
-        memory_total_mb=max(node.memory_used_mb + node.memory_available_mb for node in nodes),
+        memory_total_mb=max(node.memory_total_mb for node in nodes),
         memory_used_mb_mean=round(sum(node.memory_used_mb for node in nodes) / len(nodes), 1),
         memory_used_mb_peak=max(node.memory_used_mb for node in nodes),
         physical_memory_mb_peak=max(physical, default=None),

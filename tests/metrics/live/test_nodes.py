@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from emrctl.aws.target import Target
@@ -55,6 +57,21 @@ def test_use_returns_means_and_peaks() -> None:
     assert (found.cpu_cores_peak, found.cpu_cores_mean, found.lost_ms) == (3.0, 2.0, 2)
     assert nodes.use([]) == ()
     assert nodes.use([sample(0, 0, state="SHUTDOWN")]) == ()
+
+
+def test_histories_have_the_containers_use_or_else_the_machines() -> None:
+    machine, containers = sample(0, 200, cpu=3.0), sample(1000, 600, cpu=3.0)
+    measured = dataclasses.replace(
+        containers.nodes[0],
+        containers_cpu_cores=0.5,
+        containers_memory_mb=400,
+        vcores_used=1,
+        vcores_available=3,
+    )
+    [found] = nodes.histories([machine, dataclasses.replace(containers, nodes=(measured,))])
+    assert (found.at_ms, found.cpu_cores, found.physical_mb) == ((0, 1000), (3.0, 0.5), (None, 400))
+    assert (found.allocated_mb, found.memory_total_mb, found.cores) == ((200, 600), 1000, 4)
+    assert nodes.histories([sample(0, state="LOST")]) == ()
 
 
 def price(name: str, spot: bool) -> float | None:

@@ -82,7 +82,12 @@ ANSWERS: dict[str, Any] = {
                     "usedVirtualCores": 2,
                     "availableVirtualCores": 2,
                     "healthReport": "",
-                    "resourceUtilization": {"nodePhysicalMemoryMB": 9000, "nodeCPUUsage": 1.5},
+                    "resourceUtilization": {
+                        "nodePhysicalMemoryMB": 9000,
+                        "nodeCPUUsage": 1.5,
+                        "aggregatedContainersPhysicalMemoryMB": 5000,
+                        "containersCPUUsage": 1.25,
+                    },
                 },
             ]
         }
@@ -148,6 +153,7 @@ def test_cluster_returns_account() -> None:
     assert found.nodes_by_state == {"RUNNING": 1, "LOST": 1}
     assert [node.id for node in found.nodes] == ["n1:8041", "n2:8041"]
     assert (found.nodes[0].physical_memory_used_mb, found.nodes[0].cpu_used_cores) == (9000, 1.5)
+    assert (found.nodes[0].physical_mb, found.nodes[0].cpu_cores) == (5000, 1.25)
     assert (found.nodes[1].physical_memory_used_mb, found.nodes[1].cpu_used_cores) == (None, None)
     assert found.queues == (
         QueueAccount(
