@@ -95,7 +95,7 @@ def check_prediction() -> int:
     print(
         f"\nPredicted for two executors: {two['predicted_wall_s']:.1f} s; "
         f"the measured applications took {measured} s.\n"
-        "The prediction knows nothing of executors that share the cores of one machine."
+        "It assumes that tasks, once started, do not compete for the cores of one machine."
     )
     return 0
 

@@ -89,6 +89,11 @@ def release(label: str) -> Release:
     return known[earlier[0] if earlier else line[-1]]
 
 
+def newest_lts() -> Release:
+    """Return the newest release with long-term support."""
+    return next(one for one in table().values() if one.lts)
+
+
 @functools.cache
 def table() -> Mapping[str, Release]:
     """Return the releases by label, newest first, `emr-spark` before `emr`."""

@@ -38,8 +38,8 @@ storage:
 
 cluster:
   name: main
-  # Spark 3.5; the newest release with long-term support is emr-spark-8.1.0 (Spark 4.1).
-  release: emr-7.5.0
+  # The newest release with long-term support, with Spark {spark}; Spark 3.5: emr-7.14.0.
+  release: {release}
   primary: {{type: m5.xlarge}}
   core: {{type: m5.xlarge, count: 2}}
   # Bootstrap actions: scripts of emrctl (bootstrap/), your own files or s3:// addresses.
@@ -88,12 +88,15 @@ def init(
     project: Annotated[str | None, typer.Option(help="Name of the project.")] = None,
 ) -> None:
     """Write a commented emrctl.yaml."""
-    file = folder / "emrctl.yaml"
+    from emrctl.aws import releases
+
+    file, lts = folder / "emrctl.yaml", releases.newest_lts()
     if file.exists():
         raise UsageError(f"{file} already exists", hint="Edit it, or choose another folder.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, _TEMPLATE.format(project=project or _project_name(folder)))
+        values = {"project": project or _project_name(folder), "release": lts.label}
+        write_atomically(file, _TEMPLATE.format(**values, spark=lts.spark))
     except OSError as error:
         raise UsageError(f"cannot write {file}: {error.strerror}") from error
     typer.echo(f"Wrote {file}. Next: emrctl local up && emrctl up")

@@ -32,7 +32,7 @@ def test_table_states_its_date_and_sources() -> None:
 
 
 def test_release_spark_4_has_no_hadoop_application() -> None:
-    lts = next(one for one in releases.table().values() if one.lts)
+    lts = releases.newest_lts()
     assert (lts.label, lts.spark, lts.scala) == ("emr-spark-8.1.0", "4.1.1", "2.13")
     assert (lts.python_command, lts.java[0]) == ("python3.11", "17")
     assert lts.default_applications == ["Spark"]

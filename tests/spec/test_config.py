@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from emrctl.aws import releases
 from emrctl.errors import UsageError
 from emrctl.redact import REDACTED
 from emrctl.spec import config, yaml
@@ -216,12 +217,13 @@ def test_load_invalid_variable_is_named(project: Path, monkeypatch: pytest.Monke
         config.load(project)
 
 
-def test_init_template_is_valid(tmp_path: Path) -> None:
+def test_init_template_is_valid_with_newest_lts(tmp_path: Path) -> None:
     from emrctl.cli import setup as command
 
     command.init(tmp_path / "My Pets", None)
     found = config.load(tmp_path / "My Pets" / "emrctl.yaml")
     assert found.project.project == "my-pets"
+    assert found.project.cluster.release == releases.newest_lts().label
     with pytest.raises(UsageError, match="already exists"):
         command.init(tmp_path / "My Pets", None)
 
