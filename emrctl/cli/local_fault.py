@@ -40,12 +40,17 @@ ClustersOption = Annotated[
 SecondsOption = Annotated[
     float | None, typer.Option(min=0.001, metavar="S", help="End after S seconds.")
 ]
+ClusterArgument = Annotated[str, typer.Argument(help="Id or name of a cluster on localhost.")]
+NodeOption = Annotated[
+    str, typer.Option(metavar="ID", help="EC2 id of the instance; default the newest.")
+]
 
 
 def add_to(local_app: typer.Typer) -> None:
     """Add the group to `emrctl local`."""
     group = options.add_group(local_app, "fault", "Make AWS on localhost fail, to test jobs.")
-    for command in (throttle, slow_s3, bootstrap_failure, capacity, list_faults, clear):
+    commands = (throttle, slow_s3, bootstrap_failure, capacity, lose_node, spot_interruption)
+    for command in (*commands, list_faults, clear):
         name = command.__name__.removesuffix("_faults").replace("_", "-")
         group.command(name)(command)
 
@@ -113,6 +118,33 @@ def capacity(
     from emrctl.emulator.faults import Capacity
 
     _add(context, Capacity(reason=reason.value, times=times, seconds=seconds))
+
+
+@options.common("json")
+def lose_node(context: options.Context, cluster: ClusterArgument, node: NodeOption = "") -> None:
+    """Terminate an instance as if its hardware had failed; its containers are lost."""
+    _lose_node(context, cluster, node, spot_interruption=False)
+
+
+@options.common("json")
+def spot_interruption(
+    context: options.Context, cluster: ClusterArgument, node: NodeOption = ""
+) -> None:
+    """Terminate a Spot instance as if EC2 had interrupted it; EMR replaces it."""
+    _lose_node(context, cluster, node, spot_interruption=True)
+
+
+def _lose_node(
+    context: options.Context, cluster: str, node: str, *, spot_interruption: bool
+) -> None:
+    from emrctl.emulator.server import control
+
+    info = running_emulator()
+    node = control.lose_node(info, cluster, node, spot_interruption=spot_interruption)
+    if context.as_json:
+        render.json_document({"node": node})
+    else:
+        typer.echo(f"Instance {node} was terminated.")
 
 
 @options.common("json")

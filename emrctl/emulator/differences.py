@@ -90,7 +90,10 @@ DIFFERENCES = (
         "EMR's metrics in CloudWatch have a point per minute instead of every five, and none of "
         "HDFS, S3 and MapReduce."
     ),
-    "Spot instances are never interrupted and always have capacity.",
+    (
+        "Spot instances are interrupted on request only (`emrctl local fault spot-interruption`), "
+        "without a notice of two minutes."
+    ),
     "spark.authenticate=true, and YARN serves only the emulator's user.",
 )
 

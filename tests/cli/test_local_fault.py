@@ -67,6 +67,13 @@ def test_fault_command_rejects_invalid_value(
     assert (code, message in err) == (2, True), err
 
 
+@pytest.mark.usefixtures("in_emulator")
+@pytest.mark.parametrize("command", ["lose-node", "spot-interruption"])
+def test_lost_node_of_unknown_cluster_is_rejected(typed: Emrctl, command: str) -> None:
+    code, _, err = typed("local", "fault", command, "j-none")
+    assert (code, "no active cluster is 'j-none'" in err) == (3, True), err
+
+
 def test_fault_without_emulator_fails(typed: Emrctl) -> None:
     code, _, err = typed("local", "fault", "list")
     assert (code, "emrctl local up" in err) == (3, True)

@@ -19,6 +19,7 @@ from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode, Instanc
 from emrctl.emulator.cluster.resizing import Shrinking
 from emrctl.emulator.cluster.scaling import INTERVAL_S
 from emrctl.emulator.faults import Faults
+from emrctl.errors import UsageError
 
 _log = logging.getLogger(__name__)
 
@@ -141,6 +142,17 @@ class Service:
                     f"Instance groups cannot be resized while the cluster is {cluster.state}."
                 )
         self.controllers[cluster.id].resizer.resize(group, count, shrinking=shrinking)
+
+    def lose_node(self, cluster_id: str, ec2_id: str, *, spot_interruption: bool) -> None:
+        """Terminate an instance as by a failure or a Spot interruption; raise `UsageError`."""
+        cluster = self.clusters.get(cluster_id)
+        nodes = [] if cluster is None else cluster.active_nodes
+        node = next((node for node in nodes if node.ec2_id == ec2_id), None)
+        if node is None:
+            raise UsageError(f"cluster {cluster_id} has no instance {ec2_id}")
+        if spot_interruption and not node.group.spot:
+            raise UsageError(f"{ec2_id} is not a Spot instance")
+        self.controllers[cluster_id].lose_node(node, spot_interruption=spot_interruption)
 
     def close(self, *, timeout_s: float = 30.0) -> None:
         """Terminate all clusters."""

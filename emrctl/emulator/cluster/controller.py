@@ -116,6 +116,17 @@ class ClusterController:
             step.state = model.CANCEL_PENDING
         _start_thread(lambda: self.runtime.cancel_step(self.cluster, step, kill=kill))
 
+    def lose_node(self, node: EmulatedNode, *, spot_interruption: bool = False) -> None:
+        """Terminate an instance as if its hardware had failed, or EC2 had interrupted it.
+
+        EMR replaces interrupted Spot instances, and others with UnhealthyNodeReplacement.
+        """
+        if not spot_interruption:
+            self._lose(node, f"Instance {node.ec2_id} failed (local)")
+            return
+        reason = f"Server.SpotInstanceTermination: {node.ec2_id} was interrupted by EC2 (local)"
+        self.resizer.lose(node, reason, replaced=True)
+
     def _lose(self, node: EmulatedNode, reason: str) -> None:
         self.resizer.lose(node, reason, replaced=self.cluster.replace_unhealthy)
 

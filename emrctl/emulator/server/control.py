@@ -16,6 +16,7 @@ import urllib.error
 import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from emrctl import paths
 from emrctl.aws import http
@@ -24,7 +25,13 @@ from emrctl.emulator.faults import Fault
 from emrctl.emulator.hadoop import hadoop_jars
 from emrctl.emulator.server import processes, state
 from emrctl.emulator.server.state import EmulatorInfo
-from emrctl.errors import EmrctlError, ProvisioningError, UsageError, WaitTimeoutError
+from emrctl.errors import (
+    EmrctlError,
+    NotFoundError,
+    ProvisioningError,
+    UsageError,
+    WaitTimeoutError,
+)
 
 Report = Callable[[str], None]
 
@@ -154,6 +161,43 @@ def clear_faults(info: EmulatorInfo, kind: str = "") -> int:
     query = urllib.parse.urlencode({"kind": kind})
     answer = json.loads(page(info, f"/emrctl/faults?{query}", method="DELETE"))
     return int(answer["cleared"])
+
+
+def lose_node(
+    info: EmulatorInfo, cluster: str, node: str = "", *, spot_interruption: bool = False
+) -> str:
+    """Terminate an instance as by a failure or a Spot interruption; return its EC2 id.
+
+    `cluster` is an id or a name. Without `node`, the newest running core or task instance is
+    terminated, by an interruption the newest Spot instance. Raises `NotFoundError`.
+    """
+    clusters: Any = overview(info)["clusters"]
+    active = [one for one in clusters if one["nodes"]]
+    selected = [one for one in active if cluster in (one["id"], one["name"])]
+    if len(selected) != 1:
+        found = "several clusters are named" if selected else "no active cluster is"
+        ids = ", ".join(one["id"] for one in selected or active) or "none"
+        raise NotFoundError(f"{found} {cluster!r}", hint=f"Ids of active clusters: {ids}.")
+    nodes = [
+        one
+        for one in selected[0]["nodes"]
+        if (one["id"] == node if node else one["role"] != "MASTER" and one["state"] == "RUNNING")
+        and (one["market"] == "SPOT" or not spot_interruption)
+    ]
+    if not nodes:
+        kind = "running Spot instance" if spot_interruption else "running core or task instance"
+        ids = ", ".join(f"{one['id']} ({one['market']})" for one in selected[0]["nodes"])
+        raise NotFoundError(
+            f"cluster {selected[0]['id']} has no {kind}{f' {node}' if node else ''}",
+            hint=f"Its instances: {ids}.",
+        )
+    body = {
+        "cluster": selected[0]["id"],
+        "node": nodes[-1]["id"],
+        "spot_interruption": spot_interruption,
+    }
+    page(info, "/emrctl/lost-nodes", method="POST", body=json.dumps(body).encode())
+    return str(nodes[-1]["id"])
 
 
 def _check_same(running: EmulatorInfo, region: str, port: int) -> EmulatorInfo:

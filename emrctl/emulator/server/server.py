@@ -103,6 +103,15 @@ def _describe(cluster: model.EmulatedCluster, runtime: LocalRuntime) -> dict[str
         "created": dt.datetime.fromtimestamp(cluster.timeline.created, dt.UTC).isoformat(),
         "urls": runtime.urls(cluster.id),
         "folder": str(runtime.context.cluster_folder(cluster)),
+        "nodes": [
+            {
+                "id": node.ec2_id,
+                "role": node.group.role,
+                "market": "SPOT" if node.group.spot else "ON_DEMAND",
+                "state": node.state,
+            }
+            for node in cluster.active_nodes
+        ],
         "steps": [{"id": s.id, "name": s.name, "state": s.state} for s in cluster.steps],
     }
 
@@ -139,6 +148,9 @@ def serve(options: ServerOptions, stop: threading.Event) -> None:
             web_servers=runtime,
             status=lambda: _status(service, runtime, instances),
             faults=service.faults,
+            lose_node=lambda cluster, node, spot: service.lose_node(
+                cluster, node, spot_interruption=spot
+            ),
             token=secrets.token,
             port=server.port,
         )

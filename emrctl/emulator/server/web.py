@@ -62,6 +62,7 @@ class Pages:
     web_servers: ClusterWebServers
     status: Callable[[], dict[str, Any]]
     faults: Faults
+    lose_node: Callable[[str, str, bool], None]
     token: str
     port: int
 
@@ -81,7 +82,7 @@ class Pages:
 
     def _page(self, path: str, environ: Environ) -> PageResponse:
         method = environ["REQUEST_METHOD"]
-        if method not in ("GET", "HEAD") and path != "faults":
+        if method not in ("GET", "HEAD") and path not in ("faults", "lost-nodes"):
             raise HttpError("MethodNotAllowed", "This page is read-only.", 405)
         query = dict(urllib.parse.parse_qsl(environ.get("QUERY_STRING", "")))
         if path == "ui":
@@ -99,6 +100,8 @@ class Pages:
             return _json(self.status())
         if path == "faults":
             return self._faults(environ, query.get("kind", ""))
+        if path == "lost-nodes" and method == "POST":
+            return self._lose_node(environ)
         parts = path.split("/", 3)
         if len(parts) >= 3 and parts[0] == "clusters":
             rest = urllib.parse.quote("".join(parts[3:]))
@@ -119,6 +122,16 @@ class Pages:
         elif method not in ("GET", "HEAD"):
             raise HttpError("MethodNotAllowed", "Use GET, POST or DELETE.", 405)
         return _json({"faults": self.faults.describe()})
+
+    def _lose_node(self, environ: Environ) -> PageResponse:
+        """Terminate the instance `node` of `cluster`, as by a failure or a Spot interruption."""
+        try:
+            request = json.loads(read_body(environ))
+            cluster, node = str(request["cluster"]), str(request["node"])
+            self.lose_node(cluster, node, request.get("spot_interruption") is True)
+        except (ValueError, KeyError, TypeError, RecursionError, UsageError) as error:
+            raise HttpError("InvalidArgument", str(error), 400) from error
+        return _json({"node": node})
 
     def _check_ticket(self, query: Mapping[str, str]) -> None:
         to, until, given = (query.get(name, "") for name in ("to", "until", "ticket"))

@@ -11,6 +11,8 @@ from emrctl.aws.target import Target
 from emrctl.emulator.api import dispatch
 from emrctl.emulator.api.service import Service
 from emrctl.emulator.cluster.scaling import NodeLoad
+from emrctl.emulator.faults import Capacity
+from emrctl.errors import UsageError
 from tests.emulator.conftest import Await, Emr, add, state, status
 from tests.emulator.fake_runtime import FakeRuntime
 
@@ -230,3 +232,90 @@ def test_managed_scaling_does_not_repeat_failed_bootstrap(
     evaluations = fake.evaluations
     until(lambda: fake.evaluations > evaluations + 3, True)
     assert len(attempts) == 1
+
+
+def test_lost_node_is_replaced_with_unhealthy_node_replacement(
+    emr: Emr, group: Group, waiting: str, service: Service, fake: FakeRuntime, until: Await
+) -> None:
+    emr.set_unhealthy_node_replacement(JobFlowIds=[waiting], UnhealthyNodeReplacement=True)
+    first, second = group.ids()
+    service.lose_node(waiting, second, spot_interruption=False)
+    [gone] = group.instances("TERMINATED")
+    reason = gone["Status"]["StateChangeReason"]
+    assert reason == {"Code": "INSTANCE_FAILURE", "Message": f"Instance {second} failed (local)"}
+    until(group.counts, ("RUNNING", 2, 2))
+    until(lambda: fake.removed, [second])
+    assert group.ids()[0] == first
+    assert second not in group.ids()
+
+
+def test_lost_node_is_missing_without_replacement(
+    emr: Emr, group: Group, waiting: str, service: Service, until: Await
+) -> None:
+    first, second = group.ids()
+    service.lose_node(waiting, first, spot_interruption=False)
+    assert group.counts() == ("RUNNING", 2, 1)
+    assert group.ids() == [second]
+    # A resize to the same size adds it again.
+    group.resize(2)
+    until(group.counts, ("RUNNING", 2, 2))
+
+
+def test_cluster_terminates_without_workers_or_primary(
+    emr: Emr, group: Group, waiting: str, service: Service, until: Await
+) -> None:
+    for ec2_id in group.ids():
+        service.lose_node(waiting, ec2_id, spot_interruption=False)
+    until(lambda: state(emr, waiting), "TERMINATED_WITH_ERRORS")
+    [detail] = emr.describe_cluster(ClusterId=waiting)["Cluster"]["Status"]["ErrorDetails"]
+    assert detail["ErrorCode"] == "INSTANCE_FAILURE_NO_SLAVE_LEFT"
+
+
+def test_lost_primary_terminates_cluster(
+    emr: Emr, waiting: str, service: Service, until: Await
+) -> None:
+    primary = service.clusters[waiting].primary.ec2_id
+    service.lose_node(waiting, primary, spot_interruption=False)
+    until(lambda: state(emr, waiting), "TERMINATED_WITH_ERRORS")
+    [detail] = emr.describe_cluster(ClusterId=waiting)["Cluster"]["Status"]["ErrorDetails"]
+    assert detail["ErrorCode"] == "INSTANCE_FAILURE_MASTER_FAILED"
+
+
+@pytest.mark.parametrize("capacity", [True, False])
+def test_spot_interruption_replaces_node_if_there_is_capacity(
+    emr: Emr, waiting: str, service: Service, until: Await, capacity: bool
+) -> None:
+    task = {
+        "InstanceRole": "TASK",
+        "InstanceType": "m5.xlarge",
+        "InstanceCount": 1,
+        "Market": "SPOT",
+    }
+    [group_id] = emr.add_instance_groups(JobFlowId=waiting, InstanceGroups=[task])[
+        "InstanceGroupIds"
+    ]
+
+    def group() -> tuple[str, int]:
+        rows = emr.list_instance_groups(ClusterId=waiting)["InstanceGroups"]
+        row = next(one for one in rows if one["Id"] == group_id)
+        return row["Status"]["State"], row["RunningInstanceCount"]
+
+    until(group, ("RUNNING", 1))
+    [node] = [one.ec2_id for one in service.clusters[waiting].nodes if one.group.id == group_id]
+    if not capacity:
+        service.faults.add(Capacity())
+    service.lose_node(waiting, node, spot_interruption=True)
+    until(group, ("RUNNING", 1) if capacity else ("SUSPENDED", 0))
+    [gone] = emr.list_instances(ClusterId=waiting, InstanceStates=["TERMINATED"])["Instances"]
+    reason = gone["Status"]["StateChangeReason"]
+    assert (gone["Ec2InstanceId"], reason["Code"]) == (node, "INSTANCE_FAILURE")
+    assert reason["Message"].startswith("Server.SpotInstanceTermination")
+
+
+def test_spot_interruption_of_on_demand_instance_is_rejected(
+    group: Group, waiting: str, service: Service
+) -> None:
+    with pytest.raises(UsageError, match="is not a Spot instance"):
+        service.lose_node(waiting, group.ids()[0], spot_interruption=True)
+    with pytest.raises(UsageError, match="has no instance i-none"):
+        service.lose_node(waiting, "i-none", spot_interruption=False)

@@ -13,6 +13,7 @@ import pytest
 from emrctl.emulator.faults import Faults, Throttle
 from emrctl.emulator.server import web
 from emrctl.emulator.server.web import PageResponse, Pages
+from emrctl.errors import UsageError
 
 TOKEN = "t0ken"
 
@@ -24,6 +25,15 @@ class Doors:
 
     def cookie(self, address: str) -> str | None:
         return 'hadoop.auth="x"' if address.startswith("http://127.0.0.1:9") else None
+
+
+lost: list[tuple[str, str, bool]] = []
+
+
+def lose_node(cluster: str, node: str, spot_interruption: bool) -> None:
+    if node != "i-1":
+        raise UsageError(f"cluster {cluster} has no instance {node}")
+    lost.append((cluster, node, spot_interruption))
 
 
 def inner(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
@@ -53,6 +63,7 @@ def send(
         web_servers=Doors(),
         status=lambda: {"clusters": []},
         faults=faults,
+        lose_node=lose_node,
         token=TOKEN,
         port=5555,
     )
@@ -177,3 +188,23 @@ def test_tickets_expire_and_cannot_be_forged() -> None:
     assert ui(to, token="guess")[0] == "403 Forbidden"
     assert ui("http://evil.example/")[0] == "403 Forbidden"
     assert get("/emrctl/ui")[0] == "403 Forbidden"
+
+
+@pytest.mark.parametrize(
+    ("document", "status"),
+    [
+        ({"cluster": "j-1", "node": "i-1", "spot_interruption": True}, "200 OK"),
+        ({"cluster": "j-1", "node": "i-2"}, "400 Error"),
+        ({"cluster": "j-1"}, "400 Error"),
+        ([], "400 Error"),
+    ],
+)
+def test_lost_nodes_require_token_and_instance(document: Any, status: str) -> None:
+    lost.clear()
+    body = json.dumps(document).encode()
+    for token, expected in (("wrong", "403 Forbidden"), (TOKEN, status)):
+        values = {"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
+        headers = {"HTTP_X_EMRCTL_TOKEN": token}
+        answer = send(Faults(), "/emrctl/lost-nodes", "POST", **values, **headers)
+        assert answer[0] == expected
+    assert lost == ([("j-1", "i-1", True)] if status == "200 OK" else [])
