@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from emrctl.aws.target import Target
-from emrctl.emulator.api import dispatch, validation
+from emrctl.emulator.api import validation
 from emrctl.emulator.api.service import ApiError, Service
 from tests.emulator.api import requests
 from tests.emulator.api.requests import MODEL, send
-from tests.emulator.fake_runtime import FakeRuntime
 
 CODES = {
     *("ValidationException", "InvalidRequestException", "SerializationException"),
     "UnknownOperationException",
 }
-
-
-@pytest.fixture
-def service(mocked: Target) -> Iterator[Service]:
-    with dispatch.install(FakeRuntime()) as service:
-        yield service
 
 
 @pytest.mark.parametrize("name", MODEL.operation_names)
