@@ -119,7 +119,7 @@ class BootstrapFailure(Fault):
 
 @dataclass(frozen=True, kw_only=True)
 class Capacity(Fault):
-    """EC2 cannot launch the instances of the next cluster or resize."""
+    """EC2 cannot launch the instances of the next cluster, resize or RunInstances."""
 
     kind = "capacity"
     times: int | None = 1

@@ -46,6 +46,8 @@ def check_cluster(service: Service, cluster: EmulatedCluster) -> None:
         check_managed_scaling(cluster, cluster.managed_scaling)
     if ask.get("EbsRootVolumeSize", 10) < 10:
         raise ApiError("EbsRootVolumeSize must be at least 10 GiB.")
+    if ask.get("KerberosAttributes") and not ask.get("SecurityConfiguration"):
+        raise ApiError("KerberosAttributes need a SecurityConfiguration that enables Kerberos.")
     if ask.get("SessionEnabled"):
         raise ApiError("The local EMR does not support sessions: omit SessionEnabled.")
     if ask["Instances"].get("Ec2SubnetIds") and not cluster.has_fleets:

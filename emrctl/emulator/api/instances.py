@@ -142,6 +142,9 @@ def _check_count(cluster: EmulatedCluster, group: InstanceGroup, count: int) -> 
 def _list_instances(request: Request) -> dict[str, Any]:
     """Return the instances, including terminated ones."""
     cluster, ask = request.cluster, request.members
+    others = "InstanceGroup" if cluster.has_fleets else "InstanceFleet"
+    if any(name.startswith(others) for name in ask):
+        raise invalid(_EXCLUSIVE)
     owner = ask.get("InstanceGroupId") or ask.get("InstanceFleetId")
     if owner:
         request.service.group(owner, cluster.id)

@@ -232,8 +232,12 @@ def _ec2(cluster: EmulatedCluster) -> Any:
 
 
 def check_network(cluster: EmulatedCluster) -> None:
-    """Raise EMR's error if the request names a subnet or a security group that does not exist."""
+    """Raise EMR's error for a zone, subnet or security group that does not exist."""
     ec2, instances = _ec2(cluster), cluster.request["Instances"]
+    placement = instances.get("Placement", {})
+    zones = [placement.get("AvailabilityZone"), *placement.get("AvailabilityZones", [])]
+    if {zone for zone in zones if zone} - {one.name for one in ec2.describe_availability_zones()}:
+        raise ApiError("Specified Availability Zone is not supported.")
     if cluster.subnet is not None and cluster.subnet not in [s.id for s in ec2.describe_subnets()]:
         raise ApiError("The subnet does not exist.")
     names = [

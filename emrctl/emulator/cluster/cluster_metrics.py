@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import threading
 import time
 from array import array
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from emrctl.emulator.cluster import scaling
 from emrctl.emulator.cluster.model import RUNNING, EmulatedCluster
 
 _log = logging.getLogger(__name__)
@@ -47,6 +49,8 @@ _YARN = {
     "MRDecommissionedNodes": "decommissionedNodes",
     "MRRebootedNodes": "rebootedNodes",
 }
+# Units of managed scaling policies, and what EMR calls them in metrics of their clusters.
+_SCALING_UNITS = {"Instances": "Nodes", "VCPU": "VCPU", "InstanceFleetUnits": "Units"}
 _UNITS = {
     "IsIdle": "None",
     "YARNMemoryAvailablePercentage": "Percent",
@@ -55,6 +59,12 @@ _UNITS = {
         f"{role}Nodes{state}": "Count"
         for role in ("Core", "Task")
         for state in ("Running", "Pending")
+    },
+    **{
+        f"{role}{unit}{state}": "Count"
+        for role in ("Total", "Core", "Task")
+        for unit in _SCALING_UNITS.values()
+        for state in ("Requested", "Running")
     },
 }
 METRICS = tuple(_UNITS)
@@ -85,9 +95,28 @@ def metric_values(cluster: EmulatedCluster, yarn: Mapping[str, float]) -> dict[s
         running = sum(n.state == RUNNING and n.group in groups for n in cluster.nodes)
         values[f"{role}NodesRunning"] = running
         values[f"{role}NodesPending"] = max(0, sum(group.count for group in groups) - running)
+    values |= _scaling_values(cluster)
     busy = any(step.unfinished for step in cluster.steps) or values.get("AppsRunning", 0) > 0
     values["IsIdle"] = 0.0 if busy else 1.0
     return values
+
+
+def _scaling_values(cluster: EmulatedCluster) -> dict[str, float]:
+    """Return the requested and running capacity of a cluster with managed scaling."""
+    if cluster.managed_scaling is None:
+        return {}
+    unit = cluster.managed_scaling["ComputeLimits"]["UnitType"]
+    values = dict.fromkeys(("TotalRequested", "TotalRunning"), 0.0)
+    for role in ("Core", "Task"):
+        groups = [group for group in cluster.groups if group.role == role.upper()]
+        running = [n.group for n in cluster.nodes if n.state == RUNNING and n.group in groups]
+        requested = sum(group.count * scaling.units(group, unit) for group in groups)
+        values[f"{role}Requested"] = requested
+        values[f"{role}Running"] = sum(scaling.units(group, unit) for group in running)
+        values["TotalRequested"] += requested
+        values["TotalRunning"] += values[f"{role}Running"]
+    state = re.compile("(?=Requested|Running)")
+    return {state.sub(_SCALING_UNITS[unit], name): value for name, value in values.items()}
 
 
 @dataclass(frozen=True)

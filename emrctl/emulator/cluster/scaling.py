@@ -239,12 +239,12 @@ class ManagedScaler:
             count=len(nodes),
             starting=len(nodes) - len(running),
             idle=len(idle),
-            units=_units(group, unit),
+            units=units(group, unit),
             memory_mb=instance_types.instance_type(group.instance_type).yarn_mb,
         )
 
 
-def _units(group: InstanceGroup, unit: str) -> int:
+def units(group: InstanceGroup, unit: str) -> int:
     """Return the capacity units of an instance of the group."""
     if unit == "VCPU":
         return instance_types.instance_type(group.instance_type).vcpus

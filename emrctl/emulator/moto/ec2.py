@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import contextlib
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from emrctl.aws.listing import EC2_EXISTING, EC2_GONE, EC2_STARTED, EC2_STOPPED
+from emrctl.emulator.faults import INSUFFICIENT_CAPACITY, Capacity, Faults
 from emrctl.emulator.instances.instance_manager import Ec2Instance, InstanceManager
 from emrctl.emulator.moto.patches import replaced
 from emrctl.errors import EmrctlError
@@ -21,11 +22,12 @@ Replacements = Iterator[contextlib.AbstractContextManager[None]]
 
 
 @contextlib.contextmanager
-def install(manager: InstanceManager) -> Iterator[InstanceManager]:
+def install(manager: InstanceManager, faults: Faults) -> Iterator[InstanceManager]:
     """Run instances that EC2 launches; terminate all of them at the end."""
     with contextlib.ExitStack() as stack:
+        for replacement in _run_instances(manager, faults):
+            stack.enter_context(replacement)
         for repair in (
-            _run_instances,
             _spot_options,
             _state_changes,
             _security_groups,
@@ -40,12 +42,13 @@ def install(manager: InstanceManager) -> Iterator[InstanceManager]:
             manager.close()
 
 
-def _run_instances(manager: InstanceManager) -> Replacements:
+def _run_instances(manager: InstanceManager, faults: Faults) -> Replacements:
     from moto.ec2.models.instances import InstanceBackend
 
     def run_instances(original: Any, self: Any, *arguments: Any, **options: Any) -> Any:
         if _EMR_TAG in options.get("tags", {}).get("instance", {}):
             return original(self, *arguments, **options)
+        _check_capacity(faults, self, options)
         _check_address(manager)
         reservation = original(self, *arguments, **options)
         for record in reservation.instances:
@@ -56,6 +59,29 @@ def _run_instances(manager: InstanceManager) -> Replacements:
         return reservation
 
     yield replaced(InstanceBackend, "run_instances", run_instances)
+
+
+def _check_capacity(faults: Faults, ec2: Any, options: Mapping[str, Any]) -> None:
+    """Raise EC2's error if a fault is active. Status 400: SDKs repeat a request after 500."""
+    from moto.ec2.exceptions import EC2ClientError
+
+    fault = faults.take(Capacity)
+    if fault is None:
+        return
+    subnet = options.get("subnet_id")
+    zone = ec2.get_subnet(subnet).availability_zone if subnet else f"{ec2.region_name}a"
+    name = options.get("instance_type")
+    if fault.reason == INSUFFICIENT_CAPACITY:
+        raise EC2ClientError(
+            "InsufficientInstanceCapacity",
+            f"We currently do not have sufficient {name} capacity in the Availability Zone you "
+            f"requested ({zone}). Our system will be working on provisioning additional capacity.",
+        )
+    raise EC2ClientError(
+        "Unsupported",
+        f"Your requested instance type ({name}) is not supported in your requested Availability "
+        f"Zone ({zone}).",
+    )
 
 
 def _check_address(manager: InstanceManager) -> None:

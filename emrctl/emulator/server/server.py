@@ -135,7 +135,7 @@ def serve(options: ServerOptions, stop: threading.Event) -> None:
         store = stack.enter_context(contextlib.closing(ObjectStore(s3_folder)))
         stack.callback(server.server_close)
         service = stack.enter_context(dispatch.install(runtime, ClusterHistory(history_folder)))
-        stack.enter_context(ec2.install(instances))
+        stack.enter_context(ec2.install(instances, service.faults))
         service.scaling_interval_s = options.scaling_interval_s
         service.web_ui = web_ui(runtime, server.port, secrets.token)
         server.app = Pages(

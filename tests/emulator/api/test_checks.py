@@ -68,6 +68,7 @@ def code(call: Any, **members: Any) -> str:
         {"BootstrapActions": [{"Name": "a", "ScriptBootstrapAction": {"Path": "s3://a/b"}}] * 17},
         {"EbsRootVolumeSize": 1},
         {"SessionEnabled": True},
+        {"KerberosAttributes": {"Realm": "EC2.INTERNAL", "KdcAdminPassword": "secret"}},
         {"StepExecutionRoleArn": "arn:aws:iam::123456789012:role/pets"},
         {"Steps": [{"Name": "a", "ActionOnFailure": "STOP", "HadoopJarStep": {"Jar": "a.jar"}}]},
     ],
@@ -88,6 +89,8 @@ def test_run_job_flow_rejects(
         {"InstanceGroups": [], "MasterInstanceType": "m5.xlarge", "InstanceCount": 0},
         {"InstanceGroups": [], "MasterInstanceType": "m5.xlarge", "InstanceCount": 10**6},
         {"Ec2SubnetIds": ["subnet-1"]},
+        {"Placement": {"AvailabilityZone": "eu-west-1a"}},
+        {"Placement": {"AvailabilityZone": "us-east-1"}},
     ],
 )
 def test_run_job_flow_rejects_instances(
@@ -213,6 +216,12 @@ def test_ids_of_another_cluster_are_rejected(
         code(emr.list_instances, ClusterId=waiting, InstanceGroupId=group)
         == "InvalidRequestException"
     )
+
+
+def test_list_instances_rejects_fleets_of_cluster_with_groups(emr: Emr, waiting: str) -> None:
+    for wrong in ({"InstanceFleetType": "CORE"}, {"InstanceFleetId": "if-1"}):
+        answer = code(emr.list_instances, ClusterId=waiting, **wrong)
+        assert answer == "InvalidRequestException"
 
 
 def test_put_policy_on_terminated_cluster_is_rejected(emr: Emr, waiting: str, until: Await) -> None:

@@ -33,6 +33,22 @@ def test_metric_values_follow_emrs_definitions(cluster: EmulatedCluster) -> None
     assert set(values) < set(cluster_metrics.METRICS)
 
 
+@pytest.mark.parametrize(
+    ("unit", "name", "factor"), [("Instances", "Nodes", 1), ("VCPU", "VCPU", 4)]
+)
+def test_metric_values_of_managed_scaling_are_in_its_units(
+    cluster: EmulatedCluster, unit: str, name: str, factor: int
+) -> None:
+    assert "TotalNodesRequested" not in metric_values(cluster, {})
+    cluster.managed_scaling = {"ComputeLimits": {"UnitType": unit}}
+    cluster.nodes[1].state = model.RUNNING
+    cluster.groups[1].count = 3
+    values = metric_values(cluster, {})
+    assert (values[f"Total{name}Requested"], values[f"Total{name}Running"]) == (3 * factor, factor)
+    assert (values[f"Core{name}Requested"], values[f"Core{name}Running"]) == (3 * factor, factor)
+    assert (values[f"Task{name}Requested"], values[f"Task{name}Running"]) == (0, 0)
+
+
 def test_cluster_is_idle_without_applications_and_steps(cluster: EmulatedCluster) -> None:
     assert metric_values(cluster, {})["IsIdle"] == 1
     assert metric_values(cluster, YARN | {"appsRunning": 0})["IsIdle"] == 1

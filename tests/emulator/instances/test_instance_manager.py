@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from emrctl import ports
 from emrctl.aws.target import Target
 from emrctl.emulator.cluster.node_folder import EmulatorContext
+from emrctl.emulator.faults import Faults
 from emrctl.emulator.instances import instance_manager
 from emrctl.emulator.instances.instance_manager import InstanceManager
 from emrctl.emulator.moto import ec2
@@ -195,7 +196,7 @@ def test_nodes_of_emr_clusters_are_not_managed(
     request_body: dict[str, Any],
     until: Await,
 ) -> None:
-    with ec2.install(InstanceManager(context, 2222)) as manager:
+    with ec2.install(InstanceManager(context, 2222), Faults()) as manager:
         emr = mocked.client("emr")
         cluster = emr.run_job_flow(**request_body)["JobFlowId"]
         until(
@@ -214,7 +215,7 @@ def test_boot_failure_terminates_instance_with_reason(
 
     monkeypatch.setattr("emrctl.emulator.cluster.node_folder.create", fail)
     client = mocked.client("ec2")
-    with ec2.install(InstanceManager(context, 2222)):
+    with ec2.install(InstanceManager(context, 2222), Faults()):
         response = client.run_instances(ImageId="ami-1", MinCount=1, MaxCount=1)
         ids = [response["Instances"][0]["InstanceId"]]
 
@@ -232,7 +233,7 @@ def test_run_instances_without_free_address_fails(
     monkeypatch.setattr("emrctl.ports.free", lambda *_: None)
     client = mocked.client("ec2")
     with (
-        ec2.install(InstanceManager(context, 2222)),
+        ec2.install(InstanceManager(context, 2222), Faults()),
         pytest.raises(ClientError, match="no loopback address"),
     ):
         client.run_instances(ImageId="ami-1", MinCount=1, MaxCount=1)

@@ -172,6 +172,24 @@ def test_capacity_terminates_next_cluster(
     ][0]["ErrorData"]
 
 
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [
+        (fault_kinds.INSUFFICIENT_CAPACITY, "InsufficientInstanceCapacity 400"),
+        (fault_kinds.TYPE_NOT_SUPPORTED, "Unsupported 400"),
+    ],
+)
+def test_capacity_fails_next_launch_of_ec2(
+    instances: Target, add: Add, reason: str, code: str
+) -> None:
+    add(Capacity(reason=reason))
+    ec2 = instances.client("ec2")
+    image = ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
+    options = {"ImageId": image, "InstanceType": "m5.xlarge", "MinCount": 1, "MaxCount": 1}
+    assert code_of(lambda: ec2.run_instances(**options)) == code
+    assert control.faults(info_of(instances)) == []
+
+
 def test_pace_sleeps_for_each_byte_of_request_and_response() -> None:
     slept: list[float] = []
     faults = fault_kinds.Faults()
