@@ -13,7 +13,7 @@ WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 UNIT := "not yarn and not spark and not engine and not browser"
 BROWSER = VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/python -m tests.browser.install
 
-.PHONY: help setup quickstart check engine test test-unit test-browser test-yarn test-engine finding-logs failure-causes experiment-kills predict-logs sbom audit bench clean
+.PHONY: help setup quickstart check engine test test-unit test-browser test-yarn test-engine finding-logs failure-causes experiment-kills faults predict-logs sbom audit bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t16
@@ -68,6 +68,9 @@ failure-causes: $(STAMP) ## run failing jobs, print the causes named, e.g. CASES
 
 experiment-kills: $(STAMP) ## kill the client of 500 trials ten times, check that none is lost or repeated
 	@folder=$$(mktemp -d) && $(BIN)/python -m tests.runs.killed_clients $$folder && rm -rf $$folder
+
+faults: $(STAMP) ## kill, stop and starve clients at each request and write, e.g. ONLY="kill up" POINTS=20
+	@folder=$$(mktemp -d) && $(BIN)/python -m tests.faults $$folder --only "$(ONLY)" --points $(or $(POINTS),0) && rm -rf $$folder
 
 predict-logs: $(STAMP) ## record event logs for bench_predict.py, on a quiet machine (30 minutes)
 	$(BIN)/python bench/record_predict.py .cache/predict-logs

@@ -56,6 +56,12 @@ class ProvisioningError(EmrctlError):
     exit_code = 5
 
 
+class DiskError(EmrctlError):
+    """A file could not be written: the disk is full or the folder is read-only."""
+
+    exit_code = 5
+
+
 class StackLockedError(ProvisioningError):
     """Another process is updating the stack."""
 

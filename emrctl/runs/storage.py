@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from emrctl.aws.errors import error_code, get_or_none, translated
 from emrctl.aws.listing import objects
-from emrctl.errors import DamagedFileError, EmrctlError
+from emrctl.errors import DamagedFileError, DiskError, EmrctlError
 from emrctl.paths import atomic_file
 
 RUNS_PREFIX = "runs/"
@@ -77,7 +77,7 @@ class LocalStorage:
         except OSError as error:
             message = f"cannot write {path}: {error.strerror}"
             hint = "Make the folder writable, or free disk space."
-            raise EmrctlError(message, hint=hint) from error
+            raise DiskError(message, hint=hint) from error
 
     def delete(self, key: str) -> None:
         """Delete a file if it exists."""
@@ -85,7 +85,7 @@ class LocalStorage:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            raise EmrctlError(f"cannot delete {path}: {error.strerror}") from error
+            raise DiskError(f"cannot delete {path}: {error.strerror}") from error
 
     def move(self, key: str, new: str) -> None:
         """Rename a file, or what is in its place."""
@@ -93,7 +93,7 @@ class LocalStorage:
         try:
             path.rename(self.path / new)
         except OSError as error:
-            raise EmrctlError(f"cannot rename {path}: {error.strerror}") from error
+            raise DiskError(f"cannot rename {path}: {error.strerror}") from error
 
     def names(self, folder: str) -> list[str]:
         """Return the names of everything in a folder, sorted; [] if it cannot be read."""

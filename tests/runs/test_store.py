@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from emrctl.aws.target import Target
-from emrctl.errors import DamagedFileError, EmrctlError, NotFoundError
+from emrctl.errors import DamagedFileError, DiskError, EmrctlError, NotFoundError
 from emrctl.runs.backends.base import read_logs
 from emrctl.runs.index import RunIndex
 from emrctl.runs.record import Run, TrialFacts, new_id
@@ -210,6 +210,13 @@ def test_write_renames_folder_in_place_of_file(store: Store) -> None:
     files.write_json("metrics.json", {"jobs": 1})
     assert files.read_json("metrics.json") == {"jobs": 1}
     assert Path(files.location("metrics.json.damaged")).is_dir()
+
+
+def test_write_to_file_in_place_of_folder_is_an_error_of_the_disk(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_bytes(b"")
+    with pytest.raises(DiskError, match=r"cannot write .*runs/x/run\.json: ") as raised:
+        LocalStorage(tmp_path / "runs").write("x/run.json", b"{}")
+    assert raised.value.exit_code == 5
 
 
 def test_write_json_replaces_numbers_that_are_not_finite(store: Store) -> None:
