@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 app = options.new_app()
 _SKEW_THRESHOLD, _MAX_ROWS = 3.0, 20
-_LEVELS, _SPARKLINE = " ▁▂▃▄▅▆▇█", 24
+_BARS, _SPARKLINE = "·▁▂▃▄▅▆▇█", 14
 
 
 @app.command()
@@ -191,42 +192,43 @@ def _cluster(account: ClusterAccount) -> Iterator[RenderableType]:
 
 def _history(samples: Sequence[NodeSample]) -> Iterator[RenderableType]:
     """Yield the CPU and the memory of the nodes over time, relative to their cores and memory."""
+    from rich.text import Text
+
     from emrctl.metrics.live import nodes
 
     rows = []
     for item in nodes.histories(samples)[:_MAX_ROWS]:
-        cpu = [value or 0.0 for value in item.cpu_cores]
-        memory = [float(value or 0) for value in item.physical_mb]
-        rows.append(
-            (
-                item.id,
-                _sparkline(item.at_ms, cpu, item.cores),
-                f"{sum(cpu) / len(cpu):.1f}/{item.cores}",
-                f"{max(cpu):.1f}",
-                _sparkline(item.at_ms, memory, item.memory_total_mb),
-                f"{sum(memory) / len(memory):,.0f}/{item.memory_total_mb:,}",
-                f"{max(memory):,.0f}",
-            )
-        )
+        cpu = [(value or 0.0) / (item.cores or 1) for value in item.cpu_cores]
+        memory = [(value or 0) / (item.memory_total_mb or 1) for value in item.physical_mb]
+        row = [_host(item.id)]
+        for shares in (cpu, memory):
+            row.append(_sparkline(item.at_ms, shares))
+            row += [f"{100 * share:.0f} %" for share in (sum(shares) / len(shares), max(shares))]
+        rows.append(tuple(row))
     if rows:
-        columns = ("CPU over time", "mean cores", "peak", "memory over time", "mean MB", "peak MB")
-        right = ("mean cores", "peak", "mean MB", "peak MB")
-        yield render.build_table("node", *columns, rows=rows, right=right)
+        yield Text("Over time, of each node's cores and memory for YARN:")
+        columns = ("CPU", "mean", "peak", "memory", "mean", "peak")
+        yield render.build_table("node", *columns, rows=rows, right=("mean", "peak"))
 
 
-def _sparkline(at_ms: Sequence[int], values: Sequence[float], whole: float) -> str:
-    """Return the means of equal parts of the time as bars; a full bar is `whole`."""
+def _host(node: str) -> str:
+    """Return the name of a node without the domain; on localhost only ports differ."""
+    host = node.partition(":")[0]
+    return node if host == "localhost" else host.split(".")[0]
+
+
+def _sparkline(at_ms: Sequence[int], shares: Sequence[float]) -> str:
+    """Return the means of equal parts of the time as bars."""
     length = at_ms[-1] - at_ms[0] + 1
     parts: list[list[float]] = [[] for _ in range(_SPARKLINE)]
-    for at, value in zip(at_ms, values, strict=True):
-        parts[(at - at_ms[0]) * _SPARKLINE // length].append(value)
-    text, level = "", 0
+    for at, share in zip(at_ms, shares, strict=True):
+        parts[(at - at_ms[0]) * _SPARKLINE // length].append(share)
+    text, bar = "", _BARS[0]
     for part in parts:
         if part:  # otherwise no sample: as before
-            share = sum(part) / len(part) / (whole or 1)
-            level = min(len(_LEVELS) - 1, round(share * (len(_LEVELS) - 1)))
-            level = max(level, 1) if share > 0 else 0
-        text += _LEVELS[level]
+            mean = min(1.0, sum(part) / len(part))
+            bar = _BARS[math.ceil(mean * (len(_BARS) - 1))]
+        text += bar
     return text
 
 
