@@ -176,6 +176,10 @@ def check_managed_scaling(cluster: EmulatedCluster, policy: Mapping[str, Any]) -
     for name in ("MaximumOnDemandCapacityUnits", "MaximumCoreCapacityUnits"):
         if not 0 <= limits.get(name, 0) <= high:
             raise ApiError(f"{name} must be between 0 and MaximumCapacityUnits ({high}).")
+    if policy.get("UtilizationPerformanceIndex", 1) not in (1, 25, 50, 75, 100):
+        raise ApiError("UtilizationPerformanceIndex must be 1, 25, 50, 75 or 100.")
+    if any(group.auto_scaling for group in cluster.groups):
+        raise ApiError("A cluster with an automatic scaling policy cannot have managed scaling.")
     if (limits["UnitType"] == "InstanceFleetUnits") != cluster.has_fleets:
         fleets = "instance fleets" if cluster.has_fleets else "instance groups"
         raise ApiError(f"UnitType {limits['UnitType']} is not allowed for {fleets}.")

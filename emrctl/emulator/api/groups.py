@@ -15,6 +15,8 @@ from emrctl.errors import SpecError
 MAX_INSTANCES = 256
 _MAX_TASK_GROUPS = 48
 _MAX_VOLUMES = 25
+# EMR's limits of a fleet's types, without and with an allocation strategy.
+_MAX_TYPES, _MAX_TYPES_WITH_STRATEGY = 5, 30
 _FLEET_CAPACITIES = ("TargetOnDemandCapacity", "TargetSpotCapacity")
 
 
@@ -87,6 +89,7 @@ def new_fleet(ask: dict[str, Any]) -> InstanceGroup:
         _check_volumes(config)
         check_classifications(config.get("Configurations", []))
     role, capacity = ask["InstanceFleetType"], fleet_capacity(ask)
+    _check_types(role, configs, ask.get("LaunchSpecifications", {}))
     if capacity == 0 and role != "TASK":
         raise ApiError(f"The {role} instance fleet needs a target capacity of at least 1.")
     if role == model.MASTER and capacity != 1:
@@ -95,6 +98,30 @@ def new_fleet(ask: dict[str, Any]) -> InstanceGroup:
     return InstanceGroup(
         role=role, instance_type=configs[0]["InstanceType"], count=count, request=ask
     )
+
+
+def _check_types(
+    role: str, configs: Sequence[Mapping[str, Any]], launch: Mapping[str, Any]
+) -> None:
+    """Raise EMR's error for a fleet's weights, number of types or launch specifications."""
+    for config in configs:
+        weight = config.get("WeightedCapacity", 1)
+        if weight < 1 or (role == model.MASTER and weight != 1):
+            needed = "1 in a master instance fleet" if role == model.MASTER else "at least 1"
+            raise ApiError(f"WeightedCapacity must be {needed}, not {weight}.")
+    if again := rules.repeated(config["InstanceType"] for config in configs):
+        raise ApiError(f"The instance type '{again[1]}' is given twice in an instance fleet.")
+    specifications = [one for one in launch.values() if isinstance(one, dict)]
+    strategic = any("AllocationStrategy" in one for one in specifications)
+    limit = _MAX_TYPES_WITH_STRATEGY if strategic else _MAX_TYPES
+    if len(configs) > limit:
+        hint = "" if strategic else " without an allocation strategy"
+        raise ApiError(f"An instance fleet has at most {limit} instance types{hint}.")
+    for one in specifications:
+        if not 5 <= one.get("TimeoutDurationMinutes", 5) <= 1440:
+            raise ApiError("TimeoutDurationMinutes must be between 5 and 1440.")
+        if one.get("BlockDurationMinutes", 60) not in range(60, 361, 60):
+            raise ApiError("BlockDurationMinutes must be 60, 120, 180, 240, 300 or 360.")
 
 
 def fleet_capacity(ask: Mapping[str, Any]) -> int:

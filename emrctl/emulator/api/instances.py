@@ -206,6 +206,8 @@ def _put_auto_scaling_policy(request: Request) -> dict[str, Any]:
     groups.check_constraints(request.members["AutoScalingPolicy"])
     if group.role == model.MASTER:
         raise ApiError("The master instance group cannot be resized.")
+    if cluster.managed_scaling is not None:
+        raise ApiError("A cluster with managed scaling cannot have an automatic scaling policy.")
     policy = request.members["AutoScalingPolicy"] | {"Status": {"State": "ATTACHED"}}
     group.auto_scaling = policy
     return {

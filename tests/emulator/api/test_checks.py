@@ -15,6 +15,7 @@ from tests.emulator.conftest import Await, Emr, state
 _IAM = {"IAMConfiguration": {"EnableApplicationScopedIAMRole": True}}
 RUNTIME_ROLES = json.dumps({"AuthorizationConfiguration": _IAM})
 _LIMITS = {"UnitType": "Instances", "MinimumCapacityUnits": 5, "MaximumCapacityUnits": 2}
+_SPOT = {"TimeoutDurationMinutes": 10, "TimeoutAction": "TERMINATE_CLUSTER"}
 _SCALING = {"Constraints": {"MinCapacity": 5, "MaxCapacity": 2}, "Rules": []}
 
 
@@ -50,6 +51,12 @@ def code(call: Any, **members: Any) -> str:
         {"AutoTerminationPolicy": {"IdleTimeout": 604_801}},
         {"ManagedScalingPolicy": {"ComputeLimits": _LIMITS}},
         {"ManagedScalingPolicy": {}},
+        {
+            "ManagedScalingPolicy": {
+                "ComputeLimits": _LIMITS | {"MaximumCapacityUnits": 9},
+                "UtilizationPerformanceIndex": 30,
+            }
+        },
         {"ManagedScalingPolicy": {"ComputeLimits": _LIMITS | {"MaximumCapacityUnits": -1}}},
         {
             "ManagedScalingPolicy": {
@@ -128,6 +135,74 @@ def test_run_job_flow_rejects_group(
 ) -> None:
     request_body["Instances"]["InstanceGroups"][1] |= change
     assert code(emr.run_job_flow, **request_body) == "ValidationException"
+
+
+_TYPE = {"InstanceType": "m5.xlarge"}
+
+
+@pytest.mark.parametrize(
+    ("role", "change"),
+    [
+        ("CORE", {"InstanceTypeConfigs": [_TYPE | {"WeightedCapacity": 0}]}),
+        ("MASTER", {"InstanceTypeConfigs": [_TYPE | {"WeightedCapacity": 2}]}),
+        ("CORE", {"InstanceTypeConfigs": [_TYPE, _TYPE]}),
+        (
+            "CORE",
+            {
+                "InstanceTypeConfigs": [
+                    {"InstanceType": f"{family}.xlarge"}
+                    for family in ("m5", "m5a", "m6g", "r5", "c5", "m4")
+                ]
+            },
+        ),
+        *(
+            ("CORE", {"LaunchSpecifications": {"SpotSpecification": _SPOT | change}})
+            for change in (
+                {"TimeoutDurationMinutes": 4},
+                {"TimeoutDurationMinutes": 1441},
+                {"BlockDurationMinutes": 61},
+            )
+        ),
+    ],
+)
+def test_run_job_flow_rejects_fleet(
+    emr: Emr, request_body: dict[str, Any], role: str, change: dict[str, Any]
+) -> None:
+    fleets = {
+        name: {
+            "InstanceFleetType": name,
+            "TargetOnDemandCapacity": 1,
+            "InstanceTypeConfigs": [_TYPE],
+        }
+        for name in ("MASTER", "CORE")
+    }
+    request_body["Instances"] = {"InstanceFleets": [*fleets.values()]}
+    assert emr.run_job_flow(**request_body)["JobFlowId"]
+    fleets[role] |= change
+    assert code(emr.run_job_flow, **request_body) == "ValidationException"
+
+
+def test_managed_and_automatic_scaling_exclude_each_other(emr: Emr, waiting: str) -> None:
+    limits = {"UnitType": "Instances", "MinimumCapacityUnits": 1, "MaximumCapacityUnits": 2}
+    managed = {"ComputeLimits": limits}
+    simple = {"SimpleScalingPolicyConfiguration": {"ScalingAdjustment": 1}}
+    alarm = {
+        "ComparisonOperator": "LESS_THAN",
+        "MetricName": "YARNMemoryAvailablePercentage",
+        "Period": 300,
+        "Threshold": 15.0,
+    }
+    rule = {"Name": "a", "Action": simple, "Trigger": {"CloudWatchAlarmDefinition": alarm}}
+    automatic = {"Constraints": {"MinCapacity": 1, "MaxCapacity": 2}, "Rules": [rule]}
+    group = emr.list_instance_groups(ClusterId=waiting)["InstanceGroups"][1]["Id"]
+    ids = {"ClusterId": waiting, "InstanceGroupId": group}
+    emr.put_auto_scaling_policy(**ids, AutoScalingPolicy=automatic)
+    put = emr.put_managed_scaling_policy
+    assert code(put, ClusterId=waiting, ManagedScalingPolicy=managed) == "ValidationException"
+    emr.remove_auto_scaling_policy(**ids)
+    put(ClusterId=waiting, ManagedScalingPolicy=managed)
+    put_automatic = emr.put_auto_scaling_policy
+    assert code(put_automatic, **ids, AutoScalingPolicy=automatic) == "ValidationException"
 
 
 def test_run_job_flow_rejects_unknown_security_configuration(
