@@ -198,12 +198,15 @@ def _history(samples: Sequence[NodeSample]) -> Iterator[RenderableType]:
 
     rows = []
     for item in nodes.histories(samples)[:_MAX_ROWS]:
-        cpu = [(value or 0.0) / (item.cores or 1) for value in item.cpu_cores]
-        memory = [(value or 0) / (item.memory_total_mb or 1) for value in item.physical_mb]
         row = [_host(item.id)]
-        for shares in (cpu, memory):
-            row.append(_sparkline(item.at_ms, shares))
-            row += [f"{100 * share:.0f} %" for share in (sum(shares) / len(shares), max(shares))]
+        for values, whole in (
+            (item.cpu_cores, item.cores),
+            (item.physical_mb, item.memory_total_mb),
+        ):
+            shares = [(value or 0.0) / (whole or 1) for value in values]
+            cells = [f"{100 * share:.0f} %" for share in (sum(shares) / len(shares), max(shares))]
+            measured = any(value is not None for value in values)
+            row += [_sparkline(item.at_ms, shares), *cells] if measured else ["", "", ""]
         rows.append(tuple(row))
     if rows:
         yield Text("Over time, of each node's cores and memory for YARN:")

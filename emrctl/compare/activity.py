@@ -111,7 +111,8 @@ def _loads(event_log: Callable[[], EventLogFiles], span: Span) -> dict[str, Sequ
 class NodeActivity:
     """A node at the times of its samples, in seconds since the application's start.
 
-    `cpu` is the share of its cores, `memory` and `allocated` the share of its memory for YARN.
+    `cpu` is the share of its cores, `memory` and `allocated` the share of its memory for YARN;
+    `cpu` and `memory` are empty if they are not measured, as on standalone clusters.
     """
 
     id: str
@@ -154,5 +155,7 @@ def _group(item: NodeHistory) -> int:
 
 
 def _shares(values: Sequence[float | None], whole: int, group: int) -> tuple[float, ...]:
+    if all(value is None for value in values):
+        return ()
     shares = [(value or 0.0) / whole for value in values]
     return tuple(fmean(shares[at : at + group]) for at in range(0, len(shares), group))

@@ -149,11 +149,15 @@ def nodes(items: Sequence[NodeActivity], n: int, label: str, run: str, until_s: 
     for item in shown:
         cpu, memory = _node_tips(item)
         for name, values, tip in (("CPU", item.cpu, cpu), ("memory", item.memory, memory)):
+            if name == "CPU" and not values:
+                continue
             y = len(labels)
             frames.append(
                 {"x": item.at_s[0], "x2": item.at_s[-1], "y": y + 0.1, "y2": y + 0.9, "tip": tip}
             )
-            used += _steps(item.at_s, [min(1.0, value) for value in values], y, f"{item.id} {y}")
+            if values:
+                shares = [min(1.0, value) for value in values]
+                used += _steps(item.at_s, shares, y, f"{item.id} {y}")
             labels.append(f"{_short(item.id)} · {name}")
         shares = [min(1.0, value) for value in item.allocated]
         allocated += _steps(item.at_s, shares, len(labels) - 1, item.id)
@@ -185,14 +189,15 @@ def _node_tips(item: NodeActivity) -> tuple[str, str]:
     """Return the texts of a node's CPU and of its memory: means and peaks over the samples."""
 
     def figures(shares: Sequence[float], whole: int) -> tuple[float, float]:
-        return whole * sum(shares) / len(shares), whole * max(shares)
+        return whole * sum(shares) / max(1, len(shares)), whole * max(shares, default=0.0)
 
     mean, peak = figures(item.cpu, item.cores)
     cpu = f"CPU of {item.id}: {mean:.1f} of {count(item.cores, 'core')}, at most {peak:.1f}"
     mean, peak = figures(item.memory, item.memory_mb)
+    used = f"{mean:,.0f} of {item.memory_mb:,} MB, at most {peak:,.0f}, " if item.memory else ""
     memory = (
-        f"Memory of {item.id}: {mean:,.0f} of {item.memory_mb:,} MB, at most {peak:,.0f}, "
-        f"allocated at most {figures(item.allocated, item.memory_mb)[1]:,.0f}"
+        f"Memory of {item.id}: {used}allocated at most "
+        f"{figures(item.allocated, item.memory_mb)[1]:,.0f}{'' if used else ' MB'}"
     )
     return cpu, memory
 

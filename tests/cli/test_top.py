@@ -38,3 +38,12 @@ def test_history_has_a_row_for_each_node() -> None:
     assert row[2:6] == ["50", "%", "75", "%"]
     assert row[7:] == ["8", "%", "8", "%"]
     assert list(top._history([])) == []
+
+
+def test_history_of_nodes_without_measured_use_has_empty_cells() -> None:
+    node = NodeAccount(id="worker:7078", state="RUNNING", memory_available_mb=1024)
+    samples = [nodes.sample(at, ClusterAccount(nodes=(node,))) for at in (0, 1000)]
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(*top._history(samples))
+    [row] = [line.split() for line in console.export_text().splitlines() if "worker" in line]
+    assert row == ["worker"]

@@ -89,6 +89,27 @@ def test_nodes_without_two_samples_during_the_application_are_left_out() -> None
     assert activity.nodes(samples, 10_000_000, 100) == []
 
 
+def test_nodes_without_measured_use_have_the_allocation_only() -> None:
+    metrics = comparisons.metrics(2)
+    samples = [
+        dataclasses.replace(
+            one,
+            nodes=tuple(
+                dataclasses.replace(n, containers_cpu_cores=None, containers_memory_mb=None)
+                for n in one.nodes
+            ),
+        )
+        for one in comparisons.node_samples(metrics)
+    ]
+    chart = run_charts.nodes(activity.nodes(samples, 0, 100), 0, "a", "run-1", 100)
+    frames, used, allocated = (rows(chart, layer) for layer in range(3))
+    assert [frame["tip"] for frame in frames] == [
+        f"Memory of ip-10-0-1-{n}.ec2.internal:8041: allocated at most 6,144 MB" for n in (0, 1)
+    ]
+    assert used == []
+    assert {row["y"] for row in allocated} == {0.5, 1.5}
+
+
 def test_stages_has_a_bar_per_stage_with_reasons() -> None:
     one = run(stage(0, 0, 10), stage(1, 10, 20), end_s=40)
     two = run(stage(0, 0, 10), stage(1, 10, 45, tasks=2), end_s=60)
