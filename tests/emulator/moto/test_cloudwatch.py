@@ -97,6 +97,35 @@ def test_get_metric_data_returns_metrics_in_order_of_queries(mocked: Target, sam
     assert results[3]["Values"] == []
 
 
+def test_metrics_of_users_are_matched_by_all_dimensions_over_any_time(
+    mocked: Target, sampled: str
+) -> None:
+    client = mocked.client("cloudwatch")
+    for job, value in (("a", 1.0), ("a", 3.0), ("b", 9.0)):
+        dimensions = [{"Name": "job", "Value": job}, {"Name": "run", "Value": "1"}]
+        data = {"MetricName": "Loss", "Value": value, "Timestamp": START, "Dimensions": dimensions}
+        client.put_metric_data(Namespace="mine", MetricData=[data])
+    window = {"StartTime": datetime(1970, 1, 2, tzinfo=UTC), "EndTime": datetime.now(UTC)}
+
+    def average(*names: str) -> list[float]:
+        values = {"job": "a", "run": "1"}
+        own = {
+            "Namespace": "mine",
+            "MetricName": "Loss",
+            "Dimensions": [{"Name": name, "Value": values[name]} for name in names],
+        }
+        queries = [
+            {"Id": "q", "MetricStat": {"Metric": own, "Period": 60, "Stat": "Average"}},
+            {"Id": "same", "Expression": "q"},
+        ]
+        results = client.get_metric_data(MetricDataQueries=queries, **window)["MetricDataResults"]
+        assert results[0]["Values"] == results[1]["Values"]
+        return [float(value) for value in results[0]["Values"]]
+
+    assert average("run", "job") == [2.0]
+    assert average("job") == []
+
+
 def test_list_metrics_lists_metrics_of_each_cluster(mocked: Target, sampled: str) -> None:
     client = mocked.client("cloudwatch")
     rows = client.list_metrics(Namespace="AWS/ElasticMapReduce", MetricName="IsIdle")["Metrics"]
