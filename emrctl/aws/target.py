@@ -168,6 +168,16 @@ class Target:
         urls = {item["id"]: dict(item.get("urls", {})) for item in clusters}
         return urls.get(cluster_id, {})
 
+    def active_faults(self) -> tuple[str, ...]:
+        """Return the faults that are active on localhost, e.g. `slow-s3 delay=0.5`."""
+        if self.endpoint is None:
+            return ()
+        try:
+            faults = self.fetch(f"{self.endpoint}/emrctl/faults")["faults"]
+            return tuple(str(item["text"]) for item in faults)
+        except (OSError, ValueError, KeyError, EmrctlError):
+            return ()  # the emulator is stopping, or is an earlier version
+
     def browser_url(self, url: str) -> str:
         """Return a URL for a browser; on localhost one that signs it in at the emulator."""
         if self.endpoint is None:

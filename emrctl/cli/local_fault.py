@@ -192,14 +192,13 @@ def running_emulator() -> EmulatorInfo:
 
 def describe(fault: Mapping[str, Any]) -> str:
     """Return one line about an active fault: kind, settings, counts and end."""
-    settings = " ".join(f"{key}={value}" for key, value in fault["settings"].items())
     ends = []
     if fault["times_left"] is not None:
         ends.append(f"{fault['times_left']} left")
     if fault["seconds_left"] is not None:
         ends.append(f"{fault['seconds_left']:.0f} s left")
     counts = f"{fault['affected']} of {fault['seen']} affected"
-    return "  ".join((f"{fault['kind']} {settings}", ", ".join((counts, *ends))))
+    return "  ".join((fault["text"], ", ".join((counts, *ends))))
 
 
 def _add(context: options.Context, fault: Fault) -> None:

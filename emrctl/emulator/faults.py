@@ -44,6 +44,11 @@ class Fault:
         ends = ("times", "seconds")
         return {k: v for k, v in values.items() if k not in ends and v not in (None, "")}
 
+    @property
+    def text(self) -> str:
+        """The kind and the settings in one line."""
+        return " ".join((self.kind, *(f"{key}={value}" for key, value in self.settings.items())))
+
     def affects(self, seen: int) -> bool:
         """Whether the fault affects request or cluster number `seen`, from 1."""
         return seen > 0
@@ -216,6 +221,7 @@ class Faults:
         return {
             "kind": one.fault.kind,
             "settings": one.fault.settings,
+            "text": one.fault.text,
             "seen": one.seen,
             "affected": one.affected,
             "times_left": left,

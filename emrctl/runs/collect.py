@@ -122,6 +122,12 @@ def _query(name: str, cluster_id: str) -> dict[str, Any]:
     return {"Id": f"m{name}", "MetricStat": statistic}
 
 
+def fault_warnings(workspace: Workspace) -> tuple[str, ...]:
+    """Return a warning for each fault that the user has activated on localhost."""
+    faults = workspace.target.active_faults()
+    return tuple(f"the fault {text} was active on localhost" for text in faults)
+
+
 def collect_instances(workspace: Workspace, run: Run) -> float | None:
     """Store the cluster's instances and return their cost during the run in USD, None if unknown.
 

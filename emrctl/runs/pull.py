@@ -51,7 +51,8 @@ def finish(
         run = replace(run, instances_usd=collect.collect_instances(workspace, run))
         logs += _container_logs(workspace, run)
         _save(workspace, run, logs, yarn, found)
-    run = replace(run, warnings=(*run.warnings, *check_output(run)))
+    faults = dict.fromkeys((*run.warnings, *collect.fault_warnings(workspace)))
+    run = replace(run, warnings=(*faults, *check_output(run)))
     run = _explain(run, step, logs)
     warning = secrets.delete_private(workspace.target, run)
     run = replace(run, warnings=(*run.warnings, warning)) if warning else run

@@ -18,7 +18,7 @@ from emrctl.aws.s3 import event_log_conf, prepare_event_logs, put_file, put_zip
 from emrctl.aws.target import Target
 from emrctl.clusters.model import Cluster
 from emrctl.errors import NotFoundError, UsageError
-from emrctl.runs import dependencies, gallery, secrets
+from emrctl.runs import collect, dependencies, gallery, secrets
 from emrctl.runs.backends import spark_submit
 from emrctl.runs.backends.launcher import (
     ARCHIVE,
@@ -90,7 +90,7 @@ def submit(
         code=(*code, *shipped.code),
         commit=None if job.script.startswith("s3://") else find_commit(Path(job.script)),
         tags=redact.mapping({**job.spec.tags, **submission.tags}),
-        warnings=(master.warning,) if master.warning else (),
+        warnings=tuple(filter(None, (master.warning, *collect.fault_warnings(workspace)))),
         trial=submission.trial,
     )
     run = replace(run, check_output=_check_output(job, submission, run))

@@ -338,3 +338,17 @@ def test_submit_without_cluster_suggests_up(
     with pytest.raises(NotFoundError, match="no cluster 'main'") as caught:
         submit(workspace, Submission(job="wordcount"))
     assert "emrctl up" in caught.value.hint
+
+
+def test_run_has_warnings_about_faults_at_its_submission_and_its_end(
+    workspace: MockedWorkspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    active = [("throttle percent=9",), ("throttle percent=9", "slow-s3 delay=1.0")]
+    monkeypatch.setattr(Target, "active_faults", lambda _: active[0])
+    run = submit(workspace, Submission(job="mine"))
+    throttled = "the fault throttle percent=9 was active on localhost"
+    assert throttled in run.warnings
+    active.pop(0)
+    run = lifecycle.wait(workspace, run, watch)
+    assert run.warnings.count(throttled) == 1
+    assert "the fault slow-s3 delay=1.0 was active on localhost" in run.warnings
