@@ -40,7 +40,8 @@ DIFFERENCES = (
     (
         "Managed scaling evaluates YARN's metrics every 3 s (`emrctl local up "
         "--scaling-interval`) and removes nodes after 5 evaluations without containers, instead "
-        "of after minutes. Automatic scaling policies are stored and returned, but not applied."
+        "of after minutes. Automatic scaling rules are evaluated every minute; those of metrics "
+        "that users put never apply."
     ),
     (
         "YARN decommissions hosts, and all nodes are on one: a node that a resize removes has no "
@@ -110,7 +111,6 @@ def _partial(note: str) -> OperationSupport:
     return OperationSupport("partial", note)
 
 
-_STORED = _partial("The policy is checked, stored and returned, but not applied.")
 _STUDIO = OperationSupport("none", "There is no EMR Studio: EMR's error for an unknown one.")
 _NOTEBOOK = OperationSupport("none", "There are no EMR Notebooks: EMR's error for an unknown one.")
 _SESSION = OperationSupport("none", "Clusters have no sessions: EMR's error for such a cluster.")
@@ -132,7 +132,6 @@ OPERATION_SUPPORT: Mapping[str, OperationSupport] = {
     "ListReleaseLabels": _partial("Filters by versions of Spark and Hadoop only."),
     "ModifyInstanceFleet": _partial("Changes the capacities; InstanceTypeConfigs is ignored."),
     "ModifyInstanceGroups": _partial("Does not reconfigure running instance groups."),
-    "PutAutoScalingPolicy": _STORED,
     "PutBlockPublicAccessConfiguration": _partial("Stored and returned, but not applied."),
     **dict.fromkeys(
         (

@@ -71,9 +71,16 @@ def new_group(ask: dict[str, Any]) -> InstanceGroup:
     _check_bid(ask)
     _check_volumes(ask)
     check_classifications(ask.get("Configurations", []))
+    group = InstanceGroup(role=role, instance_type=ask["InstanceType"], count=count, request=ask)
     if "AutoScalingPolicy" in ask:
-        check_constraints(ask["AutoScalingPolicy"])
-    return InstanceGroup(role=role, instance_type=ask["InstanceType"], count=count, request=ask)
+        check_auto_scaling(ask["AutoScalingPolicy"])
+        group.auto_scaling = attached(ask["AutoScalingPolicy"])
+    return group
+
+
+def attached(policy: dict[str, Any]) -> dict[str, Any]:
+    """Return an automatic scaling policy with its status."""
+    return policy | {"Status": {"State": "ATTACHED"}}
 
 
 def new_fleet(ask: dict[str, Any]) -> InstanceGroup:
@@ -171,8 +178,8 @@ def check_classifications(items: Sequence[Mapping[str, Any]]) -> None:
         check_classifications(item.get("Configurations", []))
 
 
-def check_constraints(policy: Mapping[str, Any]) -> None:
-    """Raise EMR's error for an automatic scaling policy with impossible limits."""
+def check_auto_scaling(policy: Mapping[str, Any]) -> None:
+    """Raise EMR's error for an automatic scaling policy with impossible limits or rules."""
     low, high = (policy["Constraints"][name] for name in ("MinCapacity", "MaxCapacity"))
     if not 0 <= low <= high:
         raise ApiError(
@@ -181,6 +188,25 @@ def check_constraints(policy: Mapping[str, Any]) -> None:
         )
     if not policy["Rules"]:
         raise ApiError("An automatic scaling policy needs at least one rule.")
+    if again := rules.repeated(rule["Name"] for rule in policy["Rules"]):
+        raise ApiError(f"Two rules of an automatic scaling policy have the name '{again[1]}'.")
+    for rule in policy["Rules"]:
+        _check_rule(rule)
+
+
+def _check_rule(rule: Mapping[str, Any]) -> None:
+    alarm = rule["Trigger"]["CloudWatchAlarmDefinition"]
+    action = rule["Action"]["SimpleScalingPolicyConfiguration"]
+    period = alarm["Period"]
+    if period <= 0 or period % 60:
+        raise ApiError(f"Period must be a multiple of 60 seconds, not {period}.")
+    if alarm.get("EvaluationPeriods", 1) < 1:
+        raise ApiError("EvaluationPeriods must be at least 1.")
+    if action.get("CoolDown", 0) < 0:
+        raise ApiError("CoolDown must be at least 0 seconds.")
+    exact = action.get("AdjustmentType") == "EXACT_CAPACITY"
+    if exact and action["ScalingAdjustment"] < 0:
+        raise ApiError("ScalingAdjustment must be positive with EXACT_CAPACITY.")
 
 
 def _check_bid(ask: Mapping[str, Any]) -> None:

@@ -201,14 +201,14 @@ def _put(request: Request, field: str, policy: dict[str, Any]) -> dict[str, Any]
 
 
 def _put_auto_scaling_policy(request: Request) -> dict[str, Any]:
-    """Store the policy: the local EMR does not scale."""
+    """Store the policy, which the cluster's `AutoScaler` applies."""
     cluster, group = _scaled_group(request)
-    groups.check_constraints(request.members["AutoScalingPolicy"])
+    groups.check_auto_scaling(request.members["AutoScalingPolicy"])
     if group.role == model.MASTER:
         raise ApiError("The master instance group cannot be resized.")
     if cluster.managed_scaling is not None:
         raise ApiError("A cluster with managed scaling cannot have an automatic scaling policy.")
-    policy = request.members["AutoScalingPolicy"] | {"Status": {"State": "ATTACHED"}}
+    policy = groups.attached(request.members["AutoScalingPolicy"])
     group.auto_scaling = policy
     return {
         "ClusterId": cluster.id,

@@ -22,6 +22,7 @@ from emrctl.emulator.cluster.model import RUNNING, EmulatedCluster
 
 _log = logging.getLogger(__name__)
 
+NAMESPACE = "AWS/ElasticMapReduce"
 MINUTE_S = 60
 _SAMPLE_S = 5.0
 # About 1.5 KB each: a week of one cluster.

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from emrctl.emulator.cluster import failures, model
+from emrctl.emulator.cluster.auto_scaling import AutoScaler
 from emrctl.emulator.cluster.cluster_metrics import MetricRuntime, MetricSampler, MetricStore
 from emrctl.emulator.cluster.daemons import DaemonMonitor, DaemonRuntime
 from emrctl.emulator.cluster.model import (
@@ -93,6 +94,9 @@ class ClusterController:
             stopped=self.shutting_down,
             interval_s=scaling_interval_s,
         )
+        self.auto_scaler = AutoScaler(
+            cluster=cluster, metrics=metrics, resize=self._scale, stopped=self.shutting_down
+        )
         self.thread = threading.Thread(target=self._run_cluster, name=cluster.id, daemon=True)
 
     def terminate(self, reason: Termination) -> None:
@@ -149,6 +153,7 @@ class ClusterController:
             self._start_cluster()
             _start_thread(self.daemons.run)
             _start_thread(self.scaler.run)
+            _start_thread(self.auto_scaler.run)
             _start_thread(self.metrics.run)
             self._run_steps()
         except failures.NoCapacityError as error:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from emrctl.emulator.cluster import cluster_metrics
-from emrctl.emulator.cluster.cluster_metrics import MINUTE_S, MetricStore
+from emrctl.emulator.cluster.cluster_metrics import MINUTE_S, NAMESPACE, MetricStore
 from emrctl.emulator.moto.patches import replaced
 
-NAMESPACE, DIMENSION = "AWS/ElasticMapReduce", "JobFlowId"
+DIMENSION = "JobFlowId"
 # CloudWatch's limit for one request of GetMetricStatistics.
 _MAX_POINTS = 1440
 

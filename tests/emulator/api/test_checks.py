@@ -16,7 +16,23 @@ _IAM = {"IAMConfiguration": {"EnableApplicationScopedIAMRole": True}}
 RUNTIME_ROLES = json.dumps({"AuthorizationConfiguration": _IAM})
 _LIMITS = {"UnitType": "Instances", "MinimumCapacityUnits": 5, "MaximumCapacityUnits": 2}
 _SPOT = {"TimeoutDurationMinutes": 10, "TimeoutAction": "TERMINATE_CLUSTER"}
+_BOUNDS = {"MinCapacity": 1, "MaxCapacity": 2}
 _SCALING = {"Constraints": {"MinCapacity": 5, "MaxCapacity": 2}, "Rules": []}
+
+
+def _rule(**alarm: Any) -> dict[str, Any]:
+    """Return a rule of an automatic scaling policy."""
+    default = {
+        "ComparisonOperator": "LESS_THAN",
+        "MetricName": "YARNMemoryAvailablePercentage",
+        "Period": 300,
+        "Threshold": 15.0,
+    }
+    return {
+        "Name": "a",
+        "Action": {"SimpleScalingPolicyConfiguration": {"ScalingAdjustment": 1}},
+        "Trigger": {"CloudWatchAlarmDefinition": default | alarm},
+    }
 
 
 def code(call: Any, **members: Any) -> str:
@@ -117,6 +133,15 @@ def test_run_job_flow_rejects_instances(
         {"BidPrice": "cheap"},
         {"BidPrice": "nan"},
         {"AutoScalingPolicy": _SCALING},
+        *(
+            {"AutoScalingPolicy": {"Constraints": _BOUNDS, "Rules": rules}}
+            for rules in (
+                [_rule(), _rule()],
+                [_rule(Period=90)],
+                [_rule(Period=0)],
+                [_rule(EvaluationPeriods=0)],
+            )
+        ),
         {"Configurations": [{}]},
         {
             "EbsConfiguration": {
@@ -185,15 +210,7 @@ def test_run_job_flow_rejects_fleet(
 def test_managed_and_automatic_scaling_exclude_each_other(emr: Emr, waiting: str) -> None:
     limits = {"UnitType": "Instances", "MinimumCapacityUnits": 1, "MaximumCapacityUnits": 2}
     managed = {"ComputeLimits": limits}
-    simple = {"SimpleScalingPolicyConfiguration": {"ScalingAdjustment": 1}}
-    alarm = {
-        "ComparisonOperator": "LESS_THAN",
-        "MetricName": "YARNMemoryAvailablePercentage",
-        "Period": 300,
-        "Threshold": 15.0,
-    }
-    rule = {"Name": "a", "Action": simple, "Trigger": {"CloudWatchAlarmDefinition": alarm}}
-    automatic = {"Constraints": {"MinCapacity": 1, "MaxCapacity": 2}, "Rules": [rule]}
+    automatic = {"Constraints": _BOUNDS, "Rules": [_rule()]}
     group = emr.list_instance_groups(ClusterId=waiting)["InstanceGroups"][1]["Id"]
     ids = {"ClusterId": waiting, "InstanceGroupId": group}
     emr.put_auto_scaling_policy(**ids, AutoScalingPolicy=automatic)
