@@ -131,7 +131,9 @@ OPERATION_SUPPORT: Mapping[str, OperationSupport] = {
     "GetPersistentAppUIPresignedURL": _HISTORY,
     "ListReleaseLabels": _partial("Filters by versions of Spark and Hadoop only."),
     "ModifyInstanceFleet": _partial("Changes the capacities; InstanceTypeConfigs is ignored."),
-    "ModifyInstanceGroups": _partial("Does not reconfigure running instance groups."),
+    "ModifyInstanceGroups": _partial(
+        "A reconfiguration restarts the daemons of one node at a time, and ends its containers."
+    ),
     "PutBlockPublicAccessConfiguration": _partial("Stored and returned, but not applied."),
     **dict.fromkeys(
         (

@@ -53,6 +53,8 @@ class FakeRuntime:
     pending: tuple[int, int] = (0, 0)
     nodes: dict[str, NodeLoad] = field(default_factory=dict)
     evaluations: int = 0
+    on_restart: Callable[[InstanceGroup], None] = lambda _: None
+    reconfigured: list[str] = field(default_factory=list)
     unschedulable: set[str] = field(default_factory=set)
     _cancelled: dict[str, threading.Event] = field(default_factory=dict)
 
@@ -93,6 +95,14 @@ class FakeRuntime:
     ) -> None:
         """Add the node to `unschedulable`, or remove it."""
         (self.unschedulable.discard if schedulable else self.unschedulable.add)(node.ec2_id)
+
+    def configure_spark(self, cluster: EmulatedCluster) -> None:
+        """Do nothing."""
+
+    def restart_daemons(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
+        """Record the nodes; fail if `on_restart(group)` does."""
+        self.on_restart(nodes[0].group)
+        self.reconfigured += [node.ec2_id for node in nodes]
 
     def exited_daemons(self, cluster: EmulatedCluster) -> list[ExitedDaemon]:
         """Return the daemons in `exited` of the cluster's active nodes."""

@@ -76,7 +76,7 @@ def _modify_instance_groups(request: Request) -> dict[str, Any]:
         if cluster.has_fleets:
             raise invalid(_EXCLUSIVE)
         if "Configurations" in change:
-            raise invalid("The local EMR does not reconfigure running instance groups.")
+            _check_reconfiguration(cluster, group, change)
         removed = change.get("EC2InstanceIdsToTerminate", [])
         _check_removed(cluster, group, removed)
         if removed or "InstanceCount" in change:
@@ -86,10 +86,27 @@ def _modify_instance_groups(request: Request) -> dict[str, Any]:
     for cluster, group, count, shrinking in changes:
         request.service.resize(cluster, group, count, shrinking)
     for change in request.members.get("InstanceGroups", []):
+        cluster, group = request.service.group(change["InstanceGroupId"])
+        if "Configurations" in change:
+            request.service.reconfigure(cluster, group, change)
         if "ShrinkPolicy" in change:
-            _, group = request.service.group(change["InstanceGroupId"])
             group.request = group.request | {"ShrinkPolicy": change["ShrinkPolicy"]}
     return {}
+
+
+def _check_reconfiguration(
+    cluster: EmulatedCluster, group: InstanceGroup, change: Mapping[str, Any]
+) -> None:
+    groups.check_classifications(change["Configurations"])
+    if "InstanceCount" in change or change.get("EC2InstanceIdsToTerminate"):
+        raise ApiError("An instance group cannot be resized and reconfigured in one request.")
+    if not cluster.active:
+        raise ApiError(CLOSED)
+    if cluster.state not in (model.RUNNING, model.WAITING) or group.state != model.RUNNING:
+        raise ApiError(
+            f"The instance group '{group.id}' cannot be reconfigured while it is {group.state} and "
+            f"its cluster is {cluster.state}."
+        )
 
 
 def _check_removed(cluster: EmulatedCluster, group: InstanceGroup, ids: Sequence[str]) -> None:

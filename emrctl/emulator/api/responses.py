@@ -143,7 +143,12 @@ def group(one: InstanceGroup, cluster: EmulatedCluster) -> dict[str, Any]:
             "RequestedInstanceCount": one.count,
             "RunningInstanceCount": sum(1 for node in mine if node.state == "RUNNING"),
             "Status": _status(one.state, one.timeline, one.reason or cluster.message),
-            "Configurations": asked.get("Configurations", []),
+            "Configurations": one.requested_configurations,
+            "ConfigurationsVersion": one.configurations_version,
+            "LastSuccessfullyAppliedConfigurations": one.requested_configurations
+            if one.applied_configurations is None
+            else one.applied_configurations,
+            "LastSuccessfullyAppliedConfigurationsVersion": one.applied_version,
             "EbsBlockDevices": _ebs(asked.get("EbsConfiguration", {})),
             "EbsOptimized": asked.get("EbsConfiguration", {}).get("EbsOptimized"),
             "ShrinkPolicy": asked.get("ShrinkPolicy", {}),

@@ -7,7 +7,7 @@ import binascii
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from emrctl.emulator.cluster.cluster_metrics import MetricStore
 from emrctl.emulator.cluster.controller import ClusterController, ClusterRuntime
 from emrctl.emulator.cluster.history import ClusterHistory
 from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode, InstanceGroup, Termination
+from emrctl.emulator.cluster.reconfiguring import merged
 from emrctl.emulator.cluster.resizing import Shrinking
 from emrctl.emulator.cluster.scaling import INTERVAL_S
 from emrctl.emulator.faults import Faults
@@ -141,7 +142,18 @@ class Service:
                 raise ApiError(
                     f"Instance groups cannot be resized while the cluster is {cluster.state}."
                 )
+            if group.state == model.RECONFIGURING:
+                raise ApiError("An instance group cannot be resized while it is RECONFIGURING.")
         self.controllers[cluster.id].resizer.resize(group, count, shrinking=shrinking)
+
+    def reconfigure(
+        self, cluster: EmulatedCluster, group: InstanceGroup, change: Mapping[str, Any]
+    ) -> None:
+        """Apply the configurations of a change of ModifyInstanceGroups in the background."""
+        configurations = list(change["Configurations"])
+        if change.get("ReconfigurationType") == "MERGE":
+            configurations = merged(group.configurations, configurations)
+        self.controllers[cluster.id].reconfigurer.reconfigure(group, configurations)
 
     def lose_node(self, cluster_id: str, ec2_id: str, *, spot_interruption: bool) -> None:
         """Terminate an instance as by a failure or a Spot interruption; raise `UsageError`."""

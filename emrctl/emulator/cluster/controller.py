@@ -26,6 +26,7 @@ from emrctl.emulator.cluster.model import (
     StepResult,
     Termination,
 )
+from emrctl.emulator.cluster.reconfiguring import ConfigurationRuntime, GroupReconfigurer
 from emrctl.emulator.cluster.resizing import Ec2Instances, GroupResizer, NodeRuntime
 from emrctl.emulator.cluster.scaling import INTERVAL_S, ManagedScaler
 from emrctl.emulator.faults import Faults
@@ -36,7 +37,7 @@ _READY = "Cluster ready to run steps. (local)"
 _STEP_COMPLETED = "Cluster ready after last step completed. (local)"
 
 
-class ClusterRuntime(DaemonRuntime, MetricRuntime, NodeRuntime, Protocol):
+class ClusterRuntime(ConfigurationRuntime, DaemonRuntime, MetricRuntime, NodeRuntime, Protocol):
     """Runs nodes and steps. Methods block until they are done or `interrupt` is called."""
 
     def start(self, cluster: EmulatedCluster) -> None:
@@ -87,6 +88,7 @@ class ClusterController:
         self.daemons = DaemonMonitor(
             cluster=cluster, runtime=runtime, lose=self._lose, stopped=self.shutting_down
         )
+        self.reconfigurer = GroupReconfigurer(cluster=cluster, runtime=runtime)
         self.scaler = ManagedScaler(
             cluster=cluster,
             load=runtime.load,
@@ -135,7 +137,8 @@ class ClusterController:
         self.resizer.lose(node, reason, replaced=self.cluster.replace_unhealthy)
 
     def _scale(self, group: InstanceGroup, count: int, message: str) -> None:
-        if count > group.count and self.resizer.failed_recently(group):
+        failed = count > group.count and self.resizer.failed_recently(group)
+        if failed or group.state == model.RECONFIGURING:
             return
         if self.cluster.has_fleets:
             capacity, other = ("TargetOnDemandCapacity", "TargetSpotCapacity")

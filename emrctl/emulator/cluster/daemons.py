@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode
+from emrctl.emulator.cluster.model import RECONFIGURING, EmulatedCluster, EmulatedNode
 from emrctl.errors import EmrctlError
 
 _log = logging.getLogger(__name__)
@@ -73,7 +73,9 @@ class DaemonMonitor:
         for daemon in self.runtime.exited_daemons(self.cluster):
             if self.cluster.termination is not None or self.stopped.is_set():
                 return
-            self._handle(daemon)
+            # A reconfiguration restarts the daemons itself.
+            if daemon.node.group.state != RECONFIGURING:
+                self._handle(daemon)
 
     def _handle(self, daemon: ExitedDaemon) -> None:
         _log.warning("%s: %s; restarting it", self.cluster.id, daemon)

@@ -77,7 +77,7 @@ class LocalRuntime:
         self.history_servers[cluster.id] = history_server.HistoryServer(yarn=cluster_yarn)
         _check_memory(cluster)
         cluster_yarn.start()
-        spark_conf.write(cluster, folder, spark)
+        self.configure_spark(cluster)
 
     def add_nodes(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
         """Start the nodes' NodeManagers."""
@@ -102,6 +102,15 @@ class LocalRuntime:
     ) -> None:
         """Set whether YARN starts new containers on the node; running ones are not affected."""
         self.yarns[cluster.id].set_schedulable(node, schedulable=schedulable)
+
+    def configure_spark(self, cluster: EmulatedCluster) -> None:
+        """Write Spark's configuration, which the next step reads."""
+        folder = self.context.cluster_folder(cluster)
+        spark_conf.write(cluster, folder, self.yarns[cluster.id].spark)
+
+    def restart_daemons(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
+        """Restart the daemons of the nodes with their configuration; raise `EmrctlError`."""
+        self.yarns[cluster.id].reconfigure(nodes)
 
     def exited_daemons(self, cluster: EmulatedCluster) -> list[ExitedDaemon]:
         """Return YARN's daemons that have exited and should run."""

@@ -98,6 +98,23 @@ class InstanceGroup:
     reason: str = ""
     timeline: Timeline = field(default_factory=Timeline)
     auto_scaling: dict[str, Any] | None = None
+    # Configurations of the running daemons, and those that were applied last without an error.
+    active_configurations: list[dict[str, Any]] | None = None
+    applied_configurations: list[dict[str, Any]] | None = None
+    configurations_version: int = 0
+    applied_version: int = 0
+
+    @property
+    def requested_configurations(self) -> list[dict[str, Any]]:
+        """The group's own configurations of the last request, or of a fleet's first type."""
+        source = (self.request.get("InstanceTypeConfigs") or [self.request])[0]
+        return list(source.get("Configurations", []))
+
+    @property
+    def configurations(self) -> list[dict[str, Any]]:
+        """The group's own configurations that its nodes have."""
+        active = self.active_configurations
+        return self.requested_configurations if active is None else active
 
     @property
     def spot(self) -> bool:

@@ -19,14 +19,16 @@ import base64
 import hashlib
 import hmac
 import secrets
+import shlex
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import escape
 
 from emrctl.aws import instance_types
-from emrctl.emulator.cluster.model import EmulatedCluster
+from emrctl.emulator.cluster.model import MASTER, EmulatedCluster, InstanceGroup
 
 YARN_USER = "hadoop@emr"
 VIEWER = "viewer"
@@ -112,29 +114,65 @@ def cookie(signing_key: Path, user: str = VIEWER) -> str:
     return f'hadoop.auth="{text}&s={base64.b64encode(mac).decode()}"'
 
 
-def classification(cluster: EmulatedCluster, name: str) -> dict[str, str]:
-    """Return the user's properties of a configuration classification, without groups' own."""
+def _configurations(
+    cluster: EmulatedCluster, name: str, group: InstanceGroup | None
+) -> list[dict[str, Any]]:
+    """Return the user's configurations with this classification, the cluster's first."""
+    primary = next((one for one in cluster.groups if one.role == MASTER), None)
+    group = group or primary
+    own = group.configurations if group else []
+    configurations = [*cluster.request.get("Configurations", []), *own]
+    return [one for one in configurations if one.get("Classification") == name]
+
+
+def classification(
+    cluster: EmulatedCluster, name: str, group: InstanceGroup | None = None
+) -> dict[str, str]:
+    """Return the user's properties of a configuration classification.
+
+    Those of the instance group (default the primary's) override those of the cluster.
+    """
     properties: dict[str, str] = {}
-    for configuration in cluster.request.get("Configurations", []):
-        if configuration.get("Classification") == name:
-            properties |= configuration.get("Properties", {})
+    for configuration in _configurations(cluster, name, group):
+        properties |= configuration.get("Properties", {})
     return properties
 
 
-def exports(cluster: EmulatedCluster, name: str) -> dict[str, str]:
+def exports(
+    cluster: EmulatedCluster, name: str, group: InstanceGroup | None = None
+) -> dict[str, str]:
     """Return the environment variables that the user exports in an `…-env` classification."""
     return {
         key: value
-        for configuration in cluster.request.get("Configurations", [])
-        if configuration.get("Classification") == name
+        for configuration in _configurations(cluster, name, group)
         for nested in configuration.get("Configurations", [])
         if nested.get("Classification") == "export"
         for key, value in nested.get("Properties", {}).items()
     }
 
 
+def daemon_environment(cluster: EmulatedCluster, group: InstanceGroup) -> dict[str, str]:
+    """Return the variables of hadoop-env.sh and yarn-env.sh; JAVA_HOME is the emulator's."""
+    variables = exports(cluster, "hadoop-env", group) | exports(cluster, "yarn-env", group)
+    return {key: value for key, value in variables.items() if key != "JAVA_HOME"}
+
+
+def daemon_options(environment: Mapping[str, str], name: str) -> list[str]:
+    """Return the JVM options that Hadoop's scripts take from the variables of a daemon."""
+    prefix = {"ResourceManager": "YARN_RESOURCEMANAGER", "NodeManager": "YARN_NODEMANAGER"}[name]
+    options = shlex.split(
+        " ".join(environment.get(key, "") for key in ("HADOOP_OPTS", f"{prefix}_OPTS"))
+    )
+    heap = environment.get(f"{prefix}_HEAPSIZE", "")
+    return [*options, *([f"-Xmx{heap}m"] if heap.isdecimal() else [])]
+
+
 def core_site(
-    cluster: EmulatedCluster, endpoint: str, folder: Path, credentials_provider: str
+    cluster: EmulatedCluster,
+    endpoint: str,
+    folder: Path,
+    credentials_provider: str,
+    group: InstanceGroup | None = None,
 ) -> dict[str, str]:
     """Return core-site.xml of clients: `s3://` is S3A on the emulator; there is no HDFS."""
     s3a = "org.apache.hadoop.fs.s3a.S3AFileSystem"
@@ -155,7 +193,7 @@ def core_site(
         "hadoop.security.auth_to_local": f"RULE:[1:$1@$0](.*@.*)s/.*/{YARN_USER}/ DEFAULT",
         "ipc.client.connect.retry.interval": "100",
     }
-    return classification(cluster, "core-site") | properties
+    return classification(cluster, "core-site", group) | properties
 
 
 def daemon_core_site(client: Mapping[str, str], credentials: YarnCredentials) -> dict[str, str]:
@@ -187,8 +225,16 @@ def policy() -> dict[str, str]:
     }
 
 
-def yarn_site(cluster: EmulatedCluster, ports: YarnPorts, folder: Path) -> dict[str, str]:
-    """Return yarn-site.xml; the user cannot override addresses and access control."""
+def yarn_site(
+    cluster: EmulatedCluster,
+    ports: YarnPorts,
+    folder: Path,
+    group: InstanceGroup | None = None,
+) -> dict[str, str]:
+    """Return yarn-site.xml of a group's nodes, by default of the primary.
+
+    The user cannot override addresses and access control.
+    """
     sizes = [instance_types.instance_type(node.group.instance_type) for node in cluster.workers]
     sizes = sizes or [instance_types.instance_type(cluster.primary.group.instance_type)]
     emr = {
@@ -214,7 +260,7 @@ def yarn_site(cluster: EmulatedCluster, ports: YarnPorts, folder: Path) -> dict[
         "yarn.resourcemanager.webapp.address": f"127.0.0.1:{ports.web}",
         "yarn.resourcemanager.connect.retry-interval.ms": "200",
     }
-    return emr | classification(cluster, "yarn-site") | addresses | _ACCESS_CONTROL
+    return emr | classification(cluster, "yarn-site", group) | addresses | _ACCESS_CONTROL
 
 
 def node_manager(

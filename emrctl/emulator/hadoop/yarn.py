@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import re
 import secrets
 import signal
 import subprocess
 import threading
-import urllib.request
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from emrctl import ports
-from emrctl.aws import http
 from emrctl.aws.polling import poll_until
 from emrctl.emulator.cluster import node_folder
 from emrctl.emulator.cluster.daemons import ExitedDaemon
@@ -25,8 +22,9 @@ from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode
 from emrctl.emulator.cluster.node_folder import EmulatorContext
 from emrctl.emulator.cluster.scaling import NodeLoad, YarnLoad
 from emrctl.emulator.hadoop import hadoop_conf, hadoop_jars, ui_filter
-from emrctl.emulator.hadoop.hadoop_conf import YarnCredentials, YarnPorts
+from emrctl.emulator.hadoop.hadoop_conf import YarnPorts
 from emrctl.emulator.hadoop.hadoop_jars import HadoopJars
+from emrctl.emulator.hadoop.resource_manager import ResourceManagerApi
 from emrctl.emulator.hadoop.spark_install import SparkInstallation
 from emrctl.emulator.server import processes
 from emrctl.errors import EmrctlError
@@ -43,19 +41,16 @@ _RESTART_TIMEOUT_S = 180.0
 # Below the ephemeral ports: the system could give such a port to an outgoing connection between
 # the check and the daemon's start.
 _PORTS = range(20_000, 32_768)
-_UNFINISHED = "NEW,NEW_SAVING,SUBMITTED,ACCEPTED,RUNNING"
 
 
 @dataclass(kw_only=True, eq=False)
-class Yarn:
+class Yarn(ResourceManagerApi):
     """The YARN of a cluster; `daemons` are its processes by (EC2 instance id, main class)."""
 
     context: EmulatorContext
     cluster: EmulatedCluster
     jars: HadoopJars
     spark: SparkInstallation
-    ports: YarnPorts
-    credentials: YarnCredentials
     daemons: dict[tuple[str, str], subprocess.Popen[bytes]] = field(default_factory=dict)
     stopping: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -64,11 +59,6 @@ class Yarn:
     def folder(self) -> Path:
         """Folder of the cluster."""
         return self.context.cluster_folder(self.cluster)
-
-    @property
-    def url(self) -> str:
-        """URL of the ResourceManager's web UI and REST API."""
-        return f"http://127.0.0.1:{self.ports.web}"
 
     def environment(self, node: EmulatedNode) -> dict[str, str]:
         """Return the environment of steps: the node's, Spark's and the secret user name."""
@@ -92,20 +82,25 @@ class Yarn:
 
     def start(self) -> None:
         """Start the ResourceManager and the NodeManagers; wait until these are registered."""
-        core = self._core_site()
-        yarn = hadoop_conf.yarn_site(self.cluster, self.ports, self.folder)
-        hadoop_conf.write(self.folder / "conf", [("core-site.xml", core), ("yarn-site.xml", yarn)])
-        conf = self._write_daemon_conf(self.folder / "conf-rm", yarn)
-        self._start_daemon(self.cluster.primary, _RESOURCE_MANAGER, conf)
+        self._write_conf()
+        self._start_daemon(self.cluster.primary, _RESOURCE_MANAGER, self.folder / "conf-rm")
         # The primary of a single-node cluster runs the NodeManager as well.
         self.add_nodes(self.cluster.workers or [self.cluster.primary])
 
-    def _core_site(self) -> dict[str, str]:
-        provider = self.spark.credentials_provider
-        return hadoop_conf.core_site(self.cluster, self.context.endpoint, self.folder, provider)
+    def _write_conf(self) -> None:
+        """Write the configuration of clients and of the ResourceManager."""
+        primary = self.cluster.primary
+        core = self._core_site(primary)
+        yarn = hadoop_conf.yarn_site(self.cluster, self.ports, self.folder)
+        hadoop_conf.write(self.folder / "conf", [("core-site.xml", core), ("yarn-site.xml", yarn)])
+        self._write_daemon_conf(self.folder / "conf-rm", primary, yarn)
 
-    def _write_daemon_conf(self, folder: Path, yarn: dict[str, str]) -> Path:
-        core = self._core_site()
+    def _core_site(self, node: EmulatedNode) -> dict[str, str]:
+        provider, endpoint = self.spark.credentials_provider, self.context.endpoint
+        return hadoop_conf.core_site(self.cluster, endpoint, self.folder, provider, node.group)
+
+    def _write_daemon_conf(self, folder: Path, node: EmulatedNode, yarn: dict[str, str]) -> Path:
+        core = self._core_site(node)
         files = [
             ("core-site.xml", hadoop_conf.daemon_core_site(core, self.credentials)),
             ("yarn-site.xml", yarn),
@@ -125,11 +120,12 @@ class Yarn:
     def _start_node_manager(self, node: EmulatedNode, port: int = 0) -> None:
         root = self.context.node_folder(self.cluster, node)
         site = self.node_site(node, port)
-        self._start_daemon(node, _NODE_MANAGER, self._write_daemon_conf(root / "conf", site))
+        conf = self._write_daemon_conf(root / "conf", node, site)
+        self._start_daemon(node, _NODE_MANAGER, conf)
 
     def node_site(self, node: EmulatedNode, port: int = 0) -> dict[str, str]:
         """Return yarn-site.xml of the node's NodeManager."""
-        yarn = hadoop_conf.yarn_site(self.cluster, self.ports, self.folder)
+        yarn = hadoop_conf.yarn_site(self.cluster, self.ports, self.folder, node.group)
         root = self.context.node_folder(self.cluster, node)
         path = node_folder.environment(self.context, self.cluster, node)["PATH"]
         return hadoop_conf.node_manager(yarn, root, node.group.instance_type, path, port)
@@ -165,6 +161,22 @@ class Yarn:
             self._wait_for_nodes(nodes, _RESTART_TIMEOUT_S)
         else:
             self._wait_for_registration(daemon.node, log, len(_REGISTERED.findall(text)))
+
+    def reconfigure(self, nodes: Sequence[EmulatedNode]) -> None:
+        """Restart the daemons of the nodes with their current configuration, one after another.
+
+        Raises `EmrctlError` if one does not start. Containers end with their NodeManager.
+        """
+        self._write_conf()
+        for node in nodes:
+            for main in (_RESOURCE_MANAGER, _NODE_MANAGER):
+                daemon = self.daemons.get((node.ec2_id, main))
+                if daemon is None:
+                    continue
+                terminate([daemon])
+                node_folder.kill_containers(self.context, self.cluster, node)
+                name = main.rsplit(".", 1)[-1]
+                self.restart(ExitedDaemon(name, node, _exit_code(daemon.returncode)))
 
     def _wait_for_registration(self, node: EmulatedNode, log: Path, before: int) -> None:
         def done() -> bool:
@@ -207,6 +219,8 @@ class Yarn:
         log = self._log_file(node, main)
         logs = log.parent
         logs.mkdir(parents=True, exist_ok=True)
+        name = main.rsplit(".", 1)[-1]
+        exports = hadoop_conf.daemon_environment(self.cluster, node.group)
         heap = "512m" if main == _RESOURCE_MANAGER else "256m"
         program = processes.ProcessSpec(
             argv=[
@@ -216,10 +230,12 @@ class Yarn:
                 "-XX:-UsePerfData",
                 f"-Djava.io.tmpdir={root / 'tmp'}",
                 f"-Dhadoop.log.dir={logs}",
+                *hadoop_conf.daemon_options(exports, name),
                 *("-cp", f"{conf}:{self.jars.yarn}", main),
             ],
             cwd=logs,
             env={
+                **exports,
                 **node_folder.environment(self.context, self.cluster, node),
                 "HADOOP_USER_NAME": self.credentials.user,
                 "SPARK_HOME": str(self.spark.home),
@@ -267,7 +283,7 @@ class Yarn:
         """Return YARN's running nodes by EC2 instance id; none if YARN does not answer."""
         rows = {
             int(row["id"].rpartition(":")[2]): row
-            for row in self._list("/ws/v1/cluster/nodes?states=RUNNING", "node")
+            for row in self.rows("/ws/v1/cluster/nodes?states=RUNNING", "node")
         }
         if not rows:
             return {}
@@ -304,53 +320,7 @@ class Yarn:
         }
         # Timeout -1: containers that exceed the resource are not preempted.
         body = {"resource": resource, "overCommitTimeout": -1}
-        self._send("POST", f"/ws/v1/cluster/nodes/{row['id']}/resource", body)
-
-    def get(self, path: str) -> Any:
-        """Return the response of the ResourceManager's REST API."""
-        headers = {"Cookie": hadoop_conf.cookie(self.credentials.signing_key)}
-        return http.get_json(self.url + path, headers=headers, timeout_s=10)
-
-    def metrics(self) -> dict[str, float]:
-        """Return the ResourceManager's `clusterMetrics`; {} if it does not answer."""
-        with contextlib.suppress(OSError, ValueError):
-            return dict(self.get("/ws/v1/cluster/metrics")["clusterMetrics"])
-        return {}
-
-    def _list(self, path: str, key: str) -> list[Any]:
-        """Return the entries of one of the REST API's lists; none if YARN does not answer."""
-        with contextlib.suppress(OSError, ValueError):
-            return list((self.get(path)[f"{key}s"] or {}).get(key, []))
-        return []
-
-    def node_manager_hosts(self) -> list[str]:
-        """Return host and port of the NodeManagers' web UIs."""
-        nodes = self._list("/ws/v1/cluster/nodes", "node")
-        return [n.get("nodeHTTPAddress", "").replace("localhost:", "127.0.0.1:") for n in nodes]
-
-    def applications(self) -> list[str]:
-        """Return the ids of unfinished applications."""
-        return [one["id"] for one in self._list(f"/ws/v1/cluster/apps?states={_UNFINISHED}", "app")]
-
-    def kill(self, application: str) -> None:
-        """Request that an application is killed; do nothing if it has finished."""
-        with contextlib.suppress(OSError):
-            self._send("PUT", f"/ws/v1/cluster/apps/{application}/state", {"state": "KILLED"})
-
-    def _send(self, method: str, path: str, body: object) -> None:
-        """Send a request that changes YARN's state; raise `OSError` if YARN rejects it."""
-        request = urllib.request.Request(  # noqa: S310
-            f"{self.url}{path}",
-            data=json.dumps(body).encode(),
-            method=method,
-            headers={
-                "Cookie": hadoop_conf.cookie(self.credentials.signing_key, self.credentials.user),
-                "Content-Type": "application/json",
-                "X-XSRF-Header": "emrctl",
-            },
-        )
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        opener.open(request, timeout=10).close()
+        self.send("POST", f"/ws/v1/cluster/nodes/{row['id']}/resource", body)
 
     def stop(self) -> None:
         """Kill the applications, wait up to 8 s for their end, then kill the daemons."""
@@ -365,6 +335,14 @@ class Yarn:
 def _exit_code(code: int) -> int:
     """Return the exit code as shells do: 128 + n for a process that signal n terminated."""
     return code if code >= 0 else 128 - code
+
+
+def terminate(daemons: Collection[subprocess.Popen[bytes]]) -> None:
+    """Stop daemons: SIGTERM, and SIGKILL after 10 s."""
+    for daemon in daemons:
+        processes.signal_group(daemon, signal.SIGTERM)
+    poll_until(lambda: all(daemon.poll() is not None for daemon in daemons), 0.05, 10)
+    kill_all(daemons)
 
 
 def kill_all(daemons: Collection[subprocess.Popen[bytes]]) -> None:

@@ -20,6 +20,7 @@ def emulated_cluster(
     names: Any = {"public_dns": "p", "public_ip": "1", "private_dns": "q", "private_ip": "2"}
     for role, count in (("MASTER", 1), ("CORE", workers)):
         group = InstanceGroup(role=role, instance_type=instance_type, count=count, request={})
+        cluster.groups.append(group)
         cluster.nodes += [
             EmulatedNode(group=group, ec2_id=f"i-{role}{n}", **names) for n in range(count)
         ]

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 from emrctl.emulator.hadoop import hadoop_conf, yarn
 from tests.emulator.hadoop.clusters import classification, emulated_cluster
@@ -33,6 +34,70 @@ def test_yarn_site_has_emr_memory_and_access_control(tmp_path: Path) -> None:
     addresses = [value for key, value in manager.items() if key.endswith(".address")]
     assert all(value.startswith("127.0.0.1:") for value in addresses)
     assert manager["yarn.nodemanager.admin-env"].endswith(",PATH=/node/bin:/bin")
+
+
+def test_core_site_has_user_properties_but_not_addresses(tmp_path: Path) -> None:
+    own = classification("core-site", fs__s3a__endpoint="http://s3", fs__s3a__threads__max="99")
+    cluster = emulated_cluster(own)
+    site = hadoop_conf.core_site(cluster, "http://127.0.0.1:9", tmp_path, "provider")
+    assert site["fs.s3a.threads.max"] == "99"
+    assert site["fs.s3a.endpoint"] == "http://127.0.0.1:9"
+
+
+def test_capacity_scheduler_has_user_properties() -> None:
+    own = classification(
+        "capacity-scheduler", yarn__scheduler__capacity__root__queues="default,adhoc"
+    )
+    properties = hadoop_conf.capacity_scheduler(emulated_cluster(own))
+    assert properties["yarn.scheduler.capacity.root.queues"] == "default,adhoc"
+    assert properties["yarn.scheduler.capacity.resource-calculator"].endswith(
+        "DefaultResourceCalculator"
+    )
+
+
+def test_hadoop_env_exports_reach_daemons() -> None:
+    def env(name: str, **exports: str) -> dict[str, Any]:
+        nested = [classification("export", **exports)]
+        return {"Classification": name, "Properties": {}, "Configurations": nested}
+
+    cluster = emulated_cluster(
+        env(
+            "hadoop-env", HADOOP_OPTS="-Da=1 -Db='x y'", JAVA_HOME="/usr/lib/jvm", MINE="1"
+        ),
+        env("yarn-env", YARN_NODEMANAGER_HEAPSIZE="700", YARN_RESOURCEMANAGER_OPTS="-Dc=2"),
+    )
+    variables = hadoop_conf.daemon_environment(cluster, cluster.groups[1])
+    assert variables["MINE"] == "1"
+    assert "JAVA_HOME" not in variables
+    options = hadoop_conf.daemon_options(variables, "NodeManager")
+    assert options == ["-Da=1", "-Db=x y", "-Xmx700m"]
+    options = hadoop_conf.daemon_options(variables, "ResourceManager")
+    assert options == ["-Da=1", "-Db=x y", "-Dc=2"]
+
+
+def test_configurations_of_group_override_those_of_cluster(tmp_path: Path) -> None:
+    key = "yarn.nodemanager.resource.memory-mb"
+    cluster = emulated_cluster({"Classification": "yarn-site", "Properties": {key: "1", "a": "1"}})
+    primary, core = cluster.groups
+    core.request = {
+        "Configurations": [{"Classification": "yarn-site", "Properties": {key: "2048"}}]
+    }
+    site = hadoop_conf.yarn_site(cluster, PORTS, tmp_path, core)
+    assert (site[key], site["a"]) == ("2048", "1")
+    assert hadoop_conf.yarn_site(cluster, PORTS, tmp_path, primary)[key] == "1"
+    assert hadoop_conf.yarn_site(cluster, PORTS, tmp_path)[key] == "1"
+    core.active_configurations = []
+    assert hadoop_conf.yarn_site(cluster, PORTS, tmp_path, core)[key] == "1"
+
+
+def test_configurations_of_fleet_are_those_of_its_first_type() -> None:
+    cluster = emulated_cluster()
+    own = classification("spark-defaults", spark__executor__cores="3")
+    cluster.groups[0].request = {
+        "InstanceTypeConfigs": [{"InstanceType": "m5.xlarge", "Configurations": [own]}]
+    }
+    properties = hadoop_conf.classification(cluster, "spark-defaults")
+    assert properties == {"spark.executor.cores": "3"}
 
 
 def test_secret_user_is_in_daemon_conf_only(tmp_path: Path) -> None:

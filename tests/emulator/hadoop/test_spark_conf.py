@@ -87,3 +87,28 @@ def test_maximize_resource_allocation_sets_one_executor_per_node(tmp_path: Path)
     dynamic = classification("spark-defaults", spark__dynamicAllocation__enabled="true")
     properties = defaults(tmp_path, emulated_cluster(configuration, dynamic))
     assert "spark.executor.instances" not in properties
+
+
+def test_files_have_configurations_of_cluster_and_primary_group(tmp_path: Path) -> None:
+    cluster = emulated_cluster(
+        classification("spark-log4j2", rootLogger__level="warn", logger__mine__name="pets"),
+        classification("spark-defaults", spark__executor__memory="1g", spark__a="1"),
+        {
+            "Classification": "spark-env",
+            "Properties": {},
+            "Configurations": [classification("export", MINE="a b")],
+        },
+    )
+    own = classification("spark-defaults", spark__executor__memory="3g")
+    cluster.groups[0].request = {"Configurations": [own]}
+    spark = SparkInstallation(version="4.1.1", packages=tmp_path, s3a="s3a/*")
+    (tmp_path / "conf").mkdir()
+    with mock.patch.object(ui_filter, "class_path", return_value=Path("/filter")):
+        spark_conf.write(cluster, tmp_path, spark)
+
+    def lines(name: str) -> list[str]:
+        return (tmp_path / "conf" / name).read_text().splitlines()
+
+    assert {"spark.executor.memory 3g", "spark.a 1"} <= set(lines("spark-defaults.conf"))
+    assert "export MINE='a b'" in lines("spark-env.sh")
+    assert {"rootLogger.level = warn", "logger.mine.name = pets"} <= set(lines("log4j2.properties"))
