@@ -54,7 +54,6 @@ AWS_ONLY_EMR = (
     "cluster.core.bid_usd",
     "cluster.task",
     "cluster.fleets",
-    "cluster.scaling",
     "cluster.gpu",
     "cluster.ami",
     "cluster.root_volume_gb",

@@ -34,7 +34,6 @@ AWS_VALUES: dict[str, Any] = {
     "cluster.core.bid_usd": 0.1,
     "cluster.task": [{"count": 1}],
     "cluster.fleets": FLEETS,
-    "cluster.scaling": {"maximum": 4},
     "cluster.gpu": True,
     "cluster.ami": "ami-0a",
     "cluster.root_volume_gb": 30,

@@ -127,6 +127,37 @@ class _Cluster(ResourceType):
             cluster = describe(aws, id_)
 
 
+class _ManagedScalingPolicy(ResourceType):
+    """The managed scaling policy of a cluster; its id is the cluster's."""
+
+    def create(self, aws: Aws, inputs: Inputs) -> str:
+        given = {k: v for k, v in inputs["computeLimits"][0].items() if v is not None}
+        limits = pascal(given)
+        # The provider's name of MaximumOnDemandCapacityUnits.
+        on_demand = limits.pop("MaximumOndemandCapacityUnits", None)
+        if on_demand is not None:
+            limits["MaximumOnDemandCapacityUnits"] = on_demand
+        aws.client("emr").put_managed_scaling_policy(
+            ClusterId=inputs["clusterId"], ManagedScalingPolicy={"ComputeLimits": limits}
+        )
+        return str(inputs["clusterId"])
+
+    def find(self, aws: Aws, inputs: Inputs) -> str | None:
+        id_ = str(inputs["clusterId"])
+        return None if self.read(aws, id_, inputs) is None else id_
+
+    def read(self, aws: Aws, id_: str, _inputs: Inputs) -> Outputs | None:
+        cluster = describe(aws, id_)
+        if cluster is None or cluster["Status"]["State"] in EMR_TERMINATED:
+            return None
+        policy = aws.client("emr").get_managed_scaling_policy(ClusterId=id_)
+        return {} if policy.get("ManagedScalingPolicy") else None
+
+    def delete(self, aws: Aws, id_: str, inputs: Inputs) -> None:
+        if self.read(aws, id_, inputs) is not None:
+            aws.client("emr").remove_managed_scaling_policy(ClusterId=id_)
+
+
 def _instances(inputs: Inputs) -> dict[str, Any]:
     attributes = inputs["ec2Attributes"]
     return {
@@ -237,6 +268,11 @@ def _core(aws: Aws, id_: str) -> dict[str, Any]:
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
+    "aws:emr/managedScalingPolicy:ManagedScalingPolicy": _ManagedScalingPolicy(
+        can_terminate=True,
+        replaces=frozenset({"clusterId", "computeLimits"}),
+        unique=("clusterId",),
+    ),
     "aws:emr/securityConfiguration:SecurityConfiguration": ApiResource(
         service="emr",
         operations=(

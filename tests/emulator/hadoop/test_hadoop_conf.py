@@ -61,9 +61,7 @@ def test_hadoop_env_exports_reach_daemons() -> None:
         return {"Classification": name, "Properties": {}, "Configurations": nested}
 
     cluster = emulated_cluster(
-        env(
-            "hadoop-env", HADOOP_OPTS="-Da=1 -Db='x y'", JAVA_HOME="/usr/lib/jvm", MINE="1"
-        ),
+        env("hadoop-env", HADOOP_OPTS="-Da=1 -Db='x y'", JAVA_HOME="/usr/lib/jvm", MINE="1"),
         env("yarn-env", YARN_NODEMANAGER_HEAPSIZE="700", YARN_RESOURCEMANAGER_OPTS="-Dc=2"),
     )
     variables = hadoop_conf.daemon_environment(cluster, cluster.groups[1])

@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 
 from emrctl.aws.target import Target
+from emrctl.emulator.api import dispatch
 from emrctl.engine.checkpoint import StateFileError, StateFolder
 from emrctl.engine.embedded.engine import EmbeddedEngine
 from emrctl.errors import ProvisioningError, StackLockedError
+from tests.emulator.fake_runtime import FakeRuntime
 from tests.engine.conftest import STACK, Work, made, program
 
 
@@ -252,3 +254,27 @@ def test_up_program_exception_is_raised_unchanged(work: Work) -> None:
 def test_preview_of_unchanged_stack_is_empty(work: Work) -> None:
     work.up()
     assert work.preview().empty
+
+
+def test_managed_scaling_is_created_replaced_and_removed(work: Work) -> None:
+    with dispatch.install(FakeRuntime()):
+        id_ = work.up(scaling={"maximum": 4, "max_on_demand": 3}).outputs["cluster_id"]
+        emr = work.target.client("emr")
+
+        def limits() -> Any:
+            policy = emr.get_managed_scaling_policy(ClusterId=id_).get("ManagedScalingPolicy", {})
+            return policy.get("ComputeLimits")
+
+        created = {
+            "UnitType": "Instances",
+            "MinimumCapacityUnits": 1,
+            "MaximumCapacityUnits": 4,
+            "MaximumOnDemandCapacityUnits": 3,
+        }
+        assert limits() == created
+        assert made(work.up(scaling={"maximum": 5})) == {"scaling": "replace"}
+        assert limits()["MaximumCapacityUnits"] == 5
+        # The policy changed the core group, which `up` leaves as it is.
+        assert made(work.up(scaling={"maximum": 5}, core={"count": 3})).get("cluster") is None
+        assert made(work.up()) == {"scaling": "delete"}
+        assert limits() is None
