@@ -272,9 +272,11 @@ def test_managed_scaling_is_created_replaced_and_removed(work: Work) -> None:
             "MaximumOnDemandCapacityUnits": 3,
         }
         assert limits() == created
-        assert made(work.up(scaling={"maximum": 5})) == {"scaling": "replace"}
+        assert made(work.up(scaling={"maximum": 5}))["scaling"] == "replace"
         assert limits()["MaximumCapacityUnits"] == 5
-        # The policy changed the core group, which `up` leaves as it is.
-        assert made(work.up(scaling={"maximum": 5}, core={"count": 3})).get("cluster") is None
-        assert made(work.up()) == {"scaling": "delete"}
+        # The size is the policy's: `up` does not resize the core group.
+        before = _core(work, id_)["RequestedInstanceCount"]
+        work.up(scaling={"maximum": 5}, core={"count": before + 1})
+        assert _core(work, id_)["RequestedInstanceCount"] == before
+        assert made(work.up(core={"count": before + 1}))["scaling"] == "delete"
         assert limits() is None
