@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,9 +87,9 @@ class Planner:
             return PlannedChange(operation="create", inputs=declared.inputs)
         if self._provider.is_terminated(entry.type, entry.id, entry.inputs):
             return PlannedChange(operation="create", inputs=declared.inputs, keys=(STATE_KEY,))
-        ignored = {key: entry.inputs[key] for key in declared.ignore_changes & set(entry.inputs)}
-        kept = {k: v for k, v in declared.inputs.items() if k not in declared.ignore_changes}
-        inputs = kept | ignored
+        inputs = declared.inputs
+        for path in declared.ignore_changes:
+            inputs = _with_recorded(inputs, entry.inputs, path.split("."))
         diff = self._provider.diff(declared.type, entry.inputs, inputs)
         if diff.replaces:
             check_unprotected(entry, f"{diff.replaces[0]} cannot be changed in place")
@@ -126,6 +126,20 @@ class Planner:
         """Return the recorded resources that are not declared, in the order of deletion."""
         kept = {id(self._state.entries.get(urn)) for urn in self._declared}
         return [entry for entry in self._state.all() if id(entry) not in kept]
+
+
+def _with_recorded(
+    inputs: Mapping[str, Any], recorded: Mapping[str, Any], path: Sequence[str]
+) -> dict[str, Any]:
+    """Return the inputs with the recorded value at a path such as `coreInstanceGroup.count`."""
+    key, *rest = path
+    kept = {name: value for name, value in inputs.items() if name != key}
+    if key not in recorded or (rest and key not in inputs):
+        return kept
+    new, old = inputs.get(key), recorded[key]
+    if rest and isinstance(new, Mapping) and isinstance(old, Mapping):
+        return kept | {key: _with_recorded(new, old, rest)}
+    return kept | {key: new if rest else old}
 
 
 class StackUpdate:
