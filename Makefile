@@ -41,14 +41,14 @@ engine: $(STAMP) ## provide the Pulumi engine for tests: from PATH, or built wit
 # One pytest run per marker: YARN, SparkSession and Pulumi engine do not fit in memory together.
 # Without Chromium the tests of pages are not run, which is reported; if they run, they must pass.
 test: check engine ## run all checks and tests that need neither AWS nor a GPU
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile -m $(UNIT)
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m $(UNIT)
 	@if $(BROWSER); then $(BIN)/pytest -q tests/browser; else echo "NOT RUN: the tests of pages, without Chromium"; fi
 	$(BIN)/pytest -q -m engine
 	$(BIN)/pytest -q -m spark
 	$(BIN)/pytest -q -m yarn
 
 test-unit: $(STAMP) ## run the tests that need no Java
-	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile -m $(UNIT)
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m $(UNIT)
 
 test-browser: $(STAMP) ## run the tests of pages in Chromium; installs it with Playwright if missing
 	$(BROWSER)

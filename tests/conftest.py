@@ -37,6 +37,15 @@ CREDENTIALS = {
 }
 
 
+# Files with the longest tests: first, so that no worker is still busy when the others have ended.
+_LONG = ("test_wheel.py", "test_faults.py", "test_python_sh.py", "test_durability.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Move the files with the longest tests to the front."""
+    items.sort(key=lambda item: item.path.name not in _LONG)
+
+
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Isolate tests from the user's emrctl home, AWS profile and EMRCTL_ settings."""
