@@ -12,8 +12,12 @@ DIFFERENCES = (
         "several nodes on one host cannot each run a shuffle service."
     ),
     (
-        "There is no HDFS: fs.defaultFS is file:///, and event logs are in a folder of the cluster "
-        "unless spark.eventLog.dir is set."
+        "HDFS starts when a program first calls its NameNode, which takes some seconds. It serves "
+        "clients with the cluster's configuration, as one user (hadoop), without web pages."
+    ),
+    (
+        "Event logs, the SQL warehouse and Spark's staging folder are folders of the cluster, not "
+        "on HDFS, unless the settings of Spark name another place."
     ),
     "s3:// is S3A, not EMRFS, without the S3-optimized committer.",
     "JVMs run with -XX:+UseSerialGC -XX:TieredStopAtLevel=1 unless set otherwise.",
@@ -36,7 +40,11 @@ DIFFERENCES = (
     ),
     "aws is the AWS CLI of this machine, or version 1 from PyPI, downloaded when first needed.",
     "A node is a folder: sudo does not change the user, and system packages cannot be installed.",
-    "Hive, Pig, Tez, Flink, s3-dist-cp and similar applications are not available.",
+    "Hive, Pig, Tez, Flink and similar applications are not available.",
+    (
+        "s3-dist-cp and hadoop distcp copy in one process instead of MapReduce on YARN; s3-dist-cp "
+        "has no options to join files, and none for manifests."
+    ),
     (
         "Managed scaling evaluates YARN's metrics every 3 s (`emrctl local up "
         "--scaling-interval`) and removes nodes after 5 evaluations without containers, instead "

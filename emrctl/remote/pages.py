@@ -308,8 +308,8 @@ def _open_local(target: Target, request: PageRequest) -> OpenPage:
     """Return the emulator's page with a one-time ticket for the browser."""
     cluster, page = request.cluster, request.page
     if page == "namenode":
-        hint = "Files are on S3: list them with boto3 or `aws --endpoint-url`."
-        raise NotFoundError("the EMR on localhost has no HDFS", hint=hint)
+        hint = "List files with a step: `hadoop fs -ls /`."
+        raise NotFoundError("HDFS has no web page on the EMR on localhost", hint=hint)
     yarn = cluster.urls.get("yarn")
     if yarn is None:
         hint = "Run `emrctl show` for its state."

@@ -187,5 +187,5 @@ def test_open_page_on_localhost_returns_browser_url(page: pages.Page, apps: Any,
 
 def test_open_page_on_localhost_has_no_namenode() -> None:
     visit = pages.PageRequest(cluster=replace(CLUSTER, urls={"yarn": "http://y"}), page="namenode")
-    with pytest.raises(NotFoundError, match="has no HDFS"):
+    with pytest.raises(NotFoundError, match="HDFS has no web page"):
         pages.open_page(_Local(None), visit)  # type: ignore[arg-type]

@@ -26,6 +26,7 @@ from emrctl.emulator.cluster.scaling import YarnLoad
 from emrctl.emulator.hadoop import (
     hadoop_conf,
     hadoop_jars,
+    hdfs,
     history_server,
     spark_conf,
     spark_install,
@@ -42,6 +43,7 @@ class LocalRuntime:
 
     context: EmulatorContext
     yarns: dict[str, yarn.Yarn] = field(default_factory=dict)
+    file_systems: dict[str, hdfs.Hdfs] = field(default_factory=dict)
     history_servers: dict[str, history_server.HistoryServer] = field(default_factory=dict)
 
     def bootstrap(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
@@ -76,18 +78,22 @@ class LocalRuntime:
         self.yarns[cluster.id] = cluster_yarn
         self.history_servers[cluster.id] = history_server.HistoryServer(yarn=cluster_yarn)
         _check_memory(cluster)
+        self.file_systems[cluster.id] = hdfs.Hdfs(yarn=cluster_yarn)
+        self.file_systems[cluster.id].prepare()
         cluster_yarn.start()
         self.configure_spark(cluster)
 
     def add_nodes(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
-        """Start the nodes' NodeManagers."""
+        """Start the nodes' NodeManagers, and their DataNodes if HDFS is running."""
         self.yarns[cluster.id].add_nodes(nodes)
+        self.file_systems[cluster.id].add_nodes(nodes)
         _check_memory(cluster)
 
     def remove_nodes(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
         """Stop the nodes' NodeManagers and kill all processes of the nodes."""
         if cluster.id in self.yarns:
             self.yarns[cluster.id].remove_nodes(nodes)
+            self.file_systems[cluster.id].remove_nodes(nodes)
         for node in nodes:
             root = str(self.context.node_folder(cluster, node))
             processes.kill_marked("EMRCTL_NODE_ROOT", root)
@@ -113,12 +119,16 @@ class LocalRuntime:
         self.yarns[cluster.id].reconfigure(nodes)
 
     def exited_daemons(self, cluster: EmulatedCluster) -> list[ExitedDaemon]:
-        """Return YARN's daemons that have exited and should run."""
-        cluster_yarn = self.yarns.get(cluster.id)
-        return [] if cluster_yarn is None else cluster_yarn.exited_daemons()
+        """Return the daemons of YARN and HDFS that have exited and should run."""
+        cluster_yarn, files = self.yarns.get(cluster.id), self.file_systems.get(cluster.id)
+        exited = [] if cluster_yarn is None else cluster_yarn.exited_daemons()
+        return exited if files is None else exited + files.exited_daemons()
 
     def restart_daemon(self, cluster: EmulatedCluster, daemon: ExitedDaemon) -> None:
-        """Start one of YARN's daemons again and wait until it works."""
+        """Start one of the daemons again and wait until it works."""
+        if daemon.name in (hdfs.NAME_NODE, hdfs.DATA_NODE):
+            self.file_systems[cluster.id].restart(daemon)
+            return
         if daemon.name == yarn.NODE_MANAGER:
             # They outlive their NodeManager, and YARN starts others in their place.
             node_folder.kill_containers(self.context, cluster, daemon.node)
@@ -149,13 +159,16 @@ class LocalRuntime:
     def stop(self, cluster: EmulatedCluster) -> None:
         """Kill the cluster's processes, upload its logs and delete its files except the logs."""
         cluster_yarn = self.yarns.pop(cluster.id, None)
+        files = self.file_systems.pop(cluster.id, None)
         if cluster_yarn is not None:
             cluster_yarn.stop()
+        if files is not None:
+            files.stop()
         processes.kill_marked(processes.CLUSTER_MARK, cluster.id)
         if cluster_yarn is not None:
             programs.upload_remaining_logs(cluster_yarn)
         for node in cluster.nodes:
-            for name in ("yarn", "tmp", "venv", "home", "containers"):
+            for name in ("yarn", "tmp", "venv", "home", "containers", "hdfs"):
                 folder = self.context.node_folder(cluster, node) / name
                 shutil.rmtree(folder, ignore_errors=True)
 

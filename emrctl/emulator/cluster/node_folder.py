@@ -35,8 +35,9 @@ SHIMS: Mapping[str, tuple[str, ...]] = {
         *("pyspark", "beeline"),
     ),
     "hadoop": ("hadoop", "hdfs", "yarn"),
+    "s3-dist-cp": ("s3-dist-cp",),
     "unavailable": (
-        *("s3-dist-cp", "hive", "hive-script", "pig", "pig-script", "hadoop-streaming"),
+        *("hive", "hive-script", "pig", "pig-script", "hadoop-streaming"),
         *("state-pusher-script", "mapred", "presto-cli", "trino-cli", "flink", "hbase"),
         *("yum", "dnf", "apt", "apt-get", "rpm", "amazon-linux-extras", "systemctl", "service"),
         *("useradd", "usermod", "groupadd", "mount", "umount", "restart", "initctl"),

@@ -260,11 +260,11 @@ def upload_container_logs(yarn: Yarn, application: str) -> None:
 
 
 def upload_remaining_logs(yarn: Yarn) -> None:
-    """Upload the logs of all containers and of YARN's daemons."""
+    """Upload the logs of all containers and of the daemons of YARN and HDFS."""
     for node in yarn.cluster.nodes:
         root = yarn.context.node_folder(yarn.cluster, node)
         for folder in sorted(root.glob("containers/application_*")):
             upload_container_logs(yarn, folder.name)
-        for log in sorted((root / "mnt/var/log/hadoop-yarn").glob("*.log")):
-            key = f"node/{node.ec2_id}/applications/hadoop-yarn/{log.name}"
+        for log in sorted((root / "mnt/var/log").glob("hadoop-*/*.log")):
+            key = f"node/{node.ec2_id}/applications/{log.parent.name}/{log.name}"
             s3_files.upload(yarn.cluster, key, log)

@@ -31,6 +31,10 @@ from emrctl.aws import instance_types
 from emrctl.emulator.cluster.model import MASTER, EmulatedCluster, InstanceGroup
 
 YARN_USER = "hadoop@emr"
+# The name of the secret user in clients: in Spark's pages and in home folders on HDFS.
+CLIENT_USER = "hadoop"
+# EMR's port of the NameNode in addresses; clients here connect to another one.
+NAME_NODE_PORT = 8020
 VIEWER = "viewer"
 # S3A's classes that read the credentials file, of the AWS SDKs of Hadoop 3.3 and Hadoop 3.4.
 SDK_1_CREDENTIALS = "com.amazonaws.auth.profile.ProfileCredentialsProvider"
@@ -159,7 +163,7 @@ def daemon_environment(cluster: EmulatedCluster, group: InstanceGroup) -> dict[s
 
 def daemon_options(environment: Mapping[str, str], name: str) -> list[str]:
     """Return the JVM options that Hadoop's scripts take from the variables of a daemon."""
-    prefix = {"ResourceManager": "YARN_RESOURCEMANAGER", "NodeManager": "YARN_NODEMANAGER"}[name]
+    prefix = f"{'YARN' if name.endswith('Manager') else 'HADOOP'}_{name.upper()}"
     options = shlex.split(
         " ".join(environment.get(key, "") for key in ("HADOOP_OPTS", f"{prefix}_OPTS"))
     )
@@ -174,10 +178,9 @@ def core_site(
     credentials_provider: str,
     group: InstanceGroup | None = None,
 ) -> dict[str, str]:
-    """Return core-site.xml of clients: `s3://` is S3A on the emulator; there is no HDFS."""
+    """Return core-site.xml of clients: `s3://` is S3A on the emulator."""
     s3a = "org.apache.hadoop.fs.s3a.S3AFileSystem"
     properties = {
-        "fs.defaultFS": "file:///",
         "hadoop.tmp.dir": str(folder / "tmp"),
         "fs.s3.impl": s3a,
         "fs.s3n.impl": s3a,
@@ -190,10 +193,11 @@ def core_site(
         "fs.s3a.connection.ssl.enabled": "false",
         "fs.s3a.aws.credentials.provider": credentials_provider,
         "hadoop.security.auth_to_local.mechanism": "mit",
-        "hadoop.security.auth_to_local": f"RULE:[1:$1@$0](.*@.*)s/.*/{YARN_USER}/ DEFAULT",
+        "hadoop.security.auth_to_local": f"RULE:[1:$1@$0](.*@.*)s/.*/{CLIENT_USER}/ DEFAULT",
         "ipc.client.connect.retry.interval": "100",
     }
-    return classification(cluster, "core-site", group) | properties
+    default = {"fs.defaultFS": f"hdfs://{cluster.primary.private_dns}:{NAME_NODE_PORT}"}
+    return default | classification(cluster, "core-site", group) | properties
 
 
 def daemon_core_site(client: Mapping[str, str], credentials: YarnCredentials) -> dict[str, str]:
@@ -204,6 +208,7 @@ def daemon_core_site(client: Mapping[str, str], credentials: YarnCredentials) ->
     )
     return {
         **client,
+        "fs.defaultFS": "file:///",
         "hadoop.security.auth_to_local": rules,
         "hadoop.security.authorization": "true",
         "hadoop.http.filter.initializers": (

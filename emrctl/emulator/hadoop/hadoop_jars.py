@@ -71,7 +71,7 @@ class LockedJar:
 
 @dataclass(frozen=True)
 class HadoopJars:
-    """The cached JARs: YARN and, for Spark, S3A."""
+    """The cached JARs: YARN, HDFS and, for clients with Spark's JARs, S3A and DistCp."""
 
     folder: Path
 
@@ -79,6 +79,16 @@ class HadoopJars:
     def yarn(self) -> str:
         """Class path of YARN."""
         return f"{self.folder / 'yarn'}/*"
+
+    @property
+    def hdfs(self) -> str:
+        """Class path of HDFS's daemons, in addition to YARN's."""
+        return f"{self.folder / 'hdfs'}/*"
+
+    @property
+    def distcp(self) -> str:
+        """Class path of DistCp."""
+        return f"{self.folder / 'distcp'}/*"
 
     @property
     def s3a(self) -> str:

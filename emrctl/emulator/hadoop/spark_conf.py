@@ -9,7 +9,7 @@ from pathlib import Path
 from emrctl.aws import instance_types, spark_conf
 from emrctl.emulator.cluster import node_folder
 from emrctl.emulator.cluster.model import EmulatedCluster
-from emrctl.emulator.hadoop import hadoop_conf, hadoop_jars, ui_filter
+from emrctl.emulator.hadoop import hadoop_conf, hadoop_jars, hdfs_classes, ui_filter
 from emrctl.emulator.hadoop.spark_install import SparkInstallation
 
 _PYTHON_VARIABLES = ("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON")
@@ -38,6 +38,7 @@ def _emr_defaults(cluster: EmulatedCluster, user: Mapping[str, str]) -> dict[str
 
 def _localhost(folder: Path, spark: SparkInstallation) -> dict[str, str]:
     event_logs = f"file://{folder / 'eventlogs'}"
+    executor_class_path = f"{spark.s3a}:{hdfs_classes.client_class_path(spark.home)}"
     java_options = " ".join(hadoop_jars.JVM_OPTIONS)
     return {
         "spark.master": "yarn",
@@ -49,8 +50,8 @@ def _localhost(folder: Path, spark: SparkInstallation) -> dict[str, str]:
         "spark.yarn.stagingDir": f"file://{folder / 'staging'}",
         "spark.sql.warehouse.dir": f"file://{folder / 'warehouse'}",
         # Before the JARs of Spark, because it replaces one of their classes.
-        "spark.driver.extraClassPath": f"{ui_filter.class_path(spark.home)}:{spark.s3a}",
-        "spark.executor.extraClassPath": spark.s3a,
+        "spark.driver.extraClassPath": f"{ui_filter.class_path(spark.home)}:{executor_class_path}",
+        "spark.executor.extraClassPath": executor_class_path,
         "spark.driver.extraJavaOptions": java_options,
         "spark.executor.extraJavaOptions": java_options,
         "spark.yarn.am.extraJavaOptions": java_options,

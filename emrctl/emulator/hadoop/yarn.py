@@ -21,7 +21,7 @@ from emrctl.emulator.cluster.daemons import ExitedDaemon
 from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode
 from emrctl.emulator.cluster.node_folder import EmulatorContext
 from emrctl.emulator.cluster.scaling import NodeLoad, YarnLoad
-from emrctl.emulator.hadoop import hadoop_conf, hadoop_jars, ui_filter
+from emrctl.emulator.hadoop import hadoop_conf, hadoop_jars, hdfs_classes, hdfs_conf, ui_filter
 from emrctl.emulator.hadoop.hadoop_conf import YarnPorts
 from emrctl.emulator.hadoop.hadoop_jars import HadoopJars
 from emrctl.emulator.hadoop.resource_manager import ResourceManagerApi
@@ -60,16 +60,23 @@ class Yarn(ResourceManagerApi):
         """Folder of the cluster."""
         return self.context.cluster_folder(self.cluster)
 
+    @property
+    def hdfs_folder(self) -> Path:
+        """Folder in which clients and the emulator exchange how HDFS is reached."""
+        return self.folder / "hdfs"
+
     def environment(self, node: EmulatedNode) -> dict[str, str]:
         """Return the environment of steps: the node's, Spark's and the secret user name."""
-        conf = str(self.folder / "conf")
+        conf, home = str(self.folder / "conf"), self.spark.home
+        classes = hdfs_classes.client_class_path(home), ui_filter.class_path(home)
         root = self.context.node_folder(self.cluster, node)
         return node_folder.environment(self.context, self.cluster, node) | {
-            "SPARK_HOME": str(self.spark.home),
+            "SPARK_HOME": str(home),
             "SPARK_CONF_DIR": conf,
             "HADOOP_CONF_DIR": conf,
             "YARN_CONF_DIR": conf,
-            "SPARK_DIST_CLASSPATH": f"{self.spark.s3a}:{ui_filter.class_path(self.spark.home)}",
+            "SPARK_DIST_CLASSPATH": ":".join(map(str, (self.spark.s3a, *classes))),
+            "EMRCTL_DISTCP": self.jars.distcp,
             "HADOOP_USER_NAME": self.credentials.user,
             "PYSPARK_PYTHON": "python3",
             # Java ignores TMPDIR and HOME.
@@ -90,20 +97,26 @@ class Yarn(ResourceManagerApi):
     def _write_conf(self) -> None:
         """Write the configuration of clients and of the ResourceManager."""
         primary = self.cluster.primary
-        core = self._core_site(primary)
+        core = self.core_site(primary)
         yarn = hadoop_conf.yarn_site(self.cluster, self.ports, self.folder)
-        hadoop_conf.write(self.folder / "conf", [("core-site.xml", core), ("yarn-site.xml", yarn)])
+        files = [("core-site.xml", core), ("yarn-site.xml", yarn), self._hdfs_site()]
+        hadoop_conf.write(self.folder / "conf", files)
         self._write_daemon_conf(self.folder / "conf-rm", primary, yarn)
 
-    def _core_site(self, node: EmulatedNode) -> dict[str, str]:
+    def core_site(self, node: EmulatedNode) -> dict[str, str]:
+        """Return core-site.xml of clients on a node."""
         provider, endpoint = self.spark.credentials_provider, self.context.endpoint
         return hadoop_conf.core_site(self.cluster, endpoint, self.folder, provider, node.group)
 
+    def _hdfs_site(self) -> tuple[str, dict[str, str]]:
+        return "hdfs-site.xml", hdfs_conf.client(self.cluster, self.hdfs_folder)
+
     def _write_daemon_conf(self, folder: Path, node: EmulatedNode, yarn: dict[str, str]) -> Path:
-        core = self._core_site(node)
+        core = self.core_site(node)
         files = [
             ("core-site.xml", hadoop_conf.daemon_core_site(core, self.credentials)),
             ("yarn-site.xml", yarn),
+            self._hdfs_site(),
             ("hadoop-policy.xml", hadoop_conf.policy()),
             ("capacity-scheduler.xml", hadoop_conf.capacity_scheduler(self.cluster)),
         ]
@@ -134,7 +147,7 @@ class Yarn(ResourceManagerApi):
         """Return the daemons that have exited, the ResourceManager first."""
         nodes = {node.ec2_id: node for node in self.cluster.active_nodes}
         exited = [
-            ExitedDaemon(main.rsplit(".", 1)[-1], nodes[ec2_id], _exit_code(daemon.returncode))
+            ExitedDaemon(main.rsplit(".", 1)[-1], nodes[ec2_id], exit_code(daemon.returncode))
             for (ec2_id, main), daemon in list(self.daemons.items())
             if daemon.poll() is not None and ec2_id in nodes
         ]
@@ -176,7 +189,7 @@ class Yarn(ResourceManagerApi):
                 terminate([daemon])
                 node_folder.kill_containers(self.context, self.cluster, node)
                 name = main.rsplit(".", 1)[-1]
-                self.restart(ExitedDaemon(name, node, _exit_code(daemon.returncode)))
+                self.restart(ExitedDaemon(name, node, exit_code(daemon.returncode)))
 
     def _wait_for_registration(self, node: EmulatedNode, log: Path, before: int) -> None:
         def done() -> bool:
@@ -215,27 +228,36 @@ class Yarn(ResourceManagerApi):
         return logs / f"hadoop-hadoop-{main.rsplit('.', 1)[-1].lower()}-local.log"
 
     def _start_daemon(self, node: EmulatedNode, main: str, conf: Path) -> None:
-        root = self.context.node_folder(self.cluster, node)
-        log = self._log_file(node, main)
-        logs = log.parent
-        logs.mkdir(parents=True, exist_ok=True)
-        name = main.rsplit(".", 1)[-1]
-        exports = hadoop_conf.daemon_environment(self.cluster, node.group)
         heap = "512m" if main == _RESOURCE_MANAGER else "256m"
+        # For files on HDFS that a NodeManager copies to containers.
+        class_path = f"{conf}:{self.jars.yarn}:{hdfs_classes.client_class_path(self.spark.home)}"
+        log = self._log_file(node, main)
+        name = main.rsplit(".", 1)[-1]
+        argv = [f"-Xmx{heap}", *self.daemon_options(node, name), "-cp", class_path, main]
+        self.daemons[node.ec2_id, main] = self.start_java(node, argv, log)
+
+    def daemon_options(self, node: EmulatedNode, name: str) -> list[str]:
+        """Return the JVM options that the user sets for a daemon."""
+        exports = hadoop_conf.daemon_environment(self.cluster, node.group)
+        return hadoop_conf.daemon_options(exports, name)
+
+    def start_java(
+        self, node: EmulatedNode, argv: Sequence[str], log: Path
+    ) -> subprocess.Popen[bytes]:
+        """Start a daemon of Hadoop on a node with these arguments of Java."""
+        root = self.context.node_folder(self.cluster, node)
+        log.parent.mkdir(parents=True, exist_ok=True)
         program = processes.ProcessSpec(
             argv=[
                 *hadoop_jars.java("java.lang"),
-                f"-Xmx{heap}",
-                "-Xss512k",
-                "-XX:-UsePerfData",
+                *("-Xss512k", "-XX:-UsePerfData"),
                 f"-Djava.io.tmpdir={root / 'tmp'}",
-                f"-Dhadoop.log.dir={logs}",
-                *hadoop_conf.daemon_options(exports, name),
-                *("-cp", f"{conf}:{self.jars.yarn}", main),
+                f"-Dhadoop.log.dir={log.parent}",
+                *argv,
             ],
-            cwd=logs,
+            cwd=log.parent,
             env={
-                **exports,
+                **hadoop_conf.daemon_environment(self.cluster, node.group),
                 **node_folder.environment(self.context, self.cluster, node),
                 "HADOOP_USER_NAME": self.credentials.user,
                 "SPARK_HOME": str(self.spark.home),
@@ -243,7 +265,7 @@ class Yarn(ResourceManagerApi):
             stdout=log,
             stderr=log,
         )
-        self.daemons[node.ec2_id, main] = processes.start(program)
+        return processes.start(program)
 
     def _wait_for_nodes(self, ids: Collection[str], timeout_s: float = _START_TIMEOUT_S) -> None:
         """Wait until the NodeManagers of these EC2 instances are registered."""
@@ -332,7 +354,7 @@ class Yarn(ResourceManagerApi):
             kill_all(self.daemons.values())
 
 
-def _exit_code(code: int) -> int:
+def exit_code(code: int) -> int:
     """Return the exit code as shells do: 128 + n for a process that signal n terminated."""
     return code if code >= 0 else 128 - code
 
@@ -354,7 +376,12 @@ def kill_all(daemons: Collection[subprocess.Popen[bytes]]) -> None:
 
 
 def new_ports() -> YarnPorts:
-    """Return five free ports of 127.0.0.1, none of them ephemeral."""
-    candidates = secrets.SystemRandom().sample(_PORTS, len(_PORTS))
-    client, scheduler, tracker, admin, web = itertools.islice(filter(ports.free, candidates), 5)
+    """Return free ports of 127.0.0.1 for a ResourceManager."""
+    client, scheduler, tracker, admin, web = free_ports(5)
     return YarnPorts(client=client, scheduler=scheduler, tracker=tracker, admin=admin, web=web)
+
+
+def free_ports(count: int) -> list[int]:
+    """Return free ports of 127.0.0.1, none of them ephemeral."""
+    candidates = secrets.SystemRandom().sample(_PORTS, len(_PORTS))
+    return list(itertools.islice(filter(ports.free, candidates), count))

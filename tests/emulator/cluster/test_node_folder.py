@@ -64,7 +64,8 @@ def test_environment_contains_no_secret(
         (["sudo", "A=b", "bash", "-c", "echo $A"], 0, "b"),
         (["shutdown", "-h", "now"], 1, "refused"),
         (["sudo", "reboot"], 1, "refused"),
-        (["s3-dist-cp", "--src", "a"], 127, "'s3-dist-cp' is not available on the local EMR"),
+        (["s3-dist-cp", "--src", "a"], 127, "not installed yet"),
+        (["hive", "-e", "a"], 127, "'hive' is not available on the local EMR"),
         (["sudo", "yum", "install", "git"], 127, "'yum' is not available"),
         (["spark-submit", "main.py"], 127, "not installed yet"),
         (["hadoop", "fs", "-ls", "/"], 127, "not installed yet"),
@@ -156,3 +157,76 @@ def test_aws_that_cannot_be_downloaded_fails_with_message(
     assert done.returncode == 127
     assert "could not install the AWS CLI" in done.stderr
     assert list(cache.iterdir()) == []
+
+
+def run_s3_dist_cp(
+    context: EmulatorContext, cluster: EmulatedCluster, *options: str
+) -> subprocess.CompletedProcess[str]:
+    """Run s3-dist-cp on the primary with a `hadoop` that prints its arguments and the filters."""
+    node = cluster.nodes[0]
+    root = context.node_folder(cluster, node)
+    node_folder.prepare(context, cluster, node)
+    (root / "bin/hadoop").write_text(
+        '#!/bin/bash\nprintf "%s|" "$@"\n[ "$3" != -filters ] || cat "$4"\n[ "$1" = fs ]'
+        ' || [ "${!#}" != hdfs:///full ]\n'
+    )
+    environment = node_folder.environment(context, cluster, node) | {"SPARK_HOME": "/spark"}
+    return subprocess.run(
+        ["s3-dist-cp", *options],
+        env=environment,
+        executable=root / "bin/s3-dist-cp",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_s3_dist_cp_copies_the_content_of_the_folder(
+    context: EmulatorContext, cluster: EmulatedCluster
+) -> None:
+    done = run_s3_dist_cp(context, cluster, "--src=s3://b/in", "--dest", "hdfs:///in")
+    assert (done.returncode, done.stdout) == (0, "distcp|-overwrite|s3://b/in|hdfs:///in|")
+    options = ("--src", "hdfs:///in", "--dest=s3://b/x", "--deleteOnSuccess")
+    done = run_s3_dist_cp(context, cluster, *options, "--s3ServerSideEncryption")
+    encryption = "-Dfs.s3a.server-side-encryption-algorithm=AES256"
+    copied = f"distcp|{encryption}|-overwrite|-direct|hdfs:///in|s3://b/x|"
+    assert done.stdout == f"{copied}fs|-rm|-r|-skipTrash|hdfs:///in|"
+    done = run_s3_dist_cp(
+        context, cluster, "--src", "s3://b/in", "--dest", "hdfs:///full", "--deleteOnSuccess"
+    )
+    assert done.returncode == 1
+    assert "fs|" not in done.stdout
+
+
+def test_s3_dist_cp_excludes_files_that_do_not_match_the_pattern(
+    context: EmulatorContext, cluster: EmulatedCluster
+) -> None:
+    pattern = r".*/2026-.*\.(gz|json)"
+    options = ("--src", "s3://b/in", "--dest", "hdfs:///in", "--srcPattern", pattern)
+    done = run_s3_dist_cp(context, cluster, *options)
+    command, _, line = done.stdout.partition("|s3://b/in|hdfs:///in|")
+    assert command.startswith("distcp|-overwrite|-filters|")
+    excluded = re.compile(line.rstrip("\n"))
+    assert not excluded.fullmatch("s3://b/in/2026-01/a.gz")
+    for other in ("s3://b/in/2025-01/a.gz", "s3://b/in/2026-01/a.gz.old", "s3://b/in/2026-01"):
+        assert excluded.fullmatch(other)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--groupBy=.*(a).*", "--groupBy is not supported on the local EMR"),
+        ("--targetSize=9", "--targetSize is not supported on the local EMR"),
+        ("--outputManifest=m", "--outputManifest is not supported on the local EMR"),
+        ("--nonesuch", "unrecognized arguments: --nonesuch"),
+        ("--deleteOnSuccess --srcPattern=a", "--srcPattern is not supported"),
+    ],
+)
+def test_s3_dist_cp_refuses_what_it_does_not_support(
+    context: EmulatorContext, cluster: EmulatedCluster, option: str, message: str
+) -> None:
+    options = ("--src=s3://b/in", "--dest=hdfs:///in", *option.split())
+    done = run_s3_dist_cp(context, cluster, *options)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert done.stdout == ""

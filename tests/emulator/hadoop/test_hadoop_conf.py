@@ -108,6 +108,8 @@ def test_secret_user_is_in_daemon_conf_only(tmp_path: Path) -> None:
     assert "kabc@def" in daemon["hadoop.security.auth_to_local"]
     assert client["fs.s3a.endpoint"] == "http://127.0.0.1:9"
     assert client["fs.s3a.aws.credentials.provider"] == provider
+    assert client["fs.defaultFS"] == "hdfs://q:8020"
+    assert daemon["fs.defaultFS"] == "file:///"
     hadoop_conf.write(tmp_path / "conf", [("core-site.xml", daemon)])
     path = tmp_path / "conf" / "core-site.xml"
     assert path.stat().st_mode & 0o777 == 0o600
@@ -130,3 +132,10 @@ def test_new_ports_are_below_ephemeral_range() -> None:
     numbers = {ports.client, ports.scheduler, ports.tracker, ports.admin, ports.web}
     assert len(numbers) == 5
     assert numbers < set(range(20_000, 32_768))
+
+
+def test_user_can_make_another_file_system_the_default(tmp_path: Path) -> None:
+    own = classification("core-site", fs__defaultFS="file:///", fs__s3a__endpoint="http://evil")
+    client = hadoop_conf.core_site(emulated_cluster(own), "http://127.0.0.1:9", tmp_path, "p")
+    assert client["fs.defaultFS"] == "file:///"
+    assert client["fs.s3a.endpoint"] == "http://127.0.0.1:9"

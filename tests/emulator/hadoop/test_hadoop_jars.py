@@ -13,7 +13,7 @@ from emrctl.errors import EmrctlError
 def test_lock_file_lists_each_jar_once() -> None:
     jars = hadoop_jars.locked_jars()
     assert len({jar.file for jar in jars}) == len(jars)
-    assert {jar.set for jar in jars} == {"yarn", "s3a"}
+    assert {jar.set for jar in jars} == {"yarn", "hdfs", "distcp", "s3a"}
     assert all(len(jar.sha256) == 64 for jar in jars)
 
 

@@ -4,21 +4,25 @@ from pathlib import Path
 from unittest import mock
 
 from emrctl.emulator.cluster.model import EmulatedCluster
-from emrctl.emulator.hadoop import hadoop_jars, spark_conf, ui_filter
+from emrctl.emulator.hadoop import hadoop_jars, hdfs_classes, spark_conf, ui_filter
 from emrctl.emulator.hadoop.spark_install import SparkInstallation
 from tests.emulator.hadoop.clusters import classification, emulated_cluster
 
 
 def defaults(tmp_path: Path, cluster: EmulatedCluster) -> dict[str, str]:
     spark = SparkInstallation(version="4.1.1", packages=tmp_path, s3a="s3a/*")
-    with mock.patch.object(ui_filter, "class_path", return_value=Path("/filter")):
+    with (
+        mock.patch.object(ui_filter, "class_path", return_value=Path("/filter")),
+        mock.patch.object(hdfs_classes, "client_class_path", return_value=Path("/hdfs")),
+    ):
         return spark_conf.defaults(cluster, tmp_path, spark)
 
 
 def test_defaults_protect_pages_of_drivers(tmp_path: Path) -> None:
     properties = defaults(tmp_path, emulated_cluster())
     assert properties["spark.ui.filters"] == "emrctl.LocalUserFilter"
-    assert properties["spark.driver.extraClassPath"] == "/filter:s3a/*"
+    assert properties["spark.driver.extraClassPath"] == "/filter:s3a/*:/hdfs"
+    assert properties["spark.executor.extraClassPath"] == "s3a/*:/hdfs"
 
 
 def test_filter_is_compiled_for_the_installed_spark() -> None:

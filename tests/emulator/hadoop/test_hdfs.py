@@ -1,0 +1,192 @@
+"""HDFS that starts when a client needs it, with processes that only write the daemons' logs."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emrctl.emulator.cluster.daemons import ExitedDaemon
+from emrctl.emulator.cluster.model import EmulatedCluster, InstanceGroup
+from emrctl.emulator.cluster.node_folder import EmulatorContext
+from emrctl.emulator.hadoop import hadoop_conf, hadoop_jars, hdfs, hdfs_classes, hdfs_conf
+from emrctl.emulator.hadoop.hadoop_conf import YarnCredentials
+from emrctl.emulator.hadoop.hadoop_jars import HadoopJars
+from emrctl.emulator.hadoop.hdfs import Hdfs
+from emrctl.emulator.server import processes
+from tests.emulator.hadoop.clusters import classification, emulated_cluster
+
+Until = Callable[..., Any]
+
+
+@dataclass
+class FakeYarn:
+    """Starts `command` in place of each daemon, which writes both lines of a started daemon."""
+
+    context: EmulatorContext
+    cluster: EmulatedCluster
+    folder: Path
+    credentials: YarnCredentials
+    command: str = "echo The folders of EMR exist, successfully registered with NN; exec sleep 600"
+    started: list[tuple[str, str]] = field(default_factory=list)
+    jars: HadoopJars = field(default_factory=lambda: HadoopJars(Path("/jars")))
+
+    @property
+    def hdfs_folder(self) -> Path:
+        return self.folder / "hdfs"
+
+    def core_site(self, node: Any) -> dict[str, str]:
+        return {"fs.defaultFS": "hdfs://q:8020"}
+
+    def daemon_options(self, node: Any, name: str) -> list[str]:
+        return []
+
+    def start_java(self, node: Any, argv: list[str], log: Path) -> subprocess.Popen[bytes]:
+        self.started.append((node.ec2_id, argv[-1].rpartition(".")[2]))
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            return processes.spawn(["bash", "-c", self.command], stdout=output)
+
+
+@pytest.fixture
+def yarn(context: EmulatorContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeYarn:
+    monkeypatch.setattr(hdfs, "_TIMEOUT_S", 60.0)
+    monkeypatch.setattr(hdfs_classes, "name_node_class_path", lambda _: "/classes")
+    credentials = YarnCredentials(signing_key=tmp_path / "signing", user="kabc@def")
+    cluster = emulated_cluster()
+    return FakeYarn(context, cluster, context.cluster_folder(cluster), credentials)
+
+
+@pytest.fixture
+def files(yarn: FakeYarn) -> Iterator[Hdfs]:
+    yarn.folder.mkdir(parents=True)
+    files = Hdfs(yarn=yarn)  # type: ignore[arg-type]
+    files.prepare()
+    yield files
+    files.stop()
+
+
+def request(files: Hdfs, until: Until) -> None:
+    """Request that HDFS is started, as a client does, and wait for the answer."""
+    requested = files.folder / "requested"
+    requested.touch()
+    until(requested.exists, False)
+
+
+def test_hdfs_starts_when_a_client_requests_it(files: Hdfs, yarn: FakeYarn, until: Until) -> None:
+    assert (files.folder / "user").read_text() == "kabc@def"
+    assert (files.folder / "user").stat().st_mode & 0o077 == 0
+    assert (yarn.started, files.daemons) == ([], {})
+    request(files, until)
+    expected = [
+        ("i-MASTER0", "FormattedNameNode"),
+        ("i-CORE0", "DataNode"),
+        ("i-CORE1", "DataNode"),
+    ]
+    assert yarn.started == expected
+    assert (files.folder / "address").read_text() == f"127.0.0.1:{files.ports.rpc}"
+    request(files, until)
+    assert yarn.started == expected
+
+
+def test_failed_start_is_reported_and_can_be_repeated(
+    files: Hdfs, yarn: FakeYarn, until: Until
+) -> None:
+    command, yarn.command = yarn.command, "exit 3"
+    request(files, until)
+    error = (files.folder / "error").read_text()
+    assert f"could not start HDFS of {yarn.cluster.id}: " in error
+    assert "exited with code 3" in error
+    assert not (files.folder / "address").exists()
+    assert files.exited_daemons() == []
+    yarn.command = command
+    request(files, until)
+    assert (files.folder / "address").exists()
+    assert not (files.folder / "error").exists()
+
+
+def test_exited_daemon_is_restarted_at_its_address(
+    files: Hdfs, yarn: FakeYarn, until: Until
+) -> None:
+    request(files, until)
+    ports = files.ports
+    for process in files.daemons.values():
+        process.kill()
+        process.wait()
+    exited = files.exited_daemons()
+    assert [one.name for one in exited] == ["NameNode", "DataNode", "DataNode"]
+    yarn.started.clear()
+    for one in exited:
+        files.restart(one)
+    assert len(yarn.started) == 3
+    assert files.exited_daemons() == []
+    assert files.ports == ports
+
+
+def test_stopped_hdfs_is_not_started_again(files: Hdfs, yarn: FakeYarn, until: Until) -> None:
+    request(files, until)
+    daemons = list(files.daemons.values())
+    files.stop()
+    assert all(daemon.poll() is not None for daemon in daemons)
+    yarn.started.clear()
+    files._answer_request()
+    files.restart(ExitedDaemon("NameNode", yarn.cluster.primary, 137))
+    assert yarn.started == []
+
+
+def test_nodes_added_later_get_a_data_node_unless_they_are_task_nodes(
+    files: Hdfs, yarn: FakeYarn, until: Until
+) -> None:
+    task, core = emulated_cluster(workers=2).workers
+    task.group = InstanceGroup(role="TASK", instance_type="m5.xlarge", count=1, request={})
+    task.ec2_id, core.ec2_id = "i-TASK0", "i-CORE2"
+    yarn.cluster.nodes += [task, core]
+    files.add_nodes([task, core])
+    assert yarn.started == []
+    yarn.cluster.nodes = yarn.cluster.nodes[:-2]
+    request(files, until)
+    yarn.started.clear()
+    yarn.cluster.nodes += [task, core]
+    files.add_nodes([task, core])
+    assert yarn.started == [("i-CORE2", "DataNode")]
+    process = next(one for (node, _), one in files.daemons.items() if node == "i-CORE2")
+    files.remove_nodes([core])
+    assert process.poll() is not None
+
+
+@pytest.mark.parametrize(("workers", "nodes", "replicas"), [(0, 1, 1), (3, 3, 1), (4, 4, 2)])
+def test_data_nodes_and_replication_are_those_of_emr(
+    workers: int, nodes: int, replicas: int
+) -> None:
+    cluster = emulated_cluster(workers=workers)
+    assert len(hdfs_conf.data_nodes(cluster)) == nodes
+    assert hdfs_conf.client(cluster, Path("/x"))["dfs.replication"] == str(replicas)
+    own = classification("hdfs-site", dfs__replication="7")
+    assert hdfs_conf.client(emulated_cluster(own), Path("/x"))["dfs.replication"] == "7"
+
+
+def test_daemons_accept_the_secret_user_only_and_listen_on_loopback(tmp_path: Path) -> None:
+    ports = hdfs_conf.HdfsPorts(rpc=20001, web=20002)
+    opened = classification("hdfs-site", dfs__block__access__token__enable="false")
+    site = hdfs_conf.daemon(emulated_cluster(opened), ports, tmp_path)
+    assert site["dfs.block.access.token.enable"] == "true"
+    addresses = [value for key, value in site.items() if key.endswith(("address", "bind-host"))]
+    assert len(addresses) == 7
+    assert all(address.startswith("127.0.0.1") for address in addresses)
+    credentials = YarnCredentials(signing_key=tmp_path / "signing", user="kabc@def")
+    core = hdfs_conf.daemon_core_site({"fs.defaultFS": "hdfs://q:8020"}, credentials, ports)
+    assert core["fs.defaultFS"] == "hdfs://127.0.0.1:20001"
+    assert core["hadoop.security.authorization"] == "true"
+    open_to_all = {name for name, users in hdfs_conf.policy().items() if users == "*"}
+    assert open_to_all == {"security.client.datanode.protocol.acl"}
+    assert set(hdfs_conf.policy().values()) == {"*", hadoop_conf.YARN_USER}
+
+
+def test_class_of_clients_is_compiled_for_the_installed_spark() -> None:
+    folder = hdfs_classes.client_class_path(hadoop_jars.spark_home())
+    assert (folder / "emrctl/LocalNameNode.class").is_file()
+    assert hdfs_classes.client_class_path(hadoop_jars.spark_home()) == folder
