@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
@@ -9,12 +11,19 @@ from emrctl.emulator.hadoop.spark_install import SparkInstallation
 from tests.emulator.hadoop.clusters import classification, emulated_cluster
 
 
-def defaults(tmp_path: Path, cluster: EmulatedCluster) -> dict[str, str]:
-    spark = SparkInstallation(version="4.1.1", packages=tmp_path, s3a="s3a/*")
+@contextmanager
+def compiled_classes() -> Iterator[None]:
+    """Use folders that do not exist in place of classes for a Spark that is not installed."""
     with (
         mock.patch.object(ui_filter, "class_path", return_value=Path("/filter")),
         mock.patch.object(hdfs_classes, "client_class_path", return_value=Path("/hdfs")),
     ):
+        yield
+
+
+def defaults(tmp_path: Path, cluster: EmulatedCluster) -> dict[str, str]:
+    spark = SparkInstallation(version="4.1.1", packages=tmp_path, s3a="s3a/*")
+    with compiled_classes():
         return spark_conf.defaults(cluster, tmp_path, spark)
 
 
@@ -107,7 +116,7 @@ def test_files_have_configurations_of_cluster_and_primary_group(tmp_path: Path) 
     cluster.groups[0].request = {"Configurations": [own]}
     spark = SparkInstallation(version="4.1.1", packages=tmp_path, s3a="s3a/*")
     (tmp_path / "conf").mkdir()
-    with mock.patch.object(ui_filter, "class_path", return_value=Path("/filter")):
+    with compiled_classes():
         spark_conf.write(cluster, tmp_path, spark)
 
     def lines(name: str) -> list[str]:
