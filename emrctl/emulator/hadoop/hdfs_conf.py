@@ -56,7 +56,7 @@ def daemon_core_site(
         **hadoop_conf.daemon_core_site(core, credentials),
         "fs.defaultFS": f"hdfs://127.0.0.1:{ports.rpc}",
         # Otherwise the NameNode asks the system for the groups of a user that it does not have.
-        "hadoop.user.group.static.mapping.overrides": f"{YARN_USER}={SUPERGROUP};nobody=",
+        "hadoop.user.group.static.mapping.overrides": f"{YARN_USER}={SUPERGROUP}",
     }
 
 
