@@ -156,7 +156,8 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorInfo]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EMRCTL_HOME", str(tmp_path_factory.mktemp("emulator")))
         patch.setenv("EMRCTL_CACHE", CACHE)
-        info = control.up(region="us-east-1", report=lambda _: None)
+        # Shorter than the default, so that tests of managed scaling do not wait.
+        info = control.up(region="us-east-1", report=lambda _: None, scaling_interval_s=1.0)
     yield info
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EMRCTL_HOME", str(Path(info.home).parent))

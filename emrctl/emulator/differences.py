@@ -142,6 +142,9 @@ OPERATION_SUPPORT: Mapping[str, OperationSupport] = {
     "ModifyInstanceGroups": _partial(
         "A reconfiguration restarts the daemons of one node at a time, and ends its containers."
     ),
+    "PutManagedScalingPolicy": _partial(
+        "ScalingStrategy and UtilizationPerformanceIndex are stored, but not applied."
+    ),
     "PutBlockPublicAccessConfiguration": _partial("Stored and returned, but not applied."),
     **dict.fromkeys(
         (

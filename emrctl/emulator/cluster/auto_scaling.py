@@ -57,8 +57,13 @@ class AutoScaler:
                 _log.exception("could not scale %s", self.cluster.id)
 
     def check(self) -> None:
-        """Resize the groups that have a rule whose alarm is on, once a minute."""
+        """Resize the groups that have a rule whose alarm is on, once a minute.
+
+        Managed scaling takes precedence over the rules.
+        """
         now = self.clock()
+        if self.cluster.managed_scaling is not None:
+            return
         if now < self.next_minute or self.cluster.state not in (model.RUNNING, model.WAITING):
             return
         self.next_minute = now // MINUTE_S * MINUTE_S + MINUTE_S

@@ -52,6 +52,8 @@ class Yarn(ResourceManagerApi):
     jars: HadoopJars
     spark: SparkInstallation
     daemons: dict[tuple[str, str], subprocess.Popen[bytes]] = field(default_factory=dict)
+    # They are kept when a NodeManager is restarted.
+    node_ports: dict[str, int] = field(default_factory=dict)
     stopping: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -128,7 +130,7 @@ class Yarn(ResourceManagerApi):
         """Start the nodes' NodeManagers and wait until they are registered."""
         for node in nodes:
             self._start_node_manager(node)
-        self._wait_for_nodes([node.ec2_id for node in nodes])
+        self._wait_for_nodes(nodes)
 
     def _start_node_manager(self, node: EmulatedNode, port: int = 0) -> None:
         root = self.context.node_folder(self.cluster, node)
@@ -170,8 +172,7 @@ class Yarn(ResourceManagerApi):
             else:
                 self._start_daemon(daemon.node, main, self.folder / "conf-rm")
         if main == _RESOURCE_MANAGER:
-            nodes = [ec2_id for ec2_id, one in self.daemons if one == _NODE_MANAGER]
-            self._wait_for_nodes(nodes, _RESTART_TIMEOUT_S)
+            self._wait_for_nodes(self.cluster.active_nodes, _RESTART_TIMEOUT_S)
         else:
             self._wait_for_registration(daemon.node, log, len(_REGISTERED.findall(text)))
 
@@ -208,17 +209,15 @@ class Yarn(ResourceManagerApi):
 
         A NodeManager leaves the ResourceManager first, which reports its containers as lost.
         """
-        ids = {node.ec2_id for node in nodes}
         with self.lock:
-            popped = [self.daemons.pop((ec2_id, _NODE_MANAGER), None) for ec2_id in ids]
+            popped = [self.daemons.pop((node.ec2_id, _NODE_MANAGER), None) for node in nodes]
         daemons = [daemon for daemon in popped if daemon is not None]
         for daemon in daemons:
             processes.signal_group(daemon, signal.SIGTERM)
 
         def done() -> bool:
-            return all(daemon.poll() is not None for daemon in daemons) or not (
-                ids & self._registered().keys()
-            )
+            exited = all(daemon.poll() is not None for daemon in daemons)
+            return exited or not self._registered(nodes)
 
         poll_until(done, 0.05, 10)
         kill_all(daemons)
@@ -267,11 +266,14 @@ class Yarn(ResourceManagerApi):
         )
         return processes.start(program)
 
-    def _wait_for_nodes(self, ids: Collection[str], timeout_s: float = _START_TIMEOUT_S) -> None:
-        """Wait until the NodeManagers of these EC2 instances are registered."""
+    def _wait_for_nodes(
+        self, nodes: Sequence[EmulatedNode], timeout_s: float = _START_TIMEOUT_S
+    ) -> None:
+        """Wait until the NodeManagers of these nodes are registered."""
+        ids = [node.ec2_id for node in nodes]
 
         def missing() -> list[str]:
-            registered = self._registered()
+            registered = self._registered(nodes)
             running = [one for one in ids if (one, _NODE_MANAGER) in self.daemons]
             return [one for one in running if one not in registered]
 
@@ -295,21 +297,21 @@ class Yarn(ResourceManagerApi):
 
     def _port(self, node: EmulatedNode) -> int:
         """Return the port by which YARN identifies the node's NodeManager, 0 if there is none."""
-        with contextlib.suppress(OSError):
-            log = self._log_file(node, _NODE_MANAGER)
-            ports = _NODE_ID.findall(log.read_text(encoding="utf-8", errors="replace"))
-            return int(ports[-1]) if ports else 0
-        return 0
+        if node.ec2_id not in self.node_ports:
+            with contextlib.suppress(OSError):
+                log = self._log_file(node, _NODE_MANAGER)
+                ports = _NODE_ID.findall(log.read_text(encoding="utf-8", errors="replace"))
+                if ports:
+                    self.node_ports[node.ec2_id] = int(ports[-1])
+        return self.node_ports.get(node.ec2_id, 0)
 
-    def _registered(self) -> dict[str, dict[str, Any]]:
-        """Return YARN's running nodes by EC2 instance id; none if YARN does not answer."""
+    def _registered(self, nodes: Sequence[EmulatedNode]) -> dict[str, dict[str, Any]]:
+        """Return YARN's rows of those nodes that it uses, by EC2 instance id."""
         rows = {
             int(row["id"].rpartition(":")[2]): row
             for row in self.rows("/ws/v1/cluster/nodes?states=RUNNING", "node")
         }
-        if not rows:
-            return {}
-        ports = {node.ec2_id: self._port(node) for node in self.cluster.nodes}
+        ports = {node.ec2_id: self._port(node) for node in nodes} if rows else {}
         return {ec2_id: rows[port] for ec2_id, port in ports.items() if port in rows}
 
     def load(self) -> YarnLoad | None:
@@ -322,7 +324,7 @@ class Yarn(ResourceManagerApi):
             pending_mb=int(metrics["pendingMB"]),
             nodes={
                 ec2_id: NodeLoad(containers=row["numContainers"], available_mb=row["availMemoryMB"])
-                for ec2_id, row in self._registered().items()
+                for ec2_id, row in self._registered(self.cluster.active_nodes).items()
             },
         )
 
@@ -332,7 +334,7 @@ class Yarn(ResourceManagerApi):
         YARN's own decommissioning excludes hosts, and all nodes are on one host. A node without
         memory and cores is the same to the scheduler.
         """
-        row = self._registered().get(node.ec2_id)
+        row = self._registered([node]).get(node.ec2_id)
         if row is None:
             return
         site = self.node_site(node) if schedulable else {}

@@ -97,6 +97,13 @@ def test_rule_waits_for_its_cool_down(scaled: Scaled) -> None:
     assert scaled.minutes([9] * 6, rule(Period=60, cool_down=180)) == [3, 4]
 
 
+def test_managed_scaling_takes_precedence_over_rules(scaled: Scaled) -> None:
+    scaled.cluster.managed_scaling = {"ComputeLimits": {}}
+    assert scaled.minutes([9] * 6, rule(Period=60)) == []
+    scaled.cluster.managed_scaling = None
+    assert scaled.minutes([9], rule(Period=60)) == [3]
+
+
 def test_first_rule_that_changes_the_count_applies(scaled: Scaled) -> None:
     free: dict[str, Any] = {
         "ComparisonOperator": "GREATER_THAN_OR_EQUAL",

@@ -47,6 +47,17 @@ print(spark.sparkContext.parallelize(range(10), 2).sum())
 time.sleep(300)
 """
 
+# Ends once it has two executors, of which a node of 5,632 MB has room for one.
+TWO_EXECUTORS = """
+import time
+from pyspark.sql import SparkSession
+
+context = SparkSession.builder.getOrCreate().sparkContext
+while context._jsc.sc().getExecutorMemoryStatus().size() < 3:
+    time.sleep(0.1)
+print("EXECUTORS 2")
+"""
+
 NAMES = (
     *(f"a{chr(n)}b" for n in range(32, 127) if chr(n) != "/"),
     "größe",
@@ -285,7 +296,7 @@ def test_idle_cluster_uses_less_than_1_5_gb(
     assert total < 1.5e9
 
 
-def test_resize_and_terminate_cluster(local: Target, emulator: state.EmulatorInfo) -> None:
+def test_resize_scale_and_terminate_cluster(local: Target, emulator: state.EmulatorInfo) -> None:
     emr, s3 = local.client("emr"), local.client("s3")
     s3.create_bucket(Bucket="yarn-other")
     s3.put_object(
@@ -318,10 +329,29 @@ def test_resize_and_terminate_cluster(local: Target, emulator: state.EmulatorInf
         change = {"InstanceGroupId": core, "InstanceCount": count}
         emr.modify_instance_groups(InstanceGroups=[change])
         _until(lambda count=count: active() == (count, 5632 * count))  # type: ignore[misc]
+    limits = {"UnitType": "Instances", "MinimumCapacityUnits": 1, "MaximumCapacityUnits": 2}
+    emr.put_managed_scaling_policy(
+        ClusterId=cluster, ManagedScalingPolicy={"ComputeLimits": limits}
+    )
+    s3.put_object(Bucket="yarn-other", Key="two.py", Body=TWO_EXECUTORS.encode())
+    options = ("--num-executors", "2", "--executor-memory", "3g", "--driver-memory", "512m")
+    off = ("--conf", "spark.dynamicAllocation.enabled=false")
+    args = ["spark-submit", *off, *options, "s3://yarn-other/two.py"]
+    jar = {"Jar": "command-runner.jar", "Args": args}
+    step = {"Name": "two", "ActionOnFailure": "CONTINUE", "HadoopJarStep": jar}
+    [step_id] = emr.add_job_flow_steps(JobFlowId=cluster, Steps=[step])["StepIds"]
+
+    def step_state() -> str:
+        return str(emr.describe_step(ClusterId=cluster, StepId=step_id)["Step"]["Status"]["State"])
+
+    _until(lambda: step_state() in FINISHED, timeout_s=300)
+    # Its executors do not fit on one node.
+    assert step_state() == "COMPLETED"
+    _until(lambda: active() == (1, 5632))
     emr.terminate_job_flows(JobFlowIds=[cluster])
     assert state_of() in ("TERMINATING", "TERMINATED")
     _until(lambda: state_of() == "TERMINATED")
     assert processes.marked(processes.CLUSTER_MARK, cluster) == []
     keys = [one["Key"] for one in s3.list_objects_v2(Bucket="yarn-other")["Contents"]]
-    assert sum("bootstrap-actions/1/stdout.gz" in key for key in keys) == 3
+    assert sum("bootstrap-actions/1/stdout.gz" in key for key in keys) == 4
     assert any("applications/hadoop-yarn/hadoop-hadoop-resourcemanager" in key for key in keys)
