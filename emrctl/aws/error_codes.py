@@ -59,11 +59,17 @@ NO_CONNECTION = Cause(
     "Check the network, HTTPS_PROXY and `region`; on localhost, run `emrctl local status`.",
     "ConnectionError HTTPClientError EndpointConnectionError",
 )
+CONNECTION_LOST = Cause(
+    ProvisioningError,
+    "the connection to AWS was interrupted, or AWS did not respond in time",
+    f"Check the network. {RETRY_HINT}",
+    "ConnectionClosedError ReadTimeoutError IncompleteReadError ResponseStreamingError",
+)
+# The same request may succeed later.
+TRANSIENT = (THROTTLED, SERVER_ERROR, NO_CONNECTION, CONNECTION_LOST)
 _CAUSES = (
     DENIED,
-    THROTTLED,
-    SERVER_ERROR,
-    NO_CONNECTION,
+    *TRANSIENT,
     Cause(
         CredentialsError,
         "the session has expired",

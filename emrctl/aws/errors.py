@@ -9,7 +9,7 @@ from typing import Any
 
 from emrctl.aws import error_codes
 from emrctl.aws.error_codes import DENIED, RETRY_HINT, Cause
-from emrctl.errors import EmrctlError, ProvisioningError
+from emrctl.errors import CredentialsError, EmrctlError, ProvisioningError, UnavailableError
 
 _ACTION = re.compile(r"not authorized to perform:? ([a-z0-9-]+:[A-Za-z0-9]+)")
 _DUPLICATE = re.compile(r"AlreadyExists|AlreadyOwnedByYou|\.Duplicate\b")
@@ -19,8 +19,18 @@ class RejectedRequestError(ProvisioningError):
     """AWS rejected the request (HTTP 4xx): nothing was started."""
 
 
+def translate(error: Exception, action: str) -> EmrctlError:
+    """Return emrctl's error for one of boto3's: `UnavailableError` if a retry may succeed."""
+    translated = _error(action, find_cause(error), error_text(error), _status(error, 500))
+    if is_transient(error):
+        return UnavailableError(translated.message, hint=translated.hint)
+    return translated
+
+
 @contextmanager
-def translated(action: str) -> Iterator[None]:
+def translated(
+    action: str, translate: Callable[[Exception, str], EmrctlError] = translate
+) -> Iterator[None]:
     """Raise boto3's errors as emrctl's; `action` is what was being done."""
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -31,11 +41,6 @@ def translated(action: str) -> Iterator[None]:
     except NotImplementedError as error:  # moto raises it
         msg, hint = f"{action}: not supported on localhost: {error}", "Use `target: aws`."
         raise ProvisioningError(msg, hint=hint) from error
-
-
-def translate(error: Exception, action: str) -> EmrctlError:
-    """Return emrctl's error for one of boto3's."""
-    return _error(action, find_cause(error), error_text(error), _status(error, 500))
 
 
 def translate_code(action: str, code: str, message: str, status: int) -> EmrctlError:
@@ -71,8 +76,14 @@ def is_denied(error: Exception) -> bool:
 
 def is_transient(error: Exception) -> bool:
     """Whether a retry may succeed: AWS throttled, had an internal error or was not reached."""
-    transient = (error_codes.THROTTLED, error_codes.SERVER_ERROR, error_codes.NO_CONNECTION)
-    return _status(error, 400) >= 500 or find_cause(error) in transient
+    return _status(error, 400) >= 500 or find_cause(error) in error_codes.TRANSIENT
+
+
+def is_temporary(error: Exception) -> bool:
+    """Whether the same request may succeed later: AWS did not answer it, or credentials expired."""
+    cause = find_cause(error)
+    credentials = cause is not None and issubclass(cause.family, CredentialsError)
+    return is_transient(error) or (credentials and cause is not error_codes.DENIED)
 
 
 def response_error(error: Exception) -> Mapping[str, Any]:

@@ -141,9 +141,12 @@ class Target:
         """Return the host of a node's pages: the emulator serves them at the private address."""
         return private_ip if self.is_local and dns else dns
 
-    def client(self, service: str) -> Any:
-        """Return a boto3 client for `service` with adaptive retries."""
-        return _client(self, service)
+    def client(self, service: str, *, once: bool = False) -> Any:
+        """Return a boto3 client for `service` with adaptive retries; with `once` without retries.
+
+        boto3 also retries a request that AWS may have executed, because the response was lost.
+        """
+        return _client(self, service, once)
 
     def account(self) -> str:
         """Return the account id; raises `CredentialsError` if AWS rejects the credentials."""
@@ -262,11 +265,11 @@ def process_exists(pid: int) -> bool:
 
 
 @functools.cache
-def _client(target: Target, service: str) -> Any:
+def _client(target: Target, service: str, once: bool) -> Any:
     from botocore.config import Config
 
     config = Config(
-        retries={"mode": "adaptive", "max_attempts": 10},
+        retries={"mode": "adaptive", "total_max_attempts": 1 if once else 10},
         s3={"addressing_style": "path" if target.endpoint else "auto"},
         connect_timeout=10,
         read_timeout=60,

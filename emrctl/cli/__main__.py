@@ -127,6 +127,13 @@ def _run(arguments: list[str]) -> None:
             raise
         where = f"{error.filename}: " if error.filename else ""
         _fail(f"{where}{error.strerror}", "Free disk space, or use a writable folder.", 5)
+    except Exception as error:
+        if not type(error).__module__.startswith("botocore."):
+            raise
+        from emrctl.aws.errors import translate
+
+        failure = translate(error, f"emrctl {arguments[0]}")
+        _fail(str(failure), failure.hint, failure.exit_code)
 
 
 def _fail(message: str, hint: str, exit_code: int) -> NoReturn:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from emrctl.aws import errors
 from emrctl.aws.listing import objects
 from emrctl.aws.s3 import EVENT_LOG_PREFIX
 from emrctl.errors import EmrctlError
@@ -60,24 +62,33 @@ def download(workspace: Workspace, run: Run, folder: Path) -> list[Application]:
     """Download the event logs of the run's applications to `folder`; the largest comes first."""
     from emrctl.metrics.eventlog import reader
 
-    s3 = workspace.target.client("s3")
-    newest: dict[str, tuple[str, dict[str, str], list[str]]] = {}
-    for name, keys in sorted(_written_since(s3, run).items()):
-        properties = _head(s3, run.bucket, keys[0])
-        if _is_of(run, properties):  # of several attempts the last one
-            newest[properties.get("id", name)] = (name, properties, keys)
+    with errors.translated(f"reading the event logs of {run.id}"):
+        newest = _download_logs(workspace.target.client("s3"), run, folder)
     applications = []
-    for id_, (name, properties, keys) in newest.items():
-        for key in keys:
-            path = folder / key.removeprefix(EVENT_LOG_PREFIX)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            s3.download_file(run.bucket, key, str(path))
+    for id_, (name, properties) in newest.items():
         path = folder / name
         metrics = reader.read_path(path)
         master = properties.get("spark.master", "")
         applications.append(Application(id=id_, master=master, path=path, metrics=metrics))
     applications.sort(key=lambda item: (not item.on_cluster, -item.metrics.task_time_ms, item.id))
     return applications
+
+
+def _download_logs(s3: Any, run: Run, folder: Path) -> dict[str, tuple[str, dict[str, str]]]:
+    """Download the run's event logs; return name and Spark properties by the application's id."""
+    newest: dict[str, tuple[str, dict[str, str]]] = {}
+    logs = _written_since(s3, run)
+    for name in sorted(logs):
+        properties = _head(s3, run.bucket, logs[name][0])
+        if _is_of(run, properties):  # of several attempts the last one
+            newest[properties.get("id", name)] = (name, properties)
+    for name, _ in newest.values():
+        for key in logs[name]:
+            path = folder / key.removeprefix(EVENT_LOG_PREFIX)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as file:
+                shutil.copyfileobj(s3.get_object(Bucket=run.bucket, Key=key)["Body"], file)
+    return newest
 
 
 def _is_of(run: Run, properties: dict[str, str]) -> bool:

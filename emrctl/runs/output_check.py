@@ -20,9 +20,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
+from emrctl.aws import errors
 from emrctl.aws.listing import objects
 from emrctl.aws.s3 import open_object, split_uri
-from emrctl.errors import EmrctlError, NotFoundError, UsageError
+from emrctl.errors import CredentialsError, EmrctlError, NotFoundError, UnavailableError, UsageError
 from emrctl.runs import checksums, submission
 from emrctl.runs.checksums import DatasetChecksum, WeightedSum
 from emrctl.runs.record import CheckedOutput, Run
@@ -94,6 +95,8 @@ def save(workspace: Workspace, run: Run, wait: Wait) -> tuple[str, ...]:
         if name not in found:
             try:
                 found[name] = _check(workspace, run, OutputSpec.parse(text), wait)
+            except (CredentialsError, UnavailableError):
+                raise
             except EmrctlError as error:
                 warnings.append(f"--check-output {name}: {error.message}")
     files.write_json(RunFiles.CHECK, {name: asdict(item) for name, item in found.items()})
@@ -151,10 +154,13 @@ def _list(workspace: Workspace, spec: OutputSpec) -> Iterator[_File]:
     from botocore.exceptions import ClientError
 
     bucket, key = split_uri(spec.uri)
-    try:
-        listed = list(objects(workspace.target.client("s3"), bucket, key))
-    except ClientError as error:
-        raise NotFoundError(f"cannot list {spec.uri}: {error}") from error
+    with errors.translated(f"listing {spec.uri}"):
+        try:
+            listed = list(objects(workspace.target.client("s3"), bucket, key))
+        except ClientError as error:
+            if errors.is_temporary(error):
+                raise
+            raise NotFoundError(f"cannot list {spec.uri}: {error}") from error
     files = [
         _file(item["Key"], item["Size"], item["Key"].removeprefix(key))
         for item in listed
@@ -204,7 +210,7 @@ def read(workspace: Workspace, spec: OutputSpec, files: Sequence[_File]) -> Data
 
 def _read(s3: Any, bucket: str, file: _File, spec: OutputSpec) -> DatasetChecksum:
     """Return the checksum of one object; `UsageError` if it cannot be read."""
-    from botocore.exceptions import ClientError
+    from botocore.exceptions import BotoCoreError, ClientError
     from zstandard import ZstdError
 
     try:
@@ -220,7 +226,9 @@ def _read(s3: Any, bucket: str, file: _File, spec: OutputSpec) -> DatasetChecksu
             return checksums.of_csv(text, file.partition, separator, header=spec.header)
     except ModuleNotFoundError as error:
         raise UsageError(f"{error.name} is not installed") from error
-    except (ClientError, ZstdError, *_DAMAGED) as error:
+    except (BotoCoreError, ClientError, ZstdError, *_DAMAGED) as error:
+        if errors.is_temporary(error):
+            raise errors.translate(error, f"reading {file.key}") from error
         raise UsageError(f"cannot read {file.key}: {error}") from error
 
 

@@ -143,13 +143,18 @@ def _save_result(workspace: Workspace, run: Run, files: RunFiles) -> None:
     from botocore.exceptions import ClientError
 
     bucket, key = split_uri(f"{output_uri(run)}/{RunFiles.RESULT}")
-    try:
-        answer = workspace.target.client("s3").get_object(Bucket=bucket, Key=key)
-    except ClientError:
-        return
+    s3 = workspace.target.client("s3")
+    with errors.translated(f"reading s3://{bucket}/{key}"):
+        try:
+            answer = s3.get_object(Bucket=bucket, Key=key)
+            result = answer["Body"].read()
+        except ClientError as error:
+            if errors.is_temporary(error):
+                raise
+            return
     started = datetime.fromisoformat(run.started) if run.started else None
     if run.state == "COMPLETED" or (started and answer["LastModified"] >= started):
-        files.write(RunFiles.RESULT, answer["Body"].read())
+        files.write(RunFiles.RESULT, result)
 
 
 def _save_metrics(files: RunFiles, yarn: YarnAccounts | None, found: Sequence[Application]) -> None:

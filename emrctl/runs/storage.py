@@ -183,14 +183,16 @@ class S3Storage:
 
     def write(self, key: str, body: bytes | BinaryIO) -> None:
         """Put an object; a stream can be larger than the memory."""
-        if isinstance(body, bytes):
-            self.s3.put_object(Bucket=self.bucket, Key=self.prefix + key, Body=body)
-        else:
-            self.s3.upload_fileobj(body, self.bucket, self.prefix + key)
+        with translated(f"writing {self.location(key)}"):
+            if isinstance(body, bytes):
+                self.s3.put_object(Bucket=self.bucket, Key=self.prefix + key, Body=body)
+            else:
+                self.s3.upload_fileobj(body, self.bucket, self.prefix + key)
 
     def delete(self, key: str) -> None:
         """Delete an object if it exists."""
-        self.s3.delete_object(Bucket=self.bucket, Key=self.prefix + key)
+        with translated(f"deleting {self.location(key)}"):
+            self.s3.delete_object(Bucket=self.bucket, Key=self.prefix + key)
 
     def move(self, key: str, new: str) -> None:
         """Rename an object."""
@@ -207,7 +209,7 @@ class S3Storage:
 
     def keys(self, prefix: str) -> list[str]:
         """Return the keys that start with `prefix`, sorted."""
-        items = objects(self.s3, self.bucket, self.prefix + prefix)
+        items = self._objects(prefix)
         return sorted(item["Key"].removeprefix(self.prefix) for item in items)
 
     def leftovers(self, _age_s: float) -> list[str]:
@@ -223,7 +225,7 @@ class S3Storage:
     def versions(self, file: str) -> dict[str, Version]:
         """Return the version of each folder that contains `file`: that of its own objects."""
         tags: dict[str, dict[str, str]] = {}
-        for item in objects(self.s3, self.bucket, self.prefix):
+        for item in self._objects(""):
             folder, _, name = item["Key"].removeprefix(self.prefix).partition("/")
             if name and "/" not in name:
                 tags.setdefault(folder, {})[name] = item["ETag"]
@@ -232,6 +234,11 @@ class S3Storage:
             for name, found in tags.items()
             if file in found
         }
+
+    def _objects(self, prefix: str) -> list[dict[str, Any]]:
+        """Return S3's description of each object whose key starts with `prefix`."""
+        with translated(f"listing {self.location(prefix)}"):
+            return list(objects(self.s3, self.bucket, self.prefix + prefix))
 
     def _listed(self, prefix: str) -> Iterator[str]:
         """Yield the keys of the objects and, with a slash, of the folders directly in a prefix."""

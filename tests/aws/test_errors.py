@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emrctl.aws import error_codes, errors
-from emrctl.errors import CredentialsError, ProvisioningError
+from emrctl.errors import CredentialsError, ProvisioningError, UnavailableError
 from tests.recorded import refused
 
 CLUSTER_FAILURES: dict[str, tuple[str, str]] = {
@@ -80,7 +80,7 @@ def test_cluster_failure_unknown_message_returns_none() -> None:
     ("code", "family"),
     [
         ("ExpiredTokenException", CredentialsError),
-        ("Client.RequestLimitExceeded", errors.RejectedRequestError),
+        ("Client.RequestLimitExceeded", UnavailableError),
         ("VcpuLimitExceeded", errors.RejectedRequestError),
         ("UnknownCode", errors.RejectedRequestError),
     ],

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import typer
+from botocore.exceptions import ClientError
 
 from emrctl.aws.target import Target
 from emrctl.cli.__main__ import COMMANDS
@@ -254,6 +255,19 @@ def test_command_invalid_input_exits_with_hint(
     assert exit_code == code, err
     assert message in err + out
     assert "Traceback" not in err
+
+
+def test_error_of_boto3_is_printed_without_traceback(
+    emrctl: Emrctl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: object) -> None:
+        error: Any = {"Error": {"Code": "ExpiredToken", "Message": "The token has expired."}}
+        raise ClientError(error, "PutObject")
+
+    monkeypatch.setattr("emrctl.runs.store.Store.newest", fail)
+    code, _, err = emrctl("runs")
+    assert code == 4
+    assert err.startswith("error: emrctl runs: the session has expired")
 
 
 @pytest.mark.parametrize("command", ["gc", "doctor"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import itertools
 import shutil
 from dataclasses import replace
@@ -217,6 +218,17 @@ def test_write_to_file_in_place_of_folder_is_an_error_of_the_disk(tmp_path: Path
     with pytest.raises(DiskError, match=r"cannot write .*runs/x/run\.json: ") as raised:
         LocalStorage(tmp_path / "runs").write("x/run.json", b"{}")
     assert raised.value.exit_code == 5
+
+
+def test_write_to_missing_bucket_names_object(mocked: Target) -> None:
+    storage = S3Storage(mocked.client("s3"), "none")
+    for body in (b"{}", io.BytesIO(b"{}")):
+        with pytest.raises(
+            EmrctlError, match=r"writing s3://none/runs/x/run\.json: .*NoSuchBucket"
+        ):
+            storage.write("x/run.json", body)
+    with pytest.raises(EmrctlError, match=r"listing s3://none/runs/"):
+        storage.versions("run.json")
 
 
 def test_write_json_replaces_numbers_that_are_not_finite(store: Store) -> None:

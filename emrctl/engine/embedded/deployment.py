@@ -15,10 +15,17 @@ from emrctl.engine.base import Event, Operation, Report, ResourceChange
 from emrctl.engine.checkpoint import Checkpoint, ResourceState, StateFileError
 from emrctl.engine.localhost.provider import Provider, short
 from emrctl.engine.localhost.resource_type import OperationCancelledError
-from emrctl.errors import CredentialsError, EmrctlError, ProvisioningError, UsageError
+from emrctl.errors import (
+    CredentialsError,
+    EmrctlError,
+    ProvisioningError,
+    UnavailableError,
+    UsageError,
+)
 
 # The property that differs if a resource was terminated or deleted outside of the stack.
 STATE_KEY = "state"
+_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,13 +285,25 @@ class StackUpdate:
         return entry
 
     def _request(self, entry: ResourceState) -> str:
-        """Request the creation and return the id; remove the entry if AWS rejects the request."""
-        try:
-            return self._provider.create(entry.type, entry.inputs)
-        except (RejectedRequestError, CredentialsError, UsageError):
-            with self._saved() as state:
-                state.remove(entry)
-            raise
+        """Request the creation and return the id; remove the entry if AWS rejects the request.
+
+        A request whose response was lost may have been executed: look for the resource before the
+        request is repeated.
+        """
+        for attempt in range(_ATTEMPTS):
+            try:
+                return self._provider.create(entry.type, entry.inputs)
+            except (RejectedRequestError, CredentialsError, UsageError):
+                with self._saved() as state:
+                    state.remove(entry)
+                raise
+            except UnavailableError:
+                id_ = self._find(entry)
+                if id_ is not None:
+                    return id_
+                if attempt == _ATTEMPTS - 1:
+                    raise
+        raise AssertionError
 
     def _find(self, entry: ResourceState) -> str | None:
         """Return the id of the resource of an interrupted creation, unless another entry has it."""

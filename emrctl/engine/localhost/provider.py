@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from emrctl.aws.errors import translated
@@ -59,9 +59,12 @@ class Provider:
         return ResourceDiff(keys=keys, replaces=replaces, delete_first=bool(replaces) and conflict)
 
     def create(self, token: str, inputs: Inputs) -> str:
-        """Create a resource and return its id; `settle` waits until it is usable."""
+        """Create a resource and return its id; `settle` waits until it is usable.
+
+        After an `UnavailableError` the resource may exist: `find` returns it.
+        """
         with translated(f"creating {short(token)}"):
-            return self._type(token).create(self._aws, inputs)
+            return self._type(token).create(replace(self._aws, once=True), inputs)
 
     def settle(self, token: str, id_: str, inputs: Inputs) -> Outputs:
         """Wait until a created resource is usable and return its outputs."""

@@ -24,14 +24,15 @@ class OperationCancelledError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Aws:
-    """A target, and the flag that cancels all waits."""
+    """A target, and the flag that cancels all waits. With `once`, requests are not repeated."""
 
     target: Target
     stop: threading.Event
+    once: bool = False
 
     def client(self, service: str) -> Any:
         """Return a boto3 client."""
-        return self.target.client(service)
+        return self.target.client(service, once=self.once)
 
     def pause(self) -> None:
         """Sleep for the polling interval; raise `OperationCancelledError` if `stop` is set."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import io
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, BinaryIO, Literal
@@ -14,7 +13,6 @@ from emrctl.aws import errors
 from emrctl.aws.listing import objects
 from emrctl.aws.s3 import open_object
 from emrctl.aws.target import Target
-from emrctl.errors import EmrctlError, UnavailableError
 
 StepState = Literal[
     "PENDING", "RUNNING", "CANCEL_PENDING", "COMPLETED", "FAILED", "CANCELLED", "INTERRUPTED"
@@ -76,7 +74,7 @@ def read_logs(target: Target, bucket: str, prefix: str, folder: str) -> Iterator
 
     There are none if the bucket was deleted before the step ended.
     """
-    with translated(f"reading s3://{bucket}/{prefix}"):
+    with errors.translated(f"reading s3://{bucket}/{prefix}"):
         s3 = target.client("s3")
         listed = errors.get_or_none(lambda: list(objects(s3, bucket, prefix)), "NoSuchBucket")
         for item in listed or ():
@@ -87,26 +85,5 @@ def read_logs(target: Target, bucket: str, prefix: str, folder: str) -> Iterator
 
 
 def _open_object(s3: Any, bucket: str, key: str) -> BinaryIO:
-    with translated(f"reading s3://{bucket}/{key}"):
+    with errors.translated(f"reading s3://{bucket}/{key}"):
         return open_object(s3, bucket, key)
-
-
-def translate_error(error: Exception, action: str) -> EmrctlError:
-    """Return emrctl's error for one of boto3's: `UnavailableError` if a retry may succeed."""
-    translated = errors.translate(error, action)
-    if errors.is_transient(error):
-        return UnavailableError(translated.message, hint=translated.hint)
-    return translated
-
-
-@contextmanager
-def translated(
-    action: str, translate: Callable[[Exception, str], EmrctlError] = translate_error
-) -> Iterator[None]:
-    """Raise boto3's errors as emrctl's, by default as `translate_error` returns them."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        yield
-    except (BotoCoreError, ClientError) as error:
-        raise translate(error, action) from error

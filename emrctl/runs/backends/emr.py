@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from emrctl.aws import errors
 from emrctl.aws.listing import EMR_TERMINATED
+from emrctl.aws.polling import Backoff
 from emrctl.aws.target import Target
 from emrctl.clusters import emr
 from emrctl.errors import (
     EmrctlError,
     NotFoundError,
     ProvisioningError,
+    UnavailableError,
     UsageError,
 )
 from emrctl.runs.backends.base import (
@@ -21,13 +24,13 @@ from emrctl.runs.backends.base import (
     Step,
     log_location,
     read_logs,
-    translate_error,
-    translated,
 )
 
 # EMR's limit for all strings of a HadoopJarStep together.
 MAX_STEP_CHARACTERS = 10_240
 _RUNNER = "command-runner.jar"
+# As many as boto3's, which waits less before the first ones.
+_ATTEMPTS, _RETRY_S = 10, 1.0
 # In EMR's messages if the cluster or the step does not exist.
 _NOT_FOUND_MESSAGES = ("is not valid", "not valid.", "does not exist")
 
@@ -54,8 +57,29 @@ class EmrBackend:
             "ActionOnFailure": "CONTINUE",
             "HadoopJarStep": {"Jar": _RUNNER, "Args": list(arguments)},
         }
-        answer = self._call("add_job_flow_steps", JobFlowId=self.cluster_id, Steps=[document])
-        return str(answer["StepIds"][0])
+        return self._add_step(name, document)
+
+    def _add_step(self, name: str, document: dict[str, Any]) -> str:
+        """Add a step and return its id; look for it before the request is sent again.
+
+        EMR may have added it although the response was lost.
+        """
+        pause = Backoff(min(self.target.poll_s, _RETRY_S))
+        for attempt in itertools.count(1):
+            try:
+                answer = self._call(
+                    "add_job_flow_steps", once=True, JobFlowId=self.cluster_id, Steps=[document]
+                )
+                return str(answer["StepIds"][0])
+            except UnavailableError as error:
+                if attempt == _ATTEMPTS:
+                    raise
+                pause.failed(error)
+            pause.wait()
+            step = self.find(name)
+            if step is not None:
+                return step.id
+        raise AssertionError
 
     def step(self, step_id: str) -> Step:
         """Return a step; INTERRUPTED if its cluster was terminated before it ended.
@@ -108,7 +132,7 @@ class EmrBackend:
 
     def _list_steps(self) -> Iterator[dict[str, Any]]:
         """Yield every step of the cluster, newest first."""
-        with translated(self._action("list_steps"), _translate_error):
+        with errors.translated(self._action("list_steps"), _translate_error):
             paginator = self.target.client("emr").get_paginator("list_steps")
             for page in paginator.paginate(ClusterId=self.cluster_id):
                 yield from page["Steps"]
@@ -122,9 +146,10 @@ class EmrBackend:
         """Return the action for messages: the id of a cluster is valid in one region only."""
         return f"{operation} on {self.cluster_id} in {self.target.region}"
 
-    def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
-        with translated(self._action(operation), _translate_error):
-            answer: dict[str, Any] = getattr(self.target.client("emr"), operation)(**arguments)
+    def _call(self, operation: str, *, once: bool = False, **arguments: Any) -> dict[str, Any]:
+        client = self.target.client("emr", once=once)
+        with errors.translated(self._action(operation), _translate_error):
+            answer: dict[str, Any] = getattr(client, operation)(**arguments)
         return answer
 
 
@@ -137,7 +162,7 @@ def _translate_error(error: Exception, action: str) -> EmrctlError:
     if response and errors.find_cause(error) is None and not errors.is_transient(error):
         hint = "Show the state of the cluster with `emrctl show`."
         return ProvisioningError(f"EMR rejected {action}: {message}", hint=hint)
-    return translate_error(error, action)
+    return errors.translate(error, action)
 
 
 def _interrupted(step: Step, status: dict[str, Any]) -> Step:

@@ -26,7 +26,6 @@ from emrctl.runs.backends.base import (
     Step,
     log_location,
     read_logs,
-    translated,
 )
 
 _PROGRAM = "emrctl/bin/step"
@@ -135,7 +134,7 @@ class Ec2Backend:
     def _why_not_running(self) -> str:
         """Return why the primary is not running; empty if it is."""
         ec2, ids = self.target.client("ec2"), [self.cluster_id]
-        with translated(f"describing {self.cluster_id}"):
+        with errors.translated(f"describing {self.cluster_id}"):
             items = errors.get_or_none(lambda: list(instances(ec2, InstanceIds=ids)), *_NO_INSTANCE)
         if not items:
             return f"the primary {self.cluster_id} does not exist"
@@ -148,7 +147,7 @@ class Ec2Backend:
         bucket, root = log_location(self.log_uri, self.cluster_id)
         key = f"{root}/steps/{step_id}/state.json"
         s3 = self.target.client("s3")
-        with translated(f"reading s3://{bucket}/{key}"):
+        with errors.translated(f"reading s3://{bucket}/{key}"):
             answer = errors.get_or_none(
                 lambda: s3.get_object(Bucket=bucket, Key=key), "NoSuchKey", "NoSuchBucket"
             )

@@ -21,6 +21,7 @@ from emrctl.engine.embedded.engine import EmbeddedEngine
 from emrctl.errors import ProvisioningError, StackLockedError
 from tests.emulator.fake_runtime import FakeRuntime
 from tests.engine.conftest import STACK, Work, made, program
+from tests.runs.backends.rejected_calls import LOST, refusing
 
 
 @pytest.fixture
@@ -76,6 +77,21 @@ def test_up_interrupted_creation_finds_resource(work: Work) -> None:
         assert made(work.up()) == {name: "create"}
     assert {e["name"]: e["id"] for e in _document(work)["entries"].values()} == before
     assert work.clusters() == [outputs["cluster_id"]]
+
+
+@pytest.mark.parametrize(
+    ("service", "operation"),
+    [("ec2", "CreateVpc"), ("iam", "CreateRole"), ("emr", "RunJobFlow")],
+)
+def test_up_with_lost_response_creates_resource_once(
+    work: Work, service: str, operation: str
+) -> None:
+    with refusing(lambda name: LOST if name == operation else None, service) as wire:
+        outputs = work.up().outputs
+    assert wire.refused[operation] == (2 if service == "iam" else 1)
+    assert work.clusters() == [outputs["cluster_id"]]
+    filters = [{"Name": "isDefault", "Values": ["false"]}]
+    assert len(work.target.client("ec2").describe_vpcs(Filters=filters)["Vpcs"]) == 1
 
 
 def test_down_interrupted_creation_deletes_resource(work: Work) -> None:

@@ -13,10 +13,13 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
+from botocore.exceptions import ConnectionClosedError
 from moto.core.botocore_stubber import BotocoreStubber, MockRawResponse
 
 Choose = Callable[[str], tuple[str, str] | None]
 RATE_EXCEEDED = ("ThrottlingException", "Rate exceeded")
+# The call reaches moto, and its response is lost.
+LOST = ("", "lost")
 
 
 @dataclass
@@ -31,7 +34,7 @@ class Wire:
 def refusing(choose: Choose, service: str = "emr") -> Iterator[Wire]:
     """Reject the calls for which `choose(operation)` returns code and message of an AWS error.
 
-    Rejected calls do not reach moto.
+    Rejected calls do not reach moto, except with `LOST`.
     """
     wire, answered = Wire(), BotocoreStubber.__call__
 
@@ -44,6 +47,9 @@ def refusing(choose: Choose, service: str = "emr") -> Iterator[Wire]:
         if refusal is None:
             return answered(self, event_name, request, **more)
         wire.refused[operation] += 1
+        if refusal == LOST:
+            answered(self, event_name, request, **more)
+            raise ConnectionClosedError(endpoint_url=request.url)
         return _refused(request.url, *refusal)
 
     with pytest.MonkeyPatch.context() as patch:

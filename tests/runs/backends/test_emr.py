@@ -23,7 +23,7 @@ from emrctl.runs.backends.base import Step, read_logs
 from emrctl.runs.backends.emr import EmrBackend, _interrupted
 from emrctl.runs.submission import Submission, submit
 from tests.emulator.fake_runtime import FakeRuntime
-from tests.runs.backends.rejected_calls import RATE_EXCEEDED, refusing, share
+from tests.runs.backends.rejected_calls import LOST, RATE_EXCEEDED, refusing, share
 from tests.runs.mocked import MockedWorkspace, mocked_workspace, watch
 
 
@@ -55,6 +55,54 @@ def test_wait_with_30_percent_throttled_calls_succeeds(
     assert [run.state for run in found] == ["COMPLETED"] * 3
     assert wire.refused.total() >= 0.15 * wire.asked.total() > 0
     assert len(runtime.steps) == 3  # a throttled submission was not made twice
+
+
+def test_submit_with_lost_response_adds_one_step(
+    workspace: MockedWorkspace, runtime: FakeRuntime
+) -> None:
+    with refusing(lambda operation: LOST if operation == "AddJobFlowSteps" else None) as wire:
+        run = submit(workspace, Submission(job="mine"))
+    assert wire.asked["AddJobFlowSteps"] == 1
+    assert lifecycle.wait(workspace, run, watch, timeout_s=120).state == "COMPLETED"
+    assert len(runtime.steps) == 1
+
+
+def test_submit_with_endless_throttling_is_unavailable_error(
+    workspace: MockedWorkspace, runtime: FakeRuntime
+) -> None:
+    with (
+        refusing(lambda name: RATE_EXCEEDED if name == "AddJobFlowSteps" else None) as wire,
+        pytest.raises(UnavailableError, match="AWS throttled the request"),
+    ):
+        submit(workspace, Submission(job="mine"))
+    assert wire.asked["AddJobFlowSteps"] == 10
+    assert runtime.steps == []
+
+
+@pytest.mark.parametrize("code", ["SlowDown", "ExpiredToken"])
+def test_wait_with_temporary_failure_of_s3_does_not_lose_result(
+    workspace: MockedWorkspace, runtime: FakeRuntime, hasty: None, code: str
+) -> None:
+    run = submit(workspace, Submission(job="mine"))
+    key = f"runs/{run.id}/output/result.json"
+    workspace.target.client("s3").put_object(Bucket=run.bucket, Key=key, Body=b'{"rows": 7}')
+    get = workspace.target.client("s3").get_object
+    left = iter([code])
+
+    def fail_once(**arguments: Any) -> Any:
+        if arguments["Key"] == key and (failure := next(left, None)):
+            error: Any = {"Error": {"Code": failure, "Message": "later"}}
+            raise ClientError(error, "GetObject")
+        return get(**arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workspace.target.client("s3"), "get_object", fail_once)
+        if code == "ExpiredToken":
+            with pytest.raises(CredentialsError, match="the session has expired"):
+                lifecycle.wait(workspace, run, watch, timeout_s=120)
+        run = lifecycle.wait(workspace, run, watch, timeout_s=120)
+    assert run.state == "COMPLETED"
+    assert workspace.store.files(run.id).read_json("result.json") == {"rows": 7}
 
 
 def test_wait_with_throttling_beyond_botocore_retries_succeeds(
