@@ -158,9 +158,10 @@ def _list_everything(target: Target) -> Iterator[str]:
         ("describe_volumes", "Volumes", "VolumeId"),
     ):
         for item in getattr(ec2, operation)()[key]:
-            # A VPC has a default group, which is deleted with it.
-            if item.get("State") != "deleted" and item.get("GroupName") != "default":
-                yield f"{name} {item[name]}"
+            # Default groups are deleted with their VPC, attached volumes with their instance.
+            if item.get("State") in {"deleted", "in-use"} or item.get("GroupName") == "default":
+                continue
+            yield f"{name} {item[name]}"
 
 
 @dataclass
