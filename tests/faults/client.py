@@ -178,8 +178,7 @@ class _Points:
             os.kill(os.getpid(), signal.SIGSTOP)
         elif action == "full":
             self._full = True
-        else:
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        else:  # Python ignores SIGXFSZ
             hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
             resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
 

@@ -265,9 +265,10 @@ class Project:
     @cached_property
     def earlier_steps(self) -> frozenset[str]:
         """The steps that existed before this project's runs."""
-        return frozenset(step["Id"] for step in self._steps())
+        return frozenset(step["Id"] for step in self.steps())
 
-    def _steps(self) -> Iterator[dict[str, Any]]:
+    def steps(self) -> Iterator[dict[str, Any]]:
+        """Yield the steps of all clusters of the project, also of terminated ones."""
         emr = self.emulator.target.client("emr")
         for page in emr.get_paginator("list_clusters").paginate():
             for item in page["Clusters"]:
@@ -278,7 +279,7 @@ class Project:
     def check_runs(self) -> None:
         """No run is lost or doubled: each step has one record, with the step's state."""
         runs = {run["id"]: run for run in self.settle()}
-        steps = [step for step in self._steps() if step["Id"] not in self.earlier_steps]
+        steps = [step for step in self.steps() if step["Id"] not in self.earlier_steps]
         names = Counter(step["Name"].partition("[")[2].rstrip("]") for step in steps)
         for step in steps:
             run = runs.get(step["Name"].partition("[")[2].rstrip("]"))

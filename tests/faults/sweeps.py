@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 from tests.faults.client import EVERY, REQUEST, WRITES, Action, Fault, Result
 from tests.faults.emulator import Rule
@@ -277,8 +276,7 @@ def rows(world: World) -> Iterator[tuple[str, Callable[[], Row]]]:
     for name, (action, what) in itertools.product(_ON_DISK, _DISK.items()):
         yield f"{action} {name}", partial(at_points, world, name, what, action, WRITES)
     for name, (answer, what) in itertools.product(ON_S3, _NETWORK.items()):
-        rules = [Rule(id=0, answer=answer, service="s3", **more) for more in _PORTIONS[answer]]
-        yield f"{answer} {name}", partial(with_network, world, name, what, rules)
+        yield f"{answer} {name}", partial(with_network, world, name, what, _rules(world, answer))
     for name, percent in itertools.product(_ON_EMR, (30, 60)):
         rules = [Rule(id=0, answer="throttled", service="emr", percent=percent)]
         what = f"EMR throttles {percent} %"
@@ -301,11 +299,19 @@ _NETWORK = {
     "cut": "S3 cuts bodies",
     "slow": "S3 is slower than the time-out",
 }
-_PORTIONS: Mapping[str, Sequence[Mapping[str, Any]]] = {
-    "unavailable": [{"percent": 30}, *({"after": number} for number in range(20))],
-    "cut": [{"percent": 30}, *({"after": number} for number in range(20))],
-    "slow": [{"percent": 20, "delay_s": 1.5 * _SHORT_S, "times": 5}],
-}
+
+
+def _rules(world: World, answer: str) -> list[Rule]:
+    """Return faults of S3: of some requests, or of all after a number of them."""
+    if answer == "slow":
+        delay_s = 1.5 * _SHORT_S
+        return [Rule(id=0, answer=answer, service="s3", percent=20, delay_s=delay_s, times=5)]
+    rules = [
+        Rule(id=0, answer=answer, service="s3", after=number - 1) for number in world.chosen(20)
+    ]
+    return [Rule(id=0, answer=answer, service="s3", percent=30), *rules]
+
+
 _PAIRS = (
     ("up", "up"),
     ("submit", "submit"),

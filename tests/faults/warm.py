@@ -27,13 +27,13 @@ import scipy.stats  # noqa: F401
 from botocore.loaders import JSONFileLoader
 
 from emrctl import bundled
-from emrctl.aws import target
+from emrctl.aws import polling, target
 from emrctl.cli.__main__ import COMMANDS
 from emrctl.runs import lifecycle
 from tests.faults.client import READ_TIMEOUT
 
 SPEED = 50
-POLL_S, LOGS_S = 0.01, 0.2
+POLL_S, LOGS_S, MAX_FAILURE_S = 0.01, 0.2, 2.0
 
 
 def _replace(owner: object, name: str, value: object) -> None:
@@ -56,6 +56,7 @@ def _shorten_pauses() -> None:
     _replace(target, "LOCAL_LOGS_S", LOGS_S)
     defaults: Any = target.Target.__init__.__kwdefaults__
     defaults |= {"poll_s": POLL_S, "logs_s": LOGS_S}
+    _replace(polling, "MAX_FAILURE_S", MAX_FAILURE_S)
     _replace(lifecycle, "_NO_STEP_TIMEOUT_S", 0.0)
 
 

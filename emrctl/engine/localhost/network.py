@@ -43,7 +43,8 @@ class _VpcEndpoint(Ec2Resource):
     """An endpoint of a VPC; EC2's operation deletes several."""
 
     def delete(self, aws: Aws, id_: str, _inputs: Inputs) -> None:
-        get_or_none(lambda: self.call(aws, 2, VpcEndpointIds=[id_]), *self.missing)
+        if self.describe(aws, id_) is not None:
+            self.call(aws, 2, VpcEndpointIds=[id_])
 
 
 _ROUTE_TABLE = Ec2Resource(

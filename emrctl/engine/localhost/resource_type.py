@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -196,7 +196,13 @@ class Ec2Resource(ApiResource):
         """Return EC2's description of a resource; None if it does not exist."""
         ids = {f"{self.key[0]}s": [id_]}
         response = get_or_none(lambda: self.call(aws, 1, **ids), *self.missing)
-        return response[f"{self.item}s"][0] if response else None
+        return next(self._existing(response), None) if response else None
+
+    def _existing(self, response: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Yield the items of a response; EC2 lists deleted endpoints for a while."""
+        for item in response[f"{self.item}s"]:
+            if str(item.get("State", "")).lower() not in {"deleting", "deleted"}:
+                yield item
 
     def find(self, aws: Aws, inputs: Inputs) -> str | None:
         """Return the id of the stack's resource of this type, if any."""
@@ -205,7 +211,7 @@ class Ec2Resource(ApiResource):
             return None
         if "vpcId" in self.arguments:
             filters.append({"Name": "vpc-id", "Values": [inputs["vpcId"]]})
-        items = self.call(aws, 1, Filters=filters)[f"{self.item}s"]
+        items = list(self._existing(self.call(aws, 1, Filters=filters)))
         return str(items[-1][self.key[0]]) if items else None
 
     def observe(self, aws: Aws, id_: str, _inputs: Inputs) -> Outputs:

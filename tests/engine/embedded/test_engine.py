@@ -16,7 +16,7 @@ import pytest
 
 from emrctl.aws.target import Target
 from emrctl.emulator.api import dispatch
-from emrctl.engine.checkpoint import StateFileError, StateFolder
+from emrctl.engine.checkpoint import Checkpoint, StateFileError, StateFolder
 from emrctl.engine.embedded.engine import EmbeddedEngine
 from emrctl.errors import ProvisioningError, StackLockedError
 from tests.emulator.fake_runtime import FakeRuntime
@@ -92,6 +92,25 @@ def test_up_with_lost_response_creates_resource_once(
     assert work.clusters() == [outputs["cluster_id"]]
     filters = [{"Name": "isDefault", "Values": ["false"]}]
     assert len(work.target.client("ec2").describe_vpcs(Filters=filters)["Vpcs"]) == 1
+
+
+def test_down_killed_after_each_deletion_continues(work: Work) -> None:
+    work.up()
+    path = work.folder / f"{STACK}.json"
+    work_files = [path.read_text()]
+    save = StateFolder.save
+
+    def keep(files: StateFolder, state: Checkpoint) -> None:
+        save(files, state)
+        work_files.append(path.read_text())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StateFolder, "save", keep)
+        work.down()
+    for text in work_files:  # everything that it names has been deleted
+        path.write_text(text)
+        work.down()
+        assert not path.exists()
 
 
 def test_down_interrupted_creation_deletes_resource(work: Work) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -190,6 +191,8 @@ def test_wait_for_interrupted_step_returns(
 ) -> None:
     runtime.pause = True
     run = submit(workspace, Submission(job="mine"))
+    while not runtime.steps:  # a pending step is cancelled, not interrupted
+        time.sleep(0.01)
     workspace.target.client("emr").terminate_job_flows(JobFlowIds=[run.cluster.id])
     found = lifecycle.wait(workspace, run, watch, timeout_s=20)
     assert found.finished

@@ -1,0 +1,232 @@
+"""Random operations of clients on one emulator, and what must hold after each of them.
+
+    python -m tests.faults.soak FOLDER --minutes 120
+
+A state machine of Hypothesis: clusters are created and deleted, runs submitted, cancelled, waited
+for, pulled and tagged, clients killed at a random point, the emulator killed and started again.
+Each failure is a sequence of operations that Hypothesis has made as short as it can.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from tests.faults import report
+from tests.faults.client import Fault
+from tests.faults.report import Row
+from tests.faults.scenario import Emulator, Project
+
+FINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED", "INTERRUPTED"})
+KILLED = ("up", "submit job", "wait latest", "pull latest", "experiment run grid", "down --yes")
+COLUMNS = ("what", "operations", "lost", "left", "sequences", "minutes")
+
+
+class TimeOver(BaseException):
+    """Ends the search, and is no failure: Hypothesis does not catch it."""
+
+
+class Soak(RuleBasedStateMachine):
+    """Operations of users on one project; every sequence begins on an empty account.
+
+    `done` counts the operations of all sequences, which begin before `end`. `final` are the states
+    of runs that have been observed, which must not change, and `seen` all runs there ever were.
+    """
+
+    done: ClassVar[Counter[str]] = Counter()
+    sequences: ClassVar[int] = 0
+    end: ClassVar[float] = math.inf
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory(prefix="soak-")
+        self.emulator = Emulator(Path(self.folder.name) / "home")
+        self.project = Project.create(self.emulator, Path(self.folder.name) / "project", "pets")
+        self.final: dict[str, str] = {}
+        self.seen: set[str] = set()
+
+    @initialize()
+    def start(self) -> None:
+        """Start the emulator, unless the time is over."""
+        if time.monotonic() > Soak.end:
+            raise TimeOver
+        Soak.sequences += 1
+        self.emulator.start()
+        self.account = self.emulator.inventory()
+
+    def run(self, command: str, fault: Fault | None = None) -> int:
+        """Run a command; no traceback, no hang, and a message with every failure."""
+        Soak.done[command.split(maxsplit=1)[0] if fault is None else "kill a client"] += 1
+        return self.project.run(command, fault).code
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """The records of all runs, as they are stored."""
+        files = (self.project.folder / ".emrctl" / "runs").glob("*/run.json")
+        return [json.loads(path.read_text()) for path in files]
+
+    @property
+    def has_runs(self) -> bool:
+        """Whether there is a run."""
+        return bool(self.records)
+
+    # --- operations -------------------------------------------------------------------------------
+
+    @rule()
+    def up(self) -> None:
+        """Create the cluster, or change nothing."""
+        assert self.run("up") == 0, self.project.problems
+
+    @rule(detach=st.booleans())
+    def submit(self, detach: bool) -> None:
+        """Submit a job, which needs a cluster."""
+        assert self.run("submit --detach job" if detach else "submit job") in {0, 3, 6}
+
+    @precondition(lambda self: self.has_runs)
+    @rule(command=st.sampled_from(["cancel", "wait", "pull", "runs show", "logs"]))
+    def use_latest(self, command: str) -> None:
+        """Use the newest run in any state."""
+        self.run(f"{command} latest")
+
+    @precondition(lambda self: self.has_runs)
+    @rule(value=st.integers(0, 9))
+    def tag(self, value: int) -> None:
+        """Tag the newest run; the tag is listed."""
+        assert self.run(f"runs tag latest n={value}") == 0
+        newest = max(self.project.json("runs"), key=lambda run: str(run["id"]))
+        assert newest["tags"]["n"] == str(value)
+
+    @rule(command=st.sampled_from(["runs", "list", "gc", "runs check --repair", "preview"]))
+    def look(self, command: str) -> None:
+        """Run a command that changes nothing on the account."""
+        assert self.run(command) == 0, self.project.problems
+
+    @rule()
+    def experiment(self) -> None:
+        """Run the trials that are left."""
+        assert self.run("experiment run grid") in {0, 3, 6}
+
+    @rule()
+    def down(self) -> None:
+        """Delete the cluster."""
+        assert self.run("down --yes") == 0, self.project.problems
+
+    @rule(command=st.sampled_from(KILLED), at=st.integers(1, 150))
+    def kill_client(self, command: str, at: int) -> None:
+        """Kill a client at a point, if it gets that far."""
+        self.run(command, Fault(action="kill", at=at))
+
+    @rule(number=st.sampled_from([signal.SIGTERM, signal.SIGKILL]))
+    def restart_emulator(self, number: int) -> None:
+        """Stop or kill the emulator, and start it again."""
+        Soak.done["restart the emulator"] += 1
+        self.emulator.stop(number)
+        self.emulator.start()
+
+    # --- invariants -------------------------------------------------------------------------------
+
+    @invariant()
+    def nothing_unexpected_was_printed(self) -> None:
+        """No client printed a traceback, ended without a message or did not end."""
+        assert not self.project.problems, self.project.problems
+
+    @invariant()
+    def no_run_is_lost(self) -> None:
+        """Every record is readable, no run disappears, no observed final state changes."""
+        records = {record["id"]: record for record in self.records}
+        assert self.seen <= records.keys()
+        self.seen |= records.keys()
+        for run_id, record in records.items():
+            if record["state"] in FINAL and not record["inferred"]:
+                assert self.final.setdefault(run_id, record["state"]) == record["state"]
+
+    @invariant()
+    def no_step_is_doubled_or_unknown(self) -> None:
+        """Each step has one record, and no run two steps."""
+        if self.emulator.process is None:
+            return
+        names = Counter(step["Name"] for step in self.project.steps())
+        known = {f"job [{run_id}]" for run_id in self.seen}
+        assert not names.keys() - known, names
+        assert not names or max(names.values()) == 1, names
+
+    def teardown(self) -> None:
+        """Take everything down: nothing is left on the account."""
+        try:
+            if self.emulator.process is not None and not self.project.problems:
+                for command in ("down --yes", "down --storage --yes"):
+                    assert self.run(command) == 0, self.project.problems
+                self.project.check_nothing_left(self.account)
+                assert not self.project.problems, self.project.problems
+        finally:
+            self.emulator.stop()
+            self.folder.cleanup()
+
+
+def soak(*, sequences: int, operations: int, derandomize: bool = False) -> None:
+    """Run sequences of operations; raises the first failure, after shortening its sequence."""
+    phases = (Phase.generate,) if derandomize else (Phase.generate, Phase.shrink)
+    run_state_machine_as_test(
+        Soak,
+        settings=settings(
+            max_examples=sequences,
+            stateful_step_count=operations,
+            derandomize=derandomize,
+            deadline=None,
+            database=None,
+            phases=phases,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def main() -> None:
+    """Run sequences until the time is over; print the table of operations."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.soak", description=__doc__)
+    parser.add_argument("folder", type=Path, help="for temporary files")
+    parser.add_argument("--minutes", type=float, default=120)
+    chosen = parser.parse_args()
+    tempfile.tempdir = str(chosen.folder.absolute())
+    start, problems = time.monotonic(), list[str]()
+    Soak.end = start + 60 * chosen.minutes
+    try:
+        soak(sequences=1_000_000, operations=30)
+    except TimeOver:
+        pass
+    except Exception as error:  # noqa: BLE001 - it is reported
+        problems.append(f"{error!r}"[:2000] + "".join(f"\n  {x}" for x in notes(error)))
+    sequences, minutes = Soak.sequences, f"{(time.monotonic() - start) / 60:.0f}"
+    rows = [
+        Row(name, count, figures=(str(sequences), minutes))
+        for name, count in sorted(Soak.done.items())
+    ]
+    total = Row("all", Soak.done.total(), len(problems), 0, problems, (str(sequences), minutes))
+    sys.exit(not report.show([*rows, total], COLUMNS))
+
+
+def notes(error: BaseException) -> list[str]:
+    """Return the notes of an exception: Hypothesis' sequence of operations."""
+    return list(getattr(error, "__notes__", []))
+
+
+if __name__ == "__main__":
+    main()
