@@ -299,6 +299,11 @@ def _gc_percent(run: RunMetrics) -> float | None:
     return 100 * run.jvm_gc_time_ms / total_ms if total_ms else None
 
 
+def _result_bytes(run: RunMetrics) -> int | None:
+    values = [stage.result_bytes for stage in run.stages if stage.result_bytes is not None]
+    return sum(values) if values else None
+
+
 def _application_s(run: RunMetrics) -> float | None:
     return None if run.duration_ms is None else run.duration_ms / 1000
 
@@ -326,6 +331,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure("application_s", "Spark application", "s", _of_metrics(_application_s)),
     Figure("executors", "executors (peak)", "", _of_metrics(lambda run: run.peak_executors)),
     Figure("cores", "executor cores (peak)", "", _of_metrics(peak_cores)),
+    Figure("jobs", "Spark jobs", "", _of_metrics(lambda run: run.jobs)),
     Figure("tasks", "tasks succeeded", "", _of_metrics(lambda run: run.tasks_ok)),
     Figure("failed_tasks", "tasks failed", "", _of_metrics(lambda run: run.tasks_failed)),
     Figure("task_time_s", "task time", "s", _of_metrics(lambda run: run.task_time_ms / 1000)),
@@ -334,6 +340,7 @@ FIGURES: tuple[Figure, ...] = (
     Figure("busy_percent", "executor cores busy", "%", _of_metrics(busy_percent)),
     Figure("imbalance", "most tasks on one executor / mean", "x", _of_metrics(imbalance)),
     *(figure for figure in _TASK_FIGURES if figure.unit == "B"),
+    Figure("result_bytes", "results sent to the driver", "B", _of_metrics(_result_bytes)),
     Figure("yarn_memory_mb_s", "YARN memory", "MB·s", _of_yarn("memory_mb_seconds")),
     Figure(
         "yarn_vcore_s",

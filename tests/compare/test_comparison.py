@@ -14,7 +14,7 @@ from emrctl.compare.records import RunRecord
 from emrctl.compare.verdicts import ONE_RUN_EACH
 from emrctl.errors import UsageError
 from emrctl.metrics import timeline
-from emrctl.metrics.model import ApplicationAccount, ExecutorMetrics, RunMetrics
+from emrctl.metrics.model import ApplicationAccount, ExecutorMetrics, RunMetrics, StageMetrics
 
 
 def record(name: str, duration_s: float | None, **more: Any) -> RunRecord:
@@ -217,6 +217,12 @@ def test_yarn_containers_without_count_are_executors_and_master() -> None:
     label = next(figure.label for figure in records.FIGURES if figure.key == "yarn_vcore_s")
     assert "1 per container" in label
     assert "no CPU use" in label
+
+
+def test_result_bytes_are_summed_over_ended_stages() -> None:
+    stages = [StageMetrics(id=n, result_bytes=size) for n, size in enumerate((300, 40, None))]
+    assert value("result_bytes", metrics(stages=tuple(stages))) == 340
+    assert value("result_bytes", metrics(stages=tuple(stages[2:]))) is None
 
 
 def test_gc_percent_is_share_of_executor_run_time() -> None:

@@ -66,6 +66,7 @@ TEXT = """
  Spark application                   35.0 s
  executors (peak)                         2
  executor cores (peak)                    4
+ Spark jobs                               0
  tasks succeeded                         48
  tasks failed                             0
  task time                           60.0 s
