@@ -1,6 +1,7 @@
 """Train one of MLlib's classifiers on LIBSVM data: logistic regression, decision tree, forest.
 
-MLlib's trainers are Spark jobs themselves. Logistic regression is one treeAggregate per step of
+MLlib's trainers are Spark jobs themselves: the rows remain on the executors, in partitions, and
+only sums over them are sent to the driver. Logistic regression is one treeAggregate per step of
 L-BFGS. A tree is built level by level: a job collects histograms of all features for the nodes of a
 level, so a deeper tree is more jobs. A forest builds the same level of many trees in one job.
 
@@ -57,7 +58,9 @@ def scores(predictions: DataFrame) -> dict[str, Any]:
     figures = {"n_test": n, "n_correct": correct, "accuracy": correct / n if n else None}
     classes = predictions.select("label").distinct().count()
     if classes == 2:
-        figures["auc"] = BinaryClassificationEvaluator().evaluate(predictions)
+        # The default is rawPrediction, which for a tree is the number of rows in its leaf.
+        area = BinaryClassificationEvaluator(rawPredictionCol="probability")
+        figures["auc"] = area.evaluate(predictions)
     return figures
 
 
