@@ -1,10 +1,10 @@
 """Check the schema and the values of data before other jobs use them.
 
---rules is a JSON file: {"rows": 1, "columns": {"user": {"type": "int", "nullable": false},
-"rating": {"type": "double", "min": 0, "max": 5}, "kind": {"in": ["a", "b"]}}}. `rows` is the least
-number of rows. A column may have type (Spark's, also to read CSV and JSON), nullable, min, max, in,
-pattern and unique; a null breaks no other rule than nullable. All rules are columns of one
-aggregation: the data are read once. If a rule is broken, the job fails with it as its error.
+--rules is JSON, or a file of it: {"rows": 1, "columns": {"user": {"type": "int"}, "kind": {"in":
+["a", "b"]}, "rating": {"type": "double", "nullable": false, "min": 0, "max": 5}}}. `rows` is the
+least number of rows. A column may have type (Spark's, also to read CSV and JSON), nullable, min,
+max, in, pattern and unique; a null breaks nullable only. All rules are columns of one aggregation:
+each executor reads its part of the data once, and sends counts. A broken rule fails the job.
 
 Output, below --output: result.json, and rejected/ (JSON lines: the first 100 rows that break one).
 """
@@ -79,23 +79,23 @@ def violations(frame: DataFrame, rules: dict[str, Any]) -> dict[str, Column]:
 def check(args: argparse.Namespace, spark: SparkSession, log: JobLog) -> None:
     """Check, write the result, and raise JobError if a rule is broken."""
     files = HadoopFiles(spark)
-    if missing := [path for path in (args.input, args.rules) if not files.exists(path)]:
-        raise JobError(f"{missing[0]}: no such file or folder")
-    least, rules = parse(files.read(args.rules))
+    inline = args.rules.startswith("{")
+    for path in (args.input,) if inline else (args.input, args.rules):
+        if not files.exists(path):
+            raise JobError(f"{path}: no such file or folder")
+    least, rules = parse(args.rules.encode() if inline else files.read(args.rules))
     frame = read(spark, args, rules).persist()
     figures: dict[str, Any] = {"columns": len(rules), "broken": schema_faults(frame, rules)}
     if not figures["broken"]:
         broken = violations(frame, rules)
         counts = {rule: functions.count(functions.when(v, 1)) for rule, v in broken.items()}
         for name in [name for name, checks in rules.items() if checks.get("unique")]:
-            counts[f"{name}: unique"] = functions.expr(
-                f"count(`{name}`) - count(DISTINCT `{name}`)"
-            )
+            repeated = f"count(`{name}`) - count(DISTINCT `{name}`)"
+            counts[f"{name}: unique"] = functions.expr(repeated)
         with log.step("check"):
-            figures["rows"], *rows = frame.agg(functions.count("*"), *counts.values()).first() or [
-                0
-            ]
-        figures["broken"] = {rule: n for rule, n in zip(counts, rows) if n}
+            [row] = frame.agg(functions.count("*"), *counts.values()).collect()
+        figures["rows"], *totals = row
+        figures["broken"] = {rule: n for rule, n in zip(counts, totals) if n}
         if figures["broken"].keys() & broken.keys():
             rejected = frame.where(reduce(Column.__or__, broken.values())).limit(100)
             rejected.write.mode("overwrite").json(join(args.output, "rejected"))
@@ -111,7 +111,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = job.argument_parser("datacheck", "Check schema and values of data.", partitions=False)
     add = parser.add_argument
     add("--input", required=True, metavar="PATH", help="files of --format")
-    add("--rules", required=True, metavar="PATH", help="JSON file of the rules")
+    add("--rules", required=True, metavar="JSON|PATH", help="rules in JSON, or a file of them")
     add("--format", choices=("parquet", "csv", "json"), default="parquet", help="default: parquet")
     return job.run_job("datacheck", (), partial(check, parser.parse_args(argv)))
 

@@ -1,11 +1,10 @@
 """Recommend items to users by matrix factorization (ALS), and measure the latency of serving.
 
 ALS gives every user and item a vector of --rank numbers; their product is the predicted rating. It
-solves for all users, then for all items, in turn; each half is a shuffle of ratings and vectors.
-Recommending to all users at once is a Spark job. For one user a Spark job is far too slow: a server
-keeps the vectors in memory, and multiplies. The job measures both.
-
---input is a folder of CSV files: user, item, rating (integers and a number, no header).
+solves for all users, then for all items, in turn, in --blocks that are tasks: each half sends the
+vectors to the blocks with ratings that need them (a shuffle). Recommending to all users at once is
+a Spark job. That is far too slow for one user: a server keeps the vectors in memory, and
+multiplies. The job measures both.
 
 Output, below --output:
   recommendations/  Parquet: user, items and predicted ratings, best first
@@ -80,17 +79,18 @@ def recommend(args: argparse.Namespace, spark: SparkSession, log: JobLog) -> Non
     data = ratings(spark, args, job.partitions(spark, args.partitions)).persist()
     train, test = data.randomSplit([0.9, 0.1], seed=args.seed)
     als = ALS(rank=args.rank, maxIter=args.iterations, regParam=args.reg, seed=args.seed)
+    als.setUserCol("user").setItemCol("item").setColdStartStrategy("drop").setNumBlocks(args.blocks)
     with log.step("fit"):
-        model = als.setUserCol("user").setItemCol("item").setColdStartStrategy("drop").fit(train)
+        model = als.fit(train)
     with log.step("test"):
         rmse = RegressionEvaluator(labelCol="rating").evaluate(model.transform(test))
     with log.step("recommend to all"):
-        frame = model.recommendForAllUsers(TOP)
-        frame.write.mode("overwrite").parquet(join(args.output, "recommendations"))
+        path = join(args.output, "recommendations")
+        model.recommendForAllUsers(TOP).write.mode("overwrite").parquet(path)
     users, items = vectors(model.userFactors), vectors(model.itemFactors)
     matrix, ids = np.stack(list(items.values())), np.array(list(items))
-    some = sorted(users)[: args.requests]
     with log.step("serve"):
+        some = sorted(users)[: args.requests]
         served = latencies_ms(lambda user: best(users[user], matrix, ids), some)
         one = [data.where(data.user == user).select("user").distinct() for user in some[:3]]
         by_spark = latencies_ms(lambda row: model.recommendForUserSubset(row, TOP).collect(), one)
@@ -103,12 +103,13 @@ def main(argv: list[str] | None = None) -> int:
     """Run the job. Return 0, or 2 after an error in the input."""
     parser = job.argument_parser("recommend", "Recommend items to users by ALS; measure serving.")
     add, count = parser.add_argument, job.positive_int
-    add("--input", metavar="PATH", help="CSV of user, item, rating (default: generated)")
+    add("--input", metavar="PATH", help="CSV files of user, item, rating, no header")
     add("--users", type=count, default=2000, metavar="N", help="generated users (default: 2000)")
     add("--items", type=count, default=500, metavar="N", help="generated items (default: 500)")
     add("--ratings", type=count, default=50, metavar="N", help="per generated user (default: 50)")
     add("--rank", type=count, default=10, metavar="N", help="numbers per vector (default: 10)")
     add("--iterations", type=count, default=10, metavar="N", help="default: 10")
+    add("--blocks", type=count, default=10, metavar="N", help="of users, of items (default: 10)")
     add("--reg", type=job.positive, default=0.1, metavar="X", help="regParam (default: 0.1)")
     add("--requests", type=count, default=200, metavar="N", help="to measure (default: 200)")
     add("--seed", type=count, default=1, metavar="N", help="default: 1")

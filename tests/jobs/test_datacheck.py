@@ -102,9 +102,9 @@ def test_datacheck_reads_csv_with_the_types_of_the_rules(spark: Any, tmp_path: P
 
 
 @pytest.mark.spark
-def test_datacheck_reports_other_schema_without_reading_rows(spark: Any, tmp_path: Path) -> None:
+def test_datacheck_with_inline_rules_reports_other_schema(spark: Any, tmp_path: Path) -> None:
     pd.DataFrame({"id": ["1"], "rating": [1.0]}).to_parquet(tmp_path / "data.parquet")
-    arguments = _arguments(tmp_path, RULES, f"{tmp_path}/data.parquet")
+    arguments = ["--input", f"{tmp_path}/data.parquet", "--rules", json.dumps(RULES)]
     assert datacheck.main([*arguments, "--output", f"{tmp_path}/out"]) == 2
     assert _broken(tmp_path) == {
         "id: type bigint": "string",

@@ -53,14 +53,17 @@ def test_classifiers_logistic_equals_scikit_learn(run: Run, cancer: Path, tmp_pa
 
 @pytest.mark.parametrize("kind", ["tree", "forest"])
 def test_classifiers_trees_are_as_accurate_as_scikit_learn(
-    run: Run, cancer: Path, kind: str
+    run: Run, cancer: Path, tmp_path: Path, kind: str
 ) -> None:
     from sklearn.datasets import load_svmlight_file
+    from sklearn.metrics import roc_auc_score
     from sklearn.model_selection import cross_val_score
     from sklearn.tree import DecisionTreeClassifier
 
     more = ("--model", kind, "--max-depth", "3", "--trees", "5", "--test", "0.3")
     figures = run(classifiers, "--input", str(cancer), *more)
+    rows = pd.read_parquet(tmp_path / "out" / "predictions")
+    assert figures["auc"] == pytest.approx(roc_auc_score(rows["label"], rows["probability"]))
     x, y = load_svmlight_file(str(cancer))
     expected = cross_val_score(DecisionTreeClassifier(max_depth=3, random_state=0), x, y).mean()
     assert figures["accuracy"] > expected - 0.05
@@ -70,7 +73,8 @@ def test_classifiers_trees_are_as_accurate_as_scikit_learn(
 
 def test_recommend_serves_the_recommendations_of_spark(run: Run, tmp_path: Path) -> None:
     size = ("--users", "60", "--items", "30", "--ratings", "20", "--requests", "20")
-    figures = run(recommend, *size, "--iterations", "4", "--rank", "3", "--partitions", "2")
+    more = ("--iterations", "4", "--rank", "3", "--partitions", "2", "--blocks", "2")
+    figures = run(recommend, *size, *more)
     assert (figures["users"], figures["items"]) == (60, 30)
     assert figures["rmse"] < 1.2  # the ratings' standard deviation is 1.8
     assert 0 < figures["served"]["p50_ms"] < figures["served_by_spark"]["p50_ms"]

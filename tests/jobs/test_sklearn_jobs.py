@@ -30,15 +30,20 @@ def test_gridsearch_equals_grid_search_cv_and_mllib(run: Run, tmp_path: Path) ->
     from sklearn.model_selection import GridSearchCV
 
     grid = '{"C": [0.0001, 0.01]}'
-    figures = run(gridsearch, *SIZE, "--grid", grid, "--folds", "2", "--mllib")
+    search = (*SIZE, "--grid", grid, "--folds", "2")
+    figures = run(gridsearch, *search)
+    mllib = run(gridsearch, *search, "--library", "mllib")
     x, y = _rows(2)
     theirs = GridSearchCV(LogisticRegression(max_iter=1000), {"C": [0.0001, 0.01]}, cv=2).fit(x, y)
     scores = dict(zip((0.0001, 0.01), theirs.cv_results_["mean_test_score"], strict=True))
     found = {item["C"]: item["accuracy"] for item in figures["candidates"]}
     assert found == pytest.approx(scores)
     assert figures["candidates"][0]["C"] == theirs.best_params_["C"]
-    assert figures["tasks"] == 4
-    np.testing.assert_allclose(figures["mllib"], list(scores.values()), atol=0.04)
+    assert figures["fits"] == 4
+    assert figures["rows"] == mllib["rows"] == 400
+    theirs_by_mllib = {item["C"]: item["accuracy"] for item in mllib["candidates"]}
+    assert theirs_by_mllib == pytest.approx(scores, abs=0.04)
+    assert mllib["accuracy"] == max(theirs_by_mllib.values())
     best = joblib.load(tmp_path / "out" / "model.joblib")
     np.testing.assert_array_equal(best.predict(x), theirs.predict(x))
 
@@ -57,8 +62,9 @@ def test_gridsearch_rejects_unknown_parameters(
     arguments = [*SIZE, "--grid", '{"depth": [1]}', "--output", str(tmp_path)]
     assert gridsearch.main(arguments) == 2
     assert "not all of ['depth'] are parameters of logistic" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        gridsearch.main([*SIZE, "--folds", "1", "--output", str(tmp_path)])
+    for wrong in (["--folds", "1"], ["--model", "forest", "--library", "mllib"]):
+        with pytest.raises(SystemExit):
+            gridsearch.main([*SIZE, *wrong, "--output", str(tmp_path)])
 
 
 @pytest.mark.parametrize("method", ["one-vs-rest", "voting"])
