@@ -1,8 +1,11 @@
 """Count the words of each document and of all documents (a bag of words), in two ways.
 
---combine reduce adds up the counts of a word on each executor, and sends one number per word and
-partition over the network (a combiner). --combine group sends every single word, and counts after
-the shuffle: the same result, from far more data. Compare "Shuffle Write" in the Spark UI.
+Spark divides the documents into partitions, and executors on the cluster's machines count those in
+parallel. The counts of one word must then meet on one machine: Spark sends them over the network
+(a shuffle). --combine reduce adds up the counts of a word within each partition first, and sends
+one number per word and partition (a combiner). --combine group sends the count of every document,
+and adds after the shuffle: the same result, from more data. Compare "Shuffle Write" in the Spark
+UI.
 
 Output, below --output:
   counts/      tab-separated: word, occurrences, number of documents with it; most frequent first

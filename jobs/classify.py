@@ -5,8 +5,8 @@ extractor if the features job wrote the features; otherwise --extractor is requi
 read as by the features job. Their names need not contain a class; if they do, accuracy is reported.
 
 Output, below --output:
-  classes/     Parquet: path, label (from the name, or null), `said` (the predicted class), margin
-               (of that class), reason (why a picture is unreadable; then `said` is null)
+  classes/     Parquet: path, label (from the name, or null), predicted (class), margin
+               (of that class), reason (why a picture is unreadable; then predicted is null)
   result.json  step durations, counts by class, accuracy on the pictures whose class is known
 """
 
@@ -35,7 +35,7 @@ from svm.outputs import MulticlassModel, read_best_models
 if TYPE_CHECKING:
     import pandas as pd
 
-CLASSIFIED = "path string, label string, said string, margin double, reason string"
+CLASSIFIED = "path string, label string, predicted string, margin double, reason string"
 TASKS = {"one-vs-all": "one-vs-all", "voting": "pairs"}
 
 
@@ -67,7 +67,7 @@ def classify_batch(
         predicted = next(predictions) if readable else (None, None)
         reason = None if readable else picture.reason
         lines.append((picture.path, picture.label, *predicted, reason))
-    return pd.DataFrame(lines, columns=["path", "label", "said", "margin", "reason"])
+    return pd.DataFrame(lines, columns=["path", "label", "predicted", "margin", "reason"])
 
 
 def extractor_settings(files: HadoopFiles, args: argparse.Namespace) -> dict[str, Any]:
@@ -90,8 +90,8 @@ def extractor_settings(files: HadoopFiles, args: argparse.Namespace) -> dict[str
 
 def figures_of(results: DataFrame, classes: Sequence[str]) -> dict[str, Any]:
     """Count by predicted class, and compute accuracy on labels that are classes of the models."""
-    rows = results.groupBy("label", "said").count().collect()
-    counts = [(row["label"], row["said"], row["count"]) for row in rows]
+    rows = results.groupBy("label", "predicted").count().collect()
+    counts = [(row["label"], row["predicted"], row["count"]) for row in rows]
     labelled = [row for row in counts if row[0] in classes and row[1] is not None]
     n = sum(row[2] for row in labelled)
     correct = sum(row[2] for row in labelled if row[0] == row[1])
@@ -102,7 +102,7 @@ def figures_of(results: DataFrame, classes: Sequence[str]) -> dict[str, Any]:
     return {
         "pictures": sum(row[2] for row in counts),
         "broken": sum(row[2] for row in counts if row[1] is None),
-        "said": dict(sorted(predicted.items())),
+        "predicted": dict(sorted(predicted.items())),
         "n_known": n,
         "n_correct": correct,
         "accuracy": correct / n if n else None,
@@ -125,7 +125,7 @@ def classify_pictures(args: argparse.Namespace, spark: SparkSession, log: JobLog
     shared = spark.sparkContext.broadcast(model)
     results = encoded.mapInPandas(classification(reader, shared), CLASSIFIED)
     results = results.persist(StorageLevel.MEMORY_AND_DISK)
-    with log.step("extract and say"):
+    with log.step("extract and classify"):
         results.write.mode("overwrite").parquet(join(args.output, "classes"))
     figures = figures_of(results, model.classes)
     results.unpersist()

@@ -1,9 +1,10 @@
 """Show lazy evaluation: what Spark computes, when, and what `persist` saves.
 
-Transformations (map, reduceByKey) only extend a plan, the lineage of an RDD. An action (count, sum)
-computes it from the start, each time. Two things avoid that: rows that were persisted, and the
-files of a shuffle, which Spark keeps: a second action on `sums` skips the stage before its shuffle
-("skipped" in the Spark UI). The job counts the calls of its slow function after each action.
+An RDD is a list whose partitions are computed by executors, in parallel. Transformations (map,
+reduceByKey) only extend its plan, the lineage. An action (count, sum) computes the plan from the
+start, each time. Two things avoid that: rows that were persisted, and the files of a shuffle, which
+Spark keeps: a second action on `sums` skips the stage before its shuffle ("skipped" in the Spark
+UI). The job counts the calls of its slow function after each action.
 
 Output, below --output:
   lineage.txt  toDebugString of both RDDs: each step of indentation is a shuffle, so a new stage

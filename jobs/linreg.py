@@ -1,9 +1,10 @@
 """Fit a linear regression by the normal equations, with MapReduce.
 
 With Z = [1, X, y] all sums of a least-squares fit are in the matrix Z'Z of (features + 2)² numbers.
-Z'Z is a sum over the rows, so each partition computes its own (map), and Spark adds them (reduce):
-whatever the number of rows, one small matrix per partition is sent, and the driver solves
-X'X w = X'y. The data are read once. --mllib fits MLlib's LinearRegression as well.
+Z'Z is a sum over the rows, so each partition (the rows that one task has) computes its own (map),
+and Spark adds them (reduce): whatever the number of rows, one small matrix per partition is sent,
+and the driver solves X'X w = X'y. --depth 2 adds groups of the matrices on the executors first. The
+data are read once. --mllib fits MLlib's LinearRegression as well.
 
 Output, below --output:
   result.json  step durations; weights with standard errors, R², and the difference to MLlib's

@@ -1,8 +1,9 @@
 """Classify documents by multinomial naive Bayes, counted with MapReduce.
 
 The probability of a word in a class is its share of the class's words. So training is counting:
-map each document to ((class, word), times), and reduce by adding. A tenth of the documents, chosen
-by their path, is not counted but classified. --mllib trains MLlib's model as well.
+map each document to ((class, word), times), and reduce by adding. Each machine maps its part of the
+documents; only counts are sent. A tenth of the documents, chosen by their path, is classified
+instead: the small model goes to all machines (broadcast). --mllib trains MLlib's model as well.
 
 Output, below --output:
   model.json   log prior of each class, and log probability of each word
@@ -83,8 +84,8 @@ def mllib_accuracy(train: Any, test: Any, alpha: float) -> float:
 def train_and_test(args: argparse.Namespace, spark: SparkSession, log: JobLog) -> None:
     """Count, classify the test documents, and write the model and result.json."""
     partitions = job.partitions(spark, args.partitions)
-    found = documents.read(spark, args, partitions).persist()
-    train, test = (found.filter(lambda item, t=t: is_test(item[0]) == t) for t in (False, True))
+    texts = documents.read(spark, args, partitions).persist()
+    train, test = (texts.filter(lambda item, t=t: is_test(item[0]) == t) for t in (False, True))
     with log.step("train"):
         priors = train.map(lambda item: class_of(item[0])).countByValue()
         counts = train.flatMap(count_words).reduceByKey(add, partitions).collectAsMap()
@@ -93,8 +94,8 @@ def train_and_test(args: argparse.Namespace, spark: SparkSession, log: JobLog) -
         raise JobError(f"--input {args.input}: no documents; expected <class>/<name>.txt")
     with log.step("test"):
         shared = spark.sparkContext.broadcast(model)
-        right = test.map(lambda item: classify(shared.value, item[1]) == class_of(item[0]))
-        n, correct = right.count(), right.filter(bool).count()
+        hits = test.map(lambda item: classify(shared.value, item[1]) == class_of(item[0]))
+        n, correct = hits.count(), hits.filter(bool).count()
     figures = {"n_train": sum(priors.values()), "n_test": n, "n_correct": correct}
     figures |= {"accuracy": correct / n if n else None, "classes": len(model)}
     if args.mllib:

@@ -1,4 +1,4 @@
-"""Predict with a fitted scikit-learn model, in parallel.
+"""Predict with a fitted scikit-learn model: each executor predicts its part of the rows.
 
 A Python function sees the rows of a DataFrame through a UDF. --udf row calls it once for each row:
 the JVM pickles the row, Python unpickles it and calls the model for a single row. --udf pandas

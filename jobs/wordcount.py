@@ -1,5 +1,7 @@
 """Count the words of text files: a short job to check that a cluster works.
 
+Executors on the cluster's machines count the words of their part of the lines in parallel. Spark
+then sends the counts of each word to one of them (a shuffle), which adds them up.
 Writes OUTPUT/counts (tab-separated: word, count; most frequent first) and OUTPUT/result.json.
 """
 

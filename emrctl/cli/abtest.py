@@ -23,7 +23,7 @@ def abtest(
     control: Annotated[str, typer.Argument(metavar="CONTROL", help=_HELP)],
     variant: Annotated[str, typer.Argument(metavar="VARIANT", help=_HELP)],
     confidence: Annotated[float, typer.Option(help="Of the interval and the test.")] = 0.95,
-    power: Annotated[float, typer.Option(help="Wanted chance to detect the difference.")] = 0.8,
+    power: Annotated[float, typer.Option(help="Probability of detecting the difference.")] = 0.8,
 ) -> None:
     """Test whether two rates differ, e.g. 7%/1062 and 8%/982.
 

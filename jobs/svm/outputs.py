@@ -40,7 +40,7 @@ MULTICLASS = {
     "balanced_accuracy": "float64", "macro_f1": "float64", "majority_baseline": "float64",
 }  # fmt: skip
 CONFUSION = {
-    "method": "string", "share": "float64", "label": "string", "said": "string", "n": "int64",
+    "method": "string", "share": "float64", "label": "string", "predicted": "string", "n": "int64",
 }  # fmt: skip
 MODEL = {"task": "string", "positive": "string", "negative": "string", "share": "float64"}
 PREDICTIONS = {**MODEL, "says": "binary"}

@@ -294,7 +294,7 @@ def confusion_rows(confusions: dict[tuple[str, float], Array], classes: Sequence
             "method": METHODS[task],
             "share": share,
             "label": classes[actual],
-            "said": classes[predicted],
+            "predicted": classes[predicted],
             "n": int(confusion[actual, predicted]),
         }
         for (task, share), confusion in confusions.items()

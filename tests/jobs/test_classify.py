@@ -42,10 +42,10 @@ def test_classify_predicts_readable_pictures(
     arguments = ["--input", str(tmp_path / "in"), "--models", str(study_output), "--method", method]
     assert classify.main([*arguments, "--output", str(tmp_path / "out")]) == 0
     table = pd.read_parquet(tmp_path / "out" / "classes").set_index("path")
-    assert list(table.columns) == ["label", "said", "margin", "reason"]
-    assert table.loc["nameless.png", "said"] == table.loc["3_2.png", "said"]
+    assert list(table.columns) == ["label", "predicted", "margin", "reason"]
+    assert table.loc["nameless.png", "predicted"] == table.loc["3_2.png", "predicted"]
     assert pd.isna(table.loc["nameless.png", "label"])
-    assert pd.isna(table.loc["8_9.png", "said"])
+    assert pd.isna(table.loc["8_9.png", "predicted"])
     assert "cannot identify" in table.loc["8_9.png", "reason"]
     figures = json.loads((tmp_path / "out" / "result.json").read_text())["figures"]
     assert (figures["pictures"], figures["broken"], figures["n_known"]) == (5, 1, 3)

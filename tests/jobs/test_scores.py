@@ -99,5 +99,5 @@ def test_confusion_figures_and_rows() -> None:
     confusions = {("pairs", 0.5): confusion}
     assert multiclass_rows(confusions, 3, "gram")[0]["method"] == "voting"
     cells = confusion_rows(confusions, ["a", "b", "c"])
-    assert {(cell["label"], cell["said"]): cell["n"] for cell in cells}["a", "b"] == 2
+    assert {(cell["label"], cell["predicted"]): cell["n"] for cell in cells}["a", "b"] == 2
     assert len(cells) == 4
