@@ -13,7 +13,8 @@ DIFFERENCES = (
     ),
     (
         "HDFS starts when a program first calls its NameNode, which takes some seconds. It serves "
-        "clients with the cluster's configuration, as one user (hadoop), without web pages."
+        "clients with the cluster's configuration, as one user (hadoop), without web pages. "
+        "Removed core nodes are not decommissioned: blocks without another replica are lost."
     ),
     (
         "Event logs, the SQL warehouse and Spark's staging folder are folders of the cluster, not "

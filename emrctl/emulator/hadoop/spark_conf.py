@@ -49,6 +49,8 @@ def _localhost(folder: Path, spark: SparkInstallation) -> dict[str, str]:
         "spark.yarn.jars": f"local:{spark.home}/jars/*",
         "spark.yarn.stagingDir": f"file://{folder / 'staging'}",
         "spark.sql.warehouse.dir": f"file://{folder / 'warehouse'}",
+        # Otherwise every spark-sql creates /tmp/hive on HDFS, and so starts it.
+        "spark.hadoop.hive.exec.scratchdir": f"file://{folder / 'scratch'}",
         # Before the JARs of Spark, because it replaces one of their classes.
         "spark.driver.extraClassPath": f"{ui_filter.class_path(spark.home)}:{executor_class_path}",
         "spark.executor.extraClassPath": executor_class_path,
