@@ -1,4 +1,4 @@
-"""Restart of YARN's daemons that exit while a cluster is running.
+"""Restart of daemons of YARN and HDFS that exit while a cluster is running.
 
 On EMR, systemd restarts them, and a node whose daemons cannot be started is terminated.
 """
@@ -25,7 +25,7 @@ _MAX_RESTARTS, _RESTART_PERIOD_S = 3, 300.0
 
 @dataclass(frozen=True)
 class ExitedDaemon:
-    """A daemon (`ResourceManager` or `NodeManager`) that has exited."""
+    """A daemon, such as `ResourceManager` or `DataNode`, that has exited."""
 
     name: str
     node: EmulatedNode

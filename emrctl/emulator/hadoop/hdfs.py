@@ -110,7 +110,6 @@ class Hdfs:
             # The JARs of Maven Central have no web pages, but the daemons require their folders.
             for name in ("hdfs", "datanode", "static"):
                 (storage / "web/webapps" / name).mkdir(parents=True, exist_ok=True)
-            (storage / "excluded").touch()
             core = hdfs_conf.daemon_core_site(
                 self.yarn.core_site(node), self.yarn.credentials, self.ports
             )
@@ -146,12 +145,14 @@ class Hdfs:
         def done() -> bool:
             if self.stopped.is_set():
                 raise EmrctlError("the cluster terminates")
-            for node, main in before:
+            # A node that has been removed meanwhile has no process.
+            running = [one for one in before if (one[0].ec2_id, one[1]) in self.daemons]
+            for node, main in running:
                 process = self.daemons[node.ec2_id, main]
                 if process.poll() is not None:
                     name, code = _name(main), yarn.exit_code(process.returncode)
                     raise EmrctlError(f"{name} of {node.ec2_id} exited with code {code}")
-            return all(count > before[one] for one, count in self._starts(before).items())
+            return all(count > before[one] for one, count in self._starts(running).items())
 
         if not poll_until(done, 0.05, _TIMEOUT_S):
             names = ", ".join(f"{_name(main)} of {node.ec2_id}" for node, main in before)

@@ -84,8 +84,6 @@ def daemon(cluster: EmulatedCluster, ports: HdfsPorts, storage: Path) -> dict[st
         "dfs.namenode.rpc-bind-host": "127.0.0.1",
         "dfs.namenode.http-address": f"127.0.0.1:{ports.web}",
         "dfs.namenode.http-bind-host": "127.0.0.1",
-        "dfs.namenode.hosts.provider.classname": _HOSTS,
-        "dfs.hosts.exclude": str(storage / "excluded"),
         # A restarted NameNode is available as soon as the DataNodes have reported their blocks.
         "dfs.namenode.safemode.extension": "0",
         "dfs.permissions.superusergroup": SUPERGROUP,
@@ -96,6 +94,3 @@ def daemon(cluster: EmulatedCluster, ports: HdfsPorts, storage: Path) -> dict[st
         "dfs.block.access.token.enable": "true",
         "dfs.http.policy": "HTTP_ONLY",
     }
-
-
-_HOSTS = "org.apache.hadoop.hdfs.server.blockmanagement.HostFileManager"
