@@ -221,7 +221,8 @@ class GroupResizer:
             late = time.monotonic() > deadline
             ended = [node for node in waiting if late or (load is not None and load.drained(node))]
             self._remove_unless_kept([node for node in ended if node.state == model.RUNNING])
-            waiting = [node for node in waiting if node.removal == model.DRAINING]
+            # A resize may keep nodes, and nodes may be lost in the meantime.
+            waiting = [n for n in waiting if n.active and n.removal == model.DRAINING]
             if waiting:
                 self.stopped.wait(_POLL_S)
         for node in unschedulable:

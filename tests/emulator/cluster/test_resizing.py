@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -95,6 +96,21 @@ def test_shrinking_waits_for_containers(group: Group, fake: FakeRuntime, until: 
     [gone] = group.instances("TERMINATED")
     timeline = gone["Status"]["Timeline"]
     assert timeline["CreationDateTime"] <= timeline["ReadyDateTime"] <= timeline["EndDateTime"]
+
+
+def test_decommissioning_ends_if_node_is_lost(
+    group: Group, waiting: str, service: Service, fake: FakeRuntime, until: Await
+) -> None:
+    ids = group.ids()
+    fake.nodes = dict.fromkeys(ids, _BUSY)
+    before = set(threading.enumerate())
+    group.resize(1)
+    until(lambda: fake.unschedulable, {ids[1]})
+    service.lose_node(waiting, ids[1], spot_interruption=False)
+    until(group.counts, ("RUNNING", 1, 1))
+    until(
+        lambda: [one for one in threading.enumerate() if one.is_alive() and one not in before], []
+    )
 
 
 def test_growing_keeps_nodes_that_were_to_be_removed(
