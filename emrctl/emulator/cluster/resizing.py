@@ -124,6 +124,8 @@ class GroupResizer:
             if (new or leaving) and group.timeline.ready is not None:
                 group.state, group.reason = model.RESIZING, message
             self._settle(group)
+        if new or leaving:
+            _log.info("%s: %s: %s to %d", self.cluster.id, message, group.id, count)
         if new:
             _start_thread(self._add, new)
         if leaving:
@@ -257,7 +259,7 @@ class GroupResizer:
 
 
 def _start_thread(target: Callable[..., None], *arguments: object) -> None:
-    threading.Thread(target=target, args=arguments, daemon=True).start()
+    threading.Thread(target=target, name=target.__name__, args=arguments, daemon=True).start()
 
 
 def _choose(

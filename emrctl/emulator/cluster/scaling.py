@@ -216,7 +216,6 @@ class ManagedScaler:
             unit = policy["ComputeLimits"]["UnitType"]
             sizes = [self._size(group, unit) for group in groups.values()]
         for id_, count in target_counts(load, Limits.of(policy), sizes).items():
-            _log.info("%s: managed scaling resizes %s to %d", cluster.id, id_, count)
             self.resize(groups[id_], count, MESSAGE)
 
     def _update_idle(self, load: YarnLoad) -> None:
