@@ -13,7 +13,7 @@ WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 UNIT := "not yarn and not spark and not engine and not browser"
 BROWSER = VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/python -m tests.browser.install
 
-.PHONY: help setup quickstart check engine test test-unit test-browser test-yarn test-engine finding-logs failure-causes experiment-kills faults predict-logs sbom audit bench clean
+.PHONY: help setup quickstart check engine test test-unit test-browser test-yarn test-engine finding-logs failure-causes experiment-kills faults load soak predict-logs sbom audit bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t16
@@ -71,6 +71,12 @@ experiment-kills: $(STAMP) ## kill the client of 500 trials ten times, check tha
 
 faults: $(STAMP) ## kill, stop and starve clients at each request and write, e.g. ONLY="kill up" POINTS=20
 	@folder=$$(mktemp -d) && $(BIN)/python -m tests.faults $$folder --only "$(ONLY)" --points $(or $(POINTS),0) && rm -rf $$folder
+
+load: $(STAMP) ## submit 1,000 runs, read 10,000 and logs of 1 GB; print times and peak memory
+	@folder=$$(mktemp -d) && $(BIN)/python -m tests.faults.load $$folder && rm -rf $$folder
+
+soak: $(STAMP) ## run random operations, with checks after each, for MINUTES=120
+	@folder=$$(mktemp -d) && $(BIN)/python -m tests.faults.soak $$folder --minutes $(or $(MINUTES),120) && rm -rf $$folder
 
 predict-logs: $(STAMP) ## record event logs for bench_predict.py, on a quiet machine (30 minutes)
 	$(BIN)/python bench/record_predict.py .cache/predict-logs

@@ -27,6 +27,7 @@ from emrctl.emulator.api.service import Request
 from emrctl.emulator.cluster import s3_files
 from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedStep, StepResult
 from emrctl.emulator.cluster.node_folder import EmulatorContext
+from emrctl.emulator.cluster.s3_files import StepOutput
 from emrctl.emulator.server import server
 from emrctl.emulator.server.sigv4 import Application, Environ, HttpError, StartResponse, refuse
 from emrctl.emulator.server.web import Pages
@@ -34,6 +35,7 @@ from emrctl.paths import write_atomically
 from tests.emulator.fake_runtime import FakeRuntime
 
 LOOKS = 2
+_LOG_MB = "--log-mb"
 _TAG = re.compile(r"emrctl-[0-9]{8}-[0-9]{9}-[a-z0-9-]+")
 _PREFIX = re.compile(r"s3://([^/]+)/(runs/[^/]+/output)")
 _SCOPE = re.compile(r"Credential=[^/]+/[0-9]+/[^/]+/([a-z0-9]+)/aws4_request")
@@ -164,7 +166,23 @@ class StepRuntime(FakeRuntime):
             ended.wait(0.05)
         if not cancelled.is_set():
             _write_output(" ".join(step.args), next(self.applications))
+            if _LOG_MB in step.args:
+                return self._log_much(cluster, step)
         return super().run_step(cluster, step)
+
+    def _log_much(self, cluster: EmulatedCluster, step: EmulatedStep) -> StepResult:
+        """Complete a step that has printed as many MB as its argument says."""
+        assert self.context is not None
+        megabytes = int(step.args[step.args.index(_LOG_MB) + 1])
+        line = b"a line of the log of a job, with a number: 0123456789\n"
+        stdout = self.context.home / f"{step.id}.stdout"
+        with stdout.open("wb") as file:
+            for _ in range(megabytes):
+                file.write(line * (1_000_000 // len(line) + 1))
+        output = StepOutput(exit_code=0, stdout=stdout, stderr=b"")
+        result = s3_files.upload_step(cluster, step, output)
+        stdout.unlink()
+        return result
 
     def look(self, cluster: EmulatedCluster, step: EmulatedStep | None) -> None:
         """Count that a client sees a step; wait for its end before the last time."""
@@ -175,7 +193,7 @@ class StepRuntime(FakeRuntime):
             return
         self.ended.setdefault(step.id, threading.Event()).set()
         with cluster.changed:
-            cluster.changed.wait_for(lambda: not step.running, timeout=10)
+            cluster.changed.wait_for(lambda: not step.running, timeout=60)
 
     def urls(self, _cluster_id: str) -> dict[str, str]:
         """Return no pages."""

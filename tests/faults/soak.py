@@ -4,7 +4,8 @@
 
 A state machine of Hypothesis: clusters are created and deleted, runs submitted, cancelled, waited
 for, pulled and tagged, clients killed at a random point, the emulator killed and started again.
-Each failure is a sequence of operations that Hypothesis has made as short as it can.
+A failure is printed with the operations that led to it; they are not shortened, since the same
+operations take other times.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class Soak(RuleBasedStateMachine):
 
     done: ClassVar[Counter[str]] = Counter()
     sequences: ClassVar[int] = 0
+    failures: ClassVar[list[str]] = []
     end: ClassVar[float] = math.inf
 
     def __init__(self) -> None:
@@ -63,6 +65,7 @@ class Soak(RuleBasedStateMachine):
         self.project = Project.create(self.emulator, Path(self.folder.name) / "project", "pets")
         self.final: dict[str, str] = {}
         self.seen: set[str] = set()
+        self.trace: list[str] = []
 
     @initialize()
     def start(self) -> None:
@@ -76,6 +79,7 @@ class Soak(RuleBasedStateMachine):
     def run(self, command: str, fault: Fault | None = None) -> int:
         """Run a command; no traceback, no hang, and a message with every failure."""
         Soak.done[command.split(maxsplit=1)[0] if fault is None else "kill a client"] += 1
+        self.trace.append(command if fault is None else f"{command} (killed at {fault.at})")
         return self.project.run(command, fault).code
 
     @property
@@ -139,6 +143,7 @@ class Soak(RuleBasedStateMachine):
     def restart_emulator(self, number: int) -> None:
         """Stop or kill the emulator, and start it again."""
         Soak.done["restart the emulator"] += 1
+        self.trace.append(f"restart the emulator ({signal.Signals(number).name})")
         self.emulator.stop(number)
         self.emulator.start()
 
@@ -170,9 +175,12 @@ class Soak(RuleBasedStateMachine):
         assert not names or max(names.values()) == 1, names
 
     def teardown(self) -> None:
-        """Take everything down: nothing is left on the account."""
+        """Take everything down: nothing is left on the account. Record the failure, if any."""
+        error = sys.exc_info()[1]
+        if isinstance(error, Exception):
+            Soak.failures.append(f"{error!r} after: {', '.join(self.trace)}"[:3000])
         try:
-            if self.emulator.process is not None and not self.project.problems:
+            if self.emulator.process is not None and error is None:
                 for command in ("down --yes", "down --storage --yes"):
                     assert self.run(command) == 0, self.project.problems
                 self.project.check_nothing_left(self.account)
@@ -183,8 +191,7 @@ class Soak(RuleBasedStateMachine):
 
 
 def soak(*, sequences: int, operations: int, derandomize: bool = False) -> None:
-    """Run sequences of operations; raises the first failure, after shortening its sequence."""
-    phases = (Phase.generate,) if derandomize else (Phase.generate, Phase.shrink)
+    """Run sequences of operations; raises the first failure."""
     run_state_machine_as_test(
         Soak,
         settings=settings(
@@ -193,7 +200,7 @@ def soak(*, sequences: int, operations: int, derandomize: bool = False) -> None:
             derandomize=derandomize,
             deadline=None,
             database=None,
-            phases=phases,
+            phases=(Phase.generate,),
             suppress_health_check=list(HealthCheck),
         ),
     )
@@ -213,7 +220,7 @@ def main() -> None:
     except TimeOver:
         pass
     except Exception as error:  # noqa: BLE001 - it is reported
-        problems.append(f"{error!r}"[:2000] + "".join(f"\n  {x}" for x in notes(error)))
+        problems += Soak.failures or [repr(error)]
     sequences, minutes = Soak.sequences, f"{(time.monotonic() - start) / 60:.0f}"
     rows = [
         Row(name, count, figures=(str(sequences), minutes))
@@ -221,11 +228,6 @@ def main() -> None:
     ]
     total = Row("all", Soak.done.total(), len(problems), 0, problems, (str(sequences), minutes))
     sys.exit(not report.show([*rows, total], COLUMNS))
-
-
-def notes(error: BaseException) -> list[str]:
-    """Return the notes of an exception: Hypothesis' sequence of operations."""
-    return list(getattr(error, "__notes__", []))
 
 
 if __name__ == "__main__":

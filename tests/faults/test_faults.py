@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults import report, scenario, sweeps
+from tests.faults import report, scenario, soak, sweeps
 from tests.faults.client import Fault
 from tests.faults.emulator import Rule
 from tests.faults.report import Row
@@ -73,3 +73,8 @@ def test_show_prints_problems_and_returns_false(capsys: pytest.CaptureFixture[st
         "b: run 7 is lost",
     ]
     assert report.show(rows[:1])
+
+
+def test_short_soak_loses_nothing() -> None:
+    soak.soak(sequences=2, operations=4, derandomize=True)
+    assert soak.Soak.done.total() >= 4
