@@ -63,7 +63,9 @@ CONNECTION_LOST = Cause(
     ProvisioningError,
     "the connection to AWS was interrupted, or AWS did not respond in time",
     f"Check the network. {RETRY_HINT}",
-    "ConnectionClosedError ReadTimeoutError IncompleteReadError ResponseStreamingError",
+    # botocore does not replace urllib3's ProtocolError of an interrupted error response.
+    "ConnectionClosedError ReadTimeoutError IncompleteReadError ResponseStreamingError "
+    "ProtocolError",
 )
 # The same request may succeed later.
 TRANSIENT = (THROTTLED, SERVER_ERROR, NO_CONNECTION, CONNECTION_LOST)

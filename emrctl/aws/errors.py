@@ -33,10 +33,11 @@ def translated(
 ) -> Iterator[None]:
     """Raise boto3's errors as emrctl's; `action` is what was being done."""
     from botocore.exceptions import BotoCoreError, ClientError
+    from urllib3.exceptions import ProtocolError
 
     try:
         yield
-    except (BotoCoreError, ClientError) as error:
+    except (BotoCoreError, ClientError, ProtocolError) as error:
         raise translate(error, action) from error
     except NotImplementedError as error:  # moto raises it
         msg, hint = f"{action}: not supported on localhost: {error}", "Use `target: aws`."

@@ -128,7 +128,7 @@ def _run(arguments: list[str]) -> None:
         where = f"{error.filename}: " if error.filename else ""
         _fail(f"{where}{error.strerror}", "Free disk space, or use a writable folder.", 5)
     except Exception as error:
-        if not type(error).__module__.startswith("botocore."):
+        if not type(error).__module__.startswith(("botocore.", "urllib3.")):
             raise
         from emrctl.aws.errors import translate
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from urllib3.exceptions import ProtocolError
 
 from emrctl.aws import error_codes, errors
 from emrctl.errors import CredentialsError, ProvisioningError, UnavailableError
@@ -109,3 +110,9 @@ def test_translated_raises_emrctl_error() -> None:
     text = "doing this: AWS throttled the request"
     with pytest.raises(ProvisioningError, match=text), errors.translated("doing this"):
         raise refused("SlowDown")
+
+
+def test_translated_interrupted_error_response_is_unavailable_error() -> None:
+    text = "reading: the connection to AWS was interrupted"
+    with pytest.raises(UnavailableError, match=text), errors.translated("reading"):
+        raise ProtocolError("Response ended prematurely")
