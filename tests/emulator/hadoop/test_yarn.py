@@ -162,8 +162,8 @@ def test_cluster_mode_step_completes_and_uploads_logs(
     assert result["State"] == "COMPLETED", texts["stderr.gz"][-3000:]
     assert "waitProcessCompletion ended with exit code 0" in texts["controller.gz"]
     containers = logs(local, f"{yarn_cluster}/containers/")
-    driver = next(t for k, t in containers.items() if k.endswith("_000001/stdout.gz"))
-    assert "TOTAL 332833500" in driver
+    drivers = [text for key, text in containers.items() if key.endswith("_000001/stdout.gz")]
+    driver = next(text for text in drivers if "TOTAL 332833500" in text)
     assert repr([argument, "s3://yarn-logs/out/"]) in driver
     # The executor has the home and the Python of its node.
     nodes = Path(emulator.home) / "clusters" / yarn_cluster / "nodes"
@@ -219,7 +219,7 @@ def test_script_runner_and_other_programs(local: Target, yarn_cluster: str, subm
     runner = "s3://us-east-1.elasticmapreduce/libs/script-runner/script-runner.jar"
     script = submit("s3://yarn-logs/code/hi.sh", "you", jar=runner)
     hadoop = submit("hadoop", "fs", "-ls", "s3://yarn-logs/code/")
-    absent = submit("s3-dist-cp", "--src", "a")
+    listing = submit("yarn", "application", "-list", "-appStates", "ALL")
     unknown = submit("nonesuch")
     assert wait(local, yarn_cluster, script)["State"] == "FAILED"
     texts = logs(local, f"{yarn_cluster}/steps/{script}/")
@@ -227,9 +227,10 @@ def test_script_runner_and_other_programs(local: Target, yarn_cluster: str, subm
     assert "exit code 4" in texts["controller.gz"]
     assert wait(local, yarn_cluster, hadoop)["State"] == "COMPLETED"
     assert "code/hi.sh" in logs(local, f"{yarn_cluster}/steps/{hadoop}/")["stdout.gz"]
-    for step in (absent, unknown):
-        assert wait(local, yarn_cluster, step)["State"] == "FAILED"
-        assert "127" in logs(local, f"{yarn_cluster}/steps/{step}/")["controller.gz"]
+    assert wait(local, yarn_cluster, listing)["State"] == "COMPLETED"
+    assert "FINISHED" in logs(local, f"{yarn_cluster}/steps/{listing}/")["stdout.gz"]
+    assert wait(local, yarn_cluster, unknown)["State"] == "FAILED"
+    assert "127" in logs(local, f"{yarn_cluster}/steps/{unknown}/")["controller.gz"]
 
 
 @pytest.mark.parametrize(

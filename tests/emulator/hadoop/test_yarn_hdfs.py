@@ -111,12 +111,17 @@ def test_killed_name_node_is_restarted_with_its_files(
     while [one.pid for one in name_nodes()] in ([], [name_node.pid]):
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    jar = {
-        "Jar": "command-runner.jar",
-        "Args": ["hadoop", "fs", "-cat", "hdfs:///in/a.csv", "hdfs:///in/b.csv"],
-    }
+    # HDFS is in safe mode, without blocks, until the DataNodes have reported theirs.
+    script = """for attempt in {1..60}; do
+        hadoop fs -cat hdfs:///in/a.csv hdfs:///in/b.csv > rows && exec cat rows
+        sleep 1
+    done
+    exit 1"""
+    jar = {"Jar": "command-runner.jar", "Args": ["bash", "-c", script]}
     step = {"Name": "cat", "ActionOnFailure": "CONTINUE", "HadoopJarStep": jar}
     emr = local.client("emr")
     step_id = emr.add_job_flow_steps(JobFlowId=yarn_cluster, Steps=[step])["StepIds"][0]
-    assert wait(local, yarn_cluster, step_id)["State"] == "COMPLETED"
-    assert logs(local, f"{yarn_cluster}/steps/{step_id}/")["stdout.gz"] == "1\n2\n3\n"
+    result = wait(local, yarn_cluster, step_id)
+    texts = logs(local, f"{yarn_cluster}/steps/{step_id}/")
+    assert result["State"] == "COMPLETED", texts["stderr.gz"]
+    assert texts["stdout.gz"] == "1\n2\n3\n"
