@@ -27,7 +27,6 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
-    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -88,11 +87,6 @@ class Soak(RuleBasedStateMachine):
         files = (self.project.folder / ".emrctl" / "runs").glob("*/run.json")
         return [json.loads(path.read_text()) for path in files]
 
-    @property
-    def has_runs(self) -> bool:
-        """Whether there is a run."""
-        return bool(self.records)
-
     # --- operations -------------------------------------------------------------------------------
 
     @rule()
@@ -105,17 +99,18 @@ class Soak(RuleBasedStateMachine):
         """Submit a job, which needs a cluster."""
         assert self.run("submit --detach job" if detach else "submit job") in {0, 3, 6}
 
-    @precondition(lambda self: self.has_runs)
+    # Without preconditions: what a killed client has stored differs when operations are repeated.
     @rule(command=st.sampled_from(["cancel", "wait", "pull", "runs show", "logs"]))
     def use_latest(self, command: str) -> None:
-        """Use the newest run in any state."""
+        """Use the newest run in any state, or none."""
         self.run(f"{command} latest")
 
-    @precondition(lambda self: self.has_runs)
     @rule(value=st.integers(0, 9))
     def tag(self, value: int) -> None:
-        """Tag the newest run; the tag is listed."""
-        assert self.run(f"runs tag latest n={value}") == 0
+        """Tag the newest run, if there is one; the tag is listed."""
+        if self.run(f"runs tag latest n={value}"):
+            assert not self.records
+            return
         newest = max(self.project.json("runs"), key=lambda run: str(run["id"]))
         assert newest["tags"]["n"] == str(value)
 
