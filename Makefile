@@ -13,7 +13,7 @@ WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 UNIT := "not yarn and not spark and not engine and not browser"
 BROWSER = VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/python -m tests.browser.install
 
-.PHONY: help setup quickstart check engine test test-unit test-browser test-yarn test-engine finding-logs failure-causes experiment-kills faults load soak predict-logs sbom audit bench clean
+.PHONY: help setup quickstart check engine test test-unit test-browser test-yarn test-engine finding-logs failure-causes mutants experiment-kills faults load soak predict-logs sbom audit bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t16
@@ -65,6 +65,10 @@ finding-logs: $(STAMP) ## record event logs for the tests of findings, e.g. KIND
 
 failure-causes: $(STAMP) ## run failing jobs, print the causes named, e.g. CASES="ec2 udf"
 	$(BIN)/python -m tests.runs.failures.record $(CASES)
+
+mutants: $(STAMP) ## change one operator of a core module at a time, e.g. ARGS="--count 200"
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv sync --quiet --frozen --inexact --only-group mutants
+	$(BIN)/python -m scripts.mutants $(ARGS)
 
 experiment-kills: $(STAMP) ## kill the client of 500 trials ten times, check that none is lost or repeated
 	@folder=$$(mktemp -d) && $(BIN)/python -m tests.runs.killed_clients $$folder && rm -rf $$folder
