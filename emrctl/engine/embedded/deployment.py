@@ -16,7 +16,6 @@ from emrctl.engine.checkpoint import Checkpoint, ResourceState, StateFileError
 from emrctl.engine.localhost.provider import Provider, short
 from emrctl.engine.localhost.resource_type import OperationCancelledError
 from emrctl.errors import (
-    CredentialsError,
     EmrctlError,
     ProvisioningError,
     UnavailableError,
@@ -288,12 +287,13 @@ class StackUpdate:
         """Request the creation and return the id; remove the entry if AWS rejects the request.
 
         A request whose response was lost may have been executed: look for the resource before the
-        request is repeated.
+        request is repeated. So does the next update after credentials have expired, possibly
+        between the requests of one creation.
         """
         for attempt in range(_ATTEMPTS):
             try:
                 return self._provider.create(entry.type, entry.inputs)
-            except (RejectedRequestError, CredentialsError, UsageError):
+            except (RejectedRequestError, UsageError):
                 with self._saved() as state:
                     state.remove(entry)
                 raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from emrctl.aws.errors import get_or_none
+from emrctl.aws.errors import error_code, get_or_none
 from emrctl.engine.localhost.resource_type import (
     ApiResource,
     Aws,
@@ -21,6 +21,7 @@ from emrctl.engine.localhost.resource_type import (
 _NO_TABLE = "InvalidRouteTableID.NotFound"
 _NO_GROUP = "InvalidGroup.NotFound"
 _NO_RULE = "InvalidSecurityGroupRuleId.NotFound"
+_SAME_RULE = "InvalidPermission.Duplicate"
 
 
 class _InternetGateway(Ec2Resource):
@@ -129,12 +130,19 @@ class _SecurityGroupRule(ResourceType):
     direction: str
 
     def create(self, aws: Aws, inputs: Inputs) -> str:
+        """Create the rule; one that an interrupted creation of its group has left is the same."""
         call = getattr(aws.client("ec2"), f"authorize_security_group_{self.direction}")
-        response = call(
-            GroupId=inputs["securityGroupId"],
-            IpPermissions=[_permission(inputs)],
-            TagSpecifications=tag_specifications("security-group-rule", inputs),
-        )
+        try:
+            response = call(
+                GroupId=inputs["securityGroupId"],
+                IpPermissions=[_permission(inputs)],
+                TagSpecifications=tag_specifications("security-group-rule", inputs),
+            )
+        except aws.client("ec2").exceptions.ClientError as error:
+            id_ = self.find(aws, inputs) if error_code(error) == _SAME_RULE else None
+            if id_ is None:
+                raise
+            return id_
         return str(response["SecurityGroupRules"][0]["SecurityGroupRuleId"])
 
     def find(self, aws: Aws, inputs: Inputs) -> str | None:

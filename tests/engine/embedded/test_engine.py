@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import itertools
 import json
 import os
 import stat
@@ -18,7 +19,8 @@ from emrctl.aws.target import Target
 from emrctl.emulator.api import dispatch
 from emrctl.engine.checkpoint import Checkpoint, StateFileError, StateFolder
 from emrctl.engine.embedded.engine import EmbeddedEngine
-from emrctl.errors import ProvisioningError, StackLockedError
+from emrctl.engine.localhost import network
+from emrctl.errors import CredentialsError, ProvisioningError, StackLockedError
 from tests.emulator.fake_runtime import FakeRuntime
 from tests.engine.conftest import STACK, Work, made, program
 from tests.runs.backends.rejected_calls import LOST, refusing
@@ -92,6 +94,27 @@ def test_up_with_lost_response_creates_resource_once(
     assert work.clusters() == [outputs["cluster_id"]]
     filters = [{"Name": "isDefault", "Values": ["false"]}]
     assert len(work.target.client("ec2").describe_vpcs(Filters=filters)["Vpcs"]) == 1
+
+
+def test_up_continues_after_credentials_expired_within_a_creation(work: Work) -> None:
+    calls = itertools.count()
+    revoke = network._revoke
+
+    def expires_once(aws: Any, id_: str) -> None:
+        if next(calls) == 0:
+            raise CredentialsError("the credentials have expired")
+        revoke(aws, id_)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network, "_revoke", expires_once)
+        with pytest.raises(CredentialsError):
+            work.up()
+    outputs = work.up().outputs
+    assert work.clusters() == [outputs["cluster_id"]]
+    groups = work.target.client("ec2").describe_security_groups()["SecurityGroups"]
+    names = [group["GroupName"] for group in groups if group["GroupName"] != "default"]
+    assert sorted(names) == sorted(set(names))
+    work.down()
 
 
 def test_down_killed_after_each_deletion_continues(work: Work) -> None:
