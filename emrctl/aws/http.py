@@ -10,15 +10,15 @@ TIMEOUT_S = 5.0
 MAX_BYTES = 256 * 2**20
 
 
-def get(
+def request(
     url: str,
     *,
-    headers: Mapping[str, str] | None = None,
-    timeout_s: float = TIMEOUT_S,
     method: str = "GET",
     body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+    timeout_s: float = TIMEOUT_S,
 ) -> bytes:
-    """Return the body of the page at an `http://` URL, or of the response to another method.
+    """Send a request to an `http://` URL, by default GET, and return the body of the response.
 
     The proxies of the environment are not used: pages are on loopback or on a private address.
     Raises OSError if the server does not answer or returns an error, and ValueError if the URL has
@@ -28,11 +28,11 @@ def get(
 
     if not url.startswith("http://"):
         raise ValueError(f"{url} is not an http:// URL")
-    request = urllib.request.Request(  # noqa: S310
+    asked = urllib.request.Request(  # noqa: S310
         url, data=body, headers=dict(headers or {}), method=method
     )
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(request, timeout=timeout_s) as response:
+    with opener.open(asked, timeout=timeout_s) as response:
         content: bytes = response.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise ValueError(f"{url} returned more than {MAX_BYTES:,} bytes")
@@ -42,6 +42,9 @@ def get(
 def get_json(
     url: str, *, headers: Mapping[str, str] | None = None, timeout_s: float = TIMEOUT_S
 ) -> Any:
-    """Return the JSON document at `url`; raise as `get` does, and ValueError if it is not JSON."""
+    """Return the JSON document at `url`.
+
+    Raises as `request` does, and ValueError if the body is not JSON.
+    """
     accept = {"Accept": "application/json"}
-    return json.loads(get(url, headers=accept | dict(headers or {}), timeout_s=timeout_s))
+    return json.loads(request(url, headers=accept | dict(headers or {}), timeout_s=timeout_s))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from emrctl.compare import explain
 from emrctl.compare.activity import BINS, Activity, ExecutorActivity, NodeActivity
@@ -31,45 +32,64 @@ _LEAST_SHOWN_S = 0.005
 _LEVELS = 20
 
 
+@dataclass
+class _Timeline:
+    """Rows over the time of an application: frames with text, areas in them, lines over these.
+
+    `n` is the index of the configuration; charts that are compared have the same `until_s`.
+    """
+
+    n: int
+    label: str
+    run: str
+    until_s: float
+    frames: list[Json] = field(default_factory=list)
+    areas: list[Json] = field(default_factory=list)
+    lines: list[Json] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+
+    def chart(self, kind: str, note: str) -> Chart:
+        """Return the chart of these rows of executors or nodes."""
+        domain = {"domain": [0, self.until_s], "padding": 0}
+        x = axis("seconds since the application started", scale=domain)
+        step: Json = {"interpolate": "step-after"}
+        frame = {"type": "rect", "color": "var(--faint)", "stroke": "var(--line)"}
+        area = {"type": "area", "color": colour(self.n), "opacity": 0.85, **step}
+        edge = {"type": "line", "color": "var(--text)", "strokeWidth": 1, **step}
+        detail = {"field": "row", "type": "nominal"}
+        layers = [
+            marks(frame, self.frames, x, x2={"field": "x2"}, y2={"field": "y2"}),
+            marks(area, self.areas, x, y2={"field": "y2"}, detail=detail),
+        ]
+        if self.lines:
+            layers.append(marks(edge, self.lines, x, detail=detail))
+        return Chart(
+            name=f"{kind}-{self.n + 1}",
+            title=f"{kind.capitalize()}: {self.label}",
+            note=f"Run {self.run}: {note}",
+            summary=f"{note}. " + "; ".join(str(one["tip"]) for one in self.frames[:8]),
+            layers=tuple(layers),
+            rows=len(self.labels),
+            step=26 if len(self.labels) <= 12 else 18,
+            y_axis=_row_labels({f"{y + 0.5:.2f}": text for y, text in enumerate(self.labels)}),
+        )
+
+
 def executors(activity: Activity, n: int, label: str, run: str, until_s: float) -> Chart:
     """Return a row per executor: its lifetime, and in it the share of its slots with tasks.
 
-    The first row is the mean of all. `n` is the index of the configuration; charts that are
-    compared have the same `until_s`.
+    The first row is the mean of all.
     """
-    shown = activity.executors[:MAX_EXECUTORS]
-    rows = len(shown) + 1
-    frames: list[Json] = []
-    areas = _together(activity)
-    labels = ["all"]
-    for y, item in enumerate(shown, start=1):
-        frames.append(_frame(item, y))
-        areas += _area(item, y, activity.end_s)
-        labels.append(_name(item))
+    rows = _Timeline(n, label, run, until_s, areas=_together(activity), labels=["all"])
+    for y, item in enumerate(activity.executors[:MAX_EXECUTORS], start=1):
+        rows.frames.append(_frame(item, y))
+        rows.areas += _area(item, y, activity.end_s)
+        rows.labels.append(_name(item))
     total = len(activity.executors)
     note = f"{count(total, 'executor')}, {100 * activity.busy:.0f} % busy"
     if total > MAX_EXECUTORS:
         note += f"; the first {MAX_EXECUTORS} are shown"
-    x = axis(
-        "seconds since the application started",
-        scale={"domain": [0, until_s], "padding": 0},
-    )
-    frame = {"type": "rect", "color": "var(--faint)", "stroke": "var(--line)"}
-    area = {"type": "area", "color": colour(n), "interpolate": "step-after", "opacity": 0.85}
-    positions = {f"{row + 0.5:.2f}": text for row, text in enumerate(labels)}
-    return Chart(
-        name=f"executors-{n + 1}",
-        title=f"Executors: {label}",
-        note=f"Run {run}: {note}",
-        summary=f"{note}. " + "; ".join(str(frame["tip"]) for frame in frames[:8]),
-        layers=(
-            marks(frame, frames, x, x2={"field": "x2"}, y2={"field": "y2"}),
-            marks(area, areas, x, y2={"field": "y2"}, detail={"field": "row", "type": "nominal"}),
-        ),
-        rows=rows,
-        step=26 if rows <= 12 else 18,
-        y_axis=_row_labels(positions),
-    )
+    return rows.chart("executors", note)
 
 
 def _row_labels(texts_by_y: dict[str, str]) -> Json:
@@ -137,52 +157,26 @@ def _together(activity: Activity) -> list[Json]:
 
 
 def nodes(items: Sequence[NodeActivity], n: int, label: str, run: str, until_s: float) -> Chart:
-    """Return two rows per node: its CPU, and its memory with YARN's allocation.
-
-    `n` is the index of the configuration; the x axis is that of `executors`.
-    """
-    shown = items[:MAX_NODES]
-    frames: list[Json] = []
-    used: list[Json] = []
-    allocated: list[Json] = []
-    labels: list[str] = []
-    for item in shown:
+    """Return two rows per node: its CPU, and its memory with YARN's allocation."""
+    rows = _Timeline(n, label, run, until_s)
+    for item in items[:MAX_NODES]:
         cpu, memory = _node_tips(item)
         for name, values, tip in (("CPU", item.cpu, cpu), ("memory", item.memory, memory)):
             if name == "CPU" and not values:
                 continue
-            y = len(labels)
-            frames.append(
+            y = len(rows.labels)
+            rows.frames.append(
                 {"x": item.at_s[0], "x2": item.at_s[-1], "y": y + 0.1, "y2": y + 0.9, "tip": tip}
             )
             if values:
                 shares = [min(1.0, value) for value in values]
-                used += _steps(item.at_s, shares, y, f"{item.id} {y}")
-            labels.append(f"{_short(item.id)} · {name}")
+                rows.areas += _steps(item.at_s, shares, y, f"{item.id} {y}")
+            rows.labels.append(f"{_short(item.id)} · {name}")
         shares = [min(1.0, value) for value in item.allocated]
-        allocated += _steps(item.at_s, shares, len(labels) - 1, item.id)
+        rows.lines += _steps(item.at_s, shares, len(rows.labels) - 1, item.id)
     note = count(len(items), "node")
     note += f"; the first {MAX_NODES} are shown" if len(items) > MAX_NODES else ""
-    domain = {"domain": [0, until_s], "padding": 0}
-    x = axis("seconds since the application started", scale=domain)
-    frame = {"type": "rect", "color": "var(--faint)", "stroke": "var(--line)"}
-    area = {"type": "area", "color": colour(n), "interpolate": "step-after", "opacity": 0.85}
-    edge = {"type": "line", "color": "var(--text)", "interpolate": "step-after", "strokeWidth": 1}
-    detail = {"field": "row", "type": "nominal"}
-    return Chart(
-        name=f"nodes-{n + 1}",
-        title=f"Nodes: {label}",
-        note=f"Run {run}: {note}",
-        summary=f"{note}. " + "; ".join(str(one["tip"]) for one in frames[:8]),
-        layers=(
-            marks(frame, frames, x, x2={"field": "x2"}, y2={"field": "y2"}),
-            marks(area, used, x, y2={"field": "y2"}, detail=detail),
-            marks(edge, allocated, x, detail=detail),
-        ),
-        rows=len(labels),
-        step=26 if len(labels) <= 12 else 18,
-        y_axis=_row_labels({f"{y + 0.5:.2f}": text for y, text in enumerate(labels)}),
-    )
+    return rows.chart("nodes", note)
 
 
 def _node_tips(item: NodeActivity) -> tuple[str, str]:

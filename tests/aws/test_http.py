@@ -1,4 +1,4 @@
-"""HTTP GET of cluster pages."""
+"""HTTP requests to pages of clusters and to the emulator."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from emrctl.aws import http as http_get
+from emrctl.aws import http as requests
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -17,6 +17,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(404 if self.path == "/gone" else 200)
         self.end_headers()
         self.wfile.write(f'{{"accept": "{self.headers["Accept"]}"}}'.encode())
+
+    def do_POST(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(self.rfile.read(int(self.headers["Content-Length"])))
 
     def log_message(self, *_: Any) -> None: ...
 
@@ -36,20 +41,26 @@ def test_get_json_with_proxy_in_environment_connects_directly(
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
-    assert http_get.get_json(url) == {"accept": "application/json"}
+    assert requests.get_json(url) == {"accept": "application/json"}
 
 
-def test_get_status_404_raises_os_error(url: str) -> None:
+def test_request_status_404_raises_os_error(url: str) -> None:
     with pytest.raises(OSError, match="404"):
-        http_get.get(f"{url}/gone")
+        requests.request(f"{url}/gone")
 
 
-def test_get_body_over_limit_raises_value_error(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_get, "MAX_BYTES", 8)
+def test_request_body_over_limit_raises_value_error(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests, "MAX_BYTES", 8)
     with pytest.raises(ValueError, match="more than 8 bytes"):
-        http_get.get(url)
+        requests.request(url)
 
 
-def test_get_file_url_raises_value_error() -> None:
+def test_request_file_url_raises_value_error() -> None:
     with pytest.raises(ValueError, match="not an http:// URL"):
-        http_get.get("file:///etc/passwd")
+        requests.request("file:///etc/passwd")
+
+
+def test_request_sends_method_and_body(url: str) -> None:
+    assert requests.request(url, method="POST", body=b"sent") == b"sent"

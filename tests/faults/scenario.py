@@ -218,7 +218,7 @@ class Project:
         return client.start(self.folder, self.environment, command, fault)
 
     def run(self, command: str, fault: Fault | None = None) -> Result:
-        """Run a client to its end, and check what it says."""
+        """Run a client until it ends; check its exit code and its message."""
         result = self.start(command, fault).wait()
         self.check_message(result)
         return result

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,15 +59,10 @@ class ResourceManagerApi:
 
     def send(self, method: str, path: str, body: object) -> None:
         """Send a request that changes YARN's state; raise `OSError` if YARN rejects it."""
-        request = urllib.request.Request(  # noqa: S310
-            f"{self.url}{path}",
-            data=json.dumps(body).encode(),
-            method=method,
-            headers={
-                "Cookie": hadoop_conf.cookie(self.credentials.signing_key, self.credentials.user),
-                "Content-Type": "application/json",
-                "X-XSRF-Header": "emrctl",
-            },
-        )
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        opener.open(request, timeout=10).close()
+        headers = {
+            "Cookie": hadoop_conf.cookie(self.credentials.signing_key, self.credentials.user),
+            "Content-Type": "application/json",
+            "X-XSRF-Header": "emrctl",
+        }
+        content = json.dumps(body).encode()
+        http.request(self.url + path, headers=headers, timeout_s=10, method=method, body=content)

@@ -136,7 +136,7 @@ def page(
     """Return the body of the response to `GET <endpoint><path>` with the emulator's token."""
     headers = {"X-Emrctl-Token": info.token}
     url = info.endpoint + path
-    return http.get(url, headers=headers, timeout_s=timeout_s, method=method, body=body)
+    return http.request(url, method=method, body=body, headers=headers, timeout_s=timeout_s)
 
 
 def overview(info: EmulatorInfo) -> dict[str, object]:

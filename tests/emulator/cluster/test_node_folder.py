@@ -16,12 +16,13 @@ SHIMS = Path(node_folder.__file__).with_name("shims")
 
 
 def run(
-    context: EmulatorContext, cluster: EmulatedCluster, *argv: str
+    context: EmulatorContext, cluster: EmulatedCluster, *argv: str, **variables: str
 ) -> subprocess.CompletedProcess[str]:
+    """Run a program on the primary, with further environment variables."""
     node = cluster.nodes[0]
     if not context.node_folder(cluster, node).exists():
         node_folder.prepare(context, cluster, node)
-    environment = node_folder.environment(context, cluster, node)
+    environment = node_folder.environment(context, cluster, node) | variables
     return subprocess.run(
         argv,
         cwd=context.node_folder(cluster, node),
@@ -105,14 +106,8 @@ def run_aws(
         (tools / name).symlink_to(str(shutil.which(name)))
     node_folder.prepare(context, cluster, node)
     folders = (root / "bin", root / "venv/bin", root / "home/.local/bin", tools)
-    environment = node_folder.environment(context, cluster, node)
-    return subprocess.run(
-        [str(root / "bin/aws"), "s3", "ls", "a b"],
-        env=environment | {"PATH": ":".join(map(str, folders))},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    path = ":".join(map(str, folders))
+    return run(context, cluster, str(root / "bin/aws"), "s3", "ls", "a b", PATH=path)
 
 
 def test_aws_is_the_one_installed_on_the_node(
@@ -170,15 +165,7 @@ def run_s3_dist_cp(
         '#!/bin/bash\nprintf "%s|" "$@"\n[ "$3" != -filters ] || cat "$4"\n[ "$1" = fs ]'
         ' || [ "${!#}" != hdfs:///full ]\n'
     )
-    environment = node_folder.environment(context, cluster, node) | {"SPARK_HOME": "/spark"}
-    return subprocess.run(
-        ["s3-dist-cp", *options],
-        env=environment,
-        executable=root / "bin/s3-dist-cp",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run(context, cluster, "s3-dist-cp", *options, SPARK_HOME="/spark")
 
 
 def test_s3_dist_cp_copies_the_content_of_the_folder(
