@@ -193,15 +193,21 @@ def _failed(copy: Path, tests: Sequence[str]) -> str | None:
     return str(found[0]) if found else None
 
 
-def _survives(mutant: Mutant, copies: SimpleQueue[Path]) -> bool:
-    """Test a mutant; what its tests report must not fail without it."""
+def _survives(mutant: Mutant, copies: SimpleQueue[Path], passing: set[str]) -> bool:
+    """Test a mutant; what its tests report must not fail without it.
+
+    `passing` are the tests that were run without a mutant.
+    """
     copy = copies.get()
     try:
         (copy / mutant.path).write_text(mutant.code, encoding="utf-8")
         failed = _failed(copy, mutant.tests)
         (copy / mutant.path).write_text(mutant.original, encoding="utf-8")
-        if failed not in (None, _TIMEOUT) and _failed(copy, [failed.partition("[")[0]]):
-            sys.exit(f"{failed} fails without a mutant, too")
+        if failed not in (None, _TIMEOUT):
+            test = failed.partition("[")[0]
+            if test not in passing and _failed(copy, [test]):
+                sys.exit(f"{failed} fails without a mutant, too")
+            passing.add(test)
     finally:
         copies.put(copy)
     print(
@@ -220,11 +226,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     chosen = sample(options.count, options.seed, options.modules)
     copies: SimpleQueue[Path] = SimpleQueue()
+    passing: set[str] = set()
     with tempfile.TemporaryDirectory() as folder:
         for number in range(options.workers):
             copies.put(_copy(Path(folder) / f"copy{number}"))
         with ThreadPoolExecutor(options.workers) as pool:
-            survived = list(pool.map(lambda mutant: _survives(mutant, copies), chosen))
+            survived = list(pool.map(lambda mutant: _survives(mutant, copies, passing), chosen))
     return _summary(chosen, survived)
 
 
