@@ -119,3 +119,97 @@ def test_value_does_not_depend_on_the_unit(unit: float) -> None:
 def test_at_of_enormous_times_is_finite() -> None:
     estimate = curves.fit({2: [1e300, 9.9], 4: [1e300, 1e-12], 100: [1.0]}).at(1)
     assert 0 <= estimate.low <= estimate.value <= estimate.high < math.inf
+
+
+@pytest.mark.parametrize(
+    ("times", "repeat_sd", "error"),
+    [
+        # One run: 2 % between repeats, and 1.25 x that of the mean as the error of a median.
+        ([50.0], 0.02, 0.025),
+        # Variances 0.02^2 with 4 and 2 x 0.05^2 with 1 degrees of freedom.
+        (
+            [50 * math.exp(-0.05), 50 * math.exp(0.05)],
+            math.sqrt((4 * 0.0004 + 0.005) / 5),
+            1.25 * math.sqrt((4 * 0.0004 + 0.005) / 5) / math.sqrt(2),
+        ),
+    ],
+)
+def test_one_scale_has_the_interval_of_its_variances(
+    times: list[float], repeat_sd: float, error: float
+) -> None:
+    """The curve passes through its only scale: there is no deviation but that of runs."""
+    curve = curves.fit({4: times})
+    assert curve.repeat_sd == pytest.approx(repeat_sd)
+    assert curve.errors == pytest.approx((error,))
+    at = curve.at(4)
+    sd = math.sqrt(0.0009 + error**2 + 0.0009 + repeat_sd**2)
+    assert at.value == pytest.approx(50)
+    assert (at.low, at.high) == pytest.approx(
+        (50 * math.exp(-1.6449 * sd), 50 * math.exp(1.6449 * sd)), rel=1e-3
+    )
+
+
+def test_error_of_a_median_is_that_of_its_ranks_if_larger() -> None:
+    # Ranks 2 -+ sqrt(5) / 2 of five logarithms 0, 0, 0, 1, 1: 0 and 1, 0.5 apart from the middle.
+    curve = curves.fit({1: [1.0, 1.0, 1.0, math.e, math.e]})
+    assert curve.times == pytest.approx((1,))
+    assert curve.errors == pytest.approx((0.5,))
+    equal = curves.fit({1: [1.0] * 5})
+    assert equal.repeat_sd == pytest.approx(0.02 * math.sqrt(4 / 8))
+    assert equal.errors == pytest.approx((1.25 * equal.repeat_sd / math.sqrt(5),))
+
+
+def test_deviation_of_repeats_is_the_median_of_the_scales() -> None:
+    # Variances 0.02, 0.08 and 0.5 with one degree of freedom each, and a scale with one run.
+    pairs = {n: [math.exp(-half), math.exp(half)] for n, half in ((1, 0.1), (2, 0.2), (4, 0.5))}
+    curve = curves.fit({**pairs, 8: [1.0]})
+    assert curve.repeat_sd == pytest.approx(math.sqrt((4 * 0.0004 + 3 * 0.08) / 7))
+
+
+@pytest.mark.parametrize(
+    ("points", "scale", "refused"),
+    [
+        ({4: [9.0], 8: [5.0]}, 2, "far below"),
+        ({4: [9.0], 8: [5.0]}, 3, None),
+        ({4: [9.0], 8: [5.0]}, 24, None),
+        ({4: [9.0], 8: [5.0]}, 25, "far above"),
+        ({4: [90.0], 8: [5.0]}, 3, "memory cliff"),
+        ({4: [90.0], 8: [5.0]}, 12, None),
+        ({4: [90.0], 8: [5.0]}, 13, "far above"),
+    ],
+)
+def test_scales_are_refused_from_half_and_three_times_the_measured_ones(
+    points: dict[int, list[float]], scale: int, refused: str | None
+) -> None:
+    reason = curves.fit(points).at(scale).refused
+    assert (refused or "") in (reason or "")
+    assert (reason is None) == (refused is None)
+
+
+@pytest.mark.parametrize(("time", "cliffs"), [(38.5, ()), (38.4, ((4, 8),))])
+def test_cliff_is_a_drop_of_the_work_by_30_percent(
+    time: float, cliffs: tuple[tuple[int, int], ...]
+) -> None:
+    # 100 x 4 = 1.3 x 8 x 38.46
+    assert curves.fit({4: [100.0], 8: [time]}).cliffs == cliffs
+
+
+def test_interval_within_a_cliff_reaches_the_time_in_proportion() -> None:
+    at = curves.fit({2: [4800.0], 6: [140.0]}).at(4)
+    assert at.high == pytest.approx(2400 * math.exp(0.04))
+
+
+@pytest.mark.parametrize(
+    ("scale", "interval"),
+    [
+        (3, (171.65031, 158.140225, 186.24802)),
+        (7, (96.794981, 87.887908, 106.645828)),
+        (20, (63.376146, 53.306926, 74.194438)),
+    ],
+)
+def test_curve_has_the_constants_that_were_validated(
+    scale: int, interval: tuple[float, float, float]
+) -> None:
+    """They were chosen on public times of jobs: other ones need another validation."""
+    at = curves.fit({2: [240.0, 242.0], 4: [139.0], 12: [75.0, 74.0, 76.0]}).at(scale)
+    assert (at.value, at.low, at.high) == pytest.approx(interval, rel=1e-5)

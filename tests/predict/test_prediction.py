@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from emrctl.errors import NotFoundError, UsageError
 from emrctl.predict import history, prediction
-from emrctl.predict.prediction import Price
+from emrctl.predict.prediction import Point, Price
 from tests.predict.logs import LogWriter, one_stage
 
 DURATIONS = [1.0] * 64
@@ -64,6 +65,82 @@ def test_interval_widens_with_distance(tmp_path: Path) -> None:
     widths = [point.high_s / point.low_s for point in result.points]
     assert widths == sorted(widths)
     assert widths[0] < widths[-1]
+
+
+def spread(point: Point) -> float:
+    """Return the standard deviation that the 90 % interval of a prediction was made of."""
+    above = math.log(point.high_s / point.predicted_in_job_s)
+    assert above == pytest.approx(math.log(point.predicted_in_job_s / point.low_s))
+    return above / 1.6449
+
+
+def test_interval_has_the_deviations_that_were_validated(tmp_path: Path) -> None:
+    run, graph = one_stage(DURATIONS).read(tmp_path)
+    points = prediction.predict(run, graph, (1, 2, 4)).points
+    expected = [0.012, math.hypot(0.012, 0.025), math.hypot(0.012, 0.05)]
+    assert [spread(point) for point in points] == pytest.approx(expected)
+    cut = replace(run, complete=False)
+    [point] = prediction.predict(cut, graph, (1,)).points
+    assert spread(point) == pytest.approx(math.hypot(0.012, 0.1))
+    graph.cores, graph.in_job_s = 2, 32.0
+    [point] = prediction.predict(run, graph, (1,), (1,)).points
+    assert spread(point) == pytest.approx(math.hypot(0.012, 0.025, 0.05))
+
+
+def test_interval_of_measured_counts_and_between_them(tmp_path: Path) -> None:
+    # Four executors took a quarter longer than the 16 s of the replay.
+    run, graph = one_stage(DURATIONS).read(tmp_path)
+    off = math.log(1.25)
+    points = prediction.predict(run, graph, (1, 2, 4, 8), measured_s={4: [20.0]}).points
+    times_s = [point.predicted_in_job_s for point in points]
+    assert times_s == pytest.approx([64, 32 * math.sqrt(1.25), 20, 10])
+    away = math.hypot(0.02, 0.025)
+    expected = [0.02, math.hypot(away, 0.25 * off), 0.02, math.hypot(away, 0.5 * off)]
+    assert [spread(point) for point in points] == pytest.approx(expected)
+
+
+def test_interval_contains_the_error_of_first_tasks_and_crowded_hosts(tmp_path: Path) -> None:
+    run, graph = one_stage(DURATIONS).read(tmp_path)
+    graph.overheads = replace(graph.overheads, executor_s=3.2, executor_error_s=0.6)
+    [one, two] = prediction.predict(run, graph, (1, 2)).points
+    assert spread(one) == pytest.approx(0.012)
+    first_tasks = math.hypot(0.6, 0.25 * 3.2) / 32  # no task of this log was a first one
+    assert spread(two) == pytest.approx(math.hypot(0.012, 0.025, first_tasks))
+    graph.overheads = replace(graph.overheads, executor_s=0.0, executor_error_s=0.0)
+    graph.host_cores = 2.0
+    [four] = prediction.predict(run, graph, (4,)).points
+    assert spread(four) == pytest.approx(math.hypot(0.012, 0.05, 0.05))
+
+
+def test_own_error_of_the_replay_is_corrected_and_widens_the_interval(tmp_path: Path) -> None:
+    run, graph = one_stage(DURATIONS).read(tmp_path)
+    graph.in_job_s = 64 * 1.2
+    result = prediction.predict(run, graph, (1, 2, 4))
+    times_s = [point.predicted_in_job_s for point in result.points]
+    assert times_s == pytest.approx([76.8, 32 * 1.2 ** (1 / 2), 16 * 1.2 ** (1 / 3)])
+    own = 0.7 * math.log(1.2)
+    expected = [0.012, math.hypot(0.012, 0.025, own), math.hypot(0.012, 0.05, own)]
+    assert [spread(point) for point in result.points] == pytest.approx(expected)
+    assert result.observed.error_percent == pytest.approx(100 * (64 / 76.8 - 1))
+
+
+@pytest.mark.parametrize(("executors", "refused"), [(16, False), (17, True)])
+def test_counts_up_to_16_times_the_observed_one_are_predicted(
+    tmp_path: Path, executors: int, refused: bool
+) -> None:
+    run, graph = one_stage(DURATIONS).read(tmp_path)
+    [point] = prediction.predict(run, graph, (executors,)).points
+    assert (point.refused is not None) == refused
+    graph.executors = executors
+    [point] = prediction.predict(run, graph, (1,)).points
+    assert (point.refused is not None) == refused
+
+
+def test_executor_without_cores_for_one_task_is_refused(tmp_path: Path) -> None:
+    run, graph = one_stage(DURATIONS).read(tmp_path)
+    graph.cores = graph.task_cpus = 2
+    refusals = [p.refused for p in prediction.predict(run, graph, (1,), (1, 2)).points]
+    assert refusals == ["spark.task.cpus is 2: no task fits 1 cores", None]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -69,6 +70,46 @@ def test_waiting_and_collection_are_left_out() -> None:
     waiting = saved("shuffle_bound", graph(4, 4), fetch_wait_time_ms=6_000, **times)
     assert waiting == pytest.approx(3)
     assert saved("gc", graph(4, 4), jvm_gc_time_ms=4_400, **times) == pytest.approx(2)
+
+
+def test_waiting_saves_no_more_than_the_stage() -> None:
+    times: dict[str, Any] = {"executor_run_time_ms": 1_000}
+    assert saved("shuffle_bound", graph(4, 4), fetch_wait_time_ms=2_000, **times) == 4
+    assert saved("gc", graph(4, 4), jvm_gc_time_ms=49, **times) == 0
+    assert saved("shuffle_bound", graph(4, 4), fetch_wait_time_ms=3) == 4  # without run time
+
+
+def test_slow_host_is_limited_to_the_median() -> None:
+    assert saved("slow_host", graph(1, 2, 3, 8, 9)) == pytest.approx(13 - 7)
+
+
+def test_small_tasks_become_three_waves_of_their_run_time() -> None:
+    # 6 of 8 s on two slots; at most the time of the tasks.
+    assert saved("small_tasks", graph(*[0.5] * 16), executor_run_time_ms=6_000) == 1
+    assert saved("many_partitions", graph(4, 4), executor_run_time_ms=9_000) == 0
+
+
+@pytest.mark.parametrize("kind", ["python_udf", "text_format"])
+def test_slow_formats_and_functions_take_half(kind: str) -> None:
+    assert saved(kind, graph(4, 4)) == pytest.approx(2)
+
+
+@pytest.mark.parametrize(("kind", "seconds"), [("slow_ramp", 4), ("cold_start", 9)])
+def test_executors_that_came_late_are_there_at_once(kind: str, seconds: float) -> None:
+    # Two executors of one slot register at 5 s and 13 s.
+    late = dataclasses.replace(graph(4, 4), executors=2, cores=1, arrivals_s=[5.0, 13.0])
+    assert saved(kind, late) == pytest.approx(seconds)
+
+
+def test_pauses_within_the_driver_and_its_end_are_left_out() -> None:
+    work = dataclasses.replace(graph(4, 4), tail_s=3.0)
+    for stage in work.stages.values():
+        stage.delay_s = 1.0
+    assert saved("driver_bound", work) == pytest.approx(2 + 3)
+
+
+def test_finding_without_stages_changes_all_stages() -> None:
+    assert saved("few_partitions", graph(8), stages=()) == pytest.approx(2 * 4)
 
 
 def test_pauses_of_the_driver_are_left_out_after_the_first_job() -> None:

@@ -6,6 +6,7 @@ import json
 import urllib.parse
 from collections.abc import Callable, Iterable
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 from botocore.auth import HmacV1QueryAuth, S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth
@@ -185,10 +186,113 @@ def test_version_2_signs_slash_after_bucket_only(signed: str, sent: str, valid: 
     assert ask(environ(request))[0] == ("200 OK" if valid else "403 Forbidden")
 
 
-def test_signature_is_valid_for_15_minutes() -> None:
-    for minutes in (-16, 16):
-        then = dt.datetime.now(dt.UTC) + dt.timedelta(minutes=minutes)
-        assert ask(signed(), now=lambda then=then: then)[0] == "403 Forbidden"
+def stamp_of(request: dict[str, Any]) -> dt.datetime:
+    """Return the time at which the request was signed."""
+    query = dict(urllib.parse.parse_qsl(request["QUERY_STRING"]))
+    stamp = request.get("HTTP_X_AMZ_DATE") or query["X-Amz-Date"]
+    return dt.datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "status"),
+    [(-901, "403 Forbidden"), (-900, "200 OK"), (900, "200 OK"), (901, "403 Forbidden")],
+)
+def test_signature_is_valid_for_15_minutes(seconds: int, status: str) -> None:
+    request = signed()
+    then = stamp_of(request) + dt.timedelta(seconds=seconds)
+    assert ask(request, now=lambda: then)[0] == status
+
+
+@pytest.mark.parametrize("expires", [60, 604_800])
+def test_presigned_url_is_valid_up_to_its_last_second(expires: int) -> None:
+    request = AWSRequest(method="GET", url=f"{ENDPOINT}/pets/a", headers={})
+    S3SigV4QueryAuth(Credentials(KEY, SECRET), "s3", "us-east-1", expires=expires).add_auth(request)
+    found = environ(request)
+    for seconds, status in ((0, "200 OK"), (expires, "200 OK"), (expires + 1, "403 Forbidden")):
+        then = stamp_of(found) + dt.timedelta(seconds=seconds)
+        assert ask(dict(found), now=lambda then=then: then)[0] == status
+
+
+def test_presigned_url_of_version_2_is_valid_up_to_its_last_second() -> None:
+    request = AWSRequest(method="GET", url=f"{ENDPOINT}/pets/a", headers={})
+    HmacV1QueryAuth(Credentials(KEY, SECRET), expires=60).add_auth(request)
+    found = environ(request)
+    expires = int(urllib.parse.parse_qs(found["QUERY_STRING"])["Expires"][0])
+    for seconds, status in ((0, "200 OK"), (1, "403 Forbidden")):
+        then = dt.datetime.fromtimestamp(expires + seconds, dt.UTC)
+        assert ask(dict(found), now=lambda then=then: then)[0] == status
+    other = {"QUERY_STRING": found["QUERY_STRING"].replace(KEY, "AKIA" + "X" * 16)}
+    assert b"InvalidClientTokenId" in ask(found | other)[1]
+
+
+def test_scope_of_another_day_is_rejected() -> None:
+    request = signed()
+    day = f"/{stamp_of(request):%Y%m%d}/"
+    request["HTTP_AUTHORIZATION"] = request["HTTP_AUTHORIZATION"].replace(day, "/20200101/")
+    assert b"RequestTimeTooSkewed" in ask(request)[1]
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        "Credential={key}/d/r/s3,SignedHeaders=host,Signature=0",
+        "Credential={key}/d/r/s3/aws4_request/x,SignedHeaders=host,Signature=0",
+        "Credential={key}/d/r/s3/aws4_request,Signature=0",
+        "Credential={key}/d/r/s3/aws4_request,SignedHeaders=host",
+    ],
+)
+def test_signature_without_all_parts_is_incomplete(authorization: str) -> None:
+    header = f"AWS4-HMAC-SHA256 {authorization.format(key=KEY)}"
+    assert b"IncompleteSignature" in ask(signed() | {"HTTP_AUTHORIZATION": header})[1]
+
+
+def test_host_must_be_a_signed_header() -> None:
+    request = signed()
+    header = request["HTTP_AUTHORIZATION"].replace("SignedHeaders=host;", "SignedHeaders=")
+    assert b"must be a signed header" in ask(request | {"HTTP_AUTHORIZATION": header})[1]
+
+
+def test_environment_names_service_and_region_of_the_signature() -> None:
+    emr = signed("POST", "/", b"{}", SigV4Auth, service="elasticmapreduce")
+    assert ask(emr)[0] == "200 OK"
+    assert (emr["emrctl.service"], emr["emrctl.region"]) == ("elasticmapreduce", "us-east-1")
+    request = AWSRequest(method="GET", url=f"{ENDPOINT}/pets/a", headers={})
+    HmacV1QueryAuth(Credentials(KEY, SECRET), expires=60).add_auth(request)
+    found = environ(request)
+    assert ask(found)[0] == "200 OK"
+    assert (found["emrctl.service"], found["emrctl.region"]) == ("s3", "us-east-1")
+
+
+def test_absolute_uri_is_signed_by_its_path() -> None:
+    request = signed()
+    request["RAW_URI"] = f"http://127.0.0.1:{PORT}{request['RAW_URI']}"
+    assert ask(request)[0] == "200 OK"
+    root = signed(path="/?list-type=2")
+    root["RAW_URI"] = f"http://127.0.0.1:{PORT}?list-type=2"
+    assert ask(root)[0] == "200 OK"
+
+
+def test_page_of_the_emulator_itself_is_no_other_origin() -> None:
+    own = {"HTTP_ORIGIN": ENDPOINT, "HTTP_SEC_FETCH_SITE": "same-origin"}
+    assert ask(signed() | own)[0] == "200 OK"
+    assert ask(signed() | {"HTTP_SEC_FETCH_SITE": "none"})[0] == "200 OK"
+
+
+def test_body_of_refused_request_is_read_up_to_1_mib() -> None:
+    for size, rest in ((1 << 20, 0), ((1 << 20) + 1, (1 << 20) + 1)):
+        request = signed("PUT", body=b"x" * size, secret="guess")
+        assert ask(request)[0] == "403 Forbidden"
+        assert len(request["wsgi.input"].read()) == rest
+
+
+@pytest.mark.parametrize(
+    ("service", "path"),
+    [("ec2", "./Errors/Error/Code"), ("s3", "./Code"), ("iam", "./Error/Code")],
+)
+def test_xml_error_has_the_elements_of_the_service(service: str, path: str) -> None:
+    request = signed("POST", "/", b"a=b", SigV4Auth, secret="guess", service=service)
+    found = ET.fromstring(ask(request)[1]).findtext(path)  # noqa: S314
+    assert found == "SignatureDoesNotMatch"
 
 
 @pytest.mark.parametrize(
