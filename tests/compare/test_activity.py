@@ -51,3 +51,13 @@ def test_executor_without_tasks_is_idle() -> None:
     assert found is not None
     assert set(found.executors[1].load) == {0.0}
     assert found.executors[1].idle_s == 100.0
+
+
+def test_times_of_executors_are_relative_to_the_start_of_the_application() -> None:
+    row = replace(WORKER, added_ms=7_000, removed_ms=12_000, task_time_ms=4_000)
+    metrics = RunMetrics(start_ms=5_000, end_ms=25_000, executors=(row,))
+    found = activity.read(metrics, tuple)
+    assert found is not None
+    (item,) = found.executors
+    assert (item.begin_s, item.end_s, found.end_s) == (2, 7, 20)
+    assert (item.slots, item.busy, item.idle_s) == (2, 0.4, 3)

@@ -50,3 +50,11 @@ def test_typical_run_is_the_one_of_median_duration() -> None:
     chosen = gallery.typical(single)
     assert chosen is not None
     assert chosen.id == "run-2-4"
+
+
+def test_task_durations_begin_with_the_reference() -> None:
+    runs = [comparisons.record(n, 0) for n in (1, 2, 4)]
+    chart = next(c for c in gallery.build(compare(runs, reference=2)) if c.name == "tasks")
+    boxes = chart.layers[1]["data"]["values"]
+    names = dict.fromkeys(box["tip"].partition(",")[0] for box in boxes)
+    assert list(names) == ["4 executors", "1 executors", "2 executors"]

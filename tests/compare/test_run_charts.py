@@ -146,3 +146,17 @@ def test_tasks_has_a_row_per_stage_and_configuration() -> None:
     # A logarithmic axis has no 0.
     assert all(row["x"] > 0 for row in rows(chart, 0))
     assert run_charts.tasks([("scan", [None])], [(0, "a")]) is None
+
+
+def test_load_of_all_executors_is_relative_to_their_slots_and_ends_at_zero() -> None:
+    # Half of the slots are busy for 50 s, then none.
+    row = ExecutorMetrics(id="1", cores=2, added_ms=0, task_time_ms=50_000)
+    metrics = dataclasses.replace(run(stage(0, 0, 50)), executors=(row,))
+    corners = rows(executors(metrics), 1)
+    together = [(c["x"], c["y"], c["y2"]) for c in corners if c["row"] == "all"]
+    assert together == [(0.0, 0.5, 0.9), (50.0, 0.9, 0.9), (100.0, 0.9, 0.9)]
+    assert [(c["x"], c["y"]) for c in corners if c["row"] == "1"] == [
+        (0, 1.5),
+        (50, 1.9),
+        (100, 1.9),
+    ]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from emrctl.compare.alignment import stages
-from emrctl.compare.stage_figures import Clock
+from emrctl.compare.stage_figures import Clock, duration_s, stage_figures
 from emrctl.compare.stages import Reason, StageComparison, compare_stages
 from emrctl.metrics.model import RunMetrics
 from tests.compare.stage_runs import run, spread, stage
@@ -165,3 +165,37 @@ def test_times_outside_the_application_are_clipped() -> None:
     comparison = compared(run(stage(0, 0, 1), end_s=10), run(stage(0, -5, 500), end_s=10))
     assert comparison.changes[0].seconds == 9.0
     assert comparison.driver_s == (9.0, 0.0)
+
+
+def test_duration_of_an_application_without_times_is_zero() -> None:
+    assert duration_s(RunMetrics()) == 0
+    assert duration_s(RunMetrics(start_ms=5_000, end_ms=2_000)) == 0
+    assert Clock(RunMetrics()).driver_s == 0
+
+
+def test_clock_does_not_depend_on_the_time_of_the_start() -> None:
+    late = replace(stage(1, 3, 30), first_task_ms=20_000)
+    at_zero = run(stage(0, 2, 10), late, end_s=35)
+    moved = tuple(
+        replace(
+            item,
+            submitted_ms=(item.submitted_ms or 0) + 7_000,
+            first_task_ms=(item.first_task_ms or 0) + 7_000,
+            completed_ms=(item.completed_ms or 0) + 7_000,
+        )
+        for item in at_zero.stages
+    )
+    later = replace(at_zero, start_ms=7_000, end_ms=42_000, stages=moved)
+    # 8 s of the first stage, 10 s of waiting and 10 s of the second; 2 + 5 s of the driver.
+    for metrics in (at_zero, later):
+        clock = Clock(metrics)
+        assert [clock.seconds(item) for item in stages(metrics)] == [(0, 8), (10, 10)]
+        assert (clock.driver_s, duration_s(metrics)) == (7, 35)
+
+
+def test_tasks_at_once_are_the_mean_while_tasks_run() -> None:
+    late = replace(stage(0, 0, 10, task_time_ms=24_000), first_task_ms=2_000)
+    clock = Clock(run(late, end_s=10))
+    figures = stage_figures(stages(run(late))[0], clock)
+    assert (figures.seconds, figures.delay_s, figures.parallel) == (10, 2, 3)
+    assert replace(figures, seconds=2.0).parallel == 0

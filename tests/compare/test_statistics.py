@@ -214,3 +214,38 @@ def test_holm_corrects_p_values_step_by_step() -> None:
 
 def test_default_prior_names_its_source() -> None:
     assert str(DEFAULT_PRIOR) == "468 configurations with repeats: public EMR runs (C3O, 2020)"
+
+
+def test_difference_is_that_of_the_simulations() -> None:
+    """The values of the model whose error rates `bench_compare` shows, for unequal sides."""
+    result = difference([100.0, 102.0, 101.0], [110.0, 112.0, 113.0, 109.5])
+    values = (result.low, result.high, result.p_value, result.smallest_detectable)
+    assert values == pytest.approx((1.07095942, 1.13022330, 4.7530480e-4, 0.03729904), rel=1e-5)
+
+
+def test_half_width_is_the_distance_of_a_p_value() -> None:
+    prior = VariancePrior(deviation=0.02, degrees_of_freedom=3.0)
+    for alpha in (0.3, 0.05, 1e-4):
+        result = difference(REFERENCE, by(1.1), prior=prior, confidence=1 - alpha)
+        assert result.low is not None
+        at_limit = difference(REFERENCE, by(1.1 / result.low), prior=prior)
+        assert at_limit.p_value == pytest.approx(alpha, rel=1e-5)
+
+
+@pytest.mark.parametrize(("count", "verdict"), [(5, "slower"), (6, "inconclusive")])
+def test_ranks_beyond_the_threshold_are_needed_from_six_repeats(count: int, verdict: str) -> None:
+    """Two of the other times are no longer than 5 % above the reference."""
+    reference = [100.0, 100.1, 100.2, 100.3, 100.4, 100.5][:count]
+    other = [104.9, 105.0, 112.5, 112.7, 112.6, 112.4][:count]
+    narrow = VariancePrior(deviation=0.005, degrees_of_freedom=100.0)
+    assert difference(reference, other, prior=narrow, threshold=0.05).verdict == verdict
+    assert difference(reference, other, prior=narrow).verdict == "slower"
+
+
+def test_repeats_to_show_uses_the_variance_of_both_sides() -> None:
+    # (1.960 + 0.842)^2 x 2 x 0.02^2 / log(1.02)^2 = 16.01; 9.2 with 1.282 in place of 1.960.
+    assert repeats_to_show(0.02, [100.0], [100.0], prior=FIXED) == 17
+    assert repeats_to_show(0.02, [100.0], [100.0], prior=FIXED, confidence=0.8) == 10
+    # (t(0.975) + t(0.8)) x sqrt(2 x 0.0002 / n) is 0.076 for n = 2 and 0.043 for n = 3.
+    spread = [math.exp(-0.01), math.exp(0.01)]
+    assert repeats_to_show(0.05, spread, spread, prior=NO_PRIOR) == 3

@@ -85,3 +85,8 @@ def test_verdict_is_not_given_for_failed_runs() -> None:
 
 def test_verdict_on_the_reference_states_its_duration() -> None:
     assert comparison((20.0,), (10.0, 12.0)).verdicts[0] == "the reference: 11.0 s ± 1.4, 2 runs"
+
+
+def test_verdict_names_the_number_of_runs_of_each_side() -> None:
+    found = comparison((120.1, 121.3), (100.1, 101.2, 99.4, 100.6))
+    assert "; 4 and 2 runs" in found.verdicts[1]
