@@ -45,10 +45,13 @@ CORE: Mapping[str, tuple[str, tuple[str, ...]]] = {
             "tests/runs/test_check.py",
         ),
     ),
-    "sizing": ("emrctl/aws/spark_conf.py", ("tests/aws", "tests/spec")),
+    "sizing": ("emrctl/aws/spark_conf.py", ("tests/aws", "tests/clusters/test_sizing.py")),
     "event logs": ("emrctl/metrics/eventlog/*.py", ("tests/metrics/eventlog", "tests/metrics")),
     "figures": ("emrctl/metrics/*.py", ("tests/metrics",)),
-    "deployment": ("emrctl/provision/*.py", ("tests/provision",)),
+    "deployment": (
+        "emrctl/provision/*.py",
+        ("tests/provision/test_decisions.py", "tests/provision"),
+    ),
     "failure causes": ("emrctl/runs/backends/step_failure.py", ("tests/runs/backends",)),
     "signatures": (
         "emrctl/emulator/server/sigv4.py",
@@ -85,8 +88,12 @@ class Mutant:
         return list(dict.fromkeys(str(one.relative_to(ROOT)) for one in [*first, *folders]))
 
 
+# Parameters of `dataclass` that only forbid code, which mypy checks.
+_FORBIDDING = {"frozen", "kw_only"}
+
+
 class _Meaning(ast.NodeTransformer):
-    """Removes what does not change a program: annotations and texts without use."""
+    """Removes what changes no result: annotations, and what only forbids calls or assignments."""
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
         node.annotation = ast.Constant(value=None)
@@ -95,6 +102,17 @@ class _Meaning(ast.NodeTransformer):
     def visit_arg(self, node: ast.arg) -> ast.AST:
         node.annotation = None
         return node
+
+    def visit_arguments(self, node: ast.arguments) -> ast.AST:
+        node.args = [*node.posonlyargs, *node.args, *node.kwonlyargs]
+        node.defaults = [*node.defaults, *filter(None, node.kw_defaults)]
+        node.posonlyargs, node.kwonlyargs, node.kw_defaults = [], [], []
+        return self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        if ast.unparse(node.func).endswith("dataclass"):
+            node.keywords = [one for one in node.keywords if one.arg not in _FORBIDDING]
+        return self.generic_visit(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         node.returns = None
