@@ -208,13 +208,13 @@ def _terminate_failed(
     """Terminate the failed workers; raise `failed` if the primary or all workers failed."""
     project, target = deployment.spec, deployment.target
     workers = {node.name for node in cluster.nodes if node.role == "worker"}
-    lost = workers & failed.failures.keys()
-    if lost != failed.failures.keys() or lost == workers:
+    if not failed.failures.keys() < workers:
         raise failed
-    for name in sorted(lost):
+    lost = sorted(failed.failures)
+    for name in lost:
         what = failed.failures[name].what
         report(name, f"terminated: {what}; the next `emrctl up` creates it again")
-    stop_start.terminate_workers(project, target, sorted(lost), report=report)
+    stop_start.terminate_workers(project, target, lost, report=report)
     return find_cluster(project, target)
 
 
