@@ -271,3 +271,44 @@ def test_find_ssh_cluster_rejects_emr_with_the_command_of_its_target(
         assert hint in caught.value.hint
     monkeypatch.setattr(lifecycle, "find_cluster", lambda *_: EC2)
     assert lifecycle.find_ssh_cluster(Deployment(project("ec2"), TARGET, tmp_path)) is EC2
+
+
+def test_up_terminates_and_drains_workers_before_it_deploys(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    calls: list[tuple[Any, ...]] = []
+    here = Deployment(project("ec2"), TARGET, tmp_path)
+
+    def terminate(_project: Any, _target: Any, names: Any, **_: Any) -> None:
+        calls.append(("terminate", names))
+
+    def deploy(*_: Any, **__: Any) -> Cluster:
+        calls.append(("deploy",))
+        return CLUSTER
+
+    def set_up(*args: Any, skip_failed: bool = False) -> Cluster:
+        calls.append(("set up", skip_failed))
+        assert args[1] is CLUSTER
+        return EC2
+
+    monkeypatch.setattr("emrctl.clusters.stop_start.terminate_workers", terminate)
+    monkeypatch.setattr(lifecycle, "_drain_removed_workers", lambda *_: calls.append(("drain",)))
+    monkeypatch.setattr(lifecycle, "deploy", deploy)
+    monkeypatch.setattr(lifecycle, "_set_up", set_up)
+    assert lifecycle.up(here) is EC2
+    lifecycle.up(here, replace_workers=("worker-1",), skip_failed=True)
+    deployed = [("drain",), ("deploy",)]
+    replaced = ("terminate", ("worker-1",))
+    assert calls == [*deployed, ("set up", False), replaced, *deployed, ("set up", True)]
+
+
+def test_start_raises_if_workers_fail(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    error = NodesFailedError("starting", {"worker-1": NodeFailure(node="a", id="i", what="x")})
+
+    def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("emrctl.clusters.stop_start.start_instances", lambda *_, **__: EC2)
+    monkeypatch.setattr("emrctl.standalone.set_up", fail)
+    with pytest.raises(NodesFailedError):
+        lifecycle.start(Deployment(project("ec2"), TARGET, tmp_path))
