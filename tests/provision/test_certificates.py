@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from emrctl.aws.target import Target
 from emrctl.cli.__main__ import main
@@ -35,15 +38,32 @@ def test_build_returns_archive_in_emr_format(region: str, name: str) -> None:
     assert chain.public_key() == key.public_key()
     names = chain.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == [name]
-    assert 29 <= (chain.not_valid_after_utc - chain.not_valid_before_utc).days <= 30
+    # From 5 minutes ago on, for nodes whose clock is slow.
+    validity = chain.not_valid_after_utc - chain.not_valid_before_utc
+    assert validity == dt.timedelta(days=30, minutes=5)
     trusted = x509.load_pem_x509_certificate(packed.read("trustedCertificates.pem"))
     chain.verify_directly_issued_by(trusted)
+
+
+def test_build_makes_a_key_of_2048_bits_that_signs_no_other_certificate() -> None:
+    packed = zipfile.ZipFile(io.BytesIO(certificates.build("us-east-1")))
+    chain = x509.load_pem_x509_certificate(packed.read("certificateChain.pem"))
+    key = chain.public_key()
+    assert isinstance(key, rsa.RSAPublicKey)
+    assert key.key_size == 2048
+    authority = chain.extensions.get_extension_for_class(x509.BasicConstraints)
+    assert authority.critical
+    assert (authority.value.ca, authority.value.path_length) == (True, 0)
+    names = chain.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    assert not names.critical
+    validity = chain.not_valid_after_utc - chain.not_valid_before_utc
+    assert validity == dt.timedelta(days=825, minutes=5)
 
 
 def test_make_stores_key_in_bucket_only(mocked: Target, tmp_path: Path) -> None:
     mocked.client("s3").create_bucket(Bucket=BUCKET)
     uri = certificates.make(mocked, BUCKET)
-    assert uri.startswith(f"s3://{BUCKET}/certificates/")
+    assert re.fullmatch(rf"s3://{BUCKET}/certificates/[0-9a-f]{{16}}\.zip", uri)
     body = mocked.client("s3").get_object(Bucket=BUCKET, Key=uri.split("/", 3)[3])["Body"].read()
     assert zipfile.ZipFile(io.BytesIO(body)).testzip() is None
     assert certificates.make(mocked, BUCKET) != uri  # another key each time
