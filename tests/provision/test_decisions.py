@@ -15,7 +15,7 @@ from emrctl.clusters.model import Cluster, Node
 from emrctl.engine.base import Engine, Preview, ResourceChange, StackState
 from emrctl.errors import NotFoundError, ProvisioningError, UsageError
 from emrctl.provision import lifecycle
-from emrctl.provision.stacks import Deployment
+from emrctl.provision.stacks import Deployment, engine_for
 from emrctl.spec import ProjectSpec
 from emrctl.standalone.parallel import NodeFailure, NodesFailedError
 from tests.facts import CLUSTER
@@ -131,6 +131,27 @@ def test_down_of_storage_empties_the_bucket_of_the_stack(
     lifecycle.down(deployment)
     assert buckets == emptied
     assert engine.calls == [("down", "pets-storage", True), ("down", "pets-main", False)]
+
+
+def test_pulumi_stores_stacks_of_localhost_beside_their_records(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    backends: list[Any] = []
+
+    class Recorder:
+        def __init__(self, _target: Target, backend: Any, records: Path) -> None:
+            backends.append((backend, records))
+
+    monkeypatch.setattr("emrctl.engine.pulumi.engine.PulumiEngine", Recorder)
+    monkeypatch.setattr("emrctl.engine.pulumi.state_backend.aws_backend", lambda *_: "of AWS")
+    here = Deployment(project(), TARGET, tmp_path)
+    aws = Deployment(project(), dataclasses.replace(TARGET, kind="aws"), tmp_path)
+    engine_for(here, name="pulumi")
+    engine_for(aws)
+    [(local, records), (shared, _)] = backends
+    assert records == tmp_path / ".emrctl" / "stacks"
+    assert local.url == f"file://{records}/pulumi"
+    assert shared == "of AWS"
 
 
 # Bootstrap logs

@@ -157,6 +157,7 @@ def _line(*logs: LogFile) -> str:
             "failed: [TABLE_OR_VIEW_NOT_FOUND] No orders.",
         ),
         (PYTHON + "bye\n", "ValueError: label 'dog' has no pictures; then: bye"),
+        (PYTHON + "ciao\nbye\n", "ValueError: label 'dog' has no pictures; then: bye"),
         (PYTHON + FINALIZER, "ValueError: label 'dog' has no pictures"),
         (TASK, "NoPictures: of breed dgo"),
         (VALIDATION, "org.apache.spark.SparkException: Input validation failed."),
@@ -242,6 +243,9 @@ def test_explain_report_of_spark_or_yarn_returns_cause(text: str, line: str) -> 
         (139, "", ("exit code 139", "SIGSEGV")),
         (2, "row\nHint: --input is missing\n", ("--input is missing", "exit code 2")),
         (3, PYTHON, ("ValueError: label 'dog' has no pictures",)),
+        (127, PYTHON, ("ValueError: label 'dog' has no pictures",)),
+        (128, PYTHON, ("exit code 128",)),
+        (137, PYTHON, ("exit code 137", "SIGKILL")),
     ],
 )
 def test_explain_exit_code_names_it(code: int, output: str, parts: tuple[str, ...]) -> None:
@@ -295,6 +299,51 @@ def test_explain_lost_executor_reads_its_log() -> None:
     assert "java.lang.OutOfMemoryError: Java heap space in an executor" in found.line
     assert found.log == executor.uri
     assert "exit code 143: terminated with SIGTERM" in _line(_log("step/stdout", LOST))
+
+
+HEAP = "java.lang.OutOfMemoryError: Java heap space\n\tat x.Y.z(Z:1)\n"
+GONE = (
+    'Traceback (most recent call last):\n  File "j.py", line 3\npy4j.protocol.Py4JNetworkError: x\n'
+)
+
+
+def test_explain_driver_that_ran_out_of_heap_names_its_setting() -> None:
+    """The log of an executor is read only if the driver lost one."""
+    stderr = _log("step/stderr", f"{STARTED}26/11/20 10:00:01 ERROR Utils: x\n{HEAP}")
+    line = "java.lang.OutOfMemoryError: Java heap space in the driver; increase spark.driver.memory"
+    assert _line(_log("step/stdout", GONE), stderr) == line
+    assert _line(_log("step/stdout", ""), stderr, _controller(137)) == line
+    other = _log("containers/container_1_0001_01_000002/stderr", HEAP)
+    assert "in an executor" not in _line(_log("step/stdout", GONE), other, _controller(1))
+    assert "heap" not in _line(_log("step/stdout", LOST), stderr)
+
+
+def test_explain_out_of_threads_advises_no_heap() -> None:
+    threads = HEAP.replace("Java heap space", "unable to create native thread")
+    line = _line(_log("step/stdout", GONE), _log("step/stderr", STARTED + threads))
+    assert line == "java.lang.OutOfMemoryError: unable to create native thread in the driver"
+
+
+def test_explain_last_attempt_of_the_master_is_the_driver() -> None:
+    """The number of the attempt is part of the id of its containers, and missing in the first."""
+    report = _log("step/stderr", STARTED)
+    for name in ("container_1_0001_02_000001", "container_1_0001_000001"):
+        logs = [_log(f"containers/{name}/stdout", PYTHON)]
+        logs.append(_log("containers/container_1_0001_01_000002/stdout", CAUGHT))
+        assert _line(report, *logs) == "ValueError: label 'dog' has no pictures"
+
+
+def test_explain_line_has_at_most_700_characters() -> None:
+    line = _line(_log("step/stdout", PYTHON.replace("dog", "d" * 900) + "bye " * 300))
+    assert len(line) == 700
+    assert "; then: bye bye" in line
+
+
+def test_explain_container_that_ended_with_0_was_not_killed() -> None:
+    text = "\t diagnostics: AM Container for appattempt_1_1_1 exited with  exitCode: {}\n"
+    zero, killed = (_line(_log("step/stderr", STARTED + text.format(code))) for code in (0, -100))
+    assert zero.startswith("the application master ended: exit code 0")
+    assert killed.startswith("the driver's container was killed (exit code -100")
 
 
 def test_explain_bare_stack_trace_returns_deepest_cause() -> None:
