@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -108,6 +109,7 @@ def test_svg_has_values_as_titles_and_colours_of_the_page(scaled: Comparison) ->
     text = drawing.svg(chart)
     assert text.count("<svg") == 2
     assert text.count("<title>run-4-0: ") == 2
+    assert re.findall(r"max-width:(\d+)px", text) == ["840", "350"]
     assert 'fill="var(--c0)"' in text
     assert "font-family" not in text
     assert "xmlns" not in text
@@ -118,7 +120,7 @@ def test_png_has_concrete_colours(scaled: Comparison) -> None:
     assert chart is not None
     image = drawing.png(chart)
     assert image.startswith(b"\x89PNG")
-    assert int.from_bytes(image[16:20], "big") >= 1600  # pixels wide
+    assert int.from_bytes(image[16:20], "big") == 2 * 900  # pixels wide
 
 
 def test_all_colours_have_a_light_and_a_dark_value() -> None:

@@ -8,7 +8,7 @@ from emrctl.compare import gallery
 from emrctl.compare.comparison import compare
 from emrctl.compare.explain import MAX_CONFIGURATIONS
 from emrctl.errors import UsageError
-from tests.compare import comparisons
+from tests.compare import comparisons, golden
 
 
 def test_build_returns_all_charts_in_the_order_of_the_page() -> None:
@@ -23,6 +23,15 @@ def test_build_returns_all_charts_in_the_order_of_the_page() -> None:
         "speed-up",
         "cost",
     ]
+
+
+def test_charts_are_those_of_the_golden_file() -> None:
+    """Update it with `python -m tests.compare.golden` after a change of a chart, and look at it."""
+    expected = golden.read()
+    found = golden.charts()
+    assert found.keys() == expected.keys()
+    for name, chart in found.items():
+        assert chart == expected[name], name
 
 
 def test_build_of_many_configurations_limits_charts_of_single_ones() -> None:
