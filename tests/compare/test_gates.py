@@ -147,3 +147,19 @@ def test_check_of_an_unknown_figure_lists_the_figures() -> None:
 def test_check_of_a_single_configuration_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="compare with the reference"):
         check(of(runs("a", 1)), [Gate("duration_s", 1)])
+
+
+@pytest.mark.parametrize(
+    ("percent", "ratio", "broken"),
+    [
+        (50, 1.5, False),
+        (50, 1.51, True),
+        (-50, 0.5, False),
+        (-50, 0.49, True),
+        (0, 1.0, False),
+        (0, 1.01, True),
+        (0, 0.5, False),
+    ],
+)
+def test_gate_allows_the_change_itself(percent: float, ratio: float, broken: bool) -> None:
+    assert Gate("duration_s", percent).is_broken_by(ratio) is broken

@@ -4,7 +4,9 @@ import math
 import random
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from emrctl.compare.comparison import compare
 from emrctl.compare.records import RunRecord
@@ -94,6 +96,35 @@ def test_measure_ignores_invalid_times_and_scales() -> None:
 def test_equal_times_are_all_serial() -> None:
     found = fit(measure({1: [5, 5], 2: [5, 5], 3: [5, 5]}), "Amdahl")
     assert (found.serial, found.low, found.high) == pytest.approx((1.0, 1.0, 1.0))
+
+
+def by_least_squares(times: dict[int, list[float]]) -> tuple[float, float]:
+    """Return the serial share of Amdahl's law and its margin, by the delta method."""
+    samples = [(float(scale), second) for scale, values in times.items() for second in values]
+    scales, seconds = np.array(samples).T
+    design = np.column_stack([1 / seconds, 1 / (scales * seconds)])  # of relative errors
+    (constant, slope), squares, *_ = np.linalg.lstsq(design, np.ones(len(samples)), rcond=None)
+    freedom, total = len(samples) - 2, constant + slope
+    covariance = np.linalg.inv(design.T @ design) * squares[0] / freedom
+    gradient = np.array([slope, -constant]) / total**2
+    margin = stats.t.ppf(0.975, freedom) * math.sqrt(gradient @ covariance @ gradient)
+    return constant / total, margin
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        {1: [100.0], 2: [62.0], 4: [38.0], 8: [31.0], 16: [24.0]},
+        {n: [amdahl(n, 0.2) * k for k in (0.99, 1.01)] for n in (1, 2, 4, 8)},
+    ],
+)
+def test_interval_of_the_serial_share_is_that_of_weighted_least_squares(
+    times: dict[int, list[float]],
+) -> None:
+    share, margin = by_least_squares(times)
+    found = fit(measure(times), "Amdahl")
+    assert found.serial == pytest.approx(share)
+    assert (found.low, found.high) == pytest.approx((share - margin, share + margin))
 
 
 # Comparisons
