@@ -9,8 +9,9 @@ import pytest
 
 from emrctl.compare import records
 from emrctl.compare.comparison import Comparison, compare
+from emrctl.compare.records import Configuration, RunRecord
 from emrctl.errors import NotFoundError, UsageError
-from emrctl.metrics.model import RunMetrics
+from emrctl.metrics.model import ApplicationAccount, ExecutorMetrics, RunMetrics, StageMetrics
 from emrctl.runs.record import Run
 from emrctl.runs.workspace import Workspace
 from emrctl.spec import ProjectSpec
@@ -135,3 +136,89 @@ def test_load_requires_runs_or_an_experiment(workspace: Workspace) -> None:
             records.load(workspace, names, experiment)
     with pytest.raises(NotFoundError):
         records.load(workspace, [], "grid")
+
+
+def of(key: str, record: RunRecord) -> float | None:
+    [figure] = [figure for figure in records.FIGURES if figure.key == key]
+    return figure.of(record)
+
+
+def test_figures_are_computed_from_the_metrics() -> None:
+    worker = ExecutorMetrics(
+        id="1", cores=4, added_ms=0, removed_ms=10_000, task_time_ms=15_000, complete_tasks=9
+    )
+    other = replace(worker, id="2", task_time_ms=5_000, complete_tasks=3)
+    metrics = RunMetrics(
+        start_ms=0,
+        end_ms=20_000,
+        duration_ms=20_000,
+        executors=(ExecutorMetrics(id="driver", cores=8), worker, other),
+        stages=(StageMetrics(id=0, result_bytes=30), StageMetrics(id=1, result_bytes=12)),
+        executor_run_time_ms=16_000,
+        jvm_gc_time_ms=4_000,
+        input_bytes=77,
+        yarn=ApplicationAccount(application_id="a", state="FINISHED", memory_mb_seconds=5),
+    )
+    expected = {
+        "application_s": 20,
+        "cores": 8,
+        "task_time_s": 20,
+        "gc_time_s": 4,
+        "gc_percent": 25,
+        "busy_percent": 25,  # 20 s of 2 x 4 slots for 10 s
+        "imbalance": 1.5,  # 9 of 12 tasks on one of two
+        "input_bytes": 77,
+        "result_bytes": 42,
+        "yarn_memory_mb_s": 5,
+        "yarn_vcore_s": None,
+        "yarn_containers": 3,  # two executors and the master
+    }
+    record = RunRecord(id="a", metrics=metrics)
+    assert {key: of(key, record) for key in expected} == expected
+    counted = ApplicationAccount(application_id="a", state="FINISHED", containers=7)
+    assert of("yarn_containers", RunRecord(id="a", metrics=RunMetrics(yarn=counted))) == 7
+
+
+def test_figures_that_are_not_measured_are_none() -> None:
+    names = ("application_s", "gc_percent", "busy_percent", "imbalance", "result_bytes")
+    empty = RunRecord(id="a", metrics=RunMetrics())
+    assert [of(key, empty) for key in (*names, "yarn_containers")] == [None] * 6
+    assert [of(key, RunRecord(id="a")) for key in names] == [None] * 5
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [(None, 0), ("", 0), ("two", 1), ("r-3", 2), ("-3", 2), ("x=2", 1), ("x=2, y=b", 2)],
+)
+def test_find_reference_takes_label_settings_or_id(text: str | None, at: int) -> None:
+    rows = [
+        RunRecord(id="r-1", label="one", settings={"x": 1}),
+        RunRecord(id="r-2", label="two", settings={"x": 2}),
+        RunRecord(id="r-3", settings={"x": 2, "y": "b"}),
+    ]
+    assert records.find_reference(rows, text) == at
+
+
+def test_find_reference_names_up_to_five_configurations() -> None:
+    rows = [RunRecord(id=f"r-{number}") for number in range(6)]
+    for count, end in ((5, "r-4."), (6, "r-4, ….")):
+        with pytest.raises(NotFoundError) as caught:
+            records.find_reference(rows[:count], "none")
+        assert caught.value.hint.startswith("There are r-0, ")
+        assert caught.value.hint.endswith(end)
+
+
+def test_result_figures_are_up_to_24_that_differ_and_accuracies() -> None:
+    one = {"accuracy": 0.5, "same": 1, "deep": {"x": 1.0}, "flag": True}
+    both = tuple(RunRecord(id=str(n), result={**one, "deep": {"x": n}}) for n in range(2))
+    found = records.result_figures(both)
+    assert [figure.key for figure in found] == ["result.accuracy", "result.deep.x"]
+    assert [figure.of(both[1]) for figure in found] == [0.5, 1]
+    many = tuple(RunRecord(id=str(n), result={f"x{k}": n for k in range(30)}) for n in range(2))
+    assert len(records.result_figures(many)) == 24
+
+
+def test_configuration_of_runs_in_different_states_counts_the_completed_ones() -> None:
+    rows = tuple(RunRecord(id=state, state=state) for state in ("COMPLETED", "FAILED", "FAILED"))
+    assert Configuration("a", rows).state == "1 of 3 COMPLETED"
+    assert Configuration("a", rows[1:]).state == "FAILED"

@@ -199,3 +199,52 @@ def test_tasks_at_once_are_the_mean_while_tasks_run() -> None:
     figures = stage_figures(stages(run(late))[0], clock)
     assert (figures.seconds, figures.delay_s, figures.parallel) == (10, 2, 3)
     assert replace(figures, seconds=2.0).parallel == 0
+
+
+def shown(one: dict[str, Any], two: dict[str, Any]) -> set[str]:
+    """Return the labels of the reasons for stages of 10 s with these figures."""
+    return set(reasons(run(stage(0, 0, 10, **one)), run(stage(0, 0, 10, **two))))
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "label", "listed"),
+    [
+        # A tenth more; bytes from 1 MiB on.
+        ({"tasks": 100}, {"tasks": 110}, "tasks", False),
+        ({"tasks": 100}, {"tasks": 111}, "tasks", True),
+        ({"tasks": 111}, {"tasks": 100}, "tasks", True),
+        ({}, {"input_bytes": (1 << 20) - 1}, "input", False),
+        ({}, {"input_bytes": 1 << 20}, "input", True),
+        # The longest task takes 1.5 x the median in one of them.
+        (
+            {"duration_ms_quantiles": spread(100, 100)},
+            {"duration_ms_quantiles": spread(100, 149)},
+            "longest task / median",
+            False,
+        ),
+        (
+            {"duration_ms_quantiles": spread(100, 100)},
+            {"duration_ms_quantiles": spread(100, 150)},
+            "longest task / median",
+            True,
+        ),
+        # 5 % of the longer stage, one task at a time.
+        ({}, {"jvm_gc_time_ms": 499}, "garbage collection", False),
+        ({}, {"jvm_gc_time_ms": 500}, "garbage collection", True),
+    ],
+)
+def test_reasons_are_changes_of_a_noticeable_size(
+    one: dict[str, Any], two: dict[str, Any], label: str, listed: bool
+) -> None:
+    assert (label in shown(one, two)) is listed
+
+
+def test_skew_needs_four_tasks() -> None:
+    two: dict[str, Any] = {"tasks_ok": 4, "duration_ms_quantiles": spread(100, 300)}
+    [change] = compared(run(stage(0, 0, 10, **two)), run(stage(0, 0, 10, **two))).changes
+    assert change.reference is not None
+    assert change.reference.skew == 3
+    three = {**two, "tasks_ok": 3}
+    [change] = compared(run(stage(0, 0, 10, **three)), run(stage(0, 0, 10, **three))).changes
+    assert change.reference is not None
+    assert math.isnan(change.reference.skew)
