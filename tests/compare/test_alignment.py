@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from emrctl.compare.alignment import Pair, align, stages
+from emrctl.compare.alignment import Pair, Stage, align, stages
 from emrctl.metrics.model import RunMetrics, StageMetrics
 from tests.compare.stage_runs import run, stage
 
@@ -139,3 +139,15 @@ def test_align_puts_each_stage_into_one_pair(seed: int) -> None:
     assert all(pair != (None, None) for pair in pairs)
     paired = list(itertools.takewhile(lambda pair: None not in pair, pairs))
     assert all(None in pair for pair in pairs[len(paired) :])
+
+
+def test_align_prefers_the_stage_on_the_same_line() -> None:
+    """Of stages with other parents, at one call site with the same operators."""
+
+    def count(id_: int, line: str, lineage: int) -> Stage:
+        metrics = StageMetrics(id=id_, tasks=8)
+        return Stage((metrics,), "count at job.py", line, ("Filter",), lineage)
+
+    ours, moved, same = count(0, ":3", 1), count(1, ":9", 2), count(2, f":{3}", 2)
+    assert align([ours], [moved, same]) == ((ours, same), (None, moved))
+    assert align([ours], [same, moved]) == ((ours, same), (None, moved))

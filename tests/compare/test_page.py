@@ -10,6 +10,7 @@ import pytest
 
 from emrctl.compare import gallery, page
 from emrctl.compare.comparison import Comparison, compare
+from emrctl.compare.figures import FigureRow, Measure
 from emrctl.compare.records import RunRecord
 from emrctl.errors import UsageError
 from emrctl.metrics.model import ExecutorMetrics, RunMetrics
@@ -210,3 +211,14 @@ def test_write_creates_the_folder_and_reports_paths_that_are_not_writable(tmp_pa
     assert [item.name for item in path.parent.iterdir()] == ["page.html"]
     with pytest.raises(UsageError, match="--html"):
         page.write(comparison, Path("/proc/nope/page.html"), None, ())
+
+
+def test_figures_with_deviation_name_the_unit_of_a_range_once() -> None:
+    measure = Measure(2.0e6, 1.0e6, 3.0e6, 3, 1.0e6)
+    small = dataclasses.replace(measure, minimum=100.0)
+    row = FigureRow("input_bytes", "input", "B", (measure, small, None), (None,) * 3)
+    label, cells = page._cells(row)
+    assert label == "input"
+    assert cells[0].endswith("<small>1 … 3 MB</small>")
+    assert cells[1].endswith("<small>100 B … 3 MB</small>")
+    assert cells[2] == "-"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -53,3 +54,14 @@ def test_mann_whitney_of_many_values_continues_the_exact_test() -> None:
     approximate = mann_whitney(first, [*second, float(np.median(second))])
     assert approximate == pytest.approx(exact, rel=0.2)
     assert mann_whitney([1.0] * 40, [1.0] * 40) == 1.0
+
+
+def test_mann_whitney_of_more_than_60_values_is_the_normal_approximation() -> None:
+    """Separate sides: the rank sum is half of 30 x 31 away from its mean of 930."""
+    first, second = list(map(float, range(30))), list(map(float, range(100, 130)))
+    exact = 2 / math.comb(60, 30)
+    assert mann_whitney(first, second) == pytest.approx(exact, rel=1e-6)
+    z = (30 * 31 / 2 - 0.5) / math.sqrt(30 * 31 * 62 / 12)
+    approximate = math.erfc(z / math.sqrt(2))
+    assert approximate > 1e6 * exact
+    assert mann_whitney(first, [*second, 130.0]) == pytest.approx(approximate, rel=1e-6)
