@@ -132,3 +132,10 @@ def test_query_status_follows_its_jobs() -> None:
     )
     assert [item.status for item in run.sql] == ["COMPLETED", "FAILED", "RUNNING"]
     assert (run.jobs, run.jobs_succeeded, run.jobs_failed) == (1, 0, 1)
+
+
+def test_executors_are_the_driver_then_by_number_then_others() -> None:
+    names = ["b", "10", "9", "1" * 19, "driver", "2", "a", "9" * 18]
+    run = read(*(executor("Added", name, 1) for name in names))
+    order = ["driver", "2", "9", "10", "9" * 18, "1" * 19, "a", "b"]
+    assert [row.id for row in run.executors] == order

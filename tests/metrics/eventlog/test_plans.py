@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from emrctl.metrics.eventlog import reader
+from emrctl.metrics.eventlog import plans, reader
 from emrctl.metrics.eventlog.events import Accumulable
 from emrctl.metrics.eventlog.plans import PlanOperators
 from emrctl.metrics.model import SqlMetrics, SqlOperator
@@ -137,3 +137,40 @@ def test_recorded_blocks_have_evicted_partitions() -> None:
     assert cached.stored < 40 or cached.evicted
     whole = reader.read_path(RECORDED / "cache_evicted.well.zstd").cached[0]
     assert (whole.stored, whole.evicted) == (40, 0)
+
+
+def detail(metadata: dict[str, str], text: str = "Scan parquet") -> str:
+    scan = node("Scan parquet", text=text, number_of_output_rows=1) | {"metadata": metadata}
+    [found] = operators(scan, {1: 10})
+    return found.detail
+
+
+def test_detail_of_a_scan_is_cut_to_equal_parts() -> None:
+    each = plans._MAX_DETAIL // 2
+    short = {"Format": "Parquet", "Location": "x" * (each - len("Location: "))}
+    assert detail(short) == f"Format: Parquet, Location: {short['Location']}"
+    long = {"Format": "Parquet", "Location": "x" * (each - len("Location: ") + 1)}
+    format_, _, location = detail(long).partition(", ")
+    assert format_ == "Format: Parquet"
+    assert len(location) == each
+    assert location.endswith("x…")
+    assert detail({}, text="y" * 999) == "y" * plans._MAX_DETAIL
+
+
+def test_largest_operators_of_a_query_are_kept_in_the_order_of_the_plan() -> None:
+    count = plans._MAX_OPERATORS + 2
+    scans = [node(f"Scan {at}", number_of_output_rows=at) for at in range(1, count + 1)]
+    values = {at: at for at in range(1, count + 1)}
+    found = operators(node("Union", *scans), values)
+    assert [item.figures["rows"] for item in found] == list(range(3, count + 1))
+
+
+def test_value_of_an_accumulator_has_at_most_18_digits() -> None:
+    plan = PlanOperators()
+    plan.set_plan(
+        7, json.dumps(node("Scan x", number_of_output_rows=1, size_of_files_read=2)).encode()
+    )
+    sums = {1: "9" * 18, 2: "9" * 19}
+    plan.add_sums([Accumulable(id=key, value=value) for key, value in sums.items()])
+    [found] = plan.add_to(SqlMetrics(id=7)).operators or ()
+    assert found.figures == {"rows": int("9" * 18)}
