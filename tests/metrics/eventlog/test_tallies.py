@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from emrctl.metrics.eventlog import reader, tallies
+from emrctl.metrics.eventlog import layout, reader, tallies
 from emrctl.metrics.eventlog.layout import EventLogFile
 from emrctl.metrics.eventlog.storage import CachedBlocks
 from emrctl.metrics.eventlog.tallies import ExecutorTally, StageTally
@@ -209,3 +209,64 @@ def test_notes_name_five_stages_and_count_the_others() -> None:
     named = [f"stage {number}: the log has 2 of 3 successful tasks" for number in range(5)]
     assert notes[:6] == (*named, "and 2 more stages")
     assert "more stages" not in str(read(job_log(declared=3, stages=5)).notes)
+
+
+def test_more_successful_tasks_than_declared_are_no_fault() -> None:
+    """Partitions that were computed twice succeed twice."""
+    assert "successful tasks" not in str(read(job_log(declared=1)).notes)
+
+
+def test_task_that_ends_after_its_stage_is_noted_if_none_was_running() -> None:
+    lines = job_log(declared=3)
+    at = lines.index(events(lines, "StageCompleted")[0])
+    late = LogWriter((0.0, 3.0))
+    late._task = 2
+    late.task(0, 2, "0", (3, 4))
+    added, start, end = late.lines[-3:]  # tasks are counted before an executor is added
+    ended = read([*lines[: at + 1], added, start, end, *lines[at + 1 :]])
+    assert "1 tasks ended after their stage" in ended.notes
+    running = read([*lines[:at], start, lines[at], added, end, *lines[at + 1 :]])
+    assert "after their stage" not in str(running.notes)
+    assert running.stages[0].tasks_ok == ended.stages[0].tasks_ok == 3
+
+
+def test_query_that_starts_twice_is_noted() -> None:
+    start = {
+        "Event": "org.apache.spark.sql.execution.ui.SparkListenerSQLExecutionStart",
+        "executionId": 0,
+        "description": "count",
+        "time": 1,
+        "sparkPlanInfo": {},
+    }
+    assert "1 queries started twice" in read([*job_log(), start, start]).notes
+    assert "twice" not in str(read([*job_log(), start]).notes)
+
+
+def test_cpu_time_of_stragglers_is_in_milliseconds() -> None:
+    log = stage_of([1_000] * 5 + [9_000])
+    events(log.lines, "TaskEnd")[-1]["Task Metrics"]["Executor CPU Time"] = 8_765_432_999_999
+    [straggler] = read(log.lines).stages[0].stragglers
+    assert straggler.cpu_time_ms == 8_765_432
+
+
+@pytest.mark.parametrize(
+    ("time_ms", "valid"),
+    [
+        (-(2**45), True),
+        (-(2**45) - 1, False),
+        (253_402_300_799_999, True),  # the end of the year 9999
+        (253_402_300_800_000, False),
+    ],
+)
+def test_times_outside_the_calendar_are_malformed(time_ms: int, valid: bool) -> None:
+    log = LogWriter()
+    log.task(0, 0, "0", (1, 2))
+    events(log.lines, "TaskStart")[0]["Task Info"]["Launch Time"] = time_ms
+    assert ("events lack fields or have invalid ones" in str(read(log.lines).notes)) is not valid
+
+
+def test_missing_files_of_a_rolling_log_are_listed_up_to_a_limit() -> None:
+    """A number may be damaged: 100 more than there are files."""
+    names = ("events_1_app", "events_999999999_app")
+    files = tuple(EventLogFile(name, io.BytesIO) for name in names)
+    assert layout._rolling(files).missing == tuple(f"events_{n}" for n in range(2, 103))

@@ -313,6 +313,8 @@ def test_explain_driver_that_ran_out_of_heap_names_its_setting() -> None:
     line = "java.lang.OutOfMemoryError: Java heap space in the driver; increase spark.driver.memory"
     assert _line(_log("step/stdout", GONE), stderr) == line
     assert _line(_log("step/stdout", ""), stderr, _controller(137)) == line
+    # 128 is no signal: the program chose it.
+    assert _line(_log("step/stdout", ""), stderr, _controller(128)).startswith("exit code 128")
     other = _log("containers/container_1_0001_01_000002/stderr", HEAP)
     assert "in an executor" not in _line(_log("step/stdout", GONE), other, _controller(1))
     assert "heap" not in _line(_log("step/stdout", LOST), stderr)
