@@ -34,7 +34,8 @@ class ContainerCapacity:
     """Executors that fit beside the first container; sizes are YARN containers in MB.
 
     The first container is the driver in cluster mode, the application master in client mode.
-    `gpus` is the number of GPUs of a node that YARN schedules, one for each executor.
+    `gpus` is the number of GPUs of a node that YARN schedules, one for each executor. Managed
+    scaling may add nodes up to `most_nodes`, which have `most_room`.
     """
 
     executor_mb: int
@@ -44,23 +45,28 @@ class ContainerCapacity:
     nodes: int
     gpus: int
     room: int
+    most_nodes: int
+    most_room: int
     requested: int | None
 
     @property
     def warning(self) -> str | None:
         """A sentence if fewer executors fit than are requested, or none; YARN starts what fits."""
-        if self.room == 0:
+        if self.most_room == 0:
             return (
                 f"no executor ({self.executor_mb} MB) fits beside the {self.first}'s container "
-                f"({self.first_mb} MB) on {self.nodes} nodes of {self.node_mb} MB: the step waits "
-                "until it is cancelled; set a smaller --executor-memory or --driver-memory"
+                f"({self.first_mb} MB) on {self.most_nodes} nodes of {self.node_mb} MB: the step "
+                "waits until it is cancelled; set a smaller --executor-memory or --driver-memory"
             )
-        if self.requested is None or self.requested <= self.room:
+        if self.requested is None or self.requested <= self.most_room:
             return None
+        scaled = self.most_nodes > self.nodes
+        nodes = f"{self.most_nodes if scaled else self.nodes} nodes of {self.node_mb} MB"
         return (
-            f"{self.requested} executors requested, room for {self.room} beside the "
-            f"{self.first}'s container ({self.executor_mb} MB each, {self.nodes} nodes of "
-            f"{self.node_mb} MB{f' and {self.gpus} GPU' if self.gpus else ''})"
+            f"{self.requested} executors requested, room for {self.most_room} beside the "
+            f"{self.first}'s container ({self.executor_mb} MB each, {nodes}"
+            f"{f' and {self.gpus} GPU' if self.gpus else ''}"
+            f"{', the maximum of managed scaling' if scaled else ''})"
         )
 
 
@@ -85,6 +91,7 @@ def container_capacity(cluster: ClusterSpec, settings: SparkSettings) -> Contain
         _check_fits(process, type_)
     each, first_mb = executor.memory.container_mb, first.memory.container_mb
     gpus = type_.gpus if cluster.gpu and conf.text(_GPU_AMOUNT) != "0" else 0
+    most_nodes = max(core.count, cluster.scaled_nodes)
     return ContainerCapacity(
         executor_mb=each,
         first=first.name,
@@ -93,6 +100,8 @@ def container_capacity(cluster: ClusterSpec, settings: SparkSettings) -> Contain
         nodes=core.count,
         gpus=gpus,
         room=container_room(type_, core.count, each, first_mb, gpus),
+        most_nodes=most_nodes,
+        most_room=container_room(type_, most_nodes, each, first_mb, gpus),
         requested=conf.requested_executors,
     )
 

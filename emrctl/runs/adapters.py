@@ -60,12 +60,12 @@ class _Emr:
         On localhost also if none fits beside the driver: EMR sizes executors by what is free.
         """
         capacity = sizing.container_capacity(as_kind(cluster.spec, ClusterSpec), settings)
-        if capacity.room == 0 and self.target.kind == "local":
+        if capacity.most_room == 0 and self.target.kind == "local":
             free_mb = capacity.node_mb - capacity.first_mb
             raise UsageError(
                 f"an executor needs a container of {capacity.executor_mb} MB, and {free_mb} MB are "
                 f"free beside the {capacity.first}'s container ({capacity.first_mb} MB) on "
-                f"{capacity.nodes} nodes of {capacity.node_mb} MB",
+                f"{capacity.most_nodes} nodes of {capacity.node_mb} MB",
                 hint="Set a smaller --executor-memory or --driver-memory: localhost does not "
                 "reduce the size of executors at run time.",
             )

@@ -15,7 +15,7 @@ from emrctl.clusters.sizing import (
 )
 from emrctl.errors import UsageError
 from emrctl.spec import ClusterSpec, GroupSpec, SparkSettings
-from emrctl.spec.emr import Classification
+from emrctl.spec.emr import Classification, FleetSpec, FleetsSpec, FleetTypeSpec, ScalingSpec
 
 CLUSTER = ClusterSpec(core=GroupSpec(type="m5.xlarge", count=2))
 TWO = StandaloneWorkers(count=2, cores=4, memory_mb=15_360)
@@ -33,6 +33,39 @@ def test_container_capacity_warns_if_not_all_executors_fit() -> None:
     assert fit.warning.startswith(
         "5 executors requested, room for 4 beside the application master's"
     )
+
+
+@pytest.mark.parametrize(
+    ("scaling", "most_nodes"),
+    [
+        (ScalingSpec(maximum=3), 3),
+        (ScalingSpec(maximum=12, unit="vcpus"), 3),
+        (ScalingSpec(maximum=9, max_core=3), 3),
+        (ScalingSpec(maximum=1), 2),
+    ],
+)
+def test_container_capacity_counts_nodes_that_managed_scaling_may_add(
+    scaling: ScalingSpec, most_nodes: int
+) -> None:
+    spec = CLUSTER.model_copy(update={"scaling": scaling})
+    sizes: dict[str, Any] = {"executor_cores": 2, "executor_memory": "4743M"}
+    fit = container_capacity(spec, SparkSettings(executors=2 * most_nodes + 1, **sizes))
+    assert (fit.room, fit.most_nodes, fit.most_room) == (4, most_nodes, 2 * most_nodes)
+    assert f"room for {2 * most_nodes} beside" in str(fit.warning)
+    assert f"{most_nodes} nodes of" in str(fit.warning)
+    assert ("the maximum of managed scaling" in str(fit.warning)) == (most_nodes > 2)
+    assert (
+        container_capacity(spec, SparkSettings(executors=2 * most_nodes, **sizes)).warning is None
+    )
+
+
+def test_container_capacity_counts_units_of_scaled_fleet() -> None:
+    types = (FleetTypeSpec(type="m5.2xlarge", weight=8), FleetTypeSpec(type="m5.xlarge", weight=4))
+    fleets = FleetsSpec(
+        core=FleetSpec(types=types, on_demand=8), task=FleetSpec(types=types, spot=4)
+    )
+    spec = ClusterSpec(fleets=fleets, scaling=ScalingSpec(maximum=16, max_core=8))
+    assert container_capacity(spec, SparkSettings()).most_nodes == 4
 
 
 def test_container_capacity_has_one_executor_for_each_gpu() -> None:
