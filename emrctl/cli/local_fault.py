@@ -24,6 +24,13 @@ class Service(StrEnum):
     EC2 = "ec2"
 
 
+class FaultMarket(StrEnum):
+    """Markets of EC2 instances."""
+
+    ON_DEMAND = "on-demand"
+    SPOT = "spot"
+
+
 class Reason(StrEnum):
     """Why EC2 cannot launch instances."""
 
@@ -111,13 +118,29 @@ def capacity(
     reason: Annotated[
         Reason, typer.Option(help="Why EC2 cannot launch the instances.")
     ] = Reason.INSUFFICIENT_CAPACITY,
+    instance_type: Annotated[
+        str, typer.Option(metavar="TYPE", help="Only this instance type; default all.")
+    ] = "",
+    market: Annotated[
+        FaultMarket | None, typer.Option(help="Only this market; default both.")
+    ] = None,
     times: ClustersOption = 1,
     seconds: SecondsOption = None,
 ) -> None:
-    """Fail the next cluster or resize because EC2 has no capacity."""
+    """Fail the next cluster or resize because EC2 has no capacity.
+
+    An instance fleet launches its other types instead.
+    """
     from emrctl.emulator.faults import Capacity
 
-    _add(context, Capacity(reason=reason.value, times=times, seconds=seconds))
+    fault = Capacity(
+        reason=reason.value,
+        instance_type=instance_type,
+        market=market.value if market else "",
+        times=times,
+        seconds=seconds,
+    )
+    _add(context, fault)
 
 
 @options.common("json")

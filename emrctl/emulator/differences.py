@@ -127,7 +127,10 @@ _HISTORY = _partial("Spark's history server only, until the emulator is stopped.
 
 # Operations that are not listed are supported in full.
 OPERATION_SUPPORT: Mapping[str, OperationSupport] = {
-    "AddInstanceFleet": _partial("All instances are of the first type."),
+    "AddInstanceFleet": _partial(
+        "Types are chosen by Priority or price, not by EC2's capacity; a provisioning timeout "
+        "passes at once. Configurations are those of the first type."
+    ),
     "AddJobFlowSteps": _partial("Runtime roles are accepted if enabled, but not enforced."),
     "CreatePersistentAppUI": _HISTORY,
     "DescribePersistentAppUI": _HISTORY,
@@ -139,7 +142,10 @@ OPERATION_SUPPORT: Mapping[str, OperationSupport] = {
     ),
     "GetPersistentAppUIPresignedURL": _HISTORY,
     "ListReleaseLabels": _partial("Filters by versions of Spark and Hadoop only."),
-    "ModifyInstanceFleet": _partial("Changes the capacities; InstanceTypeConfigs is ignored."),
+    "ModifyInstanceFleet": _partial(
+        "New InstanceTypeConfigs apply to new instances, without their Configurations; a resize "
+        "without capacity fails at once."
+    ),
     "ModifyInstanceGroups": _partial(
         "A reconfiguration restarts the daemons of one node at a time, and ends its containers."
     ),

@@ -12,8 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
+from emrctl.aws import instance_types
 from emrctl.errors import UsageError
 
+#: Markets of EC2 instances.
+MARKETS = ("on-demand", "spot")
 #: Services whose requests can be throttled, and their names in signatures.
 SERVICES = {"emr": "elasticmapreduce", "s3": "s3", "ec2": "ec2"}
 INSUFFICIENT_CAPACITY, TYPE_NOT_SUPPORTED = "insufficient-capacity", "type-not-supported"
@@ -124,16 +127,36 @@ class BootstrapFailure(Fault):
 
 @dataclass(frozen=True, kw_only=True)
 class Capacity(Fault):
-    """EC2 cannot launch the instances of the next cluster, resize or RunInstances."""
+    """EC2 cannot launch the instances of the next cluster, resize or RunInstances.
+
+    By default of all types in both markets.
+    """
 
     kind = "capacity"
     times: int | None = 1
     reason: str = INSUFFICIENT_CAPACITY
+    instance_type: str = ""
+    market: str = ""
 
     def __post_init__(self) -> None:
-        """Raise `UsageError` for an unknown reason."""
+        """Raise `UsageError` for an unknown reason, instance type or market."""
         super().__post_init__()
         self._check_choice("reason", (INSUFFICIENT_CAPACITY, TYPE_NOT_SUPPORTED))
+        self._check_choice("market", ("", *MARKETS))
+        if not isinstance(self.instance_type, str):
+            raise UsageError(f"{self.kind}: instance_type must be a string")
+        if self.instance_type:
+            instance_types.instance_type(self.instance_type)
+
+    @property
+    def name(self) -> str:
+        """One for each instance type and market."""
+        return " ".join(filter(None, (self.kind, self.instance_type, self.market)))
+
+    def concerns(self, instance_type: str, market: str) -> bool:
+        """Whether the fault is one of this instance type in this market (EC2's, lower case)."""
+        same_type = self.instance_type in ("", instance_type)
+        return same_type and self.market in ("", market.lower().replace("_", "-"))
 
 
 KINDS: Mapping[str, type[Fault]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from emrctl.emulator.cluster.model import (
     InstanceGroup,
     StepResult,
 )
+from emrctl.emulator.cluster.resizing import Launch
 from emrctl.emulator.cluster.s3_files import StepOutput
 from emrctl.emulator.cluster.scaling import NodeLoad, YarnLoad
 from emrctl.errors import EmrctlError
@@ -153,15 +154,16 @@ class FakeInstances:
     launched: list[str] = field(default_factory=list)
     terminated: list[str] = field(default_factory=list)
 
-    def launch(self, group: InstanceGroup, count: int) -> list[EmulatedNode]:
+    def launch(self, group: InstanceGroup, missing: Mapping[str, int]) -> Launch:
         """Return new nodes of the group."""
+        count = sum(missing.values())
         if len(self.launched) + count > self.capacity:
             raise EmrctlError("EC2 is out of capacity")
         names: Any = {"public_dns": "p", "public_ip": "1", "private_dns": "q", "private_ip": "2"}
         start = len(self.launched)
         ids = [f"i-new{number}" for number in range(start, start + count)]
         self.launched += ids
-        return [EmulatedNode(group=group, ec2_id=id_, **names) for id_ in ids]
+        return Launch(nodes=[EmulatedNode(group=group, ec2_id=id_, **names) for id_ in ids])
 
     def terminate(self, nodes: Sequence[EmulatedNode]) -> None:
         """Record the nodes."""

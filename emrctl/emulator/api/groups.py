@@ -17,7 +17,6 @@ _MAX_TASK_GROUPS = 48
 _MAX_VOLUMES = 25
 # EMR's limits of a fleet's types, without and with an allocation strategy.
 _MAX_TYPES, _MAX_TYPES_WITH_STRATEGY = 5, 30
-_FLEET_CAPACITIES = ("TargetOnDemandCapacity", "TargetSpotCapacity")
 
 
 def requested_groups(instances: Mapping[str, Any]) -> list[InstanceGroup]:
@@ -55,7 +54,11 @@ def check_roles(groups: Sequence[InstanceGroup], *, fleets: bool) -> None:
 
 def check_total(groups: Iterable[InstanceGroup]) -> None:
     """Raise an error if the groups have more instances than the local EMR supports."""
-    total = sum(group.count for group in groups)
+    check_instances(sum(group.count for group in groups))
+
+
+def check_instances(total: int) -> None:
+    """Raise an error if a cluster of so many instances is not supported by the local EMR."""
     if total > MAX_INSTANCES:
         raise ApiError(
             f"The local EMR runs at most {MAX_INSTANCES} instances in a cluster, not {total}."
@@ -103,7 +106,11 @@ def new_fleet(ask: dict[str, Any]) -> InstanceGroup:
         raise ApiError("The master instance fleet needs a target capacity of 1.")
     count = fleet_instances(ask)
     return InstanceGroup(
-        role=role, instance_type=configs[0]["InstanceType"], count=count, request=ask
+        id=model.new_id("if-"),
+        role=role,
+        instance_type=configs[0]["InstanceType"],
+        count=count,
+        request=ask,
     )
 
 
@@ -133,15 +140,15 @@ def _check_types(
 
 def fleet_capacity(ask: Mapping[str, Any]) -> int:
     """Return the target capacity of a fleet, in its units."""
-    return sum(int(ask.get(name, 0)) for name in _FLEET_CAPACITIES)
+    return sum(int(ask.get(name, 0)) for name in model.TARGETS.values())
 
 
 def fleet_instances(ask: Mapping[str, Any]) -> int:
-    """Return the number of instances for a fleet's capacity, all of its first type."""
+    """Return the largest number of instances for a fleet's targets: those with the least weight."""
     # EMR's default weight is 1; the primary fleet has no weights.
-    weight = ask["InstanceTypeConfigs"][0].get("WeightedCapacity", 1) or 1
+    weight = min(int(one.get("WeightedCapacity", 1)) for one in ask["InstanceTypeConfigs"])
     weight = 1 if ask["InstanceFleetType"] == model.MASTER else weight
-    return -(-fleet_capacity(ask) // weight)
+    return sum(-(-int(ask.get(name, 0)) // weight) for name in model.TARGETS.values())
 
 
 def _plain(instances: Mapping[str, Any]) -> list[InstanceGroup]:

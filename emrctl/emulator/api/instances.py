@@ -65,7 +65,7 @@ def _add(request: Request, new: Sequence[InstanceGroup]) -> None:
             raise ApiError(f"Instance groups cannot be added while it is {cluster.state}.")
         cluster.groups += new
     for group in new:
-        request.service.resize(cluster, group, group.count)
+        request.service.resize(cluster, group, group.targets)
 
 
 def _modify_instance_groups(request: Request) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def _modify_instance_groups(request: Request) -> dict[str, Any]:
             _check_count(cluster, group, count)
             changes.append((cluster, group, count, _shrinking(cluster, change)))
     for cluster, group, count, shrinking in changes:
-        request.service.resize(cluster, group, count, shrinking)
+        request.service.resize(cluster, group, {group.market: count}, shrinking)
     for change in request.members.get("InstanceGroups", []):
         cluster, group = request.service.group(change["InstanceGroupId"])
         if "Configurations" in change:
@@ -137,12 +137,18 @@ def _modify_instance_fleet(request: Request) -> dict[str, Any]:
     cluster, group = request.service.group(change["InstanceFleetId"], request.cluster.id)
     if not cluster.has_fleets:
         raise invalid(_EXCLUSIVE)
-    names = ("TargetOnDemandCapacity", "TargetSpotCapacity", "ResizeSpecifications")
+    names = (*model.TARGETS.values(), "ResizeSpecifications", "InstanceTypeConfigs")
     ask = group.request | {name: change[name] for name in names if name in change}
-    count = groups.fleet_instances(ask)
-    _check_count(cluster, group, count)
-    request.service.resize(cluster, group, count)
-    group.request = ask
+    asked = groups.new_fleet(ask)
+    if group.role == model.MASTER:
+        raise ApiError("The master instance fleet cannot be resized.")
+    others = sum(one.count for one in cluster.groups if one is not group)
+    groups.check_instances(others + asked.count)
+    asked.on_demand_for_spot = min(group.on_demand_for_spot, ask.get("TargetSpotCapacity", 0))
+    request.service.check_resizable(cluster, group)
+    with cluster.changing():
+        group.request, group.on_demand_for_spot = ask, asked.on_demand_for_spot
+    request.service.resize(cluster, group, asked.targets)
     return {}
 
 

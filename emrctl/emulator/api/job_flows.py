@@ -72,7 +72,7 @@ def _instances(cluster: EmulatedCluster, described: dict[str, Any]) -> dict[str,
     worker = next((one for one in cluster.groups if one.role == "CORE"), primary.group)
     return responses.present(
         {
-            "MasterInstanceType": primary.group.instance_type,
+            "MasterInstanceType": primary.instance_type,
             "MasterPublicDnsName": primary.public_dns,
             "MasterInstanceId": primary.ec2_id,
             "SlaveInstanceType": worker.instance_type,

@@ -9,6 +9,8 @@ from typing import Any
 
 from emrctl.aws import instance_types, releases
 from emrctl.emulator.cluster.model import (
+    ON_DEMAND,
+    SPOT,
     EmulatedCluster,
     EmulatedNode,
     EmulatedStep,
@@ -120,7 +122,7 @@ def _normalized_hours(cluster: EmulatedCluster) -> int:
     total = 0
     for node in cluster.nodes:
         with contextlib.suppress(SpecError):
-            size = instance_types.instance_type(node.group.instance_type)
+            size = instance_types.instance_type(node.instance_type)
             began = node.timeline.ready
             if began is not None:
                 seconds = (node.timeline.ended or time.time()) - began
@@ -170,9 +172,7 @@ def _ebs(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
 def fleet(one: InstanceGroup, cluster: EmulatedCluster) -> dict[str, Any]:
     """One row of ListInstanceFleets."""
     asked = one.request
-    spot = bool(asked.get("TargetSpotCapacity")) and not asked.get("TargetOnDemandCapacity")
-    running = sum(1 for n in cluster.nodes if n.group is one and n.state == "RUNNING")
-    ready = running * one.weight
+    running = [n for n in cluster.nodes if n.group is one and n.state == "RUNNING"]
     specifications = [
         {"WeightedCapacity": 1, "EbsBlockDevices": []} | config
         for config in asked.get("InstanceTypeConfigs", [])
@@ -185,8 +185,8 @@ def fleet(one: InstanceGroup, cluster: EmulatedCluster) -> dict[str, Any]:
             "InstanceFleetType": one.role,
             "TargetOnDemandCapacity": asked.get("TargetOnDemandCapacity", 0),
             "TargetSpotCapacity": asked.get("TargetSpotCapacity", 0),
-            "ProvisionedOnDemandCapacity": 0 if spot else ready,
-            "ProvisionedSpotCapacity": ready if spot else 0,
+            "ProvisionedOnDemandCapacity": sum(n.units for n in running if n.market == ON_DEMAND),
+            "ProvisionedSpotCapacity": sum(n.units for n in running if n.market == SPOT),
             "InstanceTypeSpecifications": specifications,
             "LaunchSpecifications": asked.get("LaunchSpecifications"),
         }
@@ -205,8 +205,8 @@ def instance(node: EmulatedNode, cluster: EmulatedCluster) -> dict[str, Any]:
         "PrivateIpAddress": node.private_ip,
         "Status": _status(node.state, node.timeline, node.reason, node.code),
         owner: node.group.id,
-        "Market": node.group.request.get("Market", "ON_DEMAND"),
-        "InstanceType": node.group.instance_type,
+        "Market": node.market,
+        "InstanceType": node.instance_type,
         "EbsVolumes": [],
     }
 

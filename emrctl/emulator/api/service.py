@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from emrctl.emulator.cluster import failures, model
+from emrctl.emulator.api.launching import ClusterInstances, ec2_backend
+from emrctl.emulator.cluster import model
 from emrctl.emulator.cluster.cluster_metrics import MetricStore
 from emrctl.emulator.cluster.controller import ClusterController, ClusterRuntime
 from emrctl.emulator.cluster.history import ClusterHistory
-from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode, InstanceGroup, Termination
+from emrctl.emulator.cluster.model import EmulatedCluster, InstanceGroup, Termination
 from emrctl.emulator.cluster.reconfiguring import merged
 from emrctl.emulator.cluster.resizing import Shrinking
 from emrctl.emulator.cluster.scaling import INTERVAL_S
@@ -25,7 +26,6 @@ from emrctl.errors import UsageError
 _log = logging.getLogger(__name__)
 
 CLOSED = "A job flow that is shutting down, terminated, or finished may not be modified."
-_AMI = "ami-12c6146b"
 
 
 class ApiError(Exception):
@@ -114,14 +114,14 @@ class Service:
     def begin(self, cluster: EmulatedCluster) -> None:
         """Create the cluster's EC2 records and start its controller."""
         cluster.security_groups = _security_groups(cluster)
-        for group in cluster.groups:
-            cluster.nodes += _run_instances(cluster, group, group.count)
+        instances = ClusterInstances(cluster, self.faults)
+        no_capacity = instances.provision()
         if self.history is not None:
             cluster.on_change = self.history.save
-        instances = ClusterInstances(cluster, self.faults)
         controller = ClusterController(
             cluster, self.runtime, instances, self.faults, self.metrics, self.scaling_interval_s
         )
+        controller.no_capacity = no_capacity
         with self.lock:
             self.clusters[cluster.id] = cluster
             self.controllers[cluster.id] = controller
@@ -131,10 +131,15 @@ class Service:
         self,
         cluster: EmulatedCluster,
         group: InstanceGroup,
-        count: int,
+        targets: Mapping[str, int],
         shrinking: Shrinking | None = None,
     ) -> None:
-        """Resize the group in the background."""
+        """Resize the group in the background, to these units by market; raise EMR's error."""
+        self.check_resizable(cluster, group)
+        self.controllers[cluster.id].resizer.resize(group, targets, shrinking=shrinking)
+
+    def check_resizable(self, cluster: EmulatedCluster, group: InstanceGroup) -> None:
+        """Raise EMR's error unless the group can be resized now."""
         with cluster.changed:
             if not cluster.active:
                 raise ApiError(CLOSED)
@@ -144,7 +149,6 @@ class Service:
                 )
             if group.state == model.RECONFIGURING:
                 raise ApiError("An instance group cannot be resized while it is RECONFIGURING.")
-        self.controllers[cluster.id].resizer.resize(group, count, shrinking=shrinking)
 
     def reconfigure(
         self, cluster: EmulatedCluster, group: InstanceGroup, change: Mapping[str, Any]
@@ -162,7 +166,7 @@ class Service:
         node = next((node for node in nodes if node.ec2_id == ec2_id), None)
         if node is None:
             raise UsageError(f"cluster {cluster_id} has no instance {ec2_id}")
-        if spot_interruption and not node.group.spot:
+        if spot_interruption and node.market != model.SPOT:
             raise UsageError(f"{ec2_id} is not a Spot instance")
         self.controllers[cluster_id].lose_node(node, spot_interruption=spot_interruption)
 
@@ -237,15 +241,9 @@ def find(rows: Sequence[Any], **values_by_field: Any) -> list[Any]:
 # -- moto's EC2
 
 
-def _ec2(cluster: EmulatedCluster) -> Any:
-    from moto.ec2.models import ec2_backends
-
-    return ec2_backends[cluster.account][cluster.region]
-
-
 def check_network(cluster: EmulatedCluster) -> None:
     """Raise EMR's error for a zone, subnet or security group that does not exist."""
-    ec2, instances = _ec2(cluster), cluster.request["Instances"]
+    ec2, instances = ec2_backend(cluster), cluster.request["Instances"]
     placement = instances.get("Placement", {})
     zones = [placement.get("AvailabilityZone"), *placement.get("AvailabilityZones", [])]
     if {zone for zone in zones if zone} - {one.name for one in ec2.describe_availability_zones()}:
@@ -278,64 +276,7 @@ def _security_groups(cluster: EmulatedCluster) -> tuple[str | None, str | None, 
     named = _named_security_groups(cluster)
     if cluster.subnet is None or all(named[:2]):
         return named
-    ec2 = _ec2(cluster)
+    ec2 = ec2_backend(cluster)
     manager = EmrSecurityGroupManager(ec2, ec2.get_subnet(cluster.subnet).vpc_id)
     primary, worker, service = manager.manage_security_groups(*named)
     return primary.id, worker.id, service.id
-
-
-def _run_instances(
-    cluster: EmulatedCluster, group: InstanceGroup, count: int
-) -> list[EmulatedNode]:
-    """Create `count` nodes of the group, each with a running EC2 instance."""
-    if count == 0:
-        return []
-    primary, worker, _ = cluster.security_groups
-    security_group = primary if group.role == model.MASTER else worker
-    tags = cluster.tags | {
-        "aws:elasticmapreduce:job-flow-id": cluster.id,
-        "aws:elasticmapreduce:instance-group-role": group.role,
-    }
-    options: dict[str, Any] = {
-        "instance_type": group.instance_type,
-        "is_instance_type_default": False,
-        "region_name": cluster.region,
-        "subnet_id": cluster.subnet,
-        "key_name": cluster.request["Instances"].get("Ec2KeyName"),
-        "tags": {"instance": tags},
-        "security_group_ids": [security_group] if security_group else [],
-    }
-    reservation = _ec2(cluster).run_instances(_AMI, count, None, [], **options)
-    return [
-        EmulatedNode(
-            group=group,
-            ec2_id=one.id,
-            public_dns=one.public_dns_name or one.private_dns_name,
-            public_ip=one.public_ip or "",
-            private_dns=one.private_dns_name,
-            private_ip=one.private_ip,
-        )
-        for one in reservation.instances
-    ]
-
-
-@dataclass(frozen=True)
-class ClusterInstances:
-    """The EC2 instances of a cluster; implements `resizing.Ec2Instances`."""
-
-    cluster: EmulatedCluster
-    faults: Faults
-
-    def launch(self, group: InstanceGroup, count: int) -> list[EmulatedNode]:
-        """Create `count` nodes of the group; raise `NoCapacityError` if a fault is active."""
-        failures.check_capacity(self.faults, group.instance_type)
-        return _run_instances(self.cluster, group, count)
-
-    def terminate(self, nodes: Sequence[EmulatedNode]) -> None:
-        """Terminate the nodes' instances; some may be terminated already."""
-        ec2 = _ec2(self.cluster)
-        rows = [one for reservation in ec2.all_reservations() for one in reservation.instances]
-        existing = {one.id for one in rows}
-        ids = [node.ec2_id for node in nodes if node.ec2_id in existing]
-        if ids:
-            ec2.terminate_instances(ids)

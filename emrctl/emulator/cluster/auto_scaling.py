@@ -42,7 +42,7 @@ class AutoScaler:
 
     cluster: EmulatedCluster
     metrics: MetricStore
-    resize: Callable[[InstanceGroup, int, str], None]
+    resize: Callable[[InstanceGroup, Mapping[str, int], str], None]
     stopped: threading.Event
     clock: Callable[[], float] = time.time
     next_minute: float = 0.0
@@ -84,7 +84,7 @@ class AutoScaler:
                 _log.info("%s: rule %s resizes %s", self.cluster.id, rule["Name"], group.id)
                 self.cooling_until[group.id] = self.clock() + action.get("CoolDown", 0)
                 message = f"Automatic scaling rule {rule['Name']} resizes the instance group"
-                self.resize(group, count, f"{message} (local)")
+                self.resize(group, {group.market: count}, f"{message} (local)")
                 return
 
     def alarm(self, definition: Mapping[str, Any]) -> bool:

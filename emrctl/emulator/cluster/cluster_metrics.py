@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from emrctl.emulator.cluster import scaling
-from emrctl.emulator.cluster.model import RUNNING, EmulatedCluster
+from emrctl.emulator.cluster.model import RUNNING, EmulatedCluster, InstanceGroup
 
 _log = logging.getLogger(__name__)
 
@@ -110,14 +110,26 @@ def _scaling_values(cluster: EmulatedCluster) -> dict[str, float]:
     values = dict.fromkeys(("TotalRequested", "TotalRunning"), 0.0)
     for role in ("Core", "Task"):
         groups = [group for group in cluster.groups if group.role == role.upper()]
-        running = [n.group for n in cluster.nodes if n.state == RUNNING and n.group in groups]
-        requested = sum(group.count * scaling.units(group, unit) for group in groups)
+        running = [n for n in cluster.nodes if n.state == RUNNING and n.group in groups]
+        requested = sum(_requested_units(group, cluster, unit) for group in groups)
         values[f"{role}Requested"] = requested
-        values[f"{role}Running"] = sum(scaling.units(group, unit) for group in running)
+        values[f"{role}Running"] = sum(
+            scaling.units(node.instance_type, node.units, unit) for node in running
+        )
         values["TotalRequested"] += requested
         values["TotalRunning"] += values[f"{role}Running"]
     state = re.compile("(?=Requested|Running)")
     return {state.sub(_SCALING_UNITS[unit], name): value for name, value in values.items()}
+
+
+def _requested_units(group: InstanceGroup, cluster: EmulatedCluster, unit: str) -> int:
+    """Return the units that are requested; those of a fleet's missing nodes by its first type."""
+    if unit == "InstanceFleetUnits":
+        return sum(group.targets.values())
+    nodes = [n for n in cluster.active_nodes if n.group is group and not n.removal]
+    types = [node.instance_type for node in nodes[: group.count]]
+    types += [group.instance_type] * (group.count - len(types))
+    return sum(scaling.units(name, group.weight(name), unit) for name in types)
 
 
 @dataclass(frozen=True)

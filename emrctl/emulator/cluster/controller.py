@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from emrctl.emulator.cluster import failures, model
@@ -73,6 +73,8 @@ class ClusterController:
         self.faults = faults
         self.runtime = runtime
         self.instances = instances
+        # Set before the thread starts if EC2 has no capacity for the cluster.
+        self.no_capacity: Termination | None = None
         self.step_threads: list[threading.Thread] = []
         self.shutting_down = threading.Event()
         self.resizer = GroupResizer(
@@ -136,22 +138,20 @@ class ClusterController:
     def _lose(self, node: EmulatedNode, reason: str) -> None:
         self.resizer.lose(node, reason, replaced=self.cluster.replace_unhealthy)
 
-    def _scale(self, group: InstanceGroup, count: int, message: str) -> None:
-        failed = count > group.count and self.resizer.failed_recently(group)
+    def _scale(self, group: InstanceGroup, targets: Mapping[str, int], message: str) -> None:
+        grows = any(units > group.targets[market] for market, units in targets.items())
+        failed = grows and self.resizer.failed_recently(group)
         if failed or group.state == model.RECONFIGURING:
             return
-        if self.cluster.has_fleets:
-            capacity, other = ("TargetOnDemandCapacity", "TargetSpotCapacity")
-            if group.spot:
-                capacity, other = other, capacity
-            group.request = group.request | {
-                capacity: max(0, count * group.weight - group.request.get(other, 0))
-            }
-        self.resizer.resize(group, count, message)
+        self.resizer.resize(group, targets, message)
 
     # -- the cluster's thread
 
     def _run_cluster(self) -> None:
+        if self.no_capacity is not None:
+            self.cluster.terminate(self.no_capacity)
+            self._shut_down()
+            return
         try:
             self._start_cluster()
             _start_thread(self.daemons.run)
@@ -159,8 +159,6 @@ class ClusterController:
             _start_thread(self.auto_scaler.run)
             _start_thread(self.metrics.run)
             self._run_steps()
-        except failures.NoCapacityError as error:
-            self.cluster.terminate(error.termination(self.cluster))
         except BootstrapFailedError as error:
             self.cluster.terminate(failures.bootstrap_failure(error))
         except Exception as error:  # noqa: BLE001
@@ -172,7 +170,6 @@ class ClusterController:
 
     def _start_cluster(self) -> None:
         cluster = self.cluster
-        failures.check_capacity(self.faults, cluster.primary.group.instance_type)
         self._set_state(model.BOOTSTRAPPING, "Running bootstrap actions (local)")
         self._set_node_state(cluster.nodes, model.BOOTSTRAPPING)
         failures.check_bootstrap(self.faults, cluster)

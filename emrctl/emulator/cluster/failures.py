@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from emrctl.emulator.cluster import model, s3_files
-from emrctl.emulator.cluster.model import BootstrapFailedError, EmulatedCluster, Termination
+from emrctl.emulator.cluster.model import (
+    BootstrapFailedError,
+    EmulatedCluster,
+    InstanceGroup,
+    Termination,
+)
 from emrctl.emulator.faults import INSUFFICIENT_CAPACITY, BootstrapFailure, Capacity, Faults
 
 
@@ -16,6 +23,11 @@ class NoCapacityError(Exception):
         self.code = code
         self.instance_type = instance_type
         self.message = message
+
+    @property
+    def insufficient(self) -> bool:
+        """Whether EC2 has no capacity, not: the type does not exist in the zone."""
+        return "INSUFFICIENT_CAPACITY" in self.code
 
     def termination(self, cluster: EmulatedCluster) -> Termination:
         """Return the reason that EMR reports for the cluster, with ErrorDetails."""
@@ -36,14 +48,32 @@ class NoCapacityError(Exception):
         )
 
 
+# Of fleets whose launch specifications do not set it.
+_FLEET_TIMEOUT_MINUTES = 60
 _DOCUMENTATION = "https://docs.aws.amazon.com/emr/latest/ManagementGuide"
 
 
-def check_capacity(faults: Faults, instance_type: str) -> None:
-    """Raise `NoCapacityError` if a fault is active for the next launch of instances."""
-    fault = faults.take(Capacity)
-    if fault is None:
-        return
+@dataclass(eq=False)
+class CapacityFaults:
+    """The capacity faults of one launch, of a cluster or a resize: each is counted once."""
+
+    faults: Faults
+    active: list[Capacity] = field(default_factory=list)
+
+    def check(self, instance_type: str, market: str) -> None:
+        """Raise `NoCapacityError` if EC2 cannot launch instances of the type in the market."""
+
+        def concerned(fault: Capacity) -> bool:
+            return fault.concerns(instance_type, market)
+
+        fault = next(filter(concerned, self.active), None)
+        if fault is None and (fault := self.faults.take(Capacity, concerned)) is not None:
+            self.active.append(fault)
+        if fault is not None:
+            raise _no_capacity(fault, instance_type)
+
+
+def _no_capacity(fault: Capacity, instance_type: str) -> NoCapacityError:
     if fault.reason == INSUFFICIENT_CAPACITY:
         code = "INTERNAL_ERROR_EC2_INSUFFICIENT_CAPACITY_AZ"
         message = f"EC2 is out of capacity for {instance_type}."
@@ -53,7 +83,19 @@ def check_capacity(faults: Faults, instance_type: str) -> None:
             f"The requested instance type {instance_type} is not supported in the requested "
             "Availability Zone."
         )
-    raise NoCapacityError(code, instance_type, message)
+    return NoCapacityError(code, instance_type, message)
+
+
+def fleet_timeout(group: InstanceGroup, error: NoCapacityError) -> Termination:
+    """Return the reason that EMR reports if a fleet has too few Spot instances at its timeout."""
+    specification = group.request.get("LaunchSpecifications", {}).get("SpotSpecification", {})
+    minutes = specification.get("TimeoutDurationMinutes", _FLEET_TIMEOUT_MINUTES)
+    message = (
+        f"The {group.role} instance fleet {group.id} did not get its Spot instances within the "
+        f"provisioning timeout of {minutes} minutes: {error.message} (local: at once)"
+    )
+    state = model.TERMINATED_WITH_ERRORS
+    return Termination(code="INSTANCE_FLEET_TIMEOUT", message=message, state=state)
 
 
 def check_bootstrap(faults: Faults, cluster: EmulatedCluster) -> None:

@@ -217,7 +217,7 @@ class LocalRuntime:
 
 def _check_memory(cluster: EmulatedCluster) -> None:
     """Add a warning to the cluster if YARN offers more memory than this machine has."""
-    types = [node.group.instance_type for node in cluster.workers]
+    types = [node.instance_type for node in cluster.workers]
     yarn_mb = sum(instance_types.instance_type(name).yarn_mb for name in types)
     memory_mb = psutil.virtual_memory().total // (1 << 20)
     if yarn_mb > memory_mb:

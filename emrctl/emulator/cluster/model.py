@@ -7,7 +7,7 @@ import secrets
 import string
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +38,9 @@ DRAINING = "DRAINING"
 REMOVING = "REMOVING"
 
 MASTER = "MASTER"
+ON_DEMAND, SPOT = "ON_DEMAND", "SPOT"
+# Members of a fleet with its targets in capacity units.
+TARGETS = {ON_DEMAND: "TargetOnDemandCapacity", SPOT: "TargetSpotCapacity"}
 
 
 def new_id(prefix: str) -> str:
@@ -87,7 +90,7 @@ class EmulatedStep:
 
 @dataclass(kw_only=True)
 class InstanceGroup:
-    """An instance group."""
+    """An instance group or fleet; `count` is its number of instances once it is resized."""
 
     role: str
     instance_type: str
@@ -103,6 +106,8 @@ class InstanceGroup:
     applied_configurations: list[dict[str, Any]] | None = None
     configurations_version: int = 0
     applied_version: int = 0
+    # Units of a fleet's Spot target that On-Demand instances provide (SWITCH_TO_ON_DEMAND).
+    on_demand_for_spot: int = 0
 
     @property
     def requested_configurations(self) -> list[dict[str, Any]]:
@@ -117,23 +122,45 @@ class InstanceGroup:
         return self.requested_configurations if active is None else active
 
     @property
-    def spot(self) -> bool:
-        """Whether the instances are Spot instances."""
-        if "InstanceTypeConfigs" in self.request:
-            return not self.request.get("TargetOnDemandCapacity")
-        return self.request.get("Market") == "SPOT"
+    def is_fleet(self) -> bool:
+        """Whether this is an instance fleet."""
+        return "InstanceTypeConfigs" in self.request
 
     @property
-    def weight(self) -> int:
-        """Capacity units of an instance of a fleet; EMR's default is 1, as for groups."""
-        if self.role == MASTER or "InstanceTypeConfigs" not in self.request:
-            return 1
-        return self.request["InstanceTypeConfigs"][0].get("WeightedCapacity", 1) or 1
+    def market(self) -> str:
+        """Market of an instance group's instances; a fleet's first one."""
+        default = next((m for m, name in TARGETS.items() if self.request.get(name)), ON_DEMAND)
+        return str(self.request.get("Market", default))
+
+    def weight(self, instance_type: str) -> int:
+        """Return the capacity units of an instance; EMR's default is 1, as for groups."""
+        types = () if self.role == MASTER else self.request.get("InstanceTypeConfigs", ())
+        weights = {one["InstanceType"]: one.get("WeightedCapacity", 1) for one in types}
+        return int(weights.get(instance_type, 1))
+
+    @property
+    def targets(self) -> dict[str, int]:
+        """Capacity units that instances of each market have to provide."""
+        if not self.is_fleet:
+            return {self.market: self.count}
+        on_demand, spot = (int(self.request.get(name, 0)) for name in TARGETS.values())
+        switched = min(spot, self.on_demand_for_spot)
+        return {ON_DEMAND: on_demand + switched, SPOT: spot - switched}
+
+    def set_targets(self, targets: Mapping[str, int]) -> None:
+        """Change the units of each market in the request, of a group its number of instances."""
+        if not self.is_fleet:
+            self.count = sum(targets.values())
+            return
+        switched = min(self.on_demand_for_spot, targets[ON_DEMAND])
+        self.on_demand_for_spot = switched
+        units = (targets[ON_DEMAND] - switched, targets[SPOT] + switched)
+        self.request = self.request | dict(zip(TARGETS.values(), units, strict=True))
 
 
 @dataclass(kw_only=True, eq=False)
 class EmulatedNode:
-    """An instance of an instance group."""
+    """An instance of an instance group or fleet, with its capacity units."""
 
     group: InstanceGroup
     ec2_id: str
@@ -141,6 +168,10 @@ class EmulatedNode:
     public_ip: str
     private_dns: str
     private_ip: str
+    # By default those of the group; units 0: the weight of the type.
+    instance_type: str = ""
+    market: str = ""
+    units: int = 0
     id: str = field(default_factory=lambda: new_id("ci-"))
     state: str = PROVISIONING
     code: str = ""
@@ -148,6 +179,12 @@ class EmulatedNode:
     # DRAINING, REMOVING or empty.
     removal: str = ""
     timeline: Timeline = field(default_factory=Timeline)
+
+    def __post_init__(self) -> None:
+        """Set the defaults."""
+        self.instance_type = self.instance_type or self.group.instance_type
+        self.market = self.market or self.group.market
+        self.units = self.units or self.group.weight(self.instance_type)
 
     @property
     def primary(self) -> bool:

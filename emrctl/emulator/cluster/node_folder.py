@@ -148,7 +148,7 @@ def _write_instance_info(cluster: EmulatedCluster, node: EmulatedNode, folder: P
         "instanceCount": len(cluster.active_nodes),
         "masterInstanceId": primary.ec2_id,
         "masterPrivateDnsName": primary.private_dns,
-        "masterInstanceType": primary.group.instance_type,
+        "masterInstanceType": primary.instance_type,
         "releaseLabel": cluster.request.get("ReleaseLabel"),
         "instanceGroups": [
             {
@@ -157,7 +157,7 @@ def _write_instance_info(cluster: EmulatedCluster, node: EmulatedNode, folder: P
                 "instanceRole": group.role.title(),
                 "instanceType": group.instance_type,
                 "requestedInstanceCount": group.count,
-                "marketType": group.request.get("Market", "ON_DEMAND"),
+                "marketType": group.market,
             }
             for group in cluster.groups
         ],

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -54,11 +54,20 @@ class NodeRuntime(Protocol):
         """Set whether YARN starts new containers on the node; running ones are not affected."""
 
 
+@dataclass(kw_only=True)
+class Launch:
+    """New nodes, the units of each market without capacity, and the error of the first one."""
+
+    nodes: list[EmulatedNode] = field(default_factory=list)
+    unfilled: dict[str, int] = field(default_factory=dict)
+    error: Exception | None = None
+
+
 class Ec2Instances(Protocol):
     """EC2's records of a cluster's instances."""
 
-    def launch(self, group: InstanceGroup, count: int) -> list[EmulatedNode]:
-        """Create the instances of new nodes; raise an error without capacity."""
+    def launch(self, group: InstanceGroup, missing: Mapping[str, int]) -> Launch:
+        """Create the instances of new nodes for the missing capacity units of each market."""
 
     def terminate(self, nodes: Sequence[EmulatedNode]) -> None:
         """Terminate the instances of the nodes."""
@@ -99,33 +108,37 @@ class GroupResizer:
     def resize(
         self,
         group: InstanceGroup,
-        count: int,
+        targets: Mapping[str, int],
         message: str = _REQUESTED,
         shrinking: Shrinking | None = None,
     ) -> None:
-        """Change the number of instances of a group; nodes come and go in the background."""
+        """Change the capacity units of a group by market, of which a fleet has two.
+
+        Nodes are added and removed in the background.
+        """
         shrinking = shrinking or Shrinking()
         load = self.runtime.load(self.cluster) or YarnLoad()
         with self.cluster.changing():
-            group.count, group.reason = count, ""
+            group.set_targets(targets)
+            group.reason = ""
             nodes = [node for node in self.cluster.active_nodes if node.group is group]
-            staying = [node for node in nodes if not node.removal]
-            returning = [node for node in nodes if node.removal == model.DRAINING]
-            returning = returning[: max(0, count - len(staying))]
-            for node in returning:
-                node.removal = ""
-            missing = count - len(staying) - len(returning)
-            leaving = _choose(staying, -missing, load, shrinking)
+            leaving, missing = [], {}
+            for market, units in targets.items():
+                mine = [node for node in nodes if node.market == market]
+                missing[market] = _return_draining(mine, units)
+                leaving += _choose(mine, -missing[market], load, shrinking)
             for node in leaving:
                 node.removal = model.DRAINING
+            if group.state == model.SUSPENDED:
+                starts = group.timeline.ready is None and any(n > 0 for n in missing.values())
+                group.state = model.PROVISIONING if starts else model.RUNNING
             new = self._launch(group, missing)
-            if group.state == model.SUSPENDED and len(staying) + len(returning) >= count:
-                group.state = model.RUNNING
-            if (new or leaving) and group.timeline.ready is not None:
+            changed = (new or leaving) and group.timeline.ready is not None
+            if changed and group.state != model.SUSPENDED:
                 group.state, group.reason = model.RESIZING, message
             self._settle(group)
         if new or leaving:
-            _log.info("%s: %s: %s to %d", self.cluster.id, message, group.id, count)
+            _log.info("%s: %s: %s to %s", self.cluster.id, message, group.id, dict(targets))
         if new:
             _start_thread(self._add, new)
         if leaving:
@@ -148,28 +161,34 @@ class GroupResizer:
             self.terminate(_instance_failure(node, reason))
         elif replaced:
             message = f"Replacing {node.ec2_id} (local)"
-            self.resize(node.group, node.group.count, message)
+            self.resize(node.group, node.group.targets, message)
 
     def _remove_lost(self, node: EmulatedNode) -> None:
         self.runtime.remove_nodes(self.cluster, [node])
         self.instances.terminate([node])
 
-    def _launch(self, group: InstanceGroup, count: int) -> list[EmulatedNode]:
-        """Return new nodes, which belong to the cluster; none without capacity.
+    def _launch(self, group: InstanceGroup, missing: Mapping[str, int]) -> list[EmulatedNode]:
+        """Return new nodes, which belong to the cluster; as many as there is capacity for.
 
         As on EMR, the running instances are kept, and another resize tries again.
         """
-        if count <= 0:
-            return []
+        missing = {market: units for market, units in missing.items() if units > 0}
         try:
-            nodes = self.instances.launch(group, count)
+            launch = self.instances.launch(group, missing) if missing else Launch()
         except Exception as error:  # noqa: BLE001
-            _log.warning("%s: could not add nodes to %s: %s", self.cluster.id, group.id, error)
-            group.state, group.reason = model.SUSPENDED, str(error)
+            launch = Launch(unfilled=dict(missing), error=error)
+        if launch.error is not None:
+            problem = str(launch.error)
+            _log.warning("%s: could not add nodes to %s: %s", self.cluster.id, group.id, problem)
+            group.state, group.reason = model.SUSPENDED, problem
             self.failures[group.id] = time.monotonic()
-            return []
-        self.cluster.nodes += nodes
-        return nodes
+        self.cluster.nodes += launch.nodes
+        if group.is_fleet:
+            nodes = [n for n in self.cluster.active_nodes if n.group is group and not n.removal]
+            group.count = len(nodes) + sum(
+                -(-units // group.weight(group.instance_type)) for units in launch.unfilled.values()
+            )
+        return launch.nodes
 
     # -- growing
 
@@ -262,10 +281,23 @@ def _start_thread(target: Callable[..., None], *arguments: object) -> None:
     threading.Thread(target=target, name=target.__name__, args=arguments, daemon=True).start()
 
 
+def _return_draining(nodes: Sequence[EmulatedNode], target: int) -> int:
+    """Keep nodes that were about to be removed, up to the target; return the missing units."""
+    missing = target - sum(node.units for node in nodes if not node.removal)
+    for node in nodes:
+        if node.removal == model.DRAINING and missing > 0:
+            node.removal = ""
+            missing -= node.units
+    return missing
+
+
 def _choose(
-    nodes: Sequence[EmulatedNode], count: int, load: YarnLoad, shrinking: Shrinking
+    nodes: Sequence[EmulatedNode], surplus: int, load: YarnLoad, shrinking: Shrinking
 ) -> list[EmulatedNode]:
-    """Return the nodes that a resize removes: those asked for, then idle ones, the newest first."""
+    """Return the nodes that a resize removes: those asked for, then idle ones, the newest first.
+
+    The units that stay are not below the target.
+    """
 
     def order(item: tuple[int, EmulatedNode]) -> tuple[bool, bool, bool, int]:
         index, node = item
@@ -274,8 +306,13 @@ def _choose(
         kept = any(one in shrinking.keep for one in ids)
         return not asked, kept, load.busy(node), -index
 
-    ordered = sorted(enumerate(nodes), key=order)
-    return [node for _, node in ordered[: max(0, count)]]
+    chosen = []
+    staying = [node for node in nodes if not node.removal]
+    for _, node in sorted(enumerate(staying), key=order):
+        if node.units <= surplus:
+            chosen.append(node)
+            surplus -= node.units
+    return chosen
 
 
 def _instance_failure(node: EmulatedNode, reason: str) -> Termination:

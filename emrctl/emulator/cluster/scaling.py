@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from emrctl.aws import instance_types
-from emrctl.emulator.cluster import model
+from emrctl.emulator.cluster import fleets, model
 from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode, InstanceGroup
 
 _log = logging.getLogger(__name__)
@@ -77,10 +77,11 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class GroupSize:
-    """Size of a core or task group.
+    """Size of a core or task group, or of the part of a fleet in one market.
 
     Of its `count` instances, `starting` are not running yet and `idle` can be removed. Each has
-    `units` capacity units and `memory_mb` of memory for YARN.
+    `units` capacity units and `memory_mb` of memory for YARN. `more_units` are those that a fleet's
+    instances of other types have beyond that.
     """
 
     id: str
@@ -90,12 +91,13 @@ class GroupSize:
     starting: int = 0
     idle: int = 0
     units: int = 1
+    more_units: int = 0
     memory_mb: int
 
     @property
     def capacity(self) -> int:
         """Capacity units of the group."""
-        return self.count * self.units
+        return self.count * self.units + self.more_units
 
 
 def target_counts(load: YarnLoad, limits: Limits, groups: Sequence[GroupSize]) -> dict[str, int]:
@@ -155,10 +157,16 @@ def _grow_to_minimum(sizes: dict[str, GroupSize], limits: Limits) -> None:
 def _remove_idle(sizes: dict[str, GroupSize], limits: Limits) -> None:
     for id_, group in reversed([*sizes.items()]):
         surplus = sum(one.capacity for one in sizes.values()) - limits.minimum
-        # EMR does not scale the core group below the minimum, and it needs an instance.
-        floor = max(1, -(-min(limits.minimum, limits.core) // group.units)) if group.core else 0
+        floor = _core_floor(sizes, group, limits) if group.core else 0
         removed = min(surplus // group.units, group.count - floor, group.idle)
         sizes[id_] = replace(group, count=group.count - max(0, removed))
+
+
+def _core_floor(sizes: Mapping[str, GroupSize], group: GroupSize, limits: Limits) -> int:
+    """Return the minimum of instances: EMR does not scale core nodes below the policy's."""
+    others = [one for one in sizes.values() if one.core and one.id != group.id]
+    units = min(limits.minimum, limits.core) - sum(one.capacity for one in others)
+    return max(0 if any(one.count for one in others) else 1, -(-units // group.units))
 
 
 def _apply_maximums(sizes: dict[str, GroupSize], limits: Limits) -> None:
@@ -172,7 +180,9 @@ def _apply_maximums(sizes: dict[str, GroupSize], limits: Limits) -> None:
         for id_, group in reversed([*sizes.items()]):
             surplus = sum(one.capacity for one in sizes.values() if limited(one)) - maximum
             if limited(group) and surplus > 0:
-                removed = min(-(-surplus // group.units), group.count - int(group.core))
+                others = any(one.core and one.count for one in sizes.values() if one.id != id_)
+                kept = int(group.core and not others)
+                removed = max(0, min(-(-surplus // group.units), group.count - kept))
                 idle = max(0, group.idle - removed)
                 sizes[id_] = replace(group, count=group.count - removed, idle=idle)
 
@@ -181,13 +191,13 @@ def _apply_maximums(sizes: dict[str, GroupSize], limits: Limits) -> None:
 class ManagedScaler:
     """Applies the managed scaling policy of a cluster in a thread of its own.
 
-    `load` returns YARN's metrics, or None if it does not answer; `resize` changes the number of
-    instances of a group.
+    `load` returns YARN's metrics, or None if it does not answer; `resize` changes the capacity
+    units of a group by market.
     """
 
     cluster: EmulatedCluster
     load: Callable[[EmulatedCluster], YarnLoad | None]
-    resize: Callable[[InstanceGroup, int, str], None]
+    resize: Callable[[InstanceGroup, Mapping[str, int], str], None]
     stopped: threading.Event
     interval_s: float = INTERVAL_S
     clock: Callable[[], float] = time.monotonic
@@ -212,11 +222,46 @@ class ManagedScaler:
             return
         self._update_idle(load)
         with cluster.changed:
-            groups = {group.id: group for group in cluster.groups if group.role != model.MASTER}
-            unit = policy["ComputeLimits"]["UnitType"]
-            sizes = [self._size(group, unit) for group in groups.values()]
-        for id_, count in target_counts(load, Limits.of(policy), sizes).items():
-            self.resize(groups[id_], count, MESSAGE)
+            groups = [group for group in cluster.groups if group.role != model.MASTER]
+            unit, limits = policy["ComputeLimits"]["UnitType"], Limits.of(policy)
+            parts = {
+                f"{group.id} {market}": (group, market)
+                for group in groups
+                for market in self._markets(group, limits)
+            }
+            sizes = {
+                id_: self._size(id_, group, market, unit) for id_, (group, market) in parts.items()
+            }
+            counts = target_counts(load, limits, [*sizes.values()])
+        for group in groups:
+            changed = {
+                parts[id_][1]: self._target(group, parts[id_][1], count - sizes[id_].count)
+                for id_, count in counts.items()
+                if parts[id_][0] is group
+            }
+            if changed:
+                self.resize(group, group.targets | changed, MESSAGE)
+
+    def _nodes(self, group: InstanceGroup, market: str) -> list[EmulatedNode]:
+        """Return the active nodes of the group in a market, without those being removed."""
+        nodes = [n for n in self.cluster.active_nodes if n.group is group and not n.removal]
+        return [node for node in nodes if node.market == market]
+
+    def _markets(self, group: InstanceGroup, limits: Limits) -> list[str]:
+        """Return the markets in which the group is scaled.
+
+        As on EMR, a fleet gets Spot instances beyond the policy's maximum of On-Demand units.
+        """
+        used = [market for market, units in group.targets.items() if units]
+        if group.is_fleet and limits.on_demand < limits.maximum and model.SPOT not in used:
+            used.append(model.SPOT)
+        return used or list(group.targets)
+
+    def _target(self, group: InstanceGroup, market: str, added: int) -> int:
+        """Return the target in units with `added` instances, which is negative for fewer."""
+        present = sum(node.units for node in self._nodes(group, market))
+        weight = group.weight(fleets.preferred_types(group, market, self.cluster.region)[0])
+        return max(0, present + added * weight)
 
     def _update_idle(self, load: YarnLoad) -> None:
         now = self.clock()
@@ -226,27 +271,29 @@ class ManagedScaler:
             if node.containers == 0
         }
 
-    def _size(self, group: InstanceGroup, unit: str) -> GroupSize:
+    def _size(self, id_: str, group: InstanceGroup, market: str, unit: str) -> GroupSize:
         idle_s, now = self.interval_s * _IDLE_INTERVALS, self.clock()
-        nodes = [n for n in self.cluster.active_nodes if n.group is group and not n.removal]
+        nodes = self._nodes(group, market)
         running = [node for node in nodes if node.state == model.RUNNING]
         idle = [n for n in running if now - self.idle_since.get(n.ec2_id, now) >= idle_s]
+        name = fleets.preferred_types(group, market, self.cluster.region)[0]
+        each = units(name, group.weight(name), unit)
+        present = sum(units(node.instance_type, node.units, unit) for node in nodes)
         return GroupSize(
-            id=group.id,
+            id=id_,
             core=group.role == "CORE",
-            spot=group.spot,
+            spot=market == model.SPOT,
             count=len(nodes),
             starting=len(nodes) - len(running),
             idle=len(idle),
-            units=units(group, unit),
-            memory_mb=instance_types.instance_type(group.instance_type).yarn_mb,
+            units=each,
+            more_units=present - each * len(nodes),
+            memory_mb=instance_types.instance_type(name).yarn_mb,
         )
 
 
-def units(group: InstanceGroup, unit: str) -> int:
-    """Return the capacity units of an instance of the group."""
+def units(instance_type: str, weight: int, unit: str) -> int:
+    """Return the capacity units of an instance in the unit of a managed scaling policy."""
     if unit == "VCPU":
-        return instance_types.instance_type(group.instance_type).vcpus
-    if unit == "InstanceFleetUnits":
-        return group.weight
-    return 1
+        return instance_types.instance_type(instance_type).vcpus
+    return weight if unit == "InstanceFleetUnits" else 1

@@ -240,8 +240,8 @@ def yarn_site(
 
     The user cannot override addresses and access control.
     """
-    sizes = [instance_types.instance_type(node.group.instance_type) for node in cluster.workers]
-    sizes = sizes or [instance_types.instance_type(cluster.primary.group.instance_type)]
+    sizes = [instance_types.instance_type(node.instance_type) for node in cluster.workers]
+    sizes = sizes or [instance_types.instance_type(cluster.primary.instance_type)]
     emr = {
         "yarn.scheduler.minimum-allocation-mb": str(instance_types.YARN_MINIMUM_ALLOCATION_MB),
         "yarn.scheduler.maximum-allocation-mb": str(max(size.yarn_mb for size in sizes)),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from emrctl.aws import instance_types, spark_conf
+from emrctl.aws.instance_types import InstanceType
 from emrctl.emulator.cluster import node_folder
-from emrctl.emulator.cluster.model import EmulatedCluster
+from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode
 from emrctl.emulator.hadoop import hadoop_conf, hadoop_jars, hdfs_classes, ui_filter
 from emrctl.emulator.hadoop.spark_install import SparkInstallation
 
@@ -26,7 +27,7 @@ def defaults(cluster: EmulatedCluster, folder: Path, spark: SparkInstallation) -
 
 def _emr_defaults(cluster: EmulatedCluster, user: Mapping[str, str]) -> dict[str, str]:
     nodes = cluster.workers or [cluster.primary]
-    size = instance_types.instance_type(nodes[0].group.instance_type)
+    size = _smallest_type(nodes)
     return {
         **spark_conf.emr_defaults(size),
         **spark_conf.fitted_executor(size, len(nodes), user),
@@ -34,6 +35,12 @@ def _emr_defaults(cluster: EmulatedCluster, user: Mapping[str, str]) -> dict[str
         "spark.stage.attempt.ignoreOnDecommissionFetchFailure": "true",
         "spark.hadoop.mapreduce.fileoutputcommitter.algorithm.version": "2",
     }
+
+
+def _smallest_type(nodes: Sequence[EmulatedNode]) -> InstanceType:
+    """Return the type with the least memory for YARN, of which fleets may have several."""
+    sizes = [instance_types.instance_type(node.instance_type) for node in nodes]
+    return min(sizes, key=lambda size: size.yarn_mb)
 
 
 def _localhost(folder: Path, spark: SparkInstallation) -> dict[str, str]:
@@ -72,7 +79,7 @@ def _maximize_resource_allocation(
     enabled = hadoop_conf.classification(cluster, "spark").get("maximizeResourceAllocation", "")
     if enabled.lower() != "true" or not cluster.workers:
         return {}
-    size = instance_types.instance_type(cluster.workers[0].group.instance_type)
+    size = _smallest_type(cluster.workers)
     return spark_conf.maximized(size, len(cluster.workers), user)
 
 

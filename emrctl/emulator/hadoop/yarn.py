@@ -143,7 +143,7 @@ class Yarn(ResourceManagerApi):
         yarn = hadoop_conf.yarn_site(self.cluster, self.ports, self.folder, node.group)
         root = self.context.node_folder(self.cluster, node)
         path = node_folder.environment(self.context, self.cluster, node)["PATH"]
-        return hadoop_conf.node_manager(yarn, root, node.group.instance_type, path, port)
+        return hadoop_conf.node_manager(yarn, root, node.instance_type, path, port)
 
     def exited_daemons(self) -> list[ExitedDaemon]:
         """Return the daemons that have exited, the ResourceManager first."""

@@ -65,12 +65,13 @@ def _check_capacity(faults: Faults, ec2: Any, options: Mapping[str, Any]) -> Non
     """Raise EC2's error if a fault is active. Status 400: SDKs repeat a request after 500."""
     from moto.ec2.exceptions import EC2ClientError
 
-    fault = faults.take(Capacity)
+    name = str(options.get("instance_type"))
+    market = "spot" if options.get("instance_market_options") else "on-demand"
+    fault = faults.take(Capacity, lambda one: one.concerns(name, market))
     if fault is None:
         return
     subnet = options.get("subnet_id")
     zone = ec2.get_subnet(subnet).availability_zone if subnet else f"{ec2.region_name}a"
-    name = options.get("instance_type")
     if fault.reason == INSUFFICIENT_CAPACITY:
         raise EC2ClientError(
             "InsufficientInstanceCapacity",

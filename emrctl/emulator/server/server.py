@@ -107,7 +107,8 @@ def _describe(cluster: model.EmulatedCluster, runtime: LocalRuntime) -> dict[str
             {
                 "id": node.ec2_id,
                 "role": node.group.role,
-                "market": "SPOT" if node.group.spot else "ON_DEMAND",
+                "type": node.instance_type,
+                "market": node.market,
                 "state": node.state,
             }
             for node in cluster.active_nodes

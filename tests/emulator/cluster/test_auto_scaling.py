@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,10 +57,10 @@ class Scaled:
             clock=lambda: self.now,
         )
 
-    def _resize(self, group: InstanceGroup, count: int, message: str) -> None:
+    def _resize(self, group: InstanceGroup, targets: Mapping[str, int], message: str) -> None:
         assert message.startswith("Automatic scaling rule ")
-        group.count = count
-        self.counts.append(count)
+        [group.count] = targets.values()
+        self.counts.append(group.count)
 
     def minutes(self, values: list[float], *rules: dict[str, Any]) -> list[int]:
         """Sample a value in each minute and check after it; return the counts of resizes."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -188,8 +188,8 @@ class Loop:
             clock=lambda: self.now,
         )
 
-    def _resize(self, group: InstanceGroup, count: int, _message: str) -> None:
-        self.resized.append((group.role, count))
+    def _resize(self, group: InstanceGroup, targets: Mapping[str, int], _message: str) -> None:
+        self.resized.append((group.role, sum(targets.values())))
 
     def check(self, seconds: float = 0.0) -> Resized:
         self.now += seconds
