@@ -91,7 +91,7 @@ def container_capacity(cluster: ClusterSpec, settings: SparkSettings) -> Contain
         _check_fits(process, type_)
     each, first_mb = executor.memory.container_mb, first.memory.container_mb
     gpus = type_.gpus if cluster.gpu and conf.text(_GPU_AMOUNT) != "0" else 0
-    most_nodes = max(core.count, cluster.scaled_nodes)
+    most_nodes = max(core.count, _scaled_nodes(cluster))
     return ContainerCapacity(
         executor_mb=each,
         first=first.name,
@@ -104,6 +104,22 @@ def container_capacity(cluster: ClusterSpec, settings: SparkSettings) -> Contain
         most_room=container_room(type_, most_nodes, each, first_mb, gpus),
         requested=conf.requested_executors,
     )
+
+
+def _scaled_nodes(cluster: ClusterSpec) -> int:
+    """Return the most core and task nodes of the core type with managed scaling; 0 without it."""
+    scaling, fleets, type_ = cluster.scaling, cluster.fleets, cluster.core_group.type
+    if scaling is None:
+        return 0
+    has_task = cluster.task if fleets is None else fleets.task
+    maximum, units = scaling.maximum, 1
+    if not has_task and scaling.max_core is not None:
+        maximum = scaling.max_core
+    if scaling.unit == "vcpus":
+        units = instance_types.instance_type(type_).vcpus
+    elif fleets is not None:
+        units = next(item.weight for item in fleets.core.types if item.type == type_)
+    return maximum // units
 
 
 def container_room(

@@ -342,21 +342,6 @@ class ClusterSpec(Spec):
         return _as_group(self.fleets.core)
 
     @property
-    def scaled_nodes(self) -> int:
-        """Most core and task nodes of the core group's type with managed scaling; 0 without it."""
-        if self.scaling is None:
-            return 0
-        has_task = self.task if self.fleets is None else self.fleets.task
-        limits = self.scaling.maximum, None if has_task else self.scaling.max_core
-        maximum = min(limit for limit in limits if limit is not None)
-        type_, units = self.core_group.type, 1
-        if self.scaling.unit == "vcpus":
-            units = instance_types.instance_type(type_).vcpus
-        elif self.fleets is not None:
-            units = next(item.weight for item in self.fleets.core.types if item.type == type_)
-        return maximum // units
-
-    @property
     def primary_group(self) -> GroupSpec:
         """The primary nodes as a group; for a fleet its first type."""
         if self.fleets is None:
