@@ -97,8 +97,8 @@ DIFFERENCES = (
     "DNS names of EC2 instances are their addresses.",
     "User data of EC2 instances runs if it is a script, but not as root; cloud-config is stored.",
     (
-        "EMR's metrics in CloudWatch have a point per minute instead of every five, and none of "
-        "HDFS, S3 and MapReduce."
+        "EMR's metrics in CloudWatch have a point per minute instead of every five; those of HDFS "
+        "begin when HDFS starts, and S3 and MapReduce (HDFSBytesRead, HDFSBytesWritten) have none."
     ),
     (
         "Spot instances are interrupted on request only (`emrctl local fault spot-interruption`), "

@@ -37,7 +37,8 @@ class FakeRuntime:
     `on_step(args)` returns a step's exit code, stdout and stderr. While `pause` is set, steps run
     until they are cancelled. `failing_bootstrap` is the number, from 1, of a bootstrap action that
     fails on the primary node with exit code 1. Daemons in `exited` have exited. `yarn` is what the
-    ResourceManager measures. `nodes` are the loads of nodes by EC2 instance id; a node that is not
+    ResourceManager measures, `hdfs` what the
+    NameNode does. `nodes` are the loads of nodes by EC2 instance id; a node that is not
     listed has no containers.
     """
 
@@ -51,6 +52,7 @@ class FakeRuntime:
     restartable: bool = True
     restarted: list[ExitedDaemon] = field(default_factory=list)
     yarn: dict[str, float] = field(default_factory=dict)
+    hdfs: dict[str, float] = field(default_factory=dict)
     pending: tuple[int, int] = (0, 0)
     nodes: dict[str, NodeLoad] = field(default_factory=dict)
     evaluations: int = 0
@@ -119,6 +121,10 @@ class FakeRuntime:
     def yarn_metrics(self, cluster: EmulatedCluster) -> dict[str, float]:
         """Return `yarn`."""
         return self.yarn
+
+    def hdfs_metrics(self, cluster: EmulatedCluster) -> dict[str, float]:
+        """Return `hdfs`."""
+        return self.hdfs
 
     def run_step(self, cluster: EmulatedCluster, step: EmulatedStep) -> StepResult:
         """Return the result of `on_step`, or exit code 143 if the step is cancelled."""

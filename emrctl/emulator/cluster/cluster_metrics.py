@@ -1,4 +1,4 @@
-"""EMR's cluster metrics for CloudWatch: samples of YARN and of the cluster, by minute.
+"""EMR's cluster metrics for CloudWatch: samples of YARN, HDFS and the cluster, by minute.
 
 EMR writes a point every five minutes. Clusters on localhost are short: a point covers one minute,
 with samples when the cluster is ready, every few seconds while a step runs, and after each step.
@@ -50,12 +50,24 @@ _YARN = {
     "MRDecommissionedNodes": "decommissionedNodes",
     "MRRebootedNodes": "rebootedNodes",
 }
+# EMR's names, and those of the NameNode's MBean FSNamesystem.
+_HDFS = {
+    "MissingBlocks": "MissingBlocks",
+    "CorruptBlocks": "CorruptBlocks",
+    "UnderReplicatedBlocks": "UnderReplicatedBlocks",
+    "PendingDeletionBlocks": "PendingDeletionBlocks",
+    "DfsPendingReplicationBlocks": "PendingReplicationBlocks",
+    "TotalLoad": "TotalLoad",
+    "CapacityRemainingGB": "CapacityRemainingGB",
+}
 # Units of managed scaling policies, and what EMR calls them in metrics of their clusters.
 _SCALING_UNITS = {"Instances": "Nodes", "VCPU": "VCPU", "InstanceFleetUnits": "Units"}
 _UNITS = {
     "IsIdle": "None",
-    "YARNMemoryAvailablePercentage": "Percent",
-    **dict.fromkeys((*_YARN, "ContainerPendingRatio"), "Count"),
+    **dict.fromkeys(
+        ("YARNMemoryAvailablePercentage", "HDFSUtilization", "LiveDataNodes"), "Percent"
+    ),
+    **dict.fromkeys((*_YARN, *_HDFS, "ContainerPendingRatio"), "Count"),
     **{
         f"{role}Nodes{state}": "Count"
         for role in ("Core", "Task")
@@ -77,9 +89,12 @@ def unit(name: str) -> str:
     return _UNITS[name]
 
 
-def metric_values(cluster: EmulatedCluster, yarn: Mapping[str, float]) -> dict[str, float]:
-    """Return the metrics of the cluster now; `yarn` is the ResourceManager's, {} if unknown.
+def metric_values(
+    cluster: EmulatedCluster, yarn: Mapping[str, float], hdfs: Mapping[str, float] | None = None
+) -> dict[str, float]:
+    """Return the metrics of the cluster now.
 
+    `yarn` are the ResourceManager's, `hdfs` the NameNode's; {} or None if unknown.
     A ResourceManager that has just started counts nodes before their memory.
     """
     known = yarn if yarn.get("totalMB") else {}
@@ -96,9 +111,20 @@ def metric_values(cluster: EmulatedCluster, yarn: Mapping[str, float]) -> dict[s
         running = sum(n.state == RUNNING and n.group in groups for n in cluster.nodes)
         values[f"{role}NodesRunning"] = running
         values[f"{role}NodesPending"] = max(0, sum(group.count for group in groups) - running)
-    values |= _scaling_values(cluster)
+    values |= _scaling_values(cluster) | _hdfs_values(hdfs or {})
     busy = any(step.unfinished for step in cluster.steps) or values.get("AppsRunning", 0) > 0
     values["IsIdle"] = 0.0 if busy else 1.0
+    return values
+
+
+def _hdfs_values(hdfs: Mapping[str, float]) -> dict[str, float]:
+    """Return the metrics of HDFS; LiveDataNodes is the share of those that have registered."""
+    values = {name: float(hdfs[key]) for name, key in _HDFS.items() if key in hdfs}
+    if hdfs.get("CapacityTotal"):
+        values["HDFSUtilization"] = 100 * hdfs["CapacityUsed"] / hdfs["CapacityTotal"]
+    nodes = hdfs.get("NumLiveDataNodes", 0) + hdfs.get("NumDeadDataNodes", 0)
+    if nodes:
+        values["LiveDataNodes"] = 100 * hdfs["NumLiveDataNodes"] / nodes
     return values
 
 
@@ -219,10 +245,13 @@ class MetricStore:
 
 
 class MetricRuntime(Protocol):
-    """Runs the YARN of clusters."""
+    """Runs the YARN and HDFS of clusters."""
 
     def yarn_metrics(self, cluster: EmulatedCluster) -> Mapping[str, float]:
         """Return `clusterMetrics` of the ResourceManager; {} if it does not answer."""
+
+    def hdfs_metrics(self, cluster: EmulatedCluster) -> Mapping[str, float]:
+        """Return the MBean FSNamesystem of the NameNode; {} if HDFS is not running."""
 
 
 @dataclass(kw_only=True)
@@ -252,7 +281,8 @@ class MetricSampler:
         """Store the metrics of the cluster now; errors are logged."""
         try:
             yarn = self.runtime.yarn_metrics(self.cluster)
-            values = metric_values(self.cluster, yarn)
+            hdfs = self.runtime.hdfs_metrics(self.cluster)
+            values = metric_values(self.cluster, yarn, hdfs)
         except Exception:  # noqa: BLE001
             _log.exception("could not sample the metrics of %s", self.cluster.id)
             return

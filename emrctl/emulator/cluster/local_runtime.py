@@ -139,6 +139,11 @@ class LocalRuntime:
         cluster_yarn = self.yarns.get(cluster.id)
         return {} if cluster_yarn is None else cluster_yarn.metrics()
 
+    def hdfs_metrics(self, cluster: EmulatedCluster) -> Mapping[str, float]:
+        """Return the MBean FSNamesystem of the NameNode; {} if HDFS is not running."""
+        files = self.file_systems.get(cluster.id)
+        return {} if files is None else files.metrics()
+
     def run_step(self, cluster: EmulatedCluster, step: EmulatedStep) -> StepResult:
         """Run a step on the primary node."""
         return programs.run_step(self.yarns[cluster.id], step)

@@ -5,6 +5,7 @@ Its processes start when a client first calls the NameNode: most jobs use S3 onl
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import subprocess
 import threading
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from emrctl.aws import http
 from emrctl.aws.polling import poll_until
 from emrctl.emulator.cluster.daemons import ExitedDaemon
 from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode
@@ -27,6 +29,7 @@ _DATA_NODE = f"{_SERVER}.datanode.DataNode"
 NAME_NODE, DATA_NODE = "NameNode", "DataNode"
 # Lines in the daemons' logs that show that they work.
 _STARTED = {_NAME_NODE: "The folders of EMR exist", _DATA_NODE: "successfully registered with NN"}
+_NAMESYSTEM = "Hadoop:service=NameNode,name=FSNamesystem"
 _POLL_S = 0.1
 _TIMEOUT_S = 180.0
 
@@ -157,6 +160,17 @@ class Hdfs:
         if not poll_until(done, 0.05, _TIMEOUT_S):
             names = ", ".join(f"{_name(main)} of {node.ec2_id}" for node, main in before)
             raise EmrctlError(f"HDFS did not start within {_TIMEOUT_S:.0f} s: {names}")
+
+    def metrics(self) -> dict[str, float]:
+        """Return the numbers of the NameNode's MBean FSNamesystem; {} if it is not running."""
+        if not self.running:
+            return {}
+        url = f"http://127.0.0.1:{self.ports.web}/jmx?qry={_NAMESYSTEM}"
+        headers = {"Cookie": hadoop_conf.cookie(self.yarn.credentials.signing_key)}
+        with contextlib.suppress(OSError, ValueError, LookupError):
+            [bean] = http.get_json(url, headers=headers)["beans"]
+            return {key: value for key, value in bean.items() if isinstance(value, int | float)}
+        return {}
 
     def exited_daemons(self) -> list[ExitedDaemon]:
         """Return the daemons that have exited, the NameNode first."""

@@ -33,6 +33,42 @@ def test_metric_values_follow_emrs_definitions(cluster: EmulatedCluster) -> None
     assert set(values) < set(cluster_metrics.METRICS)
 
 
+def test_metric_values_of_hdfs_are_shares_and_counts_of_name_node(
+    cluster: EmulatedCluster,
+) -> None:
+    name_node = {
+        "CapacityTotal": 800,
+        "CapacityUsed": 200,
+        "CapacityRemainingGB": 7.0,
+        "NumLiveDataNodes": 3,
+        "NumDeadDataNodes": 1,
+        "MissingBlocks": 2,
+        "CorruptBlocks": 1,
+        "PendingReplicationBlocks": 4,
+    }
+    values = metric_values(cluster, {}, name_node)
+    assert (values["HDFSUtilization"], values["LiveDataNodes"]) == (25, 75)
+    assert (values["MissingBlocks"], values["CorruptBlocks"]) == (2, 1)
+    assert (values["DfsPendingReplicationBlocks"], values["CapacityRemainingGB"]) == (4, 7)
+    assert [cluster_metrics.unit(name) for name in ("LiveDataNodes", "MissingBlocks")] == [
+        "Percent",
+        "Count",
+    ]
+    assert not {"HDFSUtilization", "LiveDataNodes", "MissingBlocks"} & set(
+        metric_values(cluster, {}, {})
+    )
+
+
+def test_sampler_stores_metrics_of_hdfs(cluster: EmulatedCluster) -> None:
+    store, runtime = MetricStore(), FakeRuntime(hdfs={"MissingBlocks": 5})
+    sampler = MetricSampler(
+        cluster=cluster, runtime=runtime, store=store, stopped=threading.Event(), clock=lambda: 60
+    )
+    sampler.sample()
+    [point] = store.points(cluster.region, cluster.id, "MissingBlocks", 0, 120)
+    assert point.maximum == 5
+
+
 @pytest.mark.parametrize(
     ("unit", "name", "factor"), [("Instances", "Nodes", 1), ("VCPU", "VCPU", 4)]
 )
