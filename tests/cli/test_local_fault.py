@@ -27,6 +27,7 @@ def test_fault_commands_add_list_and_clear(typed: Emrctl) -> None:
         ("slow-s3", "--delay", "0.5", "--seconds", "3600"),
         ("bootstrap-failure", "--exit-code", "3"),
         ("capacity", "--reason", "type-not-supported", "--for", "2"),
+        ("capacity", "--instance-type", "m5.xlarge", "--market", "spot"),
     ):
         code, out, err = typed("local", "fault", *words)
         assert code == 0, err
@@ -37,12 +38,21 @@ def test_fault_commands_add_list_and_clear(typed: Emrctl) -> None:
         ("slow-s3", {"delay": 0.5}, None),
         ("bootstrap-failure", {"exit_code": 3, "action": 1}, 1),
         ("capacity", {"reason": "type-not-supported"}, 2),
+        (
+            "capacity",
+            {
+                "reason": "insufficient-capacity",
+                "instance_type": "m5.xlarge",
+                "market": "spot",
+            },
+            1,
+        ),
     ]
     assert (
         "fault throttle percent=20 service=emr  0 of 0 affected, 3 left"
         in typed("local", "status")[1]
     )
-    assert typed("local", "fault", "clear", "capacity")[1] == "Ended 1 fault.\n"
+    assert typed("local", "fault", "clear", "capacity")[1] == "Ended 2 faults.\n"
     assert typed("local", "fault", "clear")[1] == "Ended 3 faults.\n"
     assert json_of(typed("local", "fault", "list", "--json")) == {"faults": []}
 

@@ -5,6 +5,7 @@ import itertools
 import pytest
 
 from emrctl.emulator.faults import Capacity, Faults, SlowS3, Throttle
+from emrctl.errors import EmrctlError
 
 
 @pytest.mark.parametrize("percent", [1, 7, 30, 50, 99, 100])
@@ -54,3 +55,19 @@ def test_fault_replaces_one_of_same_name_and_is_cleared_by_kind() -> None:
     assert [one["kind"] for one in faults.describe()] == ["capacity"]
     assert faults.clear() == 1
     assert faults.take(Capacity) is None
+
+
+def test_capacity_concerns_its_instance_type_and_market() -> None:
+    faults = Faults()
+    for fault in (Capacity(instance_type="m5.xlarge", market="spot"), Capacity(market="on-demand")):
+        faults.add(fault)
+    assert len(faults.describe()) == 2
+    assert faults.take(Capacity, lambda one: one.concerns("m5.2xlarge", "SPOT")) is None
+    assert faults.take(Capacity, lambda one: one.concerns("m5.xlarge", "SPOT")) is not None
+    assert faults.take(Capacity, lambda one: one.concerns("m5.xlarge", "ON_DEMAND")) is not None
+
+
+@pytest.mark.parametrize("settings", [{"instance_type": "nosuch.type"}, {"market": "future"}])
+def test_capacity_rejects_unknown_instance_type_or_market(settings: dict[str, str]) -> None:
+    with pytest.raises(EmrctlError):
+        Capacity(**settings)  # type: ignore[arg-type]

@@ -50,15 +50,14 @@ _YARN = {
     "MRDecommissionedNodes": "decommissionedNodes",
     "MRRebootedNodes": "rebootedNodes",
 }
-# EMR's names, and those of the NameNode's MBean FSNamesystem.
+# EMR's names, and those of the NameNode's MBeans.
 _HDFS = {
-    "MissingBlocks": "MissingBlocks",
-    "CorruptBlocks": "CorruptBlocks",
+    "MissingBlocks": "MissingReplicatedBlocks",
+    "CorruptBlocks": "CorruptReplicatedBlocks",
     "UnderReplicatedBlocks": "UnderReplicatedBlocks",
     "PendingDeletionBlocks": "PendingDeletionBlocks",
     "DfsPendingReplicationBlocks": "PendingReplicationBlocks",
     "TotalLoad": "TotalLoad",
-    "CapacityRemainingGB": "CapacityRemainingGB",
 }
 # Units of managed scaling policies, and what EMR calls them in metrics of their clusters.
 _SCALING_UNITS = {"Instances": "Nodes", "VCPU": "VCPU", "InstanceFleetUnits": "Units"}
@@ -67,7 +66,7 @@ _UNITS = {
     **dict.fromkeys(
         ("YARNMemoryAvailablePercentage", "HDFSUtilization", "LiveDataNodes"), "Percent"
     ),
-    **dict.fromkeys((*_YARN, *_HDFS, "ContainerPendingRatio"), "Count"),
+    **dict.fromkeys((*_YARN, *_HDFS, "CapacityRemainingGB", "ContainerPendingRatio"), "Count"),
     **{
         f"{role}Nodes{state}": "Count"
         for role in ("Core", "Task")
@@ -121,6 +120,7 @@ def _hdfs_values(hdfs: Mapping[str, float]) -> dict[str, float]:
     """Return the metrics of HDFS; LiveDataNodes is the share of those that have registered."""
     values = {name: float(hdfs[key]) for name, key in _HDFS.items() if key in hdfs}
     if hdfs.get("CapacityTotal"):
+        values["CapacityRemainingGB"] = hdfs["CapacityRemaining"] / 2**30
         values["HDFSUtilization"] = 100 * hdfs["CapacityUsed"] / hdfs["CapacityTotal"]
     nodes = hdfs.get("NumLiveDataNodes", 0) + hdfs.get("NumDeadDataNodes", 0)
     if nodes:
@@ -251,7 +251,7 @@ class MetricRuntime(Protocol):
         """Return `clusterMetrics` of the ResourceManager; {} if it does not answer."""
 
     def hdfs_metrics(self, cluster: EmulatedCluster) -> Mapping[str, float]:
-        """Return the MBean FSNamesystem of the NameNode; {} if HDFS is not running."""
+        """Return the numbers of the NameNode's MBeans of states; {} if HDFS is not running."""
 
 
 @dataclass(kw_only=True)

@@ -140,7 +140,7 @@ class LocalRuntime:
         return {} if cluster_yarn is None else cluster_yarn.metrics()
 
     def hdfs_metrics(self, cluster: EmulatedCluster) -> Mapping[str, float]:
-        """Return the MBean FSNamesystem of the NameNode; {} if HDFS is not running."""
+        """Return the numbers of the NameNode's MBeans of states; {} if HDFS is not running."""
         files = self.file_systems.get(cluster.id)
         return {} if files is None else files.metrics()
 

@@ -29,7 +29,8 @@ _DATA_NODE = f"{_SERVER}.datanode.DataNode"
 NAME_NODE, DATA_NODE = "NameNode", "DataNode"
 # Lines in the daemons' logs that show that they work.
 _STARTED = {_NAME_NODE: "The folders of EMR exist", _DATA_NODE: "successfully registered with NN"}
-_NAMESYSTEM = "Hadoop:service=NameNode,name=FSNamesystem"
+# FSNamesystemState and ReplicatedBlocksState. The values of FSNamesystem are up to 10 s old.
+_STATES = "Hadoop:service=NameNode,name=*State"
 _POLL_S = 0.1
 _TIMEOUT_S = 180.0
 
@@ -162,14 +163,15 @@ class Hdfs:
             raise EmrctlError(f"HDFS did not start within {_TIMEOUT_S:.0f} s: {names}")
 
     def metrics(self) -> dict[str, float]:
-        """Return the numbers of the NameNode's MBean FSNamesystem; {} if it is not running."""
+        """Return the numbers of the NameNode's MBeans of states; {} if it is not running."""
         if not self.running:
             return {}
-        url = f"http://127.0.0.1:{self.ports.web}/jmx?qry={_NAMESYSTEM}"
+        url = f"http://127.0.0.1:{self.ports.web}/jmx?qry={_STATES}"
         headers = {"Cookie": hadoop_conf.cookie(self.yarn.credentials.signing_key)}
         with contextlib.suppress(OSError, ValueError, LookupError):
-            [bean] = http.get_json(url, headers=headers)["beans"]
-            return {key: value for key, value in bean.items() if isinstance(value, int | float)}
+            beans = http.get_json(url, headers=headers)["beans"]
+            values = {key: value for bean in beans for key, value in bean.items()}
+            return {key: value for key, value in values.items() if isinstance(value, int | float)}
         return {}
 
     def exited_daemons(self) -> list[ExitedDaemon]:

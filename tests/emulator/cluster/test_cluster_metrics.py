@@ -39,11 +39,11 @@ def test_metric_values_of_hdfs_are_shares_and_counts_of_name_node(
     name_node = {
         "CapacityTotal": 800,
         "CapacityUsed": 200,
-        "CapacityRemainingGB": 7.0,
+        "CapacityRemaining": 7 * 2**30,
         "NumLiveDataNodes": 3,
         "NumDeadDataNodes": 1,
-        "MissingBlocks": 2,
-        "CorruptBlocks": 1,
+        "MissingReplicatedBlocks": 2,
+        "CorruptReplicatedBlocks": 1,
         "PendingReplicationBlocks": 4,
     }
     values = metric_values(cluster, {}, name_node)
@@ -60,7 +60,7 @@ def test_metric_values_of_hdfs_are_shares_and_counts_of_name_node(
 
 
 def test_sampler_stores_metrics_of_hdfs(cluster: EmulatedCluster) -> None:
-    store, runtime = MetricStore(), FakeRuntime(hdfs={"MissingBlocks": 5})
+    store, runtime = MetricStore(), FakeRuntime(hdfs={"MissingReplicatedBlocks": 5})
     sampler = MetricSampler(
         cluster=cluster, runtime=runtime, store=store, stopped=threading.Event(), clock=lambda: 60
     )

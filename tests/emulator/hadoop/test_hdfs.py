@@ -93,6 +93,23 @@ def test_hdfs_starts_when_a_client_requests_it(files: Hdfs, yarn: FakeYarn, unti
     assert yarn.started == expected
 
 
+def test_metrics_are_numbers_of_name_node_while_hdfs_is_running(
+    files: Hdfs, yarn: FakeYarn, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert files.metrics() == {}
+    yarn.credentials.signing_key.write_bytes(b"key")
+    request(files, until)
+    assert files.metrics() == {}  # the fake does not answer
+
+    def get_json(url: str, headers: dict[str, str]) -> Any:
+        assert url.startswith(f"http://127.0.0.1:{files.ports.web}/jmx?")
+        assert "hadoop.auth" in headers["Cookie"]
+        return {"beans": [{"NumLiveDataNodes": 2, "FSState": "Operational"}, {"CapacityUsed": 5}]}
+
+    monkeypatch.setattr("emrctl.aws.http.get_json", get_json)
+    assert files.metrics() == {"NumLiveDataNodes": 2, "CapacityUsed": 5}
+
+
 def test_failed_start_is_reported_and_can_be_repeated(
     files: Hdfs, yarn: FakeYarn, until: Until
 ) -> None:
