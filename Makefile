@@ -76,8 +76,8 @@ experiment-kills: $(STAMP) ## kill the client of 500 trials ten times, check tha
 faults: $(STAMP) ## kill, stop and starve clients at each request and write, e.g. ONLY="kill up" POINTS=20
 	@folder=$$(mktemp -d) && $(BIN)/python -m tests.faults $$folder --only "$(ONLY)" --points $(or $(POINTS),0) && rm -rf $$folder
 
-load: $(STAMP) ## submit 1,000 runs, read 10,000 and logs of 1 GB; print times and peak memory
-	@folder=$$(mktemp -d) && $(BIN)/python -m tests.faults.load $$folder && rm -rf $$folder
+load: $(STAMP) ## submit 1,000 runs, read 10,000, logs of 1 GB, 100 steps; print times and memory, e.g. ONLY=store
+	@folder=$$(mktemp -d) && $(BIN)/python -m tests.faults.load $$folder --only "$(ONLY)" && rm -rf $$folder
 
 soak: $(STAMP) ## run random operations, with checks after each, for MINUTES=120
 	@folder=$$(mktemp -d) && $(BIN)/python -m tests.faults.soak $$folder --minutes $(or $(MINUTES),120) && rm -rf $$folder

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from emrctl.aws import error_codes
-from emrctl.aws.error_codes import DENIED, RETRY_HINT, Cause
+from emrctl.aws.error_codes import DENIED, RETRY_HINT, THROTTLED, Cause
 from emrctl.errors import CredentialsError, EmrctlError, ProvisioningError, UnavailableError
 
 _ACTION = re.compile(r"not authorized to perform:? ([a-z0-9-]+:[A-Za-z0-9]+)")
@@ -78,6 +78,11 @@ def is_denied(error: Exception) -> bool:
 def is_transient(error: Exception) -> bool:
     """Whether a retry may succeed: AWS throttled, had an internal error or was not reached."""
     return _status(error, 400) >= 500 or find_cause(error) in error_codes.TRANSIENT
+
+
+def is_throttled(error: EmrctlError) -> bool:
+    """Whether the cause of an error of emrctl is that AWS throttled each attempt of a request."""
+    return isinstance(error.__cause__, Exception) and find_cause(error.__cause__) is THROTTLED
 
 
 def is_temporary(error: Exception) -> bool:

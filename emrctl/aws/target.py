@@ -142,9 +142,10 @@ class Target:
         return private_ip if self.is_local and dns else dns
 
     def client(self, service: str, *, once: bool = False) -> Any:
-        """Return a boto3 client for `service` with adaptive retries; with `once` without retries.
+        """Return a boto3 client for `service` with adaptive retries.
 
-        boto3 also retries a request that AWS may have executed, because the response was lost.
+        boto3 also repeats a request that AWS may have executed, because the response was lost. With
+        `once`, it repeats only requests that AWS has throttled.
         """
         return _client(self, service, once)
 
@@ -268,14 +269,19 @@ def process_exists(pid: int) -> bool:
 def _client(target: Target, service: str, once: bool) -> Any:
     from botocore.config import Config
 
+    from emrctl.aws import throttling
+
     config = Config(
-        retries={"mode": "adaptive", "total_max_attempts": 1 if once else 10},
+        retries={"mode": "adaptive", "total_max_attempts": 10},
         s3={"addressing_style": "path" if target.endpoint else "auto"},
         connect_timeout=10,
         read_timeout=60,
     )
-    session = _session(target)
-    return session.client(service, endpoint_url=target.endpoint, config=config)
+    client = _session(target).client(service, endpoint_url=target.endpoint, config=config)
+    throttling.monitor(service).register(client)
+    if once:
+        throttling.repeat_only_throttled(client)
+    return client
 
 
 @functools.cache

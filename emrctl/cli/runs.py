@@ -113,7 +113,7 @@ def query(
     """Query the store of runs in SQL, read-only."""
     from emrctl.runs import sql as runs_sql
 
-    result = runs_sql.query(context.workspace.store, sql, context.limits)
+    result = runs_sql.query(context.workspace.store, sql, lambda: context.limits)
     if context.as_json:
         render.json_document(runs_sql.to_json(result))
     elif as_csv:

@@ -7,10 +7,11 @@ runs with a master of its own. Text that the program prints or gets as an argume
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -74,16 +75,16 @@ def download(workspace: Workspace, run: Run, folder: Path) -> list[Application]:
     return applications
 
 
-def _download_logs(s3: Any, run: Run, folder: Path) -> dict[str, tuple[str, dict[str, str]]]:
+def _download_logs(s3: Any, run: Run, folder: Path) -> dict[str, tuple[str, Mapping[str, str]]]:
     """Download the run's event logs; return name and Spark properties by the application's id."""
-    newest: dict[str, tuple[str, dict[str, str]]] = {}
+    newest: dict[str, tuple[str, Mapping[str, str]]] = {}
     logs = _written_since(s3, run)
     for name in sorted(logs):
-        properties = _head(s3, run.bucket, logs[name][0])
+        properties = _head(s3, run.bucket, *logs[name][0])
         if _is_of(run, properties):  # of several attempts the last one
             newest[properties.get("id", name)] = (name, properties)
     for name, _ in newest.values():
-        for key in logs[name]:
+        for key, _ in logs[name]:
             path = folder / key.removeprefix(EVENT_LOG_PREFIX)
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("wb") as file:
@@ -91,30 +92,35 @@ def _download_logs(s3: Any, run: Run, folder: Path) -> dict[str, tuple[str, dict
     return newest
 
 
-def _is_of(run: Run, properties: dict[str, str]) -> bool:
+def _is_of(run: Run, properties: Mapping[str, str]) -> bool:
     """Return whether an application has the run's tag; earlier versions tagged its name on EC2."""
     tags = properties.get(TAGS, "").split(",")
     return run.application_tag in (*tags, *properties.get("spark.app.name", "").split(" "))
 
 
-def _written_since(s3: Any, run: Run) -> dict[str, list[str]]:
-    """Return the keys of event logs that were written since the run was created, by name."""
+def _written_since(s3: Any, run: Run) -> dict[str, list[tuple[str, str]]]:
+    """Return keys and ETags of the event logs written since the run was created, by name."""
     from emrctl.metrics.eventlog.layout import sequence_number
 
     since = datetime.fromisoformat(run.created) - _CLOCK_SKEW
-    keys: dict[str, list[str]] = {}
+    files: dict[str, list[tuple[str, str]]] = {}
     for item in objects(s3, run.bucket, EVENT_LOG_PREFIX):
         name, slash, file = item["Key"].removeprefix(EVENT_LOG_PREFIX).partition("/")
         if item["LastModified"] >= since and (not slash or file.startswith("events_")):
-            keys.setdefault(name, []).append(item["Key"])
+            files.setdefault(name, []).append((item["Key"], item["ETag"]))
     return {
-        name: sorted(found, key=lambda key: (sequence_number(key.rpartition("/")[2]), key))
-        for name, found in keys.items()
+        name: sorted(found, key=lambda file: (sequence_number(file[0].rpartition("/")[2]), file))
+        for name, found in files.items()
     }
 
 
-def _head(s3: Any, bucket: str, key: str) -> dict[str, str]:
-    """Return the Spark properties at the start of an event log, and the application's id."""
+_PROPERTIES = ("id", TAGS, "spark.app.name", "spark.master")
+
+
+# A client that finishes many runs would read the log of each application for each run.
+@functools.lru_cache(maxsize=10_000)
+def _head(s3: Any, bucket: str, key: str, _etag: str) -> Mapping[str, str]:
+    """Return `_PROPERTIES` at the start of an event log; `id` is the application's."""
     found: dict[str, str] = {}
     for line in _lines(s3.get_object(Bucket=bucket, Key=key)["Body"]):
         if b"SparkListenerEnvironmentUpdate" in line or b"SparkListenerApplicationStart" in line:
@@ -124,7 +130,7 @@ def _head(s3: Any, bucket: str, key: str) -> dict[str, str]:
                 found |= {"id": str(event["App ID"])} if "App ID" in event else {}
         if "id" in found and len(found) > 1:
             break
-    return found
+    return {name: found[name] for name in _PROPERTIES if name in found}
 
 
 def _lines(body: Any) -> Iterator[bytes]:

@@ -35,10 +35,11 @@ class QueryResult:
     rows: tuple[tuple[Any, ...], ...]
 
 
-def query(store: Store, sql: str, limits: Mapping[str, float] | None = None) -> QueryResult:
+def query(store: Store, sql: str, limits: Callable[[], Mapping[str, float]] = dict) -> QueryResult:
     """Return the result of one SELECT; `UsageError` if `sql` is invalid or something else.
 
-    `limits` override thresholds of findings. Only the tables that `sql` names are filled.
+    `limits` returns the thresholds of findings to override; it is called for a query of findings.
+    Only the tables that `sql` names are filled.
     """
     import duckdb
 
@@ -101,7 +102,7 @@ class _Tables:
     database: Any
     store: Store
     folder: Path
-    limits: Mapping[str, float] | None
+    limits: Callable[[], Mapping[str, float]]
 
     def open(self, sql: str) -> None:
         """Create the tables; those that the query does not name stay empty."""
@@ -109,17 +110,18 @@ class _Tables:
         if not named.isdisjoint((*_FACTS, *_FINDINGS)):
             versions = self.store.storage.versions(RunFiles.RECORD)
         facts = self._index(_FACTS)
-        found = self._index(_FINDINGS, sorted((self.limits or {}).items()))
-        for names, index, read in (
-            (_FACTS, facts, self._read_facts),
-            (_FINDINGS, found, self._read_findings),
-        ):
-            if named.isdisjoint(names):
-                index.create_empty()
-            else:
-                index.open(versions, read)
+        if named.isdisjoint(_FACTS):
+            facts.create_empty()
+        else:
+            facts.open(versions, self._read_facts)
+        if named.isdisjoint(_FINDINGS):
+            self._index(_FINDINGS).create_empty()
+        else:
+            limits = self.limits()
+            found = self._index(_FINDINGS, repr(sorted(limits.items())))
+            found.open(versions, functools.partial(self._read_findings, limits))
 
-    def _index(self, names: Sequence[str], *depends: object) -> TableIndex:
+    def _index(self, names: Sequence[str], depends: str = "") -> TableIndex:
         """Return the index of tables; `depends` is what their rows depend on besides the files."""
 
         def columns() -> Columns:
@@ -128,8 +130,14 @@ class _Tables:
             every = sql_rows.columns()
             return {name: every[name] for name in names}
 
-        key = repr((_code_version(), *depends))
-        return TableIndex(self.database, self.folder / names[0], key, columns, self._reject)
+        return TableIndex(
+            database=self.database,
+            folder=self.folder / names[0],
+            code=_code_version(),
+            depends=depends,
+            columns=columns,
+            reject=self._reject,
+        )
 
     def _read_facts(self, run_ids: Sequence[str]) -> list[RunRows]:
         from emrctl.runs import sql_rows
@@ -141,11 +149,11 @@ class _Tables:
             ),
         )
 
-    def _read_findings(self, run_ids: Sequence[str]) -> list[RunRows]:
+    def _read_findings(self, limits: Mapping[str, float], run_ids: Sequence[str]) -> list[RunRows]:
         from emrctl.runs import sql_rows
 
         return self._read(
-            run_ids, lambda run, metrics, _: sql_rows.findings_of(run, metrics, self.limits)
+            run_ids, lambda run, metrics, _: sql_rows.findings_of(run, metrics, limits)
         )
 
     def _read(self, run_ids: Sequence[str], rows: _RowsOf) -> list[RunRows]:

@@ -15,6 +15,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -44,26 +45,32 @@ ReadRows = Callable[[Sequence[str]], Sequence[RunRows]]
 
 
 class _Manifest(msgspec.Struct):
-    """`versions` and `segments` of each run, and the runs in each segment when it was written."""
+    """`versions` and `segments` of each run, and the runs in each segment when it was written.
 
-    key: str
+    An index of other `code`, or whose rows `depends` on something else, is not used.
+    """
+
+    code: str
+    depends: str
     columns: dict[str, dict[str, str]]
     versions: dict[str, str] = msgspec.field(default_factory=dict)
     segments: dict[str, str] = msgspec.field(default_factory=dict)
     written: dict[str, list[str]] = msgspec.field(default_factory=dict)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class TableIndex:
     """Tables in the folder `folder`; `columns` returns their columns with types of DuckDB.
 
-    An index with another `key` is not used, so `columns` is only called without an index. `reject`
-    is called with the id of a run whose rows DuckDB cannot read, and the reason.
+    An index of other `code`, or whose rows `depends` on something else, is not used. `columns` is
+    only called without an index. `reject` is called with the id of a run whose rows DuckDB cannot
+    read, and the reason.
     """
 
     database: Any
     folder: Path
-    key: str
+    code: str
+    depends: str
     columns: Callable[[], Columns]
     reject: Callable[[str, str], None]
     _columns: Columns = field(default_factory=dict)
@@ -103,17 +110,24 @@ class TableIndex:
         self._create_views(manifest)
 
     def create_empty(self) -> None:
-        """Create the tables without rows."""
-        manifest = self._load()
+        """Create the tables without rows; store their columns, which take long to import."""
+        stored = self._stored()
+        self._columns = self.columns() if stored is None else stored.columns
+        if stored is None:
+            with suppress(OSError):
+                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._save(self._empty())
         self._create_memory()
-        self._create_views(_Manifest(self.key, manifest.columns))
+        self._create_views(self._empty())
 
     def _load(self) -> _Manifest:
-        manifest = self._stored()
-        if manifest is None:
-            manifest = _Manifest(self.key, {k: dict(v) for k, v in self.columns().items()})
-        self._columns = manifest.columns
-        return manifest
+        stored = self._stored()
+        self._columns = self.columns() if stored is None else stored.columns
+        return stored if stored is not None and stored.depends == self.depends else self._empty()
+
+    def _empty(self) -> _Manifest:
+        columns = {name: dict(types) for name, types in self._columns.items()}
+        return _Manifest(code=self.code, depends=self.depends, columns=columns)
 
     def _stored(self) -> _Manifest | None:
         """Return the manifest; None if it cannot be used."""
@@ -128,7 +142,7 @@ class TableIndex:
         }
         consistent = manifest.versions.keys() == manifest.segments.keys()
         complete = files <= names and set(manifest.segments.values()) <= manifest.written.keys()
-        return manifest if manifest.key == self.key and consistent and complete else None
+        return manifest if manifest.code == self.code and consistent and complete else None
 
     def _path(self, segment: str, table: str) -> Path:
         return self.folder / f"{segment}.{table}.parquet"
@@ -211,7 +225,8 @@ class TableIndex:
         many = len(manifest.written) > self.MAX_SEGMENTS
         if not many and unused <= max(RunIndex.SLACK, rows // 4):
             return
-        merged = _Manifest(self.key, manifest.columns, dict(manifest.versions))
+        merged = self._empty()
+        merged.versions = dict(manifest.versions)
         segment = secrets.token_hex(8)
         try:
             for table in self._columns:

@@ -25,6 +25,9 @@ from emrctl.runs.trial_clusters import TrialClusters
 from emrctl.runs.workspace import Workspace
 from emrctl.spec.factors import Configuration
 
+# Submissions of a trial whose step is not added: its client was killed, or AWS does not respond.
+_ATTEMPTS = 3
+
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
@@ -149,6 +152,7 @@ class _Active:
     run: Run
     watcher: Watcher
     backoff: Backoff
+    attempt: int = 1
     cancelled: bool = False
 
 
@@ -247,11 +251,11 @@ class TrialRunner:
                 raise
             return self.workspace.store.load(run_id)
 
-    def _activate(self, trial: Trial, run: Run) -> None:
+    def _activate(self, trial: Trial, run: Run, attempt: int = 1) -> None:
         self.report.started(trial, run)
         backoff = Backoff(self.workspace.target.poll_s)
         watcher = Watcher(self.workspace)
-        self._active.append(_Active(trial=trial, run=run, watcher=watcher, backoff=backoff))
+        self._active.append(_Active(trial, run, watcher, backoff, attempt))
 
     def _poll(self, source: TrialSource) -> bool:
         """Poll all runs; return whether one of them finished."""
@@ -265,7 +269,7 @@ class TrialRunner:
         self._active = [item for item in self._active if not item.run.finished]
         for item in ended:
             if item.run.state == "LOST" and item.run.step_id is None:
-                self._resubmit(item.trial)
+                self._resubmit(item)
             else:
                 if item.run.state == "INTERRUPTED":
                     self.clusters.forget()
@@ -273,10 +277,16 @@ class TrialRunner:
                 self.report.finished(item.trial, item.run, source.outlook())
         return bool(ended)
 
-    def _resubmit(self, trial: Trial) -> None:
-        """Submit a trial whose client was killed before its step was submitted."""
-        cluster = self.clusters.get(trial.configuration.cluster)
-        self._activate(trial, self._submit(trial, cluster))
+    def _resubmit(self, item: _Active) -> None:
+        """Submit a trial whose step was not added; raise `UnavailableError` after some attempts."""
+        if item.attempt == _ATTEMPTS:
+            raise UnavailableError(
+                f"{item.trial.facts.cell}: no step was added in {_ATTEMPTS} attempts, the last one "
+                f"of run {item.run.id}",
+                hint="Run the same command again later; it continues with this trial.",
+            )
+        cluster = self.clusters.get(item.trial.configuration.cluster)
+        self._activate(item.trial, self._submit(item.trial, cluster), item.attempt + 1)
 
 
 def _exceeds(run: Run, limit_s: float | None) -> bool:

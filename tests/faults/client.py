@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import faulthandler
 import multiprocessing
 import os
 import resource
@@ -232,6 +233,7 @@ def _run(
     sys.stdout, sys.stderr = (os.fdopen(fd, "w", closefd=False) for fd in (1, 2))
     os.environ.clear()
     os.environ.update(environment)
+    faulthandler.enable()
     os.chdir(folder)
     sys.argv = ["emrctl", *words]
     points = _Points(fault, trace)

@@ -1,9 +1,9 @@
-"""Large loads: many runs, large logs. Prints times and the peak memory of clients and emulator.
+"""Large loads: many runs and steps, large logs. Prints times, and the peak memory.
 
-    python -m tests.faults.load FOLDER --runs 1000 --megabytes 1000
+    python -m tests.faults.load FOLDER --runs 1000 --megabytes 1000 --only store
 
-Steps are fake; the clients are whole processes, except those that submit the many runs. Exits with
-1 if a run was lost or a client failed.
+Steps are fake, except the real ones; the clients are whole processes, except those that submit the
+many runs. Exits with 1 if a run was lost or a client failed.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import bench_eventlog, bench_store
+from emrctl.runs.index import RunIndex
 from emrctl.runs.storage import LocalStorage
 from emrctl.runs.store import Store
 from tests.event_logs import SAMPLE, text_of
 from tests.faults import report, scenario
+from tests.faults.real_steps import RealSteps
 from tests.faults.report import Row
 from tests.faults.scenario import Emulator, Project
 
@@ -64,8 +66,10 @@ class Load:
                 row.problems.append(f"{command}: exit code {process.returncode}: {message[-500:]}")
         return self._measured(row, start, f"{peak_kb / 1024:.0f}")
 
-    def _measured(self, row: Row, start: float, client_mb: str) -> Row:
-        text = Path(f"/proc/{self.emulator.info.pid}/status").read_text()
+    def _measured(
+        self, row: Row, start: float, client_mb: str, emulator: Emulator | None = None
+    ) -> Row:
+        text = Path(f"/proc/{(emulator or self.emulator).info.pid}/status").read_text()
         found = _PEAK.search(text)
         emulator_mb = int(found[1]) / 1024 if found else 0.0
         row.figures = (f"{time.monotonic() - start:.1f}", client_mb, f"{emulator_mb:.0f}")
@@ -86,12 +90,24 @@ class Load:
         row.lost, row.problems = self.project.lost, self.project.problems
         return self._measured(row, start, "")
 
+    def real_steps(self) -> Row:
+        """Run shell steps on a local cluster."""
+        steps = RealSteps.create(self.project.folder.parent / "steps")
+        start = time.monotonic()
+        try:
+            steps.run()
+            self._measured(steps.row, start, "", steps.emulator)
+        finally:
+            steps.close()
+        return steps.row
+
     def large_store(self) -> Row:
         """List and query a store of 10,000 runs; the first query creates the index."""
         folder = self.project.folder.parent / "store"
         folder.mkdir()
         (folder / "emrctl.yaml").write_text("project: pets\n")
         bench_store.fill(Store(LocalStorage(folder / ".emrctl" / "runs")))
+        time.sleep(RunIndex.SETTLED_S)  # runs that have just changed are not indexed
         self.spent(folder, Row(""), "runs")
         return self.spent(folder, Row(f"{bench_store.RUNS} runs in the store: runs"), "runs")
 
@@ -131,20 +147,24 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--megabytes", type=int, default=1000)
+    parser.add_argument("--only", default="", help="beginning of the names of the loads")
     chosen = parser.parse_args()
     with scenario.running(chosen.folder / "home") as emulator:
         project = Project.create(emulator, chosen.folder / "project", "pets")
         load = Load(project, emulator, chosen.runs, chosen.megabytes)
         assert project.run("up").code == 0
         rows = list[Row]()
-        loads: tuple[Callable[[], Row], ...] = (
-            load.large_output,
-            load.large_event_log,
-            load.large_store,
-            load.query_store,
-            load.submit_many,
-        )
-        for work in loads:
+        loads: dict[str, Callable[[], Row]] = {
+            "output": load.large_output,
+            "event log": load.large_event_log,
+            "store": load.large_store,
+            "store: query": load.query_store,
+            "steps": load.real_steps,
+            "runs": load.submit_many,
+        }
+        for name, work in loads.items():
+            if not name.startswith(chosen.only):
+                continue
             rows.append(work())
             sys.stderr.write(f"{' | '.join(rows[-1].cells)}\n")
     sys.exit(not report.show(rows, COLUMNS))

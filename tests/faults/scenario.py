@@ -27,6 +27,7 @@ from tests.faults.emulator import Rule
 
 REGION = "us-east-1"
 ROOT = Path(__file__).parents[2]
+ALL_RUNS = "runs --last 1000000"
 # Exit codes of `emrctl.errors` and of Click; 1 is a bug, or the answer to a question.
 EXPECTED_CODES = frozenset({0, 2, 3, 4, 5, 6, 7, 8, 9, 10})
 
@@ -158,7 +159,10 @@ def _list_everything(target: Target) -> Iterator[str]:
         ("describe_volumes", "Volumes", "VolumeId"),
     ):
         for item in getattr(ec2, operation)()[key]:
-            # Default groups are deleted with their VPC, attached volumes with their instance.
+            # Default groups are deleted with their VPC, attached volumes with their instance. The
+            # default VPC of an emulator that was started again has another id.
+            if item.get("IsDefault") or item.get("DefaultForAz"):
+                continue
             if item.get("State") in {"deleted", "in-use"} or item.get("GroupName") == "default":
                 continue
             yield f"{name} {item[name]}"
@@ -246,7 +250,7 @@ class Project:
         elif "Traceback (most recent call last)" in result.err:
             self.problem(f"{what}: traceback: {result.err[-1500:]}")
         elif result.code not in EXPECTED_CODES:
-            self.problem(f"{what}: exit code {result.code}: {result.err[-300:]}")
+            self.problem(f"{what}: exit code {result.code}: {result.err[-3000:]}")
         elif result.code and "error: " not in result.err and "Usage" not in result.err:
             self.problem(f"{what}: exit code {result.code} without a message")
 
@@ -254,13 +258,13 @@ class Project:
 
     def settle(self) -> list[dict[str, Any]]:
         """Do what a user does after a crash: list and wait for all runs; return their records."""
-        listed = self.json("runs")
+        listed = self.json(ALL_RUNS)
         for run in listed:
             if run["state"] not in {"COMPLETED", "CANCELLED"}:
                 result = self.run(f"wait {run['id']}")
                 if result.code not in {0, 6}:
                     self.problem(f"wait {run['id']}: exit code {result.code}: {result.err}")
-        return list(self.json("runs"))
+        return list(self.json(ALL_RUNS))
 
     @cached_property
     def earlier_steps(self) -> frozenset[str]:
@@ -315,7 +319,7 @@ class Project:
         """At least these trials completed, and none of them twice."""
         done = Counter(
             (run["trial"]["cell"], run["trial"]["repeat"])
-            for run in self.json("runs")
+            for run in self.json(ALL_RUNS)
             if run["state"] == "COMPLETED" and run["trial"]
         )
         twice = done.total() - len(done)

@@ -173,16 +173,22 @@ class Soak(RuleBasedStateMachine):
         """Take everything down: nothing is left on the account. Record the failure, if any."""
         error = sys.exc_info()[1]
         if isinstance(error, Exception):
-            Soak.failures.append(f"{error!r} after: {', '.join(self.trace)}"[:3000])
+            self._record(error)
         try:
             if self.emulator.process is not None and error is None:
                 for command in ("down --yes", "down --storage --yes"):
                     assert self.run(command) == 0, self.project.problems
                 self.project.check_nothing_left(self.account)
                 assert not self.project.problems, self.project.problems
+        except AssertionError as failure:
+            self._record(failure)
+            raise
         finally:
             self.emulator.stop()
             self.folder.cleanup()
+
+    def _record(self, error: Exception) -> None:
+        Soak.failures.append(f"{error!r} after: {', '.join(self.trace)}"[:3000])
 
 
 def soak(*, sequences: int, operations: int, derandomize: bool = False) -> None:

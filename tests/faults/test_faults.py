@@ -17,7 +17,7 @@ SHORT = (
     "kill wait, runs on S3",
     "kill experiment",
     "full submit",
-    "throttled wait",
+    "throttled wait 60 %",
     "two wait wait",
     "stop submit",
 )

@@ -42,7 +42,8 @@ def _replace(owner: object, name: str, value: object) -> None:
 
 def _shorten_pauses() -> None:
     sleep, clock, config = time.sleep, botocore.retries.bucket.Clock, botocore.config.Config
-    create = config.__init__
+    tokens: Any = botocore.retries.bucket.TokenBucket
+    create, missing_s = config.__init__, tokens._sleep_amount
 
     def create_impatient(self: Any, *arguments: Any, **options: Any) -> None:
         read_timeout = float(os.environ.get(READ_TIMEOUT, "60"))
@@ -51,6 +52,8 @@ def _shorten_pauses() -> None:
     _replace(time, "sleep", lambda seconds: sleep(seconds / SPEED if seconds > 0.05 else seconds))
     _replace(clock, "current_time", lambda _self: time.time() * SPEED)
     _replace(clock, "sleep", lambda _self, seconds: sleep(seconds / SPEED))
+    # It waits on a condition, not with its clock.
+    _replace(tokens, "_sleep_amount", lambda self, amount: missing_s(self, amount) / SPEED)
     _replace(config, "__init__", create_impatient)
     _replace(target, "LOCAL_POLL_S", POLL_S)
     _replace(target, "LOCAL_LOGS_S", LOGS_S)

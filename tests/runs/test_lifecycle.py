@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -128,6 +129,29 @@ def test_wait_keeps_all_applications_with_the_tag_of_the_run(
         f"eventlog_v2_{id_}" for id_ in run.applications
     }
     assert workspace.store.load(run.id) == run
+
+
+def test_refresh_all_reads_the_head_of_each_event_log_once(
+    workspace: MockedWorkspace, runtime: FakeRuntime
+) -> None:
+    """Otherwise n runs that have ended at the same time take n * n requests."""
+    bucket, numbers, read = workspace.cluster().bucket, itertools.count(1), list[str]()
+
+    def run_job(args: list[str]) -> tuple[int, str, str]:
+        _event_log(workspace, bucket, _tag(args), f"application_1700000000000_{next(numbers):04d}")
+        return 0, "", ""
+
+    runtime.on_step = run_job
+    runs = [submit(workspace, Submission(job="mine")) for _ in range(4)]
+    backend = workspace.backend(runs[0].cluster)
+    while not all(backend.step(str(run.step_id)).finished for run in runs):
+        pass
+    events = workspace.target.client("s3").meta.events
+    events.register("before-call.s3.GetObject", lambda params, **_: read.append(params["url_path"]))
+    finished = lifecycle.refresh_all(workspace, runs)
+    assert len({run.application_id for run in finished}) == len(runs)
+    # Once for its tag, and once to download it.
+    assert sum("/eventlog_v2_" in path for path in read) == 2 * len(runs)
 
 
 @pytest.mark.parametrize("master", ["local[*]", None])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ import pytest
 from emrctl.clusters import sizing
 from emrctl.clusters.model import Cluster
 from emrctl.engine.base import StackState
-from emrctl.errors import ProvisioningError
+from emrctl.errors import ProvisioningError, UnavailableError
 from emrctl.provision import lifecycle, stacks
 from emrctl.provision.stacks import Deployment
 from emrctl.runs import experiment_state, experiments
@@ -248,3 +248,17 @@ def test_fit_together_of_standalone_workers() -> None:
     assert sizing.fit_together(cluster, jobs(4, 4))
     assert not sizing.fit_together(cluster, jobs(4, 5))
     assert not sizing.fit_together(cluster, [*jobs(1), SparkSettings(executor_cores=1)])
+
+
+def test_trial_whose_step_is_never_added_ends_after_some_attempts(tmp_path: Path) -> None:
+    """A client in a throttled account submitted the same trial without an end."""
+    space = workspace(tmp_path)
+
+    def throttled(name: str, _arguments: Sequence[str]) -> str:
+        raise UnavailableError(f"{name}: AWS throttled the request")
+
+    space.fake.submit = throttled  # type: ignore[method-assign]
+    with pytest.raises(UnavailableError, match="no step was added in 3 attempts") as caught:
+        experiment_state.run(space, spec(factors={"partitions": [1]}), Report(), RunOptions())
+    assert "Run the same command again" in caught.value.hint
+    assert [run.state for run in space.store.all()] == ["LOST"] * 3

@@ -74,7 +74,8 @@ def _list_steps(request: Request) -> dict[str, Any]:
     if len(ask.get("StepIds", [])) > 10:
         raise invalid("StepIds has at most 10 ids.")
     steps = find(request.cluster.steps[::-1], id=ask.get("StepIds"), state=ask.get("StepStates"))
-    return request.page("Steps", [responses.step_summary(step) for step in steps])
+    answer = request.page("Steps", steps)
+    return answer | {"Steps": [responses.step_summary(step) for step in answer["Steps"]]}
 
 
 def _cancel_steps(request: Request) -> dict[str, Any]:

@@ -72,7 +72,8 @@ class EmrBackend:
                 )
                 return str(answer["StepIds"][0])
             except UnavailableError as error:
-                if attempt == _ATTEMPTS:
+                # boto3 has repeated a throttled request already.
+                if attempt == _ATTEMPTS or errors.is_throttled(error):
                     raise
                 pause.failed(error)
             pause.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from emrctl.aws.target import Target
 from emrctl.emulator.api import dispatch
 from emrctl.emulator.api.service import Service
 from emrctl.emulator.cluster.history import ClusterHistory
+from emrctl.emulator.cluster.model import COMPLETED, RUNNING, EmulatedCluster, EmulatedStep
 from emrctl.emulator.cluster.resizing import GroupResizer
 from tests.emulator.conftest import Await, add, state, status
 from tests.emulator.fake_runtime import FakeRuntime
@@ -135,3 +137,50 @@ def test_full_disk_does_not_stop_the_cluster(
     monkeypatch.setattr("emrctl.emulator.cluster.history.write_atomically", fail)
     step = add(emr, waiting, "true")
     until(lambda: status(emr, waiting, step)["State"], "COMPLETED")
+
+
+@pytest.fixture
+def many(cluster: EmulatedCluster) -> EmulatedCluster:
+    """A cluster with 130 steps that have ended, and one that is running."""
+    for number in range(131):
+        step = EmulatedStep(name=f"{number}", action_on_failure="CONTINUE", jar={"Args": ["x"]})
+        step.state = COMPLETED if number < 130 else RUNNING
+        cluster.steps.append(step)
+    return cluster
+
+
+def test_steps_that_have_ended_are_not_written_again(folder: Path, many: EmulatedCluster) -> None:
+    history = ClusterHistory(folder)
+    history.save(many)
+    many.steps[-1].state = COMPLETED
+    ended = folder / f"{many.id}.steps.jsonl"
+    before = ended.read_bytes()
+    history.save(many)
+    assert ended.read_bytes() == before
+    assert ended.stat().st_mode & 0o077 == 0
+    assert len((folder / f"{many.id}.json").read_bytes()) < len(before) / 4
+    [loaded] = ClusterHistory(folder).load()
+    assert loaded.steps == many.steps
+
+
+def test_steps_are_kept_if_the_emulator_dies_between_both_files(
+    folder: Path, many: EmulatedCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = ClusterHistory(folder)
+    history.save(many)
+    many.steps += [replace(step, id=f"s-{step.id}") for step in many.steps[:-1]]
+    many.steps[130].state = COMPLETED
+    with monkeypatch.context() as patch:
+        patch.setattr("emrctl.emulator.cluster.history.write_atomically", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            history.save(many)
+    [loaded] = ClusterHistory(folder).load()
+    assert [step.name for step in loaded.steps] == [step.name for step in many.steps[:131]]
+    assert loaded.steps[-1].state == "INTERRUPTED"
+    # The lines that only the dead emulator has counted are replaced.
+    next_history = ClusterHistory(folder)
+    [again] = next_history.load()
+    again.steps += many.steps[131:]
+    next_history.save(again)
+    [last] = ClusterHistory(folder).load()
+    assert last.steps == again.steps

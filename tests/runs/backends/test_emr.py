@@ -69,7 +69,7 @@ def test_submit_with_lost_response_adds_one_step(
 
 
 def test_submit_with_endless_throttling_is_unavailable_error(
-    workspace: MockedWorkspace, runtime: FakeRuntime
+    workspace: MockedWorkspace, runtime: FakeRuntime, hasty: None
 ) -> None:
     with (
         refusing(lambda name: RATE_EXCEEDED if name == "AddJobFlowSteps" else None) as wire,
