@@ -52,7 +52,10 @@ CORE: Mapping[str, tuple[str, tuple[str, ...]]] = {
         "emrctl/provision/*.py",
         ("tests/provision/test_decisions.py", "tests/provision"),
     ),
-    "failure causes": ("emrctl/runs/backends/step_failure.py", ("tests/runs/backends",)),
+    "failure causes": (
+        "emrctl/runs/backends/step_failure.py",
+        ("tests/runs/failures/test_recorded.py", "tests/runs/backends"),
+    ),
     "signatures": (
         "emrctl/emulator/server/sigv4.py",
         ("tests/emulator/server/test_sigv4.py", "tests/emulator/server/test_malformed_requests.py"),

@@ -320,6 +320,19 @@ def test_explain_driver_that_ran_out_of_heap_names_its_setting() -> None:
     assert "heap" not in _line(_log("step/stdout", LOST), stderr)
 
 
+def test_explain_driver_in_the_master_ran_out_of_heap_there() -> None:
+    report = (
+        'Exception in thread "main" org.apache.spark.SparkException: Application a_1_0001 '
+        "finished with failed status\n"
+    )
+    master = "containers/container_1_0001_01_000001"
+    logs = [_log(f"{master}/stdout", GONE), _log(f"{master}/stderr", LAUNCH + HEAP)]
+    found = step_failure.explain([_log("step/stderr", STARTED + report), *logs])
+    assert found is not None
+    assert found.line.endswith("in the driver; increase spark.driver.memory")
+    assert found.log == logs[1].uri
+
+
 def test_explain_out_of_threads_advises_no_heap() -> None:
     threads = HEAP.replace("Java heap space", "unable to create native thread")
     line = _line(_log("step/stdout", GONE), _log("step/stderr", STARTED + threads))
