@@ -29,8 +29,8 @@ from queue import SimpleQueue
 
 ROOT = Path(__file__).resolve().parents[1]
 GOAL = 0.92
-# The time in which a mutant's tests must end; one that loops for ever is caught.
-_TIMEOUT_S = 900
+# The time in which a mutant's tests must end, and each of them; one that loops for ever is caught.
+_TIMEOUT_S, _TEST_TIMEOUT_S = 900, 60
 _TIMEOUT = "timeout"
 _UNIT = "not yarn and not spark and not engine and not browser"
 # Modules by area, and the tests that are run if the one of the module's own name is not enough.
@@ -194,10 +194,10 @@ def _failed(copy: Path, tests: Sequence[str]) -> str | None:
     """Run tests in a copy until one fails; return its id, or None if all pass."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-rfE", "-p", "no:cacheprovider"]
     environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-    temporary = f"--basetemp={copy.parent / f'tests-{copy.name}'}"
+    options = [f"--basetemp={copy.parent / f'tests-{copy.name}'}", f"--timeout={_TEST_TIMEOUT_S}"]
     try:
         done = subprocess.run(
-            [*command, "-m", _UNIT, temporary, *tests],
+            [*command, "-m", _UNIT, *options, *tests],
             cwd=copy,
             env=environment,
             stdin=subprocess.DEVNULL,
