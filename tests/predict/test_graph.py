@@ -232,3 +232,9 @@ def test_requests_double_while_tasks_wait() -> None:
     assert (times.in_job_s, times.most_executors) == (200, 8)
     fewer = schedule.replay(graph([100.0] * 3, allocation=ALLOCATION), 8, 1)
     assert (fewer.in_job_s, fewer.most_executors) == (104, 3)
+
+
+def test_no_skew_spreads_the_work_over_the_slots_of_all_executors() -> None:
+    assert schedule.no_skew_s(graph([12.0, 0.0]), 2, 3) == pytest.approx(2)
+    assert schedule.no_skew_s(graph([12.0], task_cpus=3), 2, 6) == pytest.approx(3)
+    assert schedule.no_skew_s(graph([12.0], task_cpus=8), 2, 6) == pytest.approx(6)
