@@ -13,6 +13,7 @@ from botocore.auth import HmacV1QueryAuth, S3SigV4Auth, S3SigV4QueryAuth, SigV4A
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from emrctl.emulator.server import sigv4
 from emrctl.emulator.server.sigv4 import SignatureCheck
 from tests.emulator.sigv4_reference import HTTP_TIME, Request
 
@@ -352,3 +353,14 @@ def test_errors_use_the_format_of_the_service() -> None:
     assert body["__type"] == "SignatureDoesNotMatch"
     assert body["Message"]
     assert ask(signed("HEAD", secret="guess"))[1] == b""
+
+
+@pytest.mark.parametrize(
+    ("sent", "signed_as"), [("a   b ", "a b"), ("gr\xc3\xb6\xc3\x9fe", "größe")]
+)
+def test_header_is_signed_as_utf_8_with_single_spaces(sent: str, signed_as: str) -> None:
+    by_name = {sigv4.HEADERS_KEY: {"x-amz-meta-a": sent}, "HTTP_HOST": "127.0.0.1:5"}
+    for found in (by_name, {"HTTP_X_AMZ_META_A": sent}):
+        assert sigv4._header(found, "x-amz-meta-a") == signed_as
+        assert sigv4._header(found, "x-amz-meta-b") == ""
+    assert sigv4._header(by_name, "host") == "127.0.0.1:5"
