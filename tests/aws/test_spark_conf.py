@@ -267,5 +267,5 @@ def test_requested_executors_are_the_largest_of_the_counts_in_effect() -> None:
 
 
 def test_differs_returns_settings_that_are_not_in_effect() -> None:
-    conf = SparkConf({"a": "1", "b": "2"})
-    assert conf.differs({"a": "1", "b": "3", "c": ""}) == {"b": "3"}
+    conf = SparkConf({"a": str(1024), "b": "2"})
+    assert conf.differs({"a": "1024", "b": "3", "c": ""}) == {"b": "3"}
