@@ -153,6 +153,7 @@ def main() -> None:
         project = Project.create(emulator, chosen.folder / "project", "pets")
         load = Load(project, emulator, chosen.runs, chosen.megabytes)
         assert project.run("up").code == 0
+        assert not project.earlier_steps  # checks compare the runs with all steps
         rows = list[Row]()
         loads: dict[str, Callable[[], Row]] = {
             "output": load.large_output,
