@@ -17,6 +17,8 @@ from emrctl.errors import SpecError
 # Accepted without existing: nearly every account has them, and the AWS CLI sends them with
 # --use-default-roles. Its create-default-roles works with AWS's own endpoints only.
 DEFAULT_ROLES = frozenset({"EMR_DefaultRole", "EMR_EC2_DefaultRole", "EMR_AutoScaling_DefaultRole"})
+#: EMR's policy where a request has an empty one.
+DEFAULT_AUTO_TERMINATION = {"IdleTimeout": 3600}
 _MAX_CONCURRENCY = 256
 _MAX_ID_LISTS = {"JobFlowIds": 10, "StepIds": 256}
 _BOOTSTRAP_PATH = re.compile(r"(s3[an]?://[^/]+/.+|file:/.+)")
@@ -158,7 +160,7 @@ def _check_log_uri(uri: str | None) -> None:
 
 def check_auto_termination(policy: Mapping[str, Any]) -> None:
     """Raise EMR's error for an idle timeout out of range."""
-    if not 60 <= policy.get("IdleTimeout", 3600) <= 604_800:
+    if not 60 <= policy["IdleTimeout"] <= 604_800:
         raise ApiError("IdleTimeout must be between 60 and 604800 seconds.")
 
 

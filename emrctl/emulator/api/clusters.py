@@ -29,7 +29,9 @@ def _run_job_flow(request: Request) -> dict[str, Any]:
         replace_unhealthy=bool(instances.get("UnhealthyNodeReplacement", False)),
         visible=bool(ask.get("VisibleToAllUsers", True)),
         concurrency=int(ask.get("StepConcurrencyLevel", 1)),
-        auto_termination=ask.get("AutoTerminationPolicy"),
+        auto_termination=None
+        if ask.get("AutoTerminationPolicy") is None
+        else checks.DEFAULT_AUTO_TERMINATION | ask["AutoTerminationPolicy"],
         managed_scaling=ask.get("ManagedScalingPolicy"),
     )
     checks.check_cluster(request.service, cluster)

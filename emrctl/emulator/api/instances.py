@@ -137,6 +137,11 @@ def _modify_instance_fleet(request: Request) -> dict[str, Any]:
     cluster, group = request.service.group(change["InstanceFleetId"], request.cluster.id)
     if not cluster.has_fleets:
         raise invalid(_EXCLUSIVE)
+    if cluster.state not in (model.RUNNING, model.WAITING):
+        # Terraform ignores this error, by its text, when it deletes a fleet of an ended cluster.
+        raise invalid(
+            "An instance fleet may only be modified when the cluster is running or waiting."
+        )
     names = (*model.TARGETS.values(), "ResizeSpecifications", "InstanceTypeConfigs")
     ask = group.request | {name: change[name] for name in names if name in change}
     asked = groups.new_fleet(ask)
@@ -204,7 +209,7 @@ def _remover(field: str) -> Operation:
 
 
 def _put_auto_termination_policy(request: Request) -> dict[str, Any]:
-    policy = {"IdleTimeout": 3600} | request.members.get("AutoTerminationPolicy", {})
+    policy = checks.DEFAULT_AUTO_TERMINATION | request.members.get("AutoTerminationPolicy", {})
     checks.check_auto_termination(policy)
     return _put(request, "auto_termination", policy)
 

@@ -173,10 +173,7 @@ def fleet(one: InstanceGroup, cluster: EmulatedCluster) -> dict[str, Any]:
     """One row of ListInstanceFleets."""
     asked = one.request
     running = [n for n in cluster.nodes if n.group is one and n.state == "RUNNING"]
-    specifications = [
-        {"WeightedCapacity": 1, "EbsBlockDevices": []} | config
-        for config in asked.get("InstanceTypeConfigs", [])
-    ]
+    specifications = [_type_specification(one) for one in asked.get("InstanceTypeConfigs", [])]
     return present(
         {
             "Id": one.id,
@@ -191,6 +188,14 @@ def fleet(one: InstanceGroup, cluster: EmulatedCluster) -> dict[str, Any]:
             "LaunchSpecifications": asked.get("LaunchSpecifications"),
         }
     )
+
+
+def _type_specification(config: dict[str, Any]) -> dict[str, Any]:
+    """The answer's form of a type of a fleet, with the volumes of its EbsConfiguration."""
+    volumes = config.get("EbsConfiguration", {})
+    rest = {name: value for name, value in config.items() if name != "EbsConfiguration"}
+    optimized = {k: v for k, v in volumes.items() if k == "EbsOptimized"}
+    return {"WeightedCapacity": 1, "EbsBlockDevices": _ebs(volumes)} | optimized | rest
 
 
 def instance(node: EmulatedNode, cluster: EmulatedCluster) -> dict[str, Any]:

@@ -69,11 +69,13 @@ def _describe_step(request: Request) -> dict[str, Any]:
 
 
 def _list_steps(request: Request) -> dict[str, Any]:
-    """Return the steps, newest first."""
+    """Return the steps, newest first, or in their order if the request chooses steps."""
     ask = request.members
     if len(ask.get("StepIds", [])) > 10:
         raise invalid("StepIds has at most 10 ids.")
-    steps = find(request.cluster.steps[::-1], id=ask.get("StepIds"), state=ask.get("StepStates"))
+    ids, states = ask.get("StepIds"), ask.get("StepStates")
+    order = 1 if ids or states else -1
+    steps = find(request.cluster.steps[::order], id=ids, state=states)
     answer = request.page("Steps", steps)
     return answer | {"Steps": [responses.step_summary(step) for step in answer["Steps"]]}
 

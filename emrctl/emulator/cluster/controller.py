@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from emrctl.emulator.cluster import failures, model
@@ -171,12 +171,12 @@ class ClusterController:
     def _start_cluster(self) -> None:
         cluster = self.cluster
         self._set_state(model.BOOTSTRAPPING, "Running bootstrap actions (local)")
-        self._set_node_state(cluster.nodes, model.BOOTSTRAPPING)
+        self._set_states(model.BOOTSTRAPPING)
         failures.check_bootstrap(self.faults, cluster)
         self.runtime.bootstrap(cluster, cluster.nodes)
         if cluster.termination is None:
             self.runtime.start(cluster)
-        self._set_node_state(cluster.nodes, model.RUNNING)
+        self._set_states(model.RUNNING)
         with cluster.changing():
             cluster.timeline.ready = time.time()
             if not cluster.steps:
@@ -188,15 +188,16 @@ class ClusterController:
             if self.cluster.termination is None:
                 self.cluster.state, self.cluster.message = state, message
 
-    def _set_node_state(self, nodes: Sequence[EmulatedNode], state: str) -> None:
+    def _set_states(self, state: str) -> None:
+        """Set the state of all nodes and groups, those without a node included."""
         now = time.time() if state == model.RUNNING else None
         with self.cluster.changing():
-            for node in nodes:
-                if node.active:
-                    node.state = state
-                    node.timeline.ready = now or node.timeline.ready
-                node.group.state = state
-                node.group.timeline.ready = node.group.timeline.ready or now
+            for node in self.cluster.active_nodes:
+                node.state = state
+                node.timeline.ready = now or node.timeline.ready
+            for group in self.cluster.groups:
+                group.state = state
+                group.timeline.ready = group.timeline.ready or now
 
     def _run_steps(self) -> None:
         cluster = self.cluster
@@ -244,7 +245,7 @@ class ClusterController:
         cluster = self.cluster
         if cluster.idle_since is None or cluster.auto_termination is None or cluster.protected:
             return None
-        timeout_s = float(cluster.auto_termination.get("IdleTimeout", 3600))
+        timeout_s = float(cluster.auto_termination["IdleTimeout"])
         return max(0.0, cluster.idle_since + timeout_s - time.time())
 
     # -- a step's thread

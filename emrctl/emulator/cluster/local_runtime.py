@@ -91,9 +91,12 @@ class LocalRuntime:
 
     def remove_nodes(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
         """Stop the nodes' NodeManagers and kill all processes of the nodes."""
-        if cluster.id in self.yarns:
-            self.yarns[cluster.id].remove_nodes(nodes)
-            self.file_systems[cluster.id].remove_nodes(nodes)
+        # A cluster without workers terminates while its last node is removed.
+        cluster_yarn, files = self.yarns.get(cluster.id), self.file_systems.get(cluster.id)
+        if cluster_yarn is not None:
+            cluster_yarn.remove_nodes(nodes)
+        if files is not None:
+            files.remove_nodes(nodes)
         for node in nodes:
             root = str(self.context.node_folder(cluster, node))
             processes.kill_marked("EMRCTL_NODE_ROOT", root)

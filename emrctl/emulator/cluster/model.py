@@ -279,7 +279,7 @@ class EmulatedCluster:
     @property
     def has_fleets(self) -> bool:
         """Whether the cluster has instance fleets, not instance groups."""
-        return "InstanceFleets" in self.request["Instances"]
+        return bool(self.request["Instances"].get("InstanceFleets"))
 
     @property
     def subnet(self) -> str | None:

@@ -14,7 +14,6 @@ from typing import Any, Protocol
 
 from emrctl.emulator.cluster import model
 from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode, InstanceGroup
-from emrctl.errors import EmrctlError
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +30,7 @@ class ConfigurationRuntime(Protocol):
         """Write Spark's configuration, which the next step reads."""
 
     def restart_daemons(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
-        """Restart the daemons of the nodes with their configuration; raise `EmrctlError`."""
+        """Restart the daemons of the nodes with their configuration; raise an error."""
 
 
 def merged(old: Configurations, new: Configurations) -> list[dict[str, Any]]:
@@ -85,9 +84,10 @@ class GroupReconfigurer:
         requested, reason = group.requested_configurations, ""
         try:
             self._activate(group, requested)
-        except EmrctlError as error:
-            _log.warning("%s: reconfiguring %s: %s", self.cluster.id, group.id, error.message)
-            reason = self._revert(group, error.message)
+        except Exception as error:  # noqa: BLE001
+            # Also an option that no shell could read: the group must not stay RECONFIGURING.
+            _log.warning("%s: reconfiguring %s: %s", self.cluster.id, group.id, error)
+            reason = self._revert(group, str(error))
         with self.cluster.changing():
             if not reason:
                 group.applied_configurations = requested
@@ -109,7 +109,7 @@ class GroupReconfigurer:
         failed = f"Configuration version {group.configurations_version} failed: {error}"
         try:
             self._activate(group, group.applied_configurations or [])
-        except EmrctlError as again:
-            _log.error("%s: reverting %s: %s", self.cluster.id, group.id, again.message)
-            return f"{failed}; version {group.applied_version} failed too: {again.message} (local)"
+        except Exception as again:  # noqa: BLE001
+            _log.error("%s: reverting %s: %s", self.cluster.id, group.id, again)
+            return f"{failed}; version {group.applied_version} failed too: {again} (local)"
         return f"{failed}; reverted to version {group.applied_version} (local)"

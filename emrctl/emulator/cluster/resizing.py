@@ -119,6 +119,8 @@ class GroupResizer:
         shrinking = shrinking or Shrinking()
         load = self.runtime.load(self.cluster) or YarnLoad()
         with self.cluster.changing():
+            if self.cluster.termination is not None:
+                return
             group.set_targets(targets)
             group.reason = ""
             nodes = [node for node in self.cluster.active_nodes if node.group is group]
@@ -164,7 +166,10 @@ class GroupResizer:
             self.resize(node.group, node.group.targets, message)
 
     def _remove_lost(self, node: EmulatedNode) -> None:
-        self.runtime.remove_nodes(self.cluster, [node])
+        try:
+            self.runtime.remove_nodes(self.cluster, [node])
+        except Exception:  # noqa: BLE001
+            _log.exception("%s: could not stop the daemons of %s", self.cluster.id, node.ec2_id)
         self.instances.terminate([node])
 
     def _launch(self, group: InstanceGroup, missing: Mapping[str, int]) -> list[EmulatedNode]:

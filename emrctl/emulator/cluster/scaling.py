@@ -121,7 +121,8 @@ def target_counts(load: YarnLoad, limits: Limits, groups: Sequence[GroupSize]) -
 def _missing(load: YarnLoad, groups: Sequence[GroupSize]) -> tuple[int, int]:
     """Return how many pending containers fit nowhere, and their average memory in MB."""
     container_mb = max(1, -(-load.pending_mb // load.pending_containers))
-    free = sum(node.available_mb // container_mb for node in load.nodes.values())
+    # A node that is being removed has less than no memory for new containers.
+    free = sum(max(0, node.available_mb) // container_mb for node in load.nodes.values())
     starting = sum(one.starting * (one.memory_mb // container_mb) for one in groups)
     return max(0, load.pending_containers - free - starting), container_mb
 

@@ -317,14 +317,16 @@ class Yarn(ResourceManagerApi):
     def load(self) -> YarnLoad | None:
         """Return the metrics for managed scaling, or None if YARN does not answer."""
         metrics = self.metrics()
-        if not metrics:
+        nodes = self._registered(self.cluster.active_nodes) if metrics else {}
+        # Without the list of nodes all of them would look idle.
+        if not metrics or (metrics.get("activeNodes") and not nodes):
             return None
         return YarnLoad(
             pending_containers=int(metrics["containersPending"]),
             pending_mb=int(metrics["pendingMB"]),
             nodes={
                 ec2_id: NodeLoad(containers=row["numContainers"], available_mb=row["availMemoryMB"])
-                for ec2_id, row in self._registered(self.cluster.active_nodes).items()
+                for ec2_id, row in nodes.items()
             },
         )
 

@@ -214,7 +214,7 @@ def test_list_steps_newest_first_with_filters(emr: Emr, waiting: str, until: Awa
     assert listed == ids[::-1]
     assert len(emr.list_steps(ClusterId=waiting)["Steps"]) == 50
     two = emr.list_steps(ClusterId=waiting, StepIds=ids[:2])["Steps"]
-    assert {one["Id"] for one in two} == set(ids[:2])
+    assert [one["Id"] for one in two] == ids[:2]
     until(lambda: state(emr, waiting), "WAITING")
     assert emr.list_steps(ClusterId=waiting, StepStates=["PENDING"])["Steps"] == []
 
@@ -229,14 +229,16 @@ def test_list_instances_with_filters(emr: Emr, waiting: str) -> None:
     assert count(InstanceStates=["TERMINATED"]) == 0
 
 
-def test_fleets_use_first_instance_type(
+def test_fleets_have_volumes_and_are_modified_while_cluster_runs(
     emr: Emr, request_body: dict[str, Any], until: Await
 ) -> None:
+    volume = {"VolumeType": "gp3", "SizeInGB": 50}
+    volumes = {"EbsBlockDeviceConfigs": [{"VolumeSpecification": volume, "VolumesPerInstance": 2}]}
     fleets = [
         {
             "InstanceFleetType": role,
             "TargetOnDemandCapacity": count,
-            "InstanceTypeConfigs": [{"InstanceType": "m5.xlarge"}, {"InstanceType": "m5.2xlarge"}],
+            "InstanceTypeConfigs": [{"InstanceType": "m5.xlarge", "EbsConfiguration": volumes}],
         }
         for role, count in (("MASTER", 1), ("CORE", 2))
     ]
@@ -247,6 +249,39 @@ def test_fleets_use_first_instance_type(
     assert [one["ProvisionedOnDemandCapacity"] for one in found] == [1, 2]
     with pytest.raises(ClientError, match="mutually exclusive"):
         emr.list_instance_groups(ClusterId=cluster_id)
+    [specification] = found[1]["InstanceTypeSpecifications"]
+    devices = [{"VolumeSpecification": volume, "Device": f"/dev/sd{letter}"} for letter in "bc"]
+    assert specification["EbsBlockDevices"] == devices
+    emr.terminate_job_flows(JobFlowIds=[cluster_id])
+    with pytest.raises(emr.exceptions.InvalidRequestException, match="only be modified when"):
+        emr.modify_instance_fleet(
+            ClusterId=cluster_id,
+            InstanceFleet={"InstanceFleetId": found[1]["Id"], "TargetOnDemandCapacity": 1},
+        )
+
+
+def test_group_without_instances_is_running_beside_an_empty_list_of_fleets(
+    emr: Emr, request_body: dict[str, Any], until: Await
+) -> None:
+    task = {"InstanceRole": "TASK", "InstanceType": "m5.xlarge", "InstanceCount": 0}
+    instances = request_body["Instances"]
+    instances["InstanceGroups"] = [*instances["InstanceGroups"], task]
+    instances["InstanceFleets"] = []
+    cluster_id = emr.run_job_flow(**request_body)["JobFlowId"]
+    until(lambda: state(emr, cluster_id), "WAITING")
+    groups = emr.list_instance_groups(ClusterId=cluster_id)["InstanceGroups"]
+    states = [(one["InstanceGroupType"], one["Status"]["State"]) for one in groups]
+    assert ("TASK", "RUNNING") in states
+    cluster = emr.describe_cluster(ClusterId=cluster_id)["Cluster"]
+    assert cluster["InstanceCollectionType"] == "INSTANCE_GROUP"
+
+
+def test_empty_auto_termination_policy_has_the_default(
+    emr: Emr, request_body: dict[str, Any]
+) -> None:
+    cluster_id = emr.run_job_flow(**request_body, AutoTerminationPolicy={})["JobFlowId"]
+    policy = emr.get_auto_termination_policy(ClusterId=cluster_id)["AutoTerminationPolicy"]
+    assert policy == {"IdleTimeout": 3600}
 
 
 def test_tags_are_added_and_removed(emr: Emr, waiting: str) -> None:

@@ -126,8 +126,9 @@ def test_merge_keeps_other_properties_and_overwrite_does_not(
         assert core()["LastSuccessfullyAppliedConfigurations"] == configurations
 
 
+@pytest.mark.parametrize("error", [EmrctlError, ValueError, OSError])
 def test_failed_reconfiguration_is_reverted(
-    runtime: FakeRuntime, core: Core, modify: Modify, until: Await
+    runtime: FakeRuntime, core: Core, modify: Modify, until: Await, error: type[Exception]
 ) -> None:
     modify(_YARN)
     until(_state(core), "RUNNING")
@@ -137,7 +138,7 @@ def test_failed_reconfiguration_is_reverted(
     def fail(group: InstanceGroup) -> None:
         active.append(group.configurations)
         if group.configurations == [wrong]:
-            raise EmrctlError("NodeManager of i-1 exited with code 1: see its log")
+            raise error("NodeManager of i-1 exited with code 1: see its log")
 
     runtime.on_restart = fail
     modify(wrong)

@@ -284,6 +284,23 @@ def test_cluster_terminates_without_workers_or_primary(
     assert detail["ErrorCode"] == "INSTANCE_FAILURE_NO_SLAVE_LEFT"
 
 
+def test_instance_of_lost_node_is_terminated_if_its_daemons_cannot_be_stopped(
+    group: Group, mocked: Target, waiting: str, service: Service, fake: FakeRuntime, until: Await
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("the node has no folder")
+
+    fake.remove_nodes = fail  # type: ignore[method-assign]
+    lost = group.ids()[0]
+    service.lose_node(waiting, lost, spot_interruption=False)
+
+    def ec2_state() -> str:
+        found = mocked.client("ec2").describe_instances(InstanceIds=[lost])
+        return str(found["Reservations"][0]["Instances"][0]["State"]["Name"])
+
+    until(ec2_state, "terminated")
+
+
 def test_lost_primary_terminates_cluster(
     emr: Emr, waiting: str, service: Service, until: Await
 ) -> None:

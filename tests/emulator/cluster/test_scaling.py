@@ -145,6 +145,13 @@ def test_target_counts(
     assert target_counts(load, bounds, groups) == expected
 
 
+def test_node_that_is_removed_does_not_count_as_lack_of_memory() -> None:
+    # Its containers use more than the memory that it has left for new ones: none.
+    free, removed = pending(2, 6144, 6144), pending(2, 6144, 6144, -24576)
+    expected = target_counts(free, limits(1, 9), [core(1)])
+    assert target_counts(removed, limits(1, 9), [core(1)]) == expected
+
+
 def test_target_counts_are_stable() -> None:
     # The next evaluation, with the new nodes starting, does not resize again.
     counts = target_counts(pending(7), limits(1, 9), [core(1), task(0)])
