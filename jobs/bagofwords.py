@@ -1,4 +1,4 @@
-"""Count the words of each document and of all documents (a bag of words), in two ways.
+"""Count how often each word occurs, and in how many documents (a bag of words), in two ways.
 
 Spark divides the documents into partitions, and executors on the cluster's machines count those in
 parallel. The counts of one word must then meet on one machine: Spark sends them over the network

@@ -1,5 +1,7 @@
 """Count the rows of a data set and compute a checksum that does not depend on their order.
 
+Each task adds up the digests of its own rows, and the driver receives one row of sums.
+
 Reads Parquet, CSV, JSON lines or text, and writes OUTPUT/result.json. The checksum is the sum of
 the MD5 digests of all rows, modulo 2^64 for each half. Fractions are not part of it, since their
 last digits vary with the order of sums: of each column of fractions there is a sum, weighted by the

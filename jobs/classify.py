@@ -1,5 +1,8 @@
 """Classify new pictures with the models of an svm study, in parallel.
 
+Every executor receives the models once (broadcast). Each task decodes its pictures, extracts their
+features and classifies them, so that no picture passes through the driver.
+
 --models is the --output of the svm job. Its result.json contains the settings of the feature
 extractor if the features job wrote the features; otherwise --extractor is required. Pictures are
 read as by the features job. Their names need not contain a class; if they do, accuracy is reported.

@@ -7,7 +7,7 @@ step: less work per step, more steps. With --persist no, every step reads the ro
 fits MLlib's LogisticRegression as well.
 
 Output, below --output:
-  result.json  step durations; loss after each step, accuracy, and the same for MLlib
+  result.json  step durations; loss before each step, accuracy, and the same for MLlib
 """
 
 from __future__ import annotations

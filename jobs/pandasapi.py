@@ -7,7 +7,7 @@ partition first, in a job of its own; distributed gives numbers that only increa
 (toPandas) needs all rows in the driver's memory.
 
 Output, below --output:
-  summary/     Parquet: region, orders, total, mean, share of the total
+  summary/     Parquet: region, count, sum, mean, share of the total sum
   result.json  step durations by way; groups, and the largest difference between the ways
 """
 
@@ -54,7 +54,8 @@ def orders(spark: SparkSession, rows: int, partitions: int) -> DataFrame:
 def by_pandas(frame: Any) -> Any:
     """Summarize a frame of pandas, or of the pandas API on Spark: the code is the same."""
     frame = frame.reset_index()  # the index becomes a column
-    large = frame[(frame["amount"] > 1) & (frame["index"] >= 0)]  # Spark computes what is used
+    # index >= 0 is always true: Spark does not compute an index that nothing uses.
+    large = frame[(frame["amount"] > 1) & (frame["index"] >= 0)]
     summary = large.groupby("region").agg({"amount": ["count", "sum", "mean"]})
     summary.columns = ["count", "sum", "mean"]
     summary["share"] = summary["sum"] / summary["sum"].sum()

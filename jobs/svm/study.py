@@ -4,7 +4,10 @@
 and features, or one JSON list of numbers for each picture (`<class>_<n>.jpg.json`).
 
 Solver `mllib` is Spark MLlib's SVMWithSGD, one model after another. `gram` computes the same models
-(weights within 1e-9 of MLlib's) hundreds of times faster.
+(weights within 1e-9 of MLlib's) hundreds of times faster: each task receives the rows of some
+classes and trains all of their pairs.
+
+A share is the part of the rows that trains. Each row has a random number u from 0 to 1.
 
 Output, below --output:
   accuracies.parquet, accuracies.csv  a row for each model (columns: `outputs.ACCURACIES`)
