@@ -285,12 +285,17 @@ def test_cluster_terminates_without_workers_or_primary(
 
 
 def test_instance_of_lost_node_is_terminated_if_its_daemons_cannot_be_stopped(
-    group: Group, mocked: Target, waiting: str, service: Service, fake: FakeRuntime, until: Await
+    group: Group,
+    mocked: Target,
+    waiting: str,
+    service: Service,
+    monkeypatch: pytest.MonkeyPatch,
+    until: Await,
 ) -> None:
     def fail(*_: object) -> None:
         raise OSError("the node has no folder")
 
-    fake.remove_nodes = fail  # type: ignore[method-assign]
+    monkeypatch.setattr(service.runtime, "remove_nodes", fail)
     lost = group.ids()[0]
     service.lose_node(waiting, lost, spot_interruption=False)
 
