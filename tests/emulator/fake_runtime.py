@@ -37,9 +37,8 @@ class FakeRuntime:
     `on_step(args)` returns a step's exit code, stdout and stderr. While `pause` is set, steps run
     until they are cancelled. `failing_bootstrap` is the number, from 1, of a bootstrap action that
     fails on the primary node with exit code 1. Daemons in `exited` have exited. `yarn` is what the
-    ResourceManager measures, `hdfs` what the
-    NameNode does. `nodes` are the loads of nodes by EC2 instance id; a node that is not
-    listed has no containers.
+    ResourceManager measures, `hdfs` what the NameNode does. `nodes` are the loads of nodes by EC2
+    instance id; a node that is not listed has no containers.
     """
 
     on_step: OnStep = _succeed

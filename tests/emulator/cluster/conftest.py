@@ -9,6 +9,7 @@ import pytest
 
 from emrctl.aws.target import Target
 from emrctl.emulator.api import dispatch
+from emrctl.emulator.api.service import Service
 from emrctl.emulator.cluster.local_runtime import LocalRuntime
 from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode, InstanceGroup
 from emrctl.emulator.cluster.node_folder import EmulatorContext
@@ -41,3 +42,9 @@ def local_runtime(mocked: Target, context: EmulatorContext) -> Iterator[LocalRun
         mocked.client("s3").create_bucket(Bucket="pets-logs")
         mocked.client("s3").create_bucket(Bucket="pets-code")
         yield runtime
+
+
+@pytest.fixture
+def frequent_scaling(service: Service) -> None:
+    """Evaluate managed scaling without waiting."""
+    service.scaling_interval_s = 0.02

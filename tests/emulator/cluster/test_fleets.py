@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
 from emrctl.aws.target import Target
-from emrctl.emulator.api import dispatch
 from emrctl.emulator.api.service import Service
 from emrctl.emulator.cluster.fleets import preferred_types
 from emrctl.emulator.cluster.model import ON_DEMAND, SPOT, InstanceGroup
@@ -23,23 +22,7 @@ _TYPES = (
     {"InstanceType": _LARGE, "WeightedCapacity": 8, "Priority": 1.0},
     {"InstanceType": _AMD, "WeightedCapacity": 4},
 )
-
-
-@pytest.fixture
-def fake() -> FakeRuntime:
-    return FakeRuntime()
-
-
-@pytest.fixture
-def service(mocked: Target, fake: FakeRuntime) -> Iterator[Service]:
-    with dispatch.install(fake) as service:
-        service.scaling_interval_s = 0.02
-        yield service
-
-
-@pytest.fixture
-def emr(mocked: Target, service: Service) -> Emr:
-    return mocked.client("emr")
+pytestmark = pytest.mark.usefixtures("frequent_scaling")
 
 
 class Fleet:
@@ -227,7 +210,7 @@ def test_spot_interruption_of_fleet_replaces_spot_instance_only(
 
 
 def test_managed_scaling_adds_spot_units_beyond_maximum_of_on_demand(
-    create: Create, fake: FakeRuntime, until: Await
+    create: Create, runtime: FakeRuntime, until: Await
 ) -> None:
     limits = {
         "UnitType": "InstanceFleetUnits",
@@ -237,10 +220,10 @@ def test_managed_scaling_adds_spot_units_beyond_maximum_of_on_demand(
     }
     fleet = create(4, 0, ManagedScalingPolicy={"ComputeLimits": limits})
     until(fleet.units, (4, 0, 4, 0))
-    fake.nodes = {}
-    fake.pending = (9, 9 * 12288)
+    runtime.nodes = {}
+    runtime.pending = (9, 9 * 12288)
     until(fleet.units, (8, 8, 8, 8))
-    fake.pending = (0, 0)
+    runtime.pending = (0, 0)
     until(fleet.units, (4, 0, 4, 0))
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from emrctl.aws.target import Target
-from emrctl.emulator.api import dispatch
 from emrctl.emulator.api.service import Service
 from emrctl.emulator.cluster.scaling import NodeLoad
 from emrctl.emulator.faults import Capacity
@@ -18,23 +17,7 @@ from tests.emulator.conftest import Await, Emr, add, state, status
 from tests.emulator.fake_runtime import FakeRuntime
 
 _BUSY = NodeLoad(containers=1, available_mb=4096)
-
-
-@pytest.fixture
-def fake() -> FakeRuntime:
-    return FakeRuntime()
-
-
-@pytest.fixture
-def service(mocked: Target, fake: FakeRuntime) -> Iterator[Service]:
-    with dispatch.install(fake) as service:
-        service.scaling_interval_s = 0.02
-        yield service
-
-
-@pytest.fixture
-def emr(mocked: Target, service: Service) -> Emr:
-    return mocked.client("emr")
+pytestmark = pytest.mark.usefixtures("frequent_scaling")
 
 
 class Group:
@@ -74,79 +57,79 @@ def group(emr: Emr, waiting: str) -> Group:
     return Group(emr, waiting)
 
 
-def test_shrinking_removes_idle_nodes(group: Group, fake: FakeRuntime, until: Await) -> None:
+def test_shrinking_removes_idle_nodes(group: Group, runtime: FakeRuntime, until: Await) -> None:
     first, second = group.ids()
-    fake.nodes = {second: _BUSY}
+    runtime.nodes = {second: _BUSY}
     group.resize(1)
     until(group.counts, ("RUNNING", 1, 1))
-    assert (fake.removed, group.ids()) == ([first], [second])
+    assert (runtime.removed, group.ids()) == ([first], [second])
 
 
-def test_shrinking_waits_for_containers(group: Group, fake: FakeRuntime, until: Await) -> None:
+def test_shrinking_waits_for_containers(group: Group, runtime: FakeRuntime, until: Await) -> None:
     first, second = group.ids()
-    fake.nodes = {first: _BUSY, second: _BUSY}
+    runtime.nodes = {first: _BUSY, second: _BUSY}
     group.resize(1)
-    until(lambda: fake.unschedulable, {second})
+    until(lambda: runtime.unschedulable, {second})
     assert group.counts() == ("RESIZING", 1, 2)
     assert "resized by user request" in group()["Status"]["StateChangeReason"]["Message"]
-    assert fake.removed == []
-    fake.nodes = {}
+    assert runtime.removed == []
+    runtime.nodes = {}
     until(group.counts, ("RUNNING", 1, 1))
-    assert fake.removed == [second]
+    assert runtime.removed == [second]
     [gone] = group.instances("TERMINATED")
     timeline = gone["Status"]["Timeline"]
     assert timeline["CreationDateTime"] <= timeline["ReadyDateTime"] <= timeline["EndDateTime"]
 
 
 def test_decommissioning_ends_if_node_is_lost(
-    group: Group, waiting: str, service: Service, fake: FakeRuntime, until: Await
+    group: Group, waiting: str, service: Service, runtime: FakeRuntime, until: Await
 ) -> None:
     ids = group.ids()
-    fake.nodes = dict.fromkeys(ids, _BUSY)
+    runtime.nodes = dict.fromkeys(ids, _BUSY)
     group.resize(1)
-    until(lambda: fake.unschedulable, {ids[1]})
+    until(lambda: runtime.unschedulable, {ids[1]})
     service.lose_node(waiting, ids[1], spot_interruption=False)
     until(group.counts, ("RUNNING", 1, 1))
     until(lambda: "_decommission" in [one.name for one in threading.enumerate()], False)
 
 
 def test_growing_keeps_nodes_that_were_to_be_removed(
-    group: Group, fake: FakeRuntime, until: Await
+    group: Group, runtime: FakeRuntime, until: Await
 ) -> None:
     ids = group.ids()
-    fake.nodes = dict.fromkeys(ids, _BUSY)
+    runtime.nodes = dict.fromkeys(ids, _BUSY)
     group.resize(1)
-    until(lambda: fake.unschedulable, {ids[1]})
+    until(lambda: runtime.unschedulable, {ids[1]})
     group.resize(3)
     until(group.counts, ("RUNNING", 3, 3))
-    until(lambda: fake.unschedulable, set())
-    assert fake.removed == []
+    until(lambda: runtime.unschedulable, set())
+    assert runtime.removed == []
     assert group.ids()[:2] == ids
 
 
 def test_shrink_policy_selects_instances_and_timeout(
-    group: Group, fake: FakeRuntime, until: Await
+    group: Group, runtime: FakeRuntime, until: Await
 ) -> None:
     first, second = group.ids()
-    fake.nodes = dict.fromkeys(group.ids(), _BUSY)
+    runtime.nodes = dict.fromkeys(group.ids(), _BUSY)
     policy = {
         "DecommissionTimeout": 0,
         "InstanceResizePolicy": {"InstancesToTerminate": [first], "InstancesToProtect": [second]},
     }
     group.resize(1, ShrinkPolicy=policy)
     until(group.counts, ("RUNNING", 1, 1))
-    assert fake.removed == [first]
+    assert runtime.removed == [first]
 
 
 def test_instances_to_terminate_are_removed_at_once(
-    group: Group, fake: FakeRuntime, until: Await
+    group: Group, runtime: FakeRuntime, until: Await
 ) -> None:
     first, second = group.ids()
-    fake.nodes = dict.fromkeys(group.ids(), _BUSY)
+    runtime.nodes = dict.fromkeys(group.ids(), _BUSY)
     group.resize(1, EC2InstanceIdsToTerminate=[first])
     until(group.counts, ("RUNNING", 1, 1))
     assert group.ids() == [second]
-    assert fake.unschedulable == set()
+    assert runtime.unschedulable == set()
 
 
 Put = Callable[..., None]
@@ -168,28 +151,28 @@ def put(emr: Emr, waiting: str) -> Put:
 
 
 def test_managed_scaling_grows_and_shrinks_during_step(
-    emr: Emr, group: Group, waiting: str, fake: FakeRuntime, put: Put, until: Await
+    emr: Emr, group: Group, waiting: str, runtime: FakeRuntime, put: Put, until: Await
 ) -> None:
-    fake.pause = True
+    runtime.pause = True
     step = add(emr, waiting, "run")
     until(lambda: state(emr, waiting), "RUNNING")
     busy = group.ids()
-    fake.nodes = dict.fromkeys(busy, _BUSY)
-    fake.pending = (3, 3 * 12288)
+    runtime.nodes = dict.fromkeys(busy, _BUSY)
+    runtime.pending = (3, 3 * 12288)
     put(1, 4)
     until(group.counts, ("RUNNING", 4, 4))
-    fake.pending = (0, 0)
+    runtime.pending = (0, 0)
     until(group.counts, ("RUNNING", 2, 2))
     # Nodes with containers are never removed.
     assert group.ids() == busy
     assert status(emr, waiting, step)["State"] == "RUNNING"
-    fake.pause, fake.nodes = False, {}
+    runtime.pause, runtime.nodes = False, {}
     until(group.counts, ("RUNNING", 1, 1))
     until(lambda: status(emr, waiting, step)["State"], "COMPLETED")
 
 
 def test_managed_scaling_pulls_manual_size_into_limits(
-    group: Group, fake: FakeRuntime, put: Put, until: Await
+    group: Group, runtime: FakeRuntime, put: Put, until: Await
 ) -> None:
     put(2, 3)
     group.resize(5)
@@ -197,7 +180,7 @@ def test_managed_scaling_pulls_manual_size_into_limits(
 
 
 def test_managed_scaling_of_fleet_changes_its_target(
-    emr: Emr, request_body: dict[str, Any], fake: FakeRuntime, until: Await
+    emr: Emr, request_body: dict[str, Any], runtime: FakeRuntime, until: Await
 ) -> None:
     config = {"InstanceType": "m5.xlarge", "WeightedCapacity": 2}
     request_body["Instances"]["InstanceGroups"] = []
@@ -216,19 +199,19 @@ def test_managed_scaling_of_fleet_changes_its_target(
     }
     request_body["ManagedScalingPolicy"] = {"ComputeLimits": limits}
     cluster = emr.run_job_flow(**request_body)["JobFlowId"]
-    fake.pending = (9, 9 * 12288)
+    runtime.pending = (9, 9 * 12288)
 
     def fleet() -> tuple[int, int]:
         row = emr.list_instance_fleets(ClusterId=cluster)["InstanceFleets"][1]
         return row["TargetSpotCapacity"], row["ProvisionedSpotCapacity"]
 
     until(fleet, (6, 6))
-    fake.pending = (0, 0)
+    runtime.pending = (0, 0)
     until(fleet, (2, 2))
 
 
 def test_managed_scaling_does_not_repeat_failed_bootstrap(
-    group: Group, fake: FakeRuntime, put: Put, until: Await, monkeypatch: pytest.MonkeyPatch
+    group: Group, runtime: FakeRuntime, put: Put, until: Await, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attempts = []
 
@@ -237,18 +220,18 @@ def test_managed_scaling_does_not_repeat_failed_bootstrap(
         raise RuntimeError("no space left on device")
 
     monkeypatch.setattr(FakeRuntime, "bootstrap", fail)
-    fake.nodes = dict.fromkeys(group.ids(), _BUSY)
-    fake.pending = (1, 12288)
+    runtime.nodes = dict.fromkeys(group.ids(), _BUSY)
+    runtime.pending = (1, 12288)
     put(1, 4)
     until(lambda: len(group.ids("TERMINATED")), 1)
     until(group.counts, ("RUNNING", 2, 2))
-    evaluations = fake.evaluations
-    until(lambda: fake.evaluations > evaluations + 3, True)
+    evaluations = runtime.evaluations
+    until(lambda: runtime.evaluations > evaluations + 3, True)
     assert len(attempts) == 1
 
 
 def test_lost_node_is_replaced_with_unhealthy_node_replacement(
-    emr: Emr, group: Group, waiting: str, service: Service, fake: FakeRuntime, until: Await
+    emr: Emr, group: Group, waiting: str, service: Service, runtime: FakeRuntime, until: Await
 ) -> None:
     emr.set_unhealthy_node_replacement(JobFlowIds=[waiting], UnhealthyNodeReplacement=True)
     first, second = group.ids()
@@ -257,7 +240,7 @@ def test_lost_node_is_replaced_with_unhealthy_node_replacement(
     reason = gone["Status"]["StateChangeReason"]
     assert reason == {"Code": "INSTANCE_FAILURE", "Message": f"Instance {second} failed (local)"}
     until(group.counts, ("RUNNING", 2, 2))
-    until(lambda: fake.removed, [second])
+    until(lambda: runtime.removed, [second])
     assert group.ids()[0] == first
     assert second not in group.ids()
 
