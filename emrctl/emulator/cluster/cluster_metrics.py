@@ -152,8 +152,7 @@ def _requested_units(group: InstanceGroup, cluster: EmulatedCluster, unit: str) 
     """Return the units that are requested; those of a fleet's missing nodes by its first type."""
     if unit == "InstanceFleetUnits":
         return sum(group.targets.values())
-    nodes = [n for n in cluster.active_nodes if n.group is group and not n.removal]
-    types = [node.instance_type for node in nodes[: group.count]]
+    types = [node.instance_type for node in cluster.staying_nodes(group)[: group.count]]
     types += [group.instance_type] * (group.count - len(types))
     return sum(scaling.units(name, group.weight(name), unit) for name in types)
 

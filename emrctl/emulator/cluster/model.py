@@ -323,6 +323,10 @@ class EmulatedCluster:
         """Core and task nodes that have not been terminated."""
         return [node for node in self.active_nodes if not node.primary]
 
+    def staying_nodes(self, group: InstanceGroup) -> list[EmulatedNode]:
+        """Return the active nodes of a group, without those that are being removed."""
+        return [node for node in self.active_nodes if node.group is group and not node.removal]
+
     def step(self, step_id: str) -> EmulatedStep | None:
         """Return the step with this id, or None."""
         return next((step for step in self.steps if step.id == step_id), None)

@@ -189,8 +189,7 @@ class GroupResizer:
             self.failures[group.id] = time.monotonic()
         self.cluster.nodes += launch.nodes
         if group.is_fleet:
-            nodes = [n for n in self.cluster.active_nodes if n.group is group and not n.removal]
-            group.count = len(nodes) + sum(
+            group.count = len(self.cluster.staying_nodes(group)) + sum(
                 -(-units // group.weight(group.instance_type)) for units in launch.unfilled.values()
             )
         return launch.nodes

@@ -245,8 +245,7 @@ class ManagedScaler:
 
     def _nodes(self, group: InstanceGroup, market: str) -> list[EmulatedNode]:
         """Return the active nodes of the group in a market, without those being removed."""
-        nodes = [n for n in self.cluster.active_nodes if n.group is group and not n.removal]
-        return [node for node in nodes if node.market == market]
+        return [node for node in self.cluster.staying_nodes(group) if node.market == market]
 
     def _markets(self, group: InstanceGroup, limits: Limits) -> list[str]:
         """Return the markets in which the group is scaled.
