@@ -60,13 +60,12 @@ class ContainerCapacity:
             )
         if self.requested is None or self.requested <= self.most_room:
             return None
-        scaled = self.most_nodes > self.nodes
-        nodes = f"{self.most_nodes if scaled else self.nodes} nodes of {self.node_mb} MB"
         return (
             f"{self.requested} executors requested, room for {self.most_room} beside the "
-            f"{self.first}'s container ({self.executor_mb} MB each, {nodes}"
+            f"{self.first}'s container ({self.executor_mb} MB each, {self.most_nodes} nodes of "
+            f"{self.node_mb} MB"
             f"{f' and {self.gpus} GPU' if self.gpus else ''}"
-            f"{', the maximum of managed scaling' if scaled else ''})"
+            f"{', the maximum of managed scaling' if self.most_nodes > self.nodes else ''})"
         )
 
 
