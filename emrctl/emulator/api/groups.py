@@ -98,18 +98,20 @@ def new_fleet(ask: dict[str, Any]) -> InstanceGroup:
         _check_bid(config)
         _check_volumes(config)
         check_classifications(config.get("Configurations", []))
-    role, capacity = ask["InstanceFleetType"], fleet_capacity(ask)
+    role, targets = ask["InstanceFleetType"], [ask.get(name, 0) for name in model.TARGETS.values()]
+    capacity = sum(targets)
     _check_types(role, configs, ask.get("LaunchSpecifications", {}))
     if capacity == 0 and role != "TASK":
         raise ApiError(f"The {role} instance fleet needs a target capacity of at least 1.")
     if role == model.MASTER and capacity != 1:
         raise ApiError("The master instance fleet needs a target capacity of 1.")
-    count = fleet_instances(ask)
+    # The most instances: those of the type with the least weight. The primary fleet has no weights.
+    weight = 1 if role == model.MASTER else min(one.get("WeightedCapacity", 1) for one in configs)
     return InstanceGroup(
         id=model.new_id("if-"),
         role=role,
         instance_type=configs[0]["InstanceType"],
-        count=count,
+        count=sum(-(-units // weight) for units in targets),
         request=ask,
     )
 
@@ -136,19 +138,6 @@ def _check_types(
             raise ApiError("TimeoutDurationMinutes must be between 5 and 1440.")
         if one.get("BlockDurationMinutes", 60) not in range(60, 361, 60):
             raise ApiError("BlockDurationMinutes must be 60, 120, 180, 240, 300 or 360.")
-
-
-def fleet_capacity(ask: Mapping[str, Any]) -> int:
-    """Return the target capacity of a fleet, in its units."""
-    return sum(int(ask.get(name, 0)) for name in model.TARGETS.values())
-
-
-def fleet_instances(ask: Mapping[str, Any]) -> int:
-    """Return the largest number of instances for a fleet's targets: those with the least weight."""
-    # EMR's default weight is 1; the primary fleet has no weights.
-    weight = min(int(one.get("WeightedCapacity", 1)) for one in ask["InstanceTypeConfigs"])
-    weight = 1 if ask["InstanceFleetType"] == model.MASTER else weight
-    return sum(-(-int(ask.get(name, 0)) // weight) for name in model.TARGETS.values())
 
 
 def _plain(instances: Mapping[str, Any]) -> list[InstanceGroup]:

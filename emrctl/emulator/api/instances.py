@@ -137,11 +137,7 @@ def _modify_instance_fleet(request: Request) -> dict[str, Any]:
     cluster, group = request.service.group(change["InstanceFleetId"], request.cluster.id)
     if not cluster.has_fleets:
         raise invalid(_EXCLUSIVE)
-    if cluster.state not in (model.RUNNING, model.WAITING):
-        # Terraform ignores this error, by its text, when it deletes a fleet of an ended cluster.
-        raise invalid(
-            "An instance fleet may only be modified when the cluster is running or waiting."
-        )
+    request.service.check_resizable(cluster, group)
     names = (*model.TARGETS.values(), "ResizeSpecifications", "InstanceTypeConfigs")
     ask = group.request | {name: change[name] for name in names if name in change}
     asked = groups.new_fleet(ask)
@@ -150,7 +146,6 @@ def _modify_instance_fleet(request: Request) -> dict[str, Any]:
     others = sum(one.count for one in cluster.groups if one is not group)
     groups.check_instances(others + asked.count)
     asked.on_demand_for_spot = min(group.on_demand_for_spot, ask.get("TargetSpotCapacity", 0))
-    request.service.check_resizable(cluster, group)
     with cluster.changing():
         group.request, group.on_demand_for_spot = ask, asked.on_demand_for_spot
     request.service.resize(cluster, group, asked.targets)

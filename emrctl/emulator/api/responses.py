@@ -194,7 +194,7 @@ def _type_specification(config: dict[str, Any]) -> dict[str, Any]:
     """The answer's form of a type of a fleet, with the volumes of its EbsConfiguration."""
     volumes = config.get("EbsConfiguration", {})
     rest = {name: value for name, value in config.items() if name != "EbsConfiguration"}
-    optimized = {k: v for k, v in volumes.items() if k == "EbsOptimized"}
+    optimized = present({"EbsOptimized": volumes.get("EbsOptimized")})
     return {"WeightedCapacity": 1, "EbsBlockDevices": _ebs(volumes)} | optimized | rest
 
 

@@ -141,6 +141,11 @@ class Service:
     def check_resizable(self, cluster: EmulatedCluster, group: InstanceGroup) -> None:
         """Raise EMR's error unless the group can be resized now."""
         with cluster.changed:
+            if group.is_fleet and cluster.state not in (model.RUNNING, model.WAITING):
+                # Terraform ignores this error, by its text, if the cluster of a fleet has ended.
+                raise invalid(
+                    "An instance fleet may only be modified when the cluster is running or waiting."
+                )
             if not cluster.active:
                 raise ApiError(CLOSED)
             if cluster.state not in (model.RUNNING, model.WAITING):
