@@ -58,7 +58,7 @@ def test_failed_step_has_failure_details(
     assert details["Reason"] == "Unknown Error."
     assert details["Message"].endswith("ValueError: no images")
     assert details["LogFile"] == f"s3://pets-logs/here/{waiting}/steps/{step_id}/stderr.gz"
-    assert state(emr, waiting) == "WAITING"
+    until(lambda: state(emr, waiting), "WAITING")
 
 
 def test_failed_step_with_cancel_and_wait_cancels_pending_steps(
