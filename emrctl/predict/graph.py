@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import bisect
 import itertools
-import math
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import mean, median
 
 from emrctl.aws.spark_conf import SparkConf
 from emrctl.metrics.model import JobMetrics, RunMetrics, StageMetrics, TaskMetrics
-from emrctl.predict import allocation, overheads
+from emrctl.predict import allocation, host, overheads
 from emrctl.predict.allocation import Allocation
+from emrctl.predict.host import Demand
 from emrctl.predict.overheads import IdleTime, ObservedTask, Overheads
 
 StageKey = tuple[int, int]
@@ -25,6 +25,8 @@ StageKey = tuple[int, int]
 _SAME_S = 0.01
 # Smaller factors occur without other executors.
 _CLEAR_SLOWDOWN = 1.3
+# A local cluster ran on another machine if the cores that it shows differ by this factor.
+_OTHER_HOST = 2.5
 
 
 @dataclass(kw_only=True)
@@ -47,6 +49,7 @@ class StageWork:
     stage_s: float = 0.0
     own_extra_s: Mapping[int, tuple[float, float]] = field(default_factory=dict)
     writes_shuffle: bool = False
+    demand: Demand = field(default_factory=Demand)
 
 
 @dataclass(kw_only=True)
@@ -117,6 +120,7 @@ def _observed(task: TaskMetrics) -> ObservedTask:
         run_s=task.executor_run_time_ms / 1000,
         deserialize_s=task.deserialize_time_ms / 1000,
         deserialize_cpu_s=task.deserialize_cpu_time_ns / 1e9,
+        run_cpu_s=task.executor_cpu_time_ns / 1e9,
         succeeded=task.status == "SUCCESS",
         speculative=task.speculative,
         writes_shuffle=task.shuffle_write_bytes > 0,
@@ -148,14 +152,16 @@ class _Builder:
         ]
         self._idle = IdleTime(changes, tasks)
         first_job = (jobs[0].submitted_ms / 1000, (jobs[0].completed_ms or 0) / 1000)
-        self._allocation = allocation.read(self._conf, first_job, self._added.values())
+        self._allocation = allocation.read(
+            self._conf,
+            (first_job[0] - self._start_s, first_job[1] - self._start_s),
+            [at_s - self._start_s for at_s in self._added.values()],
+        )
 
     def graph(self) -> WorkGraph:
         """Return the graph with times relative to the start of the application."""
         run, ends = self._run, sorted((job.completed_ms or 0) / 1000 for job in self._jobs)
-        slots = max(self._cores // self._task_cpus, 1)
-        tasks = [task for group in self._tasks.values() for task in group]
-        fitted = overheads.fit(tasks, slots, python=_is_python(run))
+        fitted, host_cores = self._fit()
         jobs = [self._job(job, ends) for job in self._jobs]
         stages = self._stages(jobs, fitted)
         end_s = (run.end_ms / 1000) if run.end_ms else ends[-1]
@@ -175,8 +181,31 @@ class _Builder:
             in_job_s=union_s(spans),
             wall_s=max(end_s - self._start_s, 0.0),
             tail_s=max(end_s - ends[-1], 0.0),
-            host_cores=self._host_cores(fitted.slowdown),
+            host_cores=host_cores,
         )
+
+    def _fit(self) -> tuple[Overheads, float | None]:
+        """Return the overheads without waits for a core, and the cores of the host if it is shared.
+
+        The overheads with waits tell how much the first tasks computed; then the waits are known.
+        """
+        slots = max(self._cores // self._task_cpus, 1)
+        groups = list(self._tasks.values())
+        tasks = [task for group in groups for task in group]
+        python = _is_python(self._run)
+        fitted = overheads.fit(tasks, slots, python=python)
+        cores = self._host_cores(fitted.slowdown)
+        if cores is None:
+            return fitted, None
+        launches: list[tuple[float, float]] = []
+        if (settings := self._allocation) is not None:
+            # The fastest executor did not wait for a core.
+            least_s = min((wait for _, wait in settings.requests), default=settings.latency_s)
+            self._allocation = replace(settings, latency_s=least_s)
+            launches = [(self._start_s + at_s, least_s) for at_s, _ in settings.requests]
+        needs = [(group, host.demand(group, python=python)) for group in groups]
+        host.remove_waits(needs, fitted, cores, launches)
+        return overheads.fit(tasks, slots, python=python), cores
 
     def _peak(self) -> int:
         """Return the most executors at a time; one that is being replaced counts once."""
@@ -187,17 +216,20 @@ class _Builder:
     def _host_cores(self, slowdown: float) -> float | None:
         """Return the cores of the only host, from the slowdown of executors that shared them.
 
-        Spark's local cluster is for tests on a single machine: usually the one that reads its log.
+        Spark's local cluster is for tests on a single machine: the one that reads its log, unless
+        the slowdown shows another.
         """
-        if len({row.host for row in self._run.busy_rows}) != 1 or self._allocation is not None:
+        if len({row.host for row in self._run.busy_rows}) != 1:
             return None
         executors = self._peak()
+        observed = max(executors / slowdown, 1.0)
         is_clear = executors > 1 and slowdown > _CLEAR_SLOWDOWN
-        observed = max(executors / slowdown, 1.0) if is_clear else None
         if not self._conf.text("spark.master").startswith("local-cluster"):
-            return observed
+            return observed if is_clear else None
         here = os.cpu_count() or 1
-        return math.sqrt(here * observed) if observed else max(here, executors)
+        if executors <= here and not is_clear:
+            return here
+        return here if 1 / _OTHER_HOST < observed / here < _OTHER_HOST else observed
 
     def _job(self, job: JobMetrics, ends: list[float]) -> JobWork:
         start_s = job.submitted_ms / 1000
@@ -309,6 +341,7 @@ class _Builder:
                 for position, task in enumerate(firsts)
             },
             writes_shuffle=any(task.writes_shuffle for task in tasks),
+            demand=host.demand(tasks, python=_is_python(self._run)),
         )
 
 

@@ -32,7 +32,10 @@ _USUAL_OVERHEAD_S = 0.02
 
 @dataclass(eq=False, slots=True)
 class ObservedTask:
-    """One task attempt; times in seconds since 1970."""
+    """One task attempt; times in seconds since 1970.
+
+    `waited_s` is the part of its time in which it waited for a core of its host, if known.
+    """
 
     stage: tuple[int, int]
     index: int
@@ -42,6 +45,8 @@ class ObservedTask:
     run_s: float
     deserialize_s: float = 0.0
     deserialize_cpu_s: float = 0.0
+    run_cpu_s: float = 0.0
+    waited_s: float = 0.0
     succeeded: bool = True
     speculative: bool = False
     writes_shuffle: bool = False
@@ -50,13 +55,19 @@ class ObservedTask:
 
     @property
     def duration_s(self) -> float:
-        """Time from launch to finish."""
-        return max(self.finished_s - self.launched_s, 0.0)
+        """Time from launch to finish, without waits for a core."""
+        return max(self.finished_s - self.launched_s - self.waited_s, 0.0)
 
     @property
     def overhead_s(self) -> float:
         """Time besides the run time: scheduling, deserialization, fetching the result."""
         return max(self.duration_s - self.run_s, 0.0)
+
+    def wait(self, waited_s: float, factor: float) -> None:
+        """Take so much of its time as a wait for a core; what Spark itself did took `factor`."""
+        overhead_s = self.overhead_s / factor
+        self.waited_s += waited_s
+        self.run_s = max(self.duration_s - overhead_s, 0.0)
 
 
 class _RunPrior(NamedTuple):
@@ -76,7 +87,9 @@ class _RunPrior(NamedTuple):
 
 
 _PYTHON, _JVM = _RunPrior(1.5, 1.0, 0.1), _RunPrior(0.4, 0.4, 0.1)
-_STAGE_PRIOR = _RunPrior(0.0, 0.5, 0.01)
+# The first task of a stage on an executor fetches its code; the first that writes a shuffle loads
+# more classes, in the run time.
+_STAGE_PRIOR, _SHUFFLE_PRIOR = _RunPrior(0.5, 1.0, 0.02), _RunPrior(4.0, 2.0, 0.05)
 
 
 @dataclass(frozen=True)
@@ -137,7 +150,7 @@ def fit(tasks: Sequence[ObservedTask], slots: int, *, python: bool) -> Overheads
         executor_s=max(executor_s - stage_s, 0.0),
         stage_s=max(stage_s, 0.0),
         stages_s={
-            stage: max(_effect(group, "first_of_stage", _STAGE_PRIOR)[0], 0.0)
+            stage: max(_effect(group, "first_of_stage", _stage_prior(group))[0], 0.0)
             for stage, group in _by_stage(warm).items()
             if len({task.first_of_stage for task in group}) == 2
         },
@@ -145,6 +158,10 @@ def fit(tasks: Sequence[ObservedTask], slots: int, *, python: bool) -> Overheads
         executor_error_s=error_s,
         slowdown=_slowdown(task for task in done if task.first_on_executor),
     )
+
+
+def _stage_prior(tasks: Iterable[ObservedTask]) -> _RunPrior:
+    return _SHUFFLE_PRIOR if any(task.writes_shuffle for task in tasks) else _STAGE_PRIOR
 
 
 def _slowdown(first_tasks: Iterable[ObservedTask]) -> float:

@@ -14,12 +14,12 @@ from emrctl.predict.graph import WorkGraph
 
 # Standard deviation of the logarithm of measured over predicted in-job time: at the observed
 # count, and for each doubling or halving of it.
-_BASE_SD, _DOUBLING_SD = 0.012, 0.025
+_BASE_SD, _DOUBLING_SD = 0.012, 0.02
 # The share of the replay's own error, and of the time of first tasks, that counts as uncertain.
 _OWN_ERROR_SHARE, _FIRST_TASK_SHARE = 0.7, 0.25
 _FEWER_CORES_SD, _INCOMPLETE_SD = 0.05, 0.1
 # For each doubling of executors beyond the cores of their host: tasks wait for a core, too.
-_CROWDED_SD = 0.05
+_CROWDED_SD = 0.025
 # Measured counts remove the replay's error at those counts, except for the noise of runs.
 _MEASURED_SD = 0.02
 _Z_90 = 1.6449

@@ -12,6 +12,7 @@ from typing import Any
 
 from emrctl.predict.allocation import Allocation
 from emrctl.predict.graph import JobWork, StageKey, StageWork, WorkGraph, union_s
+from emrctl.predict.host import SharedCores
 from emrctl.predict.overheads import Overheads
 
 
@@ -62,6 +63,7 @@ def _idealized(graph: WorkGraph) -> WorkGraph:
         overheads=Overheads(),
         arrivals_s=[0.0],
         allocation=None,
+        host_cores=None,
     )
 
 
@@ -103,6 +105,10 @@ class _Simulation:
         self._limit = executors
         self._slots = slots
         self._start_factor = graph.start_factor(executors)
+        self._host: SharedCores[tuple[Callable[..., None], tuple[Any, ...]]] | None = None
+        if graph.host_cores is not None:
+            self._host = SharedCores(graph.host_cores)
+        self._plans = 0
         self._events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._numbers = itertools.count()
         self._now = 0.0
@@ -160,7 +166,7 @@ class _Simulation:
         observed = self._graph.arrivals_s
         count = self._limit
         if self._allocator is not None:
-            count = min(max(self._allocator.settings.initial, 1), self._limit)
+            count = min(self._allocator.settings.initial, self._limit)
             self._allocator.requested = count
         first_job_s = min(
             (job.delay_s for job in self._graph.jobs if not job.jobs_before), default=0
@@ -247,15 +253,16 @@ class _Simulation:
         return self._running.get(stage.pool, 0), stage.pool, stage.order
 
     def _launch(self, stage: _Stage, executor: _Executor) -> None:
-        work, between_s = stage.work, self._graph.overheads.between_s
+        work = stage.work
         duration_s = work.tasks_s[stage.next_task]
         extra_s = work.own_extra_s.get(stage.next_task, (work.executor_s, work.stage_s))
         # A slot may be filled before its task has ended: of each slot only one task is a first one.
+        first_s = 0.0
         if not executor.warm and executor.launched < self._slots:
-            duration_s += extra_s[0] * self._start_factor
+            first_s += extra_s[0]
         launched = stage.launched_on.get(executor.number, 0)
         if executor.number not in stage.warm_on and launched < self._slots:
-            duration_s += extra_s[1] * self._start_factor
+            first_s += extra_s[1]
         executor.launched += 1
         stage.launched_on[executor.number] = launched + 1
         stage.next_task += 1
@@ -263,9 +270,34 @@ class _Simulation:
         self._running[stage.pool] = self._running.get(stage.pool, 0) + 1
         if not stage.pending:
             self._ready.remove(stage)
-        end_s = self._now + duration_s
+        cpu_s = work.demand.of(duration_s)
+        self.compute(cpu_s + first_s, self._run_task, duration_s - cpu_s, stage, executor)
+
+    def _run_task(self, duration_s: float, stage: _Stage, executor: _Executor) -> None:
+        """End the task after that time, and free its slot around its end."""
+        end_s, between_s = self._now + duration_s, self._graph.overheads.between_s
         self.at(end_s, self._end_task, stage, executor)
         self.at(end_s + max(between_s, -duration_s), self._free_slot, stage, executor)
+
+    def compute(self, cpu_s: float, action: Callable[..., None], *arguments: Any) -> None:
+        """Call `action` after so much time on a core: of a shared host, or of its own."""
+        if self._host is None:
+            self.at(self._now + cpu_s, action, *arguments)
+        else:
+            self._host.start(self._now, cpu_s, (action, arguments))
+            self._expect_computed(self._host)
+
+    def _expect_computed(self, host: SharedCores[Any]) -> None:
+        """Plan the next end of computing on the shared host; earlier plans become void."""
+        self._plans += 1
+        if (next_s := host.next_s()) is not None:
+            self.at(next_s, self._computed, host, self._plans)
+
+    def _computed(self, host: SharedCores[Any], plan: int) -> None:
+        if plan == self._plans:
+            for action, arguments in list(host.finished(self._now)):
+                action(*arguments)
+            self._expect_computed(host)
 
     def _free_slot(self, stage: _Stage, executor: _Executor) -> None:
         self._running[stage.pool] -= 1
@@ -340,7 +372,7 @@ class _Allocator:
         self._next_request *= 2
         self.requested += count
         for _ in range(count):
-            simulation.at(simulation.now_s + self.settings.latency_s, self.executor_arrives)
+            simulation.compute(self.settings.latency_s, self.executor_arrives)
         simulation.at(simulation.now_s + self.settings.sustained_s, self._on_backlog)
 
     def executor_arrives(self) -> None:

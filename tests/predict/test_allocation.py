@@ -59,18 +59,23 @@ def test_read_returns_the_properties_of_the_run() -> None:
         ([16.0, 0.0, 14.0], 3.5),
         ([0.0, 10.5], 0.2),
         ([0.0, 95.0], 60.0),
-        # At the start or the end of the job, and outside of it.
-        ([0.0, 10.0], 3.0),
-        ([0.0, 200.0], 3.0),
-        ([0.0, 5.0], 3.0),
-        ([14.5], 3.0),
+        # At the start or the end of the job, and outside of it: not longer than the first one.
+        ([2.0, 10.0], 2.0),
+        ([1.5, 200.0], 1.5),
+        ([4.0, 5.0], 3.0),
+        ([14.5], 3.5),
     ],
 )
 def test_latency_is_the_median_time_from_request_to_registration(
     registered_s: list[float], latency_s: float
 ) -> None:
     assert read(*registered_s).latency_s == pytest.approx(latency_s)
-    assert read(*registered_s, minExecutors="1").latency_s == pytest.approx(latency_s)
+
+
+def test_requests_double_and_have_their_own_latencies() -> None:
+    requests = list(read(0.0, 14.0, 15.5, 16.0, 16.5).requests)
+    assert requests == [(11, 3.0), (12, 3.5), (12, 4.0), (13, 3.5)]
+    assert not read(0.0, 200.0).requests
 
 
 def test_latency_ignores_the_initial_executors() -> None:

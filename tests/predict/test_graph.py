@@ -12,6 +12,7 @@ from emrctl.predict import graph as graphs
 from emrctl.predict import schedule
 from emrctl.predict.allocation import Allocation
 from emrctl.predict.graph import JobWork, StageWork, WorkGraph
+from emrctl.predict.host import Demand
 from emrctl.predict.overheads import ObservedTask, Overheads
 
 
@@ -159,9 +160,19 @@ def test_first_task_of_each_slot_takes_the_additional_times() -> None:
     assert in_job_s(work, cores=2) == 2 + 3
     stage.own_extra_s = {0: (0.5, 0.25)}
     assert in_job_s(work) == 4 + 0.75
-    # 4 executors on 2 cores take twice as long to start as one.
+    # 4 executors share 2 cores for 0.75 s and three times 3 s.
     shared = dataclasses.replace(work, host_cores=2.0)
-    assert in_job_s(shared, executors=4) == 1 + 2 * 3
+    assert in_job_s(shared, executors=4) == pytest.approx(1 + (0.75 + 3 * 3) / 2)
+
+
+def test_tasks_that_compute_share_the_cores_of_their_host() -> None:
+    shared = dataclasses.replace(graph([1.0] * 4), host_cores=2.0)
+    assert in_job_s(shared, executors=4) == 1
+    shared.stages[0, 0].demand = Demand(task_s=0.2, share=0.5)
+    assert in_job_s(shared, executors=2) == pytest.approx(2)
+    assert in_job_s(shared, executors=4) == pytest.approx(2 * 0.6 + 0.4)
+    # What each task takes at least is for warm tasks on cores of their own.
+    assert schedule.critical_path_s(shared) == pytest.approx(1)
 
 
 def test_second_stage_on_an_executor_has_no_time_of_the_executor() -> None:

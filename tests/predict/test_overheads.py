@@ -114,8 +114,9 @@ def test_prior_of_run_time_grows_with_the_overhead() -> None:
     assert overheads._PYTHON.of(2) == pytest.approx((3.0, 2.0))
     assert overheads._JVM.of(2) == pytest.approx((0.8, 0.8))
     assert overheads._JVM.of(0.1) == pytest.approx((0.04, 0.1))
-    assert overheads._STAGE_PRIOR.of(2) == pytest.approx((0.0, 1.0))
-    assert overheads._STAGE_PRIOR.of(0.01) == pytest.approx((0.0, 0.01))
+    assert overheads._STAGE_PRIOR.of(2) == pytest.approx((1.0, 2.0))
+    assert overheads._STAGE_PRIOR.of(0.01) == pytest.approx((0.005, 0.02))
+    assert overheads._SHUFFLE_PRIOR.of(0.1) == pytest.approx((0.4, 0.2))
 
 
 def test_fit_marks_tasks_launched_before_any_has_finished() -> None:

@@ -77,14 +77,14 @@ def spread(point: Point) -> float:
 def test_interval_has_the_deviations_that_were_validated(tmp_path: Path) -> None:
     run, graph = one_stage(DURATIONS).read(tmp_path)
     points = prediction.predict(run, graph, (1, 2, 4)).points
-    expected = [0.012, math.hypot(0.012, 0.025), math.hypot(0.012, 0.05)]
+    expected = [0.012, math.hypot(0.012, 0.02), math.hypot(0.012, 0.04)]
     assert [spread(point) for point in points] == pytest.approx(expected)
     cut = replace(run, complete=False)
     [point] = prediction.predict(cut, graph, (1,)).points
     assert spread(point) == pytest.approx(math.hypot(0.012, 0.1))
     graph.cores, graph.in_job_s = 2, 32.0
     [point] = prediction.predict(run, graph, (1,), (1,)).points
-    assert spread(point) == pytest.approx(math.hypot(0.012, 0.025, 0.05))
+    assert spread(point) == pytest.approx(math.hypot(0.012, 0.02, 0.05))
 
 
 def test_interval_of_measured_counts_and_between_them(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_interval_of_measured_counts_and_between_them(tmp_path: Path) -> None:
     points = prediction.predict(run, graph, (1, 2, 4, 8), measured_s={4: [20.0]}).points
     times_s = [point.predicted_in_job_s for point in points]
     assert times_s == pytest.approx([64, 32 * math.sqrt(1.25), 20, 10])
-    away = math.hypot(0.02, 0.025)
+    away = math.hypot(0.02, 0.02)
     expected = [0.02, math.hypot(away, 0.25 * off), 0.02, math.hypot(away, 0.5 * off)]
     assert [spread(point) for point in points] == pytest.approx(expected)
 
@@ -105,11 +105,11 @@ def test_interval_contains_the_error_of_first_tasks_and_crowded_hosts(tmp_path: 
     [one, two] = prediction.predict(run, graph, (1, 2)).points
     assert spread(one) == pytest.approx(0.012)
     first_tasks = math.hypot(0.6, 0.25 * 3.2) / 32  # no task of this log was a first one
-    assert spread(two) == pytest.approx(math.hypot(0.012, 0.025, first_tasks))
+    assert spread(two) == pytest.approx(math.hypot(0.012, 0.02, first_tasks))
     graph.overheads = replace(graph.overheads, executor_s=0.0, executor_error_s=0.0)
     graph.host_cores = 2.0
     [four] = prediction.predict(run, graph, (4,)).points
-    assert spread(four) == pytest.approx(math.hypot(0.012, 0.05, 0.05))
+    assert spread(four) == pytest.approx(math.hypot(0.012, 0.04, 0.025))
 
 
 def test_own_error_of_the_replay_is_corrected_and_widens_the_interval(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_own_error_of_the_replay_is_corrected_and_widens_the_interval(tmp_path: 
     times_s = [point.predicted_in_job_s for point in result.points]
     assert times_s == pytest.approx([76.8, 32 * 1.2 ** (1 / 2), 16 * 1.2 ** (1 / 3)])
     own = 0.7 * math.log(1.2)
-    expected = [0.012, math.hypot(0.012, 0.025, own), math.hypot(0.012, 0.05, own)]
+    expected = [0.012, math.hypot(0.012, 0.02, own), math.hypot(0.012, 0.04, own)]
     assert [spread(point) for point in result.points] == pytest.approx(expected)
     assert result.observed.error_percent == pytest.approx(100 * (64 / 76.8 - 1))
 

@@ -101,15 +101,18 @@ def allocation_churn(view: RunView) -> Iterator[Finding]:
     )
 
 
-def _start_up_s(view: RunView, added: list[ExecutorMetrics]) -> float:
-    """Return how long stages had fewer cores than at the peak because executors were starting."""
+def _start_up_s(view: RunView, added: list[ExecutorMetrics], since_ms: int = 0) -> float:
+    """Return how long stages had fewer cores than at the peak because executors were starting.
+
+    Times before `since_ms` are left out.
+    """
     peak = timeline.peak_cores(view.run) / view.settings.task_cpus
     seconds = 0.0
     for stage in view.run.stages:
-        begin = stage.submitted_ms
         span = timeline.working(stage)
-        if begin is None or span is None or not peak:
+        if stage.submitted_ms is None or span is None or not peak:
             continue
+        begin = max(stage.submitted_ms, since_ms)
         late = [row.added_ms or 0 for row in added if begin < (row.added_ms or 0) < span[1]]
         if late:
             missing = 1 - view.cores_within((begin, max(late))) / peak
@@ -197,7 +200,8 @@ def slow_ramp(view: RunView) -> Iterator[Finding]:
     peak = view.run.peak_executors
     if removed or at_once > view.limit("ramp_share") * peak:
         return
-    seconds = _start_up_s(view, rows)
+    # The wait for the first executor does not depend on how many are added later.
+    seconds = _start_up_s(view, rows, min(begins))
     if not view.is_significant(seconds):
         return
     last = (max(row.added_ms or 0 for row in rows) - min(begins)) / 1000
