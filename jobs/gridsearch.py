@@ -1,9 +1,8 @@
 """Search the parameters of a scikit-learn model; every candidate and fold is a task of Spark.
 
-The rows must fit in the memory of a machine: they are sent to each executor once (broadcast). A
-task fits one candidate without one fold, and scores it on the fold, as GridSearchCV does. With
---library mllib the rows remain divided, and each fit is many Spark jobs (CrossValidator). Output,
-below --output: model.joblib (scikit-learn's best, fitted on all rows) and result.json.
+All rows are sent to each executor once (broadcast), so they must fit in its memory. A task fits a
+candidate without one fold, and scores it on the fold. With --library mllib the rows remain divided,
+and each fit is many Spark jobs. Output: model.joblib (scikit-learn's best) and result.json.
 """
 
 from __future__ import annotations
@@ -15,6 +14,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from pyspark.ml import classification as ml
+from pyspark.ml import evaluation, tuning
 from pyspark.sql import SparkSession
 
 from common import blocks, job
@@ -24,6 +25,7 @@ from common.models import dump, one_thread
 
 GRIDS: dict[str, Any] = {"logistic": {"C": [0.001, 0.01, 0.1, 1, 10]}}
 GRIDS["forest"] = {"n_estimators": [10, 30], "max_depth": [2, 4, 8]}
+MLLIB = {"C": "regParam", "n_estimators": "numTrees", "max_depth": "maxDepth"}
 
 
 def estimator(args: argparse.Namespace) -> Any:
@@ -65,12 +67,13 @@ def by_scikit_learn(context: Any, x: Any, y: Any, args: argparse.Namespace) -> A
 
 def by_mllib(frame: Any, rows: int, args: argparse.Namespace) -> Any:
     """Return the mean accuracy of each candidate; every fit is spread over the executors."""
-    from pyspark.ml import classification, evaluation, tuning
-
-    model = classification.LogisticRegression(standardization=False)
-    # MLlib divides the loss by the rows of the fit, scikit-learn does not.
-    reg = [1 / (option["C"] * rows * (1 - 1 / args.folds)) for option in candidates(args)]
-    grid = tuning.ParamGridBuilder().addGrid(model.regParam, reg).build()
+    logistic: Any = ml.LogisticRegression(standardization=False)
+    model = ml.RandomForestClassifier(seed=args.seed) if args.model == "forest" else logistic
+    n = rows * (1 - 1 / args.folds)  # MLlib divides the loss by the rows, scikit-learn does not
+    grid = [
+        {model.getParam(MLLIB[k]): 1 / (v * n) if k == "C" else v for k, v in option.items()}
+        for option in candidates(args)
+    ]
     metric = evaluation.MulticlassClassificationEvaluator(metricName="accuracy")
     search = tuning.CrossValidator(estimator=model, estimatorParamMaps=grid, evaluator=metric)
     search.setNumFolds(args.folds).setParallelism(2).setSeed(args.seed)
@@ -80,8 +83,8 @@ def by_mllib(frame: Any, rows: int, args: argparse.Namespace) -> Any:
 def search(args: argparse.Namespace, spark: SparkSession, log: JobLog) -> None:
     """Score all candidates, fit the best one, and write the outputs."""
     options, is_mllib = candidates(args), args.library == "mllib"
-    names = {name for option in options for name in option}
-    if not names <= ({"C"} if is_mllib else estimator(args).get_params().keys()):
+    names, known = {name for option in options for name in option}, estimator(args).get_params()
+    if not names <= (known.keys() & MLLIB if is_mllib else known.keys()):
         raise JobError(f"--grid: not all of {sorted(names)} are parameters of {args.model}")
     data = blocks.blocks(spark, args, job.partitions(spark, args.partitions), "classes").persist()
     with log.step("read"):
@@ -108,12 +111,9 @@ def main(argv: list[str] | None = None) -> int:
     add("--model", choices=sorted(GRIDS), default="logistic", help="default: logistic")
     add("--grid", type=json.loads, metavar="JSON", help='lists of values, e.g. {"C": [1, 10]}')
     add("--samples", type=count, metavar="N", help="random candidates (default: the whole grid)")
-    add("--folds", type=count, default=5, metavar="N", help="default: 5")
+    add("--folds", type=int, choices=range(2, 21), default=5, metavar="N", help="2 to 20")
     add("--library", choices=("scikit-learn", "mllib"), default="scikit-learn", help="to fit with")
-    args = parser.parse_args(argv)
-    if args.folds < 2 or (args.library == "mllib" and args.model != "logistic"):
-        parser.error("--folds must be at least 2, and --library mllib needs --model logistic")
-    return job.run_job("gridsearch", ("numpy", "sklearn", "threadpoolctl"), partial(search, args))
+    return job.run_job("gridsearch", ("numpy", "sklearn"), partial(search, parser.parse_args(argv)))
 
 
 if __name__ == "__main__":

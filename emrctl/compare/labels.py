@@ -12,7 +12,7 @@ _SETTINGS = {
 }
 # Groups of numbers that add nothing to the names in them.
 _GENERIC = {"figures", "metrics", "result"}
-_UNITS = {"s": "s", "seconds": "s", "bytes": "B", "usd": "USD", "percent": "%"}
+_UNITS = {"s": "s", "ms": "ms", "seconds": "s", "bytes": "B", "usd": "USD", "percent": "%"}
 
 
 def setting(name: str) -> str:
@@ -39,7 +39,9 @@ def figure(name: str) -> tuple[str, str]:
     words = []
     for part in name.split("."):
         stem, _, end = part.rpartition("_")
-        if stem and end.lower() in _UNITS:
+        if stem.endswith("_per") and end == "s":
+            part = f"{stem}_second"  # noqa: PLW2901
+        elif stem and end.lower() in _UNITS:
             unit, part = _UNITS[end.lower()], stem  # noqa: PLW2901
         words.append(part.replace("_", " ").strip() or part)
     if len(words) > 1 and words[0] in _GENERIC:

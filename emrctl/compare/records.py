@@ -259,7 +259,7 @@ RESULT_PREFIX = "result."
 
 @dataclass(frozen=True)
 class Figure:
-    """A number of each run; `unit` is s, B, MB·s, vcore·s, %, USD, x or empty."""
+    """A number of each run; `unit` is s, ms, B, MB·s, vcore·s, %, USD, x or empty."""
 
     key: str
     label: str
@@ -269,7 +269,7 @@ class Figure:
     @property
     def varies(self) -> bool:
         """Whether the figure is a time or follows from times, which vary from run to run."""
-        return self.unit in {"s", "MB·s", "vcore·s", "USD"} and self.key != "published_s"
+        return self.unit in {"s", "ms", "MB·s", "vcore·s", "USD"} and self.key != "published_s"
 
 
 def busy_percent(run: RunMetrics) -> float | None:

@@ -25,6 +25,8 @@ def test_setting_returns_words(name: str, words: str) -> None:
     [
         ("steps_s.train", ("steps: train", "s")),
         ("figures.best.train_s", ("best: train", "s")),
+        ("figures.rows_per_s", ("rows per second", "")),
+        ("figures.served.p50_ms", ("served: p50", "ms")),
         ("mean_accuracy", ("mean accuracy", "")),
         ("figures", ("figures", "")),
         ("size_bytes", ("size", "B")),

@@ -56,15 +56,31 @@ def test_gridsearch_samples_candidates_of_the_grid(run: Run) -> None:
     assert figures["candidates"][0]["accuracy"] >= figures["candidates"][1]["accuracy"]
 
 
+def test_gridsearch_forests_of_both_libraries_are_as_accurate(run: Run) -> None:
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.model_selection import cross_val_score
+
+    expected = cross_val_score(RandomForestClassifier(20, max_depth=6), *_rows(2), cv=2).mean()
+    grid = '{"n_estimators": [20], "max_depth": [1, 6]}'
+    search = (*SIZE, "--model", "forest", "--grid", grid, "--folds", "2", "--library")
+    for library in ("scikit-learn", "mllib"):
+        figures = run(gridsearch, *search, library)
+        best, other = figures["candidates"]
+        assert (best["max_depth"], other["max_depth"]) == (6, 1)
+        assert best["accuracy"] == pytest.approx(expected, abs=0.05)
+
+
 def test_gridsearch_rejects_unknown_parameters(
     spark: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = [*SIZE, "--grid", '{"depth": [1]}', "--output", str(tmp_path)]
     assert gridsearch.main(arguments) == 2
     assert "not all of ['depth'] are parameters of logistic" in capsys.readouterr().err
-    for wrong in (["--folds", "1"], ["--model", "forest", "--library", "mllib"]):
-        with pytest.raises(SystemExit):
-            gridsearch.main([*SIZE, *wrong, "--output", str(tmp_path)])
+    of_forest = [*SIZE, "--grid", '{"max_depth": [1]}', "--output", str(tmp_path)]
+    assert gridsearch.main([*of_forest, "--library", "mllib"]) == 2
+    assert "not all of ['max_depth'] are parameters of logistic" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        gridsearch.main([*SIZE, "--folds", "1", "--output", str(tmp_path)])
 
 
 @pytest.mark.parametrize("method", ["one-vs-rest", "voting"])
