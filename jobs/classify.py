@@ -43,7 +43,10 @@ TASKS = {"one-vs-all": "one-vs-all", "voting": "pairs"}
 
 
 def classification(reader: PictureReader, model: Any) -> Callable[[Tables], Tables]:
-    """Return a function for mapInPandas: ENCODED to CLASSIFIED. `model` is a broadcast."""
+    """Return the function for mapInPandas, which calls it on the executors for parts of the rows.
+
+    It converts rows of ENCODED to CLASSIFIED. `model` is a broadcast.
+    """
 
     def classify(tables: Tables) -> Tables:
         for batch in reader.batches(tables, frozenset()):

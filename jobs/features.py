@@ -1,4 +1,9 @@
-"""Run the features job (package features): spark-submit jobs/features.py --help."""
+"""Convert pictures to feature vectors: lists of numbers that a classifier can work with.
+
+Decoding a picture and running a network on it takes long, and needs no other picture. So each task
+of Spark receives some of the pictures, and its executor writes their vectors. The program is the
+package `features`, from features/extraction.py on; `--help` prints its arguments.
+"""
 
 import sys
 

@@ -3,7 +3,8 @@
 A Python function sees the rows of a DataFrame through a UDF. --udf row calls it once for each row:
 the JVM pickles the row, Python unpickles it and calls the model for a single row. --udf pandas
 calls it for thousands of rows at once, which Arrow passes as columns without pickling. Both return
-the same. The model is sent to each executor once (broadcast).
+the same. The model is sent to each executor once (broadcast). The rows are those of --input (LIBSVM
+files), or generated ones.
 
 --model is the model.joblib of the gridsearch job, or another that joblib.dump wrote with the same
 version of scikit-learn. Loading it runs code that the file contains: use files that you trust only.

@@ -1,4 +1,9 @@
-"""Run the svm job (package svm): spark-submit jobs/svm.py --help."""
+"""Train linear SVMs: class against class, and one class against all others.
+
+37 classes are 666 pairs, each trained on several shares of the rows: thousands of small models that
+do not depend on each other. So each task of Spark receives the rows of some classes, and trains
+their models. The program is the package `svm`, from svm/study.py on; `--help` prints its arguments.
+"""
 
 import sys
 
