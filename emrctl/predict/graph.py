@@ -216,15 +216,18 @@ class _Builder:
     def _host_cores(self, slowdown: float) -> float | None:
         """Return the cores of the only host, from the slowdown of executors that shared them.
 
-        Spark's local cluster is for tests on a single machine: the one that reads its log, unless
-        the slowdown shows another.
+        Executors of Spark's local cluster and on loopback addresses are on the machine that reads
+        their log, unless the slowdown shows another.
         """
-        if len({row.host for row in self._run.busy_rows}) != 1:
+        hosts = {row.host for row in self._run.busy_rows}
+        is_local = all(host == "localhost" or host.startswith("127.") for host in hosts)
+        is_local = is_local or self._conf.text("spark.master").startswith("local-cluster")
+        if len(hosts) != 1 and not is_local:
             return None
         executors = self._peak()
         observed = max(executors / slowdown, 1.0)
         is_clear = executors > 1 and slowdown > _CLEAR_SLOWDOWN
-        if not self._conf.text("spark.master").startswith("local-cluster"):
+        if not is_local:
             return observed if is_clear else None
         here = os.cpu_count() or 1
         if executors <= here and not is_clear:

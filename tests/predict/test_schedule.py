@@ -325,3 +325,23 @@ def test_local_cluster_shares_the_cores_of_this_machine_unless_the_log_shows_ano
     log = shared_host_log(executors, slowdown=slowdown, spark_master="local-cluster[2,1,512]")
     _, graph = log.read(tmp_path)
     assert graph.host_cores == pytest.approx(cores)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "cores"),
+    [
+        (("localhost", "localhost"), 4),
+        (("127.4.0.1", "127.4.0.2"), 4),
+        (("127.4.0.1", "10.0.0.2"), None),
+        (("10.0.0.2", "10.0.0.2"), None),
+    ],
+)
+def test_executors_on_loopback_addresses_share_the_cores_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hosts: tuple[str, str], cores: int | None
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    log = shared_host_log(2, slowdown=1.0)
+    added = [line for line in log.lines if line["Event"] == "SparkListenerExecutorAdded"]
+    for line, host in zip(added, hosts, strict=True):
+        line["Executor Info"]["Host"] = host
+    assert log.read(tmp_path)[1].host_cores == cores
