@@ -1,6 +1,6 @@
 """Large loads: many runs and steps, large logs. Prints times, and the peak memory.
 
-    python -m tests.faults.load FOLDER --runs 1000 --megabytes 1000 --only store
+    python -m tests.faults.load FOLDER --runs 1000 --megabytes 1000 --clusters 100 --only store
 
 Steps are fake, except the real ones; the clients are whole processes, except those that submit the
 many runs. Exits with 1 if a run was lost or a client failed.
@@ -25,6 +25,7 @@ from emrctl.runs.storage import LocalStorage
 from emrctl.runs.store import Store
 from tests.event_logs import SAMPLE, text_of
 from tests.faults import report, scenario
+from tests.faults.real_clusters import AT_ONCE, RealClusters
 from tests.faults.real_steps import RealSteps
 from tests.faults.report import Row
 from tests.faults.scenario import Emulator, Project
@@ -37,12 +38,13 @@ _PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
 
 @dataclass
 class Load:
-    """A project on an emulator, the number of runs and the size of logs in MB."""
+    """A project on an emulator, the numbers of runs and clusters, and the size of logs in MB."""
 
     project: Project
     emulator: Emulator
     runs: int
     megabytes: int
+    clusters: int
 
     def spent(self, folder: Path, row: Row, *commands: str) -> Row:
         """Run commands as whole processes; add their time, and the peaks of the memory."""
@@ -101,6 +103,25 @@ class Load:
             steps.close()
         return steps.row
 
+    def clusters_at_once(self) -> Row:
+        """Start and terminate local clusters at the same time."""
+        return self._real_clusters(AT_ONCE, AT_ONCE, f"{AT_ONCE} clusters at once")
+
+    def clusters_in_sequence(self) -> Row:
+        """Start and terminate local clusters one after another."""
+        return self._real_clusters(self.clusters, 1, f"{self.clusters} clusters in sequence")
+
+    def _real_clusters(self, count: int, at_once: int, label: str) -> Row:
+        folder = self.project.folder.parent / label.replace(" ", "-")
+        clusters = RealClusters.create(folder, Row(label))
+        start = time.monotonic()
+        try:
+            clusters.run(count, at_once)
+            self._measured(clusters.row, start, "", clusters.emulator)
+        finally:
+            clusters.close()
+        return clusters.row
+
     def large_store(self) -> Row:
         """List and query a store of 10,000 runs; the first query creates the index."""
         folder = self.project.folder.parent / "store"
@@ -147,11 +168,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--megabytes", type=int, default=1000)
+    parser.add_argument("--clusters", type=int, default=100)
     parser.add_argument("--only", default="", help="beginning of the names of the loads")
     chosen = parser.parse_args()
     with scenario.running(chosen.folder / "home") as emulator:
         project = Project.create(emulator, chosen.folder / "project", "pets")
-        load = Load(project, emulator, chosen.runs, chosen.megabytes)
+        load = Load(project, emulator, chosen.runs, chosen.megabytes, chosen.clusters)
         assert project.run("up").code == 0
         assert not project.earlier_steps  # checks compare the runs with all steps
         rows = list[Row]()
@@ -161,6 +183,8 @@ def main() -> None:
             "store": load.large_store,
             "store: query": load.query_store,
             "steps": load.real_steps,
+            "clusters: at once": load.clusters_at_once,
+            "clusters: in sequence": load.clusters_in_sequence,
             "runs": load.submit_many,
         }
         for name, work in loads.items():

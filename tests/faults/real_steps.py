@@ -5,22 +5,17 @@ The first steps wait for each other: they end only if as many are running as Ste
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from emrctl.emulator.server import processes
-from tests.faults import scenario
+from tests.faults.real_emulator import RealEmulator
 from tests.faults.report import Row
-from tests.faults.scenario import Emulator
 
 STEPS, CONCURRENCY = 100, 32
 TIMEOUT_S = 300.0
-CACHE = os.environ.get("EMRCTL_CACHE", str(Path.home() / ".emrctl" / "cache"))
 PROJECT = f"""\
 project: steps
 target: local
@@ -37,14 +32,11 @@ sleep 1; echo $EMR_STEP_ID; date +%s.%N >> $EMR_STEP_ID
 
 
 @dataclass
-class RealSteps:
-    """A project in `folder` with an emulator of its own.
+class RealSteps(RealEmulator):
+    """A project with 100 steps.
 
     Each step writes the times at which it started and ended to a file in `spans`.
     """
-
-    folder: Path
-    row: Row
 
     @classmethod
     def create(cls, folder: Path) -> RealSteps:
@@ -60,27 +52,6 @@ class RealSteps:
     def spans(self) -> Path:
         """The folder of the files of the steps."""
         return self.folder / "spans"
-
-    @property
-    def emulator(self) -> Emulator:
-        """The project's own emulator."""
-        return Emulator(self.folder / "home")
-
-    def emrctl(self, command: str) -> None:
-        """Run a command of emrctl; exits if it fails."""
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "EMRCTL_"))}
-        own = {"EMRCTL_HOME": str(self.folder / "home"), "EMRCTL_CACHE": CACHE}
-        result = subprocess.run(
-            [sys.executable, "-m", "emrctl.cli", *command.split()],
-            cwd=self.folder,
-            env={**kept, **own, "PYTHONPATH": str(scenario.ROOT)},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if result.returncode:
-            raise SystemExit(f"emrctl {command}: {result.stderr}")
 
     def run(self) -> None:
         """Run the steps and delete the cluster; check what each step left."""
@@ -145,11 +116,3 @@ class RealSteps:
             pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket["Name"])
             keys |= {item["Key"] for page in pages for item in page.get("Contents", ())}
         return {"/".join(key.split("/")[-4:]) for key in keys}
-
-    def close(self) -> None:
-        """Stop the emulator; nothing of it may be left."""
-        info = self.emulator.info
-        self.emrctl("local down --delete")
-        left = processes.marked(processes.EMULATOR_MARK, info.id)
-        self.row.left += len(left)
-        self.row.problems += [f"running after `emrctl local down`: {process}" for process in left]

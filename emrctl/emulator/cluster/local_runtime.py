@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psutil
 
@@ -35,6 +36,8 @@ from emrctl.emulator.hadoop import (
 from emrctl.emulator.server import processes
 
 _log = logging.getLogger(__name__)
+# What the history server reads, in the folder of a cluster, and the folders of its nodes.
+_HISTORY_FILES = frozenset({"conf", "signing", "eventlogs", "nodes"})
 
 
 @dataclass(eq=False)
@@ -165,7 +168,10 @@ class LocalRuntime:
             processes.kill_marked(processes.SCOPE_MARK, scope, grace_s=3.0)
 
     def stop(self, cluster: EmulatedCluster) -> None:
-        """Kill the cluster's processes, upload its logs and delete its files except the logs."""
+        """Kill the cluster's processes, upload its logs, delete the files that are not needed.
+
+        The logs of its nodes are kept, and what the history server reads.
+        """
         cluster_yarn = self.yarns.pop(cluster.id, None)
         files = self.file_systems.pop(cluster.id, None)
         if cluster_yarn is not None:
@@ -175,10 +181,9 @@ class LocalRuntime:
         processes.kill_marked(processes.CLUSTER_MARK, cluster.id)
         if cluster_yarn is not None:
             programs.upload_remaining_logs(cluster_yarn)
+        _delete_all_but(self.context.cluster_folder(cluster), _HISTORY_FILES)
         for node in cluster.nodes:
-            for name in ("yarn", "tmp", "venv", "home", "containers", "hdfs"):
-                folder = self.context.node_folder(cluster, node) / name
-                shutil.rmtree(folder, ignore_errors=True)
+            _delete_all_but(self.context.node_folder(cluster, node), {"mnt"})
 
     # -- web UIs
 
@@ -221,6 +226,16 @@ class LocalRuntime:
             "spark": f"{cluster_yarn.url}/cluster/apps/RUNNING",
             "history": f"{self.context.endpoint}/emrctl/clusters/{cluster_id}/history",
         }
+
+
+def _delete_all_but(folder: Path, names: Collection[str]) -> None:
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.name in names:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _check_memory(cluster: EmulatedCluster) -> None:

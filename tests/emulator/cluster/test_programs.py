@@ -100,14 +100,19 @@ def test_background_processes_of_action_are_killed(
     assert processes.marked(processes.EMULATOR_MARK, context.emulator_id) == []
 
 
-def test_stop_deletes_files_except_logs(
+def test_stop_keeps_logs_and_what_the_history_server_reads(
     local_runtime: LocalRuntime, context: EmulatorContext, cluster: EmulatedCluster, mocked: Target
 ) -> None:
     bootstrap(local_runtime, cluster, mocked)
+    folder = context.cluster_folder(cluster)
+    for name in ("conf", "conf-rm", "staging", "eventlogs", "warehouse"):
+        (folder / name).mkdir()
+    (folder / "staging" / "job.jar").touch()
+    (folder / "signing").touch()
     local_runtime.stop(cluster)
-    names = [path.name for path in context.node_folder(cluster, cluster.nodes[0]).iterdir()]
-    assert not {"venv", "home", "tmp"} & set(names)
-    assert "mnt" in names
+    assert {path.name for path in folder.iterdir()} == {"nodes", "conf", "eventlogs", "signing"}
+    for node in cluster.nodes:
+        assert [path.name for path in context.node_folder(cluster, node).iterdir()] == ["mnt"]
 
 
 def step(jar: str, *args: str) -> EmulatedStep:
