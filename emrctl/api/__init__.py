@@ -28,11 +28,13 @@ from emrctl.api.views import (
     RunsView,
     TuneView,
 )
+from emrctl.errors import UsageError
 
 if TYPE_CHECKING:
     from emrctl.engine.base import StackResult
     from emrctl.runs.progress import Progress
     from emrctl.runs.record import Run
+    from emrctl.runs.submission import Submission
     from emrctl.runs.trials import TrialReport
     from emrctl.runs.workspace import Workspace
 
@@ -103,22 +105,50 @@ def submit(
 ) -> RunsView:
     """Run a job `repeat` times, one after another, and return its runs once they have finished.
 
-    `settings` are those of `emrctl submit`: `executors=4`, `conf={"spark.x": "y"}`. `report` is
+    `settings` are those of `emrctl submit`: `executors=4`, `conf={"spark.x": "y"}`, and `env`,
+    `secrets`, `py_files`, `tags` and `check_output` as a job of emrctl.yaml has them. `report` is
     called with the run and its progress while a run is waited for. Failed runs are returned like
-    others, with their `state` and `failure`; they end the repeats.
+    others, with their `state` and `failure`; they end the repeats. Raises `UsageError` for settings
+    that do not exist or have an invalid value.
     """
     from emrctl.runs import lifecycle, submission
-    from emrctl.spec import SparkSettings
 
     workspace = _workspace(project)
-    order = submission.Submission(
-        job=job, arguments=arguments, settings=SparkSettings.model_validate(settings)
-    )
+    order = _submission(job, arguments, settings)
     follow = report or (lambda _run, _progress: None)
     finished = submission.submit_repeatedly(
         workspace, order, repeat, lambda run: lifecycle.wait(workspace, run, follow)
     )
     return RunsView(workspace, tuple(finished))
+
+
+def _submission(job: str, arguments: Sequence[str], options: dict[str, Any]) -> Submission:
+    """Return the checked order; `options` are keys of a job in emrctl.yaml or of its settings."""
+    from pydantic import ValidationError
+
+    from emrctl.runs.submission import Submission
+    from emrctl.spec import JobSpec
+
+    of_job = ("env", "secrets", "py_files", "tags", "check_output")
+    value = {name: options[name] for name in of_job if name in options}
+    value["settings"] = {name: item for name, item in options.items() if name not in of_job}
+    try:
+        spec = JobSpec.model_validate({"script": job, **value})
+    except ValidationError as error:
+        faults = [(".".join(map(str, item["loc"])), item["msg"]) for item in error.errors()]
+        lines = [f"{name.removeprefix('settings.')}: {message}" for name, message in faults]
+        hint = "`emrctl submit --help` lists the settings, with dashes for underscores."
+        raise UsageError("\n".join(lines), hint=hint) from None
+    return Submission(
+        job=job,
+        arguments=arguments,
+        settings=spec.settings,
+        environment=spec.env,
+        secrets=spec.secrets,
+        py_files=spec.py_files,
+        tags=spec.tags,
+        check_output=spec.check_output,
+    )
 
 
 def runs(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,6 +76,46 @@ def test_submit_stops_repeating_after_a_failure(project: Path, runtime: FakeRunt
     runtime.on_step = lambda _args: (1, "", "ValueError: x")
     [run] = api.submit("mine", project=project, repeat=3)
     assert run.state == "FAILED"
+
+
+def test_submit_takes_what_a_job_of_the_yaml_has(
+    project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DB_PWD", "hunter2-hunter2")
+    (tmp_path / "helper.py").touch()
+    api.up(project=project)
+    [run] = api.submit(
+        "mine",
+        project=project,
+        env={"MODE": "fast"},
+        secrets=["DB_PWD"],
+        py_files=[str(tmp_path / "helper.py")],
+        tags={"why": "test"},
+        check_output=["{run}/words"],
+        executors=2,
+    )
+    assert run.tags == {"why": "test"}
+    assert run.environment["MODE"] == "fast"
+    assert "DB_PWD" in run.environment
+    assert "hunter2" not in repr(run)
+    assert any("helper" in uri for uri in run.code)
+    assert run.settings["executors"] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"executors": 0}, "executors: "),
+        ({"executor": 2}, "executor: "),
+        ({"tags": "slow"}, "tags: "),
+    ],
+)
+def test_submit_refuses_settings_with_their_names(
+    project: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        api.submit("mine", project=project, **options)
+    assert "pydantic" not in str(caught.value)
 
 
 def test_runs_frame_has_numbers_of_the_result(project: Path) -> None:
