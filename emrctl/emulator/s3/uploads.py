@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakValueDictionary
 
 from emrctl.emulator.s3 import checksums
 from emrctl.emulator.s3.blobs import Segment
@@ -64,8 +65,16 @@ class Uploads:
         """Use the index and the content files of `store`."""
         self._store = store
         self._index = store.index
-        # Held while parts are read, joined and become an object, or are changed.
-        self._changing = threading.Lock()
+        self._lock = threading.Lock()
+        self._locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
+
+    def _changing(self, upload: Upload) -> threading.Lock:
+        """Return the upload's lock.
+
+        It is held while parts are read, joined and become an object, or are changed.
+        """
+        with self._lock:
+            return self._locks.setdefault(upload.id, threading.Lock())
 
     def create(self, bucket: str, key: str, attributes: Attributes) -> Upload:
         """Create an upload of an object with these attributes."""
@@ -108,7 +117,7 @@ class Uploads:
     def put_part(self, upload: Upload, part: Part) -> None:
         """Store a part; it replaces one with the same number."""
         try:
-            with self._changing, self._index.writing() as connection:
+            with self._changing(upload), self._index.writing() as connection:
                 # The upload may have been completed or aborted meanwhile.
                 _check_exists(connection, upload)
                 replaced = connection.execute(
@@ -155,7 +164,7 @@ class Uploads:
         condition: Condition | None,
     ) -> StoredObject:
         """Store the object of the listed parts (number, ETag); raises S3's errors."""
-        with self._changing:
+        with self._changing(upload):
             stored_parts = {part.number: part for part in self.parts(upload)}
             with self._index.reading() as connection:
                 _check_exists(connection, upload)
@@ -189,7 +198,7 @@ class Uploads:
 
     def abort(self, upload: Upload) -> None:
         """Delete the upload and its parts; raises S3's error if it does not exist anymore."""
-        with self._changing, self._index.writing() as connection:
+        with self._changing(upload), self._index.writing() as connection:
             parts = self.parts(upload)
             delete_upload(connection, upload.id)
         self._store.blobs.delete(segment for part in parts for segment in part.segments)

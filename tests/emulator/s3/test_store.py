@@ -269,7 +269,7 @@ def test_interleaved_completions_of_an_upload_keep_the_object(
     assert len(files(store)) == 1
 
 
-def test_part_replaced_during_completion_is_refused_and_the_object_is_kept(
+def test_completion_refuses_a_replaced_part_and_does_not_delay_other_uploads(
     store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(uploads, "_MIN_PART_BYTES", 1)
@@ -278,7 +278,7 @@ def test_part_replaced_during_completion_is_refused_and_the_object_is_kept(
     upload = of_store.create(BUCKET, "a", Attributes())
     etag = f'"{"0" * 32}"'
 
-    def put_part(number: int, content: bytes) -> None:
+    def put_part(number: int, content: bytes, upload: Upload = upload) -> None:
         segment = store.blobs.write([content])
         part = Part(number=number, etag=etag, size=4, modified=time.time(), segments=(segment,))
         of_store.put_part(upload, part)
@@ -294,20 +294,27 @@ def test_part_replaced_during_completion_is_refused_and_the_object_is_kept(
     put_part(1, b"part")
     put_part(2, b"two.")
     late = threading.Thread(target=put_again)
-    read = store.blobs.read
+    other = of_store.create(BUCKET, "b", Attributes())
+    parallel = threading.Thread(target=put_part, args=(1, b"part", other))
+    read, delayed = store.blobs.read, []
 
     def read_slowly(*arguments: Any) -> Iterator[bytes]:
         late.start()
         late.join(0.2)
+        parallel.start()
+        parallel.join(10)
+        delayed.append(parallel.is_alive())
         return read(*arguments)
 
     with monkeypatch.context() as patched:
         patched.setattr(store.blobs, "read", read_slowly)
         of_store.complete(upload, [(1, etag), (2, etag)], None, None)
     late.join()
+    parallel.join()
+    assert delayed == [False]
     assert [error.code for error in refused] == ["NoSuchUpload"]
     assert content(store, "a") == b"parttwo."
-    assert len(files(store)) == 1
+    assert len(files(store)) == 2
 
 
 def test_other_errors_are_not_reported_as_full_disk() -> None:
