@@ -216,7 +216,9 @@ def step_command(
     target.write_bytes(s3_files.download(jar))
     hadoop = shutil.which("hadoop", path=path)
     main = [step.jar["MainClass"]] if step.jar.get("MainClass") else []
-    return [hadoop, "jar", str(target), *main, *args] if hadoop else None
+    rows = step.jar.get("Properties", [])
+    properties = [f"-D{one['Key']}={one.get('Value', '')}" for one in rows]
+    return [hadoop, "jar", *properties, str(target), *main, *args] if hadoop else None
 
 
 def _step_script(address: str, work: Path, root: Path) -> list[str]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import subprocess
 import tracemalloc
 from pathlib import Path
 
@@ -34,7 +35,8 @@ def bootstrap(
         script = {"Path": path, "Args": args}
         actions.append({"Name": str(number), "ScriptBootstrapAction": script})
     cluster.request["BootstrapActions"] = actions
-    local_runtime.bootstrap(cluster, cluster.nodes)
+    for error in local_runtime.bootstrap(cluster, cluster.nodes).values():
+        raise error
 
 
 def log(
@@ -139,6 +141,26 @@ def test_command_for_each_runner_jar(tmp_path: Path) -> None:
     work.mkdir()
     argv = programs.step_command(step(uri, str(script), "x"), work, path)
     assert argv == ["bash", str(work / "script.sh"), "x"]
+
+
+def test_properties_of_a_step_are_properties_of_the_jvm_of_its_jar(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shims = Path(programs.__file__).with_name("shims")
+    java = tmp_path / "bin/java"
+    java.parent.mkdir()
+    java.write_text('#!/bin/bash\nprintf "%s|" "${@:4}"\n')
+    java.chmod(0o755)
+    monkeypatch.setattr(s3_files, "download", lambda _: b"")
+    own = step("s3://pets-code/pets.jar", "input")
+    own.jar |= {"MainClass": "pets.Main", "Properties": [{"Key": "a", "Value": "1 2"}]}
+    argv = programs.step_command(own, tmp_path, str(shims))
+    assert argv is not None
+    variables = ("SPARK_HOME", "HADOOP_CONF_DIR", "SPARK_DIST_CLASSPATH", "EMRCTL_DISTCP")
+    env = dict.fromkeys(variables, "/x") | {"JAVA_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    out = subprocess.run(["bash", *argv], env=env, check=True, capture_output=True, text=True)
+    jar = tmp_path / "pets.jar"
+    assert out.stdout.endswith(f"|-Da=1 2|org.apache.hadoop.util.RunJar|{jar}|pets.Main|input|")
 
 
 def test_path_of_instance_json_is_the_node_s_own(
