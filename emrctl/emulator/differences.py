@@ -26,6 +26,10 @@ DIFFERENCES = (
         "Executors are not sized by the memory that is free (heterogeneousExecutors): the default "
         "executor of a cluster with one worker fits beside a driver of the default size."
     ),
+    (
+        "Three primary nodes have one ResourceManager and one NameNode, which start on another "
+        "node if theirs is lost: running applications are lost then."
+    ),
     "NodeManagers send heartbeats every 200 ms instead of every second.",
     (
         "Releases run the PySpark of emrctl (3.5), those of emr-spark-8.x Spark 4.1.1 from PyPI, "
@@ -129,7 +133,7 @@ _HISTORY = _partial("Spark's history server only, until the emulator is stopped.
 OPERATION_SUPPORT: Mapping[str, OperationSupport] = {
     "AddInstanceFleet": _partial(
         "Types are chosen by Priority or price, not by EC2's capacity; a provisioning timeout "
-        "passes at once. Configurations are those of the first type."
+        "passes at once."
     ),
     "AddJobFlowSteps": _partial("Runtime roles are accepted if enabled, but not enforced."),
     "CreatePersistentAppUI": _HISTORY,
@@ -143,8 +147,7 @@ OPERATION_SUPPORT: Mapping[str, OperationSupport] = {
     "GetPersistentAppUIPresignedURL": _HISTORY,
     "ListReleaseLabels": _partial("Filters by versions of Spark and Hadoop only."),
     "ModifyInstanceFleet": _partial(
-        "New InstanceTypeConfigs apply to new instances, without their Configurations; a resize "
-        "without capacity fails at once."
+        "New InstanceTypeConfigs apply to new instances; a resize without capacity fails at once."
     ),
     "ModifyInstanceGroups": _partial(
         "A reconfiguration restarts the daemons of one node at a time, and ends its containers."

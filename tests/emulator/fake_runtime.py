@@ -36,22 +36,26 @@ class FakeRuntime:
 
     `on_step(args)` returns a step's exit code, stdout and stderr. While `pause` is set, steps run
     until they are cancelled. `failing_bootstrap` is the number, from 1, of a bootstrap action that
-    fails on the primary node with exit code 1. Daemons in `exited` have exited. `yarn` is what the
+    fails on the primary node with exit code 1; `failing_workers` is how many core and task nodes
+    fail in the bootstrap actions that follow. Daemons in `exited` have exited. `yarn` is what the
     ResourceManager measures, `hdfs` what the NameNode does. `nodes` are the loads of nodes by EC2
     instance id; a node that is not listed has no containers.
     """
 
     on_step: OnStep = _succeed
     failing_bootstrap: int = 0
+    failing_workers: int = 0
     pause: bool = False
     steps: list[list[str]] = field(default_factory=list)
     bootstrapped: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    leaders: list[str] = field(default_factory=list)
     exited: list[ExitedDaemon] = field(default_factory=list)
     restartable: bool = True
     restarted: list[ExitedDaemon] = field(default_factory=list)
     yarn: dict[str, float] = field(default_factory=dict)
     hdfs: dict[str, float] = field(default_factory=dict)
+    used: float = 0.0
     pending: tuple[int, int] = (0, 0)
     nodes: dict[str, NodeLoad] = field(default_factory=dict)
     evaluations: int = 0
@@ -60,14 +64,21 @@ class FakeRuntime:
     unschedulable: set[str] = field(default_factory=set)
     _cancelled: dict[str, threading.Event] = field(default_factory=dict)
 
-    def bootstrap(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
-        """Record the nodes; fail if `failing_bootstrap` is set."""
+    def bootstrap(
+        self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]
+    ) -> dict[EmulatedNode, Exception]:
+        """Record the nodes; return those that fail."""
+        failed: dict[EmulatedNode, Exception] = {}
         for node in nodes:
             self.bootstrapped.append(node.ec2_id)
             if self.failing_bootstrap and node.primary:
                 folder = f"node/{node.ec2_id}/bootstrap-actions/{self.failing_bootstrap}"
                 s3_files.upload(cluster, f"{folder}/stderr", b"bootstrap action failed\n")
-                raise BootstrapFailedError(node, self.failing_bootstrap, 1)
+                failed[node] = BootstrapFailedError(node, self.failing_bootstrap, 1)
+            elif self.failing_workers and not node.primary:
+                self.failing_workers -= 1
+                failed[node] = BootstrapFailedError(node, 1, 1)
+        return failed
 
     def start(self, cluster: EmulatedCluster) -> None:
         """Do nothing."""
@@ -78,6 +89,10 @@ class FakeRuntime:
     def remove_nodes(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
         """Record the nodes."""
         self.removed += [node.ec2_id for node in nodes]
+
+    def fail_over(self, cluster: EmulatedCluster, lost: EmulatedNode) -> None:
+        """Record the node that leads now."""
+        self.leaders.append(cluster.primary.ec2_id)
 
     def load(self, cluster: EmulatedCluster) -> YarnLoad | None:
         """Return `pending` containers and MB, and the loads of the running nodes."""
@@ -124,6 +139,10 @@ class FakeRuntime:
     def hdfs_metrics(self, cluster: EmulatedCluster) -> dict[str, float]:
         """Return `hdfs`."""
         return self.hdfs
+
+    def last_use(self, cluster: EmulatedCluster) -> float:
+        """Return `used`."""
+        return self.used
 
     def run_step(self, cluster: EmulatedCluster, step: EmulatedStep) -> StepResult:
         """Return the result of `on_step`, or exit code 143 if the step is cancelled."""

@@ -8,6 +8,7 @@ from typing import Any
 from emrctl.aws import listing
 from emrctl.emulator.api import checks, groups, responses, steps
 from emrctl.emulator.api.service import CLOSED, ApiError, Operation, Request, find
+from emrctl.emulator.cluster import model
 from emrctl.emulator.cluster.model import EmulatedCluster, Termination
 
 _PROTECTED = "Could not shut down one or more job flows since they are termination protected."
@@ -18,14 +19,17 @@ def _run_job_flow(request: Request) -> dict[str, Any]:
 
     ask = request.members
     instances = ask["Instances"]
+    requested = groups.requested_groups(instances)
+    # EMR turns both on for a cluster with three primary nodes.
+    several = any(one.role == model.MASTER and one.count > 1 for one in requested)
     cluster = EmulatedCluster(
         request=ask,
         region=request.region,
         account=DEFAULT_ACCOUNT_ID,
-        groups=groups.requested_groups(instances),
+        groups=requested,
         tags={},
-        keep_alive=bool(instances.get("KeepJobFlowAliveWhenNoSteps", False)),
-        protected=bool(instances.get("TerminationProtected", False)),
+        keep_alive=several or bool(instances.get("KeepJobFlowAliveWhenNoSteps", False)),
+        protected=several or bool(instances.get("TerminationProtected", False)),
         replace_unhealthy=bool(instances.get("UnhealthyNodeReplacement", False)),
         visible=bool(ask.get("VisibleToAllUsers", True)),
         concurrency=int(ask.get("StepConcurrencyLevel", 1)),

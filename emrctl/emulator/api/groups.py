@@ -11,8 +11,6 @@ from emrctl.emulator.cluster import model
 from emrctl.emulator.cluster.model import InstanceGroup
 from emrctl.errors import SpecError
 
-# Limit of the local EMR, whose instances are folders and processes of one machine.
-MAX_INSTANCES = 256
 _MAX_TASK_GROUPS = 48
 _MAX_VOLUMES = 25
 # EMR's limits of a fleet's types, without and with an allocation strategy.
@@ -59,9 +57,9 @@ def check_total(groups: Iterable[InstanceGroup]) -> None:
 
 def check_instances(total: int) -> None:
     """Raise an error if a cluster of so many instances is not supported by the local EMR."""
-    if total > MAX_INSTANCES:
+    if total > model.MAX_INSTANCES:
         raise ApiError(
-            f"The local EMR runs at most {MAX_INSTANCES} instances in a cluster, not {total}."
+            f"The local EMR runs at most {model.MAX_INSTANCES} instances in a cluster, not {total}."
         )
 
 
@@ -76,6 +74,8 @@ def new_group(ask: dict[str, Any]) -> InstanceGroup:
     check_classifications(ask.get("Configurations", []))
     group = InstanceGroup(role=role, instance_type=ask["InstanceType"], count=count, request=ask)
     if "AutoScalingPolicy" in ask:
+        if role == model.MASTER:
+            raise ApiError("The master instance group cannot have an automatic scaling policy.")
         check_auto_scaling(ask["AutoScalingPolicy"])
         group.auto_scaling = attached(ask["AutoScalingPolicy"])
     return group

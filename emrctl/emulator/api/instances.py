@@ -9,10 +9,11 @@ from emrctl.emulator.api import checks, groups, responses
 from emrctl.emulator.api.service import CLOSED, ApiError, Operation, Request, find, invalid
 from emrctl.emulator.cluster import model
 from emrctl.emulator.cluster.model import EmulatedCluster, InstanceGroup
-from emrctl.emulator.cluster.resizing import DECOMMISSIONING_TIMEOUT_S, Shrinking
+from emrctl.emulator.cluster.shrinking import DECOMMISSIONING_TIMEOUT_S, Shrinking
 from emrctl.emulator.hadoop import hadoop_conf
 
 _EXCLUSIVE = "Instance fleets and instance groups are mutually exclusive."
+_MANAGED = "A cluster with managed scaling cannot have an automatic scaling policy."
 
 
 def _list_instance_groups(request: Request) -> dict[str, Any]:
@@ -36,6 +37,8 @@ def _add_instance_groups(request: Request) -> dict[str, Any]:
     if cluster.has_fleets:
         raise ApiError(_EXCLUSIVE)
     new = [groups.new_group(one) for one in request.members["InstanceGroups"]]
+    if cluster.managed_scaling is not None and any(one.auto_scaling for one in new):
+        raise ApiError(_MANAGED)
     _add(request, new)
     ids = [group.id for group in new]
     return {"JobFlowId": cluster.id, "InstanceGroupIds": ids, "ClusterArn": cluster.arn}
@@ -80,7 +83,8 @@ def _modify_instance_groups(request: Request) -> dict[str, Any]:
         removed = change.get("EC2InstanceIdsToTerminate", [])
         _check_removed(cluster, group, removed)
         if removed or "InstanceCount" in change:
-            count = change.get("InstanceCount", group.count - len(removed))
+            staying = {node.ec2_id for node in cluster.staying_nodes(group)}
+            count = change.get("InstanceCount", group.count - len(staying.intersection(removed)))
             _check_count(cluster, group, count)
             changes.append((cluster, group, count, _shrinking(cluster, change)))
     for cluster, group, count, shrinking in changes:
@@ -158,8 +162,7 @@ def _check_count(cluster: EmulatedCluster, group: InstanceGroup, count: int) -> 
     if count < 0 or (group.role == "CORE" and count < 1):
         raise ApiError(f"A {group.role} instance group cannot have {count} instances.")
     others = sum(one.count for one in cluster.groups if one is not group)
-    if others + count > groups.MAX_INSTANCES:
-        raise ApiError(f"The local EMR runs at most {groups.MAX_INSTANCES} instances in a cluster.")
+    groups.check_instances(others + count)
 
 
 def _list_instances(request: Request) -> dict[str, Any]:
@@ -229,8 +232,10 @@ def _put_auto_scaling_policy(request: Request) -> dict[str, Any]:
     groups.check_auto_scaling(request.members["AutoScalingPolicy"])
     if group.role == model.MASTER:
         raise ApiError("The master instance group cannot be resized.")
+    if cluster.has_fleets:
+        raise ApiError("An instance fleet cannot have an automatic scaling policy.")
     if cluster.managed_scaling is not None:
-        raise ApiError("A cluster with managed scaling cannot have an automatic scaling policy.")
+        raise ApiError(_MANAGED)
     policy = groups.attached(request.members["AutoScalingPolicy"])
     group.auto_scaling = policy
     return {

@@ -18,8 +18,8 @@ from emrctl.emulator.cluster.controller import ClusterController, ClusterRuntime
 from emrctl.emulator.cluster.history import ClusterHistory
 from emrctl.emulator.cluster.model import EmulatedCluster, InstanceGroup, Termination
 from emrctl.emulator.cluster.reconfiguring import merged
-from emrctl.emulator.cluster.resizing import Shrinking
 from emrctl.emulator.cluster.scaling import INTERVAL_S
+from emrctl.emulator.cluster.shrinking import Shrinking
 from emrctl.emulator.faults import Faults
 from emrctl.errors import UsageError
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import operator
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from emrctl.emulator.cluster.model import EmulatedCluster, InstanceGroup
 
 _log = logging.getLogger(__name__)
 
-_CHECK_S = 5.0
+CHECK_S = 5.0
 _COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
     "GREATER_THAN_OR_EQUAL": operator.ge,
     "GREATER_THAN": operator.gt,
@@ -34,7 +33,7 @@ _STATISTICS: Mapping[str, Callable[[list[MetricPoint]], float]] = {
 
 @dataclass(kw_only=True)
 class AutoScaler:
-    """Applies the automatic scaling policies of a cluster's groups in a thread of its own.
+    """Applies the automatic scaling policies of a cluster's groups.
 
     Rules are evaluated every minute over whole minutes, as alarms of CloudWatch. `resize` changes
     the number of instances of a group.
@@ -43,18 +42,9 @@ class AutoScaler:
     cluster: EmulatedCluster
     metrics: MetricStore
     resize: Callable[[InstanceGroup, Mapping[str, int], str], None]
-    stopped: threading.Event
     clock: Callable[[], float] = time.time
     next_minute: float = 0.0
     cooling_until: dict[str, float] = field(default_factory=dict)
-
-    def run(self) -> None:
-        """Evaluate the rules each minute until the cluster shuts down."""
-        while not self.stopped.wait(_CHECK_S):
-            try:
-                self.check()
-            except Exception:  # noqa: BLE001
-                _log.exception("could not scale %s", self.cluster.id)
 
     def check(self) -> None:
         """Resize the groups that have a rule whose alarm is on, once a minute.
@@ -79,6 +69,8 @@ class AutoScaler:
                 continue
             action = rule["Action"]["SimpleScalingPolicyConfiguration"]
             count = target_count(group.count, action, policy["Constraints"])
+            others = sum(one.count for one in self.cluster.groups if one is not group)
+            count = min(count, model.MAX_INSTANCES - others)
             count = max(count, 1 if group.role == "CORE" else 0)
             if count != group.count:
                 _log.info("%s: rule %s resizes %s", self.cluster.id, rule["Name"], group.id)

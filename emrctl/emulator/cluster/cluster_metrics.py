@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 NAMESPACE = "AWS/ElasticMapReduce"
 MINUTE_S = 60
-_SAMPLE_S = 5.0
+CHECK_S = 5.0
 # About 1.5 KB each: a week of one cluster.
 _MAX_MINUTES = 10_000
 
@@ -255,21 +255,18 @@ class MetricRuntime(Protocol):
 
 @dataclass(kw_only=True)
 class MetricSampler:
-    """Samples the metrics of a cluster in a thread of its own, until `stopped` is set."""
+    """Samples the metrics of a cluster."""
 
     cluster: EmulatedCluster
     runtime: MetricRuntime
     store: MetricStore
-    stopped: threading.Event
     clock: Callable[[], float] = time.time
     last_minute: int = 0
 
-    def run(self) -> None:
-        """Sample now, then whenever `due`, until the cluster shuts down."""
-        self.sample()
-        while not self.stopped.wait(_SAMPLE_S):
-            if self.due():
-                self.sample()
+    def check(self) -> None:
+        """Sample if it is due."""
+        if self.due():
+            self.sample()
 
     def due(self) -> bool:
         """Whether another minute has begun or a step is running."""

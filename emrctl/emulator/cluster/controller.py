@@ -13,9 +13,18 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from emrctl.emulator.cluster import failures, model
+from emrctl.emulator.cluster import (
+    auto_scaling,
+    auto_termination,
+    cluster_metrics,
+    daemons,
+    failures,
+    loops,
+    model,
+)
 from emrctl.emulator.cluster.auto_scaling import AutoScaler
-from emrctl.emulator.cluster.cluster_metrics import MetricRuntime, MetricSampler, MetricStore
+from emrctl.emulator.cluster.auto_termination import AutoTerminator, UseRuntime
+from emrctl.emulator.cluster.cluster_metrics import MetricSampler, MetricStore
 from emrctl.emulator.cluster.daemons import DaemonMonitor, DaemonRuntime
 from emrctl.emulator.cluster.model import (
     BootstrapFailedError,
@@ -37,7 +46,7 @@ _READY = "Cluster ready to run steps. (local)"
 _STEP_COMPLETED = "Cluster ready after last step completed. (local)"
 
 
-class ClusterRuntime(ConfigurationRuntime, DaemonRuntime, MetricRuntime, NodeRuntime, Protocol):
+class ClusterRuntime(ConfigurationRuntime, DaemonRuntime, NodeRuntime, UseRuntime, Protocol):
     """Runs nodes and steps. Methods block until they are done or `interrupt` is called."""
 
     def start(self, cluster: EmulatedCluster) -> None:
@@ -84,9 +93,7 @@ class ClusterController:
             terminate=self.terminate,
             stopped=self.shutting_down,
         )
-        self.metrics = MetricSampler(
-            cluster=cluster, runtime=runtime, store=metrics, stopped=self.shutting_down
-        )
+        self.metrics = MetricSampler(cluster=cluster, runtime=runtime, store=metrics)
         self.daemons = DaemonMonitor(
             cluster=cluster, runtime=runtime, lose=self._lose, stopped=self.shutting_down
         )
@@ -95,11 +102,11 @@ class ClusterController:
             cluster=cluster,
             load=runtime.load,
             resize=self._scale,
-            stopped=self.shutting_down,
             interval_s=scaling_interval_s,
         )
-        self.auto_scaler = AutoScaler(
-            cluster=cluster, metrics=metrics, resize=self._scale, stopped=self.shutting_down
+        self.auto_scaler = AutoScaler(cluster=cluster, metrics=metrics, resize=self._scale)
+        self.auto_terminator = AutoTerminator(
+            cluster=cluster, runtime=runtime, terminate=cluster.terminate
         )
         self.thread = threading.Thread(target=self._run_cluster, name=cluster.id, daemon=True)
 
@@ -139,7 +146,12 @@ class ClusterController:
         self.resizer.lose(node, reason, replaced=self.cluster.replace_unhealthy)
 
     def _scale(self, group: InstanceGroup, targets: Mapping[str, int], message: str) -> None:
-        grows = any(units > group.targets[market] for market, units in targets.items())
+        nodes = self.cluster.staying_nodes(group)
+        present = {
+            market: sum(node.units for node in nodes if node.market == market) for market in targets
+        }
+        # Not compared with the targets, which a failed attempt leaves at the larger size.
+        grows = any(units > present[market] for market, units in targets.items())
         failed = grows and self.resizer.failed_recently(group)
         if failed or group.state == model.RECONFIGURING:
             return
@@ -154,10 +166,7 @@ class ClusterController:
             return
         try:
             self._start_cluster()
-            _start_thread(self.daemons.run)
-            _start_thread(self.scaler.run)
-            _start_thread(self.auto_scaler.run)
-            _start_thread(self.metrics.run)
+            self._start_loops()
             self._run_steps()
         except BootstrapFailedError as error:
             self.cluster.terminate(failures.bootstrap_failure(error))
@@ -173,7 +182,10 @@ class ClusterController:
         self._set_state(model.BOOTSTRAPPING, "Running bootstrap actions (local)")
         self._set_states(model.BOOTSTRAPPING)
         failures.check_bootstrap(self.faults, cluster)
-        self.runtime.bootstrap(cluster, cluster.nodes)
+        failed = self.runtime.bootstrap(cluster, cluster.nodes)
+        if error := failures.fatal(cluster, failed):
+            raise error
+        self.resizer.discard(failed)
         if cluster.termination is None:
             self.runtime.start(cluster)
         self._set_states(model.RUNNING)
@@ -182,6 +194,20 @@ class ClusterController:
             if not cluster.steps:
                 cluster.idle_since = cluster.timeline.ready
                 self._set_state(model.WAITING, " ".join([_READY, *cluster.warnings]))
+        self.resizer.replace_failed(failed)
+
+    def _start_loops(self) -> None:
+        _start_thread(self.metrics.sample)
+        checks = (
+            (self.metrics.check, cluster_metrics.CHECK_S, "sample the metrics"),
+            (self.daemons.check, daemons.CHECK_S, "check the daemons"),
+            (self.scaler.check, self.scaler.interval_s, "apply managed scaling"),
+            (self.auto_scaler.check, auto_scaling.CHECK_S, "apply automatic scaling"),
+            (self.auto_terminator.check, auto_termination.CHECK_S, "apply auto-termination"),
+        )
+        for check, interval_s, verb in checks:
+            failure = f"{self.cluster.id}: could not {verb}"
+            loops.start(check, interval_s, self.shutting_down, failure)
 
     def _set_state(self, state: str, message: str) -> None:
         with self.cluster.changing():
@@ -205,10 +231,9 @@ class ClusterController:
             while cluster.termination is None:
                 self._start_pending_steps()
                 self._update_state()
-                self._terminate_if_idle()
                 cluster.on_change(cluster)
                 if cluster.termination is None:
-                    cluster.changed.wait(timeout=self._idle_time_left_s())
+                    cluster.changed.wait()
 
     def _start_pending_steps(self) -> None:
         """Start pending steps in order, up to StepConcurrencyLevel."""
@@ -234,19 +259,6 @@ class ClusterController:
         else:
             reason = Termination(code="ALL_STEPS_COMPLETED", message="Steps completed (local)")
             cluster.terminate(reason)
-
-    def _terminate_if_idle(self) -> None:
-        if self._idle_time_left_s() == 0:
-            message = "Terminated by auto-termination policy: idle timeout reached (local)"
-            self.cluster.terminate(Termination(code="USER_REQUEST", message=message))
-
-    def _idle_time_left_s(self) -> float | None:
-        """Seconds until auto-termination, or None if the cluster is not subject to it now."""
-        cluster = self.cluster
-        if cluster.idle_since is None or cluster.auto_termination is None or cluster.protected:
-            return None
-        timeout_s = float(cluster.auto_termination["IdleTimeout"])
-        return max(0.0, cluster.idle_since + timeout_s - time.time())
 
     # -- a step's thread
 

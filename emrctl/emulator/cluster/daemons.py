@@ -18,7 +18,7 @@ from emrctl.errors import EmrctlError
 
 _log = logging.getLogger(__name__)
 
-_CHECK_S = 1.0
+CHECK_S = 1.0
 # A daemon that exits more often in this time is not restarted again.
 _MAX_RESTARTS, _RESTART_PERIOD_S = 3, 300.0
 
@@ -48,7 +48,7 @@ class DaemonRuntime(Protocol):
 
 @dataclass(kw_only=True)
 class DaemonMonitor:
-    """Restarts the daemons of a cluster in a thread of its own, until `stopped` is set.
+    """Restarts the daemons of a cluster, until `stopped` is set.
 
     `lose(node, reason)` handles a node whose daemon cannot be restarted.
     """
@@ -59,14 +59,6 @@ class DaemonMonitor:
     stopped: threading.Event
     clock: Callable[[], float] = time.monotonic
     restarts: dict[tuple[str, str], list[float]] = field(default_factory=dict)
-
-    def run(self) -> None:
-        """Check the daemons until the cluster shuts down."""
-        while not self.stopped.wait(_CHECK_S):
-            try:
-                self.check()
-            except Exception:  # noqa: BLE001
-                _log.exception("could not check the daemons of %s", self.cluster.id)
 
     def check(self) -> None:
         """Restart the daemons that have exited."""

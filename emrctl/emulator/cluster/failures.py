@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from emrctl.emulator.cluster import model, s3_files
 from emrctl.emulator.cluster.model import (
     BootstrapFailedError,
     EmulatedCluster,
+    EmulatedNode,
     InstanceGroup,
     Termination,
 )
@@ -116,6 +118,22 @@ def check_bootstrap(faults: Faults, cluster: EmulatedCluster) -> None:
     raise BootstrapFailedError(cluster.primary, fault.action, fault.exit_code)
 
 
+def fatal(cluster: EmulatedCluster, failed: Mapping[EmulatedNode, Exception]) -> Exception | None:
+    """Return the error that terminates a cluster some of whose first nodes did not start.
+
+    EMR replaces a few core and task instances and continues. It does not publish how many are too
+    many: here the primary, more than half of the others, or all core instances.
+    """
+    for node, error in failed.items():
+        if node.primary:
+            return error
+    core = [node for node in cluster.workers if node.group.role == "CORE"]
+    no_core = bool(core) and all(node in failed for node in core)
+    if no_core or 2 * len(failed) > len(cluster.workers):
+        return next(iter(failed.values()), None)
+    return None
+
+
 def bootstrap_failure(error: BootstrapFailedError) -> Termination:
     """Return the reason that EMR reports for a failed bootstrap action, with ErrorDetails."""
     role = "master" if error.node.primary else "worker"
@@ -134,6 +152,25 @@ def bootstrap_failure(error: BootstrapFailedError) -> Termination:
     }
     return Termination(
         code="BOOTSTRAP_FAILURE",
+        message=f"{message} (local)",
+        state=model.TERMINATED_WITH_ERRORS,
+        details=(details,),
+    )
+
+
+def instance_failure(node: EmulatedNode, reason: str) -> Termination:
+    """Return the reason for the termination of a cluster without primaries or workers."""
+    cause, what = "NO_SLAVE_LEFT", "All slaves in the job flow were terminated"
+    if node.primary:
+        cause, what = "MASTER_FAILED", f"The master node {node.ec2_id} failed"
+    message = f"{what}: {reason}"
+    details = {
+        "ErrorCode": f"INSTANCE_FAILURE_{cause}",
+        "ErrorMessage": message,
+        "ErrorData": [{"instance-id": node.ec2_id}],
+    }
+    return Termination(
+        code="INSTANCE_FAILURE",
         message=f"{message} (local)",
         state=model.TERMINATED_WITH_ERRORS,
         details=(details,),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import shutil
+import time
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,7 +17,6 @@ from emrctl.aws import instance_types
 from emrctl.emulator.cluster import node_folder, programs
 from emrctl.emulator.cluster.daemons import ExitedDaemon
 from emrctl.emulator.cluster.model import (
-    BootstrapFailedError,
     EmulatedCluster,
     EmulatedNode,
     EmulatedStep,
@@ -48,16 +48,20 @@ class LocalRuntime:
     yarns: dict[str, yarn.Yarn] = field(default_factory=dict)
     file_systems: dict[str, hdfs.Hdfs] = field(default_factory=dict)
     history_servers: dict[str, history_server.HistoryServer] = field(default_factory=dict)
+    # When a web UI of a cluster was used last, in epoch seconds.
+    ui_used: dict[str, float] = field(default_factory=dict)
 
-    def bootstrap(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
-        """Create the nodes' folders and run bootstrap actions, on all nodes in parallel."""
+    def bootstrap(
+        self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]
+    ) -> dict[EmulatedNode, Exception]:
+        """Create the nodes' folders and run bootstrap actions, on all nodes in parallel.
+
+        Return the nodes that failed, with the errors.
+        """
         with ThreadPoolExecutor(max_workers=max(1, len(nodes))) as pool:
-            futures = [pool.submit(self._bootstrap_node, cluster, node) for node in nodes]
-        errors = [error for future in futures if (error := future.exception()) is not None]
-        # If several nodes failed, EMR reports the primary.
-        errors.sort(key=lambda e: not (isinstance(e, BootstrapFailedError) and e.node.primary))
-        if errors:
-            raise errors[0]
+            futures = {node: pool.submit(self._bootstrap_node, cluster, node) for node in nodes}
+        errors = {node: future.exception() for node, future in futures.items()}
+        return {node: error for node, error in errors.items() if isinstance(error, Exception)}
 
     def _bootstrap_node(self, cluster: EmulatedCluster, node: EmulatedNode) -> None:
         node_folder.prepare(self.context, cluster, node)
@@ -88,7 +92,8 @@ class LocalRuntime:
 
     def add_nodes(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
         """Start the nodes' NodeManagers, and their DataNodes if HDFS is running."""
-        self.yarns[cluster.id].add_nodes(nodes)
+        workers = [node for node in nodes if not node.primary]
+        self.yarns[cluster.id].add_nodes(workers)
         self.file_systems[cluster.id].add_nodes(nodes)
         _check_memory(cluster)
 
@@ -103,6 +108,14 @@ class LocalRuntime:
         for node in nodes:
             root = str(self.context.node_folder(cluster, node))
             processes.kill_marked("EMRCTL_NODE_ROOT", root)
+
+    def fail_over(self, cluster: EmulatedCluster, lost: EmulatedNode) -> None:
+        """Start the ResourceManager and the NameNode of a lost primary on the next one.
+
+        Files on HDFS are kept; running applications are lost.
+        """
+        self.yarns[cluster.id].fail_over(lost)
+        self.file_systems[cluster.id].fail_over(lost)
 
     def load(self, cluster: EmulatedCluster) -> YarnLoad | None:
         """Return YARN's metrics, or None if YARN does not answer."""
@@ -150,6 +163,12 @@ class LocalRuntime:
         files = self.file_systems.get(cluster.id)
         return {} if files is None else files.metrics()
 
+    def last_use(self, cluster: EmulatedCluster) -> float:
+        """Return when a web UI was used or `isbusy` touched last, in epoch seconds; 0 if never."""
+        busy = self.context.node_folder(cluster, cluster.primary) / node_folder.BUSY_FILE
+        touched = busy.stat().st_mtime if busy.exists() else 0.0
+        return max(touched, self.ui_used.get(cluster.id, 0.0))
+
     def run_step(self, cluster: EmulatedCluster, step: EmulatedStep) -> StepResult:
         """Run a step on the primary node."""
         return programs.run_step(self.yarns[cluster.id], step)
@@ -196,6 +215,7 @@ class LocalRuntime:
 
         The history server also reads the event logs of a terminated cluster.
         """
+        self.ui_used[cluster_id] = time.time()
         if kind == "history" and cluster_id in self.history_servers:
             return self.history_servers[cluster_id].start()
         cluster_yarn = self.yarns.get(cluster_id)

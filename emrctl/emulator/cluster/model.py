@@ -37,6 +37,9 @@ SUSPENDED = "SUSPENDED"
 DRAINING = "DRAINING"
 REMOVING = "REMOVING"
 
+# Limit of the local EMR, whose instances are folders and processes of one machine.
+MAX_INSTANCES = 256
+
 MASTER = "MASTER"
 ON_DEMAND, SPOT = "ON_DEMAND", "SPOT"
 # Members of a fleet with its targets in capacity units.
@@ -179,17 +182,27 @@ class EmulatedNode:
     # DRAINING, REMOVING or empty.
     removal: str = ""
     timeline: Timeline = field(default_factory=Timeline)
+    # In a fleet, those of the type when the instance was launched.
+    type_configurations: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Set the defaults."""
         self.instance_type = self.instance_type or self.group.instance_type
         self.market = self.market or self.group.market
         self.units = self.units or self.group.weight(self.instance_type)
+        for one in self.group.request.get("InstanceTypeConfigs", ()):
+            if one["InstanceType"] == self.instance_type:
+                self.type_configurations = list(one.get("Configurations", []))
 
     @property
     def primary(self) -> bool:
         """Whether this is the cluster's primary node."""
         return self.group.role == MASTER
+
+    @property
+    def configurations(self) -> list[dict[str, Any]]:
+        """Configurations of the group, or of the instance type in a fleet."""
+        return self.type_configurations if self.group.is_fleet else self.group.configurations
 
     @property
     def active(self) -> bool:
@@ -315,8 +328,14 @@ class EmulatedCluster:
 
     @property
     def primary(self) -> EmulatedNode:
-        """The first primary node."""
-        return next(node for node in self.nodes if node.primary)
+        """The primary node that runs the ResourceManager and the NameNode: the first active one."""
+        primaries = [node for node in self.nodes if node.primary]
+        return next((node for node in primaries if node.active), primaries[0])
+
+    @property
+    def highly_available(self) -> bool:
+        """Whether the cluster has three primary nodes, one of which may fail."""
+        return any(group.role == MASTER and group.count > 1 for group in self.groups)
 
     @property
     def workers(self) -> list[EmulatedNode]:

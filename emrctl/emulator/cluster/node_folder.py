@@ -50,7 +50,9 @@ _INHERITED = (
     *("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "TZ"),
     *("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_CONFIG_FILE", "PIP_CACHE_DIR"),
 )
-_NODE_INFO = re.compile(rb"(?<![\w./-])/mnt/var/lib/info(?=/)")
+# The file that programs touch on the primary so that EMR does not regard the cluster as idle.
+BUSY_FILE = "emr/metricscollector/isbusy"
+_NODE_PATHS = re.compile(rb"(?<![\w./-])(/mnt/var/lib/info|/emr/metricscollector)(?=/)")
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -79,7 +81,7 @@ class EmulatorContext:
 def prepare(context: EmulatorContext, cluster: EmulatedCluster, node: EmulatedNode) -> None:
     """Create the folder of a cluster's node, with EMR's instance.json and job-flow.json."""
     root = context.node_folder(cluster, node)
-    for name in ("mnt/var/lib/info", "mnt/var/log", "containers", "conf"):
+    for name in ("mnt/var/lib/info", "mnt/var/log", "emr/metricscollector", "containers", "conf"):
         (root / name).mkdir(parents=True, exist_ok=True)
     spark = spark_install.of(cluster)
     create(root, cluster.region, SHIMS, spark_install.packages_folder(spark.version))
@@ -167,15 +169,14 @@ def _write_instance_info(cluster: EmulatedCluster, node: EmulatedNode, folder: P
 
 
 def adapt_paths(script: bytes, root: Path) -> bytes:
-    """Return a script or argument with the path of a node's instance.json instead of EMR's.
+    """Return a script or argument with a node's paths of instance.json and isbusy, not EMR's.
 
-    Only root could create `/mnt/var/lib/info`, and all nodes of this machine would share it. The
+    Only root could create EMR's folders, and all nodes of this machine would share them. The
     script is not changed if the node's path would need quotes in a shell.
     """
-    info = str(root / "mnt/var/lib/info")
-    if not re.fullmatch(r"[\w./+-]+", info):
+    if not re.fullmatch(r"[\w./+-]+", str(root)):
         return script
-    return _NODE_INFO.sub(info.encode(), script)
+    return _NODE_PATHS.sub(lambda match: str(root).encode() + match[1], script)
 
 
 def kill_containers(context: EmulatorContext, cluster: EmulatedCluster, node: EmulatedNode) -> None:

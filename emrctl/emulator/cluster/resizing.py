@@ -9,26 +9,30 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from emrctl.emulator.cluster import model
+from emrctl.emulator.cluster import failures, model
 from emrctl.emulator.cluster.model import (
+    BootstrapFailedError,
     EmulatedCluster,
     EmulatedNode,
     InstanceGroup,
     Termination,
 )
 from emrctl.emulator.cluster.scaling import YarnLoad
+from emrctl.emulator.cluster.shrinking import Shrinking, choose, keep_draining
 
 _log = logging.getLogger(__name__)
 
 _POLL_S = 0.5
-# EMR's yarn.resourcemanager.decommissioning.timeout.
-DECOMMISSIONING_TIMEOUT_S = 3600
 # A group to which nodes could not be added does not grow again by itself for so long.
 _RETRY_S = 60.0
+# A group is SUSPENDED after so many failures in a row to start new nodes.
+_ATTEMPTS = 3
+# Of three primary nodes.
+_PRIMARY_MAJORITY = 2
 _CHANGING = (model.PROVISIONING, model.BOOTSTRAPPING, model.RESIZING)
 _REQUESTED = "The instance group is resized by user request (local)"
 
@@ -36,14 +40,19 @@ _REQUESTED = "The instance group is resized by user request (local)"
 class NodeRuntime(Protocol):
     """Runs the nodes of clusters. Methods block until they are done."""
 
-    def bootstrap(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
-        """Create the nodes and run their bootstrap actions; raise `BootstrapFailedError`."""
+    def bootstrap(
+        self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]
+    ) -> Mapping[EmulatedNode, Exception]:
+        """Create the nodes and run their bootstrap actions; return those that failed and why."""
 
     def add_nodes(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
         """Add bootstrapped nodes to a cluster that is running."""
 
     def remove_nodes(self, cluster: EmulatedCluster, nodes: Sequence[EmulatedNode]) -> None:
         """Remove nodes from the cluster and kill their processes."""
+
+    def fail_over(self, cluster: EmulatedCluster, lost: EmulatedNode) -> None:
+        """Start the daemons of a lost primary node on the cluster's next one."""
 
     def load(self, cluster: EmulatedCluster) -> YarnLoad | None:
         """Return YARN's metrics, or None if YARN does not answer."""
@@ -73,19 +82,6 @@ class Ec2Instances(Protocol):
         """Terminate the instances of the nodes."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shrinking:
-    """EMR's ShrinkPolicy: instances to remove or to keep, and the decommissioning timeout.
-
-    Instances in `at_once` (EC2InstanceIdsToTerminate) are removed without decommissioning.
-    """
-
-    remove: Collection[str] = ()
-    keep: Collection[str] = ()
-    at_once: Collection[str] = ()
-    timeout_s: float = DECOMMISSIONING_TIMEOUT_S
-
-
 @dataclass(kw_only=True)
 class GroupResizer:
     """Adds nodes to a cluster and removes them, in threads of its own.
@@ -98,11 +94,13 @@ class GroupResizer:
     instances: Ec2Instances
     terminate: Callable[[Termination], None]
     stopped: threading.Event
-    failures: dict[str, float] = field(default_factory=dict)
+    # By group: when it was suspended, and how often in a row nodes did not start.
+    suspended: dict[str, float] = field(default_factory=dict)
+    attempts: dict[str, int] = field(default_factory=dict)
 
     def failed_recently(self, group: InstanceGroup) -> bool:
         """Whether nodes could not be added to the group in the last minute."""
-        failed = self.failures.get(group.id)
+        failed = self.suspended.get(group.id)
         return failed is not None and time.monotonic() - failed < _RETRY_S
 
     def resize(
@@ -124,11 +122,13 @@ class GroupResizer:
             group.set_targets(targets)
             group.reason = ""
             nodes = [node for node in self.cluster.active_nodes if node.group is group]
-            leaving, missing = [], {}
+            # Also those that another resize removes when they are idle.
+            leaving = [n for n in nodes if n.removal == model.DRAINING and shrinking.urgent(n)]
+            missing = {}
             for market, units in targets.items():
-                mine = [node for node in nodes if node.market == market]
-                missing[market] = _return_draining(mine, units)
-                leaving += _choose(mine, -missing[market], load, shrinking)
+                mine = [one for one in nodes if one.market == market and one not in leaving]
+                missing[market] = keep_draining(mine, units)
+                leaving += choose(mine, -missing[market], load, shrinking)
             for node in leaving:
                 node.removal = model.DRAINING
             if group.state == model.SUSPENDED:
@@ -136,7 +136,7 @@ class GroupResizer:
                 group.state = model.PROVISIONING if starts else model.RUNNING
             new = self._launch(group, missing)
             changed = (new or leaving) and group.timeline.ready is not None
-            if changed and group.state != model.SUSPENDED:
+            if changed and group.state not in (model.SUSPENDED, model.RECONFIGURING):
                 group.state, group.reason = model.RESIZING, message
             self._settle(group)
         if new or leaving:
@@ -149,28 +149,42 @@ class GroupResizer:
     def lose(self, node: EmulatedNode, reason: str, *, replaced: bool) -> None:
         """Terminate an instance that failed; its containers are lost.
 
-        The cluster terminates without a primary or workers. A node that is not replaced is missing
-        from its group until the group is resized.
+        The cluster terminates without workers, or without a majority of its primaries. One of three
+        primaries is always replaced. Another node that is not replaced is missing from its group
+        until the group is resized.
         """
+        leads = node is self.cluster.primary
         with self.cluster.changing():
             if not node.active:
                 return
-            node.state, node.timeline.ended = model.TERMINATED, time.time()
-            node.code, node.reason = "INSTANCE_FAILURE", reason
+            _end(node, "INSTANCE_FAILURE", reason)
             self._settle(node.group)
-        _start_thread(self._remove_lost, node)
-        if node.primary or not (replaced or self.cluster.workers):
-            self.terminate(_instance_failure(node, reason))
+            majority = self.cluster.highly_available and _has_majority(self.cluster)
+        _start_thread(self._fail_over if leads and majority else self._release, [node])
+        replaced = replaced or (node.primary and majority)
+        if (node.primary and not majority) or not (replaced or self.cluster.workers):
+            self.terminate(failures.instance_failure(node, reason))
         elif replaced:
             message = f"Replacing {node.ec2_id} (local)"
             self.resize(node.group, node.group.targets, message)
 
-    def _remove_lost(self, node: EmulatedNode) -> None:
+    def _release(self, nodes: Sequence[EmulatedNode]) -> None:
+        """Stop the processes of nodes and terminate their instances, even if the former fails."""
         try:
-            self.runtime.remove_nodes(self.cluster, [node])
+            self.runtime.remove_nodes(self.cluster, nodes)
         except Exception:  # noqa: BLE001
-            _log.exception("%s: could not stop the daemons of %s", self.cluster.id, node.ec2_id)
-        self.instances.terminate([node])
+            ids = ", ".join(node.ec2_id for node in nodes)
+            _log.exception("%s: could not stop the daemons of %s", self.cluster.id, ids)
+        self.instances.terminate(nodes)
+
+    def _fail_over(self, lost: Sequence[EmulatedNode]) -> None:
+        self._release(lost)
+        try:
+            self.runtime.fail_over(self.cluster, lost[0])
+        except Exception as error:  # noqa: BLE001
+            if self.cluster.termination is None:
+                _log.exception("%s: could not move the daemons of the primary", self.cluster.id)
+            self.terminate(failures.instance_failure(lost[0], str(error)))
 
     def _launch(self, group: InstanceGroup, missing: Mapping[str, int]) -> list[EmulatedNode]:
         """Return new nodes, which belong to the cluster; as many as there is capacity for.
@@ -186,7 +200,7 @@ class GroupResizer:
             problem = str(launch.error)
             _log.warning("%s: could not add nodes to %s: %s", self.cluster.id, group.id, problem)
             group.state, group.reason = model.SUSPENDED, problem
-            self.failures[group.id] = time.monotonic()
+            self.suspended[group.id] = time.monotonic()
         self.cluster.nodes += launch.nodes
         if group.is_fleet:
             group.count = len(self.cluster.staying_nodes(group)) + sum(
@@ -197,21 +211,58 @@ class GroupResizer:
     # -- growing
 
     def _add(self, nodes: Sequence[EmulatedNode]) -> None:
+        self._set_state(nodes, model.BOOTSTRAPPING)
+        failed = self._start(nodes)
+        started = [node for node in nodes if node not in failed]
+        self._set_state(started, model.RUNNING)
+        for node in started:
+            self.attempts.pop(node.group.id, None)
+        self.discard(failed)
+        self.replace_failed(failed)
+
+    def _start(self, nodes: Sequence[EmulatedNode]) -> dict[EmulatedNode, Exception]:
+        """Bootstrap nodes and add them to the cluster; return those that failed and why."""
+        failed: dict[EmulatedNode, Exception] = {}
         try:
-            self._set_state(nodes, model.BOOTSTRAPPING)
-            self.runtime.bootstrap(self.cluster, nodes)
-            self.runtime.add_nodes(self.cluster, nodes)
+            failed |= self.runtime.bootstrap(self.cluster, nodes)
+            # Instances may be lost meanwhile.
+            ready = [node for node in nodes if node not in failed and node.active]
+            self.runtime.add_nodes(self.cluster, ready)
+            if lost := [node for node in ready if not node.active]:
+                self.runtime.remove_nodes(self.cluster, lost)
         except Exception as error:  # noqa: BLE001
             if self.cluster.termination is None:
                 _log.exception("could not add nodes to %s", self.cluster.id)
-            with self.cluster.changed:
-                for node in nodes:
-                    node.reason, node.removal = str(error), model.REMOVING
-                    node.group.count -= 1
-                    self.failures[node.group.id] = time.monotonic()
-            self._remove(nodes)
+            failed |= {node: error for node in nodes if node not in failed}
+        return failed
+
+    def discard(self, failed: Mapping[EmulatedNode, Exception]) -> None:
+        """Terminate nodes that did not start."""
+        if not failed:
             return
-        self._set_state(nodes, model.RUNNING)
+        with self.cluster.changing():
+            for node, error in failed.items():
+                if node.active:
+                    bootstrap = isinstance(error, BootstrapFailedError)
+                    _end(node, "BOOTSTRAP_FAILURE" if bootstrap else "INSTANCE_FAILURE", str(error))
+        self._release([*failed])
+
+    def replace_failed(self, failed: Mapping[EmulatedNode, Exception]) -> None:
+        """Launch other nodes in place of those that did not start.
+
+        As on EMR, a group becomes SUSPENDED if that repeats, and the requested size is kept.
+        """
+        for group, (node, error) in {one.group.id: (one, e) for one, e in failed.items()}.items():
+            with self.cluster.changing():
+                self.attempts[group] = self.attempts.get(group, 0) + 1
+                suspended = self.attempts[group] >= _ATTEMPTS
+                if suspended:
+                    del self.attempts[group]
+                    self.suspended[group] = time.monotonic()
+                    node.group.state, node.group.reason = model.SUSPENDED, f"{error} (local)"
+            if not suspended:
+                message = f"Replacing {node.ec2_id}: {error} (local)"
+                self.resize(node.group, node.group.targets, message)
 
     def _set_state(self, nodes: Sequence[EmulatedNode], state: str) -> None:
         with self.cluster.changing():
@@ -237,47 +288,59 @@ class GroupResizer:
     def _decommission(self, nodes: Sequence[EmulatedNode], shrinking: Shrinking) -> None:
         """Remove the nodes once they are idle, unless a resize keeps them."""
         deadline = time.monotonic() + shrinking.timeout_s
-        waiting = [node for node in nodes if node.ec2_id not in shrinking.at_once]
-        self._remove_unless_kept([node for node in nodes if node not in waiting])
-        unschedulable: list[EmulatedNode] = []
+        self._remove_unless_kept([node for node in nodes if shrinking.urgent(node)])
+        waiting = [node for node in nodes if not shrinking.urgent(node)]
+        unschedulable: set[EmulatedNode] = set()
         while waiting and not self.stopped.is_set():
-            self._stop_scheduling(waiting, unschedulable)
-            load = self.runtime.load(self.cluster)
-            late = time.monotonic() > deadline
-            ended = [node for node in waiting if late or (load is not None and load.drained(node))]
-            self._remove_unless_kept([node for node in ended if node.state == model.RUNNING])
+            try:
+                self._drain(waiting, unschedulable, late=time.monotonic() > deadline)
+            except Exception:  # noqa: BLE001
+                # YARN may be restarting.
+                _log.exception("%s: could not drain nodes", self.cluster.id)
             # A resize may keep nodes, and nodes may be lost in the meantime.
-            waiting = [n for n in waiting if n.active and n.removal == model.DRAINING]
+            waiting = [
+                node
+                for node in waiting
+                if node.active and (node.removal == model.DRAINING or node in unschedulable)
+            ]
             if waiting:
                 self.stopped.wait(_POLL_S)
-        for node in unschedulable:
-            if node.active and not node.removal:
-                self.runtime.set_schedulable(self.cluster, node, schedulable=True)
 
-    def _stop_scheduling(
-        self, nodes: Sequence[EmulatedNode], unschedulable: list[EmulatedNode]
+    def _drain(
+        self, nodes: Sequence[EmulatedNode], unschedulable: set[EmulatedNode], *, late: bool
     ) -> None:
-        """Stop new containers on the nodes that are running; add them to `unschedulable`."""
+        """Remove the nodes that are idle; stop new containers on the others, except on kept ones.
+
+        `unschedulable` are the nodes that get no new containers. One whose NodeManager has been
+        restarted, or which another resize kept in the meantime, has memory for them again.
+        """
+        load = self.runtime.load(self.cluster) or YarnLoad()
         for node in nodes:
-            if node.state == model.RUNNING and node not in unschedulable:
+            if not node.removal:
+                if node in unschedulable and node.active:
+                    self.runtime.set_schedulable(self.cluster, node, schedulable=True)
+                unschedulable.discard(node)
+            elif node.state == model.RUNNING and (node not in unschedulable or load.free(node)):
+                unschedulable.add(node)
                 self.runtime.set_schedulable(self.cluster, node, schedulable=False)
-                unschedulable.append(node)
+        now = self.runtime.load(self.cluster)
+        running = [node for node in nodes if node.state == model.RUNNING]
+        self._remove_unless_kept(
+            [node for node in running if late or (now is not None and now.drained(node))]
+        )
 
     def _remove_unless_kept(self, nodes: Sequence[EmulatedNode]) -> None:
         with self.cluster.changed:
             leaving = [node for node in nodes if node.removal == model.DRAINING and node.active]
             for node in leaving:
                 node.removal = model.REMOVING
-        if leaving:
-            self._remove(leaving)
-
-    def _remove(self, nodes: Sequence[EmulatedNode]) -> None:
-        self.runtime.remove_nodes(self.cluster, nodes)
-        self.instances.terminate(nodes)
+        if not leaving:
+            return
+        self._release(leaving)
         with self.cluster.changing():
-            for node in nodes:
-                node.state, node.timeline.ended = model.TERMINATED, time.time()
-            for group in {id(node.group): node.group for node in nodes}.values():
+            for node in leaving:
+                _end(node, node.code, node.reason)
+            for group in {node.group.id: node.group for node in leaving}.values():
                 self._settle(group)
 
 
@@ -285,54 +348,11 @@ def _start_thread(target: Callable[..., None], *arguments: object) -> None:
     threading.Thread(target=target, name=target.__name__, args=arguments, daemon=True).start()
 
 
-def _return_draining(nodes: Sequence[EmulatedNode], target: int) -> int:
-    """Keep nodes that were about to be removed, up to the target; return the missing units."""
-    missing = target - sum(node.units for node in nodes if not node.removal)
-    for node in nodes:
-        if node.removal == model.DRAINING and missing > 0:
-            node.removal = ""
-            missing -= node.units
-    return missing
+def _end(node: EmulatedNode, code: str, reason: str) -> None:
+    node.state, node.timeline.ended = model.TERMINATED, time.time()
+    node.code, node.reason = code, reason
 
 
-def _choose(
-    nodes: Sequence[EmulatedNode], surplus: int, load: YarnLoad, shrinking: Shrinking
-) -> list[EmulatedNode]:
-    """Return the nodes that a resize removes: those asked for, then idle ones, the newest first.
-
-    The units that stay are not below the target.
-    """
-
-    def order(item: tuple[int, EmulatedNode]) -> tuple[bool, bool, bool, int]:
-        index, node = item
-        ids = (node.id, node.ec2_id)
-        asked = any(one in shrinking.remove or one in shrinking.at_once for one in ids)
-        kept = any(one in shrinking.keep for one in ids)
-        return not asked, kept, load.busy(node), -index
-
-    chosen = []
-    staying = [node for node in nodes if not node.removal]
-    for _, node in sorted(enumerate(staying), key=order):
-        if node.units <= surplus:
-            chosen.append(node)
-            surplus -= node.units
-    return chosen
-
-
-def _instance_failure(node: EmulatedNode, reason: str) -> Termination:
-    """Return EMR's reason for the termination of a cluster without a primary or workers."""
-    cause, what = "NO_SLAVE_LEFT", "All slaves in the job flow were terminated"
-    if node.primary:
-        cause, what = "MASTER_FAILED", f"The master node {node.ec2_id} failed"
-    message = f"{what}: {reason}"
-    details = {
-        "ErrorCode": f"INSTANCE_FAILURE_{cause}",
-        "ErrorMessage": message,
-        "ErrorData": [{"instance-id": node.ec2_id}],
-    }
-    return Termination(
-        code="INSTANCE_FAILURE",
-        message=f"{message} (local)",
-        state=model.TERMINATED_WITH_ERRORS,
-        details=(details,),
-    )
+def _has_majority(cluster: EmulatedCluster) -> bool:
+    primaries = [node for node in cluster.active_nodes if node.primary]
+    return sum(node.state == model.RUNNING for node in primaries) >= _PRIMARY_MAJORITY

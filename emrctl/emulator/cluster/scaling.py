@@ -6,8 +6,6 @@ the reverse order when shrinking. An instance is removed only after it had no co
 
 from __future__ import annotations
 
-import logging
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,8 +14,6 @@ from typing import Any
 from emrctl.aws import instance_types
 from emrctl.emulator.cluster import fleets, model
 from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode, InstanceGroup
-
-_log = logging.getLogger(__name__)
 
 # EMR evaluates every 5 to 10 s and acts after 1 to 3 minutes.
 INTERVAL_S = 3.0
@@ -47,6 +43,11 @@ class YarnLoad:
         load = self.nodes.get(node.ec2_id)
         return load is not None and load.containers > 0
 
+    def free(self, node: EmulatedNode) -> bool:
+        """Whether the node has memory for new containers."""
+        load = self.nodes.get(node.ec2_id)
+        return load is not None and load.available_mb > 0
+
     def drained(self, node: EmulatedNode) -> bool:
         """Whether the node has no containers and gets no new ones."""
         load = self.nodes.get(node.ec2_id)
@@ -55,15 +56,19 @@ class YarnLoad:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Limits of a managed scaling policy, in capacity units of core and task instances."""
+    """Limits of a managed scaling policy, in capacity units of core and task instances.
+
+    `instances` is the local EMR's limit of core and task instances.
+    """
 
     minimum: int
     maximum: int
     on_demand: int
     core: int
+    instances: int = model.MAX_INSTANCES
 
     @classmethod
-    def of(cls, policy: Mapping[str, Any]) -> Limits:
+    def of(cls, policy: Mapping[str, Any], instances: int = model.MAX_INSTANCES) -> Limits:
         """Return the limits of `ManagedScalingPolicy`; optional ones default to the maximum."""
         limits = policy["ComputeLimits"]
         maximum = limits["MaximumCapacityUnits"]
@@ -72,6 +77,7 @@ class Limits:
             maximum=maximum,
             on_demand=limits.get("MaximumOnDemandCapacityUnits", maximum),
             core=limits.get("MaximumCoreCapacityUnits", maximum),
+            instances=instances,
         )
 
 
@@ -135,7 +141,8 @@ def _room(sizes: Mapping[str, GroupSize], group: GroupSize, limits: Limits) -> i
         free.append(limits.core - group.capacity)
     if not group.spot:
         free.append(limits.on_demand - sum(one.capacity for one in others if not one.spot))
-    return max(0, min(free) // group.units)
+    instances = limits.instances - sum(one.count for one in others)
+    return max(0, min(min(free) // group.units, instances))
 
 
 def _grow(sizes: dict[str, GroupSize], limits: Limits, containers: int, container_mb: int) -> None:
@@ -190,7 +197,7 @@ def _apply_maximums(sizes: dict[str, GroupSize], limits: Limits) -> None:
 
 @dataclass(kw_only=True)
 class ManagedScaler:
-    """Applies the managed scaling policy of a cluster in a thread of its own.
+    """Applies the managed scaling policy of a cluster.
 
     `load` returns YARN's metrics, or None if it does not answer; `resize` changes the capacity
     units of a group by market.
@@ -199,18 +206,9 @@ class ManagedScaler:
     cluster: EmulatedCluster
     load: Callable[[EmulatedCluster], YarnLoad | None]
     resize: Callable[[InstanceGroup, Mapping[str, int], str], None]
-    stopped: threading.Event
     interval_s: float = INTERVAL_S
     clock: Callable[[], float] = time.monotonic
     idle_since: dict[str, float] = field(default_factory=dict)
-
-    def run(self) -> None:
-        """Evaluate the metrics until the cluster shuts down."""
-        while not self.stopped.wait(self.interval_s):
-            try:
-                self.check()
-            except Exception:  # noqa: BLE001
-                _log.exception("could not scale %s", self.cluster.id)
 
     def check(self) -> None:
         """Resize the groups for which the metrics require it."""
@@ -224,7 +222,9 @@ class ManagedScaler:
         self._update_idle(load)
         with cluster.changed:
             groups = [group for group in cluster.groups if group.role != model.MASTER]
-            unit, limits = policy["ComputeLimits"]["UnitType"], Limits.of(policy)
+            primaries = sum(one.count for one in cluster.groups if one not in groups)
+            limits = Limits.of(policy, model.MAX_INSTANCES - primaries)
+            unit = policy["ComputeLimits"]["UnitType"]
             parts = {
                 f"{group.id} {market}": (group, market)
                 for group in groups

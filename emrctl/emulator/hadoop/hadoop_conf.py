@@ -28,7 +28,9 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from emrctl.aws import instance_types
-from emrctl.emulator.cluster.model import MASTER, EmulatedCluster, InstanceGroup
+from emrctl.emulator.cluster.model import MASTER, EmulatedCluster, EmulatedNode, InstanceGroup
+
+Configured = InstanceGroup | EmulatedNode
 
 YARN_USER = "hadoop@emr"
 # The name of the secret user in clients: in Spark's pages and in home folders on HDFS.
@@ -119,45 +121,44 @@ def cookie(signing_key: Path, user: str = VIEWER) -> str:
 
 
 def _configurations(
-    cluster: EmulatedCluster, name: str, group: InstanceGroup | None
+    cluster: EmulatedCluster, name: str, owner: Configured | None
 ) -> list[dict[str, Any]]:
     """Return the user's configurations with this classification, the cluster's first."""
-    primary = next((one for one in cluster.groups if one.role == MASTER), None)
-    group = group or primary
-    own = group.configurations if group else []
+    primaries: list[Configured] = [node for node in cluster.active_nodes if node.primary]
+    primaries += [one for one in cluster.groups if one.role == MASTER]
+    owner = owner or next(iter(primaries), None)
+    own = owner.configurations if owner else []
     configurations = [*cluster.request.get("Configurations", []), *own]
     return [one for one in configurations if one.get("Classification") == name]
 
 
 def classification(
-    cluster: EmulatedCluster, name: str, group: InstanceGroup | None = None
+    cluster: EmulatedCluster, name: str, owner: Configured | None = None
 ) -> dict[str, str]:
     """Return the user's properties of a configuration classification.
 
-    Those of the instance group (default the primary's) override those of the cluster.
+    Those of the instance group or node (default the primary) override those of the cluster.
     """
     properties: dict[str, str] = {}
-    for configuration in _configurations(cluster, name, group):
+    for configuration in _configurations(cluster, name, owner):
         properties |= configuration.get("Properties", {})
     return properties
 
 
-def exports(
-    cluster: EmulatedCluster, name: str, group: InstanceGroup | None = None
-) -> dict[str, str]:
+def exports(cluster: EmulatedCluster, name: str, owner: Configured | None = None) -> dict[str, str]:
     """Return the environment variables that the user exports in an `…-env` classification."""
     return {
         key: value
-        for configuration in _configurations(cluster, name, group)
+        for configuration in _configurations(cluster, name, owner)
         for nested in configuration.get("Configurations", [])
         if nested.get("Classification") == "export"
         for key, value in nested.get("Properties", {}).items()
     }
 
 
-def daemon_environment(cluster: EmulatedCluster, group: InstanceGroup) -> dict[str, str]:
+def daemon_environment(cluster: EmulatedCluster, owner: Configured) -> dict[str, str]:
     """Return the variables of hadoop-env.sh and yarn-env.sh; JAVA_HOME is the emulator's."""
-    variables = exports(cluster, "hadoop-env", group) | exports(cluster, "yarn-env", group)
+    variables = exports(cluster, "hadoop-env", owner) | exports(cluster, "yarn-env", owner)
     return {key: value for key, value in variables.items() if key != "JAVA_HOME"}
 
 
@@ -171,12 +172,17 @@ def daemon_options(environment: Mapping[str, str], name: str) -> list[str]:
     return [*options, *([f"-Xmx{heap}m"] if heap.isdecimal() else [])]
 
 
+def name_node_host(cluster: EmulatedCluster) -> str:
+    """Return the host of the NameNode in addresses: EMR's name with three primary nodes."""
+    return "ha-nn-uri" if cluster.highly_available else cluster.primary.private_dns
+
+
 def core_site(
     cluster: EmulatedCluster,
     endpoint: str,
     folder: Path,
     credentials_provider: str,
-    group: InstanceGroup | None = None,
+    owner: Configured | None = None,
 ) -> dict[str, str]:
     """Return core-site.xml of clients: `s3://` is S3A on the emulator."""
     s3a = "org.apache.hadoop.fs.s3a.S3AFileSystem"
@@ -196,8 +202,8 @@ def core_site(
         "hadoop.security.auth_to_local": f"RULE:[1:$1@$0](.*@.*)s/.*/{CLIENT_USER}/ DEFAULT",
         "ipc.client.connect.retry.interval": "100",
     }
-    default = {"fs.defaultFS": f"hdfs://{cluster.primary.private_dns}:{NAME_NODE_PORT}"}
-    return default | classification(cluster, "core-site", group) | properties
+    default = {"fs.defaultFS": f"hdfs://{name_node_host(cluster)}:{NAME_NODE_PORT}"}
+    return default | classification(cluster, "core-site", owner) | properties
 
 
 def daemon_core_site(client: Mapping[str, str], credentials: YarnCredentials) -> dict[str, str]:
@@ -234,9 +240,9 @@ def yarn_site(
     cluster: EmulatedCluster,
     ports: YarnPorts,
     folder: Path,
-    group: InstanceGroup | None = None,
+    owner: Configured | None = None,
 ) -> dict[str, str]:
-    """Return yarn-site.xml of a group's nodes, by default of the primary.
+    """Return yarn-site.xml of a node or a group's nodes, by default of the primary.
 
     The user cannot override addresses and access control.
     """
@@ -265,7 +271,7 @@ def yarn_site(
         "yarn.resourcemanager.webapp.address": f"127.0.0.1:{ports.web}",
         "yarn.resourcemanager.connect.retry-interval.ms": "200",
     }
-    return emr | classification(cluster, "yarn-site", group) | addresses | _ACCESS_CONTROL
+    return emr | classification(cluster, "yarn-site", owner) | addresses | _ACCESS_CONTROL
 
 
 def node_manager(

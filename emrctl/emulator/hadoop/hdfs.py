@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
 import subprocess
 import threading
 from collections.abc import Iterable, Sequence
@@ -19,6 +20,7 @@ from emrctl.emulator.cluster.daemons import ExitedDaemon
 from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode
 from emrctl.emulator.hadoop import hadoop_conf, hdfs_classes, hdfs_conf, yarn
 from emrctl.emulator.hadoop.hdfs_conf import HdfsPorts
+from emrctl.emulator.server import processes
 from emrctl.errors import EmrctlError
 
 _log = logging.getLogger(__name__)
@@ -39,11 +41,17 @@ Daemon = tuple[EmulatedNode, str]
 
 @dataclass(kw_only=True, eq=False)
 class Hdfs:
-    """The HDFS of a cluster; `daemons` are its processes by (EC2 instance id, main class)."""
+    """The HDFS of a cluster; `daemons` are its processes by (EC2 instance id, main class).
+
+    `members` are the EC2 instance ids of the nodes that have joined the cluster. Those that start
+    or leave while HDFS starts are neither missed nor served twice: `lock` guards both.
+    """
 
     yarn: yarn.Yarn
     ports: HdfsPorts = field(default_factory=lambda: HdfsPorts(rpc=0, web=0))
     daemons: dict[tuple[str, str], subprocess.Popen[bytes]] = field(default_factory=dict)
+    members: set[str] = field(default_factory=set)
+    starting: bool = False
     running: bool = False
     stopped: threading.Event = field(default_factory=threading.Event)
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -60,14 +68,19 @@ class Hdfs:
 
     def prepare(self) -> None:
         """Write the secret user name for clients, and start HDFS once one of them requests it."""
+        self.members = {node.ec2_id for node in self.cluster.active_nodes}
         self.folder.mkdir(mode=0o700, exist_ok=True)
         _write(self.folder / "user", self.yarn.credentials.user)
         threading.Thread(target=self._answer_requests, daemon=True).start()
 
     def _answer_requests(self) -> None:
         while not self.stopped.wait(_POLL_S):
-            if (self.folder / "requested").exists():
-                self._answer_request()
+            try:
+                if (self.folder / "requested").exists():
+                    self._answer_request()
+            except Exception:  # noqa: BLE001
+                # Such as a full disk: the next request must be answered nevertheless.
+                _log.exception("could not answer a request for HDFS of %s", self.cluster.id)
 
     def _answer_request(self) -> None:
         """Write `address` or `error`, then delete `requested`."""
@@ -79,8 +92,9 @@ class Hdfs:
         except Exception as error:  # noqa: BLE001
             _log.exception("could not start HDFS of %s", self.cluster.id)
             with self.lock:
-                yarn.kill_all(self.daemons.values())
+                processes.kill_all(self.daemons.values())
                 self.daemons.clear()
+                self.starting = False
             _write(self.folder / "error", f"could not start HDFS of {self.cluster.id}: {error}")
         (self.folder / "requested").unlink(missing_ok=True)
 
@@ -88,15 +102,23 @@ class Hdfs:
         (self.folder / "error").unlink(missing_ok=True)
         rpc, web = yarn.free_ports(2)
         self.ports = HdfsPorts(rpc=rpc, web=web)
-        primary = self.cluster.primary
-        nodes = hdfs_conf.data_nodes(self.cluster)
-        daemons = [(primary, _NAME_NODE), *((node, _DATA_NODE) for node in nodes)]
-        starts = self._starts(daemons)
-        for node, main in daemons:
-            self._start_daemon(node, main)
+        with self.lock:
+            self.starting = True
+            daemons = [(self.cluster.primary, _NAME_NODE), *self._missing()]
+            starts = self._starts(daemons)
+            for node, main in daemons:
+                self._start_daemon(node, main)
         self._wait_for_starts(starts)
         self.running = True
         _write(self.folder / "address", f"127.0.0.1:{rpc}")
+
+    def _missing(self) -> list[Daemon]:
+        """Return the DataNodes of members that have not been started."""
+        return [
+            (node, _DATA_NODE)
+            for node in hdfs_conf.data_nodes(self.cluster)
+            if node.ec2_id in self.members and (node.ec2_id, _DATA_NODE) not in self.daemons
+        ]
 
     def _storage(self, node: EmulatedNode) -> Path:
         return self.yarn.context.node_folder(self.cluster, node) / "hdfs"
@@ -119,7 +141,7 @@ class Hdfs:
             )
             files = [
                 ("core-site.xml", core),
-                ("hdfs-site.xml", hdfs_conf.daemon(self.cluster, self.ports, storage)),
+                ("hdfs-site.xml", hdfs_conf.daemon(self.cluster, node, self.ports, storage)),
                 ("hadoop-policy.xml", hdfs_conf.policy()),
             ]
             hadoop_conf.write(storage / "conf", files)
@@ -154,7 +176,7 @@ class Hdfs:
             for node, main in running:
                 process = self.daemons[node.ec2_id, main]
                 if process.poll() is not None:
-                    name, code = _name(main), yarn.exit_code(process.returncode)
+                    name, code = _name(main), processes.exit_code(process.returncode)
                     raise EmrctlError(f"{name} of {node.ec2_id} exited with code {code}")
             return all(count > before[one] for one, count in self._starts(running).items())
 
@@ -180,7 +202,7 @@ class Hdfs:
             return []
         nodes = {node.ec2_id: node for node in self.cluster.active_nodes}
         exited = [
-            ExitedDaemon(_name(main), nodes[ec2_id], yarn.exit_code(process.returncode))
+            ExitedDaemon(_name(main), nodes[ec2_id], processes.exit_code(process.returncode))
             for (ec2_id, main), process in list(self.daemons.items())
             if process.poll() is not None and ec2_id in nodes
         ]
@@ -198,26 +220,44 @@ class Hdfs:
         if main == _NAME_NODE:
             self._wait_for_starts(starts)
 
+    def fail_over(self, lost: EmulatedNode) -> None:
+        """Start the NameNode of a lost primary node on the cluster's next one, with its files.
+
+        On EMR, the journal of three JournalNodes has them.
+        """
+        with self.lock:
+            if self.stopped.is_set() or self.daemons.pop((lost.ec2_id, _NAME_NODE), None) is None:
+                return
+            primary = self.cluster.primary
+            shutil.copytree(
+                self._storage(lost) / "name", self._storage(primary) / "name", dirs_exist_ok=True
+            )
+            starts = self._starts([(primary, _NAME_NODE)])
+            self._start_daemon(primary, _NAME_NODE)
+        self._wait_for_starts(starts)
+
     def add_nodes(self, nodes: Sequence[EmulatedNode]) -> None:
         """Start the DataNodes of new core nodes if HDFS is running."""
-        new = [node for node in nodes if node in hdfs_conf.data_nodes(self.cluster)]
-        if not self.running or not new:
-            return
-        for node in new:
-            self._start_daemon(node, _DATA_NODE)
-        self._wait_for_starts({(node, _DATA_NODE): 0 for node in new})
+        with self.lock:
+            self.members |= {node.ec2_id for node in nodes if node.active}
+            new = self._missing() if self.starting else []
+            for node, main in new:
+                self._start_daemon(node, main)
+        self._wait_for_starts(dict.fromkeys(new, 0))
 
     def remove_nodes(self, nodes: Iterable[EmulatedNode]) -> None:
         """Stop the nodes' DataNodes."""
+        nodes = list(nodes)
         with self.lock:
+            self.members -= {node.ec2_id for node in nodes}
             popped = [self.daemons.pop((node.ec2_id, _DATA_NODE), None) for node in nodes]
-        yarn.kill_all([process for process in popped if process is not None])
+        processes.kill_all([process for process in popped if process is not None])
 
     def stop(self) -> None:
         """Kill the daemons."""
         with self.lock:
             self.stopped.set()
-            yarn.kill_all(self.daemons.values())
+            processes.kill_all(self.daemons.values())
 
 
 def _name(main: str) -> str:

@@ -39,7 +39,7 @@ def replication(cluster: EmulatedCluster) -> int:
 
 def client(cluster: EmulatedCluster, folder: Path) -> dict[str, str]:
     """Return hdfs-site.xml of clients; `folder` is the one that hdfs_classes reads."""
-    provider = f"dfs.client.failover.proxy.provider.{cluster.primary.private_dns}"
+    provider = f"dfs.client.failover.proxy.provider.{hadoop_conf.name_node_host(cluster)}"
     return {
         "dfs.replication": str(replication(cluster)),
         **hadoop_conf.classification(cluster, "hdfs-site"),
@@ -72,13 +72,15 @@ def policy() -> dict[str, str]:
     }
 
 
-def daemon(cluster: EmulatedCluster, ports: HdfsPorts, storage: Path) -> dict[str, str]:
-    """Return hdfs-site.xml of a NameNode or DataNode whose files are in `storage`."""
+def daemon(
+    cluster: EmulatedCluster, node: EmulatedNode, ports: HdfsPorts, storage: Path
+) -> dict[str, str]:
+    """Return hdfs-site.xml of a node's NameNode or DataNode, whose files are in `storage`."""
     any_port = "127.0.0.1:0"
     namenode = f"127.0.0.1:{ports.rpc}"
     return {
         "dfs.replication": str(replication(cluster)),
-        **hadoop_conf.classification(cluster, "hdfs-site"),
+        **hadoop_conf.classification(cluster, "hdfs-site", node),
         "dfs.namenode.name.dir": f"file://{storage / 'name'}",
         "dfs.namenode.rpc-address": namenode,
         "dfs.namenode.rpc-bind-host": "127.0.0.1",

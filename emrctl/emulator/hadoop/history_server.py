@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from emrctl.emulator.hadoop import hadoop_conf, hadoop_jars
-from emrctl.emulator.hadoop.yarn import Yarn, kill_all
+from emrctl.emulator.hadoop.yarn import Yarn
 from emrctl.emulator.server import processes
 from emrctl.errors import EmrctlError
 
@@ -66,7 +66,7 @@ class HistoryServer:
 
     def _stop(self) -> None:
         if self.process is not None:
-            kill_all([self.process])
+            processes.kill_all([self.process])
         self.process = self.port = None
 
     def _start(self) -> None:

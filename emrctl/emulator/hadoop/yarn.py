@@ -108,7 +108,7 @@ class Yarn(ResourceManagerApi):
     def core_site(self, node: EmulatedNode) -> dict[str, str]:
         """Return core-site.xml of clients on a node."""
         provider, endpoint = self.spark.credentials_provider, self.context.endpoint
-        return hadoop_conf.core_site(self.cluster, endpoint, self.folder, provider, node.group)
+        return hadoop_conf.core_site(self.cluster, endpoint, self.folder, provider, node)
 
     def _hdfs_site(self) -> tuple[str, dict[str, str]]:
         return "hdfs-site.xml", hdfs_conf.client(self.cluster, self.hdfs_folder)
@@ -140,7 +140,7 @@ class Yarn(ResourceManagerApi):
 
     def node_site(self, node: EmulatedNode, port: int = 0) -> dict[str, str]:
         """Return yarn-site.xml of the node's NodeManager."""
-        yarn = hadoop_conf.yarn_site(self.cluster, self.ports, self.folder, node.group)
+        yarn = hadoop_conf.yarn_site(self.cluster, self.ports, self.folder, node)
         root = self.context.node_folder(self.cluster, node)
         path = node_folder.environment(self.context, self.cluster, node)["PATH"]
         return hadoop_conf.node_manager(yarn, root, node.instance_type, path, port)
@@ -149,7 +149,9 @@ class Yarn(ResourceManagerApi):
         """Return the daemons that have exited, the ResourceManager first."""
         nodes = {node.ec2_id: node for node in self.cluster.active_nodes}
         exited = [
-            ExitedDaemon(main.rsplit(".", 1)[-1], nodes[ec2_id], exit_code(daemon.returncode))
+            ExitedDaemon(
+                main.rsplit(".", 1)[-1], nodes[ec2_id], processes.exit_code(daemon.returncode)
+            )
             for (ec2_id, main), daemon in list(self.daemons.items())
             if daemon.poll() is not None and ec2_id in nodes
         ]
@@ -176,6 +178,15 @@ class Yarn(ResourceManagerApi):
         else:
             self._wait_for_registration(daemon.node, log, len(_REGISTERED.findall(text)))
 
+    def fail_over(self, lost: EmulatedNode) -> None:
+        """Start the ResourceManager of a lost primary node on the cluster's next one."""
+        with self.lock:
+            if self.stopping or self.daemons.pop((lost.ec2_id, _RESOURCE_MANAGER), None) is None:
+                return
+            self._write_conf()
+            self._start_daemon(self.cluster.primary, _RESOURCE_MANAGER, self.folder / "conf-rm")
+        self._wait_for_nodes(self.cluster.active_nodes, _RESTART_TIMEOUT_S)
+
     def reconfigure(self, nodes: Sequence[EmulatedNode]) -> None:
         """Restart the daemons of the nodes with their current configuration, one after another.
 
@@ -187,10 +198,10 @@ class Yarn(ResourceManagerApi):
                 daemon = self.daemons.get((node.ec2_id, main))
                 if daemon is None:
                     continue
-                terminate([daemon])
+                processes.terminate([daemon])
                 node_folder.kill_containers(self.context, self.cluster, node)
                 name = main.rsplit(".", 1)[-1]
-                self.restart(ExitedDaemon(name, node, exit_code(daemon.returncode)))
+                self.restart(ExitedDaemon(name, node, processes.exit_code(daemon.returncode)))
 
     def _wait_for_registration(self, node: EmulatedNode, log: Path, before: int) -> None:
         def done() -> bool:
@@ -220,7 +231,7 @@ class Yarn(ResourceManagerApi):
             return exited or not self._registered(nodes)
 
         poll_until(done, 0.05, 10)
-        kill_all(daemons)
+        processes.kill_all(daemons)
 
     def _log_file(self, node: EmulatedNode, main: str) -> Path:
         logs = self.context.node_folder(self.cluster, node) / "mnt/var/log/hadoop-yarn"
@@ -237,7 +248,7 @@ class Yarn(ResourceManagerApi):
 
     def daemon_options(self, node: EmulatedNode, name: str) -> list[str]:
         """Return the JVM options that the user sets for a daemon."""
-        exports = hadoop_conf.daemon_environment(self.cluster, node.group)
+        exports = hadoop_conf.daemon_environment(self.cluster, node)
         return hadoop_conf.daemon_options(exports, name)
 
     def start_java(
@@ -256,7 +267,7 @@ class Yarn(ResourceManagerApi):
             ],
             cwd=log.parent,
             env={
-                **hadoop_conf.daemon_environment(self.cluster, node.group),
+                **hadoop_conf.daemon_environment(self.cluster, node),
                 **node_folder.environment(self.context, self.cluster, node),
                 "HADOOP_USER_NAME": self.credentials.user,
                 "SPARK_HOME": str(self.spark.home),
@@ -355,28 +366,7 @@ class Yarn(ResourceManagerApi):
         poll_until(lambda: not self.applications(), 0.1, 8)
         with self.lock:
             self.stopping = True
-            kill_all(self.daemons.values())
-
-
-def exit_code(code: int) -> int:
-    """Return the exit code as shells do: 128 + n for a process that signal n terminated."""
-    return code if code >= 0 else 128 - code
-
-
-def terminate(daemons: Collection[subprocess.Popen[bytes]]) -> None:
-    """Stop daemons: SIGTERM, and SIGKILL after 10 s."""
-    for daemon in daemons:
-        processes.signal_group(daemon, signal.SIGTERM)
-    poll_until(lambda: all(daemon.poll() is not None for daemon in daemons), 0.05, 10)
-    kill_all(daemons)
-
-
-def kill_all(daemons: Collection[subprocess.Popen[bytes]]) -> None:
-    """Kill daemons with their process groups and wait for them."""
-    for daemon in daemons:
-        processes.signal_group(daemon, signal.SIGKILL)
-    for daemon in daemons:
-        daemon.wait()
+            processes.kill_all(self.daemons.values())
 
 
 def new_ports() -> YarnPorts:

@@ -18,7 +18,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -84,8 +84,7 @@ def run(program: ProcessSpec, scope: str, *, timeout_s: float | None) -> int:
         code = process.wait()
     signal_group(process, signal.SIGKILL)
     kill_marked(SCOPE_MARK, scope)
-    # For a process that was terminated by signal n, shells and EMR report 128 + n.
-    return code if code >= 0 else 128 - code
+    return exit_code(code)
 
 
 def forget(process: subprocess.Popen[bytes]) -> None:
@@ -118,6 +117,27 @@ def signal_group(process: subprocess.Popen[bytes], signum: int) -> None:
     """Send the signal to the process group, if it still exists."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signum)
+
+
+def terminate(children: Collection[subprocess.Popen[bytes]]) -> None:
+    """Stop children: SIGTERM, and SIGKILL after 10 s."""
+    for process in children:
+        signal_group(process, signal.SIGTERM)
+    poll_until(lambda: all(process.poll() is not None for process in children), 0.05, 10)
+    kill_all(children)
+
+
+def kill_all(children: Collection[subprocess.Popen[bytes]]) -> None:
+    """Kill children with their process groups and wait for them."""
+    for process in children:
+        signal_group(process, signal.SIGKILL)
+    for process in children:
+        process.wait()
+
+
+def exit_code(code: int) -> int:
+    """Return the exit code as shells and EMR do: 128 + n for a child that signal n terminated."""
+    return code if code >= 0 else 128 - code
 
 
 def marked(mark: str, value: str) -> list[psutil.Process]:

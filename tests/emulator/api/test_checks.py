@@ -220,6 +220,18 @@ def test_managed_and_automatic_scaling_exclude_each_other(emr: Emr, waiting: str
     put(ClusterId=waiting, ManagedScalingPolicy=managed)
     put_automatic = emr.put_auto_scaling_policy
     assert code(put_automatic, **ids, AutoScalingPolicy=automatic) == "ValidationException"
+    task = {"InstanceRole": "TASK", "InstanceType": "m5.xlarge", "InstanceCount": 1}
+    groups = [task | {"AutoScalingPolicy": automatic}]
+    add = emr.add_instance_groups
+    assert code(add, JobFlowId=waiting, InstanceGroups=groups) == "ValidationException"
+
+
+def test_primary_group_cannot_have_an_automatic_scaling_policy(
+    emr: Emr, request_body: dict[str, Any]
+) -> None:
+    policy = {"Constraints": _BOUNDS, "Rules": [_rule()]}
+    request_body["Instances"]["InstanceGroups"][0]["AutoScalingPolicy"] = policy
+    assert code(emr.run_job_flow, **request_body) == "ValidationException"
 
 
 def test_run_job_flow_rejects_unknown_security_configuration(

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,7 +52,6 @@ class Scaled:
             cluster=self.cluster,
             metrics=self.metrics,
             resize=self._resize,
-            stopped=threading.Event(),
             clock=lambda: self.now,
         )
 
@@ -154,3 +152,10 @@ def test_policy_of_run_job_flow_is_attached(emr: Emr, request_body: dict[str, An
     group = emr.list_instance_groups(ClusterId=cluster_id)["InstanceGroups"][1]
     assert group["AutoScalingPolicy"]["Status"]["State"] == "ATTACHED"
     assert group["AutoScalingPolicy"]["Constraints"] == LIMITS
+
+
+def test_rules_keep_to_the_limit_of_instances(
+    scaled: Scaled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model, "MAX_INSTANCES", 4)
+    assert scaled.minutes([10], rule("grow", 5)) == [3]

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import threading
-
 import pytest
 
 from emrctl.emulator.cluster import cluster_metrics, model
@@ -61,9 +59,7 @@ def test_metric_values_of_hdfs_are_shares_and_counts_of_name_node(
 
 def test_sampler_stores_metrics_of_hdfs(cluster: EmulatedCluster) -> None:
     store, runtime = MetricStore(), FakeRuntime(hdfs={"MissingReplicatedBlocks": 5})
-    sampler = MetricSampler(
-        cluster=cluster, runtime=runtime, store=store, stopped=threading.Event(), clock=lambda: 60
-    )
+    sampler = MetricSampler(cluster=cluster, runtime=runtime, store=store, clock=lambda: 60)
     sampler.sample()
     [point] = store.points(cluster.region, cluster.id, "MissingBlocks", 0, 120)
     assert point.maximum == 5
@@ -120,7 +116,6 @@ def test_sampler_samples_each_minute_and_while_a_step_runs(
         cluster=cluster,
         runtime=FakeRuntime(yarn={**YARN}),
         store=MetricStore(),
-        stopped=threading.Event(),
         clock=lambda: now[0],
     )
     sampler.sample()
@@ -137,7 +132,6 @@ def test_sampler_samples_again_until_yarn_knows_its_memory(cluster: EmulatedClus
         cluster=cluster,
         runtime=runtime,
         store=MetricStore(),
-        stopped=threading.Event(),
         clock=lambda: 61.0,
     )
     sampler.sample()
@@ -154,9 +148,7 @@ def test_failed_sample_is_logged(
 ) -> None:
     store = MetricStore()
     runtime = FakeRuntime(yarn={"totalMB": 1, "availableMB": "many"})  # type: ignore[dict-item]
-    sampler = MetricSampler(
-        cluster=cluster, runtime=runtime, store=store, stopped=threading.Event()
-    )
+    sampler = MetricSampler(cluster=cluster, runtime=runtime, store=store)
     sampler.sample()
     assert "could not sample the metrics" in caplog.text
     assert list(store.names("us-east-1")) == []

@@ -200,6 +200,35 @@ def test_failed_bootstrap_action_terminates_cluster(
     assert mocked.client("s3").get_object(Bucket="pets-logs", Key=key)
 
 
+def test_worker_whose_bootstrap_action_fails_is_replaced(
+    emr: Emr, runtime: FakeRuntime, request_body: dict[str, Any], until: Await
+) -> None:
+    runtime.failing_workers = 1
+    cluster_id = emr.run_job_flow(**request_body)["JobFlowId"]
+
+    def core() -> tuple[str, int, int]:
+        row = emr.list_instance_groups(ClusterId=cluster_id)["InstanceGroups"][1]
+        state = row["Status"]["State"]
+        return state, row["RequestedInstanceCount"], row["RunningInstanceCount"]
+
+    until(core, ("RUNNING", 2, 2))
+    until(lambda: state(emr, cluster_id), "WAITING")
+    [failed] = emr.list_instances(ClusterId=cluster_id, InstanceStates=["TERMINATED"])["Instances"]
+    assert failed["Ec2InstanceId"] == runtime.bootstrapped[1]
+    assert failed["Status"]["StateChangeReason"]["Code"] == "BOOTSTRAP_FAILURE"
+    assert runtime.removed == [failed["Ec2InstanceId"]]
+
+
+def test_cluster_terminates_if_bootstrap_actions_fail_on_too_many_workers(
+    emr: Emr, runtime: FakeRuntime, request_body: dict[str, Any], until: Await
+) -> None:
+    runtime.failing_workers = 2
+    cluster_id = emr.run_job_flow(**request_body)["JobFlowId"]
+    until(lambda: state(emr, cluster_id), "TERMINATED_WITH_ERRORS")
+    [detail] = emr.describe_cluster(ClusterId=cluster_id)["Cluster"]["Status"]["ErrorDetails"]
+    assert detail["ErrorCode"] == "BOOTSTRAP_FAILURE_WORKER_WITH_NON_ZERO_CODE"
+
+
 def test_resize_instance_groups_adds_and_removes_nodes(
     emr: Emr, runtime: FakeRuntime, waiting: str, until: Await
 ) -> None:

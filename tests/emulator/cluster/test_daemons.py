@@ -166,7 +166,7 @@ def test_controller_checks_daemons(
     monkeypatch: pytest.MonkeyPatch,
     restartable: bool,
 ) -> None:
-    monkeypatch.setattr(daemons, "_CHECK_S", 0.01)
+    monkeypatch.setattr(daemons, "CHECK_S", 0.01)
     runtime = FakeRuntime(restartable=restartable)
     with dispatch.install(runtime) as service:
         emr = mocked.client("emr")

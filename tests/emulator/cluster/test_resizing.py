@@ -10,6 +10,7 @@ import pytest
 
 from emrctl.aws.target import Target
 from emrctl.emulator.api.service import Service
+from emrctl.emulator.cluster.model import EmulatedCluster
 from emrctl.emulator.cluster.scaling import NodeLoad
 from emrctl.emulator.faults import Capacity
 from emrctl.errors import UsageError
@@ -105,6 +106,54 @@ def test_growing_keeps_nodes_that_were_to_be_removed(
     until(lambda: runtime.unschedulable, set())
     assert runtime.removed == []
     assert group.ids()[:2] == ids
+
+
+def test_kept_node_gets_containers_while_its_siblings_drain(
+    group: Group, runtime: FakeRuntime, until: Await
+) -> None:
+    group.resize(3)
+    until(group.counts, ("RUNNING", 3, 3))
+    ids = group.ids()
+    runtime.nodes = dict.fromkeys(ids, _BUSY)
+    group.resize(1)
+    until(lambda: runtime.unschedulable, set(ids[1:]))
+    group.resize(2)
+    until(lambda: len(runtime.unschedulable), 1)
+    assert group.counts() == ("RESIZING", 2, 3)
+    [draining] = runtime.unschedulable
+    del runtime.nodes[draining]
+    until(group.counts, ("RUNNING", 2, 2))
+    assert runtime.removed == [draining]
+
+
+def test_draining_continues_after_error_of_yarn(
+    group: Group, runtime: FakeRuntime, until: Await, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, errors = FakeRuntime.set_schedulable, [OSError("connection refused")]
+
+    def set_schedulable(*args: Any, **options: Any) -> None:
+        if errors:
+            raise errors.pop()
+        original(*args, **options)
+
+    monkeypatch.setattr(FakeRuntime, "set_schedulable", set_schedulable)
+    second = group.ids()[1]
+    group.resize(1)
+    until(group.counts, ("RUNNING", 1, 1))
+    assert (runtime.removed, errors) == ([second], [])
+
+
+def test_draining_instance_to_terminate_is_removed_at_once(
+    group: Group, runtime: FakeRuntime, until: Await
+) -> None:
+    first, second = group.ids()
+    runtime.nodes = dict.fromkeys(group.ids(), _BUSY)
+    group.resize(1)
+    until(lambda: runtime.unschedulable, {second})
+    change = {"InstanceGroupId": group()["Id"], "EC2InstanceIdsToTerminate": [second]}
+    group.emr.modify_instance_groups(ClusterId=group.cluster_id, InstanceGroups=[change])
+    until(group.counts, ("RUNNING", 1, 1))
+    assert group.ids() == [first]
 
 
 def test_shrink_policy_selects_instances_and_timeout(
@@ -210,24 +259,58 @@ def test_managed_scaling_of_fleet_changes_its_target(
     until(fleet, (2, 2))
 
 
-def test_managed_scaling_does_not_repeat_failed_bootstrap(
-    group: Group, runtime: FakeRuntime, put: Put, until: Await, monkeypatch: pytest.MonkeyPatch
+def test_group_is_suspended_after_repeated_failures_and_keeps_its_requested_size(
+    group: Group, runtime: FakeRuntime, put: Put, until: Await
 ) -> None:
-    attempts = []
+    runtime.failing_workers = 100
+    runtime.nodes = dict.fromkeys(group.ids(), _BUSY)
+    runtime.pending = (1, 12288)
+    before = len(runtime.bootstrapped)
+    put(1, 4)
+    until(group.counts, ("SUSPENDED", 3, 2))
+    reason = group()["Status"]["StateChangeReason"]["Message"]
+    assert reason.startswith("bootstrap action 1 on i-")
+    gone = group.instances("TERMINATED")
+    assert {one["Status"]["StateChangeReason"]["Code"] for one in gone} == {"BOOTSTRAP_FAILURE"}
+    # Managed scaling does not try again at once, although containers are pending.
+    evaluations = runtime.evaluations
+    until(lambda: runtime.evaluations > evaluations + 3, True)
+    assert len(runtime.bootstrapped) - before == len(gone) == 3
+    runtime.failing_workers, runtime.pending = 0, (0, 0)
+    group.resize(3)
+    until(group.counts, ("RUNNING", 3, 3))
 
-    def fail(*_: Any) -> None:
-        attempts.append(1)
-        raise RuntimeError("no space left on device")
+
+def test_node_that_fails_while_it_is_removed_is_not_replaced(
+    group: Group, runtime: FakeRuntime, until: Await, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resized = threading.Event()
+
+    def fail(_: Any, __: Any, nodes: Any) -> dict[Any, Exception]:
+        resized.wait()
+        return {node: RuntimeError("no space left on device") for node in nodes}
 
     monkeypatch.setattr(FakeRuntime, "bootstrap", fail)
+    group.resize(3)
+    group.resize(2)
+    resized.set()
+    until(lambda: len(group.ids("TERMINATED")), 1)
+    until(group.counts, ("RUNNING", 2, 2))
+    assert len(group.instances("TERMINATED", "RUNNING", "BOOTSTRAPPING")) == 3
+
+
+def test_managed_scaling_does_not_retry_missing_capacity_at_once(
+    group: Group, service: Service, runtime: FakeRuntime, put: Put, until: Await
+) -> None:
+    service.faults.add(Capacity(times=None))
     runtime.nodes = dict.fromkeys(group.ids(), _BUSY)
     runtime.pending = (1, 12288)
     put(1, 4)
-    until(lambda: len(group.ids("TERMINATED")), 1)
-    until(group.counts, ("RUNNING", 2, 2))
+    until(group.counts, ("SUSPENDED", 3, 2))
+    service.faults.clear()
     evaluations = runtime.evaluations
     until(lambda: runtime.evaluations > evaluations + 3, True)
-    assert len(attempts) == 1
+    assert group.counts() == ("SUSPENDED", 3, 2)
 
 
 def test_lost_node_is_replaced_with_unhealthy_node_replacement(
@@ -297,6 +380,65 @@ def test_lost_primary_terminates_cluster(
     until(lambda: state(emr, waiting), "TERMINATED_WITH_ERRORS")
     [detail] = emr.describe_cluster(ClusterId=waiting)["Cluster"]["Status"]["ErrorDetails"]
     assert detail["ErrorCode"] == "INSTANCE_FAILURE_MASTER_FAILED"
+
+
+@pytest.fixture
+def primaries(
+    emr: Emr, mocked: Target, request_body: dict[str, Any], service: Service, until: Await
+) -> EmulatedCluster:
+    """A cluster with three primary nodes that is not protected, and not kept alive by request."""
+    request_body["Instances"]["InstanceGroups"][0]["InstanceCount"] = 3
+    request_body["Instances"]["KeepJobFlowAliveWhenNoSteps"] = False
+    cluster_id = emr.run_job_flow(**request_body)["JobFlowId"]
+    until(lambda: state(emr, cluster_id), "WAITING")
+    return service.clusters[cluster_id]
+
+
+def test_cluster_with_three_primaries_is_kept_alive_and_protected(
+    emr: Emr, primaries: EmulatedCluster
+) -> None:
+    row = emr.describe_cluster(ClusterId=primaries.id)["Cluster"]
+    assert (row["AutoTerminate"], row["TerminationProtected"]) == (False, True)
+
+
+@pytest.mark.parametrize("leads", [True, False])
+def test_one_of_three_primaries_is_replaced(
+    emr: Emr,
+    primaries: EmulatedCluster,
+    service: Service,
+    runtime: FakeRuntime,
+    until: Await,
+    leads: bool,
+) -> None:
+    first, second, third = (node.ec2_id for node in primaries.nodes[:3])
+    lost, leader = (first, second) if leads else (third, first)
+    service.lose_node(primaries.id, lost, spot_interruption=False)
+
+    def group() -> tuple[str, int]:
+        row = emr.list_instance_groups(ClusterId=primaries.id)["InstanceGroups"][0]
+        return row["Status"]["State"], row["RunningInstanceCount"]
+
+    until(group, ("RUNNING", 3))
+    until(lambda: runtime.removed, [lost])
+    until(lambda: runtime.leaders, [leader] if leads else [])
+    assert primaries.primary.ec2_id == leader
+    assert state(emr, primaries.id) == "WAITING"
+
+
+def test_cluster_terminates_if_two_of_three_primaries_fail(
+    emr: Emr,
+    primaries: EmulatedCluster,
+    service: Service,
+    until: Await,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    replaced = threading.Event()
+    monkeypatch.setattr(FakeRuntime, "bootstrap", lambda *_: replaced.wait() and {})
+    first, second, _ = (node.ec2_id for node in primaries.nodes[:3])
+    service.lose_node(primaries.id, first, spot_interruption=False)
+    service.lose_node(primaries.id, second, spot_interruption=False)
+    until(lambda: state(emr, primaries.id), "TERMINATED_WITH_ERRORS")
+    replaced.set()
 
 
 @pytest.mark.parametrize("capacity", [True, False])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -191,7 +190,6 @@ class Loop:
             cluster=cluster,
             load=lambda _: self.load,
             resize=self._resize,
-            stopped=threading.Event(),
             clock=lambda: self.now,
         )
 
@@ -213,6 +211,16 @@ def loop(cluster: EmulatedCluster) -> Callable[..., Loop]:
     return lambda low, high, **more: Loop(
         cluster, MinimumCapacityUnits=low, MaximumCapacityUnits=high, **more
     )
+
+
+def test_scaler_keeps_to_the_limit_of_instances(
+    loop: Callable[..., Loop], cluster: EmulatedCluster
+) -> None:
+    scaler = loop(1, 1000)
+    busy = NodeLoad(containers=1)
+    nodes = {node.ec2_id: busy for node in cluster.workers}
+    scaler.load = YarnLoad(pending_containers=5000, pending_mb=5000 * _MB, nodes=nodes)
+    assert scaler.check() == [("CORE", model.MAX_INSTANCES - 1)]
 
 
 def test_scaler_removes_nodes_that_were_idle_for_a_while(

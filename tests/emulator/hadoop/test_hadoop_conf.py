@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
+from emrctl.emulator.cluster.model import EmulatedNode, InstanceGroup
 from emrctl.emulator.hadoop import hadoop_conf, yarn
 from tests.emulator.hadoop.clusters import classification, emulated_cluster
 
@@ -88,8 +89,34 @@ def test_configurations_of_group_override_those_of_cluster(tmp_path: Path) -> No
     assert hadoop_conf.yarn_site(cluster, PORTS, tmp_path, core)[key] == "1"
 
 
-def test_configurations_of_fleet_are_those_of_its_first_type() -> None:
+def test_configurations_of_fleet_are_those_of_the_node_type(tmp_path: Path) -> None:
+    key = "yarn.nodemanager.resource.memory-mb"
+    cluster = emulated_cluster(workers=0)
+
+    def of_type(name: str, memory_mb: int) -> dict[str, Any]:
+        own = [{"Classification": "yarn-site", "Properties": {key: str(memory_mb)}}]
+        return {"InstanceType": name, "Configurations": own}
+
+    fleet = InstanceGroup(
+        role="CORE",
+        instance_type="m5.xlarge",
+        count=2,
+        request={"InstanceTypeConfigs": [of_type("m5.xlarge", 1024), of_type("m5.2xlarge", 2048)]},
+    )
+    names: Any = {"public_dns": "p", "public_ip": "1", "private_dns": "q", "private_ip": "2"}
+    nodes = [
+        EmulatedNode(group=fleet, ec2_id=name, instance_type=name, **names)
+        for name in ("m5.xlarge", "m5.2xlarge")
+    ]
+    # The daemons of running instances keep theirs if ModifyInstanceFleet changes the types.
+    fleet.request = {"InstanceTypeConfigs": [{"InstanceType": "m5.xlarge"}]}
+    sites = [hadoop_conf.yarn_site(cluster, PORTS, tmp_path, node) for node in nodes]
+    assert [site[key] for site in sites] == ["1024", "2048"]
+
+
+def test_configurations_of_fleet_without_instances_are_those_of_its_first_type() -> None:
     cluster = emulated_cluster()
+    cluster.nodes = []
     own = classification("spark-defaults", spark__executor__cores="3")
     cluster.groups[0].request = {
         "InstanceTypeConfigs": [{"InstanceType": "m5.xlarge", "Configurations": [own]}]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -175,6 +176,45 @@ def test_nodes_added_later_get_a_data_node_unless_they_are_task_nodes(
     assert process.poll() is not None
 
 
+def test_node_that_joins_while_hdfs_starts_gets_one_data_node(
+    files: Hdfs, yarn: FakeYarn, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    early, late = emulated_cluster(workers=2).workers
+    early.ec2_id, late.ec2_id = "i-EARLY", "i-LATE"
+    yarn.cluster.nodes += [early, late]
+    # Ready before HDFS starts, but reported to it only now.
+    files.add_nodes([early])
+    waiting = threading.Event()
+    wait = Hdfs._wait_for_starts
+
+    def join_first(self: Hdfs, before: Any) -> None:
+        if not waiting.is_set():
+            waiting.set()
+            assert ("i-LATE", "DataNode") not in yarn.started  # it still bootstraps
+            self.add_nodes([late])
+        wait(self, before)
+
+    monkeypatch.setattr(Hdfs, "_wait_for_starts", join_first)
+    request(files, until)
+    data_nodes = [node for node, daemon in yarn.started if daemon == "DataNode"]
+    assert sorted(data_nodes) == ["i-CORE0", "i-CORE1", "i-EARLY", "i-LATE"]
+
+
+def test_requests_are_answered_after_an_error_of_the_disk(
+    files: Hdfs, yarn: FakeYarn, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, errors = hdfs._write, [OSError("no space left on device")] * 2
+
+    def fail(path: Path, text: str) -> None:
+        if errors:
+            raise errors.pop()
+        write(path, text)
+
+    monkeypatch.setattr(hdfs, "_write", fail)
+    request(files, until)
+    assert (errors, files.running) == ([], True)
+
+
 @pytest.mark.parametrize(("workers", "nodes", "replicas"), [(0, 1, 1), (3, 3, 1), (4, 4, 2)])
 def test_data_nodes_and_replication_are_those_of_emr(
     workers: int, nodes: int, replicas: int
@@ -189,7 +229,8 @@ def test_data_nodes_and_replication_are_those_of_emr(
 def test_daemons_accept_the_secret_user_only_and_listen_on_loopback(tmp_path: Path) -> None:
     ports = hdfs_conf.HdfsPorts(rpc=20001, web=20002)
     opened = classification("hdfs-site", dfs__block__access__token__enable="false")
-    site = hdfs_conf.daemon(emulated_cluster(opened), ports, tmp_path)
+    cluster = emulated_cluster(opened)
+    site = hdfs_conf.daemon(cluster, cluster.primary, ports, tmp_path)
     assert site["dfs.block.access.token.enable"] == "true"
     addresses = [value for key, value in site.items() if key.endswith(("address", "bind-host"))]
     assert len(addresses) == 7
