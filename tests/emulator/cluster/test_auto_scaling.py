@@ -158,4 +158,4 @@ def test_rules_keep_to_the_limit_of_instances(
     scaled: Scaled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(model, "MAX_INSTANCES", 4)
-    assert scaled.minutes([10], rule("grow", 5)) == [3]
+    assert scaled.minutes([10], rule("grow", 5, Period=60)) == [3]
