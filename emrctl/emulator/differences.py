@@ -27,8 +27,8 @@ DIFFERENCES = (
         "executor of a cluster with one worker fits beside a driver of the default size."
     ),
     (
-        "Three primary nodes have one ResourceManager and one NameNode, which start on another "
-        "node if theirs is lost: running applications are lost then."
+        "Three primary nodes have one ResourceManager and one NameNode. If their node is lost, "
+        "they start on another one, without the running applications."
     ),
     "NodeManagers send heartbeats every 200 ms instead of every second.",
     (
