@@ -107,7 +107,7 @@ _FAMILIES: dict[str, tuple[float, str]] = {
     "m4": (4, "large xlarge 2xlarge 4xlarge 16xlarge"),
     **dict.fromkeys(("m5", "m5a", "m5d", "m6i", "m6a", "m7i"), (4, _UP_TO_24)),
     **dict.fromkeys(("m6g", "m7g"), (4, _UP_TO_16)),
-    "c4": (1.875, "xlarge 2xlarge 4xlarge"),
+    "c4": (1.875, "large xlarge 2xlarge 4xlarge"),
     "c5": (2, _C5),
     "c6i": (2, _UP_TO_24),
     **dict.fromkeys(("c6g", "c7g"), (2, _UP_TO_16)),
@@ -125,7 +125,6 @@ _EC2_ONLY: dict[str, tuple[float, str]] = {
     **dict.fromkeys(("m5", "m5a", "m5d", "m6i", "m6a", "m7i", "m6g", "m7g"), (4, "large")),
     **dict.fromkeys(("c5", "c6i", "c6g", "c7g"), (2, "large")),
     **dict.fromkeys(("r5", "r6i", "r6g", "r7g"), (8, "large")),
-    "c4": (1.875, "large"),
     "r4": (7.625, "large"),
 }
 _ARM = frozenset({"t4g", "m6g", "m7g", "c6g", "c7g", "r6g", "r7g"})

@@ -10,6 +10,7 @@ from typing import Any
 from emrctl.aws import releases, rules
 from emrctl.emulator.api.groups import check_classifications
 from emrctl.emulator.api.service import ApiError, Service, check_network, invalid
+from emrctl.emulator.cluster import model
 from emrctl.emulator.cluster.model import EmulatedCluster
 from emrctl.emulator.hadoop import spark_install
 from emrctl.errors import SpecError
@@ -28,7 +29,17 @@ _FIRST_RELEASES = {
     "StepConcurrencyLevel": ((5, 28), (6, 0)),
     "ManagedScalingPolicy": ((5, 30), (6, 1)),
     "AutoTerminationPolicy": ((5, 30), (6, 1)),
+    "PlacementGroupConfigs": ((5, 23), (6, 0)),
+    "Reconfiguration": ((5, 21), (6, 0)),
+    # Of running steps.
+    "CancelSteps": ((5, 28), (6, 0)),
 }
+_NOT_SUPPORTED = {
+    "AutoTerminationPolicy": (
+        "Auto-termination is not available for this account when using this release of EMR."
+    ),
+}
+_PASSWORDS = ("KdcAdminPassword", "CrossRealmTrustPrincipalPassword", "ADDomainJoinPassword")
 
 
 def check_cluster(service: Service, cluster: EmulatedCluster) -> None:
@@ -41,7 +52,10 @@ def check_cluster(service: Service, cluster: EmulatedCluster) -> None:
     check_tags(ask.get("Tags", []))
     check_classifications(ask.get("Configurations", []))
     _check_bootstrap_actions(ask.get("BootstrapActions", []))
-    _check_log_uri(ask.get("LogUri"))
+    check_log_uri(ask.get("LogUri"))
+    for placement in ask.get("PlacementGroupConfigs", []):
+        if placement["InstanceRole"] != model.MASTER:
+            raise ApiError("PlacementGroupConfigs support the instance role MASTER only.")
     if cluster.auto_termination is not None:
         check_auto_termination(cluster.auto_termination)
     if cluster.managed_scaling is not None:
@@ -62,16 +76,35 @@ def _check_release(service: Service, cluster: EmulatedCluster) -> None:
     if not label or cluster.request.get("AmiVersion"):
         raise ApiError("ReleaseLabel is required by the local EMR, without AmiVersion.")
     check_release_label(label, service.release_labels(cluster.region))
-    release = releases.order(label)[:2]
-    for member, firsts in _FIRST_RELEASES.items():
-        first = {5: firsts[0], 6: firsts[1]}.get(release[0], (release[0], 0))
-        value = cluster.request.get(member)
-        if value not in (None, 1) and (release[0] < 5 or release < first):
-            raise ApiError(f"{member} is not supported by {label}.")
+    for member in _FIRST_RELEASES:
+        if cluster.request.get(member) not in (None, 1, []):
+            check_feature(cluster, member)
     try:
         spark_install.of(cluster)
     except SpecError as error:
         raise ApiError(f"{error.message}. {error.hint}") from error
+
+
+def supports(cluster: EmulatedCluster, feature: str) -> bool:
+    """Whether the cluster's release has a feature of `_FIRST_RELEASES`."""
+    release = releases.order(cluster.request["ReleaseLabel"])[:2]
+    firsts = _FIRST_RELEASES[feature]
+    first = {5: firsts[0], 6: firsts[1]}.get(release[0], (release[0], 0))
+    return release[0] >= 5 and release >= first
+
+
+def check_feature(cluster: EmulatedCluster, feature: str) -> None:
+    """Raise EMR's error if the cluster's release does not have the feature."""
+    if not supports(cluster, feature):
+        label = cluster.request["ReleaseLabel"]
+        raise ApiError(_NOT_SUPPORTED.get(feature, f"{feature} is not supported by {label}."))
+
+
+def remove_passwords(ask: dict[str, Any]) -> None:
+    """Remove the passwords of Kerberos from a RunJobFlow request: EMR does not return them."""
+    if kerberos := ask.get("KerberosAttributes"):
+        kept = {name: value for name, value in kerberos.items() if name not in _PASSWORDS}
+        ask["KerberosAttributes"] = kept
 
 
 def check_release_label(label: str, labels: Sequence[str]) -> None:
@@ -148,7 +181,8 @@ def _check_bootstrap_actions(actions: Sequence[Mapping[str, Any]]) -> None:
             )
 
 
-def _check_log_uri(uri: str | None) -> None:
+def check_log_uri(uri: str | None) -> None:
+    """Raise EMR's error for a LogUri that is not a folder in Amazon S3."""
     if uri is None:
         return
     match = _LOG_URI.fullmatch(uri)

@@ -7,7 +7,7 @@ from typing import Any
 
 from emrctl.aws import listing
 from emrctl.emulator.api import checks, groups, responses, steps
-from emrctl.emulator.api.service import CLOSED, ApiError, Operation, Request, find
+from emrctl.emulator.api.service import ApiError, Operation, Request, find, opened
 from emrctl.emulator.cluster import model
 from emrctl.emulator.cluster.model import EmulatedCluster, Termination
 
@@ -19,6 +19,7 @@ def _run_job_flow(request: Request) -> dict[str, Any]:
 
     ask = request.members
     instances = ask["Instances"]
+    checks.remove_passwords(ask)
     requested = groups.requested_groups(instances)
     # EMR turns both on for a cluster with three primary nodes.
     several = any(one.role == model.MASTER and one.count > 1 for one in requested)
@@ -41,7 +42,7 @@ def _run_job_flow(request: Request) -> dict[str, Any]:
     checks.check_cluster(request.service, cluster)
     checks.check_execution_role(request.service, cluster, ask.get("StepExecutionRoleArn"))
     cluster.tags = listing.tags(ask)
-    cluster.steps = steps.new_steps(cluster, ask.get("Steps", []))
+    cluster.steps = steps.new_steps(cluster, ask.get("Steps", []), ask.get("StepExecutionRoleArn"))
     request.service.begin(cluster)
     return {"JobFlowId": cluster.id, "ClusterArn": cluster.arn}
 
@@ -56,8 +57,8 @@ def _list_clusters(request: Request) -> dict[str, Any]:
     after, before = ask.get("CreatedAfter", 0), ask.get("CreatedBefore", time.time() + 1)
     clusters = [
         one
-        for one in find([*request.service.clusters.values()], state=ask.get("ClusterStates"))
-        if one.region == request.region and float(after) <= one.timeline.created <= float(before)
+        for one in find(request.clusters, state=ask.get("ClusterStates"))
+        if float(after) <= one.timeline.created <= float(before)
     ]
     clusters.sort(key=lambda one: one.timeline.created, reverse=True)
     return request.page("Clusters", [responses.cluster_summary(one) for one in clusters])
@@ -75,7 +76,7 @@ def _list_bootstrap_actions(request: Request) -> dict[str, Any]:
 def _terminate_job_flows(request: Request) -> dict[str, Any]:
     """Terminate the unprotected clusters, then raise if any is protected."""
     checks.check_id_lists(request.members)
-    clusters = [request.service.cluster(one) for one in request.members["JobFlowIds"]]
+    clusters = [request.cluster_of(one) for one in request.members["JobFlowIds"]]
     termination = Termination(code="USER_REQUEST", message="Terminated by user request (local)")
     for cluster in clusters:
         if cluster.active and not cluster.protected:
@@ -90,8 +91,9 @@ def _modify_cluster(request: Request) -> dict[str, Any]:
     level = request.members.get("StepConcurrencyLevel", cluster.concurrency)
     checks.check_concurrency(level)
     with cluster.changing():
-        if not cluster.active:
-            raise ApiError(CLOSED)
+        opened(cluster)
+        if level != 1:
+            checks.check_feature(cluster, "StepConcurrencyLevel")
         cluster.concurrency = level
     return {"StepConcurrencyLevel": level}
 
@@ -100,6 +102,7 @@ def _add_tags(request: Request) -> dict[str, Any]:
     cluster, tags = request.cluster, request.members["Tags"]
     checks.check_tags(tags)
     with cluster.changing():
+        opened(cluster)
         merged = cluster.tags | listing.tags({"Tags": tags})
         checks.check_tags([{"Key": key, "Value": value} for key, value in merged.items()])
         cluster.tags = merged
@@ -109,6 +112,7 @@ def _add_tags(request: Request) -> dict[str, Any]:
 def _remove_tags(request: Request) -> dict[str, Any]:
     cluster = request.cluster
     with cluster.changing():
+        opened(cluster)
         for key in request.members["TagKeys"]:
             cluster.tags.pop(key, None)
     return {}
@@ -118,7 +122,8 @@ def _setter(field: str, key: str) -> Operation:
     """Return the operation that sets one field of several clusters."""
 
     def operation(request: Request) -> dict[str, Any]:
-        for cluster in [request.service.cluster(one) for one in request.members["JobFlowIds"]]:
+        clusters = [opened(request.cluster_of(one)) for one in request.members["JobFlowIds"]]
+        for cluster in clusters:
             with cluster.changing():
                 setattr(cluster, field, bool(request.members[key]))
         return {}

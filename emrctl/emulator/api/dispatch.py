@@ -106,4 +106,6 @@ def call(service: Service, name: str, region: str, body: bytes) -> dict[str, Any
 
 def _error(error: ApiError) -> HttpResponse:
     body = {"__type": error.code, "message": error.message, "Message": error.message}
+    if error.reason is not None:
+        body["ErrorCode"] = error.reason
     return 400, _CONTENT_TYPE | {"x-amzn-errortype": error.code}, json.dumps(body)

@@ -13,6 +13,15 @@ from emrctl.errors import SpecError
 
 _MAX_TASK_GROUPS = 48
 _MAX_VOLUMES = 25
+# EMR's types of EBS volumes, and the members of VolumeSpecification that only some have.
+_VOLUME_TYPES: Mapping[str, tuple[str, ...]] = {
+    "gp3": ("Iops", "Throughput"),
+    "gp2": (),
+    "io1": ("Iops",),
+    "st1": (),
+    "sc1": (),
+    "standard": (),
+}
 # EMR's limits of a fleet's types, without and with an allocation strategy.
 _MAX_TYPES, _MAX_TYPES_WITH_STRATEGY = 5, 30
 
@@ -92,7 +101,9 @@ def new_fleet(ask: dict[str, Any]) -> InstanceGroup:
     if not configs:
         raise ApiError("An instance fleet needs InstanceTypeConfigs.")
     for config in configs:
-        if {"BidPrice", "BidPriceAsPercentageOfOnDemandPrice"} <= config.keys():
+        # Terraform sends the default percentage beside BidPrice.
+        percentage = config.get("BidPriceAsPercentageOfOnDemandPrice", 100)
+        if "BidPrice" in config and percentage != 100:
             raise ApiError("BidPrice and BidPriceAsPercentageOfOnDemandPrice exclude each other.")
         check_type(config["InstanceType"])
         _check_bid(config)
@@ -218,9 +229,18 @@ def _check_bid(ask: Mapping[str, Any]) -> None:
 def _check_volumes(ask: Mapping[str, Any]) -> None:
     total = 0
     for one in ask.get("EbsConfiguration", {}).get("EbsBlockDeviceConfigs", []):
-        volumes, size = one.get("VolumesPerInstance", 1), one["VolumeSpecification"]["SizeInGB"]
-        if volumes < 1 or size < 1:
+        volume = one["VolumeSpecification"]
+        volumes, type_ = one.get("VolumesPerInstance", 1), volume["VolumeType"]
+        if volumes < 1 or volume["SizeInGB"] < 1:
             raise ApiError("VolumesPerInstance and SizeInGB of EBS volumes must be at least 1.")
+        if type_ not in _VOLUME_TYPES:
+            accepted = ", ".join(_VOLUME_TYPES)
+            raise ApiError(f"The EBS volume type '{type_}' is not supported: use {accepted}.")
+        if "Iops" not in volume and type_ == "io1":
+            raise ApiError("EBS volumes of type io1 need Iops.")
+        for member in ("Iops", "Throughput"):
+            if member in volume and member not in _VOLUME_TYPES[type_]:
+                raise ApiError(f"{member} is not supported for EBS volumes of type {type_}.")
         total += volumes
     if total > _MAX_VOLUMES:
         raise ApiError(f"An instance has at most {_MAX_VOLUMES} EBS volumes, not {total}.")

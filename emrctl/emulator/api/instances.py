@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from emrctl.emulator.api import checks, groups, responses
-from emrctl.emulator.api.service import CLOSED, ApiError, Operation, Request, find, invalid
+from emrctl.emulator.api.service import ApiError, Operation, Request, find, invalid, opened
 from emrctl.emulator.cluster import model
 from emrctl.emulator.cluster.model import EmulatedCluster, InstanceGroup
 from emrctl.emulator.cluster.shrinking import DECOMMISSIONING_TIMEOUT_S, Shrinking
@@ -57,8 +57,7 @@ def _add_instance_fleet(request: Request) -> dict[str, Any]:
 def _add(request: Request, new: Sequence[InstanceGroup]) -> None:
     cluster = request.cluster
     with cluster.changing():
-        if not cluster.active:
-            raise ApiError(CLOSED)
+        opened(cluster)
         for group in new:
             if group.role != "TASK" and any(g.role == group.role for g in cluster.groups):
                 raise ApiError(f"The cluster has a {group.role} instance group already.")
@@ -75,7 +74,7 @@ def _modify_instance_groups(request: Request) -> dict[str, Any]:
     changes = []
     for change in request.members.get("InstanceGroups", []):
         group_id, cluster_id = change["InstanceGroupId"], request.members.get("ClusterId")
-        cluster, group = request.service.group(group_id, cluster_id)
+        cluster, group = request.group(group_id, cluster_id)
         if cluster.has_fleets:
             raise invalid(_EXCLUSIVE)
         if "Configurations" in change:
@@ -90,7 +89,7 @@ def _modify_instance_groups(request: Request) -> dict[str, Any]:
     for cluster, group, count, shrinking in changes:
         request.service.resize(cluster, group, {group.market: count}, shrinking)
     for change in request.members.get("InstanceGroups", []):
-        cluster, group = request.service.group(change["InstanceGroupId"])
+        cluster, group = request.group(change["InstanceGroupId"])
         if "Configurations" in change:
             request.service.reconfigure(cluster, group, change)
         if "ShrinkPolicy" in change:
@@ -104,8 +103,8 @@ def _check_reconfiguration(
     groups.check_classifications(change["Configurations"])
     if "InstanceCount" in change or change.get("EC2InstanceIdsToTerminate"):
         raise ApiError("An instance group cannot be resized and reconfigured in one request.")
-    if not cluster.active:
-        raise ApiError(CLOSED)
+    opened(cluster)
+    checks.check_feature(cluster, "Reconfiguration")
     if cluster.state not in (model.RUNNING, model.WAITING) or group.state != model.RUNNING:
         raise ApiError(
             f"The instance group '{group.id}' cannot be reconfigured while it is {group.state} and "
@@ -138,7 +137,7 @@ def _shrinking(cluster: EmulatedCluster, change: Mapping[str, Any]) -> Shrinking
 
 def _modify_instance_fleet(request: Request) -> dict[str, Any]:
     change = request.members["InstanceFleet"]
-    cluster, group = request.service.group(change["InstanceFleetId"], request.cluster.id)
+    cluster, group = request.group(change["InstanceFleetId"], request.cluster.id)
     if not cluster.has_fleets:
         raise invalid(_EXCLUSIVE)
     request.service.check_resizable(cluster, group)
@@ -173,7 +172,7 @@ def _list_instances(request: Request) -> dict[str, Any]:
         raise invalid(_EXCLUSIVE)
     owner = ask.get("InstanceGroupId") or ask.get("InstanceFleetId")
     if owner:
-        request.service.group(owner, cluster.id)
+        request.group(owner, cluster.id)
     roles = ask.get("InstanceGroupTypes") or ask.get("InstanceFleetType")
     requested_roles = [roles] if isinstance(roles, str) else roles
     rows = [
@@ -200,7 +199,7 @@ def _remover(field: str) -> Operation:
 
     def operation(request: Request) -> dict[str, Any]:
         with request.cluster.changing():
-            setattr(request.cluster, field, None)
+            setattr(request.open_cluster, field, None)
         return {}
 
     return operation
@@ -209,20 +208,20 @@ def _remover(field: str) -> Operation:
 def _put_auto_termination_policy(request: Request) -> dict[str, Any]:
     policy = checks.DEFAULT_AUTO_TERMINATION | request.members.get("AutoTerminationPolicy", {})
     checks.check_auto_termination(policy)
+    checks.check_feature(request.open_cluster, "AutoTerminationPolicy")
     return _put(request, "auto_termination", policy)
 
 
 def _put_managed_scaling_policy(request: Request) -> dict[str, Any]:
     policy = request.members["ManagedScalingPolicy"]
     checks.check_managed_scaling(request.cluster, policy)
+    checks.check_feature(request.open_cluster, "ManagedScalingPolicy")
     return _put(request, "managed_scaling", policy)
 
 
 def _put(request: Request, field: str, policy: dict[str, Any]) -> dict[str, Any]:
     with request.cluster.changing():
-        if not request.cluster.active:
-            raise ApiError(CLOSED)
-        setattr(request.cluster, field, policy)
+        setattr(request.open_cluster, field, policy)
     return {}
 
 
@@ -247,7 +246,7 @@ def _put_auto_scaling_policy(request: Request) -> dict[str, Any]:
 
 
 def _scaled_group(request: Request) -> tuple[EmulatedCluster, InstanceGroup]:
-    return request.service.group(request.members["InstanceGroupId"], request.cluster.id)
+    return request.group(request.members["InstanceGroupId"], request.open_cluster.id)
 
 
 def _remove_auto_scaling_policy(request: Request) -> dict[str, Any]:

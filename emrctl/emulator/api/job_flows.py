@@ -25,13 +25,12 @@ def _describe_job_flows(request: Request) -> dict[str, Any]:
     after = ask.get("CreatedAfter", now - _TWO_MONTHS_S)
     before = ask.get("CreatedBefore", now + 1)
     for cluster_id in ask.get("JobFlowIds", []):
-        request.service.cluster(cluster_id)
+        request.cluster_of(cluster_id)
     states = ask.get("JobFlowStates")
     rows = [
         _job_flow(one)
-        for one in find(list(request.service.clusters.values()), id=ask.get("JobFlowIds"))
-        if one.region == request.region
-        and after <= one.timeline.created <= before
+        for one in find(request.clusters, id=ask.get("JobFlowIds"))
+        if after <= one.timeline.created <= before
         and (not states or _STATES.get(one.state, one.state) in states)
     ]
     return {"JobFlows": rows[-512:][::-1]}

@@ -21,6 +21,8 @@ from emrctl.emulator.hadoop import spark_install
 from emrctl.errors import SpecError
 
 HADOOP_VERSION = "3.3.6"
+# EMR's bid of a fleet's type without one.
+DEFAULT_BID_PERCENTAGE = 100.0
 
 
 def present(answer: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,7 +81,10 @@ def describe_cluster(cluster: EmulatedCluster) -> dict[str, Any]:
             "Configurations": asked.get("Configurations", []),
             "ScaleDownBehavior": asked.get("ScaleDownBehavior", "TERMINATE_AT_TASK_COMPLETION"),
             "StepConcurrencyLevel": cluster.concurrency,
-            "PlacementGroups": asked.get("PlacementGroupConfigs", []),
+            "PlacementGroups": [
+                {"PlacementStrategy": "SPREAD"} | one
+                for one in asked.get("PlacementGroupConfigs", [])
+            ],
         }
     )
 
@@ -144,7 +149,7 @@ def group(one: InstanceGroup, cluster: EmulatedCluster) -> dict[str, Any]:
             "InstanceType": one.instance_type,
             "RequestedInstanceCount": one.count,
             "RunningInstanceCount": sum(1 for node in mine if node.state == "RUNNING"),
-            "Status": _status(one.state, one.timeline, one.reason or cluster.message),
+            "Status": _status(one.state, one.timeline, one.reason or cluster.message, one.code),
             "Configurations": one.requested_configurations,
             "ConfigurationsVersion": one.configurations_version,
             "LastSuccessfullyAppliedConfigurations": one.requested_configurations
@@ -178,7 +183,7 @@ def fleet(one: InstanceGroup, cluster: EmulatedCluster) -> dict[str, Any]:
         {
             "Id": one.id,
             "Name": asked.get("Name", one.role.title()),
-            "Status": _status(one.state, one.timeline, one.reason),
+            "Status": _status(one.state, one.timeline, one.reason, one.code),
             "InstanceFleetType": one.role,
             "TargetOnDemandCapacity": asked.get("TargetOnDemandCapacity", 0),
             "TargetSpotCapacity": asked.get("TargetSpotCapacity", 0),
@@ -186,6 +191,8 @@ def fleet(one: InstanceGroup, cluster: EmulatedCluster) -> dict[str, Any]:
             "ProvisionedSpotCapacity": sum(n.units for n in running if n.market == SPOT),
             "InstanceTypeSpecifications": specifications,
             "LaunchSpecifications": asked.get("LaunchSpecifications"),
+            "ResizeSpecifications": asked.get("ResizeSpecifications"),
+            "Context": asked.get("Context"),
         }
     )
 
@@ -194,8 +201,10 @@ def _type_specification(config: dict[str, Any]) -> dict[str, Any]:
     """The answer's form of a type of a fleet, with the volumes of its EbsConfiguration."""
     volumes = config.get("EbsConfiguration", {})
     rest = {name: value for name, value in config.items() if name != "EbsConfiguration"}
-    optimized = present({"EbsOptimized": volumes.get("EbsOptimized")})
-    return {"WeightedCapacity": 1, "EbsBlockDevices": _ebs(volumes)} | optimized | rest
+    defaults = present({"WeightedCapacity": 1, "EbsOptimized": volumes.get("EbsOptimized")})
+    if "BidPrice" not in config:
+        defaults["BidPriceAsPercentageOfOnDemandPrice"] = DEFAULT_BID_PERCENTAGE
+    return defaults | {"EbsBlockDevices": _ebs(volumes)} | rest
 
 
 def instance(node: EmulatedNode, cluster: EmulatedCluster) -> dict[str, Any]:
@@ -216,6 +225,11 @@ def instance(node: EmulatedNode, cluster: EmulatedCluster) -> dict[str, Any]:
     }
 
 
+def step(one: EmulatedStep) -> dict[str, Any]:
+    """`Step` of DescribeStep."""
+    return step_summary(one) | present({"ExecutionRoleArn": one.execution_role})
+
+
 def step_summary(step: EmulatedStep) -> dict[str, Any]:
     """One row of ListSteps."""
     properties = {one["Key"]: one.get("Value", "") for one in step.jar.get("Properties", [])}
@@ -234,4 +248,5 @@ def step_summary(step: EmulatedStep) -> dict[str, Any]:
         "Config": present(config),
         "ActionOnFailure": step.action_on_failure,
         "Status": status | ({"FailureDetails": step.failure} if step.failure else {}),
+        **step.monitoring,
     }

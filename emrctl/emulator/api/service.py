@@ -31,16 +31,19 @@ CLOSED = "A job flow that is shutting down, terminated, or finished may not be m
 class ApiError(Exception):
     """An error response of EMR with status 400."""
 
-    def __init__(self, message: str, *, code: str = "ValidationException") -> None:
-        """Store the message and the error code of EMR's model."""
+    def __init__(
+        self, message: str, *, code: str = "ValidationException", reason: str | None = None
+    ) -> None:
+        """Store the message, the error code of EMR's model and its member `ErrorCode`."""
         super().__init__(message)
         self.message = message
         self.code = code
+        self.reason = reason
 
 
-def invalid(message: str) -> ApiError:
+def invalid(message: str, reason: str = "InvalidRequest") -> ApiError:
     """Return an `InvalidRequestException`."""
-    return ApiError(message, code="InvalidRequestException")
+    return ApiError(message, code="InvalidRequestException", reason=reason)
 
 
 def _no_web_ui(_cluster_id: str, _page: str) -> str | None:
@@ -77,27 +80,6 @@ class Service:
 
         return list(emr_backends[DEFAULT_ACCOUNT_ID][region].list_release_labels())
 
-    def cluster(self, cluster_id: str) -> EmulatedCluster:
-        """Return the cluster with that id; raises EMR's error if there is none."""
-        cluster = self.clusters.get(cluster_id)
-        if cluster is None:
-            raise invalid(f"Cluster id '{cluster_id}' is not valid.")
-        return cluster
-
-    def group(
-        self, group_id: str, cluster_id: str | None = None
-    ) -> tuple[EmulatedCluster, InstanceGroup]:
-        """Return the instance group or fleet with that id, and its cluster.
-
-        Raise EMR's error if there is none, or if it belongs to another cluster than `cluster_id`.
-        """
-        clusters = [self.cluster(cluster_id)] if cluster_id else list(self.clusters.values())
-        for cluster in clusters:
-            for group in cluster.groups:
-                if group.id == group_id:
-                    return cluster, group
-        raise invalid(f"Instance group id '{group_id}' is not valid.")
-
     def restore(self) -> None:
         """Add the clusters of earlier emulators, which are terminated."""
         if self.history is not None:
@@ -114,6 +96,8 @@ class Service:
     def begin(self, cluster: EmulatedCluster) -> None:
         """Create the cluster's EC2 records and start its controller."""
         cluster.security_groups = _security_groups(cluster)
+        if cluster.subnet is not None:
+            cluster.zone = ec2_backend(cluster).get_subnet(cluster.subnet).availability_zone
         instances = ClusterInstances(cluster, self.faults)
         no_capacity = instances.provision()
         if self.history is not None:
@@ -146,11 +130,9 @@ class Service:
                 raise invalid(
                     "An instance fleet may only be modified when the cluster is running or waiting."
                 )
-            if not cluster.active:
-                raise ApiError(CLOSED)
             if cluster.state not in (model.RUNNING, model.WAITING):
                 raise ApiError(
-                    f"Instance groups cannot be resized while the cluster is {cluster.state}."
+                    "An instance group may only be modified when the cluster is running or waiting."
                 )
             if group.state == model.RECONFIGURING:
                 raise ApiError("An instance group cannot be resized while it is RECONFIGURING.")
@@ -199,7 +181,37 @@ class Request:
     def cluster(self) -> EmulatedCluster:
         """The cluster that the request names; raises EMR's error if there is none."""
         keys = ("ClusterId", "JobFlowId", "ResourceId")
-        return self.service.cluster(next(self.members[key] for key in keys if key in self.members))
+        return self.cluster_of(next(self.members[key] for key in keys if key in self.members))
+
+    @property
+    def clusters(self) -> list[EmulatedCluster]:
+        """All clusters of the request's region."""
+        return [one for one in list(self.service.clusters.values()) if one.region == self.region]
+
+    def cluster_of(self, cluster_id: str) -> EmulatedCluster:
+        """Return the region's cluster with that id; raises EMR's error if there is none."""
+        cluster = self.service.clusters.get(cluster_id)
+        if cluster is None or cluster.region != self.region:
+            raise invalid(f"Cluster id '{cluster_id}' is not valid.", "NoSuchCluster")
+        return cluster
+
+    @property
+    def open_cluster(self) -> EmulatedCluster:
+        """The cluster that the request names; raises EMR's error if it has ended or ends."""
+        return opened(self.cluster)
+
+    def group(
+        self, group_id: str, cluster_id: str | None = None
+    ) -> tuple[EmulatedCluster, InstanceGroup]:
+        """Return the region's instance group or fleet with that id, and its cluster.
+
+        Raise EMR's error if there is none, or if it belongs to another cluster than `cluster_id`.
+        """
+        for cluster in [self.cluster_of(cluster_id)] if cluster_id else self.clusters:
+            for group in cluster.groups:
+                if group.id == group_id:
+                    return cluster, group
+        raise invalid(f"Instance group id '{group_id}' is not valid.")
 
     def page(
         self, key: str, rows: Sequence[Any], size: int = 50, marker: str = "Marker"
@@ -232,6 +244,13 @@ def _start(key: str, value: str, member: str) -> int:
 Operation = Callable[[Request], dict[str, Any]]
 
 
+def opened(cluster: EmulatedCluster) -> EmulatedCluster:
+    """Return the cluster; raises EMR's error if it has ended or ends."""
+    if not cluster.active:
+        raise ApiError(CLOSED)
+    return cluster
+
+
 def find(rows: Sequence[Any], **values_by_field: Any) -> list[Any]:
     """Return the rows whose fields have one of the values; None and [] match everything."""
     return [
@@ -253,8 +272,12 @@ def check_network(cluster: EmulatedCluster) -> None:
     zones = [placement.get("AvailabilityZone"), *placement.get("AvailabilityZones", [])]
     if {zone for zone in zones if zone} - {one.name for one in ec2.describe_availability_zones()}:
         raise ApiError("Specified Availability Zone is not supported.")
-    if cluster.subnet is not None and cluster.subnet not in [s.id for s in ec2.describe_subnets()]:
-        raise ApiError("The subnet does not exist.")
+    subnets = {subnet.id: subnet for subnet in ec2.describe_subnets()}
+    for name in cluster.subnets:
+        if name not in subnets:
+            raise ApiError(f"The subnet {name} does not exist.")
+    if len({subnets[name].vpc_id for name in cluster.subnets}) > 1:
+        raise ApiError("The subnets of an instance fleet must belong to one VPC.")
     names = [
         *_named_security_groups(cluster),
         *instances.get("AdditionalMasterSecurityGroups", []),

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from emrctl.emulator.api import responses
-from emrctl.emulator.api.checks import check_execution_role, check_id_lists
-from emrctl.emulator.api.service import CLOSED, ApiError, Operation, Request, find, invalid
+from emrctl.emulator.api import checks, responses
+from emrctl.emulator.api.service import ApiError, Operation, Request, find, invalid, opened
 from emrctl.emulator.cluster import model
 from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedStep
 
@@ -21,24 +20,28 @@ _TOO_MANY_STEPS = (
 
 def _add_job_flow_steps(request: Request) -> dict[str, Any]:
     cluster = request.cluster
-    check_execution_role(request.service, cluster, request.members.get("ExecutionRoleArn"))
+    role = request.members.get("ExecutionRoleArn")
+    checks.check_execution_role(request.service, cluster, role)
     with cluster.changing():
-        if not cluster.active:
-            raise ApiError(CLOSED)
-        steps = new_steps(cluster, request.members["Steps"])
+        opened(cluster)
+        steps = new_steps(cluster, request.members["Steps"], role)
         cluster.steps += steps
     return {"StepIds": [step.id for step in steps]}
 
 
-def new_steps(cluster: EmulatedCluster, requests: Sequence[dict[str, Any]]) -> list[EmulatedStep]:
+def new_steps(
+    cluster: EmulatedCluster, requests: Sequence[dict[str, Any]], execution_role: str | None
+) -> list[EmulatedStep]:
     """Return the requested steps; raises EMR's error if one of them is not allowed."""
     active = sum(1 for step in cluster.steps if step.unfinished)
     if active + len(requests) > _MAX_ACTIVE_STEPS:
         raise ApiError(_TOO_MANY_STEPS)
-    return [_new_step(cluster, one) for one in requests]
+    return [_new_step(cluster, one, execution_role) for one in requests]
 
 
-def _new_step(cluster: EmulatedCluster, ask: dict[str, Any]) -> EmulatedStep:
+def _new_step(
+    cluster: EmulatedCluster, ask: dict[str, Any], execution_role: str | None
+) -> EmulatedStep:
     jar = ask["HadoopJarStep"]
     action = ask.get("ActionOnFailure", "TERMINATE_CLUSTER")
     if cluster.concurrency > 1 and action != "CONTINUE":
@@ -50,7 +53,15 @@ def _new_step(cluster: EmulatedCluster, ask: dict[str, Any]) -> EmulatedStep:
             f"Step '{ask['Name']}' is too long: "
             f"a step has at most {_MAX_STEP_CHARACTERS} characters."
         )
-    return EmulatedStep(name=ask["Name"], action_on_failure=action, jar=jar)
+    monitoring = ask.get("StepMonitoringConfiguration", {}).get("S3MonitoringConfiguration", {})
+    checks.check_log_uri(monitoring.get("LogUri"))
+    return EmulatedStep(
+        name=ask["Name"],
+        action_on_failure=action,
+        jar=jar,
+        execution_role=execution_role,
+        monitoring=monitoring,
+    )
 
 
 def _characters(value: Any) -> int:
@@ -65,7 +76,7 @@ def _describe_step(request: Request) -> dict[str, Any]:
     step = request.cluster.step(request.members["StepId"])
     if step is None:
         raise invalid("Step id is not valid.")
-    return {"Step": responses.step_summary(step)}
+    return {"Step": responses.step(step)}
 
 
 def _list_steps(request: Request) -> dict[str, Any]:
@@ -82,7 +93,7 @@ def _list_steps(request: Request) -> dict[str, Any]:
 
 def _cancel_steps(request: Request) -> dict[str, Any]:
     """Return for each step whether it can be cancelled."""
-    check_id_lists(request.members)
+    checks.check_id_lists(request.members)
     rows = []
     for step_id in request.members["StepIds"]:
         problem = _cancel_step(request, step_id)
@@ -98,6 +109,8 @@ def _cancel_step(request: Request, step_id: str) -> str:
     with cluster.changed:
         if step.state not in (model.PENDING, model.RUNNING):
             return f"Step is in state {step.state} and cannot be cancelled."
+        if step.state == model.RUNNING and not checks.supports(cluster, "CancelSteps"):
+            return f"{cluster.request['ReleaseLabel']} cannot cancel steps that are running."
         kill = request.members.get("StepCancellationOption") == "TERMINATE_PROCESS"
         request.service.controllers[cluster.id].cancel_step(step, kill=kill)
     return ""

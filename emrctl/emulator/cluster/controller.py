@@ -169,7 +169,9 @@ class ClusterController:
             self._start_loops()
             self._run_steps()
         except BootstrapFailedError as error:
-            self.cluster.terminate(failures.bootstrap_failure(error))
+            termination = failures.bootstrap_failure(error)
+            error.node.code, error.node.reason = termination.code, termination.message
+            self.cluster.terminate(termination)
         except Exception as error:  # noqa: BLE001
             _log.exception("cluster %s failed", self.cluster.id)
             state = model.TERMINATED_WITH_ERRORS
@@ -321,10 +323,7 @@ class ClusterController:
     def _set_terminated(self) -> None:
         cluster, now = self.cluster, time.time()
         with cluster.changing():
-            for node in cluster.active_nodes:
-                node.state, node.timeline.ended = model.TERMINATED, now
-            for group in cluster.groups:
-                group.state, group.timeline.ended = model.TERMINATED, now
+            cluster.end_instances(now)
             for step in cluster.steps:
                 if step.unfinished:
                     message = "The cluster terminated while the step was running"

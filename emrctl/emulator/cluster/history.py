@@ -151,10 +151,7 @@ def terminate(cluster: EmulatedCluster) -> None:
     for step in cluster.steps:
         if step.unfinished:
             step.state, step.message, step.timeline.ended = model.INTERRUPTED, _STEP_DIED, now
-    for node in cluster.active_nodes:
-        node.state, node.timeline.ended = model.TERMINATED, now
-    for group in cluster.groups:
-        group.state, group.timeline.ended = model.TERMINATED, now
+    cluster.end_instances(now)
     reason = cluster.termination or Termination(code="INTERNAL_ERROR", message=_DIED)
     cluster.termination, cluster.timeline.ended = reason, now
     cluster.state, cluster.code, cluster.message = reason.state, reason.code, reason.message

@@ -33,6 +33,9 @@ RESIZING = "RESIZING"
 RECONFIGURING = "RECONFIGURING"
 SUSPENDED = "SUSPENDED"
 
+# Code and message of instances and groups of clusters that have ended.
+CLUSTER_TERMINATED = ("CLUSTER_TERMINATED", "Job flow terminated")
+
 # A node that gets no new containers, and a node that is being removed.
 DRAINING = "DRAINING"
 REMOVING = "REMOVING"
@@ -68,6 +71,9 @@ class EmulatedStep:
     name: str
     action_on_failure: str
     jar: dict[str, Any]
+    execution_role: str | None = None
+    # S3MonitoringConfiguration of the step.
+    monitoring: dict[str, str] = field(default_factory=dict)
     id: str = field(default_factory=lambda: new_id("s-"))
     state: str = PENDING
     message: str = ""
@@ -101,6 +107,7 @@ class InstanceGroup:
     request: dict[str, Any]
     id: str = field(default_factory=lambda: new_id("ig-"))
     state: str = PROVISIONING
+    code: str = ""
     reason: str = ""
     timeline: Timeline = field(default_factory=Timeline)
     auto_scaling: dict[str, Any] | None = None
@@ -265,6 +272,8 @@ class EmulatedCluster:
     steps: list[EmulatedStep] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
     security_groups: tuple[str | None, str | None, str | None] = (None, None, None)
+    # Availability zone of the instances.
+    zone: str = ""
     protected: bool = False
     keep_alive: bool = False
     replace_unhealthy: bool = False
@@ -278,6 +287,13 @@ class EmulatedCluster:
     changed: threading.Condition = field(default_factory=threading.Condition)
     # Called with the cluster after each change, with the lock held.
     on_change: Callable[[EmulatedCluster], None] = _ignore
+
+    def __post_init__(self) -> None:
+        """Set the zone to the requested one, if any."""
+        placement = self.request.get("Instances", {}).get("Placement", {})
+        zones = [placement.get("AvailabilityZone"), *placement.get("AvailabilityZones", ())]
+        requested = next((zone for zone in zones if zone), f"{self.region}a")
+        self.zone = self.zone or requested
 
     @property
     def arn(self) -> str:
@@ -295,17 +311,16 @@ class EmulatedCluster:
         return bool(self.request["Instances"].get("InstanceFleets"))
 
     @property
-    def subnet(self) -> str | None:
-        """The first subnet that the request names, or None."""
+    def subnets(self) -> list[str]:
+        """The subnets that the request names."""
         instances = self.request["Instances"]
         subnets = [instances.get("Ec2SubnetId"), *instances.get("Ec2SubnetIds", [])]
-        return next((subnet for subnet in subnets if subnet), None)
+        return [subnet for subnet in subnets if subnet]
 
     @property
-    def zone(self) -> str:
-        """Availability zone of the instances."""
-        placement = self.request["Instances"].get("Placement", {})
-        return str(placement.get("AvailabilityZone", f"{self.region}a"))
+    def subnet(self) -> str | None:
+        """The subnet of the instances, the first that the request names, or None."""
+        return next(iter(self.subnets), None)
 
     @property
     def active(self) -> bool:
@@ -315,7 +330,13 @@ class EmulatedCluster:
     @property
     def log_uri(self) -> str | None:
         """S3 prefix of the cluster's logs, `s3://bucket/prefix/j-…/`, or None without a LogUri."""
-        log_uri = self.request.get("LogUri")
+        return self._log_prefix(self.request.get("LogUri"))
+
+    def step_log_uri(self, step: EmulatedStep) -> str | None:
+        """S3 prefix of a step's logs: that of its own LogUri, or of the cluster's."""
+        return self._log_prefix(step.monitoring.get("LogUri")) or self.log_uri
+
+    def _log_prefix(self, log_uri: str | None) -> str | None:
         if not log_uri:
             return None
         path = str(log_uri).split("://", 1)[-1].strip("/")
@@ -345,6 +366,16 @@ class EmulatedCluster:
     def staying_nodes(self, group: InstanceGroup) -> list[EmulatedNode]:
         """Return the active nodes of a group, without those that are being removed."""
         return [node for node in self.active_nodes if node.group is group and not node.removal]
+
+    def end_instances(self, now: float) -> None:
+        """Set all nodes and groups to TERMINATED, with EMR's reason for the end of a cluster."""
+        for node in self.active_nodes:
+            node.state, node.timeline.ended = TERMINATED, now
+            if not node.code:
+                node.code, node.reason = CLUSTER_TERMINATED
+        for group in self.groups:
+            group.state, group.timeline.ended = TERMINATED, now
+            group.code, group.reason = CLUSTER_TERMINATED
 
     def step(self, step_id: str) -> EmulatedStep | None:
         """Return the step with this id, or None."""

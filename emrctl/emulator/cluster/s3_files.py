@@ -153,9 +153,13 @@ class StepOutput:
 
 def upload(cluster: EmulatedCluster, name: str, log: Log) -> bool:
     """Write a log with gzip below the LogUri; return False if there is none or no such bucket."""
-    if cluster.log_uri is None:
+    return _upload(cluster.log_uri, name, log)
+
+
+def _upload(log_uri: str | None, name: str, log: Log) -> bool:
+    if log_uri is None:
         return False
-    bucket, key = _split(f"{cluster.log_uri}{name}.gz")
+    bucket, key = _split(f"{log_uri}{name}.gz")
     return _files.write(bucket, key, _compressed(log))
 
 
@@ -170,9 +174,10 @@ def _compressed(log: Log) -> Iterator[bytes]:
 def upload_step(cluster: EmulatedCluster, step: EmulatedStep, output: StepOutput) -> StepResult:
     """Upload the logs of a step and return its result."""
     folder, code = f"steps/{step.id}", output.exit_code
-    upload(cluster, f"{folder}/controller", output.controller + _controller_end(step, code))
-    upload(cluster, f"{folder}/stdout", output.stdout)
-    uploaded = upload(cluster, f"{folder}/stderr", output.stderr)
+    log_uri = cluster.step_log_uri(step)
+    _upload(log_uri, f"{folder}/controller", output.controller + _controller_end(step, code))
+    _upload(log_uri, f"{folder}/stdout", output.stdout)
+    uploaded = _upload(log_uri, f"{folder}/stderr", output.stderr)
     if code == 0:
         return StepResult(exit_code=0)
     # In client mode, spark-submit writes the driver's stderr to its own stdout.
@@ -183,7 +188,7 @@ def upload_step(cluster: EmulatedCluster, step: EmulatedStep, output: StepOutput
     failure = {
         "Reason": "Output directory already exists." if exists else "Unknown Error.",
         "Message": message,
-        "LogFile": f"{cluster.log_uri}{folder}/stderr.gz" if uploaded else "",
+        "LogFile": f"{log_uri}{folder}/stderr.gz" if uploaded else "",
     }
     return StepResult(exit_code=code, failure=failure)
 

@@ -10,7 +10,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from emrctl.aws.target import Target
-from tests.emulator.conftest import Await, Emr, state
+from tests.emulator.conftest import Await, Emr, add, state, status
+from tests.emulator.fake_runtime import FakeRuntime
 
 _IAM = {"IAMConfiguration": {"EnableApplicationScopedIAMRole": True}}
 RUNTIME_ROLES = json.dumps({"AuthorizationConfiguration": _IAM})
@@ -32,6 +33,14 @@ def _rule(**alarm: Any) -> dict[str, Any]:
         "Name": "a",
         "Action": {"SimpleScalingPolicyConfiguration": {"ScalingAdjustment": 1}},
         "Trigger": {"CloudWatchAlarmDefinition": default | alarm},
+    }
+
+
+def _volumes(volume: dict[str, Any] | None = None, **device: Any) -> dict[str, Any]:
+    """Return a change of an instance group: one kind of EBS volumes."""
+    volume = volume or {"VolumeType": "gp3", "SizeInGB": 10}
+    return {
+        "EbsConfiguration": {"EbsBlockDeviceConfigs": [{"VolumeSpecification": volume} | device]}
     }
 
 
@@ -89,6 +98,8 @@ def code(call: Any, **members: Any) -> str:
         {"Configurations": [{"Properties": {"a": "b"}}]},
         {"BootstrapActions": [{"Name": "a", "ScriptBootstrapAction": {"Path": "boot.sh"}}]},
         {"BootstrapActions": [{"Name": "a", "ScriptBootstrapAction": {"Path": "s3://a/b"}}] * 17},
+        {"PlacementGroupConfigs": [{"InstanceRole": "CORE"}]},
+        {"ReleaseLabel": "emr-5.22.0", "PlacementGroupConfigs": [{"InstanceRole": "MASTER"}]},
         {"EbsRootVolumeSize": 1},
         {"SessionEnabled": True},
         {"KerberosAttributes": {"Realm": "EC2.INTERNAL", "KdcAdminPassword": "secret"}},
@@ -143,16 +154,16 @@ def test_run_job_flow_rejects_instances(
             )
         ),
         {"Configurations": [{}]},
-        {
-            "EbsConfiguration": {
-                "EbsBlockDeviceConfigs": [
-                    {
-                        "VolumeSpecification": {"VolumeType": "gp3", "SizeInGB": 10},
-                        "VolumesPerInstance": 10**9,
-                    }
-                ]
-            }
-        },
+        _volumes(VolumesPerInstance=10**9),
+        *(
+            _volumes({"SizeInGB": 10} | volume)
+            for volume in (
+                {"VolumeType": "gp9"},
+                {"VolumeType": "io1"},
+                {"VolumeType": "gp2", "Iops": 100},
+                {"VolumeType": "io1", "Iops": 100, "Throughput": 125},
+            )
+        ),
     ],
 )
 def test_run_job_flow_rejects_group(
@@ -328,13 +339,27 @@ def test_list_instances_rejects_fleets_of_cluster_with_groups(emr: Emr, waiting:
         assert answer == "InvalidRequestException"
 
 
-def test_put_policy_on_terminated_cluster_is_rejected(emr: Emr, waiting: str, until: Await) -> None:
-    emr.terminate_job_flows(JobFlowIds=[waiting])
-    until(lambda: state(emr, waiting), "TERMINATED")
-    assert code(emr.put_auto_termination_policy, ClusterId=waiting) == "ValidationException"
-    assert (
-        code(emr.modify_cluster, ClusterId=waiting, StepConcurrencyLevel=2) == "ValidationException"
-    )
+def test_features_of_later_releases_are_rejected(
+    emr: Emr, runtime: FakeRuntime, request_body: dict[str, Any], until: Await
+) -> None:
+    runtime.pause = True
+    id_ = emr.run_job_flow(**request_body | {"ReleaseLabel": "emr-5.20.0"})["JobFlowId"]
+    until(lambda: state(emr, id_), "WAITING")
+    limits = {"UnitType": "Instances", "MinimumCapacityUnits": 1, "MaximumCapacityUnits": 2}
+    group = emr.list_instance_groups(ClusterId=id_)["InstanceGroups"][1]["Id"]
+    change = {"InstanceGroupId": group, "Configurations": [{"Classification": "yarn-site"}]}
+    rejected: list[tuple[Any, dict[str, Any]]] = [
+        (emr.put_auto_termination_policy, {"AutoTerminationPolicy": {"IdleTimeout": 60}}),
+        (emr.put_managed_scaling_policy, {"ManagedScalingPolicy": {"ComputeLimits": limits}}),
+        (emr.modify_cluster, {"StepConcurrencyLevel": 2}),
+        (emr.modify_instance_groups, {"InstanceGroups": [change]}),
+    ]
+    for call, members in rejected:
+        assert code(call, ClusterId=id_, **members) == "ValidationException"
+    running, pending = (add(emr, id_, "sleep") for _ in range(2))
+    until(lambda: status(emr, id_, running)["State"], "RUNNING")
+    rows = emr.cancel_steps(ClusterId=id_, StepIds=[running, pending])["CancelStepsInfoList"]
+    assert [row["Status"] for row in rows] == ["FAILED", "SUBMITTED"]
 
 
 def test_bucket_names_that_s3_refuses_are_rejected(mocked: Target, emr: Emr) -> None:

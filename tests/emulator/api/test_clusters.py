@@ -47,7 +47,7 @@ def test_describe_cluster_echoes_run_job_flow(emr: Emr, request_body: dict[str, 
     assert emr.list_clusters(ClusterStates=["TERMINATED"])["Clusters"] == []
 
 
-_BIDS = {"InstanceType": "m5.xlarge", "BidPrice": "1", "BidPriceAsPercentageOfOnDemandPrice": 100}
+_BIDS = {"InstanceType": "m5.xlarge", "BidPrice": "1", "BidPriceAsPercentageOfOnDemandPrice": 50}
 _FLEET = {"InstanceFleetType": "MASTER", "TargetSpotCapacity": 1, "InstanceTypeConfigs": [_BIDS]}
 
 

@@ -173,7 +173,7 @@ def test_auto_termination_policy_terminates_idle_cluster(
         until(lambda: state(emr, cluster_id), "WAITING")
         policy = {"IdleTimeout": 60}
         emr.put_auto_termination_policy(ClusterId=cluster_id, AutoTerminationPolicy=policy)
-        cluster = service.cluster(cluster_id)
+        cluster = service.clusters[cluster_id]
         assert cluster.idle_since is not None
         with cluster.changed:
             cluster.idle_since -= 61

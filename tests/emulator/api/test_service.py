@@ -1,0 +1,91 @@
+"""Rules of the EMR API for all operations: regions, ended clusters and error bodies."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from emrctl.aws.target import Target
+from tests.emulator.api.test_checks import code
+from tests.emulator.conftest import Await, Emr, add, state
+
+_LIMITS = {"UnitType": "Instances", "MinimumCapacityUnits": 1, "MaximumCapacityUnits": 2}
+_POLICY = {"ComputeLimits": _LIMITS}
+
+
+def test_cluster_of_another_region_is_unknown(emr: Emr, mocked: Target, waiting: str) -> None:
+    other = dataclasses.replace(mocked, region="eu-west-1").client("emr")
+    step = add(emr, waiting, "true")
+    group = emr.list_instance_groups(ClusterId=waiting)["InstanceGroups"][1]["Id"]
+    arn = emr.describe_cluster(ClusterId=waiting)["Cluster"]["ClusterArn"]
+    app_ui = emr.create_persistent_app_ui(TargetResourceArn=arn)["PersistentAppUIId"]
+    calls: list[tuple[Any, dict[str, Any]]] = [
+        (other.describe_cluster, {"ClusterId": waiting}),
+        (other.list_steps, {"ClusterId": waiting}),
+        (other.describe_step, {"ClusterId": waiting, "StepId": step}),
+        (other.list_instances, {"ClusterId": waiting}),
+        (other.modify_cluster, {"ClusterId": waiting, "StepConcurrencyLevel": 2}),
+        (other.add_tags, {"ResourceId": waiting, "Tags": [{"Key": "a", "Value": "b"}]}),
+        (other.terminate_job_flows, {"JobFlowIds": [waiting]}),
+        (other.set_termination_protection, {"JobFlowIds": [waiting], "TerminationProtected": True}),
+        (
+            other.modify_instance_groups,
+            {"InstanceGroups": [{"InstanceGroupId": group, "InstanceCount": 1}]},
+        ),
+        (other.create_persistent_app_ui, {"TargetResourceArn": arn}),
+        (other.describe_persistent_app_ui, {"PersistentAppUIId": app_ui}),
+    ]
+    for call, members in calls:
+        assert code(call, **members) == "InvalidRequestException"
+    assert other.list_clusters()["Clusters"] == []
+    assert state(emr, waiting) in ("WAITING", "RUNNING")
+
+
+def test_change_of_ended_cluster_is_rejected(emr: Emr, waiting: str, until: Await) -> None:
+    group = emr.list_instance_groups(ClusterId=waiting)["InstanceGroups"][1]["Id"]
+    emr.terminate_job_flows(JobFlowIds=[waiting])
+    until(lambda: state(emr, waiting), "TERMINATED")
+    ids, flows = {"ClusterId": waiting}, {"JobFlowIds": [waiting]}
+    scaling = {"Constraints": {"MinCapacity": 1, "MaxCapacity": 2}, "Rules": []}
+    calls: list[tuple[Any, dict[str, Any]]] = [
+        (emr.set_termination_protection, flows | {"TerminationProtected": True}),
+        (emr.set_visible_to_all_users, flows | {"VisibleToAllUsers": False}),
+        (
+            emr.set_keep_job_flow_alive_when_no_steps,
+            flows | {"KeepJobFlowAliveWhenNoSteps": False},
+        ),
+        (emr.set_unhealthy_node_replacement, flows | {"UnhealthyNodeReplacement": True}),
+        (emr.modify_cluster, ids | {"StepConcurrencyLevel": 2}),
+        (emr.add_tags, {"ResourceId": waiting, "Tags": [{"Key": "a", "Value": "b"}]}),
+        (emr.remove_tags, {"ResourceId": waiting, "TagKeys": ["a"]}),
+        (
+            emr.put_managed_scaling_policy,
+            ids | {"ManagedScalingPolicy": _POLICY},
+        ),
+        (emr.remove_managed_scaling_policy, ids),
+        (emr.put_auto_termination_policy, ids | {"AutoTerminationPolicy": {"IdleTimeout": 60}}),
+        (emr.remove_auto_termination_policy, ids),
+        (
+            emr.put_auto_scaling_policy,
+            ids | {"InstanceGroupId": group, "AutoScalingPolicy": scaling},
+        ),
+        (emr.remove_auto_scaling_policy, ids | {"InstanceGroupId": group}),
+    ]
+    for call, members in calls:
+        with pytest.raises(ClientError, match="may not be modified") as caught:
+            call(**members)
+        assert caught.value.response["Error"]["Code"] == "ValidationException"
+    emr.terminate_job_flows(JobFlowIds=[waiting])
+    assert emr.describe_cluster(**ids)["Cluster"]["TerminationProtected"] is False
+
+
+def test_error_of_unknown_cluster_has_error_code(emr: Emr) -> None:
+    with pytest.raises(ClientError) as caught:
+        emr.describe_cluster(ClusterId="j-1")
+    assert caught.value.response["ErrorCode"] == "NoSuchCluster"
+    with pytest.raises(ClientError) as caught:
+        emr.describe_security_configuration(Name="none")
+    assert caught.value.response["ErrorCode"]
