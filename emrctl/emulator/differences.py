@@ -69,8 +69,10 @@ DIFFERENCES = (
     "Roles and their policies are not enforced: all requests of a node are the user's.",
     "Releases of emr-7 and emr-spark-8 that are later than the known ones are accepted.",
     "A cluster has at most 256 instances.",
-    "Kerberos attributes (without passwords) and settings of security configurations are stored, "
-    "but not applied.",
+    (
+        "Kerberos attributes (without passwords) and settings of security configurations are "
+        "stored, but not applied."
+    ),
     "Applications other than Spark and Hadoop are accepted and listed, but not installed.",
     (
         "Objects of S3 are files of the emulator's home and survive its restart and its death; the "
