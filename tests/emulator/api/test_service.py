@@ -83,9 +83,12 @@ def test_change_of_ended_cluster_is_rejected(emr: Emr, waiting: str, until: Awai
 
 
 def test_error_of_unknown_cluster_has_error_code(emr: Emr) -> None:
-    with pytest.raises(ClientError) as caught:
-        emr.describe_cluster(ClusterId="j-1")
-    assert caught.value.response["ErrorCode"] == "NoSuchCluster"
-    with pytest.raises(ClientError) as caught:
-        emr.describe_security_configuration(Name="none")
-    assert caught.value.response["ErrorCode"]
+    calls = [
+        (emr.describe_cluster, {"ClusterId": "j-1"}, "NoSuchCluster"),
+        (emr.describe_security_configuration, {"Name": "none"}, "InvalidRequest"),
+    ]
+    for call, members, expected in calls:
+        with pytest.raises(ClientError) as caught:
+            call(**members)
+        response: dict[str, Any] = {**caught.value.response}
+        assert response["ErrorCode"] == expected
