@@ -53,6 +53,7 @@ AWS_ONLY_EMR = (
     "cluster.primary.bid_usd",
     "cluster.core.bid_usd",
     "cluster.task",
+    "cluster.fleets",
     "cluster.gpu",
     "cluster.ami",
     "cluster.root_volume_gb",

@@ -27,18 +27,13 @@ def test_default_project_is_supported_on_localhost() -> None:
     assert project.cluster.types == ("m5.xlarge",)
 
 
-def test_fleets_are_supported_on_localhost() -> None:
-    project = _project(cluster={"fleets": FLEETS})
-    check_local(project)
-    assert project.emr.fleets is not None
-
-
 # A value that asks for AWS, for every key that is refused on localhost.
 AWS_VALUES: dict[str, Any] = {
     "cluster.primary.count": 3,
     "cluster.primary.bid_usd": 0.1,
     "cluster.core.bid_usd": 0.1,
     "cluster.task": [{"count": 1}],
+    "cluster.fleets": FLEETS,
     "cluster.gpu": True,
     "cluster.ami": "ami-0a",
     "cluster.root_volume_gb": 30,
