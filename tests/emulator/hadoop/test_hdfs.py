@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from emrctl.emulator.cluster.daemons import ExitedDaemon
-from emrctl.emulator.cluster.model import EmulatedCluster, InstanceGroup
+from emrctl.emulator.cluster.model import TERMINATED, EmulatedCluster, InstanceGroup
 from emrctl.emulator.cluster.node_folder import EmulatorContext
 from emrctl.emulator.hadoop import hadoop_conf, hadoop_jars, hdfs, hdfs_classes, hdfs_conf
 from emrctl.emulator.hadoop.hadoop_conf import YarnCredentials
@@ -143,6 +143,27 @@ def test_exited_daemon_is_restarted_at_its_address(
     assert len(yarn.started) == 3
     assert files.exited_daemons() == []
     assert files.ports == ports
+
+
+def test_name_node_of_lost_primary_moves_with_its_files_and_address(
+    files: Hdfs, yarn: FakeYarn, until: Until
+) -> None:
+    request(files, until)
+    lost, ports = yarn.cluster.primary, files.ports
+    image = files._storage(lost) / "name/fsimage"
+    image.parent.mkdir()
+    image.write_text("files")
+    standby = emulated_cluster().primary
+    standby.ec2_id = "i-STANDBY"
+    yarn.cluster.nodes.append(standby)
+    lost.state = TERMINATED
+    name_node = files.daemons[lost.ec2_id, hdfs._NAME_NODE]
+    name_node.kill()
+    name_node.wait()
+    files.fail_over(lost)
+    assert yarn.started[-1] == ("i-STANDBY", "FormattedNameNode")
+    assert (files._storage(standby) / "name/fsimage").read_text() == "files"
+    assert (files.exited_daemons(), files.ports) == ([], ports)
 
 
 def test_stopped_hdfs_is_not_started_again(files: Hdfs, yarn: FakeYarn, until: Until) -> None:
