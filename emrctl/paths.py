@@ -47,10 +47,24 @@ def atomic_file(path: Path, mode: int = 0o666) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, data: str | bytes, mode: int = 0o666) -> None:
-    """Write a whole file (text as UTF-8) and rename it to `path`; create missing folders."""
+    """Write a whole file (text as UTF-8) and rename it to `path`; create missing folders.
+
+    A device, a pipe and `/dev/stdout` are written to: a rename would replace them.
+    """
+    content = data.encode() if isinstance(data, str) else data
+    if _is_stream(path):
+        with path.open("ab") as stream:
+            stream.write(content)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path, mode) as temporary:
-        temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+        temporary.write_bytes(content)
+
+
+def _is_stream(path: Path) -> bool:
+    """Return whether `path` is a device, a pipe or an open file of a process."""
+    is_open_file = path.is_symlink() and path.readlink().is_relative_to("/proc")
+    return is_open_file or path.is_char_device() or path.is_fifo()
 
 
 def create_private(path: Path, data: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,32 @@ def test_write_atomically_creates_missing_folders(tmp_path: Path) -> None:
     write_atomically(path, b"second")
     assert path.read_bytes() == b"second"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_write_atomically_writes_to_a_pipe_and_to_an_open_file(tmp_path: Path) -> None:
+    pipe, file, link = (tmp_path / name for name in ("pipe", "file", "link"))
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_atomically(pipe, "page")
+    assert os.read(reader, 10) == b"page"
+    os.close(reader)
+    with file.open("w") as stream:
+        link.symlink_to(f"/proc/self/fd/{stream.fileno()}")
+        stream.write("before ")
+        stream.flush()
+        write_atomically(link, "after")
+    assert (file.read_text(), link.is_symlink(), pipe.is_fifo()) == ("before after", True, True)
+
+
+def test_write_atomically_keeps_a_device(tmp_path: Path) -> None:
+    # Links, so that a failure replaces no device of this machine.
+    null, full = tmp_path / "null", tmp_path / "full"
+    null.symlink_to("/dev/null")
+    full.symlink_to("/dev/full")
+    write_atomically(null, "page")
+    assert null.is_symlink()
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(full, "page")
 
 
 def test_write_atomically_with_mode_600_is_private(tmp_path: Path) -> None:

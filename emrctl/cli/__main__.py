@@ -138,9 +138,10 @@ def _run(arguments: list[str]) -> None:
 
 def _fail(message: str, hint: str, exit_code: int) -> NoReturn:
     from emrctl import redact
+    from emrctl.cli.render import visible
 
     message = redact.text(f"error: {message}" + (f"\n  {hint}" if hint else ""))
-    print(message, file=sys.stderr)
+    print(visible(message), file=sys.stderr)
     sys.exit(exit_code)
 
 

@@ -133,10 +133,8 @@ def _print(comparison: Comparison, *, as_json: bool, csv: bool, md: bool, all_st
     else:
         head, *rows = export.table(comparison)
         render.table(*head, rows=rows, right=head[1:])
-        for line in export.verdict_lines(comparison):
-            typer.echo(line)
-        for line in comparison.notes:
-            typer.echo(line)
+        for line in (*export.verdict_lines(comparison), *comparison.notes):
+            render.line(line)
         if all_stages or len(comparison.configurations) == 2:
             _print_stages(comparison, None if all_stages else _FEW_STAGES)
 
@@ -156,4 +154,4 @@ def _print_stages(comparison: Comparison, limit: int | None) -> None:
     for n, changed in explain.finding_changes(comparison):
         for word, items in (("new", changed.appeared), ("gone", changed.disappeared)):
             for item in items:
-                typer.echo(f"{labels[n]}: {word} finding {item.kind}: {item.evidence}")
+                render.line(f"{labels[n]}: {word} finding {item.kind}: {item.evidence}")

@@ -90,8 +90,8 @@ def _figure_row(
 
 
 def finite(values: Iterable[float | None]) -> list[float]:
-    """Return the finite values."""
-    return [value for value in values if value is not None and math.isfinite(value)]
+    """Return the finite values; sums and squares of those above 1e100 would overflow."""
+    return [value for value in values if value is not None and abs(value) <= 1e100]
 
 
 def ratio(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
-import math
-from collections.abc import Iterator, Mapping, Sequence
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from emrctl.compare.records import RunRecord
 from emrctl.errors import UsageError
+
+LONGEST_S = 1e12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +31,12 @@ def read(path: Path, columns: Columns) -> list[RunRecord]:
 
     Raises `UsageError` naming the file, and the line of an invalid row.
     """
-    rows = list(_rows(path))
-    header = rows[0][1] if rows else []
+    header, rows = table(path)
     by = _configuration_columns(path, header, columns)
     records = [
-        _record(path, line, dict(zip(header, cells, strict=True)), columns.time, by)
-        for line, cells in _selected(path, header, rows[1:], columns.where)
+        _record(path, line, row, columns.time, by)
+        for line, row in rows
+        if all(row[name] == value for name, value in columns.where.items())
     ]
     if not records:
         selection = ", ".join(f"{name}={value}" for name, value in columns.where.items())
@@ -42,52 +44,59 @@ def read(path: Path, columns: Columns) -> list[RunRecord]:
     return records
 
 
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield line number and cells of the header and of each row that is not empty."""
+def table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """Return the header, and line number and cells of each row that is not empty.
+
+    Raises `UsageError` naming the file, and the line of an invalid row.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8: {error.reason}") from error
-    head = text.partition("\n")[0]
-    delimiter = max("\t;,", key=head.count)
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True)
+    delimiter = max("\t;,", key=text.partition("\n")[0].count)
+    # Only line breaks end a row: a cell may contain other characters at which texts are split.
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    header: list[str] = []
+    rows = []
     try:
         for cells in reader:
             stripped = [cell.strip() for cell in cells]
-            if any(stripped):
-                yield reader.line_num, stripped
+            if not any(stripped):
+                continue
+            if header and len(cells) != len(header):
+                problem = f"{len(cells)} cells, the header has {len(header)}"
+                raise UsageError(f"{path}, line {reader.line_num}: {problem}")
+            if header:
+                rows.append((reader.line_num, dict(zip(header, stripped, strict=True))))
+            header = header or stripped
     except csv.Error as error:
         raise UsageError(f"{path}, line {reader.line_num}: {error}") from error
+    return header, rows
 
 
-def _configuration_columns(path: Path, header: Sequence[str], columns: Columns) -> tuple[str, ...]:
-    for name in (columns.time, *columns.by, *columns.where):
+def require_columns(path: Path, header: Sequence[str], names: Iterable[str]) -> None:
+    """Raise `UsageError` for a name that is not the name of exactly one column."""
+    for name in names:
         if header.count(name) != 1:
             problem = "no column" if name not in header else "more than one column"
             hint = f"It has {', '.join(header)}." if header else "The file is empty."
             raise UsageError(f"{path} has {problem} '{name}'", hint=hint)
+
+
+def is_time(seconds: float) -> bool:
+    """Return whether a run can take so long: figures of other numbers overflow or are zero."""
+    return 1e-9 <= seconds <= LONGEST_S
+
+
+def _configuration_columns(path: Path, header: Sequence[str], columns: Columns) -> tuple[str, ...]:
     unused = {columns.time, *columns.where}
     by = columns.by or tuple(name for name in header if name not in unused)
+    require_columns(path, header, (columns.time, *columns.where, *by))
     if not by:
         raise UsageError(f"{path} has no column but {columns.time}: nothing to compare")
     return by
-
-
-def _selected(
-    path: Path,
-    header: Sequence[str],
-    rows: Sequence[tuple[int, list[str]]],
-    where: Mapping[str, str],
-) -> Iterator[tuple[int, list[str]]]:
-    for line, cells in rows:
-        if len(cells) != len(header):
-            raise UsageError(
-                f"{path}, line {line}: {len(cells)} cells, the header has {len(header)}"
-            )
-        if all(cells[header.index(name)] == value for name, value in where.items()):
-            yield line, cells
 
 
 def _record(
@@ -100,8 +109,9 @@ def _record(
             f"{path}, line {line}: {time} is '{row[time]}', not a number",
             hint="`--where COLUMN=VALUE` selects rows.",
         ) from None
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise UsageError(f"{path}, line {line}: {time} is {row[time]}; a time must be above 0")
+    if not is_time(seconds):
+        problem = f"a time must be above 0 and at most {LONGEST_S:g} s"
+        raise UsageError(f"{path}, line {line}: {time} is {row[time]}; {problem}")
     settings = {name: row[name] for name in by}
     return RunRecord(
         id=f"{path.name}:{line}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import random
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from statistics import median
 
 from emrctl.aws import instance_types
+from emrctl.compare import timings
 from emrctl.errors import UsageError
 from emrctl.tune import Goal, features, samplers
 
@@ -55,23 +55,14 @@ def read(path: Path, columns: Columns, goal: Goal) -> Measurements:
     """
     if goal == Goal.both:
         raise UsageError("a replay has one goal", hint="Set --goal time or --goal cost.")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {path}: {error}") from error
-    first = text.partition("\n")[0]
-    rows = csv.DictReader(text.splitlines(), delimiter="\t" if "\t" in first else ",")
-    known = rows.fieldnames or []
-    needed = [columns.time, *columns.features, *columns.where, columns.completed]
-    for name in needed:
-        if name is not None and name not in known:
-            raise UsageError(f"{path} has no column '{name}'", hint=f"It has {', '.join(known)}.")
+    header, rows = timings.table(path)
+    needed = (columns.time, *columns.features, *columns.where, columns.completed)
+    timings.require_columns(path, header, (name for name in needed if name is not None))
     groups: dict[tuple[str, ...], list[float]] = {}
-    for row in rows:
-        if any(row[name] != value for name, value in columns.where.items()):
-            continue
-        key = tuple(row[name] or "" for name in columns.features)
-        groups.setdefault(key, []).append(_time(path, rows.line_num, row, columns))
+    for line, row in rows:
+        if all(row[name] == value for name, value in columns.where.items()):
+            key = tuple(row[name] for name in columns.features)
+            groups.setdefault(key, []).append(_time(path, line, row, columns))
     levels = zip(*map(_numbers_or_texts, zip(*groups, strict=True)), strict=True)
     candidates = [dict(zip(columns.features, key, strict=True)) for key in levels]
     if len(candidates) < 2:
@@ -87,17 +78,18 @@ def read(path: Path, columns: Columns, goal: Goal) -> Measurements:
     return measurements
 
 
-def _time(path: Path, line: int, row: Mapping[str, str | None], columns: Columns) -> float:
-    text = (row[columns.time] or "").strip()
-    if columns.completed and (row[columns.completed] or "").strip().lower() in FALSE:
+def _time(path: Path, line: int, row: Mapping[str, str], columns: Columns) -> float:
+    text = row[columns.time]
+    if columns.completed and row[columns.completed].lower() in FALSE:
         return math.nan
     try:
         value = float(text or "nan")
     except ValueError:
         raise UsageError(f"{path}, line {line}: {columns.time} is '{text}', no number") from None
-    if value <= 0:
-        raise UsageError(f"{path}, line {line}: {columns.time} is {text}, not above 0")
-    return value if math.isfinite(value) else math.nan
+    if not math.isnan(value) and not timings.is_time(value):
+        problem = f"a time must be above 0 and at most {timings.LONGEST_S:g} s"
+        raise UsageError(f"{path}, line {line}: {columns.time} is {text}; {problem}")
+    return value
 
 
 def _numbers_or_texts(column: Sequence[str]) -> list[float | str]:
@@ -126,7 +118,11 @@ def _prices(path: Path, candidates: Sequence[Mapping[str, float | str]]) -> list
             text = ", ".join(f"{name}={value}" for name, value in item.items())
             hint = "Add a column of instance types that `emrctl prices` lists, or of prices."
             raise UsageError(f"{path}: the price of {text} is not known", hint=hint)
-        prices.append(rates[0] * count)
+        usd = rates[0] * count
+        if not 1e-9 <= usd <= 1e12:
+            text = ", ".join(f"{name}={value}" for name, value in item.items())
+            raise UsageError(f"{path}: the price of {text} is {usd:g} USD per hour, not above 0")
+        prices.append(usd)
     return prices
 
 
@@ -175,6 +171,8 @@ class Searches:
 
     def replay(self, measurements: Measurements, sampler: str) -> Replay:
         """Return how one sampler does."""
+        if not 0 <= self.within < math.inf:
+            raise UsageError(f"--within {100 * self.within:g}: not a percentage of 0 or more")
         runs = min(self.runs, len(measurements.candidates))
         every = [regrets(measurements, sampler, runs=runs, seed=seed) for seed in range(self.seeds)]
         columns = list(zip(*every, strict=True))

@@ -39,6 +39,13 @@ def test_measure_has_sample_deviation() -> None:
     assert measure([]) is None
 
 
+def test_figures_leave_out_numbers_whose_sum_overflows() -> None:
+    comparison = groups((10.0, 10.0), (20.0, 20.0), rows=(1e308, 1e308), words=(5, 6))
+    keys = [row.key for row in comparison.figures]
+    assert "result.words" in keys
+    assert "result.rows" not in keys
+
+
 def test_ratio_of_repeats_has_interval_and_p_value() -> None:
     ratio = ratio_of(groups((100.1, 101.2, 99.3), (110.7, 111.2, 112.1)))
     assert ratio.low is not None

@@ -74,10 +74,13 @@ def test_read_accepts_tabs_semicolons_and_quotes(tmp_path: Path, text: str) -> N
         ("a,seconds\n1,0\n", columns(), "t.csv, line 2: seconds is 0; a time must be above 0"),
         ("a,seconds\n1,-3\n", columns(), "line 2: seconds is -3"),
         ("a,seconds\n1,nan\n", columns(), "line 2: seconds is nan"),
+        ("a,seconds\n1,1e308\n", columns(), "line 2: seconds is 1e308; .* at most 1e"),
+        ("a,seconds\n1,5e-324\n", columns(), "line 2: seconds is 5e-324"),
         ("a,seconds\n1,2,3\n", columns(), "line 2: 3 cells, the header has 2"),
         ('a,seconds\n1,"2\n', columns(), "t.csv, line 2: "),
         ("a,seconds\n1,2\n", columns(time="time"), "has no column 'time'"),
         ("a,a,seconds\n1,1,2\n", columns(by=("a",)), "has more than one column 'a'"),
+        ("a,a,seconds\n1,2,2\n", columns(), "has more than one column 'a'"),
         ("a,b,seconds\n1,1,2\n", columns(a="9"), "has no rows with a=9"),
         ("seconds\n1\n", columns(), "has no column but seconds"),
         ("a,seconds\n", columns(), "has no rows"),
@@ -91,6 +94,28 @@ def test_read_names_file_and_line_of_invalid_rows(
     path.write_text(text)
     with pytest.raises(UsageError, match=message):
         read(path, chosen)
+
+
+def test_read_keeps_characters_that_are_no_line_breaks(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text('a,seconds\n"x\u2028\x0by",1\n')
+    assert read(path, columns())[0].settings == {"a": "x\u2028\x0by"}
+
+
+def test_compare_of_a_table_prints_cells_as_plain_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    path = tmp_path / "t.csv"
+    path.write_text("[bold]m,seconds\n[/red],1\n\x1b]0;title\x07,2\n")
+    with pytest.raises(SystemExit) as caught:
+        main(["compare", "--table", str(path), "--time", "seconds"])
+    printed = capsys.readouterr().out
+    assert caught.value.code == 0
+    assert "[bold]m" in printed
+    assert "[/red]" in printed
+    assert "\x1b]0" not in printed
+    assert "\x07" not in printed
 
 
 def test_read_of_a_missing_or_binary_file_fails(tmp_path: Path) -> None:

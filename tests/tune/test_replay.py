@@ -57,6 +57,12 @@ def test_read_cost_uses_a_column_of_prices(tmp_path: Path) -> None:
     [
         ("m5.xlarge,2,soon,true,a\n", "time", "line 2: seconds is 'soon', no number"),
         ("m5.xlarge,2,5,true,a\nm5.xlarge,4,-5,true,a\n", "time", "line 3: seconds is -5"),
+        ("m5.xlarge,2,inf,true,a\n", "time", "line 2: seconds is inf; a time must be above 0"),
+        ("m5.xlarge,2,5e-324,true,a\n", "time", "line 2: seconds is 5e-324"),
+        ("m5.xlarge,2,5,true\n", "time", "line 2: 4 cells, the header has 5"),
+        ("x" * 200_000 + ",2,5,true,a\n", "time", "line 2: field larger than field limit"),
+        ("m5.xlarge,0,5,1,a\nm5.xlarge,2,5,1,a\n", "cost", "nodes=0 is 0 USD per hour"),
+        ("m5.xlarge,-2,5,1,a\nm5.xlarge,2,5,1,a\n", "cost", "is -0.384 USD per hour, not above 0"),
         ("m5.xlarge,2,5,true,a\n", "time", "1 configurations to search"),
         ("", "time", "0 configurations to search"),
         ("big,2,5,true,a\nbig,4,5,true,a\n", "cost", "the price of type=big, nodes=2 is not known"),
@@ -69,6 +75,18 @@ def test_read_bad_table_names_file_and_line(
     with pytest.raises(UsageError, match=r"runs\.csv") as caught:
         replay.read(table(rows), COLUMNS, Goal(goal))
     assert message in caught.value.message
+
+
+def test_read_accepts_semicolons(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    path.write_text("type;nodes;seconds;ok\nm5.xlarge;2;5;1\nm5.xlarge;4;3;1\n")
+    assert replay.read(path, COLUMNS, Goal.time).truth() == [5, 3]
+
+
+@pytest.mark.parametrize("within", [math.nan, math.inf, -0.05])
+def test_replay_rejects_within_that_is_no_percentage(within: float) -> None:
+    with pytest.raises(UsageError, match="--within"):
+        Searches(runs=2, seeds=1, within=within).replay(_space(), "random")
 
 
 def test_read_unknown_column_lists_the_columns(table: Table) -> None:

@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import sys
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -56,7 +57,26 @@ def json_text(document: Any) -> str:
 def note(text: str) -> None:
     """Print a line on stderr; a closed pipe (`2>&1 | head`) does not interrupt the command."""
     with contextlib.suppress(BrokenPipeError):
-        typer.echo(text, err=True)
+        typer.echo(visible(text), err=True)
+
+
+def line(text: str) -> None:
+    """Print a line on stdout; texts of files and jobs cannot control the terminal."""
+    typer.echo(visible(text))
+
+
+def visible(text: str) -> str:
+    """Return `text` with control and format characters replaced, except line breaks and tabs.
+
+    Escape sequences rename or clear a terminal, and marks of direction reorder what it shows.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join("\N{REPLACEMENT CHARACTER}" if _is_control(char) else char for char in text)
+
+
+def _is_control(char: str) -> bool:
+    return char not in "\n\t" and unicodedata.category(char) in {"Cc", "Cf", "Cs"}
 
 
 def next_step(command: str) -> None:
@@ -101,16 +121,16 @@ def plain_table(
 
 
 def build_table(*columns: str, rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> Table:
-    """Return a table; cells are plain text, never markup."""
+    """Return a table; headings and cells are plain text, never markup."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     built = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        built.add_column(column, justify="right" if column in right else "left")
+        built.add_column(Text(visible(column)), justify="right" if column in right else "left")
     for row in rows:
-        built.add_row(*(Text(cell, style=_STATE_STYLES.get(cell, "")) for cell in row))
+        built.add_row(*(Text(visible(cell), style=_STATE_STYLES.get(cell, "")) for cell in row))
     return built
 
 
@@ -118,12 +138,10 @@ def paragraph(title: str, *lines: str) -> None:
     """Print a title, and below it indented lines of plain text."""
     import textwrap
 
-    typer.echo(title)
-    for line in lines:
+    line(title)
+    for text in lines:
         indent = "    "
-        typer.echo(
-            textwrap.fill(line, output().width, initial_indent=indent, subsequent_indent=indent)
-        )
+        line(textwrap.fill(text, output().width, initial_indent=indent, subsequent_indent=indent))
 
 
 def plain(value: Any) -> str:
