@@ -77,19 +77,19 @@ def _print(advice: RunAdvice) -> None:
         render.table("change", "now", "recommended", "because of", rows=rows)
         for finding in dict.fromkeys(change.finding for change in advice.changes):
             change = next(item for item in advice.changes if item.finding == finding)
-            typer.echo(f"{finding}{_saving(change)}: {plain(change.reason)}")
+            render.line(f"{finding}{_saving(change)}: {plain(change.reason)}")
     else:
-        typer.echo("No change of settings is recommended.")
+        render.line("No change of settings is recommended.")
     for item in advice.further:
-        typer.echo(f"{item.kind}{_saving(item)}: {plain(item.evidence)}")
-        typer.echo(f"    {plain(item.advice)}")
+        render.line(f"{item.kind}{_saving(item)}: {plain(item.evidence)}")
+        render.line(f"    {plain(item.advice)}")
     if advice.remarks:
         render.table(
             "audit", "", rows=[(remark.kind, plain(remark.text)) for remark in advice.remarks]
         )
     for note in advice.notes:
         render.note(f"note: {note}")
-    typer.echo(f"\n{plain(advice.spark_submit)}\n{plain(advice.emrctl)}")
+    render.line(f"\n{plain(advice.spark_submit)}\n{plain(advice.emrctl)}")
 
 
 def _saving(item: Change | Finding) -> str:

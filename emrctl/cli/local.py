@@ -60,11 +60,11 @@ def _print(
     rows = [(key, str(value)) for key, value in {**info, "started": started}.items()]
     render.table("EMR on localhost", "", rows=rows)
     for cluster in document.get("clusters", ()):
-        typer.echo(f"  {cluster['id']}  {cluster['state']}  {cluster['name']}")
+        render.line(f"  {cluster['id']}  {cluster['state']}  {cluster['name']}")
     for instance in document.get("instances", ()):
-        typer.echo(f"  {instance['id']}  {instance['state'].upper()}  {instance['name']}")
+        render.line(f"  {instance['id']}  {instance['state'].upper()}  {instance['name']}")
     for fault in document.get("faults", ()):
-        typer.echo(f"  fault {local_fault.describe(fault)}")
+        render.line(f"  fault {local_fault.describe(fault)}")
     for warning in document.get("warnings", ()):
         render.note(f"warning: {warning}")
 

@@ -60,7 +60,7 @@ def _predict(
 
 def _print(result: Prediction) -> None:
     observed = result.observed
-    typer.echo(
+    render.line(
         f"Observed: {observed.executors} executors of {observed.cores} cores, "
         f"{observed.in_job_s:,.1f} s in jobs, {observed.wall_s:,.1f} s in total. "
         f"Replayed: {observed.replayed_in_job_s:,.1f} s in jobs "
@@ -70,12 +70,12 @@ def _print(result: Prediction) -> None:
     render.table(*columns, rows=[_row(point) for point in result.points], right=columns[:-1])
     if result.points:
         floors = result.points[0].floors
-        typer.echo(
+        render.line(
             f"Floors: critical path {floors.critical_path_s:,.1f} s, "
             f"one core {floors.one_core_s:,.1f} s."
         )
     for text in result.notes:
-        typer.echo(f"Note: {text}.")
+        render.line(f"Note: {text}.")
 
 
 def _row(point: Point) -> tuple[str, ...]:

@@ -72,7 +72,8 @@ def visible(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join("\N{REPLACEMENT CHARACTER}" if _is_control(char) else char for char in text)
+    lines = text.replace("\r\n", "\n")
+    return "".join("\N{REPLACEMENT CHARACTER}" if _is_control(char) else char for char in lines)
 
 
 def _is_control(char: str) -> bool:

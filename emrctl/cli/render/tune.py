@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from emrctl.cli import render
 
 if TYPE_CHECKING:
@@ -20,9 +18,9 @@ def show(found: TuneResult) -> None:
     columns = ("runs", "failed", "time s", "USD", "ratio to the reference", "verdict")
     rows = [[row.name, *_cells(row, found)] for row in found.rows]
     render.table("configuration", *columns, rows=rows, right=columns[:5])
-    typer.echo(f"Best: {found.best}{_against(found)}")
+    render.line(f"Best: {found.best}{_against(found)}")
     for goal in found.expected_gain:
-        typer.echo(
+        render.line(
             f"  {goal}: another configuration is expected to gain "
             f"{_percent(found.expected_gain[goal])}; with a probability of 90 % none gains more "
             f"than {_percent(found.possible_gain[goal])}. Repeats differ by "
@@ -30,13 +28,13 @@ def show(found: TuneResult) -> None:
         )
     if found.goal == "both":
         front = "; ".join(row.name for row in found.rows if row.on_front)
-        typer.echo(f"No other configuration is both faster and cheaper than these: {front}")
+        render.line(f"No other configuration is both faster and cheaper than these: {front}")
     shares = sorted(found.importance.items(), key=lambda item: -item[1])
     text = ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares)
-    typer.echo(f"Share of each factor in the expected variation: {text}")
-    typer.echo(f"Stopped: {found.stopped}.")
-    typer.echo(f"\nRun it with\n  {found.command}\nor add to emrctl.yaml")
-    typer.echo("".join(f"  {line}\n" for line in _yaml(found.document).splitlines()), nl=False)
+    render.line(f"Share of each factor in the expected variation: {text}")
+    render.line(f"Stopped: {found.stopped}.")
+    render.line(f"\nRun it with\n  {found.command}\nor add to emrctl.yaml")
+    render.line("\n".join(f"  {line}" for line in _yaml(found.document).splitlines()))
 
 
 def _cells(row: Row, found: TuneResult) -> list[str]:
@@ -101,11 +99,11 @@ def show_replays(
         ]
         for run in range(len(results[0].within))
     ]
-    typer.echo(
+    render.line(
         f"{len(truth)} configurations; the best is {', '.join(f'{k}={v}' for k, v in best.items())}"
     )
     render.table("runs", *heads, rows=rows, right=("runs", *heads))
-    typer.echo(
+    render.line(
         f"within: share of {searches.seeds} searches whose best configuration is at most "
         f"{100 * searches.within:g} % worse than the best of all.\n"
         "behind: by how much it is worse in the median search."

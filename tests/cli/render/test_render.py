@@ -26,6 +26,26 @@ def test_note_on_closed_pipe_does_not_interrupt_the_command(
 
 
 @pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("mean ± 2 %", "mean ± 2 %"),
+        ("one\n\ttwo", "one\n\ttwo"),
+        ("one\r\ntwo", "one\ntwo"),
+        ("\x1b]0;title\x07red", "�]0;title�red"),
+        ("a\u202eb\u200b", "a�b�"),
+    ],
+)
+def test_texts_cannot_control_the_terminal(
+    text: str, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert render.visible(text) == shown
+    render.line(text)
+    render.note(text)
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == (f"{shown}\n", f"{shown}\n")
+
+
+@pytest.mark.parametrize(
     ("columns", "rows", "right"),
     [
         (("run", "job", "seconds"), [("a", "bbbb", "1"), ("ccc", "", "22.5")], ("seconds",)),
