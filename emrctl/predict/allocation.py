@@ -53,9 +53,9 @@ def read(
     for number, at_s in enumerate(arrivals_s, start=1):
         request_s = start_s + backlog_s + sustained_s * int(math.log2(number))
         requests.append((request_s, at_s - request_s))
-    # The first executor was requested after the start of the application.
+    # The first executor was requested between the start of the application and the first job.
     latencies = [latency_s for _, latency_s in requests]
-    usual_s = min([*ordered[:1], _USUAL_LATENCY_S])
+    usual_s = min([at_s - min(start_s, at_s) / 2 for at_s in ordered[:1]] + [_USUAL_LATENCY_S])
     latency_s = median(latencies) if latencies else usual_s
     return Allocation(
         initial=initial,

@@ -59,10 +59,11 @@ def test_read_returns_the_properties_of_the_run() -> None:
         ([16.0, 0.0, 14.0], 3.5),
         ([0.0, 10.5], 0.2),
         ([0.0, 95.0], 60.0),
-        # At the start or the end of the job, and outside of it: not longer than the first one.
-        ([2.0, 10.0], 2.0),
-        ([1.5, 200.0], 1.5),
-        ([4.0, 5.0], 3.0),
+        # None within the job: from the first one, requested at any time before the job.
+        ([2.0, 10.0], 1.0),
+        ([1.5, 200.0], 0.75),
+        ([10.0, 12.0], 1.0),
+        ([8.0], 3.0),
         ([14.5], 3.5),
     ],
 )
