@@ -67,6 +67,48 @@ def _is_stream(path: Path) -> bool:
     return is_open_file or path.is_char_device() or path.is_fifo()
 
 
+# Names of folders of `temporary_folder`; younger ones may not be locked yet.
+_TEMPORARY, _NEW_S = "emrctl-", 600
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Yield a private folder outside of all others, and delete it afterwards.
+
+    What killed processes of the user left is deleted first: each holds a lock on its folder.
+    """
+    import fcntl
+    import tempfile
+
+    _delete_left_folders(Path(tempfile.gettempdir()))
+    with tempfile.TemporaryDirectory(prefix=_TEMPORARY) as name:
+        folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(folder, fcntl.LOCK_SH)
+            yield Path(name)
+        finally:
+            os.close(folder)
+
+
+def _delete_left_folders(root: Path) -> None:
+    import fcntl
+    import shutil
+    import time
+
+    for path in root.glob(f"{_TEMPORARY}*"):
+        with suppress(OSError):
+            status = path.lstat()
+            if status.st_uid != os.getuid() or time.time() - status.st_mtime < _NEW_S:
+                continue
+            folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path)
+            finally:
+                os.close(folder)
+
+
 def create_private(path: Path, data: bytes) -> None:
     """Create `path`, readable by its owner only; keep the existing file if there is one.
 

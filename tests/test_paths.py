@@ -1,13 +1,24 @@
-"""Atomic writes: whole files only, their modes, nothing left behind."""
+"""Atomic writes: whole files only, their modes. Temporary folders: nothing left behind."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from emrctl.paths import atomic_file, create_private, write_atomically
+from emrctl.paths import atomic_file, create_private, temporary_folder, write_atomically
+
+# Holds a temporary folder until it is killed.
+HOLDER = """\
+from emrctl.paths import temporary_folder
+with temporary_folder() as folder:
+    print(folder, flush=True)
+    input()
+"""
 
 
 def test_write_atomically_creates_missing_folders(tmp_path: Path) -> None:
@@ -68,3 +79,55 @@ def test_create_private_keeps_an_existing_file(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
     assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder in which temporary folders are created."""
+    root = tmp_path / "tmp"
+    root.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(root))
+    return root
+
+
+def test_temporary_folder_is_private_and_deleted(temporary: Path) -> None:
+    with temporary_folder() as folder:
+        (folder / "log").write_text("x")
+        assert folder.parent == temporary
+        assert folder.stat().st_mode & 0o777 == 0o700
+    assert list(temporary.iterdir()) == []
+
+
+def test_temporary_folders_of_killed_processes_are_deleted(temporary: Path) -> None:
+    holders = [
+        subprocess.Popen(
+            [sys.executable, "-c", HOLDER],
+            env={**os.environ, "TMPDIR": str(temporary)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    try:
+        killed, running = (
+            Path(str(one.stdout and one.stdout.readline()).strip()) for one in holders
+        )
+        file, young = temporary / "emrctl-file", temporary / "emrctl-young"
+        file.touch()
+        young.mkdir()
+        for path in (killed, running, file):
+            os.utime(path, (0, 0))
+        holders[0].kill()
+        holders[0].wait()
+        with temporary_folder():
+            assert [path.exists() for path in (killed, running, file, young)] == [
+                False,
+                True,
+                True,
+                True,
+            ]
+    finally:
+        for holder in holders:
+            holder.kill()
+            holder.communicate()

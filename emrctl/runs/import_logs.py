@@ -10,7 +10,6 @@ import hashlib
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from emrctl.metrics.configuration import configuration
 from emrctl.metrics.eventlog import layout, reader, redaction
 from emrctl.metrics.eventlog.layout import EventLogFile
 from emrctl.metrics.model import RunMetrics
+from emrctl.paths import temporary_folder
 from emrctl.runs.record import IMPORTED, ClusterFacts, Run
 from emrctl.runs.store import RunFiles
 from emrctl.runs.workspace import Workspace
@@ -50,9 +50,9 @@ def import_files(
 ) -> Iterator[ImportedLog]:
     """Import the event logs among `files`, in their order; copy `remote` ones first."""
     logs = layout.group_files(files)
-    with tempfile.TemporaryDirectory(prefix="emrctl-") as folder:
+    with temporary_folder() as folder:
         if remote:
-            logs = _copy_files(logs, Path(folder))
+            logs = _copy_files(logs, folder)
         for log, (runs, reason) in zip(logs, _read_all(logs), strict=True):
             yield from _import_log(workspace, log, runs, reason)
 

@@ -12,18 +12,18 @@ import io
 import itertools
 import lzma
 import shutil
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, BinaryIO, cast
 
 from emrctl.aws import errors
 from emrctl.aws.listing import objects
 from emrctl.aws.s3 import open_object, split_uri
 from emrctl.errors import CredentialsError, EmrctlError, NotFoundError, UnavailableError, UsageError
+from emrctl.paths import temporary_folder
 from emrctl.runs import checksums, submission
 from emrctl.runs.checksums import DatasetChecksum, WeightedSum
 from emrctl.runs.record import CheckedOutput, Run
@@ -235,12 +235,13 @@ def _read(s3: Any, bucket: str, file: _File, spec: OutputSpec) -> DatasetChecksu
 def _read_parquet(s3: Any, bucket: str, file: _File) -> DatasetChecksum:
     import duckdb
 
-    with tempfile.NamedTemporaryFile(prefix="emrctl-", suffix=".parquet") as copy:
+    with temporary_folder() as folder:
+        path = folder / "data.parquet"
         body = s3.get_object(Bucket=bucket, Key=file.key)["Body"]
-        shutil.copyfileobj(body, copy, _CHUNK_BYTES)
-        copy.flush()
+        with path.open("wb") as copy:
+            shutil.copyfileobj(body, copy, _CHUNK_BYTES)
         try:
-            return checksums.of_parquet(Path(copy.name), file.partition)
+            return checksums.of_parquet(path, file.partition)
         except duckdb.Error as error:
             raise UsageError(f"cannot read {file.key}: {error}") from error
 

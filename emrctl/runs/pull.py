@@ -9,7 +9,6 @@ from __future__ import annotations
 import fnmatch
 import itertools
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ from emrctl.aws.polling import poll_until
 from emrctl.aws.s3 import split_uri
 from emrctl.errors import NotFoundError, UsageError
 from emrctl.metrics.model import YarnAccounts
-from emrctl.paths import atomic_file
+from emrctl.paths import atomic_file, temporary_folder
 from emrctl.runs import applications, collect, secrets
 from emrctl.runs.applications import Application
 from emrctl.runs.backends import step_failure
@@ -44,8 +43,8 @@ def finish(
     ended = to_iso(step.ended or datetime.now(UTC))
     run = replace(run, state=step.state, inferred=step.inferred, ended=ended)
     logs = _wait_for_step_logs(workspace, run)
-    with tempfile.TemporaryDirectory(prefix="emrctl-") as folder:
-        found = applications.download(workspace, run, Path(folder))
+    with temporary_folder() as folder:
+        found = applications.download(workspace, run, folder)
         run = applications.identify(workspace, run, found, logs)
         yarn = collect.collect_yarn(workspace, run)
         run = replace(run, instances_usd=collect.collect_instances(workspace, run))
@@ -82,8 +81,8 @@ def repeat(workspace: Workspace, run: Run) -> None:
             hint="Import its event log again with `emrctl runs import`.",
         )
     yarn = collect.collect_yarn(workspace, run)
-    with tempfile.TemporaryDirectory(prefix="emrctl-") as folder:
-        found = applications.download(workspace, run, Path(folder))
+    with temporary_folder() as folder:
+        found = applications.download(workspace, run, folder)
         logs = [*_step_logs(workspace, run), *_container_logs(workspace, run)]
         _save(workspace, run, logs, yarn, found)
 

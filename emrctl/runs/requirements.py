@@ -15,7 +15,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from emrctl import redact
 from emrctl.aws import instance_types
 from emrctl.aws.target import Target
 from emrctl.errors import UsageError
-from emrctl.paths import atomic_file, cache
+from emrctl.paths import atomic_file, cache, temporary_folder
 from emrctl.spec import AnyClusterSpec, SparkSettings
 
 _OWN_VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -96,8 +95,7 @@ def pack(path: Path, python: Python) -> Path:
     if archive.is_file():
         return archive
     archive.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as name, atomic_file(archive) as temporary:
-        folder = Path(name)
+    with temporary_folder() as folder, atomic_file(archive) as temporary:
         _install(lines, folder, python)
         for item in (item for pattern in _UNUSED for item in (folder / "packages").glob(pattern)):
             shutil.rmtree(item, ignore_errors=True)

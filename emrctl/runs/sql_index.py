@@ -12,17 +12,16 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
 
-from emrctl.paths import atomic_file, write_atomically
+from emrctl.paths import atomic_file, temporary_folder, write_atomically
 from emrctl.runs.checksums import quoted
 from emrctl.runs.index import RunIndex
 from emrctl.runs.storage import Version
@@ -279,13 +278,14 @@ class _JsonFiles:
 
     def __init__(self, columns: Columns, items: Sequence[RunRows]) -> None:
         self._columns, self._items = columns, items
-        self._folder = tempfile.TemporaryDirectory(prefix="emrctl-")
+        self._folder = ExitStack()
 
     def __enter__(self) -> dict[str, str]:
-        return {table: self._write(table) for table in self._columns}
+        folder = self._folder.enter_context(temporary_folder())
+        return {table: self._write(folder / table, table) for table in self._columns}
 
-    def _write(self, table: str) -> str:
-        path, longest = Path(self._folder.name) / table, 0
+    def _write(self, path: Path, table: str) -> str:
+        longest = 0
         with path.open("w", encoding="utf-8", errors="replace") as stream:
             for item in self._items:
                 for row in item.rows.get(table, ()):
@@ -295,7 +295,7 @@ class _JsonFiles:
         return _select_json(path, self._columns[table], longest)
 
     def __exit__(self, *_: object) -> None:
-        self._folder.cleanup()
+        self._folder.close()
 
 
 def _select_json(path: Path, types: Mapping[str, str], longest: int) -> str:

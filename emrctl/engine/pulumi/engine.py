@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -45,6 +44,7 @@ from emrctl.engine.pulumi.snapshot import (
 )
 from emrctl.engine.pulumi.state_backend import StateBackend, backend_exists, ensure_bucket
 from emrctl.errors import NotFoundError
+from emrctl.paths import temporary_folder
 
 
 def _no_report(_event: Event) -> None:
@@ -204,9 +204,9 @@ class PulumiEngine:
         if session is not None:
             yield session
             return
-        with tempfile.TemporaryDirectory(prefix="emrctl-preview-") as folder:
+        with temporary_folder() as folder:
             backend = dataclasses.replace(
-                self._backend, url=f"file://{folder}", work=Path(folder) / "work"
+                self._backend, url=f"file://{folder}", work=folder / "work"
             )
             session = Session(self._target, backend, stack)
             session.create()
