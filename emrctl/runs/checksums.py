@@ -99,15 +99,18 @@ def of_csv(
     stream: TextIO, partition: Mapping[str, str], separator: str = ",", *, header: bool = False
 ) -> DatasetChecksum:
     """Return the checksum of the rows of a CSV file; without a header columns have numbers."""
-    csv.field_size_limit(_MAX_FIELD)
-    lines = csv.reader(stream, delimiter=separator, escapechar="\\")
-    names = next(lines, []) if header else None
-    rows = (
-        dict(zip(names or map(str, itertools.count()), line, strict=False))
-        for line in lines
-        if line
-    )
-    return _of_rows({**_with_fractions(row), **partition} for row in rows)
+    usual = csv.field_size_limit(_MAX_FIELD)  # of the whole process
+    try:
+        lines = csv.reader(stream, delimiter=separator, escapechar="\\")
+        names = next(lines, []) if header else None
+        rows = (
+            dict(zip(names or map(str, itertools.count()), line, strict=False))
+            for line in lines
+            if line
+        )
+        return _of_rows({**_with_fractions(row), **partition} for row in rows)
+    finally:
+        csv.field_size_limit(usual)
 
 
 def _without_null(value: Any) -> Any:

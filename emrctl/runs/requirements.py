@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import importlib.util
+import importlib.metadata
 import platform
 import re
 import shutil
@@ -169,12 +169,21 @@ def _install(lines: Sequence[tuple[str, str]], folder: Path, python: Python) -> 
         )
 
 
+def _has_pip() -> bool:
+    try:
+        # Not find_spec: setuptools prints a warning there if distutils is loaded.
+        importlib.metadata.distribution("pip")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
 def _installer(python: Python) -> list[str]:
     """Return the command that installs packages for this Python, without its options.
 
     pip evaluates the conditions of requirements for the Python that runs it, uv for any Python.
     """
-    if python.is_own and importlib.util.find_spec("pip"):
+    if python.is_own and _has_pip():
         pip = [sys.executable, "-m", "pip", "install", "--no-compile", "--no-input"]
         return [*pip, "--disable-pip-version-check", "--no-warn-script-location"]
     uv = shutil.which("uv")

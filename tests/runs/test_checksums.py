@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import math
 from pathlib import Path
@@ -88,6 +89,12 @@ def test_csv_with_header_of_other_column_order_isequal() -> None:
     assert equal(one, two)
     assert one.rows == 2
     assert not equal(one, _csv('a,b,c\n1,"x, y",0.5\n2,"q\\"q",2e-3\n'))
+
+
+def test_csv_with_a_long_cell_leaves_the_limit_of_the_process() -> None:
+    usual = csv.field_size_limit()
+    assert checksums.of_csv(io.StringIO("a" * (usual + 1) + "\n"), {}).rows == 1
+    assert csv.field_size_limit() == usual
 
 
 def test_csv_without_header_counts_every_line() -> None:

@@ -22,7 +22,9 @@ _PARSED = """
 import runpy, sys
 sys.path.insert(0, ".")
 from common import job
+from pyspark.sql import SparkSession
 job.run_job = lambda *_: 0
+SparkSession.getActiveSession = lambda: sys.exit(0)  # wordcount does not use `common`
 sys.exit(runpy.run_path(f"{sys.argv[1]}.py")["main"](sys.argv[2:]))
 """
 GRID = ExperimentSpec.model_validate(

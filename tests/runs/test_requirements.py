@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,12 @@ def test_pack_rejects_local_paths_with_their_line(tmp_path: Path, line: str) -> 
     path = write_requirements(tmp_path, line)
     with pytest.raises(UsageError, match=r"requirements\.txt:3: .* is a local path"):
         requirements.pack(path, PYTHON)
+
+
+def test_installer_is_found_if_distutils_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Spark loads it; setuptools then warns about every search for the module pip.
+    monkeypatch.setitem(sys.modules, "distutils", types.ModuleType("distutils"))
+    assert requirements._installer(PYTHON)[:3] == [sys.executable, "-m", "pip"]
 
 
 def test_pack_reports_the_reason_of_pip(tmp_path: Path) -> None:
