@@ -13,7 +13,7 @@ WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 UNIT := "not yarn and not spark and not engine and not browser"
 BROWSER = VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/python -m tests.browser.install
 
-.PHONY: help setup quickstart check engine test test-unit test-browser test-spark test-yarn test-engine finding-logs failure-causes mutants experiment-kills faults load soak predict-logs sbom audit bench clean
+.PHONY: help setup quickstart check engine test test-unit test-browser test-yarn test-engine finding-logs failure-causes mutants experiment-kills faults load soak predict-logs sbom audit bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t16
@@ -38,14 +38,14 @@ check: $(STAMP) ## check lint, format and types
 engine: $(STAMP) ## provide the Pulumi engine for tests: from PATH, or built with go
 	@$(BIN)/python -m tests.engine.build
 
-# One pytest run per marker: the Pulumi engine does not fit in memory beside YARN and a SparkSession.
-# These two run at the same time, as each uses hardly more than a core.
+# One pytest run per marker: YARN, SparkSession and Pulumi engine do not fit in memory together.
 # Without Chromium the tests of pages are not run, which is reported; if they run, they must pass.
 test: check engine ## run all checks and tests that need neither AWS nor a GPU
 	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m $(UNIT)
 	@if $(BROWSER); then $(BIN)/pytest -q tests/browser; else echo "NOT RUN: the tests of pages, without Chromium"; fi
 	$(BIN)/pytest -q -m engine
-	@$(MAKE) --no-print-directory --jobs=2 test-spark test-yarn
+	$(BIN)/pytest -q -m spark
+	$(BIN)/pytest -q -m yarn
 
 test-unit: $(STAMP) ## run the tests that need no Java
 	$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m $(UNIT)
@@ -53,9 +53,6 @@ test-unit: $(STAMP) ## run the tests that need no Java
 test-browser: $(STAMP) ## run the tests of pages in Chromium; installs it with Playwright if missing
 	$(BROWSER)
 	$(BIN)/pytest -q tests/browser
-
-test-spark: $(STAMP) ## run the tests with a SparkSession
-	$(BIN)/pytest -q -m spark
 
 test-yarn: $(STAMP) ## run the tests with a real YARN
 	$(BIN)/pytest -q -m yarn

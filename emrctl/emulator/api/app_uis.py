@@ -24,7 +24,7 @@ _ON_CLUSTER_PAGES = {
 
 def _create_persistent_app_ui(request: Request) -> dict[str, Any]:
     arn, tags = request.members["TargetResourceArn"], request.members.get("Tags", [])
-    cluster = next((one for one in request.clusters if one.arn == arn), None)
+    cluster = next((one for one in request.service.clusters.values() if one.arn == arn), None)
     if cluster is None:
         raise invalid(f"The target resource ARN '{arn}' is not a cluster of this account.")
     if request.members.get("ProfilerType", "SHS") not in _PERSISTENT_TYPES:
@@ -45,7 +45,7 @@ def _create_persistent_app_ui(request: Request) -> dict[str, Any]:
 def _app_ui(request: Request) -> dict[str, Any]:
     app_ui_id = request.members["PersistentAppUIId"]
     found = request.service.app_uis.get(app_ui_id)
-    if found is None or request.service.clusters[found["cluster"]].region != request.region:
+    if found is None:
         raise invalid(f"Persistent application UI '{app_ui_id}' does not exist.")
     return found
 

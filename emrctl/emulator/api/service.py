@@ -189,9 +189,12 @@ class Request:
         return [one for one in list(self.service.clusters.values()) if one.region == self.region]
 
     def cluster_of(self, cluster_id: str) -> EmulatedCluster:
-        """Return the region's cluster with that id; raises EMR's error if there is none."""
+        """Return the cluster with that id; raises EMR's error if there is none.
+
+        It may be in another region: with a custom endpoint, mrjob signs for the wrong one.
+        """
         cluster = self.service.clusters.get(cluster_id)
-        if cluster is None or cluster.region != self.region:
+        if cluster is None:
             raise invalid(f"Cluster id '{cluster_id}' is not valid.", "NoSuchCluster")
         return cluster
 
@@ -203,11 +206,12 @@ class Request:
     def group(
         self, group_id: str, cluster_id: str | None = None
     ) -> tuple[EmulatedCluster, InstanceGroup]:
-        """Return the region's instance group or fleet with that id, and its cluster.
+        """Return the instance group or fleet with that id, and its cluster.
 
         Raise EMR's error if there is none, or if it belongs to another cluster than `cluster_id`.
         """
-        for cluster in [self.cluster_of(cluster_id)] if cluster_id else self.clusters:
+        everything = [*self.service.clusters.values()]
+        for cluster in [self.cluster_of(cluster_id)] if cluster_id else everything:
             for group in cluster.groups:
                 if group.id == group_id:
                     return cluster, group
