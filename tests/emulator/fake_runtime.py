@@ -9,9 +9,9 @@ from typing import Any
 
 from emrctl.emulator.cluster import s3_files
 from emrctl.emulator.cluster.daemons import ExitedDaemon
+from emrctl.emulator.cluster.failures import BootstrapFailedError
 from emrctl.emulator.cluster.model import (
     RUNNING,
-    BootstrapFailedError,
     EmulatedCluster,
     EmulatedNode,
     EmulatedStep,

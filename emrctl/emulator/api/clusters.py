@@ -76,7 +76,7 @@ def _list_bootstrap_actions(request: Request) -> dict[str, Any]:
 def _terminate_job_flows(request: Request) -> dict[str, Any]:
     """Terminate the unprotected clusters, then raise if any is protected."""
     checks.check_id_lists(request.members)
-    clusters = [request.cluster_of(one) for one in request.members["JobFlowIds"]]
+    clusters = [request.service.cluster(one) for one in request.members["JobFlowIds"]]
     termination = Termination(code="USER_REQUEST", message="Terminated by user request (local)")
     for cluster in clusters:
         if cluster.active and not cluster.protected:
@@ -122,7 +122,7 @@ def _setter(field: str, key: str) -> Operation:
     """Return the operation that sets one field of several clusters."""
 
     def operation(request: Request) -> dict[str, Any]:
-        clusters = [opened(request.cluster_of(one)) for one in request.members["JobFlowIds"]]
+        clusters = [opened(request.service.cluster(one)) for one in request.members["JobFlowIds"]]
         for cluster in clusters:
             with cluster.changing():
                 setattr(cluster, field, bool(request.members[key]))

@@ -74,7 +74,7 @@ def _modify_instance_groups(request: Request) -> dict[str, Any]:
     changes = []
     for change in request.members.get("InstanceGroups", []):
         group_id, cluster_id = change["InstanceGroupId"], request.members.get("ClusterId")
-        cluster, group = request.group(group_id, cluster_id)
+        cluster, group = request.service.group(group_id, cluster_id)
         if cluster.has_fleets:
             raise invalid(_EXCLUSIVE)
         if "Configurations" in change:
@@ -89,7 +89,7 @@ def _modify_instance_groups(request: Request) -> dict[str, Any]:
     for cluster, group, count, shrinking in changes:
         request.service.resize(cluster, group, {group.market: count}, shrinking)
     for change in request.members.get("InstanceGroups", []):
-        cluster, group = request.group(change["InstanceGroupId"])
+        cluster, group = request.service.group(change["InstanceGroupId"])
         if "Configurations" in change:
             request.service.reconfigure(cluster, group, change)
         if "ShrinkPolicy" in change:
@@ -137,7 +137,7 @@ def _shrinking(cluster: EmulatedCluster, change: Mapping[str, Any]) -> Shrinking
 
 def _modify_instance_fleet(request: Request) -> dict[str, Any]:
     change = request.members["InstanceFleet"]
-    cluster, group = request.group(change["InstanceFleetId"], request.cluster.id)
+    cluster, group = request.service.group(change["InstanceFleetId"], request.cluster.id)
     if not cluster.has_fleets:
         raise invalid(_EXCLUSIVE)
     request.service.check_resizable(cluster, group)
@@ -172,7 +172,7 @@ def _list_instances(request: Request) -> dict[str, Any]:
         raise invalid(_EXCLUSIVE)
     owner = ask.get("InstanceGroupId") or ask.get("InstanceFleetId")
     if owner:
-        request.group(owner, cluster.id)
+        request.service.group(owner, cluster.id)
     roles = ask.get("InstanceGroupTypes") or ask.get("InstanceFleetType")
     requested_roles = [roles] if isinstance(roles, str) else roles
     rows = [
@@ -246,7 +246,7 @@ def _put_auto_scaling_policy(request: Request) -> dict[str, Any]:
 
 
 def _scaled_group(request: Request) -> tuple[EmulatedCluster, InstanceGroup]:
-    return request.group(request.members["InstanceGroupId"], request.open_cluster.id)
+    return request.service.group(request.members["InstanceGroupId"], request.open_cluster.id)
 
 
 def _remove_auto_scaling_policy(request: Request) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def _describe_job_flows(request: Request) -> dict[str, Any]:
     after = ask.get("CreatedAfter", now - _TWO_MONTHS_S)
     before = ask.get("CreatedBefore", now + 1)
     for cluster_id in ask.get("JobFlowIds", []):
-        request.cluster_of(cluster_id)
+        request.service.cluster(cluster_id)
     states = ask.get("JobFlowStates")
     rows = [
         _job_flow(one)

@@ -232,10 +232,9 @@ def step(one: EmulatedStep) -> dict[str, Any]:
 
 def step_summary(step: EmulatedStep) -> dict[str, Any]:
     """One row of ListSteps."""
-    properties = {one["Key"]: one.get("Value", "") for one in step.jar.get("Properties", [])}
     config = {
         "Jar": step.jar["Jar"],
-        "Properties": properties,
+        "Properties": step.properties,
         "MainClass": step.jar.get("MainClass"),
         "Args": step.args,
     }

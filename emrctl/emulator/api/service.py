@@ -80,6 +80,30 @@ class Service:
 
         return list(emr_backends[DEFAULT_ACCOUNT_ID][region].list_release_labels())
 
+    def cluster(self, cluster_id: str) -> EmulatedCluster:
+        """Return the cluster with that id; raises EMR's error if there is none.
+
+        It is found from every region: with a custom endpoint, mrjob signs for the wrong one.
+        """
+        cluster = self.clusters.get(cluster_id)
+        if cluster is None:
+            raise invalid(f"Cluster id '{cluster_id}' is not valid.", "NoSuchCluster")
+        return cluster
+
+    def group(
+        self, group_id: str, cluster_id: str | None = None
+    ) -> tuple[EmulatedCluster, InstanceGroup]:
+        """Return the instance group or fleet with that id, and its cluster.
+
+        Raise EMR's error if there is none, or if it belongs to another cluster than `cluster_id`.
+        """
+        clusters = [self.cluster(cluster_id)] if cluster_id else list(self.clusters.values())
+        for cluster in clusters:
+            for group in cluster.groups:
+                if group.id == group_id:
+                    return cluster, group
+        raise invalid(f"Instance group id '{group_id}' is not valid.")
+
     def restore(self) -> None:
         """Add the clusters of earlier emulators, which are terminated."""
         if self.history is not None:
@@ -181,41 +205,17 @@ class Request:
     def cluster(self) -> EmulatedCluster:
         """The cluster that the request names; raises EMR's error if there is none."""
         keys = ("ClusterId", "JobFlowId", "ResourceId")
-        return self.cluster_of(next(self.members[key] for key in keys if key in self.members))
+        return self.service.cluster(next(self.members[key] for key in keys if key in self.members))
 
     @property
     def clusters(self) -> list[EmulatedCluster]:
         """All clusters of the request's region."""
         return [one for one in list(self.service.clusters.values()) if one.region == self.region]
 
-    def cluster_of(self, cluster_id: str) -> EmulatedCluster:
-        """Return the cluster with that id; raises EMR's error if there is none.
-
-        It may be in another region: with a custom endpoint, mrjob signs for the wrong one.
-        """
-        cluster = self.service.clusters.get(cluster_id)
-        if cluster is None:
-            raise invalid(f"Cluster id '{cluster_id}' is not valid.", "NoSuchCluster")
-        return cluster
-
     @property
     def open_cluster(self) -> EmulatedCluster:
         """The cluster that the request names; raises EMR's error if it has ended or ends."""
         return opened(self.cluster)
-
-    def group(
-        self, group_id: str, cluster_id: str | None = None
-    ) -> tuple[EmulatedCluster, InstanceGroup]:
-        """Return the instance group or fleet with that id, and its cluster.
-
-        Raise EMR's error if there is none, or if it belongs to another cluster than `cluster_id`.
-        """
-        everything = [*self.service.clusters.values()]
-        for cluster in [self.cluster_of(cluster_id)] if cluster_id else everything:
-            for group in cluster.groups:
-                if group.id == group_id:
-                    return cluster, group
-        raise invalid(f"Instance group id '{group_id}' is not valid.")
 
     def page(
         self, key: str, rows: Sequence[Any], size: int = 50, marker: str = "Marker"
@@ -272,9 +272,7 @@ def find(rows: Sequence[Any], **values_by_field: Any) -> list[Any]:
 def check_network(cluster: EmulatedCluster) -> None:
     """Raise EMR's error for a zone, subnet or security group that does not exist."""
     ec2, instances = ec2_backend(cluster), cluster.request["Instances"]
-    placement = instances.get("Placement", {})
-    zones = [placement.get("AvailabilityZone"), *placement.get("AvailabilityZones", [])]
-    if {zone for zone in zones if zone} - {one.name for one in ec2.describe_availability_zones()}:
+    if set(cluster.zones) - {one.name for one in ec2.describe_availability_zones()}:
         raise ApiError("Specified Availability Zone is not supported.")
     subnets = {subnet.id: subnet for subnet in ec2.describe_subnets()}
     for name in cluster.subnets:

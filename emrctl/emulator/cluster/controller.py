@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
 from emrctl.emulator.cluster import (
@@ -19,15 +19,15 @@ from emrctl.emulator.cluster import (
     cluster_metrics,
     daemons,
     failures,
-    loops,
     model,
+    threads,
 )
 from emrctl.emulator.cluster.auto_scaling import AutoScaler
 from emrctl.emulator.cluster.auto_termination import AutoTerminator, UseRuntime
 from emrctl.emulator.cluster.cluster_metrics import MetricSampler, MetricStore
 from emrctl.emulator.cluster.daemons import DaemonMonitor, DaemonRuntime
+from emrctl.emulator.cluster.failures import BootstrapFailedError
 from emrctl.emulator.cluster.model import (
-    BootstrapFailedError,
     EmulatedCluster,
     EmulatedNode,
     EmulatedStep,
@@ -113,7 +113,7 @@ class ClusterController:
     def terminate(self, reason: Termination) -> None:
         """Set TERMINATING and kill the cluster's processes in the background."""
         self.cluster.terminate(reason)
-        _start_thread(self._interrupt)
+        threads.start(self._interrupt)
 
     def _interrupt(self) -> None:
         # Repeated, because the controller may be just about to start another process.
@@ -129,7 +129,7 @@ class ClusterController:
                 _end_step(step, model.CANCELLED, "Cancelled by user")
                 return
             step.state = model.CANCEL_PENDING
-        _start_thread(lambda: self.runtime.cancel_step(self.cluster, step, kill=kill))
+        threads.start(lambda: self.runtime.cancel_step(self.cluster, step, kill=kill))
 
     def lose_node(self, node: EmulatedNode, *, spot_interruption: bool = False) -> None:
         """Terminate an instance as if its hardware had failed, or EC2 had interrupted it.
@@ -199,7 +199,7 @@ class ClusterController:
         self.resizer.replace_failed(failed)
 
     def _start_loops(self) -> None:
-        _start_thread(self.metrics.sample)
+        threads.start(self.metrics.sample)
         checks = (
             (self.metrics.check, cluster_metrics.CHECK_S, "sample the metrics"),
             (self.daemons.check, daemons.CHECK_S, "check the daemons"),
@@ -209,7 +209,7 @@ class ClusterController:
         )
         for check, interval_s, verb in checks:
             failure = f"{self.cluster.id}: could not {verb}"
-            loops.start(check, interval_s, self.shutting_down, failure)
+            threads.repeat(check, interval_s, self.shutting_down, failure)
 
     def _set_state(self, state: str, message: str) -> None:
         with self.cluster.changing():
@@ -245,7 +245,7 @@ class ClusterController:
         pending = [step for step in steps if step.state == model.PENDING]
         for step in pending[: max(0, self.cluster.concurrency - running)]:
             step.state, step.timeline.ready = model.RUNNING, time.time()
-            self.step_threads.append(_start_thread(self._run_step, step))
+            self.step_threads.append(threads.start(self._run_step, step))
 
     def _update_state(self) -> None:
         cluster = self.cluster
@@ -330,12 +330,6 @@ class ClusterController:
                     _end_step(step, model.INTERRUPTED, message)
             cluster.timeline.ended = now
             cluster.state = cluster.termination.state if cluster.termination else model.TERMINATED
-
-
-def _start_thread(target: Callable[..., None], *arguments: object) -> threading.Thread:
-    thread = threading.Thread(target=target, args=arguments, daemon=True)
-    thread.start()
-    return thread
 
 
 def _end_step(step: EmulatedStep, state: str, message: str) -> None:

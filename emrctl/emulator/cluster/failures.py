@@ -7,13 +7,24 @@ from dataclasses import dataclass, field
 
 from emrctl.emulator.cluster import model, s3_files
 from emrctl.emulator.cluster.model import (
-    BootstrapFailedError,
     EmulatedCluster,
     EmulatedNode,
     InstanceGroup,
     Termination,
 )
 from emrctl.emulator.faults import INSUFFICIENT_CAPACITY, BootstrapFailure, Capacity, Faults
+
+
+class BootstrapFailedError(Exception):
+    """A bootstrap action returned a non-zero exit code or could not be downloaded."""
+
+    def __init__(self, node: EmulatedNode, number: int, exit_code: int, *, error: str = "") -> None:
+        """Store the node, the number of the action (from 1) and the exit code or the error."""
+        super().__init__(f"bootstrap action {number} on {node.ec2_id}: {error or exit_code}")
+        self.node = node
+        self.number = number
+        self.exit_code = exit_code
+        self.error = error
 
 
 class NoCapacityError(Exception):

@@ -87,6 +87,11 @@ class EmulatedStep:
         return list(self.jar.get("Args", []))
 
     @property
+    def properties(self) -> dict[str, str]:
+        """Properties of the step's JAR."""
+        return {one["Key"]: one.get("Value", "") for one in self.jar.get("Properties", [])}
+
+    @property
     def unfinished(self) -> bool:
         """Whether the step is pending, running or being cancelled."""
         return self.state == PENDING or self.running
@@ -216,6 +221,12 @@ class EmulatedNode:
         """Whether the node has not been terminated."""
         return self.state != TERMINATED
 
+    def end(self, now: float, code: str = "", reason: str = "") -> None:
+        """Set the node to TERMINATED; the first reason is kept."""
+        self.state, self.timeline.ended = TERMINATED, now
+        if code and not self.code:
+            self.code, self.reason = code, reason
+
 
 @dataclass(frozen=True, kw_only=True)
 class Termination:
@@ -233,18 +244,6 @@ class StepResult:
 
     exit_code: int
     failure: dict[str, str] = field(default_factory=dict)
-
-
-class BootstrapFailedError(Exception):
-    """A bootstrap action returned a non-zero exit code or could not be downloaded."""
-
-    def __init__(self, node: EmulatedNode, number: int, exit_code: int, *, error: str = "") -> None:
-        """Store the node, the number of the action (from 1) and the exit code or the error."""
-        super().__init__(f"bootstrap action {number} on {node.ec2_id}: {error or exit_code}")
-        self.node = node
-        self.number = number
-        self.exit_code = exit_code
-        self.error = error
 
 
 def _ignore(_cluster: EmulatedCluster) -> None:
@@ -290,10 +289,7 @@ class EmulatedCluster:
 
     def __post_init__(self) -> None:
         """Set the zone to the requested one, if any."""
-        placement = self.request.get("Instances", {}).get("Placement", {})
-        zones = [placement.get("AvailabilityZone"), *placement.get("AvailabilityZones", ())]
-        requested = next((zone for zone in zones if zone), f"{self.region}a")
-        self.zone = self.zone or requested
+        self.zone = self.zone or next(iter(self.zones), f"{self.region}a")
 
     @property
     def arn(self) -> str:
@@ -309,6 +305,13 @@ class EmulatedCluster:
     def has_fleets(self) -> bool:
         """Whether the cluster has instance fleets, not instance groups."""
         return bool(self.request["Instances"].get("InstanceFleets"))
+
+    @property
+    def zones(self) -> list[str]:
+        """The Availability Zones that the request names."""
+        placement = self.request.get("Instances", {}).get("Placement", {})
+        zones = [placement.get("AvailabilityZone"), *placement.get("AvailabilityZones", [])]
+        return [zone for zone in zones if zone]
 
     @property
     def subnets(self) -> list[str]:
@@ -370,9 +373,7 @@ class EmulatedCluster:
     def end_instances(self, now: float) -> None:
         """Set all nodes and groups to TERMINATED, with EMR's reason for the end of a cluster."""
         for node in self.active_nodes:
-            node.state, node.timeline.ended = TERMINATED, now
-            if not node.code:
-                node.code, node.reason = CLUSTER_TERMINATED
+            node.end(now, *CLUSTER_TERMINATED)
         for group in self.groups:
             group.state, group.timeline.ended = TERMINATED, now
             group.code, group.reason = CLUSTER_TERMINATED

@@ -17,8 +17,8 @@ from typing import Any
 from emrctl.aws import rules
 from emrctl.aws.polling import poll_until
 from emrctl.emulator.cluster import node_folder, s3_files
+from emrctl.emulator.cluster.failures import BootstrapFailedError
 from emrctl.emulator.cluster.model import (
-    BootstrapFailedError,
     EmulatedCluster,
     EmulatedNode,
     EmulatedStep,
@@ -216,8 +216,7 @@ def step_command(
     target.write_bytes(s3_files.download(jar))
     hadoop = shutil.which("hadoop", path=path)
     main = [step.jar["MainClass"]] if step.jar.get("MainClass") else []
-    rows = step.jar.get("Properties", [])
-    properties = [f"-D{one['Key']}={one.get('Value', '')}" for one in rows]
+    properties = [f"-D{key}={value}" for key, value in step.properties.items()]
     return [hadoop, "jar", *properties, str(target), *main, *args] if hadoop else None
 
 

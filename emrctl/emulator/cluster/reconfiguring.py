@@ -7,12 +7,11 @@ daemons do not start goes back to the configuration that was applied last.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from emrctl.emulator.cluster import model
+from emrctl.emulator.cluster import model, threads
 from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode, InstanceGroup
 
 _log = logging.getLogger(__name__)
@@ -78,7 +77,7 @@ class GroupReconfigurer:
             group.configurations_version += 1
             group.state = model.RECONFIGURING
             group.reason = f"Applying configuration version {group.configurations_version} (local)"
-        threading.Thread(target=self._apply, args=(group,), daemon=True).start()
+        threads.start(self._apply, group)
 
     def _apply(self, group: InstanceGroup) -> None:
         requested, reason = group.requested_configurations, ""

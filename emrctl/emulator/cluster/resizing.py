@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from emrctl.emulator.cluster import failures, model
+from emrctl.emulator.cluster import failures, model, threads
+from emrctl.emulator.cluster.failures import BootstrapFailedError
 from emrctl.emulator.cluster.model import (
-    BootstrapFailedError,
     EmulatedCluster,
     EmulatedNode,
     InstanceGroup,
@@ -142,9 +142,9 @@ class GroupResizer:
         if new or leaving:
             _log.info("%s: %s: %s to %s", self.cluster.id, message, group.id, dict(targets))
         if new:
-            _start_thread(self._add, new)
+            threads.start(self._add, new)
         if leaving:
-            _start_thread(self._decommission, leaving, shrinking)
+            threads.start(self._decommission, leaving, shrinking)
 
     def lose(self, node: EmulatedNode, reason: str, *, replaced: bool) -> None:
         """Terminate an instance that failed; its containers are lost.
@@ -157,10 +157,10 @@ class GroupResizer:
         with self.cluster.changing():
             if not node.active:
                 return
-            _end(node, "INSTANCE_FAILURE", reason)
+            node.end(time.time(), "INSTANCE_FAILURE", reason)
             self._settle(node.group)
             majority = self.cluster.highly_available and _has_majority(self.cluster)
-        _start_thread(self._fail_over if leads and majority else self._release, [node])
+        threads.start(self._fail_over if leads and majority else self._release, [node])
         replaced = replaced or (node.primary and majority)
         if (node.primary and not majority) or not (replaced or self.cluster.workers):
             self.terminate(failures.instance_failure(node, reason))
@@ -244,7 +244,8 @@ class GroupResizer:
             for node, error in failed.items():
                 if node.active:
                     bootstrap = isinstance(error, BootstrapFailedError)
-                    _end(node, "BOOTSTRAP_FAILURE" if bootstrap else "INSTANCE_FAILURE", str(error))
+                    code = "BOOTSTRAP_FAILURE" if bootstrap else "INSTANCE_FAILURE"
+                    node.end(time.time(), code, str(error))
         self._release([*failed])
 
     def replace_failed(self, failed: Mapping[EmulatedNode, Exception]) -> None:
@@ -339,18 +340,9 @@ class GroupResizer:
         self._release(leaving)
         with self.cluster.changing():
             for node in leaving:
-                _end(node, node.code, node.reason)
+                node.end(time.time())
             for group in {node.group.id: node.group for node in leaving}.values():
                 self._settle(group)
-
-
-def _start_thread(target: Callable[..., None], *arguments: object) -> None:
-    threading.Thread(target=target, name=target.__name__, args=arguments, daemon=True).start()
-
-
-def _end(node: EmulatedNode, code: str, reason: str) -> None:
-    node.state, node.timeline.ended = model.TERMINATED, time.time()
-    node.code, node.reason = code, reason
 
 
 def _has_majority(cluster: EmulatedCluster) -> bool:

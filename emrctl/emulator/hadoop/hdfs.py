@@ -51,7 +51,6 @@ class Hdfs:
     ports: HdfsPorts = field(default_factory=lambda: HdfsPorts(rpc=0, web=0))
     daemons: dict[tuple[str, str], subprocess.Popen[bytes]] = field(default_factory=dict)
     members: set[str] = field(default_factory=set)
-    starting: bool = False
     running: bool = False
     stopped: threading.Event = field(default_factory=threading.Event)
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -94,7 +93,6 @@ class Hdfs:
             with self.lock:
                 processes.kill_all(self.daemons.values())
                 self.daemons.clear()
-                self.starting = False
             _write(self.folder / "error", f"could not start HDFS of {self.cluster.id}: {error}")
         (self.folder / "requested").unlink(missing_ok=True)
 
@@ -103,7 +101,6 @@ class Hdfs:
         rpc, web = yarn.free_ports(2)
         self.ports = HdfsPorts(rpc=rpc, web=web)
         with self.lock:
-            self.starting = True
             daemons = [(self.cluster.primary, _NAME_NODE), *self._missing()]
             starts = self._starts(daemons)
             for node, main in daemons:
@@ -240,7 +237,7 @@ class Hdfs:
         """Start the DataNodes of new core nodes if HDFS is running."""
         with self.lock:
             self.members |= {node.ec2_id for node in nodes if node.active}
-            new = self._missing() if self.starting else []
+            new = self._missing() if self.daemons else []  # also while HDFS starts
             for node, main in new:
                 self._start_daemon(node, main)
         self._wait_for_starts(dict.fromkeys(new, 0))

@@ -9,9 +9,9 @@ import pytest
 
 from emrctl.aws.target import Target
 from emrctl.emulator.cluster import programs, s3_files
+from emrctl.emulator.cluster.failures import BootstrapFailedError
 from emrctl.emulator.cluster.local_runtime import LocalRuntime
 from emrctl.emulator.cluster.model import (
-    BootstrapFailedError,
     EmulatedCluster,
     EmulatedNode,
     EmulatedStep,

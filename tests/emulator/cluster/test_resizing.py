@@ -1,4 +1,4 @@
-"""Resizing of groups: graceful removal, lost nodes, managed scaling of a running cluster."""
+"""Nodes that join and leave a cluster: lost and failed ones, managed scaling while it runs."""
 
 from __future__ import annotations
 
@@ -11,174 +11,13 @@ import pytest
 from emrctl.aws.target import Target
 from emrctl.emulator.api.service import Service
 from emrctl.emulator.cluster.model import EmulatedCluster
-from emrctl.emulator.cluster.scaling import NodeLoad
 from emrctl.emulator.faults import Capacity
 from emrctl.errors import UsageError
+from tests.emulator.cluster.conftest import BUSY, Group
 from tests.emulator.conftest import Await, Emr, add, state, status
 from tests.emulator.fake_runtime import FakeRuntime
 
-_BUSY = NodeLoad(containers=1, available_mb=4096)
 pytestmark = pytest.mark.usefixtures("frequent_scaling")
-
-
-class Group:
-    """The core group of a cluster, as the EMR API returns it."""
-
-    def __init__(self, emr: Emr, cluster_id: str) -> None:
-        self.emr, self.cluster_id = emr, cluster_id
-
-    def __call__(self) -> dict[str, Any]:
-        groups = self.emr.list_instance_groups(ClusterId=self.cluster_id)["InstanceGroups"]
-        return next(one for one in groups if one["InstanceGroupType"] == "CORE")
-
-    def counts(self) -> tuple[str, int, int]:
-        group = self()
-        state = group["Status"]["State"]
-        return state, group["RequestedInstanceCount"], group["RunningInstanceCount"]
-
-    def resize(self, count: int, **change: Any) -> None:
-        change = {"InstanceGroupId": self()["Id"], "InstanceCount": count} | change
-        self.emr.modify_instance_groups(ClusterId=self.cluster_id, InstanceGroups=[change])
-
-    def instances(self, *states: str) -> list[dict[str, Any]]:
-        return list(
-            self.emr.list_instances(
-                ClusterId=self.cluster_id,
-                InstanceGroupTypes=["CORE"],
-                InstanceStates=list(states or ("RUNNING",)),
-            )["Instances"]
-        )
-
-    def ids(self, *states: str) -> list[str]:
-        return [one["Ec2InstanceId"] for one in self.instances(*states)]
-
-
-@pytest.fixture
-def group(emr: Emr, waiting: str) -> Group:
-    return Group(emr, waiting)
-
-
-def test_shrinking_removes_idle_nodes(group: Group, runtime: FakeRuntime, until: Await) -> None:
-    first, second = group.ids()
-    runtime.nodes = {second: _BUSY}
-    group.resize(1)
-    until(group.counts, ("RUNNING", 1, 1))
-    assert (runtime.removed, group.ids()) == ([first], [second])
-
-
-def test_shrinking_waits_for_containers(group: Group, runtime: FakeRuntime, until: Await) -> None:
-    first, second = group.ids()
-    runtime.nodes = {first: _BUSY, second: _BUSY}
-    group.resize(1)
-    until(lambda: runtime.unschedulable, {second})
-    assert group.counts() == ("RESIZING", 1, 2)
-    assert "resized by user request" in group()["Status"]["StateChangeReason"]["Message"]
-    assert runtime.removed == []
-    runtime.nodes = {}
-    until(group.counts, ("RUNNING", 1, 1))
-    assert runtime.removed == [second]
-    [gone] = group.instances("TERMINATED")
-    timeline = gone["Status"]["Timeline"]
-    assert timeline["CreationDateTime"] <= timeline["ReadyDateTime"] <= timeline["EndDateTime"]
-
-
-def test_decommissioning_ends_if_node_is_lost(
-    group: Group, waiting: str, service: Service, runtime: FakeRuntime, until: Await
-) -> None:
-    ids = group.ids()
-    runtime.nodes = dict.fromkeys(ids, _BUSY)
-    group.resize(1)
-    until(lambda: runtime.unschedulable, {ids[1]})
-    service.lose_node(waiting, ids[1], spot_interruption=False)
-    until(group.counts, ("RUNNING", 1, 1))
-    until(lambda: "_decommission" in [one.name for one in threading.enumerate()], False)
-
-
-def test_growing_keeps_nodes_that_were_to_be_removed(
-    group: Group, runtime: FakeRuntime, until: Await
-) -> None:
-    ids = group.ids()
-    runtime.nodes = dict.fromkeys(ids, _BUSY)
-    group.resize(1)
-    until(lambda: runtime.unschedulable, {ids[1]})
-    group.resize(3)
-    until(group.counts, ("RUNNING", 3, 3))
-    until(lambda: runtime.unschedulable, set())
-    assert runtime.removed == []
-    assert group.ids()[:2] == ids
-
-
-def test_kept_node_gets_containers_while_its_siblings_drain(
-    group: Group, runtime: FakeRuntime, until: Await
-) -> None:
-    group.resize(3)
-    until(group.counts, ("RUNNING", 3, 3))
-    ids = group.ids()
-    runtime.nodes = dict.fromkeys(ids, _BUSY)
-    group.resize(1)
-    until(lambda: runtime.unschedulable, set(ids[1:]))
-    group.resize(2)
-    until(lambda: len(runtime.unschedulable), 1)
-    assert group.counts() == ("RESIZING", 2, 3)
-    [draining] = runtime.unschedulable
-    del runtime.nodes[draining]
-    until(group.counts, ("RUNNING", 2, 2))
-    assert runtime.removed == [draining]
-
-
-def test_draining_continues_after_error_of_yarn(
-    group: Group, runtime: FakeRuntime, until: Await, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    original, errors = FakeRuntime.set_schedulable, [OSError("connection refused")]
-
-    def set_schedulable(*args: Any, **options: Any) -> None:
-        if errors:
-            raise errors.pop()
-        original(*args, **options)
-
-    monkeypatch.setattr(FakeRuntime, "set_schedulable", set_schedulable)
-    second = group.ids()[1]
-    group.resize(1)
-    until(group.counts, ("RUNNING", 1, 1))
-    assert (runtime.removed, errors) == ([second], [])
-
-
-def test_draining_instance_to_terminate_is_removed_at_once(
-    group: Group, runtime: FakeRuntime, until: Await
-) -> None:
-    first, second = group.ids()
-    runtime.nodes = dict.fromkeys(group.ids(), _BUSY)
-    group.resize(1)
-    until(lambda: runtime.unschedulable, {second})
-    change = {"InstanceGroupId": group()["Id"], "EC2InstanceIdsToTerminate": [second]}
-    group.emr.modify_instance_groups(ClusterId=group.cluster_id, InstanceGroups=[change])
-    until(group.counts, ("RUNNING", 1, 1))
-    assert group.ids() == [first]
-
-
-def test_shrink_policy_selects_instances_and_timeout(
-    group: Group, runtime: FakeRuntime, until: Await
-) -> None:
-    first, second = group.ids()
-    runtime.nodes = dict.fromkeys(group.ids(), _BUSY)
-    policy = {
-        "DecommissionTimeout": 0,
-        "InstanceResizePolicy": {"InstancesToTerminate": [first], "InstancesToProtect": [second]},
-    }
-    group.resize(1, ShrinkPolicy=policy)
-    until(group.counts, ("RUNNING", 1, 1))
-    assert runtime.removed == [first]
-
-
-def test_instances_to_terminate_are_removed_at_once(
-    group: Group, runtime: FakeRuntime, until: Await
-) -> None:
-    first, second = group.ids()
-    runtime.nodes = dict.fromkeys(group.ids(), _BUSY)
-    group.resize(1, EC2InstanceIdsToTerminate=[first])
-    until(group.counts, ("RUNNING", 1, 1))
-    assert group.ids() == [second]
-    assert runtime.unschedulable == set()
 
 
 Put = Callable[..., None]
@@ -206,7 +45,7 @@ def test_managed_scaling_grows_and_shrinks_during_step(
     step = add(emr, waiting, "run")
     until(lambda: state(emr, waiting), "RUNNING")
     busy = group.ids()
-    runtime.nodes = dict.fromkeys(busy, _BUSY)
+    runtime.nodes = dict.fromkeys(busy, BUSY)
     runtime.pending = (3, 3 * 12288)
     put(1, 4)
     until(group.counts, ("RUNNING", 4, 4))
@@ -263,7 +102,7 @@ def test_group_is_suspended_after_repeated_failures_and_keeps_its_requested_size
     group: Group, runtime: FakeRuntime, put: Put, until: Await
 ) -> None:
     runtime.failing_workers = 100
-    runtime.nodes = dict.fromkeys(group.ids(), _BUSY)
+    runtime.nodes = dict.fromkeys(group.ids(), BUSY)
     runtime.pending = (1, 12288)
     before = len(runtime.bootstrapped)
     put(1, 4)
@@ -303,7 +142,7 @@ def test_managed_scaling_does_not_retry_missing_capacity_at_once(
     group: Group, service: Service, runtime: FakeRuntime, put: Put, until: Await
 ) -> None:
     service.faults.add(Capacity(times=None))
-    runtime.nodes = dict.fromkeys(group.ids(), _BUSY)
+    runtime.nodes = dict.fromkeys(group.ids(), BUSY)
     runtime.pending = (1, 12288)
     put(1, 4)
     until(group.counts, ("SUSPENDED", 3, 2))

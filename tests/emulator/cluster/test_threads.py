@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from emrctl.emulator.cluster import loops
+from emrctl.emulator.cluster import threads
 
 
 def test_check_is_repeated_after_an_error_until_stopped(caplog: pytest.LogCaptureFixture) -> None:
@@ -16,10 +16,8 @@ def test_check_is_repeated_after_an_error_until_stopped(caplog: pytest.LogCaptur
             stopped.set()
         raise RuntimeError("no answer")
 
-    loops.start(check, 0.001, stopped, "could not check j-1")
+    thread = threads.repeat(check, 0.001, stopped, "could not check j-1")
     assert stopped.wait(30)
-    for thread in threading.enumerate():
-        if thread.name == "could not check j-1":
-            thread.join(30)
+    thread.join(30)
     assert len(checks) == 3
     assert caplog.text.count("could not check j-1") == 3
