@@ -128,6 +128,7 @@ def _submission(job: str, arguments: Sequence[str], options: dict[str, Any]) -> 
 
     from emrctl.runs.submission import Submission
     from emrctl.spec import JobSpec
+    from emrctl.spec.yaml import reason
 
     of_job = ("env", "secrets", "py_files", "tags", "check_output")
     value = {name: options[name] for name in of_job if name in options}
@@ -135,8 +136,8 @@ def _submission(job: str, arguments: Sequence[str], options: dict[str, Any]) -> 
     try:
         spec = JobSpec.model_validate({"script": job, **value})
     except ValidationError as error:
-        faults = [(".".join(map(str, item["loc"])), item["msg"]) for item in error.errors()]
-        lines = [f"{name.removeprefix('settings.')}: {message}" for name, message in faults]
+        faults = [(".".join(map(str, item["loc"])), reason(item["msg"])) for item in error.errors()]
+        lines = [f"{name.removeprefix('settings.')}: {text}" for name, text in faults]
         hint = "`emrctl submit --help` lists the settings, with dashes for underscores."
         raise UsageError("\n".join(lines), hint=hint) from None
     return Submission(

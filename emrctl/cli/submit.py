@@ -19,6 +19,7 @@ from emrctl.errors import UsageError
 from emrctl.runs import gallery
 from emrctl.runs.submission import Submission
 from emrctl.spec import SparkSettings
+from emrctl.spec.yaml import reason
 
 app = options.new_app()
 
@@ -93,8 +94,7 @@ def _parse(flags: dict[str, Any]) -> SparkSettings:
 
 def _message(error: dict[str, Any]) -> str:
     flag = _flag(str(error["loc"][0])) if error["loc"] else "options"
-    message = str(error["msg"]).removeprefix("Value error, ")
-    return f"{flag}: {message[:1].lower()}{message[1:]}"
+    return f"{flag}: {reason(error['msg'])}"
 
 
 def _print_help_of_job(context: options.Context, job: str, args: Sequence[str]) -> bool:

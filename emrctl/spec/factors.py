@@ -20,7 +20,7 @@ from emrctl.aws.spark_conf import memory_mb
 from emrctl.spec.constraints import Value, identifier
 from emrctl.spec.jobs import SparkSettings
 from emrctl.spec.types import Spec, fault_at, text_of, to_text
-from emrctl.spec.yaml import Null
+from emrctl.spec.yaml import Null, reason
 
 PREFIXES = ("conf", "args", "env", "cluster")
 # Placeholders in arguments that a submission replaces.
@@ -245,6 +245,4 @@ def path_of(error: ValueError) -> tuple[str | int, ...]:
 def reason_of(error: ValueError) -> str:
     """Return the first message of a validation error, or the text of another error."""
     errors = getattr(error, "errors", None)
-    text = errors()[0]["msg"] if errors else str(error)
-    text = text.removeprefix("Value error, ")
-    return text[:1].lower() + text[1:]
+    return reason(errors()[0]["msg"] if errors else str(error))

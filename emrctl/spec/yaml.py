@@ -150,6 +150,12 @@ def check(
     return checked
 
 
+def reason(message: str) -> str:
+    """Return pydantic's message of a fault as part of a sentence."""
+    text = message.removeprefix("Value error, ")
+    return text[:1].lower() + text[1:]
+
+
 def _describe(model: type[BaseModel], data: Any, document: Document, detail: ErrorDetails) -> str:
     path: KeyPath = tuple(part for part in detail["loc"] if part != "[key]")
     dotted = ".".join(str(part) for part in path)
@@ -158,8 +164,7 @@ def _describe(model: type[BaseModel], data: Any, document: Document, detail: Err
         return f"{where}: {dotted}: unknown key{_nearest(model, data, path)}"
     if detail["type"] == "missing":
         return f"{where}: {dotted}: is required"
-    message = detail["msg"].removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
+    message = reason(detail["msg"])
     given = detail["input"]
     shown = f", not {_shortened(given)}" if isinstance(given, str | int | float | bool) else ""
     return f"{where}: {dotted + ': ' if dotted else ''}{message}{shown}"
