@@ -11,7 +11,7 @@ from pathlib import Path
 from emrctl.compare.records import RunRecord
 from emrctl.errors import UsageError
 
-LONGEST_S = 1e12
+_LONGEST_S = 1e12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,9 +85,11 @@ def require_columns(path: Path, header: Sequence[str], names: Iterable[str]) -> 
             raise UsageError(f"{path} has {problem} '{name}'", hint=hint)
 
 
-def is_time(seconds: float) -> bool:
-    """Return whether a run can take so long: figures of other numbers overflow or are zero."""
-    return 1e-9 <= seconds <= LONGEST_S
+def require_time(path: Path, line: int, column: str, text: str, seconds: float) -> None:
+    """Raise `UsageError` if no run takes so long: figures of such times overflow or are zero."""
+    if not 1e-9 <= seconds <= _LONGEST_S:
+        problem = f"a time must be above 0 and at most {_LONGEST_S:g} s"
+        raise UsageError(f"{path}, line {line}: {column} is {text}; {problem}")
 
 
 def _configuration_columns(path: Path, header: Sequence[str], columns: Columns) -> tuple[str, ...]:
@@ -109,9 +111,7 @@ def _record(
             f"{path}, line {line}: {time} is '{row[time]}', not a number",
             hint="`--where COLUMN=VALUE` selects rows.",
         ) from None
-    if not is_time(seconds):
-        problem = f"a time must be above 0 and at most {LONGEST_S:g} s"
-        raise UsageError(f"{path}, line {line}: {time} is {row[time]}; {problem}")
+    require_time(path, line, time, row[time], seconds)
     settings = {name: row[name] for name in by}
     return RunRecord(
         id=f"{path.name}:{line}",

@@ -86,9 +86,8 @@ def _time(path: Path, line: int, row: Mapping[str, str], columns: Columns) -> fl
         value = float(text or "nan")
     except ValueError:
         raise UsageError(f"{path}, line {line}: {columns.time} is '{text}', no number") from None
-    if not math.isnan(value) and not timings.is_time(value):
-        problem = f"a time must be above 0 and at most {timings.LONGEST_S:g} s"
-        raise UsageError(f"{path}, line {line}: {columns.time} is {text}; {problem}")
+    if not math.isnan(value):
+        timings.require_time(path, line, columns.time, text, value)
     return value
 
 
@@ -114,13 +113,12 @@ def _prices(path: Path, candidates: Sequence[Mapping[str, float | str]]) -> list
                 rates.insert(0, value)
             elif role == ("node", "count"):
                 count *= value
+        text = ", ".join(f"{name}={value}" for name, value in item.items())
         if not rates:
-            text = ", ".join(f"{name}={value}" for name, value in item.items())
             hint = "Add a column of instance types that `emrctl prices` lists, or of prices."
             raise UsageError(f"{path}: the price of {text} is not known", hint=hint)
         usd = rates[0] * count
         if not 1e-9 <= usd <= 1e12:
-            text = ", ".join(f"{name}={value}" for name, value in item.items())
             raise UsageError(f"{path}: the price of {text} is {usd:g} USD per hour, not above 0")
         prices.append(usd)
     return prices

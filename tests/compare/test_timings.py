@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from emrctl.cli import render
 from emrctl.cli.__main__ import main
 from emrctl.compare.comparison import NO_RESULTS_NOTE, compare
 from emrctl.compare.history import table_prior
@@ -106,6 +107,8 @@ def test_compare_of_a_table_prints_cells_as_plain_text(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    # The console for a terminal must not be kept for other tests.
+    monkeypatch.setattr(render, "output", render.output.__wrapped__)
     path = tmp_path / "t.csv"
     path.write_text("[bold]m,seconds\n[/red],1\n\x1b]0;title\x07,2\n")
     with pytest.raises(SystemExit) as caught:
