@@ -141,11 +141,12 @@ class _Builder:
         self._start_s = (run.start_ms or 0) / 1000
         self._conf = SparkConf(run.environment)
         self._task_cpus = self._conf.task_cpus
+        self._python = _is_python(run)
         self._rows = [row for row in run.busy_rows if row.id in {task.executor for task in tasks}]
         cores = max((row.cores for row in self._rows), default=0)
         self._cores = cores or self._task_cpus * _most_parallel(tasks)
         self._added = {row.id: (row.added_ms or run.start_ms or 0) / 1000 for row in run.busy_rows}
-        slots = max(self._cores // self._task_cpus, 1)
+        self._slots = slots = max(self._cores // self._task_cpus, 1)
         changes = [(at_s, slots) for at_s in self._added.values()]
         changes += [
             (row.removed_ms / 1000, -slots) for row in run.busy_rows if row.removed_ms is not None
@@ -189,11 +190,9 @@ class _Builder:
 
         The overheads with waits tell how much the first tasks computed; then the waits are known.
         """
-        slots = max(self._cores // self._task_cpus, 1)
         groups = list(self._tasks.values())
         tasks = [task for group in groups for task in group]
-        python = _is_python(self._run)
-        fitted = overheads.fit(tasks, slots, python=python)
+        fitted = overheads.fit(tasks, self._slots, python=self._python)
         cores = self._host_cores(fitted.slowdown)
         if cores is None:
             return fitted, None
@@ -203,9 +202,9 @@ class _Builder:
             least_s = min((wait for _, wait in settings.requests), default=settings.latency_s)
             self._allocation = replace(settings, latency_s=least_s)
             launches = [(self._start_s + at_s, least_s) for at_s, _ in settings.requests]
-        needs = [(group, host.demand(group, python=python)) for group in groups]
+        needs = [(group, host.demand(group, python=self._python)) for group in groups]
         host.remove_waits(needs, fitted, cores, launches)
-        return overheads.fit(tasks, slots, python=python), cores
+        return overheads.fit(tasks, self._slots, python=self._python), cores
 
     def _peak(self) -> int:
         """Return the most executors at a time; one that is being replaced counts once."""
@@ -344,7 +343,7 @@ class _Builder:
                 for position, task in enumerate(firsts)
             },
             writes_shuffle=any(task.writes_shuffle for task in tasks),
-            demand=host.demand(tasks, python=_is_python(self._run)),
+            demand=host.demand(tasks, python=self._python),
         )
 
 

@@ -6,13 +6,13 @@ the emulator, files of nodes. What a cluster leaves on purpose is its history an
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from emrctl.aws.polling import poll_until
 from emrctl.emulator.server import processes
 from tests.faults.real_emulator import RealEmulator
 from tests.faults.report import Row
@@ -102,14 +102,14 @@ class RealClusters(RealEmulator):
             self._wait(emr, cluster_id, "TERMINATED")
 
     def _wait(self, emr: Any, cluster_id: str, wanted: str) -> None:
-        deadline, state = time.monotonic() + TIMEOUT_S, ""
-        while not state.startswith(("TERMINATED", wanted)) and time.monotonic() < deadline:
-            time.sleep(0.2)
+        def state() -> str:
             status = emr.describe_cluster(ClusterId=cluster_id)["Cluster"]["Status"]
-            state = status["State"]
-        if state != wanted:
+            return str(status["State"])
+
+        poll_until(lambda: state().startswith(("TERMINATED", wanted)), 0.2, TIMEOUT_S)
+        if (found := state()) != wanted:
             self.row.lost += 1
-            self.row.problems.append(f"{cluster_id} is {state} instead of {wanted}")
+            self.row.problems.append(f"{cluster_id} is {found} instead of {wanted}")
 
     def _compare(self, before: Use, after: Use, count: int) -> None:
         """Add what is left to the row."""

@@ -7,7 +7,6 @@ import functools
 import json
 import os
 import sys
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -72,12 +71,13 @@ def visible(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
+    import unicodedata
+
+    def is_control(char: str) -> bool:
+        return char not in "\n\t" and unicodedata.category(char) in {"Cc", "Cf", "Cs"}
+
     lines = text.replace("\r\n", "\n")
-    return "".join("\N{REPLACEMENT CHARACTER}" if _is_control(char) else char for char in lines)
-
-
-def _is_control(char: str) -> bool:
-    return char not in "\n\t" and unicodedata.category(char) in {"Cc", "Cf", "Cs"}
+    return "".join("\N{REPLACEMENT CHARACTER}" if is_control(char) else char for char in lines)
 
 
 def next_step(command: str) -> None:
