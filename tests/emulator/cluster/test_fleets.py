@@ -13,6 +13,7 @@ from emrctl.emulator.cluster.fleets import preferred_types
 from emrctl.emulator.cluster.model import ON_DEMAND, SPOT, InstanceGroup
 from emrctl.emulator.faults import Capacity
 from emrctl.errors import UsageError
+from tests.emulator.cluster.conftest import BUSY
 from tests.emulator.conftest import Await, Emr, state
 from tests.emulator.fake_runtime import FakeRuntime
 
@@ -210,7 +211,7 @@ def test_spot_interruption_of_fleet_replaces_spot_instance_only(
 
 
 def test_managed_scaling_adds_spot_units_beyond_maximum_of_on_demand(
-    create: Create, runtime: FakeRuntime, until: Await
+    create: Create, service: Service, runtime: FakeRuntime, until: Await
 ) -> None:
     limits = {
         "UnitType": "InstanceFleetUnits",
@@ -223,9 +224,13 @@ def test_managed_scaling_adds_spot_units_beyond_maximum_of_on_demand(
     runtime.nodes = {}
     runtime.pending = (9, 9 * 12288)
     until(fleet.units, (8, 8, 8, 8))
+    # All instances become idle at the same time: otherwise those that are idle first are removed.
+    workers = service.clusters[fleet.cluster_id].workers
+    runtime.nodes = {node.ec2_id: BUSY for node in workers}
+    until(lambda: service.controllers[fleet.cluster_id].scaler.idle_since, {})
+    runtime.nodes = {}
     runtime.pending = (0, 0)
-    # Instances of the market that has been idle for long enough first are removed.
-    until(fleet.units, (4, 0, 4, 0), (0, 4, 0, 4))
+    until(fleet.units, (4, 0, 4, 0))
 
 
 def test_history_keeps_types_and_markets_of_instances(
