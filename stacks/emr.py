@@ -21,7 +21,7 @@ from emrctl.spec import (
     ProjectSpec,
     ScalingSpec,
 )
-from emrctl.spec.emr import VolumesSpec
+from emrctl.spec.instance_groups import VolumesSpec
 from stacks import gpu, iam, names
 from stacks.network import ClusterNetwork
 from stacks.sdk import emr
@@ -183,7 +183,8 @@ def _scaled_properties(spec: ClusterSpec) -> list[str]:
 def _declare_task_nodes(spec: ClusterSpec, cluster: emr.Cluster) -> None:
     """Declare task groups or the task fleet, and the limits of managed scaling."""
     scaled = spec.scaling is not None
-    for group in spec.task:
+    # The provider creates a group of 1 instance for a count of 0.
+    for group in spec.declared_tasks:
         emr.InstanceGroup(
             f"task-{group.name}",
             cluster_id=cluster.id,

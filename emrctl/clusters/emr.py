@@ -13,12 +13,15 @@ from emrctl.aws.errors import translated
 from emrctl.aws.listing import EMR_ACTIVE, EMR_TERMINATED, EMR_TERMINATING, tags
 from emrctl.aws.s3 import EVENT_LOG_PREFIX
 from emrctl.aws.target import Target
+from emrctl.clusters.instance_groups import ROLES, observed_spec, role_of
 from emrctl.clusters.model import Cluster, Node
-from emrctl.spec import AnyClusterSpec, ClusterSpec, ProjectSpec
+from emrctl.spec import ClusterSpec, ProjectSpec
 from emrctl.spec.project import as_kind
 
 PAGE_PORTS = {"yarn": 8088, "spark": 20888, "history": 18080}
-_ROLES = {"MASTER": "primary", "CORE": "core", "TASK": "task"}
+# Operations of boto3's paginators, and the key of their responses.
+_GROUPS = ("list_instance_groups", "InstanceGroups")
+_FLEETS = ("list_instance_fleets", "InstanceFleets")
 
 
 def list_clusters(
@@ -41,6 +44,7 @@ def _to_cluster(project: ProjectSpec, target: Target, description: dict[str, Any
     name = description["Name"].removeprefix(f"{project.project}-")
     id_, state = description["Id"], description["Status"]["State"]
     groups = _groups(target, description)
+    spec = as_kind(project.with_cluster(name).cluster, ClusterSpec)
     log_uri = re.sub(r"^s3n:", "s3:", description.get("LogUri") or "")
     bucket = log_uri.removeprefix("s3://").partition("/")[0]
     dns = description.get("MasterPublicDnsName") or ""
@@ -51,7 +55,7 @@ def _to_cluster(project: ProjectSpec, target: Target, description: dict[str, Any
         arn=description.get("ClusterArn", ""),
         state=state,
         reason=_reason(description),
-        spec=_spec(project.with_cluster(name).cluster, description["ReleaseLabel"], groups),
+        spec=observed_spec(spec, description["ReleaseLabel"], groups),
         region=project.region,
         bucket=bucket,
         created=str(description["Status"].get("Timeline", {}).get("CreationDateTime", "")),
@@ -64,13 +68,13 @@ def _to_cluster(project: ProjectSpec, target: Target, description: dict[str, Any
 
 
 def _groups(target: Target, description: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the instance groups; fleets in the same form, without type and count."""
+    """Return the instance groups or the instance fleets."""
     emr, id_ = target.client("emr"), description["Id"]
-    if description.get("InstanceCollectionType") != "INSTANCE_FLEET":
-        groups: list[dict[str, Any]] = emr.list_instance_groups(ClusterId=id_)["InstanceGroups"]
-        return groups
-    fleets = emr.list_instance_fleets(ClusterId=id_)["InstanceFleets"]
-    return [{"Id": item["Id"], "InstanceGroupType": item["InstanceFleetType"]} for item in fleets]
+    fleets = description.get("InstanceCollectionType") == "INSTANCE_FLEET"
+    operation, key = _FLEETS if fleets else _GROUPS
+    return [
+        item for page in emr.get_paginator(operation).paginate(ClusterId=id_) for item in page[key]
+    ]
 
 
 def _reason(description: dict[str, Any]) -> str:
@@ -78,24 +82,12 @@ def _reason(description: dict[str, Any]) -> str:
     return ": ".join(part for part in (reason.get("Code"), reason.get("Message")) if part)
 
 
-def _spec(spec: AnyClusterSpec, release: str, groups: list[dict[str, Any]]) -> ClusterSpec:
-    """Return the spec with the observed release, types and counts."""
-    spec = as_kind(spec, ClusterSpec)
-    observed: dict[str, Any] = {"release": release}
-    for group in groups:
-        role = _ROLES[group["InstanceGroupType"]]
-        if role in {"primary", "core"} and "InstanceType" in group:
-            update = {"type": group["InstanceType"], "count": group["RequestedInstanceCount"]}
-            observed[role] = getattr(spec, role).model_copy(update=update)
-    return spec.model_copy(update=observed)
-
-
 def _nodes(target: Target, id_: str, groups: list[dict[str, Any]]) -> tuple[Node, ...]:
-    roles = {group["Id"]: _ROLES[group["InstanceGroupType"]] for group in groups}
+    roles = {group["Id"]: role_of(group) for group in groups}
     pages = target.client("emr").get_paginator("list_instances").paginate(ClusterId=id_)
     nodes = [_node(item, roles) for page in pages for item in page["Instances"]]
     existing = [node for node in nodes if node.state not in EMR_TERMINATED]
-    return tuple(sorted(existing, key=lambda node: (node.role != "primary", node.id)))
+    return tuple(sorted(existing, key=lambda node: (ROLES.index(node.role), node.id)))
 
 
 def _node(item: dict[str, Any], roles: Mapping[str, str]) -> Node:
@@ -108,6 +100,7 @@ def _node(item: dict[str, Any], roles: Mapping[str, str]) -> Node:
         public_dns=item.get("PublicDnsName", ""),
         private_ip=item.get("PrivateIpAddress", ""),
         public_ip=item.get("PublicIpAddress", ""),
+        spot=item.get("Market") == "SPOT",
     )
 
 

@@ -15,7 +15,7 @@ class Node:
     """One instance of a cluster; `id` is its EC2 instance id.
 
     Nodes of EC2 clusters have a `name` (`primary`, `worker-1`) and the state of the instance.
-    Nodes with `session` are reached only through Session Manager.
+    Nodes with `session` are reached only through Session Manager. `spot` is set for nodes of EMR.
     """
 
     id: str
@@ -28,6 +28,7 @@ class Node:
     public_ip: str = ""
     name: str = ""
     session: bool = False
+    spot: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,7 +45,7 @@ class ClusterKind:
 
 
 def _yarn_memory_mb(spec: AnyClusterSpec) -> int:
-    groups = (spec.core_group, *spec.task)
+    groups = (spec.core_group, *spec.task_groups)
     return sum(group.count * instance_types.instance_type(group.type).yarn_mb for group in groups)
 
 

@@ -34,8 +34,9 @@ class ContainerCapacity:
     """Executors that fit beside the first container; sizes are YARN containers in MB.
 
     The first container is the driver in cluster mode, the application master in client mode.
-    `gpus` is the number of GPUs of a node that YARN schedules, one for each executor. Managed
-    scaling may add nodes up to `most_nodes`, which have `most_room`.
+    `node_mb` and `nodes` are those of core nodes; `room` is that of all nodes. `gpus` is the number
+    of GPUs of a core node that YARN schedules, one for each executor. Managed scaling may add nodes
+    up to `most_nodes`, and all nodes have `most_room` then.
     """
 
     executor_mb: int
@@ -43,6 +44,7 @@ class ContainerCapacity:
     first_mb: int
     node_mb: int
     nodes: int
+    task_nodes: int
     gpus: int
     room: int
     most_nodes: int
@@ -65,6 +67,7 @@ class ContainerCapacity:
             f"{self.first}'s container ({self.executor_mb} MB each, {self.most_nodes} nodes of "
             f"{self.node_mb} MB"
             f"{f' and {self.gpus} GPU' if self.gpus else ''}"
+            f"{f', {self.task_nodes} task nodes' if self.task_nodes else ''}"
             f"{', the maximum of managed scaling' if self.most_nodes > self.nodes else ''})"
         )
 
@@ -89,7 +92,10 @@ def container_capacity(cluster: ClusterSpec, settings: SparkSettings) -> Contain
     for process in (executor, first):
         _check_fits(process, type_)
     each, first_mb = executor.memory.container_mb, first.memory.container_mb
-    gpus = type_.gpus if cluster.gpu and conf.text(_GPU_AMOUNT) != "0" else 0
+    uses_gpus = cluster.gpu and conf.text(_GPU_AMOUNT) != "0"
+    gpus = type_.gpus if uses_gpus else 0
+    room = container_room(type_, core.count, each, first_mb, gpus)
+    room += _task_room(cluster, each, uses_gpus=uses_gpus)
     most_nodes = max(core.count, _scaled_nodes(cluster))
     return ContainerCapacity(
         executor_mb=each,
@@ -97,12 +103,23 @@ def container_capacity(cluster: ClusterSpec, settings: SparkSettings) -> Contain
         first_mb=first_mb,
         node_mb=type_.yarn_mb,
         nodes=core.count,
+        task_nodes=sum(group.count for group in cluster.task_groups),
         gpus=gpus,
-        room=container_room(type_, core.count, each, first_mb, gpus),
+        room=room,
         most_nodes=most_nodes,
-        most_room=container_room(type_, most_nodes, each, first_mb, gpus),
+        most_room=max(room, container_room(type_, most_nodes, each, first_mb, gpus)),
         requested=conf.requested_executors,
     )
+
+
+def _task_room(cluster: ClusterSpec, executor_mb: int, *, uses_gpus: bool) -> int:
+    """Return how many executors fit on the task nodes."""
+    room = 0
+    for group in cluster.task_groups:
+        type_ = instance_types.instance_type(group.type)
+        each = type_.yarn_mb // executor_mb
+        room += group.count * (min(each, type_.gpus) if uses_gpus else each)
+    return room
 
 
 def _scaled_nodes(cluster: ClusterSpec) -> int:

@@ -17,7 +17,7 @@ from emrctl.spec import (
     ProjectSpec,
     ScalingSpec,
 )
-from emrctl.spec.emr import VolumesSpec
+from emrctl.spec.instance_groups import VolumesSpec
 
 HOURS_PER_MONTH = 730
 

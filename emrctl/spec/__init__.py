@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from emrctl.spec.ec2 import Ec2ClusterSpec, MachineSpec
-    from emrctl.spec.emr import ClusterSpec, FleetSpec, FleetTypeSpec, GroupSpec, ScalingSpec
+    from emrctl.spec.emr import ClusterSpec
     from emrctl.spec.experiments import ExperimentSpec
+    from emrctl.spec.instance_groups import FleetSpec, FleetTypeSpec, GroupSpec, ScalingSpec
     from emrctl.spec.jobs import JobSpec, SparkSettings
     from emrctl.spec.network_security import BucketSpec, NetworkSpec, StorageSpec
     from emrctl.spec.project import (
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "ec2": "Ec2ClusterSpec MachineSpec",
-    "emr": "ClusterSpec FleetSpec FleetTypeSpec GroupSpec ScalingSpec",
+    "emr": "ClusterSpec",
     "experiments": "ExperimentSpec",
+    "instance_groups": "FleetSpec FleetTypeSpec GroupSpec ScalingSpec",
     "jobs": "JobSpec SparkSettings",
     "network_security": "BucketSpec NetworkSpec StorageSpec",
     "project": "AnyClusterSpec EngineSpec ProjectSpec aws_only_keys check_local",

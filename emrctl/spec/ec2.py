@@ -8,7 +8,8 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from emrctl.aws import instance_types
-from emrctl.spec.emr import Bootstrap, BootstrapSpec, GroupSpec
+from emrctl.spec.emr import Bootstrap, BootstrapSpec
+from emrctl.spec.instance_groups import GroupSpec
 from emrctl.spec.network_security import Arn, Buckets, NetworkSpec, RolesSpec
 from emrctl.spec.types import Count, Ec2TypeName, Name, NodePython, Spec, Tags, Usd
 
@@ -90,7 +91,7 @@ class Ec2ClusterSpec(Spec):
     one_subnet: ClassVar[bool] = True
     # Instances are created individually, and resized by `up` only.
     fleets: ClassVar[None] = None
-    task: ClassVar[tuple[()]] = ()
+    task_groups: ClassVar[tuple[()]] = ()
     scaling: ClassVar[None] = None
 
     @field_validator("ssh")

@@ -1,4 +1,4 @@
-"""Spec of an EMR cluster and its nodes: instance groups, instance fleets, managed scaling."""
+"""Spec of an EMR cluster: its nodes, bootstrap actions, configurations and lifetime."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from emrctl.aws import instance_types, releases
+from emrctl.spec.instance_groups import FleetsSpec, GroupSpec, ScalingSpec, TaskSpec
 from emrctl.spec.network_security import (
     Buckets,
     NetworkSpec,
@@ -15,8 +16,6 @@ from emrctl.spec.network_security import (
     without_kerberos,
 )
 from emrctl.spec.types import (
-    Count,
-    InstanceTypeName,
     Name,
     NodePython,
     Properties,
@@ -31,126 +30,6 @@ from emrctl.spec.types import (
 )
 
 _PRIMARIES = (1, 3)
-VolumeType = Literal["gp3", "gp2", "io1", "io2", "st1", "sc1", "standard"]
-Units = Annotated[int, Field(ge=0)]
-# EMR's limit for a fleet with an allocation strategy.
-_MAX_TYPES = 30
-
-
-class VolumesSpec(Spec):
-    """EBS volumes of each instance in addition to its root volume."""
-
-    volume_gb: Annotated[int, Field(ge=10)] = 64
-    volume_type: VolumeType = "gp3"
-    volumes: Annotated[int, Field(ge=1, le=25)] = 1
-
-    @property
-    def total_gb(self) -> int:
-        """Total size of an instance's volumes."""
-        return self.volume_gb * self.volumes
-
-
-class GroupSpec(VolumesSpec):
-    """A group of equal instances; `type` is an EC2 instance type.
-
-    With `bid_usd` they are spot instances with that maximum price per hour.
-    """
-
-    type: InstanceTypeName = "m5.xlarge"
-    count: Count = 1
-    bid_usd: Usd | None = None
-
-
-class TaskSpec(GroupSpec):
-    """A group of task nodes, which run no HDFS and can be removed at any time."""
-
-    name: Name = "task"
-
-
-class FleetTypeSpec(VolumesSpec):
-    """An instance type of a fleet with its weighted capacity.
-
-    The maximum spot price is `bid_usd`, or `bid_percent` of the on-demand price.
-    """
-
-    type: InstanceTypeName = "m5.xlarge"
-    weight: Count = 1
-    bid_usd: Usd | None = None
-    bid_percent: Annotated[float, Field(gt=0, le=1000)] | None = None
-
-    @model_validator(mode="after")
-    def _one_bid(self) -> Self:
-        if self.bid_usd is not None and self.bid_percent is not None:
-            raise ValueError(f"{self.type} has both bid_usd and bid_percent: set one of them")
-        return self
-
-
-class FleetSpec(Spec):
-    """Instances of several types up to a target capacity in units.
-
-    Spot capacity missing after `timeout_min` is requested on demand, or the cluster terminates.
-    """
-
-    types: Annotated[
-        tuple[FleetTypeSpec, ...], Field(min_length=1, max_length=_MAX_TYPES), distinct("type")
-    ]
-    on_demand: Units = 0
-    spot: Units = 0
-    spot_strategy: Literal[
-        "capacity-optimized", "price-capacity-optimized", "diversified", "lowest-price"
-    ] = "capacity-optimized"
-    timeout_min: Annotated[int, Field(ge=5, le=1440)] = 20
-    on_timeout: Literal["on_demand", "terminate"] = "on_demand"
-
-    @model_validator(mode="after")
-    def _possible(self) -> Self:
-        if not self.units:
-            raise ValueError("a fleet needs units: set on_demand, spot or both")
-        return self
-
-    @property
-    def units(self) -> int:
-        """Target capacity in units."""
-        return self.on_demand + self.spot
-
-    def instances(self, item: FleetTypeSpec, units: int) -> int:
-        """Return the number of instances of one type for `units`."""
-        return -(-units // item.weight)
-
-
-class FleetsSpec(Spec):
-    """Instance fleets instead of instance groups."""
-
-    primary: FleetSpec = FleetSpec(types=(FleetTypeSpec(),), on_demand=1)
-    core: FleetSpec
-    task: FleetSpec | None = None
-
-    @model_validator(mode="after")
-    def _one_primary(self) -> Self:
-        if self.primary.units != 1 or any(item.weight != 1 for item in self.primary.types):
-            raise ValueError("fleets.primary has exactly one node: 1 unit and types of weight 1")
-        return self
-
-
-class ScalingSpec(Spec):
-    """EMR managed scaling of core and task nodes between limits.
-
-    `unit` is instances or vcpus for groups, and fleet_units or vcpus for fleets.
-    """
-
-    minimum: Count = 1
-    maximum: Count
-    unit: Literal["instances", "vcpus", "fleet_units"] | None = None
-    max_on_demand: Units | None = None
-    max_core: Count | None = None
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        for name in ("minimum", "max_on_demand", "max_core"):
-            value = getattr(self, name)
-            if value is not None and value > self.maximum:
-                raise ValueError(f"scaling.{name} is {value}, above maximum ({self.maximum})")
-        return self
 
 
 class BootstrapSpec(Spec):
@@ -288,6 +167,11 @@ class ClusterSpec(Spec):
             raise ValueError(
                 "instance groups use one subnet: set a single one in network.subnets, or use fleets"
             )
+        empty = [group.name for group in self.task if not group.count]
+        if self.scaling is not None and empty:
+            raise ValueError(
+                f"task group '{empty[0]}' has count 0: with scaling set 1 at least, or remove it"
+            )
         unit = self.scaling and self.scaling.unit
         if unit == "fleet_units" and self.fleets is None:
             raise ValueError("scaling.unit: fleet_units requires fleets")
@@ -327,19 +211,31 @@ class ClusterSpec(Spec):
         return action.model_copy(update={"args": (command, *action.args)})
 
     @property
+    def declared_tasks(self) -> tuple[TaskSpec, ...]:
+        """The task groups that have instances."""
+        return tuple(group for group in self.task if group.count)
+
+    @property
     def groups(self) -> dict[str, GroupSpec]:
         """The instance groups by role and name; empty with fleets."""
         if self.fleets is not None:
             return {}
-        tasks = {f"task {group.name}": group for group in self.task}
+        tasks = {f"task {group.name}": group for group in self.declared_tasks}
         return {"primary": self.primary, "core": self.core, **tasks}
+
+    @property
+    def task_groups(self) -> tuple[GroupSpec, ...]:
+        """The task nodes as groups; for a fleet its type with the least YARN memory."""
+        if self.fleets is None:
+            return self.declared_tasks
+        return () if self.fleets.task is None else (self.fleets.task.as_group,)
 
     @property
     def core_group(self) -> GroupSpec:
         """The core nodes as a group; for a fleet its type with the least YARN memory."""
         if self.fleets is None:
             return self.core
-        return _as_group(self.fleets.core)
+        return self.fleets.core.as_group
 
     @property
     def primary_group(self) -> GroupSpec:
@@ -351,7 +247,7 @@ class ClusterSpec(Spec):
     @property
     def nodes(self) -> int:
         """Number of instances."""
-        tasks = sum(group.count for group in self.task)
+        tasks = sum(group.count for group in self.task_groups)
         return self.primary_group.count + self.core_group.count + tasks
 
     @property
@@ -380,7 +276,7 @@ class ClusterSpec(Spec):
     @property
     def worker_types(self) -> tuple[str, ...]:
         """Distinct instance types of core and task nodes."""
-        groups = [self.core.type, *(group.type for group in self.task)]
+        groups = [self.core.type, *(group.type for group in self.declared_tasks)]
         if self.fleets is not None:
             fleets = filter(None, (self.fleets.core, self.fleets.task))
             groups = [item.type for fleet in fleets for item in fleet.types]
@@ -393,8 +289,3 @@ class ClusterSpec(Spec):
         if self.fleets is not None:
             primaries = [item.type for item in self.fleets.primary.types]
         return tuple(dict.fromkeys([*primaries, *self.worker_types]))
-
-
-def _as_group(fleet: FleetSpec) -> GroupSpec:
-    least = min(fleet.types, key=lambda item: instance_types.instance_type(item.type).yarn_mb)
-    return GroupSpec(type=least.type, count=fleet.instances(least, fleet.units))

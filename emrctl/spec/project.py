@@ -50,9 +50,6 @@ _BOTH = (
 )
 AWS_ONLY_EMR = (
     "cluster.primary.count",
-    "cluster.primary.bid_usd",
-    "cluster.core.bid_usd",
-    "cluster.task",
     "cluster.fleets",
     "cluster.gpu",
     "cluster.ami",

@@ -30,9 +30,16 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Recorded:
         "Status": {"State": "WAITING"},
         "Tags": [{"Key": "emrctl:project", "Value": "pets"}],
     }
+    types = [{"InstanceType": "m5.xlarge", "WeightedCapacity": 1}]
     fleets = [
-        {"Id": "if-1", "InstanceFleetType": "MASTER"},
-        {"Id": "if-2", "InstanceFleetType": "CORE"},
+        {
+            "Id": id_,
+            "InstanceFleetType": role,
+            "TargetOnDemandCapacity": 1 - spot,
+            "TargetSpotCapacity": 2 * spot,
+            "InstanceTypeSpecifications": types,
+        }
+        for id_, role, spot in (("if-1", "MASTER", 0), ("if-2", "CORE", 1))
     ]
     nodes = [
         {"Ec2InstanceId": f"i-{number}", "InstanceFleetId": fleet, "Status": {"State": "RUNNING"}}

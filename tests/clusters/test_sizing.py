@@ -15,7 +15,14 @@ from emrctl.clusters.sizing import (
 )
 from emrctl.errors import UsageError
 from emrctl.spec import ClusterSpec, GroupSpec, SparkSettings
-from emrctl.spec.emr import Classification, FleetSpec, FleetsSpec, FleetTypeSpec, ScalingSpec
+from emrctl.spec.emr import Classification
+from emrctl.spec.instance_groups import (
+    FleetSpec,
+    FleetsSpec,
+    FleetTypeSpec,
+    ScalingSpec,
+    TaskSpec,
+)
 
 CLUSTER = ClusterSpec(core=GroupSpec(type="m5.xlarge", count=2))
 TWO = StandaloneWorkers(count=2, cores=4, memory_mb=15_360)
@@ -66,6 +73,21 @@ def test_container_capacity_counts_units_of_scaled_fleet() -> None:
     )
     spec = ClusterSpec(fleets=fleets, scaling=ScalingSpec(maximum=16, max_core=8))
     assert container_capacity(spec, SparkSettings()).most_nodes == 4
+
+
+def test_container_capacity_counts_task_nodes_by_their_type() -> None:
+    tasks = (
+        TaskSpec(count=3),
+        TaskSpec(name="big", type="m5.2xlarge"),
+        TaskSpec(name="no", count=0),
+    )
+    sizes: dict[str, Any] = {"executor_cores": 2, "executor_memory": "4743M"}
+    spec = CLUSTER.model_copy(update={"task": tasks})
+    fit = container_capacity(spec, SparkSettings(executors=15, **sizes))
+    assert (fit.nodes, fit.task_nodes, fit.room) == (2, 4, 3 + 1 + 3 * 2 + 4)
+    assert "room for 14 beside" in str(fit.warning)
+    assert "2 nodes of 12288 MB, 4 task nodes)" in str(fit.warning)
+    assert container_capacity(spec, SparkSettings(executors=14, **sizes)).warning is None
 
 
 def test_container_capacity_has_one_executor_for_each_gpu() -> None:

@@ -14,7 +14,8 @@ from emrctl.errors import UsageError
 from emrctl.runs import requirements
 from emrctl.runs.requirements import Python
 from emrctl.spec import ClusterSpec, Ec2ClusterSpec, SparkSettings
-from emrctl.spec.emr import Classification, GroupSpec
+from emrctl.spec.emr import Classification
+from emrctl.spec.instance_groups import GroupSpec
 from tests.wheels import write_requirements, write_wheel
 
 OWN = f"{sys.version_info.major}.{sys.version_info.minor}"

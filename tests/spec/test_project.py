@@ -30,9 +30,6 @@ def test_default_project_is_supported_on_localhost() -> None:
 # A value that asks for AWS, for every key that is refused on localhost.
 AWS_VALUES: dict[str, Any] = {
     "cluster.primary.count": 3,
-    "cluster.primary.bid_usd": 0.1,
-    "cluster.core.bid_usd": 0.1,
-    "cluster.task": [{"count": 1}],
     "cluster.fleets": FLEETS,
     "cluster.gpu": True,
     "cluster.ami": "ami-0a",
@@ -125,6 +122,10 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "limits upside down": ({"scaling": {"minimum": 5, "maximum": 4}}, "scaling.minimum is 5"),
     "more core than all": ({"scaling": {"maximum": 4, "max_core": 9}}, "scaling.max_core is 9"),
+    "an empty task group that is scaled": (
+        {"task": [{"count": 0}], "scaling": {"maximum": 4}},
+        "task group 'task' has count 0: with scaling set 1",
+    ),
     "units without fleets": ({"scaling": {"maximum": 4, "unit": "fleet_units"}}, "requires fleets"),
     "instances of fleets": (
         {"fleets": FLEETS, "scaling": {"maximum": 9, "unit": "instances"}},

@@ -211,6 +211,7 @@ def test_task_groups_are_separate_resources(cluster: Evaluate) -> None:
     )
     assert (second["name"], second["instanceType"]) == ("big", "r5.2xlarge")
     assert resources["task-task"].ignore_changes == frozenset()
+    assert "task-task" not in cluster(pets(task=[{"count": 0}]))
 
 
 def test_fleet_with_several_types_uses_both_markets(cluster: Evaluate) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from emrctl.aws.target import Target
     from emrctl.clusters.model import Cluster
     from emrctl.engine.base import Event, Preview, Report, StackResult, StackState
+    from emrctl.spec import AnyClusterSpec
 
 
 def print_plans(plans: Sequence[Preview], *, as_json: bool) -> None:
@@ -50,7 +51,10 @@ def print_cluster(cluster: Cluster, target: Target, *, as_json: bool) -> None:
     rows = [("id", cluster.id), ("state", cluster.state), ("reason", cluster.reason)]
     rows += [("release", cluster.spec.release), ("bucket", cluster.bucket)]
     rows += [(f"{name} page", url) for name, url in urls.items()]
-    rows += [(node.role, f"{node.id}  {node.type}  {node.state}") for node in cluster.nodes]
+    rows += [
+        (node.role, f"{node.id}  {node.type}{' spot' if node.spot else ''}  {node.state}")
+        for node in cluster.nodes
+    ]
     rows.append(("cost on AWS", f"{cluster.hourly_usd:.3f} USD per hour"))
     table("cluster", cluster.name, rows=[row for row in rows if row[1]])
 
@@ -68,7 +72,7 @@ def print_clusters(
             item.name,
             item.id,
             item.state,
-            f"1 + {item.spec.core_group.count} {item.spec.core_group.type}",
+            _nodes(item.spec),
             item.created[:19].replace("T", " "),
         )
         for item in clusters
@@ -77,6 +81,19 @@ def print_clusters(
     notes = {True: "deleted: its emulator was stopped", False: ""}
     stack_rows = [(s.stack, s.engine, str(s.resources), notes[s.gone]) for s in stacks]
     table("stack", "engine", "resources", "", rows=stack_rows, right=("resources",))
+
+
+def _nodes(spec: AnyClusterSpec) -> str:
+    """Return counts and types of the nodes by role: `1 + 2 m5.xlarge + 4 r5.xlarge`.
+
+    Of fleets, capacity units: `fleets of 1 + 6 (r5.xlarge or m5.xlarge) + 3 (m5.xlarge) units`.
+    """
+    if spec.fleets is not None:
+        fleets = filter(None, (spec.fleets.core, spec.fleets.task))
+        parts = [f"{one.units} ({' or '.join(item.type for item in one.types)})" for one in fleets]
+        return f"fleets of {' + '.join(('1', *parts))} units"
+    parts = [f"{one.count} {one.type}" for one in (spec.core_group, *spec.task_groups)]
+    return " + ".join((str(spec.primary_group.count), *parts))
 
 
 def print_deletion(result: StackResult, *, as_json: bool) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from emrctl.aws import listing
 from emrctl.aws.errors import get_or_none
 from emrctl.aws.listing import EMR_ACTIVE, EMR_READY, EMR_TERMINATED
+from emrctl.engine.localhost import instance_groups
 from emrctl.engine.localhost.resource_type import (
     STACK_TAG,
     ApiResource,
@@ -23,7 +24,6 @@ from emrctl.engine.localhost.resource_type import (
 )
 from emrctl.errors import ProvisioningError
 
-_CHANGING = ("PROVISIONING", "BOOTSTRAPPING", "RECONFIGURING", "RESIZING")
 _OPTIONAL = ("logUri", "securityConfiguration", "stepConcurrencyLevel", "autoTerminationPolicy")
 _UNKNOWN = "InvalidRequestException"
 _NODE = re.compile(r"\((i-[0-9a-z]+)\).*bootstrap action (\d+)")
@@ -90,7 +90,7 @@ class _Cluster(ResourceType):
     def observe(self, aws: Aws, id_: str, inputs: Inputs) -> Outputs:
         """Return the current values of the inputs that can be updated in place."""
         cluster = describe(aws, id_) or {}
-        count = _core(aws, id_)["RequestedInstanceCount"]
+        count = instance_groups.find_group(aws, id_, "CORE")["RequestedInstanceCount"]
         return {
             "coreInstanceGroup": {**inputs.get("coreInstanceGroup", {}), "instanceCount": count},
             "stepConcurrencyLevel": cluster.get("StepConcurrencyLevel", 1),
@@ -111,7 +111,9 @@ class _Cluster(ResourceType):
         if "tags" in keys:
             _replace_tags(aws, id_, inputs)
         if "coreInstanceGroup.instanceCount" in keys:
-            _resize(aws, id_, int(inputs["coreInstanceGroup"]["instanceCount"]))
+            core = instance_groups.find_group(aws, id_, "CORE")["Id"]
+            count = int(inputs["coreInstanceGroup"]["instanceCount"])
+            instance_groups.resize_group(aws, id_, core, count)
 
     def delete(self, aws: Aws, id_: str, _inputs: Inputs) -> None:
         """Terminate the cluster and wait: until then its network cannot be deleted."""
@@ -162,32 +164,14 @@ def _instances(inputs: Inputs) -> dict[str, Any]:
     attributes = inputs["ec2Attributes"]
     return {
         "InstanceGroups": [
-            _group("MASTER", inputs["masterInstanceGroup"]),
-            _group("CORE", inputs["coreInstanceGroup"]),
+            instance_groups.group_request("MASTER", inputs["masterInstanceGroup"]),
+            instance_groups.group_request("CORE", inputs["coreInstanceGroup"]),
         ],
         "Ec2SubnetId": attributes["subnetId"],
         "EmrManagedMasterSecurityGroup": attributes["emrManagedMasterSecurityGroup"],
         "EmrManagedSlaveSecurityGroup": attributes["emrManagedSlaveSecurityGroup"],
         "KeepJobFlowAliveWhenNoSteps": inputs.get("keepJobFlowAliveWhenNoSteps", True),
         "TerminationProtected": inputs.get("terminationProtection", False),
-    }
-
-
-def _group(role: str, inputs: Inputs) -> dict[str, Any]:
-    disks = [
-        {
-            "VolumeSpecification": {"VolumeType": disk["type"], "SizeInGB": disk["size"]},
-            "VolumesPerInstance": disk.get("volumesPerInstance", 1),
-        }
-        for disk in inputs.get("ebsConfigs", [])
-    ]
-    return {
-        "Name": role.lower(),
-        "InstanceRole": role,
-        "InstanceType": inputs["instanceType"],
-        "InstanceCount": inputs.get("instanceCount", 1),
-        "Market": "ON_DEMAND",
-        **({"EbsConfiguration": {"EbsBlockDeviceConfigs": disks}} if disks else {}),
     }
 
 
@@ -242,31 +226,6 @@ def _replace_tags(aws: Aws, id_: str, inputs: Inputs) -> None:
         emr.add_tags(ResourceId=id_, Tags=tag_list(tags))
 
 
-def _resize(aws: Aws, id_: str, count: int) -> None:
-    """Resize the core instance group and wait until `count` nodes are running."""
-    group = _core(aws, id_)
-    aws.client("emr").modify_instance_groups(
-        ClusterId=id_,
-        InstanceGroups=[{"InstanceGroupId": group["Id"], "InstanceCount": count}],
-    )
-    while True:
-        group = _core(aws, id_)
-        state = group["Status"]["State"]
-        if state == "RUNNING" and group["RunningInstanceCount"] == count:
-            return
-        if state not in {"RUNNING", *_CHANGING}:
-            why = group["Status"].get("StateChangeReason", {}).get("Message", "")
-            msg = f"resizing the core group of {id_} to {count} nodes: it is {state}; {why}"
-            raise ProvisioningError(msg, hint="Set another core.count, then run `emrctl up`.")
-        aws.pause()
-
-
-def _core(aws: Aws, id_: str) -> dict[str, Any]:
-    groups = aws.client("emr").list_instance_groups(ClusterId=id_)["InstanceGroups"]
-    core: dict[str, Any] = next(item for item in groups if item["InstanceGroupType"] == "CORE")
-    return core
-
-
 RESOURCE_TYPES: dict[str, ResourceType] = {
     "aws:emr/managedScalingPolicy:ManagedScalingPolicy": _ManagedScalingPolicy(
         can_terminate=True,
@@ -301,6 +260,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
                 "applications",
                 "bootstrapActions",
                 "configurationsJson",
+                "coreInstanceGroup.bidPrice",
                 "coreInstanceGroup.ebsConfigs",
                 "coreInstanceGroup.instanceType",
                 "ec2Attributes",

@@ -12,7 +12,7 @@ from typing import Any
 
 from emrctl.aws.errors import translated
 from emrctl.aws.target import Target
-from emrctl.engine.localhost import emr, iam, instances, network, s3
+from emrctl.engine.localhost import emr, iam, instance_groups, instances, network, s3
 from emrctl.engine.localhost.resource_type import Aws, Inputs, Outputs, ResourceType
 from emrctl.errors import ProvisioningError
 
@@ -22,6 +22,7 @@ RESOURCE_TYPES: Mapping[str, ResourceType] = {
     **network.RESOURCE_TYPES,
     **instances.RESOURCE_TYPES,
     **emr.RESOURCE_TYPES,
+    **instance_groups.RESOURCE_TYPES,
 }
 
 

@@ -16,6 +16,7 @@ from emrctl.errors import CredentialsError, ProvisioningError
 ROLE = "aws:iam/role:Role"
 GROUP = "aws:ec2/securityGroup:SecurityGroup"
 CLUSTER = "aws:emr/cluster:Cluster"
+TASK_GROUP = "aws:emr/instanceGroup:InstanceGroup"
 BUCKET = "aws:s3/bucket:Bucket"
 
 
@@ -50,6 +51,13 @@ def test_diff_immutable_cluster_input_requires_replacement(provider: Provider, k
     assert provider.diff(CLUSTER, {key: "a"}, {key: "b"}).replaces == (key,)
 
 
+@pytest.mark.parametrize("key", ["bidPrice", "clusterId", "ebsConfigs", "instanceType", "name"])
+def test_diff_immutable_task_group_input_requires_replacement(provider: Provider, key: str) -> None:
+    group = {"instanceCount": 1, key: "a"}
+    assert provider.diff(TASK_GROUP, group, group | {key: "b"}).replaces == (key,)
+    assert provider.diff(TASK_GROUP, group, group | {"instanceCount": 2}).replaces == ()
+
+
 def test_diff_same_unique_inputs_deletes_first(provider: Provider) -> None:
     old = {"name": "g", "vpcId": "vpc-1", "description": "a"}
     assert provider.diff(GROUP, old, old | {"description": "b"}).delete_first
@@ -71,7 +79,9 @@ def test_provider_creates_updates_and_deletes_role(provider: Provider) -> None:
     provider.delete(ROLE, id_, changed)
 
 
-def test_delete_missing_resource_of_every_type_succeeds(provider: Provider) -> None:
+@pytest.mark.usefixtures("runtime")
+def test_delete_missing_resource_of_every_type_succeeds(mocked: Target) -> None:
+    provider = Provider(mocked, threading.Event())
     ids = {
         "aws:iam/rolePolicy:RolePolicy": "r:p",
         "aws:iam/rolePolicyAttachment:RolePolicyAttachment": "r/arn:aws:iam::aws:policy/p",
@@ -85,8 +95,9 @@ def test_delete_missing_resource_of_every_type_succeeds(provider: Provider) -> N
         GROUP: "sg-1",
         CLUSTER: "j-1",
     }
+    inputs = {"securityGroupId": "sg-1", "clusterId": "j-1"}
     for token in RESOURCE_TYPES:
-        provider.delete(token, ids.get(token, "nothing-here"), {"securityGroupId": "sg-1"})
+        provider.delete(token, ids.get(token, "nothing-here"), inputs)
 
 
 def test_create_existing_bucket_raises(provider: Provider, aws: Target) -> None:
