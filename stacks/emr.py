@@ -222,12 +222,17 @@ def _ebs_config(spec: VolumesSpec) -> dict[str, Any]:
 
 
 def _fleet(name: str, spec: FleetSpec) -> dict[str, Any]:
+    # EMR can change the capacities of a task fleet, and nothing else: it is prepared for both
+    # markets.
+    markets = {"on_demand", "spot"} if name == "task" else spec.markets
     return {
         "name": name,
-        "instance_type_configs": [_type_config(item, spot=spec.spot > 0) for item in spec.types],
+        "instance_type_configs": [
+            _type_config(item, spot="spot" in markets) for item in spec.types
+        ],
         "target_on_demand_capacity": spec.on_demand,
         "target_spot_capacity": spec.spot,
-        "launch_specifications": _launch_specifications(spec),
+        "launch_specifications": _launch_specifications(spec, markets),
     }
 
 
@@ -246,12 +251,12 @@ def _type_config(item: FleetTypeSpec, *, spot: bool) -> dict[str, Any]:
     return config
 
 
-def _launch_specifications(spec: FleetSpec) -> dict[str, Any]:
+def _launch_specifications(spec: FleetSpec, markets: set[str]) -> dict[str, Any]:
     specifications: dict[str, Any] = {}
-    if spec.on_demand:
+    if "on_demand" in markets:
         # EMR's only strategy for on-demand instances.
         specifications["on_demand_specifications"] = [{"allocation_strategy": "lowest-price"}]
-    if spec.spot:
+    if "spot" in markets:
         specifications["spot_specifications"] = [
             {
                 "allocation_strategy": spec.spot_strategy,

@@ -95,6 +95,11 @@ class FleetSpec(Spec):
         """Target capacity in units."""
         return self.on_demand + self.spot
 
+    @property
+    def markets(self) -> set[str]:
+        """The markets with a target capacity: on_demand, spot."""
+        return {name for name in ("on_demand", "spot") if getattr(self, name)}
+
     def instances(self, item: FleetTypeSpec, units: int) -> int:
         """Return the number of instances of one type for `units`."""
         return -(-units // item.weight)

@@ -50,7 +50,6 @@ _BOTH = (
 )
 AWS_ONLY_EMR = (
     "cluster.primary.count",
-    "cluster.fleets",
     "cluster.gpu",
     "cluster.ami",
     "cluster.root_volume_gb",

@@ -30,7 +30,6 @@ def test_default_project_is_supported_on_localhost() -> None:
 # A value that asks for AWS, for every key that is refused on localhost.
 AWS_VALUES: dict[str, Any] = {
     "cluster.primary.count": 3,
-    "cluster.fleets": FLEETS,
     "cluster.gpu": True,
     "cluster.ami": "ami-0a",
     "cluster.root_volume_gb": 30,

@@ -10,7 +10,7 @@ from typing import Any
 from emrctl.aws import listing
 from emrctl.aws.errors import get_or_none
 from emrctl.aws.listing import EMR_ACTIVE, EMR_READY, EMR_TERMINATED
-from emrctl.engine.localhost import instance_groups
+from emrctl.engine.localhost import instance_fleets, instance_groups
 from emrctl.engine.localhost.resource_type import (
     STACK_TAG,
     ApiResource,
@@ -25,6 +25,8 @@ from emrctl.engine.localhost.resource_type import (
 from emrctl.errors import ProvisioningError
 
 _OPTIONAL = ("logUri", "securityConfiguration", "stepConcurrencyLevel", "autoTerminationPolicy")
+# With groups one, with fleets several.
+_SUBNETS = {"subnetId": "Ec2SubnetId", "subnetIds": "Ec2SubnetIds"}
 _UNKNOWN = "InvalidRequestException"
 _NODE = re.compile(r"\((i-[0-9a-z]+)\).*bootstrap action (\d+)")
 
@@ -90,9 +92,13 @@ class _Cluster(ResourceType):
     def observe(self, aws: Aws, id_: str, inputs: Inputs) -> Outputs:
         """Return the current values of the inputs that can be updated in place."""
         cluster = describe(aws, id_) or {}
-        count = instance_groups.find_group(aws, id_, "CORE")["RequestedInstanceCount"]
+        core: Outputs = {}
+        if "coreInstanceGroup" in inputs:
+            group = instance_groups.find_group(aws, id_, "CORE")
+            count = {"instanceCount": group["RequestedInstanceCount"]}
+            core = {"coreInstanceGroup": {**inputs["coreInstanceGroup"], **count}}
         return {
-            "coreInstanceGroup": {**inputs.get("coreInstanceGroup", {}), "instanceCount": count},
+            **core,
             "stepConcurrencyLevel": cluster.get("StepConcurrencyLevel", 1),
             "terminationProtection": cluster.get("TerminationProtected", False),
             "tags": user_tags(cluster),
@@ -163,16 +169,28 @@ class _ManagedScalingPolicy(ResourceType):
 def _instances(inputs: Inputs) -> dict[str, Any]:
     attributes = inputs["ec2Attributes"]
     return {
-        "InstanceGroups": [
-            instance_groups.group_request("MASTER", inputs["masterInstanceGroup"]),
-            instance_groups.group_request("CORE", inputs["coreInstanceGroup"]),
-        ],
-        "Ec2SubnetId": attributes["subnetId"],
+        **_nodes(inputs),
+        **{name: attributes[key] for key, name in _SUBNETS.items() if key in attributes},
         "EmrManagedMasterSecurityGroup": attributes["emrManagedMasterSecurityGroup"],
         "EmrManagedSlaveSecurityGroup": attributes["emrManagedSlaveSecurityGroup"],
         "KeepJobFlowAliveWhenNoSteps": inputs.get("keepJobFlowAliveWhenNoSteps", True),
         "TerminationProtected": inputs.get("terminationProtection", False),
     }
+
+
+def _nodes(inputs: Inputs) -> dict[str, Any]:
+    """Return the primary and core nodes as groups or fleets."""
+    roles = {"MASTER": "masterInstance", "CORE": "coreInstance"}
+    if "coreInstanceFleet" in inputs:
+        fleets = [
+            instance_fleets.fleet_request(role, inputs[f"{key}Fleet"])
+            for role, key in roles.items()
+        ]
+        return {"InstanceFleets": fleets}
+    groups = [
+        instance_groups.group_request(role, inputs[f"{key}Group"]) for role, key in roles.items()
+    ]
+    return {"InstanceGroups": groups}
 
 
 def _bootstrap(item: Inputs) -> dict[str, Any]:
@@ -260,12 +278,14 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
                 "applications",
                 "bootstrapActions",
                 "configurationsJson",
+                *(f"coreInstanceFleet.{name}" for name in instance_fleets.INPUTS),
                 "coreInstanceGroup.bidPrice",
                 "coreInstanceGroup.ebsConfigs",
                 "coreInstanceGroup.instanceType",
                 "ec2Attributes",
                 "keepJobFlowAliveWhenNoSteps",
                 "logUri",
+                "masterInstanceFleet",
                 "masterInstanceGroup",
                 "name",
                 "releaseLabel",

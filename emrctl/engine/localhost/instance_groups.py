@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from emrctl.aws.errors import get_or_none
@@ -11,8 +11,8 @@ from emrctl.engine.localhost.resource_type import Aws, Inputs, Outputs, Resource
 from emrctl.errors import ProvisioningError
 
 _CHANGING = ("PROVISIONING", "BOOTSTRAPPING", "RECONFIGURING", "RESIZING")
-_GONE = (EMR_TERMINATING, *EMR_TERMINATED)
-_UNKNOWN = "InvalidRequestException"
+GONE = (EMR_TERMINATING, *EMR_TERMINATED)
+UNKNOWN = "InvalidRequestException"
 
 
 def group_request(role: str, inputs: Inputs) -> dict[str, Any]:
@@ -60,18 +60,24 @@ def wait_for_group(aws: Aws, cluster_id: str, group_id: str) -> None:
     """Wait until the group is RUNNING; raise `ProvisioningError` if it cannot be."""
     while True:
         group = next(item for item in _groups(aws, cluster_id) if item["Id"] == group_id)
-        state, role = group["Status"]["State"], group["InstanceGroupType"].lower()
-        if state == "RUNNING":
+        if group["Status"]["State"] == "RUNNING":
             return
-        if state not in _CHANGING:
-            why = group["Status"].get("StateChangeReason", {}).get("Message", "")
-            count = group["RequestedInstanceCount"]
-            msg = (
-                f"the {role} group '{group['Name']}' of {cluster_id} with {count} nodes is {state}"
-            )
-            hint = f"Set another count of the {role} nodes, then run `emrctl up`."
-            raise ProvisioningError(f"{msg}: {why}" if why else msg, hint=hint)
+        role, count = group["InstanceGroupType"].lower(), group["RequestedInstanceCount"]
+        what = f"the {role} group '{group['Name']}' of {cluster_id} with {count} nodes"
+        check_changing(group["Status"], what, role)
         aws.pause()
+
+
+def check_changing(status: Mapping[str, Any], what: str, key: str) -> None:
+    """Raise `ProvisioningError` unless a group or fleet in that status can become RUNNING.
+
+    `key` is the key of the spec below `cluster`.
+    """
+    if status["State"] not in _CHANGING:
+        why = status.get("StateChangeReason", {}).get("Message", "")
+        msg = f"{what} is {status['State']}"
+        hint = f"Change cluster.{key} in emrctl.yaml, then run `emrctl up`."
+        raise ProvisioningError(f"{msg}: {why}" if why else msg, hint=hint)
 
 
 def _groups(aws: Aws, cluster_id: str) -> Iterator[dict[str, Any]]:
@@ -92,14 +98,14 @@ class _TaskGroup(ResourceType):
 
     def find(self, aws: Aws, inputs: Inputs) -> str | None:
         """Return the id of the newest active group of that name that has instances."""
-        groups = get_or_none(lambda: [*_groups(aws, inputs["clusterId"])], _UNKNOWN) or []
+        groups = get_or_none(lambda: [*_groups(aws, inputs["clusterId"])], UNKNOWN) or []
         ids = [
             str(item["Id"])
             for item in groups
             if item["InstanceGroupType"] == "TASK"
             and item["Name"] == inputs["name"]
             and item["RequestedInstanceCount"]
-            and item["Status"]["State"] not in _GONE
+            and item["Status"]["State"] not in GONE
         ]
         return ids[-1] if ids else None
 
@@ -108,7 +114,7 @@ class _TaskGroup(ResourceType):
 
     def read(self, aws: Aws, id_: str, inputs: Inputs) -> Outputs | None:
         group = self._group(aws, id_, inputs)
-        if group is None or group["Status"]["State"] in _GONE:
+        if group is None or group["Status"]["State"] in GONE:
             return None
         return {
             "runningInstanceCount": group["RunningInstanceCount"],
@@ -129,7 +135,7 @@ class _TaskGroup(ResourceType):
             aws.client("emr").modify_instance_groups(InstanceGroups=[change])
 
     def _group(self, aws: Aws, id_: str, inputs: Inputs) -> dict[str, Any] | None:
-        groups = get_or_none(lambda: [*_groups(aws, inputs["clusterId"])], _UNKNOWN) or []
+        groups = get_or_none(lambda: [*_groups(aws, inputs["clusterId"])], UNKNOWN) or []
         return next((item for item in groups if item["Id"] == id_), None)
 
 

@@ -12,7 +12,15 @@ from typing import Any
 
 from emrctl.aws.errors import translated
 from emrctl.aws.target import Target
-from emrctl.engine.localhost import emr, iam, instance_groups, instances, network, s3
+from emrctl.engine.localhost import (
+    emr,
+    iam,
+    instance_fleets,
+    instance_groups,
+    instances,
+    network,
+    s3,
+)
 from emrctl.engine.localhost.resource_type import Aws, Inputs, Outputs, ResourceType
 from emrctl.errors import ProvisioningError
 
@@ -23,6 +31,7 @@ RESOURCE_TYPES: Mapping[str, ResourceType] = {
     **instances.RESOURCE_TYPES,
     **emr.RESOURCE_TYPES,
     **instance_groups.RESOURCE_TYPES,
+    **instance_fleets.RESOURCE_TYPES,
 }
 
 
@@ -51,10 +60,17 @@ class Provider:
         return [(key, "not supported on localhost") for key in sorted(set(inputs) - supported)]
 
     def diff(self, token: str, old: Inputs, new: Inputs) -> ResourceDiff:
-        """Return the differences of two sets of inputs."""
+        """Return the differences of two sets of inputs.
+
+        Raise `ProvisioningError` for a replacement that AWS does not support.
+        """
         resource_type = self._type(token)
         keys = tuple(sorted(_differing(resource_type, old, new)))
         replaces = tuple(key for key in keys if key not in resource_type.updates)
+        if resource_type.parent and replaces and resource_type.parent not in replaces:
+            why, hint = resource_type.only_one
+            msg = f"{short(token)}: {', '.join(replaces)} cannot be changed: {why}"
+            raise ProvisioningError(msg, hint=hint)
         unique = resource_type.unique
         conflict = bool(unique) and all(old.get(key) == new.get(key) for key in unique)
         return ResourceDiff(keys=keys, replaces=replaces, delete_first=bool(replaces) and conflict)

@@ -46,13 +46,17 @@ class ResourceType:
 
     `updates` are the inputs that can be updated in place, `replaces` those that require a
     replacement. Two resources that have all `unique` inputs in common cannot coexist.
-    `can_terminate`: it can terminate by itself, so that its existence must be checked.
+    `can_terminate`: it can terminate by itself, so that its existence must be checked. `parent` is
+    the input with the id of a resource that can have only one such resource, even after the
+    deletion: it is replaced only together with its parent. `only_one` is the error and its hint.
     """
 
     updates: frozenset[str] = frozenset()
     replaces: frozenset[str] = frozenset()
     unique: tuple[str, ...] = ()
     can_terminate: bool = False
+    parent: str = ""
+    only_one: tuple[str, str] = ("", "")
 
     @property
     def supported(self) -> frozenset[str]:

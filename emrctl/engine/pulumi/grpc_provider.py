@@ -206,9 +206,11 @@ class ProviderServicer(provider_pb2_grpc.ResourceProviderServicer):
         failures = [provider_pb2.CheckFailure(property=key, reason=why) for key, why in problems]
         return provider_pb2.CheckResponse(inputs=request.news, failures=failures)
 
-    def Diff(self, request: Any, _context: Any) -> Any:
+    def Diff(self, request: Any, context: Any) -> Any:
         old, new = from_struct(request.old_inputs), from_struct(request.news)
-        return _diff_response(self._provider.diff(request.type, old, new))
+        with self._calls.errors_to(context):
+            diff = self._provider.diff(request.type, old, new)
+        return _diff_response(diff)
 
     def Create(self, request: Any, context: Any) -> Any:
         if request.preview:

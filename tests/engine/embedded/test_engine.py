@@ -282,11 +282,11 @@ def test_folder_not_creatable_raises_with_hint(aws: Target, tmp_path: Path) -> N
 def test_preview_unsupported_input_raises_with_name(work: Work) -> None:
     from stacks.sdk import emr
 
-    def fleet() -> None:
-        emr.Cluster("cluster", release_label="emr-7.5.0", service_role="r", core_instance_fleet={})
+    def image() -> None:
+        emr.Cluster("cluster", release_label="emr-7.5.0", service_role="r", custom_ami_id="ami-1")
 
-    with pytest.raises(ProvisioningError, match=r"emr\.Cluster 'cluster': coreInstanceFleet"):
-        work.engine.preview(STACK, fleet)
+    with pytest.raises(ProvisioningError, match=r"emr\.Cluster 'cluster': customAmiId"):
+        work.engine.preview(STACK, image)
 
 
 def test_up_unsupported_type_raises_with_name(work: Work) -> None:

@@ -26,9 +26,9 @@ def provider(aws: Target) -> Provider:
 
 
 def test_check_returns_all_unsupported_inputs(provider: Provider) -> None:
-    inputs = {"name": "n", "kerberosAttributes": {}, "coreInstanceFleet": {}}
+    inputs = {"name": "n", "kerberosAttributes": {}, "customAmiId": "ami-1"}
     failures = provider.check(CLUSTER, inputs)
-    assert [key for key, _ in failures] == ["coreInstanceFleet", "kerberosAttributes"]
+    assert [key for key, _ in failures] == ["customAmiId", "kerberosAttributes"]
     assert "localhost" in failures[0][1]
 
 
