@@ -7,6 +7,7 @@ the commands that the modules define.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -76,6 +77,34 @@ COMMANDS: dict[str, Command] = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command in `arguments` and exit with its code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _prepare_streams()
+    try:
+        _dispatch(words)
+    except BrokenPipeError:  # the reader ended: `emrctl --help | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(1)
+
+
+def _prepare_streams() -> None:
+    """Open closed standard streams on /dev/null, and let streams replace what they cannot encode.
+
+    Without it, the first file that emrctl or a program started by it opens gets the number of a
+    closed stream, and what is printed is written into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            null = io.FileIO(number, "w" if number else "r", closefd=False)
+            setattr(sys, name, io.TextIOWrapper(null, write_through=True))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _dispatch(words: list[str]) -> None:
     if _is_completion(words):
         _complete_app()(prog_name="emrctl")
     elif not words or words[0] in {"-h", "--help", "help"}:
@@ -122,11 +151,12 @@ def _run(arguments: list[str]) -> None:
         if missing is None:
             raise
         _fail(str(missing), missing.hint, missing.exit_code)
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        if error.errno not in _DISK_ERRORS:
-            raise
-        where = f"{error.filename}: " if error.filename else ""
-        _fail(f"{where}{error.strerror}", "Free disk space, or use a writable folder.", 5)
+        _fail_os(error)
+    except UnicodeEncodeError as error:
+        _fail(f"{error.object!r} is not a UTF-8 text", "Rename the file or its folder.", 2)
     except Exception as error:
         if not type(error).__module__.startswith(("botocore.", "urllib3.")):
             raise
@@ -134,6 +164,18 @@ def _run(arguments: list[str]) -> None:
 
         failure = translate(error, f"emrctl {arguments[0]}")
         _fail(str(failure), failure.hint, failure.exit_code)
+
+
+def _fail_os(error: OSError) -> NoReturn:
+    """Fail with the reason of the operating system; raise errors that have none."""
+    if error.strerror is None:
+        raise error
+    where = f"{error.filename}: " if error.filename else ""
+    if error.errno in _DISK_ERRORS:
+        _fail(f"{where}{error.strerror}", "Free disk space, or use a writable folder.", 5)
+    if error.errno == errno.ENOENT and not error.filename:
+        _fail("the current folder does not exist", "Change to another folder.", 2)
+    _fail(f"{where}{error.strerror}", "", 1)
 
 
 def _fail(message: str, hint: str, exit_code: int) -> NoReturn:
