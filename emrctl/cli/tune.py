@@ -71,7 +71,9 @@ def tune(
     completed: Annotated[
         str | None, _replay_option("--completed", help="Column that is false for failures.")
     ] = None,
-    seeds: Annotated[int, _replay_option("--seeds", help="Number of searches.", min=1)] = 20,
+    seeds: Annotated[
+        int, _replay_option("--seeds", help="Number of searches.", min=1, max=10_000)
+    ] = 20,
     within: Annotated[
         float, _replay_option("--within", help="Percent from the best that is good enough.")
     ] = 5.0,
@@ -94,6 +96,8 @@ def tune(
         given |= {"parallel": parallel, "keep": keep, "fresh": not resume}
         _tune(context, experiment, given, html)
     elif table is not None and experiment is None:
+        of_search = given | {"parallel": parallel, "keep": keep, "html": html}
+        _reject_options_of_search(of_search, resume=resume)
         rows = options.pairs(where, "--where")
         columns = replay.Columns(time, features.split(","), rows, completed)
         space = replay.read(table, columns, goal or Goal.time)
@@ -101,6 +105,14 @@ def tune(
         _replay(context, space, searches, sampler or "search")
     else:
         raise UsageError("pass either an experiment or --replay TABLE")
+
+
+def _reject_options_of_search(given: Mapping[str, Any], *, resume: bool) -> None:
+    names = [name for name in ("limit", "repeats", "parallel", "keep", "html") if given[name]]
+    names += [] if resume else ["fresh"]
+    if names:
+        hint = "Leave it out: a replay runs no jobs."
+        raise UsageError(f"--{names[0]} does not apply to --replay", hint=hint)
 
 
 def _tune(

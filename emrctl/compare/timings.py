@@ -85,6 +85,16 @@ def require_columns(path: Path, header: Sequence[str], names: Iterable[str]) -> 
             raise UsageError(f"{path} has {problem} '{name}'", hint=hint)
 
 
+def require_configuration(path: Path, time: str, names: Sequence[str]) -> None:
+    """Raise `UsageError` if columns of the configuration repeat, or contain what was measured."""
+    if time in names:
+        hint = "A configuration has only what is known before a run."
+        raise UsageError(f"{path}: '{time}' is the column of the time", hint=hint)
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise UsageError(f"{path}: column '{repeated}' is given twice", hint="Name it once.")
+
+
 def require_time(path: Path, line: int, column: str, text: str, seconds: float) -> None:
     """Raise `UsageError` if no run takes so long: figures of such times overflow or are zero."""
     if not 1e-9 <= seconds <= _LONGEST_S:
@@ -96,6 +106,7 @@ def _configuration_columns(path: Path, header: Sequence[str], columns: Columns) 
     unused = {columns.time, *columns.where}
     by = columns.by or tuple(name for name in header if name not in unused)
     require_columns(path, header, (columns.time, *columns.where, *by))
+    require_configuration(path, columns.time, by)
     if not by:
         raise UsageError(f"{path} has no column but {columns.time}: nothing to compare")
     return by

@@ -58,6 +58,9 @@ def read(path: Path, columns: Columns, goal: Goal) -> Measurements:
     header, rows = timings.table(path)
     needed = (columns.time, *columns.features, *columns.where, columns.completed)
     timings.require_columns(path, header, (name for name in needed if name is not None))
+    timings.require_configuration(path, columns.time, columns.features)
+    if columns.completed in (columns.time, *columns.features):
+        raise UsageError(f"{path}: --completed {columns.completed}: the column has another use")
     groups: dict[tuple[str, ...], list[float]] = {}
     for line, row in rows:
         if all(row[name] == value for name, value in columns.where.items()):

@@ -42,6 +42,9 @@ def test_replay_json_has_one_number_per_run(typed: Emrctl, table: str) -> None:
         (("--goal", "both"), "a replay has one goal"),
         (("--time", "elapsed"), "has no column 'elapsed'"),
         (("--time", "seconds", "--features", "type", "--where", "type"), "expected KEY=VALUE"),
+        (("--html", "page.html"), "--html does not apply to --replay"),
+        (("--fresh",), "--fresh does not apply to --replay"),
+        (("--seeds", "999999999999"), "less than or equal to 10000"),
         (("grid.yaml",), "pass either an experiment or --replay TABLE"),
     ],
 )

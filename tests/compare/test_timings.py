@@ -83,6 +83,8 @@ def test_read_accepts_tabs_semicolons_and_quotes(tmp_path: Path, text: str) -> N
         ("a,a,seconds\n1,1,2\n", columns(by=("a",)), "has more than one column 'a'"),
         ("a,a,seconds\n1,2,2\n", columns(), "has more than one column 'a'"),
         ("a,b,seconds\n1,1,2\n", columns(a="9"), "has no rows with a=9"),
+        ("a,seconds\n1,2\n", columns(by=("a", "seconds")), "'seconds' is the column of the time"),
+        ("a,seconds\n1,2\n", columns(by=("a", "a")), "column 'a' is given twice"),
         ("seconds\n1\n", columns(), "has no column but seconds"),
         ("a,seconds\n", columns(), "has no rows"),
         ("", columns(), "has no column 'seconds'"),

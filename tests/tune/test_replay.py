@@ -77,6 +77,24 @@ def test_read_bad_table_names_file_and_line(
     assert message in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("features", "completed", "message"),
+    [
+        (("type", "seconds"), "ok", "'seconds' is the column of the time"),
+        (("type", "type"), "ok", "column 'type' is given twice"),
+        (("type", "nodes"), "seconds", "--completed seconds: the column has another use"),
+        (("type", "nodes"), "nodes", "--completed nodes: the column has another use"),
+    ],
+)
+def test_read_rejects_column_with_two_uses(
+    table: Table, features: tuple[str, ...], completed: str, message: str
+) -> None:
+    path = table("m5.xlarge,2,5,true,a\nm5.xlarge,4,9,true,a\n")
+    columns = Columns(time="seconds", features=features, where={}, completed=completed)
+    with pytest.raises(UsageError, match=message):
+        replay.read(path, columns, Goal.time)
+
+
 def test_read_accepts_semicolons(tmp_path: Path) -> None:
     path = tmp_path / "runs.csv"
     path.write_text("type;nodes;seconds;ok\nm5.xlarge;2;5;1\nm5.xlarge;4;3;1\n")
