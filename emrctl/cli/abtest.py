@@ -12,6 +12,7 @@ from emrctl.compare import proportions
 from emrctl.errors import UsageError
 
 app = options.new_app()
+_MOST_TRIALS = 10**15  # whole numbers that a double holds exactly
 
 _HELP = "COUNT/TRIALS or PERCENT%/TRIALS."
 
@@ -59,7 +60,7 @@ def _parse(text: str) -> tuple[float, int | None]:
     """Return the rate and the trials of `74/1062`, `7%/1062` or `7%`; no trials in the last."""
     error = UsageError(
         f"'{text}' is not a rate between 0 and 1",
-        hint="Write 74/1062, 7%/1062, or 7% for a sample size only.",
+        hint="Write 74/1062, 7%/1062, or 7% for a sample size only; at most 1e15 trials.",
     )
     share, slash, trials = text.replace(",", "").replace(" ", "").partition("/")
     try:
@@ -68,7 +69,8 @@ def _parse(text: str) -> tuple[float, int | None]:
     except ValueError:
         raise error from None
     is_percentage = share.endswith("%")
-    if (n is not None and n < 1) or not (is_percentage or (n and value.is_integer())):
+    has_trials = n is not None and 1 <= n <= _MOST_TRIALS
+    if (slash and not has_trials) or not (is_percentage or (n and value.is_integer())):
         raise error
     rate = value / 100 if is_percentage or n is None else value / n
     if not 0 <= rate <= 1:

@@ -35,7 +35,18 @@ def test_abtest_without_trials_prints_sample_size_only(typed: Emrctl) -> None:
         (("7%", "8%/982"), "only one of the two"),
         *(
             ((text, "8%"), f"'{text}' is not a rate between 0 and 1")
-            for text in ("", "7", "x/3", "3/0", "5/3", "101%", "0.5/3", "nan%", "3/2.5")
+            for text in (
+                "",
+                "7",
+                "x/3",
+                "3/0",
+                "5/3",
+                "101%",
+                "0.5/3",
+                "nan%",
+                "3/2.5",
+                f"1/1{400 * '0'}",
+            )
         ),
         (("7%", "8%", "--power", "1"), "--power 1: must be between 0 and 1"),
     ],
