@@ -45,6 +45,7 @@ def _advise(context: options.Context, source: str) -> RunAdvice:
         metrics, graph = load_run(context.workspace, source, None), None
     else:
         metrics, graph = history.read_any(files)
+        log_sources.require_application(source, (metrics,))
     found = findings.diagnose(metrics, context.limits)
     if graph is not None:
         found = savings.replayed(found, metrics, graph)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self, cast
@@ -16,6 +16,7 @@ from emrctl.errors import EmrctlError, NotFoundError
 
 if TYPE_CHECKING:
     from emrctl.metrics.eventlog.layout import EventLogFile, EventLogFiles
+    from emrctl.metrics.model import RunMetrics
 
 _ATTEMPTS = 5
 
@@ -43,6 +44,17 @@ def find(source: str, s3: Callable[[], Any]) -> EventLogFiles | None:
     if not files:
         raise layout.no_event_log()
     return files
+
+
+def require_application(source: str, runs: Iterable[RunMetrics]) -> None:
+    """Raise `NotFoundError` if the logs at `source` have no event of an application."""
+    from emrctl.metrics.model import RunMetrics
+
+    about_log = dict.fromkeys(("notes", "bad_lines", "spark_version", "complete"))
+    empty = RunMetrics().to_json() | about_log
+    if all(run.to_json() | about_log == empty for run in runs):
+        hint = "Give the event log of an application that started."
+        raise NotFoundError(f"{redact.text(source)} has no event of an application", hint=hint)
 
 
 def find_or_stdin(source: str, s3: Callable[[], Any]) -> EventLogFiles | None:

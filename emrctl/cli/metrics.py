@@ -106,7 +106,9 @@ def _read(context: options.Context, source: str, on_task: OnTask) -> tuple[RunMe
     files = log_sources.find_or_stdin(source, lambda: context.workspace.target.client("s3"))
     if files is None:
         return (load_run(context.workspace, source, on_task),)
-    return _read_files(files, on_task)
+    runs = _read_files(files, on_task)
+    log_sources.require_application(source, runs)
+    return runs
 
 
 def _read_files(files: EventLogFiles, on_task: OnTask) -> tuple[RunMetrics, ...]:

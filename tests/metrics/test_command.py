@@ -244,3 +244,28 @@ def test_memory_is_independent_of_the_log_size(tmp_path: Path) -> None:
         command = [sys.executable, str(bench), "--reader", name, "--log", str(log)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         assert float(done.stdout.split()[1]) < 80
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        '{"Event":"SparkListenerLogStart","Spark Version":"3.5.0"}\n',
+        '{"Event":"other"}\nno event\n',
+        '{"Event":["x"]}\n',
+        '{"Event":"SparkListenerTaskEnd","Stage ID":"x"}\n',
+    ],
+)
+@pytest.mark.parametrize("command", ["metrics", "advise"])
+def test_log_without_application_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, text: str
+) -> None:
+    (tmp_path / "log").write_text(text, encoding="utf-8")
+
+    with pytest.raises(SystemExit) as stopped:
+        main([command, str(tmp_path / "log")])
+
+    assert stopped.value.code == 3
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"error: {tmp_path}/log has no event of an application\n")
