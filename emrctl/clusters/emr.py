@@ -40,6 +40,20 @@ def list_clusters(
                 yield _to_cluster(project, target, description)
 
 
+def allow_termination(project: ProjectSpec, target: Target) -> None:
+    """Turn off termination protection if EMR turned it on against the spec.
+
+    It does for three primaries, whatever a request says.
+    """
+    spec = project.emr
+    if spec.primary_group.count == 1 or spec.termination_protection:
+        return
+    emr = target.client("emr")
+    for cluster in list_clusters(project, target):
+        if cluster.stack == project.cluster_stack:
+            emr.set_termination_protection(JobFlowIds=[cluster.id], TerminationProtected=False)
+
+
 def _to_cluster(project: ProjectSpec, target: Target, description: dict[str, Any]) -> Cluster:
     name = description["Name"].removeprefix(f"{project.project}-")
     id_, state = description["Id"], description["Status"]["State"]

@@ -28,6 +28,7 @@ class ClusterKind:
     - `can_stop`: its instances can be stopped and started.
     - `set_up_over_ssh`: emrctl installs Spark on its nodes, instead of EMR.
     - `presigned_pages`: EMR signs URLs of its pages.
+    - `allow_termination`: prepares the deletion of the spec's cluster.
     """
 
     name: str
@@ -38,6 +39,7 @@ class ClusterKind:
     can_stop: bool
     set_up_over_ssh: bool
     presigned_pages: bool
+    allow_termination: Callable[[ProjectSpec, Target], None] = lambda _project, _target: None
 
     def uses_folders(self, target: Target) -> bool:
         """Return whether the nodes are folders of this machine, without SSH servers."""
@@ -63,6 +65,7 @@ EMR = ClusterKind(
     can_stop=False,
     set_up_over_ssh=False,
     presigned_pages=True,
+    allow_termination=emr.allow_termination,
 )
 EC2 = ClusterKind(
     name="ec2",

@@ -115,8 +115,8 @@ DIFFERENCES = (
         "begin when HDFS starts, and S3 and MapReduce (HDFSBytesRead, HDFSBytesWritten) have none."
     ),
     (
-        "Spot instances are interrupted on request only (`emrctl local fault spot-interruption`), "
-        "without a notice of two minutes."
+        "Spot instances are launched at any bid, and interrupted on request only (`emrctl local "
+        "fault spot-interruption`), without a notice of two minutes."
     ),
     "spark.authenticate=true, and YARN serves only the emulator's user.",
 )

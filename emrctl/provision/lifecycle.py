@@ -149,12 +149,15 @@ def down(
 ) -> StackResult:
     """Delete the cluster stack, or with `storage` the storage stack and all objects.
 
-    `ProvisioningError` if clusters still use the bucket.
+    EMR protects clusters with three primaries from termination: with `termination_protection:
+    false` that is turned off first. `ProvisioningError` if clusters still use the bucket.
     """
     project, target = deployment.spec, deployment.target
     stack = project.storage_stack if storage else project.cluster_stack
     engine = engine_for(deployment, stack)
     if not storage:
+        with translated("turning off termination protection"):
+            kind_of(project.cluster).allow_termination(project, target)
         return engine.down(stack, report)
     _refuse_used_bucket(project, target, engine)
     state = engine.state(stack)

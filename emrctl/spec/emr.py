@@ -125,8 +125,13 @@ class ClusterSpec(Spec):
             raise ValueError(
                 f"primary.count is {self.primary.count}: a cluster has 1 or 3 primary nodes"
             )
-        if self.primary.count == 3 and not self.termination_protection:
-            raise ValueError("three primaries require termination_protection: true")
+        if self.primary.count == 3 and "termination_protection" not in self.model_fields_set:
+            raise ValueError(
+                "three primaries require termination_protection: true (false lets `emrctl down` "
+                "delete the cluster)"
+            )
+        if self.primary.count == 3 and releases.order(self.release) < (5, 23):
+            raise ValueError(f"three primaries require emr-5.23.0 or later, not {self.release}")
         actions = len(self.bootstrap) + self.limited + self.gpu
         if actions > 16:
             keys = [name for name, on in (("gpu", self.gpu), ("ttl_s", self.limited)) if on]
@@ -253,7 +258,8 @@ class ClusterSpec(Spec):
     @property
     def nodes_at_most(self) -> int:
         """Maximum number of instances with scaling."""
-        return max(self.nodes, self.scaling.maximum + 1 if self.scaling else 0)
+        scaled = self.scaling.maximum + self.primary_group.count if self.scaling else 0
+        return max(self.nodes, scaled)
 
     @property
     def python(self) -> NodePython:

@@ -38,7 +38,6 @@ AnyClusterSpec = ClusterSpec | Ec2ClusterSpec
 T = TypeVar("T", ClusterSpec, Ec2ClusterSpec)
 # Dotted keys that need AWS if they differ from their default.
 _BOTH = (
-    "cluster.placement",
     "cluster.network.private",
     "cluster.network.nat",
     "cluster.network.endpoints",
@@ -49,7 +48,6 @@ _BOTH = (
     "storage.access_logs",
 )
 AWS_ONLY_EMR = (
-    "cluster.primary.count",
     "cluster.gpu",
     "cluster.ami",
     "cluster.root_volume_gb",
@@ -65,7 +63,7 @@ AWS_ONLY_EMR = (
     *_BOTH,
 )
 # Instances can use existing networks and profiles on localhost as on AWS.
-AWS_ONLY_EC2 = _BOTH
+AWS_ONLY_EC2 = ("cluster.placement", *_BOTH)
 _AWS_ONLY = {"emr": AWS_ONLY_EMR, "ec2": AWS_ONLY_EC2}
 
 

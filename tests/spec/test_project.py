@@ -29,12 +29,10 @@ def test_default_project_is_supported_on_localhost() -> None:
 
 # A value that asks for AWS, for every key that is refused on localhost.
 AWS_VALUES: dict[str, Any] = {
-    "cluster.primary.count": 3,
     "cluster.gpu": True,
     "cluster.ami": "ami-0a",
     "cluster.root_volume_gb": 30,
     "cluster.key_pair": "mine",
-    "cluster.placement": "spread",
     "cluster.network.private": True,
     "cluster.network.nat": True,
     "cluster.network.endpoints": ["ec2"],
@@ -54,9 +52,7 @@ AWS_VALUES: dict[str, Any] = {
 }
 # What a key cannot be without.
 NEEDED: dict[str, dict[str, Any]] = {
-    "cluster.primary.count": {"cluster.termination_protection": True},
     "cluster.gpu": {"cluster.core.type": "g4dn.xlarge"},
-    "cluster.placement": {"cluster.primary.count": 3, "cluster.termination_protection": True},
     "cluster.network.nat": {"cluster.network.private": True},
     "cluster.network.endpoints": {"cluster.network.private": True},
     "cluster.network.vpc": {"cluster.network.subnets": ["subnet-1"]},
@@ -102,6 +98,10 @@ IMPOSSIBLE: dict[str, tuple[dict[str, Any], str]] = {
     "GPUs of a task type without": (
         {"gpu": True, "core": {"type": "g5.xlarge"}, "task": [{"type": "c5.xlarge"}]},
         "task nodes; c5.xlarge has none",
+    ),
+    "three primaries of an old release": (
+        {"primary": {"count": 3}, "termination_protection": True, "release": "emr-5.20.0"},
+        "require emr-5.23.0 or later",
     ),
     "placement of one": ({"placement": "spread"}, "primary.count: 3"),
     "groups and fleets": ({"fleets": FLEETS, "core": {"count": 3}}, "remove core"),

@@ -247,6 +247,15 @@ def test_task_fleet_is_separate_resource(cluster: Evaluate) -> None:
     assert spot["timeoutAction"] == "TERMINATE_CLUSTER"
 
 
+def test_task_fleet_capacities_can_change_between_markets(cluster: Evaluate) -> None:
+    capacities = {"targetOnDemandCapacity", "targetSpotCapacity"}
+    both = [
+        cluster(pets(fleets=FLEETS | {"task": {"types": [{}], market: 3}}))["task-fleet"].inputs
+        for market in ("on_demand", "spot")
+    ]
+    assert {key for key in both[0] if both[0][key] != both[1][key]} == capacities
+
+
 def test_fleet_gets_all_subnets(cluster: Evaluate) -> None:
     network = {"subnets": ["subnet-1", "subnet-2"], "vpc": "vpc-1"}
     inputs = cluster(pets(fleets=FLEETS, network=network))["cluster"].inputs

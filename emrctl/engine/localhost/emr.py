@@ -24,7 +24,13 @@ from emrctl.engine.localhost.resource_type import (
 )
 from emrctl.errors import ProvisioningError
 
-_OPTIONAL = ("logUri", "securityConfiguration", "stepConcurrencyLevel", "autoTerminationPolicy")
+_OPTIONAL = (
+    "autoTerminationPolicy",
+    "logUri",
+    "placementGroupConfigs",
+    "securityConfiguration",
+    "stepConcurrencyLevel",
+)
 # With groups one, with fleets several.
 _SUBNETS = {"subnetId": "Ec2SubnetId", "subnetIds": "Ec2SubnetIds"}
 _UNKNOWN = "InvalidRequestException"
@@ -127,7 +133,7 @@ class _Cluster(ResourceType):
         if cluster is None or cluster["Status"]["State"] in EMR_TERMINATED:
             return
         if cluster.get("TerminationProtected"):
-            hint = "Set cluster.termination_protection: false and run `emrctl up`, then try again."
+            hint = "Set cluster.termination_protection: false, run `emrctl up`, then try again."
             raise ProvisioningError(f"cluster {id_} has termination protection", hint=hint)
         aws.client("emr").terminate_job_flows(JobFlowIds=[id_])
         while cluster is not None and cluster["Status"]["State"] not in EMR_TERMINATED:
@@ -288,6 +294,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
                 "masterInstanceFleet",
                 "masterInstanceGroup",
                 "name",
+                "placementGroupConfigs",
                 "releaseLabel",
                 "securityConfiguration",
                 "serviceRole",
