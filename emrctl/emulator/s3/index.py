@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from emrctl.emulator.s3.blobs import Segment
+from emrctl.errors import ProvisioningError
 
 # `age` orders the versions of a key: the newest has the lowest number.
 _SCHEMA = """
@@ -136,12 +137,19 @@ class Index:
     """The database. One connection serves all threads, one at a time."""
 
     def __init__(self, path: Path) -> None:
-        """Open or create the database."""
+        """Open or create the database; raises `ProvisioningError` if the file is none."""
         self._lock = threading.RLock()
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        for pragma in _PRAGMAS:
-            self._connection.execute(pragma)
-        self._connection.executescript(_SCHEMA)
+        try:
+            for pragma in _PRAGMAS:
+                self._connection.execute(pragma)
+            self._connection.executescript(_SCHEMA)
+        except sqlite3.DatabaseError as error:
+            self._connection.close()
+            if isinstance(error, sqlite3.OperationalError):  # locked, disk full
+                raise
+            hint = "`emrctl local down --delete` deletes all buckets of the EMR on localhost."
+            raise ProvisioningError(f"{path} is damaged: {error}.", hint=hint) from error
         path.chmod(0o600)
 
     def close(self) -> None:

@@ -20,6 +20,7 @@ from emrctl.emulator.s3.errors import S3Error, precondition_failed, storage_erro
 from emrctl.emulator.s3.index import Attributes, StoredObject
 from emrctl.emulator.s3.store import ENABLED, SUSPENDED, KeyPage, ListQuery, ObjectStore
 from emrctl.emulator.s3.uploads import Part, Upload, Uploads
+from emrctl.errors import ProvisioningError
 
 BUCKET = "pets"
 
@@ -326,3 +327,12 @@ def test_deleted_bucket_leaves_nothing(store: ObjectStore) -> None:
     store.delete_bucket(BUCKET)
     assert not store.has_objects(BUCKET)
     assert files(store) == set()
+
+
+def test_damaged_index_is_named_with_the_command_that_deletes_it(tmp_path: Path) -> None:
+    (tmp_path / "index.sqlite").write_bytes(b"no database" * 1000)
+
+    with pytest.raises(ProvisioningError, match=r"index\.sqlite is damaged: .*") as caught:
+        ObjectStore(tmp_path)
+
+    assert "`emrctl local down --delete`" in caught.value.hint
