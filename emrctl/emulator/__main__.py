@@ -43,6 +43,7 @@ def _parse_options() -> server.ServerOptions:
     parser.add_argument("--region", default="us-east-1")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--scaling-interval-s", type=float, default=INTERVAL_S)
+    parser.add_argument("--start-lock", type=int)
     emulator_id = os.environ.setdefault(processes.EMULATOR_MARK, secrets.token_hex(8))
     return server.ServerOptions(**vars(parser.parse_args()), id=emulator_id)
 

@@ -63,7 +63,7 @@ def up(
     state.prepare_home(home)
     if jars:
         hadoop_jars.ensure(report)
-    with state.locked(home, timeout_s=timeout_s):
+    with state.locked(home, timeout_s=timeout_s) as lock:
         running = state.read(home)
         if running is not None and running.alive:
             return _check_same(running, region, port)
@@ -74,7 +74,7 @@ def up(
         report("Starting the EMR on localhost.")
         options = ["--region", region, "--port", str(port)]
         options += ["--scaling-interval-s", str(scaling_interval_s)]
-        return _start(home, options, timeout_s)
+        return _start(home, options, lock, timeout_s)
 
 
 def status() -> EmulatorInfo | None:
@@ -229,13 +229,18 @@ def _check_port(port: int) -> None:
             ) from error
 
 
-def _start(home: Path, options: list[str], timeout_s: float) -> EmulatorInfo:
+def _start(home: Path, options: list[str], lock: int, timeout_s: float) -> EmulatorInfo:
+    """Start the emulator; it holds `lock` until it serves, even if this process is killed."""
     emulator_id = secrets.token_hex(8)
     log = state.log_file(home)
     log.unlink(missing_ok=True)
     process = processes.start(
         processes.ProcessSpec(
-            argv=[sys.executable, "-m", "emrctl.emulator", "--home", str(home), *options],
+            argv=[
+                *(sys.executable, "-m", "emrctl.emulator", "--home", str(home)),
+                *("--start-lock", str(lock), *options),
+            ],
+            inherited=(lock,),
             cwd=home,
             env=_environment(emulator_id),
             stdout=log,

@@ -38,13 +38,14 @@ _adopting = threading.Event()
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessSpec:
-    """A program with its working directory, environment and output files."""
+    """A program with its working directory, environment, output files and inherited files."""
 
     argv: Sequence[str]
     cwd: Path
     env: Mapping[str, str]
     stdout: Path
     stderr: Path
+    inherited: tuple[int, ...] = ()
 
 
 def start(program: ProcessSpec) -> subprocess.Popen[bytes]:
@@ -57,6 +58,7 @@ def start(program: ProcessSpec) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,
+            pass_fds=program.inherited,
         )
 
 

@@ -51,13 +51,14 @@ _BATCH_S = 0.02
 
 @dataclass(frozen=True, kw_only=True)
 class ServerOptions:
-    """Options of the server."""
+    """Options of the server; the descriptor `start_lock` is closed when it serves."""
 
     home: Path
     region: str
     port: int
     id: str
     scaling_interval_s: float = INTERVAL_S
+    start_lock: int | None = None
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,8 @@ def serve(options: ServerOptions, stop: threading.Event) -> None:
         thread.start()
         stack.callback(server.shutdown)
         state.write(_info(options, context, token_file, instances.ssh_port))
+        if options.start_lock is not None:
+            os.close(options.start_lock)
         _wait(stop, options)
         _log.info("Stopping.")
     processes.kill_marked(processes.EMULATOR_MARK, options.id)

@@ -155,8 +155,11 @@ def write_secrets(home: Path, secrets_: EmulatorSecrets) -> tuple[Path, Path]:
 
 
 @contextlib.contextmanager
-def locked(home: Path, *, timeout_s: float) -> Iterator[None]:
-    """Hold the lock for starting and stopping the emulator of that home."""
+def locked(home: Path, *, timeout_s: float) -> Iterator[int]:
+    """Hold the lock for starting and stopping the emulator of that home; yield its descriptor.
+
+    A process that inherits the descriptor holds the lock until it closes it.
+    """
     with (home / "emulator.lock").open("a") as file:
         deadline = time.monotonic() + timeout_s
         while True:
@@ -171,4 +174,4 @@ def locked(home: Path, *, timeout_s: float) -> Iterator[None]:
                         hint=f"See {log_file(home)}, then try again.",
                     ) from None
                 time.sleep(0.05)
-        yield
+        yield file.fileno()

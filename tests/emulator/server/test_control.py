@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from emrctl.aws import target as targets
+from emrctl.aws.polling import poll_until
 from emrctl.emulator.server import control, processes, state
 from emrctl.errors import UsageError
 from tests.emulator.process import kill
@@ -155,6 +157,23 @@ def test_concurrent_ups_start_one_emulator(short_home: Path) -> None:
     assert not control.down(say)
     assert control.status() is None
     assert not (short_home / "local" / "credentials").exists()
+
+
+def emulators(home: Path) -> list[int]:
+    """Return the pids of the emulators of that home, also of those that are starting."""
+    words = ["-m", "emrctl.emulator", "--home", str(home / "local")]
+    processes_ = psutil.process_iter(["cmdline"])
+    return [one.pid for one in processes_ if (one.info["cmdline"] or [])[1:5] == words]
+
+
+def test_up_after_killed_up_returns_the_emulator_that_was_starting(short_home: Path) -> None:
+    code = "from tests.emulator.server.test_control import start; start()"
+    with subprocess.Popen([sys.executable, "-c", code]) as first:
+        [starting] = poll_until(lambda: emulators(short_home), 0.01, 60)
+        first.kill()
+
+    assert start().pid == starting
+    assert emulators(short_home) == [starting]
 
 
 def test_up_port_in_use_raises(short_home: Path) -> None:

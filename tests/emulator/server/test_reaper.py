@@ -54,8 +54,13 @@ def test_reaper_kills_instances_of_dead_emulator(
 
 def test_reaper_waits_for_its_emulator(tmp_path: Path) -> None:
     environment = {"PATH": os.environ["PATH"], processes.EMULATOR_MARK: "test-warden"}
-    files = {"stdout": tmp_path / "out", "stderr": tmp_path / "err"}
-    program = processes.ProcessSpec(argv=["sleep", "300"], cwd=tmp_path, env=environment, **files)
+    program = processes.ProcessSpec(
+        argv=["sleep", "300"],
+        cwd=tmp_path,
+        env=environment,
+        stdout=tmp_path / "out",
+        stderr=tmp_path / "err",
+    )
     watched = processes.start(program)
     with processes.reaper(tmp_path / "log", "test-warden") as watching:
         assert watched.poll() is watching.poll() is None
