@@ -12,7 +12,7 @@ import pytest
 from emrctl.cli.__main__ import COMMANDS
 from tests.event_logs import SAMPLE
 
-# Five environments run each command: more than the usual limit on a busy machine.
+# Five environments are created: more than the usual limit on a busy machine.
 pytestmark = pytest.mark.timeout(1500)
 ROOT = Path(__file__).resolve().parents[1]
 UV = Path(sys.executable).with_name("uv")
@@ -67,7 +67,8 @@ def emrctl(
 def test_every_command_works_or_names_its_extra(emrctl: tuple[str, Path], tmp_path: Path) -> None:
     extra, program = emrctl
     (tmp_path / "emrctl.yaml").write_text("project: pets\n")
-    for name in COMMANDS:
+    # An extra changes nothing for the commands that need none.
+    for name in NEEDS if extra else COMMANDS:
         done = run(program, tmp_path, name, *ARGUMENTS.get(name, ()))
         label = f"{name}: {done.returncode}\n{done.stderr}"
         assert "Traceback" not in done.stderr, label
