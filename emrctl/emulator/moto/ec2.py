@@ -5,16 +5,19 @@ from __future__ import annotations
 import base64
 import contextlib
 import copy
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from emrctl.aws.listing import EC2_EXISTING, EC2_GONE, EC2_STARTED, EC2_STOPPED
+from emrctl.emulator.cluster.model import MAX_INSTANCES
 from emrctl.emulator.faults import INSUFFICIENT_CAPACITY, Capacity, Faults
 from emrctl.emulator.instances.instance_manager import Ec2Instance, InstanceManager
 from emrctl.emulator.moto.patches import replaced
 from emrctl.errors import EmrctlError
 
+_INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
 # Instances with this tag are nodes that EMR runs.
 _EMR_TAG = "aws:elasticmapreduce:job-flow-id"
 
@@ -95,11 +98,31 @@ def _check_address(manager: InstanceManager) -> None:
         raise EC2ClientError("Unsupported", f"{error.message}. {error.hint}") from error
 
 
+def _check_request(least: int, most: int, kind: str | None) -> None:
+    """Raise EC2's errors for counts and types of instances that moto accepts."""
+    from moto.ec2.exceptions import EC2ClientError
+
+    for name, count, limit in (("minCount", least, 1), ("maxCount", most, least)):
+        if count < limit:
+            message = f"Value ({count}) for parameter {name} is invalid. It is less than {limit}."
+            raise EC2ClientError("InvalidParameterValue", message)
+    if most > MAX_INSTANCES:
+        raise EC2ClientError(
+            "InstanceLimitExceeded",
+            f"You have requested more instances ({most}) than the limit of {MAX_INSTANCES} "
+            "instances of the EC2 on localhost.",
+        )
+    if kind is not None and not _INSTANCE_TYPE.fullmatch(kind):
+        raise EC2ClientError("InvalidParameterValue", f"Invalid value '{kind}' for InstanceType.")
+
+
 def _spot_options(manager: InstanceManager) -> Replacements:
-    """Read the spot options of RunInstances, which moto ignores."""
+    """Check RunInstances, and read its spot options, which moto ignores."""
     from moto.ec2.responses.instances import InstanceResponse
 
     def run_instances(original: Any, self: Any) -> Any:
+        least, most = (self._get_int_param(name, 1) for name in ("MinCount", "MaxCount"))
+        _check_request(least, most, self._get_param("InstanceType"))
         answer = original(self)
         market = "InstanceMarketOptions.SpotOptions.SpotInstanceType"
         persistent = self._get_param(market) == "persistent"

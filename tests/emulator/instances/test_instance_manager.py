@@ -227,6 +227,31 @@ def test_boot_failure_terminates_instance_with_reason(
         assert "No space left on device" in describe()["StateReason"]["Message"]
 
 
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"MinCount": 0, "MaxCount": 1}, r"InvalidParameterValue\).* \(0\) for parameter minCount"),
+        ({"MinCount": -1, "MaxCount": -1}, r"InvalidParameterValue\).* \(-1\) .* minCount"),
+        ({"MinCount": 2, "MaxCount": 1}, r"InvalidParameterValue\).* \(1\) .* maxCount"),
+        ({"MinCount": 10**9, "MaxCount": 10**9}, "InstanceLimitExceeded"),
+        (
+            {"MinCount": 1, "MaxCount": 1, "InstanceType": "../../x"},
+            r"'\.\./\.\./x' for InstanceType",
+        ),
+    ],
+)
+def test_run_instances_rejects_counts_and_types_that_ec2_rejects(
+    mocked: Target, context: EmulatorContext, asked: dict[str, Any], message: str
+) -> None:
+    client = mocked.client("ec2")
+    with (
+        ec2.install(InstanceManager(context, 2222), Faults()),
+        pytest.raises(ClientError, match=message),
+    ):
+        client.run_instances(ImageId="ami-1", **asked)
+    assert client.describe_instances()["Reservations"] == []
+
+
 def test_run_instances_without_free_address_fails(
     mocked: Target, context: EmulatorContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
