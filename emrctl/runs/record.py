@@ -129,8 +129,11 @@ class Run:
 
     @property
     def step_name(self) -> str:
-        """Name of the step; it contains the run's id because EMR steps have no tags."""
-        return f"{self.job} [{self.id}]"
+        """Name of the step; it contains the run's id because EMR steps have no tags.
+
+        EMR's limit is 256 characters.
+        """
+        return f"{self.job[:150]} [{self.id}]"
 
     @property
     def application_tag(self) -> str:

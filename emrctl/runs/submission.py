@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from emrctl import bundled, redact
+from emrctl.aws.errors import RejectedRequestError
 from emrctl.aws.s3 import event_log_conf, prepare_event_logs, put_file, put_zip
 from emrctl.aws.target import Target
 from emrctl.clusters.model import Cluster
@@ -119,7 +120,7 @@ def _add_step(workspace: Workspace, run: Run, command: Sequence[str]) -> Run:
     """Add the step of a stored run and return the run with it."""
     try:
         step_id = workspace.backend(run.cluster).submit(run.step_name, command)
-    except UsageError as error:
+    except (UsageError, NotFoundError, RejectedRequestError) as error:  # no step was added
         secrets.delete_private(workspace.target, run)
         workspace.store.save(replace(run, state="FAILED", failure=redact.text(error.message)))
         raise

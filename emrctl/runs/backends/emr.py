@@ -162,7 +162,7 @@ def _translate_error(error: Exception, action: str) -> EmrctlError:
         return NotFoundError(f"EMR rejected {action}: {message}", hint=hint)
     if response and errors.find_cause(error) is None and not errors.is_transient(error):
         hint = "Show the state of the cluster with `emrctl show`."
-        return ProvisioningError(f"EMR rejected {action}: {message}", hint=hint)
+        return errors.RejectedRequestError(f"EMR rejected {action}: {message}", hint=hint)
     return errors.translate(error, action)
 
 
