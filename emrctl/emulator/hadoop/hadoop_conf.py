@@ -42,11 +42,15 @@ VIEWER = "viewer"
 SDK_1_CREDENTIALS = "com.amazonaws.auth.profile.ProfileCredentialsProvider"
 SDK_2_CREDENTIALS = "software.amazon.awssdk.auth.credentials.ProfileCredentialsProvider"
 _COOKIE_LIFETIME_S = 12 * 3600
+# Logs are uploaded to the bucket; these loggers write the name of the secret user per request.
 LOG4J = """\
 log4j.rootLogger=INFO,out
 log4j.appender.out=org.apache.log4j.ConsoleAppender
 log4j.appender.out.layout=org.apache.log4j.PatternLayout
 log4j.appender.out.layout.ConversionPattern=%d{ISO8601} %p %c: %m%n
+log4j.logger.org.apache.hadoop.yarn.server.resourcemanager.RMAuditLogger=OFF
+log4j.logger.org.apache.hadoop.hdfs.server.namenode.FSNamesystem.audit=OFF
+log4j.logger.SecurityLogger=WARN
 """
 _CALCULATOR = "org.apache.hadoop.yarn.util.resource.DefaultResourceCalculator"
 

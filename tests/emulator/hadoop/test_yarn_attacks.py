@@ -119,7 +119,7 @@ def test_rpc_with_public_user_name_is_rejected(
     assert "not authorized" in done.stderr
 
 
-def test_secret_user_is_not_in_process_list_or_client_conf(
+def test_secret_user_is_not_in_process_list_logs_or_client_conf(
     emulator: state.EmulatorInfo, yarn_cluster: str
 ) -> None:
     folder = Path(emulator.home) / "clusters" / yarn_cluster
@@ -135,6 +135,9 @@ def test_secret_user_is_not_in_process_list_or_client_conf(
     assert lines
     assert not any(name in line for line in lines)
     assert name not in (folder / "conf/core-site.xml").read_text()
+    logs = [path.read_text() for path in folder.glob("nodes/*/mnt/var/log/hadoop-yarn/*.log")]
+    assert any("NodeManager from node" in log for log in logs)  # an authorized request
+    assert not any(name in log for log in logs)
     assert Path(emulator.home).stat().st_mode & 0o077 == 0
 
 
