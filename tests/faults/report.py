@@ -36,7 +36,10 @@ class Row:
 
 
 def show(rows: Sequence[Row], columns: Sequence[str] = COLUMNS) -> bool:
-    """Print the rows as a Markdown table, and the first problems; return whether there are none."""
+    """Print the rows as a Markdown table, and the first problems; return whether there are none.
+
+    A table without rows is a failure: `--only` matched nothing.
+    """
     lines = [tuple(columns), *(row.cells for row in rows)]
     widths = [max(len(line[at]) for line in lines) for at in range(len(columns))]
     texts = [
@@ -51,4 +54,4 @@ def show(rows: Sequence[Row], columns: Sequence[str] = COLUMNS) -> bool:
         if len(row.problems) > SHOWN:
             texts.append(f"{row.what}: {len(row.problems) - SHOWN} more problems")
     sys.stdout.write("\n".join(texts) + "\n")
-    return not any(row.failed for row in rows)
+    return bool(rows) and not any(row.failed for row in rows)
