@@ -21,6 +21,8 @@ LOCAL_POLL_S = 0.2
 # EMR uploads logs to S3 every five minutes and after a step; the emulator before the step ends.
 AWS_LOGS_S = 360.0
 LOCAL_LOGS_S = 2.0
+# What the state file of an emulator has at least.
+_STATE_KEYS = {"id", "endpoint", "pid", "credentials"}
 PAGE_TIMEOUT_S = 3.0
 # Names of the engines.
 EMBEDDED, PULUMI = "embedded", "pulumi"
@@ -244,12 +246,16 @@ def emulator(region: str) -> Target:
 
 
 def emulator_state() -> dict[str, Any] | None:
-    """Return the state file of the running emulator; None if it is not running."""
+    """Return the state file of the running emulator; None if it is not running.
+
+    A damaged file is that of no emulator, as for `emrctl local up`.
+    """
     try:
         state: dict[str, Any] = json.loads(paths.emulator_file().read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+        running = state.keys() >= _STATE_KEYS and process_exists(int(state["pid"]))
+    except (FileNotFoundError, ValueError, TypeError, AttributeError):
         return None
-    return state if process_exists(int(state["pid"])) else None
+    return state if running else None
 
 
 def process_exists(pid: int) -> bool:

@@ -45,6 +45,16 @@ def test_emulator_state_of_dead_process_is_none(tmp_path: Path) -> None:
     assert target.emulator_state() is None
 
 
+@pytest.mark.parametrize(
+    "text", ["", "[]", "7", '{"pid": 1}', '{"pid": {}}', '{"pid": "x", "id": "e", "endpoint": "h"}']
+)
+def test_damaged_state_file_is_that_of_no_emulator(text: str) -> None:
+    file = paths.emulator_file()
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    assert target.emulator_state() is None
+
+
 def test_resolve_local_uses_emulator_credentials(tmp_path: Path) -> None:
     _state(tmp_path, os.getpid())
     found = target.resolve("local", "us-east-1")
