@@ -24,11 +24,11 @@ from emrctl.predict.graph import WorkGraph
 
 _ROOT = Path(__file__).resolve().parents[1]
 _LOGS = _ROOT / ".cache" / "predict-logs"
-_PUBLIC = _ROOT.parent / "shared" / "data" / "c3o"
+PUBLIC = _ROOT.parent / "shared" / "data" / "c3o"
 _MOST = 8
 BARS = {"median": 0.02, "p90": 0.07, "worst": 0.20}
 CURVE_BAR, COVERAGE = 0.03, (0.85, 0.95)
-_MEASURED = ((2, 6, 12), (2, 4, 12), (2, 4, 8), (4, 8, 12))
+MEASURED = ((2, 6, 12), (2, 4, 12), (2, 4, 8), (4, 8, 12))
 
 
 class Log(NamedTuple):
@@ -56,7 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--logs", type=Path, default=_LOGS, help="folder of recorded logs")
     options = parser.parse_args()
-    passed = [evaluate_replay(options.logs), evaluate_curves(_PUBLIC)]
+    passed = [evaluate_replay(options.logs), evaluate_curves(PUBLIC)]
     sys.exit(0 if all(passed) else 1)
 
 
@@ -182,8 +182,8 @@ def evaluate_curves(folder: Path) -> bool:
         return True
     groups = [group for path in sorted(folder.glob("*.tsv")) for group in times(path)]
     errors, plain, covered = [], [], []
-    for measured in _MEASURED:
-        rows = [row for group in groups for row in _curve_rows(group, measured)]
+    for measured in MEASURED:
+        rows = [row for group in groups for row in curve_rows(group, measured)]
         errors += [row[0] for row in rows]
         plain += [row[1] for row in rows]
         covered += [row[2] for row in rows]
@@ -212,9 +212,10 @@ def times(path: Path) -> list[dict[int, list[float]]]:
     return list(groups.values())
 
 
-def _curve_rows(
+def curve_rows(
     group: dict[int, list[float]], measured: tuple[int, ...]
 ) -> Iterator[tuple[float, float, bool]]:
+    """Yield both errors and whether the interval contains the truth, for each other scale."""
     if not set(measured) <= set(group):
         return
     points = {scale: group[scale] for scale in measured}

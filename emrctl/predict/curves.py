@@ -1,10 +1,13 @@
 """Time of a job over its scale (executors or nodes), from measurements at a few scales.
 
-Model: log time = log(T (f + (1 - f) (n / n0)^-a)) + g(n) + noise, where f is the share of the time
-at the mean scale n0 that more executors do not shorten, a the exponent of the remaining share and g
-a Gaussian process with a Matern 3/2 kernel over log n. The posterior averages over a grid of f and
-a, so three measured scales do not have to determine them. The prior of a and the variances were
-chosen on public times of Spark jobs on EMR, each job predicted with constants chosen on the others.
+Model: log time = log(T (f + (1 - f) (m / m0)^-a)) + g(n) + noise. m = n - r, where r = 1 if one
+node or executor runs no tasks: on YARN the application master's container takes the place of an
+executor, so twice the nodes are more than twice the executors. f is the share of the time at the
+mean m0 that more executors do not shorten, a the exponent of the remaining share and g a Gaussian
+process with a Matern 3/2 kernel over log n. The posterior averages over a grid of f, a and r, so
+three measured scales do not have to determine them. The priors and the variances were chosen on
+public times of Spark jobs on EMR (C3O), each job predicted with constants chosen on the others:
+`bench/choose_curve_priors.py` repeats that.
 
 Cliffs: data that fits into memory from some scale on makes time x n drop. The measured scales are
 split there, and each part has a curve of its own.
@@ -27,13 +30,18 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-# Prior of f: uniform; of a: log-normal, about 1 for work that is all parallel, larger where much of
+# Prior of f: exp(-f); of a: log-normal, about 1 for work that is all parallel, larger where much of
 # the time is fixed.
-_EXPONENT_LOG_MEAN, _EXPONENT_LOG_SLOPE, _EXPONENT_LOG_SD = 0.1, 0.7, 0.25
+_SHARE_RATE = 1.0
+_EXPONENT_LOG_MEAN, _EXPONENT_LOG_SLOPE, _EXPONENT_LOG_SD = 0.05, 0.2, 0.2
+# Prior of r: usual on EMR, but not where the scale is a number of executors.
+_RESERVED = {0: 0.2, 1: 0.8}
 # Variance and length (in log n) of the deviation from the curve that neighbouring scales share.
-_SHARED_VARIANCE, _LENGTH = 0.003, 0.7
-# Variance of the deviation of a single scale, for example from the number of task waves.
-_SCALE_VARIANCE = 0.0009
+_SHARED_VARIANCE, _LENGTH = 0.002, 1.0
+# Variance of the deviation of a single scale, for example from the number of task waves: if only
+# one scale was measured, if the time does not depend on the scale, and what is added if it is in
+# proportion to 1/n.
+_SCALE_VARIANCE, _FIXED_VARIANCE, _WAVE_VARIANCE = 0.0009, 0.0003, 0.0018
 # Standard deviation of log time between repeats, and its weight in degrees of freedom.
 _REPEAT_SD, _REPEAT_WEIGHT = 0.02, 4
 # Time x n may drop by noise and by larger caches; beyond this ratio it is a cliff.
@@ -196,29 +204,42 @@ def _median_error(values: Sequence[float], repeat_sd: float) -> float:
     return max(typical, spread / 2) if count > 2 else typical
 
 
+def _scale_variance(scales: Array, logs: Array) -> float:
+    """Return the variance of the deviation of a scale: waves only move the time of tasks."""
+    if len(scales) == 1:
+        return _SCALE_VARIANCE
+    exponent = float(logs[0] - logs[-1]) / math.log(scales[-1] / scales[0])
+    return _FIXED_VARIANCE + _WAVE_VARIANCE * min(max(exponent, 0.0), 1.0) ** 2
+
+
 class _Posterior:
-    """The curves of a grid of (f, a) with their weights given the measurements."""
+    """The curves of a grid of (f, a, r) with their weights given the measurements."""
 
     def __init__(self, curve: Curve) -> None:
         import numpy as np
 
-        share = np.linspace(0.0, 0.97, 14)
-        exponent = np.exp(np.linspace(math.log(0.25), math.log(3.5), 15))
-        self._share, self._exponent = (grid.ravel() for grid in np.meshgrid(share, exponent))
+        # A job that ran at scale 1 had a worker there.
+        counts = [count for count in _RESERVED if count < curve.scales[0]]
+        grid = np.meshgrid(np.linspace(0.0, 0.97, 12), np.linspace(-2.4, 2.4, 9), counts)
+        self._share, deviation, self._reserved = (axis.ravel() for axis in grid)
+        self._exponent = np.exp(
+            _EXPONENT_LOG_MEAN + _EXPONENT_LOG_SLOPE * self._share + _EXPONENT_LOG_SD * deviation
+        )
         self._scales = np.array(curve.scales, float)
+        self._center = np.exp(np.log(self._workers(self._scales)).mean(axis=1, keepdims=True))
         logs = np.log(np.array(curve.times))
-        self._center = float(np.exp(np.log(self._scales).mean()))
-        self._noise = _SCALE_VARIANCE + curve.repeat_sd**2
+        scale_variance = _scale_variance(self._scales, logs)
+        self._noise = scale_variance + curve.repeat_sd**2
         covariance = self._kernel(self._scales) + np.diag(
-            _SCALE_VARIANCE + np.array(curve.errors) ** 2
+            scale_variance + np.array(curve.errors) ** 2
         )
         self._inverse = np.linalg.inv(covariance)
         self._level = float(logs.mean())
         self._residuals = logs - self._level - self._shapes(self._scales)
         fit_error = np.einsum("hi,ij,hj->h", self._residuals, self._inverse, self._residuals)
-        usual = _EXPONENT_LOG_MEAN + _EXPONENT_LOG_SLOPE * self._share
-        prior = ((np.log(self._exponent) - usual) / _EXPONENT_LOG_SD) ** 2
-        log_weight = -0.5 * (fit_error + prior)
+        reserved_weight = np.array([_RESERVED[count] for count in self._reserved])
+        log_weight = np.log(reserved_weight) - _SHARE_RATE * self._share
+        log_weight -= 0.5 * (fit_error + deviation**2)
         weight = np.exp(log_weight - log_weight.max())
         self._weights: Array = weight / weight.sum()
 
@@ -241,10 +262,17 @@ class _Posterior:
         ends = np.exp(np.minimum([value, min(low, value), max(high, value)], _LARGEST_LOG))
         return float(ends[0]), float(ends[1]), float(ends[2])
 
+    def _workers(self, scales: Array) -> Array:
+        """Return the scales without what is reserved, which is at most half, by hypothesis."""
+        import numpy as np
+
+        workers: Array = np.maximum(scales - self._reserved[:, None], scales / 2)
+        return workers
+
     def _shapes(self, scales: Array) -> Array:
         import numpy as np
 
-        ratio = scales[None, :] / self._center
+        ratio = self._workers(scales) / self._center
         fixed = self._share[:, None]
         shapes: Array = np.log(fixed + (1 - fixed) * ratio ** -self._exponent[:, None])
         return shapes

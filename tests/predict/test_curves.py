@@ -23,6 +23,28 @@ def test_curve_between_measured_scales_is_close() -> None:
     assert estimate.refused is None
 
 
+def test_curve_of_nodes_without_one_for_the_application_master_is_close() -> None:
+    """Twice the nodes are three times the executors from 2 to 4."""
+    truth = {n: 60 + 300 / (n - 1) for n in (2, 4, 6, 8, 12)}
+    curve = curves.fit({n: [truth[n]] * 3 for n in (2, 6, 12)})
+    assert curve.at(4).value == pytest.approx(truth[4], rel=0.03)
+    assert curve.at(8).value == pytest.approx(truth[8], rel=0.02)
+
+
+def test_curve_with_scale_1_has_no_node_without_tasks() -> None:
+    truth = {n: 40 + 400 / n for n in (1, 2, 4, 8)}
+    curve = curves.fit({n: [truth[n]] * 3 for n in (1, 4, 8)})
+    assert curve.at(2).value == pytest.approx(truth[2], rel=0.02)
+
+
+def test_interval_of_a_job_without_parallel_part_is_narrower() -> None:
+    """Task waves move only the time of tasks."""
+    flat = curves.fit({n: [60.0, 60.0, 60.0] for n in (2, 4, 8)}).at(6)
+    steep = curves.fit({n: [600.0 / n] * 3 for n in (2, 4, 8)}).at(6)
+    assert flat.high / flat.low < 1.12
+    assert steep.high / steep.low > 1.15
+
+
 def test_curve_near_largest_scale_extrapolates_with_a_wider_interval() -> None:
     curve = curves.fit(amdahl(2, 4, 8))
     inside, outside = curve.at(6), curve.at(14)
@@ -202,9 +224,9 @@ def test_interval_within_a_cliff_reaches_the_time_in_proportion() -> None:
 @pytest.mark.parametrize(
     ("scale", "interval"),
     [
-        (3, (171.65031, 158.140225, 186.24802)),
-        (7, (96.794981, 87.887908, 106.645828)),
-        (20, (63.376146, 53.306926, 74.194438)),
+        (3, (170.998013, 156.863843, 185.875839)),
+        (7, (97.233559, 89.222274, 105.984258)),
+        (20, (62.838451, 54.362986, 71.905528)),
     ],
 )
 def test_curve_has_the_constants_that_were_validated(
