@@ -42,7 +42,7 @@ engine: $(STAMP) ## provide the Pulumi engine for tests: from PATH, or built wit
 # Without Chromium the tests of pages are not run, which is reported; if they run, they must pass.
 # The engine is built beside the checks and unit tests, which leave cores idle.
 test: $(STAMP) ## run all checks and tests that need neither AWS nor a GPU
-	@nice $(MAKE) --silent engine & $(MAKE) check test-unit; code=$$?; wait; exit $$code
+	@nice $(MAKE) --silent engine & $(MAKE) --no-print-directory check test-unit; code=$$?; wait; exit $$code
 	@$(MAKE) --silent engine
 	@if $(BROWSER); then $(BIN)/pytest -q tests/browser; else echo "NOT RUN: the tests of pages, without Chromium"; fi
 	$(BIN)/pytest -q -m engine
