@@ -33,13 +33,14 @@ _OPTIONAL = (
 )
 # With groups one, with fleets several.
 _SUBNETS = {"subnetId": "Ec2SubnetId", "subnetIds": "Ec2SubnetIds"}
-_UNKNOWN = "InvalidRequestException"
 _NODE = re.compile(r"\((i-[0-9a-z]+)\).*bootstrap action (\d+)")
 
 
 def describe(aws: Aws, id_: str) -> dict[str, Any] | None:
     """Return EMR's description of a cluster; None if it does not exist."""
-    response = get_or_none(lambda: aws.client("emr").describe_cluster(ClusterId=id_), _UNKNOWN)
+    response = get_or_none(
+        lambda: aws.client("emr").describe_cluster(ClusterId=id_), instance_groups.UNKNOWN
+    )
     return None if response is None else response["Cluster"]
 
 
@@ -265,7 +266,7 @@ RESOURCE_TYPES: dict[str, ResourceType] = {
         ),
         arguments={"name": "Name", "configuration": "SecurityConfiguration"},
         key=("Name",),
-        missing=(_UNKNOWN,),
+        missing=(instance_groups.UNKNOWN,),
         unique=("name",),
     ),
     "aws:emr/cluster:Cluster": _Cluster(
