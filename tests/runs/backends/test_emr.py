@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from emrctl.aws.errors import RejectedRequestError
 from emrctl.aws.target import Target
 from emrctl.errors import (
     CredentialsError,
     EmrctlError,
     NotFoundError,
-    ProvisioningError,
     UnavailableError,
 )
 from emrctl.runs import lifecycle
@@ -234,7 +234,7 @@ def test_wait_for_interrupted_step_returns(
         (
             "ValidationException",
             "A job flow that is shutting down, terminated, or finished may not be modified",
-            ProvisioningError,
+            RejectedRequestError,
             "shutting down",
             "emrctl show",
         ),
