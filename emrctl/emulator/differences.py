@@ -21,14 +21,7 @@ DIFFERENCES = (
         "on HDFS, unless the settings of Spark name another place."
     ),
     "s3:// is S3A, not EMRFS, without the S3-optimized committer.",
-    (
-        "JVMs run with -XX:+UseSerialGC -XX:TieredStopAtLevel=1 and an archive of classes unless "
-        "set otherwise."
-    ),
-    (
-        "spark.driver.extraClassPath and spark.executor.extraClassPath name Spark's JARs instead "
-        "of EMR's libraries."
-    ),
+    "JVMs run with -XX:+UseSerialGC -XX:TieredStopAtLevel=1 unless set otherwise.",
     (
         "Executors are not sized by the memory that is free (heterogeneousExecutors): the default "
         "executor of a cluster with one worker fits beside a driver of the default size."

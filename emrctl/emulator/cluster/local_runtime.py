@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from emrctl.aws import instance_types
-from emrctl.emulator.cluster import node_folder, programs, threads
+from emrctl.emulator.cluster import node_folder, programs
 from emrctl.emulator.cluster.daemons import ExitedDaemon
 from emrctl.emulator.cluster.model import (
     EmulatedCluster,
@@ -36,9 +36,6 @@ from emrctl.emulator.hadoop import (
 from emrctl.emulator.server import processes
 
 _log = logging.getLogger(__name__)
-# Listed once a whole application has run, and once YARN has started.
-_EXECUTOR_CLASS = "org/apache/spark/executor/YarnCoarseGrainedExecutorBackend"
-_NODE_MANAGER_CLASS = "org/apache/hadoop/yarn/server/nodemanager/NodeManager"
 # What the history server reads, in the folder of a cluster, and the folders of its nodes.
 _HISTORY_FILES = frozenset({"conf", "signing", "eventlogs", "nodes"})
 
@@ -174,18 +171,7 @@ class LocalRuntime:
 
     def run_step(self, cluster: EmulatedCluster, step: EmulatedStep) -> StepResult:
         """Run a step on the primary node."""
-        result = programs.run_step(self.yarns[cluster.id], step)
-        threads.start(self._share_classes, self.yarns[cluster.id])
-        return result
-
-    def _share_classes(self, used: yarn.Yarn) -> None:
-        """Make the archives of classes that do not exist, for the next steps and clusters."""
-        if spark_conf.archive(used.cluster, used.spark).create(_EXECUTOR_CLASS):
-            for other in list(self.yarns.values()):
-                with other.lock:
-                    if other.spark == used.spark and not other.stopping:
-                        spark_conf.write(other.cluster, other.folder, other.spark)
-        used.archive.create(_NODE_MANAGER_CLASS)
+        return programs.run_step(self.yarns[cluster.id], step)
 
     def cancel_step(self, cluster: EmulatedCluster, step: EmulatedStep, *, kill: bool) -> None:
         """Terminate the processes and YARN applications of a running step."""

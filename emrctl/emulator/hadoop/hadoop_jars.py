@@ -14,7 +14,6 @@ import itertools
 import os
 import re
 import shlex
-import shutil
 import ssl
 import subprocess
 import tempfile
@@ -166,13 +165,6 @@ def java(*packages: str) -> list[str]:
     options = [("--add-opens", f"java.base/{name}=ALL-UNNAMED") for name in packages]
     opened = itertools.chain(*options) if java_version(home) != 8 else ()
     return [str(home / "bin" / "java"), *JVM_OPTIONS, *opened]
-
-
-def pack(classes: Path, jar: Path) -> None:
-    """Write a folder of classes as a JAR, unless another process was faster."""
-    packed = shutil.make_archive(str(classes), "zip", classes)
-    if not jar.is_file():
-        Path(packed).replace(jar)
 
 
 def spark_home() -> Path:

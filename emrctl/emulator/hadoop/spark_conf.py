@@ -6,19 +6,11 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from emrctl import paths
 from emrctl.aws import instance_types, spark_conf
 from emrctl.aws.instance_types import InstanceType
 from emrctl.emulator.cluster import node_folder
 from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode
-from emrctl.emulator.hadoop import (
-    hadoop_conf,
-    hadoop_jars,
-    hdfs_classes,
-    spark_install,
-    ui_filter,
-)
-from emrctl.emulator.hadoop.cds_archive import CdsArchive
+from emrctl.emulator.hadoop import hadoop_conf, hadoop_jars, hdfs_classes, ui_filter
 from emrctl.emulator.hadoop.spark_install import SparkInstallation
 
 _PYTHON_VARIABLES = ("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON")
@@ -30,7 +22,7 @@ def defaults(cluster: EmulatedCluster, folder: Path, spark: SparkInstallation) -
     user = hadoop_conf.classification(cluster, "spark-defaults")
     maximized = _maximize_resource_allocation(cluster, user)
     emr = _emr_defaults(cluster, user)
-    return emr | _localhost(cluster, folder, spark) | maximized | _adapt_paths(user)
+    return emr | _localhost(folder, spark) | maximized | _adapt_paths(user)
 
 
 def _emr_defaults(cluster: EmulatedCluster, user: Mapping[str, str]) -> dict[str, str]:
@@ -51,19 +43,10 @@ def _smallest_type(nodes: Sequence[EmulatedNode]) -> InstanceType:
     return min(sizes, key=lambda size: size.yarn_mb)
 
 
-def archive(cluster: EmulatedCluster, spark: SparkInstallation) -> CdsArchive:
-    """Return the archive of classes of drivers, application masters and executors."""
-    java = hadoop_jars.java_home(spark_install.of(cluster).oldest_java)
-    # The filter comes first, because it replaces a class of Spark.
-    own = f"{ui_filter.class_path(spark.home)}:{spark.s3a}"
-    hdfs_client = hdfs_classes.client_class_path(spark.home)
-    return CdsArchive(java, f"{own}:{hdfs_client}:{spark.home}/jars/*")
-
-
-def _localhost(cluster: EmulatedCluster, folder: Path, spark: SparkInstallation) -> dict[str, str]:
+def _localhost(folder: Path, spark: SparkInstallation) -> dict[str, str]:
     event_logs = f"file://{folder / 'eventlogs'}"
-    classes = archive(cluster, spark)
-    java_options = " ".join((*hadoop_jars.JVM_OPTIONS, *classes.options()))
+    executor_class_path = f"{spark.s3a}:{hdfs_classes.client_class_path(spark.home)}"
+    java_options = " ".join(hadoop_jars.JVM_OPTIONS)
     return {
         "spark.master": "yarn",
         "spark.eventLog.dir": event_logs,
@@ -75,8 +58,9 @@ def _localhost(cluster: EmulatedCluster, folder: Path, spark: SparkInstallation)
         "spark.sql.warehouse.dir": f"file://{folder / 'warehouse'}",
         # Otherwise every spark-sql creates /tmp/hive on HDFS, and so starts it.
         "spark.hadoop.hive.exec.scratchdir": f"file://{folder / 'scratch'}",
-        "spark.driver.extraClassPath": classes.class_path,
-        "spark.executor.extraClassPath": classes.class_path,
+        # Before the JARs of Spark, because it replaces one of their classes.
+        "spark.driver.extraClassPath": f"{ui_filter.class_path(spark.home)}:{executor_class_path}",
+        "spark.executor.extraClassPath": executor_class_path,
         "spark.driver.extraJavaOptions": java_options,
         "spark.executor.extraJavaOptions": java_options,
         "spark.yarn.am.extraJavaOptions": java_options,
@@ -129,8 +113,7 @@ def write(cluster: EmulatedCluster, folder: Path, spark: SparkInstallation) -> N
     for name in ("eventlogs", "staging", "warehouse"):
         (folder / name).mkdir(exist_ok=True)
     lines = [f"{key} {value}\n" for key, value in sorted(defaults(cluster, folder, spark).items())]
-    # A step may read it at this moment.
-    paths.write_atomically(conf / "spark-defaults.conf", "".join(lines))
+    (conf / "spark-defaults.conf").write_text("".join(lines), encoding="utf-8")
     exports = [f"export {key}={shlex.quote(v)}\n" for key, v in environment(cluster).items()]
     (conf / "spark-env.sh").write_text("".join(exports), encoding="utf-8")
     (conf / "log4j2.properties").write_text(_log4j2(cluster), encoding="utf-8")

@@ -22,7 +22,6 @@ from emrctl.emulator.cluster.model import EmulatedCluster, EmulatedNode
 from emrctl.emulator.cluster.node_folder import EmulatorContext
 from emrctl.emulator.cluster.scaling import NodeLoad, YarnLoad
 from emrctl.emulator.hadoop import hadoop_conf, hadoop_jars, hdfs_classes, hdfs_conf, ui_filter
-from emrctl.emulator.hadoop.cds_archive import CdsArchive
 from emrctl.emulator.hadoop.hadoop_conf import YarnPorts
 from emrctl.emulator.hadoop.hadoop_jars import HadoopJars
 from emrctl.emulator.hadoop.resource_manager import ResourceManagerApi
@@ -67,13 +66,6 @@ class Yarn(ResourceManagerApi):
     def hdfs_folder(self) -> Path:
         """Folder in which clients and the emulator exchange how HDFS is reached."""
         return self.folder / "hdfs"
-
-    @property
-    def archive(self) -> CdsArchive:
-        """The archive of the classes of the daemons."""
-        # With the HDFS client, since a NodeManager copies files on HDFS to containers.
-        hdfs_client = hdfs_classes.client_class_path(self.spark.home)
-        return CdsArchive(hadoop_jars.java_home(), f"{self.jars.yarn}:{hdfs_client}")
 
     def environment(self, node: EmulatedNode) -> dict[str, str]:
         """Return the environment of steps: the node's, Spark's and the secret user name."""
@@ -247,10 +239,11 @@ class Yarn(ResourceManagerApi):
 
     def _start_daemon(self, node: EmulatedNode, main: str, conf: Path) -> None:
         heap = "512m" if main == _RESOURCE_MANAGER else "256m"
+        # For files on HDFS that a NodeManager copies to containers.
+        class_path = f"{conf}:{self.jars.yarn}:{hdfs_classes.client_class_path(self.spark.home)}"
         log = self._log_file(node, main)
-        options = self.daemon_options(node, main.rsplit(".", 1)[-1])
-        class_path = f"{self.archive.class_path}:{conf}"
-        argv = [*self.archive.options(), f"-Xmx{heap}", *options, "-cp", class_path, main]
+        name = main.rsplit(".", 1)[-1]
+        argv = [f"-Xmx{heap}", *self.daemon_options(node, name), "-cp", class_path, main]
         self.daemons[node.ec2_id, main] = self.start_java(node, argv, log)
 
     def daemon_options(self, node: EmulatedNode, name: str) -> list[str]:

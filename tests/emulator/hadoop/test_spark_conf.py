@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import os
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,34 +12,32 @@ from tests.emulator.hadoop.clusters import classification, emulated_cluster
 
 
 @contextmanager
-def compiled_classes(cache: Path) -> Iterator[None]:
-    """Use JARs that do not exist in place of classes for a Spark that is not installed."""
+def compiled_classes() -> Iterator[None]:
+    """Use folders that do not exist in place of classes for a Spark that is not installed."""
     with (
-        mock.patch.dict(os.environ, {"EMRCTL_CACHE": str(cache)}),
-        mock.patch.object(ui_filter, "class_path", return_value=Path("/filter.jar")),
-        mock.patch.object(hdfs_classes, "client_class_path", return_value=Path("/hdfs.jar")),
+        mock.patch.object(ui_filter, "class_path", return_value=Path("/filter")),
+        mock.patch.object(hdfs_classes, "client_class_path", return_value=Path("/hdfs")),
     ):
         yield
 
 
 def defaults(tmp_path: Path, cluster: EmulatedCluster) -> dict[str, str]:
     spark = SparkInstallation(version="4.1.1", packages=tmp_path, s3a="s3a/*")
-    with compiled_classes(tmp_path / "cache"):
+    with compiled_classes():
         return spark_conf.defaults(cluster, tmp_path, spark)
 
 
 def test_defaults_protect_pages_of_drivers(tmp_path: Path) -> None:
     properties = defaults(tmp_path, emulated_cluster())
     assert properties["spark.ui.filters"] == "emrctl.LocalUserFilter"
-    class_path = f"/filter.jar:s3a/*:/hdfs.jar:{tmp_path}/pyspark/jars/*"
-    assert properties["spark.driver.extraClassPath"] == class_path
-    assert properties["spark.executor.extraClassPath"] == class_path
+    assert properties["spark.driver.extraClassPath"] == "/filter:s3a/*:/hdfs"
+    assert properties["spark.executor.extraClassPath"] == "s3a/*:/hdfs"
 
 
 def test_filter_is_compiled_for_the_installed_spark() -> None:
-    jar = ui_filter.class_path(hadoop_jars.spark_home())
-    assert "emrctl/LocalUserFilter.class" in zipfile.ZipFile(jar).namelist()
-    assert ui_filter.class_path(hadoop_jars.spark_home()) == jar
+    folder = ui_filter.class_path(hadoop_jars.spark_home())
+    assert (folder / "emrctl/LocalUserFilter.class").is_file()
+    assert ui_filter.class_path(hadoop_jars.spark_home()) == folder
 
 
 def test_defaults_are_emr_defaults(tmp_path: Path) -> None:
@@ -120,7 +116,7 @@ def test_files_have_configurations_of_cluster_and_primary_group(tmp_path: Path) 
     cluster.groups[0].request = {"Configurations": [own]}
     spark = SparkInstallation(version="4.1.1", packages=tmp_path, s3a="s3a/*")
     (tmp_path / "conf").mkdir()
-    with compiled_classes(tmp_path / "cache"):
+    with compiled_classes():
         spark_conf.write(cluster, tmp_path, spark)
 
     def lines(name: str) -> list[str]:

@@ -24,27 +24,29 @@ _CLIENT_JARS = ("hadoop-client-api-*.jar", "hadoop-client-runtime-*.jar", "slf4j
 
 
 def client_class_path(spark: Path) -> Path:
-    """Return the JAR with the class of clients for the Spark in this folder."""
+    """Return the folder with the class of clients for the Spark in this folder."""
     return _compiled(CLIENT, [jar for one in _CLIENT_JARS for jar in (spark / "jars").glob(one)])
 
 
 def name_node_class_path(jars: HadoopJars) -> Path:
-    """Return the JAR with the class of the NameNode."""
+    """Return the folder with the class of the NameNode."""
     return _compiled(NAME_NODE, sorted(jars.folder.glob("[hy]*/*.jar")))
 
 
 def _compiled(name: str, jars: Sequence[Path]) -> Path:
-    """Return the JAR with a class in the cache; compile it with these JARs if necessary."""
+    """Return the folder with a class in the cache; compile it with these JARs if necessary."""
     source = Path(__file__).with_name(f"{name.rpartition('.')[2]}.java")
     names = repr([jar.name for jar in jars]).encode()
     digest = hashlib.sha256(names + source.read_bytes()).hexdigest()[:16]
-    jar = paths.cache() / "hdfs-classes" / f"{digest}.jar"
-    if not jar.is_file():
-        jar.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=jar.parent, prefix=".compiling-") as work:
+    folder = paths.cache() / "hdfs-classes" / digest
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".compiling-") as work:
             classes = _compile(source, jars, Path(work) / "classes")
-            hadoop_jars.pack(classes, jar)
-    return jar
+            # Another process may have been faster.
+            if not folder.is_dir():
+                classes.rename(folder)
+    return folder
 
 
 def _compile(source: Path, jars: Sequence[Path], classes: Path) -> Path:
