@@ -98,10 +98,9 @@ class _TaskGroup(ResourceType):
 
     def find(self, aws: Aws, inputs: Inputs) -> str | None:
         """Return the id of the newest active group of that name that has instances."""
-        groups = get_or_none(lambda: [*_groups(aws, inputs["clusterId"])], UNKNOWN) or []
         ids = [
             str(item["Id"])
-            for item in groups
+            for item in self._groups(aws, inputs)
             if item["InstanceGroupType"] == "TASK"
             and item["Name"] == inputs["name"]
             and item["RequestedInstanceCount"]
@@ -135,8 +134,11 @@ class _TaskGroup(ResourceType):
             aws.client("emr").modify_instance_groups(InstanceGroups=[change])
 
     def _group(self, aws: Aws, id_: str, inputs: Inputs) -> dict[str, Any] | None:
-        groups = get_or_none(lambda: [*_groups(aws, inputs["clusterId"])], UNKNOWN) or []
-        return next((item for item in groups if item["Id"] == id_), None)
+        return next((item for item in self._groups(aws, inputs) if item["Id"] == id_), None)
+
+    def _groups(self, aws: Aws, inputs: Inputs) -> list[dict[str, Any]]:
+        """Return the cluster's groups; none if it does not exist."""
+        return get_or_none(lambda: [*_groups(aws, inputs["clusterId"])], UNKNOWN) or []
 
 
 RESOURCE_TYPES: dict[str, ResourceType] = {
