@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from emrctl.aws.errors import RejectedRequestError
 from emrctl.aws.target import Target
 from emrctl.errors import NotFoundError, UsageError, WaitTimeoutError
 from emrctl.runs import lifecycle
@@ -241,21 +240,6 @@ def test_submit_rejects_command_longer_than_emr_allows(workspace: MockedWorkspac
     with pytest.raises(UsageError, match="characters; EMR's limit is 10,240"):
         submit(workspace, Submission(job="mine", arguments=("x" * 11_000,)))
     assert [run.state for run in workspace.store.all()] == ["FAILED"]
-
-
-def test_submit_rejected_by_emr_fails_the_run_and_deletes_its_secrets(
-    workspace: MockedWorkspace,
-) -> None:
-    cluster = workspace.cluster()
-    workspace.target.client("emr").terminate_job_flows(JobFlowIds=[cluster.id])
-
-    with pytest.raises(RejectedRequestError, match="EMR rejected add_job_flow_steps"):
-        submit(workspace, Submission(job="mine", environment={"DB_PASSWORD": "hunter2"}), cluster)
-
-    [run] = workspace.store.all()
-    assert (run.state, run.failure and run.failure[:12]) == ("FAILED", "EMR rejected")
-    s3 = workspace.target.client("s3")
-    assert s3.list_objects_v2(Bucket=cluster.bucket, Prefix="private/")["KeyCount"] == 0
 
 
 def test_submit_of_long_file_name_shortens_the_name_of_the_step(workspace: MockedWorkspace) -> None:

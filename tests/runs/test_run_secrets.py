@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from emrctl import redact
+from emrctl.aws.errors import RejectedRequestError
 from emrctl.aws.target import Target
 from emrctl.errors import NotFoundError
 from emrctl.runs import lifecycle
@@ -73,3 +74,18 @@ def test_submit_without_the_secret_names_it(workspace: MockedWorkspace) -> None:
     with pytest.raises(NotFoundError, match="NO_SUCH_VARIABLE does not exist: 'no/such/secret'"):
         submit(workspace, order)
     assert workspace.store.all() == []
+
+
+def test_submit_rejected_by_emr_fails_the_run_and_deletes_its_secrets(
+    workspace: MockedWorkspace,
+) -> None:
+    cluster = workspace.cluster()
+    workspace.target.client("emr").terminate_job_flows(JobFlowIds=[cluster.id])
+
+    with pytest.raises(RejectedRequestError, match="EMR rejected add_job_flow_steps"):
+        submit(workspace, Submission(job="mine", environment={"DB_PASSWORD": "hunter2"}), cluster)
+
+    [run] = workspace.store.all()
+    assert (run.state, run.failure and run.failure[:12]) == ("FAILED", "EMR rejected")
+    s3 = workspace.target.client("s3")
+    assert s3.list_objects_v2(Bucket=cluster.bucket, Prefix="private/")["KeyCount"] == 0
